@@ -1,0 +1,3 @@
+//! Configuration files to validated settings. Reads files; opens no socket, starts nothing.
+
+pub mod settings;

@@ -1,0 +1,227 @@
+//! The validated settings that the daemon runs with; every default is filled in.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::connection::Endpoint;
+use crate::model::node_id::NodeId;
+use crate::model::registration::Registration;
+
+/// Everything a start needs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `gorgonecore` and the `name` of the top file.
+    pub core: CoreSettings,
+    /// The modules that are enabled and known.
+    pub modules: Modules,
+    /// What an administrator should know before the start; each is also a line of the log.
+    pub warnings: Vec<Problem>,
+}
+
+/// One problem of the configuration, shown as `file: key: text`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file it stands in.
+    pub file: PathBuf,
+    /// The key, for instance `gorgonecore.external_com_type` or `modules[2].port`; empty for the file as a whole.
+    pub key: String,
+    /// What is wrong and what is allowed.
+    pub text: String,
+}
+
+/// `gorgonecore` (protocol.md section 14).
+#[derive(Clone, Debug)]
+pub struct CoreSettings {
+    /// `name` of the top file, else the host name.
+    pub name: String,
+    /// `id`; where it is set, SETCOREID does not change it.
+    pub id: Option<NodeId>,
+    /// `hostname`, else that of the machine.
+    pub hostname: String,
+    /// `timeout` (50 s): how long a stopping daemon waits for its work.
+    pub timeout: Duration,
+    /// `external_com_type` and `external_com_path`.
+    pub external: Option<Endpoint>,
+    /// `external_com_keysize` in bytes: 16, 24 or 32.
+    pub key_size: usize,
+    /// `external_com_rotation` (1440 min).
+    pub rotation: Duration,
+    /// `external_com_zmq_tcp_keepalive`: TCP keep-alive on connections of the external socket and to nodes.
+    pub tcp_keepalive: bool,
+    /// `ipv6`: a `*` listener binds `::` instead of `0.0.0.0`.
+    pub ipv6: bool,
+    /// `privkey`
+    pub private_key: PathBuf,
+    /// `pubkey`
+    pub public_key: PathBuf,
+    /// `authorized_clients`: thumbprints of the keys that may talk to the external socket.
+    pub authorized_clients: Vec<String>,
+    /// `fingerprint_mode`
+    pub fingerprint_mode: FingerprintMode,
+    /// Path from `gorgone_db_name`.
+    pub database: PathBuf,
+    /// `gorgone_db_autocreate_schema`
+    pub create_schema: bool,
+    /// `gorgone_db_synchronous`: whether each commit waits for the disk (`full`, the default) or only the operating system (`normal`).
+    pub database_synchronous: bool,
+    /// `max_message_size` in bytes (16 MiB): larger messages of an authenticated client are refused.
+    pub max_message_size: usize,
+}
+
+/// `fingerprint_mode`: what is done with the key of a node we connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FingerprintMode {
+    /// No check.
+    Always,
+    /// Remember the first, refuse a change.
+    First,
+    /// It must be known already.
+    Strict,
+}
+
+/// The known modules; `None` where a module is absent or disabled.
+#[derive(Clone, Debug, Default)]
+pub struct Modules {
+    /// `gorgone::modules::core::proxy::hooks`
+    pub proxy: Option<ProxySettings>,
+    /// `gorgone::modules::core::register::hooks`
+    pub register: Option<RegisterSettings>,
+    /// `gorgone::modules::core::action::hooks`
+    pub action: Option<ActionSettings>,
+    /// `gorgone::modules::core::httpserver::hooks`
+    pub httpserver: Option<HttpSettings>,
+    /// `gorgone::modules::core::dbcleaner::hooks`; always on.
+    pub dbcleaner: CleanerSettings,
+    /// Every package that is loaded, by module name, for `INFORMATION`.
+    pub loaded: BTreeMap<String, String>,
+}
+
+/// Options of the proxy (protocol.md sections 6 and 7).
+#[derive(Clone, Debug)]
+pub struct ProxySettings {
+    /// `pool` (5): worker threads at most.
+    pub pool: usize,
+    /// `synchistory_time` (60 s)
+    pub sync_time: Duration,
+    /// `synchistory_timeout` (30 s)
+    pub sync_timeout: Duration,
+    /// `ping` (60 s)
+    pub ping: Duration,
+    /// `pong_discard_timeout` (300 s)
+    pub pong_discard_timeout: Duration,
+    /// `pong_max_timeout` (3)
+    pub pong_max_timeout: u32,
+    /// `buffer_size` (150000 bytes)
+    pub buffer_size: usize,
+}
+
+impl Default for ProxySettings {
+    fn default() -> Self {
+        Self {
+            pool: 5,
+            sync_time: Duration::from_secs(60),
+            sync_timeout: Duration::from_secs(30),
+            ping: Duration::from_secs(60),
+            pong_discard_timeout: Duration::from_secs(300),
+            pong_max_timeout: 3,
+            buffer_size: 150_000,
+        }
+    }
+}
+
+/// Options of the module `register`.
+#[derive(Clone, Debug)]
+pub struct RegisterSettings {
+    /// `config_file`
+    pub file: PathBuf,
+    /// The nodes that it lists.
+    pub nodes: Vec<Registration>,
+}
+
+/// Options of the module `action` (protocol.md section 11).
+#[derive(Clone, Debug)]
+pub struct ActionSettings {
+    /// `command_timeout` (30 s)
+    pub command_timeout: Duration,
+    /// `max_concurrent_commands` (64): commands that run at once; more wait in their order.
+    pub max_concurrent: usize,
+    /// `max_output_size` in bytes (1 MiB) kept of one command.
+    pub output_limit: usize,
+}
+
+impl Default for ActionSettings {
+    fn default() -> Self {
+        Self { command_timeout: Duration::from_secs(30), max_concurrent: 64, output_limit: 1 << 20 }
+    }
+}
+
+/// Options of the module `httpserver` (protocol.md section 13). Holds a password: no `Debug` of it.
+#[derive(Clone)]
+pub struct HttpSettings {
+    /// `address` (0.0.0.0)
+    pub address: IpAddr,
+    /// `port` (8080)
+    pub port: u16,
+    /// `auth`: user and password, where enabled.
+    pub auth: Option<BasicAuth>,
+    /// `allowed_hosts.subnets`, where enabled.
+    pub allowed_hosts: Option<Vec<Subnet>>,
+}
+
+impl std::fmt::Debug for HttpSettings {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "HttpSettings({}:{})", self.address, self.port)
+    }
+}
+
+/// A user and a password. No `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BasicAuth {
+    /// `user`
+    pub user: String,
+    /// `password`
+    pub password: String,
+}
+
+/// A range of addresses such as `192.0.2.0/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    /// An address of the range.
+    pub address: IpAddr,
+    /// Leading bits that count: 0 to 32 or 128.
+    pub prefix: u8,
+}
+
+impl Subnet {
+    /// Whether `address` is in the range.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let shift = |bits: u32| bits.saturating_sub(u32::from(self.prefix));
+        match (self.address, address) {
+            (IpAddr::V4(range), IpAddr::V4(address)) => {
+                (range.to_bits() ^ address.to_bits()).checked_shr(shift(32)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(range), IpAddr::V6(address)) => {
+                (range.to_bits() ^ address.to_bits()).checked_shr(shift(128)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Options of the module `dbcleaner` (protocol.md section 15).
+#[derive(Clone, Copy, Debug)]
+pub struct CleanerSettings {
+    /// `purge_sessions_time` (3600 s)
+    pub sessions: Duration,
+    /// `purge_history_time` (604800 s)
+    pub history: Duration,
+}
+
+impl Default for CleanerSettings {
+    fn default() -> Self {
+        Self { sessions: Duration::from_secs(3_600), history: Duration::from_secs(604_800) }
+    }
+}

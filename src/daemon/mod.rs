@@ -1,0 +1,1 @@
+//! Ties the layers together: `dispatch` (no mio, no clock) and `event_loop` (the only place that waits).

@@ -1,0 +1,89 @@
+//! The first word of every message.
+
+macro_rules! actions {
+    ($($variant:ident = $word:literal,)*) => {
+        /// What a message asks for or answers. Words that we do not know are kept, bounded by the message's own limit.
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub enum Action {
+            $(#[doc = concat!("`", $word, "`")] $variant,)*
+            /// A word that is not ours.
+            Other(Box<str>),
+        }
+
+        impl Action {
+            /// Reads a word; case counts.
+            #[must_use]
+            pub fn parse(word: &str) -> Self {
+                match word {
+                    $($word => Self::$variant,)*
+                    _ => Self::Other(word.into()),
+                }
+            }
+
+            /// The word as it stands on the wire.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $word,)*
+                    Self::Other(word) => word,
+                }
+            }
+        }
+    };
+}
+
+actions! {
+    Ack = "ACK",
+    ActionEngine = "ACTIONENGINE",
+    AddCron = "ADDCRON",
+    AddListener = "ADDLISTENER",
+    BroadcastLogger = "BCASTLOGGER",
+    CentreonNodesSync = "CENTREONNODESSYNC",
+    Command = "COMMAND",
+    ConStatus = "CONSTATUS",
+    DeleteCron = "DELETECRON",
+    EngineCommand = "ENGINECOMMAND",
+    GetCron = "GETCRON",
+    GetLog = "GETLOG",
+    GetThumbprint = "GETTHUMBPRINT",
+    Information = "INFORMATION",
+    Kill = "KILL",
+    LoadModule = "LOADMODULE",
+    Ping = "PING",
+    Pong = "PONG",
+    PongReset = "PONGRESET",
+    ProcessCopy = "PROCESSCOPY",
+    ProxyAddNode = "PROXYADDNODE",
+    ProxyAddSubnode = "PROXYADDSUBNODE",
+    ProxyCloseConnection = "PROXYCLOSECONNECTION",
+    ProxyDelNode = "PROXYDELNODE",
+    ProxyReady = "PROXYREADY",
+    ProxyStopReadChannel = "PROXYSTOPREADCHANNEL",
+    PutLog = "PUTLOG",
+    RegisterNodes = "REGISTERNODES",
+    RemoteCopy = "REMOTECOPY",
+    SetCoreId = "SETCOREID",
+    SetLogs = "SETLOGS",
+    SyncLogs = "SYNCLOGS",
+    UnloadModule = "UNLOADMODULE",
+    UnregisterNodes = "UNREGISTERNODES",
+    UpdateCron = "UPDATECRON",
+}
+
+impl Action {
+    /// Words that the original's own processes say to each other and that a network peer may never send
+    /// (protocol.md section 5).
+    #[must_use]
+    pub const fn is_internal(&self) -> bool {
+        matches!(
+            self,
+            Self::ProxyReady
+                | Self::ProxyAddNode
+                | Self::ProxyDelNode
+                | Self::ProxyAddSubnode
+                | Self::PongReset
+                | Self::ProxyCloseConnection
+                | Self::ProxyStopReadChannel
+        )
+    }
+}

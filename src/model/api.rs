@@ -1,0 +1,44 @@
+//! Calls of the REST API as values (protocol.md section 13).
+
+/// One call; never used twice in the life of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// The methods that the API knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `GET` (`HEAD` is answered as `GET` without a body).
+    Get,
+    /// `POST`
+    Post,
+    /// `PATCH`
+    Patch,
+    /// `PUT`
+    Put,
+    /// `DELETE`
+    Delete,
+}
+
+/// One authorised call below `/api`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiCall {
+    /// The method.
+    pub method: Method,
+    /// Percent-decoded path segments after `/api`, empty ones left out.
+    pub path: Vec<String>,
+    /// Percent-decoded query parameters in their order.
+    pub query: Vec<(String, String)>,
+    /// The body; empty without one.
+    pub body: Vec<u8>,
+}
+
+/// The answer to a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiAnswer {
+    /// HTTP status.
+    pub status: u16,
+    /// JSON text without the final newline; empty for an empty body (then the status is 204).
+    pub body: String,
+    /// The methods for an `Allow` header, for instance `POST`.
+    pub allow: Option<&'static str>,
+}

@@ -1,0 +1,55 @@
+//! Names for connections and the places they lead to.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// One connection of the event loop; never used twice in the life of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// One authenticated conversation on the external socket: a routing id with its key. Survives reconnects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// Where a listener binds or a dialer connects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `tcp`: a host name, an IPv4 or IPv6 address (without brackets), or `*` for all addresses (listeners only).
+    Tcp {
+        /// Host or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// `ipc`: a Unix socket path.
+    Ipc(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(formatter, "tcp://[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(formatter, "tcp://{host}:{port}"),
+            Self::Ipc(path) => write!(formatter, "ipc://{}", path.display()),
+        }
+    }
+}
+
+/// Who is at the other end of an accepted connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PeerAddress {
+    /// A TCP peer; IPv4-mapped IPv6 addresses are given as IPv4.
+    Ip(IpAddr),
+    /// A peer on a Unix socket.
+    Local,
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(formatter),
+            Self::Local => formatter.write_str("local socket"),
+        }
+    }
+}

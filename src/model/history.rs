@@ -1,0 +1,128 @@
+//! History rows, questions about them, and what is written to the database in one commit.
+
+use super::code::Code;
+use super::node_id::NodeId;
+use super::session::StoredSession;
+
+/// One row of `gorgone_history` (protocol.md section 4).
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoryRow {
+    /// Row id in its database; 0 for a row not stored yet.
+    pub id: i64,
+    /// The request's token; daemons write rows without one, and old daemons tokens of any form.
+    pub token: Option<String>,
+    /// What the row tells.
+    pub code: Code,
+    /// When it happened, seconds since the epoch.
+    pub etime: i64,
+    /// When it was stored here, seconds since the epoch with fraction.
+    pub ctime: f64,
+    /// A row that is of no interest after a day.
+    pub instant: bool,
+    /// JSON text.
+    pub data: String,
+}
+
+/// Which rows a `GETLOG` wants: all conditions that are set must hold (protocol.md section 4).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LogFilter {
+    /// Rows with a greater id.
+    pub after_id: Option<i64>,
+    /// Rows of this token.
+    pub token: Option<String>,
+    /// Rows stored later than this.
+    pub after_ctime: Option<f64>,
+    /// Rows that happened later than this.
+    pub after_etime: Option<f64>,
+    /// Rows with this code.
+    pub code: Option<Code>,
+    /// Only the newest of them, still in ascending order of id.
+    pub newest: Option<u64>,
+}
+
+impl LogFilter {
+    /// Whether at least one condition is set (`limit` alone is none).
+    #[must_use]
+    pub const fn has_condition(&self) -> bool {
+        self.after_id.is_some()
+            || self.token.is_some()
+            || self.after_ctime.is_some()
+            || self.after_etime.is_some()
+            || self.code.is_some()
+    }
+
+    /// Whether a row meets every condition (`newest` aside).
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit 53 bits")]
+    pub fn matches(&self, row: &HistoryRow) -> bool {
+        self.after_id.is_none_or(|id| row.id > id)
+            && self.token.as_deref().is_none_or(|token| row.token.as_deref() == Some(token))
+            && self.after_ctime.is_none_or(|ctime| row.ctime > ctime)
+            && self.after_etime.is_none_or(|etime| row.etime as f64 > etime)
+            && self.code.is_none_or(|code| row.code == code)
+    }
+}
+
+/// How much of an answer to a question is read at once. The page ends at the first bound that is met, never in the middle
+/// of rows that share one `ctime` when `whole_instants` is set (a peer that pages by `ctime` would lose the rest).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageLimit {
+    /// Rows at most (at least one is read).
+    pub rows: usize,
+    /// Characters of `data` and `token` at most (at least one row is read).
+    pub bytes: usize,
+    /// Never split rows of one `ctime`.
+    pub whole_instants: bool,
+}
+
+/// A page of rows in ascending order of id.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LogPage {
+    /// The rows.
+    pub rows: Vec<HistoryRow>,
+    /// Whether rows were left out because of the [`PageLimit`].
+    pub more: bool,
+}
+
+/// How far a node's history was taken over (`gorgone_synchistory`).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SyncMark {
+    /// Newest `ctime` of that node's rows that we hold, in that node's own time.
+    pub ctime: f64,
+    /// Greatest row id of that node that we hold.
+    pub last_id: i64,
+}
+
+/// One change of the database. All changes of a loop turn are one transaction.
+#[derive(Clone, PartialEq)]
+pub enum StoreChange {
+    /// Insert a row; its `id` is ignored.
+    InsertRow(HistoryRow),
+    /// Insert or replace the session with this routing id.
+    PutSession(StoredSession),
+    /// Forget the session with this routing id.
+    DeleteSession(Vec<u8>),
+    /// Remember a server's key for a target such as `tcp://192.0.2.1:5556`.
+    PutFingerprint {
+        /// The target.
+        target: String,
+        /// RFC 7638 thumbprint of its key.
+        thumbprint: String,
+    },
+    /// Move a node's mark.
+    PutSyncMark(NodeId, SyncMark),
+    /// Forget a node's mark.
+    DeleteSyncMark(NodeId),
+    /// Delete at most `limit` sessions not used since `used_before` (seconds) and at most `limit` rows stored before
+    /// `rows_before`, and at most `limit` instant rows stored before `instant_before`.
+    Purge {
+        /// Sessions last used earlier than this go.
+        used_before: i64,
+        /// Rows stored earlier than this go.
+        rows_before: i64,
+        /// Instant rows stored earlier than this go.
+        instant_before: i64,
+        /// At most so many of each.
+        limit: u32,
+    },
+}

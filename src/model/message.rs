@@ -1,0 +1,40 @@
+//! One message between daemons, as values (protocol.md section 1).
+
+use super::action::Action;
+use super::code::Code;
+use super::token::Token;
+
+/// `[ACTION] [TOKEN] [TARGET] DATA` as it was received or as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The first field.
+    pub action: Action,
+    /// The second field; `None` where it is empty.
+    pub token: Option<Token>,
+    /// The third field, not yet checked; empty for "here". `None` where a reply has only two fields.
+    pub target: Option<Box<str>>,
+    /// JSON text in valid UTF-8, not yet parsed; `{}` where it was missing.
+    pub data: String,
+}
+
+/// A reply: `[KIND] [TOKEN] {"code":N,"data":…}`, with an empty third field for `PONG` and `SYNCLOGS`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// `ACK`, `PONG`, `CONSTATUS`, …
+    pub kind: Action,
+    /// The request's token.
+    pub token: Option<Token>,
+    /// How it went.
+    pub code: Code,
+    /// JSON text of the `data` member.
+    pub data: String,
+}
+
+/// What goes out to a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    /// A request, always with three fields.
+    Request(Message),
+    /// A reply.
+    Reply(Reply),
+}

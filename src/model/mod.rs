@@ -1,0 +1,16 @@
+//! The plain values that all layers speak. No socket, no clock, no disk, no randomness of their own.
+
+pub mod action;
+pub mod api;
+pub mod code;
+pub mod command;
+pub mod connection;
+pub mod history;
+pub mod log;
+pub mod message;
+pub mod node_id;
+pub mod random;
+pub mod registration;
+pub mod session;
+pub mod time;
+pub mod token;

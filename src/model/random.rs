@@ -1,0 +1,37 @@
+//! Randomness as an argument, so that the simulation can replace it.
+
+/// A source of random bytes. The real one is in `edge`, the simulation's is seeded.
+pub trait Random {
+    /// Fills `bytes` with random bytes. The real source is cryptographically strong.
+    fn fill(&mut self, bytes: &mut [u8]);
+
+    /// A number in `0..bound`; 0 when `bound` is 0. For jitter, not for keys.
+    fn below(&mut self, bound: u64) -> u64 {
+        let mut bytes = [0_u8; 8];
+        self.fill(&mut bytes);
+        u64::from_le_bytes(bytes).checked_rem(bound).unwrap_or(0)
+    }
+}
+
+/// `bytes` as lower-case hexadecimal digits.
+#[must_use]
+pub fn to_hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().saturating_mul(2));
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }));
+        }
+    }
+    text
+}
+
+/// The bytes that `text` spells in hexadecimal digits of either case; `None` if it is not an even number of them.
+#[must_use]
+pub fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+}

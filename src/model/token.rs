@@ -1,0 +1,69 @@
+//! The id that follows one request through every daemon.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::random::{Random, to_hex};
+
+/// A valid token: 1 to 255 characters of `[A-Za-z0-9:_.-]` (protocol.md section 1). Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(Arc<str>);
+
+/// What is wrong with a token that a caller brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidToken;
+
+impl fmt::Display for InvalidToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("invalid token: use 1 to 255 of the characters A-Z a-z 0-9 : _ . -")
+    }
+}
+
+impl Token {
+    /// The longest token we take, in characters.
+    pub const MAX_LEN: usize = 255;
+
+    /// Checks a caller's token.
+    ///
+    /// # Errors
+    /// [`InvalidToken`] when it is empty, too long or holds any other character.
+    pub fn parse(text: &str) -> Result<Self, InvalidToken> {
+        let valid = !text.is_empty()
+            && text.len() <= Self::MAX_LEN
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'_' | b'.' | b'-'));
+        if valid { Ok(Self(text.into())) } else { Err(InvalidToken) }
+    }
+
+    /// A new token: 64 random bytes as 128 hexadecimal digits.
+    #[must_use]
+    pub fn generate(random: &mut dyn Random) -> Self {
+        let mut bytes = [0_u8; 64];
+        random.fill(&mut bytes);
+        Self(to_hex(&bytes).into())
+    }
+
+    /// The token's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_takes_only_characters_that_are_safe_in_file_names() {
+        assert!(Token::parse("tok-1:a_b.c").is_ok());
+        for bad in ["", "../x", "a b", "a\nb", "é", &"x".repeat(256)] {
+            assert_eq!(Token::parse(bad), Err(InvalidToken), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Everything that can happen to the deciding part of a daemon.
+
+use crate::model::api::{ApiCall, CallId};
+use crate::model::command::{CommandId, CommandOutcome};
+use crate::model::connection::ClientId;
+use crate::model::history::LogPage;
+use crate::model::message::Message;
+use crate::model::node_id::NodeId;
+use crate::model::token::Token;
+
+use super::output::{QueryId, ReceiptId};
+
+/// One event.
+#[derive(Clone, PartialEq)]
+pub enum Input {
+    /// An authenticated client of the external socket sent a message.
+    ClientMessage {
+        /// Who.
+        client: ClientId,
+        /// What.
+        message: Message,
+    },
+    /// An authenticated client sent something that is no message (no brackets, an invalid token, …).
+    ClientMalformed {
+        /// Who.
+        client: ClientId,
+        /// The token, where one could be read.
+        token: Option<Token>,
+        /// What is wrong with it, for the log.
+        reason: String,
+    },
+    /// A session of the external socket has ended for good.
+    ClientGone(ClientId),
+    /// The link to a node is connected and sealed.
+    LinkUp(NodeId),
+    /// The link to a node broke, or an attempt to connect it failed. Attempts go on by themselves.
+    LinkDown {
+        /// Which node.
+        node: NodeId,
+        /// Why, as a sentence for the log.
+        reason: String,
+    },
+    /// A message came over the link to a node.
+    NodeMessage {
+        /// From whom.
+        node: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// A message for a node left the link's queue unsent: it waited too long or the queue was full.
+    SendFailed {
+        /// For whom.
+        node: NodeId,
+        /// Its token.
+        token: Option<Token>,
+        /// Why.
+        reason: String,
+    },
+    /// The outcome of an [`super::output::Output::Store`] that asked for a receipt.
+    Stored {
+        /// Which.
+        receipt: ReceiptId,
+        /// Whether it is in the database.
+        stored: bool,
+    },
+    /// The answer to an [`super::output::Output::Query`].
+    QueryAnswer {
+        /// Which.
+        query: QueryId,
+        /// The rows, or what went wrong.
+        result: Result<LogPage, String>,
+    },
+    /// A command ended.
+    CommandEnded {
+        /// Which.
+        command: CommandId,
+        /// How.
+        outcome: CommandOutcome,
+    },
+    /// A call of the REST API, already authorised.
+    ApiCall {
+        /// Which.
+        id: CallId,
+        /// What.
+        call: ApiCall,
+    },
+    /// The caller went away; no answer is wanted any more.
+    ApiCancelled(CallId),
+    /// The daemon was asked to stop.
+    Stop,
+}

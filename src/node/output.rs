@@ -1,0 +1,86 @@
+//! Everything that the deciding part of a daemon can want done. Each value is one side effect.
+
+use crate::model::api::{ApiAnswer, CallId};
+use crate::model::command::{CommandId, CommandSpec};
+use crate::model::connection::{ClientId, Endpoint};
+use crate::model::history::{LogFilter, PageLimit, StoreChange};
+use crate::model::log::{Level, LogLine};
+use crate::model::message::Outgoing;
+use crate::model::node_id::NodeId;
+
+/// One question to the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueryId(pub u64);
+
+/// One change of the database whose outcome is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReceiptId(pub u64);
+
+/// One side effect.
+#[derive(Clone, PartialEq)]
+pub enum Output {
+    /// Send to a client of the external socket; dropped when it is not connected.
+    SendToClient {
+        /// To whom.
+        client: ClientId,
+        /// What.
+        outgoing: Outgoing,
+    },
+    /// Send over the link to a node; waits in the link's bounded queue until it is up.
+    SendToNode {
+        /// To whom.
+        node: NodeId,
+        /// What.
+        outgoing: Outgoing,
+    },
+    /// Keep a link to a node: connect now, reconnect with back-off until [`Output::CloseLink`]. A changed endpoint
+    /// rebuilds the link.
+    OpenLink {
+        /// Which node.
+        node: NodeId,
+        /// Where it listens.
+        endpoint: Endpoint,
+    },
+    /// Drop the connection of a link and build it again at once.
+    ResetLink(NodeId),
+    /// Drop a link for good.
+    CloseLink(NodeId),
+    /// Change the database within the commit of this turn.
+    Store {
+        /// What.
+        change: StoreChange,
+        /// Where the outcome is awaited.
+        receipt: Option<ReceiptId>,
+    },
+    /// Ask the history, after this turn's commit.
+    Query {
+        /// Which question.
+        query: QueryId,
+        /// What is wanted.
+        filter: LogFilter,
+        /// How much at once.
+        limit: PageLimit,
+    },
+    /// Run a command.
+    RunCommand {
+        /// Which run.
+        command: CommandId,
+        /// What.
+        spec: CommandSpec,
+    },
+    /// Kill a running command's process group; its end is still reported.
+    KillCommand(CommandId),
+    /// Answer a call of the API.
+    Answer {
+        /// Which call.
+        call: CallId,
+        /// What.
+        answer: ApiAnswer,
+    },
+    /// Write a line to the log.
+    Log(LogLine),
+    /// Change the severity of the whole daemon; `None` goes back to the configured one.
+    SetLogLevel(Option<Level>),
+    /// All work is done or given up: the process may end.
+    Stopped,
+}

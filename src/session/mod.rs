@@ -1,0 +1,1 @@
+//! One peer's conversation as a state machine. Absent on purpose: sockets, clocks, threads, files.

@@ -1,0 +1,1 @@
+//! Bytes to values and back. No socket, no clock: fed with slices, drained of slices.
