@@ -209,7 +209,11 @@ impl Connection {
     pub fn awaited(&self) -> &'static str {
         match &self.state {
             State::Greeting { .. } if self.received.is_empty() => "its ZMTP greeting",
-            State::Greeting { .. } => "the rest of its ZMTP greeting",
+            // libzmq closes, and tells no mechanism of its own, when it has read that ours is another.
+            State::Greeting { .. } if self.received.readable().first() == Some(&0xff) => {
+                "the rest of its ZMTP greeting (a peer that wants the mechanism PLAIN or CURVE closes at this point)"
+            }
+            State::Greeting { .. } => "its ZMTP greeting, which it did not begin as one",
             State::Handshake { .. } => "its ZMTP READY command",
             State::Ready(_) => "a message",
             State::Failed(_) => "nothing more",
