@@ -5,7 +5,7 @@
 
 //pub mod child_process;
 pub mod clock;
-//pub mod history_store;
+pub mod history_store;
 pub mod jobs;
 pub mod log;
 pub mod notify;
