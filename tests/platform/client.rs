@@ -30,6 +30,7 @@ pub struct Reply {
 /// An established session.
 pub struct Client {
     dealer: Dealer,
+    identity: Vec<u8>,
     key: Vec<u8>,
     iv: Vec<u8>,
     /// How often the server has changed the session's key.
@@ -58,9 +59,21 @@ impl Client {
         }
         let sealed = STANDARD.decode(&answer).map_err(not_base64)?;
         let plain = key.decrypt(Pkcs1v15Encrypt, &sealed).map_err(io::Error::other)?;
-        let mut client = Self { dealer, key: Vec::new(), iv: Vec::new(), rotations: 0 };
+        let identity = identity.to_vec();
+        let mut client = Self { dealer, identity, key: Vec::new(), iv: Vec::new(), rotations: 0 };
         client.take_key(&plain)?;
         Ok(client)
+    }
+
+    /// A new connection with the same routing id and key, as libzmq makes it after the old one broke.
+    pub fn reconnect(self, port: u16) -> io::Result<Self> {
+        let dealer = Dealer::connect(port, &self.identity, 0)?;
+        Ok(Self { dealer, ..self })
+    }
+
+    /// Two handles on one session, for a thread that writes and one that reads.
+    pub fn split(self) -> io::Result<(Dealer, Self)> {
+        Ok((self.dealer.writer_only()?, self))
     }
 
     fn take_key(&mut self, plain: &[u8]) -> io::Result<()> {

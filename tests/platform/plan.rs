@@ -15,8 +15,8 @@ pub struct Plan {
     pub id: u32,
     /// Where its files are.
     pub folder: PathBuf,
-    /// Whose keys it uses.
-    pub owner: String,
+    /// The folder of its key pair.
+    pub keys: PathBuf,
     /// TCP port of its external socket on 127.0.0.1.
     pub port: u16,
     /// Overrides `external_com_type` and `external_com_path`.
@@ -45,7 +45,7 @@ impl Plan {
             name: name.to_owned(),
             id,
             folder: folder.to_owned(),
-            owner: if id == 1 { "central" } else { "poller" }.to_owned(),
+            keys: keys::folder(if id == 1 { "central" } else { "poller" }),
             port: free_port(),
             external: None,
             api_port: None,
@@ -123,7 +123,6 @@ impl Plan {
     }
 
     fn yaml(&self) -> String {
-        let pair = keys::folder(&self.owner);
         let tcp = ("tcp".to_owned(), format!("127.0.0.1:{}", self.port));
         let (com_type, com_path) = self.external.as_ref().unwrap_or(&tcp);
         let mut text = format!(
@@ -134,8 +133,8 @@ impl Plan {
              authorized_clients:\n        - key: {central}\n        - key: {client}\n",
             name = self.name,
             id = self.id,
-            private = pair.join(keys::PRIVATE_FILE).display(),
-            public = pair.join(keys::PUBLIC_FILE).display(),
+            private = self.keys.join(keys::PRIVATE_FILE).display(),
+            public = self.keys.join(keys::PUBLIC_FILE).display(),
             database = self.database.display(),
             central = keys::thumbprint("central"),
             client = keys::thumbprint("client"),

@@ -82,6 +82,13 @@ impl Dealer {
         self.writer.set_read_timeout(Some(limit)).unwrap();
     }
 
+    /// A second handle on the connection that waits for ever when the peer does not take its bytes.
+    pub fn writer_only(&self) -> io::Result<Self> {
+        let writer = self.writer.try_clone()?;
+        writer.set_write_timeout(None)?;
+        Ok(Self { reader: BufReader::new(writer.try_clone()?), writer, peer_minor: self.peer_minor })
+    }
+
     /// Sends one message of one frame.
     pub fn send(&mut self, message: &[u8]) -> io::Result<()> {
         self.writer.write_all(&frame(0, message))
