@@ -1,1 +1,3 @@
 //! Bytes to values and back. No socket, no clock: fed with slices, drained of slices.
+
+pub mod gorgone;
