@@ -1,17 +1,9 @@
 //! What the deciding core wants done.
 
-use crate::config::settings::Config;
-use crate::model::history::SyncMark;
-use crate::model::node_id::NodeId;
 use crate::model::time::Now;
-use crate::node::core::CoreOptions;
-use crate::node::output::Output;
+use crate::node::output::{Output, QueryId};
 
-use super::{Dispatch, Effect, MAX_RUNNING_QUERIES, OwnKey};
-
-pub(super) fn core_options(config: &Config, own_key: &OwnKey, marks: Vec<(NodeId, SyncMark)>) -> CoreOptions {
-    CoreOptions { thumbprint: own_key.thumbprint.clone(), marks, ..CoreOptions::from_config(config) }
-}
+use super::{Dispatch, Effect, MAX_RUNNING_QUERIES};
 
 impl Dispatch {
     pub(super) fn on_core(&mut self, output: Output, now: Now) {
@@ -36,7 +28,7 @@ impl Dispatch {
     }
 
     /// Remembers which connection asked, so that it is read no further while its answers are not there.
-    fn query(&mut self, query: crate::node::output::QueryId, effect: Effect) {
+    fn query(&mut self, query: QueryId, effect: Effect) {
         if let Some(origin) = self.reading
             && let Some(entry) = self.connections.get_mut(&origin)
         {

@@ -6,7 +6,7 @@ use crate::model::history::{LogFilter, PageLimit, StoreChange};
 use crate::model::log::{Level, LogLine};
 use crate::model::node_id::NodeId;
 use crate::node::output::{QueryId, ReceiptId};
-use crate::session::zmq_dialer::{DialJob, DialOutcome};
+use crate::session::zmq_dialer::{DialOutcome, DialTicket};
 use crate::session::zmq_listener::HelloId;
 use crate::wire::gorgone::key_exchange::{HelloJob, HelloOutcome};
 use crate::wire::gorgone::keys::PrivateKey;
@@ -56,8 +56,8 @@ pub enum Effect {
 pub enum CryptoJob {
     /// A client's hello on the external socket.
     Hello(HelloId, HelloJob),
-    /// A step of our own handshake with a node; the number tells attempts apart.
-    Dial(NodeId, u64, DialJob),
+    /// A step of our own handshake with a node.
+    Dial(NodeId, DialTicket),
 }
 
 /// The result of a [`CryptoJob`].
@@ -65,7 +65,7 @@ pub enum CryptoOutcome {
     /// Of [`CryptoJob::Hello`].
     Hello(HelloId, HelloOutcome),
     /// Of [`CryptoJob::Dial`].
-    Dial(NodeId, u64, DialOutcome),
+    Dial(NodeId, DialOutcome),
 }
 
 impl CryptoJob {
@@ -74,7 +74,7 @@ impl CryptoJob {
     pub fn run(self, key: &PrivateKey) -> CryptoOutcome {
         match self {
             Self::Hello(hello, job) => CryptoOutcome::Hello(hello, job.run(key)),
-            Self::Dial(node, attempt, job) => CryptoOutcome::Dial(node, attempt, job.run(key)),
+            Self::Dial(node, ticket) => CryptoOutcome::Dial(node, ticket.run(key)),
         }
     }
 }

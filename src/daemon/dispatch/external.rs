@@ -12,7 +12,8 @@ use crate::model::time::Now;
 use crate::node::input::Input;
 use crate::session::zmq_listener::{Delivery, ListenerOutput, ListenerSettings};
 use crate::wire::gorgone::envelope;
-use crate::wire::zmtp::connection::{Connection as ZmtpConnection, Event, Settings, SocketType, ZmtpError};
+use crate::wire::zmtp::ZmtpError;
+use crate::wire::zmtp::connection::{Connection as ZmtpConnection, Event, Settings, SocketType};
 
 use super::{
     Connection, CryptoJob, Dispatch, Effect, Kind, MAX_QUERIES_PER_CONNECTION, MAX_UNSENT_BYTES, Owner, OwnKey,
@@ -26,7 +27,6 @@ const MAX_STRANGER_MESSAGE_BYTES: usize = 16 << 10;
 
 pub(super) struct External {
     pub(super) zmtp: ZmtpConnection,
-    client: Option<ClientId>,
 }
 
 pub(super) fn listener_settings(config: &Config, own_key: &OwnKey) -> ListenerSettings {
@@ -36,7 +36,10 @@ pub(super) fn listener_settings(config: &Config, own_key: &OwnKey) -> ListenerSe
         key_size: config.core.key_size,
         rotation: config.core.rotation,
         hostname: config.core.hostname.clone(),
-        ..ListenerSettings::default()
+        session_idle: Duration::from_secs(24 * 3_600),
+        max_sessions: 10_000,
+        max_pending_hellos: 256,
+        hellos_per_peer_per_second: 20,
     }
 }
 
@@ -53,7 +56,7 @@ impl Dispatch {
             identity: Vec::new(),
             max_message_bytes: MAX_STRANGER_MESSAGE_BYTES,
         });
-        let kind = Kind::External(External { zmtp, client: None });
+        let kind = Kind::External(External { zmtp });
         self.connections.insert(connection, Connection { kind, peer, open_queries: 0, closing: false });
         self.timers.set(Owner::Connection(connection), Some(now.monotonic + HANDSHAKE));
         self.dirty.insert(connection);
@@ -63,7 +66,7 @@ impl Dispatch {
         loop {
             let Some(entry) = self.connections.get_mut(&connection) else { return };
             let Kind::External(external) = &mut entry.kind else { return };
-            let busy = entry.open_queries >= MAX_QUERIES_PER_CONNECTION || external.zmtp.send_queue_is_above_high();
+            let busy = entry.open_queries >= MAX_QUERIES_PER_CONNECTION || external.zmtp.is_congested();
             if entry.closing || busy {
                 return;
             }
@@ -90,10 +93,9 @@ impl Dispatch {
     /// Says what was wrong to whoever can act on it, then closes.
     fn refuse_external(&mut self, connection: ConnectionId, error: &ZmtpError, now: Now) {
         let Some(entry) = self.connections.get(&connection) else { return };
-        let Kind::External(external) = &entry.kind else { return };
-        let (peer, client) = (entry.peer, external.client);
+        let peer = entry.peer;
         self.complain(format!("{peer}: {error}; connection closed"), now);
-        if let Some(client) = client {
+        if let Some(client) = self.listener.client_on(connection) {
             let message = serde_json::json!({"error": "message_refused", "message": error.to_string()}).to_string();
             let reply = Reply { kind: Action::Ack, token: None, code: Code::FINISHED_KO, data: message };
             self.send_to_client(client, &Outgoing::Reply(reply), now);
@@ -109,7 +111,7 @@ impl Dispatch {
                 self.log(LogLine::info("core", reason));
                 self.close(connection, now);
             }
-            ListenerOutput::Authenticated { connection, client } => self.authenticated(connection, client),
+            ListenerOutput::Authenticated(connection) => self.authenticated(connection),
             ListenerOutput::Message { client, message } => {
                 self.core.handle_input(Input::ClientMessage { client, message }, now);
             }
@@ -128,11 +130,10 @@ impl Dispatch {
         }
     }
 
-    fn authenticated(&mut self, connection: ConnectionId, client: ClientId) {
+    fn authenticated(&mut self, connection: ConnectionId) {
         self.strangers.remove(&connection);
         let limit = sealed_bytes(self.config.core.max_message_size);
         if let Some(Connection { kind: Kind::External(external), .. }) = self.connections.get_mut(&connection) {
-            external.client = Some(client);
             external.zmtp.set_max_message_bytes(limit);
         }
     }

@@ -1,8 +1,11 @@
 //! Connections that we make to push nodes.
 
+use std::time::Duration;
+
 use crate::config::settings::FingerprintMode;
 use crate::model::connection::{ConnectionId, Endpoint, PeerAddress};
 use crate::model::history::StoreChange;
+use crate::model::log::LogLine;
 use crate::model::message::Outgoing;
 use crate::model::node_id::NodeId;
 use crate::model::time::Now;
@@ -21,8 +24,6 @@ pub(super) struct Link {
     dialer: ZmqDialer,
     endpoint: Endpoint,
     connection: Option<ConnectionId>,
-    /// Counts connections, so that a late job's result is not taken for another attempt's.
-    attempt: u64,
 }
 
 impl Dispatch {
@@ -42,20 +43,27 @@ impl Dispatch {
             },
             stored_fingerprint: self.fingerprints.get(&endpoint.to_string()).cloned(),
             public_key_pem: self.own_key.public_pem.clone(),
-            own_thumbprint: self.own_key.thumbprint.clone(),
-            ..DialerSettings::default()
+            queue_messages: 10_000,
+            queue_bytes: 32 << 20,
+            step_timeout: Duration::from_secs(10),
+            max_wait: Duration::from_secs(10),
         };
         let mut dialer = ZmqDialer::new(settings);
         dialer.handle_start(now, self.random.as_mut());
-        self.links.insert(node, Link { dialer, endpoint, connection: None, attempt: 0 });
+        self.links.insert(node, Link { dialer, endpoint, connection: None });
         self.touched_links.push(node);
     }
 
     pub(super) fn close_link(&mut self, node: NodeId, now: Now) {
         self.timers.set(Owner::Link(node), None);
-        if let Some(link) = self.links.remove(&node)
-            && let Some(connection) = link.connection
-        {
+        let Some(mut link) = self.links.remove(&node) else { return };
+        link.dialer.stop("its link was closed");
+        while let Some(output) = link.dialer.poll_output() {
+            if let DialerOutput::Failed { token, reason } = output {
+                self.send_failed(node, token, reason, now);
+            }
+        }
+        if let Some(connection) = link.connection {
             self.close(connection, now);
         }
     }
@@ -82,7 +90,7 @@ impl Dispatch {
         if unsent > MAX_UNSENT_BYTES {
             return self.send_failed(node, token, format!("it does not read, {unsent} bytes wait for it"), now);
         }
-        link.dialer.send(envelope::encode(outgoing).into(), token, now);
+        link.dialer.send(envelope::encode(outgoing), token, now);
         self.touched_links.push(node);
     }
 
@@ -95,7 +103,7 @@ impl Dispatch {
             && link.connection == Some(connection)
         {
             link.connection = None;
-            link.dialer.handle_disconnected(reason, now, self.random.as_mut());
+            link.dialer.handle_disconnected(&reason, now, self.random.as_mut());
             self.touched_links.push(node);
         }
     }
@@ -107,10 +115,8 @@ impl Dispatch {
         }
     }
 
-    pub(super) fn dial_job_done(&mut self, node: NodeId, attempt: u64, outcome: DialOutcome, now: Now) {
-        if let Some(link) = self.links.get_mut(&node)
-            && link.attempt == attempt
-        {
+    pub(super) fn dial_job_done(&mut self, node: NodeId, outcome: DialOutcome, now: Now) {
+        if let Some(link) = self.links.get_mut(&node) {
             link.dialer.handle_job(outcome, now, self.random.as_mut());
             self.touched_links.push(node);
         }
@@ -161,9 +167,9 @@ impl Dispatch {
             DialerOutput::Down { reason } => self.core.handle_input(Input::LinkDown { node, reason }, now),
             DialerOutput::Message(message) => self.core.handle_input(Input::NodeMessage { node, message }, now),
             DialerOutput::Failed { token, reason } => self.send_failed(node, token, reason, now),
-            DialerOutput::RunJob(job) => {
-                let attempt = self.links.get(&node).map_or(0, |link| link.attempt);
-                self.effects.push_back(Effect::Crypto(CryptoJob::Dial(node, attempt, job)));
+            DialerOutput::RunJob(ticket) => self.effects.push_back(Effect::Crypto(CryptoJob::Dial(node, ticket))),
+            DialerOutput::Malformed { reason, .. } => {
+                self.log(LogLine::info("proxy", format!("node '{node}' sent what is no message: {reason}")));
             }
             DialerOutput::StoreFingerprint { target, thumbprint } => {
                 self.fingerprints.insert(target.clone(), thumbprint.clone());
@@ -182,7 +188,6 @@ impl Dispatch {
             max_message_bytes: MAX_NODE_MESSAGE_BYTES,
         });
         let Some(link) = self.links.get_mut(&node) else { return };
-        link.attempt += 1;
         if let Some(old) = link.connection.replace(connection) {
             self.close(old, now);
         }

@@ -25,7 +25,7 @@ use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::session::StoredSession;
 use crate::model::time::{Monotonic, Now};
-use crate::node::core::Core;
+use crate::node::{self, CoreOptions, core::Core};
 use crate::node::input::Input;
 use crate::node::output::QueryId;
 use crate::session::api_client::{ApiClient, ApiClientSettings};
@@ -56,6 +56,18 @@ pub struct Restored {
     pub marks: Vec<(NodeId, SyncMark)>,
     /// Targets and the thumbprints of their keys.
     pub fingerprints: BTreeMap<String, String>,
+    /// The greatest `ctime` in the history, in seconds.
+    pub last_ctime: Option<f64>,
+}
+
+/// What the process gives to its parts.
+pub struct Surroundings {
+    /// Randomness for the deciding part.
+    pub core_random: Box<dyn Random>,
+    /// Randomness for sessions: keys and routing ids.
+    pub session_random: Box<dyn Random>,
+    /// Whether the log shows `debug`.
+    pub debug: bool,
 }
 
 /// Our own key as the sessions need it.
@@ -141,10 +153,11 @@ struct Complaints {
 impl Dispatch {
     /// A daemon at rest; nothing is connected yet. Drive it once with `handle_timeout` to start its links.
     #[must_use]
-    pub fn new(config: Config, own_key: OwnKey, restored: Restored, mut random: Box<dyn Random>, now: Now) -> Self {
-        let core = Core::new(core_outputs::core_options(&config, &own_key, restored.marks), random.as_mut(), now);
-        let listener =
-            ZmqListener::new(external::listener_settings(&config, &own_key), restored.sessions, now, random.as_mut());
+    pub fn new(config: Config, own_key: OwnKey, restored: Restored, surroundings: Surroundings, now: Now) -> Self {
+        let options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
+        let remembered = node::Restored { marks: restored.marks, last_ctime: restored.last_ctime };
+        let core = Core::new(options, remembered, surroundings.core_random, now);
+        let listener = ZmqListener::new(external::listener_settings(&config, &own_key), restored.sessions, now);
         let api_settings = config.modules.httpserver.as_ref().map(|http| Rc::new(api::client_settings(http)));
         let mut dispatch = Self {
             core,
@@ -168,7 +181,7 @@ impl Dispatch {
             running_queries: 0,
             waiting_queries: VecDeque::new(),
             complaints: Complaints::default(),
-            random,
+            random: surroundings.session_random,
             config: Rc::new(config),
             own_key: Rc::new(own_key),
             api_settings,
@@ -234,9 +247,9 @@ impl Dispatch {
     pub fn crypto_done(&mut self, outcome: CryptoOutcome, now: Now) {
         match outcome {
             CryptoOutcome::Hello(hello, outcome) => {
-                self.listener.handle_hello(hello, outcome, now, self.random.as_mut());
+                self.listener.handle_hello(hello, outcome, now);
             }
-            CryptoOutcome::Dial(node, attempt, outcome) => self.dial_job_done(node, attempt, outcome, now),
+            CryptoOutcome::Dial(node, outcome) => self.dial_job_done(node, outcome, now),
         }
         self.drain(now);
     }
@@ -377,7 +390,7 @@ impl Dispatch {
         match &entry.kind {
             _ if entry.closing => false,
             Kind::External(external) => {
-                entry.open_queries < MAX_QUERIES_PER_CONNECTION && !external.zmtp.send_queue_is_above_high()
+                entry.open_queries < MAX_QUERIES_PER_CONNECTION && !external.zmtp.is_congested()
             }
             Kind::Link { .. } => true,
             Kind::Api(client) => client.wants_read(),
