@@ -81,10 +81,13 @@ pub fn block_signals(signals: &[c_int]) -> io::Result<()> {
     }
 }
 
-/// Lets the child that `command` starts begin with an empty signal mask; the standard library hands ours on. (It does set
-/// `SIGPIPE` back to its default.)
-pub fn clear_signal_mask(command: &mut Command) {
-    let clear = || {
+/// Lets the child that `command` starts begin with an empty signal mask, which the standard library would hand on, and
+/// without the descriptors that we ourselves inherited. (`SIGPIPE` goes back to its default in the standard library.)
+pub fn isolate_child(command: &mut Command) {
+    let isolate = || {
+        // SAFETY: no memory is involved: the call only marks descriptors from 3 on as close-on-exec. Kernels before 5.11
+        // refuse, and then only what we inherited ourselves is handed on.
+        unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
         let set = signal_set(&[])?;
         // SAFETY: `set` is initialised; a null old set is allowed.
         match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) } {
@@ -92,9 +95,9 @@ pub fn clear_signal_mask(command: &mut Command) {
             number => Err(io::Error::from_raw_os_error(number)),
         }
     };
-    // SAFETY: between fork and exec the closure calls only `sigemptyset` and `pthread_sigmask`, which are safe in signal
-    // context, and allocates nothing.
-    unsafe { command.pre_exec(clear) };
+    // SAFETY: between fork and exec the closure calls only `close_range`, `sigemptyset` and `pthread_sigmask`, which are
+    // safe in signal context, and allocates nothing.
+    unsafe { command.pre_exec(isolate) };
 }
 
 /// Ignores a signal for the whole process.

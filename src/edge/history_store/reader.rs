@@ -63,11 +63,10 @@ impl HistoryReader {
             }
             let size = row.data.len() + row.token.as_ref().map_or(0, String::len);
             let full = page.rows.len() >= limit.rows || bytes.saturating_add(size) > limit.bytes;
-            if let Some(last) = page.rows.last().filter(|_| full) {
-                if !(limit.whole_instants && last.ctime.total_cmp(&row.ctime).is_eq()) {
-                    page.more = true;
-                    break;
-                }
+            let same_instant = |last: &HistoryRow| limit.whole_instants && last.ctime.total_cmp(&row.ctime).is_eq();
+            if full && page.rows.last().is_some_and(|last| !same_instant(last)) {
+                page.more = true;
+                break;
             }
             bytes = bytes.saturating_add(size);
             page.rows.push(row);
