@@ -4,14 +4,17 @@ use std::collections::{BTreeSet, HashMap};
 
 use mio::{Interest, Token};
 
-use crate::edge::child_process::ChildProcess;
+use crate::edge::child_process::{ChildProcess, ReadState};
+use crate::edge::clock;
+use crate::edge::jobs::Job;
 use crate::model::command::{CommandEnd, CommandId, CommandOutcome, CommandSpec};
-use crate::model::time::{Monotonic, Now, WallTime};
+use crate::model::time::{Monotonic, Now};
 
 use super::storage::JobResult;
 use super::{EventLoop, FIRST_SOURCE};
 
-type SpawnJob = Box<dyn FnOnce() -> JobResult + Send>;
+/// Output read of one command in one turn, at most.
+const READ_BUDGET_BYTES: usize = 256 << 10;
 
 pub(super) struct Children {
     running: HashMap<usize, (CommandId, ChildProcess)>,
@@ -31,8 +34,13 @@ impl Children {
     }
 
     /// Starting a process may block (a slow disk, a network file system): a worker does it.
-    pub(super) fn spawn_job(command: CommandId, spec: CommandSpec, wall: WallTime) -> SpawnJob {
-        Box::new(move || JobResult::Spawned(command, ChildProcess::spawn(&spec, crate::edge::clock::read()).map_err(|reason| (reason, wall))))
+    pub(super) fn spawn_job(command: CommandId, spec: CommandSpec) -> Job<JobResult> {
+        Box::new(move || JobResult::Spawned(command, ChildProcess::spawn(&spec, clock::read())))
+    }
+
+    /// Whether output waits that no event will announce.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     pub(super) fn mark_readable(&mut self, source: usize) {
@@ -69,24 +77,24 @@ impl EventLoop {
     pub(super) fn spawned(
         &mut self,
         command: CommandId,
-        spawned: Result<ChildProcess, (String, WallTime)>,
+        spawned: Result<ChildProcess, String>,
         now: Now,
     ) {
         let source = child_source(command);
         match spawned {
-            Err((reason, started)) => {
+            Err(reason) => {
                 self.children.doomed.remove(&command);
                 let outcome = CommandOutcome {
                     end: CommandEnd::NotStarted(reason),
                     output: Vec::new(),
                     output_cut: false,
-                    started,
+                    started: now.wall,
                     ended: now.wall,
                 };
                 self.dispatch.command_ended(command, outcome, now);
             }
             Ok(mut child) => {
-                if let Some(output) = child.output_source() {
+                if let Some(output) = child.pipe() {
                     // Without a place in the poll its end is still seen through SIGCHLD.
                     let _unwatched = self.poll.registry().register(output, Token(source), Interest::READABLE);
                 }
@@ -111,11 +119,13 @@ impl EventLoop {
         for source in std::mem::take(&mut self.children.ready) {
             let Some((command, child)) = self.children.running.get_mut(&source) else { continue };
             let command = *command;
+            if child.read_output(READ_BUDGET_BYTES) == ReadState::Open {
+                self.children.ready.insert(source);
+            }
             if let Some(outcome) = child.poll(now) {
-                if let Some(output) = child.output_source() {
-                    let _already_gone = self.poll.registry().deregister(output);
-                }
+                // Dropping the pipe takes it out of the poll.
                 self.children.running.remove(&source);
+                self.children.ready.remove(&source);
                 self.dispatch.command_ended(command, outcome, now);
             }
         }

@@ -7,7 +7,7 @@ mod children;
 mod storage;
 mod streams;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +15,20 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::config::settings::Config;
-use crate::edge::clock;
-use crate::edge::jobs::JobQueue;
+use crate::edge::{child_process, clock};
+use crate::edge::jobs::{Job, JobQueue};
 use crate::edge::log::LogWriter;
-use crate::edge::notify;
+use crate::edge::notify::{self, State as ServiceState};
 use crate::edge::random::SystemRandom;
 use crate::edge::signals::{Signal, Signals};
 use crate::edge::sockets;
 use crate::model::connection::{ConnectionId, Endpoint};
-use crate::model::log::LogLine;
+use crate::model::log::{Level, LogLine};
 use crate::model::time::{Monotonic, Now};
 use crate::wire::gorgone::keys::PrivateKey;
 
-use super::dispatch::{Dispatch, Effect, Listener, OwnKey};
-use super::key_files::KeyPair;
+use super::dispatch::{Dispatch, Effect, Listener, OwnKey, Surroundings};
+use super::key_files::{KeyOrigin, KeyPair};
 use super::run_options::RunOptions;
 use children::Children;
 use storage::{JobResult, Storage};
@@ -64,6 +64,7 @@ struct EventLoop {
     dispatch: Dispatch,
     storage: Storage,
     jobs: JobQueue<JobResult>,
+    waiting_jobs: VecDeque<Job<JobResult>>,
     key: Arc<PrivateKey>,
     signals: Signals,
     log: LogWriter,
@@ -75,7 +76,6 @@ struct EventLoop {
     children: Children,
     stopping: bool,
     stopped: Option<Monotonic>,
-    ipv6: bool,
     keep_alive: bool,
 }
 
@@ -86,78 +86,112 @@ struct EventLoop {
 pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<(), RunError> {
     let mut log = LogWriter::open(options.logfile.as_deref(), options.severity).map_err(RunError::new)?;
     match EventLoop::start(config, keys, &mut log) {
-        Ok(mut starter) => {
-            std::mem::swap(&mut starter.log, &mut log);
-            starter.run()
-        }
+        Ok(parts) => EventLoop::assemble(parts, log).run(),
         Err(error) => {
-            log.write(&LogLine::error("core", error.to_string()), clock::read().wall);
-            log.flush();
+            if options.logfile.is_some() {
+                let wall = clock::read().wall;
+                log.write(&LogLine::error("core", error.to_string()), wall);
+                log.flush(wall);
+            }
             Err(error)
         }
     }
 }
 
+/// Everything that can fail to open, opened.
+struct Parts {
+    poll: Poll,
+    jobs: JobQueue<JobResult>,
+    signals: Signals,
+    storage: Storage,
+    external: Option<sockets::Listener>,
+    api: Option<sockets::Listener>,
+    dispatch: Dispatch,
+    key: Arc<PrivateKey>,
+    keep_alive: bool,
+}
+
 impl EventLoop {
-    fn start(config: Config, keys: KeyPair, log: &mut LogWriter) -> Result<Self, RunError> {
-        let signals = Signals::block().map_err(RunError::new)?;
-        crate::edge::raise_open_file_limit();
+    fn start(config: Config, keys: KeyPair, log: &mut LogWriter) -> Result<Parts, RunError> {
+        let mut signals = Signals::open().map_err(RunError::new)?;
         let now = clock::read();
-        for warning in &config.warnings {
-            log.write(&LogLine::warning("core", warning.to_string()), now.wall);
+        if let Err(error) = crate::edge::raise_open_file_limit() {
+            log.write(&LogLine::warning("core", format!("the limit of open files stays low: {error}")), now.wall);
         }
+        announce(&config, keys.origin, log, now);
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
         let (storage, restored) = Storage::open(&config.core, log, now)?;
         let bind = |endpoint: &Endpoint| sockets::Listener::bind(endpoint, config.core.ipv6).map_err(RunError::new);
         let mut external = config.core.external.as_ref().map(bind).transpose()?;
-        let api_endpoint = config.modules.httpserver.as_ref().map(|http| Endpoint::Tcp {
-            host: http.address.to_string(),
-            port: http.port,
-        });
+        let api_endpoint = config
+            .modules
+            .httpserver
+            .as_ref()
+            .map(|http| Endpoint::Tcp { host: http.address.to_string(), port: http.port });
         let mut api = api_endpoint.as_ref().map(bind).transpose()?;
         let registry = poll.registry();
-        let mut signals = signals;
         registry.register(&mut signals, SIGNALS, Interest::READABLE).map_err(RunError::new)?;
-        for (listener, token) in [(&mut external, EXTERNAL), (&mut api, API)] {
-            if let Some(listener) = listener {
+        let listeners = [(&mut external, EXTERNAL, &config.core.external), (&mut api, API, &api_endpoint)];
+        for (listener, token, endpoint) in listeners {
+            if let (Some(listener), Some(endpoint)) = (listener, endpoint) {
                 registry.register(listener, token, Interest::READABLE).map_err(RunError::new)?;
-                let line = LogLine::info("core", format!("listening on {}", listener.local()));
-                log.write(&line, now.wall);
+                log.write(&LogLine::info("core", format!("listening on {endpoint}")), now.wall);
             }
         }
-        let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool).max(1);
+        let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
         let jobs = JobQueue::new(threads, Arc::new(move || drop(waker.wake())));
-        let own_key = OwnKey {
-            public_pem: keys.private.public().to_spki_pem(),
-            thumbprint: keys.private.public().thumbprint(),
+        let own_key =
+            OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
+        let surroundings = Surroundings {
+            core_random: Box::new(SystemRandom::new()),
+            session_random: Box::new(SystemRandom::new()),
+            debug: log.shows(Level::Debug),
         };
-        let (ipv6, keep_alive) = (config.core.ipv6, config.core.tcp_keepalive);
-        let dispatch = Dispatch::new(config, own_key, restored, Box::new(SystemRandom::new()), now);
-        Ok(Self {
-            poll,
-            dispatch,
-            storage,
-            jobs,
-            key: Arc::new(keys.private),
-            signals,
-            log: LogWriter::disabled(),
-            external,
-            api,
+        let keep_alive = config.core.tcp_keepalive;
+        let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
+        Ok(Parts { poll, jobs, signals, storage, external, api, dispatch, key: Arc::new(keys.private), keep_alive })
+    }
+
+    fn assemble(parts: Parts, log: LogWriter) -> Self {
+        Self {
+            poll: parts.poll,
+            dispatch: parts.dispatch,
+            storage: parts.storage,
+            jobs: parts.jobs,
+            waiting_jobs: VecDeque::new(),
+            key: parts.key,
+            signals: parts.signals,
+            log,
+            external: parts.external,
+            api: parts.api,
             accepting: BTreeSet::new(),
             accept_again: None,
             streams: Streams::new(),
             children: Children::new(),
             stopping: false,
             stopped: None,
-            ipv6,
-            keep_alive,
-        })
+            keep_alive: parts.keep_alive,
+        }
+    }
+
+    fn tell_service_manager(&mut self, state: ServiceState) {
+        if let Err(reason) = notify::notify(state) {
+            self.log.write(&LogLine::warning("core", reason), clock::read().wall);
+        }
+    }
+
+    /// Gives a job to the workers; while their queue is full it waits here. What waits is bounded by those who ask: links,
+    /// handshakes, questions and commands.
+    fn submit(&mut self, job: Job<JobResult>) {
+        if let Err(job) = self.jobs.submit(job) {
+            self.waiting_jobs.push_back(job);
+        }
     }
 
     fn run(&mut self) -> Result<(), RunError> {
         let mut events = Events::with_capacity(1024);
-        notify::ready();
+        self.tell_service_manager(ServiceState::Ready);
         self.turn(clock::read());
         loop {
             let timeout = self.timeout(clock::read().monotonic);
@@ -179,7 +213,8 @@ impl EventLoop {
     }
 
     fn timeout(&self, now: Monotonic) -> Option<Duration> {
-        if self.streams.has_readable() || self.dispatch.has_work() || !self.accepting.is_empty() {
+        let more = self.streams.has_readable() || self.children.has_ready() || !self.accepting.is_empty();
+        if more || self.dispatch.has_work() {
             return Some(Duration::ZERO);
         }
         let deadlines = [
@@ -220,7 +255,7 @@ impl EventLoop {
             }
         }
         self.flush_streams(now);
-        self.log.flush();
+        self.log.flush(now.wall);
     }
 
     fn perform_effects(&mut self, now: Now) {
@@ -231,17 +266,18 @@ impl EventLoop {
                 Effect::CloseAfterFlush(connection) => self.streams.close_after_flush(connection),
                 Effect::Crypto(job) => {
                     let key = Arc::clone(&self.key);
-                    self.jobs.submit(Box::new(move || JobResult::Crypto(Box::new(job.run(&key)))));
+                    self.submit(Box::new(move || JobResult::Crypto(Box::new(job.run(&key)))));
                 }
                 Effect::Query { query, filter, limit } => {
-                    self.jobs.submit(self.storage.query_job(query, filter, limit));
+                    let job = self.storage.query_job(query, filter, limit);
+                    self.submit(job);
                 }
                 Effect::RunCommand { command, spec } => {
-                    self.jobs.submit(Children::spawn_job(command, spec, now.wall));
+                    self.submit(Children::spawn_job(command, spec));
                 }
                 Effect::KillCommand(command) => self.children.kill(command),
                 Effect::Log(line) => self.log.write(&line, now.wall),
-                Effect::SetLogLevel(level) => self.log.set_level(level),
+                Effect::SetLogLevel(level) => self.log.set_severity(level),
                 Effect::Stopped => self.stopped = Some(now.monotonic + LAST_FLUSH),
             }
         }
@@ -257,24 +293,33 @@ impl EventLoop {
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }
         }
+        while let Some(job) = self.waiting_jobs.pop_front() {
+            if let Err(job) = self.jobs.submit(job) {
+                self.waiting_jobs.push_front(job);
+                break;
+            }
+        }
     }
 
     fn read_signals(&mut self, now: Now) {
         for signal in self.signals.read() {
             match signal {
-                Signal::Terminate if self.stopping => self.stopped = Some(now.monotonic),
-                Signal::Terminate => {
+                Signal::Stop if self.stopping => self.stopped = Some(now.monotonic),
+                Signal::Stop => {
                     self.stopping = true;
-                    notify::stopping();
+                    self.tell_service_manager(ServiceState::Stopping);
                     self.log.write(&LogLine::info("core", "stopping"), now.wall);
                     self.dispatch.stop(now);
                 }
-                Signal::Reload => {
-                    if let Err(error) = self.log.reopen() {
+                Signal::Reopen => {
+                    if let Err(error) = self.log.reopen(now.wall) {
                         self.log.write(&LogLine::error("core", format!("log not reopened: {error}")), now.wall);
                     }
                 }
-                Signal::ChildEnded => self.children.mark_all(),
+                Signal::Child => {
+                    child_process::reap_abandoned();
+                    self.children.mark_all();
+                }
             }
         }
     }
@@ -300,7 +345,7 @@ impl EventLoop {
                 Err(error) => {
                     // Out of file descriptors, most likely: the waiting peers are taken when some are free again.
                     self.accept_again = Some(now.monotonic + Duration::from_millis(200));
-                    let line = LogLine::error("core", format!("accepting on {} failed: {error}", listener.local()));
+                    let line = LogLine::error("core", format!("a connection could not be accepted: {error}"));
                     self.log.write(&line, now.wall);
                 }
             }
@@ -310,8 +355,24 @@ impl EventLoop {
     fn finish(&mut self) {
         self.children.kill_all();
         self.storage.finish();
-        self.log.write(&LogLine::info("core", "stopped"), clock::read().wall);
-        self.log.flush();
+        let wall = clock::read().wall;
+        self.log.write(&LogLine::info("core", "stopped"), wall);
+        self.log.flush(wall);
+    }
+}
+
+/// The first lines of the log: what an administrator should know.
+fn announce(config: &Config, origin: KeyOrigin, log: &mut LogWriter, now: Now) {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut info = |text: String| log.write(&LogLine::info("core", text), now.wall);
+    info(format!("stheno {version} starts as '{}'", config.core.name));
+    match origin {
+        KeyOrigin::Loaded => {}
+        KeyOrigin::PublicWritten => info(format!("public key written to {}", config.core.public_key.display())),
+        KeyOrigin::Generated => info(format!("new key pair written to {}", config.core.private_key.display())),
+    }
+    for warning in &config.warnings {
+        log.write(&LogLine::warning("core", warning.to_string()), now.wall);
     }
 }
 

@@ -8,12 +8,13 @@ use crate::config::settings::CoreSettings;
 use crate::daemon::dispatch::{Batch, CryptoOutcome, Restored};
 use crate::edge::child_process::ChildProcess;
 use crate::edge::history_store::{self, HistoryReader, HistoryStore, StoreOptions};
+use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
 use crate::model::command::CommandId;
 use crate::model::connection::ConnectionId;
 use crate::model::history::{LogFilter, LogPage, PageLimit};
 use crate::model::log::LogLine;
-use crate::model::time::{Monotonic, Now, WallTime};
+use crate::model::time::{Monotonic, Now};
 use crate::node::output::QueryId;
 
 use super::{EventLoop, RunError};
@@ -22,12 +23,10 @@ use super::{EventLoop, RunError};
 pub(super) enum JobResult {
     Crypto(Box<CryptoOutcome>),
     Query(QueryId, Result<LogPage, String>),
-    Spawned(CommandId, Result<ChildProcess, (String, WallTime)>),
+    Spawned(CommandId, Result<ChildProcess, String>),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
     Checkpointed(Result<(), String>),
 }
-
-type Job = Box<dyn FnOnce() -> JobResult + Send>;
 
 /// The write-ahead log is moved into the database when it has grown by so many bytes.
 const CHECKPOINT_BYTES: u64 = 4 << 20;
@@ -47,7 +46,7 @@ impl Storage {
     pub(super) fn open(core: &CoreSettings, log: &mut LogWriter, now: Now) -> Result<(Self, Restored), RunError> {
         let options =
             StoreOptions { create_schema: core.create_schema, synchronous_full: core.database_synchronous };
-        let mut store = HistoryStore::open(&core.database, options).map_err(RunError::new)?;
+        let store = HistoryStore::open(&core.database, options).map_err(RunError::new)?;
         let stored = store.load().map_err(RunError::new)?;
         for warning in stored.warnings {
             log.write(&LogLine::warning("core", warning), now.wall);
@@ -56,15 +55,16 @@ impl Storage {
             sessions: stored.sessions,
             marks: stored.marks,
             fingerprints: stored.fingerprints.into_iter().collect(),
+            last_ctime: None,
         };
         let path = core.database.clone();
         Ok((Self { store, path, checkpointing: false, retry_at: None, failing: false }, restored))
     }
 
-    pub(super) fn query_job(&self, query: QueryId, filter: LogFilter, limit: PageLimit) -> Job {
+    pub(super) fn query_job(&self, query: QueryId, filter: LogFilter, limit: PageLimit) -> Job<JobResult> {
         let path = self.path.clone();
         Box::new(move || {
-            let page = HistoryReader::with(&path, |reader| reader.query(&filter, &limit));
+            let page = HistoryReader::open(&path).and_then(|reader| reader.query(&filter, &limit));
             JobResult::Query(query, page.map_err(|error| error.to_string()))
         })
     }
@@ -85,7 +85,7 @@ impl Storage {
         let _kept_in_the_log = history_store::checkpoint(&self.path);
     }
 
-    fn checkpoint_job(&mut self) -> Option<Job> {
+    fn checkpoint_job(&mut self) -> Option<Job<JobResult>> {
         if self.checkpointing || history_store::wal_size_bytes(&self.path) < CHECKPOINT_BYTES {
             return None;
         }
@@ -112,7 +112,7 @@ impl EventLoop {
         }
         self.commit_batch(batch, now);
         if let Some(job) = self.storage.checkpoint_job() {
-            self.jobs.submit(job);
+            self.submit(job);
         }
     }
 
@@ -121,7 +121,7 @@ impl EventLoop {
             return;
         }
         let stored = match self.storage.store.apply(&batch.changes, now.wall) {
-            Ok(()) => {
+            Ok(_) => {
                 if std::mem::take(&mut self.storage.failing) {
                     self.log.write(&LogLine::info("core", "the database takes changes again"), now.wall);
                 }

@@ -9,7 +9,7 @@ use mio::{Interest, Registry, Token};
 
 use crate::daemon::dispatch::{Dispatch, Listener};
 use crate::edge::resolver;
-use crate::edge::sockets::{self, Stream, Target};
+use crate::edge::sockets::{self, Stream};
 use crate::model::connection::{ConnectionId, Endpoint};
 use crate::model::time::Now;
 
@@ -78,7 +78,10 @@ impl Streams {
     ) -> io::Result<bool> {
         for _ in 0..ACCEPTS_PER_TURN {
             let Some((stream, peer)) = listener.accept()? else { return Ok(false) };
-            stream.set_options(keep_alive);
+            if keep_alive {
+                // A peer that vanishes is then noticed a little later.
+                let _not_supported = stream.set_keepalive();
+            }
             let connection = dispatch.next_connection_id();
             if self.insert(connection, stream, State::Open, registry).is_ok() {
                 dispatch.accepted(connection, which, peer, now);
@@ -237,14 +240,14 @@ impl EventLoop {
     pub(super) fn connect(&mut self, connection: ConnectionId, endpoint: &Endpoint, now: Now) {
         match endpoint {
             Endpoint::Ipc(path) => {
-                let connected = Stream::connect(&Target::Ipc(path.clone()));
+                let connected = Stream::connect_path(path);
                 self.connecting(connection, connected, Vec::new(), now);
             }
             Endpoint::Tcp { host, port } => match resolver::parse_literal(host, *port) {
                 Some(address) => self.resolved(connection, Ok(vec![address]), now),
                 None => {
                     let (host, port) = (host.clone(), *port);
-                    self.jobs.submit(Box::new(move || {
+                    self.submit(Box::new(move || {
                         JobResult::Resolved(connection, resolver::resolve(&host, port))
                     }));
                 }
@@ -273,7 +276,7 @@ impl EventLoop {
         match addresses.pop() {
             None => self.dispatch.closed(connection, "its name has no address".to_owned(), now),
             Some(address) => {
-                let connected = Stream::connect(&Target::Tcp(address));
+                let connected = Stream::connect(address);
                 self.connecting(connection, connected, addresses, now);
             }
         }
@@ -303,11 +306,13 @@ impl EventLoop {
     fn finish_connect(&mut self, source: usize, now: Now) {
         let Some(entry) = self.streams.entries.get_mut(&source) else { return };
         let connection = entry.connection;
-        match entry.stream.connect_result() {
+        match entry.stream.connected() {
             Ok(false) => {}
             Ok(true) => {
                 entry.state = State::Open;
-                entry.stream.set_options(self.keep_alive);
+                if self.keep_alive {
+                    let _not_supported = entry.stream.set_keepalive();
+                }
                 self.dispatch.connected(connection, now);
             }
             Err(error) => {
