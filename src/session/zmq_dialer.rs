@@ -238,8 +238,8 @@ impl ZmqDialer {
             State::AwaitingKey { .. } if key_exchange::is_handshake_issue(payload) => {
                 let thumbprint = PublicKey::from_pem(self.public_key_pem.as_bytes()).map(|key| key.thumbprint());
                 let text = format!(
-                    "{endpoint} refused our key: add '- key: {}' to authorized_clients in that node's gorgoned configuration \
-                     and restart it",
+                    "{endpoint} refused our handshake; unless it is overloaded, our key is not authorized there: add \
+                     '- key: {}' to authorized_clients in that node's configuration and restart it",
                     thumbprint.unwrap_or_default()
                 );
                 self.fail(text, Severity::NeedsOperator, true, now, random);
@@ -334,8 +334,11 @@ impl ZmqDialer {
         self.outputs.pop_front()
     }
 
-    /// Drops the connection and builds it again at once, whatever the state.
+    /// Drops the connection and builds it again at once, whatever the state; a link that was not started stays as it is.
     pub fn reset(&mut self, now: Now, random: &mut dyn Random) {
+        if matches!(self.state, State::Stopped) {
+            return;
+        }
         let was_up = self.is_up();
         if self.has_connection() {
             self.outputs.push_back(DialerOutput::Disconnect);

@@ -8,6 +8,8 @@
 
 pub mod client_session;
 mod hellos;
+#[cfg(test)]
+mod never_deaf_tests;
 pub mod peer_limits;
 #[cfg(test)]
 mod tests;

@@ -98,11 +98,27 @@ fn messages_that_arrive_while_the_key_is_opened_are_read_afterwards() {
 fn the_outcome_of_an_abandoned_attempt_is_ignored() {
     let mut random = SeededRandom::new(&[1; 32]);
     let mut dialer = up(&mut random);
-    let attempt = dialer.attempt;
+    let abandoned = dialer.attempt;
     dialer.reset(now_at(1), &mut random);
-    let result = DialResult::Key(key(3).material().clone());
-    dialer.handle_job(DialOutcome { attempt, result }, now_at(1), &mut random);
-    assert!(matches!(dialer.state, State::Connecting { .. }));
+    dialer.state = State::OpeningKey { deadline: Monotonic::from_millis(99), early: Vec::new() };
+    let mut come = |attempt| {
+        let result = DialResult::Key(key(3).material().clone());
+        dialer.handle_job(DialOutcome { attempt, result }, now_at(1), &mut random);
+        dialer.is_up()
+    };
+    assert!(!come(abandoned));
+    assert!(come(abandoned + 1));
+}
+
+#[test]
+fn jobs_and_keys_may_travel_to_worker_threads() {
+    fn travels<T: Send>() {}
+    fn is_shared<T: Send + Sync>() {}
+    travels::<DialTicket>();
+    travels::<DialOutcome>();
+    travels::<key_exchange::HelloJob>();
+    travels::<key_exchange::HelloOutcome>();
+    is_shared::<PrivateKey>();
 }
 
 #[test]

@@ -41,8 +41,8 @@ pub struct ClientSession {
 
 struct OldKey {
     key: SessionKey,
-    /// When the new key was last sent under this one; `None` if not in this process.
-    new_key_sent_at: Option<Monotonic>,
+    /// When and where the new key was last sent; `None` if not in this process.
+    new_key_sent: Option<(Monotonic, Option<ConnectionId>)>,
 }
 
 /// Lengths of a session's life.
@@ -109,7 +109,7 @@ impl ClientSession {
             key: SessionKey::new(material),
             // Whether the client saw the newest key is not stored, so it has to show it.
             confirmed: old.is_none(),
-            old: old.map(|material| OldKey { key: SessionKey::new(material), new_key_sent_at: None }),
+            old: old.map(|material| OldKey { key: SessionKey::new(material), new_key_sent: None }),
             created_seconds: stored.created,
             used_seconds: stored.used,
             stored_at: now.monotonic,
@@ -176,10 +176,12 @@ impl ClientSession {
     /// The new key once more under the old one, for a client that still uses the old one. `None` while that is normal.
     pub fn remind_of_key(&mut self, hostname: &str, now: Now) -> Option<Vec<u8>> {
         let old = self.old.as_mut()?;
-        if old.new_key_sent_at.is_some_and(|at| now.monotonic.since(at) < IN_FLIGHT) {
+        let connection = self.connection;
+        // What was sent on a connection that broke since is probably lost.
+        if old.new_key_sent.is_some_and(|(at, on)| on == connection && now.monotonic.since(at) < IN_FLIGHT) {
             return None;
         }
-        old.new_key_sent_at = Some(now.monotonic);
+        old.new_key_sent = Some((now.monotonic, connection));
         Some(old.key.seal(&encode_key(self.key.material(), hostname, usize::MAX)))
     }
 
@@ -213,7 +215,7 @@ impl ClientSession {
     pub fn replace_key(&mut self, material: KeyMaterial, lifetimes: Lifetimes, now: Now) {
         let before = std::mem::replace(&mut self.key, SessionKey::new(material));
         if self.confirmed {
-            self.old = Some(OldKey { key: before, new_key_sent_at: Some(now.monotonic) });
+            self.old = Some(OldKey { key: before, new_key_sent: Some((now.monotonic, self.connection)) });
         }
         self.confirmed = false;
         self.created_seconds = now.wall.as_seconds();

@@ -9,22 +9,22 @@ use crate::wire::gorgone::seeded_random::SeededRandom;
 const PEER: PeerAddress = PeerAddress::Local;
 
 /// A listener with everything it did.
-struct Bench {
-    listener: ZmqListener,
-    random: SeededRandom,
-    sent: Vec<(ConnectionId, Vec<u8>)>,
+pub(super) struct Bench {
+    pub(super) listener: ZmqListener,
+    pub(super) random: SeededRandom,
+    pub(super) sent: Vec<(ConnectionId, Vec<u8>)>,
     closed: Vec<ConnectionId>,
-    messages: Vec<(ClientId, Message)>,
+    pub(super) messages: Vec<(ClientId, Message)>,
     malformed: Vec<Option<Token>>,
-    gone: Vec<ClientId>,
+    pub(super) gone: Vec<ClientId>,
     jobs: VecDeque<(HelloId, HelloJob)>,
-    stored: Vec<StoredSession>,
+    pub(super) stored: Vec<StoredSession>,
     dropped: Vec<Vec<u8>>,
     log: Vec<LogLine>,
 }
 
 impl Bench {
-    fn new(settings: ListenerSettings, restored: Vec<StoredSession>) -> Self {
+    pub(super) fn new(settings: ListenerSettings, restored: Vec<StoredSession>) -> Self {
         let mut bench = Self {
             listener: ZmqListener::new(settings, restored, now_at(0)),
             random: SeededRandom::new(&[7; 32]),
@@ -42,7 +42,7 @@ impl Bench {
         bench
     }
 
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         while let Some(output) = self.listener.poll_output() {
             match output {
                 ListenerOutput::Send { connection, payload } => self.sent.push((connection, payload)),
@@ -59,17 +59,17 @@ impl Bench {
         }
     }
 
-    fn ready(&mut self, connection: u64, routing_id: &str, at_ms: u64) {
+    pub(super) fn ready(&mut self, connection: u64, routing_id: &str, at_ms: u64) {
         self.listener.handle_ready(ConnectionId(connection), routing_id.as_bytes().to_vec(), PEER, now_at(at_ms));
         self.drain();
     }
 
-    fn feed(&mut self, connection: u64, payload: &[u8], at_ms: u64) {
+    pub(super) fn feed(&mut self, connection: u64, payload: &[u8], at_ms: u64) {
         self.listener.handle_message(ConnectionId(connection), payload, now_at(at_ms), &mut self.random);
         self.drain();
     }
 
-    fn timeout(&mut self, at_ms: u64) {
+    pub(super) fn timeout(&mut self, at_ms: u64) {
         self.listener.handle_timeout(now_at(at_ms), &mut self.random);
         self.drain();
     }
@@ -81,7 +81,7 @@ impl Bench {
     }
 
     /// A whole handshake; the session's key.
-    fn open(&mut self, connection: u64, at_ms: u64) -> SessionKey {
+    pub(super) fn open(&mut self, connection: u64, at_ms: u64) -> SessionKey {
         self.feed(connection, &hello_of(&client_key()), at_ms);
         self.run_job(at_ms);
         self.key_from_last_reply()

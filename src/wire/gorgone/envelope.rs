@@ -283,4 +283,70 @@ mod tests {
             assert!(!begins_with_word(bad), "{bad:?}");
         }
     }
+
+    /// Plain texts that Perl daemons and third-party peers really sent.
+    const REAL: [(&str, &str, usize); 9] = [
+        ("[PONG] [] [] {\"code\": 0, \"data\": {\"action\": \"ping\", \"id\": \"5\", \"data\": {}}}", "PONG", 0),
+        ("[GETLOG] [] [] {\"ctime\":0}", "GETLOG", 0),
+        (
+            "[ACK] [] {\"code\": 0, \"data\": {\"action\": \"getlog\", \"result\": [{\"data\": \"{\\\"a\\\":\\\"b\\\"}\"}]}}",
+            "ACK",
+            0,
+        ),
+        (
+            "[COMMAND] [7317f2daeea7441203317d8fc572b67e589e5981cf622aa23f19604397c3ab8e0e8ca42f0859adcb40d1b03ac6a51040ff468e4d40194e4c8a75d2eac3b35ccd] [] {\"parameters\":{},\"variables\":[],\"content\":[{\"command\":\"echo hi\"}]}",
+            "COMMAND",
+            128,
+        ),
+        ("[ACK] [tokA] {\"code\":0,\"data\":null}", "ACK", 4),
+        ("[INFORMATION] [1d5d37ab] [] {\"variables\":[],\"content\":null,\"parameters\":{}}", "INFORMATION", 8),
+        (
+            "[REGISTERNODES] [] [] {\"nodes\":[{\"id\":\"3\",\"identity\":\"gorgone-3-e82882066166dc06803b7fc8\",\"type\":\"pull\"}]}",
+            "REGISTERNODES",
+            0,
+        ),
+        (
+            "[COMMAND] [tokA] [3] {\"content\":[{\"command\":\"echo cafÃ©\"}],\"parameters\":{},\"variables\":[]}",
+            "COMMAND",
+            4,
+        ),
+        ("[SETLOGS] [583e6e55] [] {\"data\":{\"id\":\"3\",\"result\":[{\"token\":null}]},\"code\":0}", "SETLOGS", 8),
+    ];
+
+    #[test]
+    fn texts_of_real_daemons_are_read_whole_and_cut_anywhere_without_harm() {
+        for (text, action, token_len) in REAL {
+            let message = parse(text.as_bytes()).unwrap();
+            assert_eq!(message.action.as_str(), action);
+            assert_eq!(message.token.as_ref().map_or(0, |token| token.as_str().len()), token_len);
+            assert!(serde_json::from_str::<serde_json::Value>(&message.data).is_ok(), "{text}");
+            assert!(begins_with_word(text.as_bytes()));
+            for end in 0..text.len() {
+                let _ = parse(&text.as_bytes()[..end]);
+                let _ = begins_with_word(&text.as_bytes()[..end]);
+            }
+        }
+    }
+
+    #[test]
+    fn mutated_texts_never_panic_and_what_is_read_is_written_and_read_again_the_same() {
+        use crate::model::random::Random as _;
+        let mut random = crate::wire::gorgone::seeded_random::SeededRandom::new(&[3; 32]);
+        for turn in 0..20_000 {
+            let mut text = REAL[turn % REAL.len()].0.as_bytes().to_vec();
+            for _ in 0..=random.below(4) {
+                let at = usize::try_from(random.below(u64::try_from(text.len()).unwrap())).unwrap();
+                match random.below(3) {
+                    0 => text[at] = b"[] {}\n\xe9\xff\x00"[usize::try_from(random.below(9)).unwrap()],
+                    1 => drop(text.remove(at)),
+                    _ => text.insert(at, b"[] {}\n\xe9\xff\x00"[usize::try_from(random.below(9)).unwrap()]),
+                }
+            }
+            if let Ok(message) = parse(&text) {
+                let again = parse(&encode_request(&message)).unwrap();
+                let target = Some(message.target.clone().unwrap_or_default());
+                assert_eq!(again, Message { target, ..message }, "{text:?}");
+            }
+        }
+    }
 }
