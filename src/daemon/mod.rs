@@ -4,4 +4,3 @@ pub mod dispatch;
 pub mod event_loop;
 pub mod key_files;
 pub mod run_options;
-pub mod timers;

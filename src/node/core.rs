@@ -6,7 +6,7 @@
 //! sleep until core.poll_timeout()
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::model::action::Action;
@@ -24,7 +24,6 @@ use super::api::waits::{self, Calls};
 use super::core_options::{CoreOptions, Restored};
 use super::counters::Counters;
 use super::get_log::Questions;
-use super::history_clock::HistoryClock;
 use super::input::Input;
 use super::listeners::Listeners;
 use super::modules::action::CommandQueue;
@@ -58,10 +57,10 @@ pub struct Core {
     pub(super) commands: CommandQueue,
     pub(super) stopping: Stopping,
     outputs: VecDeque<Output>,
-    clock: HistoryClock,
     receipts: BTreeMap<ReceiptId, (ClientId, Token)>,
     next_receipt: u64,
     pong: PongText,
+    pub(super) open_tokens: BTreeSet<Token>,
 }
 
 /// The `data` of our PONG, built again only when something in it has changed.
@@ -119,10 +118,10 @@ impl Core {
             commands: CommandQueue::default(),
             stopping: Stopping::No,
             outputs: VecDeque::new(),
-            clock: HistoryClock::new(restored.last_ctime),
             receipts: BTreeMap::new(),
             next_receipt: 0,
             pong: PongText::default(),
+            open_tokens: BTreeSet::new(),
             options,
         };
         if !core.is_loaded(modules::CLEANER_PACKAGE) {
@@ -132,6 +131,7 @@ impl Core {
         for registration in std::mem::take(&mut core.options.nodes) {
             core.register(registration);
         }
+        core.restore_open_tokens(restored.open_tokens);
         if let Some(proxy) = &core.options.proxy {
             core.timers.set(Timer::SyncAll, now.monotonic + proxy.sync_time.max(Duration::from_secs(1)));
         }
@@ -262,10 +262,10 @@ impl Core {
     }
 
     fn write_row(&mut self, row: NewRow, receipt: Option<ReceiptId>) {
-        let ctime = self.clock.next(self.now.wall);
         if let Some(token) = &row.token {
             self.listeners.row_added(token, row.code, &row.data);
             if row.code.is_terminal() {
+                self.close_token(token);
                 waits::token_ended(self, token);
                 if !row.of_node {
                     self.tell_parents(false);
@@ -277,7 +277,7 @@ impl Core {
             token: row.token,
             code: row.code,
             etime: row.etime.unwrap_or_else(|| self.now.wall.as_seconds()),
-            ctime,
+            ctime: 0.0,
             instant: row.instant,
             data: row.data,
         };

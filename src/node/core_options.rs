@@ -6,6 +6,7 @@ use crate::config::settings::{ActionSettings, CleanerSettings, Config, ProxySett
 use crate::model::history::SyncMark;
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
+use crate::model::token::Token;
 
 /// The settings of [`super::core::Core`].
 #[derive(Clone, Debug)]
@@ -54,6 +55,6 @@ impl CoreOptions {
 pub struct Restored {
     /// How far each node's history was taken over.
     pub marks: Vec<(NodeId, SyncMark)>,
-    /// The greatest `ctime` in the history, so that new rows come after it.
-    pub last_ctime: Option<f64>,
+    /// Tokens that had no end, and the node that had not confirmed them.
+    pub open_tokens: Vec<(Token, Option<NodeId>)>,
 }

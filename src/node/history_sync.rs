@@ -199,11 +199,12 @@ impl Core {
 
     fn add_synced_row(&mut self, id: NodeId, row: answer::AnsweredRow) {
         let token = row.token.as_deref().and_then(|token| Token::parse(token).ok());
-        if row.code.is_terminal()
-            && let Some(token) = &token
+        // Any row of a token shows that the node has it: the node owes the end from now on.
+        if let Some(token) = &token
             && let Some(node) = self.registry.get_mut(id)
+            && node.outbox.ended(token)
         {
-            node.outbox.ended(token);
+            self.close_token(token.as_str());
         }
         self.add_row(NewRow {
             token: row.token,

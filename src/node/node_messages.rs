@@ -88,6 +88,10 @@ impl Core {
     fn node_replied(&mut self, id: NodeId, token: &Token, code: Code, data: &str) {
         let Some(node) = self.registry.get_mut(id) else { return };
         let (ending, sync) = node.outbox.replied(token, code, data, node.sync.serial);
+        let confirmed = !code.is_terminal();
+        if confirmed {
+            self.close_token(token.as_str());
+        }
         if let Some(ending) = ending {
             self.end_owed(id, token, ending);
         }

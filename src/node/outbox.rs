@@ -55,8 +55,8 @@ impl Outbox {
         self.owed.values().any(|owed| owed.progress == Progress::Unconfirmed)
     }
 
-    /// Remembers a message that is handed to the link.
-    pub(super) fn sent(&mut self, token: Token, action: &Action, current_sync: u64) {
+    /// Remembers a message that is handed to the link. Whether a row is owed for it, so that a restart must not forget it.
+    pub(super) fn sent(&mut self, token: Token, action: &Action, current_sync: u64) -> bool {
         let ends_with_reply = matches!(
             action,
             Action::Ping
@@ -69,6 +69,13 @@ impl Outbox {
                 | Action::UnloadModule
         );
         self.owed.insert(token, Owed { progress: Progress::Sent, ends_with_reply, after_sync: current_sync });
+        !ends_with_reply
+    }
+
+    /// Takes over a token that an earlier run had sent and that was not confirmed then.
+    pub(super) fn restore(&mut self, token: Token) {
+        let owed = Owed { progress: Progress::Unconfirmed, ends_with_reply: false, after_sync: 0 };
+        self.owed.insert(token, owed);
     }
 
     /// The node replied. Returns the ending when this reply is all that ever comes; `true` in second place when the

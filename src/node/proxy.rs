@@ -71,7 +71,9 @@ impl Core {
             return Err(format!("proxy - too many messages to node '{}' wait to be confirmed", route.through));
         }
         let serial = node.sync.serial;
-        node.outbox.sent(token.clone(), &action, serial);
+        if node.outbox.sent(token.clone(), &action, serial) {
+            self.open_token(token, Some(route.through));
+        }
         let message = Message { action, token: Some(token.clone()), target: Some(route.target_field()), data };
         self.output(Output::SendToNode { node: route.through, outgoing: Outgoing::Request(message) });
         Ok(())

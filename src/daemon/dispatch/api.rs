@@ -54,7 +54,7 @@ impl Dispatch {
 
     fn schedule_api(&mut self, connection: ConnectionId) {
         if let Some(Connection { kind: Kind::Api(client), closing: false, .. }) = self.connections.get(&connection) {
-            self.timers.set(Owner::Connection(connection), client.poll_timeout());
+            self.timers.replace(Owner::Connection(connection), client.poll_timeout());
         }
     }
 

@@ -58,7 +58,7 @@ impl Dispatch {
         });
         let kind = Kind::External(External { zmtp });
         self.connections.insert(connection, Connection { kind, peer, open_queries: 0, closing: false });
-        self.timers.set(Owner::Connection(connection), Some(now.monotonic + HANDSHAKE));
+        self.timers.set(Owner::Connection(connection), now.monotonic + HANDSHAKE);
         self.dirty.insert(connection);
     }
 
@@ -74,7 +74,7 @@ impl Dispatch {
             match external.zmtp.poll_event() {
                 Ok(None) => break,
                 Ok(Some(Event::Ready { routing_id, .. })) => {
-                    self.timers.set(Owner::Connection(connection), None);
+                    self.timers.cancel(&Owner::Connection(connection));
                     self.listener.handle_ready(connection, routing_id, peer, now);
                 }
                 Ok(Some(Event::Message(payload))) => {

@@ -55,7 +55,7 @@ impl Dispatch {
     }
 
     pub(super) fn close_link(&mut self, node: NodeId, now: Now) {
-        self.timers.set(Owner::Link(node), None);
+        self.timers.cancel(&Owner::Link(node));
         let Some(mut link) = self.links.remove(&node) else { return };
         link.dialer.stop("its link was closed");
         while let Some(output) = link.dialer.poll_output() {
@@ -151,7 +151,7 @@ impl Dispatch {
             self.on_dialer(node, output, now);
         }
         let deadline = self.links.get(&node).and_then(|link| link.dialer.poll_timeout());
-        self.timers.set(Owner::Link(node), deadline);
+        self.timers.replace(Owner::Link(node), deadline);
     }
 
     fn on_dialer(&mut self, node: NodeId, output: DialerOutput, now: Now) {

@@ -25,6 +25,8 @@ use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::session::StoredSession;
 use crate::model::time::{Monotonic, Now};
+use crate::model::timers::Timers;
+use crate::model::token::Token;
 use crate::node::{self, CoreOptions, core::Core};
 use crate::node::input::Input;
 use crate::node::output::QueryId;
@@ -36,7 +38,6 @@ use crate::wire::zmtp::connection::Connection as ZmtpConnection;
 pub use effect::{Batch, CryptoJob, CryptoOutcome, Effect};
 use links::Link;
 
-use super::timers::Timers;
 
 /// Which listener a connection came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +57,8 @@ pub struct Restored {
     pub marks: Vec<(NodeId, SyncMark)>,
     /// Targets and the thumbprints of their keys.
     pub fingerprints: BTreeMap<String, String>,
-    /// The greatest `ctime` in the history, in seconds.
-    pub last_ctime: Option<f64>,
+    /// Tokens that had no end, and the node that had not confirmed them.
+    pub open_tokens: Vec<(Token, Option<NodeId>)>,
 }
 
 /// What the process gives to its parts.
@@ -155,7 +156,7 @@ impl Dispatch {
     #[must_use]
     pub fn new(config: Config, own_key: OwnKey, restored: Restored, surroundings: Surroundings, now: Now) -> Self {
         let options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
-        let remembered = node::Restored { marks: restored.marks, last_ctime: restored.last_ctime };
+        let remembered = node::Restored { marks: restored.marks, open_tokens: restored.open_tokens };
         let core = Core::new(options, remembered, surroundings.core_random, now);
         let listener = ZmqListener::new(external::listener_settings(&config, &own_key), restored.sessions, now);
         let api_settings = config.modules.httpserver.as_ref().map(|http| Rc::new(api::client_settings(http)));
@@ -171,7 +172,7 @@ impl Dispatch {
             calls: HashMap::new(),
             next_call: 0,
             next_connection: 0,
-            timers: Timers::new(),
+            timers: Timers::default(),
             effects: VecDeque::new(),
             batch: Batch::default(),
             unstored: VecDeque::new(),
@@ -287,7 +288,7 @@ impl Dispatch {
 
     /// Whatever is due.
     pub fn handle_timeout(&mut self, now: Now) {
-        while let Some(owner) = self.timers.pop_due(now.monotonic) {
+        while let Some(owner) = self.timers.pop(now.monotonic) {
             match owner {
                 Owner::Core => self.core.handle_timeout(now),
                 Owner::Listener => self.listener.handle_timeout(now, self.random.as_mut()),
@@ -301,7 +302,7 @@ impl Dispatch {
     /// When [`Self::handle_timeout`] is wanted next; `None`: only an event wakes us.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
-        self.timers.earliest()
+        self.timers.next()
     }
 
     fn connection_timeout(&mut self, connection: ConnectionId, now: Now) {
@@ -427,8 +428,8 @@ impl Dispatch {
                 break;
             }
         }
-        self.timers.set(Owner::Core, self.core.poll_timeout());
-        self.timers.set(Owner::Listener, self.listener.poll_timeout());
+        self.timers.replace(Owner::Core, self.core.poll_timeout());
+        self.timers.replace(Owner::Listener, self.listener.poll_timeout());
     }
 
     fn start_query(&mut self, effect: Effect) {
@@ -458,7 +459,7 @@ impl Dispatch {
     }
 
     fn forget(&mut self, connection: ConnectionId) -> Option<Connection> {
-        self.timers.set(Owner::Connection(connection), None);
+        self.timers.cancel(&Owner::Connection(connection));
         self.strangers.remove(&connection);
         self.dirty.remove(&connection);
         self.connections.remove(&connection)
@@ -482,7 +483,7 @@ impl Dispatch {
             && !entry.closing
         {
             entry.closing = true;
-            self.timers.set(Owner::Connection(connection), Some(now.monotonic + LINGER));
+            self.timers.set(Owner::Connection(connection), now.monotonic + LINGER);
             self.dirty.insert(connection);
             self.effects.push_back(Effect::CloseAfterFlush(connection));
         }

@@ -55,7 +55,7 @@ impl Storage {
             sessions: stored.sessions,
             marks: stored.marks,
             fingerprints: stored.fingerprints.into_iter().collect(),
-            last_ctime: None,
+            open_tokens: stored.open_tokens,
         };
         let path = core.database.clone();
         Ok((Self { store, path, checkpointing: false, retry_at: None, failing: false }, restored))

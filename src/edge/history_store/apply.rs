@@ -111,6 +111,14 @@ fn run(
                 let sql = "DELETE FROM gorgone_synchistory WHERE id = ?1";
                 transaction.prepare_cached(sql)?.execute([sql_id(*node)])?;
             }
+            StoreChange::OpenToken { token, node } => {
+                let sql = "INSERT OR REPLACE INTO stheno_open_tokens (token, node) VALUES (?1, ?2)";
+                transaction.prepare_cached(sql)?.execute(params![token.as_str(), node.map(sql_id)])?;
+            }
+            StoreChange::CloseToken(token) => {
+                let sql = "DELETE FROM stheno_open_tokens WHERE token = ?1";
+                transaction.prepare_cached(sql)?.execute([token.as_str()])?;
+            }
             StoreChange::Purge { used_before, rows_before, instant_before, limit } => {
                 applied.purged += purge(&transaction, *used_before, *rows_before, *instant_before, *limit)?;
             }

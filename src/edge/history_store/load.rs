@@ -9,6 +9,7 @@ use crate::model::history::SyncMark;
 use crate::model::node_id::NodeId;
 use crate::model::random::from_hex;
 use crate::model::session::StoredSession;
+use crate::model::token::Token;
 
 /// The most recently used sessions that are taken over.
 const MAX_SESSIONS: usize = 100_000;
@@ -36,6 +37,7 @@ pub(super) fn load(connection: &Connection) -> Result<Stored> {
         sessions: sessions(connection, &mut warnings)?,
         marks: marks(connection, &mut warnings)?,
         fingerprints: fingerprints(connection)?,
+        open_tokens: open_tokens(connection)?,
         warnings: Vec::new(),
     };
     stored.warnings = warnings.lines;
@@ -43,6 +45,18 @@ pub(super) fn load(connection: &Connection) -> Result<Stored> {
         stored.warnings.push(format!("{} more odd rows were skipped", warnings.more));
     }
     Ok(stored)
+}
+
+fn open_tokens(connection: &Connection) -> Result<Vec<(Token, Option<NodeId>)>> {
+    let sql = format!("SELECT token, node FROM stheno_open_tokens ORDER BY rowid LIMIT {MAX_ROWS}");
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut open = Vec::new();
+    while let Some(row) = rows.next()? {
+        let node = column::integer(row, 1).and_then(|id| u64::try_from(id).ok()).and_then(|id| NodeId::new(id).ok());
+        open.extend(column::text(row, 0).and_then(|token| Token::parse(&token).ok()).map(|token| (token, node)));
+    }
+    Ok(open)
 }
 
 /// The newest row of each routing id counts, as for the original.

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::model::history::SyncMark;
 use crate::model::node_id::NodeId;
 use crate::model::session::StoredSession;
+use crate::model::token::Token;
 
 mod apply;
 mod column;
@@ -52,6 +53,8 @@ pub struct Stored {
     pub marks: Vec<(NodeId, SyncMark)>,
     /// Target and thumbprint of its key.
     pub fingerprints: Vec<(String, String)>,
+    /// Tokens without an end, and the node that has not confirmed them.
+    pub open_tokens: Vec<(Token, Option<NodeId>)>,
     /// Rows that were skipped and why; never more than a few lines.
     pub warnings: Vec<String>,
 }

@@ -19,7 +19,12 @@ const LONG_TEXT: &str = "varchar(2048) DEFAULT NULL";
 const INT: &str = "int(11) DEFAULT NULL";
 const KEY: &str = "INTEGER PRIMARY KEY";
 
-const TABLES: [Table; 6] = [
+/// Tokens that were accepted and have no end yet.
+const OPEN_TOKENS: &str = "stheno_open_tokens";
+/// Tables that a daemon of the original's can do without.
+const OPTIONAL_TABLES: [&str; 2] = ["gorgone_centreon_judge_spare", OPEN_TOKENS];
+
+const TABLES: [Table; 7] = [
     Table { name: "gorgone_information", columns: &[("key", TEXT), ("value", TEXT)], indexes: &[] },
     Table {
         name: "gorgone_identity",
@@ -75,6 +80,12 @@ const TABLES: [Table; 6] = [
         ],
         indexes: &[("INDEX idx_gorgone_centreon_judge_spare_cluster_name", "cluster_name")],
     },
+    // Ours; the original leaves it alone.
+    Table {
+        name: OPEN_TOKENS,
+        columns: &[("token", "varchar(255) NOT NULL PRIMARY KEY"), ("node", INT)],
+        indexes: &[],
+    },
 ];
 
 /// What a file lacks, as SQL statements. Empty for a complete one, which is then not written to.
@@ -90,7 +101,7 @@ pub(super) fn missing(connection: &Connection) -> Result<Missing> {
     for table in &TABLES {
         let columns = columns_of(connection, table.name)?;
         if columns.is_empty() {
-            found.tables |= table.name != "gorgone_centreon_judge_spare";
+            found.tables |= !OPTIONAL_TABLES.contains(&table.name);
             let declared: Vec<String> =
                 table.columns.iter().map(|(name, declaration)| format!("`{name}` {declaration}")).collect();
             found.statements.push(format!("CREATE TABLE `{}` ({})", table.name, declared.join(", ")));

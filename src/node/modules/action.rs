@@ -64,6 +64,9 @@ impl Core {
                 return;
             }
         };
+        if request.logging {
+            self.open_token(token, None);
+        }
         let settings = self.options.action.clone().unwrap_or_default();
         if self.commands.running.len() < settings.max_concurrent.max(1) {
             self.start_request(token.clone(), request);
