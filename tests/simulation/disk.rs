@@ -6,6 +6,8 @@ use stheno::daemon::dispatch::Restored;
 use stheno::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, StoreChange, SyncMark};
 use stheno::model::node_id::NodeId;
 use stheno::model::session::StoredSession;
+use stheno::model::time::WallTime;
+use stheno::model::token::Token;
 
 #[derive(Default)]
 pub struct Disk {
@@ -14,15 +16,20 @@ pub struct Disk {
     sessions: BTreeMap<Vec<u8>, StoredSession>,
     marks: BTreeMap<NodeId, SyncMark>,
     fingerprints: BTreeMap<String, String>,
+    open_tokens: BTreeMap<Token, Option<NodeId>>,
+    ctime_ticks: i64,
 }
 
 impl Disk {
-    pub fn apply(&mut self, changes: &[StoreChange]) {
+    pub fn apply(&mut self, changes: &[StoreChange], wall: WallTime) {
+        // One ctime per commit, later than that of the one before.
+        self.ctime_ticks = (wall.as_micros() / 10).max(self.ctime_ticks + 1);
         for change in changes {
             match change.clone() {
                 StoreChange::InsertRow(mut row) => {
                     self.next_id += 1;
                     row.id = self.next_id;
+                    row.ctime = self.ctime_ticks as f64 / 1e5;
                     self.rows.push(row);
                 }
                 StoreChange::PutSession(session) => {
@@ -39,6 +46,12 @@ impl Disk {
                 }
                 StoreChange::DeleteSyncMark(node) => {
                     self.marks.remove(&node);
+                }
+                StoreChange::OpenToken { token, node } => {
+                    self.open_tokens.insert(token, node);
+                }
+                StoreChange::CloseToken(token) => {
+                    self.open_tokens.remove(&token);
                 }
                 // A run of the simulation is shorter than any purge time.
                 StoreChange::Purge { .. } => {}
@@ -71,7 +84,7 @@ impl Disk {
             sessions: self.sessions.values().cloned().collect(),
             marks: self.marks.iter().map(|(node, mark)| (*node, *mark)).collect(),
             fingerprints: self.fingerprints.clone(),
-            ..Restored::default()
+            open_tokens: self.open_tokens.iter().map(|(token, node)| (token.clone(), *node)).collect(),
         }
     }
 }

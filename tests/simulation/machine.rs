@@ -7,7 +7,7 @@ use stheno::config::settings::{
     ActionSettings, CleanerSettings, Config, CoreSettings, FingerprintMode, HttpSettings, Modules, ProxySettings,
     RegisterSettings,
 };
-use stheno::daemon::dispatch::{Dispatch, OwnKey};
+use stheno::daemon::dispatch::{Dispatch, OwnKey, Surroundings};
 use stheno::model::connection::{ConnectionId, Endpoint};
 use stheno::model::node_id::NodeId;
 use stheno::model::registration::{NodeKind, Registration};
@@ -97,10 +97,15 @@ impl Machine {
         Self { id, disk: Disk::default(), key, dispatch: None, pipes: BTreeMap::new(), config }
     }
 
-    pub fn start(&mut self, random: Seeded, now: Now) {
+    pub fn start(&mut self, mut random: Seeded, now: Now) {
         let own_key =
-            OwnKey { public_pem: self.key.public().to_spki_pem(), thumbprint: self.key.public().thumbprint() };
+            OwnKey { public_pem: self.key.public().to_pem(), thumbprint: self.key.public().thumbprint() };
         let config = self.config.clone();
-        self.dispatch = Some(Dispatch::new(config, own_key, self.disk.restored(), Box::new(random), now));
+        let surroundings = Surroundings {
+            core_random: Box::new(Seeded(random.next())),
+            session_random: Box::new(random),
+            debug: false,
+        };
+        self.dispatch = Some(Dispatch::new(config, own_key, self.disk.restored(), surroundings, now));
     }
 }

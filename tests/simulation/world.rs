@@ -119,7 +119,7 @@ impl World {
             let Some(dispatch) = &mut entry.dispatch else { return };
             let batch = dispatch.take_batch();
             if !batch.is_empty() {
-                entry.disk.apply(&batch.changes);
+                entry.disk.apply(&batch.changes, now.wall);
                 dispatch.committed(batch, true, now);
             }
             let effects: Vec<Effect> = std::iter::from_fn(|| dispatch.poll_effect()).collect();
@@ -200,9 +200,9 @@ impl World {
 
     fn flush(&mut self, machine: usize) {
         let now = self.now();
-        let Some(dispatch) = &mut self.machines[machine].dispatch else { return };
+        let Machine { dispatch: Some(dispatch), pipes, .. } = &mut self.machines[machine] else { return };
         for connection in dispatch.take_dirty() {
-            let Some(pipe) = self.machines[machine].pipes.get(&connection) else { continue };
+            let Some(pipe) = pipes.get(&connection) else { continue };
             let pipe = &mut self.pipes[*pipe];
             let side = usize::from(pipe.ends[0] != Some((machine, connection)));
             let Some(queue) = dispatch.send_queue(connection) else { continue };
