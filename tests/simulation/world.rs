@@ -166,7 +166,7 @@ impl World {
                 };
                 self.later(machine, 1, 3_000, Pending::Command(command, outcome));
             }
-            Effect::KillCommand(_) | Effect::Log(_) | Effect::SetLogLevel(_) | Effect::Stopped => {}
+            Effect::Shutdown(_) | Effect::KillCommand(_) | Effect::Log(_) | Effect::SetLogLevel(_) | Effect::Stopped => {}
         }
     }
 

@@ -5,26 +5,27 @@ use crate::model::api::{ApiAnswer, CallId};
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::time::Now;
 use crate::node::input::Input;
-use crate::session::api_client::{ApiClient, ApiClientOutput, ApiClientSettings};
+use crate::session::api_client::access::{ApiAccess, ApiClientSettings};
+use crate::session::api_client::{ApiClient, ApiClientOutput};
 
-use super::{Connection, Dispatch, Kind, Owner};
+use super::{Connection, Dispatch, Effect, Kind, Owner};
 
-pub(super) fn client_settings(http: &HttpSettings) -> ApiClientSettings {
-    ApiClientSettings {
+pub(super) fn access(http: &HttpSettings) -> ApiAccess {
+    ApiAccess::new(ApiClientSettings {
         auth: http.auth.as_ref().map(|auth| (auth.user.clone(), auth.password.clone())),
         allowed: http
             .allowed_hosts
             .as_ref()
             .map(|subnets| subnets.iter().map(|subnet| (subnet.address, subnet.prefix)).collect()),
         ..ApiClientSettings::default()
-    }
+    })
 }
 
 impl Dispatch {
     pub(super) fn accept_api(&mut self, connection: ConnectionId, peer: PeerAddress, now: Now) {
-        let Some(settings) = self.api_settings.clone() else { return };
+        let Some(access) = self.api_access.clone() else { return };
         self.admit_stranger(connection, now);
-        let kind = Kind::Api(Box::new(ApiClient::new(settings, peer, now)));
+        let kind = Kind::Api(Box::new(ApiClient::new(access, peer, now)));
         self.connections.insert(connection, Connection { kind, peer, open_queries: 0, closing: false });
         self.pump_api(connection, now);
     }
@@ -44,8 +45,9 @@ impl Dispatch {
                     self.calls.insert(id, (connection, number));
                     self.core.handle_input(Input::ApiCall { id, call }, now);
                 }
-                Some(ApiClientOutput::Close) => self.close_after_flush(connection, now),
-                Some(ApiClientOutput::Log(line)) => self.complain(line.text, now),
+                Some(ApiClientOutput::Shutdown) => self.effects.push_back(Effect::Shutdown(connection)),
+                Some(ApiClientOutput::Close) => self.close(connection, now),
+                Some(ApiClientOutput::Log(line)) => self.log(line),
             }
         }
         self.schedule_api(connection);

@@ -22,6 +22,8 @@ pub enum Effect {
     },
     /// Close a connection now; `closed` is not called for it.
     Close(ConnectionId),
+    /// End the sending direction of a connection; it is still read.
+    Shutdown(ConnectionId),
     /// Close a connection once its send queue is empty, then call `closed`.
     CloseAfterFlush(ConnectionId),
     /// Run an RSA job on a worker; answered by `crypto_done`.

@@ -30,7 +30,8 @@ use crate::model::token::Token;
 use crate::node::{self, CoreOptions, core::Core};
 use crate::node::input::Input;
 use crate::node::output::QueryId;
-use crate::session::api_client::{ApiClient, ApiClientSettings};
+use crate::session::api_client::ApiClient;
+use crate::session::api_client::access::ApiAccess;
 use crate::session::zmq_listener::ZmqListener;
 use crate::wire::send_queue::SendQueue;
 use crate::wire::zmtp::connection::Connection as ZmtpConnection;
@@ -141,7 +142,7 @@ pub struct Dispatch {
     random: Box<dyn Random>,
     config: Rc<Config>,
     own_key: Rc<OwnKey>,
-    api_settings: Option<Rc<ApiClientSettings>>,
+    api_access: Option<Rc<ApiAccess>>,
 }
 
 #[derive(Default)]
@@ -159,7 +160,7 @@ impl Dispatch {
         let remembered = node::Restored { marks: restored.marks, open_tokens: restored.open_tokens };
         let core = Core::new(options, remembered, surroundings.core_random, now);
         let listener = ZmqListener::new(external::listener_settings(&config, &own_key), restored.sessions, now);
-        let api_settings = config.modules.httpserver.as_ref().map(|http| Rc::new(api::client_settings(http)));
+        let api_access = config.modules.httpserver.as_ref().map(|http| Rc::new(api::access(http)));
         let mut dispatch = Self {
             core,
             listener,
@@ -185,7 +186,7 @@ impl Dispatch {
             random: surroundings.session_random,
             config: Rc::new(config),
             own_key: Rc::new(own_key),
-            api_settings,
+            api_access,
         };
         dispatch.drain(now);
         dispatch
@@ -224,6 +225,17 @@ impl Dispatch {
         self.pump(connection, now);
     }
 
+    /// The peer will send no more. An API client still gets its answers; any other connection is over.
+    pub fn ended(&mut self, connection: ConnectionId, now: Now) {
+        if let Some(Connection { kind: Kind::Api(client), .. }) = self.connections.get_mut(&connection) {
+            client.handle_end(now);
+            self.pump(connection, now);
+        } else {
+            self.effects.push_back(Effect::Close(connection));
+            self.closed(connection, "closed by the peer".to_owned(), now);
+        }
+    }
+
     /// A connection broke, was closed by the peer or could not be made.
     pub fn closed(&mut self, connection: ConnectionId, reason: String, now: Now) {
         if let Some(gone) = self.forget(connection) {
@@ -239,7 +251,7 @@ impl Dispatch {
     /// The driver wrote some of a connection's send queue.
     pub fn flushed(&mut self, connection: ConnectionId, now: Now) {
         if let Some(Connection { kind: Kind::Api(client), .. }) = self.connections.get_mut(&connection) {
-            client.handle_flushed(now);
+            client.handle_sent(now);
         }
         self.pump(connection, now);
     }

@@ -263,6 +263,7 @@ impl EventLoop {
             match effect {
                 Effect::Connect { connection, endpoint } => self.connect(connection, &endpoint, now),
                 Effect::Close(connection) => self.streams.close(connection, self.poll.registry()),
+                Effect::Shutdown(connection) => self.streams.shutdown(connection),
                 Effect::CloseAfterFlush(connection) => self.streams.close_after_flush(connection),
                 Effect::Crypto(job) => {
                     let key = Arc::clone(&self.key);

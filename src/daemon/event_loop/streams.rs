@@ -112,6 +112,13 @@ impl Streams {
         self.blocked.remove(&source);
     }
 
+    pub(super) fn shutdown(&mut self, connection: ConnectionId) {
+        if let Some(entry) = self.entries.get(&stream_source(connection)) {
+            // A peer that is gone already needs no telling.
+            let _gone = entry.stream.shutdown_write();
+        }
+    }
+
     pub(super) fn close_after_flush(&mut self, connection: ConnectionId) {
         let source = stream_source(connection);
         if let Some(entry) = self.entries.get_mut(&source) {
@@ -159,7 +166,10 @@ impl EventLoop {
             }
             let connection = entry.connection;
             match entry.stream.read(&mut self.streams.buffer) {
-                Ok(0) => return self.broken(source, "closed by the peer".to_owned(), now),
+                Ok(0) => {
+                    entry.readable = false;
+                    return self.dispatch.ended(connection, now);
+                }
                 Ok(len) => {
                     let Some(bytes) = self.streams.buffer.get(..len) else { return };
                     self.dispatch.received(connection, bytes, now);

@@ -1,0 +1,112 @@
+//! `Date` header values (RFC 9110 section 5.6.7).
+
+use crate::model::time::WallTime;
+
+const WEEKDAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
+const MONTHS: [&[u8; 3]; 12] =
+    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+
+/// A value such as `Sun, 06 Nov 1994 08:49:37 GMT`, written anew only when the second changes.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpDate {
+    seconds: i64,
+    text: [u8; 29],
+}
+
+impl HttpDate {
+    /// The text for `now`. Years outside 0 to 9999 are cut to four digits.
+    #[must_use]
+    pub fn new(now: WallTime) -> Self {
+        Self { seconds: now.as_seconds(), text: format(now.as_seconds()) }
+    }
+
+    /// Moves to `now`.
+    pub fn update(&mut self, now: WallTime) {
+        if self.seconds != now.as_seconds() {
+            *self = Self::new(now);
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 29] {
+        &self.text
+    }
+}
+
+fn format(seconds: i64) -> [u8; 29] {
+    let days = seconds.div_euclid(86_400);
+    let of_day = seconds.rem_euclid(86_400);
+    let (year, month, day) = civil_date(days);
+    let mut text = *b"Thu, 00 Jan 0000 00:00:00 GMT";
+    put(&mut text, 0, name(&WEEKDAYS, days.rem_euclid(7)));
+    put(&mut text, 5, &two_digits(day));
+    put(&mut text, 8, name(&MONTHS, month - 1));
+    put(&mut text, 12, &two_digits(year.rem_euclid(10_000) / 100));
+    put(&mut text, 14, &two_digits(year.rem_euclid(100)));
+    put(&mut text, 17, &two_digits(of_day / 3_600));
+    put(&mut text, 20, &two_digits(of_day / 60 % 60));
+    put(&mut text, 23, &two_digits(of_day % 60));
+    text
+}
+
+/// Year, month (1 to 12) and day of the proleptic Gregorian calendar, `days` after 1970-01-01.
+///
+/// Years are counted from 1 March, so that the leap day is the last of its year and month lengths follow a line.
+const fn civil_date(days: i64) -> (i64, i64, i64) {
+    let shifted = days.saturating_add(719_468);
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + if month <= 2 { 1 } else { 0 };
+    (year, month, day)
+}
+
+fn two_digits(number: i64) -> [u8; 2] {
+    let digit = |value: i64| u8::try_from(value.rem_euclid(10)).unwrap_or(0) + b'0';
+    [digit(number / 10), digit(number)]
+}
+
+fn name(names: &[&'static [u8; 3]], index: i64) -> &'static [u8] {
+    usize::try_from(index).ok().and_then(|index| names.get(index)).map_or(&[], |name| name.as_slice())
+}
+
+fn put(text: &mut [u8; 29], start: usize, part: &[u8]) {
+    for (slot, byte) in text.iter_mut().skip(start).zip(part) {
+        *slot = *byte;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HttpDate, WallTime};
+
+    #[test]
+    fn dates_are_written_as_rfc_9110_wants_them() {
+        for (seconds, expected) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_782_399, "Mon, 28 Feb 2000 23:59:59 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (4_107_542_399, "Sun, 28 Feb 2100 23:59:59 GMT"),
+            (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
+            (-1, "Wed, 31 Dec 1969 23:59:59 GMT"),
+        ] {
+            let date = HttpDate::new(WallTime::from_micros(seconds * 1_000_000));
+            assert_eq!(str::from_utf8(date.as_bytes()), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn no_time_breaks_it() {
+        for micros in [i64::MIN, i64::MAX] {
+            let mut date = HttpDate::new(WallTime::from_micros(micros));
+            date.update(WallTime::from_micros(0));
+            assert_eq!(date.as_bytes(), b"Thu, 01 Jan 1970 00:00:00 GMT");
+        }
+    }
+}
