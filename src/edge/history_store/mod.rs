@@ -77,6 +77,9 @@ impl HistoryStore {
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             std::fs::create_dir_all(directory).map_err(|error| StoreError::from_io(path, &error))?;
         }
+        if path.is_dir() {
+            return Err(StoreError::new(path, StoreErrorKind::PermissionDenied, "it is a directory"));
+        }
         let lock = lock::DatabaseLock::take(path)?;
         let sqlite = |error: rusqlite::Error| StoreError::from_sqlite(path, &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -201,6 +201,7 @@ fn what_is_no_database_or_damaged_is_refused_and_left_as_it_is() {
 fn a_directory_or_a_file_in_the_way_is_named() {
     let dir = TempDir::new();
     assert!(refused(dir.path()).to_string().contains(dir.path().to_str().unwrap()));
+    assert!(!dir.path().with_extension("stheno-lock").exists(), "a lock file beside a directory");
     std::fs::write(dir.join("file"), "").unwrap();
     assert_eq!(refused(&dir.join("file/history.sdb")).kind, StoreErrorKind::Io);
 }
