@@ -10,16 +10,19 @@ use super::error::{StoreError, StoreErrorKind};
 /// How long the writer may be held up by the end of a checkpoint, which waits for readers.
 const READER_PATIENCE: Duration = Duration::from_millis(50);
 
+/// A log that grew beyond this (a reader held up the checkpoints) is cut; otherwise its file is written over.
+const MAX_LOG_BYTES: u64 = 64 << 20;
+
 /// What a checkpoint did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CheckpointReport {
     /// Pages moved from the write-ahead log into the database.
     pub moved_pages: u64,
-    /// Pages that stay in the log because somebody reads or writes; 0 when the log is empty now.
+    /// Pages that stay in the log because somebody reads or writes; 0 when the next commit begins the log anew.
     pub left_pages: u64,
 }
 
-/// Moves the write-ahead log into the database and empties it. Most of it goes beside the writer; only the rest that came
+/// Moves the write-ahead log into the database, so that the next commit writes it from its beginning. Most of it goes beside the writer; only the rest that came
 /// in meanwhile holds it up for a moment.
 ///
 /// # Errors
@@ -36,13 +39,14 @@ pub fn checkpoint(path: &Path) -> Result<CheckpointReport, StoreError> {
     };
     let pages = |number: i64| u64::try_from(number).unwrap_or(0);
     let (_, _, moved) = run("PASSIVE").map_err(sqlite)?;
-    let (busy, in_log, moved_in_log) = run("TRUNCATE").map_err(sqlite)?;
-    // After a truncation SQLite counts an empty log.
+    let mode = if wal_size_bytes(path) > MAX_LOG_BYTES { "TRUNCATE" } else { "RESTART" };
+    let (busy, in_log, moved_in_log) = run(mode).map_err(sqlite)?;
     let left_pages = if busy == 0 { 0 } else { pages(in_log).saturating_sub(pages(moved_in_log)).max(1) };
     Ok(CheckpointReport { moved_pages: pages(moved).max(pages(moved_in_log)), left_pages })
 }
 
-/// Size of the write-ahead log; 0 when there is none. Cheap: one `stat(2)`.
+/// Size of the write-ahead log's file; 0 when there is none. Cheap: one `stat(2)`. See
+/// [`super::HistoryStore::wal_backlog_bytes`] for how much of it waits for a checkpoint.
 #[must_use]
 pub fn wal_size_bytes(path: &Path) -> u64 {
     let mut name = path.as_os_str().to_owned();

@@ -32,6 +32,8 @@ pub use reader::HistoryReader;
 
 /// How long a commit waits for somebody else's lock: a checkpoint holds it for moments, a backup perhaps for longer.
 const WRITE_PATIENCE: Duration = Duration::from_secs(1);
+/// SQLite's page size unless somebody changed it; for estimates only.
+const PAGE_SIZE: u64 = 4_096;
 /// Prepared statements that are kept.
 const STATEMENTS: usize = 24;
 
@@ -78,6 +80,9 @@ impl HistoryStore {
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             std::fs::create_dir_all(directory).map_err(|error| StoreError::from_io(path, &error))?;
         }
+        if path.is_dir() {
+            return Err(StoreError::new(path, StoreErrorKind::PermissionDenied, "it is a directory"));
+        }
         let lock = lock::DatabaseLock::take(path)?;
         let sqlite = |error: rusqlite::Error| StoreError::from_sqlite(path, &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -94,7 +99,7 @@ impl HistoryStore {
         let synchronous = if options.synchronous_full { "FULL" } else { "NORMAL" };
         let pragmas = format!(
             "PRAGMA synchronous = {synchronous}; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; \
-             PRAGMA cache_size = -1024;"
+             PRAGMA cache_size = -4096;"
         );
         connection.execute_batch(&pragmas).map_err(sqlite)?;
         complete_schema(path, &mut connection, options)?;
@@ -118,6 +123,23 @@ impl HistoryStore {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Bytes of the write-ahead log that wait for a [`checkpoint`]. Costs microseconds; above some megabytes, start one as a
+    /// job (one at a time). The log's file keeps its size, since writing over it is faster than growing it.
+    #[must_use]
+    pub fn wal_backlog_bytes(&self) -> u64 {
+        let sql = "PRAGMA wal_checkpoint(NOOP)";
+        let backlog = self.connection.prepare_cached(sql).and_then(|mut statement| {
+            statement.query_row([], |row| Ok(row.get::<_, i64>(1)?.saturating_sub(row.get::<_, i64>(2)?)))
+        });
+        backlog.map_or(0, |pages| u64::try_from(pages).unwrap_or(0).saturating_mul(PAGE_SIZE))
+    }
+
+    /// Gives memory back after a burst; call it once when the daemon has become idle.
+    pub fn release_memory(&self) {
+        // It cannot fail in a way that matters.
+        let _ = self.connection.execute_batch("PRAGMA shrink_memory");
     }
 
     /// What a start takes over. Odd rows are skipped and told of in [`Stored::warnings`].

@@ -202,6 +202,7 @@ fn what_is_no_database_or_damaged_is_refused_and_left_as_it_is() {
 fn a_directory_or_a_file_in_the_way_is_named() {
     let dir = TempDir::new();
     assert!(refused(dir.path()).to_string().contains(dir.path().to_str().unwrap()));
+    assert!(!dir.path().with_extension("stheno-lock").exists(), "a lock file beside a directory");
     std::fs::write(dir.join("file"), "").unwrap();
     assert_eq!(refused(&dir.join("file/history.sdb")).kind, StoreErrorKind::Io);
 }
@@ -295,17 +296,20 @@ fn a_purge_takes_the_oldest_within_its_limit_and_never_the_newest_row() {
 }
 
 #[test]
-fn a_checkpoint_empties_the_log_and_keeps_the_rows() {
+fn a_checkpoint_moves_the_log_which_is_then_written_over() {
     let dir = TempDir::new();
     let path = dir.join("history.sdb");
     let mut store = open(&path);
     store.apply(&vec![insert("t", 0); 100], WALL).unwrap();
-    assert!(wal_size_bytes(&path) > 4_096);
+    let size = wal_size_bytes(&path);
+    assert!(store.wal_backlog_bytes() > 4_096 && size > 4_096);
     let report = checkpoint(&path).unwrap();
     assert!(report.moved_pages > 0 && report.left_pages == 0, "{report:?}");
-    assert_eq!(wal_size_bytes(&path), 0);
+    assert_eq!(store.wal_backlog_bytes(), 0);
     store.apply(&[insert("t", 0)], WALL).unwrap();
-    assert!(wal_size_bytes(&path) > 0, "nobody moves the log unasked");
+    assert!(store.wal_backlog_bytes() > 0, "nobody moves the log unasked");
+    assert_eq!(wal_size_bytes(&path), size, "the log's file is written over");
+    store.release_memory();
     assert_eq!(store.last_row_id(), 101);
     check_integrity(&path).unwrap();
     assert_eq!(wal_size_bytes(&dir.join("none")), 0);
@@ -323,6 +327,7 @@ fn a_reader_holds_up_a_checkpoint_but_nothing_is_lost() {
     assert!(checkpoint(&path).unwrap().left_pages > 0);
     store.apply(&[insert("t", 0)], WALL).unwrap();
     reader.execute_batch("COMMIT").unwrap();
+    assert!(store.wal_backlog_bytes() > 0);
     assert_eq!(checkpoint(&path).unwrap().left_pages, 0);
     assert_eq!(store.last_row_id(), 21);
 }
