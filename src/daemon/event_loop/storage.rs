@@ -29,7 +29,7 @@ pub(super) enum JobResult {
 }
 
 /// The write-ahead log is moved into the database when it has grown by so many bytes.
-const CHECKPOINT_BYTES: u64 = 4 << 20;
+const CHECKPOINT_BYTES: u64 = 8 << 20;
 /// How long to wait before changes that could not be stored are tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -86,7 +86,7 @@ impl Storage {
     }
 
     fn checkpoint_job(&mut self) -> Option<Job<JobResult>> {
-        if self.checkpointing || history_store::wal_size_bytes(&self.path) < CHECKPOINT_BYTES {
+        if self.checkpointing || self.store.wal_backlog_bytes() < CHECKPOINT_BYTES {
             return None;
         }
         self.checkpointing = true;
