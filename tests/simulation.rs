@@ -55,12 +55,13 @@ fn a_cut_off_node_costs_the_others_nothing() {
     world.run_for_millis(5_000);
     world.cut_off(2);
     world.run_for_millis(1_000);
+    // A simulated command runs for up to 3 s.
     let sent = world.now_millis();
     let (dead, alive) = (world.command(2), world.command(3));
     let alive = alive.expect("the central takes a command");
     world.run_until(10_000, |world| world.is_finished(&alive));
     let millis = world.now_millis() - sent;
-    assert!(millis <= 2_000, "the live node's command took {millis} ms of virtual time beside a dead node");
+    assert!(millis <= 4_000, "the live node's command took {millis} ms of virtual time beside a dead node");
     world.heal_and_settle();
     let dead = dead.expect("the central takes a command for a node that is cut off");
     assert!(world.is_finished(&dead), "the dead node's command is still open");

@@ -52,6 +52,10 @@ fn core_settings(id: u64, authorized: String) -> CoreSettings {
     }
 }
 
+fn loaded(names: &[&str]) -> BTreeMap<String, String> {
+    names.iter().map(|name| ((*name).to_owned(), format!("gorgone::modules::core::{name}::hooks"))).collect()
+}
+
 /// Where a machine listens; the port is its id.
 pub fn endpoint(id: u64) -> Endpoint {
     Endpoint::Tcp { host: "192.0.2.1".to_owned(), port: u16::try_from(id).unwrap() }
@@ -80,13 +84,14 @@ impl Machine {
                 allowed_hosts: None,
             }),
             dbcleaner: CleanerSettings::default(),
-            loaded: BTreeMap::new(),
+            loaded: loaded(&["action", "proxy"]),
         };
         Self::new(1, KEY_CENTRAL, KEY_POLLER, modules)
     }
 
     pub fn poller(id: u64) -> Self {
-        let modules = Modules { action: Some(ActionSettings::default()), ..Modules::default() };
+        let modules =
+            Modules { action: Some(ActionSettings::default()), loaded: loaded(&["action"]), ..Modules::default() };
         Self::new(id, KEY_POLLER, KEY_CENTRAL, modules)
     }
 
@@ -98,8 +103,7 @@ impl Machine {
     }
 
     pub fn start(&mut self, mut random: Seeded, now: Now) {
-        let own_key =
-            OwnKey { public_pem: self.key.public().to_pem(), thumbprint: self.key.public().thumbprint() };
+        let own_key = OwnKey { public_pem: self.key.public().to_pem(), thumbprint: self.key.public().thumbprint() };
         let config = self.config.clone();
         let surroundings = Surroundings {
             core_random: Box::new(Seeded(random.next())),

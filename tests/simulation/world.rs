@@ -166,7 +166,11 @@ impl World {
                 };
                 self.later(machine, 1, 3_000, Pending::Command(command, outcome));
             }
-            Effect::Shutdown(_) | Effect::KillCommand(_) | Effect::Log(_) | Effect::SetLogLevel(_) | Effect::Stopped => {}
+            Effect::Shutdown(_)
+            | Effect::KillCommand(_)
+            | Effect::Log(_)
+            | Effect::SetLogLevel(_)
+            | Effect::Stopped => {}
         }
     }
 
@@ -433,7 +437,11 @@ impl World {
             for row in poller.disk.rows.iter().filter(|row| row.code != Code::STARTED) {
                 let here = count(&poller.disk.rows, row);
                 let there = count(&self.machines[0].disk.rows, row);
-                assert_eq!(there, here, "{what}: a row of machine {} is in the central {there} times: {row:?}", poller.id);
+                assert_eq!(
+                    there, here,
+                    "{what}: a row of machine {} is in the central {there} times: {row:?}",
+                    poller.id
+                );
             }
         }
     }
@@ -444,4 +452,3 @@ impl World {
         (self.millis, self.pipes.len(), rows.map(|row| (row.token.clone(), row.code)).collect())
     }
 }
-

@@ -16,7 +16,7 @@ use crate::wire::zmtp::ZmtpError;
 use crate::wire::zmtp::connection::{Connection as ZmtpConnection, Event, Settings, SocketType};
 
 use super::{
-    Connection, CryptoJob, Dispatch, Effect, Kind, MAX_QUERIES_PER_CONNECTION, MAX_UNSENT_BYTES, Owner, OwnKey,
+    Connection, CryptoJob, Dispatch, Effect, Kind, MAX_QUERIES_PER_CONNECTION, MAX_UNSENT_BYTES, OwnKey, Owner,
 };
 use crate::model::history::StoreChange;
 

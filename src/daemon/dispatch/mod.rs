@@ -27,9 +27,9 @@ use crate::model::session::StoredSession;
 use crate::model::time::{Monotonic, Now};
 use crate::model::timers::Timers;
 use crate::model::token::Token;
-use crate::node::{self, CoreOptions, core::Core};
 use crate::node::input::Input;
 use crate::node::output::QueryId;
+use crate::node::{self, CoreOptions, core::Core};
 use crate::session::api_client::ApiClient;
 use crate::session::api_client::access::ApiAccess;
 use crate::session::zmq_listener::ZmqListener;
@@ -38,7 +38,6 @@ use crate::wire::zmtp::connection::Connection as ZmtpConnection;
 
 pub use effect::{Batch, CryptoJob, CryptoOutcome, Effect};
 use links::Link;
-
 
 /// Which listener a connection came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -74,12 +74,7 @@ impl Children {
 }
 
 impl EventLoop {
-    pub(super) fn spawned(
-        &mut self,
-        command: CommandId,
-        spawned: Result<ChildProcess, String>,
-        now: Now,
-    ) {
+    pub(super) fn spawned(&mut self, command: CommandId, spawned: Result<ChildProcess, String>, now: Now) {
         let source = child_source(command);
         match spawned {
             Err(reason) => {

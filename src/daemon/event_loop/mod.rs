@@ -15,13 +15,13 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::config::settings::Config;
-use crate::edge::{child_process, clock};
 use crate::edge::jobs::{Job, JobQueue};
 use crate::edge::log::LogWriter;
 use crate::edge::notify::{self, State as ServiceState};
 use crate::edge::random::SystemRandom;
 use crate::edge::signals::{Signal, Signals};
 use crate::edge::sockets;
+use crate::edge::{child_process, clock};
 use crate::model::connection::{ConnectionId, Endpoint};
 use crate::model::log::{Level, LogLine};
 use crate::model::time::{Monotonic, Now};
@@ -141,8 +141,7 @@ impl EventLoop {
         }
         let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
         let jobs = JobQueue::new(threads, Arc::new(move || drop(waker.wake())));
-        let own_key =
-            OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
+        let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
         let surroundings = Surroundings {
             core_random: Box::new(SystemRandom::new()),
             session_random: Box::new(SystemRandom::new()),
@@ -331,11 +330,8 @@ impl EventLoop {
             self.accepting.extend([EXTERNAL.0, API.0]);
         }
         for source in std::mem::take(&mut self.accepting) {
-            let (listener, which) = if source == EXTERNAL.0 {
-                (&self.external, Listener::External)
-            } else {
-                (&self.api, Listener::Api)
-            };
+            let (listener, which) =
+                if source == EXTERNAL.0 { (&self.external, Listener::External) } else { (&self.api, Listener::Api) };
             let Some(listener) = listener else { continue };
             match self.streams.accept(listener, which, &mut self.dispatch, self.poll.registry(), self.keep_alive, now) {
                 Ok(more) => {

@@ -44,8 +44,7 @@ pub(super) struct Storage {
 
 impl Storage {
     pub(super) fn open(core: &CoreSettings, log: &mut LogWriter, now: Now) -> Result<(Self, Restored), RunError> {
-        let options =
-            StoreOptions { create_schema: core.create_schema, synchronous_full: core.database_synchronous };
+        let options = StoreOptions { create_schema: core.create_schema, synchronous_full: core.database_synchronous };
         let store = HistoryStore::open(&core.database, options).map_err(RunError::new)?;
         let stored = store.load().map_err(RunError::new)?;
         for warning in stored.warnings {

@@ -257,20 +257,13 @@ impl EventLoop {
                 Some(address) => self.resolved(connection, Ok(vec![address]), now),
                 None => {
                     let (host, port) = (host.clone(), *port);
-                    self.submit(Box::new(move || {
-                        JobResult::Resolved(connection, resolver::resolve(&host, port))
-                    }));
+                    self.submit(Box::new(move || JobResult::Resolved(connection, resolver::resolve(&host, port))));
                 }
             },
         }
     }
 
-    pub(super) fn resolved(
-        &mut self,
-        connection: ConnectionId,
-        addresses: Result<Vec<SocketAddr>, String>,
-        now: Now,
-    ) {
+    pub(super) fn resolved(&mut self, connection: ConnectionId, addresses: Result<Vec<SocketAddr>, String>, now: Now) {
         match addresses {
             Err(reason) => self.dispatch.closed(connection, reason, now),
             Ok(mut addresses) => {
@@ -292,13 +285,7 @@ impl EventLoop {
         }
     }
 
-    fn connecting(
-        &mut self,
-        connection: ConnectionId,
-        connected: io::Result<Stream>,
-        rest: Vec<SocketAddr>,
-        now: Now,
-    ) {
+    fn connecting(&mut self, connection: ConnectionId, connected: io::Result<Stream>, rest: Vec<SocketAddr>, now: Now) {
         // The attempt may have been given up while its name was looked up.
         if self.dispatch.send_queue(connection).is_none() {
             return;

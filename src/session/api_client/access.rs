@@ -64,13 +64,7 @@ impl ApiAccess {
     #[must_use]
     pub fn new(mut settings: ApiClientSettings) -> Self {
         let credentials = settings.auth.take().map(|(user, password)| BasicCredentials::new(&user, &password));
-        Self {
-            settings,
-            credentials,
-            log_window: Cell::new(None),
-            log_lines: Cell::new(0),
-            unlogged: Cell::new(0),
-        }
+        Self { settings, credentials, log_window: Cell::new(None), log_lines: Cell::new(0), unlogged: Cell::new(0) }
     }
 
     /// The settings, without the credentials.
