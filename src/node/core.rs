@@ -265,13 +265,9 @@ impl Core {
         let ctime = self.clock.next(self.now.wall);
         if let Some(token) = &row.token {
             self.listeners.row_added(token, row.code, &row.data);
-            if row.code.is_terminal() {
-                waits::token_ended(self, token);
-                if !row.of_node {
-                    self.tell_parents(false);
-                }
-            }
         }
+        let ended = row.token.clone().filter(|_| row.code.is_terminal());
+        let of_node = row.of_node;
         let row = HistoryRow {
             id: 0,
             token: row.token,
@@ -282,6 +278,17 @@ impl Core {
             data: row.data,
         };
         self.outputs.push_back(Output::Store { change: StoreChange::InsertRow(row), receipt });
+        if let Some(token) = ended {
+            waits::token_ended(self, &token);
+            if !of_node {
+                self.tell_parents(false);
+            }
+        }
+    }
+
+    /// Whether nobody waits to hear that a row is stored.
+    pub(super) fn all_stored(&self) -> bool {
+        self.receipts.is_empty()
     }
 
     fn row_stored(&mut self, receipt: ReceiptId, stored: bool) {

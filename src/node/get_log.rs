@@ -101,7 +101,7 @@ impl Core {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let Some(filter) = read_filter(|key| data.get(key)) else { return Handled::not_well_formatted() };
         // Nobody would read the answer.
-        let Peer::Client(client) = peer else { return Handled::accepted() };
+        let Some(client) = peer.client() else { return Handled::accepted() };
         let after_id = data.get("last_id").and_then(json::integer);
         if after_id.is_none() && !filter.has_condition() {
             return Handled::refused(json::message("need at least one filter"));

@@ -46,6 +46,13 @@ impl NodeSync {
         Self { mark, in_progress: false, serial: 0, again: false, token: None }
     }
 
+    /// Forgets the sync in progress; returns the token of the request that asked for it.
+    pub(super) fn abandon(&mut self) -> Option<Token> {
+        self.in_progress = false;
+        self.again = false;
+        self.token.take()
+    }
+
     /// What to ask. A mark that a Perl daemon left has no id: asking by id would bring every row once more.
     fn question(&self) -> String {
         let SyncMark { ctime, last_id } = self.mark;

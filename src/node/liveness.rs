@@ -136,7 +136,7 @@ impl Core {
         if was_up {
             node.outbox.link_lost();
         }
-        if node.outbox.has_unconfirmed() {
+        if node.outbox.has_unsettled() {
             self.timers.set_if_unset(Timer::Unconfirmed(id), now + discard);
         }
         if ping_lost {

@@ -50,9 +50,9 @@ impl Outbox {
         self.owed.len() >= OWED_MAX
     }
 
-    /// Whether any token waits for the link to come back.
-    pub(super) fn has_unconfirmed(&self) -> bool {
-        self.owed.values().any(|owed| owed.progress == Progress::Unconfirmed)
+    /// Whether any token waits for a sync to settle it.
+    pub(super) fn has_unsettled(&self) -> bool {
+        self.owed.values().any(|owed| owed.progress != Progress::Sent)
     }
 
     /// Remembers a message that is handed to the link.
@@ -119,7 +119,7 @@ impl Outbox {
         self.take(|owed| owed.after_sync < serial)
     }
 
-    /// The node did not come back: every unconfirmed token ends.
+    /// The node did not come back: every token that waits for its sync ends.
     pub(super) fn give_up(&mut self) -> Vec<(Token, Ending)> {
         self.take(|_| true)
     }
@@ -156,7 +156,7 @@ mod tests {
         outbox.sent(token("a"), &Action::Command, 3);
         assert_eq!(outbox.replied(&token("a"), Code::BEGIN, "null", 3), (None, false));
         outbox.link_lost();
-        assert!(!outbox.has_unconfirmed());
+        assert!(!outbox.has_unsettled());
     }
 
     #[test]
