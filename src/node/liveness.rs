@@ -4,6 +4,9 @@
 //! before it counts as failed, so that a node that is just starting shows no failure. `ping_failed` grows by at most one per
 //! ping period.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use crate::config::settings::ProxySettings;

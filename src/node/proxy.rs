@@ -1,5 +1,8 @@
 //! Registering nodes, and passing requests on to them (protocol.md section 5).
 
+#[cfg(test)]
+mod tests;
+
 use serde_json::Value;
 
 use crate::model::action::Action;
