@@ -16,7 +16,7 @@ use crate::model::node_id::NodeId;
 use crate::model::registration::NodeKind;
 use crate::model::token::Token;
 
-use super::core::{Core, NewRow};
+use super::core::{Core, NewRow, ends_token};
 use super::outbox::Ending;
 use super::output::Output;
 use super::registry::Link;
@@ -38,6 +38,18 @@ pub(super) struct NodeSync {
     again: bool,
     /// The token of the request that asked for the sync in progress.
     token: Option<Token>,
+}
+
+/// A page of a node's history on its way into the database.
+#[derive(Debug)]
+pub(super) struct StoredPage {
+    id: NodeId,
+    /// The sync that it belongs to.
+    serial: u64,
+    /// The mark before it.
+    before: SyncMark,
+    /// Whether the node has more.
+    more: bool,
 }
 
 impl NodeSync {
@@ -165,17 +177,31 @@ impl Core {
             stored += 1;
             self.add_synced_row(id, row);
         }
-        if after != before {
-            if let Some(node) = self.registry.get_mut(id) {
-                node.sync.mark = after;
-            }
-            self.store(StoreChange::PutSyncMark(id, after));
-        }
         if stored > 0 {
             self.log(LogLine::debug("proxy", format!("stored {stored} history rows of node '{id}'")));
             self.tell_parents(true);
         }
-        if answer.more && after != before {
+        if after == before {
+            self.finish_sync(id);
+            return;
+        }
+        let Some(node) = self.registry.get_mut(id) else { return };
+        node.sync.mark = after;
+        let page = StoredPage { id, serial: node.sync.serial, before, more: answer.more };
+        self.store_mark(id, after, page);
+    }
+
+    /// The database has spoken about a page and its mark.
+    pub(super) fn page_stored(&mut self, page: &StoredPage, stored: bool) {
+        let id = page.id;
+        let Some(node) = self.registry.get_mut(id) else { return };
+        if !stored {
+            // Nothing of the page is there; it is asked for again with the next sync.
+            node.sync.mark = page.before;
+            self.log(LogLine::error("proxy", format!("the history of node '{id}' cannot be stored")));
+        } else if node.sync.serial != page.serial {
+            // Another sync has begun since.
+        } else if page.more {
             self.continue_sync(id);
         } else {
             self.finish_sync(id);
@@ -206,7 +232,7 @@ impl Core {
 
     fn add_synced_row(&mut self, id: NodeId, row: answer::AnsweredRow) {
         let token = row.token.as_deref().and_then(|token| Token::parse(token).ok());
-        if row.code.is_terminal()
+        if ends_token(row.code, &row.data)
             && let Some(token) = &token
             && let Some(node) = self.registry.get_mut(id)
         {

@@ -9,6 +9,9 @@ use crate::model::token::Token;
 /// Tokens owed per node at most.
 pub(super) const OWED_MAX: usize = 10_000;
 
+/// Characters of an answer that are kept; a larger one belongs to a row that the node writes itself.
+const ANSWER_BYTES_MAX: usize = 16 << 10;
+
 /// How far a message got.
 #[derive(Clone, Debug, PartialEq)]
 enum Progress {
@@ -60,6 +63,7 @@ impl Outbox {
         let ends_with_reply = matches!(
             action,
             Action::Ping
+                | Action::GetLog
                 | Action::PutLog
                 | Action::SyncLogs
                 | Action::BroadcastLogger
@@ -82,6 +86,7 @@ impl Outbox {
     ) -> (Option<Ending>, bool) {
         let Some(owed) = self.owed.get_mut(token) else { return (None, false) };
         if code.is_terminal() {
+            let data = if data.len() <= ANSWER_BYTES_MAX { data } else { "null" };
             owed.progress = Progress::Answered { code, data: data.to_owned() };
             owed.after_sync = current_sync;
             return (None, true);

@@ -83,8 +83,10 @@ impl Core {
         if node.outbox.is_full() {
             return Err(format!("proxy - too many messages to node '{}' wait to be confirmed", route.through));
         }
-        let serial = node.sync.serial;
-        node.outbox.sent(token.clone(), &action, serial);
+        let is_owed = action != Action::GetLog || !matches!(peer, Peer::ClientWithoutToken(_));
+        if is_owed {
+            node.outbox.sent(token.clone(), &action, node.sync.serial);
+        }
         let message = Message { action, token: Some(token.clone()), target: Some(route.target_field()), data };
         self.output(Output::SendToNode { node: route.through, outgoing: Outgoing::Request(message) });
         Ok(())
@@ -137,6 +139,13 @@ impl Core {
     /// Adds a node, or replaces what is known of it, and asks for its link.
     pub(super) fn register(&mut self, registration: Registration) {
         let id = registration.id;
+        if self.options.proxy.is_none() {
+            self.log(LogLine::warning(
+                "proxy",
+                format!("node '{id}' is not registered: the module proxy is not loaded"),
+            ));
+            return;
+        }
         if Some(id) == self.own_id {
             self.log(LogLine::warning("proxy", format!("node '{id}' is not registered: that is our own id")));
             return;

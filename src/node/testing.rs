@@ -63,6 +63,8 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
 pub struct Bench {
     pub core: Core,
     pub millis: u64,
+    /// Whether a mark finds its way into the database.
+    pub stores: bool,
 }
 
 impl Bench {
@@ -72,7 +74,7 @@ impl Bench {
 
     pub fn restored(options: CoreOptions, restored: Restored) -> Self {
         let core = Core::new(options, restored, Box::new(Counting(0)), Self::at(0));
-        let mut bench = Self { core, millis: 0 };
+        let mut bench = Self { core, millis: 0, stores: true };
         bench.drain();
         bench
     }
@@ -93,10 +95,19 @@ impl Bench {
         Now { monotonic: Monotonic::from_millis(millis), wall: WallTime::from_micros(micros) }
     }
 
-    /// Everything that came out, log lines left aside.
+    /// Everything that came out, log lines left aside. The database speaks at once about a page of a sync.
     pub fn drain(&mut self) -> Vec<String> {
-        let outputs = std::iter::from_fn(|| self.core.poll_output());
-        outputs.filter(|output| !matches!(output, Output::Log(_))).map(|output| describe(&output)).collect()
+        let mut lines = Vec::new();
+        while let Some(output) = self.core.poll_output() {
+            if let Output::Store { change: change @ StoreChange::PutSyncMark(..), receipt: Some(receipt) } = output {
+                lines.push(stored(&change));
+                let input = Input::Stored { receipt, stored: self.stores };
+                self.core.handle_input(input, Self::at(self.millis));
+            } else if !matches!(output, Output::Log(_)) {
+                lines.push(describe(&output));
+            }
+        }
+        lines
     }
 
     pub fn give(&mut self, input: Input) -> Vec<String> {

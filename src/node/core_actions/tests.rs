@@ -23,7 +23,7 @@ fn a_start_writes_its_row_and_asks_for_the_links_of_the_register_file() {
     }
     let restored = Restored { marks: vec![(id(2), SyncMark { ctime: 4.5, last_id: 3 })], last_ctime: None };
     let core = super::Core::new(options(vec![push_node(2)]), restored, Box::new(Zero), now);
-    let mut bench = Bench { core, millis: 0 };
+    let mut bench = Bench { core, millis: 0, stores: true };
     assert_eq!(bench.drain(), [r#"row - 3 {"message":"gorgoned is starting..."}"#, "open 2 tcp://192.0.2.1:5002"]);
     let outputs = bench.give(Input::LinkUp(id(2)));
     assert_eq!(outputs, ["node 2: [PING] [] [] {}", r#"node 2: [GETLOG] [] [] {"ctime":4.5,"last_id":3}"#]);
@@ -316,4 +316,54 @@ fn the_database_is_cleaned_every_hour_in_steps() {
 #[test]
 fn an_idle_daemon_has_stopped_at_once() {
     assert_eq!(bench().give(Input::Stop), ["stopped"]);
+}
+
+/// Every word there is, with data of every shape: each request gets exactly one answer, now or when the database has spoken.
+#[test]
+fn garbage_gets_an_answer_and_breaks_nothing() {
+    let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+    let long = format!(r#"{{"token":"{}","content":[{{"command":"x"}}]}}"#, "x".repeat(100_000));
+    let shapes = [
+        "",
+        " ",
+        "{",
+        "null",
+        "0",
+        "1e999",
+        "\"x\"",
+        "[]",
+        "[null]",
+        "[[]]",
+        "{}",
+        "{\"id\":{}}",
+        "{\"nodes\":[null,{},{\"id\":-1}]}",
+        "{\"nodes\":{\"id\":5}}",
+        "{\"content\":5}",
+        "{\"content\":[{\"command\":{}}]}",
+        "{\"data\":{\"id\":null}}",
+        "{\"code\":{},\"etime\":[],\"token\":{},\"instant\":{},\"data\":null}",
+        "{\"code\":1e400}",
+        "{\"last_id\":[]}",
+        "{\"last_id\":-9223372036854775808,\"ctime\":-1e308}",
+        "{\"id\":1e308,\"limit\":-5}",
+        "{\"token\":\"\\u0000€\"}",
+        "{\"a\":1,\"a\":2}",
+        &deep,
+        &long,
+    ];
+    let words = "ACK ACTIONENGINE ADDCRON ADDLISTENER BCASTLOGGER CENTREONNODESSYNC COMMAND CONSTATUS DELETECRON \
+        ENGINECOMMAND GETCRON GETLOG GETTHUMBPRINT INFORMATION KILL LOADMODULE PING PONG PONGRESET PROCESSCOPY PROXYADDNODE \
+        PROXYREADY PUTLOG REGISTERNODES REMOTECOPY SETCOREID SETLOGS SYNCLOGS UNLOADMODULE UNREGISTERNODES UPDATECRON é";
+    let mut bench = Bench::linked(&[2]);
+    for word in words.split_whitespace() {
+        for data in shapes {
+            for target in ["", "1", "2", "9", "../x", "€"] {
+                let outputs = bench.request(word, "t", target, data);
+                let replies = outputs.iter().filter(|line| line.starts_with("client 7: [")).count();
+                let later = outputs.iter().any(|line| line.contains("(receipt ") || line.starts_with("query "));
+                assert_eq!(replies, usize::from(!later), "{word} {target} {data:.80} {outputs:?}");
+                bench.give(super::super::testing::node_message(2, word, "t", data));
+            }
+        }
+    }
 }

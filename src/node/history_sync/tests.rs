@@ -48,6 +48,9 @@ fn a_row_that_comes_twice_is_stored_once() {
     let rows = [row(11, 8.5, "a", 0), row(12, 8.5, "b", 0)].join(",");
     assert_eq!(bench.give(answer(&rows, r#","last_id":12,"more":false"#)), ["row b 0 {}", "mark 2 8.5 12"]);
     assert_eq!(bench.give(answer(&rows, r#","last_id":12,"more":false"#)), Vec::<String>::new());
+    // A peer that pages goes by id alone, whatever its clock does.
+    assert_eq!(bench.give(answer(&row(12, 9.5, "b", 0), r#","last_id":12,"more":false"#)), ["mark 2 9.5 12"]);
+    let mut bench = marked(8.5, 12);
     // A peer that goes by ctime: a row is known only when its id is known too.
     let rows = [row(12, 8.5, "b", 0), row(13, 8.5, "c", 0), row(2, 9.0, "d", 0)].join(",");
     assert_eq!(bench.give(answer(&rows, "")), ["row d 0 {}", "row c 0 {}", "mark 2 9 13"]);
@@ -135,4 +138,15 @@ fn parents_hear_of_stored_rows_and_our_own_kind_also_of_ended_tokens_gathered_an
     bench.give(Input::ClientGone(crate::model::connection::ClientId(7)));
     end_a_token(&mut bench);
     assert_eq!(bench.pass(millis(1_000)), Vec::<String>::new());
+}
+
+#[test]
+fn a_page_that_cannot_be_stored_is_asked_for_again() {
+    let mut bench = marked(0.0, 0);
+    let page = || answer(&row(4, 7.5, "a", 0), r#","last_id":4,"more":true"#);
+    bench.stores = false;
+    assert_eq!(bench.give(page()), ["row a 0 {}", "mark 2 7.5 4"]);
+    assert_eq!(bench.pass_seconds(30), [r#"row - 1 {"message":"proxy - getlog in timeout for '2'"}"#]);
+    bench.stores = true;
+    assert_eq!(bench.give(page())[..2], ["row a 0 {}", "mark 2 7.5 4"]);
 }

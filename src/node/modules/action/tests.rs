@@ -72,6 +72,16 @@ fn a_timeout_is_an_error_and_the_next_command_runs_unless_the_command_forbids_it
 }
 
 #[test]
+fn a_failed_command_does_not_end_the_wait_for_a_request_that_goes_on() {
+    let mut bench = bench(64);
+    let body = r#"[{"command":"a"},{"command":"b"}]"#;
+    bench.call(1, crate::model::api::Method::Post, "core/action/command?log_wait=60000000", body);
+    let outputs = bench.command_ends(0, CommandEnd::TimedOut, Vec::new(), false);
+    assert!(!outputs.iter().any(|line| line.starts_with("query")), "{outputs:?}");
+    assert!(bench.command_exits(1, 0, "").iter().any(|line| line.starts_with("query")));
+}
+
+#[test]
 fn metadata_instant_and_cut_output_appear_in_the_result() {
     let mut bench = bench(64);
     let data = r#"{"instant":1,"content":[{"command":"a","metadata":{"k": [1]}}]}"#;
