@@ -48,9 +48,11 @@ mod tests {
     #[test]
     fn ctime_survives_fifteen_digits() {
         let mut clock = HistoryClock::new(None);
-        for step in 0..1000 {
+        for step in 0..10_000 {
             let ctime = clock.next(WallTime::from_micros(1_795_450_546_123_457 + step * 7));
             assert_eq!(format!("{ctime:.5}").parse(), Ok(ctime));
+            let read: serde_json::Value = serde_json::from_str(&ctime.to_string()).unwrap();
+            assert_eq!(read.as_f64(), Some(ctime), "a peer's mark must be the ctime of its row to the last bit");
         }
     }
 }

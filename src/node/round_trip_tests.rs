@@ -253,6 +253,19 @@ fn a_poller_with_a_new_database_is_taken_over_from_its_start() {
     world.command(10, 0);
     world.pass(61_000, false);
     assert_eq!(world.central.rows.len(), before + 4);
+    // The next one grows past the mark before it is asked.
+    world.poller.rows.clear();
+    world.link(false);
+    let now = world.now();
+    for number in 0..20 {
+        let data = r#"{"content":[{"command":"true"}]}"#;
+        let message = super::testing::message("COMMAND", &format!("t{number}"), Some(""), data);
+        world.poller.core.handle_input(Input::ClientMessage { client: ClientId(9), message }, now);
+    }
+    world.poller.turn(now);
+    world.link(true);
+    world.pass(1_000, false);
+    assert_eq!(world.central.rows.len(), before + 4 + 80);
 }
 
 #[test]

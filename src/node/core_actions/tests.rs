@@ -135,19 +135,45 @@ fn getlog_asks_the_history_and_answers_with_its_rows() {
     assert_eq!(outputs, [r#"client 7: [ACK] [t] 1 {"message":"database issue"}"#]);
 }
 
+fn ask_for_page(bench: &mut Bench, query: u64) {
+    let outputs = bench.request("GETLOG", "t", "", r#"{"ctime":9.5,"last_id":7}"#);
+    assert_eq!(outputs, [format!("query {query} up to 1000 id>=6")], "the row of the mark itself comes first");
+}
+
+fn page(rest: &str) -> [String; 1] {
+    [format!(r#"client 7: [ACK] [t] 0 {{"action":"getlog","result":[],"id":1,{rest}}}"#)]
+}
+
 #[test]
 fn getlog_goes_by_pages_for_a_peer_that_names_the_last_id() {
     let mut bench = bench();
-    assert_eq!(bench.request("GETLOG", "t", "", r#"{"ctime":9.5,"last_id":7}"#), ["query 0 up to 1000 id>=7"]);
-    let outputs = bench.answer(0, vec![row(8, "x", 2, "{}"), row(12, "y", 2, "{}")], true);
+    ask_for_page(&mut bench, 0);
+    let outputs = bench.answer(0, vec![row(7, "w", 2, "{}"), row(8, "x", 2, "{}"), row(12, "y", 2, "{}")], true);
+    assert!(outputs[0].contains(r#""result":[{"id":8,"#), "{outputs:?}");
     assert!(outputs[0].ends_with(r#""id":1,"last_id":12,"more":true}"#), "{outputs:?}");
-    bench.request("GETLOG", "t", "", r#"{"ctime":9.5,"last_id":12}"#);
-    assert_eq!(bench.answer(1, vec![], false), ["query 2 up to 1000 id>=0 newest=1"]);
-    let empty = r#"client 7: [ACK] [t] 0 {"action":"getlog","result":[],"id":1,"last_id":12,"more":false}"#;
-    assert_eq!(bench.answer(2, vec![row(12, "y", 2, "{}")], false), [empty]);
-    bench.request("GETLOG", "t", "", r#"{"ctime":9.5,"last_id":12}"#);
+    ask_for_page(&mut bench, 1);
+    assert_eq!(bench.answer(1, vec![row(7, "w", 2, "{}")], false), page(r#""last_id":7,"more":false"#));
+    // The row of the mark fills a page.
+    ask_for_page(&mut bench, 2);
+    assert_eq!(bench.answer(2, vec![row(7, "w", 2, "{}")], true), ["query 3 up to 1000 id>=7"]);
+    assert!(bench.answer(3, vec![row(8, "x", 2, "{}")], false)[0].ends_with(r#""last_id":8,"more":false}"#));
+}
+
+#[test]
+fn getlog_by_pages_tells_a_peer_that_its_mark_belongs_to_another_database() {
+    let mut bench = bench();
+    // Rows up to 5 only.
+    ask_for_page(&mut bench, 0);
+    assert_eq!(bench.answer(0, vec![], false), ["query 1 up to 1000 id>=0 newest=1"]);
+    assert_eq!(bench.answer(1, vec![row(5, "y", 2, "{}")], false), page(r#""last_id":5,"more":false"#));
+    // A row 7 that is younger than the mark.
+    ask_for_page(&mut bench, 2);
+    let younger = crate::model::history::HistoryRow { ctime: 9.6, ..row(7, "x", 2, "{}") };
+    assert_eq!(bench.answer(2, vec![younger, row(8, "y", 2, "{}")], false), page(r#""last_id":0,"more":false"#));
+    // The marked row was cleaned away, and so was everything after it.
+    ask_for_page(&mut bench, 3);
     bench.answer(3, vec![], false);
-    assert_eq!(bench.answer(4, vec![row(5, "y", 2, "{}")], false), [empty.replace(":12", ":5")]);
+    assert_eq!(bench.answer(4, vec![row(9, "y", 2, "{}")], false), page(r#""last_id":7,"more":false"#));
 }
 
 #[test]
