@@ -68,7 +68,7 @@ fn action_data(call: &ApiCall, variables: &[String]) -> Option<String> {
         Err(_) => call.body.iter().map(|byte| char::from(*byte)).collect(),
     };
     let has_body = matches!(call.method, Method::Post | Method::Patch | Method::Put);
-    let content = if has_body && !body.trim().is_empty() { body.trim() } else { "null" };
+    let content = if has_body { body.trim() } else { "null" };
     json::is_valid(content).then(|| {
         let parameters = Value::Object(parameters(call));
         let variables = Value::from(variables);

@@ -24,6 +24,7 @@ use super::api::waits::{self, Calls};
 use super::core_options::{CoreOptions, Restored};
 use super::counters::Counters;
 use super::get_log::Questions;
+use super::history_sync::StoredPage;
 use super::input::Input;
 use super::listeners::Listeners;
 use super::modules::action::CommandQueue;
@@ -57,7 +58,7 @@ pub struct Core {
     pub(super) commands: CommandQueue,
     pub(super) stopping: Stopping,
     outputs: VecDeque<Output>,
-    receipts: BTreeMap<ReceiptId, (ClientId, Token)>,
+    receipts: BTreeMap<ReceiptId, Awaited>,
     next_receipt: u64,
     pong: PongText,
     pub(super) open_tokens: BTreeSet<Token>,
@@ -68,6 +69,15 @@ pub struct Core {
 struct PongText {
     version: u64,
     text: String,
+}
+
+/// What goes on once the database has spoken.
+#[derive(Debug)]
+enum Awaited {
+    /// A PUTLOG is answered.
+    Row { client: ClientId, token: Token },
+    /// A sync goes on.
+    Page(StoredPage),
 }
 
 /// A row to be written.
@@ -96,6 +106,11 @@ impl NewRow {
             of_node: false,
         }
     }
+}
+
+/// Whether a row ends its token. A command that failed leaves a row with code 1 too, but the request goes on or says so.
+pub(super) fn ends_token(code: Code, data: &str) -> bool {
+    code.is_terminal() && !(code == Code::FINISHED_KO && data.contains(r#""message":"command execution issue""#))
 }
 
 impl Core {
@@ -153,7 +168,7 @@ impl Core {
             Input::LinkDown { node, reason } => self.link_down(node, &reason),
             Input::NodeMessage { node, message } => self.node_message(node, &message),
             Input::SendFailed { node, token, reason } => self.send_failed(node, token.as_ref(), &reason),
-            Input::Stored { receipt, stored } => self.row_stored(receipt, stored),
+            Input::Stored { receipt, stored } => self.stored(receipt, stored),
             Input::QueryAnswer { query, result } => self.query_answered(query, result),
             Input::CommandEnded { command, outcome } => self.command_ended(command, &outcome),
             Input::ApiCall { id, call } => self.api_call(id, &call),
@@ -249,29 +264,42 @@ impl Core {
         self.add_row(NewRow::now(Some(token), Code::FINISHED_KO, json::message(text)));
     }
 
-    /// Writes a row of a client and tells it when it is stored.
+    /// Writes a row of a client and tells it when it is stored; `false` when too many rows are awaited.
     pub(super) fn add_row_for(&mut self, client: ClientId, token: Token, row: NewRow) -> bool {
         if self.receipts.len() >= RECEIPTS_MAX {
             return false;
         }
-        let receipt = ReceiptId(self.next_receipt);
+        let receipt = self.next_receipt();
         self.next_receipt += 1;
-        self.receipts.insert(receipt, (client, token));
+        self.receipts.insert(receipt, Awaited::Row { client, token });
         self.write_row(row, Some(receipt));
         true
+    }
+
+    /// Moves a node's mark together with the rows before it; the sync goes on when all of them are stored.
+    pub(super) fn store_mark(&mut self, id: NodeId, mark: SyncMark, page: StoredPage) {
+        let receipt = self.next_receipt();
+        self.next_receipt += 1;
+        self.receipts.insert(receipt, Awaited::Page(page));
+        self.output(Output::Store { change: StoreChange::PutSyncMark(id, mark), receipt: Some(receipt) });
+    }
+
+    /// The number of the next receipt: for rows that are to be stored together with what takes it, or lost with it.
+    pub(super) const fn next_receipt(&self) -> ReceiptId {
+        ReceiptId(self.next_receipt)
+    }
+
+    /// Writes a row that is given up when the mark behind it cannot be stored.
+    pub(super) fn add_row_of_page(&mut self, row: NewRow, receipt: ReceiptId) {
+        self.write_row(row, Some(receipt));
     }
 
     fn write_row(&mut self, row: NewRow, receipt: Option<ReceiptId>) {
         if let Some(token) = &row.token {
             self.listeners.row_added(token, row.code, &row.data);
-            if row.code.is_terminal() {
-                self.close_token(token);
-                waits::token_ended(self, token);
-                if !row.of_node {
-                    self.tell_parents(false);
-                }
-            }
         }
+        let ended = row.token.clone().filter(|_| ends_token(row.code, &row.data));
+        let of_node = row.of_node;
         let row = HistoryRow {
             id: 0,
             token: row.token,
@@ -282,16 +310,33 @@ impl Core {
             data: row.data,
         };
         self.outputs.push_back(Output::Store { change: StoreChange::InsertRow(row), receipt });
+        if let Some(token) = ended {
+            self.close_token(&token);
+            waits::token_ended(self, &token);
+            if !of_node {
+                self.tell_parents(false);
+            }
+        }
     }
 
-    fn row_stored(&mut self, receipt: ReceiptId, stored: bool) {
-        let Some((client, token)) = self.receipts.remove(&receipt) else { return };
-        let (code, data) = if stored {
-            (Code::BEGIN, r#"{"message":"message inserted"}"#)
-        } else {
-            (Code::FINISHED_KO, r#"{"message":"database issue"}"#)
-        };
-        self.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data: data.to_owned() });
+    /// Whether nothing is handed to the database that it has not answered for.
+    pub(super) fn all_stored(&self) -> bool {
+        self.receipts.is_empty()
+    }
+
+    fn stored(&mut self, receipt: ReceiptId, stored: bool) {
+        match self.receipts.remove(&receipt) {
+            Some(Awaited::Row { client, token }) => {
+                let (code, data) = if stored {
+                    (Code::BEGIN, r#"{"message":"message inserted"}"#)
+                } else {
+                    (Code::FINISHED_KO, r#"{"message":"database issue"}"#)
+                };
+                self.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data: data.to_owned() });
+            }
+            Some(Awaited::Page(page)) => self.page_stored(&page, stored),
+            None => {}
+        }
     }
 
     /// The `data` of a PONG.

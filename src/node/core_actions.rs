@@ -1,5 +1,8 @@
 //! The actions that every daemon answers itself (protocol.md section 4), but GETLOG and ADDLISTENER.
 
+#[cfg(test)]
+mod tests;
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -11,6 +14,8 @@ use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::core::{Core, NewRow};
+#[cfg(test)]
+use super::core_options::CoreOptions;
 use super::json;
 use super::modules::{ACTION_PACKAGE, CLEANER_PACKAGE};
 use super::output::Output;
@@ -32,7 +37,7 @@ struct PutLog<'a> {
 
 impl Core {
     pub(super) fn ping(&mut self, peer: Peer) -> Handled {
-        if let Peer::Client(client) = peer {
+        if let Some(client) = peer.client() {
             self.parents.pinged(client, self.now.monotonic);
         }
         Handled::Reply(Action::Pong, Code::BEGIN, self.pong_text())
@@ -48,7 +53,7 @@ impl Core {
             data: put.data.map_or("null", RawValue::get).to_owned(),
             of_node: false,
         };
-        let Peer::Client(client) = peer else {
+        let Some(client) = peer.client() else {
             self.add_row(row);
             return Handled::Reply(Action::Ack, Code::BEGIN, json::message("message inserted"));
         };

@@ -9,7 +9,7 @@ use crate::model::action::Action;
 use crate::model::api::CallId;
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
-use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit};
+use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, SyncMark};
 use crate::model::log::LogLine;
 use crate::model::message::Reply;
 use crate::model::token::Token;
@@ -26,17 +26,34 @@ const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: 512 << 10, whole_instant
 /// The largest answer for any other; a peer that syncs by `ctime` gets the rest when it asks again.
 pub(super) const WHOLE: PageLimit = PageLimit { rows: 20_000, bytes: 8 << 20, whole_instants: true };
 
+/// Two times that differ by less are the same; rows are ten microseconds apart.
+const CTIME_TOLERANCE_SECONDS: f64 = 5e-6;
+
+/// The refusal when [`QUESTIONS_MAX`] are open.
+const BUSY: &str = "busy: too many questions are open, try again";
+
 /// Who asked the history, and what for.
 #[derive(Debug)]
 enum Question {
-    /// A GETLOG of a client; `after_id` when it pages.
-    Rows { client: ClientId, token: Token, after_id: Option<i64> },
-    /// A page was empty: is there any row at all up to the id that the client named?
+    /// A GETLOG of a client that does not page.
+    Rows { client: ClientId, token: Token },
+    /// A GETLOG of a client that pages.
+    Page { client: ClientId, token: Token, mark: SyncMark, from: From },
+    /// A page was empty, and the row of the mark is gone: is there any row at all?
     NewestId { client: ClientId, token: Token, after_id: i64 },
     /// A call of the API.
     Call(CallId),
     /// The cleaner: is there more to clean?
     OldestRow,
+}
+
+/// Where a page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    /// With the row of the mark itself, which tells whether the client means this database.
+    Mark,
+    /// After it.
+    AfterMark,
 }
 
 /// The questions that are not answered yet.
@@ -101,23 +118,23 @@ impl Core {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let Some(filter) = read_filter(|key| data.get(key)) else { return Handled::not_well_formatted() };
         // Nobody would read the answer.
-        let Peer::Client(client) = peer else { return Handled::accepted() };
-        let after_id = data.get("last_id").and_then(json::integer);
-        if after_id.is_none() && !filter.has_condition() {
-            return Handled::refused(json::message("need at least one filter"));
-        }
-        let (filter, limit) = match after_id {
-            Some(_) => {
-                self.parents.pages(client, self.now.monotonic);
-                (LogFilter { after_id, ..LogFilter::default() }, PAGE)
-            }
-            None => (filter, WHOLE),
-        };
-        if self.ask(Question::Rows { client, token: token.clone(), after_id }, filter, limit) {
-            Handled::Later
+        let Some(client) = peer.client() else { return Handled::accepted() };
+        let accepted = if let Some(last_id) = data.get("last_id").and_then(json::integer) {
+            self.parents.pages(client, self.now.monotonic);
+            let mark = SyncMark { ctime: filter.after_ctime.unwrap_or(0.0), last_id: last_id.max(0) };
+            self.ask_for_page(client, token.clone(), mark, From::Mark)
+        } else if filter.has_condition() {
+            self.ask(Question::Rows { client, token: token.clone() }, filter, WHOLE)
         } else {
-            Handled::refused(json::message("busy: too many questions are open, try again"))
-        }
+            return Handled::refused(json::message("need at least one filter"));
+        };
+        if accepted { Handled::Later } else { Handled::refused(json::message(BUSY)) }
+    }
+
+    fn ask_for_page(&mut self, client: ClientId, token: Token, mark: SyncMark, from: From) -> bool {
+        let after_id = if from == From::Mark { mark.last_id.saturating_sub(1) } else { mark.last_id };
+        let filter = LogFilter { after_id: Some(after_id.max(0)), ..LogFilter::default() };
+        self.ask(Question::Page { client, token, mark, from }, filter, PAGE)
     }
 
     fn ask(&mut self, question: Question, filter: LogFilter, limit: PageLimit) -> bool {
@@ -152,25 +169,43 @@ impl Core {
             (Question::OldestRow, Ok(page)) => self.oldest_row_answered(&page),
             (Question::OldestRow, Err(_)) => {}
             (Question::Call(call), result) => api::waits::history_answered(self, call, result),
-            (Question::Rows { client, token, .. } | Question::NewestId { client, token, .. }, Err(_)) => {
-                self.get_log_reply(client, token, Code::FINISHED_KO, json::message("database issue"));
-            }
-            (Question::Rows { client, token, after_id: Some(after_id) }, Ok(page))
-                if page.rows.is_empty() && after_id > 0 =>
-            {
-                let filter = LogFilter { after_id: Some(0), newest: Some(1), ..LogFilter::default() };
-                let question = Question::NewestId { client, token, after_id };
-                self.ask(question, filter, PAGE);
-            }
-            (Question::Rows { client, token, after_id }, Ok(page)) => {
-                let last_id = after_id.map(|after_id| page.rows.last().map_or(after_id, |row| row.id));
-                self.get_log_page(client, token, &page, last_id);
+            (
+                Question::Rows { client, token }
+                | Question::Page { client, token, .. }
+                | Question::NewestId { client, token, .. },
+                Err(_),
+            ) => self.get_log_reply(client, token, Code::FINISHED_KO, json::message("database issue")),
+            (Question::Rows { client, token }, Ok(page)) => self.get_log_page(client, token, &page, None),
+            (Question::Page { client, token, mark, from }, Ok(page)) => {
+                self.page_answered(client, token, mark, from, page);
             }
             (Question::NewestId { client, token, after_id }, Ok(page)) => {
                 let newest = page.rows.last().map_or(0, |row| row.id);
                 self.get_log_page(client, token, &LogPage::default(), Some(newest.min(after_id)));
             }
         }
+    }
+
+    fn page_answered(&mut self, client: ClientId, token: Token, mark: SyncMark, from: From, mut page: LogPage) {
+        let marked = page.rows.first().filter(|row| from == From::Mark && row.id == mark.last_id);
+        if let Some(row) = marked {
+            if row.ctime > mark.ctime + CTIME_TOLERANCE_SECONDS {
+                // The client's mark was set before this row was stored: it means another database.
+                self.get_log_page(client, token, &LogPage::default(), Some(0));
+                return;
+            }
+            page.rows.remove(0);
+            if page.rows.is_empty() && page.more {
+                self.ask_for_page(client, token, mark, From::AfterMark);
+                return;
+            }
+        } else if page.rows.is_empty() && mark.last_id > 0 {
+            let filter = LogFilter { after_id: Some(0), newest: Some(1), ..LogFilter::default() };
+            self.ask(Question::NewestId { client, token, after_id: mark.last_id }, filter, PAGE);
+            return;
+        }
+        let last_id = page.rows.last().map_or(mark.last_id, |row| row.id);
+        self.get_log_page(client, token, &page, Some(last_id));
     }
 
     fn get_log_page(&mut self, client: ClientId, token: Token, page: &LogPage, last_id: Option<i64>) {

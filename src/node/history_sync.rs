@@ -18,7 +18,7 @@ use crate::model::token::Token;
 
 use super::core::{Core, NewRow};
 use super::outbox::Ending;
-use super::output::Output;
+use super::output::{Output, ReceiptId};
 use super::registry::Link;
 use super::timers::Timer;
 use super::{api, json};
@@ -40,10 +40,29 @@ pub(super) struct NodeSync {
     token: Option<Token>,
 }
 
+/// A page of a node's history on its way into the database.
+#[derive(Debug)]
+pub(super) struct StoredPage {
+    id: NodeId,
+    /// The sync that it belongs to.
+    serial: u64,
+    /// The mark before it.
+    before: SyncMark,
+    /// Whether the node has more.
+    more: bool,
+}
+
 impl NodeSync {
     /// A node whose history is stored up to `mark`.
     pub(super) const fn new(mark: SyncMark) -> Self {
         Self { mark, in_progress: false, serial: 0, again: false, token: None }
+    }
+
+    /// Forgets the sync in progress; returns the token of the request that asked for it.
+    pub(super) fn abandon(&mut self) -> Option<Token> {
+        self.in_progress = false;
+        self.again = false;
+        self.token.take()
     }
 
     /// What to ask. A mark that a Perl daemon left has no id: asking by id would bring every row once more.
@@ -146,6 +165,8 @@ impl Core {
             self.history_was_replaced(id);
             return;
         }
+        // Rows and mark share a receipt: they are stored together or not at all.
+        let receipt = self.next_receipt();
         let mut after = before;
         let mut stored = 0_usize;
         for row in answer.rows {
@@ -156,19 +177,33 @@ impl Core {
                 continue;
             }
             stored += 1;
-            self.add_synced_row(id, row);
-        }
-        if after != before {
-            if let Some(node) = self.registry.get_mut(id) {
-                node.sync.mark = after;
-            }
-            self.store(StoreChange::PutSyncMark(id, after));
+            self.add_synced_row(id, row, receipt);
         }
         if stored > 0 {
             self.log(LogLine::debug("proxy", format!("stored {stored} history rows of node '{id}'")));
             self.tell_parents(true);
         }
-        if answer.more && after != before {
+        if after == before {
+            self.finish_sync(id);
+            return;
+        }
+        let Some(node) = self.registry.get_mut(id) else { return };
+        node.sync.mark = after;
+        let page = StoredPage { id, serial: node.sync.serial, before, more: answer.more };
+        self.store_mark(id, after, page);
+    }
+
+    /// The database has spoken about a page and its mark.
+    pub(super) fn page_stored(&mut self, page: &StoredPage, stored: bool) {
+        let id = page.id;
+        let Some(node) = self.registry.get_mut(id) else { return };
+        if !stored {
+            // Nothing of the page is there; it is asked for again with the next sync.
+            node.sync.mark = page.before;
+            self.log(LogLine::error("proxy", format!("the history of node '{id}' cannot be stored")));
+        } else if node.sync.serial != page.serial {
+            // Another sync has begun since.
+        } else if page.more {
             self.continue_sync(id);
         } else {
             self.finish_sync(id);
@@ -197,7 +232,7 @@ impl Core {
         self.continue_sync(id);
     }
 
-    fn add_synced_row(&mut self, id: NodeId, row: answer::AnsweredRow) {
+    fn add_synced_row(&mut self, id: NodeId, row: answer::AnsweredRow, receipt: ReceiptId) {
         let token = row.token.as_deref().and_then(|token| Token::parse(token).ok());
         // Any row of a token shows that the node has it: the node owes the end from now on.
         if let Some(token) = &token
@@ -206,14 +241,15 @@ impl Core {
         {
             self.close_token(token.as_str());
         }
-        self.add_row(NewRow {
+        let row = NewRow {
             token: row.token,
             code: row.code,
             etime: Some(row.etime),
             instant: row.instant,
             data: row.data,
             of_node: true,
-        });
+        };
+        self.add_row_of_page(row, receipt);
     }
 
     fn finish_sync(&mut self, id: NodeId) {

@@ -4,6 +4,9 @@
 //! before it counts as failed, so that a node that is just starting shows no failure. `ping_failed` grows by at most one per
 //! ping period.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use crate::config::settings::ProxySettings;
@@ -115,6 +118,7 @@ impl Core {
     pub(super) fn link_up(&mut self, id: NodeId) {
         let Some(node) = self.registry.get_mut(id) else { return };
         node.link = Link::Up;
+        node.trouble.clear();
         let serial = node.sync.serial;
         node.outbox.link_restored(serial);
         self.timers.cancel(&Timer::Unconfirmed(id));
@@ -129,6 +133,9 @@ impl Core {
         let discard = self.proxy_settings().pong_discard_timeout;
         let Some(node) = self.registry.get_mut(id) else { return };
         let was_up = std::mem::replace(&mut node.link, Link::Down) == Link::Up;
+        // Each reason is told once, not at every attempt.
+        let is_news = was_up || node.trouble != reason;
+        node.trouble = reason.to_owned();
         let ping_lost = node.liveness.ping == Ping::AwaitingPong;
         if ping_lost {
             node.liveness.ping = Ping::AwaitingLink;
@@ -136,7 +143,7 @@ impl Core {
         if was_up {
             node.outbox.link_lost();
         }
-        if node.outbox.has_unconfirmed() {
+        if node.outbox.has_unsettled() {
             self.timers.set_if_unset(Timer::Unconfirmed(id), now + discard);
         }
         if ping_lost {
@@ -144,7 +151,7 @@ impl Core {
             self.timers.set(Timer::PingLink(id), now + LINK_WAIT);
         }
         let text = format!("no connection to node '{id}': {reason}");
-        self.log(if was_up { LogLine::warning("proxy", text) } else { LogLine::debug("proxy", text) });
+        self.log(if is_news { LogLine::warning("proxy", text) } else { LogLine::debug("proxy", text) });
     }
 
     fn send_ping(&mut self, id: NodeId) {

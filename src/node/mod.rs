@@ -35,4 +35,6 @@ pub mod output;
 pub use core_options::{CoreOptions, Restored};
 
 #[cfg(test)]
+mod round_trip_tests;
+#[cfg(test)]
 mod testing;

@@ -15,6 +15,9 @@ use super::core::{Core, NewRow};
 use super::history_sync::Answer;
 use super::{constatus, json};
 
+/// The row of a PING that went on to a node; its constatus map is of no use there.
+const PONG_ROW: &str = r#"{"action":"ping","message":"ping ok"}"#;
+
 #[derive(Deserialize)]
 struct ReplyText<'a> {
     #[serde(default)]
@@ -45,9 +48,12 @@ impl Core {
             self.log(LogLine::warning("proxy", text));
             return;
         };
-        let data = reply.data.map_or("null", RawValue::get);
+        let mut data = reply.data.map_or("null", RawValue::get);
         match message.action {
-            Action::Pong => self.pong(id, data),
+            Action::Pong => {
+                self.pong(id, data);
+                data = PONG_ROW;
+            }
             Action::SyncLogs => {
                 self.sync_soon(id);
                 return;

@@ -9,6 +9,9 @@ use crate::model::token::Token;
 /// Tokens owed per node at most.
 pub(super) const OWED_MAX: usize = 10_000;
 
+/// Characters of an answer that are kept; a larger one belongs to a row that the node writes itself.
+const ANSWER_BYTES_MAX: usize = 16 << 10;
+
 /// How far a message got.
 #[derive(Clone, Debug, PartialEq)]
 enum Progress {
@@ -50,9 +53,9 @@ impl Outbox {
         self.owed.len() >= OWED_MAX
     }
 
-    /// Whether any token waits for the link to come back.
-    pub(super) fn has_unconfirmed(&self) -> bool {
-        self.owed.values().any(|owed| owed.progress == Progress::Unconfirmed)
+    /// Whether any token waits for a sync to settle it.
+    pub(super) fn has_unsettled(&self) -> bool {
+        self.owed.values().any(|owed| owed.progress != Progress::Sent)
     }
 
     /// Remembers a message that is handed to the link. Whether a row is owed for it, so that a restart must not forget it.
@@ -60,6 +63,7 @@ impl Outbox {
         let ends_with_reply = matches!(
             action,
             Action::Ping
+                | Action::GetLog
                 | Action::PutLog
                 | Action::SyncLogs
                 | Action::BroadcastLogger
@@ -89,6 +93,7 @@ impl Outbox {
     ) -> (Option<Ending>, bool) {
         let Some(owed) = self.owed.get_mut(token) else { return (None, false) };
         if code.is_terminal() {
+            let data = if data.len() <= ANSWER_BYTES_MAX { data } else { "null" };
             owed.progress = Progress::Answered { code, data: data.to_owned() };
             owed.after_sync = current_sync;
             return (None, true);
@@ -126,7 +131,7 @@ impl Outbox {
         self.take(|owed| owed.after_sync < serial)
     }
 
-    /// The node did not come back: every unconfirmed token ends.
+    /// The node did not come back: every token that waits for its sync ends.
     pub(super) fn give_up(&mut self) -> Vec<(Token, Ending)> {
         self.take(|_| true)
     }
@@ -163,7 +168,7 @@ mod tests {
         outbox.sent(token("a"), &Action::Command, 3);
         assert_eq!(outbox.replied(&token("a"), Code::BEGIN, "null", 3), (None, false));
         outbox.link_lost();
-        assert!(!outbox.has_unconfirmed());
+        assert!(!outbox.has_unsettled());
     }
 
     #[test]

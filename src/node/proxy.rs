@@ -1,5 +1,8 @@
 //! Registering nodes, and passing requests on to them (protocol.md section 5).
 
+#[cfg(test)]
+mod tests;
+
 use serde_json::Value;
 
 use crate::model::action::Action;
@@ -16,22 +19,31 @@ use super::json;
 use super::output::Output;
 use super::pathway::{self, Route};
 use super::registry::{NODES_MAX, Registered, SUBNODES_MAX, Unregistered};
-use super::requests::Handled;
+use super::requests::{Handled, Peer};
 use super::timers::Timer;
 
 /// Port of a `push_zmq` node that names none.
 const DEFAULT_PORT: u16 = 5_556;
+/// Marks of nodes that are not registered now at most.
+const MARKS_MAX: usize = 2 * NODES_MAX;
 
 impl Core {
     /// A request whose target is not here. The reply says that it is accepted; a row tells when it cannot be passed on.
-    pub(super) fn request_of_node(&mut self, action: Action, token: &Token, target: &str, data: String) -> Handled {
+    pub(super) fn request_of_node(
+        &mut self,
+        peer: Peer,
+        action: Action,
+        token: &Token,
+        target: &str,
+        data: String,
+    ) -> Handled {
         if self.options.proxy.is_none() {
             let data = r#"{"error":"no_proxy","message":"no proxy configured. cannot manage target."}"#.to_owned();
             self.add_row(NewRow::now(Some(token), Code::FINISHED_KO, data.clone()));
             return Handled::refused(data);
         }
         self.counters.count_proxied(&action);
-        if let Err(text) = self.pass_on(action, token, target, data) {
+        if let Err(text) = self.pass_on(peer, action, token, target, data) {
             self.log(LogLine::debug("proxy", format!("{text} (token {token})")));
             self.end_with_error(token, &text);
         }
@@ -43,13 +55,14 @@ impl Core {
         pathway::choose(&self.registry, target, self.now.monotonic, discard)
     }
 
-    fn pass_on(&mut self, action: Action, token: &Token, target: &str, data: String) -> Result<(), String> {
+    fn pass_on(&mut self, peer: Peer, action: Action, token: &Token, target: &str, data: String) -> Result<(), String> {
         if !json::is_valid(&data) {
             return Err("proxy - cannot decode json".to_owned());
         }
         let route = self.route_to(target)?;
         if action == Action::GetLog && route.through == route.target {
-            return self.sync_for(route.target, Some(token.clone()));
+            let token_to_end = (!matches!(peer, Peer::ClientWithoutToken(_))).then(|| token.clone());
+            return self.sync_for(route.target, token_to_end);
         }
         let Some(node) = self.registry.get_mut(route.through) else {
             return Err(format!("proxy - no pathway for target {target}"));
@@ -70,8 +83,8 @@ impl Core {
         if node.outbox.is_full() {
             return Err(format!("proxy - too many messages to node '{}' wait to be confirmed", route.through));
         }
-        let serial = node.sync.serial;
-        if node.outbox.sent(token.clone(), &action, serial) {
+        let is_owed = action != Action::GetLog || !matches!(peer, Peer::ClientWithoutToken(_));
+        if is_owed && node.outbox.sent(token.clone(), &action, node.sync.serial) {
             self.open_token(token, Some(route.through));
         }
         let message = Message { action, token: Some(token.clone()), target: Some(route.target_field()), data };
@@ -126,6 +139,13 @@ impl Core {
     /// Adds a node, or replaces what is known of it, and asks for its link.
     pub(super) fn register(&mut self, registration: Registration) {
         let id = registration.id;
+        if self.options.proxy.is_none() {
+            self.log(LogLine::warning(
+                "proxy",
+                format!("node '{id}' is not registered: the module proxy is not loaded"),
+            ));
+            return;
+        }
         if Some(id) == self.own_id {
             self.log(LogLine::warning("proxy", format!("node '{id}' is not registered: that is our own id")));
             return;
@@ -146,12 +166,18 @@ impl Core {
                 self.log(LogLine::info("proxy", format!("node '{id}' is registered")));
                 match endpoint {
                     Some(endpoint) => {
+                        if registered == Registered::Moved {
+                            self.link_down(id, "its address has changed");
+                        }
                         self.output(Output::OpenLink { node: id, endpoint });
                         if registered == Registered::New {
                             self.await_first_ping(id);
                         }
                     }
-                    None if had_link => self.close_link(id),
+                    None if had_link => {
+                        self.close_link(id);
+                        self.end_all_owed(id);
+                    }
                     None => {}
                 }
             }
@@ -166,27 +192,31 @@ impl Core {
         self.output(Output::CloseLink(id));
     }
 
-    /// Drops a node, its routes and its sync state; what it owed ends.
-    pub(super) fn unregister(&mut self, id: NodeId) {
+    /// Nothing more comes from a node: what it owes ends.
+    fn end_all_owed(&mut self, id: NodeId) {
         let Some(node) = self.registry.get_mut(id) else { return };
-        let had_link = node.endpoint().is_some();
-        let mark = node.sync.mark;
-        let owed = node.outbox.take_all();
-        match self.registry.unregister(id) {
-            Unregistered::Gone => {
-                // The mark stays valid for the day the node comes back.
-                self.marks.insert(id, mark);
-            }
-            Unregistered::Disconnected | Unregistered::Unknown => {}
-        }
-        if had_link {
-            self.close_link(id);
-        }
+        let mut owed = node.outbox.take_all();
+        owed.extend(node.sync.abandon());
         for token in owed {
             self.end_with_error(
                 &token,
                 &format!("proxy - node '{id}' was unregistered before it confirmed the message"),
             );
+        }
+    }
+
+    /// Drops a node, its routes and its sync state; what it owed ends.
+    pub(super) fn unregister(&mut self, id: NodeId) {
+        let Some(node) = self.registry.get_mut(id) else { return };
+        let had_link = node.endpoint().is_some();
+        let mark = node.sync.mark;
+        self.end_all_owed(id);
+        // The mark stays valid for the day the node comes back.
+        if self.registry.unregister(id) == Unregistered::Gone && self.marks.len() < MARKS_MAX {
+            self.marks.insert(id, mark);
+        }
+        if had_link {
+            self.close_link(id);
         }
         self.log(LogLine::info("proxy", format!("node '{id}' is unregistered")));
     }

@@ -27,6 +27,12 @@ pub(super) enum Link {
     Up,
 }
 
+impl Link {
+    const fn of(kind: &NodeKind) -> Self {
+        if matches!(kind, NodeKind::PushZmq { .. }) { Self::Down } else { Self::None }
+    }
+}
+
 /// All that is known of one node.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -35,6 +41,8 @@ pub(super) struct Node {
     pub liveness: Liveness,
     pub sync: NodeSync,
     pub outbox: Outbox,
+    /// Why the last attempt to connect failed.
+    pub trouble: String,
     /// The ids in its own constatus map, at every depth.
     announced: BTreeSet<NodeId>,
 }
@@ -70,7 +78,7 @@ pub(super) enum Registered {
 /// What an unregistration changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unregistered {
-    /// The node is gone, and what it owed is returned by its tokens.
+    /// The node is gone.
     Gone,
     /// A prevailing node that connects to us: it stays known, but is disconnected.
     Disconnected,
@@ -173,7 +181,7 @@ impl Registry {
         if kind.as_str() == kind_before.as_str() {
             return Registered::Moved;
         }
-        node.link = Link::Down;
+        node.link = Link::of(&node.registration.kind);
         node.liveness = Liveness::default();
         node.announced.clear();
         self.remove_dynamic_routes(id);
@@ -181,13 +189,13 @@ impl Registry {
     }
 
     fn insert(&mut self, registration: Registration, mark: SyncMark) {
-        let link = if matches!(registration.kind, NodeKind::PushZmq { .. }) { Link::Down } else { Link::None };
         self.add_static_routes(&registration);
         let node = Node {
-            link,
+            link: Link::of(&registration.kind),
             liveness: Liveness::default(),
             sync: NodeSync::new(mark),
             outbox: Outbox::default(),
+            trouble: String::new(),
             announced: BTreeSet::new(),
             registration,
         };

@@ -18,6 +18,8 @@ use super::stopping::{STOPPING_TEXT, Stopping};
 pub(super) enum Peer {
     /// A client of the external socket: it gets replies.
     Client(ClientId),
+    /// The same, and we made up its token: nobody will ask what became of it.
+    ClientWithoutToken(ClientId),
     /// This daemon itself or a call of the API: the reply is the return value.
     Ourselves,
 }
@@ -48,19 +50,24 @@ impl Handled {
     }
 }
 
+impl Peer {
+    /// The client that gets the reply.
+    pub(super) const fn client(self) -> Option<ClientId> {
+        match self {
+            Self::Client(client) | Self::ClientWithoutToken(client) => Some(client),
+            Self::Ourselves => None,
+        }
+    }
+}
+
 impl Core {
     /// A client sent a message.
     pub(super) fn client_message(&mut self, client: ClientId, message: Message) {
         let Message { action, token, target, data } = message;
-        if self.debug {
-            let field = |text: Option<&str>| text.unwrap_or_default().to_owned();
-            let (token, target) = (field(token.as_ref().map(Token::as_str)), field(target.as_deref()));
-            let text = format!("Message received external - [{}] [{token}] [{target}] {data}", action.as_str());
-            self.log(LogLine::debug("core", text));
-        }
+        let peer = if token.is_some() { Peer::Client(client) } else { Peer::ClientWithoutToken(client) };
         let token = token.unwrap_or_else(|| self.generate_token());
         let target = target.unwrap_or_default();
-        match self.request(Peer::Client(client), action, &token, &target, data) {
+        match self.request(peer, action, &token, &target, data) {
             Handled::Reply(kind, code, data) => self.reply(client, Reply { kind, token: Some(token), code, data }),
             Handled::Later => {}
         }
@@ -75,6 +82,11 @@ impl Core {
 
     /// Runs a request; an empty `target` and our own id mean "here".
     pub(super) fn request(&mut self, peer: Peer, action: Action, token: &Token, target: &str, data: String) -> Handled {
+        if self.debug {
+            let way = if peer == Peer::Ourselves { "internal" } else { "external" };
+            let text = format!("Message received {way} - [{}] [{token}] [{target}] {data}", action.as_str());
+            self.log(LogLine::debug("core", text));
+        }
         let here = target.is_empty() || self.own_id.is_some_and(|id| target.parse() == Ok(id));
         if action.is_internal() || (here && !self.is_known(&action)) {
             return self.refuse_unknown(&action, token);
@@ -85,7 +97,7 @@ impl Core {
             return Handled::refused(json::message(STOPPING_TEXT));
         }
         if !here {
-            return self.request_of_node(action, token, target, data);
+            return self.request_of_node(peer, action, token, target, data);
         }
         self.request_here(peer, &action, token, &data)
     }

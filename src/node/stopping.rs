@@ -72,13 +72,14 @@ impl Core {
     /// Says so as soon as nothing is left to wait for.
     pub(super) fn check_stopped(&mut self) {
         let waits = matches!(self.stopping, Stopping::Waiting | Stopping::Killed);
-        if waits && self.commands.is_idle() && self.questions.is_empty() {
+        if waits && self.commands.is_idle() && self.questions.is_empty() && self.all_stored() {
             self.say_stopped();
         }
     }
 
     fn say_stopped(&mut self) {
         self.stopping = Stopping::Stopped;
+        self.give_up_commands();
         self.timers.cancel(&Timer::Stop);
         self.output(Output::Stopped);
     }

@@ -343,8 +343,10 @@ impl Dispatch {
     /// for [`Self::take_unstored`].
     pub fn committed(&mut self, batch: Batch, stored: bool, now: Now) {
         const MAX_UNSTORED: usize = 10_000;
-        for (_, receipt) in &batch.receipts {
-            self.core.handle_input(Input::Stored { receipt: *receipt, stored }, now);
+        let mut receipts: Vec<_> = batch.receipts.iter().map(|(_, receipt)| *receipt).collect();
+        receipts.dedup();
+        for receipt in receipts {
+            self.core.handle_input(Input::Stored { receipt, stored }, now);
         }
         if !stored {
             let awaited: BTreeSet<usize> = batch.receipts.iter().map(|(index, _)| *index).collect();

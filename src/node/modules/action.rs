@@ -18,7 +18,7 @@ use crate::model::token::Token;
 use super::super::core::{Core, NewRow};
 use super::super::json;
 use super::super::output::Output;
-use super::super::stopping::STOPPING_TEXT;
+use super::super::stopping::{STOPPING_TEXT, Stopping};
 use request::{Command, Request};
 
 /// Requests that wait at most, and the characters in them.
@@ -168,37 +168,44 @@ impl Core {
     fn command_result(&mut self, running: &mut Running, outcome: &CommandOutcome) {
         let Some(command) = running.request.commands.front() else { return };
         let (start, end) = (outcome.started.as_seconds(), outcome.ended.as_seconds());
-        let failure = match &outcome.end {
-            CommandEnd::TimedOut => Some("Command too long to execute (timeout)...".to_owned()),
-            CommandEnd::NotStarted(reason) => Some(reason.clone()),
-            CommandEnd::Exited(_) => running.killed.clone(),
+        let killed = running.killed.take();
+        let failed = match (&outcome.end, &killed) {
+            (CommandEnd::TimedOut, None) => Err("Command too long to execute (timeout)..."),
+            (CommandEnd::NotStarted(reason), _) => Err(reason.as_str()),
+            (CommandEnd::TimedOut, Some(reason)) => Err(reason.as_str()),
+            // It may have been done before the signal came.
+            (CommandEnd::Exited(exit_code), Some(reason)) if *exit_code > 128 => Err(reason.as_str()),
+            (CommandEnd::Exited(exit_code), _) => Ok(*exit_code),
         };
-        let go_on = command.continue_on_error;
-        if let Some(text) = failure {
-            let data = rows::command_failed(command, &text, start, end);
-            if let Some(text) = running.killed.take() {
-                self.command_row(&running.token, &running.request, Code::FINISHED_KO, data);
-                self.command_row(&running.token, &running.request, Code::FINISHED_KO, json::message(&text));
-            } else if self.command_had_error(running, data, go_on) {
-                self.go_on(running);
+        let mut go_on = true;
+        match failed {
+            Ok(exit_code) => {
+                let data = rows::command_finished(command, exit_code, outcome);
+                if running.request.logging {
+                    let instant = running.request.instant;
+                    self.add_row(NewRow { instant, ..NewRow::now(Some(&running.token), Code::COMMAND_RESULT, data) });
+                }
+                running.request.commands.pop_front();
             }
-            return;
+            Err(text) => {
+                let data = rows::command_failed(command, text, start, end);
+                go_on = command.continue_on_error || killed.is_some();
+                go_on = self.command_had_error(running, data, go_on);
+            }
         }
-        let exit_code = match outcome.end {
-            CommandEnd::Exited(exit_code) => exit_code,
-            CommandEnd::TimedOut | CommandEnd::NotStarted(_) => -1,
-        };
-        let data = rows::command_finished(command, exit_code, outcome);
-        if running.request.logging {
-            let instant = running.request.instant;
-            self.add_row(NewRow { instant, ..NewRow::now(Some(&running.token), Code::COMMAND_RESULT, data) });
+        if let Some(reason) = killed {
+            self.command_row(&running.token, &running.request, Code::FINISHED_KO, json::message(&reason));
+        } else if go_on {
+            self.go_on(running);
         }
-        running.request.commands.pop_front();
-        self.go_on(running);
     }
 
     fn go_on(&mut self, running: &mut Running) {
         let request = std::mem::take(&mut running.request);
+        if self.stopping != Stopping::No && !request.commands.is_empty() {
+            self.command_row(&running.token, &request, Code::FINISHED_KO, json::message(STOPPING_TEXT));
+            return;
+        }
         self.next_command(Running { request, token: running.token.clone(), errors: running.errors, killed: None });
     }
 
@@ -219,6 +226,13 @@ impl Core {
         }
         for id in ids {
             self.output(Output::KillCommand(id));
+        }
+    }
+
+    /// The daemon ends without having heard of the end of these.
+    pub(in super::super) fn give_up_commands(&mut self) {
+        for running in std::mem::take(&mut self.commands.running).into_values() {
+            self.command_row(&running.token, &running.request, Code::FINISHED_KO, json::message(STOPPING_TEXT));
         }
     }
 
