@@ -1,0 +1,462 @@
+//! One connection to the REST API (protocol.md section 13): reads requests, lets authorised ones through as calls, writes
+//! the answers.
+//!
+//! Pipelined requests start in their order, up to `max_pipelined` at once, without waiting for the answers of those before.
+//! Whoever decides takes calls in one after the other, so a `GET` behind a `POST` sees what that `POST` did; only their
+//! waiting for logs runs side by side. The answers go out in the order of the requests.
+//!
+//! Absent on purpose: sockets, clocks, TLS, routing of paths, JSON.
+
+pub mod access;
+mod answers;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use self::access::ApiAccess;
+use self::answers::{Answers, ResponseForm};
+use crate::model::api::{ApiAnswer, ApiCall, Method};
+use crate::model::connection::PeerAddress;
+use crate::model::log::LogLine;
+use crate::model::time::{Monotonic, Now};
+use crate::wire::http::date::HttpDate;
+use crate::wire::http::head::{BodyLength, RequestHead, RequestMethod};
+use crate::wire::http::head_scanner::Limits;
+use crate::wire::http::request::{Awaited, RequestEvent, RequestParser};
+use crate::wire::http::response::{CONTINUE, Persistence};
+use crate::wire::receive_buffer::ReceiveBuffer;
+use crate::wire::send_queue::SendQueue;
+
+const UNAUTHORIZED: &str = r#"{"error":"http_error_401","message":"unauthorized"}"#;
+const FORBIDDEN: &str = r#"{"error":"http_error_403","message":"forbidden"}"#;
+const METHOD_UNKNOWN: &str = r#"{"error":"method_unknown","message":"Method not implemented"}"#;
+const TOO_SLOW: &str = r#"{"error":"http_error_408","message":"the request did not arrive in time; send it at once"}"#;
+
+/// A connection with so many refused credentials is closed.
+const MAX_AUTH_FAILURES: u32 = 10;
+
+/// The body of a refused request is read and thrown away up to this size; with a larger one the connection is closed.
+const MAX_DISCARDED_BYTES: usize = 64 * 1024;
+
+/// After the last answer the peer has this long to close, so that it can read that answer before unread bytes reset the
+/// connection (RFC 9112 section 9.6).
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Fewer bytes taken within the write time-out count as none.
+const MIN_TAKEN_BYTES: u64 = 1024;
+
+/// What the owner of the connection has to do.
+#[derive(PartialEq, Eq)]
+pub enum ApiClientOutput {
+    /// Have this call answered by [`ApiClient::handle_answer`] with the same number.
+    Call {
+        /// The call's number on this connection.
+        number: u64,
+        /// What is called.
+        call: ApiCall,
+    },
+    /// Everything is sent: end the sending direction, and go on reading (and throwing away) until [`ApiClientOutput::Close`].
+    Shutdown,
+    /// Close the connection now; answers to its calls are of no interest any more. The last output.
+    Close,
+    /// Write a line to the log.
+    Log(LogLine),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Requests are read.
+    Open,
+    /// No more requests are read; the answers that are owed go out.
+    LastAnswers,
+    /// All is sent; the peer should close until then.
+    Lingering(Monotonic),
+    /// [`ApiClientOutput::Close`] was given.
+    Closed,
+}
+
+/// What the peer owes us while we read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// Nothing: we do not read, or the peer waits for us.
+    Paused,
+    /// A first request.
+    FirstRequest,
+    /// Another request.
+    NextRequest,
+    /// The rest of a head.
+    Head,
+    /// The rest of a body.
+    Body,
+}
+
+/// A request whose body is still coming.
+enum Current {
+    /// It becomes a call.
+    Accepted(Box<RequestHead>, Method),
+    /// It was answered already, or there is none.
+    Nothing,
+}
+
+/// The state of one connection. After every `handle_…` take all outputs and write the [`Self::send_queue`].
+pub struct ApiClient {
+    access: Rc<ApiAccess>,
+    peer: PeerAddress,
+    parser: RequestParser,
+    current: Current,
+    continue_owed: bool,
+    answers: Answers,
+    send_queue: SendQueue,
+    outputs: VecDeque<ApiClientOutput>,
+    phase: Phase,
+    peer_has_ended: bool,
+    auth_failures: u32,
+    date: HttpDate,
+    /// Answers wait until the peer has taken enough of those before.
+    is_congested: bool,
+    /// Requests begun so far; with `reading` it tells whether the peer has moved on.
+    requests: u64,
+    reading: (u64, Reading),
+    reading_since: Monotonic,
+    /// Bytes ever put into the send queue, and how many of them were gone at `taken_at`.
+    queued_bytes: u64,
+    taken_bytes: u64,
+    taken_at: Monotonic,
+}
+
+impl ApiClient {
+    /// A connection that was accepted just now.
+    #[must_use]
+    pub fn new(access: Rc<ApiAccess>, peer: PeerAddress, now: Now) -> Self {
+        let limits = Limits { body_bytes: access.settings().max_body_bytes, ..Limits::default() };
+        Self {
+            access,
+            peer,
+            parser: RequestParser::new(limits),
+            current: Current::Nothing,
+            continue_owed: false,
+            answers: Answers::default(),
+            send_queue: SendQueue::default(),
+            outputs: VecDeque::new(),
+            phase: Phase::Open,
+            peer_has_ended: false,
+            auth_failures: 0,
+            date: HttpDate::new(now.wall),
+            is_congested: false,
+            requests: 0,
+            reading: (0, Reading::FirstRequest),
+            reading_since: now.monotonic,
+            queued_bytes: 0,
+            taken_bytes: 0,
+            taken_at: now.monotonic,
+        }
+    }
+
+    /// Takes bytes that came.
+    pub fn receive(&mut self, bytes: &[u8], now: Now) {
+        self.parser.receive(bytes);
+        self.handle_received(now);
+    }
+
+    /// The buffer to read a socket into; call [`Self::handle_received`] afterwards.
+    pub const fn receive_buffer(&mut self) -> &mut ReceiveBuffer {
+        self.parser.receive_buffer()
+    }
+
+    /// Bytes came into the [`Self::receive_buffer`].
+    pub fn handle_received(&mut self, now: Now) {
+        if self.phase != Phase::Open {
+            let buffer = self.parser.receive_buffer();
+            buffer.consume(buffer.len());
+        } else if !self.access.is_allowed(self.peer) {
+            // The original answers 401 here, too.
+            self.log_refusal("not in allowed_hosts.subnets, refused", now);
+            self.refuse_last(401, UNAUTHORIZED.to_owned());
+        }
+        self.advance(now);
+    }
+
+    /// The peer will send no more. What it asked for already is still answered.
+    pub fn handle_end(&mut self, now: Now) {
+        self.peer_has_ended = true;
+        if self.phase == Phase::Open && !self.may_parse() {
+            // Requests that wait in the buffer are still parsed when there is room.
+            return self.advance(now);
+        }
+        self.stop_reading();
+        self.advance(now);
+    }
+
+    /// The answer to a call, in any order. An unknown number is ignored.
+    pub fn handle_answer(&mut self, number: u64, answer: ApiAnswer, now: Now) {
+        self.answers.set_answer(number, answer.status, answer.body, answer.allow);
+        self.advance(now);
+    }
+
+    /// Bytes were taken from the [`Self::send_queue`].
+    pub fn handle_sent(&mut self, now: Now) {
+        self.advance(now);
+    }
+
+    /// The bytes to write; call [`Self::handle_sent`] after some were taken.
+    pub const fn send_queue(&mut self) -> &mut SendQueue {
+        &mut self.send_queue
+    }
+
+    /// Whether to read from the socket: not while too many requests or answers wait.
+    #[must_use]
+    pub fn wants_read(&self) -> bool {
+        match self.phase {
+            Phase::Open => !self.peer_has_ended && self.may_parse(),
+            Phase::LastAnswers | Phase::Lingering(_) => !self.peer_has_ended,
+            Phase::Closed => false,
+        }
+    }
+
+    /// The next side effect.
+    pub fn poll_output(&mut self) -> Option<ApiClientOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] has to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Monotonic> {
+        let write = (!self.send_queue.is_empty()).then(|| self.taken_at + self.access.settings().write_timeout);
+        let other = match self.phase {
+            Phase::Open => self.reading_deadline(),
+            Phase::LastAnswers => None,
+            Phase::Lingering(until) => Some(until),
+            Phase::Closed => return None,
+        };
+        write.into_iter().chain(other).min()
+    }
+
+    /// Acts on deadlines that have passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.advance(now);
+        if self.phase == Phase::Closed || self.poll_timeout().is_none_or(|deadline| now.monotonic < deadline) {
+            return;
+        }
+        let write_deadline = self.taken_at + self.access.settings().write_timeout;
+        if !self.send_queue.is_empty() && now.monotonic >= write_deadline {
+            self.log_refusal("does not take its answers, closed", now);
+            return self.close();
+        }
+        match (self.phase, self.reading.1) {
+            (Phase::Open, Reading::Head | Reading::Body) => {
+                self.refuse_last(408, TOO_SLOW.to_owned());
+                self.advance(now);
+            }
+            _ => self.close(),
+        }
+    }
+
+    fn close(&mut self) {
+        if self.phase != Phase::Closed {
+            self.phase = Phase::Closed;
+            self.outputs.push_back(ApiClientOutput::Close);
+        }
+    }
+
+    fn log_refusal(&mut self, reason: &str, now: Now) {
+        let line = self.access.refusal_line(self.peer, reason, now.monotonic);
+        self.outputs.extend(line.map(ApiClientOutput::Log));
+    }
+
+    /// Parses and writes as much as can be, until neither gets any further.
+    fn advance(&mut self, now: Now) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        self.note_taken(now);
+        loop {
+            self.is_congested =
+                if self.is_congested { !self.send_queue.is_below_low() } else { self.send_queue.is_above_high() };
+            let has_parsed = self.phase == Phase::Open && self.may_parse() && self.parse_one(now);
+            if !self.write_ready(now) && !has_parsed {
+                break;
+            }
+        }
+        if self.phase == Phase::Open && self.peer_has_ended && self.may_parse() {
+            self.stop_reading();
+        }
+        self.end_if_done(now);
+        self.note_reading(now);
+    }
+
+    fn may_parse(&self) -> bool {
+        let settings = self.access.settings();
+        !self.is_congested
+            && self.answers.len() < settings.max_pipelined
+            && self.answers.body_bytes() < settings.max_body_bytes
+    }
+
+    /// Handles one event of the parser; `false` when it needs more bytes.
+    fn parse_one(&mut self, now: Now) -> bool {
+        match self.parser.poll_event() {
+            Ok(None) => return false,
+            Ok(Some(RequestEvent::Head(head))) => self.handle_head(head, now),
+            Ok(Some(RequestEvent::Body(body))) => self.handle_body(body),
+            Err(error) => {
+                let status = error.status();
+                self.refuse_last(status, format!(r#"{{"error":"http_error_{status}","message":"{error}"}}"#));
+            }
+        }
+        true
+    }
+
+    fn handle_head(&mut self, head: Box<RequestHead>, now: Now) {
+        self.requests = self.requests.wrapping_add(1);
+        if !self.access.is_authorized(head.authorization.as_deref()) {
+            self.auth_failures = self.auth_failures.saturating_add(1);
+            if self.auth_failures == 1 {
+                self.log_refusal("wrong or missing user and password, refused", now);
+            }
+            return self.refuse(&head, 401, UNAUTHORIZED);
+        }
+        if head.target.path.first().is_none_or(|root| root != "api") {
+            return self.refuse(&head, 403, FORBIDDEN);
+        }
+        let method = match head.method {
+            RequestMethod::Get | RequestMethod::Head => Method::Get,
+            RequestMethod::Post => Method::Post,
+            RequestMethod::Put => Method::Put,
+            RequestMethod::Patch => Method::Patch,
+            RequestMethod::Delete => Method::Delete,
+            RequestMethod::Other => return self.refuse(&head, 404, METHOD_UNKNOWN),
+        };
+        self.continue_owed = head.expects_continue;
+        self.current = Current::Accepted(head, method);
+    }
+
+    fn handle_body(&mut self, body: Vec<u8>) {
+        self.continue_owed = false;
+        let Current::Accepted(head, method) = std::mem::replace(&mut self.current, Current::Nothing) else { return };
+        let form = ResponseForm::of(&head);
+        let number = self.answers.await_answer(form, body.len());
+        if form.persistence == Persistence::Close {
+            self.stop_reading();
+        }
+        let mut path = head.target.path;
+        path.remove(0);
+        let call = ApiCall { method, path, query: head.target.query, body };
+        self.outputs.push_back(ApiClientOutput::Call { number, call });
+    }
+
+    /// Answers a request without a call. The connection goes on where the end of the body is near.
+    fn refuse(&mut self, head: &RequestHead, status: u16, body: &'static str) {
+        let mut form = ResponseForm::of(head);
+        // A client that waits for 100 may send its body or not after another answer; what comes next is unclear.
+        let body_is_near = matches!(head.body, BodyLength::Known(..=MAX_DISCARDED_BYTES)) && !head.expects_continue;
+        if !body_is_near || self.auth_failures >= MAX_AUTH_FAILURES {
+            form.persistence = Persistence::Close;
+        }
+        self.answers.push_ready(form.respond(status, body.into(), None));
+        if form.persistence == Persistence::Close {
+            self.stop_reading();
+        } else {
+            self.parser.discard_body();
+        }
+    }
+
+    /// Answers whatever is being read, for the last time on this connection.
+    fn refuse_last(&mut self, status: u16, body: String) {
+        self.answers.push_ready(ResponseForm::last().respond(status, body.into(), None));
+        self.stop_reading();
+    }
+
+    fn stop_reading(&mut self) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::LastAnswers;
+            self.current = Current::Nothing;
+            self.continue_owed = false;
+            let buffer = self.parser.receive_buffer();
+            buffer.consume(buffer.len());
+        }
+    }
+
+    /// Writes the responses whose turn it is; `false` when there was none.
+    fn write_ready(&mut self, now: Now) -> bool {
+        let before_bytes = self.send_queue.len();
+        while let Some(response) = self.answers.pop_ready() {
+            self.date.update(now.wall);
+            response.write(&self.date, &mut self.send_queue);
+        }
+        if self.continue_owed && self.answers.is_empty() {
+            self.continue_owed = false;
+            self.send_queue.extend_from_slice(CONTINUE);
+        }
+        if before_bytes == 0 {
+            self.taken_at = now.monotonic;
+        }
+        let written_bytes = self.send_queue.len().saturating_sub(before_bytes);
+        self.queued_bytes = self.queued_bytes.saturating_add(u64::try_from(written_bytes).unwrap_or(u64::MAX));
+        written_bytes > 0
+    }
+
+    /// Once everything is sent after the last request: end the sending direction, then wait for the peer's end.
+    fn end_if_done(&mut self, now: Now) {
+        if self.phase == Phase::LastAnswers && self.answers.is_empty() && self.send_queue.is_empty() {
+            self.phase = Phase::Lingering(now.monotonic + LINGER);
+            if !self.peer_has_ended {
+                self.outputs.push_back(ApiClientOutput::Shutdown);
+            }
+        }
+        if matches!(self.phase, Phase::Lingering(_)) && self.peer_has_ended {
+            self.close();
+        }
+    }
+
+    /// Notices how much the peer took of the send queue since the last time.
+    fn note_taken(&mut self, now: Now) {
+        let left_bytes = u64::try_from(self.send_queue.len()).unwrap_or(u64::MAX);
+        let taken_bytes = self.queued_bytes.saturating_sub(left_bytes);
+        if left_bytes == 0 || taken_bytes.saturating_sub(self.taken_bytes) >= MIN_TAKEN_BYTES {
+            self.taken_bytes = taken_bytes;
+            self.taken_at = now.monotonic;
+        }
+    }
+
+    /// Starts the clock anew when the peer owes us something else than before.
+    fn note_reading(&mut self, now: Now) {
+        let all_is_sent = self.answers.is_empty() && self.send_queue.is_empty();
+        let reading = match self.parser.awaited() {
+            _ if self.phase != Phase::Open || !self.may_parse() => Reading::Paused,
+            Awaited::Request if self.requests == 0 => Reading::FirstRequest,
+            Awaited::Request if all_is_sent => Reading::NextRequest,
+            Awaited::Request | Awaited::Nothing => Reading::Paused,
+            Awaited::Head => Reading::Head,
+            // It waits for our 100, which waits for the answers before.
+            Awaited::Body { .. } if self.continue_owed => Reading::Paused,
+            Awaited::Body { .. } => Reading::Body,
+        };
+        // A first head counts from the start of the connection.
+        let goes_on = self.reading == (0, Reading::FirstRequest) && (self.requests, reading) == (0, Reading::Head);
+        if self.reading != (self.requests, reading) {
+            self.reading = (self.requests, reading);
+            if !goes_on {
+                self.reading_since = now.monotonic;
+            }
+        }
+    }
+
+    fn reading_deadline(&self) -> Option<Monotonic> {
+        let settings = self.access.settings();
+        let allowance = match self.reading.1 {
+            Reading::Paused => return None,
+            Reading::FirstRequest | Reading::Head => settings.head_timeout,
+            Reading::NextRequest => settings.idle_timeout,
+            Reading::Body => match self.parser.awaited() {
+                Awaited::Body { received_bytes } => {
+                    let seconds = u64::try_from(received_bytes / 1024).unwrap_or(u64::MAX);
+                    settings.body_timeout.saturating_add(Duration::from_secs(seconds))
+                }
+                Awaited::Request | Awaited::Head | Awaited::Nothing => settings.body_timeout,
+            },
+        };
+        Some(self.reading_since + allowance)
+    }
+}

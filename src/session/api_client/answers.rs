@@ -1,0 +1,119 @@
+//! Answers of one connection, kept in the order of their requests (RFC 9112 section 9.3.2).
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+use crate::wire::http::head::{RequestHead, RequestMethod, Version};
+use crate::wire::http::response::{Persistence, Response};
+
+/// What a request says about the form of its response.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseForm {
+    /// `HEAD`
+    pub head_only: bool,
+    /// What becomes of the connection.
+    pub persistence: Persistence,
+}
+
+impl ResponseForm {
+    /// The form for the request with this head.
+    #[must_use]
+    pub fn of(head: &RequestHead) -> Self {
+        let persistence = match (head.keep_alive, head.version) {
+            (false, _) => Persistence::Close,
+            (true, Version::Http10) => Persistence::KeepAlive,
+            (true, Version::Http11) => Persistence::Implied,
+        };
+        Self { head_only: head.method == RequestMethod::Head, persistence }
+    }
+
+    /// The form of a last response, for a request whose head could not be read.
+    #[must_use]
+    pub const fn last() -> Self {
+        Self { head_only: false, persistence: Persistence::Close }
+    }
+
+    /// A response in this form.
+    #[must_use]
+    pub fn respond(self, status: u16, body: Cow<'static, str>, allow: Option<&'static str>) -> Response {
+        Response { status, body, allow, persistence: self.persistence, head_only: self.head_only }
+    }
+}
+
+/// One request that is not answered on the wire yet.
+enum Slot {
+    /// The call runs.
+    Awaiting { form: ResponseForm, body_bytes: usize },
+    /// The response waits for those before it.
+    Ready(Response),
+}
+
+/// The unanswered requests of a connection, oldest first, numbered one after the other from 0.
+#[derive(Default)]
+pub struct Answers {
+    slots: VecDeque<Slot>,
+    first_number: u64,
+    /// Bodies of the calls that run.
+    body_bytes: usize,
+}
+
+impl Answers {
+    /// Requests without a written response.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether every request has its written response.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Bytes of the bodies whose calls run.
+    #[must_use]
+    pub const fn body_bytes(&self) -> usize {
+        self.body_bytes
+    }
+
+    /// Adds a request whose answer comes later; returns its number.
+    pub fn await_answer(&mut self, form: ResponseForm, body_bytes: usize) -> u64 {
+        self.body_bytes = self.body_bytes.saturating_add(body_bytes);
+        self.push(Slot::Awaiting { form, body_bytes })
+    }
+
+    /// Adds a request that has its response already.
+    pub fn push_ready(&mut self, response: Response) {
+        self.push(Slot::Ready(response));
+    }
+
+    fn push(&mut self, slot: Slot) -> u64 {
+        let offset = u64::try_from(self.slots.len()).unwrap_or(u64::MAX);
+        self.slots.push_back(slot);
+        self.first_number.saturating_add(offset)
+    }
+
+    /// Fills in the answer to a call; an unknown number or a second answer changes nothing.
+    pub fn set_answer(&mut self, number: u64, status: u16, body: String, allow: Option<&'static str>) {
+        let index = number.checked_sub(self.first_number).and_then(|offset| usize::try_from(offset).ok());
+        let Some(slot) = index.and_then(|index| self.slots.get_mut(index)) else { return };
+        if let Slot::Awaiting { form, body_bytes } = *slot {
+            self.body_bytes = self.body_bytes.saturating_sub(body_bytes);
+            *slot = Slot::Ready(form.respond(status, body.into(), allow));
+        }
+    }
+
+    /// The response that is next on the wire, once it is there.
+    pub fn pop_ready(&mut self) -> Option<Response> {
+        match self.slots.pop_front()? {
+            Slot::Ready(response) => {
+                self.first_number = self.first_number.saturating_add(1);
+                Some(response)
+            }
+            awaiting @ Slot::Awaiting { .. } => {
+                self.slots.push_front(awaiting);
+                None
+            }
+        }
+    }
+}
