@@ -3,3 +3,4 @@
 pub mod http;
 pub mod receive_buffer;
 pub mod send_queue;
+pub mod zmtp;

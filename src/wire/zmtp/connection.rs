@@ -1,0 +1,322 @@
+//! One ZMTP connection from its greeting on: bytes in, events and bytes out.
+
+use super::ZmtpError;
+use super::command::{self, Command, MAX_COMMAND_BYTES, Metadata};
+use super::error::printable;
+use super::frame::{FrameHeader, FrameKind, encode_header};
+use super::greeting::{self, OURS};
+use super::traffic::{Traffic, whole_body};
+use crate::wire::receive_buffer::ReceiveBuffer;
+use crate::wire::send_queue::{SendQueue, WaterMarks};
+
+/// A name of the peer's is cut at this length in errors.
+const SHOWN_NAME_BYTES: usize = 32;
+
+/// Our end's socket type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketType {
+    /// The end that connects; it sends its READY first.
+    Dealer,
+    /// The end that binds; it sends its READY when it has read and accepted the peer's.
+    Router,
+}
+
+impl SocketType {
+    /// The name in READY.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dealer => "DEALER",
+            Self::Router => "ROUTER",
+        }
+    }
+
+    /// Whether a peer of the type named may talk to this one (37/ZMTP, "The Socket-Type Property").
+    #[must_use]
+    pub fn accepts(self, peer_type: &[u8]) -> bool {
+        match self {
+            Self::Dealer => matches!(peer_type, b"REP" | b"DEALER" | b"ROUTER"),
+            Self::Router => matches!(peer_type, b"REQ" | b"DEALER" | b"ROUTER"),
+        }
+    }
+}
+
+/// What a connection is to be.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Our socket type.
+    pub socket_type: SocketType,
+    /// Our routing id, at most 255 bytes (the rest is cut); empty = none.
+    pub identity: Vec<u8>,
+    /// The largest message that is accepted, in bytes.
+    pub max_message_bytes: usize,
+}
+
+/// What a connection tells its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The handshake is done. Comes once, before any other event.
+    Ready {
+        /// The peer's identity as it came: it may be empty (the owner makes one up), begin with a zero octet or be longer
+        /// than 255 bytes (both against the specification; the owner decides).
+        routing_id: Vec<u8>,
+        /// The peer's socket type, one that goes with ours.
+        socket_type: String,
+        /// 0 or 1: the minor version of ZMTP 3 that both speak.
+        minor_version: u8,
+    },
+    /// A message of one frame.
+    Message(Vec<u8>),
+    /// A message of several frames came whole and was dropped.
+    Multipart {
+        /// How many frames.
+        frames: usize,
+        /// Their bodies together, in bytes.
+        bytes: usize,
+    },
+}
+
+/// The outcome of reading on.
+pub(super) enum Step {
+    /// Something was read that its owner needs not know; there may be more.
+    Again,
+    /// More bytes are needed.
+    Wait,
+    /// Something for the owner.
+    Event(Event),
+}
+
+enum State {
+    /// The peer's greeting is awaited. `held`: frames to send after the handshake.
+    Greeting { held: Vec<u8> },
+    /// The peer's READY is awaited.
+    Handshake { minor_version: u8, held: Vec<u8> },
+    /// Messages flow.
+    Ready(Traffic),
+    /// The end.
+    Failed(ZmtpError),
+}
+
+/// Our end of one ZMTP 3.x connection with the mechanism NULL.
+///
+/// To drive it: put received bytes in ([`Self::receive`] or [`Self::receive_buffer`]), call [`Self::poll_event`] until it
+/// gives `None`, write out [`Self::send_queue`]; the latter also before the first byte comes in and after an error, when it
+/// can hold a last word to the peer.
+///
+/// A connection reads no clock: its owner closes one that is not ready in time. Memory is held for bytes that came and
+/// were not read, for at most one message of `max_message_bytes` that comes in, and for what waits to be sent.
+pub struct Connection {
+    settings: Settings,
+    state: State,
+    received: ReceiveBuffer,
+    to_send: SendQueue,
+}
+
+impl Connection {
+    /// A new connection whose greeting waits in the send queue, with the default water marks.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self::with_water_marks(settings, WaterMarks::default())
+    }
+
+    /// A new connection whose greeting waits in the send queue.
+    #[must_use]
+    pub fn with_water_marks(settings: Settings, marks: WaterMarks) -> Self {
+        let mut to_send = SendQueue::new(marks);
+        // All of it at once: a peer may wait for our mechanism before it tells its own ("Version Negotiation").
+        to_send.extend_from_slice(&OURS);
+        Self { settings, state: State::Greeting { held: Vec::new() }, received: ReceiveBuffer::new(), to_send }
+    }
+
+    // Bytes in.
+
+    /// Takes received bytes; after an error they are dropped.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        if !matches!(self.state, State::Failed(_)) {
+            self.received.extend_from_slice(bytes);
+        }
+    }
+
+    /// The buffer that received bytes go into, to read a socket into it directly.
+    pub const fn receive_buffer(&mut self) -> &mut ReceiveBuffer {
+        &mut self.received
+    }
+
+    // Events out.
+
+    /// The next event; `None` when more bytes are needed. Costs constant time per byte received.
+    ///
+    /// # Errors
+    /// What is wrong with the peer, from then on for ever. The owner writes out what is in the send queue, without
+    /// patience, and closes.
+    pub fn poll_event(&mut self) -> Result<Option<Event>, ZmtpError> {
+        loop {
+            match self.read() {
+                Ok(Step::Again) => {}
+                Ok(Step::Wait) => return Ok(None),
+                Ok(Step::Event(event)) => return Ok(Some(event)),
+                Err(error) => {
+                    self.fail(error.clone());
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    // Messages and bytes to send.
+
+    /// Queues a message of one frame, copied. Before the handshake is done it is held back until then, without a bound; after
+    /// an error it is dropped.
+    pub fn send_message(&mut self, payload: &[u8]) {
+        match &mut self.state {
+            State::Greeting { held } | State::Handshake { held, .. } => {
+                encode_header(FrameKind::Last, payload.len(), |header| held.extend_from_slice(header));
+                held.extend_from_slice(payload);
+            }
+            State::Ready(_) => {
+                encode_header(FrameKind::Last, payload.len(), |header| self.to_send.extend_from_slice(header));
+                self.to_send.extend_from_slice(payload);
+            }
+            State::Failed(_) => {}
+        }
+    }
+
+    /// Like [`Self::send_message`], without copying a large message.
+    pub fn send_owned_message(&mut self, payload: Vec<u8>) {
+        if matches!(self.state, State::Ready(_)) {
+            encode_header(FrameKind::Last, payload.len(), |header| self.to_send.extend_from_slice(header));
+            self.to_send.push(payload);
+        } else {
+            self.send_message(&payload);
+        }
+    }
+
+    /// The bytes to write out.
+    pub const fn send_queue(&mut self) -> &mut SendQueue {
+        &mut self.to_send
+    }
+
+    // State.
+
+    /// Whether the handshake is done and nothing is wrong.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready(_))
+    }
+
+    /// What is awaited from the peer, for the log line of an owner whose patience has ended.
+    #[must_use]
+    pub fn awaited(&self) -> &'static str {
+        match &self.state {
+            State::Greeting { .. } if self.received.is_empty() => "its ZMTP greeting",
+            // libzmq closes, and tells no mechanism of its own, when it has read that ours is another.
+            State::Greeting { .. } if self.received.readable().first() == Some(&0xff) => {
+                "the rest of its ZMTP greeting (a peer that wants the mechanism PLAIN or CURVE closes at this point)"
+            }
+            State::Greeting { .. } => "its ZMTP greeting, which it did not begin as one",
+            State::Handshake { .. } => "its ZMTP READY command",
+            State::Ready(_) => "a message",
+            State::Failed(_) => "nothing more",
+        }
+    }
+
+    /// Changes the limit for messages whose header is not read yet.
+    pub const fn set_max_message_bytes(&mut self, max_message_bytes: usize) {
+        self.settings.max_message_bytes = max_message_bytes;
+    }
+
+    /// Bytes that came in and wait to be read, or to become a whole message.
+    #[must_use]
+    pub const fn buffered_bytes(&self) -> usize {
+        let gathered_bytes = if let State::Ready(traffic) = &self.state { traffic.gathered_bytes() } else { 0 };
+        self.received.len().saturating_add(gathered_bytes)
+    }
+
+    // Reading.
+
+    fn read(&mut self) -> Result<Step, ZmtpError> {
+        match &mut self.state {
+            State::Greeting { held } => {
+                let Some(greeting) = greeting::parse(self.received.readable())? else { return Ok(Step::Wait) };
+                let (minor_version, held) = (greeting.minor_version, std::mem::take(held));
+                self.received.consume(greeting::GREETING_BYTES);
+                self.state = State::Handshake { minor_version, held };
+                if self.settings.socket_type == SocketType::Dealer {
+                    self.send_ready();
+                }
+                Ok(Step::Again)
+            }
+            State::Handshake { minor_version, held } => {
+                let Some((routing_id, socket_type)) = read_ready(&self.settings, &mut self.received)? else {
+                    return Ok(Step::Wait);
+                };
+                let (minor_version, held) = (*minor_version, std::mem::take(held));
+                if self.settings.socket_type == SocketType::Router {
+                    self.send_ready();
+                }
+                self.to_send.push(held);
+                self.state = State::Ready(Traffic::default());
+                Ok(Step::Event(Event::Ready { routing_id, socket_type, minor_version }))
+            }
+            State::Ready(traffic) => {
+                traffic.read(&mut self.received, &mut self.to_send, self.settings.max_message_bytes)
+            }
+            State::Failed(error) => Err(error.clone()),
+        }
+    }
+
+    /// Ends the connection. The peer is told of it where the specification has words for that.
+    fn fail(&mut self, error: ZmtpError) {
+        if let (State::Handshake { .. }, ZmtpError::IncompatibleSocket { ours, .. }) = (&self.state, &error) {
+            let reason = format!("socket type does not go with {ours}");
+            push_command(&mut self.to_send, &command::encode_error(&reason));
+        }
+        self.received = ReceiveBuffer::new();
+        self.state = State::Failed(error);
+    }
+
+    fn send_ready(&mut self) {
+        let body = command::encode_ready(self.settings.socket_type.name(), &self.settings.identity);
+        push_command(&mut self.to_send, &body);
+    }
+}
+
+/// The peer's routing id and socket type, once its READY is there and its type goes with ours.
+fn read_ready(settings: &Settings, received: &mut ReceiveBuffer) -> Result<Option<(Vec<u8>, String)>, ZmtpError> {
+    let Some(header) = FrameHeader::parse(received.readable())? else { return Ok(None) };
+    if header.kind != FrameKind::Command {
+        let found = format!("a message frame of {} bytes", header.body_bytes);
+        return Err(ZmtpError::UnexpectedInHandshake { found });
+    }
+    let body_bytes = header.body_within(MAX_COMMAND_BYTES)?;
+    let Some(body) = whole_body(header, body_bytes, received) else { return Ok(None) };
+    let unexpected = |name| {
+        let found = format!("the command {}", printable(name, SHOWN_NAME_BYTES));
+        Err(ZmtpError::UnexpectedInHandshake { found })
+    };
+    let peer = match command::parse(body)? {
+        Command::Ready(metadata) => check_peer(settings.socket_type, metadata)?,
+        Command::Error { reason } => return Err(ZmtpError::refused(reason)),
+        Command::Ping { .. } => return unexpected(b"PING".as_slice()),
+        Command::Pong => return unexpected(b"PONG"),
+        Command::Other { name } => return unexpected(name),
+    };
+    received.consume(header.header_bytes + body_bytes);
+    Ok(Some(peer))
+}
+
+fn check_peer(ours: SocketType, metadata: Metadata<'_>) -> Result<(Vec<u8>, String), ZmtpError> {
+    let theirs = metadata.socket_type.unwrap_or_default();
+    if ours.accepts(theirs) {
+        Ok((metadata.identity.to_vec(), String::from_utf8_lossy(theirs).into_owned()))
+    } else {
+        let theirs = printable(theirs, SHOWN_NAME_BYTES);
+        Err(ZmtpError::IncompatibleSocket { ours: ours.name(), theirs })
+    }
+}
+
+/// Queues a command frame.
+pub(super) fn push_command(to_send: &mut SendQueue, body: &[u8]) {
+    encode_header(FrameKind::Command, body.len(), |header| to_send.extend_from_slice(header));
+    to_send.extend_from_slice(body);
+}

@@ -1,0 +1,151 @@
+//! What follows the handshake: messages and commands intermixed.
+
+use super::ZmtpError;
+use super::command::{self, Command, MAX_COMMAND_BYTES};
+use super::connection::{Event, Step, push_command};
+use super::frame::{FrameHeader, FrameKind};
+use crate::wire::receive_buffer::ReceiveBuffer;
+use crate::wire::send_queue::SendQueue;
+
+/// A body up to this size is waited for in the receive buffer and copied once; a longer one is gathered apart, so that the
+/// receive buffer stays small.
+const WAIT_IN_BUFFER_BYTES: usize = 64 * 1024;
+
+/// The reader of one peer's traffic.
+#[derive(Default)]
+pub(super) struct Traffic {
+    body: Body,
+    /// The frames so far of a message of several frames, which is not served.
+    dropped: Dropped,
+}
+
+#[derive(Default)]
+enum Body {
+    /// Between two frames, or in one that is still in the receive buffer as a whole.
+    #[default]
+    Between,
+    /// A message comes in; `payload` has a part of its `size_bytes`.
+    Gathering { payload: Vec<u8>, size_bytes: usize },
+    /// The body of a frame that is not wanted comes in.
+    Skipping { missing_bytes: usize, last: bool },
+}
+
+#[derive(Default)]
+struct Dropped {
+    frames: usize,
+    bytes: usize,
+}
+
+impl Traffic {
+    /// Bytes of a message that has come in in part.
+    pub(super) const fn gathered_bytes(&self) -> usize {
+        match &self.body {
+            Body::Gathering { payload, .. } => payload.len(),
+            Body::Between | Body::Skipping { .. } => 0,
+        }
+    }
+
+    /// Reads on by one frame, or as much of one as there is. Answers to PINGs go into `to_send`.
+    pub(super) fn read(
+        &mut self,
+        received: &mut ReceiveBuffer,
+        to_send: &mut SendQueue,
+        max_message_bytes: usize,
+    ) -> Result<Step, ZmtpError> {
+        match &mut self.body {
+            Body::Between => {
+                let Some(header) = FrameHeader::parse(received.readable())? else { return Ok(Step::Wait) };
+                match header.kind {
+                    FrameKind::Command => read_command(header, received, to_send),
+                    FrameKind::More | FrameKind::Last => self.read_message_frame(header, received, max_message_bytes),
+                }
+            }
+            Body::Gathering { payload, size_bytes } => {
+                gather(payload, *size_bytes, received);
+                if payload.len() < *size_bytes {
+                    return Ok(Step::Wait);
+                }
+                let payload = std::mem::take(payload);
+                self.body = Body::Between;
+                Ok(Step::Event(Event::Message(payload)))
+            }
+            Body::Skipping { missing_bytes, last } => {
+                let here_bytes = received.len().min(*missing_bytes);
+                received.consume(here_bytes);
+                *missing_bytes -= here_bytes;
+                if *missing_bytes > 0 {
+                    return Ok(Step::Wait);
+                }
+                let was_last = *last;
+                self.body = Body::Between;
+                if !was_last {
+                    return Ok(Step::Again);
+                }
+                let Dropped { frames, bytes } = std::mem::take(&mut self.dropped);
+                Ok(Step::Event(Event::Multipart { frames, bytes }))
+            }
+        }
+    }
+
+    fn read_message_frame(
+        &mut self,
+        header: FrameHeader,
+        received: &mut ReceiveBuffer,
+        max_message_bytes: usize,
+    ) -> Result<Step, ZmtpError> {
+        let body_bytes = header.body_within(max_message_bytes)?;
+        if header.kind == FrameKind::More || self.dropped.frames > 0 {
+            received.consume(header.header_bytes);
+            self.dropped.frames = self.dropped.frames.saturating_add(1);
+            self.dropped.bytes = self.dropped.bytes.saturating_add(body_bytes);
+            self.body = Body::Skipping { missing_bytes: body_bytes, last: header.kind == FrameKind::Last };
+            return Ok(Step::Again);
+        }
+        if let Some(body) = whole_body(header, body_bytes, received) {
+            let payload = body.to_vec();
+            received.consume(header.header_bytes + body_bytes);
+            return Ok(Step::Event(Event::Message(payload)));
+        }
+        if body_bytes <= WAIT_IN_BUFFER_BYTES {
+            return Ok(Step::Wait);
+        }
+        received.consume(header.header_bytes);
+        self.body = Body::Gathering { payload: Vec::new(), size_bytes: body_bytes };
+        Ok(Step::Again)
+    }
+}
+
+/// The body of the frame at the start of the buffer, once it is there as a whole.
+pub(super) fn whole_body(header: FrameHeader, body_bytes: usize, received: &ReceiveBuffer) -> Option<&[u8]> {
+    received.readable().get(header.header_bytes..)?.get(..body_bytes)
+}
+
+/// Moves what is there of a body to its payload. The payload grows with what really came, never beyond `size_bytes`.
+fn gather(payload: &mut Vec<u8>, size_bytes: usize, received: &mut ReceiveBuffer) {
+    let missing_bytes = size_bytes.saturating_sub(payload.len());
+    let here = received.readable();
+    let here = here.get(..missing_bytes).unwrap_or(here);
+    let needed_bytes = payload.len() + here.len();
+    if needed_bytes > payload.capacity() {
+        let capacity_bytes = payload.capacity().saturating_mul(2).max(needed_bytes).min(size_bytes);
+        payload.reserve_exact(capacity_bytes - payload.len());
+    }
+    payload.extend_from_slice(here);
+    let here_bytes = here.len();
+    received.consume(here_bytes);
+}
+
+fn read_command(header: FrameHeader, received: &mut ReceiveBuffer, to_send: &mut SendQueue) -> Result<Step, ZmtpError> {
+    let body_bytes = header.body_within(MAX_COMMAND_BYTES)?;
+    let Some(body) = whole_body(header, body_bytes, received) else { return Ok(Step::Wait) };
+    match command::parse(body)? {
+        // A peer that asks and does not read the answers would fill the queue without end; it gets none while it is full.
+        Command::Ping { context, .. } if !to_send.is_above_high() => {
+            push_command(to_send, &command::encode_pong(context));
+        }
+        Command::Error { reason } => return Err(ZmtpError::refused(reason)),
+        Command::Ping { .. } | Command::Pong | Command::Ready(_) | Command::Other { .. } => {}
+    }
+    received.consume(header.header_bytes + body_bytes);
+    Ok(Step::Again)
+}
