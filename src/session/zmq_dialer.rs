@@ -1,0 +1,467 @@
+//! One sealed link to a push node (protocol.md sections 2 and 3, client side), with its reconnecting.
+//!
+//! Every connection makes a new session: a fresh routing id, then the whole handshake. The original keeps its routing id and
+//! key when TCP breaks, which is deaf if the node lost the session meanwhile; a handshake costs milliseconds and always works.
+//!
+//! Absent on purpose: sockets and ZMTP (told by `handle_connected` and `handle_disconnected`), RSA (handed out as jobs),
+//! clocks, whether a silent link is alive (`node` pings it).
+
+mod back_off;
+mod log_throttle;
+mod outbox;
+mod sealed;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::connection::Endpoint;
+use crate::model::log::{Level, LogLine};
+use crate::model::message::Message;
+use crate::model::random::{Random, to_hex};
+use crate::model::time::{Monotonic, Now};
+use crate::model::token::Token;
+use crate::wire::gorgone::key_exchange::{self, DialJob, DialResult, GET_PUBLIC_KEY};
+use crate::wire::gorgone::keys::{PrivateKey, PublicKey};
+use crate::wire::gorgone::sealing::KeyMaterial;
+use crate::wire::gorgone::seeded_random::SEED_LEN;
+
+use back_off::{BackOff, Severity};
+use log_throttle::LogThrottle;
+use outbox::Outbox;
+use sealed::Sealed;
+
+const MODULE: &str = "proxy";
+/// A link that was up for so long was a success, whatever ends it.
+const STABLE_AFTER: Duration = Duration::from_secs(5);
+/// Messages of the node that may arrive while its key is being opened, and their bytes.
+const MAX_EARLY_MESSAGES: usize = 64;
+const MAX_EARLY_BYTES: usize = 1 << 20;
+
+/// What is done with the key of the node (protocol.md section 3, step 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FingerprintMode {
+    /// No check.
+    Always,
+    /// Remember the first, refuse a change.
+    First,
+    /// It must be known already.
+    Strict,
+}
+
+/// What a link needs to know.
+#[derive(Clone)]
+pub struct DialerSettings {
+    /// Our name, for instance `gorgone-proxy-1-2`: the routing id without its random suffix.
+    pub own_name: String,
+    /// Where the node listens.
+    pub endpoint: Endpoint,
+    /// How its key is checked.
+    pub fingerprint_mode: FingerprintMode,
+    /// The thumbprint that is known of it.
+    pub stored_fingerprint: Option<String>,
+    /// Our public key, SPKI.
+    pub public_key_pem: String,
+    /// Messages that may wait for the link (10,000).
+    pub queue_messages: usize,
+    /// Their bytes (32 MiB).
+    pub queue_bytes: usize,
+    /// How long each step may take, connecting included (10 s).
+    pub step_timeout: Duration,
+    /// How long a message waits for the link (10 s).
+    pub max_wait: Duration,
+}
+
+/// A job together with the attempt that wants it.
+pub struct DialTicket {
+    attempt: u64,
+    /// The work; run it on a worker.
+    pub job: DialJob,
+}
+
+/// The result of a [`DialTicket`].
+pub struct DialOutcome {
+    attempt: u64,
+    result: DialResult,
+}
+
+impl DialTicket {
+    /// Runs the job.
+    #[must_use]
+    pub fn run(self, private_key: &PrivateKey) -> DialOutcome {
+        DialOutcome { attempt: self.attempt, result: self.job.run(private_key) }
+    }
+}
+
+/// One side effect. No `Debug`: jobs hold keys.
+pub enum DialerOutput {
+    /// Connect and do the ZMTP handshake as a DEALER with this routing id; tell `handle_connected` or `handle_disconnected`.
+    Connect {
+        /// Where to.
+        endpoint: Endpoint,
+        /// With which routing id.
+        routing_id: Vec<u8>,
+    },
+    /// Drop the connection, or the attempt to make one. Nothing more is told about it.
+    Disconnect,
+    /// Send a payload as one frame.
+    Send(Vec<u8>),
+    /// The link is connected and sealed.
+    Up,
+    /// The link broke, or an attempt failed.
+    Down {
+        /// Why.
+        reason: String,
+    },
+    /// A message of the node.
+    Message(Message),
+    /// The node sent what is no message.
+    Malformed {
+        /// The token, where one could be read.
+        token: Option<Token>,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A message left the queue unsent.
+    Failed {
+        /// Its token.
+        token: Option<Token>,
+        /// Why.
+        reason: String,
+    },
+    /// Run the job on a worker and bring its outcome to [`ZmqDialer::handle_job`].
+    RunJob(DialTicket),
+    /// Remember the key of the node.
+    StoreFingerprint {
+        /// `tcp://address:port`.
+        target: String,
+        /// RFC 7638 thumbprint.
+        thumbprint: String,
+    },
+    /// Write to the log.
+    Log(LogLine),
+}
+
+enum State {
+    /// Not started, or stopped.
+    Stopped,
+    /// Between two attempts.
+    Waiting { until: Monotonic },
+    /// TCP and ZMTP are being set up.
+    Connecting { deadline: Monotonic },
+    /// Step 1 is sent.
+    AwaitingPublicKey { deadline: Monotonic },
+    /// Step 4 is being made.
+    SealingHello { deadline: Monotonic },
+    /// Step 4 is sent.
+    AwaitingKey { deadline: Monotonic },
+    /// Step 6 is being opened; the node may already use its key.
+    OpeningKey { deadline: Monotonic, early: Vec<Vec<u8>> },
+    /// Sealed.
+    Up(Sealed),
+}
+
+/// The state machine. After every `handle_*`, `send` and `reset`, drain [`ZmqDialer::poll_output`].
+pub struct ZmqDialer {
+    settings: DialerSettings,
+    public_key_pem: Arc<str>,
+    state: State,
+    /// Tells the outcome of this attempt's job from that of an abandoned one.
+    attempt: u64,
+    outbox: Outbox,
+    back_off: BackOff,
+    log: LogThrottle,
+    last_failure: Option<String>,
+    /// Whether the log's last word on this link above `debug` is not that it is up.
+    failure_shown: bool,
+    outputs: VecDeque<DialerOutput>,
+}
+
+impl ZmqDialer {
+    /// A link that does nothing before [`ZmqDialer::handle_start`].
+    #[must_use]
+    pub fn new(settings: DialerSettings) -> Self {
+        Self {
+            public_key_pem: settings.public_key_pem.as_str().into(),
+            outbox: Outbox::new(settings.queue_messages, settings.queue_bytes, settings.max_wait),
+            settings,
+            state: State::Stopped,
+            attempt: 0,
+            back_off: BackOff::default(),
+            log: LogThrottle::default(),
+            last_failure: None,
+            failure_shown: true,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Connects now.
+    pub fn handle_start(&mut self, now: Now, random: &mut dyn Random) {
+        if matches!(self.state, State::Stopped) {
+            self.connect(now, random);
+        }
+    }
+
+    /// The ZMTP handshake is done.
+    pub fn handle_connected(&mut self, now: Now) {
+        if matches!(self.state, State::Connecting { .. }) {
+            self.outputs.push_back(DialerOutput::Send(GET_PUBLIC_KEY.to_vec()));
+            self.state = State::AwaitingPublicKey { deadline: self.step_deadline(now) };
+        }
+    }
+
+    /// The connection broke or could not be made.
+    pub fn handle_disconnected(&mut self, reason: &str, now: Now, random: &mut dyn Random) {
+        if self.has_connection() {
+            let text = format!("no connection to {}: {reason}", self.settings.endpoint);
+            self.fail(text, Severity::Transient, false, now, random);
+        }
+    }
+
+    /// A whole message arrived.
+    pub fn handle_payload(&mut self, payload: &[u8], now: Now, random: &mut dyn Random) {
+        let endpoint = &self.settings.endpoint;
+        match &mut self.state {
+            State::Stopped | State::Waiting { .. } | State::Connecting { .. } | State::SealingHello { .. } => {}
+            State::AwaitingPublicKey { .. } if payload.trim_ascii_start().starts_with(b"[PUBKEY]") => {
+                let job = DialJob::SealHello {
+                    payload: payload.to_vec(),
+                    name: self.settings.own_name.clone(),
+                    public_key_pem: Arc::clone(&self.public_key_pem),
+                    seed: seed(random),
+                };
+                self.state = State::SealingHello { deadline: self.step_deadline(now) };
+                self.run_job(job);
+            }
+            State::AwaitingKey { .. } if key_exchange::is_handshake_issue(payload) => {
+                let thumbprint = PublicKey::from_pem(self.public_key_pem.as_bytes()).map(|key| key.thumbprint());
+                let text = format!(
+                    "{endpoint} refused our handshake; unless it is overloaded, our key is not authorized there: add \
+                     '- key: {}' to authorized_clients in that node's configuration and restart it",
+                    thumbprint.unwrap_or_default()
+                );
+                self.fail(text, Severity::NeedsOperator, true, now, random);
+            }
+            State::AwaitingKey { .. } if !payload.starts_with(b"[") => {
+                let job = DialJob::OpenKey { payload: payload.to_vec(), seed: seed(random) };
+                self.state = State::OpeningKey { deadline: self.step_deadline(now), early: Vec::new() };
+                self.run_job(job);
+            }
+            // Other clear text of the node is not for this step.
+            State::AwaitingPublicKey { .. } | State::AwaitingKey { .. } => {}
+            State::OpeningKey { early, .. } => {
+                let bytes: usize = early.iter().map(Vec::len).sum();
+                if early.len() >= MAX_EARLY_MESSAGES || bytes.saturating_add(payload.len()) > MAX_EARLY_BYTES {
+                    let text = format!("{endpoint} sent too much before the handshake was over");
+                    return self.fail(text, Severity::Transient, true, now, random);
+                }
+                early.push(payload.to_vec());
+            }
+            State::Up(_) => self.handle_sealed(payload, now, random),
+        }
+    }
+
+    /// The outcome of a job. That of an abandoned attempt is ignored.
+    pub fn handle_job(&mut self, outcome: DialOutcome, now: Now, random: &mut dyn Random) {
+        if outcome.attempt != self.attempt {
+            return;
+        }
+        match (&mut self.state, outcome.result) {
+            (State::SealingHello { .. }, DialResult::Hello { thumbprint, payload }) => {
+                if let Err(text) = self.check_fingerprint(thumbprint) {
+                    return self.fail(text, Severity::NeedsOperator, true, now, random);
+                }
+                self.outputs.push_back(DialerOutput::Send(payload));
+                self.state = State::AwaitingKey { deadline: self.step_deadline(now) };
+            }
+            (State::OpeningKey { early, .. }, DialResult::Key(material)) => {
+                let early = std::mem::take(early);
+                self.go_up(material, now);
+                for payload in early {
+                    self.handle_payload(&payload, now, random);
+                }
+            }
+            (State::SealingHello { .. } | State::OpeningKey { .. }, DialResult::Failed(why)) => {
+                let text = format!("handshake with {} failed: {why}", self.settings.endpoint);
+                self.fail(text, Severity::NeedsOperator, true, now, random);
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends plain text, or queues it until the link is up.
+    pub fn send(&mut self, text: Vec<u8>, token: Option<Token>, now: Now) {
+        if let State::Up(sealed) = &self.state {
+            self.outputs.push_back(DialerOutput::Send(sealed.seal(&text)));
+        } else if let Err((token, why)) = self.outbox.push(text, token, now.monotonic) {
+            let reason = format!("no link to {}: {why}", self.settings.endpoint);
+            self.outputs.push_back(DialerOutput::Failed { token, reason });
+        }
+    }
+
+    /// Ends steps and waits that took too long.
+    pub fn handle_timeout(&mut self, now: Now, random: &mut dyn Random) {
+        while let Some(waiting) = self.outbox.pop_expired(now.monotonic) {
+            let why = self.last_failure.as_deref().unwrap_or("the handshake is not over");
+            let reason = format!("no link to {} in time: {why}", self.settings.endpoint);
+            self.outputs.push_back(DialerOutput::Failed { token: waiting.token, reason });
+        }
+        let step = match &self.state {
+            State::Waiting { until } if *until <= now.monotonic => return self.connect(now, random),
+            State::Stopped | State::Waiting { .. } | State::Up(_) => return,
+            State::Connecting { .. } => "to connect",
+            State::AwaitingPublicKey { .. } => "to send its public key",
+            State::SealingHello { .. } | State::OpeningKey { .. } => "for our own part of the handshake",
+            State::AwaitingKey { .. } => "to answer our handshake",
+        };
+        if self.state_deadline().is_some_and(|at| at <= now.monotonic) {
+            let seconds = self.settings.step_timeout.as_secs();
+            let text = format!("{} took more than {seconds} s {step}", self.settings.endpoint);
+            self.fail(text, Severity::Transient, true, now, random);
+        }
+    }
+
+    /// When [`ZmqDialer::handle_timeout`] is wanted next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Monotonic> {
+        [self.state_deadline(), self.outbox.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// The next side effect.
+    pub fn poll_output(&mut self) -> Option<DialerOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Drops the connection and builds it again at once, whatever the state; a link that was not started stays as it is.
+    pub fn reset(&mut self, now: Now, random: &mut dyn Random) {
+        if matches!(self.state, State::Stopped) {
+            return;
+        }
+        let was_up = self.is_up();
+        if self.has_connection() {
+            self.outputs.push_back(DialerOutput::Disconnect);
+        }
+        if was_up {
+            let reason = format!("the link to {} is built again", self.settings.endpoint);
+            self.outputs.push_back(DialerOutput::Down { reason });
+        }
+        self.connect(now, random);
+    }
+
+    /// Drops the connection for good; every message that still waits fails with `reason`.
+    pub fn stop(&mut self, reason: &str) {
+        if self.has_connection() {
+            self.outputs.push_back(DialerOutput::Disconnect);
+        }
+        self.state = State::Stopped;
+        self.attempt += 1;
+        while let Some(waiting) = self.outbox.pop() {
+            self.outputs.push_back(DialerOutput::Failed { token: waiting.token, reason: reason.to_owned() });
+        }
+    }
+
+    /// Whether the link is connected and sealed.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        matches!(self.state, State::Up(_))
+    }
+
+    fn connect(&mut self, now: Now, random: &mut dyn Random) {
+        let mut suffix = [0; 12];
+        random.fill(&mut suffix);
+        let routing_id = format!("{}-{}", self.settings.own_name, to_hex(&suffix)).into_bytes();
+        self.attempt += 1;
+        self.state = State::Connecting { deadline: self.step_deadline(now) };
+        self.outputs.push_back(DialerOutput::Connect { endpoint: self.settings.endpoint.clone(), routing_id });
+    }
+
+    fn go_up(&mut self, material: KeyMaterial, now: Now) {
+        let sealed = Sealed::new(material, now.monotonic);
+        self.outputs.push_back(DialerOutput::Up);
+        while let Some(waiting) = self.outbox.pop() {
+            self.outputs.push_back(DialerOutput::Send(sealed.seal(&waiting.text)));
+        }
+        self.state = State::Up(sealed);
+        self.last_failure = None;
+        // The first time, and whenever the log said that it was down.
+        let level = if std::mem::take(&mut self.failure_shown) { Level::Info } else { Level::Debug };
+        let text = format!("link to {} is up", self.settings.endpoint);
+        self.outputs.push_back(DialerOutput::Log(LogLine { level, module: MODULE, text }));
+    }
+
+    /// Ends the attempt or the link; the next attempt follows after the back-off.
+    fn fail(&mut self, reason: String, severity: Severity, disconnect: bool, now: Now, random: &mut dyn Random) {
+        if let State::Up(sealed) = &self.state
+            && sealed.was_useful(now.monotonic, STABLE_AFTER)
+        {
+            self.back_off.reset();
+        }
+        if disconnect {
+            self.outputs.push_back(DialerOutput::Disconnect);
+        }
+        let delay = self.back_off.next_delay(severity, random);
+        self.state = State::Waiting { until: now.monotonic + delay };
+        self.attempt += 1;
+        let level = if severity == Severity::NeedsOperator { Level::Error } else { Level::Warning };
+        let line = self.log.line(level, MODULE, reason.clone(), now.monotonic);
+        self.failure_shown |= line.level > Level::Debug;
+        self.outputs.push_back(DialerOutput::Log(line));
+        self.last_failure = Some(reason.clone());
+        self.outputs.push_back(DialerOutput::Down { reason });
+    }
+
+    fn run_job(&mut self, job: DialJob) {
+        self.outputs.push_back(DialerOutput::RunJob(DialTicket { attempt: self.attempt, job }));
+    }
+
+    fn check_fingerprint(&mut self, thumbprint: String) -> Result<(), String> {
+        let target = self.settings.endpoint.to_string();
+        match (self.settings.fingerprint_mode, &self.settings.stored_fingerprint) {
+            (FingerprintMode::Always, _) => Ok(()),
+            (_, Some(stored)) if *stored == thumbprint => Ok(()),
+            (FingerprintMode::First, None) => {
+                self.settings.stored_fingerprint = Some(thumbprint.clone());
+                self.outputs.push_back(DialerOutput::StoreFingerprint { target, thumbprint });
+                Ok(())
+            }
+            (_, Some(stored)) => Err(format!(
+                "the key of {target} is {thumbprint}, but {stored} is known of it: somebody may be in between. If the node \
+                 got a new key on purpose, run DELETE FROM gorgone_target_fingerprint WHERE target='{target}' on the \
+                 database of gorgone_db_name and restart this daemon"
+            )),
+            (FingerprintMode::Strict, None) => Err(format!(
+                "the key of {target} is {thumbprint} and not known here, which fingerprint_mode: strict demands. If it is \
+                 the right one, run INSERT INTO gorgone_target_fingerprint (target, fingerprint) VALUES ('{target}', \
+                 '{thumbprint}') on the database of gorgone_db_name and restart this daemon"
+            )),
+        }
+    }
+
+    const fn has_connection(&self) -> bool {
+        !matches!(self.state, State::Stopped | State::Waiting { .. })
+    }
+
+    const fn state_deadline(&self) -> Option<Monotonic> {
+        match &self.state {
+            State::Stopped | State::Up(_) => None,
+            State::Waiting { until: deadline }
+            | State::Connecting { deadline }
+            | State::AwaitingPublicKey { deadline }
+            | State::SealingHello { deadline }
+            | State::AwaitingKey { deadline }
+            | State::OpeningKey { deadline, .. } => Some(*deadline),
+        }
+    }
+
+    fn step_deadline(&self, now: Now) -> Monotonic {
+        now.monotonic + self.settings.step_timeout
+    }
+}
+
+fn seed(random: &mut dyn Random) -> [u8; SEED_LEN] {
+    let mut seed = [0; SEED_LEN];
+    random.fill(&mut seed);
+    seed
+}

@@ -1,0 +1,424 @@
+//! All sealed sessions of the external ROUTER socket (protocol.md sections 2 and 3, server side).
+//!
+//! Speaks in whole message payloads; ZMTP below it and the meaning of messages above it are elsewhere. Absent on purpose:
+//! sockets, clocks, RSA (handed out as jobs), the database.
+//!
+//! What keeps a client from going deaf: see [`client_session`]; besides, whoever sends what no key of its routing id opens is
+//! told `handshake issue` in clear, so that it starts over.
+
+pub mod client_session;
+mod hellos;
+#[cfg(test)]
+mod never_deaf_tests;
+pub mod peer_limits;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::connection::{ClientId, ConnectionId, PeerAddress};
+use crate::model::log::LogLine;
+use crate::model::message::Message;
+use crate::model::random::Random;
+use crate::model::session::StoredSession;
+use crate::model::time::{Monotonic, Now};
+use crate::model::token::Token;
+use crate::wire::gorgone::envelope;
+use crate::wire::gorgone::key_exchange::{self, HANDSHAKE_ISSUE, Hello, HelloJob};
+use crate::wire::gorgone::sealing::KeyMaterial;
+
+use client_session::{ClientSession, Lifetimes, Opened};
+use hellos::Hellos;
+use peer_limits::PeerLimits;
+
+/// The beginning of every routing id that is served.
+pub const ROUTING_ID_PREFIX: &[u8] = b"gorgone-";
+/// Noise on one connection is answered at most so often.
+const REFUSE_EVERY: Duration = Duration::from_secs(1);
+const MODULE: &str = "core";
+
+/// What the listener needs to know.
+#[derive(Clone)]
+pub struct ListenerSettings {
+    /// Our public key, SPKI.
+    pub public_key_pem: String,
+    /// Thumbprints of the keys that may talk to us.
+    pub authorized: Vec<String>,
+    /// Bytes of a session key: 16, 24 or 32.
+    pub key_size: usize,
+    /// Age at which a key is replaced; zero for never.
+    pub rotation: Duration,
+    /// Our host name, told to clients with their key.
+    pub hostname: String,
+    /// A session unused for so long is dropped (24 h).
+    pub session_idle: Duration,
+    /// Sessions at most (10,000); beyond it the longest unused one without a connection goes.
+    pub max_sessions: usize,
+    /// Handshakes that wait for their RSA job at most (256).
+    pub max_pending_hellos: usize,
+    /// Handshakes per second of one peer address; five times as many at once (20).
+    pub hellos_per_peer_per_second: u32,
+}
+
+/// One handshake; never used twice in the life of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HelloId(pub u64);
+
+/// What became of a message for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// It was handed to the client's connection.
+    Sent,
+    /// The client is not connected now, or has no session any more: the message is dropped.
+    NotConnected,
+}
+
+/// One side effect. No `Debug`: some hold keys.
+pub enum ListenerOutput {
+    /// Send a payload as one frame.
+    Send {
+        /// Where.
+        connection: ConnectionId,
+        /// What.
+        payload: Vec<u8>,
+    },
+    /// Close a connection; nothing more is expected from it.
+    Close {
+        /// Which.
+        connection: ConnectionId,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// The connection's routing id has a session: it may send large messages from now on. Told when a handshake succeeds and
+    /// when the routing id of a known session comes back, whose first message may be a large one.
+    Authenticated(ConnectionId),
+    /// A message of a client.
+    Message {
+        /// From whom.
+        client: ClientId,
+        /// What.
+        message: Message,
+    },
+    /// An authenticated client sent what is no message.
+    Malformed {
+        /// From whom.
+        client: ClientId,
+        /// The token, where one could be read.
+        token: Option<Token>,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A session has ended for good.
+    ClientGone(ClientId),
+    /// Run the job on a worker and bring its outcome to [`ZmqListener::handle_hello`].
+    OpenHello {
+        /// Which handshake.
+        hello: HelloId,
+        /// The work.
+        job: HelloJob,
+    },
+    /// Insert or replace the row of a session, in the commit before the next flush of outputs.
+    StoreSession(StoredSession),
+    /// Delete the row of the session with this routing id.
+    DropSession(Vec<u8>),
+    /// Write to the log.
+    Log(LogLine),
+}
+
+/// One connection whose routing id is served.
+struct Connection {
+    routing_id: Arc<[u8]>,
+    peer: PeerAddress,
+    client: Option<ClientId>,
+    refused_at: Option<Monotonic>,
+}
+
+/// The state machine. After every `handle_*` and `send`, drain [`ZmqListener::poll_output`].
+pub struct ZmqListener {
+    settings: ListenerSettings,
+    lifetimes: Lifetimes,
+    hostname: Arc<str>,
+    /// Connections of the event loop whose routing id is served; the event loop bounds their number.
+    connections: BTreeMap<ConnectionId, Connection>,
+    live: BTreeMap<Arc<[u8]>, ConnectionId>,
+    sessions: BTreeMap<ClientId, ClientSession>,
+    clients: BTreeMap<Arc<[u8]>, ClientId>,
+    deadlines: BTreeSet<(Monotonic, ClientId)>,
+    hellos: Hellos,
+    limits: PeerLimits,
+    next_client: u64,
+    outputs: VecDeque<ListenerOutput>,
+}
+
+impl ZmqListener {
+    /// Takes over the sessions of the database; those that are too old, damaged or too many are dropped from it.
+    #[must_use]
+    pub fn new(settings: ListenerSettings, mut restored: Vec<StoredSession>, now: Now) -> Self {
+        let rotation = (!settings.rotation.is_zero()).then_some(settings.rotation);
+        let lifetimes = Lifetimes { rotation, idle: settings.session_idle };
+        let mut listener = Self {
+            lifetimes,
+            hostname: settings.hostname.as_str().into(),
+            connections: BTreeMap::new(),
+            live: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            hellos: Hellos::new(&settings),
+            limits: PeerLimits::new(settings.hellos_per_peer_per_second),
+            next_client: 0,
+            outputs: VecDeque::new(),
+            settings,
+        };
+        restored.sort_by_key(|stored| std::cmp::Reverse(stored.used));
+        for stored in restored {
+            let room = listener.sessions.len() < listener.settings.max_sessions
+                && !listener.clients.contains_key(stored.routing_id.as_slice());
+            match ClientSession::restore(&stored, lifetimes, now).filter(|_| room) {
+                Some(session) => drop(listener.insert_session(session)),
+                None => listener.outputs.push_back(ListenerOutput::DropSession(stored.routing_id)),
+            }
+        }
+        listener
+    }
+
+    /// A connection finished its ZMTP handshake. An older one with the same routing id is told to close.
+    pub fn handle_ready(&mut self, connection: ConnectionId, routing_id: Vec<u8>, peer: PeerAddress, now: Now) {
+        if !routing_id.starts_with(ROUTING_ID_PREFIX) {
+            let shown = show(&routing_id);
+            self.log_of(peer, now, |more| {
+                LogLine::info(
+                    MODULE,
+                    format!(
+                        "client '{shown}' from {peer} is ignored: its routing id does not begin with gorgone-{more}"
+                    ),
+                )
+            });
+            return;
+        }
+        let routing_id: Arc<[u8]> = routing_id.into();
+        if let Some(older) = self.live.insert(Arc::clone(&routing_id), connection).filter(|older| *older != connection)
+        {
+            self.connections.remove(&older);
+            let reason = format!("another connection took over the routing id {}", show(&routing_id));
+            self.outputs.push_back(ListenerOutput::Close { connection: older, reason });
+        }
+        let client = self.clients.get(&routing_id).copied();
+        if let Some(session) = client.and_then(|client| self.sessions.get_mut(&client)) {
+            session.connection = Some(connection);
+            self.outputs.push_back(ListenerOutput::Authenticated(connection));
+        }
+        let entry = Connection { routing_id, peer, client, refused_at: None };
+        self.connections.insert(connection, entry);
+        self.arm(client);
+    }
+
+    /// A connection is gone. Its session stays.
+    pub fn handle_closed(&mut self, connection: ConnectionId) {
+        let Some(entry) = self.connections.remove(&connection) else { return };
+        if self.live.get(&entry.routing_id) == Some(&connection) {
+            self.live.remove(&entry.routing_id);
+        }
+        if let Some(session) = entry.client.and_then(|client| self.sessions.get_mut(&client))
+            && session.connection == Some(connection)
+        {
+            session.connection = None;
+            self.arm(entry.client);
+        }
+    }
+
+    /// A whole message arrived.
+    pub fn handle_message(&mut self, connection: ConnectionId, payload: &[u8], now: Now, random: &mut dyn Random) {
+        let Some(entry) = self.connections.get(&connection) else { return };
+        if key_exchange::is_get_public_key(payload) {
+            let payload = key_exchange::encode_public_key(&self.settings.public_key_pem);
+            self.outputs.push_back(ListenerOutput::Send { connection, payload });
+            return;
+        }
+        let opened = entry.client.and_then(|client| Some((client, self.sessions.get(&client)?.open(payload))));
+        let (client, plain, under_old_key) = match opened {
+            Some((client, Opened::Message(plain))) => (client, Some(plain), false),
+            Some((client, Opened::UnderOldKey(plain))) => (client, Some(plain), true),
+            Some((client, Opened::Text)) => (client, None, false),
+            Some((_, Opened::Foreign)) | None => return self.handle_foreign(connection, payload, now, random),
+        };
+        self.mark_used(client, plain.is_some() && !under_old_key, now);
+        if under_old_key {
+            self.remind_of_key(client, now);
+        }
+        self.outputs.push_back(match plain.as_deref().map(envelope::parse) {
+            Some(Ok(message)) => ListenerOutput::Message { client, message },
+            Some(Err(error)) => ListenerOutput::Malformed { client, reason: error.to_string(), token: error.token },
+            None => {
+                let reason = "the message does not begin with [ACTION]".to_owned();
+                ListenerOutput::Malformed { client, token: None, reason }
+            }
+        });
+    }
+
+    /// Drops idle sessions and rotates old keys.
+    pub fn handle_timeout(&mut self, now: Now, random: &mut dyn Random) {
+        while let Some((at, client)) = self.deadlines.first().copied() {
+            if at > now.monotonic {
+                break;
+            }
+            self.deadlines.remove(&(at, client));
+            let Some(session) = self.sessions.get_mut(&client) else { continue };
+            session.deadline = None;
+            if session.idle_at <= now.monotonic {
+                self.drop_session(client);
+            } else if session.is_rotation_due(now) {
+                let material = KeyMaterial::generate(self.settings.key_size, random);
+                let payload = session.rotate(material, &self.hostname, self.lifetimes, now);
+                // Stored first: the client must not hold a key that a restart would not know.
+                self.outputs.push_back(ListenerOutput::StoreSession(session.to_stored()));
+                if let Some(connection) = session.connection {
+                    self.outputs.push_back(ListenerOutput::Send { connection, payload });
+                }
+                self.arm(Some(client));
+            } else {
+                self.arm(Some(client));
+            }
+        }
+    }
+
+    /// When [`ZmqListener::handle_timeout`] is wanted next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Monotonic> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// The next side effect.
+    pub fn poll_output(&mut self) -> Option<ListenerOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Seals and sends plain text to a client.
+    pub fn send(&mut self, client: ClientId, plain: &[u8]) -> Delivery {
+        let Some(session) = self.sessions.get(&client) else { return Delivery::NotConnected };
+        let Some(connection) = session.connection else { return Delivery::NotConnected };
+        let payload = session.seal(plain);
+        self.outputs.push_back(ListenerOutput::Send { connection, payload });
+        Delivery::Sent
+    }
+
+    /// The routing id of a client.
+    #[must_use]
+    pub fn routing_id(&self, client: ClientId) -> Option<&[u8]> {
+        self.sessions.get(&client).map(|session| &*session.routing_id)
+    }
+
+    /// The client with a routing id, connected or not.
+    #[must_use]
+    pub fn client_of(&self, routing_id: &[u8]) -> Option<ClientId> {
+        self.clients.get(routing_id).copied()
+    }
+
+    /// Where a client is connected now.
+    #[must_use]
+    pub fn connection_of(&self, client: ClientId) -> Option<ConnectionId> {
+        self.sessions.get(&client)?.connection
+    }
+
+    /// A payload that no key of its routing id opens: a handshake, or the noise of a client whose session we do not have.
+    fn handle_foreign(&mut self, connection: ConnectionId, payload: &[u8], now: Now, random: &mut dyn Random) {
+        if let Some(hello) = Hello::parse(payload) {
+            return self.begin_hello(connection, hello, now, random);
+        }
+        let Some(entry) = self.connections.get_mut(&connection) else { return };
+        if entry.refused_at.is_some_and(|at| now.monotonic.since(at) < REFUSE_EVERY) {
+            return;
+        }
+        entry.refused_at = Some(now.monotonic);
+        let (peer, shown) = (entry.peer, show(&entry.routing_id));
+        self.refuse(connection);
+        self.log_of(peer, now, |more| {
+            LogLine::info(
+                MODULE,
+                format!(
+                    "client {shown} from {peer} has no session here for what it sent; it was told to start over{more}"
+                ),
+            )
+        });
+    }
+
+    fn refuse(&mut self, connection: ConnectionId) {
+        self.outputs.push_back(ListenerOutput::Send { connection, payload: HANDSHAKE_ISSUE.to_vec() });
+    }
+
+    fn mark_used(&mut self, client: ClientId, under_current_key: bool, now: Now) {
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        if session.mark_used(self.lifetimes, now) {
+            self.outputs.push_back(ListenerOutput::StoreSession(session.to_stored()));
+        }
+        if under_current_key && session.confirm() {
+            self.arm(Some(client));
+        }
+    }
+
+    fn remind_of_key(&mut self, client: ClientId, now: Now) {
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        let Some(connection) = session.connection else { return };
+        if let Some(payload) = session.remind_of_key(&self.hostname, now) {
+            self.outputs.push_back(ListenerOutput::Send { connection, payload });
+            let text =
+                format!("client {} still used its old key and was sent the new one again", show(&session.routing_id));
+            self.outputs.push_back(ListenerOutput::Log(LogLine::debug(MODULE, text)));
+        }
+    }
+
+    fn insert_session(&mut self, session: ClientSession) -> ClientId {
+        self.next_client += 1;
+        let client = ClientId(self.next_client);
+        self.clients.insert(Arc::clone(&session.routing_id), client);
+        self.sessions.insert(client, session);
+        self.arm(Some(client));
+        client
+    }
+
+    fn drop_session(&mut self, client: ClientId) {
+        let Some(session) = self.sessions.remove(&client) else { return };
+        if let Some(at) = session.deadline {
+            self.deadlines.remove(&(at, client));
+        }
+        if self.clients.get(&session.routing_id) == Some(&client) {
+            self.clients.remove(&session.routing_id);
+        }
+        if let Some(entry) = session.connection.and_then(|connection| self.connections.get_mut(&connection)) {
+            entry.client = None;
+        }
+        self.outputs.push_back(ListenerOutput::DropSession(session.routing_id.to_vec()));
+        self.outputs.push_back(ListenerOutput::ClientGone(client));
+    }
+
+    /// Brings a session's entry among the timers up to date.
+    fn arm(&mut self, client: Option<ClientId>) {
+        let Some(client) = client else { return };
+        let Some(session) = self.sessions.get_mut(&client) else { return };
+        let next = session.next_deadline();
+        if let Some(at) = session.deadline.replace(next).filter(|at| *at != next) {
+            self.deadlines.remove(&(at, client));
+        }
+        self.deadlines.insert((next, client));
+    }
+
+    /// A line about a peer, at most one a minute of each.
+    fn log_of(&mut self, peer: PeerAddress, now: Now, line: impl FnOnce(&str) -> LogLine) {
+        if let Some(spared) = self.limits.may_log(peer, now.monotonic) {
+            let more = if spared == 0 {
+                String::new()
+            } else {
+                format!(" ({spared} more lines about this peer were left out)")
+            };
+            self.outputs.push_back(ListenerOutput::Log(line(&more)));
+        }
+    }
+}
+
+/// A routing id for the log: printable, at most 80 characters.
+fn show(routing_id: &[u8]) -> String {
+    let head = routing_id.get(..80).unwrap_or(routing_id);
+    head.iter().flat_map(|byte| std::ascii::escape_default(*byte)).map(char::from).collect()
+}

@@ -1,0 +1,175 @@
+//! Handshakes of clients: begun, judged by a job, and turned into sessions (protocol.md section 3, steps 4 to 6).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::model::connection::{ClientId, ConnectionId, PeerAddress};
+use crate::model::log::LogLine;
+use crate::model::random::Random;
+use crate::model::time::Now;
+use crate::wire::gorgone::key_exchange::{Hello, HelloJob, HelloOutcome, RefusalReason};
+use crate::wire::gorgone::sealing::KeyMaterial;
+use crate::wire::gorgone::seeded_random::SEED_LEN;
+
+use super::client_session::ClientSession;
+use super::{HelloId, ListenerOutput, ListenerSettings, MODULE, ZmqListener, show};
+
+/// Handshakes whose job is running.
+pub(super) struct Hellos {
+    authorized: Arc<BTreeSet<String>>,
+    next: u64,
+    pending: BTreeMap<HelloId, PendingHello>,
+}
+
+struct PendingHello {
+    routing_id: Arc<[u8]>,
+    connection: ConnectionId,
+    peer: PeerAddress,
+    /// A later handshake of the same routing id takes precedence.
+    superseded: bool,
+}
+
+impl Hellos {
+    pub fn new(settings: &ListenerSettings) -> Self {
+        Self { authorized: Arc::new(settings.authorized.iter().cloned().collect()), next: 0, pending: BTreeMap::new() }
+    }
+}
+
+impl ZmqListener {
+    pub(super) fn begin_hello(&mut self, connection: ConnectionId, hello: Hello, now: Now, random: &mut dyn Random) {
+        let Some(entry) = self.connections.get(&connection) else { return };
+        let (routing_id, peer) = (Arc::clone(&entry.routing_id), entry.peer);
+        let mut same_id = self.hellos.pending.values_mut().filter(|pending| pending.routing_id == routing_id);
+        if same_id.any(|pending| pending.connection == connection && !pending.superseded) {
+            // Its first attempt is being judged; that answer will serve it.
+            return;
+        }
+        let refusal = if !self.limits.allow(peer, now.monotonic) {
+            Some("asks for handshakes too often")
+        } else if self.hellos.pending.len() >= self.settings.max_pending_hellos {
+            Some("came while too many handshakes were waiting")
+        } else {
+            None
+        };
+        if let Some(why) = refusal {
+            self.refuse(connection);
+            let shown = show(&routing_id);
+            return self.log_of(peer, now, |more| {
+                LogLine::warning(
+                    MODULE,
+                    format!("client {shown} from {peer} {why}; it was refused and may try again{more}"),
+                )
+            });
+        }
+        for pending in self.hellos.pending.values_mut().filter(|pending| pending.routing_id == routing_id) {
+            pending.superseded = true;
+        }
+        let mut seed = [0; SEED_LEN];
+        random.fill(&mut seed);
+        let job = HelloJob {
+            hello,
+            authorized: Arc::clone(&self.hellos.authorized),
+            material: KeyMaterial::generate(self.settings.key_size, random),
+            hostname: Arc::clone(&self.hostname),
+            seed,
+        };
+        self.hellos.next += 1;
+        let hello = HelloId(self.hellos.next);
+        self.hellos.pending.insert(hello, PendingHello { routing_id, connection, peer, superseded: false });
+        self.outputs.push_back(ListenerOutput::OpenHello { hello, job });
+    }
+
+    /// The outcome of a handshake's job. The answer goes to whichever connection has the routing id now: a libzmq client that
+    /// was reconnected meanwhile still waits for it, and nobody else can read it.
+    pub fn handle_hello(&mut self, hello: HelloId, outcome: HelloOutcome, now: Now) {
+        let Some(pending) = self.hellos.pending.remove(&hello) else { return };
+        if pending.superseded {
+            return;
+        }
+        let Some(connection) = self.live.get(&pending.routing_id).copied() else { return };
+        let shown = show(&pending.routing_id);
+        let peer = pending.peer;
+        match outcome {
+            HelloOutcome::Refused { thumbprint, reason } => {
+                self.refuse(connection);
+                let why = explain(&reason, thumbprint.as_deref());
+                self.log_of(peer, now, |more| {
+                    LogLine::error(MODULE, format!("handshake of client {shown} from {peer} refused: {why}{more}"))
+                });
+            }
+            HelloOutcome::Accepted { thumbprint, reply, material } => {
+                let Some(client) = self.open_session(&pending.routing_id, &thumbprint, material, now) else {
+                    self.refuse(connection);
+                    let max = self.settings.max_sessions;
+                    return self.log_of(peer, now, |more| {
+                        LogLine::error(
+                            MODULE,
+                            format!(
+                                "handshake of client {shown} from {peer} refused: all {max} sessions are in use{more}"
+                            ),
+                        )
+                    });
+                };
+                self.attach(client, connection);
+                // Stored first: the client must not hold a key that a restart would not know.
+                if let Some(session) = self.sessions.get(&client) {
+                    self.outputs.push_back(ListenerOutput::StoreSession(session.to_stored()));
+                }
+                self.outputs.push_back(ListenerOutput::Send { connection, payload: reply });
+                let text = format!("client {shown} from {peer} has a new session (key {thumbprint})");
+                self.outputs.push_back(ListenerOutput::Log(LogLine::info(MODULE, text)));
+            }
+        }
+    }
+
+    /// Gives the key to the client's session, or makes a session. A routing id that comes back with another RSA key is
+    /// another client. `None` when there is no room.
+    fn open_session(
+        &mut self,
+        routing_id: &Arc<[u8]>,
+        thumbprint: &str,
+        material: KeyMaterial,
+        now: Now,
+    ) -> Option<ClientId> {
+        if let Some(client) = self.clients.get(routing_id).copied() {
+            if let Some(session) = self.sessions.get_mut(&client)
+                && session.thumbprint.as_deref() == Some(thumbprint)
+            {
+                session.replace_key(material, self.lifetimes, now);
+                return Some(client);
+            }
+            self.drop_session(client);
+        }
+        if self.sessions.len() >= self.settings.max_sessions {
+            let unused = self.sessions.iter().filter(|(_, session)| session.connection.is_none());
+            let oldest = unused.min_by_key(|(_, session)| session.used_seconds()).map(|(client, _)| *client)?;
+            self.drop_session(oldest);
+        }
+        let session = ClientSession::new(Arc::clone(routing_id), thumbprint.to_owned(), material, self.lifetimes, now);
+        Some(self.insert_session(session))
+    }
+
+    fn attach(&mut self, client: ClientId, connection: ConnectionId) {
+        if let Some(session) = self.sessions.get_mut(&client) {
+            session.connection = Some(connection);
+        }
+        if let Some(entry) = self.connections.get_mut(&connection) {
+            entry.client = Some(client);
+        }
+        self.outputs.push_back(ListenerOutput::Authenticated(connection));
+        self.arm(Some(client));
+    }
+}
+
+fn explain(reason: &RefusalReason, thumbprint: Option<&str>) -> String {
+    let thumbprint = thumbprint.unwrap_or("unknown");
+    match reason {
+        RefusalReason::Key(error) => format!("its public key {error}"),
+        RefusalReason::Unauthorized => format!(
+            "its key {thumbprint} is not authorized; if it should be, add '- key: {thumbprint}' to authorized_clients"
+        ),
+        RefusalReason::Proof => format!(
+            "it (key {thumbprint}) did not encrypt its greeting for our key; it may know an older key of this daemon"
+        ),
+    }
+}

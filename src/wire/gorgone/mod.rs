@@ -1,0 +1,12 @@
+//! What Gorgone daemons say inside the frames of their transport (protocol.md sections 1 and 3).
+//!
+//! Absent on purpose: framing (`wire::zmtp`), the order of a conversation (`session`), clocks, randomness of its own.
+
+pub mod envelope;
+pub mod key_exchange;
+pub mod keys;
+pub mod sealing;
+pub mod seeded_random;
+
+#[cfg(test)]
+pub mod test_keys;

@@ -1,0 +1,245 @@
+//! Sealed messages: base64 of AES-CBC with PKCS#7, under the fixed key and vector of a session (protocol.md section 3).
+//!
+//! Known limits of this scheme, which no implementation can mend against an original peer: the vector is reused for every
+//! message of a session, there is no authentication tag and no replay counter.
+
+use aes::cipher::array::Array;
+use aes::cipher::consts::U16;
+use aes::cipher::{BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit};
+use aes::{Aes128, Aes192, Aes256, Block};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::model::random::Random;
+
+/// Length of a vector in bytes.
+pub const IV_LEN: usize = 16;
+const BLOCK_LEN: usize = 16;
+/// Bytes that are encrypted at once: whole blocks, and whole groups of three so that base64 goes on without a seam.
+const STRIDE: usize = 48 * 32;
+
+/// The bytes of a session's key, as they are exchanged and stored. No `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyMaterial {
+    key: Vec<u8>,
+    iv: [u8; IV_LEN],
+}
+
+impl KeyMaterial {
+    /// Checks lengths: a key of 16, 24 or 32 bytes and a vector of 16.
+    #[must_use]
+    pub fn new(key: Vec<u8>, iv: &[u8]) -> Option<Self> {
+        let iv = iv.try_into().ok()?;
+        matches!(key.len(), 16 | 24 | 32).then_some(Self { key, iv })
+    }
+
+    /// A fresh random key; `key_size` is 16, 24 or 32 bytes, anything else counts as 32.
+    #[must_use]
+    pub fn generate(key_size: usize, random: &mut dyn Random) -> Self {
+        let mut key = vec![0; if matches!(key_size, 16 | 24) { key_size } else { 32 }];
+        let mut iv = [0; IV_LEN];
+        random.fill(&mut key);
+        random.fill(&mut iv);
+        Self { key, iv }
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The vector.
+    #[must_use]
+    pub const fn iv(&self) -> &[u8; IV_LEN] {
+        &self.iv
+    }
+}
+
+enum Cipher {
+    Aes128(Aes128),
+    Aes192(Aes192),
+    Aes256(Aes256),
+}
+
+/// A session's key with its key schedule expanded, for sealing and opening. No `Debug`.
+pub struct SessionKey {
+    cipher: Box<Cipher>,
+    material: KeyMaterial,
+}
+
+impl SessionKey {
+    /// Expands the key schedule.
+    #[must_use]
+    pub fn new(material: KeyMaterial) -> Self {
+        let key = material.key.as_slice();
+        let cipher = if let Ok(cipher) = Aes128::new_from_slice(key) {
+            Cipher::Aes128(cipher)
+        } else if let Ok(cipher) = Aes192::new_from_slice(key) {
+            Cipher::Aes192(cipher)
+        } else {
+            // `KeyMaterial` holds 16, 24 or 32 bytes, so these are 32.
+            let mut padded = [0; 32];
+            for (to, from) in padded.iter_mut().zip(key) {
+                *to = *from;
+            }
+            Cipher::Aes256(Aes256::new(&padded.into()))
+        };
+        Self { cipher: Box::new(cipher), material }
+    }
+
+    /// The bytes of the key.
+    #[must_use]
+    pub const fn material(&self) -> &KeyMaterial {
+        &self.material
+    }
+
+    /// Seals plain text: base64 without newlines.
+    #[must_use]
+    pub fn seal(&self, plain: &[u8]) -> Vec<u8> {
+        match &*self.cipher {
+            Cipher::Aes128(cipher) => seal_with(cipher, self.material.iv, plain),
+            Cipher::Aes192(cipher) => seal_with(cipher, self.material.iv, plain),
+            Cipher::Aes256(cipher) => seal_with(cipher, self.material.iv, plain),
+        }
+    }
+
+    /// Opens a sealed message, white space in the base64 allowed. `None` when it is not base64, not whole blocks, or its
+    /// padding is wrong: then it was sealed under another key, or is no sealed message at all. A wrong key passes for right
+    /// once in 256 times, so the caller looks at the beginning of the text as well.
+    #[must_use]
+    pub fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
+        let mut buffer = decode_base64(sealed)?;
+        let padded_len = buffer.len();
+        let (blocks, rest) = Array::slice_as_chunks_mut(&mut buffer);
+        if !rest.is_empty() {
+            return None;
+        }
+        let iv = Block::from(self.material.iv);
+        match &*self.cipher {
+            Cipher::Aes128(cipher) => cbc::Decryptor::inner_iv_init(cipher, &iv).decrypt_blocks(blocks),
+            Cipher::Aes192(cipher) => cbc::Decryptor::inner_iv_init(cipher, &iv).decrypt_blocks(blocks),
+            Cipher::Aes256(cipher) => cbc::Decryptor::inner_iv_init(cipher, &iv).decrypt_blocks(blocks),
+        }
+        let plain_len = unpadded_len(blocks.last()?, padded_len)?;
+        buffer.truncate(plain_len);
+        Some(buffer)
+    }
+}
+
+/// Decodes base64 that may be broken into lines.
+#[must_use]
+pub fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
+    STANDARD.decode(text).ok().or_else(|| {
+        // Sealed messages of daemons have no newlines, so the copy is for third-party clients only.
+        text.iter().any(u8::is_ascii_whitespace).then(|| {
+            let joined: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+            STANDARD.decode(joined).ok()
+        })?
+    })
+}
+
+/// Encrypts in strides on the stack and writes base64 straight into the result, which is the only allocation.
+fn seal_with<C>(cipher: &C, iv: [u8; IV_LEN], plain: &[u8]) -> Vec<u8>
+where
+    C: BlockCipherEncrypt<BlockSize = U16>,
+{
+    let mut encryptor = cbc::Encryptor::inner_iv_init(cipher, &Block::from(iv));
+    let padded_len = (plain.len() / BLOCK_LEN + 1) * BLOCK_LEN;
+    let mut sealed = vec![0; padded_len.div_ceil(3) * 4];
+    let mut stride = [0; STRIDE];
+    // The last stride holds at least the padding: an empty one when the text fills whole strides.
+    let last = plain.len() - plain.len() % STRIDE;
+    let full = plain.get(..last).unwrap_or_default().chunks_exact(STRIDE);
+    let mut written = 0;
+    for chunk in full.chain(std::iter::once(plain.get(last..).unwrap_or_default())) {
+        let mut len = chunk.len();
+        if len < STRIDE {
+            let pad = BLOCK_LEN - len % BLOCK_LEN;
+            // At most 16, so the conversion is exact.
+            stride.fill(u8::try_from(pad).unwrap_or(0));
+            len += pad;
+        }
+        for (to, from) in stride.iter_mut().zip(chunk) {
+            *to = *from;
+        }
+        let Some(bytes) = stride.get_mut(..len) else { break };
+        encryptor.encrypt_blocks(Array::slice_as_chunks_mut(bytes).0);
+        let room = sealed.get_mut(written..).unwrap_or_default();
+        written += STANDARD.encode_slice(bytes, room).unwrap_or(0);
+    }
+    sealed
+}
+
+/// The length of the text in `len` bytes that end with `last`; every padding byte is checked (RFC 5652 section 6.3).
+fn unpadded_len(last: &Block, len: usize) -> Option<usize> {
+    let pad = usize::from(*last.last()?);
+    let valid = (1..=BLOCK_LEN).contains(&pad) && last.iter().rev().take(pad).all(|byte| usize::from(*byte) == pad);
+    if valid { len.checked_sub(pad) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::random::from_hex;
+
+    fn key(size: usize) -> SessionKey {
+        SessionKey::new(KeyMaterial::new((0..size).map(|n| u8::try_from(n).unwrap()).collect(), &[7; 16]).unwrap())
+    }
+
+    #[test]
+    fn a_known_vector_is_sealed_as_openssl_does() {
+        // NIST SP 800-38A F.2.5 (CBC-AES256), first block; the padding block is what `openssl enc` adds.
+        let material = KeyMaterial::new(
+            from_hex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4").unwrap(),
+            &from_hex("000102030405060708090a0b0c0d0e0f").unwrap(),
+        )
+        .unwrap();
+        let key = SessionKey::new(material);
+        let sealed = key.seal(&from_hex("6bc1bee22e409f96e93d7e117393172a").unwrap());
+        let first = STANDARD.decode(&sealed).unwrap();
+        assert_eq!(first[..16], from_hex("f58c4c04d6e5f1ba779eabfb5f7bfbd6").unwrap());
+        assert_eq!(first.len(), 32);
+    }
+
+    #[test]
+    fn what_is_sealed_opens_again_at_every_length_and_key_size() {
+        for size in [16, 24, 32] {
+            let key = key(size);
+            for len in (0..100).chain([STRIDE - 17, STRIDE - 16, STRIDE - 1, STRIDE, STRIDE + 1, 2 * STRIDE, 100_000]) {
+                let plain: Vec<u8> = (0..len).map(|n| u8::try_from(n % 251).unwrap()).collect();
+                let sealed = key.seal(&plain);
+                assert!(sealed.iter().all(|byte| !byte.is_ascii_whitespace() && *byte != 0));
+                assert_eq!(key.open(&sealed).as_deref(), Some(plain.as_slice()), "{size} {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn newlines_in_the_base64_are_allowed() {
+        let key = key(32);
+        let sealed = key.seal(&[b'x'; 200]);
+        let broken: Vec<u8> = sealed.chunks(76).flat_map(|line| [line, b"\n"].concat()).collect();
+        assert_eq!(key.open(&broken).unwrap(), vec![b'x'; 200]);
+    }
+
+    #[test]
+    fn what_is_no_sealed_message_does_not_open() {
+        let key = key(32);
+        for bad in [&b""[..], b"[PING] [] [] {}", b"AAAA", b"====", b"AAAAAAAAAAAAAAAAAAAAAA==", b"\xff\xfe"] {
+            assert_eq!(key.open(bad), None);
+        }
+        let mut sealed = key.seal(b"hello");
+        sealed.truncate(sealed.len() - 4);
+        assert_eq!(key.open(&sealed), None);
+    }
+
+    #[test]
+    fn only_the_known_key_lengths_are_taken() {
+        for (key, iv, good) in
+            [(16, 16, true), (24, 16, true), (32, 16, true), (31, 16, false), (0, 16, false), (32, 8, false)]
+        {
+            assert_eq!(KeyMaterial::new(vec![0; key], &vec![0; iv]).is_some(), good, "{key} {iv}");
+        }
+    }
+}
