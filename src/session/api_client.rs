@@ -266,8 +266,11 @@ impl ApiClient {
         self.outputs.extend(line.map(ApiClientOutput::Log));
     }
 
-    /// Parses and writes as much as can be, until nothing changes any more.
+    /// Parses and writes as much as can be, until neither gets any further.
     fn advance(&mut self, now: Now) {
+        if self.phase == Phase::Closed {
+            return;
+        }
         self.note_taken(now);
         loop {
             self.is_congested =
