@@ -6,6 +6,7 @@
 mod api;
 mod files;
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -30,17 +31,31 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What the command line asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+struct Options {
     /// `--once`: end after one round trip instead of staying up until Ctrl-C.
-    pub once: bool,
+    once: bool,
     /// `--keep`: leave the folder behind.
-    pub keep: bool,
+    keep: bool,
 }
 
-/// Runs the demo and returns the exit status. Progress goes to stderr, results to stdout.
+impl Options {
+    fn parse(arguments: &[OsString]) -> Result<Self, String> {
+        let mut options = Self::default();
+        for argument in arguments {
+            match argument.to_str() {
+                Some("--once") => options.once = true,
+                Some("--keep") => options.keep = true,
+                _ => return Err(format!("unknown option {}; allowed: --once, --keep", argument.display())),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Runs the demo with the arguments after `demo` and returns the exit status. Progress goes to stderr, results to stdout.
 #[must_use]
-pub fn run(options: Options) -> ExitCode {
-    match play(options) {
+pub(super) fn run(arguments: Vec<OsString>) -> ExitCode {
+    match Options::parse(&arguments).and_then(play) {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             progress(&format!("demo: {text}"));
@@ -222,4 +237,17 @@ fn print(line: &str) {
 /// A line on stderr.
 fn progress(line: &str) {
     let _nobody_reads = writeln!(std::io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_options_are_known_and_others_are_named() {
+        let parse = |words: &[&str]| Options::parse(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(parse(&[]), Ok(Options { once: false, keep: false }));
+        assert_eq!(parse(&["--keep", "--once"]), Ok(Options { once: true, keep: true }));
+        assert!(parse(&["--twice"]).unwrap_err().contains("--twice"));
+    }
 }
