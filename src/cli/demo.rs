@@ -123,7 +123,7 @@ impl Demo {
         command.stdin(Stdio::null()).stdout(out.try_clone().map_err(failed)?).stderr(out);
         // A group of its own: Ctrl-C is for us, and we stop the children.
         command.process_group(0);
-        system::clear_signal_mask(&mut command);
+        system::isolate_child(&mut command);
         self.children.push((daemon.name.clone(), output, command.spawn().map_err(failed)?));
         Ok(())
     }
