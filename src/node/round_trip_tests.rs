@@ -35,13 +35,14 @@ impl Random for Seeded {
 struct Daemon {
     core: Core,
     rows: Vec<HistoryRow>,
+    ticks: i64,
     answers: BTreeMap<CallId, String>,
 }
 
 impl Daemon {
     fn new(options: CoreOptions, seed: u64) -> Self {
         let core = Core::new(options, Restored::default(), Box::new(Seeded(seed)), Now::default());
-        Self { core, rows: Vec::new(), answers: BTreeMap::new() }
+        Self { core, rows: Vec::new(), ticks: 0, answers: BTreeMap::new() }
     }
 
     fn insert(&mut self, mut row: HistoryRow) {
@@ -67,7 +68,10 @@ impl Daemon {
             while let Some(output) = self.core.poll_output() {
                 match output {
                     Output::Store { change, receipt } => {
-                        if let StoreChange::InsertRow(row) = change {
+                        if let StoreChange::InsertRow(mut row) = change {
+                            // Like the database: grows even where the clock does not.
+                            self.ticks = (now.wall.as_micros() / 10).max(self.ticks + 1);
+                            row.ctime = WallTime::from_micros(self.ticks * 10).as_seconds_f64();
                             self.insert(row);
                         }
                         later.extend(receipt.map(|receipt| Input::Stored { receipt, stored: true }));

@@ -182,7 +182,7 @@ fn output_that_is_not_utf8_and_every_odd_command_come_back_as_json() {
     let (central, _poller) = platform.pair();
     let api = central.api();
     assert_eq!(api.output_of(2, "printf 'caf\\351'", seconds(5)), "café");
-    assert_eq!(api.output_of(2, "echo '€ \"quoted\" \\\\ ]['", seconds(5)), "€ \"quoted\" \\\\ ][");
+    assert_eq!(api.output_of(2, "printf %s '€ \"quoted\" \\\\ ]['", seconds(5)), "€ \"quoted\" \\\\ ][");
     assert_eq!(api.output_of(2, "true", seconds(5)), "");
     assert_eq!(api.output_of(2, "exec </dev/stdin; cat; echo no input", seconds(5)), "no input");
     assert_eq!(api.output_of(2, "sleep 100 >/dev/null 2>&1 & echo left behind", seconds(5)), "left behind");

@@ -106,11 +106,11 @@ fn an_old_history_of_the_original_opens_and_is_used() {
 #[test]
 fn a_history_that_cannot_be_opened_is_refused_by_name() {
     let platform = Platform::new();
-    let missing = platform.path("missing/folder/history.sdb");
+    let below_a_file = platform.write("file", "").join("history.sdb");
     let corrupt = platform.write("corrupt.sdb", "this is no database, ".repeat(1000));
     let folder = platform.path("a-folder");
     std::fs::create_dir(&folder).unwrap();
-    for path in [missing, corrupt, folder, "/proc/history.sdb".into()] {
+    for path in [below_a_file, corrupt, folder, "/proc/history.sdb".into()] {
         let mut plan = platform.plan("central", 1);
         plan.database = path.clone();
         let (status, said) = Daemon::refused(plan);

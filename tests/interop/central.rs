@@ -84,11 +84,12 @@ fn a_poller_whose_key_changed_is_refused_with_a_line_that_says_what_to_do() {
 }
 
 #[test]
-fn a_poller_that_refuses_our_key_shows_in_the_log_as_a_handshake_issue() {
+fn a_poller_that_refuses_our_key_shows_in_the_log_with_the_key_to_authorise_there() {
     let platform = Platform::new();
     let port = free_port();
     let _poller = poller(port, "poller", "refuse");
     let central = Daemon::start(platform.plan("central", 1).with_api().with_node(2, port));
-    central.wait_for_log("handshake issue", seconds(15));
-    assert_eq!(central.api().get("/api/internal/thumbprint").status, 200);
+    central.wait_for_log(&keys::thumbprint("central"), seconds(15));
+    assert!(central.log().contains("authorized_clients"), "the line names the place: {}", central.log());
+    assert!(central.log().contains(&port.to_string()), "the line names the node: {}", central.log());
 }

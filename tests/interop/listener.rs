@@ -11,10 +11,10 @@ use crate::script::Script;
 
 /// Runs a scenario of `client.py` with the key of `owner`.
 #[track_caller]
-fn play(endpoint: &str, owner: &str, scenario: &str, arguments: &[&str]) {
+fn play(endpoint: &str, owner: &str, scenario: &str, arguments: &[&str]) -> String {
     let key = keys::private_file(owner);
     let all = [&[endpoint, key.to_str().unwrap(), scenario], arguments].concat();
-    Script::start("client", &all).succeeds(seconds(60));
+    Script::start("client", &all).succeeds(seconds(60))
 }
 
 fn endpoint(plan: &Plan) -> String {
@@ -62,7 +62,10 @@ fn a_second_connection_of_a_routing_id_takes_over() {
 fn a_key_that_rotates_every_second_under_load_costs_no_message() {
     let platform = Platform::new();
     let central = Daemon::start(lonely_central(&platform).with_core("external_com_rotation: 0.0167"));
-    play(&endpoint(&central.plan), "client", "rotation", &[]);
+    let sent: u64 = play(&endpoint(&central.plan), "client", "rotation", &[]).trim().parse().unwrap();
+    let query = "SELECT count(*), count(DISTINCT data) FROM gorgone_history WHERE token = 'rotated'";
+    let stored: (u64, u64) = central.database().query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!(stored, (sent, sent), "each row once");
 }
 
 #[test]
