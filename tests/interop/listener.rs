@@ -62,9 +62,9 @@ fn a_second_connection_of_a_routing_id_takes_over() {
 fn a_key_that_rotates_every_second_under_load_costs_no_message() {
     let platform = Platform::new();
     let central = Daemon::start(lonely_central(&platform).with_core("external_com_rotation: 0.0167"));
-    let sent: u64 = play(&endpoint(&central.plan), "client", "rotation", &[]).trim().parse().unwrap();
+    let sent: i64 = play(&endpoint(&central.plan), "client", "rotation", &[]).trim().parse().unwrap();
     let query = "SELECT count(*), count(DISTINCT data) FROM gorgone_history WHERE token = 'rotated'";
-    let stored: (u64, u64) = central.database().query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let stored: (i64, i64) = central.database().query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     assert_eq!(stored, (sent, sent), "each row once");
 }
 
