@@ -1,9 +1,52 @@
-//! Subcommands, thin.
+//! Subcommands, thin. Exit status: 0 done, 1 it failed, 2 the command line is wrong.
 
+mod arguments;
+mod check;
+mod demo;
+mod help;
+mod keys;
+mod run;
+mod summary;
+
+use std::io::Write as _;
 use std::process::ExitCode;
+
+use arguments::Command;
+
+/// The command line is wrong.
+const USAGE: u8 = 2;
 
 /// Runs the command line and returns the exit status.
 #[must_use]
 pub fn main() -> ExitCode {
+    match arguments::parse(std::env::args_os().skip(1).collect()) {
+        Ok(Command::Run(options)) => run::run(&options),
+        Ok(Command::Check { config, json }) => check::run(&config, json),
+        Ok(Command::KeysGenerate { directory, bits }) => keys::generate(&directory, bits),
+        Ok(Command::KeysThumbprint(file)) => keys::thumbprint(&file),
+        Ok(Command::Demo(arguments)) => demo::run(arguments),
+        Ok(Command::Help(topic)) => say(topic.text()),
+        Ok(Command::Version) => say(concat!("stheno ", env!("CARGO_PKG_VERSION"), "\n")),
+        Err(text) => {
+            complain(&text);
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// Writes to standard output. A reader that went away, as in `stheno check | head`, is no reason to fail.
+fn say(text: &str) -> ExitCode {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// Writes one line to standard error.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "stheno: {text}");
+}
+
+/// One line to standard error, and the exit status of a failure.
+fn fail(text: &str) -> ExitCode {
+    complain(text);
     ExitCode::FAILURE
 }

@@ -1,3 +1,53 @@
-//! Configuration files to validated settings. Reads files; opens no socket, starts nothing.
+//! Configuration files to validated settings. Reads files; opens no socket, starts nothing, changes nothing.
+//!
+//! The way of a value: [`include`] reads files and resolves `!include` into one tree whose every value knows its file,
+//! [`raw`] finds the sections in it, and [`core_section`], [`modules`] and [`register_file`] turn them into [`settings`].
+//! Nothing stops at the first problem: all of them are collected in [`findings`].
+//!
+//! Absent on purpose: environment variables and vault references of the original. A vault reference is a problem that says so.
 
+mod address;
+mod core_section;
+mod findings;
+mod http_section;
+mod include;
+mod modules;
+mod raw;
+mod register_file;
+mod role;
+mod section;
 pub mod settings;
+mod tree;
+mod wildcard;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use findings::Findings;
+use include::Loader;
+use raw::RawConfig;
+pub use role::Role;
+use settings::{Config, Problem};
+
+/// Reads the top file, everything that it includes and the register file, and checks all of it.
+///
+/// # Errors
+/// Every problem that was found, in the order of the files; none of them is a mere warning. Warnings are in [`Config::warnings`].
+pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
+    let mut findings = Findings::default();
+    let mut loader = Loader::default();
+    let config = loader.read(path, "", &mut findings).and_then(|tree| {
+        let raw = RawConfig::find(&tree, &mut findings)?;
+        let core = core_section::read(&raw, &mut findings);
+        let modules = modules::read(&raw, &core, &mut loader, &mut findings);
+        Some((core, modules))
+    });
+    let (problems, warnings) = findings.into_parts();
+    match config {
+        Some((core, modules)) if problems.is_empty() => Ok(Config { core, modules, warnings }),
+        _ => Err(problems),
+    }
+}

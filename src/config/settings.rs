@@ -25,10 +25,17 @@ pub struct Config {
 pub struct Problem {
     /// The file it stands in.
     pub file: PathBuf,
-    /// The key, for instance `gorgonecore.external_com_type` or `modules[2].port`; empty for the file as a whole.
+    /// The key, for instance `gorgonecore.external_com_type` or `modules[httpserver].port`; empty for the file as a whole.
     pub key: String,
     /// What is wrong and what is allowed.
     pub text: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let point = if self.key.is_empty() { "" } else { ": " };
+        write!(formatter, "{}{point}{}: {}", self.file.display(), self.key, self.text)
+    }
 }
 
 /// `gorgonecore` (protocol.md section 14).

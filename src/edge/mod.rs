@@ -1,1 +1,21 @@
-//! Everything that touches the operating system.
+//! Everything that touches the operating system: sockets, files, SQLite, child processes, signals, threads, the clock.
+//!
+//! Simple synchronous building blocks; `daemon::event_loop` decides what runs on its own thread and what is a job.
+//! Absent on purpose: protocols, decisions, waiting (only worker threads of [`jobs`] ever wait).
+
+pub mod child_process;
+pub mod clock;
+pub mod history_store;
+pub mod jobs;
+pub mod log;
+pub mod notify;
+pub mod random;
+pub mod resolver;
+pub mod signals;
+pub mod sockets;
+pub mod system;
+
+#[cfg(test)]
+pub(crate) mod temp_dir;
+
+pub use system::{hostname, raise_open_file_limit};

@@ -3,6 +3,7 @@
 use super::code::Code;
 use super::node_id::NodeId;
 use super::session::StoredSession;
+use super::token::Token;
 
 /// One row of `gorgone_history` (protocol.md section 4).
 #[derive(Clone, Debug, PartialEq)]
@@ -96,7 +97,7 @@ pub struct SyncMark {
 /// One change of the database. All changes of a loop turn are one transaction.
 #[derive(Clone, PartialEq)]
 pub enum StoreChange {
-    /// Insert a row; its `id` is ignored.
+    /// Insert a row; its `id` and `ctime` are given by the database: `ctime` grows from commit to commit.
     InsertRow(HistoryRow),
     /// Insert or replace the session with this routing id.
     PutSession(StoredSession),
@@ -113,6 +114,15 @@ pub enum StoreChange {
     PutSyncMark(NodeId, SyncMark),
     /// Forget a node's mark.
     DeleteSyncMark(NodeId),
+    /// Remember that a token was accepted and has no end yet, so that a restart can end it.
+    OpenToken {
+        /// The token.
+        token: Token,
+        /// The node that it was sent to and that has not confirmed it; `None` for work of our own.
+        node: Option<NodeId>,
+    },
+    /// The token has ended, or its node has confirmed it and owes the end from now on.
+    CloseToken(Token),
     /// Delete at most `limit` sessions not used since `used_before` (seconds) and at most `limit` rows stored before
     /// `rows_before`, and at most `limit` instant rows stored before `instant_before`.
     Purge {

@@ -13,4 +13,5 @@ pub mod random;
 pub mod registration;
 pub mod session;
 pub mod time;
+pub mod timers;
 pub mod token;

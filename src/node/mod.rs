@@ -1,6 +1,40 @@
 //! What this daemon decides. Receives [`input::Input`] values and the time, returns [`output::Output`] values.
 //!
+//! [`core::Core`] is the one state machine; the other rooms are its parts. A request of a client goes
+//! `core` → `requests` → `core_actions`, a module or `proxy`; a message of a node goes `core` → `node_messages` →
+//! `liveness`, `history_sync` or `outbox`; a call of the REST API goes `core` → `api`.
+//!
 //! Absent on purpose: sockets, clocks, files, threads, bytes of any wire format.
 
+mod api;
+mod constatus;
+mod core_actions;
+mod core_options;
+mod counters;
+mod get_log;
+mod history_sync;
+mod json;
+mod listeners;
+mod liveness;
+mod modules;
+mod node_messages;
+mod open_tokens;
+mod outbox;
+mod parents;
+mod pathway;
+mod proxy;
+mod registry;
+mod requests;
+mod stopping;
+mod timers;
+
+pub mod core;
 pub mod input;
 pub mod output;
+
+pub use core_options::{CoreOptions, Restored};
+
+#[cfg(test)]
+mod round_trip_tests;
+#[cfg(test)]
+mod testing;

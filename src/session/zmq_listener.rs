@@ -316,7 +316,13 @@ impl ZmqListener {
         self.clients.get(routing_id).copied()
     }
 
-    /// Where a client is connected now.
+    /// The client that a connection belongs to, once it is known.
+    #[must_use]
+    pub fn client_on(&self, connection: ConnectionId) -> Option<ClientId> {
+        self.connections.get(&connection).and_then(|entry| entry.client)
+    }
+
+    /// The connection of a client, while it has one.
     #[must_use]
     pub fn connection_of(&self, client: ClientId) -> Option<ConnectionId> {
         self.sessions.get(&client)?.connection

@@ -198,6 +198,12 @@ impl Connection {
 
     // State.
 
+    /// Whether more bytes wait to be sent than the high mark of the queue: its owner should take no more requests.
+    #[must_use]
+    pub const fn is_congested(&self) -> bool {
+        self.to_send.is_above_high()
+    }
+
     /// Whether the handshake is done and nothing is wrong.
     #[must_use]
     pub const fn is_ready(&self) -> bool {

@@ -1,0 +1,255 @@
+//! The words of the command line to a [`Command`]. Touches no file.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use lexopt::prelude::{Long, Short, Value, ValueExt as _};
+
+use super::help::Topic;
+use crate::daemon::key_files::DEFAULT_BITS;
+use crate::daemon::run_options::RunOptions;
+use crate::model::log::Level;
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    /// `run`, or the original's options without a subcommand.
+    Run(RunOptions),
+    /// `check`
+    Check {
+        /// `--config`
+        config: PathBuf,
+        /// `--json`
+        json: bool,
+    },
+    /// `keys generate DIR`
+    KeysGenerate {
+        /// Where the two files go.
+        directory: PathBuf,
+        /// `--bits`
+        bits: usize,
+    },
+    /// `keys thumbprint FILE`
+    KeysThumbprint(PathBuf),
+    /// `demo`, with its own arguments.
+    Demo(Vec<OsString>),
+    /// `help` or `--help`
+    Help(Topic),
+    /// `--version`
+    Version,
+}
+
+/// Reads the arguments after the program's name.
+///
+/// # Errors
+/// One line that says what is wrong and what to do.
+pub(super) fn parse(arguments: Vec<OsString>) -> Result<Command, String> {
+    let first = arguments.first().and_then(|word| word.to_str()).map(str::to_owned);
+    let rest = || lexopt::Parser::from_args(arguments.iter().skip(1).cloned());
+    match first.as_deref() {
+        Some("run") => parse_run(rest()),
+        Some("check") => parse_check(rest()),
+        Some("keys") => parse_keys(rest()),
+        Some("demo") => Ok(Command::Demo(arguments.into_iter().skip(1).collect())),
+        Some("help") => parse_help(rest()),
+        Some("--version" | "-V" | "version") => Ok(Command::Version),
+        Some("--help" | "-h" | "-?") => Ok(Command::Help(Topic::All)),
+        // The original has no subcommands: its options alone start the daemon.
+        Some(option) if option.starts_with('-') => parse_run(lexopt::Parser::from_args(arguments)),
+        Some(word) => Err(format!("there is no command '{word}'; commands are {}", Topic::NAMES.join(", "))),
+        None if arguments.is_empty() => {
+            Err("say what to do: 'stheno run --config FILE' starts a daemon, 'stheno help' tells the rest".to_owned())
+        }
+        None => Err("the first argument is not valid UTF-8".to_owned()),
+    }
+}
+
+fn parse_run(mut parser: lexopt::Parser) -> Result<Command, String> {
+    let (mut config, mut logfile, mut severity) = (None, None, Level::Info);
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("config") => config = Some(path(&mut parser, "--config")?),
+            Long("logfile") => logfile = Some(path(&mut parser, "--logfile")?),
+            Long("severity") => {
+                let word = parser.value().map_err(text)?;
+                let word = word.to_string_lossy();
+                severity = level(&word)
+                    .ok_or_else(|| format!("--severity is '{word}'; allowed: debug, info, warning or error"))?;
+            }
+            // The original's: log lines are never held back here, and vault references are refused where they stand.
+            Long("flushoutput") => {}
+            Long("vault") => drop(path(&mut parser, "--vault")?),
+            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Run)),
+            Long("version") | Short('V') => return Ok(Command::Version),
+            other => return Err(unexpected(&other, Topic::Run)),
+        }
+    }
+    let config_path =
+        config.ok_or("'run' needs --config FILE, for instance --config /etc/centreon-gorgone/config.yaml")?;
+    Ok(Command::Run(RunOptions { config_path, logfile, severity }))
+}
+
+fn parse_check(mut parser: lexopt::Parser) -> Result<Command, String> {
+    let (mut config, mut json) = (None, false);
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("config") => config = Some(path(&mut parser, "--config")?),
+            Long("json") => json = true,
+            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Check)),
+            Value(file) if config.is_none() => config = Some(PathBuf::from(file)),
+            other => return Err(unexpected(&other, Topic::Check)),
+        }
+    }
+    let config =
+        config.ok_or("'check' needs --config FILE, for instance --config /etc/centreon-gorgone/config.yaml")?;
+    Ok(Command::Check { config, json })
+}
+
+fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
+    const NEEDED: &str = "'keys' needs 'generate DIR' or 'thumbprint FILE'";
+    let (mut verb, mut place, mut bits) = (None, None, None);
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("bits") => {
+                let word = parser.value().map_err(text)?;
+                let word = word.to_string_lossy();
+                let number = word.parse().ok().filter(|bits| (2_048..=4_096).contains(bits) && bits % 64 == 0);
+                let allowed = "a multiple of 64 from 2048 to 4096";
+                bits = Some(number.ok_or_else(|| format!("--bits is '{word}'; allowed: {allowed}"))?);
+            }
+            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Keys)),
+            Value(word) if verb.is_none() => verb = Some(word.string().map_err(text)?),
+            Value(word) if place.is_none() => place = Some(PathBuf::from(word)),
+            other => return Err(unexpected(&other, Topic::Keys)),
+        }
+    }
+    match (verb.as_deref(), place) {
+        (Some("generate"), Some(directory)) => {
+            Ok(Command::KeysGenerate { directory, bits: bits.unwrap_or(DEFAULT_BITS) })
+        }
+        (Some("generate"), None) => Err("'keys generate' needs the directory that the two files go to".to_owned()),
+        (Some("thumbprint"), _) if bits.is_some() => Err("--bits belongs to 'keys generate'".to_owned()),
+        (Some("thumbprint"), Some(file)) => Ok(Command::KeysThumbprint(file)),
+        (Some("thumbprint"), None) => Err("'keys thumbprint' needs the file of a private or public key".to_owned()),
+        (Some(verb), _) => Err(format!("there is no 'keys {verb}'; {NEEDED}")),
+        (None, _) => Err(NEEDED.to_owned()),
+    }
+}
+
+fn parse_help(mut parser: lexopt::Parser) -> Result<Command, String> {
+    match parser.next().map_err(text)? {
+        None => Ok(Command::Help(Topic::All)),
+        Some(Value(word)) => {
+            let word = word.to_string_lossy().into_owned();
+            let topic = Topic::named(&word);
+            topic
+                .map(Command::Help)
+                .ok_or_else(|| format!("there is no help on '{word}'; commands are {}", Topic::NAMES.join(", ")))
+        }
+        Some(other) => Err(unexpected(&other, Topic::All)),
+    }
+}
+
+/// The words and numbers of the original's logger.
+fn level(word: &str) -> Option<Level> {
+    match word.to_ascii_lowercase().as_str() {
+        "debug" | "7" => Some(Level::Debug),
+        "info" | "notice" | "6" | "5" => Some(Level::Info),
+        "warning" | "4" => Some(Level::Warning),
+        "error" | "fatal" | "none" | "3" | "2" | "0" => Some(Level::Error),
+        _ => None,
+    }
+}
+
+fn path(parser: &mut lexopt::Parser, option: &str) -> Result<PathBuf, String> {
+    let value = parser.value().map_err(text)?;
+    if value.is_empty() { Err(format!("{option} needs a file name")) } else { Ok(PathBuf::from(value)) }
+}
+
+fn unexpected(argument: &lexopt::Arg<'_>, topic: Topic) -> String {
+    let shown = match argument {
+        Short(letter) => format!("option '-{letter}'"),
+        Long(name) => format!("option '--{name}'"),
+        Value(word) => format!("argument '{}'", word.to_string_lossy()),
+    };
+    format!("unknown {shown}; '{}' lists what there is", topic.command())
+}
+
+fn text(error: lexopt::Error) -> String {
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        super::parse(line.split_whitespace().map(OsString::from).collect())
+    }
+
+    fn run(config: &str, logfile: Option<&str>, severity: Level) -> Result<Command, String> {
+        let logfile = logfile.map(PathBuf::from);
+        Ok(Command::Run(RunOptions { config_path: config.into(), logfile, severity }))
+    }
+
+    #[test]
+    fn the_originals_options_alone_start_a_daemon() {
+        for line in [
+            "run --config c --logfile l --severity error",
+            "--config=c --logfile=l --severity=error",
+            "--config c --logfile l --severity 3 --flushoutput --vault=/v.json",
+        ] {
+            assert_eq!(parse(line), run("c", Some("l"), Level::Error), "{line}");
+        }
+        assert_eq!(parse("--severity DEBUG --config c"), run("c", None, Level::Debug));
+    }
+
+    #[test]
+    fn each_command_takes_its_own_words() {
+        assert_eq!(parse("check --config c --json"), Ok(Command::Check { config: "c".into(), json: true }));
+        assert_eq!(parse("check c"), Ok(Command::Check { config: "c".into(), json: false }));
+        assert_eq!(parse("keys generate d"), Ok(Command::KeysGenerate { directory: "d".into(), bits: 2048 }));
+        assert_eq!(
+            parse("keys generate --bits 4096 d"),
+            Ok(Command::KeysGenerate { directory: "d".into(), bits: 4096 })
+        );
+        assert_eq!(parse("keys thumbprint f"), Ok(Command::KeysThumbprint("f".into())));
+        assert_eq!(parse("demo --once"), Ok(Command::Demo(vec!["--once".into()])));
+        for (line, topic) in [
+            ("help", Topic::All),
+            ("--help", Topic::All),
+            ("-?", Topic::All),
+            ("help check", Topic::Check),
+            ("keys --help", Topic::Keys),
+            ("run -h", Topic::Run),
+        ] {
+            assert_eq!(parse(line), Ok(Command::Help(topic)), "{line}");
+        }
+        assert_eq!(parse("--config c --version"), Ok(Command::Version));
+    }
+
+    #[test]
+    fn mistakes_are_answered_with_one_line_that_helps() {
+        for (line, words) in [
+            ("", "say what to do"),
+            ("start", "there is no command 'start'; commands are run, check, keys, demo, help"),
+            ("run", "needs --config FILE"),
+            ("--logfile x", "needs --config FILE"),
+            ("--config c --severity loud", "--severity is 'loud'; allowed: debug, info, warning or error"),
+            ("--config c --verbose", "unknown option '--verbose'; 'stheno help run' lists what there is"),
+            ("run --config c extra", "unknown argument 'extra'"),
+            ("run --config", "missing argument"),
+            ("run --config=", "--config needs a file name"),
+            ("check", "needs --config FILE"),
+            ("keys", "needs 'generate DIR'"),
+            ("keys destroy x", "there is no 'keys destroy'"),
+            ("keys generate", "needs the directory"),
+            ("keys generate d --bits 1024", "--bits is '1024'; allowed: a multiple of 64 from 2048 to 4096"),
+            ("keys thumbprint", "needs the file"),
+            ("help me", "there is no help on 'me'"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(words) && !error.contains('\n'), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! `stheno demo`: a central and two pollers as real processes, and a command on each through the REST API.
+//!
+//! Everything goes the way a user's own platform would: keys from `keys generate`, YAML files, three times
+//! `run --config`, HTTP from outside. Absent on purpose: any shortcut into the daemon.
+
+mod api;
+mod files;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use crate::edge::signals::{Signal, Signals};
+use crate::edge::{clock, system};
+
+use api::{Api, Row};
+use files::{CENTRAL, DaemonFiles};
+
+/// The command that runs on each node.
+const COMMAND: &str = "echo \"hello from process $$ below process $PPID\"";
+/// How long the daemons have to come up, and later each command to come back.
+const PATIENCE_MS: u64 = 15_000;
+/// Between two looks at something that another process changes.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What the command line asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Options {
+    /// `--once`: end after one round trip instead of staying up until Ctrl-C.
+    once: bool,
+    /// `--keep`: leave the folder behind.
+    keep: bool,
+}
+
+impl Options {
+    fn parse(arguments: &[OsString]) -> Result<Self, String> {
+        let mut options = Self::default();
+        for argument in arguments {
+            match argument.to_str() {
+                Some("--once") => options.once = true,
+                Some("--keep") => options.keep = true,
+                _ => return Err(format!("unknown option {}; allowed: --once, --keep", argument.display())),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Runs the demo with the arguments after `demo` and returns the exit status. Progress goes to stderr, results to stdout.
+#[must_use]
+pub(super) fn run(arguments: Vec<OsString>) -> ExitCode {
+    match Options::parse(&arguments).and_then(play) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            progress(&format!("demo: {text}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn play(options: Options) -> Result<(), String> {
+    // First of all, so that Ctrl-C finds somebody who stops the children and removes the folder.
+    let mut signals = Signals::open().map_err(|error| format!("signals cannot be caught: {error}"))?;
+    let mut demo = Demo::new(options.keep)?;
+    progress(&format!("making keys and configuration files in {}", demo.folder.display()));
+    let daemons = files::write(&demo.program, &demo.folder)?;
+    for daemon in &daemons {
+        progress(&format!("starting {}: stheno run --config {}", daemon.name, daemon.config.display()));
+        demo.start(daemon)?;
+    }
+    let central = daemons.first().ok_or("there is no central")?;
+    let api = Api::new(central.api_port);
+    demo.wait_for_nodes(&mut signals, &api, &daemons)?;
+    table_line("node", "code", "what");
+    for daemon in &daemons {
+        demo.round_trip(&mut signals, &api, daemon)?;
+    }
+    describe(&demo.folder, &api, &daemons);
+    if !options.once {
+        progress("running until Ctrl-C");
+        while !stop_asked(&mut signals) {
+            demo.check_children()?;
+            thread::sleep(LOOK_EVERY * 4);
+        }
+        progress("stopping");
+    }
+    Ok(())
+}
+
+/// What has to be cleaned up: the children and the folder.
+struct Demo {
+    program: PathBuf,
+    folder: PathBuf,
+    keep: bool,
+    children: Vec<(String, PathBuf, Child)>,
+}
+
+impl Demo {
+    fn new(keep: bool) -> Result<Self, String> {
+        let program =
+            std::env::current_exe().map_err(|error| format!("this program's own file is unknown: {error}"))?;
+        let folder = std::env::temp_dir().join(format!("stheno-demo-{}", std::process::id()));
+        // Private keys go in there; and a folder that exists already might be somebody's trap.
+        let made = fs::DirBuilder::new().mode(0o700).create(&folder);
+        made.map_err(|error| {
+            format!("{} cannot be made: {error}; set TMPDIR to a folder you can write to", folder.display())
+        })?;
+        Ok(Self { program, folder, keep, children: Vec::new() })
+    }
+
+    fn start(&mut self, daemon: &DaemonFiles) -> Result<(), String> {
+        let output = self.folder.join(format!("{}.out", daemon.name));
+        let failed = |error: std::io::Error| format!("{} does not start: {error}", daemon.name);
+        let out = fs::File::create(&output).map_err(failed)?;
+        let mut command = Command::new(&self.program);
+        command.arg("run").arg("--config").arg(&daemon.config).arg("--logfile").arg(&daemon.log);
+        command.stdin(Stdio::null()).stdout(out.try_clone().map_err(failed)?).stderr(out);
+        // A group of its own: Ctrl-C is for us, and we stop the children.
+        command.process_group(0);
+        system::isolate_child(&mut command);
+        self.children.push((daemon.name.clone(), output, command.spawn().map_err(failed)?));
+        Ok(())
+    }
+
+    /// An error if a daemon has ended, with the last words of it.
+    fn check_children(&mut self) -> Result<(), String> {
+        for (name, output, child) in &mut self.children {
+            if let Ok(Some(status)) = child.try_wait() {
+                let said = fs::read_to_string(output).unwrap_or_default();
+                return Err(format!("{name} ended by itself ({status}); it said:\n{}", said.trim_end()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks until `look` gives a value.
+    fn wait<T>(&mut self, signals: &mut Signals, what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T, String> {
+        let end_ms = clock::monotonic().as_millis().saturating_add(PATIENCE_MS);
+        loop {
+            if let Some(value) = look() {
+                return Ok(value);
+            }
+            self.check_children()?;
+            if stop_asked(signals) {
+                return Err("interrupted".to_owned());
+            }
+            if clock::monotonic().as_millis() >= end_ms {
+                self.keep = true;
+                let folder = self.folder.display();
+                return Err(format!("{what} did not happen within {PATIENCE_MS} ms; the logs are kept in {folder}"));
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    fn wait_for_nodes(&mut self, signals: &mut Signals, api: &Api, daemons: &[DaemonFiles]) -> Result<(), String> {
+        progress("waiting for the API and for the first pong of each node");
+        let start_ms = clock::monotonic().as_millis();
+        let all_alive = || {
+            let alive = api.alive_nodes()?;
+            daemons.iter().filter(|daemon| daemon.id != CENTRAL).all(|daemon| alive.contains(&daemon.id)).then_some(())
+        };
+        self.wait(signals, "a pong of every node", all_alive)?;
+        let passed_ms = clock::monotonic().as_millis().saturating_sub(start_ms);
+        progress(&format!("all nodes are alive after {passed_ms} ms"));
+        Ok(())
+    }
+
+    /// Runs the command on one node and prints each row when it arrives.
+    fn round_trip(&mut self, signals: &mut Signals, api: &Api, daemon: &DaemonFiles) -> Result<(), String> {
+        let token = self.wait(signals, "a token for the command", || api.command(daemon.id, COMMAND))?;
+        let mut shown = 0;
+        let finished = || {
+            let rows = api.rows(daemon.id, &token)?;
+            for row in rows.iter().skip(shown) {
+                table_line(&daemon.id.to_string(), &row.code.to_string(), &row.text);
+            }
+            shown = shown.max(rows.len());
+            rows.iter().any(Row::is_last).then_some(())
+        };
+        self.wait(signals, &format!("the end of the command on {}", daemon.name), finished)
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        for (name, _, child) in &mut self.children {
+            // Killing is enough: a daemon of ours loses nothing by it.
+            if let Err(error) = child.kill().and_then(|()| child.wait()) {
+                progress(&format!("{name} cannot be stopped: {error}"));
+            }
+        }
+        if self.keep {
+            progress(&format!("the files are kept in {}", self.folder.display()));
+        } else if let Err(error) = fs::remove_dir_all(&self.folder) {
+            progress(&format!("{} is left behind: {error}", self.folder.display()));
+        }
+    }
+}
+
+fn stop_asked(signals: &mut Signals) -> bool {
+    signals.read().contains(&Signal::Stop)
+}
+
+/// What a curious user can do next.
+fn describe(folder: &Path, api: &Api, daemons: &[DaemonFiles]) {
+    let url = api.url();
+    let node = daemons.last().map_or(CENTRAL, |daemon| daemon.id);
+    print(&format!(
+        "\nREST API of the central\n  {url}/api/internal/constatus\n  {url}/api/internal/information\n  \
+         {url}/api/log/<token>\n\nTry it\n  curl {url}/api/internal/constatus\n  \
+         curl -d '[{{\"command\":\"uptime\"}}]' '{url}/api/nodes/{node}/core/action/command?log_wait=5000000'\n\
+         \nFiles in {}",
+        folder.display()
+    ));
+    for daemon in daemons {
+        let (name, port) = (&daemon.name, daemon.port);
+        print(&format!("  {name:<8}  {name}.yaml, {name}.log, {name}.sdb, keys/{name}/   tcp://127.0.0.1:{port}"));
+    }
+}
+
+fn table_line(node: &str, code: &str, what: &str) {
+    print(&format!("{node:>4}  {code:>4}  {what}"));
+}
+
+/// A line on stdout. A reader who went away is no reason to leave children behind.
+fn print(line: &str) {
+    let _nobody_reads = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A line on stderr.
+fn progress(line: &str) {
+    let _nobody_reads = writeln!(std::io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_options_are_known_and_others_are_named() {
+        let parse = |words: &[&str]| Options::parse(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(parse(&[]), Ok(Options { once: false, keep: false }));
+        assert_eq!(parse(&["--keep", "--once"]), Ok(Options { once: true, keep: true }));
+        assert!(parse(&["--twice"]).unwrap_err().contains("--twice"));
+    }
+}

@@ -1,0 +1,143 @@
+//! What `help` and `--help` say.
+
+/// A page of help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Topic {
+    /// The overview.
+    All,
+    /// `run`
+    Run,
+    /// `check`
+    Check,
+    /// `keys`
+    Keys,
+    /// `demo`
+    Demo,
+}
+
+impl Topic {
+    /// The commands there are.
+    pub(super) const NAMES: [&'static str; 5] = ["run", "check", "keys", "demo", "help"];
+
+    /// The page on the command `name`.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
+            "run" => Some(Self::Run),
+            "check" => Some(Self::Check),
+            "keys" => Some(Self::Keys),
+            "demo" => Some(Self::Demo),
+            "help" => Some(Self::All),
+            _ => None,
+        }
+    }
+
+    /// How to see this page.
+    pub(super) const fn command(self) -> &'static str {
+        match self {
+            Self::All => "stheno help",
+            Self::Run => "stheno help run",
+            Self::Check => "stheno help check",
+            Self::Keys => "stheno help keys",
+            Self::Demo => "stheno help demo",
+        }
+    }
+
+    /// The page.
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::All => ALL,
+            Self::Run => RUN,
+            Self::Check => CHECK,
+            Self::Keys => KEYS,
+            Self::Demo => DEMO,
+        }
+    }
+}
+
+const ALL: &str = "\
+stheno - one small daemon in the place of a Centreon Gorgone daemon: central, relay or poller
+
+Usage:
+  stheno run --config FILE [--logfile FILE] [--severity LEVEL]   start a daemon
+  stheno check --config FILE [--json]                            look at a configuration, change nothing
+  stheno keys generate DIR [--bits N]                            make a key pair
+  stheno keys thumbprint FILE                                    print the thumbprint of a key
+  stheno demo [--once]                                           a central and two pollers on this machine
+  stheno help [COMMAND]                                          more on one command
+  stheno --version
+
+Without a command, the original's options start a daemon, so a link named 'gorgoned' can take its place:
+  gorgoned --config=/etc/centreon-gorgone/config.yaml --logfile=/var/log/centreon-gorgone/gorgoned.log --severity=error
+
+First steps:
+  stheno demo                                              see it work
+  stheno check --config /etc/centreon-gorgone/config.yaml  see what it makes of your files
+  stheno run --config /etc/centreon-gorgone/config.yaml    run it, log to the terminal
+
+Exit status: 0 done, 1 it failed, 2 the command line is wrong.
+";
+
+const RUN: &str = "\
+Usage: stheno run --config FILE [--logfile FILE] [--severity LEVEL]
+
+Starts a daemon and stays in the foreground until SIGTERM or SIGINT. SIGHUP reopens the log file.
+
+  --config FILE      the top file; what it includes is read as well
+  --logfile FILE     append the log to FILE; without it, the log goes to standard error
+  --severity LEVEL   debug, info (default), warning or error
+
+Every problem of the configuration is printed and nothing is started while there is one. If neither key file exists, a
+pair is made. '--vault FILE' and '--flushoutput' of the original are accepted and have no effect.
+
+Examples:
+  stheno run --config /etc/centreon-gorgone/config.yaml
+  stheno run --config poller.yaml --severity debug
+  stheno --config=/etc/centreon-gorgone/config.yaml --logfile=/var/log/centreon-gorgone/gorgoned.log --severity=error
+";
+
+const CHECK: &str = "\
+Usage: stheno check --config FILE [--json]
+
+Reads exactly what a start would read, and the keys and the place of the database, and changes nothing. Prints what the
+daemon would be (role, id, sockets, modules, nodes), or every problem as 'file: key: what is wrong, what is allowed'.
+
+  --config FILE   the top file
+  --json          print JSON: {\"ok\": true, ...} or {\"ok\": false, \"problems\": [{file, key, text}]}
+
+Run it as the user of the daemon, because files may be readable for one and not for the other.
+Exit status: 0 it can start (warnings may be printed), 1 it cannot.
+
+Examples:
+  stheno check --config /etc/centreon-gorgone/config.yaml
+  sudo -u centreon-gorgone stheno check --config /etc/centreon-gorgone/config.yaml
+  stheno check --config central.yaml --json | jq .nodes
+";
+
+const KEYS: &str = "\
+Usage: stheno keys generate DIR [--bits N]
+       stheno keys thumbprint FILE
+
+'generate' writes rsakey.priv.pem (mode 0600) and rsakey.pub.pem (mode 0640) into DIR, which is made if it is missing, and
+prints the thumbprint. Files that are there already are never overwritten. A daemon makes its pair itself on its first start.
+
+'thumbprint' prints the thumbprint of a private or public key: the value that the other side lists below
+'authorized_clients'. It is the RFC 7638 thumbprint (SHA-256), the same that the original's tools print.
+
+  --bits N   size of the key, 2048 (default) to 4096
+
+Examples:
+  stheno keys generate /var/lib/centreon-gorgone/.keys
+  stheno keys thumbprint /var/lib/centreon-gorgone/.keys/rsakey.pub.pem
+";
+
+const DEMO: &str = "\
+Usage: stheno demo [--once]
+
+Makes a central and two pollers in a temporary directory, with keys and YAML files, starts them as real processes, runs a
+command on each through the REST API and prints the rows as they arrive. It stays up until Ctrl-C.
+
+  --once   end after the round trip
+
+Example:
+  stheno demo --once
+";

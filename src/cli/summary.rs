@@ -1,0 +1,173 @@
+//! What a configuration makes of the daemon, as a table for people or as JSON.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::config::settings::{Config, HttpSettings, Problem};
+use crate::daemon::key_files::KeyState;
+use crate::model::connection::Endpoint;
+use crate::model::registration::{NodeKind, Registration};
+
+/// The summary for people.
+pub(super) fn as_text(path: &Path, config: &Config, keys: &KeyState) -> String {
+    let core = &config.core;
+    let mut text = format!("{}: a start would find no problem\n\n", path.display());
+    let id = core.id.map_or_else(|| "not set; the central gives one".to_owned(), |id| id.to_string());
+    let modules: Vec<&str> = config.modules.loaded.keys().map(String::as_str).collect();
+    for (name, value) in [
+        ("role", config.role().to_string()),
+        ("id", id),
+        ("name", core.name.clone()),
+        ("hostname", core.hostname.clone()),
+        ("external", external(config)),
+        ("api", config.modules.httpserver.as_ref().map_or_else(|| "none".to_owned(), api)),
+        ("database", core.database.display().to_string()),
+        ("private key", core.private_key.display().to_string()),
+        ("thumbprint", thumbprint(keys)),
+        ("modules", modules.join(", ")),
+    ] {
+        let _ = writeln!(text, "{name:<12} {value}");
+    }
+    let nodes = nodes_of(config);
+    if !nodes.is_empty() {
+        let rows = nodes.iter().map(node_row).collect();
+        text.push_str("\nnodes\n");
+        text.push_str(&table(&["id", "type", "address", "prevails", "behind it"].map(str::to_owned), rows));
+    }
+    if !config.warnings.is_empty() {
+        text.push_str("\nwarnings\n");
+        for warning in &config.warnings {
+            let _ = writeln!(text, "  {warning}");
+        }
+    }
+    text
+}
+
+/// The summary for programs.
+pub(super) fn as_json(config: &Config, keys: &KeyState) -> String {
+    let core = &config.core;
+    let (state, bits, thumbprint) = match keys {
+        KeyState::Absent => ("absent", None, None),
+        KeyState::Present { bits, thumbprint, .. } => ("present", Some(bits), Some(thumbprint)),
+    };
+    let api = config.modules.httpserver.as_ref().map(|http| {
+        json!({
+            "address": http.address, "port": http.port, "auth": http.auth.is_some(), "allowed_hosts": subnets(http),
+        })
+    });
+    let document = json!({
+        "ok": true,
+        "role": config.role().to_string(),
+        "id": core.id.map(|id| id.get()),
+        "name": core.name,
+        "hostname": core.hostname,
+        "external": core.external.as_ref().map(Endpoint::to_string),
+        "authorized_clients": core.authorized_clients,
+        "api": api,
+        "database": core.database.to_string_lossy(),
+        "keys": {
+            "private": core.private_key.to_string_lossy(),
+            "public": core.public_key.to_string_lossy(),
+            "state": state,
+            "bits": bits,
+            "thumbprint": thumbprint,
+        },
+        "modules": config.modules.loaded,
+        "nodes": nodes_of(config).iter().map(node_as_json).collect::<Vec<_>>(),
+        "warnings": config.warnings.iter().map(problem_as_json).collect::<Vec<_>>(),
+    });
+    format!("{document:#}\n")
+}
+
+/// A problem or warning for programs.
+pub(super) fn problem_as_json(problem: &Problem) -> Value {
+    json!({ "file": problem.file.to_string_lossy(), "key": problem.key, "text": problem.text })
+}
+
+fn external(config: &Config) -> String {
+    let Some(endpoint) = &config.core.external else { return "none".to_owned() };
+    match config.core.authorized_clients.len() {
+        1 => format!("{endpoint}, 1 authorized client"),
+        count => format!("{endpoint}, {count} authorized clients"),
+    }
+}
+
+fn api(http: &HttpSettings) -> String {
+    let auth = if http.auth.is_some() { "password needed" } else { "no password" };
+    let hosts = subnets(http).map_or_else(|| "from anywhere".to_owned(), |list| format!("from {}", list.join(", ")));
+    let endpoint = std::net::SocketAddr::from((http.address, http.port));
+    format!("http://{endpoint}, {auth}, {hosts}")
+}
+
+fn subnets(http: &HttpSettings) -> Option<Vec<String>> {
+    let list = http.allowed_hosts.as_ref()?;
+    Some(list.iter().map(|subnet| format!("{}/{}", subnet.address, subnet.prefix)).collect())
+}
+
+fn thumbprint(keys: &KeyState) -> String {
+    match keys {
+        KeyState::Absent => "none yet; a start makes the key pair".to_owned(),
+        KeyState::Present { bits, thumbprint, public_is_missing } => {
+            let public = if *public_is_missing { "; a start writes the public file" } else { "" };
+            format!("{thumbprint} ({bits} bits{public})")
+        }
+    }
+}
+
+fn nodes_of(config: &Config) -> &[Registration] {
+    config.modules.register.as_ref().map_or(&[], |register| &register.nodes)
+}
+
+fn address(kind: &NodeKind) -> Option<String> {
+    match kind {
+        NodeKind::PushZmq { endpoint } => Some(endpoint.to_string()),
+        NodeKind::PushSsh | NodeKind::Pull | NodeKind::WebSocket => None,
+    }
+}
+
+fn node_row(node: &Registration) -> [String; 5] {
+    let behind: Vec<String> = node.subnodes.iter().map(|below| below.id.to_string()).collect();
+    let connects = match node.kind {
+        NodeKind::PushSsh => "by SSH",
+        _ => "connects to us",
+    };
+    [
+        node.id.to_string(),
+        node.kind.as_str().to_owned(),
+        address(&node.kind).unwrap_or_else(|| connects.to_owned()),
+        if node.prevail { "yes" } else { "no" }.to_owned(),
+        if behind.is_empty() { "-".to_owned() } else { behind.join(", ") },
+    ]
+}
+
+fn node_as_json(node: &Registration) -> Value {
+    let below =
+        |below: &crate::model::registration::Subnode| json!({ "id": below.id.get(), "pathscore": below.path_score });
+    json!({
+        "id": node.id.get(),
+        "type": node.kind.as_str(),
+        "address": address(&node.kind),
+        "prevail": node.prevail,
+        "nodes": node.subnodes.iter().map(below).collect::<Vec<_>>(),
+    })
+}
+
+/// Columns as wide as their widest cell, two spaces apart.
+fn table(head: &[String; 5], rows: Vec<[String; 5]>) -> String {
+    let lines: Vec<&[String; 5]> = std::iter::once(head).chain(&rows).collect();
+    let mut widths = [0_usize; 5];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line.iter()) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for line in lines {
+        let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let joined = cells.collect::<Vec<_>>().join("  ");
+        let _ = writeln!(text, "  {}", joined.trim_end());
+    }
+    text
+}

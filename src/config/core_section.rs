@@ -1,0 +1,210 @@
+//! `gorgonecore` to [`CoreSettings`] (protocol.md section 14).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::address;
+use super::findings::{Findings, quoted};
+use super::raw::RawConfig;
+use super::section::{Section, Unit, refuse, scalar};
+use super::settings::{CoreSettings, FingerprintMode};
+use super::tree::Value;
+use crate::model::connection::Endpoint;
+
+/// A day, the longest time that a stop or a wait may take.
+pub(super) const DAY_SECONDS: u32 = 86_400;
+/// A year.
+const YEAR_MINUTES: u32 = 525_600;
+/// Bytes of a Unix socket's path without its closing zero (`sun_path`).
+const SOCKET_PATH_LIMIT: usize = 107;
+
+/// Keys of the original that have no use here: the internal socket does not exist, SQLite needs no host, the padding of a
+/// message is measured by its cipher.
+const SILENT: [&str; 22] = [
+    "internal_com_type",
+    "internal_com_path",
+    "internal_com_crypt",
+    "internal_com_cipher",
+    "internal_com_padding",
+    "internal_com_keysize",
+    "internal_com_rotation",
+    "internal_com_identity",
+    "internal_com_zmq_router_handover",
+    "external_com_zmq_router_handover",
+    "external_com_msg_size",
+    "gorgone_db_host",
+    "gorgone_db_port",
+    "gorgone_db_user",
+    "gorgone_db_password",
+    "gorgone_db_autocreate_schema",
+    "fingerprint_mgr",
+    "proxy_name",
+    "cipher",
+    "keysize",
+    "vector",
+    "padding",
+];
+
+/// Reads `gorgonecore`; wrong values are noted and read as their default.
+pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings {
+    let mut section = Section::new(raw.core, raw.file, "gorgonecore", findings);
+    let machine = machine_name();
+    let name = raw.name.and_then(|node| if node.value == Value::Null { None } else { scalar(node, "name", findings) });
+    let external = external(&mut section, findings);
+    check_ciphers(&mut section, findings);
+    let authorized_clients = authorized_clients(&mut section, findings);
+    if external.is_some() && authorized_clients.is_empty() {
+        let text = "is empty or absent, so nobody can use the external socket; list '- key: THUMBPRINT' of each peer";
+        findings.warning(section.file(), "gorgonecore.authorized_clients", text);
+    }
+    let settings = CoreSettings {
+        name: name.filter(|name| !name.is_empty()).unwrap_or(&machine).to_owned(),
+        id: section.parsed("id", None, "a whole number from 1 to 9007199254740991", findings, |text| {
+            text.parse().ok().map(Some)
+        }),
+        hostname: section.text("hostname", findings).map_or(machine, |(text, _)| text.to_owned()),
+        timeout: section.duration("timeout", Duration::from_secs(50), Unit::Seconds, DAY_SECONDS, findings),
+        external,
+        key_size: section.parsed("external_com_keysize", 32, "16, 24 or 32 (bytes)", findings, |text| match text {
+            "16" => Some(16),
+            "24" => Some(24),
+            "32" => Some(32),
+            _ => None,
+        }),
+        rotation: section.duration(
+            "external_com_rotation",
+            Duration::from_secs(1_440 * 60),
+            Unit::Minutes,
+            YEAR_MINUTES,
+            findings,
+        ),
+        tcp_keepalive: section.boolean("external_com_zmq_tcp_keepalive", true, findings),
+        ipv6: section.boolean("ipv6", false, findings),
+        private_key: path(&mut section, "privkey", "/var/lib/centreon-gorgone/.keys/rsakey.priv.pem", findings),
+        public_key: path(&mut section, "pubkey", "/var/lib/centreon-gorgone/.keys/rsakey.pub.pem", findings),
+        authorized_clients,
+        fingerprint_mode: section.parsed(
+            "fingerprint_mode",
+            FingerprintMode::First,
+            "always, first or strict",
+            findings,
+            |text| match text.to_ascii_lowercase().as_str() {
+                "always" => Some(FingerprintMode::Always),
+                "first" => Some(FingerprintMode::First),
+                "strict" => Some(FingerprintMode::Strict),
+                _ => None,
+            },
+        ),
+        database: database(&mut section, findings),
+        create_schema: section.boolean("gorgone_db_autocreate_schema", true, findings),
+        database_synchronous: section.parsed("gorgone_db_synchronous", true, "full or normal", findings, |text| {
+            match text.to_ascii_lowercase().as_str() {
+                "full" => Some(true),
+                "normal" => Some(false),
+                _ => None,
+            }
+        }),
+        max_message_size: section.number("max_message_size", 16 << 20, 65_536..=1 << 30, "bytes", findings),
+    };
+    section.finish(&SILENT, findings);
+    settings
+}
+
+/// The host name of the machine, as the kernel tells it.
+fn machine_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| fs::read_to_string("/etc/hostname"));
+    name.ok()
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "localhost".to_owned())
+}
+
+fn path(section: &mut Section<'_>, key: &'static str, default: &str, findings: &mut Findings) -> PathBuf {
+    PathBuf::from(section.text(key, findings).map_or(default, |(text, _)| text))
+}
+
+/// Only what a peer can do is allowed: AES with PKCS#7 padding (protocol.md section 3).
+fn check_ciphers(section: &mut Section<'_>, findings: &mut Findings) {
+    section.parsed("external_com_cipher", (), "AES", findings, |text| text.eq_ignore_ascii_case("aes").then_some(()));
+    section.parsed("external_com_padding", (), "1 (PKCS#7)", findings, |text| (text == "1").then_some(()));
+}
+
+fn external(section: &mut Section<'_>, findings: &mut Findings) -> Option<Endpoint> {
+    let kind = section.text("external_com_type", findings);
+    let place = section.text("external_com_path", findings);
+    let (kind, place, file) = match (kind, place) {
+        (None, None) => return None,
+        (Some((kind, file)), None) => {
+            let text = format!("is {}, but 'external_com_path' is missing: no external socket", quoted(kind));
+            findings.warning(file, "gorgonecore.external_com_type", text);
+            // The type itself may be wrong as well.
+            (kind, None, file)
+        }
+        (None, Some((_, file))) => {
+            let text = "is set, but 'external_com_type' (tcp or ipc) is missing: no external socket";
+            findings.warning(file, "gorgonecore.external_com_path", text);
+            return None;
+        }
+        (Some((kind, file)), Some(place)) => (kind, Some(place), file),
+    };
+    let is_tcp = match kind.to_ascii_lowercase().as_str() {
+        "tcp" => true,
+        "ipc" => false,
+        _ => {
+            refuse(file, "gorgonecore.external_com_type", kind, "tcp or ipc", findings);
+            return None;
+        }
+    };
+    let (text, file) = place?;
+    let (endpoint, allowed) = if is_tcp {
+        (address::host_and_port(text).map(|(host, port)| Endpoint::Tcp { host, port }), address::LISTENER)
+    } else {
+        let fits = text.len() <= SOCKET_PATH_LIMIT && !text.starts_with('@') && !text.contains('\0');
+        (fits.then(|| Endpoint::Ipc(PathBuf::from(text))), "the path of a Unix socket, at most 107 bytes")
+    };
+    if endpoint.is_none() {
+        refuse(file, "gorgonecore.external_com_path", text, allowed, findings);
+    }
+    endpoint
+}
+
+fn authorized_clients(section: &mut Section<'_>, findings: &mut Findings) -> Vec<String> {
+    const ALLOWED: &str = "'- key: THUMBPRINT', 43 letters, digits, '-' or '_' ('keys thumbprint FILE' prints it)";
+    let mut thumbprints = Vec::new();
+    for (index, item) in section.items("authorized_clients", findings).unwrap_or_default().iter().enumerate() {
+        let key = section.path(&format!("authorized_clients[{index}]"));
+        if !matches!(item.value, Value::Map(_)) {
+            findings.problem(&item.file, &key, format!("is {}; allowed: {ALLOWED}", item.value.kind()));
+            continue;
+        }
+        let mut entry = Section::new(Some(item), section.file(), &key, findings);
+        match entry.text("key", findings) {
+            Some((text, _)) if is_thumbprint(text) => thumbprints.push(text.to_owned()),
+            Some((text, file)) => refuse(file, &entry.path("key"), text, ALLOWED, findings),
+            None => findings.problem(&item.file, &key, format!("has no 'key'; allowed: {ALLOWED}")),
+        }
+        entry.finish(&[], findings);
+    }
+    thumbprints
+}
+
+/// 32 bytes in base64url without padding.
+fn is_thumbprint(text: &str) -> bool {
+    text.len() == 43 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+fn database(section: &mut Section<'_>, findings: &mut Findings) -> PathBuf {
+    const ALLOWED: &str = "'dbname=FILE', for instance 'dbname=/var/lib/centreon-gorgone/history.sdb'";
+    section.parsed("gorgone_db_type", (), "SQLite", findings, |text| text.eq_ignore_ascii_case("sqlite").then_some(()));
+    let default = PathBuf::from("/var/lib/centreon-gorgone/history.sdb");
+    section.parsed("gorgone_db_name", default, ALLOWED, findings, |text| {
+        let name = match text.split_once('=') {
+            Some(("dbname" | "db" | "database", name)) => name,
+            Some(_) => return None,
+            None => text,
+        };
+        let is_file = !name.is_empty() && !name.contains([';', '\0']) && !name.starts_with(':') && !name.ends_with('/');
+        is_file.then(|| Path::new(name).to_path_buf())
+    })
+}

@@ -1,0 +1,49 @@
+//! The problems and warnings that reading a configuration gathers. Never stops at the first one.
+
+use std::path::Path;
+
+use super::settings::Problem;
+
+/// Lines kept of each kind; a configuration with more is broken in one place that shows many times.
+const LIMIT: usize = 200;
+
+/// What was found wrong so far.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+impl Findings {
+    /// Notes something that forbids a start.
+    pub(super) fn problem(&mut self, file: &Path, key: &str, text: impl Into<String>) {
+        push(&mut self.problems, file, key, text.into());
+    }
+
+    /// Notes something that an administrator should know.
+    pub(super) fn warning(&mut self, file: &Path, key: &str, text: impl Into<String>) {
+        push(&mut self.warnings, file, key, text.into());
+    }
+
+    /// Problems, then warnings.
+    pub(super) fn into_parts(self) -> (Vec<Problem>, Vec<Problem>) {
+        (self.problems, self.warnings)
+    }
+}
+
+/// The same line twice (a file that is included twice) helps nobody.
+fn push(lines: &mut Vec<Problem>, file: &Path, key: &str, text: String) {
+    let line = Problem { file: file.to_path_buf(), key: key.to_owned(), text };
+    if lines.len() < LIMIT && !lines.contains(&line) {
+        lines.push(line);
+    }
+}
+
+/// `text` in quotes, cut after 60 characters, control characters escaped: a value as a message shows it.
+pub(super) fn quoted(text: &str) -> String {
+    let mut shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
+    if text.chars().nth(60).is_some() {
+        shown.push('…');
+    }
+    format!("'{shown}'")
+}

@@ -1,0 +1,224 @@
+//! Reads files and resolves `!include` (protocol.md section 14). Bounds depth, number of files and bytes; finds cycles.
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::findings::{Findings, quoted};
+use super::tree::{Node, Value};
+use super::{wildcard, yaml};
+
+/// Files within files.
+const DEPTH_LIMIT: usize = 16;
+/// Files of one configuration.
+const FILE_LIMIT: usize = 1_000;
+/// Bytes of one configuration.
+const SIZE_LIMIT: u64 = 8 << 20;
+
+/// Reads files; remembers what was read so that the bounds hold for all of them together.
+#[derive(Debug, Default)]
+pub(super) struct Loader {
+    /// The files that are being read, outermost first, as given and in canonical form.
+    open: Vec<(PathBuf, PathBuf)>,
+    files: usize,
+    bytes: u64,
+}
+
+/// Where an `!include` stands.
+struct Place<'a> {
+    file: &'a Rc<Path>,
+    key: &'a str,
+}
+
+impl Loader {
+    /// The values of `path` and of all that it includes; `None` after a problem with the file itself. `key` is where the
+    /// values will stand in the whole, so that messages of files within it name it.
+    pub(super) fn read(&mut self, path: &Path, key: &str, findings: &mut Findings) -> Option<Node> {
+        let file: Rc<Path> = Rc::from(path);
+        let bytes = match self.read_bytes(path) {
+            Ok(bytes) => bytes,
+            Err(text) => {
+                findings.problem(path, "", text);
+                return None;
+            }
+        };
+        let parsed = match yaml::parse(&bytes) {
+            Ok(parsed) => parsed,
+            Err(text) => {
+                findings.problem(path, "", text);
+                return None;
+            }
+        };
+        let canonical = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        self.open.push((path.to_path_buf(), canonical));
+        let node = parsed.into_node(&file, &mut |tag, below| {
+            self.resolve(tag, &Place { file: &file, key: &yaml::join(key, below) }, findings)
+        });
+        self.open.pop();
+        warn_of_open_secrets(path, &node, findings);
+        Some(node)
+    }
+
+    fn read_bytes(&mut self, path: &Path) -> Result<Vec<u8>, String> {
+        if self.files >= FILE_LIMIT {
+            return Err(format!("more than {FILE_LIMIT} files are included"));
+        }
+        self.files = self.files.saturating_add(1);
+        let cannot = |error: io::Error| format!("cannot be read: {}", reason(&error));
+        // Opening a pipe that nobody writes to would wait for ever.
+        let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(cannot)?;
+        let kind = file.metadata().map_err(cannot)?.file_type();
+        if kind.is_dir() {
+            return Err("is a directory, not a file".to_owned());
+        }
+        if !kind.is_file() {
+            return Err("is not a regular file".to_owned());
+        }
+        let left = SIZE_LIMIT.saturating_sub(self.bytes);
+        let mut bytes = Vec::new();
+        file.take(left.saturating_add(1)).read_to_end(&mut bytes).map_err(cannot)?;
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if length > left {
+            return Err(format!("is too big: all files together may hold {SIZE_LIMIT} bytes"));
+        }
+        self.bytes = self.bytes.saturating_add(length);
+        Ok(bytes)
+    }
+
+    fn resolve(&mut self, tag: &yaml::Tag<'_>, place: &Place<'_>, findings: &mut Findings) -> Option<Node> {
+        if tag.name != "include" {
+            let name = quoted(&format!("!{}", tag.name));
+            findings.problem(place.file, place.key, format!("the tag {name} is unknown; only '!include' is"));
+            return None;
+        }
+        let Some(text) = tag.text.map(str::trim).filter(|text| !text.is_empty()) else {
+            let text = "'!include' needs a path, or several with commas between them";
+            findings.problem(place.file, place.key, text);
+            return None;
+        };
+        let mut merged: Option<Node> = None;
+        for path in text.split(',').map(str::trim).filter(|path| !path.is_empty()) {
+            for (file, caught) in self.files_of(path, place, findings) {
+                if let Some(node) = self.include(&file, place, findings) {
+                    add(&mut merged, node, caught, place, findings);
+                }
+            }
+        }
+        merged
+    }
+
+    /// The files of one path, each with whether a wildcard caught it.
+    fn files_of(&self, path: &str, place: &Place<'_>, findings: &mut Findings) -> Vec<(PathBuf, bool)> {
+        let directory = place.file.parent().unwrap_or(Path::new(""));
+        if !wildcard::is_pattern(path) {
+            return vec![(directory.join(path), false)];
+        }
+        match wildcard::expand(directory, path, FILE_LIMIT) {
+            Ok(files) => files.into_iter().map(|file| (file, true)).collect(),
+            Err((directory, error)) => {
+                let text = format!("'!include {path}': {} cannot be read: {}", directory.display(), reason(&error));
+                findings.problem(place.file, place.key, text);
+                Vec::new()
+            }
+        }
+    }
+
+    fn include(&mut self, path: &Path, place: &Place<'_>, findings: &mut Findings) -> Option<Node> {
+        if !path.exists() {
+            let text = format!("'!include': there is no file {}", path.display());
+            findings.problem(place.file, place.key, text);
+            return None;
+        }
+        let canonical = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        if let Some(start) = self.open.iter().position(|(_, open)| *open == canonical) {
+            let mut chain: Vec<String> =
+                self.open.iter().skip(start).map(|(file, _)| file.display().to_string()).collect();
+            chain.push(path.display().to_string());
+            findings.problem(place.file, place.key, format!("'!include' goes in a circle: {}", chain.join(" -> ")));
+            return None;
+        }
+        if self.open.len() >= DEPTH_LIMIT {
+            let text = format!("'!include' of {}: files include files more than {DEPTH_LIMIT} deep", path.display());
+            findings.problem(place.file, place.key, text);
+            return None;
+        }
+        self.read(path, place.key, findings)
+    }
+}
+
+/// Adds the value of one included file. A file that a wildcard caught and that holds another sort of value than the place
+/// wants is left out.
+fn add(merged: &mut Option<Node>, node: Node, caught: bool, place: &Place<'_>, findings: &mut Findings) {
+    if node.value == Value::Null {
+        return;
+    }
+    let wanted = wanted_kind(place.key).or_else(|| merged.as_ref().map(|node| node.value.kind()));
+    match wanted {
+        Some(wanted) if wanted != node.value.kind() => {
+            let text = format!("holds {} where '{}' needs {wanted}", node.value.kind(), place.key);
+            if caught {
+                findings.warning(&node.file, "", format!("{text}; left out"));
+            } else {
+                findings.problem(&node.file, "", text);
+            }
+        }
+        _ => match merged {
+            Some(merged) => merged.merge(node),
+            None => *merged = Some(node),
+        },
+    }
+}
+
+/// What the value at `key` must be, where that is known.
+fn wanted_kind(key: &str) -> Option<&'static str> {
+    match key.rsplit('.').next().unwrap_or(key) {
+        "" | "configuration" | "gorgone" | "gorgonecore" | "centreon" | "database" => Some("a map"),
+        "modules" | "allowed_cmds" | "cron" | "authorized_clients" | "nodes" | "subnets" | "tpapi" => Some("a list"),
+        _ => None,
+    }
+}
+
+/// Warns of passwords that every user of the machine can read.
+fn warn_of_open_secrets(path: &Path, node: &Node, findings: &mut Findings) {
+    let Ok(metadata) = fs::metadata(path) else { return };
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o004 == 0 {
+        return;
+    }
+    if let Some(key) = first_secret(node, path) {
+        let shown = path.display();
+        let text = format!("holds '{key}' and every user can read it (mode {mode:04o}); chmod o-rwx {shown}");
+        findings.warning(path, "", text);
+    }
+}
+
+/// The first key of a secret that `file` itself says.
+fn first_secret<'a>(node: &'a Node, file: &Path) -> Option<&'a str> {
+    const SECRETS: [&str; 5] = ["password", "ssh_password", "gorgone_db_password", "token", "passphrase"];
+    match &node.value {
+        Value::List(items) => items.iter().find_map(|item| first_secret(item, file)),
+        Value::Map(entries) => entries.iter().find_map(|(key, below)| match &below.value {
+            Value::Text(text) if SECRETS.contains(&key.as_str()) && !text.is_empty() && *below.file == *file => {
+                Some(key.as_str())
+            }
+            _ => first_secret(below, file),
+        }),
+        _ => None,
+    }
+}
+
+/// Why the system refused, without its error number.
+pub(super) fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "permission denied; the user that runs the daemon needs to read it".to_owned()
+        }
+        _ => {
+            let text = error.to_string();
+            text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+        }
+    }
+}

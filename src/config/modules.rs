@@ -1,0 +1,235 @@
+//! `modules` to [`Modules`]: which packages exist, which of them are here, and the options of each.
+
+use super::core_section::DAY_SECONDS;
+use super::findings::{Findings, quoted};
+use super::include::Loader;
+use super::raw::RawConfig;
+use super::section::{Section, Unit};
+use super::settings::{ActionSettings, CleanerSettings, CoreSettings, Modules, ProxySettings};
+use super::tree::{Node, Value};
+use super::{http_section, register_file};
+
+/// Ten years, the longest that a history may be kept.
+const TEN_YEARS_SECONDS: u32 = 315_360_000;
+
+/// The modules of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Package {
+    Proxy,
+    Register,
+    Action,
+    HttpServer,
+    DbCleaner,
+}
+
+impl Package {
+    const ALL: [Self; 5] = [Self::Proxy, Self::Register, Self::Action, Self::HttpServer, Self::DbCleaner];
+
+    const fn module(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy",
+            Self::Register => "register",
+            Self::Action => "action",
+            Self::HttpServer => "httpserver",
+            Self::DbCleaner => "dbcleaner",
+        }
+    }
+
+    fn package(self) -> String {
+        format!("gorgone::modules::core::{}::hooks", self.module())
+    }
+}
+
+/// Packages of the original that this version does not have.
+const ABSENT: [&str; 19] = [
+    "gorgone::modules::centreon::anomalydetection::hooks",
+    "gorgone::modules::centreon::audit::hooks",
+    "gorgone::modules::centreon::autodiscovery::hooks",
+    "gorgone::modules::centreon::engine::hooks",
+    "gorgone::modules::centreon::judge::hooks",
+    "gorgone::modules::centreon::legacycmd::hooks",
+    "gorgone::modules::centreon::mbi::etl::hooks",
+    "gorgone::modules::centreon::mbi::etlworkers::hooks",
+    "gorgone::modules::centreon::nodes::hooks",
+    "gorgone::modules::centreon::statistics::hooks",
+    "gorgone::modules::core::cron::hooks",
+    "gorgone::modules::core::httpserverng::hooks",
+    "gorgone::modules::core::pipeline::hooks",
+    "gorgone::modules::core::pull::hooks",
+    "gorgone::modules::core::pullwss::hooks",
+    "gorgone::modules::core::ssh::hooks",
+    "gorgone::modules::plugins::newtest::hooks",
+    "gorgone::modules::plugins::scom::hooks",
+    "gorgone::modules::plugins::windows::hooks",
+];
+
+/// What the other files and sections give to a module.
+struct Surroundings<'a> {
+    core: &'a CoreSettings,
+    loader: &'a mut Loader,
+}
+
+/// Reads all entries; wrong values are noted and read as their default.
+pub(super) fn read(raw: &RawConfig<'_>, core: &CoreSettings, loader: &mut Loader, findings: &mut Findings) -> Modules {
+    let mut modules = Modules::default();
+    let mut around = Surroundings { core, loader };
+    let mut loaded: Vec<&str> = Vec::new();
+    for (index, entry) in raw.modules.iter().enumerate() {
+        read_entry(entry, index, &mut modules, &mut loaded, &mut around, findings);
+    }
+    if modules.register.is_some() && modules.proxy.is_none() {
+        let text = "'register' is loaded but 'proxy' is not, so its nodes are not reached; add gorgone::modules::core::proxy::hooks";
+        findings.warning(raw.file, "modules", text);
+    }
+    let cleaner = Package::DbCleaner;
+    modules.loaded.insert(cleaner.module().to_owned(), cleaner.package());
+    modules
+}
+
+fn read_entry<'a>(
+    entry: &'a Node,
+    index: usize,
+    modules: &mut Modules,
+    loaded: &mut Vec<&'a str>,
+    around: &mut Surroundings<'_>,
+    findings: &mut Findings,
+) {
+    let key = format!("modules[{}]", name_of(entry).unwrap_or(&index.to_string()));
+    if !matches!(entry.value, Value::Map(_)) {
+        findings.problem(
+            &entry.file,
+            &key,
+            format!("is {}; allowed: a map with 'name' and 'package'", entry.value.kind()),
+        );
+        return;
+    }
+    let mut section = Section::new(Some(entry), &entry.file, &key, findings);
+    let enabled = section.boolean("enable", false, findings);
+    let name = section.text("name", findings);
+    let package = section.text("package", findings).map(|(text, _)| text);
+    let Some(package) = package.filter(|_| name.is_some()) else {
+        // The original passes over such an entry; an enabled one was meant to do something.
+        if enabled {
+            let missing = if name.is_none() { "name" } else { "package" };
+            findings.problem(
+                &entry.file,
+                &key,
+                format!("has no '{missing}'; a module needs 'name', 'package' and 'enable'"),
+            );
+        }
+        return;
+    };
+    if loaded.contains(&package) {
+        findings.warning(&entry.file, &key, format!("Package '{package}' already loaded; the first entry counts"));
+        return;
+    }
+    if !enabled {
+        return;
+    }
+    match Package::ALL.into_iter().find(|known| known.package() == package) {
+        Some(known) => {
+            loaded.push(package);
+            modules.loaded.insert(known.module().to_owned(), package.to_owned());
+            read_options(known, section, modules, around, findings);
+        }
+        None if ABSENT.contains(&package) => {
+            findings.warning(
+                &entry.file,
+                &key,
+                format!("Package '{package}' is not available in this version; left out"),
+            );
+        }
+        None => findings.warning(&entry.file, &key, format!("unknown package {}; left out", quoted(package))),
+    }
+}
+
+fn name_of(entry: &Node) -> Option<&str> {
+    match &entry.get("name")?.value {
+        Value::Text(name) if !name.is_empty() => Some(name),
+        _ => None,
+    }
+}
+
+fn read_options(
+    package: Package,
+    section: Section<'_>,
+    modules: &mut Modules,
+    around: &mut Surroundings<'_>,
+    findings: &mut Findings,
+) {
+    match package {
+        Package::Proxy => modules.proxy = Some(read_proxy(section, findings)),
+        Package::Register => {
+            modules.register = register_file::read(section, around.core.id, around.loader, findings);
+            // The original does not load it either.
+            if modules.register.is_none() {
+                modules.loaded.remove(package.module());
+            }
+        }
+        Package::Action => modules.action = Some(read_action(section, findings)),
+        Package::HttpServer => modules.httpserver = Some(http_section::read(section, findings)),
+        Package::DbCleaner => modules.dbcleaner = read_cleaner(section, findings),
+    }
+}
+
+fn read_proxy(mut section: Section<'_>, findings: &mut Findings) -> ProxySettings {
+    let default = ProxySettings::default();
+    let seconds = Unit::Seconds;
+    let settings = ProxySettings {
+        pool: section.number("pool", default.pool, 1..=64, "", findings),
+        sync_time: section.duration("synchistory_time", default.sync_time, seconds, DAY_SECONDS, findings),
+        sync_timeout: section.duration("synchistory_timeout", default.sync_timeout, seconds, DAY_SECONDS, findings),
+        ping: section.duration("ping", default.ping, seconds, DAY_SECONDS, findings),
+        pong_discard_timeout: section.duration(
+            "pong_discard_timeout",
+            default.pong_discard_timeout,
+            seconds,
+            DAY_SECONDS,
+            findings,
+        ),
+        pong_max_timeout: section.parsed(
+            "pong_max_timeout",
+            default.pong_max_timeout,
+            "a whole number from 1 to 1000",
+            findings,
+            |text| text.parse().ok().filter(|number| (1..=1_000).contains(number)),
+        ),
+        buffer_size: section.number("buffer_size", default.buffer_size, 1..=8 << 20, "bytes", findings),
+    };
+    let mut server = section.child("httpserver", findings);
+    if server.boolean("enable", false, findings) {
+        let text = "the listener for pullwss nodes is not available in this version; those nodes cannot connect";
+        findings.warning(server.file(), &server.path("enable"), text);
+    }
+    server.finish(&["ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "token", "address", "port"], findings);
+    section.finish(&[], findings);
+    settings
+}
+
+fn read_action(mut section: Section<'_>, findings: &mut Findings) -> ActionSettings {
+    let default = ActionSettings::default();
+    let timeout = default.command_timeout;
+    let settings = ActionSettings {
+        command_timeout: section.duration("command_timeout", timeout, Unit::Seconds, DAY_SECONDS, findings),
+        max_concurrent: section.number("max_concurrent_commands", default.max_concurrent, 1..=4_096, "", findings),
+        output_limit: section.number("max_output_size", default.output_limit, 1_024..=64 << 20, "bytes", findings),
+    };
+    if section.boolean("whitelist_cmds", false, findings) {
+        let text = "the list of allowed commands is not applied by this version: every command that arrives is run";
+        findings.warning(section.file(), &section.path("whitelist_cmds"), text);
+    }
+    section.items("allowed_cmds", findings);
+    section.finish(&["paranoid_plugins", "max_concurrent_engine", "tar_insecure_extra_mode"], findings);
+    settings
+}
+
+fn read_cleaner(mut section: Section<'_>, findings: &mut Findings) -> CleanerSettings {
+    let default = CleanerSettings::default();
+    let most = TEN_YEARS_SECONDS;
+    let settings = CleanerSettings {
+        sessions: section.duration("purge_sessions_time", default.sessions, Unit::Seconds, most, findings),
+        history: section.duration("purge_history_time", default.history, Unit::Seconds, most, findings),
+    };
+    section.finish(&[], findings);
+    settings
+}

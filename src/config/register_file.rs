@@ -1,0 +1,179 @@
+//! The file of the module `register`: nodes that the administrator lists by hand (protocol.md section 5).
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::address;
+use super::findings::Findings;
+use super::include::Loader;
+use super::section::{BOOLEANS, Section, boolean, refuse};
+use super::settings::RegisterSettings;
+use super::tree::{Node, Value};
+use crate::model::connection::Endpoint;
+use crate::model::node_id::NodeId;
+use crate::model::registration::{NodeKind, Registration, Subnode};
+
+const IDS: &str = "a whole number from 1 to 9007199254740991";
+const KINDS: &str = "push_zmq, push_ssh, pull, wss or pullwss";
+
+/// Keys of the original's node entries that have no use here or belong to SSH.
+const SILENT: [&str; 18] = [
+    "name",
+    "identity",
+    "server_pubkey",
+    "client_pubkey",
+    "client_privkey",
+    "cipher",
+    "keysize",
+    "vector",
+    "ssh_port",
+    "ssh_directory",
+    "ssh_known_hosts",
+    "ssh_identity",
+    "ssh_username",
+    "ssh_password",
+    "ssh_connect_timeout",
+    "strict_serverkey_check",
+    "address",
+    "port",
+];
+
+/// Reads the options of the module and the file that they name. `None` without a `config_file`, which the original's packages
+/// leave out where nodes come from the database.
+pub(super) fn read(
+    mut section: Section<'_>,
+    own: Option<NodeId>,
+    loader: &mut Loader,
+    findings: &mut Findings,
+) -> Option<RegisterSettings> {
+    let Some((name, declared_in)) = section.text("config_file", findings) else {
+        let key = section.path("config_file");
+        findings.warning(
+            section.file(),
+            &key,
+            "is missing, so the module is not loaded; allowed: the path of a file with 'nodes:'",
+        );
+        return None;
+    };
+    let file = declared_in.parent().unwrap_or(Path::new("")).join(name);
+    let key = section.path("config_file");
+    section.finish(&[], findings);
+    if !file.exists() {
+        findings.problem(declared_in, &key, format!("there is no file {}", file.display()));
+        return None;
+    }
+    let tree = loader.read(&file, "", findings)?;
+    let mut top = Section::new(Some(&tree), &file, "", findings);
+    let Some(items) = top.items("nodes", findings) else {
+        if tree.get("nodes").is_none() {
+            findings.problem(&file, "nodes", "is missing; allowed: a list of nodes, each beginning with '- id:'");
+        }
+        return Some(RegisterSettings { file, nodes: Vec::new() });
+    };
+    let mut nodes: Vec<Registration> = Vec::with_capacity(items.len());
+    let mut seen = BTreeSet::new();
+    for (index, item) in items.iter().enumerate() {
+        let key = format!("nodes[{index}]");
+        let Some(node) = read_node(item, &key, findings) else { continue };
+        if !seen.insert(node.id) {
+            findings.problem(
+                &item.file,
+                &format!("{key}.id"),
+                format!("{} is listed twice; each node needs its own id", node.id),
+            );
+        } else if own == Some(node.id) {
+            let text =
+                format!("{} is the id of this daemon itself ('gorgonecore.id'), so the entry has no effect", node.id);
+            findings.warning(&item.file, &format!("{key}.id"), text);
+        } else {
+            nodes.push(node);
+        }
+    }
+    top.finish(&["name", "description"], findings);
+    Some(RegisterSettings { file, nodes })
+}
+
+fn read_node(item: &Node, key: &str, findings: &mut Findings) -> Option<Registration> {
+    let mut section = Section::new(Some(item), &item.file, key, findings);
+    if !matches!(item.value, Value::Map(_)) {
+        return None;
+    }
+    let id = read_id(&mut section, findings);
+    let kind = read_kind(&mut section, findings);
+    let prevail = section.parsed("prevail", false, BOOLEANS, findings, boolean);
+    let mut subnodes = Vec::new();
+    for (index, below) in section.items("nodes", findings).unwrap_or_default().iter().enumerate() {
+        let key = section.path(&format!("nodes[{index}]"));
+        let mut entry = Section::new(Some(below), &below.file, &key, findings);
+        let id = read_id(&mut entry, findings);
+        let path_score = entry.parsed("pathscore", 1, "a whole number from -1000000 to 1000000", findings, |text| {
+            text.parse().ok().filter(|score| (-1_000_000..=1_000_000).contains(score))
+        });
+        entry.finish(&["name"], findings);
+        subnodes.extend(id.map(|id| Subnode { id, path_score }));
+    }
+    section.finish(&SILENT, findings);
+    Some(Registration { id: id?, kind: kind?, identity: None, prevail, subnodes })
+}
+
+fn read_id(section: &mut Section<'_>, findings: &mut Findings) -> Option<NodeId> {
+    let (text, file) = required(section, "id", IDS, findings)?;
+    let id = text.parse().ok();
+    if id.is_none() {
+        refuse(file, &section.path("id"), text, IDS, findings);
+    }
+    id
+}
+
+fn read_kind(section: &mut Section<'_>, findings: &mut Findings) -> Option<NodeKind> {
+    let (text, file) = required(section, "type", KINDS, findings)?;
+    match text {
+        "push_zmq" => {
+            let host = address_of(section, findings);
+            let port =
+                required(section, "port", "a whole number from 1 to 65535", findings).and_then(|(text, file)| {
+                    let port = address::port_number(text);
+                    if port.is_none() {
+                        refuse(file, &section.path("port"), text, "a whole number from 1 to 65535", findings);
+                    }
+                    port
+                });
+            Some(NodeKind::PushZmq { endpoint: Endpoint::Tcp { host: host?, port: port? } })
+        }
+        "push_ssh" => {
+            address_of(section, findings)?;
+            let text = "push_ssh is not available in this version; the node is known but not reached";
+            findings.warning(file, &section.path("type"), text);
+            Some(NodeKind::PushSsh)
+        }
+        "pull" => Some(NodeKind::Pull),
+        "wss" | "pullwss" => Some(NodeKind::WebSocket),
+        _ => {
+            refuse(file, &section.path("type"), text, KINDS, findings);
+            None
+        }
+    }
+}
+
+fn address_of(section: &mut Section<'_>, findings: &mut Findings) -> Option<String> {
+    const ALLOWED: &str = "a host name, an IPv4 or an IPv6 address, without a port";
+    let (text, file) = required(section, "address", ALLOWED, findings)?;
+    let host = address::host(text);
+    if host.is_none() {
+        refuse(file, &section.path("address"), text, ALLOWED, findings);
+    }
+    host
+}
+
+fn required<'a>(
+    section: &mut Section<'a>,
+    key: &'static str,
+    allowed: &str,
+    findings: &mut Findings,
+) -> Option<(&'a str, &'a Path)> {
+    let present = section.value(key).is_some();
+    if !present {
+        findings.problem(section.file(), &section.path(key), format!("is missing; allowed: {allowed}"));
+    }
+    section.text(key, findings)
+}

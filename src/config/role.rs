@@ -1,0 +1,40 @@
+//! What a daemon with these settings is in a platform. Nothing depends on it but what people read.
+
+use std::fmt;
+
+use super::settings::Config;
+
+/// A daemon's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Routes to nodes and has nobody above it.
+    Central,
+    /// Routes to nodes and is commanded through its external socket.
+    Relay,
+    /// Routes to nobody.
+    Poller,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Central => "central",
+            Self::Relay => "relay",
+            Self::Poller => "poller",
+        })
+    }
+}
+
+impl Config {
+    /// The place that these settings fit: without `proxy` a poller; with it a relay if clients may command it and it has no
+    /// REST API, else a central.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        let commanded = self.core.external.is_some() && !self.core.authorized_clients.is_empty();
+        match (&self.modules.proxy, &self.modules.httpserver) {
+            (None, _) => Role::Poller,
+            (Some(_), None) if commanded => Role::Relay,
+            (Some(_), _) => Role::Central,
+        }
+    }
+}

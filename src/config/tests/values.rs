@@ -1,0 +1,223 @@
+//! Values of `gorgonecore`, of the modules and of the register file: what is taken, what is refused.
+
+use super::*;
+
+fn core(lines: &str) -> String {
+    format!("gorgone:\n  gorgonecore:\n    {lines}\n")
+}
+
+fn module(name: &str, lines: &str) -> String {
+    format!(
+        "gorgone:\n  modules:\n    - name: {name}\n      package: gorgone::modules::core::{name}::hooks\n      enable: true\n      {lines}\n"
+    )
+}
+
+fn nodes(text: &str) -> Files {
+    Files::new(&[("c.yaml", &module("register", "config_file: nodes.yaml")), ("nodes.yaml", text)])
+}
+
+#[test]
+fn a_configuration_without_a_gorgone_section_says_so() {
+    for text in ["", "name: x\n", "configuration: {centreon: {}}\n"] {
+        assert_eq!(
+            problems_of(text),
+            [
+                "c.yaml: no 'gorgone:' section in this file (at the top or below 'configuration:') or in those it includes"
+            ]
+        );
+    }
+    assert!(problems_of("- a\n")[0].starts_with("c.yaml: holds a list where a map"));
+    assert_eq!(problems_of("gorgone: [a]\n"), ["c.yaml: gorgone: is a list; allowed: a map"]);
+    assert_eq!(
+        problems_of("gorgone: {gorgonecore: x, modules: {a: b}}\n"),
+        [
+            "c.yaml: gorgonecore: is a single value; allowed: a map",
+            "c.yaml: modules: is a map; allowed: a list of modules, each beginning with '- name:'",
+        ]
+    );
+}
+
+#[test]
+fn booleans_and_numbers_come_in_many_spellings() {
+    for text in ["true", "\"true\"", "1", "'1'", "yes", "on", "TRUE"] {
+        assert!(config_of(&core(&format!("ipv6: {text}"))).core.ipv6, "{text}");
+    }
+    for text in ["false", "\"false\"", "0", "no", "off", "", "''"] {
+        assert!(!config_of(&core(&format!("ipv6: {text}"))).core.ipv6, "{text}");
+    }
+    for text in ["7", "\"7\"", "' 7 '", "7.0"] {
+        assert_eq!(config_of(&core(&format!("timeout: {text}"))).core.timeout, Duration::from_secs(7), "{text}");
+    }
+}
+
+#[test]
+fn times_must_be_positive_and_sane() {
+    for text in ["0", "-1", "0.5", "86401", "1e99", "nan", "inf", "10s", "[1]", "{a: 1}"] {
+        let problems = problems_of(&core(&format!("timeout: {text}")));
+        assert!(problems[0].contains("gorgonecore.timeout: is ") && problems.len() == 1, "{text}: {problems:?}");
+    }
+    assert_eq!(config_of(&core("external_com_rotation: 10")).core.rotation, Duration::from_secs(600));
+    assert_eq!(config_of(&core("external_com_rotation: 0.05")).core.rotation, Duration::from_secs(3));
+    assert_eq!(
+        problems_of(&core("external_com_rotation: 0")),
+        [
+            "c.yaml: gorgonecore.external_com_rotation: is '0'; allowed: a number of minutes up to 525600, at least one second"
+        ]
+    );
+}
+
+#[test]
+fn the_external_socket_needs_type_and_path_but_never_stops_a_start_for_a_missing_one() {
+    assert_eq!(
+        warnings_of(&core("external_com_type: tcp")),
+        ["c.yaml: gorgonecore.external_com_type: is 'tcp', but 'external_com_path' is missing: no external socket"]
+    );
+    assert_eq!(
+        warnings_of(&core("external_com_path: '*:5556'")),
+        [
+            "c.yaml: gorgonecore.external_com_path: is set, but 'external_com_type' (tcp or ipc) is missing: no external socket"
+        ]
+    );
+    let ipc = config_of(&core("{external_com_type: ipc, external_com_path: /run/gorgone.sock}"));
+    assert_eq!(ipc.core.external, Some(Endpoint::Ipc("/run/gorgone.sock".into())));
+    let ipv6 = config_of(&core("{external_com_type: tcp, external_com_path: '[::]:5556'}"));
+    assert_eq!(ipv6.core.external, Some(Endpoint::Tcp { host: "::".into(), port: 5556 }));
+    for path in ["5556", "'*:0'", "'::1:5556'", "'tcp://*:5556'"] {
+        let problems = problems_of(&core(&format!("{{external_com_type: tcp, external_com_path: {path}}}")));
+        assert!(
+            problems[0].contains("external_com_path: is '") && problems[0].contains("for instance '*:5556'"),
+            "{problems:?}"
+        );
+    }
+    let long = format!("{{external_com_type: ipc, external_com_path: /{}}}", "x".repeat(107));
+    assert!(problems_of(&core(&long))[0].contains("at most 107 bytes"));
+}
+
+#[test]
+fn an_external_socket_without_clients_is_a_warning_and_a_bad_thumbprint_an_error() {
+    let socket = "external_com_type: tcp\n    external_com_path: '*:5556'\n    ";
+    assert!(warnings_of(&core(socket))[0].contains("gorgonecore.authorized_clients: is empty or absent"));
+    let problems = problems_of(&core(&format!("{socket}authorized_clients: [{{key: short}}, plain, {{other: 1}}]")));
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    assert!(
+        problems[0]
+            .starts_with("c.yaml: gorgonecore.authorized_clients[0].key: is 'short'; allowed: '- key: THUMBPRINT'")
+    );
+    assert!(problems[1].starts_with("c.yaml: gorgonecore.authorized_clients[1]: is a single value;"));
+    assert!(problems[2].starts_with("c.yaml: gorgonecore.authorized_clients[2]: has no 'key';"));
+}
+
+#[test]
+fn the_database_is_a_sqlite_file() {
+    let path = |text: &str| config_of(&core(&format!("gorgone_db_name: {text}"))).core.database;
+    assert_eq!(path("dbname=/a/b.sdb"), Path::new("/a/b.sdb"));
+    assert_eq!(path("/a/b.sdb"), Path::new("/a/b.sdb"));
+    for text in ["'dbname='", "'dbname=:memory:'", "'host=x'", "'dbname=/a;host=b'", "'dbname=/a/'"] {
+        assert!(
+            problems_of(&core(&format!("gorgone_db_name: {text}")))[0].contains("allowed: 'dbname=FILE'"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn unknown_keys_are_warnings_and_needless_keys_of_the_original_are_silent() {
+    let text = core(
+        "{internal_com_type: ipc, internal_com_crypt: true, gorgone_db_host: h, fingerprint_mgr: {package: x}, proxy_name: proxy, privkye: x}",
+    );
+    assert_eq!(warnings_of(&text), ["c.yaml: gorgonecore.privkye: unknown key, ignored"]);
+    assert_eq!(warnings_of(&module("proxy", "pings: 3")), ["c.yaml: modules[proxy].pings: unknown key, ignored"]);
+}
+
+#[test]
+fn a_vault_reference_is_refused_without_showing_it() {
+    let text = module("httpserver", "auth: {enabled: true, user: a, password: 'secret::hashicorp_vault::path::name'}");
+    let problems = problems_of(&text);
+    assert!(problems[0].contains("auth.password: refers to a vault, which is not supported"), "{problems:?}");
+    assert!(!problems.iter().any(|line| line.contains("hashicorp")), "{problems:?}");
+}
+
+#[test]
+fn modules_may_be_disabled_unknown_double_or_nameless() {
+    let text = "gorgone:\n  modules:\n    - {name: a, package: x::y, enable: true}\n    - {name: b, package: x::z, enable: false}\n    - \
+                {name: c, package: x::c}\n    - {name: proxy, package: 'gorgone::modules::core::proxy::hooks', enable: false}\n    - \
+                {name: proxy, package: 'gorgone::modules::core::proxy::hooks', enable: true}\n";
+    assert_eq!(warnings_of(text), ["c.yaml: modules[a]: unknown package 'x::y'; left out"]);
+    assert!(config_of(text).modules.proxy.is_some());
+    assert_eq!(
+        problems_of("gorgone:\n  modules:\n    - {package: x, enable: true}\n    - {name: y, enable: 1}\n    - word\n"),
+        [
+            "c.yaml: modules[0]: has no 'name'; a module needs 'name', 'package' and 'enable'",
+            "c.yaml: modules[y]: has no 'package'; a module needs 'name', 'package' and 'enable'",
+            "c.yaml: modules[2]: is a single value; allowed: a map with 'name' and 'package'",
+        ]
+    );
+}
+
+#[test]
+fn dbcleaner_is_always_on_and_takes_its_times() {
+    let config = config_of("gorgone: {}\n");
+    assert!(config.modules.loaded.contains_key("dbcleaner"));
+    assert_eq!(config.modules.dbcleaner.history, Duration::from_secs(604_800));
+    let config = config_of(&module("dbcleaner", "purge_history_time: '3600'"));
+    assert_eq!(config.modules.dbcleaner.history, Duration::from_secs(3_600));
+    assert_eq!(config.modules.dbcleaner.sessions, Duration::from_secs(3_600));
+}
+
+#[test]
+fn entries_of_the_register_file_are_checked_one_by_one() {
+    let files = nodes(
+        "nodes:\n  - {id: 0, type: pull}\n  - {id: 2}\n  - {id: 3, type: ftp}\n  - {id: 4, type: push_zmq, address: '10.0.0.1:5556'}\n  - \
+         {id: 5, type: push_zmq, address: 10.0.0.1, port: 0, prevail: maybe, nodes: [{pathscore: 1}, {id: x}]}\n  - {id: 6, type: pull}\n  - \
+         {id: 6, type: pull}\n  - word\n",
+    );
+    let ids = "a whole number from 1 to 9007199254740991";
+    assert_eq!(
+        files.problems("c.yaml"),
+        [
+            &format!("nodes.yaml: nodes[0].id: is '0'; allowed: {ids}"),
+            "nodes.yaml: nodes[1].type: is missing; allowed: push_zmq, push_ssh, pull, wss or pullwss",
+            "nodes.yaml: nodes[2].type: is 'ftp'; allowed: push_zmq, push_ssh, pull, wss or pullwss",
+            "nodes.yaml: nodes[3].address: is '10.0.0.1:5556'; allowed: a host name, an IPv4 or an IPv6 address, without a port",
+            "nodes.yaml: nodes[3].port: is missing; allowed: a whole number from 1 to 65535",
+            "nodes.yaml: nodes[4].port: is '0'; allowed: a whole number from 1 to 65535",
+            "nodes.yaml: nodes[4].prevail: is 'maybe'; allowed: true or false (also 1/0, yes/no, on/off)",
+            &format!("nodes.yaml: nodes[4].nodes[0].id: is missing; allowed: {ids}"),
+            &format!("nodes.yaml: nodes[4].nodes[1].id: is 'x'; allowed: {ids}"),
+            "nodes.yaml: nodes[6].id: 6 is listed twice; each node needs its own id",
+            "nodes.yaml: nodes[7]: is a single value; allowed: a map",
+        ]
+    );
+}
+
+#[test]
+fn the_register_file_must_be_there_and_hold_nodes() {
+    let files = Files::new(&[("c.yaml", &module("register", "config_file: nodes.yaml"))]);
+    assert_eq!(files.problems("c.yaml"), ["c.yaml: modules[register].config_file: there is no file nodes.yaml"]);
+    files.write("nodes.yaml", b"node: []\n");
+    assert_eq!(
+        files.problems("c.yaml"),
+        ["nodes.yaml: nodes: is missing; allowed: a list of nodes, each beginning with '- id:'"]
+    );
+    files.write("nodes.yaml", b"nodes:\n");
+    assert!(files.config("c.yaml").modules.register.unwrap().nodes.is_empty());
+    let without = warnings_of(&module("register", ""));
+    assert!(
+        without[0].starts_with("c.yaml: modules[register].config_file: is missing, so the module is not loaded"),
+        "{without:?}"
+    );
+}
+
+#[test]
+fn nodes_that_cannot_be_reached_are_pointed_out() {
+    let files = nodes("nodes:\n  - {id: 8, type: push_ssh, address: 10.4.5.6, ssh_port: 2222, colour: red}\n");
+    assert_eq!(
+        files.warnings("c.yaml"),
+        [
+            "nodes.yaml: nodes[0].type: push_ssh is not available in this version; the node is known but not reached",
+            "nodes.yaml: nodes[0].colour: unknown key, ignored",
+            "c.yaml: modules: 'register' is loaded but 'proxy' is not, so its nodes are not reached; add \
+             gorgone::modules::core::proxy::hooks",
+        ]
+    );
+}

@@ -1,0 +1,44 @@
+//! What the deciding core wants done.
+
+use crate::model::time::Now;
+use crate::node::output::{Output, QueryId};
+
+use super::{Dispatch, Effect, MAX_RUNNING_QUERIES};
+
+impl Dispatch {
+    pub(super) fn on_core(&mut self, output: Output, now: Now) {
+        match output {
+            Output::SendToClient { client, outgoing } => self.send_to_client(client, &outgoing, now),
+            Output::SendToNode { node, outgoing } => self.send_to_node(node, &outgoing, now),
+            Output::OpenLink { node, endpoint } => self.open_link(node, endpoint, now),
+            Output::ResetLink(node) => self.reset_link(node, now),
+            Output::CloseLink(node) => self.close_link(node, now),
+            Output::Store { change, receipt } => {
+                self.batch.receipts.extend(receipt.map(|receipt| (self.batch.changes.len(), receipt)));
+                self.batch.changes.push(change);
+            }
+            Output::Query { query, filter, limit } => self.query(query, Effect::Query { query, filter, limit }),
+            Output::RunCommand { command, spec } => self.effects.push_back(Effect::RunCommand { command, spec }),
+            Output::KillCommand(command) => self.effects.push_back(Effect::KillCommand(command)),
+            Output::Answer { call, answer } => self.answer_call(call, answer, now),
+            Output::Log(line) => self.log(line),
+            Output::SetLogLevel(level) => self.effects.push_back(Effect::SetLogLevel(level)),
+            Output::Stopped => self.effects.push_back(Effect::Stopped),
+        }
+    }
+
+    /// Remembers which connection asked, so that it is read no further while its answers are not there.
+    fn query(&mut self, query: QueryId, effect: Effect) {
+        if let Some(origin) = self.reading
+            && let Some(entry) = self.connections.get_mut(&origin)
+        {
+            entry.open_queries += 1;
+            self.query_origins.insert(query, origin);
+        }
+        if self.running_queries < MAX_RUNNING_QUERIES {
+            self.start_query(effect);
+        } else {
+            self.waiting_queries.push_back(effect);
+        }
+    }
+}

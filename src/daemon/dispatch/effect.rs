@@ -1,0 +1,99 @@
+//! What [`super::Dispatch`] wants the driver to do: the event loop for real, the simulator in its own way.
+
+use crate::model::command::{CommandId, CommandSpec};
+use crate::model::connection::{ConnectionId, Endpoint};
+use crate::model::history::{LogFilter, PageLimit, StoreChange};
+use crate::model::log::{Level, LogLine};
+use crate::model::node_id::NodeId;
+use crate::node::output::{QueryId, ReceiptId};
+use crate::session::zmq_dialer::{DialOutcome, DialTicket};
+use crate::session::zmq_listener::HelloId;
+use crate::wire::gorgone::key_exchange::{HelloJob, HelloOutcome};
+use crate::wire::gorgone::keys::PrivateKey;
+
+/// One thing to do. Effects are done after the commit of the turn, in their order.
+pub enum Effect {
+    /// Open a connection; answered by `connected` or `closed`.
+    Connect {
+        /// Its name from now on.
+        connection: ConnectionId,
+        /// Where to.
+        endpoint: Endpoint,
+    },
+    /// Close a connection now; `closed` is not called for it.
+    Close(ConnectionId),
+    /// End the sending direction of a connection; it is still read.
+    Shutdown(ConnectionId),
+    /// Close a connection once its send queue is empty, then call `closed`.
+    CloseAfterFlush(ConnectionId),
+    /// Run an RSA job on a worker; answered by `crypto_done`.
+    Crypto(CryptoJob),
+    /// Read the history on a worker; answered by `query_answered`.
+    Query {
+        /// Which question.
+        query: QueryId,
+        /// What is wanted.
+        filter: LogFilter,
+        /// How much at once.
+        limit: PageLimit,
+    },
+    /// Run a command; answered by `command_ended`.
+    RunCommand {
+        /// Which run.
+        command: CommandId,
+        /// What.
+        spec: CommandSpec,
+    },
+    /// Kill a command's process group.
+    KillCommand(CommandId),
+    /// Write a line to the log.
+    Log(LogLine),
+    /// Change the severity; `None` goes back to the configured one.
+    SetLogLevel(Option<Level>),
+    /// The process may end.
+    Stopped,
+}
+
+/// RSA work for a worker thread: a pure function of its data and our private key.
+pub enum CryptoJob {
+    /// A client's hello on the external socket.
+    Hello(HelloId, HelloJob),
+    /// A step of our own handshake with a node.
+    Dial(NodeId, DialTicket),
+}
+
+/// The result of a [`CryptoJob`].
+pub enum CryptoOutcome {
+    /// Of [`CryptoJob::Hello`].
+    Hello(HelloId, HelloOutcome),
+    /// Of [`CryptoJob::Dial`].
+    Dial(NodeId, DialOutcome),
+}
+
+impl CryptoJob {
+    /// Does the work; takes milliseconds.
+    #[must_use]
+    pub fn run(self, key: &PrivateKey) -> CryptoOutcome {
+        match self {
+            Self::Hello(hello, job) => CryptoOutcome::Hello(hello, job.run(key)),
+            Self::Dial(node, ticket) => CryptoOutcome::Dial(node, ticket.run(key)),
+        }
+    }
+}
+
+/// The changes of one turn, committed together.
+#[derive(Default)]
+pub struct Batch {
+    /// In their order.
+    pub changes: Vec<StoreChange>,
+    /// Whose outcome is awaited: the index of the change and the receipt.
+    pub receipts: Vec<(usize, ReceiptId)>,
+}
+
+impl Batch {
+    /// Whether there is anything to commit.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}

@@ -1,0 +1,160 @@
+//! Connections of the external ZeroMQ socket.
+
+use std::time::Duration;
+
+use crate::config::settings::Config;
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::connection::{ClientId, ConnectionId, PeerAddress};
+use crate::model::log::LogLine;
+use crate::model::message::{Outgoing, Reply};
+use crate::model::time::Now;
+use crate::node::input::Input;
+use crate::session::zmq_listener::{Delivery, ListenerOutput, ListenerSettings};
+use crate::wire::gorgone::envelope;
+use crate::wire::zmtp::ZmtpError;
+use crate::wire::zmtp::connection::{Connection as ZmtpConnection, Event, Settings, SocketType};
+
+use super::{
+    Connection, CryptoJob, Dispatch, Effect, Kind, MAX_QUERIES_PER_CONNECTION, MAX_UNSENT_BYTES, OwnKey, Owner,
+};
+use crate::model::history::StoreChange;
+
+/// A peer must finish its ZMTP handshake within this time.
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Bytes of one message before authentication: a hello with a 4096-bit key takes less than 3 kB.
+const MAX_STRANGER_MESSAGE_BYTES: usize = 16 << 10;
+
+pub(super) struct External {
+    pub(super) zmtp: ZmtpConnection,
+}
+
+pub(super) fn listener_settings(config: &Config, own_key: &OwnKey) -> ListenerSettings {
+    ListenerSettings {
+        public_key_pem: own_key.public_pem.clone(),
+        authorized: config.core.authorized_clients.clone(),
+        key_size: config.core.key_size,
+        rotation: config.core.rotation,
+        hostname: config.core.hostname.clone(),
+        session_idle: Duration::from_secs(24 * 3_600),
+        max_sessions: 10_000,
+        max_pending_hellos: 256,
+        hellos_per_peer_per_second: 20,
+    }
+}
+
+/// Bytes on the wire of a sealed message of so many bytes: base64 of padded AES blocks.
+const fn sealed_bytes(plain: usize) -> usize {
+    plain.saturating_add(16).saturating_mul(4) / 3 + 4
+}
+
+impl Dispatch {
+    pub(super) fn accept_external(&mut self, connection: ConnectionId, peer: PeerAddress, now: Now) {
+        self.admit_stranger(connection, now);
+        let zmtp = ZmtpConnection::new(Settings {
+            socket_type: SocketType::Router,
+            identity: Vec::new(),
+            max_message_bytes: MAX_STRANGER_MESSAGE_BYTES,
+        });
+        let kind = Kind::External(External { zmtp });
+        self.connections.insert(connection, Connection { kind, peer, open_queries: 0, closing: false });
+        self.timers.set(Owner::Connection(connection), now.monotonic + HANDSHAKE);
+        self.dirty.insert(connection);
+    }
+
+    pub(super) fn pump_external(&mut self, connection: ConnectionId, now: Now) {
+        loop {
+            let Some(entry) = self.connections.get_mut(&connection) else { return };
+            let Kind::External(external) = &mut entry.kind else { return };
+            let busy = entry.open_queries >= MAX_QUERIES_PER_CONNECTION || external.zmtp.is_congested();
+            if entry.closing || busy {
+                return;
+            }
+            let peer = entry.peer;
+            match external.zmtp.poll_event() {
+                Ok(None) => break,
+                Ok(Some(Event::Ready { routing_id, .. })) => {
+                    self.timers.cancel(&Owner::Connection(connection));
+                    self.listener.handle_ready(connection, routing_id, peer, now);
+                }
+                Ok(Some(Event::Message(payload))) => {
+                    self.listener.handle_message(connection, &payload, now, self.random.as_mut());
+                }
+                Ok(Some(Event::Multipart { frames, .. })) => {
+                    self.complain(format!("{peer}: a message of {frames} frames ignored, one is expected"), now);
+                }
+                Err(error) => return self.refuse_external(connection, &error, now),
+            }
+            self.drain(now);
+        }
+        self.dirty.insert(connection);
+    }
+
+    /// Says what was wrong to whoever can act on it, then closes.
+    fn refuse_external(&mut self, connection: ConnectionId, error: &ZmtpError, now: Now) {
+        let Some(entry) = self.connections.get(&connection) else { return };
+        let peer = entry.peer;
+        self.complain(format!("{peer}: {error}; connection closed"), now);
+        if let Some(client) = self.listener.client_on(connection) {
+            let message = serde_json::json!({"error": "message_refused", "message": error.to_string()}).to_string();
+            let reply = Reply { kind: Action::Ack, token: None, code: Code::FINISHED_KO, data: message };
+            self.send_to_client(client, &Outgoing::Reply(reply), now);
+            self.drain(now);
+        }
+        self.close_after_flush(connection, now);
+    }
+
+    pub(super) fn on_listener(&mut self, output: ListenerOutput, now: Now) {
+        match output {
+            ListenerOutput::Send { connection, payload } => self.send_external(connection, &payload, now),
+            ListenerOutput::Close { connection, reason } => {
+                self.log(LogLine::info("core", reason));
+                self.close(connection, now);
+            }
+            ListenerOutput::Authenticated(connection) => self.authenticated(connection),
+            ListenerOutput::Message { client, message } => {
+                self.core.handle_input(Input::ClientMessage { client, message }, now);
+            }
+            ListenerOutput::Malformed { client, token, reason } => {
+                self.core.handle_input(Input::ClientMalformed { client, token, reason }, now);
+            }
+            ListenerOutput::ClientGone(client) => self.core.handle_input(Input::ClientGone(client), now),
+            ListenerOutput::OpenHello { hello, job } => {
+                self.effects.push_back(Effect::Crypto(CryptoJob::Hello(hello, job)));
+            }
+            ListenerOutput::StoreSession(session) => self.batch.changes.push(StoreChange::PutSession(session)),
+            ListenerOutput::DropSession(routing_id) => {
+                self.batch.changes.push(StoreChange::DeleteSession(routing_id));
+            }
+            ListenerOutput::Log(line) => self.log(line),
+        }
+    }
+
+    fn authenticated(&mut self, connection: ConnectionId) {
+        self.strangers.remove(&connection);
+        let limit = sealed_bytes(self.config.core.max_message_size);
+        if let Some(Connection { kind: Kind::External(external), .. }) = self.connections.get_mut(&connection) {
+            external.zmtp.set_max_message_bytes(limit);
+        }
+    }
+
+    fn send_external(&mut self, connection: ConnectionId, payload: &[u8], now: Now) {
+        let Some(entry) = self.connections.get_mut(&connection) else { return };
+        let Kind::External(external) = &mut entry.kind else { return };
+        if external.zmtp.send_queue().len() > MAX_UNSENT_BYTES {
+            let line = format!("{}: does not read its answers, {MAX_UNSENT_BYTES} bytes wait: closed", entry.peer);
+            self.complain(line, now);
+            self.close(connection, now);
+            return;
+        }
+        external.zmtp.send_message(payload);
+        self.dirty.insert(connection);
+    }
+
+    pub(super) fn send_to_client(&mut self, client: ClientId, outgoing: &Outgoing, _now: Now) {
+        let text = envelope::encode(outgoing);
+        if self.listener.send(client, text.as_ref()) == Delivery::NotConnected {
+            self.log(LogLine::debug("core", "an answer was dropped: its client is not connected"));
+        }
+    }
+}

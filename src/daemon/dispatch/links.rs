@@ -1,0 +1,207 @@
+//! Connections that we make to push nodes.
+
+use std::time::Duration;
+
+use crate::config::settings::FingerprintMode;
+use crate::model::connection::{ConnectionId, Endpoint, PeerAddress};
+use crate::model::history::StoreChange;
+use crate::model::log::LogLine;
+use crate::model::message::Outgoing;
+use crate::model::node_id::NodeId;
+use crate::model::time::Now;
+use crate::model::token::Token;
+use crate::node::input::Input;
+use crate::session::zmq_dialer::{self, DialOutcome, DialerOutput, DialerSettings, ZmqDialer};
+use crate::wire::gorgone::envelope;
+use crate::wire::zmtp::connection::{Connection as ZmtpConnection, Event, Settings, SocketType};
+
+use super::{Connection, CryptoJob, Dispatch, Effect, Kind, MAX_UNSENT_BYTES, Owner};
+
+/// Bytes of one message from a node: a Perl node sends its whole history at once.
+const MAX_NODE_MESSAGE_BYTES: usize = 128 << 20;
+
+pub(super) struct Link {
+    dialer: ZmqDialer,
+    endpoint: Endpoint,
+    connection: Option<ConnectionId>,
+}
+
+impl Dispatch {
+    pub(super) fn open_link(&mut self, node: NodeId, endpoint: Endpoint, now: Now) {
+        if self.links.get(&node).is_some_and(|link| link.endpoint == endpoint) {
+            return;
+        }
+        self.close_link(node, now);
+        let own_id = self.core.own_id().map_or_else(String::new, |id| id.to_string());
+        let settings = DialerSettings {
+            own_name: format!("gorgone-proxy-{own_id}-{node}"),
+            endpoint: endpoint.clone(),
+            fingerprint_mode: match self.config.core.fingerprint_mode {
+                FingerprintMode::Always => zmq_dialer::FingerprintMode::Always,
+                FingerprintMode::First => zmq_dialer::FingerprintMode::First,
+                FingerprintMode::Strict => zmq_dialer::FingerprintMode::Strict,
+            },
+            stored_fingerprint: self.fingerprints.get(&endpoint.to_string()).cloned(),
+            public_key_pem: self.own_key.public_pem.clone(),
+            queue_messages: 10_000,
+            queue_bytes: 32 << 20,
+            step_timeout: Duration::from_secs(10),
+            max_wait: Duration::from_secs(10),
+        };
+        let mut dialer = ZmqDialer::new(settings);
+        dialer.handle_start(now, self.random.as_mut());
+        self.links.insert(node, Link { dialer, endpoint, connection: None });
+        self.touched_links.push(node);
+    }
+
+    pub(super) fn close_link(&mut self, node: NodeId, now: Now) {
+        self.timers.cancel(&Owner::Link(node));
+        let Some(mut link) = self.links.remove(&node) else { return };
+        link.dialer.stop("its link was closed");
+        while let Some(output) = link.dialer.poll_output() {
+            if let DialerOutput::Failed { token, reason } = output {
+                self.send_failed(node, token, reason, now);
+            }
+        }
+        if let Some(connection) = link.connection {
+            self.close(connection, now);
+        }
+    }
+
+    pub(super) fn reset_link(&mut self, node: NodeId, now: Now) {
+        if let Some(link) = self.links.get_mut(&node) {
+            link.dialer.reset(now, self.random.as_mut());
+            self.touched_links.push(node);
+        }
+    }
+
+    pub(super) fn send_to_node(&mut self, node: NodeId, outgoing: &Outgoing, now: Now) {
+        let token = match outgoing {
+            Outgoing::Request(message) => message.token.clone(),
+            Outgoing::Reply(reply) => reply.token.clone(),
+        };
+        let Some(link) = self.links.get_mut(&node) else {
+            return self.send_failed(node, token, "there is no link to it".to_owned(), now);
+        };
+        let unsent = match link.connection.and_then(|connection| self.connections.get_mut(&connection)) {
+            Some(Connection { kind: Kind::Link { zmtp, .. }, .. }) => zmtp.send_queue().len(),
+            _ => 0,
+        };
+        if unsent > MAX_UNSENT_BYTES {
+            return self.send_failed(node, token, format!("it does not read, {unsent} bytes wait for it"), now);
+        }
+        link.dialer.send(envelope::encode(outgoing), token, now);
+        self.touched_links.push(node);
+    }
+
+    fn send_failed(&mut self, node: NodeId, token: Option<Token>, reason: String, now: Now) {
+        self.core.handle_input(Input::SendFailed { node, token, reason }, now);
+    }
+
+    pub(super) fn link_closed(&mut self, node: NodeId, connection: ConnectionId, reason: String, now: Now) {
+        if let Some(link) = self.links.get_mut(&node)
+            && link.connection == Some(connection)
+        {
+            link.connection = None;
+            link.dialer.handle_disconnected(&reason, now, self.random.as_mut());
+            self.touched_links.push(node);
+        }
+    }
+
+    pub(super) fn link_timeout(&mut self, node: NodeId, now: Now) {
+        if let Some(link) = self.links.get_mut(&node) {
+            link.dialer.handle_timeout(now, self.random.as_mut());
+            self.touched_links.push(node);
+        }
+    }
+
+    pub(super) fn dial_job_done(&mut self, node: NodeId, outcome: DialOutcome, now: Now) {
+        if let Some(link) = self.links.get_mut(&node) {
+            link.dialer.handle_job(outcome, now, self.random.as_mut());
+            self.touched_links.push(node);
+        }
+    }
+
+    pub(super) fn pump_link(&mut self, connection: ConnectionId, now: Now) {
+        loop {
+            let Some(entry) = self.connections.get_mut(&connection) else { return };
+            let Kind::Link { node, zmtp } = &mut entry.kind else { return };
+            let node = *node;
+            let event = zmtp.poll_event();
+            let Some(link) = self.links.get_mut(&node) else { return };
+            match event {
+                Ok(None) => break,
+                Ok(Some(Event::Ready { .. })) => link.dialer.handle_connected(now),
+                Ok(Some(Event::Message(payload))) => link.dialer.handle_payload(&payload, now, self.random.as_mut()),
+                Ok(Some(Event::Multipart { .. })) => {}
+                Err(error) => {
+                    self.close(connection, now);
+                    self.link_closed(node, connection, error.to_string(), now);
+                    break;
+                }
+            }
+            self.touched_links.push(node);
+            self.drain(now);
+        }
+        self.dirty.insert(connection);
+    }
+
+    pub(super) fn drain_link(&mut self, node: NodeId, now: Now) {
+        while let Some(output) = self.links.get_mut(&node).and_then(|link| link.dialer.poll_output()) {
+            self.on_dialer(node, output, now);
+        }
+        let deadline = self.links.get(&node).and_then(|link| link.dialer.poll_timeout());
+        self.timers.replace(Owner::Link(node), deadline);
+    }
+
+    fn on_dialer(&mut self, node: NodeId, output: DialerOutput, now: Now) {
+        match output {
+            DialerOutput::Connect { endpoint, routing_id } => self.connect_link(node, endpoint, routing_id, now),
+            DialerOutput::Disconnect => {
+                if let Some(connection) = self.links.get_mut(&node).and_then(|link| link.connection.take()) {
+                    self.close(connection, now);
+                }
+            }
+            DialerOutput::Send(payload) => self.send_link(node, &payload),
+            DialerOutput::Up => self.core.handle_input(Input::LinkUp(node), now),
+            DialerOutput::Down { reason } => self.core.handle_input(Input::LinkDown { node, reason }, now),
+            DialerOutput::Message(message) => self.core.handle_input(Input::NodeMessage { node, message }, now),
+            DialerOutput::Failed { token, reason } => self.send_failed(node, token, reason, now),
+            DialerOutput::RunJob(ticket) => self.effects.push_back(Effect::Crypto(CryptoJob::Dial(node, ticket))),
+            DialerOutput::Malformed { reason, .. } => {
+                self.log(LogLine::info("proxy", format!("node '{node}' sent what is no message: {reason}")));
+            }
+            DialerOutput::StoreFingerprint { target, thumbprint } => {
+                self.fingerprints.insert(target.clone(), thumbprint.clone());
+                self.batch.changes.push(StoreChange::PutFingerprint { target, thumbprint });
+            }
+            DialerOutput::Log(line) => self.log(line),
+        }
+    }
+
+    /// One connection per node, never a second beside it: an old one is closed first.
+    fn connect_link(&mut self, node: NodeId, endpoint: Endpoint, routing_id: Vec<u8>, now: Now) {
+        let connection = self.next_connection_id();
+        let zmtp = ZmtpConnection::new(Settings {
+            socket_type: SocketType::Dealer,
+            identity: routing_id,
+            max_message_bytes: MAX_NODE_MESSAGE_BYTES,
+        });
+        let Some(link) = self.links.get_mut(&node) else { return };
+        if let Some(old) = link.connection.replace(connection) {
+            self.close(old, now);
+        }
+        let kind = Kind::Link { node, zmtp };
+        let entry = Connection { kind, peer: PeerAddress::Local, open_queries: 0, closing: false };
+        self.connections.insert(connection, entry);
+        self.effects.push_back(Effect::Connect { connection, endpoint });
+    }
+
+    fn send_link(&mut self, node: NodeId, payload: &[u8]) {
+        let Some(connection) = self.links.get(&node).and_then(|link| link.connection) else { return };
+        if let Some(Connection { kind: Kind::Link { zmtp, .. }, .. }) = self.connections.get_mut(&connection) {
+            zmtp.send_message(payload);
+            self.dirty.insert(connection);
+        }
+    }
+}

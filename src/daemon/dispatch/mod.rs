@@ -1,0 +1,515 @@
+//! The connection table: translates between connections, sessions and the deciding core. No mio, no clock, no disk: the
+//! event loop and the simulator drive this same code.
+//!
+//! One turn of a driver: feed all events (`accepted`, `connected`, `received`, `closed`, `…_done`, `handle_timeout`); commit
+//! [`Dispatch::take_batch`] and tell [`Dispatch::committed`]; do every [`Dispatch::poll_effect`]; flush the send queues of
+//! [`Dispatch::take_dirty`], calling [`Dispatch::flushed`] for each that shrank.
+
+mod api;
+mod core_outputs;
+mod effect;
+mod external;
+mod links;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::config::settings::Config;
+use crate::model::api::CallId;
+use crate::model::command::{CommandId, CommandOutcome};
+use crate::model::connection::{ConnectionId, PeerAddress};
+use crate::model::history::{LogPage, StoreChange, SyncMark};
+use crate::model::log::LogLine;
+use crate::model::node_id::NodeId;
+use crate::model::random::Random;
+use crate::model::session::StoredSession;
+use crate::model::time::{Monotonic, Now};
+use crate::model::timers::Timers;
+use crate::model::token::Token;
+use crate::node::input::Input;
+use crate::node::output::QueryId;
+use crate::node::{self, CoreOptions, core::Core};
+use crate::session::api_client::ApiClient;
+use crate::session::api_client::access::ApiAccess;
+use crate::session::zmq_listener::ZmqListener;
+use crate::wire::send_queue::SendQueue;
+use crate::wire::zmtp::connection::Connection as ZmtpConnection;
+
+pub use effect::{Batch, CryptoJob, CryptoOutcome, Effect};
+use links::Link;
+
+/// Which listener a connection came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// The external ZeroMQ socket.
+    External,
+    /// The REST API.
+    Api,
+}
+
+/// What a database remembers from before the start.
+#[derive(Default)]
+pub struct Restored {
+    /// Sealed sessions of the external socket.
+    pub sessions: Vec<StoredSession>,
+    /// How far each node's history was taken over.
+    pub marks: Vec<(NodeId, SyncMark)>,
+    /// Targets and the thumbprints of their keys.
+    pub fingerprints: BTreeMap<String, String>,
+    /// Tokens that had no end, and the node that had not confirmed them.
+    pub open_tokens: Vec<(Token, Option<NodeId>)>,
+}
+
+/// What the process gives to its parts.
+pub struct Surroundings {
+    /// Randomness for the deciding part.
+    pub core_random: Box<dyn Random>,
+    /// Randomness for sessions: keys and routing ids.
+    pub session_random: Box<dyn Random>,
+    /// Whether the log shows `debug`.
+    pub debug: bool,
+}
+
+/// Our own key as the sessions need it.
+pub struct OwnKey {
+    /// SPKI PEM of the public key.
+    pub public_pem: String,
+    /// RFC 7638 thumbprint.
+    pub thumbprint: String,
+}
+
+/// Connections that are not yet authenticated, at most; the oldest gives way to a new one.
+const MAX_STRANGERS: usize = 1_024;
+/// Bytes queued towards one peer that does not read; beyond this it is disconnected.
+const MAX_UNSENT_BYTES: usize = 64 << 20;
+/// Questions to the history that one connection may have open before it is no longer read.
+const MAX_QUERIES_PER_CONNECTION: u32 = 4;
+/// Questions to the history that run at once; the rest wait.
+const MAX_RUNNING_QUERIES: usize = 4;
+/// How long a connection that is being closed may take to send its last words.
+const LINGER: Duration = Duration::from_secs(5);
+/// Log lines about misbehaving connections per [`COMPLAINT_PERIOD`].
+const MAX_COMPLAINTS: u32 = 20;
+/// See [`MAX_COMPLAINTS`].
+const COMPLAINT_PERIOD: Duration = Duration::from_secs(10);
+
+enum Kind {
+    External(external::External),
+    Link { node: NodeId, zmtp: ZmtpConnection },
+    Api(Box<ApiClient>),
+}
+
+struct Connection {
+    kind: Kind,
+    peer: PeerAddress,
+    open_queries: u32,
+    closing: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    Core,
+    Listener,
+    Link(NodeId),
+    Connection(ConnectionId),
+}
+
+/// See the module's page.
+pub struct Dispatch {
+    core: Core,
+    listener: ZmqListener,
+    links: BTreeMap<NodeId, Link>,
+    touched_links: Vec<NodeId>,
+    touched_clients: Vec<ConnectionId>,
+    connections: HashMap<ConnectionId, Connection>,
+    strangers: BTreeSet<ConnectionId>,
+    fingerprints: BTreeMap<String, String>,
+    calls: HashMap<CallId, (ConnectionId, u64)>,
+    next_call: u64,
+    next_connection: u64,
+    timers: Timers<Owner>,
+    effects: VecDeque<Effect>,
+    batch: Batch,
+    unstored: VecDeque<StoreChange>,
+    dirty: BTreeSet<ConnectionId>,
+    reading: Option<ConnectionId>,
+    query_origins: HashMap<QueryId, ConnectionId>,
+    running_queries: usize,
+    waiting_queries: VecDeque<Effect>,
+    complaints: Complaints,
+    random: Box<dyn Random>,
+    config: Rc<Config>,
+    own_key: Rc<OwnKey>,
+    api_access: Option<Rc<ApiAccess>>,
+}
+
+#[derive(Default)]
+struct Complaints {
+    since: Monotonic,
+    shown: u32,
+    hidden: u32,
+}
+
+impl Dispatch {
+    /// A daemon at rest; nothing is connected yet. Drive it once with `handle_timeout` to start its links.
+    #[must_use]
+    pub fn new(config: Config, own_key: OwnKey, restored: Restored, surroundings: Surroundings, now: Now) -> Self {
+        let options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
+        let remembered = node::Restored { marks: restored.marks, open_tokens: restored.open_tokens };
+        let core = Core::new(options, remembered, surroundings.core_random, now);
+        let listener = ZmqListener::new(external::listener_settings(&config, &own_key), restored.sessions, now);
+        let api_access = config.modules.httpserver.as_ref().map(|http| Rc::new(api::access(http)));
+        let mut dispatch = Self {
+            core,
+            listener,
+            links: BTreeMap::new(),
+            touched_links: Vec::new(),
+            touched_clients: Vec::new(),
+            connections: HashMap::new(),
+            strangers: BTreeSet::new(),
+            fingerprints: restored.fingerprints,
+            calls: HashMap::new(),
+            next_call: 0,
+            next_connection: 0,
+            timers: Timers::default(),
+            effects: VecDeque::new(),
+            batch: Batch::default(),
+            unstored: VecDeque::new(),
+            dirty: BTreeSet::new(),
+            reading: None,
+            query_origins: HashMap::new(),
+            running_queries: 0,
+            waiting_queries: VecDeque::new(),
+            complaints: Complaints::default(),
+            random: surroundings.session_random,
+            config: Rc::new(config),
+            own_key: Rc::new(own_key),
+            api_access,
+        };
+        dispatch.drain(now);
+        dispatch
+    }
+
+    // ---- events -------------------------------------------------------------------------------------------------
+
+    /// A name for a connection that the driver accepted.
+    pub const fn next_connection_id(&mut self) -> ConnectionId {
+        self.next_connection += 1;
+        ConnectionId(self.next_connection)
+    }
+
+    /// A peer connected to one of our listeners; `connection` comes from [`Self::next_connection_id`].
+    pub fn accepted(&mut self, connection: ConnectionId, listener: Listener, peer: PeerAddress, now: Now) {
+        match listener {
+            Listener::External => self.accept_external(connection, peer, now),
+            Listener::Api => self.accept_api(connection, peer, now),
+        }
+        self.drain(now);
+    }
+
+    /// An [`Effect::Connect`] succeeded.
+    pub fn connected(&mut self, connection: ConnectionId, _now: Now) {
+        self.dirty.insert(connection);
+    }
+
+    /// Bytes came in.
+    pub fn received(&mut self, connection: ConnectionId, bytes: &[u8], now: Now) {
+        match self.connections.get_mut(&connection) {
+            Some(Connection { closing: true, .. }) | None => return,
+            Some(Connection { kind: Kind::External(external), .. }) => external.zmtp.receive(bytes),
+            Some(Connection { kind: Kind::Link { zmtp, .. }, .. }) => zmtp.receive(bytes),
+            Some(Connection { kind: Kind::Api(client), .. }) => client.receive(bytes, now),
+        }
+        self.pump(connection, now);
+    }
+
+    /// The peer will send no more. An API client still gets its answers; any other connection is over.
+    pub fn ended(&mut self, connection: ConnectionId, now: Now) {
+        if let Some(Connection { kind: Kind::Api(client), .. }) = self.connections.get_mut(&connection) {
+            client.handle_end(now);
+            self.pump(connection, now);
+        } else {
+            self.effects.push_back(Effect::Close(connection));
+            self.closed(connection, "closed by the peer".to_owned(), now);
+        }
+    }
+
+    /// A connection broke, was closed by the peer or could not be made.
+    pub fn closed(&mut self, connection: ConnectionId, reason: String, now: Now) {
+        if let Some(gone) = self.forget(connection) {
+            match gone.kind {
+                Kind::External(_) => self.listener.handle_closed(connection),
+                Kind::Link { node, .. } => self.link_closed(node, connection, reason, now),
+                Kind::Api(_) => self.cancel_calls(connection, now),
+            }
+        }
+        self.drain(now);
+    }
+
+    /// The driver wrote some of a connection's send queue.
+    pub fn flushed(&mut self, connection: ConnectionId, now: Now) {
+        if let Some(Connection { kind: Kind::Api(client), .. }) = self.connections.get_mut(&connection) {
+            client.handle_sent(now);
+        }
+        self.pump(connection, now);
+    }
+
+    /// A [`CryptoJob`] is done.
+    pub fn crypto_done(&mut self, outcome: CryptoOutcome, now: Now) {
+        match outcome {
+            CryptoOutcome::Hello(hello, outcome) => {
+                self.listener.handle_hello(hello, outcome, now);
+            }
+            CryptoOutcome::Dial(node, outcome) => self.dial_job_done(node, outcome, now),
+        }
+        self.drain(now);
+    }
+
+    /// An [`Effect::Query`] is answered.
+    pub fn query_answered(&mut self, query: QueryId, result: Result<LogPage, String>, now: Now) {
+        self.running_queries = self.running_queries.saturating_sub(1);
+        let origin = self.query_origins.remove(&query);
+        self.core.handle_input(Input::QueryAnswer { query, result }, now);
+        self.drain(now);
+        if let Some(waiting) = self.waiting_queries.pop_front() {
+            self.start_query(waiting);
+        }
+        if let Some(origin) = origin {
+            if let Some(connection) = self.connections.get_mut(&origin) {
+                connection.open_queries = connection.open_queries.saturating_sub(1);
+            }
+            self.pump(origin, now);
+        }
+    }
+
+    /// A command ended.
+    pub fn command_ended(&mut self, command: CommandId, outcome: CommandOutcome, now: Now) {
+        self.core.handle_input(Input::CommandEnded { command, outcome }, now);
+        self.drain(now);
+    }
+
+    /// The operating system wants the daemon to stop.
+    pub fn stop(&mut self, now: Now) {
+        self.core.handle_input(Input::Stop, now);
+        self.drain(now);
+    }
+
+    // ---- time ---------------------------------------------------------------------------------------------------
+
+    /// Whatever is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(owner) = self.timers.pop(now.monotonic) {
+            match owner {
+                Owner::Core => self.core.handle_timeout(now),
+                Owner::Listener => self.listener.handle_timeout(now, self.random.as_mut()),
+                Owner::Link(node) => self.link_timeout(node, now),
+                Owner::Connection(connection) => self.connection_timeout(connection, now),
+            }
+            self.drain(now);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is wanted next; `None`: only an event wakes us.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Monotonic> {
+        self.timers.next()
+    }
+
+    fn connection_timeout(&mut self, connection: ConnectionId, now: Now) {
+        match self.connections.get_mut(&connection) {
+            Some(Connection { closing: true, .. }) => self.close(connection, now),
+            Some(Connection { kind: Kind::Api(client), .. }) => {
+                client.handle_timeout(now);
+                self.pump_api(connection, now);
+            }
+            Some(Connection { kind: Kind::External(external), peer, .. }) if !external.zmtp.is_ready() => {
+                let line = format!("{peer}: no ZeroMQ handshake within {} s, closed", external::HANDSHAKE.as_secs());
+                self.complain(line, now);
+                self.close(connection, now);
+            }
+            _ => {}
+        }
+    }
+
+    // ---- outputs ------------------------------------------------------------------------------------------------
+
+    /// The changes to commit in this turn.
+    pub fn take_batch(&mut self) -> Batch {
+        std::mem::take(&mut self.batch)
+    }
+
+    /// The outcome of a commit. Changes that could not be stored and whose outcome nobody awaits are kept, up to a bound,
+    /// for [`Self::take_unstored`].
+    pub fn committed(&mut self, batch: Batch, stored: bool, now: Now) {
+        const MAX_UNSTORED: usize = 10_000;
+        let mut receipts: Vec<_> = batch.receipts.iter().map(|(_, receipt)| *receipt).collect();
+        receipts.dedup();
+        for receipt in receipts {
+            self.core.handle_input(Input::Stored { receipt, stored }, now);
+        }
+        if !stored {
+            let awaited: BTreeSet<usize> = batch.receipts.iter().map(|(index, _)| *index).collect();
+            let kept = batch.changes.into_iter().enumerate().filter(|(index, _)| !awaited.contains(index));
+            self.unstored.extend(kept.map(|(_, change)| change));
+            let excess = self.unstored.len().saturating_sub(MAX_UNSTORED);
+            if excess > 0 {
+                self.unstored.drain(..excess);
+                self.log(LogLine::error("core", format!("database: {excess} changes given up, too many wait")));
+            }
+        }
+        self.drain(now);
+    }
+
+    /// Changes of earlier turns that could not be stored, to be tried again.
+    pub fn take_unstored(&mut self) -> Batch {
+        Batch { changes: std::mem::take(&mut self.unstored).into(), receipts: Vec::new() }
+    }
+
+    /// Whether changes of earlier turns still wait for the database.
+    #[must_use]
+    pub fn has_unstored(&self) -> bool {
+        !self.unstored.is_empty()
+    }
+
+    /// Whether a commit or an effect is due.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.effects.is_empty() || !self.batch.is_empty() || !self.dirty.is_empty()
+    }
+
+    /// The next thing to do.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Connections whose send queue may hold bytes, in a stable order.
+    pub fn take_dirty(&mut self) -> BTreeSet<ConnectionId> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// The bytes that wait for a connection.
+    pub fn send_queue(&mut self, connection: ConnectionId) -> Option<&mut SendQueue> {
+        match &mut self.connections.get_mut(&connection)?.kind {
+            Kind::External(external) => Some(external.zmtp.send_queue()),
+            Kind::Link { zmtp, .. } => Some(zmtp.send_queue()),
+            Kind::Api(client) => Some(client.send_queue()),
+        }
+    }
+
+    /// Whether the driver should read from a connection now. False while its answers pile up or its questions are open.
+    #[must_use]
+    pub fn wants_read(&self, connection: ConnectionId) -> bool {
+        let Some(entry) = self.connections.get(&connection) else { return false };
+        match &entry.kind {
+            _ if entry.closing => false,
+            Kind::External(external) => {
+                entry.open_queries < MAX_QUERIES_PER_CONNECTION && !external.zmtp.is_congested()
+            }
+            Kind::Link { .. } => true,
+            Kind::Api(client) => client.wants_read(),
+        }
+    }
+
+    // ---- inside -------------------------------------------------------------------------------------------------
+
+    /// Works on what a connection has received, as far as its bounds allow.
+    fn pump(&mut self, connection: ConnectionId, now: Now) {
+        self.reading = Some(connection);
+        match self.connections.get(&connection).map(|entry| (&entry.kind, entry.closing)) {
+            Some((_, true)) | None => {}
+            Some((Kind::External(_), _)) => self.pump_external(connection, now),
+            Some((Kind::Link { .. }, _)) => self.pump_link(connection, now),
+            Some((Kind::Api(_), _)) => self.pump_api(connection, now),
+        }
+        self.reading = None;
+        self.drain(now);
+    }
+
+    /// Moves every output of every part to where it belongs until all are silent.
+    fn drain(&mut self, now: Now) {
+        loop {
+            if let Some(output) = self.listener.poll_output() {
+                self.on_listener(output, now);
+            } else if let Some(output) = self.core.poll_output() {
+                self.on_core(output, now);
+            } else if let Some(node) = self.touched_links.pop() {
+                self.drain_link(node, now);
+            } else if let Some(connection) = self.touched_clients.pop() {
+                self.pump_api(connection, now);
+            } else {
+                break;
+            }
+        }
+        self.timers.replace(Owner::Core, self.core.poll_timeout());
+        self.timers.replace(Owner::Listener, self.listener.poll_timeout());
+    }
+
+    fn start_query(&mut self, effect: Effect) {
+        self.running_queries += 1;
+        self.effects.push_back(effect);
+    }
+
+    fn log(&mut self, line: LogLine) {
+        self.effects.push_back(Effect::Log(line));
+    }
+
+    /// Logs what a stranger did wrong, but never so much that the log fills.
+    fn complain(&mut self, text: String, now: Now) {
+        if now.monotonic.since(self.complaints.since) >= COMPLAINT_PERIOD {
+            let hidden = std::mem::take(&mut self.complaints.hidden);
+            self.complaints = Complaints { since: now.monotonic, shown: 0, hidden: 0 };
+            if hidden > 0 {
+                self.log(LogLine::info("core", format!("{hidden} more lines about refused connections not shown")));
+            }
+        }
+        if self.complaints.shown < MAX_COMPLAINTS {
+            self.complaints.shown += 1;
+            self.log(LogLine::info("core", text));
+        } else {
+            self.complaints.hidden += 1;
+        }
+    }
+
+    fn forget(&mut self, connection: ConnectionId) -> Option<Connection> {
+        self.timers.cancel(&Owner::Connection(connection));
+        self.strangers.remove(&connection);
+        self.dirty.remove(&connection);
+        self.connections.remove(&connection)
+    }
+
+    /// Closes now, without last words.
+    fn close(&mut self, connection: ConnectionId, now: Now) {
+        if let Some(gone) = self.forget(connection) {
+            self.effects.push_back(Effect::Close(connection));
+            match gone.kind {
+                Kind::External(_) => self.listener.handle_closed(connection),
+                Kind::Api(_) => self.cancel_calls(connection, now),
+                Kind::Link { .. } => {}
+            }
+        }
+    }
+
+    /// Closes once the send queue is empty, or after [`LINGER`].
+    fn close_after_flush(&mut self, connection: ConnectionId, now: Now) {
+        if let Some(entry) = self.connections.get_mut(&connection)
+            && !entry.closing
+        {
+            entry.closing = true;
+            self.timers.set(Owner::Connection(connection), now.monotonic + LINGER);
+            self.dirty.insert(connection);
+            self.effects.push_back(Effect::CloseAfterFlush(connection));
+        }
+    }
+
+    /// Makes room for one more stranger.
+    fn admit_stranger(&mut self, connection: ConnectionId, now: Now) {
+        if self.strangers.len() >= MAX_STRANGERS
+            && let Some(oldest) = self.strangers.first().copied()
+        {
+            self.complain(format!("more than {MAX_STRANGERS} unauthenticated connections: the oldest is closed"), now);
+            self.close(oldest, now);
+        }
+        self.strangers.insert(connection);
+    }
+}

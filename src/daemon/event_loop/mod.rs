@@ -1,0 +1,381 @@
+//! The only place that waits: one mio poll over all sockets, children, signals and finished jobs.
+//!
+//! One turn: poll; feed every event to [`Dispatch`] under a budget; commit the history once; do the effects; only then flush
+//! the send queues. So an acknowledged message is a stored one, and load makes commits larger, not more frequent.
+
+mod children;
+mod storage;
+mod streams;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use crate::config::settings::Config;
+use crate::edge::jobs::{Job, JobQueue};
+use crate::edge::log::LogWriter;
+use crate::edge::notify::{self, State as ServiceState};
+use crate::edge::random::SystemRandom;
+use crate::edge::signals::{Signal, Signals};
+use crate::edge::sockets;
+use crate::edge::{child_process, clock};
+use crate::model::connection::{ConnectionId, Endpoint};
+use crate::model::log::{Level, LogLine};
+use crate::model::time::{Monotonic, Now};
+use crate::wire::gorgone::keys::PrivateKey;
+
+use super::dispatch::{Dispatch, Effect, Listener, OwnKey, Surroundings};
+use super::key_files::{KeyOrigin, KeyPair};
+use super::run_options::RunOptions;
+use children::Children;
+use storage::{JobResult, Storage};
+use streams::Streams;
+
+const SIGNALS: Token = Token(0);
+const WAKER: Token = Token(1);
+const EXTERNAL: Token = Token(2);
+const API: Token = Token(3);
+/// Connections have odd tokens above this, children even ones.
+const FIRST_SOURCE: usize = 16;
+/// How long a stopped daemon tries to send its last answers.
+const LAST_FLUSH: Duration = Duration::from_millis(200);
+
+/// Why a daemon could not start or had to end.
+#[derive(Debug)]
+pub struct RunError(String);
+
+impl fmt::Display for RunError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl RunError {
+    fn new(text: impl fmt::Display) -> Self {
+        Self(text.to_string())
+    }
+}
+
+struct EventLoop {
+    poll: Poll,
+    dispatch: Dispatch,
+    storage: Storage,
+    jobs: JobQueue<JobResult>,
+    waiting_jobs: VecDeque<Job<JobResult>>,
+    key: Arc<PrivateKey>,
+    signals: Signals,
+    log: LogWriter,
+    external: Option<sockets::Listener>,
+    api: Option<sockets::Listener>,
+    accepting: BTreeSet<usize>,
+    accept_again: Option<Monotonic>,
+    streams: Streams,
+    children: Children,
+    stopping: bool,
+    stopped: Option<Monotonic>,
+    keep_alive: bool,
+}
+
+/// Runs a daemon until it is told to stop.
+///
+/// # Errors
+/// What could not be opened, bound or read, with the remedy.
+pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<(), RunError> {
+    let mut log = LogWriter::open(options.logfile.as_deref(), options.severity).map_err(RunError::new)?;
+    match EventLoop::start(config, keys, &mut log) {
+        Ok(parts) => EventLoop::assemble(parts, log).run(),
+        Err(error) => {
+            if options.logfile.is_some() {
+                let wall = clock::read().wall;
+                log.write(&LogLine::error("core", error.to_string()), wall);
+                log.flush(wall);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Everything that can fail to open, opened.
+struct Parts {
+    poll: Poll,
+    jobs: JobQueue<JobResult>,
+    signals: Signals,
+    storage: Storage,
+    external: Option<sockets::Listener>,
+    api: Option<sockets::Listener>,
+    dispatch: Dispatch,
+    key: Arc<PrivateKey>,
+    keep_alive: bool,
+}
+
+impl EventLoop {
+    fn start(config: Config, keys: KeyPair, log: &mut LogWriter) -> Result<Parts, RunError> {
+        let mut signals = Signals::open().map_err(RunError::new)?;
+        let now = clock::read();
+        if let Err(error) = crate::edge::raise_open_file_limit() {
+            log.write(&LogLine::warning("core", format!("the limit of open files stays low: {error}")), now.wall);
+        }
+        announce(&config, keys.origin, log, now);
+        let poll = Poll::new().map_err(RunError::new)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
+        let (storage, restored) = Storage::open(&config.core, log, now)?;
+        let bind = |endpoint: &Endpoint| sockets::Listener::bind(endpoint, config.core.ipv6).map_err(RunError::new);
+        let mut external = config.core.external.as_ref().map(bind).transpose()?;
+        let api_endpoint = config
+            .modules
+            .httpserver
+            .as_ref()
+            .map(|http| Endpoint::Tcp { host: http.address.to_string(), port: http.port });
+        let mut api = api_endpoint.as_ref().map(bind).transpose()?;
+        let registry = poll.registry();
+        registry.register(&mut signals, SIGNALS, Interest::READABLE).map_err(RunError::new)?;
+        let listeners = [(&mut external, EXTERNAL, &config.core.external), (&mut api, API, &api_endpoint)];
+        for (listener, token, endpoint) in listeners {
+            if let (Some(listener), Some(endpoint)) = (listener, endpoint) {
+                registry.register(listener, token, Interest::READABLE).map_err(RunError::new)?;
+                log.write(&LogLine::info("core", format!("listening on {endpoint}")), now.wall);
+            }
+        }
+        let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
+        let jobs = JobQueue::new(threads, Arc::new(move || drop(waker.wake())));
+        let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
+        let surroundings = Surroundings {
+            core_random: Box::new(SystemRandom::new()),
+            session_random: Box::new(SystemRandom::new()),
+            debug: log.shows(Level::Debug),
+        };
+        let keep_alive = config.core.tcp_keepalive;
+        let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
+        Ok(Parts { poll, jobs, signals, storage, external, api, dispatch, key: Arc::new(keys.private), keep_alive })
+    }
+
+    fn assemble(parts: Parts, log: LogWriter) -> Self {
+        Self {
+            poll: parts.poll,
+            dispatch: parts.dispatch,
+            storage: parts.storage,
+            jobs: parts.jobs,
+            waiting_jobs: VecDeque::new(),
+            key: parts.key,
+            signals: parts.signals,
+            log,
+            external: parts.external,
+            api: parts.api,
+            accepting: BTreeSet::new(),
+            accept_again: None,
+            streams: Streams::new(),
+            children: Children::new(),
+            stopping: false,
+            stopped: None,
+            keep_alive: parts.keep_alive,
+        }
+    }
+
+    fn tell_service_manager(&mut self, state: ServiceState) {
+        if let Err(reason) = notify::notify(state) {
+            self.log.write(&LogLine::warning("core", reason), clock::read().wall);
+        }
+    }
+
+    /// Gives a job to the workers; while their queue is full it waits here. What waits is bounded by those who ask: links,
+    /// handshakes, questions and commands.
+    fn submit(&mut self, job: Job<JobResult>) {
+        if let Err(job) = self.jobs.submit(job) {
+            self.waiting_jobs.push_back(job);
+        }
+    }
+
+    fn run(&mut self) -> Result<(), RunError> {
+        let mut events = Events::with_capacity(1024);
+        self.tell_service_manager(ServiceState::Ready);
+        self.turn(clock::read());
+        loop {
+            let timeout = self.timeout(clock::read().monotonic);
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != std::io::ErrorKind::Interrupted
+            {
+                return Err(RunError::new(format!("waiting for events failed: {error}")));
+            }
+            let now = clock::read();
+            for event in &events {
+                self.event(event, now);
+            }
+            self.turn(now);
+            if self.stopped.is_some_and(|deadline| now.monotonic >= deadline || self.streams.all_flushed()) {
+                self.finish();
+                return Ok(());
+            }
+        }
+    }
+
+    fn timeout(&self, now: Monotonic) -> Option<Duration> {
+        let more = self.streams.has_readable() || self.children.has_ready() || !self.accepting.is_empty();
+        if more || self.dispatch.has_work() {
+            return Some(Duration::ZERO);
+        }
+        let deadlines = [
+            self.dispatch.poll_timeout(),
+            self.children.poll_timeout(),
+            self.storage.poll_timeout(),
+            self.accept_again,
+            self.stopped,
+        ];
+        // One millisecond more than asked: a wake-up a fraction too early would find nothing due and spin.
+        let earliest = deadlines.into_iter().flatten().min()?;
+        Some(if earliest <= now { Duration::ZERO } else { earliest.since(now) + Duration::from_millis(1) })
+    }
+
+    fn event(&mut self, event: &mio::event::Event, now: Now) {
+        match event.token() {
+            SIGNALS => self.read_signals(now),
+            WAKER => self.finished_jobs(now),
+            EXTERNAL | API => {
+                self.accepting.insert(event.token().0);
+            }
+            Token(source) if source % 2 == 1 => self.stream_event(source, event, now),
+            Token(source) => self.children.mark_readable(source),
+        }
+    }
+
+    /// Everything between two waits.
+    fn turn(&mut self, now: Now) {
+        self.accept_all(now);
+        self.read_streams(now);
+        self.read_children(now);
+        self.dispatch.handle_timeout(now);
+        for _ in 0..8 {
+            self.commit(now);
+            self.perform_effects(now);
+            if !self.dispatch.has_work() {
+                break;
+            }
+        }
+        self.flush_streams(now);
+        self.log.flush(now.wall);
+    }
+
+    fn perform_effects(&mut self, now: Now) {
+        while let Some(effect) = self.dispatch.poll_effect() {
+            match effect {
+                Effect::Connect { connection, endpoint } => self.connect(connection, &endpoint, now),
+                Effect::Close(connection) => self.streams.close(connection, self.poll.registry()),
+                Effect::Shutdown(connection) => self.streams.shutdown(connection),
+                Effect::CloseAfterFlush(connection) => self.streams.close_after_flush(connection),
+                Effect::Crypto(job) => {
+                    let key = Arc::clone(&self.key);
+                    self.submit(Box::new(move || JobResult::Crypto(Box::new(job.run(&key)))));
+                }
+                Effect::Query { query, filter, limit } => {
+                    let job = self.storage.query_job(query, filter, limit);
+                    self.submit(job);
+                }
+                Effect::RunCommand { command, spec } => {
+                    self.submit(Children::spawn_job(command, spec));
+                }
+                Effect::KillCommand(command) => self.children.kill(command),
+                Effect::Log(line) => self.log.write(&line, now.wall),
+                Effect::SetLogLevel(level) => self.log.set_severity(level),
+                Effect::Stopped => self.stopped = Some(now.monotonic + LAST_FLUSH),
+            }
+        }
+    }
+
+    fn finished_jobs(&mut self, now: Now) {
+        while let Some(result) = self.jobs.poll_finished() {
+            match result {
+                JobResult::Crypto(outcome) => self.dispatch.crypto_done(*outcome, now),
+                JobResult::Query(query, result) => self.dispatch.query_answered(query, result, now),
+                JobResult::Spawned(command, spawned) => self.spawned(command, spawned, now),
+                JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
+                JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
+            }
+        }
+        while let Some(job) = self.waiting_jobs.pop_front() {
+            if let Err(job) = self.jobs.submit(job) {
+                self.waiting_jobs.push_front(job);
+                break;
+            }
+        }
+    }
+
+    fn read_signals(&mut self, now: Now) {
+        for signal in self.signals.read() {
+            match signal {
+                Signal::Stop if self.stopping => self.stopped = Some(now.monotonic),
+                Signal::Stop => {
+                    self.stopping = true;
+                    self.tell_service_manager(ServiceState::Stopping);
+                    self.log.write(&LogLine::info("core", "stopping"), now.wall);
+                    self.dispatch.stop(now);
+                }
+                Signal::Reopen => {
+                    if let Err(error) = self.log.reopen(now.wall) {
+                        self.log.write(&LogLine::error("core", format!("log not reopened: {error}")), now.wall);
+                    }
+                }
+                Signal::Child => {
+                    child_process::reap_abandoned();
+                    self.children.mark_all();
+                }
+            }
+        }
+    }
+
+    fn accept_all(&mut self, now: Now) {
+        if self.accept_again.is_some_and(|when| when <= now.monotonic) {
+            self.accept_again = None;
+            self.accepting.extend([EXTERNAL.0, API.0]);
+        }
+        for source in std::mem::take(&mut self.accepting) {
+            let (listener, which) =
+                if source == EXTERNAL.0 { (&self.external, Listener::External) } else { (&self.api, Listener::Api) };
+            let Some(listener) = listener else { continue };
+            match self.streams.accept(listener, which, &mut self.dispatch, self.poll.registry(), self.keep_alive, now) {
+                Ok(more) => {
+                    if more {
+                        self.accepting.insert(source);
+                    }
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: the waiting peers are taken when some are free again.
+                    self.accept_again = Some(now.monotonic + Duration::from_millis(200));
+                    let line = LogLine::error("core", format!("a connection could not be accepted: {error}"));
+                    self.log.write(&line, now.wall);
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.children.kill_all();
+        self.storage.finish();
+        let wall = clock::read().wall;
+        self.log.write(&LogLine::info("core", "stopped"), wall);
+        self.log.flush(wall);
+    }
+}
+
+/// The first lines of the log: what an administrator should know.
+fn announce(config: &Config, origin: KeyOrigin, log: &mut LogWriter, now: Now) {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut info = |text: String| log.write(&LogLine::info("core", text), now.wall);
+    info(format!("stheno {version} starts as '{}'", config.core.name));
+    match origin {
+        KeyOrigin::Loaded => {}
+        KeyOrigin::PublicWritten => info(format!("public key written to {}", config.core.public_key.display())),
+        KeyOrigin::Generated => info(format!("new key pair written to {}", config.core.private_key.display())),
+    }
+    for warning in &config.warnings {
+        log.write(&LogLine::warning("core", warning.to_string()), now.wall);
+    }
+}
+
+/// The mio token of a connection.
+fn stream_source(connection: ConnectionId) -> usize {
+    FIRST_SOURCE + 1 + usize::try_from(connection.0).unwrap_or(0).wrapping_mul(2)
+}
+
+type SourceMap<T> = HashMap<usize, T>;

@@ -1,0 +1,141 @@
+//! The database of the loop: commits on the loop, questions and checkpoints on workers.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::settings::CoreSettings;
+use crate::daemon::dispatch::{Batch, CryptoOutcome, Restored};
+use crate::edge::child_process::ChildProcess;
+use crate::edge::history_store::{self, HistoryReader, HistoryStore, StoreOptions};
+use crate::edge::jobs::Job;
+use crate::edge::log::LogWriter;
+use crate::model::command::CommandId;
+use crate::model::connection::ConnectionId;
+use crate::model::history::{LogFilter, LogPage, PageLimit};
+use crate::model::log::LogLine;
+use crate::model::time::{Monotonic, Now};
+use crate::node::output::QueryId;
+
+use super::{EventLoop, RunError};
+
+/// What comes back from a worker.
+pub(super) enum JobResult {
+    Crypto(Box<CryptoOutcome>),
+    Query(QueryId, Result<LogPage, String>),
+    Spawned(CommandId, Result<ChildProcess, String>),
+    Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
+    Checkpointed(Result<(), String>),
+}
+
+/// The write-ahead log is moved into the database when it has grown by so many bytes.
+const CHECKPOINT_BYTES: u64 = 8 << 20;
+/// How long to wait before changes that could not be stored are tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+pub(super) struct Storage {
+    store: HistoryStore,
+    path: PathBuf,
+    checkpointing: bool,
+    /// Set while changes wait that could not be stored.
+    retry_at: Option<Monotonic>,
+    failing: bool,
+}
+
+impl Storage {
+    pub(super) fn open(core: &CoreSettings, log: &mut LogWriter, now: Now) -> Result<(Self, Restored), RunError> {
+        let options = StoreOptions { create_schema: core.create_schema, synchronous_full: core.database_synchronous };
+        let store = HistoryStore::open(&core.database, options).map_err(RunError::new)?;
+        let stored = store.load().map_err(RunError::new)?;
+        for warning in stored.warnings {
+            log.write(&LogLine::warning("core", warning), now.wall);
+        }
+        let restored = Restored {
+            sessions: stored.sessions,
+            marks: stored.marks,
+            fingerprints: stored.fingerprints.into_iter().collect(),
+            open_tokens: stored.open_tokens,
+        };
+        let path = core.database.clone();
+        Ok((Self { store, path, checkpointing: false, retry_at: None, failing: false }, restored))
+    }
+
+    pub(super) fn query_job(&self, query: QueryId, filter: LogFilter, limit: PageLimit) -> Job<JobResult> {
+        let path = self.path.clone();
+        Box::new(move || {
+            let page = HistoryReader::open(&path).and_then(|reader| reader.query(&filter, &limit));
+            JobResult::Query(query, page.map_err(|error| error.to_string()))
+        })
+    }
+
+    pub(super) const fn poll_timeout(&self) -> Option<Monotonic> {
+        self.retry_at
+    }
+
+    pub(super) fn checkpointed(&mut self, result: Result<(), String>, log: &mut LogWriter, now: Now) {
+        self.checkpointing = false;
+        if let Err(reason) = result {
+            log.write(&LogLine::warning("core", format!("database checkpoint: {reason}")), now.wall);
+        }
+    }
+
+    /// Leaves one tidy file behind.
+    pub(super) fn finish(&mut self) {
+        let _kept_in_the_log = history_store::checkpoint(&self.path);
+    }
+
+    fn checkpoint_job(&mut self) -> Option<Job<JobResult>> {
+        if self.checkpointing || self.store.wal_backlog_bytes() < CHECKPOINT_BYTES {
+            return None;
+        }
+        self.checkpointing = true;
+        let path = self.path.clone();
+        Some(Box::new(move || {
+            let result = history_store::checkpoint(&path).map(drop).map_err(|error| error.to_string());
+            JobResult::Checkpointed(result)
+        }))
+    }
+}
+
+impl EventLoop {
+    /// One transaction for everything that this turn wants stored.
+    pub(super) fn commit(&mut self, now: Now) {
+        if self.storage.retry_at.is_some_and(|when| when <= now.monotonic) {
+            self.storage.retry_at = None;
+            let batch = self.dispatch.take_unstored();
+            self.commit_batch(batch, now);
+        }
+        let batch = self.dispatch.take_batch();
+        if batch.is_empty() {
+            return;
+        }
+        self.commit_batch(batch, now);
+        if let Some(job) = self.storage.checkpoint_job() {
+            self.submit(job);
+        }
+    }
+
+    fn commit_batch(&mut self, batch: Batch, now: Now) {
+        if batch.is_empty() {
+            return;
+        }
+        let stored = match self.storage.store.apply(&batch.changes, now.wall) {
+            Ok(_) => {
+                if std::mem::take(&mut self.storage.failing) {
+                    self.log.write(&LogLine::info("core", "the database takes changes again"), now.wall);
+                }
+                true
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.storage.failing, true) {
+                    self.log.write(&LogLine::error("core", error.to_string()), now.wall);
+                }
+                false
+            }
+        };
+        self.dispatch.committed(batch, stored, now);
+        if self.dispatch.has_unstored() && self.storage.retry_at.is_none() {
+            self.storage.retry_at = Some(now.monotonic + RETRY);
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The sockets of the loop: accept, connect, read under a budget, write what is queued.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+
+use mio::event::Event;
+use mio::{Interest, Registry, Token};
+
+use crate::daemon::dispatch::{Dispatch, Listener};
+use crate::edge::resolver;
+use crate::edge::sockets::{self, Stream};
+use crate::model::connection::{ConnectionId, Endpoint};
+use crate::model::time::Now;
+
+use super::storage::JobResult;
+use super::{EventLoop, SourceMap, stream_source};
+
+/// Read buffer, shared by all connections: an idle connection costs none.
+const READ_BYTES: usize = 64 << 10;
+/// Read of one connection in one turn, at most.
+const READS_PER_TURN: usize = 2;
+/// Connections accepted on one listener in one turn, at most.
+const ACCEPTS_PER_TURN: usize = 256;
+
+enum State {
+    /// Waiting for the connection to be made; the addresses to try if it fails.
+    Connecting(Vec<SocketAddr>),
+    Open,
+    /// Closed as soon as its queue is empty.
+    Closing,
+}
+
+struct Entry {
+    connection: ConnectionId,
+    stream: Stream,
+    state: State,
+    /// mio tells only once that there is something to read; this remembers it.
+    readable: bool,
+}
+
+pub(super) struct Streams {
+    entries: SourceMap<Entry>,
+    /// Open connections with something to read that we want.
+    reading: BTreeSet<usize>,
+    /// Connections whose socket is full.
+    blocked: BTreeSet<usize>,
+    buffer: Box<[u8]>,
+}
+
+impl Streams {
+    pub(super) fn new() -> Self {
+        Self {
+            entries: SourceMap::new(),
+            reading: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+            buffer: vec![0; READ_BYTES].into_boxed_slice(),
+        }
+    }
+
+    pub(super) fn has_readable(&self) -> bool {
+        !self.reading.is_empty()
+    }
+
+    pub(super) fn all_flushed(&self) -> bool {
+        self.blocked.is_empty()
+    }
+
+    /// Whether more may wait to be accepted.
+    pub(super) fn accept(
+        &mut self,
+        listener: &sockets::Listener,
+        which: Listener,
+        dispatch: &mut Dispatch,
+        registry: &Registry,
+        keep_alive: bool,
+        now: Now,
+    ) -> io::Result<bool> {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some((stream, peer)) = listener.accept()? else { return Ok(false) };
+            if keep_alive {
+                // A peer that vanishes is then noticed a little later.
+                let _not_supported = stream.set_keepalive();
+            }
+            let connection = dispatch.next_connection_id();
+            if self.insert(connection, stream, State::Open, registry).is_ok() {
+                dispatch.accepted(connection, which, peer, now);
+            }
+        }
+        Ok(true)
+    }
+
+    fn insert(
+        &mut self,
+        connection: ConnectionId,
+        mut stream: Stream,
+        state: State,
+        registry: &Registry,
+    ) -> io::Result<()> {
+        let source = stream_source(connection);
+        registry.register(&mut stream, Token(source), Interest::READABLE | Interest::WRITABLE)?;
+        self.entries.insert(source, Entry { connection, stream, state, readable: false });
+        Ok(())
+    }
+
+    pub(super) fn close(&mut self, connection: ConnectionId, registry: &Registry) {
+        let source = stream_source(connection);
+        if let Some(mut entry) = self.entries.remove(&source) {
+            let _already_gone = registry.deregister(&mut entry.stream);
+        }
+        self.reading.remove(&source);
+        self.blocked.remove(&source);
+    }
+
+    pub(super) fn shutdown(&mut self, connection: ConnectionId) {
+        if let Some(entry) = self.entries.get(&stream_source(connection)) {
+            // A peer that is gone already needs no telling.
+            let _gone = entry.stream.shutdown_write();
+        }
+    }
+
+    pub(super) fn close_after_flush(&mut self, connection: ConnectionId) {
+        let source = stream_source(connection);
+        if let Some(entry) = self.entries.get_mut(&source) {
+            entry.state = State::Closing;
+            self.reading.remove(&source);
+        }
+    }
+
+    fn want(&mut self, source: usize, dispatch: &Dispatch) {
+        let wanted = self.entries.get(&source).is_some_and(|entry| {
+            entry.readable && matches!(entry.state, State::Open) && dispatch.wants_read(entry.connection)
+        });
+        if wanted {
+            self.reading.insert(source);
+        }
+    }
+}
+
+impl EventLoop {
+    pub(super) fn stream_event(&mut self, source: usize, event: &Event, now: Now) {
+        let Some(entry) = self.streams.entries.get_mut(&source) else { return };
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            entry.readable = true;
+        }
+        if matches!(entry.state, State::Connecting(_)) && (event.is_writable() || event.is_error()) {
+            self.finish_connect(source, now);
+        }
+        if event.is_writable() && self.streams.blocked.remove(&source) {
+            self.flush_stream(source, now);
+        }
+        self.streams.want(source, &self.dispatch);
+    }
+
+    pub(super) fn read_streams(&mut self, now: Now) {
+        for source in std::mem::take(&mut self.streams.reading) {
+            self.read_stream(source, now);
+        }
+    }
+
+    fn read_stream(&mut self, source: usize, now: Now) {
+        for _ in 0..READS_PER_TURN {
+            let Some(entry) = self.streams.entries.get_mut(&source) else { return };
+            if !matches!(entry.state, State::Open) || !self.dispatch.wants_read(entry.connection) {
+                return;
+            }
+            let connection = entry.connection;
+            match entry.stream.read(&mut self.streams.buffer) {
+                Ok(0) => {
+                    entry.readable = false;
+                    return self.dispatch.ended(connection, now);
+                }
+                Ok(len) => {
+                    let Some(bytes) = self.streams.buffer.get(..len) else { return };
+                    self.dispatch.received(connection, bytes, now);
+                    if len < READ_BYTES {
+                        // A short read emptied the socket; what comes later brings a new event.
+                        if let Some(entry) = self.streams.entries.get_mut(&source) {
+                            entry.readable = false;
+                        }
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    entry.readable = false;
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.broken(source, error.to_string(), now),
+            }
+        }
+        self.streams.want(source, &self.dispatch);
+    }
+
+    fn broken(&mut self, source: usize, reason: String, now: Now) {
+        if let Some(entry) = self.streams.entries.get(&source) {
+            let connection = entry.connection;
+            self.streams.close(connection, self.poll.registry());
+            self.dispatch.closed(connection, reason, now);
+        }
+    }
+
+    pub(super) fn flush_streams(&mut self, now: Now) {
+        for connection in self.dispatch.take_dirty() {
+            let source = stream_source(connection);
+            if !self.streams.blocked.contains(&source) {
+                self.flush_stream(source, now);
+            }
+        }
+    }
+
+    fn flush_stream(&mut self, source: usize, now: Now) {
+        let Some(entry) = self.streams.entries.get_mut(&source) else { return };
+        if matches!(entry.state, State::Connecting(_)) {
+            return;
+        }
+        let connection = entry.connection;
+        let mut written = false;
+        let failure = loop {
+            let Some(queue) = self.dispatch.send_queue(connection) else { break None };
+            if queue.is_empty() {
+                break None;
+            }
+            match entry.stream.write(queue.front()) {
+                Ok(len) => {
+                    queue.consume(len);
+                    written = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.streams.blocked.insert(source);
+                    break None;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Some(error),
+            }
+        };
+        let finished = matches!(entry.state, State::Closing) && !self.streams.blocked.contains(&source);
+        if let Some(error) = failure {
+            return self.broken(source, error.to_string(), now);
+        }
+        if finished {
+            return self.broken(source, "closed by us".to_owned(), now);
+        }
+        if written {
+            self.dispatch.flushed(connection, now);
+            self.streams.want(source, &self.dispatch);
+        }
+    }
+
+    pub(super) fn connect(&mut self, connection: ConnectionId, endpoint: &Endpoint, now: Now) {
+        match endpoint {
+            Endpoint::Ipc(path) => {
+                let connected = Stream::connect_path(path);
+                self.connecting(connection, connected, Vec::new(), now);
+            }
+            Endpoint::Tcp { host, port } => match resolver::parse_literal(host, *port) {
+                Some(address) => self.resolved(connection, Ok(vec![address]), now),
+                None => {
+                    let (host, port) = (host.clone(), *port);
+                    self.submit(Box::new(move || JobResult::Resolved(connection, resolver::resolve(&host, port))));
+                }
+            },
+        }
+    }
+
+    pub(super) fn resolved(&mut self, connection: ConnectionId, addresses: Result<Vec<SocketAddr>, String>, now: Now) {
+        match addresses {
+            Err(reason) => self.dispatch.closed(connection, reason, now),
+            Ok(mut addresses) => {
+                addresses.truncate(8);
+                addresses.reverse();
+                self.connect_next(connection, addresses, now);
+            }
+        }
+    }
+
+    /// Tries the last of the addresses.
+    fn connect_next(&mut self, connection: ConnectionId, mut addresses: Vec<SocketAddr>, now: Now) {
+        match addresses.pop() {
+            None => self.dispatch.closed(connection, "its name has no address".to_owned(), now),
+            Some(address) => {
+                let connected = Stream::connect(address);
+                self.connecting(connection, connected, addresses, now);
+            }
+        }
+    }
+
+    fn connecting(&mut self, connection: ConnectionId, connected: io::Result<Stream>, rest: Vec<SocketAddr>, now: Now) {
+        // The attempt may have been given up while its name was looked up.
+        if self.dispatch.send_queue(connection).is_none() {
+            return;
+        }
+        let inserted = connected.and_then(|stream| {
+            self.streams.insert(connection, stream, State::Connecting(rest.clone()), self.poll.registry())
+        });
+        match inserted {
+            Ok(()) => {}
+            Err(_) if !rest.is_empty() => self.connect_next(connection, rest, now),
+            Err(error) => self.dispatch.closed(connection, error.to_string(), now),
+        }
+    }
+
+    fn finish_connect(&mut self, source: usize, now: Now) {
+        let Some(entry) = self.streams.entries.get_mut(&source) else { return };
+        let connection = entry.connection;
+        match entry.stream.connected() {
+            Ok(false) => {}
+            Ok(true) => {
+                entry.state = State::Open;
+                if self.keep_alive {
+                    let _not_supported = entry.stream.set_keepalive();
+                }
+                self.dispatch.connected(connection, now);
+            }
+            Err(error) => {
+                let State::Connecting(rest) = std::mem::replace(&mut entry.state, State::Closing) else { return };
+                self.streams.close(connection, self.poll.registry());
+                if rest.is_empty() {
+                    self.dispatch.closed(connection, error.to_string(), now);
+                } else {
+                    self.connect_next(connection, rest, now);
+                }
+            }
+        }
+    }
+}

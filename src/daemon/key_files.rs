@@ -1,0 +1,287 @@
+//! The key pair of this daemon on disk (protocol.md section 3): loaded, or made where both files are missing.
+//!
+//! Absent on purpose: the format of keys, which is `wire::gorgone::keys`. Everything here blocks and may take seconds, so it
+//! runs before the event loop does.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::model::random::Random;
+use crate::wire::gorgone::keys::{KeyError, MAX_PEM_LEN, PrivateKey, PublicKey};
+
+/// The names that the original's packages give the two files.
+pub const PRIVATE_NAME: &str = "rsakey.priv.pem";
+/// See [`PRIVATE_NAME`].
+pub const PUBLIC_NAME: &str = "rsakey.pub.pem";
+/// Modulus of a generated key in bits.
+pub const DEFAULT_BITS: usize = 2_048;
+
+const PRIVATE_MODE: u32 = 0o600;
+const PUBLIC_MODE: u32 = 0o640;
+const DIRECTORY_MODE: u32 = 0o750;
+
+/// The keys of this daemon. No `Debug`.
+pub struct KeyPair {
+    /// The private key.
+    pub private: PrivateKey,
+    /// Its public half.
+    pub public: PublicKey,
+    /// Where they came from, for the log.
+    pub origin: KeyOrigin,
+}
+
+/// Where a key pair came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyOrigin {
+    /// Both files were there.
+    Loaded,
+    /// The public file was missing and was written again.
+    PublicWritten,
+    /// Both files were missing; a new pair was made.
+    Generated,
+}
+
+/// What a start would find. See [`inspect`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// Both files are missing: a start makes them.
+    Absent,
+    /// The private key can be used.
+    Present {
+        /// Modulus in bits.
+        bits: usize,
+        /// RFC 7638 thumbprint of the public half.
+        thumbprint: String,
+        /// Whether the public file is missing: a start writes it.
+        public_is_missing: bool,
+    },
+}
+
+/// Why a key file cannot be used.
+#[derive(Debug)]
+pub struct KeyFileError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub fault: KeyFault,
+}
+
+/// What is wrong with a key file.
+#[derive(Debug)]
+pub enum KeyFault {
+    /// It is missing while its public half, the named file, is there.
+    PrivateMissing(PathBuf),
+    /// Others than its owner may use it; the mode is given.
+    TooOpen(u32),
+    /// It does not belong to the private key in the named file.
+    Mismatch(PathBuf),
+    /// A new key would overwrite it.
+    AlreadyThere,
+    /// Its content is no key that can be used.
+    Content(KeyError),
+    /// It cannot be read.
+    Read(io::Error),
+    /// It cannot be written.
+    Write(io::Error),
+}
+
+impl fmt::Display for KeyFault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PrivateMissing(public) => write!(
+                formatter,
+                "the private key is missing, but its public half {0} is there; restore the private key, or remove {0} so that a new \
+                 pair is made (peers must then be told the new thumbprint)",
+                public.display()
+            ),
+            Self::TooOpen(mode) => write!(formatter, "others can use this private key (mode {mode:04o}); chmod 600 it"),
+            Self::Mismatch(private) => write!(
+                formatter,
+                "does not belong to the private key {}; restore the right file, or remove this one so that it is written again",
+                private.display()
+            ),
+            Self::AlreadyThere => formatter.write_str("is already there; nothing was changed"),
+            Self::Content(error) => error.fmt(formatter),
+            Self::Read(error) => write!(formatter, "cannot be read by this user: {error}"),
+            Self::Write(error) => write!(formatter, "cannot be written: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for KeyFileError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.path.display(), self.fault)
+    }
+}
+
+impl std::error::Error for KeyFileError {}
+
+impl KeyFault {
+    fn of(self, path: &Path) -> KeyFileError {
+        KeyFileError { path: path.to_path_buf(), fault: self }
+    }
+}
+
+/// Loads the pair. Where both files are missing it makes one of [`DEFAULT_BITS`]; where only the public file is, it writes it.
+///
+/// # Errors
+/// [`KeyFileError`], which names the file and the remedy.
+pub fn load_or_create(private: &Path, public: &Path, random: &mut dyn Random) -> Result<KeyPair, KeyFileError> {
+    match read_pair(private, public)? {
+        Found::Nothing => {
+            let key = generate(private, public, DEFAULT_BITS, random)?;
+            Ok(KeyPair { public: key.public(), private: key, origin: KeyOrigin::Generated })
+        }
+        Found::Private(key) => {
+            write_whole(public, key.public().to_pem().as_bytes(), PUBLIC_MODE)?;
+            Ok(KeyPair { public: key.public(), private: key, origin: KeyOrigin::PublicWritten })
+        }
+        Found::Both(key) => Ok(KeyPair { public: key.public(), private: key, origin: KeyOrigin::Loaded }),
+    }
+}
+
+/// What [`load_or_create`] would find, without changing anything.
+///
+/// # Errors
+/// The same as those of [`load_or_create`], but for writing.
+pub fn inspect(private: &Path, public: &Path) -> Result<KeyState, KeyFileError> {
+    let (key, public_is_missing) = match read_pair(private, public)? {
+        Found::Nothing => return Ok(KeyState::Absent),
+        Found::Private(key) => (key, true),
+        Found::Both(key) => (key, false),
+    };
+    let bits = key.encrypted_len().saturating_mul(8);
+    Ok(KeyState::Present { bits, thumbprint: key.public().thumbprint(), public_is_missing })
+}
+
+/// Makes a pair of `bits` (2048 to 4096) in `directory` under the usual names and returns its thumbprint.
+///
+/// # Errors
+/// [`KeyFileError`]; files that are there already are never overwritten.
+pub fn generate_in(directory: &Path, bits: usize, random: &mut dyn Random) -> Result<String, KeyFileError> {
+    let (private, public) = (directory.join(PRIVATE_NAME), directory.join(PUBLIC_NAME));
+    Ok(generate(&private, &public, bits, random)?.public().thumbprint())
+}
+
+/// The thumbprint of a private or a public key file.
+///
+/// # Errors
+/// [`KeyFileError`] when it holds neither.
+pub fn thumbprint_of(path: &Path) -> Result<String, KeyFileError> {
+    let bytes = read_bounded(path).map_err(|error| KeyFault::Read(error).of(path))?;
+    let public = match PrivateKey::from_pem(&bytes) {
+        Ok(private) => Ok(private.public()),
+        Err(KeyError::OnlyPublic) => PublicKey::from_pem(&bytes),
+        Err(error) => Err(error),
+    };
+    public.map(|key| key.thumbprint()).map_err(|error| KeyFault::Content(error).of(path))
+}
+
+enum Found {
+    Nothing,
+    Private(PrivateKey),
+    Both(PrivateKey),
+}
+
+fn read_pair(private: &Path, public: &Path) -> Result<Found, KeyFileError> {
+    let private_key = match read_private(private)? {
+        Some(key) => key,
+        None if exists(public)? => return Err(KeyFault::PrivateMissing(public.to_path_buf()).of(private)),
+        None => return Ok(Found::Nothing),
+    };
+    if !exists(public)? {
+        return Ok(Found::Private(private_key));
+    }
+    let bytes = read_bounded(public).map_err(|error| KeyFault::Read(error).of(public))?;
+    let public_key = PublicKey::from_pem(&bytes).map_err(|error| KeyFault::Content(error).of(public))?;
+    if public_key != private_key.public() {
+        return Err(KeyFault::Mismatch(private.to_path_buf()).of(public));
+    }
+    Ok(Found::Both(private_key))
+}
+
+fn read_private(path: &Path) -> Result<Option<PrivateKey>, KeyFileError> {
+    if !exists(path)? {
+        return Ok(None);
+    }
+    let mode = fs::metadata(path).map_err(|error| KeyFault::Read(error).of(path))?.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(KeyFault::TooOpen(mode).of(path));
+    }
+    let bytes = read_bounded(path).map_err(|error| KeyFault::Read(error).of(path))?;
+    PrivateKey::from_pem(&bytes).map(Some).map_err(|error| KeyFault::Content(error).of(path))
+}
+
+fn exists(path: &Path) -> Result<bool, KeyFileError> {
+    path.try_exists().map_err(|error| KeyFault::Read(error).of(path))
+}
+
+/// Reads one byte more than a key may have, so that a longer file is noticed and not read whole.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let limit = u64::try_from(MAX_PEM_LEN).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Makes a pair and writes it, the private key first: after a crash in between, the public one is written again.
+fn generate(private: &Path, public: &Path, bits: usize, random: &mut dyn Random) -> Result<PrivateKey, KeyFileError> {
+    for path in [private, public] {
+        if exists(path)? {
+            return Err(KeyFault::AlreadyThere.of(path));
+        }
+    }
+    // A directory that cannot be made should be known before seconds are spent on the key.
+    for path in [private, public] {
+        make_directory(path)?;
+    }
+    let content = |error| KeyFault::Content(error).of(private);
+    let key = PrivateKey::generate(bits, random).map_err(content)?;
+    let pem = key.to_pkcs1_pem().map_err(content)?;
+    write_whole(private, pem.as_bytes(), PRIVATE_MODE)?;
+    write_whole(public, key.public().to_pem().as_bytes(), PUBLIC_MODE)?;
+    Ok(key)
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn make_directory(path: &Path) -> Result<(), KeyFileError> {
+    let directory = parent(path);
+    let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory);
+    made.map_err(|error| KeyFault::Write(error).of(path))
+}
+
+/// Writes a file so that it is there whole, with its mode, or not at all.
+fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyFileError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let aside = PathBuf::from(name);
+    let written = write_aside(&aside, bytes, mode).and_then(|()| fs::rename(&aside, path));
+    if let Err(error) = written {
+        let _ = fs::remove_file(&aside);
+        return Err(KeyFault::Write(error).of(path));
+    }
+    // The rename itself reaches the disk with the directory.
+    let synced = File::open(parent(path)).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| KeyFault::Write(error).of(path))
+}
+
+fn write_aside(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    // The mode above is cut by the umask, this one is not.
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests;

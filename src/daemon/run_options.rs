@@ -1,0 +1,16 @@
+//! What the command line says about one start; all else is in the configuration files.
+
+use std::path::PathBuf;
+
+use crate::model::log::Level;
+
+/// Options of `run`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunOptions {
+    /// `--config`: the top file, already read when the daemon starts.
+    pub config_path: PathBuf,
+    /// `--logfile`; without it the log goes to standard error.
+    pub logfile: Option<PathBuf>,
+    /// `--severity` (`info`): the lowest level that is written.
+    pub severity: Level,
+}

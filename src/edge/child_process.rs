@@ -1,0 +1,257 @@
+//! Commands as child processes: a process group of their own, one pipe for stdout and stderr, no terminal.
+//!
+//! [`ChildProcess::spawn`] may block and belongs in a job; everything else is for the loop's thread and never blocks. The
+//! loop calls [`ChildProcess::poll`] once after the spawn and then for every child at each `SIGCHLD`, since a signal does not
+//! tell reliably which child ended. Absent on purpose: how many run at once, and what a result means.
+
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use mio::unix::pipe::Receiver;
+
+use super::system;
+use crate::model::command::{CommandEnd, CommandOutcome, CommandSpec, Program};
+use crate::model::time::{Monotonic, Now, WallTime};
+
+#[cfg(test)]
+mod tests;
+
+/// After the exit, a pipe that a grandchild keeps open holds the result no longer than this.
+const PIPE_GRACE: Duration = Duration::from_millis(200);
+/// A killed process that does not end (it hangs in the kernel) is given up after this.
+const KILL_GRACE: Duration = Duration::from_secs(5);
+/// A full pipe holds 64 KiB, or 1 MiB where a program enlarged it.
+const DRAIN_BUDGET: usize = 1 << 20;
+
+/// Children that were given up before they ended.
+static ABANDONED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
+/// What [`ChildProcess::read_output`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadState {
+    /// The budget is used up and more may be there: call again, no event will come.
+    Open,
+    /// Nothing more now: an event will come.
+    WouldBlock,
+    /// The pipe is closed for good.
+    Eof,
+}
+
+/// A running command. Kills its whole group when dropped before its end.
+pub struct ChildProcess {
+    /// Until it is reaped.
+    child: Option<Child>,
+    id: u32,
+    pipe: Option<Receiver>,
+    output: Vec<u8>,
+    output_limit: usize,
+    output_cut: bool,
+    started: WallTime,
+    phase: Phase,
+}
+
+enum Phase {
+    /// Runs until its time-out.
+    Running { deadline: Monotonic },
+    /// Was killed after its time-out.
+    Killed { give_up: Monotonic },
+    /// Is reaped; what is left in the pipe is awaited until then.
+    Exited { end: CommandEnd, until: Monotonic },
+    /// Its outcome was taken.
+    Reported,
+}
+
+impl ChildProcess {
+    /// Starts a command: its own process group, `/dev/null` as stdin, one pipe for both outputs, no inherited descriptors,
+    /// an empty signal mask, `/` as its directory and our environment. Its time-out runs from `now` on.
+    ///
+    /// # Errors
+    /// Why it could not be started, as a sentence that names the program but not its arguments.
+    pub fn spawn(spec: &CommandSpec, now: Now) -> Result<Self, String> {
+        reap_abandoned();
+        let (name, mut command) = match &spec.program {
+            Program::Shell(line) => {
+                let mut command = Command::new("/bin/sh");
+                command.arg("-c").arg(line);
+                ("/bin/sh", command)
+            }
+            Program::Words(words) => {
+                let (program, arguments) = words.split_first().ok_or("the command is empty")?;
+                let mut command = Command::new(program);
+                command.args(arguments);
+                (program.as_str(), command)
+            }
+        };
+        let (reader, stdout) = io::pipe().map_err(|error| not_started(name, &error))?;
+        let stderr = stdout.try_clone().map_err(|error| not_started(name, &error))?;
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        command.process_group(0).current_dir("/").env_remove("NOTIFY_SOCKET");
+        system::isolate_child(&mut command);
+        let child = command.spawn().map_err(|error| not_started(name, &error))?;
+        // The command holds our ends for writing: without this the pipe would never close.
+        drop(command);
+        let pipe = Receiver::from(OwnedFd::from(reader));
+        let process = Self {
+            id: child.id(),
+            child: Some(child),
+            pipe: Some(pipe),
+            output: Vec::new(),
+            output_limit: spec.output_limit,
+            output_cut: false,
+            started: now.wall,
+            phase: Phase::Running { deadline: now.monotonic + spec.timeout },
+        };
+        match process.pipe.as_ref().map(|pipe| pipe.set_nonblocking(true)) {
+            Some(Err(error)) => Err(not_started(name, &error)),
+            _ => Ok(process),
+        }
+    }
+
+    /// The process id, also that of its group.
+    #[must_use]
+    pub const fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The pipe with its output, to be registered for reading; `None` once it is closed.
+    pub const fn pipe(&mut self) -> Option<&mut Receiver> {
+        self.pipe.as_mut()
+    }
+
+    /// Reads up to about `budget` bytes of output. Beyond the limit it is dropped, so that the command never waits for us.
+    pub fn read_output(&mut self, budget: usize) -> ReadState {
+        let mut left = budget;
+        let mut bytes = [0_u8; 16 << 10];
+        while let Some(pipe) = &mut self.pipe {
+            if left == 0 {
+                return ReadState::Open;
+            }
+            match pipe.read(&mut bytes) {
+                Ok(0) => self.pipe = None,
+                Ok(length) => {
+                    left = left.saturating_sub(length);
+                    let room = self.output_limit.saturating_sub(self.output.len());
+                    self.output.extend_from_slice(bytes.get(..length.min(room)).unwrap_or_default());
+                    self.output_cut |= length > room;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return ReadState::WouldBlock,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => self.pipe = None,
+            }
+        }
+        ReadState::Eof
+    }
+
+    /// Kills the whole process group. Its end is still reported. Does nothing once the process is reaped.
+    pub fn kill_group(&mut self) {
+        // As long as it is not reaped the number is still its own.
+        if let Some(child) = &mut self.child {
+            // It can only fail where a program of another user refuses us.
+            if system::kill_group(self.id).is_err() {
+                let _ = child.kill();
+            }
+        }
+    }
+
+    /// Looks whether the command has ended, and kills it when its time is up. The outcome comes once.
+    pub fn poll(&mut self, now: Now) -> Option<CommandOutcome> {
+        match &self.phase {
+            Phase::Running { deadline } => {
+                let expired = now.monotonic >= *deadline;
+                if !self.reap(now, CommandEnd::Exited) && expired {
+                    self.kill_group();
+                    self.phase = Phase::Killed { give_up: now.monotonic + KILL_GRACE };
+                }
+            }
+            Phase::Killed { give_up } => {
+                let hopeless = now.monotonic >= *give_up;
+                if !self.reap(now, |_| CommandEnd::TimedOut) && hopeless {
+                    return Some(self.report(CommandEnd::TimedOut, now));
+                }
+            }
+            Phase::Exited { .. } | Phase::Reported => {}
+        }
+        let Phase::Exited { end, until } = &self.phase else { return None };
+        let (end, is_late) = (end.clone(), now.monotonic >= *until);
+        let complete = self.read_output(DRAIN_BUDGET) == ReadState::Eof;
+        (complete || is_late).then(|| self.report(end, now))
+    }
+
+    /// When [`ChildProcess::poll`] has something to do even without an event.
+    #[must_use]
+    pub const fn poll_timeout(&self) -> Option<Monotonic> {
+        match self.phase {
+            Phase::Running { deadline } => Some(deadline),
+            Phase::Killed { give_up } => Some(give_up),
+            Phase::Exited { until, .. } => Some(until),
+            Phase::Reported => None,
+        }
+    }
+
+    /// Reaps the process if it has ended.
+    fn reap(&mut self, now: Now, end: impl Fn(i32) -> CommandEnd) -> bool {
+        let code = match self.child.as_mut().map(Child::try_wait) {
+            Some(Ok(None)) => return false,
+            Some(Ok(Some(status))) => exit_code(status),
+            // Somebody else reaped it, so its code is lost.
+            Some(Err(_)) | None => 255,
+        };
+        self.child = None;
+        self.phase = Phase::Exited { end: end(code), until: now.monotonic + PIPE_GRACE };
+        true
+    }
+
+    fn report(&mut self, end: CommandEnd, now: Now) -> CommandOutcome {
+        self.abandon();
+        self.phase = Phase::Reported;
+        self.pipe = None;
+        CommandOutcome {
+            end,
+            output: std::mem::take(&mut self.output),
+            output_cut: self.output_cut,
+            started: self.started,
+            ended: now.wall,
+        }
+    }
+
+    /// Leaves a process that is not reaped yet to [`reap_abandoned`].
+    fn abandon(&mut self) {
+        if let Some(mut child) = self.child.take()
+            && matches!(child.try_wait(), Ok(None))
+        {
+            ABANDONED.lock().unwrap_or_else(PoisonError::into_inner).push(child);
+        }
+    }
+}
+
+impl Drop for ChildProcess {
+    fn drop(&mut self) {
+        self.kill_group();
+        self.abandon();
+    }
+}
+
+/// Reaps those children that were given up before they ended and have ended since. Cheap; called at each `SIGCHLD`.
+pub fn reap_abandoned() {
+    let mut abandoned = ABANDONED.lock().unwrap_or_else(PoisonError::into_inner);
+    abandoned.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+}
+
+/// A shell's number for a status.
+fn exit_code(status: ExitStatus) -> i32 {
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(255)
+}
+
+fn not_started(name: &str, error: &io::Error) -> String {
+    let name = name.escape_debug();
+    match error.kind() {
+        io::ErrorKind::NotFound => format!("program '{name}' was not found; give its full path or install it"),
+        io::ErrorKind::PermissionDenied => format!("program '{name}' may not be executed; check its mode and owner"),
+        io::ErrorKind::ArgumentListTooLong => format!("program '{name}': the command line is too long"),
+        _ => format!("program '{name}' could not be started: {error}"),
+    }
+}

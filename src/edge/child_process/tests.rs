@@ -1,0 +1,186 @@
+use mio::{Events, Interest, Poll, Token};
+
+use super::*;
+use crate::edge::clock;
+use crate::edge::temp_dir::TempDir;
+
+fn spec(program: Program) -> CommandSpec {
+    CommandSpec { program, timeout: Duration::from_secs(60), output_limit: 1 << 20 }
+}
+
+fn shell(line: &str) -> CommandSpec {
+    spec(Program::Shell(line.to_owned()))
+}
+
+fn words(words: &[&str]) -> CommandSpec {
+    spec(Program::Words(words.iter().map(|word| (*word).to_owned()).collect()))
+}
+
+fn start(spec: &CommandSpec) -> ChildProcess {
+    ChildProcess::spawn(spec, clock::read()).unwrap()
+}
+
+/// Plays the event loop. Instead of `SIGCHLD`, which the test process does not read, it looks every few milliseconds.
+fn finish(process: &mut ChildProcess) -> CommandOutcome {
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(4);
+    poll.registry().register(process.pipe().unwrap(), Token(0), Interest::READABLE).unwrap();
+    let start = clock::read();
+    loop {
+        while process.read_output(1 << 16) == ReadState::Open {}
+        if let Some(outcome) = process.poll(clock::read()) {
+            return outcome;
+        }
+        assert!(clock::read().monotonic.since(start.monotonic) < Duration::from_secs(30), "the command does not end");
+        poll.poll(&mut events, Some(Duration::from_millis(5))).unwrap();
+    }
+}
+
+fn run(spec: &CommandSpec) -> CommandOutcome {
+    finish(&mut start(spec))
+}
+
+fn text(outcome: &CommandOutcome) -> &str {
+    std::str::from_utf8(&outcome.output).unwrap()
+}
+
+fn is_alive(pid: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    !status.is_empty() && !status.contains(") Z ")
+}
+
+fn await_gone(pid: &str) {
+    let start = clock::read();
+    while is_alive(pid) {
+        assert!(clock::read().monotonic.since(start.monotonic) < Duration::from_secs(10), "process {pid} lives on");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn both_outputs_come_in_their_order_with_the_exit_code() {
+    let outcome = run(&shell("echo one; echo two >&2; printf three; exit 7"));
+    assert_eq!((outcome.end.clone(), text(&outcome)), (CommandEnd::Exited(7), "one\ntwo\nthree"));
+    assert!(outcome.ended >= outcome.started && !outcome.output_cut);
+}
+
+#[test]
+fn words_reach_the_program_without_a_shell() {
+    let outcome = run(&words(&["printf", "%s|", "a b", "$HOME", "*"]));
+    assert_eq!((outcome.end.clone(), text(&outcome)), (CommandEnd::Exited(0), "a b|$HOME|*|"));
+}
+
+#[test]
+fn a_signal_counts_as_a_shell_counts_it() {
+    assert_eq!(run(&shell("kill -TERM $$")).end, CommandEnd::Exited(143));
+}
+
+#[test]
+fn a_program_that_cannot_run_is_named_without_its_arguments() {
+    let dir = TempDir::new();
+    std::fs::write(dir.join("plain"), "text").unwrap();
+    let plain = dir.join("plain");
+    let refused = |list: &[&str]| ChildProcess::spawn(&words(list), Now::default()).err().unwrap();
+    let missing = refused(&["no-such-program", "--password=secret"]);
+    assert!(missing.contains("'no-such-program' was not found") && !missing.contains("secret"), "{missing}");
+    assert!(refused(&[plain.to_str().unwrap()]).contains("may not be executed"));
+    assert!(refused(&["echo", "a\0b"]).contains("could not be started"));
+    assert!(refused(&[]).contains("empty"));
+}
+
+#[test]
+fn a_child_has_no_mask_no_input_no_descriptors_of_ours_and_a_group_of_its_own() {
+    system::block_signals(&[libc::SIGTERM, libc::SIGCHLD]).unwrap();
+    let _open = std::fs::File::open("/proc/self/status").unwrap();
+    let script = "grep SigBlk /proc/self/status; readlink /proc/self/fd/0; pwd; \
+                  test $(cut -d' ' -f5 /proc/$$/stat) = $$ && echo leader; cat";
+    let outcome = run(&shell(script));
+    let lines: Vec<&str> = text(&outcome).lines().collect();
+    assert_eq!(lines, ["SigBlk:\t0000000000000000", "/dev/null", "/", "leader"]);
+    // The fourth is the directory that `ls` reads.
+    assert_eq!(text(&run(&words(&["ls", "/proc/self/fd"]))), "0\n1\n2\n3\n");
+}
+
+#[test]
+fn output_beyond_the_limit_is_dropped_and_the_command_runs_on() {
+    let limited = CommandSpec { output_limit: 1_000, ..shell("head -c 3000000 /dev/zero | tr '\\0' x; echo; exit 3") };
+    let outcome = run(&limited);
+    assert_eq!((outcome.end, outcome.output.len(), outcome.output_cut), (CommandEnd::Exited(3), 1_000, true));
+    let exact = run(&CommandSpec { output_limit: 3, ..shell("printf abc") });
+    assert_eq!((exact.output.as_slice(), exact.output_cut), (b"abc".as_slice(), false));
+}
+
+#[test]
+fn reading_stops_at_its_budget() {
+    let mut process = start(&shell("head -c 60000 /dev/zero; exec sleep 60"));
+    let mut poll = Poll::new().unwrap();
+    poll.registry().register(process.pipe().unwrap(), Token(0), Interest::READABLE).unwrap();
+    let mut events = Events::with_capacity(4);
+    while process.output.is_empty() {
+        poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
+        process.read_output(1);
+    }
+    assert!(process.output.len() <= 16 << 10);
+    assert!(process.poll(clock::read()).is_none());
+}
+
+#[test]
+fn a_time_out_kills_the_whole_group_and_keeps_the_output() {
+    let slow = CommandSpec { timeout: Duration::from_millis(300), ..shell("sleep 600 & echo $!; wait") };
+    let mut process = start(&slow);
+    let leader = process.id().to_string();
+    let outcome = finish(&mut process);
+    assert_eq!(outcome.end, CommandEnd::TimedOut);
+    await_gone(text(&outcome));
+    assert!(!std::path::Path::new(&format!("/proc/{leader}")).exists(), "a zombie is left");
+    assert_eq!((process.poll(clock::read()), process.poll_timeout()), (None, None));
+}
+
+#[test]
+fn a_grandchild_that_keeps_the_pipe_does_not_hold_the_result() {
+    let mut process = start(&shell("sleep 600 & echo $!; exit 4"));
+    let before = clock::read().monotonic;
+    let outcome = finish(&mut process);
+    assert_eq!(outcome.end, CommandEnd::Exited(4));
+    let waited = clock::read().monotonic.since(before);
+    assert!(waited >= PIPE_GRACE && waited < Duration::from_secs(10), "{waited:?}");
+    let pid = text(&outcome).trim().to_owned();
+    assert!(is_alive(&pid), "a process that a command leaves behind is its own business");
+    Command::new("kill").arg(&pid).status().unwrap();
+}
+
+#[test]
+fn time_is_an_argument_of_the_state_machine() {
+    let now = clock::read();
+    let mut process = ChildProcess::spawn(&shell("exec sleep 600"), now).unwrap();
+    let at = |seconds: u64| Now { monotonic: now.monotonic + Duration::from_secs(seconds), ..now };
+    assert_eq!(process.poll_timeout(), Some(at(60).monotonic));
+    assert_eq!(process.poll(at(59)), None);
+    assert_eq!(process.poll(at(60)), None);
+    assert_eq!(process.poll_timeout(), Some(at(60).monotonic + KILL_GRACE));
+    assert_eq!(finish(&mut process).end, CommandEnd::TimedOut);
+}
+
+#[test]
+fn a_command_that_is_dropped_or_killed_leaves_no_process() {
+    let process = start(&shell("exec sleep 600"));
+    let pid = process.id().to_string();
+    drop(process);
+    let start_time = clock::read();
+    while std::path::Path::new(&format!("/proc/{pid}")).exists() {
+        reap_abandoned();
+        assert!(clock::read().monotonic.since(start_time.monotonic) < Duration::from_secs(10), "{pid} is left");
+    }
+    let mut process = start(&shell("exec sleep 600"));
+    process.kill_group();
+    assert_eq!(finish(&mut process).end, CommandEnd::Exited(137));
+}
+
+#[test]
+fn many_commands_at_once_each_give_their_own_output() {
+    let mut processes: Vec<ChildProcess> = (0..40).map(|number| start(&shell(&format!("echo {number}")))).collect();
+    for (number, process) in processes.iter_mut().enumerate() {
+        let outcome = finish(process);
+        assert_eq!((outcome.end.clone(), text(&outcome)), (CommandEnd::Exited(0), format!("{number}\n").as_str()));
+    }
+}

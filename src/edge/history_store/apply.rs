@@ -1,0 +1,209 @@
+//! All changes of a loop turn as one transaction.
+
+use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
+
+use super::{HistoryStore, StoreError, column};
+use crate::model::history::{HistoryRow, StoreChange, SyncMark};
+use crate::model::node_id::NodeId;
+use crate::model::random::to_hex;
+use crate::model::session::StoredSession;
+use crate::model::time::WallTime;
+
+/// Rows that share one `ctime` at most.
+const ROWS_PER_INSTANT: usize = 1_000;
+/// A clock that was set back further than this is believed.
+const MAX_LEAD: i64 = 86_400 * CommitClock::TICKS_PER_SECOND;
+
+/// What a commit did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Rows inserted.
+    pub inserted: usize,
+    /// Rows and sessions purged; as long as it is not 0, more may be due.
+    pub purged: usize,
+}
+
+/// Gives `ctime`s that only grow, even when the wall clock is set back: peers ask for rows newer than the newest they have.
+///
+/// Counts in steps of 10 µs: the original prints numbers with 15 digits, and a time that it rounds up would hide rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CommitClock(i64);
+
+impl CommitClock {
+    const TICKS_PER_SECOND: i64 = 100_000;
+
+    #[expect(clippy::cast_precision_loss, reason = "such counts fit 53 bits until the year 4800")]
+    fn next(&mut self, wall: WallTime) -> f64 {
+        let now = wall.as_micros().div_euclid(10);
+        let behind = self.0 >= now && self.0.saturating_sub(now) < MAX_LEAD;
+        self.0 = if behind { self.0.saturating_add(1) } else { now };
+        self.0 as f64 / Self::TICKS_PER_SECOND as f64
+    }
+}
+
+/// The greatest row id and the newest `ctime` of the file, by its indexes.
+pub(super) fn resume(connection: &Connection) -> Result<(i64, CommitClock)> {
+    let last_row_id = connection
+        .query_row("SELECT max(id) FROM gorgone_history", [], |row| Ok(column::integer(row, 0).unwrap_or(0)))?;
+    // The bound leaves out text, which SQLite sorts after every number.
+    let sql = "SELECT max(ctime) FROM gorgone_history WHERE ctime < 1e12";
+    let newest = connection.query_row(sql, [], |row| Ok(column::real(row, 0).unwrap_or(0.0)))?;
+    Ok((last_row_id, CommitClock((newest * CommitClock::TICKS_PER_SECOND as f64).ceil() as i64)))
+}
+
+impl HistoryStore {
+    /// Applies the changes in their order as one transaction; when it returns, they are in the database and, with
+    /// `synchronous_full`, on the disk. Inserted rows get `id` and `ctime` here, the latter from `wall` but always later
+    /// than that of every earlier commit.
+    ///
+    /// # Errors
+    /// Nothing of `changes` was applied. The store stays usable: the next call may succeed.
+    pub fn apply(&mut self, changes: &[StoreChange], wall: WallTime) -> std::result::Result<Applied, StoreError> {
+        if changes.is_empty() {
+            return Ok(Applied::default());
+        }
+        let mut clock = self.clock;
+        match run(&mut self.connection, changes, wall, &mut clock) {
+            Ok((applied, last_row_id)) => {
+                self.last_row_id = last_row_id.unwrap_or(self.last_row_id);
+                self.clock = clock;
+                Ok(applied)
+            }
+            Err(error) => Err(StoreError::from_sqlite(&self.path, &error)),
+        }
+    }
+}
+
+/// The transaction rolls back by itself when it is dropped on an error.
+fn run(
+    connection: &mut Connection,
+    changes: &[StoreChange],
+    wall: WallTime,
+    clock: &mut CommitClock,
+) -> Result<(Applied, Option<i64>)> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut applied = Applied::default();
+    let mut last_row_id = None;
+    let mut ctime = 0.0;
+    let mut insert = None;
+    for change in changes {
+        match change {
+            StoreChange::InsertRow(row) => {
+                let statement = match &mut insert {
+                    Some(statement) => statement,
+                    None => insert.insert(transaction.prepare_cached(INSERT_ROW)?),
+                };
+                if applied.inserted.is_multiple_of(ROWS_PER_INSTANT) {
+                    ctime = clock.next(wall);
+                }
+                insert_row(statement, row, ctime)?;
+                last_row_id = Some(transaction.last_insert_rowid());
+                applied.inserted += 1;
+            }
+            StoreChange::PutSession(session) => put_session(&transaction, session)?,
+            StoreChange::DeleteSession(routing_id) => {
+                let sql = "DELETE FROM gorgone_identity WHERE identity = ?1";
+                transaction.prepare_cached(sql)?.execute([to_hex(routing_id)])?;
+            }
+            StoreChange::PutFingerprint { target, thumbprint } => put_fingerprint(&transaction, target, thumbprint)?,
+            StoreChange::PutSyncMark(node, mark) => put_mark(&transaction, *node, *mark)?,
+            StoreChange::DeleteSyncMark(node) => {
+                let sql = "DELETE FROM gorgone_synchistory WHERE id = ?1";
+                transaction.prepare_cached(sql)?.execute([sql_id(*node)])?;
+            }
+            StoreChange::OpenToken { token, node } => {
+                let sql = "INSERT OR REPLACE INTO stheno_open_tokens (token, node) VALUES (?1, ?2)";
+                transaction.prepare_cached(sql)?.execute(params![token.as_str(), node.map(sql_id)])?;
+            }
+            StoreChange::CloseToken(token) => {
+                let sql = "DELETE FROM stheno_open_tokens WHERE token = ?1";
+                transaction.prepare_cached(sql)?.execute([token.as_str()])?;
+            }
+            StoreChange::Purge { used_before, rows_before, instant_before, limit } => {
+                applied.purged += purge(&transaction, *used_before, *rows_before, *instant_before, *limit)?;
+            }
+        }
+    }
+    drop(insert);
+    transaction.commit()?;
+    Ok((applied, last_row_id))
+}
+
+const INSERT_ROW: &str =
+    "INSERT INTO gorgone_history (token, code, etime, ctime, instant, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+fn insert_row(statement: &mut rusqlite::CachedStatement<'_>, row: &HistoryRow, ctime: f64) -> Result<()> {
+    statement.raw_bind_parameter(1, row.token.as_deref())?;
+    statement.raw_bind_parameter(2, row.code.0)?;
+    statement.raw_bind_parameter(3, row.etime)?;
+    statement.raw_bind_parameter(4, ctime)?;
+    statement.raw_bind_parameter(5, row.instant)?;
+    statement.raw_bind_parameter(6, row.data.as_str())?;
+    statement.raw_execute().map(|_| ())
+}
+
+/// Ids are below 2^53.
+fn sql_id(node: NodeId) -> i64 {
+    i64::try_from(node.get()).unwrap_or(i64::MAX)
+}
+
+/// The table has no unique index, and the original may have left several rows of one routing id.
+fn put_session(transaction: &Transaction<'_>, session: &StoredSession) -> Result<()> {
+    let identity = to_hex(&session.routing_id);
+    let (key, iv) = (to_hex(&session.key), to_hex(&session.iv));
+    let (old_key, old_iv) = (session.old_key.as_deref().map(to_hex), session.old_iv.as_deref().map(to_hex));
+    let values = params![identity, session.created, session.used, key, iv, old_key, old_iv];
+    let update = "UPDATE gorgone_identity SET ctime = ?2, mtime = ?3, `key` = ?4, iv = ?5, oldkey = ?6, oldiv = ?7 \
+                  WHERE identity = ?1";
+    if transaction.prepare_cached(update)?.execute(values)? == 0 {
+        let insert = "INSERT INTO gorgone_identity (identity, ctime, mtime, `key`, iv, oldkey, oldiv) \
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        transaction.prepare_cached(insert)?.execute(values)?;
+    }
+    Ok(())
+}
+
+fn put_fingerprint(transaction: &Transaction<'_>, target: &str, thumbprint: &str) -> Result<()> {
+    let update = "UPDATE gorgone_target_fingerprint SET fingerprint = ?2 WHERE target = ?1";
+    if transaction.prepare_cached(update)?.execute([target, thumbprint])? == 0 {
+        let insert = "INSERT INTO gorgone_target_fingerprint (target, fingerprint) VALUES (?1, ?2)";
+        transaction.prepare_cached(insert)?.execute([target, thumbprint])?;
+    }
+    Ok(())
+}
+
+/// No `ON CONFLICT`: the index of an old file is not unique.
+fn put_mark(transaction: &Transaction<'_>, node: NodeId, mark: SyncMark) -> Result<()> {
+    let values = params![sql_id(node), mark.ctime, mark.last_id];
+    let update = "UPDATE gorgone_synchistory SET ctime = ?2, last_id = ?3 WHERE id = ?1";
+    if transaction.prepare_cached(update)?.execute(values)? == 0 {
+        let insert = "INSERT INTO gorgone_synchistory (id, ctime, last_id) VALUES (?1, ?2, ?3)";
+        transaction.prepare_cached(insert)?.execute(values)?;
+    }
+    Ok(())
+}
+
+/// Deletes by the indexes, oldest first; the newest row stays, so that row ids are not used again.
+fn purge(
+    transaction: &Transaction<'_>,
+    used_before: i64,
+    rows_before: i64,
+    instant_before: i64,
+    limit: u32,
+) -> Result<usize> {
+    let sessions = "DELETE FROM gorgone_identity WHERE id IN \
+                    (SELECT id FROM gorgone_identity WHERE coalesce(mtime, ctime, 0) < ?1 LIMIT ?2)";
+    let rows = "DELETE FROM gorgone_history WHERE id IN \
+                (SELECT id FROM gorgone_history WHERE ctime < ?1 ORDER BY ctime LIMIT ?2) \
+                AND id <> (SELECT max(id) FROM gorgone_history)";
+    // Row ids grow with `ctime`, so the newest row that is old enough bounds the part of the index that is looked at.
+    let instant = "DELETE FROM gorgone_history WHERE id IN \
+                   (SELECT id FROM gorgone_history WHERE instant = 1 AND +ctime < ?1 AND id <= \
+                   (SELECT id FROM gorgone_history WHERE ctime < ?1 ORDER BY ctime DESC LIMIT 1) LIMIT ?2) \
+                   AND id <> (SELECT max(id) FROM gorgone_history)";
+    let mut purged = 0;
+    for (sql, before) in [(sessions, used_before), (rows, rows_before), (instant, instant_before)] {
+        purged += transaction.prepare_cached(sql)?.execute(params![before, limit])?;
+    }
+    Ok(purged)
+}

@@ -1,0 +1,120 @@
+//! What can be wrong with the database, told to the administrator with the remedy.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+/// The kind of a [`StoreError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// Another daemon has the database open; its process id where it is known.
+    InUse(Option<u32>),
+    /// The file is something else.
+    NotADatabase,
+    /// The file is damaged.
+    Corrupt,
+    /// The file, its directory or the file system cannot be written to.
+    ReadOnly,
+    /// We may not open the file or its directory.
+    PermissionDenied,
+    /// The disk or a quota is full.
+    DiskFull,
+    /// Another program (a backup, `sqlite3`) held the database for too long.
+    Busy,
+    /// Reading or writing failed.
+    Io,
+    /// Tables are missing and may not be made.
+    SchemaMissing,
+    /// The file system cannot share memory between processes, so write-ahead logging does not work.
+    WalUnsupported,
+    /// Anything else.
+    Other,
+}
+
+/// An error of the database: what is wrong, with which file, and the remedy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreError {
+    /// The database.
+    pub path: PathBuf,
+    /// What kind.
+    pub kind: StoreErrorKind,
+    /// What SQLite or the operating system says; may be empty.
+    pub detail: String,
+}
+
+impl StoreError {
+    /// An error with a detail of our own.
+    pub(super) fn new(path: &Path, kind: StoreErrorKind, detail: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), kind, detail: detail.into() }
+    }
+
+    /// From SQLite.
+    pub(super) fn from_sqlite(path: &Path, error: &rusqlite::Error) -> Self {
+        let kind = match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => StoreErrorKind::NotADatabase,
+            Some(ErrorCode::DatabaseCorrupt) => StoreErrorKind::Corrupt,
+            Some(ErrorCode::ReadOnly) => StoreErrorKind::ReadOnly,
+            Some(ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => StoreErrorKind::PermissionDenied,
+            Some(ErrorCode::DiskFull) => StoreErrorKind::DiskFull,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreErrorKind::Busy,
+            Some(ErrorCode::SystemIoFailure) => StoreErrorKind::Io,
+            _ => StoreErrorKind::Other,
+        };
+        Self::new(path, kind, error.to_string())
+    }
+
+    /// From the file system.
+    pub(super) fn from_io(path: &Path, error: &io::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::PermissionDenied => StoreErrorKind::PermissionDenied,
+            io::ErrorKind::ReadOnlyFilesystem => StoreErrorKind::ReadOnly,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreErrorKind::DiskFull,
+            _ => StoreErrorKind::Io,
+        };
+        Self::new(path, kind, error.to_string())
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "database '{}': ", self.path.display())?;
+        let text = match self.kind {
+            StoreErrorKind::InUse(Some(pid)) => {
+                return write!(
+                    formatter,
+                    "another daemon (process {pid}) uses it; stop that one or set another gorgone_db_name"
+                );
+            }
+            StoreErrorKind::InUse(None) => "another daemon uses it; stop that one or set another gorgone_db_name",
+            StoreErrorKind::NotADatabase => {
+                "the file is no SQLite database; check gorgone_db_name, or move the file away and start again with an empty one"
+            }
+            StoreErrorKind::Corrupt => {
+                "the file is damaged; stop the daemon, then repair it with `sqlite3 FILE .recover` or move it (and its -wal \
+                 and -shm files) away to start with an empty one"
+            }
+            StoreErrorKind::ReadOnly => {
+                "it cannot be written to; check the mode of the file and its directory and how the file system is mounted"
+            }
+            StoreErrorKind::PermissionDenied => {
+                "it cannot be opened; check that it is a file and that the daemon's user may read and write it and its directory"
+            }
+            StoreErrorKind::DiskFull => "the disk or a quota is full; make room",
+            StoreErrorKind::Busy => "another program holds it; end that program (a backup, sqlite3, another daemon)",
+            StoreErrorKind::Io => "reading or writing failed; check the disk and the kernel's log",
+            StoreErrorKind::SchemaMissing => {
+                "tables are missing and may not be made; set gorgone_db_autocreate_schema: 1"
+            }
+            StoreErrorKind::WalUnsupported => {
+                "its file system does not support write-ahead logging; put it on a local disk"
+            }
+            StoreErrorKind::Other => "unexpected answer of SQLite",
+        };
+        formatter.write_str(text)?;
+        if self.detail.is_empty() { Ok(()) } else { write!(formatter, " ({})", self.detail) }
+    }
+}
+
+impl std::error::Error for StoreError {}

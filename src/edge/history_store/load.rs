@@ -1,0 +1,150 @@
+//! Reads what a start takes over.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, Result, Row};
+
+use super::{Stored, column};
+use crate::model::history::SyncMark;
+use crate::model::node_id::NodeId;
+use crate::model::random::from_hex;
+use crate::model::session::StoredSession;
+use crate::model::token::Token;
+
+/// The most recently used sessions that are taken over.
+const MAX_SESSIONS: usize = 100_000;
+/// Marks and fingerprints that are taken over.
+const MAX_ROWS: usize = 100_000;
+/// Warnings in words; more are only counted.
+const MAX_WARNINGS: usize = 10;
+
+/// Warnings with a bound.
+#[derive(Default)]
+struct Warnings {
+    lines: Vec<String>,
+    more: usize,
+}
+
+impl Warnings {
+    fn push(&mut self, line: String) {
+        if self.lines.len() < MAX_WARNINGS { self.lines.push(line) } else { self.more += 1 }
+    }
+}
+
+pub(super) fn load(connection: &Connection) -> Result<Stored> {
+    let mut warnings = Warnings::default();
+    let mut stored = Stored {
+        sessions: sessions(connection, &mut warnings)?,
+        marks: marks(connection, &mut warnings)?,
+        fingerprints: fingerprints(connection)?,
+        open_tokens: open_tokens(connection)?,
+        warnings: Vec::new(),
+    };
+    stored.warnings = warnings.lines;
+    if warnings.more > 0 {
+        stored.warnings.push(format!("{} more odd rows were skipped", warnings.more));
+    }
+    Ok(stored)
+}
+
+fn open_tokens(connection: &Connection) -> Result<Vec<(Token, Option<NodeId>)>> {
+    let sql = format!("SELECT token, node FROM stheno_open_tokens ORDER BY rowid LIMIT {MAX_ROWS}");
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut open = Vec::new();
+    while let Some(row) = rows.next()? {
+        let node = column::integer(row, 1).and_then(|id| u64::try_from(id).ok()).and_then(|id| NodeId::new(id).ok());
+        open.extend(column::text(row, 0).and_then(|token| Token::parse(&token).ok()).map(|token| (token, node)));
+    }
+    Ok(open)
+}
+
+/// The newest row of each routing id counts, as for the original.
+fn sessions(connection: &Connection, warnings: &mut Warnings) -> Result<Vec<StoredSession>> {
+    let sql = format!(
+        "SELECT identity, ctime, mtime, `key`, iv, oldkey, oldiv FROM gorgone_identity \
+         WHERE id IN (SELECT max(id) FROM gorgone_identity GROUP BY identity) \
+         ORDER BY coalesce(mtime, ctime, 0) DESC, id DESC LIMIT {MAX_SESSIONS}"
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut sessions = Vec::new();
+    while let Some(row) = rows.next()? {
+        match session(row) {
+            Ok(session) => sessions.push(session),
+            Err(reason) => warnings.push(format!("gorgone_identity: a session was skipped: {reason}")),
+        }
+    }
+    sessions.reverse();
+    Ok(sessions)
+}
+
+/// The reason never holds a key.
+fn session(row: &Row<'_>) -> std::result::Result<StoredSession, &'static str> {
+    let bytes = |index| column::text(row, index).filter(|text| !text.is_empty()).map(|text| from_hex(&text));
+    let required = |index, reason| bytes(index).flatten().ok_or(reason);
+    let routing_id = required(0, "its identity is not hexadecimal")?;
+    let key = required(3, "its key is not hexadecimal")?;
+    let iv = required(4, "its iv is missing or not hexadecimal")?;
+    if !is_key(&key) || !is_iv(&iv) || routing_id.len() > 255 {
+        return Err("its identity, key or iv has an impossible length");
+    }
+    let created = column::integer(row, 1).unwrap_or(0);
+    let old_key = bytes(5).flatten().filter(|key| is_key(key));
+    // A row of the original's first rotation may lack the old vector: then the vector did not change.
+    let old_iv = old_key.as_ref().and(bytes(6).flatten().filter(|iv| is_iv(iv)).or_else(|| Some(iv.clone())));
+    Ok(StoredSession {
+        routing_id,
+        created,
+        used: column::integer(row, 2).unwrap_or(created),
+        key,
+        iv,
+        old_key,
+        old_iv,
+    })
+}
+
+fn is_key(bytes: &[u8]) -> bool {
+    matches!(bytes.len(), 16 | 24 | 32)
+}
+
+fn is_iv(bytes: &[u8]) -> bool {
+    bytes.len() == 16
+}
+
+/// An old file may hold a node twice: the smaller mark counts, since a row that is stored twice is noticed and a lost one
+/// is not.
+fn marks(connection: &Connection, warnings: &mut Warnings) -> Result<Vec<(NodeId, SyncMark)>> {
+    let sql = format!("SELECT id, ctime, last_id FROM gorgone_synchistory LIMIT {MAX_ROWS}");
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut marks = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let text = column::text(row, 0).unwrap_or_default();
+        let Ok(node) = text.parse::<NodeId>() else {
+            warnings.push(format!("gorgone_synchistory: '{:.40}' is no node id", text.escape_debug().to_string()));
+            continue;
+        };
+        let mark =
+            SyncMark { ctime: column::real(row, 1).unwrap_or(0.0), last_id: column::integer(row, 2).unwrap_or(0) };
+        let kept = marks.entry(node).or_insert(mark);
+        if mark.ctime < kept.ctime {
+            *kept = mark;
+        }
+    }
+    Ok(marks.into_iter().collect())
+}
+
+/// The first row of a target counts, as for the original.
+fn fingerprints(connection: &Connection) -> Result<Vec<(String, String)>> {
+    let sql = format!("SELECT target, fingerprint FROM gorgone_target_fingerprint ORDER BY id DESC LIMIT {MAX_ROWS}");
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut found = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        if let (Some(target), Some(thumbprint)) = (column::text(row, 0), column::text(row, 1)) {
+            found.insert(target, thumbprint);
+        }
+    }
+    Ok(found.into_iter().collect())
+}

@@ -1,0 +1,52 @@
+//! One daemon per database: an advisory lock on a file beside it, held for the life of the process.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::error::{StoreError, StoreErrorKind};
+use crate::edge::system;
+
+/// The lock; released when dropped or when the process ends in whatever way.
+///
+/// Not on the database itself, whose own locks SQLite would lose with the first descriptor that is closed.
+pub(super) struct DatabaseLock(#[expect(dead_code, reason = "open means locked")] File);
+
+impl DatabaseLock {
+    /// Takes the lock without waiting and leaves our process id in the file.
+    pub fn take(database: &Path) -> Result<Self, StoreError> {
+        let path = lock_path(database);
+        let failed = |error: &std::io::Error| {
+            let mut error = StoreError::from_io(database, error);
+            error.detail = format!("{}: {}", path.display(), error.detail);
+            error
+        };
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o640)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&path)
+            .map_err(|error| failed(&error))?;
+        if !system::try_lock_exclusive(&file).map_err(|error| failed(&error))? {
+            let mut text = String::new();
+            let _ = (&mut file).take(20).read_to_string(&mut text);
+            return Err(StoreError::new(database, StoreErrorKind::InUse(text.trim().parse().ok()), ""));
+        }
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.map_err(|error| failed(&error))?;
+        Ok(Self(file))
+    }
+}
+
+/// The same file for every name that leads to the database.
+fn lock_path(database: &Path) -> PathBuf {
+    let real = database.canonicalize().unwrap_or_else(|_| database.to_owned());
+    let mut name = real.into_os_string();
+    name.push(".stheno-lock");
+    name.into()
+}

@@ -1,0 +1,168 @@
+//! The history, the sealed sessions, sync marks and fingerprints in SQLite, in the original's schema (protocol.md section 4).
+//!
+//! [`HistoryStore`] is the one writer and lives on the loop's thread: one [`HistoryStore::apply`] a turn, one transaction.
+//! [`HistoryReader`], [`checkpoint`] and [`check_integrity`] use connections of their own and belong on worker threads.
+//! Absent on purpose: retries, decisions what is kept, any repair of a damaged file.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::model::history::SyncMark;
+use crate::model::node_id::NodeId;
+use crate::model::session::StoredSession;
+use crate::model::token::Token;
+
+mod apply;
+mod column;
+mod error;
+mod load;
+mod lock;
+mod maintenance;
+mod reader;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+pub use apply::Applied;
+pub use error::{StoreError, StoreErrorKind};
+pub use maintenance::{CheckpointReport, check_integrity, checkpoint, wal_size_bytes};
+pub use reader::HistoryReader;
+
+/// How long a commit waits for somebody else's lock: a checkpoint holds it for moments, a backup perhaps for longer.
+const WRITE_PATIENCE: Duration = Duration::from_secs(1);
+/// SQLite's page size unless somebody changed it; for estimates only.
+const PAGE_SIZE: u64 = 4_096;
+/// Prepared statements that are kept.
+const STATEMENTS: usize = 24;
+
+/// How the database is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreOptions {
+    /// Make tables that are missing (`gorgone_db_autocreate_schema`); columns and indexes are always added.
+    pub create_schema: bool,
+    /// Each commit waits for the disk. Without it a power failure may cost the last commits; a crash of the daemon does not.
+    pub synchronous_full: bool,
+}
+
+/// What a start takes over.
+#[derive(Clone, Default)]
+pub struct Stored {
+    /// Sessions, the least recently used first.
+    pub sessions: Vec<StoredSession>,
+    /// How far each node's history was taken over.
+    pub marks: Vec<(NodeId, SyncMark)>,
+    /// Target and thumbprint of its key.
+    pub fingerprints: Vec<(String, String)>,
+    /// Tokens without an end, and the node that has not confirmed them.
+    pub open_tokens: Vec<(Token, Option<NodeId>)>,
+    /// Rows that were skipped and why; never more than a few lines.
+    pub warnings: Vec<String>,
+}
+
+/// The writer. Holds a lock that keeps a second daemon off the database.
+pub struct HistoryStore {
+    connection: Connection,
+    path: PathBuf,
+    last_row_id: i64,
+    clock: apply::CommitClock,
+    _lock: lock::DatabaseLock,
+}
+
+impl HistoryStore {
+    /// Opens the database, or makes it, with its directory, where there is none. Reads next to nothing of a large file.
+    ///
+    /// # Errors
+    /// Another daemon uses it, or it cannot be used: the sentence names the file and the remedy. A damaged file is never
+    /// replaced or changed.
+    pub fn open(path: &Path, options: StoreOptions) -> Result<Self, StoreError> {
+        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            std::fs::create_dir_all(directory).map_err(|error| StoreError::from_io(path, &error))?;
+        }
+        if path.is_dir() {
+            return Err(StoreError::new(path, StoreErrorKind::PermissionDenied, "it is a directory"));
+        }
+        let lock = lock::DatabaseLock::take(path)?;
+        let sqlite = |error: rusqlite::Error| StoreError::from_sqlite(path, &error);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
+        connection.busy_timeout(WRITE_PATIENCE).map_err(sqlite)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        if connection.is_readonly("main").map_err(sqlite)? {
+            return Err(StoreError::new(path, StoreErrorKind::ReadOnly, ""));
+        }
+        let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(sqlite)?;
+        if mode != "wal" {
+            return Err(StoreError::new(path, StoreErrorKind::WalUnsupported, format!("journal mode '{mode}'")));
+        }
+        let synchronous = if options.synchronous_full { "FULL" } else { "NORMAL" };
+        let pragmas = format!(
+            "PRAGMA synchronous = {synchronous}; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; \
+             PRAGMA cache_size = -4096;"
+        );
+        connection.execute_batch(&pragmas).map_err(sqlite)?;
+        complete_schema(path, &mut connection, options)?;
+        let (last_row_id, clock) = apply::resume(&connection).map_err(sqlite)?;
+        Ok(Self { connection, path: path.to_owned(), last_row_id, clock, _lock: lock })
+    }
+
+    /// The greatest row id so far; 0 for an empty history. The newest row is never purged, so ids do not come back.
+    #[must_use]
+    pub const fn last_row_id(&self) -> i64 {
+        self.last_row_id
+    }
+
+    /// The id that the next inserted row gets; the rows of one [`HistoryStore::apply`] get consecutive ids.
+    #[must_use]
+    pub const fn next_row_id(&self) -> i64 {
+        self.last_row_id.saturating_add(1)
+    }
+
+    /// The database's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of the write-ahead log that wait for a [`checkpoint`]. Costs microseconds; above some megabytes, start one as a
+    /// job (one at a time). The log's file keeps its size, since writing over it is faster than growing it.
+    #[must_use]
+    pub fn wal_backlog_bytes(&self) -> u64 {
+        let sql = "PRAGMA wal_checkpoint(NOOP)";
+        let backlog = self.connection.prepare_cached(sql).and_then(|mut statement| {
+            statement.query_row([], |row| Ok(row.get::<_, i64>(1)?.saturating_sub(row.get::<_, i64>(2)?)))
+        });
+        backlog.map_or(0, |pages| u64::try_from(pages).unwrap_or(0).saturating_mul(PAGE_SIZE))
+    }
+
+    /// Gives memory back after a burst; call it once when the daemon has become idle.
+    pub fn release_memory(&self) {
+        // It cannot fail in a way that matters.
+        let _ = self.connection.execute_batch("PRAGMA shrink_memory");
+    }
+
+    /// What a start takes over. Odd rows are skipped and told of in [`Stored::warnings`].
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn load(&self) -> Result<Stored, StoreError> {
+        load::load(&self.connection).map_err(|error| StoreError::from_sqlite(&self.path, &error))
+    }
+}
+
+/// Adds what an older or an empty file lacks.
+fn complete_schema(path: &Path, connection: &mut Connection, options: StoreOptions) -> Result<(), StoreError> {
+    let sqlite = |error: rusqlite::Error| StoreError::from_sqlite(path, &error);
+    let missing = schema::missing(connection).map_err(sqlite)?;
+    if missing.tables && !options.create_schema {
+        return Err(StoreError::new(path, StoreErrorKind::SchemaMissing, ""));
+    }
+    if !missing.is_empty() {
+        missing.create(connection).map_err(sqlite)?;
+    }
+    if !schema::has_version(connection).map_err(sqlite)? {
+        schema::put_version(connection).map_err(sqlite)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! Questions to the history on a connection of their own.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
+
+use super::{StoreError, WRITE_PATIENCE, column};
+use crate::model::code::Code;
+use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit};
+
+/// A read-only view of the history for a worker thread. Sees every commit that was complete when a query began; never
+/// holds up the writer.
+pub struct HistoryReader {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl HistoryReader {
+    /// Opens a database that a [`super::HistoryStore`] has open.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let sqlite = |error: rusqlite::Error| StoreError::from_sqlite(path, &error);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
+        connection.busy_timeout(WRITE_PATIENCE).map_err(sqlite)?;
+        connection.execute_batch("PRAGMA cache_size = -512; PRAGMA temp_store = MEMORY;").map_err(sqlite)?;
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// The rows that meet the filter, up to the page's bounds. Rows are read one by one, never more than are returned.
+    ///
+    /// The first rows by id are taken; with [`PageLimit::whole_instants`] and a `ctime` condition alone, the first by
+    /// `ctime` (the order in which such a peer goes on). A row with values of odd types is read as far as it makes sense.
+    ///
+    /// # Errors
+    /// The file cannot be read; never because of the content of a row.
+    pub fn query(&self, filter: &LogFilter, limit: &PageLimit) -> Result<LogPage, StoreError> {
+        self.page(filter, limit).map_err(|error| StoreError::from_sqlite(&self.path, &error))
+    }
+
+    fn page(&self, filter: &LogFilter, limit: &PageLimit) -> rusqlite::Result<LogPage> {
+        let mut page = LogPage::default();
+        if filter.newest == Some(0) {
+            return Ok(page);
+        }
+        let mut question = Question::new(filter, limit);
+        if let Some(newest) = filter.newest {
+            let oldest = self.nth_newest(filter, limit, newest)?;
+            question.push("id >= ?", Value::Integer(oldest.unwrap_or(i64::MIN)));
+        }
+        let sql = question.select(COLUMNS, "");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(question.values))?;
+        let mut bytes = 0_usize;
+        while let Some(row) = rows.next()? {
+            let row = history_row(row);
+            // SQLite compares odd values by rules of its own.
+            if !filter.matches(&row) {
+                continue;
+            }
+            let size = row.data.len() + row.token.as_ref().map_or(0, String::len);
+            let full = page.rows.len() >= limit.rows || bytes.saturating_add(size) > limit.bytes;
+            let same_instant = |last: &HistoryRow| limit.whole_instants && last.ctime.total_cmp(&row.ctime).is_eq();
+            if full && page.rows.last().is_some_and(|last| !same_instant(last)) {
+                page.more = true;
+                break;
+            }
+            bytes = bytes.saturating_add(size);
+            page.rows.push(row);
+        }
+        if question.order == Order::Instant {
+            page.rows.sort_unstable_by_key(|row| row.id);
+        }
+        Ok(page)
+    }
+
+    /// The id of the `number`th newest row that meets the filter; `None` when there are fewer.
+    fn nth_newest(&self, filter: &LogFilter, limit: &PageLimit, number: u64) -> rusqlite::Result<Option<i64>> {
+        let by_id = PageLimit { whole_instants: false, ..*limit };
+        let mut question = Question::new(filter, &by_id);
+        let skipped = i64::try_from(number - 1).unwrap_or(i64::MAX);
+        question.values.push(Value::Integer(skipped));
+        let sql = question.select("id", " DESC LIMIT 1 OFFSET ?");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(question.values))?;
+        Ok(rows.next()?.and_then(|row| column::integer(row, 0)))
+    }
+
+    /// SQLite's plan for a question, for tests.
+    #[cfg(test)]
+    pub(super) fn plan(&self, filter: &LogFilter, limit: &PageLimit) -> String {
+        let question = Question::new(filter, limit);
+        let sql = format!("EXPLAIN QUERY PLAN {}", question.select(COLUMNS, ""));
+        let mut statement = self.connection.prepare(&sql).unwrap();
+        let lines = statement.query_map(params_from_iter(question.values), |row| row.get::<_, String>(3)).unwrap();
+        lines.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    }
+}
+
+const COLUMNS: &str = "id, token, code, etime, ctime, instant, data";
+
+/// In which order rows are visited.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Id,
+    Instant,
+}
+
+/// The conditions of a question, written so that SQLite uses the index we mean: a `+` before a column hides it from the
+/// planner, which knows nothing of how the values are spread. Each plan visits rows in order, without sorting.
+struct Question {
+    conditions: Vec<&'static str>,
+    values: Vec<Value>,
+    order: Order,
+}
+
+impl Question {
+    fn new(filter: &LogFilter, limit: &PageLimit) -> Self {
+        let mut question = Self { conditions: Vec::new(), values: Vec::new(), order: Order::Id };
+        let mut narrowed = filter.token.is_some() || filter.after_id.is_some();
+        if let Some(token) = &filter.token {
+            question.push("token = ?", Value::Text(token.clone()));
+        }
+        if let Some(id) = filter.after_id {
+            question.push("id > ?", Value::Integer(id));
+        }
+        if let Some(ctime) = filter.after_ctime {
+            let value = Value::Real(ctime);
+            if narrowed {
+                question.push("+ctime > ?", value);
+            } else if limit.whole_instants {
+                question.order = Order::Instant;
+                question.push("ctime > ?", value);
+            } else {
+                // From the first such row on, most rows are such: cheaper than sorting all of them by id.
+                question.push("id >= (SELECT min(+id) FROM gorgone_history WHERE ctime > ?)", value.clone());
+                question.push("+ctime > ?", value);
+            }
+            narrowed = true;
+        }
+        if let Some(etime) = filter.after_etime {
+            let value = Value::Real(etime);
+            if !narrowed {
+                question.push("id >= (SELECT min(+id) FROM gorgone_history WHERE etime > ?)", value.clone());
+            }
+            question.push("+etime > ?", value);
+            narrowed = true;
+        }
+        if let Some(code) = filter.code {
+            question.push(if narrowed { "+code = ?" } else { "code = ?" }, Value::Integer(code.0));
+        }
+        question
+    }
+
+    fn push(&mut self, condition: &'static str, value: Value) {
+        self.conditions.push(condition);
+        self.values.push(value);
+    }
+
+    fn select(&self, columns: &str, direction: &str) -> String {
+        let condition = if self.conditions.is_empty() { "1".to_owned() } else { self.conditions.join(" AND ") };
+        let order = if self.order == Order::Id { "id" } else { "ctime, id" };
+        format!("SELECT {columns} FROM gorgone_history WHERE {condition} ORDER BY {order}{direction}")
+    }
+}
+
+fn history_row(row: &Row<'_>) -> HistoryRow {
+    HistoryRow {
+        id: column::integer(row, 0).unwrap_or(0),
+        token: column::text(row, 1),
+        code: Code(column::integer(row, 2).unwrap_or(0)),
+        etime: column::integer(row, 3).unwrap_or(0),
+        ctime: column::real(row, 4).unwrap_or(0.0),
+        instant: column::integer(row, 5).unwrap_or(0) != 0,
+        data: column::text(row, 6).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

@@ -1,0 +1,165 @@
+//! The original's schema, so that either daemon can go on with the other's file.
+
+use rusqlite::{Connection, Result, params};
+
+/// Written to a new file. The original replaces it by its own version, and takes a file without one for its first version,
+/// which it cannot convert a second time.
+const VERSION: &str = "23.10.0";
+
+struct Table {
+    name: &'static str,
+    /// Name and declaration.
+    columns: &'static [(&'static str, &'static str)],
+    /// Kind with name, and column.
+    indexes: &'static [(&'static str, &'static str)],
+}
+
+const TEXT: &str = "varchar(1024) DEFAULT NULL";
+const LONG_TEXT: &str = "varchar(2048) DEFAULT NULL";
+const INT: &str = "int(11) DEFAULT NULL";
+const KEY: &str = "INTEGER PRIMARY KEY";
+
+/// Tokens that were accepted and have no end yet.
+const OPEN_TOKENS: &str = "stheno_open_tokens";
+/// Tables that a daemon of the original's can do without.
+const OPTIONAL_TABLES: [&str; 2] = ["gorgone_centreon_judge_spare", OPEN_TOKENS];
+
+const TABLES: [Table; 7] = [
+    Table { name: "gorgone_information", columns: &[("key", TEXT), ("value", TEXT)], indexes: &[] },
+    Table {
+        name: "gorgone_identity",
+        columns: &[
+            ("id", KEY),
+            ("ctime", INT),
+            ("mtime", INT),
+            ("identity", LONG_TEXT),
+            ("key", TEXT),
+            ("oldkey", TEXT),
+            ("iv", TEXT),
+            ("oldiv", TEXT),
+            ("parent", "int(11) DEFAULT '0'"),
+        ],
+        indexes: &[("INDEX idx_gorgone_identity", "identity"), ("INDEX idx_gorgone_parent", "parent")],
+    },
+    Table {
+        name: "gorgone_history",
+        columns: &[
+            ("id", KEY),
+            ("token", LONG_TEXT),
+            ("code", INT),
+            ("etime", INT),
+            ("ctime", "FLOAT DEFAULT NULL"),
+            ("instant", "int(11) DEFAULT '0'"),
+            ("data", "TEXT DEFAULT NULL"),
+        ],
+        indexes: &[
+            ("INDEX idx_gorgone_history_id", "id"),
+            ("INDEX idx_gorgone_history_token", "token"),
+            ("INDEX idx_gorgone_history_etime", "etime"),
+            ("INDEX idx_gorgone_history_code", "code"),
+            ("INDEX idx_gorgone_history_ctime", "ctime"),
+            ("INDEX idx_gorgone_history_instant", "instant"),
+        ],
+    },
+    Table {
+        name: "gorgone_synchistory",
+        columns: &[("id", "int(11) NOT NULL"), ("ctime", "FLOAT DEFAULT NULL"), ("last_id", INT)],
+        indexes: &[("UNIQUE INDEX idx_gorgone_synchistory_id", "id")],
+    },
+    Table {
+        name: "gorgone_target_fingerprint",
+        columns: &[("id", KEY), ("target", LONG_TEXT), ("fingerprint", "varchar(4096) DEFAULT NULL")],
+        indexes: &[("INDEX idx_gorgone_target_fingerprint_target", "target")],
+    },
+    Table {
+        name: "gorgone_centreon_judge_spare",
+        columns: &[
+            ("cluster_name", "varchar(2048) NOT NULL"),
+            ("status", "int(11) NOT NULL"),
+            ("data", "TEXT DEFAULT NULL"),
+        ],
+        indexes: &[("INDEX idx_gorgone_centreon_judge_spare_cluster_name", "cluster_name")],
+    },
+    // Ours; the original leaves it alone.
+    Table {
+        name: OPEN_TOKENS,
+        columns: &[("token", "varchar(255) NOT NULL PRIMARY KEY"), ("node", INT)],
+        indexes: &[],
+    },
+];
+
+/// What a file lacks, as SQL statements. Empty for a complete one, which is then not written to.
+pub(super) struct Missing {
+    /// Whether whole tables are missing that the daemon cannot do without.
+    pub tables: bool,
+    statements: Vec<String>,
+}
+
+/// Looks what is missing.
+pub(super) fn missing(connection: &Connection) -> Result<Missing> {
+    let mut found = Missing { tables: false, statements: Vec::new() };
+    for table in &TABLES {
+        let columns = columns_of(connection, table.name)?;
+        if columns.is_empty() {
+            found.tables |= !OPTIONAL_TABLES.contains(&table.name);
+            let declared: Vec<String> =
+                table.columns.iter().map(|(name, declaration)| format!("`{name}` {declaration}")).collect();
+            found.statements.push(format!("CREATE TABLE `{}` ({})", table.name, declared.join(", ")));
+        } else {
+            let absent = table.columns.iter().filter(|(name, _)| !columns.iter().any(|column| column == name));
+            found.statements.extend(absent.map(|(name, declaration)| {
+                let declaration = declaration.trim_end_matches(" NOT NULL").trim_end_matches(" PRIMARY KEY");
+                format!("ALTER TABLE `{}` ADD COLUMN `{name}` {declaration}", table.name)
+            }));
+        }
+        for (index, column) in table.indexes {
+            let name = index.rsplit(' ').next().unwrap_or_default();
+            if !has_index(connection, name)? {
+                // An old file may hold the same node twice, which a unique index would refuse; reading copes with it.
+                let index = if columns.is_empty() { index } else { index.trim_start_matches("UNIQUE ") };
+                found.statements.push(format!("CREATE {index} ON {} ({column})", table.name));
+            }
+        }
+    }
+    Ok(found)
+}
+
+impl Missing {
+    /// Whether there is anything to do.
+    pub const fn is_empty(&self) -> bool {
+        self.statements.is_empty()
+    }
+
+    /// Makes what is missing, all or nothing.
+    pub fn create(&self, connection: &mut Connection) -> Result<()> {
+        let transaction = connection.transaction()?;
+        for statement in &self.statements {
+            transaction.execute(statement, [])?;
+        }
+        transaction.commit()
+    }
+}
+
+/// Whether the file has the row by which the original knows the version.
+pub(super) fn has_version(connection: &Connection) -> Result<bool> {
+    let sql = "SELECT count(*) FROM gorgone_information WHERE `key` = 'version' AND `value` <> '1.0'";
+    connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|count| count > 0)
+}
+
+/// Writes that row.
+pub(super) fn put_version(connection: &Connection) -> Result<()> {
+    connection.execute("DELETE FROM gorgone_information WHERE `key` = 'version'", [])?;
+    connection
+        .execute("INSERT INTO gorgone_information (`key`, `value`) VALUES ('version', ?1)", params![VERSION])
+        .map(|_| ())
+}
+
+fn columns_of(connection: &Connection, table: &str) -> Result<Vec<String>> {
+    let mut statement = connection.prepare("SELECT lower(name) FROM pragma_table_info(?1)")?;
+    statement.query_map([table], |row| row.get(0))?.collect()
+}
+
+fn has_index(connection: &Connection, name: &str) -> Result<bool> {
+    let sql = "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND lower(name) = ?1";
+    connection.query_row(sql, [name], |row| row.get::<_, i64>(0)).map(|count| count > 0)
+}

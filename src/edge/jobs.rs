@@ -1,0 +1,268 @@
+//! Blocking work (RSA, DNS, SQLite reads, starting processes) on a few worker threads.
+//!
+//! Threads start on demand and end after some idle seconds; an idle queue costs nothing and wakes nobody.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A piece of work and its result.
+pub type Job<R> = Box<dyn FnOnce() -> R + Send>;
+
+/// A worker without work ends after this time.
+const IDLE: Duration = Duration::from_secs(10);
+/// Stack of a worker: enough for SQLite and for 4096-bit RSA, also in a debug build.
+const STACK_SIZE: usize = if cfg!(debug_assertions) { 2 << 20 } else { 512 << 10 };
+/// Jobs that may wait, where the caller names no other bound.
+const CAPACITY: usize = 4_096;
+
+/// A bounded queue of jobs whose results are collected by one thread.
+pub struct JobQueue<R> {
+    shared: Arc<Shared<R>>,
+    max_threads: usize,
+    capacity: usize,
+}
+
+struct Shared<R> {
+    state: Mutex<State<R>>,
+    work: Condvar,
+    ended: Condvar,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+struct State<R> {
+    waiting: VecDeque<Job<R>>,
+    finished: VecDeque<R>,
+    /// Jobs that were submitted and whose result was not collected yet.
+    pending: usize,
+    threads: usize,
+    idle: usize,
+    stopping: bool,
+}
+
+impl<R> Shared<R> {
+    fn lock(&self) -> MutexGuard<'_, State<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R: Send + 'static> JobQueue<R> {
+    /// A queue of at most `max_threads` (at least one) workers. `wake` is called on a worker after each result; it must
+    /// not block (a `mio::Waker`).
+    #[must_use]
+    pub fn new(max_threads: usize, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Self::with_capacity(max_threads, CAPACITY, wake)
+    }
+
+    /// Like [`JobQueue::new`], with a bound of the jobs that wait for a thread.
+    #[must_use]
+    pub fn with_capacity(max_threads: usize, capacity: usize, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
+        let state = State {
+            waiting: VecDeque::new(),
+            finished: VecDeque::new(),
+            pending: 0,
+            threads: 0,
+            idle: 0,
+            stopping: false,
+        };
+        let shared = Shared { state: Mutex::new(state), work: Condvar::new(), ended: Condvar::new(), wake };
+        Self { shared: Arc::new(shared), max_threads: max_threads.max(1), capacity }
+    }
+
+    /// Puts a job at the end of the queue.
+    ///
+    /// # Errors
+    /// Gives the job back when the queue is full or shut down, or when not even one thread can be started.
+    pub fn submit(&self, job: Job<R>) -> Result<(), Job<R>> {
+        let mut state = self.shared.lock();
+        if state.stopping || state.waiting.len() >= self.capacity {
+            return Err(job);
+        }
+        if state.idle <= state.waiting.len() && state.threads < self.max_threads {
+            let shared = Arc::clone(&self.shared);
+            let thread = std::thread::Builder::new().name("worker".to_owned()).stack_size(STACK_SIZE);
+            match thread.spawn(move || run_worker(&shared)) {
+                Ok(_) => state.threads += 1,
+                Err(_) if state.threads > 0 => {}
+                Err(_) => return Err(job),
+            }
+        }
+        state.waiting.push_back(job);
+        state.pending += 1;
+        drop(state);
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    /// The next result, in the order in which jobs ended; `None` when there is none now. Never blocks on a job.
+    pub fn poll_finished(&self) -> Option<R> {
+        let mut state = self.shared.lock();
+        let result = state.finished.pop_front()?;
+        state.pending = state.pending.saturating_sub(1);
+        Some(result)
+    }
+
+    /// Jobs whose result was not collected yet.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.shared.lock().pending
+    }
+
+    /// Whether [`JobQueue::submit`] would refuse now.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let state = self.shared.lock();
+        state.stopping || state.waiting.len() >= self.capacity
+    }
+
+    /// Forgets the jobs that wait and gives those that run at most `patience` to end. False when some still run; they end
+    /// with the process. Results stay to be collected.
+    pub fn shutdown(&self, patience: Duration) -> bool {
+        let mut state = self.shared.lock();
+        state.stopping = true;
+        let forgotten = state.waiting.len();
+        state.pending = state.pending.saturating_sub(forgotten);
+        // The closures may own what drops slowly: not under the lock.
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        drop(waiting);
+        self.shared.work.notify_all();
+        let state = self.shared.lock();
+        let waited = self.shared.ended.wait_timeout_while(state, patience, |state| state.threads > 0);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.threads == 0
+    }
+}
+
+impl<R> Drop for JobQueue<R> {
+    fn drop(&mut self) {
+        self.shared.lock().stopping = true;
+        self.shared.work.notify_all();
+    }
+}
+
+/// Takes jobs until there is none for [`IDLE`] or the queue stops.
+fn run_worker<R>(shared: &Shared<R>) {
+    while let Some(job) = next_job(shared) {
+        // A panic is a defect of ours; where it unwinds (tests), the queue must still count right.
+        let result = catch_unwind(AssertUnwindSafe(job));
+        let mut state = shared.lock();
+        match result {
+            Ok(result) => state.finished.push_back(result),
+            Err(_) => state.pending = state.pending.saturating_sub(1),
+        }
+        drop(state);
+        (shared.wake)();
+    }
+    shared.ended.notify_all();
+}
+
+/// Waits for a job; `None` when this thread shall end, which is then already counted.
+fn next_job<R>(shared: &Shared<R>) -> Option<Job<R>> {
+    let deadline = Instant::now() + IDLE;
+    let mut state = shared.lock();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let job = if state.stopping { None } else { state.waiting.pop_front() };
+        if job.is_some() {
+            return job;
+        }
+        if state.stopping || left.is_zero() {
+            state.threads -= 1;
+            return None;
+        }
+        state.idle += 1;
+        let (guard, _) = shared.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+        state = guard;
+        state.idle -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, channel};
+
+    fn queue(max_threads: usize, capacity: usize) -> (JobQueue<u32>, Receiver<()>) {
+        let (sender, receiver) = channel();
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+            let _ = sender.send(());
+        });
+        (JobQueue::with_capacity(max_threads, capacity, wake), receiver)
+    }
+
+    fn await_wake(wakes: &Receiver<()>) {
+        wakes.recv_timeout(Duration::from_secs(10)).expect("no result within 10 s");
+    }
+
+    #[test]
+    fn every_job_gives_its_result_and_one_wake() {
+        let (queue, wakes) = queue(3, 100);
+        for number in 0..50 {
+            assert!(queue.submit(Box::new(move || number * 2)).is_ok());
+        }
+        let mut results = Vec::new();
+        for _ in 0..50 {
+            await_wake(&wakes);
+            results.extend(queue.poll_finished());
+        }
+        results.sort_unstable();
+        assert_eq!(results, (0..50).map(|number| number * 2).collect::<Vec<_>>());
+        assert_eq!(queue.pending(), 0);
+        assert!(queue.poll_finished().is_none());
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_job_back_and_no_more_threads_run_than_allowed() {
+        let (queue, wakes) = queue(1, 1);
+        let (release, gate) = channel::<()>();
+        let (started, is_started) = channel();
+        let busy = move || {
+            started.send(()).unwrap();
+            gate.recv().unwrap();
+            1
+        };
+        assert!(queue.submit(Box::new(busy)).is_ok());
+        is_started.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(queue.submit(Box::new(|| 2)).is_ok());
+        assert!(queue.is_full());
+        assert!(queue.submit(Box::new(|| 3)).is_err());
+        assert_eq!((queue.pending(), queue.shared.lock().threads), (2, 1));
+        release.send(()).unwrap();
+        await_wake(&wakes);
+        await_wake(&wakes);
+        assert_eq!((queue.poll_finished(), queue.poll_finished()), (Some(1), Some(2)));
+        assert!(!queue.is_full());
+    }
+
+    #[test]
+    fn a_job_that_panics_costs_only_itself() {
+        let (queue, wakes) = queue(1, 10);
+        assert!(queue.submit(Box::new(|| panic!("a test's panic"))).is_ok());
+        assert!(queue.submit(Box::new(|| 7)).is_ok());
+        await_wake(&wakes);
+        await_wake(&wakes);
+        assert_eq!((queue.poll_finished(), queue.pending()), (Some(7), 0));
+    }
+
+    #[test]
+    fn a_shutdown_forgets_what_waits_and_does_not_wait_for_ever() {
+        let (queue, _wakes) = queue(1, 10);
+        let (release, gate) = channel::<()>();
+        let (started, is_started) = channel();
+        let busy = move || {
+            started.send(()).unwrap();
+            gate.recv().unwrap();
+            1
+        };
+        assert!(queue.submit(Box::new(busy)).is_ok());
+        is_started.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(queue.submit(Box::new(|| 2)).is_ok());
+        assert!(!queue.shutdown(Duration::from_millis(10)), "the running job cannot have ended");
+        release.send(()).unwrap();
+        assert!(queue.shutdown(Duration::from_secs(10)));
+        assert_eq!((queue.poll_finished(), queue.poll_finished()), (Some(1), None));
+        assert!(queue.submit(Box::new(|| 3)).is_err());
+    }
+}

@@ -1,0 +1,326 @@
+//! Writes the log: `2026-01-31 12:00:00 - INFO - [module] text` in local time (protocol.md section 14).
+//!
+//! Lines are collected per turn of the loop and written by [`LogWriter::flush`]. A log that cannot be written (full disk,
+//! nobody reads the pipe) costs lines, never the daemon: lost lines are counted and told of when it works again.
+
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::system;
+use crate::model::log::{Level, LogLine};
+use crate::model::time::WallTime;
+
+/// Longer texts are cut.
+const MAX_TEXT_LEN: usize = 8 << 10;
+/// Unwritten bytes that are kept; lines beyond it are lost.
+const MAX_BUFFERED: usize = 1 << 20;
+/// A pipe that is writable takes this much without blocking.
+const CHUNK: usize = 4_096;
+
+/// The daemon's log.
+pub struct LogWriter {
+    target: Target,
+    severity: Level,
+    configured: Level,
+    buffer: Vec<u8>,
+    lost_lines: u64,
+    stamp: Stamp,
+}
+
+enum Target {
+    Stderr,
+    File { path: PathBuf, file: File },
+}
+
+/// The rendered time of the last second a line was written in.
+#[derive(Default)]
+struct Stamp {
+    second: Option<i64>,
+    text: String,
+}
+
+impl LogWriter {
+    /// Opens the log: standard error, or a file that is appended to (created with mode 0640).
+    ///
+    /// # Errors
+    /// A sentence that names the file and the remedy.
+    pub fn open(path: Option<&Path>, severity: Level) -> Result<Self, String> {
+        let target = match path {
+            None => Target::Stderr,
+            Some(path) => Target::File { path: path.to_owned(), file: open_file(path)? },
+        };
+        let stamp = Stamp::default();
+        Ok(Self { target, severity, configured: severity, buffer: Vec::new(), lost_lines: 0, stamp })
+    }
+
+    /// Changes the severity; `None` goes back to the one given to [`LogWriter::open`].
+    pub const fn set_severity(&mut self, severity: Option<Level>) {
+        self.severity = match severity {
+            Some(severity) => severity,
+            None => self.configured,
+        };
+    }
+
+    /// Whether a line of this level would be written: ask before building an expensive one.
+    #[must_use]
+    pub fn shows(&self, level: Level) -> bool {
+        level >= self.severity
+    }
+
+    /// Adds a line when the severity shows it. Reaches the file with the next [`LogWriter::flush`].
+    pub fn write(&mut self, line: &LogLine, wall: WallTime) {
+        if !self.shows(line.level) {
+            return;
+        }
+        if self.buffer.len() >= MAX_BUFFERED {
+            self.lost_lines = self.lost_lines.saturating_add(1);
+            return;
+        }
+        let stamp = self.stamp.render(wall);
+        self.buffer.extend_from_slice(stamp.as_bytes());
+        for part in [" - ", word(line.level), " - [", line.module, "] "] {
+            self.buffer.extend_from_slice(part.as_bytes());
+        }
+        push_escaped(&mut self.buffer, &line.text);
+        self.buffer.push(b'\n');
+    }
+
+    /// Hands everything to the operating system as far as that does not block; what is left stays for the next time.
+    pub fn flush(&mut self, wall: WallTime) {
+        if self.lost_lines > 0 && self.buffer.len() < MAX_BUFFERED {
+            let text = format!("{} lines were lost because the log could not be written", self.lost_lines);
+            self.lost_lines = 0;
+            self.write(&LogLine::error("log", text), wall);
+        }
+        if self.buffer.is_empty() {
+            return;
+        }
+        let written = match &mut self.target {
+            Target::Stderr => write_available(&mut io::stderr(), &self.buffer),
+            Target::File { file, .. } => write_available(file, &self.buffer),
+        };
+        match written {
+            Ok(count) => drop(self.buffer.drain(..count)),
+            Err(_) => self.lose_buffer(),
+        }
+        if self.buffer.capacity() > 64 << 10 && self.buffer.is_empty() {
+            self.buffer = Vec::new();
+        }
+    }
+
+    /// Opens the file again under its name, after it was rotated. Does nothing for standard error.
+    ///
+    /// # Errors
+    /// A sentence; the old file stays in use.
+    pub fn reopen(&mut self, wall: WallTime) -> Result<(), String> {
+        self.flush(wall);
+        if let Target::File { path, file } = &mut self.target {
+            *file = open_file(path)?;
+        }
+        Ok(())
+    }
+
+    /// Counts and forgets what could not be written: keeping it would only delay the loss.
+    fn lose_buffer(&mut self) {
+        let lines = self.buffer.iter().filter(|byte| **byte == b'\n').count();
+        self.lost_lines = self.lost_lines.saturating_add(u64::try_from(lines).unwrap_or(u64::MAX));
+        self.buffer.clear();
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        self.flush(super::clock::wall());
+    }
+}
+
+impl Stamp {
+    /// Local time asks the C library only once a second.
+    fn render(&mut self, wall: WallTime) -> &str {
+        let second = wall.as_seconds();
+        if self.second != Some(second) {
+            self.second = Some(second);
+            self.text.clear();
+            let written = match system::local_time(second) {
+                Some(time) => write!(
+                    self.text,
+                    "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
+                    time.year, time.month, time.day, time.hour, time.minute, time.second
+                ),
+                None => write!(self.text, "@{second}"),
+            };
+            debug_assert!(written.is_ok(), "writing to a String cannot fail");
+        }
+        &self.text
+    }
+}
+
+/// The original's words.
+const fn word(level: Level) -> &'static str {
+    match level {
+        Level::Debug => "DEBUG",
+        Level::Info => "INFO",
+        Level::Warning => "WARNING",
+        Level::Error => "ERROR",
+    }
+}
+
+/// Appends the text on one line: control characters and line separators as escapes, cut at [`MAX_TEXT_LEN`].
+fn push_escaped(buffer: &mut Vec<u8>, text: &str) {
+    let cut = (0..=MAX_TEXT_LEN.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let (kept, rest) = text.split_at(cut);
+    let is_odd = |letter: char| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}');
+    let mut plain = kept;
+    while let Some(at) = plain.find(is_odd) {
+        let (before, after) = plain.split_at(at);
+        buffer.extend_from_slice(before.as_bytes());
+        let mut letters = after.chars();
+        for escaped in letters.next().into_iter().flat_map(char::escape_default) {
+            buffer.extend_from_slice(escaped.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+        plain = letters.as_str();
+    }
+    buffer.extend_from_slice(plain.as_bytes());
+    if !rest.is_empty() {
+        buffer.extend_from_slice(format!("... ({} bytes more)", rest.len()).as_bytes());
+    }
+}
+
+/// Opens for appending. Non-blocking, so that a named pipe without a reader cannot hold us.
+fn open_file(path: &Path) -> Result<File, String> {
+    OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(libc::O_NONBLOCK).open(path).map_err(
+        |error| {
+            format!("cannot write the log file '{}': {error}; make its directory and give us the right", path.display())
+        },
+    )
+}
+
+/// Writes as much as does not block; the number of bytes written. An error only where nothing was written.
+fn write_available(file: &mut (impl Write + std::os::fd::AsFd), bytes: &[u8]) -> io::Result<usize> {
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        if !system::is_writable(file) {
+            break;
+        }
+        match file.write(rest.get(..CHUNK).unwrap_or(rest)) {
+            Ok(0) => break,
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(_) if written > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::temp_dir::TempDir;
+
+    const WALL: WallTime = WallTime::from_micros(1_769_860_800_000_000);
+
+    fn writer(dir: &TempDir, severity: Level) -> LogWriter {
+        LogWriter::open(Some(&dir.join("log")), severity).unwrap()
+    }
+
+    fn content(dir: &TempDir, name: &str) -> String {
+        std::fs::read_to_string(dir.join(name)).unwrap()
+    }
+
+    #[test]
+    fn a_line_has_the_form_of_the_original() {
+        let dir = TempDir::new();
+        let mut log = writer(&dir, Level::Info);
+        log.write(&LogLine::info("core", "started"), WALL);
+        log.write(&LogLine::warning("core", "odd"), WALL);
+        log.write(&LogLine::debug("core", "unseen"), WALL);
+        log.flush(WALL);
+        let text = content(&dir, "log");
+        let time = system::local_time(WALL.as_seconds()).unwrap();
+        let stamp = format!("{}-{:02}-{:02} {:02}:00:00", time.year, time.month, time.day, time.hour);
+        assert_eq!(text, format!("{stamp} - INFO - [core] started\n{stamp} - WARNING - [core] odd\n"));
+    }
+
+    #[test]
+    fn the_severity_can_be_changed_and_set_back() {
+        let dir = TempDir::new();
+        let mut log = writer(&dir, Level::Error);
+        assert!(log.shows(Level::Error) && !log.shows(Level::Warning) && !log.shows(Level::Info));
+        log.set_severity(Some(Level::Debug));
+        assert!(log.shows(Level::Debug));
+        log.set_severity(Some(Level::Info));
+        assert!(log.shows(Level::Warning) && log.shows(Level::Info) && !log.shows(Level::Debug));
+        log.set_severity(Some(Level::Warning));
+        assert!(log.shows(Level::Warning) && !log.shows(Level::Info));
+        log.set_severity(None);
+        assert!(!log.shows(Level::Info));
+    }
+
+    #[test]
+    fn a_text_never_breaks_its_line_and_long_ones_are_cut() {
+        let dir = TempDir::new();
+        let mut log = writer(&dir, Level::Info);
+        log.write(&LogLine::info("core", "a\nb\r\x1b[31m\u{2028}\u{85}é"), WALL);
+        log.write(&LogLine::info("core", "é".repeat(MAX_TEXT_LEN)), WALL);
+        log.flush(WALL);
+        let text = content(&dir, "log");
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.contains("[core] a\\nb\\r\\u{1b}[31m\\u{2028}\\u{85}é\n"), "{text:.200}");
+        assert!(text.ends_with("... (8192 bytes more)\n"));
+    }
+
+    #[test]
+    fn a_rotated_file_is_opened_again() {
+        let dir = TempDir::new();
+        let mut log = writer(&dir, Level::Info);
+        log.write(&LogLine::info("core", "one"), WALL);
+        std::fs::rename(dir.join("log"), dir.join("log.1")).unwrap();
+        log.reopen(WALL).unwrap();
+        log.write(&LogLine::info("core", "two"), WALL);
+        drop(log);
+        assert!(content(&dir, "log.1").ends_with("one\n"));
+        assert!(content(&dir, "log").ends_with("two\n"));
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(dir.join("log")).unwrap().permissions());
+        assert_eq!(mode & 0o137, 0);
+    }
+
+    #[test]
+    fn a_full_disk_costs_lines_and_is_told_of_when_it_works_again() {
+        let dir = TempDir::new();
+        let mut log = writer(&dir, Level::Info);
+        let Target::File { file, .. } = &mut log.target else { panic!("a file") };
+        *file = open_file(Path::new("/dev/full")).unwrap();
+        log.write(&LogLine::info("core", "lost"), WALL);
+        log.flush(WALL);
+        log.reopen(WALL).unwrap();
+        log.write(&LogLine::info("core", "kept"), WALL);
+        log.flush(WALL);
+        let text = content(&dir, "log");
+        assert!(text.contains("1 lines were lost") && text.contains("kept") && !text.contains("core] lost"), "{text}");
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_does_not_hold_the_daemon() {
+        let dir = TempDir::new();
+        let mut log = writer(&dir, Level::Info);
+        let (reader, pipe) = std::io::pipe().unwrap();
+        let Target::File { file, .. } = &mut log.target else { panic!("a file") };
+        *file = File::from(std::os::fd::OwnedFd::from(pipe));
+        for _ in 0..500 {
+            log.write(&LogLine::info("core", "x".repeat(8_000)), WALL);
+            log.flush(WALL);
+        }
+        assert!(log.buffer.len() < MAX_BUFFERED + 10_000 && log.lost_lines > 0);
+        drop(reader);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_named() {
+        assert!(LogWriter::open(Some(Path::new("/nonexistent/x.log")), Level::Info).err().unwrap().contains("x.log"));
+    }
+}

@@ -1,0 +1,78 @@
+//! Tells the service manager (systemd) how we are, by the `sd_notify` protocol: datagrams to `$NOTIFY_SOCKET`.
+
+use std::ffi::OsStr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+/// What the service manager is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The start is complete.
+    Ready,
+    /// The stop has begun.
+    Stopping,
+}
+
+/// Tells the service manager; does nothing when there is none. Never blocks.
+///
+/// # Errors
+/// A sentence for the log.
+pub fn notify(state: State) -> Result<(), String> {
+    match std::env::var_os("NOTIFY_SOCKET") {
+        Some(socket) if !socket.is_empty() => send(&socket, state),
+        _ => Ok(()),
+    }
+}
+
+/// Sends to a path, or to an abstract socket where the name begins with `@`.
+fn send(socket: &OsStr, state: State) -> Result<(), String> {
+    let text: &[u8] = match state {
+        State::Ready => b"READY=1",
+        State::Stopping => b"STOPPING=1",
+    };
+    let address = match socket.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+        _ => SocketAddr::from_pathname(socket),
+    };
+    let sent = address.and_then(|address| {
+        let datagram = UnixDatagram::unbound()?;
+        datagram.set_nonblocking(true)?;
+        datagram.send_to_addr(text, &address)
+    });
+    sent.map(|_| ()).map_err(|error| format!("cannot tell the service manager at '{}': {error}", socket.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::temp_dir::TempDir;
+
+    fn received(datagram: &UnixDatagram) -> Vec<u8> {
+        let mut bytes = [0_u8; 64];
+        let length = datagram.recv(&mut bytes).unwrap();
+        bytes[..length].to_vec()
+    }
+
+    #[test]
+    fn readiness_reaches_a_socket_in_the_file_system() {
+        let dir = TempDir::new();
+        let path = dir.join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        send(path.as_os_str(), State::Ready).unwrap();
+        assert_eq!(received(&manager), b"READY=1");
+    }
+
+    #[test]
+    fn stopping_reaches_an_abstract_socket() {
+        let name = format!("stheno-notify-{}", std::process::id());
+        let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        send(OsStr::new(&format!("@{name}")), State::Stopping).unwrap();
+        assert_eq!(received(&manager), b"STOPPING=1");
+    }
+
+    #[test]
+    fn a_manager_that_is_gone_gives_a_sentence_that_names_it() {
+        assert!(send(OsStr::new("/nonexistent/notify"), State::Ready).unwrap_err().contains("/nonexistent/notify"));
+    }
+}

@@ -1,0 +1,120 @@
+//! Signals as a source of the event loop: blocked for all threads and read from a `signalfd(2)`.
+
+use std::ffi::c_int;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, RawFd};
+
+use mio::event::Source;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+
+use super::system;
+
+/// A signal that means something to the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Signal {
+    /// `SIGTERM` or `SIGINT`: stop.
+    Stop,
+    /// `SIGHUP`: open the log file again.
+    Reopen,
+    /// `SIGCHLD`: at least one child ended.
+    Child,
+}
+
+/// What is blocked and read.
+const SIGNALS: [(c_int, Signal); 4] = [
+    (libc::SIGTERM, Signal::Stop),
+    (libc::SIGINT, Signal::Stop),
+    (libc::SIGHUP, Signal::Reopen),
+    (libc::SIGCHLD, Signal::Child),
+];
+
+/// Size of `struct signalfd_siginfo`, which begins with the signal's number as a `u32`.
+const INFO_LEN: usize = 128;
+
+/// The daemon's signals. Make it before any other thread is started.
+pub struct Signals(File);
+
+impl Signals {
+    /// Blocks the signals for this thread and those it starts later, ignores `SIGPIPE`, and opens the descriptor. A child
+    /// process would inherit the mask: [`super::child_process`] clears it.
+    ///
+    /// # Errors
+    /// No file descriptor is left.
+    pub fn open() -> io::Result<Self> {
+        let numbers = SIGNALS.map(|(number, _)| number);
+        system::ignore_signal(libc::SIGPIPE)?;
+        system::block_signals(&numbers)?;
+        Ok(Self(File::from(system::signal_descriptor(&numbers)?)))
+    }
+
+    /// Every pending signal, each at most once, in the order of their importance. Never blocks.
+    pub fn read(&mut self) -> Vec<Signal> {
+        let mut signals = Vec::new();
+        let mut infos = [0_u8; 8 * INFO_LEN];
+        loop {
+            match self.0.read(&mut infos) {
+                Ok(0) => break,
+                Ok(length) => {
+                    let known = infos.get(..length).unwrap_or_default().chunks_exact(INFO_LEN).filter_map(signal_of);
+                    signals.extend(known);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        signals.sort_unstable();
+        signals.dedup();
+        signals
+    }
+}
+
+/// The signal that one `signalfd_siginfo` tells of.
+fn signal_of(info: &[u8]) -> Option<Signal> {
+    let number = u32::from_ne_bytes(*info.first_chunk::<4>()?);
+    let number = c_int::try_from(number).ok()?;
+    SIGNALS.iter().find(|(known, _)| *known == number).map(|(_, signal)| *signal)
+}
+
+impl AsRawFd for Signals {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Source for Signals {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).deregister(registry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn blocked_signals_wake_the_loop_and_are_read_once() {
+        let mut signals = Signals::open().unwrap();
+        assert_eq!(signals.read(), []);
+        let mut poll = mio::Poll::new().unwrap();
+        poll.registry().register(&mut signals, Token(1), Interest::READABLE).unwrap();
+        for number in [libc::SIGCHLD, libc::SIGHUP, libc::SIGTERM, libc::SIGINT] {
+            system::raise_in_this_thread(number).unwrap();
+        }
+        let mut events = mio::Events::with_capacity(4);
+        poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
+        assert!(!events.is_empty(), "the descriptor is not readable");
+        assert_eq!(signals.read(), [Signal::Stop, Signal::Reopen, Signal::Child]);
+        assert_eq!(signals.read(), []);
+    }
+}

@@ -1,0 +1,336 @@
+//! Listeners and streams over TCP and Unix sockets, all non-blocking and close-on-exec, as sources of the event loop.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+
+use super::{resolver, system};
+use crate::model::connection::{Endpoint, PeerAddress};
+
+#[cfg(test)]
+mod tests;
+
+/// The first keep-alive probe goes out after this silence, then one each [`KEEPALIVE_INTERVAL`].
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// A peer that does not answer so many probes is gone.
+const KEEPALIVE_PROBES: u8 = 6;
+/// Connections that broke before they were accepted and are passed over in one call.
+const MAX_BROKEN_ACCEPTS: usize = 64;
+
+/// A bound socket that accepts connections.
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A Unix socket; its file is removed when the listener is dropped.
+    Unix(UnixListener, SocketFile),
+}
+
+/// The file of a Unix socket that we made.
+pub struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // A daemon that replaced our file owns the name now.
+        let is_ours = |found: std::fs::Metadata| found.dev() == self.device && found.ino() == self.inode;
+        if std::fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Listener {
+    /// Binds and listens. `*` means all addresses: of IPv4, or with `ipv6` of IPv6 (and of IPv4 where the machine maps it).
+    /// A host name is resolved, which may block: for the start only. A Unix socket gets mode 0660; the file of a daemon
+    /// that is gone is replaced, that of a living one is not.
+    ///
+    /// # Errors
+    /// A sentence that names the endpoint and the remedy.
+    pub fn bind(endpoint: &Endpoint, ipv6: bool) -> Result<Self, String> {
+        match endpoint {
+            Endpoint::Tcp { host, port } => {
+                let address = bind_address(host, *port, ipv6)?;
+                TcpListener::bind(address).map(Self::Tcp).map_err(|error| bind_failed(endpoint, &error))
+            }
+            Endpoint::Ipc(path) => bind_path(path).map_err(|reason| format!("cannot listen on {endpoint}: {reason}")),
+        }
+    }
+
+    /// The next connection; `None` when none waits. Connections that broke meanwhile are passed over. TCP streams come
+    /// with `TCP_NODELAY`.
+    ///
+    /// # Errors
+    /// We cannot take it now. See [`is_exhausted`]: then pause accepting until a connection was closed or some time passed.
+    pub fn accept(&self) -> io::Result<Option<(Stream, PeerAddress)>> {
+        for _ in 0..MAX_BROKEN_ACCEPTS {
+            let accepted = match self {
+                Self::Tcp(listener) => listener.accept().map(|(stream, address)| {
+                    let _ = stream.set_nodelay(true);
+                    (Stream::Tcp(stream), PeerAddress::Ip(address.ip().to_canonical()))
+                }),
+                Self::Unix(listener, _) => {
+                    listener.accept().map(|(stream, _)| (Stream::Unix(stream), PeerAddress::Local))
+                }
+            };
+            match accepted {
+                Ok(accepted) => return Ok(Some(accepted)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if is_exhausted(&error) => return Err(error),
+                // Errors of one connection that is already broken (accept(2)).
+                Err(_) => {}
+            }
+        }
+        Err(io::Error::other("many connections in a row broke before they were accepted"))
+    }
+
+    /// Where a TCP listener is bound, which tells the port when 0 was asked for; `None` for a Unix socket.
+    #[must_use]
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix(..) => None,
+        }
+    }
+}
+
+/// Whether descriptors or memory are used up, as opposed to something wrong with one connection.
+#[must_use]
+pub fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+fn bind_address(host: &str, port: u16, ipv6: bool) -> Result<SocketAddr, String> {
+    match host {
+        "*" if ipv6 => Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))),
+        "*" => Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+        _ => {
+            let found = resolver::resolve(host, port)?;
+            let fits = found.iter().find(|address| address.is_ipv6() == ipv6);
+            fits.or(found.first()).copied().ok_or_else(|| format!("host '{host}' has no address"))
+        }
+    }
+}
+
+fn bind_failed(endpoint: &Endpoint, error: &io::Error) -> String {
+    let remedy = match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => {
+            "the port is in use: stop the program that has it (`ss -ltnp` shows which) or choose another port"
+                .to_owned()
+        }
+        Some(libc::EACCES) => {
+            "no permission: ports below 1024 need CAP_NET_BIND_SERVICE, or choose another port".to_owned()
+        }
+        Some(libc::EADDRNOTAVAIL) => {
+            "this machine has no such address: choose one that `ip address` shows, or * for all".to_owned()
+        }
+        Some(libc::EAFNOSUPPORT) => "this machine has no IPv6: set ipv6: false or an IPv4 address".to_owned(),
+        _ => error.to_string(),
+    };
+    format!("cannot listen on {endpoint}: {remedy}")
+}
+
+fn bind_path(path: &Path) -> Result<Listener, String> {
+    // The original makes the directory too.
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        std::fs::create_dir_all(directory).map_err(|error| format!("cannot make its directory: {error}"))?;
+    }
+    let listener = match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            remove_stale(path)?;
+            UnixListener::bind(path)
+        }
+        bound => bound,
+    };
+    let listener = listener.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => "the path is too long for a socket: use one of at most 107 bytes".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "no permission: give the daemon's user the right to write to the directory".to_owned()
+        }
+        _ => error.to_string(),
+    })?;
+    let metadata = std::fs::symlink_metadata(path).map_err(|error| error.to_string())?;
+    let file = SocketFile { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() };
+    let mode = std::fs::Permissions::from_mode(0o660);
+    std::fs::set_permissions(path, mode).map_err(|error| format!("cannot set its mode to 0660: {error}"))?;
+    Ok(Listener::Unix(listener, file))
+}
+
+/// Removes the socket file of a daemon that is gone.
+fn remove_stale(path: &Path) -> Result<(), String> {
+    let metadata = std::fs::symlink_metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.file_type().is_socket() {
+        return Err("something else than a socket has this name: move it away or choose another path".to_owned());
+    }
+    // Non-blocking: a living daemon that is too busy to accept gives another error than a dead one.
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(|error| format!("cannot remove the old socket: {error}"))
+        }
+        _ => Err("another program listens there: stop it or choose another path".to_owned()),
+    }
+}
+
+/// A connection.
+pub enum Stream {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Begins a TCP connection, with `TCP_NODELAY`. Once the stream is writable, [`Stream::connected`] tells the outcome.
+    ///
+    /// # Errors
+    /// It cannot even begin: no route, no descriptor left.
+    pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        let _ = stream.set_nodelay(true);
+        Ok(Self::Tcp(stream))
+    }
+
+    /// Connects to a Unix socket.
+    ///
+    /// # Errors
+    /// Nobody listens there, or the listener is too busy.
+    pub fn connect_path(path: &Path) -> io::Result<Self> {
+        UnixStream::connect(path).map(Self::Unix)
+    }
+
+    /// Whether a connection that was begun is complete; false as long as it is under way.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn connected(&self) -> io::Result<bool> {
+        if let Some(error) = self.take_error()? {
+            return Err(error);
+        }
+        let peer = match self {
+            Self::Tcp(stream) => stream.peer_addr().map(|_| ()),
+            Self::Unix(stream) => stream.peer_addr().map(|_| ()),
+        };
+        match peer {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the pending error of the socket (`SO_ERROR`).
+    ///
+    /// # Errors
+    /// The socket cannot be asked.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        match self {
+            Self::Tcp(stream) => stream.take_error(),
+            Self::Unix(stream) => stream.take_error(),
+        }
+    }
+
+    /// Turns on TCP keep-alive, which notices a peer that vanished within two minutes. Nothing for a Unix socket.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub fn set_keepalive(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => system::set_keepalive(stream, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES),
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Tells the peer that nothing more comes.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(bytes),
+            Self::Unix(stream) => stream.read(bytes),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write_vectored(slices),
+            Self::Unix(stream) => stream.write_vectored(slices),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Listener {
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(listener) => listener,
+            Self::Unix(listener, _) => listener,
+        }
+    }
+}
+
+impl Source for Listener {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.source().register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.source().reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.source().deregister(registry)
+    }
+}
+
+impl Stream {
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(stream) => stream,
+        }
+    }
+}
+
+impl Source for Stream {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.source().register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.source().reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.source().deregister(registry)
+    }
+}

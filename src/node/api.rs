@@ -1,0 +1,186 @@
+//! Calls of the REST API (protocol.md section 13): paths to actions, and the answers.
+
+pub(super) mod endpoints;
+#[cfg(test)]
+mod tests;
+pub(super) mod waits;
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::model::action::Action;
+use crate::model::api::{ApiAnswer, ApiCall, CallId, Method};
+use crate::model::code::Code;
+use crate::model::history::LogFilter;
+
+use super::core::Core;
+use super::get_log::read_filter;
+use super::output::Output;
+use super::requests::{Handled, Peer};
+use super::{json, stopping};
+use waits::{Lookup, WAITING_MAX};
+
+/// `sync_wait` where it is not given, in microseconds.
+const SYNC_WAIT_MICROS: u64 = 10_000;
+/// No wait is longer.
+const WAIT_MAX: Duration = Duration::from_secs(3_600);
+
+fn answer(status: u16, body: impl Into<String>) -> ApiAnswer {
+    ApiAnswer { status, body: body.into(), allow: None }
+}
+
+/// A refusal as the original words it.
+fn refusal(status: u16, error: &str, text: &str) -> ApiAnswer {
+    answer(status, serde_json::json!({ "error": error, "message": text }).to_string())
+}
+
+fn unknown_path(allow: Option<&'static str>) -> ApiAnswer {
+    ApiAnswer { allow, ..refusal(404, "method_unknown", "Method not implemented") }
+}
+
+fn wait_of(call: &ApiCall, name: &str) -> Option<Duration> {
+    let (_, value) = call.query.iter().rev().find(|(key, _)| key == name)?;
+    let micros = value.trim().parse().ok()?;
+    Some(Duration::from_micros(micros).min(WAIT_MAX))
+}
+
+/// What to look for in the history once a token has ended or the wait is over.
+fn lookup(call: &ApiCall, token: &str, target: Option<&str>) -> Option<Lookup> {
+    let parameters = parameters(call);
+    let filter = read_filter(|key| if key == "token" { None } else { parameters.get(key) })?;
+    let sync_wait = wait_of(call, "sync_wait").unwrap_or(Duration::from_micros(SYNC_WAIT_MICROS));
+    Some(Lookup {
+        filter: LogFilter { token: Some(token.to_owned()), ..filter },
+        target: target.map(str::to_owned),
+        sync_wait,
+    })
+}
+
+fn parameters(call: &ApiCall) -> Map<String, Value> {
+    call.query.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect()
+}
+
+/// The action's data: `{"content":<body>,"parameters":<query>,"variables":[path parts]}`. `None` when the body is no JSON.
+fn action_data(call: &ApiCall, variables: &[String]) -> Option<String> {
+    let body = match std::str::from_utf8(&call.body) {
+        Ok(text) => text.to_owned(),
+        Err(_) => call.body.iter().map(|byte| char::from(*byte)).collect(),
+    };
+    let has_body = matches!(call.method, Method::Post | Method::Patch | Method::Put);
+    let content = if has_body { body.trim() } else { "null" };
+    json::is_valid(content).then(|| {
+        let parameters = Value::Object(parameters(call));
+        let variables = Value::from(variables);
+        format!("{{\"content\":{content},\"parameters\":{parameters},\"variables\":{variables}}}")
+    })
+}
+
+impl Core {
+    /// An authorised call below `/api`.
+    pub(super) fn api_call(&mut self, id: CallId, call: &ApiCall) {
+        if let Some(answer) = self.route_call(id, call) {
+            self.output(Output::Answer { call: id, answer });
+        }
+    }
+
+    /// The answer, unless it comes later.
+    fn route_call(&mut self, id: CallId, call: &ApiCall) -> Option<ApiAnswer> {
+        let path = call.path.iter().map(String::as_str).collect::<Vec<_>>();
+        let (target, path, depth) = match path.as_slice() {
+            ["nodes", target, rest @ ..] if !rest.is_empty() => (Some(*target), rest, 2),
+            rest => (None, rest, 0),
+        };
+        let target = target.filter(|target| self.own_id.is_none_or(|own| target.parse() != Ok(own)));
+        match path {
+            ["log", token @ ..] if !token.is_empty() => {
+                if call.method != Method::Get {
+                    return Some(unknown_path(Some("GET")));
+                }
+                self.log_call(id, call, &token.join("/"), target)
+            }
+            ["internal", ..] => self.action_call(id, call, target, depth, 2),
+            _ => self.action_call(id, call, target, depth, 3),
+        }
+    }
+
+    /// `GET /api/[nodes/<id>/]log/<token>`
+    fn log_call(&mut self, id: CallId, call: &ApiCall, token: &str, target: Option<&str>) -> Option<ApiAnswer> {
+        let Some(lookup) = lookup(call, token, target) else {
+            return Some(refusal(400, "parameter_error", "id, code, ctime, etime and limit must be numbers"));
+        };
+        if self.calls.len() >= WAITING_MAX {
+            return Some(busy());
+        }
+        waits::look_up(self, id, lookup);
+        None
+    }
+
+    /// An endpoint of the core or of a module; `depth` segments name the node, the next `len` the endpoint.
+    fn action_call(
+        &mut self,
+        id: CallId,
+        call: &ApiCall,
+        target: Option<&str>,
+        depth: usize,
+        len: usize,
+    ) -> Option<ApiAnswer> {
+        let segments = call.path.get(depth..).unwrap_or_default();
+        let (name, variables) = segments.split_at_checked(len).unwrap_or((segments, &[]));
+        let name = name.join("/");
+        let Some(action) = endpoints::find(call.method, &name, |package| self.is_loaded(package)) else {
+            return Some(unknown_path(endpoints::allowed(&name, |package| self.is_loaded(package))));
+        };
+        let Some(data) = action_data(call, variables) else {
+            return Some(refusal(400, "decode_error", "POST content must be JSON-formated"));
+        };
+        if len == 2 && target.is_none() {
+            return Some(self.internal_call(action, data));
+        }
+        self.start_action(id, call, action, target, data)
+    }
+
+    /// An endpoint of the core without a node: the reply's data is the answer.
+    fn internal_call(&mut self, action: Action, data: String) -> ApiAnswer {
+        let token = self.generate_token();
+        match self.request(Peer::Ourselves, action, &token, "", data) {
+            Handled::Reply(_, Code::FINISHED_KO, data) if self.stopping != stopping::Stopping::No => answer(503, data),
+            Handled::Reply(_, _, data) if data == "null" => answer(204, ""),
+            Handled::Reply(_, _, data) => answer(200, data),
+            Handled::Later => answer(204, ""),
+        }
+    }
+
+    fn start_action(
+        &mut self,
+        id: CallId,
+        call: &ApiCall,
+        action: Action,
+        target: Option<&str>,
+        data: String,
+    ) -> Option<ApiAnswer> {
+        let token = self.generate_token();
+        let log_wait = wait_of(call, "log_wait");
+        if let Some(wait) = log_wait {
+            let Some(lookup) = lookup(call, token.as_str(), target) else {
+                return Some(refusal(400, "parameter_error", "id, code, ctime, etime and limit must be numbers"));
+            };
+            if self.calls.len() >= WAITING_MAX {
+                return Some(busy());
+            }
+            // First, so that a row that ends the token at once is noticed.
+            waits::wait_for_token(self, id, lookup, wait);
+        }
+        self.request(Peer::Ourselves, action, &token, target.unwrap_or_default(), data);
+        log_wait.is_none().then(|| answer(200, format!("{{\"token\":\"{token}\"}}")))
+    }
+
+    /// The caller went away.
+    pub(super) fn cancel_call(&mut self, id: CallId) {
+        waits::forget(self, id);
+    }
+}
+
+fn busy() -> ApiAnswer {
+    refusal(503, "busy", "too many calls are waiting, try again")
+}

@@ -1,0 +1,169 @@
+//! Calls that wait: for a token to end, for a node's log, for the history. An answer goes out as soon as it is known; a wait
+//! only bounds it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::model::api::{ApiAnswer, CallId};
+use crate::model::history::{LogFilter, LogPage};
+use crate::model::node_id::NodeId;
+
+use super::super::core::Core;
+use super::super::get_log::rows_json;
+use super::super::json;
+use super::super::output::Output;
+use super::super::timers::Timer;
+use super::{answer, refusal};
+
+/// Calls that wait at most.
+pub(super) const WAITING_MAX: usize = 1_000;
+
+/// What is looked for when the wait is over.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Lookup {
+    /// Always with a token.
+    pub filter: LogFilter,
+    /// The node whose log is asked for before.
+    pub target: Option<String>,
+    /// How long that may take.
+    pub sync_wait: Duration,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    /// For a terminal row.
+    Token(Lookup),
+    /// For the log of a node; with the number of the sync, where it is a node of ours.
+    Log { lookup: Lookup, sync: Option<(NodeId, u64)> },
+    /// For the history.
+    History { token: String },
+}
+
+/// The calls that wait.
+#[derive(Debug, Default)]
+pub(in super::super) struct Calls {
+    waiting: BTreeMap<CallId, Waiting>,
+    by_token: BTreeMap<String, BTreeSet<CallId>>,
+}
+
+impl Calls {
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Those that wait for the sync `serial` of a node, or an earlier one.
+    pub(in super::super) fn waiting_for_sync(&self, id: NodeId, serial: u64) -> Vec<CallId> {
+        let is_due = |waiting: &Waiting| matches!(waiting, Waiting::Log { sync: Some((node, wanted)), .. } if *node == id && *wanted <= serial);
+        self.waiting.iter().filter(|(_, waiting)| is_due(waiting)).map(|(call, _)| *call).collect()
+    }
+
+    /// Those that do not wait for the history yet.
+    pub(in super::super) fn waiting(&self) -> Vec<CallId> {
+        let waits = |waiting: &Waiting| !matches!(waiting, Waiting::History { .. });
+        self.waiting.iter().filter(|(_, waiting)| waits(waiting)).map(|(call, _)| *call).collect()
+    }
+
+    fn remove(&mut self, call: CallId) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&call)?;
+        if let Waiting::Token(lookup) = &waiting {
+            let token = lookup.filter.token.as_deref().unwrap_or_default();
+            if let Some(calls) = self.by_token.get_mut(token) {
+                calls.remove(&call);
+                if calls.is_empty() {
+                    self.by_token.remove(token);
+                }
+            }
+        }
+        Some(waiting)
+    }
+}
+
+/// Waits until the token of `lookup` ends, at most `wait`.
+pub(super) fn wait_for_token(core: &mut Core, call: CallId, lookup: Lookup, wait: Duration) {
+    let token = lookup.filter.token.clone().unwrap_or_default();
+    core.calls.by_token.entry(token).or_default().insert(call);
+    core.calls.waiting.insert(call, Waiting::Token(lookup));
+    core.timers.set(Timer::Call(call), core.now.monotonic + wait);
+}
+
+/// Asks the node for its log where there is one, then the history.
+pub(super) fn look_up(core: &mut Core, call: CallId, lookup: Lookup) {
+    let Some(target) = lookup.target.clone() else {
+        core.calls.waiting.insert(call, Waiting::Log { lookup, sync: None });
+        ask_history(core, call);
+        return;
+    };
+    core.timers.set(Timer::Call(call), core.now.monotonic + lookup.sync_wait);
+    let sync = core.poll_log_of(&target);
+    core.calls.waiting.insert(call, Waiting::Log { lookup, sync });
+}
+
+/// A terminal row of a token is written.
+pub(in super::super) fn token_ended(core: &mut Core, token: &str) {
+    for call in core.calls.by_token.get(token).cloned().unwrap_or_default() {
+        ask_history(core, call);
+    }
+}
+
+/// [`Timer::Call`]: the wait is over.
+pub(in super::super) fn waited(core: &mut Core, call: CallId) {
+    match core.calls.remove(call) {
+        Some(Waiting::Token(lookup)) => look_up(core, call, lookup),
+        Some(waiting @ Waiting::Log { .. }) => {
+            core.calls.waiting.insert(call, waiting);
+            ask_history(core, call);
+        }
+        Some(waiting @ Waiting::History { .. }) => {
+            core.calls.waiting.insert(call, waiting);
+        }
+        None => {}
+    }
+}
+
+/// Waits no longer for anything but the history.
+pub(in super::super) fn ask_history(core: &mut Core, call: CallId) {
+    core.timers.cancel(&Timer::Call(call));
+    let lookup = match core.calls.remove(call) {
+        Some(Waiting::Token(lookup) | Waiting::Log { lookup, .. }) => lookup,
+        Some(waiting @ Waiting::History { .. }) => {
+            core.calls.waiting.insert(call, waiting);
+            return;
+        }
+        None => return,
+    };
+    let token = lookup.filter.token.clone().unwrap_or_default();
+    if core.ask_for_call(call, lookup.filter) {
+        core.calls.waiting.insert(call, Waiting::History { token });
+    } else {
+        core.output(Output::Answer { call, answer: super::busy() });
+    }
+}
+
+/// The history answered.
+pub(in super::super) fn history_answered(core: &mut Core, call: CallId, result: Result<LogPage, String>) {
+    let Some(Waiting::History { token }) = core.calls.remove(call) else { return };
+    let answer = match result {
+        Ok(page) => found(&token, &page),
+        Err(_) => refusal(500, "database_error", "the history cannot be read, see the log"),
+    };
+    core.output(Output::Answer { call, answer });
+}
+
+/// The caller went away.
+pub(super) fn forget(core: &mut Core, call: CallId) {
+    core.timers.cancel(&Timer::Call(call));
+    core.calls.remove(call);
+}
+
+fn found(token: &str, page: &LogPage) -> ApiAnswer {
+    let mut quoted = String::with_capacity(token.len() + 2);
+    json::push_string(&mut quoted, token);
+    if page.rows.is_empty() {
+        let body =
+            format!("{{\"error\":\"no_log\",\"message\":\"No log found for token\",\"data\":[],\"token\":{quoted}}}");
+        return answer(200, body);
+    }
+    let rows = rows_json(&page.rows);
+    answer(200, format!("{{\"message\":\"Logs found\",\"token\":{quoted},\"data\":{rows}}}"))
+}

@@ -1,0 +1,370 @@
+//! The one state machine of the deciding part: inputs and time go in, side effects come out.
+//!
+//! ```text
+//! core.handle_input(input, now);      // or handle_timeout(now)
+//! while let Some(output) = core.poll_output() { … }
+//! sleep until core.poll_timeout()
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::connection::ClientId;
+use crate::model::history::{HistoryRow, StoreChange, SyncMark};
+use crate::model::log::LogLine;
+use crate::model::message::{Outgoing, Reply};
+use crate::model::node_id::NodeId;
+use crate::model::random::Random;
+use crate::model::time::{Monotonic, Now};
+use crate::model::token::Token;
+
+use super::api::waits::{self, Calls};
+use super::core_options::{CoreOptions, Restored};
+use super::counters::Counters;
+use super::get_log::Questions;
+use super::history_sync::StoredPage;
+use super::input::Input;
+use super::listeners::Listeners;
+use super::modules::action::CommandQueue;
+use super::output::{Output, ReceiptId};
+use super::parents::Parents;
+use super::registry::Registry;
+use super::stopping::Stopping;
+use super::timers::{Timer, Timers};
+use super::{json, modules};
+
+/// Rows whose storing is awaited at most.
+const RECEIPTS_MAX: usize = 100_000;
+
+/// Everything that this daemon decides, for one daemon.
+pub struct Core {
+    pub(super) options: CoreOptions,
+    pub(super) own_id: Option<NodeId>,
+    /// Whether received messages become log lines.
+    pub(super) debug: bool,
+    /// The time of the event in hand.
+    pub(super) now: Now,
+    pub(super) random: Box<dyn Random>,
+    pub(super) timers: Timers,
+    pub(super) registry: Registry,
+    pub(super) marks: BTreeMap<NodeId, SyncMark>,
+    pub(super) counters: Counters,
+    pub(super) parents: Parents,
+    pub(super) listeners: Listeners,
+    pub(super) questions: Questions,
+    pub(super) calls: Calls,
+    pub(super) commands: CommandQueue,
+    pub(super) stopping: Stopping,
+    outputs: VecDeque<Output>,
+    receipts: BTreeMap<ReceiptId, Awaited>,
+    next_receipt: u64,
+    pong: PongText,
+    pub(super) open_tokens: BTreeSet<Token>,
+}
+
+/// The `data` of our PONG, built again only when something in it has changed.
+#[derive(Debug, Default)]
+struct PongText {
+    version: u64,
+    text: String,
+}
+
+/// What goes on once the database has spoken.
+#[derive(Debug)]
+enum Awaited {
+    /// A PUTLOG is answered.
+    Row { client: ClientId, token: Token },
+    /// A sync goes on.
+    Page(StoredPage),
+}
+
+/// A row to be written.
+#[derive(Clone, Debug)]
+pub(super) struct NewRow {
+    pub token: Option<String>,
+    pub code: Code,
+    /// Seconds since the epoch; `None` for now.
+    pub etime: Option<i64>,
+    pub instant: bool,
+    /// JSON text.
+    pub data: String,
+    /// Whether it was taken over from a node.
+    pub of_node: bool,
+}
+
+impl NewRow {
+    /// A row of our own about something that happens now.
+    pub(super) fn now(token: Option<&Token>, code: Code, data: String) -> Self {
+        Self {
+            token: token.map(|token| token.as_str().to_owned()),
+            code,
+            etime: None,
+            instant: false,
+            data,
+            of_node: false,
+        }
+    }
+}
+
+/// Whether a row ends its token. A command that failed leaves a row with code 1 too, but the request goes on or says so.
+pub(super) fn ends_token(code: Code, data: &str) -> bool {
+    code.is_terminal() && !(code == Code::FINISHED_KO && data.contains(r#""message":"command execution issue""#))
+}
+
+impl Core {
+    /// Starts: writes the starting row, registers the nodes of the register file and asks for their links.
+    #[must_use]
+    pub fn new(options: CoreOptions, restored: Restored, random: Box<dyn Random>, now: Now) -> Self {
+        let mut core = Self {
+            own_id: options.id,
+            debug: options.debug,
+            now,
+            random,
+            timers: Timers::default(),
+            registry: Registry::default(),
+            marks: restored.marks.into_iter().collect(),
+            counters: Counters::default(),
+            parents: Parents::default(),
+            listeners: Listeners::default(),
+            questions: Questions::default(),
+            calls: Calls::default(),
+            commands: CommandQueue::default(),
+            stopping: Stopping::No,
+            outputs: VecDeque::new(),
+            receipts: BTreeMap::new(),
+            next_receipt: 0,
+            pong: PongText::default(),
+            open_tokens: BTreeSet::new(),
+            options,
+        };
+        if !core.is_loaded(modules::CLEANER_PACKAGE) {
+            core.options.loaded.insert("dbcleaner".to_owned(), modules::CLEANER_PACKAGE.to_owned());
+        }
+        core.add_row(NewRow::now(None, Code::STARTED, json::message("gorgoned is starting...")));
+        for registration in std::mem::take(&mut core.options.nodes) {
+            core.register(registration);
+        }
+        core.restore_open_tokens(restored.open_tokens);
+        if let Some(proxy) = &core.options.proxy {
+            core.timers.set(Timer::SyncAll, now.monotonic + proxy.sync_time.max(Duration::from_secs(1)));
+        }
+        core.schedule_first_purge();
+        core
+    }
+
+    /// Takes an event.
+    pub fn handle_input(&mut self, input: Input, now: Now) {
+        self.now = now;
+        match input {
+            Input::ClientMessage { client, message } => self.client_message(client, message),
+            Input::ClientMalformed { client, token, reason } => self.client_malformed(client, token, &reason),
+            Input::ClientGone(client) => {
+                self.parents.gone(client);
+                self.timers.cancel(&Timer::Parent(client));
+            }
+            Input::LinkUp(node) => self.link_up(node),
+            Input::LinkDown { node, reason } => self.link_down(node, &reason),
+            Input::NodeMessage { node, message } => self.node_message(node, &message),
+            Input::SendFailed { node, token, reason } => self.send_failed(node, token.as_ref(), &reason),
+            Input::Stored { receipt, stored } => self.stored(receipt, stored),
+            Input::QueryAnswer { query, result } => self.query_answered(query, result),
+            Input::CommandEnded { command, outcome } => self.command_ended(command, &outcome),
+            Input::ApiCall { id, call } => self.api_call(id, &call),
+            Input::ApiCancelled(id) => self.cancel_call(id),
+            Input::Stop => self.stop(),
+        }
+        self.after_event();
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.now = now;
+        while let Some(timer) = self.timers.pop(now.monotonic) {
+            self.timer_due(timer);
+        }
+        self.after_event();
+    }
+
+    /// The next side effect; drain it to the end after every event, and after the start.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called; `None` when nothing is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Monotonic> {
+        self.timers.next()
+    }
+
+    /// Our own id, once it is known.
+    #[must_use]
+    pub const fn own_id(&self) -> Option<NodeId> {
+        self.own_id
+    }
+
+    fn timer_due(&mut self, timer: Timer) {
+        match timer {
+            Timer::Ping(id) => self.ping_due(id),
+            Timer::PingLink(id) => self.ping_found_no_link(id),
+            Timer::Pong(id) => self.ping_got_no_pong(id),
+            Timer::SyncTimeout(id) => self.sync_timed_out(id),
+            Timer::Unconfirmed(id) => self.give_up_unconfirmed(id),
+            Timer::Parent(client) => self.tell_parent(client),
+            Timer::Listener(token) => self.listener_due(&token),
+            Timer::Call(call) => waits::waited(self, call),
+            Timer::SyncAll => {
+                self.sync_all();
+                let period = self.proxy_settings().sync_time.max(Duration::from_secs(1));
+                self.timers.set(Timer::SyncAll, self.now.monotonic + period);
+            }
+            Timer::Purge => self.purge(),
+            Timer::Stop => self.stop_due(),
+        }
+    }
+
+    fn after_event(&mut self) {
+        self.run_listener_events();
+        self.check_stopped();
+    }
+
+    pub(super) fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(super) fn log(&mut self, line: LogLine) {
+        self.outputs.push_back(Output::Log(line));
+    }
+
+    pub(super) fn store(&mut self, change: StoreChange) {
+        self.outputs.push_back(Output::Store { change, receipt: None });
+    }
+
+    pub(super) fn reply(&mut self, client: ClientId, reply: Reply) {
+        self.outputs.push_back(Output::SendToClient { client, outgoing: Outgoing::Reply(reply) });
+    }
+
+    pub(super) fn generate_token(&mut self) -> Token {
+        Token::generate(&mut *self.random)
+    }
+
+    /// Our id as JSON.
+    pub(super) fn id_json(&self) -> String {
+        self.own_id.map_or_else(|| "null".to_owned(), |id| id.to_string())
+    }
+
+    /// Writes a row, and wakes whoever waits for it.
+    pub(super) fn add_row(&mut self, row: NewRow) {
+        self.write_row(row, None);
+    }
+
+    /// Ends a token with an error.
+    pub(super) fn end_with_error(&mut self, token: &Token, text: &str) {
+        self.add_row(NewRow::now(Some(token), Code::FINISHED_KO, json::message(text)));
+    }
+
+    /// Writes a row of a client and tells it when it is stored; `false` when too many rows are awaited.
+    pub(super) fn add_row_for(&mut self, client: ClientId, token: Token, row: NewRow) -> bool {
+        if self.receipts.len() >= RECEIPTS_MAX {
+            return false;
+        }
+        let receipt = self.next_receipt();
+        self.next_receipt += 1;
+        self.receipts.insert(receipt, Awaited::Row { client, token });
+        self.write_row(row, Some(receipt));
+        true
+    }
+
+    /// Moves a node's mark together with the rows before it; the sync goes on when all of them are stored.
+    pub(super) fn store_mark(&mut self, id: NodeId, mark: SyncMark, page: StoredPage) {
+        let receipt = self.next_receipt();
+        self.next_receipt += 1;
+        self.receipts.insert(receipt, Awaited::Page(page));
+        self.output(Output::Store { change: StoreChange::PutSyncMark(id, mark), receipt: Some(receipt) });
+    }
+
+    /// The number of the next receipt: for rows that are to be stored together with what takes it, or lost with it.
+    pub(super) const fn next_receipt(&self) -> ReceiptId {
+        ReceiptId(self.next_receipt)
+    }
+
+    /// Writes a row that is given up when the mark behind it cannot be stored.
+    pub(super) fn add_row_of_page(&mut self, row: NewRow, receipt: ReceiptId) {
+        self.write_row(row, Some(receipt));
+    }
+
+    fn write_row(&mut self, row: NewRow, receipt: Option<ReceiptId>) {
+        if let Some(token) = &row.token {
+            self.listeners.row_added(token, row.code, &row.data);
+        }
+        let ended = row.token.clone().filter(|_| ends_token(row.code, &row.data));
+        let of_node = row.of_node;
+        let row = HistoryRow {
+            id: 0,
+            token: row.token,
+            code: row.code,
+            etime: row.etime.unwrap_or_else(|| self.now.wall.as_seconds()),
+            ctime: 0.0,
+            instant: row.instant,
+            data: row.data,
+        };
+        self.outputs.push_back(Output::Store { change: StoreChange::InsertRow(row), receipt });
+        if let Some(token) = ended {
+            self.close_token(&token);
+            waits::token_ended(self, &token);
+            if !of_node {
+                self.tell_parents(false);
+            }
+        }
+    }
+
+    /// Whether nothing is handed to the database that it has not answered for.
+    pub(super) fn all_stored(&self) -> bool {
+        self.receipts.is_empty()
+    }
+
+    fn stored(&mut self, receipt: ReceiptId, stored: bool) {
+        match self.receipts.remove(&receipt) {
+            Some(Awaited::Row { client, token }) => {
+                let (code, data) = if stored {
+                    (Code::BEGIN, r#"{"message":"message inserted"}"#)
+                } else {
+                    (Code::FINISHED_KO, r#"{"message":"database issue"}"#)
+                };
+                self.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data: data.to_owned() });
+            }
+            Some(Awaited::Page(page)) => self.page_stored(&page, stored),
+            None => {}
+        }
+    }
+
+    /// The `data` of a PONG.
+    pub(super) fn pong_text(&mut self) -> String {
+        let version = self.registry.version() + 1;
+        if self.pong.version != version {
+            let mut text =
+                format!("{{\"action\":\"ping\",\"message\":\"ping ok\",\"id\":{},\"hostname\":", self.id_json());
+            json::push_string(&mut text, &self.options.hostname);
+            text.push_str(",\"data\":");
+            text.push_str(&super::constatus::write_map(&self.registry));
+            text.push('}');
+            self.pong = PongText { version, text };
+        }
+        self.pong.text.clone()
+    }
+
+    /// Our id changed.
+    pub(super) fn forget_pong_text(&mut self) {
+        self.pong.version = 0;
+    }
+
+    /// Whether a package is loaded.
+    pub(super) fn is_loaded(&self, package: &str) -> bool {
+        self.options.loaded.values().any(|loaded| loaded == package)
+    }
+
+    fn schedule_first_purge(&mut self) {
+        self.timers.set(Timer::Purge, self.now.monotonic + modules::cleaner::PERIOD);
+    }
+}

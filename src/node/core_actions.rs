@@ -1,0 +1,215 @@
+//! The actions that every daemon answers itself (protocol.md section 4), but GETLOG and ADDLISTENER.
+
+#[cfg(test)]
+mod tests;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::log::{Level, LogLine};
+use crate::model::node_id::NodeId;
+use crate::model::token::Token;
+
+use super::core::{Core, NewRow};
+#[cfg(test)]
+use super::core_options::CoreOptions;
+use super::json;
+use super::modules::{ACTION_PACKAGE, CLEANER_PACKAGE};
+use super::output::Output;
+use super::requests::{Handled, Peer};
+
+#[derive(Deserialize)]
+struct PutLog<'a> {
+    #[serde(default)]
+    code: Value,
+    #[serde(default)]
+    etime: Value,
+    #[serde(default)]
+    token: Value,
+    #[serde(default)]
+    instant: Value,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+impl Core {
+    pub(super) fn ping(&mut self, peer: Peer) -> Handled {
+        if let Some(client) = peer.client() {
+            self.parents.pinged(client, self.now.monotonic);
+        }
+        Handled::Reply(Action::Pong, Code::BEGIN, self.pong_text())
+    }
+
+    pub(super) fn put_log(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
+        let Ok(put) = serde_json::from_str::<PutLog<'_>>(data) else { return Handled::not_well_formatted() };
+        let row = NewRow {
+            token: json::text(&put.token),
+            code: Code(json::integer(&put.code).unwrap_or(0)),
+            etime: json::integer(&put.etime),
+            instant: json::is_true(&put.instant),
+            data: put.data.map_or("null", RawValue::get).to_owned(),
+            of_node: false,
+        };
+        let Some(client) = peer.client() else {
+            self.add_row(row);
+            return Handled::Reply(Action::Ack, Code::BEGIN, json::message("message inserted"));
+        };
+        if self.add_row_for(client, token.clone(), row) {
+            Handled::Later
+        } else {
+            Handled::refused(json::message("database issue"))
+        }
+    }
+
+    pub(super) fn con_status(&mut self, token: &Token) -> Handled {
+        if self.options.proxy.is_none() {
+            let data = json::action_message("constatus", "cannot get value");
+            return self.reply_with_row(Action::ConStatus, token, Code::FINISHED_KO, data);
+        }
+        let map = super::constatus::write_map(&self.registry);
+        let data = format!("{{\"action\":\"constatus\",\"message\":\"ok\",\"data\":{map}}}");
+        self.reply_with_row(Action::ConStatus, token, Code::FINISHED_OK, data)
+    }
+
+    pub(super) fn information(&mut self, token: &Token) -> Handled {
+        let data = serde_json::json!({
+            "action": "information",
+            "message": "ok",
+            "data": {
+                "counters": self.counters.to_json(),
+                "modules": self.options.loaded,
+                "api_endpoints": super::api::endpoints::of_packages(|package| self.is_loaded(package)),
+            },
+        });
+        self.reply_with_row(Action::Information, token, Code::FINISHED_OK, data.to_string())
+    }
+
+    pub(super) fn get_thumbprint(&mut self, token: &Token) -> Handled {
+        let data = serde_json::json!({
+            "action": "getthumbprint",
+            "message": "ok",
+            "data": { "thumbprint": self.options.thumbprint },
+        });
+        self.reply_with_row(Action::GetThumbprint, token, Code::FINISHED_OK, data.to_string())
+    }
+
+    fn reply_with_row(&mut self, kind: Action, token: &Token, code: Code, data: String) -> Handled {
+        self.add_row(NewRow::now(Some(token), code, data.clone()));
+        Handled::Reply(kind, code, data)
+    }
+
+    pub(super) fn sync_logs(&mut self, data: &str) -> Handled {
+        let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+        if data.pointer("/data/id").is_none_or(Value::is_null) {
+            return Handled::refused(json::action_message("synclog", "please set id for synclog"));
+        }
+        if self.options.proxy.is_none() {
+            return Handled::refused(json::action_message("synclog", "no proxy module"));
+        }
+        self.sync_all();
+        Handled::Reply(Action::Ack, Code::BEGIN, json::action_message("synclog", "synclog launched"))
+    }
+
+    pub(super) fn set_core_id(&mut self, data: &str) -> Handled {
+        let done = |text: &str| Handled::Reply(Action::Ack, Code::FINISHED_OK, json::action_message("setcoreid", text));
+        if self.options.id.is_some() {
+            return done("setcoreid unchanged, use config value");
+        }
+        let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+        let id = data.get("id").filter(|id| !id.is_null());
+        let Some(id) = id else {
+            return Handled::refused(json::action_message("setcoreid", "please set id for setcoreid"));
+        };
+        match NodeId::from_json(id) {
+            Ok(id) => {
+                self.own_id = Some(id);
+                self.forget_pong_text();
+                self.log(LogLine::info("core", format!("Setcoreid changed {id}")));
+                done("setcoreid changed")
+            }
+            Err(error) => Handled::refused(json::action_message("setcoreid", &error.to_string())),
+        }
+    }
+
+    pub(super) fn set_log_level(&mut self, data: &str) -> Handled {
+        let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+        let severity = data.pointer("/content/severity").and_then(json::text);
+        let level = match severity.as_deref() {
+            None => return Handled::accepted(),
+            Some("default") => None,
+            Some("debug") => Some(Level::Debug),
+            Some("info") => Some(Level::Info),
+            Some("warning") => Some(Level::Warning),
+            Some("error") => Some(Level::Error),
+            Some(_) => {
+                let text = "unknown severity: use debug, info, warning, error or default";
+                return Handled::refused(json::message(text));
+            }
+        };
+        self.debug = level.map_or(self.options.debug, |level| level == Level::Debug);
+        self.output(Output::SetLogLevel(level));
+        Handled::accepted()
+    }
+
+    /// The module that a request names by package, else by name: what it was called, and its package.
+    fn named_module(&self, data: &Value) -> Option<(String, String)> {
+        let content = data.get("content")?;
+        let package = content.get("package").and_then(json::text);
+        if let Some(package) = package.filter(|package| self.is_loaded(package)) {
+            return Some((package.clone(), package));
+        }
+        let name = content.get("name").and_then(json::text)?;
+        let package = self.options.loaded.get(&name)?.clone();
+        Some((name, package))
+    }
+
+    /// Loads a module again that the configuration has and that was unloaded.
+    pub(super) fn load_module(&mut self, data: &str) -> Handled {
+        let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+        let member = |key: &str| data.pointer(key).and_then(json::text).unwrap_or_default();
+        let (name, package) = (member("/content/name"), member("/content/package"));
+        let shown: String = name.chars().take(64).collect();
+        let reply =
+            |code, text: String| Handled::Reply(Action::LoadModule, code, json::action_message("loadmodule", &text));
+        let configured = match package.as_str() {
+            ACTION_PACKAGE => self.options.action.is_some(),
+            CLEANER_PACKAGE => true,
+            _ => false,
+        };
+        if !configured || name.is_empty() || self.is_loaded(&package) || self.options.loaded.contains_key(&name) {
+            return reply(Code::FINISHED_KO, format!("cannot load module '{shown}'"));
+        }
+        self.options.loaded.insert(name, package);
+        reply(Code::BEGIN, format!("module '{shown}' is loaded"))
+    }
+
+    /// Takes no new work for a module; what it does goes on.
+    pub(super) fn unload_module(&mut self, data: &str) -> Handled {
+        let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+        let reply =
+            |code, text: &str| Handled::Reply(Action::UnloadModule, code, json::action_message("unloadmodule", text));
+        match self.named_module(&data) {
+            Some((called, package)) if matches!(package.as_str(), ACTION_PACKAGE | CLEANER_PACKAGE) => {
+                self.options.loaded.retain(|_, loaded| *loaded != package);
+                reply(Code::BEGIN, &format!("module '{called}' unload in progress"))
+            }
+            _ => reply(Code::FINISHED_KO, "cannot find unload module"),
+        }
+    }
+
+    /// Stops what a module does now. Only `action` runs anything that can be stopped.
+    pub(super) fn kill_module(&mut self, data: &str) -> Handled {
+        let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+        let Some((called, package)) = self.named_module(&data) else {
+            return Handled::refused(json::action_message("kill", "cannot find module"));
+        };
+        if package == ACTION_PACKAGE {
+            self.kill_commands("the module 'action' was killed");
+        }
+        let data = json::action_message("kill", &format!("module '{called}' kill in progress"));
+        Handled::Reply(Action::Ack, Code::FINISHED_OK, data)
+    }
+}

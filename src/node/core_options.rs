@@ -1,0 +1,60 @@
+//! What the deciding part needs to know when it starts.
+
+use std::collections::BTreeMap;
+
+use crate::config::settings::{ActionSettings, CleanerSettings, Config, ProxySettings};
+use crate::model::history::SyncMark;
+use crate::model::node_id::NodeId;
+use crate::model::registration::Registration;
+use crate::model::token::Token;
+
+/// The settings of [`super::core::Core`].
+#[derive(Clone, Debug)]
+pub struct CoreOptions {
+    /// Own id, where the configuration fixes it.
+    pub id: Option<NodeId>,
+    /// Host name told in replies.
+    pub hostname: String,
+    /// RFC 7638 thumbprint of our own key.
+    pub thumbprint: String,
+    /// Whether the daemon's severity is `debug`: only then received messages become log lines.
+    pub debug: bool,
+    /// The proxy, where it is loaded.
+    pub proxy: Option<ProxySettings>,
+    /// The nodes of the register file.
+    pub nodes: Vec<Registration>,
+    /// The module `action`, where it is loaded.
+    pub action: Option<ActionSettings>,
+    /// Purge times.
+    pub cleaner: CleanerSettings,
+    /// Every loaded package by module name.
+    pub loaded: BTreeMap<String, String>,
+}
+
+impl CoreOptions {
+    /// Takes what is needed from the configuration.
+    #[must_use]
+    pub fn from_config(config: &Config, thumbprint: String, debug: bool) -> Self {
+        let modules = &config.modules;
+        Self {
+            id: config.core.id,
+            hostname: config.core.hostname.clone(),
+            thumbprint,
+            debug,
+            proxy: modules.proxy.clone(),
+            nodes: modules.register.as_ref().map(|register| register.nodes.clone()).unwrap_or_default(),
+            action: modules.action.clone(),
+            cleaner: modules.dbcleaner,
+            loaded: modules.loaded.clone(),
+        }
+    }
+}
+
+/// What the database remembers from earlier runs.
+#[derive(Clone, Debug, Default)]
+pub struct Restored {
+    /// How far each node's history was taken over.
+    pub marks: Vec<(NodeId, SyncMark)>,
+    /// Tokens that had no end, and the node that had not confirmed them.
+    pub open_tokens: Vec<(Token, Option<NodeId>)>,
+}

@@ -1,0 +1,78 @@
+//! How many requests came, by way and by action (`INFORMATION`).
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use crate::model::action::Action;
+
+/// Distinct actions counted by name; more only count in the totals.
+const ACTIONS_MAX: usize = 256;
+
+/// Which way a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// From a client of the external socket.
+    External,
+    /// From this daemon itself or its REST API.
+    Internal,
+}
+
+#[derive(Debug, Default)]
+struct PerAction {
+    total: u64,
+    actions: HashMap<Action, u64>,
+}
+
+impl PerAction {
+    fn count(&mut self, action: &Action) {
+        self.total += 1;
+        if let Some(count) = self.actions.get_mut(action) {
+            *count += 1;
+        } else if self.actions.len() < ACTIONS_MAX {
+            self.actions.insert(action.clone(), 1);
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let mut map: Map<String, Value> =
+            self.actions.iter().map(|(action, count)| (action.as_str().to_lowercase(), (*count).into())).collect();
+        map.insert("total".to_owned(), self.total.into());
+        Value::Object(map)
+    }
+}
+
+/// The counters since the start.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    total: u64,
+    external: PerAction,
+    internal: PerAction,
+    proxy: PerAction,
+}
+
+impl Counters {
+    /// Counts a request.
+    pub(super) fn count(&mut self, way: Way, action: &Action) {
+        self.total += 1;
+        match way {
+            Way::External => self.external.count(action),
+            Way::Internal => self.internal.count(action),
+        }
+    }
+
+    /// Counts a request that goes on to a node.
+    pub(super) fn count_proxied(&mut self, action: &Action) {
+        self.proxy.count(action);
+    }
+
+    /// `{"total":N,"external":{"total":N,"ping":N,…},"internal":{…},"proxy":{…}}`
+    pub(super) fn to_json(&self) -> Value {
+        serde_json::json!({
+            "total": self.total,
+            "external": self.external.to_json(),
+            "internal": self.internal.to_json(),
+            "proxy": self.proxy.to_json(),
+        })
+    }
+}

@@ -1,0 +1,305 @@
+//! Taking over the history of nodes (protocol.md section 7).
+//!
+//! Between two of our own daemons the mark is the greatest row id, and the answer comes in pages, each stored together with
+//! its mark in one commit. A peer that does not page is asked by `ctime`; its rows that are stored already are skipped.
+
+mod answer;
+#[cfg(test)]
+mod tests;
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::history::{StoreChange, SyncMark};
+use crate::model::log::LogLine;
+use crate::model::message::{Message, Outgoing};
+use crate::model::node_id::NodeId;
+use crate::model::registration::NodeKind;
+use crate::model::token::Token;
+
+use super::core::{Core, NewRow};
+use super::outbox::Ending;
+use super::output::{Output, ReceiptId};
+use super::registry::Link;
+use super::timers::Timer;
+use super::{api, json};
+
+pub(super) use answer::Answer;
+
+/// The sync of one node.
+#[derive(Debug)]
+pub(super) struct NodeSync {
+    /// How far its history is stored here.
+    pub mark: SyncMark,
+    /// Whether an answer is awaited.
+    pub in_progress: bool,
+    /// Counts the syncs that were started.
+    pub serial: u64,
+    /// Another one is wanted as soon as this one is over.
+    again: bool,
+    /// The token of the request that asked for the sync in progress.
+    token: Option<Token>,
+}
+
+/// A page of a node's history on its way into the database.
+#[derive(Debug)]
+pub(super) struct StoredPage {
+    id: NodeId,
+    /// The sync that it belongs to.
+    serial: u64,
+    /// The mark before it.
+    before: SyncMark,
+    /// Whether the node has more.
+    more: bool,
+}
+
+impl NodeSync {
+    /// A node whose history is stored up to `mark`.
+    pub(super) const fn new(mark: SyncMark) -> Self {
+        Self { mark, in_progress: false, serial: 0, again: false, token: None }
+    }
+
+    /// Forgets the sync in progress; returns the token of the request that asked for it.
+    pub(super) fn abandon(&mut self) -> Option<Token> {
+        self.in_progress = false;
+        self.again = false;
+        self.token.take()
+    }
+
+    /// What to ask. A mark that a Perl daemon left has no id: asking by id would bring every row once more.
+    fn question(&self) -> String {
+        let SyncMark { ctime, last_id } = self.mark;
+        if last_id == 0 && ctime > 0.0 {
+            format!("{{\"ctime\":{ctime}}}")
+        } else {
+            format!("{{\"ctime\":{ctime},\"last_id\":{last_id}}}")
+        }
+    }
+}
+
+impl Core {
+    /// [`Timer::SyncAll`], or a SYNCLOGS of a client: every node with a link that is up.
+    pub(super) fn sync_all(&mut self) {
+        for id in self.registry.ids() {
+            if self.registry.get(id).is_some_and(|node| node.link == Link::Up) {
+                self.sync_soon(id);
+            }
+        }
+    }
+
+    /// Starts a sync, or remembers to start one after the one in progress. Returns its serial number.
+    pub(super) fn sync_soon(&mut self, id: NodeId) -> Option<u64> {
+        let node = self.registry.get_mut(id)?;
+        if node.sync.in_progress {
+            node.sync.again = true;
+            return Some(node.sync.serial + 1);
+        }
+        self.restart_sync(id)
+    }
+
+    /// A GETLOG whose target is a registered node.
+    ///
+    /// # Errors
+    /// The message of the history row that ends the token.
+    pub(super) fn sync_for(&mut self, id: NodeId, token: Option<Token>) -> Result<(), String> {
+        let Some(node) = self.registry.get_mut(id) else { return Err(format!("proxy - unknown target {id}")) };
+        match node.registration.kind {
+            NodeKind::PushZmq { .. } => {}
+            NodeKind::PushSsh => return Err("proxy - can't get log a ssh target or through a ssh node".to_owned()),
+            NodeKind::Pull | NodeKind::WebSocket => {
+                return Err(format!("proxy - node '{id}' had never been connected"));
+            }
+        }
+        if node.sync.in_progress {
+            return Err("proxy - getlog already in progress".to_owned());
+        }
+        node.sync.token = token;
+        self.restart_sync(id);
+        Ok(())
+    }
+
+    /// Asks a node, whatever was asked before; without a link the question waits for it. Returns the serial number.
+    pub(super) fn restart_sync(&mut self, id: NodeId) -> Option<u64> {
+        let deadline = self.now.monotonic + self.proxy_settings().sync_timeout;
+        let node = self.registry.get_mut(id)?;
+        if node.link == Link::None {
+            return None;
+        }
+        node.sync.in_progress = true;
+        node.sync.serial += 1;
+        let serial = node.sync.serial;
+        if node.link == Link::Up {
+            self.ask_for_log(id);
+        }
+        self.timers.set(Timer::SyncTimeout(id), deadline);
+        Some(serial)
+    }
+
+    fn ask_for_log(&mut self, id: NodeId) {
+        let Some(node) = self.registry.get(id) else { return };
+        let message =
+            Message { action: Action::GetLog, token: None, target: Some("".into()), data: node.sync.question() };
+        self.output(Output::SendToNode { node: id, outgoing: Outgoing::Request(message) });
+    }
+
+    /// [`Timer::SyncTimeout`]
+    pub(super) fn sync_timed_out(&mut self, id: NodeId) {
+        let Some(node) = self.registry.get_mut(id) else { return };
+        node.sync.in_progress = false;
+        let again = std::mem::take(&mut node.sync.again) && node.link == Link::Up;
+        let token = node.sync.token.take();
+        let text = format!("proxy - getlog in timeout for '{id}'");
+        self.add_row(NewRow::now(token.as_ref(), Code::FINISHED_KO, json::message(&text)));
+        self.sync_calls_go_on(id, u64::MAX);
+        if again {
+            self.restart_sync(id);
+        }
+    }
+
+    /// A node answered GETLOG. Also taken when nobody waits for it any more.
+    pub(super) fn log_answered(&mut self, id: NodeId, answer: Answer) {
+        self.node_is_alive(id);
+        let Some(node) = self.registry.get_mut(id) else { return };
+        let before = node.sync.mark;
+        let pages = answer.last_id.is_some();
+        if answer.rows.is_empty() && answer.last_id.is_some_and(|last_id| last_id < before.last_id) {
+            self.history_was_replaced(id);
+            return;
+        }
+        // Rows and mark share a receipt: they are stored together or not at all.
+        let receipt = self.next_receipt();
+        let mut after = before;
+        let mut stored = 0_usize;
+        for row in answer.rows {
+            let known = row.id <= before.last_id && (pages || row.ctime <= before.ctime);
+            after.last_id = after.last_id.max(row.id);
+            after.ctime = after.ctime.max(row.ctime);
+            if known {
+                continue;
+            }
+            stored += 1;
+            self.add_synced_row(id, row, receipt);
+        }
+        if stored > 0 {
+            self.log(LogLine::debug("proxy", format!("stored {stored} history rows of node '{id}'")));
+            self.tell_parents(true);
+        }
+        if after == before {
+            self.finish_sync(id);
+            return;
+        }
+        let Some(node) = self.registry.get_mut(id) else { return };
+        node.sync.mark = after;
+        let page = StoredPage { id, serial: node.sync.serial, before, more: answer.more };
+        self.store_mark(id, after, page);
+    }
+
+    /// The database has spoken about a page and its mark.
+    pub(super) fn page_stored(&mut self, page: &StoredPage, stored: bool) {
+        let id = page.id;
+        let Some(node) = self.registry.get_mut(id) else { return };
+        if !stored {
+            // Nothing of the page is there; it is asked for again with the next sync.
+            node.sync.mark = page.before;
+            self.log(LogLine::error("proxy", format!("the history of node '{id}' cannot be stored")));
+        } else if node.sync.serial != page.serial {
+            // Another sync has begun since.
+        } else if page.more {
+            self.continue_sync(id);
+        } else {
+            self.finish_sync(id);
+        }
+    }
+
+    /// A full page came: the next one is asked for at once.
+    fn continue_sync(&mut self, id: NodeId) {
+        let deadline = self.now.monotonic + self.proxy_settings().sync_timeout;
+        let Some(node) = self.registry.get_mut(id) else { return };
+        node.sync.in_progress = true;
+        self.timers.set(Timer::SyncTimeout(id), deadline);
+        self.ask_for_log(id);
+    }
+
+    /// The node's ids start over: its database is a new one. From here its rows are asked for by `ctime`.
+    fn history_was_replaced(&mut self, id: NodeId) {
+        let Some(node) = self.registry.get_mut(id) else { return };
+        node.sync.mark.last_id = 0;
+        let mark = node.sync.mark;
+        self.log(LogLine::warning(
+            "proxy",
+            format!("node '{id}' has a new history: its rows are taken from the start"),
+        ));
+        self.store(StoreChange::PutSyncMark(id, mark));
+        self.continue_sync(id);
+    }
+
+    fn add_synced_row(&mut self, id: NodeId, row: answer::AnsweredRow, receipt: ReceiptId) {
+        let token = row.token.as_deref().and_then(|token| Token::parse(token).ok());
+        // Any row of a token shows that the node has it: the node owes the end from now on.
+        if let Some(token) = &token
+            && let Some(node) = self.registry.get_mut(id)
+            && node.outbox.ended(token)
+        {
+            self.close_token(token.as_str());
+        }
+        let row = NewRow {
+            token: row.token,
+            code: row.code,
+            etime: Some(row.etime),
+            instant: row.instant,
+            data: row.data,
+            of_node: true,
+        };
+        self.add_row_of_page(row, receipt);
+    }
+
+    fn finish_sync(&mut self, id: NodeId) {
+        let Some(node) = self.registry.get_mut(id) else { return };
+        if !std::mem::take(&mut node.sync.in_progress) {
+            return;
+        }
+        let serial = node.sync.serial;
+        let again = std::mem::take(&mut node.sync.again);
+        let token = node.sync.token.take();
+        let endings = node.outbox.synced(serial);
+        self.timers.cancel(&Timer::SyncTimeout(id));
+        if let Some(token) = token {
+            let data = json::message("proxy - getlog finished");
+            self.add_row(NewRow::now(Some(&token), Code::FINISHED_OK, data));
+        }
+        for (token, ending) in endings {
+            self.end_owed(id, &token, ending);
+        }
+        self.sync_calls_go_on(id, serial);
+        if again {
+            self.restart_sync(id);
+        }
+    }
+
+    /// Writes the row of a token that will get none from its node.
+    pub(super) fn end_owed(&mut self, id: NodeId, token: &Token, ending: Ending) {
+        let (code, data) = match ending {
+            Ending::Lost => {
+                let text = format!("proxy - connection to node '{id}' was lost before it confirmed the message");
+                (Code::FINISHED_KO, json::message(&text))
+            }
+            Ending::Answered { code, data } if data == "null" => (code, json::message("done")),
+            Ending::Answered { code, data } => (code, data),
+        };
+        self.add_row(NewRow::now(Some(token), code, data));
+    }
+
+    /// [`Timer::Unconfirmed`]
+    pub(super) fn give_up_unconfirmed(&mut self, id: NodeId) {
+        let Some(node) = self.registry.get_mut(id) else { return };
+        for (token, ending) in node.outbox.give_up() {
+            self.end_owed(id, &token, ending);
+        }
+    }
+
+    /// Calls of the API that wait for the sync `serial` of a node, or an earlier one, ask the history now.
+    fn sync_calls_go_on(&mut self, id: NodeId, serial: u64) {
+        for call in self.calls.waiting_for_sync(id, serial) {
+            api::waits::ask_history(self, call);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The answer to a GETLOG as nodes write it, read with tolerance: a row that makes no sense is left out, a field that makes
+//! no sense is mended.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::model::code::Code;
+
+use super::super::json;
+
+/// A `ctime` beyond this (the year 5138) is no time.
+const CTIME_MAX: f64 = 1e11;
+/// Characters of a token at most; the original's column holds no more.
+const TOKEN_LEN_MAX: usize = 2_048;
+
+/// The rows of an answer, in ascending order of id.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in super::super) struct Answer {
+    /// The rows that make sense.
+    pub rows: Vec<AnsweredRow>,
+    /// Greatest id that the node looked at; only a peer that pages tells it.
+    pub last_id: Option<i64>,
+    /// Whether there are more rows.
+    pub more: bool,
+}
+
+/// One row, in the node's own ids and times.
+#[derive(Clone, Debug, PartialEq)]
+pub(in super::super) struct AnsweredRow {
+    pub id: i64,
+    pub ctime: f64,
+    pub etime: i64,
+    pub token: Option<String>,
+    pub code: Code,
+    pub instant: bool,
+    /// JSON text, or whatever text the node stored.
+    pub data: String,
+}
+
+#[derive(Deserialize)]
+struct RawAnswer<'a> {
+    #[serde(default)]
+    action: Value,
+    #[serde(borrow, default)]
+    result: Option<Vec<RawRow<'a>>>,
+    #[serde(default)]
+    last_id: Value,
+    #[serde(default)]
+    more: Value,
+}
+
+#[derive(Deserialize)]
+struct RawRow<'a> {
+    #[serde(default)]
+    id: Value,
+    #[serde(default)]
+    ctime: Value,
+    #[serde(default)]
+    etime: Value,
+    #[serde(default)]
+    token: Value,
+    #[serde(default)]
+    code: Value,
+    #[serde(default)]
+    instant: Value,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+impl Answer {
+    /// Reads the `data` member of a reply; `None` when it is no answer to a GETLOG.
+    pub(in super::super) fn read(data: &str) -> Option<Self> {
+        let raw: RawAnswer<'_> = serde_json::from_str(data).ok()?;
+        if raw.action.as_str() != Some("getlog") {
+            return None;
+        }
+        let mut rows: Vec<AnsweredRow> = raw.result?.into_iter().filter_map(RawRow::read).collect();
+        // A Perl daemon sorts ids as text.
+        rows.sort_by_key(|row| row.id);
+        Some(Self { rows, last_id: json::integer(&raw.last_id), more: json::is_true(&raw.more) })
+    }
+}
+
+impl RawRow<'_> {
+    fn read(self) -> Option<AnsweredRow> {
+        let ctime = json::float(&self.ctime).filter(|ctime| (0.0..CTIME_MAX).contains(ctime))?;
+        let data = match self.data {
+            None => "null".to_owned(),
+            Some(raw) if raw.get().starts_with('"') => serde_json::from_str(raw.get()).unwrap_or_default(),
+            Some(raw) => raw.get().to_owned(),
+        };
+        Some(AnsweredRow {
+            id: json::integer(&self.id).unwrap_or(0).max(0),
+            ctime,
+            etime: json::integer(&self.etime).unwrap_or(0),
+            token: json::text(&self.token).filter(|token| token.len() <= TOKEN_LEN_MAX),
+            code: Code(json::integer(&self.code).unwrap_or(0)),
+            instant: json::is_true(&self.instant),
+            data,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_a_perl_daemon_are_read_and_put_in_order() {
+        let text = r#"{"id":"3","action":"getlog","result":[
+            {"instant":0,"token":null,"ctime":1795450538.28194,"code":3,"id":"10","etime":1795450538,"data":"{\"message\":\"x\"}"},
+            {"instant":"1","token":"t","ctime":"1795450538.1","code":"2","id":"9","etime":"1795450537","data":{"a":1}},
+            {"token":"no ctime","id":11}, {"ctime":1e300}, {"ctime":1,"id":-3,"token":[],"code":{},"data":5}]}"#;
+        let answer = Answer::read(text).unwrap();
+        let row = |id, ctime, etime, token: Option<&str>, code, instant, data: &str| AnsweredRow {
+            id,
+            ctime,
+            etime,
+            token: token.map(str::to_owned),
+            code: Code(code),
+            instant,
+            data: data.to_owned(),
+        };
+        assert_eq!(
+            answer.rows,
+            [
+                row(0, 1.0, 0, None, 0, false, "5"),
+                row(9, 1_795_450_538.1, 1_795_450_537, Some("t"), 2, true, r#"{"a":1}"#),
+                row(10, 1_795_450_538.281_94, 1_795_450_538, None, 3, false, r#"{"message":"x"}"#),
+            ]
+        );
+        assert_eq!((answer.last_id, answer.more), (None, false));
+    }
+
+    #[test]
+    fn an_answer_of_our_own_kind_tells_where_to_go_on() {
+        let answer = Answer::read(r#"{"action":"getlog","result":[],"id":3,"last_id":7,"more":true}"#).unwrap();
+        assert_eq!((answer.last_id, answer.more), (Some(7), true));
+    }
+
+    #[test]
+    fn anything_else_is_no_answer() {
+        for text in
+            ["null", "{}", r#"{"action":"ping"}"#, r#"{"action":"getlog"}"#, r#"{"action":"getlog","result":{}}"#, "["]
+        {
+            assert_eq!(Answer::read(text), None, "{text}");
+        }
+    }
+}

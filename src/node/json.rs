@@ -1,0 +1,137 @@
+//! JSON as peers write it: numbers as strings, truth as `1`, `"true"` or `true`, absent values as `null`.
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// Appends `text` as a JSON string.
+pub(super) fn push_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+        let (plain, special) = rest.split_at(at);
+        out.push_str(plain);
+        let mut characters = special.chars();
+        match characters.next() {
+            Some('"') => out.push_str("\\\""),
+            Some('\\') => out.push_str("\\\\"),
+            Some('\n') => out.push_str("\\n"),
+            Some('\r') => out.push_str("\\r"),
+            Some('\t') => out.push_str("\\t"),
+            Some(other) => {
+                let nibble = |value: u32| char::from_digit(value & 15, 16).unwrap_or('0');
+                let value = u32::from(other);
+                out.push_str("\\u00");
+                out.push(nibble(value >> 4));
+                out.push(nibble(value));
+            }
+            None => {}
+        }
+        rest = characters.as_str();
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+/// `{"message":…}`, the data of most rows and refusals.
+pub(super) fn message(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 14);
+    out.push_str("{\"message\":");
+    push_string(&mut out, text);
+    out.push('}');
+    out
+}
+
+/// `{"action":…,"message":…}`, the data of most core replies.
+pub(super) fn action_message(action: &str, text: &str) -> String {
+    serde_json::json!({ "action": action, "message": text }).to_string()
+}
+
+/// Whether `text` is one JSON value. Does not build it and does not recurse.
+pub(super) fn is_valid(text: &str) -> bool {
+    serde_json::from_str::<&RawValue>(text).is_ok()
+}
+
+/// A whole number; fractions are cut, numbers in strings count.
+#[expect(clippy::cast_possible_truncation, reason = "a cast from f64 saturates")]
+pub(super) fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|float| float as i64)),
+        Value::String(text) => {
+            let text = text.trim();
+            text.parse().ok().or_else(|| text.parse::<f64>().ok().filter(|x| x.is_finite()).map(|float| float as i64))
+        }
+        Value::Bool(truth) => Some(i64::from(*truth)),
+        _ => None,
+    }
+}
+
+/// A finite number; numbers in strings count.
+pub(super) fn float(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+    .filter(|float: &f64| float.is_finite())
+}
+
+/// Whether the original would take `value` for true: not `null`, `false`, `0`, `"0"`, `"false"` or an empty string.
+pub(super) fn is_true(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(truth) => *truth,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !matches!(text.as_str(), "" | "0" | "false"),
+        Value::Array(_) | Value::Object(_) => true,
+    }
+}
+
+/// Whether `value` says no: `false`, `0`, `"0"` or `"false"`; `null` says nothing.
+pub(super) fn is_false(value: &Value) -> bool {
+    match value {
+        Value::Bool(truth) => !*truth,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => matches!(text.as_str(), "0" | "false"),
+        _ => false,
+    }
+}
+
+/// A string or a number as text; `None` for anything else and for an empty string.
+pub(super) fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_string_is_escaped_as_serde_json_escapes_it() {
+        for text in ["", "plain", "a\"b\\c\nd\re\tf\u{1}g\u{1f}", "é€😀", "\n", "x\u{0}"] {
+            let mut out = String::new();
+            push_string(&mut out, text);
+            assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn numbers_and_truth_are_read_in_every_spelling_of_peers() {
+        for two in [json!(2), json!("2"), json!(2.7), json!(" 2 "), json!("2.7")] {
+            assert_eq!(integer(&two), Some(2), "{two}");
+        }
+        assert_eq!(integer(&json!(null)), None);
+        assert_eq!(integer(&json!("x")), None);
+        assert_eq!(float(&json!("1.5")), Some(1.5));
+        assert_eq!(float(&json!("inf")), None);
+        for no in [json!(false), json!(0), json!("0"), json!("false")] {
+            assert!(is_false(&no) && !is_true(&no), "{no}");
+        }
+        assert!(!is_false(&json!(null)) && !is_true(&json!(null)));
+    }
+}

@@ -1,0 +1,233 @@
+//! Whether nodes answer (protocol.md section 6).
+//!
+//! A ping is sent as soon as a link is up, then every `ping` seconds. A ping that finds no link waits for it a few seconds
+//! before it counts as failed, so that a node that is just starting shows no failure. `ping_failed` grows by at most one per
+//! ping period.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use crate::config::settings::ProxySettings;
+use crate::model::action::Action;
+use crate::model::log::LogLine;
+use crate::model::message::{Message, Outgoing};
+use crate::model::node_id::NodeId;
+use crate::model::time::{Monotonic, Now};
+
+use super::core::Core;
+use super::output::Output;
+use super::registry::Link;
+use super::timers::Timer;
+
+/// How long a ping waits for a link that is down before it counts as failed.
+const LINK_WAIT: Duration = Duration::from_secs(10);
+
+/// The ping in progress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Ping {
+    /// None.
+    #[default]
+    Idle,
+    /// It goes out when the link comes up.
+    AwaitingLink,
+    /// It was sent.
+    AwaitingPong,
+}
+
+/// What is known of a node's answers. Times that are shown are in seconds since the epoch, 0 for never.
+#[derive(Debug)]
+pub(super) struct Liveness {
+    pub ping: Ping,
+    pub last_ping_sent: i64,
+    pub last_ping_received: i64,
+    pub next_ping: i64,
+    pub ping_ok: u64,
+    pub ping_failed: u64,
+    /// Pings without an answer since the last answer.
+    pub ping_timeout: u32,
+    /// The node's own constatus map as JSON text.
+    pub nodes: String,
+    /// The last sign of life.
+    pub last_pong: Option<Monotonic>,
+    last_failure: Option<Monotonic>,
+    next_ping_at: Monotonic,
+}
+
+impl Default for Liveness {
+    fn default() -> Self {
+        Self {
+            ping: Ping::Idle,
+            last_ping_sent: 0,
+            last_ping_received: 0,
+            next_ping: 0,
+            ping_ok: 0,
+            ping_failed: 0,
+            ping_timeout: 0,
+            nodes: "{}".to_owned(),
+            last_pong: None,
+            last_failure: None,
+            next_ping_at: Monotonic::default(),
+        }
+    }
+}
+
+impl Liveness {
+    fn schedule(&mut self, now: Now, period: Duration) {
+        self.next_ping_at = now.monotonic + period;
+        self.next_ping = now.wall.as_seconds().saturating_add(i64::try_from(period.as_secs()).unwrap_or(i64::MAX));
+    }
+
+    fn count_failure(&mut self, now: Monotonic, period: Duration) {
+        if self.last_failure.is_none_or(|last| now.since(last) >= period) {
+            self.last_failure = Some(now);
+            self.ping_failed += 1;
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn proxy_settings(&self) -> ProxySettings {
+        self.options.proxy.clone().unwrap_or_default()
+    }
+
+    fn ping_period(&self) -> Duration {
+        // A period of nothing would spin.
+        self.options.proxy.as_ref().map_or(Duration::from_secs(60), |proxy| proxy.ping).max(Duration::from_secs(1))
+    }
+
+    /// A push node was registered or its link is rebuilt: the first ping goes out when the link comes up.
+    pub(super) fn await_first_ping(&mut self, id: NodeId) {
+        let (now, period) = (self.now, self.ping_period());
+        let Some(node) = self.registry.get_mut(id) else { return };
+        node.liveness.schedule(now, period);
+        node.liveness.ping = Ping::AwaitingLink;
+        self.timers.set(Timer::Ping(id), now.monotonic + period);
+        self.timers.set(Timer::PingLink(id), now.monotonic + LINK_WAIT);
+    }
+
+    /// Forgets every timer of a node.
+    pub(super) fn forget_pings(&mut self, id: NodeId) {
+        for timer in [Timer::Ping(id), Timer::PingLink(id), Timer::Pong(id)] {
+            self.timers.cancel(&timer);
+        }
+    }
+
+    /// The link to a node is up.
+    pub(super) fn link_up(&mut self, id: NodeId) {
+        let Some(node) = self.registry.get_mut(id) else { return };
+        node.link = Link::Up;
+        node.trouble.clear();
+        let serial = node.sync.serial;
+        node.outbox.link_restored(serial);
+        self.timers.cancel(&Timer::Unconfirmed(id));
+        self.log(LogLine::info("proxy", format!("connected to node '{id}'")));
+        self.send_ping(id);
+        self.restart_sync(id);
+    }
+
+    /// The link to a node broke, or could not be made.
+    pub(super) fn link_down(&mut self, id: NodeId, reason: &str) {
+        let now = self.now.monotonic;
+        let discard = self.proxy_settings().pong_discard_timeout;
+        let Some(node) = self.registry.get_mut(id) else { return };
+        let was_up = std::mem::replace(&mut node.link, Link::Down) == Link::Up;
+        // Each reason is told once, not at every attempt.
+        let is_news = was_up || node.trouble != reason;
+        node.trouble = reason.to_owned();
+        let ping_lost = node.liveness.ping == Ping::AwaitingPong;
+        if ping_lost {
+            node.liveness.ping = Ping::AwaitingLink;
+        }
+        if was_up {
+            node.outbox.link_lost();
+        }
+        if node.outbox.has_unsettled() {
+            self.timers.set_if_unset(Timer::Unconfirmed(id), now + discard);
+        }
+        if ping_lost {
+            self.timers.cancel(&Timer::Pong(id));
+            self.timers.set(Timer::PingLink(id), now + LINK_WAIT);
+        }
+        let text = format!("no connection to node '{id}': {reason}");
+        self.log(if is_news { LogLine::warning("proxy", text) } else { LogLine::debug("proxy", text) });
+    }
+
+    fn send_ping(&mut self, id: NodeId) {
+        let (now, period) = (self.now, self.ping_period());
+        let discard = self.proxy_settings().pong_discard_timeout;
+        let Some(node) = self.registry.get_mut(id) else { return };
+        node.liveness.schedule(now, period);
+        node.liveness.last_ping_sent = now.wall.as_seconds();
+        node.liveness.ping = Ping::AwaitingPong;
+        self.timers.cancel(&Timer::PingLink(id));
+        self.timers.set(Timer::Ping(id), now.monotonic + period);
+        self.timers.set(Timer::Pong(id), now.monotonic + discard);
+        let message = Message { action: Action::Ping, token: None, target: Some("".into()), data: "{}".to_owned() };
+        self.output(Output::SendToNode { node: id, outgoing: Outgoing::Request(message) });
+    }
+
+    /// [`Timer::Ping`]
+    pub(super) fn ping_due(&mut self, id: NodeId) {
+        let (now, period) = (self.now, self.ping_period());
+        let Some(node) = self.registry.get_mut(id) else { return };
+        match (node.liveness.ping, node.link) {
+            // The answer, or the lack of it, sets the timer again.
+            (Ping::AwaitingPong, _) | (_, Link::None) => {}
+            (_, Link::Up) => self.send_ping(id),
+            (_, Link::Down) => {
+                node.liveness.schedule(now, period);
+                node.liveness.last_ping_sent = now.wall.as_seconds();
+                node.liveness.ping = Ping::AwaitingLink;
+                self.timers.set(Timer::Ping(id), now.monotonic + period);
+                self.timers.set(Timer::PingLink(id), now.monotonic + LINK_WAIT);
+            }
+        }
+    }
+
+    /// [`Timer::PingLink`]
+    pub(super) fn ping_found_no_link(&mut self, id: NodeId) {
+        let (now, period) = (self.now.monotonic, self.ping_period());
+        let Some(node) = self.registry.get_mut(id) else { return };
+        if node.liveness.ping == Ping::AwaitingLink {
+            node.liveness.ping = Ping::Idle;
+            node.liveness.count_failure(now, period);
+        }
+    }
+
+    /// [`Timer::Pong`]
+    pub(super) fn ping_got_no_pong(&mut self, id: NodeId) {
+        let (now, period) = (self.now.monotonic, self.ping_period());
+        let max = self.proxy_settings().pong_max_timeout;
+        let Some(node) = self.registry.get_mut(id) else { return };
+        let liveness = &mut node.liveness;
+        liveness.ping = Ping::Idle;
+        liveness.ping_timeout = liveness.ping_timeout.saturating_add(1);
+        liveness.count_failure(now, period);
+        let reset = liveness.ping_timeout.checked_rem(max) == Some(0);
+        let next = liveness.next_ping_at.max(now);
+        self.timers.set(Timer::Ping(id), next);
+        self.log(LogLine::warning("proxy", format!("ping timeout from node '{id}'")));
+        if reset {
+            self.log(LogLine::warning("proxy", format!("node '{id}' stays silent: its connection is built again")));
+            self.output(Output::ResetLink(id));
+        }
+    }
+
+    /// A node gave a sign of life that answers a ping.
+    pub(super) fn node_is_alive(&mut self, id: NodeId) {
+        let now = self.now;
+        let Some(node) = self.registry.get_mut(id) else { return };
+        let liveness = &mut node.liveness;
+        liveness.ping_timeout = 0;
+        liveness.last_ping_received = now.wall.as_seconds();
+        liveness.last_pong = Some(now.monotonic);
+        let next = liveness.next_ping_at.max(now.monotonic);
+        if liveness.ping == Ping::AwaitingPong {
+            liveness.ping = Ping::Idle;
+            self.timers.cancel(&Timer::Pong(id));
+            self.timers.set_if_unset(Timer::Ping(id), next);
+        }
+    }
+}

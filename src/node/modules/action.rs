@@ -1,0 +1,246 @@
+//! The module `action`: COMMAND requests (protocol.md section 11). The commands of one request run one after the other;
+//! many requests run at once, up to `max_concurrent_commands`; the rest waits in order, bounded.
+
+mod request;
+mod rows;
+mod shell_words;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::model::code::Code;
+use crate::model::command::{CommandEnd, CommandId, CommandOutcome, CommandSpec, Program};
+use crate::model::log::LogLine;
+use crate::model::token::Token;
+
+use super::super::core::{Core, NewRow};
+use super::super::json;
+use super::super::output::Output;
+use super::super::stopping::{STOPPING_TEXT, Stopping};
+use request::{Command, Request};
+
+/// Requests that wait at most, and the characters in them.
+const WAITING_MAX: usize = 10_000;
+const WAITING_BYTES_MAX: usize = 64 << 20;
+/// No command runs longer.
+const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
+
+/// A request that runs one of its commands.
+struct Running {
+    request: Request,
+    token: Token,
+    errors: bool,
+    /// Why it ends after the command in hand, when it was killed.
+    killed: Option<String>,
+}
+
+/// The COMMAND requests of this daemon. Holds command lines: no `Debug`.
+#[derive(Default)]
+pub(in super::super) struct CommandQueue {
+    waiting: VecDeque<(Token, Request)>,
+    waiting_bytes: usize,
+    running: BTreeMap<CommandId, Running>,
+    next: u64,
+}
+
+impl CommandQueue {
+    /// Whether nothing runs or waits.
+    pub(in super::super) fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty()
+    }
+}
+
+impl Core {
+    /// COMMAND
+    pub(in super::super) fn command_request(&mut self, token: &Token, data: &str) {
+        let request = match Request::read(data) {
+            Ok(request) => request,
+            Err(refusal) => {
+                if refusal.logging {
+                    self.end_with_error(token, &refusal.text);
+                }
+                return;
+            }
+        };
+        if request.logging {
+            self.open_token(token, None);
+        }
+        let settings = self.options.action.clone().unwrap_or_default();
+        if self.commands.running.len() < settings.max_concurrent.max(1) {
+            self.start_request(token.clone(), request);
+            return;
+        }
+        let bytes = self.commands.waiting_bytes.saturating_add(data.len());
+        if self.commands.waiting.len() >= WAITING_MAX || bytes > WAITING_BYTES_MAX {
+            self.command_row(
+                token,
+                &request,
+                Code::FINISHED_KO,
+                json::message("too many commands wait, try again later"),
+            );
+            return;
+        }
+        self.commands.waiting_bytes = bytes;
+        self.commands.waiting.push_back((token.clone(), request));
+    }
+
+    fn command_row(&mut self, token: &Token, request: &Request, code: Code, data: String) {
+        if request.logging {
+            self.add_row(NewRow::now(Some(token), code, data));
+        }
+    }
+
+    fn start_request(&mut self, token: Token, request: Request) {
+        self.command_row(&token, &request, Code::BEGIN, rows::processing_started(&request.content));
+        self.next_command(Running { request, token, errors: false, killed: None });
+    }
+
+    /// Starts the next command of a request, or ends it.
+    fn next_command(&mut self, mut running: Running) {
+        while let Some(command) = running.request.commands.front() {
+            let data = rows::command_started(command);
+            self.command_row(&running.token, &running.request, Code::BEGIN, data);
+            match self.spec(command) {
+                Ok(spec) => {
+                    let text = format!("running a command for token {}", running.token);
+                    self.log(LogLine::debug("action", text));
+                    let id = CommandId(self.commands.next);
+                    self.commands.next += 1;
+                    self.commands.running.insert(id, running);
+                    self.output(Output::RunCommand { command: id, spec });
+                    return;
+                }
+                Err(text) => {
+                    let seconds = self.now.wall.as_seconds();
+                    let data = rows::command_failed(command, &text, seconds, seconds);
+                    let go_on = command.continue_on_error;
+                    if !self.command_had_error(&mut running, data, go_on) {
+                        return;
+                    }
+                }
+            }
+        }
+        let (code, text) = if running.errors {
+            (Code::FINISHED_KO, "commands processing has finished with errors")
+        } else {
+            (Code::FINISHED_OK, "commands processing has finished successfully")
+        };
+        self.command_row(&running.token, &running.request, code, json::message(text));
+    }
+
+    /// Writes the rows of a command that could not be run to its end; whether the request goes on.
+    fn command_had_error(&mut self, running: &mut Running, data: String, go_on: bool) -> bool {
+        self.command_row(&running.token, &running.request, Code::FINISHED_KO, data);
+        running.errors = true;
+        running.request.commands.pop_front();
+        if !go_on {
+            let text = "commands processing has been interrupted because of error";
+            self.command_row(&running.token, &running.request, Code::FINISHED_KO, json::message(text));
+        }
+        go_on
+    }
+
+    fn spec(&self, command: &Command) -> Result<CommandSpec, String> {
+        let settings = self.options.action.clone().unwrap_or_default();
+        let program = if command.no_shell {
+            let words =
+                shell_words::split(&command.line).filter(|words| words.first().is_some_and(|word| !word.is_empty()));
+            let binary = command.line.split(' ').next().unwrap_or_default();
+            Program::Words(words.ok_or_else(|| {
+                format!("Error executing the command {binary}, does the command require a shell, or is there too many quote ?")
+            })?)
+        } else {
+            Program::Shell(command.line.clone())
+        };
+        let timeout = command.timeout.unwrap_or(settings.command_timeout).min(TIMEOUT_MAX);
+        Ok(CommandSpec { program, timeout, output_limit: settings.output_limit })
+    }
+
+    /// A command ended.
+    pub(in super::super) fn command_ended(&mut self, id: CommandId, outcome: &CommandOutcome) {
+        let Some(mut running) = self.commands.running.remove(&id) else { return };
+        self.command_result(&mut running, outcome);
+        self.start_waiting();
+    }
+
+    fn command_result(&mut self, running: &mut Running, outcome: &CommandOutcome) {
+        let Some(command) = running.request.commands.front() else { return };
+        let (start, end) = (outcome.started.as_seconds(), outcome.ended.as_seconds());
+        let killed = running.killed.take();
+        let failed = match (&outcome.end, &killed) {
+            (CommandEnd::TimedOut, None) => Err("Command too long to execute (timeout)..."),
+            (CommandEnd::NotStarted(reason), _) => Err(reason.as_str()),
+            (CommandEnd::TimedOut, Some(reason)) => Err(reason.as_str()),
+            // It may have been done before the signal came.
+            (CommandEnd::Exited(exit_code), Some(reason)) if *exit_code > 128 => Err(reason.as_str()),
+            (CommandEnd::Exited(exit_code), _) => Ok(*exit_code),
+        };
+        let mut go_on = true;
+        match failed {
+            Ok(exit_code) => {
+                let data = rows::command_finished(command, exit_code, outcome);
+                if running.request.logging {
+                    let instant = running.request.instant;
+                    self.add_row(NewRow { instant, ..NewRow::now(Some(&running.token), Code::COMMAND_RESULT, data) });
+                }
+                running.request.commands.pop_front();
+            }
+            Err(text) => {
+                let data = rows::command_failed(command, text, start, end);
+                go_on = command.continue_on_error || killed.is_some();
+                go_on = self.command_had_error(running, data, go_on);
+            }
+        }
+        if let Some(reason) = killed {
+            self.command_row(&running.token, &running.request, Code::FINISHED_KO, json::message(&reason));
+        } else if go_on {
+            self.go_on(running);
+        }
+    }
+
+    fn go_on(&mut self, running: &mut Running) {
+        let request = std::mem::take(&mut running.request);
+        if self.stopping != Stopping::No && !request.commands.is_empty() {
+            self.command_row(&running.token, &request, Code::FINISHED_KO, json::message(STOPPING_TEXT));
+            return;
+        }
+        self.next_command(Running { request, token: running.token.clone(), errors: running.errors, killed: None });
+    }
+
+    fn start_waiting(&mut self) {
+        let max = self.options.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
+        while self.commands.running.len() < max {
+            let Some((token, request)) = self.commands.waiting.pop_front() else { break };
+            self.commands.waiting_bytes = self.commands.waiting_bytes.saturating_sub(request.len_bytes);
+            self.start_request(token, request);
+        }
+    }
+
+    /// Kills what runs; each request ends with `reason`. What waits is started.
+    pub(in super::super) fn kill_commands(&mut self, reason: &str) {
+        let ids: Vec<CommandId> = self.commands.running.keys().copied().collect();
+        for running in self.commands.running.values_mut() {
+            running.killed = Some(reason.to_owned());
+        }
+        for id in ids {
+            self.output(Output::KillCommand(id));
+        }
+    }
+
+    /// The daemon ends without having heard of the end of these.
+    pub(in super::super) fn give_up_commands(&mut self) {
+        for running in std::mem::take(&mut self.commands.running).into_values() {
+            self.command_row(&running.token, &running.request, Code::FINISHED_KO, json::message(STOPPING_TEXT));
+        }
+    }
+
+    /// The daemon stops: what waits never starts, and what runs does not go on to its next command.
+    pub(in super::super) fn drop_waiting_commands(&mut self) {
+        self.commands.waiting_bytes = 0;
+        for (token, request) in std::mem::take(&mut self.commands.waiting) {
+            self.command_row(&token, &request, Code::FINISHED_KO, json::message(STOPPING_TEXT));
+        }
+    }
+}

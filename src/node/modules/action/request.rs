@@ -1,0 +1,113 @@
+//! A COMMAND request, read with tolerance.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::super::super::json;
+
+/// One command of a request. Holds a command line: no `Debug`.
+#[derive(Clone, PartialEq)]
+pub(super) struct Command {
+    pub line: String,
+    /// JSON text that goes back into the rows.
+    pub metadata: String,
+    /// `None` for the module's default.
+    pub timeout: Option<Duration>,
+    pub continue_on_error: bool,
+    pub no_shell: bool,
+}
+
+/// A request. Holds command lines: no `Debug`.
+#[derive(Clone, Default, PartialEq)]
+pub(super) struct Request {
+    /// The list as JSON text, as it came.
+    pub content: String,
+    /// What is left to be run; the first is the one in hand.
+    pub commands: VecDeque<Command>,
+    /// Whether rows are written.
+    pub logging: bool,
+    /// Whether results are instant rows.
+    pub instant: bool,
+    /// Characters of the whole request.
+    pub len_bytes: usize,
+}
+
+/// Why a request is not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub text: String,
+    pub logging: bool,
+}
+
+#[derive(Deserialize)]
+struct RawRequest<'a> {
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+    #[serde(default)]
+    logging: Value,
+    #[serde(default)]
+    instant: Value,
+}
+
+#[derive(Default, Deserialize)]
+struct RawCommand<'a> {
+    #[serde(default)]
+    command: Value,
+    #[serde(borrow, default)]
+    metadata: Option<&'a RawValue>,
+    #[serde(default)]
+    timeout: Value,
+    #[serde(default)]
+    continue_on_error: Value,
+    #[serde(default)]
+    no_shell_interpretation: Value,
+}
+
+impl Request {
+    /// Reads the data of a COMMAND.
+    pub(super) fn read(data: &str) -> Result<Self, Refusal> {
+        let refusal = |text: &str, logging| Refusal { text: text.to_owned(), logging };
+        let raw: RawRequest<'_> =
+            serde_json::from_str(data).map_err(|_| refusal("request not well formatted", true))?;
+        let logging = !json::is_false(&raw.logging);
+        let content = raw.content.map_or("", RawValue::get);
+        let entries: Vec<&RawValue> = match serde_json::from_str(content) {
+            Ok(entries) => entries,
+            // The word is Perl's for what it found.
+            Err(_) if content.starts_with('{') => return Err(refusal("expected array, found 'HASH'", logging)),
+            Err(_) => return Err(refusal("expected array, found ''", logging)),
+        };
+        let mut commands = VecDeque::with_capacity(entries.len());
+        for (index, entry) in entries.into_iter().enumerate() {
+            let command = RawCommand::read(entry.get());
+            let command = command
+                .ok_or_else(|| Refusal { text: format!("need command argument at array index '{index}'"), logging })?;
+            commands.push_back(command);
+        }
+        Ok(Self {
+            content: content.to_owned(),
+            commands,
+            logging,
+            instant: json::is_true(&raw.instant),
+            len_bytes: data.len(),
+        })
+    }
+}
+
+impl RawCommand<'_> {
+    fn read(text: &str) -> Option<Command> {
+        let raw: RawCommand<'_> = serde_json::from_str(text).ok()?;
+        let timeout = json::float(&raw.timeout).filter(|seconds| *seconds > 0.0);
+        Some(Command {
+            line: json::text(&raw.command).filter(|line| !line.contains('\0'))?,
+            metadata: raw.metadata.map_or("null", RawValue::get).to_owned(),
+            timeout: timeout.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)),
+            continue_on_error: !json::is_false(&raw.continue_on_error),
+            no_shell: json::is_true(&raw.no_shell_interpretation),
+        })
+    }
+}

@@ -1,0 +1,84 @@
+//! The data of the rows of a COMMAND, word for word as the original writes them.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use crate::model::command::CommandOutcome;
+
+use super::super::super::json;
+use super::request::Command;
+
+/// The request has begun.
+pub(super) fn processing_started(content: &str) -> String {
+    format!("{{\"message\":\"commands processing has started\",\"request_content\":{content}}}")
+}
+
+/// One of its commands has begun.
+pub(super) fn command_started(command: &Command) -> String {
+    let mut out = begin("command has started", command);
+    out.push('}');
+    out
+}
+
+/// The command could not be run, or not to its end.
+pub(super) fn command_failed(command: &Command, text: &str, start: i64, end: i64) -> String {
+    finished(begin("command execution issue", command), -1, text, false, start, end)
+}
+
+/// The command has exited.
+pub(super) fn command_finished(command: &Command, exit_code: i32, outcome: &CommandOutcome) -> String {
+    let text = output_text(&outcome.output, outcome.output_cut);
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let (start, end) = (outcome.started.as_seconds(), outcome.ended.as_seconds());
+    let begun = begin("command has finished successfully", command);
+    if outcome.output_cut {
+        let marked = format!("{text}\n[output cut after {} bytes]", outcome.output.len());
+        return finished(begun, exit_code, &marked, true, start, end);
+    }
+    finished(begun, exit_code, text, false, start, end)
+}
+
+fn begin(message: &str, command: &Command) -> String {
+    let mut out = format!("{{\"message\":\"{message}\",\"command\":");
+    json::push_string(&mut out, &command.line);
+    out.push_str(",\"metadata\":");
+    out.push_str(&command.metadata);
+    out
+}
+
+fn finished(mut out: String, exit_code: i32, stdout: &str, cut: bool, start: i64, end: i64) -> String {
+    // Writing to a string cannot fail.
+    let _ = write!(out, ",\"result\":{{\"exit_code\":{exit_code},\"stdout\":");
+    json::push_string(&mut out, stdout);
+    if cut {
+        out.push_str(",\"output_cut\":true");
+    }
+    let duration = end.saturating_sub(start).max(0);
+    let _ = write!(out, "}},\"metrics\":{{\"start\":{start},\"end\":{end},\"duration\":{duration}}}}}");
+    out
+}
+
+/// Output as text: UTF-8, else Latin-1. A character that the cut has split is left out.
+fn output_text(output: &[u8], cut: bool) -> Cow<'_, str> {
+    match std::str::from_utf8(output) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(error) if cut && error.error_len().is_none() => {
+            let whole = output.get(..error.valid_up_to()).unwrap_or_default();
+            Cow::Borrowed(std::str::from_utf8(whole).unwrap_or_default())
+        }
+        Err(_) => Cow::Owned(output.iter().map(|byte| char::from(*byte)).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_utf8_or_else_latin1() {
+        assert_eq!(output_text("café €".as_bytes(), false), "café €");
+        assert_eq!(output_text(b"caf\xe9", false), "caf\u{e9}");
+        assert_eq!(output_text(b"caf\xc3", true), "caf");
+        assert_eq!(output_text(b"\xe9 caf\xc3", true), "\u{e9} caf\u{c3}");
+    }
+}

@@ -1,0 +1,9 @@
+//! The modules of the original that live in the deciding part.
+
+pub(super) mod action;
+pub(super) mod cleaner;
+
+/// Package of the module that runs commands.
+pub(super) const ACTION_PACKAGE: &str = "gorgone::modules::core::action::hooks";
+/// Package of the module that cleans the database.
+pub(super) const CLEANER_PACKAGE: &str = "gorgone::modules::core::dbcleaner::hooks";

@@ -1,0 +1,119 @@
+//! What comes over the link to a node: replies, and the hint that its history has grown. A node asks nothing of us this way.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::log::LogLine;
+use crate::model::message::Message;
+use crate::model::node_id::NodeId;
+use crate::model::token::Token;
+
+use super::core::{Core, NewRow};
+use super::history_sync::Answer;
+use super::{constatus, json};
+
+/// The row of a PING that went on to a node; its constatus map is of no use there.
+const PONG_ROW: &str = r#"{"action":"ping","message":"ping ok"}"#;
+
+#[derive(Deserialize)]
+struct ReplyText<'a> {
+    #[serde(default)]
+    code: Value,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct PongText<'a> {
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+impl Core {
+    /// A message came over the link to a node.
+    pub(super) fn node_message(&mut self, id: NodeId, message: &Message) {
+        if self.registry.get(id).is_none() {
+            return;
+        }
+        if self.debug {
+            let text = format!("message received from node '{id}' - [{}] {}", message.action.as_str(), message.data);
+            self.log(LogLine::debug("proxy", text));
+        }
+        let reply: Option<ReplyText<'_>> = serde_json::from_str(&message.data).ok();
+        let Some(reply) = reply else {
+            let text = format!("node '{id}' sent {} with data that is no JSON: ignored", message.action.as_str());
+            self.log(LogLine::warning("proxy", text));
+            return;
+        };
+        let mut data = reply.data.map_or("null", RawValue::get);
+        match message.action {
+            Action::Pong => {
+                self.pong(id, data);
+                data = PONG_ROW;
+            }
+            Action::SyncLogs => {
+                self.sync_soon(id);
+                return;
+            }
+            Action::Ack | Action::SetLogs => {
+                if let Some(answer) = Answer::read(data) {
+                    self.log_answered(id, answer);
+                }
+            }
+            Action::ConStatus
+            | Action::Information
+            | Action::GetThumbprint
+            | Action::LoadModule
+            | Action::UnloadModule => {}
+            _ => {
+                let text = format!("node '{id}' sent {}, which is no reply: ignored", message.action.as_str());
+                self.log(LogLine::warning("proxy", text));
+                return;
+            }
+        }
+        if let Some(token) = &message.token {
+            self.node_replied(id, token, Code(json::integer(&reply.code).unwrap_or(0)), data);
+        }
+    }
+
+    fn pong(&mut self, id: NodeId, data: &str) {
+        self.node_is_alive(id);
+        let map =
+            serde_json::from_str::<PongText<'_>>(data).ok().and_then(|pong| pong.data).map_or("{}", RawValue::get);
+        let read = constatus::read_map(map);
+        let Some(node) = self.registry.get_mut(id) else { return };
+        node.liveness.ping_ok += 1;
+        let (nodes, announced) = read.unwrap_or_else(|| ("{}".to_owned(), std::collections::BTreeSet::new()));
+        node.liveness.nodes = nodes;
+        self.registry.announce(id, announced);
+    }
+
+    fn node_replied(&mut self, id: NodeId, token: &Token, code: Code, data: &str) {
+        let Some(node) = self.registry.get_mut(id) else { return };
+        let (ending, sync) = node.outbox.replied(token, code, data, node.sync.serial);
+        let confirmed = !code.is_terminal();
+        if confirmed {
+            self.close_token(token.as_str());
+        }
+        if let Some(ending) = ending {
+            self.end_owed(id, token, ending);
+        }
+        if sync {
+            self.sync_soon(id);
+        }
+    }
+
+    /// A message for a node left the link's queue unsent.
+    pub(super) fn send_failed(&mut self, id: NodeId, token: Option<&Token>, reason: &str) {
+        self.log(LogLine::error("proxy", format!("send message problem for '{id}': {reason}")));
+        let Some(token) = token else { return };
+        let owed = self.registry.get_mut(id).is_some_and(|node| node.outbox.ended(token));
+        if owed {
+            let text = format!("Send message problem for '{id}': {reason}");
+            self.add_row(NewRow::now(Some(token), Code::FINISHED_KO, json::message(&text)));
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Tokens that were accepted and have no end yet are remembered in the database, so that a restart ends them.
+
+use crate::model::history::StoreChange;
+use crate::model::node_id::NodeId;
+use crate::model::token::Token;
+
+use super::core::Core;
+use super::timers::Timer;
+
+impl Core {
+    /// A token is accepted: for work of our own, or for a node that has not confirmed it yet.
+    pub(super) fn open_token(&mut self, token: &Token, node: Option<NodeId>) {
+        if self.open_tokens.insert(token.clone()) {
+            self.store(StoreChange::OpenToken { token: token.clone(), node });
+        }
+    }
+
+    /// A token has ended, or its node owes the end from now on.
+    pub(super) fn close_token(&mut self, token: &str) {
+        if let Some(token) = self.open_tokens.take(token) {
+            self.store(StoreChange::CloseToken(token));
+        }
+    }
+
+    /// Ends what an earlier run left open. Whether a node got its message is found out by the next sync with it.
+    pub(super) fn restore_open_tokens(&mut self, open_tokens: Vec<(Token, Option<NodeId>)>) {
+        let patience = self.proxy_settings().pong_discard_timeout;
+        for (token, node) in open_tokens {
+            self.open_tokens.insert(token.clone());
+            match node.and_then(|id| Some((id, self.registry.get_mut(id)?))) {
+                Some((id, node)) => {
+                    node.outbox.restore(token);
+                    self.timers.set_if_unset(Timer::Unconfirmed(id), self.now.monotonic + patience);
+                }
+                None => self.end_with_error(&token, "the daemon was restarted before the end"),
+            }
+        }
+    }
+}

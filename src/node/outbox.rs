@@ -1,0 +1,213 @@
+//! Tokens that were sent to a node and that it has not confirmed yet. In memory only; bounded.
+
+use std::collections::BTreeMap;
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::token::Token;
+
+/// Tokens owed per node at most.
+pub(super) const OWED_MAX: usize = 10_000;
+
+/// Characters of an answer that are kept; a larger one belongs to a row that the node writes itself.
+const ANSWER_BYTES_MAX: usize = 16 << 10;
+
+/// How far a message got.
+#[derive(Clone, Debug, PartialEq)]
+enum Progress {
+    /// Handed to the link.
+    Sent,
+    /// The link broke before the node confirmed it.
+    Unconfirmed,
+    /// The node answered with a terminal code; the row itself comes with the history sync, or never.
+    Answered { code: Code, data: String },
+}
+
+#[derive(Clone, Debug)]
+struct Owed {
+    progress: Progress,
+    /// The reply is all that ever comes: the node writes no row for this action.
+    ends_with_reply: bool,
+    /// A sync with a greater serial number brings the row, or it never comes.
+    after_sync: u64,
+}
+
+/// How a token ends that got no row of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Ending {
+    /// It is not known whether the message arrived.
+    Lost,
+    /// The node said so in its reply.
+    Answered { code: Code, data: String },
+}
+
+/// The tokens owed by one node.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    owed: BTreeMap<Token, Owed>,
+}
+
+impl Outbox {
+    /// Whether nothing more is taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.owed.len() >= OWED_MAX
+    }
+
+    /// Whether any token waits for a sync to settle it.
+    pub(super) fn has_unsettled(&self) -> bool {
+        self.owed.values().any(|owed| owed.progress != Progress::Sent)
+    }
+
+    /// Remembers a message that is handed to the link. Whether a row is owed for it, so that a restart must not forget it.
+    pub(super) fn sent(&mut self, token: Token, action: &Action, current_sync: u64) -> bool {
+        let ends_with_reply = matches!(
+            action,
+            Action::Ping
+                | Action::GetLog
+                | Action::PutLog
+                | Action::SyncLogs
+                | Action::BroadcastLogger
+                | Action::RegisterNodes
+                | Action::UnregisterNodes
+                | Action::LoadModule
+                | Action::UnloadModule
+        );
+        self.owed.insert(token, Owed { progress: Progress::Sent, ends_with_reply, after_sync: current_sync });
+        !ends_with_reply
+    }
+
+    /// Takes over a token that an earlier run had sent and that was not confirmed then.
+    pub(super) fn restore(&mut self, token: Token) {
+        let owed = Owed { progress: Progress::Unconfirmed, ends_with_reply: false, after_sync: 0 };
+        self.owed.insert(token, owed);
+    }
+
+    /// The node replied. Returns the ending when this reply is all that ever comes; `true` in second place when the
+    /// node's history should be taken over soon.
+    pub(super) fn replied(
+        &mut self,
+        token: &Token,
+        code: Code,
+        data: &str,
+        current_sync: u64,
+    ) -> (Option<Ending>, bool) {
+        let Some(owed) = self.owed.get_mut(token) else { return (None, false) };
+        if code.is_terminal() {
+            let data = if data.len() <= ANSWER_BYTES_MAX { data } else { "null" };
+            owed.progress = Progress::Answered { code, data: data.to_owned() };
+            owed.after_sync = current_sync;
+            return (None, true);
+        }
+        let ending = owed.ends_with_reply.then(|| Ending::Answered { code: Code::FINISHED_OK, data: data.to_owned() });
+        self.owed.remove(token);
+        (ending, false)
+    }
+
+    /// The token has its row.
+    pub(super) fn ended(&mut self, token: &Token) -> bool {
+        self.owed.remove(token).is_some()
+    }
+
+    /// The link broke: whatever was sent may be lost.
+    pub(super) fn link_lost(&mut self) {
+        for owed in self.owed.values_mut() {
+            if owed.progress == Progress::Sent {
+                owed.progress = Progress::Unconfirmed;
+            }
+        }
+    }
+
+    /// The link is back, and what was lost is looked for in syncs after `current_sync`.
+    pub(super) fn link_restored(&mut self, current_sync: u64) {
+        for owed in self.owed.values_mut() {
+            if owed.progress == Progress::Unconfirmed {
+                owed.after_sync = current_sync;
+            }
+        }
+    }
+
+    /// A sync is complete: what it should have brought and did not ends now.
+    pub(super) fn synced(&mut self, serial: u64) -> Vec<(Token, Ending)> {
+        self.take(|owed| owed.after_sync < serial)
+    }
+
+    /// The node did not come back: every token that waits for its sync ends.
+    pub(super) fn give_up(&mut self) -> Vec<(Token, Ending)> {
+        self.take(|_| true)
+    }
+
+    /// The node is unregistered, or the daemon stops with the link down: every token ends.
+    pub(super) fn take_all(&mut self) -> Vec<Token> {
+        std::mem::take(&mut self.owed).into_keys().collect()
+    }
+
+    fn take(&mut self, is_due: impl Fn(&Owed) -> bool) -> Vec<(Token, Ending)> {
+        let is_due = |owed: &Owed| owed.progress != Progress::Sent && is_due(owed);
+        let due: Vec<Token> =
+            self.owed.iter().filter(|(_, owed)| is_due(owed)).map(|(token, _)| token.clone()).collect();
+        due.into_iter()
+            .filter_map(|token| match self.owed.remove(&token)?.progress {
+                Progress::Answered { code, data } => Some((token, Ending::Answered { code, data })),
+                Progress::Sent | Progress::Unconfirmed => Some((token, Ending::Lost)),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(text: &str) -> Token {
+        Token::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_reply_confirms_a_message() {
+        let mut outbox = Outbox::default();
+        outbox.sent(token("a"), &Action::Command, 3);
+        assert_eq!(outbox.replied(&token("a"), Code::BEGIN, "null", 3), (None, false));
+        outbox.link_lost();
+        assert!(!outbox.has_unsettled());
+    }
+
+    #[test]
+    fn an_unconfirmed_token_ends_with_the_first_sync_after_reconnection_that_does_not_bring_its_row() {
+        let mut outbox = Outbox::default();
+        outbox.sent(token("a"), &Action::Command, 3);
+        outbox.sent(token("b"), &Action::Command, 3);
+        outbox.link_lost();
+        outbox.link_restored(4);
+        assert_eq!(outbox.synced(4), vec![]);
+        assert!(outbox.ended(&token("b")));
+        assert_eq!(outbox.synced(5), vec![(token("a"), Ending::Lost)]);
+        assert_eq!(outbox.synced(6), vec![]);
+    }
+
+    #[test]
+    fn a_terminal_reply_becomes_the_row_when_the_node_wrote_none() {
+        let mut outbox = Outbox::default();
+        outbox.sent(token("a"), &Action::Kill, 0);
+        assert_eq!(outbox.replied(&token("a"), Code::FINISHED_KO, "{}", 1), (None, true));
+        assert_eq!(outbox.synced(1), vec![]);
+        let ending = Ending::Answered { code: Code::FINISHED_KO, data: "{}".to_owned() };
+        assert_eq!(outbox.synced(2), vec![(token("a"), ending)]);
+    }
+
+    #[test]
+    fn a_reply_to_an_action_without_rows_ends_the_token_at_once() {
+        let mut outbox = Outbox::default();
+        outbox.sent(token("a"), &Action::PutLog, 0);
+        let ending = Ending::Answered { code: Code::FINISHED_OK, data: "{}".to_owned() };
+        assert_eq!(outbox.replied(&token("a"), Code::BEGIN, "{}", 0), (Some(ending), false));
+    }
+
+    #[test]
+    fn a_message_that_still_waits_in_the_link_is_not_given_up() {
+        let mut outbox = Outbox::default();
+        outbox.sent(token("a"), &Action::Command, 0);
+        assert_eq!(outbox.give_up(), vec![]);
+        outbox.link_lost();
+        assert_eq!(outbox.give_up(), vec![(token("a"), Ending::Lost)]);
+    }
+}

@@ -1,0 +1,90 @@
+//! The daemons that pinged us lately: they hear SYNCLOGS when there is something new for them (protocol.md section 7).
+//!
+//! Every parent hears it after rows of our nodes were stored, as the original does it. A parent that pages its GETLOG is one
+//! of ours and also hears it when a token of our own ends, so that a result is with it at once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::connection::ClientId;
+use crate::model::message::{Outgoing, Reply};
+use crate::model::time::Monotonic;
+
+use super::core::Core;
+use super::output::Output;
+use super::timers::Timer;
+
+/// Parents at most; the one that was silent longest goes first.
+const PARENTS_MAX: usize = 64;
+/// A parent that was silent for so long is none any more.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(1_800);
+/// What happens within this time is told at once.
+const GATHER: Duration = Duration::from_millis(50);
+/// A parent is told at most this often.
+const PACE: Duration = Duration::from_millis(200);
+
+#[derive(Debug)]
+struct Parent {
+    pinged: Monotonic,
+    pages: bool,
+    told: Option<Monotonic>,
+}
+
+/// Those who pinged us.
+#[derive(Debug, Default)]
+pub(super) struct Parents {
+    parents: BTreeMap<ClientId, Parent>,
+}
+
+impl Parents {
+    /// A client pinged.
+    pub(super) fn pinged(&mut self, client: ClientId, now: Monotonic) {
+        if let Some(parent) = self.parents.get_mut(&client) {
+            parent.pinged = now;
+            return;
+        }
+        if self.parents.len() >= PARENTS_MAX
+            && let Some(oldest) = self.parents.iter().min_by_key(|(_, parent)| parent.pinged).map(|(id, _)| *id)
+        {
+            self.parents.remove(&oldest);
+        }
+        self.parents.insert(client, Parent { pinged: now, pages: false, told: None });
+    }
+
+    /// A client asked for pages.
+    pub(super) fn pages(&mut self, client: ClientId, now: Monotonic) {
+        self.pinged(client, now);
+        if let Some(parent) = self.parents.get_mut(&client) {
+            parent.pages = true;
+        }
+    }
+
+    /// A client's session has ended.
+    pub(super) fn gone(&mut self, client: ClientId) {
+        self.parents.remove(&client);
+    }
+}
+
+impl Core {
+    /// Something new is stored: `for_all` when it came from our nodes.
+    pub(super) fn tell_parents(&mut self, for_all: bool) {
+        let now = self.now.monotonic;
+        for (client, parent) in &self.parents.parents {
+            if (for_all || parent.pages) && now.since(parent.pinged) < FORGOTTEN_AFTER {
+                let at = parent.told.map_or(now + GATHER, |told| (told + PACE).max(now + GATHER));
+                self.timers.set_if_unset(Timer::Parent(*client), at);
+            }
+        }
+    }
+
+    /// [`Timer::Parent`]
+    pub(super) fn tell_parent(&mut self, client: ClientId) {
+        let Some(parent) = self.parents.parents.get_mut(&client) else { return };
+        parent.told = Some(self.now.monotonic);
+        let data = format!("{{\"id\":{}}}", self.id_json());
+        let reply = Reply { kind: Action::SyncLogs, token: None, code: Code::BEGIN, data };
+        self.output(Output::SendToClient { client, outgoing: Outgoing::Reply(reply) });
+    }
+}

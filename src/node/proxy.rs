@@ -1,0 +1,269 @@
+//! Registering nodes, and passing requests on to them (protocol.md section 5).
+
+#[cfg(test)]
+mod tests;
+
+use serde_json::Value;
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::connection::Endpoint;
+use crate::model::log::LogLine;
+use crate::model::message::{Message, Outgoing};
+use crate::model::node_id::NodeId;
+use crate::model::registration::{NodeKind, Registration, Subnode};
+use crate::model::token::Token;
+
+use super::core::{Core, NewRow};
+use super::json;
+use super::output::Output;
+use super::pathway::{self, Route};
+use super::registry::{NODES_MAX, Registered, SUBNODES_MAX, Unregistered};
+use super::requests::{Handled, Peer};
+use super::timers::Timer;
+
+/// Port of a `push_zmq` node that names none.
+const DEFAULT_PORT: u16 = 5_556;
+/// Marks of nodes that are not registered now at most.
+const MARKS_MAX: usize = 2 * NODES_MAX;
+
+impl Core {
+    /// A request whose target is not here. The reply says that it is accepted; a row tells when it cannot be passed on.
+    pub(super) fn request_of_node(
+        &mut self,
+        peer: Peer,
+        action: Action,
+        token: &Token,
+        target: &str,
+        data: String,
+    ) -> Handled {
+        if self.options.proxy.is_none() {
+            let data = r#"{"error":"no_proxy","message":"no proxy configured. cannot manage target."}"#.to_owned();
+            self.add_row(NewRow::now(Some(token), Code::FINISHED_KO, data.clone()));
+            return Handled::refused(data);
+        }
+        self.counters.count_proxied(&action);
+        if let Err(text) = self.pass_on(peer, action, token, target, data) {
+            self.log(LogLine::debug("proxy", format!("{text} (token {token})")));
+            self.end_with_error(token, &text);
+        }
+        Handled::accepted()
+    }
+
+    fn route_to(&self, target: &str) -> Result<Route, String> {
+        let discard = self.proxy_settings().pong_discard_timeout;
+        pathway::choose(&self.registry, target, self.now.monotonic, discard)
+    }
+
+    fn pass_on(&mut self, peer: Peer, action: Action, token: &Token, target: &str, data: String) -> Result<(), String> {
+        if !json::is_valid(&data) {
+            return Err("proxy - cannot decode json".to_owned());
+        }
+        let route = self.route_to(target)?;
+        if action == Action::GetLog && route.through == route.target {
+            let token_to_end = (!matches!(peer, Peer::ClientWithoutToken(_))).then(|| token.clone());
+            return self.sync_for(route.target, token_to_end);
+        }
+        let Some(node) = self.registry.get_mut(route.through) else {
+            return Err(format!("proxy - no pathway for target {target}"));
+        };
+        match node.registration.kind {
+            NodeKind::PushZmq { .. } => {}
+            NodeKind::PushSsh if action == Action::GetLog => {
+                return Err("proxy - can't get log a ssh target or through a ssh node".to_owned());
+            }
+            NodeKind::PushSsh => return Err("unsupported action".to_owned()),
+            NodeKind::Pull | NodeKind::WebSocket => {
+                return Err(format!("proxy - node '{}' had never been connected", route.through));
+            }
+        }
+        if action == Action::RemoteCopy {
+            return Err("proxy - action REMOTECOPY is not supported".to_owned());
+        }
+        if node.outbox.is_full() {
+            return Err(format!("proxy - too many messages to node '{}' wait to be confirmed", route.through));
+        }
+        let is_owed = action != Action::GetLog || !matches!(peer, Peer::ClientWithoutToken(_));
+        if is_owed && node.outbox.sent(token.clone(), &action, node.sync.serial) {
+            self.open_token(token, Some(route.through));
+        }
+        let message = Message { action, token: Some(token.clone()), target: Some(route.target_field()), data };
+        self.output(Output::SendToNode { node: route.through, outgoing: Outgoing::Request(message) });
+        Ok(())
+    }
+
+    /// Asks for the log of a target without a token: a sync, or a GETLOG to the relay before it. Returns the node and
+    /// the serial number of the sync, when it is one.
+    pub(super) fn poll_log_of(&mut self, target: &str) -> Option<(NodeId, u64)> {
+        self.options.proxy.as_ref()?;
+        let route = self.route_to(target).ok()?;
+        if route.through == route.target {
+            return Some((route.target, self.sync_soon(route.target)?));
+        }
+        self.registry.get(route.through)?.endpoint()?;
+        let target = Some(route.target_field());
+        let message = Message { action: Action::GetLog, token: None, target, data: "{}".to_owned() };
+        self.output(Output::SendToNode { node: route.through, outgoing: Outgoing::Request(message) });
+        None
+    }
+
+    /// REGISTERNODES
+    pub(super) fn register_nodes(&mut self, token: &Token, data: &str) -> Handled {
+        let Ok(data) = serde_json::from_str::<Value>(data) else {
+            self.end_with_error(token, "proxy - cannot decode json");
+            return Handled::accepted();
+        };
+        for node in data.get("nodes").and_then(Value::as_array).into_iter().flatten().take(NODES_MAX) {
+            match read_registration(node) {
+                Ok(registration) => self.register(registration),
+                Err(text) => self.log(LogLine::error("proxy", format!("cannot register a node: {text}"))),
+            }
+        }
+        Handled::accepted()
+    }
+
+    /// UNREGISTERNODES
+    pub(super) fn unregister_nodes(&mut self, token: &Token, data: &str) -> Handled {
+        let Ok(data) = serde_json::from_str::<Value>(data) else {
+            self.end_with_error(token, "proxy - cannot decode json");
+            return Handled::accepted();
+        };
+        for node in data.get("nodes").and_then(Value::as_array).into_iter().flatten().take(NODES_MAX) {
+            if let Some(Ok(id)) = node.get("id").map(NodeId::from_json) {
+                self.unregister(id);
+            }
+        }
+        Handled::accepted()
+    }
+
+    /// Adds a node, or replaces what is known of it, and asks for its link.
+    pub(super) fn register(&mut self, registration: Registration) {
+        let id = registration.id;
+        if self.options.proxy.is_none() {
+            self.log(LogLine::warning(
+                "proxy",
+                format!("node '{id}' is not registered: the module proxy is not loaded"),
+            ));
+            return;
+        }
+        if Some(id) == self.own_id {
+            self.log(LogLine::warning("proxy", format!("node '{id}' is not registered: that is our own id")));
+            return;
+        }
+        for subnode in self.registry.claimed_by(&registration) {
+            self.unregister(subnode);
+        }
+        let had_link = self.registry.get(id).is_some_and(|node| node.endpoint().is_some());
+        let mark = self.marks.get(&id).copied().unwrap_or_default();
+        let registered = self.registry.register(registration, mark);
+        let endpoint = self.registry.get(id).and_then(|node| node.endpoint().cloned());
+        match registered {
+            Registered::Refused(reason) => {
+                self.log(LogLine::info("proxy", format!("cannot register node '{id}': {reason}")));
+            }
+            Registered::Kept => {}
+            Registered::New | Registered::Moved => {
+                self.log(LogLine::info("proxy", format!("node '{id}' is registered")));
+                match endpoint {
+                    Some(endpoint) => {
+                        if registered == Registered::Moved {
+                            self.link_down(id, "its address has changed");
+                        }
+                        self.output(Output::OpenLink { node: id, endpoint });
+                        if registered == Registered::New {
+                            self.await_first_ping(id);
+                        }
+                    }
+                    None if had_link => {
+                        self.close_link(id);
+                        self.end_all_owed(id);
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn close_link(&mut self, id: NodeId) {
+        self.forget_pings(id);
+        for timer in [Timer::SyncTimeout(id), Timer::Unconfirmed(id)] {
+            self.timers.cancel(&timer);
+        }
+        self.output(Output::CloseLink(id));
+    }
+
+    /// Nothing more comes from a node: what it owes ends.
+    fn end_all_owed(&mut self, id: NodeId) {
+        let Some(node) = self.registry.get_mut(id) else { return };
+        let mut owed = node.outbox.take_all();
+        owed.extend(node.sync.abandon());
+        for token in owed {
+            self.end_with_error(
+                &token,
+                &format!("proxy - node '{id}' was unregistered before it confirmed the message"),
+            );
+        }
+    }
+
+    /// Drops a node, its routes and its sync state; what it owed ends.
+    pub(super) fn unregister(&mut self, id: NodeId) {
+        let Some(node) = self.registry.get_mut(id) else { return };
+        let had_link = node.endpoint().is_some();
+        let mark = node.sync.mark;
+        self.end_all_owed(id);
+        // The mark stays valid for the day the node comes back.
+        if self.registry.unregister(id) == Unregistered::Gone && self.marks.len() < MARKS_MAX {
+            self.marks.insert(id, mark);
+        }
+        if had_link {
+            self.close_link(id);
+        }
+        self.log(LogLine::info("proxy", format!("node '{id}' is unregistered")));
+    }
+}
+
+/// Reads one entry of REGISTERNODES.
+fn read_registration(node: &Value) -> Result<Registration, String> {
+    let member = |key: &str| node.get(key).and_then(json::text);
+    let id = node.get("id").map_or(Err("it has no id".to_owned()), |id| {
+        NodeId::from_json(id).map_err(|error| format!("id {}: {error}", shown(&id.to_string())))
+    })?;
+    let kind = match member("type").as_deref() {
+        Some("push_zmq") => {
+            let Some(host) = member("address") else { return Err(format!("node '{id}' has no address")) };
+            let port = node.get("port").filter(|port| !port.is_null());
+            let port = match port.map(json::integer) {
+                None => DEFAULT_PORT,
+                Some(port) => port
+                    .and_then(|port| u16::try_from(port).ok())
+                    .filter(|port| *port > 0)
+                    .ok_or_else(|| format!("node '{id}' has a port that is none: use 1 to 65535"))?,
+            };
+            NodeKind::PushZmq { endpoint: Endpoint::Tcp { host, port } }
+        }
+        Some("push_ssh") => NodeKind::PushSsh,
+        Some("pull") => NodeKind::Pull,
+        Some("wss" | "pullwss") => NodeKind::WebSocket,
+        other => {
+            let other = shown(other.unwrap_or("none"));
+            return Err(format!("node '{id}' has the type {other}: use push_zmq, push_ssh, pull, wss or pullwss"));
+        }
+    };
+    let subnodes = node.get("nodes").and_then(Value::as_array).into_iter().flatten().take(SUBNODES_MAX);
+    let subnodes = subnodes.filter_map(|subnode| {
+        let id = NodeId::from_json(subnode.get("id")?).ok()?;
+        let path_score = subnode.get("pathscore").and_then(json::integer).unwrap_or(1);
+        Some(Subnode { id, path_score })
+    });
+    Ok(Registration {
+        id,
+        kind,
+        identity: member("identity"),
+        prevail: node.get("prevail").is_some_and(json::is_true),
+        subnodes: subnodes.collect(),
+    })
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(64).collect()
+}

@@ -1,0 +1,183 @@
+use crate::model::registration::{NodeKind, Registration, Subnode};
+
+use super::super::input::Input;
+use super::super::testing::{Bench, id, message, node_message, options, push_node};
+use crate::model::token::Token;
+
+const ACCEPTED: &str = "client 7: [ACK] [t] 0 null";
+
+fn ended(code: i64, text: &str) -> String {
+    format!("row t {code} {{\"message\":\"{text}\"}}")
+}
+
+fn down(number: u64) -> Input {
+    Input::LinkDown { node: id(number), reason: "reset".to_owned() }
+}
+
+fn synced(rows: &str) -> Input {
+    node_message(2, "ACK", "", &format!(r#"{{"code":0,"data":{{"action":"getlog","result":[{rows}]}}}}"#))
+}
+
+#[test]
+fn a_request_goes_to_its_node_as_it_came_and_a_subnode_stands_in_the_third_field() {
+    let subnodes = vec![Subnode { id: id(9), path_score: 1 }];
+    let mut bench = Bench::new(options(vec![Registration { subnodes, ..push_node(2) }]));
+    let data = r#"{"content": [ {"command":"echo é"} ]}"#;
+    assert_eq!(
+        bench.request("COMMAND", "t", "2", data),
+        [format!("node 2: [COMMAND] [t] [] {data}"), ACCEPTED.to_owned()]
+    );
+    assert_eq!(
+        bench.request("COMMAND", "t", "9", data),
+        [format!("node 2: [COMMAND] [t] [9] {data}"), ACCEPTED.to_owned()]
+    );
+    assert_eq!(bench.request("GETLOG", "t", "9", "{}"), ["node 2: [GETLOG] [t] [9] {}", ACCEPTED]);
+}
+
+#[test]
+fn a_request_that_cannot_be_passed_on_ends_with_the_words_of_the_original() {
+    let ssh = Registration { kind: NodeKind::PushSsh, ..push_node(4) };
+    let pull = Registration { kind: NodeKind::Pull, ..push_node(6) };
+    let mut bench = Bench::new(options(vec![push_node(2), ssh, pull]));
+    for (action, target, data, text) in [
+        ("COMMAND", "99", "{}", "proxy - unknown target 99"),
+        ("COMMAND", "x", "{}", "proxy - unknown target x"),
+        ("COMMAND", "6", "{}", "proxy - no pathway for target 6"),
+        ("GETLOG", "4", "{}", "proxy - can't get log a ssh target or through a ssh node"),
+        ("COMMAND", "4", "{}", "unsupported action"),
+        ("COMMAND", "2", "{broken", "proxy - cannot decode json"),
+    ] {
+        assert_eq!(bench.request(action, "t", target, data), [ended(1, text), ACCEPTED.to_owned()]);
+    }
+    assert_eq!(
+        bench.request("REMOTECOPY", "t", "", "{}"),
+        [ended(1, "proxy - need a valid node id"), ACCEPTED.to_owned()]
+    );
+    let mut without = options(Vec::new());
+    without.proxy = None;
+    let data = r#"{"error":"no_proxy","message":"no proxy configured. cannot manage target."}"#;
+    assert_eq!(
+        Bench::new(without).request("PING", "t", "2", "{}"),
+        [format!("row t 1 {data}"), format!("client 7: [ACK] [t] 1 {data}")]
+    );
+}
+
+#[test]
+fn a_message_that_leaves_the_queue_unsent_ends_its_token_at_once() {
+    let mut bench = Bench::linked(&[2]);
+    bench.request("COMMAND", "t", "2", "{}");
+    let failed =
+        || Input::SendFailed { node: id(2), token: Token::parse("t").ok(), reason: "handshake timeout".to_owned() };
+    assert_eq!(bench.give(failed()), [ended(1, "Send message problem for '2': handshake timeout")]);
+    assert_eq!(bench.give(failed()), Vec::<String>::new());
+}
+
+#[test]
+fn an_unconfirmed_token_ends_with_the_sync_after_the_reconnection_unless_that_brings_its_row() {
+    let mut bench = Bench::linked(&[2]);
+    for token in ["t", "done", "confirmed"] {
+        bench.request("COMMAND", token, "2", "{}");
+    }
+    bench.give(node_message(2, "ACK", "confirmed", r#"{"code":0,"data":null}"#));
+    bench.give(down(2));
+    bench.give(Input::LinkUp(id(2)));
+    let row = r#"{"id":1,"ctime":2.5,"token":"done","code":2,"data":"{}"}"#;
+    let lost = "proxy - connection to node '2' was lost before it confirmed the message";
+    assert_eq!(bench.give(synced(row)), ["row done 2 {}".to_owned(), "mark 2 2.5 1".to_owned(), ended(1, lost)]);
+}
+
+#[test]
+fn an_unconfirmed_token_ends_when_the_node_does_not_come_back() {
+    let mut bench = Bench::linked(&[2]);
+    bench.request("COMMAND", "t", "2", "{}");
+    bench.give(down(2));
+    let lost = ended(1, "proxy - connection to node '2' was lost before it confirmed the message");
+    assert!(!bench.pass_seconds(299).contains(&lost));
+    assert_eq!(bench.pass_seconds(1), [lost]);
+}
+
+#[test]
+fn a_reply_that_says_it_all_ends_the_token() {
+    let mut bench = Bench::linked(&[2]);
+    bench.request("PUTLOG", "t", "2", "{}");
+    let outputs = bench.give(node_message(2, "ACK", "t", r#"{"code":0,"data":{"message":"message inserted"}}"#));
+    assert_eq!(outputs, [ended(2, "message inserted")]);
+    bench.request("KILL", "t", "2", "{}");
+    let data = r#"{"code":1,"data":{"message":"cannot find module"}}"#;
+    let question = r#"node 2: [GETLOG] [] [] {"ctime":0,"last_id":0}"#;
+    assert_eq!(bench.give(node_message(2, "ACK", "t", data)), [question]);
+    assert_eq!(bench.give(synced("")), [ended(1, "cannot find module")]);
+}
+
+#[test]
+fn so_many_tokens_may_be_owed_by_a_node() {
+    let mut bench = Bench::linked(&[2]);
+    for number in 0..super::super::outbox::OWED_MAX {
+        bench.request("COMMAND", &format!("t{number}"), "2", "{}");
+    }
+    let text = "proxy - too many messages to node '2' wait to be confirmed";
+    assert_eq!(bench.request("COMMAND", "t", "2", "{}"), [ended(1, text), ACCEPTED.to_owned()]);
+}
+
+#[test]
+fn nodes_are_registered_moved_and_dropped_by_message() {
+    let mut bench = Bench::new(options(Vec::new()));
+    let register = |address: &str| {
+        format!(
+            r#"{{"nodes":[{{"id":"5","type":"push_zmq","address":"{address}","port":"5556","nodes":[{{"id":8}}]}}]}}"#
+        )
+    };
+    assert_eq!(
+        bench.request("REGISTERNODES", "t", "", &register("10.0.0.1")),
+        ["open 5 tcp://10.0.0.1:5556", ACCEPTED]
+    );
+    assert_eq!(bench.request("REGISTERNODES", "t", "", &register("10.0.0.1")), [ACCEPTED], "nothing has changed");
+    assert_eq!(
+        bench.request("REGISTERNODES", "t", "", &register("10.0.0.2")),
+        ["open 5 tcp://10.0.0.2:5556", ACCEPTED]
+    );
+    assert_eq!(bench.request("COMMAND", "t", "8", "{}"), ["node 5: [COMMAND] [t] [8] {}", ACCEPTED]);
+    let text = "proxy - node '5' was unregistered before it confirmed the message";
+    assert_eq!(
+        bench.request("UNREGISTERNODES", "u", "", r#"{"nodes":[{"id":5},{"id":77}]}"#),
+        [ended(1, text), "close 5".to_owned(), "client 7: [ACK] [u] 0 null".to_owned(),]
+    );
+    assert_eq!(bench.request("COMMAND", "t", "8", "{}")[0], ended(1, "proxy - unknown target 8"));
+}
+
+#[test]
+fn registrations_that_make_no_sense_change_nothing() {
+    let mut bench = Bench::new(options(Vec::new()));
+    for node in [
+        r#"{"type":"push_zmq","address":"a"}"#,
+        r#"{"id":5,"type":"push_zmq"}"#,
+        r#"{"id":5,"type":"push_zmq","address":"a","port":70000}"#,
+        r#"{"id":5,"type":"carrier pigeon"}"#,
+        r#"{"id":1,"type":"push_zmq","address":"a"}"#,
+        "7",
+    ] {
+        assert_eq!(bench.request("REGISTERNODES", "t", "", &format!(r#"{{"nodes":[{node}]}}"#)), [ACCEPTED], "{node}");
+    }
+    assert_eq!(
+        bench.request("REGISTERNODES", "t", "", "["),
+        [ended(1, "proxy - cannot decode json"), ACCEPTED.to_owned()]
+    );
+}
+
+#[test]
+fn a_node_asks_nothing_of_us_over_its_link() {
+    let mut bench = Bench::linked(&[2]);
+    for action in ["COMMAND", "PING", "GETLOG", "PUTLOG", "FOO"] {
+        let asked = Input::NodeMessage { node: id(2), message: message(action, "t", Some(""), r#"{"content":[]}"#) };
+        assert_eq!(bench.give(asked), Vec::<String>::new());
+    }
+    assert_eq!(bench.give(node_message(99, "PONG", "", "{}")), Vec::<String>::new());
+}
+
+#[test]
+fn what_waits_for_a_dead_link_ends_when_the_daemon_stops() {
+    let mut bench = Bench::new(options(vec![push_node(2)]));
+    bench.request("COMMAND", "t", "2", "{}");
+    let text = "gorgone is stopping/restarting. Cannot proceed request.";
+    assert_eq!(bench.give(Input::Stop), [ended(1, text), "stopped".to_owned()]);
+}

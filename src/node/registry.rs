@@ -1,0 +1,281 @@
+//! The nodes that this daemon knows, and the routes through them (protocol.md section 5). No time of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::connection::Endpoint;
+use crate::model::history::SyncMark;
+use crate::model::node_id::NodeId;
+use crate::model::registration::{NodeKind, Registration};
+
+use super::history_sync::NodeSync;
+use super::liveness::Liveness;
+use super::outbox::Outbox;
+
+/// Nodes at most.
+pub(super) const NODES_MAX: usize = 20_000;
+/// Subnodes of one node at most.
+pub(super) const SUBNODES_MAX: usize = 20_000;
+
+/// Whether messages can go to a node now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    /// We never connect to it.
+    None,
+    /// Not connected at the moment.
+    Down,
+    /// Connected and sealed.
+    Up,
+}
+
+impl Link {
+    const fn of(kind: &NodeKind) -> Self {
+        if matches!(kind, NodeKind::PushZmq { .. }) { Self::Down } else { Self::None }
+    }
+}
+
+/// All that is known of one node.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub registration: Registration,
+    pub link: Link,
+    pub liveness: Liveness,
+    pub sync: NodeSync,
+    pub outbox: Outbox,
+    /// Why the last attempt to connect failed.
+    pub trouble: String,
+    /// The ids in its own constatus map, at every depth.
+    announced: BTreeSet<NodeId>,
+}
+
+impl Node {
+    /// Where to connect, for a node that we connect to.
+    pub(super) const fn endpoint(&self) -> Option<&Endpoint> {
+        match &self.registration.kind {
+            NodeKind::PushZmq { endpoint } => Some(endpoint),
+            _ => None,
+        }
+    }
+
+    /// Whether it is one that connects to us and never did.
+    pub(super) const fn never_connected(&self) -> bool {
+        matches!(self.registration.kind, NodeKind::Pull | NodeKind::WebSocket) && self.registration.identity.is_none()
+    }
+}
+
+/// What a registration changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Registered {
+    /// The node is new, or of another kind than before.
+    New,
+    /// It was known; its endpoint is another one.
+    Moved,
+    /// It was known; nothing that concerns its link changed.
+    Kept,
+    /// Nothing was done, for the reason given.
+    Refused(&'static str),
+}
+
+/// What an unregistration changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unregistered {
+    /// The node is gone.
+    Gone,
+    /// A prevailing node that connects to us: it stays known, but is disconnected.
+    Disconnected,
+    /// It was not known.
+    Unknown,
+}
+
+/// Every node and every route.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    nodes: BTreeMap<NodeId, Node>,
+    prevailing_subnodes: BTreeSet<NodeId>,
+    /// Subnode to its parents, best score first.
+    static_routes: BTreeMap<NodeId, BTreeSet<(i64, NodeId)>>,
+    /// Subnode to the nodes that announced it.
+    dynamic_routes: BTreeMap<NodeId, BTreeSet<NodeId>>,
+    /// Grows with everything that could show in the constatus map.
+    version: u64,
+}
+
+impl Registry {
+    /// A number that changes when the constatus map may have changed.
+    pub(super) const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// A node, to read.
+    pub(super) fn get(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(&id)
+    }
+
+    /// A node, to change.
+    pub(super) fn get_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.version += 1;
+        self.nodes.get_mut(&id)
+    }
+
+    /// Every node by id.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.nodes.iter().map(|(id, node)| (*id, node))
+    }
+
+    /// Every id, in order.
+    pub(super) fn ids(&self) -> Vec<NodeId> {
+        self.nodes.keys().copied().collect()
+    }
+
+    /// Whether `target` is a node or behind one.
+    pub(super) fn knows(&self, target: NodeId) -> bool {
+        self.nodes.contains_key(&target)
+            || self.static_routes.contains_key(&target)
+            || self.dynamic_routes.contains_key(&target)
+    }
+
+    /// The nodes through which `target` may be reached, best first: itself, static routes by score, dynamic routes.
+    pub(super) fn candidates(&self, target: NodeId) -> impl Iterator<Item = (NodeId, &Node)> {
+        let itself = self.nodes.contains_key(&target).then_some(target);
+        let by_score = self.static_routes.get(&target).into_iter().flatten().map(|(_, parent)| *parent);
+        let announced = self.dynamic_routes.get(&target).into_iter().flatten().copied();
+        itself.into_iter().chain(by_score).chain(announced).filter_map(|id| self.nodes.get(&id).map(|node| (id, node)))
+    }
+
+    /// Adds a node or replaces what is registered of it.
+    pub(super) fn register(&mut self, registration: Registration, mark: SyncMark) -> Registered {
+        let id = registration.id;
+        if self.prevailing_subnodes.contains(&id) && !registration.prevail {
+            return Registered::Refused("it is already defined as a subnode that prevails");
+        }
+        if registration.subnodes.len() > SUBNODES_MAX {
+            return Registered::Refused("it has more than 20000 subnodes");
+        }
+        self.version += 1;
+        let Some(before) = self.nodes.get_mut(&id) else {
+            if self.nodes.len() >= NODES_MAX {
+                return Registered::Refused("20000 nodes are known already");
+            }
+            self.insert(registration, mark);
+            return Registered::New;
+        };
+        if before.registration.prevail && !registration.prevail {
+            if let Some(identity) = registration.identity {
+                before.registration.identity = Some(identity);
+                return Registered::Kept;
+            }
+            return Registered::Refused("a registration that prevails is there already");
+        }
+        self.remove_static_routes(id);
+        self.replace(registration)
+    }
+
+    fn replace(&mut self, registration: Registration) -> Registered {
+        let id = registration.id;
+        self.add_static_routes(&registration);
+        let Some(node) = self.nodes.get_mut(&id) else { return Registered::Kept };
+        let kind_before = std::mem::replace(&mut node.registration, registration).kind;
+        let kind = &node.registration.kind;
+        if *kind == kind_before {
+            return Registered::Kept;
+        }
+        if kind.as_str() == kind_before.as_str() {
+            return Registered::Moved;
+        }
+        node.link = Link::of(&node.registration.kind);
+        node.liveness = Liveness::default();
+        node.announced.clear();
+        self.remove_dynamic_routes(id);
+        Registered::New
+    }
+
+    fn insert(&mut self, registration: Registration, mark: SyncMark) {
+        self.add_static_routes(&registration);
+        let node = Node {
+            link: Link::of(&registration.kind),
+            liveness: Liveness::default(),
+            sync: NodeSync::new(mark),
+            outbox: Outbox::default(),
+            trouble: String::new(),
+            announced: BTreeSet::new(),
+            registration,
+        };
+        self.nodes.insert(node.registration.id, node);
+    }
+
+    /// Drops a node with its routes. The caller ends its tokens first.
+    pub(super) fn unregister(&mut self, id: NodeId) -> Unregistered {
+        self.version += 1;
+        let Some(node) = self.nodes.get_mut(&id) else { return Unregistered::Unknown };
+        let connects_to_us = matches!(node.registration.kind, NodeKind::Pull | NodeKind::WebSocket);
+        if connects_to_us && node.registration.prevail {
+            node.registration.identity = None;
+            node.liveness = Liveness::default();
+            self.remove_dynamic_routes(id);
+            return Unregistered::Disconnected;
+        }
+        self.remove_static_routes(id);
+        self.remove_dynamic_routes(id);
+        self.nodes.remove(&id);
+        Unregistered::Gone
+    }
+
+    /// Ids that a registration with `prevail` claims as its subnodes and that are registered themselves.
+    pub(super) fn claimed_by(&self, registration: &Registration) -> Vec<NodeId> {
+        if !registration.prevail {
+            return Vec::new();
+        }
+        registration.subnodes.iter().map(|subnode| subnode.id).filter(|id| self.nodes.contains_key(id)).collect()
+    }
+
+    fn add_static_routes(&mut self, registration: &Registration) {
+        for subnode in &registration.subnodes {
+            self.static_routes.entry(subnode.id).or_default().insert((subnode.path_score, registration.id));
+            if registration.prevail {
+                self.prevailing_subnodes.insert(subnode.id);
+            }
+        }
+    }
+
+    fn remove_static_routes(&mut self, parent: NodeId) {
+        let Some(node) = self.nodes.get(&parent) else { return };
+        for subnode in &node.registration.subnodes {
+            if let Some(parents) = self.static_routes.get_mut(&subnode.id) {
+                parents.retain(|(_, id)| *id != parent);
+                if parents.is_empty() {
+                    self.static_routes.remove(&subnode.id);
+                    self.prevailing_subnodes.remove(&subnode.id);
+                }
+            }
+        }
+    }
+
+    fn remove_dynamic_routes(&mut self, parent: NodeId) {
+        let announced = self.nodes.get_mut(&parent).map(|node| std::mem::take(&mut node.announced));
+        for id in announced.unwrap_or_default() {
+            if let Some(parents) = self.dynamic_routes.get_mut(&id) {
+                parents.remove(&parent);
+                if parents.is_empty() {
+                    self.dynamic_routes.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// Replaces what a node announced in its PONG: at most [`SUBNODES_MAX`] ids are taken.
+    pub(super) fn announce(&mut self, parent: NodeId, mut announced: BTreeSet<NodeId>) {
+        announced.remove(&parent);
+        while announced.len() > SUBNODES_MAX {
+            announced.pop_last();
+        }
+        if self.nodes.get(&parent).is_none_or(|node| node.announced == announced) {
+            return;
+        }
+        self.remove_dynamic_routes(parent);
+        for id in &announced {
+            self.dynamic_routes.entry(*id).or_default().insert(parent);
+        }
+        if let Some(node) = self.nodes.get_mut(&parent) {
+            node.announced = announced;
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The end: no new work, a short wait for what runs, then [`Output::Stopped`].
+
+use std::time::Duration;
+
+use crate::model::log::LogLine;
+
+use super::api::waits;
+use super::core::Core;
+use super::output::Output;
+use super::registry::Link;
+use super::timers::Timer;
+
+/// What every request hears while the daemon stops.
+pub(super) const STOPPING_TEXT: &str = "gorgone is stopping/restarting. Cannot proceed request.";
+/// So long commands may go on; then they are killed.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+/// So long killed commands may take to be reported.
+const LAST_WAIT: Duration = Duration::from_millis(300);
+
+/// How far the daemon is with stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopping {
+    /// It runs.
+    No,
+    /// It waits for commands.
+    Waiting,
+    /// It has killed the commands.
+    Killed,
+    /// It has said so.
+    Stopped,
+}
+
+impl Core {
+    /// [`super::input::Input::Stop`]; a second one changes nothing.
+    pub(super) fn stop(&mut self) {
+        if self.stopping != Stopping::No {
+            return;
+        }
+        self.stopping = Stopping::Waiting;
+        self.log(LogLine::info("core", "stopping"));
+        self.timers.set(Timer::Stop, self.now.monotonic + PATIENCE);
+        self.drop_waiting_commands();
+        for call in self.calls.waiting() {
+            waits::ask_history(self, call);
+        }
+        self.end_unsent();
+    }
+
+    /// What waits for a link that is down will never be sent.
+    fn end_unsent(&mut self) {
+        for id in self.registry.ids() {
+            let Some(node) = self.registry.get_mut(id).filter(|node| node.link != Link::Up) else { continue };
+            for token in node.outbox.take_all() {
+                self.end_with_error(&token, STOPPING_TEXT);
+            }
+        }
+    }
+
+    /// [`Timer::Stop`]
+    pub(super) fn stop_due(&mut self) {
+        match self.stopping {
+            Stopping::Waiting => {
+                self.stopping = Stopping::Killed;
+                self.kill_commands(STOPPING_TEXT);
+                self.timers.set(Timer::Stop, self.now.monotonic + LAST_WAIT);
+            }
+            Stopping::Killed => self.say_stopped(),
+            Stopping::No | Stopping::Stopped => {}
+        }
+    }
+
+    /// Says so as soon as nothing is left to wait for.
+    pub(super) fn check_stopped(&mut self) {
+        let waits = matches!(self.stopping, Stopping::Waiting | Stopping::Killed);
+        if waits && self.commands.is_idle() && self.questions.is_empty() && self.all_stored() {
+            self.say_stopped();
+        }
+    }
+
+    fn say_stopped(&mut self) {
+        self.stopping = Stopping::Stopped;
+        self.give_up_commands();
+        self.timers.cancel(&Timer::Stop);
+        self.output(Output::Stopped);
+    }
+}

@@ -1,0 +1,279 @@
+//! A core under test: inputs go in, outputs come out as lines that read well in an `assert_eq!`.
+
+use std::time::Duration;
+
+use crate::config::settings::{ActionSettings, CleanerSettings, ProxySettings};
+use crate::model::action::Action;
+use crate::model::api::{ApiCall, CallId, Method};
+use crate::model::code::Code;
+use crate::model::command::{CommandEnd, CommandId, CommandOutcome, Program};
+use crate::model::connection::{ClientId, Endpoint};
+use crate::model::history::{HistoryRow, LogPage, StoreChange, SyncMark};
+use crate::model::message::{Message, Outgoing};
+use crate::model::node_id::NodeId;
+use crate::model::random::Random;
+use crate::model::registration::{NodeKind, Registration};
+use crate::model::time::{Monotonic, Now, WallTime};
+use crate::model::token::Token;
+
+use super::core::Core;
+use super::input::Input;
+use super::output::{Output, QueryId};
+use super::{CoreOptions, Restored};
+
+/// 2026-11-23, as seconds since the epoch.
+pub const START_SECONDS: i64 = 1_795_450_000;
+
+/// Bytes that count upwards.
+struct Counting(u8);
+
+impl Random for Counting {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        self.0 = self.0.wrapping_add(1);
+        bytes.fill(self.0);
+    }
+}
+
+pub fn id(number: u64) -> NodeId {
+    NodeId::new(number).unwrap()
+}
+
+pub fn push_node(number: u64) -> Registration {
+    let endpoint = Endpoint::Tcp { host: "192.0.2.1".to_owned(), port: 5000 + u16::try_from(number).unwrap() };
+    let kind = NodeKind::PushZmq { endpoint };
+    Registration { id: id(number), kind, identity: None, prevail: false, subnodes: Vec::new() }
+}
+
+pub fn options(nodes: Vec<Registration>) -> CoreOptions {
+    let package = |name: &str| (name.to_owned(), format!("gorgone::modules::core::{name}::hooks"));
+    CoreOptions {
+        id: Some(id(1)),
+        hostname: "central".to_owned(),
+        thumbprint: "thumb".to_owned(),
+        debug: false,
+        proxy: Some(ProxySettings::default()),
+        nodes,
+        action: Some(ActionSettings::default()),
+        cleaner: CleanerSettings::default(),
+        loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
+    }
+}
+
+/// A core and its clock.
+pub struct Bench {
+    pub core: Core,
+    pub millis: u64,
+    /// Whether a mark finds its way into the database.
+    pub stores: bool,
+}
+
+impl Bench {
+    pub fn new(options: CoreOptions) -> Self {
+        Self::restored(options, Restored::default())
+    }
+
+    pub fn restored(options: CoreOptions, restored: Restored) -> Self {
+        let core = Core::new(options, restored, Box::new(Counting(0)), Self::at(0));
+        let mut bench = Self { core, millis: 0, stores: true };
+        bench.drain();
+        bench
+    }
+
+    /// A central whose nodes are linked, with every output so far thrown away.
+    pub fn linked(nodes: &[u64]) -> Self {
+        let mut bench = Self::new(options(nodes.iter().map(|number| push_node(*number)).collect()));
+        for number in nodes {
+            bench.give(Input::LinkUp(id(*number)));
+            bench.give(node_message(*number, "PONG", "", r#"{"code":0,"data":{"action":"ping","data":{}}}"#));
+            bench.give(node_message(*number, "ACK", "", r#"{"code":0,"data":{"action":"getlog","result":[]}}"#));
+        }
+        bench
+    }
+
+    fn at(millis: u64) -> Now {
+        let micros = START_SECONDS * 1_000_000 + i64::try_from(millis).unwrap() * 1_000;
+        Now { monotonic: Monotonic::from_millis(millis), wall: WallTime::from_micros(micros) }
+    }
+
+    /// Everything that came out, log lines left aside. The database speaks at once about a page of a sync.
+    pub fn drain(&mut self) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        while let Some(output) = self.core.poll_output() {
+            if let Output::Store { change: change @ StoreChange::PutSyncMark(..), receipt: Some(receipt) } = output {
+                // Rows that go with a mark are shown like any other.
+                let suffix = format!(" (receipt {})", receipt.0);
+                for line in &mut lines {
+                    *line = line.strip_suffix(&suffix).unwrap_or(line).to_owned();
+                }
+                lines.push(stored(&change));
+                let input = Input::Stored { receipt, stored: self.stores };
+                self.core.handle_input(input, Self::at(self.millis));
+            } else if !is_silent(&output) {
+                lines.push(describe(&output));
+            }
+        }
+        lines
+    }
+
+    pub fn give(&mut self, input: Input) -> Vec<String> {
+        self.core.handle_input(input, Self::at(self.millis));
+        self.drain()
+    }
+
+    /// Lets time pass, timer by timer.
+    pub fn pass(&mut self, time: Duration) -> Vec<String> {
+        let end = self.millis + u64::try_from(time.as_millis()).unwrap();
+        let mut outputs = Vec::new();
+        while let Some(next) = self.core.poll_timeout().map(Monotonic::as_millis).filter(|next| *next <= end) {
+            self.millis = self.millis.max(next);
+            self.core.handle_timeout(Self::at(self.millis));
+            outputs.extend(self.drain());
+        }
+        self.millis = end;
+        outputs
+    }
+
+    pub fn pass_seconds(&mut self, seconds: u64) -> Vec<String> {
+        self.pass(Duration::from_secs(seconds))
+    }
+
+    /// A request of client 7.
+    pub fn request(&mut self, action: &str, token: &str, target: &str, data: &str) -> Vec<String> {
+        self.give(Input::ClientMessage { client: ClientId(7), message: message(action, token, Some(target), data) })
+    }
+
+    pub fn call(&mut self, number: u64, method: Method, path: &str, body: &str) -> Vec<String> {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let call = ApiCall {
+            method,
+            path: path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
+            query: pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            body: body.as_bytes().to_vec(),
+        };
+        self.give(Input::ApiCall { id: CallId(number), call })
+    }
+
+    pub fn command_exits(&mut self, number: u64, exit_code: i32, output: &str) -> Vec<String> {
+        let output = output.as_bytes().to_vec();
+        self.command_ends(number, CommandEnd::Exited(exit_code), output, false)
+    }
+
+    pub fn command_ends(&mut self, number: u64, end: CommandEnd, output: Vec<u8>, output_cut: bool) -> Vec<String> {
+        let started = Self::at(0).wall;
+        let ended = WallTime::from_micros(started.as_micros() + 2_000_000);
+        let outcome = CommandOutcome { end, output, output_cut, started, ended };
+        self.give(Input::CommandEnded { command: CommandId(number), outcome })
+    }
+
+    pub fn answer(&mut self, query: u64, rows: Vec<HistoryRow>, more: bool) -> Vec<String> {
+        self.give(Input::QueryAnswer { query: QueryId(query), result: Ok(LogPage { rows, more }) })
+    }
+
+    /// The constatus entry of a node.
+    pub fn constatus(&mut self, number: u64) -> serde_json::Value {
+        let map: serde_json::Value = serde_json::from_str(&super::constatus::write_map(&self.core.registry)).unwrap();
+        map[number.to_string()].clone()
+    }
+}
+
+pub fn message(action: &str, token: &str, target: Option<&str>, data: &str) -> Message {
+    Message {
+        action: Action::parse(action),
+        token: Token::parse(token).ok(),
+        target: target.map(Into::into),
+        data: data.to_owned(),
+    }
+}
+
+pub fn node_message(node: u64, action: &str, token: &str, data: &str) -> Input {
+    Input::NodeMessage { node: id(node), message: message(action, token, None, data) }
+}
+
+pub fn row(number: i64, token: &str, code: i64, data: &str) -> HistoryRow {
+    HistoryRow {
+        id: number,
+        token: Some(token.to_owned()),
+        code: Code(code),
+        etime: 5,
+        ctime: 6.5,
+        instant: false,
+        data: data.to_owned(),
+    }
+}
+
+fn outgoing(outgoing: &Outgoing) -> String {
+    match outgoing {
+        Outgoing::Request(message) => {
+            let token = message.token.as_ref().map(Token::as_str).unwrap_or_default();
+            let target = message.target.as_deref().unwrap_or_default();
+            format!("[{}] [{token}] [{target}] {}", message.action.as_str(), message.data)
+        }
+        Outgoing::Reply(reply) => {
+            let token = reply.token.as_ref().map(Token::as_str).unwrap_or_default();
+            format!("[{}] [{token}] {} {}", reply.kind.as_str(), reply.code.0, reply.data)
+        }
+    }
+}
+
+fn stored(change: &StoreChange) -> String {
+    match change {
+        StoreChange::InsertRow(row) => {
+            let token = row.token.as_deref().unwrap_or("-");
+            let instant = if row.instant { " instant" } else { "" };
+            format!("row {token} {}{instant} {}", row.code.0, row.data)
+        }
+        StoreChange::PutSyncMark(node, SyncMark { ctime, last_id }) => format!("mark {node} {ctime} {last_id}"),
+        StoreChange::Purge { used_before, rows_before, instant_before, limit } => {
+            format!("purge {used_before} {rows_before} {instant_before} {limit}")
+        }
+        _ => "another change".to_owned(),
+    }
+}
+
+/// One output on one line.
+pub fn describe(output: &Output) -> String {
+    match output {
+        Output::SendToClient { client, outgoing: sent } => format!("client {}: {}", client.0, outgoing(sent)),
+        Output::SendToNode { node, outgoing: sent } => format!("node {node}: {}", outgoing(sent)),
+        Output::OpenLink { node, endpoint } => format!("open {node} {endpoint}"),
+        Output::ResetLink(node) => format!("reset {node}"),
+        Output::CloseLink(node) => format!("close {node}"),
+        Output::Store { change, receipt: None } => stored(change),
+        Output::Store { change, receipt: Some(receipt) } => format!("{} (receipt {})", stored(change), receipt.0),
+        Output::Query { query, filter, limit } => {
+            let mut text = format!("query {} up to {}", query.0, limit.rows);
+            let mut add = |name: &str, value: Option<String>| {
+                text.extend(value.map(|value| format!(" {name}={value}")));
+            };
+            add("id>", filter.after_id.map(|value| value.to_string()));
+            add("token", filter.token.clone());
+            add("ctime>", filter.after_ctime.map(|value| value.to_string()));
+            add("etime>", filter.after_etime.map(|value| value.to_string()));
+            add("code", filter.code.map(|value| value.0.to_string()));
+            add("newest", filter.newest.map(|value| value.to_string()));
+            text
+        }
+        Output::RunCommand { command, spec } => {
+            let program = match &spec.program {
+                Program::Shell(line) => format!("sh: {line}"),
+                Program::Words(words) => format!("words: {words:?}"),
+            };
+            format!("run {} for {:?}: {program}", command.0, spec.timeout)
+        }
+        Output::KillCommand(command) => format!("kill {}", command.0),
+        Output::Answer { call, answer } => {
+            let allow = answer.allow.map(|allow| format!(" allow {allow}")).unwrap_or_default();
+            format!("answer {} {}{allow} {}", call.0, answer.status, answer.body)
+        }
+        Output::Log(line) => format!("log {}", line.text),
+        Output::SetLogLevel(level) => format!("level {level:?}"),
+        Output::Stopped => "stopped".to_owned(),
+    }
+}
+
+/// What tests of other things do not look at.
+fn is_silent(output: &Output) -> bool {
+    use StoreChange::{CloseToken, OpenToken};
+    matches!(output, Output::Log(_) | Output::Store { change: OpenToken { .. } | CloseToken(_), .. })
+}

@@ -1,0 +1,36 @@
+//! Every point in time at which the deciding part has something to do.
+
+use crate::model::api::CallId;
+use crate::model::connection::ClientId;
+use crate::model::node_id::NodeId;
+use crate::model::token::Token;
+
+/// What is due. Each is set at most once at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// Everything must have ended: the daemon stops.
+    Stop,
+    /// The next ping of a node.
+    Ping(NodeId),
+    /// A ping waits for its link no longer.
+    PingLink(NodeId),
+    /// A ping waits for its answer no longer.
+    Pong(NodeId),
+    /// A history sync waits for its answer no longer.
+    SyncTimeout(NodeId),
+    /// Messages that a broken link left unconfirmed are given up.
+    Unconfirmed(NodeId),
+    /// A parent is told that there is something new.
+    Parent(ClientId),
+    /// A listener polls or ends.
+    Listener(Token),
+    /// A call of the API waits no longer.
+    Call(CallId),
+    /// The periodic history sync of every node.
+    SyncAll,
+    /// The database is cleaned.
+    Purge,
+}
+
+/// The timers that are set.
+pub(super) type Timers = crate::model::timers::Timers<Timer>;

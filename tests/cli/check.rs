@@ -1,0 +1,209 @@
+//! `check`: summary, problems, JSON; and that it changes nothing.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::{Folder, set_mode, stheno, text};
+
+/// A central as the packages lay it out, with everything it writes below the folder.
+fn central() -> Folder {
+    let folder = Folder::new();
+    let root = folder.0.display();
+    folder.write("config.yaml", "name: config.yaml\ndescription: x\nconfiguration: !include config.d/*.yaml\n");
+    folder.write(
+        "config.d/39-action.yaml",
+        "gorgone:\n  modules:\n    - name: action\n      package: \"gorgone::modules::core::action::hooks\"\n      enable: true\n",
+    );
+    folder.write(
+        "config.d/40-gorgoned.yaml",
+        format!(
+            r#"gorgone:
+  gorgonecore:
+    id: 1
+    hostname: central.example.org
+    external_com_type: tcp
+    external_com_path: "*:5556"
+    authorized_clients:
+      - key: pnI6EWkiTbazjikJXRkLmjml5wvVECYtQduJUjS4QK4
+    privkey: "{root}/rsakey.priv.pem"
+    pubkey: "{root}/rsakey.pub.pem"
+    gorgone_db_name: "dbname={root}/history.sdb"
+  modules:
+    - name: httpserver
+      package: "gorgone::modules::core::httpserver::hooks"
+      enable: true
+      address: "127.0.0.1"
+      port: "8085"
+      allowed_hosts: {{enabled: true, subnets: [127.0.0.1/32]}}
+    - name: proxy
+      package: "gorgone::modules::core::proxy::hooks"
+      enable: true
+    - name: register
+      package: "gorgone::modules::core::register::hooks"
+      enable: true
+      config_file: "{root}/nodes.yaml"
+    - name: nodes
+      package: "gorgone::modules::centreon::nodes::hooks"
+      enable: true
+"#
+        ),
+    );
+    folder.write(
+        "nodes.yaml",
+        "nodes:\n  - {id: 4, type: push_zmq, address: 10.1.2.3, port: 5556, prevail: 1, nodes: [{id: 2}, {id: 20}]}\n  - {id: 16, type: pull}\n",
+    );
+    folder
+}
+
+fn check(folder: &Folder, more: &[&str]) -> (Option<i32>, String, String) {
+    let config = folder.path("config.yaml");
+    let mut arguments = vec!["check", "--config", config.to_str().unwrap()];
+    arguments.extend(more);
+    let before = folder.contents();
+    let output = stheno(&arguments);
+    assert_eq!(folder.contents(), before, "check changed something");
+    (output.status.code(), folder.shorten(&output.stdout), folder.shorten(&output.stderr))
+}
+
+#[test]
+fn a_good_configuration_is_summed_up_in_a_table() {
+    let folder = central();
+    let (status, shown, error) = check(&folder, &[]);
+    assert_eq!((status, error.as_str()), (Some(0), ""));
+    assert_eq!(
+        shown,
+        "config.yaml: a start would find no problem
+
+role         central
+id           1
+name         config.yaml
+hostname     central.example.org
+external     tcp://*:5556, 1 authorized client
+api          http://127.0.0.1:8085, no password, from 127.0.0.1/32
+database     history.sdb
+private key  rsakey.priv.pem
+thumbprint   none yet; a start makes the key pair
+modules      action, dbcleaner, httpserver, proxy, register
+
+nodes
+  id  type      address              prevails  behind it
+  4   push_zmq  tcp://10.1.2.3:5556  yes       2, 20
+  16  pull      connects to us       no        -
+
+warnings
+  config.d/40-gorgoned.yaml: modules[nodes]: Package 'gorgone::modules::centreon::nodes::hooks' is not available in this \
+version; left out
+"
+    );
+}
+
+#[test]
+fn json_says_the_same() {
+    let folder = central();
+    assert!(stheno(&["keys", "generate", folder.0.to_str().unwrap()]).status.success());
+    let (status, shown, _) = check(&folder, &["--json"]);
+    assert_eq!(status, Some(0));
+    let document: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(document["ok"], true);
+    assert_eq!(document["role"], "central");
+    assert_eq!(document["id"], 1);
+    assert_eq!(document["external"], "tcp://*:5556");
+    assert_eq!(document["api"]["port"], 8085);
+    assert_eq!(document["keys"]["state"], "present");
+    assert_eq!(document["keys"]["bits"], 2048);
+    assert_eq!(document["keys"]["thumbprint"].as_str().unwrap().len(), 43);
+    assert_eq!(document["modules"]["proxy"], "gorgone::modules::core::proxy::hooks");
+    assert_eq!(document["nodes"][0]["nodes"][1]["id"], 20);
+    assert_eq!(document["nodes"][1]["address"], Value::Null);
+    assert_eq!(document["warnings"][0]["key"], "modules[nodes]");
+}
+
+#[test]
+fn every_problem_is_printed_and_the_status_is_1() {
+    let folder = central();
+    folder.write("config.d/50-wrong.yaml", "gorgone: {gorgonecore: {external_com_keysize: 8, fingerprint_mode: no}}\n");
+    folder.write("config.d/60-tabs.yaml", "gorgone:\n\tgorgonecore: {}\n");
+    folder.write("nodes.yaml", "nodes:\n  - {id: none, type: pull}\n");
+    let expected = [
+        (
+            "config.d/60-tabs.yaml",
+            "",
+            "line 2, column 1: a tab stands in the indentation; YAML allows only spaces there",
+        ),
+        ("config.d/50-wrong.yaml", "gorgonecore.external_com_keysize", "is '8'; allowed: 16, 24 or 32 (bytes)"),
+        ("config.d/50-wrong.yaml", "gorgonecore.fingerprint_mode", "is 'no'; allowed: always, first or strict"),
+        ("nodes.yaml", "nodes[0].id", "is 'none'; allowed: a whole number from 1 to 9007199254740991"),
+    ];
+    let (status, shown, _) = check(&folder, &[]);
+    assert_eq!(status, Some(1));
+    let lines: Vec<String> = expected
+        .iter()
+        .map(
+            |(file, key, text)| {
+                if key.is_empty() { format!("{file}: {text}\n") } else { format!("{file}: {key}: {text}\n") }
+            },
+        )
+        .collect();
+    assert_eq!(shown, lines.concat());
+    let (status, shown, _) = check(&folder, &["--json"]);
+    assert_eq!(status, Some(1));
+    let document: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(document["ok"], false);
+    let problems = document["problems"].as_array().unwrap();
+    let found: Vec<_> = problems
+        .iter()
+        .map(|problem| {
+            (problem["file"].as_str().unwrap(), problem["key"].as_str().unwrap(), problem["text"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn keys_and_the_place_of_the_database_are_looked_at_too() {
+    let folder = central();
+    assert!(stheno(&["keys", "generate", folder.0.to_str().unwrap()]).status.success());
+    set_mode(&folder.path("rsakey.priv.pem"), 0o640);
+    let wrong =
+        format!("gorgone: {{gorgonecore: {{gorgone_db_name: 'dbname={}/none/history.sdb'}}}}\n", folder.0.display());
+    folder.write("config.d/50-wrong.yaml", wrong);
+    let (status, shown, _) = check(&folder, &[]);
+    assert_eq!(status, Some(1));
+    assert_eq!(
+        shown,
+        format!(
+            "rsakey.priv.pem: others can use this private key (mode 0640); chmod 600 it\n\
+             none/history.sdb: the directory {}/none does not exist; make it, owned by the user of the daemon\n",
+            folder.0.display()
+        )
+        .replace(&format!("{}/", folder.0.display()), "")
+    );
+    fs::create_dir_all(folder.path("none/history.sdb")).unwrap();
+    let (_, shown, _) = check(&folder, &[]);
+    assert!(shown.contains("none/history.sdb: the database "), "{shown}");
+}
+
+#[test]
+fn odd_files_are_answered_and_never_waited_for() {
+    let folder = Folder::new();
+    let pipe = folder.path("pipe.yaml");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (name, bytes, words) in [
+        ("binary.yaml", &b"\x7fELF\x02\x01\x01\0\0\0\xff"[..], "not UTF-8"),
+        ("zeros.yaml", &[0; 4_096], "not valid YAML"),
+        ("empty.yaml", b"", "no 'gorgone:' section"),
+        ("circle.yaml", b"configuration: !include circle.yaml\n", "goes in a circle: circle.yaml -> circle.yaml"),
+        ("deep.yaml", "[".repeat(100_000).as_bytes(), "not valid YAML"),
+        ("open.yaml", b"configuration: !include pipe.yaml\n", "pipe.yaml: is not a regular file"),
+    ] {
+        let path = folder.write(name, bytes);
+        let output = stheno(&["check", "--config", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        let shown = folder.shorten(&output.stdout);
+        assert!(shown.contains(words), "{name}: {shown}");
+        assert!(shown.len() < 1_000, "{name}: {} bytes", shown.len());
+    }
+    let none = stheno(&["check", "--config", "/nowhere/c.yaml"]);
+    assert_eq!(text(&none.stdout), "/nowhere/c.yaml: cannot be read: there is no such file\n");
+}

@@ -1,0 +1,73 @@
+//! `keys generate` and `keys thumbprint`.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+use super::{Folder, set_mode, stheno, text};
+
+#[test]
+fn a_generated_pair_has_one_thumbprint_and_is_never_overwritten() {
+    let folder = Folder::new();
+    let directory = folder.path("new/keys");
+    let shown = directory.to_str().unwrap();
+    let made = stheno(&["keys", "generate", shown]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let (private, public) = (directory.join("rsakey.priv.pem"), directory.join("rsakey.pub.pem"));
+    assert_eq!(fs::metadata(&private).unwrap().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(&public).unwrap().mode() & 0o777, 0o640);
+    let thumbprint = text(&made.stdout).lines().last().unwrap().split_whitespace().last().unwrap().to_owned();
+    assert_eq!(thumbprint.len(), 43);
+    for file in [&private, &public] {
+        let output = stheno(&["keys", "thumbprint", file.to_str().unwrap()]);
+        assert_eq!(text(&output.stdout), format!("{thumbprint}\n"));
+    }
+    let before = folder.contents();
+    let again = stheno(&["keys", "generate", shown]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).ends_with("rsakey.priv.pem: is already there; nothing was changed\n"));
+    assert_eq!(folder.contents(), before);
+}
+
+#[test]
+fn the_private_key_is_for_its_owner_alone_whatever_the_umask() {
+    let folder = Folder::new();
+    let line = format!("umask 0; exec {} keys generate {}", env!("CARGO_BIN_EXE_stheno"), folder.path("k").display());
+    assert!(Command::new("sh").args(["-c", &line]).output().unwrap().status.success());
+    assert_eq!(fs::metadata(folder.path("k/rsakey.priv.pem")).unwrap().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(folder.path("k/rsakey.pub.pem")).unwrap().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn what_is_no_key_is_refused_with_its_name() {
+    let folder = Folder::new();
+    let file = folder.write("note.txt", "hello");
+    for (path, words) in
+        [(file, "is no RSA key"), (folder.path("none"), "cannot be read"), (folder.0.clone(), "not a regular file")]
+    {
+        let output = stheno(&["keys", "thumbprint", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains(words) && output.stdout.is_empty(), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_start_refuses_a_private_key_that_others_can_read() {
+    let folder = Folder::new();
+    let keys = folder.path("k");
+    assert!(stheno(&["keys", "generate", keys.to_str().unwrap()]).status.success());
+    set_mode(&keys.join("rsakey.priv.pem"), 0o644);
+    let config = folder.write(
+        "c.yaml",
+        format!(
+            "gorgone: {{gorgonecore: {{privkey: {0}/rsakey.priv.pem, pubkey: {0}/rsakey.pub.pem}}}}\n",
+            keys.display()
+        ),
+    );
+    let output = stheno(&["run", "--config", config.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        folder.shorten(&output.stderr),
+        "stheno: k/rsakey.priv.pem: others can use this private key (mode 0644); chmod 600 it\n"
+    );
+}

@@ -1,0 +1,154 @@
+//! The history on disk: what was acknowledged is there, whatever happens (protocol.md section 4).
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::platform::client::{Client, SystemRandom};
+use crate::platform::{Daemon, Platform, STHENO, seconds, until};
+
+/// Keeps 50 PUTLOGs under way until the connection breaks and notes every one that was acknowledged.
+fn put_until_cut_off(mut client: Client, round: u64, acknowledged: &Mutex<BTreeSet<u64>>, count: &AtomicU64) {
+    let put = |client: &mut Client, number: u64| {
+        let row =
+            json!({ "code": 4, "etime": 1, "token": "stream", "instant": 0, "data": { "round": round, "n": number } });
+        client.send("PUTLOG", &number.to_string(), "", &row)
+    };
+    for number in 0..50 {
+        put(&mut client, number).unwrap();
+    }
+    let mut next = 50;
+    while let Ok(reply) = client.receive() {
+        assert_eq!(reply.json["data"]["message"], json!("message inserted"));
+        acknowledged.lock().unwrap().insert(reply.token.parse().unwrap());
+        count.fetch_add(1, Ordering::Relaxed);
+        if put(&mut client, next).is_err() {
+            break;
+        }
+        next += 1;
+    }
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_stream_loses_no_acknowledged_row() {
+    use rsa::rand_core::TryRng as _;
+    let platform = Platform::new();
+    let mut central = Daemon::start(platform.plan("central", 1));
+    for round in 0..8_u64 {
+        let client = central.client();
+        let (acknowledged, count) = (Arc::new(Mutex::new(BTreeSet::new())), Arc::new(AtomicU64::new(0)));
+        let stream = {
+            let (acknowledged, count) = (Arc::clone(&acknowledged), Arc::clone(&count));
+            thread::spawn(move || put_until_cut_off(client, round, &acknowledged, &count))
+        };
+        until("the stream flows", seconds(10), || (count.load(Ordering::Relaxed) > 100).then_some(()));
+        // The moment of the kill is random on purpose.
+        let moment = SystemRandom.try_next_u32().unwrap() % 150_000;
+        thread::sleep(Duration::from_micros(u64::from(moment)));
+        central.kill();
+        stream.join().unwrap();
+        central.start_again();
+        let stored = stored_numbers(&central.database(), round);
+        let lost: Vec<u64> = acknowledged.lock().unwrap().difference(&stored).copied().collect();
+        assert!(lost.is_empty(), "round {round}, kill after {moment} µs: lost {lost:?}");
+    }
+}
+
+fn stored_numbers(database: &Connection, round: u64) -> BTreeSet<u64> {
+    let mut query = database.prepare("SELECT data FROM gorgone_history WHERE token = 'stream'").unwrap();
+    let rows = query.query_map([], |row| row.get::<_, String>(0)).unwrap();
+    rows.map(|data| serde_json::from_str::<Value>(&data.unwrap()).unwrap())
+        .filter(|data| data["round"] == round)
+        .map(|data| data["n"].as_u64().unwrap())
+        .collect()
+}
+
+/// The tables as an early release of the original made them: without `mtime`, `oldkey`, `iv`, `oldiv`, `last_id`.
+const OLD_SCHEMA: &str = "
+    CREATE TABLE gorgone_information (key varchar(1024), value varchar(1024));
+    CREATE TABLE gorgone_identity (id INTEGER PRIMARY KEY, ctime int, identity varchar(2048), key varchar(1024),
+        parent int DEFAULT 0);
+    CREATE TABLE gorgone_history (id INTEGER PRIMARY KEY AUTOINCREMENT, token varchar(2048), code int, etime int,
+        ctime int, instant int DEFAULT 0, data TEXT);
+    CREATE TABLE gorgone_synchistory (id int NOT NULL, ctime FLOAT);
+    CREATE TABLE gorgone_target_fingerprint (id INTEGER PRIMARY KEY, target varchar(2048), fingerprint varchar(4096));
+    INSERT INTO gorgone_information VALUES ('version', '22.04');
+    INSERT INTO gorgone_identity (ctime, identity, key) VALUES (1, 'not hexadecimal', 'neither');
+    INSERT INTO gorgone_history (token, code, etime, ctime, data) VALUES ('old', 2, 1000, 1000, '{\"message\":\"kept\"}');
+    INSERT INTO gorgone_synchistory VALUES (2, 1234.5);
+";
+
+#[test]
+fn an_old_history_of_the_original_opens_and_is_used() {
+    let platform = Platform::new();
+    let plan = platform.plan("central", 1);
+    Connection::open(&plan.database).unwrap().execute_batch(OLD_SCHEMA).unwrap();
+    let central = Daemon::start(plan);
+    let mut client = central.client();
+    let rows = client.request("GETLOG", "read", "", &json!({ "token": "old" })).json;
+    assert_eq!(rows["data"]["result"][0]["data"], json!("{\"message\":\"kept\"}"), "{rows}");
+    let row = json!({ "code": 2, "etime": 1, "token": "new", "instant": 0, "data": { "message": "new" } });
+    assert_eq!(client.request("PUTLOG", "put", "", &row).json["code"], json!(0));
+    let database = central.database();
+    let columns = "SELECT mtime, oldkey, iv, oldiv, parent FROM gorgone_identity";
+    assert!(database.prepare(columns).is_ok(), "missing columns are added");
+    let mark: f64 =
+        database.query_row("SELECT ctime FROM gorgone_synchistory WHERE id = 2", [], |row| row.get(0)).unwrap();
+    assert!((mark - 1234.5).abs() < 0.001);
+}
+
+#[test]
+fn a_history_that_cannot_be_opened_is_refused_by_name() {
+    let platform = Platform::new();
+    let below_a_file = platform.write("file", "").join("history.sdb");
+    let corrupt = platform.write("corrupt.sdb", "this is no database, ".repeat(1000));
+    let folder = platform.path("a-folder");
+    std::fs::create_dir(&folder).unwrap();
+    for path in [below_a_file, corrupt, folder, "/proc/history.sdb".into()] {
+        let mut plan = platform.plan("central", 1);
+        plan.database = path.clone();
+        let (status, said) = Daemon::refused(plan);
+        assert!(!status.success(), "{}: {said}", path.display());
+        assert!(said.contains(path.to_str().unwrap()), "the message names {}: {said}", path.display());
+        std::fs::remove_file(platform.path("central.log")).unwrap_or_default();
+    }
+}
+
+#[test]
+fn a_second_daemon_on_one_database_is_refused_and_the_first_goes_on() {
+    let platform = Platform::new();
+    let first = Daemon::start(platform.plan("first", 1));
+    let mut plan = platform.plan("second", 1);
+    plan.database.clone_from(&first.plan.database);
+    let (status, said) = Daemon::refused(plan);
+    assert!(!status.success(), "{said}");
+    assert!(said.contains("first.sdb"), "the message names the file: {said}");
+    assert_eq!(first.client().request("PING", "alive", "", &json!({})).kind, "PONG");
+}
+
+#[test]
+fn a_full_disk_is_told_to_whoever_asks_to_store_and_everyone_else_is_served() {
+    let platform = Platform::new();
+    // A bound on the size of files stands in for a full disk: writing fails, the process lives.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 2000; exec \"$0\" run \"$@\"", STHENO]);
+    let mut central = Daemon::start_as(platform.plan("central", 1).with_api(), command);
+    let mut client = central.client();
+    let row = json!({ "code": 4, "etime": 1, "token": "big", "instant": 0, "data": { "m": "x".repeat(100_000) } });
+    let refusal = (0..200).map(|number| client.request("PUTLOG", &format!("n{number}"), "", &row).json).find(|reply| {
+        let refused = reply["code"] != json!(0);
+        assert!(refused || reply["data"]["message"] == json!("message inserted"), "{reply}");
+        refused
+    });
+    let refusal = refusal.expect("200 rows of 100 kB do not fit into 1 MB");
+    assert_eq!((&refusal["code"], &refusal["data"]["message"]), (&json!(1), &json!("database issue")));
+    assert_eq!(client.request("PING", "alive", "", &json!({})).kind, "PONG");
+    assert_eq!(central.api().get("/api/internal/constatus").status, 200);
+    central.assert_running();
+}

@@ -1,0 +1,14 @@
+//! Real daemons, watched from outside: their sockets, files and exit status.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod api;
+mod commands;
+mod durability;
+mod hostile_messages;
+mod hostile_peers;
+mod liveness;
+#[path = "../platform/mod.rs"]
+mod platform;
+mod process;
+mod restarts;
+mod startup;

@@ -1,0 +1,139 @@
+//! The daemon as a process: signals, log file, the name it is called by (protocol.md section 14).
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::platform::client::Client;
+use crate::platform::{Daemon, Platform, STHENO, seconds, until};
+
+#[test]
+fn a_daemon_stops_within_two_seconds_of_sigterm_with_status_0() {
+    let platform = Platform::new();
+    let (mut central, mut poller) = platform.pair();
+    central.api().wait_for_pong(2, seconds(5));
+    let _client = central.client();
+    for daemon in [&mut central, &mut poller] {
+        let (status, time) = daemon.stop();
+        assert!(status.success(), "{status}");
+        assert!(time < seconds(2), "{} took {time:?}", daemon.plan.name);
+    }
+}
+
+#[test]
+fn a_running_command_does_not_outlive_the_daemon() {
+    let platform = Platform::new();
+    let mut central = Daemon::start(platform.plan("central", 1).with_api().with_core("timeout: 1"));
+    let pid_file = platform.path("pid");
+    central.api().command(0, &format!("echo $$ > {}; sleep 300", pid_file.display()));
+    let pid = until("the command runs", seconds(5), || {
+        fs::read_to_string(&pid_file).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    });
+    let (status, time) = central.stop();
+    assert!(status.success(), "{status}");
+    assert!(time < seconds(5), "{time:?}");
+    until("the command is dead", seconds(2), || {
+        let stat = fs::read_to_string(Path::new("/proc").join(&pid).join("stat")).unwrap_or_default();
+        (stat.is_empty() || stat.contains(") Z ")).then_some(())
+    });
+}
+
+#[test]
+fn a_stopping_daemon_says_so_to_new_requests() {
+    let platform = Platform::new();
+    let central = Daemon::start(platform.plan("central", 1).with_api().with_core("timeout: 3"));
+    let mut client = central.client();
+    // Something to wait for, so that the daemon does not stop at once.
+    let started = platform.path("started");
+    central.api().command(0, &format!("touch {}; sleep 300", started.display()));
+    until("the command runs", seconds(5), || started.exists().then_some(()));
+    central.signal("TERM");
+    let refusal = until("a refusal", seconds(3), || {
+        let reply = client.request("SYNCLOGS", "late", "", &json!({ "data": { "id": 9 } }));
+        let message = reply.json["data"]["message"].as_str().unwrap_or_default().to_owned();
+        message.contains("stopping").then_some((reply.json["code"].clone(), message))
+    });
+    assert_eq!(refusal, (json!(1), "gorgone is stopping/restarting. Cannot proceed request.".to_owned()));
+}
+
+#[test]
+fn sighup_opens_the_log_again() {
+    let platform = Platform::new();
+    let mut central = Daemon::start(platform.plan("central", 1));
+    let rotated = platform.path("central.log.1");
+    fs::rename(central.plan.log_file(), &rotated).unwrap();
+    central.signal("HUP");
+    // Each new session is worth a line.
+    until("a line in the new file", seconds(5), || {
+        drop(central.client());
+        fs::metadata(central.plan.log_file()).ok().filter(|file| file.len() > 0)
+    });
+    let old = fs::metadata(&rotated).unwrap().len();
+    drop(central.client());
+    central.wait_for_log("gorgone-client", seconds(5));
+    assert_eq!(fs::metadata(&rotated).unwrap().len(), old, "the old file grows no more");
+    central.assert_running();
+}
+
+#[test]
+fn every_line_of_the_log_has_the_form_of_the_original() {
+    let platform = Platform::new();
+    let mut plan = platform.plan("central", 1).with_api();
+    plan.severity = "debug".to_owned();
+    let mut central = Daemon::start(plan);
+    let _refused = Client::connect(central.plan.port, "stranger", "gorgone-stranger\nforged - line");
+    let token = central.api().command(0, "printf 'a\\nb'");
+    central.api().finished_rows(0, &token, seconds(5));
+    central.stop();
+    let log = central.log();
+    assert!(log.lines().count() >= 2, "{log}");
+    for line in log.lines() {
+        // 2026-01-31 12:00:00 - INFO - [module] text
+        let mut parts = line.splitn(3, " - ");
+        let (time, severity, text) = (parts.next().unwrap(), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+        let shape: String = time.chars().map(|letter| if letter.is_ascii_digit() { '0' } else { letter }).collect();
+        assert_eq!(shape, "0000-00-00 00:00:00", "{line}");
+        assert!(matches!(severity, "DEBUG" | "INFO" | "NOTICE" | "WARNING" | "ERROR" | "FATAL"), "{line}");
+        assert!(text.starts_with('[') && text.contains("] "), "{line}");
+    }
+    let secret = fs::read_to_string(central.plan.keys.join("rsakey.priv.pem")).unwrap();
+    assert!(!log.contains(secret.lines().nth(1).unwrap()));
+}
+
+#[test]
+fn a_symlink_named_gorgoned_takes_the_options_of_the_original() {
+    let platform = Platform::new();
+    let link = platform.path("gorgoned");
+    symlink(STHENO, &link).unwrap();
+    let mut central = Daemon::start_as(platform.plan("central", 1).with_api(), Command::new(link));
+    assert_eq!(central.api().output_of(0, "echo as gorgoned", seconds(5)), "as gorgoned");
+    assert!(!central.log().is_empty(), "--logfile is used");
+    assert!(central.stop().0.success());
+}
+
+#[test]
+fn an_idle_daemon_does_not_wake_up() {
+    let platform = Platform::new();
+    let central = Daemon::start(platform.plan("central", 1));
+    let switches = || -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", central.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    // Two readings apart in time are what is measured here; the start itself is over once they agree.
+    let (mut before, mut quiet) = (switches(), false);
+    for _ in 0..10 {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = switches();
+        quiet = now == before;
+        if quiet {
+            break;
+        }
+        before = now;
+    }
+    assert!(quiet, "the daemon woke up in each of ten half seconds");
+}

@@ -1,0 +1,169 @@
+//! What a daemon of a test is configured to be, and the YAML that says so.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{free_port, keys};
+
+/// The settings of one daemon. Options are YAML lines such as `ping: 1`.
+#[derive(Clone)]
+pub struct Plan {
+    /// Name of the daemon and of its files.
+    pub name: String,
+    /// Its id.
+    pub id: u32,
+    /// Where its files are.
+    pub folder: PathBuf,
+    /// The folder of its key pair.
+    pub keys: PathBuf,
+    /// TCP port of its external socket on 127.0.0.1.
+    pub port: u16,
+    /// Overrides `external_com_type` and `external_com_path`.
+    pub external: Option<(String, String)>,
+    /// Port of its REST API; none without the module.
+    pub api_port: Option<u16>,
+    /// Further lines of `gorgonecore`.
+    pub core: Vec<String>,
+    /// Further lines of the proxy.
+    pub proxy: Vec<String>,
+    /// Further lines of the module action.
+    pub action: Vec<String>,
+    /// Further lines of the module httpserver.
+    pub api: Vec<String>,
+    /// Nodes of the register file: id, address and port.
+    pub nodes: Vec<(u32, String, u16)>,
+    /// `--severity`
+    pub severity: String,
+    /// The folder or file of the database, where not the usual.
+    pub database: PathBuf,
+}
+
+impl Plan {
+    pub fn new(folder: &Path, name: &str, id: u32) -> Self {
+        Self {
+            name: name.to_owned(),
+            id,
+            folder: folder.to_owned(),
+            keys: keys::folder(if id == 1 { "central" } else { "poller" }),
+            port: free_port(),
+            external: None,
+            api_port: None,
+            core: Vec::new(),
+            proxy: Vec::new(),
+            action: Vec::new(),
+            api: Vec::new(),
+            nodes: Vec::new(),
+            severity: "info".to_owned(),
+            database: folder.join(format!("{name}.sdb")),
+        }
+    }
+
+    /// Adds the REST API.
+    pub fn with_api(mut self) -> Self {
+        self.api_port = Some(free_port());
+        self
+    }
+
+    /// Adds a push node on 127.0.0.1 to the register file.
+    pub fn with_node(mut self, id: u32, port: u16) -> Self {
+        self.nodes.push((id, "127.0.0.1".to_owned(), port));
+        self
+    }
+
+    /// Adds a line to `gorgonecore`.
+    pub fn with_core(mut self, line: &str) -> Self {
+        self.core.push(line.to_owned());
+        self
+    }
+
+    /// Adds a line to the proxy.
+    pub fn with_proxy(mut self, line: &str) -> Self {
+        self.proxy.push(line.to_owned());
+        self
+    }
+
+    /// Adds a line to the module action.
+    pub fn with_action(mut self, line: &str) -> Self {
+        self.action.push(line.to_owned());
+        self
+    }
+
+    /// Adds a line to the module httpserver.
+    pub fn with_api_option(mut self, line: &str) -> Self {
+        self.api.push(line.to_owned());
+        self
+    }
+
+    /// The configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.join(format!("{}.yaml", self.name))
+    }
+
+    /// The log file.
+    pub fn log_file(&self) -> PathBuf {
+        self.folder.join(format!("{}.log", self.name))
+    }
+
+    /// Writes the configuration and the register file.
+    pub fn write(&self) {
+        let mut nodes = "nodes:\n".to_owned();
+        for (id, address, port) in &self.nodes {
+            writeln!(nodes, "  - {{id: {id}, type: push_zmq, address: {address}, port: {port}, prevail: 1}}").unwrap();
+        }
+        if self.nodes.is_empty() {
+            nodes = "nodes: []\n".to_owned();
+        }
+        fs::write(self.register_file(), nodes).unwrap();
+        fs::write(self.config_file(), self.yaml()).unwrap();
+    }
+
+    fn register_file(&self) -> PathBuf {
+        self.folder.join(format!("{}-nodes.yaml", self.name))
+    }
+
+    fn yaml(&self) -> String {
+        let tcp = ("tcp".to_owned(), format!("127.0.0.1:{}", self.port));
+        let (com_type, com_path) = self.external.as_ref().unwrap_or(&tcp);
+        let mut text = format!(
+            "name: {name}\ndescription: a daemon of a test\nconfiguration:\n  gorgone:\n    gorgonecore:\n      \
+             id: {id}\n      hostname: {name}\n      privkey: \"{private}\"\n      pubkey: \"{public}\"\n      \
+             external_com_type: {com_type}\n      external_com_path: \"{com_path}\"\n      \
+             gorgone_db_type: SQLite\n      gorgone_db_name: \"dbname={database}\"\n      \
+             authorized_clients:\n        - key: {central}\n        - key: {client}\n",
+            name = self.name,
+            id = self.id,
+            private = self.keys.join(keys::PRIVATE_FILE).display(),
+            public = self.keys.join(keys::PUBLIC_FILE).display(),
+            database = self.database.display(),
+            central = keys::thumbprint("central"),
+            client = keys::thumbprint("client"),
+        );
+        for line in &self.core {
+            writeln!(text, "      {line}").unwrap();
+        }
+        text.push_str("    modules:\n");
+        module(&mut text, "action", "core::action", &self.action);
+        module(&mut text, "proxy", "core::proxy", &self.proxy);
+        module(&mut text, "register", "core::register", &[format!("config_file: {}", self.register_file().display())]);
+        if let Some(port) = self.api_port {
+            let mut lines =
+                vec!["address: 127.0.0.1".to_owned(), format!("port: \"{port}\""), "ssl: \"false\"".to_owned()];
+            lines.extend_from_slice(&self.api);
+            module(&mut text, "httpserver", "core::httpserver", &lines);
+        }
+        text
+    }
+}
+
+/// One entry of `modules`. `enable` comes as a string, as many installations have it.
+fn module(text: &mut String, name: &str, package: &str, lines: &[String]) {
+    write!(
+        text,
+        "      - name: {name}\n        package: gorgone::modules::{package}::hooks\n        enable: \"true\"\n"
+    )
+    .unwrap();
+    for line in lines {
+        writeln!(text, "        {line}").unwrap();
+    }
+}

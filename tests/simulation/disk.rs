@@ -1,0 +1,90 @@
+//! A machine's disk: what survives a crash. Commits are atomic, as SQLite's are.
+
+use std::collections::BTreeMap;
+
+use stheno::daemon::dispatch::Restored;
+use stheno::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, StoreChange, SyncMark};
+use stheno::model::node_id::NodeId;
+use stheno::model::session::StoredSession;
+use stheno::model::time::WallTime;
+use stheno::model::token::Token;
+
+#[derive(Default)]
+pub struct Disk {
+    pub rows: Vec<HistoryRow>,
+    next_id: i64,
+    sessions: BTreeMap<Vec<u8>, StoredSession>,
+    marks: BTreeMap<NodeId, SyncMark>,
+    fingerprints: BTreeMap<String, String>,
+    open_tokens: BTreeMap<Token, Option<NodeId>>,
+    ctime_ticks: i64,
+}
+
+impl Disk {
+    pub fn apply(&mut self, changes: &[StoreChange], wall: WallTime) {
+        // One ctime per commit, later than that of the one before.
+        self.ctime_ticks = (wall.as_micros() / 10).max(self.ctime_ticks + 1);
+        for change in changes {
+            match change.clone() {
+                StoreChange::InsertRow(mut row) => {
+                    self.next_id += 1;
+                    row.id = self.next_id;
+                    row.ctime = self.ctime_ticks as f64 / 1e5;
+                    self.rows.push(row);
+                }
+                StoreChange::PutSession(session) => {
+                    self.sessions.insert(session.routing_id.clone(), session);
+                }
+                StoreChange::DeleteSession(routing_id) => {
+                    self.sessions.remove(&routing_id);
+                }
+                StoreChange::PutFingerprint { target, thumbprint } => {
+                    self.fingerprints.insert(target, thumbprint);
+                }
+                StoreChange::PutSyncMark(node, mark) => {
+                    self.marks.insert(node, mark);
+                }
+                StoreChange::DeleteSyncMark(node) => {
+                    self.marks.remove(&node);
+                }
+                StoreChange::OpenToken { token, node } => {
+                    self.open_tokens.insert(token, node);
+                }
+                StoreChange::CloseToken(token) => {
+                    self.open_tokens.remove(&token);
+                }
+                // A run of the simulation is shorter than any purge time.
+                StoreChange::Purge { .. } => {}
+            }
+        }
+    }
+
+    pub fn query(&self, filter: &LogFilter, limit: &PageLimit) -> LogPage {
+        let mut rows: Vec<HistoryRow> = self.rows.iter().filter(|row| filter.matches(row)).cloned().collect();
+        if let Some(newest) = filter.newest {
+            let surplus = rows.len().saturating_sub(usize::try_from(newest).unwrap());
+            rows.drain(..surplus);
+        }
+        let mut end = 0;
+        let mut bytes = 0;
+        while end < rows.len() && (end == 0 || (end < limit.rows && bytes < limit.bytes)) {
+            bytes += rows[end].data.len();
+            end += 1;
+        }
+        while limit.whole_instants && end < rows.len() && rows[end].ctime == rows[end - 1].ctime {
+            end += 1;
+        }
+        let more = end < rows.len();
+        rows.truncate(end);
+        LogPage { rows, more }
+    }
+
+    pub fn restored(&self) -> Restored {
+        Restored {
+            sessions: self.sessions.values().cloned().collect(),
+            marks: self.marks.iter().map(|(node, mark)| (*node, *mark)).collect(),
+            fingerprints: self.fingerprints.clone(),
+            open_tokens: self.open_tokens.iter().map(|(token, node)| (token.clone(), *node)).collect(),
+        }
+    }
+}

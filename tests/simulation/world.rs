@@ -1,0 +1,454 @@
+//! All machines, the streams between them, and the chance that drives them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use stheno::daemon::dispatch::{CryptoOutcome, Effect, Listener};
+use stheno::model::code::Code;
+use stheno::model::command::{CommandEnd, CommandId, CommandOutcome};
+use stheno::model::connection::{ConnectionId, Endpoint, PeerAddress};
+use stheno::model::history::LogPage;
+use stheno::model::random::Random;
+use stheno::model::time::{Monotonic, Now, WallTime};
+use stheno::node::output::QueryId;
+
+use super::machine::Machine;
+use super::seeded::Seeded;
+
+const START_SECONDS: i64 = 1_800_000_000;
+/// No send queue may ever hold more.
+const QUEUE_BOUND_BYTES: usize = 64 << 20;
+
+/// One direction of a stream.
+#[derive(Default)]
+struct Direction {
+    bytes: VecDeque<u8>,
+    stalled_until: u64,
+}
+
+/// A stream between two machines, or between a machine and the test's own API client (`None`).
+struct Pipe {
+    ends: [Option<(usize, ConnectionId)>; 2],
+    directions: [Direction; 2],
+    open: bool,
+}
+
+enum Pending {
+    Query(QueryId, LogPage),
+    Command(CommandId, CommandOutcome),
+    Crypto(Box<CryptoOutcome>),
+}
+
+pub struct World {
+    machines: Vec<Machine>,
+    pipes: Vec<Pipe>,
+    cut_off: Vec<u64>,
+    pending: BTreeMap<(u64, u64), (usize, Pending)>,
+    next_pending: u64,
+    millis: u64,
+    random: Seeded,
+    tokens: Vec<String>,
+    waiting_answers: Vec<usize>,
+}
+
+impl World {
+    pub fn new(seed: u64, pollers: u64) -> Self {
+        let mut machines = vec![Machine::central(pollers)];
+        machines.extend((2..2 + pollers).map(Machine::poller));
+        let mut world = Self {
+            machines,
+            pipes: Vec::new(),
+            cut_off: Vec::new(),
+            pending: BTreeMap::new(),
+            next_pending: 0,
+            millis: 1_000,
+            random: Seeded(seed),
+            tokens: Vec::new(),
+            waiting_answers: Vec::new(),
+        };
+        (0..world.machines.len()).for_each(|machine| world.start(machine));
+        world
+    }
+
+    fn now(&self) -> Now {
+        let wall = START_SECONDS * 1_000_000 + i64::try_from(self.millis).unwrap() * 1_000;
+        Now { monotonic: Monotonic::from_millis(self.millis), wall: WallTime::from_micros(wall) }
+    }
+
+    pub fn now_millis(&self) -> u64 {
+        self.millis
+    }
+
+    fn start(&mut self, machine: usize) {
+        let random = Seeded(self.random.next());
+        let now = self.now();
+        self.machines[machine].start(random, now);
+        self.settle_turn(machine);
+    }
+
+    fn crash(&mut self, machine: usize) {
+        self.machines[machine].dispatch = None;
+        self.pending.retain(|_, (owner, _)| *owner != machine);
+        for pipe in std::mem::take(&mut self.machines[machine].pipes).into_values() {
+            self.break_pipe(pipe, Some(machine));
+        }
+    }
+
+    /// Both ends learn it, but for the one that is dead already.
+    fn break_pipe(&mut self, pipe: usize, except: Option<usize>) {
+        if !std::mem::replace(&mut self.pipes[pipe].open, false) {
+            return;
+        }
+        for (machine, connection) in self.pipes[pipe].ends.into_iter().flatten() {
+            self.machines[machine].pipes.remove(&connection);
+            if Some(machine) != except {
+                let now = self.now();
+                if let Some(dispatch) = &mut self.machines[machine].dispatch {
+                    dispatch.closed(connection, "stream broken".to_owned(), now);
+                }
+                self.settle_turn(machine);
+            }
+        }
+    }
+
+    // ---- one machine's turn: commit, effects, flush -------------------------------------------------------------
+
+    fn settle_turn(&mut self, machine: usize) {
+        for _ in 0..64 {
+            let now = self.now();
+            let entry = &mut self.machines[machine];
+            let Some(dispatch) = &mut entry.dispatch else { return };
+            let batch = dispatch.take_batch();
+            if !batch.is_empty() {
+                entry.disk.apply(&batch.changes, now.wall);
+                dispatch.committed(batch, true, now);
+            }
+            let effects: Vec<Effect> = std::iter::from_fn(|| dispatch.poll_effect()).collect();
+            for effect in effects {
+                self.perform(machine, effect);
+            }
+            self.flush(machine);
+            if self.machines[machine].dispatch.as_ref().is_none_or(|dispatch| !dispatch.has_work()) {
+                return;
+            }
+        }
+        panic!("machine {machine} never comes to rest");
+    }
+
+    fn perform(&mut self, machine: usize, effect: Effect) {
+        match effect {
+            Effect::Connect { connection, endpoint } => self.connect(machine, connection, &endpoint),
+            Effect::Close(connection) | Effect::CloseAfterFlush(connection) => {
+                self.flush(machine);
+                let now = self.now();
+                if let Some(pipe) = self.machines[machine].pipes.remove(&connection) {
+                    self.break_pipe(pipe, Some(machine));
+                }
+                if let Some(dispatch) = &mut self.machines[machine].dispatch {
+                    dispatch.closed(connection, "closed by us".to_owned(), now);
+                }
+            }
+            Effect::Crypto(job) => {
+                let outcome = job.run(&self.machines[machine].key);
+                self.later(machine, 1, 20, Pending::Crypto(Box::new(outcome)));
+            }
+            Effect::Query { query, filter, limit } => {
+                let page = self.machines[machine].disk.query(&filter, &limit);
+                self.later(machine, 0, 5, Pending::Query(query, page));
+            }
+            Effect::RunCommand { command, .. } => {
+                let started = self.now().wall;
+                let outcome = CommandOutcome {
+                    end: CommandEnd::Exited(i32::from(self.random.once_in(5))),
+                    output: b"done\n".to_vec(),
+                    output_cut: false,
+                    started,
+                    ended: started,
+                };
+                self.later(machine, 1, 3_000, Pending::Command(command, outcome));
+            }
+            Effect::Shutdown(_)
+            | Effect::KillCommand(_)
+            | Effect::Log(_)
+            | Effect::SetLogLevel(_)
+            | Effect::Stopped => {}
+        }
+    }
+
+    fn later(&mut self, machine: usize, from: u64, to: u64, pending: Pending) {
+        self.next_pending += 1;
+        let when = self.millis + from + self.random.below(to - from);
+        self.pending.insert((when, self.next_pending), (machine, pending));
+    }
+
+    fn connect(&mut self, machine: usize, connection: ConnectionId, endpoint: &Endpoint) {
+        let Endpoint::Tcp { port, .. } = endpoint else { panic!("only TCP is simulated") };
+        let now = self.now();
+        let other = usize::from(*port) - 1;
+        let reachable = !self.cut_off.contains(&u64::from(*port));
+        let Some(peer) = self.machines[other].dispatch.as_mut().filter(|_| reachable) else {
+            let dispatch = self.machines[machine].dispatch.as_mut().unwrap();
+            dispatch.closed(connection, "connection refused".to_owned(), now);
+            return;
+        };
+        let theirs = peer.next_connection_id();
+        let address = PeerAddress::Ip([192, 0, 2, 1].into());
+        let ends = [Some((machine, connection)), Some((other, theirs))];
+        self.pipes.push(Pipe { ends, directions: Default::default(), open: true });
+        let pipe = self.pipes.len() - 1;
+        self.machines[machine].pipes.insert(connection, pipe);
+        self.machines[other].pipes.insert(theirs, pipe);
+        self.machines[other].dispatch.as_mut().unwrap().accepted(theirs, Listener::External, address, now);
+        self.machines[machine].dispatch.as_mut().unwrap().connected(connection, now);
+        self.settle_turn(other);
+    }
+
+    fn flush(&mut self, machine: usize) {
+        let now = self.now();
+        let Machine { dispatch: Some(dispatch), pipes, .. } = &mut self.machines[machine] else { return };
+        for connection in dispatch.take_dirty() {
+            let Some(pipe) = pipes.get(&connection) else { continue };
+            let pipe = &mut self.pipes[*pipe];
+            let side = usize::from(pipe.ends[0] != Some((machine, connection)));
+            let Some(queue) = dispatch.send_queue(connection) else { continue };
+            let mut moved = false;
+            while !queue.is_empty() {
+                let len = queue.front().len();
+                pipe.directions[side].bytes.extend(queue.front().iter());
+                queue.consume(len);
+                moved = true;
+            }
+            if moved {
+                dispatch.flushed(connection, now);
+            }
+        }
+    }
+
+    // ---- time and streams ---------------------------------------------------------------------------------------
+
+    /// Delivers one random piece of one random direction of a stream.
+    fn deliver(&mut self, pipe: usize, side: usize) {
+        let now = self.now();
+        let whole = self.random.once_in(2);
+        let limit = 1 + usize::try_from(self.random.below(700)).unwrap();
+        let entry = &mut self.pipes[pipe];
+        let direction = &mut entry.directions[side];
+        if !entry.open || direction.bytes.is_empty() || direction.stalled_until > self.millis {
+            return;
+        }
+        let Some((machine, connection)) = entry.ends[1 - side] else { return };
+        let Some(dispatch) = &mut self.machines[machine].dispatch else { return };
+        if !dispatch.wants_read(connection) {
+            return;
+        }
+        let len = if whole { direction.bytes.len() } else { direction.bytes.len().min(limit) };
+        let piece: Vec<u8> = direction.bytes.drain(..len).collect();
+        dispatch.received(connection, &piece, now);
+        self.settle_turn(machine);
+    }
+
+    fn deliver_all(&mut self) {
+        for pipe in 0..self.pipes.len() {
+            if self.pipes[pipe].open {
+                self.deliver(pipe, 0);
+                self.deliver(pipe, 1);
+            }
+        }
+    }
+
+    fn advance(&mut self, millis: u64) {
+        self.millis += millis;
+        while let Some(entry) = self.pending.first_entry() {
+            if entry.key().0 > self.millis {
+                break;
+            }
+            let (machine, pending) = entry.remove();
+            let now = self.now();
+            let Some(dispatch) = &mut self.machines[machine].dispatch else { continue };
+            match pending {
+                Pending::Query(query, page) => dispatch.query_answered(query, Ok(page), now),
+                Pending::Command(command, outcome) => dispatch.command_ended(command, outcome, now),
+                Pending::Crypto(outcome) => dispatch.crypto_done(*outcome, now),
+            }
+            self.settle_turn(machine);
+        }
+        let now = self.now();
+        for machine in 0..self.machines.len() {
+            if let Some(dispatch) = &mut self.machines[machine].dispatch {
+                dispatch.handle_timeout(now);
+                self.settle_turn(machine);
+            }
+        }
+        self.read_answers();
+    }
+
+    pub fn step_at_random(&mut self) {
+        let millis = self.random.below(60);
+        self.advance(millis);
+        self.deliver_all();
+        let machine = usize::try_from(self.random.below(self.machines.len() as u64)).unwrap();
+        match self.random.below(200) {
+            0 => self.crash(machine),
+            1..=8 if self.machines[machine].dispatch.is_none() => self.start(machine),
+            9..=10 => {
+                let open: Vec<usize> = (0..self.pipes.len()).filter(|pipe| self.pipes[*pipe].open).collect();
+                if let Some(pipe) = open.get(usize::try_from(self.random.below(open.len() as u64)).unwrap()) {
+                    self.break_pipe(*pipe, None);
+                }
+            }
+            11..=14 => {
+                let until = self.millis + self.random.below(15_000);
+                if let Some(pipe) = self.pipes.iter_mut().rev().find(|pipe| pipe.open) {
+                    let side = usize::from(self.random.once_in(2));
+                    pipe.directions[side].stalled_until = until;
+                }
+            }
+            15..=40 => {
+                let target = 1 + self.random.below(self.machines.len() as u64);
+                self.command(target);
+            }
+            _ => {}
+        }
+    }
+
+    pub fn run_for_millis(&mut self, millis: u64) {
+        let end = self.millis + millis;
+        while self.millis < end {
+            self.advance(10);
+            self.deliver_all();
+        }
+    }
+
+    pub fn run_until(&mut self, limit_millis: u64, done: impl Fn(&Self) -> bool) {
+        let end = self.millis + limit_millis;
+        while self.millis < end && !done(self) {
+            self.advance(10);
+            self.deliver_all();
+        }
+        assert!(done(self), "not done within {limit_millis} ms of virtual time");
+    }
+
+    pub fn cut_off(&mut self, id: u64) {
+        self.cut_off.push(id);
+        let machine = usize::try_from(id - 1).unwrap();
+        for pipe in self.machines[machine].pipes.values() {
+            // Nothing arrives any more and nobody is told, as when a cable is pulled.
+            self.pipes[*pipe].directions.iter_mut().for_each(|direction| direction.stalled_until = u64::MAX);
+        }
+    }
+
+    /// Everything works again, for long enough that every deadline has passed.
+    pub fn heal_and_settle(&mut self) {
+        self.cut_off.clear();
+        for pipe in 0..self.pipes.len() {
+            if self.pipes[pipe].directions.iter().any(|direction| direction.stalled_until > self.millis) {
+                self.break_pipe(pipe, None);
+            }
+        }
+        for machine in 0..self.machines.len() {
+            if self.machines[machine].dispatch.is_none() {
+                self.start(machine);
+            }
+        }
+        let end = self.millis + 700_000;
+        while self.millis < end {
+            self.advance(250);
+            (0..4).for_each(|_| self.deliver_all());
+        }
+    }
+
+    // ---- the test's own API client ------------------------------------------------------------------------------
+
+    /// Sends a command through the central's REST API; the token when it is answered at once.
+    pub fn command(&mut self, target: u64) -> Option<String> {
+        let now = self.now();
+        let central = self.machines[0].dispatch.as_mut()?;
+        let connection = central.next_connection_id();
+        central.accepted(connection, Listener::Api, PeerAddress::Ip([127, 0, 0, 1].into()), now);
+        self.pipes.push(Pipe { ends: [Some((0, connection)), None], directions: Default::default(), open: true });
+        let pipe = self.pipes.len() - 1;
+        self.machines[0].pipes.insert(connection, pipe);
+        let body = r#"[{"command":"true"}]"#;
+        let request = format!(
+            "POST /api/nodes/{target}/core/action/command HTTP/1.1\r\nHost: sim\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.machines[0].dispatch.as_mut()?.received(connection, request.as_bytes(), now);
+        self.waiting_answers.push(pipe);
+        self.settle_turn(0);
+        let known = self.tokens.len();
+        self.read_answers();
+        self.tokens.get(known).cloned()
+    }
+
+    /// A token counts as accepted once its answer has left the central.
+    fn read_answers(&mut self) {
+        let mut still_waiting = Vec::new();
+        for pipe in std::mem::take(&mut self.waiting_answers) {
+            let bytes: Vec<u8> = self.pipes[pipe].directions[0].bytes.iter().copied().collect();
+            let text = String::from_utf8_lossy(&bytes);
+            if let Some((_, body)) = text.split_once("\r\n\r\n").filter(|(_, body)| body.ends_with('\n')) {
+                assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+                let answer: serde_json::Value = serde_json::from_str(body).unwrap();
+                self.tokens.push(answer["token"].as_str().unwrap().to_owned());
+                self.break_pipe(pipe, None);
+            } else if self.pipes[pipe].open {
+                still_waiting.push(pipe);
+            }
+        }
+        self.waiting_answers.extend(still_waiting);
+    }
+
+    pub fn is_finished(&self, token: &str) -> bool {
+        self.machines[0].disk.rows.iter().any(|row| row.token.as_deref() == Some(token) && row.code.is_terminal())
+    }
+
+    // ---- invariants ---------------------------------------------------------------------------------------------
+
+    pub fn check_bounds(&mut self, what: &str) {
+        for machine in &mut self.machines {
+            let connections: Vec<ConnectionId> = machine.pipes.keys().copied().collect();
+            let Some(dispatch) = &mut machine.dispatch else { continue };
+            for connection in connections {
+                let len = dispatch.send_queue(connection).map_or(0, |queue| queue.len());
+                assert!(len <= QUEUE_BOUND_BYTES, "{what}: {len} bytes wait on machine {}", machine.id);
+            }
+        }
+    }
+
+    pub fn check_tokens(&self, what: &str) {
+        for token in &self.tokens {
+            let rows: Vec<_> =
+                self.machines[0].disk.rows.iter().filter(|row| row.token.as_deref() == Some(token)).collect();
+            let ends = rows.iter().filter(|row| row.code.is_terminal()).count();
+            let seen: Vec<_> = rows.iter().map(|row| (row.code, &row.data)).collect();
+            assert_eq!(ends, 1, "{what}: token {token} has {ends} terminal rows in the central: {seen:#?}");
+        }
+        assert!(!self.tokens.is_empty(), "{what}: the run sent no command at all");
+    }
+
+    pub fn check_rows(&self, what: &str) {
+        let count = |rows: &[stheno::model::history::HistoryRow], wanted: &stheno::model::history::HistoryRow| {
+            let same = |row: &&stheno::model::history::HistoryRow| {
+                (&row.token, row.code, row.etime, &row.data) == (&wanted.token, wanted.code, wanted.etime, &wanted.data)
+            };
+            rows.iter().filter(same).count()
+        };
+        for poller in &self.machines[1..] {
+            for row in poller.disk.rows.iter().filter(|row| row.code != Code::STARTED) {
+                let here = count(&poller.disk.rows, row);
+                let there = count(&self.machines[0].disk.rows, row);
+                assert_eq!(
+                    there, here,
+                    "{what}: a row of machine {} is in the central {there} times: {row:?}",
+                    poller.id
+                );
+            }
+        }
+    }
+
+    /// What happened, in short, to compare runs.
+    pub fn fingerprint(&self) -> (u64, usize, Vec<(Option<String>, Code)>) {
+        let rows = self.machines.iter().flat_map(|machine| &machine.disk.rows);
+        (self.millis, self.pipes.len(), rows.map(|row| (row.token.clone(), row.code)).collect())
+    }
+}
