@@ -1,0 +1,69 @@
+//! Commands through a central.
+
+use std::time::{Duration, Instant};
+
+use crate::http_client::{HttpClient, request};
+use crate::load::per_second;
+use crate::platform::{Daemon, Role};
+use crate::report::{Figure, Target};
+use crate::{Outcome, Scale};
+
+const CONNECTIONS: usize = 10;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `echo` commands, all posted at once, until the last row of each is in the central's history.
+pub fn commands_200(scale: Scale) -> Outcome<Vec<Figure>> {
+    let pollers = [Daemon::start_ready(&Role::poller(2))?];
+    let mut central = Daemon::start_ready(&Role::central(&pollers))?;
+    central.wait_for_pongs(1)?;
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        clients.push(HttpClient::connect(central.api_port)?);
+    }
+    let per_client = scale.of(200).div_ceil(CONNECTIONS);
+    let count = per_client.saturating_mul(CONNECTIONS);
+    let post =
+        request("POST", "/api/nodes/2/core/action/command", r#"[{"command":"echo measured"}]"#).repeat(per_client);
+
+    let begun = Instant::now();
+    for client in &mut clients {
+        client.send(post.as_bytes())?;
+    }
+    let mut tokens = Vec::new();
+    for client in &mut clients {
+        for _ in 0..per_client {
+            let answer = client.receive()?.json()?;
+            tokens.push(
+                answer.get("token").and_then(|token| token.as_str()).ok_or("an answer without token")?.to_owned(),
+            );
+        }
+    }
+    let client = clients.first_mut().ok_or("no connection")?;
+    wait_for_all(client, tokens)?;
+    let value = per_second(count, begun.elapsed());
+    Ok(vec![Figure { part: "", value, unit: "/s", target: Target::AtLeast(300.0), original: Some(17.9) }])
+}
+
+/// Asks the node for its log and looks into the central's own, as a user of the API would, until every token has ended well.
+fn wait_for_all(client: &mut HttpClient, mut tokens: Vec<String>) -> Outcome<()> {
+    let begun = Instant::now();
+    while let Some(token) = tokens.first() {
+        if begun.elapsed() > PATIENCE {
+            return Err(format!("{} commands have no result after {} s", tokens.len(), PATIENCE.as_secs()).into());
+        }
+        client.get(&format!("/api/nodes/2/log/{token}?sync_wait=20000"))?;
+        let questions: String =
+            tokens.iter().map(|token| request("GET", &format!("/api/log/{token}?code=2"), "")).collect();
+        client.send(questions.as_bytes())?;
+        let mut unfinished = Vec::new();
+        for token in tokens {
+            let answer = client.receive()?.json()?;
+            let rows = answer.get("data").and_then(|rows| rows.as_array()).map_or(0, Vec::len);
+            if rows == 0 {
+                unfinished.push(token);
+            }
+        }
+        tokens = unfinished;
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! Start, memory and idleness.
+
+use std::time::Duration;
+
+use crate::http_client::HttpClient;
+use crate::load::percentile_ms;
+use crate::platform::{Daemon, Role};
+use crate::process::{pss_bytes, voluntary_switches};
+use crate::report::{Figure, Target};
+use crate::{Outcome, Scale};
+
+/// After this time nothing of the start is going on any more.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// How long an idle daemon is watched.
+const WATCH: Duration = Duration::from_secs(10);
+
+/// From start to the first answer of the API: the median of several starts with an empty database.
+pub fn start_to_api(scale: Scale) -> Outcome<Vec<Figure>> {
+    let mut measurements = Vec::new();
+    for _ in 0..scale.of(20) {
+        let mut daemon = Daemon::start(&Role { with_api: true, ..Role::poller(1) })?;
+        let elapsed = daemon.wait_until("answer of the API", |daemon| {
+            let response = HttpClient::connect(daemon.api_port)?.get("/api/internal/thumbprint")?;
+            Ok(response.status == 200)
+        })?;
+        measurements.push(elapsed);
+    }
+    let value = percentile_ms(&mut measurements, 50) / 1_000.0;
+    Ok(vec![Figure { part: "", value, unit: "s", target: Target::AtMost(0.2), original: Some(4.7) }])
+}
+
+/// From the start of a central to the first PONG of a push node that runs already: the median of several starts.
+pub fn start_to_first_pong(scale: Scale) -> Outcome<Vec<Figure>> {
+    let pollers = [Daemon::start_ready(&Role::poller(2))?];
+    let mut measurements = Vec::new();
+    for _ in 0..scale.of(10) {
+        let mut central = Daemon::start(&Role::central(&pollers))?;
+        measurements.push(central.wait_for_pongs(1)?);
+    }
+    let value = percentile_ms(&mut measurements, 50) / 1_000.0;
+    Ok(vec![Figure { part: "", value, unit: "s", target: Target::AtMost(1.0), original: Some(21.0) }])
+}
+
+/// PSS of a poller that nobody talks to.
+pub fn memory_poller_idle(_: Scale) -> Outcome<Vec<Figure>> {
+    let poller = Daemon::start_ready(&Role::poller(2))?;
+    std::thread::sleep(SETTLE);
+    let value = megabytes(pss_bytes(poller.process())?);
+    Ok(vec![Figure { part: "", value, unit: "MB", target: Target::AtMost(6.0), original: Some(50.3) }])
+}
+
+/// PSS of a central whose 20 nodes, real pollers, have all answered a ping.
+pub fn memory_central_20_nodes(_: Scale) -> Outcome<Vec<Figure>> {
+    let mut pollers = Vec::new();
+    for id in 2..22 {
+        pollers.push(Daemon::start_ready(&Role::poller(id))?);
+    }
+    let mut central = Daemon::start_ready(&Role::central(&pollers))?;
+    central.wait_for_pongs(pollers.len())?;
+    std::thread::sleep(SETTLE);
+    let value = megabytes(pss_bytes(central.process())?);
+    Ok(vec![Figure { part: "", value, unit: "MB", target: Target::AtMost(10.0), original: Some(103.8) }])
+}
+
+/// How often any thread of an idle poller woke up.
+pub fn idle_wakeups(_: Scale) -> Outcome<Vec<Figure>> {
+    let poller = Daemon::start_ready(&Role::poller(2))?;
+    std::thread::sleep(SETTLE);
+    let before = voluntary_switches(poller.process())?;
+    std::thread::sleep(WATCH);
+    let switches = voluntary_switches(poller.process())?.saturating_sub(before);
+    let value = f64::from(u32::try_from(switches).unwrap_or(u32::MAX));
+    Ok(vec![Figure { part: "", value, unit: "in 10 s", target: Target::AtMost(0.0), original: None }])
+}
+
+#[expect(clippy::cast_precision_loss, reason = "sizes of processes are far below 2^52")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}

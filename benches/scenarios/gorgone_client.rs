@@ -1,0 +1,169 @@
+//! A blocking client of the external socket, on the daemon's own wire layer.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use stheno::model::random::{Random, to_hex};
+use stheno::wire::gorgone::key_exchange::{DialJob, DialResult, GET_PUBLIC_KEY};
+use stheno::wire::gorgone::keys::PrivateKey;
+use stheno::wire::gorgone::sealing::SessionKey;
+use stheno::wire::zmtp::connection::{Connection, Event, Settings, SocketType};
+
+use crate::Outcome;
+use crate::platform::SystemRandomness;
+
+const NAME: &str = "gorgone-bench";
+const READ_BYTES: usize = 64 * 1024;
+
+/// No answer for so long ends a measurement.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One sealed session.
+pub struct GorgoneClient {
+    stream: TcpStream,
+    connection: Connection,
+    key: SessionKey,
+}
+
+/// Before the key is agreed on.
+struct Opening {
+    stream: TcpStream,
+    connection: Connection,
+}
+
+impl GorgoneClient {
+    /// Connects to a daemon on loopback and does the handshake with a key that it knows.
+    ///
+    /// # Errors
+    /// When it is not there, refuses the key or does not answer.
+    pub fn connect(port: u16, private_key: &PrivateKey) -> Outcome<Self> {
+        let mut random = SystemRandomness::default();
+        let mut suffix = [0; 12];
+        random.fill(&mut suffix);
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let identity = format!("{NAME}-{}", to_hex(&suffix)).into_bytes();
+        let settings = Settings { socket_type: SocketType::Dealer, identity, max_message_bytes: 64 << 20 };
+        let mut opening = Opening { stream, connection: Connection::new(settings) };
+        opening.send(GET_PUBLIC_KEY)?;
+        let payload = opening.receive()?;
+        let public_key_pem = private_key.public().to_pem().into();
+        let seal = DialJob::SealHello { payload, name: NAME.to_owned(), public_key_pem, seed: random.seed() };
+        let hello = match seal.run(private_key) {
+            DialResult::Hello { payload, .. } => payload,
+            DialResult::Failed(reason) => return Err(reason.into()),
+            DialResult::Key(_) => return Err("the handshake went out of step".into()),
+        };
+        opening.send(&hello)?;
+        let payload = opening.receive()?;
+        if payload.starts_with(b"[") {
+            return Err(format!("refused: {}", payload.escape_ascii()).into());
+        }
+        match (DialJob::OpenKey { payload, seed: random.seed() }).run(private_key) {
+            DialResult::Key(material) => {
+                let Opening { stream, connection } = opening;
+                Ok(Self { stream, connection, key: SessionKey::new(material) })
+            }
+            DialResult::Failed(reason) => Err(reason.into()),
+            DialResult::Hello { .. } => Err("the handshake went out of step".into()),
+        }
+    }
+
+    /// Messages sealed and framed, ready to be written.
+    #[must_use]
+    pub fn frames(&mut self, texts: impl Iterator<Item = String>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for text in texts {
+            self.connection.send_message(&self.key.seal(text.as_bytes()));
+            drain(&mut self.connection, |piece| {
+                bytes.extend_from_slice(piece);
+                Ok(piece.len())
+            })
+            .unwrap_or_default();
+        }
+        bytes
+    }
+
+    /// Sends one message and waits for the reply to it.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub fn request(&mut self, text: &str) -> Outcome<Vec<u8>> {
+        self.connection.send_message(&self.key.seal(text.as_bytes()));
+        drain(&mut self.connection, |piece| self.stream.write(piece))?;
+        self.receive()
+    }
+
+    /// Writes `frames` as fast as they are taken while it reads `replies` messages, each of which has to hold `expected`.
+    /// Returns how long that took.
+    ///
+    /// # Errors
+    /// When a reply is another one or none comes.
+    pub fn pipeline(&mut self, frames: &[u8], replies: usize, expected: &str) -> Outcome<Duration> {
+        let mut writing = self.stream.try_clone()?;
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(move || writing.write_all(frames));
+            for _ in 0..replies {
+                let reply = self.receive()?;
+                if !contains(&reply, expected.as_bytes()) {
+                    return Err(format!("expected a reply with {expected}, got {}", reply.escape_ascii()).into());
+                }
+            }
+            let elapsed = started.elapsed();
+            writer.join().map_err(|_| "the writer died")??;
+            Ok(elapsed)
+        })
+    }
+
+    /// The next sealed message, opened.
+    fn receive(&mut self) -> Outcome<Vec<u8>> {
+        let payload = next_message(&mut self.stream, &mut self.connection)?;
+        self.key.open(&payload).ok_or_else(|| format!("a message does not open: {}", payload.escape_ascii()).into())
+    }
+}
+
+impl Opening {
+    fn send(&mut self, payload: &[u8]) -> Outcome<()> {
+        self.connection.send_message(payload);
+        drain(&mut self.connection, |piece| self.stream.write(piece))
+    }
+
+    fn receive(&mut self) -> Outcome<Vec<u8>> {
+        next_message(&mut self.stream, &mut self.connection)
+    }
+}
+
+fn drain(connection: &mut Connection, mut write: impl FnMut(&[u8]) -> std::io::Result<usize>) -> Outcome<()> {
+    while !connection.send_queue().is_empty() {
+        let count = write(connection.send_queue().front())?;
+        connection.send_queue().consume(count);
+    }
+    Ok(())
+}
+
+fn next_message(stream: &mut TcpStream, connection: &mut Connection) -> Outcome<Vec<u8>> {
+    loop {
+        match connection.poll_event().map_err(|error| error.to_string())? {
+            Some(Event::Message(payload)) => return Ok(payload),
+            Some(Event::Ready { .. }) => {}
+            Some(Event::Multipart { .. }) => return Err("a message of several frames".into()),
+            None => {
+                // The handshake's own answers; replies to heartbeats as well.
+                drain(connection, |piece| stream.write(piece))?;
+                let buffer = connection.receive_buffer();
+                let count = stream.read(buffer.spare(READ_BYTES))?;
+                buffer.advance(count);
+                if count == 0 {
+                    return Err("the daemon closed the connection".into());
+                }
+            }
+        }
+    }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len().max(1)).any(|window| window == part)
+}

@@ -1,0 +1,130 @@
+//! A blocking HTTP client that keeps its connection and may pipeline.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use stheno::wire::receive_buffer::ReceiveBuffer;
+
+use crate::Outcome;
+
+const READ_BYTES: usize = 64 * 1024;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One connection to a daemon's API.
+pub struct HttpClient {
+    stream: TcpStream,
+    buffer: ReceiveBuffer,
+}
+
+/// A response's status and body.
+pub struct HttpResponse {
+    /// The status.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl HttpResponse {
+    /// The body of a good response as JSON.
+    ///
+    /// # Errors
+    /// Another status than 200, or no JSON.
+    pub fn json(&self) -> Outcome<Value> {
+        if self.status != 200 {
+            return Err(format!("status {}: {}", self.status, self.body.escape_ascii()).into());
+        }
+        Ok(serde_json::from_slice(&self.body)?)
+    }
+}
+
+/// The bytes of a request.
+#[must_use]
+pub fn request(method: &str, path: &str, body: &str) -> String {
+    let length = body.len();
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+impl HttpClient {
+    /// Connects to a daemon on loopback.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn connect(port: u16) -> Outcome<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { stream, buffer: ReceiveBuffer::new() })
+    }
+
+    /// `GET`s a path.
+    ///
+    /// # Errors
+    /// When no response comes.
+    pub fn get(&mut self, path: &str) -> Outcome<HttpResponse> {
+        self.send(request("GET", path, "").as_bytes())?;
+        self.receive()
+    }
+
+    /// Writes requests without waiting for responses.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn send(&mut self, requests: &[u8]) -> Outcome<()> {
+        Ok(self.stream.write_all(requests)?)
+    }
+
+    /// The next response.
+    ///
+    /// # Errors
+    /// When none comes.
+    pub fn receive(&mut self) -> Outcome<HttpResponse> {
+        loop {
+            if let Some((response, used_bytes)) = parse(self.buffer.readable())? {
+                self.buffer.consume(used_bytes);
+                return Ok(response);
+            }
+            let count = self.stream.read(self.buffer.spare(READ_BYTES))?;
+            self.buffer.advance(count);
+            if count == 0 {
+                return Err("the daemon closed the connection".into());
+            }
+        }
+    }
+
+    /// Writes `requests` as fast as they are taken while it reads `count` responses, all with status 200. Returns how long that
+    /// took.
+    ///
+    /// # Errors
+    /// Another status, or no response.
+    pub fn pipeline(&mut self, requests: &[u8], count: usize) -> Outcome<Duration> {
+        let mut writing = self.stream.try_clone()?;
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(move || writing.write_all(requests));
+            for _ in 0..count {
+                let response = self.receive()?;
+                if response.status != 200 {
+                    return Err(format!("status {}", response.status).into());
+                }
+            }
+            let elapsed = started.elapsed();
+            writer.join().map_err(|_| "the writer died")??;
+            Ok(elapsed)
+        })
+    }
+}
+
+fn parse(bytes: &[u8]) -> Outcome<Option<(HttpResponse, usize)>> {
+    let mut headers = [httparse::EMPTY_HEADER; 16];
+    let mut response = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(head_len) = response.parse(bytes).map_err(|error| error.to_string())? else {
+        return Ok(None);
+    };
+    let length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
+    let body_len = length.map_or(Ok(0), |header| str::from_utf8(header.value).unwrap_or_default().parse::<usize>())?;
+    let end = head_len.saturating_add(body_len);
+    let status = response.code.unwrap_or_default();
+    Ok(bytes.get(head_len..end).map(|body| (HttpResponse { status, body: body.to_vec() }, end)))
+}

@@ -1,0 +1,109 @@
+//! Many small requests to one daemon.
+
+use std::time::{Duration, Instant};
+
+use crate::gorgone_client::GorgoneClient;
+use crate::http_client::{HttpClient, request};
+use crate::platform::{Daemon, Role, key};
+use crate::report::{Figure, Target};
+use crate::{Outcome, Scale};
+
+/// `count` per second of `elapsed`.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+pub fn per_second(count: usize, elapsed: Duration) -> f64 {
+    count as f64 / elapsed.as_secs_f64().max(1e-9)
+}
+
+/// The value that `percent` of the measurements do not exceed, in milliseconds. Sorts them.
+pub fn percentile_ms(measurements: &mut [Duration], percent: usize) -> f64 {
+    measurements.sort_unstable();
+    let rank = measurements.len().saturating_mul(percent).div_ceil(100).max(1);
+    measurements.get(rank.saturating_sub(1)).map_or(f64::NAN, |duration| duration.as_secs_f64() * 1_000.0)
+}
+
+/// PING over one session, as fast as it goes.
+pub fn ping_pipelined(scale: Scale) -> Outcome<Vec<Figure>> {
+    let daemon = Daemon::start_ready(&Role::poller(2))?;
+    let mut client = GorgoneClient::connect(daemon.port, key()?)?;
+    let count = scale.of(300_000);
+    let warm_up = client.frames((0..1_000).map(|number| format!("[PING] [warm-{number}] [] {{}}")));
+    client.pipeline(&warm_up, 1_000, "[PONG] [warm-")?;
+    let frames = client.frames((0..count).map(|number| format!("[PING] [ping-{number}] [] {{}}")));
+    let elapsed = client.pipeline(&frames, count, "[PONG] [ping-")?;
+    let value = per_second(count, elapsed);
+    Ok(vec![Figure { part: "", value, unit: "/s", target: Target::AtLeast(100_000.0), original: Some(4_400.0) }])
+}
+
+/// PUTLOG over one session: every reply means a row that is on the disk. The rows are counted afterwards.
+pub fn putlog_pipelined(scale: Scale) -> Outcome<Vec<Figure>> {
+    let mut daemon = Daemon::start_ready(&Role::poller(2))?;
+    let mut client = GorgoneClient::connect(daemon.port, key()?)?;
+    let count = scale.of(150_000);
+    let frames = put_logs(&mut client, "load", count);
+    let elapsed = client.pipeline(&frames, count, "message inserted")?;
+    daemon.kill()?;
+    let rows = count_rows(&daemon, "load-%")?;
+    if rows != count {
+        return Err(format!("{count} rows were acknowledged, {rows} are stored").into());
+    }
+    let value = per_second(count, elapsed);
+    Ok(vec![Figure { part: "", value, unit: "/s", target: Target::AtLeast(50_000.0), original: Some(560.0) }])
+}
+
+/// PUTLOGs with tokens `PREFIX-0` …, ready to be written.
+pub fn put_logs(client: &mut GorgoneClient, prefix: &str, count: usize) -> Vec<u8> {
+    client.frames((0..count).map(|number| {
+        format!(
+            r#"[PUTLOG] [put-{number}] [] {{"code":100,"etime":1700000000,"token":"{prefix}-{number}","instant":0,"data":{{"message":"row {number}","metadata":{{"kind":"measurement"}}}}}}"#
+        )
+    }))
+}
+
+/// How many rows with such a token a daemon's database holds; the daemon must not run.
+pub fn count_rows(daemon: &Daemon, pattern: &str) -> Outcome<usize> {
+    let database = rusqlite::Connection::open(daemon.database())?;
+    let count: i64 =
+        database.query_row("SELECT count(*) FROM gorgone_history WHERE token LIKE ?1", [pattern], |row| row.get(0))?;
+    Ok(usize::try_from(count)?)
+}
+
+/// PING one at a time.
+pub fn ping_latency(scale: Scale) -> Outcome<Vec<Figure>> {
+    let daemon = Daemon::start_ready(&Role::poller(2))?;
+    let mut client = GorgoneClient::connect(daemon.port, key()?)?;
+    let mut measurements = Vec::new();
+    for number in 0..scale.of(20_000) {
+        let begun = Instant::now();
+        client.request(&format!("[PING] [ping-{number}] [] {{}}"))?;
+        measurements.push(begun.elapsed());
+    }
+    let p50 = percentile_ms(&mut measurements, 50);
+    let p99 = percentile_ms(&mut measurements, 99);
+    Ok(vec![
+        Figure { part: "p50", value: p50, unit: "ms", target: Target::AtMost(0.1), original: Some(0.5) },
+        Figure { part: "p99", value: p99, unit: "ms", target: Target::AtMost(1.0), original: None },
+    ])
+}
+
+/// `GET /api/internal/constatus` over one connection, pipelined and one at a time.
+pub fn rest_pipelined(scale: Scale) -> Outcome<Vec<Figure>> {
+    let mut daemon = Daemon::start_ready(&Role { with_api: true, ..Role::poller(1) })?;
+    daemon.wait_until("its API", |daemon| Ok(HttpClient::connect(daemon.api_port).is_ok()))?;
+    let mut client = HttpClient::connect(daemon.api_port)?;
+    let text = request("GET", "/api/internal/constatus", "");
+    client.pipeline(text.repeat(1_000).as_bytes(), 1_000)?;
+    let count = scale.of(300_000);
+    let elapsed = client.pipeline(text.repeat(count).as_bytes(), count)?;
+    let value = per_second(count, elapsed);
+    let mut measurements = Vec::new();
+    for _ in 0..scale.of(20_000) {
+        let begun = Instant::now();
+        client.get("/api/internal/constatus")?;
+        measurements.push(begun.elapsed());
+    }
+    let p99 = percentile_ms(&mut measurements, 99);
+    Ok(vec![
+        Figure { part: "", value, unit: "/s", target: Target::AtLeast(100_000.0), original: Some(238.0) },
+        Figure { part: "one at a time p99", value: p99, unit: "ms", target: Target::AtMost(1.0), original: None },
+    ])
+}
