@@ -160,10 +160,12 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Warns of keys that nobody asked for and that are not in `silent`: keys of the original that have no use here.
+    /// Warns of keys that nobody asked for and that are not in `silent`: keys of the original that have no use here. `name_*`
+    /// stands for all keys that begin with `name_`.
     pub(super) fn finish(self, silent: &[&str], findings: &mut Findings) {
         for (key, node) in self.entries.into_iter().flatten() {
-            let known = self.asked.contains(&key.as_str()) || silent.contains(&key.as_str());
+            let is_silent = |name: &&str| name.strip_suffix('*').map_or(*name == key, |start| key.starts_with(start));
+            let known = self.asked.contains(&key.as_str()) || silent.iter().any(is_silent);
             if !known {
                 findings.warning(&node.file, &join(&self.key, key), "unknown key, ignored");
             }

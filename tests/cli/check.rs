@@ -73,7 +73,7 @@ fn a_good_configuration_is_summed_up_in_a_table() {
     assert_eq!((status, error.as_str()), (Some(0), ""));
     assert_eq!(
         shown,
-        "config.yaml: a start would find no problem
+        "config.yaml: no problem found
 
 role         central
 id           1
