@@ -12,6 +12,7 @@ pub(super) fn read(mut section: Section<'_>, findings: &mut Findings) -> HttpSet
     const ADDRESS: &str = "an IPv4 or IPv6 address to listen on, for instance 0.0.0.0 or ::1";
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let settings = HttpSettings {
+        tls: None,
         address: section.parsed("address", any, ADDRESS, findings, address::listen_address),
         port: section.parsed("port", 8080, "a whole number from 1 to 65535", findings, address::port_number),
         auth: auth(&mut section, findings),

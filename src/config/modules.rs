@@ -176,6 +176,7 @@ fn read_proxy(mut section: Section<'_>, findings: &mut Findings) -> ProxySetting
     let default = ProxySettings::default();
     let seconds = Unit::Seconds;
     let settings = ProxySettings {
+        httpserver: None,
         pool: section.number("pool", default.pool, 1..=64, "", findings),
         sync_time: section.duration("synchistory_time", default.sync_time, seconds, DAY_SECONDS, findings),
         sync_timeout: section.duration("synchistory_timeout", default.sync_timeout, seconds, DAY_SECONDS, findings),

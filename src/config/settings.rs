@@ -99,6 +99,10 @@ pub struct Modules {
     pub action: Option<ActionSettings>,
     /// `gorgone::modules::core::httpserver::hooks`
     pub httpserver: Option<HttpSettings>,
+    /// `gorgone::modules::core::pull::hooks`
+    pub pull: Option<PullSettings>,
+    /// `gorgone::modules::core::pullwss::hooks`
+    pub pullwss: Option<PullWssSettings>,
     /// `gorgone::modules::core::dbcleaner::hooks`; always on.
     pub dbcleaner: CleanerSettings,
     /// Every package that is loaded, by module name, for `INFORMATION`.
@@ -122,6 +126,8 @@ pub struct ProxySettings {
     pub pong_max_timeout: u32,
     /// `buffer_size` (150000 bytes)
     pub buffer_size: usize,
+    /// `httpserver`: where pullwss nodes connect, where enabled.
+    pub httpserver: Option<WebSocketSettings>,
 }
 
 impl Default for ProxySettings {
@@ -134,6 +140,7 @@ impl Default for ProxySettings {
             pong_discard_timeout: Duration::from_secs(300),
             pong_max_timeout: 3,
             buffer_size: 150_000,
+            httpserver: None,
         }
     }
 }
@@ -171,6 +178,8 @@ pub struct HttpSettings {
     pub address: IpAddr,
     /// `port` (8080)
     pub port: u16,
+    /// `ssl`, `ssl_cert_file`, `ssl_key_file`, `passphrase`: TLS, where enabled.
+    pub tls: Option<ServerTls>,
     /// `auth`: user and password, where enabled.
     pub auth: Option<BasicAuth>,
     /// `allowed_hosts.subnets`, where enabled.
@@ -181,6 +190,99 @@ impl std::fmt::Debug for HttpSettings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "HttpSettings({}:{})", self.address, self.port)
     }
+}
+
+/// A server's certificate and key. Holds a passphrase: no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerTls {
+    /// PEM: the certificate, then its chain.
+    pub certificate_file: PathBuf,
+    /// PEM: PKCS#1, PKCS#8 (also encrypted) or SEC1.
+    pub key_file: PathBuf,
+    /// Of an encrypted PKCS#8 key.
+    pub passphrase: Option<String>,
+}
+
+/// The proxy's `httpserver` (protocol.md section 9). Holds a token: no `Debug` of it.
+#[derive(Clone)]
+pub struct WebSocketSettings {
+    /// `address` (all)
+    pub address: IpAddr,
+    /// `port` (443 with TLS, 80 without)
+    pub port: u16,
+    /// `token`, never empty.
+    pub token: String,
+    /// `ssl` and its files.
+    pub tls: Option<ServerTls>,
+}
+
+impl std::fmt::Debug for WebSocketSettings {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "WebSocketSettings({}:{})", self.address, self.port)
+    }
+}
+
+/// Options of the module `pull` (protocol.md section 8).
+#[derive(Clone, Debug)]
+pub struct PullSettings {
+    /// `target_type` and `target_path`: the central's external socket.
+    pub endpoint: Endpoint,
+    /// `ping` (60 s): how often we register again.
+    pub ping: Duration,
+    /// `ping_timeout` (30 s): a new session without an answer for so long.
+    pub ping_timeout: Duration,
+}
+
+/// Options of the module `pullwss` (protocol.md section 9). Holds a token: no `Debug` of it.
+#[derive(Clone)]
+pub struct PullWssSettings {
+    /// `address`
+    pub host: String,
+    /// `port` (443 with TLS, 80 without)
+    pub port: u16,
+    /// `token`
+    pub token: String,
+    /// `central_uri` (`/`)
+    pub uri: String,
+    /// `ssl`: how the central's certificate is checked; `None` without TLS.
+    pub tls: Option<ClientTls>,
+    /// `proxy`: an HTTP proxy that is asked to CONNECT.
+    pub proxy: Option<HttpProxy>,
+    /// `ping` (30 s): how often we register again.
+    pub ping: Duration,
+    /// `max_msg_size` (130000 characters) of one SETLOGS part.
+    pub max_message_size: usize,
+}
+
+impl std::fmt::Debug for PullWssSettings {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "PullWssSettings({}:{})", self.host, self.port)
+    }
+}
+
+/// How a server's certificate is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientTls {
+    /// By the system's roots, or those of `ssl_ca_file`.
+    Verify {
+        /// PEM with the roots to trust instead of the system's.
+        ca_file: Option<PathBuf>,
+    },
+    /// `ssl_fingerprint`: the SHA-256 of the server's certificate, 32 bytes.
+    Pinned([u8; 32]),
+    /// `https_cert_no_verify: true`: not at all.
+    NoVerify,
+}
+
+/// An HTTP proxy, from `http://user:password@host:port`. Holds a password: no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpProxy {
+    /// Host name or address.
+    pub host: String,
+    /// Port (3128).
+    pub port: u16,
+    /// User and password.
+    pub auth: Option<BasicAuth>,
 }
 
 /// A user and a password. No `Debug`.

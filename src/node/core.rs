@@ -171,6 +171,11 @@ impl Core {
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
             Input::QueryAnswer { query, result } => self.query_answered(query, result),
             Input::CommandEnded { command, outcome } => self.command_ended(command, &outcome),
+            Input::WebSocketMessage { .. }
+            | Input::ClientNotReached { .. }
+            | Input::ParentUp { .. }
+            | Input::ParentDown { .. }
+            | Input::ParentMessage { .. } => {}
             Input::ApiCall { id, call } => self.api_call(id, &call),
             Input::ApiCancelled(id) => self.cancel_call(id),
             Input::Stop => self.stop(),

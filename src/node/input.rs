@@ -8,7 +8,7 @@ use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::output::{QueryId, ReceiptId};
+use super::output::{ParentKind, QueryId, ReceiptId};
 
 /// One event.
 #[derive(Clone, PartialEq)]
@@ -29,8 +29,44 @@ pub enum Input {
         /// What is wrong with it, for the log.
         reason: String,
     },
-    /// A session of the external socket has ended for good.
+    /// A session of the external socket has ended for good, or a WebSocket connection is closed.
     ClientGone(ClientId),
+    /// A message came over the WebSocket of a node that dialled in. Its first one registers it; its `ClientId` is never
+    /// one of the external socket.
+    WebSocketMessage {
+        /// Who.
+        client: ClientId,
+        /// What.
+        message: Message,
+    },
+    /// What was sent to a client did not leave: it is not connected now.
+    ClientNotReached {
+        /// To whom.
+        client: ClientId,
+        /// The token of the message.
+        token: Option<Token>,
+    },
+    /// We dialled our central (modules `pull` and `pullwss`) and are connected and sealed.
+    ParentUp {
+        /// Over which transport.
+        kind: ParentKind,
+        /// Our routing id on it (`pull`), to be told with REGISTERNODES.
+        identity: String,
+    },
+    /// The connection to our central broke or could not be made. Attempts go on by themselves.
+    ParentDown {
+        /// Over which transport.
+        kind: ParentKind,
+        /// Why, as a sentence for the log.
+        reason: String,
+    },
+    /// Our central sent a message.
+    ParentMessage {
+        /// Over which transport.
+        kind: ParentKind,
+        /// What.
+        message: Message,
+    },
     /// The link to a node is connected and sealed.
     LinkUp(NodeId),
     /// The link to a node broke, or an attempt to connect it failed. Attempts go on by themselves.

@@ -16,6 +16,15 @@ pub struct QueryId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReceiptId(pub u64);
 
+/// How we reach our central when we dial it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ParentKind {
+    /// Module `pull`: its external ZeroMQ socket.
+    Pull,
+    /// Module `pullwss`: its WebSocket.
+    WebSocket,
+}
+
 /// One side effect.
 #[derive(Clone, PartialEq)]
 pub enum Output {
@@ -45,6 +54,23 @@ pub enum Output {
     ResetLink(NodeId),
     /// Drop a link for good.
     CloseLink(NodeId),
+    /// Close the WebSocket of a node that was replaced or that breaks the rules; `refusal` is its last word, if any. No
+    /// [`super::input::Input::ClientGone`] follows.
+    CloseClient {
+        /// Which.
+        client: ClientId,
+        /// One JSON text, for instance `{"code":500,"message":"please registernodes"}`.
+        refusal: Option<String>,
+    },
+    /// Send to our central; what cannot be sent now is dropped, it asks again.
+    SendToParent {
+        /// Over which transport.
+        kind: ParentKind,
+        /// What.
+        outgoing: Outgoing,
+    },
+    /// Our central does not answer: drop the connection and dial again with a new session.
+    ResetParent(ParentKind),
     /// Change the database within the commit of this turn.
     Store {
         /// What.

@@ -268,6 +268,9 @@ pub fn describe(output: &Output) -> String {
         }
         Output::Log(line) => format!("log {}", line.text),
         Output::SetLogLevel(level) => format!("level {level:?}"),
+        Output::CloseClient { client, refusal } => format!("close client {}: {refusal:?}", client.0),
+        Output::SendToParent { kind, outgoing: sent } => format!("parent {kind:?}: {}", outgoing(sent)),
+        Output::ResetParent(kind) => format!("reset parent {kind:?}"),
         Output::Stopped => "stopped".to_owned(),
     }
 }

@@ -77,7 +77,10 @@ impl Machine {
                 nodes: (2..2 + pollers).map(registered).collect(),
             }),
             action: Some(ActionSettings::default()),
+            pull: None,
+            pullwss: None,
             httpserver: Some(HttpSettings {
+                tls: None,
                 address: "127.0.0.1".parse().unwrap(),
                 port: 80,
                 auth: None,

@@ -21,6 +21,7 @@ impl Dispatch {
             Output::RunCommand { command, spec } => self.effects.push_back(Effect::RunCommand { command, spec }),
             Output::KillCommand(command) => self.effects.push_back(Effect::KillCommand(command)),
             Output::Answer { call, answer } => self.answer_call(call, answer, now),
+            Output::CloseClient { .. } | Output::SendToParent { .. } | Output::ResetParent(_) => {}
             Output::Log(line) => self.log(line),
             Output::SetLogLevel(level) => self.effects.push_back(Effect::SetLogLevel(level)),
             Output::Stopped => self.effects.push_back(Effect::Stopped),
