@@ -19,6 +19,8 @@ pub(super) enum Command {
     Check {
         /// `--config`
         config: PathBuf,
+        /// `--logfile`
+        logfile: Option<PathBuf>,
         /// `--json`
         json: bool,
     },
@@ -70,12 +72,7 @@ fn parse_run(mut parser: lexopt::Parser) -> Result<Command, String> {
         match argument {
             Long("config") => config = Some(path(&mut parser, "--config")?),
             Long("logfile") => logfile = Some(path(&mut parser, "--logfile")?),
-            Long("severity") => {
-                let word = parser.value().map_err(text)?;
-                let word = word.to_string_lossy();
-                severity = level(&word)
-                    .ok_or_else(|| format!("--severity is '{word}'; allowed: debug, info, warning or error"))?;
-            }
+            Long("severity") => severity = read_severity(&mut parser)?,
             // The original's: log lines are never held back here, and vault references are refused where they stand.
             Long("flushoutput") => {}
             Long("vault") => drop(path(&mut parser, "--vault")?),
@@ -90,10 +87,13 @@ fn parse_run(mut parser: lexopt::Parser) -> Result<Command, String> {
 }
 
 fn parse_check(mut parser: lexopt::Parser) -> Result<Command, String> {
-    let (mut config, mut json) = (None, false);
+    let (mut config, mut logfile, mut json) = (None, None, false);
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
             Long("config") => config = Some(path(&mut parser, "--config")?),
+            Long("logfile") => logfile = Some(path(&mut parser, "--logfile")?),
+            // As for a start, so that its options can be given unchanged.
+            Long("severity") => _ = read_severity(&mut parser)?,
             Long("json") => json = true,
             Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Check)),
             Value(file) if config.is_none() => config = Some(PathBuf::from(file)),
@@ -102,7 +102,7 @@ fn parse_check(mut parser: lexopt::Parser) -> Result<Command, String> {
     }
     let config =
         config.ok_or("'check' needs --config FILE, for instance --config /etc/centreon-gorgone/config.yaml")?;
-    Ok(Command::Check { config, json })
+    Ok(Command::Check { config, logfile, json })
 }
 
 fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
@@ -148,6 +148,12 @@ fn parse_help(mut parser: lexopt::Parser) -> Result<Command, String> {
         }
         Some(other) => Err(unexpected(&other, Topic::All)),
     }
+}
+
+fn read_severity(parser: &mut lexopt::Parser) -> Result<Level, String> {
+    let word = parser.value().map_err(text)?;
+    let word = word.to_string_lossy();
+    level(&word).ok_or_else(|| format!("--severity is '{word}'; allowed: debug, info, warning or error"))
 }
 
 /// The words and numbers of the original's logger.
@@ -206,8 +212,12 @@ mod tests {
 
     #[test]
     fn each_command_takes_its_own_words() {
-        assert_eq!(parse("check --config c --json"), Ok(Command::Check { config: "c".into(), json: true }));
-        assert_eq!(parse("check c"), Ok(Command::Check { config: "c".into(), json: false }));
+        let check = |logfile: Option<&str>, json| {
+            Ok(Command::Check { config: "c".into(), logfile: logfile.map(PathBuf::from), json })
+        };
+        assert_eq!(parse("check --config c --json"), check(None, true));
+        assert_eq!(parse("check c"), check(None, false));
+        assert_eq!(parse("check --config=c --logfile=l --severity=error"), check(Some("l"), false));
         assert_eq!(parse("keys generate d"), Ok(Command::KeysGenerate { directory: "d".into(), bits: 2048 }));
         assert_eq!(
             parse("keys generate --bits 4096 d"),

@@ -14,10 +14,10 @@ use crate::config::settings::{Config, Problem};
 use crate::daemon::key_files::{self, KeyState};
 use crate::model::connection::Endpoint;
 
-/// Checks the configuration `path` and prints a summary or every problem.
-pub(super) fn run(path: &Path, json: bool) -> ExitCode {
+/// Checks the configuration `path`, and that `logfile` could be written, and prints a summary or every problem.
+pub(super) fn run(path: &Path, logfile: Option<&Path>, json: bool) -> ExitCode {
     let checked = config::load(path).and_then(|config| {
-        let (keys, problems) = look_around(&config);
+        let (keys, problems) = look_around(&config, logfile);
         match keys {
             Some(keys) if problems.is_empty() => Ok((config, keys)),
             _ => Err(problems),
@@ -42,41 +42,59 @@ fn show(problems: &[Problem], json: bool) -> String {
 }
 
 /// The keys, if they can be used, and what stands in the way of a start.
-fn look_around(config: &Config) -> (Option<KeyState>, Vec<Problem>) {
+fn look_around(config: &Config, logfile: Option<&Path>) -> (Option<KeyState>, Vec<Problem>) {
     let mut problems = Vec::new();
+    let mut note = |path: &Path, fault: Option<String>| {
+        problems.extend(fault.map(|text| Problem { file: path.to_path_buf(), key: String::new(), text }));
+    };
     let core = &config.core;
     let keys = match key_files::inspect(&core.private_key, &core.public_key) {
         Ok(state) => Some(state),
         Err(error) => {
-            problems.push(problem(&error.path, error.fault.to_string()));
+            note(&error.path, Some(error.fault.to_string()));
             None
         }
     };
-    if let Some(text) = database_fault(&core.database) {
-        problems.push(problem(&core.database, text));
+    for (path, text) in places_of_new_keys(config, keys.as_ref()) {
+        note(path, text);
     }
-    if let Some(Endpoint::Ipc(path)) = &core.external
-        && let Some(text) = directory_fault(path)
-    {
-        problems.push(problem(path, text));
+    note(&core.database, file_fault(&core.database).or_else(|| directory_fault(&core.database)));
+    if let Some(Endpoint::Ipc(path)) = &core.external {
+        note(path, directory_fault(path));
+    }
+    if let Some(logfile) = logfile {
+        let missing = !logfile.exists();
+        note(logfile, file_fault(logfile).or_else(|| if missing { directory_fault(logfile) } else { None }));
     }
     (keys, problems)
 }
 
-fn problem(file: &Path, text: String) -> Problem {
-    Problem { file: file.to_path_buf(), key: String::new(), text }
+/// The key files that a start would write, each with what prevents that.
+fn places_of_new_keys<'a>(config: &'a Config, keys: Option<&KeyState>) -> Vec<(&'a Path, Option<String>)> {
+    let (private, public) = (config.core.private_key.as_path(), config.core.public_key.as_path());
+    let paths = match keys {
+        Some(KeyState::Absent) => vec![private, public],
+        Some(KeyState::Present { public_is_missing: true, .. }) => vec![public],
+        _ => Vec::new(),
+    };
+    paths.into_iter().map(|path| (path, directory_fault(first_missing(path)))).collect()
 }
 
-/// Opens an existing database for writing without touching it; for a missing one, its directory must be there.
-fn database_fault(path: &Path) -> Option<String> {
-    match fs::OpenOptions::new().read(true).write(true).open(path) {
-        Ok(file) => match file.metadata() {
-            Ok(metadata) if metadata.is_file() => directory_fault(path),
-            _ => Some("the database is not a regular file".to_owned()),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => directory_fault(path),
-        Err(error) => Some(format!("the database cannot be opened for writing by this user: {error}")),
+/// `path`, or the outermost of its directories that is missing: a start makes those.
+fn first_missing(path: &Path) -> &Path {
+    path.ancestors().take_while(|place| !place.exists() && !place.as_os_str().is_empty()).last().unwrap_or(path)
+}
+
+/// Whether an existing file cannot be opened for writing; opening it so changes nothing. A missing one has no fault.
+fn file_fault(path: &Path) -> Option<String> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => return Some("is not a regular file".to_owned()),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => return Some(format!("cannot be looked at by this user: {error}")),
     }
+    let opened = fs::OpenOptions::new().append(true).open(path);
+    opened.err().map(|error| format!("cannot be opened for writing by this user: {error}"))
 }
 
 /// Whether new files can be made beside `path`, judged by the mode of the directory.

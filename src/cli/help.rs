@@ -96,13 +96,15 @@ Examples:
 ";
 
 const CHECK: &str = "\
-Usage: stheno check --config FILE [--json]
+Usage: stheno check --config FILE [--logfile FILE] [--json]
 
-Reads exactly what a start would read, and the keys and the place of the database, and changes nothing. Prints what the
-daemon would be (role, id, sockets, modules, nodes), or every problem as 'file: key: what is wrong, what is allowed'.
+Reads exactly what a start would read, looks at the keys and at the places that it would write to, and changes nothing.
+Prints what the daemon would be (role, id, sockets, modules, nodes), or every problem as
+'file: key: what is wrong, what is allowed'.
 
-  --config FILE   the top file
-  --json          print JSON: {\"ok\": true, ...} or {\"ok\": false, \"problems\": [{file, key, text}]}
+  --config FILE    the top file
+  --logfile FILE   the log file of the start, to see whether it could be written
+  --json           print JSON: {\"ok\": true, ...} or {\"ok\": false, \"problems\": [{file, key, text}]}
 
 Run it as the user of the daemon, because files may be readable for one and not for the other.
 Exit status: 0 it can start (warnings may be printed), 1 it cannot.

@@ -21,7 +21,7 @@ const USAGE: u8 = 2;
 pub fn main() -> ExitCode {
     match arguments::parse(std::env::args_os().skip(1).collect()) {
         Ok(Command::Run(options)) => run::run(&options),
-        Ok(Command::Check { config, json }) => check::run(&config, json),
+        Ok(Command::Check { config, logfile, json }) => check::run(&config, logfile.as_deref(), json),
         Ok(Command::KeysGenerate { directory, bits }) => keys::generate(&directory, bits),
         Ok(Command::KeysThumbprint(file)) => keys::thumbprint(&file),
         Ok(Command::Demo(arguments)) => demo::run(arguments),

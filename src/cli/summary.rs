@@ -13,7 +13,7 @@ use crate::model::registration::{NodeKind, Registration};
 /// The summary for people.
 pub(super) fn as_text(path: &Path, config: &Config, keys: &KeyState) -> String {
     let core = &config.core;
-    let mut text = format!("{}: a start would find no problem\n\n", path.display());
+    let mut text = format!("{}: no problem found\n\n", path.display());
     let id = core.id.map_or_else(|| "not set; the central gives one".to_owned(), |id| id.to_string());
     let modules: Vec<&str> = config.modules.loaded.keys().map(String::as_str).collect();
     for (name, value) in [

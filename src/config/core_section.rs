@@ -19,25 +19,15 @@ const YEAR_MINUTES: u32 = 525_600;
 /// Bytes of a Unix socket's path without its closing zero (`sun_path`).
 const SOCKET_PATH_LIMIT: usize = 107;
 
-/// Keys of the original that have no use here: the internal socket does not exist, SQLite needs no host, the padding of a
-/// message is measured by its cipher.
-const SILENT: [&str; 22] = [
-    "internal_com_type",
-    "internal_com_path",
-    "internal_com_crypt",
-    "internal_com_cipher",
-    "internal_com_padding",
-    "internal_com_keysize",
-    "internal_com_rotation",
-    "internal_com_identity",
-    "internal_com_zmq_router_handover",
+/// Keys of the original that have no use here: there is no internal socket, and SQLite needs no host.
+const SILENT: [&str; 13] = [
+    "internal_com_*",
     "external_com_zmq_router_handover",
     "external_com_msg_size",
     "gorgone_db_host",
     "gorgone_db_port",
     "gorgone_db_user",
     "gorgone_db_password",
-    "gorgone_db_autocreate_schema",
     "fingerprint_mgr",
     "proxy_name",
     "cipher",

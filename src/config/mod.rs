@@ -24,13 +24,16 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use findings::Findings;
 use include::Loader;
 use raw::RawConfig;
 pub use role::Role;
-use settings::{Config, Problem};
+use settings::{Config, CoreSettings, Modules, Problem};
+
+use crate::model::connection::Endpoint;
 
 /// Reads the top file, everything that it includes and the register file, and checks all of it.
 ///
@@ -43,11 +46,27 @@ pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
         let raw = RawConfig::find(&tree, &mut findings)?;
         let core = core_section::read(&raw, &mut findings);
         let modules = modules::read(&raw, &core, &mut loader, &mut findings);
+        refuse_shared_port(&raw, &core, &modules, &mut findings);
         Some((core, modules))
     });
     let (problems, warnings) = findings.into_parts();
     match config {
         Some((core, modules)) if problems.is_empty() => Ok(Config { core, modules, warnings }),
         _ => Err(problems),
+    }
+}
+
+/// The external socket and the REST API cannot listen on one port of one address.
+fn refuse_shared_port(raw: &RawConfig<'_>, core: &CoreSettings, modules: &Modules, findings: &mut Findings) {
+    let (Some(Endpoint::Tcp { host, port }), Some(http)) = (&core.external, &modules.httpserver) else { return };
+    let external: Option<IpAddr> = host.parse().ok();
+    let meet = host == "*"
+        || http.address.is_unspecified()
+        || external.is_some_and(|address| address.is_unspecified() || address == http.address);
+    if *port == http.port && meet {
+        let text = format!(
+            "is {port}, the port of the external socket ('gorgonecore.external_com_path'); allowed: another one"
+        );
+        findings.problem(raw.file, "modules[httpserver].port", text);
     }
 }

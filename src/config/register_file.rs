@@ -1,7 +1,7 @@
 //! The file of the module `register`: nodes that the administrator lists by hand (protocol.md section 5).
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::address;
 use super::findings::Findings;
@@ -55,13 +55,14 @@ pub(super) fn read(
         );
         return None;
     };
-    let file = declared_in.parent().unwrap_or(Path::new("")).join(name);
     let key = section.path("config_file");
     section.finish(&[], findings);
-    if !file.exists() {
-        findings.problem(declared_in, &key, format!("there is no file {}", file.display()));
+    // The original looks in its working directory, which a service does not choose.
+    let beside = declared_in.parent().unwrap_or(Path::new("")).join(name);
+    let Some(file) = [beside.clone(), PathBuf::from(name)].into_iter().find(|file| file.exists()) else {
+        findings.problem(declared_in, &key, format!("there is no file {}", beside.display()));
         return None;
-    }
+    };
     let tree = loader.read(&file, "", findings)?;
     let mut top = Section::new(Some(&tree), &file, "", findings);
     let Some(items) = top.items("nodes", findings) else {

@@ -1,6 +1,7 @@
 //! Typed access to one map of the files: takes booleans, numbers and strings as they come, notes what is wrong, and in the end
 //! which keys nobody asked for.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::yaml::join;
 
 /// A map, or nothing where the files have none; then every key has its default.
 pub(super) struct Section<'a> {
-    entries: &'a [(String, Node)],
+    entries: Option<&'a BTreeMap<String, Node>>,
     file: &'a Path,
     key: String,
     asked: Vec<&'static str>,
@@ -46,11 +47,11 @@ impl<'a> Section<'a> {
     /// The map `node` as `key`; without a node, an empty one of `file`. Anything but a map is a problem and reads as empty.
     pub(super) fn new(node: Option<&'a Node>, file: &'a Path, key: &str, findings: &mut Findings) -> Self {
         let entries = match node.map(|node| (&node.value, node)) {
-            Some((Value::Map(entries), _)) => entries.as_slice(),
-            None | Some((Value::Null, _)) => &[],
+            Some((Value::Map(entries), _)) => Some(entries),
+            None | Some((Value::Null, _)) => None,
             Some((value, node)) => {
                 findings.problem(&node.file, key, format!("is {}; allowed: a map", value.kind()));
-                &[]
+                None
             }
         };
         let file = node.map_or(file, |node| &node.file);
@@ -70,7 +71,7 @@ impl<'a> Section<'a> {
     /// The value of `key`; an empty one counts as absent, as it does in the original.
     pub(super) fn value(&mut self, key: &'static str) -> Option<&'a Node> {
         self.asked.push(key);
-        let (_, node) = self.entries.iter().find(|(name, _)| name == key)?;
+        let node = self.entries?.get(key)?;
         match &node.value {
             Value::Null => None,
             Value::Text(text) if text.trim().is_empty() => None,
@@ -159,10 +160,12 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Warns of keys that nobody asked for and that are not in `silent`: keys of the original that have no use here.
+    /// Warns of keys that nobody asked for and that are not in `silent`: keys of the original that have no use here. `name_*`
+    /// stands for all keys that begin with `name_`.
     pub(super) fn finish(self, silent: &[&str], findings: &mut Findings) {
-        for (key, node) in self.entries {
-            let known = self.asked.contains(&key.as_str()) || silent.contains(&key.as_str());
+        for (key, node) in self.entries.into_iter().flatten() {
+            let is_silent = |name: &&str| name.strip_suffix('*').map_or(*name == key, |start| key.starts_with(start));
+            let known = self.asked.contains(&key.as_str()) || silent.iter().any(is_silent);
             if !known {
                 findings.warning(&node.file, &join(&self.key, key), "unknown key, ignored");
             }

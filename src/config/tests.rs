@@ -254,3 +254,14 @@ fn every_problem_is_reported_with_file_key_value_and_what_is_allowed() {
         ]
     );
 }
+
+#[test]
+fn the_example_files_have_neither_problem_nor_warning() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    for (name, role, nodes) in [("central", Role::Central, 3), ("relay", Role::Relay, 2), ("poller", Role::Poller, 0)] {
+        let config = load(&examples.join(format!("{name}.yaml"))).unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert_eq!(config.warnings, [], "{name}");
+        assert_eq!(config.role(), role, "{name}");
+        assert_eq!(config.modules.register.map_or(0, |register| register.nodes.len()), nodes, "{name}");
+    }
+}

@@ -1,5 +1,7 @@
 //! The values of the files as a tree in which every value knows the file it came from.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -21,8 +23,8 @@ pub(super) enum Value {
     Text(String),
     /// A list.
     List(Vec<Node>),
-    /// A map in the order of the file.
-    Map(Vec<(String, Node)>),
+    /// A map.
+    Map(BTreeMap<String, Node>),
 }
 
 impl Value {
@@ -41,7 +43,7 @@ impl Node {
     /// The value of `key` where this is a map that has it.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {
-            Value::Map(entries) => entries.iter().find(|(name, _)| name == key).map(|(_, node)| node),
+            Value::Map(entries) => entries.get(key),
             _ => None,
         }
     }
@@ -54,9 +56,11 @@ impl Node {
             (Value::List(left), Self { value: Value::List(right), .. }) => left.extend(right),
             (Value::Map(left), Self { value: Value::Map(right), .. }) => {
                 for (key, node) in right {
-                    match left.iter_mut().find(|(name, _)| *name == key) {
-                        Some((_, below)) => below.merge(node),
-                        None => left.push((key, node)),
+                    match left.entry(key) {
+                        Entry::Occupied(mut below) => below.get_mut().merge(node),
+                        Entry::Vacant(place) => {
+                            place.insert(node);
+                        }
                     }
                 }
             }

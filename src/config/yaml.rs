@@ -1,6 +1,7 @@
 //! One file's text to values, with errors that show line, column and remedy. Does not know other files: `!include` is handed
 //! to the caller.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -103,11 +104,11 @@ fn convert(yaml: Yaml, file: &Rc<Path>, key: &str, on_tag: &mut TagHandler<'_>) 
             Value::List(items.map(|(index, item)| convert(item, file, &format!("{key}[{index}]"), on_tag)).collect())
         }
         Yaml::Mapping(entries) => {
-            let mut map = Vec::with_capacity(entries.len());
+            let mut map = BTreeMap::new();
             for (name, item) in entries {
                 let name = scalar(&name).unwrap_or_default();
                 let below = join(key, &name);
-                map.push((name, convert(item, file, &below, on_tag)));
+                map.insert(name, convert(item, file, &below, on_tag));
             }
             Value::Map(map)
         }

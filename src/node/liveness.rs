@@ -118,11 +118,10 @@ impl Core {
     pub(super) fn link_up(&mut self, id: NodeId) {
         let Some(node) = self.registry.get_mut(id) else { return };
         node.link = Link::Up;
-        node.trouble.clear();
         let serial = node.sync.serial;
         node.outbox.link_restored(serial);
         self.timers.cancel(&Timer::Unconfirmed(id));
-        self.log(LogLine::info("proxy", format!("connected to node '{id}'")));
+        self.log(LogLine::debug("proxy", format!("connected to node '{id}'")));
         self.send_ping(id);
         self.restart_sync(id);
     }
@@ -133,9 +132,6 @@ impl Core {
         let discard = self.proxy_settings().pong_discard_timeout;
         let Some(node) = self.registry.get_mut(id) else { return };
         let was_up = std::mem::replace(&mut node.link, Link::Down) == Link::Up;
-        // Each reason is told once, not at every attempt.
-        let is_news = was_up || node.trouble != reason;
-        node.trouble = reason.to_owned();
         let ping_lost = node.liveness.ping == Ping::AwaitingPong;
         if ping_lost {
             node.liveness.ping = Ping::AwaitingLink;
@@ -150,8 +146,8 @@ impl Core {
             self.timers.cancel(&Timer::Pong(id));
             self.timers.set(Timer::PingLink(id), now + LINK_WAIT);
         }
-        let text = format!("no connection to node '{id}': {reason}");
-        self.log(if is_news { LogLine::warning("proxy", text) } else { LogLine::debug("proxy", text) });
+        // The link itself says it louder, but not at every attempt.
+        self.log(LogLine::debug("proxy", format!("no connection to node '{id}': {reason}")));
     }
 
     fn send_ping(&mut self, id: NodeId) {
@@ -181,7 +177,8 @@ impl Core {
                 node.liveness.last_ping_sent = now.wall.as_seconds();
                 node.liveness.ping = Ping::AwaitingLink;
                 self.timers.set(Timer::Ping(id), now.monotonic + period);
-                self.timers.set(Timer::PingLink(id), now.monotonic + LINK_WAIT);
+                // A period shorter than the wait must not put it off for ever.
+                self.timers.set_if_unset(Timer::PingLink(id), now.monotonic + LINK_WAIT);
             }
         }
     }

@@ -41,8 +41,6 @@ pub(super) struct Node {
     pub liveness: Liveness,
     pub sync: NodeSync,
     pub outbox: Outbox,
-    /// Why the last attempt to connect failed.
-    pub trouble: String,
     /// The ids in its own constatus map, at every depth.
     announced: BTreeSet<NodeId>,
 }
@@ -195,7 +193,6 @@ impl Registry {
             liveness: Liveness::default(),
             sync: NodeSync::new(mark),
             outbox: Outbox::default(),
-            trouble: String::new(),
             announced: BTreeSet::new(),
             registration,
         };

@@ -73,7 +73,7 @@ fn a_good_configuration_is_summed_up_in_a_table() {
     assert_eq!((status, error.as_str()), (Some(0), ""));
     assert_eq!(
         shown,
-        "config.yaml: a start would find no problem
+        "config.yaml: no problem found
 
 role         central
 id           1
@@ -181,7 +181,27 @@ fn keys_and_the_place_of_the_database_are_looked_at_too() {
     );
     fs::create_dir_all(folder.path("none/history.sdb")).unwrap();
     let (_, shown, _) = check(&folder, &[]);
-    assert!(shown.contains("none/history.sdb: the database "), "{shown}");
+    assert!(shown.contains("none/history.sdb: is not a regular file\n"), "{shown}");
+}
+
+#[test]
+fn places_that_a_start_would_write_to_must_be_there() {
+    let folder = central();
+    folder.write("file", "x");
+    let root = folder.0.display();
+    folder.write(
+        "config.d/50-places.yaml",
+        format!(
+            "gorgone: {{gorgonecore: {{privkey: {root}/new/deeper/a.pem, pubkey: {root}/file/b.pem, external_com_type: ipc, \
+             external_com_path: {root}/run/x.sock}}}}\n"
+        ),
+    );
+    let (status, shown, _) = check(&folder, &["--logfile", "/nowhere/log"]);
+    assert_eq!(status, Some(1));
+    for words in ["file/b.pem: ", "run/x.sock: the directory ", "/nowhere/log: the directory /nowhere does not exist"] {
+        assert!(shown.contains(words), "{words} is not in\n{shown}");
+    }
+    assert_eq!(shown.lines().count(), 3, "{shown}");
 }
 
 #[test]

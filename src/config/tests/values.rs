@@ -221,3 +221,31 @@ fn nodes_that_cannot_be_reached_are_pointed_out() {
         ]
     );
 }
+
+#[test]
+fn the_api_and_the_external_socket_need_ports_of_their_own() {
+    let with = |place: &str, address: &str| {
+        let socket = format!(
+            "gorgonecore: {{external_com_type: tcp, external_com_path: '{place}', authorized_clients: [{{key: {}}}]}}",
+            "k".repeat(43)
+        );
+        let text = module("httpserver", &format!("address: '{address}'\n      port: 5556"));
+        text.replace("gorgone:\n", &format!("gorgone:\n  {socket}\n"))
+    };
+    for (place, address) in [("*:5556", "127.0.0.1"), ("127.0.0.1:5556", "0.0.0.0"), ("[::1]:5556", "::1")] {
+        let problems = problems_of(&with(place, address));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("c.yaml: modules[httpserver].port: is 5556, the port of the external socket"));
+    }
+    assert!(config_of(&with("127.0.0.1:5556", "127.0.0.2")).core.external.is_some());
+}
+
+#[test]
+fn a_relative_register_file_is_looked_for_beside_the_file_that_names_it() {
+    let files = Files::new(&[
+        ("top.yaml", "configuration: !include d/*.yaml\n"),
+        ("d/c.yaml", &module("register", "config_file: ../other/nodes.yml")),
+        ("other/nodes.yml", "nodes: [{id: 3, type: pull}]\n"),
+    ]);
+    assert_eq!(files.config("top.yaml").modules.register.unwrap().nodes.len(), 1);
+}

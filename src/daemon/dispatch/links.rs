@@ -175,7 +175,10 @@ impl Dispatch {
                 self.fingerprints.insert(target.clone(), thumbprint.clone());
                 self.batch.changes.push(StoreChange::PutFingerprint { target, thumbprint });
             }
-            DialerOutput::Log(line) => self.log(line),
+            DialerOutput::Log(line) => {
+                let text = format!("node '{node}': {}", line.text);
+                self.log(LogLine { text, ..line });
+            }
         }
     }
 

@@ -8,12 +8,12 @@
 mod api;
 mod core_outputs;
 mod effect;
+mod ends;
 mod external;
 mod links;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::config::settings::Config;
 use crate::model::api::CallId;
@@ -37,6 +37,7 @@ use crate::wire::send_queue::SendQueue;
 use crate::wire::zmtp::connection::Connection as ZmtpConnection;
 
 pub use effect::{Batch, CryptoJob, CryptoOutcome, Effect};
+use ends::Complaints;
 use links::Link;
 
 /// Which listener a connection came from.
@@ -79,20 +80,12 @@ pub struct OwnKey {
     pub thumbprint: String,
 }
 
-/// Connections that are not yet authenticated, at most; the oldest gives way to a new one.
-const MAX_STRANGERS: usize = 1_024;
 /// Bytes queued towards one peer that does not read; beyond this it is disconnected.
 const MAX_UNSENT_BYTES: usize = 64 << 20;
 /// Questions to the history that one connection may have open before it is no longer read.
 const MAX_QUERIES_PER_CONNECTION: u32 = 4;
 /// Questions to the history that run at once; the rest wait.
 const MAX_RUNNING_QUERIES: usize = 4;
-/// How long a connection that is being closed may take to send its last words.
-const LINGER: Duration = Duration::from_secs(5);
-/// Log lines about misbehaving connections per [`COMPLAINT_PERIOD`].
-const MAX_COMPLAINTS: u32 = 20;
-/// See [`MAX_COMPLAINTS`].
-const COMPLAINT_PERIOD: Duration = Duration::from_secs(10);
 
 enum Kind {
     External(external::External),
@@ -142,13 +135,6 @@ pub struct Dispatch {
     config: Rc<Config>,
     own_key: Rc<OwnKey>,
     api_access: Option<Rc<ApiAccess>>,
-}
-
-#[derive(Default)]
-struct Complaints {
-    since: Monotonic,
-    shown: u32,
-    hidden: u32,
 }
 
 impl Dispatch {
@@ -452,64 +438,5 @@ impl Dispatch {
 
     fn log(&mut self, line: LogLine) {
         self.effects.push_back(Effect::Log(line));
-    }
-
-    /// Logs what a stranger did wrong, but never so much that the log fills.
-    fn complain(&mut self, text: String, now: Now) {
-        if now.monotonic.since(self.complaints.since) >= COMPLAINT_PERIOD {
-            let hidden = std::mem::take(&mut self.complaints.hidden);
-            self.complaints = Complaints { since: now.monotonic, shown: 0, hidden: 0 };
-            if hidden > 0 {
-                self.log(LogLine::info("core", format!("{hidden} more lines about refused connections not shown")));
-            }
-        }
-        if self.complaints.shown < MAX_COMPLAINTS {
-            self.complaints.shown += 1;
-            self.log(LogLine::info("core", text));
-        } else {
-            self.complaints.hidden += 1;
-        }
-    }
-
-    fn forget(&mut self, connection: ConnectionId) -> Option<Connection> {
-        self.timers.cancel(&Owner::Connection(connection));
-        self.strangers.remove(&connection);
-        self.dirty.remove(&connection);
-        self.connections.remove(&connection)
-    }
-
-    /// Closes now, without last words.
-    fn close(&mut self, connection: ConnectionId, now: Now) {
-        if let Some(gone) = self.forget(connection) {
-            self.effects.push_back(Effect::Close(connection));
-            match gone.kind {
-                Kind::External(_) => self.listener.handle_closed(connection),
-                Kind::Api(_) => self.cancel_calls(connection, now),
-                Kind::Link { .. } => {}
-            }
-        }
-    }
-
-    /// Closes once the send queue is empty, or after [`LINGER`].
-    fn close_after_flush(&mut self, connection: ConnectionId, now: Now) {
-        if let Some(entry) = self.connections.get_mut(&connection)
-            && !entry.closing
-        {
-            entry.closing = true;
-            self.timers.set(Owner::Connection(connection), now.monotonic + LINGER);
-            self.dirty.insert(connection);
-            self.effects.push_back(Effect::CloseAfterFlush(connection));
-        }
-    }
-
-    /// Makes room for one more stranger.
-    fn admit_stranger(&mut self, connection: ConnectionId, now: Now) {
-        if self.strangers.len() >= MAX_STRANGERS
-            && let Some(oldest) = self.strangers.first().copied()
-        {
-            self.complain(format!("more than {MAX_STRANGERS} unauthenticated connections: the oldest is closed"), now);
-            self.close(oldest, now);
-        }
-        self.strangers.insert(connection);
     }
 }

@@ -37,6 +37,8 @@ struct Entry {
     state: State,
     /// mio tells only once that there is something to read; this remembers it.
     readable: bool,
+    /// The peer has sent its last byte; no further event will tell.
+    ended: bool,
 }
 
 pub(super) struct Streams {
@@ -99,7 +101,7 @@ impl Streams {
     ) -> io::Result<()> {
         let source = stream_source(connection);
         registry.register(&mut stream, Token(source), Interest::READABLE | Interest::WRITABLE)?;
-        self.entries.insert(source, Entry { connection, stream, state, readable: false });
+        self.entries.insert(source, Entry { connection, stream, state, readable: false, ended: false });
         Ok(())
     }
 
@@ -142,6 +144,7 @@ impl EventLoop {
         let Some(entry) = self.streams.entries.get_mut(&source) else { return };
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             entry.readable = true;
+            entry.ended |= event.is_read_closed();
         }
         if matches!(entry.state, State::Connecting(_)) && (event.is_writable() || event.is_error()) {
             self.finish_connect(source, now);
@@ -175,10 +178,10 @@ impl EventLoop {
                     self.dispatch.received(connection, bytes, now);
                     if len < READ_BYTES {
                         // A short read emptied the socket; what comes later brings a new event.
-                        if let Some(entry) = self.streams.entries.get_mut(&source) {
+                        if let Some(entry) = self.streams.entries.get_mut(&source).filter(|entry| !entry.ended) {
                             entry.readable = false;
                         }
-                        return;
+                        break;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

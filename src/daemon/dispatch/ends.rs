@@ -1,0 +1,87 @@
+//! How connections are let in, complained about and closed.
+
+use std::time::Duration;
+
+use crate::model::connection::ConnectionId;
+use crate::model::log::LogLine;
+use crate::model::time::{Monotonic, Now};
+
+use super::{Connection, Dispatch, Effect, Kind, Owner};
+
+/// Connections that are not yet authenticated, at most; the oldest gives way to a new one.
+const MAX_STRANGERS: usize = 1_024;
+/// How long a connection that is being closed may take to send its last words.
+const LINGER: Duration = Duration::from_secs(5);
+/// Log lines about misbehaving connections per [`COMPLAINT_PERIOD`].
+const MAX_COMPLAINTS: u32 = 20;
+/// See [`MAX_COMPLAINTS`].
+const COMPLAINT_PERIOD: Duration = Duration::from_secs(10);
+
+/// How much was said about misbehaving connections lately.
+#[derive(Default)]
+pub(super) struct Complaints {
+    since: Monotonic,
+    shown: u32,
+    hidden: u32,
+}
+
+impl Dispatch {
+    /// Logs what a stranger did wrong, but never so much that the log fills.
+    pub(super) fn complain(&mut self, text: String, now: Now) {
+        if now.monotonic.since(self.complaints.since) >= COMPLAINT_PERIOD {
+            let hidden = std::mem::take(&mut self.complaints.hidden);
+            self.complaints = Complaints { since: now.monotonic, shown: 0, hidden: 0 };
+            if hidden > 0 {
+                self.log(LogLine::info("core", format!("{hidden} more lines about refused connections not shown")));
+            }
+        }
+        if self.complaints.shown < MAX_COMPLAINTS {
+            self.complaints.shown += 1;
+            self.log(LogLine::info("core", text));
+        } else {
+            self.complaints.hidden += 1;
+        }
+    }
+
+    pub(super) fn forget(&mut self, connection: ConnectionId) -> Option<Connection> {
+        self.timers.cancel(&Owner::Connection(connection));
+        self.strangers.remove(&connection);
+        self.dirty.remove(&connection);
+        self.connections.remove(&connection)
+    }
+
+    /// Closes now, without last words.
+    pub(super) fn close(&mut self, connection: ConnectionId, now: Now) {
+        if let Some(gone) = self.forget(connection) {
+            self.effects.push_back(Effect::Close(connection));
+            match gone.kind {
+                Kind::External(_) => self.listener.handle_closed(connection),
+                Kind::Api(_) => self.cancel_calls(connection, now),
+                Kind::Link { .. } => {}
+            }
+        }
+    }
+
+    /// Closes once the send queue is empty, or after [`LINGER`].
+    pub(super) fn close_after_flush(&mut self, connection: ConnectionId, now: Now) {
+        if let Some(entry) = self.connections.get_mut(&connection)
+            && !entry.closing
+        {
+            entry.closing = true;
+            self.timers.set(Owner::Connection(connection), now.monotonic + LINGER);
+            self.dirty.insert(connection);
+            self.effects.push_back(Effect::CloseAfterFlush(connection));
+        }
+    }
+
+    /// Makes room for one more stranger.
+    pub(super) fn admit_stranger(&mut self, connection: ConnectionId, now: Now) {
+        if self.strangers.len() >= MAX_STRANGERS
+            && let Some(oldest) = self.strangers.first().copied()
+        {
+            self.complain(format!("more than {MAX_STRANGERS} unauthenticated connections: the oldest is closed"), now);
+            self.close(oldest, now);
+        }
+        self.strangers.insert(connection);
+    }
+}
