@@ -1,5 +1,6 @@
 //! A blocking client of the external socket, on the daemon's own wire layer.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -96,20 +97,30 @@ impl GorgoneClient {
         self.receive()
     }
 
-    /// Writes `frames` as fast as they are taken while it reads `replies` messages, each of which has to hold `expected`.
-    /// Returns how long that took.
+    /// Writes `frames` as fast as they are taken while it reads `replies` messages; the one with number `n` has to begin with
+    /// `[KIND] [PREFIXn] ` and to hold `part`. Returns how long that took.
     ///
     /// # Errors
     /// When a reply is another one or none comes.
-    pub fn pipeline(&mut self, frames: &[u8], replies: usize, expected: &str) -> Outcome<Duration> {
+    pub fn pipeline(
+        &mut self,
+        frames: &[u8],
+        replies: usize,
+        kind: &str,
+        prefix: &str,
+        part: &str,
+    ) -> Outcome<Duration> {
         let mut writing = self.stream.try_clone()?;
         let started = Instant::now();
         std::thread::scope(|scope| {
             let writer = scope.spawn(move || writing.write_all(frames));
-            for _ in 0..replies {
+            let mut beginning = String::new();
+            for number in 0..replies {
                 let reply = self.receive()?;
-                if !contains(&reply, expected.as_bytes()) {
-                    return Err(format!("expected a reply with {expected}, got {}", reply.escape_ascii()).into());
+                beginning.clear();
+                write!(beginning, "[{kind}] [{prefix}{number}] ")?;
+                if !reply.starts_with(beginning.as_bytes()) || !contains(&reply, part.as_bytes()) {
+                    return Err(format!("expected {beginning}… {part}, got {}", reply.escape_ascii()).into());
                 }
             }
             let elapsed = started.elapsed();

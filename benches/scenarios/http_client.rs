@@ -93,20 +93,20 @@ impl HttpClient {
         }
     }
 
-    /// Writes `requests` as fast as they are taken while it reads `count` responses, all with status 200. Returns how long that
-    /// took.
+    /// Writes `requests` as fast as they are taken while it reads `count` responses, all with that status. Returns how long
+    /// that took.
     ///
     /// # Errors
     /// Another status, or no response.
-    pub fn pipeline(&mut self, requests: &[u8], count: usize) -> Outcome<Duration> {
+    pub fn pipeline(&mut self, requests: &[u8], count: usize, status: u16) -> Outcome<Duration> {
         let mut writing = self.stream.try_clone()?;
         let started = Instant::now();
         std::thread::scope(|scope| {
             let writer = scope.spawn(move || writing.write_all(requests));
             for _ in 0..count {
                 let response = self.receive()?;
-                if response.status != 200 {
-                    return Err(format!("status {}", response.status).into());
+                if response.status != status {
+                    return Err(format!("status {} instead of {status}", response.status).into());
                 }
             }
             let elapsed = started.elapsed();

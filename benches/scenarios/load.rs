@@ -27,9 +27,9 @@ pub fn ping_pipelined(scale: Scale) -> Outcome<Vec<Figure>> {
     let mut client = GorgoneClient::connect(daemon.port, key()?)?;
     let count = scale.of(300_000);
     let warm_up = client.frames((0..1_000).map(|number| format!("[PING] [warm-{number}] [] {{}}")));
-    client.pipeline(&warm_up, 1_000, "[PONG] [warm-")?;
+    client.pipeline(&warm_up, 1_000, "PONG", "warm-", "ping ok")?;
     let frames = client.frames((0..count).map(|number| format!("[PING] [ping-{number}] [] {{}}")));
-    let elapsed = client.pipeline(&frames, count, "[PONG] [ping-")?;
+    let elapsed = client.pipeline(&frames, count, "PONG", "ping-", "ping ok")?;
     let value = per_second(count, elapsed);
     Ok(vec![Figure { part: "", value, unit: "/s", target: Target::AtLeast(100_000.0), original: Some(4_400.0) }])
 }
@@ -40,7 +40,7 @@ pub fn putlog_pipelined(scale: Scale) -> Outcome<Vec<Figure>> {
     let mut client = GorgoneClient::connect(daemon.port, key()?)?;
     let count = scale.of(150_000);
     let frames = put_logs(&mut client, "load", count);
-    let elapsed = client.pipeline(&frames, count, "message inserted")?;
+    let elapsed = client.pipeline(&frames, count, "ACK", "put-", "message inserted")?;
     daemon.kill()?;
     let rows = count_rows(&daemon, "load-%")?;
     if rows != count {
@@ -52,11 +52,13 @@ pub fn putlog_pipelined(scale: Scale) -> Outcome<Vec<Figure>> {
 
 /// PUTLOGs with tokens `PREFIX-0` …, ready to be written.
 pub fn put_logs(client: &mut GorgoneClient, prefix: &str, count: usize) -> Vec<u8> {
-    client.frames((0..count).map(|number| {
-        format!(
-            r#"[PUTLOG] [put-{number}] [] {{"code":100,"etime":1700000000,"token":"{prefix}-{number}","instant":0,"data":{{"message":"row {number}","metadata":{{"kind":"measurement"}}}}}}"#
-        )
-    }))
+    client.frames((0..count).map(|number| put_log(prefix, number)))
+}
+
+fn put_log(prefix: &str, number: usize) -> String {
+    format!(
+        r#"[PUTLOG] [put-{number}] [] {{"code":100,"etime":1700000000,"token":"{prefix}-{number}","instant":0,"data":{{"message":"row {number}","metadata":{{"kind":"measurement"}}}}}}"#
+    )
 }
 
 /// How many rows with such a token a daemon's database holds; the daemon must not run.
@@ -85,25 +87,65 @@ pub fn ping_latency(scale: Scale) -> Outcome<Vec<Figure>> {
     ])
 }
 
-/// `GET /api/internal/constatus` over one connection, pipelined and one at a time.
+/// PUTLOG one at a time: every reply waits for the disk.
+pub fn putlog_latency(scale: Scale) -> Outcome<Vec<Figure>> {
+    let daemon = Daemon::start_ready(&Role::poller(2))?;
+    let mut client = GorgoneClient::connect(daemon.port, key()?)?;
+    let mut measurements = Vec::new();
+    for number in 0..scale.of(2_000) {
+        let frame = put_log("one", number);
+        let begun = Instant::now();
+        client.request(&frame)?;
+        measurements.push(begun.elapsed());
+    }
+    let p50 = percentile_ms(&mut measurements, 50);
+    let p99 = percentile_ms(&mut measurements, 99);
+    Ok(vec![
+        Figure { part: "p50", value: p50, unit: "ms", target: Target::Small, original: Some(1.9) },
+        Figure { part: "p99", value: p99, unit: "ms", target: Target::Small, original: None },
+    ])
+}
+
+/// Requests that need no history (an unknown action): what HTTP and the way of a call cost.
 pub fn rest_pipelined(scale: Scale) -> Outcome<Vec<Figure>> {
+    let (value, p99) = rest("/api/internal/nothing", 404, scale.of(300_000), scale.of(20_000))?;
+    Ok(vec![
+        Figure { part: "", value, unit: "/s", target: Target::AtLeast(100_000.0), original: None },
+        Figure { part: "one at a time p99", value: p99, unit: "ms", target: Target::AtMost(1.0), original: None },
+    ])
+}
+
+/// Questions to the history.
+pub fn rest_log(scale: Scale) -> Outcome<Vec<Figure>> {
+    let (value, p99) = rest("/api/log/no-such-token", 200, scale.of(100_000), scale.of(20_000))?;
+    Ok(vec![
+        Figure { part: "", value, unit: "/s", target: Target::Large, original: None },
+        Figure { part: "one at a time p99", value: p99, unit: "ms", target: Target::Small, original: None },
+    ])
+}
+
+/// `GET constatus`, which writes a history row each time.
+pub fn rest_constatus(scale: Scale) -> Outcome<Vec<Figure>> {
+    let (value, p99) = rest("/api/internal/constatus", 200, scale.of(100_000), scale.of(2_000))?;
+    Ok(vec![
+        Figure { part: "", value, unit: "/s", target: Target::Large, original: Some(238.0) },
+        Figure { part: "one at a time p99", value: p99, unit: "ms", target: Target::Small, original: None },
+    ])
+}
+
+/// Answers per second when pipelined, and the p99 of single ones in milliseconds.
+fn rest(path: &str, status: u16, pipelined: usize, single: usize) -> Outcome<(f64, f64)> {
     let mut daemon = Daemon::start_ready(&Role { with_api: true, ..Role::poller(1) })?;
     daemon.wait_until("its API", |daemon| Ok(HttpClient::connect(daemon.api_port).is_ok()))?;
     let mut client = HttpClient::connect(daemon.api_port)?;
-    let text = request("GET", "/api/internal/constatus", "");
-    client.pipeline(text.repeat(1_000).as_bytes(), 1_000)?;
-    let count = scale.of(300_000);
-    let elapsed = client.pipeline(text.repeat(count).as_bytes(), count)?;
-    let value = per_second(count, elapsed);
+    let text = request("GET", path, "");
+    client.pipeline(text.repeat(1_000).as_bytes(), 1_000, status)?;
+    let elapsed = client.pipeline(text.repeat(pipelined).as_bytes(), pipelined, status)?;
     let mut measurements = Vec::new();
-    for _ in 0..scale.of(20_000) {
+    for _ in 0..single {
         let begun = Instant::now();
-        client.get("/api/internal/constatus")?;
+        client.get(path)?;
         measurements.push(begun.elapsed());
     }
-    let p99 = percentile_ms(&mut measurements, 99);
-    Ok(vec![
-        Figure { part: "", value, unit: "/s", target: Target::AtLeast(100_000.0), original: Some(238.0) },
-        Figure { part: "one at a time p99", value: p99, unit: "ms", target: Target::AtMost(1.0), original: None },
-    ])
+    Ok((per_second(pipelined, elapsed), percentile_ms(&mut measurements, 99)))
 }

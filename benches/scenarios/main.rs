@@ -49,7 +49,7 @@ pub struct Scenario {
     run: fn(Scale) -> Outcome<Vec<Figure>>,
 }
 
-const SCENARIOS: [Scenario; 11] = [
+const SCENARIOS: [Scenario; 14] = [
     Scenario { name: "ping_pipelined", about: "PING over one session, as fast as it goes", run: load::ping_pipelined },
     Scenario {
         name: "putlog_pipelined",
@@ -57,11 +57,14 @@ const SCENARIOS: [Scenario; 11] = [
         run: load::putlog_pipelined,
     },
     Scenario { name: "ping_latency", about: "PING one at a time", run: load::ping_latency },
+    Scenario { name: "putlog_latency", about: "PUTLOG, each a durable row, one at a time", run: load::putlog_latency },
     Scenario {
         name: "rest_pipelined",
-        about: "GET constatus over one keep-alive connection",
+        about: "API requests that need no history, over one connection",
         run: load::rest_pipelined,
     },
+    Scenario { name: "rest_log", about: "GET log over one keep-alive connection", run: load::rest_log },
+    Scenario { name: "rest_constatus", about: "GET constatus, each with a durable row", run: load::rest_constatus },
     Scenario {
         name: "commands_200",
         about: "COMMANDs through a central until their results are there",

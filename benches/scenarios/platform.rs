@@ -105,8 +105,12 @@ impl Daemon {
         let (port, api_port) = (free_port()?, free_port()?);
         write_files(&directory, role, port, api_port)?;
         let log = fs::File::create(directory.join("output.log"))?;
+        // A program of its own: pages that are shared with the other daemons here would make each of them look smaller than
+        // the only one of a machine is.
+        let program = directory.join("stheno");
+        fs::copy(env!("CARGO_BIN_EXE_stheno"), &program)?;
         let started = Instant::now();
-        let child = Command::new(env!("CARGO_BIN_EXE_stheno"))
+        let child = Command::new(&program)
             .arg("run")
             .arg("--config")
             .arg(directory.join("config.yaml"))

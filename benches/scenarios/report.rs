@@ -11,6 +11,21 @@ pub enum Target {
     AtLeast(f64),
     /// This or less.
     AtMost(f64),
+    /// Less is better; nothing is promised.
+    Small,
+    /// More is better; nothing is promised.
+    Large,
+}
+
+impl Target {
+    /// How it relates to its bound, where there is one.
+    const fn bound(self) -> Option<(&'static str, f64)> {
+        match self {
+            Self::AtLeast(bound) => Some(("≥", bound)),
+            Self::AtMost(bound) => Some(("≤", bound)),
+            Self::Small | Self::Large => None,
+        }
+    }
 }
 
 /// One measured figure.
@@ -29,10 +44,11 @@ pub struct Figure {
 }
 
 impl Figure {
-    fn is_met(&self) -> bool {
+    fn is_met(&self) -> Option<bool> {
         match self.target {
-            Target::AtLeast(bound) => self.value >= bound,
-            Target::AtMost(bound) => self.value <= bound,
+            Target::AtLeast(bound) => Some(self.value >= bound),
+            Target::AtMost(bound) => Some(self.value <= bound),
+            Target::Small | Target::Large => None,
         }
     }
 
@@ -40,13 +56,17 @@ impl Figure {
     fn ratio(&self) -> Option<f64> {
         let original = self.original?;
         Some(match self.target {
-            Target::AtLeast(_) => original.recip() * self.value,
-            Target::AtMost(_) => self.value.recip() * original,
+            Target::AtLeast(_) | Target::Large => self.value / original,
+            Target::AtMost(_) | Target::Small => original / self.value,
         })
     }
 
     fn verdict(&self) -> &'static str {
-        if self.is_met() { "PASS" } else { "MISS" }
+        match self.is_met() {
+            Some(true) => "PASS",
+            Some(false) => "MISS",
+            None => "",
+        }
     }
 }
 
@@ -66,13 +86,9 @@ impl Report {
     #[must_use]
     pub fn to_json(&self) -> String {
         let rows = self.rows.iter().map(|(scenario, figure)| {
-            let (relation, bound) = match figure.target {
-                Target::AtLeast(bound) => ("at_least", bound),
-                Target::AtMost(bound) => ("at_most", bound),
-            };
             json!({
                 "name": scenario, "part": figure.part, "value": figure.value, "unit": figure.unit,
-                "target": { relation: bound }, "met": figure.is_met(), "original": figure.original,
+                "target": figure.target.bound().map(|(sign, bound)| format!("{sign} {bound}")), "met": figure.is_met(), "original": figure.original,
                 "times_better": figure.ratio(),
             })
         });
@@ -92,19 +108,18 @@ impl fmt::Display for Report {
         for (scenario, figure) in &self.rows {
             let name =
                 if figure.part.is_empty() { (*scenario).to_owned() } else { format!("{scenario} {}", figure.part) };
-            let (sign, bound) = match figure.target {
-                Target::AtLeast(bound) => ("≥", bound),
-                Target::AtMost(bound) => ("≤", bound),
-            };
             let value = format!("{} {}", number(figure.value), figure.unit);
-            let target = format!("{sign} {} {}", number(bound), figure.unit);
+            let target = figure
+                .target
+                .bound()
+                .map_or(String::new(), |(sign, bound)| format!("{sign} {} {}", number(bound), figure.unit));
             let original = match (figure.original, figure.ratio()) {
                 (Some(original), Some(ratio)) => format!("{} (× {})", number(original), number(ratio)),
                 _ => String::new(),
             };
             let verdict = figure.verdict();
             let command = format!("cargo bench --bench scenarios -- {scenario}");
-            writeln!(formatter, "{name:<34} {value:>16} {target:>18} {verdict}  {original:>22}  {command}")?;
+            writeln!(formatter, "{name:<34} {value:>16} {target:>18} {verdict:4}  {original:>22}  {command}")?;
         }
         Ok(())
     }

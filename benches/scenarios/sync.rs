@@ -22,7 +22,7 @@ pub fn sync_50000(scale: Scale) -> Outcome<Vec<Figure>> {
     for poller in &pollers {
         let mut filler = GorgoneClient::connect(poller.port, key()?)?;
         let frames = put_logs(&mut filler, "sync", count);
-        filler.pipeline(&frames, count, "message inserted")?;
+        filler.pipeline(&frames, count, "ACK", "put-", "message inserted")?;
     }
     let mut pinger = GorgoneClient::connect(central.port, key()?)?;
     let done = AtomicBool::new(false);
