@@ -3,7 +3,7 @@
 use crate::model::time::Now;
 use crate::node::output::{Output, QueryId};
 
-use super::{Dispatch, Effect, MAX_RUNNING_QUERIES};
+use super::{Dispatch, Effect, LinkKey, MAX_RUNNING_QUERIES};
 
 impl Dispatch {
     pub(super) fn on_core(&mut self, output: Output, now: Now) {
@@ -11,8 +11,8 @@ impl Dispatch {
             Output::SendToClient { client, outgoing } => self.send_to_client(client, &outgoing, now),
             Output::SendToNode { node, outgoing } => self.send_to_node(node, &outgoing, now),
             Output::OpenLink { node, endpoint } => self.open_link(node, endpoint, now),
-            Output::ResetLink(node) => self.reset_link(node, now),
-            Output::CloseLink(node) => self.close_link(node, now),
+            Output::ResetLink(node) => self.reset_link(LinkKey::Node(node), now),
+            Output::CloseLink(node) => self.close_link(LinkKey::Node(node), now),
             Output::Store { change, receipt } => {
                 self.batch.receipts.extend(receipt.map(|receipt| (self.batch.changes.len(), receipt)));
                 self.batch.changes.push(change);

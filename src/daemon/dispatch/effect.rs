@@ -1,5 +1,7 @@
 //! What [`super::Dispatch`] wants the driver to do: the event loop for real, the simulator in its own way.
 
+use std::fmt;
+
 use crate::model::command::{CommandId, CommandSpec};
 use crate::model::connection::{ConnectionId, Endpoint};
 use crate::model::history::{LogFilter, PageLimit, StoreChange};
@@ -54,12 +56,30 @@ pub enum Effect {
     Stopped,
 }
 
+/// Which ZeroMQ connection that we make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LinkKey {
+    /// To a push node.
+    Node(NodeId),
+    /// To our central (module `pull`).
+    Parent,
+}
+
+impl fmt::Display for LinkKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(node) => write!(formatter, "node '{node}'"),
+            Self::Parent => formatter.write_str("our central"),
+        }
+    }
+}
+
 /// RSA work for a worker thread: a pure function of its data and our private key.
 pub enum CryptoJob {
     /// A client's hello on the external socket.
     Hello(HelloId, HelloJob),
     /// A step of our own handshake with a node.
-    Dial(NodeId, DialTicket),
+    Dial(LinkKey, DialTicket),
 }
 
 /// The result of a [`CryptoJob`].
@@ -67,7 +87,7 @@ pub enum CryptoOutcome {
     /// Of [`CryptoJob::Hello`].
     Hello(HelloId, HelloOutcome),
     /// Of [`CryptoJob::Dial`].
-    Dial(NodeId, DialOutcome),
+    Dial(LinkKey, DialOutcome),
 }
 
 impl CryptoJob {
@@ -76,7 +96,7 @@ impl CryptoJob {
     pub fn run(self, key: &PrivateKey) -> CryptoOutcome {
         match self {
             Self::Hello(hello, job) => CryptoOutcome::Hello(hello, job.run(key)),
-            Self::Dial(node, ticket) => CryptoOutcome::Dial(node, ticket.run(key)),
+            Self::Dial(link, ticket) => CryptoOutcome::Dial(link, ticket.run(key)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Connections that we make to push nodes.
+//! ZeroMQ connections that we make: to push nodes, and to our central (module `pull`).
 
 use std::time::Duration;
 
@@ -11,11 +11,12 @@ use crate::model::node_id::NodeId;
 use crate::model::time::Now;
 use crate::model::token::Token;
 use crate::node::input::Input;
+use crate::node::output::ParentKind;
 use crate::session::zmq_dialer::{self, DialOutcome, DialerOutput, DialerSettings, ZmqDialer};
 use crate::wire::gorgone::envelope;
 use crate::wire::zmtp::connection::{Connection as ZmtpConnection, Event, Settings, SocketType};
 
-use super::{Connection, CryptoJob, Dispatch, Effect, Kind, MAX_UNSENT_BYTES, Owner};
+use super::{Connection, CryptoJob, Dispatch, Effect, Kind, LinkKey, MAX_UNSENT_BYTES, Owner};
 
 /// Bytes of one message from a node: a Perl node sends its whole history at once.
 const MAX_NODE_MESSAGE_BYTES: usize = 128 << 20;
@@ -24,17 +25,30 @@ pub(super) struct Link {
     dialer: ZmqDialer,
     endpoint: Endpoint,
     connection: Option<ConnectionId>,
+    /// The one of the connection in hand.
+    routing_id: String,
 }
 
 impl Dispatch {
     pub(super) fn open_link(&mut self, node: NodeId, endpoint: Endpoint, now: Now) {
-        if self.links.get(&node).is_some_and(|link| link.endpoint == endpoint) {
+        let own_id = self.core.own_id().map_or_else(String::new, |id| id.to_string());
+        self.dial(LinkKey::Node(node), endpoint, format!("gorgone-proxy-{own_id}-{node}"), now);
+    }
+
+    /// Keeps a connection to our central, where module `pull` is loaded.
+    pub(super) fn open_pull_parent(&mut self, now: Now) {
+        if let (Some(pull), Some(id)) = (self.config.modules.pull.clone(), self.core.own_id()) {
+            self.dial(LinkKey::Parent, pull.endpoint, format!("gorgone-{id}"), now);
+        }
+    }
+
+    fn dial(&mut self, key: LinkKey, endpoint: Endpoint, own_name: String, now: Now) {
+        if self.links.get(&key).is_some_and(|link| link.endpoint == endpoint) {
             return;
         }
-        self.close_link(node, now);
-        let own_id = self.core.own_id().map_or_else(String::new, |id| id.to_string());
+        self.close_link(key, now);
         let settings = DialerSettings {
-            own_name: format!("gorgone-proxy-{own_id}-{node}"),
+            own_name,
             endpoint: endpoint.clone(),
             fingerprint_mode: match self.config.core.fingerprint_mode {
                 FingerprintMode::Always => zmq_dialer::FingerprintMode::Always,
@@ -50,17 +64,17 @@ impl Dispatch {
         };
         let mut dialer = ZmqDialer::new(settings);
         dialer.handle_start(now, self.random.as_mut());
-        self.links.insert(node, Link { dialer, endpoint, connection: None });
-        self.touched_links.push(node);
+        self.links.insert(key, Link { dialer, endpoint, connection: None, routing_id: String::new() });
+        self.touched_links.push(key);
     }
 
-    pub(super) fn close_link(&mut self, node: NodeId, now: Now) {
-        self.timers.cancel(&Owner::Link(node));
-        let Some(mut link) = self.links.remove(&node) else { return };
+    pub(super) fn close_link(&mut self, key: LinkKey, now: Now) {
+        self.timers.cancel(&Owner::Link(key));
+        let Some(mut link) = self.links.remove(&key) else { return };
         link.dialer.stop("its link was closed");
         while let Some(output) = link.dialer.poll_output() {
             if let DialerOutput::Failed { token, reason } = output {
-                self.send_failed(node, token, reason, now);
+                self.send_failed(key, token, reason, now);
             }
         }
         if let Some(connection) = link.connection {
@@ -68,10 +82,10 @@ impl Dispatch {
         }
     }
 
-    pub(super) fn reset_link(&mut self, node: NodeId, now: Now) {
-        if let Some(link) = self.links.get_mut(&node) {
+    pub(super) fn reset_link(&mut self, key: LinkKey, now: Now) {
+        if let Some(link) = self.links.get_mut(&key) {
             link.dialer.reset(now, self.random.as_mut());
-            self.touched_links.push(node);
+            self.touched_links.push(key);
         }
     }
 
@@ -80,55 +94,59 @@ impl Dispatch {
             Outgoing::Request(message) => message.token.clone(),
             Outgoing::Reply(reply) => reply.token.clone(),
         };
-        let Some(link) = self.links.get_mut(&node) else {
-            return self.send_failed(node, token, "there is no link to it".to_owned(), now);
+        let key = LinkKey::Node(node);
+        let Some(link) = self.links.get_mut(&key) else {
+            return self.send_failed(key, token, "there is no link to it".to_owned(), now);
         };
         let unsent = match link.connection.and_then(|connection| self.connections.get_mut(&connection)) {
             Some(Connection { kind: Kind::Link { zmtp, .. }, .. }) => zmtp.send_queue().len(),
             _ => 0,
         };
         if unsent > MAX_UNSENT_BYTES {
-            return self.send_failed(node, token, format!("it does not read, {unsent} bytes wait for it"), now);
+            return self.send_failed(key, token, format!("it does not read, {unsent} bytes wait for it"), now);
         }
         link.dialer.send(envelope::encode(outgoing), token, now);
-        self.touched_links.push(node);
+        self.touched_links.push(key);
     }
 
-    fn send_failed(&mut self, node: NodeId, token: Option<Token>, reason: String, now: Now) {
-        self.core.handle_input(Input::SendFailed { node, token, reason }, now);
+    /// What we wanted to tell our central it asks for again, so only nodes matter.
+    fn send_failed(&mut self, key: LinkKey, token: Option<Token>, reason: String, now: Now) {
+        if let LinkKey::Node(node) = key {
+            self.core.handle_input(Input::SendFailed { node, token, reason }, now);
+        }
     }
 
-    pub(super) fn link_closed(&mut self, node: NodeId, connection: ConnectionId, reason: String, now: Now) {
-        if let Some(link) = self.links.get_mut(&node)
+    pub(super) fn link_closed(&mut self, key: LinkKey, connection: ConnectionId, reason: String, now: Now) {
+        if let Some(link) = self.links.get_mut(&key)
             && link.connection == Some(connection)
         {
             link.connection = None;
             link.dialer.handle_disconnected(&reason, now, self.random.as_mut());
-            self.touched_links.push(node);
+            self.touched_links.push(key);
         }
     }
 
-    pub(super) fn link_timeout(&mut self, node: NodeId, now: Now) {
-        if let Some(link) = self.links.get_mut(&node) {
+    pub(super) fn link_timeout(&mut self, key: LinkKey, now: Now) {
+        if let Some(link) = self.links.get_mut(&key) {
             link.dialer.handle_timeout(now, self.random.as_mut());
-            self.touched_links.push(node);
+            self.touched_links.push(key);
         }
     }
 
-    pub(super) fn dial_job_done(&mut self, node: NodeId, outcome: DialOutcome, now: Now) {
-        if let Some(link) = self.links.get_mut(&node) {
+    pub(super) fn dial_job_done(&mut self, key: LinkKey, outcome: DialOutcome, now: Now) {
+        if let Some(link) = self.links.get_mut(&key) {
             link.dialer.handle_job(outcome, now, self.random.as_mut());
-            self.touched_links.push(node);
+            self.touched_links.push(key);
         }
     }
 
     pub(super) fn pump_link(&mut self, connection: ConnectionId, now: Now) {
         loop {
             let Some(entry) = self.connections.get_mut(&connection) else { return };
-            let Kind::Link { node, zmtp } = &mut entry.kind else { return };
-            let node = *node;
+            let Kind::Link { key, zmtp } = &mut entry.kind else { return };
+            let key = *key;
             let event = zmtp.poll_event();
-            let Some(link) = self.links.get_mut(&node) else { return };
+            let Some(link) = self.links.get_mut(&key) else { return };
             match event {
                 Ok(None) => break,
                 Ok(Some(Event::Ready { .. })) => link.dialer.handle_connected(now),
@@ -136,75 +154,106 @@ impl Dispatch {
                 Ok(Some(Event::Multipart { .. })) => {}
                 Err(error) => {
                     self.close(connection, now);
-                    self.link_closed(node, connection, error.to_string(), now);
+                    self.link_closed(key, connection, error.to_string(), now);
                     break;
                 }
             }
-            self.touched_links.push(node);
+            self.touched_links.push(key);
             self.drain(now);
         }
         self.dirty.insert(connection);
     }
 
-    pub(super) fn drain_link(&mut self, node: NodeId, now: Now) {
-        while let Some(output) = self.links.get_mut(&node).and_then(|link| link.dialer.poll_output()) {
-            self.on_dialer(node, output, now);
+    pub(super) fn drain_link(&mut self, key: LinkKey, now: Now) {
+        while let Some(output) = self.links.get_mut(&key).and_then(|link| link.dialer.poll_output()) {
+            self.on_dialer(key, output, now);
         }
-        let deadline = self.links.get(&node).and_then(|link| link.dialer.poll_timeout());
-        self.timers.replace(Owner::Link(node), deadline);
+        let deadline = self.links.get(&key).and_then(|link| link.dialer.poll_timeout());
+        self.timers.replace(Owner::Link(key), deadline);
     }
 
-    fn on_dialer(&mut self, node: NodeId, output: DialerOutput, now: Now) {
+    fn on_dialer(&mut self, key: LinkKey, output: DialerOutput, now: Now) {
         match output {
-            DialerOutput::Connect { endpoint, routing_id } => self.connect_link(node, endpoint, routing_id, now),
+            DialerOutput::Connect { endpoint, routing_id } => self.connect_link(key, endpoint, routing_id, now),
             DialerOutput::Disconnect => {
-                if let Some(connection) = self.links.get_mut(&node).and_then(|link| link.connection.take()) {
+                if let Some(connection) = self.links.get_mut(&key).and_then(|link| link.connection.take()) {
                     self.close(connection, now);
                 }
             }
-            DialerOutput::Send(payload) => self.send_link(node, &payload),
-            DialerOutput::Up => self.core.handle_input(Input::LinkUp(node), now),
-            DialerOutput::Down { reason } => self.core.handle_input(Input::LinkDown { node, reason }, now),
-            DialerOutput::Message(message) => self.core.handle_input(Input::NodeMessage { node, message }, now),
-            DialerOutput::Failed { token, reason } => self.send_failed(node, token, reason, now),
-            DialerOutput::RunJob(ticket) => self.effects.push_back(Effect::Crypto(CryptoJob::Dial(node, ticket))),
+            DialerOutput::Send(payload) => self.send_link(key, &payload),
+            DialerOutput::Up => {
+                let identity = self.links.get(&key).map(|link| link.routing_id.clone()).unwrap_or_default();
+                let input = match key {
+                    LinkKey::Node(node) => Input::LinkUp(node),
+                    LinkKey::Parent => Input::ParentUp { kind: ParentKind::Pull, identity },
+                };
+                self.core.handle_input(input, now);
+            }
+            DialerOutput::Down { reason } => {
+                let input = match key {
+                    LinkKey::Node(node) => Input::LinkDown { node, reason },
+                    LinkKey::Parent => Input::ParentDown { kind: ParentKind::Pull, reason },
+                };
+                self.core.handle_input(input, now);
+            }
+            DialerOutput::Message(message) => {
+                let input = match key {
+                    LinkKey::Node(node) => Input::NodeMessage { node, message },
+                    LinkKey::Parent => Input::ParentMessage { kind: ParentKind::Pull, message },
+                };
+                self.core.handle_input(input, now);
+            }
+            DialerOutput::Failed { token, reason } => self.send_failed(key, token, reason, now),
+            DialerOutput::RunJob(ticket) => self.effects.push_back(Effect::Crypto(CryptoJob::Dial(key, ticket))),
             DialerOutput::Malformed { reason, .. } => {
-                self.log(LogLine::info("proxy", format!("node '{node}' sent what is no message: {reason}")));
+                self.log(LogLine::info("proxy", format!("{key} sent what is no message: {reason}")));
             }
             DialerOutput::StoreFingerprint { target, thumbprint } => {
                 self.fingerprints.insert(target.clone(), thumbprint.clone());
                 self.batch.changes.push(StoreChange::PutFingerprint { target, thumbprint });
             }
             DialerOutput::Log(line) => {
-                let text = format!("node '{node}': {}", line.text);
+                let text = format!("{key}: {}", line.text);
                 self.log(LogLine { text, ..line });
             }
         }
     }
 
     /// One connection per node, never a second beside it: an old one is closed first.
-    fn connect_link(&mut self, node: NodeId, endpoint: Endpoint, routing_id: Vec<u8>, now: Now) {
+    fn connect_link(&mut self, key: LinkKey, endpoint: Endpoint, routing_id: Vec<u8>, now: Now) {
         let connection = self.next_connection_id();
+        let name = String::from_utf8_lossy(&routing_id).into_owned();
         let zmtp = ZmtpConnection::new(Settings {
             socket_type: SocketType::Dealer,
             identity: routing_id,
             max_message_bytes: MAX_NODE_MESSAGE_BYTES,
         });
-        let Some(link) = self.links.get_mut(&node) else { return };
+        let Some(link) = self.links.get_mut(&key) else { return };
+        link.routing_id = name;
         if let Some(old) = link.connection.replace(connection) {
             self.close(old, now);
         }
-        let kind = Kind::Link { node, zmtp };
+        let kind = Kind::Link { key, zmtp };
         let entry = Connection { kind, peer: PeerAddress::Local, open_queries: 0, closing: false };
         self.connections.insert(connection, entry);
         self.effects.push_back(Effect::Connect { connection, endpoint });
     }
 
-    fn send_link(&mut self, node: NodeId, payload: &[u8]) {
-        let Some(connection) = self.links.get(&node).and_then(|link| link.connection) else { return };
+    fn send_link(&mut self, key: LinkKey, payload: &[u8]) {
+        let Some(connection) = self.links.get(&key).and_then(|link| link.connection) else { return };
         if let Some(Connection { kind: Kind::Link { zmtp, .. }, .. }) = self.connections.get_mut(&connection) {
             zmtp.send_message(payload);
             self.dirty.insert(connection);
+        }
+    }
+
+    /// For our central, over module `pull`'s connection; dropped while that is down.
+    pub(super) fn send_to_pull_parent(&mut self, outgoing: &Outgoing, now: Now) {
+        if let Some(link) = self.links.get_mut(&LinkKey::Parent)
+            && link.dialer.is_up()
+        {
+            link.dialer.send(envelope::encode(outgoing), None, now);
+            self.touched_links.push(LinkKey::Parent);
         }
     }
 }

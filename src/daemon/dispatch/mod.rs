@@ -36,7 +36,7 @@ use crate::session::zmq_listener::ZmqListener;
 use crate::wire::send_queue::SendQueue;
 use crate::wire::zmtp::connection::Connection as ZmtpConnection;
 
-pub use effect::{Batch, CryptoJob, CryptoOutcome, Effect};
+pub use effect::{Batch, CryptoJob, CryptoOutcome, Effect, LinkKey};
 use ends::Complaints;
 use links::Link;
 
@@ -89,7 +89,7 @@ const MAX_RUNNING_QUERIES: usize = 4;
 
 enum Kind {
     External(external::External),
-    Link { node: NodeId, zmtp: ZmtpConnection },
+    Link { key: LinkKey, zmtp: ZmtpConnection },
     Api(Box<ApiClient>),
 }
 
@@ -104,7 +104,7 @@ struct Connection {
 enum Owner {
     Core,
     Listener,
-    Link(NodeId),
+    Link(LinkKey),
     Connection(ConnectionId),
 }
 
@@ -112,8 +112,8 @@ enum Owner {
 pub struct Dispatch {
     core: Core,
     listener: ZmqListener,
-    links: BTreeMap<NodeId, Link>,
-    touched_links: Vec<NodeId>,
+    links: BTreeMap<LinkKey, Link>,
+    touched_links: Vec<LinkKey>,
     touched_clients: Vec<ConnectionId>,
     connections: HashMap<ConnectionId, Connection>,
     strangers: BTreeSet<ConnectionId>,
@@ -173,6 +173,7 @@ impl Dispatch {
             own_key: Rc::new(own_key),
             api_access,
         };
+        dispatch.open_pull_parent(now);
         dispatch.drain(now);
         dispatch
     }
@@ -226,7 +227,7 @@ impl Dispatch {
         if let Some(gone) = self.forget(connection) {
             match gone.kind {
                 Kind::External(_) => self.listener.handle_closed(connection),
-                Kind::Link { node, .. } => self.link_closed(node, connection, reason, now),
+                Kind::Link { key, .. } => self.link_closed(key, connection, reason, now),
                 Kind::Api(_) => self.cancel_calls(connection, now),
             }
         }
@@ -247,7 +248,7 @@ impl Dispatch {
             CryptoOutcome::Hello(hello, outcome) => {
                 self.listener.handle_hello(hello, outcome, now);
             }
-            CryptoOutcome::Dial(node, outcome) => self.dial_job_done(node, outcome, now),
+            CryptoOutcome::Dial(key, outcome) => self.dial_job_done(key, outcome, now),
         }
         self.drain(now);
     }
@@ -289,7 +290,7 @@ impl Dispatch {
             match owner {
                 Owner::Core => self.core.handle_timeout(now),
                 Owner::Listener => self.listener.handle_timeout(now, self.random.as_mut()),
-                Owner::Link(node) => self.link_timeout(node, now),
+                Owner::Link(key) => self.link_timeout(key, now),
                 Owner::Connection(connection) => self.connection_timeout(connection, now),
             }
             self.drain(now);
@@ -419,8 +420,8 @@ impl Dispatch {
                 self.on_listener(output, now);
             } else if let Some(output) = self.core.poll_output() {
                 self.on_core(output, now);
-            } else if let Some(node) = self.touched_links.pop() {
-                self.drain_link(node, now);
+            } else if let Some(key) = self.touched_links.pop() {
+                self.drain_link(key, now);
             } else if let Some(connection) = self.touched_clients.pop() {
                 self.pump_api(connection, now);
             } else {
