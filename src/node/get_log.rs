@@ -23,8 +23,9 @@ use super::{api, json};
 const QUESTIONS_MAX: usize = 1_000;
 /// A page for a peer that goes on by id.
 const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: 512 << 10, whole_instants: false };
-/// The largest answer for any other; a peer that syncs by `ctime` gets the rest when it asks again.
-pub(super) const WHOLE: PageLimit = PageLimit { rows: 20_000, bytes: 8 << 20, whole_instants: true };
+/// The largest answer for any other; a peer that syncs by `ctime` gets the rest when it asks again, and the others are told
+/// that there is more.
+const WHOLE: PageLimit = PageLimit { rows: 100_000, bytes: 8 << 20, whole_instants: true };
 
 /// Two times that differ by less are the same; rows are ten microseconds apart.
 const CTIME_TOLERANCE_SECONDS: f64 = 5e-6;
@@ -168,14 +169,20 @@ impl Core {
         match (question, result) {
             (Question::OldestRow, Ok(page)) => self.oldest_row_answered(&page),
             (Question::OldestRow, Err(_)) => {}
-            (Question::Call(call), result) => api::waits::history_answered(self, call, result),
+            (Question::Call(call), result) => {
+                self.log_cut(&result);
+                api::waits::history_answered(self, call, result);
+            }
             (
                 Question::Rows { client, token }
                 | Question::Page { client, token, .. }
                 | Question::NewestId { client, token, .. },
                 Err(_),
             ) => self.get_log_reply(client, token, Code::FINISHED_KO, json::message("database issue")),
-            (Question::Rows { client, token }, Ok(page)) => self.get_log_page(client, token, &page, None),
+            (Question::Rows { client, token }, Ok(page)) => {
+                self.get_log_page(client, token, &page, None);
+                self.log_cut(&Ok(page));
+            }
             (Question::Page { client, token, mark, from }, Ok(page)) => {
                 self.page_answered(client, token, mark, from, page);
             }
@@ -184,6 +191,17 @@ impl Core {
                 self.get_log_page(client, token, &LogPage::default(), Some(newest.min(after_id)));
             }
         }
+    }
+
+    /// An answer without all its rows must not pass for the whole.
+    fn log_cut(&mut self, answer: &Result<LogPage, String>) {
+        let Ok(LogPage { rows, more: true }) = answer else { return };
+        let last = rows.last().map_or(0, |row| row.id);
+        let text = format!(
+            "an answer to a question for history rows was cut after {} rows; for the rest ask with id {last}",
+            rows.len()
+        );
+        self.log(LogLine::warning("core", text));
     }
 
     fn page_answered(&mut self, client: ClientId, token: Token, mark: SyncMark, from: From, mut page: LogPage) {
