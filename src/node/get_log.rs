@@ -163,26 +163,22 @@ impl Core {
     /// The history answered.
     pub(super) fn query_answered(&mut self, query: QueryId, result: Result<LogPage, String>) {
         let Some(question) = self.questions.open.remove(&query) else { return };
-        if let Err(error) = &result {
-            self.log(LogLine::error("core", format!("the history cannot be read: {error}")));
+        match (&question, &result) {
+            (_, Err(error)) => self.log(LogLine::error("core", format!("the history cannot be read: {error}"))),
+            (Question::Rows { .. } | Question::Call(_), Ok(page)) if page.more => self.log_cut(page),
+            _ => {}
         }
         match (question, result) {
             (Question::OldestRow, Ok(page)) => self.oldest_row_answered(&page),
             (Question::OldestRow, Err(_)) => {}
-            (Question::Call(call), result) => {
-                self.log_cut(&result);
-                api::waits::history_answered(self, call, result);
-            }
+            (Question::Call(call), result) => api::waits::history_answered(self, call, result),
             (
                 Question::Rows { client, token }
                 | Question::Page { client, token, .. }
                 | Question::NewestId { client, token, .. },
                 Err(_),
             ) => self.get_log_reply(client, token, Code::FINISHED_KO, json::message("database issue")),
-            (Question::Rows { client, token }, Ok(page)) => {
-                self.get_log_page(client, token, &page, None);
-                self.log_cut(&Ok(page));
-            }
+            (Question::Rows { client, token }, Ok(page)) => self.get_log_page(client, token, &page, None),
             (Question::Page { client, token, mark, from }, Ok(page)) => {
                 self.page_answered(client, token, mark, from, page);
             }
@@ -194,13 +190,10 @@ impl Core {
     }
 
     /// An answer without all its rows must not pass for the whole.
-    fn log_cut(&mut self, answer: &Result<LogPage, String>) {
-        let Ok(LogPage { rows, more: true }) = answer else { return };
-        let last = rows.last().map_or(0, |row| row.id);
-        let text = format!(
-            "an answer to a question for history rows was cut after {} rows; for the rest ask with id {last}",
-            rows.len()
-        );
+    fn log_cut(&mut self, page: &LogPage) {
+        let last = page.rows.last().map_or(0, |row| row.id);
+        let rows = page.rows.len();
+        let text = format!("an answer of history rows was cut after {rows} rows; for the rest ask with id {last}");
         self.log(LogLine::warning("core", text));
     }
 
