@@ -33,12 +33,21 @@ pub(super) enum Command {
     },
     /// `keys thumbprint FILE`
     KeysThumbprint(PathBuf),
-    /// `demo`, with its own arguments.
-    Demo(Vec<OsString>),
+    /// `demo`
+    Demo(DemoOptions),
     /// `help` or `--help`
     Help(Topic),
     /// `--version`
     Version,
+}
+
+/// What `demo` was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct DemoOptions {
+    /// `--once`: end after one round trip instead of staying up until Ctrl-C.
+    pub once: bool,
+    /// `--keep`: leave the folder behind.
+    pub keep: bool,
 }
 
 /// Reads the arguments after the program's name.
@@ -52,7 +61,7 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<Command, String> {
         Some("run") => parse_run(rest()),
         Some("check") => parse_check(rest()),
         Some("keys") => parse_keys(rest()),
-        Some("demo") => Ok(Command::Demo(arguments.into_iter().skip(1).collect())),
+        Some("demo") => parse_demo(rest()),
         Some("help") => parse_help(rest()),
         Some("--version" | "-V" | "version") => Ok(Command::Version),
         Some("--help" | "-h" | "-?") => Ok(Command::Help(Topic::All)),
@@ -103,6 +112,19 @@ fn parse_check(mut parser: lexopt::Parser) -> Result<Command, String> {
     let config =
         config.ok_or("'check' needs --config FILE, for instance --config /etc/centreon-gorgone/config.yaml")?;
     Ok(Command::Check { config, logfile, json })
+}
+
+fn parse_demo(mut parser: lexopt::Parser) -> Result<Command, String> {
+    let mut options = DemoOptions::default();
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("once") => options.once = true,
+            Long("keep") => options.keep = true,
+            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Demo)),
+            other => return Err(unexpected(&other, Topic::Demo)),
+        }
+    }
+    Ok(Command::Demo(options))
 }
 
 fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
@@ -224,7 +246,10 @@ mod tests {
             Ok(Command::KeysGenerate { directory: "d".into(), bits: 4096 })
         );
         assert_eq!(parse("keys thumbprint f"), Ok(Command::KeysThumbprint("f".into())));
-        assert_eq!(parse("demo --once"), Ok(Command::Demo(vec!["--once".into()])));
+        assert_eq!(parse("demo --once"), Ok(Command::Demo(DemoOptions { once: true, keep: false })));
+        assert_eq!(parse("demo --keep --once"), Ok(Command::Demo(DemoOptions { once: true, keep: true })));
+        assert_eq!(parse("demo --help"), Ok(Command::Help(Topic::Demo)));
+        assert!(parse("demo --twice").unwrap_err().contains("--twice"));
         for (line, topic) in [
             ("help", Topic::All),
             ("--help", Topic::All),

@@ -6,7 +6,6 @@
 mod api;
 mod files;
 
-use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -19,6 +18,7 @@ use std::time::Duration;
 use crate::edge::signals::{Signal, Signals};
 use crate::edge::{clock, system};
 
+use super::arguments::DemoOptions;
 use api::{Api, Row};
 use files::{CENTRAL, DaemonFiles};
 
@@ -29,33 +29,10 @@ const PATIENCE_MS: u64 = 15_000;
 /// Between two looks at something that another process changes.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// What the command line asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Options {
-    /// `--once`: end after one round trip instead of staying up until Ctrl-C.
-    once: bool,
-    /// `--keep`: leave the folder behind.
-    keep: bool,
-}
-
-impl Options {
-    fn parse(arguments: &[OsString]) -> Result<Self, String> {
-        let mut options = Self::default();
-        for argument in arguments {
-            match argument.to_str() {
-                Some("--once") => options.once = true,
-                Some("--keep") => options.keep = true,
-                _ => return Err(format!("unknown option {}; allowed: --once, --keep", argument.display())),
-            }
-        }
-        Ok(options)
-    }
-}
-
-/// Runs the demo with the arguments after `demo` and returns the exit status. Progress goes to stderr, results to stdout.
+/// Runs the demo and returns the exit status. Progress goes to stderr, results to stdout.
 #[must_use]
-pub(super) fn run(arguments: Vec<OsString>) -> ExitCode {
-    match Options::parse(&arguments).and_then(play) {
+pub(super) fn run(options: DemoOptions) -> ExitCode {
+    match play(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             progress(&format!("demo: {text}"));
@@ -64,7 +41,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> ExitCode {
     }
 }
 
-fn play(options: Options) -> Result<(), String> {
+fn play(options: DemoOptions) -> Result<(), String> {
     // First of all, so that Ctrl-C finds somebody who stops the children and removes the folder.
     let mut signals = Signals::open().map_err(|error| format!("signals cannot be caught: {error}"))?;
     let mut demo = Demo::new(options.keep)?;
@@ -237,17 +214,4 @@ fn print(line: &str) {
 /// A line on stderr.
 fn progress(line: &str) {
     let _nobody_reads = writeln!(std::io::stderr(), "{line}");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_options_are_known_and_others_are_named() {
-        let parse = |words: &[&str]| Options::parse(&words.iter().map(OsString::from).collect::<Vec<_>>());
-        assert_eq!(parse(&[]), Ok(Options { once: false, keep: false }));
-        assert_eq!(parse(&["--keep", "--once"]), Ok(Options { once: true, keep: true }));
-        assert!(parse(&["--twice"]).unwrap_err().contains("--twice"));
-    }
 }

@@ -62,7 +62,7 @@ Usage:
   stheno check --config FILE [--json]                            look at a configuration, change nothing
   stheno keys generate DIR [--bits N]                            make a key pair
   stheno keys thumbprint FILE                                    print the thumbprint of a key
-  stheno demo [--once]                                           a central and two pollers on this machine
+  stheno demo [--once] [--keep]                                  a central and two pollers on this machine
   stheno help [COMMAND]                                          more on one command
   stheno --version
 
@@ -133,12 +133,13 @@ Examples:
 ";
 
 const DEMO: &str = "\
-Usage: stheno demo [--once]
+Usage: stheno demo [--once] [--keep]
 
 Makes a central and two pollers in a temporary directory, with keys and YAML files, starts them as real processes, runs a
 command on each through the REST API and prints the rows as they arrive. It stays up until Ctrl-C.
 
   --once   end after the round trip
+  --keep   leave the directory behind
 
 Example:
   stheno demo --once

@@ -214,9 +214,11 @@ fn read_action(mut section: Section<'_>, findings: &mut Findings) -> ActionSetti
         command_timeout: section.duration("command_timeout", timeout, Unit::Seconds, DAY_SECONDS, findings),
         max_concurrent: section.number("max_concurrent_commands", default.max_concurrent, 1..=4_096, "", findings),
         output_limit: section.number("max_output_size", default.output_limit, 1_024..=64 << 20, "bytes", findings),
+        whitelist: section.boolean("whitelist_cmds", false, findings),
     };
-    if section.boolean("whitelist_cmds", false, findings) {
-        let text = "the list of allowed commands is not applied by this version: every command that arrives is run";
+    if settings.whitelist {
+        let text = "the list of allowed commands is not evaluated in this version, so every command is refused; set \
+                    'whitelist_cmds: false' to run commands unchecked";
         findings.warning(section.file(), &section.path("whitelist_cmds"), text);
     }
     section.items("allowed_cmds", findings);

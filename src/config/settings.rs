@@ -163,11 +163,13 @@ pub struct ActionSettings {
     pub max_concurrent: usize,
     /// `max_output_size` in bytes (1 MiB) kept of one command.
     pub output_limit: usize,
+    /// `whitelist_cmds` (false). The list itself is not evaluated in this version: where it is wanted, no command is allowed.
+    pub whitelist: bool,
 }
 
 impl Default for ActionSettings {
     fn default() -> Self {
-        Self { command_timeout: Duration::from_secs(30), max_concurrent: 64, output_limit: 1 << 20 }
+        Self { command_timeout: Duration::from_secs(30), max_concurrent: 64, output_limit: 1 << 20, whitelist: false }
     }
 }
 

@@ -65,10 +65,6 @@ impl Core {
     }
 
     pub(super) fn con_status(&mut self, token: &Token) -> Handled {
-        if self.options.proxy.is_none() {
-            let data = json::action_message("constatus", "cannot get value");
-            return self.reply_with_row(Action::ConStatus, token, Code::FINISHED_KO, data);
-        }
         let map = super::constatus::write_map(&self.registry);
         let data = format!("{{\"action\":\"constatus\",\"message\":\"ok\",\"data\":{map}}}");
         self.reply_with_row(Action::ConStatus, token, Code::FINISHED_OK, data)

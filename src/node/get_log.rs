@@ -23,8 +23,9 @@ use super::{api, json};
 const QUESTIONS_MAX: usize = 1_000;
 /// A page for a peer that goes on by id.
 const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: 512 << 10, whole_instants: false };
-/// The largest answer for any other; a peer that syncs by `ctime` gets the rest when it asks again.
-pub(super) const WHOLE: PageLimit = PageLimit { rows: 20_000, bytes: 8 << 20, whole_instants: true };
+/// The largest answer for any other; a peer that syncs by `ctime` gets the rest when it asks again, and the others are told
+/// that there is more.
+const WHOLE: PageLimit = PageLimit { rows: 100_000, bytes: 8 << 20, whole_instants: true };
 
 /// Two times that differ by less are the same; rows are ten microseconds apart.
 const CTIME_TOLERANCE_SECONDS: f64 = 5e-6;
@@ -162,8 +163,10 @@ impl Core {
     /// The history answered.
     pub(super) fn query_answered(&mut self, query: QueryId, result: Result<LogPage, String>) {
         let Some(question) = self.questions.open.remove(&query) else { return };
-        if let Err(error) = &result {
-            self.log(LogLine::error("core", format!("the history cannot be read: {error}")));
+        match (&question, &result) {
+            (_, Err(error)) => self.log(LogLine::error("core", format!("the history cannot be read: {error}"))),
+            (Question::Rows { .. } | Question::Call(_), Ok(page)) if page.more => self.log_cut(page),
+            _ => {}
         }
         match (question, result) {
             (Question::OldestRow, Ok(page)) => self.oldest_row_answered(&page),
@@ -184,6 +187,14 @@ impl Core {
                 self.get_log_page(client, token, &LogPage::default(), Some(newest.min(after_id)));
             }
         }
+    }
+
+    /// An answer without all its rows must not pass for the whole.
+    fn log_cut(&mut self, page: &LogPage) {
+        let last = page.rows.last().map_or(0, |row| row.id);
+        let rows = page.rows.len();
+        let text = format!("an answer of history rows was cut after {rows} rows; for the rest ask with id {last}");
+        self.log(LogLine::warning("core", text));
     }
 
     fn page_answered(&mut self, client: ClientId, token: Token, mark: SyncMark, from: From, mut page: LogPage) {

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::model::log::LogLine;
-
 use super::api::waits;
 use super::core::Core;
 use super::output::Output;
@@ -37,7 +35,6 @@ impl Core {
             return;
         }
         self.stopping = Stopping::Waiting;
-        self.log(LogLine::info("core", "stopping"));
         self.timers.set(Timer::Stop, self.now.monotonic + PATIENCE);
         self.drop_waiting_commands();
         for call in self.calls.waiting() {

@@ -4,6 +4,9 @@
 //! [`HistoryReader`], [`checkpoint`] and [`check_integrity`] use connections of their own and belong on worker threads.
 //! Absent on purpose: retries, decisions what is kept, any repair of a damaged file.
 
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -84,6 +87,7 @@ impl HistoryStore {
             return Err(StoreError::new(path, StoreErrorKind::PermissionDenied, "it is a directory"));
         }
         let lock = lock::DatabaseLock::take(path)?;
+        make_private(path).map_err(|error| StoreError::from_io(path, &error))?;
         let sqlite = |error: rusqlite::Error| StoreError::from_sqlite(path, &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
@@ -148,6 +152,15 @@ impl HistoryStore {
     /// The file cannot be read.
     pub fn load(&self) -> Result<Stored, StoreError> {
         load::load(&self.connection).map_err(|error| StoreError::from_sqlite(&self.path, &error))
+    }
+}
+
+/// Makes a database that is not there yet as a file that other users cannot read: it holds the keys of sessions. SQLite
+/// gives its other files the same mode. A file that is there keeps the mode that somebody gave it.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o640).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists && !path.exists() => Err(error),
+        _ => Ok(()),
     }
 }
 

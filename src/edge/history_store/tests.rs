@@ -161,6 +161,18 @@ fn sessions_marks_and_fingerprints_survive_and_are_replaced_by_name() {
 }
 
 #[test]
+fn other_users_cannot_read_a_new_database_and_an_old_one_keeps_its_mode() {
+    let dir = TempDir::new();
+    let path = dir.join("history.sdb");
+    let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    drop(open(&path));
+    assert_eq!(mode() & !0o640, 0);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o664)).unwrap();
+    drop(open(&path));
+    assert_eq!(mode(), 0o664);
+}
+
+#[test]
 fn a_second_daemon_is_refused_with_the_process_of_the_first() {
     let dir = TempDir::new();
     let path = dir.join("history.sdb");

@@ -112,10 +112,14 @@ fn cron_definitions_take_four_methods_and_path_variables() {
 fn the_log_of_a_token_is_looked_up_with_the_parameters_as_filters() {
     let mut bench = bench();
     let outputs = bench.call(1, Method::Get, "log/tok?code=2&limit=3&ctime=1.5&token=other", "");
-    assert_eq!(outputs, ["query 0 up to 20000 token=tok ctime>=1.5 code=2 newest=3"]);
+    assert_eq!(outputs, ["query 0 up to 100000 token=tok ctime>=1.5 code=2 newest=3"]);
     assert_eq!(bench.answer(0, vec![row(1, "tok", 2, "{}")], false), [format!("answer 1 200 {LOGS}")]);
     bench.call(2, Method::Get, "log/tok", "");
     assert_eq!(bench.answer(1, vec![], false), [format!("answer 2 200 {NO_LOG}")]);
+    // Rows that are left out are never left out silently.
+    bench.call(3, Method::Get, "log/tok", "");
+    let outputs = bench.answer(2, vec![row(1, "tok", 2, "{}")], true);
+    assert_eq!(outputs[0], format!("answer 3 200 {},\"more\":true}}", LOGS.strip_suffix('}').unwrap()));
     assert!(bench.call(3, Method::Get, "log/tok?code=x", "")[0].starts_with("answer 3 400"));
 }
 
@@ -124,7 +128,7 @@ fn the_log_of_a_node_is_answered_when_its_sync_is_complete() {
     let mut bench = Bench::linked(&[2]);
     assert_eq!(bench.call(1, Method::Get, "nodes/2/log/tok?sync_wait=5000000", ""), [QUESTION]);
     let outputs = bench.give(synced(r#"{"id":1,"ctime":2.5,"token":"tok","code":2,"data":"{}"}"#));
-    assert_eq!(outputs, ["row tok 2 {}", "mark 2 2.5 1", "query 0 up to 20000 token=tok"]);
+    assert_eq!(outputs, ["row tok 2 {}", "mark 2 2.5 1", "query 0 up to 100000 token=tok"]);
     assert_eq!(bench.answer(0, vec![row(1, "tok", 2, "{}")], false), [format!("answer 1 200 {LOGS}")]);
 }
 
@@ -133,10 +137,10 @@ fn the_log_of_a_node_waits_no_longer_than_sync_wait_and_not_for_a_sync_that_bega
     let mut bench = Bench::linked(&[2]);
     bench.call(1, Method::Get, "nodes/2/log/tok", "");
     assert_eq!(bench.pass(Duration::from_millis(9)), Vec::<String>::new());
-    assert_eq!(bench.pass(Duration::from_millis(1)), ["query 0 up to 20000 token=tok"]);
+    assert_eq!(bench.pass(Duration::from_millis(1)), ["query 0 up to 100000 token=tok"]);
     bench.call(2, Method::Get, "nodes/2/log/tok?sync_wait=5000000", "");
     assert_eq!(bench.give(synced("")), [QUESTION], "the sync in progress may be too old");
-    assert_eq!(bench.give(synced("")), ["query 1 up to 20000 token=tok"]);
+    assert_eq!(bench.give(synced("")), ["query 1 up to 100000 token=tok"]);
 }
 
 #[test]
@@ -145,7 +149,7 @@ fn log_wait_ends_as_soon_as_the_token_has_ended() {
     let outputs = bench.call(1, Method::Post, "core/action/command?log_wait=60000000", r#"[{"command":"a"}]"#);
     assert!(!outputs.iter().any(|line| line.starts_with("answer")), "{outputs:?}");
     let outputs = bench.command_exits(0, 0, "x");
-    assert_eq!(outputs.last().unwrap(), &format!("query 0 up to 20000 token={}", token()));
+    assert_eq!(outputs.last().unwrap(), &format!("query 0 up to 100000 token={}", token()));
     let outputs = bench.answer(0, vec![row(1, "tok", 2, "{}")], false);
     assert!(outputs[0].starts_with(r#"answer 1 200 {"message":"Logs found""#), "{outputs:?}");
     // A token that ends before the wait begins.
@@ -165,7 +169,7 @@ fn log_wait_on_a_node_ends_with_its_synced_row_or_with_one_last_sync() {
     bench.call(1, Method::Post, "nodes/2/core/action/command?log_wait=1000000&sync_wait=500000", "[]");
     assert_eq!(bench.pass_seconds(1), [QUESTION]);
     let outputs = bench.pass(Duration::from_millis(500));
-    assert_eq!(outputs, [format!("query 0 up to 20000 token={}", token())]);
+    assert_eq!(outputs, [format!("query 0 up to 100000 token={}", token())]);
 }
 
 #[test]
@@ -176,7 +180,7 @@ fn so_many_calls_may_wait_and_one_that_is_cancelled_waits_no_more() {
     }
     assert!(bench.call(1_000, Method::Get, "log/tok", "")[0].starts_with("answer 1000 503"));
     bench.give(Input::ApiCancelled(CallId(5)));
-    assert_eq!(bench.call(1_001, Method::Get, "log/tok", ""), ["query 0 up to 20000 token=tok"]);
+    assert_eq!(bench.call(1_001, Method::Get, "log/tok", ""), ["query 0 up to 100000 token=tok"]);
     let outputs = bench.give(synced(""));
     assert_eq!(outputs.iter().filter(|line| line.starts_with("query")).count(), 1, "the others wait for the next sync");
 }
@@ -185,7 +189,7 @@ fn so_many_calls_may_wait_and_one_that_is_cancelled_waits_no_more() {
 fn calls_that_wait_are_answered_when_the_daemon_stops() {
     let mut bench = Bench::linked(&[2]);
     bench.call(1, Method::Get, "nodes/2/log/tok?sync_wait=60000000", "");
-    assert_eq!(bench.give(Input::Stop), ["query 0 up to 20000 token=tok"]);
+    assert_eq!(bench.give(Input::Stop), ["query 0 up to 100000 token=tok"]);
     assert_eq!(bench.answer(0, vec![], false), [format!("answer 1 200 {NO_LOG}"), "stopped".to_owned()]);
     assert!(bench.call(2, Method::Get, "internal/constatus", "")[1].starts_with("answer 2 503"));
     bench.give(Input::LinkUp(id(2)));

@@ -165,5 +165,6 @@ fn found(token: &str, page: &LogPage) -> ApiAnswer {
         return answer(200, body);
     }
     let rows = rows_json(&page.rows);
-    answer(200, format!("{{\"message\":\"Logs found\",\"token\":{quoted},\"data\":{rows}}}"))
+    let more = if page.more { ",\"more\":true" } else { "" };
+    answer(200, format!("{{\"message\":\"Logs found\",\"token\":{quoted},\"data\":{rows}{more}}}"))
 }

@@ -83,6 +83,16 @@ fn constatus_thumbprint_and_information_leave_a_row_too() {
 }
 
 #[test]
+fn without_a_proxy_the_constatus_map_is_empty() {
+    let mut bench = Bench::new(super::CoreOptions { proxy: None, ..options(Vec::new()) });
+    let data = r#"{"action":"constatus","message":"ok","data":{}}"#;
+    assert_eq!(
+        bench.request("CONSTATUS", "t", "", "{}"),
+        [format!("row t 2 {data}"), format!("client 7: [CONSTATUS] [t] 2 {data}")]
+    );
+}
+
+#[test]
 fn putlog_is_answered_once_the_row_is_stored() {
     let mut bench = bench();
     let data = r#"{"code":"4","etime":12,"token":"x","instant":"1","data":{"a": [1,"é"]}}"#;
@@ -108,7 +118,7 @@ fn getlog_asks_the_history_and_answers_with_its_rows() {
     let filter = r#"{"id":"3","token":"x","ctime":1.5,"etime":"2","code":2,"limit":"9"}"#;
     assert_eq!(
         bench.request("GETLOG", "t", "", filter),
-        ["query 0 up to 20000 id>=3 token=x ctime>=1.5 etime>=2 code=2 newest=9"]
+        ["query 0 up to 100000 id>=3 token=x ctime>=1.5 etime>=2 code=2 newest=9"]
     );
     assert_eq!(
         bench.answer(0, vec![row(4, "x", 2, "{\"a\":\"b\"}")], false),

@@ -55,9 +55,13 @@ impl CommandQueue {
 impl Core {
     /// COMMAND
     pub(in super::super) fn command_request(&mut self, token: &Token, data: &str) {
-        let request = match Request::read(data) {
+        let settings = self.options.action.clone().unwrap_or_default();
+        let request = match Request::read(data, |_| !settings.whitelist) {
             Ok(request) => request,
             Err(refusal) => {
+                if let Some(command) = refusal.not_allowed {
+                    self.log(LogLine::error("action", format!("command not allowed (whitelist): {command}")));
+                }
                 if refusal.logging {
                     self.end_with_error(token, &refusal.text);
                 }
@@ -67,7 +71,6 @@ impl Core {
         if request.logging {
             self.open_token(token, None);
         }
-        let settings = self.options.action.clone().unwrap_or_default();
         if self.commands.running.len() < settings.max_concurrent.max(1) {
             self.start_request(token.clone(), request);
             return;

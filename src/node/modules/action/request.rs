@@ -8,6 +8,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::super::super::json;
+use super::shell_words;
+
+/// Characters of a refused command that are shown.
+const SHOWN_MAX: usize = 128;
 
 /// One command of a request. Holds a command line: no `Debug`.
 #[derive(Clone, PartialEq)]
@@ -41,6 +45,8 @@ pub(super) struct Request {
 pub(super) struct Refusal {
     pub text: String,
     pub logging: bool,
+    /// The command that is not on the list of allowed ones, short enough for the log.
+    pub not_allowed: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -68,9 +74,9 @@ struct RawCommand<'a> {
 }
 
 impl Request {
-    /// Reads the data of a COMMAND.
-    pub(super) fn read(data: &str) -> Result<Self, Refusal> {
-        let refusal = |text: &str, logging| Refusal { text: text.to_owned(), logging };
+    /// Reads the data of a COMMAND. One command that is not allowed refuses all of them.
+    pub(super) fn read(data: &str, is_allowed: impl Fn(&str) -> bool) -> Result<Self, Refusal> {
+        let refusal = |text: &str, logging| Refusal { text: text.to_owned(), logging, not_allowed: None };
         let raw: RawRequest<'_> =
             serde_json::from_str(data).map_err(|_| refusal("request not well formatted", true))?;
         let logging = !json::is_false(&raw.logging);
@@ -83,9 +89,14 @@ impl Request {
         };
         let mut commands = VecDeque::with_capacity(entries.len());
         for (index, entry) in entries.into_iter().enumerate() {
-            let command = RawCommand::read(entry.get());
-            let command = command
-                .ok_or_else(|| Refusal { text: format!("need command argument at array index '{index}'"), logging })?;
+            let Some(command) = RawCommand::read(entry.get()) else {
+                return Err(refusal(&format!("need command argument at array index '{index}'"), logging));
+            };
+            if !is_allowed(&command.line) {
+                let shown = first_word(&command.line);
+                let text = format!("command not allowed (whitelist) at array index '{index}' : {shown}");
+                return Err(Refusal { text, logging, not_allowed: Some(shown) });
+            }
             commands.push_back(command);
         }
         Ok(Self {
@@ -96,6 +107,19 @@ impl Request {
             len_bytes: data.len(),
         })
     }
+}
+
+/// The first word of a command line, with ` ...` for the rest: arguments may be secrets.
+fn first_word(line: &str) -> String {
+    let (word, more) = match shell_words::split(line).as_deref() {
+        Some([word, rest @ ..]) => (word.clone(), !rest.is_empty()),
+        _ => {
+            let mut words = line.split_whitespace();
+            (words.next().unwrap_or_default().to_owned(), words.next().is_some())
+        }
+    };
+    let shown: String = word.chars().take(SHOWN_MAX).collect();
+    if more || shown.len() < word.len() { format!("{shown} ...") } else { shown }
 }
 
 impl RawCommand<'_> {
