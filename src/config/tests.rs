@@ -263,9 +263,23 @@ fn every_problem_is_reported_with_file_key_value_and_what_is_allowed() {
 
 #[test]
 fn the_example_files_have_neither_problem_nor_warning() {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
-    for (name, role, nodes) in [("central", Role::Central, 3), ("relay", Role::Relay, 2), ("poller", Role::Poller, 0)] {
-        let config = load(&examples.join(format!("{name}.yaml"))).unwrap_or_else(|problems| panic!("{problems:?}"));
+    // A checkout leaves them readable for everybody, which is a warning where a token is in them.
+    let files = Files::new(&[]);
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("config")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            files.write(path.file_name().unwrap().to_str().unwrap(), &fs::read(&path).unwrap());
+        }
+    }
+    for (name, role, nodes) in [
+        ("central", Role::Central, 3),
+        ("central-dial-in", Role::Central, 2),
+        ("relay", Role::Relay, 2),
+        ("poller", Role::Poller, 0),
+        ("poller-pull", Role::Poller, 0),
+        ("poller-pullwss", Role::Poller, 0),
+    ] {
+        let config = files.config(&format!("{name}.yaml"));
         assert_eq!(config.warnings, [], "{name}");
         assert_eq!(config.role(), role, "{name}");
         assert_eq!(config.modules.register.map_or(0, |register| register.nodes.len()), nodes, "{name}");
