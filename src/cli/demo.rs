@@ -1,9 +1,10 @@
-//! `stheno demo`: a central and two pollers as real processes, and a command on each through the REST API.
+//! `stheno demo`: a central and one node of each kind as real processes, and a command on each through the REST API.
 //!
-//! Everything goes the way a user's own platform would: keys from `keys generate`, YAML files, three times
+//! Everything goes the way a user's own platform would: keys from `keys generate`, YAML files, four times
 //! `run --config`, HTTP from outside. Absent on purpose: any shortcut into the daemon.
 
 mod api;
+mod certificate;
 mod files;
 
 use std::fs;
@@ -20,7 +21,7 @@ use crate::edge::{clock, system};
 
 use super::arguments::DemoOptions;
 use api::{Api, Row};
-use files::{CENTRAL, DaemonFiles};
+use files::{CENTRAL, DaemonFiles, Plan};
 
 /// The command that runs on each node.
 const COMMAND: &str = "echo \"hello from process $$ below process $PPID\"";
@@ -46,19 +47,21 @@ fn play(options: DemoOptions) -> Result<(), String> {
     let mut signals = Signals::open().map_err(|error| format!("signals cannot be caught: {error}"))?;
     let mut demo = Demo::new(options.keep)?;
     progress(&format!("making keys and configuration files in {}", demo.folder.display()));
-    let daemons = files::write(&demo.program, &demo.folder)?;
-    for daemon in &daemons {
+    let plan = files::write(&demo.program, &demo.folder)?;
+    if !plan.uses_tls {
+        progress("openssl is not installed, so there is no certificate and the pullwss node connects without TLS");
+    }
+    for daemon in &plan.daemons {
         progress(&format!("starting {}: stheno run --config {}", daemon.name, daemon.config.display()));
         demo.start(daemon)?;
     }
-    let central = daemons.first().ok_or("there is no central")?;
-    let api = Api::new(central.api_port);
-    demo.wait_for_nodes(&mut signals, &api, &daemons)?;
+    let api = Api::new(plan.api_port);
+    demo.wait_for_nodes(&mut signals, &api, &plan.daemons)?;
     table_line("node", "code", "what");
-    for daemon in &daemons {
+    for daemon in &plan.daemons {
         demo.round_trip(&mut signals, &api, daemon)?;
     }
-    describe(&demo.folder, &api, &daemons);
+    describe(&demo.folder, &api, &plan);
     if !options.once {
         progress("running until Ctrl-C");
         while !stop_asked(&mut signals) {
@@ -186,9 +189,9 @@ fn stop_asked(signals: &mut Signals) -> bool {
 }
 
 /// What a curious user can do next.
-fn describe(folder: &Path, api: &Api, daemons: &[DaemonFiles]) {
+fn describe(folder: &Path, api: &Api, plan: &Plan) {
     let url = api.url();
-    let node = daemons.last().map_or(CENTRAL, |daemon| daemon.id);
+    let node = plan.daemons.last().map_or(CENTRAL, |daemon| daemon.id);
     print(&format!(
         "\nREST API of the central\n  {url}/api/internal/constatus\n  {url}/api/internal/information\n  \
          {url}/api/log/<token>\n\nTry it\n  curl {url}/api/internal/constatus\n  \
@@ -196,9 +199,9 @@ fn describe(folder: &Path, api: &Api, daemons: &[DaemonFiles]) {
          \nFiles in {}",
         folder.display()
     ));
-    for daemon in daemons {
-        let (name, port) = (&daemon.name, daemon.port);
-        print(&format!("  {name:<8}  {name}.yaml, {name}.log, {name}.sdb, keys/{name}/   tcp://127.0.0.1:{port}"));
+    for daemon in &plan.daemons {
+        let (name, place) = (&daemon.name, &daemon.place);
+        print(&format!("  {name:<8}  {name}.yaml, {name}.log, {name}.sdb, keys/{name}/   {place}"));
     }
 }
 

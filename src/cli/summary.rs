@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::config::settings::{Config, HttpSettings, Problem};
+use crate::config::settings::{ClientTls, Config, HttpSettings, Problem, ServerTls, WebSocketSettings};
 use crate::daemon::key_files::KeyState;
 use crate::model::connection::Endpoint;
 use crate::model::registration::{NodeKind, Registration};
@@ -16,18 +16,23 @@ pub(super) fn as_text(path: &Path, config: &Config, keys: &KeyState) -> String {
     let mut text = format!("{}: no problem found\n\n", path.display());
     let id = core.id.map_or_else(|| "not set; the central gives one".to_owned(), |id| id.to_string());
     let modules: Vec<&str> = config.modules.loaded.keys().map(String::as_str).collect();
-    for (name, value) in [
+    let mut lines = vec![
         ("role", config.role().to_string()),
         ("id", id),
         ("name", core.name.clone()),
         ("hostname", core.hostname.clone()),
         ("external", external(config)),
         ("api", config.modules.httpserver.as_ref().map_or_else(|| "none".to_owned(), api)),
+    ];
+    lines.extend(listener(config).map(|server| ("websocket", websocket(server, config))));
+    lines.extend(parents(config).into_iter().map(|parent| ("parent", parent.as_text())));
+    lines.extend([
         ("database", core.database.display().to_string()),
         ("private key", core.private_key.display().to_string()),
         ("thumbprint", thumbprint(keys)),
         ("modules", modules.join(", ")),
-    ] {
+    ]);
+    for (name, value) in lines {
         let _ = writeln!(text, "{name:<12} {value}");
     }
     let nodes = nodes_of(config);
@@ -55,6 +60,13 @@ pub(super) fn as_json(config: &Config, keys: &KeyState) -> String {
     let api = config.modules.httpserver.as_ref().map(|http| {
         json!({
             "address": http.address, "port": http.port, "auth": http.auth.is_some(), "allowed_hosts": subnets(http),
+            "certificate": certificate(http.tls.as_ref()),
+        })
+    });
+    let websocket = listener(config).map(|server| {
+        json!({
+            "address": server.address, "port": server.port, "certificate": certificate(server.tls.as_ref()),
+            "shared_with_api": shares_port(server, config),
         })
     });
     let document = json!({
@@ -66,6 +78,8 @@ pub(super) fn as_json(config: &Config, keys: &KeyState) -> String {
         "external": core.external.as_ref().map(Endpoint::to_string),
         "authorized_clients": core.authorized_clients,
         "api": api,
+        "websocket": websocket,
+        "parents": parents(config).iter().map(Parent::as_json).collect::<Vec<_>>(),
         "database": core.database.to_string_lossy(),
         "keys": {
             "private": core.private_key.to_string_lossy(),
@@ -98,7 +112,93 @@ fn api(http: &HttpSettings) -> String {
     let auth = if http.auth.is_some() { "password needed" } else { "no password" };
     let hosts = subnets(http).map_or_else(|| "from anywhere".to_owned(), |list| format!("from {}", list.join(", ")));
     let endpoint = std::net::SocketAddr::from((http.address, http.port));
-    format!("http://{endpoint}, {auth}, {hosts}")
+    match &http.tls {
+        Some(tls) => format!("https://{endpoint}, certificate {}, {auth}, {hosts}", tls.certificate_file.display()),
+        None => format!("http://{endpoint}, {auth}, {hosts}"),
+    }
+}
+
+/// The listener for pullwss nodes.
+fn listener(config: &Config) -> Option<&WebSocketSettings> {
+    config.modules.proxy.as_ref()?.httpserver.as_ref()
+}
+
+/// Whether the REST API is served by the same listener.
+fn shares_port(server: &WebSocketSettings, config: &Config) -> bool {
+    let api = config.modules.httpserver.as_ref();
+    api.is_some_and(|api| (api.address, api.port) == (server.address, server.port))
+}
+
+fn websocket(server: &WebSocketSettings, config: &Config) -> String {
+    let endpoint = std::net::SocketAddr::from((server.address, server.port));
+    let shared = if shares_port(server, config) { ", the port of the api" } else { "" };
+    match &server.tls {
+        Some(tls) => format!("wss://{endpoint}, certificate {}{shared}", tls.certificate_file.display()),
+        None => format!("ws://{endpoint}, not encrypted{shared}"),
+    }
+}
+
+fn certificate(tls: Option<&ServerTls>) -> Option<String> {
+    tls.map(|tls| tls.certificate_file.to_string_lossy().into_owned())
+}
+
+/// A central that this daemon connects to.
+struct Parent {
+    module: &'static str,
+    address: String,
+    /// How its certificate is checked; `None` where there is none.
+    check: Option<String>,
+    /// The HTTP proxy on the way.
+    proxy: Option<String>,
+}
+
+fn parents(config: &Config) -> Vec<Parent> {
+    let pull = config.modules.pull.as_ref().map(|pull| Parent {
+        module: "pull",
+        address: pull.endpoint.to_string(),
+        check: None,
+        proxy: None,
+    });
+    let pullwss = config.modules.pullwss.as_ref().map(|wss| {
+        let scheme = if wss.tls.is_some() { "wss" } else { "ws" };
+        let (host, port, uri) = (bracketed(&wss.host), wss.port, &wss.uri);
+        Parent {
+            module: "pullwss",
+            address: format!("{scheme}://{host}:{port}{uri}"),
+            check: wss.tls.as_ref().map(|tls| match tls {
+                ClientTls::Verify { ca_file: None } => "verified by the system's roots".to_owned(),
+                ClientTls::Verify { ca_file: Some(file) } => format!("verified by {}", file.display()),
+                ClientTls::Pinned(_) => "verified by its fingerprint".to_owned(),
+                ClientTls::NoVerify => "NOT verified".to_owned(),
+            }),
+            proxy: wss.proxy.as_ref().map(|proxy| format!("http://{}:{}", bracketed(&proxy.host), proxy.port)),
+        }
+    });
+    pull.into_iter().chain(pullwss).collect()
+}
+
+/// A host as a URL has it.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+impl Parent {
+    fn as_text(&self) -> String {
+        let mut text = format!("{} ({})", self.address, self.module);
+        if let Some(check) = &self.check {
+            let _ = write!(text, ", certificate {check}");
+        } else if self.address.starts_with("ws:") {
+            text.push_str(", not encrypted");
+        }
+        if let Some(proxy) = &self.proxy {
+            let _ = write!(text, ", through {proxy}");
+        }
+        text
+    }
+
+    fn as_json(&self) -> Value {
+        json!({ "module": self.module, "address": self.address, "certificate": self.check, "proxy": self.proxy })
+    }
 }
 
 fn subnets(http: &HttpSettings) -> Option<Vec<String>> {

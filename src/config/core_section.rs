@@ -17,7 +17,7 @@ pub(super) const DAY_SECONDS: u32 = 86_400;
 /// A year.
 const YEAR_MINUTES: u32 = 525_600;
 /// Bytes of a Unix socket's path without its closing zero (`sun_path`).
-const SOCKET_PATH_LIMIT: usize = 107;
+pub(super) const SOCKET_PATH_LIMIT: usize = 107;
 
 /// Keys of the original that have no use here: there is no internal socket, and SQLite needs no host.
 const SILENT: [&str; 13] = [

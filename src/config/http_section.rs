@@ -1,4 +1,4 @@
-//! The options of the module `httpserver` (protocol.md section 13). No TLS yet: `ssl: true` is a problem, never plain HTTP.
+//! The options of the module `httpserver` (protocol.md section 13).
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -6,23 +6,20 @@ use super::address;
 use super::findings::Findings;
 use super::section::{Section, refuse, scalar};
 use super::settings::{BasicAuth, HttpSettings, Subnet};
+use super::tls_section;
 
 /// Reads the options; wrong values are noted and read as their default.
 pub(super) fn read(mut section: Section<'_>, findings: &mut Findings) -> HttpSettings {
     const ADDRESS: &str = "an IPv4 or IPv6 address to listen on, for instance 0.0.0.0 or ::1";
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let settings = HttpSettings {
-        tls: None,
+        tls: tls_section::read_server(&mut section, findings),
         address: section.parsed("address", any, ADDRESS, findings, address::listen_address),
         port: section.parsed("port", 8080, "a whole number from 1 to 65535", findings, address::port_number),
         auth: auth(&mut section, findings),
         allowed_hosts: allowed_hosts(&mut section, findings),
     };
-    if section.boolean("ssl", false, findings) {
-        let text = "is true, but TLS is not supported by this version; allowed: false (bind to 127.0.0.1 or put a TLS proxy in front)";
-        findings.problem(section.file(), &section.path("ssl"), text);
-    }
-    section.finish(&["ssl_cert_file", "ssl_key_file", "passphrase", "dispatch", "no_shell_interpretation"], findings);
+    section.finish(&["dispatch", "no_shell_interpretation"], findings);
     settings
 }
 

@@ -1,22 +1,26 @@
 //! Configuration files to validated settings. Reads files; opens no socket, starts nothing, changes nothing.
 //!
 //! The way of a value: [`include`] reads files and resolves `!include` into one tree whose every value knows its file,
-//! [`raw`] finds the sections in it, and [`core_section`], [`modules`] and [`register_file`] turn them into [`settings`].
+//! [`raw`] finds the sections in it, [`core_section`], [`modules`] and [`register_file`] turn them into [`settings`], and [`ports`] looks
+//! whether the listeners fit together.
 //! Nothing stops at the first problem: all of them are collected in [`findings`].
 //!
 //! Absent on purpose: environment variables and vault references of the original. A vault reference is a problem that says so.
 
 mod address;
 mod core_section;
+mod dial_in_section;
 mod findings;
 mod http_section;
 mod include;
 mod modules;
+mod ports;
 mod raw;
 mod register_file;
 mod role;
 mod section;
 pub mod settings;
+mod tls_section;
 mod tree;
 mod wildcard;
 mod yaml;
@@ -24,16 +28,13 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
 use std::path::Path;
 
 use findings::Findings;
 use include::Loader;
 use raw::RawConfig;
 pub use role::Role;
-use settings::{Config, CoreSettings, Modules, Problem};
-
-use crate::model::connection::Endpoint;
+use settings::{Config, Problem};
 
 /// Reads the top file, everything that it includes and the register file, and checks all of it.
 ///
@@ -46,27 +47,12 @@ pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
         let raw = RawConfig::find(&tree, &mut findings)?;
         let core = core_section::read(&raw, &mut findings);
         let modules = modules::read(&raw, &core, &mut loader, &mut findings);
-        refuse_shared_port(&raw, &core, &modules, &mut findings);
+        ports::check(&raw, &core, &modules, &mut findings);
         Some((core, modules))
     });
     let (problems, warnings) = findings.into_parts();
     match config {
         Some((core, modules)) if problems.is_empty() => Ok(Config { core, modules, warnings }),
         _ => Err(problems),
-    }
-}
-
-/// The external socket and the REST API cannot listen on one port of one address.
-fn refuse_shared_port(raw: &RawConfig<'_>, core: &CoreSettings, modules: &Modules, findings: &mut Findings) {
-    let (Some(Endpoint::Tcp { host, port }), Some(http)) = (&core.external, &modules.httpserver) else { return };
-    let external: Option<IpAddr> = host.parse().ok();
-    let meet = host == "*"
-        || http.address.is_unspecified()
-        || external.is_some_and(|address| address.is_unspecified() || address == http.address);
-    if *port == http.port && meet {
-        let text = format!(
-            "is {port}, the port of the external socket ('gorgonecore.external_com_path'); allowed: another one"
-        );
-        findings.problem(raw.file, "modules[httpserver].port", text);
     }
 }

@@ -7,7 +7,7 @@ use super::raw::RawConfig;
 use super::section::{Section, Unit};
 use super::settings::{ActionSettings, CleanerSettings, CoreSettings, Modules, ProxySettings};
 use super::tree::{Node, Value};
-use super::{http_section, register_file};
+use super::{dial_in_section, http_section, register_file};
 
 /// Ten years, the longest that a history may be kept.
 const TEN_YEARS_SECONDS: u32 = 315_360_000;
@@ -19,11 +19,14 @@ enum Package {
     Register,
     Action,
     HttpServer,
+    Pull,
+    PullWss,
     DbCleaner,
 }
 
 impl Package {
-    const ALL: [Self; 5] = [Self::Proxy, Self::Register, Self::Action, Self::HttpServer, Self::DbCleaner];
+    const ALL: [Self; 7] =
+        [Self::Proxy, Self::Register, Self::Action, Self::HttpServer, Self::Pull, Self::PullWss, Self::DbCleaner];
 
     const fn module(self) -> &'static str {
         match self {
@@ -31,6 +34,8 @@ impl Package {
             Self::Register => "register",
             Self::Action => "action",
             Self::HttpServer => "httpserver",
+            Self::Pull => "pull",
+            Self::PullWss => "pullwss",
             Self::DbCleaner => "dbcleaner",
         }
     }
@@ -41,7 +46,7 @@ impl Package {
 }
 
 /// Packages of the original that this version does not have.
-const ABSENT: [&str; 19] = [
+const ABSENT: [&str; 17] = [
     "gorgone::modules::centreon::anomalydetection::hooks",
     "gorgone::modules::centreon::audit::hooks",
     "gorgone::modules::centreon::autodiscovery::hooks",
@@ -55,8 +60,6 @@ const ABSENT: [&str; 19] = [
     "gorgone::modules::core::cron::hooks",
     "gorgone::modules::core::httpserverng::hooks",
     "gorgone::modules::core::pipeline::hooks",
-    "gorgone::modules::core::pull::hooks",
-    "gorgone::modules::core::pullwss::hooks",
     "gorgone::modules::core::ssh::hooks",
     "gorgone::modules::plugins::newtest::hooks",
     "gorgone::modules::plugins::scom::hooks",
@@ -168,6 +171,8 @@ fn read_options(
         }
         Package::Action => modules.action = Some(read_action(section, findings)),
         Package::HttpServer => modules.httpserver = Some(http_section::read(section, findings)),
+        Package::Pull => modules.pull = dial_in_section::read_pull(section, around.core, findings),
+        Package::PullWss => modules.pullwss = dial_in_section::read_pullwss(section, around.core, findings),
         Package::DbCleaner => modules.dbcleaner = read_cleaner(section, findings),
     }
 }
@@ -176,7 +181,7 @@ fn read_proxy(mut section: Section<'_>, findings: &mut Findings) -> ProxySetting
     let default = ProxySettings::default();
     let seconds = Unit::Seconds;
     let settings = ProxySettings {
-        httpserver: None,
+        httpserver: dial_in_section::read_listener(section.child("httpserver", findings), findings),
         pool: section.number("pool", default.pool, 1..=64, "", findings),
         sync_time: section.duration("synchistory_time", default.sync_time, seconds, DAY_SECONDS, findings),
         sync_timeout: section.duration("synchistory_timeout", default.sync_timeout, seconds, DAY_SECONDS, findings),
@@ -197,12 +202,6 @@ fn read_proxy(mut section: Section<'_>, findings: &mut Findings) -> ProxySetting
         ),
         buffer_size: section.number("buffer_size", default.buffer_size, 1..=8 << 20, "bytes", findings),
     };
-    let mut server = section.child("httpserver", findings);
-    if server.boolean("enable", false, findings) {
-        let text = "the listener for pullwss nodes is not available in this version; those nodes cannot connect";
-        findings.warning(server.file(), &server.path("enable"), text);
-    }
-    server.finish(&["ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "token", "address", "port"], findings);
     section.finish(&[], findings);
     settings
 }

@@ -9,7 +9,7 @@ use super::settings::Config;
 pub enum Role {
     /// Routes to nodes and has nobody above it.
     Central,
-    /// Routes to nodes and is commanded through its external socket.
+    /// Routes to nodes and is commanded by a central: through its external socket, or as a node that connects there.
     Relay,
     /// Routes to nobody.
     Poller,
@@ -26,13 +26,15 @@ impl fmt::Display for Role {
 }
 
 impl Config {
-    /// The place that these settings fit: without `proxy` a poller; with it a relay if clients may command it and it has no
-    /// REST API, else a central.
+    /// The place that these settings fit: without `proxy` a poller; with it a relay if it connects to a central itself, or if
+    /// clients may command it and it has no REST API; else a central.
     #[must_use]
     pub const fn role(&self) -> Role {
         let commanded = self.core.external.is_some() && !self.core.authorized_clients.is_empty();
+        let dials_in = self.modules.pull.is_some() || self.modules.pullwss.is_some();
         match (&self.modules.proxy, &self.modules.httpserver) {
             (None, _) => Role::Poller,
+            (Some(_), _) if dials_in => Role::Relay,
             (Some(_), None) if commanded => Role::Relay,
             (Some(_), _) => Role::Central,
         }

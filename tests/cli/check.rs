@@ -227,3 +227,39 @@ fn odd_files_are_answered_and_never_waited_for() {
     let none = stheno(&["check", "--config", "/nowhere/c.yaml"]);
     assert_eq!(text(&none.stdout), "/nowhere/c.yaml: cannot be read: there is no such file\n");
 }
+
+#[test]
+fn listeners_for_nodes_and_the_central_above_are_shown() {
+    let folder = central();
+    for name in ["cert.pem", "key.pem"] {
+        folder.write(name, "left to the start");
+    }
+    folder.write(
+        "config.d/50-parents.yaml",
+        "gorgone:\n  modules:\n    - {name: pull, package: 'gorgone::modules::core::pull::hooks', enable: true, target_path: '10.0.0.1:5556'}\n    - \
+         {name: pullwss, package: 'gorgone::modules::core::pullwss::hooks', enable: true, ssl: true, address: central.example.org, \
+         token: t0k3n, proxy: 'http://user:secret@10.0.0.9:3128'}\n",
+    );
+    let proxy = fs::read_to_string(folder.path("config.d/40-gorgoned.yaml")).unwrap().replace(
+        "proxy::hooks\"\n      enable: true\n",
+        "proxy::hooks\"\n      enable: true\n      httpserver: {enable: true, token: t0k3n, ssl: true, ssl_cert_file: ../cert.pem, ssl_key_file: ../key.pem}\n",
+    );
+    folder.write("config.d/40-gorgoned.yaml", proxy);
+    for name in ["config.d/40-gorgoned.yaml", "config.d/50-parents.yaml"] {
+        set_mode(&folder.path(name), 0o600);
+    }
+    let (status, shown, error) = check(&folder, &[]);
+    assert_eq!((status, error.as_str()), (Some(0), ""), "{shown}");
+    for line in [
+        "role         relay\n",
+        "websocket    wss://0.0.0.0:443, certificate config.d/../cert.pem\n",
+        "parent       tcp://10.0.0.1:5556 (pull)\n",
+        "parent       wss://central.example.org:443/ (pullwss), certificate verified by the system's roots, through http://10.0.0.9:3128\n",
+    ] {
+        assert!(shown.contains(line), "{line} is not in\n{shown}");
+    }
+    assert!(!shown.contains("t0k3n") && !shown.contains("secret"), "{shown}");
+    let document: Value = serde_json::from_str(&check(&folder, &["--json"]).1).unwrap();
+    assert_eq!(document["websocket"]["port"], 443);
+    assert_eq!(document["parents"][1]["address"], "wss://central.example.org:443/");
+}

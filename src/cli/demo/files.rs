@@ -1,12 +1,31 @@
-//! The keys and YAML files of the demo's three daemons.
+//! The keys and YAML files of the demo's four daemons.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::certificate::{self, Certificate};
+use crate::edge::random::SystemRandom;
+use crate::model::token::Token;
+
 /// Id of the central.
 pub(super) const CENTRAL: u64 = 1;
+
+/// How a daemon of the demo and the central find each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The central itself.
+    Central,
+    /// The central connects to it over ZeroMQ.
+    Push,
+    /// It connects to the central over ZeroMQ.
+    Pull,
+    /// It connects to the central over a WebSocket.
+    PullWss,
+}
 
 /// One daemon and its files.
 pub(super) struct DaemonFiles {
@@ -14,47 +33,84 @@ pub(super) struct DaemonFiles {
     pub(super) id: u64,
     /// Its name, also that of its files.
     pub(super) name: String,
-    /// TCP port of its external socket.
-    pub(super) port: u16,
-    /// TCP port of its REST API; only the central has one.
-    pub(super) api_port: u16,
+    /// What it is.
+    pub(super) kind: Kind,
+    /// Where it listens, or where it connects to.
+    pub(super) place: String,
     /// Its configuration file.
     pub(super) config: PathBuf,
     /// Its log file.
     pub(super) log: PathBuf,
 }
 
-/// Makes the keys with `program` and writes the files of a central and two pollers, the central first.
+/// The whole platform of the demo.
+pub(super) struct Plan {
+    /// The central first.
+    pub(super) daemons: Vec<DaemonFiles>,
+    /// TCP port of the central's REST API.
+    pub(super) api_port: u16,
+    /// Whether the pullwss node connects with TLS; it needs the command `openssl`.
+    pub(super) uses_tls: bool,
+    central_port: u16,
+    push_port: u16,
+    websocket_port: u16,
+    websocket_token: String,
+    certificate: Option<Certificate>,
+    folder: PathBuf,
+}
+
+/// Makes the keys with `program`, a certificate, and writes the files of a central and of one node of each kind.
 ///
 /// # Errors
 /// A file cannot be written, or `program` makes no keys.
-pub(super) fn write(program: &Path, folder: &Path) -> Result<Vec<DaemonFiles>, String> {
+pub(super) fn write(program: &Path, folder: &Path) -> Result<Plan, String> {
     let mut ports = free_ports(4)?.into_iter();
     let mut port = || ports.next().unwrap_or_default();
-    let api_port = port();
-    let daemons: Vec<DaemonFiles> = [(CENTRAL, "central"), (2, "poller-2"), (3, "poller-3")]
-        .into_iter()
-        .map(|(id, name)| DaemonFiles {
-            id,
-            name: name.to_owned(),
-            port: port(),
-            api_port,
-            config: folder.join(format!("{name}.yaml")),
-            log: folder.join(format!("{name}.log")),
-        })
-        .collect();
-    for daemon in &daemons {
-        let keys = folder.join("keys").join(&daemon.name);
+    let settings = folder.join("openssl.cnf");
+    put(&settings, certificate::SETTINGS)?;
+    let certificate = certificate::make(folder, &settings)?;
+    let mut plan = Plan {
+        daemons: Vec::new(),
+        api_port: port(),
+        uses_tls: certificate.is_some(),
+        central_port: port(),
+        push_port: port(),
+        websocket_port: port(),
+        websocket_token: Token::generate(&mut SystemRandom::new()).as_str().to_owned(),
+        certificate,
+        folder: folder.to_owned(),
+    };
+    let kinds = [
+        (CENTRAL, "central", Kind::Central),
+        (2, "push", Kind::Push),
+        (3, "pull", Kind::Pull),
+        (4, "pullwss", Kind::PullWss),
+    ];
+    for (id, name, kind) in kinds {
+        let keys = folder.join("keys").join(name);
         fs::create_dir_all(&keys).map_err(|error| format!("{} cannot be made: {error}", keys.display()))?;
         own(program, &["keys", "generate"], &keys)?;
+        plan.daemons.push(DaemonFiles {
+            id,
+            name: name.to_owned(),
+            kind,
+            place: plan.place(kind),
+            config: folder.join(format!("{name}.yaml")),
+            log: folder.join(format!("{name}.log")),
+        });
     }
-    let said = own(program, &["keys", "thumbprint"], &folder.join("keys/central/rsakey.pub.pem"))?;
-    let thumbprint = said.split_whitespace().last().unwrap_or_default();
-    for daemon in &daemons {
-        put(&daemon.config, &config(folder, daemon, thumbprint))?;
+    let thumbprint = |name: &str| -> Result<String, String> {
+        let said = own(program, &["keys", "thumbprint"], &folder.join("keys").join(name).join("rsakey.pub.pem"))?;
+        Ok(said.split_whitespace().last().unwrap_or_default().to_owned())
+    };
+    let (central, pull) = (thumbprint("central")?, thumbprint("pull")?);
+    for daemon in &plan.daemons {
+        // Each lets in those that connect to it.
+        let trusted = if daemon.kind == Kind::Central { &pull } else { &central };
+        put(&daemon.config, &config(&plan, daemon, trusted))?;
     }
-    put(&folder.join("nodes.yaml"), &register_file(&daemons))?;
-    Ok(daemons)
+    put(&folder.join("nodes.yaml"), &register_file(&plan))?;
+    Ok(plan)
 }
 
 /// Runs this program with a path as last argument and returns what it printed.
@@ -69,8 +125,11 @@ fn own(program: &Path, arguments: &[&str], path: &Path) -> Result<String, String
     }
 }
 
+/// Writes a file for its owner alone, because a token may be in it.
 fn put(path: &Path, text: &str) -> Result<(), String> {
-    fs::write(path, text).map_err(|error| format!("{} cannot be written: {error}", path.display()))
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|error| format!("{} cannot be written: {error}", path.display()))
 }
 
 /// Ports that are free now. All are held until the last is found, so no port comes twice.
@@ -83,10 +142,90 @@ fn free_ports(count: usize) -> Result<Vec<u16>, String> {
         .collect()
 }
 
-/// The configuration of one daemon. Paths are quoted, because a temporary folder may have any name.
-fn config(folder: &Path, daemon: &DaemonFiles, central_thumbprint: &str) -> String {
-    let folder = folder.display().to_string().replace('\'', "''");
-    let (id, name, port) = (daemon.id, &daemon.name, daemon.port);
+impl Plan {
+    fn place(&self, kind: Kind) -> String {
+        let scheme = if self.uses_tls { "wss" } else { "ws" };
+        match kind {
+            Kind::Central => format!("listens on tcp://127.0.0.1:{}", self.central_port),
+            Kind::Push => format!("listens on tcp://127.0.0.1:{}", self.push_port),
+            Kind::Pull => format!("connects to tcp://127.0.0.1:{}", self.central_port),
+            Kind::PullWss => format!("connects to {scheme}://127.0.0.1:{}", self.websocket_port),
+        }
+    }
+
+    /// The modules beside `action`.
+    fn modules(&self, kind: Kind) -> String {
+        match kind {
+            Kind::Central => self.central_modules(),
+            Kind::Push => String::new(),
+            Kind::Pull => format!(
+                "{}        target_type: tcp\n        target_path: 127.0.0.1:{}\n",
+                module("pull"),
+                self.central_port
+            ),
+            Kind::PullWss => {
+                let tls = self.certificate.as_ref().map(|certificate| {
+                    format!("        ssl: true\n        ssl_ca_file: {}\n", yaml_path(&certificate.authority))
+                });
+                format!(
+                    "{}        address: 127.0.0.1\n        port: {}\n        token: \"{}\"\n{}",
+                    module("pullwss"),
+                    self.websocket_port,
+                    self.websocket_token,
+                    tls.unwrap_or_default()
+                )
+            }
+        }
+    }
+
+    fn central_modules(&self) -> String {
+        let tls = self.certificate.as_ref().map(|certificate| {
+            format!(
+                "          ssl: true\n          ssl_cert_file: {}\n          ssl_key_file: {}\n",
+                yaml_path(&certificate.server),
+                yaml_path(&certificate.key)
+            )
+        });
+        // The first ping of a node comes at a random moment of its period; nobody wants to wait a minute here.
+        format!(
+            "{}        ping: 5
+        httpserver:
+          enable: true
+          address: 127.0.0.1
+          port: {}
+          token: \"{}\"
+{}{}        config_file: {}
+{}        address: 127.0.0.1
+        port: {}
+",
+            module("proxy"),
+            self.websocket_port,
+            self.websocket_token,
+            tls.unwrap_or_default(),
+            module("register"),
+            yaml_path(&self.folder.join("nodes.yaml")),
+            module("httpserver"),
+            self.api_port
+        )
+    }
+}
+
+/// The head of a module's entry.
+fn module(name: &str) -> String {
+    format!("      - name: {name}\n        package: gorgone::modules::core::{name}::hooks\n        enable: true\n")
+}
+
+/// A path in quotes, because a temporary folder may have any name.
+fn yaml_path(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', "''"))
+}
+
+/// The configuration of one daemon, which lets in the owner of the key with the thumbprint `trusted`.
+fn config(plan: &Plan, daemon: &DaemonFiles, trusted: &str) -> String {
+    let (id, name) = (daemon.id, &daemon.name);
+    let keys = plan.folder.join("keys").join(name);
+    let (private, public) = (yaml_path(&keys.join("rsakey.priv.pem")), yaml_path(&keys.join("rsakey.pub.pem")));
+    let database = plan.folder.join(format!("{name}.sdb")).display().to_string().replace('\'', "''");
     let mut text = format!(
         "\
 name: {name}
@@ -96,49 +235,80 @@ configuration:
     gorgonecore:
       id: {id}
       hostname: {name}
-      external_com_type: tcp
-      external_com_path: '127.0.0.1:{port}'
-      privkey: '{folder}/keys/{name}/rsakey.priv.pem'
-      pubkey: '{folder}/keys/{name}/rsakey.pub.pem'
-      authorized_clients:
-        - key: {central_thumbprint}
+      privkey: {private}
+      pubkey: {public}
       gorgone_db_type: SQLite
-      gorgone_db_name: 'dbname={folder}/{name}.sdb'
-    modules:
-      - name: action
-        package: gorgone::modules::core::action::hooks
-        enable: true
+      gorgone_db_name: 'dbname={database}'
 "
     );
-    if id == CENTRAL {
-        let api_port = daemon.api_port;
+    let listener = match daemon.kind {
+        Kind::Central => Some(plan.central_port),
+        Kind::Push => Some(plan.push_port),
+        // A node that dials in needs no port.
+        Kind::Pull | Kind::PullWss => None,
+    };
+    if let Some(port) = listener {
         text.push_str(&format!(
-            "      - name: proxy
-        package: gorgone::modules::core::proxy::hooks
-        enable: true
-      - name: register
-        package: gorgone::modules::core::register::hooks
-        enable: true
-        config_file: '{folder}/nodes.yaml'
-      - name: httpserver
-        package: gorgone::modules::core::httpserver::hooks
-        enable: true
-        address: 127.0.0.1
-        port: {api_port}
-"
+            "      external_com_type: tcp\n      external_com_path: '127.0.0.1:{port}'\n      authorized_clients:\n        \
+             - key: {trusted}\n"
         ));
+    }
+    format!("{text}    modules:\n{}{}", module("action"), plan.modules(daemon.kind))
+}
+
+/// The central's list of its nodes.
+fn register_file(plan: &Plan) -> String {
+    let mut text = "nodes:\n".to_owned();
+    for daemon in &plan.daemons {
+        let id = daemon.id;
+        let kind = match daemon.kind {
+            Kind::Central => continue,
+            Kind::Push => format!("push_zmq\n    address: 127.0.0.1\n    port: {}", plan.push_port),
+            Kind::Pull => "pull".to_owned(),
+            Kind::PullWss => "wss".to_owned(),
+        };
+        text.push_str(&format!("  - id: {id}\n    type: {kind}\n    prevail: 1\n"));
     }
     text
 }
 
-/// The list of nodes that the central connects to.
-fn register_file(daemons: &[DaemonFiles]) -> String {
-    let mut text = "nodes:\n".to_owned();
-    for daemon in daemons.iter().filter(|daemon| daemon.id != CENTRAL) {
-        let (id, port) = (daemon.id, daemon.port);
-        text.push_str(&format!(
-            "  - id: {id}\n    type: push_zmq\n    address: 127.0.0.1\n    port: {port}\n    prevail: 1\n"
-        ));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn the_files_that_are_written_are_configurations_without_a_warning() {
+        let folder = std::env::temp_dir().join(format!("stheno-demo-files-'x'-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let certificate = ["ca.pem", "server.pem", "server.key"].map(|name| folder.join(name));
+        certificate.iter().for_each(|file| put(file, "").unwrap());
+        let [authority, server, key] = certificate;
+        for with_tls in [true, false] {
+            let certificate = Certificate { authority: authority.clone(), server: server.clone(), key: key.clone() };
+            let mut plan = Plan {
+                daemons: Vec::new(),
+                api_port: 1,
+                uses_tls: with_tls,
+                central_port: 2,
+                push_port: 3,
+                websocket_port: 4,
+                websocket_token: "t0k3n".to_owned(),
+                certificate: with_tls.then_some(certificate),
+                folder: folder.clone(),
+            };
+            for (id, kind) in [(1, Kind::Central), (2, Kind::Push), (3, Kind::Pull), (4, Kind::PullWss)] {
+                let config = folder.join(format!("{id}.yaml"));
+                let (name, log, place) = (format!("node-{id}"), folder.join("x.log"), plan.place(kind));
+                plan.daemons.push(DaemonFiles { id, name, kind, place, config, log });
+            }
+            put(&folder.join("nodes.yaml"), &register_file(&plan)).unwrap();
+            for daemon in &plan.daemons {
+                put(&daemon.config, &config(&plan, daemon, "pnI6EWkiTbazjikJXRkLmjml5wvVECYtQduJUjS4QK4")).unwrap();
+                let read = config::load(&daemon.config).unwrap_or_else(|problems| panic!("{problems:?}"));
+                assert_eq!(read.warnings, [], "{}", daemon.name);
+            }
+        }
+        fs::remove_dir_all(&folder).unwrap();
     }
-    text
 }

@@ -1,0 +1,246 @@
+//! The two ends of nodes that dial in: the modules `pull` and `pullwss` of such a node (protocol.md sections 8 and 9) and the
+//! proxy's `httpserver`, where a pullwss node arrives.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::address;
+use super::core_section::{DAY_SECONDS, SOCKET_PATH_LIMIT};
+use super::findings::Findings;
+use super::section::{Section, Unit, refuse};
+use super::settings::{BasicAuth, CoreSettings, HttpProxy, PullSettings, PullWssSettings, WebSocketSettings};
+use super::tls_section;
+use crate::model::connection::Endpoint;
+
+const PORTS: &str = "a whole number from 1 to 65535";
+const TOKENS: &str = "visible ASCII characters without spaces (it travels in an HTTP header)";
+/// What [`HttpProxy`] needs.
+const PROXIES: &str = "http://HOST:PORT or http://USER:PASSWORD@HOST:PORT";
+
+/// The proxy's `httpserver`; `None` where it is not enabled, and without a token (protocol.md section 9).
+pub(super) fn read_listener(mut section: Section<'_>, findings: &mut Findings) -> Option<WebSocketSettings> {
+    const ADDRESS: &str = "an IPv4 or IPv6 address to listen on, for instance 0.0.0.0 or ::1";
+    const OPTIONS: [&str; 7] = ["ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "token", "address", "port"];
+    if !section.boolean("enable", false, findings) {
+        section.finish(&OPTIONS, findings);
+        return None;
+    }
+    let uses_tls = section.boolean("ssl", false, findings);
+    let tls = tls_section::read_server(&mut section, findings);
+    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let address = section.parsed("address", any, ADDRESS, findings, address::listen_address);
+    let port = section.parsed("port", default_port(uses_tls), PORTS, findings, address::port_number);
+    let token = token(&mut section, findings);
+    if section.value("token").is_none() {
+        let text = "is missing or empty, so the listener does not start and no pullwss node can connect; \
+                    set the token that the nodes have";
+        findings.warning(section.file(), &section.path("token"), text);
+    }
+    section.finish(&[], findings);
+    Some(WebSocketSettings { address, port, token: token?, tls })
+}
+
+const fn default_port(uses_tls: bool) -> u16 {
+    if uses_tls { 443 } else { 80 }
+}
+
+/// The token, never empty; a problem that does not show it if no header can carry it.
+fn token(section: &mut Section<'_>, findings: &mut Findings) -> Option<String> {
+    let (text, file) = section.text("token", findings)?;
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Some(text.to_owned());
+    }
+    let text = format!("holds other characters than allowed: {TOKENS}");
+    findings.problem(file, &section.path("token"), text);
+    None
+}
+
+/// The module `pull`; `None` after a problem.
+pub(super) fn read_pull(
+    mut section: Section<'_>,
+    core: &CoreSettings,
+    findings: &mut Findings,
+) -> Option<PullSettings> {
+    // Of the original's ZMQ client; what they name is settled by the handshake.
+    const SILENT: [&str; 6] = ["cipher", "keysize", "vector", "padding", "server_pubkey", "client_*"];
+    need_id(&section, core, findings);
+    let endpoint = target(&mut section, findings);
+    let seconds = Unit::Seconds;
+    let ping = section.duration("ping", Duration::from_secs(60), seconds, DAY_SECONDS, findings);
+    let ping_timeout = section.duration("ping_timeout", Duration::from_secs(30), seconds, DAY_SECONDS, findings);
+    section.finish(&SILENT, findings);
+    Some(PullSettings { endpoint: endpoint?, ping, ping_timeout })
+}
+
+/// `target_type` and `target_path`: the external socket of the central.
+fn target(section: &mut Section<'_>, findings: &mut Findings) -> Option<Endpoint> {
+    const TCP: &str = "'HOST:PORT' of the central's external socket, for instance '192.0.2.1:5556'";
+    let is_tcp =
+        section.parsed("target_type", true, "tcp or ipc", findings, |text| match text.to_ascii_lowercase().as_str() {
+            "tcp" => Some(true),
+            "ipc" => Some(false),
+            _ => None,
+        });
+    let Some((text, file)) = section.text("target_path", findings) else {
+        if section.value("target_path").is_none() {
+            let text = format!("is missing; allowed: {TCP}");
+            findings.problem(section.file(), &section.path("target_path"), text);
+        }
+        return None;
+    };
+    let (endpoint, allowed) = if is_tcp {
+        let place = address::host_and_port(text).filter(|(host, _)| host != "*");
+        (place.map(|(host, port)| Endpoint::Tcp { host, port }), TCP)
+    } else {
+        let fits = text.len() <= SOCKET_PATH_LIMIT && !text.starts_with('@') && !text.contains('\0');
+        (fits.then(|| Endpoint::Ipc(PathBuf::from(text))), "the path of a Unix socket, at most 107 bytes")
+    };
+    if endpoint.is_none() {
+        refuse(file, &section.path("target_path"), text, allowed, findings);
+    }
+    endpoint
+}
+
+/// The module `pullwss`; `None` after a problem.
+pub(super) fn read_pullwss(
+    mut section: Section<'_>,
+    core: &CoreSettings,
+    findings: &mut Findings,
+) -> Option<PullWssSettings> {
+    const HOSTS: &str = "the host name or the address of the central, without a port";
+    const PATHS: &str = "a path that begins with '/', without spaces";
+    need_id(&section, core, findings);
+    let host = required(&mut section, "address", HOSTS, findings).and_then(|(text, file)| {
+        let host = address::host(text);
+        if host.is_none() {
+            refuse(file, &section.path("address"), text, HOSTS, findings);
+        }
+        host
+    });
+    let token = required(&mut section, "token", "the token of the central's 'httpserver'", findings)
+        .and_then(|_| token(&mut section, findings));
+    let uses_tls = section.boolean("ssl", false, findings);
+    let tls = tls_section::read_client(&mut section, findings);
+    let port = section.parsed("port", default_port(uses_tls), PORTS, findings, address::port_number);
+    let uri = section.parsed("central_uri", "/".to_owned(), PATHS, findings, |text| {
+        let fits = text.starts_with('/') && text.len() <= 1_024 && text.bytes().all(|byte| byte.is_ascii_graphic());
+        (fits && !text.contains('#')).then(|| text.to_owned())
+    });
+    let proxy = http_proxy(&mut section, findings);
+    let ping = section.duration("ping", Duration::from_secs(30), Unit::Seconds, DAY_SECONDS, findings);
+    // Ends of a connection measure silence with times of their own, 120 and 300 s.
+    section.value("ping_timeout");
+    let max_message_size = section.number("max_msg_size", 130_000, 1_024..=262_144, "characters", findings);
+    section.finish(&[], findings);
+    Some(PullWssSettings { host: host?, port, token: token?, uri, tls, proxy, ping, max_message_size })
+}
+
+/// A node that has no id cannot say who it is.
+fn need_id(section: &Section<'_>, core: &CoreSettings, findings: &mut Findings) {
+    if core.id.is_none() {
+        let text = "a node that connects to its central needs 'gorgonecore.id', the id that the central knows it by";
+        findings.problem(section.file(), &section.path(""), text);
+    }
+}
+
+fn required<'a>(
+    section: &mut Section<'a>,
+    key: &'static str,
+    allowed: &str,
+    findings: &mut Findings,
+) -> Option<(&'a str, &'a Path)> {
+    if section.value(key).is_none() {
+        let text = format!("is missing or empty; allowed: {allowed}");
+        findings.problem(section.file(), &section.path(key), text);
+    }
+    section.text(key, findings)
+}
+
+/// `proxy`. The value is never shown, because it may hold a password.
+fn http_proxy(section: &mut Section<'_>, findings: &mut Findings) -> Option<HttpProxy> {
+    let (text, file) = section.text("proxy", findings)?;
+    let proxy = parse_proxy(text);
+    if proxy.is_none() {
+        let text = format!("is no HTTP proxy that can be used; allowed: {PROXIES}");
+        findings.problem(file, &section.path("proxy"), text);
+    }
+    proxy
+}
+
+fn parse_proxy(text: &str) -> Option<HttpProxy> {
+    let rest = match text.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+        Some(_) => return None,
+        None => text,
+    };
+    let (credentials, place) = match rest.rsplit_once('@') {
+        Some((credentials, place)) => (Some(credentials), place),
+        None => (None, rest),
+    };
+    let place = place.strip_suffix('/').unwrap_or(place);
+    let (host, port) = match address::host_and_port(place) {
+        Some(found) => found,
+        None => (address::host(place)?, 3128),
+    };
+    if host == "*" {
+        return None;
+    }
+    let auth = match credentials.map(|text| text.split_once(':').unwrap_or((text, ""))) {
+        Some((user, password)) => Some(BasicAuth { user: decoded(user)?, password: decoded(password)? }),
+        None => None,
+    };
+    Some(HttpProxy { host, port, auth })
+}
+
+/// Resolves `%40` and the like, by which a URL writes the characters that would end a field.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let byte = if byte == b'%' {
+            let mut digit = || char::from(rest.next()?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+            digit()? << 4 | digit()?
+        } else {
+            byte
+        };
+        bytes.push(byte);
+    }
+    String::from_utf8(bytes).ok().filter(|text| !text.contains(char::is_control))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_read_from_its_url() {
+        let read = |text| {
+            let proxy = parse_proxy(text)?;
+            let auth = proxy.auth.map(|auth| format!("{}|{}", auth.user, auth.password));
+            Some((proxy.host, proxy.port, auth))
+        };
+        for (text, host, port, auth) in [
+            ("http://proxy:8080", "proxy", 8080, None),
+            ("HTTP://proxy/", "proxy", 3128, None),
+            ("192.0.2.1:3128", "192.0.2.1", 3128, None),
+            ("http://[::1]:8080/", "::1", 8080, None),
+            ("http://u:p@proxy:1", "proxy", 1, Some("u|p")),
+            ("http://u%40example:p%3A%25:x@proxy:1", "proxy", 1, Some("u@example|p:%:x")),
+            ("http://u@proxy:1", "proxy", 1, Some("u|")),
+        ] {
+            assert_eq!(read(text), Some((host.to_owned(), port, auth.map(str::to_owned))), "{text}");
+        }
+        for text in [
+            "",
+            "https://proxy:1",
+            "socks5://proxy:1",
+            "http://",
+            "http://*:1",
+            "http://u:%zz@p:1",
+            "http://u%0d:x@p:1",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Listeners that would be in each other's way. The REST API and the WebSocket listener may share one port when they are
+//! configured alike; nothing else shares a port.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::findings::Findings;
+use super::raw::RawConfig;
+use super::settings::{CoreSettings, Modules};
+use crate::model::connection::Endpoint;
+
+/// Notes a problem for every two listeners that cannot both bind.
+pub(super) fn check(raw: &RawConfig<'_>, core: &CoreSettings, modules: &Modules, findings: &mut Findings) {
+    let rest = modules.httpserver.as_ref().map(|http| (http.address, http.port, &http.tls));
+    let sockets = modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
+    let sockets = sockets.map(|server| (server.address, server.port, &server.tls));
+    let listeners = [("modules[httpserver].port", rest), ("modules[proxy].httpserver.port", sockets)];
+    for (key, listener) in listeners {
+        let (Some((address, port, _)), Some(external)) = (listener, external_port(core)) else { continue };
+        let meets = external.0.map_or(address.is_unspecified(), |external| meet(external, address));
+        if port == external.1 && meets {
+            let text = format!(
+                "is {port}, the port of the external socket ('gorgonecore.external_com_path'); allowed: another one"
+            );
+            findings.problem(raw.file, key, text);
+        }
+    }
+    let (Some(rest), Some(sockets)) = (rest, sockets) else { return };
+    if rest.1 == sockets.1 && meet(rest.0, sockets.0) && (rest.0 != sockets.0 || rest.2 != sockets.2) {
+        let text = format!(
+            "is {}, the port of the REST API ('modules[httpserver].port'), but 'address', 'ssl', 'ssl_cert_file', \
+             'ssl_key_file' and 'passphrase' are not the same in both; allowed: the same in both, or another port",
+            sockets.1
+        );
+        findings.problem(raw.file, "modules[proxy].httpserver.port", text);
+    }
+}
+
+/// The external socket's address and port. A host name is not looked up here, so it meets only "all addresses".
+fn external_port(core: &CoreSettings) -> Option<(Option<IpAddr>, u16)> {
+    let Some(Endpoint::Tcp { host, port }) = &core.external else { return None };
+    let any = Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    Some((if host == "*" { any } else { host.parse().ok() }, *port))
+}
+
+/// Whether one port of both addresses is the same place.
+fn meet(one: IpAddr, other: IpAddr) -> bool {
+    one == other || one.is_unspecified() || other.is_unspecified()
+}
