@@ -1,5 +1,8 @@
 use mio::{Events, Poll};
 
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
+
 use super::*;
 use crate::edge::temp_dir::TempDir;
 
@@ -32,7 +35,7 @@ fn await_connected(stream: &mut Stream) -> io::Result<bool> {
 
 /// Says `word` on one stream and hears it on the other.
 fn assert_carries(from: &mut Stream, to: &mut Stream, word: &[u8]) {
-    assert_eq!(from.write_vectored(&[IoSlice::new(word)]).unwrap(), word.len());
+    assert_eq!(from.write(word).unwrap(), word.len());
     await_event(to, Interest::READABLE);
     let mut bytes = [0_u8; 64];
     let length = to.read(&mut bytes).unwrap();
