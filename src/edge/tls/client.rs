@@ -7,10 +7,9 @@ use rustls::client::{ClientConnection, Resumption, WebPkiServerVerifier};
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
-use super::certificate::{self, Summary};
 use super::session::Session;
-use super::verifier::{ByFingerprint, fingerprint};
-use super::{TlsError, provider};
+use super::verifier::{Accepted, Verifier};
+use super::{TlsError, certificate, provider};
 use crate::config::settings::ClientTls;
 
 /// Where distributions keep the roots that the system trusts, the first that exists counts.
@@ -38,28 +37,26 @@ impl ClientContext {
     /// The roots cannot be read, or there are none.
     pub fn load(settings: &ClientTls) -> Result<Self, TlsError> {
         let provider = provider();
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| TlsError::new(Path::new(""), error.to_string()))?;
-        let by_fingerprint = match settings {
+        let accepted = match settings {
             ClientTls::Verify { ca_file } => {
                 let (file, roots) = read_roots(ca_file.as_deref())?;
-                let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+                let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                     .build()
                     .map_err(|error| TlsError::new(&file, format!("its roots cannot be used: {error}")))?;
-                let config = builder.with_webpki_verifier(verifier).with_no_client_auth();
-                return Ok(Self::from_config(config));
+                Accepted::Verified(verifier)
             }
-            ClientTls::Pinned(sha256) => ByFingerprint::pinned(*sha256, provider),
-            ClientTls::NoVerify => ByFingerprint::any(provider),
+            ClientTls::Pinned(sha256) => Accepted::Fingerprint(*sha256),
+            ClientTls::NoVerify => Accepted::Any,
         };
-        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(by_fingerprint));
-        Ok(Self::from_config(builder.with_no_client_auth()))
-    }
-
-    fn from_config(mut config: ClientConfig) -> Self {
+        let verifier = Verifier { accepted, provider: Arc::clone(&provider) };
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TlsError::new(Path::new(""), error.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
         config.resumption = Resumption::in_memory_sessions(RESUMABLE_SERVERS);
-        Self { config: Arc::new(config) }
+        Ok(Self { config: Arc::new(config) })
     }
 
     /// The state of a connection to `server_name`, a host name or an address (with or without brackets).
@@ -100,11 +97,11 @@ fn read_roots(ca_file: Option<&Path>) -> Result<(PathBuf, RootCertStore), TlsErr
     Ok((file.to_owned(), roots))
 }
 
-/// What a failed handshake with `server_name` means and what to do. `leaf` is the certificate that was shown.
-pub(super) fn explain(error: &rustls::Error, server_name: &str, leaf: Option<&[u8]>) -> String {
+/// What a failed handshake with `server_name` means and what to do.
+pub(super) fn explain(error: &rustls::Error, server_name: &str) -> String {
     match error {
         rustls::Error::InvalidCertificate(fault) => {
-            format!("the certificate of '{server_name}' is refused: {}", explain_certificate(fault, leaf))
+            format!("the certificate of '{server_name}' is refused: {}", explain_certificate(fault))
         }
         rustls::Error::InvalidMessage(_) => {
             format!("'{server_name}' does not speak TLS there ({error}): check the port, or set ssl: false")
@@ -116,8 +113,7 @@ pub(super) fn explain(error: &rustls::Error, server_name: &str, leaf: Option<&[u
     }
 }
 
-fn explain_certificate(fault: &CertificateError, leaf: Option<&[u8]>) -> String {
-    let is_self_signed = leaf.and_then(Summary::read).is_some_and(|leaf| leaf.is_self_signed());
+fn explain_certificate(fault: &CertificateError) -> String {
     match fault {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "it has expired: renew it there, and check the clocks of both machines".to_owned()
@@ -125,25 +121,19 @@ fn explain_certificate(fault: &CertificateError, leaf: Option<&[u8]>) -> String 
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "it is not valid yet: check the clocks of both machines".to_owned()
         }
-        CertificateError::NotValidForNameContext { presented, .. } => format!(
-            "it is for another host ({}): set the address to a name in it, or pin it with ssl_fingerprint",
-            if presented.is_empty() { "it names none".to_owned() } else { presented.join(", ") }
-        ),
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            let names = if presented.is_empty() { "it names none".to_owned() } else { presented.join(", ") };
+            format!("it is for another host ({names}): set the address to a name in it, or pin it with ssl_fingerprint")
+        }
         CertificateError::NotValidForName => {
             "it is for another host: set the address to a name in it, or pin it with ssl_fingerprint".to_owned()
         }
-        CertificateError::ApplicationVerificationFailure => {
-            let seen = leaf.and_then(|leaf| fingerprint(&leaf.into()));
-            let seen: String = seen.iter().flatten().map(|byte| format!("{byte:02x}")).collect();
-            format!("its SHA-256 is {seen}, not the one of ssl_fingerprint: if it was renewed, set the new one")
-        }
-        _ if is_self_signed => {
-            "it is self-signed: pin it with ssl_fingerprint, or set ssl_ca_file to the CA that issues a proper one".to_owned()
-        }
-        CertificateError::UnknownIssuer => {
+        // An issuer with the name of a trusted one but another key gives a bad signature.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "its issuer is unknown: set ssl_ca_file to the CA's certificate (and let the server send its whole chain), or pin it with ssl_fingerprint"
                 .to_owned()
         }
+        CertificateError::Other(reason) => reason.0.to_string(),
         other => format!("{other}; renew it, or pin it with ssl_fingerprint"),
     }
 }

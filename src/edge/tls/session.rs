@@ -187,9 +187,8 @@ impl Session {
     }
 
     fn explain(&self, error: &rustls::Error) -> String {
-        let leaf = self.connection.peer_certificates().and_then(|chain| chain.first());
         match &self.role {
-            Role::Client { server_name } => client::explain(error, server_name, leaf.map(AsRef::as_ref)),
+            Role::Client { server_name } => client::explain(error, server_name),
             Role::Server => match error {
                 rustls::Error::InvalidMessage(_) if self.is_handshaking() => {
                     "no TLS but something else, such as plain HTTP, on a TLS port: use https:// or wss://".to_owned()
