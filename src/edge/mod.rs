@@ -14,6 +14,7 @@ pub mod resolver;
 pub mod signals;
 pub mod sockets;
 pub mod system;
+pub mod tls;
 
 #[cfg(test)]
 pub(crate) mod temp_dir;

@@ -1,26 +1,23 @@
 //! Listeners and streams over TCP and Unix sockets, all non-blocking and close-on-exec, as sources of the event loop.
 
-use std::io::{self, IoSlice, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use mio::event::Source;
-use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::net::{TcpListener, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use super::{resolver, system};
+use super::resolver;
 use crate::model::connection::{Endpoint, PeerAddress};
 
+mod stream;
 #[cfg(test)]
 mod tests;
 
-/// The first keep-alive probe goes out after this silence, then one each [`KEEPALIVE_INTERVAL`].
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// A peer that does not answer so many probes is gone.
-const KEEPALIVE_PROBES: u8 = 6;
+pub use stream::Stream;
+
 /// Connections that broke before they were accepted and are passed over in one call.
 const MAX_BROKEN_ACCEPTS: usize = 64;
 
@@ -76,10 +73,10 @@ impl Listener {
             let accepted = match self {
                 Self::Tcp(listener) => listener.accept().map(|(stream, address)| {
                     let _ = stream.set_nodelay(true);
-                    (Stream::Tcp(stream), PeerAddress::Ip(address.ip().to_canonical()))
+                    (Stream::from_tcp(stream), PeerAddress::Ip(address.ip().to_canonical()))
                 }),
                 Self::Unix(listener, _) => {
-                    listener.accept().map(|(stream, _)| (Stream::Unix(stream), PeerAddress::Local))
+                    listener.accept().map(|(stream, _)| (Stream::from_unix(stream), PeerAddress::Local))
                 }
             };
             match accepted {
@@ -180,115 +177,6 @@ fn remove_stale(path: &Path) -> Result<(), String> {
     }
 }
 
-/// A connection.
-pub enum Stream {
-    /// TCP.
-    Tcp(TcpStream),
-    /// A Unix socket.
-    Unix(UnixStream),
-}
-
-impl Stream {
-    /// Begins a TCP connection, with `TCP_NODELAY`. Once the stream is writable, [`Stream::connected`] tells the outcome.
-    ///
-    /// # Errors
-    /// It cannot even begin: no route, no descriptor left.
-    pub fn connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        let _ = stream.set_nodelay(true);
-        Ok(Self::Tcp(stream))
-    }
-
-    /// Connects to a Unix socket.
-    ///
-    /// # Errors
-    /// Nobody listens there, or the listener is too busy.
-    pub fn connect_path(path: &Path) -> io::Result<Self> {
-        UnixStream::connect(path).map(Self::Unix)
-    }
-
-    /// Whether a connection that was begun is complete; false as long as it is under way.
-    ///
-    /// # Errors
-    /// It failed.
-    pub fn connected(&self) -> io::Result<bool> {
-        if let Some(error) = self.take_error()? {
-            return Err(error);
-        }
-        let peer = match self {
-            Self::Tcp(stream) => stream.peer_addr().map(|_| ()),
-            Self::Unix(stream) => stream.peer_addr().map(|_| ()),
-        };
-        match peer {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Takes the pending error of the socket (`SO_ERROR`).
-    ///
-    /// # Errors
-    /// The socket cannot be asked.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        match self {
-            Self::Tcp(stream) => stream.take_error(),
-            Self::Unix(stream) => stream.take_error(),
-        }
-    }
-
-    /// Turns on TCP keep-alive, which notices a peer that vanished within two minutes. Nothing for a Unix socket.
-    ///
-    /// # Errors
-    /// The socket is broken.
-    pub fn set_keepalive(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => system::set_keepalive(stream, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES),
-            Self::Unix(_) => Ok(()),
-        }
-    }
-
-    /// Tells the peer that nothing more comes.
-    ///
-    /// # Errors
-    /// The connection is gone.
-    pub fn shutdown_write(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
-        }
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(bytes),
-            Self::Unix(stream) => stream.read(bytes),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Unix(stream) => stream.write(bytes),
-        }
-    }
-
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write_vectored(slices),
-            Self::Unix(stream) => stream.write_vectored(slices),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Listener {
     fn source(&mut self) -> &mut dyn Source {
         match self {
@@ -299,29 +187,6 @@ impl Listener {
 }
 
 impl Source for Listener {
-    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        self.source().register(registry, token, interests)
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        self.source().reregister(registry, token, interests)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.source().deregister(registry)
-    }
-}
-
-impl Stream {
-    fn source(&mut self) -> &mut dyn Source {
-        match self {
-            Self::Tcp(stream) => stream,
-            Self::Unix(stream) => stream,
-        }
-    }
-}
-
-impl Source for Stream {
     fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
         self.source().register(registry, token, interests)
     }

@@ -167,6 +167,7 @@ impl World {
                 self.later(machine, 1, 3_000, Pending::Command(command, outcome));
             }
             Effect::Shutdown(_)
+            | Effect::StartTls { .. }
             | Effect::KillCommand(_)
             | Effect::Log(_)
             | Effect::SetLogLevel(_)

@@ -22,6 +22,14 @@ pub enum Effect {
         /// Where to.
         endpoint: Endpoint,
     },
+    /// Begin TLS on a connection that we opened and that is `connected`: what is queued and received from now on is inside
+    /// TLS. A failure is told by `closed`.
+    StartTls {
+        /// Which.
+        connection: ConnectionId,
+        /// The server's host name or address, against which its certificate is checked.
+        server_name: String,
+    },
     /// Close a connection now; `closed` is not called for it.
     Close(ConnectionId),
     /// End the sending direction of a connection; it is still read.

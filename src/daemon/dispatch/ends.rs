@@ -43,6 +43,14 @@ impl Dispatch {
         }
     }
 
+    /// The TLS handshake of a connection failed; `closed` follows. Tells the log of those that came from outside.
+    pub fn handshake_failed(&mut self, connection: ConnectionId, reason: &str, now: Now) {
+        if let Some(Connection { kind: Kind::Api(_), peer, .. }) = self.connections.get(&connection) {
+            let line = format!("{peer}: {reason}; closed");
+            self.complain(line, now);
+        }
+    }
+
     pub(super) fn forget(&mut self, connection: ConnectionId) -> Option<Connection> {
         self.timers.cancel(&Owner::Connection(connection));
         self.strangers.remove(&connection);

@@ -47,6 +47,10 @@ pub enum Listener {
     External,
     /// The REST API.
     Api,
+    /// The proxy's `httpserver`, for nodes that dial in.
+    WebSocket,
+    /// The REST API and the proxy's `httpserver` on one port.
+    Shared,
 }
 
 /// What a database remembers from before the start.
@@ -190,7 +194,8 @@ impl Dispatch {
     pub fn accepted(&mut self, connection: ConnectionId, listener: Listener, peer: PeerAddress, now: Now) {
         match listener {
             Listener::External => self.accept_external(connection, peer, now),
-            Listener::Api => self.accept_api(connection, peer, now),
+            Listener::Api | Listener::Shared => self.accept_api(connection, peer, now),
+            Listener::WebSocket => self.effects.push_back(Effect::Close(connection)),
         }
         self.drain(now);
     }

@@ -4,6 +4,7 @@
 //! the send queues. So an acknowledged message is a stored one, and load makes commits larger, not more frequent.
 
 mod children;
+mod listeners;
 mod storage;
 mod streams;
 
@@ -20,24 +21,25 @@ use crate::edge::log::LogWriter;
 use crate::edge::notify::{self, State as ServiceState};
 use crate::edge::random::SystemRandom;
 use crate::edge::signals::{Signal, Signals};
-use crate::edge::sockets;
+use crate::edge::tls::client::ClientContext;
 use crate::edge::{child_process, clock};
-use crate::model::connection::{ConnectionId, Endpoint};
+use crate::model::connection::ConnectionId;
 use crate::model::log::{Level, LogLine};
 use crate::model::time::{Monotonic, Now};
 use crate::wire::gorgone::keys::PrivateKey;
 
-use super::dispatch::{Dispatch, Effect, Listener, OwnKey, Surroundings};
+use super::dispatch::{Dispatch, Effect, OwnKey, Surroundings};
 use super::key_files::{KeyOrigin, KeyPair};
 use super::run_options::RunOptions;
 use children::Children;
+use listeners::Bound;
 use storage::{JobResult, Storage};
 use streams::Streams;
 
 const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
-const EXTERNAL: Token = Token(2);
-const API: Token = Token(3);
+/// The token of the first listener; the others follow.
+const FIRST_LISTENER: usize = 2;
 /// Connections have odd tokens above this, children even ones.
 const FIRST_SOURCE: usize = 16;
 /// How long a stopped daemon tries to send its last answers.
@@ -68,8 +70,8 @@ struct EventLoop {
     key: Arc<PrivateKey>,
     signals: Signals,
     log: LogWriter,
-    external: Option<sockets::Listener>,
-    api: Option<sockets::Listener>,
+    listeners: Vec<Bound>,
+    client_tls: Option<ClientContext>,
     accepting: BTreeSet<usize>,
     accept_again: Option<Monotonic>,
     streams: Streams,
@@ -104,8 +106,8 @@ struct Parts {
     jobs: JobQueue<JobResult>,
     signals: Signals,
     storage: Storage,
-    external: Option<sockets::Listener>,
-    api: Option<sockets::Listener>,
+    listeners: Vec<Bound>,
+    client_tls: Option<ClientContext>,
     dispatch: Dispatch,
     key: Arc<PrivateKey>,
     keep_alive: bool,
@@ -122,23 +124,10 @@ impl EventLoop {
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
         let (storage, restored) = Storage::open(&config.core, log, now)?;
-        let bind = |endpoint: &Endpoint| sockets::Listener::bind(endpoint, config.core.ipv6).map_err(RunError::new);
-        let mut external = config.core.external.as_ref().map(bind).transpose()?;
-        let api_endpoint = config
-            .modules
-            .httpserver
-            .as_ref()
-            .map(|http| Endpoint::Tcp { host: http.address.to_string(), port: http.port });
-        let mut api = api_endpoint.as_ref().map(bind).transpose()?;
         let registry = poll.registry();
         registry.register(&mut signals, SIGNALS, Interest::READABLE).map_err(RunError::new)?;
-        let listeners = [(&mut external, EXTERNAL, &config.core.external), (&mut api, API, &api_endpoint)];
-        for (listener, token, endpoint) in listeners {
-            if let (Some(listener), Some(endpoint)) = (listener, endpoint) {
-                registry.register(listener, token, Interest::READABLE).map_err(RunError::new)?;
-                log.write(&LogLine::info("core", format!("listening on {endpoint}")), now.wall);
-            }
-        }
+        let listeners = listeners::bind_all(&config, registry, log, now)?;
+        let client_tls = listeners::client_context(&config)?;
         let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
         let jobs = JobQueue::new(threads, Arc::new(move || drop(waker.wake())));
         let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
@@ -149,7 +138,8 @@ impl EventLoop {
         };
         let keep_alive = config.core.tcp_keepalive;
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
-        Ok(Parts { poll, jobs, signals, storage, external, api, dispatch, key: Arc::new(keys.private), keep_alive })
+        let key = Arc::new(keys.private);
+        Ok(Parts { poll, jobs, signals, storage, listeners, client_tls, dispatch, key, keep_alive })
     }
 
     fn assemble(parts: Parts, log: LogWriter) -> Self {
@@ -162,8 +152,8 @@ impl EventLoop {
             key: parts.key,
             signals: parts.signals,
             log,
-            external: parts.external,
-            api: parts.api,
+            listeners: parts.listeners,
+            client_tls: parts.client_tls,
             accepting: BTreeSet::new(),
             accept_again: None,
             streams: Streams::new(),
@@ -232,8 +222,8 @@ impl EventLoop {
         match event.token() {
             SIGNALS => self.read_signals(now),
             WAKER => self.finished_jobs(now),
-            EXTERNAL | API => {
-                self.accepting.insert(event.token().0);
+            Token(source) if source < FIRST_SOURCE => {
+                self.accepting.insert(source);
             }
             Token(source) if source % 2 == 1 => self.stream_event(source, event, now),
             Token(source) => self.children.mark_readable(source),
@@ -261,6 +251,7 @@ impl EventLoop {
         while let Some(effect) = self.dispatch.poll_effect() {
             match effect {
                 Effect::Connect { connection, endpoint } => self.connect(connection, &endpoint, now),
+                Effect::StartTls { connection, server_name } => self.start_tls(connection, &server_name, now),
                 Effect::Close(connection) => self.streams.close(connection, self.poll.registry()),
                 Effect::Shutdown(connection) => self.streams.shutdown(connection),
                 Effect::CloseAfterFlush(connection) => self.streams.close_after_flush(connection),
@@ -290,6 +281,7 @@ impl EventLoop {
                 JobResult::Query(query, result) => self.dispatch.query_answered(query, result, now),
                 JobResult::Spawned(command, spawned) => self.spawned(command, spawned, now),
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
+                JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }
         }
@@ -315,35 +307,11 @@ impl EventLoop {
                     if let Err(error) = self.log.reopen(now.wall) {
                         self.log.write(&LogLine::error("core", format!("log not reopened: {error}")), now.wall);
                     }
+                    self.reload_certificates(now);
                 }
                 Signal::Child => {
                     child_process::reap_abandoned();
                     self.children.mark_all();
-                }
-            }
-        }
-    }
-
-    fn accept_all(&mut self, now: Now) {
-        if self.accept_again.is_some_and(|when| when <= now.monotonic) {
-            self.accept_again = None;
-            self.accepting.extend([EXTERNAL.0, API.0]);
-        }
-        for source in std::mem::take(&mut self.accepting) {
-            let (listener, which) =
-                if source == EXTERNAL.0 { (&self.external, Listener::External) } else { (&self.api, Listener::Api) };
-            let Some(listener) = listener else { continue };
-            match self.streams.accept(listener, which, &mut self.dispatch, self.poll.registry(), self.keep_alive, now) {
-                Ok(more) => {
-                    if more {
-                        self.accepting.insert(source);
-                    }
-                }
-                Err(error) => {
-                    // Out of file descriptors, most likely: the waiting peers are taken when some are free again.
-                    self.accept_again = Some(now.monotonic + Duration::from_millis(200));
-                    let line = LogLine::error("core", format!("a connection could not be accepted: {error}"));
-                    self.log.write(&line, now.wall);
                 }
             }
         }

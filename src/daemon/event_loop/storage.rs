@@ -10,6 +10,8 @@ use crate::edge::child_process::ChildProcess;
 use crate::edge::history_store::{self, HistoryReader, HistoryStore, StoreOptions};
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
+use crate::edge::tls::TlsError;
+use crate::edge::tls::server::ServerContext;
 use crate::model::command::CommandId;
 use crate::model::connection::ConnectionId;
 use crate::model::history::{LogFilter, LogPage, PageLimit};
@@ -26,6 +28,8 @@ pub(super) enum JobResult {
     Spawned(CommandId, Result<ChildProcess, String>),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
     Checkpointed(Result<(), String>),
+    /// Of the listener with this index, with warnings.
+    CertificateLoaded(usize, Box<Result<(ServerContext, Vec<String>), TlsError>>),
 }
 
 /// The write-ahead log is moved into the database when it has grown by so many bytes.

@@ -7,12 +7,13 @@ use std::net::SocketAddr;
 use mio::event::Event;
 use mio::{Interest, Registry, Token};
 
-use crate::daemon::dispatch::{Dispatch, Listener};
+use crate::daemon::dispatch::Dispatch;
 use crate::edge::resolver;
-use crate::edge::sockets::{self, Stream};
+use crate::edge::sockets::Stream;
 use crate::model::connection::{ConnectionId, Endpoint};
 use crate::model::time::Now;
 
+use super::listeners::Bound;
 use super::storage::JobResult;
 use super::{EventLoop, SourceMap, stream_source};
 
@@ -45,8 +46,10 @@ pub(super) struct Streams {
     entries: SourceMap<Entry>,
     /// Open connections with something to read that we want.
     reading: BTreeSet<usize>,
-    /// Connections whose socket is full.
+    /// Connections whose socket is full, or that cannot write before the end of a TLS handshake.
     blocked: BTreeSet<usize>,
+    /// Connections whose TLS can or must write again.
+    unflushed: BTreeSet<usize>,
     buffer: Box<[u8]>,
 }
 
@@ -56,6 +59,7 @@ impl Streams {
             entries: SourceMap::new(),
             reading: BTreeSet::new(),
             blocked: BTreeSet::new(),
+            unflushed: BTreeSet::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
         }
     }
@@ -71,22 +75,24 @@ impl Streams {
     /// Whether more may wait to be accepted.
     pub(super) fn accept(
         &mut self,
-        listener: &sockets::Listener,
-        which: Listener,
+        listener: &Bound,
         dispatch: &mut Dispatch,
         registry: &Registry,
         keep_alive: bool,
         now: Now,
     ) -> io::Result<bool> {
         for _ in 0..ACCEPTS_PER_TURN {
-            let Some((stream, peer)) = listener.accept()? else { return Ok(false) };
+            let Some((mut stream, peer)) = listener.socket.accept()? else { return Ok(false) };
             if keep_alive {
                 // A peer that vanishes is then noticed a little later.
                 let _not_supported = stream.set_keepalive();
             }
+            if let Some(tls) = &listener.tls {
+                stream.start_tls(tls.context.session().map_err(io::Error::other)?);
+            }
             let connection = dispatch.next_connection_id();
             if self.insert(connection, stream, State::Open, registry).is_ok() {
-                dispatch.accepted(connection, which, peer, now);
+                dispatch.accepted(connection, listener.which, peer, now);
             }
         }
         Ok(true)
@@ -112,12 +118,17 @@ impl Streams {
         }
         self.reading.remove(&source);
         self.blocked.remove(&source);
+        self.unflushed.remove(&source);
     }
 
     pub(super) fn shutdown(&mut self, connection: ConnectionId) {
-        if let Some(entry) = self.entries.get(&stream_source(connection)) {
+        let source = stream_source(connection);
+        if let Some(entry) = self.entries.get_mut(&source) {
             // A peer that is gone already needs no telling.
             let _gone = entry.stream.shutdown_write();
+            if entry.stream.wants_flush() {
+                self.unflushed.insert(source);
+            }
         }
     }
 
@@ -168,15 +179,22 @@ impl EventLoop {
                 return;
             }
             let connection = entry.connection;
-            match entry.stream.read(&mut self.streams.buffer) {
+            let was_handshaking = entry.stream.is_handshaking();
+            let read = entry.stream.read(&mut self.streams.buffer);
+            if was_handshaking || entry.stream.wants_flush() {
+                // What waited for the handshake goes out at the end of the turn, after the commit.
+                self.streams.unflushed.insert(source);
+            }
+            match read {
                 Ok(0) => {
                     entry.readable = false;
                     return self.dispatch.ended(connection, now);
                 }
                 Ok(len) => {
+                    let is_emptied = entry.stream.is_emptied(len < READ_BYTES);
                     let Some(bytes) = self.streams.buffer.get(..len) else { return };
                     self.dispatch.received(connection, bytes, now);
-                    if len < READ_BYTES {
+                    if is_emptied {
                         // A short read emptied the socket; what comes later brings a new event.
                         if let Some(entry) = self.streams.entries.get_mut(&source).filter(|entry| !entry.ended) {
                             entry.readable = false;
@@ -189,6 +207,7 @@ impl EventLoop {
                     return;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if was_handshaking => return self.handshake_failed(source, &error, now),
                 Err(error) => return self.broken(source, error.to_string(), now),
             }
         }
@@ -203,9 +222,36 @@ impl EventLoop {
         }
     }
 
+    fn handshake_failed(&mut self, source: usize, error: &io::Error, now: Now) {
+        if let Some(entry) = self.streams.entries.get(&source) {
+            self.dispatch.handshake_failed(entry.connection, &error.to_string(), now);
+        }
+        self.broken(source, error.to_string(), now);
+    }
+
+    pub(super) fn start_tls(&mut self, connection: ConnectionId, server_name: &str, now: Now) {
+        let source = stream_source(connection);
+        let Some(entry) = self.streams.entries.get_mut(&source) else { return };
+        let session = match &self.client_tls {
+            Some(context) => context.session(server_name),
+            None => Err("TLS is not configured for outgoing connections".to_owned()),
+        };
+        match session {
+            Ok(session) => {
+                entry.stream.start_tls(session);
+                self.streams.unflushed.insert(source);
+            }
+            Err(reason) => self.broken(source, reason, now),
+        }
+    }
+
     pub(super) fn flush_streams(&mut self, now: Now) {
-        for connection in self.dispatch.take_dirty() {
-            let source = stream_source(connection);
+        let mut sources: BTreeSet<usize> = self.dispatch.take_dirty().into_iter().map(stream_source).collect();
+        for source in std::mem::take(&mut self.streams.unflushed) {
+            self.streams.blocked.remove(&source);
+            sources.insert(source);
+        }
+        for source in sources {
             if !self.streams.blocked.contains(&source) {
                 self.flush_stream(source, now);
             }
@@ -220,15 +266,20 @@ impl EventLoop {
         let connection = entry.connection;
         let mut written = false;
         let failure = loop {
-            let Some(queue) = self.dispatch.send_queue(connection) else { break None };
-            if queue.is_empty() {
-                break None;
-            }
-            match entry.stream.write(queue.front()) {
-                Ok(len) => {
+            let queue = self.dispatch.send_queue(connection).filter(|queue| !queue.is_empty());
+            let outcome = match queue {
+                Some(queue) => entry.stream.write(queue.front()).map(|len| {
                     queue.consume(len);
                     written = true;
-                }
+                }),
+                // TLS may hold bytes that it has taken.
+                None => match entry.stream.flush() {
+                    Ok(()) => break None,
+                    blocked => blocked,
+                },
+            };
+            match outcome {
+                Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.streams.blocked.insert(source);
                     break None;
@@ -242,6 +293,8 @@ impl EventLoop {
             return self.broken(source, error.to_string(), now);
         }
         if finished {
+            // The peer of a TLS connection is told; a full socket is not waited for.
+            let _gone = entry.stream.shutdown_write();
             return self.broken(source, "closed by us".to_owned(), now);
         }
         if written {

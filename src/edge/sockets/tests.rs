@@ -1,5 +1,8 @@
 use mio::{Events, Poll};
 
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
+
 use super::*;
 use crate::edge::temp_dir::TempDir;
 
@@ -32,7 +35,7 @@ fn await_connected(stream: &mut Stream) -> io::Result<bool> {
 
 /// Says `word` on one stream and hears it on the other.
 fn assert_carries(from: &mut Stream, to: &mut Stream, word: &[u8]) {
-    assert_eq!(from.write_vectored(&[IoSlice::new(word)]).unwrap(), word.len());
+    assert_eq!(from.write(word).unwrap(), word.len());
     await_event(to, Interest::READABLE);
     let mut bytes = [0_u8; 64];
     let length = to.read(&mut bytes).unwrap();
@@ -139,4 +142,41 @@ fn a_stale_socket_is_replaced_but_a_live_one_or_a_file_is_not() {
 fn running_out_of_descriptors_is_told_apart_from_a_broken_connection() {
     assert!(is_exhausted(&io::Error::from_raw_os_error(libc::EMFILE)));
     assert!(!is_exhausted(&io::Error::from_raw_os_error(libc::ECONNABORTED)));
+}
+
+#[test]
+fn a_stream_becomes_tls_in_place_and_says_that_it_ends() {
+    use crate::config::settings::{ClientTls, ServerTls};
+    use crate::edge::tls::{client::ClientContext, server::ServerContext};
+    let directory = TempDir::new();
+    let (certificate_file, key_file) = (directory.join("c.pem"), directory.join("k.pem"));
+    let mut openssl = std::process::Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"]);
+    assert!(
+        openssl.arg("-keyout").arg(&key_file).arg("-out").arg(&certificate_file).output().unwrap().status.success()
+    );
+    let server = ServerTls { certificate_file, key_file, passphrase: None };
+    let server = ServerContext::load(&server, crate::edge::clock::wall()).unwrap().0;
+    let client = ClientContext::load(&ClientTls::NoVerify).unwrap();
+
+    let mut listener = Listener::bind(&tcp("127.0.0.1", 0), false).unwrap();
+    let mut near = Stream::connect(listener.local_address().unwrap()).unwrap();
+    assert!(await_connected(&mut near).unwrap());
+    let (mut far, _) = accept(&mut listener);
+    assert_carries(&mut near, &mut far, b"CONNECT");
+    near.start_tls(client.session("localhost").unwrap());
+    far.start_tls(server.session().unwrap());
+    assert_eq!(near.write(b"early").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    while near.is_handshaking() || far.is_handshaking() {
+        for stream in [&mut far, &mut near] {
+            assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            assert!(stream.is_emptied(true) && !stream.wants_flush());
+        }
+    }
+    assert_carries(&mut near, &mut far, b"ping");
+    // The client may have to pass over a session ticket first.
+    assert_carries(&mut far, &mut near, b"pong");
+    near.shutdown_write().unwrap();
+    await_event(&mut far, Interest::READABLE);
+    assert_eq!(far.read(&mut [0; 8]).unwrap(), 0);
 }

@@ -1,0 +1,219 @@
+//! A connection over TCP or a Unix socket, with or without TLS.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+
+use crate::edge::system;
+use crate::edge::tls::session::Session;
+
+/// The first keep-alive probe goes out after this silence, then one each [`KEEPALIVE_INTERVAL`].
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// A peer that does not answer so many probes is gone.
+const KEEPALIVE_PROBES: u8 = 6;
+
+/// A connection.
+pub struct Stream {
+    socket: Socket,
+    tls: Option<Box<Session>>,
+}
+
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    pub(super) const fn from_tcp(stream: TcpStream) -> Self {
+        Self { socket: Socket::Tcp(stream), tls: None }
+    }
+
+    pub(super) const fn from_unix(stream: UnixStream) -> Self {
+        Self { socket: Socket::Unix(stream), tls: None }
+    }
+
+    /// Begins a TCP connection, with `TCP_NODELAY`. Once the stream is writable, [`Stream::connected`] tells the outcome.
+    ///
+    /// # Errors
+    /// It cannot even begin: no route, no descriptor left.
+    pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        let _ = stream.set_nodelay(true);
+        Ok(Self::from_tcp(stream))
+    }
+
+    /// Connects to a Unix socket.
+    ///
+    /// # Errors
+    /// Nobody listens there, or the listener is too busy.
+    pub fn connect_path(path: &Path) -> io::Result<Self> {
+        UnixStream::connect(path).map(Self::from_unix)
+    }
+
+    /// From now on the stream's bytes are those inside TLS. Whatever was read or written before was not.
+    pub fn start_tls(&mut self, session: Session) {
+        self.tls = Some(Box::new(session));
+    }
+
+    /// Whether a TLS handshake is under way: until it is over, writing would block.
+    #[must_use]
+    pub fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|session| session.is_handshaking())
+    }
+
+    /// Whether bytes that were taken for writing wait for the socket: then [`Write::flush`] is wanted when it is writable.
+    #[must_use]
+    pub fn wants_flush(&self) -> bool {
+        self.tls.as_ref().is_some_and(|session| session.wants_write())
+    }
+
+    /// Whether after a read that did (`is_short`) or did not leave its buffer partly empty only a new event brings more.
+    #[must_use]
+    pub fn is_emptied(&self, is_short: bool) -> bool {
+        self.tls.as_ref().map_or(is_short, |session| session.is_emptied())
+    }
+
+    /// Whether a connection that was begun is complete; false as long as it is under way.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn connected(&self) -> io::Result<bool> {
+        if let Some(error) = self.take_error()? {
+            return Err(error);
+        }
+        let peer = match &self.socket {
+            Socket::Tcp(stream) => stream.peer_addr().map(|_| ()),
+            Socket::Unix(stream) => stream.peer_addr().map(|_| ()),
+        };
+        match peer {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the pending error of the socket (`SO_ERROR`).
+    ///
+    /// # Errors
+    /// The socket cannot be asked.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        match &self.socket {
+            Socket::Tcp(stream) => stream.take_error(),
+            Socket::Unix(stream) => stream.take_error(),
+        }
+    }
+
+    /// Turns on TCP keep-alive, which notices a peer that vanished within two minutes. Nothing for a Unix socket.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub fn set_keepalive(&self) -> io::Result<()> {
+        match &self.socket {
+            Socket::Tcp(stream) => system::set_keepalive(stream, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES),
+            Socket::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Tells the peer that nothing more comes: by `close_notify` inside TLS, and by ending the socket's sending direction.
+    /// If [`Self::wants_flush`] holds afterwards, flushing completes it.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn shutdown_write(&mut self) -> io::Result<()> {
+        let Some(session) = &mut self.tls else { return self.socket.shutdown_write() };
+        session.end();
+        match self.flush() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            flushed => flushed,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.socket.read(bytes),
+            Some(session) => session.read(&mut self.socket, bytes),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => self.socket.write(bytes),
+            Some(session) => session.write(&mut self.socket, bytes),
+        }
+    }
+
+    /// Writes what TLS has encrypted but not yet written; without TLS nothing ever waits.
+    fn flush(&mut self) -> io::Result<()> {
+        let Some(session) = &mut self.tls else { return Ok(()) };
+        if session.flush(&mut self.socket)? { self.socket.shutdown_write() } else { Ok(()) }
+    }
+}
+
+impl Socket {
+    fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(stream) => stream,
+            Self::Unix(stream) => stream,
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(bytes),
+            Self::Unix(stream) => stream.read(bytes),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write_vectored(slices),
+            Self::Unix(stream) => stream.write_vectored(slices),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Source for Stream {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.socket.source().register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.socket.source().reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.socket.source().deregister(registry)
+    }
+}

@@ -1,0 +1,139 @@
+//! How a client of TLS checks its server, and what it says when the check fails.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::{ClientConnection, Resumption, WebPkiServerVerifier};
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+
+use super::session::Session;
+use super::verifier::{Accepted, Verifier};
+use super::{TlsError, certificate, provider};
+use crate::config::settings::ClientTls;
+
+/// Where distributions keep the roots that the system trusts, the first that exists counts.
+const SYSTEM_ROOTS: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ca-certificates/extracted/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+/// Servers whose session may be resumed: a node has one parent.
+const RESUMABLE_SERVERS: usize = 4;
+
+/// The configuration of outgoing TLS connections.
+#[derive(Clone)]
+pub struct ClientContext {
+    config: Arc<ClientConfig>,
+}
+
+impl ClientContext {
+    /// Prepares the check; reads the roots where they are needed.
+    ///
+    /// # Errors
+    /// The roots cannot be read, or there are none.
+    pub fn load(settings: &ClientTls) -> Result<Self, TlsError> {
+        let provider = provider();
+        let accepted = match settings {
+            ClientTls::Verify { ca_file } => {
+                let (file, roots) = read_roots(ca_file.as_deref())?;
+                let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                    .build()
+                    .map_err(|error| TlsError::new(&file, format!("its roots cannot be used: {error}")))?;
+                Accepted::Verified(verifier)
+            }
+            ClientTls::Pinned(sha256) => Accepted::Fingerprint(*sha256),
+            ClientTls::NoVerify => Accepted::Any,
+        };
+        let verifier = Verifier { accepted, provider: Arc::clone(&provider) };
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TlsError::new(Path::new(""), error.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        config.resumption = Resumption::in_memory_sessions(RESUMABLE_SERVERS);
+        Ok(Self { config: Arc::new(config) })
+    }
+
+    /// The state of a connection to `server_name`, a host name or an address (with or without brackets).
+    ///
+    /// # Errors
+    /// The name is none.
+    pub fn session(&self, server_name: &str) -> Result<Session, String> {
+        let bare = server_name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(server_name);
+        let name = ServerName::try_from(bare.to_owned())
+            .map_err(|_| format!("'{}' is no host name or address that TLS can check", server_name.escape_debug()))?;
+        let connection = ClientConnection::new(Arc::clone(&self.config), name).map_err(|error| error.to_string())?;
+        Ok(Session::client(connection, bare.into()))
+    }
+}
+
+/// Loads what a start would.
+///
+/// # Errors
+/// As [`ClientContext::load`].
+pub fn check(settings: &ClientTls) -> Result<(), TlsError> {
+    ClientContext::load(settings).map(drop)
+}
+
+fn read_roots(ca_file: Option<&Path>) -> Result<(PathBuf, RootCertStore), TlsError> {
+    let Some(file) = ca_file.or_else(|| SYSTEM_ROOTS.iter().map(Path::new).find(|path| path.is_file())) else {
+        let places = SYSTEM_ROOTS.join(", ");
+        let fault = format!(
+            "this system has no file of trusted roots (looked for {places}): install the package ca-certificates, or set ssl_ca_file"
+        );
+        return Err(TlsError::new(Path::new(""), fault));
+    };
+    let mut roots = RootCertStore::empty();
+    // Bundles may hold a root that webpki does not read; the others count.
+    let (taken, _passed_over) = roots.add_parsable_certificates(certificate::read_chain(file)?);
+    if taken == 0 {
+        return Err(TlsError::new(file, "has no usable root certificate: X.509 version 3 is needed"));
+    }
+    Ok((file.to_owned(), roots))
+}
+
+/// What a failed handshake with `server_name` means and what to do.
+pub(super) fn explain(error: &rustls::Error, server_name: &str) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(fault) => {
+            format!("the certificate of '{server_name}' is refused: {}", explain_certificate(fault))
+        }
+        rustls::Error::InvalidMessage(_) => {
+            format!("'{server_name}' does not speak TLS there ({error}): check the port, or set ssl: false")
+        }
+        rustls::Error::AlertReceived(alert) => {
+            format!("'{server_name}' refused the TLS handshake ({alert:?}): its log says why")
+        }
+        _ => format!("TLS with '{server_name}' failed: {error}"),
+    }
+}
+
+fn explain_certificate(fault: &CertificateError) -> String {
+    match fault {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "it has expired: renew it there, and check the clocks of both machines".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet: check the clocks of both machines".to_owned()
+        }
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            let names = if presented.is_empty() { "it names none".to_owned() } else { presented.join(", ") };
+            format!("it is for another host ({names}): set the address to a name in it, or pin it with ssl_fingerprint")
+        }
+        CertificateError::NotValidForName => {
+            "it is for another host: set the address to a name in it, or pin it with ssl_fingerprint".to_owned()
+        }
+        // An issuer with the name of a trusted one but another key gives a bad signature.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "its issuer is unknown: set ssl_ca_file to the CA's certificate (and let the server send its whole chain), or pin it with ssl_fingerprint"
+                .to_owned()
+        }
+        CertificateError::Other(reason) => reason.0.to_string(),
+        other => format!("{other}; renew it, or pin it with ssl_fingerprint"),
+    }
+}

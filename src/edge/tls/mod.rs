@@ -1,0 +1,81 @@
+//! TLS 1.2 and 1.3 (RFC 5246, RFC 8446) for streams of the event loop, by rustls with ring.
+//!
+//! [`server::ServerContext`] and [`client::ClientContext`] are what the files say; [`session::Session`] is one connection's
+//! state, without a socket. Absent on purpose: client certificates, revocation lists, early data, ALPN (peers of this daemon
+//! speak HTTP/1.1 whatever they offer), renegotiation.
+
+mod certificate;
+pub mod client;
+mod pem;
+mod private_key;
+pub mod server;
+pub mod session;
+mod verifier;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+
+/// A certificate or key file that cannot be used, with the remedy. Holds nothing secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsError {
+    /// The file; empty when no file is to blame.
+    pub file: PathBuf,
+    /// What is wrong with it, and what to do.
+    pub fault: String,
+}
+
+impl TlsError {
+    fn new(file: &Path, fault: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), fault: fault.into() }
+    }
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.file.as_os_str().is_empty() {
+            formatter.write_str(&self.fault)
+        } else {
+            write!(formatter, "{}: {}", self.file.display(), self.fault)
+        }
+    }
+}
+
+/// The cipher suites and key exchanges that rustls deems safe, computed by ring.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// Larger files are no certificates: a full bundle of roots has a quarter of a megabyte.
+const MAX_FILE_BYTES: u64 = 8 << 20;
+
+/// Reads a whole PEM file.
+fn read_file(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let failed = |error: std::io::Error| {
+        let remedy = match error.kind() {
+            std::io::ErrorKind::NotFound => "does not exist: correct the path".to_owned(),
+            std::io::ErrorKind::PermissionDenied => {
+                "cannot be read by this user: let the daemon's user or group read it".to_owned()
+            }
+            _ => format!("cannot be read: {error}"),
+        };
+        TlsError::new(path, remedy)
+    };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(TlsError::new(path, "is not a regular file: name a PEM file"));
+    }
+    if metadata.len() > MAX_FILE_BYTES {
+        return Err(TlsError::new(path, format!("is larger than {MAX_FILE_BYTES} bytes: name a PEM file")));
+    }
+    let bytes = std::fs::read(path).map_err(failed)?;
+    if bytes.trim_ascii().is_empty() {
+        return Err(TlsError::new(path, "is empty: write the PEM text into it"));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,131 @@
+//! What a TLS listener shows to its clients: certificate chain and key, loaded from files.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::{NoServerSessionStorage, ServerConnection};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+
+use super::certificate::{self, Summary};
+use super::session::Session;
+use super::{TlsError, private_key, provider};
+use crate::config::settings::ServerTls;
+use crate::model::time::WallTime;
+
+/// A certificate that ends within this time is warned of.
+const EXPIRY_WARNING_S: i64 = 14 * 86_400;
+
+/// The configuration of one listener. Connections keep the one that they began with, so replacing it drops none.
+#[derive(Clone)]
+pub struct ServerContext {
+    config: Arc<ServerConfig>,
+}
+
+impl ServerContext {
+    /// Loads certificate chain and key. Also gives warnings: an expired certificate is used all the same, so that the
+    /// daemon starts. Reading an encrypted key takes some milliseconds.
+    ///
+    /// # Errors
+    /// A file cannot be used, or the key does not belong to the first certificate.
+    pub fn load(settings: &ServerTls, wall: WallTime) -> Result<(Self, Vec<String>), TlsError> {
+        let certificate_file = settings.certificate_file.as_path();
+        let chain = certificate::read_chain(certificate_file)?;
+        let key = private_key::load(&settings.key_file, settings.passphrase.as_deref())?;
+        let mut warnings = Vec::new();
+        if let Some(leaf) = chain.first().and_then(|leaf| Summary::read(leaf)) {
+            warnings.extend(validity_warning(certificate_file, &leaf, wall));
+        }
+        warnings.extend(order_warning(certificate_file, &chain));
+        let certified = CertifiedKey::new(chain, key);
+        check_match(&certified, certificate_file, &settings.key_file)?;
+        let fault = |error: rustls::Error| TlsError::new(certificate_file, format!("cannot be used: {error}"));
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(fault)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        // Sessions resume by tickets that the client keeps: nothing is stored here, however many come.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(fault)?;
+        config.send_tls13_tickets = 1;
+        Ok((Self { config: Arc::new(config) }, warnings))
+    }
+
+    /// The state of a connection that was just accepted.
+    ///
+    /// # Errors
+    /// A sentence; not expected to happen.
+    pub fn session(&self) -> Result<Session, String> {
+        let connection = ServerConnection::new(Arc::clone(&self.config)).map_err(|error| error.to_string())?;
+        Ok(Session::server(connection))
+    }
+}
+
+/// Loads what a start would, and gives its warnings.
+///
+/// # Errors
+/// As [`ServerContext::load`].
+pub fn check(settings: &ServerTls, wall: WallTime) -> Result<Vec<String>, TlsError> {
+    ServerContext::load(settings, wall).map(|(_, warnings)| warnings)
+}
+
+fn check_match(certified: &CertifiedKey, certificate_file: &Path, key_file: &Path) -> Result<(), TlsError> {
+    let Err(error) = certified.keys_match() else { return Ok(()) };
+    if !matches!(error, rustls::Error::InconsistentKeys(_)) {
+        let fault = format!("its first certificate cannot be used ({error}): an X.509 version 3 certificate is needed");
+        return Err(TlsError::new(certificate_file, fault));
+    }
+    let owner = certified.cert.iter().position(|certificate| {
+        CertifiedKey::new(vec![certificate.clone()], Arc::clone(&certified.key)).keys_match().is_ok()
+    });
+    let fault = match owner {
+        Some(index) => format!(
+            "is in the wrong order: the server's certificate (number {}) must stand first, then those of its issuers",
+            index + 1
+        ),
+        None => format!(
+            "its certificate does not belong to the key {}: set ssl_cert_file and ssl_key_file to files that were made together",
+            key_file.display()
+        ),
+    };
+    Err(TlsError::new(certificate_file, fault))
+}
+
+fn validity_warning(file: &Path, leaf: &Summary<'_>, wall: WallTime) -> Option<String> {
+    let now_s = wall.as_micros().div_euclid(1_000_000);
+    let left_s = i64::try_from(leaf.not_after_s).unwrap_or(i64::MAX).saturating_sub(now_s);
+    let starts_s = i64::try_from(leaf.not_before_s).unwrap_or(i64::MAX);
+    let shown = file.display();
+    if left_s < 0 {
+        let days = left_s.unsigned_abs() / 86_400;
+        Some(format!(
+            "{shown}: the certificate expired {days} days ago, clients will refuse it: renew it, then send SIGHUP"
+        ))
+    } else if starts_s > now_s {
+        Some(format!(
+            "{shown}: the certificate is not valid yet, clients will refuse it: check the clock of this machine"
+        ))
+    } else if left_s < EXPIRY_WARNING_S {
+        let days = left_s / 86_400;
+        Some(format!("{shown}: the certificate expires in {days} days: renew it, then send SIGHUP"))
+    } else {
+        None
+    }
+}
+
+/// Clients look for issuers in the order of the file; some pass over what stands elsewhere.
+fn order_warning(file: &Path, chain: &[rustls::pki_types::CertificateDer<'_>]) -> Option<String> {
+    let issued_by_next = chain.iter().zip(chain.iter().skip(1)).all(|(certificate, next)| {
+        match (Summary::read(certificate), Summary::read(next)) {
+            (Some(certificate), Some(next)) => certificate.issuer == next.subject,
+            _ => false,
+        }
+    });
+    let shown = file.display();
+    (!issued_by_next).then(|| {
+        format!(
+            "{shown}: its certificates are not in order, some clients may refuse them: put the issuer of each after it"
+        )
+    })
+}

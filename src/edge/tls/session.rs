@@ -1,0 +1,203 @@
+//! One TLS connection's state between a non-blocking socket and plain bytes. Waiting and timeouts are the owner's.
+//!
+//! Reading drives the handshake, and also writes what the handshake owes. While the handshake is under way nothing plain
+//! is taken for sending, so what was taken is on its way, and a queue that is empty has been encrypted.
+
+use std::io::{self, Read, Write};
+
+use rustls::{ClientConnection, Connection, ServerConnection};
+
+use super::client;
+
+/// Encrypted bytes that wait for the socket, at most; and what one write takes.
+const MAX_UNSENT_BYTES: usize = 32 << 10;
+/// Reads of the socket (4 KiB each) for one read of plain bytes: a peer that sends empty records must not hold the loop.
+const MAX_SOCKET_READS: usize = 24;
+
+enum Role {
+    Server,
+    Client { server_name: Box<str> },
+}
+
+/// See the module's page.
+pub struct Session {
+    connection: Connection,
+    role: Role,
+    /// The last read has emptied the socket.
+    socket_is_empty: bool,
+    /// The socket has ended.
+    socket_has_ended: bool,
+    is_ending: bool,
+    /// The sending direction of the socket is to be ended once everything is written.
+    shutdown_owed: bool,
+}
+
+impl Session {
+    pub(super) fn server(connection: ServerConnection) -> Self {
+        Self::new(connection.into(), Role::Server)
+    }
+
+    pub(super) fn client(connection: ClientConnection, server_name: Box<str>) -> Self {
+        Self::new(connection.into(), Role::Client { server_name })
+    }
+
+    fn new(mut connection: Connection, role: Role) -> Self {
+        connection.set_buffer_limit(Some(MAX_UNSENT_BYTES));
+        Self {
+            connection,
+            role,
+            socket_is_empty: false,
+            socket_has_ended: false,
+            is_ending: false,
+            shutdown_owed: false,
+        }
+    }
+
+    /// Whether the handshake is still under way.
+    #[must_use]
+    pub fn is_handshaking(&self) -> bool {
+        self.connection.is_handshaking()
+    }
+
+    /// Whether encrypted bytes wait for the socket.
+    #[must_use]
+    pub fn wants_write(&self) -> bool {
+        self.connection.wants_write() || self.shutdown_owed
+    }
+
+    /// Whether the last [`Self::read`] left nothing behind, neither in the socket nor here: only an event brings more.
+    #[must_use]
+    pub const fn is_emptied(&self) -> bool {
+        self.socket_is_empty
+    }
+
+    /// Reads plain bytes, as many as fit and are there; 0 is the end, also where the peer ends without saying so.
+    ///
+    /// # Errors
+    /// `WouldBlock`: nothing plain is there now. `Interrupted`: much was read without anything plain in it, call again
+    /// later. Otherwise the connection is over.
+    pub fn read<S: Read + Write>(&mut self, socket: &mut S, bytes: &mut [u8]) -> io::Result<usize> {
+        self.socket_is_empty = false;
+        let mut filled = 0;
+        for _ in 0..MAX_SOCKET_READS {
+            while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+                match self.connection.reader().read(rest) {
+                    // The peer said that it has ended.
+                    Ok(0) => return Ok(filled),
+                    Ok(len) => filled += len,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return self.ended(filled),
+                    Err(error) => return Err(error),
+                }
+            }
+            if filled == bytes.len() {
+                return Ok(filled);
+            }
+            match self.receive(socket) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.socket_is_empty = true;
+                    return if filled > 0 { Ok(filled) } else { Err(error) };
+                }
+                // What was read before counts; the same error comes again with the next read.
+                Err(_) if filled > 0 => return Ok(filled),
+                Err(error) => return Err(error),
+            }
+        }
+        if filled > 0 { Ok(filled) } else { Err(io::ErrorKind::Interrupted.into()) }
+    }
+
+    fn ended(&self, filled: usize) -> io::Result<usize> {
+        match &self.role {
+            Role::Client { server_name } if self.is_handshaking() => {
+                let text =
+                    format!("'{server_name}' closed the connection during the TLS handshake: does it speak TLS there?");
+                Err(io::Error::new(io::ErrorKind::UnexpectedEof, text))
+            }
+            _ => Ok(filled),
+        }
+    }
+
+    /// Takes in what the socket has, and answers where TLS itself must.
+    fn receive<S: Read + Write>(&mut self, socket: &mut S) -> io::Result<()> {
+        if !self.socket_has_ended && self.connection.read_tls(socket)? == 0 {
+            self.socket_has_ended = true;
+        }
+        match self.connection.process_new_packets() {
+            Ok(_) => match self.send(socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+                sent => sent,
+            },
+            Err(error) => {
+                // From now on each read gives this error.
+                self.socket_has_ended = true;
+                // The alert tells the peer why; it may be gone.
+                let _gone = self.send(socket);
+                Err(io::Error::new(io::ErrorKind::InvalidData, self.explain(&error)))
+            }
+        }
+    }
+
+    /// Encrypts and writes plain bytes; what was taken may wait here, up to a bound, until [`Self::flush`].
+    ///
+    /// # Errors
+    /// `WouldBlock`: the socket is full, or the handshake is under way. Otherwise the connection is over.
+    pub fn write<S: Write>(&mut self, socket: &mut S, bytes: &[u8]) -> io::Result<usize> {
+        self.send(socket)?;
+        if self.is_handshaking() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let taken = self.connection.writer().write(bytes)?;
+        match self.send(socket) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ if taken == 0 && !bytes.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
+            _ => Ok(taken),
+        }
+    }
+
+    /// Writes what waits. Success means that nothing waits any more; then, once after [`Self::end`], `true` says that the
+    /// sending direction of the socket is to be ended.
+    ///
+    /// # Errors
+    /// `WouldBlock`: the socket is full. Otherwise the connection is over.
+    pub fn flush<S: Write>(&mut self, socket: &mut S) -> io::Result<bool> {
+        self.send(socket)?;
+        Ok(std::mem::take(&mut self.shutdown_owed))
+    }
+
+    /// Says to the peer that nothing more comes (`close_notify`); [`Self::flush`] writes it.
+    pub fn end(&mut self) {
+        if !self.is_ending {
+            self.is_ending = true;
+            self.shutdown_owed = true;
+            self.connection.send_close_notify();
+        }
+    }
+
+    fn send<S: Write>(&mut self, socket: &mut S) -> io::Result<()> {
+        while self.connection.wants_write() {
+            match self.connection.write_tls(socket) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn explain(&self, error: &rustls::Error) -> String {
+        match &self.role {
+            Role::Client { server_name } => client::explain(error, server_name),
+            Role::Server => match error {
+                rustls::Error::InvalidMessage(_) if self.is_handshaking() => {
+                    "no TLS but something else, such as plain HTTP, on a TLS port: use https:// or wss://".to_owned()
+                }
+                rustls::Error::AlertReceived(alert) => {
+                    format!("the client refused the TLS handshake ({alert:?}): does it trust our certificate's issuer?")
+                }
+                _ => format!("TLS failed: {error}"),
+            },
+        }
+    }
+}
