@@ -107,7 +107,9 @@ fn read_entry<'a>(
         return;
     }
     let mut section = Section::new(Some(entry), &entry.file, &key, findings);
-    let enabled = section.boolean("enable", false, findings);
+    // Whoever wrote something else here learns of what is wrong below it at once, too; nothing starts.
+    let says_something = section.value("enable").is_some();
+    let enabled = section.boolean("enable", says_something, findings);
     let name = section.text("name", findings);
     let package = section.text("package", findings).map(|(text, _)| text);
     let Some(package) = package.filter(|_| name.is_some()) else {

@@ -105,6 +105,9 @@ impl fmt::Display for KeyFault {
             ),
             Self::AlreadyThere => formatter.write_str("is already there; nothing was changed"),
             Self::Content(error) => error.fmt(formatter),
+            Self::Read(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                formatter.write_str("there is no such file; make a pair with `stheno keys generate DIR`")
+            }
             Self::Read(error) => write!(formatter, "cannot be read by this user: {error}"),
             Self::Write(error) => write!(formatter, "cannot be written: {error}"),
         }

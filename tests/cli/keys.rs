@@ -42,9 +42,11 @@ fn the_private_key_is_for_its_owner_alone_whatever_the_umask() {
 fn what_is_no_key_is_refused_with_its_name() {
     let folder = Folder::new();
     let file = folder.write("note.txt", "hello");
-    for (path, words) in
-        [(file, "is no RSA key"), (folder.path("none"), "cannot be read"), (folder.0.clone(), "not a regular file")]
-    {
+    for (path, words) in [
+        (file, "is no RSA key"),
+        (folder.path("none"), "there is no such file"),
+        (folder.0.clone(), "not a regular file"),
+    ] {
         let output = stheno(&["keys", "thumbprint", path.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output.stderr).contains(words) && output.stdout.is_empty(), "{}", text(&output.stderr));

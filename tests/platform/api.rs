@@ -146,7 +146,7 @@ impl Api {
     pub fn finished_rows(&self, node: u32, token: &str, limit: Duration) -> Vec<Value> {
         until(&format!("token {token} finishes"), limit, || {
             let rows = self.rows(node, token);
-            rows.iter().any(|row| matches!(code(row), 1 | 2)).then_some(rows)
+            rows.iter().any(ends_token).then_some(rows)
         })
     }
 
@@ -195,4 +195,9 @@ pub fn code(row: &Value) -> i64 {
 /// The data of a history row, which is JSON text.
 pub fn data(row: &Value) -> Value {
     row["data"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// Whether a history row is the last of its token; a command that failed has a row with code 1, too, but the request goes on.
+fn ends_token(row: &Value) -> bool {
+    matches!(code(row), 1 | 2) && data(row)["message"] != "command execution issue"
 }

@@ -155,6 +155,20 @@ fn modules_may_be_disabled_unknown_double_or_nameless() {
 }
 
 #[test]
+fn a_wrong_enable_hides_no_other_problem() {
+    let text = module("proxy", "ping: never").replace("enable: true", "enable: maybe");
+    assert_eq!(
+        problems_of(&text),
+        [
+            "c.yaml: modules[proxy].enable: is 'maybe'; allowed: true or false (also 1/0, yes/no, on/off)",
+            "c.yaml: modules[proxy].ping: is 'never'; allowed: a number of seconds from 1 to 86400",
+        ]
+    );
+    let text = module("proxy", "ping: never").replace("enable: true", "enable:");
+    assert!(config_of(&text).modules.proxy.is_none());
+}
+
+#[test]
 fn dbcleaner_is_always_on_and_takes_its_times() {
     let config = config_of("gorgone: {}\n");
     assert!(config.modules.loaded.contains_key("dbcleaner"));
