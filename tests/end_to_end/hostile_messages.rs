@@ -183,3 +183,16 @@ fn a_client_that_floods_commands_is_bounded_and_every_token_ends() {
     until("500 tokens end", seconds(30), || (ended() >= 500).then_some(()));
     assert_eq!(ended(), 500, "each token ends exactly once");
 }
+
+#[test]
+fn a_client_whose_message_is_too_large_hears_why_although_it_still_sends() {
+    let platform = Platform::new();
+    let central = Daemon::start(platform.plan("central", 1));
+    let mut client = central.client();
+    let mut message = b"[PUTLOG] [large] [] ".to_vec();
+    message.resize(50_000_000, b'a');
+    client.send_plain(&message).expect("what is too large is taken and dropped");
+    let reply = client.receive().expect("an answer, not a reset connection");
+    assert_eq!((reply.json["code"].clone(), reply.json["data"]["error"].clone()), (json!(1), json!("message_refused")));
+    assert!(client.receive().is_err(), "the connection is closed after it");
+}

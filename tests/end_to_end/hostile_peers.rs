@@ -87,6 +87,7 @@ fn frames_of_impossible_length_are_closed_and_nothing_is_allocated() {
         assert_closed(central.plan.port, &command, &format!("a command of {length} bytes"));
         let mut client = central.client();
         client.send_bytes(&huge).unwrap();
+        assert_eq!(client.receive().unwrap().json["data"]["error"], json!("message_refused"));
         assert!(client.receive().is_err(), "an authorised client is cut off as well");
     }
     assert!(central.resident_kib() < 60_000, "{} KiB", central.resident_kib());

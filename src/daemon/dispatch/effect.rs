@@ -34,7 +34,8 @@ pub enum Effect {
     Close(ConnectionId),
     /// End the sending direction of a connection; it is still read.
     Shutdown(ConnectionId),
-    /// Close a connection once its send queue is empty, then call `closed`.
+    /// Once the send queue of a connection is empty, end its sending direction, drop what the peer still sends and call
+    /// `closed` when it has ended; [`Effect::Close`] follows where that takes too long.
     CloseAfterFlush(ConnectionId),
     /// Run an RSA job on a worker; answered by `crypto_done`.
     Crypto(CryptoJob),

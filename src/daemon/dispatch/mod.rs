@@ -270,6 +270,8 @@ impl Dispatch {
         if let Some(origin) = origin {
             if let Some(connection) = self.connections.get_mut(&origin) {
                 connection.open_queries = connection.open_queries.saturating_sub(1);
+                // So that the driver looks whether it may be read again, even if the answer went elsewhere.
+                self.dirty.insert(origin);
             }
             self.pump(origin, now);
         }

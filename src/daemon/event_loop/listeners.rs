@@ -15,7 +15,7 @@ use crate::model::log::LogLine;
 use crate::model::time::{Monotonic, Now};
 
 use super::storage::JobResult;
-use super::{EventLoop, FIRST_LISTENER, RunError};
+use super::{ACCEPT_COMPLAINT, EventLoop, FIRST_LISTENER, RunError};
 
 /// How long accepting pauses when descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -118,8 +118,11 @@ impl EventLoop {
                 Err(error) => {
                     // Out of file descriptors, most likely: the waiting peers are taken when some are free again.
                     self.accept_again = Some(now.monotonic + ACCEPT_PAUSE);
-                    let line = LogLine::error("core", format!("a connection could not be accepted: {error}"));
-                    self.log.write(&line, now.wall);
+                    if self.accept_complaint.is_none_or(|last| now.monotonic.since(last) >= ACCEPT_COMPLAINT) {
+                        self.accept_complaint = Some(now.monotonic);
+                        let line = LogLine::error("core", format!("connections cannot be accepted now: {error}"));
+                        self.log.write(&line, now.wall);
+                    }
                 }
             }
         }

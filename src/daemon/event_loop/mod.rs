@@ -42,6 +42,14 @@ const WAKER: Token = Token(1);
 const FIRST_LISTENER: usize = 2;
 /// Connections have odd tokens above this, children even ones.
 const FIRST_SOURCE: usize = 16;
+/// Threads that may wait for name servers at the same time.
+const LOOKUP_THREADS: usize = 8;
+/// When a job is tried again that no worker could be started for.
+const JOB_RETRY: Duration = Duration::from_millis(200);
+/// How long jobs may take to end when the daemon does.
+const LAST_JOBS: Duration = Duration::from_millis(100);
+/// Lines of the log about connections that cannot be accepted, at most.
+const ACCEPT_COMPLAINT: Duration = Duration::from_secs(10);
 /// How long a stopped daemon tries to send its last answers.
 const LAST_FLUSH: Duration = Duration::from_millis(200);
 
@@ -66,6 +74,7 @@ struct EventLoop {
     dispatch: Dispatch,
     storage: Storage,
     jobs: JobQueue<JobResult>,
+    lookups: JobQueue<JobResult>,
     waiting_jobs: VecDeque<Job<JobResult>>,
     key: Arc<PrivateKey>,
     signals: Signals,
@@ -74,6 +83,7 @@ struct EventLoop {
     client_tls: Option<ClientContext>,
     accepting: BTreeSet<usize>,
     accept_again: Option<Monotonic>,
+    accept_complaint: Option<Monotonic>,
     streams: Streams,
     children: Children,
     stopping: bool,
@@ -104,6 +114,7 @@ pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<(), Ru
 struct Parts {
     poll: Poll,
     jobs: JobQueue<JobResult>,
+    lookups: JobQueue<JobResult>,
     signals: Signals,
     storage: Storage,
     listeners: Vec<Bound>,
@@ -129,7 +140,9 @@ impl EventLoop {
         let listeners = listeners::bind_all(&config, registry, log, now)?;
         let client_tls = listeners::client_context(&config)?;
         let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
-        let jobs = JobQueue::new(threads, Arc::new(move || drop(waker.wake())));
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
+        let jobs = JobQueue::new(threads, Arc::clone(&wake));
+        let lookups = JobQueue::new(LOOKUP_THREADS, wake);
         let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
         let surroundings = Surroundings {
             core_random: Box::new(SystemRandom::new()),
@@ -139,7 +152,7 @@ impl EventLoop {
         let keep_alive = config.core.tcp_keepalive;
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
         let key = Arc::new(keys.private);
-        Ok(Parts { poll, jobs, signals, storage, listeners, client_tls, dispatch, key, keep_alive })
+        Ok(Parts { poll, jobs, lookups, signals, storage, listeners, client_tls, dispatch, key, keep_alive })
     }
 
     fn assemble(parts: Parts, log: LogWriter) -> Self {
@@ -148,6 +161,7 @@ impl EventLoop {
             dispatch: parts.dispatch,
             storage: parts.storage,
             jobs: parts.jobs,
+            lookups: parts.lookups,
             waiting_jobs: VecDeque::new(),
             key: parts.key,
             signals: parts.signals,
@@ -156,6 +170,7 @@ impl EventLoop {
             client_tls: parts.client_tls,
             accepting: BTreeSet::new(),
             accept_again: None,
+            accept_complaint: None,
             streams: Streams::new(),
             children: Children::new(),
             stopping: false,
@@ -173,8 +188,23 @@ impl EventLoop {
     /// Gives a job to the workers; while their queue is full it waits here. What waits is bounded by those who ask: links,
     /// handshakes, questions and commands.
     fn submit(&mut self, job: Job<JobResult>) {
-        if let Err(job) = self.jobs.submit(job) {
-            self.waiting_jobs.push_back(job);
+        self.waiting_jobs.push_back(job);
+        self.submit_waiting();
+    }
+
+    fn submit_waiting(&mut self) {
+        while let Some(job) = self.waiting_jobs.pop_front() {
+            if let Err(job) = self.jobs.submit(job) {
+                self.waiting_jobs.push_front(job);
+                break;
+            }
+        }
+    }
+
+    /// Looks up names on threads of their own: dead name servers hold up nobody's handshake, question or command.
+    fn submit_lookup(&mut self, job: Job<JobResult>, connection: ConnectionId, now: Now) {
+        if self.lookups.submit(job).is_err() {
+            self.resolved(connection, Err("too many names are being looked up".to_owned()), now);
         }
     }
 
@@ -212,10 +242,16 @@ impl EventLoop {
             self.storage.poll_timeout(),
             self.accept_again,
             self.stopped,
+            self.job_retry(now),
         ];
         // One millisecond more than asked: a wake-up a fraction too early would find nothing due and spin.
         let earliest = deadlines.into_iter().flatten().min()?;
         Some(if earliest <= now { Duration::ZERO } else { earliest.since(now) + Duration::from_millis(1) })
+    }
+
+    /// With no job under way, no finished one will tell when there is room again: the system has no thread for us now.
+    fn job_retry(&self, now: Monotonic) -> Option<Monotonic> {
+        (!self.waiting_jobs.is_empty() && self.jobs.pending() == 0).then(|| now + JOB_RETRY)
     }
 
     fn event(&mut self, event: &mio::event::Event, now: Now) {
@@ -232,6 +268,7 @@ impl EventLoop {
 
     /// Everything between two waits.
     fn turn(&mut self, now: Now) {
+        self.submit_waiting();
         self.accept_all(now);
         self.read_streams(now);
         self.read_children(now);
@@ -275,7 +312,7 @@ impl EventLoop {
     }
 
     fn finished_jobs(&mut self, now: Now) {
-        while let Some(result) = self.jobs.poll_finished() {
+        while let Some(result) = self.jobs.poll_finished().or_else(|| self.lookups.poll_finished()) {
             match result {
                 JobResult::Crypto(outcome) => self.dispatch.crypto_done(*outcome, now),
                 JobResult::Query(query, result) => self.dispatch.query_answered(query, result, now),
@@ -285,12 +322,7 @@ impl EventLoop {
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }
         }
-        while let Some(job) = self.waiting_jobs.pop_front() {
-            if let Err(job) = self.jobs.submit(job) {
-                self.waiting_jobs.push_front(job);
-                break;
-            }
-        }
+        self.submit_waiting();
     }
 
     fn read_signals(&mut self, now: Now) {
@@ -319,8 +351,13 @@ impl EventLoop {
 
     fn finish(&mut self) {
         self.children.kill_all();
-        self.storage.finish();
+        // A command that a worker is starting just now would outlive us.
+        self.jobs.shutdown(LAST_JOBS);
+        while self.jobs.poll_finished().is_some() {}
         let wall = clock::read().wall;
+        if let Err(reason) = self.storage.finish(self.dispatch.take_unstored(), wall) {
+            self.log.write(&LogLine::error("core", reason), wall);
+        }
         self.log.write(&LogLine::info("core", "stopped"), wall);
         self.log.flush(wall);
     }

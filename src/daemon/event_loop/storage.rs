@@ -16,7 +16,7 @@ use crate::model::command::CommandId;
 use crate::model::connection::ConnectionId;
 use crate::model::history::{LogFilter, LogPage, PageLimit};
 use crate::model::log::LogLine;
-use crate::model::time::{Monotonic, Now};
+use crate::model::time::{Monotonic, Now, WallTime};
 use crate::node::output::QueryId;
 
 use super::{EventLoop, RunError};
@@ -83,9 +83,11 @@ impl Storage {
         }
     }
 
-    /// Leaves one tidy file behind.
-    pub(super) fn finish(&mut self) {
+    /// Stores what still waits, if it can be now, and leaves one tidy file behind.
+    pub(super) fn finish(&mut self, last: Batch, wall: WallTime) -> Result<(), String> {
+        let stored = self.store.apply(&last.changes, wall);
         let _kept_in_the_log = history_store::checkpoint(&self.path);
+        stored.map(drop).map_err(|error| format!("{} changes are lost: {error}", last.changes.len()))
     }
 
     fn checkpoint_job(&mut self) -> Option<Job<JobResult>> {
@@ -102,7 +104,8 @@ impl Storage {
 }
 
 impl EventLoop {
-    /// One transaction for everything that this turn wants stored.
+    /// One transaction for everything that this turn wants stored. Changes that could not be stored before go first: a
+    /// newer state of a session must not be overwritten by an older one. While they wait, later changes are refused at once.
     pub(super) fn commit(&mut self, now: Now) {
         if self.storage.retry_at.is_some_and(|when| when <= now.monotonic) {
             self.storage.retry_at = None;
@@ -111,6 +114,10 @@ impl EventLoop {
         }
         let batch = self.dispatch.take_batch();
         if batch.is_empty() {
+            return;
+        }
+        if self.dispatch.has_unstored() {
+            self.dispatch.committed(batch, false, now);
             return;
         }
         self.commit_batch(batch, now);

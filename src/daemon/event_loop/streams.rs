@@ -28,8 +28,11 @@ enum State {
     /// Waiting for the connection to be made; the addresses to try if it fails.
     Connecting(Vec<SocketAddr>),
     Open,
-    /// Closed as soon as its queue is empty.
+    /// Its last bytes go out.
     Closing,
+    /// Our last bytes are out. What the peer still sends is read and dropped: closing at once would reset the connection
+    /// and take our last words from it.
+    Draining,
 }
 
 struct Entry {
@@ -50,6 +53,8 @@ pub(super) struct Streams {
     blocked: BTreeSet<usize>,
     /// Connections whose TLS can or must write again.
     unflushed: BTreeSet<usize>,
+    /// Connections whose socket has room again, to be written to after the commit of this turn.
+    unblocked: Vec<usize>,
     buffer: Box<[u8]>,
 }
 
@@ -60,6 +65,7 @@ impl Streams {
             reading: BTreeSet::new(),
             blocked: BTreeSet::new(),
             unflushed: BTreeSet::new(),
+            unblocked: Vec::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
         }
     }
@@ -69,7 +75,7 @@ impl Streams {
     }
 
     pub(super) fn all_flushed(&self) -> bool {
-        self.blocked.is_empty()
+        self.blocked.is_empty() && self.unblocked.is_empty() && self.unflushed.is_empty()
     }
 
     /// Whether more may wait to be accepted.
@@ -142,7 +148,12 @@ impl Streams {
 
     fn want(&mut self, source: usize, dispatch: &Dispatch) {
         let wanted = self.entries.get(&source).is_some_and(|entry| {
-            entry.readable && matches!(entry.state, State::Open) && dispatch.wants_read(entry.connection)
+            entry.readable
+                && match entry.state {
+                    State::Open => dispatch.wants_read(entry.connection),
+                    State::Draining => true,
+                    State::Connecting(_) | State::Closing => false,
+                }
         });
         if wanted {
             self.reading.insert(source);
@@ -161,7 +172,8 @@ impl EventLoop {
             self.finish_connect(source, now);
         }
         if event.is_writable() && self.streams.blocked.remove(&source) {
-            self.flush_stream(source, now);
+            // Not written to here: what an event before this one queued is not committed yet.
+            self.streams.unblocked.push(source);
         }
         self.streams.want(source, &self.dispatch);
     }
@@ -175,6 +187,9 @@ impl EventLoop {
     fn read_stream(&mut self, source: usize, now: Now) {
         for _ in 0..READS_PER_TURN {
             let Some(entry) = self.streams.entries.get_mut(&source) else { return };
+            if matches!(entry.state, State::Draining) {
+                return self.drop_input(source, now);
+            }
             if !matches!(entry.state, State::Open) || !self.dispatch.wants_read(entry.connection) {
                 return;
             }
@@ -214,6 +229,24 @@ impl EventLoop {
         self.streams.want(source, &self.dispatch);
     }
 
+    /// Reads and drops what the peer of a closing connection sends, under the budget of a turn.
+    fn drop_input(&mut self, source: usize, now: Now) {
+        for _ in 0..READS_PER_TURN {
+            let Some(entry) = self.streams.entries.get_mut(&source) else { return };
+            match entry.stream.read(&mut self.streams.buffer) {
+                Ok(0) => return self.broken(source, "closed by us".to_owned(), now),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    entry.readable = false;
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.broken(source, error.to_string(), now),
+            }
+        }
+        self.streams.reading.insert(source);
+    }
+
     fn broken(&mut self, source: usize, reason: String, now: Now) {
         if let Some(entry) = self.streams.entries.get(&source) {
             let connection = entry.connection;
@@ -249,6 +282,9 @@ impl EventLoop {
         let mut sources: BTreeSet<usize> = self.dispatch.take_dirty().into_iter().map(stream_source).collect();
         for source in std::mem::take(&mut self.streams.unflushed) {
             self.streams.blocked.remove(&source);
+            sources.insert(source);
+        }
+        for source in std::mem::take(&mut self.streams.unblocked) {
             sources.insert(source);
         }
         for source in sources {
@@ -293,14 +329,17 @@ impl EventLoop {
             return self.broken(source, error.to_string(), now);
         }
         if finished {
-            // The peer of a TLS connection is told; a full socket is not waited for.
+            entry.state = State::Draining;
+            // A peer that is gone already is found out by reading.
             let _gone = entry.stream.shutdown_write();
-            return self.broken(source, "closed by us".to_owned(), now);
+            self.streams.reading.insert(source);
+            return;
         }
         if written {
             self.dispatch.flushed(connection, now);
-            self.streams.want(source, &self.dispatch);
         }
+        // Also without a byte written: an answered question may be what reading waited for.
+        self.streams.want(source, &self.dispatch);
     }
 
     pub(super) fn connect(&mut self, connection: ConnectionId, endpoint: &Endpoint, now: Now) {
@@ -313,7 +352,8 @@ impl EventLoop {
                 Some(address) => self.resolved(connection, Ok(vec![address]), now),
                 None => {
                     let (host, port) = (host.clone(), *port);
-                    self.submit(Box::new(move || JobResult::Resolved(connection, resolver::resolve(&host, port))));
+                    let lookup = Box::new(move || JobResult::Resolved(connection, resolver::resolve(&host, port)));
+                    self.submit_lookup(lookup, connection, now);
                 }
             },
         }

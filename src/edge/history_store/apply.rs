@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
-use super::{HistoryStore, StoreError, column};
+use super::{HistoryStore, StoreError, StoreErrorKind, WRITE_PATIENCE, column};
 use crate::model::history::{HistoryRow, StoreChange, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::random::to_hex;
@@ -57,7 +57,8 @@ impl HistoryStore {
     /// than that of every earlier commit.
     ///
     /// # Errors
-    /// Nothing of `changes` was applied. The store stays usable: the next call may succeed.
+    /// Nothing of `changes` was applied. The store stays usable: the next call may succeed. Somebody else's lock is waited
+    /// for once; until a commit succeeds again, further calls fail at once.
     pub fn apply(&mut self, changes: &[StoreChange], wall: WallTime) -> std::result::Result<Applied, StoreError> {
         if changes.is_empty() {
             return Ok(Applied::default());
@@ -67,9 +68,27 @@ impl HistoryStore {
             Ok((applied, last_row_id)) => {
                 self.last_row_id = last_row_id.unwrap_or(self.last_row_id);
                 self.clock = clock;
+                self.be_patient(true);
                 Ok(applied)
             }
-            Err(error) => Err(StoreError::from_sqlite(&self.path, &error)),
+            Err(error) => {
+                let error = StoreError::from_sqlite(&self.path, &error);
+                if error.kind == StoreErrorKind::Busy {
+                    self.be_patient(false);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+impl HistoryStore {
+    /// Whether a commit waits for the lock of another program: a loop that waited at each commit would serve nobody.
+    fn be_patient(&mut self, patient: bool) {
+        if std::mem::replace(&mut self.patient, patient) != patient {
+            let patience = if patient { WRITE_PATIENCE } else { std::time::Duration::ZERO };
+            // It fails only for an impossible duration.
+            let _ = self.connection.busy_timeout(patience);
         }
     }
 }

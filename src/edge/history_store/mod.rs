@@ -70,6 +70,7 @@ pub struct HistoryStore {
     path: PathBuf,
     last_row_id: i64,
     clock: apply::CommitClock,
+    patient: bool,
     _lock: lock::DatabaseLock,
 }
 
@@ -108,7 +109,7 @@ impl HistoryStore {
         connection.execute_batch(&pragmas).map_err(sqlite)?;
         complete_schema(path, &mut connection, options)?;
         let (last_row_id, clock) = apply::resume(&connection).map_err(sqlite)?;
-        Ok(Self { connection, path: path.to_owned(), last_row_id, clock, _lock: lock })
+        Ok(Self { connection, path: path.to_owned(), last_row_id, clock, patient: true, _lock: lock })
     }
 
     /// The greatest row id so far; 0 for an empty history. The newest row is never purged, so ids do not come back.

@@ -343,3 +343,21 @@ fn a_reader_holds_up_a_checkpoint_but_nothing_is_lost() {
     assert_eq!(checkpoint(&path).unwrap().left_pages, 0);
     assert_eq!(store.last_row_id(), 21);
 }
+
+#[test]
+fn somebody_elses_lock_is_waited_for_once_and_not_at_each_commit() {
+    let dir = TempDir::new();
+    let path = dir.path().join("history.sdb");
+    let mut store = open(&path);
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    assert_eq!(store.apply(&[insert("a", 1)], WALL).unwrap_err().kind, StoreErrorKind::Busy);
+    let start = std::time::Instant::now();
+    for _ in 0..20 {
+        assert_eq!(store.apply(&[insert("a", 1)], WALL).unwrap_err().kind, StoreErrorKind::Busy);
+    }
+    assert!(start.elapsed() < WRITE_PATIENCE, "20 commits took {:?}", start.elapsed());
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(store.apply(&[insert("a", 1)], WALL).unwrap().inserted, 1);
+    assert!(store.patient, "a later lock is waited for again");
+}

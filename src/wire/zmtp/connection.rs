@@ -94,7 +94,11 @@ enum State {
     /// Messages flow.
     Ready(Traffic),
     /// The end.
-    Failed(ZmtpError),
+    Failed {
+        error: ZmtpError,
+        /// Whether the handshake was done: then last words may still be sent as a message.
+        after_handshake: bool,
+    },
 }
 
 /// Our end of one ZMTP 3.x connection with the mechanism NULL.
@@ -132,7 +136,7 @@ impl Connection {
 
     /// Takes received bytes; after an error they are dropped.
     pub fn receive(&mut self, bytes: &[u8]) {
-        if !matches!(self.state, State::Failed(_)) {
+        if !matches!(self.state, State::Failed { .. }) {
             self.received.extend_from_slice(bytes);
         }
     }
@@ -166,18 +170,18 @@ impl Connection {
     // Messages and bytes to send.
 
     /// Queues a message of one frame, copied. Before the handshake is done it is held back until then, without a bound; after
-    /// an error it is dropped.
+    /// an error it is the last words to a peer whose handshake was done, and dropped for any other.
     pub fn send_message(&mut self, payload: &[u8]) {
         match &mut self.state {
             State::Greeting { held } | State::Handshake { held, .. } => {
                 encode_header(FrameKind::Last, payload.len(), |header| held.extend_from_slice(header));
                 held.extend_from_slice(payload);
             }
-            State::Ready(_) => {
+            State::Ready(_) | State::Failed { after_handshake: true, .. } => {
                 encode_header(FrameKind::Last, payload.len(), |header| self.to_send.extend_from_slice(header));
                 self.to_send.extend_from_slice(payload);
             }
-            State::Failed(_) => {}
+            State::Failed { after_handshake: false, .. } => {}
         }
     }
 
@@ -222,7 +226,7 @@ impl Connection {
             State::Greeting { .. } => "its ZMTP greeting, which it did not begin as one",
             State::Handshake { .. } => "its ZMTP READY command",
             State::Ready(_) => "a message",
-            State::Failed(_) => "nothing more",
+            State::Failed { .. } => "nothing more",
         }
     }
 
@@ -267,7 +271,7 @@ impl Connection {
             State::Ready(traffic) => {
                 traffic.read(&mut self.received, &mut self.to_send, self.settings.max_message_bytes)
             }
-            State::Failed(error) => Err(error.clone()),
+            State::Failed { error, .. } => Err(error.clone()),
         }
     }
 
@@ -278,7 +282,7 @@ impl Connection {
             push_command(&mut self.to_send, &command::encode_error(&reason));
         }
         self.received = ReceiveBuffer::new();
-        self.state = State::Failed(error);
+        self.state = State::Failed { error, after_handshake: self.is_ready() };
     }
 
     fn send_ready(&mut self) {
