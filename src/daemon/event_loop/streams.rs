@@ -21,6 +21,8 @@ use super::{EventLoop, SourceMap, stream_source};
 const READ_BYTES: usize = 64 << 10;
 /// Read of one connection in one turn, at most.
 const READS_PER_TURN: usize = 2;
+/// Connections that go on with their TLS handshake in one turn, at most: each costs up to a millisecond of arithmetic.
+const HANDSHAKES_PER_TURN: usize = 16;
 /// Connections accepted on one listener in one turn, at most.
 const ACCEPTS_PER_TURN: usize = 256;
 
@@ -179,7 +181,15 @@ impl EventLoop {
     }
 
     pub(super) fn read_streams(&mut self, now: Now) {
+        let mut handshakes = 0;
         for source in std::mem::take(&mut self.streams.reading) {
+            if self.streams.entries.get(&source).is_some_and(|entry| entry.stream.is_handshaking()) {
+                handshakes += 1;
+                if handshakes > HANDSHAKES_PER_TURN {
+                    self.streams.reading.insert(source);
+                    continue;
+                }
+            }
             self.read_stream(source, now);
         }
     }
