@@ -12,12 +12,15 @@ use super::{say, summary};
 use crate::config;
 use crate::config::settings::{Config, Problem};
 use crate::daemon::key_files::{self, KeyState};
+use crate::edge::clock;
+use crate::edge::tls::{self, TlsError};
 use crate::model::connection::Endpoint;
 
 /// Checks the configuration `path`, and that `logfile` could be written, and prints a summary or every problem.
 pub(super) fn run(path: &Path, logfile: Option<&Path>, json: bool) -> ExitCode {
-    let checked = config::load(path).and_then(|config| {
-        let (keys, problems) = look_around(&config, logfile);
+    let checked = config::load(path).and_then(|mut config| {
+        let (keys, mut problems) = look_around(&config, logfile);
+        problems.extend(look_at_certificates(&mut config));
         match keys {
             Some(keys) if problems.is_empty() => Ok((config, keys)),
             _ => Err(problems),
@@ -67,6 +70,38 @@ fn look_around(config: &Config, logfile: Option<&Path>) -> (Option<KeyState>, Ve
         note(logfile, file_fault(logfile).or_else(|| if missing { directory_fault(logfile) } else { None }));
     }
     (keys, problems)
+}
+
+/// Loads certificates and keys as a start would: what stands in its way; warnings go to those of the configuration.
+fn look_at_certificates(config: &mut Config) -> Vec<Problem> {
+    let modules = &config.modules;
+    let mut problems = Vec::new();
+    let mut note = |error: TlsError| {
+        let problem = Problem { file: error.file, key: String::new(), text: error.fault };
+        // One certificate may serve both listeners.
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    };
+    let api = modules.httpserver.as_ref().and_then(|http| http.tls.as_ref());
+    let websocket = modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref()?.tls.as_ref());
+    let mut warnings = Vec::new();
+    for (key, tls) in [("modules[httpserver]", api), ("modules[proxy].httpserver", websocket)] {
+        let Some(tls) = tls else { continue };
+        match tls::server::check(tls, clock::wall()) {
+            Ok(texts) => warnings.extend(texts.into_iter().map(|text| (key, tls.certificate_file.clone(), text))),
+            Err(error) => note(error),
+        }
+    }
+    if let Some(check) = modules.pullwss.as_ref().and_then(|wss| wss.tls.as_ref()) {
+        tls::client::check(check).unwrap_or_else(note);
+    }
+    let warnings = warnings.into_iter().map(|(key, file, text)| {
+        let text = text.strip_prefix(&format!("{}: ", file.display())).unwrap_or(&text).to_owned();
+        Problem { file, key: key.to_owned(), text }
+    });
+    config.warnings.extend(warnings);
+    problems
 }
 
 /// The key files that a start would write, each with what prevents that.

@@ -231,13 +231,11 @@ fn odd_files_are_answered_and_never_waited_for() {
 #[test]
 fn listeners_for_nodes_and_the_central_above_are_shown() {
     let folder = central();
-    for name in ["cert.pem", "key.pem"] {
-        folder.write(name, "left to the start");
-    }
+    make_certificate(&folder);
     folder.write(
         "config.d/50-parents.yaml",
         "gorgone:\n  modules:\n    - {name: pull, package: 'gorgone::modules::core::pull::hooks', enable: true, target_path: '10.0.0.1:5556'}\n    - \
-         {name: pullwss, package: 'gorgone::modules::core::pullwss::hooks', enable: true, ssl: true, address: central.example.org, \
+         {name: pullwss, package: 'gorgone::modules::core::pullwss::hooks', enable: true, ssl: true, ssl_ca_file: ../cert.pem, address: central.example.org, \
          token: t0k3n, proxy: 'http://user:secret@10.0.0.9:3128'}\n",
     );
     let proxy = fs::read_to_string(folder.path("config.d/40-gorgoned.yaml")).unwrap().replace(
@@ -254,7 +252,7 @@ fn listeners_for_nodes_and_the_central_above_are_shown() {
         "role         relay\n",
         "websocket    wss://0.0.0.0:443, certificate config.d/../cert.pem\n",
         "parent       tcp://10.0.0.1:5556 (pull)\n",
-        "parent       wss://central.example.org:443/ (pullwss), certificate verified by the system's roots, through http://10.0.0.9:3128\n",
+        "parent       wss://central.example.org:443/ (pullwss), certificate verified by config.d/../cert.pem, through http://10.0.0.9:3128\n",
     ] {
         assert!(shown.contains(line), "{line} is not in\n{shown}");
     }
@@ -262,4 +260,17 @@ fn listeners_for_nodes_and_the_central_above_are_shown() {
     let document: Value = serde_json::from_str(&check(&folder, &["--json"]).1).unwrap();
     assert_eq!(document["websocket"]["port"], 443);
     assert_eq!(document["parents"][1]["address"], "wss://central.example.org:443/");
+    folder.write("key.pem", "not a key");
+    let (status, shown, _) = check(&folder, &[]);
+    assert_eq!(status, Some(1), "{shown}");
+    assert!(shown.contains("key.pem: ") && shown.lines().count() == 1, "{shown}");
+}
+
+/// A self-signed certificate cert.pem and its key key.pem.
+fn make_certificate(folder: &Folder) {
+    let mut command = std::process::Command::new("openssl");
+    command.args("req -x509 -newkey rsa:2048 -nodes -days 3 -subj /CN=central.example.org".split(' '));
+    command.arg("-keyout").arg(folder.path("key.pem")).arg("-out").arg(folder.path("cert.pem"));
+    let output = command.output().expect("openssl is missing: run tests/run, which installs it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

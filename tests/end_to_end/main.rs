@@ -3,9 +3,11 @@
 
 mod api;
 mod commands;
+mod dial_in;
 mod durability;
 mod hostile_messages;
 mod hostile_peers;
+mod hostile_websockets;
 mod liveness;
 #[path = "../platform/mod.rs"]
 mod platform;

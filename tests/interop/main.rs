@@ -5,4 +5,7 @@ mod central;
 mod listener;
 #[path = "../platform/mod.rs"]
 mod platform;
+mod pull;
 mod script;
+mod tls;
+mod websocket;

@@ -33,6 +33,12 @@ pub struct Plan {
     pub api: Vec<String>,
     /// Nodes of the register file: id, address and port.
     pub nodes: Vec<(u32, String, u16)>,
+    /// Nodes of the register file that dial in: id and type.
+    pub dial_in_nodes: Vec<(u32, String)>,
+    /// Further modules: name and option lines.
+    pub modules: Vec<(String, Vec<String>)>,
+    /// Owners of further keys that may use the external socket.
+    pub authorized: Vec<String>,
     /// `--severity`
     pub severity: String,
     /// The folder or file of the database, where not the usual.
@@ -54,6 +60,9 @@ impl Plan {
             action: Vec::new(),
             api: Vec::new(),
             nodes: Vec::new(),
+            dial_in_nodes: Vec::new(),
+            modules: Vec::new(),
+            authorized: Vec::new(),
             severity: "info".to_owned(),
             database: folder.join(format!("{name}.sdb")),
         }
@@ -68,6 +77,24 @@ impl Plan {
     /// Adds a push node on 127.0.0.1 to the register file.
     pub fn with_node(mut self, id: u32, port: u16) -> Self {
         self.nodes.push((id, "127.0.0.1".to_owned(), port));
+        self
+    }
+
+    /// Adds a node of type `pull` or `wss` to the register file.
+    pub fn with_dial_in_node(mut self, id: u32, kind: &str) -> Self {
+        self.dial_in_nodes.push((id, kind.to_owned()));
+        self
+    }
+
+    /// Adds a module `gorgone::modules::core::NAME::hooks` with lines of options.
+    pub fn with_module(mut self, name: &str, lines: &[String]) -> Self {
+        self.modules.push((name.to_owned(), lines.to_vec()));
+        self
+    }
+
+    /// Lets the key of `owner` use the external socket.
+    pub fn with_authorized(mut self, owner: &str) -> Self {
+        self.authorized.push(owner.to_owned());
         self
     }
 
@@ -111,7 +138,10 @@ impl Plan {
         for (id, address, port) in &self.nodes {
             writeln!(nodes, "  - {{id: {id}, type: push_zmq, address: {address}, port: {port}, prevail: 1}}").unwrap();
         }
-        if self.nodes.is_empty() {
+        for (id, kind) in &self.dial_in_nodes {
+            writeln!(nodes, "  - {{id: {id}, type: {kind}, prevail: 1}}").unwrap();
+        }
+        if self.nodes.is_empty() && self.dial_in_nodes.is_empty() {
             nodes = "nodes: []\n".to_owned();
         }
         fs::write(self.register_file(), nodes).unwrap();
@@ -139,6 +169,9 @@ impl Plan {
             central = keys::thumbprint("central"),
             client = keys::thumbprint("client"),
         );
+        for owner in &self.authorized {
+            writeln!(text, "        - key: {}", keys::thumbprint(owner)).unwrap();
+        }
         for line in &self.core {
             writeln!(text, "      {line}").unwrap();
         }
@@ -147,10 +180,15 @@ impl Plan {
         module(&mut text, "proxy", "core::proxy", &self.proxy);
         module(&mut text, "register", "core::register", &[format!("config_file: {}", self.register_file().display())]);
         if let Some(port) = self.api_port {
-            let mut lines =
-                vec!["address: 127.0.0.1".to_owned(), format!("port: \"{port}\""), "ssl: \"false\"".to_owned()];
+            let mut lines = vec!["address: 127.0.0.1".to_owned(), format!("port: \"{port}\"")];
+            if !self.api.iter().any(|line| line.starts_with("ssl:")) {
+                lines.push("ssl: \"false\"".to_owned());
+            }
             lines.extend_from_slice(&self.api);
             module(&mut text, "httpserver", "core::httpserver", &lines);
+        }
+        for (name, lines) in &self.modules {
+            module(&mut text, name, &format!("core::{name}"), lines);
         }
         text
     }
