@@ -132,9 +132,14 @@ impl WebSocketCentral {
         self.advance(now);
     }
 
-    /// The peer will send no more.
-    pub fn handle_end(&mut self, _now: Now) {
-        self.end();
+    /// The peer will send no more. A last word to it is still sent.
+    pub fn handle_end(&mut self, now: Now) {
+        match &mut self.phase {
+            Phase::Closing { .. } => self.take_queue(true, now),
+            Phase::Ending { is_agreed, .. } => *is_agreed = true,
+            Phase::AwaitingUpgrade { .. } | Phase::Open { .. } | Phase::Closed { .. } => return self.end(),
+        }
+        self.advance(now);
     }
 
     /// Bytes were taken from the [`Self::send_queue`].

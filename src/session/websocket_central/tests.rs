@@ -239,6 +239,13 @@ fn plain_http_is_answered_and_closed() {
         assert_eq!(central.poll_timeout(), None);
     }
     let mut central = fresh();
+    central.receive(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", at(1));
+    central.handle_end(at(1));
+    assert_eq!(outputs(&mut central), [], "the answer still goes out");
+    drain(central.send_queue());
+    central.handle_sent(at(1));
+    assert_eq!(outputs(&mut central), [WebSocketCentralOutput::Close]);
+    let mut central = fresh();
     central.receive(b"GET / HTTP/1.1\r\nHost:", at(9_999));
     central.handle_timeout(at(10_000));
     assert_eq!(outputs(&mut central), [WebSocketCentralOutput::Close]);

@@ -261,14 +261,12 @@ impl Connection {
             return Ok(self.gather(incoming));
         }
         let bytes = self.received.readable();
-        // Said before the mask itself has come, so that a peer of the wrong kind is told at once.
-        if let Some(second) = bytes.get(1)
-            && FrameHeader::parse(bytes)?.is_none()
-        {
+        // The verdict on the first two bytes comes first, so that it is the same however the bytes were cut.
+        if let Some(beginning @ [_, second]) = bytes.get(..2) {
+            FrameHeader::parse(beginning)?;
             self.check_mask(second & 0x80 != 0)?;
         }
         let Some(header) = FrameHeader::parse(bytes)? else { return Ok(Step::Wait) };
-        self.check_mask(header.mask.is_some())?;
         if header.opcode.is_control() {
             return self.read_control(header);
         }

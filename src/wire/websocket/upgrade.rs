@@ -200,17 +200,20 @@ impl UpgradeCall {
             if status != 101 {
                 return Err(ResponseProblem::Status { status, reason: shown(reason) });
             }
-            let value = |name: &str| {
-                only(headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value))
+            let says = |name: &str, token: &[u8]| {
+                let mut values = headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
+                values.any(|header| has_token(header.value, token))
             };
-            if value("upgrade").is_none_or(|value| !has_token(value, b"websocket")) {
+            if !says("upgrade", b"websocket") {
                 return Err(ResponseProblem::NotOurUpgrade("Upgrade"));
             }
-            if value("connection").is_none_or(|value| !has_token(value, b"upgrade")) {
+            if !says("connection", b"upgrade") {
                 return Err(ResponseProblem::NotOurUpgrade("Connection"));
             }
             let expected = accept_value(self.key.as_bytes());
-            if value("sec-websocket-accept").is_none_or(|value| value.trim_ascii() != expected.as_bytes()) {
+            let is_accept = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("sec-websocket-accept");
+            let accepted = only(headers.iter().filter(is_accept).map(|header| header.value));
+            if accepted.is_none_or(|value| value.trim_ascii() != expected.as_bytes()) {
                 return Err(ResponseProblem::NotOurUpgrade("Sec-WebSocket-Accept"));
             }
             // Nothing was offered, so nothing can be accepted (RFC 6455 section 4.1).

@@ -142,6 +142,7 @@ fn a_peer_that_breaks_the_rfc_is_told_1002_and_not_read_on() {
     for (bytes, error) in [
         (frame(0x81, b"x", None), WebSocketError::Unmasked),
         (frame(0x89, b"", None), WebSocketError::Unmasked),
+        (vec![0x81, 0x7e, 0, 1, b'x'], WebSocketError::Unmasked),
         ([&[0xc1][..], &mask].concat(), WebSocketError::ReservedBits),
         ([&[0x91][..], &mask].concat(), WebSocketError::ReservedBits),
         ([&[0x83][..], &mask].concat(), WebSocketError::ReservedOpcode(3)),
