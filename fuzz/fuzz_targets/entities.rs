@@ -3,10 +3,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use stheno::wire::websocket::entities::{Extent, decode, encode, encoded_bytes};
+use stheno::wire::websocket::entities::{Extent, decode, decode_message, encode, encoded_bytes};
 
 fuzz_target!(|text: &str| {
     assert!(decode(text).len() <= text.len());
+    assert!(decode_message(text).len() <= text.len());
     for extent in [Extent::Usual, Extent::Least] {
         let encoded = encode(text, extent);
         assert!(encoded.is_ascii());

@@ -385,7 +385,7 @@ impl WebSocketCentral {
 
     fn handle_text(&mut self, bytes: &[u8], now: Now) {
         let text = envelope::decode_text(bytes);
-        let parsed = envelope::parse(entities::decode(&text).as_bytes());
+        let parsed = envelope::parse(entities::decode_message(&text).as_bytes());
         if self.node().is_none() {
             return self.register(parsed.ok(), now);
         }

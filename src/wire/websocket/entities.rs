@@ -13,6 +13,9 @@ const MAX_BARE_NAME_BYTES: usize = 6;
 /// The longest name, in bytes.
 const MAX_NAME_BYTES: usize = 31;
 
+/// How many times over a Perl node may have written the bytes of its text.
+const MAX_LAYERS: usize = 3;
+
 /// What HTML reads the code points U+0080 to U+009F as (Windows-1252); 0 where it leaves them.
 const WINDOWS_1252: [u16; 32] = [
     0x20ac, 0, 0x201a, 0x192, 0x201e, 0x2026, 0x2020, 0x2021, 0x2c6, 0x2030, 0x160, 0x2039, 0x152, 0, 0x17d, 0, 0,
@@ -52,6 +55,37 @@ pub fn decode(text: &str) -> Cow<'_, str> {
         }
         rest = following;
     }
+}
+
+/// The text of a message of a node: [`decode`], and what a Perl node has split is put together again.
+///
+/// A Perl node writes each byte of its UTF-8 as a reference of its own (`&Atilde;&copy;` for `é`), those of history rows even
+/// twice over. Such text is all ASCII and has names or hexadecimal numbers where [`encode`] has decimal ones.
+#[must_use]
+pub fn decode_message(text: &str) -> Cow<'_, str> {
+    let mut decoded = decode(text);
+    let is_perl = text.is_ascii() && !decoded.is_ascii() && !text.contains("&#1") && !text.contains("&#2");
+    if is_perl {
+        for _ in 0..MAX_LAYERS {
+            let Some(joined) = join_bytes(&decoded) else { break };
+            decoded = Cow::Owned(joined);
+        }
+    }
+    decoded
+}
+
+/// The UTF-8 text whose bytes stand in `text` as one character each; `None` if they do not.
+fn join_bytes(text: &str) -> Option<String> {
+    if text.is_ascii() {
+        return None;
+    }
+    let byte_of = |letter: char| {
+        let number = u32::from(letter);
+        // What HTML made of a byte between 0x80 and 0x9f.
+        let mapped = || WINDOWS_1252.iter().position(|mapped| *mapped != 0 && u32::from(*mapped) == number);
+        u8::try_from(number).ok().or_else(|| u8::try_from(mapped()?.saturating_add(0x80)).ok())
+    };
+    String::from_utf8(text.chars().map(byte_of).collect::<Option<Vec<u8>>>()?).ok()
 }
 
 /// The text with references for what needs one; borrowed where nothing does.
@@ -246,6 +280,22 @@ mod tests {
             ("a & b && &; &# &#; &#x; &#xg; &nosuch; &é; &", "a & b && &; &# &#; &#x; &#xg; &nosuch; &é; &"),
         ] {
             assert_eq!(decode(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_bytes_that_a_perl_node_wrote_one_by_one_are_joined() {
+        for (text, expected) in [
+            ("&quot;&Atilde;&copy;&acirc;&#x82;&not; &amp;&#39;", "\"é€ &'"),
+            ("&Atilde;&#x83;&Acirc;&copy;", "é"),
+            ("caf&eacute; &yuml;", "café ÿ"),
+            ("&euro;&nbsp;", "€\u{a0}"),
+            ("Ã© &amp;", "Ã© &"),
+        ] {
+            assert_eq!(decode_message(text), expected, "{text}");
+        }
+        for text in ["Ã©", "é€\u{c3}\u{83}", "plain"] {
+            assert_eq!(decode_message(&encode(text, Extent::Usual)), text.replace('\u{83}', "ƒ"));
         }
     }
 
