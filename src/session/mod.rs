@@ -14,3 +14,5 @@ pub use not_sent::NotSent;
 
 #[cfg(test)]
 mod pair_tests;
+#[cfg(test)]
+mod websocket_pair_tests;
