@@ -11,14 +11,14 @@ use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::history::{StoreChange, SyncMark};
 use crate::model::log::LogLine;
-use crate::model::message::{Message, Outgoing};
+use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::registration::NodeKind;
 use crate::model::token::Token;
 
 use super::core::{Core, NewRow};
 use super::outbox::Ending;
-use super::output::{Output, ReceiptId};
+use super::output::ReceiptId;
 use super::registry::Link;
 use super::timers::Timer;
 use super::{api, json};
@@ -105,9 +105,7 @@ impl Core {
         match node.registration.kind {
             NodeKind::PushZmq { .. } => {}
             NodeKind::PushSsh => return Err("proxy - can't get log a ssh target or through a ssh node".to_owned()),
-            NodeKind::Pull | NodeKind::WebSocket => {
-                return Err(format!("proxy - node '{id}' had never been connected"));
-            }
+            NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
         }
         if node.sync.in_progress {
             return Err("proxy - getlog already in progress".to_owned());
@@ -138,7 +136,7 @@ impl Core {
         let Some(node) = self.registry.get(id) else { return };
         let message =
             Message { action: Action::GetLog, token: None, target: Some("".into()), data: node.sync.question() };
-        self.output(Output::SendToNode { node: id, outgoing: Outgoing::Request(message) });
+        self.send_to_node(id, message);
     }
 
     /// [`Timer::SyncTimeout`]
@@ -260,11 +258,17 @@ impl Core {
         let serial = node.sync.serial;
         let again = std::mem::take(&mut node.sync.again);
         let token = node.sync.token.take();
-        let endings = node.outbox.synced(serial);
+        let mut endings = node.outbox.synced(serial);
+        // Its ACKs stay at home: an answer to a later question shows that what went before has arrived.
+        let arrived = if node.dials_in() && node.link == Link::Up { node.outbox.arrived(serial) } else { Vec::new() };
         self.timers.cancel(&Timer::SyncTimeout(id));
         if let Some(token) = token {
             let data = json::message("proxy - getlog finished");
             self.add_row(NewRow::now(Some(&token), Code::FINISHED_OK, data));
+        }
+        for (token, ending) in arrived {
+            self.close_token(token.as_str());
+            endings.extend(ending.map(|ending| (token, ending)));
         }
         for (token, ending) in endings {
             self.end_owed(id, &token, ending);

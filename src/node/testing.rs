@@ -54,6 +54,8 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         proxy: Some(ProxySettings::default()),
         nodes,
         action: Some(ActionSettings::default()),
+        pull: None,
+        pullwss: None,
         cleaner: CleanerSettings::default(),
         loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
     }
