@@ -305,8 +305,8 @@ impl Core {
     }
 
     /// Writes a row that is given up when the mark behind it cannot be stored.
-    pub(super) fn add_row_of_page(&mut self, row: NewRow, receipt: ReceiptId) {
-        self.write_row(row, Some(receipt));
+    pub(super) fn add_row_of_page(&mut self, row: NewRow, receipt: Option<ReceiptId>) {
+        self.write_row(row, receipt);
     }
 
     fn write_row(&mut self, row: NewRow, receipt: Option<ReceiptId>) {

@@ -103,6 +103,10 @@ impl Core {
     pub(super) fn web_socket_message(&mut self, client: ClientId, message: &Message) {
         self.counters.count(Way::External, &message.action);
         let own = self.dialled_in.nodes.get(&client).copied();
+        let now = self.now.monotonic;
+        if let Some(node) = own.and_then(|id| self.registry.get_quietly(id)) {
+            node.heard = Some(now);
+        }
         match (own, &message.action) {
             (None, Action::RegisterNodes) => self.web_socket_registers(client, None, &message.data),
             (None, _) => self.refuse_web_socket(client, "its first message is not REGISTERNODES"),
@@ -252,9 +256,7 @@ impl Core {
             self.send_failed(id, token, "it is not connected");
         }
         self.ping_not_sent(id);
-        if self.registry.get(id).is_some_and(|node| node.link == Link::Up) {
-            self.link_down(id, "it is not connected");
-        }
+        self.link_down(id, "it is not connected");
     }
 
     /// PONG, SETLOGS or SYNCLOGS; the id in it must be the sender's own.

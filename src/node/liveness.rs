@@ -138,7 +138,8 @@ impl Core {
         if ping_lost {
             node.liveness.ping = Ping::AwaitingLink;
         }
-        if was_up {
+        // What was sent to a node that dials in went out at once, if only into a connection that was dead already.
+        if was_up || node.dials_in() {
             node.outbox.link_lost();
         }
         if node.outbox.has_unsettled() {

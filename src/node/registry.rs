@@ -6,6 +6,7 @@ use crate::model::connection::{ClientId, Endpoint};
 use crate::model::history::SyncMark;
 use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration};
+use crate::model::time::Monotonic;
 
 use super::history_sync::NodeSync;
 use super::liveness::Liveness;
@@ -40,6 +41,8 @@ pub(super) struct Node {
     pub link: Link,
     /// The connection or session over which a node that dials in is reached.
     pub client: Option<ClientId>,
+    /// When its client last said anything.
+    pub heard: Option<Monotonic>,
     pub liveness: Liveness,
     pub sync: NodeSync,
     pub outbox: Outbox,
@@ -118,6 +121,11 @@ impl Registry {
     /// A node, to change.
     pub(super) fn get_mut(&mut self, id: NodeId) -> Option<&mut Node> {
         self.version += 1;
+        self.nodes.get_mut(&id)
+    }
+
+    /// A node, to change in what the constatus map does not show.
+    pub(super) fn get_quietly(&mut self, id: NodeId) -> Option<&mut Node> {
         self.nodes.get_mut(&id)
     }
 
@@ -204,6 +212,7 @@ impl Registry {
         let node = Node {
             link: Link::of(&registration.kind),
             client: None,
+            heard: None,
             liveness: Liveness::default(),
             sync: NodeSync::new(mark),
             outbox: Outbox::default(),
