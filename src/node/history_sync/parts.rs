@@ -132,3 +132,94 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::connection::ClientId;
+
+    use super::super::super::input::Input;
+    use super::super::super::testing::{Bench, message, options};
+
+    const TIMEOUT: &str = r#"row - 1 {"message":"proxy - getlog in timeout for '6'"}"#;
+
+    /// A central with the WebSocket node 6, which is asked for its log.
+    fn asked() -> Bench {
+        let mut bench = Bench::new(options(Vec::new()));
+        let registers = r#"{"nodes":[{"id":6,"type":"wss","identity":6}]}"#;
+        let outputs = bench.give(says("REGISTERNODES", "", registers));
+        assert_eq!(outputs[1], r#"client 70: [GETLOG] [] [] {"ctime":0,"last_id":0}"#);
+        bench.give(says("PONG", "", r#"{"code":0,"data":{"id":6,"data":{}}}"#));
+        bench
+    }
+
+    fn says(action: &str, token: &str, data: &str) -> Input {
+        Input::WebSocketMessage { client: ClientId(70), message: message(action, token, Some(""), data) }
+    }
+
+    /// A part with these rows; the ctime of a row is its id and a half.
+    fn part(token: &str, ids: &[i64], total: usize) -> Input {
+        let row = |id: &i64| format!(r#"{{"id":"{id}","ctime":"{id}.5","token":"t{id}","code":0,"data":"{{}}"}}"#);
+        let rows = ids.iter().map(row).collect::<Vec<_>>().join(",");
+        let data = format!(r#"{{"action":"getlog","id":"6","nb_total_msg":{total},"result":[{rows}]}}"#);
+        says("SETLOGS", token, &format!(r#"{{"code":0,"data":{data}}}"#))
+    }
+
+    #[test]
+    fn parts_in_any_order_and_twice_are_stored_together_with_the_mark() {
+        let mut bench = asked();
+        // A Perl daemon sorts ids as text.
+        assert_eq!(bench.give(part("g", &[2, 3], 3)), Vec::<String>::new());
+        assert_eq!(bench.give(part("g", &[1, 10], 3)), Vec::<String>::new());
+        assert_eq!(bench.give(part("g", &[2, 3], 3)), Vec::<String>::new());
+        let stored = ["row t1 0 {}", "row t2 0 {}", "row t3 0 {}", "row t4 0 {}", "row t10 0 {}", "mark 6 10.5 10"];
+        assert_eq!(bench.give(part("g", &[4], 3)), stored);
+        assert_eq!(bench.give(part("g", &[4], 3)), Vec::<String>::new());
+        assert!(!bench.pass_seconds(50).contains(&TIMEOUT.to_owned()));
+    }
+
+    #[test]
+    fn a_missing_part_is_asked_for_again_and_the_mark_waits_for_it() {
+        let mut bench = asked();
+        bench.pass_seconds(20);
+        bench.give(part("g", &[1], 2));
+        assert_eq!(bench.pass_seconds(29), Vec::<String>::new(), "a part is a reason to wait longer");
+        let again = r#"client 70: [GETLOG] [] [] {"ctime":0,"last_id":0}"#;
+        assert_eq!(bench.pass_seconds(1), [TIMEOUT, again]);
+        bench.give(part("h", &[1], 2));
+        assert_eq!(bench.give(part("h", &[2], 2)), ["row t1 0 {}", "row t2 0 {}", "mark 6 2.5 2"]);
+    }
+
+    #[test]
+    fn parts_of_two_answers_are_not_mixed() {
+        let mut bench = asked();
+        bench.give(part("g", &[1], 2));
+        assert_eq!(bench.give(part("h", &[2], 2)), Vec::<String>::new());
+        assert_eq!(bench.give(part("h", &[1], 2)).len(), 3);
+    }
+
+    #[test]
+    fn a_node_that_is_heard_but_has_no_rows_may_say_nothing() {
+        let mut bench = asked();
+        bench.pass_seconds(10);
+        bench.give(says("REGISTERNODES", "", r#"{"nodes":[{"id":6,"type":"wss","identity":6}]}"#));
+        assert_eq!(bench.pass_seconds(20), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_too_much_to_wait_is_stored_before_its_mark_and_only_once() {
+        let mut bench = asked();
+        let large = |token: &str, id: i64, total: usize| {
+            let text = "x".repeat(super::WAITING_BYTES_MAX / 2);
+            let row = format!(r#"{{"id":{id},"ctime":{id},"token":"t{id}","code":0,"data":"\"{text}\""}}"#);
+            let data = format!(r#"{{"action":"getlog","id":6,"nb_total_msg":{total},"result":[{row}]}}"#);
+            says("SETLOGS", token, &format!(r#"{{"code":0,"data":{data}}}"#))
+        };
+        assert_eq!(bench.give(large("g", 1, 3)).len(), 0);
+        assert_eq!(bench.give(large("g", 2, 3)).len(), 2);
+        assert_eq!(bench.core.registry.get(super::NodeId::new(6).unwrap()).unwrap().sync.early.len(), 2);
+        bench.pass_seconds(31);
+        assert_eq!(bench.give(large("h", 1, 3)).len(), 0);
+        assert_eq!(bench.give(part("h", &[3], 3)), Vec::<String>::new());
+        assert_eq!(bench.give(part("h", &[2], 3)), ["row t3 0 {}", "mark 6 3.5 3"]);
+    }
+}
