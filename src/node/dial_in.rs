@@ -192,6 +192,8 @@ impl Core {
             self.register(registration.clone());
         }
         if self.registry.get(id).is_none_or(|node| !node.dials_in()) {
+            let text = format!("node '{id}' has dialled in, but it is not registered as one that may: ignored");
+            self.log(LogLine::warning("proxy", text));
             return false;
         }
         let bound = self.registry.get(id).and_then(|node| node.client);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::config::settings::PullWssSettings;
 use crate::model::api::{ApiCall, CallId, Method};
 use crate::model::code::Code;
 use crate::model::command::{CommandEnd, CommandOutcome};
@@ -112,6 +113,8 @@ impl Daemon {
     }
 }
 
+/// Characters of one part of an answer over a WebSocket.
+const PART_CHARS_MAX: usize = 3_000;
 /// Words of rows that the central writes itself.
 const OF_CENTRAL: [&str; 3] = ["proxy - ", "cannot get connection", "Send message problem"];
 
@@ -149,8 +152,10 @@ impl World {
         };
         let own_id = (transport != Transport::Push).then(|| id(2));
         let central = Daemon::new(options(vec![node]), seed);
+        // Small, so that most answers come in parts.
+        let pullwss = PullWssSettings { max_message_size: PART_CHARS_MAX, ..pullwss_settings() };
         let dials = CoreOptions { id: own_id, proxy: None, ..options(Vec::new()) };
-        let dials = CoreOptions { pull: Some(pull_settings()), pullwss: Some(pullwss_settings()), ..dials };
+        let dials = CoreOptions { pull: Some(pull_settings()), pullwss: Some(pullwss), ..dials };
         let poller = Daemon::new(dials, seed + 1);
         let (unsent, random) = (VecDeque::new(), Seeded(seed + 2));
         Self { transport, client: ClientId(1), central, poller, millis: 0, linked: false, unsent, random }
@@ -256,7 +261,7 @@ impl World {
         } else if self.transport == Transport::Pull {
             self.central.core.handle_input(Input::ClientMessage { client: self.client, message }, now);
         } else {
-            assert!(message.data.len() <= 130_000, "no part is larger than the setting");
+            assert!(message.data.len() <= PART_CHARS_MAX, "no part is larger than the setting");
             self.central.core.handle_input(Input::WebSocketMessage { client: self.client, message }, now);
         }
     }
@@ -300,7 +305,12 @@ impl World {
 
 #[test]
 fn two_hundred_commands_come_back_within_a_quarter_of_a_second() {
-    let mut world = World::new(1);
+    for transport in [Transport::Push, Transport::Pull, Transport::WebSocket] {
+        run_two_hundred_commands(World::over(transport, 1));
+    }
+}
+
+fn run_two_hundred_commands(mut world: World) {
     world.link(true);
     world.pass(1_000, false);
     for number in 0..200 {
