@@ -27,7 +27,7 @@ impl NodeKind {
             Self::PushZmq { .. } => "push_zmq",
             Self::PushSsh => "push_ssh",
             Self::Pull => "pull",
-            Self::WebSocket => "pullwss",
+            Self::WebSocket => "wss",
         }
     }
 }

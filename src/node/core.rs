@@ -23,6 +23,8 @@ use crate::model::token::Token;
 use super::api::waits::{self, Calls};
 use super::core_options::{CoreOptions, Restored};
 use super::counters::Counters;
+use super::dial_in::DialledIn;
+use super::dial_out::DialledOut;
 use super::get_log::Questions;
 use super::history_sync::StoredPage;
 use super::input::Input;
@@ -33,7 +35,7 @@ use super::parents::Parents;
 use super::registry::Registry;
 use super::stopping::Stopping;
 use super::timers::{Timer, Timers};
-use super::{json, modules};
+use super::{dial_out, json, modules};
 
 /// Rows whose storing is awaited at most.
 const RECEIPTS_MAX: usize = 100_000;
@@ -52,6 +54,10 @@ pub struct Core {
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
     pub(super) counters: Counters,
     pub(super) parents: Parents,
+    /// The nodes that have dialled in.
+    pub(super) dialled_in: DialledIn,
+    /// The centrals that we dial.
+    pub(super) dialled_out: DialledOut,
     pub(super) listeners: Listeners,
     pub(super) questions: Questions,
     pub(super) calls: Calls,
@@ -127,6 +133,8 @@ impl Core {
             marks: restored.marks.into_iter().collect(),
             counters: Counters::default(),
             parents: Parents::default(),
+            dialled_in: DialledIn::default(),
+            dialled_out: DialledOut::default(),
             listeners: Listeners::default(),
             questions: Questions::default(),
             calls: Calls::default(),
@@ -160,10 +168,7 @@ impl Core {
         match input {
             Input::ClientMessage { client, message } => self.client_message(client, message),
             Input::ClientMalformed { client, token, reason } => self.client_malformed(client, token, &reason),
-            Input::ClientGone(client) => {
-                self.parents.gone(client);
-                self.timers.cancel(&Timer::Parent(client));
-            }
+            Input::ClientGone(client) => self.client_gone(client),
             Input::LinkUp(node) => self.link_up(node),
             Input::LinkDown { node, reason } => self.link_down(node, &reason),
             Input::NodeMessage { node, message } => self.node_message(node, &message),
@@ -171,11 +176,11 @@ impl Core {
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
             Input::QueryAnswer { query, result } => self.query_answered(query, result),
             Input::CommandEnded { command, outcome } => self.command_ended(command, &outcome),
-            Input::WebSocketMessage { .. }
-            | Input::ClientNotReached { .. }
-            | Input::ParentUp { .. }
-            | Input::ParentDown { .. }
-            | Input::ParentMessage { .. } => {}
+            Input::WebSocketMessage { client, message } => self.web_socket_message(client, &message),
+            Input::ClientNotReached { client, token } => self.client_not_reached(client, token.as_ref()),
+            Input::ParentUp { kind, identity } => self.parent_up(kind, identity),
+            Input::ParentDown { kind, reason } => self.parent_down(kind, &reason),
+            Input::ParentMessage { kind, message } => self.parent_message(kind, message),
             Input::ApiCall { id, call } => self.api_call(id, &call),
             Input::ApiCancelled(id) => self.cancel_call(id),
             Input::Stop => self.stop(),
@@ -216,6 +221,8 @@ impl Core {
             Timer::Pong(id) => self.ping_got_no_pong(id),
             Timer::SyncTimeout(id) => self.sync_timed_out(id),
             Timer::Unconfirmed(id) => self.give_up_unconfirmed(id),
+            Timer::Register(kind) => self.register_with_parent(kind),
+            Timer::ParentSilence(kind) => self.parent_is_silent(kind),
             Timer::Parent(client) => self.tell_parent(client),
             Timer::Listener(token) => self.listener_due(&token),
             Timer::Call(call) => waits::waited(self, call),
@@ -247,7 +254,10 @@ impl Core {
     }
 
     pub(super) fn reply(&mut self, client: ClientId, reply: Reply) {
-        self.outputs.push_back(Output::SendToClient { client, outgoing: Outgoing::Reply(reply) });
+        match dial_out::parent_of(client) {
+            Some(kind) => self.reply_to_parent(kind, reply),
+            None => self.output(Output::SendToClient { client, outgoing: Outgoing::Reply(reply) }),
+        }
     }
 
     pub(super) fn generate_token(&mut self) -> Token {
@@ -295,8 +305,8 @@ impl Core {
     }
 
     /// Writes a row that is given up when the mark behind it cannot be stored.
-    pub(super) fn add_row_of_page(&mut self, row: NewRow, receipt: ReceiptId) {
-        self.write_row(row, Some(receipt));
+    pub(super) fn add_row_of_page(&mut self, row: NewRow, receipt: Option<ReceiptId>) {
+        self.write_row(row, receipt);
     }
 
     fn write_row(&mut self, row: NewRow, receipt: Option<ReceiptId>) {
@@ -317,6 +327,7 @@ impl Core {
         self.outputs.push_back(Output::Store { change: StoreChange::InsertRow(row), receipt });
         if let Some(token) = ended {
             self.close_token(&token);
+            self.dialled_out.token_ended(&token);
             waits::token_ended(self, &token);
             if !of_node {
                 self.tell_parents(false);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::settings::{ActionSettings, CleanerSettings, Config, ProxySettings};
+use crate::config::settings::{ActionSettings, CleanerSettings, Config, ProxySettings, PullSettings, PullWssSettings};
 use crate::model::history::SyncMark;
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
@@ -25,6 +25,10 @@ pub struct CoreOptions {
     pub nodes: Vec<Registration>,
     /// The module `action`, where it is loaded.
     pub action: Option<ActionSettings>,
+    /// The module `pull`, where it is loaded: we dial our central.
+    pub pull: Option<PullSettings>,
+    /// The module `pullwss`, where it is loaded.
+    pub pullwss: Option<PullWssSettings>,
     /// Purge times.
     pub cleaner: CleanerSettings,
     /// Every loaded package by module name.
@@ -44,6 +48,8 @@ impl CoreOptions {
             proxy: modules.proxy.clone(),
             nodes: modules.register.as_ref().map(|register| register.nodes.clone()).unwrap_or_default(),
             action: modules.action.clone(),
+            pull: modules.pull.clone(),
+            pullwss: modules.pullwss.clone(),
             cleaner: modules.dbcleaner,
             loaded: modules.loaded.clone(),
         }

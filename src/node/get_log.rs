@@ -17,7 +17,7 @@ use crate::model::token::Token;
 use super::core::Core;
 use super::output::{Output, QueryId};
 use super::requests::{Handled, Peer};
-use super::{api, json};
+use super::{api, dial_out, json};
 
 /// Questions whose answer is awaited at most.
 const QUESTIONS_MAX: usize = 1_000;
@@ -178,13 +178,13 @@ impl Core {
                 | Question::NewestId { client, token, .. },
                 Err(_),
             ) => self.get_log_reply(client, token, Code::FINISHED_KO, json::message("database issue")),
-            (Question::Rows { client, token }, Ok(page)) => self.get_log_page(client, token, &page, None),
+            (Question::Rows { client, token }, Ok(page)) => self.get_log_page(client, token, page, None),
             (Question::Page { client, token, mark, from }, Ok(page)) => {
                 self.page_answered(client, token, mark, from, page);
             }
             (Question::NewestId { client, token, after_id }, Ok(page)) => {
                 let newest = page.rows.last().map_or(0, |row| row.id);
-                self.get_log_page(client, token, &LogPage::default(), Some(newest.min(after_id)));
+                self.get_log_page(client, token, LogPage::default(), Some(newest.min(after_id)));
             }
         }
     }
@@ -202,7 +202,7 @@ impl Core {
         if let Some(row) = marked {
             if row.ctime > mark.ctime + CTIME_TOLERANCE_SECONDS {
                 // The client's mark was set before this row was stored: it means another database.
-                self.get_log_page(client, token, &LogPage::default(), Some(0));
+                self.get_log_page(client, token, LogPage::default(), Some(0));
                 return;
             }
             page.rows.remove(0);
@@ -216,10 +216,14 @@ impl Core {
             return;
         }
         let last_id = page.rows.last().map_or(mark.last_id, |row| row.id);
-        self.get_log_page(client, token, &page, Some(last_id));
+        self.get_log_page(client, token, page, Some(last_id));
     }
 
-    fn get_log_page(&mut self, client: ClientId, token: Token, page: &LogPage, last_id: Option<i64>) {
+    fn get_log_page(&mut self, client: ClientId, token: Token, page: LogPage, last_id: Option<i64>) {
+        if let Some(kind) = dial_out::parent_of(client) {
+            self.set_logs(kind, &token, page, last_id);
+            return;
+        }
         let rows = rows_json(&page.rows);
         let mut data = format!("{{\"action\":\"getlog\",\"result\":{rows},\"id\":{}", self.id_json());
         if let Some(last_id) = last_id {

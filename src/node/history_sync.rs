@@ -4,21 +4,24 @@
 //! its mark in one commit. A peer that does not page is asked by `ctime`; its rows that are stored already are skipped.
 
 mod answer;
+mod parts;
 #[cfg(test)]
 mod tests;
+
+use std::collections::BTreeSet;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::history::{StoreChange, SyncMark};
 use crate::model::log::LogLine;
-use crate::model::message::{Message, Outgoing};
+use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::registration::NodeKind;
 use crate::model::token::Token;
 
 use super::core::{Core, NewRow};
 use super::outbox::Ending;
-use super::output::{Output, ReceiptId};
+use super::output::ReceiptId;
 use super::registry::Link;
 use super::timers::Timer;
 use super::{api, json};
@@ -38,6 +41,10 @@ pub(super) struct NodeSync {
     again: bool,
     /// The token of the request that asked for the sync in progress.
     token: Option<Token>,
+    /// An answer that came in part.
+    gathering: Option<parts::Gathering>,
+    /// Ids of rows that are stored although the mark has not passed them.
+    early: BTreeSet<i64>,
 }
 
 /// A page of a node's history on its way into the database.
@@ -55,13 +62,14 @@ pub(super) struct StoredPage {
 impl NodeSync {
     /// A node whose history is stored up to `mark`.
     pub(super) const fn new(mark: SyncMark) -> Self {
-        Self { mark, in_progress: false, serial: 0, again: false, token: None }
+        Self { mark, in_progress: false, serial: 0, again: false, token: None, gathering: None, early: BTreeSet::new() }
     }
 
     /// Forgets the sync in progress; returns the token of the request that asked for it.
     pub(super) fn abandon(&mut self) -> Option<Token> {
         self.in_progress = false;
         self.again = false;
+        self.gathering = None;
         self.token.take()
     }
 
@@ -105,9 +113,7 @@ impl Core {
         match node.registration.kind {
             NodeKind::PushZmq { .. } => {}
             NodeKind::PushSsh => return Err("proxy - can't get log a ssh target or through a ssh node".to_owned()),
-            NodeKind::Pull | NodeKind::WebSocket => {
-                return Err(format!("proxy - node '{id}' had never been connected"));
-            }
+            NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
         }
         if node.sync.in_progress {
             return Err("proxy - getlog already in progress".to_owned());
@@ -125,6 +131,7 @@ impl Core {
             return None;
         }
         node.sync.in_progress = true;
+        node.sync.gathering = None;
         node.sync.serial += 1;
         let serial = node.sync.serial;
         if node.link == Link::Up {
@@ -138,12 +145,22 @@ impl Core {
         let Some(node) = self.registry.get(id) else { return };
         let message =
             Message { action: Action::GetLog, token: None, target: Some("".into()), data: node.sync.question() };
-        self.output(Output::SendToNode { node: id, outgoing: Outgoing::Request(message) });
+        self.send_to_node(id, message);
     }
 
     /// [`Timer::SyncTimeout`]
     pub(super) fn sync_timed_out(&mut self, id: NodeId) {
+        let patience = self.proxy_settings().sync_timeout;
+        let now = self.now.monotonic;
         let Some(node) = self.registry.get_mut(id) else { return };
+        let is_missing_part = node.sync.gathering.take().is_some();
+        // A Perl node with a WebSocket says nothing when it has no rows.
+        let is_heard = node.heard.is_some_and(|heard| now.since(heard) <= patience);
+        if is_heard && !is_missing_part && node.link == Link::Up && node.registration.kind == NodeKind::WebSocket {
+            self.finish_sync(id);
+            return;
+        }
+        node.sync.again |= is_missing_part;
         node.sync.in_progress = false;
         let again = std::mem::take(&mut node.sync.again) && node.link == Link::Up;
         let token = node.sync.token.take();
@@ -156,8 +173,9 @@ impl Core {
     }
 
     /// A node answered GETLOG. Also taken when nobody waits for it any more.
-    pub(super) fn log_answered(&mut self, id: NodeId, answer: Answer) {
+    pub(super) fn log_answered(&mut self, id: NodeId, token: Option<&Token>, answer: Answer) {
         self.node_is_alive(id);
+        let Some(answer) = self.gather(id, token, answer) else { return };
         let Some(node) = self.registry.get_mut(id) else { return };
         let before = node.sync.mark;
         let pages = answer.last_id.is_some();
@@ -165,6 +183,7 @@ impl Core {
             self.history_was_replaced(id);
             return;
         }
+        let early = std::mem::take(&mut node.sync.early);
         // Rows and mark share a receipt: they are stored together or not at all.
         let receipt = self.next_receipt();
         let mut after = before;
@@ -173,11 +192,11 @@ impl Core {
             let known = row.id <= before.last_id && (pages || row.ctime <= before.ctime);
             after.last_id = after.last_id.max(row.id);
             after.ctime = after.ctime.max(row.ctime);
-            if known {
+            if known || early.contains(&row.id) {
                 continue;
             }
             stored += 1;
-            self.add_synced_row(id, row, receipt);
+            self.add_synced_row(id, row, Some(receipt));
         }
         if stored > 0 {
             self.log(LogLine::debug("proxy", format!("stored {stored} history rows of node '{id}'")));
@@ -223,6 +242,7 @@ impl Core {
     fn history_was_replaced(&mut self, id: NodeId) {
         let Some(node) = self.registry.get_mut(id) else { return };
         node.sync.mark.last_id = 0;
+        node.sync.early.clear();
         let mark = node.sync.mark;
         self.log(LogLine::warning(
             "proxy",
@@ -232,7 +252,7 @@ impl Core {
         self.continue_sync(id);
     }
 
-    fn add_synced_row(&mut self, id: NodeId, row: answer::AnsweredRow, receipt: ReceiptId) {
+    fn add_synced_row(&mut self, id: NodeId, row: answer::AnsweredRow, receipt: Option<ReceiptId>) {
         let token = row.token.as_deref().and_then(|token| Token::parse(token).ok());
         // Any row of a token shows that the node has it: the node owes the end from now on.
         if let Some(token) = &token
@@ -260,11 +280,17 @@ impl Core {
         let serial = node.sync.serial;
         let again = std::mem::take(&mut node.sync.again);
         let token = node.sync.token.take();
-        let endings = node.outbox.synced(serial);
+        let mut endings = node.outbox.synced(serial);
+        // Its ACKs stay at home: an answer to a later question shows that what went before has arrived.
+        let arrived = if node.dials_in() && node.link == Link::Up { node.outbox.arrived(serial) } else { Vec::new() };
         self.timers.cancel(&Timer::SyncTimeout(id));
         if let Some(token) = token {
             let data = json::message("proxy - getlog finished");
             self.add_row(NewRow::now(Some(&token), Code::FINISHED_OK, data));
+        }
+        for (token, ending) in arrived {
+            self.close_token(token.as_str());
+            endings.extend(ending.map(|ending| (token, ending)));
         }
         for (token, ending) in endings {
             self.end_owed(id, &token, ending);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::config::settings::ProxySettings;
 use crate::model::action::Action;
 use crate::model::log::LogLine;
-use crate::model::message::{Message, Outgoing};
+use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::time::{Monotonic, Now};
 
@@ -23,6 +23,8 @@ use super::timers::Timer;
 
 /// How long a ping waits for a link that is down before it counts as failed.
 const LINK_WAIT: Duration = Duration::from_secs(10);
+/// A ping of a node that dials in is forgotten after this time.
+const DIAL_IN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The ping in progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,7 +138,8 @@ impl Core {
         if ping_lost {
             node.liveness.ping = Ping::AwaitingLink;
         }
-        if was_up {
+        // What was sent to a node that dials in went out at once, if only into a connection that was dead already.
+        if was_up || node.dials_in() {
             node.outbox.link_lost();
         }
         if node.outbox.has_unsettled() {
@@ -159,9 +162,10 @@ impl Core {
         node.liveness.ping = Ping::AwaitingPong;
         self.timers.cancel(&Timer::PingLink(id));
         self.timers.set(Timer::Ping(id), now.monotonic + period);
-        self.timers.set(Timer::Pong(id), now.monotonic + discard);
+        let patience = if node.dials_in() { DIAL_IN_PATIENCE } else { discard };
+        self.timers.set(Timer::Pong(id), now.monotonic + patience);
         let message = Message { action: Action::Ping, token: None, target: Some("".into()), data: "{}".to_owned() };
-        self.output(Output::SendToNode { node: id, outgoing: Outgoing::Request(message) });
+        self.send_to_node(id, message);
     }
 
     /// [`Timer::Ping`]
@@ -198,8 +202,15 @@ impl Core {
         let (now, period) = (self.now.monotonic, self.ping_period());
         let max = self.proxy_settings().pong_max_timeout;
         let Some(node) = self.registry.get_mut(id) else { return };
+        let dials_in = node.dials_in();
         let liveness = &mut node.liveness;
         liveness.ping = Ping::Idle;
+        if dials_in {
+            let next = liveness.next_ping_at.max(now);
+            self.timers.set(Timer::Ping(id), next);
+            self.log(LogLine::info("proxy", format!("ping timeout from node '{id}'")));
+            return;
+        }
         liveness.ping_timeout = liveness.ping_timeout.saturating_add(1);
         liveness.count_failure(now, period);
         let reset = liveness.ping_timeout.checked_rem(max) == Some(0);
@@ -209,6 +220,19 @@ impl Core {
         if reset {
             self.log(LogLine::warning("proxy", format!("node '{id}' stays silent: its connection is built again")));
             self.output(Output::ResetLink(id));
+        }
+    }
+
+    /// A ping could not be sent.
+    pub(super) fn ping_not_sent(&mut self, id: NodeId) {
+        let (now, period) = (self.now.monotonic, self.ping_period());
+        let Some(node) = self.registry.get_mut(id) else { return };
+        if node.liveness.ping == Ping::AwaitingPong {
+            node.liveness.ping = Ping::Idle;
+            node.liveness.count_failure(now, period);
+            let next = node.liveness.next_ping_at.max(now);
+            self.timers.cancel(&Timer::Pong(id));
+            self.timers.set(Timer::Ping(id), next);
         }
     }
 

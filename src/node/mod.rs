@@ -11,6 +11,8 @@ mod constatus;
 mod core_actions;
 mod core_options;
 mod counters;
+mod dial_in;
+mod dial_out;
 mod get_log;
 mod history_sync;
 mod json;

@@ -60,7 +60,7 @@ impl Core {
             }
             Action::Ack | Action::SetLogs => {
                 if let Some(answer) = Answer::read(data) {
-                    self.log_answered(id, answer);
+                    self.log_answered(id, message.token.as_ref(), answer);
                 }
             }
             Action::ConStatus

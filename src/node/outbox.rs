@@ -28,6 +28,8 @@ struct Owed {
     progress: Progress,
     /// The reply is all that ever comes: the node writes no row for this action.
     ends_with_reply: bool,
+    /// The node may write no row at all, whatever it replies.
+    leaves_no_row: bool,
     /// A sync with a greater serial number brings the row, or it never comes.
     after_sync: u64,
 }
@@ -72,13 +74,16 @@ impl Outbox {
                 | Action::LoadModule
                 | Action::UnloadModule
         );
-        self.owed.insert(token, Owed { progress: Progress::Sent, ends_with_reply, after_sync: current_sync });
+        let leaves_no_row = ends_with_reply || matches!(action, Action::Kill | Action::SetCoreId | Action::AddListener);
+        let progress = Progress::Sent;
+        self.owed.insert(token, Owed { progress, ends_with_reply, leaves_no_row, after_sync: current_sync });
         !ends_with_reply
     }
 
     /// Takes over a token that an earlier run had sent and that was not confirmed then.
     pub(super) fn restore(&mut self, token: Token) {
-        let owed = Owed { progress: Progress::Unconfirmed, ends_with_reply: false, after_sync: 0 };
+        let progress = Progress::Unconfirmed;
+        let owed = Owed { progress, ends_with_reply: false, leaves_no_row: false, after_sync: 0 };
         self.owed.insert(token, owed);
     }
 
@@ -129,6 +134,19 @@ impl Outbox {
     /// A sync is complete: what it should have brought and did not ends now.
     pub(super) fn synced(&mut self, serial: u64) -> Vec<(Token, Ending)> {
         self.take(|owed| owed.after_sync < serial)
+    }
+
+    /// A sync over an unbroken connection is complete: what was sent before its question has arrived. The ending of those
+    /// whose action leaves no row.
+    pub(super) fn arrived(&mut self, serial: u64) -> Vec<(Token, Option<Ending>)> {
+        let has_arrived = |owed: &Owed| owed.progress == Progress::Sent && owed.after_sync < serial;
+        let tokens: Vec<Token> =
+            self.owed.iter().filter(|(_, owed)| has_arrived(owed)).map(|(token, _)| token.clone()).collect();
+        let end = |owed: Owed| {
+            let done = || Ending::Answered { code: Code::FINISHED_OK, data: "null".to_owned() };
+            owed.leaves_no_row.then(done)
+        };
+        tokens.into_iter().filter_map(|token| self.owed.remove(&token).map(|owed| (token, end(owed)))).collect()
     }
 
     /// The node did not come back: every token that waits for its sync ends.

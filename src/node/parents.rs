@@ -1,7 +1,7 @@
 //! The daemons that pinged us lately: they hear SYNCLOGS when there is something new for them (protocol.md section 7).
 //!
 //! Every parent hears it after rows of our nodes were stored, as the original does it. A parent that pages its GETLOG is one
-//! of ours and also hears it when a token of our own ends, so that a result is with it at once.
+//! of ours and also hears it when a token of our own ends, so that a result is with it at once; so does a central that we dialled.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use std::time::Duration;
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
-use crate::model::message::{Outgoing, Reply};
+use crate::model::message::Reply;
 use crate::model::time::Monotonic;
 
 use super::core::Core;
-use super::output::Output;
+use super::dial_out;
 use super::timers::Timer;
 
 /// Parents at most; the one that was silent longest goes first.
@@ -24,6 +24,8 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(1_800);
 const GATHER: Duration = Duration::from_millis(50);
 /// A parent is told at most this often.
 const PACE: Duration = Duration::from_millis(200);
+/// The same for a Perl central that we dialled: it asks all of its nodes when it hears of something new.
+const PERL_PACE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct Parent {
@@ -72,8 +74,11 @@ impl Core {
     pub(super) fn tell_parents(&mut self, for_all: bool) {
         let now = self.now.monotonic;
         for (client, parent) in &self.parents.parents {
-            if (for_all || parent.pages) && now.since(parent.pinged) < FORGOTTEN_AFTER {
-                let at = parent.told.map_or(now + GATHER, |told| (told + PACE).max(now + GATHER));
+            let dialled = dial_out::parent_of(*client).is_some();
+            if (for_all || parent.pages || dialled) && now.since(parent.pinged) < FORGOTTEN_AFTER {
+                let at = parent.told.map_or(now + GATHER, |told| {
+                    (told + if parent.pages || !dialled { PACE } else { PERL_PACE }).max(now + GATHER)
+                });
                 self.timers.set_if_unset(Timer::Parent(*client), at);
             }
         }
@@ -85,6 +90,6 @@ impl Core {
         parent.told = Some(self.now.monotonic);
         let data = format!("{{\"id\":{}}}", self.id_json());
         let reply = Reply { kind: Action::SyncLogs, token: None, code: Code::BEGIN, data };
-        self.output(Output::SendToClient { client, outgoing: Outgoing::Reply(reply) });
+        self.reply(client, reply);
     }
 }

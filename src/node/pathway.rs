@@ -46,6 +46,11 @@ pub(super) fn choose(
         }
         first.get_or_insert(route);
     }
+    if first.is_none()
+        && let Some(node) = registry.get(target_id)
+    {
+        node.reachable()?;
+    }
     first.ok_or_else(|| format!("proxy - no pathway for target {}", shown(target)))
 }
 
@@ -128,7 +133,7 @@ mod tests {
     fn a_node_that_never_connected_is_no_way() {
         let pull = Registration { kind: NodeKind::Pull, ..push(6, &[]) };
         let mut registry = registry(vec![pull.clone()]);
-        assert_eq!(through(&registry, "6", 0), Err("proxy - no pathway for target 6".to_owned()));
+        assert_eq!(through(&registry, "6", 0), Err("proxy - node '6' had never been connected".to_owned()));
         registry.register(Registration { identity: Some("gorgone-6-x".to_owned()), ..pull }, SyncMark::default());
         assert_eq!(through(&registry, "6", 0), Ok(6));
     }

@@ -9,7 +9,7 @@ use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::Endpoint;
 use crate::model::log::LogLine;
-use crate::model::message::{Message, Outgoing};
+use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration, Subnode};
 use crate::model::token::Token;
@@ -18,7 +18,7 @@ use super::core::{Core, NewRow};
 use super::json;
 use super::output::Output;
 use super::pathway::{self, Route};
-use super::registry::{NODES_MAX, Registered, SUBNODES_MAX, Unregistered};
+use super::registry::{Link, NODES_MAX, Registered, SUBNODES_MAX, Unregistered};
 use super::requests::{Handled, Peer};
 use super::timers::Timer;
 
@@ -69,13 +69,11 @@ impl Core {
         };
         match node.registration.kind {
             NodeKind::PushZmq { .. } => {}
+            NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
             NodeKind::PushSsh if action == Action::GetLog => {
                 return Err("proxy - can't get log a ssh target or through a ssh node".to_owned());
             }
             NodeKind::PushSsh => return Err("unsupported action".to_owned()),
-            NodeKind::Pull | NodeKind::WebSocket => {
-                return Err(format!("proxy - node '{}' had never been connected", route.through));
-            }
         }
         if action == Action::RemoteCopy {
             return Err("proxy - action REMOTECOPY is not supported".to_owned());
@@ -88,7 +86,7 @@ impl Core {
             self.open_token(token, Some(route.through));
         }
         let message = Message { action, token: Some(token.clone()), target: Some(route.target_field()), data };
-        self.output(Output::SendToNode { node: route.through, outgoing: Outgoing::Request(message) });
+        self.send_to_node(route.through, message);
         Ok(())
     }
 
@@ -100,21 +98,27 @@ impl Core {
         if route.through == route.target {
             return Some((route.target, self.sync_soon(route.target)?));
         }
-        self.registry.get(route.through)?.endpoint()?;
+        self.registry.get(route.through).filter(|node| node.link != Link::None)?;
         let target = Some(route.target_field());
         let message = Message { action: Action::GetLog, token: None, target, data: "{}".to_owned() };
-        self.output(Output::SendToNode { node: route.through, outgoing: Outgoing::Request(message) });
+        self.send_to_node(route.through, message);
         None
     }
 
     /// REGISTERNODES
-    pub(super) fn register_nodes(&mut self, token: &Token, data: &str) -> Handled {
+    pub(super) fn register_nodes(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else {
             self.end_with_error(token, "proxy - cannot decode json");
             return Handled::accepted();
         };
-        for node in data.get("nodes").and_then(Value::as_array).into_iter().flatten().take(NODES_MAX) {
+        let nodes = data.get("nodes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        for node in nodes.iter().take(NODES_MAX) {
             match read_registration(node) {
+                Ok(registration) if nodes.len() == 1 && dials_in_as_pull(&registration) && peer.client().is_some() => {
+                    peer.client()
+                        .into_iter()
+                        .for_each(|client| self.pull_node_dialled_in(client, registration.clone()));
+                }
                 Ok(registration) => self.register(registration),
                 Err(text) => self.log(LogLine::error("proxy", format!("cannot register a node: {text}"))),
             }
@@ -154,6 +158,7 @@ impl Core {
             self.unregister(subnode);
         }
         let had_link = self.registry.get(id).is_some_and(|node| node.endpoint().is_some());
+        let had_client = self.registry.get(id).and_then(|node| node.client);
         let mark = self.marks.get(&id).copied().unwrap_or_default();
         let registered = self.registry.register(registration, mark);
         let endpoint = self.registry.get(id).and_then(|node| node.endpoint().cloned());
@@ -166,6 +171,9 @@ impl Core {
                 self.log(LogLine::info("proxy", format!("node '{id}' is registered")));
                 match endpoint {
                     Some(endpoint) => {
+                        if let Some(client) = had_client {
+                            self.release_client(id, client);
+                        }
                         if registered == Registered::Moved {
                             self.link_down(id, "its address has changed");
                         }
@@ -184,7 +192,7 @@ impl Core {
         }
     }
 
-    fn close_link(&mut self, id: NodeId) {
+    pub(super) fn close_link(&mut self, id: NodeId) {
         self.forget_pings(id);
         for timer in [Timer::SyncTimeout(id), Timer::Unconfirmed(id)] {
             self.timers.cancel(&timer);
@@ -210,20 +218,34 @@ impl Core {
         let Some(node) = self.registry.get_mut(id) else { return };
         let had_link = node.endpoint().is_some();
         let mark = node.sync.mark;
-        self.end_all_owed(id);
+        let client = node.client;
+        if let Some(client) = client {
+            self.release_client(id, client);
+        }
+        if !self.registry.get(id).is_some_and(|node| node.dials_in() && node.registration.prevail) {
+            self.end_all_owed(id);
+        }
         // The mark stays valid for the day the node comes back.
         if self.registry.unregister(id) == Unregistered::Gone && self.marks.len() < MARKS_MAX {
             self.marks.insert(id, mark);
         }
         if had_link {
             self.close_link(id);
+        } else {
+            self.forget_pings(id);
         }
         self.log(LogLine::info("proxy", format!("node '{id}' is unregistered")));
     }
 }
 
+/// Whether a pull node speaks of itself.
+fn dials_in_as_pull(registration: &Registration) -> bool {
+    let named = registration.identity.as_deref().is_some_and(|identity| identity.starts_with("gorgone-"));
+    registration.kind == NodeKind::Pull && named
+}
+
 /// Reads one entry of REGISTERNODES.
-fn read_registration(node: &Value) -> Result<Registration, String> {
+pub(super) fn read_registration(node: &Value) -> Result<Registration, String> {
     let member = |key: &str| node.get(key).and_then(json::text);
     let id = node.get("id").map_or(Err("it has no id".to_owned()), |id| {
         NodeId::from_json(id).map_err(|error| format!("id {}: {error}", shown(&id.to_string())))

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::connection::Endpoint;
+use crate::model::connection::{ClientId, Endpoint};
 use crate::model::history::SyncMark;
 use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration};
+use crate::model::time::Monotonic;
 
 use super::history_sync::NodeSync;
 use super::liveness::Liveness;
@@ -19,7 +20,7 @@ pub(super) const SUBNODES_MAX: usize = 20_000;
 /// Whether messages can go to a node now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Link {
-    /// We never connect to it.
+    /// We never connect to it, and it has not dialled in.
     None,
     /// Not connected at the moment.
     Down,
@@ -38,6 +39,10 @@ impl Link {
 pub(super) struct Node {
     pub registration: Registration,
     pub link: Link,
+    /// The connection or session over which a node that dials in is reached.
+    pub client: Option<ClientId>,
+    /// When its client last said anything.
+    pub heard: Option<Monotonic>,
     pub liveness: Liveness,
     pub sync: NodeSync,
     pub outbox: Outbox,
@@ -54,9 +59,14 @@ impl Node {
         }
     }
 
+    /// Whether it is one that connects to us.
+    pub(super) const fn dials_in(&self) -> bool {
+        matches!(self.registration.kind, NodeKind::Pull | NodeKind::WebSocket)
+    }
+
     /// Whether it is one that connects to us and never did.
     pub(super) const fn never_connected(&self) -> bool {
-        matches!(self.registration.kind, NodeKind::Pull | NodeKind::WebSocket) && self.registration.identity.is_none()
+        self.dials_in() && self.registration.identity.is_none()
     }
 }
 
@@ -111,6 +121,11 @@ impl Registry {
     /// A node, to change.
     pub(super) fn get_mut(&mut self, id: NodeId) -> Option<&mut Node> {
         self.version += 1;
+        self.nodes.get_mut(&id)
+    }
+
+    /// A node, to change in what the constatus map does not show.
+    pub(super) fn get_quietly(&mut self, id: NodeId) -> Option<&mut Node> {
         self.nodes.get_mut(&id)
     }
 
@@ -171,7 +186,13 @@ impl Registry {
         let id = registration.id;
         self.add_static_routes(&registration);
         let Some(node) = self.nodes.get_mut(&id) else { return Registered::Kept };
-        let kind_before = std::mem::replace(&mut node.registration, registration).kind;
+        let dialled_in = node.dials_in();
+        let Registration { kind: kind_before, identity, .. } = std::mem::replace(&mut node.registration, registration);
+        if dialled_in && node.dials_in() {
+            // Whoever registers it without an identity does not know whether it is connected.
+            node.registration.identity = node.registration.identity.take().or(identity);
+            return Registered::Kept;
+        }
         let kind = &node.registration.kind;
         if *kind == kind_before {
             return Registered::Kept;
@@ -190,6 +211,8 @@ impl Registry {
         self.add_static_routes(&registration);
         let node = Node {
             link: Link::of(&registration.kind),
+            client: None,
+            heard: None,
             liveness: Liveness::default(),
             sync: NodeSync::new(mark),
             outbox: Outbox::default(),
@@ -203,9 +226,9 @@ impl Registry {
     pub(super) fn unregister(&mut self, id: NodeId) -> Unregistered {
         self.version += 1;
         let Some(node) = self.nodes.get_mut(&id) else { return Unregistered::Unknown };
-        let connects_to_us = matches!(node.registration.kind, NodeKind::Pull | NodeKind::WebSocket);
-        if connects_to_us && node.registration.prevail {
+        if node.dials_in() && node.registration.prevail {
             node.registration.identity = None;
+            node.link = Link::None;
             node.liveness = Liveness::default();
             self.remove_dynamic_routes(id);
             return Unregistered::Disconnected;

@@ -63,6 +63,9 @@ impl Peer {
 impl Core {
     /// A client sent a message.
     pub(super) fn client_message(&mut self, client: ClientId, message: Message) {
+        if self.said_by_pull_node(client, &message) {
+            return;
+        }
         let Message { action, token, target, data } = message;
         let peer = if token.is_some() { Peer::Client(client) } else { Peer::ClientWithoutToken(client) };
         let token = token.unwrap_or_else(|| self.generate_token());
@@ -121,7 +124,7 @@ impl Core {
                 self.command_request(token, data);
                 Handled::accepted()
             }
-            Action::RegisterNodes => self.register_nodes(token, data),
+            Action::RegisterNodes => self.register_nodes(peer, token, data),
             Action::UnregisterNodes => self.unregister_nodes(token, data),
             Action::RemoteCopy => {
                 self.end_with_error(token, "proxy - need a valid node id");

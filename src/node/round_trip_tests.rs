@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::config::settings::PullWssSettings;
 use crate::model::api::{ApiCall, CallId, Method};
 use crate::model::code::Code;
 use crate::model::command::{CommandEnd, CommandOutcome};
@@ -10,12 +11,14 @@ use crate::model::connection::ClientId;
 use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, StoreChange};
 use crate::model::message::{Message, Outgoing};
 use crate::model::random::Random;
+use crate::model::registration::{NodeKind, Registration};
 use crate::model::time::{Monotonic, Now, WallTime};
 
 use super::core::Core;
 use super::input::Input;
 use super::output::Output;
-use super::testing::{START_SECONDS, id, options, push_node};
+use super::output::ParentKind;
+use super::testing::{START_SECONDS, id, options, pull_settings, pullwss_settings, push_node};
 use super::{CoreOptions, Restored};
 
 /// A small generator with a seed.
@@ -89,7 +92,9 @@ impl Daemon {
                     Output::Answer { call, answer } => {
                         self.answers.insert(call, answer.body);
                     }
-                    Output::SendToNode { outgoing, .. } | Output::SendToClient { outgoing, .. } => sent.push(outgoing),
+                    Output::SendToNode { outgoing, .. }
+                    | Output::SendToClient { outgoing, .. }
+                    | Output::SendToParent { outgoing, .. } => sent.push(outgoing),
                     _ => {}
                 }
             }
@@ -108,7 +113,23 @@ impl Daemon {
     }
 }
 
+/// Characters of one part of an answer over a WebSocket.
+const PART_CHARS_MAX: usize = 3_000;
+/// Words of rows that the central writes itself.
+const OF_CENTRAL: [&str; 3] = ["proxy - ", "cannot get connection", "Send message problem"];
+
+/// How the two are connected.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Transport {
+    Push,
+    Pull,
+    WebSocket,
+}
+
 struct World {
+    transport: Transport,
+    /// The central's name for the poller's session or WebSocket.
+    client: ClientId,
     central: Daemon,
     poller: Daemon,
     millis: u64,
@@ -120,9 +141,45 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let central = Daemon::new(options(vec![push_node(2)]), seed);
-        let poller = Daemon::new(CoreOptions { id: None, proxy: None, ..options(Vec::new()) }, seed + 1);
-        Self { central, poller, millis: 0, linked: false, unsent: VecDeque::new(), random: Seeded(seed + 2) }
+        Self::over(Transport::Push, seed)
+    }
+
+    fn over(transport: Transport, seed: u64) -> Self {
+        let node = match transport {
+            Transport::Push => push_node(2),
+            Transport::Pull => Registration { kind: NodeKind::Pull, ..push_node(2) },
+            Transport::WebSocket => Registration { kind: NodeKind::WebSocket, ..push_node(2) },
+        };
+        let own_id = (transport != Transport::Push).then(|| id(2));
+        let central = Daemon::new(options(vec![node]), seed);
+        // Small, so that most answers come in parts.
+        let pullwss = PullWssSettings { max_message_size: PART_CHARS_MAX, ..pullwss_settings() };
+        let dials = CoreOptions { id: own_id, proxy: None, ..options(Vec::new()) };
+        let dials = CoreOptions { pull: Some(pull_settings()), pullwss: Some(pullwss), ..dials };
+        let poller = Daemon::new(dials, seed + 1);
+        let (unsent, random) = (VecDeque::new(), Seeded(seed + 2));
+        Self { transport, client: ClientId(1), central, poller, millis: 0, linked: false, unsent, random }
+    }
+
+    const fn parent(&self) -> ParentKind {
+        if matches!(self.transport, Transport::Pull) { ParentKind::Pull } else { ParentKind::WebSocket }
+    }
+
+    /// The poller dials, or loses its connection.
+    fn dial(&mut self, up: bool) {
+        let (now, kind, client) = (self.now(), self.parent(), self.client);
+        if up {
+            let identity = "gorgone-2-x".to_owned();
+            self.poller.core.handle_input(Input::ParentUp { kind, identity }, now);
+            return;
+        }
+        self.poller.core.handle_input(Input::ParentDown { kind, reason: "reset".to_owned() }, now);
+        if self.transport == Transport::Pull {
+            self.central.core.handle_input(Input::ClientNotReached { client, token: None }, now);
+        } else {
+            self.central.core.handle_input(Input::ClientGone(client), now);
+            self.client = ClientId(client.0 + 1);
+        }
     }
 
     fn now(&self) -> Now {
@@ -131,7 +188,13 @@ impl World {
     }
 
     fn link(&mut self, up: bool) {
-        self.linked = up;
+        let was_linked = std::mem::replace(&mut self.linked, up);
+        if self.transport != Transport::Push {
+            if was_linked != up {
+                self.dial(up);
+            }
+            return;
+        }
         let input = if up { Input::LinkUp(id(2)) } else { Input::LinkDown { node: id(2), reason: "reset".to_owned() } };
         self.central.core.handle_input(input, self.now());
     }
@@ -141,6 +204,7 @@ impl World {
         let now = self.now();
         loop {
             self.unsent.extend(self.central.turn(now));
+            self.not_reached(now);
             let back = self.poller.turn(now);
             if back.is_empty() && (self.unsent.is_empty() || !self.linked) {
                 return;
@@ -156,7 +220,9 @@ impl World {
                 if !self.linked {
                     continue;
                 }
-                if to_poller {
+                if self.transport != Transport::Push {
+                    self.deliver_dialled(to_poller, sent, now);
+                } else if to_poller {
                     let Outgoing::Request(message) = sent else { continue };
                     let message = Message { target: Some("".into()), ..message };
                     self.poller.core.handle_input(Input::ClientMessage { client: ClientId(1), message }, now);
@@ -167,6 +233,36 @@ impl World {
                     self.central.core.handle_input(Input::NodeMessage { node: id(2), message }, now);
                 }
             }
+        }
+    }
+
+    /// What the central sends to a poller that has not dialled comes back.
+    fn not_reached(&mut self, now: Now) {
+        if self.transport == Transport::Push || self.linked {
+            return;
+        }
+        while let Some(sent) = self.unsent.pop_front() {
+            let Outgoing::Request(Message { token, .. }) = sent else { continue };
+            self.central.core.handle_input(Input::ClientNotReached { client: self.client, token }, now);
+            self.unsent.extend(self.central.turn(now));
+        }
+    }
+
+    fn deliver_dialled(&mut self, to_poller: bool, sent: Outgoing, now: Now) {
+        let message = match sent {
+            Outgoing::Request(message) => message,
+            Outgoing::Reply(reply) => {
+                let data = format!("{{\"code\":{},\"data\":{}}}", reply.code.0, reply.data);
+                Message { action: reply.kind, token: reply.token, target: Some("".into()), data }
+            }
+        };
+        if to_poller {
+            self.poller.core.handle_input(Input::ParentMessage { kind: self.parent(), message }, now);
+        } else if self.transport == Transport::Pull {
+            self.central.core.handle_input(Input::ClientMessage { client: self.client, message }, now);
+        } else {
+            assert!(message.data.len() <= PART_CHARS_MAX, "no part is larger than the setting");
+            self.central.core.handle_input(Input::WebSocketMessage { client: self.client, message }, now);
         }
     }
 
@@ -197,7 +293,7 @@ impl World {
         let of_poller = |rows: &[HistoryRow]| -> Vec<(Option<String>, Code, String)> {
             let mut rows: Vec<_> = rows
                 .iter()
-                .filter(|row| !row.data.contains("proxy - ") && row.code != Code::STARTED)
+                .filter(|row| row.code != Code::STARTED && !OF_CENTRAL.iter().any(|text| row.data.contains(text)))
                 .map(|row| (row.token.clone(), row.code, row.data.clone()))
                 .collect();
             rows.sort();
@@ -209,7 +305,12 @@ impl World {
 
 #[test]
 fn two_hundred_commands_come_back_within_a_quarter_of_a_second() {
-    let mut world = World::new(1);
+    for transport in [Transport::Push, Transport::Pull, Transport::WebSocket] {
+        run_two_hundred_commands(World::over(transport, 1));
+    }
+}
+
+fn run_two_hundred_commands(mut world: World) {
     world.link(true);
     world.pass(1_000, false);
     for number in 0..200 {
@@ -224,7 +325,12 @@ fn two_hundred_commands_come_back_within_a_quarter_of_a_second() {
 
 #[test]
 fn a_long_history_is_taken_over_in_pages() {
-    let mut world = World::new(2);
+    for transport in [Transport::Push, Transport::Pull, Transport::WebSocket] {
+        take_over_a_long_history(World::over(transport, 2));
+    }
+}
+
+fn take_over_a_long_history(mut world: World) {
     world.settle(false);
     for number in 0..5_500_u32 {
         world.poller.insert(HistoryRow {
@@ -274,9 +380,15 @@ fn a_poller_with_a_new_database_is_taken_over_from_its_start() {
 
 #[test]
 fn whatever_breaks_every_token_ends_once_and_every_row_arrives_once() {
+    for transport in [Transport::Push, Transport::Pull, Transport::WebSocket] {
+        break_the_connection_everywhere(transport);
+    }
+}
+
+fn break_the_connection_everywhere(transport: Transport) {
     let mut lost = 0;
     for seed in 0..60 {
-        let mut world = World::new(100 + seed);
+        let mut world = World::over(transport, 100 + seed);
         world.pass(10, false);
         for number in 0..60 {
             if !world.linked {
@@ -291,14 +403,15 @@ fn whatever_breaks_every_token_ends_once_and_every_row_arrives_once() {
         world.link(true);
         world.pass(400_000, false);
         world.assert_taken_over();
+        let transport = format!("{transport:?}");
         let tokens: std::collections::BTreeSet<String> =
             world.central.rows.iter().filter_map(|row| row.token.clone()).collect();
-        assert_eq!(tokens.len(), 60, "seed {seed}");
+        assert_eq!(tokens.len(), 60, "{transport} seed {seed}");
         for token in tokens {
-            assert_eq!(world.central.terminal_rows(&token), 1, "seed {seed} token {token}");
+            assert_eq!(world.central.terminal_rows(&token), 1, "{transport} seed {seed} token {token}");
         }
-        assert_eq!(world.central.answers.len(), 60, "seed {seed}");
+        assert_eq!(world.central.answers.len(), 60, "{transport} seed {seed}");
         lost += world.central.rows.iter().filter(|row| row.data.contains("was lost before")).count();
     }
-    assert!(lost > 20, "the link broke too seldom to prove anything: {lost}");
+    assert!(lost > 20, "the link broke too seldom to prove anything: {transport:?} {lost}");
 }

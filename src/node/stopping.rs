@@ -78,6 +78,7 @@ impl Core {
         self.stopping = Stopping::Stopped;
         self.give_up_commands();
         self.timers.cancel(&Timer::Stop);
+        self.unregister_from_parents();
         self.output(Output::Stopped);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::settings::{ActionSettings, CleanerSettings, ProxySettings};
+use crate::config::settings::{ActionSettings, CleanerSettings, ProxySettings, PullSettings, PullWssSettings};
 use crate::model::action::Action;
 use crate::model::api::{ApiCall, CallId, Method};
 use crate::model::code::Code;
@@ -44,6 +44,27 @@ pub fn push_node(number: u64) -> Registration {
     Registration { id: id(number), kind, identity: None, prevail: false, subnodes: Vec::new() }
 }
 
+pub fn pull_settings() -> PullSettings {
+    PullSettings {
+        endpoint: Endpoint::Tcp { host: "192.0.2.9".to_owned(), port: 5556 },
+        ping: Duration::from_secs(60),
+        ping_timeout: Duration::from_secs(30),
+    }
+}
+
+pub fn pullwss_settings() -> PullWssSettings {
+    PullWssSettings {
+        host: "192.0.2.9".to_owned(),
+        port: 443,
+        token: "secret".to_owned(),
+        uri: "/".to_owned(),
+        tls: None,
+        proxy: None,
+        ping: Duration::from_secs(30),
+        max_message_size: 130_000,
+    }
+}
+
 pub fn options(nodes: Vec<Registration>) -> CoreOptions {
     let package = |name: &str| (name.to_owned(), format!("gorgone::modules::core::{name}::hooks"));
     CoreOptions {
@@ -54,6 +75,8 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         proxy: Some(ProxySettings::default()),
         nodes,
         action: Some(ActionSettings::default()),
+        pull: None,
+        pullwss: None,
         cleaner: CleanerSettings::default(),
         loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
     }

@@ -5,6 +5,8 @@ use crate::model::connection::ClientId;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
+use super::output::ParentKind;
+
 /// What is due. Each is set at most once at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
@@ -22,6 +24,10 @@ pub(super) enum Timer {
     Unconfirmed(NodeId),
     /// A parent is told that there is something new.
     Parent(ClientId),
+    /// We register with our central once more.
+    Register(ParentKind),
+    /// Our central answers no more.
+    ParentSilence(ParentKind),
     /// A listener polls or ends.
     Listener(Token),
     /// A call of the API waits no longer.

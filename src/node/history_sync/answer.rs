@@ -11,6 +11,8 @@ use super::super::json;
 
 /// A `ctime` beyond this (the year 5138) is no time.
 const CTIME_MAX: f64 = 1e11;
+/// Messages of one answer at most.
+const PARTS_MAX: usize = 100_000;
 /// Characters of a token at most; the original's column holds no more.
 const TOKEN_LEN_MAX: usize = 2_048;
 
@@ -23,6 +25,8 @@ pub(in super::super) struct Answer {
     pub last_id: Option<i64>,
     /// Whether there are more rows.
     pub more: bool,
+    /// Messages that make up the answer.
+    pub parts: usize,
 }
 
 /// One row, in the node's own ids and times.
@@ -48,6 +52,8 @@ struct RawAnswer<'a> {
     last_id: Value,
     #[serde(default)]
     more: Value,
+    #[serde(default)]
+    nb_total_msg: Value,
 }
 
 #[derive(Deserialize)]
@@ -78,7 +84,9 @@ impl Answer {
         let mut rows: Vec<AnsweredRow> = raw.result?.into_iter().filter_map(RawRow::read).collect();
         // A Perl daemon sorts ids as text.
         rows.sort_by_key(|row| row.id);
-        Some(Self { rows, last_id: json::integer(&raw.last_id), more: json::is_true(&raw.more) })
+        let parts = json::integer(&raw.nb_total_msg).and_then(|parts| usize::try_from(parts).ok());
+        let parts = parts.unwrap_or(1).clamp(1, PARTS_MAX);
+        Some(Self { rows, last_id: json::integer(&raw.last_id), more: json::is_true(&raw.more), parts })
     }
 }
 

@@ -42,7 +42,7 @@ fn a_request_that_cannot_be_passed_on_ends_with_the_words_of_the_original() {
     for (action, target, data, text) in [
         ("COMMAND", "99", "{}", "proxy - unknown target 99"),
         ("COMMAND", "x", "{}", "proxy - unknown target x"),
-        ("COMMAND", "6", "{}", "proxy - no pathway for target 6"),
+        ("COMMAND", "6", "{}", "proxy - node '6' had never been connected"),
         ("GETLOG", "4", "{}", "proxy - can't get log a ssh target or through a ssh node"),
         ("COMMAND", "4", "{}", "unsupported action"),
         ("COMMAND", "2", "{broken", "proxy - cannot decode json"),

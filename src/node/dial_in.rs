@@ -1,0 +1,291 @@
+//! Nodes that connect to us (protocol.md sections 8 and 9): pull nodes over the external socket, pullwss nodes over a
+//! WebSocket. Each is bound to the client that last registered it.
+//!
+//! A WebSocket client may speak for its own id and the nodes behind it only, and is never answered with an ACK.
+//!
+//! Absent on purpose: sessions and connections. Whether a client can be reached is told by the inputs.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::model::action::Action;
+use crate::model::connection::ClientId;
+use crate::model::log::LogLine;
+use crate::model::message::{Message, Outgoing};
+use crate::model::node_id::NodeId;
+use crate::model::registration::{NodeKind, Registration};
+use crate::model::token::Token;
+
+use super::core::Core;
+use super::counters::Way;
+use super::output::Output;
+use super::proxy::read_registration;
+use super::registry::{Link, Node};
+use super::timers::Timer;
+use super::{dial_out, json};
+
+/// Characters of an identity at most.
+const IDENTITY_LEN_MAX: usize = 256;
+/// The last word to a WebSocket whose first message registers nothing.
+const PLEASE_REGISTER: &str = r#"{"code":500,"message":"please registernodes"}"#;
+
+/// Which client speaks for which node; at most one client per node.
+#[derive(Debug, Default)]
+pub(super) struct DialledIn {
+    nodes: BTreeMap<ClientId, NodeId>,
+}
+
+impl Node {
+    /// Whether there is someone to send to.
+    ///
+    /// # Errors
+    /// The message of the history row that ends the token.
+    pub(super) fn reachable(&self) -> Result<(), String> {
+        let id = self.registration.id;
+        match self.registration.kind {
+            NodeKind::WebSocket if self.client.is_none() => {
+                Err(format!("cannot get connection from target node '{id}'"))
+            }
+            NodeKind::Pull if self.registration.identity.is_none() => {
+                Err(format!("proxy - node '{id}' had never been connected"))
+            }
+            NodeKind::Pull if self.client.is_none() => {
+                Err(format!("Send message problem for '{id}': it is not connected"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Core {
+    /// The one place that knows how a node is reached. What cannot be sent is dropped; [`Node::reachable`] tells.
+    pub(super) fn send_to_node(&mut self, id: NodeId, mut message: Message) {
+        let Some(node) = self.registry.get(id) else { return };
+        if node.endpoint().is_some() {
+            self.output(Output::SendToNode { node: id, outgoing: Outgoing::Request(message) });
+        } else if let Some(client) = node.client {
+            // A pull node always gets the target's id in the third field.
+            if node.registration.kind == NodeKind::Pull && message.target.as_deref().is_none_or(str::is_empty) {
+                message.target = Some(id.to_string().into());
+            }
+            self.output(Output::SendToClient { client, outgoing: Outgoing::Request(message) });
+        }
+    }
+
+    /// A pull node registers itself over the external socket.
+    pub(super) fn pull_node_dialled_in(&mut self, client: ClientId, registration: Registration) {
+        if dial_out::parent_of(client).is_some() {
+            self.log(LogLine::warning("proxy", "our central cannot be a pull node of ours: registration ignored"));
+            return;
+        }
+        self.bind(client, registration);
+    }
+
+    /// What a pull node says that is no request: `true` when the message is dealt with.
+    pub(super) fn said_by_pull_node(&mut self, client: ClientId, message: &Message) -> bool {
+        let Some(id) = self.dialled_in.nodes.get(&client).copied() else { return false };
+        if self.registry.get(id).is_some_and(|node| node.link != Link::Up) {
+            self.link_up(id);
+        }
+        if !matches!(message.action, Action::Pong | Action::SetLogs | Action::SyncLogs) {
+            return false;
+        }
+        self.counters.count(Way::External, &message.action);
+        self.said_by_node(id, message);
+        true
+    }
+
+    /// A message came over a WebSocket.
+    pub(super) fn web_socket_message(&mut self, client: ClientId, message: &Message) {
+        self.counters.count(Way::External, &message.action);
+        let own = self.dialled_in.nodes.get(&client).copied();
+        let now = self.now.monotonic;
+        if let Some(node) = own.and_then(|id| self.registry.get_quietly(id)) {
+            node.heard = Some(now);
+        }
+        match (own, &message.action) {
+            (None, Action::RegisterNodes) => self.web_socket_registers(client, None, &message.data),
+            (None, _) => self.refuse_web_socket(client, "its first message is not REGISTERNODES"),
+            (Some(id), Action::RegisterNodes) => self.web_socket_registers(client, Some(id), &message.data),
+            (Some(id), Action::UnregisterNodes) => self.web_socket_unregisters(id, &message.data),
+            (Some(id), Action::Pong | Action::SetLogs | Action::SyncLogs) => self.said_by_node(id, message),
+            (Some(id), action) => {
+                let word: String = action.as_str().chars().take(64).collect();
+                self.log(LogLine::warning("proxy", format!("node '{id}' may not send {word}: ignored")));
+            }
+        }
+    }
+
+    fn refuse_web_socket(&mut self, client: ClientId, reason: &str) {
+        self.log(LogLine::warning("proxy", format!("a WebSocket is closed: {reason}")));
+        self.output(Output::CloseClient { client, refusal: Some(PLEASE_REGISTER.to_owned()) });
+    }
+
+    /// The first message of a WebSocket, or the keep-alive.
+    fn web_socket_registers(&mut self, client: ClientId, own: Option<NodeId>, data: &str) {
+        let data: Value = serde_json::from_str(data).unwrap_or_default();
+        let nodes = data.get("nodes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let [node] = nodes else {
+            return self.refuse_web_socket(client, "REGISTERNODES of a WebSocket names exactly one node");
+        };
+        let registration = match read_registration(node) {
+            Ok(registration) => registration,
+            Err(text) => return self.refuse_web_socket(client, &text),
+        };
+        let id = registration.id;
+        if registration.kind != NodeKind::WebSocket {
+            return self.refuse_web_socket(client, &format!("node '{id}' must register with the type wss"));
+        }
+        if let Some(own) = own.filter(|own| *own != id) {
+            if self.is_behind(own, id) {
+                let text = format!("node '{own}' registers node '{id}', which is behind it: ignored");
+                return self.log(LogLine::warning("proxy", text));
+            }
+            self.refuse_web_socket(client, &format!("node '{own}' registers node '{id}', which it is not"));
+            return self.client_gone(client);
+        }
+        if self.registry.get(id).is_some_and(|node| !node.dials_in()) {
+            return self.refuse_web_socket(client, &format!("node '{id}' is registered as one that we connect to"));
+        }
+        // Only the register file may prevail, and a node that is connected has an identity.
+        let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
+        if !self.bind(client, Registration { prevail: false, identity, ..registration }) {
+            self.refuse_web_socket(client, &format!("node '{id}' cannot be registered"));
+        }
+    }
+
+    fn web_socket_unregisters(&mut self, own: NodeId, data: &str) {
+        let data: Value = serde_json::from_str(data).unwrap_or_default();
+        let nodes = data.get("nodes").and_then(Value::as_array).into_iter().flatten();
+        for id in nodes.filter_map(|node| NodeId::from_json(node.get("id")?).ok()).take(2) {
+            if id == own {
+                self.unregister(own);
+                return;
+            }
+            let text = format!("node '{own}' may not unregister node '{id}': ignored");
+            self.log(LogLine::warning("proxy", text));
+        }
+    }
+
+    /// Whether `id` is reached through `parent`.
+    fn is_behind(&self, parent: NodeId, id: NodeId) -> bool {
+        id != parent && self.registry.candidates(id).any(|(through, _)| through == parent)
+    }
+
+    /// A client speaks for a node from now on; `false` when the node is refused. The keep-alive costs next to nothing.
+    fn bind(&mut self, client: ClientId, mut registration: Registration) -> bool {
+        let id = registration.id;
+        if registration.identity.as_ref().is_some_and(|identity| identity.len() > IDENTITY_LEN_MAX) {
+            self.log(LogLine::warning("proxy", format!("node '{id}' is not registered: its identity is too long")));
+            return false;
+        }
+        let known = self.registry.get(id);
+        let adds = known.is_some_and(|node| {
+            !registration.subnodes.is_empty() && node.registration.subnodes != registration.subnodes
+        });
+        let only_identity = known.is_some_and(|node| node.dials_in() && (node.registration.prevail || !adds));
+        if !only_identity {
+            self.register(registration.clone());
+        }
+        if self.registry.get(id).is_none_or(|node| !node.dials_in()) {
+            let text = format!("node '{id}' has dialled in, but it is not registered as one that may: ignored");
+            self.log(LogLine::warning("proxy", text));
+            return false;
+        }
+        let bound = self.registry.get(id).and_then(|node| node.client);
+        let identity = registration.identity.take();
+        if let Some(before) = bound.filter(|before| *before != client) {
+            self.replace_client(id, before);
+        }
+        if let Some(other) = self.dialled_in.nodes.get(&client).copied().filter(|other| *other != id) {
+            self.release_client(other, client);
+        }
+        self.dialled_in.nodes.insert(client, id);
+        let known = self.registry.get(id).map(|node| (node.client, node.link));
+        if known == Some((Some(client), Link::Up))
+            && self.registry.get(id).is_some_and(|node| node.registration.identity == identity)
+        {
+            return true;
+        }
+        let Some(node) = self.registry.get_mut(id) else { return false };
+        node.client = Some(client);
+        node.registration.identity = identity;
+        if node.link != Link::Up {
+            self.log(LogLine::info("proxy", format!("node '{id}' is connected")));
+            self.link_up(id);
+        }
+        true
+    }
+
+    /// A node has come with another connection.
+    fn replace_client(&mut self, id: NodeId, before: ClientId) {
+        self.release_client(id, before);
+        if self.registry.get(id).is_some_and(|node| node.registration.kind == NodeKind::WebSocket) {
+            self.log(LogLine::info(
+                "proxy",
+                format!("node '{id}' has connected again: the older connection is closed"),
+            ));
+            self.output(Output::CloseClient { client: before, refusal: None });
+        }
+    }
+
+    /// Nothing more goes to a client as to a node.
+    pub(super) fn release_client(&mut self, id: NodeId, client: ClientId) {
+        self.dialled_in.nodes.remove(&client);
+        if let Some(node) = self.registry.get_mut(id) {
+            node.client = None;
+        }
+        self.link_down(id, "its connection has ended");
+    }
+
+    /// A session or a WebSocket has ended.
+    pub(super) fn client_gone(&mut self, client: ClientId) {
+        self.parents.gone(client);
+        self.timers.cancel(&Timer::Parent(client));
+        if let Some(id) = self.dialled_in.nodes.get(&client).copied() {
+            self.release_client(id, client);
+        }
+    }
+
+    /// A message for a client did not leave, or its connection broke while the session goes on.
+    pub(super) fn client_not_reached(&mut self, client: ClientId, token: Option<&Token>) {
+        let Some(id) = self.dialled_in.nodes.get(&client).copied() else { return };
+        if token.is_some() {
+            self.send_failed(id, token, "it is not connected");
+        }
+        self.ping_not_sent(id);
+        self.link_down(id, "it is not connected");
+    }
+
+    /// PONG, SETLOGS or SYNCLOGS; the id in it must be the sender's own.
+    fn said_by_node(&mut self, id: NodeId, message: &Message) {
+        let word = message.action.as_str();
+        if let Some(named) = named_id(&message.data).filter(|named| *named != id) {
+            let text = format!("node '{id}' sends {word} of node '{named}': ignored");
+            self.log(LogLine::warning("proxy", text));
+            return;
+        }
+        self.node_message(id, message);
+    }
+}
+
+/// The id in the data of a PONG, a SETLOGS or a SYNCLOGS, without building the rest.
+fn named_id(data: &str) -> Option<NodeId> {
+    #[derive(serde::Deserialize)]
+    struct Outer {
+        #[serde(default)]
+        data: Option<Inner>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Inner {
+        #[serde(default)]
+        id: Value,
+    }
+    let outer: Outer = serde_json::from_str(data).ok()?;
+    let id = json::integer(&outer.data?.id)?;
+    NodeId::new(u64::try_from(id).ok()?).ok()
+}
