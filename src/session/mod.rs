@@ -1,8 +1,16 @@
 //! One peer's conversation as a state machine. Absent on purpose: sockets, clocks, threads, files.
 
 pub mod api_client;
+mod back_off;
+mod log_throttle;
+mod not_sent;
+mod refusal_log;
+pub mod websocket_central;
+pub mod websocket_node;
 pub mod zmq_dialer;
 pub mod zmq_listener;
+
+pub use not_sent::NotSent;
 
 #[cfg(test)]
 mod pair_tests;

@@ -6,8 +6,6 @@
 //! Absent on purpose: sockets and ZMTP (told by `handle_connected` and `handle_disconnected`), RSA (handed out as jobs),
 //! clocks, whether a silent link is alive (`node` pings it).
 
-mod back_off;
-mod log_throttle;
 mod outbox;
 mod sealed;
 #[cfg(test)]
@@ -23,13 +21,13 @@ use crate::model::message::Message;
 use crate::model::random::{Random, to_hex};
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
+use crate::session::back_off::{BackOff, Severity};
+use crate::session::log_throttle::LogThrottle;
 use crate::wire::gorgone::key_exchange::{self, DialJob, DialResult, GET_PUBLIC_KEY};
 use crate::wire::gorgone::keys::{PrivateKey, PublicKey};
 use crate::wire::gorgone::sealing::KeyMaterial;
 use crate::wire::gorgone::seeded_random::SEED_LEN;
 
-use back_off::{BackOff, Severity};
-use log_throttle::LogThrottle;
 use outbox::Outbox;
 use sealed::Sealed;
 

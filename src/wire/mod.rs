@@ -4,4 +4,5 @@ pub mod gorgone;
 pub mod http;
 pub mod receive_buffer;
 pub mod send_queue;
+pub mod websocket;
 pub mod zmtp;

@@ -1,17 +1,13 @@
 //! Who may call the API, and what all connections of one listener share.
 
-use std::cell::Cell;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::model::connection::PeerAddress;
 use crate::model::log::LogLine;
 use crate::model::time::Monotonic;
+use crate::session::refusal_log::RefusalLog;
 use crate::wire::http::basic_auth::BasicCredentials;
-
-/// Refusals are logged at most so often per [`LOG_WINDOW`], all connections together.
-const LOG_LINES: u32 = 10;
-const LOG_WINDOW: Duration = Duration::from_secs(10);
 
 /// Options of the API's listener. Holds a password: no `Debug`.
 #[derive(Clone)]
@@ -54,9 +50,7 @@ impl Default for ApiClientSettings {
 pub struct ApiAccess {
     settings: ApiClientSettings,
     credentials: Option<BasicCredentials>,
-    log_window: Cell<Option<Monotonic>>,
-    log_lines: Cell<u32>,
-    unlogged: Cell<u64>,
+    refusals: RefusalLog,
 }
 
 impl ApiAccess {
@@ -64,7 +58,7 @@ impl ApiAccess {
     #[must_use]
     pub fn new(mut settings: ApiClientSettings) -> Self {
         let credentials = settings.auth.take().map(|(user, password)| BasicCredentials::new(&user, &password));
-        Self { settings, credentials, log_window: Cell::new(None), log_lines: Cell::new(0), unlogged: Cell::new(0) }
+        Self { settings, credentials, refusals: RefusalLog::new("httpserver") }
     }
 
     /// The settings, without the credentials.
@@ -94,20 +88,7 @@ impl ApiAccess {
     /// A line about a refusal, unless too many were written lately; those are counted in the next line that is.
     #[must_use]
     pub fn refusal_line(&self, peer: PeerAddress, reason: &str, now: Monotonic) -> Option<LogLine> {
-        if self.log_window.get().is_none_or(|start| now.since(start) >= LOG_WINDOW) {
-            self.log_window.set(Some(now));
-            self.log_lines.set(0);
-        }
-        if self.log_lines.get() >= LOG_LINES {
-            self.unlogged.set(self.unlogged.get().saturating_add(1));
-            return None;
-        }
-        self.log_lines.set(self.log_lines.get().saturating_add(1));
-        let text = match self.unlogged.take() {
-            0 => format!("{peer}: {reason}"),
-            unlogged => format!("{peer}: {reason} ({unlogged} more refusals were not logged)"),
-        };
-        Some(LogLine::warning("httpserver", text))
+        self.refusals.line(peer, reason, now)
     }
 }
 
@@ -152,15 +133,5 @@ mod tests {
             ..ApiClientSettings::default()
         });
         assert!(everyone.is_allowed(ip("192.0.2.1")) && !everyone.is_allowed(ip("::1")));
-    }
-
-    #[test]
-    fn a_flood_of_refusals_writes_few_lines_and_counts_the_rest() {
-        let access = ApiAccess::new(ApiClientSettings::default());
-        let lines = |at| (0..1000).filter_map(|_| access.refusal_line(ip("192.0.2.1"), "no", at)).count();
-        assert_eq!(lines(Monotonic::from_millis(0)), 10);
-        assert_eq!(lines(Monotonic::from_millis(9_999)), 0);
-        let line = access.refusal_line(ip("192.0.2.1"), "no", Monotonic::from_millis(10_000)).unwrap();
-        assert_eq!(line.text, "192.0.2.1: no (1990 more refusals were not logged)");
     }
 }

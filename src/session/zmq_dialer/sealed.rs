@@ -8,8 +8,8 @@ use crate::wire::gorgone::envelope::{self, begins_with_word};
 use crate::wire::gorgone::key_exchange::{is_handshake_issue, is_key, parse_key};
 use crate::wire::gorgone::sealing::{KeyMaterial, SessionKey};
 
-use super::back_off::Severity;
 use super::{DialerOutput, State, ZmqDialer};
+use crate::session::back_off::Severity;
 
 /// The keys of a link. No `Debug`.
 pub(super) struct Sealed {

@@ -31,12 +31,13 @@ impl BasicCredentials {
             return false;
         }
         let Ok(decoded) = ENGINE.decode(encoded.trim_ascii()) else { return false };
-        let digest = digest::digest(&digest::SHA256, &decoded);
-        // Digests of unknown strings: even so every byte is looked at.
-        let differences =
-            digest.as_ref().iter().zip(self.digest.as_ref()).fold(0, |sum, (left, right)| sum | (left ^ right));
-        differences == 0
+        are_equal(digest::digest(&digest::SHA256, &decoded), self.digest)
     }
+}
+
+/// Digests of unknown strings: even so every byte is looked at.
+pub(super) fn are_equal(left: digest::Digest, right: digest::Digest) -> bool {
+    left.as_ref().iter().zip(right.as_ref()).fold(0, |sum, (left, right)| sum | (left ^ right)) == 0
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! Absent on purpose: sockets, clocks, routing, HTTP/2, content codings, ranges, and the client's side.
 
 pub mod basic_auth;
+pub mod bearer_auth;
 pub mod body;
 pub mod date;
 pub mod error;

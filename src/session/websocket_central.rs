@@ -1,0 +1,433 @@
+//! One node that dialled our WebSocket (protocol.md section 9, the central's end): upgrade, token, first message, then
+//! messages both ways.
+//!
+//! Absent on purpose: sockets, TLS, clocks, who may speak for which node, and which connection of a node is the newest.
+
+mod access;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+pub use self::access::{WebSocketAccess, WebSocketCentralSettings};
+use super::NotSent;
+use crate::model::action::Action;
+use crate::model::connection::PeerAddress;
+use crate::model::log::LogLine;
+use crate::model::message::Message;
+use crate::model::node_id::NodeId;
+use crate::model::time::{Monotonic, Now};
+use crate::model::token::Token;
+use crate::wire::gorgone::envelope;
+use crate::wire::http::date::HttpDate;
+use crate::wire::http::head::RequestHead;
+use crate::wire::http::head_scanner::Limits;
+use crate::wire::http::request::{RequestEvent, RequestParser};
+use crate::wire::http::response::{Persistence, Response};
+use crate::wire::receive_buffer::ReceiveBuffer;
+use crate::wire::send_queue::SendQueue;
+use crate::wire::websocket::connection::{Connection, Event, Settings, close_code};
+use crate::wire::websocket::{entities, upgrade};
+
+const MODULE: &str = "proxy";
+const WRONG_TOKEN: &str = "token authorization unallowed";
+const NOT_REGISTERED: &str = "please registernodes";
+const UNREADABLE: &str = "decode error: unsupported format";
+const SILENT: &str = "timeout reached";
+
+/// The peer has this long to answer our close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// After the last byte the peer has this long to close, so that it can read that byte before unread ones reset the connection.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What the owner of the connection has to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum WebSocketCentralOutput {
+    /// The node sent a message of a kind that it may send. The first one is the REGISTERNODES that says who it is.
+    Message(Message),
+    /// The node sent what is no message.
+    Malformed {
+        /// The token, where one could be read.
+        token: Option<Token>,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Everything is sent: end the sending direction, and go on reading until [`WebSocketCentralOutput::Close`].
+    Shutdown,
+    /// Close the connection now. The last output.
+    Close,
+    /// Write a line to the log.
+    Log(LogLine),
+}
+
+enum Phase {
+    /// The HTTP request is awaited.
+    AwaitingUpgrade { parser: Box<RequestParser>, queue: SendQueue },
+    /// It is a WebSocket. `node`: who it is, once it has registered.
+    Open { socket: Box<Connection>, node: Option<NodeId> },
+    /// Our close is queued, the peer's is awaited.
+    Closing { socket: Box<Connection> },
+    /// The last bytes go out; nothing is read any more. `is_agreed`: the peer knows that it is over.
+    Ending { queue: SendQueue, is_agreed: bool, is_shut_down: bool },
+    /// [`WebSocketCentralOutput::Close`] was given.
+    Closed { queue: SendQueue },
+}
+
+/// The state of one connection. After every `receive`, `send`, `close` and `handle_*` take all outputs and write the
+/// [`Self::send_queue`].
+pub struct WebSocketCentral {
+    access: Rc<WebSocketAccess>,
+    peer: PeerAddress,
+    phase: Phase,
+    /// When the phase takes too long.
+    deadline: Monotonic,
+    outputs: VecDeque<WebSocketCentralOutput>,
+    /// The length of the send queue when it was last looked at, and when it last became shorter or was empty.
+    waiting_bytes: usize,
+    taken_at: Monotonic,
+}
+
+impl WebSocketCentral {
+    /// A connection that was accepted just now.
+    #[must_use]
+    pub fn new(access: Rc<WebSocketAccess>, peer: PeerAddress, now: Now) -> Self {
+        let limits = Limits { body_bytes: 0, ..Limits::default() };
+        let parser = Box::new(RequestParser::new(limits));
+        let deadline = now.monotonic + access.settings().upgrade_timeout;
+        Self {
+            access,
+            peer,
+            phase: Phase::AwaitingUpgrade { parser, queue: SendQueue::default() },
+            deadline,
+            outputs: VecDeque::new(),
+            waiting_bytes: 0,
+            taken_at: now.monotonic,
+        }
+    }
+
+    /// A connection whose request was read elsewhere, on a port that is shared with the REST API; `remaining` came behind it.
+    #[must_use]
+    pub fn from_request(
+        access: Rc<WebSocketAccess>,
+        peer: PeerAddress,
+        head: &RequestHead,
+        remaining: ReceiveBuffer,
+        now: Now,
+    ) -> Self {
+        let mut central = Self::new(access, peer, now);
+        central.handle_request(head, remaining, now);
+        central.advance(now);
+        central
+    }
+
+    /// Takes bytes that came.
+    pub fn receive(&mut self, bytes: &[u8], now: Now) {
+        match &mut self.phase {
+            Phase::AwaitingUpgrade { parser, .. } => parser.receive(bytes),
+            Phase::Open { socket, .. } | Phase::Closing { socket } => socket.receive(bytes),
+            Phase::Ending { .. } | Phase::Closed { .. } => {}
+        }
+        self.advance(now);
+    }
+
+    /// The peer will send no more.
+    pub fn handle_end(&mut self, _now: Now) {
+        self.end();
+    }
+
+    /// Bytes were taken from the [`Self::send_queue`].
+    pub fn handle_sent(&mut self, now: Now) {
+        self.advance(now);
+    }
+
+    /// Queues the plain text of a message for the node; it goes out as it is, never as HTML (protocol.md section 9).
+    ///
+    /// # Errors
+    /// [`NotSent`]; the connection goes on.
+    pub fn send(&mut self, text: Vec<u8>, now: Now) -> Result<(), NotSent> {
+        let settings = self.access.settings();
+        let Phase::Open { socket, node: Some(_) } = &mut self.phase else { return Err(NotSent::NotConnected) };
+        let (size_bytes, limit_bytes) = (text.len(), settings.max_message_bytes);
+        if size_bytes > limit_bytes {
+            return Err(NotSent::TooLarge { size_bytes, limit_bytes });
+        }
+        let waiting_bytes = socket.send_queue().len();
+        if waiting_bytes > settings.max_waiting_bytes {
+            return Err(NotSent::Congested { waiting_bytes });
+        }
+        socket.send_text(text);
+        self.note_taken(now);
+        Ok(())
+    }
+
+    /// Closes, with a last JSON text where there is one. Nothing that comes from the peer is given out any more.
+    pub fn close(&mut self, refusal: Option<&str>, now: Now) {
+        match std::mem::replace(&mut self.phase, Phase::Closed { queue: SendQueue::default() }) {
+            Phase::AwaitingUpgrade { .. } => self.outputs.push_back(WebSocketCentralOutput::Close),
+            Phase::Open { mut socket, .. } => {
+                if let Some(text) = refusal {
+                    socket.send_text(text.as_bytes().to_vec());
+                }
+                socket.send_close(Some(if refusal.is_some() { close_code::POLICY } else { close_code::NORMAL }), "");
+                self.phase = Phase::Closing { socket };
+                self.deadline = now.monotonic + CLOSE_TIMEOUT;
+            }
+            phase => self.phase = phase,
+        }
+        self.advance(now);
+    }
+
+    /// The bytes to write; call [`Self::handle_sent`] after some were taken.
+    pub const fn send_queue(&mut self) -> &mut SendQueue {
+        match &mut self.phase {
+            Phase::Open { socket, .. } | Phase::Closing { socket } => socket.send_queue(),
+            Phase::AwaitingUpgrade { queue, .. } | Phase::Ending { queue, .. } | Phase::Closed { queue } => queue,
+        }
+    }
+
+    /// Whether to read from the socket: not while the peer does not read what we send.
+    #[must_use]
+    pub const fn wants_read(&self) -> bool {
+        match &self.phase {
+            Phase::Open { socket, .. } => !socket.is_congested(),
+            Phase::AwaitingUpgrade { .. } | Phase::Closing { .. } | Phase::Ending { .. } => true,
+            Phase::Closed { .. } => false,
+        }
+    }
+
+    /// Which node this is, once it has registered and as long as it is connected.
+    #[must_use]
+    pub const fn node(&self) -> Option<NodeId> {
+        match &self.phase {
+            Phase::Open { node, .. } => *node,
+            _ => None,
+        }
+    }
+
+    /// The next side effect.
+    pub fn poll_output(&mut self) -> Option<WebSocketCentralOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] has to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Monotonic> {
+        if matches!(self.phase, Phase::Closed { .. }) {
+            return None;
+        }
+        let write = (self.waiting_bytes > 0).then(|| self.taken_at + self.access.settings().write_timeout);
+        write.into_iter().chain([self.deadline]).min()
+    }
+
+    /// Acts on deadlines that have passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.advance(now);
+        if self.poll_timeout().is_none_or(|deadline| now.monotonic < deadline) {
+            return;
+        }
+        if now.monotonic < self.deadline {
+            self.log_refusal("does not take what is sent to it, closed", now);
+            return self.end();
+        }
+        match &self.phase {
+            Phase::AwaitingUpgrade { .. } => {
+                self.log_refusal("sent no WebSocket request in time, closed", now);
+                self.end();
+            }
+            Phase::Open { .. } => {
+                self.refuse(SILENT, now);
+                self.advance(now);
+            }
+            Phase::Closing { .. } | Phase::Ending { .. } | Phase::Closed { .. } => self.end(),
+        }
+    }
+
+    /// Nothing more can be done.
+    fn end(&mut self) {
+        if !matches!(self.phase, Phase::Closed { .. }) {
+            self.phase = Phase::Closed { queue: SendQueue::default() };
+            self.waiting_bytes = 0;
+            self.outputs.push_back(WebSocketCentralOutput::Close);
+        }
+    }
+
+    /// Sends what is left in `queue`, then closes.
+    fn wind_up(&mut self, queue: SendQueue, is_agreed: bool, now: Now) {
+        self.phase = Phase::Ending { queue, is_agreed, is_shut_down: false };
+        self.deadline = now.monotonic + CLOSE_TIMEOUT;
+    }
+
+    fn refuse(&mut self, message: &str, now: Now) {
+        let name = self.node().map_or_else(String::new, |node| format!(" node {node}:"));
+        self.log_refusal(&format!("WebSocket{name} {message}, closed"), now);
+        let text = format!("{{\"code\":500,\"message\":\"{message}\"}}");
+        self.close(Some(&text), now);
+    }
+
+    fn log_refusal(&mut self, reason: &str, now: Now) {
+        let line = self.access.refusal_line(self.peer, reason, now.monotonic);
+        self.outputs.extend(line.map(WebSocketCentralOutput::Log));
+    }
+
+    fn advance(&mut self, now: Now) {
+        self.read_request(now);
+        self.read_events(now);
+        self.note_taken(now);
+        if self.waiting_bytes > 0 {
+            return;
+        }
+        if let Phase::Ending { is_agreed, is_shut_down, .. } = &mut self.phase {
+            if *is_agreed {
+                self.end();
+            } else if !*is_shut_down {
+                *is_shut_down = true;
+                self.deadline = now.monotonic + LINGER;
+                self.outputs.push_back(WebSocketCentralOutput::Shutdown);
+            }
+        }
+    }
+
+    fn note_taken(&mut self, now: Now) {
+        let waiting_bytes = self.send_queue().len();
+        if waiting_bytes < self.waiting_bytes || self.waiting_bytes == 0 {
+            self.taken_at = now.monotonic;
+        }
+        self.waiting_bytes = waiting_bytes;
+    }
+
+    fn read_request(&mut self, now: Now) {
+        let Phase::AwaitingUpgrade { parser, queue } = &mut self.phase else { return };
+        match parser.poll_event() {
+            Ok(Some(RequestEvent::Head(head))) => {
+                let empty = Box::new(RequestParser::new(Limits::default()));
+                let remaining = std::mem::replace(parser, empty).into_remaining();
+                self.handle_request(&head, remaining, now);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let status = error.status();
+                let body = format!(r#"{{"error":"http_error_{status}","message":"{error}"}}"#).into();
+                let persistence = Persistence::Close;
+                let response = Response { status, body, allow: None, persistence, head_only: false };
+                let mut queue = std::mem::take(queue);
+                response.write(&HttpDate::new(now.wall), &mut queue);
+                self.log_refusal(&format!("{error}, closed"), now);
+                self.wind_up(queue, false, now);
+            }
+        }
+    }
+
+    fn handle_request(&mut self, head: &RequestHead, remaining: ReceiveBuffer, now: Now) {
+        let response = match upgrade::accept(head) {
+            Ok(response) => response,
+            Err(refusal) => {
+                let mut queue = SendQueue::default();
+                queue.push(refusal.response());
+                self.log_refusal(&format!("{refusal}, closed"), now);
+                return self.wind_up(queue, false, now);
+            }
+        };
+        let settings = self.access.settings();
+        let limits = Settings { max_message_bytes: settings.max_message_bytes };
+        let mut socket = Box::new(Connection::server(limits, remaining));
+        socket.send_queue().push(response);
+        self.deadline = now.monotonic + settings.registration_timeout;
+        self.phase = Phase::Open { socket, node: None };
+        // The original says so at the first message; a peer without the token has no use for the time until then.
+        if !self.access.is_authorized(head.authorization.as_deref()) {
+            self.refuse(WRONG_TOKEN, now);
+        }
+    }
+
+    fn read_events(&mut self, now: Now) {
+        while let Phase::Open { socket, .. } | Phase::Closing { socket } = &mut self.phase {
+            let event = match socket.poll_event() {
+                Ok(Some(event)) => event,
+                Ok(None) => return,
+                Err(error) => {
+                    self.log_refusal(&format!("{error}, closed"), now);
+                    return self.take_queue(false, now);
+                }
+            };
+            match (event, &mut self.phase) {
+                (Event::Closed { .. }, _) => self.take_queue(true, now),
+                (event, Phase::Open { node, .. }) => {
+                    if node.is_some() {
+                        self.deadline = now.monotonic + self.access.settings().silence_timeout;
+                    }
+                    match event {
+                        Event::Text(text) => self.handle_text(&text, now),
+                        Event::Binary(_) => self.refuse(UNREADABLE, now),
+                        Event::Ping | Event::Pong | Event::Closed { .. } => {}
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The WebSocket is over; its last bytes go out.
+    fn take_queue(&mut self, is_agreed: bool, now: Now) {
+        match std::mem::replace(&mut self.phase, Phase::Closed { queue: SendQueue::default() }) {
+            Phase::Open { socket, .. } | Phase::Closing { socket } => {
+                self.wind_up(socket.into_send_queue(), is_agreed, now);
+            }
+            phase => self.phase = phase,
+        }
+    }
+
+    fn handle_text(&mut self, bytes: &[u8], now: Now) {
+        let text = envelope::decode_text(bytes);
+        let parsed = envelope::parse(entities::decode(&text).as_bytes());
+        if self.node().is_none() {
+            return self.register(parsed.ok(), now);
+        }
+        let message = match parsed {
+            Ok(message) => message,
+            Err(error) => {
+                let reason = error.to_string();
+                let output = WebSocketCentralOutput::Malformed { token: error.token, reason };
+                return self.outputs.push_back(output);
+            }
+        };
+        match message.action {
+            Action::Pong | Action::RegisterNodes | Action::UnregisterNodes | Action::SyncLogs | Action::SetLogs => {
+                self.outputs.push_back(WebSocketCentralOutput::Message(message))
+            }
+            action => {
+                let word: String = action.as_str().chars().take(32).flat_map(char::escape_debug).collect();
+                self.log_refusal(&format!("a WebSocket node may not send {word}, ignored"), now);
+            }
+        }
+    }
+
+    /// The first message has to say who is there.
+    fn register(&mut self, message: Option<Message>, now: Now) {
+        let Some(message) = message.filter(|message| message.action == Action::RegisterNodes) else {
+            return self.refuse(NOT_REGISTERED, now);
+        };
+        let Ok(data) = serde_json::from_str::<serde_json::Value>(&message.data) else {
+            return self.refuse(UNREADABLE, now);
+        };
+        let Some(id) = only_node(&data) else { return self.refuse(NOT_REGISTERED, now) };
+        if let Phase::Open { node, .. } = &mut self.phase {
+            *node = Some(id);
+        }
+        self.deadline = now.monotonic + self.access.settings().silence_timeout;
+        let line = LogLine::debug(MODULE, format!("{}: WebSocket of node {id} is connected", self.peer));
+        self.outputs.push_back(WebSocketCentralOutput::Log(line));
+        self.outputs.push_back(WebSocketCentralOutput::Message(message));
+    }
+}
+
+/// The id of the one WebSocket node that a REGISTERNODES names.
+fn only_node(data: &serde_json::Value) -> Option<NodeId> {
+    let [node] = data.get("nodes")?.as_array()?.as_slice() else { return None };
+    let is_ours = match node.get("type") {
+        Some(kind) => matches!(kind.as_str(), Some("wss" | "pullwss")),
+        None => true,
+    };
+    if is_ours { NodeId::from_json(node.get("id")?).ok() } else { None }
+}

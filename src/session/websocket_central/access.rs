@@ -1,0 +1,74 @@
+//! What all WebSocket connections of the listener share.
+
+use std::time::Duration;
+
+use super::MODULE;
+use crate::model::connection::PeerAddress;
+use crate::model::log::LogLine;
+use crate::model::time::Monotonic;
+use crate::session::refusal_log::RefusalLog;
+use crate::wire::http::bearer_auth::BearerToken;
+use crate::wire::websocket::connection::MAX_MESSAGE_BYTES;
+
+/// Bounds of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct WebSocketCentralSettings {
+    /// The request has to be there this long after the connection was made (10 s).
+    pub upgrade_timeout: Duration,
+    /// The first message has to be there this long after the upgrade (10 s).
+    pub registration_timeout: Duration,
+    /// A node that sent no whole message, ping or pong for so long is closed (300 s).
+    pub silence_timeout: Duration,
+    /// A node that takes nothing of what waits for it for so long is closed (30 s).
+    pub write_timeout: Duration,
+    /// The largest message in either direction, in bytes (262144).
+    pub max_message_bytes: usize,
+    /// Once more bytes than these wait for a node, no more are taken (16 MiB).
+    pub max_waiting_bytes: usize,
+}
+
+impl Default for WebSocketCentralSettings {
+    fn default() -> Self {
+        Self {
+            upgrade_timeout: Duration::from_secs(10),
+            registration_timeout: Duration::from_secs(10),
+            silence_timeout: Duration::from_secs(300),
+            write_timeout: Duration::from_secs(30),
+            max_message_bytes: MAX_MESSAGE_BYTES,
+            max_waiting_bytes: 16 << 20,
+        }
+    }
+}
+
+/// The token as a hash, the bounds, and the budget of log lines. Shared by `Rc`: connections live on one thread.
+pub struct WebSocketAccess {
+    settings: WebSocketCentralSettings,
+    token: BearerToken,
+    refusals: RefusalLog,
+}
+
+impl WebSocketAccess {
+    /// Keeps only a hash of the token.
+    #[must_use]
+    pub fn new(token: &str, settings: WebSocketCentralSettings) -> Self {
+        Self { settings, token: BearerToken::new(token), refusals: RefusalLog::new(MODULE) }
+    }
+
+    /// The bounds.
+    #[must_use]
+    pub const fn settings(&self) -> &WebSocketCentralSettings {
+        &self.settings
+    }
+
+    /// Whether the value of an `Authorization` header holds the token.
+    #[must_use]
+    pub fn is_authorized(&self, authorization: Option<&[u8]>) -> bool {
+        authorization.is_some_and(|value| self.token.match_header(value))
+    }
+
+    /// A line about a refusal, unless too many were written lately; those are counted in the next line that is.
+    #[must_use]
+    pub fn refusal_line(&self, peer: PeerAddress, reason: &str, now: Monotonic) -> Option<LogLine> {
+        self.refusals.line(peer, reason, now)
+    }
+}

@@ -1,0 +1,245 @@
+use super::*;
+use crate::wire::gorgone::seeded_random::SeededRandom;
+use crate::wire::websocket::upgrade::UpgradeCall;
+
+const REGISTER: &str = r#"[REGISTERNODES] [] [] {"nodes":[{"id":"5","type":"wss","identity":5}]}"#;
+
+fn at(milliseconds: u64) -> Now {
+    Now { monotonic: Monotonic::from_millis(milliseconds), ..Now::default() }
+}
+
+fn random() -> SeededRandom {
+    SeededRandom::new(&[7; 32])
+}
+
+/// A central's connection together with a client that speaks to it.
+struct Pair {
+    central: WebSocketCentral,
+    client: Connection,
+    outputs: Vec<WebSocketCentralOutput>,
+}
+
+fn drain(queue: &mut SendQueue) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while !queue.is_empty() {
+        let count = queue.front().len();
+        bytes.extend_from_slice(queue.front());
+        queue.consume(count);
+    }
+    bytes
+}
+
+fn fresh() -> WebSocketCentral {
+    let access = Rc::new(WebSocketAccess::new("s3cret", WebSocketCentralSettings::default()));
+    WebSocketCentral::new(access, PeerAddress::Local, at(0))
+}
+
+fn outputs(central: &mut WebSocketCentral) -> Vec<WebSocketCentralOutput> {
+    std::iter::from_fn(|| central.poll_output())
+        .filter(|output| !matches!(output, WebSocketCentralOutput::Log(_)))
+        .collect()
+}
+
+impl Pair {
+    fn upgraded(token: &str) -> Self {
+        let (mut central, call) = (fresh(), UpgradeCall::new(&mut random()));
+        for byte in call.request("central", 443, true, "/", token) {
+            central.receive(&[byte], at(0));
+        }
+        let mut received = ReceiveBuffer::new();
+        received.extend_from_slice(&drain(central.send_queue()));
+        assert_eq!(call.read_response(&mut received), Ok(true));
+        let client = Connection::client(Settings::default(), received, &mut random());
+        central.handle_sent(at(0));
+        Self { central, client, outputs: Vec::new() }
+    }
+
+    fn registered() -> Self {
+        let mut pair = Self::upgraded("s3cret");
+        pair.say(REGISTER, at(0));
+        assert_eq!(pair.central.node(), NodeId::new(5).ok());
+        pair.outputs.clear();
+        pair
+    }
+
+    fn say(&mut self, text: &str, now: Now) {
+        self.client.send_text(text.as_bytes().to_vec());
+        self.exchange(now);
+    }
+
+    fn exchange(&mut self, now: Now) {
+        let bytes = drain(self.client.send_queue());
+        self.central.receive(&bytes, now);
+        self.client.receive(&drain(self.central.send_queue()));
+        self.central.handle_sent(now);
+        self.outputs.extend(outputs(&mut self.central));
+    }
+
+    fn heard(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.client.poll_event().unwrap()).collect()
+    }
+
+    /// The refusal that the client reads, followed by a close; then the connection ends.
+    fn refusal(&mut self, now: Now) -> String {
+        let heard = self.heard();
+        let [Event::Text(text), Event::Closed { code: Some(1008), .. }] = heard.as_slice() else { panic!("{heard:?}") };
+        let text = String::from_utf8(text.clone()).unwrap();
+        self.exchange(now);
+        assert_eq!(self.outputs.last(), Some(&WebSocketCentralOutput::Close));
+        text
+    }
+}
+
+fn refused(message: &str) -> String {
+    format!(r#"{{"code":500,"message":"{message}"}}"#)
+}
+
+#[test]
+fn the_first_message_is_given_out_and_names_the_node() {
+    let mut pair = Pair::upgraded("s3cret");
+    assert_eq!(pair.central.node(), None);
+    pair.say(REGISTER, at(0));
+    let message = envelope::parse(REGISTER.as_bytes()).unwrap();
+    assert_eq!(pair.outputs, [WebSocketCentralOutput::Message(message)]);
+    assert_eq!(pair.central.node(), NodeId::new(5).ok());
+}
+
+#[test]
+fn a_wrong_token_is_refused_after_the_upgrade() {
+    for token in ["", "S3cret", "s3cret2", "s3cre"] {
+        let mut pair = Pair::upgraded(token);
+        pair.exchange(at(1));
+        assert_eq!(pair.refusal(at(1)), refused(WRONG_TOKEN), "{token}");
+    }
+}
+
+#[test]
+fn whoever_does_not_register_first_is_refused() {
+    for (text, message) in [
+        ("[PONG] [] [] {}", NOT_REGISTERED),
+        ("hello", NOT_REGISTERED),
+        ("[REGISTERNODES] [] [] {nodes", UNREADABLE),
+        ("[REGISTERNODES] [] [] {\"nodes\":[]}", NOT_REGISTERED),
+        ("[REGISTERNODES] [] [] {\"nodes\":[{\"type\":\"wss\"}]}", NOT_REGISTERED),
+        ("[REGISTERNODES] [] [] {\"nodes\":[{\"id\":5,\"type\":\"pull\"}]}", NOT_REGISTERED),
+        ("[REGISTERNODES] [] [] {\"nodes\":[{\"id\":5,\"type\":\"wss\"},{\"id\":6,\"type\":\"wss\"}]}", NOT_REGISTERED),
+    ] {
+        let mut pair = Pair::upgraded("s3cret");
+        pair.say(text, at(1));
+        assert_eq!(pair.refusal(at(1)), refused(message), "{text}");
+        assert_eq!(pair.outputs, [WebSocketCentralOutput::Close]);
+    }
+}
+
+#[test]
+fn a_silent_peer_is_told_and_closed() {
+    let mut pair = Pair::upgraded("s3cret");
+    let deadline = pair.central.poll_timeout().unwrap();
+    assert!(deadline.as_millis() <= 15_000);
+    pair.central.handle_timeout(at(deadline.as_millis()));
+    pair.exchange(at(deadline.as_millis()));
+    assert_eq!(pair.refusal(at(deadline.as_millis())), refused(SILENT));
+
+    let mut pair = Pair::registered();
+    pair.say(REGISTER, at(200_000));
+    assert_eq!(pair.central.poll_timeout(), Some(Monotonic::from_millis(500_000)));
+    pair.central.handle_timeout(at(499_999));
+    assert_eq!(pair.central.node(), NodeId::new(5).ok());
+    pair.central.handle_timeout(at(500_000));
+    assert_eq!(pair.central.node(), None);
+    // It does not even answer our close.
+    drain(pair.central.send_queue());
+    pair.central.handle_sent(at(500_001));
+    pair.central.handle_timeout(at(505_000));
+    assert_eq!(outputs(&mut pair.central), [WebSocketCentralOutput::Close]);
+}
+
+#[test]
+fn messages_are_read_as_html_and_as_latin1() {
+    let mut pair = Pair::registered();
+    pair.say("[PONG] [t] [] {&quot;a&quot;:&quot;&eacute;&#8364;&amp;&quot;}", at(1));
+    pair.client.send_text(b"[SETLOGS] [] [] {\"a\":\"\xe9\"}".to_vec());
+    pair.exchange(at(1));
+    let expected = ["[PONG] [t] [] {\"a\":\"é€&\"}", "[SETLOGS] [] [] {\"a\":\"é\"}"]
+        .map(|text| WebSocketCentralOutput::Message(envelope::parse(text.as_bytes()).unwrap()));
+    assert_eq!(pair.outputs, expected);
+}
+
+#[test]
+fn other_messages_do_not_get_through() {
+    let mut pair = Pair::registered();
+    pair.say("[COMMAND] [t] [1] {}", at(1));
+    pair.say("[ACK] [t] {}", at(1));
+    assert_eq!(pair.outputs, []);
+    pair.say("no message", at(1));
+    assert!(matches!(pair.outputs.as_slice(), [WebSocketCentralOutput::Malformed { token: None, .. }]));
+    assert_eq!(pair.central.node(), NodeId::new(5).ok());
+}
+
+#[test]
+fn what_is_sent_goes_out_as_it_is_and_has_its_bounds() {
+    let mut pair = Pair::upgraded("s3cret");
+    assert_eq!(pair.central.send(b"[PING] [] [] {}".to_vec(), at(1)), Err(NotSent::NotConnected));
+    pair.say(REGISTER, at(1));
+    assert_eq!(pair.central.send("[PING] [] [] {\"é\"}".into(), at(1)), Ok(()));
+    pair.exchange(at(1));
+    assert_eq!(pair.heard(), [Event::Text("[PING] [] [] {\"é\"}".into())]);
+    let too_large = NotSent::TooLarge { size_bytes: 262_145, limit_bytes: 262_144 };
+    assert_eq!(pair.central.send(vec![b' '; 262_145], at(1)), Err(too_large));
+    let taken = (0..1000).take_while(|_| pair.central.send(vec![b' '; 262_144], at(1)).is_ok()).count();
+    assert!((60..70).contains(&taken), "{taken}");
+    assert!(!pair.central.wants_read());
+    assert_eq!(pair.central.poll_timeout(), Some(Monotonic::from_millis(30_001)));
+    pair.central.handle_timeout(at(30_001));
+    assert_eq!(outputs(&mut pair.central), [WebSocketCentralOutput::Close]);
+}
+
+#[test]
+fn a_replaced_connection_hears_why_and_gives_out_nothing_more() {
+    let mut pair = Pair::registered();
+    pair.central.close(Some(&refused("replaced")), at(1));
+    pair.say("[PONG] [] [] {}", at(1));
+    assert_eq!(pair.refusal(at(1)), refused("replaced"));
+    assert_eq!(pair.outputs, [WebSocketCentralOutput::Close]);
+    let mut pair = Pair::registered();
+    pair.central.close(None, at(1));
+    pair.exchange(at(1));
+    assert_eq!(pair.heard(), [Event::Closed { code: Some(1000), reason: String::new() }]);
+}
+
+#[test]
+fn a_broken_frame_is_answered_with_its_code_and_an_end() {
+    let mut pair = Pair::registered();
+    pair.central.receive(b"\x81\x01x", at(1));
+    pair.exchange(at(1));
+    assert_eq!(pair.heard(), [Event::Closed { code: Some(1002), reason: String::new() }]);
+    assert_eq!(pair.outputs, [WebSocketCentralOutput::Shutdown]);
+    pair.central.handle_end(at(2));
+    pair.exchange(at(2));
+    assert_eq!(pair.outputs, [WebSocketCentralOutput::Shutdown, WebSocketCentralOutput::Close]);
+}
+
+#[test]
+fn plain_http_is_answered_and_closed() {
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "426"),
+        ("GET / HTTP/1.0\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", "426"),
+        ("GET /\r\n\r\n", "400"),
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n", "413"),
+        ("\x16\x03\x01", "400"),
+    ] {
+        let mut central = fresh();
+        central.receive(request.as_bytes(), at(1));
+        let response = String::from_utf8(drain(central.send_queue())).unwrap();
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
+        central.handle_sent(at(1));
+        assert_eq!(outputs(&mut central), [WebSocketCentralOutput::Shutdown]);
+        central.handle_timeout(at(2_001));
+        assert_eq!(outputs(&mut central), [WebSocketCentralOutput::Close]);
+        assert_eq!(central.poll_timeout(), None);
+    }
+    let mut central = fresh();
+    central.receive(b"GET / HTTP/1.1\r\nHost:", at(9_999));
+    central.handle_timeout(at(10_000));
+    assert_eq!(outputs(&mut central), [WebSocketCentralOutput::Close]);
+}

@@ -1,0 +1,450 @@
+//! Our WebSocket to a central (module `pullwss`; protocol.md section 9, the node's end), with its reconnecting.
+//!
+//! Absent on purpose: sockets, TLS (asked for with `StartTls`), clocks, what is said when (`node` registers, answers pings and
+//! sends its history).
+
+mod refusals;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+pub use self::settings::{WebSocketNodeSettings, WebSocketProxy};
+use super::NotSent;
+use super::back_off::{BackOff, Severity};
+use super::log_throttle::LogThrottle;
+use crate::model::connection::Endpoint;
+use crate::model::log::{Level, LogLine};
+use crate::model::message::Message;
+use crate::model::random::Random;
+use crate::model::time::{Monotonic, Now};
+use crate::model::token::Token;
+use crate::wire::gorgone::envelope;
+use crate::wire::receive_buffer::ReceiveBuffer;
+use crate::wire::send_queue::SendQueue;
+use crate::wire::websocket::connection::{Connection, Event, Settings, close_code};
+use crate::wire::websocket::entities::{self, Extent};
+use crate::wire::websocket::upgrade::{self, UpgradeCall};
+
+const MODULE: &str = "pullwss";
+/// A connection that was up for so long was a success, whatever ends it.
+const STABLE_AFTER: Duration = Duration::from_secs(5);
+/// After [`WebSocketNode::stop`] the central has this long to take the last messages and to answer our close.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// One side effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WebSocketNodeOutput {
+    /// Connect; tell `handle_connected` or `handle_disconnected`.
+    Connect {
+        /// The central, or the proxy in front of it.
+        endpoint: Endpoint,
+    },
+    /// Begin TLS on the connection: what is in the send queue from now on goes through it, and what comes is decrypted.
+    StartTls {
+        /// Whose certificate is expected.
+        server_name: String,
+    },
+    /// Drop the connection, or the attempt to make one. Nothing more is told about it.
+    Disconnect,
+    /// The WebSocket is there.
+    Up,
+    /// It broke, or an attempt failed; another follows by itself.
+    Down {
+        /// Why.
+        reason: String,
+    },
+    /// A message of the central.
+    Message(Message),
+    /// The central sent what is no message.
+    Malformed {
+        /// The token, where one could be read.
+        token: Option<Token>,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Write to the log.
+    Log(LogLine),
+}
+
+enum State {
+    /// Not started, or stopped.
+    Stopped,
+    /// Between two attempts.
+    Waiting { until: Monotonic },
+    /// TCP is being set up.
+    Connecting { deadline: Monotonic },
+    /// The proxy was asked for the connection.
+    Tunnelling { deadline: Monotonic, received: ReceiveBuffer },
+    /// TLS is being set up and the WebSocket is asked for.
+    Upgrading { deadline: Monotonic, call: UpgradeCall, received: ReceiveBuffer },
+    /// Connected. `is_probed`: a ping was sent since the central was heard last.
+    Up { socket: Box<Connection>, since: Monotonic, heard_at: Monotonic, is_probed: bool },
+    /// Our close is queued.
+    Leaving { socket: Box<Connection>, deadline: Monotonic },
+}
+
+/// The state machine. After every `handle_*`, `receive`, `send`, `reset` and `stop` drain [`WebSocketNode::poll_output`], then
+/// write the [`Self::send_queue`].
+pub struct WebSocketNode {
+    settings: WebSocketNodeSettings,
+    state: State,
+    /// What goes out before there is a WebSocket.
+    requests: SendQueue,
+    back_off: BackOff,
+    log: LogThrottle,
+    /// Whether the log's last word above `debug` is not that it is up.
+    failure_shown: bool,
+    outputs: VecDeque<WebSocketNodeOutput>,
+}
+
+impl WebSocketNode {
+    /// A connection that does nothing before [`WebSocketNode::handle_start`].
+    #[must_use]
+    pub fn new(settings: WebSocketNodeSettings) -> Self {
+        Self {
+            settings,
+            state: State::Stopped,
+            requests: SendQueue::default(),
+            back_off: BackOff::default(),
+            log: LogThrottle::default(),
+            failure_shown: true,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Connects now.
+    pub fn handle_start(&mut self, now: Now) {
+        if matches!(self.state, State::Stopped) {
+            self.connect(now);
+        }
+    }
+
+    /// TCP is connected.
+    pub fn handle_connected(&mut self, now: Now, random: &mut dyn Random) {
+        if !matches!(self.state, State::Connecting { .. }) {
+            return;
+        }
+        match &self.settings.proxy {
+            Some(proxy) => {
+                let auth = proxy.auth.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
+                self.requests.push(upgrade::connect_request(&self.settings.host, self.settings.port, auth));
+                self.state = State::Tunnelling { deadline: self.step_deadline(now), received: ReceiveBuffer::new() };
+            }
+            None => self.ask(now, random),
+        }
+    }
+
+    /// The connection broke or could not be made, or TLS failed.
+    pub fn handle_disconnected(&mut self, reason: &str, now: Now, random: &mut dyn Random) {
+        match self.state {
+            State::Stopped | State::Waiting { .. } => {}
+            State::Leaving { .. } => self.state = State::Stopped,
+            _ => {
+                let text = format!("no connection to {}: {reason}", self.settings.shown_address());
+                self.fail(text, Severity::Transient, false, now, random);
+            }
+        }
+    }
+
+    /// Takes bytes that came, decrypted where TLS was started.
+    pub fn receive(&mut self, bytes: &[u8], now: Now, random: &mut dyn Random) {
+        match &mut self.state {
+            State::Tunnelling { received, .. } | State::Upgrading { received, .. } => received.extend_from_slice(bytes),
+            State::Up { socket, .. } | State::Leaving { socket, .. } => socket.receive(bytes),
+            State::Stopped | State::Waiting { .. } | State::Connecting { .. } => return,
+        }
+        self.read_tunnel(now, random);
+        self.read_upgrade(now, random);
+        self.read_events(now, random);
+    }
+
+    /// Queues the plain text of a message. It is written as HTML, but for REGISTERNODES and UNREGISTERNODES.
+    ///
+    /// # Errors
+    /// [`NotSent`]; the connection goes on.
+    pub fn send(&mut self, text: Vec<u8>) -> Result<(), NotSent> {
+        let limit_bytes = self.settings.max_message_bytes;
+        let State::Up { socket, .. } = &mut self.state else { return Err(NotSent::NotConnected) };
+        let text = if text.starts_with(b"[REGISTERNODES]") || text.starts_with(b"[UNREGISTERNODES]") {
+            text
+        } else {
+            as_html(text, limit_bytes)
+        };
+        let size_bytes = text.len();
+        if size_bytes > limit_bytes {
+            return Err(NotSent::TooLarge { size_bytes, limit_bytes });
+        }
+        let waiting_bytes = socket.send_queue().len();
+        if waiting_bytes > self.settings.max_waiting_bytes {
+            return Err(NotSent::Congested { waiting_bytes });
+        }
+        socket.send_text(text);
+        Ok(())
+    }
+
+    /// Acts on deadlines that have passed.
+    pub fn handle_timeout(&mut self, now: Now, random: &mut dyn Random) {
+        if self.poll_timeout().is_none_or(|deadline| now.monotonic < deadline) {
+            return;
+        }
+        let step = match &mut self.state {
+            State::Stopped => return,
+            State::Waiting { .. } => return self.connect(now),
+            State::Leaving { .. } => return self.leave(),
+            State::Up { socket, heard_at, is_probed, .. } => {
+                if !std::mem::replace(is_probed, true) {
+                    return socket.send_ping();
+                }
+                let seconds = now.monotonic.since(*heard_at).as_secs();
+                let text = format!("{} was silent for {seconds} s", self.settings.shown_address());
+                return self.fail(text, Severity::Transient, true, now, random);
+            }
+            State::Connecting { .. } => "to connect",
+            State::Tunnelling { .. } => "to open the way through the proxy",
+            State::Upgrading { .. } if self.settings.is_tls => "for TLS and to become a WebSocket",
+            State::Upgrading { .. } => "to become a WebSocket",
+        };
+        let seconds = self.settings.step_timeout.as_secs();
+        let text = format!("{} took more than {seconds} s {step}", self.settings.shown_address());
+        self.fail(text, Severity::Transient, true, now, random);
+    }
+
+    /// When [`WebSocketNode::handle_timeout`] is wanted next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Monotonic> {
+        match &self.state {
+            State::Stopped => None,
+            State::Waiting { until: deadline }
+            | State::Connecting { deadline }
+            | State::Tunnelling { deadline, .. }
+            | State::Upgrading { deadline, .. }
+            | State::Leaving { deadline, .. } => Some(*deadline),
+            State::Up { heard_at, is_probed: false, .. } => Some(*heard_at + self.settings.silence_timeout / 2),
+            State::Up { heard_at, .. } => Some(*heard_at + self.settings.silence_timeout),
+        }
+    }
+
+    /// The next side effect.
+    pub fn poll_output(&mut self) -> Option<WebSocketNodeOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// The bytes to write to the connection, through TLS after `StartTls`.
+    pub const fn send_queue(&mut self) -> &mut SendQueue {
+        match &mut self.state {
+            State::Up { socket, .. } | State::Leaving { socket, .. } => socket.send_queue(),
+            _ => &mut self.requests,
+        }
+    }
+
+    /// Whether to read from the socket: not while the central does not read what we send.
+    #[must_use]
+    pub const fn wants_read(&self) -> bool {
+        match &self.state {
+            State::Up { socket, .. } => !socket.is_congested(),
+            _ => true,
+        }
+    }
+
+    /// Whether there is a WebSocket.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        matches!(self.state, State::Up { .. })
+    }
+
+    /// Whether it was never started, or nothing is left to do after [`WebSocketNode::stop`].
+    #[must_use]
+    pub const fn is_stopped(&self) -> bool {
+        matches!(self.state, State::Stopped)
+    }
+
+    /// Drops the connection and builds it again at once; one that was not started stays as it is.
+    pub fn reset(&mut self, now: Now) {
+        match self.state {
+            State::Stopped | State::Leaving { .. } => return,
+            State::Waiting { .. } => {}
+            _ => self.outputs.push_back(WebSocketNodeOutput::Disconnect),
+        }
+        if self.is_up() {
+            let reason = format!("the connection to {} is built again", self.settings.shown_address());
+            self.outputs.push_back(WebSocketNodeOutput::Down { reason });
+        }
+        self.connect(now);
+    }
+
+    /// Ends the connection for good: what waits is still sent, then a close; `Disconnect` follows within two seconds.
+    pub fn stop(&mut self, now: Now) {
+        match std::mem::replace(&mut self.state, State::Stopped) {
+            State::Stopped | State::Waiting { .. } => {}
+            State::Up { mut socket, .. } => {
+                socket.send_close(Some(close_code::GOING_AWAY), "");
+                self.state = State::Leaving { socket, deadline: now.monotonic + STOP_TIMEOUT };
+            }
+            leaving @ State::Leaving { .. } => self.state = leaving,
+            _ => self.outputs.push_back(WebSocketNodeOutput::Disconnect),
+        }
+    }
+
+    fn connect(&mut self, now: Now) {
+        self.requests = SendQueue::default();
+        self.state = State::Connecting { deadline: self.step_deadline(now) };
+        let (host, port) = match &self.settings.proxy {
+            Some(proxy) => (proxy.host.clone(), proxy.port),
+            None => (self.settings.host.clone(), self.settings.port),
+        };
+        self.outputs.push_back(WebSocketNodeOutput::Connect { endpoint: Endpoint::Tcp { host, port } });
+    }
+
+    /// Starts TLS where it is wanted, and asks for the WebSocket.
+    fn ask(&mut self, now: Now, random: &mut dyn Random) {
+        let settings = &self.settings;
+        if settings.is_tls {
+            self.outputs.push_back(WebSocketNodeOutput::StartTls { server_name: settings.host.clone() });
+        }
+        let call = UpgradeCall::new(random);
+        self.requests.push(call.request(
+            &settings.host,
+            settings.port,
+            settings.is_tls,
+            &settings.uri,
+            &settings.token,
+        ));
+        self.state = State::Upgrading { deadline: self.step_deadline(now), call, received: ReceiveBuffer::new() };
+    }
+
+    fn read_tunnel(&mut self, now: Now, random: &mut dyn Random) {
+        let State::Tunnelling { received, .. } = &mut self.state else { return };
+        let has_surplus = |received: &ReceiveBuffer| !received.is_empty();
+        match upgrade::read_connect_response(received) {
+            Ok(false) => {}
+            // The central speaks second, with TLS or without; and our request was sent before its answer.
+            Ok(true) if has_surplus(received) || !self.requests.is_empty() => {
+                let text = format!("{} sent bytes that nobody asked for", self.settings.shown_proxy());
+                self.fail(text, Severity::Transient, true, now, random);
+            }
+            Ok(true) => self.ask(now, random),
+            Err(problem) => {
+                let (text, severity) = refusals::of_proxy(&self.settings, &problem);
+                self.fail(text, severity, true, now, random);
+            }
+        }
+    }
+
+    fn read_upgrade(&mut self, now: Now, random: &mut dyn Random) {
+        let State::Upgrading { call, received, .. } = &mut self.state else { return };
+        match call.read_response(received) {
+            Ok(false) => {}
+            Ok(true) => {
+                let limits = Settings { max_message_bytes: self.settings.max_message_bytes };
+                let mut socket = Box::new(Connection::client(limits, std::mem::take(received), random));
+                // Nothing is left of the request, since the answer depends on it.
+                *socket.send_queue() = std::mem::take(&mut self.requests);
+                let at = now.monotonic;
+                self.state = State::Up { socket, since: at, heard_at: at, is_probed: false };
+                self.outputs.push_back(WebSocketNodeOutput::Up);
+                let level = if std::mem::take(&mut self.failure_shown) { Level::Info } else { Level::Debug };
+                let text = format!("connected to {}", self.settings.shown_address());
+                self.outputs.push_back(WebSocketNodeOutput::Log(LogLine { level, module: MODULE, text }));
+            }
+            Err(problem) => {
+                let (text, severity) = refusals::of_upgrade(&self.settings, &problem);
+                self.fail(text, severity, true, now, random);
+            }
+        }
+    }
+
+    fn read_events(&mut self, now: Now, random: &mut dyn Random) {
+        loop {
+            let (State::Up { socket, .. } | State::Leaving { socket, .. }) = &mut self.state else { return };
+            let event = match socket.poll_event() {
+                Ok(Some(event)) => event,
+                Ok(None) => return,
+                Err(error) => {
+                    let text = format!("{}: {error}", self.settings.shown_address());
+                    return self.fail(text, Severity::Transient, true, now, random);
+                }
+            };
+            match (event, &mut self.state) {
+                (Event::Closed { .. }, State::Leaving { .. }) => return self.leave(),
+                (_, State::Leaving { .. }) => {}
+                (Event::Closed { code, reason }, _) => {
+                    let text = refusals::of_close(&self.settings, code, &reason);
+                    return self.fail(text, Severity::Transient, true, now, random);
+                }
+                (event, state) => {
+                    if let State::Up { heard_at, is_probed, .. } = state {
+                        (*heard_at, *is_probed) = (now.monotonic, false);
+                    }
+                    match event {
+                        Event::Text(text) => self.handle_text(&text, now, random),
+                        Event::Binary(bytes) => {
+                            let reason = format!("a binary message of {} bytes", bytes.len());
+                            self.outputs.push_back(WebSocketNodeOutput::Malformed { token: None, reason });
+                        }
+                        Event::Ping | Event::Pong | Event::Closed { .. } => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn handle_text(&mut self, text: &[u8], now: Now, random: &mut dyn Random) {
+        if let Some(message) = refusals::message_of(text) {
+            let (text, severity) = refusals::of_central(&self.settings, &message);
+            return self.fail(text, severity, true, now, random);
+        }
+        self.outputs.push_back(match envelope::parse(text) {
+            Ok(message) => WebSocketNodeOutput::Message(message),
+            Err(error) => WebSocketNodeOutput::Malformed { reason: error.to_string(), token: error.token },
+        });
+    }
+
+    /// Ends the attempt or the connection; the next attempt follows after the back-off.
+    fn fail(&mut self, reason: String, severity: Severity, disconnect: bool, now: Now, random: &mut dyn Random) {
+        if matches!(self.state, State::Leaving { .. }) {
+            return self.leave();
+        }
+        if let State::Up { since, .. } = &self.state
+            && now.monotonic.since(*since) >= STABLE_AFTER
+        {
+            self.back_off.reset();
+        }
+        if disconnect {
+            self.outputs.push_back(WebSocketNodeOutput::Disconnect);
+        }
+        self.requests = SendQueue::default();
+        self.state = State::Waiting { until: now.monotonic + self.back_off.next_delay(severity, random) };
+        let level = if severity == Severity::NeedsOperator { Level::Error } else { Level::Warning };
+        let line = self.log.line(level, MODULE, reason.clone(), now.monotonic);
+        self.failure_shown |= line.level > Level::Debug;
+        self.outputs.push_back(WebSocketNodeOutput::Log(line));
+        self.outputs.push_back(WebSocketNodeOutput::Down { reason });
+    }
+
+    fn leave(&mut self) {
+        self.state = State::Stopped;
+        self.outputs.push_back(WebSocketNodeOutput::Disconnect);
+    }
+
+    fn step_deadline(&self, now: Now) -> Monotonic {
+        now.monotonic + self.settings.step_timeout
+    }
+}
+
+/// As the original writes it; where that would be too large for the central, with no more references than a reader needs.
+fn as_html(text: Vec<u8>, limit_bytes: usize) -> Vec<u8> {
+    let html = {
+        let text = envelope::decode_text(&text);
+        let fits = entities::encoded_bytes(&text, Extent::Usual) <= limit_bytes;
+        let extent = if fits { Extent::Usual } else { Extent::Least };
+        match entities::encode(&text, extent) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(html) => Some(html.into_bytes()),
+        }
+    };
+    html.unwrap_or(text)
+}

@@ -1,0 +1,266 @@
+//! HTML character references, in which Gorgone nodes write their text messages (protocol.md section 9).
+//!
+//! Read as the HTML standard reads text outside of attributes (section 13.2.5.72 ff.): every named reference, the old ones also
+//! without their semicolon, and every numeric one. What is no reference stays as it is.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use super::entities_table::NAMED;
+
+/// The longest name that counts without its semicolon, in bytes.
+const MAX_BARE_NAME_BYTES: usize = 6;
+/// The longest name, in bytes.
+const MAX_NAME_BYTES: usize = 31;
+
+/// What HTML reads the code points U+0080 to U+009F as (Windows-1252); 0 where it leaves them.
+const WINDOWS_1252: [u16; 32] = [
+    0x20ac, 0, 0x201a, 0x192, 0x201e, 0x2026, 0x2020, 0x2021, 0x2c6, 0x2030, 0x160, 0x2039, 0x152, 0, 0x17d, 0, 0,
+    0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x2dc, 0x2122, 0x161, 0x203a, 0x153, 0, 0x17e, 0x178,
+];
+
+/// How much [`encode`] writes as references.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// `&`, `<`, `>`, `"`, `'` and everything that is not ASCII, as the original does.
+    Usual,
+    /// Only what a reader could misread: `&` and what is not ASCII. Shorter, and the same to every reader.
+    Least,
+}
+
+/// The text with its references replaced; borrowed where it has none. Never longer than what was given.
+#[must_use]
+pub fn decode(text: &str) -> Cow<'_, str> {
+    let Some(first) = text.find('&') else { return Cow::Borrowed(text) };
+    let mut decoded = String::with_capacity(text.len());
+    let (plain, mut rest) = text.split_at(first);
+    decoded.push_str(plain);
+    loop {
+        // `rest` begins with an ampersand.
+        let after = match read_reference(rest, &mut decoded) {
+            Some(after) => after,
+            None => {
+                decoded.push('&');
+                rest.get(1..).unwrap_or_default()
+            }
+        };
+        let next = after.find('&').unwrap_or(after.len());
+        let (plain, following) = after.split_at(next);
+        decoded.push_str(plain);
+        if following.is_empty() {
+            return Cow::Owned(decoded);
+        }
+        rest = following;
+    }
+}
+
+/// The text with references for what needs one; borrowed where nothing does.
+#[must_use]
+pub fn encode(text: &str, extent: Extent) -> Cow<'_, str> {
+    if text.bytes().all(|byte| reference(byte, extent) == Some("")) {
+        return Cow::Borrowed(text);
+    }
+    let mut encoded = String::with_capacity(encoded_bytes(text, extent));
+    let mut plain_start = 0;
+    for (at, letter) in text.char_indices() {
+        let named = u8::try_from(u32::from(letter)).ok().and_then(|byte| reference(byte, extent));
+        if named == Some("") {
+            continue;
+        }
+        encoded.push_str(text.get(plain_start..at).unwrap_or_default());
+        plain_start = at.saturating_add(letter.len_utf8());
+        match named {
+            Some(named) => encoded.push_str(named),
+            None => {
+                // Writing to a string cannot fail.
+                let _ = write!(encoded, "&#{};", u32::from(letter));
+            }
+        }
+    }
+    encoded.push_str(text.get(plain_start..).unwrap_or_default());
+    Cow::Owned(encoded)
+}
+
+/// The length of [`encode`]'s result in bytes, without making it.
+#[must_use]
+pub fn encoded_bytes(text: &str, extent: Extent) -> usize {
+    if text.is_ascii() {
+        return text.bytes().map(|byte| reference(byte, extent).map_or(1, |named| named.len().max(1))).sum();
+    }
+    let bytes_of = |letter: char| match u8::try_from(u32::from(letter)).ok().and_then(|byte| reference(byte, extent)) {
+        Some(named) => named.len().max(1),
+        // `&#`, the digits and `;`
+        None => usize::try_from(u32::from(letter).ilog10()).unwrap_or(0).saturating_add(4),
+    };
+    text.chars().map(bytes_of).sum()
+}
+
+/// The reference of a character below U+0100: empty where it needs none, `None` where it is written as a number.
+const fn reference(byte: u8, extent: Extent) -> Option<&'static str> {
+    match (byte, extent) {
+        (b'&', _) => Some("&amp;"),
+        (b'<', Extent::Usual) => Some("&lt;"),
+        (b'>', Extent::Usual) => Some("&gt;"),
+        (b'"', Extent::Usual) => Some("&quot;"),
+        (b'\'', Extent::Usual) => Some("&#39;"),
+        (0..=127, _) => Some(""),
+        _ => None,
+    }
+}
+
+/// Reads the reference at the start of `text`, appends what it stands for and gives what follows; `None` if it is none.
+fn read_reference<'a>(text: &'a str, decoded: &mut String) -> Option<&'a str> {
+    match text.as_bytes() {
+        [_, b'#', b'x' | b'X', ..] => read_number(text.get(3..)?, 16, decoded),
+        [_, b'#', ..] => read_number(text.get(2..)?, 10, decoded),
+        _ => read_name(text.get(1..)?, decoded),
+    }
+}
+
+fn read_number<'a>(text: &'a str, radix: u32, decoded: &mut String) -> Option<&'a str> {
+    let digit = |byte: u8| char::from(byte).to_digit(radix);
+    let digits = text.bytes().take_while(|byte| digit(*byte).is_some()).count();
+    if digits == 0 {
+        return None;
+    }
+    let number = text
+        .bytes()
+        .take(digits)
+        .filter_map(digit)
+        .fold(0_u32, |number, digit| number.saturating_mul(radix).saturating_add(digit));
+    let remapped = number.checked_sub(0x80).and_then(|at| WINDOWS_1252.get(usize::try_from(at).ok()?));
+    let number = match remapped {
+        Some(mapped) if *mapped != 0 => u32::from(*mapped),
+        _ => number,
+    };
+    let letter = if number == 0 { None } else { char::from_u32(number) };
+    decoded.push(letter.unwrap_or(char::REPLACEMENT_CHARACTER));
+    let after = text.get(digits..)?;
+    Some(after.strip_prefix(';').unwrap_or(after))
+}
+
+fn read_name<'a>(text: &'a str, decoded: &mut String) -> Option<&'a str> {
+    let letters = text.bytes().take(MAX_NAME_BYTES).take_while(u8::is_ascii_alphanumeric).count();
+    let name = text.get(..letters)?;
+    if text.as_bytes().get(letters) == Some(&b';')
+        && let Some(entry) = find(name)
+    {
+        entry.write(decoded);
+        return text.get(letters.saturating_add(1)..);
+    }
+    // The longest beginning that counts without a semicolon.
+    for len in (2..=letters.min(MAX_BARE_NAME_BYTES)).rev() {
+        if let Some(entry) = find(name.get(..len)?)
+            && entry.is_bare
+        {
+            entry.write(decoded);
+            return text.get(len..);
+        }
+    }
+    None
+}
+
+/// What a name stands for.
+struct Entry {
+    value: &'static str,
+    is_bare: bool,
+}
+
+impl Entry {
+    fn write(&self, decoded: &mut String) {
+        let code_points = self.value.split('+').filter_map(|digits| u32::from_str_radix(digits, 16).ok());
+        decoded.extend(code_points.filter_map(char::from_u32));
+    }
+}
+
+/// Bisects the table by bytes: from the middle back to the start of its entry.
+fn find(name: &str) -> Option<Entry> {
+    let (mut low, mut high) = (0, NAMED.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        let start = NAMED.get(low..middle)?.rfind(' ').map_or(low, |space| low.saturating_add(space).saturating_add(1));
+        let end = start.saturating_add(NAMED.get(start..)?.find(' ')?);
+        let entry = NAMED.get(start..end)?;
+        let (entry_name, value) = entry.split_at(entry.find(['=', '~'])?);
+        match entry_name.cmp(name) {
+            std::cmp::Ordering::Less => low = end.saturating_add(1),
+            std::cmp::Ordering::Greater => high = start,
+            std::cmp::Ordering::Equal => {
+                return Some(Entry { value: value.get(1..)?, is_bare: value.starts_with('~') });
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_without_an_ampersand_is_borrowed() {
+        assert!(matches!(decode("[PONG] [] [] {\"é\":1;}"), Cow::Borrowed(_)));
+        assert!(matches!(encode("[PING] [] [] {}", Extent::Usual), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn every_name_of_the_table_is_found_and_is_in_order() {
+        let entries: Vec<&str> = NAMED.split_terminator(' ').collect();
+        assert_eq!(entries.len(), 2125);
+        let mut before = "";
+        let mut bare = 0;
+        for entry in entries {
+            let (name, value) = entry.split_at(entry.find(['=', '~']).unwrap());
+            assert!(before < name, "{name}");
+            assert!(name.len() <= MAX_NAME_BYTES, "{name}");
+            before = name;
+            let expected: String = value[1..]
+                .split('+')
+                .map(|digits| char::from_u32(u32::from_str_radix(digits, 16).unwrap()).unwrap())
+                .collect();
+            assert_eq!(decode(&format!("<&{name};>")), format!("<{expected}>"), "{name}");
+            if value.starts_with('~') {
+                bare += 1;
+                assert!(name.len() <= MAX_BARE_NAME_BYTES, "{name}");
+                assert_eq!(decode(&format!("&{name} ")), format!("{expected} "), "{name}");
+            }
+        }
+        assert_eq!(bare, 106);
+    }
+
+    #[test]
+    fn references_are_read_as_html_reads_them() {
+        for (text, expected) in [
+            ("[PONG] [] [] {&quot;a&quot;:&#39;&lt;&gt;&amp;&#39;}", "[PONG] [] [] {\"a\":'<>&'}"),
+            ("&amp;quot;", "&quot;"),
+            ("&eacute;&#233;&#xE9;&#XE9&#233", "ééééé"),
+            ("&NotEqualTilde;", "\u{2242}\u{338}"),
+            ("&#128;&#x80;&#129;&#150;&#159;", "€€\u{81}–Ÿ"),
+            ("&#0;&#xD800;&#x110000;&#99999999999999999999;", "\u{fffd}\u{fffd}\u{fffd}\u{fffd}"),
+            ("&copyright &notit; &notin;", "©right ¬it; ∉"),
+            ("&ampamp;", "&amp;"),
+            (
+                "&CounterClockwiseContourIntegral;&CounterClockwiseContourIntegralX;",
+                "∳&CounterClockwiseContourIntegralX;",
+            ),
+            ("a & b && &; &# &#; &#x; &#xg; &nosuch; &é; &", "a & b && &; &# &#; &#x; &#xg; &nosuch; &é; &"),
+        ] {
+            assert_eq!(decode(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_encoded_is_decoded_to_the_same_text() {
+        let text = "[SETLOGS] [t] [] {\"a\":\"<é'&€\u{1f600}\u{80}\u{ff}&amp;\\\"\"}\n";
+        for extent in [Extent::Usual, Extent::Least] {
+            let encoded = encode(text, extent);
+            assert!(encoded.is_ascii());
+            assert_eq!(encoded.len(), encoded_bytes(text, extent));
+            // U+0080 is the one range that HTML does not give back.
+            assert_eq!(decode(&encoded), text.replace('\u{80}', "€"));
+        }
+        assert_eq!(encode("\"<é'>&", Extent::Usual), "&quot;&lt;&#233;&#39;&gt;&amp;");
+        assert_eq!(encode("\"<é'>&", Extent::Least), "\"<&#233;'>&amp;");
+        assert_eq!(encoded_bytes("\"<'>&a", Extent::Usual), 6 + 4 + 5 + 4 + 5 + 1);
+    }
+}

@@ -1,0 +1,285 @@
+//! From HTTP/1.1 to a WebSocket (RFC 6455 section 4), for the end that accepts and the end that dials, there also through a
+//! proxy that is asked to CONNECT (RFC 9110 section 9.3.6).
+//!
+//! Extensions and subprotocols are neither offered nor accepted.
+
+use std::fmt;
+use std::mem::MaybeUninit;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::digest;
+
+use crate::model::random::Random;
+use crate::wire::http::head::{BodyLength, RequestHead, RequestMethod, Version};
+use crate::wire::receive_buffer::ReceiveBuffer;
+
+/// Appended to the key before hashing (RFC 6455 section 1.3).
+const KEY_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// A response's head is read up to this size, in bytes.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+const MAX_HEADERS: usize = 64;
+/// A reason phrase of the peer's is cut at this length in errors.
+const SHOWN_CHARACTERS: usize = 80;
+
+/// Why a request is no upgrade to a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpgradeRefusal {
+    /// It does not ask for one.
+    NotAsked,
+    /// It is no `GET` of HTTP/1.1, or has a body.
+    NoPlainGet,
+    /// Another version than 13.
+    Version,
+    /// `Sec-WebSocket-Key` is missing, came twice or is not 16 bytes in base64.
+    Key,
+}
+
+impl UpgradeRefusal {
+    /// The status to answer with.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::NotAsked | Self::Version => 426,
+            Self::NoPlainGet | Self::Key => 400,
+        }
+    }
+
+    /// The whole response; the connection closes after it.
+    #[must_use]
+    pub fn response(self) -> Vec<u8> {
+        let (status, phrase) = match self.status() {
+            426 => (426, "Upgrade Required\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13"),
+            status => (status, "Bad Request"),
+        };
+        let body = format!("{{\"error\":\"http_error_{status}\",\"message\":\"{self}\"}}\n");
+        format!(
+            "HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
+    }
+}
+
+impl fmt::Display for UpgradeRefusal {
+    /// A sentence that can stand in a JSON string as it is.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::NotAsked => {
+                "only WebSockets are served here; send Connection: Upgrade and Upgrade: websocket over HTTP/1.1"
+            }
+            Self::NoPlainGet => "a WebSocket is asked for with GET, HTTP/1.1 and no body",
+            Self::Version => "only version 13 of WebSocket is served; send Sec-WebSocket-Version: 13",
+            Self::Key => "Sec-WebSocket-Key has to be sent once, with 16 bytes in base64",
+        })
+    }
+}
+
+/// Checks a request and gives the `101` response that makes the connection a WebSocket.
+///
+/// # Errors
+/// [`UpgradeRefusal`].
+pub fn accept(head: &RequestHead) -> Result<Vec<u8>, UpgradeRefusal> {
+    let Some(upgrade) = &head.upgrade else { return Err(UpgradeRefusal::NotAsked) };
+    if !upgrade.values("upgrade").any(|value| has_token(value, b"websocket")) {
+        return Err(UpgradeRefusal::NotAsked);
+    }
+    if head.method != RequestMethod::Get || head.version != Version::Http11 || head.body != BodyLength::Known(0) {
+        return Err(UpgradeRefusal::NoPlainGet);
+    }
+    let version = only(upgrade.values("sec-websocket-version"));
+    if version.is_none_or(|version| version.trim_ascii() != b"13") {
+        return Err(UpgradeRefusal::Version);
+    }
+    let key = only(upgrade.values("sec-websocket-key")).map(<[u8]>::trim_ascii).ok_or(UpgradeRefusal::Key)?;
+    // The slice is exactly what 16 bytes need, so that nothing is allocated for longer ones.
+    let mut decoded = [0; 18];
+    if key.len() != 24 || STANDARD.decode_slice(key, &mut decoded) != Ok(16) {
+        return Err(UpgradeRefusal::Key);
+    }
+    Ok([
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
+        accept_value(key).as_bytes(),
+        b"\r\n\r\n",
+    ]
+    .concat())
+}
+
+fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+    values.next().filter(|_| values.next().is_none())
+}
+
+fn has_token(value: &[u8], token: &[u8]) -> bool {
+    value.split(|byte| *byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(token))
+}
+
+/// `Sec-WebSocket-Accept` for a key (RFC 6455 section 4.2.2).
+fn accept_value(key: &[u8]) -> String {
+    let mut context = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+    context.update(key);
+    context.update(KEY_SUFFIX.as_bytes());
+    STANDARD.encode(context.finish())
+}
+
+/// What a response says, where it is not what was hoped for. Bytes of the peer appear in the text only escaped and cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResponseProblem {
+    /// It is no HTTP/1.x response.
+    NotHttp,
+    /// Its head is larger than 16 KiB or has more than 64 headers.
+    TooLarge,
+    /// Another status than the one that lets us go on.
+    Status {
+        /// The status.
+        status: u16,
+        /// The reason phrase.
+        reason: String,
+    },
+    /// A `101` that does not fit our request; the header that is wrong.
+    NotOurUpgrade(&'static str),
+}
+
+impl fmt::Display for ResponseProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotHttp => formatter.write_str("it does not answer with HTTP/1.1"),
+            Self::TooLarge => write!(formatter, "its answer has a head of more than {MAX_HEAD_BYTES} bytes"),
+            Self::Status { status, reason } if reason.is_empty() => {
+                write!(formatter, "it answered with status {status}")
+            }
+            Self::Status { status, reason } => write!(formatter, "it answered with status {status} {reason}"),
+            Self::NotOurUpgrade(header) => {
+                write!(
+                    formatter,
+                    "its answer 101 has a wrong or missing {header}: something in between is no WebSocket server"
+                )
+            }
+        }
+    }
+}
+
+/// One request of ours for a WebSocket, until its response is there.
+pub struct UpgradeCall {
+    key: String,
+}
+
+impl UpgradeCall {
+    /// A call with a fresh key.
+    #[must_use]
+    pub fn new(random: &mut dyn Random) -> Self {
+        let mut key = [0; 16];
+        random.fill(&mut key);
+        Self { key: STANDARD.encode(key) }
+    }
+
+    /// The request. `host` is a name or an address, without brackets; control characters and spaces of the arguments are left
+    /// out.
+    #[must_use]
+    pub fn request(&self, host: &str, port: u16, is_tls: bool, path: &str, token: &str) -> Vec<u8> {
+        let host = bracketed(host);
+        let authority = if port == if is_tls { 443 } else { 80 } { host } else { format!("{host}:{port}") };
+        let path = clean(path);
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        format!(
+            "GET {slash}{path} HTTP/1.1\r\nHost: {authority}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: {}\r\nSec-WebSocket-Version: 13\r\nAuthorization: Bearer {}\r\n\r\n",
+            self.key,
+            clean(token)
+        )
+        .into_bytes()
+    }
+
+    /// Reads the response from the start of `received` and consumes its head; `false` while it is not whole. Call it whenever
+    /// bytes came.
+    ///
+    /// # Errors
+    /// [`ResponseProblem`].
+    pub fn read_response(&self, received: &mut ReceiveBuffer) -> Result<bool, ResponseProblem> {
+        read_head(received, |status, reason, headers| {
+            if status != 101 {
+                return Err(ResponseProblem::Status { status, reason: shown(reason) });
+            }
+            let value = |name: &str| {
+                only(headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value))
+            };
+            if value("upgrade").is_none_or(|value| !has_token(value, b"websocket")) {
+                return Err(ResponseProblem::NotOurUpgrade("Upgrade"));
+            }
+            if value("connection").is_none_or(|value| !has_token(value, b"upgrade")) {
+                return Err(ResponseProblem::NotOurUpgrade("Connection"));
+            }
+            let expected = accept_value(self.key.as_bytes());
+            if value("sec-websocket-accept").is_none_or(|value| value.trim_ascii() != expected.as_bytes()) {
+                return Err(ResponseProblem::NotOurUpgrade("Sec-WebSocket-Accept"));
+            }
+            // Nothing was offered, so nothing can be accepted (RFC 6455 section 4.1).
+            for header in ["Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol"] {
+                if headers.iter().any(|other| other.name.eq_ignore_ascii_case(header)) {
+                    return Err(ResponseProblem::NotOurUpgrade(header));
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The request that asks a proxy for a connection to `host` and `port`; `auth` is a user and a password.
+#[must_use]
+pub fn connect_request(host: &str, port: u16, auth: Option<(&str, &str)>) -> Vec<u8> {
+    let authority = format!("{}:{port}", bracketed(host));
+    let authorization = auth.map_or_else(String::new, |(user, password)| {
+        format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(format!("{user}:{password}")))
+    });
+    format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{authorization}\r\n").into_bytes()
+}
+
+/// Reads a proxy's response to [`connect_request`] from the start of `received` and consumes its head; `false` while it is
+/// not whole.
+///
+/// # Errors
+/// [`ResponseProblem`] for anything but a 2xx.
+pub fn read_connect_response(received: &mut ReceiveBuffer) -> Result<bool, ResponseProblem> {
+    read_head(received, |status, reason, _| match status {
+        200..=299 => Ok(()),
+        status => Err(ResponseProblem::Status { status, reason: shown(reason) }),
+    })
+}
+
+fn read_head(
+    received: &mut ReceiveBuffer,
+    check: impl FnOnce(u16, &str, &[httparse::Header<'_>]) -> Result<(), ResponseProblem>,
+) -> Result<bool, ResponseProblem> {
+    const BEGINNING: &[u8] = b"HTTP/1.";
+    let bytes = received.readable();
+    if !BEGINNING.starts_with(bytes) && !bytes.starts_with(BEGINNING) {
+        return Err(ResponseProblem::NotHttp);
+    }
+    let window = bytes.get(..MAX_HEAD_BYTES).unwrap_or(bytes);
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    match config.parse_response_with_uninit_headers(&mut response, window, &mut headers) {
+        Ok(httparse::Status::Complete(len)) => {
+            check(response.code.unwrap_or(0), response.reason.unwrap_or(""), response.headers)?;
+            received.consume(len);
+            Ok(true)
+        }
+        Ok(httparse::Status::Partial) if window.len() == MAX_HEAD_BYTES => Err(ResponseProblem::TooLarge),
+        Ok(httparse::Status::Partial) => Ok(false),
+        Err(httparse::Error::TooManyHeaders) => Err(ResponseProblem::TooLarge),
+        Err(_) => Err(ResponseProblem::NotHttp),
+    }
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARACTERS).flat_map(char::escape_debug).collect()
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{}]", clean(host)) } else { clean(host) }
+}
+
+fn clean(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control() && *letter != ' ').collect()
+}
