@@ -1,7 +1,7 @@
 //! What the deciding core wants done.
 
 use crate::model::time::Now;
-use crate::node::output::{Output, QueryId};
+use crate::node::output::{Output, ParentKind, QueryId};
 
 use super::{Dispatch, Effect, LinkKey, MAX_RUNNING_QUERIES};
 
@@ -21,7 +21,10 @@ impl Dispatch {
             Output::RunCommand { command, spec } => self.effects.push_back(Effect::RunCommand { command, spec }),
             Output::KillCommand(command) => self.effects.push_back(Effect::KillCommand(command)),
             Output::Answer { call, answer } => self.answer_call(call, answer, now),
-            Output::CloseClient { .. } | Output::SendToParent { .. } | Output::ResetParent(_) => {}
+            Output::CloseClient { client, refusal } => self.close_client(client, refusal.as_deref(), now),
+            Output::SendToParent { kind, outgoing } => self.send_to_parent(kind, &outgoing, now),
+            Output::ResetParent(ParentKind::Pull) => self.reset_link(LinkKey::Parent, now),
+            Output::ResetParent(ParentKind::WebSocket) => self.reset_websocket_parent(now),
             Output::Log(line) => self.log(line),
             Output::SetLogLevel(level) => self.effects.push_back(Effect::SetLogLevel(level)),
             Output::Stopped => self.effects.push_back(Effect::Stopped),

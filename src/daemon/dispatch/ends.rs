@@ -45,7 +45,9 @@ impl Dispatch {
 
     /// The TLS handshake of a connection failed; `closed` follows. Tells the log of those that came from outside.
     pub fn handshake_failed(&mut self, connection: ConnectionId, reason: &str, now: Now) {
-        if let Some(Connection { kind: Kind::Api(_), peer, .. }) = self.connections.get(&connection) {
+        if let Some(Connection { kind: Kind::Api(_) | Kind::WebSocket(_) | Kind::Undecided(_), peer, .. }) =
+            self.connections.get(&connection)
+        {
             let line = format!("{peer}: {reason}; closed");
             self.complain(line, now);
         }
@@ -62,11 +64,7 @@ impl Dispatch {
     pub(super) fn close(&mut self, connection: ConnectionId, now: Now) {
         if let Some(gone) = self.forget(connection) {
             self.effects.push_back(Effect::Close(connection));
-            match gone.kind {
-                Kind::External(_) => self.listener.handle_closed(connection),
-                Kind::Api(_) => self.cancel_calls(connection, now),
-                Kind::Link { .. } => {}
-            }
+            self.peer_gone(connection, &gone.kind, now);
         }
     }
 

@@ -11,7 +11,6 @@ use crate::model::message::{Outgoing, Reply};
 use crate::model::time::Now;
 use crate::node::input::Input;
 use crate::session::zmq_listener::{Delivery, ListenerOutput, ListenerSettings};
-use crate::wire::gorgone::envelope;
 use crate::wire::zmtp::ZmtpError;
 use crate::wire::zmtp::connection::{Connection as ZmtpConnection, Event, Settings, SocketType};
 
@@ -151,10 +150,8 @@ impl Dispatch {
         self.dirty.insert(connection);
     }
 
-    pub(super) fn send_to_client(&mut self, client: ClientId, outgoing: &Outgoing, _now: Now) {
-        let text = envelope::encode(outgoing);
-        if self.listener.send(client, text.as_ref()) == Delivery::NotConnected {
-            self.log(LogLine::debug("core", "an answer was dropped: its client is not connected"));
-        }
+    /// Whether it is on its way.
+    pub(super) fn send_to_zmq_client(&mut self, client: ClientId, text: &[u8]) -> bool {
+        self.listener.send(client, text) == Delivery::Sent
     }
 }

@@ -11,6 +11,9 @@ mod effect;
 mod ends;
 mod external;
 mod links;
+mod parent;
+mod traffic;
+mod websocket;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
@@ -32,8 +35,9 @@ use crate::node::output::QueryId;
 use crate::node::{self, CoreOptions, core::Core};
 use crate::session::api_client::ApiClient;
 use crate::session::api_client::access::ApiAccess;
+use crate::session::websocket_central::WebSocketAccess;
+use crate::session::websocket_central::WebSocketCentral;
 use crate::session::zmq_listener::ZmqListener;
-use crate::wire::send_queue::SendQueue;
 use crate::wire::zmtp::connection::Connection as ZmtpConnection;
 
 pub use effect::{Batch, CryptoJob, CryptoOutcome, Effect, LinkKey};
@@ -93,8 +97,16 @@ const MAX_RUNNING_QUERIES: usize = 4;
 
 enum Kind {
     External(external::External),
-    Link { key: LinkKey, zmtp: ZmtpConnection },
+    Link {
+        key: LinkKey,
+        zmtp: ZmtpConnection,
+    },
     Api(Box<ApiClient>),
+    WebSocket(Box<WebSocketCentral>),
+    /// A connection of the shared listener whose first request is not read yet.
+    Undecided(websocket::Undecided),
+    /// The one to our central (module `pullwss`); the session is [`parent::WebSocketParent`].
+    WebSocketParent,
 }
 
 struct Connection {
@@ -109,6 +121,7 @@ enum Owner {
     Core,
     Listener,
     Link(LinkKey),
+    WebSocketParent,
     Connection(ConnectionId),
 }
 
@@ -119,6 +132,8 @@ pub struct Dispatch {
     links: BTreeMap<LinkKey, Link>,
     touched_links: Vec<LinkKey>,
     touched_clients: Vec<ConnectionId>,
+    touched_websockets: Vec<ConnectionId>,
+    websocket_parent: Option<parent::WebSocketParent>,
     connections: HashMap<ConnectionId, Connection>,
     strangers: BTreeSet<ConnectionId>,
     fingerprints: BTreeMap<String, String>,
@@ -139,6 +154,7 @@ pub struct Dispatch {
     config: Rc<Config>,
     own_key: Rc<OwnKey>,
     api_access: Option<Rc<ApiAccess>>,
+    websocket_access: Option<Rc<WebSocketAccess>>,
 }
 
 impl Dispatch {
@@ -150,12 +166,16 @@ impl Dispatch {
         let core = Core::new(options, remembered, surroundings.core_random, now);
         let listener = ZmqListener::new(external::listener_settings(&config, &own_key), restored.sessions, now);
         let api_access = config.modules.httpserver.as_ref().map(|http| Rc::new(api::access(http)));
+        let listener_settings = config.modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
+        let websocket_access = listener_settings.map(websocket::access);
         let mut dispatch = Self {
             core,
             listener,
             links: BTreeMap::new(),
             touched_links: Vec::new(),
             touched_clients: Vec::new(),
+            touched_websockets: Vec::new(),
+            websocket_parent: None,
             connections: HashMap::new(),
             strangers: BTreeSet::new(),
             fingerprints: restored.fingerprints,
@@ -176,8 +196,10 @@ impl Dispatch {
             config: Rc::new(config),
             own_key: Rc::new(own_key),
             api_access,
+            websocket_access,
         };
         dispatch.open_pull_parent(now);
+        dispatch.open_websocket_parent(now);
         dispatch.drain(now);
         dispatch
     }
@@ -194,57 +216,11 @@ impl Dispatch {
     pub fn accepted(&mut self, connection: ConnectionId, listener: Listener, peer: PeerAddress, now: Now) {
         match listener {
             Listener::External => self.accept_external(connection, peer, now),
-            Listener::Api | Listener::Shared => self.accept_api(connection, peer, now),
-            Listener::WebSocket => self.effects.push_back(Effect::Close(connection)),
+            Listener::Api => self.accept_api(connection, peer, now),
+            Listener::WebSocket => self.accept_websocket(connection, peer, now),
+            Listener::Shared => self.accept_shared(connection, peer, now),
         }
         self.drain(now);
-    }
-
-    /// An [`Effect::Connect`] succeeded.
-    pub fn connected(&mut self, connection: ConnectionId, _now: Now) {
-        self.dirty.insert(connection);
-    }
-
-    /// Bytes came in.
-    pub fn received(&mut self, connection: ConnectionId, bytes: &[u8], now: Now) {
-        match self.connections.get_mut(&connection) {
-            Some(Connection { closing: true, .. }) | None => return,
-            Some(Connection { kind: Kind::External(external), .. }) => external.zmtp.receive(bytes),
-            Some(Connection { kind: Kind::Link { zmtp, .. }, .. }) => zmtp.receive(bytes),
-            Some(Connection { kind: Kind::Api(client), .. }) => client.receive(bytes, now),
-        }
-        self.pump(connection, now);
-    }
-
-    /// The peer will send no more. An API client still gets its answers; any other connection is over.
-    pub fn ended(&mut self, connection: ConnectionId, now: Now) {
-        if let Some(Connection { kind: Kind::Api(client), .. }) = self.connections.get_mut(&connection) {
-            client.handle_end(now);
-            self.pump(connection, now);
-        } else {
-            self.effects.push_back(Effect::Close(connection));
-            self.closed(connection, "closed by the peer".to_owned(), now);
-        }
-    }
-
-    /// A connection broke, was closed by the peer or could not be made.
-    pub fn closed(&mut self, connection: ConnectionId, reason: String, now: Now) {
-        if let Some(gone) = self.forget(connection) {
-            match gone.kind {
-                Kind::External(_) => self.listener.handle_closed(connection),
-                Kind::Link { key, .. } => self.link_closed(key, connection, reason, now),
-                Kind::Api(_) => self.cancel_calls(connection, now),
-            }
-        }
-        self.drain(now);
-    }
-
-    /// The driver wrote some of a connection's send queue.
-    pub fn flushed(&mut self, connection: ConnectionId, now: Now) {
-        if let Some(Connection { kind: Kind::Api(client), .. }) = self.connections.get_mut(&connection) {
-            client.handle_sent(now);
-        }
-        self.pump(connection, now);
     }
 
     /// A [`CryptoJob`] is done.
@@ -298,6 +274,7 @@ impl Dispatch {
                 Owner::Core => self.core.handle_timeout(now),
                 Owner::Listener => self.listener.handle_timeout(now, self.random.as_mut()),
                 Owner::Link(key) => self.link_timeout(key, now),
+                Owner::WebSocketParent => self.parent_timeout(now),
                 Owner::Connection(connection) => self.connection_timeout(connection, now),
             }
             self.drain(now);
@@ -308,22 +285,6 @@ impl Dispatch {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         self.timers.next()
-    }
-
-    fn connection_timeout(&mut self, connection: ConnectionId, now: Now) {
-        match self.connections.get_mut(&connection) {
-            Some(Connection { closing: true, .. }) => self.close(connection, now),
-            Some(Connection { kind: Kind::Api(client), .. }) => {
-                client.handle_timeout(now);
-                self.pump_api(connection, now);
-            }
-            Some(Connection { kind: Kind::External(external), peer, .. }) if !external.zmtp.is_ready() => {
-                let line = format!("{peer}: no ZeroMQ handshake within {} s, closed", external::HANDSHAKE.as_secs());
-                self.complain(line, now);
-                self.close(connection, now);
-            }
-            _ => {}
-        }
     }
 
     // ---- outputs ------------------------------------------------------------------------------------------------
@@ -382,43 +343,7 @@ impl Dispatch {
         std::mem::take(&mut self.dirty)
     }
 
-    /// The bytes that wait for a connection.
-    pub fn send_queue(&mut self, connection: ConnectionId) -> Option<&mut SendQueue> {
-        match &mut self.connections.get_mut(&connection)?.kind {
-            Kind::External(external) => Some(external.zmtp.send_queue()),
-            Kind::Link { zmtp, .. } => Some(zmtp.send_queue()),
-            Kind::Api(client) => Some(client.send_queue()),
-        }
-    }
-
-    /// Whether the driver should read from a connection now. False while its answers pile up or its questions are open.
-    #[must_use]
-    pub fn wants_read(&self, connection: ConnectionId) -> bool {
-        let Some(entry) = self.connections.get(&connection) else { return false };
-        match &entry.kind {
-            _ if entry.closing => false,
-            Kind::External(external) => {
-                entry.open_queries < MAX_QUERIES_PER_CONNECTION && !external.zmtp.is_congested()
-            }
-            Kind::Link { .. } => true,
-            Kind::Api(client) => client.wants_read(),
-        }
-    }
-
     // ---- inside -------------------------------------------------------------------------------------------------
-
-    /// Works on what a connection has received, as far as its bounds allow.
-    fn pump(&mut self, connection: ConnectionId, now: Now) {
-        self.reading = Some(connection);
-        match self.connections.get(&connection).map(|entry| (&entry.kind, entry.closing)) {
-            Some((_, true)) | None => {}
-            Some((Kind::External(_), _)) => self.pump_external(connection, now),
-            Some((Kind::Link { .. }, _)) => self.pump_link(connection, now),
-            Some((Kind::Api(_), _)) => self.pump_api(connection, now),
-        }
-        self.reading = None;
-        self.drain(now);
-    }
 
     /// Moves every output of every part to where it belongs until all are silent.
     fn drain(&mut self, now: Now) {
@@ -429,6 +354,8 @@ impl Dispatch {
                 self.on_core(output, now);
             } else if let Some(key) = self.touched_links.pop() {
                 self.drain_link(key, now);
+            } else if let Some(connection) = self.touched_websockets.pop() {
+                self.pump_websocket(connection, now);
             } else if let Some(connection) = self.touched_clients.pop() {
                 self.pump_api(connection, now);
             } else {

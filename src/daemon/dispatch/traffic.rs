@@ -1,0 +1,145 @@
+//! Bytes in and out, for each kind of connection.
+
+use crate::model::connection::ConnectionId;
+use crate::model::time::Now;
+use crate::wire::send_queue::SendQueue;
+
+use super::external::HANDSHAKE;
+use super::{Connection, Dispatch, Effect, Kind, MAX_QUERIES_PER_CONNECTION};
+
+impl Dispatch {
+    /// An [`Effect::Connect`] succeeded.
+    pub fn connected(&mut self, connection: ConnectionId, now: Now) {
+        if self.is_websocket_parent(connection) {
+            self.parent_connected(connection, now);
+            self.drain(now);
+        }
+        self.dirty.insert(connection);
+    }
+
+    /// Bytes came in.
+    pub fn received(&mut self, connection: ConnectionId, bytes: &[u8], now: Now) {
+        let Some(entry) = self.connections.get_mut(&connection).filter(|entry| !entry.closing) else { return };
+        match &mut entry.kind {
+            Kind::External(external) => external.zmtp.receive(bytes),
+            Kind::Link { zmtp, .. } => zmtp.receive(bytes),
+            Kind::Api(client) => client.receive(bytes, now),
+            Kind::WebSocket(node) => node.receive(bytes, now),
+            Kind::Undecided(_) => self.decide(connection, bytes, now),
+            Kind::WebSocketParent => self.parent_received(connection, bytes, now),
+        }
+        self.pump(connection, now);
+    }
+
+    /// The peer will send no more. An API client still gets its answers; any other connection is over.
+    pub fn ended(&mut self, connection: ConnectionId, now: Now) {
+        match self.connections.get_mut(&connection).map(|entry| &mut entry.kind) {
+            Some(Kind::Api(client)) => {
+                client.handle_end(now);
+                self.pump(connection, now);
+            }
+            _ => {
+                self.effects.push_back(Effect::Close(connection));
+                self.closed(connection, "closed by the peer".to_owned(), now);
+            }
+        }
+    }
+
+    /// A connection broke, was closed by the peer or could not be made.
+    pub fn closed(&mut self, connection: ConnectionId, reason: String, now: Now) {
+        if let Some(gone) = self.forget(connection) {
+            match gone.kind {
+                Kind::Link { key, .. } => self.link_closed(key, connection, reason, now),
+                Kind::WebSocketParent => self.parent_closed(connection, &reason, now),
+                kind => self.peer_gone(connection, &kind, now),
+            }
+        }
+        self.drain(now);
+    }
+
+    /// A connection that a peer made is gone: whoever is behind it is told.
+    pub(super) fn peer_gone(&mut self, connection: ConnectionId, kind: &Kind, now: Now) {
+        match kind {
+            Kind::External(_) => self.listener.handle_closed(connection),
+            Kind::Api(_) => self.cancel_calls(connection, now),
+            Kind::WebSocket(_) => self.websocket_closed(connection, now),
+            Kind::Link { .. } | Kind::WebSocketParent | Kind::Undecided(_) => {}
+        }
+    }
+
+    /// The driver wrote some of a connection's send queue.
+    pub fn flushed(&mut self, connection: ConnectionId, now: Now) {
+        match self.connections.get_mut(&connection).map(|entry| &mut entry.kind) {
+            Some(Kind::Api(client)) => client.handle_sent(now),
+            Some(Kind::WebSocket(node)) => node.handle_sent(now),
+            _ => {}
+        }
+        self.pump(connection, now);
+    }
+
+    /// The bytes that wait for a connection.
+    pub fn send_queue(&mut self, connection: ConnectionId) -> Option<&mut SendQueue> {
+        match &mut self.connections.get_mut(&connection)?.kind {
+            Kind::External(external) => Some(external.zmtp.send_queue()),
+            Kind::Link { zmtp, .. } => Some(zmtp.send_queue()),
+            Kind::Api(client) => Some(client.send_queue()),
+            Kind::WebSocket(node) => Some(node.send_queue()),
+            Kind::Undecided(undecided) => Some(undecided.send_queue()),
+            Kind::WebSocketParent => self.websocket_parent.as_mut().map(|parent| parent.node.send_queue()),
+        }
+    }
+
+    /// Whether the driver should read from a connection now. False while its answers pile up or its questions are open.
+    #[must_use]
+    pub fn wants_read(&self, connection: ConnectionId) -> bool {
+        let Some(entry) = self.connections.get(&connection) else { return false };
+        match &entry.kind {
+            _ if entry.closing => false,
+            Kind::External(external) => {
+                entry.open_queries < MAX_QUERIES_PER_CONNECTION && !external.zmtp.is_congested()
+            }
+            Kind::Link { .. } | Kind::Undecided(_) => true,
+            Kind::Api(client) => client.wants_read(),
+            Kind::WebSocket(node) => node.wants_read(),
+            Kind::WebSocketParent => self.websocket_parent.as_ref().is_none_or(|parent| parent.node.wants_read()),
+        }
+    }
+
+    /// Works on what a connection has received, as far as its bounds allow.
+    pub(super) fn pump(&mut self, connection: ConnectionId, now: Now) {
+        self.reading = Some(connection);
+        match self.connections.get(&connection).map(|entry| (&entry.kind, entry.closing)) {
+            Some((_, true)) | None => {}
+            Some((Kind::External(_), _)) => self.pump_external(connection, now),
+            Some((Kind::Link { .. }, _)) => self.pump_link(connection, now),
+            Some((Kind::Api(_), _)) => self.pump_api(connection, now),
+            Some((Kind::WebSocket(_), _)) => self.pump_websocket(connection, now),
+            Some((Kind::WebSocketParent, _)) => self.drain_websocket_parent(now),
+            Some((Kind::Undecided(_), _)) => {}
+        }
+        self.reading = None;
+        self.drain(now);
+    }
+
+    pub(super) fn connection_timeout(&mut self, connection: ConnectionId, now: Now) {
+        match self.connections.get_mut(&connection) {
+            Some(Connection { closing: true, .. }) => self.close(connection, now),
+            Some(Connection { kind: Kind::Api(client), .. }) => {
+                client.handle_timeout(now);
+                self.pump_api(connection, now);
+            }
+            Some(Connection { kind: Kind::WebSocket(node), .. }) => {
+                node.handle_timeout(now);
+                self.pump_websocket(connection, now);
+            }
+            Some(Connection { kind: Kind::Undecided(_), .. }) => self.close(connection, now),
+            Some(Connection { kind: Kind::External(external), peer, .. }) if !external.zmtp.is_ready() => {
+                let (awaited, seconds) = (external.zmtp.awaited(), HANDSHAKE.as_secs());
+                let line = format!("{peer}: {awaited} did not come within {seconds} s, closed");
+                self.complain(line, now);
+                self.close(connection, now);
+            }
+            _ => {}
+        }
+    }
+}
