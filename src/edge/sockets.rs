@@ -16,6 +16,8 @@ use crate::model::connection::{Endpoint, PeerAddress};
 #[cfg(test)]
 mod tests;
 
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4_096;
 /// The first keep-alive probe goes out after this silence, then one each [`KEEPALIVE_INTERVAL`].
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -60,7 +62,10 @@ impl Listener {
         match endpoint {
             Endpoint::Tcp { host, port } => {
                 let address = bind_address(host, *port, ipv6)?;
-                TcpListener::bind(address).map(Self::Tcp).map_err(|error| bind_failed(endpoint, &error))
+                let listener = TcpListener::bind(address).map_err(|error| bind_failed(endpoint, &error))?;
+                // The default of 128 overflows when many nodes come back at once; each that is dropped waits a second.
+                let _keeps_the_default = system::set_backlog(&listener, BACKLOG);
+                Ok(Self::Tcp(listener))
             }
             Endpoint::Ipc(path) => bind_path(path).map_err(|reason| format!("cannot listen on {endpoint}: {reason}")),
         }

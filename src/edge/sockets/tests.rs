@@ -140,3 +140,16 @@ fn running_out_of_descriptors_is_told_apart_from_a_broken_connection() {
     assert!(is_exhausted(&io::Error::from_raw_os_error(libc::EMFILE)));
     assert!(!is_exhausted(&io::Error::from_raw_os_error(libc::ECONNABORTED)));
 }
+
+#[test]
+fn many_connections_may_wait_to_be_accepted() {
+    let any = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
+    let listener = Listener::bind(&any, false).unwrap();
+    let address = listener.local_address().unwrap();
+    // More than the usual 128: one that found no room would wait a second for its second attempt.
+    let limit =
+        std::fs::read_to_string("/proc/sys/net/core/somaxconn").map_or(128, |text| text.trim().parse().unwrap());
+    let start = std::time::Instant::now();
+    let waiting: Vec<_> = (0..limit.min(300)).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    assert!(start.elapsed() < Duration::from_millis(900), "{} took {:?}", waiting.len(), start.elapsed());
+}
