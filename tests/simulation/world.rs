@@ -302,7 +302,7 @@ impl World {
         let machine = usize::try_from(self.random.below(self.machines.len() as u64)).unwrap();
         match self.random.below(200) {
             // What waits for a full disk is lost in a crash, as it must be.
-            0 if !self.full_until.get(&machine).is_some_and(|until| *until > self.millis) => self.crash(machine),
+            0 if self.full_until.get(&machine).is_none_or(|until| *until <= self.millis) => self.crash(machine),
             1..=8 if self.machines[machine].dispatch.is_none() => self.start(machine),
             9..=10 => {
                 let open: Vec<usize> = (0..self.pipes.len()).filter(|pipe| self.pipes[*pipe].open).collect();
