@@ -35,7 +35,7 @@ fn steps(default: u64) -> u64 {
 }
 
 #[test]
-fn every_accepted_token_ends_once_and_every_row_arrives_once_through_crashes_and_broken_streams() {
+fn every_accepted_token_ends_once_and_every_row_arrives_once_through_crashes_broken_streams_and_full_disks() {
     for seed in seeds(12) {
         let steps = steps(1_500);
         let mut world = World::new(seed, 3);

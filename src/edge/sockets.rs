@@ -16,8 +16,18 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+<<<<<<< HEAD
 pub use stream::Stream;
 
+=======
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4_096;
+/// The first keep-alive probe goes out after this silence, then one each [`KEEPALIVE_INTERVAL`].
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// A peer that does not answer so many probes is gone.
+const KEEPALIVE_PROBES: u8 = 6;
+>>>>>>> rev2
 /// Connections that broke before they were accepted and are passed over in one call.
 const MAX_BROKEN_ACCEPTS: usize = 64;
 
@@ -57,7 +67,10 @@ impl Listener {
         match endpoint {
             Endpoint::Tcp { host, port } => {
                 let address = bind_address(host, *port, ipv6)?;
-                TcpListener::bind(address).map(Self::Tcp).map_err(|error| bind_failed(endpoint, &error))
+                let listener = TcpListener::bind(address).map_err(|error| bind_failed(endpoint, &error))?;
+                // The default of 128 overflows when many nodes come back at once; each that is dropped waits a second.
+                let _keeps_the_default = system::set_backlog(&listener, BACKLOG);
+                Ok(Self::Tcp(listener))
             }
             Endpoint::Ipc(path) => bind_path(path).map_err(|reason| format!("cannot listen on {endpoint}: {reason}")),
         }

@@ -74,6 +74,11 @@ impl Dispatch {
                 Ok(None) => break,
                 Ok(Some(Event::Ready { routing_id, .. })) => {
                     self.timers.cancel(&Owner::Connection(connection));
+                    let client = self.listener.client_of(&routing_id);
+                    if let Some(client) = client.filter(|client| self.listener.connection_of(*client).is_some()) {
+                        // Taken over from an older connection.
+                        self.core.handle_input(Input::ClientNotReached { client, token: None }, now);
+                    }
                     self.listener.handle_ready(connection, routing_id, peer, now);
                 }
                 Ok(Some(Event::Message(payload))) => {

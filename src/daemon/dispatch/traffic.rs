@@ -2,6 +2,7 @@
 
 use crate::model::connection::ConnectionId;
 use crate::model::time::Now;
+use crate::node::input::Input;
 use crate::wire::send_queue::SendQueue;
 
 use super::external::HANDSHAKE;
@@ -60,7 +61,13 @@ impl Dispatch {
     /// A connection that a peer made is gone: whoever is behind it is told.
     pub(super) fn peer_gone(&mut self, connection: ConnectionId, kind: &Kind, now: Now) {
         match kind {
-            Kind::External(_) => self.listener.handle_closed(connection),
+            Kind::External(_) => {
+                // Its session lives on, but what was under way may be lost: a pull node's messages are looked after.
+                if let Some(client) = self.listener.client_on(connection) {
+                    self.core.handle_input(Input::ClientNotReached { client, token: None }, now);
+                }
+                self.listener.handle_closed(connection);
+            }
             Kind::Api(_) => self.cancel_calls(connection, now),
             Kind::WebSocket(_) => self.websocket_closed(connection, now),
             Kind::Link { .. } | Kind::WebSocketParent | Kind::Undecided(_) => {}

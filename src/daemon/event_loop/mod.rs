@@ -50,6 +50,8 @@ const JOB_RETRY: Duration = Duration::from_millis(200);
 const LAST_JOBS: Duration = Duration::from_millis(100);
 /// Lines of the log about connections that cannot be accepted, at most.
 const ACCEPT_COMPLAINT: Duration = Duration::from_secs(10);
+/// How long after a burst memory is given back.
+const RELEASE_AFTER: Duration = Duration::from_secs(3);
 /// How long a stopped daemon tries to send its last answers.
 const LAST_FLUSH: Duration = Duration::from_millis(200);
 
@@ -84,6 +86,7 @@ struct EventLoop {
     accepting: BTreeSet<usize>,
     accept_again: Option<Monotonic>,
     accept_complaint: Option<Monotonic>,
+    release_at: Option<Monotonic>,
     streams: Streams,
     children: Children,
     stopping: bool,
@@ -171,6 +174,7 @@ impl EventLoop {
             accepting: BTreeSet::new(),
             accept_again: None,
             accept_complaint: None,
+            release_at: None,
             streams: Streams::new(),
             children: Children::new(),
             stopping: false,
@@ -242,6 +246,7 @@ impl EventLoop {
             self.storage.poll_timeout(),
             self.accept_again,
             self.stopped,
+            self.release_at,
             self.job_retry(now),
         ];
         // One millisecond more than asked: a wake-up a fraction too early would find nothing due and spin.
@@ -281,7 +286,18 @@ impl EventLoop {
             }
         }
         self.flush_streams(now);
+        self.release_memory(now);
         self.log.flush(now.wall);
+    }
+
+    /// Gives memory back some seconds after a burst; an idle daemon is not woken for it.
+    fn release_memory(&mut self, now: Now) {
+        if self.streams.take_burst() {
+            self.release_at = Some(now.monotonic + RELEASE_AFTER);
+        } else if self.release_at.is_some_and(|when| when <= now.monotonic) {
+            self.release_at = None;
+            self.storage.release_memory();
+        }
     }
 
     fn perform_effects(&mut self, now: Now) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::settings::CoreSettings;
 use crate::daemon::dispatch::{Batch, CryptoOutcome, Restored};
 use crate::edge::child_process::ChildProcess;
-use crate::edge::history_store::{self, HistoryReader, HistoryStore, StoreOptions};
+use crate::edge::history_store::{self, HistoryStore, StoreOptions};
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
 use crate::edge::tls::TlsError;
@@ -67,7 +67,7 @@ impl Storage {
     pub(super) fn query_job(&self, query: QueryId, filter: LogFilter, limit: PageLimit) -> Job<JobResult> {
         let path = self.path.clone();
         Box::new(move || {
-            let page = HistoryReader::open(&path).and_then(|reader| reader.query(&filter, &limit));
+            let page = history_store::query_kept(&path, &filter, &limit);
             JobResult::Query(query, page.map_err(|error| error.to_string()))
         })
     }
@@ -88,6 +88,12 @@ impl Storage {
         let stored = self.store.apply(&last.changes, wall);
         let _kept_in_the_log = history_store::checkpoint(&self.path);
         stored.map(drop).map_err(|error| format!("{} changes are lost: {error}", last.changes.len()))
+    }
+
+    /// Gives memory back after a burst.
+    pub(super) fn release_memory(&self) {
+        self.store.release_memory();
+        crate::edge::release_free_memory();
     }
 
     fn checkpoint_job(&mut self) -> Option<Job<JobResult>> {

@@ -26,6 +26,9 @@ const HANDSHAKES_PER_TURN: usize = 16;
 /// Connections accepted on one listener in one turn, at most.
 const ACCEPTS_PER_TURN: usize = 256;
 
+/// So many bytes in or out leave memory behind that is worth giving back.
+const BURST_BYTES: usize = 2 << 20;
+
 enum State {
     /// Waiting for the connection to be made; the addresses to try if it fails.
     Connecting(Vec<SocketAddr>),
@@ -58,6 +61,8 @@ pub(super) struct Streams {
     /// Connections whose socket has room again, to be written to after the commit of this turn.
     unblocked: Vec<usize>,
     buffer: Box<[u8]>,
+    /// Bytes moved since the last burst.
+    moved_bytes: usize,
 }
 
 impl Streams {
@@ -69,11 +74,21 @@ impl Streams {
             unflushed: BTreeSet::new(),
             unblocked: Vec::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
+            moved_bytes: 0,
         }
     }
 
     pub(super) fn has_readable(&self) -> bool {
         !self.reading.is_empty()
+    }
+
+    /// Whether [`BURST_BYTES`] were moved since it last was so.
+    pub(super) fn take_burst(&mut self) -> bool {
+        let burst = self.moved_bytes >= BURST_BYTES;
+        if burst {
+            self.moved_bytes = 0;
+        }
+        burst
     }
 
     pub(super) fn all_flushed(&self) -> bool {
@@ -216,7 +231,11 @@ impl EventLoop {
                     return self.dispatch.ended(connection, now);
                 }
                 Ok(len) => {
+<<<<<<< HEAD
                     let is_emptied = entry.stream.is_emptied(len < READ_BYTES);
+=======
+                    self.streams.moved_bytes = self.streams.moved_bytes.saturating_add(len);
+>>>>>>> rev2
                     let Some(bytes) = self.streams.buffer.get(..len) else { return };
                     self.dispatch.received(connection, bytes, now);
                     if is_emptied {
@@ -316,6 +335,7 @@ impl EventLoop {
             let outcome = match queue {
                 Some(queue) => entry.stream.write(queue.front()).map(|len| {
                     queue.consume(len);
+                    self.streams.moved_bytes = self.streams.moved_bytes.saturating_add(len);
                     written = true;
                 }),
                 // TLS may hold bytes that it has taken.

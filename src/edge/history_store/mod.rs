@@ -31,7 +31,7 @@ mod tests;
 pub use apply::Applied;
 pub use error::{StoreError, StoreErrorKind};
 pub use maintenance::{CheckpointReport, check_integrity, checkpoint, wal_size_bytes};
-pub use reader::HistoryReader;
+pub use reader::{HistoryReader, query_kept};
 
 /// How long a commit waits for somebody else's lock: a checkpoint holds it for moments, a backup perhaps for longer.
 const WRITE_PATIENCE: Duration = Duration::from_secs(1);

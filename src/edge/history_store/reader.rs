@@ -1,5 +1,6 @@
 //! Questions to the history on a connection of their own.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value;
@@ -98,6 +99,23 @@ impl HistoryReader {
         let lines = statement.query_map(params_from_iter(question.values), |row| row.get::<_, String>(3)).unwrap();
         lines.map(Result::unwrap).collect::<Vec<_>>().join("; ")
     }
+}
+
+thread_local! {
+    /// The connection of a worker thread; closed when the thread ends.
+    static KEPT: RefCell<Option<HistoryReader>> = const { RefCell::new(None) };
+}
+
+/// Answers a question on a connection that this thread keeps for the next one: opening costs more than most questions.
+///
+/// # Errors
+/// As [`HistoryReader::open`] and [`HistoryReader::query`]; the next question then opens a new connection.
+pub fn query_kept(path: &Path, filter: &LogFilter, limit: &PageLimit) -> Result<LogPage, StoreError> {
+    let kept = KEPT.take().filter(|reader| reader.path == path);
+    let reader = kept.map_or_else(|| HistoryReader::open(path), Ok)?;
+    let page = reader.query(filter, limit)?;
+    KEPT.set(Some(reader));
+    Ok(page)
 }
 
 const COLUMNS: &str = "id, token, code, etime, ctime, instant, data";

@@ -142,3 +142,16 @@ fn a_reader_of_a_file_that_is_not_there_names_it() {
     let dir = TempDir::new();
     assert!(HistoryReader::open(&dir.join("none.sdb")).err().unwrap().to_string().contains("none.sdb"));
 }
+
+#[test]
+fn a_kept_reader_sees_new_rows_and_follows_the_path() {
+    let dir = TempDir::new();
+    let (mut store, path) = filled(&dir);
+    let count = |path: &Path| query_kept(path, &LogFilter { after_id: Some(0), ..LogFilter::default() }, &BIG);
+    let before = count(&path).unwrap().rows.len();
+    let row = HistoryRow { token: None, ..count(&path).unwrap().rows[0].clone() };
+    store.apply(&[StoreChange::InsertRow(row)], WallTime::from_micros(1)).unwrap();
+    assert_eq!(count(&path).unwrap().rows.len(), before + 1);
+    assert!(count(&dir.join("none.sdb")).is_err(), "another database is another reader");
+    assert_eq!(count(&path).unwrap().rows.len(), before + 1);
+}
