@@ -9,25 +9,18 @@ use mio::event::Source;
 use mio::net::{TcpListener, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use super::resolver;
+use super::{resolver, system};
 use crate::model::connection::{Endpoint, PeerAddress};
 
 mod stream;
 #[cfg(test)]
 mod tests;
 
-<<<<<<< HEAD
-pub use stream::Stream;
-
-=======
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4_096;
-/// The first keep-alive probe goes out after this silence, then one each [`KEEPALIVE_INTERVAL`].
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// A peer that does not answer so many probes is gone.
-const KEEPALIVE_PROBES: u8 = 6;
->>>>>>> rev2
+
+pub use stream::Stream;
+
 /// Connections that broke before they were accepted and are passed over in one call.
 const MAX_BROKEN_ACCEPTS: usize = 64;
 

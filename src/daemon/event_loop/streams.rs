@@ -231,11 +231,8 @@ impl EventLoop {
                     return self.dispatch.ended(connection, now);
                 }
                 Ok(len) => {
-<<<<<<< HEAD
                     let is_emptied = entry.stream.is_emptied(len < READ_BYTES);
-=======
                     self.streams.moved_bytes = self.streams.moved_bytes.saturating_add(len);
->>>>>>> rev2
                     let Some(bytes) = self.streams.buffer.get(..len) else { return };
                     self.dispatch.received(connection, bytes, now);
                     if is_emptied {

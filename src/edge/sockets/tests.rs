@@ -145,7 +145,6 @@ fn running_out_of_descriptors_is_told_apart_from_a_broken_connection() {
 }
 
 #[test]
-<<<<<<< HEAD
 fn a_stream_becomes_tls_in_place_and_says_that_it_ends() {
     use crate::config::settings::{ClientTls, ServerTls};
     use crate::edge::tls::{client::ClientContext, server::ServerContext};
@@ -180,7 +179,9 @@ fn a_stream_becomes_tls_in_place_and_says_that_it_ends() {
     near.shutdown_write().unwrap();
     await_event(&mut far, Interest::READABLE);
     assert_eq!(far.read(&mut [0; 8]).unwrap(), 0);
-=======
+}
+
+#[test]
 fn many_connections_may_wait_to_be_accepted() {
     let any = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: 0 };
     let listener = Listener::bind(&any, false).unwrap();
@@ -191,5 +192,4 @@ fn many_connections_may_wait_to_be_accepted() {
     let start = std::time::Instant::now();
     let waiting: Vec<_> = (0..limit.min(300)).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
     assert!(start.elapsed() < Duration::from_millis(900), "{} took {:?}", waiting.len(), start.elapsed());
->>>>>>> rev2
 }
