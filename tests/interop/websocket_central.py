@@ -15,7 +15,7 @@ failures, done = [], threading.Event()
 
 
 def read(text, encoded):
-    """A message of the node; PONG and SETLOGS are encoded, REGISTERNODES is not."""
+    """A message of the node; PONG, SETLOGS and SYNCLOGS are encoded, REGISTERNODES is not."""
     if encoded:
         assert not set(text) & set("<>\"'") and text.isascii(), f"not encoded: {text}"
         text = html.unescape(text)
@@ -28,7 +28,7 @@ def next_of(socket, action, limit=15):
     while time.time() < end:
         text = socket.recv(timeout=max(0.01, end - time.time()))
         assert len(text) <= 262_144, len(text)
-        message = read(text, encoded=text.startswith(("[PONG]", "[SETLOGS]")))
+        message = read(text, encoded=text.startswith(("[PONG]", "[SETLOGS]", "[SYNCLOGS]")))
         assert message[0] in ("REGISTERNODES", "UNREGISTERNODES", "PONG", "SETLOGS", "SYNCLOGS"), text
         if message[0] == action:
             return message, len(html.unescape(text))

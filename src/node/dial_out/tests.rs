@@ -69,7 +69,7 @@ fn a_central_hears_pong_synclogs_and_setlogs_and_no_ack() {
         pong[0].starts_with(r#"parent Pull: [PONG] [p] 0 {"action":"ping","message":"ping ok","id":6,"#),
         "{pong:?}"
     );
-    assert_eq!(bench.give(asks(Pull, "GETLOG", "g", "6", r#"{"ctime":2}"#)), ["query 0 up to 20000 ctime>=2"]);
+    assert_eq!(bench.give(asks(Pull, "GETLOG", "g", "6", r#"{"ctime":2}"#)), ["query 0 up to 100000 ctime>=2"]);
     let answer = bench.answer(0, vec![row(4, "a", 2, "{}")], false);
     let rows = r#"[{"id":4,"token":"a","code":2,"etime":5,"ctime":6.5,"instant":0,"data":"{}"}]"#;
     assert_eq!(
