@@ -2,6 +2,7 @@
 websocket_central.py PORT TOKEN SCENARIO [PATH]. Prints 'ready'; status 0 when all was right."""
 import html
 import json
+import re
 import sys
 import threading
 import time
@@ -14,11 +15,17 @@ port, token, scenario, *path = sys.argv[1:]
 failures, done = [], threading.Event()
 
 
+def decoded(text):
+    """As Perl's HTML::Entities: a number is that character, never Windows-1252. The characters are bytes of UTF-8."""
+    text = re.sub(r'&#(\d+);', lambda number: chr(int(number[1])), text)
+    return html.unescape(text).encode('latin-1').decode()
+
+
 def read(text, encoded):
     """A message of the node; PONG, SETLOGS and SYNCLOGS are encoded, REGISTERNODES is not."""
     if encoded:
         assert not set(text) & set("<>\"'") and text.isascii(), f"not encoded: {text}"
-        text = html.unescape(text)
+        text = decoded(text)
     action, asked, target, data = peer.parse(text.encode())
     return action, asked, json.loads(data)
 
@@ -31,7 +38,7 @@ def next_of(socket, action, limit=15):
         message = read(text, encoded=text.startswith(("[PONG]", "[SETLOGS]", "[SYNCLOGS]")))
         assert message[0] in ("REGISTERNODES", "UNREGISTERNODES", "PONG", "SETLOGS", "SYNCLOGS"), text
         if message[0] == action:
-            return message, len(html.unescape(text))
+            return message, len(decoded(text))
     raise AssertionError(f"no {action} within {limit} s")
 
 

@@ -36,8 +36,8 @@ impl Size {
                 '"' => 6,
                 '&' | '\'' => 5,
                 '<' | '>' => 4,
-                // The longest entities of one character: `&#1114111;`, `&thetasym;`.
-                character if !character.is_ascii() => 10,
+                // Each byte of its UTF-8 becomes a number such as `&#195;`.
+                character if !character.is_ascii() => 6 * character.len_utf8(),
                 _ => 1,
             };
         }
