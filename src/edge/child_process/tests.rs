@@ -32,7 +32,10 @@ fn finish(process: &mut ChildProcess) -> CommandOutcome {
             return outcome;
         }
         assert!(clock::read().monotonic.since(start.monotonic) < Duration::from_secs(30), "the command does not end");
-        poll.poll(&mut events, Some(Duration::from_millis(5))).unwrap();
+        while let Err(error) = poll.poll(&mut events, Some(Duration::from_millis(5))) {
+            // A signal of another test.
+            assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
+        }
     }
 }
 
@@ -117,7 +120,10 @@ fn reading_stops_at_its_budget() {
     poll.registry().register(process.pipe().unwrap(), Token(0), Interest::READABLE).unwrap();
     let mut events = Events::with_capacity(4);
     while process.output.is_empty() {
-        poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
+        while let Err(error) = poll.poll(&mut events, Some(Duration::from_secs(10))) {
+            // A signal of another test.
+            assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
+        }
         process.read_output(1);
     }
     assert!(process.output.len() <= 16 << 10);
