@@ -74,7 +74,8 @@ pub fn idle_wakeups(_: Scale) -> Outcome<Vec<Figure>> {
     Ok(vec![Figure { part: "", value, unit: "in 10 s", target: Target::AtMost(0.0), original: None }])
 }
 
+/// In units of 10^6.
 #[expect(clippy::cast_precision_loss, reason = "sizes of processes are far below 2^52")]
-fn megabytes(bytes: u64) -> f64 {
+pub fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }

@@ -9,7 +9,9 @@
 //! figures of the original are those of a Perl Gorgone 23.10 on a 2-core machine, its best where a range was seen: only the
 //! ratio to them means something, and only on such a machine.
 
+mod certificate;
 mod commands;
+mod constatus;
 mod footprint;
 mod gorgone_client;
 mod http_client;
@@ -18,6 +20,8 @@ mod platform;
 mod process;
 mod report;
 mod sync;
+mod websocket;
+mod websocket_nodes;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -49,7 +53,7 @@ pub struct Scenario {
     run: fn(Scale) -> Outcome<Vec<Figure>>,
 }
 
-const SCENARIOS: [Scenario; 14] = [
+const SCENARIOS: [Scenario; 19] = [
     Scenario { name: "ping_pipelined", about: "PING over one session, as fast as it goes", run: load::ping_pipelined },
     Scenario {
         name: "putlog_pipelined",
@@ -84,6 +88,27 @@ const SCENARIOS: [Scenario; 14] = [
     },
     Scenario { name: "idle_wakeups", about: "wake-ups of an idle poller in 10 s", run: footprint::idle_wakeups },
     Scenario { name: "sync_50000", about: "a node's history comes over, while others ping", run: sync::sync_50000 },
+    Scenario {
+        name: "wss_1000_memory",
+        about: "PSS of a central with 1,000 pullwss nodes, without and with TLS",
+        run: websocket::wss_1000_memory,
+    },
+    Scenario {
+        name: "wss_1000_restart",
+        about: "1,000 pullwss nodes with TLS come back to a central that restarts",
+        run: websocket::wss_1000_restart,
+    },
+    Scenario { name: "wss_sync_100000", about: "a pullwss node's history comes over", run: websocket::wss_sync_100000 },
+    Scenario {
+        name: "wss_commands_2000",
+        about: "commands to 20 pullwss nodes that send 200 PONGs a second",
+        run: websocket::wss_commands_2000,
+    },
+    Scenario {
+        name: "rest_constatus_20_nodes",
+        about: "GET constatus with 20 nodes, by wrk over 16 connections, without and with TLS",
+        run: constatus::rest_constatus_20_nodes,
+    },
 ];
 
 /// What the command line asks for.

@@ -15,11 +15,14 @@ use stheno::model::random::Random;
 use stheno::wire::gorgone::keys::PrivateKey;
 use stheno::wire::gorgone::seeded_random::SEED_LEN;
 
-use crate::Outcome;
 use crate::http_client::HttpClient;
+use crate::{Outcome, certificate};
 
 /// A daemon that does not get there in this time never will.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The token of every WebSocket listener here.
+pub const WEBSOCKET_TOKEN: &str = "t0k3n-of-the-measurements";
 
 /// The system's randomness.
 #[derive(Default)]
@@ -63,20 +66,48 @@ pub struct Role {
     pub with_api: bool,
     /// Ids and ports of the nodes that it reaches; with them it has a proxy.
     pub nodes: Vec<(u64, u16)>,
+    /// Pullwss nodes with the ids from 2 on that may dial in; with them it has a proxy and a WebSocket listener.
+    pub websocket_nodes: usize,
+    /// Period of its pings in seconds, where it is not the original's.
+    pub ping_s: Option<u32>,
+    /// Whether its listeners, of the API and of WebSockets, use TLS.
+    pub with_tls: bool,
+    /// Port of the WebSocket listener, without TLS, of the central that it dials.
+    pub central: Option<u16>,
 }
 
 impl Role {
     /// A node with the module `action`.
     #[must_use]
     pub const fn poller(id: u64) -> Self {
-        Self { id, with_api: false, nodes: Vec::new() }
+        Self {
+            id,
+            with_api: false,
+            nodes: Vec::new(),
+            websocket_nodes: 0,
+            ping_s: None,
+            with_tls: false,
+            central: None,
+        }
     }
 
     /// A central with the API that reaches these pollers.
     #[must_use]
     pub fn central(pollers: &[Daemon]) -> Self {
         let nodes = (2..).zip(pollers).map(|(id, poller)| (id, poller.port)).collect();
-        Self { id: 1, with_api: true, nodes }
+        Self { with_api: true, nodes, ..Self::poller(1) }
+    }
+
+    /// A central with the API into which so many pullwss nodes may dial.
+    #[must_use]
+    pub fn websocket_central(nodes: usize, ping_s: u32, with_tls: bool) -> Self {
+        Self { with_api: true, websocket_nodes: nodes, ping_s: Some(ping_s), with_tls, ..Self::poller(1) }
+    }
+
+    /// A poller that dials a central's WebSocket listener.
+    #[must_use]
+    pub fn websocket_node(id: u64, central: &Daemon) -> Self {
+        Self { central: Some(central.websocket_port), ..Self::poller(id) }
     }
 }
 
@@ -88,6 +119,8 @@ pub struct Daemon {
     pub port: u16,
     /// Port of the API; nobody listens there without it.
     pub api_port: u16,
+    /// Port of the WebSocket listener; nobody listens there without it.
+    pub websocket_port: u16,
     /// When it was started.
     pub started: Instant,
 }
@@ -102,25 +135,27 @@ impl Daemon {
         let run = RUNS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{}-{run}", std::process::id()));
         fs::create_dir_all(&directory)?;
-        let (port, api_port) = (free_port()?, free_port()?);
-        write_files(&directory, role, port, api_port)?;
-        let log = fs::File::create(directory.join("output.log"))?;
+        let ports = Ports { external: free_port()?, api: free_port()?, websocket: free_port()? };
+        write_files(&directory, role, &ports)?;
         // A program of its own: pages that are shared with the other daemons here would make each of them look smaller than
         // the only one of a machine is.
         let program = directory.join("stheno");
         fs::copy(env!("CARGO_BIN_EXE_stheno"), &program)?;
         let started = Instant::now();
-        let child = Command::new(&program)
-            .arg("run")
-            .arg("--config")
-            .arg(directory.join("config.yaml"))
-            .arg("--logfile")
-            .arg(directory.join("daemon.log"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        Ok(Self { child, directory, port, api_port, started })
+        let child = spawn(&directory)?;
+        let Ports { external: port, api: api_port, websocket: websocket_port } = ports;
+        Ok(Self { child, directory, port, api_port, websocket_port, started })
+    }
+
+    /// Kills the daemon and starts it again as it was.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn restart(&mut self) -> Outcome<()> {
+        self.kill()?;
+        self.started = Instant::now();
+        self.child = spawn(&self.directory)?;
+        Ok(())
     }
 
     /// Starts a daemon and waits until its external socket is there.
@@ -139,6 +174,12 @@ impl Daemon {
     #[must_use]
     pub fn process(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The database file.
@@ -215,18 +256,46 @@ fn as_f64(value: Option<&Value>) -> f64 {
     }
 }
 
+/// Where a daemon may listen.
+struct Ports {
+    external: u16,
+    api: u16,
+    websocket: u16,
+}
+
+fn spawn(directory: &Path) -> Outcome<Child> {
+    let log = fs::OpenOptions::new().create(true).append(true).open(directory.join("output.log"))?;
+    let child = Command::new(directory.join("stheno"))
+        .arg("run")
+        .arg("--config")
+        .arg(directory.join("config.yaml"))
+        .arg("--logfile")
+        .arg(directory.join("daemon.log"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()?;
+    Ok(child)
+}
+
 fn free_port() -> Outcome<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-fn write_files(directory: &Path, role: &Role, port: u16, api_port: u16) -> Outcome<()> {
+fn write_files(directory: &Path, role: &Role, ports: &Ports) -> Outcome<()> {
     let key = key()?;
     write_file(&directory.join("private.pem"), &key.to_pkcs1_pem().map_err(|error| error.to_string())?, 0o600)?;
     write_file(&directory.join("public.pem"), &key.public().to_pem(), 0o640)?;
-    write_file(&directory.join("config.yaml"), &configuration(directory, role, port, api_port)?, 0o640)?;
+    write_file(&directory.join("config.yaml"), &configuration(directory, role, ports)?, 0o640)?;
     let mut nodes = String::from("nodes:\n");
     for (id, port) in &role.nodes {
         writeln!(nodes, "  - id: {id}\n    type: push_zmq\n    address: 127.0.0.1\n    port: {port}")?;
+    }
+    for id in (2..).take(role.websocket_nodes) {
+        writeln!(nodes, "  - id: {id}\n    type: wss\n    prevail: 1")?;
+    }
+    if role.with_tls {
+        certificate::make(directory)?;
     }
     write_file(&directory.join("nodes.yaml"), &nodes, 0o640)
 }
@@ -236,8 +305,15 @@ fn write_file(file: &Path, text: &str, mode: u32) -> Outcome<()> {
     Ok(fs::set_permissions(file, fs::Permissions::from_mode(mode))?)
 }
 
-fn configuration(directory: &Path, role: &Role, port: u16, api_port: u16) -> Outcome<String> {
+fn configuration(directory: &Path, role: &Role, ports: &Ports) -> Outcome<String> {
     let (id, thumbprint, directory) = (role.id, key()?.public().thumbprint(), directory.display());
+    let Ports { external: port, api: api_port, websocket: websocket_port } = ports;
+    let tls = |indent: &str| match role.with_tls {
+        true => format!(
+            "{indent}ssl: true\n{indent}ssl_cert_file: {directory}/server.pem\n{indent}ssl_key_file: {directory}/server.key\n"
+        ),
+        false => format!("{indent}ssl: false\n"),
+    };
     let mut text = format!(
         "name: bench-{id}
 configuration:
@@ -265,26 +341,54 @@ configuration:
         enable: true
         address: 127.0.0.1
         port: {api_port}
-        ssl: false
-        auth:
+{}        auth:
           enabled: false
+",
+            tls("        ")
+        )?;
+    }
+    if let Some(port) = role.central {
+        write!(
+            text,
+            "      - name: pullwss
+        package: gorgone::modules::core::pullwss::hooks
+        enable: true
+        address: 127.0.0.1
+        port: {port}
+        ssl: false
+        token: {WEBSOCKET_TOKEN}
 "
         )?;
     }
-    if !role.nodes.is_empty() {
+    if !role.nodes.is_empty() || role.websocket_nodes > 0 {
         // No synchronisation of its own, so that the one that is measured is the only one.
         write!(
             text,
-            "      - name: proxy
-        package: gorgone::modules::core::proxy::hooks
-        enable: true
-        synchistory_time: 3600
-      - name: register
+            "      - name: register
         package: gorgone::modules::core::register::hooks
         enable: true
         config_file: {directory}/nodes.yaml
+      - name: proxy
+        package: gorgone::modules::core::proxy::hooks
+        enable: true
+        synchistory_time: 3600
 "
         )?;
+        if let Some(seconds) = role.ping_s {
+            writeln!(text, "        ping: {seconds}")?;
+        }
+        if role.websocket_nodes > 0 {
+            write!(
+                text,
+                "        httpserver:
+          enable: true
+          address: 127.0.0.1
+          port: {websocket_port}
+          token: {WEBSOCKET_TOKEN}
+{}",
+                tls("          ")
+            )?;
+        }
     }
     Ok(text)
 }

@@ -46,7 +46,8 @@ pub fn sync_50000(scale: Scale) -> Outcome<Vec<Figure>> {
     ])
 }
 
-fn sync(central: &mut Daemon, last_token: &str) -> Outcome<Duration> {
+/// Asks for the log of node 2 and waits until its last row is there.
+pub fn sync(central: &mut Daemon, last_token: &str) -> Outcome<Duration> {
     let mut client = HttpClient::connect(central.api_port)?;
     let begun = Instant::now();
     // Whatever it answers: the synchronisation goes on.

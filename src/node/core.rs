@@ -67,6 +67,7 @@ pub struct Core {
     receipts: BTreeMap<ReceiptId, Awaited>,
     next_receipt: u64,
     pong: PongText,
+    constatus: ConStatusText,
     pub(super) open_tokens: BTreeSet<Token>,
 }
 
@@ -75,6 +76,15 @@ pub struct Core {
 struct PongText {
     version: u64,
     text: String,
+}
+
+/// The `data` of our CONSTATUS, built again only when something in it has changed.
+#[derive(Debug, Default)]
+struct ConStatusText {
+    version: u64,
+    text: String,
+    /// A call of the API has left a row with this text.
+    has_row: bool,
 }
 
 /// What goes on once the database has spoken.
@@ -144,6 +154,7 @@ impl Core {
             receipts: BTreeMap::new(),
             next_receipt: 0,
             pong: PongText::default(),
+            constatus: ConStatusText::default(),
             open_tokens: BTreeSet::new(),
             options,
         };
@@ -368,6 +379,18 @@ impl Core {
             self.pong = PongText { version, text };
         }
         self.pong.text.clone()
+    }
+
+    /// The `data` of a CONSTATUS, and whether an answer to the API leaves a row: the first of those that say the same.
+    pub(super) fn constatus_text(&mut self, is_api: bool) -> (String, bool) {
+        let version = self.registry.version() + 1;
+        if self.constatus.version != version {
+            let map = super::constatus::write_map(&self.registry);
+            let text = format!("{{\"action\":\"constatus\",\"message\":\"ok\",\"data\":{map}}}");
+            self.constatus = ConStatusText { version, text, has_row: false };
+        }
+        let is_new = is_api && !std::mem::replace(&mut self.constatus.has_row, true);
+        (self.constatus.text.clone(), is_new)
     }
 
     /// Our id changed.

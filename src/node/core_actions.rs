@@ -64,10 +64,14 @@ impl Core {
         }
     }
 
-    pub(super) fn con_status(&mut self, token: &Token) -> Handled {
-        let map = super::constatus::write_map(&self.registry);
-        let data = format!("{{\"action\":\"constatus\",\"message\":\"ok\",\"data\":{map}}}");
-        self.reply_with_row(Action::ConStatus, token, Code::FINISHED_OK, data)
+    /// A client finds its answer in the history by its token. Nobody knows the token of a call of the API: of those that are
+    /// answered alike only the first leaves a row, so that a page that asks all the time does not fill the disk.
+    pub(super) fn con_status(&mut self, peer: Peer, token: &Token) -> Handled {
+        let (data, is_new) = self.constatus_text(peer == Peer::Ourselves);
+        if peer != Peer::Ourselves || is_new {
+            return self.reply_with_row(Action::ConStatus, token, Code::FINISHED_OK, data);
+        }
+        Handled::Reply(Action::ConStatus, Code::FINISHED_OK, data)
     }
 
     pub(super) fn information(&mut self, token: &Token) -> Handled {

@@ -110,7 +110,7 @@ impl Core {
             Action::Ping => self.ping(peer),
             Action::PutLog => self.put_log(peer, token, data),
             Action::GetLog => self.get_log(peer, token, data),
-            Action::ConStatus => self.con_status(token),
+            Action::ConStatus => self.con_status(peer, token),
             Action::Information => self.information(token),
             Action::GetThumbprint => self.get_thumbprint(token),
             Action::SyncLogs => self.sync_logs(data),

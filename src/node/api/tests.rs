@@ -68,6 +68,22 @@ fn internal_endpoints_answer_with_the_data_of_the_reply() {
 }
 
 #[test]
+fn a_page_that_asks_for_the_status_all_the_time_leaves_a_row_only_when_the_status_is_another_one() {
+    let mut bench = Bench::linked(&[2]);
+    let is_row = |line: &&String| line.starts_with("row ");
+    let rows_of_a_call = |bench: &mut Bench| {
+        let outputs = bench.call(1, Method::Get, "internal/constatus", "");
+        assert!(outputs.last().unwrap().starts_with(r#"answer 1 200 {"action":"constatus""#), "{outputs:?}");
+        outputs.iter().filter(is_row).count()
+    };
+    assert_eq!([1, 0, 0], [(); 3].map(|()| rows_of_a_call(&mut bench)));
+    bench.request("UNREGISTERNODES", "t", "", r#"{"nodes":[{"id":2}]}"#);
+    assert_eq!([1, 0, 0], [(); 3].map(|()| rows_of_a_call(&mut bench)));
+    let of_a_client = bench.request("CONSTATUS", "u", "", "{}");
+    assert_eq!(of_a_client.iter().filter(is_row).count(), 1, "a client looks for it by its token");
+}
+
+#[test]
 fn an_internal_endpoint_of_a_node_answers_with_a_token() {
     let mut bench = Bench::linked(&[2]);
     let outputs = bench.call(1, Method::Get, "nodes/2/internal/constatus", "");
