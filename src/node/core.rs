@@ -30,6 +30,7 @@ use super::history_sync::StoredPage;
 use super::input::Input;
 use super::listeners::Listeners;
 use super::modules::action::CommandQueue;
+use super::outbox::Outbox;
 use super::output::{Output, ReceiptId};
 use super::parents::Parents;
 use super::registry::Registry;
@@ -68,6 +69,8 @@ pub struct Core {
     next_receipt: u64,
     pong: PongText,
     pub(super) open_tokens: BTreeSet<Token>,
+    /// What nodes owe that are not registered now; each has its [`Timer::Unconfirmed`].
+    pub(super) absent_outboxes: BTreeMap<NodeId, Outbox>,
 }
 
 /// The `data` of our PONG, built again only when something in it has changed.
@@ -145,6 +148,7 @@ impl Core {
             next_receipt: 0,
             pong: PongText::default(),
             open_tokens: BTreeSet::new(),
+            absent_outboxes: BTreeMap::new(),
             options,
         };
         if !core.is_loaded(modules::CLEANER_PACKAGE) {
