@@ -42,10 +42,10 @@ impl Core {
         for call in self.calls.waiting() {
             waits::ask_history(self, call);
         }
-        self.end_unsent();
     }
 
     /// What waits for a link that is down will never be sent. What may have been sent is looked for by the next run.
+    /// At the very end: until then a link may still come up and take what waits.
     fn end_unsent(&mut self) {
         for id in self.registry.ids() {
             let Some(node) = self.registry.get_mut(id).filter(|node| node.link != Link::Up) else { continue };
@@ -81,6 +81,7 @@ impl Core {
     fn say_stopped(&mut self) {
         self.stopping = Stopping::Stopped;
         self.give_up_commands();
+        self.end_unsent();
         self.timers.cancel(&Timer::Stop);
         self.unregister_from_parents();
         self.output(Output::Stopped);

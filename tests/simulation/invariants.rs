@@ -31,7 +31,15 @@ impl World {
                 self.machines[0].disk.rows.iter().filter(|row| row.token.as_deref() == Some(token)).collect();
             let ends = rows.iter().filter(|row| row.code.is_terminal()).count();
             let seen: Vec<_> = rows.iter().map(|row| (row.code, &row.data)).collect();
-            assert_eq!(ends, 1, "{what}: token {token} has {ends} terminal rows in the central: {seen:#?}");
+            let elsewhere = self.machines[1..].iter().map(|machine| {
+                let ends = machine.disk.rows.iter().filter(|row| row.token.as_deref() == Some(token));
+                (machine.id, ends.map(|row| row.code.0).collect::<Vec<_>>())
+            });
+            let elsewhere: Vec<_> = elsewhere.filter(|(_, codes)| !codes.is_empty()).collect();
+            assert_eq!(
+                ends, 1,
+                "{what}: token {token} has {ends} terminal rows in the central: {seen:#?}; in its node: {elsewhere:?}"
+            );
         }
         assert!(!self.tokens.is_empty(), "{what}: the run sent no command at all");
     }

@@ -406,13 +406,14 @@ impl World {
                 self.break_pipe(pipe, None);
             }
         }
-        for machine in 0..self.machines.len() {
-            if self.machines[machine].dispatch.is_none() {
-                self.start(machine);
-            }
-        }
         let end = self.millis + 700_000;
         while self.millis < end {
+            // One may still have been about to stop.
+            for machine in 0..self.machines.len() {
+                if self.machines[machine].dispatch.is_none() {
+                    self.start(machine);
+                }
+            }
             self.advance(250);
             (0..4).for_each(|_| self.deliver_all());
         }
