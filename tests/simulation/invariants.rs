@@ -52,6 +52,8 @@ impl World {
             rows.iter().filter(same).count()
         };
         for poller in &self.machines[1..] {
+            let works = poller.disk.rows.iter().any(|row| row.code == Code::FINISHED_OK);
+            assert!(works, "{what}: machine {} never did anything", poller.id);
             for row in poller.disk.rows.iter().filter(|row| row.code != Code::STARTED) {
                 let here = count(&poller.disk.rows, row);
                 let there = count(&self.machines[0].disk.rows, row);

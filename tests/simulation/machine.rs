@@ -23,7 +23,7 @@ const KEY_POLLER: &str = include_str!("keys/poller.pem");
 
 /// The port of the central's WebSocket listener; all others are ids.
 pub const WEBSOCKET_PORT: u16 = 8_081;
-const TOKEN: &str = "a token";
+const TOKEN: &str = "sesame";
 
 /// How a node is connected to its central.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct Machine {
     pub dispatch: Option<Dispatch>,
     /// Our connections: where the other end is.
     pub pipes: BTreeMap<ConnectionId, usize>,
+    /// It was told to stop and has not ended yet.
+    pub stopping: bool,
     config: Config,
 }
 
@@ -147,11 +149,12 @@ impl Machine {
         let key = PrivateKey::from_pem(key.as_bytes()).unwrap();
         let authorized = PrivateKey::from_pem(peer_key.as_bytes()).unwrap().public().thumbprint();
         let config = Config { core: core_settings(id, authorized), modules, warnings: Vec::new() };
-        Self { id, disk: Disk::default(), key, dispatch: None, pipes: BTreeMap::new(), config }
+        Self { id, disk: Disk::default(), key, dispatch: None, pipes: BTreeMap::new(), stopping: false, config }
     }
 
     pub fn start(&mut self, mut random: Seeded, now: Now) {
         let own_key = OwnKey { public_pem: self.key.public().to_pem(), thumbprint: self.key.public().thumbprint() };
+        self.stopping = false;
         let config = self.config.clone();
         let surroundings = Surroundings {
             core_random: Box::new(Seeded(random.next())),

@@ -141,6 +141,10 @@ impl World {
             let effects: Vec<Effect> = std::iter::from_fn(|| dispatch.poll_effect()).collect();
             for effect in effects {
                 self.perform(machine, effect);
+                // The effect may have been its end.
+                if self.machines[machine].dispatch.is_none() {
+                    return;
+                }
             }
             self.flush(machine);
             if self.machines[machine].dispatch.as_ref().is_none_or(|dispatch| !dispatch.has_work()) {
@@ -348,7 +352,8 @@ impl World {
                 }
             }
             // Of the central only: a node whose disk is full runs a command that its history does not know of.
-            41 if machine == 0 => {
+            // A disk that is full to the end of a stop loses what waits for it, too.
+            41 if machine == 0 && !self.machines[machine].stopping => {
                 let until = self.millis + self.random.below(4_000);
                 self.full_until.insert(machine, until);
             }
@@ -356,7 +361,10 @@ impl World {
                 // Up to five minutes ahead or back.
                 self.wall_offset_millis += i64::try_from(self.random.below(600_000)).unwrap() - 300_000;
             }
-            43 if self.machines[machine].dispatch.is_some() && !self.full_until.contains_key(&machine) => {
+            43 if self.machines[machine].dispatch.is_some()
+                && self.full_until.get(&machine).is_none_or(|until| *until <= self.millis) =>
+            {
+                self.machines[machine].stopping = true;
                 let now = self.now();
                 self.machines[machine].dispatch.as_mut().unwrap().stop(now);
                 self.settle_turn(machine);
