@@ -1,4 +1,4 @@
-//! A seeded platform in one thread: a central and pollers made of the real `dispatch`, `session`, `wire` and `node`, an
+//! A seeded platform in one thread: a central and push, pull and pullwss nodes made of the real `dispatch`, `session`, `wire` and `node`, an
 //! in-memory history, a virtual clock, and streams that re-chunk, stall and break. `SEED=… STEPS=… cargo test --test
 //! simulation` repeats a run; a failure prints both.
 
@@ -12,8 +12,12 @@
     clippy::cast_possible_truncation
 )]
 
+#[path = "simulation/api_client.rs"]
+mod api_client;
 #[path = "simulation/disk.rs"]
 mod disk;
+#[path = "simulation/invariants.rs"]
+mod invariants;
 #[path = "simulation/machine.rs"]
 mod machine;
 #[path = "simulation/seeded.rs"]
@@ -21,6 +25,7 @@ mod seeded;
 #[path = "simulation/world.rs"]
 mod world;
 
+use machine::{Kind, topology};
 use world::World;
 
 fn seeds(default_count: u64) -> Vec<u64> {
@@ -38,7 +43,7 @@ fn steps(default: u64) -> u64 {
 fn every_accepted_token_ends_once_and_every_row_arrives_once_through_crashes_broken_streams_and_full_disks() {
     for seed in seeds(12) {
         let steps = steps(1_500);
-        let mut world = World::new(seed, 3);
+        let mut world = World::new(seed, &topology(seed));
         for step in 0..steps {
             world.step_at_random();
             world.check_bounds(&format!("SEED={seed} STEPS={steps} step {step}"));
@@ -51,26 +56,29 @@ fn every_accepted_token_ends_once_and_every_row_arrives_once_through_crashes_bro
 
 #[test]
 fn a_cut_off_node_costs_the_others_nothing() {
-    let mut world = World::new(1, 3);
-    world.run_for_millis(5_000);
-    world.cut_off(2);
-    world.run_for_millis(1_000);
-    // A simulated command runs for up to 3 s.
-    let sent = world.now_millis();
-    let (dead, alive) = (world.command(2), world.command(3));
-    let alive = alive.expect("the central takes a command");
-    world.run_until(10_000, |world| world.is_finished(&alive));
-    let millis = world.now_millis() - sent;
-    assert!(millis <= 4_000, "the live node's command took {millis} ms of virtual time beside a dead node");
-    world.heal_and_settle();
-    let dead = dead.expect("the central takes a command for a node that is cut off");
-    assert!(world.is_finished(&dead), "the dead node's command is still open");
+    let kinds = [Kind::Push, Kind::Pull, Kind::WebSocket];
+    for dead in 2..=4 {
+        let mut world = World::new(dead, &kinds);
+        world.run_for_millis(5_000);
+        world.cut_off(dead);
+        world.run_for_millis(1_000);
+        let living: Vec<String> = (2..=4).filter(|id| *id != dead).filter_map(|id| world.command(id)).collect();
+        let at_dead = world.command(dead).expect("the central takes a command for a node that is cut off");
+        assert_eq!(living.len(), 2, "the central takes commands for the others");
+        let sent = world.now_millis();
+        world.run_until(10_000, |world| living.iter().all(|token| world.is_finished(token)));
+        let millis = world.now_millis() - sent;
+        // A simulated command runs for up to 3 s.
+        assert!(millis <= 4_000, "commands of living nodes took {millis} ms beside the dead node {dead}");
+        world.heal_and_settle();
+        assert!(world.is_finished(&at_dead), "the command of the dead node {dead} is still open");
+    }
 }
 
 #[test]
 fn the_same_seed_runs_the_same_way_twice() {
     let run = |seed| {
-        let mut world = World::new(seed, 2);
+        let mut world = World::new(seed, &topology(seed));
         (0..400).for_each(|_| world.step_at_random());
         world.fingerprint()
     };

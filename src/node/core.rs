@@ -30,6 +30,7 @@ use super::history_sync::StoredPage;
 use super::input::Input;
 use super::listeners::Listeners;
 use super::modules::action::CommandQueue;
+use super::outbox::Outbox;
 use super::output::{Output, ReceiptId};
 use super::parents::Parents;
 use super::registry::Registry;
@@ -69,6 +70,8 @@ pub struct Core {
     pong: PongText,
     constatus: ConStatusText,
     pub(super) open_tokens: BTreeSet<Token>,
+    /// What nodes owe that are not registered now; each has its [`Timer::Unconfirmed`].
+    pub(super) absent_outboxes: BTreeMap<NodeId, Outbox>,
 }
 
 /// The `data` of our PONG, built again only when something in it has changed.
@@ -156,6 +159,7 @@ impl Core {
             pong: PongText::default(),
             constatus: ConStatusText::default(),
             open_tokens: BTreeSet::new(),
+            absent_outboxes: BTreeMap::new(),
             options,
         };
         if !core.is_loaded(modules::CLEANER_PACKAGE) {

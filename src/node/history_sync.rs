@@ -316,8 +316,11 @@ impl Core {
 
     /// [`Timer::Unconfirmed`]
     pub(super) fn give_up_unconfirmed(&mut self, id: NodeId) {
-        let Some(node) = self.registry.get_mut(id) else { return };
-        for (token, ending) in node.outbox.give_up() {
+        let given_up = match self.registry.get_mut(id) {
+            Some(node) => node.outbox.give_up(),
+            None => self.absent_outboxes.remove(&id).map_or_else(Vec::new, |mut outbox| outbox.give_up()),
+        };
+        for (token, ending) in given_up {
             self.end_owed(id, &token, ending);
         }
     }

@@ -1,10 +1,13 @@
 //! Tokens that were accepted and have no end yet are remembered in the database, so that a restart ends them.
 
+use std::collections::BTreeMap;
+
 use crate::model::history::StoreChange;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::core::Core;
+use super::outbox::Outbox;
 use super::timers::Timer;
 
 impl Core {
@@ -25,6 +28,7 @@ impl Core {
     /// Ends what an earlier run left open. Whether a node got its message is found out by the next sync with it.
     pub(super) fn restore_open_tokens(&mut self, open_tokens: Vec<(Token, Option<NodeId>)>) {
         let patience = self.proxy_settings().pong_discard_timeout;
+        let mut absent: BTreeMap<NodeId, Outbox> = BTreeMap::new();
         for (token, node) in open_tokens {
             self.open_tokens.insert(token.clone());
             match node.and_then(|id| Some((id, self.registry.get_mut(id)?))) {
@@ -32,8 +36,15 @@ impl Core {
                     node.outbox.restore(token);
                     self.timers.set_if_unset(Timer::Unconfirmed(id), self.now.monotonic + patience);
                 }
-                None => self.end_with_error(&token, "the daemon was restarted before the end"),
+                None => match node {
+                    // It may be one that dials in.
+                    Some(id) => absent.entry(id).or_default().restore(token),
+                    None => self.end_with_error(&token, "the daemon was restarted before the end"),
+                },
             }
+        }
+        for (id, outbox) in absent {
+            self.await_absent(id, outbox);
         }
     }
 }

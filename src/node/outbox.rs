@@ -55,6 +55,11 @@ impl Outbox {
         self.owed.len() >= OWED_MAX
     }
 
+    /// Whether nothing is owed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.owed.is_empty()
+    }
+
     /// Whether any token waits for a sync to settle it.
     pub(super) fn has_unsettled(&self) -> bool {
         self.owed.values().any(|owed| owed.progress != Progress::Sent)
@@ -157,6 +162,15 @@ impl Outbox {
     /// The node is unregistered, or the daemon stops with the link down: every token ends.
     pub(super) fn take_all(&mut self) -> Vec<Token> {
         std::mem::take(&mut self.owed).into_keys().collect()
+    }
+
+    /// The daemon stops: the tokens of which the next run would know nothing, and those that were `never_sent`.
+    pub(super) fn take_unknown(&mut self, never_sent: bool, is_remembered: impl Fn(&Token) -> bool) -> Vec<Token> {
+        let ends =
+            |(token, owed): &(&Token, &Owed)| !is_remembered(token) || never_sent && owed.progress == Progress::Sent;
+        let tokens: Vec<Token> = self.owed.iter().filter(ends).map(|(token, _)| token.clone()).collect();
+        tokens.iter().for_each(|token| drop(self.owed.remove(token)));
+        tokens
     }
 
     fn take(&mut self, is_due: impl Fn(&Owed) -> bool) -> Vec<(Token, Ending)> {

@@ -16,6 +16,7 @@ use crate::model::token::Token;
 
 use super::core::{Core, NewRow};
 use super::json;
+use super::outbox::Outbox;
 use super::output::Output;
 use super::pathway::{self, Route};
 use super::registry::{Link, NODES_MAX, Registered, SUBNODES_MAX, Unregistered};
@@ -168,6 +169,11 @@ impl Core {
             }
             Registered::Kept => {}
             Registered::New | Registered::Moved => {
+                if let Some(outbox) = self.absent_outboxes.remove(&id)
+                    && let Some(node) = self.registry.get_mut(id)
+                {
+                    node.outbox = outbox;
+                }
                 self.log(LogLine::info("proxy", format!("node '{id}' is registered")));
                 match endpoint {
                     Some(endpoint) => {
@@ -190,6 +196,23 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// A node that is not registered owes ends of tokens: it has the usual time to come back.
+    pub(super) fn await_absent(&mut self, id: NodeId, mut outbox: Outbox) {
+        outbox.link_lost();
+        if outbox.is_empty() {
+            return;
+        }
+        if self.absent_outboxes.len() >= MARKS_MAX {
+            for token in outbox.take_all() {
+                self.end_with_error(&token, &format!("proxy - node '{id}' is not registered any more"));
+            }
+            return;
+        }
+        self.absent_outboxes.insert(id, outbox);
+        let patience = self.proxy_settings().pong_discard_timeout;
+        self.timers.set_if_unset(Timer::Unconfirmed(id), self.now.monotonic + patience);
     }
 
     pub(super) fn close_link(&mut self, id: NodeId) {
@@ -222,8 +245,17 @@ impl Core {
         if let Some(client) = client {
             self.release_client(id, client);
         }
-        if !self.registry.get(id).is_some_and(|node| node.dials_in() && node.registration.prevail) {
-            self.end_all_owed(id);
+        // A node that dials in says so when it stops; what it has taken it still has when it comes back.
+        match self.registry.get_mut(id).filter(|node| node.dials_in()) {
+            None => self.end_all_owed(id),
+            Some(node) if node.registration.prevail => {}
+            Some(node) => {
+                let (outbox, asked) = (std::mem::take(&mut node.outbox), node.sync.abandon());
+                if let Some(token) = asked {
+                    self.end_with_error(&token, &format!("proxy - node '{id}' was unregistered before it answered"));
+                }
+                self.await_absent(id, outbox);
+            }
         }
         // The mark stays valid for the day the node comes back.
         if self.registry.unregister(id) == Unregistered::Gone && self.marks.len() < MARKS_MAX {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::model::token::Token;
+
 use super::api::waits;
 use super::core::Core;
 use super::output::Output;
@@ -40,14 +42,16 @@ impl Core {
         for call in self.calls.waiting() {
             waits::ask_history(self, call);
         }
-        self.end_unsent();
     }
 
-    /// What waits for a link that is down will never be sent.
+    /// What waits for a link that is down will never be sent. What may have been sent is looked for by the next run.
+    /// At the very end: until then a link may still come up and take what waits.
     fn end_unsent(&mut self) {
         for id in self.registry.ids() {
             let Some(node) = self.registry.get_mut(id).filter(|node| node.link != Link::Up) else { continue };
-            for token in node.outbox.take_all() {
+            let never_sent = !node.dials_in();
+            let is_remembered = |token: &Token| self.open_tokens.contains(token);
+            for token in node.outbox.take_unknown(never_sent, is_remembered) {
                 self.end_with_error(&token, STOPPING_TEXT);
             }
         }
@@ -77,6 +81,7 @@ impl Core {
     fn say_stopped(&mut self) {
         self.stopping = Stopping::Stopped;
         self.give_up_commands();
+        self.end_unsent();
         self.timers.cancel(&Timer::Stop);
         self.unregister_from_parents();
         self.output(Output::Stopped);

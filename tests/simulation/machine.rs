@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use stheno::config::settings::{
     ActionSettings, CleanerSettings, Config, CoreSettings, FingerprintMode, HttpSettings, Modules, ProxySettings,
-    RegisterSettings,
+    PullSettings, PullWssSettings, RegisterSettings, WebSocketSettings,
 };
 use stheno::daemon::dispatch::{Dispatch, OwnKey, Surroundings};
 use stheno::model::connection::{ConnectionId, Endpoint};
 use stheno::model::node_id::NodeId;
+use stheno::model::random::Random;
 use stheno::model::registration::{NodeKind, Registration};
 use stheno::model::time::Now;
 use stheno::wire::gorgone::keys::PrivateKey;
@@ -20,6 +21,25 @@ use super::seeded::Seeded;
 const KEY_CENTRAL: &str = include_str!("keys/central.pem");
 const KEY_POLLER: &str = include_str!("keys/poller.pem");
 
+/// The port of the central's WebSocket listener; all others are ids.
+pub const WEBSOCKET_PORT: u16 = 8_081;
+const TOKEN: &str = "sesame";
+
+/// How a node is connected to its central.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Push,
+    Pull,
+    WebSocket,
+}
+
+/// One or two nodes of each kind.
+pub fn topology(seed: u64) -> Vec<Kind> {
+    let mut random = Seeded(seed ^ 0x7090);
+    let kinds = [Kind::Push, Kind::Pull, Kind::WebSocket];
+    kinds.into_iter().flat_map(|kind| vec![kind; if random.once_in(2) { 2 } else { 1 }]).collect()
+}
+
 pub struct Machine {
     pub id: u64,
     pub disk: Disk,
@@ -27,6 +47,8 @@ pub struct Machine {
     pub dispatch: Option<Dispatch>,
     /// Our connections: where the other end is.
     pub pipes: BTreeMap<ConnectionId, usize>,
+    /// It was told to stop and has not ended yet.
+    pub stopping: bool,
     config: Config,
 }
 
@@ -62,20 +84,26 @@ pub fn endpoint(id: u64) -> Endpoint {
 }
 
 impl Machine {
-    pub fn central(pollers: u64) -> Self {
-        let registered = |id| Registration {
-            id: NodeId::new(id).unwrap(),
-            kind: NodeKind::PushZmq { endpoint: endpoint(id) },
+    /// The central. Of the nodes that dial in, it knows some from its register file.
+    pub fn central(nodes: &[(u64, Kind)], random: &mut Seeded) -> Self {
+        let registered = |(id, kind): &(u64, Kind)| Registration {
+            id: NodeId::new(*id).unwrap(),
+            kind: match kind {
+                Kind::Push => NodeKind::PushZmq { endpoint: endpoint(*id) },
+                Kind::Pull => NodeKind::Pull,
+                Kind::WebSocket => NodeKind::WebSocket,
+            },
             identity: None,
-            prevail: false,
+            prevail: *kind != Kind::Push,
             subnodes: Vec::new(),
         };
+        let listed =
+            nodes.iter().filter(|(_, kind)| *kind == Kind::Push || random.once_in(2)).map(registered).collect();
+        let httpserver =
+            WebSocketSettings { address: "127.0.0.1".parse().unwrap(), port: 81, token: TOKEN.to_owned(), tls: None };
         let modules = Modules {
-            proxy: Some(ProxySettings::default()),
-            register: Some(RegisterSettings {
-                file: "unused".into(),
-                nodes: (2..2 + pollers).map(registered).collect(),
-            }),
+            proxy: Some(ProxySettings { httpserver: Some(httpserver), ..ProxySettings::default() }),
+            register: Some(RegisterSettings { file: "unused".into(), nodes: listed }),
             action: Some(ActionSettings::default()),
             pull: None,
             pullwss: None,
@@ -92,9 +120,28 @@ impl Machine {
         Self::new(1, KEY_CENTRAL, KEY_POLLER, modules)
     }
 
-    pub fn poller(id: u64) -> Self {
-        let modules =
-            Modules { action: Some(ActionSettings::default()), loaded: loaded(&["action"]), ..Modules::default() };
+    pub fn node(id: u64, kind: Kind, random: &mut Seeded) -> Self {
+        let quick = random.once_in(2);
+        let seconds = |fast, slow| Duration::from_secs(if quick { fast } else { slow });
+        let pull = PullSettings { endpoint: endpoint(1), ping: seconds(10, 60), ping_timeout: seconds(5, 30) };
+        let pullwss = PullWssSettings {
+            host: "192.0.2.1".to_owned(),
+            port: WEBSOCKET_PORT,
+            token: TOKEN.to_owned(),
+            uri: "/".to_owned(),
+            tls: None,
+            proxy: None,
+            ping: seconds(10, 30),
+            // A part holds few rows.
+            max_message_size: usize::try_from(1_100 + random.below(3_000)).unwrap(),
+        };
+        let modules = Modules {
+            action: Some(ActionSettings::default()),
+            pull: (kind == Kind::Pull).then_some(pull),
+            pullwss: (kind == Kind::WebSocket).then_some(pullwss),
+            loaded: loaded(&["action"]),
+            ..Modules::default()
+        };
         Self::new(id, KEY_POLLER, KEY_CENTRAL, modules)
     }
 
@@ -102,11 +149,12 @@ impl Machine {
         let key = PrivateKey::from_pem(key.as_bytes()).unwrap();
         let authorized = PrivateKey::from_pem(peer_key.as_bytes()).unwrap().public().thumbprint();
         let config = Config { core: core_settings(id, authorized), modules, warnings: Vec::new() };
-        Self { id, disk: Disk::default(), key, dispatch: None, pipes: BTreeMap::new(), config }
+        Self { id, disk: Disk::default(), key, dispatch: None, pipes: BTreeMap::new(), stopping: false, config }
     }
 
     pub fn start(&mut self, mut random: Seeded, now: Now) {
         let own_key = OwnKey { public_pem: self.key.public().to_pem(), thumbprint: self.key.public().thumbprint() };
+        self.stopping = false;
         let config = self.config.clone();
         let surroundings = Surroundings {
             core_random: Box::new(Seeded(random.next())),

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use stheno::daemon::dispatch::{CryptoOutcome, Effect, Listener};
-use stheno::model::code::Code;
 use stheno::model::command::{CommandEnd, CommandId, CommandOutcome};
 use stheno::model::connection::{ConnectionId, Endpoint, PeerAddress};
 use stheno::model::history::LogPage;
@@ -11,25 +10,25 @@ use stheno::model::random::Random;
 use stheno::model::time::{Monotonic, Now, WallTime};
 use stheno::node::output::QueryId;
 
-use super::machine::Machine;
+use super::machine::{Kind, Machine, WEBSOCKET_PORT};
 use super::seeded::Seeded;
 
 const START_SECONDS: i64 = 1_800_000_000;
-/// No send queue may ever hold more.
-const QUEUE_BOUND_BYTES: usize = 64 << 20;
+/// Rows of one page at most, so that an answer to GETLOG comes in several.
+const PAGE_ROWS_MAX: usize = 60;
 
 /// One direction of a stream.
 #[derive(Default)]
-struct Direction {
-    bytes: VecDeque<u8>,
-    stalled_until: u64,
+pub struct Direction {
+    pub bytes: VecDeque<u8>,
+    pub stalled_until: u64,
 }
 
 /// A stream between two machines, or between a machine and the test's own API client (`None`).
-struct Pipe {
-    ends: [Option<(usize, ConnectionId)>; 2],
-    directions: [Direction; 2],
-    open: bool,
+pub struct Pipe {
+    pub ends: [Option<(usize, ConnectionId)>; 2],
+    pub directions: [Direction; 2],
+    pub open: bool,
 }
 
 enum Pending {
@@ -39,8 +38,8 @@ enum Pending {
 }
 
 pub struct World {
-    machines: Vec<Machine>,
-    pipes: Vec<Pipe>,
+    pub machines: Vec<Machine>,
+    pub pipes: Vec<Pipe>,
     cut_off: Vec<u64>,
     /// Machines whose disk takes no changes until then.
     full_until: BTreeMap<usize, u64>,
@@ -48,16 +47,19 @@ pub struct World {
     wall_offset_millis: i64,
     pending: BTreeMap<(u64, u64), (usize, Pending)>,
     next_pending: u64,
-    millis: u64,
-    random: Seeded,
-    tokens: Vec<String>,
-    waiting_answers: Vec<usize>,
+    pub millis: u64,
+    pub random: Seeded,
+    pub tokens: Vec<String>,
+    pub waiting_answers: Vec<usize>,
 }
 
 impl World {
-    pub fn new(seed: u64, pollers: u64) -> Self {
-        let mut machines = vec![Machine::central(pollers)];
-        machines.extend((2..2 + pollers).map(Machine::poller));
+    /// A central, and nodes of these kinds with the ids from 2 on.
+    pub fn new(seed: u64, kinds: &[Kind]) -> Self {
+        let mut random = Seeded(seed);
+        let nodes: Vec<(u64, Kind)> = (2..).zip(kinds.iter().copied()).collect();
+        let mut machines = vec![Machine::central(&nodes, &mut random)];
+        machines.extend(nodes.iter().map(|(id, kind)| Machine::node(*id, *kind, &mut random)));
         let mut world = Self {
             machines,
             pipes: Vec::new(),
@@ -67,7 +69,7 @@ impl World {
             pending: BTreeMap::new(),
             next_pending: 0,
             millis: 1_000,
-            random: Seeded(seed),
+            random,
             tokens: Vec::new(),
             waiting_answers: Vec::new(),
         };
@@ -75,7 +77,7 @@ impl World {
         world
     }
 
-    fn now(&self) -> Now {
+    pub fn now(&self) -> Now {
         let wall = START_SECONDS * 1_000_000 + (i64::try_from(self.millis).unwrap() + self.wall_offset_millis) * 1_000;
         Now { monotonic: Monotonic::from_millis(self.millis), wall: WallTime::from_micros(wall) }
     }
@@ -100,7 +102,7 @@ impl World {
     }
 
     /// Both ends learn it, but for the one that is dead already.
-    fn break_pipe(&mut self, pipe: usize, except: Option<usize>) {
+    pub fn break_pipe(&mut self, pipe: usize, except: Option<usize>) {
         if !std::mem::replace(&mut self.pipes[pipe].open, false) {
             return;
         }
@@ -118,7 +120,7 @@ impl World {
 
     // ---- one machine's turn: commit, effects, flush -------------------------------------------------------------
 
-    fn settle_turn(&mut self, machine: usize) {
+    pub fn settle_turn(&mut self, machine: usize) {
         for _ in 0..64 {
             let now = self.now();
             let entry = &mut self.machines[machine];
@@ -139,6 +141,10 @@ impl World {
             let effects: Vec<Effect> = std::iter::from_fn(|| dispatch.poll_effect()).collect();
             for effect in effects {
                 self.perform(machine, effect);
+                // The effect may have been its end.
+                if self.machines[machine].dispatch.is_none() {
+                    return;
+                }
             }
             self.flush(machine);
             if self.machines[machine].dispatch.as_ref().is_none_or(|dispatch| !dispatch.has_work()) {
@@ -165,7 +171,10 @@ impl World {
                 let outcome = job.run(&self.machines[machine].key);
                 self.later(machine, 1, 20, Pending::Crypto(Box::new(outcome)));
             }
-            Effect::Query { query, filter, limit } => {
+            Effect::Query { query, filter, mut limit } => {
+                if !limit.whole_instants {
+                    limit.rows = limit.rows.min(1 + usize::try_from(self.random.below(PAGE_ROWS_MAX as u64)).unwrap());
+                }
                 let page = self.machines[machine].disk.query(&filter, &limit);
                 self.later(machine, 0, 5, Pending::Query(query, page));
             }
@@ -184,8 +193,17 @@ impl World {
             | Effect::StartTls { .. }
             | Effect::KillCommand(_)
             | Effect::Log(_)
-            | Effect::SetLogLevel(_)
-            | Effect::Stopped => {}
+            | Effect::SetLogLevel(_) => {}
+            // Its last words still arrive.
+            Effect::Stopped => {
+                self.flush(machine);
+                let pipes: Vec<usize> = self.machines[machine].pipes.values().copied().collect();
+                for pipe in pipes {
+                    let side = usize::from(!matches!(self.pipes[pipe].ends[0], Some((owner, _)) if owner == machine));
+                    self.deliver_rest(pipe, side);
+                }
+                self.crash(machine);
+            }
         }
     }
 
@@ -198,8 +216,12 @@ impl World {
     fn connect(&mut self, machine: usize, connection: ConnectionId, endpoint: &Endpoint) {
         let Endpoint::Tcp { port, .. } = endpoint else { panic!("only TCP is simulated") };
         let now = self.now();
-        let other = usize::from(*port) - 1;
-        let reachable = !self.cut_off.contains(&u64::from(*port));
+        let (other, listener) = match *port {
+            WEBSOCKET_PORT => (0, Listener::WebSocket),
+            port => (usize::from(port) - 1, Listener::External),
+        };
+        let ids = [self.machines[machine].id, self.machines[other].id];
+        let reachable = !ids.iter().any(|id| self.cut_off.contains(id));
         let Some(peer) = self.machines[other].dispatch.as_mut().filter(|_| reachable) else {
             let dispatch = self.machines[machine].dispatch.as_mut().unwrap();
             dispatch.closed(connection, "connection refused".to_owned(), now);
@@ -212,7 +234,7 @@ impl World {
         let pipe = self.pipes.len() - 1;
         self.machines[machine].pipes.insert(connection, pipe);
         self.machines[other].pipes.insert(theirs, pipe);
-        self.machines[other].dispatch.as_mut().unwrap().accepted(theirs, Listener::External, address, now);
+        self.machines[other].dispatch.as_mut().unwrap().accepted(theirs, listener, address, now);
         self.machines[machine].dispatch.as_mut().unwrap().connected(connection, now);
         self.settle_turn(other);
     }
@@ -259,6 +281,17 @@ impl World {
         let piece: Vec<u8> = direction.bytes.drain(..len).collect();
         dispatch.received(connection, &piece, now);
         self.settle_turn(machine);
+    }
+
+    /// Delivers all that one side of a stream has sent.
+    fn deliver_rest(&mut self, pipe: usize, side: usize) {
+        let now = self.now();
+        let bytes: Vec<u8> = self.pipes[pipe].directions[side].bytes.drain(..).collect();
+        let Some((machine, connection)) = self.pipes[pipe].ends[1 - side].filter(|_| !bytes.is_empty()) else { return };
+        if let Some(dispatch) = &mut self.machines[machine].dispatch {
+            dispatch.received(connection, &bytes, now);
+            self.settle_turn(machine);
+        }
     }
 
     fn deliver_all(&mut self) {
@@ -319,7 +352,8 @@ impl World {
                 }
             }
             // Of the central only: a node whose disk is full runs a command that its history does not know of.
-            41 if machine == 0 => {
+            // A disk that is full to the end of a stop loses what waits for it, too.
+            41 if machine == 0 && !self.machines[machine].stopping => {
                 let until = self.millis + self.random.below(4_000);
                 self.full_until.insert(machine, until);
             }
@@ -327,9 +361,19 @@ impl World {
                 // Up to five minutes ahead or back.
                 self.wall_offset_millis += i64::try_from(self.random.below(600_000)).unwrap() - 300_000;
             }
+            43 if self.machines[machine].dispatch.is_some()
+                && self.full_until.get(&machine).is_none_or(|until| *until <= self.millis) =>
+            {
+                self.machines[machine].stopping = true;
+                let now = self.now();
+                self.machines[machine].dispatch.as_mut().unwrap().stop(now);
+                self.settle_turn(machine);
+            }
             15..=40 => {
                 let target = 1 + self.random.below(self.machines.len() as u64);
-                self.command(target);
+                // Now and then one with many rows, so that a sync takes many parts.
+                let count = if self.random.once_in(4) { 1 + self.random.below(15) } else { 1 };
+                self.commands(target, usize::try_from(count).unwrap());
             }
             _ => {}
         }
@@ -370,114 +414,16 @@ impl World {
                 self.break_pipe(pipe, None);
             }
         }
-        for machine in 0..self.machines.len() {
-            if self.machines[machine].dispatch.is_none() {
-                self.start(machine);
-            }
-        }
         let end = self.millis + 700_000;
         while self.millis < end {
+            // One may still have been about to stop.
+            for machine in 0..self.machines.len() {
+                if self.machines[machine].dispatch.is_none() {
+                    self.start(machine);
+                }
+            }
             self.advance(250);
             (0..4).for_each(|_| self.deliver_all());
         }
-    }
-
-    // ---- the test's own API client ------------------------------------------------------------------------------
-
-    /// Sends a command through the central's REST API; the token when it is answered at once.
-    pub fn command(&mut self, target: u64) -> Option<String> {
-        let now = self.now();
-        let central = self.machines[0].dispatch.as_mut()?;
-        let connection = central.next_connection_id();
-        central.accepted(connection, Listener::Api, PeerAddress::Ip([127, 0, 0, 1].into()), now);
-        self.pipes.push(Pipe { ends: [Some((0, connection)), None], directions: Default::default(), open: true });
-        let pipe = self.pipes.len() - 1;
-        self.machines[0].pipes.insert(connection, pipe);
-        let body = r#"[{"command":"true"}]"#;
-        let request = format!(
-            "POST /api/nodes/{target}/core/action/command HTTP/1.1\r\nHost: sim\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        self.machines[0].dispatch.as_mut()?.received(connection, request.as_bytes(), now);
-        self.waiting_answers.push(pipe);
-        self.settle_turn(0);
-        let known = self.tokens.len();
-        self.read_answers();
-        self.tokens.get(known).cloned()
-    }
-
-    /// A token counts as accepted once its answer has left the central.
-    fn read_answers(&mut self) {
-        let mut still_waiting = Vec::new();
-        for pipe in std::mem::take(&mut self.waiting_answers) {
-            let bytes: Vec<u8> = self.pipes[pipe].directions[0].bytes.iter().copied().collect();
-            let text = String::from_utf8_lossy(&bytes);
-            if let Some((_, body)) = text.split_once("\r\n\r\n").filter(|(_, body)| body.ends_with('\n')) {
-                if text.starts_with("HTTP/1.1 200") {
-                    let answer: serde_json::Value = serde_json::from_str(body).unwrap();
-                    self.tokens.push(answer["token"].as_str().unwrap().to_owned());
-                } else {
-                    assert!(text.starts_with("HTTP/1.1 5"), "{text}");
-                }
-                self.break_pipe(pipe, None);
-            } else if self.pipes[pipe].open {
-                still_waiting.push(pipe);
-            }
-        }
-        self.waiting_answers.extend(still_waiting);
-    }
-
-    pub fn is_finished(&self, token: &str) -> bool {
-        self.machines[0].disk.rows.iter().any(|row| row.token.as_deref() == Some(token) && row.code.is_terminal())
-    }
-
-    // ---- invariants ---------------------------------------------------------------------------------------------
-
-    pub fn check_bounds(&mut self, what: &str) {
-        for machine in &mut self.machines {
-            let connections: Vec<ConnectionId> = machine.pipes.keys().copied().collect();
-            let Some(dispatch) = &mut machine.dispatch else { continue };
-            for connection in connections {
-                let len = dispatch.send_queue(connection).map_or(0, |queue| queue.len());
-                assert!(len <= QUEUE_BOUND_BYTES, "{what}: {len} bytes wait on machine {}", machine.id);
-            }
-        }
-    }
-
-    pub fn check_tokens(&self, what: &str) {
-        for token in &self.tokens {
-            let rows: Vec<_> =
-                self.machines[0].disk.rows.iter().filter(|row| row.token.as_deref() == Some(token)).collect();
-            let ends = rows.iter().filter(|row| row.code.is_terminal()).count();
-            let seen: Vec<_> = rows.iter().map(|row| (row.code, &row.data)).collect();
-            assert_eq!(ends, 1, "{what}: token {token} has {ends} terminal rows in the central: {seen:#?}");
-        }
-        assert!(!self.tokens.is_empty(), "{what}: the run sent no command at all");
-    }
-
-    pub fn check_rows(&self, what: &str) {
-        let count = |rows: &[stheno::model::history::HistoryRow], wanted: &stheno::model::history::HistoryRow| {
-            let same = |row: &&stheno::model::history::HistoryRow| {
-                (&row.token, row.code, row.etime, &row.data) == (&wanted.token, wanted.code, wanted.etime, &wanted.data)
-            };
-            rows.iter().filter(same).count()
-        };
-        for poller in &self.machines[1..] {
-            for row in poller.disk.rows.iter().filter(|row| row.code != Code::STARTED) {
-                let here = count(&poller.disk.rows, row);
-                let there = count(&self.machines[0].disk.rows, row);
-                assert_eq!(
-                    there, here,
-                    "{what}: a row of machine {} is in the central {there} times: {row:?}",
-                    poller.id
-                );
-            }
-        }
-    }
-
-    /// What happened, in short, to compare runs.
-    pub fn fingerprint(&self) -> (u64, usize, Vec<(Option<String>, Code)>) {
-        let rows = self.machines.iter().flat_map(|machine| &machine.disk.rows);
-        (self.millis, self.pipes.len(), rows.map(|row| (row.token.clone(), row.code)).collect())
     }
 }

@@ -1,0 +1,74 @@
+//! What must hold in every run.
+
+use stheno::model::code::Code;
+use stheno::model::connection::ConnectionId;
+use stheno::model::history::HistoryRow;
+
+use super::world::World;
+
+/// No send queue may ever hold more.
+const QUEUE_BOUND_BYTES: usize = 64 << 20;
+
+impl World {
+    pub fn is_finished(&self, token: &str) -> bool {
+        self.machines[0].disk.rows.iter().any(|row| row.token.as_deref() == Some(token) && row.code.is_terminal())
+    }
+
+    pub fn check_bounds(&mut self, what: &str) {
+        for machine in &mut self.machines {
+            let connections: Vec<ConnectionId> = machine.pipes.keys().copied().collect();
+            let Some(dispatch) = &mut machine.dispatch else { continue };
+            for connection in connections {
+                let len = dispatch.send_queue(connection).map_or(0, |queue| queue.len());
+                assert!(len <= QUEUE_BOUND_BYTES, "{what}: {len} bytes wait on machine {}", machine.id);
+            }
+        }
+    }
+
+    pub fn check_tokens(&self, what: &str) {
+        for token in &self.tokens {
+            let rows: Vec<_> =
+                self.machines[0].disk.rows.iter().filter(|row| row.token.as_deref() == Some(token)).collect();
+            let ends = rows.iter().filter(|row| row.code.is_terminal()).count();
+            let seen: Vec<_> = rows.iter().map(|row| (row.code, &row.data)).collect();
+            let elsewhere = self.machines[1..].iter().map(|machine| {
+                let ends = machine.disk.rows.iter().filter(|row| row.token.as_deref() == Some(token));
+                (machine.id, ends.map(|row| row.code.0).collect::<Vec<_>>())
+            });
+            let elsewhere: Vec<_> = elsewhere.filter(|(_, codes)| !codes.is_empty()).collect();
+            assert_eq!(
+                ends, 1,
+                "{what}: token {token} has {ends} terminal rows in the central: {seen:#?}; in its node: {elsewhere:?}"
+            );
+        }
+        assert!(!self.tokens.is_empty(), "{what}: the run sent no command at all");
+    }
+
+    pub fn check_rows(&self, what: &str) {
+        let count = |rows: &[HistoryRow], wanted: &HistoryRow| {
+            let same = |row: &&HistoryRow| {
+                (&row.token, row.code, row.etime, &row.data) == (&wanted.token, wanted.code, wanted.etime, &wanted.data)
+            };
+            rows.iter().filter(same).count()
+        };
+        for poller in &self.machines[1..] {
+            let works = poller.disk.rows.iter().any(|row| row.code == Code::FINISHED_OK);
+            assert!(works, "{what}: machine {} never did anything", poller.id);
+            for row in poller.disk.rows.iter().filter(|row| row.code != Code::STARTED) {
+                let here = count(&poller.disk.rows, row);
+                let there = count(&self.machines[0].disk.rows, row);
+                assert_eq!(
+                    there, here,
+                    "{what}: a row of machine {} is in the central {there} times: {row:?}",
+                    poller.id
+                );
+            }
+        }
+    }
+
+    /// What happened, in short, to compare runs.
+    pub fn fingerprint(&self) -> (u64, usize, Vec<(Option<String>, Code)>) {
+        let rows = self.machines.iter().flat_map(|machine| &machine.disk.rows);
+        (self.millis, self.pipes.len(), rows.map(|row| (row.token.clone(), row.code)).collect())
+    }
+}
