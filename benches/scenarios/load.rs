@@ -124,7 +124,7 @@ pub fn rest_log(scale: Scale) -> Outcome<Vec<Figure>> {
     ])
 }
 
-/// `GET constatus`, which writes a history row each time.
+/// `GET constatus`; of answers that are alike the first leaves a history row.
 pub fn rest_constatus(scale: Scale) -> Outcome<Vec<Figure>> {
     let (value, p99) = rest("/api/internal/constatus", 200, scale.of(100_000), scale.of(2_000))?;
     Ok(vec![

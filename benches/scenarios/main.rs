@@ -68,7 +68,7 @@ const SCENARIOS: [Scenario; 19] = [
         run: load::rest_pipelined,
     },
     Scenario { name: "rest_log", about: "GET log over one keep-alive connection", run: load::rest_log },
-    Scenario { name: "rest_constatus", about: "GET constatus, each with a durable row", run: load::rest_constatus },
+    Scenario { name: "rest_constatus", about: "GET constatus of a daemon without nodes", run: load::rest_constatus },
     Scenario {
         name: "commands_200",
         about: "COMMANDs through a central until their results are there",
