@@ -345,8 +345,11 @@ impl World {
                 }
             }
             11..=14 => {
-                let until = self.millis + self.random.below(15_000);
-                if let Some(pipe) = self.pipes.iter_mut().rev().find(|pipe| pipe.open) {
+                // Beyond the time of a sync now and then: its answer comes late, and that to the next question, too.
+                let longest = if self.random.once_in(3) { 80_000 } else { 15_000 };
+                let until = self.millis + self.random.below(longest);
+                let skipped = usize::try_from(self.random.below(8)).unwrap();
+                if let Some(pipe) = self.pipes.iter_mut().rev().filter(|pipe| pipe.open).nth(skipped) {
                     let side = usize::from(self.random.once_in(2));
                     pipe.directions[side].stalled_until = until;
                 }
