@@ -226,6 +226,7 @@ impl Core {
             Timer::Parent(client) => self.tell_parent(client),
             Timer::Listener(token) => self.listener_due(&token),
             Timer::Call(call) => waits::waited(self, call),
+            Timer::Poll(target) => waits::poll_due(self, target),
             Timer::SyncAll => {
                 self.sync_all();
                 let period = self.proxy_settings().sync_time.max(Duration::from_secs(1));

@@ -105,6 +105,20 @@ impl Core {
         None
     }
 
+    /// A token of `target` is waited for: its rows are fetched, as far as nobody brings them unasked.
+    pub(super) fn look_for_rows_of(&mut self, target: NodeId) {
+        if self.options.proxy.is_none() {
+            return;
+        }
+        let Ok(route) = self.route_to(&target.to_string()) else { return };
+        if route.through != route.target && self.registry.get(route.through).is_some_and(|node| node.link == Link::Up) {
+            let target = Some(route.target_field());
+            let message = Message { action: Action::GetLog, token: None, target, data: "{}".to_owned() };
+            self.send_to_node(route.through, message);
+        }
+        self.sync_for_waiting(route.through);
+    }
+
     /// REGISTERNODES
     pub(super) fn register_nodes(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else {
