@@ -84,6 +84,8 @@ enum Awaited {
     Row { client: ClientId, token: Token },
     /// A sync goes on.
     Page(StoredPage),
+    /// A COMMAND begins.
+    Begin,
 }
 
 /// A row to be written.
@@ -300,6 +302,17 @@ impl Core {
         self.output(Output::Store { change: StoreChange::PutSyncMark(id, mark), receipt: Some(receipt) });
     }
 
+    /// A receipt for the first rows of a COMMAND; `None` when too many rows are awaited.
+    pub(super) fn await_begin(&mut self) -> Option<ReceiptId> {
+        if self.receipts.len() >= RECEIPTS_MAX {
+            return None;
+        }
+        let receipt = self.next_receipt();
+        self.next_receipt += 1;
+        self.receipts.insert(receipt, Awaited::Begin);
+        Some(receipt)
+    }
+
     /// The number of the next receipt: for rows that are to be stored together with what takes it, or lost with it.
     pub(super) const fn next_receipt(&self) -> ReceiptId {
         ReceiptId(self.next_receipt)
@@ -352,6 +365,7 @@ impl Core {
                 self.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data: data.to_owned() });
             }
             Some(Awaited::Page(page)) => self.page_stored(&page, stored),
+            Some(Awaited::Begin) => self.command_begun(receipt, stored),
             None => {}
         }
     }

@@ -120,10 +120,7 @@ impl Core {
             Action::LoadModule => self.load_module(data),
             Action::UnloadModule => self.unload_module(data),
             Action::Kill => self.kill_module(data),
-            Action::Command => {
-                self.command_request(token, data);
-                Handled::accepted()
-            }
+            Action::Command => self.command_request(peer, token, data),
             Action::RegisterNodes => self.register_nodes(peer, token, data),
             Action::UnregisterNodes => self.unregister_nodes(token, data),
             Action::RemoteCopy => {
