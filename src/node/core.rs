@@ -29,6 +29,7 @@ use super::get_log::Questions;
 use super::history_sync::StoredPage;
 use super::input::Input;
 use super::listeners::Listeners;
+use super::malformed::MalformedLog;
 use super::modules::action::CommandQueue;
 use super::output::{Output, ReceiptId};
 use super::parents::Parents;
@@ -63,6 +64,7 @@ pub struct Core {
     pub(super) calls: Calls,
     pub(super) commands: CommandQueue,
     pub(super) stopping: Stopping,
+    pub(super) malformed: MalformedLog,
     outputs: VecDeque<Output>,
     receipts: BTreeMap<ReceiptId, Awaited>,
     next_receipt: u64,
@@ -142,6 +144,7 @@ impl Core {
             calls: Calls::default(),
             commands: CommandQueue::default(),
             stopping: Stopping::No,
+            malformed: MalformedLog::default(),
             outputs: VecDeque::new(),
             receipts: BTreeMap::new(),
             next_receipt: 0,
@@ -154,7 +157,8 @@ impl Core {
         }
         core.add_row(NewRow::now(None, Code::STARTED, json::message("gorgoned is starting...")));
         for registration in std::mem::take(&mut core.options.nodes) {
-            core.register(registration);
+            // A refusal is logged.
+            let _ = core.register(registration);
         }
         core.restore_open_tokens(restored.open_tokens);
         if let Some(proxy) = &core.options.proxy {
