@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::{say, summary};
-use crate::config;
 use crate::config::settings::{Config, Problem};
+use crate::config::{self, Refused};
 use crate::daemon::key_files::{self, KeyState};
 use crate::edge::clock;
 use crate::edge::tls::{self, TlsError};
@@ -18,30 +18,31 @@ use crate::model::connection::Endpoint;
 
 /// Checks the configuration `path`, and that `logfile` could be written, and prints a summary or every problem.
 pub(super) fn run(path: &Path, logfile: Option<&Path>, json: bool) -> ExitCode {
-    let checked = config::load(path).and_then(|mut config| {
+    let checked = config::load_with_warnings(path).and_then(|mut config| {
         let (keys, mut problems) = look_around(&config, logfile);
         problems.extend(look_at_certificates(&mut config));
         match keys {
             Some(keys) if problems.is_empty() => Ok((config, keys)),
-            _ => Err(problems),
+            _ => Err(Refused { problems, warnings: config.warnings }),
         }
     });
     match checked {
         Ok((config, keys)) if json => say(&summary::as_json(&config, &keys)),
         Ok((config, keys)) => say(&summary::as_text(path, &config, &keys)),
-        Err(problems) => {
-            say(&show(&problems, json));
+        Err(refused) => {
+            say(&show(&refused, json));
             ExitCode::FAILURE
         }
     }
 }
 
-fn show(problems: &[Problem], json: bool) -> String {
+fn show(Refused { problems, warnings }: &Refused, json: bool) -> String {
     if json {
-        let lines: Vec<_> = problems.iter().map(summary::problem_as_json).collect();
-        return format!("{:#}\n", json!({ "ok": false, "problems": lines }));
+        let lines = |all: &[Problem]| all.iter().map(summary::problem_as_json).collect::<Vec<_>>();
+        return format!("{:#}\n", json!({ "ok": false, "problems": lines(problems), "warnings": lines(warnings) }));
     }
-    problems.iter().map(|problem| format!("{problem}\n")).collect()
+    let problems = problems.iter().map(|problem| format!("{problem}\n"));
+    problems.chain(warnings.iter().map(|warning| format!("warning: {warning}\n"))).collect()
 }
 
 /// The keys, if they can be used, and what stands in the way of a start.

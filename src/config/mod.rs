@@ -41,6 +41,23 @@ use settings::{Config, Problem};
 /// # Errors
 /// Every problem that was found, in the order of the files; none of them is a mere warning. Warnings are in [`Config::warnings`].
 pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
+    load_with_warnings(path).map_err(|refused| refused.problems)
+}
+
+/// Why a configuration cannot be used, and what else was noticed in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// What forbids a start.
+    pub problems: Vec<Problem>,
+    /// What an administrator should know.
+    pub warnings: Vec<Problem>,
+}
+
+/// The same as [`load`], with the warnings of a configuration that cannot be used.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with_warnings(path: &Path) -> Result<Config, Refused> {
     let mut findings = Findings::default();
     let mut loader = Loader::default();
     let config = loader.read(path, "", &mut findings).and_then(|tree| {
@@ -53,6 +70,6 @@ pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
     let (problems, warnings) = findings.into_parts();
     match config {
         Some((core, modules)) if problems.is_empty() => Ok(Config { core, modules, warnings }),
-        _ => Err(problems),
+        _ => Err(Refused { problems, warnings }),
     }
 }

@@ -2,6 +2,8 @@
 
 pub(super) mod endpoints;
 #[cfg(test)]
+mod poll_tests;
+#[cfg(test)]
 mod tests;
 pub(super) mod waits;
 

@@ -29,6 +29,7 @@ use super::get_log::Questions;
 use super::history_sync::StoredPage;
 use super::input::Input;
 use super::listeners::Listeners;
+use super::malformed::MalformedLog;
 use super::modules::action::CommandQueue;
 use super::outbox::Outbox;
 use super::output::{Output, ReceiptId};
@@ -64,6 +65,7 @@ pub struct Core {
     pub(super) calls: Calls,
     pub(super) commands: CommandQueue,
     pub(super) stopping: Stopping,
+    pub(super) malformed: MalformedLog,
     outputs: VecDeque<Output>,
     receipts: BTreeMap<ReceiptId, Awaited>,
     next_receipt: u64,
@@ -97,6 +99,8 @@ enum Awaited {
     Row { client: ClientId, token: Token },
     /// A sync goes on.
     Page(StoredPage),
+    /// A COMMAND begins.
+    Begin,
 }
 
 /// A row to be written.
@@ -153,6 +157,7 @@ impl Core {
             calls: Calls::default(),
             commands: CommandQueue::default(),
             stopping: Stopping::No,
+            malformed: MalformedLog::default(),
             outputs: VecDeque::new(),
             receipts: BTreeMap::new(),
             next_receipt: 0,
@@ -167,7 +172,8 @@ impl Core {
         }
         core.add_row(NewRow::now(None, Code::STARTED, json::message("gorgoned is starting...")));
         for registration in std::mem::take(&mut core.options.nodes) {
-            core.register(registration);
+            // A refusal is logged.
+            let _ = core.register(registration);
         }
         core.restore_open_tokens(restored.open_tokens);
         if let Some(proxy) = &core.options.proxy {
@@ -241,6 +247,7 @@ impl Core {
             Timer::Parent(client) => self.tell_parent(client),
             Timer::Listener(token) => self.listener_due(&token),
             Timer::Call(call) => waits::waited(self, call),
+            Timer::Poll(target) => waits::poll_due(self, target),
             Timer::SyncAll => {
                 self.sync_all();
                 let period = self.proxy_settings().sync_time.max(Duration::from_secs(1));
@@ -314,6 +321,17 @@ impl Core {
         self.output(Output::Store { change: StoreChange::PutSyncMark(id, mark), receipt: Some(receipt) });
     }
 
+    /// A receipt for the first rows of a COMMAND; `None` when too many rows are awaited.
+    pub(super) fn await_begin(&mut self) -> Option<ReceiptId> {
+        if self.receipts.len() >= RECEIPTS_MAX {
+            return None;
+        }
+        let receipt = self.next_receipt();
+        self.next_receipt += 1;
+        self.receipts.insert(receipt, Awaited::Begin);
+        Some(receipt)
+    }
+
     /// The number of the next receipt: for rows that are to be stored together with what takes it, or lost with it.
     pub(super) const fn next_receipt(&self) -> ReceiptId {
         ReceiptId(self.next_receipt)
@@ -366,6 +384,7 @@ impl Core {
                 self.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data: data.to_owned() });
             }
             Some(Awaited::Page(page)) => self.page_stored(&page, stored),
+            Some(Awaited::Begin) => self.command_begun(receipt, stored),
             None => {}
         }
     }

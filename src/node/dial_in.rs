@@ -77,12 +77,18 @@ impl Core {
     }
 
     /// A pull node registers itself over the external socket.
-    pub(super) fn pull_node_dialled_in(&mut self, client: ClientId, registration: Registration) {
+    ///
+    /// # Errors
+    /// Why it is not bound to the client.
+    pub(super) fn pull_node_dialled_in(&mut self, client: ClientId, registration: Registration) -> Result<(), String> {
         if dial_out::parent_of(client).is_some() {
-            self.log(LogLine::warning("proxy", "our central cannot be a pull node of ours: registration ignored"));
-            return;
+            let text = "our central cannot be a pull node of ours: registration ignored";
+            self.log(LogLine::warning("proxy", text));
+            return Err(text.to_owned());
         }
-        self.bind(client, registration);
+        let id = registration.id;
+        let refused = || format!("node '{id}' is not registered as one that dials in, see the log");
+        if self.bind(client, registration) { Ok(()) } else { Err(refused()) }
     }
 
     /// What a pull node says that is no request: `true` when the message is dealt with.
@@ -189,7 +195,8 @@ impl Core {
         });
         let only_identity = known.is_some_and(|node| node.dials_in() && (node.registration.prevail || !adds));
         if !only_identity {
-            self.register(registration.clone());
+            // A refusal is logged; whether the node is known all the same is what counts below.
+            let _ = self.register(registration.clone());
         }
         if self.registry.get(id).is_none_or(|node| !node.dials_in()) {
             let text = format!("node '{id}' has dialled in, but it is not registered as one that may: ignored");
@@ -245,6 +252,7 @@ impl Core {
     /// A session or a WebSocket has ended.
     pub(super) fn client_gone(&mut self, client: ClientId) {
         self.parents.gone(client);
+        self.malformed.forget(client);
         self.timers.cancel(&Timer::Parent(client));
         if let Some(id) = self.dialled_in.nodes.get(&client).copied() {
             self.release_client(id, client);

@@ -35,6 +35,8 @@ pub(super) struct NodeSync {
     pub mark: SyncMark,
     /// Whether an answer is awaited.
     pub in_progress: bool,
+    /// Whether it pages, as our own kind does: such a node also announces its rows.
+    pages: bool,
     /// Counts the syncs that were started.
     pub serial: u64,
     /// Another one is wanted as soon as this one is over.
@@ -62,7 +64,16 @@ pub(super) struct StoredPage {
 impl NodeSync {
     /// A node whose history is stored up to `mark`.
     pub(super) const fn new(mark: SyncMark) -> Self {
-        Self { mark, in_progress: false, serial: 0, again: false, token: None, gathering: None, early: BTreeSet::new() }
+        Self {
+            mark,
+            in_progress: false,
+            pages: false,
+            serial: 0,
+            again: false,
+            token: None,
+            gathering: None,
+            early: BTreeSet::new(),
+        }
     }
 
     /// Forgets the sync in progress; returns the token of the request that asked for it.
@@ -141,6 +152,19 @@ impl Core {
         Some(serial)
     }
 
+    /// A token of a node that does not announce its rows is waited for. A sync that is under way is not doubled.
+    pub(super) fn sync_for_waiting(&mut self, id: NodeId) {
+        let Some(node) = self.registry.get_quietly(id).filter(|node| node.link == Link::Up && !node.sync.pages) else {
+            return;
+        };
+        if !node.sync.in_progress {
+            self.restart_sync(id);
+        } else if node.registration.kind == NodeKind::WebSocket && node.sync.gathering.is_none() {
+            // A Perl node with a WebSocket left the question without an answer if it had no rows then.
+            self.ask_for_log(id);
+        }
+    }
+
     fn ask_for_log(&mut self, id: NodeId) {
         let Some(node) = self.registry.get(id) else { return };
         let message =
@@ -179,6 +203,7 @@ impl Core {
         let Some(node) = self.registry.get_mut(id) else { return };
         let before = node.sync.mark;
         let pages = answer.last_id.is_some();
+        node.sync.pages = pages;
         if answer.rows.is_empty() && answer.last_id.is_some_and(|last_id| last_id < before.last_id) {
             self.history_was_replaced(id);
             return;

@@ -13,7 +13,7 @@ use crate::model::token::Token;
 
 use super::core::{Core, NewRow};
 use super::history_sync::Answer;
-use super::{constatus, json};
+use super::{api, constatus, json};
 
 /// The row of a PING that went on to a node; its constatus map is of no use there.
 const PONG_ROW: &str = r#"{"action":"ping","message":"ping ok"}"#;
@@ -97,6 +97,7 @@ impl Core {
         let confirmed = !code.is_terminal();
         if confirmed {
             self.close_token(token.as_str());
+            api::waits::token_confirmed(self, token.as_str());
         }
         if let Some(ending) = ending {
             self.end_owed(id, token, ending);

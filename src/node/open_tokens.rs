@@ -8,6 +8,7 @@ use crate::model::token::Token;
 
 use super::core::Core;
 use super::outbox::Outbox;
+use super::output::{Output, ReceiptId};
 use super::timers::Timer;
 
 impl Core {
@@ -16,6 +17,16 @@ impl Core {
         if self.open_tokens.insert(token.clone()) {
             self.store(StoreChange::OpenToken { token: token.clone(), node });
         }
+    }
+
+    /// The same, together with the rows of a receipt, or not at all. Whether it was not open before.
+    pub(super) fn open_token_with(&mut self, token: &Token, receipt: ReceiptId) -> bool {
+        let is_new = self.open_tokens.insert(token.clone());
+        if is_new {
+            let change = StoreChange::OpenToken { token: token.clone(), node: None };
+            self.output(Output::Store { change, receipt: Some(receipt) });
+        }
+        is_new
     }
 
     /// A token has ended, or its node owes the end from now on.

@@ -106,54 +106,35 @@ impl Core {
         None
     }
 
-    /// REGISTERNODES
-    pub(super) fn register_nodes(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
-        let Ok(data) = serde_json::from_str::<Value>(data) else {
-            self.end_with_error(token, "proxy - cannot decode json");
-            return Handled::accepted();
-        };
-        let nodes = data.get("nodes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        for node in nodes.iter().take(NODES_MAX) {
-            match read_registration(node) {
-                Ok(registration) if nodes.len() == 1 && dials_in_as_pull(&registration) && peer.client().is_some() => {
-                    peer.client()
-                        .into_iter()
-                        .for_each(|client| self.pull_node_dialled_in(client, registration.clone()));
-                }
-                Ok(registration) => self.register(registration),
-                Err(text) => self.log(LogLine::error("proxy", format!("cannot register a node: {text}"))),
-            }
+    /// A token of `target` is waited for: its rows are fetched, as far as nobody brings them unasked.
+    pub(super) fn look_for_rows_of(&mut self, target: NodeId) {
+        if self.options.proxy.is_none() {
+            return;
         }
-        Handled::accepted()
-    }
-
-    /// UNREGISTERNODES
-    pub(super) fn unregister_nodes(&mut self, token: &Token, data: &str) -> Handled {
-        let Ok(data) = serde_json::from_str::<Value>(data) else {
-            self.end_with_error(token, "proxy - cannot decode json");
-            return Handled::accepted();
-        };
-        for node in data.get("nodes").and_then(Value::as_array).into_iter().flatten().take(NODES_MAX) {
-            if let Some(Ok(id)) = node.get("id").map(NodeId::from_json) {
-                self.unregister(id);
-            }
+        let Ok(route) = self.route_to(&target.to_string()) else { return };
+        if route.through != route.target && self.registry.get(route.through).is_some_and(|node| node.link == Link::Up) {
+            let target = Some(route.target_field());
+            let message = Message { action: Action::GetLog, token: None, target, data: "{}".to_owned() };
+            self.send_to_node(route.through, message);
         }
-        Handled::accepted()
+        self.sync_for_waiting(route.through);
     }
 
     /// Adds a node, or replaces what is known of it, and asks for its link.
-    pub(super) fn register(&mut self, registration: Registration) {
+    ///
+    /// # Errors
+    /// Why nothing was done.
+    pub(super) fn register(&mut self, registration: Registration) -> Result<(), String> {
         let id = registration.id;
         if self.options.proxy.is_none() {
-            self.log(LogLine::warning(
-                "proxy",
-                format!("node '{id}' is not registered: the module proxy is not loaded"),
-            ));
-            return;
+            let text = format!("node '{id}' is not registered: the module proxy is not loaded");
+            self.log(LogLine::warning("proxy", text.clone()));
+            return Err(text);
         }
         if Some(id) == self.own_id {
-            self.log(LogLine::warning("proxy", format!("node '{id}' is not registered: that is our own id")));
-            return;
+            let text = format!("node '{id}' is not registered: that is our own id");
+            self.log(LogLine::warning("proxy", text.clone()));
+            return Err(text);
         }
         for subnode in self.registry.claimed_by(&registration) {
             self.unregister(subnode);
@@ -165,7 +146,9 @@ impl Core {
         let endpoint = self.registry.get(id).and_then(|node| node.endpoint().cloned());
         match registered {
             Registered::Refused(reason) => {
-                self.log(LogLine::info("proxy", format!("cannot register node '{id}': {reason}")));
+                let text = format!("cannot register node '{id}': {reason}");
+                self.log(LogLine::info("proxy", text.clone()));
+                return Err(text);
             }
             Registered::Kept => {}
             Registered::New | Registered::Moved => {
@@ -196,6 +179,7 @@ impl Core {
                 }
             }
         }
+        Ok(())
     }
 
     /// A node that is not registered owes ends of tokens: it has the usual time to come back.
@@ -268,12 +252,6 @@ impl Core {
         }
         self.log(LogLine::info("proxy", format!("node '{id}' is unregistered")));
     }
-}
-
-/// Whether a pull node speaks of itself.
-fn dials_in_as_pull(registration: &Registration) -> bool {
-    let named = registration.identity.as_deref().is_some_and(|identity| identity.starts_with("gorgone-"));
-    registration.kind == NodeKind::Pull && named
 }
 
 /// Reads one entry of REGISTERNODES.

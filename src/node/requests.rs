@@ -78,7 +78,9 @@ impl Core {
 
     /// A client sent something that is no message.
     pub(super) fn client_malformed(&mut self, client: ClientId, token: Option<Token>, reason: &str) {
-        self.log(LogLine::warning("core", format!("a client sent something that is no request: {reason}")));
+        if let Some(line) = self.malformed.line(client, reason, self.now.monotonic) {
+            self.log(LogLine::warning("core", line));
+        }
         let data = json::message("request not well formatted");
         self.reply(client, Reply { kind: Action::Ack, token, code: Code::FINISHED_KO, data });
     }
@@ -120,12 +122,9 @@ impl Core {
             Action::LoadModule => self.load_module(data),
             Action::UnloadModule => self.unload_module(data),
             Action::Kill => self.kill_module(data),
-            Action::Command => {
-                self.command_request(token, data);
-                Handled::accepted()
-            }
+            Action::Command => self.command_request(peer, token, data),
             Action::RegisterNodes => self.register_nodes(peer, token, data),
-            Action::UnregisterNodes => self.unregister_nodes(token, data),
+            Action::UnregisterNodes => self.unregister_nodes(peer, token, data),
             Action::RemoteCopy => {
                 self.end_with_error(token, "proxy - need a valid node id");
                 Handled::accepted()

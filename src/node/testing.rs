@@ -18,7 +18,7 @@ use crate::model::token::Token;
 
 use super::core::Core;
 use super::input::Input;
-use super::output::{Output, QueryId};
+use super::output::{Output, QueryId, ReceiptId};
 use super::{CoreOptions, Restored};
 
 /// 2026-11-23, as seconds since the epoch.
@@ -86,7 +86,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
 pub struct Bench {
     pub core: Core,
     pub millis: u64,
-    /// Whether a mark finds its way into the database.
+    /// Whether a mark, or the beginning of a COMMAND, finds its way into the database.
     pub stores: bool,
 }
 
@@ -118,24 +118,33 @@ impl Bench {
         Now { monotonic: Monotonic::from_millis(millis), wall: WallTime::from_micros(micros) }
     }
 
-    /// Everything that came out, log lines left aside. The database speaks at once about a page of a sync.
+    /// Everything that came out, log lines left aside. The database speaks at once about a page of a sync and
+    /// about the first rows of a COMMAND.
     pub fn drain(&mut self) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
-        while let Some(output) = self.core.poll_output() {
-            if let Output::Store { change: change @ StoreChange::PutSyncMark(..), receipt: Some(receipt) } = output {
-                // Rows that go with a mark are shown like any other.
-                let suffix = format!(" (receipt {})", receipt.0);
-                for line in &mut lines {
-                    *line = line.strip_suffix(&suffix).unwrap_or(line).to_owned();
+        loop {
+            while let Some(output) = self.core.poll_output() {
+                if let Output::Store { change: change @ StoreChange::PutSyncMark(..), receipt: Some(receipt) } = output
+                {
+                    lines.push(stored(&change));
+                    self.tell_stored(receipt, &mut lines);
+                } else if !is_silent(&output) {
+                    lines.push(describe(&output));
                 }
-                lines.push(stored(&change));
-                let input = Input::Stored { receipt, stored: self.stores };
-                self.core.handle_input(input, Self::at(self.millis));
-            } else if !is_silent(&output) {
-                lines.push(describe(&output));
             }
+            let Some(receipt) = self.core.commands.awaited_receipt() else { break };
+            self.tell_stored(receipt, &mut lines);
         }
         lines
+    }
+
+    fn tell_stored(&mut self, receipt: ReceiptId, lines: &mut [String]) {
+        // Rows that go with it are shown like any other.
+        let suffix = format!(" (receipt {})", receipt.0);
+        for line in lines {
+            *line = line.strip_suffix(&suffix).unwrap_or(line).to_owned();
+        }
+        self.core.handle_input(Input::Stored { receipt, stored: self.stores }, Self::at(self.millis));
     }
 
     pub fn give(&mut self, input: Input) -> Vec<String> {

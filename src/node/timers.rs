@@ -32,6 +32,8 @@ pub(super) enum Timer {
     Listener(Token),
     /// A call of the API waits no longer.
     Call(CallId),
+    /// A node whose token is waited for is asked for its log.
+    Poll(NodeId),
     /// The periodic history sync of every node.
     SyncAll,
     /// The database is cleaned.

@@ -63,6 +63,15 @@ fn wanted(config: &Config) -> Vec<Wanted<'_>> {
     }
 }
 
+/// The module that a listener belongs to, for the log.
+const fn module_of(listener: Listener) -> &'static str {
+    match listener {
+        Listener::External => "core",
+        Listener::Api | Listener::Shared => "httpserver",
+        Listener::WebSocket => "proxy",
+    }
+}
+
 /// Binds every listener of the configuration.
 pub(super) fn bind_all(
     config: &Config,
@@ -77,7 +86,8 @@ pub(super) fn bind_all(
         let token = Token(FIRST_LISTENER + index);
         registry.register(&mut socket, token, Interest::READABLE).map_err(RunError::new)?;
         let what = if tls.is_some() { " (TLS)" } else { "" };
-        log.write(&LogLine::info("core", format!("listening on {}{what}", wanted.endpoint)), now.wall);
+        let module = module_of(wanted.which);
+        log.write(&LogLine::info(module, format!("listening on {}{what}", wanted.endpoint)), now.wall);
         all.push(Bound { which: wanted.which, socket, tls });
     }
     Ok(all)

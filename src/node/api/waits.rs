@@ -15,6 +15,12 @@ use super::super::output::Output;
 use super::super::timers::Timer;
 use super::{answer, refusal};
 
+/// A node whose token is waited for is asked for its log so long after it was told, then at twice the distance each time:
+/// a Perl node does not announce its rows.
+const POLL_FIRST: Duration = Duration::from_millis(150);
+/// No distance is longer.
+const POLL_MAX: Duration = Duration::from_secs(2);
+
 /// Calls that wait at most.
 pub(super) const WAITING_MAX: usize = 1_000;
 
@@ -44,6 +50,23 @@ enum Waiting {
 pub(in super::super) struct Calls {
     waiting: BTreeMap<CallId, Waiting>,
     by_token: BTreeMap<String, BTreeSet<CallId>>,
+    /// Targets whose tokens are waited for.
+    polled: BTreeMap<NodeId, Polled>,
+}
+
+/// How a target is asked for its log.
+#[derive(Debug)]
+struct Polled {
+    /// Calls that wait for one of its tokens.
+    calls: usize,
+    /// The distance to the next question but one.
+    distance: Duration,
+}
+
+impl Lookup {
+    fn node(&self) -> Option<NodeId> {
+        self.target.as_deref()?.parse().ok()
+    }
 }
 
 impl Calls {
@@ -64,6 +87,11 @@ impl Calls {
         self.waiting.iter().filter(|(_, waiting)| waits(waiting)).map(|(call, _)| *call).collect()
     }
 
+    /// Whether any call waits for a token of this target.
+    fn is_polled(&self, target: NodeId) -> bool {
+        self.polled.contains_key(&target)
+    }
+
     fn remove(&mut self, call: CallId) -> Option<Waiting> {
         let waiting = self.waiting.remove(&call)?;
         if let Waiting::Token(lookup) = &waiting {
@@ -72,6 +100,14 @@ impl Calls {
                 calls.remove(&call);
                 if calls.is_empty() {
                     self.by_token.remove(token);
+                }
+            }
+            if let Some(target) = lookup.node()
+                && let Some(polled) = self.polled.get_mut(&target)
+            {
+                polled.calls = polled.calls.saturating_sub(1);
+                if polled.calls == 0 {
+                    self.polled.remove(&target);
                 }
             }
         }
@@ -83,8 +119,52 @@ impl Calls {
 pub(super) fn wait_for_token(core: &mut Core, call: CallId, lookup: Lookup, wait: Duration) {
     let token = lookup.filter.token.clone().unwrap_or_default();
     core.calls.by_token.entry(token).or_default().insert(call);
+    if let Some(target) = lookup.node() {
+        core.calls.polled.entry(target).or_insert(Polled { calls: 0, distance: POLL_FIRST }).calls += 1;
+        poll_from_now(core, target);
+    }
     core.calls.waiting.insert(call, Waiting::Token(lookup));
     core.timers.set(Timer::Call(call), core.now.monotonic + wait);
+}
+
+/// There is something new to wait for: the distances start over.
+fn poll_from_now(core: &mut Core, target: NodeId) {
+    let Some(polled) = core.calls.polled.get_mut(&target) else { return };
+    polled.distance = POLL_FIRST.saturating_mul(2);
+    core.timers.set(Timer::Poll(target), core.now.monotonic + POLL_FIRST);
+}
+
+/// A node, or the relay before it, has confirmed a token.
+pub(in super::super) fn token_confirmed(core: &mut Core, token: &str) {
+    let call = core.calls.by_token.get(token).and_then(BTreeSet::first);
+    let target = match call.and_then(|call| core.calls.waiting.get(call)) {
+        Some(Waiting::Token(lookup)) => lookup.node(),
+        _ => None,
+    };
+    if let Some(target) = target {
+        poll_from_now(core, target);
+    }
+}
+
+/// [`Timer::Poll`]
+pub(in super::super) fn poll_due(core: &mut Core, target: NodeId) {
+    let Some(polled) = core.calls.polled.get_mut(&target) else { return };
+    let next = core.now.monotonic + polled.distance;
+    polled.distance = polled.distance.saturating_mul(2).min(POLL_MAX);
+    core.timers.set(Timer::Poll(target), next);
+    core.look_for_rows_of(target);
+}
+
+/// A call waits no more: its timers go, and the target is left alone once nobody waits for it.
+fn stop_waiting(core: &mut Core, call: CallId) -> Option<Waiting> {
+    core.timers.cancel(&Timer::Call(call));
+    let waiting = core.calls.remove(call);
+    if let Some(Waiting::Token(lookup)) = &waiting
+        && let Some(target) = lookup.node().filter(|target| !core.calls.is_polled(*target))
+    {
+        core.timers.cancel(&Timer::Poll(target));
+    }
+    waiting
 }
 
 /// Asks the node for its log where there is one, then the history.
@@ -108,7 +188,7 @@ pub(in super::super) fn token_ended(core: &mut Core, token: &str) {
 
 /// [`Timer::Call`]: the wait is over.
 pub(in super::super) fn waited(core: &mut Core, call: CallId) {
-    match core.calls.remove(call) {
+    match stop_waiting(core, call) {
         Some(Waiting::Token(lookup)) => look_up(core, call, lookup),
         Some(waiting @ Waiting::Log { .. }) => {
             core.calls.waiting.insert(call, waiting);
@@ -123,8 +203,7 @@ pub(in super::super) fn waited(core: &mut Core, call: CallId) {
 
 /// Waits no longer for anything but the history.
 pub(in super::super) fn ask_history(core: &mut Core, call: CallId) {
-    core.timers.cancel(&Timer::Call(call));
-    let lookup = match core.calls.remove(call) {
+    let lookup = match stop_waiting(core, call) {
         Some(Waiting::Token(lookup) | Waiting::Log { lookup, .. }) => lookup,
         Some(waiting @ Waiting::History { .. }) => {
             core.calls.waiting.insert(call, waiting);
@@ -152,8 +231,7 @@ pub(in super::super) fn history_answered(core: &mut Core, call: CallId, result: 
 
 /// The caller went away.
 pub(super) fn forget(core: &mut Core, call: CallId) {
-    core.timers.cancel(&Timer::Call(call));
-    core.calls.remove(call);
+    stop_waiting(core, call);
 }
 
 fn found(token: &str, page: &LogPage) -> ApiAnswer {

@@ -4,6 +4,7 @@
 mod request;
 mod rows;
 mod shell_words;
+mod starting;
 #[cfg(test)]
 mod tests;
 
@@ -16,10 +17,14 @@ use crate::model::log::LogLine;
 use crate::model::token::Token;
 
 use super::super::core::{Core, NewRow};
+use super::super::dial_out;
 use super::super::json;
 use super::super::output::Output;
+use super::super::output::ReceiptId;
+use super::super::requests::{Handled, Peer};
 use super::super::stopping::{STOPPING_TEXT, Stopping};
 use request::{Command, Request};
+use starting::Starting;
 
 /// Requests that wait at most, and the characters in them.
 const WAITING_MAX: usize = 10_000;
@@ -34,6 +39,8 @@ struct Running {
     errors: bool,
     /// Why it ends after the command in hand, when it was killed.
     killed: Option<String>,
+    /// Whether the command in hand has its starting row.
+    announced: bool,
 }
 
 /// The COMMAND requests of this daemon. Holds command lines: no `Debug`.
@@ -41,6 +48,7 @@ struct Running {
 pub(in super::super) struct CommandQueue {
     waiting: VecDeque<(Token, Request)>,
     waiting_bytes: usize,
+    starting: BTreeMap<ReceiptId, Starting>,
     running: BTreeMap<CommandId, Running>,
     next: u64,
 }
@@ -48,13 +56,24 @@ pub(in super::super) struct CommandQueue {
 impl CommandQueue {
     /// Whether nothing runs or waits.
     pub(in super::super) fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.waiting.is_empty()
+        self.running.is_empty() && self.waiting.is_empty() && self.starting.is_empty()
+    }
+
+    /// How many run or are about to.
+    fn busy(&self) -> usize {
+        self.running.len() + self.starting.len()
+    }
+
+    /// The receipt that the oldest request awaits before it begins.
+    #[cfg(test)]
+    pub(in super::super) fn awaited_receipt(&self) -> Option<ReceiptId> {
+        self.starting.first_key_value().map(|(receipt, _)| *receipt)
     }
 }
 
 impl Core {
     /// COMMAND
-    pub(in super::super) fn command_request(&mut self, token: &Token, data: &str) {
+    pub(in super::super) fn command_request(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
         let settings = self.options.action.clone().unwrap_or_default();
         let request = match Request::read(data, |_| !settings.whitelist) {
             Ok(request) => request,
@@ -65,15 +84,16 @@ impl Core {
                 if refusal.logging {
                     self.end_with_error(token, &refusal.text);
                 }
-                return;
+                return Handled::accepted();
             }
         };
+        if self.commands.busy() < settings.max_concurrent.max(1) {
+            // An ACK does not reach a central that we dial.
+            let asker = peer.client().filter(|client| dial_out::parent_of(*client).is_none());
+            return self.start_request(asker, token.clone(), request);
+        }
         if request.logging {
             self.open_token(token, None);
-        }
-        if self.commands.running.len() < settings.max_concurrent.max(1) {
-            self.start_request(token.clone(), request);
-            return;
         }
         let bytes = self.commands.waiting_bytes.saturating_add(data.len());
         if self.commands.waiting.len() >= WAITING_MAX || bytes > WAITING_BYTES_MAX {
@@ -83,10 +103,11 @@ impl Core {
                 Code::FINISHED_KO,
                 json::message("too many commands wait, try again later"),
             );
-            return;
+            return Handled::accepted();
         }
         self.commands.waiting_bytes = bytes;
         self.commands.waiting.push_back((token.clone(), request));
+        Handled::accepted()
     }
 
     fn command_row(&mut self, token: &Token, request: &Request, code: Code, data: String) {
@@ -95,16 +116,13 @@ impl Core {
         }
     }
 
-    fn start_request(&mut self, token: Token, request: Request) {
-        self.command_row(&token, &request, Code::BEGIN, rows::processing_started(&request.content));
-        self.next_command(Running { request, token, errors: false, killed: None });
-    }
-
     /// Starts the next command of a request, or ends it.
     fn next_command(&mut self, mut running: Running) {
         while let Some(command) = running.request.commands.front() {
-            let data = rows::command_started(command);
-            self.command_row(&running.token, &running.request, Code::BEGIN, data);
+            if !std::mem::take(&mut running.announced) {
+                let data = rows::command_started(command);
+                self.command_row(&running.token, &running.request, Code::BEGIN, data);
+            }
             match self.spec(command) {
                 Ok(spec) => {
                     let text = format!("running a command for token {}", running.token);
@@ -209,22 +227,24 @@ impl Core {
             self.command_row(&running.token, &request, Code::FINISHED_KO, json::message(STOPPING_TEXT));
             return;
         }
-        self.next_command(Running { request, token: running.token.clone(), errors: running.errors, killed: None });
+        let token = running.token.clone();
+        self.next_command(Running { request, token, errors: running.errors, killed: None, announced: false });
     }
 
     fn start_waiting(&mut self) {
         let max = self.options.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
-        while self.commands.running.len() < max {
+        while self.commands.busy() < max {
             let Some((token, request)) = self.commands.waiting.pop_front() else { break };
             self.commands.waiting_bytes = self.commands.waiting_bytes.saturating_sub(request.len_bytes);
-            self.start_request(token, request);
+            self.start_request(None, token, request);
         }
     }
 
     /// Kills what runs; each request ends with `reason`. What waits is started.
     pub(in super::super) fn kill_commands(&mut self, reason: &str) {
         let ids: Vec<CommandId> = self.commands.running.keys().copied().collect();
-        for running in self.commands.running.values_mut() {
+        let starting = self.commands.starting.values_mut().map(|starting| &mut starting.running);
+        for running in self.commands.running.values_mut().chain(starting) {
             running.killed = Some(reason.to_owned());
         }
         for id in ids {
@@ -234,7 +254,8 @@ impl Core {
 
     /// The daemon ends without having heard of the end of these.
     pub(in super::super) fn give_up_commands(&mut self) {
-        for running in std::mem::take(&mut self.commands.running).into_values() {
+        let starting = std::mem::take(&mut self.commands.starting).into_values().map(|starting| starting.running);
+        for running in std::mem::take(&mut self.commands.running).into_values().chain(starting) {
             self.command_row(&running.token, &running.request, Code::FINISHED_KO, json::message(STOPPING_TEXT));
         }
     }

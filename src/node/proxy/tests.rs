@@ -127,41 +127,58 @@ fn nodes_are_registered_moved_and_dropped_by_message() {
             r#"{{"nodes":[{{"id":"5","type":"push_zmq","address":"{address}","port":"5556","nodes":[{{"id":8}}]}}]}}"#
         )
     };
-    assert_eq!(
-        bench.request("REGISTERNODES", "t", "", &register("10.0.0.1")),
-        ["open 5 tcp://10.0.0.1:5556", ACCEPTED]
-    );
-    assert_eq!(bench.request("REGISTERNODES", "t", "", &register("10.0.0.1")), [ACCEPTED], "nothing has changed");
-    assert_eq!(
-        bench.request("REGISTERNODES", "t", "", &register("10.0.0.2")),
-        ["open 5 tcp://10.0.0.2:5556", ACCEPTED]
-    );
+    let done = |what: &str| {
+        let data = format!("{{\"message\":\"nodes {what}\"}}");
+        [format!("row t 2 {data}"), format!("client 7: [ACK] [t] 2 {data}")]
+    };
+    let [row, ack] = done("registered");
+    let opened = |address: &str| [format!("open 5 tcp://{address}:5556"), row.clone(), ack.clone()];
+    assert_eq!(bench.request("REGISTERNODES", "t", "", &register("10.0.0.1")), opened("10.0.0.1"));
+    let outputs = bench.request("REGISTERNODES", "t", "", &register("10.0.0.1"));
+    assert_eq!(outputs, done("registered"), "nothing has changed");
+    assert_eq!(bench.request("REGISTERNODES", "t", "", &register("10.0.0.2")), opened("10.0.0.2"));
     assert_eq!(bench.request("COMMAND", "t", "8", "{}"), ["node 5: [COMMAND] [t] [8] {}", ACCEPTED]);
     let text = "proxy - node '5' was unregistered before it confirmed the message";
-    assert_eq!(
-        bench.request("UNREGISTERNODES", "u", "", r#"{"nodes":[{"id":5},{"id":77}]}"#),
-        [ended(1, text), "close 5".to_owned(), "client 7: [ACK] [u] 0 null".to_owned(),]
-    );
+    let outputs = bench.request("UNREGISTERNODES", "t", "", r#"{"nodes":[{"id":5},{"id":77}]}"#);
+    assert_eq!(outputs[..2], [ended(1, text), "close 5".to_owned()]);
+    assert_eq!(outputs[2..], done("unregistered"));
     assert_eq!(bench.request("COMMAND", "t", "8", "{}")[0], ended(1, "proxy - unknown target 8"));
 }
 
 #[test]
 fn registrations_that_make_no_sense_change_nothing() {
     let mut bench = Bench::new(options(Vec::new()));
-    for node in [
-        r#"{"type":"push_zmq","address":"a"}"#,
-        r#"{"id":5,"type":"push_zmq"}"#,
-        r#"{"id":5,"type":"push_zmq","address":"a","port":70000}"#,
-        r#"{"id":5,"type":"carrier pigeon"}"#,
-        r#"{"id":1,"type":"push_zmq","address":"a"}"#,
-        "7",
+    let push = |id: u64| format!(r#"{{"id":{id},"type":"push_zmq","address":"a"}}"#);
+    for (node, reason) in [
+        (r#"{"type":"push_zmq","address":"a"}"#, "cannot register a node: it has no id"),
+        (r#"{"id":5,"type":"push_zmq"}"#, "cannot register a node: node '5' has no address"),
+        (
+            r#"{"id":5,"type":"push_zmq","address":"a","port":70000}"#,
+            "cannot register a node: node '5' has a port that is none: use 1 to 65535",
+        ),
+        (
+            r#"{"id":5,"type":"carrier pigeon"}"#,
+            "cannot register a node: node '5' has the type carrier pigeon: use push_zmq, push_ssh, pull, wss or pullwss",
+        ),
+        (&push(1), "node '1' is not registered: that is our own id"),
+        ("7", "cannot register a node: it has no id"),
     ] {
-        assert_eq!(bench.request("REGISTERNODES", "t", "", &format!(r#"{{"nodes":[{node}]}}"#)), [ACCEPTED], "{node}");
+        let data = format!(r#"{{"nodes":[{node}]}}"#);
+        let message = format!("{{\"message\":\"proxy - {reason}\"}}");
+        let ends = [format!("row t 1 {message}"), format!("client 7: [ACK] [t] 1 {message}")];
+        assert_eq!(bench.request("REGISTERNODES", "t", "", &data), ends, "{node}");
+        assert_eq!(bench.request("REGISTERNODES", "", "", &data).len(), 1, "without a token there is no row");
     }
-    assert_eq!(
-        bench.request("REGISTERNODES", "t", "", "["),
-        [ended(1, "proxy - cannot decode json"), ACCEPTED.to_owned()]
-    );
+    for action in ["REGISTERNODES", "UNREGISTERNODES"] {
+        assert_eq!(bench.request(action, "t", "", "[")[0], ended(1, "proxy - cannot decode json"));
+        let outputs = bench.request(action, "", "", r#"{"nodes":[]}"#);
+        assert!(outputs.len() == 1 && outputs[0].ends_with(" 0 null"), "{outputs:?}");
+    }
+    let many = format!("7,{}", push(4));
+    let outputs =
+        bench.request("REGISTERNODES", "t", "", &format!(r#"{{"nodes":[{many},{}]}}"#, "7,".repeat(19) + "7"));
+    assert_eq!(outputs[0], "open 4 tcp://a:5556", "the others are registered all the same");
+    assert!(outputs[1].starts_with("row t 1") && outputs[1].contains("; and 11 more"), "{outputs:?}");
 }
 
 #[test]

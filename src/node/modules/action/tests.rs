@@ -234,3 +234,45 @@ fn a_command_that_is_never_reported_does_not_hold_up_the_stop() {
     let stopping = ended(1, "gorgone is stopping/restarting. Cannot proceed request.");
     assert_eq!(bench.pass_seconds(2), ["kill 0".to_owned(), stopping, "stopped".to_owned()]);
 }
+
+#[test]
+fn a_command_whose_first_rows_cannot_be_stored_is_refused_and_not_run() {
+    let mut bench = bench(1);
+    bench.stores = false;
+    let outputs = bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a"}]}"#);
+    assert_eq!(outputs[2..], [r#"client 7: [ACK] [t] 1 {"message":"database issue"}"#]);
+    bench.stores = true;
+    let outputs = bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a"}]}"#);
+    assert_eq!(outputs[2..], ["run 0 for 30s: sh: a".to_owned(), ACCEPTED.to_owned()], "no slot is lost");
+}
+
+#[test]
+fn a_command_that_waited_or_whose_asker_hears_no_ack_ends_with_one_row_when_it_cannot_be_stored() {
+    let mut bench = bench(1);
+    for token in ["r", "t"] {
+        bench.request("COMMAND", token, "", r#"{"content":[{"command":"a"}]}"#);
+    }
+    bench.stores = false;
+    let outputs = bench.command_exits(0, 0, "");
+    assert_eq!(outputs.last().unwrap(), &ended(1, "database issue"));
+    assert!(!outputs.iter().any(|line| line.starts_with("run")), "{outputs:?}");
+    let outputs = bench.call(1, crate::model::api::Method::Post, "core/action/command", r#"[{"command":"a"}]"#);
+    let ends = outputs.iter().filter(|line| line.contains(r#" 1 {"message":"database issue"}"#)).count();
+    assert_eq!(ends, 1, "{outputs:?}");
+}
+
+#[test]
+fn what_is_killed_or_stopped_before_its_rows_are_stored_ends_with_one_row() {
+    use super::super::super::input::Input;
+    use super::super::super::testing::message;
+    let mut bench = bench(1);
+    let client = crate::model::connection::ClientId(7);
+    let data = r#"{"content":[{"command":"a"}]}"#;
+    let now = crate::model::time::Now::default();
+    let command = Input::ClientMessage { client, message: message("COMMAND", "t", Some(""), data) };
+    bench.core.handle_input(command, now);
+    bench.core.handle_input(Input::Stop, now);
+    let outputs = bench.drain();
+    let stopping = ended(1, "gorgone is stopping/restarting. Cannot proceed request.");
+    assert_eq!(outputs[2..], [stopping, ACCEPTED.to_owned(), "stopped".to_owned()]);
+}

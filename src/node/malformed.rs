@@ -1,0 +1,68 @@
+//! Log lines about clients that send what is no request: one per client now and then, however much it sends.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::connection::ClientId;
+use crate::model::time::Monotonic;
+
+/// A client is complained about at most once in this time.
+const PERIOD: Duration = Duration::from_secs(10);
+/// Clients that are remembered at most; then the one with the lowest number is forgotten.
+const CLIENTS_MAX: usize = 1_000;
+
+/// What was said about clients lately.
+#[derive(Debug, Default)]
+pub(super) struct MalformedLog {
+    clients: BTreeMap<ClientId, Said>,
+}
+
+#[derive(Debug)]
+struct Said {
+    at: Monotonic,
+    /// Messages since then that were not logged.
+    hidden: u64,
+}
+
+impl MalformedLog {
+    /// The line about one more message, unless the client was complained about a moment ago.
+    pub(super) fn line(&mut self, client: ClientId, reason: &str, now: Monotonic) -> Option<String> {
+        let mut hidden = 0;
+        if let Some(said) = self.clients.get_mut(&client) {
+            if now.since(said.at) < PERIOD {
+                said.hidden = said.hidden.saturating_add(1);
+                return None;
+            }
+            hidden = said.hidden;
+        } else if self.clients.len() >= CLIENTS_MAX {
+            self.clients.pop_first();
+        }
+        self.clients.insert(client, Said { at: now, hidden: 0 });
+        let more = if hidden > 0 { format!(" ({hidden} more were not logged)") } else { String::new() };
+        Some(format!("a client sent something that is no request: {reason}{more}"))
+    }
+
+    /// A client is gone.
+    pub(super) fn forget(&mut self, client: ClientId) {
+        self.clients.remove(&client);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_malformed_messages_writes_one_line_per_client_and_counts_the_rest() {
+        let mut log = MalformedLog::default();
+        let at = Monotonic::from_millis;
+        let mut lines = |client, time| (0..1000).filter_map(|_| log.line(ClientId(client), "no", at(time))).count();
+        assert_eq!((lines(1, 0), lines(2, 0), lines(1, 9_999)), (1, 1, 0));
+        let line = log.line(ClientId(1), "no", at(10_000)).unwrap();
+        assert_eq!(line, "a client sent something that is no request: no (1999 more were not logged)");
+        for client in 0..2 * CLIENTS_MAX as u64 {
+            log.line(ClientId(client), "no", at(20_000));
+        }
+        assert_eq!(log.clients.len(), CLIENTS_MAX);
+    }
+}

@@ -1,0 +1,78 @@
+//! A request begins once its first rows are stored: what ran without a row could not be answered for after a broken
+//! connection, and its token would end twice.
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::connection::ClientId;
+use crate::model::message::Reply;
+use crate::model::token::Token;
+
+use super::super::super::core::{Core, NewRow};
+use super::super::super::json;
+use super::super::super::output::ReceiptId;
+use super::super::super::requests::Handled;
+use super::super::super::stopping::{STOPPING_TEXT, Stopping};
+use super::request::Request;
+use super::{Running, rows};
+
+/// What is said where the rows cannot be stored.
+const DATABASE_ISSUE: &str = "database issue";
+
+/// A request whose first rows are on their way into the database. Holds command lines: no `Debug`.
+pub(super) struct Starting {
+    pub(super) running: Running,
+    /// Who hears whether it begins; `None` where it was accepted before, or where replies are not read.
+    asker: Option<ClientId>,
+    /// Whether its token is remembered with the same receipt.
+    opened: bool,
+}
+
+impl Core {
+    /// Writes the first rows of a request, or runs one that has none at once.
+    pub(super) fn start_request(&mut self, asker: Option<ClientId>, token: Token, request: Request) -> Handled {
+        let mut running = Running { request, token, errors: false, killed: None, announced: false };
+        if !running.request.logging {
+            self.next_command(running);
+            return Handled::accepted();
+        }
+        let Some(receipt) = self.await_begin() else {
+            if asker.is_none() {
+                self.end_with_error(&running.token, DATABASE_ISSUE);
+            }
+            return Handled::refused(json::message(DATABASE_ISSUE));
+        };
+        let first = running.request.commands.front().map(rows::command_started);
+        running.announced = first.is_some();
+        let opened = self.open_token_with(&running.token, receipt);
+        for data in [rows::processing_started(&running.request.content)].into_iter().chain(first) {
+            self.add_row_of_page(NewRow::now(Some(&running.token), Code::BEGIN, data), Some(receipt));
+        }
+        self.commands.starting.insert(receipt, Starting { running, asker, opened });
+        Handled::Later
+    }
+
+    /// The database has spoken about the first rows of a request.
+    pub(in super::super::super) fn command_begun(&mut self, receipt: ReceiptId, stored: bool) {
+        let Some(Starting { mut running, asker, opened }) = self.commands.starting.remove(&receipt) else { return };
+        let token = running.token.clone();
+        if !stored && opened {
+            self.open_tokens.remove(&token);
+        }
+        let stopping = || (self.stopping != Stopping::No).then(|| STOPPING_TEXT.to_owned());
+        let (code, data) = if !stored {
+            (Code::FINISHED_KO, json::message(DATABASE_ISSUE))
+        } else if let Some(reason) = running.killed.take().or_else(stopping) {
+            self.end_with_error(&token, &reason);
+            (Code::BEGIN, "null".to_owned())
+        } else {
+            self.next_command(running);
+            (Code::BEGIN, "null".to_owned())
+        };
+        match asker {
+            Some(client) => self.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data }),
+            None if !stored => self.end_with_error(&token, DATABASE_ISSUE),
+            None => {}
+        }
+        self.start_waiting();
+    }
+}

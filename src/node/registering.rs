@@ -1,0 +1,100 @@
+//! REGISTERNODES and UNREGISTERNODES of clients (protocol.md section 5). A request with a token of its own ends with one row;
+//! a node's keep-alive has none and leaves none.
+
+use serde_json::Value;
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::log::LogLine;
+use crate::model::node_id::NodeId;
+use crate::model::registration::{NodeKind, Registration};
+use crate::model::token::Token;
+
+use super::core::{Core, NewRow};
+use super::json;
+use super::proxy::read_registration;
+use super::registry::NODES_MAX;
+use super::requests::{Handled, Peer};
+
+/// Reasons that fit a row; more are only logged.
+const REASONS_MAX: usize = 10;
+
+impl Core {
+    /// REGISTERNODES
+    pub(super) fn register_nodes(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
+        let Some(nodes) = entries(data) else { return self.registering_ends(peer, token, "", &undecodable()) };
+        let is_one = nodes.len() == 1;
+        let mut reasons = Vec::new();
+        for node in &nodes {
+            let done = match read_registration(node) {
+                Ok(registration) => match peer.client().filter(|_| is_one && dials_in_as_pull(&registration)) {
+                    Some(client) => self.pull_node_dialled_in(client, registration),
+                    None => self.register(registration),
+                },
+                Err(text) => {
+                    let text = format!("cannot register a node: {text}");
+                    self.log(LogLine::error("proxy", text.clone()));
+                    Err(text)
+                }
+            };
+            reasons.extend(done.err());
+        }
+        self.registering_ends(peer, token, "nodes registered", &reasons)
+    }
+
+    /// UNREGISTERNODES
+    pub(super) fn unregister_nodes(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
+        let Some(nodes) = entries(data) else { return self.registering_ends(peer, token, "", &undecodable()) };
+        let mut reasons = Vec::new();
+        for node in &nodes {
+            match node.get("id").map(NodeId::from_json) {
+                Some(Ok(id)) => self.unregister(id),
+                Some(Err(error)) => reasons.push(format!("cannot unregister a node: {error}")),
+                None => reasons.push("cannot unregister a node: it has no id".to_owned()),
+            }
+        }
+        self.registering_ends(peer, token, "nodes unregistered", &reasons)
+    }
+
+    fn registering_ends(&mut self, peer: Peer, token: &Token, done: &str, reasons: &[String]) -> Handled {
+        if matches!(peer, Peer::ClientWithoutToken(_)) {
+            return Handled::accepted();
+        }
+        let (code, text) = match reasons {
+            [] => (Code::FINISHED_OK, done.to_owned()),
+            [first, ..] if reasons.len() <= REASONS_MAX => {
+                let text = if reasons.len() == 1 { first.clone() } else { reasons.join("; ") };
+                (Code::FINISHED_KO, format!("proxy - {text}"))
+            }
+            _ => {
+                let text = reasons.iter().take(REASONS_MAX).cloned().collect::<Vec<_>>().join("; ");
+                (Code::FINISHED_KO, format!("proxy - {text}; and {} more", reasons.len() - REASONS_MAX))
+            }
+        };
+        let data = json::message(&text);
+        self.add_row(NewRow::now(Some(token), code, data.clone()));
+        Handled::Reply(Action::Ack, code, data)
+    }
+}
+
+/// The entries of a request; `None` when it cannot be read.
+fn entries(data: &str) -> Option<Vec<Value>> {
+    let mut data = serde_json::from_str::<Value>(data).ok()?;
+    match data.get_mut("nodes").map(Value::take) {
+        Some(Value::Array(mut nodes)) => {
+            nodes.truncate(NODES_MAX);
+            Some(nodes)
+        }
+        _ => Some(Vec::new()),
+    }
+}
+
+fn undecodable() -> [String; 1] {
+    ["cannot decode json".to_owned()]
+}
+
+/// Whether a pull node speaks of itself.
+fn dials_in_as_pull(registration: &Registration) -> bool {
+    let named = registration.identity.as_deref().is_some_and(|identity| identity.starts_with("gorgone-"));
+    registration.kind == NodeKind::Pull && named
+}
