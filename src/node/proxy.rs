@@ -175,7 +175,12 @@ impl Core {
                         self.close_link(id);
                         self.end_all_owed(id);
                     }
-                    None => {}
+                    None => {
+                        if let Some(client) = had_client {
+                            self.release_client(id, client);
+                            self.end_all_owed(id);
+                        }
+                    }
                 }
             }
         }

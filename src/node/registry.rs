@@ -201,6 +201,8 @@ impl Registry {
             return Registered::Moved;
         }
         node.link = Link::of(&node.registration.kind);
+        // What went out over the old way may be lost.
+        node.outbox.link_lost();
         node.liveness = Liveness::default();
         node.announced.clear();
         self.remove_dynamic_routes(id);

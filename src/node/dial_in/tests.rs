@@ -65,6 +65,18 @@ fn a_pull_node_that_registers_is_pinged_and_synced_at_once_with_its_id_in_the_th
 }
 
 #[test]
+fn what_a_node_owes_ends_when_it_is_registered_as_one_of_another_kind() {
+    for node in [r#"{"id":6,"type":"push_ssh"}"#, r#"{"id":6,"type":"push_zmq","address":"a"}"#] {
+        let mut bench = pulled();
+        bench.request("COMMAND", "owed", "6", "{}");
+        let mut outputs = bench.request("REGISTERNODES", "", "", &format!(r#"{{"nodes":[{node}]}}"#));
+        outputs.extend(bench.pass_seconds(301));
+        let ends = outputs.iter().filter(|line| line.starts_with("row owed 1 ")).count();
+        assert_eq!(ends, 1, "{node}: {outputs:?}");
+    }
+}
+
+#[test]
 fn a_registration_that_is_repeated_is_answered_and_changes_nothing() {
     let mut bench = pulled();
     for _ in 0..3 {
