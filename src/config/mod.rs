@@ -8,6 +8,7 @@
 //! Absent on purpose: environment variables and vault references of the original. A vault reference is a problem that says so.
 
 mod address;
+mod copy_section;
 mod core_section;
 mod dial_in_section;
 mod findings;

@@ -7,7 +7,7 @@ use super::raw::RawConfig;
 use super::section::{Section, Unit};
 use super::settings::{ActionSettings, CleanerSettings, CoreSettings, Modules, ProxySettings};
 use super::tree::{Node, Value};
-use super::{dial_in_section, http_section, register_file};
+use super::{copy_section, dial_in_section, http_section, register_file};
 
 /// Ten years, the longest that a history may be kept.
 const TEN_YEARS_SECONDS: u32 = 315_360_000;
@@ -202,6 +202,7 @@ fn read_proxy(mut section: Section<'_>, findings: &mut Findings) -> ProxySetting
             findings,
             |text| text.parse().ok().filter(|number| (1..=1_000).contains(number)),
         ),
+        copy_rate_limit: copy_section::read_rate_limit(&mut section, findings),
         buffer_size: section.number("buffer_size", default.buffer_size, 1..=8 << 20, "bytes", findings),
     };
     section.finish(&[], findings);
@@ -215,6 +216,7 @@ fn read_action(mut section: Section<'_>, findings: &mut Findings) -> ActionSetti
         command_timeout: section.duration("command_timeout", timeout, Unit::Seconds, DAY_SECONDS, findings),
         max_concurrent: section.number("max_concurrent_commands", default.max_concurrent, 1..=4_096, "", findings),
         output_limit: section.number("max_output_size", default.output_limit, 1_024..=64 << 20, "bytes", findings),
+        copy_roots: copy_section::read_roots(&mut section, findings),
         whitelist: section.boolean("whitelist_cmds", false, findings),
     };
     if settings.whitelist {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::connection::Endpoint;
@@ -126,6 +127,8 @@ pub struct ProxySettings {
     pub pong_max_timeout: u32,
     /// `buffer_size` (150000 bytes)
     pub buffer_size: usize,
+    /// `copy_rate_limit` in bytes a second towards each node; none without the option.
+    pub copy_rate_limit: Option<u64>,
     /// `httpserver`: where pullwss nodes connect, where enabled.
     pub httpserver: Option<WebSocketSettings>,
 }
@@ -140,6 +143,7 @@ impl Default for ProxySettings {
             pong_discard_timeout: Duration::from_secs(300),
             pong_max_timeout: 3,
             buffer_size: 150_000,
+            copy_rate_limit: None,
             httpserver: None,
         }
     }
@@ -165,11 +169,19 @@ pub struct ActionSettings {
     pub output_limit: usize,
     /// `whitelist_cmds` (false). The list itself is not evaluated in this version: where it is wanted, no command is allowed.
     pub whitelist: bool,
+    /// `copy_roots`: the directories that copies may write under; empty for anywhere.
+    pub copy_roots: Arc<[PathBuf]>,
 }
 
 impl Default for ActionSettings {
     fn default() -> Self {
-        Self { command_timeout: Duration::from_secs(30), max_concurrent: 64, output_limit: 1 << 20, whitelist: false }
+        Self {
+            command_timeout: Duration::from_secs(30),
+            max_concurrent: 64,
+            output_limit: 1 << 20,
+            whitelist: false,
+            copy_roots: Arc::new([]),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod child_process;
 pub mod clock;
+pub mod copy;
 pub mod history_store;
 pub mod jobs;
 pub mod log;

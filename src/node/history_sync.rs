@@ -35,8 +35,8 @@ pub(super) struct NodeSync {
     pub mark: SyncMark,
     /// Whether an answer is awaited.
     pub in_progress: bool,
-    /// Whether it pages, as our own kind does: such a node also announces its rows.
-    pages: bool,
+    /// Whether it pages, as our own kind does: such a node also announces its rows. `None` before its first answer.
+    pages: Option<bool>,
     /// Counts the syncs that were started.
     pub serial: u64,
     /// Another one is wanted as soon as this one is over.
@@ -67,13 +67,18 @@ impl NodeSync {
         Self {
             mark,
             in_progress: false,
-            pages: false,
+            pages: None,
             serial: 0,
             again: false,
             token: None,
             gathering: None,
             early: BTreeSet::new(),
         }
+    }
+
+    /// Whether the node is known to be of our own kind; `None` before its first answer.
+    pub(super) const fn peer_pages(&self) -> Option<bool> {
+        self.pages
     }
 
     /// Forgets the sync in progress; returns the token of the request that asked for it.
@@ -154,7 +159,9 @@ impl Core {
 
     /// A token of a node that does not announce its rows is waited for. A sync that is under way is not doubled.
     pub(super) fn sync_for_waiting(&mut self, id: NodeId) {
-        let Some(node) = self.registry.get_quietly(id).filter(|node| node.link == Link::Up && !node.sync.pages) else {
+        let Some(node) =
+            self.registry.get_quietly(id).filter(|node| node.link == Link::Up && node.sync.pages != Some(true))
+        else {
             return;
         };
         if !node.sync.in_progress {
@@ -203,7 +210,7 @@ impl Core {
         let Some(node) = self.registry.get_mut(id) else { return };
         let before = node.sync.mark;
         let pages = answer.last_id.is_some();
-        node.sync.pages = pages;
+        node.sync.pages = Some(pages);
         if answer.rows.is_empty() && answer.last_id.is_some_and(|last_id| last_id < before.last_id) {
             self.history_was_replaced(id);
             return;

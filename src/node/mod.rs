@@ -28,6 +28,8 @@ mod pathway;
 mod proxy;
 mod registering;
 mod registry;
+mod relayed_copy;
+mod remote_copy;
 mod requests;
 mod stopping;
 mod timers;

@@ -3,6 +3,7 @@
 
 mod api;
 mod commands;
+mod copies;
 mod dial_in;
 mod durability;
 mod hostile_messages;

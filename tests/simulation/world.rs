@@ -192,6 +192,8 @@ impl World {
             Effect::Shutdown(_)
             | Effect::StartTls { .. }
             | Effect::KillCommand(_)
+            | Effect::ReadSource { .. }
+            | Effect::WriteSink { .. }
             | Effect::Log(_)
             | Effect::SetLogLevel(_) => {}
             // Its last words still arrive.

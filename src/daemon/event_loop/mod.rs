@@ -4,6 +4,7 @@
 //! the send queues. So an acknowledged message is a stored one, and load makes commits larger, not more frequent.
 
 mod children;
+mod copies;
 mod listeners;
 mod storage;
 mod streams;
@@ -32,6 +33,7 @@ use super::dispatch::{Dispatch, Effect, OwnKey, Surroundings};
 use super::key_files::{KeyOrigin, KeyPair};
 use super::run_options::RunOptions;
 use children::Children;
+use copies::CopyWork;
 use listeners::Bound;
 use storage::{JobResult, Storage};
 use streams::Streams;
@@ -89,6 +91,7 @@ struct EventLoop {
     release_at: Option<Monotonic>,
     streams: Streams,
     children: Children,
+    copies: CopyWork,
     stopping: bool,
     stopped: Option<Monotonic>,
     keep_alive: bool,
@@ -125,6 +128,7 @@ struct Parts {
     dispatch: Dispatch,
     key: Arc<PrivateKey>,
     keep_alive: bool,
+    copies: CopyWork,
 }
 
 impl EventLoop {
@@ -145,7 +149,8 @@ impl EventLoop {
         let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
         let jobs = JobQueue::new(threads, Arc::clone(&wake));
-        let lookups = JobQueue::new(LOOKUP_THREADS, wake);
+        let lookups = JobQueue::new(LOOKUP_THREADS, Arc::clone(&wake));
+        let copies = CopyWork::new(threads, wake);
         let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
         let surroundings = Surroundings {
             core_random: Box::new(SystemRandom::new()),
@@ -155,7 +160,7 @@ impl EventLoop {
         let keep_alive = config.core.tcp_keepalive;
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
         let key = Arc::new(keys.private);
-        Ok(Parts { poll, jobs, lookups, signals, storage, listeners, client_tls, dispatch, key, keep_alive })
+        Ok(Parts { poll, jobs, lookups, signals, storage, listeners, client_tls, dispatch, key, keep_alive, copies })
     }
 
     fn assemble(parts: Parts, log: LogWriter) -> Self {
@@ -177,6 +182,7 @@ impl EventLoop {
             release_at: None,
             streams: Streams::new(),
             children: Children::new(),
+            copies: parts.copies,
             stopping: false,
             stopped: None,
             keep_alive: parts.keep_alive,
@@ -248,6 +254,7 @@ impl EventLoop {
             self.stopped,
             self.release_at,
             self.job_retry(now),
+            self.copies.poll_timeout(now),
         ];
         // One millisecond more than asked: a wake-up a fraction too early would find nothing due and spin.
         let earliest = deadlines.into_iter().flatten().min()?;
@@ -262,7 +269,10 @@ impl EventLoop {
     fn event(&mut self, event: &mio::event::Event, now: Now) {
         match event.token() {
             SIGNALS => self.read_signals(now),
-            WAKER => self.finished_jobs(now),
+            WAKER => {
+                self.finished_jobs(now);
+                self.finished_copies(now);
+            }
             Token(source) if source < FIRST_SOURCE => {
                 self.accepting.insert(source);
             }
@@ -274,6 +284,7 @@ impl EventLoop {
     /// Everything between two waits.
     fn turn(&mut self, now: Now) {
         self.submit_waiting();
+        self.copies.submit_waiting();
         self.accept_all(now);
         self.read_streams(now);
         self.read_children(now);
@@ -320,6 +331,8 @@ impl EventLoop {
                     self.submit(Children::spawn_job(command, spec));
                 }
                 Effect::KillCommand(command) => self.children.kill(command),
+                Effect::ReadSource { source, step } => self.copies.read(source, step),
+                Effect::WriteSink { sink, steps } => self.copies.write(sink, steps),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
                 Effect::Stopped => self.stopped = Some(now.monotonic + LAST_FLUSH),
@@ -369,6 +382,7 @@ impl EventLoop {
         self.children.kill_all();
         // A command that a worker is starting just now would outlive us.
         self.jobs.shutdown(LAST_JOBS);
+        self.copies.shutdown();
         while self.jobs.poll_finished().is_some() {}
         let wall = clock::read().wall;
         if let Err(reason) = self.storage.finish(self.dispatch.take_unstored(), wall) {
