@@ -7,6 +7,7 @@ use crate::model::history::LogPage;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
+use crate::model::work::{WorkId, WorkOutcome};
 
 use super::output::{ParentKind, QueryId, ReceiptId};
 
@@ -112,6 +113,13 @@ pub enum Input {
         command: CommandId,
         /// How.
         outcome: CommandOutcome,
+    },
+    /// An [`super::output::Output::Work`] is done.
+    WorkDone {
+        /// Which.
+        id: WorkId,
+        /// What came of it.
+        outcome: WorkOutcome,
     },
     /// A call of the REST API, already authorised.
     ApiCall {

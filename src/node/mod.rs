@@ -31,6 +31,7 @@ mod registry;
 mod requests;
 mod stopping;
 mod timers;
+mod work;
 
 pub mod core;
 pub mod input;
