@@ -14,4 +14,5 @@ mod liveness;
 mod platform;
 mod process;
 mod restarts;
+mod routes;
 mod startup;
