@@ -331,6 +331,7 @@ configuration:
       - name: action
         package: gorgone::modules::core::action::hooks
         enable: true
+        copy_roots: [{directory}]
 "
     );
     if role.with_api {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::allow_list::AllowList;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
@@ -167,10 +168,19 @@ pub struct ActionSettings {
     pub max_concurrent: usize,
     /// `max_output_size` in bytes (1 MiB) kept of one command.
     pub output_limit: usize,
-    /// `whitelist_cmds` (false). The list itself is not evaluated in this version: where it is wanted, no command is allowed.
-    pub whitelist: bool,
+    /// `allowed_cmds`, where `whitelist_cmds` is true: what may be run.
+    pub allowed: Option<CommandList>,
     /// `copy_roots`: the directories that copies may write under; empty for anywhere.
     pub copy_roots: Arc<[PathBuf]>,
+}
+
+/// The commands that may be run, and what becomes of the others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommandList {
+    /// `allowed_cmds`
+    pub list: AllowList,
+    /// `whitelist_mode: audit`: others are logged and run all the same.
+    pub is_audit: bool,
 }
 
 impl Default for ActionSettings {
@@ -179,7 +189,7 @@ impl Default for ActionSettings {
             command_timeout: Duration::from_secs(30),
             max_concurrent: 64,
             output_limit: 1 << 20,
-            whitelist: false,
+            allowed: None,
             copy_roots: Arc::new([]),
         }
     }

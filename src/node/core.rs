@@ -17,6 +17,7 @@ use crate::model::log::LogLine;
 use crate::model::message::{Outgoing, Reply};
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
+use crate::model::registration::RegistrationSource;
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 
@@ -40,6 +41,8 @@ use super::relayed_copy::RelayedCopies;
 use super::remote_copy::Copies;
 use super::stopping::Stopping;
 use super::timers::{Timer, Timers};
+use super::wanted::Wanted;
+use super::work::WorkTable;
 use super::{dial_out, json, modules};
 
 /// Rows whose storing is awaited at most.
@@ -56,6 +59,7 @@ pub struct Core {
     pub(super) random: Box<dyn Random>,
     pub(super) timers: Timers,
     pub(super) registry: Registry,
+    pub(super) wanted: Wanted,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
     pub(super) counters: Counters,
     pub(super) parents: Parents,
@@ -70,6 +74,7 @@ pub struct Core {
     pub(super) copies: Copies,
     pub(super) relayed_copies: RelayedCopies,
     pub(super) sinks: Sinks,
+    pub(super) work: WorkTable,
     pub(super) stopping: Stopping,
     pub(super) malformed: MalformedLog,
     outputs: VecDeque<Output>,
@@ -153,6 +158,7 @@ impl Core {
             random,
             timers: Timers::default(),
             registry: Registry::default(),
+            wanted: Wanted::default(),
             marks: restored.marks.into_iter().collect(),
             counters: Counters::default(),
             parents: Parents::default(),
@@ -165,6 +171,7 @@ impl Core {
             copies: Copies::default(),
             relayed_copies: RelayedCopies::default(),
             sinks: Sinks::default(),
+            work: WorkTable::default(),
             stopping: Stopping::No,
             malformed: MalformedLog::default(),
             outputs: VecDeque::new(),
@@ -180,10 +187,8 @@ impl Core {
             core.options.loaded.insert("dbcleaner".to_owned(), modules::CLEANER_PACKAGE.to_owned());
         }
         core.add_row(NewRow::now(None, Code::STARTED, json::message("gorgoned is starting...")));
-        for registration in std::mem::take(&mut core.options.nodes) {
-            // A refusal is logged.
-            let _ = core.register(registration);
-        }
+        let nodes = std::mem::take(&mut core.options.nodes);
+        core.apply_registrations(RegistrationSource::File, nodes);
         core.restore_open_tokens(restored.open_tokens);
         if let Some(proxy) = &core.options.proxy {
             core.timers.set(Timer::SyncAll, now.monotonic + proxy.sync_time.max(Duration::from_secs(1)));
@@ -206,6 +211,7 @@ impl Core {
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
             Input::QueryAnswer { query, result } => self.query_answered(query, result),
             Input::CommandEnded { command, outcome } => self.command_ended(command, &outcome),
+            Input::WorkDone { id, outcome } => self.work_done(id, outcome),
             Input::WebSocketMessage { client, message } => self.web_socket_message(client, &message),
             Input::ClientNotReached { client, token } => self.client_not_reached(client, token.as_ref()),
             Input::ParentUp { kind, identity } => self.parent_up(kind, identity),
@@ -216,6 +222,7 @@ impl Core {
             Input::Room(node) => self.room_for(node),
             Input::ApiCall { id, call } => self.api_call(id, &call),
             Input::ApiCancelled(id) => self.cancel_call(id),
+            Input::NodesWanted { source, nodes } => self.nodes_wanted(source, nodes),
             Input::Stop => self.stop(),
         }
         self.after_event();

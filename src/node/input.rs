@@ -7,7 +7,9 @@ use crate::model::copy::{SinkDone, SinkId, SourceDone, SourceId};
 use crate::model::history::LogPage;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
+use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::token::Token;
+use crate::model::work::{WorkId, WorkOutcome};
 
 use super::output::{ParentKind, QueryId, ReceiptId};
 
@@ -130,6 +132,13 @@ pub enum Input {
     },
     /// Little waits to be sent to a node now, see [`super::output::Output::AwaitRoom`].
     Room(NodeId),
+    /// An [`super::output::Output::Work`] is done.
+    WorkDone {
+        /// Which.
+        id: WorkId,
+        /// What came of it.
+        outcome: WorkOutcome,
+    },
     /// A call of the REST API, already authorised.
     ApiCall {
         /// Which.
@@ -139,6 +148,13 @@ pub enum Input {
     },
     /// The caller went away; no answer is wanted any more.
     ApiCancelled(CallId),
+    /// A source of registrations was read again: every node that it wants. A list that could not be read is no event.
+    NodesWanted {
+        /// Who lists them.
+        source: RegistrationSource,
+        /// The whole list.
+        nodes: Vec<Registration>,
+    },
     /// The daemon was asked to stop.
     Stop,
 }

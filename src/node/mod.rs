@@ -33,6 +33,8 @@ mod remote_copy;
 mod requests;
 mod stopping;
 mod timers;
+mod wanted;
+mod work;
 
 pub mod core;
 pub mod input;

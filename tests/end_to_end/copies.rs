@@ -120,3 +120,41 @@ fn files_of_every_size_reach_nodes_of_every_kind() {
     }
     drop(nodes.others);
 }
+
+#[test]
+fn what_cannot_be_copied_ends_with_a_row_that_names_it() {
+    let platform = Platform::new();
+    let (central, _poller) = platform.pair();
+    let source = platform.write("source", "text");
+    let cache = folder(&platform, "node").join("cache");
+    let to = |name: &str| platform.path(name);
+    let missing = to("missing");
+    let at_the_sender = [
+        (
+            json!({ "destination": to("x"), "cache_dir": cache }),
+            "remote copy failed | the source is missing".to_owned(),
+        ),
+        (json!({ "source": source, "cache_dir": cache }), "remote copy failed | the destination is missing".to_owned()),
+        (
+            json!({ "source": missing, "destination": to("x"), "cache_dir": cache }),
+            format!("unknown source | {}: No such file or directory", missing.display()),
+        ),
+        (
+            json!({ "source": cache, "destination": to("x"), "cache_dir": missing }),
+            format!("cannot chdir: No such file or directory | {}", missing.display()),
+        ),
+    ];
+    for (body, expected) in at_the_sender {
+        assert_eq!(refused(&central, 2, &body), expected);
+    }
+    let body = json!({ "source": source, "destination": missing.join("file"), "cache_dir": cache });
+    let expected = format!("Can't copy file to {}, No such file or directory", missing.join("file").display());
+    assert_eq!(refused(&central, 2, &body), expected);
+    let body = json!({ "source": source, "destination": cache, "cache_dir": cache });
+    assert_eq!(refused(&central, 2, &body), format!("Can't copy file to {}, Is a directory", cache.display()));
+    let token = start(&central, 2, &json!({ "source": source, "destination": to("x"), "cache_dir": missing }));
+    let rows = central.api().finished_rows(2, &token, seconds(10));
+    let expected = format!("file '{}/copy_{token}' open failed: No such file or directory", missing.display());
+    assert_eq!(data(rows.last().unwrap())["message"], json!(expected));
+    assert!(is_empty(&cache));
+}

@@ -19,6 +19,7 @@ impl Dispatch {
             }
             Output::Query { query, filter, limit } => self.query(query, Effect::Query { query, filter, limit }),
             Output::RunCommand { command, spec } => self.effects.push_back(Effect::RunCommand { command, spec }),
+            Output::Work { id, work } => self.effects.push_back(Effect::Work { id, work }),
             Output::KillCommand(command) => self.effects.push_back(Effect::KillCommand(command)),
             Output::ReadSource { source, step } => self.effects.push_back(Effect::ReadSource { source, step }),
             Output::WriteSink { sink, steps } => self.effects.push_back(Effect::WriteSink { sink, steps }),

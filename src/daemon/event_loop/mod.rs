@@ -6,8 +6,10 @@
 mod children;
 mod copies;
 mod listeners;
+mod register_file;
 mod storage;
 mod streams;
+mod work;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -16,6 +18,7 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use crate::config::allow_list::AllowList;
 use crate::config::settings::Config;
 use crate::edge::jobs::{Job, JobQueue};
 use crate::edge::log::LogWriter;
@@ -35,13 +38,15 @@ use super::run_options::RunOptions;
 use children::Children;
 use copies::CopyWork;
 use listeners::Bound;
+use register_file::RegisterFile;
 use storage::{JobResult, Storage};
 use streams::Streams;
 
 const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
+const REGISTER_FILE: Token = Token(2);
 /// The token of the first listener; the others follow.
-const FIRST_LISTENER: usize = 2;
+const FIRST_LISTENER: usize = 3;
 /// Connections have odd tokens above this, children even ones.
 const FIRST_SOURCE: usize = 16;
 /// Threads that may wait for name servers at the same time.
@@ -85,6 +90,7 @@ struct EventLoop {
     log: LogWriter,
     listeners: Vec<Bound>,
     client_tls: Option<ClientContext>,
+    register_file: Option<RegisterFile>,
     accepting: BTreeSet<usize>,
     accept_again: Option<Monotonic>,
     accept_complaint: Option<Monotonic>,
@@ -92,6 +98,8 @@ struct EventLoop {
     streams: Streams,
     children: Children,
     copies: CopyWork,
+    /// The commands that may be run, where that is limited.
+    allowed: AllowList,
     stopping: bool,
     stopped: Option<Monotonic>,
     keep_alive: bool,
@@ -125,8 +133,10 @@ struct Parts {
     storage: Storage,
     listeners: Vec<Bound>,
     client_tls: Option<ClientContext>,
+    register_file: Option<RegisterFile>,
     dispatch: Dispatch,
     key: Arc<PrivateKey>,
+    allowed: AllowList,
     keep_alive: bool,
     copies: CopyWork,
 }
@@ -146,6 +156,7 @@ impl EventLoop {
         registry.register(&mut signals, SIGNALS, Interest::READABLE).map_err(RunError::new)?;
         let listeners = listeners::bind_all(&config, registry, log, now)?;
         let client_tls = listeners::client_context(&config)?;
+        let register_file = RegisterFile::open(&config, registry, log, now);
         let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
         let jobs = JobQueue::new(threads, Arc::clone(&wake));
@@ -158,9 +169,25 @@ impl EventLoop {
             debug: log.shows(Level::Debug),
         };
         let keep_alive = config.core.tcp_keepalive;
+        let allowed = config.modules.action.as_ref().and_then(|action| action.allowed.as_ref());
+        let allowed = allowed.map(|allowed| allowed.list.clone()).unwrap_or_default();
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
         let key = Arc::new(keys.private);
-        Ok(Parts { poll, jobs, lookups, signals, storage, listeners, client_tls, dispatch, key, keep_alive, copies })
+        Ok(Parts {
+            poll,
+            jobs,
+            lookups,
+            signals,
+            storage,
+            listeners,
+            client_tls,
+            register_file,
+            dispatch,
+            key,
+            allowed,
+            keep_alive,
+            copies,
+        })
     }
 
     fn assemble(parts: Parts, log: LogWriter) -> Self {
@@ -176,6 +203,7 @@ impl EventLoop {
             log,
             listeners: parts.listeners,
             client_tls: parts.client_tls,
+            register_file: parts.register_file,
             accepting: BTreeSet::new(),
             accept_again: None,
             accept_complaint: None,
@@ -183,6 +211,7 @@ impl EventLoop {
             streams: Streams::new(),
             children: Children::new(),
             copies: parts.copies,
+            allowed: parts.allowed,
             stopping: false,
             stopped: None,
             keep_alive: parts.keep_alive,
@@ -273,6 +302,7 @@ impl EventLoop {
                 self.finished_jobs(now);
                 self.finished_copies(now);
             }
+            REGISTER_FILE => self.register_file_touched(),
             Token(source) if source < FIRST_SOURCE => {
                 self.accepting.insert(source);
             }
@@ -330,6 +360,10 @@ impl EventLoop {
                 Effect::RunCommand { command, spec } => {
                     self.submit(Children::spawn_job(command, spec));
                 }
+                Effect::Work { id, work } => {
+                    let job = work::job(id, work, &self.allowed);
+                    self.submit(job);
+                }
                 Effect::KillCommand(command) => self.children.kill(command),
                 Effect::ReadSource { source, step } => self.copies.read(source, step),
                 Effect::WriteSink { sink, steps } => self.copies.write(sink, steps),
@@ -346,8 +380,10 @@ impl EventLoop {
                 JobResult::Crypto(outcome) => self.dispatch.crypto_done(*outcome, now),
                 JobResult::Query(query, result) => self.dispatch.query_answered(query, result, now),
                 JobResult::Spawned(command, spawned) => self.spawned(command, spawned, now),
+                JobResult::Worked(id, outcome) => self.dispatch.work_done(id, outcome, now),
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
+                JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }
         }
@@ -369,6 +405,7 @@ impl EventLoop {
                         self.log.write(&LogLine::error("core", format!("log not reopened: {error}")), now.wall);
                     }
                     self.reload_certificates(now);
+                    self.reload_register_file();
                 }
                 Signal::Child => {
                     child_process::reap_abandoned();

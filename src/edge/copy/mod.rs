@@ -10,4 +10,5 @@ mod attributes;
 mod inside;
 mod pack;
 mod place;
+mod tar_headers;
 mod text;
