@@ -111,8 +111,8 @@ fn a_symlink_named_gorgoned_takes_the_options_of_the_original() {
     symlink(STHENO, &link).unwrap();
     let mut central = Daemon::start_as(platform.plan("central", 1).with_api(), Command::new(link));
     assert_eq!(central.api().output_of(0, "echo as gorgoned", seconds(5)), "as gorgoned");
-    assert!(!central.log().is_empty(), "--logfile is used");
     assert!(central.stop().0.success());
+    assert!(!central.log().is_empty(), "--logfile is used");
 }
 
 #[test]
