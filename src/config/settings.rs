@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::allow_list::AllowList;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
@@ -166,13 +167,22 @@ pub struct ActionSettings {
     pub max_concurrent: usize,
     /// `max_output_size` in bytes (1 MiB) kept of one command.
     pub output_limit: usize,
-    /// `whitelist_cmds` (false). The list itself is not evaluated in this version: where it is wanted, no command is allowed.
-    pub whitelist: bool,
+    /// `allowed_cmds`, where `whitelist_cmds` is true: what may be run.
+    pub allowed: Option<CommandList>,
+}
+
+/// The commands that may be run, and what becomes of the others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommandList {
+    /// `allowed_cmds`
+    pub list: AllowList,
+    /// `whitelist_mode: audit`: others are logged and run all the same.
+    pub is_audit: bool,
 }
 
 impl Default for ActionSettings {
     fn default() -> Self {
-        Self { command_timeout: Duration::from_secs(30), max_concurrent: 64, output_limit: 1 << 20, whitelist: false }
+        Self { command_timeout: Duration::from_secs(30), max_concurrent: 64, output_limit: 1 << 20, allowed: None }
     }
 }
 

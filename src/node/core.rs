@@ -40,6 +40,7 @@ use super::registry::Registry;
 use super::stopping::Stopping;
 use super::timers::{Timer, Timers};
 use super::wanted::Wanted;
+use super::work::WorkTable;
 use super::{dial_out, json, modules};
 
 /// Rows whose storing is awaited at most.
@@ -69,6 +70,7 @@ pub struct Core {
     pub(super) questions: Questions,
     pub(super) calls: Calls,
     pub(super) commands: CommandQueue,
+    pub(super) work: WorkTable,
     pub(super) stopping: Stopping,
     pub(super) malformed: MalformedLog,
     outputs: VecDeque<Output>,
@@ -164,6 +166,7 @@ impl Core {
             questions: Questions::default(),
             calls: Calls::default(),
             commands: CommandQueue::default(),
+            work: WorkTable::default(),
             stopping: Stopping::No,
             malformed: MalformedLog::default(),
             outputs: VecDeque::new(),
@@ -203,6 +206,7 @@ impl Core {
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
             Input::QueryAnswer { query, result } => self.query_answered(query, result),
             Input::CommandEnded { command, outcome } => self.command_ended(command, &outcome),
+            Input::WorkDone { id, outcome } => self.work_done(id, outcome),
             Input::WebSocketMessage { client, message } => self.web_socket_message(client, &message),
             Input::ClientNotReached { client, token } => self.client_not_reached(client, token.as_ref()),
             Input::ParentUp { kind, identity } => self.parent_up(kind, identity),

@@ -8,6 +8,7 @@ use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::token::Token;
+use crate::model::work::{WorkId, WorkOutcome};
 
 use super::output::{ParentKind, QueryId, ReceiptId};
 
@@ -113,6 +114,13 @@ pub enum Input {
         command: CommandId,
         /// How.
         outcome: CommandOutcome,
+    },
+    /// An [`super::output::Output::Work`] is done.
+    WorkDone {
+        /// Which.
+        id: WorkId,
+        /// What came of it.
+        outcome: WorkOutcome,
     },
     /// A call of the REST API, already authorised.
     ApiCall {

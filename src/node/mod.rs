@@ -34,6 +34,7 @@ mod routes;
 mod stopping;
 mod timers;
 mod wanted;
+mod work;
 
 pub mod core;
 pub mod input;

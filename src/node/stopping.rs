@@ -9,6 +9,7 @@ use super::core::Core;
 use super::output::Output;
 use super::registry::Link;
 use super::timers::Timer;
+use super::work::Awaiting;
 
 /// What every request hears while the daemon stops.
 pub(super) const STOPPING_TEXT: &str = "gorgone is stopping/restarting. Cannot proceed request.";
@@ -38,9 +39,19 @@ impl Core {
         }
         self.stopping = Stopping::Waiting;
         self.timers.set(Timer::Stop, self.now.monotonic + PATIENCE);
+        self.drop_work();
         self.drop_waiting_commands();
         for call in self.calls.waiting() {
             waits::ask_history(self, call);
+        }
+    }
+
+    /// What waits for work elsewhere ends before it began.
+    fn drop_work(&mut self) {
+        for awaiting in self.work.take_all() {
+            match awaiting {
+                Awaiting::Check(checking) => self.drop_check(checking),
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use crate::model::connection::ConnectionId;
 use crate::model::history::{LogFilter, LogPage, PageLimit};
 use crate::model::log::LogLine;
 use crate::model::time::{Monotonic, Now, WallTime};
+use crate::model::work::{WorkId, WorkOutcome};
 use crate::node::output::QueryId;
 
 use super::{EventLoop, RunError, register_file};
@@ -26,6 +27,7 @@ pub(super) enum JobResult {
     Crypto(Box<CryptoOutcome>),
     Query(QueryId, Result<LogPage, String>),
     Spawned(CommandId, Result<ChildProcess, String>),
+    Worked(WorkId, WorkOutcome),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
     Checkpointed(Result<(), String>),
     /// Of the listener with this index, with warnings.
