@@ -185,7 +185,7 @@ impl Core {
 
     /// Whether `id` is reached through `parent`.
     fn is_behind(&self, parent: NodeId, id: NodeId) -> bool {
-        id != parent && self.registry.candidates(id).any(|(through, _)| through == parent)
+        id != parent && self.registry.candidates(id).any(|(through, ..)| through == parent)
     }
 
     /// A client speaks for a node from now on; `false` when the node is refused. The keep-alive costs next to nothing.
