@@ -15,3 +15,4 @@ pub mod session;
 pub mod time;
 pub mod timers;
 pub mod token;
+pub mod work;
