@@ -102,6 +102,6 @@ fn a_listener_without_a_token_does_not_start_and_the_log_says_so() {
     plan.proxy.retain(|line| !line.contains("token:"));
     let mut central = Daemon::start(plan);
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
-    assert!(central.log().contains("httpserver.token: is missing or empty, so the listener does not start"));
+    central.wait_for_log("httpserver.token: is missing or empty, so the listener does not start", seconds(5));
     central.assert_running();
 }
