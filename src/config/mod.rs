@@ -9,6 +9,8 @@
 
 mod address;
 mod core_section;
+pub mod database;
+mod database_section;
 mod dial_in_section;
 mod findings;
 mod http_section;

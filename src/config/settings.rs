@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::database::NodesSettings;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
@@ -103,6 +104,8 @@ pub struct Modules {
     pub pull: Option<PullSettings>,
     /// `gorgone::modules::core::pullwss::hooks`
     pub pullwss: Option<PullWssSettings>,
+    /// `gorgone::modules::centreon::nodes::hooks`
+    pub nodes: Option<NodesSettings>,
     /// `gorgone::modules::core::dbcleaner::hooks`; always on.
     pub dbcleaner: CleanerSettings,
     /// Every package that is loaded, by module name, for `INFORMATION`.
