@@ -18,7 +18,7 @@ mod include;
 mod modules;
 mod ports;
 mod raw;
-mod register_file;
+pub mod register_file;
 mod role;
 mod section;
 pub mod settings;

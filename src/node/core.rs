@@ -17,6 +17,7 @@ use crate::model::log::LogLine;
 use crate::model::message::{Outgoing, Reply};
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
+use crate::model::registration::RegistrationSource;
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 
@@ -37,6 +38,7 @@ use super::parents::Parents;
 use super::registry::Registry;
 use super::stopping::Stopping;
 use super::timers::{Timer, Timers};
+use super::wanted::Wanted;
 use super::{dial_out, json, modules};
 
 /// Rows whose storing is awaited at most.
@@ -53,6 +55,7 @@ pub struct Core {
     pub(super) random: Box<dyn Random>,
     pub(super) timers: Timers,
     pub(super) registry: Registry,
+    pub(super) wanted: Wanted,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
     pub(super) counters: Counters,
     pub(super) parents: Parents,
@@ -147,6 +150,7 @@ impl Core {
             random,
             timers: Timers::default(),
             registry: Registry::default(),
+            wanted: Wanted::default(),
             marks: restored.marks.into_iter().collect(),
             counters: Counters::default(),
             parents: Parents::default(),
@@ -171,10 +175,8 @@ impl Core {
             core.options.loaded.insert("dbcleaner".to_owned(), modules::CLEANER_PACKAGE.to_owned());
         }
         core.add_row(NewRow::now(None, Code::STARTED, json::message("gorgoned is starting...")));
-        for registration in std::mem::take(&mut core.options.nodes) {
-            // A refusal is logged.
-            let _ = core.register(registration);
-        }
+        let nodes = std::mem::take(&mut core.options.nodes);
+        core.apply_registrations(RegistrationSource::File, nodes);
         core.restore_open_tokens(restored.open_tokens);
         if let Some(proxy) = &core.options.proxy {
             core.timers.set(Timer::SyncAll, now.monotonic + proxy.sync_time.max(Duration::from_secs(1)));
@@ -204,6 +206,7 @@ impl Core {
             Input::ParentMessage { kind, message } => self.parent_message(kind, message),
             Input::ApiCall { id, call } => self.api_call(id, &call),
             Input::ApiCancelled(id) => self.cancel_call(id),
+            Input::NodesWanted { source, nodes } => self.nodes_wanted(source, nodes),
             Input::Stop => self.stop(),
         }
         self.after_event();

@@ -31,6 +31,7 @@ mod registry;
 mod requests;
 mod stopping;
 mod timers;
+mod wanted;
 
 pub mod core;
 pub mod input;

@@ -98,7 +98,6 @@ pub(super) enum Unregistered {
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     nodes: BTreeMap<NodeId, Node>,
-    prevailing_subnodes: BTreeSet<NodeId>,
     /// Subnode to its parents, best score first.
     static_routes: BTreeMap<NodeId, BTreeSet<(i64, NodeId)>>,
     /// Subnode to the nodes that announced it.
@@ -157,7 +156,7 @@ impl Registry {
     /// Adds a node or replaces what is registered of it.
     pub(super) fn register(&mut self, registration: Registration, mark: SyncMark) -> Registered {
         let id = registration.id;
-        if self.prevailing_subnodes.contains(&id) && !registration.prevail {
+        if !registration.prevail && self.is_prevailing_subnode(id) {
             return Registered::Refused("it is already defined as a subnode that prevails");
         }
         if registration.subnodes.len() > SUBNODES_MAX {
@@ -241,20 +240,31 @@ impl Registry {
         Unregistered::Gone
     }
 
-    /// Ids that a registration with `prevail` claims as its subnodes and that are registered themselves.
+    /// Whether a node that prevails has `id` as its subnode.
+    pub(super) fn is_prevailing_subnode(&self, id: NodeId) -> bool {
+        let parents = self.static_routes.get(&id).into_iter().flatten();
+        parents.filter_map(|(_, parent)| self.nodes.get(parent)).any(|parent| parent.registration.prevail)
+    }
+
+    /// What is registered of a node may be replaced from now on.
+    pub(super) fn prevail_no_more(&mut self, id: NodeId) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.registration.prevail = false;
+        }
+    }
+
+    /// Ids that a registration with `prevail` claims as its subnodes and that are registered themselves, but do not prevail.
     pub(super) fn claimed_by(&self, registration: &Registration) -> Vec<NodeId> {
         if !registration.prevail {
             return Vec::new();
         }
-        registration.subnodes.iter().map(|subnode| subnode.id).filter(|id| self.nodes.contains_key(id)).collect()
+        let yields = |id: &NodeId| self.nodes.get(id).is_some_and(|node| !node.registration.prevail);
+        registration.subnodes.iter().map(|subnode| subnode.id).filter(yields).collect()
     }
 
     fn add_static_routes(&mut self, registration: &Registration) {
-        for subnode in &registration.subnodes {
+        for subnode in registration.subnodes.iter().filter(|subnode| subnode.id != registration.id) {
             self.static_routes.entry(subnode.id).or_default().insert((subnode.path_score, registration.id));
-            if registration.prevail {
-                self.prevailing_subnodes.insert(subnode.id);
-            }
         }
     }
 
@@ -265,7 +275,6 @@ impl Registry {
                 parents.retain(|(_, id)| *id != parent);
                 if parents.is_empty() {
                     self.static_routes.remove(&subnode.id);
-                    self.prevailing_subnodes.remove(&subnode.id);
                 }
             }
         }

@@ -13,4 +13,5 @@ mod liveness;
 mod platform;
 mod process;
 mod restarts;
+mod routes;
 mod startup;

@@ -210,23 +210,39 @@ fn a_hangup_signal_reads_the_certificate_again_and_drops_nobody() {
     central.assert_running();
 }
 
-#[test]
-fn api_and_websocket_share_one_port_with_tls() {
-    let platform = platform();
-    let plan = api_plan(&platform, "good", "good").with_dial_in_node(7, "wss").with_proxy("ping: 1");
+/// A central whose REST API and WebSocket listener share one port with TLS.
+fn shared_plan(platform: &Platform) -> Plan {
+    let plan = api_plan(platform, "good", "good").with_dial_in_node(7, "wss").with_proxy("ping: 1");
     let port = plan.api_port.unwrap();
     let mut lines = vec!["enable: true".to_owned(), "address: 127.0.0.1".to_owned()];
     lines.extend([format!("port: {port}"), format!("token: {TOKEN}")]);
-    lines.extend(tls(&platform, "good", "good"));
-    let plan = lines.iter().fold(plan.with_proxy("httpserver:"), |plan, line| plan.with_proxy(&format!("  {line}")));
-    let _central = Daemon::start(plan);
+    lines.extend(tls(platform, "good", "good"));
+    lines.iter().fold(plan.with_proxy("httpserver:"), |plan, line| plan.with_proxy(&format!("  {line}")))
+}
+
+#[test]
+fn api_and_websocket_share_one_port_with_tls() {
+    let platform = platform();
+    let central = Daemon::start(shared_plan(&platform));
+    let port = central.plan.api_port.unwrap();
     let authority: PathBuf = platform.path("ca.pem");
     let script = Script::start(
         "websocket_node",
-        &[&format!("wss://127.0.0.1:{port}/"), TOKEN, "control_frames", authority.to_str().unwrap()],
+        &[&format!("wss://127.0.0.1:{port}/"), TOKEN, "sealed", authority.to_str().unwrap()],
     );
-    script.succeeds(seconds(30));
+    script.succeeds(seconds(60));
     let url = format!("https://127.0.0.1:{port}/api/internal/constatus");
     let output = curl(&platform, &[&url]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_request_right_behind_the_tls_handshake_is_answered_however_it_is_cut() {
+    let platform = platform();
+    let central = Daemon::start(shared_plan(&platform));
+    let port = central.plan.api_port.unwrap().to_string();
+    let authority = platform.path("ca.pem");
+    let said = Script::start("tls_pieces", &[&port, TOKEN, authority.to_str().unwrap()]).succeeds(seconds(120));
+    let cuts: u32 = said.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(cuts > 300, "{said}");
 }

@@ -1,4 +1,5 @@
 """A pullwss node on the Python library websockets: websocket_node.py URL TOKEN SCENARIO [CA]. Status 0 when all was right."""
+import asyncio
 import html
 import html.entities
 import json
@@ -8,6 +9,7 @@ import threading
 import time
 
 import gorgone_peer as peer
+from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -16,9 +18,8 @@ DEADLINE = time.time() + 40
 
 
 def open_socket(bearer=token):
-    context = ssl.create_default_context(cafile=ca[0]) if ca else None
     return connect(url, additional_headers={"Authorization": f"Bearer {bearer}"}, compression=None, max_size=None,
-                   ssl=context, proxy=None, close_timeout=2)
+                   proxy=None, close_timeout=2)
 
 
 def encode(text):
@@ -164,6 +165,23 @@ def control_frames():
     text = encode(peer.build("PONG", "", "", {"code": 0, "data": {"id": 7, "data": {}}}).decode())
     socket.send(iter([text[:1], text[1:10], text[10:]]))
     assert socket.ping().wait(5), "fragments closed the connection"
+
+
+def sealed():
+    """The same inside TLS. Not with the client of threads: it reads and writes one OpenSSL connection from two threads, which
+    breaks the connection now and then when the ticket of TLS 1.3 comes while it writes its request, with any server."""
+    async def converse():
+        context = ssl.create_default_context(cafile=ca[0])
+        async with connect_async(url, additional_headers={"Authorization": f"Bearer {token}"}, compression=None, ssl=context,
+                                 proxy=None, open_timeout=20) as socket:
+            nodes = [{"id": 7, "type": "wss", "identity": 7}]
+            await socket.send(peer.build("REGISTERNODES", "", "", {"nodes": nodes}).decode())
+            for payload in (b"", b"x", bytes(range(125))):
+                await asyncio.wait_for(await socket.ping(payload), 10)
+            text = encode(peer.build("PONG", "", "", {"code": 0, "data": {"id": 7, "data": {}}}).decode())
+            await socket.send(iter([text[:1], text[1:10], text[10:]]))
+            await asyncio.wait_for(await socket.ping(), 10)
+    asyncio.run(converse())
 
 
 def replaced():

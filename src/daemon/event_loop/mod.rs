@@ -5,6 +5,7 @@
 
 mod children;
 mod listeners;
+mod register_file;
 mod storage;
 mod streams;
 
@@ -33,13 +34,15 @@ use super::key_files::{KeyOrigin, KeyPair};
 use super::run_options::RunOptions;
 use children::Children;
 use listeners::Bound;
+use register_file::RegisterFile;
 use storage::{JobResult, Storage};
 use streams::Streams;
 
 const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
+const REGISTER_FILE: Token = Token(2);
 /// The token of the first listener; the others follow.
-const FIRST_LISTENER: usize = 2;
+const FIRST_LISTENER: usize = 3;
 /// Connections have odd tokens above this, children even ones.
 const FIRST_SOURCE: usize = 16;
 /// Threads that may wait for name servers at the same time.
@@ -83,6 +86,7 @@ struct EventLoop {
     log: LogWriter,
     listeners: Vec<Bound>,
     client_tls: Option<ClientContext>,
+    register_file: Option<RegisterFile>,
     accepting: BTreeSet<usize>,
     accept_again: Option<Monotonic>,
     accept_complaint: Option<Monotonic>,
@@ -122,6 +126,7 @@ struct Parts {
     storage: Storage,
     listeners: Vec<Bound>,
     client_tls: Option<ClientContext>,
+    register_file: Option<RegisterFile>,
     dispatch: Dispatch,
     key: Arc<PrivateKey>,
     keep_alive: bool,
@@ -142,6 +147,7 @@ impl EventLoop {
         registry.register(&mut signals, SIGNALS, Interest::READABLE).map_err(RunError::new)?;
         let listeners = listeners::bind_all(&config, registry, log, now)?;
         let client_tls = listeners::client_context(&config)?;
+        let register_file = RegisterFile::open(&config, registry, log, now);
         let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
         let jobs = JobQueue::new(threads, Arc::clone(&wake));
@@ -155,7 +161,19 @@ impl EventLoop {
         let keep_alive = config.core.tcp_keepalive;
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
         let key = Arc::new(keys.private);
-        Ok(Parts { poll, jobs, lookups, signals, storage, listeners, client_tls, dispatch, key, keep_alive })
+        Ok(Parts {
+            poll,
+            jobs,
+            lookups,
+            signals,
+            storage,
+            listeners,
+            client_tls,
+            register_file,
+            dispatch,
+            key,
+            keep_alive,
+        })
     }
 
     fn assemble(parts: Parts, log: LogWriter) -> Self {
@@ -171,6 +189,7 @@ impl EventLoop {
             log,
             listeners: parts.listeners,
             client_tls: parts.client_tls,
+            register_file: parts.register_file,
             accepting: BTreeSet::new(),
             accept_again: None,
             accept_complaint: None,
@@ -263,6 +282,7 @@ impl EventLoop {
         match event.token() {
             SIGNALS => self.read_signals(now),
             WAKER => self.finished_jobs(now),
+            REGISTER_FILE => self.register_file_touched(),
             Token(source) if source < FIRST_SOURCE => {
                 self.accepting.insert(source);
             }
@@ -335,6 +355,7 @@ impl EventLoop {
                 JobResult::Spawned(command, spawned) => self.spawned(command, spawned, now),
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
+                JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }
         }
@@ -356,6 +377,7 @@ impl EventLoop {
                         self.log.write(&LogLine::error("core", format!("log not reopened: {error}")), now.wall);
                     }
                     self.reload_certificates(now);
+                    self.reload_register_file();
                 }
                 Signal::Child => {
                     child_process::reap_abandoned();

@@ -19,7 +19,7 @@ use crate::model::log::LogLine;
 use crate::model::time::{Monotonic, Now, WallTime};
 use crate::node::output::QueryId;
 
-use super::{EventLoop, RunError};
+use super::{EventLoop, RunError, register_file};
 
 /// What comes back from a worker.
 pub(super) enum JobResult {
@@ -30,6 +30,7 @@ pub(super) enum JobResult {
     Checkpointed(Result<(), String>),
     /// Of the listener with this index, with warnings.
     CertificateLoaded(usize, Box<Result<(ServerContext, Vec<String>), TlsError>>),
+    RegisterFileRead(register_file::Reading),
 }
 
 /// The write-ahead log is moved into the database when it has grown by so many bytes.
