@@ -7,7 +7,7 @@
 //!
 //! Absent on purpose: environment variables and vault references of the original. A vault reference is a problem that says so.
 
-mod address;
+pub mod address;
 mod core_section;
 pub mod database;
 mod database_section;

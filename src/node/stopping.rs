@@ -39,6 +39,7 @@ impl Core {
         self.stopping = Stopping::Waiting;
         self.timers.set(Timer::Stop, self.now.monotonic + PATIENCE);
         self.drop_waiting_commands();
+        self.end_poller_syncs();
         for call in self.calls.waiting() {
             waits::ask_history(self, call);
         }

@@ -77,6 +77,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         action: Some(ActionSettings::default()),
         pull: None,
         pullwss: None,
+        pollers: None,
         cleaner: CleanerSettings::default(),
         loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
     }
@@ -293,6 +294,7 @@ pub fn describe(output: &Output) -> String {
             };
             format!("run {} for {:?}: {program}", command.0, spec.timeout)
         }
+        Output::ReadPollers => "read pollers".to_owned(),
         Output::KillCommand(command) => format!("kill {}", command.0),
         Output::Answer { call, answer } => {
             let allow = answer.allow.map(|allow| format!(" allow {allow}")).unwrap_or_default();

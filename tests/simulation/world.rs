@@ -191,6 +191,7 @@ impl World {
             }
             Effect::Shutdown(_)
             | Effect::StartTls { .. }
+            | Effect::ReadPollers
             | Effect::KillCommand(_)
             | Effect::Log(_)
             | Effect::SetLogLevel(_) => {}

@@ -7,8 +7,6 @@
 //! Absent on purpose: the database itself. [`Output::ReadPollers`] asks for it, [`super::super::input::Input::PollersRead`] answers.
 
 pub mod plan;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,7 +24,7 @@ use super::super::core::{Core, NewRow};
 use super::super::json;
 use super::super::output::Output;
 use super::super::requests::Handled;
-use super::super::stopping::STOPPING_TEXT;
+use super::super::stopping::{STOPPING_TEXT, Stopping};
 use super::super::timers::Timer;
 use super::super::wanted::RegistrationChanges;
 use plan::PollerPlan;
@@ -103,6 +101,9 @@ impl Core {
     /// The database was read, or not.
     pub(in super::super) fn pollers_read(&mut self, result: Result<PollerTables, String>) {
         let Some(tokens) = self.nodes_module.reading.take() else { return };
+        if self.stopping != Stopping::No {
+            return;
+        }
         let Some(resync_time) = self.options.pollers.as_ref().map(|pollers| pollers.resync_time) else { return };
         let (code, data, next) = match result {
             Ok(tables) => (Code::FINISHED_OK, self.apply_tables(&tables), resync_time),

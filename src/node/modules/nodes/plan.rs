@@ -36,7 +36,11 @@ pub fn plan(tables: &PollerTables, fixed_id: Option<NodeId>, ssh_username: Optio
     let mut pollers = BTreeMap::new();
     for row in &tables.pollers {
         let Ok(id) = row.id.parse::<NodeId>() else {
-            plan.complaints.push(format!("a poller {} has the id {}, which is none", quoted(&row.name), quoted(&row.id)));
+            plan.complaints.push(format!(
+                "a poller {} has the id {}, which is none",
+                quoted(&row.name),
+                quoted(&row.id)
+            ));
             continue;
         };
         if row.localhost.as_deref() != Some("1") {
@@ -50,7 +54,8 @@ pub fn plan(tables: &PollerTables, fixed_id: Option<NodeId>, ssh_username: Optio
     if let (Some(fixed), Some(found)) = (fixed_id, plan.own_id)
         && fixed != found
     {
-        plan.complaints.push(format!("the database has our own id as {found}, the configuration as {fixed}, which counts"));
+        plan.complaints
+            .push(format!("the database has our own id as {found}, the configuration as {fixed}, which counts"));
     }
     let own_id = fixed_id.or(plan.own_id);
     if let Some(row) = own_id.and_then(|own| pollers.remove(&own)) {
@@ -156,7 +161,9 @@ fn kind(row: &PollerRow, ssh_username: Option<&str>) -> Result<NodeKind, String>
             Ok(NodeKind::PushSsh)
         }
         // As in the original, whatever else stands there.
-        _ => Ok(NodeKind::PushZmq { endpoint: Endpoint::Tcp { host: host(row)?, port: port(row)?.unwrap_or(ZMQ_PORT) } }),
+        _ => {
+            Ok(NodeKind::PushZmq { endpoint: Endpoint::Tcp { host: host(row)?, port: port(row)?.unwrap_or(ZMQ_PORT) } })
+        }
     }
 }
 
