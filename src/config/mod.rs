@@ -7,7 +7,9 @@
 //!
 //! Absent on purpose: environment variables and vault references of the original. A vault reference is a problem that says so.
 
+mod action_section;
 pub mod address;
+pub mod allow_list;
 mod core_section;
 pub mod database;
 mod database_section;

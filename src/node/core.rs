@@ -6,7 +6,7 @@
 //! sleep until core.poll_timeout()
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::model::action::Action;
@@ -36,10 +36,12 @@ use super::modules::nodes::NodesModule;
 use super::outbox::Outbox;
 use super::output::{Output, ReceiptId};
 use super::parents::Parents;
+use super::passed_on::PassedOn;
 use super::registry::Registry;
 use super::stopping::Stopping;
 use super::timers::{Timer, Timers};
 use super::wanted::Wanted;
+use super::work::WorkTable;
 use super::{dial_out, json, modules};
 
 /// Rows whose storing is awaited at most.
@@ -57,6 +59,7 @@ pub struct Core {
     pub(super) timers: Timers,
     pub(super) registry: Registry,
     pub(super) wanted: Wanted,
+    pub(super) passed_on: PassedOn,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
     pub(super) counters: Counters,
     pub(super) parents: Parents,
@@ -69,6 +72,7 @@ pub struct Core {
     pub(super) calls: Calls,
     pub(super) commands: CommandQueue,
     pub(super) nodes_module: NodesModule,
+    pub(super) work: WorkTable,
     pub(super) stopping: Stopping,
     pub(super) malformed: MalformedLog,
     outputs: VecDeque<Output>,
@@ -76,7 +80,8 @@ pub struct Core {
     next_receipt: u64,
     pong: PongText,
     constatus: ConStatusText,
-    pub(super) open_tokens: BTreeSet<Token>,
+    /// Tokens without an end, and the node that has not confirmed them.
+    pub(super) open_tokens: BTreeMap<Token, Option<NodeId>>,
     /// What nodes owe that are not registered now; each has its [`Timer::Unconfirmed`].
     pub(super) absent_outboxes: BTreeMap<NodeId, Outbox>,
 }
@@ -153,6 +158,7 @@ impl Core {
             timers: Timers::default(),
             registry: Registry::default(),
             wanted: Wanted::default(),
+            passed_on: PassedOn::default(),
             marks: restored.marks.into_iter().collect(),
             counters: Counters::default(),
             parents: Parents::default(),
@@ -163,6 +169,7 @@ impl Core {
             calls: Calls::default(),
             commands: CommandQueue::default(),
             nodes_module: NodesModule::default(),
+            work: WorkTable::default(),
             stopping: Stopping::No,
             malformed: MalformedLog::default(),
             outputs: VecDeque::new(),
@@ -170,7 +177,7 @@ impl Core {
             next_receipt: 0,
             pong: PongText::default(),
             constatus: ConStatusText::default(),
-            open_tokens: BTreeSet::new(),
+            open_tokens: BTreeMap::new(),
             absent_outboxes: BTreeMap::new(),
             options,
         };
@@ -204,6 +211,7 @@ impl Core {
             Input::QueryAnswer { query, result } => self.query_answered(query, result),
             Input::CommandEnded { command, outcome } => self.command_ended(command, &outcome),
             Input::PollersRead(result) => self.pollers_read(result),
+            Input::WorkDone { id, outcome } => self.work_done(id, outcome),
             Input::WebSocketMessage { client, message } => self.web_socket_message(client, &message),
             Input::ClientNotReached { client, token } => self.client_not_reached(client, token.as_ref()),
             Input::ParentUp { kind, identity } => self.parent_up(kind, identity),
@@ -368,7 +376,7 @@ impl Core {
         };
         self.outputs.push_back(Output::Store { change: StoreChange::InsertRow(row), receipt });
         if let Some(token) = ended {
-            self.close_token(&token);
+            self.token_ended(&token);
             self.dialled_out.token_ended(&token);
             waits::token_ended(self, &token);
             if !of_node {

@@ -9,6 +9,7 @@ use crate::model::node_id::NodeId;
 use crate::model::poller::PollerTables;
 use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::token::Token;
+use crate::model::work::{WorkId, WorkOutcome};
 
 use super::output::{ParentKind, QueryId, ReceiptId};
 
@@ -117,6 +118,13 @@ pub enum Input {
     },
     /// The answer to an [`super::output::Output::ReadPollers`]: what the Centreon database says, or a sentence why it could not be read.
     PollersRead(Result<PollerTables, String>),
+    /// An [`super::output::Output::Work`] is done.
+    WorkDone {
+        /// Which.
+        id: WorkId,
+        /// What came of it.
+        outcome: WorkOutcome,
+    },
     /// A call of the REST API, already authorised.
     ApiCall {
         /// Which.

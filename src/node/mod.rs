@@ -24,14 +24,17 @@ mod node_messages;
 mod open_tokens;
 mod outbox;
 mod parents;
+mod passed_on;
 mod pathway;
 mod proxy;
 mod registering;
 mod registry;
 mod requests;
+mod routes;
 mod stopping;
 mod timers;
 mod wanted;
+mod work;
 
 pub mod core;
 pub mod input;

@@ -192,6 +192,7 @@ impl World {
             Effect::Shutdown(_)
             | Effect::StartTls { .. }
             | Effect::ReadPollers
+            | Effect::Work { .. }
             | Effect::KillCommand(_)
             | Effect::Log(_)
             | Effect::SetLogLevel(_) => {}

@@ -32,6 +32,7 @@ use crate::model::session::StoredSession;
 use crate::model::time::{Monotonic, Now};
 use crate::model::timers::Timers;
 use crate::model::token::Token;
+use crate::model::work::{WorkId, WorkOutcome};
 use crate::node::input::Input;
 use crate::node::output::QueryId;
 use crate::node::{self, CoreOptions, core::Core};
@@ -258,6 +259,12 @@ impl Dispatch {
     /// A command ended.
     pub fn command_ended(&mut self, command: CommandId, outcome: CommandOutcome, now: Now) {
         self.core.handle_input(Input::CommandEnded { command, outcome }, now);
+        self.drain(now);
+    }
+
+    /// An [`Effect::Work`] is done.
+    pub fn work_done(&mut self, id: WorkId, outcome: WorkOutcome, now: Now) {
+        self.core.handle_input(Input::WorkDone { id, outcome }, now);
         self.drain(now);
     }
 

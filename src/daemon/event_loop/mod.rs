@@ -8,6 +8,7 @@ mod listeners;
 mod register_file;
 mod storage;
 mod streams;
+mod work;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use crate::config::allow_list::AllowList;
 use crate::config::database::DatabaseSettings;
 use crate::config::settings::Config;
 use crate::edge::jobs::{Job, JobQueue};
@@ -94,6 +96,8 @@ struct EventLoop {
     release_at: Option<Monotonic>,
     streams: Streams,
     children: Children,
+    /// The commands that may be run, where that is limited.
+    allowed: AllowList,
     stopping: bool,
     stopped: Option<Monotonic>,
     keep_alive: bool,
@@ -131,6 +135,7 @@ struct Parts {
     register_file: Option<RegisterFile>,
     dispatch: Dispatch,
     key: Arc<PrivateKey>,
+    allowed: AllowList,
     keep_alive: bool,
     pollers: Option<DatabaseSettings>,
 }
@@ -163,6 +168,8 @@ impl EventLoop {
         };
         let keep_alive = config.core.tcp_keepalive;
         let pollers = config.modules.nodes.as_ref().map(|nodes| nodes.database.clone());
+        let allowed = config.modules.action.as_ref().and_then(|action| action.allowed.as_ref());
+        let allowed = allowed.map(|allowed| allowed.list.clone()).unwrap_or_default();
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
         let key = Arc::new(keys.private);
         Ok(Parts {
@@ -176,6 +183,7 @@ impl EventLoop {
             register_file,
             dispatch,
             key,
+            allowed,
             keep_alive,
             pollers,
         })
@@ -201,6 +209,7 @@ impl EventLoop {
             release_at: None,
             streams: Streams::new(),
             children: Children::new(),
+            allowed: parts.allowed,
             stopping: false,
             stopped: None,
             keep_alive: parts.keep_alive,
@@ -355,6 +364,10 @@ impl EventLoop {
                     self.submit(Children::spawn_job(command, spec));
                 }
                 Effect::ReadPollers => self.read_pollers(now),
+                Effect::Work { id, work } => {
+                    let job = work::job(id, work, &self.allowed);
+                    self.submit(job);
+                }
                 Effect::KillCommand(command) => self.children.kill(command),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
@@ -370,6 +383,7 @@ impl EventLoop {
                 JobResult::Query(query, result) => self.dispatch.query_answered(query, result, now),
                 JobResult::PollersRead(result) => self.dispatch.pollers_read(*result, now),
                 JobResult::Spawned(command, spawned) => self.spawned(command, spawned, now),
+                JobResult::Worked(id, outcome) => self.dispatch.work_done(id, outcome, now),
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),

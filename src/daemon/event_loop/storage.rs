@@ -18,6 +18,7 @@ use crate::model::history::{LogFilter, LogPage, PageLimit};
 use crate::model::log::LogLine;
 use crate::model::poller::PollerTables;
 use crate::model::time::{Monotonic, Now, WallTime};
+use crate::model::work::{WorkId, WorkOutcome};
 use crate::node::output::QueryId;
 
 use super::{EventLoop, RunError, register_file};
@@ -27,6 +28,7 @@ pub(super) enum JobResult {
     Crypto(Box<CryptoOutcome>),
     Query(QueryId, Result<LogPage, String>),
     Spawned(CommandId, Result<ChildProcess, String>),
+    Worked(WorkId, WorkOutcome),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
     PollersRead(Box<Result<PollerTables, String>>),
     Checkpointed(Result<(), String>),
