@@ -15,7 +15,8 @@ use super::tree::Node;
 const FORMS: &str = "'mysql:host=HOST;port=PORT;dbname=NAME'";
 const KEY: &str = "centreon.database.db_configuration";
 
-/// The module `nodes`; `None` after a problem.
+/// The module `nodes`; `None` after a problem, and without a database, which is a warning: a daemon that has lost that file still
+/// serves its other nodes.
 pub(super) fn read_nodes(
     mut section: Section<'_>,
     raw: &RawConfig<'_>,
@@ -26,8 +27,10 @@ pub(super) fn read_nodes(
     let database = match configured(raw) {
         Some(node) => read_database(node, findings),
         None => {
-            let text = format!("needs '{KEY}' with 'dsn', 'username' and 'password', which no file has");
-            findings.problem(section.file(), &section.path(""), text);
+            let text = format!(
+                "needs '{KEY}' with 'dsn', 'username' and 'password', which no file has, so the module is not loaded"
+            );
+            findings.warning(section.file(), &section.path(""), text);
             None
         }
     };

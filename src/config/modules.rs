@@ -194,7 +194,12 @@ fn read_options(
         Package::HttpServer => modules.httpserver = Some(http_section::read(section, findings)),
         Package::Pull => modules.pull = dial_in_section::read_pull(section, around.core, findings),
         Package::PullWss => modules.pullwss = dial_in_section::read_pullwss(section, around.core, findings),
-        Package::Nodes => modules.nodes = database_section::read_nodes(section, around.raw, findings),
+        Package::Nodes => {
+            modules.nodes = database_section::read_nodes(section, around.raw, findings);
+            if modules.nodes.is_none() {
+                modules.loaded.remove(package.module());
+            }
+        }
         Package::DbCleaner => modules.dbcleaner = read_cleaner(section, findings),
     }
 }

@@ -117,8 +117,10 @@ fn a_dsn_that_cannot_be_used_is_a_problem_that_shows_no_password() {
 #[test]
 fn the_module_needs_the_database_and_its_secrets_have_no_debug() {
     let alone = format!("gorgone:\n  modules:\n{MODULES}");
-    let text = "needs 'centreon.database.db_configuration' with 'dsn', 'username' and 'password', which no file has";
-    assert_eq!(problems_of(&alone), [format!("c.yaml: modules[nodes]: {text}")]);
+    let text = "needs 'centreon.database.db_configuration' with 'dsn', 'username' and 'password', which no file has, so the module \
+                is not loaded";
+    assert_eq!(warnings_of(&alone), [format!("c.yaml: modules[nodes]: {text}")]);
+    assert!(config_of(&alone).modules.nodes.is_none() && !config_of(&alone).modules.loaded.contains_key("nodes"));
     let problem = problems_of(&format!("{alone}centreon: {{database: {{db_configuration: {{username: u}}}}}}\n"));
     assert!(problem[0].starts_with("c.yaml: centreon.database.db_configuration.dsn: is missing"), "{problem:?}");
     let config = files("mysql:dbname=c").config("c.yaml");
