@@ -95,7 +95,7 @@ impl NodeSync {
 
     /// Whether the node is a daemon of our kind, as far as it has shown.
     pub(super) const fn is_of_our_kind(&self) -> bool {
-        self.pages || self.mark.history != 0
+        matches!(self.pages, Some(true)) || self.mark.history != 0
     }
 
     /// What to ask. A mark that a Perl daemon left has no id: asking by id would bring every row once more.

@@ -7,6 +7,7 @@ use crate::model::copy::{SinkDone, SinkId, SourceDone, SourceId};
 use crate::model::history::LogPage;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
+use crate::model::poller::PollerTables;
 use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::token::Token;
 use crate::model::work::{WorkId, WorkOutcome};
@@ -134,6 +135,8 @@ pub enum Input {
     },
     /// Little waits to be sent to a node now, see [`super::output::Output::AwaitRoom`].
     Room(NodeId),
+    /// The answer to an [`super::output::Output::ReadPollers`]: what the Centreon database says, or a sentence why it could not be read.
+    PollersRead(Result<PollerTables, String>),
     /// An [`super::output::Output::Work`] is done.
     WorkDone {
         /// Which.

@@ -142,6 +142,8 @@ pub enum Output {
         /// Whether it is paused.
         paused: bool,
     },
+    /// Read the pollers from the Centreon database; one reading at a time.
+    ReadPollers,
     /// Answer a call of the API.
     Answer {
         /// Which call.

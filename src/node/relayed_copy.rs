@@ -81,7 +81,7 @@ impl Core {
                 let through = route.through;
                 return Err(format!("proxy - too many messages to node '{through}' wait to be confirmed"));
             }
-            if node.outbox.sent(token.clone(), &Action::ProcessCopy, node.sync.serial) {
+            if node.outbox.sent(token.clone(), &Action::ProcessCopy, node.sync.serial, false) {
                 self.open_token(token, Some(route.through));
             }
         }

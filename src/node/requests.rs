@@ -131,6 +131,7 @@ impl Core {
             Action::ProcessCopy => self.process_copy(peer, token, data.to_owned()),
             Action::RegisterNodes => self.register_nodes(peer, token, data),
             Action::UnregisterNodes => self.unregister_nodes(peer, token, data),
+            Action::CentreonNodesSync => self.sync_pollers(token),
             Action::RemoteCopy => {
                 self.end_with_error(token, "proxy - need a valid node id");
                 Handled::accepted()
@@ -158,6 +159,7 @@ impl Core {
             | Action::UnloadModule
             | Action::Kill => true,
             Action::Command | Action::ProcessCopy => self.is_loaded(ACTION_PACKAGE),
+            Action::CentreonNodesSync => self.options.pollers.is_some(),
             Action::RegisterNodes
             | Action::UnregisterNodes
             | Action::RemoteCopy

@@ -42,6 +42,7 @@ impl Core {
         self.drop_work();
         self.drop_waiting_commands();
         self.stop_copies();
+        self.end_poller_syncs();
         for call in self.calls.waiting() {
             waits::ask_history(self, call);
         }

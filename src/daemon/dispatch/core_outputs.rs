@@ -25,6 +25,7 @@ impl Dispatch {
             Output::WriteSink { sink, steps } => self.effects.push_back(Effect::WriteSink { sink, steps }),
             Output::AwaitRoom { node, client } => self.await_room(node, client, now),
             Output::PauseSender { sender, paused } => self.pause(sender, paused),
+            Output::ReadPollers => self.effects.push_back(Effect::ReadPollers),
             Output::Answer { call, answer } => self.answer_call(call, answer, now),
             Output::CloseClient { client, refusal } => self.close_client(client, refusal.as_deref(), now),
             Output::SendToParent { kind, outgoing } => self.send_to_parent(kind, &outgoing, now),

@@ -99,7 +99,7 @@ impl Core {
             let failure = CopyFailure { message: "remote copy failed".to_owned(), detail: String::new() };
             return self.copy_failure_row(&copy.token, &failure);
         };
-        node.outbox.sent(copy.token.clone(), &Action::ProcessCopy, node.sync.serial);
+        node.outbox.sent(copy.token.clone(), &Action::ProcessCopy, node.sync.serial, false);
         let (_, sync) = node.outbox.replied(&copy.token, code, data, node.sync.serial);
         if sync {
             self.sync_soon(through);

@@ -372,7 +372,7 @@ impl Core {
         let Some(copy) = self.forget_copy(source) else { return };
         let through = copy.route.through;
         let Some(node) = self.registry.get_mut(through) else { return };
-        node.outbox.sent(copy.token.clone(), &Action::ProcessCopy, node.sync.serial);
+        node.outbox.sent(copy.token.clone(), &Action::ProcessCopy, node.sync.serial, false);
         self.store(StoreChange::OpenToken { token: copy.token.clone(), node: Some(through) });
         let message = copy.message(data);
         self.send_to_node(through, message);
