@@ -186,7 +186,7 @@ fn a_node_whose_ssl_does_not_fit_its_central_says_so() {
     let authority = format!("ssl_ca_file: {}", platform.path("ca.pem").display());
     for (is_tls, lines, reason) in [
         (true, vec!["ssl: false"], "wants 'ssl: true'"),
-        (false, vec!["ssl: true", &authority], "does it speak TLS there?"),
+        (false, vec!["ssl: true", &authority], "does not speak TLS there"),
     ] {
         let port = free_port();
         let plan = if is_tls { wss_plan(&platform, port, "good") } else { central(&platform, port, &[]) };
