@@ -29,6 +29,8 @@ mod pathway;
 mod proxy;
 mod registering;
 mod registry;
+mod relayed_copy;
+mod remote_copy;
 mod requests;
 mod routes;
 mod stopping;
@@ -41,6 +43,7 @@ pub mod input;
 pub mod output;
 
 pub use core_options::{CoreOptions, Restored};
+pub use modules::nodes::plan;
 
 #[cfg(test)]
 mod round_trip_tests;

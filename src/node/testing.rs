@@ -78,6 +78,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         action: Some(ActionSettings::default()),
         pull: None,
         pullwss: None,
+        pollers: None,
         cleaner: CleanerSettings::default(),
         loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
     }
@@ -299,10 +300,15 @@ pub fn describe(output: &Output) -> String {
             };
             format!("run {} for {:?}: {program}", command.0, spec.timeout)
         }
+        Output::ReadPollers => "read pollers".to_owned(),
         Output::Work { id, work } => match work {
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },
         Output::KillCommand(command) => format!("kill {}", command.0),
+        Output::ReadSource { source, step } => format!("source {}: {step:?}", source.0),
+        Output::WriteSink { sink, steps } => format!("sink {}: {steps:?}", sink.0),
+        Output::AwaitRoom { node, .. } => format!("room for {node}?"),
+        Output::PauseSender { sender, paused } => format!("pause {sender:?}: {paused}"),
         Output::Answer { call, answer } => {
             let allow = answer.allow.map(|allow| format!(" allow {allow}")).unwrap_or_default();
             format!("answer {} {}{allow} {}", call.0, answer.status, answer.body)

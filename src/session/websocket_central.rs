@@ -38,7 +38,7 @@ const UNREADABLE: &str = "decode error: unsupported format";
 const SILENT: &str = "timeout reached";
 
 /// The peer has this long to answer our close.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// After the last byte the peer has this long to close, so that it can read that byte before unread ones reset the connection.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -398,9 +398,13 @@ impl WebSocketCentral {
             }
         };
         match message.action {
-            Action::Pong | Action::RegisterNodes | Action::UnregisterNodes | Action::SyncLogs | Action::SetLogs => {
-                self.outputs.push_back(WebSocketCentralOutput::Message(message))
-            }
+            // An ACK comes only from a node of our own kind, and only where it was asked for.
+            Action::Ack
+            | Action::Pong
+            | Action::RegisterNodes
+            | Action::UnregisterNodes
+            | Action::SyncLogs
+            | Action::SetLogs => self.outputs.push_back(WebSocketCentralOutput::Message(message)),
             action => {
                 let word: String = action.as_str().chars().take(32).flat_map(char::escape_debug).collect();
                 self.log_refusal(&format!("a WebSocket node may not send {word}, ignored"), now);

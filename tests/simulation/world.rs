@@ -215,8 +215,11 @@ impl World {
             }
             Effect::Shutdown(_)
             | Effect::StartTls { .. }
+            | Effect::ReadPollers
             | Effect::Work { .. }
             | Effect::KillCommand(_)
+            | Effect::ReadSource { .. }
+            | Effect::WriteSink { .. }
             | Effect::Log(_)
             | Effect::SetLogLevel(_) => {}
             // Its last words still arrive.

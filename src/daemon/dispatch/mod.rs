@@ -6,6 +6,7 @@
 //! [`Dispatch::take_dirty`], calling [`Dispatch::flushed`] for each that shrank.
 
 mod api;
+mod copies;
 mod core_outputs;
 mod effect;
 mod ends;
@@ -25,6 +26,7 @@ use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::history::{LogPage, Origins, StoreChange, SyncMark};
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
+use crate::model::poller::PollerTables;
 use crate::model::random::Random;
 use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::session::StoredSession;
@@ -154,6 +156,7 @@ pub struct Dispatch {
     running_queries: usize,
     waiting_queries: VecDeque<Effect>,
     complaints: Complaints,
+    flow: copies::Flow,
     random: Box<dyn Random>,
     config: Rc<Config>,
     own_key: Rc<OwnKey>,
@@ -197,6 +200,7 @@ impl Dispatch {
             running_queries: 0,
             waiting_queries: VecDeque::new(),
             complaints: Complaints::default(),
+            flow: copies::Flow::default(),
             random: surroundings.session_random,
             config: Rc::new(config),
             own_key: Rc::new(own_key),
@@ -273,6 +277,12 @@ impl Dispatch {
     /// A source of registrations was read again: every node that it wants.
     pub fn nodes_wanted(&mut self, source: RegistrationSource, nodes: Vec<Registration>, now: Now) {
         self.core.handle_input(Input::NodesWanted { source, nodes }, now);
+        self.drain(now);
+    }
+
+    /// The Centreon database was read, or not: a sentence why.
+    pub fn pollers_read(&mut self, result: Result<PollerTables, String>, now: Now) {
+        self.core.handle_input(Input::PollersRead(result), now);
         self.drain(now);
     }
 

@@ -4,6 +4,7 @@
 //! the send queues. So an acknowledged message is a stored one, and load makes commits larger, not more frequent.
 
 mod children;
+mod copies;
 mod listeners;
 mod register_file;
 mod storage;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::config::allow_list::AllowList;
+use crate::config::database::DatabaseSettings;
 use crate::config::settings::Config;
 use crate::edge::jobs::{Job, JobQueue};
 use crate::edge::log::LogWriter;
@@ -25,7 +27,7 @@ use crate::edge::notify::{self, State as ServiceState};
 use crate::edge::random::SystemRandom;
 use crate::edge::signals::{Signal, Signals};
 use crate::edge::tls::client::ClientContext;
-use crate::edge::{child_process, clock};
+use crate::edge::{centreon_database, child_process, clock};
 use crate::model::connection::ConnectionId;
 use crate::model::log::{Level, LogLine};
 use crate::model::time::{Monotonic, Now};
@@ -35,6 +37,7 @@ use super::dispatch::{Dispatch, Effect, OwnKey, Surroundings};
 use super::key_files::{KeyOrigin, KeyPair};
 use super::run_options::RunOptions;
 use children::Children;
+use copies::CopyWork;
 use listeners::Bound;
 use register_file::RegisterFile;
 use storage::{JobResult, Storage};
@@ -95,11 +98,13 @@ struct EventLoop {
     release_at: Option<Monotonic>,
     streams: Streams,
     children: Children,
+    copies: CopyWork,
     /// The commands that may be run, where that is limited.
     allowed: AllowList,
     stopping: bool,
     stopped: Option<Monotonic>,
     keep_alive: bool,
+    pollers: Option<DatabaseSettings>,
 }
 
 /// Runs a daemon until it is told to stop.
@@ -135,6 +140,8 @@ struct Parts {
     key: Arc<PrivateKey>,
     allowed: AllowList,
     keep_alive: bool,
+    copies: CopyWork,
+    pollers: Option<DatabaseSettings>,
 }
 
 impl EventLoop {
@@ -156,7 +163,8 @@ impl EventLoop {
         let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
         let jobs = JobQueue::new(threads, Arc::clone(&wake));
-        let lookups = JobQueue::new(LOOKUP_THREADS, wake);
+        let lookups = JobQueue::new(LOOKUP_THREADS, Arc::clone(&wake));
+        let copies = CopyWork::new(threads, wake);
         let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
         let surroundings = Surroundings {
             core_random: Box::new(SystemRandom::new()),
@@ -164,6 +172,7 @@ impl EventLoop {
             debug: log.shows(Level::Debug),
         };
         let keep_alive = config.core.tcp_keepalive;
+        let pollers = config.modules.nodes.as_ref().map(|nodes| nodes.database.clone());
         let allowed = config.modules.action.as_ref().and_then(|action| action.allowed.as_ref());
         let allowed = allowed.map(|allowed| allowed.list.clone()).unwrap_or_default();
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
@@ -181,6 +190,8 @@ impl EventLoop {
             key,
             allowed,
             keep_alive,
+            copies,
+            pollers,
         })
     }
 
@@ -204,10 +215,12 @@ impl EventLoop {
             release_at: None,
             streams: Streams::new(),
             children: Children::new(),
+            copies: parts.copies,
             allowed: parts.allowed,
             stopping: false,
             stopped: None,
             keep_alive: parts.keep_alive,
+            pollers: parts.pollers,
         }
     }
 
@@ -237,6 +250,15 @@ impl EventLoop {
     fn submit_lookup(&mut self, job: Job<JobResult>, connection: ConnectionId, now: Now) {
         if self.lookups.submit(job).is_err() {
             self.resolved(connection, Err("too many names are being looked up".to_owned()), now);
+        }
+    }
+
+    /// Reads the Centreon database on the threads of name servers: it may take as long to answer as they do.
+    fn read_pollers(&mut self, now: Now) {
+        let Some(settings) = self.pollers.clone() else { return };
+        let job = Box::new(move || JobResult::PollersRead(Box::new(centreon_database::read(&settings))));
+        if self.lookups.submit(job).is_err() {
+            self.dispatch.pollers_read(Err("too much waits for the network".to_owned()), now);
         }
     }
 
@@ -276,6 +298,7 @@ impl EventLoop {
             self.stopped,
             self.release_at,
             self.job_retry(now),
+            self.copies.poll_timeout(now),
         ];
         // One millisecond more than asked: a wake-up a fraction too early would find nothing due and spin.
         let earliest = deadlines.into_iter().flatten().min()?;
@@ -290,7 +313,10 @@ impl EventLoop {
     fn event(&mut self, event: &mio::event::Event, now: Now) {
         match event.token() {
             SIGNALS => self.read_signals(now),
-            WAKER => self.finished_jobs(now),
+            WAKER => {
+                self.finished_jobs(now);
+                self.finished_copies(now);
+            }
             REGISTER_FILE => self.register_file_touched(),
             Token(source) if source < FIRST_SOURCE => {
                 self.accepting.insert(source);
@@ -303,6 +329,7 @@ impl EventLoop {
     /// Everything between two waits.
     fn turn(&mut self, now: Now) {
         self.submit_waiting();
+        self.copies.submit_waiting();
         self.accept_all(now);
         self.read_streams(now);
         self.read_children(now);
@@ -348,11 +375,14 @@ impl EventLoop {
                 Effect::RunCommand { command, spec } => {
                     self.submit(Children::spawn_job(command, spec));
                 }
+                Effect::ReadPollers => self.read_pollers(now),
                 Effect::Work { id, work } => {
                     let job = work::job(id, work, &self.allowed);
                     self.submit(job);
                 }
                 Effect::KillCommand(command) => self.children.kill(command),
+                Effect::ReadSource { source, step } => self.copies.read(source, step),
+                Effect::WriteSink { sink, steps } => self.copies.write(sink, steps),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
                 Effect::Stopped => self.stopped = Some(now.monotonic + LAST_FLUSH),
@@ -365,6 +395,7 @@ impl EventLoop {
             match result {
                 JobResult::Crypto(outcome) => self.dispatch.crypto_done(*outcome, now),
                 JobResult::Query(query, result) => self.dispatch.query_answered(query, result, now),
+                JobResult::PollersRead(result) => self.dispatch.pollers_read(*result, now),
                 JobResult::Spawned(command, spawned) => self.spawned(command, spawned, now),
                 JobResult::Worked(id, outcome) => self.dispatch.work_done(id, outcome, now),
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
@@ -405,6 +436,7 @@ impl EventLoop {
         self.children.kill_all();
         // A command that a worker is starting just now would outlive us.
         self.jobs.shutdown(LAST_JOBS);
+        self.copies.shutdown();
         while self.jobs.poll_finished().is_some() {}
         let wall = clock::read().wall;
         if let Err(reason) = self.storage.finish(self.dispatch.take_unstored(), wall) {
