@@ -11,6 +11,7 @@ mod action_section;
 mod address;
 pub mod allow_list;
 mod core_section;
+mod cron_section;
 mod dial_in_section;
 mod findings;
 mod http_section;

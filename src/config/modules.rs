@@ -1,13 +1,15 @@
 //! `modules` to [`Modules`]: which packages exist, which of them are here, and the options of each.
 
+use std::time::Duration;
+
 use super::core_section::DAY_SECONDS;
 use super::findings::{Findings, quoted};
 use super::include::Loader;
 use super::raw::RawConfig;
 use super::section::{Section, Unit};
-use super::settings::{CleanerSettings, CoreSettings, Modules, ProxySettings};
+use super::settings::{CleanerSettings, CoreSettings, EngineSettings, Modules, ProxySettings};
 use super::tree::{Node, Value};
-use super::{action_section, dial_in_section, http_section, register_file};
+use super::{action_section, cron_section, dial_in_section, http_section, register_file};
 
 /// Ten years, the longest that a history may be kept.
 const TEN_YEARS_SECONDS: u32 = 315_360_000;
@@ -22,11 +24,22 @@ enum Package {
     Pull,
     PullWss,
     DbCleaner,
+    Cron,
+    Engine,
 }
 
 impl Package {
-    const ALL: [Self; 7] =
-        [Self::Proxy, Self::Register, Self::Action, Self::HttpServer, Self::Pull, Self::PullWss, Self::DbCleaner];
+    const ALL: [Self; 9] = [
+        Self::Proxy,
+        Self::Register,
+        Self::Action,
+        Self::HttpServer,
+        Self::Pull,
+        Self::PullWss,
+        Self::DbCleaner,
+        Self::Cron,
+        Self::Engine,
+    ];
 
     const fn module(self) -> &'static str {
         match self {
@@ -37,27 +50,28 @@ impl Package {
             Self::Pull => "pull",
             Self::PullWss => "pullwss",
             Self::DbCleaner => "dbcleaner",
+            Self::Cron => "cron",
+            Self::Engine => "engine",
         }
     }
 
     fn package(self) -> String {
-        format!("gorgone::modules::core::{}::hooks", self.module())
+        let family = if matches!(self, Self::Engine) { "centreon" } else { "core" };
+        format!("gorgone::modules::{family}::{}::hooks", self.module())
     }
 }
 
 /// Packages of the original that this version does not have.
-const ABSENT: [&str; 17] = [
+const ABSENT: [&str; 15] = [
     "gorgone::modules::centreon::anomalydetection::hooks",
     "gorgone::modules::centreon::audit::hooks",
     "gorgone::modules::centreon::autodiscovery::hooks",
-    "gorgone::modules::centreon::engine::hooks",
     "gorgone::modules::centreon::judge::hooks",
     "gorgone::modules::centreon::legacycmd::hooks",
     "gorgone::modules::centreon::mbi::etl::hooks",
     "gorgone::modules::centreon::mbi::etlworkers::hooks",
     "gorgone::modules::centreon::nodes::hooks",
     "gorgone::modules::centreon::statistics::hooks",
-    "gorgone::modules::core::cron::hooks",
     "gorgone::modules::core::httpserverng::hooks",
     "gorgone::modules::core::pipeline::hooks",
     "gorgone::modules::core::ssh::hooks",
@@ -175,6 +189,8 @@ fn read_options(
         Package::HttpServer => modules.httpserver = Some(http_section::read(section, findings)),
         Package::Pull => modules.pull = dial_in_section::read_pull(section, around.core, findings),
         Package::PullWss => modules.pullwss = dial_in_section::read_pullwss(section, around.core, findings),
+        Package::Cron => modules.cron = Some(cron_section::read(section, findings)),
+        Package::Engine => modules.engine = Some(read_engine(section, findings)),
         Package::DbCleaner => modules.dbcleaner = read_cleaner(section, findings),
     }
 }
@@ -206,6 +222,13 @@ fn read_proxy(mut section: Section<'_>, findings: &mut Findings) -> ProxySetting
     };
     section.finish(&[], findings);
     settings
+}
+
+fn read_engine(mut section: Section<'_>, findings: &mut Findings) -> EngineSettings {
+    let command_file = section.text("command_file", findings).map(|(text, _)| text.to_owned());
+    let timeout = section.duration("timeout", Duration::from_secs(5), Unit::Seconds, 60, findings);
+    section.finish(&[], findings);
+    EngineSettings { command_file, timeout }
 }
 
 fn read_cleaner(mut section: Section<'_>, findings: &mut Findings) -> CleanerSettings {

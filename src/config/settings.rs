@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::allow_list::AllowList;
 use crate::model::connection::Endpoint;
+use crate::model::cron_expression::CronExpression;
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
 
@@ -98,6 +99,10 @@ pub struct Modules {
     pub register: Option<RegisterSettings>,
     /// `gorgone::modules::core::action::hooks`
     pub action: Option<ActionSettings>,
+    /// `gorgone::modules::centreon::engine::hooks`
+    pub engine: Option<EngineSettings>,
+    /// `gorgone::modules::core::cron::hooks`: its jobs.
+    pub cron: Option<Vec<CronJob>>,
     /// `gorgone::modules::core::httpserver::hooks`
     pub httpserver: Option<HttpSettings>,
     /// `gorgone::modules::core::pull::hooks`
@@ -166,6 +171,10 @@ pub struct ActionSettings {
     pub output_limit: usize,
     /// `allowed_cmds`, where `whitelist_cmds` is true: what may be run.
     pub allowed: Option<CommandList>,
+    /// `max_concurrent_engine` (3): commands of ACTIONENGINE that run at once; more are refused.
+    pub max_concurrent_engine: usize,
+    /// `paranoid_plugins` (false): a command whose plugins cannot be installed is not run.
+    pub paranoid_plugins: bool,
 }
 
 /// The commands that may be run, and what becomes of the others.
@@ -179,7 +188,51 @@ pub struct CommandList {
 
 impl Default for ActionSettings {
     fn default() -> Self {
-        Self { command_timeout: Duration::from_secs(30), max_concurrent: 64, output_limit: 1 << 20, allowed: None }
+        Self {
+            command_timeout: Duration::from_secs(30),
+            max_concurrent: 64,
+            output_limit: 1 << 20,
+            allowed: None,
+            max_concurrent_engine: 3,
+            paranoid_plugins: false,
+        }
+    }
+}
+
+/// Options of the module `engine` (protocol.md section 11).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineSettings {
+    /// `command_file`: the engine's pipe, where a request names none.
+    pub command_file: Option<String>,
+    /// `timeout` (5 s): how long a pipe that nobody reads is waited for.
+    pub timeout: Duration,
+}
+
+/// Jobs of one daemon at most.
+pub const CRON_JOBS_MAX: usize = 1_000;
+
+/// One job of the module `cron` (protocol.md section 15). Its parameters may hold secrets: no `Debug` of them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CronJob {
+    /// `id`
+    pub id: String,
+    /// `timespec` as it was written.
+    pub timespec: String,
+    /// `timespec` as it is understood.
+    pub expression: CronExpression,
+    /// `action`
+    pub action: String,
+    /// `parameters` as JSON text.
+    pub parameters: String,
+    /// `target`: the id of a node; empty for this daemon.
+    pub target: String,
+    /// `keep_token`: each run has the id as its token.
+    pub keep_token: bool,
+}
+
+impl std::fmt::Debug for CronJob {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "CronJob({}: {})", self.id, self.timespec)
     }
 }
 

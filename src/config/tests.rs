@@ -170,7 +170,7 @@ fn the_layout_of_the_packages_is_read_unchanged() {
     assert_eq!(nodes[0].subnodes.iter().map(|node| node.id.get()).collect::<Vec<_>>(), [2, 20]);
     assert_eq!(
         config.modules.loaded.keys().collect::<Vec<_>>(),
-        ["action", "dbcleaner", "httpserver", "proxy", "register"]
+        ["action", "cron", "dbcleaner", "httpserver", "proxy", "register"]
     );
     assert_eq!(config.modules.loaded["proxy"], "gorgone::modules::core::proxy::hooks");
 }
@@ -183,8 +183,6 @@ fn the_packages_layout_brings_only_warnings_about_what_is_not_here_yet() {
         [
             "config.d/whitelist.conf.d/centreon.yaml: modules[action].allowed_cmds[1]: '^echo' is not anchored: with a shell it \
              also allows “echo; id”; begin it with ^ and end it with $",
-            "config.d/40-gorgoned.yaml: modules[cron]: Package 'gorgone::modules::core::cron::hooks' is not available in this \
-             version; left out",
             "config.d/40-gorgoned.yaml: modules[nodes]: Package 'gorgone::modules::centreon::nodes::hooks' is not available in \
              this version; left out",
         ]

@@ -5,6 +5,7 @@
 
 pub mod child_process;
 pub mod clock;
+pub mod command_pipe;
 pub mod file_watch;
 pub mod history_store;
 pub mod jobs;
@@ -15,6 +16,7 @@ pub mod resolver;
 pub mod signals;
 pub mod sockets;
 pub mod system;
+pub mod time_zone;
 pub mod tls;
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! Blocking work that the deciding part wants done elsewhere, and what comes of it, as values.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 /// One piece of work; never used twice in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkId(pub u64);
@@ -14,6 +17,15 @@ pub enum Work {
         /// How many of those that are not allowed are of interest.
         wanted: usize,
     },
+    /// Write lines to a named pipe.
+    WritePipe {
+        /// Its path.
+        file: String,
+        /// The lines, without their newlines.
+        lines: Arc<Vec<String>>,
+        /// How long to wait for a reader and for room.
+        patience: Duration,
+    },
 }
 
 /// What came of it.
@@ -21,6 +33,8 @@ pub enum Work {
 pub enum WorkOutcome {
     /// Of [`Work::CheckCommands`].
     Checked(CommandCheck),
+    /// Of [`Work::WritePipe`].
+    PipeWritten(PipeReport),
 }
 
 /// What a check against the allow-list found.
@@ -30,4 +44,13 @@ pub struct CommandCheck {
     pub refused: Vec<usize>,
     /// What an administrator should know: expressions that were cut off, or that time was up.
     pub complaints: Vec<String>,
+}
+
+/// How far the writing to a pipe got.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PipeReport {
+    /// Lines that the pipe has taken whole, from the first.
+    pub submitted: usize,
+    /// Why the others were not written, as the row says it.
+    pub failure: Option<String>,
 }

@@ -32,6 +32,8 @@ use super::input::Input;
 use super::listeners::Listeners;
 use super::malformed::MalformedLog;
 use super::modules::action::CommandQueue;
+use super::modules::cron::Cron;
+use super::modules::engine::EngineQueue;
 use super::outbox::Outbox;
 use super::output::{Output, ReceiptId};
 use super::parents::Parents;
@@ -69,6 +71,8 @@ pub struct Core {
     pub(super) calls: Calls,
     pub(super) commands: CommandQueue,
     pub(super) work: WorkTable,
+    pub(super) cron: Cron,
+    pub(super) engine: EngineQueue,
     pub(super) stopping: Stopping,
     pub(super) malformed: MalformedLog,
     outputs: VecDeque<Output>,
@@ -136,9 +140,12 @@ impl NewRow {
     }
 }
 
-/// Whether a row ends its token. A command that failed leaves a row with code 1 too, but the request goes on or says so.
+/// Whether a row ends its token. One command of several leaves a row with code 1 or 2, too, but the request goes on or says so.
 pub(super) fn ends_token(code: Code, data: &str) -> bool {
-    code.is_terminal() && !(code == Code::FINISHED_KO && data.contains(r#""message":"command execution issue""#))
+    let is_part = |text| data.contains(text);
+    code.is_terminal()
+        && !(code == Code::FINISHED_KO && is_part(r#""message":"command execution issue""#))
+        && !(code == Code::FINISHED_OK && is_part(r#""message":"command has been submitted""#))
 }
 
 impl Core {
@@ -163,6 +170,8 @@ impl Core {
             calls: Calls::default(),
             commands: CommandQueue::default(),
             work: WorkTable::default(),
+            cron: Cron::default(),
+            engine: EngineQueue::default(),
             stopping: Stopping::No,
             malformed: MalformedLog::default(),
             outputs: VecDeque::new(),
@@ -185,6 +194,7 @@ impl Core {
             core.timers.set(Timer::SyncAll, now.monotonic + proxy.sync_time.max(Duration::from_secs(1)));
         }
         core.schedule_first_purge();
+        core.start_cron();
         core
     }
 
@@ -260,6 +270,7 @@ impl Core {
                 let period = self.proxy_settings().sync_time.max(Duration::from_secs(1));
                 self.timers.set(Timer::SyncAll, self.now.monotonic + period);
             }
+            Timer::Cron => self.cron_due(),
             Timer::Purge => self.purge(),
             Timer::Stop => self.stop_due(),
         }
@@ -368,6 +379,7 @@ impl Core {
         if let Some(token) = ended {
             self.close_token(&token);
             self.dialled_out.token_ended(&token);
+            self.cron.token_ended(&token);
             waits::token_ended(self, &token);
             if !of_node {
                 self.tell_parents(false);

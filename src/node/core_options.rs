@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::settings::{ActionSettings, CleanerSettings, Config, ProxySettings, PullSettings, PullWssSettings};
+use crate::config::settings::{
+    ActionSettings, CleanerSettings, Config, CronJob, EngineSettings, ProxySettings, PullSettings, PullWssSettings,
+};
 use crate::model::history::SyncMark;
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
+use crate::model::time_zone::TimeZone;
 use crate::model::token::Token;
 
 /// The settings of [`super::core::Core`].
@@ -29,6 +32,12 @@ pub struct CoreOptions {
     pub pull: Option<PullSettings>,
     /// The module `pullwss`, where it is loaded.
     pub pullwss: Option<PullWssSettings>,
+    /// The jobs of the module `cron`, where it is loaded.
+    pub cron: Option<Vec<CronJob>>,
+    /// The module `engine`, where it is loaded.
+    pub engine: Option<EngineSettings>,
+    /// The local time zone, for `cron`.
+    pub time_zone: TimeZone,
     /// Purge times.
     pub cleaner: CleanerSettings,
     /// Every loaded package by module name.
@@ -38,7 +47,7 @@ pub struct CoreOptions {
 impl CoreOptions {
     /// Takes what is needed from the configuration.
     #[must_use]
-    pub fn from_config(config: &Config, thumbprint: String, debug: bool) -> Self {
+    pub fn from_config(config: &Config, thumbprint: String, debug: bool, time_zone: TimeZone) -> Self {
         let modules = &config.modules;
         Self {
             id: config.core.id,
@@ -50,6 +59,9 @@ impl CoreOptions {
             action: modules.action.clone(),
             pull: modules.pull.clone(),
             pullwss: modules.pullwss.clone(),
+            cron: modules.cron.clone(),
+            engine: modules.engine.clone(),
+            time_zone,
             cleaner: modules.dbcleaner,
             loaded: modules.loaded.clone(),
         }

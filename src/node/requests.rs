@@ -10,7 +10,7 @@ use crate::model::token::Token;
 use super::core::{Core, NewRow};
 use super::counters::Way;
 use super::json;
-use super::modules::ACTION_PACKAGE;
+use super::modules::{ACTION_PACKAGE, CRON_PACKAGE, ENGINE_PACKAGE};
 use super::stopping::{STOPPING_TEXT, Stopping};
 
 /// Who asks.
@@ -123,6 +123,11 @@ impl Core {
             Action::UnloadModule => self.unload_module(data),
             Action::Kill => self.kill_module(data),
             Action::Command => self.command_request(peer, token, data),
+            Action::EngineCommand => self.engine_command(token, data),
+            Action::GetCron => self.get_cron(token, data),
+            Action::AddCron => self.add_cron(token, data),
+            Action::UpdateCron => self.update_cron(token, data),
+            Action::DeleteCron => self.delete_cron(token, data),
             Action::RegisterNodes => self.register_nodes(peer, token, data),
             Action::UnregisterNodes => self.unregister_nodes(peer, token, data),
             Action::RemoteCopy => {
@@ -152,6 +157,8 @@ impl Core {
             | Action::UnloadModule
             | Action::Kill => true,
             Action::Command => self.is_loaded(ACTION_PACKAGE),
+            Action::EngineCommand => self.is_loaded(ENGINE_PACKAGE),
+            Action::GetCron | Action::AddCron | Action::UpdateCron | Action::DeleteCron => self.is_loaded(CRON_PACKAGE),
             Action::RegisterNodes | Action::UnregisterNodes | Action::RemoteCopy | Action::Pong | Action::SetLogs => {
                 self.options.proxy.is_some()
             }

@@ -39,18 +39,20 @@ impl Core {
         }
         self.stopping = Stopping::Waiting;
         self.timers.set(Timer::Stop, self.now.monotonic + PATIENCE);
-        self.drop_work();
+        self.drop_work(|awaiting| matches!(awaiting, Awaiting::Check(_)));
+        self.drop_waiting_lines();
         self.drop_waiting_commands();
         for call in self.calls.waiting() {
             waits::ask_history(self, call);
         }
     }
 
-    /// What waits for work elsewhere ends before it began.
-    fn drop_work(&mut self) {
-        for awaiting in self.work.take_all() {
+    /// Ends what waits for work elsewhere.
+    fn drop_work(&mut self, is_vain: impl Fn(&Awaiting) -> bool) {
+        for awaiting in self.work.take(is_vain) {
             match awaiting {
                 Awaiting::Check(checking) => self.drop_check(checking),
+                Awaiting::Pipe(request) => self.give_up_lines(&request),
             }
         }
     }
@@ -84,7 +86,7 @@ impl Core {
     /// Says so as soon as nothing is left to wait for.
     pub(super) fn check_stopped(&mut self) {
         let waits = matches!(self.stopping, Stopping::Waiting | Stopping::Killed);
-        if waits && self.commands.is_idle() && self.questions.is_empty() && self.all_stored() {
+        if waits && self.commands.is_idle() && self.work.is_empty() && self.questions.is_empty() && self.all_stored() {
             self.say_stopped();
         }
     }
@@ -92,6 +94,7 @@ impl Core {
     fn say_stopped(&mut self) {
         self.stopping = Stopping::Stopped;
         self.give_up_commands();
+        self.drop_work(|_| true);
         self.end_unsent();
         self.timers.cancel(&Timer::Stop);
         self.unregister_from_parents();

@@ -36,6 +36,8 @@ pub(super) enum Timer {
     Poll(NodeId),
     /// The periodic history sync of every node.
     SyncAll,
+    /// The clock is looked at for jobs.
+    Cron,
     /// The database is cleaned.
     Purge,
 }

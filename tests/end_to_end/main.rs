@@ -6,6 +6,7 @@ mod api;
 mod commands;
 mod dial_in;
 mod durability;
+mod engine_and_cron;
 mod hostile_messages;
 mod hostile_peers;
 mod hostile_websockets;

@@ -86,7 +86,7 @@ impl Plan {
         self
     }
 
-    /// Adds a module `gorgone::modules::core::NAME::hooks` with lines of options.
+    /// Adds a module with lines of options.
     pub fn with_module(mut self, name: &str, lines: &[String]) -> Self {
         self.modules.push((name.to_owned(), lines.to_vec()));
         self
@@ -188,7 +188,8 @@ impl Plan {
             module(&mut text, "httpserver", "core::httpserver", &lines);
         }
         for (name, lines) in &self.modules {
-            module(&mut text, name, &format!("core::{name}"), lines);
+            let family = if name == "engine" { "centreon" } else { "core" };
+            module(&mut text, name, &format!("{family}::{name}"), lines);
         }
         text
     }
