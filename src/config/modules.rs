@@ -211,6 +211,7 @@ fn read_proxy(mut section: Section<'_>, findings: &mut Findings) -> ProxySetting
             DAY_SECONDS,
             findings,
         ),
+        failover_after: section.duration("failover_after", default.failover_after, seconds, DAY_SECONDS, findings),
         pong_max_timeout: section.parsed(
             "pong_max_timeout",
             default.pong_max_timeout,

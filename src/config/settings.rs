@@ -128,6 +128,8 @@ pub struct ProxySettings {
     pub ping: Duration,
     /// `pong_discard_timeout` (300 s)
     pub pong_discard_timeout: Duration,
+    /// `failover_after` (30 s): a connection to a node that is down for so long makes it count as dead.
+    pub failover_after: Duration,
     /// `pong_max_timeout` (3)
     pub pong_max_timeout: u32,
     /// `buffer_size` (150000 bytes)
@@ -144,6 +146,7 @@ impl Default for ProxySettings {
             sync_timeout: Duration::from_secs(30),
             ping: Duration::from_secs(60),
             pong_discard_timeout: Duration::from_secs(300),
+            failover_after: Duration::from_secs(30),
             pong_max_timeout: 3,
             buffer_size: 150_000,
             httpserver: None,

@@ -6,7 +6,7 @@
 //! sleep until core.poll_timeout()
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::model::action::Action;
@@ -37,6 +37,7 @@ use super::modules::engine::EngineQueue;
 use super::outbox::Outbox;
 use super::output::{Output, ReceiptId};
 use super::parents::Parents;
+use super::passed_on::PassedOn;
 use super::registry::Registry;
 use super::stopping::Stopping;
 use super::timers::{Timer, Timers};
@@ -59,6 +60,7 @@ pub struct Core {
     pub(super) timers: Timers,
     pub(super) registry: Registry,
     pub(super) wanted: Wanted,
+    pub(super) passed_on: PassedOn,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
     pub(super) counters: Counters,
     pub(super) parents: Parents,
@@ -80,7 +82,8 @@ pub struct Core {
     next_receipt: u64,
     pong: PongText,
     constatus: ConStatusText,
-    pub(super) open_tokens: BTreeSet<Token>,
+    /// Tokens without an end, and the node that has not confirmed them.
+    pub(super) open_tokens: BTreeMap<Token, Option<NodeId>>,
     /// What nodes owe that are not registered now; each has its [`Timer::Unconfirmed`].
     pub(super) absent_outboxes: BTreeMap<NodeId, Outbox>,
 }
@@ -160,6 +163,7 @@ impl Core {
             timers: Timers::default(),
             registry: Registry::default(),
             wanted: Wanted::default(),
+            passed_on: PassedOn::default(),
             marks: restored.marks.into_iter().collect(),
             counters: Counters::default(),
             parents: Parents::default(),
@@ -179,7 +183,7 @@ impl Core {
             next_receipt: 0,
             pong: PongText::default(),
             constatus: ConStatusText::default(),
-            open_tokens: BTreeSet::new(),
+            open_tokens: BTreeMap::new(),
             absent_outboxes: BTreeMap::new(),
             options,
         };
@@ -377,7 +381,7 @@ impl Core {
         };
         self.outputs.push_back(Output::Store { change: StoreChange::InsertRow(row), receipt });
         if let Some(token) = ended {
-            self.close_token(&token);
+            self.token_ended(&token);
             self.dialled_out.token_ended(&token);
             self.cron.token_ended(&token);
             waits::token_ended(self, &token);

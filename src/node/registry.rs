@@ -17,6 +17,20 @@ pub(super) const NODES_MAX: usize = 20_000;
 /// Subnodes of one node at most.
 pub(super) const SUBNODES_MAX: usize = 20_000;
 
+/// Ids that a node announces, and how many steps behind it they are: 1 for its own nodes.
+pub(super) type Announced = BTreeMap<NodeId, u8>;
+
+/// How a node comes to be a way to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// It is the target.
+    Direct,
+    /// A registration says so, with this score.
+    Static(i64),
+    /// Its constatus map says so, this many steps behind it.
+    Dynamic(u8),
+}
+
 /// Whether messages can go to a node now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Link {
@@ -46,8 +60,10 @@ pub(super) struct Node {
     pub liveness: Liveness,
     pub sync: NodeSync,
     pub outbox: Outbox,
+    /// Since when its link is down, while it is.
+    pub down_since: Option<Monotonic>,
     /// The ids in its own constatus map, at every depth.
-    announced: BTreeSet<NodeId>,
+    announced: Announced,
 }
 
 impl Node {
@@ -100,8 +116,8 @@ pub(super) struct Registry {
     nodes: BTreeMap<NodeId, Node>,
     /// Subnode to its parents, best score first.
     static_routes: BTreeMap<NodeId, BTreeSet<(i64, NodeId)>>,
-    /// Subnode to the nodes that announced it.
-    dynamic_routes: BTreeMap<NodeId, BTreeSet<NodeId>>,
+    /// Subnode to the nodes that announced it, nearest first.
+    dynamic_routes: BTreeMap<NodeId, BTreeSet<(u8, NodeId)>>,
     /// Grows with everything that could show in the constatus map.
     version: u64,
 }
@@ -145,12 +161,30 @@ impl Registry {
             || self.dynamic_routes.contains_key(&target)
     }
 
-    /// The nodes through which `target` may be reached, best first: itself, static routes by score, dynamic routes.
-    pub(super) fn candidates(&self, target: NodeId) -> impl Iterator<Item = (NodeId, &Node)> {
-        let itself = self.nodes.contains_key(&target).then_some(target);
-        let by_score = self.static_routes.get(&target).into_iter().flatten().map(|(_, parent)| *parent);
-        let announced = self.dynamic_routes.get(&target).into_iter().flatten().copied();
-        itself.into_iter().chain(by_score).chain(announced).filter_map(|id| self.nodes.get(&id).map(|node| (id, node)))
+    /// The nodes through which `target` may be reached, best first: itself, static routes by score, dynamic routes by distance.
+    pub(super) fn candidates(&self, target: NodeId) -> impl Iterator<Item = (NodeId, Way, &Node)> {
+        let itself = self.nodes.contains_key(&target).then_some((target, Way::Direct));
+        let statics = self.static_routes.get(&target).into_iter().flatten();
+        let dynamics = self.dynamic_routes.get(&target).into_iter().flatten();
+        let all = itself
+            .into_iter()
+            .chain(statics.map(|(score, parent)| (*parent, Way::Static(*score))))
+            .chain(dynamics.map(|(steps, parent)| (*parent, Way::Dynamic(*steps))));
+        all.filter_map(|(id, way)| self.nodes.get(&id).map(|node| (id, way, node)))
+    }
+
+    /// Every id that is a node or behind one, in order, from `first` on.
+    pub(super) fn known_from(&self, first: NodeId) -> impl Iterator<Item = NodeId> {
+        let mut next = Some(first);
+        std::iter::from_fn(move || {
+            let from = next?;
+            let nodes = self.nodes.range(from..).next().map(|(id, _)| *id);
+            let statics = self.static_routes.range(from..).next().map(|(id, _)| *id);
+            let dynamics = self.dynamic_routes.range(from..).next().map(|(id, _)| *id);
+            let id = [nodes, statics, dynamics].into_iter().flatten().min();
+            next = id.and_then(|id| NodeId::new(id.get().saturating_add(1)).ok());
+            id
+        })
     }
 
     /// Adds a node or replaces what is registered of it.
@@ -217,7 +251,8 @@ impl Registry {
             liveness: Liveness::default(),
             sync: NodeSync::new(mark),
             outbox: Outbox::default(),
-            announced: BTreeSet::new(),
+            down_since: None,
+            announced: Announced::new(),
             registration,
         };
         self.nodes.insert(node.registration.id, node);
@@ -282,9 +317,9 @@ impl Registry {
 
     fn remove_dynamic_routes(&mut self, parent: NodeId) {
         let announced = self.nodes.get_mut(&parent).map(|node| std::mem::take(&mut node.announced));
-        for id in announced.unwrap_or_default() {
+        for (id, steps) in announced.unwrap_or_default() {
             if let Some(parents) = self.dynamic_routes.get_mut(&id) {
-                parents.remove(&parent);
+                parents.remove(&(steps, parent));
                 if parents.is_empty() {
                     self.dynamic_routes.remove(&id);
                 }
@@ -293,7 +328,7 @@ impl Registry {
     }
 
     /// Replaces what a node announced in its PONG: at most [`SUBNODES_MAX`] ids are taken.
-    pub(super) fn announce(&mut self, parent: NodeId, mut announced: BTreeSet<NodeId>) {
+    pub(super) fn announce(&mut self, parent: NodeId, mut announced: Announced) {
         announced.remove(&parent);
         while announced.len() > SUBNODES_MAX {
             announced.pop_last();
@@ -302,8 +337,8 @@ impl Registry {
             return;
         }
         self.remove_dynamic_routes(parent);
-        for id in &announced {
-            self.dynamic_routes.entry(*id).or_default().insert(parent);
+        for (id, steps) in &announced {
+            self.dynamic_routes.entry(*id).or_default().insert((*steps, parent));
         }
         if let Some(node) = self.nodes.get_mut(&parent) {
             node.announced = announced;

@@ -63,7 +63,7 @@ impl Core {
         for id in self.registry.ids() {
             let Some(node) = self.registry.get_mut(id).filter(|node| node.link != Link::Up) else { continue };
             let never_sent = !node.dials_in();
-            let is_remembered = |token: &Token| self.open_tokens.contains(token);
+            let is_remembered = |token: &Token| self.open_tokens.contains_key(token);
             for token in node.outbox.take_unknown(never_sent, is_remembered) {
                 self.end_with_error(&token, STOPPING_TEXT);
             }
