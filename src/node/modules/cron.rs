@@ -124,7 +124,7 @@ impl Core {
         let data = format!("{{\"content\":{parameters}}}");
         let handled = self.request(Peer::Ourselves, Action::parse(&action), &token, &target, data);
         // What leaves nothing open here is done.
-        if is_here && matches!(handled, Handled::Reply(..)) && !self.open_tokens.contains(token.as_str()) {
+        if is_here && matches!(handled, Handled::Reply(..)) && !self.open_tokens.contains_key(token.as_str()) {
             self.cron.token_ended(token.as_str());
         }
     }
