@@ -61,6 +61,7 @@ impl Storage {
             sessions: stored.sessions,
             marks: stored.marks,
             fingerprints: stored.fingerprints.into_iter().collect(),
+            origins: stored.origins,
             open_tokens: stored.open_tokens,
         };
         let path = core.database.clone();
