@@ -9,7 +9,7 @@ use super::raw::RawConfig;
 use super::section::{Section, Unit};
 use super::settings::{CleanerSettings, CoreSettings, EngineSettings, Modules, ProxySettings};
 use super::tree::{Node, Value};
-use super::{action_section, cron_section, dial_in_section, http_section, register_file};
+use super::{action_section, cron_section, database_section, dial_in_section, http_section, register_file};
 
 /// Ten years, the longest that a history may be kept.
 const TEN_YEARS_SECONDS: u32 = 315_360_000;
@@ -23,13 +23,14 @@ enum Package {
     HttpServer,
     Pull,
     PullWss,
+    Nodes,
     DbCleaner,
     Cron,
     Engine,
 }
 
 impl Package {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Proxy,
         Self::Register,
         Self::Action,
@@ -39,6 +40,7 @@ impl Package {
         Self::DbCleaner,
         Self::Cron,
         Self::Engine,
+        Self::Nodes,
     ];
 
     const fn module(self) -> &'static str {
@@ -49,6 +51,7 @@ impl Package {
             Self::HttpServer => "httpserver",
             Self::Pull => "pull",
             Self::PullWss => "pullwss",
+            Self::Nodes => "nodes",
             Self::DbCleaner => "dbcleaner",
             Self::Cron => "cron",
             Self::Engine => "engine",
@@ -56,13 +59,13 @@ impl Package {
     }
 
     fn package(self) -> String {
-        let family = if matches!(self, Self::Engine) { "centreon" } else { "core" };
-        format!("gorgone::modules::{family}::{}::hooks", self.module())
+        let group = if matches!(self, Self::Nodes | Self::Engine) { "centreon" } else { "core" };
+        format!("gorgone::modules::{group}::{}::hooks", self.module())
     }
 }
 
 /// Packages of the original that this version does not have.
-const ABSENT: [&str; 15] = [
+const ABSENT: [&str; 14] = [
     "gorgone::modules::centreon::anomalydetection::hooks",
     "gorgone::modules::centreon::audit::hooks",
     "gorgone::modules::centreon::autodiscovery::hooks",
@@ -70,7 +73,6 @@ const ABSENT: [&str; 15] = [
     "gorgone::modules::centreon::legacycmd::hooks",
     "gorgone::modules::centreon::mbi::etl::hooks",
     "gorgone::modules::centreon::mbi::etlworkers::hooks",
-    "gorgone::modules::centreon::nodes::hooks",
     "gorgone::modules::centreon::statistics::hooks",
     "gorgone::modules::core::httpserverng::hooks",
     "gorgone::modules::core::pipeline::hooks",
@@ -82,6 +84,7 @@ const ABSENT: [&str; 15] = [
 
 /// What the other files and sections give to a module.
 struct Surroundings<'a> {
+    raw: &'a RawConfig<'a>,
     core: &'a CoreSettings,
     loader: &'a mut Loader,
 }
@@ -89,13 +92,17 @@ struct Surroundings<'a> {
 /// Reads all entries; wrong values are noted and read as their default.
 pub(super) fn read(raw: &RawConfig<'_>, core: &CoreSettings, loader: &mut Loader, findings: &mut Findings) -> Modules {
     let mut modules = Modules::default();
-    let mut around = Surroundings { core, loader };
+    let mut around = Surroundings { raw, core, loader };
     let mut loaded: Vec<&str> = Vec::new();
     for (index, entry) in raw.modules.iter().enumerate() {
         read_entry(entry, index, &mut modules, &mut loaded, &mut around, findings);
     }
     if modules.register.is_some() && modules.proxy.is_none() {
         let text = "'register' is loaded but 'proxy' is not, so its nodes are not reached; add gorgone::modules::core::proxy::hooks";
+        findings.warning(raw.file, "modules", text);
+    }
+    if modules.nodes.is_some() && modules.proxy.is_none() {
+        let text = "'nodes' is loaded but 'proxy' is not, so its pollers are not reached; add gorgone::modules::core::proxy::hooks";
         findings.warning(raw.file, "modules", text);
     }
     let cleaner = Package::DbCleaner;
@@ -146,6 +153,10 @@ fn read_entry<'a>(
         return;
     }
     match Package::ALL.into_iter().find(|known| known.package() == package) {
+        Some(Package::Nodes) if !cfg!(feature = "centreon") => {
+            let text = format!("Package '{package}' needs a build with the feature 'centreon'; left out");
+            findings.warning(&entry.file, &key, text);
+        }
         Some(known) => {
             loaded.push(package);
             modules.loaded.insert(known.module().to_owned(), package.to_owned());
@@ -191,6 +202,12 @@ fn read_options(
         Package::PullWss => modules.pullwss = dial_in_section::read_pullwss(section, around.core, findings),
         Package::Cron => modules.cron = Some(cron_section::read(section, findings)),
         Package::Engine => modules.engine = Some(read_engine(section, findings)),
+        Package::Nodes => {
+            modules.nodes = database_section::read_nodes(section, around.raw, findings);
+            if modules.nodes.is_none() {
+                modules.loaded.remove(package.module());
+            }
+        }
         Package::DbCleaner => modules.dbcleaner = read_cleaner(section, findings),
     }
 }

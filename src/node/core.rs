@@ -34,6 +34,7 @@ use super::malformed::MalformedLog;
 use super::modules::action::CommandQueue;
 use super::modules::cron::Cron;
 use super::modules::engine::EngineQueue;
+use super::modules::nodes::NodesModule;
 use super::outbox::Outbox;
 use super::output::{Output, ReceiptId};
 use super::parents::Parents;
@@ -73,6 +74,7 @@ pub struct Core {
     pub(super) questions: Questions,
     pub(super) calls: Calls,
     pub(super) commands: CommandQueue,
+    pub(super) nodes_module: NodesModule,
     pub(super) work: WorkTable,
     pub(super) cron: Cron,
     pub(super) engine: EngineQueue,
@@ -175,6 +177,7 @@ impl Core {
             questions: Questions::default(),
             calls: Calls::default(),
             commands: CommandQueue::default(),
+            nodes_module: NodesModule::default(),
             work: WorkTable::default(),
             cron: Cron::default(),
             engine: EngineQueue::default(),
@@ -201,6 +204,7 @@ impl Core {
         }
         core.schedule_first_purge();
         core.start_cron();
+        core.start_reading_pollers();
         core
     }
 
@@ -219,6 +223,7 @@ impl Core {
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
             Input::QueryAnswer { query, result } => self.query_answered(query, result),
             Input::CommandEnded { command, outcome } => self.command_ended(command, &outcome),
+            Input::PollersRead(result) => self.pollers_read(result),
             Input::WorkDone { id, outcome } => self.work_done(id, outcome),
             Input::WebSocketMessage { client, message } => self.web_socket_message(client, &message),
             Input::ClientNotReached { client, token } => self.client_not_reached(client, token.as_ref()),
@@ -278,6 +283,7 @@ impl Core {
                 self.timers.set(Timer::SyncAll, self.now.monotonic + period);
             }
             Timer::Cron => self.cron_due(),
+            Timer::ReadPollers => self.read_pollers(),
             Timer::Purge => self.purge(),
             Timer::Stop => self.stop_due(),
         }

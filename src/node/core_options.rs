@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::database::NodesSettings;
 use crate::config::settings::{
     ActionSettings, CleanerSettings, Config, CronJob, EngineSettings, ProxySettings, PullSettings, PullWssSettings,
 };
@@ -38,6 +39,8 @@ pub struct CoreOptions {
     pub engine: Option<EngineSettings>,
     /// The local time zone, for `cron`.
     pub time_zone: TimeZone,
+    /// The module `nodes`, where it is loaded.
+    pub pollers: Option<NodesSettings>,
     /// Purge times.
     pub cleaner: CleanerSettings,
     /// Every loaded package by module name.
@@ -62,6 +65,7 @@ impl CoreOptions {
             cron: modules.cron.clone(),
             engine: modules.engine.clone(),
             time_zone,
+            pollers: modules.nodes.clone(),
             cleaner: modules.dbcleaner,
             loaded: modules.loaded.clone(),
         }

@@ -131,6 +131,7 @@ impl Core {
             Action::DeleteCron => self.delete_cron(token, data),
             Action::RegisterNodes => self.register_nodes(peer, token, data),
             Action::UnregisterNodes => self.unregister_nodes(peer, token, data),
+            Action::CentreonNodesSync => self.sync_pollers(token),
             Action::RemoteCopy => {
                 self.end_with_error(token, "proxy - need a valid node id");
                 Handled::accepted()
@@ -160,6 +161,7 @@ impl Core {
             Action::Command => self.is_loaded(ACTION_PACKAGE),
             Action::EngineCommand => self.is_loaded(ENGINE_PACKAGE),
             Action::GetCron | Action::AddCron | Action::UpdateCron | Action::DeleteCron => self.is_loaded(CRON_PACKAGE),
+            Action::CentreonNodesSync => self.options.pollers.is_some(),
             Action::RegisterNodes
             | Action::UnregisterNodes
             | Action::RemoteCopy

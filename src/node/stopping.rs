@@ -42,6 +42,7 @@ impl Core {
         self.drop_work(|awaiting| matches!(awaiting, Awaiting::Check(_)));
         self.drop_waiting_lines();
         self.drop_waiting_commands();
+        self.end_poller_syncs();
         for call in self.calls.waiting() {
             waits::ask_history(self, call);
         }

@@ -82,6 +82,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         cron: None,
         engine: None,
         time_zone: TimeZone::utc(),
+        pollers: None,
         cleaner: CleanerSettings::default(),
         loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
     }
@@ -303,6 +304,7 @@ pub fn describe(output: &Output) -> String {
             };
             format!("run {} for {:?}: {program}", command.0, spec.timeout)
         }
+        Output::ReadPollers => "read pollers".to_owned(),
         Output::Work { id, work } => match work {
             Work::WritePipe { file, lines, patience } => {
                 format!("work {} write {lines:?} to {file} within {patience:?}", id.0)

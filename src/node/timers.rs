@@ -38,6 +38,8 @@ pub(super) enum Timer {
     SyncAll,
     /// The clock is looked at for jobs.
     Cron,
+    /// The Centreon database is read.
+    ReadPollers,
     /// The database is cleaned.
     Purge,
 }
