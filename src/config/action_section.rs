@@ -1,6 +1,7 @@
 //! Options of the module `action`: limits, and the list of allowed commands (protocol.md section 11).
 
 use super::allow_list::{AllowList, Expression, Hole, find_hole, shown};
+use super::copy_section;
 use super::core_section::DAY_SECONDS;
 use super::findings::Findings;
 use super::section::{Section, Unit};
@@ -24,6 +25,7 @@ pub(super) fn read(mut section: Section<'_>, findings: &mut Findings) -> ActionS
             findings,
         ),
         paranoid_plugins: section.boolean("paranoid_plugins", false, findings),
+        copy_roots: copy_section::read_roots(&mut section, findings),
     };
     section.finish(&["tar_insecure_extra_mode"], findings);
     settings

@@ -6,12 +6,39 @@ use serde_json::{Map, Value as Json};
 
 use super::findings::Findings;
 use super::section::Section;
-use super::settings::{CRON_JOBS_MAX, CronJob};
 use super::tree::{Node, Value};
 use crate::model::action::Action;
 use crate::model::cron_expression::CronExpression;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
+
+/// Jobs of one daemon at most.
+pub const CRON_JOBS_MAX: usize = 1_000;
+
+/// One job of the module `cron` (protocol.md section 15). Its parameters may hold secrets: no `Debug` of them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CronJob {
+    /// `id`
+    pub id: String,
+    /// `timespec` as it was written.
+    pub timespec: String,
+    /// `timespec` as it is understood.
+    pub expression: CronExpression,
+    /// `action`
+    pub action: String,
+    /// `parameters` as JSON text.
+    pub parameters: String,
+    /// `target`: the id of a node; empty for this daemon.
+    pub target: String,
+    /// `keep_token`: each run has the id as its token.
+    pub keep_token: bool,
+}
+
+impl std::fmt::Debug for CronJob {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "CronJob({}: {})", self.id, self.timespec)
+    }
+}
 
 /// Reads the jobs; one with a mistake is noted and left out.
 pub(super) fn read(mut section: Section<'_>, findings: &mut Findings) -> Vec<CronJob> {

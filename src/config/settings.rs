@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::allow_list::AllowList;
+pub use super::cron_section::{CRON_JOBS_MAX, CronJob};
 use super::database::NodesSettings;
 use crate::model::connection::Endpoint;
-use crate::model::cron_expression::CronExpression;
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
 
@@ -137,6 +138,8 @@ pub struct ProxySettings {
     pub pong_max_timeout: u32,
     /// `buffer_size` (150000 bytes)
     pub buffer_size: usize,
+    /// `copy_rate_limit` in bytes a second towards each node; none without the option.
+    pub copy_rate_limit: Option<u64>,
     /// `httpserver`: where pullwss nodes connect, where enabled.
     pub httpserver: Option<WebSocketSettings>,
 }
@@ -152,6 +155,7 @@ impl Default for ProxySettings {
             failover_after: Duration::from_secs(30),
             pong_max_timeout: 3,
             buffer_size: 150_000,
+            copy_rate_limit: None,
             httpserver: None,
         }
     }
@@ -181,6 +185,8 @@ pub struct ActionSettings {
     pub max_concurrent_engine: usize,
     /// `paranoid_plugins` (false): a command whose plugins cannot be installed is not run.
     pub paranoid_plugins: bool,
+    /// `copy_roots`: the directories that copies may write under; empty for anywhere.
+    pub copy_roots: Arc<[PathBuf]>,
 }
 
 /// The commands that may be run, and what becomes of the others.
@@ -201,6 +207,7 @@ impl Default for ActionSettings {
             allowed: None,
             max_concurrent_engine: 3,
             paranoid_plugins: false,
+            copy_roots: Arc::new([]),
         }
     }
 }
@@ -212,34 +219,6 @@ pub struct EngineSettings {
     pub command_file: Option<String>,
     /// `timeout` (5 s): how long a pipe that nobody reads is waited for.
     pub timeout: Duration,
-}
-
-/// Jobs of one daemon at most.
-pub const CRON_JOBS_MAX: usize = 1_000;
-
-/// One job of the module `cron` (protocol.md section 15). Its parameters may hold secrets: no `Debug` of them.
-#[derive(Clone, PartialEq, Eq)]
-pub struct CronJob {
-    /// `id`
-    pub id: String,
-    /// `timespec` as it was written.
-    pub timespec: String,
-    /// `timespec` as it is understood.
-    pub expression: CronExpression,
-    /// `action`
-    pub action: String,
-    /// `parameters` as JSON text.
-    pub parameters: String,
-    /// `target`: the id of a node; empty for this daemon.
-    pub target: String,
-    /// `keep_token`: each run has the id as its token.
-    pub keep_token: bool,
-}
-
-impl std::fmt::Debug for CronJob {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "CronJob({}: {})", self.id, self.timespec)
-    }
 }
 
 /// Options of the module `httpserver` (protocol.md section 13). Holds a password: no `Debug` of it.

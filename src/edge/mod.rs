@@ -7,6 +7,7 @@ pub mod centreon_database;
 pub mod child_process;
 pub mod clock;
 pub mod command_pipe;
+pub mod copy;
 pub mod file_watch;
 pub mod history_store;
 pub mod jobs;

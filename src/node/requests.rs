@@ -97,6 +97,10 @@ impl Core {
             return self.refuse_unknown(&action, token);
         }
         self.counters.count(if peer == Peer::Ourselves { Way::Internal } else { Way::External }, &action);
+        if self.stopping != Stopping::No && action == Action::ProcessCopy {
+            // No end of the copy: its sender sees the connection break, and one of our own kind goes on afterwards.
+            return Handled::Later;
+        }
         if self.stopping != Stopping::No {
             self.end_with_error(token, STOPPING_TEXT);
             return Handled::refused(json::message(STOPPING_TEXT));
@@ -129,6 +133,7 @@ impl Core {
             Action::AddCron => self.add_cron(token, data),
             Action::UpdateCron => self.update_cron(token, data),
             Action::DeleteCron => self.delete_cron(token, data),
+            Action::ProcessCopy => self.process_copy(peer, token, data.to_owned()),
             Action::RegisterNodes => self.register_nodes(peer, token, data),
             Action::UnregisterNodes => self.unregister_nodes(peer, token, data),
             Action::CentreonNodesSync => self.sync_pollers(token),
@@ -158,7 +163,7 @@ impl Core {
             | Action::LoadModule
             | Action::UnloadModule
             | Action::Kill => true,
-            Action::Command => self.is_loaded(ACTION_PACKAGE),
+            Action::Command | Action::ProcessCopy => self.is_loaded(ACTION_PACKAGE),
             Action::EngineCommand => self.is_loaded(ENGINE_PACKAGE),
             Action::GetCron | Action::AddCron | Action::UpdateCron | Action::DeleteCron => self.is_loaded(CRON_PACKAGE),
             Action::CentreonNodesSync => self.options.pollers.is_some(),

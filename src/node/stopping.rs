@@ -42,6 +42,7 @@ impl Core {
         self.drop_work(|awaiting| matches!(awaiting, Awaiting::Check(_)));
         self.drop_waiting_lines();
         self.drop_waiting_commands();
+        self.stop_copies();
         self.end_poller_syncs();
         for call in self.calls.waiting() {
             waits::ask_history(self, call);
@@ -87,7 +88,8 @@ impl Core {
     /// Says so as soon as nothing is left to wait for.
     pub(super) fn check_stopped(&mut self) {
         let waits = matches!(self.stopping, Stopping::Waiting | Stopping::Killed);
-        if waits && self.commands.is_idle() && self.work.is_empty() && self.questions.is_empty() && self.all_stored() {
+        let idle = self.commands.is_idle() && self.work.is_empty() && self.sinks.is_idle();
+        if waits && idle && self.questions.is_empty() && self.all_stored() {
             self.say_stopped();
         }
     }

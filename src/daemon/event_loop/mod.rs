@@ -4,6 +4,7 @@
 //! the send queues. So an acknowledged message is a stored one, and load makes commits larger, not more frequent.
 
 mod children;
+mod copies;
 mod listeners;
 mod register_file;
 mod storage;
@@ -37,6 +38,7 @@ use super::dispatch::{Dispatch, Effect, OwnKey, Surroundings};
 use super::key_files::{KeyOrigin, KeyPair};
 use super::run_options::RunOptions;
 use children::Children;
+use copies::CopyWork;
 use listeners::Bound;
 use register_file::RegisterFile;
 use storage::{JobResult, Storage};
@@ -98,6 +100,7 @@ struct EventLoop {
     release_at: Option<Monotonic>,
     streams: Streams,
     children: Children,
+    copies: CopyWork,
     /// The commands that may be run, where that is limited.
     allowed: AllowList,
     stopping: bool,
@@ -140,6 +143,7 @@ struct Parts {
     key: Arc<PrivateKey>,
     allowed: AllowList,
     keep_alive: bool,
+    copies: CopyWork,
     pollers: Option<DatabaseSettings>,
 }
 
@@ -163,7 +167,8 @@ impl EventLoop {
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
         let jobs = JobQueue::new(threads, Arc::clone(&wake));
         let lookups = JobQueue::new(LOOKUP_THREADS, Arc::clone(&wake));
-        let pipes = JobQueue::with_capacity(work::PIPE_THREADS, work::PIPES_MAX, wake);
+        let pipes = JobQueue::with_capacity(work::PIPE_THREADS, work::PIPES_MAX, Arc::clone(&wake));
+        let copies = CopyWork::new(threads, wake);
         let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
         let surroundings = Surroundings {
             core_random: Box::new(SystemRandom::new()),
@@ -191,6 +196,7 @@ impl EventLoop {
             key,
             allowed,
             keep_alive,
+            copies,
             pollers,
         })
     }
@@ -216,6 +222,7 @@ impl EventLoop {
             release_at: None,
             streams: Streams::new(),
             children: Children::new(),
+            copies: parts.copies,
             allowed: parts.allowed,
             stopping: false,
             stopped: None,
@@ -298,6 +305,7 @@ impl EventLoop {
             self.stopped,
             self.release_at,
             self.job_retry(now),
+            self.copies.poll_timeout(now),
         ];
         // One millisecond more than asked: a wake-up a fraction too early would find nothing due and spin.
         let earliest = deadlines.into_iter().flatten().min()?;
@@ -312,7 +320,10 @@ impl EventLoop {
     fn event(&mut self, event: &mio::event::Event, now: Now) {
         match event.token() {
             SIGNALS => self.read_signals(now),
-            WAKER => self.finished_jobs(now),
+            WAKER => {
+                self.finished_jobs(now);
+                self.finished_copies(now);
+            }
             REGISTER_FILE => self.register_file_touched(),
             Token(source) if source < FIRST_SOURCE => {
                 self.accepting.insert(source);
@@ -325,6 +336,7 @@ impl EventLoop {
     /// Everything between two waits.
     fn turn(&mut self, now: Now) {
         self.submit_waiting();
+        self.copies.submit_waiting();
         self.accept_all(now);
         self.read_streams(now);
         self.read_children(now);
@@ -375,6 +387,8 @@ impl EventLoop {
                     self.start_work(id, work, now);
                 }
                 Effect::KillCommand(command) => self.children.kill(command),
+                Effect::ReadSource { source, step } => self.copies.read(source, step),
+                Effect::WriteSink { sink, steps } => self.copies.write(sink, steps),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
                 Effect::Stopped => self.stopped = Some(now.monotonic + LAST_FLUSH),
@@ -431,6 +445,7 @@ impl EventLoop {
         self.children.kill_all();
         // A command that a worker is starting just now would outlive us.
         self.jobs.shutdown(LAST_JOBS);
+        self.copies.shutdown();
         while self.jobs.poll_finished().is_some() {}
         let wall = clock::read().wall;
         if let Err(reason) = self.storage.finish(self.dispatch.take_unstored(), wall) {
