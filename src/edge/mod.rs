@@ -13,6 +13,7 @@ pub mod history_store;
 pub mod jobs;
 pub mod log;
 pub mod notify;
+pub mod packages;
 pub mod random;
 pub mod resolver;
 pub mod signals;

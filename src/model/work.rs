@@ -17,6 +17,11 @@ pub enum Work {
         /// How many of those that are not allowed are of interest.
         wanted: usize,
     },
+    /// Look which package manager the system has, and read a list of plugins.
+    ReadPlugins {
+        /// The file with the list; `None` where the request has it.
+        file: Option<String>,
+    },
     /// Write lines to a named pipe.
     WritePipe {
         /// Its path.
@@ -33,6 +38,8 @@ pub enum Work {
 pub enum WorkOutcome {
     /// Of [`Work::CheckCommands`].
     Checked(CommandCheck),
+    /// Of [`Work::ReadPlugins`].
+    PluginsRead(PluginsRead),
     /// Of [`Work::WritePipe`].
     PipeWritten(PipeReport),
 }
@@ -53,4 +60,22 @@ pub struct PipeReport {
     pub submitted: usize,
     /// Why the others were not written, as the row says it.
     pub failure: Option<String>,
+}
+
+/// How the system's packages are managed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PackageManager {
+    /// dpkg and apt.
+    Deb,
+    /// rpm, dnf and yum.
+    Rpm,
+}
+
+/// What a validation of plugins begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginsRead {
+    /// The package manager; `None` on a system that is not known.
+    pub manager: Option<PackageManager>,
+    /// The text of the file, empty without one; or why it cannot be read.
+    pub content: Result<String, String>,
 }

@@ -128,6 +128,7 @@ impl Core {
             Action::UnloadModule => self.unload_module(data),
             Action::Kill => self.kill_module(data),
             Action::Command => self.command_request(peer, token, data),
+            Action::ActionEngine => self.action_engine(token, data),
             Action::EngineCommand => self.engine_command(token, data),
             Action::GetCron => self.get_cron(token, data),
             Action::AddCron => self.add_cron(token, data),
@@ -163,7 +164,7 @@ impl Core {
             | Action::LoadModule
             | Action::UnloadModule
             | Action::Kill => true,
-            Action::Command | Action::ProcessCopy => self.is_loaded(ACTION_PACKAGE),
+            Action::Command | Action::ActionEngine | Action::ProcessCopy => self.is_loaded(ACTION_PACKAGE),
             Action::EngineCommand => self.is_loaded(ENGINE_PACKAGE),
             Action::GetCron | Action::AddCron | Action::UpdateCron | Action::DeleteCron => self.is_loaded(CRON_PACKAGE),
             Action::CentreonNodesSync => self.options.pollers.is_some(),

@@ -39,7 +39,7 @@ impl Core {
         }
         self.stopping = Stopping::Waiting;
         self.timers.set(Timer::Stop, self.now.monotonic + PATIENCE);
-        self.drop_work(|awaiting| matches!(awaiting, Awaiting::Check(_)));
+        self.drop_work(|awaiting| !matches!(awaiting, Awaiting::Pipe(_)));
         self.drop_waiting_lines();
         self.drop_waiting_commands();
         self.stop_copies();
@@ -54,6 +54,8 @@ impl Core {
         for awaiting in self.work.take(is_vain) {
             match awaiting {
                 Awaiting::Check(checking) => self.drop_check(checking),
+                Awaiting::EngineCheck(run) => self.give_up_engine(&run),
+                Awaiting::Plugins(owner, _) => self.give_up_plugins(owner),
                 Awaiting::Pipe(request) => self.give_up_lines(&request),
             }
         }

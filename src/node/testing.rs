@@ -306,6 +306,7 @@ pub fn describe(output: &Output) -> String {
         }
         Output::ReadPollers => "read pollers".to_owned(),
         Output::Work { id, work } => match work {
+            Work::ReadPlugins { file } => format!("work {} plugins {file:?}", id.0),
             Work::WritePipe { file, lines, patience } => {
                 format!("work {} write {lines:?} to {file} within {patience:?}", id.0)
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::model::work::{Work, WorkId, WorkOutcome};
 
 use super::core::Core;
-use super::modules::action::Checking;
+use super::modules::action::{Checking, EngineRun, Owner, Source};
 use super::modules::engine::EngineRequest;
 use super::output::Output;
 
@@ -13,6 +13,10 @@ use super::output::Output;
 pub(super) enum Awaiting {
     /// A request whose commands are looked for in the allow-list.
     Check(Checking),
+    /// An ACTIONENGINE whose command is looked for in the allow-list.
+    EngineCheck(EngineRun),
+    /// A command that needs plugins.
+    Plugins(Owner, Source),
     /// A request whose lines are written to a pipe.
     Pipe(EngineRequest),
 }
@@ -51,6 +55,10 @@ impl Core {
     pub(super) fn work_done(&mut self, id: WorkId, outcome: WorkOutcome) {
         match (self.work.awaiting.remove(&id), outcome) {
             (Some(Awaiting::Check(checking)), WorkOutcome::Checked(check)) => self.commands_checked(checking, check),
+            (Some(Awaiting::EngineCheck(run)), WorkOutcome::Checked(check)) => self.engine_checked(run, check),
+            (Some(Awaiting::Plugins(owner, source)), WorkOutcome::PluginsRead(read)) => {
+                self.plugins_read(owner, source, read);
+            }
             (Some(Awaiting::Pipe(request)), WorkOutcome::PipeWritten(report)) => self.pipe_written(&request, &report),
             // Nobody waits for it any more.
             _ => {}

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::config::allow_list::AllowList;
 use crate::edge::command_pipe;
 use crate::edge::jobs::Job;
+use crate::edge::packages;
 use crate::model::time::Now;
 use crate::model::work::{PipeReport, Work, WorkId, WorkOutcome};
 
@@ -29,6 +30,9 @@ fn job(id: WorkId, work: Work, allowed: &AllowList) -> Job<JobResult> {
                 let check = allowed.check(&lines, wanted, || Instant::now() >= deadline);
                 JobResult::Worked(id, WorkOutcome::Checked(check))
             })
+        }
+        Work::ReadPlugins { file } => {
+            Box::new(move || JobResult::Worked(id, WorkOutcome::PluginsRead(packages::read_plugins(file.as_deref()))))
         }
         Work::WritePipe { file, lines, patience } => Box::new(move || {
             JobResult::Worked(id, WorkOutcome::PipeWritten(command_pipe::write_lines(&file, &lines, patience)))
