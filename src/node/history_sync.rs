@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
-use crate::model::history::{RowOrigin, StoreChange, SyncMark};
+use crate::model::history::{HistoryName, RowOrigin, StoreChange, SyncMark};
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
@@ -260,14 +260,14 @@ impl Core {
             let known = row.id <= start.last_id && (pages || row.ctime <= start.ctime);
             after.last_id = after.last_id.max(row.id);
             after.ctime = after.ctime.max(row.ctime);
-            let origin = row.origin_in(answer.history, pages);
+            let origin = row.origin_in(id, answer.history, pages);
             let is_early = early.contains(&row.id);
             if known && !is_early {
                 continue;
             }
             // By another way, or because it was ours: it is here.
-            let is_taken = origin.is_some_and(|origin| self.origins.is_taken(origin));
-            if let Some(origin) = origin {
+            let is_taken = origin.is_some_and(|origin| self.origins.is_taken(origin, self.own_id));
+            if let Some(origin) = origin.filter(|_| !is_taken) {
                 moved.note(origin);
             }
             if is_taken || is_early {
@@ -319,7 +319,7 @@ impl Core {
         node.sync.early.clear();
         let mark = node.sync.mark;
         // Ids of rows that were never here are used again.
-        self.origins.forget(mark.history);
+        self.origins.forget(HistoryName { node: id, number: mark.history });
         self.log(LogLine::warning(
             "proxy",
             format!("node '{id}' has a new history: its rows are taken from the start"),
