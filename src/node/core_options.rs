@@ -48,9 +48,9 @@ pub struct CoreOptions {
 }
 
 impl CoreOptions {
-    /// Takes what is needed from the configuration.
+    /// Takes what is needed from the configuration; the time zone is universal time.
     #[must_use]
-    pub fn from_config(config: &Config, thumbprint: String, debug: bool, time_zone: TimeZone) -> Self {
+    pub fn from_config(config: &Config, thumbprint: String, debug: bool) -> Self {
         let modules = &config.modules;
         Self {
             id: config.core.id,
@@ -64,7 +64,7 @@ impl CoreOptions {
             pullwss: modules.pullwss.clone(),
             cron: modules.cron.clone(),
             engine: modules.engine.clone(),
-            time_zone,
+            time_zone: TimeZone::utc(),
             pollers: modules.nodes.clone(),
             cleaner: modules.dbcleaner,
             loaded: modules.loaded.clone(),

@@ -171,8 +171,8 @@ impl Dispatch {
     /// A daemon at rest; nothing is connected yet. Drive it once with `handle_timeout` to start its links.
     #[must_use]
     pub fn new(config: Config, own_key: OwnKey, restored: Restored, surroundings: Surroundings, now: Now) -> Self {
-        let options =
-            CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug, surroundings.time_zone);
+        let mut options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
+        options.time_zone = surroundings.time_zone;
         let remembered =
             node::Restored { marks: restored.marks, origins: restored.origins, open_tokens: restored.open_tokens };
         let core = Core::new(options, remembered, surroundings.core_random, now);
