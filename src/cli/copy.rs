@@ -4,13 +4,15 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::fail;
 use super::remote::{Remote, Row, token_of};
 use super::remote_arguments::CopyOptions;
+use crate::edge::clock;
+use crate::model::time::Monotonic;
 
 const POLL: Duration = Duration::from_millis(250);
 const BAR_WIDTH: u64 = 30;
@@ -66,7 +68,7 @@ fn print_line(text: &str) {
 struct Progress {
     json: bool,
     has_bar: bool,
-    started: Instant,
+    started: Monotonic,
     received: u64,
     total: Option<u64>,
 }
@@ -74,7 +76,7 @@ struct Progress {
 impl Progress {
     fn new(json: bool) -> Self {
         let has_bar = !json && std::io::stderr().is_terminal();
-        Self { json, has_bar, started: Instant::now(), received: 0, total: None }
+        Self { json, has_bar, started: clock::read().monotonic, received: 0, total: None }
     }
 
     fn row(&mut self, row: &Row) {
@@ -82,7 +84,7 @@ impl Progress {
         let Some(received) = number("received").filter(|received| *received > self.received) else { return };
         self.received = received;
         self.total = number("total").or(self.total);
-        let seconds = self.started.elapsed().as_secs_f64();
+        let seconds = clock::read().monotonic.since(self.started).as_secs_f64();
         if self.json {
             let line =
                 json!({ "received": received, "total": self.total, "bytes_per_second": rate(received, seconds) });
@@ -93,7 +95,7 @@ impl Progress {
     }
 
     fn end(&self, last: &Row, token: &str) -> ExitCode {
-        let seconds = self.started.elapsed().as_secs_f64();
+        let seconds = clock::read().monotonic.since(self.started).as_secs_f64();
         let ok = last.code == 2;
         if self.has_bar && self.received > 0 {
             let _closed = write!(std::io::stderr(), "\r\x1b[K");

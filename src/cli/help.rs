@@ -157,7 +157,8 @@ the file; a directory is merged into DESTINATION. The file is there when the com
   --cache-dir DIR   where both ends keep what is on its way (default /tmp)
   --owner USER, --group GROUP, --mode OCTAL
                     what the file is to belong to
-  --json            print JSON, one line for each step: {\"received\", \"total\", \"bytes_per_second\"}, then {\"ok\", \"message\", ...}
+  --json            print JSON, one line for each step: {\"received\", \"total\", \"bytes_per_second\"}, in the end
+                    {\"ok\", \"message\", ...}
 
 Exit status: 0 it is there, 1 it is not; standard error says why.
 

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::config;
 use crate::edge::api_connection::ApiConnection;
+use crate::edge::clock;
 
 /// A daemon that does not answer for so long is gone.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -86,11 +87,11 @@ impl Remote {
     /// # Errors
     /// The API refuses, or has been away for too long.
     pub(super) fn rows(&self, node: u64, token: &str, limit: usize) -> Result<Vec<Row>, String> {
-        let start = Instant::now();
+        let start = clock::read().monotonic;
         loop {
             match self.call("GET", &format!("/api/nodes/{node}/log/{token}?limit={limit}"), "") {
                 Ok(answer) => return Ok(rows_of(&answer)),
-                Err(error) if start.elapsed() > PATIENCE => return Err(error),
+                Err(error) if clock::read().monotonic.since(start) > PATIENCE => return Err(error),
                 Err(_) => thread::sleep(Duration::from_millis(500)),
             }
         }

@@ -21,6 +21,7 @@ use crate::model::registration::RegistrationSource;
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 
+use super::after_copies::AfterCopies;
 use super::api::waits::{self, Calls};
 use super::core_options::{CoreOptions, Restored};
 use super::counters::Counters;
@@ -77,6 +78,7 @@ pub struct Core {
     pub(super) questions: Questions,
     pub(super) calls: Calls,
     pub(super) commands: CommandQueue,
+    pub(super) after_copies: AfterCopies,
     pub(super) copies: Copies,
     pub(super) relayed_copies: RelayedCopies,
     pub(super) sinks: Sinks,
@@ -184,6 +186,7 @@ impl Core {
             questions: Questions::default(),
             calls: Calls::default(),
             commands: CommandQueue::default(),
+            after_copies: AfterCopies::default(),
             copies: Copies::default(),
             relayed_copies: RelayedCopies::default(),
             sinks: Sinks::default(),
@@ -290,6 +293,7 @@ impl Core {
             Timer::Listener(token) => self.listener_due(&token),
             Timer::Copy(source) => self.copy_timer_due(source),
             Timer::CopyPace(node) => self.copy_pace_due(node),
+            Timer::AfterCopies => self.wait_for_copies_no_longer(),
             Timer::Sink(token) => self.sink_is_idle(&token),
             Timer::Call(call) => waits::waited(self, call),
             Timer::Poll(target) => waits::poll_due(self, target),
@@ -306,6 +310,7 @@ impl Core {
     }
 
     fn after_event(&mut self) {
+        self.run_after_copies();
         self.run_listener_events();
         self.check_stopped();
     }

@@ -413,3 +413,19 @@ fn the_commands_copy_and_exec_do_what_they_say_and_end_as_the_node_did() {
     assert_eq!(status, Some(255));
     assert!(err.contains("proxy - unknown target 99"), "{err}");
 }
+
+#[test]
+fn a_command_after_a_copy_finds_the_file_in_its_place() {
+    let platform = Platform::new();
+    let nodes = Nodes::start(&platform, &[]);
+    let api = nodes.central.api();
+    let source = platform.write("source", bytes(1_500_000));
+    for node in EVERY_KIND {
+        let there = folder(&platform, &format!("there-{node}"));
+        let destination = there.join("file");
+        let body = json!({ "source": source, "destination": destination, "cache_dir": there.join("cache") });
+        start(&nodes.central, node, &body);
+        let line = format!("wc -c < {}", destination.display());
+        assert_eq!(api.output_of(node, &line, seconds(60)).trim(), "1500000", "node {node}");
+    }
+}
