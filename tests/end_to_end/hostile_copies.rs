@@ -95,7 +95,10 @@ fn entry(builder: &mut Builder<Vec<u8>>, kind: EntryType, name: &str, link: &str
     builder.append(&header, content).unwrap();
 }
 
-fn tar(entries: &[(EntryType, &str, &str)]) -> Vec<u8> {
+/// Kind, name and target of an entry.
+type Item<'a> = (EntryType, &'a str, &'a str);
+
+fn tar(entries: &[Item<'_>]) -> Vec<u8> {
     let mut builder = Builder::new(Vec::new());
     for (kind, name, link) in entries {
         let content: &[u8] = if *kind == EntryType::Regular { b"attack" } else { b"" };
@@ -120,15 +123,9 @@ fn a_perl_sender_gets_a_row_for_each_chunk_and_the_file_is_there() {
     let progress = (101, "process copy inprogress");
     assert_eq!(messages, [progress, progress, progress, (2, "process copy finished successfully")]);
     assert!(fs::read(&destination).unwrap() == bytes);
-    for token in ["perl", "empty"] {
-        let acks = if token == "perl" { 4 } else { 1 };
-        if token == "empty" {
-            sender.end("empty", "regular", &destination, &md5(b""));
-            assert_eq!(sender.rows("empty").last().unwrap().0, 2, "an empty file comes without a chunk");
-            assert_eq!(fs::read(&destination).unwrap(), b"");
-        }
-        let _ = acks;
-    }
+    sender.end("empty", "regular", &destination, &md5(b""));
+    assert_eq!(sender.rows("empty").last().unwrap().0, 2, "an empty file comes without a chunk");
+    assert_eq!(fs::read(&destination).unwrap(), b"");
     assert!(sender.cache_is_empty());
 }
 
@@ -214,7 +211,7 @@ fn an_archive_that_leads_out_is_refused_with_the_name_and_nothing_outside_change
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("secret"), "precious").unwrap();
     let absolute = outside.join("secret").display().to_string();
-    let attacks: [(&str, Vec<(EntryType, &str, &str)>); 14] = [
+    let attacks: [(&str, Vec<Item<'_>>); 14] = [
         ("../outside/secret", vec![(Regular, "../outside/secret", "")]),
         ("a/../../outside/x", vec![(Regular, "a/../../outside/x", "")]),
         (absolute.as_str(), vec![(Regular, &absolute, "")]),
