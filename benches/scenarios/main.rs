@@ -16,6 +16,7 @@ mod catalogue;
 mod certificate;
 mod commands;
 mod constatus;
+mod copies;
 mod floors;
 mod footprint;
 mod gorgone_client;

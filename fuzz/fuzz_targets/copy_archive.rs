@@ -45,7 +45,13 @@ fn check(directory: &Path, root: &Path) {
         let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
         if metadata.is_symlink() && path != root.join("planted") {
             if let Ok(real) = fs::canonicalize(&path) {
-                assert!(real.starts_with(root) || fs::canonicalize(root.join("planted")).is_ok_and(|out| real.starts_with(out)), "{} leads to {}", path.display(), real.display());
+                assert!(
+                    real.starts_with(root)
+                        || fs::canonicalize(root.join("planted")).is_ok_and(|out| real.starts_with(out)),
+                    "{} leads to {}",
+                    path.display(),
+                    real.display()
+                );
             }
         } else if metadata.is_dir() {
             check(&path, root);
