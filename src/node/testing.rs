@@ -102,10 +102,19 @@ impl Bench {
     }
 
     pub fn restored(options: CoreOptions, restored: Restored) -> Self {
-        let core = Core::new(options, restored, Box::new(Counting(0)), Self::at(0));
-        let mut bench = Self { core, millis: 0, stores: true };
+        let mut bench = Self::undrained(options, restored);
         bench.drain();
         bench
+    }
+
+    /// One whose first outputs are still there.
+    pub fn fresh(options: CoreOptions) -> Self {
+        Self::undrained(options, Restored::default())
+    }
+
+    fn undrained(options: CoreOptions, restored: Restored) -> Self {
+        let core = Core::new(options, restored, Box::new(Counting(0)), Self::at(0));
+        Self { core, millis: 0, stores: true }
     }
 
     /// A central whose nodes are linked, with every output so far thrown away.

@@ -263,7 +263,10 @@ impl EventLoop {
     /// Reads the Centreon database on the threads of name servers: it may take as long to answer as they do.
     fn read_pollers(&mut self, now: Now) {
         let Some(settings) = self.pollers.clone() else { return };
-        let job = Box::new(move || JobResult::PollersRead(Box::new(centreon_database::read(&settings))));
+        let job = Box::new(move || {
+            let tables = centreon_database::read(&settings).map_err(|fault| fault.text);
+            JobResult::PollersRead(Box::new(tables))
+        });
         if self.lookups.submit(job).is_err() {
             self.dispatch.pollers_read(Err("too much waits for the network".to_owned()), now);
         }
