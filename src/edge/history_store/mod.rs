@@ -158,7 +158,7 @@ impl HistoryStore {
                  sqlite3 '{path}' 'PRAGMA auto_vacuum = 2; VACUUM'"
             ));
         }
-        self.connection.execute_batch("VACUUM").map_err(sqlite)
+        self.connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)").map_err(sqlite)
     }
 
     /// Bytes of the write-ahead log that wait for a [`checkpoint`]. Costs microseconds; above some megabytes, start one as a
