@@ -10,6 +10,7 @@ pub mod history_store;
 pub mod jobs;
 pub mod log;
 pub mod notify;
+pub mod process_memory;
 pub mod random;
 pub mod resolver;
 pub mod signals;

@@ -8,6 +8,7 @@ mod listeners;
 mod register_file;
 mod storage;
 mod streams;
+mod upkeep;
 mod work;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -39,6 +40,7 @@ use listeners::Bound;
 use register_file::RegisterFile;
 use storage::{JobResult, Storage};
 use streams::Streams;
+use upkeep::{Intake, Upkeep};
 
 const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -93,6 +95,7 @@ struct EventLoop {
     accept_again: Option<Monotonic>,
     accept_complaint: Option<Monotonic>,
     release_at: Option<Monotonic>,
+    upkeep: Upkeep,
     streams: Streams,
     children: Children,
     /// The commands that may be run, where that is limited.
@@ -135,6 +138,7 @@ struct Parts {
     key: Arc<PrivateKey>,
     allowed: AllowList,
     keep_alive: bool,
+    upkeep: Upkeep,
 }
 
 impl EventLoop {
@@ -164,6 +168,7 @@ impl EventLoop {
             debug: log.shows(Level::Debug),
         };
         let keep_alive = config.core.tcp_keepalive;
+        let upkeep = Upkeep::new(config.core.max_memory, now);
         let allowed = config.modules.action.as_ref().and_then(|action| action.allowed.as_ref());
         let allowed = allowed.map(|allowed| allowed.list.clone()).unwrap_or_default();
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
@@ -181,6 +186,7 @@ impl EventLoop {
             key,
             allowed,
             keep_alive,
+            upkeep,
         })
     }
 
@@ -202,6 +208,7 @@ impl EventLoop {
             accept_again: None,
             accept_complaint: None,
             release_at: None,
+            upkeep: parts.upkeep,
             streams: Streams::new(),
             children: Children::new(),
             allowed: parts.allowed,
@@ -265,7 +272,8 @@ impl EventLoop {
 
     fn timeout(&self, now: Monotonic) -> Option<Duration> {
         let more = self.streams.has_readable() || self.children.has_ready() || !self.accepting.is_empty();
-        if more || self.dispatch.has_work() {
+        let paused_until = self.upkeep.paused_until(now).filter(|_| more);
+        if (more && paused_until.is_none()) || self.dispatch.has_work() {
             return Some(Duration::ZERO);
         }
         let deadlines = [
@@ -276,6 +284,8 @@ impl EventLoop {
             self.stopped,
             self.release_at,
             self.job_retry(now),
+            self.upkeep.poll_timeout(),
+            paused_until,
         ];
         // One millisecond more than asked: a wake-up a fraction too early would find nothing due and spin.
         let earliest = deadlines.into_iter().flatten().min()?;
@@ -303,9 +313,7 @@ impl EventLoop {
     /// Everything between two waits.
     fn turn(&mut self, now: Now) {
         self.submit_waiting();
-        self.accept_all(now);
-        self.read_streams(now);
-        self.read_children(now);
+        self.take_in(now);
         self.dispatch.handle_timeout(now);
         for _ in 0..8 {
             self.commit(now);
@@ -316,7 +324,20 @@ impl EventLoop {
         }
         self.flush_streams(now);
         self.release_memory(now);
+        self.upkeep.tend_watchdog(&mut self.log, now);
         self.log.flush(now.wall);
+    }
+
+    /// What comes from outside; less of it while too much memory is in use.
+    fn take_in(&mut self, now: Now) {
+        match self.upkeep.intake(&mut self.log, now) {
+            Intake::Until(_) => return,
+            Intake::Tight => self.storage.release_memory(),
+            Intake::Open => {}
+        }
+        self.accept_all(now);
+        self.read_streams(now);
+        self.read_children(now);
     }
 
     /// Gives memory back some seconds after a burst; an idle daemon is not woken for it.
