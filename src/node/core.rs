@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
-use crate::model::history::{HistoryRow, StoreChange, SyncMark};
+use crate::model::history::{HistoryRow, RowOrigin, StoreChange, SyncMark};
 use crate::model::log::LogLine;
 use crate::model::message::{Outgoing, Reply};
 use crate::model::node_id::NodeId;
@@ -27,11 +27,12 @@ use super::counters::Counters;
 use super::dial_in::DialledIn;
 use super::dial_out::DialledOut;
 use super::get_log::Questions;
-use super::history_sync::StoredPage;
+use super::history_sync::{OriginMarks, StoredPage};
 use super::input::Input;
 use super::listeners::Listeners;
 use super::malformed::MalformedLog;
 use super::modules::action::CommandQueue;
+use super::modules::nodes::NodesModule;
 use super::outbox::Outbox;
 use super::output::{Output, ReceiptId};
 use super::parents::Parents;
@@ -60,6 +61,7 @@ pub struct Core {
     pub(super) wanted: Wanted,
     pub(super) passed_on: PassedOn,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
+    pub(super) origins: OriginMarks,
     pub(super) counters: Counters,
     pub(super) parents: Parents,
     /// The nodes that have dialled in.
@@ -70,6 +72,7 @@ pub struct Core {
     pub(super) questions: Questions,
     pub(super) calls: Calls,
     pub(super) commands: CommandQueue,
+    pub(super) nodes_module: NodesModule,
     pub(super) work: WorkTable,
     pub(super) stopping: Stopping,
     pub(super) malformed: MalformedLog,
@@ -158,6 +161,7 @@ impl Core {
             wanted: Wanted::default(),
             passed_on: PassedOn::default(),
             marks: restored.marks.into_iter().collect(),
+            origins: OriginMarks::new(restored.origins),
             counters: Counters::default(),
             parents: Parents::default(),
             dialled_in: DialledIn::default(),
@@ -166,6 +170,7 @@ impl Core {
             questions: Questions::default(),
             calls: Calls::default(),
             commands: CommandQueue::default(),
+            nodes_module: NodesModule::default(),
             work: WorkTable::default(),
             stopping: Stopping::No,
             malformed: MalformedLog::default(),
@@ -189,6 +194,7 @@ impl Core {
             core.timers.set(Timer::SyncAll, now.monotonic + proxy.sync_time.max(Duration::from_secs(1)));
         }
         core.schedule_first_purge();
+        core.start_reading_pollers();
         core
     }
 
@@ -197,6 +203,7 @@ impl Core {
         self.now = now;
         match input {
             Input::ClientMessage { client, message } => self.client_message(client, message),
+            Input::ClientIsDaemon(client) => self.parents.is_daemon(client),
             Input::ClientMalformed { client, token, reason } => self.client_malformed(client, token, &reason),
             Input::ClientGone(client) => self.client_gone(client),
             Input::LinkUp(node) => self.link_up(node),
@@ -206,6 +213,7 @@ impl Core {
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
             Input::QueryAnswer { query, result } => self.query_answered(query, result),
             Input::CommandEnded { command, outcome } => self.command_ended(command, &outcome),
+            Input::PollersRead(result) => self.pollers_read(result),
             Input::WorkDone { id, outcome } => self.work_done(id, outcome),
             Input::WebSocketMessage { client, message } => self.web_socket_message(client, &message),
             Input::ClientNotReached { client, token } => self.client_not_reached(client, token.as_ref()),
@@ -264,6 +272,7 @@ impl Core {
                 let period = self.proxy_settings().sync_time.max(Duration::from_secs(1));
                 self.timers.set(Timer::SyncAll, self.now.monotonic + period);
             }
+            Timer::ReadPollers => self.read_pollers(),
             Timer::Purge => self.purge(),
             Timer::Stop => self.stop_due(),
         }
@@ -304,7 +313,7 @@ impl Core {
 
     /// Writes a row, and wakes whoever waits for it.
     pub(super) fn add_row(&mut self, row: NewRow) {
-        self.write_row(row, None);
+        self.write_row(row, None, None);
     }
 
     /// Ends a token with an error.
@@ -320,7 +329,7 @@ impl Core {
         let receipt = self.next_receipt();
         self.next_receipt += 1;
         self.receipts.insert(receipt, Awaited::Row { client, token });
-        self.write_row(row, Some(receipt));
+        self.write_row(row, None, Some(receipt));
         true
     }
 
@@ -350,10 +359,15 @@ impl Core {
 
     /// Writes a row that is given up when the mark behind it cannot be stored.
     pub(super) fn add_row_of_page(&mut self, row: NewRow, receipt: Option<ReceiptId>) {
-        self.write_row(row, receipt);
+        self.write_row(row, None, receipt);
     }
 
-    fn write_row(&mut self, row: NewRow, receipt: Option<ReceiptId>) {
+    /// The same for a row of a node, written first elsewhere.
+    pub(super) fn add_row_of_node(&mut self, row: NewRow, origin: Option<RowOrigin>, receipt: Option<ReceiptId>) {
+        self.write_row(row, origin, receipt);
+    }
+
+    fn write_row(&mut self, row: NewRow, origin: Option<RowOrigin>, receipt: Option<ReceiptId>) {
         if let Some(token) = &row.token {
             self.listeners.row_added(token, row.code, &row.data);
         }
@@ -367,6 +381,7 @@ impl Core {
             ctime: 0.0,
             instant: row.instant,
             data: row.data,
+            origin,
         };
         self.outputs.push_back(Output::Store { change: StoreChange::InsertRow(row), receipt });
         if let Some(token) = ended {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::database::NodesSettings;
 use crate::config::settings::{ActionSettings, CleanerSettings, Config, ProxySettings, PullSettings, PullWssSettings};
-use crate::model::history::SyncMark;
+use crate::model::history::{Origins, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
 use crate::model::token::Token;
@@ -29,6 +30,8 @@ pub struct CoreOptions {
     pub pull: Option<PullSettings>,
     /// The module `pullwss`, where it is loaded.
     pub pullwss: Option<PullWssSettings>,
+    /// The module `nodes`, where it is loaded.
+    pub pollers: Option<NodesSettings>,
     /// Purge times.
     pub cleaner: CleanerSettings,
     /// Every loaded package by module name.
@@ -50,6 +53,7 @@ impl CoreOptions {
             action: modules.action.clone(),
             pull: modules.pull.clone(),
             pullwss: modules.pullwss.clone(),
+            pollers: modules.nodes.clone(),
             cleaner: modules.dbcleaner,
             loaded: modules.loaded.clone(),
         }
@@ -61,6 +65,8 @@ impl CoreOptions {
 pub struct Restored {
     /// How far each node's history was taken over.
     pub marks: Vec<(NodeId, SyncMark)>,
+    /// The number of our history, and how far others were taken over.
+    pub origins: Origins,
     /// Tokens that had no end, and the node that had not confirmed them.
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
 }

@@ -6,6 +6,7 @@ use crate::model::connection::ClientId;
 use crate::model::history::LogPage;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
+use crate::model::poller::PollerTables;
 use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::token::Token;
 use crate::model::work::{WorkId, WorkOutcome};
@@ -22,6 +23,8 @@ pub enum Input {
         /// What.
         message: Message,
     },
+    /// A client of the external socket is another daemon's proxy, as its routing id tells. May be said more than once.
+    ClientIsDaemon(ClientId),
     /// An authenticated client sent something that is no message (no brackets, an invalid token, …).
     ClientMalformed {
         /// Who.
@@ -115,6 +118,8 @@ pub enum Input {
         /// How.
         outcome: CommandOutcome,
     },
+    /// The answer to an [`super::output::Output::ReadPollers`]: what the Centreon database says, or a sentence why it could not be read.
+    PollersRead(Result<PollerTables, String>),
     /// An [`super::output::Output::Work`] is done.
     WorkDone {
         /// Which.

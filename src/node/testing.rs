@@ -78,6 +78,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         action: Some(ActionSettings::default()),
         pull: None,
         pullwss: None,
+        pollers: None,
         cleaner: CleanerSettings::default(),
         loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
     }
@@ -236,6 +237,7 @@ pub fn row(number: i64, token: &str, code: i64, data: &str) -> HistoryRow {
         ctime: 6.5,
         instant: false,
         data: data.to_owned(),
+        origin: None,
     }
 }
 
@@ -260,7 +262,7 @@ fn stored(change: &StoreChange) -> String {
             let instant = if row.instant { " instant" } else { "" };
             format!("row {token} {}{instant} {}", row.code.0, row.data)
         }
-        StoreChange::PutSyncMark(node, SyncMark { ctime, last_id }) => format!("mark {node} {ctime} {last_id}"),
+        StoreChange::PutSyncMark(node, SyncMark { ctime, last_id, .. }) => format!("mark {node} {ctime} {last_id}"),
         StoreChange::Purge { used_before, rows_before, instant_before, limit } => {
             format!("purge {used_before} {rows_before} {instant_before} {limit}")
         }
@@ -298,6 +300,7 @@ pub fn describe(output: &Output) -> String {
             };
             format!("run {} for {:?}: {program}", command.0, spec.timeout)
         }
+        Output::ReadPollers => "read pollers".to_owned(),
         Output::Work { id, work } => match work {
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },
@@ -317,6 +320,6 @@ pub fn describe(output: &Output) -> String {
 
 /// What tests of other things do not look at.
 fn is_silent(output: &Output) -> bool {
-    use StoreChange::{CloseToken, OpenToken};
-    matches!(output, Output::Log(_) | Output::Store { change: OpenToken { .. } | CloseToken(_), .. })
+    use StoreChange::{CloseToken, OpenToken, PutOriginMark};
+    matches!(output, Output::Log(_) | Output::Store { change: OpenToken { .. } | CloseToken(_) | PutOriginMark(_), .. })
 }

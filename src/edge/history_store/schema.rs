@@ -2,6 +2,9 @@
 
 use rusqlite::{Connection, Result, params};
 
+use super::column;
+use crate::model::random::Random;
+
 /// Written to a new file. The original replaces it by its own version, and takes a file without one for its first version,
 /// which it cannot convert a second time.
 const VERSION: &str = "23.10.0";
@@ -21,10 +24,12 @@ const KEY: &str = "INTEGER PRIMARY KEY";
 
 /// Tokens that were accepted and have no end yet.
 const OPEN_TOKENS: &str = "stheno_open_tokens";
+/// How far other histories were taken over.
+const ORIGINS: &str = "stheno_origins";
 /// Tables that a daemon of the original's can do without.
-const OPTIONAL_TABLES: [&str; 2] = ["gorgone_centreon_judge_spare", OPEN_TOKENS];
+const OPTIONAL_TABLES: [&str; 3] = ["gorgone_centreon_judge_spare", OPEN_TOKENS, ORIGINS];
 
-const TABLES: [Table; 7] = [
+const TABLES: [Table; 8] = [
     Table { name: "gorgone_information", columns: &[("key", TEXT), ("value", TEXT)], indexes: &[] },
     Table {
         name: "gorgone_identity",
@@ -51,6 +56,9 @@ const TABLES: [Table; 7] = [
             ("ctime", "FLOAT DEFAULT NULL"),
             ("instant", "int(11) DEFAULT '0'"),
             ("data", "TEXT DEFAULT NULL"),
+            // Ours: the history that the row was written to first, and its id there.
+            ("stheno_history", INT),
+            ("stheno_row", INT),
         ],
         indexes: &[
             ("INDEX idx_gorgone_history_id", "id"),
@@ -63,7 +71,12 @@ const TABLES: [Table; 7] = [
     },
     Table {
         name: "gorgone_synchistory",
-        columns: &[("id", "int(11) NOT NULL"), ("ctime", "FLOAT DEFAULT NULL"), ("last_id", INT)],
+        columns: &[
+            ("id", "int(11) NOT NULL"),
+            ("ctime", "FLOAT DEFAULT NULL"),
+            ("last_id", INT),
+            ("stheno_history", INT),
+        ],
         indexes: &[("UNIQUE INDEX idx_gorgone_synchistory_id", "id")],
     },
     Table {
@@ -84,6 +97,12 @@ const TABLES: [Table; 7] = [
     Table {
         name: OPEN_TOKENS,
         columns: &[("token", "varchar(255) NOT NULL PRIMARY KEY"), ("node", INT)],
+        indexes: &[],
+    },
+    // Ours: how far each history was taken over, whoever brought its rows.
+    Table {
+        name: ORIGINS,
+        columns: &[("history", "INTEGER NOT NULL PRIMARY KEY"), ("last_id", "INTEGER NOT NULL")],
         indexes: &[],
     },
 ];
@@ -152,6 +171,22 @@ pub(super) fn put_version(connection: &Connection) -> Result<()> {
     connection
         .execute("INSERT INTO gorgone_information (`key`, `value`) VALUES ('version', ?1)", params![VERSION])
         .map(|_| ())
+}
+
+/// The number of this history, drawn when there is none yet; see [`crate::model::history::Origins::own`].
+pub(super) fn history_number(connection: &Connection, random: &mut dyn Random) -> Result<i64> {
+    const NUMBER_MAX: u64 = (1 << 53) - 1;
+    let sql = "SELECT `value` FROM gorgone_information WHERE `key` = 'stheno_history'";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let known = rows.next()?.and_then(|row| column::integer(row, 0)).filter(|number| *number > 0);
+    if let Some(number) = known {
+        return Ok(number);
+    }
+    let number = i64::try_from(1 + random.below(NUMBER_MAX)).unwrap_or(1);
+    connection.execute("DELETE FROM gorgone_information WHERE `key` = 'stheno_history'", [])?;
+    let insert = "INSERT INTO gorgone_information (`key`, `value`) VALUES ('stheno_history', ?1)";
+    connection.execute(insert, params![number.to_string()]).map(|_| number)
 }
 
 fn columns_of(connection: &Connection, table: &str) -> Result<Vec<String>> {
