@@ -218,6 +218,8 @@ impl World {
             | Effect::ReadPollers
             | Effect::Work { .. }
             | Effect::KillCommand(_)
+            | Effect::ReadSource { .. }
+            | Effect::WriteSink { .. }
             | Effect::Log(_)
             | Effect::SetLogLevel(_) => {}
             // Its last words still arrive.

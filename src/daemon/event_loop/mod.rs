@@ -4,6 +4,7 @@
 //! the send queues. So an acknowledged message is a stored one, and load makes commits larger, not more frequent.
 
 mod children;
+mod copies;
 mod listeners;
 mod register_file;
 mod storage;
@@ -37,6 +38,7 @@ use super::dispatch::{Dispatch, Effect, OwnKey, Surroundings};
 use super::key_files::{KeyOrigin, KeyPair};
 use super::run_options::RunOptions;
 use children::Children;
+use copies::CopyWork;
 use listeners::Bound;
 use register_file::RegisterFile;
 use storage::{JobResult, Storage};
@@ -99,6 +101,7 @@ struct EventLoop {
     upkeep: Upkeep,
     streams: Streams,
     children: Children,
+    copies: CopyWork,
     /// The commands that may be run, where that is limited.
     allowed: AllowList,
     stopping: bool,
@@ -141,6 +144,7 @@ struct Parts {
     allowed: AllowList,
     keep_alive: bool,
     upkeep: Upkeep,
+    copies: CopyWork,
     pollers: Option<DatabaseSettings>,
 }
 
@@ -163,7 +167,8 @@ impl EventLoop {
         let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
         let jobs = JobQueue::new(threads, Arc::clone(&wake));
-        let lookups = JobQueue::new(LOOKUP_THREADS, wake);
+        let lookups = JobQueue::new(LOOKUP_THREADS, Arc::clone(&wake));
+        let copies = CopyWork::new(threads, wake);
         let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
         let surroundings = Surroundings {
             core_random: Box::new(SystemRandom::new()),
@@ -191,6 +196,7 @@ impl EventLoop {
             allowed,
             keep_alive,
             upkeep,
+            copies,
             pollers,
         })
     }
@@ -216,6 +222,7 @@ impl EventLoop {
             upkeep: parts.upkeep,
             streams: Streams::new(),
             children: Children::new(),
+            copies: parts.copies,
             allowed: parts.allowed,
             stopping: false,
             stopped: None,
@@ -301,6 +308,7 @@ impl EventLoop {
             self.job_retry(now),
             self.upkeep.poll_timeout(),
             paused_until,
+            self.copies.poll_timeout(now),
         ];
         // One millisecond more than asked: a wake-up a fraction too early would find nothing due and spin.
         let earliest = deadlines.into_iter().flatten().min()?;
@@ -315,7 +323,10 @@ impl EventLoop {
     fn event(&mut self, event: &mio::event::Event, now: Now) {
         match event.token() {
             SIGNALS => self.read_signals(now),
-            WAKER => self.finished_jobs(now),
+            WAKER => {
+                self.finished_jobs(now);
+                self.finished_copies(now);
+            }
             REGISTER_FILE => self.register_file_touched(),
             Token(source) if source < FIRST_SOURCE => {
                 self.accepting.insert(source);
@@ -328,6 +339,7 @@ impl EventLoop {
     /// Everything between two waits.
     fn turn(&mut self, now: Now) {
         self.submit_waiting();
+        self.copies.submit_waiting();
         self.take_in(now);
         self.dispatch.handle_timeout(now);
         for _ in 0..8 {
@@ -390,6 +402,8 @@ impl EventLoop {
                     self.submit(job);
                 }
                 Effect::KillCommand(command) => self.children.kill(command),
+                Effect::ReadSource { source, step } => self.copies.read(source, step),
+                Effect::WriteSink { sink, steps } => self.copies.write(sink, steps),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
                 Effect::Stopped => self.stopped = Some(now.monotonic + LAST_FLUSH),
@@ -443,6 +457,7 @@ impl EventLoop {
         self.children.kill_all();
         // A command that a worker is starting just now would outlive us.
         self.jobs.shutdown(LAST_JOBS);
+        self.copies.shutdown();
         while self.jobs.poll_finished().is_some() {}
         let wall = clock::read().wall;
         if let Err(reason) = self.storage.finish(self.dispatch.take_unstored(), wall) {
