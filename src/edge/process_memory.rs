@@ -3,22 +3,21 @@
 use std::fs::File;
 use std::io::Read as _;
 
-/// A page, on every machine that is built for.
-const PAGE_BYTES: u64 = 4096;
+use super::system;
 
 /// Resident pages that are the process's own: neither files nor shared. `None` where the kernel does not tell.
 #[must_use]
 pub fn anonymous_bytes() -> Option<u64> {
     let mut text = [0_u8; 128];
     let length = File::open("/proc/self/statm").ok()?.read(&mut text).ok()?;
-    parse(std::str::from_utf8(text.get(..length)?).ok()?)
+    Some(parse(std::str::from_utf8(text.get(..length)?).ok()?)?.saturating_mul(system::page_bytes()))
 }
 
-/// `size resident shared …`, in pages.
+/// The pages, of `size resident shared …`.
 fn parse(text: &str) -> Option<u64> {
     let mut pages = text.split_ascii_whitespace().skip(1).map(|word| word.parse::<u64>().ok());
     let (resident, shared) = (pages.next()??, pages.next()??);
-    Some(resident.saturating_sub(shared).saturating_mul(PAGE_BYTES))
+    Some(resident.saturating_sub(shared))
 }
 
 #[cfg(test)]
@@ -27,7 +26,7 @@ mod tests {
 
     #[test]
     fn the_pages_of_files_do_not_count() {
-        assert_eq!(parse("1000 300 200 50 0 90 0\n"), Some(100 * 4096));
+        assert_eq!(parse("1000 300 200 50 0 90 0\n"), Some(100));
         assert_eq!(parse("1000 three 200"), None);
         assert_eq!(parse(""), None);
     }

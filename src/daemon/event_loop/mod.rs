@@ -273,6 +273,8 @@ impl EventLoop {
         let mut events = Events::with_capacity(1024);
         self.tell_service_manager(ServiceState::Ready);
         self.turn(clock::read());
+        // Most of what a start needed is never needed again.
+        self.storage.release_memory();
         loop {
             let timeout = self.timeout(clock::read().monotonic);
             if let Err(error) = self.poll.poll(&mut events, timeout)
