@@ -24,7 +24,7 @@ use crate::config::database::DatabaseSettings;
 use crate::config::settings::Config;
 use crate::edge::jobs::{Job, JobQueue};
 use crate::edge::log::LogWriter;
-use crate::edge::notify::{self, State as ServiceState};
+use crate::edge::notify::State as ServiceState;
 use crate::edge::random::SystemRandom;
 use crate::edge::signals::{Signal, Signals};
 use crate::edge::tls::client::ClientContext;
@@ -44,7 +44,7 @@ use listeners::Bound;
 use register_file::RegisterFile;
 use storage::{JobResult, Storage};
 use streams::Streams;
-use upkeep::{Intake, Upkeep};
+use upkeep::Upkeep;
 
 const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -61,8 +61,6 @@ const JOB_RETRY: Duration = Duration::from_millis(200);
 const LAST_JOBS: Duration = Duration::from_millis(100);
 /// Lines of the log about connections that cannot be accepted, at most.
 const ACCEPT_COMPLAINT: Duration = Duration::from_secs(10);
-/// How long after a burst memory is given back.
-const RELEASE_AFTER: Duration = Duration::from_secs(3);
 /// How long a stopped daemon tries to send its last answers.
 const LAST_FLUSH: Duration = Duration::from_millis(200);
 
@@ -238,12 +236,6 @@ impl EventLoop {
         }
     }
 
-    fn tell_service_manager(&mut self, state: ServiceState) {
-        if let Err(reason) = notify::notify(state) {
-            self.log.write(&LogLine::warning("core", reason), clock::read().wall);
-        }
-    }
-
     /// Gives a job to the workers; while their queue is full it waits here. What waits is bounded by those who ask: links,
     /// handshakes, questions and commands.
     fn submit(&mut self, job: Job<JobResult>) {
@@ -365,28 +357,6 @@ impl EventLoop {
         self.release_memory(now);
         self.upkeep.tend_watchdog(&mut self.log, now);
         self.log.flush(now.wall);
-    }
-
-    /// What comes from outside; less of it while too much memory is in use.
-    fn take_in(&mut self, now: Now) {
-        match self.upkeep.intake(&mut self.log, now) {
-            Intake::Until(_) => return,
-            Intake::Tight => self.storage.release_memory(),
-            Intake::Open => {}
-        }
-        self.accept_all(now);
-        self.read_streams(now);
-        self.read_children(now);
-    }
-
-    /// Gives memory back some seconds after a burst; an idle daemon is not woken for it.
-    fn release_memory(&mut self, now: Now) {
-        if self.streams.take_burst() {
-            self.release_at = Some(now.monotonic + RELEASE_AFTER);
-        } else if self.release_at.is_some_and(|when| when <= now.monotonic) {
-            self.release_at = None;
-            self.storage.release_memory();
-        }
     }
 
     fn perform_effects(&mut self, now: Now) {

@@ -3,17 +3,22 @@
 
 use std::time::Duration;
 
+use crate::edge::clock;
 use crate::edge::log::LogWriter;
 use crate::edge::notify::{self, State as ServiceState};
 use crate::edge::process_memory;
 use crate::model::log::LogLine;
 use crate::model::time::{Monotonic, Now};
 
+use super::EventLoop;
+
 /// How often memory is looked at, at most, and only while there is something to take in.
 const MEMORY_LOOK: Duration = Duration::from_millis(50);
 /// Above the limit there is one turn in so long in which something is taken in: a limit that cannot be held makes a slow daemon,
 /// never a deaf one.
 const SLOW_TURN: Duration = Duration::from_millis(100);
+/// How long after a burst memory is given back.
+const RELEASE_AFTER: Duration = Duration::from_secs(3);
 /// Of two lines of the log about memory, at least.
 const COMPLAINT: Duration = Duration::from_secs(60);
 
@@ -124,6 +129,36 @@ impl MemoryLimit {
             self.next_turn = now.monotonic + SLOW_TURN;
         }
         answer
+    }
+}
+
+impl EventLoop {
+    /// What comes from outside; less of it while too much memory is in use.
+    pub(super) fn take_in(&mut self, now: Now) {
+        match self.upkeep.intake(&mut self.log, now) {
+            Intake::Until(_) => return,
+            Intake::Tight => self.storage.release_memory(),
+            Intake::Open => {}
+        }
+        self.accept_all(now);
+        self.read_streams(now);
+        self.read_children(now);
+    }
+
+    /// Gives memory back some seconds after a burst; an idle daemon is not woken for it.
+    pub(super) fn release_memory(&mut self, now: Now) {
+        if self.streams.take_burst() {
+            self.release_at = Some(now.monotonic + RELEASE_AFTER);
+        } else if self.release_at.is_some_and(|when| when <= now.monotonic) {
+            self.release_at = None;
+            self.storage.release_memory();
+        }
+    }
+
+    pub(super) fn tell_service_manager(&mut self, state: ServiceState) {
+        if let Err(reason) = notify::notify(state) {
+            self.log.write(&LogLine::warning("core", reason), clock::read().wall);
+        }
     }
 }
 
