@@ -237,8 +237,9 @@ pub fn page_bytes() -> u64 {
 /// Lets go of the pages of the program's own code and constants, of which a start touches most and an idle daemon hardly any. What
 /// is needed again comes back from the file's pages in the system's cache, without a read from the disk.
 pub fn release_program_pages() {
+    // SAFETY: the linker defines both: the first byte of the program in memory, and the first behind its code. Only their addresses
+    // are taken.
     unsafe extern "C" {
-        // From the linker: the first byte of the program in memory, and the first behind its code.
         static __executable_start: u8;
         static etext: u8;
     }
