@@ -17,11 +17,15 @@ pub(super) enum Topic {
     Exec,
     /// `demo`
     Demo,
+    /// `help`
+    Help,
+    /// `completions`
+    Completions,
 }
 
 impl Topic {
     /// The commands there are.
-    pub(super) const NAMES: [&'static str; 7] = ["run", "check", "keys", "copy", "exec", "demo", "help"];
+    pub(super) const NAMES: [&'static str; 8] = ["run", "check", "keys", "copy", "exec", "demo", "help", "completions"];
 
     /// The page on the command `name`.
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -32,7 +36,8 @@ impl Topic {
             "copy" => Some(Self::Copy),
             "exec" => Some(Self::Exec),
             "demo" => Some(Self::Demo),
-            "help" => Some(Self::All),
+            "help" => Some(Self::Help),
+            "completions" => Some(Self::Completions),
             _ => None,
         }
     }
@@ -47,6 +52,8 @@ impl Topic {
             Self::Copy => "stheno help copy",
             Self::Exec => "stheno help exec",
             Self::Demo => "stheno help demo",
+            Self::Help => "stheno help help",
+            Self::Completions => "stheno help completions",
         }
     }
 
@@ -60,6 +67,8 @@ impl Topic {
             Self::Copy => COPY,
             Self::Exec => EXEC,
             Self::Demo => DEMO,
+            Self::Help => HELP,
+            Self::Completions => COMPLETIONS,
         }
     }
 }
@@ -75,7 +84,8 @@ Usage:
   stheno copy --config FILE SOURCE NODE:DESTINATION              copy a file or directory to a node
   stheno exec --config FILE NODE -- COMMAND                      run a command on a node
   stheno demo [--once] [--keep]                                  a central and a node of each kind, here
-  stheno help [COMMAND]                                          more on one command
+  stheno help [COMMAND] [--man]                                  more on one command
+  stheno completions SHELL                                       what a shell completes
   stheno --version
 
 Without a command, the original's options start a daemon, so a link named 'gorgoned' can take its place:
@@ -185,7 +195,7 @@ Examples:
 ";
 
 const DEMO: &str = "\
-Usage: stheno demo [--once] [--keep]
+Usage: stheno demo [--once] [--keep] [--central CMD] [--nodes CMD]
 
 Makes a central and a node of each kind (push, pull, pullwss over TLS) in a temporary directory, with keys, certificate and
 YAML files, starts them as real processes, runs a command on each through the REST API and prints the rows as they arrive.
@@ -193,7 +203,33 @@ It stays up until Ctrl-C. The certificate is made by 'openssl'; where that is no
 
   --once   end after the round trip
   --keep   leave the directory behind
+  --central CMD   the program that plays the central, instead of this one
+  --nodes CMD     the program that plays the nodes: another version, or one of another processor under an emulator
 
-Example:
+Examples:
   stheno demo --once
+  stheno demo --once --nodes ./stheno-0.1
+";
+
+const HELP: &str = "\
+Usage: stheno help [COMMAND]
+       stheno help --man
+
+Prints the overview, or the page of one command.
+
+  --man   print all pages as a manual page in roff
+
+Examples:
+  stheno help check
+  stheno help --man > /usr/local/share/man/man8/stheno.8
+";
+
+const COMPLETIONS: &str = "\
+Usage: stheno completions SHELL
+
+Prints a script that makes SHELL complete commands, options and files. Shells are bash, zsh and fish. The packages install it.
+
+Examples:
+  stheno completions bash > /etc/bash_completion.d/stheno
+  stheno completions fish > ~/.config/fish/completions/stheno.fish
 ";

@@ -2,11 +2,14 @@
 
 mod arguments;
 mod check;
+mod completions;
 mod copy;
 mod demo;
 mod exec;
 mod help;
 mod keys;
+mod manual;
+mod pages;
 mod remote;
 mod remote_arguments;
 mod run;
@@ -32,6 +35,8 @@ pub fn main() -> ExitCode {
         Ok(Command::Exec(options)) => exec::run(&options),
         Ok(Command::Demo(arguments)) => demo::run(arguments),
         Ok(Command::Help(topic)) => say(topic.text()),
+        Ok(Command::Manual) => say(&manual::manual()),
+        Ok(Command::Completions(shell)) => say(&shell.completions()),
         Ok(Command::Version) => say(concat!("stheno ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(text) => {
             complain(&text);

@@ -19,4 +19,5 @@ mod platform;
 mod process;
 mod restarts;
 mod routes;
+mod service;
 mod startup;
