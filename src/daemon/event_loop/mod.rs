@@ -9,6 +9,7 @@ mod listeners;
 mod register_file;
 mod storage;
 mod streams;
+mod upkeep;
 mod work;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -23,7 +24,7 @@ use crate::config::database::DatabaseSettings;
 use crate::config::settings::Config;
 use crate::edge::jobs::{Job, JobQueue};
 use crate::edge::log::LogWriter;
-use crate::edge::notify::{self, State as ServiceState};
+use crate::edge::notify::State as ServiceState;
 use crate::edge::random::SystemRandom;
 use crate::edge::signals::{Signal, Signals};
 use crate::edge::tls::client::ClientContext;
@@ -43,6 +44,7 @@ use listeners::Bound;
 use register_file::RegisterFile;
 use storage::{JobResult, Storage};
 use streams::Streams;
+use upkeep::Upkeep;
 
 const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -59,8 +61,6 @@ const JOB_RETRY: Duration = Duration::from_millis(200);
 const LAST_JOBS: Duration = Duration::from_millis(100);
 /// Lines of the log about connections that cannot be accepted, at most.
 const ACCEPT_COMPLAINT: Duration = Duration::from_secs(10);
-/// How long after a burst memory is given back.
-const RELEASE_AFTER: Duration = Duration::from_secs(3);
 /// How long a stopped daemon tries to send its last answers.
 const LAST_FLUSH: Duration = Duration::from_millis(200);
 
@@ -98,6 +98,7 @@ struct EventLoop {
     accept_again: Option<Monotonic>,
     accept_complaint: Option<Monotonic>,
     release_at: Option<Monotonic>,
+    upkeep: Upkeep,
     streams: Streams,
     children: Children,
     copies: CopyWork,
@@ -143,6 +144,7 @@ struct Parts {
     key: Arc<PrivateKey>,
     allowed: AllowList,
     keep_alive: bool,
+    upkeep: Upkeep,
     copies: CopyWork,
     pollers: Option<DatabaseSettings>,
 }
@@ -177,6 +179,7 @@ impl EventLoop {
             time_zone: local_time_zone(&config, log, now),
         };
         let keep_alive = config.core.tcp_keepalive;
+        let upkeep = Upkeep::new(config.core.max_memory, now);
         let pollers = config.modules.nodes.as_ref().map(|nodes| nodes.database.clone());
         let allowed = config.modules.action.as_ref().and_then(|action| action.allowed.as_ref());
         let allowed = allowed.map(|allowed| allowed.list.clone()).unwrap_or_default();
@@ -196,6 +199,7 @@ impl EventLoop {
             key,
             allowed,
             keep_alive,
+            upkeep,
             copies,
             pollers,
         })
@@ -220,6 +224,7 @@ impl EventLoop {
             accept_again: None,
             accept_complaint: None,
             release_at: None,
+            upkeep: parts.upkeep,
             streams: Streams::new(),
             children: Children::new(),
             copies: parts.copies,
@@ -228,12 +233,6 @@ impl EventLoop {
             stopped: None,
             keep_alive: parts.keep_alive,
             pollers: parts.pollers,
-        }
-    }
-
-    fn tell_service_manager(&mut self, state: ServiceState) {
-        if let Err(reason) = notify::notify(state) {
-            self.log.write(&LogLine::warning("core", reason), clock::read().wall);
         }
     }
 
@@ -276,6 +275,8 @@ impl EventLoop {
         let mut events = Events::with_capacity(1024);
         self.tell_service_manager(ServiceState::Ready);
         self.turn(clock::read());
+        // Most of what a start needed is never needed again.
+        self.storage.release_memory();
         loop {
             let timeout = self.timeout(clock::read().monotonic);
             if let Err(error) = self.poll.poll(&mut events, timeout)
@@ -297,7 +298,8 @@ impl EventLoop {
 
     fn timeout(&self, now: Monotonic) -> Option<Duration> {
         let more = self.streams.has_readable() || self.children.has_ready() || !self.accepting.is_empty();
-        if more || self.dispatch.has_work() {
+        let paused_until = self.upkeep.paused_until(now).filter(|_| more);
+        if (more && paused_until.is_none()) || self.dispatch.has_work() {
             return Some(Duration::ZERO);
         }
         let deadlines = [
@@ -308,6 +310,8 @@ impl EventLoop {
             self.stopped,
             self.release_at,
             self.job_retry(now),
+            self.upkeep.poll_timeout(),
+            paused_until,
             self.copies.poll_timeout(now),
         ];
         // One millisecond more than asked: a wake-up a fraction too early would find nothing due and spin.
@@ -340,9 +344,7 @@ impl EventLoop {
     fn turn(&mut self, now: Now) {
         self.submit_waiting();
         self.copies.submit_waiting();
-        self.accept_all(now);
-        self.read_streams(now);
-        self.read_children(now);
+        self.take_in(now);
         self.dispatch.handle_timeout(now);
         for _ in 0..8 {
             self.commit(now);
@@ -353,17 +355,8 @@ impl EventLoop {
         }
         self.flush_streams(now);
         self.release_memory(now);
+        self.upkeep.tend_watchdog(&mut self.log, now);
         self.log.flush(now.wall);
-    }
-
-    /// Gives memory back some seconds after a burst; an idle daemon is not woken for it.
-    fn release_memory(&mut self, now: Now) {
-        if self.streams.take_burst() {
-            self.release_at = Some(now.monotonic + RELEASE_AFTER);
-        } else if self.release_at.is_some_and(|when| when <= now.monotonic) {
-            self.release_at = None;
-            self.storage.release_memory();
-        }
     }
 
     fn perform_effects(&mut self, now: Now) {
