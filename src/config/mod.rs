@@ -20,6 +20,7 @@ mod register_file;
 mod role;
 mod section;
 pub mod settings;
+mod ssh_node;
 mod tls_section;
 mod tree;
 mod wildcard;

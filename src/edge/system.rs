@@ -215,6 +215,25 @@ pub fn hostname() -> String {
     if result != 0 || text.is_empty() { "localhost".to_owned() } else { String::from_utf8_lossy(text).into_owned() }
 }
 
+/// The name of the user that this process runs as; its number where it has none.
+#[cfg(feature = "ssh")]
+#[must_use]
+pub fn user_name() -> String {
+    let mut entry = MaybeUninit::<libc::passwd>::zeroed();
+    let mut found = std::ptr::null_mut();
+    let mut text = [0_u8; 4096];
+    // SAFETY: all pointers are valid for the call and the length is that of `text`; the name points into `text` and is
+    // copied before that goes.
+    unsafe {
+        let user = libc::geteuid();
+        let result = libc::getpwuid_r(user, entry.as_mut_ptr(), text.as_mut_ptr().cast(), text.len(), &raw mut found);
+        if result != 0 || found.is_null() {
+            return user.to_string();
+        }
+        std::ffi::CStr::from_ptr((*found).pw_name).to_string_lossy().into_owned()
+    }
+}
+
 /// Turns on TCP keep-alive: first probe after `idle` without traffic, then each `interval`, dead after `probes`.
 ///
 /// # Errors

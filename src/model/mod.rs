@@ -12,6 +12,7 @@ pub mod node_id;
 pub mod random;
 pub mod registration;
 pub mod session;
+pub mod ssh;
 pub mod time;
 pub mod timers;
 pub mod token;

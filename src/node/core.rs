@@ -35,6 +35,7 @@ use super::outbox::Outbox;
 use super::output::{Output, ReceiptId};
 use super::parents::Parents;
 use super::registry::Registry;
+use super::ssh::SshTasks;
 use super::stopping::Stopping;
 use super::timers::{Timer, Timers};
 use super::{dial_out, json, modules};
@@ -64,6 +65,7 @@ pub struct Core {
     pub(super) questions: Questions,
     pub(super) calls: Calls,
     pub(super) commands: CommandQueue,
+    pub(super) ssh: SshTasks,
     pub(super) stopping: Stopping,
     pub(super) malformed: MalformedLog,
     outputs: VecDeque<Output>,
@@ -156,6 +158,7 @@ impl Core {
             questions: Questions::default(),
             calls: Calls::default(),
             commands: CommandQueue::default(),
+            ssh: SshTasks::default(),
             stopping: Stopping::No,
             malformed: MalformedLog::default(),
             outputs: VecDeque::new(),
@@ -202,6 +205,7 @@ impl Core {
             Input::ParentUp { kind, identity } => self.parent_up(kind, identity),
             Input::ParentDown { kind, reason } => self.parent_down(kind, &reason),
             Input::ParentMessage { kind, message } => self.parent_message(kind, message),
+            Input::SshEnded { task, end } => self.ssh_ended(task, end),
             Input::ApiCall { id, call } => self.api_call(id, &call),
             Input::ApiCancelled(id) => self.cancel_call(id),
             Input::Stop => self.stop(),

@@ -6,6 +6,7 @@ use crate::model::connection::ClientId;
 use crate::model::history::LogPage;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
+use crate::model::ssh::{SshEnd, SshTaskId};
 use crate::model::token::Token;
 
 use super::output::{ParentKind, QueryId, ReceiptId};
@@ -112,6 +113,13 @@ pub enum Input {
         command: CommandId,
         /// How.
         outcome: CommandOutcome,
+    },
+    /// A task on a node that is reached by SSH is over.
+    SshEnded {
+        /// Which.
+        task: SshTaskId,
+        /// How.
+        end: SshEnd,
     },
     /// A call of the REST API, already authorised.
     ApiCall {

@@ -29,6 +29,8 @@ mod proxy;
 mod registering;
 mod registry;
 mod requests;
+mod ssh;
+mod ssh_registration;
 mod stopping;
 mod timers;
 

@@ -63,6 +63,7 @@ impl Core {
             Stopping::Waiting => {
                 self.stopping = Stopping::Killed;
                 self.kill_commands(STOPPING_TEXT);
+                self.abort_ssh_tasks(STOPPING_TEXT);
                 self.timers.set(Timer::Stop, self.now.monotonic + LAST_WAIT);
             }
             Stopping::Killed => self.say_stopped(),
@@ -73,7 +74,7 @@ impl Core {
     /// Says so as soon as nothing is left to wait for.
     pub(super) fn check_stopped(&mut self) {
         let waits = matches!(self.stopping, Stopping::Waiting | Stopping::Killed);
-        if waits && self.commands.is_idle() && self.questions.is_empty() && self.all_stored() {
+        if waits && self.commands.is_idle() && self.ssh.is_idle() && self.questions.is_empty() && self.all_stored() {
             self.say_stopped();
         }
     }
@@ -81,6 +82,7 @@ impl Core {
     fn say_stopped(&mut self) {
         self.stopping = Stopping::Stopped;
         self.give_up_commands();
+        self.give_up_ssh_tasks();
         self.end_unsent();
         self.timers.cancel(&Timer::Stop);
         self.unregister_from_parents();

@@ -54,7 +54,7 @@ impl Disk {
                     self.open_tokens.remove(&token);
                 }
                 // A run of the simulation is shorter than any purge time.
-                StoreChange::Purge { .. } => {}
+                StoreChange::PutHostKey { .. } | StoreChange::Purge { .. } => {}
             }
         }
     }
@@ -84,6 +84,7 @@ impl Disk {
             sessions: self.sessions.values().cloned().collect(),
             marks: self.marks.iter().map(|(node, mark)| (*node, *mark)).collect(),
             fingerprints: self.fingerprints.clone(),
+            host_keys: BTreeMap::new(),
             open_tokens: self.open_tokens.iter().map(|(token, node)| (token.clone(), *node)).collect(),
         }
     }

@@ -192,6 +192,7 @@ impl World {
             Effect::Shutdown(_)
             | Effect::StartTls { .. }
             | Effect::KillCommand(_)
+            | Effect::Ssh { .. }
             | Effect::Log(_)
             | Effect::SetLogLevel(_) => {}
             // Its last words still arrive.

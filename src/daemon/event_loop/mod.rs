@@ -5,6 +5,8 @@
 
 mod children;
 mod listeners;
+#[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
+mod ssh;
 mod storage;
 mod streams;
 
@@ -33,6 +35,7 @@ use super::key_files::{KeyOrigin, KeyPair};
 use super::run_options::RunOptions;
 use children::Children;
 use listeners::Bound;
+use ssh::SshConnections;
 use storage::{JobResult, Storage};
 use streams::Streams;
 
@@ -89,6 +92,7 @@ struct EventLoop {
     release_at: Option<Monotonic>,
     streams: Streams,
     children: Children,
+    ssh: SshConnections,
     stopping: bool,
     stopped: Option<Monotonic>,
     keep_alive: bool,
@@ -118,6 +122,7 @@ struct Parts {
     poll: Poll,
     jobs: JobQueue<JobResult>,
     lookups: JobQueue<JobResult>,
+    ssh: SshConnections,
     signals: Signals,
     storage: Storage,
     listeners: Vec<Bound>,
@@ -145,6 +150,7 @@ impl EventLoop {
         let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
         let jobs = JobQueue::new(threads, Arc::clone(&wake));
+        let ssh = SshConnections::new(Arc::clone(&wake));
         let lookups = JobQueue::new(LOOKUP_THREADS, wake);
         let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
         let surroundings = Surroundings {
@@ -155,7 +161,7 @@ impl EventLoop {
         let keep_alive = config.core.tcp_keepalive;
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
         let key = Arc::new(keys.private);
-        Ok(Parts { poll, jobs, lookups, signals, storage, listeners, client_tls, dispatch, key, keep_alive })
+        Ok(Parts { poll, jobs, lookups, ssh, signals, storage, listeners, client_tls, dispatch, key, keep_alive })
     }
 
     fn assemble(parts: Parts, log: LogWriter) -> Self {
@@ -177,6 +183,7 @@ impl EventLoop {
             release_at: None,
             streams: Streams::new(),
             children: Children::new(),
+            ssh: parts.ssh,
             stopping: false,
             stopped: None,
             keep_alive: parts.keep_alive,
@@ -248,6 +255,7 @@ impl EventLoop {
             self.stopped,
             self.release_at,
             self.job_retry(now),
+            self.ssh.poll_timeout(now),
         ];
         // One millisecond more than asked: a wake-up a fraction too early would find nothing due and spin.
         let earliest = deadlines.into_iter().flatten().min()?;
@@ -266,6 +274,7 @@ impl EventLoop {
             Token(source) if source < FIRST_SOURCE => {
                 self.accepting.insert(source);
             }
+            Token(source) if source >= ssh::FIRST_SSH_SOURCE => self.ssh_event(source, now),
             Token(source) if source % 2 == 1 => self.stream_event(source, event, now),
             Token(source) => self.children.mark_readable(source),
         }
@@ -274,6 +283,7 @@ impl EventLoop {
     /// Everything between two waits.
     fn turn(&mut self, now: Now) {
         self.submit_waiting();
+        self.ssh.submit_waiting();
         self.accept_all(now);
         self.read_streams(now);
         self.read_children(now);
@@ -320,6 +330,7 @@ impl EventLoop {
                     self.submit(Children::spawn_job(command, spec));
                 }
                 Effect::KillCommand(command) => self.children.kill(command),
+                Effect::Ssh { node, attempt, work } => self.ssh_work(node, attempt, work, now),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
                 Effect::Stopped => self.stopped = Some(now.monotonic + LAST_FLUSH),
@@ -337,6 +348,9 @@ impl EventLoop {
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }
+        }
+        while let Some(finished) = self.ssh.poll_finished() {
+            self.ssh_finished(finished, now);
         }
         self.submit_waiting();
     }

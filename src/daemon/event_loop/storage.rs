@@ -58,6 +58,7 @@ impl Storage {
             sessions: stored.sessions,
             marks: stored.marks,
             fingerprints: stored.fingerprints.into_iter().collect(),
+            host_keys: stored.host_keys.into_iter().collect(),
             open_tokens: stored.open_tokens,
         };
         let path = core.database.clone();

@@ -58,6 +58,8 @@ pub struct Stored {
     pub marks: Vec<(NodeId, SyncMark)>,
     /// Target and thumbprint of its key.
     pub fingerprints: Vec<(String, String)>,
+    /// SSH hosts and the known-hosts lines of their keys.
+    pub host_keys: Vec<(String, String)>,
     /// Tokens without an end, and the node that has not confirmed them.
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
     /// Rows that were skipped and why; never more than a few lines.

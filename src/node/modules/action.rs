@@ -3,7 +3,7 @@
 
 mod request;
 mod rows;
-mod shell_words;
+pub(in super::super) mod shell_words;
 mod starting;
 #[cfg(test)]
 mod tests;

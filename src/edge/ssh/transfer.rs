@@ -1,0 +1,539 @@
+//! File transfers of a session over SFTP, one at a time: lines into a named pipe, small files, copies of local files. A file
+//! is written under another name and renamed, so it appears whole or not at all.
+#![allow(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::ffi::{c_int, c_ulong};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+
+use libssh2_sys as ffi;
+
+use super::library::{self, chars, last_errno, last_error, short_len};
+use crate::model::ssh::{SshEnd, SshNews, SshTask, SshTaskId, SshUpload};
+
+/// File data on its way at once: more than the window of OpenSSH's sshd, so that it never waits for us.
+const WINDOW_BYTES: usize = 2 << 20;
+/// Read from the local file at once.
+const READ_BYTES: usize = 256 << 10;
+/// Acknowledged in one look, at most.
+const LOOK_BYTES: usize = 4 << 20;
+
+/// The SFTP channel of a session.
+enum Sftp {
+    None,
+    Open(*mut ffi::LIBSSH2_SFTP),
+    /// It is of no use any more, but not gone yet.
+    Closing(*mut ffi::LIBSSH2_SFTP),
+}
+
+/// All transfers of a session.
+pub(super) struct Transfers {
+    session: *mut ffi::LIBSSH2_SESSION,
+    sftp: Sftp,
+    waiting: VecDeque<(SshTaskId, SshTask)>,
+    current: Option<Transfer>,
+}
+
+/// Where the bytes come from.
+enum Source {
+    Memory,
+    File(File),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Look,
+    Open,
+    Write,
+    Permit,
+    Sync,
+    Close,
+    Rename,
+    /// The host cannot rename over a file that exists.
+    MakeRoom,
+    PlainRename,
+    CleanUp,
+}
+
+struct Transfer {
+    id: SshTaskId,
+    phase: Phase,
+    /// What is opened.
+    name: String,
+    /// What it is called in the end; `None` for a pipe.
+    renamed: Option<String>,
+    mode: u32,
+    upload: Option<SshUpload>,
+    source: Source,
+    handle: *mut ffi::LIBSSH2_SFTP_HANDLE,
+    /// Bytes from `done` on are not acknowledged.
+    window: Vec<u8>,
+    done: usize,
+    at_end: bool,
+    lines_done: usize,
+    aborted: bool,
+    /// What is told in the end.
+    end: SshEnd,
+}
+
+/// What a step of the library brought.
+enum Step {
+    WouldBlock,
+    Next(Phase),
+    Over,
+}
+
+impl Transfer {
+    fn new(id: SshTaskId, task: SshTask) -> Option<Self> {
+        let (name, renamed, mode, content, upload, phase) = match task {
+            SshTask::Run(_) => return None,
+            SshTask::Submit { pipe, lines } => {
+                let mut text = String::new();
+                lines.iter().for_each(|line| {
+                    text.push_str(line);
+                    text.push('\n');
+                });
+                (pipe, None, 0, text.into_bytes(), None, Phase::Look)
+            }
+            SshTask::Write { path, content, mode } => {
+                let temporary = match path.rsplit_once('/') {
+                    Some((directory, name)) => format!("{directory}/.{name}.part"),
+                    None => format!(".{path}.part"),
+                };
+                (temporary, Some(path), mode, content.into_bytes(), None, Phase::Open)
+            }
+            SshTask::Upload(upload) => {
+                let names = (upload.temporary.clone(), Some(upload.destination.clone()));
+                (names.0, names.1, upload.mode.unwrap_or(0), Vec::new(), Some(upload), Phase::Open)
+            }
+        };
+        Some(Self {
+            id,
+            phase,
+            name,
+            renamed,
+            mode,
+            upload,
+            source: Source::Memory,
+            handle: std::ptr::null_mut(),
+            window: content,
+            done: 0,
+            at_end: false,
+            lines_done: 0,
+            aborted: false,
+            end: SshEnd::Done,
+        })
+    }
+
+    fn is_pipe(&self) -> bool {
+        self.renamed.is_none()
+    }
+
+    /// Opens the local file of an upload.
+    fn open_source(&mut self) -> Result<(), String> {
+        let Some(upload) = &self.upload else { return Ok(()) };
+        let say = |error: std::io::Error| format!("file '{}' open failed: {error}", upload.source.display());
+        let file = File::open(&upload.source).map_err(say)?;
+        let metadata = file.metadata().map_err(say)?;
+        if upload.mode.is_none() {
+            self.mode = metadata.permissions().mode() & 0o7777;
+        }
+        self.source = Source::File(file);
+        Ok(())
+    }
+
+    /// Fills the window from the local file.
+    fn fill(&mut self) -> Result<(), String> {
+        let Source::File(file) = &mut self.source else {
+            self.at_end = true;
+            return Ok(());
+        };
+        if self.at_end || self.window.len() - self.done >= WINDOW_BYTES - READ_BYTES {
+            return Ok(());
+        }
+        if self.done >= WINDOW_BYTES {
+            self.window.drain(..self.done);
+            self.done = 0;
+        }
+        while !self.at_end && self.window.len() - self.done < WINDOW_BYTES {
+            let len = file.by_ref().take(READ_BYTES as u64).read_to_end(&mut self.window);
+            self.at_end = len.map_err(|error| format!("the local file cannot be read: {error}"))? < READ_BYTES;
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, reason: String) {
+        self.end =
+            if self.lines_done > 0 { SshEnd::SubmittedInPart(self.lines_done, reason) } else { SshEnd::Failed(reason) };
+    }
+
+    fn acknowledged(&mut self, len: usize) {
+        let end = self.done.saturating_add(len).min(self.window.len());
+        if self.is_pipe() {
+            let new = self.window.get(self.done..end).unwrap_or_default();
+            self.lines_done += new.iter().filter(|byte| **byte == b'\n').count();
+        }
+        self.done = end;
+    }
+}
+
+impl Transfers {
+    pub const fn new(session: *mut ffi::LIBSSH2_SESSION) -> Self {
+        Self { session, sftp: Sftp::None, waiting: VecDeque::new(), current: None }
+    }
+
+    pub fn start(&mut self, id: SshTaskId, task: SshTask) {
+        self.waiting.push_back((id, task));
+    }
+
+    /// Nothing more is told of the transfer. One under way still tidies up, unless the host does not answer: then the
+    /// whole channel goes.
+    pub fn abort(&mut self, id: SshTaskId) {
+        self.waiting.retain(|(waiting, _)| *waiting != id);
+        let Some(current) = self.current.as_mut().filter(|current| current.id == id) else { return };
+        if !current.aborted {
+            current.aborted = true;
+            self.drop_channel();
+        }
+    }
+
+    /// The session is over: what was under way has failed.
+    pub fn break_off(&mut self, reason: &str, news: &mut Vec<SshNews>) {
+        let current = self.current.take().filter(|current| !current.aborted);
+        let ids = current.map(|mut current| {
+            current.handle = std::ptr::null_mut();
+            current.id
+        });
+        let ids: Vec<SshTaskId> = ids.into_iter().chain(self.waiting.drain(..).map(|(id, _)| id)).collect();
+        let text = format!("the connection broke: {reason}");
+        news.extend(ids.into_iter().map(|id| SshNews::Ended(id, SshEnd::Failed(text.clone()))));
+    }
+
+    /// Frees what belongs to the SFTP channel. The session goes next.
+    pub fn free(&mut self) {
+        self.drop_channel();
+        for _ in 0..1_000 {
+            if !self.shut_down() {
+                break;
+            }
+        }
+    }
+
+    /// Gives up the channel with everything that is under way in it.
+    fn drop_channel(&mut self) {
+        if let Some(current) = self.current.take()
+            && !current.handle.is_null()
+            && let Sftp::Open(_) = self.sftp
+        {
+            // SAFETY: the handle is alive and its channel open; the request to close it goes out, the answer is not awaited:
+            // the handle is not used again and its memory goes with the process at worst.
+            unsafe { ffi::libssh2_sftp_close_handle(current.handle) };
+        }
+        if let Sftp::Open(sftp) = self.sftp {
+            self.sftp = Sftp::Closing(sftp);
+        }
+    }
+
+    /// Whether the channel is still being closed.
+    fn shut_down(&mut self) -> bool {
+        let Sftp::Closing(sftp) = self.sftp else { return false };
+        // SAFETY: the channel is alive until this returns anything but "would block", and not used afterwards.
+        if unsafe { ffi::libssh2_sftp_shutdown(sftp) } == ffi::LIBSSH2_ERROR_EAGAIN {
+            return true;
+        }
+        self.sftp = Sftp::None;
+        false
+    }
+
+    /// Goes on as far as the socket allows; whether anything moved.
+    pub fn go_on(&mut self, news: &mut Vec<SshNews>) -> bool {
+        if self.shut_down() {
+            return false;
+        }
+        let mut moved = false;
+        loop {
+            if self.current.is_none() {
+                let Some((id, task)) = self.waiting.pop_front() else { return moved };
+                self.current = Transfer::new(id, task);
+                continue;
+            }
+            let sftp = match self.channel() {
+                Ok(Some(sftp)) => sftp,
+                Ok(None) => return moved,
+                Err(reason) => {
+                    if let Some(current) = self.current.take() {
+                        news.push(SshNews::Ended(current.id, SshEnd::Failed(reason)));
+                    }
+                    continue;
+                }
+            };
+            let session = self.session;
+            let Some(current) = &mut self.current else { continue };
+            let step = current.step(session, sftp, &mut moved);
+            match step {
+                Step::WouldBlock => {
+                    if moved && !news.contains(&SshNews::Moved(current.id)) {
+                        news.push(SshNews::Moved(current.id));
+                    }
+                    return moved;
+                }
+                Step::Next(phase) => {
+                    moved = true;
+                    current.phase = phase;
+                }
+                Step::Over => {
+                    moved = true;
+                    let Some(current) = self.current.take() else { continue };
+                    if let Some(upload) = current.upload.filter(|upload| upload.remove_source) {
+                        // A file of ours that is of no use any more; whoever cleans the cache finds it otherwise.
+                        let _left_behind = std::fs::remove_file(upload.source);
+                    }
+                    news.push(SshNews::Ended(current.id, current.end));
+                }
+            }
+        }
+    }
+
+    /// The SFTP channel, made when it is needed first.
+    fn channel(&mut self) -> Result<Option<*mut ffi::LIBSSH2_SFTP>, String> {
+        if let Sftp::Open(sftp) = self.sftp {
+            return Ok(Some(sftp));
+        }
+        // SAFETY: the session is alive and logged in; while it would block it is called again.
+        let sftp = unsafe { ffi::libssh2_sftp_init(self.session) };
+        if !sftp.is_null() {
+            self.sftp = Sftp::Open(sftp);
+            return Ok(Some(sftp));
+        }
+        match last_errno(self.session) {
+            ffi::LIBSSH2_ERROR_EAGAIN => Ok(None),
+            _ => Err(format!(
+                "the host offers no SFTP ({}); its sshd needs a line 'Subsystem sftp …'",
+                last_error(self.session)
+            )),
+        }
+    }
+}
+
+/// An error of the last call in words.
+fn error_of(session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP) -> String {
+    if last_errno(session) == ffi::LIBSSH2_ERROR_SFTP_PROTOCOL {
+        // SAFETY: the channel is alive.
+        let number = unsafe { ffi::libssh2_sftp_last_error(sftp) };
+        if number != 0 {
+            return library::sftp_error(number).to_owned();
+        }
+    }
+    last_error(session)
+}
+
+impl Transfer {
+    fn step(&mut self, session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP, moved: &mut bool) -> Step {
+        match self.phase {
+            Phase::Look => self.look(session, sftp),
+            Phase::Open => self.open(session, sftp),
+            Phase::Write => self.write(session, sftp, moved),
+            Phase::Permit => {
+                let mut attributes = ffi::LIBSSH2_SFTP_ATTRIBUTES {
+                    flags: ffi::LIBSSH2_SFTP_ATTR_PERMISSIONS,
+                    filesize: 0,
+                    uid: 0,
+                    gid: 0,
+                    permissions: c_ulong::from(self.mode),
+                    atime: 0,
+                    mtime: 0,
+                };
+                // SAFETY: handle and attributes are alive.
+                let result = unsafe { ffi::libssh2_sftp_fstat_ex(self.handle, &raw mut attributes, 1) };
+                // A host that does not let us is no reason to fail: the file was made with these permissions.
+                if result == ffi::LIBSSH2_ERROR_EAGAIN { Step::WouldBlock } else { Step::Next(Phase::Sync) }
+            }
+            Phase::Sync => {
+                // SAFETY: the handle is alive. A host without this extension keeps the file as it does otherwise.
+                let result = unsafe { ffi::libssh2_sftp_fsync(self.handle) };
+                if result == ffi::LIBSSH2_ERROR_EAGAIN { Step::WouldBlock } else { Step::Next(Phase::Close) }
+            }
+            Phase::Close => self.close(session, sftp),
+            Phase::Rename => self.rename(session, sftp),
+            Phase::MakeRoom => {
+                let Some(name) = &self.renamed else { return Step::Over };
+                match unlink(sftp, name) {
+                    ffi::LIBSSH2_ERROR_EAGAIN => Step::WouldBlock,
+                    // Whether it was there is seen by the renaming.
+                    _ => Step::Next(Phase::PlainRename),
+                }
+            }
+            Phase::PlainRename => self.plain_rename(session, sftp),
+            Phase::CleanUp => match unlink(sftp, &self.name) {
+                ffi::LIBSSH2_ERROR_EAGAIN => Step::WouldBlock,
+                _ => Step::Over,
+            },
+        }
+    }
+
+    /// Whether the pipe is one.
+    fn look(&mut self, session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP) -> Step {
+        let mut attributes =
+            ffi::LIBSSH2_SFTP_ATTRIBUTES { flags: 0, filesize: 0, uid: 0, gid: 0, permissions: 0, atime: 0, mtime: 0 };
+        let name = self.name.as_bytes();
+        // SAFETY: the channel is alive, the name is given with its length, `attributes` is a place for the answer.
+        let result = unsafe {
+            ffi::libssh2_sftp_stat_ex(sftp, chars(name), short_len(name), ffi::LIBSSH2_SFTP_STAT, &raw mut attributes)
+        };
+        let shown = &self.name;
+        match result {
+            ffi::LIBSSH2_ERROR_EAGAIN => return Step::WouldBlock,
+            0 if attributes.permissions & ffi::LIBSSH2_SFTP_S_IFMT == ffi::LIBSSH2_SFTP_S_IFIFO => {
+                return Step::Next(Phase::Open);
+            }
+            0 => self.fail(format!("command file '{shown}' must be a pipe file")),
+            _ => {
+                let text = match error_of(session, sftp) {
+                    error if error.starts_with("no such file") => format!("command file '{shown}' must exist"),
+                    error => format!("command file '{shown}': {error}"),
+                };
+                self.fail(text);
+            }
+        }
+        Step::Over
+    }
+
+    fn open(&mut self, session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP) -> Step {
+        if matches!(self.source, Source::Memory)
+            && let Err(reason) = self.open_source()
+        {
+            self.fail(reason);
+            return Step::Over;
+        }
+        let flags = if self.is_pipe() {
+            ffi::LIBSSH2_FXF_WRITE | ffi::LIBSSH2_FXF_APPEND
+        } else {
+            ffi::LIBSSH2_FXF_WRITE | ffi::LIBSSH2_FXF_CREAT | ffi::LIBSSH2_FXF_TRUNC
+        };
+        let name = self.name.as_bytes();
+        let mode = library::Mode::from(u16::try_from(self.mode & 0o7777).unwrap_or(0o600));
+        // SAFETY: the channel is alive, the name is given with its length.
+        let handle = unsafe {
+            ffi::libssh2_sftp_open_ex(sftp, chars(name), short_len(name), flags, mode, ffi::LIBSSH2_SFTP_OPENFILE)
+        };
+        if !handle.is_null() {
+            self.handle = handle;
+            return Step::Next(Phase::Write);
+        }
+        if last_errno(session) == ffi::LIBSSH2_ERROR_EAGAIN {
+            return Step::WouldBlock;
+        }
+        let error = error_of(session, sftp);
+        let text = if self.is_pipe() {
+            format!("cannot open command file '{}': {error}", self.name)
+        } else {
+            format!("cannot sftp copy file: '{}': {error}", self.name)
+        };
+        self.fail(text);
+        Step::Over
+    }
+
+    fn write(&mut self, session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP, moved: &mut bool) -> Step {
+        let mut written = 0;
+        loop {
+            if let Err(reason) = self.fill() {
+                self.fail(reason);
+                return Step::Next(Phase::Close);
+            }
+            let rest = self.window.get(self.done..).unwrap_or_default();
+            if rest.is_empty() {
+                return Step::Next(if self.is_pipe() { Phase::Close } else { Phase::Permit });
+            }
+            if written >= LOOK_BYTES {
+                return Step::Next(Phase::Write);
+            }
+            // SAFETY: the handle is alive; pointer and length describe `rest`. What is not acknowledged yet is given again
+            // the next time, followed by more, as the library wants it.
+            let len = unsafe { ffi::libssh2_sftp_write(self.handle, chars(rest), rest.len()) };
+            match usize::try_from(len) {
+                Ok(0) => return Step::WouldBlock,
+                Ok(len) => {
+                    written += len;
+                    *moved = true;
+                    self.acknowledged(len);
+                }
+                Err(_) if len == ffi::LIBSSH2_ERROR_EAGAIN as isize => return Step::WouldBlock,
+                Err(_) => {
+                    let error = error_of(session, sftp);
+                    let text = if self.is_pipe() {
+                        format!("command file '{}' must be writeable: {error}", self.name)
+                    } else {
+                        format!("cannot sftp copy file: '{}': {error}", self.name)
+                    };
+                    self.fail(text);
+                    return Step::Next(Phase::Close);
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP) -> Step {
+        // SAFETY: the handle is alive until this returns anything but "would block", and not used afterwards.
+        let result = unsafe { ffi::libssh2_sftp_close_handle(self.handle) };
+        if result == ffi::LIBSSH2_ERROR_EAGAIN {
+            return Step::WouldBlock;
+        }
+        self.handle = std::ptr::null_mut();
+        if result != 0 && self.end == SshEnd::Done {
+            let error = error_of(session, sftp);
+            self.fail(format!("cannot sftp copy file: '{}': {error}", self.name));
+        }
+        match (&self.end, self.is_pipe()) {
+            (_, true) => Step::Over,
+            (SshEnd::Done, _) => Step::Next(Phase::Rename),
+            _ => Step::Next(Phase::CleanUp),
+        }
+    }
+
+    fn rename(&mut self, session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP) -> Step {
+        let Some(to) = self.renamed.as_ref().map(String::as_bytes) else { return Step::Over };
+        let from = self.name.as_bytes();
+        // SAFETY: the channel is alive, both names are given with their lengths.
+        let result =
+            unsafe { library::libssh2_sftp_posix_rename_ex(sftp, chars(from), from.len(), chars(to), to.len()) };
+        match result {
+            0 => Step::Over,
+            ffi::LIBSSH2_ERROR_EAGAIN => Step::WouldBlock,
+            // SAFETY: the channel is alive.
+            _ if unsafe { ffi::libssh2_sftp_last_error(sftp) } == ffi::LIBSSH2_FX_OP_UNSUPPORTED as c_ulong => {
+                Step::Next(Phase::MakeRoom)
+            }
+            _ => self.not_renamed(session, sftp),
+        }
+    }
+
+    fn plain_rename(&mut self, session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP) -> Step {
+        let Some(to) = self.renamed.as_ref().map(String::as_bytes) else { return Step::Over };
+        let from = self.name.as_bytes();
+        let flags =
+            ffi::LIBSSH2_SFTP_RENAME_OVERWRITE | ffi::LIBSSH2_SFTP_RENAME_ATOMIC | ffi::LIBSSH2_SFTP_RENAME_NATIVE;
+        // SAFETY: the channel is alive, both names are given with their lengths.
+        let result =
+            unsafe { ffi::libssh2_sftp_rename_ex(sftp, chars(from), short_len(from), chars(to), short_len(to), flags) };
+        match result {
+            0 => Step::Over,
+            ffi::LIBSSH2_ERROR_EAGAIN => Step::WouldBlock,
+            _ => self.not_renamed(session, sftp),
+        }
+    }
+
+    fn not_renamed(&mut self, session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP) -> Step {
+        let error = error_of(session, sftp);
+        let text = format!("Can't copy file to {}: {error}", self.renamed.as_deref().unwrap_or_default());
+        self.fail(text);
+        Step::Next(Phase::CleanUp)
+    }
+}
+
+fn unlink(sftp: *mut ffi::LIBSSH2_SFTP, name: &str) -> c_int {
+    let name = name.as_bytes();
+    // SAFETY: the channel is alive, the name is given with its length.
+    unsafe { ffi::libssh2_sftp_unlink_ex(sftp, chars(name), short_len(name)) }
+}
