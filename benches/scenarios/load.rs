@@ -9,9 +9,14 @@ use crate::report::{Figure, Target};
 use crate::{Outcome, Scale};
 
 /// `count` per second of `elapsed`.
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 pub fn per_second(count: usize, elapsed: Duration) -> f64 {
-    count as f64 / elapsed.as_secs_f64().max(1e-9)
+    float(count) / elapsed.as_secs_f64().max(1e-9)
+}
+
+/// A count as a figure.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+pub const fn float(count: usize) -> f64 {
+    count as f64
 }
 
 /// The value that `percent` of the measurements do not exceed, in milliseconds. Sorts them.

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -16,10 +17,12 @@ use stheno::wire::gorgone::keys::PrivateKey;
 use stheno::wire::gorgone::seeded_random::SEED_LEN;
 
 use crate::http_client::HttpClient;
-use crate::{Outcome, certificate};
+use crate::{Outcome, certificate, peer, process};
 
-/// A daemon that does not get there in this time never will.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A daemon that does not get there in this time never will. Another one than ours may take its time.
+fn patience() -> Duration {
+    Duration::from_secs(if peer::get().is_some() { 180 } else { 30 })
+}
 
 /// The token of every WebSocket listener here.
 pub const WEBSOCKET_TOKEN: &str = "t0k3n-of-the-measurements";
@@ -139,8 +142,9 @@ impl Daemon {
         write_files(&directory, role, &ports)?;
         // A program of its own: pages that are shared with the other daemons here would make each of them look smaller than
         // the only one of a machine is.
-        let program = directory.join("stheno");
-        fs::copy(env!("CARGO_BIN_EXE_stheno"), &program)?;
+        if peer::get().is_none() {
+            fs::copy(env!("CARGO_BIN_EXE_stheno"), directory.join("stheno"))?;
+        }
         let started = Instant::now();
         let child = spawn(&directory)?;
         let Ports { external: port, api: api_port, websocket: websocket_port } = ports;
@@ -201,8 +205,8 @@ impl Daemon {
             if let Some(status) = self.child.try_wait()? {
                 return Err(format!("the daemon ended ({status}) before {what}: {}", self.last_words()).into());
             }
-            if begun.elapsed() > PATIENCE {
-                return Err(format!("no {what} after {} s: {}", PATIENCE.as_secs(), self.last_words()).into());
+            if begun.elapsed() > patience() {
+                return Err(format!("no {what} after {} s: {}", patience().as_secs(), self.last_words()).into());
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -226,9 +230,30 @@ impl Daemon {
     /// # Errors
     /// When it cannot be waited for.
     pub fn kill(&mut self) -> Outcome<()> {
+        // Another daemon may have processes beside the one that was started. None is left when it had ended already.
+        process::signal_group("KILL", self.child.id()).unwrap_or_default();
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
+    }
+
+    /// Asks the daemon to stop and returns how long it took until all its processes were gone.
+    ///
+    /// # Errors
+    /// When it does not stop in time, or not with status 0.
+    pub fn stop(&mut self) -> Outcome<Duration> {
+        let begun = Instant::now();
+        process::signal_group("TERM", self.child.id())?;
+        while begun.elapsed() < patience() {
+            if let Some(status) = self.child.try_wait()?
+                && process::of_group(self.child.id())?.is_empty()
+            {
+                let elapsed = begun.elapsed();
+                return if status.success() { Ok(elapsed) } else { Err(format!("it stopped with {status}").into()) };
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Err(format!("it did not stop within {} s: {}", patience().as_secs(), self.last_words()).into())
     }
 
     fn last_words(&self) -> String {
@@ -265,16 +290,8 @@ struct Ports {
 
 fn spawn(directory: &Path) -> Outcome<Child> {
     let log = fs::OpenOptions::new().create(true).append(true).open(directory.join("output.log"))?;
-    let child = Command::new(directory.join("stheno"))
-        .arg("run")
-        .arg("--config")
-        .arg(directory.join("config.yaml"))
-        .arg("--logfile")
-        .arg(directory.join("daemon.log"))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()?;
+    let child =
+        peer::command(directory).process_group(0).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
     Ok(child)
 }
 

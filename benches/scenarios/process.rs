@@ -1,29 +1,73 @@
-//! What the kernel knows about a process.
+//! What the kernel knows about a daemon's processes: the one that was started and all others of its group.
 
 use std::fs;
+use std::process::Command;
 
 use crate::Outcome;
 
-/// Proportional set size in bytes: its own pages, and its share of those that others map as well.
+/// Proportional set size in bytes, of all processes: their own pages, and their share of those that others map as well.
 ///
 /// # Errors
-/// When the process is gone or `/proc` says something unexpected.
-pub fn pss_bytes(process: u32) -> Outcome<u64> {
-    let kib = field(&format!("/proc/{process}/smaps_rollup"), "Pss:")?;
-    Ok(kib.saturating_mul(1024))
-}
-
-/// How often any thread of the process gave up the processor to wait for something.
-///
-/// # Errors
-/// When the process is gone or `/proc` says something unexpected.
-pub fn voluntary_switches(process: u32) -> Outcome<u64> {
+/// When the daemon is gone or `/proc` says something unexpected.
+pub fn pss_bytes(leader: u32) -> Outcome<u64> {
     let mut total = 0_u64;
-    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-        let status = thread?.path().join("status");
-        total = total.saturating_add(field(&status.to_string_lossy(), "voluntary_ctxt_switches:")?);
+    for process in all_of(leader)? {
+        let kib = field(&format!("/proc/{process}/smaps_rollup"), "Pss:")?;
+        total = total.saturating_add(kib.saturating_mul(1024));
     }
     Ok(total)
+}
+
+/// How often any thread of any process gave up the processor to wait for something.
+///
+/// # Errors
+/// When the daemon is gone or `/proc` says something unexpected.
+pub fn voluntary_switches(leader: u32) -> Outcome<u64> {
+    let mut total = 0_u64;
+    for process in all_of(leader)? {
+        for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+            let status = thread?.path().join("status");
+            total = total.saturating_add(field(&status.to_string_lossy(), "voluntary_ctxt_switches:")?);
+        }
+    }
+    Ok(total)
+}
+
+/// The process itself, if it leads no group of its own.
+fn all_of(leader: u32) -> Outcome<Vec<u32>> {
+    let group = of_group(leader)?;
+    Ok(if group.is_empty() { vec![leader] } else { group })
+}
+
+/// The processes of a group that have not ended.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn of_group(leader: u32) -> Outcome<Vec<u32>> {
+    let mut processes = Vec::new();
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // It may end in between. The name in parentheses may hold anything; after it: state, parent, group.
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        let mut fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+        let (state, group) = (fields.next(), fields.nth(1).and_then(|group| group.parse::<u32>().ok()));
+        if group == Some(leader) && state != Some("Z") {
+            processes.push(process);
+        }
+    }
+    Ok(processes)
+}
+
+/// Sends a signal, by its name, to every process of a group.
+///
+/// # Errors
+/// When there is none.
+pub fn signal_group(signal: &str, leader: u32) -> Outcome<()> {
+    let output = Command::new("sh").arg("-c").arg(format!("kill -{signal} -- -{leader}")).output()?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned().into()),
+    }
 }
 
 fn field(file: &str, name: &str) -> Outcome<u64> {

@@ -1,8 +1,11 @@
-//! Figures beside their targets and the original's figures.
+//! Figures beside their targets, their floors and the original's figures.
 
 use std::fmt;
 
 use serde_json::{Value, json};
+
+use crate::catalogue::Scenario;
+use crate::{Scale, floors};
 
 /// What a figure should be.
 #[derive(Clone, Copy, Debug)]
@@ -70,30 +73,110 @@ impl Figure {
     }
 }
 
+/// A figure, and the floor that was measured for it.
+pub struct Row {
+    scenario: &'static Scenario,
+    figure: Figure,
+    floor: Option<(&'static str, f64)>,
+}
+
+impl Row {
+    fn name(&self) -> String {
+        let (scenario, part) = (self.scenario.name, self.figure.part);
+        if part.is_empty() { scenario.to_owned() } else { format!("{scenario} {part}") }
+    }
+
+    fn figure_text(&self) -> String {
+        format!("{} {}", number(self.figure.value), self.figure.unit)
+    }
+
+    fn target_text(&self) -> String {
+        let bound = self.figure.target.bound();
+        bound.map_or(String::new(), |(sign, bound)| format!("{sign} {} {}", number(bound), self.figure.unit))
+    }
+
+    /// How many times the floor this costs: 1 is as good.
+    fn cost(&self) -> Option<f64> {
+        let (_, floor) = self.floor?;
+        Some(match self.figure.target {
+            Target::AtLeast(_) | Target::Large => floor / self.figure.value,
+            Target::AtMost(_) | Target::Small => self.figure.value / floor,
+        })
+    }
+
+    fn floor_text(&self) -> String {
+        match (self.floor, self.cost()) {
+            (Some((_, floor)), Some(cost)) => format!("{} (× {})", number(floor), number(cost)),
+            _ => String::new(),
+        }
+    }
+
+    fn original_text(&self) -> String {
+        match (self.figure.original, self.figure.ratio()) {
+            (Some(original), Some(ratio)) => format!("{} (× {})", number(original), number(ratio)),
+            _ => String::new(),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let figure = &self.figure;
+        json!({
+            "name": self.scenario.name, "part": figure.part, "value": figure.value, "unit": figure.unit,
+            "target": figure.target.bound().map(|(sign, bound)| format!("{sign} {bound}")), "met": figure.is_met(),
+            "floor": self.floor.map(|(_, floor)| floor), "floor_is": self.floor.map(|(about, _)| about),
+            "times_floor": self.cost(), "original": figure.original, "times_better": figure.ratio(),
+        })
+    }
+}
+
 /// All figures of a run. Displayed as a table.
 #[derive(Default)]
 pub struct Report {
-    rows: Vec<(&'static str, Figure)>,
+    rows: Vec<Row>,
 }
 
 impl Report {
-    /// Adds a scenario's figures.
-    pub fn add(&mut self, scenario: &'static str, figures: Vec<Figure>) {
-        self.rows.extend(figures.into_iter().map(|figure| (scenario, figure)));
+    /// Adds a scenario's figures, and measures their floors.
+    pub fn add(&mut self, scenario: &'static Scenario, figures: Vec<Figure>, scale: Scale) {
+        for figure in figures {
+            let floor = floors::of(scenario.name, figure.part).and_then(|floor| match floor.measure(scale) {
+                Ok(value) => Some((floor.about, value)),
+                Err(error) => {
+                    eprintln!("{}: no floor ({}): {error}", scenario.name, floor.about);
+                    None
+                }
+            });
+            self.rows.push(Row { scenario, figure, floor });
+        }
     }
 
     /// The figures as JSON text.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let rows = self.rows.iter().map(|(scenario, figure)| {
-            json!({
-                "name": scenario, "part": figure.part, "value": figure.value, "unit": figure.unit,
-                "target": figure.target.bound().map(|(sign, bound)| format!("{sign} {bound}")), "met": figure.is_met(), "original": figure.original,
-                "times_better": figure.ratio(),
-            })
-        });
-        let mut text = Value::Array(rows.collect()).to_string();
+        let mut text = Value::Array(self.rows.iter().map(Row::to_json).collect()).to_string();
         text.push('\n');
+        text
+    }
+
+    /// The figures as a table of Markdown.
+    #[must_use]
+    pub fn to_markdown(&self) -> String {
+        let mut text = String::from(
+            "| scenario | figure | target | | floor (times it) | what the floor is | original (times better) |\n\
+             |---|--:|--:|---|--:|---|--:|\n",
+        );
+        for row in &self.rows {
+            let cells = [
+                row.name(),
+                row.figure_text(),
+                row.target_text(),
+                row.figure.verdict().to_owned(),
+                row.floor_text(),
+                row.floor.map_or("", |(about, _)| about).to_owned(),
+                row.original_text(),
+            ];
+            text.push_str(&format!("| {} |\n", cells.join(" | ")));
+        }
         text
     }
 }
@@ -102,24 +185,18 @@ impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             formatter,
-            "{:<34} {:>16} {:>18}       {:>22}  repeat with",
-            "scenario", "figure", "target", "original"
+            "{:<36} {:>16} {:>18}       {:>22} {:>22}  repeat with",
+            "scenario", "figure", "target", "floor (times it)", "original (times better)"
         )?;
-        for (scenario, figure) in &self.rows {
-            let name =
-                if figure.part.is_empty() { (*scenario).to_owned() } else { format!("{scenario} {}", figure.part) };
-            let value = format!("{} {}", number(figure.value), figure.unit);
-            let target = figure
-                .target
-                .bound()
-                .map_or(String::new(), |(sign, bound)| format!("{sign} {} {}", number(bound), figure.unit));
-            let original = match (figure.original, figure.ratio()) {
-                (Some(original), Some(ratio)) => format!("{} (× {})", number(original), number(ratio)),
-                _ => String::new(),
-            };
-            let verdict = figure.verdict();
-            let command = format!("cargo bench --bench scenarios -- {scenario}");
-            writeln!(formatter, "{name:<34} {value:>16} {target:>18} {verdict:4}  {original:>22}  {command}")?;
+        for row in &self.rows {
+            let (name, verdict) = (row.name(), row.figure.verdict());
+            let (figure, target) = (row.figure_text(), row.target_text());
+            let (floor, original) = (row.floor_text(), row.original_text());
+            let command = format!("cargo bench --bench scenarios -- {}", row.scenario.name);
+            writeln!(
+                formatter,
+                "{name:<36} {figure:>16} {target:>18} {verdict:4}  {floor:>22} {original:>22}  {command}"
+            )?;
         }
         Ok(())
     }

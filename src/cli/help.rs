@@ -80,7 +80,8 @@ Exit status: 0 done, 1 it failed, 2 the command line is wrong.
 const RUN: &str = "\
 Usage: stheno run --config FILE [--logfile FILE] [--severity LEVEL]
 
-Starts a daemon and stays in the foreground until SIGTERM or SIGINT. SIGHUP reopens the log file.
+Starts a daemon and stays in the foreground until SIGTERM or SIGINT. SIGHUP reopens the log file and
+reads the TLS certificates and the register file again.
 
   --config FILE      the top file; what it includes is read as well
   --logfile FILE     append the log to FILE; without it, the log goes to standard error

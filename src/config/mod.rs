@@ -7,7 +7,9 @@
 //!
 //! Absent on purpose: environment variables and vault references of the original. A vault reference is a problem that says so.
 
+mod action_section;
 mod address;
+pub mod allow_list;
 mod core_section;
 mod dial_in_section;
 mod findings;
@@ -16,7 +18,7 @@ mod include;
 mod modules;
 mod ports;
 mod raw;
-mod register_file;
+pub mod register_file;
 mod role;
 mod section;
 pub mod settings;

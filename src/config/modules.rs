@@ -5,9 +5,9 @@ use super::findings::{Findings, quoted};
 use super::include::Loader;
 use super::raw::RawConfig;
 use super::section::{Section, Unit};
-use super::settings::{ActionSettings, CleanerSettings, CoreSettings, Modules, ProxySettings};
+use super::settings::{CleanerSettings, CoreSettings, Modules, ProxySettings};
 use super::tree::{Node, Value};
-use super::{dial_in_section, http_section, register_file};
+use super::{action_section, dial_in_section, http_section, register_file};
 
 /// Ten years, the longest that a history may be kept.
 const TEN_YEARS_SECONDS: u32 = 315_360_000;
@@ -171,7 +171,7 @@ fn read_options(
                 modules.loaded.remove(package.module());
             }
         }
-        Package::Action => modules.action = Some(read_action(section, findings)),
+        Package::Action => modules.action = Some(action_section::read(section, findings)),
         Package::HttpServer => modules.httpserver = Some(http_section::read(section, findings)),
         Package::Pull => modules.pull = dial_in_section::read_pull(section, around.core, findings),
         Package::PullWss => modules.pullwss = dial_in_section::read_pullwss(section, around.core, findings),
@@ -195,6 +195,7 @@ fn read_proxy(mut section: Section<'_>, findings: &mut Findings) -> ProxySetting
             DAY_SECONDS,
             findings,
         ),
+        failover_after: section.duration("failover_after", default.failover_after, seconds, DAY_SECONDS, findings),
         pong_max_timeout: section.parsed(
             "pong_max_timeout",
             default.pong_max_timeout,
@@ -205,25 +206,6 @@ fn read_proxy(mut section: Section<'_>, findings: &mut Findings) -> ProxySetting
         buffer_size: section.number("buffer_size", default.buffer_size, 1..=8 << 20, "bytes", findings),
     };
     section.finish(&[], findings);
-    settings
-}
-
-fn read_action(mut section: Section<'_>, findings: &mut Findings) -> ActionSettings {
-    let default = ActionSettings::default();
-    let timeout = default.command_timeout;
-    let settings = ActionSettings {
-        command_timeout: section.duration("command_timeout", timeout, Unit::Seconds, DAY_SECONDS, findings),
-        max_concurrent: section.number("max_concurrent_commands", default.max_concurrent, 1..=4_096, "", findings),
-        output_limit: section.number("max_output_size", default.output_limit, 1_024..=64 << 20, "bytes", findings),
-        whitelist: section.boolean("whitelist_cmds", false, findings),
-    };
-    if settings.whitelist {
-        let text = "the list of allowed commands is not evaluated in this version, so every command is refused; set \
-                    'whitelist_cmds: false' to run commands unchecked";
-        findings.warning(section.file(), &section.path("whitelist_cmds"), text);
-    }
-    section.items("allowed_cmds", findings);
-    section.finish(&["paranoid_plugins", "max_concurrent_engine", "tar_insecure_extra_mode"], findings);
     settings
 }
 

@@ -7,7 +7,7 @@ use super::address;
 use super::findings::Findings;
 use super::include::Loader;
 use super::section::{BOOLEANS, Section, boolean, refuse};
-use super::settings::RegisterSettings;
+use super::settings::{Problem, RegisterSettings};
 use super::ssh_node;
 use super::tree::{Node, Value};
 use crate::model::connection::Endpoint;
@@ -56,13 +56,37 @@ pub(super) fn read(
         findings.problem(declared_in, &key, format!("there is no file {}", beside.display()));
         return None;
     };
-    let tree = loader.read(&file, "", findings)?;
-    let mut top = Section::new(Some(&tree), &file, "", findings);
+    let nodes = read_nodes(&file, own, loader, findings)?;
+    Some(RegisterSettings { file, nodes })
+}
+
+/// Reads the file again, for a daemon that runs: its nodes, and what an administrator should know.
+///
+/// # Errors
+/// Every problem that was found. A file with one has no nodes to use.
+pub fn reload(file: &Path, own: Option<NodeId>) -> Result<(Vec<Registration>, Vec<Problem>), Vec<Problem>> {
+    let mut findings = Findings::default();
+    let nodes = read_nodes(file, own, &mut Loader::default(), &mut findings);
+    let (problems, warnings) = findings.into_parts();
+    match nodes {
+        Some(nodes) if problems.is_empty() => Ok((nodes, warnings)),
+        _ => Err(problems),
+    }
+}
+
+fn read_nodes(
+    file: &Path,
+    own: Option<NodeId>,
+    loader: &mut Loader,
+    findings: &mut Findings,
+) -> Option<Vec<Registration>> {
+    let tree = loader.read(file, "", findings)?;
+    let mut top = Section::new(Some(&tree), file, "", findings);
     let Some(items) = top.items("nodes", findings) else {
         if tree.get("nodes").is_none() {
-            findings.problem(&file, "nodes", "is missing; allowed: a list of nodes, each beginning with '- id:'");
+            findings.problem(file, "nodes", "is missing; allowed: a list of nodes, each beginning with '- id:'");
         }
-        return Some(RegisterSettings { file, nodes: Vec::new() });
+        return Some(Vec::new());
     };
     let mut nodes: Vec<Registration> = Vec::with_capacity(items.len());
     let mut seen = BTreeSet::new();
@@ -84,7 +108,7 @@ pub(super) fn read(
         }
     }
     top.finish(&["name", "description"], findings);
-    Some(RegisterSettings { file, nodes })
+    Some(nodes)
 }
 
 fn read_node(item: &Node, key: &str, findings: &mut Findings) -> Option<Registration> {

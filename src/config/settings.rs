@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::allow_list::AllowList;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
@@ -122,6 +123,8 @@ pub struct ProxySettings {
     pub ping: Duration,
     /// `pong_discard_timeout` (300 s)
     pub pong_discard_timeout: Duration,
+    /// `failover_after` (30 s): a connection to a node that is down for so long makes it count as dead.
+    pub failover_after: Duration,
     /// `pong_max_timeout` (3)
     pub pong_max_timeout: u32,
     /// `buffer_size` (150000 bytes)
@@ -138,6 +141,7 @@ impl Default for ProxySettings {
             sync_timeout: Duration::from_secs(30),
             ping: Duration::from_secs(60),
             pong_discard_timeout: Duration::from_secs(300),
+            failover_after: Duration::from_secs(30),
             pong_max_timeout: 3,
             buffer_size: 150_000,
             httpserver: None,
@@ -163,13 +167,22 @@ pub struct ActionSettings {
     pub max_concurrent: usize,
     /// `max_output_size` in bytes (1 MiB) kept of one command.
     pub output_limit: usize,
-    /// `whitelist_cmds` (false). The list itself is not evaluated in this version: where it is wanted, no command is allowed.
-    pub whitelist: bool,
+    /// `allowed_cmds`, where `whitelist_cmds` is true: what may be run.
+    pub allowed: Option<CommandList>,
+}
+
+/// The commands that may be run, and what becomes of the others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommandList {
+    /// `allowed_cmds`
+    pub list: AllowList,
+    /// `whitelist_mode: audit`: others are logged and run all the same.
+    pub is_audit: bool,
 }
 
 impl Default for ActionSettings {
     fn default() -> Self {
-        Self { command_timeout: Duration::from_secs(30), max_concurrent: 64, output_limit: 1 << 20, whitelist: false }
+        Self { command_timeout: Duration::from_secs(30), max_concurrent: 64, output_limit: 1 << 20, allowed: None }
     }
 }
 

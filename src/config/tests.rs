@@ -11,6 +11,7 @@ use super::{Role, load};
 use crate::model::connection::Endpoint;
 use crate::model::registration::NodeKind;
 
+mod allowed_commands;
 mod dial_in;
 mod includes;
 mod values;
@@ -180,8 +181,8 @@ fn the_packages_layout_brings_only_warnings_about_what_is_not_here_yet() {
     assert_eq!(
         files.warnings("config.yaml"),
         [
-            "config.d/39-action.yaml: modules[action].whitelist_cmds: the list of allowed commands is not evaluated in this version, \
-             so every command is refused; set 'whitelist_cmds: false' to run commands unchecked",
+            "config.d/whitelist.conf.d/centreon.yaml: modules[action].allowed_cmds[1]: '^echo' is not anchored: with a shell it \
+             also allows “echo; id”; begin it with ^ and end it with $",
             "config.d/40-gorgoned.yaml: modules[cron]: Package 'gorgone::modules::core::cron::hooks' is not available in this \
              version; left out",
             "config.d/40-gorgoned.yaml: modules[nodes]: Package 'gorgone::modules::centreon::nodes::hooks' is not available in \

@@ -5,6 +5,7 @@
 
 pub mod child_process;
 pub mod clock;
+pub mod file_watch;
 pub mod history_store;
 pub mod jobs;
 pub mod log;

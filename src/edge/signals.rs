@@ -16,7 +16,7 @@ use super::system;
 pub enum Signal {
     /// `SIGTERM` or `SIGINT`: stop.
     Stop,
-    /// `SIGHUP`: open the log file again, read certificates again.
+    /// `SIGHUP`: open the log file again, read certificates and the register file again.
     Reopen,
     /// `SIGCHLD`: at least one child ended.
     Child,

@@ -1,7 +1,7 @@
 //! Thin safe wrappers around what only `libc` offers. The one place of `unsafe` in this program.
 #![allow(unsafe_code)]
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -122,6 +122,27 @@ pub fn signal_descriptor(signals: &[c_int]) -> io::Result<OwnedFd> {
     let descriptor = check(unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
     // SAFETY: the kernel has just given us this descriptor and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// A non-blocking descriptor that tells of changes in directories (`inotify(7)`).
+///
+/// # Errors
+/// The user has as many of them as the kernel allows, or no file descriptor is left.
+pub fn watch_descriptor() -> io::Result<OwnedFd> {
+    // SAFETY: no memory is involved.
+    let descriptor = check(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) })?;
+    // SAFETY: the kernel has just given us this descriptor and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Watches a directory for files that were written, put in place or removed. Watching it twice is watching it once.
+///
+/// # Errors
+/// There is no such directory, or the user watches as many as the kernel allows.
+pub fn watch_directory(watch: &impl AsFd, directory: &CStr) -> io::Result<()> {
+    let mask = libc::IN_CLOSE_WRITE | libc::IN_MOVED_TO | libc::IN_DELETE | libc::IN_ONLYDIR;
+    // SAFETY: the path is terminated and only read during the call; the descriptor is borrowed.
+    check(unsafe { libc::inotify_add_watch(watch.as_fd().as_raw_fd(), directory.as_ptr(), mask) }).map(|_| ())
 }
 
 /// Sends a signal to the calling thread alone.

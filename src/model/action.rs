@@ -62,6 +62,7 @@ actions! {
     PutLog = "PUTLOG",
     RegisterNodes = "REGISTERNODES",
     RemoteCopy = "REMOTECOPY",
+    Routes = "ROUTES",
     SetCoreId = "SETCOREID",
     SetLogs = "SETLOGS",
     SyncLogs = "SYNCLOGS",

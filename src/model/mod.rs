@@ -16,3 +16,4 @@ pub mod ssh;
 pub mod time;
 pub mod timers;
 pub mod token;
+pub mod work;

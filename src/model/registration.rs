@@ -56,3 +56,12 @@ pub struct Registration {
     /// The nodes behind it.
     pub subnodes: Vec<Subnode>,
 }
+
+/// Who lists nodes to be registered; each list is applied by difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RegistrationSource {
+    /// The file of the module `register`.
+    File,
+    /// The Centreon database (module `nodes`).
+    Database,
+}

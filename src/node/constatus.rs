@@ -9,12 +9,12 @@ use serde_json::Value;
 use crate::model::node_id::NodeId;
 
 use super::liveness::Ping;
-use super::registry::Registry;
+use super::registry::{Announced, Registry};
 
 /// Characters of a node's map at most; a larger one is left out.
 const MAP_BYTES_MAX: usize = 1 << 20;
-/// Levels of nodes behind nodes at most; deeper ones are cut (two relays that know each other would grow for ever).
-const LEVELS_MAX: usize = 32;
+/// Levels of nodes behind nodes at most; deeper ones are cut.
+const LEVELS_MAX: u8 = 32;
 
 /// The map of every node of the registry.
 pub(super) fn write_map(registry: &Registry) -> String {
@@ -44,54 +44,76 @@ pub(super) fn write_map(registry: &Registry) -> String {
     out
 }
 
-/// A node's own map: the text to keep, and the ids in it at every depth. `None` when it is no map or too large.
-pub(super) fn read_map(text: &str) -> Option<(String, BTreeSet<NodeId>)> {
+/// A node's own map: the text to keep, and the ids in it with their distance. Each id is opened where it stands nearest, and
+/// `around` (we ourselves and that node) nowhere: relays that know each other would otherwise repeat each other's nodes
+/// without end, and a way that leads through us is none. `None` when it is no map or too large.
+pub(super) fn read_map(text: &str, around: impl IntoIterator<Item = NodeId>) -> Option<(String, Announced)> {
     if text.len() > MAP_BYTES_MAX {
         return None;
     }
     let mut map: Value = serde_json::from_str(text).ok()?;
-    let mut ids = BTreeSet::new();
-    map.is_object().then(|| walk(&mut map, LEVELS_MAX, &mut ids))?;
-    Some((map.to_string(), ids))
-}
-
-fn walk(map: &mut Value, levels: usize, ids: &mut BTreeSet<NodeId>) {
-    let Some(entries) = map.as_object_mut() else { return };
-    for (key, entry) in entries {
-        ids.extend(key.parse::<NodeId>().ok());
-        let Some(nodes) = entry.get_mut("nodes") else { continue };
-        if levels > 1 {
-            walk(nodes, levels - 1, ids);
-        } else {
-            *nodes = Value::Object(serde_json::Map::new());
+    map.is_object().then_some(())?;
+    let around: BTreeSet<NodeId> = around.into_iter().collect();
+    let mut opened = around.clone();
+    let mut ids = Announced::new();
+    let mut level = vec![&mut map];
+    for steps in 1..=LEVELS_MAX {
+        let mut below = Vec::new();
+        for (key, entry) in level.into_iter().filter_map(Value::as_object_mut).flatten() {
+            let id = key.parse::<NodeId>().ok();
+            if let Some(id) = id.filter(|id| !around.contains(id)) {
+                ids.entry(id).or_insert(steps);
+            }
+            let Some(nodes) = entry.get_mut("nodes") else { continue };
+            if steps < LEVELS_MAX && id.is_none_or(|id| opened.insert(id)) {
+                below.push(nodes);
+            } else {
+                *nodes = Value::Object(serde_json::Map::new());
+            }
         }
+        level = below;
     }
+    Some((map.to_string(), ids))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ids(numbers: &[u64]) -> BTreeSet<NodeId> {
-        numbers.iter().map(|number| NodeId::new(*number).unwrap()).collect()
+    fn id(number: u64) -> NodeId {
+        NodeId::new(number).unwrap()
+    }
+
+    fn read(text: &str) -> Option<(String, Vec<(u64, u8)>)> {
+        let (kept, ids) = read_map(text, [id(1)])?;
+        Some((kept, ids.into_iter().map(|(id, steps)| (id.get(), steps)).collect()))
     }
 
     #[test]
     fn ids_are_found_at_every_depth() {
         let text = r#"{"2":{"nodes":{"3":{"nodes":{"4":{"type":"pull"}}},"x":{}}},"5":null}"#;
-        let (kept, found) = read_map(text).unwrap();
-        assert_eq!(found, ids(&[2, 3, 4, 5]));
-        assert_eq!(kept, r#"{"2":{"nodes":{"3":{"nodes":{"4":{"type":"pull"}}},"x":{}}},"5":null}"#);
+        assert_eq!(read(text), Some((text.to_owned(), vec![(2, 1), (3, 2), (4, 3), (5, 1)])));
+    }
+
+    #[test]
+    fn relays_that_know_each_other_and_us_are_not_repeated() {
+        let text = r#"{"2":{"nodes":{"3":{"nodes":{"2":{"nodes":{"9":{}}},"8":{}}}}},"1":{"nodes":{"7":{}}},"3":{"nodes":{"6":{}}}}"#;
+        let kept = r#"{"2":{"nodes":{"3":{"nodes":{}}}},"1":{"nodes":{}},"3":{"nodes":{"6":{}}}}"#;
+        let (text, ids) = read(text).unwrap();
+        assert_eq!(text.parse::<Value>().unwrap(), kept.parse::<Value>().unwrap());
+        assert_eq!(ids, [(2, 1), (3, 1), (6, 2)]);
     }
 
     #[test]
     fn a_map_that_goes_too_deep_is_cut_and_one_that_is_none_is_left_out() {
-        let nested = |levels: usize| format!("{}{{}}{}", "{\"2\":{\"nodes\":".repeat(levels), "}}".repeat(levels));
-        let (kept, _) = read_map(&nested(40)).unwrap();
-        assert_eq!(kept, nested(32));
-        assert_eq!(read_map(&nested(400)), None);
+        let nested = |levels: u64| {
+            let open: String = (0..levels).map(|level| format!("{{\"{}\":{{\"nodes\":", level + 2)).collect();
+            format!("{open}{{}}{}", "}}".repeat(usize::try_from(levels).unwrap()))
+        };
+        assert_eq!(read(&nested(40)).unwrap().0, nested(32));
+        assert_eq!(read(&nested(1_000)), None);
         for bad in ["[]", "null", "3", "{", &format!("{{\"2\":\"{}\"}}", "x".repeat(MAP_BYTES_MAX))] {
-            assert_eq!(read_map(bad), None);
+            assert_eq!(read(bad), None);
         }
     }
 }

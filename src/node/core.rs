@@ -6,7 +6,7 @@
 //! sleep until core.poll_timeout()
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::model::action::Action;
@@ -17,6 +17,7 @@ use crate::model::log::LogLine;
 use crate::model::message::{Outgoing, Reply};
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
+use crate::model::registration::RegistrationSource;
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 
@@ -34,10 +35,13 @@ use super::modules::action::CommandQueue;
 use super::outbox::Outbox;
 use super::output::{Output, ReceiptId};
 use super::parents::Parents;
+use super::passed_on::PassedOn;
 use super::registry::Registry;
 use super::ssh::SshTasks;
 use super::stopping::Stopping;
 use super::timers::{Timer, Timers};
+use super::wanted::Wanted;
+use super::work::WorkTable;
 use super::{dial_out, json, modules};
 
 /// Rows whose storing is awaited at most.
@@ -54,6 +58,8 @@ pub struct Core {
     pub(super) random: Box<dyn Random>,
     pub(super) timers: Timers,
     pub(super) registry: Registry,
+    pub(super) wanted: Wanted,
+    pub(super) passed_on: PassedOn,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
     pub(super) counters: Counters,
     pub(super) parents: Parents,
@@ -66,6 +72,7 @@ pub struct Core {
     pub(super) calls: Calls,
     pub(super) commands: CommandQueue,
     pub(super) ssh: SshTasks,
+    pub(super) work: WorkTable,
     pub(super) stopping: Stopping,
     pub(super) malformed: MalformedLog,
     outputs: VecDeque<Output>,
@@ -73,7 +80,8 @@ pub struct Core {
     next_receipt: u64,
     pong: PongText,
     constatus: ConStatusText,
-    pub(super) open_tokens: BTreeSet<Token>,
+    /// Tokens without an end, and the node that has not confirmed them.
+    pub(super) open_tokens: BTreeMap<Token, Option<NodeId>>,
     /// What nodes owe that are not registered now; each has its [`Timer::Unconfirmed`].
     pub(super) absent_outboxes: BTreeMap<NodeId, Outbox>,
 }
@@ -149,6 +157,8 @@ impl Core {
             random,
             timers: Timers::default(),
             registry: Registry::default(),
+            wanted: Wanted::default(),
+            passed_on: PassedOn::default(),
             marks: restored.marks.into_iter().collect(),
             counters: Counters::default(),
             parents: Parents::default(),
@@ -159,6 +169,7 @@ impl Core {
             calls: Calls::default(),
             commands: CommandQueue::default(),
             ssh: SshTasks::default(),
+            work: WorkTable::default(),
             stopping: Stopping::No,
             malformed: MalformedLog::default(),
             outputs: VecDeque::new(),
@@ -166,7 +177,7 @@ impl Core {
             next_receipt: 0,
             pong: PongText::default(),
             constatus: ConStatusText::default(),
-            open_tokens: BTreeSet::new(),
+            open_tokens: BTreeMap::new(),
             absent_outboxes: BTreeMap::new(),
             options,
         };
@@ -174,10 +185,8 @@ impl Core {
             core.options.loaded.insert("dbcleaner".to_owned(), modules::CLEANER_PACKAGE.to_owned());
         }
         core.add_row(NewRow::now(None, Code::STARTED, json::message("gorgoned is starting...")));
-        for registration in std::mem::take(&mut core.options.nodes) {
-            // A refusal is logged.
-            let _ = core.register(registration);
-        }
+        let nodes = std::mem::take(&mut core.options.nodes);
+        core.apply_registrations(RegistrationSource::File, nodes);
         core.restore_open_tokens(restored.open_tokens);
         if let Some(proxy) = &core.options.proxy {
             core.timers.set(Timer::SyncAll, now.monotonic + proxy.sync_time.max(Duration::from_secs(1)));
@@ -200,6 +209,7 @@ impl Core {
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
             Input::QueryAnswer { query, result } => self.query_answered(query, result),
             Input::CommandEnded { command, outcome } => self.command_ended(command, &outcome),
+            Input::WorkDone { id, outcome } => self.work_done(id, outcome),
             Input::WebSocketMessage { client, message } => self.web_socket_message(client, &message),
             Input::ClientNotReached { client, token } => self.client_not_reached(client, token.as_ref()),
             Input::ParentUp { kind, identity } => self.parent_up(kind, identity),
@@ -208,6 +218,7 @@ impl Core {
             Input::SshEnded { task, end } => self.ssh_ended(task, end),
             Input::ApiCall { id, call } => self.api_call(id, &call),
             Input::ApiCancelled(id) => self.cancel_call(id),
+            Input::NodesWanted { source, nodes } => self.nodes_wanted(source, nodes),
             Input::Stop => self.stop(),
         }
         self.after_event();
@@ -363,7 +374,7 @@ impl Core {
         };
         self.outputs.push_back(Output::Store { change: StoreChange::InsertRow(row), receipt });
         if let Some(token) = ended {
-            self.close_token(&token);
+            self.token_ended(&token);
             self.dialled_out.token_ended(&token);
             waits::token_ended(self, &token);
             if !of_node {

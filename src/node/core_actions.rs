@@ -96,7 +96,7 @@ impl Core {
         self.reply_with_row(Action::GetThumbprint, token, Code::FINISHED_OK, data.to_string())
     }
 
-    fn reply_with_row(&mut self, kind: Action, token: &Token, code: Code, data: String) -> Handled {
+    pub(super) fn reply_with_row(&mut self, kind: Action, token: &Token, code: Code, data: String) -> Handled {
         self.add_row(NewRow::now(Some(token), code, data.clone()));
         Handled::Reply(kind, code, data)
     }

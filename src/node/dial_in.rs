@@ -154,8 +154,14 @@ impl Core {
             self.refuse_web_socket(client, &format!("node '{own}' registers node '{id}', which it is not"));
             return self.client_gone(client);
         }
-        if self.registry.get(id).is_some_and(|node| !node.dials_in()) {
-            return self.refuse_web_socket(client, &format!("node '{id}' is registered as one that we connect to"));
+        // The token is shared by all nodes: it must not take over one that is known by its own key.
+        let other = match self.registry.get(id).map(|node| &node.registration.kind) {
+            None | Some(NodeKind::WebSocket) => None,
+            Some(NodeKind::Pull) => Some("a pull node: register it with the type wss, or unregister it"),
+            Some(_) => Some("one that we connect to"),
+        };
+        if let Some(kind) = other {
+            return self.refuse_web_socket(client, &format!("node '{id}' is registered as {kind}"));
         }
         // Only the register file may prevail, and a node that is connected has an identity.
         let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
@@ -179,7 +185,7 @@ impl Core {
 
     /// Whether `id` is reached through `parent`.
     fn is_behind(&self, parent: NodeId, id: NodeId) -> bool {
-        id != parent && self.registry.candidates(id).any(|(through, _)| through == parent)
+        id != parent && self.registry.candidates(id).any(|(through, ..)| through == parent)
     }
 
     /// A client speaks for a node from now on; `false` when the node is refused. The keep-alive costs next to nothing.

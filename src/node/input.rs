@@ -6,8 +6,10 @@ use crate::model::connection::ClientId;
 use crate::model::history::LogPage;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
+use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::ssh::{SshEnd, SshTaskId};
 use crate::model::token::Token;
+use crate::model::work::{WorkId, WorkOutcome};
 
 use super::output::{ParentKind, QueryId, ReceiptId};
 
@@ -121,6 +123,13 @@ pub enum Input {
         /// How.
         end: SshEnd,
     },
+    /// An [`super::output::Output::Work`] is done.
+    WorkDone {
+        /// Which.
+        id: WorkId,
+        /// What came of it.
+        outcome: WorkOutcome,
+    },
     /// A call of the REST API, already authorised.
     ApiCall {
         /// Which.
@@ -130,6 +139,13 @@ pub enum Input {
     },
     /// The caller went away; no answer is wanted any more.
     ApiCancelled(CallId),
+    /// A source of registrations was read again: every node that it wants. A list that could not be read is no event.
+    NodesWanted {
+        /// Who lists them.
+        source: RegistrationSource,
+        /// The whole list.
+        nodes: Vec<Registration>,
+    },
     /// The daemon was asked to stop.
     Stop,
 }

@@ -121,6 +121,7 @@ impl Core {
     pub(super) fn link_up(&mut self, id: NodeId) {
         let Some(node) = self.registry.get_mut(id) else { return };
         node.link = Link::Up;
+        node.down_since = None;
         let serial = node.sync.serial;
         node.outbox.link_restored(serial);
         self.timers.cancel(&Timer::Unconfirmed(id));
@@ -135,6 +136,7 @@ impl Core {
         let discard = self.proxy_settings().pong_discard_timeout;
         let Some(node) = self.registry.get_mut(id) else { return };
         let was_up = std::mem::replace(&mut node.link, Link::Down) == Link::Up;
+        node.down_since.get_or_insert(now);
         let ping_lost = node.liveness.ping == Ping::AwaitingPong;
         if ping_lost {
             node.liveness.ping = Ping::AwaitingLink;

@@ -13,6 +13,7 @@ use crate::model::token::Token;
 
 use super::core::{Core, NewRow};
 use super::history_sync::Answer;
+use super::registry::Announced;
 use super::{api, constatus, json};
 
 /// The row of a PING that went on to a node; its constatus map is of no use there.
@@ -83,10 +84,10 @@ impl Core {
         self.node_is_alive(id);
         let map =
             serde_json::from_str::<PongText<'_>>(data).ok().and_then(|pong| pong.data).map_or("{}", RawValue::get);
-        let read = constatus::read_map(map);
+        let read = constatus::read_map(map, self.own_id.into_iter().chain([id]));
         let Some(node) = self.registry.get_mut(id) else { return };
         node.liveness.ping_ok += 1;
-        let (nodes, announced) = read.unwrap_or_else(|| ("{}".to_owned(), std::collections::BTreeSet::new()));
+        let (nodes, announced) = read.unwrap_or_else(|| ("{}".to_owned(), Announced::new()));
         node.liveness.nodes = nodes;
         self.registry.announce(id, announced);
     }

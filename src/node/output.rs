@@ -8,6 +8,7 @@ use crate::model::log::{Level, LogLine};
 use crate::model::message::Outgoing;
 use crate::model::node_id::NodeId;
 use crate::model::ssh::{SshTarget, SshTask, SshTaskId};
+use crate::model::work::{Work, WorkId};
 
 /// One question to the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,6 +120,13 @@ pub enum Output {
         command: CommandId,
         /// What.
         spec: CommandSpec,
+    },
+    /// Do what would block, elsewhere; answered by [`super::input::Input::WorkDone`].
+    Work {
+        /// Which.
+        id: WorkId,
+        /// What.
+        work: Work,
     },
     /// Kill a running command's process group; its end is still reported.
     KillCommand(CommandId),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 
-use super::registry::Registry;
+use super::registry::{Node, Registry};
 
 /// The way to a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,28 +23,65 @@ impl Route {
     }
 }
 
-/// Chooses a way. A node whose last PONG is older than `pong_discard_timeout` is taken only when there is no better one.
+/// When a node counts as dead.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// So long after its last PONG.
+    pub pong_discard: Duration,
+    /// So long after the connection that we make to it was seen to be down.
+    pub failover_after: Duration,
+}
+
+/// What speaks for or against a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It answers, or was never asked.
+    Live,
+    /// It connects to us and never did: no way at all.
+    NeverConnected,
+    /// It connects to us and is not connected now.
+    NotConnected,
+    /// Our connection to it is down for so long.
+    Down(Duration),
+    /// Its last PONG is so old.
+    Silent(Duration),
+}
+
+/// Judges a candidate.
+pub(super) fn standing(node: &Node, now: Monotonic, patience: Patience) -> Standing {
+    if node.never_connected() {
+        return Standing::NeverConnected;
+    }
+    if node.dials_in() && node.client.is_none() {
+        return Standing::NotConnected;
+    }
+    if let Some(down) = node.down_since.map(|since| now.since(since)).filter(|down| *down >= patience.failover_after)
+        && node.endpoint().is_some()
+    {
+        return Standing::Down(down);
+    }
+    let silent = node.liveness.last_pong.map(|pong| now.since(pong));
+    silent.filter(|silent| *silent >= patience.pong_discard).map_or(Standing::Live, Standing::Silent)
+}
+
+/// Chooses a way: the first candidate that is live; if none is, the first that was ever connected.
 ///
 /// # Errors
 /// The message of the history row that ends the token.
-pub(super) fn choose(
-    registry: &Registry,
-    target: &str,
-    now: Monotonic,
-    pong_discard_timeout: Duration,
-) -> Result<Route, String> {
+pub(super) fn choose(registry: &Registry, target: &str, now: Monotonic, patience: Patience) -> Result<Route, String> {
     let unknown = || format!("proxy - unknown target {}", shown(target));
     let target_id: NodeId = target.parse().map_err(|_| unknown())?;
     if !registry.knows(target_id) {
         return Err(unknown());
     }
     let mut first = None;
-    for (through, node) in registry.candidates(target_id).filter(|(_, node)| !node.never_connected()) {
+    for (through, _, node) in registry.candidates(target_id) {
         let route = Route { through, target: target_id };
-        if node.liveness.last_pong.is_none_or(|pong| now.since(pong) < pong_discard_timeout) {
-            return Ok(route);
+        match standing(node, now, patience) {
+            Standing::Live => return Ok(route),
+            Standing::NeverConnected => {}
+            Standing::NotConnected | Standing::Down(_) | Standing::Silent(_) => _ = first.get_or_insert(route),
         }
-        first.get_or_insert(route);
     }
     if first.is_none()
         && let Some(node) = registry.get(target_id)
@@ -65,9 +102,12 @@ mod tests {
     use crate::model::history::SyncMark;
     use crate::model::registration::{NodeKind, Registration, Subnode};
 
+    use super::super::registry::Announced;
+
     use super::*;
 
-    const DISCARD: Duration = Duration::from_secs(300);
+    const PATIENCE: Patience =
+        Patience { pong_discard: Duration::from_secs(300), failover_after: Duration::from_secs(30) };
 
     fn id(number: u64) -> NodeId {
         NodeId::new(number).unwrap()
@@ -92,7 +132,7 @@ mod tests {
     }
 
     fn through(registry: &Registry, target: &str, seconds: u64) -> Result<u64, String> {
-        choose(registry, target, Monotonic::from_millis(seconds * 1000), DISCARD).map(|route| route.through.get())
+        choose(registry, target, Monotonic::from_millis(seconds * 1000), PATIENCE).map(|route| route.through.get())
     }
 
     #[test]
@@ -100,9 +140,9 @@ mod tests {
         let registry = registry(vec![push(2, &[(7, 5)]), push(3, &[(7, 1), (4, 1)]), push(4, &[])]);
         assert_eq!(through(&registry, "4", 0), Ok(4));
         assert_eq!(through(&registry, "7", 0), Ok(3));
-        let route = choose(&registry, "7", Monotonic::default(), DISCARD).unwrap();
+        let route = choose(&registry, "7", Monotonic::default(), PATIENCE).unwrap();
         assert_eq!(&*route.target_field(), "7");
-        assert_eq!(&*choose(&registry, "2", Monotonic::default(), DISCARD).unwrap().target_field(), "");
+        assert_eq!(&*choose(&registry, "2", Monotonic::default(), PATIENCE).unwrap().target_field(), "");
     }
 
     #[test]
@@ -119,14 +159,47 @@ mod tests {
     fn dynamic_routes_come_after_static_ones_and_go_with_their_node() {
         let mut registry = registry(vec![push(2, &[]), push(3, &[])]);
         assert_eq!(through(&registry, "9", 0), Err("proxy - unknown target 9".to_owned()));
-        registry.announce(id(3), [id(9), id(3)].into());
+        registry.announce(id(3), [(id(9), 2), (id(3), 1)].into());
         assert_eq!(through(&registry, "9", 0), Ok(3));
         registry.register(push(2, &[(9, 1)]), SyncMark::default());
         assert_eq!(through(&registry, "9", 0), Ok(2));
         registry.unregister(id(2));
         assert_eq!(through(&registry, "9", 0), Ok(3));
-        registry.announce(id(3), [].into());
+        registry.announce(id(3), Announced::new());
         assert_eq!(through(&registry, "9", 0), Err("proxy - unknown target 9".to_owned()));
+    }
+
+    #[test]
+    fn of_dynamic_routes_the_shortest_comes_first() {
+        let mut registry = registry(vec![push(2, &[]), push(3, &[])]);
+        registry.announce(id(2), [(id(9), 3)].into());
+        registry.announce(id(3), [(id(9), 2)].into());
+        assert_eq!(through(&registry, "9", 0), Ok(3));
+        registry.announce(id(2), [(id(9), 2)].into());
+        assert_eq!(through(&registry, "9", 0), Ok(2));
+    }
+
+    #[test]
+    fn a_connection_that_is_down_for_a_while_is_passed_over_until_it_is_back() {
+        let mut registry = registry(vec![push(2, &[(7, 1)]), push(3, &[(7, 2)])]);
+        let preferred = registry.get_mut(id(2)).unwrap();
+        preferred.liveness.last_pong = Some(Monotonic::default());
+        preferred.down_since = Some(Monotonic::default());
+        assert_eq!(through(&registry, "7", 29), Ok(2));
+        assert_eq!(through(&registry, "7", 30), Ok(3));
+        assert_eq!(through(&registry, "2", 30), Ok(2), "the last resort");
+        registry.get_mut(id(2)).unwrap().down_since = None;
+        assert_eq!(through(&registry, "7", 30), Ok(2));
+    }
+
+    #[test]
+    fn a_relay_that_connects_to_us_and_is_gone_is_passed_over() {
+        let pull =
+            |number| Registration { kind: NodeKind::Pull, identity: Some("x".to_owned()), ..push(number, &[(7, 1)]) };
+        let mut registry = registry(vec![pull(2), push(3, &[(7, 2)])]);
+        assert_eq!(through(&registry, "7", 0), Ok(3));
+        registry.get_mut(id(2)).unwrap().client = Some(crate::model::connection::ClientId(5));
+        assert_eq!(through(&registry, "7", 0), Ok(2));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod tests;
 
 use serde_json::Value;
 
+use crate::config::settings::ProxySettings;
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::Endpoint;
@@ -18,7 +19,7 @@ use super::core::{Core, NewRow};
 use super::json;
 use super::outbox::Outbox;
 use super::output::Output;
-use super::pathway::{self, Route};
+use super::pathway::{self, Patience, Route};
 use super::registry::{Link, NODES_MAX, Node, Registered, SUBNODES_MAX, Unregistered};
 use super::requests::{Handled, Peer};
 use super::ssh_registration;
@@ -52,9 +53,17 @@ impl Core {
         Handled::accepted()
     }
 
+    /// When a node counts as dead, as configured.
+    pub(super) fn patience(&self) -> Patience {
+        let of = |proxy: &ProxySettings| Patience {
+            pong_discard: proxy.pong_discard_timeout,
+            failover_after: proxy.failover_after,
+        };
+        self.options.proxy.as_ref().map_or_else(|| of(&ProxySettings::default()), of)
+    }
+
     fn route_to(&self, target: &str) -> Result<Route, String> {
-        let discard = self.proxy_settings().pong_discard_timeout;
-        pathway::choose(&self.registry, target, self.now.monotonic, discard)
+        pathway::choose(&self.registry, target, self.now.monotonic, self.patience())
     }
 
     fn pass_on(&mut self, peer: Peer, action: Action, token: &Token, target: &str, data: String) -> Result<(), String> {
@@ -62,6 +71,9 @@ impl Core {
             return Err("proxy - cannot decode json".to_owned());
         }
         let route = self.route_to(target)?;
+        if self.passed_on.comes_back(peer.client(), &action, token, target, &data) {
+            return Err(format!("proxy - the way to target {target} goes in a circle: the message came back to us"));
+        }
         if action == Action::GetLog && route.through == route.target {
             let token_to_end = (!matches!(peer, Peer::ClientWithoutToken(_))).then(|| token.clone());
             return self.sync_for(route.target, token_to_end);
@@ -156,6 +168,10 @@ impl Core {
                     node.outbox = outbox;
                 }
                 self.log(LogLine::info("proxy", format!("node '{id}' is registered")));
+                let now = self.now.monotonic;
+                if let Some(node) = self.registry.get_mut(id).filter(|node| node.link != Link::Up) {
+                    node.down_since = Some(now);
+                }
                 match opening {
                     Some(opening) => {
                         if let Some(client) = had_client {

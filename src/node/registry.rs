@@ -17,6 +17,20 @@ pub(super) const NODES_MAX: usize = 20_000;
 /// Subnodes of one node at most.
 pub(super) const SUBNODES_MAX: usize = 20_000;
 
+/// Ids that a node announces, and how many steps behind it they are: 1 for its own nodes.
+pub(super) type Announced = BTreeMap<NodeId, u8>;
+
+/// How a node comes to be a way to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// It is the target.
+    Direct,
+    /// A registration says so, with this score.
+    Static(i64),
+    /// Its constatus map says so, this many steps behind it.
+    Dynamic(u8),
+}
+
 /// Whether messages can go to a node now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Link {
@@ -46,8 +60,10 @@ pub(super) struct Node {
     pub liveness: Liveness,
     pub sync: NodeSync,
     pub outbox: Outbox,
+    /// Since when its link is down, while it is.
+    pub down_since: Option<Monotonic>,
     /// The ids in its own constatus map, at every depth.
-    announced: BTreeSet<NodeId>,
+    announced: Announced,
 }
 
 impl Node {
@@ -103,11 +119,10 @@ pub(super) enum Unregistered {
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     nodes: BTreeMap<NodeId, Node>,
-    prevailing_subnodes: BTreeSet<NodeId>,
     /// Subnode to its parents, best score first.
     static_routes: BTreeMap<NodeId, BTreeSet<(i64, NodeId)>>,
-    /// Subnode to the nodes that announced it.
-    dynamic_routes: BTreeMap<NodeId, BTreeSet<NodeId>>,
+    /// Subnode to the nodes that announced it, nearest first.
+    dynamic_routes: BTreeMap<NodeId, BTreeSet<(u8, NodeId)>>,
     /// Grows with everything that could show in the constatus map.
     version: u64,
 }
@@ -151,18 +166,36 @@ impl Registry {
             || self.dynamic_routes.contains_key(&target)
     }
 
-    /// The nodes through which `target` may be reached, best first: itself, static routes by score, dynamic routes.
-    pub(super) fn candidates(&self, target: NodeId) -> impl Iterator<Item = (NodeId, &Node)> {
-        let itself = self.nodes.contains_key(&target).then_some(target);
-        let by_score = self.static_routes.get(&target).into_iter().flatten().map(|(_, parent)| *parent);
-        let announced = self.dynamic_routes.get(&target).into_iter().flatten().copied();
-        itself.into_iter().chain(by_score).chain(announced).filter_map(|id| self.nodes.get(&id).map(|node| (id, node)))
+    /// The nodes through which `target` may be reached, best first: itself, static routes by score, dynamic routes by distance.
+    pub(super) fn candidates(&self, target: NodeId) -> impl Iterator<Item = (NodeId, Way, &Node)> {
+        let itself = self.nodes.contains_key(&target).then_some((target, Way::Direct));
+        let statics = self.static_routes.get(&target).into_iter().flatten();
+        let dynamics = self.dynamic_routes.get(&target).into_iter().flatten();
+        let all = itself
+            .into_iter()
+            .chain(statics.map(|(score, parent)| (*parent, Way::Static(*score))))
+            .chain(dynamics.map(|(steps, parent)| (*parent, Way::Dynamic(*steps))));
+        all.filter_map(|(id, way)| self.nodes.get(&id).map(|node| (id, way, node)))
+    }
+
+    /// Every id that is a node or behind one, in order, from `first` on.
+    pub(super) fn known_from(&self, first: NodeId) -> impl Iterator<Item = NodeId> {
+        let mut next = Some(first);
+        std::iter::from_fn(move || {
+            let from = next?;
+            let nodes = self.nodes.range(from..).next().map(|(id, _)| *id);
+            let statics = self.static_routes.range(from..).next().map(|(id, _)| *id);
+            let dynamics = self.dynamic_routes.range(from..).next().map(|(id, _)| *id);
+            let id = [nodes, statics, dynamics].into_iter().flatten().min();
+            next = id.and_then(|id| NodeId::new(id.get().saturating_add(1)).ok());
+            id
+        })
     }
 
     /// Adds a node or replaces what is registered of it.
     pub(super) fn register(&mut self, registration: Registration, mark: SyncMark) -> Registered {
         let id = registration.id;
-        if self.prevailing_subnodes.contains(&id) && !registration.prevail {
+        if !registration.prevail && self.is_prevailing_subnode(id) {
             return Registered::Refused("it is already defined as a subnode that prevails");
         }
         if registration.subnodes.len() > SUBNODES_MAX {
@@ -223,7 +256,8 @@ impl Registry {
             liveness: Liveness::default(),
             sync: NodeSync::new(mark),
             outbox: Outbox::default(),
-            announced: BTreeSet::new(),
+            down_since: None,
+            announced: Announced::new(),
             registration,
         };
         self.nodes.insert(node.registration.id, node);
@@ -246,20 +280,31 @@ impl Registry {
         Unregistered::Gone
     }
 
-    /// Ids that a registration with `prevail` claims as its subnodes and that are registered themselves.
+    /// Whether a node that prevails has `id` as its subnode.
+    pub(super) fn is_prevailing_subnode(&self, id: NodeId) -> bool {
+        let parents = self.static_routes.get(&id).into_iter().flatten();
+        parents.filter_map(|(_, parent)| self.nodes.get(parent)).any(|parent| parent.registration.prevail)
+    }
+
+    /// What is registered of a node may be replaced from now on.
+    pub(super) fn prevail_no_more(&mut self, id: NodeId) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.registration.prevail = false;
+        }
+    }
+
+    /// Ids that a registration with `prevail` claims as its subnodes and that are registered themselves, but do not prevail.
     pub(super) fn claimed_by(&self, registration: &Registration) -> Vec<NodeId> {
         if !registration.prevail {
             return Vec::new();
         }
-        registration.subnodes.iter().map(|subnode| subnode.id).filter(|id| self.nodes.contains_key(id)).collect()
+        let yields = |id: &NodeId| self.nodes.get(id).is_some_and(|node| !node.registration.prevail);
+        registration.subnodes.iter().map(|subnode| subnode.id).filter(yields).collect()
     }
 
     fn add_static_routes(&mut self, registration: &Registration) {
-        for subnode in &registration.subnodes {
+        for subnode in registration.subnodes.iter().filter(|subnode| subnode.id != registration.id) {
             self.static_routes.entry(subnode.id).or_default().insert((subnode.path_score, registration.id));
-            if registration.prevail {
-                self.prevailing_subnodes.insert(subnode.id);
-            }
         }
     }
 
@@ -270,7 +315,6 @@ impl Registry {
                 parents.retain(|(_, id)| *id != parent);
                 if parents.is_empty() {
                     self.static_routes.remove(&subnode.id);
-                    self.prevailing_subnodes.remove(&subnode.id);
                 }
             }
         }
@@ -278,9 +322,9 @@ impl Registry {
 
     fn remove_dynamic_routes(&mut self, parent: NodeId) {
         let announced = self.nodes.get_mut(&parent).map(|node| std::mem::take(&mut node.announced));
-        for id in announced.unwrap_or_default() {
+        for (id, steps) in announced.unwrap_or_default() {
             if let Some(parents) = self.dynamic_routes.get_mut(&id) {
-                parents.remove(&parent);
+                parents.remove(&(steps, parent));
                 if parents.is_empty() {
                     self.dynamic_routes.remove(&id);
                 }
@@ -289,7 +333,7 @@ impl Registry {
     }
 
     /// Replaces what a node announced in its PONG: at most [`SUBNODES_MAX`] ids are taken.
-    pub(super) fn announce(&mut self, parent: NodeId, mut announced: BTreeSet<NodeId>) {
+    pub(super) fn announce(&mut self, parent: NodeId, mut announced: Announced) {
         announced.remove(&parent);
         while announced.len() > SUBNODES_MAX {
             announced.pop_last();
@@ -298,8 +342,8 @@ impl Registry {
             return;
         }
         self.remove_dynamic_routes(parent);
-        for id in &announced {
-            self.dynamic_routes.entry(*id).or_default().insert(parent);
+        for (id, steps) in &announced {
+            self.dynamic_routes.entry(*id).or_default().insert((*steps, parent));
         }
         if let Some(node) = self.nodes.get_mut(&parent) {
             node.announced = announced;

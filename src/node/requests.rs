@@ -114,6 +114,7 @@ impl Core {
             Action::GetLog => self.get_log(peer, token, data),
             Action::ConStatus => self.con_status(peer, token),
             Action::Information => self.information(token),
+            Action::Routes => self.routes(peer, token, data),
             Action::GetThumbprint => self.get_thumbprint(token),
             Action::SyncLogs => self.sync_logs(data),
             Action::SetCoreId => self.set_core_id(data),
@@ -152,9 +153,12 @@ impl Core {
             | Action::UnloadModule
             | Action::Kill => true,
             Action::Command => self.is_loaded(ACTION_PACKAGE),
-            Action::RegisterNodes | Action::UnregisterNodes | Action::RemoteCopy | Action::Pong | Action::SetLogs => {
-                self.options.proxy.is_some()
-            }
+            Action::RegisterNodes
+            | Action::UnregisterNodes
+            | Action::RemoteCopy
+            | Action::Routes
+            | Action::Pong
+            | Action::SetLogs => self.options.proxy.is_some(),
             _ => false,
         }
     }

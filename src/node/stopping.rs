@@ -9,6 +9,7 @@ use super::core::Core;
 use super::output::Output;
 use super::registry::Link;
 use super::timers::Timer;
+use super::work::Awaiting;
 
 /// What every request hears while the daemon stops.
 pub(super) const STOPPING_TEXT: &str = "gorgone is stopping/restarting. Cannot proceed request.";
@@ -38,9 +39,19 @@ impl Core {
         }
         self.stopping = Stopping::Waiting;
         self.timers.set(Timer::Stop, self.now.monotonic + PATIENCE);
+        self.drop_work();
         self.drop_waiting_commands();
         for call in self.calls.waiting() {
             waits::ask_history(self, call);
+        }
+    }
+
+    /// What waits for work elsewhere ends before it began.
+    fn drop_work(&mut self) {
+        for awaiting in self.work.take_all() {
+            match awaiting {
+                Awaiting::Check(checking) => self.drop_check(checking),
+            }
         }
     }
 
@@ -50,7 +61,7 @@ impl Core {
         for id in self.registry.ids() {
             let Some(node) = self.registry.get_mut(id).filter(|node| node.link != Link::Up) else { continue };
             let never_sent = !node.dials_in();
-            let is_remembered = |token: &Token| self.open_tokens.contains(token);
+            let is_remembered = |token: &Token| self.open_tokens.contains_key(token);
             for token in node.outbox.take_unknown(never_sent, is_remembered) {
                 self.end_with_error(&token, STOPPING_TEXT);
             }

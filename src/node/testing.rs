@@ -16,6 +16,7 @@ use crate::model::registration::{NodeKind, Registration};
 use crate::model::ssh::{HostKeyCheck, SshTarget, SshTask};
 use crate::model::time::{Monotonic, Now, WallTime};
 use crate::model::token::Token;
+use crate::model::work::{Work, WorkId, WorkOutcome};
 
 use super::core::Core;
 use super::input::Input;
@@ -216,6 +217,10 @@ impl Bench {
         self.give(Input::CommandEnded { command: CommandId(number), outcome })
     }
 
+    pub fn work_done(&mut self, number: u64, outcome: WorkOutcome) -> Vec<String> {
+        self.give(Input::WorkDone { id: WorkId(number), outcome })
+    }
+
     pub fn answer(&mut self, query: u64, rows: Vec<HistoryRow>, more: bool) -> Vec<String> {
         self.give(Input::QueryAnswer { query: QueryId(query), result: Ok(LogPage { rows, more }) })
     }
@@ -328,6 +333,9 @@ pub fn describe(output: &Output) -> String {
             };
             format!("run {} for {:?}: {program}", command.0, spec.timeout)
         }
+        Output::Work { id, work } => match work {
+            Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
+        },
         Output::KillCommand(command) => format!("kill {}", command.0),
         Output::Answer { call, answer } => {
             let allow = answer.allow.map(|allow| format!(" allow {allow}")).unwrap_or_default();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::platform::api::{code, data};
-use crate::platform::{Daemon, Platform, seconds, until};
+use crate::platform::{Daemon, Platform, assert_within, seconds, until};
 
 fn messages(rows: &[Value]) -> Vec<(i64, String)> {
     rows.iter().map(|row| (code(row), data(row)["message"].as_str().unwrap_or_default().to_owned())).collect()
@@ -51,8 +51,8 @@ fn log_wait_answers_as_soon_as_the_token_has_finished_and_blocks_nobody() {
     api.wait_for_pong(2, seconds(5));
     let body = |line: &str| json!([{ "command": line }]);
     let start = Instant::now();
-    let answer = api.post("/api/core/action/command?log_wait=20000000", &body("echo waited")).json();
-    assert!(start.elapsed() < seconds(5), "20 s were a limit, not a pause: {:?}", start.elapsed());
+    let answer = api.post("/api/core/action/command?log_wait=120000000", &body("echo waited")).json();
+    assert_within(start.elapsed(), seconds(5));
     let rows = answer["data"].as_array().unwrap_or_else(|| panic!("{answer}"));
     assert_eq!(rows.iter().map(code).max(), Some(100), "{answer}");
     assert_eq!(rows.iter().map(code).next_back(), Some(2), "{answer}");
@@ -60,16 +60,15 @@ fn log_wait_answers_as_soon_as_the_token_has_finished_and_blocks_nobody() {
     let waiting = api.clone();
     let slow = std::thread::spawn(move || {
         let start = Instant::now();
-        let answer = waiting.post("/api/core/action/command?log_wait=1500000", &body("sleep 60")).json();
+        let answer = waiting.post("/api/core/action/command?log_wait=4000000", &body("sleep 60")).json();
         (start.elapsed(), answer)
     });
     for _ in 0..20 {
-        let start = Instant::now();
         assert_eq!(api.get("/api/internal/thumbprint").status, 200);
-        assert!(start.elapsed() < Duration::from_millis(500), "a waiting call held up another: {:?}", start.elapsed());
     }
+    assert!(!slow.is_finished(), "the waiting call held up the others");
     let (waited, answer) = slow.join().unwrap();
-    assert!(waited >= Duration::from_millis(1_400) && waited < seconds(5), "{waited:?}");
+    assert!(waited >= Duration::from_millis(3_900), "{waited:?}");
     assert!(answer["token"].is_string(), "{answer}");
 }
 

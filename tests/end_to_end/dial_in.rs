@@ -1,7 +1,7 @@
 //! Nodes that dial in, both ends ours: commands, restarts of either end, and the leave.
 
 use crate::platform::api::code;
-use crate::platform::{Daemon, Plan, Platform, free_port, seconds, until};
+use crate::platform::{Daemon, Plan, Platform, assert_within, free_port, seconds, until};
 
 const TOKEN: &str = "t0k3n-0f-the-test";
 
@@ -85,7 +85,8 @@ fn a_node_that_stops_takes_its_leave_and_is_accepted_at_once_when_it_is_back() {
         let id = daemon.plan.id;
         central.api().wait_for_pong(id, seconds(10));
         let (status, took) = daemon.stop();
-        assert!(status.success() && took < seconds(5), "node {id}: {status} after {took:?}");
+        assert!(status.success(), "node {id}: {status}");
+        assert_within(took, seconds(3));
         let token = central.api().command(id, "true");
         let rows = central.api().finished_rows(0, &token, seconds(10));
         assert!(rows.iter().any(|row| code(row) == 1), "node {id} has left, so the command ends: {rows:?}");
@@ -102,6 +103,6 @@ fn a_listener_without_a_token_does_not_start_and_the_log_says_so() {
     plan.proxy.retain(|line| !line.contains("token:"));
     let mut central = Daemon::start(plan);
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
-    assert!(central.log().contains("httpserver.token: is missing or empty, so the listener does not start"));
+    central.wait_for_log("httpserver.token: is missing or empty, so the listener does not start", seconds(5));
     central.assert_running();
 }

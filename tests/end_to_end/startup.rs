@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::platform::keys::{self, PRIVATE_FILE, PUBLIC_FILE};
-use crate::platform::{Daemon, Plan, Platform, STHENO, seconds};
+use crate::platform::{Daemon, Plan, Platform, STHENO, assert_within, seconds};
 
 fn stheno(arguments: &[&str]) -> Output {
     Command::new(STHENO).args(arguments).output().unwrap()
@@ -236,5 +236,5 @@ fn the_demo_goes_round_once() {
     for words in ["http://127.0.0.1:", "curl", "commands processing has finished successfully"] {
         assert!(text.contains(words), "'{words}' in what the demo prints:\n{text}");
     }
-    assert!(start.elapsed() < seconds(30), "{:?}", start.elapsed());
+    assert_within(start.elapsed(), seconds(30));
 }

@@ -78,7 +78,7 @@ def work(socket):
     socket.send(b"[PING] [ping-1] [] {\"x\":\"\xe9\xff\xc3\"}", text=True)
     (_, asked, data), _ = next_of(socket, "PONG")
     assert asked == "ping-1" and str(data["data"]["id"]) == "7", data
-    assert socket.ping(bytes(125)).wait(5), "no pong to a ping of WebSocket itself"
+    assert socket.ping(bytes(125)).wait(20), "no pong to a ping of WebSocket itself"
     socket.send(b"[COMMAND] [cmd-1] [] {\"content\":[{\"command\":\"echo caf\xe9 '<&>'\"}]}", text=True)
     for number in range(20):
         socket.send(f'[COMMAND] [more-{number}] [] {{"content":[{{"command":"echo {number}"}}]}}')

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Read};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aes::Aes256;
 use aes::cipher::block_padding::Pkcs7;
@@ -154,16 +154,11 @@ impl Client {
     /// The rows of a token here once it has finished.
     #[track_caller]
     pub fn wait_for_rows(&mut self, token: &str, limit: Duration) -> Vec<Value> {
-        let start = Instant::now();
-        loop {
+        super::until(&format!("{token} finishes"), limit, || {
             let reply = self.request("GETLOG", &format!("{token}-log"), "", &json!({ "token": token }));
             let rows = reply.json["data"]["result"].as_array().cloned().unwrap_or_default();
-            if rows.iter().any(|row| matches!(super::api::code(row), 1 | 2)) {
-                return rows;
-            }
-            assert!(start.elapsed() < limit, "{token} has not finished: {rows:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+            rows.iter().any(|row| matches!(super::api::code(row), 1 | 2)).then_some(rows)
+        })
     }
 }
 

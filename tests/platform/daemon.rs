@@ -44,7 +44,7 @@ impl Daemon {
     pub fn refused(plan: Plan) -> (ExitStatus, String) {
         plan.write();
         let mut daemon = Self { child: spawn(&plan, Command::new(STHENO).arg("run")), plan };
-        let status = daemon.wait_for_exit(seconds(5));
+        let status = daemon.wait_for_exit(seconds(20));
         (status, daemon.said())
     }
 
@@ -58,7 +58,7 @@ impl Daemon {
             if self.is_ready() {
                 return;
             }
-            assert!(start.elapsed() < seconds(10), "{} does not serve within 10 s\n{}", self.plan.name, self.said());
+            assert!(start.elapsed() < seconds(40), "{} does not serve within 40 s\n{}", self.plan.name, self.said());
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -94,7 +94,7 @@ impl Daemon {
     pub fn stop(&mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
         self.signal("TERM");
-        (self.wait_for_exit(seconds(10)), start.elapsed())
+        (self.wait_for_exit(seconds(40)), start.elapsed())
     }
 
     /// Waits until it has ended.

@@ -98,7 +98,17 @@ pub fn free_port() -> u16 {
     panic!("no free TCP port between {FIRST} and {}", FIRST + COUNT);
 }
 
-/// Probes every 10 ms until `probe` gives a value; fails the test, naming `what`, after `limit`.
+/// A limit is what an idle machine never needs; a loaded one gets so many times as long. It tells a delay from a hang and
+/// measures nothing: figures are what `benches/scenarios` is for.
+const PATIENCE: u32 = 4;
+
+/// Fails the test if `time` was longer than `limit` allows on a loaded machine.
+#[track_caller]
+pub fn assert_within(time: Duration, limit: Duration) {
+    assert!(time < limit * PATIENCE, "{time:?} where a machine with nothing else to do needs less than {limit:?}");
+}
+
+/// Probes every 10 ms until `probe` gives a value; fails the test, naming `what`, after `limit` (and [`PATIENCE`]).
 #[track_caller]
 pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
@@ -106,7 +116,7 @@ pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T
         if let Some(value) = probe() {
             return value;
         }
-        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        assert!(start.elapsed() < limit * PATIENCE, "not within {limit:?} or {PATIENCE} times that: {what}");
         thread::sleep(Duration::from_millis(10));
     }
 }

@@ -191,6 +191,7 @@ impl World {
             }
             Effect::Shutdown(_)
             | Effect::StartTls { .. }
+            | Effect::Work { .. }
             | Effect::KillCommand(_)
             | Effect::Ssh { .. }
             | Effect::Log(_)

@@ -30,6 +30,7 @@ impl Dispatch {
             }
             Output::Query { query, filter, limit } => self.query(query, Effect::Query { query, filter, limit }),
             Output::RunCommand { command, spec } => self.effects.push_back(Effect::RunCommand { command, spec }),
+            Output::Work { id, work } => self.effects.push_back(Effect::Work { id, work }),
             Output::KillCommand(command) => self.effects.push_back(Effect::KillCommand(command)),
             Output::Answer { call, answer } => self.answer_call(call, answer, now),
             Output::CloseClient { client, refusal } => self.close_client(client, refusal.as_deref(), now),

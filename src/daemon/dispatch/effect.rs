@@ -8,6 +8,7 @@ use crate::model::history::{LogFilter, PageLimit, StoreChange};
 use crate::model::log::{Level, LogLine};
 use crate::model::node_id::NodeId;
 use crate::model::ssh::SshOrder;
+use crate::model::work::{Work, WorkId};
 use crate::node::output::{QueryId, ReceiptId};
 use crate::session::zmq_dialer::{DialOutcome, DialTicket};
 use crate::session::zmq_listener::HelloId;
@@ -55,6 +56,13 @@ pub enum Effect {
         command: CommandId,
         /// What.
         spec: CommandSpec,
+    },
+    /// Do what would block, on a worker; answered by `work_done`.
+    Work {
+        /// Which.
+        id: WorkId,
+        /// What.
+        work: Work,
     },
     /// Kill a command's process group.
     KillCommand(CommandId),

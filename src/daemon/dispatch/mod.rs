@@ -27,10 +27,12 @@ use crate::model::history::{LogPage, StoreChange, SyncMark};
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
+use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::session::StoredSession;
 use crate::model::time::{Monotonic, Now};
 use crate::model::timers::Timers;
 use crate::model::token::Token;
+use crate::model::work::{WorkId, WorkOutcome};
 use crate::node::input::Input;
 use crate::node::output::QueryId;
 use crate::node::{self, CoreOptions, core::Core};
@@ -268,6 +270,18 @@ impl Dispatch {
     /// A command ended.
     pub fn command_ended(&mut self, command: CommandId, outcome: CommandOutcome, now: Now) {
         self.core.handle_input(Input::CommandEnded { command, outcome }, now);
+        self.drain(now);
+    }
+
+    /// An [`Effect::Work`] is done.
+    pub fn work_done(&mut self, id: WorkId, outcome: WorkOutcome, now: Now) {
+        self.core.handle_input(Input::WorkDone { id, outcome }, now);
+        self.drain(now);
+    }
+
+    /// A source of registrations was read again: every node that it wants.
+    pub fn nodes_wanted(&mut self, source: RegistrationSource, nodes: Vec<Registration>, now: Now) {
+        self.core.handle_input(Input::NodesWanted { source, nodes }, now);
         self.drain(now);
     }
 

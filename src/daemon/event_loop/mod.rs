@@ -5,10 +5,12 @@
 
 mod children;
 mod listeners;
+mod register_file;
 #[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
 mod ssh;
 mod storage;
 mod streams;
+mod work;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -17,6 +19,7 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use crate::config::allow_list::AllowList;
 use crate::config::settings::Config;
 use crate::edge::jobs::{Job, JobQueue};
 use crate::edge::log::LogWriter;
@@ -35,14 +38,16 @@ use super::key_files::{KeyOrigin, KeyPair};
 use super::run_options::RunOptions;
 use children::Children;
 use listeners::Bound;
+use register_file::RegisterFile;
 use ssh::SshConnections;
 use storage::{JobResult, Storage};
 use streams::Streams;
 
 const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
+const REGISTER_FILE: Token = Token(2);
 /// The token of the first listener; the others follow.
-const FIRST_LISTENER: usize = 2;
+const FIRST_LISTENER: usize = 3;
 /// Connections have odd tokens above this, children even ones.
 const FIRST_SOURCE: usize = 16;
 /// Threads that may wait for name servers at the same time.
@@ -86,6 +91,7 @@ struct EventLoop {
     log: LogWriter,
     listeners: Vec<Bound>,
     client_tls: Option<ClientContext>,
+    register_file: Option<RegisterFile>,
     accepting: BTreeSet<usize>,
     accept_again: Option<Monotonic>,
     accept_complaint: Option<Monotonic>,
@@ -93,6 +99,8 @@ struct EventLoop {
     streams: Streams,
     children: Children,
     ssh: SshConnections,
+    /// The commands that may be run, where that is limited.
+    allowed: AllowList,
     stopping: bool,
     stopped: Option<Monotonic>,
     keep_alive: bool,
@@ -127,8 +135,10 @@ struct Parts {
     storage: Storage,
     listeners: Vec<Bound>,
     client_tls: Option<ClientContext>,
+    register_file: Option<RegisterFile>,
     dispatch: Dispatch,
     key: Arc<PrivateKey>,
+    allowed: AllowList,
     keep_alive: bool,
 }
 
@@ -147,6 +157,7 @@ impl EventLoop {
         registry.register(&mut signals, SIGNALS, Interest::READABLE).map_err(RunError::new)?;
         let listeners = listeners::bind_all(&config, registry, log, now)?;
         let client_tls = listeners::client_context(&config)?;
+        let register_file = RegisterFile::open(&config, registry, log, now);
         let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
         let jobs = JobQueue::new(threads, Arc::clone(&wake));
@@ -159,9 +170,25 @@ impl EventLoop {
             debug: log.shows(Level::Debug),
         };
         let keep_alive = config.core.tcp_keepalive;
+        let allowed = config.modules.action.as_ref().and_then(|action| action.allowed.as_ref());
+        let allowed = allowed.map(|allowed| allowed.list.clone()).unwrap_or_default();
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
         let key = Arc::new(keys.private);
-        Ok(Parts { poll, jobs, lookups, ssh, signals, storage, listeners, client_tls, dispatch, key, keep_alive })
+        Ok(Parts {
+            poll,
+            jobs,
+            lookups,
+            ssh,
+            signals,
+            storage,
+            listeners,
+            client_tls,
+            register_file,
+            dispatch,
+            key,
+            allowed,
+            keep_alive,
+        })
     }
 
     fn assemble(parts: Parts, log: LogWriter) -> Self {
@@ -177,6 +204,7 @@ impl EventLoop {
             log,
             listeners: parts.listeners,
             client_tls: parts.client_tls,
+            register_file: parts.register_file,
             accepting: BTreeSet::new(),
             accept_again: None,
             accept_complaint: None,
@@ -184,6 +212,7 @@ impl EventLoop {
             streams: Streams::new(),
             children: Children::new(),
             ssh: parts.ssh,
+            allowed: parts.allowed,
             stopping: false,
             stopped: None,
             keep_alive: parts.keep_alive,
@@ -271,6 +300,7 @@ impl EventLoop {
         match event.token() {
             SIGNALS => self.read_signals(now),
             WAKER => self.finished_jobs(now),
+            REGISTER_FILE => self.register_file_touched(),
             Token(source) if source < FIRST_SOURCE => {
                 self.accepting.insert(source);
             }
@@ -329,6 +359,10 @@ impl EventLoop {
                 Effect::RunCommand { command, spec } => {
                     self.submit(Children::spawn_job(command, spec));
                 }
+                Effect::Work { id, work } => {
+                    let job = work::job(id, work, &self.allowed);
+                    self.submit(job);
+                }
                 Effect::KillCommand(command) => self.children.kill(command),
                 Effect::Ssh { node, attempt, work } => self.ssh_work(node, attempt, work, now),
                 Effect::Log(line) => self.log.write(&line, now.wall),
@@ -344,8 +378,10 @@ impl EventLoop {
                 JobResult::Crypto(outcome) => self.dispatch.crypto_done(*outcome, now),
                 JobResult::Query(query, result) => self.dispatch.query_answered(query, result, now),
                 JobResult::Spawned(command, spawned) => self.spawned(command, spawned, now),
+                JobResult::Worked(id, outcome) => self.dispatch.work_done(id, outcome, now),
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
+                JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }
         }
@@ -370,6 +406,7 @@ impl EventLoop {
                         self.log.write(&LogLine::error("core", format!("log not reopened: {error}")), now.wall);
                     }
                     self.reload_certificates(now);
+                    self.reload_register_file();
                 }
                 Signal::Child => {
                     child_process::reap_abandoned();

@@ -17,19 +17,22 @@ use crate::model::connection::ConnectionId;
 use crate::model::history::{LogFilter, LogPage, PageLimit};
 use crate::model::log::LogLine;
 use crate::model::time::{Monotonic, Now, WallTime};
+use crate::model::work::{WorkId, WorkOutcome};
 use crate::node::output::QueryId;
 
-use super::{EventLoop, RunError};
+use super::{EventLoop, RunError, register_file};
 
 /// What comes back from a worker.
 pub(super) enum JobResult {
     Crypto(Box<CryptoOutcome>),
     Query(QueryId, Result<LogPage, String>),
     Spawned(CommandId, Result<ChildProcess, String>),
+    Worked(WorkId, WorkOutcome),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
     Checkpointed(Result<(), String>),
     /// Of the listener with this index, with warnings.
     CertificateLoaded(usize, Box<Result<(ServerContext, Vec<String>), TlsError>>),
+    RegisterFileRead(register_file::Reading),
 }
 
 /// The write-ahead log is moved into the database when it has grown by so many bytes.

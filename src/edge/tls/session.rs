@@ -11,6 +11,9 @@ use super::client;
 
 /// Encrypted bytes that wait for the socket, at most; and what one write takes.
 const MAX_UNSENT_BYTES: usize = 32 << 10;
+/// What a client of plain HTTP is told, so that a browser or curl shows it.
+const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 84\r\n\
+    Connection: close\r\n\r\n{\"error\":\"http_error_400\",\"message\":\"this port speaks TLS: use https:// or wss://\"}\n";
 /// Reads of the socket (4 KiB each) for one read of plain bytes: a peer that sends empty records must not hold the loop.
 const MAX_SOCKET_READS: usize = 24;
 
@@ -23,6 +26,8 @@ enum Role {
 pub struct Session {
     connection: Connection,
     role: Role,
+    /// The peer's very first octet.
+    first_octet: Option<u8>,
     /// The last read has emptied the socket.
     socket_is_empty: bool,
     /// The socket has ended.
@@ -46,6 +51,7 @@ impl Session {
         Self {
             connection,
             role,
+            first_octet: None,
             socket_is_empty: false,
             socket_has_ended: false,
             is_ending: false,
@@ -120,8 +126,9 @@ impl Session {
 
     /// Takes in what the socket has, and answers where TLS itself must.
     fn receive<S: Read + Write>(&mut self, socket: &mut S) -> io::Result<()> {
-        if !self.socket_has_ended && self.connection.read_tls(socket)? == 0 {
-            self.socket_has_ended = true;
+        if !self.socket_has_ended {
+            let mut source = FirstOctet { socket, octet: &mut self.first_octet };
+            self.socket_has_ended = self.connection.read_tls(&mut source)? == 0;
         }
         match self.connection.process_new_packets() {
             Ok(_) => match self.send(socket) {
@@ -132,7 +139,8 @@ impl Session {
                 // From now on each read gives this error.
                 self.socket_has_ended = true;
                 // The alert tells the peer why; it may be gone.
-                let _gone = self.send(socket);
+                let _gone =
+                    if self.is_plain_http(&error) { socket.write_all(PLAIN_HTTP_ANSWER) } else { self.send(socket) };
                 Err(io::Error::new(io::ErrorKind::InvalidData, self.explain(&error)))
             }
         }
@@ -186,6 +194,13 @@ impl Session {
         Ok(())
     }
 
+    /// Whether a client speaks HTTP to us without TLS: a method's capital letter stands where a record of TLS has its kind.
+    fn is_plain_http(&self, error: &rustls::Error) -> bool {
+        let is_letter = self.first_octet.is_some_and(|octet| octet.is_ascii_uppercase());
+        let is_server = matches!(self.role, Role::Server);
+        is_server && is_letter && self.is_handshaking() && matches!(error, rustls::Error::InvalidMessage(_))
+    }
+
     fn explain(&self, error: &rustls::Error) -> String {
         match &self.role {
             Role::Client { server_name } => client::explain(error, server_name),
@@ -199,5 +214,21 @@ impl Session {
                 _ => format!("TLS failed: {error}"),
             },
         }
+    }
+}
+
+/// A socket whose first octet is kept.
+struct FirstOctet<'a, S> {
+    socket: &'a mut S,
+    octet: &'a mut Option<u8>,
+}
+
+impl<S: Read> Read for FirstOctet<'_, S> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let len = self.socket.read(bytes)?;
+        if len > 0 && self.octet.is_none() {
+            *self.octet = bytes.first().copied();
+        }
+        Ok(len)
     }
 }

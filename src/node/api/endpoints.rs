@@ -19,6 +19,7 @@ const ENDPOINTS: &[Endpoint] = &[
     (Method::Get, "internal/constatus", Action::ConStatus, None),
     (Method::Get, "internal/information", Action::Information, None),
     (Method::Get, "internal/thumbprint", Action::GetThumbprint, None),
+    (Method::Get, "internal/routes", Action::Routes, PROXY),
     (Method::Post, "internal/logger", Action::BroadcastLogger, None),
     (Method::Post, "core/action/command", Action::Command, Some(ACTION_PACKAGE)),
     (Method::Post, "core/action/engine", Action::ActionEngine, Some(ACTION_PACKAGE)),

@@ -65,6 +65,18 @@ fn a_pull_node_that_registers_is_pinged_and_synced_at_once_with_its_id_in_the_th
 }
 
 #[test]
+fn a_web_socket_takes_over_neither_a_pull_node_nor_one_that_we_connect_to() {
+    let mut bench = pulled();
+    bench.request("REGISTERNODES", "r", "", r#"{"nodes":[{"id":8,"type":"push_zmq","address":"a"}]}"#);
+    for number in [6, 8] {
+        let outputs = bench.give(says(70, "REGISTERNODES", &registers(number, "wss", "6")));
+        assert!(outputs.iter().any(|line| line.contains("please registernodes")), "{number}: {outputs:?}");
+        assert!(outputs.iter().all(|line| !line.contains("[PING]") && !line.contains("[GETLOG]")), "{outputs:?}");
+    }
+    assert_eq!(bench.request("COMMAND", "t", "6", "{}"), ["client 7: [COMMAND] [t] [6] {}", ACCEPTED]);
+}
+
+#[test]
 fn what_a_node_owes_ends_when_it_is_registered_as_one_of_another_kind() {
     for node in [r#"{"id":6,"type":"push_ssh"}"#, r#"{"id":6,"type":"push_zmq","address":"a"}"#] {
         let mut bench = pulled();

@@ -1,6 +1,7 @@
 //! The module `action`: COMMAND requests (protocol.md section 11). The commands of one request run one after the other;
 //! many requests run at once, up to `max_concurrent_commands`; the rest waits in order, bounded.
 
+mod checking;
 mod request;
 mod rows;
 pub(in super::super) mod shell_words;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use crate::model::code::Code;
 use crate::model::command::{CommandEnd, CommandId, CommandOutcome, CommandSpec, Program};
+use crate::model::connection::ClientId;
 use crate::model::log::LogLine;
 use crate::model::token::Token;
 
@@ -23,7 +25,9 @@ use super::super::output::Output;
 use super::super::output::ReceiptId;
 use super::super::requests::{Handled, Peer};
 use super::super::stopping::{STOPPING_TEXT, Stopping};
-use request::{Command, Request};
+use checking::CheckLoad;
+pub(in super::super) use checking::Checking;
+use request::{Command, Refusal, Request};
 use starting::Starting;
 
 /// Requests that wait at most, and the characters in them.
@@ -48,6 +52,7 @@ struct Running {
 pub(in super::super) struct CommandQueue {
     waiting: VecDeque<(Token, Request)>,
     waiting_bytes: usize,
+    checking: CheckLoad,
     starting: BTreeMap<ReceiptId, Starting>,
     running: BTreeMap<CommandId, Running>,
     next: u64,
@@ -74,28 +79,34 @@ impl CommandQueue {
 impl Core {
     /// COMMAND
     pub(in super::super) fn command_request(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
-        let settings = self.options.action.clone().unwrap_or_default();
-        let request = match Request::read(data, |_| !settings.whitelist) {
+        // An ACK does not reach a central that we dial.
+        let asker = peer.client().filter(|client| dial_out::parent_of(*client).is_none());
+        let request = Request::read(data);
+        if self.options.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
+            return self.check_request(asker, token, request, data.len());
+        }
+        self.admit(asker, token, request)
+    }
+
+    /// Starts a request, has it wait, or refuses it.
+    fn admit(&mut self, asker: Option<ClientId>, token: &Token, request: Result<Request, Refusal>) -> Handled {
+        let request = match request {
             Ok(request) => request,
             Err(refusal) => {
-                if let Some(command) = refusal.not_allowed {
-                    self.log(LogLine::error("action", format!("command not allowed (whitelist): {command}")));
-                }
                 if refusal.logging {
                     self.end_with_error(token, &refusal.text);
                 }
                 return Handled::accepted();
             }
         };
-        if self.commands.busy() < settings.max_concurrent.max(1) {
-            // An ACK does not reach a central that we dial.
-            let asker = peer.client().filter(|client| dial_out::parent_of(*client).is_none());
+        let max = self.options.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
+        if self.commands.busy() < max {
             return self.start_request(asker, token.clone(), request);
         }
         if request.logging {
             self.open_token(token, None);
         }
-        let bytes = self.commands.waiting_bytes.saturating_add(data.len());
+        let bytes = self.commands.waiting_bytes.saturating_add(request.len_bytes);
         if self.commands.waiting.len() >= WAITING_MAX || bytes > WAITING_BYTES_MAX {
             self.command_row(
                 token,

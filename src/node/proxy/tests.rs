@@ -1,3 +1,4 @@
+use crate::model::connection::ClientId;
 use crate::model::registration::{NodeKind, Registration, Subnode};
 
 use super::super::input::Input;
@@ -200,4 +201,20 @@ fn what_waits_for_a_dead_link_ends_when_the_daemon_stops() {
     bench.request("COMMAND", "t", "2", "{}");
     let text = "gorgone is stopping/restarting. Cannot proceed request.";
     assert_eq!(bench.give(Input::Stop), [ended(1, text), "stopped".to_owned()]);
+}
+
+#[test]
+fn a_request_that_comes_back_by_another_way_ends_and_says_so() {
+    let subnodes = vec![Subnode { id: id(9), path_score: 1 }];
+    let mut bench = Bench::new(options(vec![Registration { subnodes, ..push_node(2) }]));
+    let sent = "node 2: [COMMAND] [t] [9] {}";
+    assert_eq!(bench.request("COMMAND", "t", "9", "{}"), [sent, ACCEPTED]);
+    // The same client may say the same again, for instance a question.
+    assert_eq!(bench.request("COMMAND", "t", "9", "{}"), [sent, ACCEPTED]);
+    let returned = Input::ClientMessage { client: ClientId(8), message: message("COMMAND", "t", Some("9"), "{}") };
+    let text = "proxy - the way to target 9 goes in a circle: the message came back to us";
+    assert_eq!(bench.give(returned), [ended(1, text), ACCEPTED.replace("client 7", "client 8")]);
+    // It is not ended once more when the connection breaks before node 2 has confirmed it.
+    bench.give(down(2));
+    assert!(bench.pass_seconds(400).iter().all(|line| !line.starts_with("row t ")));
 }

@@ -45,8 +45,8 @@ pub(super) struct Request {
 pub(super) struct Refusal {
     pub text: String,
     pub logging: bool,
-    /// The command that is not on the list of allowed ones, short enough for the log.
-    pub not_allowed: Option<String>,
+    /// The command lines before what is wrong.
+    pub before: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -74,9 +74,9 @@ struct RawCommand<'a> {
 }
 
 impl Request {
-    /// Reads the data of a COMMAND. One command that is not allowed refuses all of them.
-    pub(super) fn read(data: &str, is_allowed: impl Fn(&str) -> bool) -> Result<Self, Refusal> {
-        let refusal = |text: &str, logging| Refusal { text: text.to_owned(), logging, not_allowed: None };
+    /// Reads the data of a COMMAND. One command that makes no sense refuses all of them.
+    pub(super) fn read(data: &str) -> Result<Self, Refusal> {
+        let refusal = |text: &str, logging| Refusal { text: text.to_owned(), logging, before: Vec::new() };
         let raw: RawRequest<'_> =
             serde_json::from_str(data).map_err(|_| refusal("request not well formatted", true))?;
         let logging = !json::is_false(&raw.logging);
@@ -87,16 +87,13 @@ impl Request {
             Err(_) if content.starts_with('{') => return Err(refusal("expected array, found 'HASH'", logging)),
             Err(_) => return Err(refusal("expected array, found ''", logging)),
         };
-        let mut commands = VecDeque::with_capacity(entries.len());
+        let mut commands: VecDeque<Command> = VecDeque::with_capacity(entries.len());
         for (index, entry) in entries.into_iter().enumerate() {
             let Some(command) = RawCommand::read(entry.get()) else {
-                return Err(refusal(&format!("need command argument at array index '{index}'"), logging));
+                let text = format!("need command argument at array index '{index}'");
+                let before = commands.into_iter().map(|command| command.line).collect();
+                return Err(Refusal { text, logging, before });
             };
-            if !is_allowed(&command.line) {
-                let shown = first_word(&command.line);
-                let text = format!("command not allowed (whitelist) at array index '{index}' : {shown}");
-                return Err(Refusal { text, logging, not_allowed: Some(shown) });
-            }
             commands.push_back(command);
         }
         Ok(Self {
@@ -110,7 +107,7 @@ impl Request {
 }
 
 /// The first word of a command line, with ` ...` for the rest: arguments may be secrets.
-fn first_word(line: &str) -> String {
+pub(super) fn shown_line(line: &str) -> String {
     let (word, more) = match shell_words::split(line).as_deref() {
         Some([word, rest @ ..]) => (word.clone(), !rest.is_empty()),
         _ => {

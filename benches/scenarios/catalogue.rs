@@ -1,0 +1,91 @@
+//! The scenarios there are.
+
+use crate::report::Figure;
+use crate::{Outcome, Scale};
+use crate::{commands, constatus, footprint, load, restarts, storm, sync, websocket};
+
+/// One scenario: its name, what it measures, and the measurement.
+pub struct Scenario {
+    /// What it is called on the command line and in the tables.
+    pub name: &'static str,
+    /// One line.
+    pub about: &'static str,
+    /// The measurement.
+    pub run: fn(Scale) -> Outcome<Vec<Figure>>,
+}
+
+/// All of them, in the order in which they run. A new one is a function that returns figures and a line here; `floors::FLOORS`
+/// says what its figures are compared to.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "ping_pipelined", about: "PING over one session, as fast as it goes", run: load::ping_pipelined },
+    Scenario {
+        name: "putlog_pipelined",
+        about: "PUTLOG, each a durable row, over one session",
+        run: load::putlog_pipelined,
+    },
+    Scenario { name: "ping_latency", about: "PING one at a time", run: load::ping_latency },
+    Scenario { name: "putlog_latency", about: "PUTLOG, each a durable row, one at a time", run: load::putlog_latency },
+    Scenario {
+        name: "rest_pipelined",
+        about: "API requests that need no history, over one connection",
+        run: load::rest_pipelined,
+    },
+    Scenario { name: "rest_log", about: "GET log over one keep-alive connection", run: load::rest_log },
+    Scenario { name: "rest_constatus", about: "GET constatus of a daemon without nodes", run: load::rest_constatus },
+    Scenario {
+        name: "commands_200",
+        about: "COMMANDs through a central until their results are there",
+        run: commands::commands_200,
+    },
+    Scenario { name: "start_to_api", about: "from start to the first answer of the API", run: footprint::start_to_api },
+    Scenario {
+        name: "start_to_first_pong",
+        about: "from start to a push node's PONG",
+        run: footprint::start_to_first_pong,
+    },
+    Scenario { name: "stop", about: "from TERM to the end of a central and of its node", run: restarts::stop },
+    Scenario {
+        name: "push_node_back",
+        about: "from a push node's restart to the result of a command",
+        run: restarts::push_node_back,
+    },
+    Scenario {
+        name: "nodes_back",
+        about: "from a central's restart to a PONG of each of 20 push nodes",
+        run: restarts::nodes_back,
+    },
+    Scenario {
+        name: "reconnect_storm",
+        about: "200 clients make sessions with a daemon that restarted",
+        run: storm::reconnect_storm,
+    },
+    Scenario { name: "memory_poller_idle", about: "PSS of a poller without work", run: footprint::memory_poller_idle },
+    Scenario {
+        name: "memory_central_20_nodes",
+        about: "PSS of a central with 20 nodes",
+        run: footprint::memory_central_20_nodes,
+    },
+    Scenario { name: "idle_wakeups", about: "wake-ups of an idle poller in 10 s", run: footprint::idle_wakeups },
+    Scenario { name: "sync_50000", about: "a node's history comes over, while others ping", run: sync::sync_50000 },
+    Scenario {
+        name: "wss_1000_memory",
+        about: "PSS of a central with 1,000 pullwss nodes, without and with TLS",
+        run: websocket::wss_1000_memory,
+    },
+    Scenario {
+        name: "wss_1000_restart",
+        about: "1,000 pullwss nodes with TLS come back to a central that restarts",
+        run: websocket::wss_1000_restart,
+    },
+    Scenario { name: "wss_sync_100000", about: "a pullwss node's history comes over", run: websocket::wss_sync_100000 },
+    Scenario {
+        name: "wss_commands_2000",
+        about: "commands to 20 pullwss nodes that send 200 PONGs a second",
+        run: websocket::wss_commands_2000,
+    },
+    Scenario {
+        name: "rest_constatus_20_nodes",
+        about: "GET constatus with 20 nodes, by wrk over 16 connections, without and with TLS",
+        run: constatus::rest_constatus_20_nodes,
+    },
+];

@@ -1,0 +1,92 @@
+//! What figures are compared to: the least that the work behind them costs on this machine, by a tool that does nothing else.
+//!
+//! A floor is measured in the same run as its figure, once, and only when a figure asks for it. A figure without a floor in
+//! [`FLOORS`] is compared to its target alone.
+
+mod ciphers;
+mod http;
+mod processes;
+mod sqlite;
+mod zmq;
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::{Outcome, Scale, storm};
+
+/// The least that something costs.
+#[derive(Clone, Copy)]
+pub struct Floor {
+    /// What was measured.
+    pub about: &'static str,
+    measure: fn(Scale) -> Outcome<f64>,
+}
+
+impl Floor {
+    const fn new(about: &'static str, measure: fn(Scale) -> Outcome<f64>) -> Self {
+        Self { about, measure }
+    }
+
+    /// The value, in the unit of the figure.
+    ///
+    /// # Errors
+    /// Why it could not be measured.
+    pub fn measure(&self, scale: Scale) -> Outcome<f64> {
+        (self.measure)(scale)
+    }
+}
+
+const ECHO: &str = "libzmq: ROUTER echoes a DEALER";
+const ROWS: &str = "SQLite: inserts, 1,000 a commit";
+const COMMIT: &str = "SQLite: a commit of one row";
+const COPIED_ROWS: &str = "SQLite: as many rows read and inserted";
+const ANSWERS: &str = "httparse in a loop, a fixed answer";
+const ECHO_RATE: Floor = Floor::new(ECHO, |_| Ok(zmq::echo()?.rate));
+const ANSWER_RATE: Floor = Floor::new(ANSWERS, |_| Ok(http::answers()?.rate));
+const ANSWER_P99: Floor = Floor::new(ANSWERS, |_| Ok(http::answers()?.p99_ms));
+const SINGLE: &str = "one at a time p99";
+
+/// Scenario and part of a figure, and its floor.
+const FLOORS: &[(&str, &str, Floor)] = &[
+    ("ping_pipelined", "", ECHO_RATE),
+    ("ping_latency", "p50", Floor::new(ECHO, |_| Ok(zmq::echo()?.p50_ms))),
+    ("ping_latency", "p99", Floor::new(ECHO, |_| Ok(zmq::echo()?.p99_ms))),
+    ("putlog_pipelined", "", Floor::new(ROWS, |_| sqlite::rows_per_second())),
+    ("putlog_latency", "p50", Floor::new(COMMIT, |_| Ok(sqlite::commits()?.p50_ms))),
+    ("putlog_latency", "p99", Floor::new(COMMIT, |_| Ok(sqlite::commits()?.p99_ms))),
+    ("sync_50000", "", Floor::new(COPIED_ROWS, |scale| sqlite::copy_s(scale.of(50_000)))),
+    ("wss_sync_100000", "", Floor::new(COPIED_ROWS, |scale| sqlite::copy_s(scale.of(100_000)))),
+    ("rest_pipelined", "", ANSWER_RATE),
+    ("rest_pipelined", SINGLE, ANSWER_P99),
+    ("rest_log", "", ANSWER_RATE),
+    ("rest_log", SINGLE, ANSWER_P99),
+    ("rest_constatus", "", ANSWER_RATE),
+    ("rest_constatus", SINGLE, ANSWER_P99),
+    ("commands_200", "", Floor::new("sh -c, one after the other", |_| processes::commands_per_second())),
+    ("start_to_api", "", Floor::new("stheno --version", |_| processes::version_s())),
+    ("memory_poller_idle", "", Floor::new("sleep (coreutils)", |_| processes::sleep_megabytes())),
+    (
+        "reconnect_storm",
+        "",
+        Floor::new("OpenSSL: as many RSA decryptions", |scale| ciphers::decryptions_s(scale.of(storm::CLIENTS))),
+    ),
+    (
+        "wss_1000_restart",
+        "",
+        Floor::new("OpenSSL: as many TLS handshakes", |scale| ciphers::tls_handshakes_s(scale.of(1_000))),
+    ),
+];
+
+/// The floor of a figure, where it has one.
+#[must_use]
+pub fn of(scenario: &str, part: &str) -> Option<Floor> {
+    FLOORS.iter().find(|(name, its_part, _)| *name == scenario && *its_part == part).map(|(_, _, floor)| *floor)
+}
+
+/// A measurement that is made once and remembered; so is its failure.
+type Memory<T> = Mutex<Option<Result<T, String>>>;
+
+fn once<T: Clone>(memory: &Memory<T>, measure: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+    let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+    let result = memory.get_or_insert_with(|| measure().map_err(|error| error.to_string()));
+    Ok(result.clone()?)
+}

@@ -1,0 +1,60 @@
+//! What the operating system takes for a process.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::Outcome;
+use crate::footprint::megabytes;
+use crate::load::{per_second, percentile_ms};
+use crate::process::pss_bytes;
+
+const COMMANDS: usize = 200;
+const STARTS: usize = 20;
+
+/// Shell commands in a second, each started, read to its end and waited for, on as many threads as there are processors.
+///
+/// # Errors
+/// A command that cannot be started.
+pub fn commands_per_second() -> Outcome<f64> {
+    let threads = std::thread::available_parallelism()?.get();
+    let each = COMMANDS.div_ceil(threads);
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let run = move || -> Outcome<()> {
+            for _ in 0..each {
+                Command::new("sh").args(["-c", "echo measured"]).output()?;
+            }
+            Ok(())
+        };
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        running.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread died")?)
+    })?;
+    Ok(per_second(each.saturating_mul(threads), begun.elapsed()))
+}
+
+/// Seconds that the program itself takes to start and to end: the median.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn version_s() -> Outcome<f64> {
+    let mut measurements: Vec<Duration> = Vec::new();
+    for _ in 0..STARTS {
+        let begun = Instant::now();
+        Command::new(env!("CARGO_BIN_EXE_stheno")).arg("--version").stdout(Stdio::null()).status()?;
+        measurements.push(begun.elapsed());
+    }
+    Ok(percentile_ms(&mut measurements, 50) / 1_000.0)
+}
+
+/// PSS of a process that does nothing.
+///
+/// # Errors
+/// When there is no `sleep`.
+pub fn sleep_megabytes() -> Outcome<f64> {
+    let mut child = Command::new("sleep").arg("60").spawn()?;
+    std::thread::sleep(Duration::from_millis(200));
+    let bytes = pss_bytes(child.id());
+    child.kill()?;
+    child.wait()?;
+    Ok(megabytes(bytes?))
+}

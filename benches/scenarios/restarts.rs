@@ -1,0 +1,91 @@
+//! The ends of daemons, and their coming back.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::http_client::{HttpClient, request};
+use crate::load::percentile_ms;
+use crate::platform::{Daemon, Role};
+use crate::report::{Figure, Target};
+use crate::{Outcome, Scale};
+
+/// What is not there by then never comes.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// From TERM to the end of a central with a node, and of that node: the median of several.
+pub fn stop(scale: Scale) -> Outcome<Vec<Figure>> {
+    let (mut centrals, mut nodes) = (Vec::new(), Vec::new());
+    for _ in 0..scale.of(10) {
+        let mut pollers = [Daemon::start_ready(&Role::poller(2))?];
+        let mut central = Daemon::start_ready(&Role::central(&pollers))?;
+        central.wait_for_pongs(1)?;
+        centrals.push(central.stop()?);
+        for poller in &mut pollers {
+            nodes.push(poller.stop()?);
+        }
+    }
+    let (central, poller) = (percentile_ms(&mut centrals, 50) / 1e3, percentile_ms(&mut nodes, 50) / 1e3);
+    Ok(vec![
+        Figure { part: "central", value: central, unit: "s", target: Target::AtMost(1.0), original: Some(17.0) },
+        Figure { part: "poller", value: poller, unit: "s", target: Target::AtMost(1.0), original: Some(8.0) },
+    ])
+}
+
+/// From the restart of a push node until the result of a command for it is in the central's history.
+pub fn push_node_back(scale: Scale) -> Outcome<Vec<Figure>> {
+    let mut pollers = [Daemon::start_ready(&Role::poller(2))?];
+    let mut central = Daemon::start_ready(&Role::central(&pollers))?;
+    central.wait_for_pongs(1)?;
+    let mut client = HttpClient::connect(central.api_port)?;
+    let mut measurements = Vec::new();
+    for _ in 0..scale.of(5) {
+        for poller in &mut pollers {
+            poller.restart()?;
+            wait_for_command(&mut client)?;
+            measurements.push(poller.started.elapsed());
+        }
+    }
+    let value = percentile_ms(&mut measurements, 50) / 1e3;
+    Ok(vec![Figure { part: "", value, unit: "s", target: Target::AtMost(1.0), original: Some(0.5) }])
+}
+
+/// Posts a command for node 2, again if it ends badly, and asks for its rows until one has ended well.
+fn wait_for_command(client: &mut HttpClient) -> Outcome<()> {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        client.send(request("POST", "/api/nodes/2/core/action/command", r#"[{"command":"true"}]"#).as_bytes())?;
+        let answer = client.receive()?.json()?;
+        let token = answer.get("token").and_then(Value::as_str).ok_or("an answer without token")?.to_owned();
+        let mut ends = Vec::new();
+        while ends.is_empty() && begun.elapsed() < PATIENCE {
+            client.get(&format!("/api/nodes/2/log/{token}?sync_wait=20000"))?;
+            let answer = client.get(&format!("/api/log/{token}"))?.json()?;
+            let rows = answer.get("data").and_then(Value::as_array).cloned().unwrap_or_default();
+            ends = rows.iter().filter_map(code_of).filter(|code| matches!(code, 1 | 2)).collect();
+        }
+        if ends.contains(&2) {
+            return Ok(());
+        }
+    }
+    Err(format!("no command was run within {} s", PATIENCE.as_secs()).into())
+}
+
+/// Numbers may be written as text.
+fn code_of(row: &Value) -> Option<u64> {
+    let code = row.get("code")?;
+    code.as_u64().or_else(|| code.as_str()?.parse().ok())
+}
+
+/// From the restart of a central until each of its 20 push nodes has answered a ping.
+pub fn nodes_back(_: Scale) -> Outcome<Vec<Figure>> {
+    let mut pollers = Vec::new();
+    for id in 2..22 {
+        pollers.push(Daemon::start_ready(&Role::poller(id))?);
+    }
+    let mut central = Daemon::start_ready(&Role::central(&pollers))?;
+    central.wait_for_pongs(pollers.len())?;
+    central.restart()?;
+    let value = central.wait_for_pongs(pollers.len())?.as_secs_f64();
+    Ok(vec![Figure { part: "", value, unit: "s", target: Target::AtMost(2.0), original: Some(21.0) }])
+}

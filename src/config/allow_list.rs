@@ -1,0 +1,243 @@
+//! The allow-list of commands: Perl-style regular expressions, matched by PCRE2 without JIT.
+//!
+//! As in the original an expression matches anywhere in the command line unless it says otherwise with `^` and `$`, and a command is allowed
+//! when one expression matches. Each match has limits, so that an expression that backtracks without end is cut off.
+//! Absent on purpose: who asks, and what happens to a command that is not allowed.
+
+mod example;
+mod holes;
+
+use std::fmt;
+use std::sync::Arc;
+
+use pcre2::bytes::{Regex, RegexBuilder};
+
+use crate::model::work::CommandCheck;
+
+pub(super) use holes::{Hole, find as find_hole};
+
+/// Bounds of one match: steps of backtracking (some 20 ms at most), nested backtracking points, and memory in KiB.
+const LIMITS: &str = "(*LIMIT_MATCH=1000000)(*LIMIT_DEPTH=100000)(*LIMIT_HEAP=32768)";
+/// Characters of an expression that a log line shows.
+const SHOWN_MAX: usize = 80;
+/// Expressions named per check that were cut off.
+const CUT_OFF_SHOWN_MAX: usize = 5;
+
+/// Compiled expressions. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct AllowList(Arc<[Expression]>);
+
+/// One expression of the list.
+#[derive(Clone)]
+pub(super) struct Expression {
+    text: String,
+    compiled: Regex,
+}
+
+/// Whether an expression matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Yes,
+    No,
+    /// The limits were reached first; counts as no.
+    CutOff,
+}
+
+impl Expression {
+    /// Compiles one expression of Perl's syntax.
+    ///
+    /// # Errors
+    /// What is wrong with it and where.
+    pub(super) fn compile(text: &str) -> Result<Self, String> {
+        let mut builder = RegexBuilder::new();
+        builder.utf(true).ucp(true);
+        let compiled = builder.build(&format!("{LIMITS}{text}")).map_err(|error| {
+            let at = error.offset().map(|offset| offset.saturating_sub(LIMITS.len()));
+            let at = at.map(|offset| format!(" at character {}", characters_before(text, offset) + 1));
+            format!("does not compile{}: {}", at.unwrap_or_default(), reason(&error))
+        })?;
+        Ok(Self { text: text.to_owned(), compiled })
+    }
+
+    fn find(&self, line: &str) -> Found {
+        match self.compiled.is_match(line.as_bytes()) {
+            Ok(true) => Found::Yes,
+            Ok(false) => Found::No,
+            Err(_) => Found::CutOff,
+        }
+    }
+}
+
+/// An expression in quotes, cut when it is long. Backslashes stay as they are, so that it can be found in its file.
+pub(super) fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN_MAX).map(|one| if one.is_control() { ' ' } else { one }).collect();
+    if text.chars().nth(SHOWN_MAX).is_some() {
+        shown.push('…');
+    }
+    format!("'{shown}'")
+}
+
+fn characters_before(text: &str, offset: usize) -> usize {
+    text.char_indices().take_while(|(at, _)| *at < offset).count()
+}
+
+/// PCRE2's sentence without what the crate puts before it.
+fn reason(error: &pcre2::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(": ").map_or(text.clone(), |(_, reason)| reason.to_owned())
+}
+
+impl AllowList {
+    pub(super) fn new(expressions: Vec<Expression>) -> Self {
+        Self(expressions.into())
+    }
+
+    /// How many expressions there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing is allowed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Looks for command lines that are not allowed, up to `wanted` of them. May take a while: for worker threads. Once
+    /// `time_is_up` says so, the line in hand counts as refused and the check ends.
+    #[must_use]
+    pub fn check(&self, lines: &[String], wanted: usize, mut time_is_up: impl FnMut() -> bool) -> CommandCheck {
+        let mut check = CommandCheck::default();
+        let mut cut_off = vec![false; self.0.len()];
+        for (index, line) in lines.iter().enumerate() {
+            if time_is_up() {
+                check.refused.push(index);
+                let text = format!("checking took too long; command {index} of {} counts as refused", lines.len());
+                check.complaints.push(text);
+                break;
+            }
+            if !self.allows(line, &mut cut_off, &mut time_is_up) {
+                check.refused.push(index);
+            }
+            if check.refused.len() >= wanted {
+                break;
+            }
+        }
+        let cut_off = self.0.iter().zip(cut_off).filter(|(_, cut_off)| *cut_off);
+        check.complaints.extend(cut_off.take(CUT_OFF_SHOWN_MAX).map(|(expression, _)| {
+            let shown = shown(&expression.text);
+            format!("allowed_cmds {shown} was cut off after too many steps and counts as no match; make it simpler")
+        }));
+        check
+    }
+
+    fn allows(&self, line: &str, cut_off: &mut [bool], time_is_up: &mut impl FnMut() -> bool) -> bool {
+        for (expression, was_cut_off) in self.0.iter().zip(cut_off) {
+            match expression.find(line) {
+                Found::Yes => return true,
+                Found::No => {}
+                Found::CutOff => {
+                    *was_cut_off = true;
+                    if time_is_up() {
+                        return false;
+                    }
+                }
+            }
+        }
+        false
+    }
+}
+
+impl fmt::Debug for AllowList {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "AllowList({} expressions)", self.0.len())
+    }
+}
+
+impl PartialEq for AllowList {
+    fn eq(&self, other: &Self) -> bool {
+        let texts = |list: &Self| list.0.iter().map(|expression| expression.text.clone()).collect::<Vec<_>>();
+        texts(self) == texts(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(expressions: &[&str]) -> AllowList {
+        AllowList::new(expressions.iter().map(|text| Expression::compile(text).unwrap()).collect())
+    }
+
+    fn refused(list: &AllowList, lines: &[&str]) -> Vec<usize> {
+        let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        let check = list.check(&lines, 100, || false);
+        assert_eq!(check.complaints, Vec::<String>::new());
+        check.refused
+    }
+
+    #[test]
+    fn one_expression_must_match_and_it_matches_anywhere() {
+        let list = list(&["^uptime$", "restart centengine"]);
+        assert_eq!(refused(&list, &["uptime", "uptime -p", "sudo service restart centengine now", "id"]), [1, 3]);
+        assert_eq!(refused(&AllowList::default(), &["uptime"]), [0]);
+    }
+
+    #[test]
+    fn the_syntax_is_that_of_perl() {
+        for (expression, yes, no) in [
+            (r"^\Qa.b(\E$", "a.b(", "axb("),
+            ("^(?<word>a+)-\\k<word>$", "aa-aa", "aa-a"),
+            ("^(?!rm)\\w+$", "ls", "rm"),
+            ("(?<=x)y", "xy", "ay"),
+            ("^(?i)UPTIME$", "uptime", "uptimes"),
+            ("^(?|a(1)|b(2))$", "b2", "b1"),
+            ("^a++b$", "aab", "aa"),
+            ("^é.$", "éà", "éàà"),
+            ("^[[:alpha:]]+$", "abc", "a1"),
+            ("^ls$", "ls\n", "ls\nid"),
+            ("^ls .*$", "ls -l", "ls\nid"),
+            ("(?x) ^ l s $ # a comment", "ls", "l s"),
+        ] {
+            assert_eq!(refused(&list(&[expression]), &[yes, no]), [1], "{expression}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_compile_says_where() {
+        let error = |text: &str| Expression::compile(text).err().unwrap();
+        assert_eq!(error("^a(b"), "does not compile at character 5: missing closing parenthesis");
+        assert!(error("é[").starts_with("does not compile at character 3: missing terminating ]"), "{}", error("é["));
+        assert!(error("*").starts_with("does not compile at character 1: quantifier does not follow"));
+    }
+
+    #[test]
+    fn an_expression_that_backtracks_without_end_is_cut_off_and_counts_as_no_match() {
+        let lines = [format!("{}!", "a".repeat(60)), "uptime".to_owned()];
+        let check = list(&["^(a+)+$", "^uptime$"]).check(&lines, 9, || false);
+        assert_eq!(check.refused, [0]);
+        assert_eq!(
+            check.complaints,
+            ["allowed_cmds '^(a+)+$' was cut off after too many steps and counts as no match; make it simpler"]
+        );
+    }
+
+    #[test]
+    fn a_check_ends_when_its_time_is_up_and_what_was_not_seen_is_refused() {
+        let lines = ["uptime".to_owned(), "uptime".to_owned()];
+        let mut asked = 0;
+        let check = list(&["^uptime$"]).check(&lines, 9, || {
+            asked += 1;
+            asked > 1
+        });
+        assert_eq!(check.refused, [1]);
+        assert_eq!(check.complaints, ["checking took too long; command 1 of 2 counts as refused"]);
+    }
+
+    #[test]
+    fn a_check_ends_with_the_wanted_number_of_refusals() {
+        let lines = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
+        assert_eq!(AllowList::default().check(&lines, 2, || false).refused, [0, 1]);
+    }
+}

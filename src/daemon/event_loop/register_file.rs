@@ -1,0 +1,97 @@
+//! The register file while the daemon runs: read again on a worker when it changes and on SIGHUP. A file with a problem
+//! changes nothing.
+
+use std::path::PathBuf;
+
+use mio::{Interest, Registry};
+
+use crate::config::register_file;
+use crate::config::settings::{Config, Problem};
+use crate::edge::file_watch::FileWatch;
+use crate::edge::log::LogWriter;
+use crate::model::log::LogLine;
+use crate::model::node_id::NodeId;
+use crate::model::registration::{Registration, RegistrationSource};
+use crate::model::time::Now;
+
+use super::storage::JobResult;
+use super::{EventLoop, REGISTER_FILE};
+
+/// What the file says now, with warnings, or why it cannot be used.
+pub(super) type Reading = Result<(Vec<Registration>, Vec<Problem>), Vec<Problem>>;
+
+/// The file and its state.
+pub(super) struct RegisterFile {
+    path: PathBuf,
+    own_id: Option<NodeId>,
+    /// `None` where the system cannot tell of changes.
+    watch: Option<FileWatch>,
+    /// A worker reads it.
+    reading: bool,
+    /// It changed while a worker read it.
+    again: bool,
+}
+
+impl RegisterFile {
+    /// Watches the file of the module `register`, where that is loaded.
+    pub(super) fn open(config: &Config, registry: &Registry, log: &mut LogWriter, now: Now) -> Option<Self> {
+        let path = config.modules.register.as_ref()?.file.clone();
+        let watch = FileWatch::open(&path).and_then(|mut watch| {
+            registry.register(&mut watch, REGISTER_FILE, Interest::READABLE)?;
+            Ok(watch)
+        });
+        let watch = watch.map_err(|error| {
+            let text = format!("changes of {} are only noticed on SIGHUP: {error}", path.display());
+            log.write(&LogLine::warning("register", text), now.wall);
+        });
+        Some(Self { path, own_id: config.core.id, watch: watch.ok(), reading: false, again: false })
+    }
+}
+
+impl EventLoop {
+    /// The directory of the file has changed.
+    pub(super) fn register_file_touched(&mut self) {
+        let watch = self.register_file.as_mut().and_then(|file| file.watch.as_mut());
+        if watch.is_some_and(FileWatch::take_changed) {
+            self.reload_register_file();
+        }
+    }
+
+    /// Reads the file again; one reading at a time.
+    pub(super) fn reload_register_file(&mut self) {
+        let Some(file) = &mut self.register_file else { return };
+        if std::mem::replace(&mut file.reading, true) {
+            file.again = true;
+            return;
+        }
+        if let Some(watch) = &mut file.watch {
+            // A directory that is gone is told by the reading.
+            let _ = watch.renew();
+        }
+        let (path, own_id) = (file.path.clone(), file.own_id);
+        self.submit(Box::new(move || JobResult::RegisterFileRead(register_file::reload(&path, own_id))));
+    }
+
+    /// The worker has read it.
+    pub(super) fn register_file_read(&mut self, reading: Reading, now: Now) {
+        let Some(file) = &mut self.register_file else { return };
+        file.reading = false;
+        let again = std::mem::take(&mut file.again);
+        let shown = file.path.display().to_string();
+        let mut log = |line: LogLine| self.log.write(&line, now.wall);
+        match reading {
+            Ok((nodes, warnings)) => {
+                warnings.iter().for_each(|warning| log(LogLine::warning("register", warning.to_string())));
+                self.dispatch.nodes_wanted(RegistrationSource::File, nodes, now);
+            }
+            Err(problems) => {
+                problems.iter().for_each(|problem| log(LogLine::error("register", problem.to_string())));
+                let text = format!("{shown} cannot be used as it is now: the nodes stay as they were");
+                log(LogLine::error("register", text));
+            }
+        }
+        if again {
+            self.reload_register_file();
+        }
+    }
+}

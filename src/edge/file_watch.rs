@@ -1,0 +1,163 @@
+//! Notices that a file has changed, without looking at it: a source of the event loop (`inotify(7)`). The directory is
+//! watched, because editors put a new file in the place of the old one. Nothing wakes the daemon while nobody writes there.
+//!
+//! Absent on purpose: reading the file; files that it includes.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use mio::event::Source;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+
+use super::system;
+
+/// Bytes of `struct inotify_event` before the name: watch, mask, cookie and the length of the name.
+const HEAD_LEN: usize = 16;
+/// Room for many events with the longest names.
+const BUFFER_LEN: usize = 16 << 10;
+
+/// A file that is watched.
+pub struct FileWatch {
+    events: File,
+    path: PathBuf,
+    names: Vec<Vec<u8>>,
+}
+
+impl FileWatch {
+    /// Watches `path` and, where it is a link, what it leads to.
+    ///
+    /// # Errors
+    /// The directory cannot be watched.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let events = File::from(system::watch_descriptor()?);
+        let mut watch = Self { events, path: path.to_owned(), names: Vec::new() };
+        watch.renew()?;
+        Ok(watch)
+    }
+
+    /// Watches again: the directory may be another one now, and so may be what a link leads to.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn renew(&mut self) -> io::Result<()> {
+        self.names.clear();
+        watch_parent(&self.events, &self.path, &mut self.names)?;
+        // Links such as those of a configuration that is replaced as a whole: the link stays, what is behind it does not.
+        if let Ok(target) = self.path.canonicalize()
+            && target != self.path
+        {
+            watch_parent(&self.events, &target, &mut self.names)?;
+        }
+        Ok(())
+    }
+
+    /// Whether something has happened to the file since the last call. Never blocks.
+    pub fn take_changed(&mut self) -> bool {
+        let mut changed = false;
+        let mut buffer = [0_u8; BUFFER_LEN];
+        loop {
+            match self.events.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(length) => changed |= self.concerns_us(buffer.get(..length).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        changed
+    }
+
+    fn concerns_us(&self, mut events: &[u8]) -> bool {
+        while let Some((head, rest)) = events.split_at_checked(HEAD_LEN) {
+            let field =
+                |at: usize| head.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
+            let length = field(12).and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+            let Some((name, rest)) = rest.split_at_checked(length) else { return true };
+            let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+            // Events that the kernel had no room for may have been ours.
+            let lost = field(4).is_some_and(|mask| mask & libc::IN_Q_OVERFLOW != 0);
+            if lost || self.names.iter().any(|known| known == name) {
+                return true;
+            }
+            events = rest;
+        }
+        false
+    }
+}
+
+fn watch_parent(events: &File, path: &Path, names: &mut Vec<Vec<u8>>) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = CString::new(directory.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    system::watch_directory(events, &directory)?;
+    names.extend(path.file_name().map(|name| name.as_bytes().to_vec()));
+    Ok(())
+}
+
+impl AsRawFd for FileWatch {
+    fn as_raw_fd(&self) -> RawFd {
+        self.events.as_raw_fd()
+    }
+}
+
+impl Source for FileWatch {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).deregister(registry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::temp_dir::TempDir;
+    use super::*;
+
+    #[test]
+    fn writing_replacing_and_removing_the_file_is_noticed_and_its_neighbours_are_not() {
+        let directory = TempDir::new();
+        let file = directory.path().join("register.yaml");
+        fs::write(&file, "a").unwrap();
+        let mut watch = FileWatch::open(&file).unwrap();
+        assert!(!watch.take_changed());
+        fs::write(directory.path().join("other.yaml"), "b").unwrap();
+        assert!(!watch.take_changed());
+        fs::write(&file, "b").unwrap();
+        assert!(watch.take_changed());
+        assert!(!watch.take_changed());
+        fs::rename(directory.path().join("other.yaml"), &file).unwrap();
+        assert!(watch.take_changed());
+        fs::remove_file(&file).unwrap();
+        assert!(watch.take_changed());
+    }
+
+    #[test]
+    fn a_change_behind_a_link_is_noticed() {
+        let directory = TempDir::new();
+        let behind = directory.path().join("behind");
+        fs::create_dir(&behind).unwrap();
+        fs::write(behind.join("real.yaml"), "a").unwrap();
+        let link = directory.path().join("register.yaml");
+        std::os::unix::fs::symlink(behind.join("real.yaml"), &link).unwrap();
+        let mut watch = FileWatch::open(&link).unwrap();
+        fs::write(behind.join("real.yaml"), "b").unwrap();
+        assert!(watch.take_changed());
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_cannot_be_watched() {
+        let directory = TempDir::new();
+        assert!(FileWatch::open(&directory.path().join("none/register.yaml")).is_err());
+    }
+}

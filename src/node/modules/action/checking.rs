@@ -1,0 +1,118 @@
+//! Requests whose commands are looked for in the allow-list. Matching can be slow, so a worker does it; until it is done
+//! nobody hears anything of the request.
+
+use crate::model::connection::ClientId;
+use crate::model::log::LogLine;
+use crate::model::message::Reply;
+use crate::model::token::Token;
+use crate::model::work::{CommandCheck, Work};
+
+use super::super::super::core::Core;
+use super::super::super::requests::Handled;
+use super::super::super::stopping::STOPPING_TEXT;
+use super::super::super::work::Awaiting;
+use super::request::{Refusal, Request, shown_line};
+
+/// Refused commands of one request that the log names in audit.
+const AUDITED_MAX: usize = 20;
+/// Requests that are checked at once, and the characters in them.
+const CHECKING_MAX: usize = 10_000;
+const CHECKING_BYTES_MAX: usize = 64 << 20;
+
+/// A request that is being checked. Holds command lines: no `Debug`.
+pub(in super::super::super) struct Checking {
+    /// Who hears whether it is accepted; `None` where replies are not read.
+    asker: Option<ClientId>,
+    token: Token,
+    request: Result<Request, Refusal>,
+    /// The command lines that are checked.
+    shown: Vec<String>,
+    len_bytes: usize,
+}
+
+/// How much is being checked.
+#[derive(Clone, Copy, Default)]
+pub(super) struct CheckLoad {
+    requests: usize,
+    bytes: usize,
+}
+
+impl Core {
+    /// Has the commands of a request checked. Those behind the first that makes no sense are never run, nor looked at.
+    pub(super) fn check_request(
+        &mut self,
+        asker: Option<ClientId>,
+        token: &Token,
+        request: Result<Request, Refusal>,
+        len_bytes: usize,
+    ) -> Handled {
+        let lines: Vec<String> = match &request {
+            Ok(request) => request.commands.iter().map(|command| command.line.clone()).collect(),
+            Err(refusal) => refusal.before.clone(),
+        };
+        if lines.is_empty() {
+            return self.admit(asker, token, request);
+        }
+        let load = self.commands.checking;
+        let bytes = load.bytes.saturating_add(len_bytes);
+        if load.requests >= CHECKING_MAX || bytes > CHECKING_BYTES_MAX {
+            let logging = request.as_ref().map_or_else(|refusal| refusal.logging, |request| request.logging);
+            let text = "too many commands wait, try again later".to_owned();
+            return self.admit(asker, token, Err(Refusal { text, logging, before: Vec::new() }));
+        }
+        self.commands.checking = CheckLoad { requests: load.requests + 1, bytes };
+        let wanted = if self.is_audit() { AUDITED_MAX } else { 1 };
+        let shown = lines.iter().map(|line| shown_line(line)).collect();
+        let checking = Checking { asker, token: token.clone(), request, shown, len_bytes };
+        self.start_work(Work::CheckCommands { lines, wanted }, Awaiting::Check(checking));
+        Handled::Later
+    }
+
+    fn is_audit(&self) -> bool {
+        self.options.action.as_ref().and_then(|action| action.allowed.as_ref()).is_some_and(|allowed| allowed.is_audit)
+    }
+
+    /// The allow-list has spoken.
+    pub(in super::super::super) fn commands_checked(&mut self, checking: Checking, check: CommandCheck) {
+        let Checking { asker, token, request, shown, len_bytes } = checking;
+        let load = self.commands.checking;
+        let (requests, bytes) = (load.requests.saturating_sub(1), load.bytes.saturating_sub(len_bytes));
+        self.commands.checking = CheckLoad { requests, bytes };
+        for complaint in check.complaints {
+            self.log(LogLine::warning("action", complaint));
+        }
+        let is_audit = self.is_audit();
+        let mut refusal = None;
+        for index in check.refused {
+            let line = shown.get(index).map(String::as_str).unwrap_or_default();
+            if is_audit {
+                let text =
+                    format!("command would not be allowed (whitelist): {line} (token {token}, array index '{index}')");
+                self.log(LogLine::warning("action", text));
+            } else {
+                self.log(LogLine::error("action", format!("command not allowed (whitelist): {line}")));
+                let logging = request.as_ref().map_or_else(|refusal| refusal.logging, |request| request.logging);
+                let text = format!("command not allowed (whitelist) at array index '{index}' : {line}");
+                refusal = Some(Refusal { text, logging, before: Vec::new() });
+                break;
+            }
+        }
+        let request = refusal.map_or(request, Err);
+        if let (Handled::Reply(kind, code, data), Some(client)) = (self.admit(asker, &token, request), asker) {
+            self.reply(client, Reply { kind, token: Some(token), code, data });
+        }
+    }
+
+    /// The daemon stops before the allow-list has spoken.
+    pub(in super::super::super) fn drop_check(&mut self, checking: Checking) {
+        let Checking { asker, token, request, .. } = checking;
+        let logging = request.as_ref().map_or_else(|refusal| refusal.logging, |request| request.logging);
+        let refusal = Refusal { text: STOPPING_TEXT.to_owned(), logging, before: Vec::new() };
+        if let (Handled::Reply(kind, code, data), Some(client)) = (self.admit(asker, &token, Err(refusal)), asker) {
+            self.reply(client, Reply { kind, token: Some(token), code, data });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

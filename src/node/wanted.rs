@@ -1,0 +1,263 @@
+//! The nodes that a file or a database wants to be registered, applied by difference: what did not change is not touched.
+//!
+//! What is registered over the network belongs to no source: a source takes away only an id that it wanted itself.
+
+use std::collections::BTreeMap;
+
+use crate::model::log::LogLine;
+use crate::model::node_id::NodeId;
+use crate::model::registration::{Registration, RegistrationSource};
+
+use super::core::Core;
+use super::stopping::Stopping;
+
+/// What each source wanted last.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    sources: BTreeMap<RegistrationSource, BTreeMap<NodeId, Registration>>,
+}
+
+/// What became of a list of wanted nodes. What is in none of these was registered alike before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct RegistrationChanges {
+    /// Registered now and not before.
+    pub added: Vec<NodeId>,
+    /// Registered otherwise than before.
+    pub changed: Vec<NodeId>,
+    /// Not wanted any more, and gone, or registered as another source wants it.
+    pub removed: Vec<NodeId>,
+    /// Not registered, with the reason, which is logged.
+    pub refused: Vec<(NodeId, String)>,
+}
+
+impl Wanted {
+    fn by(&self, source: RegistrationSource, id: NodeId) -> Option<&Registration> {
+        self.sources.get(&source)?.get(&id)
+    }
+
+    /// What a source other than `source` wants of a node; the one that prevails first.
+    fn by_others(&self, source: RegistrationSource, id: NodeId) -> Option<&Registration> {
+        let others = self.sources.iter().filter(|(other, _)| **other != source);
+        let found = others.filter_map(|(_, wanted)| wanted.get(&id));
+        found.max_by_key(|registration| registration.prevail)
+    }
+}
+
+impl RegistrationChanges {
+    fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty() && self.refused.is_empty()
+    }
+}
+
+impl Core {
+    /// [`super::input::Input::NodesWanted`]
+    pub(super) fn nodes_wanted(&mut self, source: RegistrationSource, nodes: Vec<Registration>) {
+        if self.stopping != Stopping::No {
+            return;
+        }
+        let (module, what) = match source {
+            RegistrationSource::File => ("register", "the register file"),
+            RegistrationSource::Database => ("nodes", "the database"),
+        };
+        let total = nodes.len();
+        let changes = self.apply_registrations(source, nodes);
+        let text = if changes.is_empty() {
+            format!("{what} lists the same {total} nodes as before")
+        } else {
+            let RegistrationChanges { added, changed, removed, refused } = &changes;
+            let (added, changed, removed, refused) = (added.len(), changed.len(), removed.len(), refused.len());
+            format!(
+                "{what} lists {total} nodes: {added} added, {changed} changed, {removed} removed, {refused} refused"
+            )
+        };
+        self.log(LogLine::info(module, text));
+    }
+
+    /// Makes the registrations of `source` what it wants now: `wanted` is its whole list, and of two entries with one id the
+    /// first counts. Connections of nodes that stay as they are are not touched. A node that `source` wanted before and does
+    /// not want now is unregistered, or registered as another source wants it. Refusals are logged.
+    pub(super) fn apply_registrations(
+        &mut self,
+        source: RegistrationSource,
+        wanted: Vec<Registration>,
+    ) -> RegistrationChanges {
+        let mut changes = RegistrationChanges::default();
+        let mut list = BTreeMap::new();
+        let mut order = Vec::with_capacity(wanted.len());
+        for registration in wanted {
+            let id = registration.id;
+            if list.contains_key(&id) {
+                continue;
+            }
+            order.push(id);
+            list.insert(id, registration);
+        }
+        let before = self.wanted.sources.remove(&source).unwrap_or_default();
+        let gone: Vec<NodeId> = before.keys().filter(|id| !list.contains_key(id)).copied().collect();
+        self.wanted.sources.insert(source, list);
+        for id in gone {
+            self.not_wanted_any_more(source, id);
+            changes.removed.push(id);
+        }
+        for id in order {
+            self.apply_one(source, id, before.get(&id), &mut changes);
+        }
+        // What one source gave up another may have been refused.
+        if !changes.removed.is_empty() || !changes.changed.is_empty() {
+            self.register_refused_of_others(source);
+        }
+        changes
+    }
+
+    fn apply_one(
+        &mut self,
+        source: RegistrationSource,
+        id: NodeId,
+        before: Option<&Registration>,
+        changes: &mut RegistrationChanges,
+    ) {
+        let Some(registration) = self.wanted.by(source, id).cloned() else { return };
+        let is_known = self.registry.get(id).is_some();
+        if is_known && before == Some(&registration) {
+            return;
+        }
+        let prevailed = before.is_some_and(|before| before.prevail) && !registration.prevail;
+        if prevailed {
+            self.registry.prevail_no_more(id);
+        }
+        match self.register(registration) {
+            Ok(()) if is_known => changes.changed.push(id),
+            Ok(()) => changes.added.push(id),
+            Err(reason) => changes.refused.push((id, reason)),
+        }
+    }
+
+    fn not_wanted_any_more(&mut self, source: RegistrationSource, id: NodeId) {
+        let other = self.wanted.by_others(source, id).cloned();
+        let prevails = self.registry.get(id).is_some_and(|node| node.registration.prevail);
+        match other {
+            // It is registered as the other source wants it.
+            Some(other) if other.prevail && prevails => {}
+            Some(other) => {
+                self.registry.prevail_no_more(id);
+                // A refusal is logged.
+                let _ = self.register(other);
+            }
+            None => {
+                self.registry.prevail_no_more(id);
+                self.unregister(id);
+            }
+        }
+    }
+
+    fn register_refused_of_others(&mut self, source: RegistrationSource) {
+        let others = self.wanted.sources.iter().filter(|(other, _)| **other != source);
+        let is_possible = |registration: &&Registration| {
+            let id = registration.id;
+            let is_free = self.registry.get(id).is_none() && Some(id) != self.own_id;
+            is_free && (registration.prevail || !self.registry.is_prevailing_subnode(id))
+        };
+        let absent: Vec<Registration> =
+            others.flat_map(|(_, wanted)| wanted.values()).filter(is_possible).cloned().collect();
+        for registration in absent {
+            // A refusal is logged.
+            let _ = self.register(registration);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::registration::{NodeKind, Subnode};
+
+    use super::super::input::Input;
+    use super::super::testing::{Bench, id, options, push_node};
+    use super::*;
+
+    const FILE: RegistrationSource = RegistrationSource::File;
+    const DATABASE: RegistrationSource = RegistrationSource::Database;
+
+    fn ids(numbers: &[u64]) -> Vec<NodeId> {
+        numbers.iter().map(|number| id(*number)).collect()
+    }
+
+    fn behind(parent: u64, subnodes: &[u64]) -> Registration {
+        let subnode = |number: &u64| Subnode { id: id(*number), path_score: 1 };
+        Registration { subnodes: subnodes.iter().map(subnode).collect(), ..push_node(parent) }
+    }
+
+    fn prevailing(registration: Registration) -> Registration {
+        Registration { prevail: true, ..registration }
+    }
+
+    #[test]
+    fn only_what_differs_is_touched() {
+        let mut bench = Bench::new(options(vec![push_node(2), push_node(3), push_node(4)]));
+        let mut moved = push_node(3);
+        moved.kind = push_node(33).kind;
+        let changes = bench.core.apply_registrations(FILE, vec![push_node(2), moved, push_node(5)]);
+        let expected =
+            RegistrationChanges { added: ids(&[5]), changed: ids(&[3]), removed: ids(&[4]), refused: Vec::new() };
+        assert_eq!(changes, expected);
+        let outputs = bench.drain();
+        assert_eq!(outputs, ["close 4", "open 3 tcp://192.0.2.1:5033", "open 5 tcp://192.0.2.1:5005"]);
+    }
+
+    #[test]
+    fn a_node_that_changes_only_the_nodes_behind_it_keeps_its_connection() {
+        let mut bench = Bench::new(options(vec![behind(2, &[7])]));
+        bench.give(Input::LinkUp(id(2)));
+        let changes = bench.core.apply_registrations(FILE, vec![behind(2, &[8])]);
+        assert_eq!(changes.changed, ids(&[2]));
+        assert_eq!(bench.drain(), Vec::<String>::new());
+        assert!(bench.core.registry.knows(id(8)) && !bench.core.registry.knows(id(7)));
+    }
+
+    #[test]
+    fn what_prevails_wins_over_the_other_source_and_leaves_the_node_to_it_in_the_end() {
+        let mut bench = Bench::new(options(vec![prevailing(push_node(2))]));
+        let elsewhere = Registration { kind: push_node(22).kind, ..push_node(2) };
+        let reason = "cannot register node '2': a registration that prevails is there already".to_owned();
+        let refused = RegistrationChanges { refused: vec![(id(2), reason)], ..RegistrationChanges::default() };
+        assert_eq!(bench.core.apply_registrations(DATABASE, vec![elsewhere.clone()]), refused);
+        bench.core.apply_registrations(DATABASE, Vec::new());
+        assert!(bench.core.registry.get(id(2)).is_some(), "the database does not take away what the file wants");
+        bench.core.apply_registrations(DATABASE, vec![elsewhere]);
+        bench.drain();
+        bench.core.apply_registrations(FILE, Vec::new());
+        assert_eq!(bench.drain(), ["open 2 tcp://192.0.2.1:5022"]);
+    }
+
+    #[test]
+    fn a_node_that_was_refused_as_a_subnode_is_registered_when_its_parent_gives_it_up() {
+        let mut bench = Bench::new(options(vec![prevailing(behind(2, &[7]))]));
+        let changes = bench.core.apply_registrations(DATABASE, vec![push_node(7)]);
+        assert_eq!((changes.added, changes.refused.len()), (Vec::new(), 1));
+        bench.core.apply_registrations(FILE, vec![push_node(2)]);
+        assert_eq!(bench.drain(), ["open 7 tcp://192.0.2.1:5007"]);
+    }
+
+    #[test]
+    fn a_pull_node_that_prevailed_is_gone_when_it_is_not_wanted_any_more() {
+        let pull = Registration { kind: NodeKind::Pull, ..prevailing(push_node(6)) };
+        let mut bench = Bench::new(options(vec![pull]));
+        assert_eq!(bench.core.apply_registrations(FILE, Vec::new()).removed, ids(&[6]));
+        assert!(!bench.core.registry.knows(id(6)));
+    }
+
+    #[test]
+    fn what_was_unregistered_by_a_request_comes_back_with_the_next_list() {
+        let mut bench = Bench::new(options(vec![push_node(2)]));
+        bench.request("UNREGISTERNODES", "t", "", r#"{"nodes":[{"id":2}]}"#);
+        assert_eq!(bench.core.apply_registrations(FILE, vec![push_node(2)]).added, ids(&[2]));
+    }
+
+    #[test]
+    fn of_two_entries_with_one_id_the_first_counts() {
+        let mut bench = Bench::new(options(Vec::new()));
+        let second = Registration { kind: push_node(9).kind, ..push_node(2) };
+        let changes = bench.core.apply_registrations(DATABASE, vec![push_node(2), second]);
+        assert_eq!(changes.added, ids(&[2]));
+        assert_eq!(bench.drain(), ["open 2 tcp://192.0.2.1:5002"]);
+    }
+}
