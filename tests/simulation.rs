@@ -16,12 +16,16 @@
 mod api_client;
 #[path = "simulation/disk.rs"]
 mod disk;
+#[path = "simulation/events.rs"]
+mod events;
 #[path = "simulation/invariants.rs"]
 mod invariants;
 #[path = "simulation/machine.rs"]
 mod machine;
 #[path = "simulation/seeded.rs"]
 mod seeded;
+#[path = "simulation/tree.rs"]
+mod tree;
 #[path = "simulation/world.rs"]
 mod world;
 
@@ -49,6 +53,7 @@ fn every_accepted_token_ends_once_and_every_row_arrives_once_through_crashes_bro
             world.check_bounds(&format!("SEED={seed} STEPS={steps} step {step}"));
         }
         world.heal_and_settle();
+        world.check_service(&format!("SEED={seed} STEPS={steps}"));
         world.check_tokens(&format!("SEED={seed} STEPS={steps}"));
         world.check_rows(&format!("SEED={seed} STEPS={steps}"));
     }
@@ -84,4 +89,26 @@ fn the_same_seed_runs_the_same_way_twice() {
     };
     assert_eq!(run(7), run(7));
     assert_ne!(run(7), run(8));
+}
+
+#[test]
+fn through_relays_every_token_ends_once_and_every_row_arrives_once_and_in_order() {
+    // Most platforms are small, so that the usual run stays short; every night they are large.
+    let is_long = ["SEED", "SEEDS", "STEPS"].iter().any(|name| std::env::var(name).is_ok());
+    for seed in seeds(24) {
+        let (steps, machines_max) = (steps(300), if is_long || seed % 12 == 0 { 30 } else { 9 });
+        let what = format!("SEED={seed} STEPS={steps}");
+        let mut world = World::tree(seed, machines_max);
+        for step in 0..steps {
+            world.step_in_tree();
+            let at = format!("{what} step {step}");
+            world.check_bounds(&at);
+            world.check_order(&at);
+        }
+        world.heal_and_settle();
+        world.check_service(&what);
+        world.check_order(&what);
+        world.check_all_rows(&what);
+        world.check_tokens(&what);
+    }
 }

@@ -1,7 +1,7 @@
 //! `check`: what a start would read, the keys and the places that it would write to. Changes nothing.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,14 +18,25 @@ use crate::model::connection::Endpoint;
 
 /// Checks the configuration `path`, and that `logfile` could be written, and prints a summary or every problem.
 pub(super) fn run(path: &Path, logfile: Option<&Path>, json: bool) -> ExitCode {
-    let checked = config::load_with_warnings(path).and_then(|mut config| {
-        let (keys, mut problems) = look_around(&config, logfile);
-        problems.extend(look_at_certificates(&mut config));
-        match keys {
-            Some(keys) if problems.is_empty() => Ok((config, keys)),
-            _ => Err(Refused { problems, warnings: config.warnings }),
+    let checked = match config::load_with_warnings(path) {
+        Ok(mut config) => {
+            let (keys, mut problems) = look_around(&config, logfile, &[]);
+            problems.extend(look_at_certificates(&mut config));
+            match keys {
+                Some(keys) if problems.is_empty() => Ok((config, keys)),
+                _ => Err(Refused { problems, warnings: config.warnings, readable: None }),
+            }
         }
-    });
+        Err(mut refused) => {
+            if let Some(mut config) = refused.readable.take() {
+                let (_, more) = look_around(&config, logfile, &refused.problems);
+                refused.problems.extend(more);
+                refused.problems.extend(look_at_certificates(&mut config));
+                refused.warnings.append(&mut config.warnings);
+            }
+            Err(refused)
+        }
+    };
     match checked {
         Ok((config, keys)) if json => say(&summary::as_json(&config, &keys)),
         Ok((config, keys)) => say(&summary::as_text(path, &config, &keys)),
@@ -36,7 +47,7 @@ pub(super) fn run(path: &Path, logfile: Option<&Path>, json: bool) -> ExitCode {
     }
 }
 
-fn show(Refused { problems, warnings }: &Refused, json: bool) -> String {
+fn show(Refused { problems, warnings, .. }: &Refused, json: bool) -> String {
     if json {
         let lines = |all: &[Problem]| all.iter().map(summary::problem_as_json).collect::<Vec<_>>();
         return format!("{:#}\n", json!({ "ok": false, "problems": lines(problems), "warnings": lines(warnings) }));
@@ -45,13 +56,24 @@ fn show(Refused { problems, warnings }: &Refused, json: bool) -> String {
     problems.chain(warnings.iter().map(|warning| format!("warning: {warning}\n"))).collect()
 }
 
-/// The keys, if they can be used, and what stands in the way of a start.
-fn look_around(config: &Config, logfile: Option<&Path>) -> (Option<KeyState>, Vec<Problem>) {
+/// The keys, if they can be used, and what stands in the way of a start. A default that took the place of a value in `found`
+/// is not looked at.
+fn look_around(config: &Config, logfile: Option<&Path>, found: &[Problem]) -> (Option<KeyState>, Vec<Problem>) {
     let mut problems = Vec::new();
+    let core = &config.core;
+    let defaults: Vec<&Path> = [
+        ("gorgonecore.privkey", &core.private_key),
+        ("gorgonecore.pubkey", &core.public_key),
+        ("gorgonecore.gorgone_db_name", &core.database),
+    ]
+    .into_iter()
+    .filter(|(key, _)| found.iter().any(|problem| problem.key == *key))
+    .map(|(_, path)| path.as_path())
+    .collect();
     let mut note = |path: &Path, fault: Option<String>| {
+        let fault = fault.filter(|_| !defaults.contains(&path));
         problems.extend(fault.map(|text| Problem { file: path.to_path_buf(), key: String::new(), text }));
     };
-    let core = &config.core;
     let keys = match key_files::inspect(&core.private_key, &core.public_key) {
         Ok(state) => Some(state),
         Err(error) => {
@@ -62,7 +84,8 @@ fn look_around(config: &Config, logfile: Option<&Path>) -> (Option<KeyState>, Ve
     for (path, text) in places_of_new_keys(config, keys.as_ref()) {
         note(path, text);
     }
-    note(&core.database, file_fault(&core.database).or_else(|| directory_fault(&core.database)));
+    let database = core.database.as_path();
+    note(database, file_fault(database).or_else(|| directory_fault(database)).or_else(|| database_fault(database)));
     if let Some(Endpoint::Ipc(path)) = &core.external {
         note(path, directory_fault(path));
     }
@@ -131,6 +154,17 @@ fn file_fault(path: &Path) -> Option<String> {
     }
     let opened = fs::OpenOptions::new().append(true).open(path);
     opened.err().map(|error| format!("cannot be opened for writing by this user: {error}"))
+}
+
+/// Whether an existing file that is not empty does not begin as a database of SQLite does.
+fn database_fault(path: &Path) -> Option<String> {
+    const BEGINNING: &[u8] = b"SQLite format 3\0";
+    let mut begin = Vec::new();
+    let read = fs::File::open(path).ok()?.take(BEGINNING.len() as u64).read_to_end(&mut begin);
+    (read.is_ok_and(|len| len > 0) && begin != BEGINNING).then(|| {
+        "is no SQLite database; check gorgone_db_name, or move the file away so that a start makes an empty one"
+            .to_owned()
+    })
 }
 
 /// Whether new files can be made beside `path`, judged by the mode of the directory.

@@ -48,12 +48,15 @@ pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
 }
 
 /// Why a configuration cannot be used, and what else was noticed in it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Refused {
     /// What forbids a start.
     pub problems: Vec<Problem>,
     /// What an administrator should know.
     pub warnings: Vec<Problem>,
+    /// What else it says, with defaults where a value is wrong: for whoever looks for more problems. `None` after a problem
+    /// with a whole file, when a default may stand where that file says something.
+    pub readable: Option<Box<Config>>,
 }
 
 /// The same as [`load`], with the warnings of a configuration that cannot be used.
@@ -73,6 +76,10 @@ pub fn load_with_warnings(path: &Path) -> Result<Config, Refused> {
     let (problems, warnings) = findings.into_parts();
     match config {
         Some((core, modules)) if problems.is_empty() => Ok(Config { core, modules, warnings }),
-        _ => Err(Refused { problems, warnings }),
+        Some((core, modules)) if problems.iter().all(|problem| !problem.key.is_empty()) => {
+            let readable = Some(Box::new(Config { core, modules, warnings: Vec::new() }));
+            Err(Refused { problems, warnings, readable })
+        }
+        _ => Err(Refused { problems, warnings, readable: None }),
     }
 }

@@ -22,6 +22,28 @@ pub struct HistoryRow {
     pub instant: bool,
     /// JSON text.
     pub data: String,
+    /// Where it was written first; `None` for a row of this history itself, and for one of a daemon that does not tell.
+    pub origin: Option<RowOrigin>,
+}
+
+/// Which row of which history a row is, wherever it was taken over. So a row that comes by two ways, or that comes back, is
+/// known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RowOrigin {
+    /// The number of the history, see [`Origins::own`].
+    pub history: i64,
+    /// The row's id in it.
+    pub id: i64,
+}
+
+/// The number of a history, and how far others were taken over, whoever brought them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins {
+    /// A random number from 1 to 2^53 - 1 that is drawn when a database is made, so that a new one under an old id is known; 0
+    /// where there is none.
+    pub own: i64,
+    /// The greatest row id taken over of each other history.
+    pub marks: Vec<(i64, i64)>,
 }
 
 /// Which rows a `GETLOG` wants: all conditions that are set must hold (protocol.md section 4).
@@ -92,6 +114,8 @@ pub struct SyncMark {
     pub ctime: f64,
     /// Greatest row id of that node that we hold.
     pub last_id: i64,
+    /// The number of its history; 0 where it did not tell one.
+    pub history: i64,
 }
 
 /// One change of the database. All changes of a loop turn are one transaction.
@@ -119,6 +143,8 @@ pub enum StoreChange {
     },
     /// Move a node's mark.
     PutSyncMark(NodeId, SyncMark),
+    /// So far a history was taken over, whoever brought its rows.
+    PutOriginMark(RowOrigin),
     /// Forget a node's mark.
     DeleteSyncMark(NodeId),
     /// Remember that a token was accepted and has no end yet, so that a restart can end it.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
-use crate::model::history::{HistoryRow, StoreChange, SyncMark};
+use crate::model::history::{HistoryRow, RowOrigin, StoreChange, SyncMark};
 use crate::model::log::LogLine;
 use crate::model::message::{Outgoing, Reply};
 use crate::model::node_id::NodeId;
@@ -27,7 +27,7 @@ use super::counters::Counters;
 use super::dial_in::DialledIn;
 use super::dial_out::DialledOut;
 use super::get_log::Questions;
-use super::history_sync::StoredPage;
+use super::history_sync::{OriginMarks, StoredPage};
 use super::input::Input;
 use super::listeners::Listeners;
 use super::malformed::MalformedLog;
@@ -61,6 +61,7 @@ pub struct Core {
     pub(super) wanted: Wanted,
     pub(super) passed_on: PassedOn,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
+    pub(super) origins: OriginMarks,
     pub(super) counters: Counters,
     pub(super) parents: Parents,
     /// The nodes that have dialled in.
@@ -160,6 +161,7 @@ impl Core {
             wanted: Wanted::default(),
             passed_on: PassedOn::default(),
             marks: restored.marks.into_iter().collect(),
+            origins: OriginMarks::new(restored.origins),
             counters: Counters::default(),
             parents: Parents::default(),
             dialled_in: DialledIn::default(),
@@ -200,6 +202,7 @@ impl Core {
         self.now = now;
         match input {
             Input::ClientMessage { client, message } => self.client_message(client, message),
+            Input::ClientIsDaemon(client) => self.parents.is_daemon(client),
             Input::ClientMalformed { client, token, reason } => self.client_malformed(client, token, &reason),
             Input::ClientGone(client) => self.client_gone(client),
             Input::LinkUp(node) => self.link_up(node),
@@ -308,7 +311,7 @@ impl Core {
 
     /// Writes a row, and wakes whoever waits for it.
     pub(super) fn add_row(&mut self, row: NewRow) {
-        self.write_row(row, None);
+        self.write_row(row, None, None);
     }
 
     /// Ends a token with an error.
@@ -324,7 +327,7 @@ impl Core {
         let receipt = self.next_receipt();
         self.next_receipt += 1;
         self.receipts.insert(receipt, Awaited::Row { client, token });
-        self.write_row(row, Some(receipt));
+        self.write_row(row, None, Some(receipt));
         true
     }
 
@@ -354,10 +357,15 @@ impl Core {
 
     /// Writes a row that is given up when the mark behind it cannot be stored.
     pub(super) fn add_row_of_page(&mut self, row: NewRow, receipt: Option<ReceiptId>) {
-        self.write_row(row, receipt);
+        self.write_row(row, None, receipt);
     }
 
-    fn write_row(&mut self, row: NewRow, receipt: Option<ReceiptId>) {
+    /// The same for a row of a node, written first elsewhere.
+    pub(super) fn add_row_of_node(&mut self, row: NewRow, origin: Option<RowOrigin>, receipt: Option<ReceiptId>) {
+        self.write_row(row, origin, receipt);
+    }
+
+    fn write_row(&mut self, row: NewRow, origin: Option<RowOrigin>, receipt: Option<ReceiptId>) {
         if let Some(token) = &row.token {
             self.listeners.row_added(token, row.code, &row.data);
         }
@@ -371,6 +379,7 @@ impl Core {
             ctime: 0.0,
             instant: row.instant,
             data: row.data,
+            origin,
         };
         self.outputs.push_back(Output::Store { change: StoreChange::InsertRow(row), receipt });
         if let Some(token) = ended {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::settings::{ActionSettings, CleanerSettings, Config, ProxySettings, PullSettings, PullWssSettings};
-use crate::model::history::SyncMark;
+use crate::model::history::{Origins, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
 use crate::model::token::Token;
@@ -61,6 +61,8 @@ impl CoreOptions {
 pub struct Restored {
     /// How far each node's history was taken over.
     pub marks: Vec<(NodeId, SyncMark)>,
+    /// The number of our history, and how far others were taken over.
+    pub origins: Origins,
     /// Tokens that had no end, and the node that had not confirmed them.
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
 }

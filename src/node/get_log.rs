@@ -9,7 +9,7 @@ use crate::model::action::Action;
 use crate::model::api::CallId;
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
-use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, SyncMark};
+use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, RowOrigin, SyncMark};
 use crate::model::log::LogLine;
 use crate::model::message::Reply;
 use crate::model::token::Token;
@@ -108,6 +108,9 @@ pub(super) fn rows_json(rows: &[HistoryRow]) -> String {
             row.code.0, row.etime
         );
         json::push_string(&mut out, &row.data);
+        if let Some(RowOrigin { history, id }) = row.origin {
+            let _ = write!(out, ",\"origin\":[{history},{id}]");
+        }
         out.push('}');
     }
     out.push(']');
@@ -122,7 +125,11 @@ impl Core {
         let Some(client) = peer.client() else { return Handled::accepted() };
         let accepted = if let Some(last_id) = data.get("last_id").and_then(json::integer) {
             self.parents.pages(client, self.now.monotonic);
-            let mark = SyncMark { ctime: filter.after_ctime.unwrap_or(0.0), last_id: last_id.max(0) };
+            let history = data.get("history").and_then(json::integer).unwrap_or(0);
+            let mark = SyncMark { ctime: filter.after_ctime.unwrap_or(0.0), last_id: last_id.max(0), history };
+            // The client's mark is one of another database that we had: it gets this one from its start.
+            let is_other = history != 0 && history != self.origins.own();
+            let mark = if is_other { SyncMark::default() } else { mark };
             self.ask_for_page(client, token.clone(), mark, From::Mark)
         } else if filter.has_condition() {
             self.ask(Question::Rows { client, token: token.clone() }, filter, WHOLE)
@@ -163,6 +170,11 @@ impl Core {
     /// The history answered.
     pub(super) fn query_answered(&mut self, query: QueryId, result: Result<LogPage, String>) {
         let Some(question) = self.questions.open.remove(&query) else { return };
+        let mut result = result;
+        if let (Question::Rows { .. } | Question::Call(_), Ok(page)) = (&question, &mut result) {
+            // Of no use to those who do not page.
+            page.rows.iter_mut().for_each(|row| row.origin = None);
+        }
         match (&question, &result) {
             (_, Err(error)) => self.log(LogLine::error("core", format!("the history cannot be read: {error}"))),
             (Question::Rows { .. } | Question::Call(_), Ok(page)) if page.more => self.log_cut(page),
@@ -228,6 +240,7 @@ impl Core {
         let mut data = format!("{{\"action\":\"getlog\",\"result\":{rows},\"id\":{}", self.id_json());
         if let Some(last_id) = last_id {
             let _ = write!(data, ",\"last_id\":{last_id}");
+            self.origins.write_own(&mut data);
         }
         if last_id.is_some() || page.more {
             let _ = write!(data, ",\"more\":{}", page.more);

@@ -4,6 +4,7 @@
 //! its mark in one commit. A peer that does not page is asked by `ctime`; its rows that are stored already are skipped.
 
 mod answer;
+mod origins;
 mod parts;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,7 @@ use std::collections::BTreeSet;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
-use crate::model::history::{StoreChange, SyncMark};
+use crate::model::history::{RowOrigin, StoreChange, SyncMark};
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
@@ -27,6 +28,7 @@ use super::timers::Timer;
 use super::{api, json};
 
 pub(super) use answer::Answer;
+pub(super) use origins::OriginMarks;
 
 /// The sync of one node.
 #[derive(Debug)]
@@ -57,6 +59,8 @@ pub(super) struct StoredPage {
     serial: u64,
     /// The mark before it.
     before: SyncMark,
+    /// How far the histories that it brings were taken over before it.
+    origins_before: Vec<RowOrigin>,
     /// Whether the node has more.
     more: bool,
 }
@@ -84,11 +88,18 @@ impl NodeSync {
         self.token.take()
     }
 
+    /// Whether the node is a daemon of our kind, as far as it has shown.
+    pub(super) const fn is_of_our_kind(&self) -> bool {
+        self.pages || self.mark.history != 0
+    }
+
     /// What to ask. A mark that a Perl daemon left has no id: asking by id would bring every row once more.
     fn question(&self) -> String {
-        let SyncMark { ctime, last_id } = self.mark;
+        let SyncMark { ctime, last_id, history } = self.mark;
         if last_id == 0 && ctime > 0.0 {
             format!("{{\"ctime\":{ctime}}}")
+        } else if history != 0 {
+            format!("{{\"ctime\":{ctime},\"last_id\":{last_id},\"history\":{history}}}")
         } else {
             format!("{{\"ctime\":{ctime},\"last_id\":{last_id}}}")
         }
@@ -205,37 +216,67 @@ impl Core {
         let before = node.sync.mark;
         let pages = answer.last_id.is_some();
         node.sync.pages = pages;
-        if answer.rows.is_empty() && answer.last_id.is_some_and(|last_id| last_id < before.last_id) {
+        let start = if before.is_of_another(answer.history) {
+            node.sync.early.clear();
+            let text = format!("node '{id}' has a new history: its rows are taken from the start");
+            self.log(LogLine::warning("proxy", text));
+            SyncMark { history: answer.history, ..SyncMark::default() }
+        } else {
+            SyncMark { history: answer.history.max(before.history), ..before }
+        };
+        if answer.rows.is_empty() && answer.last_id.is_some_and(|last_id| last_id < start.last_id) {
             self.history_was_replaced(id);
             return;
         }
-        let early = std::mem::take(&mut node.sync.early);
-        // Rows and mark share a receipt: they are stored together or not at all.
-        let receipt = self.next_receipt();
-        let mut after = before;
-        let mut stored = 0_usize;
-        for row in answer.rows {
-            let known = row.id <= before.last_id && (pages || row.ctime <= before.ctime);
-            after.last_id = after.last_id.max(row.id);
-            after.ctime = after.ctime.max(row.ctime);
-            if known || early.contains(&row.id) {
-                continue;
-            }
-            stored += 1;
-            self.add_synced_row(id, row, Some(receipt));
-        }
-        if stored > 0 {
-            self.log(LogLine::debug("proxy", format!("stored {stored} history rows of node '{id}'")));
-            self.tell_parents(true);
-        }
+        let more = answer.more;
+        let (after, origins_before) = self.store_answer(id, start, answer);
         if after == before {
             self.finish_sync(id);
             return;
         }
         let Some(node) = self.registry.get_mut(id) else { return };
         node.sync.mark = after;
-        let page = StoredPage { id, serial: node.sync.serial, before, more: answer.more };
+        let page = StoredPage { id, serial: node.sync.serial, before, origins_before, more };
         self.store_mark(id, after, page);
+    }
+
+    /// Stores the rows of an answer that are not here yet. Returns the mark behind them, and how far the histories that the
+    /// rows come from were taken over before.
+    fn store_answer(&mut self, id: NodeId, start: SyncMark, answer: Answer) -> (SyncMark, Vec<RowOrigin>) {
+        let pages = answer.last_id.is_some();
+        let early = self.registry.get_mut(id).map(|node| std::mem::take(&mut node.sync.early)).unwrap_or_default();
+        // Rows and marks share a receipt: they are stored together or not at all.
+        let receipt = self.next_receipt();
+        let mut after = start;
+        let mut stored = 0_usize;
+        let mut moved = origins::Moved::default();
+        for row in answer.rows {
+            let known = row.id <= start.last_id && (pages || row.ctime <= start.ctime);
+            after.last_id = after.last_id.max(row.id);
+            after.ctime = after.ctime.max(row.ctime);
+            let origin = row.origin_in(answer.history, pages);
+            let is_early = early.contains(&row.id);
+            if known && !is_early {
+                continue;
+            }
+            // By another way, or because it was ours: it is here.
+            let is_taken = origin.is_some_and(|origin| self.origins.is_taken(origin));
+            if let Some(origin) = origin {
+                moved.note(origin);
+            }
+            if is_taken || is_early {
+                self.settle_owed(id, row.token.as_deref());
+                continue;
+            }
+            stored += 1;
+            self.add_synced_row(id, row, origin, Some(receipt));
+        }
+        let origins_before = self.move_origins(moved, receipt);
+        if stored > 0 {
+            self.log(LogLine::debug("proxy", format!("stored {stored} history rows of node '{id}'")));
+            self.tell_parents(true);
+        }
+        (after, origins_before)
     }
 
     /// The database has spoken about a page and its mark.
@@ -245,6 +286,7 @@ impl Core {
         if !stored {
             // Nothing of the page is there; it is asked for again with the next sync.
             node.sync.mark = page.before;
+            self.origins.take_back(&page.origins_before);
             self.log(LogLine::error("proxy", format!("the history of node '{id}' cannot be stored")));
         } else if node.sync.serial != page.serial {
             // Another sync has begun since.
@@ -270,6 +312,8 @@ impl Core {
         node.sync.mark.last_id = 0;
         node.sync.early.clear();
         let mark = node.sync.mark;
+        // Ids of rows that were never here are used again.
+        self.origins.forget(mark.history);
         self.log(LogLine::warning(
             "proxy",
             format!("node '{id}' has a new history: its rows are taken from the start"),
@@ -278,15 +322,24 @@ impl Core {
         self.continue_sync(id);
     }
 
-    fn add_synced_row(&mut self, id: NodeId, row: answer::AnsweredRow, receipt: Option<ReceiptId>) {
-        let token = row.token.as_deref().and_then(|token| Token::parse(token).ok());
-        // Any row of a token shows that the node has it: the node owes the end from now on.
-        if let Some(token) = &token
+    /// Any row of a token shows that the node has it: the node owes the end from now on.
+    fn settle_owed(&mut self, id: NodeId, token: Option<&str>) {
+        if let Some(token) = token.and_then(|token| Token::parse(token).ok())
             && let Some(node) = self.registry.get_mut(id)
-            && node.outbox.ended(token)
+            && node.outbox.ended(&token)
         {
             self.close_token(token.as_str());
         }
+    }
+
+    fn add_synced_row(
+        &mut self,
+        id: NodeId,
+        row: answer::AnsweredRow,
+        origin: Option<RowOrigin>,
+        receipt: Option<ReceiptId>,
+    ) {
+        self.settle_owed(id, row.token.as_deref());
         let row = NewRow {
             token: row.token,
             code: row.code,
@@ -295,7 +348,7 @@ impl Core {
             data: row.data,
             of_node: true,
         };
-        self.add_row_of_page(row, receipt);
+        self.add_row_of_node(row, origin, receipt);
     }
 
     fn finish_sync(&mut self, id: NodeId) {

@@ -23,6 +23,8 @@ pub enum Input {
         /// What.
         message: Message,
     },
+    /// A client of the external socket is another daemon's proxy, as its routing id tells. May be said more than once.
+    ClientIsDaemon(ClientId),
     /// An authenticated client sent something that is no message (no brackets, an invalid token, …).
     ClientMalformed {
         /// Who.

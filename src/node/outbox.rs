@@ -66,20 +66,24 @@ impl Outbox {
     }
 
     /// Remembers a message that is handed to the link. Whether a row is owed for it, so that a restart must not forget it.
-    pub(super) fn sent(&mut self, token: Token, action: &Action, current_sync: u64) -> bool {
-        let ends_with_reply = matches!(
-            action,
-            Action::Ping
-                | Action::GetLog
-                | Action::PutLog
-                | Action::SyncLogs
-                | Action::BroadcastLogger
-                | Action::RegisterNodes
-                | Action::UnregisterNodes
-                | Action::LoadModule
-                | Action::UnloadModule
-        );
-        let leaves_no_row = ends_with_reply || matches!(action, Action::Kill | Action::SetCoreId | Action::AddListener);
+    /// For one that `is_relayed` the relay writes a row in any case.
+    pub(super) fn sent(&mut self, token: Token, action: &Action, current_sync: u64, is_relayed: bool) -> bool {
+        let may_leave_none = !is_relayed;
+        let ends_with_reply = may_leave_none
+            && matches!(
+                action,
+                Action::Ping
+                    | Action::GetLog
+                    | Action::PutLog
+                    | Action::SyncLogs
+                    | Action::BroadcastLogger
+                    | Action::RegisterNodes
+                    | Action::UnregisterNodes
+                    | Action::LoadModule
+                    | Action::UnloadModule
+            );
+        let says_little = matches!(action, Action::Kill | Action::SetCoreId | Action::AddListener);
+        let leaves_no_row = ends_with_reply || may_leave_none && says_little;
         let progress = Progress::Sent;
         self.owed.insert(token, Owed { progress, ends_with_reply, leaves_no_row, after_sync: current_sync });
         !ends_with_reply
@@ -197,7 +201,7 @@ mod tests {
     #[test]
     fn a_reply_confirms_a_message() {
         let mut outbox = Outbox::default();
-        outbox.sent(token("a"), &Action::Command, 3);
+        outbox.sent(token("a"), &Action::Command, 3, false);
         assert_eq!(outbox.replied(&token("a"), Code::BEGIN, "null", 3), (None, false));
         outbox.link_lost();
         assert!(!outbox.has_unsettled());
@@ -206,8 +210,8 @@ mod tests {
     #[test]
     fn an_unconfirmed_token_ends_with_the_first_sync_after_reconnection_that_does_not_bring_its_row() {
         let mut outbox = Outbox::default();
-        outbox.sent(token("a"), &Action::Command, 3);
-        outbox.sent(token("b"), &Action::Command, 3);
+        outbox.sent(token("a"), &Action::Command, 3, false);
+        outbox.sent(token("b"), &Action::Command, 3, false);
         outbox.link_lost();
         outbox.link_restored(4);
         assert_eq!(outbox.synced(4), vec![]);
@@ -219,7 +223,7 @@ mod tests {
     #[test]
     fn a_terminal_reply_becomes_the_row_when_the_node_wrote_none() {
         let mut outbox = Outbox::default();
-        outbox.sent(token("a"), &Action::Kill, 0);
+        outbox.sent(token("a"), &Action::Kill, 0, false);
         assert_eq!(outbox.replied(&token("a"), Code::FINISHED_KO, "{}", 1), (None, true));
         assert_eq!(outbox.synced(1), vec![]);
         let ending = Ending::Answered { code: Code::FINISHED_KO, data: "{}".to_owned() };
@@ -229,15 +233,22 @@ mod tests {
     #[test]
     fn a_reply_to_an_action_without_rows_ends_the_token_at_once() {
         let mut outbox = Outbox::default();
-        outbox.sent(token("a"), &Action::PutLog, 0);
+        outbox.sent(token("a"), &Action::PutLog, 0, false);
         let ending = Ending::Answered { code: Code::FINISHED_OK, data: "{}".to_owned() };
         assert_eq!(outbox.replied(&token("a"), Code::BEGIN, "{}", 0), (Some(ending), false));
     }
 
     #[test]
+    fn a_relay_of_our_kind_owes_a_row_whatever_it_replies() {
+        let mut outbox = Outbox::default();
+        assert!(outbox.sent(token("a"), &Action::PutLog, 0, true));
+        assert_eq!(outbox.replied(&token("a"), Code::BEGIN, "null", 0), (None, false));
+    }
+
+    #[test]
     fn a_message_that_still_waits_in_the_link_is_not_given_up() {
         let mut outbox = Outbox::default();
-        outbox.sent(token("a"), &Action::Command, 0);
+        outbox.sent(token("a"), &Action::Command, 0, false);
         assert_eq!(outbox.give_up(), vec![]);
         outbox.link_lost();
         assert_eq!(outbox.give_up(), vec![(token("a"), Ending::Lost)]);

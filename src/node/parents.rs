@@ -3,7 +3,7 @@
 //! Every parent hears it after rows of our nodes were stored, as the original does it. A parent that pages its GETLOG is one
 //! of ours and also hears it when a token of our own ends, so that a result is with it at once; so does a central that we dialled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::model::action::Action;
@@ -14,6 +14,7 @@ use crate::model::time::Monotonic;
 
 use super::core::Core;
 use super::dial_out;
+use super::requests::Peer;
 use super::timers::Timer;
 
 /// Parents at most; the one that was silent longest goes first.
@@ -38,6 +39,8 @@ struct Parent {
 #[derive(Debug, Default)]
 pub(super) struct Parents {
     parents: BTreeMap<ClientId, Parent>,
+    /// Clients that are other daemons, whether they pinged or not.
+    daemons: BTreeSet<ClientId>,
 }
 
 impl Parents {
@@ -66,6 +69,17 @@ impl Parents {
     /// A client's session has ended.
     pub(super) fn gone(&mut self, client: ClientId) {
         self.parents.remove(&client);
+        self.daemons.remove(&client);
+    }
+
+    /// A client is another daemon.
+    pub(super) fn is_daemon(&mut self, client: ClientId) {
+        self.daemons.insert(client);
+    }
+
+    /// Whether a request comes from another daemon, which looks for a trace of it here when it gets no reply.
+    pub(super) fn are_asked_by(&self, peer: Peer) -> bool {
+        matches!(peer, Peer::Client(client) if dial_out::parent_of(client).is_some() || self.daemons.contains(&client))
     }
 }
 

@@ -93,8 +93,17 @@ impl Core {
             return Err(format!("proxy - too many messages to node '{}' wait to be confirmed", route.through));
         }
         let is_owed = action != Action::GetLog || !matches!(peer, Peer::ClientWithoutToken(_));
-        if is_owed && node.outbox.sent(token.clone(), &action, node.sync.serial) {
-            self.open_token(token, Some(route.through));
+        if is_owed {
+            // A relay of our kind writes the end itself, whatever the action.
+            let is_relayed = route.through != route.target && node.sync.is_of_our_kind();
+            let has_row = node.outbox.sent(token.clone(), &action, node.sync.serial, is_relayed);
+            let is_of_daemon = self.parents.are_asked_by(peer);
+            if has_row || is_of_daemon {
+                self.open_token(token, Some(route.through));
+            }
+            if is_of_daemon {
+                self.add_row(passed_on(token, route.through));
+            }
         }
         let message = Message { action, token: Some(token.clone()), target: Some(route.target_field()), data };
         self.send_to_node(route.through, message);
@@ -286,6 +295,12 @@ fn open_link(node: &Node) -> Option<Output> {
         NodeKind::PushSsh(target) => Some(Output::OpenSsh { node: id, target: target.clone() }),
         NodeKind::Pull | NodeKind::WebSocket => None,
     }
+}
+
+/// A central that does not get our reply finds this row, and so knows that we have its message.
+fn passed_on(token: &Token, through: NodeId) -> NewRow {
+    let data = json::message(&format!("proxy - passed on to node '{through}'"));
+    NewRow { instant: true, ..NewRow::now(Some(token), Code::BEGIN, data) }
 }
 
 /// Reads one entry of REGISTERNODES.

@@ -341,6 +341,7 @@ fn take_over_a_long_history(mut world: World) {
             ctime: 1_000_000.0 + f64::from(number / 3),
             instant: false,
             data: "{}".to_owned(),
+            origin: None,
         });
     }
     world.link(true);

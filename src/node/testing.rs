@@ -254,6 +254,7 @@ pub fn row(number: i64, token: &str, code: i64, data: &str) -> HistoryRow {
         ctime: 6.5,
         instant: false,
         data: data.to_owned(),
+        origin: None,
     }
 }
 
@@ -278,7 +279,7 @@ fn stored(change: &StoreChange) -> String {
             let instant = if row.instant { " instant" } else { "" };
             format!("row {token} {}{instant} {}", row.code.0, row.data)
         }
-        StoreChange::PutSyncMark(node, SyncMark { ctime, last_id }) => format!("mark {node} {ctime} {last_id}"),
+        StoreChange::PutSyncMark(node, SyncMark { ctime, last_id, .. }) => format!("mark {node} {ctime} {last_id}"),
         StoreChange::Purge { used_before, rows_before, instant_before, limit } => {
             format!("purge {used_before} {rows_before} {instant_before} {limit}")
         }
@@ -352,6 +353,6 @@ pub fn describe(output: &Output) -> String {
 
 /// What tests of other things do not look at.
 fn is_silent(output: &Output) -> bool {
-    use StoreChange::{CloseToken, OpenToken};
-    matches!(output, Output::Log(_) | Output::Store { change: OpenToken { .. } | CloseToken(_), .. })
+    use StoreChange::{CloseToken, OpenToken, PutOriginMark};
+    matches!(output, Output::Log(_) | Output::Store { change: OpenToken { .. } | CloseToken(_) | PutOriginMark(_), .. })
 }

@@ -38,7 +38,7 @@ const UNREADABLE: &str = "decode error: unsupported format";
 const SILENT: &str = "timeout reached";
 
 /// The peer has this long to answer our close.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// After the last byte the peer has this long to close, so that it can read that byte before unread ones reset the connection.
 const LINGER: Duration = Duration::from_secs(2);
 

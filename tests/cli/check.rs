@@ -184,9 +184,19 @@ fn keys_and_the_place_of_the_database_are_looked_at_too() {
         )
         .replace(&format!("{}/", folder.0.display()), "")
     );
+    // A wrong value hides none of that.
+    folder.write("config.d/60-more.yaml", "gorgone: {gorgonecore: {timeout: never}}\n");
+    let (status, more, _) = check(&folder, &[]);
+    assert_eq!(status, Some(1));
+    assert!(more.contains("gorgonecore.timeout: is 'never'") && more.contains(&shown), "{more}");
+    fs::remove_file(folder.path("config.d/60-more.yaml")).unwrap();
     fs::create_dir_all(folder.path("none/history.sdb")).unwrap();
     let (_, shown, _) = check(&folder, &[]);
     assert!(shown.contains("none/history.sdb: is not a regular file\n"), "{shown}");
+    fs::remove_dir(folder.path("none/history.sdb")).unwrap();
+    folder.write("none/history.sdb", "no database");
+    let (_, shown, _) = check(&folder, &[]);
+    assert!(shown.contains("none/history.sdb: is no SQLite database; "), "{shown}");
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn good_lines() -> String {
 
 fn open(port: u16, request: &str) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(seconds(18))).unwrap();
+    stream.set_read_timeout(Some(seconds(60))).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     stream
 }
@@ -137,7 +137,7 @@ fn handshakes_that_are_none_are_not_upgraded() {
         ("a head without end", format!("GET / HTTP/1.1\r\nX: {}\r\n", "x".repeat(200_000))),
     ] {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_read_timeout(Some(seconds(18))).unwrap();
+        stream.set_read_timeout(Some(seconds(60))).unwrap();
         let _may_be_cut_off = stream.write_all(request.as_bytes());
         let answer = head(&mut stream);
         assert!(!answer.contains(" 101 "), "{what}: {answer}");
@@ -241,4 +241,24 @@ fn a_flood_of_registrations_and_rows_of_a_megabyte_disturb_nobody() {
     assert!(close_code(&rest(&mut large, "a row of a megabyte")).is_none_or(|code| code == 1009));
     assert!(central.resident_kib() < 60_000, "{} KiB", central.resident_kib());
     assert_serves(&mut central);
+}
+
+#[test]
+fn the_shared_token_takes_over_neither_a_pull_node_nor_the_central_itself() {
+    let platform = Platform::new();
+    let port = free_port();
+    let plan = plan(&platform, port).with_dial_in_node(6, "pull").with_authorized("poller");
+    let lines = [format!("target_path: 127.0.0.1:{}", plan.port)];
+    let _node = Daemon::start(platform.plan("node", 6).with_module("pull", &lines));
+    let central = Daemon::start(plan);
+    central.api().wait_for_pong(6, seconds(10));
+    for id in [6, 1] {
+        let mut stream = open(port, &upgrade(&good_lines()));
+        assert!(head(&mut stream).contains(" 101 "));
+        let register = String::from_utf8_lossy(REGISTER).replace('8', &id.to_string());
+        stream.write_all(&frame(0x81, register.as_bytes())).unwrap();
+        let said = String::from_utf8_lossy(&rest(&mut stream, "an id of another")).into_owned();
+        assert!(said.contains("please registernodes") && !said.contains("GETLOG"), "node {id}: {said}");
+    }
+    assert_eq!(central.api().output_of(6, "echo mine", seconds(15)), "mine");
 }

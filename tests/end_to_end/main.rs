@@ -10,6 +10,7 @@ mod hostile_messages;
 mod hostile_peers;
 mod hostile_websockets;
 mod liveness;
+mod namespaces;
 #[path = "../platform/mod.rs"]
 mod platform;
 mod process;

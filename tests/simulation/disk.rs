@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use stheno::daemon::dispatch::Restored;
-use stheno::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, StoreChange, SyncMark};
+use stheno::model::history::{HistoryRow, LogFilter, LogPage, Origins, PageLimit, RowOrigin, StoreChange, SyncMark};
 use stheno::model::node_id::NodeId;
 use stheno::model::session::StoredSession;
 use stheno::model::time::WallTime;
@@ -18,9 +18,24 @@ pub struct Disk {
     fingerprints: BTreeMap<String, String>,
     open_tokens: BTreeMap<Token, Option<NodeId>>,
     ctime_ticks: i64,
+    /// The number of this history.
+    pub number: i64,
+    origins: BTreeMap<i64, i64>,
+    checked: usize,
 }
 
 impl Disk {
+    /// An empty one whose history has this number.
+    pub fn new(number: i64) -> Self {
+        Self { number, ..Self::default() }
+    }
+
+    /// The rows that were not looked at yet.
+    pub fn unchecked_rows(&mut self) -> &[HistoryRow] {
+        let from = std::mem::replace(&mut self.checked, self.rows.len());
+        &self.rows[from..]
+    }
+
     pub fn apply(&mut self, changes: &[StoreChange], wall: WallTime) {
         // One ctime per commit, later than that of the one before.
         self.ctime_ticks = (wall.as_micros() / 10).max(self.ctime_ticks + 1);
@@ -43,6 +58,9 @@ impl Disk {
                 }
                 StoreChange::PutSyncMark(node, mark) => {
                     self.marks.insert(node, mark);
+                }
+                StoreChange::PutOriginMark(RowOrigin { history, id }) => {
+                    self.origins.insert(history, id);
                 }
                 StoreChange::DeleteSyncMark(node) => {
                     self.marks.remove(&node);
@@ -83,6 +101,10 @@ impl Disk {
         Restored {
             sessions: self.sessions.values().cloned().collect(),
             marks: self.marks.iter().map(|(node, mark)| (*node, *mark)).collect(),
+            origins: Origins {
+                own: self.number,
+                marks: self.origins.iter().map(|(history, id)| (*history, *id)).collect(),
+            },
             fingerprints: self.fingerprints.clone(),
             host_keys: BTreeMap::new(),
             open_tokens: self.open_tokens.iter().map(|(token, node)| (token.clone(), *node)).collect(),

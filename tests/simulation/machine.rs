@@ -21,7 +21,7 @@ use super::seeded::Seeded;
 const KEY_CENTRAL: &str = include_str!("keys/central.pem");
 const KEY_POLLER: &str = include_str!("keys/poller.pem");
 
-/// The port of the central's WebSocket listener; all others are ids.
+/// The port of the central's WebSocket listener; those of the other machines follow. All below are ids.
 pub const WEBSOCKET_PORT: u16 = 8_081;
 const TOKEN: &str = "sesame";
 
@@ -49,6 +49,8 @@ pub struct Machine {
     pub pipes: BTreeMap<ConnectionId, usize>,
     /// It was told to stop and has not ended yet.
     pub stopping: bool,
+    /// The greatest row id of each history (second) in this one (first) so far.
+    pub seen_origins: BTreeMap<(i64, i64), i64>,
     config: Config,
 }
 
@@ -72,6 +74,10 @@ fn core_settings(id: u64, authorized: String) -> CoreSettings {
         database_synchronous: true,
         max_message_size: 16 << 20,
     }
+}
+
+fn thumbprint(key: &str) -> String {
+    PrivateKey::from_pem(key.as_bytes()).unwrap().public().thumbprint()
 }
 
 fn loaded(names: &[&str]) -> BTreeMap<String, String> {
@@ -121,12 +127,16 @@ impl Machine {
     }
 
     pub fn node(id: u64, kind: Kind, random: &mut Seeded) -> Self {
+        Self::node_of(id, 1, kind, random)
+    }
+
+    fn node_of(id: u64, parent: u64, kind: Kind, random: &mut Seeded) -> Self {
         let quick = random.once_in(2);
         let seconds = |fast, slow| Duration::from_secs(if quick { fast } else { slow });
-        let pull = PullSettings { endpoint: endpoint(1), ping: seconds(10, 60), ping_timeout: seconds(5, 30) };
+        let pull = PullSettings { endpoint: endpoint(parent), ping: seconds(10, 60), ping_timeout: seconds(5, 30) };
         let pullwss = PullWssSettings {
             host: "192.0.2.1".to_owned(),
-            port: WEBSOCKET_PORT,
+            port: WEBSOCKET_PORT + u16::try_from(parent).unwrap() - 1,
             token: TOKEN.to_owned(),
             uri: "/".to_owned(),
             tls: None,
@@ -145,11 +155,33 @@ impl Machine {
         Self::new(id, KEY_POLLER, KEY_CENTRAL, modules)
     }
 
+    /// A machine of a platform of relays: with nodes below it, and connected to the one above.
+    pub fn in_tree(id: u64, up: Option<(u64, Kind)>, below: Vec<Registration>, random: &mut Seeded) -> Self {
+        let mut machine = match up {
+            None => Self::central(&[], random),
+            Some((parent, kind)) => Self::node_of(id, parent, kind, random),
+        };
+        let httpserver =
+            WebSocketSettings { address: "127.0.0.1".parse().unwrap(), port: 81, token: TOKEN.to_owned(), tls: None };
+        let failover_after = Duration::from_secs(if random.once_in(2) { 2 } else { 30 });
+        let modules = &mut machine.config.modules;
+        modules.proxy =
+            Some(ProxySettings { httpserver: Some(httpserver), failover_after, ..ProxySettings::default() });
+        modules.register = Some(RegisterSettings { file: "unused".into(), nodes: below });
+        modules.loaded = loaded(&["action", "proxy"]);
+        let core = &mut machine.config.core;
+        core.rotation = Duration::from_secs(10 + random.below(60));
+        core.authorized_clients = [KEY_CENTRAL, KEY_POLLER].map(thumbprint).to_vec();
+        machine
+    }
+
     fn new(id: u64, key: &str, peer_key: &str, modules: Modules) -> Self {
         let key = PrivateKey::from_pem(key.as_bytes()).unwrap();
-        let authorized = PrivateKey::from_pem(peer_key.as_bytes()).unwrap().public().thumbprint();
+        let authorized = thumbprint(peer_key);
         let config = Config { core: core_settings(id, authorized), modules, warnings: Vec::new() };
-        Self { id, disk: Disk::default(), key, dispatch: None, pipes: BTreeMap::new(), stopping: false, config }
+        let disk = Disk::new(i64::try_from(id).unwrap() + 1_000_000);
+        let (pipes, seen_origins) = (BTreeMap::new(), BTreeMap::new());
+        Self { id, disk, key, dispatch: None, pipes, stopping: false, seen_origins, config }
     }
 
     pub fn start(&mut self, mut random: Seeded, now: Now) {

@@ -42,9 +42,17 @@ pub struct World {
     pub pipes: Vec<Pipe>,
     cut_off: Vec<u64>,
     /// Machines whose disk takes no changes until then.
-    full_until: BTreeMap<usize, u64>,
+    pub full_until: BTreeMap<usize, u64>,
     /// How far the wall clock was set ahead or back.
     wall_offset_millis: i64,
+    /// How far the clock of one machine is ahead or back.
+    pub clocks: BTreeMap<usize, i64>,
+    /// Pairs of machines that cannot reach each other until then, the smaller first.
+    pub cut_cables: BTreeMap<(usize, usize), u64>,
+    /// How often each token has ended in the central, as far as its rows were looked at.
+    pub ended: BTreeMap<String, usize>,
+    /// The first tokens, of which nothing is known any more since a machine has lost its database.
+    pub excused: usize,
     pending: BTreeMap<(u64, u64), (usize, Pending)>,
     next_pending: u64,
     pub millis: u64,
@@ -60,12 +68,21 @@ impl World {
         let nodes: Vec<(u64, Kind)> = (2..).zip(kinds.iter().copied()).collect();
         let mut machines = vec![Machine::central(&nodes, &mut random)];
         machines.extend(nodes.iter().map(|(id, kind)| Machine::node(*id, *kind, &mut random)));
+        Self::of(random, machines)
+    }
+
+    /// These machines, the central first, each at the place before its id.
+    pub fn of(random: Seeded, machines: Vec<Machine>) -> Self {
         let mut world = Self {
             machines,
             pipes: Vec::new(),
             cut_off: Vec::new(),
             full_until: BTreeMap::new(),
             wall_offset_millis: 0,
+            clocks: BTreeMap::new(),
+            cut_cables: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            excused: 0,
             pending: BTreeMap::new(),
             next_pending: 0,
             millis: 1_000,
@@ -82,18 +99,25 @@ impl World {
         Now { monotonic: Monotonic::from_millis(self.millis), wall: WallTime::from_micros(wall) }
     }
 
+    /// The time by the clock of a machine.
+    pub fn now_of(&self, machine: usize) -> Now {
+        let Now { monotonic, wall } = self.now();
+        let ahead = self.clocks.get(&machine).copied().unwrap_or(0) * 1_000;
+        Now { monotonic, wall: WallTime::from_micros(wall.as_micros() + ahead) }
+    }
+
     pub fn now_millis(&self) -> u64 {
         self.millis
     }
 
-    fn start(&mut self, machine: usize) {
+    pub fn start(&mut self, machine: usize) {
         let random = Seeded(self.random.next());
-        let now = self.now();
+        let now = self.now_of(machine);
         self.machines[machine].start(random, now);
         self.settle_turn(machine);
     }
 
-    fn crash(&mut self, machine: usize) {
+    pub fn crash(&mut self, machine: usize) {
         self.machines[machine].dispatch = None;
         self.pending.retain(|_, (owner, _)| *owner != machine);
         for pipe in std::mem::take(&mut self.machines[machine].pipes).into_values() {
@@ -109,7 +133,7 @@ impl World {
         for (machine, connection) in self.pipes[pipe].ends.into_iter().flatten() {
             self.machines[machine].pipes.remove(&connection);
             if Some(machine) != except {
-                let now = self.now();
+                let now = self.now_of(machine);
                 if let Some(dispatch) = &mut self.machines[machine].dispatch {
                     dispatch.closed(connection, "stream broken".to_owned(), now);
                 }
@@ -122,7 +146,7 @@ impl World {
 
     pub fn settle_turn(&mut self, machine: usize) {
         for _ in 0..64 {
-            let now = self.now();
+            let now = self.now_of(machine);
             let entry = &mut self.machines[machine];
             let Some(dispatch) = &mut entry.dispatch else { return };
             let full = self.full_until.get(&machine).is_some_and(|until| *until > self.millis);
@@ -159,7 +183,7 @@ impl World {
             Effect::Connect { connection, endpoint } => self.connect(machine, connection, &endpoint),
             Effect::Close(connection) | Effect::CloseAfterFlush(connection) => {
                 self.flush(machine);
-                let now = self.now();
+                let now = self.now_of(machine);
                 if let Some(pipe) = self.machines[machine].pipes.remove(&connection) {
                     self.break_pipe(pipe, Some(machine));
                 }
@@ -217,13 +241,16 @@ impl World {
 
     fn connect(&mut self, machine: usize, connection: ConnectionId, endpoint: &Endpoint) {
         let Endpoint::Tcp { port, .. } = endpoint else { panic!("only TCP is simulated") };
-        let now = self.now();
-        let (other, listener) = match *port {
-            WEBSOCKET_PORT => (0, Listener::WebSocket),
-            port => (usize::from(port) - 1, Listener::External),
+        let now = self.now_of(machine);
+        let (other, listener) = match port.checked_sub(WEBSOCKET_PORT) {
+            Some(machine) => (usize::from(machine), Listener::WebSocket),
+            None => (usize::from(*port) - 1, Listener::External),
         };
         let ids = [self.machines[machine].id, self.machines[other].id];
-        let reachable = !ids.iter().any(|id| self.cut_off.contains(id));
+        let cable = (machine.min(other), machine.max(other));
+        let is_cut = self.cut_cables.get(&cable).is_some_and(|until| *until > self.millis);
+        let reachable = !is_cut && !ids.iter().any(|id| self.cut_off.contains(id));
+        let theirs_now = self.now_of(other);
         let Some(peer) = self.machines[other].dispatch.as_mut().filter(|_| reachable) else {
             let dispatch = self.machines[machine].dispatch.as_mut().unwrap();
             dispatch.closed(connection, "connection refused".to_owned(), now);
@@ -236,13 +263,13 @@ impl World {
         let pipe = self.pipes.len() - 1;
         self.machines[machine].pipes.insert(connection, pipe);
         self.machines[other].pipes.insert(theirs, pipe);
-        self.machines[other].dispatch.as_mut().unwrap().accepted(theirs, listener, address, now);
+        self.machines[other].dispatch.as_mut().unwrap().accepted(theirs, listener, address, theirs_now);
         self.machines[machine].dispatch.as_mut().unwrap().connected(connection, now);
         self.settle_turn(other);
     }
 
     fn flush(&mut self, machine: usize) {
-        let now = self.now();
+        let now = self.now_of(machine);
         let Machine { dispatch: Some(dispatch), pipes, .. } = &mut self.machines[machine] else { return };
         for connection in dispatch.take_dirty() {
             let Some(pipe) = pipes.get(&connection) else { continue };
@@ -266,7 +293,6 @@ impl World {
 
     /// Delivers one random piece of one random direction of a stream.
     fn deliver(&mut self, pipe: usize, side: usize) {
-        let now = self.now();
         let whole = self.random.once_in(2);
         let limit = 1 + usize::try_from(self.random.below(700)).unwrap();
         let entry = &mut self.pipes[pipe];
@@ -275,6 +301,8 @@ impl World {
             return;
         }
         let Some((machine, connection)) = entry.ends[1 - side] else { return };
+        let now = self.now_of(machine);
+        let direction = &mut self.pipes[pipe].directions[side];
         let Some(dispatch) = &mut self.machines[machine].dispatch else { return };
         if !dispatch.wants_read(connection) {
             return;
@@ -287,16 +315,16 @@ impl World {
 
     /// Delivers all that one side of a stream has sent.
     fn deliver_rest(&mut self, pipe: usize, side: usize) {
-        let now = self.now();
         let bytes: Vec<u8> = self.pipes[pipe].directions[side].bytes.drain(..).collect();
         let Some((machine, connection)) = self.pipes[pipe].ends[1 - side].filter(|_| !bytes.is_empty()) else { return };
+        let now = self.now_of(machine);
         if let Some(dispatch) = &mut self.machines[machine].dispatch {
             dispatch.received(connection, &bytes, now);
             self.settle_turn(machine);
         }
     }
 
-    fn deliver_all(&mut self) {
+    pub fn deliver_all(&mut self) {
         for pipe in 0..self.pipes.len() {
             if self.pipes[pipe].open {
                 self.deliver(pipe, 0);
@@ -305,14 +333,14 @@ impl World {
         }
     }
 
-    fn advance(&mut self, millis: u64) {
+    pub fn advance(&mut self, millis: u64) {
         self.millis += millis;
         while let Some(entry) = self.pending.first_entry() {
             if entry.key().0 > self.millis {
                 break;
             }
             let (machine, pending) = entry.remove();
-            let now = self.now();
+            let now = self.now_of(machine);
             let Some(dispatch) = &mut self.machines[machine].dispatch else { continue };
             match pending {
                 Pending::Query(query, page) => dispatch.query_answered(query, Ok(page), now),
@@ -321,8 +349,8 @@ impl World {
             }
             self.settle_turn(machine);
         }
-        let now = self.now();
         for machine in 0..self.machines.len() {
+            let now = self.now_of(machine);
             if let Some(dispatch) = &mut self.machines[machine].dispatch {
                 dispatch.handle_timeout(now);
                 self.settle_turn(machine);
@@ -338,42 +366,18 @@ impl World {
         let machine = usize::try_from(self.random.below(self.machines.len() as u64)).unwrap();
         match self.random.below(200) {
             // What waits for a full disk is lost in a crash, as it must be.
-            0 if self.full_until.get(&machine).is_none_or(|until| *until <= self.millis) => self.crash(machine),
+            0 if !self.is_full(machine) => self.crash(machine),
             1..=8 if self.machines[machine].dispatch.is_none() => self.start(machine),
-            9..=10 => {
-                let open: Vec<usize> = (0..self.pipes.len()).filter(|pipe| self.pipes[*pipe].open).collect();
-                if let Some(pipe) = open.get(usize::try_from(self.random.below(open.len() as u64)).unwrap()) {
-                    self.break_pipe(*pipe, None);
-                }
-            }
-            11..=14 => {
-                // Beyond the time of a sync now and then: its answer comes late, and that to the next question, too.
-                let longest = if self.random.once_in(3) { 80_000 } else { 15_000 };
-                let until = self.millis + self.random.below(longest);
-                let skipped = usize::try_from(self.random.below(8)).unwrap();
-                if let Some(pipe) = self.pipes.iter_mut().rev().filter(|pipe| pipe.open).nth(skipped) {
-                    let side = usize::from(self.random.once_in(2));
-                    pipe.directions[side].stalled_until = until;
-                }
-            }
+            9..=10 => self.break_some_pipe(),
+            11..=14 => self.stall_some_pipe(),
             // Of the central only: a node whose disk is full runs a command that its history does not know of.
             // A disk that is full to the end of a stop loses what waits for it, too.
-            41 if machine == 0 && !self.machines[machine].stopping => {
-                let until = self.millis + self.random.below(4_000);
-                self.full_until.insert(machine, until);
-            }
+            41 if machine == 0 => self.fill_disk(),
             42 if self.random.once_in(4) => {
                 // Up to five minutes ahead or back.
                 self.wall_offset_millis += i64::try_from(self.random.below(600_000)).unwrap() - 300_000;
             }
-            43 if self.machines[machine].dispatch.is_some()
-                && self.full_until.get(&machine).is_none_or(|until| *until <= self.millis) =>
-            {
-                self.machines[machine].stopping = true;
-                let now = self.now();
-                self.machines[machine].dispatch.as_mut().unwrap().stop(now);
-                self.settle_turn(machine);
-            }
+            43 if !self.is_full(machine) => self.stop(machine),
             15..=40 => {
                 let target = 1 + self.random.below(self.machines.len() as u64);
                 // Now and then one with many rows, so that a sync takes many parts.
@@ -413,6 +417,7 @@ impl World {
     /// Everything works again, for long enough that every deadline has passed.
     pub fn heal_and_settle(&mut self) {
         self.cut_off.clear();
+        self.cut_cables.clear();
         self.full_until.clear();
         for pipe in 0..self.pipes.len() {
             if self.pipes[pipe].directions.iter().any(|direction| direction.stalled_until > self.millis) {

@@ -23,6 +23,8 @@ use crate::model::history::StoreChange;
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Bytes of one message before authentication: a hello with a 4096-bit key takes less than 3 kB.
 const MAX_STRANGER_MESSAGE_BYTES: usize = 16 << 10;
+/// The routing ids of daemons that dial us as one of their nodes begin so (protocol.md section 3).
+const DAEMON_ROUTING_ID: &[u8] = b"gorgone-proxy-";
 
 pub(super) struct External {
     pub(super) zmtp: ZmtpConnection,
@@ -117,6 +119,9 @@ impl Dispatch {
             }
             ListenerOutput::Authenticated(connection) => self.authenticated(connection),
             ListenerOutput::Message { client, message } => {
+                if self.listener.routing_id(client).is_some_and(|id| id.starts_with(DAEMON_ROUTING_ID)) {
+                    self.core.handle_input(Input::ClientIsDaemon(client), now);
+                }
                 self.core.handle_input(Input::ClientMessage { client, message }, now);
             }
             ListenerOutput::Malformed { client, token, reason } => {

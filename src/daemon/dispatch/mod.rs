@@ -23,7 +23,7 @@ use crate::config::settings::Config;
 use crate::model::api::CallId;
 use crate::model::command::{CommandId, CommandOutcome};
 use crate::model::connection::{ConnectionId, PeerAddress};
-use crate::model::history::{LogPage, StoreChange, SyncMark};
+use crate::model::history::{LogPage, Origins, StoreChange, SyncMark};
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
@@ -67,6 +67,8 @@ pub struct Restored {
     pub sessions: Vec<StoredSession>,
     /// How far each node's history was taken over.
     pub marks: Vec<(NodeId, SyncMark)>,
+    /// The number of our history, and how far others were taken over.
+    pub origins: Origins,
     /// Targets and the thumbprints of their keys.
     pub fingerprints: BTreeMap<String, String>,
     /// SSH hosts and the known-hosts lines of their keys.
@@ -172,7 +174,8 @@ impl Dispatch {
     #[must_use]
     pub fn new(config: Config, own_key: OwnKey, restored: Restored, surroundings: Surroundings, now: Now) -> Self {
         let options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
-        let remembered = node::Restored { marks: restored.marks, open_tokens: restored.open_tokens };
+        let remembered =
+            node::Restored { marks: restored.marks, origins: restored.origins, open_tokens: restored.open_tokens };
         let core = Core::new(options, remembered, surroundings.core_random, now);
         let listener = ZmqListener::new(external::listener_settings(&config, &own_key), restored.sessions, now);
         let api_access = config.modules.httpserver.as_ref().map(|http| Rc::new(api::access(http)));

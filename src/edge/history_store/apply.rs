@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
 use super::{HistoryStore, StoreError, StoreErrorKind, WRITE_PATIENCE, column};
-use crate::model::history::{HistoryRow, StoreChange, SyncMark};
+use crate::model::history::{HistoryRow, RowOrigin, StoreChange, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::random::to_hex;
 use crate::model::session::StoredSession;
@@ -130,6 +130,10 @@ fn run(
                 transaction.prepare_cached(sql)?.execute([host, line])?;
             }
             StoreChange::PutSyncMark(node, mark) => put_mark(&transaction, *node, *mark)?,
+            StoreChange::PutOriginMark(RowOrigin { history, id }) => {
+                let sql = "INSERT OR REPLACE INTO stheno_origins (history, last_id) VALUES (?1, ?2)";
+                transaction.prepare_cached(sql)?.execute(params![history, id])?;
+            }
             StoreChange::DeleteSyncMark(node) => {
                 let sql = "DELETE FROM gorgone_synchistory WHERE id = ?1";
                 transaction.prepare_cached(sql)?.execute([sql_id(*node)])?;
@@ -152,8 +156,8 @@ fn run(
     Ok((applied, last_row_id))
 }
 
-const INSERT_ROW: &str =
-    "INSERT INTO gorgone_history (token, code, etime, ctime, instant, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const INSERT_ROW: &str = "INSERT INTO gorgone_history (token, code, etime, ctime, instant, data, stheno_history, stheno_row) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
 fn insert_row(statement: &mut rusqlite::CachedStatement<'_>, row: &HistoryRow, ctime: f64) -> Result<()> {
     statement.raw_bind_parameter(1, row.token.as_deref())?;
@@ -162,6 +166,8 @@ fn insert_row(statement: &mut rusqlite::CachedStatement<'_>, row: &HistoryRow, c
     statement.raw_bind_parameter(4, ctime)?;
     statement.raw_bind_parameter(5, row.instant)?;
     statement.raw_bind_parameter(6, row.data.as_str())?;
+    statement.raw_bind_parameter(7, row.origin.map(|origin| origin.history))?;
+    statement.raw_bind_parameter(8, row.origin.map(|origin| origin.id))?;
     statement.raw_execute().map(|_| ())
 }
 
@@ -197,10 +203,10 @@ fn put_fingerprint(transaction: &Transaction<'_>, target: &str, thumbprint: &str
 
 /// No `ON CONFLICT`: the index of an old file is not unique.
 fn put_mark(transaction: &Transaction<'_>, node: NodeId, mark: SyncMark) -> Result<()> {
-    let values = params![sql_id(node), mark.ctime, mark.last_id];
-    let update = "UPDATE gorgone_synchistory SET ctime = ?2, last_id = ?3 WHERE id = ?1";
+    let values = params![sql_id(node), mark.ctime, mark.last_id, mark.history];
+    let update = "UPDATE gorgone_synchistory SET ctime = ?2, last_id = ?3, stheno_history = ?4 WHERE id = ?1";
     if transaction.prepare_cached(update)?.execute(values)? == 0 {
-        let insert = "INSERT INTO gorgone_synchistory (id, ctime, last_id) VALUES (?1, ?2, ?3)";
+        let insert = "INSERT INTO gorgone_synchistory (id, ctime, last_id, stheno_history) VALUES (?1, ?2, ?3, ?4)";
         transaction.prepare_cached(insert)?.execute(values)?;
     }
     Ok(())

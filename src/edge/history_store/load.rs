@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, Result, Row};
 
 use super::{Stored, column};
-use crate::model::history::SyncMark;
+use crate::model::history::{Origins, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::random::from_hex;
 use crate::model::session::StoredSession;
@@ -31,13 +31,14 @@ impl Warnings {
     }
 }
 
-pub(super) fn load(connection: &Connection) -> Result<Stored> {
+pub(super) fn load(connection: &Connection, number: i64) -> Result<Stored> {
     let mut warnings = Warnings::default();
     let mut stored = Stored {
         sessions: sessions(connection, &mut warnings)?,
         marks: marks(connection, &mut warnings)?,
         fingerprints: fingerprints(connection)?,
         host_keys: host_keys(connection)?,
+        origins: Origins { own: number, marks: origin_marks(connection)? },
         open_tokens: open_tokens(connection)?,
         warnings: Vec::new(),
     };
@@ -46,6 +47,17 @@ pub(super) fn load(connection: &Connection) -> Result<Stored> {
         stored.warnings.push(format!("{} more odd rows were skipped", warnings.more));
     }
     Ok(stored)
+}
+
+fn origin_marks(connection: &Connection) -> Result<Vec<(i64, i64)>> {
+    let sql = format!("SELECT history, last_id FROM stheno_origins LIMIT {MAX_ROWS}");
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut marks = Vec::new();
+    while let Some(row) = rows.next()? {
+        marks.extend(column::integer(row, 0).zip(column::integer(row, 1)));
+    }
+    Ok(marks)
 }
 
 fn open_tokens(connection: &Connection) -> Result<Vec<(Token, Option<NodeId>)>> {
@@ -116,7 +128,7 @@ fn is_iv(bytes: &[u8]) -> bool {
 /// An old file may hold a node twice: the smaller mark counts, since a row that is stored twice is noticed and a lost one
 /// is not.
 fn marks(connection: &Connection, warnings: &mut Warnings) -> Result<Vec<(NodeId, SyncMark)>> {
-    let sql = format!("SELECT id, ctime, last_id FROM gorgone_synchistory LIMIT {MAX_ROWS}");
+    let sql = format!("SELECT id, ctime, last_id, stheno_history FROM gorgone_synchistory LIMIT {MAX_ROWS}");
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;
     let mut marks = BTreeMap::new();
@@ -126,8 +138,11 @@ fn marks(connection: &Connection, warnings: &mut Warnings) -> Result<Vec<(NodeId
             warnings.push(format!("gorgone_synchistory: '{:.40}' is no node id", text.escape_debug().to_string()));
             continue;
         };
-        let mark =
-            SyncMark { ctime: column::real(row, 1).unwrap_or(0.0), last_id: column::integer(row, 2).unwrap_or(0) };
+        let mark = SyncMark {
+            ctime: column::real(row, 1).unwrap_or(0.0),
+            last_id: column::integer(row, 2).unwrap_or(0),
+            history: column::integer(row, 3).unwrap_or(0),
+        };
         let kept = marks.entry(node).or_insert(mark);
         if mark.ctime < kept.ctime {
             *kept = mark;

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::model::history::SyncMark;
+use crate::edge::random::SystemRandom;
+use crate::model::history::{Origins, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::session::StoredSession;
 use crate::model::token::Token;
@@ -60,6 +61,8 @@ pub struct Stored {
     pub fingerprints: Vec<(String, String)>,
     /// SSH hosts and the known-hosts lines of their keys.
     pub host_keys: Vec<(String, String)>,
+    /// The number of this history, and how far others were taken over.
+    pub origins: Origins,
     /// Tokens without an end, and the node that has not confirmed them.
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
     /// Rows that were skipped and why; never more than a few lines.
@@ -70,6 +73,7 @@ pub struct Stored {
 pub struct HistoryStore {
     connection: Connection,
     path: PathBuf,
+    number: i64,
     last_row_id: i64,
     clock: apply::CommitClock,
     patient: bool,
@@ -110,8 +114,9 @@ impl HistoryStore {
         );
         connection.execute_batch(&pragmas).map_err(sqlite)?;
         complete_schema(path, &mut connection, options)?;
+        let number = schema::history_number(&connection, &mut SystemRandom::new()).map_err(sqlite)?;
         let (last_row_id, clock) = apply::resume(&connection).map_err(sqlite)?;
-        Ok(Self { connection, path: path.to_owned(), last_row_id, clock, patient: true, _lock: lock })
+        Ok(Self { connection, path: path.to_owned(), number, last_row_id, clock, patient: true, _lock: lock })
     }
 
     /// The greatest row id so far; 0 for an empty history. The newest row is never purged, so ids do not come back.
@@ -154,7 +159,7 @@ impl HistoryStore {
     /// # Errors
     /// The file cannot be read.
     pub fn load(&self) -> Result<Stored, StoreError> {
-        load::load(&self.connection).map_err(|error| StoreError::from_sqlite(&self.path, &error))
+        load::load(&self.connection, self.number).map_err(|error| StoreError::from_sqlite(&self.path, &error))
     }
 }
 

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
 
 use super::{StoreError, WRITE_PATIENCE, column};
 use crate::model::code::Code;
-use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit};
+use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, RowOrigin};
 
 /// A read-only view of the history for a worker thread. Sees every commit that was complete when a query began; never
 /// holds up the writer.
@@ -118,7 +118,7 @@ pub fn query_kept(path: &Path, filter: &LogFilter, limit: &PageLimit) -> Result<
     Ok(page)
 }
 
-const COLUMNS: &str = "id, token, code, etime, ctime, instant, data";
+const COLUMNS: &str = "id, token, code, etime, ctime, instant, data, stheno_history, stheno_row";
 
 /// In which order rows are visited.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -185,6 +185,11 @@ impl Question {
     }
 }
 
+fn origin(row: &Row<'_>) -> Option<RowOrigin> {
+    let (history, id) = column::integer(row, 7).zip(column::integer(row, 8))?;
+    Some(RowOrigin { history, id })
+}
+
 fn history_row(row: &Row<'_>) -> HistoryRow {
     HistoryRow {
         id: column::integer(row, 0).unwrap_or(0),
@@ -194,6 +199,7 @@ fn history_row(row: &Row<'_>) -> HistoryRow {
         ctime: column::real(row, 4).unwrap_or(0.0),
         instant: column::integer(row, 5).unwrap_or(0) != 0,
         data: column::text(row, 6).unwrap_or_default(),
+        origin: origin(row),
     }
 }
 

@@ -23,6 +23,7 @@ fn filled(dir: &TempDir) -> (HistoryStore, PathBuf) {
                     ctime: 0.0,
                     instant: false,
                     data: "1234567890".to_owned(),
+                    origin: None,
                 })
             })
             .collect();

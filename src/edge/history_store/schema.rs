@@ -2,6 +2,9 @@
 
 use rusqlite::{Connection, Result, params};
 
+use super::column;
+use crate::model::random::Random;
+
 /// Written to a new file. The original replaces it by its own version, and takes a file without one for its first version,
 /// which it cannot convert a second time.
 const VERSION: &str = "23.10.0";
@@ -23,10 +26,12 @@ const KEY: &str = "INTEGER PRIMARY KEY";
 const OPEN_TOKENS: &str = "stheno_open_tokens";
 /// Keys of SSH hosts that no known-hosts file remembers.
 const HOST_KEYS: &str = "stheno_ssh_host_keys";
+/// How far other histories were taken over.
+const ORIGINS: &str = "stheno_origins";
 /// Tables that a daemon of the original's can do without.
-const OPTIONAL_TABLES: [&str; 3] = ["gorgone_centreon_judge_spare", OPEN_TOKENS, HOST_KEYS];
+const OPTIONAL_TABLES: [&str; 4] = ["gorgone_centreon_judge_spare", OPEN_TOKENS, ORIGINS, HOST_KEYS];
 
-const TABLES: [Table; 8] = [
+const TABLES: [Table; 9] = [
     Table { name: "gorgone_information", columns: &[("key", TEXT), ("value", TEXT)], indexes: &[] },
     Table {
         name: "gorgone_identity",
@@ -53,6 +58,9 @@ const TABLES: [Table; 8] = [
             ("ctime", "FLOAT DEFAULT NULL"),
             ("instant", "int(11) DEFAULT '0'"),
             ("data", "TEXT DEFAULT NULL"),
+            // Ours: the history that the row was written to first, and its id there.
+            ("stheno_history", INT),
+            ("stheno_row", INT),
         ],
         indexes: &[
             ("INDEX idx_gorgone_history_id", "id"),
@@ -65,7 +73,12 @@ const TABLES: [Table; 8] = [
     },
     Table {
         name: "gorgone_synchistory",
-        columns: &[("id", "int(11) NOT NULL"), ("ctime", "FLOAT DEFAULT NULL"), ("last_id", INT)],
+        columns: &[
+            ("id", "int(11) NOT NULL"),
+            ("ctime", "FLOAT DEFAULT NULL"),
+            ("last_id", INT),
+            ("stheno_history", INT),
+        ],
         indexes: &[("UNIQUE INDEX idx_gorgone_synchistory_id", "id")],
     },
     Table {
@@ -91,6 +104,12 @@ const TABLES: [Table; 8] = [
     Table {
         name: HOST_KEYS,
         columns: &[("host", "varchar(512) NOT NULL PRIMARY KEY"), ("line", "TEXT DEFAULT NULL")],
+        indexes: &[],
+    },
+    // Ours: how far each history was taken over, whoever brought its rows.
+    Table {
+        name: ORIGINS,
+        columns: &[("history", "INTEGER NOT NULL PRIMARY KEY"), ("last_id", "INTEGER NOT NULL")],
         indexes: &[],
     },
 ];
@@ -159,6 +178,22 @@ pub(super) fn put_version(connection: &Connection) -> Result<()> {
     connection
         .execute("INSERT INTO gorgone_information (`key`, `value`) VALUES ('version', ?1)", params![VERSION])
         .map(|_| ())
+}
+
+/// The number of this history, drawn when there is none yet; see [`crate::model::history::Origins::own`].
+pub(super) fn history_number(connection: &Connection, random: &mut dyn Random) -> Result<i64> {
+    const NUMBER_MAX: u64 = (1 << 53) - 1;
+    let sql = "SELECT `value` FROM gorgone_information WHERE `key` = 'stheno_history'";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let known = rows.next()?.and_then(|row| column::integer(row, 0)).filter(|number| *number > 0);
+    if let Some(number) = known {
+        return Ok(number);
+    }
+    let number = i64::try_from(1 + random.below(NUMBER_MAX)).unwrap_or(1);
+    connection.execute("DELETE FROM gorgone_information WHERE `key` = 'stheno_history'", [])?;
+    let insert = "INSERT INTO gorgone_information (`key`, `value`) VALUES ('stheno_history', ?1)";
+    connection.execute(insert, params![number.to_string()]).map(|_| number)
 }
 
 fn columns_of(connection: &Connection, table: &str) -> Result<Vec<String>> {

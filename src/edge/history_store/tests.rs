@@ -30,6 +30,7 @@ fn row(token: &str, code: i64) -> HistoryRow {
         ctime: 0.0,
         instant: false,
         data: format!("{{\"of\":\"{token}\"}}"),
+        origin: None,
     }
 }
 
@@ -85,7 +86,7 @@ fn a_new_database_has_the_schema_of_the_original() {
     assert_eq!(
         names("table"),
         "gorgone_centreon_judge_spare gorgone_history gorgone_identity gorgone_information gorgone_synchistory \
-         gorgone_target_fingerprint stheno_open_tokens"
+         gorgone_target_fingerprint stheno_open_tokens stheno_origins"
     );
     assert_eq!(
         names("index"),
@@ -111,14 +112,19 @@ fn a_file_of_the_first_original_is_completed_and_its_odd_rows_are_read() {
     assert_eq!(store.last_row_id(), 4);
     let stored = store.load().unwrap();
     assert!(stored.sessions.is_empty());
-    assert_eq!(stored.marks, [(NodeId::new(2).unwrap(), SyncMark { ctime: 80.0, last_id: 3 })]);
+    assert_eq!(stored.marks, [(NodeId::new(2).unwrap(), SyncMark { ctime: 80.0, last_id: 3, history: 0 })]);
     assert_eq!(stored.warnings.len(), 2, "{:?}", stored.warnings);
     assert!(!stored.warnings.concat().contains("00ff"), "a key in a warning");
 
-    let changes =
-        [insert("new", 2), StoreChange::PutSyncMark(NodeId::new(2).unwrap(), SyncMark { ctime: 95.5, last_id: 9 })];
+    let changes = [
+        insert("new", 2),
+        StoreChange::PutSyncMark(NodeId::new(2).unwrap(), SyncMark { ctime: 95.5, last_id: 9, history: 0 }),
+    ];
     store.apply(&changes, WALL).unwrap();
-    assert_eq!(store.load().unwrap().marks, [(NodeId::new(2).unwrap(), SyncMark { ctime: 95.5, last_id: 9 })]);
+    assert_eq!(
+        store.load().unwrap().marks,
+        [(NodeId::new(2).unwrap(), SyncMark { ctime: 95.5, last_id: 9, history: 0 })]
+    );
     let page = HistoryReader::open(&path).unwrap().query(&LogFilter::default(), &WHOLE).unwrap();
     assert_eq!(ids(&page), [1, 2, 3, 4, 5]);
     let odd = &page.rows[1];
@@ -144,8 +150,8 @@ fn sessions_marks_and_fingerprints_survive_and_are_replaced_by_name() {
         StoreChange::PutSession(session("gorgone-c", 10)),
         StoreChange::PutSession(renewed.clone()),
         StoreChange::DeleteSession(b"gorgone-c".to_vec()),
-        StoreChange::PutSyncMark(node, SyncMark { ctime: 1.5, last_id: 1 }),
-        StoreChange::PutSyncMark(node, SyncMark { ctime: 2.5, last_id: 2 }),
+        StoreChange::PutSyncMark(node, SyncMark { ctime: 1.5, last_id: 1, history: 0 }),
+        StoreChange::PutSyncMark(node, SyncMark { ctime: 2.5, last_id: 2, history: 0 }),
         StoreChange::PutSyncMark(NodeId::new(4).unwrap(), SyncMark::default()),
         StoreChange::DeleteSyncMark(NodeId::new(4).unwrap()),
         fingerprint("old"),
@@ -155,7 +161,7 @@ fn sessions_marks_and_fingerprints_survive_and_are_replaced_by_name() {
     drop(store);
     let stored = open(&path).load().unwrap();
     assert!(stored.sessions == [session("gorgone-a", 20), renewed], "the sessions differ");
-    assert_eq!(stored.marks, [(node, SyncMark { ctime: 2.5, last_id: 2 })]);
+    assert_eq!(stored.marks, [(node, SyncMark { ctime: 2.5, last_id: 2, history: 0 })]);
     assert_eq!(stored.fingerprints, [("tcp://h:1".to_owned(), "new".to_owned())]);
     assert!(stored.warnings.is_empty());
 }

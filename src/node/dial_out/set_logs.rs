@@ -147,6 +147,7 @@ impl Core {
             }
             if let Some(last_id) = last_id {
                 let _ = write!(data, ",\"last_id\":{last_id}");
+                self.origins.write_own(&mut data);
             }
             if last_id.is_some() || more {
                 let _ = write!(data, ",\"more\":{more}");

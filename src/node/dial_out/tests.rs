@@ -101,7 +101,10 @@ fn a_reply_that_ends_a_token_without_a_row_becomes_one() {
 fn a_relay_passes_on_what_is_for_a_node_behind_it() {
     let mut bench = node();
     bench.give(up(WebSocket));
-    assert_eq!(bench.give(asks(WebSocket, "COMMAND", "c", "9", "{}")), ["node 9: [COMMAND] [c] [] {}"]);
+    assert_eq!(
+        bench.give(asks(WebSocket, "COMMAND", "c", "9", "{}")),
+        [r#"row c 0 instant {"message":"proxy - passed on to node '9'"}"#, "node 9: [COMMAND] [c] [] {}"]
+    );
 }
 
 #[test]

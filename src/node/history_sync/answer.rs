@@ -6,6 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::model::code::Code;
+use crate::model::history::RowOrigin;
 
 use super::super::json;
 
@@ -23,6 +24,8 @@ pub(in super::super) struct Answer {
     pub rows: Vec<AnsweredRow>,
     /// Greatest id that the node looked at; only a peer that pages tells it.
     pub last_id: Option<i64>,
+    /// The number of the node's history; 0 where it does not tell.
+    pub history: i64,
     /// Whether there are more rows.
     pub more: bool,
     /// Messages that make up the answer.
@@ -40,6 +43,8 @@ pub(in super::super) struct AnsweredRow {
     pub instant: bool,
     /// JSON text, or whatever text the node stored.
     pub data: String,
+    /// Where it was written first, when not at the node itself.
+    pub origin: Option<RowOrigin>,
 }
 
 #[derive(Deserialize)]
@@ -50,6 +55,8 @@ struct RawAnswer<'a> {
     result: Option<Vec<RawRow<'a>>>,
     #[serde(default)]
     last_id: Value,
+    #[serde(default)]
+    history: Value,
     #[serde(default)]
     more: Value,
     #[serde(default)]
@@ -72,6 +79,8 @@ struct RawRow<'a> {
     instant: Value,
     #[serde(borrow, default)]
     data: Option<&'a RawValue>,
+    #[serde(default)]
+    origin: Value,
 }
 
 impl Answer {
@@ -86,7 +95,26 @@ impl Answer {
         rows.sort_by_key(|row| row.id);
         let parts = json::integer(&raw.nb_total_msg).and_then(|parts| usize::try_from(parts).ok());
         let parts = parts.unwrap_or(1).clamp(1, PARTS_MAX);
-        Some(Self { rows, last_id: json::integer(&raw.last_id), more: json::is_true(&raw.more), parts })
+        let history = number(&raw.history).unwrap_or(0);
+        Some(Self { rows, last_id: json::integer(&raw.last_id), history, more: json::is_true(&raw.more), parts })
+    }
+}
+
+/// A number of a history or of a row in one.
+fn number(value: &Value) -> Option<i64> {
+    json::integer(value).filter(|number| (1..1 << 53).contains(number))
+}
+
+fn origin(value: &Value) -> Option<RowOrigin> {
+    let [history, id] = value.as_array()?.as_slice() else { return None };
+    Some(RowOrigin { history: number(history)?, id: number(id)? })
+}
+
+impl AnsweredRow {
+    /// Where it was written first, as far as that can be known: a node of our kind tells the number of its `history`.
+    pub(in super::super) fn origin_in(&self, history: i64, pages: bool) -> Option<RowOrigin> {
+        let own = (pages && history != 0 && self.id > 0).then_some(RowOrigin { history, id: self.id });
+        self.origin.or(own)
     }
 }
 
@@ -106,6 +134,7 @@ impl RawRow<'_> {
             code: Code(json::integer(&self.code).unwrap_or(0)),
             instant: json::is_true(&self.instant),
             data,
+            origin: origin(&self.origin),
         })
     }
 }
@@ -129,6 +158,7 @@ mod tests {
             code: Code(code),
             instant,
             data: data.to_owned(),
+            origin: None,
         };
         assert_eq!(
             answer.rows,

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::history::SyncMark;
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
@@ -30,13 +31,14 @@ pub(super) struct Gathering {
     rows: BTreeMap<i64, AnsweredRow>,
     bytes: usize,
     last_id: Option<i64>,
+    history: i64,
     more: bool,
 }
 
 impl Gathering {
     fn new(token: Option<Token>, total: usize) -> Self {
         let (seen, rows) = (BTreeSet::new(), BTreeMap::new());
-        Self { token, total, seen, rows, bytes: 0, last_id: None, more: false }
+        Self { token, total, seen, rows, bytes: 0, last_id: None, history: 0, more: false }
     }
 
     /// Takes a part; `false` when it was there already.
@@ -47,6 +49,7 @@ impl Gathering {
             return false;
         }
         self.last_id = self.last_id.max(part.last_id);
+        self.history = self.history.max(part.history);
         self.more |= part.more;
         for row in part.rows {
             self.bytes += row_bytes(&row);
@@ -60,7 +63,8 @@ impl Gathering {
     }
 
     fn into_answer(self) -> Answer {
-        Answer { rows: self.rows.into_values().collect(), last_id: self.last_id, more: self.more, parts: 1 }
+        let rows = self.rows.into_values().collect();
+        Answer { rows, last_id: self.last_id, history: self.history, more: self.more, parts: 1 }
     }
 }
 
@@ -119,7 +123,8 @@ impl Core {
             let last = AnsweredRow { ctime, data: String::new(), ..last };
             gathering.rows.insert(last.id, last);
         }
-        let pages = gathering.last_id.is_some();
+        let (pages, history) = (gathering.last_id.is_some(), gathering.history);
+        let mark = if mark.is_of_another(history) { SyncMark::default() } else { mark };
         let mut fresh = Vec::new();
         for (row_id, row) in rows {
             let known = row.id <= mark.last_id && (pages || row.ctime <= mark.ctime);
@@ -128,7 +133,10 @@ impl Core {
             }
         }
         for row in fresh {
-            self.add_synced_row(id, row, None);
+            let origin = row.origin_in(history, pages);
+            if origin.is_none_or(|origin| !self.origins.is_taken(origin)) {
+                self.add_synced_row(id, row, origin, None);
+            }
         }
     }
 }

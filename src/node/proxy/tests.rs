@@ -2,7 +2,9 @@ use crate::model::connection::ClientId;
 use crate::model::registration::{NodeKind, Registration, Subnode};
 
 use super::super::input::Input;
+use super::super::output::Output;
 use super::super::testing::{Bench, id, message, node_message, options, push_node, ssh_node};
+use crate::model::history::StoreChange;
 use crate::model::token::Token;
 
 const ACCEPTED: &str = "client 7: [ACK] [t] 0 null";
@@ -217,4 +219,22 @@ fn a_request_that_comes_back_by_another_way_ends_and_says_so() {
     // It is not ended once more when the connection breaks before node 2 has confirmed it.
     bench.give(down(2));
     assert!(bench.pass_seconds(400).iter().all(|line| !line.starts_with("row t ")));
+}
+
+#[test]
+fn a_message_of_another_daemon_that_goes_on_leaves_a_row_in_the_same_commit_and_is_remembered() {
+    let mut bench = Bench::linked(&[2]);
+    bench.give(Input::ClientIsDaemon(ClientId(7)));
+    let message = message("PUTLOG", "t", Some("2"), "{}");
+    let input = Input::ClientMessage { client: ClientId(7), message };
+    bench.core.handle_input(input, crate::model::time::Now::default());
+    let stored: Vec<StoreChange> = std::iter::from_fn(|| bench.core.poll_output())
+        .filter_map(|output| if let Output::Store { change, .. } = output { Some(change) } else { None })
+        .collect();
+    let [StoreChange::OpenToken { token, node: Some(node) }, StoreChange::InsertRow(row)] = &stored[..] else {
+        panic!("{} changes", stored.len());
+    };
+    assert_eq!((token.as_str(), node.get()), ("t", 2));
+    assert_eq!((row.token.as_deref(), row.code.0, row.instant), (Some("t"), 0, true));
+    assert_eq!(row.data, r#"{"message":"proxy - passed on to node '2'"}"#);
 }

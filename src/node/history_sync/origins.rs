@@ -1,0 +1,99 @@
+//! How far each history was taken over, whoever brought its rows. A node behind two relays sends its rows by both, and two
+//! relays that sync each other send each other's rows back: each row is stored once all the same.
+//!
+//! Rows of one history come in the order of their ids on every way, so the greatest id that is here tells of all before it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::model::history::{Origins, RowOrigin, StoreChange, SyncMark};
+
+use super::super::core::Core;
+use super::super::output::{Output, ReceiptId};
+
+/// Histories remembered. A node that makes a new database gives it a new number; rows of further ones are not compared.
+const HISTORIES_MAX: usize = 100_000;
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub(in super::super) struct OriginMarks {
+    own: i64,
+    last_ids: BTreeMap<i64, i64>,
+}
+
+/// The greatest ids of an answer's rows by history.
+#[derive(Debug, Default)]
+pub(super) struct Moved(BTreeMap<i64, i64>);
+
+impl Moved {
+    pub(super) fn note(&mut self, RowOrigin { history, id }: RowOrigin) {
+        let last = self.0.entry(history).or_insert(id);
+        *last = (*last).max(id);
+    }
+}
+
+impl SyncMark {
+    /// Whether it belongs to another history than the one with this number, as far as both are known.
+    pub(super) const fn is_of_another(&self, history: i64) -> bool {
+        history != 0 && self.history != 0 && history != self.history
+    }
+}
+
+impl OriginMarks {
+    pub(in super::super) fn new(origins: Origins) -> Self {
+        Self { own: origins.own, last_ids: origins.marks.into_iter().collect() }
+    }
+
+    /// The number of our own history; 0 where there is none.
+    pub(in super::super) const fn own(&self) -> i64 {
+        self.own
+    }
+
+    /// Adds it to an answer, where there is one.
+    pub(in super::super) fn write_own(&self, out: &mut String) {
+        if self.own != 0 {
+            // Writing to a string cannot fail.
+            let _ = write!(out, ",\"history\":{}", self.own);
+        }
+    }
+
+    /// Whether a row is here already.
+    pub(super) fn is_taken(&self, origin: RowOrigin) -> bool {
+        let is_own = origin.history == self.own;
+        is_own || self.last_ids.get(&origin.history).is_some_and(|last| origin.id <= *last)
+    }
+
+    /// Its ids start over.
+    pub(super) fn forget(&mut self, history: i64) {
+        self.last_ids.remove(&history);
+    }
+
+    /// The rows could not be stored. Of several answers that could not, the smallest id counts.
+    pub(super) fn take_back(&mut self, before: &[RowOrigin]) {
+        for RowOrigin { history, id } in before {
+            if let Some(last) = self.last_ids.get_mut(history) {
+                *last = (*last).min(*id);
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Moves the marks of the histories that an answer has brought rows of, together with the rows; returns those before.
+    pub(super) fn move_origins(&mut self, moved: Moved, receipt: ReceiptId) -> Vec<RowOrigin> {
+        let mut before = Vec::new();
+        for (history, id) in moved.0 {
+            let last_ids = &mut self.origins.last_ids;
+            let last = last_ids.get(&history).copied();
+            let is_full = last.is_none() && last_ids.len() >= HISTORIES_MAX;
+            if history == self.origins.own || is_full || last.is_some_and(|last| id <= last) {
+                continue;
+            }
+            last_ids.insert(history, id);
+            before.push(RowOrigin { history, id: last.unwrap_or(0) });
+            let change = StoreChange::PutOriginMark(RowOrigin { history, id });
+            self.output(Output::Store { change, receipt: Some(receipt) });
+        }
+        before
+    }
+}
