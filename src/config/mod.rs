@@ -8,9 +8,11 @@
 //! Absent on purpose: environment variables and vault references of the original. A vault reference is a problem that says so.
 
 mod action_section;
-mod address;
+pub mod address;
 pub mod allow_list;
 mod core_section;
+pub mod database;
+mod database_section;
 mod dial_in_section;
 mod findings;
 mod http_section;

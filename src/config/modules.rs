@@ -7,7 +7,7 @@ use super::raw::RawConfig;
 use super::section::{Section, Unit};
 use super::settings::{CleanerSettings, CoreSettings, Modules, ProxySettings};
 use super::tree::{Node, Value};
-use super::{action_section, dial_in_section, http_section, register_file};
+use super::{action_section, database_section, dial_in_section, http_section, register_file};
 
 /// Ten years, the longest that a history may be kept.
 const TEN_YEARS_SECONDS: u32 = 315_360_000;
@@ -21,12 +21,21 @@ enum Package {
     HttpServer,
     Pull,
     PullWss,
+    Nodes,
     DbCleaner,
 }
 
 impl Package {
-    const ALL: [Self; 7] =
-        [Self::Proxy, Self::Register, Self::Action, Self::HttpServer, Self::Pull, Self::PullWss, Self::DbCleaner];
+    const ALL: [Self; 8] = [
+        Self::Proxy,
+        Self::Register,
+        Self::Action,
+        Self::HttpServer,
+        Self::Pull,
+        Self::PullWss,
+        Self::Nodes,
+        Self::DbCleaner,
+    ];
 
     const fn module(self) -> &'static str {
         match self {
@@ -36,17 +45,19 @@ impl Package {
             Self::HttpServer => "httpserver",
             Self::Pull => "pull",
             Self::PullWss => "pullwss",
+            Self::Nodes => "nodes",
             Self::DbCleaner => "dbcleaner",
         }
     }
 
     fn package(self) -> String {
-        format!("gorgone::modules::core::{}::hooks", self.module())
+        let group = if self == Self::Nodes { "centreon" } else { "core" };
+        format!("gorgone::modules::{group}::{}::hooks", self.module())
     }
 }
 
 /// Packages of the original that this version does not have.
-const ABSENT: [&str; 17] = [
+const ABSENT: [&str; 16] = [
     "gorgone::modules::centreon::anomalydetection::hooks",
     "gorgone::modules::centreon::audit::hooks",
     "gorgone::modules::centreon::autodiscovery::hooks",
@@ -55,7 +66,6 @@ const ABSENT: [&str; 17] = [
     "gorgone::modules::centreon::legacycmd::hooks",
     "gorgone::modules::centreon::mbi::etl::hooks",
     "gorgone::modules::centreon::mbi::etlworkers::hooks",
-    "gorgone::modules::centreon::nodes::hooks",
     "gorgone::modules::centreon::statistics::hooks",
     "gorgone::modules::core::cron::hooks",
     "gorgone::modules::core::httpserverng::hooks",
@@ -68,6 +78,7 @@ const ABSENT: [&str; 17] = [
 
 /// What the other files and sections give to a module.
 struct Surroundings<'a> {
+    raw: &'a RawConfig<'a>,
     core: &'a CoreSettings,
     loader: &'a mut Loader,
 }
@@ -75,13 +86,17 @@ struct Surroundings<'a> {
 /// Reads all entries; wrong values are noted and read as their default.
 pub(super) fn read(raw: &RawConfig<'_>, core: &CoreSettings, loader: &mut Loader, findings: &mut Findings) -> Modules {
     let mut modules = Modules::default();
-    let mut around = Surroundings { core, loader };
+    let mut around = Surroundings { raw, core, loader };
     let mut loaded: Vec<&str> = Vec::new();
     for (index, entry) in raw.modules.iter().enumerate() {
         read_entry(entry, index, &mut modules, &mut loaded, &mut around, findings);
     }
     if modules.register.is_some() && modules.proxy.is_none() {
         let text = "'register' is loaded but 'proxy' is not, so its nodes are not reached; add gorgone::modules::core::proxy::hooks";
+        findings.warning(raw.file, "modules", text);
+    }
+    if modules.nodes.is_some() && modules.proxy.is_none() {
+        let text = "'nodes' is loaded but 'proxy' is not, so its pollers are not reached; add gorgone::modules::core::proxy::hooks";
         findings.warning(raw.file, "modules", text);
     }
     let cleaner = Package::DbCleaner;
@@ -132,6 +147,10 @@ fn read_entry<'a>(
         return;
     }
     match Package::ALL.into_iter().find(|known| known.package() == package) {
+        Some(Package::Nodes) if !cfg!(feature = "centreon") => {
+            let text = format!("Package '{package}' needs a build with the feature 'centreon'; left out");
+            findings.warning(&entry.file, &key, text);
+        }
         Some(known) => {
             loaded.push(package);
             modules.loaded.insert(known.module().to_owned(), package.to_owned());
@@ -175,6 +194,12 @@ fn read_options(
         Package::HttpServer => modules.httpserver = Some(http_section::read(section, findings)),
         Package::Pull => modules.pull = dial_in_section::read_pull(section, around.core, findings),
         Package::PullWss => modules.pullwss = dial_in_section::read_pullwss(section, around.core, findings),
+        Package::Nodes => {
+            modules.nodes = database_section::read_nodes(section, around.raw, findings);
+            if modules.nodes.is_none() {
+                modules.loaded.remove(package.module());
+            }
+        }
         Package::DbCleaner => modules.dbcleaner = read_cleaner(section, findings),
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::findings::Findings;
 use super::tree::{Node, Value};
 
-/// The sections that matter here; `centreon` and `tpapi` belong to modules that this version does not have.
+/// The sections that matter here; `tpapi` belongs to modules that this version does not have.
 pub(super) struct RawConfig<'a> {
     /// The top file.
     pub(super) file: &'a Path,
@@ -15,6 +15,8 @@ pub(super) struct RawConfig<'a> {
     pub(super) core: Option<&'a Node>,
     /// The entries of `modules`.
     pub(super) modules: &'a [Node],
+    /// `centreon`, beside `gorgone`.
+    pub(super) centreon: Option<&'a Node>,
 }
 
 impl<'a> RawConfig<'a> {
@@ -59,6 +61,7 @@ impl<'a> RawConfig<'a> {
                 &[]
             }
         });
-        Some(Self { file, name: tree.get("name"), core, modules })
+        let centreon = tree.get("configuration").and_then(|node| node.get("centreon")).or_else(|| tree.get("centreon"));
+        Some(Self { file, name: tree.get("name"), core, modules, centreon })
     }
 }

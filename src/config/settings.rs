@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::allow_list::AllowList;
+use super::database::NodesSettings;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
@@ -104,6 +105,8 @@ pub struct Modules {
     pub pull: Option<PullSettings>,
     /// `gorgone::modules::core::pullwss::hooks`
     pub pullwss: Option<PullWssSettings>,
+    /// `gorgone::modules::centreon::nodes::hooks`
+    pub nodes: Option<NodesSettings>,
     /// `gorgone::modules::core::dbcleaner::hooks`; always on.
     pub dbcleaner: CleanerSettings,
     /// Every package that is loaded, by module name, for `INFORMATION`.

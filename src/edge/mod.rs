@@ -3,6 +3,7 @@
 //! Simple synchronous building blocks; `daemon::event_loop` decides what runs on its own thread and what is a job.
 //! Absent on purpose: protocols, decisions, waiting (only worker threads of [`jobs`] ever wait).
 
+pub mod centreon_database;
 pub mod child_process;
 pub mod clock;
 pub mod file_watch;

@@ -9,6 +9,7 @@ pub mod history;
 pub mod log;
 pub mod message;
 pub mod node_id;
+pub mod poller;
 pub mod random;
 pub mod registration;
 pub mod session;

@@ -32,6 +32,7 @@ use super::input::Input;
 use super::listeners::Listeners;
 use super::malformed::MalformedLog;
 use super::modules::action::CommandQueue;
+use super::modules::nodes::NodesModule;
 use super::outbox::Outbox;
 use super::output::{Output, ReceiptId};
 use super::parents::Parents;
@@ -73,6 +74,7 @@ pub struct Core {
     pub(super) calls: Calls,
     pub(super) commands: CommandQueue,
     pub(super) ssh: SshTasks,
+    pub(super) nodes_module: NodesModule,
     pub(super) work: WorkTable,
     pub(super) stopping: Stopping,
     pub(super) malformed: MalformedLog,
@@ -171,6 +173,7 @@ impl Core {
             calls: Calls::default(),
             commands: CommandQueue::default(),
             ssh: SshTasks::default(),
+            nodes_module: NodesModule::default(),
             work: WorkTable::default(),
             stopping: Stopping::No,
             malformed: MalformedLog::default(),
@@ -194,6 +197,7 @@ impl Core {
             core.timers.set(Timer::SyncAll, now.monotonic + proxy.sync_time.max(Duration::from_secs(1)));
         }
         core.schedule_first_purge();
+        core.start_reading_pollers();
         core
     }
 
@@ -212,6 +216,7 @@ impl Core {
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
             Input::QueryAnswer { query, result } => self.query_answered(query, result),
             Input::CommandEnded { command, outcome } => self.command_ended(command, &outcome),
+            Input::PollersRead(result) => self.pollers_read(result),
             Input::WorkDone { id, outcome } => self.work_done(id, outcome),
             Input::WebSocketMessage { client, message } => self.web_socket_message(client, &message),
             Input::ClientNotReached { client, token } => self.client_not_reached(client, token.as_ref()),
@@ -271,6 +276,7 @@ impl Core {
                 let period = self.proxy_settings().sync_time.max(Duration::from_secs(1));
                 self.timers.set(Timer::SyncAll, self.now.monotonic + period);
             }
+            Timer::ReadPollers => self.read_pollers(),
             Timer::Purge => self.purge(),
             Timer::Stop => self.stop_due(),
         }

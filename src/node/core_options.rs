@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::database::NodesSettings;
 use crate::config::settings::{ActionSettings, CleanerSettings, Config, ProxySettings, PullSettings, PullWssSettings};
 use crate::model::history::{Origins, SyncMark};
 use crate::model::node_id::NodeId;
@@ -29,6 +30,8 @@ pub struct CoreOptions {
     pub pull: Option<PullSettings>,
     /// The module `pullwss`, where it is loaded.
     pub pullwss: Option<PullWssSettings>,
+    /// The module `nodes`, where it is loaded.
+    pub pollers: Option<NodesSettings>,
     /// Purge times.
     pub cleaner: CleanerSettings,
     /// Every loaded package by module name.
@@ -50,6 +53,7 @@ impl CoreOptions {
             action: modules.action.clone(),
             pull: modules.pull.clone(),
             pullwss: modules.pullwss.clone(),
+            pollers: modules.nodes.clone(),
             cleaner: modules.dbcleaner,
             loaded: modules.loaded.clone(),
         }

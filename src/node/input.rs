@@ -6,6 +6,7 @@ use crate::model::connection::ClientId;
 use crate::model::history::LogPage;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
+use crate::model::poller::PollerTables;
 use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::ssh::{SshEnd, SshTaskId};
 use crate::model::token::Token;
@@ -125,6 +126,8 @@ pub enum Input {
         /// How.
         end: SshEnd,
     },
+    /// The answer to an [`super::output::Output::ReadPollers`]: what the Centreon database says, or a sentence why it could not be read.
+    PollersRead(Result<PollerTables, String>),
     /// An [`super::output::Output::Work`] is done.
     WorkDone {
         /// Which.

@@ -43,6 +43,7 @@ pub mod input;
 pub mod output;
 
 pub use core_options::{CoreOptions, Restored};
+pub use modules::nodes::plan;
 
 #[cfg(test)]
 mod round_trip_tests;

@@ -130,6 +130,8 @@ pub enum Output {
     },
     /// Kill a running command's process group; its end is still reported.
     KillCommand(CommandId),
+    /// Read the pollers from the Centreon database; one reading at a time.
+    ReadPollers,
     /// Answer a call of the API.
     Answer {
         /// Which call.

@@ -126,6 +126,7 @@ impl Core {
             Action::Command => self.command_request(peer, token, data),
             Action::RegisterNodes => self.register_nodes(peer, token, data),
             Action::UnregisterNodes => self.unregister_nodes(peer, token, data),
+            Action::CentreonNodesSync => self.sync_pollers(token),
             Action::RemoteCopy => {
                 self.end_with_error(token, "proxy - need a valid node id");
                 Handled::accepted()
@@ -153,6 +154,7 @@ impl Core {
             | Action::UnloadModule
             | Action::Kill => true,
             Action::Command => self.is_loaded(ACTION_PACKAGE),
+            Action::CentreonNodesSync => self.options.pollers.is_some(),
             Action::RegisterNodes
             | Action::UnregisterNodes
             | Action::RemoteCopy

@@ -41,6 +41,7 @@ impl Core {
         self.timers.set(Timer::Stop, self.now.monotonic + PATIENCE);
         self.drop_work();
         self.drop_waiting_commands();
+        self.end_poller_syncs();
         for call in self.calls.waiting() {
             waits::ask_history(self, call);
         }

@@ -96,6 +96,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         action: Some(ActionSettings::default()),
         pull: None,
         pullwss: None,
+        pollers: None,
         cleaner: CleanerSettings::default(),
         loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
     }
@@ -334,6 +335,7 @@ pub fn describe(output: &Output) -> String {
             };
             format!("run {} for {:?}: {program}", command.0, spec.timeout)
         }
+        Output::ReadPollers => "read pollers".to_owned(),
         Output::Work { id, work } => match work {
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },

@@ -36,6 +36,8 @@ pub(super) enum Timer {
     Poll(NodeId),
     /// The periodic history sync of every node.
     SyncAll,
+    /// The Centreon database is read.
+    ReadPollers,
     /// The database is cleaned.
     Purge,
 }

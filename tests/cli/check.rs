@@ -43,8 +43,8 @@ fn central() -> Folder {
       package: "gorgone::modules::core::register::hooks"
       enable: true
       config_file: "{root}/nodes.yaml"
-    - name: nodes
-      package: "gorgone::modules::centreon::nodes::hooks"
+    - name: statistics
+      package: "gorgone::modules::centreon::statistics::hooks"
       enable: true
 "#
         ),
@@ -92,7 +92,7 @@ nodes
   16  pull      connects to us       no        -
 
 warnings
-  config.d/40-gorgoned.yaml: modules[nodes]: Package 'gorgone::modules::centreon::nodes::hooks' is not available in this \
+  config.d/40-gorgoned.yaml: modules[statistics]: Package 'gorgone::modules::centreon::statistics::hooks' is not available in this \
 version; left out
 "
     );
@@ -116,11 +116,11 @@ fn json_says_the_same() {
     assert_eq!(document["modules"]["proxy"], "gorgone::modules::core::proxy::hooks");
     assert_eq!(document["nodes"][0]["nodes"][1]["id"], 20);
     assert_eq!(document["nodes"][1]["address"], Value::Null);
-    assert_eq!(document["warnings"][0]["key"], "modules[nodes]");
+    assert_eq!(document["warnings"][0]["key"], "modules[statistics]");
 }
 
 /// What every check of [`central`] warns of.
-const WARNING: &str = "warning: config.d/40-gorgoned.yaml: modules[nodes]: Package 'gorgone::modules::centreon::nodes::hooks' is not \
+const WARNING: &str = "warning: config.d/40-gorgoned.yaml: modules[statistics]: Package 'gorgone::modules::centreon::statistics::hooks' is not \
                        available in this version; left out\n";
 
 #[test]
@@ -162,7 +162,7 @@ fn every_problem_is_printed_and_the_status_is_1() {
         })
         .collect();
     assert_eq!(found, expected);
-    assert_eq!(document["warnings"][0]["key"], "modules[nodes]");
+    assert_eq!(document["warnings"][0]["key"], "modules[statistics]");
 }
 
 #[test]

@@ -3,8 +3,10 @@
 
 mod central;
 mod listener;
+mod mariadb;
 #[path = "../platform/mod.rs"]
 mod platform;
+mod pollers;
 mod pull;
 mod script;
 mod tls;

@@ -11,7 +11,7 @@ use super::{free_port, keys};
 pub struct Plan {
     /// Name of the daemon and of its files.
     pub name: String,
-    /// Its id.
+    /// Its id; 0 leaves it to others to tell.
     pub id: u32,
     /// Where its files are.
     pub folder: PathBuf,
@@ -37,6 +37,8 @@ pub struct Plan {
     pub dial_in_nodes: Vec<(u32, String)>,
     /// Further modules: name and option lines.
     pub modules: Vec<(String, Vec<String>)>,
+    /// Lines of `centreon.database.db_configuration`; none without them.
+    pub centreon: Vec<String>,
     /// Owners of further keys that may use the external socket.
     pub authorized: Vec<String>,
     /// `--severity`
@@ -62,6 +64,7 @@ impl Plan {
             nodes: Vec::new(),
             dial_in_nodes: Vec::new(),
             modules: Vec::new(),
+            centreon: Vec::new(),
             authorized: Vec::new(),
             severity: "info".to_owned(),
             database: folder.join(format!("{name}.sdb")),
@@ -86,10 +89,16 @@ impl Plan {
         self
     }
 
-    /// Adds a module `gorgone::modules::core::NAME::hooks` with lines of options.
+    /// Adds a module `gorgone::modules::core::NAME::hooks`, or `centreon::nodes`, with lines of options.
     pub fn with_module(mut self, name: &str, lines: &[String]) -> Self {
         self.modules.push((name.to_owned(), lines.to_vec()));
         self
+    }
+
+    /// Reads pollers from a database: lines of `db_configuration`, and of the module `nodes`.
+    pub fn with_pollers_of(mut self, database: &[String], lines: &[&str]) -> Self {
+        self.centreon = database.to_vec();
+        self.with_module("nodes", &lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>())
     }
 
     /// Lets the key of `owner` use the external socket.
@@ -157,12 +166,12 @@ impl Plan {
         let (com_type, com_path) = self.external.as_ref().unwrap_or(&tcp);
         let mut text = format!(
             "name: {name}\ndescription: a daemon of a test\nconfiguration:\n  gorgone:\n    gorgonecore:\n      \
-             id: {id}\n      hostname: {name}\n      privkey: \"{private}\"\n      pubkey: \"{public}\"\n      \
+             {id}hostname: {name}\n      privkey: \"{private}\"\n      pubkey: \"{public}\"\n      \
              external_com_type: {com_type}\n      external_com_path: \"{com_path}\"\n      \
              gorgone_db_type: SQLite\n      gorgone_db_name: \"dbname={database}\"\n      \
              authorized_clients:\n        - key: {central}\n        - key: {client}\n",
             name = self.name,
-            id = self.id,
+            id = if self.id == 0 { String::new() } else { format!("id: {}\n      ", self.id) },
             private = self.keys.join(keys::PRIVATE_FILE).display(),
             public = self.keys.join(keys::PUBLIC_FILE).display(),
             database = self.database.display(),
@@ -188,7 +197,14 @@ impl Plan {
             module(&mut text, "httpserver", "core::httpserver", &lines);
         }
         for (name, lines) in &self.modules {
-            module(&mut text, name, &format!("core::{name}"), lines);
+            let group = if name == "nodes" { "centreon" } else { "core" };
+            module(&mut text, name, &format!("{group}::{name}"), lines);
+        }
+        if !self.centreon.is_empty() {
+            text.push_str("  centreon:\n    database:\n      db_configuration:\n");
+            for line in &self.centreon {
+                writeln!(text, "        {line}").unwrap();
+            }
         }
         text
     }

@@ -120,6 +120,7 @@ impl Machine {
                 auth: None,
                 allowed_hosts: None,
             }),
+            nodes: None,
             dbcleaner: CleanerSettings::default(),
             loaded: loaded(&["action", "proxy"]),
         };

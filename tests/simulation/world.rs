@@ -215,6 +215,7 @@ impl World {
             }
             Effect::Shutdown(_)
             | Effect::StartTls { .. }
+            | Effect::ReadPollers
             | Effect::Work { .. }
             | Effect::KillCommand(_)
             | Effect::Ssh { .. }

@@ -32,6 +32,7 @@ impl Dispatch {
             Output::RunCommand { command, spec } => self.effects.push_back(Effect::RunCommand { command, spec }),
             Output::Work { id, work } => self.effects.push_back(Effect::Work { id, work }),
             Output::KillCommand(command) => self.effects.push_back(Effect::KillCommand(command)),
+            Output::ReadPollers => self.effects.push_back(Effect::ReadPollers),
             Output::Answer { call, answer } => self.answer_call(call, answer, now),
             Output::CloseClient { client, refusal } => self.close_client(client, refusal.as_deref(), now),
             Output::SendToParent { kind, outgoing } => self.send_to_parent(kind, &outgoing, now),

@@ -76,6 +76,8 @@ pub enum Effect {
         /// What.
         work: SshWork,
     },
+    /// Read the pollers from the Centreon database on a worker; answered by `pollers_read`.
+    ReadPollers,
     /// Write a line to the log.
     Log(LogLine),
     /// Change the severity; `None` goes back to the configured one.

@@ -26,6 +26,7 @@ use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::history::{LogPage, Origins, StoreChange, SyncMark};
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
+use crate::model::poller::PollerTables;
 use crate::model::random::Random;
 use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::session::StoredSession;
@@ -285,6 +286,12 @@ impl Dispatch {
     /// A source of registrations was read again: every node that it wants.
     pub fn nodes_wanted(&mut self, source: RegistrationSource, nodes: Vec<Registration>, now: Now) {
         self.core.handle_input(Input::NodesWanted { source, nodes }, now);
+        self.drain(now);
+    }
+
+    /// The Centreon database was read, or not: a sentence why.
+    pub fn pollers_read(&mut self, result: Result<PollerTables, String>, now: Now) {
+        self.core.handle_input(Input::PollersRead(result), now);
         self.drain(now);
     }
 

@@ -20,6 +20,7 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::config::allow_list::AllowList;
+use crate::config::database::DatabaseSettings;
 use crate::config::settings::Config;
 use crate::edge::jobs::{Job, JobQueue};
 use crate::edge::log::LogWriter;
@@ -27,7 +28,7 @@ use crate::edge::notify::{self, State as ServiceState};
 use crate::edge::random::SystemRandom;
 use crate::edge::signals::{Signal, Signals};
 use crate::edge::tls::client::ClientContext;
-use crate::edge::{child_process, clock};
+use crate::edge::{centreon_database, child_process, clock};
 use crate::model::connection::ConnectionId;
 use crate::model::log::{Level, LogLine};
 use crate::model::time::{Monotonic, Now};
@@ -104,6 +105,7 @@ struct EventLoop {
     stopping: bool,
     stopped: Option<Monotonic>,
     keep_alive: bool,
+    pollers: Option<DatabaseSettings>,
 }
 
 /// Runs a daemon until it is told to stop.
@@ -140,6 +142,7 @@ struct Parts {
     key: Arc<PrivateKey>,
     allowed: AllowList,
     keep_alive: bool,
+    pollers: Option<DatabaseSettings>,
 }
 
 impl EventLoop {
@@ -170,6 +173,7 @@ impl EventLoop {
             debug: log.shows(Level::Debug),
         };
         let keep_alive = config.core.tcp_keepalive;
+        let pollers = config.modules.nodes.as_ref().map(|nodes| nodes.database.clone());
         let allowed = config.modules.action.as_ref().and_then(|action| action.allowed.as_ref());
         let allowed = allowed.map(|allowed| allowed.list.clone()).unwrap_or_default();
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
@@ -188,6 +192,7 @@ impl EventLoop {
             key,
             allowed,
             keep_alive,
+            pollers,
         })
     }
 
@@ -216,6 +221,7 @@ impl EventLoop {
             stopping: false,
             stopped: None,
             keep_alive: parts.keep_alive,
+            pollers: parts.pollers,
         }
     }
 
@@ -245,6 +251,15 @@ impl EventLoop {
     fn submit_lookup(&mut self, job: Job<JobResult>, connection: ConnectionId, now: Now) {
         if self.lookups.submit(job).is_err() {
             self.resolved(connection, Err("too many names are being looked up".to_owned()), now);
+        }
+    }
+
+    /// Reads the Centreon database on the threads of name servers: it may take as long to answer as they do.
+    fn read_pollers(&mut self, now: Now) {
+        let Some(settings) = self.pollers.clone() else { return };
+        let job = Box::new(move || JobResult::PollersRead(Box::new(centreon_database::read(&settings))));
+        if self.lookups.submit(job).is_err() {
+            self.dispatch.pollers_read(Err("too much waits for the network".to_owned()), now);
         }
     }
 
@@ -359,6 +374,7 @@ impl EventLoop {
                 Effect::RunCommand { command, spec } => {
                     self.submit(Children::spawn_job(command, spec));
                 }
+                Effect::ReadPollers => self.read_pollers(now),
                 Effect::Work { id, work } => {
                     let job = work::job(id, work, &self.allowed);
                     self.submit(job);
@@ -377,6 +393,7 @@ impl EventLoop {
             match result {
                 JobResult::Crypto(outcome) => self.dispatch.crypto_done(*outcome, now),
                 JobResult::Query(query, result) => self.dispatch.query_answered(query, result, now),
+                JobResult::PollersRead(result) => self.dispatch.pollers_read(*result, now),
                 JobResult::Spawned(command, spawned) => self.spawned(command, spawned, now),
                 JobResult::Worked(id, outcome) => self.dispatch.work_done(id, outcome, now),
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),

@@ -16,6 +16,7 @@ use crate::model::command::CommandId;
 use crate::model::connection::ConnectionId;
 use crate::model::history::{LogFilter, LogPage, PageLimit};
 use crate::model::log::LogLine;
+use crate::model::poller::PollerTables;
 use crate::model::time::{Monotonic, Now, WallTime};
 use crate::model::work::{WorkId, WorkOutcome};
 use crate::node::output::QueryId;
@@ -29,6 +30,7 @@ pub(super) enum JobResult {
     Spawned(CommandId, Result<ChildProcess, String>),
     Worked(WorkId, WorkOutcome),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
+    PollersRead(Box<Result<PollerTables, String>>),
     Checkpointed(Result<(), String>),
     /// Of the listener with this index, with warnings.
     CertificateLoaded(usize, Box<Result<(ServerContext, Vec<String>), TlsError>>),

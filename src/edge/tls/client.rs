@@ -80,7 +80,7 @@ pub fn check(settings: &ClientTls) -> Result<(), TlsError> {
     ClientContext::load(settings).map(drop)
 }
 
-fn read_roots(ca_file: Option<&Path>) -> Result<(PathBuf, RootCertStore), TlsError> {
+pub(super) fn read_roots(ca_file: Option<&Path>) -> Result<(PathBuf, RootCertStore), TlsError> {
     let Some(file) = ca_file.or_else(|| SYSTEM_ROOTS.iter().map(Path::new).find(|path| path.is_file())) else {
         let places = SYSTEM_ROOTS.join(", ");
         let fault = format!(

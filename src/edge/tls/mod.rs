@@ -1,11 +1,14 @@
 //! TLS 1.2 and 1.3 (RFC 5246, RFC 8446) for streams of the event loop, by rustls with ring.
 //!
 //! [`server::ServerContext`] and [`client::ClientContext`] are what the files say; [`session::Session`] is one connection's
-//! state, without a socket. Absent on purpose: client certificates, revocation lists, early data, ALPN (peers of this daemon
+//! state, without a socket. Absent on purpose: client certificates (but towards a
+//! database), revocation lists, early data, ALPN (peers of this daemon
 //! speak HTTP/1.1 whatever they offer), renegotiation.
 
 mod certificate;
 pub mod client;
+#[cfg(feature = "centreon")]
+pub mod database;
 mod pem;
 mod private_key;
 pub mod server;

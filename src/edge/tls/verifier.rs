@@ -18,6 +18,9 @@ use super::certificate::Summary;
 pub(super) enum Accepted {
     /// What webpki finds good: a trusted issuer, the right name, valid now.
     Verified(Arc<WebPkiServerVerifier>),
+    /// The same for any name.
+    #[cfg(feature = "centreon")]
+    OfIssuer(Arc<WebPkiServerVerifier>),
     /// Only the certificate whose DER has this SHA-256, whatever its names, dates and issuer.
     Fingerprint([u8; 32]),
     /// Every certificate.
@@ -70,6 +73,16 @@ impl ServerCertVerifier for Verifier {
             Accepted::Any => Ok(ServerCertVerified::assertion()),
             Accepted::Fingerprint(wanted) => {
                 check_fingerprint(end_entity, wanted).map(|()| ServerCertVerified::assertion())
+            }
+            #[cfg(feature = "centreon")]
+            Accepted::OfIssuer(web_pki) => {
+                // Names are looked at last, when everything else is found good.
+                match web_pki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+                    Err(Error::InvalidCertificate(
+                        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+                    )) => Ok(ServerCertVerified::assertion()),
+                    verified => verified,
+                }
             }
             Accepted::Verified(web_pki) => {
                 let verified = web_pki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::model::action::Action;
 use crate::model::api::Method;
 
-use super::super::modules::ACTION_PACKAGE;
+use super::super::modules::{ACTION_PACKAGE, NODES_PACKAGE};
 
 /// Method, path after `/api/`, action, and the package that brings it (`None`: always there).
 type Endpoint = (Method, &'static str, Action, Option<&'static str>);
@@ -13,7 +13,7 @@ type Endpoint = (Method, &'static str, Action, Option<&'static str>);
 const PROXY: Option<&str> = Some("gorgone::modules::core::proxy::hooks");
 const CRON: Option<&str> = Some("gorgone::modules::core::cron::hooks");
 const ENGINE: Option<&str> = Some("gorgone::modules::centreon::engine::hooks");
-const NODES: Option<&str> = Some("gorgone::modules::centreon::nodes::hooks");
+const NODES: Option<&str> = Some(NODES_PACKAGE);
 
 const ENDPOINTS: &[Endpoint] = &[
     (Method::Get, "internal/constatus", Action::ConStatus, None),

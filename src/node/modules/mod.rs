@@ -2,8 +2,11 @@
 
 pub(super) mod action;
 pub(super) mod cleaner;
+pub(super) mod nodes;
 
 /// Package of the module that runs commands.
 pub(super) const ACTION_PACKAGE: &str = "gorgone::modules::core::action::hooks";
+/// Package of the module that reads pollers from the Centreon database.
+pub(super) const NODES_PACKAGE: &str = "gorgone::modules::centreon::nodes::hooks";
 /// Package of the module that cleans the database.
 pub(super) const CLEANER_PACKAGE: &str = "gorgone::modules::core::dbcleaner::hooks";

@@ -1,0 +1,270 @@
+//! One conversation with a MySQL or MariaDB server: login and text queries (MySQL client/server protocol, protocol version 10).
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+
+use super::auth;
+use super::packet::{Greeting, Malformed, Reader, is_end, read_error};
+use super::stream::Stream;
+use crate::config::database::{DatabaseSettings, DatabaseTls};
+use crate::edge::tls;
+
+/// Why a conversation ended.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The connection failed or took too long.
+    Io(io::Error),
+    /// The server refused: its error number and text.
+    Server(u16, String),
+    /// A sentence about something that this client cannot do, or that is no MySQL server.
+    Other(String),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Malformed> for Fault {
+    fn from(_: Malformed) -> Self {
+        Self::Other(
+            "what answers there is no MySQL or MariaDB server that can be understood; check the port".to_owned(),
+        )
+    }
+}
+
+const CONNECT_WITH_DB: u32 = 1 << 3;
+const PROTOCOL_41: u32 = 1 << 9;
+const SSL: u32 = 1 << 11;
+const SECURE_CONNECTION: u32 = 1 << 15;
+const PLUGIN_AUTH: u32 = 1 << 19;
+/// LONG_PASSWORD and TRANSACTIONS.
+const ALWAYS: u32 = 1 | 1 << 13;
+/// `utf8mb4_general_ci`: names come as UTF-8, whatever the tables have.
+const CHARSET: u8 = 45;
+/// A longer packet is none of what is asked for here.
+const PACKET_MAX: usize = 4 << 20;
+/// More rows than a platform can have nodes and relations.
+const ROWS_MAX: usize = 200_000;
+
+/// A row; `None` is NULL.
+pub(super) type Row = Vec<Option<String>>;
+
+/// A connection that is logged in.
+pub(super) struct Client {
+    stream: BufReader<Stream>,
+    sequence: u8,
+}
+
+impl Client {
+    /// Logs in on a fresh connection to `host`.
+    pub(super) fn login(stream: Stream, settings: &DatabaseSettings, host: &str) -> Result<Self, Fault> {
+        let mut client = Self { stream: BufReader::with_capacity(16 << 10, stream), sequence: 0 };
+        let packet = client.read_packet()?;
+        if packet.first() == Some(&0xff) {
+            let (code, text) = read_error(&packet)?;
+            return Err(Fault::Server(code, text));
+        }
+        let greeting = Greeting::read(&packet)?;
+        if greeting.capabilities & (PROTOCOL_41 | SECURE_CONNECTION) != PROTOCOL_41 | SECURE_CONNECTION {
+            return Err(Fault::Other("the server is too old: MySQL 5.5 or MariaDB 5.5 is needed".to_owned()));
+        }
+        let mut capabilities = ALWAYS | CONNECT_WITH_DB | PROTOCOL_41 | SECURE_CONNECTION;
+        capabilities |= greeting.capabilities & PLUGIN_AUTH;
+        if let Some(tls) = &settings.tls
+            && client.stream.get_ref().is_plain_tcp()
+        {
+            capabilities |= client.start_tls(tls, &greeting, capabilities, host)?;
+        }
+        client.authenticate(settings, &greeting, capabilities)?;
+        Ok(client)
+    }
+
+    /// Asks for TLS and begins it; the capability that says so, or 0 where the server has none and it is optional.
+    fn start_tls(
+        &mut self,
+        tls: &DatabaseTls,
+        greeting: &Greeting,
+        capabilities: u32,
+        host: &str,
+    ) -> Result<u32, Fault> {
+        if greeting.capabilities & SSL == 0 {
+            if tls.optional {
+                return Ok(0);
+            }
+            let text = "the server offers no TLS: configure it there, or remove 'mysql_ssl=1' from the dsn";
+            return Err(Fault::Other(text.to_owned()));
+        }
+        let session = tls::database::session(tls, host).map_err(|error| Fault::Other(error.to_string()))?;
+        self.write_packet(&head(capabilities | SSL))?;
+        if !self.stream.buffer().is_empty() {
+            return Err(Malformed.into());
+        }
+        self.stream.get_mut().start_tls(session);
+        Ok(SSL)
+    }
+
+    fn authenticate(
+        &mut self,
+        settings: &DatabaseSettings,
+        greeting: &Greeting,
+        capabilities: u32,
+    ) -> Result<(), Fault> {
+        let password = settings.password.reveal();
+        // Whatever else the server prefers, it asks for by name after this.
+        let known = ["mysql_native_password", "caching_sha2_password"];
+        let plugin = known.into_iter().find(|known| *known == greeting.plugin).unwrap_or("mysql_native_password");
+        let answer = auth::answer(plugin, password, &greeting.nonce).unwrap_or_default();
+        let mut packet = head(capabilities);
+        packet.extend_from_slice(settings.username.as_bytes());
+        packet.push(0);
+        packet.push(u8::try_from(answer.len()).unwrap_or(0));
+        packet.extend_from_slice(&answer);
+        packet.extend_from_slice(settings.database.as_bytes());
+        packet.push(0);
+        packet.extend_from_slice(plugin.as_bytes());
+        packet.push(0);
+        self.write_packet(&packet)?;
+        // A login takes a few steps at most.
+        for _ in 0..8 {
+            let packet = self.read_packet()?;
+            let mut reader = Reader(&packet);
+            match reader.byte()? {
+                0x00 => return Ok(()),
+                0xff => {
+                    let (code, text) = read_error(&packet)?;
+                    return Err(Fault::Server(code, text));
+                }
+                0xfe => {
+                    let plugin = String::from_utf8_lossy(reader.zero_ended()).into_owned();
+                    let nonce = reader.0.strip_suffix(&[0]).unwrap_or(reader.0);
+                    let Some(answer) = auth::answer(&plugin, password, nonce) else {
+                        return Err(unknown_plugin(&plugin));
+                    };
+                    self.write_packet(&answer)?;
+                }
+                // caching_sha2_password: 3 means that the answer was right, 4 asks for the password itself.
+                0x01 => match reader.byte()? {
+                    3 => {}
+                    4 => self.send_password(password)?,
+                    _ => return Err(Malformed.into()),
+                },
+                _ => return Err(Malformed.into()),
+            }
+        }
+        Err(Malformed.into())
+    }
+
+    fn send_password(&mut self, password: &str) -> Result<(), Fault> {
+        if !self.stream.get_ref().is_private() {
+            let text = "the server wants to see the password itself (caching_sha2_password), which needs 'mysql_ssl=1' or \
+                        'mysql_socket' in the dsn";
+            return Err(Fault::Other(text.to_owned()));
+        }
+        let mut packet = password.as_bytes().to_vec();
+        packet.push(0);
+        self.write_packet(&packet)
+    }
+
+    /// Runs a query; its columns' names and its rows.
+    pub(super) fn query(&mut self, sql: &str) -> Result<(Vec<String>, Vec<Row>), Fault> {
+        self.sequence = 0;
+        let mut packet = vec![3];
+        packet.extend_from_slice(sql.as_bytes());
+        self.write_packet(&packet)?;
+        let first = self.read_answer()?;
+        if first.first() == Some(&0) {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let count = Reader(&first).length()?;
+        if count > 4_096 {
+            return Err(Malformed.into());
+        }
+        let mut columns = Vec::with_capacity(count);
+        for _ in 0..count {
+            let packet = self.read_answer()?;
+            let mut reader = Reader(&packet);
+            // Catalog, schema, table and its own name come first.
+            for _ in 0..4 {
+                reader.text()?;
+            }
+            columns.push(reader.text()?.unwrap_or_default());
+        }
+        if !is_end(&self.read_answer()?) {
+            return Err(Malformed.into());
+        }
+        let mut rows = Vec::new();
+        loop {
+            let packet = self.read_answer()?;
+            if is_end(&packet) {
+                return Ok((columns, rows));
+            }
+            if rows.len() >= ROWS_MAX {
+                return Err(Fault::Other(format!("a table has more than {ROWS_MAX} rows")));
+            }
+            let mut reader = Reader(&packet);
+            rows.push((0..count).map(|_| reader.text()).collect::<Result<Row, Malformed>>()?);
+        }
+    }
+
+    /// Says goodbye; the server ends the connection.
+    pub(super) fn quit(mut self) {
+        self.sequence = 0;
+        // It would notice anyhow.
+        let _ = self.write_packet(&[1]);
+    }
+
+    fn read_answer(&mut self) -> Result<Vec<u8>, Fault> {
+        let packet = self.read_packet()?;
+        if packet.first() == Some(&0xff) {
+            let (code, text) = read_error(&packet)?;
+            return Err(Fault::Server(code, text));
+        }
+        Ok(packet)
+    }
+
+    fn read_packet(&mut self) -> Result<Vec<u8>, Fault> {
+        if self.stream.fill_buf()?.is_empty() {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        let mut head = [0; 4];
+        self.stream.read_exact(&mut head)?;
+        let [low, middle, high, sequence] = head;
+        let len = usize::from(low) | usize::from(middle) << 8 | usize::from(high) << 16;
+        if sequence != self.sequence || len > PACKET_MAX {
+            return Err(Malformed.into());
+        }
+        self.sequence = sequence.wrapping_add(1);
+        let mut packet = vec![0; len];
+        self.stream.read_exact(&mut packet)?;
+        Ok(packet)
+    }
+
+    fn write_packet(&mut self, payload: &[u8]) -> Result<(), Fault> {
+        let len = u32::try_from(payload.len()).ok().filter(|len| *len < 1 << 24).ok_or(Malformed)?;
+        let [low, middle, high, _] = len.to_le_bytes();
+        let mut packet = vec![low, middle, high, self.sequence];
+        packet.extend_from_slice(payload);
+        self.sequence = self.sequence.wrapping_add(1);
+        let stream = self.stream.get_mut();
+        stream.write_all(&packet)?;
+        stream.flush()?;
+        Ok(())
+    }
+}
+
+/// The first 32 bytes of a login: all of a request for TLS.
+fn head(capabilities: u32) -> Vec<u8> {
+    let mut packet = capabilities.to_le_bytes().to_vec();
+    packet.extend_from_slice(&u32::try_from(PACKET_MAX).unwrap_or(u32::MAX).to_le_bytes());
+    packet.push(CHARSET);
+    packet.extend_from_slice(&[0; 23]);
+    packet
+}
+
+fn unknown_plugin(plugin: &str) -> Fault {
+    let plugin: String = plugin.chars().take(60).flat_map(char::escape_debug).collect();
+    Fault::Other(format!(
+        "the user logs in with '{plugin}', which is not supported: give it mysql_native_password or caching_sha2_password"
+    ))
+}

@@ -1,0 +1,37 @@
+//! Reads pollers from the Centreon configuration database (MariaDB or MySQL). Blocks, with a time-out for each step and one for
+//! the whole: a job for a worker thread.
+//!
+//! The client speaks as much of the MySQL protocol as this needs: one connection, text queries, results that fit into memory.
+//! Absent on purpose: writing, prepared statements, compression, connections that are kept.
+
+#[cfg(feature = "centreon")]
+mod auth;
+#[cfg(feature = "centreon")]
+mod client;
+#[cfg(feature = "centreon")]
+mod packet;
+#[cfg(feature = "centreon")]
+mod stream;
+#[cfg(feature = "centreon")]
+mod tables;
+
+use crate::config::database::DatabaseSettings;
+use crate::model::poller::PollerTables;
+
+/// Connects, reads everything in one snapshot and disconnects. Either all is read or nothing.
+///
+/// # Errors
+/// A sentence that names the place, what is wrong and the remedy; it never holds the password.
+#[cfg(feature = "centreon")]
+pub fn read(settings: &DatabaseSettings) -> Result<PollerTables, String> {
+    tables::read(settings)
+}
+
+/// This build cannot read a database.
+///
+/// # Errors
+/// Always; a configuration that asks for it is read as one without the module.
+#[cfg(not(feature = "centreon"))]
+pub fn read(_: &DatabaseSettings) -> Result<PollerTables, String> {
+    Err("this build has no database client: it needs the feature 'centreon'".to_owned())
+}

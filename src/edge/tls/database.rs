@@ -1,0 +1,49 @@
+//! TLS towards a database server, as the `mysql_ssl_*` options of its client library mean it. No socket.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::client::{ClientConnection, WebPkiServerVerifier};
+use rustls::pki_types::ServerName;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+
+use super::verifier::{Accepted, Verifier};
+use super::{TlsError, certificate, client, private_key, provider};
+use crate::config::database::DatabaseTls;
+
+/// The state of one connection to the server `host`, a name or an address without brackets.
+///
+/// # Errors
+/// A file that cannot be used.
+pub fn session(settings: &DatabaseTls, host: &str) -> Result<ClientConnection, TlsError> {
+    let provider = provider();
+    let accepted = match &settings.ca_file {
+        None => Accepted::Any,
+        Some(file) => {
+            let (file, roots) = client::read_roots(Some(file))?;
+            let web_pki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .map_err(|error| TlsError::new(&file, format!("its roots cannot be used: {error}")))?;
+            if settings.verify_name { Accepted::Verified(web_pki) } else { Accepted::OfIssuer(web_pki) }
+        }
+    };
+    let verifier = Verifier { accepted, provider: Arc::clone(&provider) };
+    let failed = |error: rustls::Error| TlsError::new(Path::new(""), error.to_string());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let config = match &settings.client {
+        None => builder.with_no_client_auth(),
+        Some((certificate_file, key_file)) => {
+            let key = private_key::load(key_file, None)?;
+            let own = CertifiedKey::new(certificate::read_chain(certificate_file)?, key);
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)))
+        }
+    };
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| TlsError::new(Path::new(""), format!("'{host}' is no host name that TLS can check")))?;
+    ClientConnection::new(Arc::new(config), name).map_err(failed)
+}

@@ -1,0 +1,208 @@
+//! The module `nodes`: pollers come from the Centreon configuration database (protocol.md section 15).
+//!
+//! Reads it at the start, every `resync_time`, ten seconds after a failure, and on CENTREONNODESSYNC. [`plan`] says what the rows
+//! mean; the difference to the last reading is applied, so a node that did not change keeps its connection. As long as the
+//! database cannot be read, everything stays as it is.
+//!
+//! Absent on purpose: the database itself. [`Output::ReadPollers`] asks for it, [`super::super::input::Input::PollersRead`] answers.
+
+pub mod plan;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::model::code::Code;
+use crate::model::log::LogLine;
+use crate::model::node_id::NodeId;
+use crate::model::poller::PollerTables;
+use crate::model::registration::{Registration, RegistrationSource};
+use crate::model::token::Token;
+
+use super::super::core::{Core, NewRow};
+use super::super::json;
+use super::super::output::Output;
+use super::super::requests::Handled;
+use super::super::stopping::{STOPPING_TEXT, Stopping};
+use super::super::timers::Timer;
+use super::super::wanted::RegistrationChanges;
+use plan::PollerPlan;
+
+/// When a failed reading is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+/// A failure that goes on is told again after so many readings.
+const TELL_AGAIN: u32 = 60;
+/// Requests that wait for a reading at most.
+const WAITING_MAX: usize = 1_000;
+/// Ids, and complaints, that one row names at most; more are only counted or logged.
+const SHOWN_MAX: usize = 1_000;
+const COMPLAINTS_SHOWN_MAX: usize = 20;
+/// Complaints of one reading that are logged at most.
+const COMPLAINTS_LOGGED_MAX: usize = 100;
+
+/// What the module remembers between two readings.
+#[derive(Debug, Default)]
+pub(in super::super) struct NodesModule {
+    /// Set while a reading is under way: the requests that it answers.
+    reading: Option<Vec<Token>>,
+    /// Requests that came meanwhile; the reading under way may be older than what they are about.
+    waiting: Vec<Token>,
+    /// Failures in a row, and the last one.
+    failures: u32,
+    failure: String,
+    /// Whether the option `debug_gorgone` is on.
+    debug: bool,
+    /// What was registered last.
+    applied: BTreeMap<NodeId, Registration>,
+    /// What was wrong at the last reading, so that it is not told each time.
+    complaints: BTreeSet<String>,
+}
+
+impl Core {
+    /// Begins with the module, where it is loaded.
+    pub(in super::super) fn start_reading_pollers(&mut self) {
+        if self.options.pollers.is_some() {
+            self.read_pollers();
+        }
+    }
+
+    /// [`Timer::ReadPollers`]
+    pub(in super::super) fn read_pollers(&mut self) {
+        if self.nodes_module.reading.is_none() {
+            self.nodes_module.reading = Some(std::mem::take(&mut self.nodes_module.waiting));
+            self.timers.cancel(&Timer::ReadPollers);
+            self.output(Output::ReadPollers);
+        }
+    }
+
+    /// CENTREONNODESSYNC
+    pub(in super::super) fn sync_pollers(&mut self, token: &Token) -> Handled {
+        self.add_row(NewRow::now(Some(token), Code::BEGIN, json::message("action nodesresync proceed")));
+        if self.nodes_module.waiting.len() >= WAITING_MAX {
+            self.end_with_error(token, "too many requests wait for the database, try again later");
+            return Handled::accepted();
+        }
+        self.open_token(token, None);
+        self.nodes_module.waiting.push(token.clone());
+        self.read_pollers();
+        Handled::accepted()
+    }
+
+    /// The daemon stops: nobody waits for the database any more.
+    pub(in super::super) fn end_poller_syncs(&mut self) {
+        let mut tokens = std::mem::take(&mut self.nodes_module.waiting);
+        tokens.extend(self.nodes_module.reading.iter_mut().flat_map(std::mem::take));
+        for token in tokens {
+            self.end_with_error(&token, STOPPING_TEXT);
+        }
+    }
+
+    /// The database was read, or not.
+    pub(in super::super) fn pollers_read(&mut self, result: Result<PollerTables, String>) {
+        let Some(tokens) = self.nodes_module.reading.take() else { return };
+        if self.stopping != Stopping::No {
+            return;
+        }
+        let Some(resync_time) = self.options.pollers.as_ref().map(|pollers| pollers.resync_time) else { return };
+        let (code, data, next) = match result {
+            Ok(tables) => (Code::FINISHED_OK, self.apply_tables(&tables), resync_time),
+            Err(reason) => {
+                self.tell_failure(&reason);
+                (Code::FINISHED_KO, json::message(&format!("cannot find nodes configuration: {reason}")), RETRY)
+            }
+        };
+        for token in tokens {
+            self.add_row(NewRow::now(Some(&token), code, data.clone()));
+        }
+        self.timers.set(Timer::ReadPollers, self.now.monotonic + next);
+        if !self.nodes_module.waiting.is_empty() {
+            self.read_pollers();
+        }
+    }
+
+    fn tell_failure(&mut self, reason: &str) {
+        let module = &mut self.nodes_module;
+        let is_new = module.failure != reason || module.failures.is_multiple_of(TELL_AGAIN);
+        module.failures = module.failures.saturating_add(1);
+        reason.clone_into(&mut module.failure);
+        let text = format!("cannot find nodes configuration: {reason}");
+        self.log(if is_new { LogLine::error("nodes", text) } else { LogLine::debug("nodes", text) });
+    }
+
+    /// Makes everything what the database says; the data of the row that ends a request.
+    fn apply_tables(&mut self, tables: &PollerTables) -> String {
+        if std::mem::take(&mut self.nodes_module.failures) > 0 {
+            self.nodes_module.failure.clear();
+            self.log(LogLine::info("nodes", "the Centreon database can be read again"));
+        }
+        self.switch_debug(tables);
+        let ssh_username = self.options.pollers.as_ref().and_then(|pollers| pollers.ssh_username.clone());
+        let mut plan = plan::plan(tables, self.options.id, ssh_username.as_deref());
+        if let Some(id) = plan.own_id.filter(|id| self.own_id != Some(*id)) {
+            // Fixed by the configuration, it stays what it is.
+            self.set_core_id(&json!({ "id": id.get() }).to_string());
+        }
+        self.tell_complaints(&plan);
+        let mut wanted = std::mem::take(&mut plan.registrations);
+        wanted.extend(plan.refused.iter().filter_map(|id| self.nodes_module.applied.get(id).cloned()));
+        self.nodes_module.applied = wanted.iter().map(|node| (node.id, node.clone())).collect();
+        let count = wanted.len();
+        let mut changes = self.apply_registrations(RegistrationSource::Database, wanted);
+        // That the register file wins is what `prevail` means.
+        changes.refused.retain(|(id, _)| !self.prevails(*id));
+        self.tell_changes(count, &changes);
+        end_of_sync(count, &changes, &plan)
+    }
+
+    fn prevails(&self, id: NodeId) -> bool {
+        let itself = self.registry.get(id).is_some_and(|node| node.registration.prevail);
+        itself || self.registry.is_prevailing_subnode(id)
+    }
+
+    /// The option `debug_gorgone`: told when it changes, so that a severity that was set otherwise stays.
+    fn switch_debug(&mut self, tables: &PollerTables) {
+        let debug = tables.debug_gorgone.as_deref().is_some_and(|value| value.trim() == "1");
+        if std::mem::replace(&mut self.nodes_module.debug, debug) != debug {
+            let severity = if debug { "debug" } else { "default" };
+            self.log(LogLine::info("nodes", format!("the option debug_gorgone switches the log to '{severity}'")));
+            self.set_log_level(&json!({ "content": { "severity": severity } }).to_string());
+        }
+    }
+
+    fn tell_complaints(&mut self, plan: &PollerPlan) {
+        let complaints: BTreeSet<String> = plan.complaints.iter().cloned().collect();
+        let before = std::mem::replace(&mut self.nodes_module.complaints, complaints);
+        let new: Vec<&String> = plan.complaints.iter().filter(|text| !before.contains(*text)).collect();
+        for text in new.iter().take(COMPLAINTS_LOGGED_MAX) {
+            self.log(LogLine::warning("nodes", (*text).clone()));
+        }
+        if new.len() > COMPLAINTS_LOGGED_MAX {
+            let more = new.len() - COMPLAINTS_LOGGED_MAX;
+            self.log(LogLine::warning("nodes", format!("{more} more rows of the database are wrong")));
+        }
+    }
+
+    fn tell_changes(&mut self, count: usize, changes: &RegistrationChanges) {
+        let (added, changed, removed) = (changes.added.len(), changes.changed.len(), changes.removed.len());
+        let text = format!("{count} nodes from the database: {added} new, {changed} changed, {removed} gone");
+        let is_silent = added + changed + removed == 0;
+        self.log(if is_silent { LogLine::debug("nodes", text) } else { LogLine::info("nodes", text) });
+    }
+}
+
+/// The data of the last row of a sync: what it has changed.
+fn end_of_sync(count: usize, changes: &RegistrationChanges, plan: &PollerPlan) -> String {
+    let ids = |ids: &[NodeId]| ids.iter().take(SHOWN_MAX).map(|id| id.get()).collect::<Vec<_>>();
+    let refused = changes.refused.iter().map(|(_, reason)| reason);
+    let complaints: Vec<&String> = plan.complaints.iter().chain(refused).take(COMPLAINTS_SHOWN_MAX).collect();
+    json!({
+        "message": "action nodesresync finished",
+        "nodes": count,
+        "added": ids(&changes.added),
+        "changed": ids(&changes.changed),
+        "removed": ids(&changes.removed),
+        "refused": complaints,
+    })
+    .to_string()
+}

@@ -1,0 +1,204 @@
+//! From rows of the Centreon database to the registrations that they mean (protocol.md sections 5 and 15). A pure function; what a
+//! row says wrong concerns that row alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::address;
+use crate::model::connection::Endpoint;
+use crate::model::node_id::NodeId;
+use crate::model::poller::{PollerRow, PollerTables};
+use crate::model::registration::{NodeKind, Registration, Subnode};
+
+/// Port of a `push_zmq` poller whose row has none.
+const ZMQ_PORT: u16 = 5_556;
+/// Score of a poller behind the remote server that it is reached through.
+const PROXIED_SCORE: i64 = 1;
+/// Score of a poller behind a further remote server.
+const RELATION_SCORE: i64 = 100;
+
+/// What the rows mean.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PollerPlan {
+    /// The central's own id, from the row with `localhost`.
+    pub own_id: Option<NodeId>,
+    /// The nodes to register, by id.
+    pub registrations: Vec<Registration>,
+    /// Pollers whose row cannot be used now.
+    pub refused: BTreeSet<NodeId>,
+    /// A sentence for each row that is wrong; it names the poller.
+    pub complaints: Vec<String>,
+}
+
+/// Reads all rows. `fixed_id` is our own id where the configuration sets it, `ssh_username` the user of SSH pollers.
+#[must_use]
+pub fn plan(tables: &PollerTables, fixed_id: Option<NodeId>, ssh_username: Option<&str>) -> PollerPlan {
+    let mut plan = PollerPlan::default();
+    let mut pollers = BTreeMap::new();
+    for row in &tables.pollers {
+        let Ok(id) = row.id.parse::<NodeId>() else {
+            plan.complaints.push(format!(
+                "a poller {} has the id {}, which is none",
+                quoted(&row.name),
+                quoted(&row.id)
+            ));
+            continue;
+        };
+        if row.localhost.as_deref() != Some("1") {
+            pollers.insert(id, row);
+        } else if let Some(own) = plan.own_id {
+            plan.complaints.push(format!("{} is marked as localhost, but so is {own}, which counts", named(id, row)));
+        } else {
+            plan.own_id = Some(id);
+        }
+    }
+    if let (Some(fixed), Some(found)) = (fixed_id, plan.own_id)
+        && fixed != found
+    {
+        plan.complaints
+            .push(format!("the database has our own id as {found}, the configuration as {fixed}, which counts"));
+    }
+    let own_id = fixed_id.or(plan.own_id);
+    if let Some(row) = own_id.and_then(|own| pollers.remove(&own)) {
+        plan.complaints.push(format!("poller {} has our own id {}", quoted(&row.name), row.id));
+    }
+    let mut subnodes = Subnodes::new(&pollers, own_id);
+    let direct = subnodes.place_all(&mut plan);
+    subnodes.add_relations(tables);
+    for (id, row) in direct {
+        match kind(row, ssh_username) {
+            Ok(kind) => {
+                let subnodes = subnodes.of(id);
+                plan.registrations.push(Registration { id, kind, identity: None, prevail: false, subnodes });
+            }
+            Err(reason) => {
+                plan.refused.insert(id);
+                plan.complaints.push(format!("{} {reason}", named(id, row)));
+            }
+        }
+    }
+    plan
+}
+
+/// Who is behind whom.
+struct Subnodes<'a> {
+    pollers: &'a BTreeMap<NodeId, &'a PollerRow>,
+    own_id: Option<NodeId>,
+    /// Remote server to the pollers behind it, each with its best score.
+    behind: BTreeMap<NodeId, BTreeMap<NodeId, i64>>,
+}
+
+impl<'a> Subnodes<'a> {
+    const fn new(pollers: &'a BTreeMap<NodeId, &'a PollerRow>, own_id: Option<NodeId>) -> Self {
+        Self { pollers, own_id, behind: BTreeMap::new() }
+    }
+
+    /// The remote server that a poller is reached through; `None` for one that we reach ourselves.
+    fn remote_of(&self, row: &PollerRow) -> Option<NodeId> {
+        let remote = row.remote_id.as_deref()?.trim().parse().ok()?;
+        (row.use_as_proxy.as_deref() == Some("1") && Some(remote) != self.own_id).then_some(remote)
+    }
+
+    /// The node that we reach ourselves on the way to `id`: itself, its remote server, or the one before that.
+    fn first_hop(&self, id: NodeId) -> Result<NodeId, String> {
+        let mut at = id;
+        for _ in 0..=self.pollers.len() {
+            let Some(row) = self.pollers.get(&at) else {
+                return Err(format!("is behind the remote server {at}, which is not active, so it is not reached"));
+            };
+            match self.remote_of(row) {
+                None => return Ok(at),
+                Some(remote) => at = remote,
+            }
+        }
+        Err("is behind a remote server that is behind it, so it is not reached".to_owned())
+    }
+
+    /// Puts every poller where it belongs; returns those that we reach ourselves.
+    fn place_all(&mut self, plan: &mut PollerPlan) -> Vec<(NodeId, &'a PollerRow)> {
+        let mut direct = Vec::new();
+        for (id, row) in self.pollers {
+            match self.first_hop(*id) {
+                Ok(hop) if hop == *id => direct.push((*id, *row)),
+                Ok(hop) => self.put(hop, *id, PROXIED_SCORE),
+                Err(reason) => plan.complaints.push(format!("{} {reason}", named(*id, row))),
+            }
+        }
+        direct
+    }
+
+    fn add_relations(&mut self, tables: &PollerTables) {
+        for row in &tables.relations {
+            let (Ok(remote), Ok(poller)) = (row.remote_id.parse(), row.poller_id.parse()) else { continue };
+            if !self.pollers.contains_key(&poller) {
+                continue;
+            }
+            if let Ok(hop) = self.first_hop(remote)
+                && hop != poller
+            {
+                self.put(hop, poller, RELATION_SCORE);
+            }
+        }
+    }
+
+    fn put(&mut self, remote: NodeId, poller: NodeId, score: i64) {
+        let best = self.behind.entry(remote).or_default().entry(poller).or_insert(score);
+        *best = score.min(*best);
+    }
+
+    fn of(&self, id: NodeId) -> Vec<Subnode> {
+        let behind = self.behind.get(&id).into_iter().flatten();
+        behind.map(|(id, path_score)| Subnode { id: *id, path_score: *path_score }).collect()
+    }
+}
+
+/// How a poller is reached, or what is wrong with its row.
+fn kind(row: &PollerRow, ssh_username: Option<&str>) -> Result<NodeKind, String> {
+    match row.communication_type.as_deref() {
+        Some("3") => Ok(NodeKind::Pull),
+        Some("4") => Ok(NodeKind::WebSocket),
+        Some("2") => {
+            ssh_target(row, ssh_username)?;
+            Ok(NodeKind::PushSsh)
+        }
+        // As in the original, whatever else stands there.
+        _ => {
+            Ok(NodeKind::PushZmq { endpoint: Endpoint::Tcp { host: host(row)?, port: port(row)?.unwrap_or(ZMQ_PORT) } })
+        }
+    }
+}
+
+/// Host, port and user of a poller that is reached by SSH.
+fn ssh_target(row: &PollerRow, username: Option<&str>) -> Result<(String, Option<u16>, Option<String>), String> {
+    Ok((host(row)?, port(row)?, username.map(str::to_owned)))
+}
+
+fn host(row: &PollerRow) -> Result<String, String> {
+    let address = row.address.as_deref().unwrap_or_default();
+    address::host(address).ok_or_else(|| {
+        format!(
+            "has the address {}, which is none, so it is left as it was; allowed: a host name, an IPv4 or an IPv6 address, without a port",
+            quoted(address)
+        )
+    })
+}
+
+fn port(row: &PollerRow) -> Result<Option<u16>, String> {
+    let Some(port) = row.port.as_deref().filter(|port| !port.is_empty()) else { return Ok(None) };
+    match port.parse().ok().filter(|port| *port != 0) {
+        Some(port) => Ok(Some(port)),
+        None => Err(format!("has the port {}, so it is left as it was; allowed: 1 to 65535", quoted(port))),
+    }
+}
+
+fn named(id: NodeId, row: &PollerRow) -> String {
+    format!("poller {id} {}", quoted(&row.name))
+}
+
+/// A value as a line of the log shows it: cut, control characters escaped.
+fn quoted(text: &str) -> String {
+    let mut shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
+    if text.chars().nth(60).is_some() {
+        shown.push('…');
+    }
+    format!("'{shown}'")
+}

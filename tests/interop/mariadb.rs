@@ -1,0 +1,266 @@
+//! A MariaDB server of Debian's package with a data directory, a socket and a port of its own, ended with the test process
+//! whatever becomes of it.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::platform::{free_port, seconds, tail, until};
+
+/// Waits for its standard input to end, which it does with the test process, then kills the server.
+const KEEPER: &str = r#""$@" </dev/null >/dev/null 2>&1 & server=$!; echo $server; read -r _; kill -9 $server 2>/dev/null; [ -z "$REMOVE" ] || rm -rf "$REMOVE""#;
+
+/// The schema of the tables that the module reads, with columns that it does not know among them.
+const SCHEMA: &str = "
+CREATE TABLE nagios_server (
+  id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, name VARCHAR(255), localhost ENUM('0','1') DEFAULT '0', is_default INT DEFAULT 0,
+  last_restart INT, ns_ip_address TEXT, ns_activate ENUM('1','0') DEFAULT '1', ns_status ENUM('0','1','2') DEFAULT '0',
+  gorgone_communication_type ENUM('1','2','3','4') DEFAULT '1', gorgone_port INT, remote_id INT,
+  remote_server_use_as_proxy ENUM('0','1') DEFAULT '1', uid VARCHAR(36), gorgone_auth_token TEXT
+) DEFAULT CHARSET=utf8mb4;
+CREATE TABLE rs_poller_relation (remote_server_id INT NOT NULL, poller_server_id INT NOT NULL);
+CREATE TABLE options (`key` VARCHAR(255), `value` TEXT);
+INSERT INTO nagios_server (id, name, localhost, ns_ip_address) VALUES (1, 'Central', '1', '127.0.0.1');
+";
+
+/// A server.
+pub struct Server {
+    pub folder: PathBuf,
+    pub port: u16,
+    keeper: Child,
+    pid: u32,
+}
+
+/// Whether the package is there; says so when it is not.
+pub fn is_installed() -> bool {
+    let found = ["mariadbd", "mariadb-install-db", "mariadb"].iter().all(|name| find(name).is_some());
+    if !found {
+        eprintln!("SKIPPED: MariaDB is not installed (apt-get install mariadb-server)");
+    }
+    found
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    ["/usr/sbin", "/usr/bin", "/usr/local/bin"]
+        .iter()
+        .map(|folder| Path::new(folder).join(program))
+        .find(|path| path.exists())
+}
+
+/// The user that a server started by root must be told.
+fn user() -> Vec<String> {
+    let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    if is_root { vec!["--user=root".to_owned()] } else { Vec::new() }
+}
+
+/// A data directory as it is after the installation, made once.
+fn template() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let folder = std::env::temp_dir().join(format!("stheno-mariadb-{}", std::process::id()));
+        let _left_by_an_earlier_run = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        // It goes with the test process.
+        let mut keeper = Command::new("sh");
+        keeper.args(["-c", KEEPER, "sh", "true"]).env("REMOVE", &folder).stdin(Stdio::piped()).stdout(Stdio::null());
+        std::mem::forget(keeper.spawn().unwrap());
+        let data = folder.join("data");
+        let made = Command::new(find("mariadb-install-db").unwrap())
+            .args([
+                "--no-defaults",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                "--innodb-log-file-size=4M",
+            ])
+            .args(user())
+            .arg(format!("--datadir={}", data.display()))
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        data
+    })
+}
+
+impl Server {
+    /// A server of the test's own, which may be stopped and started as it likes.
+    pub fn start() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("stheno-db-{}-{count}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let copied = Command::new("cp").arg("-a").arg(template()).arg(folder.join("data")).status().unwrap();
+        assert!(copied.success());
+        let port = free_port();
+        let (keeper, pid) = Self::spawn(&folder, port);
+        let server = Self { folder, port, keeper, pid };
+        server.wait_until_it_answers();
+        server
+    }
+
+    /// The server that tests share which do nothing to it.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Server> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    fn spawn(folder: &Path, port: u16) -> (Child, u32) {
+        let path = |name: &str| folder.join(name).display().to_string();
+        let mut command = Command::new("sh");
+        command.args(["-c", KEEPER, "sh"]).arg(find("mariadbd").unwrap()).arg("--no-defaults").args(user());
+        command.args([
+            format!("--datadir={}", path("data")),
+            format!("--socket={}", path("sock")),
+            format!("--pid-file={}", path("pid")),
+            format!("--log-error={}", path("error.log")),
+            format!("--port={port}"),
+        ]);
+        command.args(["--bind-address=127.0.0.1", "--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M"]);
+        command.args(["--performance-schema=off", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0"]);
+        let mut keeper = command.env("REMOVE", folder).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        (keeper, line.trim().parse().unwrap())
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("sock")
+    }
+
+    #[track_caller]
+    fn wait_until_it_answers(&self) {
+        let ask = || self.client("SELECT 1").is_ok().then_some(());
+        let log = || tail(&self.folder.join("error.log"), 20);
+        let answered =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| until("MariaDB answers", seconds(60), ask)));
+        assert!(answered.is_ok(), "{}", log());
+    }
+
+    fn client(&self, sql: &str) -> Result<String, String> {
+        let mut client = Command::new(find("mariadb").unwrap());
+        client.args([
+            "--no-defaults",
+            "--user=root",
+            "--default-character-set=utf8mb4",
+            "--skip-column-names",
+            "--batch",
+        ]);
+        client.arg(format!("--socket={}", self.socket().display()));
+        let mut client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        client.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+        let output = client.wait_with_output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// Runs statements as root; what they print.
+    #[track_caller]
+    pub fn run(&self, sql: &str) -> String {
+        self.client(sql).unwrap()
+    }
+
+    /// Statements of a session that stays open until it is dropped.
+    pub fn hold(&self, sql: &str) -> Session {
+        let mut client = Command::new(find("mariadb").unwrap());
+        client
+            .args(["--no-defaults", "--user=root", "--execute", sql])
+            .arg(format!("--socket={}", self.socket().display()));
+        Session(client.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    fn signal(&self, name: &str) {
+        Command::new("kill").arg(format!("-{name}")).arg(self.pid.to_string()).status().unwrap();
+    }
+
+    /// Freezes it: it takes connections and says nothing.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    /// Ends it, by TERM or at once.
+    pub fn end(&self, name: &str) {
+        self.signal(name);
+        until("MariaDB ends", seconds(60), || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+            // A zombie waits for its keeper only.
+            (stat.is_empty() || stat.contains(") Z ")).then_some(())
+        });
+    }
+
+    /// Starts it once more after [`Self::end`].
+    pub fn start_again(&mut self) {
+        // The keeper that goes now must not take the folder along.
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
+        (self.keeper, self.pid) = Self::spawn(&self.folder, self.port);
+        self.wait_until_it_answers();
+    }
+
+    /// A database of a test's own with the schema of Centreon, and a user of the same name with the password `pass`.
+    #[track_caller]
+    pub fn database(&self) -> Database<'_> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("centreon{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        self.run(&format!(
+            "CREATE DATABASE {name} CHARACTER SET utf8mb4; CREATE USER '{name}'@'%' IDENTIFIED BY 'pass'; \
+             GRANT SELECT ON {name}.* TO '{name}'@'%'; USE {name}; {SCHEMA}"
+        ));
+        Database { server: self, name }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.thaw();
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}
+
+/// A client that runs its statements.
+pub struct Session(Child);
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A database with the tables of Centreon.
+pub struct Database<'a> {
+    server: &'a Server,
+    pub name: String,
+}
+
+impl Database<'_> {
+    /// Runs statements in it.
+    #[track_caller]
+    pub fn run(&self, sql: &str) -> String {
+        self.server.run(&format!("USE {}; {sql}", self.name))
+    }
+
+    /// Lines of `db_configuration` for its user, over TCP.
+    pub fn settings(&self) -> Vec<String> {
+        self.settings_of(&format!("mysql:host=127.0.0.1;port={};dbname={}", self.server.port, self.name))
+    }
+
+    /// The same with another DSN.
+    pub fn settings_of(&self, dsn: &str) -> Vec<String> {
+        vec![format!("dsn: \"{dsn}\""), format!("username: \"{}\"", self.name), "password: \"pass\"".to_owned()]
+    }
+
+    /// Adds a push poller.
+    #[track_caller]
+    pub fn add(&self, id: u32, name: &str, address: &str, port: u16) {
+        self.run(&format!(
+            "INSERT INTO nagios_server (id, name, ns_ip_address, gorgone_port) VALUES ({id}, '{name}', '{address}', {port});"
+        ));
+    }
+}
