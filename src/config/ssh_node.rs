@@ -1,12 +1,11 @@
 //! The options of a node that is reached by SSH (protocol.md section 10).
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::address;
 use super::findings::Findings;
 use super::section::{BOOLEANS, Section, Unit, boolean, refuse};
-use crate::model::ssh::{HostKeyCheck, Secret, SshTarget};
+use crate::model::ssh::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_PORT, HostKeyCheck, Secret, SshTarget};
 
 /// Reads them; `host` is read already, and `declared_in` is the file that says `push_ssh`.
 pub(super) fn read(
@@ -15,7 +14,8 @@ pub(super) fn read(
     declared_in: &Path,
     findings: &mut Findings,
 ) -> Option<SshTarget> {
-    let port = section.parsed("ssh_port", 22, "a whole number from 1 to 65535", findings, address::port_number);
+    let port =
+        section.parsed("ssh_port", DEFAULT_PORT, "a whole number from 1 to 65535", findings, address::port_number);
     let allowed = format!("{BOOLEANS}, or never");
     let host_key_check =
         section.parsed("strict_serverkey_check", HostKeyCheck::First, &allowed, findings, |text| match boolean(text) {
@@ -33,7 +33,7 @@ pub(super) fn read(
         identity: path(section, "ssh_identity", findings),
         passphrase: text(section, "ssh_passphrase", findings).map(Secret::new),
         host_key_check,
-        connect_timeout: section.duration("ssh_connect_timeout", Duration::from_secs(5), Unit::Seconds, 600, findings),
+        connect_timeout: section.duration("ssh_connect_timeout", DEFAULT_CONNECT_TIMEOUT, Unit::Seconds, 600, findings),
         legacy_algorithms: section.boolean("ssh_legacy_algorithms", false, findings),
     };
     if !cfg!(feature = "ssh") {

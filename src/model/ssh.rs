@@ -68,7 +68,30 @@ pub struct SshTarget {
     pub legacy_algorithms: bool,
 }
 
+/// Port of an sshd.
+pub const DEFAULT_PORT: u16 = 22;
+/// Where nothing else is configured.
+pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 impl SshTarget {
+    /// A host of which nothing else is said; an empty `username` stands for the user of the daemon.
+    #[must_use]
+    pub const fn new(host: String, port: u16, username: String) -> Self {
+        Self {
+            host,
+            port,
+            username,
+            password: None,
+            directory: None,
+            known_hosts: None,
+            identity: None,
+            passphrase: None,
+            host_key_check: HostKeyCheck::First,
+            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            legacy_algorithms: false,
+        }
+    }
+
     /// The host as known-hosts files write it: `host`, or `[host]:port` where the port is not 22.
     #[must_use]
     pub fn known_as(&self) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::model::node_id::NodeId;
-use crate::model::ssh::{HostKeyCheck, Secret, SshTarget};
+use crate::model::ssh::{DEFAULT_PORT, HostKeyCheck, Secret, SshTarget};
 
 use super::json;
 
@@ -21,7 +21,7 @@ pub(super) fn read(node: &Value, id: NodeId) -> Result<SshTarget, String> {
     let member = |key: &str| node.get(key).filter(|value| !value.is_null());
     let text = |key: &str| member(key).and_then(json::text);
     let port = match member("ssh_port").filter(|port| port.as_str() != Some("")) {
-        None => 22,
+        None => DEFAULT_PORT,
         Some(port) => json::integer(port)
             .and_then(|port| u16::try_from(port).ok())
             .filter(|port| *port > 0)

@@ -13,7 +13,7 @@ use crate::model::message::{Message, Outgoing};
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::registration::{NodeKind, Registration};
-use crate::model::ssh::{HostKeyCheck, SshTarget, SshTask};
+use crate::model::ssh::{SshTarget, SshTask};
 use crate::model::time::{Monotonic, Now, WallTime};
 use crate::model::token::Token;
 use crate::model::work::{Work, WorkId, WorkOutcome};
@@ -47,19 +47,7 @@ pub fn push_node(number: u64) -> Registration {
 }
 
 pub fn ssh_node(number: u64) -> Registration {
-    let target = SshTarget {
-        host: "192.0.2.1".to_owned(),
-        port: 22,
-        username: "centreon".to_owned(),
-        password: None,
-        directory: None,
-        known_hosts: None,
-        identity: None,
-        passphrase: None,
-        host_key_check: HostKeyCheck::First,
-        connect_timeout: Duration::from_secs(5),
-        legacy_algorithms: false,
-    };
+    let target = SshTarget::new("192.0.2.1".to_owned(), 22, "centreon".to_owned());
     Registration { kind: NodeKind::PushSsh(Box::new(target)), ..push_node(number) }
 }
 

@@ -10,19 +10,8 @@ struct Bench {
 }
 
 fn target(check: HostKeyCheck) -> Box<SshTarget> {
-    Box::new(SshTarget {
-        host: "host".to_owned(),
-        port: 2222,
-        username: "me".to_owned(),
-        password: None,
-        directory: None,
-        known_hosts: None,
-        identity: None,
-        passphrase: None,
-        host_key_check: check,
-        connect_timeout: Duration::from_secs(5),
-        legacy_algorithms: false,
-    })
+    let target = SshTarget::new("host".to_owned(), 2222, "me".to_owned());
+    Box::new(SshTarget { host_key_check: check, ..target })
 }
 
 fn report(verdict: HostKeyVerdict) -> SshNews {
