@@ -2,7 +2,7 @@
 
 use crate::report::Figure;
 use crate::{Outcome, Scale};
-use crate::{commands, constatus, footprint, load, restarts, storm, sync, websocket};
+use crate::{commands, constatus, footprint, load, relay, restarts, storm, sync, websocket};
 
 /// One scenario: its name, what it measures, and the measurement.
 pub struct Scenario {
@@ -66,6 +66,17 @@ pub const SCENARIOS: &[Scenario] = &[
         run: footprint::memory_central_20_nodes,
     },
     Scenario { name: "idle_wakeups", about: "wake-ups of an idle poller in 10 s", run: footprint::idle_wakeups },
+    Scenario { name: "relay_latency", about: "a row through a chain of relays", run: relay::relay_latency },
+    Scenario {
+        name: "pathway_choice",
+        about: "a request among 5,000 nodes and 50,000 subnodes",
+        run: relay::pathway_choice,
+    },
+    Scenario {
+        name: "relay_drain_200000",
+        about: "a backlog of a poller drains through a relay to the central",
+        run: relay::relay_drain_200000,
+    },
     Scenario { name: "sync_50000", about: "a node's history comes over, while others ping", run: sync::sync_50000 },
     Scenario {
         name: "wss_1000_memory",

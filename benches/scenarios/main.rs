@@ -25,6 +25,7 @@ mod page;
 mod peer;
 mod platform;
 mod process;
+mod relay;
 mod report;
 mod restarts;
 mod storm;

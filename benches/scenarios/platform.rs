@@ -348,6 +348,7 @@ configuration:
       - name: action
         package: gorgone::modules::core::action::hooks
         enable: true
+        copy_roots: [{directory}]
 "
     );
     if role.with_api {

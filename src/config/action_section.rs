@@ -1,6 +1,7 @@
 //! Options of the module `action`: limits, and the list of allowed commands (protocol.md section 11).
 
 use super::allow_list::{AllowList, Expression, Hole, find_hole, shown};
+use super::copy_section;
 use super::core_section::DAY_SECONDS;
 use super::findings::Findings;
 use super::section::{Section, Unit};
@@ -16,6 +17,7 @@ pub(super) fn read(mut section: Section<'_>, findings: &mut Findings) -> ActionS
         max_concurrent: section.number("max_concurrent_commands", default.max_concurrent, 1..=4_096, "", findings),
         output_limit: section.number("max_output_size", default.output_limit, 1_024..=64 << 20, "bytes", findings),
         allowed: read_allowed(&mut section, findings),
+        copy_roots: copy_section::read_roots(&mut section, findings),
     };
     section.finish(&["paranoid_plugins", "max_concurrent_engine", "tar_insecure_extra_mode"], findings);
     settings

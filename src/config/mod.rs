@@ -10,6 +10,7 @@
 mod action_section;
 pub mod address;
 pub mod allow_list;
+mod copy_section;
 mod core_section;
 pub mod database;
 mod database_section;

@@ -7,7 +7,7 @@ use super::raw::RawConfig;
 use super::section::{Section, Unit};
 use super::settings::{CleanerSettings, CoreSettings, Modules, ProxySettings};
 use super::tree::{Node, Value};
-use super::{action_section, database_section, dial_in_section, http_section, register_file};
+use super::{action_section, copy_section, database_section, dial_in_section, http_section, register_file};
 
 /// Ten years, the longest that a history may be kept.
 const TEN_YEARS_SECONDS: u32 = 315_360_000;
@@ -228,6 +228,7 @@ fn read_proxy(mut section: Section<'_>, findings: &mut Findings) -> ProxySetting
             findings,
             |text| text.parse().ok().filter(|number| (1..=1_000).contains(number)),
         ),
+        copy_rate_limit: copy_section::read_rate_limit(&mut section, findings),
         buffer_size: section.number("buffer_size", default.buffer_size, 1..=8 << 20, "bytes", findings),
     };
     section.finish(&[], findings);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::allow_list::AllowList;
@@ -132,6 +133,8 @@ pub struct ProxySettings {
     pub pong_max_timeout: u32,
     /// `buffer_size` (150000 bytes)
     pub buffer_size: usize,
+    /// `copy_rate_limit` in bytes a second towards each node; none without the option.
+    pub copy_rate_limit: Option<u64>,
     /// `httpserver`: where pullwss nodes connect, where enabled.
     pub httpserver: Option<WebSocketSettings>,
 }
@@ -147,6 +150,7 @@ impl Default for ProxySettings {
             failover_after: Duration::from_secs(30),
             pong_max_timeout: 3,
             buffer_size: 150_000,
+            copy_rate_limit: None,
             httpserver: None,
         }
     }
@@ -172,6 +176,8 @@ pub struct ActionSettings {
     pub output_limit: usize,
     /// `allowed_cmds`, where `whitelist_cmds` is true: what may be run.
     pub allowed: Option<CommandList>,
+    /// `copy_roots`: the directories that copies may write under; empty for anywhere.
+    pub copy_roots: Arc<[PathBuf]>,
 }
 
 /// The commands that may be run, and what becomes of the others.
@@ -185,7 +191,13 @@ pub struct CommandList {
 
 impl Default for ActionSettings {
     fn default() -> Self {
-        Self { command_timeout: Duration::from_secs(30), max_concurrent: 64, output_limit: 1 << 20, allowed: None }
+        Self {
+            command_timeout: Duration::from_secs(30),
+            max_concurrent: 64,
+            output_limit: 1 << 20,
+            allowed: None,
+            copy_roots: Arc::new([]),
+        }
     }
 }
 

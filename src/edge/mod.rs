@@ -6,6 +6,7 @@
 pub mod centreon_database;
 pub mod child_process;
 pub mod clock;
+pub mod copy;
 pub mod file_watch;
 pub mod history_store;
 pub mod jobs;

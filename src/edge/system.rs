@@ -1,7 +1,7 @@
 //! Thin safe wrappers around what only `libc` offers. The one place of `unsafe` in this program.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -236,22 +236,58 @@ pub fn hostname() -> String {
     if result != 0 || text.is_empty() { "localhost".to_owned() } else { String::from_utf8_lossy(text).into_owned() }
 }
 
-/// The name of the user that this process runs as; its number where it has none.
-#[cfg(feature = "ssh")]
+/// The number of a user; `None` when there is none of that name.
 #[must_use]
-pub fn user_name() -> String {
-    let mut entry = MaybeUninit::<libc::passwd>::zeroed();
-    let mut found = std::ptr::null_mut();
-    let mut text = [0_u8; 4096];
-    // SAFETY: all pointers are valid for the call and the length is that of `text`; the name points into `text` and is
-    // copied before that goes.
-    unsafe {
-        let user = libc::geteuid();
-        let result = libc::getpwuid_r(user, entry.as_mut_ptr(), text.as_mut_ptr().cast(), text.len(), &raw mut found);
-        if result != 0 || found.is_null() {
-            return user.to_string();
+pub fn user_id(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    look_up(|buffer| {
+        let mut entry = MaybeUninit::<libc::passwd>::zeroed();
+        let mut found = std::ptr::null_mut();
+        // SAFETY: all pointers are valid for the call, and the length is that of `buffer`.
+        let result = unsafe {
+            libc::getpwnam_r(
+                name.as_ptr(),
+                entry.as_mut_ptr(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                &raw mut found,
+            )
+        };
+        // SAFETY: where `found` is set it leads to `entry`, which the call has filled.
+        (result, (!found.is_null()).then(|| unsafe { entry.assume_init_ref().pw_uid }))
+    })
+}
+
+/// The number of a group; `None` when there is none of that name.
+#[must_use]
+pub fn group_id(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    look_up(|buffer| {
+        let mut entry = MaybeUninit::<libc::group>::zeroed();
+        let mut found = std::ptr::null_mut();
+        // SAFETY: all pointers are valid for the call, and the length is that of `buffer`.
+        let result = unsafe {
+            libc::getgrnam_r(
+                name.as_ptr(),
+                entry.as_mut_ptr(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                &raw mut found,
+            )
+        };
+        // SAFETY: where `found` is set it leads to `entry`, which the call has filled.
+        (result, (!found.is_null()).then(|| unsafe { entry.assume_init_ref().gr_gid }))
+    })
+}
+
+/// Calls a look-up with larger buffers until its answer fits; a group may have thousands of members.
+fn look_up(call: impl Fn(&mut [u8]) -> (c_int, Option<u32>)) -> Option<u32> {
+    let mut buffer = vec![0_u8; 4 << 10];
+    loop {
+        match call(&mut buffer) {
+            (libc::ERANGE, _) if buffer.len() < 4 << 20 => buffer.resize(buffer.len() * 4, 0),
+            (_, found) => return found,
         }
-        std::ffi::CStr::from_ptr((*found).pw_name).to_string_lossy().into_owned()
     }
 }
 
@@ -298,6 +334,13 @@ mod tests {
     #[test]
     fn the_machine_has_a_name() {
         assert!(!hostname().is_empty());
+    }
+
+    #[test]
+    fn users_and_groups_are_found_by_name() {
+        assert_eq!(user_id("root"), Some(0));
+        assert_eq!(group_id("root"), Some(0));
+        assert_eq!((user_id("no such user"), group_id("no such group")), (None, None));
     }
 
     #[test]

@@ -30,10 +30,19 @@ pub struct HistoryRow {
 /// known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowOrigin {
-    /// The number of the history, see [`Origins::own`].
-    pub history: i64,
+    /// Which history.
+    pub history: HistoryName,
     /// The row's id in it.
     pub id: i64,
+}
+
+/// A history among all histories. The number alone would do, were there no machines that are copies of one image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HistoryName {
+    /// The node whose history it is.
+    pub node: NodeId,
+    /// Its number, see [`Origins::own`].
+    pub number: i64,
 }
 
 /// The number of a history, and how far others were taken over, whoever brought them.
@@ -43,7 +52,7 @@ pub struct Origins {
     /// where there is none.
     pub own: i64,
     /// The greatest row id taken over of each other history.
-    pub marks: Vec<(i64, i64)>,
+    pub marks: Vec<(HistoryName, i64)>,
 }
 
 /// Which rows a `GETLOG` wants: all conditions that are set must hold (protocol.md section 4).

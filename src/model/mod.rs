@@ -5,6 +5,7 @@ pub mod api;
 pub mod code;
 pub mod command;
 pub mod connection;
+pub mod copy;
 pub mod history;
 pub mod log;
 pub mod message;

@@ -33,11 +33,14 @@ use super::listeners::Listeners;
 use super::malformed::MalformedLog;
 use super::modules::action::CommandQueue;
 use super::modules::nodes::NodesModule;
+use super::modules::process_copy::Sinks;
 use super::outbox::Outbox;
 use super::output::{Output, ReceiptId};
 use super::parents::Parents;
 use super::passed_on::PassedOn;
 use super::registry::Registry;
+use super::relayed_copy::RelayedCopies;
+use super::remote_copy::Copies;
 use super::ssh::SshTasks;
 use super::stopping::Stopping;
 use super::timers::{Timer, Timers};
@@ -74,6 +77,9 @@ pub struct Core {
     pub(super) calls: Calls,
     pub(super) commands: CommandQueue,
     pub(super) ssh: SshTasks,
+    pub(super) copies: Copies,
+    pub(super) relayed_copies: RelayedCopies,
+    pub(super) sinks: Sinks,
     pub(super) nodes_module: NodesModule,
     pub(super) work: WorkTable,
     pub(super) stopping: Stopping,
@@ -173,6 +179,9 @@ impl Core {
             calls: Calls::default(),
             commands: CommandQueue::default(),
             ssh: SshTasks::default(),
+            copies: Copies::default(),
+            relayed_copies: RelayedCopies::default(),
+            sinks: Sinks::default(),
             nodes_module: NodesModule::default(),
             work: WorkTable::default(),
             stopping: Stopping::No,
@@ -224,6 +233,9 @@ impl Core {
             Input::ParentDown { kind, reason } => self.parent_down(kind, &reason),
             Input::ParentMessage { kind, message } => self.parent_message(kind, message),
             Input::SshEnded { task, end } => self.ssh_ended(task, end),
+            Input::SourceDone { source, done } => self.source_done(source, done),
+            Input::SinkDone { sink, done } => self.sink_done(sink, done),
+            Input::Room(node) => self.room_for(node),
             Input::ApiCall { id, call } => self.api_call(id, &call),
             Input::ApiCancelled(id) => self.cancel_call(id),
             Input::NodesWanted { source, nodes } => self.nodes_wanted(source, nodes),
@@ -269,6 +281,9 @@ impl Core {
             Timer::ParentSilence(kind) => self.parent_is_silent(kind),
             Timer::Parent(client) => self.tell_parent(client),
             Timer::Listener(token) => self.listener_due(&token),
+            Timer::Copy(source) => self.copy_timer_due(source),
+            Timer::CopyPace(node) => self.copy_pace_due(node),
+            Timer::Sink(token) => self.sink_is_idle(&token),
             Timer::Call(call) => waits::waited(self, call),
             Timer::Poll(target) => waits::poll_due(self, target),
             Timer::SyncAll => {
@@ -391,6 +406,7 @@ impl Core {
         if let Some(token) = ended {
             self.token_ended(&token);
             self.dialled_out.token_ended(&token);
+            self.copy_token_ended(&token);
             waits::token_ended(self, &token);
             if !of_node {
                 self.tell_parents(false);

@@ -97,7 +97,7 @@ impl Core {
         if self.registry.get(id).is_some_and(|node| node.link != Link::Up) {
             self.link_up(id);
         }
-        if !matches!(message.action, Action::Pong | Action::SetLogs | Action::SyncLogs) {
+        if !matches!(message.action, Action::Ack | Action::Pong | Action::SetLogs | Action::SyncLogs) {
             return false;
         }
         self.counters.count(Way::External, &message.action);
@@ -118,7 +118,9 @@ impl Core {
             (None, _) => self.refuse_web_socket(client, "its first message is not REGISTERNODES"),
             (Some(id), Action::RegisterNodes) => self.web_socket_registers(client, Some(id), &message.data),
             (Some(id), Action::UnregisterNodes) => self.web_socket_unregisters(id, &message.data),
-            (Some(id), Action::Pong | Action::SetLogs | Action::SyncLogs) => self.said_by_node(id, message),
+            (Some(id), Action::Ack | Action::Pong | Action::SetLogs | Action::SyncLogs) => {
+                self.said_by_node(id, message);
+            }
             (Some(id), action) => {
                 let word: String = action.as_str().chars().take(64).collect();
                 self.log(LogLine::warning("proxy", format!("node '{id}' may not send {word}: ignored")));

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
-use crate::model::history::{RowOrigin, StoreChange, SyncMark};
+use crate::model::history::{HistoryName, RowOrigin, StoreChange, SyncMark};
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
@@ -37,8 +37,8 @@ pub(super) struct NodeSync {
     pub mark: SyncMark,
     /// Whether an answer is awaited.
     pub in_progress: bool,
-    /// Whether it pages, as our own kind does: such a node also announces its rows.
-    pages: bool,
+    /// Whether it pages, as our own kind does: such a node also announces its rows. `None` before its first answer.
+    pages: Option<bool>,
     /// Counts the syncs that were started.
     pub serial: u64,
     /// Another one is wanted as soon as this one is over.
@@ -71,13 +71,18 @@ impl NodeSync {
         Self {
             mark,
             in_progress: false,
-            pages: false,
+            pages: None,
             serial: 0,
             again: false,
             token: None,
             gathering: None,
             early: BTreeSet::new(),
         }
+    }
+
+    /// Whether the node is known to be of our own kind; `None` before its first answer.
+    pub(super) const fn peer_pages(&self) -> Option<bool> {
+        self.pages
     }
 
     /// Forgets the sync in progress; returns the token of the request that asked for it.
@@ -90,7 +95,7 @@ impl NodeSync {
 
     /// Whether the node is a daemon of our kind, as far as it has shown.
     pub(super) const fn is_of_our_kind(&self) -> bool {
-        self.pages || self.mark.history != 0
+        matches!(self.pages, Some(true)) || self.mark.history != 0
     }
 
     /// What to ask. A mark that a Perl daemon left has no id: asking by id would bring every row once more.
@@ -166,7 +171,9 @@ impl Core {
 
     /// A token of a node that does not announce its rows is waited for. A sync that is under way is not doubled.
     pub(super) fn sync_for_waiting(&mut self, id: NodeId) {
-        let Some(node) = self.registry.get_quietly(id).filter(|node| node.link == Link::Up && !node.sync.pages) else {
+        let Some(node) =
+            self.registry.get_quietly(id).filter(|node| node.link == Link::Up && node.sync.pages != Some(true))
+        else {
             return;
         };
         if !node.sync.in_progress {
@@ -215,7 +222,7 @@ impl Core {
         let Some(node) = self.registry.get_mut(id) else { return };
         let before = node.sync.mark;
         let pages = answer.last_id.is_some();
-        node.sync.pages = pages;
+        node.sync.pages = Some(pages);
         let start = if before.is_of_another(answer.history) {
             node.sync.early.clear();
             let text = format!("node '{id}' has a new history: its rows are taken from the start");
@@ -254,14 +261,14 @@ impl Core {
             let known = row.id <= start.last_id && (pages || row.ctime <= start.ctime);
             after.last_id = after.last_id.max(row.id);
             after.ctime = after.ctime.max(row.ctime);
-            let origin = row.origin_in(answer.history, pages);
+            let origin = row.origin_in(id, answer.history, pages);
             let is_early = early.contains(&row.id);
             if known && !is_early {
                 continue;
             }
             // By another way, or because it was ours: it is here.
-            let is_taken = origin.is_some_and(|origin| self.origins.is_taken(origin));
-            if let Some(origin) = origin {
+            let is_taken = origin.is_some_and(|origin| self.origins.is_taken(origin, self.own_id));
+            if let Some(origin) = origin.filter(|_| !is_taken) {
                 moved.note(origin);
             }
             if is_taken || is_early {
@@ -313,7 +320,7 @@ impl Core {
         node.sync.early.clear();
         let mark = node.sync.mark;
         // Ids of rows that were never here are used again.
-        self.origins.forget(mark.history);
+        self.origins.forget(HistoryName { node: id, number: mark.history });
         self.log(LogLine::warning(
             "proxy",
             format!("node '{id}' has a new history: its rows are taken from the start"),

@@ -3,6 +3,7 @@
 use crate::model::api::{ApiCall, CallId};
 use crate::model::command::{CommandId, CommandOutcome};
 use crate::model::connection::ClientId;
+use crate::model::copy::{SinkDone, SinkId, SourceDone, SourceId};
 use crate::model::history::LogPage;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
@@ -126,6 +127,22 @@ pub enum Input {
         /// How.
         end: SshEnd,
     },
+    /// The outcome of an [`super::output::Output::ReadSource`].
+    SourceDone {
+        /// Which copy.
+        source: SourceId,
+        /// What came of it.
+        done: SourceDone,
+    },
+    /// The outcome of an [`super::output::Output::WriteSink`].
+    SinkDone {
+        /// Which copy.
+        sink: SinkId,
+        /// What came of each step, in their order.
+        done: Vec<SinkDone>,
+    },
+    /// Little waits to be sent to a node now, see [`super::output::Output::AwaitRoom`].
+    Room(NodeId),
     /// The answer to an [`super::output::Output::ReadPollers`]: what the Centreon database says, or a sentence why it could not be read.
     PollersRead(Result<PollerTables, String>),
     /// An [`super::output::Output::Work`] is done.

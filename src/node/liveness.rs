@@ -128,6 +128,7 @@ impl Core {
         self.log(LogLine::debug("proxy", format!("connected to node '{id}'")));
         self.send_ping(id);
         self.restart_sync(id);
+        self.copies_link_up(id);
     }
 
     /// The link to a node broke, or could not be made.
@@ -142,7 +143,8 @@ impl Core {
             node.liveness.ping = Ping::AwaitingLink;
         }
         // What was sent to a node that dials in went out at once, if only into a connection that was dead already.
-        if was_up || node.dials_in() {
+        let may_have_lost = was_up || node.dials_in();
+        if may_have_lost {
             node.outbox.link_lost();
         }
         if node.outbox.has_unsettled() {
@@ -154,6 +156,10 @@ impl Core {
         }
         // The link itself says it louder, but not at every attempt.
         self.log(LogLine::debug("proxy", format!("no connection to node '{id}': {reason}")));
+        if may_have_lost {
+            self.copies_link_down(id);
+            self.relayed_link_down(id);
+        }
     }
 
     fn send_ping(&mut self, id: NodeId) {

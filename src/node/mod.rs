@@ -29,6 +29,8 @@ mod pathway;
 mod proxy;
 mod registering;
 mod registry;
+mod relayed_copy;
+mod remote_copy;
 mod requests;
 mod routes;
 mod ssh;

@@ -62,6 +62,7 @@ impl Core {
             Action::Ack | Action::SetLogs => {
                 if let Some(answer) = Answer::read(data) {
                     self.log_answered(id, message.token.as_ref(), answer);
+                    self.copy_kind_known(id);
                 }
             }
             Action::ConStatus
@@ -93,6 +94,9 @@ impl Core {
     }
 
     fn node_replied(&mut self, id: NodeId, token: &Token, code: Code, data: &str) {
+        if self.copy_confirmed(id, token, code, data) || self.relayed_copy_confirmed(id, token, code, data) {
+            return;
+        }
         let Some(node) = self.registry.get_mut(id) else { return };
         let (ending, sync) = node.outbox.replied(token, code, data, node.sync.serial);
         let confirmed = !code.is_terminal();
@@ -112,9 +116,12 @@ impl Core {
     pub(super) fn send_failed(&mut self, id: NodeId, token: Option<&Token>, reason: &str) {
         self.log(LogLine::error("proxy", format!("send message problem for '{id}': {reason}")));
         let Some(token) = token else { return };
+        if self.copy_not_sent(id, token, reason) {
+            return;
+        }
+        let text = format!("Send message problem for '{id}': {reason}");
         let owed = self.registry.get_mut(id).is_some_and(|node| node.outbox.ended(token));
-        if owed {
-            let text = format!("Send message problem for '{id}': {reason}");
+        if self.relayed_not_sent(id, token, &text) || owed {
             self.add_row(NewRow::now(Some(token), Code::FINISHED_KO, json::message(&text)));
         }
     }

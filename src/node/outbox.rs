@@ -60,6 +60,11 @@ impl Outbox {
         self.owed.is_empty()
     }
 
+    /// Whether it owes a token.
+    pub(super) fn owes(&self, token: &Token) -> bool {
+        self.owed.contains_key(token)
+    }
+
     /// Whether any token waits for a sync to settle it.
     pub(super) fn has_unsettled(&self) -> bool {
         self.owed.values().any(|owed| owed.progress != Progress::Sent)

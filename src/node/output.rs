@@ -3,6 +3,7 @@
 use crate::model::api::{ApiAnswer, CallId};
 use crate::model::command::{CommandId, CommandSpec};
 use crate::model::connection::{ClientId, Endpoint};
+use crate::model::copy::{SinkId, SinkStep, SourceId, SourceStep};
 use crate::model::history::{LogFilter, PageLimit, StoreChange};
 use crate::model::log::{Level, LogLine};
 use crate::model::message::Outgoing;
@@ -25,6 +26,15 @@ pub enum ParentKind {
     Pull,
     /// Module `pullwss`: its WebSocket.
     WebSocket,
+}
+
+/// A peer that sends requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sender {
+    /// A client of the external socket.
+    Client(ClientId),
+    /// A central that we dial.
+    Parent(ParentKind),
 }
 
 /// One side effect.
@@ -130,6 +140,34 @@ pub enum Output {
     },
     /// Kill a running command's process group; its end is still reported.
     KillCommand(CommandId),
+    /// A step of a copy that we send; answered by [`super::input::Input::SourceDone`], but not [`SourceStep::Close`].
+    ReadSource {
+        /// Which copy.
+        source: SourceId,
+        /// What to do.
+        step: SourceStep,
+    },
+    /// Steps of a copy that we receive; answered by [`super::input::Input::SinkDone`].
+    WriteSink {
+        /// Which copy.
+        sink: SinkId,
+        /// What to do, in this order.
+        steps: Vec<SinkStep>,
+    },
+    /// Tell [`super::input::Input::Room`] once, as soon as little waits to be sent to a node.
+    AwaitRoom {
+        /// Which node.
+        node: NodeId,
+        /// The client that stands for it, where it has dialled in.
+        client: Option<ClientId>,
+    },
+    /// Read nothing from a peer for now, or go on. What it has sent stays with the operating system.
+    PauseSender {
+        /// Which.
+        sender: Sender,
+        /// Whether it is paused.
+        paused: bool,
+    },
     /// Read the pollers from the Centreon database; one reading at a time.
     ReadPollers,
     /// Answer a call of the API.

@@ -46,11 +46,14 @@ impl Core {
             return Handled::refused(data);
         }
         self.counters.count_proxied(&action);
-        if let Err(text) = self.pass_on(peer, action, token, target, data) {
-            self.log(LogLine::debug("proxy", format!("{text} (token {token})")));
-            self.end_with_error(token, &text);
+        match self.pass_on(peer, action, token, target, data) {
+            Ok(handled) => handled,
+            Err(text) => {
+                self.log(LogLine::debug("proxy", format!("{text} (token {token})")));
+                self.end_with_error(token, &text);
+                Handled::accepted()
+            }
         }
-        Handled::accepted()
     }
 
     /// When a node counts as dead, as configured.
@@ -66,7 +69,18 @@ impl Core {
         pathway::choose(&self.registry, target, self.now.monotonic, self.patience())
     }
 
-    fn pass_on(&mut self, peer: Peer, action: Action, token: &Token, target: &str, data: String) -> Result<(), String> {
+    fn pass_on(
+        &mut self,
+        peer: Peer,
+        action: Action,
+        token: &Token,
+        target: &str,
+        data: String,
+    ) -> Result<Handled, String> {
+        if action == Action::ProcessCopy {
+            let route = self.route_to(target)?;
+            return self.relay_copy(peer, token, route, data);
+        }
         if !json::is_valid(&data) {
             return Err("proxy - cannot decode json".to_owned());
         }
@@ -76,7 +90,7 @@ impl Core {
         }
         if action == Action::GetLog && route.through == route.target {
             let token_to_end = (!matches!(peer, Peer::ClientWithoutToken(_))).then(|| token.clone());
-            return self.sync_for(route.target, token_to_end);
+            return self.sync_for(route.target, token_to_end).map(|()| Handled::accepted());
         }
         let Some(node) = self.registry.get_mut(route.through) else {
             return Err(format!("proxy - no pathway for target {target}"));
@@ -84,10 +98,13 @@ impl Core {
         match node.registration.kind {
             NodeKind::PushZmq { .. } => {}
             NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
-            NodeKind::PushSsh(_) => return self.ssh_request(route, &action, token, &data),
+            NodeKind::PushSsh(_) => {
+                return self.ssh_request(route, &action, token, &data).map(|()| Handled::accepted());
+            }
         }
         if action == Action::RemoteCopy {
-            return Err("proxy - action REMOTECOPY is not supported".to_owned());
+            self.remote_copy(token, route, &data);
+            return Ok(Handled::accepted());
         }
         if node.outbox.is_full() {
             return Err(format!("proxy - too many messages to node '{}' wait to be confirmed", route.through));
@@ -107,7 +124,7 @@ impl Core {
         }
         let message = Message { action, token: Some(token.clone()), target: Some(route.target_field()), data };
         self.send_to_node(route.through, message);
-        Ok(())
+        Ok(Handled::accepted())
     }
 
     /// Asks for the log of a target without a token: a sync, or a GETLOG to the relay before it. Returns the node and
@@ -242,6 +259,7 @@ impl Core {
 
     /// Nothing more comes from a node: what it owes ends.
     fn end_all_owed(&mut self, id: NodeId) {
+        self.end_copies_of(id);
         let Some(node) = self.registry.get_mut(id) else { return };
         let mut owed = node.outbox.take_all();
         owed.extend(node.sync.abandon());

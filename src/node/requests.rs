@@ -97,6 +97,10 @@ impl Core {
             return self.refuse_unknown(&action, token);
         }
         self.counters.count(if peer == Peer::Ourselves { Way::Internal } else { Way::External }, &action);
+        if self.stopping != Stopping::No && action == Action::ProcessCopy {
+            // No end of the copy: its sender sees the connection break, and one of our own kind goes on afterwards.
+            return Handled::Later;
+        }
         if self.stopping != Stopping::No {
             self.end_with_error(token, STOPPING_TEXT);
             return Handled::refused(json::message(STOPPING_TEXT));
@@ -124,6 +128,7 @@ impl Core {
             Action::UnloadModule => self.unload_module(data),
             Action::Kill => self.kill_module(data),
             Action::Command => self.command_request(peer, token, data),
+            Action::ProcessCopy => self.process_copy(peer, token, data.to_owned()),
             Action::RegisterNodes => self.register_nodes(peer, token, data),
             Action::UnregisterNodes => self.unregister_nodes(peer, token, data),
             Action::CentreonNodesSync => self.sync_pollers(token),
@@ -153,7 +158,7 @@ impl Core {
             | Action::LoadModule
             | Action::UnloadModule
             | Action::Kill => true,
-            Action::Command => self.is_loaded(ACTION_PACKAGE),
+            Action::Command | Action::ProcessCopy => self.is_loaded(ACTION_PACKAGE),
             Action::CentreonNodesSync => self.options.pollers.is_some(),
             Action::RegisterNodes
             | Action::UnregisterNodes

@@ -41,6 +41,7 @@ impl Core {
         self.timers.set(Timer::Stop, self.now.monotonic + PATIENCE);
         self.drop_work();
         self.drop_waiting_commands();
+        self.stop_copies();
         self.end_poller_syncs();
         for call in self.calls.waiting() {
             waits::ask_history(self, call);
@@ -86,7 +87,8 @@ impl Core {
     /// Says so as soon as nothing is left to wait for.
     pub(super) fn check_stopped(&mut self) {
         let waits = matches!(self.stopping, Stopping::Waiting | Stopping::Killed);
-        if waits && self.commands.is_idle() && self.ssh.is_idle() && self.questions.is_empty() && self.all_stored() {
+        let is_idle = self.commands.is_idle() && self.sinks.is_idle() && self.ssh.is_idle();
+        if waits && is_idle && self.questions.is_empty() && self.all_stored() {
             self.say_stopped();
         }
     }

@@ -328,6 +328,10 @@ pub fn describe(output: &Output) -> String {
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },
         Output::KillCommand(command) => format!("kill {}", command.0),
+        Output::ReadSource { source, step } => format!("source {}: {step:?}", source.0),
+        Output::WriteSink { sink, steps } => format!("sink {}: {steps:?}", sink.0),
+        Output::AwaitRoom { node, .. } => format!("room for {node}?"),
+        Output::PauseSender { sender, paused } => format!("pause {sender:?}: {paused}"),
         Output::Answer { call, answer } => {
             let allow = answer.allow.map(|allow| format!(" allow {allow}")).unwrap_or_default();
             format!("answer {} {}{allow} {}", call.0, answer.status, answer.body)

@@ -2,6 +2,7 @@
 
 use crate::model::api::CallId;
 use crate::model::connection::ClientId;
+use crate::model::copy::SourceId;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
@@ -30,6 +31,12 @@ pub(super) enum Timer {
     ParentSilence(ParentKind),
     /// A listener polls or ends.
     Listener(Token),
+    /// A copy that we send waits no longer.
+    Copy(SourceId),
+    /// More of a copy may be sent to a node, as its rate allows.
+    CopyPace(NodeId),
+    /// A copy that we receive has not gone on.
+    Sink(Token),
     /// A call of the API waits no longer.
     Call(CallId),
     /// A node whose token is waited for is asked for its log.

@@ -398,9 +398,13 @@ impl WebSocketCentral {
             }
         };
         match message.action {
-            Action::Pong | Action::RegisterNodes | Action::UnregisterNodes | Action::SyncLogs | Action::SetLogs => {
-                self.outputs.push_back(WebSocketCentralOutput::Message(message))
-            }
+            // An ACK comes only from a node of our own kind, and only where it was asked for.
+            Action::Ack
+            | Action::Pong
+            | Action::RegisterNodes
+            | Action::UnregisterNodes
+            | Action::SyncLogs
+            | Action::SetLogs => self.outputs.push_back(WebSocketCentralOutput::Message(message)),
             action => {
                 let word: String = action.as_str().chars().take(32).flat_map(char::escape_debug).collect();
                 self.log_refusal(&format!("a WebSocket node may not send {word}, ignored"), now);

@@ -13,7 +13,7 @@ fn central() -> Folder {
     folder.write("config.yaml", "name: config.yaml\ndescription: x\nconfiguration: !include config.d/*.yaml\n");
     folder.write(
         "config.d/39-action.yaml",
-        "gorgone:\n  modules:\n    - name: action\n      package: \"gorgone::modules::core::action::hooks\"\n      enable: true\n",
+        "gorgone:\n  modules:\n    - name: action\n      package: \"gorgone::modules::core::action::hooks\"\n      enable: true\n      copy_roots: [/etc/centreon-engine]\n",
     );
     folder.write(
         "config.d/40-gorgoned.yaml",

@@ -4,6 +4,7 @@
 mod allow_list;
 mod api;
 mod commands;
+mod copies;
 mod dial_in;
 mod durability;
 mod hostile_messages;

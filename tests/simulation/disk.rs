@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use stheno::daemon::dispatch::Restored;
-use stheno::model::history::{HistoryRow, LogFilter, LogPage, Origins, PageLimit, RowOrigin, StoreChange, SyncMark};
+use stheno::model::history::{
+    HistoryName, HistoryRow, LogFilter, LogPage, Origins, PageLimit, RowOrigin, StoreChange, SyncMark,
+};
 use stheno::model::node_id::NodeId;
 use stheno::model::session::StoredSession;
 use stheno::model::time::WallTime;
@@ -20,7 +22,7 @@ pub struct Disk {
     ctime_ticks: i64,
     /// The number of this history.
     pub number: i64,
-    origins: BTreeMap<i64, i64>,
+    origins: BTreeMap<HistoryName, i64>,
     checked: usize,
 }
 

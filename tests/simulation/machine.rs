@@ -9,6 +9,7 @@ use stheno::config::settings::{
 };
 use stheno::daemon::dispatch::{Dispatch, OwnKey, Surroundings};
 use stheno::model::connection::{ConnectionId, Endpoint};
+use stheno::model::history::HistoryName;
 use stheno::model::node_id::NodeId;
 use stheno::model::random::Random;
 use stheno::model::registration::{NodeKind, Registration};
@@ -49,8 +50,8 @@ pub struct Machine {
     pub pipes: BTreeMap<ConnectionId, usize>,
     /// It was told to stop and has not ended yet.
     pub stopping: bool,
-    /// The greatest row id of each history (second) in this one (first) so far.
-    pub seen_origins: BTreeMap<(i64, i64), i64>,
+    /// The greatest row id of each history in the one with this number so far.
+    pub seen_origins: BTreeMap<(i64, HistoryName), i64>,
     config: Config,
 }
 
@@ -180,7 +181,8 @@ impl Machine {
         let key = PrivateKey::from_pem(key.as_bytes()).unwrap();
         let authorized = thumbprint(peer_key);
         let config = Config { core: core_settings(id, authorized), modules, warnings: Vec::new() };
-        let disk = Disk::new(i64::try_from(id).unwrap() + 1_000_000);
+        // Some are copies of one image.
+        let disk = Disk::new(i64::try_from(id / 2).unwrap() + 1_000_000);
         let (pipes, seen_origins) = (BTreeMap::new(), BTreeMap::new());
         Self { id, disk, key, dispatch: None, pipes, stopping: false, seen_origins, config }
     }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use stheno::model::history::{HistoryName, HistoryRow};
 use stheno::model::node_id::NodeId;
 use stheno::model::random::Random;
 use stheno::model::registration::{NodeKind, Registration, Subnode};
@@ -20,6 +21,12 @@ struct Planned {
     /// The parent that it is registered with, and how it is connected to it. `None` for the central.
     up: Option<(u64, Kind)>,
     below: Vec<Registration>,
+}
+
+/// Which row it is, wherever it stands.
+fn identity_of(machine: &Machine, row: &HistoryRow) -> (HistoryName, i64) {
+    let own = HistoryName { node: node(machine.id), number: machine.disk.number };
+    row.origin.map_or((own, row.id), |origin| (origin.history, origin.id))
 }
 
 fn node(id: u64) -> NodeId {
@@ -153,7 +160,8 @@ impl World {
                     assert!(*ends == 1 || is_excused(), "{what}: token {token} ends once more: {row:?}");
                 }
                 let Some(origin) = row.origin else { continue };
-                assert_ne!(origin.history, own, "{what}: a row of machine {id} came back to it: {row:?}");
+                let itself = HistoryName { node: node(id), number: own };
+                assert_ne!(origin.history, itself, "{what}: a row of machine {id} came back to it: {row:?}");
                 let last = machine.seen_origins.insert((own, origin.history), origin.id).unwrap_or(0);
                 assert!(last < origin.id, "{what}: machine {id} has a row twice or late (after {last}): {row:?}");
             }
@@ -165,18 +173,16 @@ impl World {
         let central = &self.machines[0];
         let mut there = BTreeMap::new();
         for row in &central.disk.rows {
-            let identity = row.origin.map_or((central.disk.number, row.id), |origin| (origin.history, origin.id));
+            let identity = identity_of(central, row);
             assert!(there.insert(identity, row).is_none(), "{what}: in the central twice: {row:?}");
         }
         let mut own_rows = BTreeSet::new();
         for machine in &self.machines {
             for row in &machine.disk.rows {
-                let identity = row.origin.map_or((machine.disk.number, row.id), |origin| (origin.history, origin.id));
+                let identity = identity_of(machine, row);
                 let found = there.get(&identity);
                 let found = found.unwrap_or_else(|| panic!("{what}: a row on machine {} is lost: {row:?}", machine.id));
-                let told = |row: &stheno::model::history::HistoryRow| {
-                    (row.token.clone(), row.code, row.etime, row.instant, row.data.clone())
-                };
+                let told = |row: &HistoryRow| (row.token.clone(), row.code, row.etime, row.instant, row.data.clone());
                 assert_eq!(told(found), told(row), "{what}: a row of machine {} was changed on its way", machine.id);
                 if row.origin.is_none() && row.token.is_some() {
                     own_rows.insert(machine.id);

@@ -219,6 +219,8 @@ impl World {
             | Effect::Work { .. }
             | Effect::KillCommand(_)
             | Effect::Ssh { .. }
+            | Effect::ReadSource { .. }
+            | Effect::WriteSink { .. }
             | Effect::Log(_)
             | Effect::SetLogLevel(_) => {}
             // Its last words still arrive.

@@ -253,7 +253,8 @@ configuration:
              - key: {trusted}\n"
         ));
     }
-    format!("{text}    modules:\n{}{}", module("action"), plan.modules(daemon.kind))
+    let roots = format!("        copy_roots: [{}]\n", yaml_path(&plan.folder));
+    format!("{text}    modules:\n{}{roots}{}", module("action"), plan.modules(daemon.kind))
 }
 
 /// The central's list of its nodes.

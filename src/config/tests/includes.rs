@@ -11,7 +11,7 @@ fn an_include_may_stand_at_any_value_and_its_lists_are_joined_in_order() {
     let files = Files::new(&[
         ("top.yaml", &format!("{MODULES}'m.d/*.yaml, last.yaml'}}")),
         ("m.d/20.yaml", &entry("proxy")),
-        ("m.d/10.yaml", &entry("action")),
+        ("m.d/10.yaml", &entry("action").replace('}', ", copy_roots: [/etc/centreon-engine]}")),
         ("m.d/.hidden.yaml", "- {name: x, package: x, enable: true}\n"),
         ("m.d/10.yaml.bak", "broken: [\n"),
         ("last.yaml", &entry("proxy")),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::model::command::{CommandId, CommandSpec};
 use crate::model::connection::{ConnectionId, Endpoint};
+use crate::model::copy::{SinkId, SinkStep, SourceId, SourceStep};
 use crate::model::history::{LogFilter, PageLimit, StoreChange};
 use crate::model::log::{Level, LogLine};
 use crate::model::node_id::NodeId;
@@ -75,6 +76,20 @@ pub enum Effect {
         attempt: u64,
         /// What.
         work: SshWork,
+    },
+    /// Do a step of a copy that we send; answered by `source_done`, but not [`SourceStep::Close`].
+    ReadSource {
+        /// Which copy.
+        source: SourceId,
+        /// What to do.
+        step: SourceStep,
+    },
+    /// Do steps of a copy that we receive; answered by `sink_done`.
+    WriteSink {
+        /// Which copy.
+        sink: SinkId,
+        /// What to do, in this order.
+        steps: Vec<SinkStep>,
     },
     /// Read the pollers from the Centreon database on a worker; answered by `pollers_read`.
     ReadPollers,

@@ -57,6 +57,7 @@ impl Dispatch {
         self.timers.cancel(&Owner::Connection(connection));
         self.strangers.remove(&connection);
         self.dirty.remove(&connection);
+        self.flow.forget(connection);
         self.connections.remove(&connection)
     }
 

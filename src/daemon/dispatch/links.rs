@@ -68,6 +68,10 @@ impl Dispatch {
         self.touched_links.push(key);
     }
 
+    pub(super) fn link_connection(&self, key: LinkKey) -> Option<ConnectionId> {
+        self.links.get(&key).and_then(|link| link.connection)
+    }
+
     pub(super) fn close_link(&mut self, key: LinkKey, now: Now) {
         self.timers.cancel(&Owner::Link(key));
         let Some(mut link) = self.links.remove(&key) else { return };

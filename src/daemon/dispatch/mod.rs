@@ -6,6 +6,7 @@
 //! [`Dispatch::take_dirty`], calling [`Dispatch::flushed`] for each that shrank.
 
 mod api;
+mod copies;
 mod core_outputs;
 mod effect;
 mod ends;
@@ -163,6 +164,7 @@ pub struct Dispatch {
     running_queries: usize,
     waiting_queries: VecDeque<Effect>,
     complaints: Complaints,
+    flow: copies::Flow,
     random: Box<dyn Random>,
     config: Rc<Config>,
     own_key: Rc<OwnKey>,
@@ -210,6 +212,7 @@ impl Dispatch {
             running_queries: 0,
             waiting_queries: VecDeque::new(),
             complaints: Complaints::default(),
+            flow: copies::Flow::default(),
             random: surroundings.session_random,
             config: Rc::new(config),
             own_key: Rc::new(own_key),

@@ -57,6 +57,10 @@ impl Dispatch {
         self.websocket_parent.as_ref().is_some_and(|parent| parent.connection == Some(connection))
     }
 
+    pub(super) fn websocket_parent_connection(&self) -> Option<ConnectionId> {
+        self.websocket_parent.as_ref().and_then(|parent| parent.connection)
+    }
+
     pub(super) fn parent_connected(&mut self, connection: ConnectionId, now: Now) {
         if let Some(parent) = &mut self.websocket_parent
             && parent.connection == Some(connection)

@@ -3,10 +3,11 @@
 use crate::model::connection::ConnectionId;
 use crate::model::time::Now;
 use crate::node::input::Input;
+use crate::node::output::{ParentKind, Sender};
 use crate::wire::send_queue::SendQueue;
 
 use super::external::HANDSHAKE;
-use super::{Connection, Dispatch, Effect, Kind, MAX_QUERIES_PER_CONNECTION};
+use super::{Connection, Dispatch, Effect, Kind, LinkKey, MAX_QUERIES_PER_CONNECTION};
 
 impl Dispatch {
     /// An [`Effect::Connect`] succeeded.
@@ -81,6 +82,7 @@ impl Dispatch {
             Some(Kind::WebSocket(node)) => node.handle_sent(now),
             _ => {}
         }
+        self.tell_room(connection, now);
         self.pump(connection, now);
     }
 
@@ -103,12 +105,18 @@ impl Dispatch {
         match &entry.kind {
             _ if entry.closing => false,
             Kind::External(external) => {
-                entry.open_queries < MAX_QUERIES_PER_CONNECTION && !external.zmtp.is_congested()
+                entry.open_queries < MAX_QUERIES_PER_CONNECTION
+                    && !external.zmtp.is_congested()
+                    && !self.is_client_paused(connection)
             }
+            Kind::Link { key: LinkKey::Parent, .. } => !self.is_paused(Sender::Parent(ParentKind::Pull)),
             Kind::Link { .. } | Kind::Undecided(_) => true,
             Kind::Api(client) => client.wants_read(),
             Kind::WebSocket(node) => node.wants_read(),
-            Kind::WebSocketParent => self.websocket_parent.as_ref().is_none_or(|parent| parent.node.wants_read()),
+            Kind::WebSocketParent => {
+                !self.is_paused(Sender::Parent(ParentKind::WebSocket))
+                    && self.websocket_parent.as_ref().is_none_or(|parent| parent.node.wants_read())
+            }
         }
     }
 

@@ -40,7 +40,7 @@ const fn client_of(connection: ConnectionId) -> ClientId {
 }
 
 /// The connection of a WebSocket client; `None` for a client of the external socket.
-const fn connection_of(client: ClientId) -> Option<ConnectionId> {
+pub(super) const fn connection_of(client: ClientId) -> Option<ConnectionId> {
     if client.0 & WEBSOCKET == 0 { None } else { Some(ConnectionId(client.0 & !WEBSOCKET)) }
 }
 

@@ -4,6 +4,7 @@
 //! the send queues. So an acknowledged message is a stored one, and load makes commits larger, not more frequent.
 
 mod children;
+mod copies;
 mod listeners;
 mod register_file;
 #[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
@@ -38,6 +39,7 @@ use super::dispatch::{Dispatch, Effect, OwnKey, Surroundings};
 use super::key_files::{KeyOrigin, KeyPair};
 use super::run_options::RunOptions;
 use children::Children;
+use copies::CopyWork;
 use listeners::Bound;
 use register_file::RegisterFile;
 use ssh::SshConnections;
@@ -100,6 +102,7 @@ struct EventLoop {
     streams: Streams,
     children: Children,
     ssh: SshConnections,
+    copies: CopyWork,
     /// The commands that may be run, where that is limited.
     allowed: AllowList,
     stopping: bool,
@@ -142,6 +145,7 @@ struct Parts {
     key: Arc<PrivateKey>,
     allowed: AllowList,
     keep_alive: bool,
+    copies: CopyWork,
     pollers: Option<DatabaseSettings>,
 }
 
@@ -164,8 +168,9 @@ impl EventLoop {
         let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
         let jobs = JobQueue::new(threads, Arc::clone(&wake));
+        let lookups = JobQueue::new(LOOKUP_THREADS, Arc::clone(&wake));
         let ssh = SshConnections::new(Arc::clone(&wake));
-        let lookups = JobQueue::new(LOOKUP_THREADS, wake);
+        let copies = CopyWork::new(threads, wake);
         let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
         let surroundings = Surroundings {
             core_random: Box::new(SystemRandom::new()),
@@ -192,6 +197,7 @@ impl EventLoop {
             key,
             allowed,
             keep_alive,
+            copies,
             pollers,
         })
     }
@@ -217,6 +223,7 @@ impl EventLoop {
             streams: Streams::new(),
             children: Children::new(),
             ssh: parts.ssh,
+            copies: parts.copies,
             allowed: parts.allowed,
             stopping: false,
             stopped: None,
@@ -300,6 +307,7 @@ impl EventLoop {
             self.release_at,
             self.job_retry(now),
             self.ssh.poll_timeout(now),
+            self.copies.poll_timeout(now),
         ];
         // One millisecond more than asked: a wake-up a fraction too early would find nothing due and spin.
         let earliest = deadlines.into_iter().flatten().min()?;
@@ -314,7 +322,10 @@ impl EventLoop {
     fn event(&mut self, event: &mio::event::Event, now: Now) {
         match event.token() {
             SIGNALS => self.read_signals(now),
-            WAKER => self.finished_jobs(now),
+            WAKER => {
+                self.finished_jobs(now);
+                self.finished_copies(now);
+            }
             REGISTER_FILE => self.register_file_touched(),
             Token(source) if source < FIRST_SOURCE => {
                 self.accepting.insert(source);
@@ -329,6 +340,7 @@ impl EventLoop {
     fn turn(&mut self, now: Now) {
         self.submit_waiting();
         self.ssh.submit_waiting();
+        self.copies.submit_waiting();
         self.accept_all(now);
         self.read_streams(now);
         self.read_children(now);
@@ -381,6 +393,8 @@ impl EventLoop {
                 }
                 Effect::KillCommand(command) => self.children.kill(command),
                 Effect::Ssh { node, attempt, work } => self.ssh_work(node, attempt, work, now),
+                Effect::ReadSource { source, step } => self.copies.read(source, step),
+                Effect::WriteSink { sink, steps } => self.copies.write(sink, steps),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
                 Effect::Stopped => self.stopped = Some(now.monotonic + LAST_FLUSH),
@@ -437,6 +451,7 @@ impl EventLoop {
         self.children.kill_all();
         // A command that a worker is starting just now would outlive us.
         self.jobs.shutdown(LAST_JOBS);
+        self.copies.shutdown();
         while self.jobs.poll_finished().is_some() {}
         let wall = clock::read().wall;
         if let Err(reason) = self.storage.finish(self.dispatch.take_unstored(), wall) {

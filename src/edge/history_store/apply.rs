@@ -131,8 +131,8 @@ fn run(
             }
             StoreChange::PutSyncMark(node, mark) => put_mark(&transaction, *node, *mark)?,
             StoreChange::PutOriginMark(RowOrigin { history, id }) => {
-                let sql = "INSERT OR REPLACE INTO stheno_origins (history, last_id) VALUES (?1, ?2)";
-                transaction.prepare_cached(sql)?.execute(params![history, id])?;
+                let sql = "INSERT OR REPLACE INTO stheno_origin_marks (node, history, last_id) VALUES (?1, ?2, ?3)";
+                transaction.prepare_cached(sql)?.execute(params![sql_id(history.node), history.number, id])?;
             }
             StoreChange::DeleteSyncMark(node) => {
                 let sql = "DELETE FROM gorgone_synchistory WHERE id = ?1";
@@ -156,8 +156,8 @@ fn run(
     Ok((applied, last_row_id))
 }
 
-const INSERT_ROW: &str = "INSERT INTO gorgone_history (token, code, etime, ctime, instant, data, stheno_history, stheno_row) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+const INSERT_ROW: &str = "INSERT INTO gorgone_history (token, code, etime, ctime, instant, data, stheno_node, stheno_history, stheno_row) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
 fn insert_row(statement: &mut rusqlite::CachedStatement<'_>, row: &HistoryRow, ctime: f64) -> Result<()> {
     statement.raw_bind_parameter(1, row.token.as_deref())?;
@@ -166,8 +166,9 @@ fn insert_row(statement: &mut rusqlite::CachedStatement<'_>, row: &HistoryRow, c
     statement.raw_bind_parameter(4, ctime)?;
     statement.raw_bind_parameter(5, row.instant)?;
     statement.raw_bind_parameter(6, row.data.as_str())?;
-    statement.raw_bind_parameter(7, row.origin.map(|origin| origin.history))?;
-    statement.raw_bind_parameter(8, row.origin.map(|origin| origin.id))?;
+    statement.raw_bind_parameter(7, row.origin.map(|origin| sql_id(origin.history.node)))?;
+    statement.raw_bind_parameter(8, row.origin.map(|origin| origin.history.number))?;
+    statement.raw_bind_parameter(9, row.origin.map(|origin| origin.id))?;
     statement.raw_execute().map(|_| ())
 }
 

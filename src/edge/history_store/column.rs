@@ -4,6 +4,9 @@
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
+use crate::model::history::HistoryName;
+use crate::model::node_id::NodeId;
+
 /// The value, `NULL` where there is no such column.
 fn value<'a>(row: &'a Row<'_>, column: usize) -> ValueRef<'a> {
     row.get_ref(column).unwrap_or(ValueRef::Null)
@@ -41,4 +44,10 @@ pub(super) fn integer(row: &Row<'_>, column: usize) -> Option<i64> {
     }
     // The cast saturates, which is what an absurd number deserves.
     real(row, column).map(|number| number.floor() as i64)
+}
+
+/// A node in a column and the number of a history in the next; `None` when either is none.
+pub(super) fn history_name(row: &Row<'_>, column: usize) -> Option<HistoryName> {
+    let node = NodeId::new(u64::try_from(integer(row, column)?).ok()?).ok()?;
+    Some(HistoryName { node, number: integer(row, column + 1)? })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, Result, Row};
 
 use super::{Stored, column};
-use crate::model::history::{Origins, SyncMark};
+use crate::model::history::{HistoryName, Origins, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::random::from_hex;
 use crate::model::session::StoredSession;
@@ -49,13 +49,13 @@ pub(super) fn load(connection: &Connection, number: i64) -> Result<Stored> {
     Ok(stored)
 }
 
-fn origin_marks(connection: &Connection) -> Result<Vec<(i64, i64)>> {
-    let sql = format!("SELECT history, last_id FROM stheno_origins LIMIT {MAX_ROWS}");
+fn origin_marks(connection: &Connection) -> Result<Vec<(HistoryName, i64)>> {
+    let sql = format!("SELECT node, history, last_id FROM stheno_origin_marks LIMIT {MAX_ROWS}");
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;
     let mut marks = Vec::new();
     while let Some(row) = rows.next()? {
-        marks.extend(column::integer(row, 0).zip(column::integer(row, 1)));
+        marks.extend(column::history_name(row, 0).zip(column::integer(row, 2)));
     }
     Ok(marks)
 }

@@ -118,7 +118,7 @@ pub fn query_kept(path: &Path, filter: &LogFilter, limit: &PageLimit) -> Result<
     Ok(page)
 }
 
-const COLUMNS: &str = "id, token, code, etime, ctime, instant, data, stheno_history, stheno_row";
+const COLUMNS: &str = "id, token, code, etime, ctime, instant, data, stheno_node, stheno_history, stheno_row";
 
 /// In which order rows are visited.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -186,7 +186,7 @@ impl Question {
 }
 
 fn origin(row: &Row<'_>) -> Option<RowOrigin> {
-    let (history, id) = column::integer(row, 7).zip(column::integer(row, 8))?;
+    let (history, id) = column::history_name(row, 7).zip(column::integer(row, 9))?;
     Some(RowOrigin { history, id })
 }
 

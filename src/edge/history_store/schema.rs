@@ -27,7 +27,7 @@ const OPEN_TOKENS: &str = "stheno_open_tokens";
 /// Keys of SSH hosts that no known-hosts file remembers.
 const HOST_KEYS: &str = "stheno_ssh_host_keys";
 /// How far other histories were taken over.
-const ORIGINS: &str = "stheno_origins";
+const ORIGINS: &str = "stheno_origin_marks";
 /// Tables that a daemon of the original's can do without.
 const OPTIONAL_TABLES: [&str; 4] = ["gorgone_centreon_judge_spare", OPEN_TOKENS, ORIGINS, HOST_KEYS];
 
@@ -58,7 +58,8 @@ const TABLES: [Table; 9] = [
             ("ctime", "FLOAT DEFAULT NULL"),
             ("instant", "int(11) DEFAULT '0'"),
             ("data", "TEXT DEFAULT NULL"),
-            // Ours: the history that the row was written to first, and its id there.
+            // Ours: the node and the history that the row was written to first, and its id there.
+            ("stheno_node", INT),
             ("stheno_history", INT),
             ("stheno_row", INT),
         ],
@@ -109,8 +110,8 @@ const TABLES: [Table; 9] = [
     // Ours: how far each history was taken over, whoever brought its rows.
     Table {
         name: ORIGINS,
-        columns: &[("history", "INTEGER NOT NULL PRIMARY KEY"), ("last_id", "INTEGER NOT NULL")],
-        indexes: &[],
+        columns: &[("node", "INTEGER NOT NULL"), ("history", "INTEGER NOT NULL"), ("last_id", "INTEGER NOT NULL")],
+        indexes: &[("UNIQUE INDEX idx_stheno_origin_marks", "node, history")],
     },
 ];
 

@@ -12,6 +12,7 @@ mod command;
 mod key_files;
 mod known_hosts;
 mod library;
+mod login_name;
 mod session;
 mod socket_io;
 mod transfer;

@@ -15,8 +15,7 @@ use super::known_hosts::KnownHosts;
 use super::library::{self, last_error};
 use super::socket_io::{self, SocketIo};
 use super::transfer::Transfers;
-use super::{algorithms, key_files};
-use crate::edge::system;
+use super::{algorithms, key_files, login_name};
 use crate::model::ssh::{SshCommand, SshEnd, SshNews, SshOrder, SshTarget, SshTask, SshTaskId};
 
 /// So long one turn may go on before another session has its turn.
@@ -162,7 +161,7 @@ impl Session {
 
     fn open(&mut self, mut target: Box<SshTarget>, remembered: &[String]) {
         if target.username.is_empty() {
-            target.username = system::user_name();
+            target.username = login_name::own();
         }
         let name = target.known_as();
         let beside = key_files::directory(&target).map(|directory| directory.join("known_hosts"));

@@ -6,7 +6,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::model::code::Code;
-use crate::model::history::RowOrigin;
+use crate::model::history::{HistoryName, RowOrigin};
+use crate::model::node_id::NodeId;
 
 use super::super::json;
 
@@ -106,14 +107,16 @@ fn number(value: &Value) -> Option<i64> {
 }
 
 fn origin(value: &Value) -> Option<RowOrigin> {
-    let [history, id] = value.as_array()?.as_slice() else { return None };
-    Some(RowOrigin { history: number(history)?, id: number(id)? })
+    let [node, history, id] = value.as_array()?.as_slice() else { return None };
+    let history = HistoryName { node: NodeId::from_json(node).ok()?, number: number(history)? };
+    Some(RowOrigin { history, id: number(id)? })
 }
 
 impl AnsweredRow {
-    /// Where it was written first, as far as that can be known: a node of our kind tells the number of its `history`.
-    pub(in super::super) fn origin_in(&self, history: i64, pages: bool) -> Option<RowOrigin> {
-        let own = (pages && history != 0 && self.id > 0).then_some(RowOrigin { history, id: self.id });
+    /// Where it was written first, as far as that can be known: a node of our kind tells the `number` of its history.
+    pub(in super::super) fn origin_in(&self, node: NodeId, number: i64, pages: bool) -> Option<RowOrigin> {
+        let history = HistoryName { node, number };
+        let own = (pages && number != 0 && self.id > 0).then_some(RowOrigin { history, id: self.id });
         self.origin.or(own)
     }
 }

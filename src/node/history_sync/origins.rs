@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::model::history::{Origins, RowOrigin, StoreChange, SyncMark};
+use crate::model::history::{HistoryName, Origins, RowOrigin, StoreChange, SyncMark};
+use crate::model::node_id::NodeId;
 
 use super::super::core::Core;
 use super::super::output::{Output, ReceiptId};
@@ -18,12 +19,12 @@ const HISTORIES_MAX: usize = 100_000;
 #[derive(Debug, Default)]
 pub(in super::super) struct OriginMarks {
     own: i64,
-    last_ids: BTreeMap<i64, i64>,
+    last_ids: BTreeMap<HistoryName, i64>,
 }
 
 /// The greatest ids of an answer's rows by history.
 #[derive(Debug, Default)]
-pub(super) struct Moved(BTreeMap<i64, i64>);
+pub(super) struct Moved(BTreeMap<HistoryName, i64>);
 
 impl Moved {
     pub(super) fn note(&mut self, RowOrigin { history, id }: RowOrigin) {
@@ -57,14 +58,15 @@ impl OriginMarks {
         }
     }
 
-    /// Whether a row is here already.
-    pub(super) fn is_taken(&self, origin: RowOrigin) -> bool {
-        let is_own = origin.history == self.own;
+    /// Whether a row is here already; `own_id` is ours, where we know it.
+    pub(super) fn is_taken(&self, origin: RowOrigin, own_id: Option<NodeId>) -> bool {
+        let HistoryName { node, number } = origin.history;
+        let is_own = number == self.own && own_id.is_none_or(|own| own == node);
         is_own || self.last_ids.get(&origin.history).is_some_and(|last| origin.id <= *last)
     }
 
     /// Its ids start over.
-    pub(super) fn forget(&mut self, history: i64) {
+    pub(super) fn forget(&mut self, history: HistoryName) {
         self.last_ids.remove(&history);
     }
 
@@ -86,7 +88,7 @@ impl Core {
             let last_ids = &mut self.origins.last_ids;
             let last = last_ids.get(&history).copied();
             let is_full = last.is_none() && last_ids.len() >= HISTORIES_MAX;
-            if history == self.origins.own || is_full || last.is_some_and(|last| id <= last) {
+            if is_full || last.is_some_and(|last| id <= last) {
                 continue;
             }
             last_ids.insert(history, id);

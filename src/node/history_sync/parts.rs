@@ -133,8 +133,8 @@ impl Core {
             }
         }
         for row in fresh {
-            let origin = row.origin_in(history, pages);
-            if origin.is_none_or(|origin| !self.origins.is_taken(origin)) {
+            let origin = row.origin_in(id, history, pages);
+            if origin.is_none_or(|origin| !self.origins.is_taken(origin, self.own_id)) {
                 self.add_synced_row(id, row, origin, None);
             }
         }

@@ -3,6 +3,7 @@
 pub(super) mod action;
 pub(super) mod cleaner;
 pub(super) mod nodes;
+pub(super) mod process_copy;
 
 /// Package of the module that runs commands.
 pub(super) const ACTION_PACKAGE: &str = "gorgone::modules::core::action::hooks";

@@ -169,7 +169,7 @@ fn messages_are_read_as_html_and_as_latin1() {
 fn other_messages_do_not_get_through() {
     let mut pair = Pair::registered();
     pair.say("[COMMAND] [t] [1] {}", at(1));
-    pair.say("[ACK] [t] {}", at(1));
+    pair.say("[GETLOG] [t] [] {}", at(1));
     assert_eq!(pair.outputs, []);
     pair.say("no message", at(1));
     assert!(matches!(pair.outputs.as_slice(), [WebSocketCentralOutput::Malformed { token: None, .. }]));

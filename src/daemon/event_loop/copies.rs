@@ -1,0 +1,117 @@
+//! The files of copies: at rest between two jobs, worked on by threads of their own, so that a long copy holds up nobody's
+//! handshake, question or command.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use crate::edge::copy::sink::Sink;
+use crate::edge::copy::source::Source;
+use crate::edge::jobs::{Job, JobQueue};
+use crate::model::copy::{SinkDone, SinkId, SinkStep, SourceDone, SourceId, SourceStep};
+use crate::model::time::{Monotonic, Now};
+
+use super::{EventLoop, JOB_RETRY, LAST_JOBS};
+
+/// Threads at most.
+const THREADS_MAX: usize = 4;
+
+/// What comes back from a worker.
+pub(super) enum CopyResult {
+    Source(SourceId, Box<Source>, SourceDone),
+    Sink(SinkId, Box<Sink>, Vec<SinkDone>),
+}
+
+pub(super) struct CopyWork {
+    jobs: JobQueue<CopyResult>,
+    /// What no thread could be started for. Bounded by the copies: each has one job at most.
+    waiting: VecDeque<Job<CopyResult>>,
+    sources: HashMap<SourceId, Box<Source>>,
+    sinks: HashMap<SinkId, Box<Sink>>,
+    /// Sources that are of no use any more once their job is done.
+    closing: HashSet<SourceId>,
+    /// Sources that are with a job.
+    busy: HashSet<SourceId>,
+}
+
+impl CopyWork {
+    pub(super) fn new(threads: usize, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Self {
+            jobs: JobQueue::new(threads.min(THREADS_MAX), wake),
+            waiting: VecDeque::new(),
+            sources: HashMap::new(),
+            sinks: HashMap::new(),
+            closing: HashSet::new(),
+            busy: HashSet::new(),
+        }
+    }
+
+    pub(super) fn read(&mut self, source: SourceId, step: SourceStep) {
+        if step == SourceStep::Close {
+            if self.busy.contains(&source) {
+                self.closing.insert(source);
+            }
+            self.sources.remove(&source);
+            return;
+        }
+        let mut open = self.sources.remove(&source).unwrap_or_default();
+        self.busy.insert(source);
+        self.submit(Box::new(move || {
+            let done = open.run(step);
+            CopyResult::Source(source, open, done)
+        }));
+    }
+
+    pub(super) fn write(&mut self, sink: SinkId, steps: Vec<SinkStep>) {
+        let mut open = self.sinks.remove(&sink).unwrap_or_default();
+        self.submit(Box::new(move || {
+            let done = steps.into_iter().map(|step| open.run(step)).collect();
+            CopyResult::Sink(sink, open, done)
+        }));
+    }
+
+    fn submit(&mut self, job: Job<CopyResult>) {
+        self.waiting.push_back(job);
+        self.submit_waiting();
+    }
+
+    pub(super) fn submit_waiting(&mut self) {
+        while let Some(job) = self.waiting.pop_front() {
+            if let Err(job) = self.jobs.submit(job) {
+                self.waiting.push_front(job);
+                break;
+            }
+        }
+    }
+
+    pub(super) fn poll_timeout(&self, now: Monotonic) -> Option<Monotonic> {
+        (!self.waiting.is_empty() && self.jobs.pending() == 0).then(|| now + JOB_RETRY)
+    }
+
+    /// Gives what is under way a moment to end.
+    pub(super) fn shutdown(&self) {
+        self.jobs.shutdown(LAST_JOBS);
+    }
+}
+
+impl EventLoop {
+    pub(super) fn finished_copies(&mut self, now: Now) {
+        while let Some(result) = self.copies.jobs.poll_finished() {
+            match result {
+                CopyResult::Source(source, open, done) => {
+                    self.copies.busy.remove(&source);
+                    if !self.copies.closing.remove(&source) && open.is_open() {
+                        self.copies.sources.insert(source, open);
+                    }
+                    self.dispatch.source_done(source, done, now);
+                }
+                CopyResult::Sink(sink, open, done) => {
+                    if open.is_open() {
+                        self.copies.sinks.insert(sink, open);
+                    }
+                    self.dispatch.sink_done(sink, done, now);
+                }
+            }
+        }
+        self.copies.submit_waiting();
+    }
+}

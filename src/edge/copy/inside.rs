@@ -1,0 +1,259 @@
+//! A directory that no name leads out of: symlinks are followed by hand, one component at a time, each opened from the
+//! directory before it, so that nothing that changes meanwhile leads elsewhere.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+/// Symlinks on one way at most, as in the kernel.
+const LINKS_MAX: usize = 40;
+/// Components of a name at most.
+const DEPTH_MAX: usize = 1_024;
+
+/// Why a name is not used.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// It leads out of the directory.
+    Outside,
+    /// The system refuses.
+    System(io::Error),
+}
+
+impl From<Errno> for Problem {
+    fn from(error: Errno) -> Self {
+        Self::System(error.into())
+    }
+}
+
+/// What is done about a component that is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// It becomes a directory.
+    Make,
+    /// That is an error.
+    Refuse,
+    /// The rest of the name is taken as it is written: does it stay inside?
+    Imagine,
+}
+
+/// See the module's page.
+pub(super) struct Inside {
+    root: File,
+    path: PathBuf,
+}
+
+/// The directories from the root to some place in it.
+pub(super) struct Way<'a> {
+    inside: &'a Inside,
+    directories: Vec<OwnedFd>,
+}
+
+impl Inside {
+    /// Opens a directory; symlinks on the way to it are the caller's matter.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", root.as_raw_fd()))
+            .or_else(|_| std::fs::canonicalize(path))?;
+        Ok(Self { root, path })
+    }
+
+    /// The directory itself.
+    pub(super) const fn root(&self) -> &File {
+        &self.root
+    }
+
+    /// Its name without symlinks.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The components of a name, relative to the root, as they are written.
+    pub(super) fn components(&self, name: &Path) -> Result<Vec<OsString>, Problem> {
+        let relative =
+            if name.has_root() { name.strip_prefix(&self.path).map_err(|_| Problem::Outside)? } else { name };
+        let mut components = Vec::new();
+        for component in relative.components() {
+            match component {
+                Component::Normal(part) => components.push(part.to_owned()),
+                Component::CurDir => {}
+                Component::ParentDir => drop(components.pop().ok_or(Problem::Outside)?),
+                Component::RootDir | Component::Prefix(_) => return Err(Problem::Outside),
+            }
+        }
+        if components.len() > DEPTH_MAX { Err(Errno::NAMETOOLONG.into()) } else { Ok(components) }
+    }
+
+    /// Goes from the root along components.
+    pub(super) fn walk(&self, components: &[OsString], missing: Missing) -> Result<Way<'_>, Problem> {
+        let mut way = Way { inside: self, directories: Vec::new() };
+        way.walk(components.iter().cloned().collect(), missing)?;
+        Ok(way)
+    }
+}
+
+impl Way<'_> {
+    /// The directory in which it ends.
+    pub(super) fn directory(&self) -> impl AsFd + '_ {
+        self.directories.last().map_or_else(|| self.inside.root.as_fd(), AsFd::as_fd)
+    }
+
+    /// Whether a symlink in this directory would lead to a place inside.
+    pub(super) fn leads_inside(self, target: &Path) -> Result<(), Problem> {
+        let mut way = self;
+        let queue = way.follow(target)?;
+        way.walk(queue, Missing::Imagine)
+    }
+
+    /// The components of a symlink's target; an absolute one starts over at the root.
+    fn follow(&mut self, target: &Path) -> Result<VecDeque<OsString>, Problem> {
+        let relative = if target.has_root() {
+            let relative = target.strip_prefix(&self.inside.path).map_err(|_| Problem::Outside)?;
+            self.directories.clear();
+            relative
+        } else {
+            target
+        };
+        Ok(relative.components().map(|component| component.as_os_str().to_owned()).collect())
+    }
+
+    fn walk(&mut self, mut queue: VecDeque<OsString>, missing: Missing) -> Result<(), Problem> {
+        let mut links = 0;
+        while let Some(name) = queue.pop_front() {
+            if queue.len() > DEPTH_MAX || self.directories.len() > DEPTH_MAX {
+                return Err(Errno::NAMETOOLONG.into());
+            }
+            match name.as_encoded_bytes() {
+                b"." => {}
+                b".." => drop(self.directories.pop().ok_or(Problem::Outside)?),
+                _ => match self.enter(&name) {
+                    Ok(directory) => self.directories.push(directory),
+                    Err(Errno::NOENT) if missing == Missing::Make => {
+                        match rustix::fs::mkdirat(self.directory(), &name, Mode::from_raw_mode(0o777)) {
+                            Ok(()) | Err(Errno::EXIST) => {}
+                            Err(error) => return Err(error.into()),
+                        }
+                        let directory = self.enter(&name)?;
+                        self.directories.push(directory);
+                    }
+                    Err(Errno::NOENT) if missing == Missing::Imagine => {
+                        return imagine(self.directories.len() + 1, &queue);
+                    }
+                    Err(Errno::LOOP | Errno::NOTDIR) => match self.target_of(&name)? {
+                        Some(target) => {
+                            links += 1;
+                            if links > LINKS_MAX {
+                                return Err(Errno::LOOP.into());
+                            }
+                            let mut before = self.follow(&target)?;
+                            before.append(&mut queue);
+                            queue = before;
+                        }
+                        // The last component of a symlink's target may be a file.
+                        None if missing == Missing::Imagine && queue.is_empty() => {}
+                        None => return Err(Errno::NOTDIR.into()),
+                    },
+                    Err(error) => return Err(error.into()),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&self, name: &OsStr) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(self.directory(), name, flags, Mode::empty())
+    }
+
+    fn target_of(&self, name: &OsStr) -> Result<Option<PathBuf>, Errno> {
+        let stat = rustix::fs::statat(self.directory(), name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            return Ok(None);
+        }
+        let target = rustix::fs::readlinkat(self.directory(), name, Vec::new())?;
+        Ok(Some(PathBuf::from(OsString::from_vec(target.into_bytes()))))
+    }
+}
+
+/// Whether the rest of a name stays inside, from so many directories below the root.
+fn imagine(mut depth: usize, rest: &VecDeque<OsString>) -> Result<(), Problem> {
+    for name in rest {
+        match name.as_encoded_bytes() {
+            b"." => {}
+            b".." => depth = depth.checked_sub(1).ok_or(Problem::Outside)?,
+            _ => depth += 1,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::edge::temp_dir::TempDir;
+
+    fn walk(inside: &Inside, name: &str) -> Result<(), String> {
+        let components = inside.components(Path::new(name)).map_err(|_| "outside".to_owned())?;
+        match inside.walk(&components, Missing::Refuse) {
+            Ok(_) => Ok(()),
+            Err(Problem::Outside) => Err("outside".to_owned()),
+            Err(Problem::System(error)) => Err(format!("{:?}", error.kind())),
+        }
+    }
+
+    #[test]
+    fn symlinks_are_followed_as_long_as_they_stay_inside() {
+        let folder = TempDir::new();
+        let root = folder.join("root");
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        symlink("a/b", root.join("in")).unwrap();
+        symlink(root.join("a"), root.join("absolute")).unwrap();
+        symlink("..", root.join("out")).unwrap();
+        symlink("/etc", root.join("etc")).unwrap();
+        symlink("../..", root.join("a/b/up")).unwrap();
+        symlink("me", root.join("me")).unwrap();
+        let inside = Inside::open(&root).unwrap();
+        for name in ["a/b", "in", "absolute/b", "a/../a", "./a//b/.", "a/b/up/a", "in/up/in"] {
+            assert_eq!(walk(&inside, name), Ok(()), "{name}");
+        }
+        for name in ["out", "etc", "..", "a/../..", "/etc", "a/b/up/out/x", "in/up/etc"] {
+            assert_eq!(walk(&inside, name), Err("outside".to_owned()), "{name}");
+        }
+        assert_eq!(walk(&inside, "a/none"), Err("NotFound".to_owned()));
+        assert_eq!(walk(&inside, "me"), Err("FilesystemLoop".to_owned()));
+        assert_eq!(walk(&inside, root.join("a").to_str().unwrap()), Ok(()), "an absolute name that stays inside");
+    }
+
+    #[test]
+    fn what_a_symlink_would_lead_to_is_found_out_before_it_is_made() {
+        let folder = TempDir::new();
+        let root = folder.join("root");
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::write(root.join("a/file"), "x").unwrap();
+        symlink("../..", root.join("a/b/up")).unwrap();
+        let inside = Inside::open(&root).unwrap();
+        let leads = |directory: &str, target: &str| {
+            let components = inside.components(Path::new(directory)).unwrap();
+            inside.walk(&components, Missing::Refuse).unwrap().leads_inside(Path::new(target)).is_ok()
+        };
+        for (directory, target) in
+            [("a/b", "../.."), ("", "a/file"), ("", "new/one"), ("a", "new/../../b"), ("", "a/b/up/a")]
+        {
+            assert!(leads(directory, target), "{target} in {directory}");
+        }
+        for (directory, target) in
+            [("", ".."), ("a", "../.."), ("", "new/../.."), ("", "a/b/up/.."), ("", "/etc/passwd")]
+        {
+            assert!(!leads(directory, target), "{target} in {directory}");
+        }
+    }
+}

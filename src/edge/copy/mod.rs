@@ -1,0 +1,14 @@
+//! Files that are copied from daemon to daemon (protocol.md section 12): read, packed, gathered, unpacked, moved into place.
+//!
+//! Everything here blocks and runs on worker threads. Absent on purpose: messages, the order of steps, what a row says.
+
+pub mod sink;
+pub mod source;
+pub mod unpack;
+
+mod attributes;
+mod inside;
+mod pack;
+mod place;
+mod tar_headers;
+mod text;

@@ -1,0 +1,205 @@
+//! A directory as a tar.gz. Names travel as bytes; directories come before what is in them, everything in the order of
+//! names, so that a directory that did not change makes the same archive again.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tar::{Builder, EntryType, Header, HeaderMode};
+
+use super::attributes::octal;
+use super::text::{about, failure, words};
+use crate::edge::system;
+use crate::model::copy::{Attributes, CopyFailure, SourceSpec};
+
+/// What every entry is changed to.
+struct Changes {
+    owner: Option<(String, Option<u32>)>,
+    group: Option<(String, Option<u32>)>,
+    mode: Option<u32>,
+}
+
+impl Changes {
+    fn of(attributes: &Attributes) -> Self {
+        let named =
+            |name: &str, look_up: fn(&str) -> Option<u32>| (!name.is_empty()).then(|| (name.to_owned(), look_up(name)));
+        Self {
+            owner: named(&attributes.owner, system::user_id),
+            group: named(&attributes.group, system::group_id),
+            mode: octal(&attributes.mode),
+        }
+    }
+
+    fn apply(&self, header: &mut Header) -> io::Result<()> {
+        if let Some((name, id)) = &self.owner {
+            header.set_username(name)?;
+            if let Some(id) = id {
+                header.set_uid(u64::from(*id));
+            }
+        }
+        if let Some((name, id)) = &self.group {
+            header.set_groupname(name)?;
+            if let Some(id) = id {
+                header.set_gid(u64::from(*id));
+            }
+        }
+        match self.mode {
+            // A directory that may be read but not searched is of no use to anybody.
+            Some(mode) if header.entry_type() == EntryType::Directory => header.set_mode(mode | (mode & 0o444) >> 2),
+            Some(mode) => header.set_mode(mode),
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+/// Packs the directory, and says what was left out. The file has no name any more when this returns, so nothing is left
+/// behind whatever happens.
+pub(super) fn pack(spec: &SourceSpec) -> Result<(File, Vec<String>), CopyFailure> {
+    let source = &spec.source;
+    fs::read_dir(source)
+        .map_err(|error| failure(format!("cannot chdir: {}", words(&error)), source.display().to_string()))?;
+    let Some(cache_dir) = &spec.cache_dir else {
+        return Err(failure("cannot chdir: no cache_dir was given", ""));
+    };
+    fs::read_dir(cache_dir)
+        .map_err(|error| failure(format!("cannot chdir: {}", words(&error)), cache_dir.display().to_string()))?;
+    let path = cache_dir.join(&spec.archive_name);
+    let failed = |error: &io::Error| failure("tar failed", about(&path, error));
+    let mut file = create(&path).map_err(|error| failed(&error))?;
+    let mut packing = Packing { root: source, changes: Changes::of(&spec.attributes), left_out: Vec::new() };
+    packing.write(&mut file).map_err(|problem| match problem {
+        Problem::Archive(error) => failed(&error),
+        Problem::Source(path, error) => failure("tar failed", format!("cannot read {}", about(&path, &error))),
+        Problem::Changed(path) => failure("tar failed", format!("{} changed while it was read", path.display())),
+    })?;
+    file.rewind().map_err(|error| failed(&error))?;
+    Ok((file, packing.left_out))
+}
+
+/// A file of its own, whatever stands there, removed at once.
+fn create(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+    fs::remove_file(path)?;
+    Ok(file)
+}
+
+enum Problem {
+    Archive(io::Error),
+    Source(PathBuf, io::Error),
+    Changed(PathBuf),
+}
+
+struct Packing<'a> {
+    root: &'a Path,
+    changes: Changes,
+    left_out: Vec<String>,
+}
+
+impl Packing<'_> {
+    fn write(&mut self, file: &mut File) -> Result<(), Problem> {
+        let buffered = BufWriter::with_capacity(64 << 10, file);
+        let mut builder = Builder::new(GzEncoder::new(buffered, Compression::fast()));
+        // Directories still to be read, the next one last.
+        let mut waiting = vec![PathBuf::new()];
+        while let Some(directory) = waiting.pop() {
+            let subdirectories = self.write_directory(&mut builder, &directory)?;
+            waiting.extend(subdirectories.into_iter().rev());
+        }
+        let mut buffered = builder.into_inner().and_then(GzEncoder::finish).map_err(Problem::Archive)?;
+        buffered.flush().map_err(Problem::Archive)
+    }
+
+    /// Everything that is directly in a directory; the directories in it are returned, and have their entry.
+    fn write_directory(
+        &mut self,
+        builder: &mut Builder<impl Write>,
+        directory: &Path,
+    ) -> Result<Vec<PathBuf>, Problem> {
+        let full = self.root.join(directory);
+        let listed = fs::read_dir(&full).and_then(|entries| {
+            entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<OsString>>>()
+        });
+        let mut names = listed.map_err(|error| Problem::Source(full, error))?;
+        names.sort_unstable();
+        let mut subdirectories = Vec::new();
+        for name in names {
+            let relative = directory.join(name);
+            if self.write_entry(builder, &relative)? {
+                subdirectories.push(relative);
+            }
+        }
+        Ok(subdirectories)
+    }
+
+    /// Whether it is a directory.
+    fn write_entry(&mut self, builder: &mut Builder<impl Write>, relative: &Path) -> Result<bool, Problem> {
+        let full = self.root.join(relative);
+        let unreadable = |error| Problem::Source(full.clone(), error);
+        let metadata = fs::symlink_metadata(&full).map_err(unreadable)?;
+        let kind = metadata.file_type();
+        let mut header = Header::new_gnu();
+        header.set_metadata_in_mode(&metadata, HeaderMode::Complete);
+        self.changes.apply(&mut header).map_err(Problem::Archive)?;
+        if kind.is_symlink() {
+            let target = fs::read_link(&full).map_err(unreadable)?;
+            header.set_size(0);
+            builder.append_link(&mut header, relative, target).map_err(Problem::Archive)?;
+        } else if kind.is_dir() {
+            header.set_size(0);
+            builder.append_data(&mut header, relative, io::empty()).map_err(Problem::Archive)?;
+        } else if kind.is_file() {
+            let file = File::open(&full).map_err(unreadable)?;
+            let size = metadata.size();
+            header.set_size(size);
+            let mut bytes = Exact { file: file.take(size), left: size, short: false, error: None };
+            let written = builder.append_data(&mut header, relative, &mut bytes);
+            if bytes.short {
+                return Err(Problem::Changed(full));
+            }
+            if let Some(error) = bytes.error {
+                return Err(Problem::Source(full, error));
+            }
+            written.map_err(Problem::Archive)?;
+        } else {
+            self.left_out.push(format!("{} is left out: it is no file, directory or symlink", full.display()));
+        }
+        Ok(kind.is_dir())
+    }
+}
+
+/// The bytes of a file, as many as its header says; tells apart what went wrong in reading and in writing.
+struct Exact {
+    file: io::Take<File>,
+    left: u64,
+    short: bool,
+    error: Option<io::Error>,
+}
+
+impl Read for Exact {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.file.read(buffer) {
+            Ok(0) if self.left > 0 && !buffer.is_empty() => {
+                self.short = true;
+                Err(io::Error::from(io::ErrorKind::UnexpectedEof))
+            }
+            Ok(count) => {
+                self.left = self.left.saturating_sub(count as u64);
+                Ok(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                self.error = Some(io::Error::from(error.kind()));
+                Err(error)
+            }
+        }
+    }
+}

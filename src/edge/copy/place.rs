@@ -1,0 +1,198 @@
+//! Where a copy may go, and how what was gathered gets there: whole or not at all.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Seek};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+
+use super::attributes::{self, umask};
+use super::inside::{Inside, Missing, Problem};
+use super::text::words;
+use crate::model::copy::Attributes;
+
+/// A file that was gathered.
+pub(super) struct Gathered<'a> {
+    pub file: &'a mut File,
+    pub path: &'a Path,
+    /// Part of the name that it has meanwhile at its destination.
+    pub mark: &'a str,
+}
+
+/// A directory of `roots` that `path` is in, both without symlinks; the first component of what is missing there counts
+/// as it is written.
+pub(super) fn root_of<'a>(path: &Path, roots: &'a [PathBuf]) -> Option<&'a PathBuf> {
+    let real = existing(path);
+    roots.iter().find(|root| real.starts_with(fs::canonicalize(root).as_deref().unwrap_or(root)))
+}
+
+/// The name of a path without symlinks, as far as it exists.
+fn existing(path: &Path) -> PathBuf {
+    if let Ok(real) = fs::canonicalize(path) {
+        return real;
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => existing(parent).join(name),
+        _ => path.to_owned(),
+    }
+}
+
+fn outside_roots(path: &Path) -> String {
+    format!("{} is outside copy_roots", path.display())
+}
+
+/// Opens the directory that an archive is unpacked into, and makes it if it is missing.
+pub(super) fn open_directory(path: &Path, roots: &[PathBuf]) -> Result<Inside, String> {
+    let mut there = path;
+    let inside = loop {
+        match Inside::open(there) {
+            Ok(inside) => break inside,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                there = there.parent().ok_or_else(|| format!("{}: {}", path.display(), words(&error)))?;
+            }
+            Err(error) => return Err(format!("{}: {}", there.display(), words(&error))),
+        }
+    };
+    let missing = path.strip_prefix(there).unwrap_or(Path::new(""));
+    let of_problem = |problem| match problem {
+        Problem::Outside => format!("{}: {}", path.display(), words(&Errno::INVAL.into())),
+        Problem::System(error) => format!("{}: {}", path.display(), words(&error)),
+    };
+    let components = inside.components(missing).map_err(of_problem)?;
+    let full: PathBuf = [inside.path()].into_iter().chain(components.iter().map(Path::new)).collect();
+    if !roots.is_empty() && root_of(&full, roots).is_none() {
+        return Err(outside_roots(path));
+    }
+    if components.is_empty() {
+        return Ok(inside);
+    }
+    inside.walk(&components, Missing::Make).map_err(of_problem)?;
+    Inside::open(&full).map_err(|error| format!("{}: {}", path.display(), words(&error)))
+}
+
+/// The directory and the name of a file's destination; a symlink there is followed, as the original does.
+struct Place {
+    directory: Inside,
+    name: OsString,
+    /// What is there now.
+    before: Option<rustix::fs::Stat>,
+}
+
+impl Place {
+    fn find(destination: &Path, roots: &[PathBuf]) -> Result<Self, String> {
+        let is_symlink = fs::symlink_metadata(destination).is_ok_and(|metadata| metadata.is_symlink());
+        let real = if is_symlink {
+            fs::canonicalize(destination).map_err(|error| words(&error))?
+        } else {
+            destination.to_owned()
+        };
+        let name = real.file_name().ok_or_else(|| words(&Errno::ISDIR.into()))?.to_owned();
+        let parent = real.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = Inside::open(parent).map_err(|error| words(&error))?;
+        if !roots.is_empty() && root_of(directory.path(), roots).is_none() {
+            return Err("it is outside copy_roots".to_owned());
+        }
+        let before = match rustix::fs::statat(directory.root().as_fd(), &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Some(stat),
+            Err(Errno::NOENT) => None,
+            Err(error) => return Err(words(&error.into())),
+        };
+        match before.map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode)) {
+            None | Some(rustix::fs::FileType::RegularFile) => Ok(Self { directory, name, before }),
+            Some(rustix::fs::FileType::Directory) => Err(words(&Errno::ISDIR.into())),
+            Some(_) => Err("it is no regular file".to_owned()),
+        }
+    }
+
+    /// What a file in this place had, or what a new one gets.
+    fn inherit(&self, file: &File) -> io::Result<()> {
+        let mode = match &self.before {
+            Some(before) => {
+                // As far as we may: without the right to give files away it becomes ours.
+                let _not_permitted = rustix::fs::fchown(
+                    file.as_fd(),
+                    Some(Uid::from_raw(before.st_uid)),
+                    Some(Gid::from_raw(before.st_gid)),
+                );
+                before.st_mode & 0o7777
+            }
+            None => 0o666 & !umask(),
+        };
+        Ok(rustix::fs::fchmod(file.as_fd(), Mode::from_raw_mode(mode))?)
+    }
+
+    fn open(&self, name: &std::ffi::OsStr, flags: OFlags) -> io::Result<File> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = self.directory.root().as_fd();
+        Ok(File::from(rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o600))?))
+    }
+
+    /// Renames the gathered file, where both are on one file system.
+    fn rename(&self, gathered: &Gathered<'_>) -> Result<(), Errno> {
+        rustix::fs::renameat(rustix::fs::CWD, gathered.path, self.directory.root().as_fd(), &self.name)
+    }
+}
+
+/// Moves a gathered file to its destination. What could not be done to its attributes comes back for the log.
+///
+/// # Errors
+/// Why it is not there, in the system's words.
+pub(super) fn place(
+    gathered: Gathered<'_>,
+    destination: &Path,
+    attributes: &Attributes,
+    roots: &[PathBuf],
+) -> Result<Vec<String>, String> {
+    let place = Place::find(destination, roots)?;
+    let of = |error: io::Error| words(&error);
+    let shown = destination.display().to_string();
+    let is_same_device =
+        place.directory.root().metadata().map_err(of)?.dev() == gathered.file.metadata().map_err(of)?.dev();
+    if is_same_device {
+        place.inherit(gathered.file).map_err(of)?;
+        let notes = attributes::apply(gathered.file, attributes, &shown);
+        gathered.file.sync_all().map_err(of)?;
+        match place.rename(&gathered) {
+            Ok(()) => {
+                place.directory.root().sync_all().map_err(of)?;
+                return Ok(notes);
+            }
+            // Another mount of the same device.
+            Err(Errno::XDEV) => {}
+            Err(error) => return Err(words(&error.into())),
+        }
+    }
+    let written_as = OsString::from(format!(".copy_{}", gathered.mark));
+    let directory = place.directory.root().as_fd();
+    let _left_behind = rustix::fs::unlinkat(directory, &written_as, AtFlags::empty());
+    let copied = (|| {
+        let mut copy = place.open(&written_as, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
+        gathered.file.rewind()?;
+        io::copy(gathered.file, &mut copy)?;
+        place.inherit(&copy)?;
+        let notes = attributes::apply(&copy, attributes, &shown);
+        copy.sync_all()?;
+        rustix::fs::renameat(directory, &written_as, directory, &place.name)?;
+        place.directory.root().sync_all()?;
+        Ok(notes)
+    })();
+    if copied.is_err() {
+        let _gone = rustix::fs::unlinkat(directory, &written_as, AtFlags::empty());
+    }
+    let notes = copied.map_err(of)?;
+    let _gone = fs::remove_file(gathered.path);
+    Ok(notes)
+}
+
+/// A destination that is a regular file, to be read.
+///
+/// # Errors
+/// There is none that may be touched.
+pub(super) fn open_destination(destination: &Path, roots: &[PathBuf]) -> Result<File, String> {
+    let place = Place::find(destination, roots)?;
+    place.open(&place.name, OFlags::RDONLY).map_err(|error| words(&error))
+}

@@ -1,0 +1,248 @@
+//! The receiver's end of a copy: gathers chunks in `cache_dir/copy_<token>`, compares digests, and hands the whole on.
+
+use std::fs::{self, File};
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use md5::{Digest, Md5};
+
+use super::place::{self, Gathered};
+use super::text::{about, digest_of, failure, hex, words};
+use super::{attributes, unpack};
+use crate::model::copy::{Attributes, CopyFailure, CopyKind, SinkDone, SinkSpec, SinkStep};
+
+/// What was gathered so far; nothing before the first step.
+#[derive(Default)]
+pub struct Sink {
+    open: Option<Open>,
+}
+
+struct Open {
+    path: PathBuf,
+    file: File,
+    digest: Md5,
+    received: u64,
+}
+
+impl Sink {
+    /// Whether it holds a file.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Does one step. After a failure nothing is left of the copy.
+    pub fn run(&mut self, step: SinkStep) -> SinkDone {
+        let done = match step {
+            SinkStep::Query { spec, total, md5, attributes, restart } => {
+                self.query(&spec, total, md5.as_deref(), &attributes, restart)
+            }
+            SinkStep::Chunk { spec, json, base64, size, offset } => {
+                self.chunk(&spec, json.get(base64).unwrap_or_default(), size, offset)
+            }
+            SinkStep::End { spec, md5, attributes } => self.end(&spec, &md5, &attributes),
+            SinkStep::Discard => {
+                if let Some(open) = self.open.take() {
+                    open.remove();
+                }
+                Ok(SinkDone::Discarded)
+            }
+        };
+        done.unwrap_or_else(|failure| {
+            if let Some(open) = self.open.take() {
+                open.remove();
+            }
+            SinkDone::Failed(failure)
+        })
+    }
+
+    fn query(
+        &mut self,
+        spec: &SinkSpec,
+        total: u64,
+        md5: Option<&str>,
+        attributes: &Attributes,
+        restart: bool,
+    ) -> Result<SinkDone, CopyFailure> {
+        let path = path_of(spec)?;
+        if self.open.is_none() && !restart {
+            self.open = Open::existing(&path).map_err(|error| open_failed(&path, &error))?;
+        }
+        if restart || self.open.as_ref().is_some_and(|open| open.received > total) {
+            match self.open.take() {
+                Some(open) => open.remove(),
+                None => drop(fs::remove_file(&path)),
+            }
+        }
+        let destination = (spec.kind == CopyKind::Regular)
+            .then(|| place::open_destination(&spec.destination, &spec.roots).ok())
+            .flatten()
+            .filter(|file| file.metadata().is_ok_and(|metadata| metadata.size() == total));
+        if let (Some(mut file), Some(md5)) = (destination.as_ref(), md5) {
+            let mut digest = Md5::new();
+            let read = digest_of(&mut file, total, &mut digest);
+            if read.is_ok_and(|read| read == total) && hex(&digest) == md5 {
+                if let Some(open) = self.open.take() {
+                    open.remove();
+                }
+                let shown = spec.destination.display().to_string();
+                return Ok(SinkDone::Unchanged(attributes::apply(file, attributes, &shown)));
+            }
+        }
+        let (received, md5) = match &self.open {
+            Some(open) => (open.received, hex(&open.digest)),
+            None => (0, hex(&Md5::new())),
+        };
+        Ok(SinkDone::Found { received, md5, same_size: destination.is_some() })
+    }
+
+    fn chunk(
+        &mut self,
+        spec: &SinkSpec,
+        base64: &str,
+        size: usize,
+        offset: Option<u64>,
+    ) -> Result<SinkDone, CopyFailure> {
+        let path = path_of(spec)?;
+        let open = match &mut self.open {
+            Some(open) => open,
+            None => {
+                // Only our own kind says where a chunk belongs; of any other, more follows after a restart of ours.
+                let open = if offset.is_none() { Open::existing(&path) } else { Ok(None) };
+                let open = open.and_then(|open| open.map_or_else(|| Open::new(&path), Ok));
+                self.open.insert(open.map_err(|error| open_failed(&path, &error))?)
+            }
+        };
+        let mut bytes = decode(base64).ok_or_else(|| failure("process copy failed", "a chunk is not valid base64"))?;
+        bytes.truncate(size);
+        let end = offset.map(|offset| (offset, offset.saturating_add(bytes.len() as u64)));
+        match end {
+            Some((offset, _)) if offset == open.received => {}
+            None => {}
+            Some((_, end)) if end <= open.received => return Ok(SinkDone::Repeated(open.received)),
+            Some((offset, _)) => {
+                let text = format!("a chunk for byte {offset} came where byte {} was expected", open.received);
+                return Err(failure("process copy failed", text));
+            }
+        }
+        open.file
+            .write_all(&bytes)
+            .map_err(|error| failure(format!("file '{}' write failed: {}", open.path.display(), words(&error)), ""))?;
+        open.digest.update(&bytes);
+        open.received += bytes.len() as u64;
+        Ok(SinkDone::Written(open.received))
+    }
+
+    fn end(&mut self, spec: &SinkSpec, md5: &str, attributes: &Attributes) -> Result<SinkDone, CopyFailure> {
+        let path = path_of(spec)?;
+        let open = match &mut self.open {
+            Some(open) => open,
+            // An empty file of a Perl sender, or the end after a restart of ours.
+            None => {
+                let open = Open::existing(&path).and_then(|open| open.map_or_else(|| Open::new(&path), Ok));
+                self.open.insert(open.map_err(|error| open_failed(&path, &error))?)
+            }
+        };
+        let found = hex(&open.digest);
+        if !md5.eq_ignore_ascii_case(&found) {
+            let shown = spec.destination.display();
+            return Err(failure("md5 does not match", format!("{shown}: {found} came, {md5} was sent")));
+        }
+        let token = spec.token.as_str();
+        let notes = match spec.kind {
+            CopyKind::Archive => {
+                open.file.rewind().map_err(|error| failure("untar failed", about(&open.path, &error)))?;
+                let inside = place::open_directory(&spec.destination, &spec.roots);
+                let notes = inside.and_then(|inside| unpack::unpack_into(&mut open.file, &inside, token));
+                notes
+                    .map_err(|text| failure(format!("untar failed: {text}"), spec.destination.display().to_string()))?
+            }
+            CopyKind::Regular => {
+                let gathered = Gathered { file: &mut open.file, path: &open.path, mark: token };
+                let placed = place::place(gathered, &spec.destination, attributes, &spec.roots);
+                let shown = spec.destination.display();
+                placed.map_err(|text| failure(format!("Can't copy file to {shown}, {text}"), ""))?
+            }
+        };
+        if let Some(open) = self.open.take() {
+            // A file that was moved has that name no more.
+            open.remove();
+        }
+        Ok(SinkDone::Finished(notes))
+    }
+}
+
+impl Open {
+    /// An empty file of our own, whatever stands there.
+    fn new(path: &Path) -> io::Result<Self> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o660).open(path)?;
+        Ok(Self { path: path.to_owned(), file, digest: Md5::new(), received: 0 })
+    }
+
+    /// The file that we left there; `None` when there is none that only we can have made.
+    fn existing(path: &Path) -> io::Result<Option<Self>> {
+        let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits();
+        let flags = i32::try_from(flags).map_err(io::Error::other)?;
+        let mut file = match fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let metadata = file.metadata()?;
+        let is_ours =
+            metadata.is_file() && metadata.nlink() == 1 && metadata.uid() == rustix::process::geteuid().as_raw();
+        if !is_ours {
+            return Ok(None);
+        }
+        let mut digest = Md5::new();
+        let received = digest_of(&mut file, u64::MAX, &mut digest)?;
+        Ok(Some(Self { path: path.to_owned(), file, digest, received }))
+    }
+
+    fn remove(self) {
+        // Somebody else may have removed it.
+        let _gone = fs::remove_file(&self.path);
+    }
+}
+
+fn open_failed(path: &Path, error: &io::Error) -> CopyFailure {
+    failure(format!("file '{}' open failed: {}", path.display(), words(error)), "")
+}
+
+/// Where chunks are gathered. A directory that may not be written under gives way to the one that the copy goes to.
+fn path_of(spec: &SinkSpec) -> Result<PathBuf, CopyFailure> {
+    let name = format!("copy_{}", spec.token);
+    let Some(cache_dir) = &spec.cache_dir else {
+        return Err(failure(format!("file '/{name}' open failed: no cache_dir was given"), ""));
+    };
+    if spec.roots.is_empty() || place::root_of(cache_dir, &spec.roots).is_some() {
+        return Ok(cache_dir.join(name));
+    }
+    match place::root_of(&spec.destination, &spec.roots) {
+        Some(root) => Ok(root.join(name)),
+        None => {
+            let shown = spec.destination.display();
+            Err(failure(format!("Can't copy file to {shown}, it is outside copy_roots"), ""))
+        }
+    }
+}
+
+/// The bytes of a chunk, whose text is a JSON string with its quotation marks; a Perl peer breaks the lines.
+#[must_use]
+pub fn decode(json: &str) -> Option<Vec<u8>> {
+    let text = json.strip_prefix('"')?.strip_suffix('"')?;
+    if !text.contains('\\') {
+        return STANDARD.decode(text).ok();
+    }
+    let text: String = serde_json::from_str(json).ok()?;
+    let text: String = text.chars().filter(|letter| !letter.is_ascii_whitespace()).collect();
+    STANDARD.decode(text).ok()
+}

@@ -1,0 +1,56 @@
+//! Errors of the system as the original's rows show them, and digests as text.
+
+use std::io;
+use std::path::Path;
+
+use md5::{Digest, Md5};
+
+use crate::model::copy::CopyFailure;
+
+/// The system's words alone: `No such file or directory`.
+pub(super) fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(at) => text.get(..at).unwrap_or(&text).to_owned(),
+        None => text,
+    }
+}
+
+/// A path and what is wrong with it.
+pub(super) fn about(path: &Path, error: &io::Error) -> String {
+    format!("{}: {}", path.display(), words(error))
+}
+
+pub(super) fn failure(message: impl Into<String>, detail: impl Into<String>) -> CopyFailure {
+    CopyFailure { message: message.into(), detail: detail.into() }
+}
+
+/// Hexadecimal digits of a digest so far; it may be fed on.
+pub(super) fn hex(digest: &Md5) -> String {
+    digest.clone().finalize().iter().fold(String::with_capacity(32), |mut text, byte| {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+        }
+        text
+    })
+}
+
+/// Reads `len_bytes` bytes from where the file stands into the digest; fewer at its end. How many there were.
+pub(super) fn digest_of(file: &mut impl io::Read, len_bytes: u64, digest: &mut Md5) -> io::Result<u64> {
+    let mut buffer = vec![0_u8; 128 << 10];
+    let mut left = len_bytes;
+    while left > 0 {
+        let want = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let Some(part) = buffer.get_mut(..want) else { break };
+        match file.read(part) {
+            Ok(0) => break,
+            Ok(count) => {
+                digest.update(part.get(..count).unwrap_or_default());
+                left = left.saturating_sub(count as u64);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(len_bytes - left)
+}

@@ -1,0 +1,321 @@
+//! Copies that we receive (protocol.md section 12): PROCESSCOPY messages become steps of jobs, in the order of their token, and
+//! rows. A sender is read no further while too much waits for the disk.
+//!
+//! Absent on purpose: files.
+
+mod request;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::connection::ClientId;
+use crate::model::copy::{CopyFailure, SinkDone, SinkId, SinkStep};
+use crate::model::log::LogLine;
+use crate::model::message::{Outgoing, Reply};
+use crate::model::time::Monotonic;
+use crate::model::token::Token;
+
+use super::super::core::{Core, NewRow};
+use super::super::output::{Output, Sender};
+use super::super::remote_copy::failure_data;
+use super::super::requests::{Handled, Peer};
+use super::super::timers::Timer;
+use super::super::{dial_out, json};
+use request::{Asked, Request};
+
+/// Copies at most that are under way.
+const SINKS_MAX: usize = 256;
+/// Bytes that may wait for the disk before senders are read no further, and below which they are read again.
+const HIGH_BYTES: usize = 4 << 20;
+const LOW_BYTES: usize = 1 << 20;
+/// A copy without a message for so long is over.
+const IDLE: Duration = Duration::from_secs(600);
+/// Rows of one copy that tell of its progress come at most so often where the sender tells the size of the whole: more would
+/// show nobody anything. A Perl sender gets a row for each chunk, as it is used to.
+const ROW_EVERY: Duration = Duration::from_millis(250);
+
+/// Who hears how a message went.
+#[derive(Clone, Debug)]
+struct Hears {
+    client: Option<ClientId>,
+    /// A central that we dial asks for it.
+    wants_ack: bool,
+    asked: Asked,
+    len_bytes: usize,
+}
+
+/// One copy.
+#[derive(Debug)]
+struct Incoming {
+    sink: SinkId,
+    waiting: VecDeque<(SinkStep, Hears)>,
+    running: Vec<Hears>,
+    /// Whether rows are written.
+    logging: bool,
+    /// Bytes of the whole, where the sender tells.
+    total: Option<u64>,
+    /// How it ended, when it has; what comes then is answered with that.
+    ended: Option<(Code, String)>,
+    last_row: Option<Monotonic>,
+}
+
+/// All copies that we receive.
+#[derive(Debug, Default)]
+pub(in super::super) struct Sinks {
+    all: BTreeMap<Token, Incoming>,
+    tokens: BTreeMap<SinkId, Token>,
+    next: u64,
+    bytes: usize,
+    paused: BTreeSet<ClientId>,
+}
+
+impl Sinks {
+    /// Whether no job is under way.
+    pub(in super::super) fn is_idle(&self) -> bool {
+        self.all.values().all(|incoming| incoming.running.is_empty())
+    }
+}
+
+impl Core {
+    /// PROCESSCOPY
+    pub(in super::super) fn process_copy(&mut self, peer: Peer, token: &Token, data: String) -> Handled {
+        let len_bytes = data.len();
+        let roots = self.options.action.as_ref().map(|action| action.copy_roots.clone()).unwrap_or_default();
+        let request = match Request::read(data, token, roots) {
+            Ok(request) => request,
+            Err(refusal) => {
+                if refusal.logging {
+                    self.end_with_error(token, refusal.text);
+                }
+                return Handled::refused(json::message(refusal.text));
+            }
+        };
+        if !self.sinks.all.contains_key(token) && self.sinks.all.len() >= SINKS_MAX {
+            let text = "too many copies at once, try again later";
+            if request.logging {
+                self.end_with_error(token, text);
+            }
+            return Handled::refused(json::message(text));
+        }
+        let Request { step, logging, total, wants_ack, asked } = request;
+        let hears = Hears { client: peer.client(), wants_ack, asked, len_bytes };
+        let incoming = self.incoming(token);
+        if matches!(asked, Asked::Query(_)) {
+            // The sender begins anew.
+            incoming.ended = None;
+        }
+        if let Some((code, data)) = incoming.ended.clone() {
+            self.answer_copy(token, &hears, code, data);
+            return Handled::Later;
+        }
+        incoming.logging = logging;
+        incoming.total = total.or(incoming.total);
+        incoming.waiting.push_back((step, hears));
+        self.sinks.bytes += len_bytes;
+        self.timers.set(Timer::Sink(token.clone()), self.now.monotonic + IDLE);
+        if self.sinks.bytes > HIGH_BYTES
+            && let Some(client) = peer.client()
+            && self.sinks.paused.insert(client)
+        {
+            self.pause_sender(client, true);
+        }
+        self.run_sink(token);
+        Handled::Later
+    }
+
+    /// Reads nothing from a client for now, or goes on.
+    pub(in super::super) fn pause_sender(&mut self, client: ClientId, paused: bool) {
+        let sender = dial_out::parent_of(client).map_or(Sender::Client(client), Sender::Parent);
+        self.output(Output::PauseSender { sender, paused });
+    }
+
+    fn incoming(&mut self, token: &Token) -> &mut Incoming {
+        let sinks = &mut self.sinks;
+        sinks.all.entry(token.clone()).or_insert_with(|| {
+            let sink = SinkId(sinks.next);
+            sinks.next += 1;
+            sinks.tokens.insert(sink, token.clone());
+            Incoming {
+                sink,
+                waiting: VecDeque::new(),
+                running: Vec::new(),
+                logging: true,
+                total: None,
+                ended: None,
+                last_row: None,
+            }
+        })
+    }
+
+    /// Hands what waits to a job, unless one is under way.
+    fn run_sink(&mut self, token: &Token) {
+        let Some(incoming) = self.sinks.all.get_mut(token) else { return };
+        if !incoming.running.is_empty() || incoming.waiting.is_empty() {
+            return;
+        }
+        let (steps, hears): (Vec<_>, Vec<_>) = std::mem::take(&mut incoming.waiting).into_iter().unzip();
+        incoming.running = hears;
+        let sink = incoming.sink;
+        self.output(Output::WriteSink { sink, steps });
+    }
+
+    /// Steps are done.
+    pub(in super::super) fn sink_done(&mut self, sink: SinkId, done: Vec<SinkDone>) {
+        let Some(token) = self.sinks.tokens.get(&sink).cloned() else { return };
+        let Some(incoming) = self.sinks.all.get_mut(&token) else { return };
+        let hears = std::mem::take(&mut incoming.running);
+        for (hears, done) in hears.into_iter().zip(done) {
+            self.sinks.bytes = self.sinks.bytes.saturating_sub(hears.len_bytes);
+            self.sink_step_done(&token, &hears, done);
+        }
+        if self.sinks.bytes < LOW_BYTES {
+            for client in std::mem::take(&mut self.sinks.paused) {
+                self.pause_sender(client, false);
+            }
+        }
+        self.refuse_late_steps(&token);
+        self.run_sink(&token);
+        self.forget_sink_if_over(&token);
+    }
+
+    fn sink_step_done(&mut self, token: &Token, hears: &Hears, done: SinkDone) {
+        let Some(incoming) = self.sinks.all.get_mut(token) else { return };
+        if let Some((code, data)) = incoming.ended.clone() {
+            return self.answer_copy(token, hears, code, data);
+        }
+        match done {
+            SinkDone::Found { received, md5, same_size } => {
+                let Asked::Query(number) = hears.asked else { return };
+                let data = format!(
+                    "{{\"query\":{number},\"received\":{received},\"md5\":\"{md5}\",\"same_size\":{same_size}}}"
+                );
+                self.answer_copy(token, hears, Code::BEGIN, data);
+            }
+            SinkDone::Written(received) => {
+                self.progress_row(token, received);
+                self.answer_copy(token, hears, Code::BEGIN, format!("{{\"received\":{received}}}"));
+            }
+            SinkDone::Repeated(received) => {
+                let text = format!("copy {token}: a chunk came twice, {received} bytes are here");
+                self.log(LogLine::warning("action", text));
+                self.answer_copy(token, hears, Code::BEGIN, format!("{{\"received\":{received}}}"));
+            }
+            SinkDone::Unchanged(notes) => self.copy_is_there(token, hears, notes, true),
+            SinkDone::Finished(notes) => self.copy_is_there(token, hears, notes, false),
+            SinkDone::Failed(failure) => {
+                self.log_copy_failure(token, &failure);
+                self.end_incoming(token, Code::FINISHED_KO, failure_data(&failure));
+                self.answer_copy(token, hears, Code::FINISHED_KO, failure_data(&failure));
+            }
+            SinkDone::Discarded => {
+                incoming.ended = Some((Code::FINISHED_KO, json::message("the sender gave the copy up")));
+            }
+        }
+    }
+
+    fn copy_is_there(&mut self, token: &Token, hears: &Hears, notes: Vec<String>, unchanged: bool) {
+        for note in notes {
+            self.log(LogLine::error("action", format!("Copy processing - {note}")));
+        }
+        let data = json::message("process copy finished successfully");
+        self.end_incoming(token, Code::FINISHED_OK, data);
+        let number = match hears.asked {
+            Asked::Query(number) => format!(",\"query\":{number}"),
+            _ => String::new(),
+        };
+        self.answer_copy(token, hears, Code::BEGIN, format!("{{\"unchanged\":{unchanged}{number}}}"));
+    }
+
+    fn log_copy_failure(&mut self, token: &Token, failure: &CopyFailure) {
+        let detail = if failure.detail.is_empty() { String::new() } else { format!(" ({})", failure.detail) };
+        self.log(LogLine::error("action", format!("Copy processing - {}{detail}, token {token}", failure.message)));
+    }
+
+    /// The last row; what still comes is answered with it.
+    fn end_incoming(&mut self, token: &Token, code: Code, data: String) {
+        let Some(incoming) = self.sinks.all.get_mut(token) else { return };
+        incoming.ended = Some((code, data.clone()));
+        if incoming.logging {
+            self.add_row(NewRow::now(Some(token), code, data));
+        }
+    }
+
+    fn progress_row(&mut self, token: &Token, received: u64) {
+        let now = self.now.monotonic;
+        let Some(incoming) = self.sinks.all.get_mut(token).filter(|incoming| incoming.logging) else { return };
+        let is_due = incoming.last_row.is_none_or(|last| now.since(last) >= ROW_EVERY);
+        let data = match incoming.total {
+            Some(total) if is_due || received >= total => {
+                format!("{{\"message\":\"process copy inprogress\",\"received\":{received},\"total\":{total}}}")
+            }
+            Some(_) => return,
+            None => format!("{{\"message\":\"process copy inprogress\",\"received\":{received}}}"),
+        };
+        incoming.last_row = Some(now);
+        self.add_row(NewRow::now(Some(token), Code::COPY_IN_PROGRESS, data));
+    }
+
+    fn answer_copy(&mut self, token: &Token, hears: &Hears, code: Code, data: String) {
+        let Some(client) = hears.client else { return };
+        let reply = Reply { kind: Action::Ack, token: Some(token.clone()), code, data };
+        match dial_out::parent_of(client) {
+            None => self.output(Output::SendToClient { client, outgoing: Outgoing::Reply(reply) }),
+            // Only one of our own kind asks for it; any other would take it for a request.
+            Some(kind) if hears.wants_ack => {
+                self.output(Output::SendToParent { kind, outgoing: Outgoing::Reply(reply) });
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// What waits for a copy that has ended is not done any more, up to a question that begins it anew.
+    fn refuse_late_steps(&mut self, token: &Token) {
+        loop {
+            let Some(incoming) = self.sinks.all.get_mut(token) else { return };
+            let Some((code, data)) = incoming.ended.clone() else { return };
+            if incoming.waiting.front().is_none_or(|(_, hears)| matches!(hears.asked, Asked::Query(_))) {
+                return;
+            }
+            let Some((_, hears)) = incoming.waiting.pop_front() else { return };
+            self.sinks.bytes = self.sinks.bytes.saturating_sub(hears.len_bytes);
+            self.answer_copy(token, &hears, code, data);
+        }
+    }
+
+    /// A copy that ended well is forgotten; of one that failed more may still come.
+    fn forget_sink_if_over(&mut self, token: &Token) {
+        let Some(incoming) = self.sinks.all.get(token) else { return };
+        let is_over = matches!(incoming.ended, Some((Code::FINISHED_OK, _)));
+        if is_over && incoming.running.is_empty() && incoming.waiting.is_empty() {
+            self.forget_sink(token);
+        }
+    }
+
+    fn forget_sink(&mut self, token: &Token) {
+        if let Some(incoming) = self.sinks.all.remove(token) {
+            self.sinks.tokens.remove(&incoming.sink);
+            self.timers.cancel(&Timer::Sink(token.clone()));
+        }
+    }
+
+    /// [`Timer::Sink`]
+    pub(in super::super) fn sink_is_idle(&mut self, token: &Token) {
+        let Some(incoming) = self.sinks.all.get(token) else { return };
+        if !incoming.running.is_empty() {
+            return self.timers.set(Timer::Sink(token.clone()), self.now.monotonic + IDLE);
+        }
+        if incoming.ended.is_none() {
+            let failure = CopyFailure {
+                message: "process copy failed".to_owned(),
+                detail: format!("no chunk came for {} s", IDLE.as_secs()),
+            };
+            let sink = incoming.sink;
+            self.output(Output::WriteSink { sink, steps: vec![SinkStep::Discard] });
+            self.log_copy_failure(token, &failure);
+            self.end_incoming(token, Code::FINISHED_KO, failure_data(&failure));
+        }
+        self.forget_sink(token);
+    }
+}

@@ -1,0 +1,163 @@
+//! A PROCESSCOPY, read with tolerance. The base64 text of its chunk is left where it is.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::model::copy::{Attributes, CopyKind, SinkSpec, SinkStep};
+use crate::model::token::Token;
+
+use super::super::super::json;
+
+/// Bytes of a path at most, as in the kernel.
+const PATH_LEN_MAX: usize = 4_096;
+
+/// What a message asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// What is there already; the number comes back in the answer.
+    Query(u64),
+    Chunk,
+    End,
+    Abort,
+}
+
+/// A message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub step: SinkStep,
+    /// Whether rows are written.
+    pub logging: bool,
+    /// Bytes of the whole; only our own kind tells.
+    pub total: Option<u64>,
+    /// Whether the sender wants to hear of each message, also where a Perl node would not say a word.
+    pub wants_ack: bool,
+    pub asked: Asked,
+}
+
+/// Why a message is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub text: &'static str,
+    pub logging: bool,
+}
+
+#[derive(Deserialize)]
+struct RawRequest<'a> {
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+    #[serde(default)]
+    logging: Value,
+}
+
+#[derive(Deserialize)]
+struct RawContent<'a> {
+    #[serde(default)]
+    status: Value,
+    #[serde(rename = "type", default)]
+    kind: Value,
+    #[serde(borrow, default)]
+    chunk: Option<RawChunk<'a>>,
+    #[serde(default)]
+    md5: Value,
+    #[serde(default)]
+    destination: Value,
+    #[serde(default)]
+    cache_dir: Value,
+    #[serde(default)]
+    owner: Value,
+    #[serde(default)]
+    group: Value,
+    #[serde(default)]
+    mode: Value,
+    #[serde(default)]
+    ack: Value,
+    #[serde(default)]
+    query: Value,
+    #[serde(default)]
+    total: Value,
+    #[serde(default)]
+    restart: bool,
+}
+
+#[derive(Deserialize)]
+struct RawChunk<'a> {
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(default)]
+    size: Value,
+    #[serde(default)]
+    offset: Value,
+    #[serde(default)]
+    total: Value,
+}
+
+fn whole(value: &Value) -> Option<u64> {
+    json::integer(value).and_then(|number| u64::try_from(number).ok())
+}
+
+fn attribute(value: &Value) -> String {
+    json::text(value).unwrap_or_default()
+}
+
+fn path(value: &Value) -> Option<PathBuf> {
+    json::text(value).filter(|path| path.len() <= PATH_LEN_MAX && !path.contains('\0')).map(PathBuf::from)
+}
+
+impl Request {
+    /// Reads the data of a PROCESSCOPY.
+    pub(super) fn read(data: String, token: &Token, roots: Arc<[PathBuf]>) -> Result<Self, Refusal> {
+        let unreadable = |logging| Refusal { text: "request not well formatted", logging };
+        let raw: RawRequest<'_> = serde_json::from_str(&data).map_err(|_| unreadable(true))?;
+        let logging = !json::is_false(&raw.logging);
+        let content = raw.content.map_or("", RawValue::get);
+        if matches!(content, "" | "\"\"" | "null") {
+            return Err(Refusal { text: "no content", logging });
+        }
+        let content: RawContent<'_> = serde_json::from_str(content).map_err(|_| unreadable(logging))?;
+        let Some(destination) = path(&content.destination) else {
+            return Err(Refusal { text: "process copy failed: the destination is missing", logging });
+        };
+        let kind = match content.kind.as_str() {
+            Some("archive") => CopyKind::Archive,
+            Some("regular") => CopyKind::Regular,
+            _ => return Err(Refusal { text: "process copy failed: the type is neither regular nor archive", logging }),
+        };
+        let cache_dir = path(&content.cache_dir);
+        let spec = SinkSpec { token: token.clone(), cache_dir, destination, kind, roots };
+        let attributes = Attributes {
+            owner: attribute(&content.owner),
+            group: attribute(&content.group),
+            mode: attribute(&content.mode),
+        };
+        let md5 = json::text(&content.md5);
+        let wants_ack = json::is_true(&content.ack);
+        let mut total = whole(&content.total);
+        let (step, asked) = match (content.status.as_str(), content.chunk, md5) {
+            (Some("inprogress"), Some(chunk), _) => {
+                let base64 = chunk.data.map(RawValue::get).filter(|text| text.starts_with('"'));
+                let Some(base64) = base64 else { return Err(unreadable(logging)) };
+                // Where the text stands in the whole message, which goes to the job as it is.
+                let start = (base64.as_ptr() as usize).wrapping_sub(data.as_ptr() as usize);
+                let range = start..start.saturating_add(base64.len());
+                let size = whole(&chunk.size).and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX);
+                let offset = whole(&chunk.offset);
+                total = whole(&chunk.total);
+                (SinkStep::Chunk { spec, json: data, base64: range, size, offset }, Asked::Chunk)
+            }
+            (Some("end"), _, Some(md5)) => (SinkStep::End { spec, md5, attributes }, Asked::End),
+            (Some("query"), _, md5) => {
+                let number = whole(&content.query).unwrap_or(0);
+                let restart = content.restart;
+                let total = total.unwrap_or(0);
+                (SinkStep::Query { spec, total, md5, attributes, restart }, Asked::Query(number))
+            }
+            (Some("abort"), ..) => (SinkStep::Discard, Asked::Abort),
+            _ => return Err(unreadable(logging)),
+        };
+        Ok(Self { step, logging, total, wants_ack, asked })
+    }
+}

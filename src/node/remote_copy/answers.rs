@@ -1,0 +1,109 @@
+//! What the receiver of a copy says: confirmations, and, between our own kind, what it has already.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::copy::{CopyFailure, CopyKind, SourceId, SourceStep};
+use crate::model::node_id::NodeId;
+use crate::model::token::Token;
+
+use super::super::core::Core;
+use super::super::json;
+use super::State;
+
+/// The data of a confirmation by a receiver of our own kind.
+#[derive(Default, Deserialize)]
+struct Answer {
+    #[serde(default)]
+    query: Value,
+    #[serde(default)]
+    received: Value,
+    #[serde(default)]
+    md5: Value,
+    #[serde(default)]
+    same_size: bool,
+    #[serde(default)]
+    unchanged: bool,
+}
+
+impl Core {
+    /// Asks a receiver of our own kind what it has.
+    pub(super) fn ask_receiver(&mut self, source: SourceId, md5: Option<String>, restart: bool) {
+        self.copies.next_query += 1;
+        let number = self.copies.next_query;
+        let Some(copy) = self.copies.all.get_mut(&source) else { return };
+        let data = copy.request.query(copy.kind, number, copy.total, md5.as_deref(), restart);
+        copy.state = State::Asking { number, md5 };
+        let (through, message) = (copy.route.through, copy.message(data));
+        self.send_to_node(through, message);
+        self.await_progress(source);
+    }
+
+    /// A node replied with the token of a copy; `false` when it is none.
+    pub(in super::super) fn copy_confirmed(&mut self, through: NodeId, token: &Token, code: Code, data: &str) -> bool {
+        let Some(source) = self.copies.of_token(token.as_str()) else { return false };
+        let Some(copy) = self.copies.all.get_mut(&source) else { return false };
+        if copy.route.through != through {
+            return true;
+        }
+        if code.is_terminal() {
+            self.receiver_gave_up(source, code, data);
+            return true;
+        }
+        let answer: Answer = serde_json::from_str(data).unwrap_or_default();
+        let received = json::integer(&answer.received).and_then(|received| u64::try_from(received).ok());
+        match &copy.state {
+            State::Asking { number, md5 } => {
+                if json::integer(&answer.query) != i64::try_from(*number).ok() {
+                    return true;
+                }
+                let has_digest = md5.is_some();
+                self.receiver_answered(source, &answer, received.unwrap_or(0), has_digest);
+            }
+            State::Sending | State::Finishing | State::Confirming { .. } => {
+                match received {
+                    Some(received) => copy.in_flight.retain(|end| *end > received),
+                    None => drop(copy.in_flight.pop_front()),
+                }
+                self.await_progress(source);
+                self.go_on_copying(source);
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn receiver_answered(&mut self, source: SourceId, answer: &Answer, received: u64, has_digest: bool) {
+        let Some(copy) = self.copies.all.get_mut(&source) else { return };
+        if answer.unchanged {
+            // Its last row is written; a sync brings it.
+            let code = Code::FINISHED_OK;
+            return self.receiver_gave_up(source, code, &json::message("process copy finished successfully"));
+        }
+        let md5 = answer.md5.as_str().unwrap_or_default().to_owned();
+        if answer.same_size && !has_digest && copy.kind == CopyKind::Regular {
+            copy.state = State::Digesting;
+            return self.source_step(source, SourceStep::Digest);
+        }
+        copy.state = State::Rewinding { received, md5 };
+        self.source_step(source, SourceStep::Rewind(received));
+    }
+
+    /// The receiver has ended the copy and wrote its row; its reply becomes the row if that never comes.
+    fn receiver_gave_up(&mut self, source: SourceId, code: Code, data: &str) {
+        let Some(copy) = self.forget_copy(source) else { return };
+        let through = copy.route.through;
+        let Some(node) = self.registry.get_mut(through) else {
+            let failure = CopyFailure { message: "remote copy failed".to_owned(), detail: String::new() };
+            return self.copy_failure_row(&copy.token, &failure);
+        };
+        node.outbox.sent(copy.token.clone(), &Action::ProcessCopy, node.sync.serial, false);
+        let (_, sync) = node.outbox.replied(&copy.token, code, data, node.sync.serial);
+        if sync {
+            self.sync_soon(through);
+        }
+        self.start_queued_copies();
+    }
+}

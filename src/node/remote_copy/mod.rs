@@ -1,0 +1,456 @@
+//! Copies that we send (protocol.md section 12): a REMOTECOPY becomes PROCESSCOPY messages, read and packed by jobs, a few
+//! under way at a time.
+//!
+//! A push node confirms every message, and so does each node of our own kind; towards any other the transport's send queue
+//! tells when more may go. A receiver of our own kind is asked first what it has: a copy goes on where it broke off, and a
+//! file that is there already is not sent.
+//!
+//! Absent on purpose: files, and what the receiver does.
+
+mod answers;
+mod breaks;
+mod pace;
+mod request;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::copy::{Chunk, CopyFailure, CopyKind, SourceDone, SourceId, SourceStep};
+use crate::model::history::StoreChange;
+use crate::model::log::LogLine;
+use crate::model::message::Message;
+use crate::model::node_id::NodeId;
+use crate::model::registration::NodeKind;
+use crate::model::token::Token;
+
+use super::core::{Core, NewRow};
+use super::output::Output;
+use super::pathway::Route;
+use super::registry::Link;
+use super::timers::Timer;
+use pace::Pace;
+use request::{Dialect, Request, web_socket_chunk_bytes};
+
+/// Copies at most, those that wait included.
+const COPIES_MAX: usize = 10_000;
+/// Copies that are read and sent at the same time.
+const ACTIVE_MAX: usize = 8;
+/// Chunks that are not confirmed at most.
+const WINDOW: usize = 8;
+/// Chunks of one reading job, and the number below which the next one is ordered.
+const READ_COUNT: usize = 4;
+/// So long a copy waits for the answer that shows what kind of daemon its receiver is.
+const KIND_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How far a copy is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// Others are sent first.
+    Queued,
+    /// The source is being opened, a directory packed.
+    Opening,
+    /// Whether the receiver is of our own kind is not known yet.
+    AwaitingKind,
+    /// The receiver is asked what it has. With the MD5 of the whole, if it may be there.
+    Asking { number: u64, md5: Option<String> },
+    /// The MD5 of the whole is taken, for that question.
+    Digesting,
+    /// The source is read again up to where the receiver is; the MD5 that it has.
+    Rewinding { received: u64, md5: String },
+    /// Chunks go out.
+    Sending,
+    /// All chunks are out; the MD5 is taken.
+    Finishing,
+    /// All is read, and the last chunks are being confirmed.
+    Confirming { md5: String },
+    /// The connection broke; it goes on when that is back.
+    Interrupted,
+}
+
+/// One copy.
+#[derive(Debug)]
+struct Copy {
+    token: Token,
+    request: Request,
+    route: Route,
+    kind: CopyKind,
+    total: u64,
+    state: State,
+    /// Whether the receiver is known to be of our own kind.
+    is_ours: bool,
+    /// Whether a step is under way, and whether its outcome is of no use any more.
+    has_step: bool,
+    is_stale: bool,
+    /// Chunks that are read.
+    ready: VecDeque<Chunk>,
+    /// Whether all of them are.
+    all_read: bool,
+    /// Where the chunks end that are not confirmed.
+    in_flight: VecDeque<u64>,
+    /// Whether the transport has room, where nobody confirms.
+    has_room: bool,
+}
+
+/// All copies that we send.
+#[derive(Debug, Default)]
+pub(super) struct Copies {
+    all: BTreeMap<SourceId, Copy>,
+    by_token: BTreeMap<Token, SourceId>,
+    queued: VecDeque<SourceId>,
+    next: u64,
+    next_query: u64,
+    pace: Pace,
+}
+
+impl Copies {
+    /// Whether a token belongs to a copy that goes on.
+    pub(super) fn has(&self, token: &Token) -> bool {
+        self.by_token.contains_key(token)
+    }
+
+    fn of_token(&self, token: &str) -> Option<SourceId> {
+        self.by_token.get(token).copied()
+    }
+
+    fn of_node(&self, through: NodeId) -> Vec<SourceId> {
+        self.all.iter().filter(|(_, copy)| copy.route.through == through).map(|(source, _)| *source).collect()
+    }
+
+    fn active(&self) -> usize {
+        self.all.values().filter(|copy| !matches!(copy.state, State::Queued | State::Interrupted)).count()
+    }
+}
+
+impl Core {
+    /// A REMOTECOPY whose target is not here and not reached by SSH.
+    pub(super) fn remote_copy(&mut self, token: &Token, route: Route, data: &str) {
+        if self.copies.has(token) {
+            let text = format!("REMOTECOPY with the token {token} of a copy that goes on: ignored");
+            return self.log(LogLine::warning("proxy", text));
+        }
+        let request = match Request::read(data) {
+            Ok(request) => request,
+            Err((message, detail)) => {
+                let failure = CopyFailure { message: message.to_owned(), detail: detail.to_owned() };
+                return self.copy_failure_row(token, &failure);
+            }
+        };
+        if self.copies.all.len() >= COPIES_MAX {
+            return self.end_with_error(token, "proxy - too many copies wait, try again later");
+        }
+        let source = SourceId(self.copies.next);
+        self.copies.next += 1;
+        self.open_token(token, None);
+        let copy = Copy {
+            token: token.clone(),
+            request,
+            route,
+            kind: CopyKind::Regular,
+            total: 0,
+            state: State::Queued,
+            is_ours: false,
+            has_step: false,
+            is_stale: false,
+            ready: VecDeque::new(),
+            all_read: false,
+            in_flight: VecDeque::new(),
+            has_room: true,
+        };
+        self.copies.all.insert(source, copy);
+        self.copies.by_token.insert(token.clone(), source);
+        self.copies.queued.push_back(source);
+        self.start_queued_copies();
+    }
+
+    fn start_queued_copies(&mut self) {
+        while self.copies.active() < ACTIVE_MAX {
+            let Some(source) = self.copies.queued.pop_front() else { break };
+            let Some(copy) = self.copies.all.get_mut(&source) else { continue };
+            copy.state = State::Opening;
+            let spec = copy.request.spec(&copy.route.target.to_string(), source.0);
+            self.source_step(source, SourceStep::Open(spec));
+        }
+    }
+
+    fn source_step(&mut self, source: SourceId, step: SourceStep) {
+        if let Some(copy) = self.copies.all.get_mut(&source) {
+            copy.has_step = true;
+            self.output(Output::ReadSource { source, step });
+        }
+    }
+
+    /// A step of a copy is done.
+    pub(super) fn source_done(&mut self, source: SourceId, done: SourceDone) {
+        let Some(copy) = self.copies.all.get_mut(&source) else { return };
+        copy.has_step = false;
+        let is_stale = std::mem::take(&mut copy.is_stale);
+        if let SourceDone::Failed(failure) = done {
+            return self.fail_copy(source, &failure);
+        }
+        if is_stale {
+            // The connection is back already.
+            if self.is_link_up(source)
+                && self.copies.all.get(&source).is_some_and(|copy| copy.state == State::Interrupted)
+            {
+                self.ask_receiver(source, None, false);
+            }
+            return;
+        }
+        match (done, copy.state.clone()) {
+            (SourceDone::Opened { kind, total, notes }, _) => {
+                copy.kind = kind;
+                copy.total = total;
+                copy.request.complete_destination(kind);
+                for note in notes {
+                    self.log(LogLine::warning("proxy", note));
+                }
+                self.find_out_kind(source);
+            }
+            (SourceDone::Chunks(chunks), State::Sending) => {
+                copy.all_read = chunks.len() < READ_COUNT
+                    || chunks.last().is_none_or(|chunk| chunk.offset + chunk.len_bytes >= copy.total);
+                copy.ready.extend(chunks);
+                self.go_on_copying(source);
+            }
+            (SourceDone::Md5(md5), State::Digesting) => self.ask_receiver(source, Some(md5), false),
+            (SourceDone::Md5(md5), State::Rewinding { received, md5: theirs }) => {
+                if md5 == theirs && received <= copy.total {
+                    copy.state = State::Sending;
+                    copy.all_read = received == copy.total && received > 0;
+                    self.go_on_copying(source);
+                } else {
+                    self.ask_receiver(source, None, true);
+                }
+            }
+            (SourceDone::Md5(md5), State::Finishing) => {
+                copy.state = State::Confirming { md5 };
+                self.go_on_copying(source);
+            }
+            _ => {}
+        }
+    }
+
+    /// The source is open: is the receiver of our own kind?
+    fn find_out_kind(&mut self, source: SourceId) {
+        let now = self.now.monotonic;
+        let Some(copy) = self.copies.all.get_mut(&source) else { return };
+        let is_direct = copy.route.through == copy.route.target;
+        let Some(node) = self.registry.get(copy.route.through) else { return };
+        match node.sync.peer_pages() {
+            None if is_direct && node.link != Link::None => {
+                copy.state = State::AwaitingKind;
+                self.timers.set(Timer::Copy(source), now + KIND_PATIENCE);
+            }
+            Some(true) if is_direct => {
+                copy.is_ours = true;
+                if node.link == Link::Up {
+                    self.ask_receiver(source, None, false);
+                } else {
+                    copy.state = State::Interrupted;
+                    self.await_progress(source);
+                }
+            }
+            _ => {
+                copy.state = State::Sending;
+                self.await_progress(source);
+                self.go_on_copying(source);
+            }
+        }
+    }
+
+    /// A node answered a GETLOG, which shows of what kind it is.
+    pub(super) fn copy_kind_known(&mut self, through: NodeId) {
+        for source in self.copies.of_node(through) {
+            if self.copies.all.get(&source).is_some_and(|copy| copy.state == State::AwaitingKind) {
+                self.find_out_kind(source);
+            }
+        }
+    }
+
+    /// [`Timer::Copy`]
+    pub(super) fn copy_timer_due(&mut self, source: SourceId) {
+        let Some(copy) = self.copies.all.get_mut(&source) else { return };
+        if copy.state == State::AwaitingKind {
+            copy.state = State::Sending;
+            self.await_progress(source);
+            return self.go_on_copying(source);
+        }
+        // A job of ours that takes long is no silence of the node.
+        if copy.has_step {
+            return self.await_progress(source);
+        }
+        let through = copy.route.through;
+        let text = format!("proxy - node '{through}' did not go on with the copy in time");
+        self.fail_copy(source, &CopyFailure { message: text, detail: String::new() });
+    }
+
+    /// From now on the node has the usual time to go on.
+    fn await_progress(&mut self, source: SourceId) {
+        let patience = self.proxy_settings().pong_discard_timeout.max(Duration::from_secs(1));
+        self.timers.set(Timer::Copy(source), self.now.monotonic + patience);
+    }
+
+    fn is_link_up(&self, source: SourceId) -> bool {
+        let copy = self.copies.all.get(&source);
+        copy.and_then(|copy| self.registry.get(copy.route.through)).is_some_and(|node| node.link == Link::Up)
+    }
+
+    /// Sends what may be sent and orders what is to be read.
+    fn go_on_copying(&mut self, source: SourceId) {
+        while self.send_next_chunk(source) {}
+        let buffer_size = self.proxy_settings().buffer_size;
+        let Some(copy) = self.copies.all.get_mut(&source) else { return };
+        if copy.has_step {
+            return;
+        }
+        match &copy.state {
+            State::Sending if !copy.all_read && copy.ready.len() < READ_COUNT => {
+                let frame = copy.request.frame(copy.kind, copy.dialect());
+                let is_push = self
+                    .registry
+                    .get(copy.route.through)
+                    .is_some_and(|node| matches!(node.registration.kind, NodeKind::PushZmq { .. }));
+                let chunk_bytes = if is_push && copy.route.through == copy.route.target {
+                    buffer_size
+                } else {
+                    buffer_size.min(web_socket_chunk_bytes(&frame))
+                };
+                self.source_step(source, SourceStep::Read { count: READ_COUNT, chunk_bytes, frame });
+            }
+            State::Sending if copy.all_read && copy.ready.is_empty() => {
+                copy.state = State::Finishing;
+                self.source_step(source, SourceStep::Finish);
+            }
+            State::Confirming { md5 } if copy.in_flight.is_empty() => {
+                let data = copy.request.end(copy.kind, md5, copy.dialect());
+                self.send_copy_end(source, data);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether one was sent.
+    fn send_next_chunk(&mut self, source: SourceId) -> bool {
+        let now = self.now.monotonic;
+        let limit = self.proxy_settings().copy_rate_limit;
+        let Some(copy) = self.copies.all.get_mut(&source) else { return false };
+        if copy.state != State::Sending || copy.ready.is_empty() {
+            return false;
+        }
+        let Some(node) = self.registry.get(copy.route.through) else { return false };
+        let is_confirmed = copy.is_ours || matches!(node.registration.kind, NodeKind::PushZmq { .. });
+        let may_send = if is_confirmed { copy.in_flight.len() < WINDOW } else { copy.has_room };
+        if !may_send {
+            return false;
+        }
+        if let Some(limit) = limit
+            && let Err(at) = self.copies.pace.take(copy.route.target, limit, copy.ready.front(), now)
+        {
+            self.timers.set(Timer::CopyPace(copy.route.target), at);
+            return false;
+        }
+        let Some(chunk) = copy.ready.pop_front() else { return false };
+        let (through, client) = (copy.route.through, node.client);
+        if is_confirmed {
+            copy.in_flight.push_back(chunk.offset + chunk.len_bytes);
+        } else {
+            copy.has_room = false;
+        }
+        let message = copy.message(chunk.data);
+        self.send_to_node(through, message);
+        self.await_progress(source);
+        if !is_confirmed {
+            self.output(Output::AwaitRoom { node: through, client });
+        }
+        true
+    }
+
+    /// The receiver owes the end from now on, as it does for any request.
+    fn send_copy_end(&mut self, source: SourceId, data: String) {
+        let Some(copy) = self.forget_copy(source) else { return };
+        let through = copy.route.through;
+        let Some(node) = self.registry.get_mut(through) else { return };
+        node.outbox.sent(copy.token.clone(), &Action::ProcessCopy, node.sync.serial, false);
+        self.store(StoreChange::OpenToken { token: copy.token.clone(), node: Some(through) });
+        let message = copy.message(data);
+        self.send_to_node(through, message);
+    }
+
+    /// [`Timer::CopyPace`]
+    pub(super) fn copy_pace_due(&mut self, target: NodeId) {
+        let waiting: Vec<SourceId> =
+            self.copies.all.iter().filter(|(_, copy)| copy.route.target == target).map(|(source, _)| *source).collect();
+        for source in waiting {
+            self.go_on_copying(source);
+        }
+    }
+
+    fn room_for_copies(&mut self, through: NodeId) {
+        for source in self.copies.of_node(through) {
+            if let Some(copy) = self.copies.all.get_mut(&source) {
+                copy.has_room = true;
+            }
+            self.go_on_copying(source);
+        }
+    }
+
+    /// A token has its last row, whoever wrote it.
+    pub(super) fn copy_token_ended(&mut self, token: &str) {
+        if let Some(source) = self.copies.of_token(token) {
+            drop(self.forget_copy(source));
+            self.start_queued_copies();
+        }
+    }
+
+    fn forget_copy(&mut self, source: SourceId) -> Option<Copy> {
+        let copy = self.copies.all.remove(&source)?;
+        self.copies.by_token.remove(&copy.token);
+        self.timers.cancel(&Timer::Copy(source));
+        self.output(Output::ReadSource { source, step: SourceStep::Close });
+        Some(copy)
+    }
+
+    fn fail_copy(&mut self, source: SourceId, failure: &CopyFailure) {
+        let Some(copy) = self.forget_copy(source) else { return };
+        if copy.is_ours && self.registry.get(copy.route.through).is_some_and(|node| node.link == Link::Up) {
+            let message = copy.message(copy.request.abort(copy.kind));
+            self.send_to_node(copy.route.through, message);
+        }
+        self.copy_failure_row(&copy.token, failure);
+        self.start_queued_copies();
+    }
+
+    /// The row that ends a copy with an error.
+    pub(super) fn copy_failure_row(&mut self, token: &Token, failure: &CopyFailure) {
+        let text = if failure.detail.is_empty() {
+            failure.message.clone()
+        } else {
+            format!("{} ({})", failure.message, failure.detail)
+        };
+        self.log(LogLine::error("proxy", format!("copy {token}: {text}")));
+        self.add_row(NewRow::now(Some(token), Code::FINISHED_KO, failure_data(failure)));
+    }
+}
+
+/// The data of the row that ends a copy with an error.
+pub(super) fn failure_data(failure: &CopyFailure) -> String {
+    let CopyFailure { message, detail } = failure;
+    if detail.is_empty() {
+        super::json::message(message)
+    } else {
+        serde_json::json!({ "message": message, "detail": detail }).to_string()
+    }
+}
+
+impl Copy {
+    const fn dialect(&self) -> Dialect {
+        if self.is_ours { Dialect::Ours } else { Dialect::Plain }
+    }
+
+    fn message(&self, data: String) -> Message {
+        let target = Some(self.route.target_field());
+        Message { action: Action::ProcessCopy, token: Some(self.token.clone()), target, data }
+    }
+}

@@ -1,0 +1,37 @@
+//! `copy_rate_limit`: so many bytes a second go to a node, whatever the number of its copies.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::copy::Chunk;
+use crate::model::node_id::NodeId;
+use crate::model::time::Monotonic;
+
+/// Until when what was sent to a node takes at the allowed rate. Only nodes that are ahead of it are remembered.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    paid_until: BTreeMap<NodeId, Monotonic>,
+}
+
+impl Pace {
+    /// Takes a chunk into account that is sent now.
+    ///
+    /// # Errors
+    /// When it may be sent.
+    pub(super) fn take(
+        &mut self,
+        node: NodeId,
+        bytes_per_second: u64,
+        chunk: Option<&Chunk>,
+        now: Monotonic,
+    ) -> Result<(), Monotonic> {
+        self.paid_until.retain(|_, until| *until > now);
+        if let Some(until) = self.paid_until.get(&node) {
+            return Err(*until);
+        }
+        let bytes = chunk.map_or(0, |chunk| chunk.len_bytes);
+        let micros = bytes.saturating_mul(1_000_000) / bytes_per_second.max(1);
+        self.paid_until.insert(node, now + Duration::from_micros(micros));
+        Ok(())
+    }
+}
