@@ -12,6 +12,7 @@ use super::{say, summary};
 use crate::config::settings::{Config, Problem};
 use crate::config::{self, Refused};
 use crate::daemon::key_files::{self, KeyState};
+use crate::daemon::poller_preview::{self, PollerPlan};
 use crate::edge::clock;
 use crate::edge::tls::{self, TlsError};
 use crate::model::connection::Endpoint;
@@ -22,8 +23,9 @@ pub(super) fn run(path: &Path, logfile: Option<&Path>, json: bool) -> ExitCode {
         Ok(mut config) => {
             let (keys, mut problems) = look_around(&config, logfile, &[]);
             problems.extend(look_at_certificates(&mut config));
+            let pollers = look_at_pollers(path, &mut config, &mut problems);
             match keys {
-                Some(keys) if problems.is_empty() => Ok((config, keys)),
+                Some(keys) if problems.is_empty() => Ok((config, keys, pollers)),
                 _ => Err(Refused { problems, warnings: config.warnings, readable: None }),
             }
         }
@@ -38,8 +40,8 @@ pub(super) fn run(path: &Path, logfile: Option<&Path>, json: bool) -> ExitCode {
         }
     };
     match checked {
-        Ok((config, keys)) if json => say(&summary::as_json(&config, &keys)),
-        Ok((config, keys)) => say(&summary::as_text(path, &config, &keys)),
+        Ok((config, keys, pollers)) if json => say(&summary::as_json(&config, &keys, pollers.as_ref())),
+        Ok((config, keys, pollers)) => say(&summary::as_text(path, &config, &keys, pollers.as_ref())),
         Err(refused) => {
             say(&show(&refused, json));
             ExitCode::FAILURE
@@ -126,6 +128,26 @@ fn look_at_certificates(config: &mut Config) -> Vec<Problem> {
     });
     config.warnings.extend(warnings);
     problems
+}
+
+/// The nodes that the Centreon database would give. That it does not answer now is a warning, because a daemon starts without it; that
+/// it refuses us is a problem.
+fn look_at_pollers(path: &Path, config: &mut Config, problems: &mut Vec<Problem>) -> Option<PollerPlan> {
+    let line = |text: String| Problem { file: path.to_path_buf(), key: "modules[nodes]".to_owned(), text };
+    match poller_preview::read(config)? {
+        Ok(plan) => {
+            config.warnings.extend(plan.complaints.iter().cloned().map(line));
+            Some(plan)
+        }
+        Err(fault) if fault.is_refusal => {
+            problems.push(line(fault.text));
+            None
+        }
+        Err(fault) => {
+            config.warnings.push(line(fault.text));
+            None
+        }
+    }
 }
 
 /// The key files that a start would write, each with what prevents that.

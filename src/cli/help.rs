@@ -100,6 +100,7 @@ const CHECK: &str = "\
 Usage: stheno check --config FILE [--logfile FILE] [--json]
 
 Reads exactly what a start would read, looks at the keys and at the places that it would write to, and changes nothing.
+With the module 'nodes' it reads the Centreon database once, which takes 60 s at most.
 Prints what the daemon would be (role, id, sockets, modules, nodes), or every problem as
 'file: key: what is wrong, what is allowed'.
 
@@ -108,7 +109,7 @@ Prints what the daemon would be (role, id, sockets, modules, nodes), or every pr
   --json           print JSON: {\"ok\": true, ...} or {\"ok\": false, \"problems\": [{file, key, text}]}
 
 Run it as the user of the daemon, because files may be readable for one and not for the other.
-Exit status: 0 it can start (warnings may be printed), 1 it cannot.
+Exit status: 0 it can start (warnings may be printed), 1 it cannot, or the Centreon database refuses it.
 
 Examples:
   stheno check --config /etc/centreon-gorgone/config.yaml

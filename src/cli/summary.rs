@@ -7,14 +7,19 @@ use serde_json::{Value, json};
 
 use crate::config::settings::{ClientTls, Config, HttpSettings, Problem, ServerTls, WebSocketSettings};
 use crate::daemon::key_files::KeyState;
+use crate::daemon::poller_preview::PollerPlan;
 use crate::model::connection::Endpoint;
 use crate::model::registration::{NodeKind, Registration};
 
 /// The summary for people.
-pub(super) fn as_text(path: &Path, config: &Config, keys: &KeyState) -> String {
+pub(super) fn as_text(path: &Path, config: &Config, keys: &KeyState, pollers: Option<&PollerPlan>) -> String {
     let core = &config.core;
     let mut text = format!("{}: no problem found\n\n", path.display());
-    let id = core.id.map_or_else(|| "not set; the central gives one".to_owned(), |id| id.to_string());
+    let id = match (core.id, pollers.and_then(|plan| plan.own_id)) {
+        (Some(id), _) => id.to_string(),
+        (None, Some(id)) => format!("{id}, by the Centreon database"),
+        (None, None) => "not set; the central gives one".to_owned(),
+    };
     let modules: Vec<&str> = config.modules.loaded.keys().map(String::as_str).collect();
     let mut lines = vec![
         ("role", config.role().to_string()),
@@ -41,6 +46,11 @@ pub(super) fn as_text(path: &Path, config: &Config, keys: &KeyState) -> String {
         text.push_str("\nnodes\n");
         text.push_str(&table(&["id", "type", "address", "prevails", "behind it"].map(str::to_owned), rows));
     }
+    if let Some(plan) = pollers {
+        text.push_str("\nnodes from the Centreon database\n");
+        let rows = plan.registrations.iter().map(node_row).collect();
+        text.push_str(&table(&["id", "type", "address", "prevails", "behind it"].map(str::to_owned), rows));
+    }
     if !config.warnings.is_empty() {
         text.push_str("\nwarnings\n");
         for warning in &config.warnings {
@@ -51,7 +61,7 @@ pub(super) fn as_text(path: &Path, config: &Config, keys: &KeyState) -> String {
 }
 
 /// The summary for programs.
-pub(super) fn as_json(config: &Config, keys: &KeyState) -> String {
+pub(super) fn as_json(config: &Config, keys: &KeyState, pollers: Option<&PollerPlan>) -> String {
     let core = &config.core;
     let (state, bits, thumbprint) = match keys {
         KeyState::Absent => ("absent", None, None),
@@ -90,6 +100,8 @@ pub(super) fn as_json(config: &Config, keys: &KeyState) -> String {
         },
         "modules": config.modules.loaded,
         "nodes": nodes_of(config).iter().map(node_as_json).collect::<Vec<_>>(),
+        "database_id": pollers.and_then(|plan| plan.own_id).map(|id| id.get()),
+        "database_nodes": pollers.map(|plan| plan.registrations.iter().map(node_as_json).collect::<Vec<_>>()),
         "warnings": config.warnings.iter().map(problem_as_json).collect::<Vec<_>>(),
     });
     format!("{document:#}\n")

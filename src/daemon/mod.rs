@@ -3,4 +3,5 @@
 pub mod dispatch;
 pub mod event_loop;
 pub mod key_files;
+pub mod poller_preview;
 pub mod run_options;

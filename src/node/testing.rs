@@ -15,6 +15,7 @@ use crate::model::random::Random;
 use crate::model::registration::{NodeKind, Registration};
 use crate::model::ssh::{SshTarget, SshTask};
 use crate::model::time::{Monotonic, Now, WallTime};
+use crate::model::time_zone::TimeZone;
 use crate::model::token::Token;
 use crate::model::work::{Work, WorkId, WorkOutcome};
 
@@ -84,6 +85,9 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         action: Some(ActionSettings::default()),
         pull: None,
         pullwss: None,
+        cron: None,
+        engine: None,
+        time_zone: TimeZone::utc(),
         pollers: None,
         cleaner: CleanerSettings::default(),
         loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
@@ -104,10 +108,19 @@ impl Bench {
     }
 
     pub fn restored(options: CoreOptions, restored: Restored) -> Self {
-        let core = Core::new(options, restored, Box::new(Counting(0)), Self::at(0));
-        let mut bench = Self { core, millis: 0, stores: true };
+        let mut bench = Self::undrained(options, restored);
         bench.drain();
         bench
+    }
+
+    /// One whose first outputs are still there.
+    pub fn fresh(options: CoreOptions) -> Self {
+        Self::undrained(options, Restored::default())
+    }
+
+    fn undrained(options: CoreOptions, restored: Restored) -> Self {
+        let core = Core::new(options, restored, Box::new(Counting(0)), Self::at(0));
+        Self { core, millis: 0, stores: true }
     }
 
     /// A central whose nodes are linked, with every output so far thrown away.
@@ -325,6 +338,10 @@ pub fn describe(output: &Output) -> String {
         }
         Output::ReadPollers => "read pollers".to_owned(),
         Output::Work { id, work } => match work {
+            Work::ReadPlugins { file } => format!("work {} plugins {file:?}", id.0),
+            Work::WritePipe { file, lines, patience } => {
+                format!("work {} write {lines:?} to {file} within {patience:?}", id.0)
+            }
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },
         Output::KillCommand(command) => format!("kill {}", command.0),

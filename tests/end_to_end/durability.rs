@@ -149,6 +149,19 @@ fn a_full_disk_is_told_to_whoever_asks_to_store_and_everyone_else_is_served() {
     let refusal = refusal.expect("200 rows of 100 kB do not fit into 1 MB");
     assert_eq!((&refusal["code"], &refusal["data"]["message"]), (&json!(1), &json!("database issue")));
     assert_eq!(client.request("PING", "alive", "", &json!({})).kind, "PONG");
+    let mark = platform.path("mark");
+    let command = json!([{ "command": format!("touch {}", mark.display()) }]);
+    let answer = until("not even the rows of a command fit", seconds(10), || {
+        let _may_be_there = std::fs::remove_file(&mark);
+        let row = json!({ "code": 4, "etime": 1, "token": "small", "instant": 0, "data": { "m": "x".repeat(2_000) } });
+        for number in 0..50 {
+            client.request("PUTLOG", &format!("s{number}"), "", &row);
+        }
+        let answer = central.api().post("/api/core/action/command?log_wait=60000000", &command);
+        (answer.status != 200).then_some(answer)
+    });
+    assert_eq!((answer.status, &answer.json()["error"]), (503, &json!("database_error")), "{answer:?}");
+    assert!(!mark.exists(), "a command without rows is not run");
     assert_eq!(central.api().get("/api/internal/constatus").status, 200);
     central.assert_running();
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -25,6 +26,13 @@ CREATE TABLE rs_poller_relation (remote_server_id INT NOT NULL, poller_server_id
 CREATE TABLE options (`key` VARCHAR(255), `value` TEXT);
 INSERT INTO nagios_server (id, name, localhost, ns_ip_address) VALUES (1, 'Central', '1', '127.0.0.1');
 ";
+
+/// An authority and a certificate for 127.0.0.1 by it, and an authority that signed nothing.
+const CERTIFICATES: &str = "set -e; \
+    for name in ca other; do openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=$name -keyout $name.key -out $name.pem; done; \
+    openssl req -newkey rsa:2048 -nodes -subj /CN=db -keyout db.key -out db.csr; \
+    printf 'subjectAltName=IP:127.0.0.1' >db.ext; \
+    openssl x509 -req -in db.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile db.ext -out db.pem";
 
 /// A server.
 pub struct Server {
@@ -93,6 +101,8 @@ impl Server {
         fs::create_dir_all(&folder).unwrap();
         let copied = Command::new("cp").arg("-a").arg(template()).arg(folder.join("data")).status().unwrap();
         assert!(copied.success());
+        let made = Command::new("sh").args(["-c", CERTIFICATES]).current_dir(&folder).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let port = free_port();
         let (keeper, pid) = Self::spawn(&folder, port);
         let server = Self { folder, port, keeper, pid };
@@ -116,6 +126,9 @@ impl Server {
             format!("--pid-file={}", path("pid")),
             format!("--log-error={}", path("error.log")),
             format!("--port={port}"),
+            format!("--ssl-ca={}", path("ca.pem")),
+            format!("--ssl-cert={}", path("db.pem")),
+            format!("--ssl-key={}", path("db.key")),
         ]);
         command.args(["--bind-address=127.0.0.1", "--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M"]);
         command.args(["--performance-schema=off", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0"]);
@@ -123,6 +136,12 @@ impl Server {
         let mut line = String::new();
         BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
         (keeper, line.trim().parse().unwrap())
+    }
+
+    /// A port where something listens that says nothing.
+    pub fn silent_port(&self) -> u16 {
+        static SILENT: OnceLock<TcpListener> = OnceLock::new();
+        SILENT.get_or_init(|| TcpListener::bind("127.0.0.1:0").unwrap()).local_addr().unwrap().port()
     }
 
     pub fn socket(&self) -> PathBuf {

@@ -181,6 +181,24 @@ fn our_node_refuses_certificates_that_prove_nothing_and_says_why() {
 }
 
 #[test]
+fn a_node_whose_ssl_does_not_fit_its_central_says_so() {
+    let platform = platform();
+    let authority = format!("ssl_ca_file: {}", platform.path("ca.pem").display());
+    for (is_tls, lines, reason) in [
+        (true, vec!["ssl: false"], "wants 'ssl: true'"),
+        (false, vec!["ssl: true", &authority], "does not speak TLS there"),
+    ] {
+        let port = free_port();
+        let plan = if is_tls { wss_plan(&platform, port, "good") } else { central(&platform, port, &[]) };
+        let _central = Daemon::start(plan);
+        let node = Daemon::start(node(&platform, port, &lines));
+        node.wait_for_log(reason, seconds(15));
+        drop(node);
+        fs::remove_file(platform.path("node.log")).unwrap();
+    }
+}
+
+#[test]
 fn a_hangup_signal_reads_the_certificate_again_and_drops_nobody() {
     let platform = platform();
     let copy = |from: &str| {

@@ -3,6 +3,7 @@
 //! One turn: poll; feed every event to [`Dispatch`] under a budget; commit the history once; do the effects; only then flush
 //! the send queues. So an acknowledged message is a stored one, and load makes commits larger, not more frequent.
 
+mod announcing;
 mod children;
 mod copies;
 mod listeners;
@@ -29,14 +30,15 @@ use crate::edge::notify::{self, State as ServiceState};
 use crate::edge::random::SystemRandom;
 use crate::edge::signals::{Signal, Signals};
 use crate::edge::tls::client::ClientContext;
-use crate::edge::{centreon_database, child_process, clock};
+use crate::edge::{self, centreon_database, child_process, clock};
 use crate::model::connection::ConnectionId;
 use crate::model::log::{Level, LogLine};
 use crate::model::time::{Monotonic, Now};
+use crate::model::time_zone::TimeZone;
 use crate::wire::gorgone::keys::PrivateKey;
 
 use super::dispatch::{Dispatch, Effect, OwnKey, Surroundings};
-use super::key_files::{KeyOrigin, KeyPair};
+use super::key_files::KeyPair;
 use super::run_options::RunOptions;
 use children::Children;
 use copies::CopyWork;
@@ -88,6 +90,7 @@ struct EventLoop {
     storage: Storage,
     jobs: JobQueue<JobResult>,
     lookups: JobQueue<JobResult>,
+    pipes: JobQueue<JobResult>,
     waiting_jobs: VecDeque<Job<JobResult>>,
     key: Arc<PrivateKey>,
     signals: Signals,
@@ -136,6 +139,7 @@ struct Parts {
     jobs: JobQueue<JobResult>,
     lookups: JobQueue<JobResult>,
     ssh: SshConnections,
+    pipes: JobQueue<JobResult>,
     signals: Signals,
     storage: Storage,
     listeners: Vec<Bound>,
@@ -156,7 +160,7 @@ impl EventLoop {
         if let Err(error) = crate::edge::raise_open_file_limit() {
             log.write(&LogLine::warning("core", format!("the limit of open files stays low: {error}")), now.wall);
         }
-        announce(&config, keys.origin, log, now);
+        announcing::announce(&config, keys.origin, log, now);
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
         let (storage, restored) = Storage::open(&config.core, log, now)?;
@@ -170,12 +174,14 @@ impl EventLoop {
         let jobs = JobQueue::new(threads, Arc::clone(&wake));
         let lookups = JobQueue::new(LOOKUP_THREADS, Arc::clone(&wake));
         let ssh = SshConnections::new(Arc::clone(&wake));
+        let pipes = JobQueue::with_capacity(work::PIPE_THREADS, work::PIPES_MAX, Arc::clone(&wake));
         let copies = CopyWork::new(threads, wake);
         let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
         let surroundings = Surroundings {
             core_random: Box::new(SystemRandom::new()),
             session_random: Box::new(SystemRandom::new()),
             debug: log.shows(Level::Debug),
+            time_zone: local_time_zone(&config, log, now),
         };
         let keep_alive = config.core.tcp_keepalive;
         let pollers = config.modules.nodes.as_ref().map(|nodes| nodes.database.clone());
@@ -188,6 +194,7 @@ impl EventLoop {
             jobs,
             lookups,
             ssh,
+            pipes,
             signals,
             storage,
             listeners,
@@ -209,6 +216,7 @@ impl EventLoop {
             storage: parts.storage,
             jobs: parts.jobs,
             lookups: parts.lookups,
+            pipes: parts.pipes,
             waiting_jobs: VecDeque::new(),
             key: parts.key,
             signals: parts.signals,
@@ -264,7 +272,10 @@ impl EventLoop {
     /// Reads the Centreon database on the threads of name servers: it may take as long to answer as they do.
     fn read_pollers(&mut self, now: Now) {
         let Some(settings) = self.pollers.clone() else { return };
-        let job = Box::new(move || JobResult::PollersRead(Box::new(centreon_database::read(&settings))));
+        let job = Box::new(move || {
+            let tables = centreon_database::read(&settings).map_err(|fault| fault.text);
+            JobResult::PollersRead(Box::new(tables))
+        });
         if self.lookups.submit(job).is_err() {
             self.dispatch.pollers_read(Err("too much waits for the network".to_owned()), now);
         }
@@ -388,8 +399,7 @@ impl EventLoop {
                 }
                 Effect::ReadPollers => self.read_pollers(now),
                 Effect::Work { id, work } => {
-                    let job = work::job(id, work, &self.allowed);
-                    self.submit(job);
+                    self.start_work(id, work, now);
                 }
                 Effect::KillCommand(command) => self.children.kill(command),
                 Effect::Ssh { node, attempt, work } => self.ssh_work(node, attempt, work, now),
@@ -403,7 +413,10 @@ impl EventLoop {
     }
 
     fn finished_jobs(&mut self, now: Now) {
-        while let Some(result) = self.jobs.poll_finished().or_else(|| self.lookups.poll_finished()) {
+        let queues = [&self.jobs, &self.lookups, &self.pipes];
+        let results: Vec<JobResult> =
+            queues.into_iter().flat_map(|queue| std::iter::from_fn(|| queue.poll_finished())).collect();
+        for result in results {
             match result {
                 JobResult::Crypto(outcome) => self.dispatch.crypto_done(*outcome, now),
                 JobResult::Query(query, result) => self.dispatch.query_answered(query, result, now),
@@ -462,19 +475,15 @@ impl EventLoop {
     }
 }
 
-/// The first lines of the log: what an administrator should know.
-fn announce(config: &Config, origin: KeyOrigin, log: &mut LogWriter, now: Now) {
-    let version = env!("CARGO_PKG_VERSION");
-    let mut info = |text: String| log.write(&LogLine::info("core", text), now.wall);
-    info(format!("stheno {version} starts as '{}'", config.core.name));
-    match origin {
-        KeyOrigin::Loaded => {}
-        KeyOrigin::PublicWritten => info(format!("public key written to {}", config.core.public_key.display())),
-        KeyOrigin::Generated => info(format!("new key pair written to {}", config.core.private_key.display())),
-    }
-    for warning in &config.warnings {
-        log.write(&LogLine::warning("core", warning.to_string()), now.wall);
-    }
+/// The zone in which `cron` reads its times.
+fn local_time_zone(config: &Config, log: &mut LogWriter, now: Now) -> TimeZone {
+    edge::time_zone::read().unwrap_or_else(|reason| {
+        if config.modules.cron.is_some() {
+            let text = format!("the local time zone is not known, so jobs run by universal time: {reason}");
+            log.write(&LogLine::warning("cron", text), now.wall);
+        }
+        TimeZone::utc()
+    })
 }
 
 /// The mio token of a connection.

@@ -21,7 +21,7 @@ pub(super) enum Fault {
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        tls::database::explain(&error).map_or(Self::Io(error), Self::Other)
     }
 }
 

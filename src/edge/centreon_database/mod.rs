@@ -15,15 +15,32 @@ mod stream;
 #[cfg(feature = "centreon")]
 mod tables;
 
+use std::fmt;
+
 use crate::config::database::DatabaseSettings;
 use crate::model::poller::PollerTables;
+
+/// Why nothing was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseFault {
+    /// A sentence that names the place, what is wrong and the remedy; it never holds the password.
+    pub text: String,
+    /// Whether there is a server and it, or a file of ours, says no, which will not change by itself.
+    pub is_refusal: bool,
+}
+
+impl fmt::Display for DatabaseFault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
 
 /// Connects, reads everything in one snapshot and disconnects. Either all is read or nothing.
 ///
 /// # Errors
-/// A sentence that names the place, what is wrong and the remedy; it never holds the password.
+/// Why nothing was read.
 #[cfg(feature = "centreon")]
-pub fn read(settings: &DatabaseSettings) -> Result<PollerTables, String> {
+pub fn read(settings: &DatabaseSettings) -> Result<PollerTables, DatabaseFault> {
     tables::read(settings)
 }
 
@@ -32,6 +49,7 @@ pub fn read(settings: &DatabaseSettings) -> Result<PollerTables, String> {
 /// # Errors
 /// Always; a configuration that asks for it is read as one without the module.
 #[cfg(not(feature = "centreon"))]
-pub fn read(_: &DatabaseSettings) -> Result<PollerTables, String> {
-    Err("this build has no database client: it needs the feature 'centreon'".to_owned())
+pub fn read(_: &DatabaseSettings) -> Result<PollerTables, DatabaseFault> {
+    let text = "this build has no database client: it needs the feature 'centreon'".to_owned();
+    Err(DatabaseFault { text, is_refusal: true })
 }

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::DatabaseFault;
 use super::client::{Client, Fault, Row};
 use super::stream::Stream;
 use crate::config::database::{DATABASE_PORT, DatabasePlace, DatabaseSettings};
@@ -29,14 +30,14 @@ const COLUMNS: [&str; 8] = [
 ];
 
 /// See [`super::read`].
-pub(super) fn read(settings: &DatabaseSettings) -> Result<PollerTables, String> {
+pub(super) fn read(settings: &DatabaseSettings) -> Result<PollerTables, DatabaseFault> {
     let mut client = connect(settings)?;
     let tables = read_tables(&mut client).map_err(|fault| explain(fault, settings))?;
     client.quit();
     Ok(tables)
 }
 
-fn connect(settings: &DatabaseSettings) -> Result<Client, String> {
+fn connect(settings: &DatabaseSettings) -> Result<Client, DatabaseFault> {
     let deadline = Instant::now() + WHOLE;
     let step = settings.read_timeout;
     let over_socket = |path: &Path| {
@@ -52,7 +53,7 @@ fn connect(settings: &DatabaseSettings) -> Result<Client, String> {
         DatabasePlace::Tcp { host, port } => (host.as_str(), *port),
     };
     let mut last = None;
-    for address in resolver::resolve(host, port)? {
+    for address in resolver::resolve(host, port).map_err(|text| DatabaseFault { text, is_refusal: false })? {
         match Stream::tcp(&address, settings.connect_timeout, step, deadline) {
             Ok(stream) => return Client::login(stream, settings, host).map_err(|fault| explain(fault, settings)),
             Err(error) => last = Some(error),
@@ -109,8 +110,18 @@ fn relation(row: Row) -> RelationRow {
     RelationRow { remote_id: values.next().unwrap_or_default(), poller_id: values.next().unwrap_or_default() }
 }
 
+fn explain(fault: Fault, settings: &DatabaseSettings) -> DatabaseFault {
+    let is_refusal = match &fault {
+        Fault::Io(_) => false,
+        // Too many connections, or a server that is shutting down.
+        Fault::Server(code, _) => !matches!(code, 1040 | 1053 | 1203 | 1226),
+        Fault::Other(_) => true,
+    };
+    DatabaseFault { text: sentence(fault, settings), is_refusal }
+}
+
 /// A sentence with the remedy.
-fn explain(fault: Fault, settings: &DatabaseSettings) -> String {
+fn sentence(fault: Fault, settings: &DatabaseSettings) -> String {
     let (place, database, user) = (&settings.place, &settings.database, &settings.username);
     let at = format!("the database server at {place}");
     match fault {

@@ -1,16 +1,35 @@
 //! TLS towards a database server, as the `mysql_ssl_*` options of its client library mean it. No socket.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::client::{ClientConnection, WebPkiServerVerifier};
 use rustls::pki_types::ServerName;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{CertificateError, ClientConfig};
 
 use super::verifier::{Accepted, Verifier};
 use super::{TlsError, certificate, client, private_key, provider};
 use crate::config::database::DatabaseTls;
+
+/// What a failed handshake means and what to do; `None` for an error that is none of TLS.
+#[must_use]
+pub fn explain(error: &io::Error) -> Option<String> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(match error {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            "the issuer of its certificate is unknown: set 'mysql_ssl_ca_file' to the certificate of its authority"
+                .to_owned()
+        }
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "its certificate is for another host: correct 'host', or leave 'mysql_ssl_verify_server_cert' out"
+            .to_owned(),
+        rustls::Error::InvalidCertificate(fault) => format!("its certificate is refused: {fault}"),
+        other => format!("TLS failed: {other}"),
+    })
+}
 
 /// The state of one connection to the server `host`, a name or an address without brackets.
 ///

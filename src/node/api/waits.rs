@@ -186,6 +186,16 @@ pub(in super::super) fn token_ended(core: &mut Core, token: &str) {
     }
 }
 
+/// The rows of a token cannot be stored: whoever waits for them is told, for there will be none to read.
+pub(in super::super) fn token_not_stored(core: &mut Core, token: &str) {
+    for call in core.calls.by_token.get(token).cloned().unwrap_or_default() {
+        stop_waiting(core, call);
+        let answer =
+            refusal(503, "database_error", "the history cannot take rows now, so nothing was run; see the log");
+        core.output(Output::Answer { call, answer });
+    }
+}
+
 /// [`Timer::Call`]: the wait is over.
 pub(in super::super) fn waited(core: &mut Core, call: CallId) {
     match stop_waiting(core, call) {

@@ -7,6 +7,8 @@
 //! Absent on purpose: the database itself. [`Output::ReadPollers`] asks for it, [`super::super::input::Input::PollersRead`] answers.
 
 pub mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

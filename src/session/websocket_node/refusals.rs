@@ -50,7 +50,8 @@ pub fn of_upgrade(settings: &WebSocketNodeSettings, problem: &ResponseProblem) -
             Severity::NeedsOperator,
         ),
         ResponseProblem::Status { status: 500..=599, .. } => ("it may be starting or overloaded", Severity::Transient),
-        ResponseProblem::NotHttp if !settings.is_tls => (
+        // A listener with TLS answers plain HTTP with an alert or, as ours does, with status 400.
+        ResponseProblem::NotHttp | ResponseProblem::Status { status: 400, .. } if !settings.is_tls => (
             "check 'address' and 'port' of module pullwss, and whether the central wants 'ssl: true'",
             Severity::NeedsOperator,
         ),

@@ -7,6 +7,7 @@ use crate::model::connection::ClientId;
 use crate::model::message::Reply;
 use crate::model::token::Token;
 
+use super::super::super::api::waits;
 use super::super::super::core::{Core, NewRow};
 use super::super::super::json;
 use super::super::super::output::ReceiptId;
@@ -30,7 +31,7 @@ pub(super) struct Starting {
 impl Core {
     /// Writes the first rows of a request, or runs one that has none at once.
     pub(super) fn start_request(&mut self, asker: Option<ClientId>, token: Token, request: Request) -> Handled {
-        let mut running = Running { request, token, errors: false, killed: None, announced: false };
+        let mut running = Running { request, token, errors: false, killed: None, announced: false, validated: false };
         if !running.request.logging {
             self.next_command(running);
             return Handled::accepted();
@@ -70,7 +71,10 @@ impl Core {
         };
         match asker {
             Some(client) => self.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data }),
-            None if !stored => self.end_with_error(&token, DATABASE_ISSUE),
+            None if !stored => {
+                waits::token_not_stored(self, token.as_str());
+                self.end_with_error(&token, DATABASE_ISSUE);
+            }
             None => {}
         }
         self.start_waiting();

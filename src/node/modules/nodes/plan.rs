@@ -1,6 +1,10 @@
 //! From rows of the Centreon database to the registrations that they mean (protocol.md sections 5 and 15). A pure function; what a
 //! row says wrong concerns that row alone.
 
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::address;

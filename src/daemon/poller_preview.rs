@@ -1,0 +1,28 @@
+//! What the module `nodes` would register now: reads the Centreon database once. Blocks until it answers; for `check`, never for the
+//! event loop.
+
+use crate::config::settings::Config;
+use crate::edge::centreon_database::{self, DatabaseFault};
+use crate::node::plan;
+pub use crate::node::plan::PollerPlan;
+
+/// Reads the database; `None` where the module is not loaded. Nodes that the register file has with `prevail` are left out, as they
+/// would be in a daemon.
+///
+/// # Errors
+/// Why it cannot be read.
+#[must_use]
+pub fn read(config: &Config) -> Option<Result<PollerPlan, DatabaseFault>> {
+    let nodes = config.modules.nodes.as_ref()?;
+    let tables = match centreon_database::read(&nodes.database) {
+        Ok(tables) => tables,
+        Err(fault) => return Some(Err(fault)),
+    };
+    let mut plan = plan::plan(&tables, config.core.id, nodes.ssh_username.as_deref());
+    let registered = config.modules.register.iter().flat_map(|register| &register.nodes).filter(|node| node.prevail);
+    let prevailing: Vec<_> = registered
+        .flat_map(|node| std::iter::once(node.id).chain(node.subnodes.iter().map(|below| below.id)))
+        .collect();
+    plan.registrations.retain(|node| !prevailing.contains(&node.id));
+    Some(Ok(plan))
+}
