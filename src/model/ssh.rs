@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::copy::{CopyKind, SourceSpec};
+
 /// A password or passphrase. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -126,19 +128,21 @@ pub struct SshCommand {
     pub is_urgent: bool,
 }
 
-/// A file that is copied to the host.
+/// A file or a directory that is copied to the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshUpload {
-    /// The file here.
-    pub source: PathBuf,
-    /// Its name there, absolute or relative to the home directory.
+    /// What is copied; a directory is packed.
+    pub source: SourceSpec,
+    /// The name of a file there, absolute or relative to the home directory.
     pub destination: String,
     /// Written under this name first, then renamed.
     pub temporary: String,
-    /// Permissions there; `None` for those of the source.
+    /// The name of a packed directory there.
+    pub archive: String,
+    /// Written under this name first, then renamed.
+    pub archive_temporary: String,
+    /// Permissions of a file there; `None` for those of the source.
     pub mode: Option<u32>,
-    /// The source is of no use afterwards.
-    pub remove_source: bool,
 }
 
 /// What is to be done on a host.
@@ -205,8 +209,10 @@ pub enum SshEnd {
     TimedOut,
     /// The command printed nothing for too long.
     Silent,
-    /// All is written or copied.
+    /// All is written.
     Done,
+    /// A file, or a packed directory, is there.
+    Copied(CopyKind),
     /// So many lines went into the pipe, then this went wrong.
     SubmittedInPart(usize, String),
     /// The pipe or the file cannot be used, or the connection broke; says what is wrong.

@@ -297,7 +297,7 @@ fn ssh_task(task: &SshTask) -> String {
         SshTask::Submit { pipe, lines } => format!("submit to {pipe}: {lines:?}"),
         SshTask::Write { path, content, mode } => format!("write {path} {mode:o}: {content:?}"),
         SshTask::Upload(upload) => {
-            let (from, to) = (upload.source.display(), &upload.destination);
+            let (from, to) = (upload.source.source.display(), &upload.destination);
             format!("upload {from} as {} to {to}", upload.temporary)
         }
     }

@@ -3,19 +3,21 @@
 //! A session is either here, at rest, or with a worker. An event of its socket that comes meanwhile is remembered and gives it
 //! another turn.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mio::{Interest, Token};
 
 use crate::daemon::dispatch::SshWork;
+use crate::edge::copy::{self, Opened};
 use crate::edge::jobs::{Job, JobQueue};
 use crate::edge::resolver;
 use crate::edge::sockets::Stream;
 use crate::edge::ssh::{Session, Turn};
+use crate::model::copy::CopyFailure;
 use crate::model::node_id::NodeId;
-use crate::model::ssh::SshOrder;
+use crate::model::ssh::{SshEnd, SshNews, SshOrder, SshTask, SshTaskId, SshUpload};
 use crate::model::time::{Monotonic, Now};
 
 use super::{EventLoop, JOB_RETRY, LOOKUP_THREADS};
@@ -24,6 +26,8 @@ use super::{EventLoop, JOB_RETRY, LOOKUP_THREADS};
 pub(super) const FIRST_SSH_SOURCE: usize = 1 << (usize::BITS - 2);
 /// Threads that calculate for SSH sessions at the same time: a slow key or agent of one host holds up few others.
 const THREADS: usize = 4;
+/// Threads that open files and pack directories for copies over SSH.
+const FILE_THREADS: usize = 2;
 
 enum State {
     /// Its name is looked up.
@@ -40,6 +44,9 @@ struct Entry {
     node: NodeId,
     state: State,
     orders: Vec<SshOrder>,
+    /// Uploads whose source is being opened, and those whose source is.
+    opening: BTreeSet<SshTaskId>,
+    sources: Vec<(SshTaskId, Opened)>,
     /// The socket had an event since the last turn began.
     is_ready: bool,
 }
@@ -50,6 +57,8 @@ pub(super) struct SshConnections {
     jobs: JobQueue<Finished>,
     lookups: JobQueue<Finished>,
     waiting: VecDeque<Job<Finished>>,
+    files: JobQueue<Finished>,
+    waiting_files: VecDeque<Job<Finished>>,
 }
 
 /// What comes back from a worker.
@@ -58,6 +67,8 @@ pub(super) enum Finished {
     Resolved(u64, Result<Vec<SocketAddr>, String>),
     /// A session had its turn.
     Worked { attempt: u64, session: Box<Session>, turn: Turn },
+    /// The source of an upload was opened.
+    Opened { attempt: u64, task: SshTaskId, upload: SshUpload, opened: Result<Opened, CopyFailure> },
     /// A session is gone.
     Dropped,
 }
@@ -67,8 +78,10 @@ impl SshConnections {
         Self {
             entries: HashMap::new(),
             jobs: JobQueue::new(THREADS, Arc::clone(&wake)),
-            lookups: JobQueue::new(LOOKUP_THREADS, wake),
+            lookups: JobQueue::new(LOOKUP_THREADS, Arc::clone(&wake)),
             waiting: VecDeque::new(),
+            files: JobQueue::new(FILE_THREADS, wake),
+            waiting_files: VecDeque::new(),
         }
     }
 
@@ -79,21 +92,26 @@ impl SshConnections {
     }
 
     pub(super) fn submit_waiting(&mut self) {
-        while let Some(job) = self.waiting.pop_front() {
-            if let Err(job) = self.jobs.submit(job) {
-                self.waiting.push_front(job);
-                break;
+        for (waiting, queue) in [(&mut self.waiting, &self.jobs), (&mut self.waiting_files, &self.files)] {
+            while let Some(job) = waiting.pop_front() {
+                if let Err(job) = queue.submit(job) {
+                    waiting.push_front(job);
+                    break;
+                }
             }
         }
     }
 
     pub(super) fn poll_finished(&self) -> Option<Finished> {
-        self.jobs.poll_finished().or_else(|| self.lookups.poll_finished())
+        let finished = self.jobs.poll_finished().or_else(|| self.lookups.poll_finished());
+        finished.or_else(|| self.files.poll_finished())
     }
 
     /// With no job under way, no finished one will tell when there is a thread again.
     pub(super) fn poll_timeout(&self, now: Monotonic) -> Option<Monotonic> {
-        (!self.waiting.is_empty() && self.jobs.pending() == 0).then(|| now + JOB_RETRY)
+        let stuck = |waiting: &VecDeque<_>, queue: &JobQueue<_>| !waiting.is_empty() && queue.pending() == 0;
+        let is_stuck = stuck(&self.waiting, &self.jobs) || stuck(&self.waiting_files, &self.files);
+        is_stuck.then(|| now + JOB_RETRY)
     }
 }
 
@@ -105,7 +123,14 @@ impl EventLoop {
     pub(super) fn ssh_work(&mut self, node: NodeId, attempt: u64, work: SshWork, now: Now) {
         match work {
             SshWork::Connect { host, port } => {
-                let entry = Entry { node, state: State::Resolving, orders: Vec::new(), is_ready: false };
+                let entry = Entry {
+                    node,
+                    state: State::Resolving,
+                    orders: Vec::new(),
+                    opening: BTreeSet::new(),
+                    sources: Vec::new(),
+                    is_ready: false,
+                };
                 self.ssh.entries.insert(attempt, entry);
                 match resolver::parse_literal(&host, port) {
                     Some(address) => self.ssh_connect_next(attempt, vec![address], now),
@@ -117,16 +142,60 @@ impl EventLoop {
                     }
                 }
             }
-            SshWork::Order(order) => {
-                if let Some(entry) = self.ssh.entries.get_mut(&attempt) {
-                    entry.orders.push(order);
-                    self.ssh_turn(attempt);
-                }
-            }
+            SshWork::Order(order) => self.ssh_order(attempt, order),
             SshWork::Close => {
                 if let Some(Entry { state: State::Resting(session), .. }) = self.ssh.entries.remove(&attempt) {
                     self.drop_ssh_session(session);
                 }
+            }
+        }
+    }
+
+    fn ssh_order(&mut self, attempt: u64, order: SshOrder) {
+        let Some(entry) = self.ssh.entries.get_mut(&attempt) else { return };
+        match order {
+            SshOrder::Start(task, SshTask::Upload(upload)) => {
+                entry.opening.insert(task);
+                self.ssh.waiting_files.push_back(Box::new(move || {
+                    let opened = copy::open_source(&upload.source);
+                    Finished::Opened { attempt, task, upload, opened }
+                }));
+                self.ssh.submit_waiting();
+            }
+            // It is not begun, and will not be.
+            SshOrder::Abort(task) if entry.opening.remove(&task) => {}
+            order => {
+                entry.orders.push(order);
+                self.ssh_turn(attempt);
+            }
+        }
+    }
+
+    /// The source of an upload is open, or cannot be.
+    fn ssh_opened(
+        &mut self,
+        attempt: u64,
+        task: SshTaskId,
+        upload: SshUpload,
+        opened: Result<Opened, CopyFailure>,
+        now: Now,
+    ) {
+        let Some(entry) = self.ssh.entries.get_mut(&attempt) else { return };
+        if !entry.opening.remove(&task) {
+            return;
+        }
+        let node = entry.node;
+        match opened {
+            Ok(opened) => {
+                let notes: Vec<SshNews> = opened.notes.iter().cloned().map(SshNews::Notice).collect();
+                entry.orders.push(SshOrder::Start(task, SshTask::Upload(upload)));
+                entry.sources.push((task, opened));
+                self.dispatch.ssh_news(node, attempt, notes, now);
+                self.ssh_turn(attempt);
+            }
+            Err(CopyFailure { message, detail }) => {
+                let text = if detail.is_empty() { message } else { format!("{message} ({detail})") };
+                self.dispatch.ssh_news(node, attempt, vec![SshNews::Ended(task, SshEnd::Failed(text))], now);
             }
         }
     }
@@ -220,9 +289,9 @@ impl EventLoop {
         match std::mem::replace(&mut entry.state, State::Working) {
             State::Resting(mut session) => {
                 entry.is_ready = false;
-                let orders = std::mem::take(&mut entry.orders);
+                let (orders, sources) = (std::mem::take(&mut entry.orders), std::mem::take(&mut entry.sources));
                 let job = Box::new(move || {
-                    let turn = session.turn(orders);
+                    let turn = session.turn(orders, sources);
                     Finished::Worked { attempt, session, turn }
                 });
                 self.ssh.submit(job);
@@ -235,6 +304,7 @@ impl EventLoop {
         match finished {
             Finished::Resolved(attempt, addresses) => self.ssh_resolved(attempt, addresses, now),
             Finished::Worked { attempt, session, turn } => self.ssh_worked(attempt, session, turn, now),
+            Finished::Opened { attempt, task, upload, opened } => self.ssh_opened(attempt, task, upload, opened, now),
             Finished::Dropped => {}
         }
         self.ssh.submit_waiting();

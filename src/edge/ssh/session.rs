@@ -16,6 +16,7 @@ use super::library::{self, last_error};
 use super::socket_io::{self, SocketIo};
 use super::transfer::Transfers;
 use super::{algorithms, key_files, login_name};
+use crate::edge::copy::Opened as OpenedSource;
 use crate::model::ssh::{SshCommand, SshEnd, SshNews, SshOrder, SshTarget, SshTask, SshTaskId};
 
 /// So long one turn may go on before another session has its turn.
@@ -114,12 +115,12 @@ impl Session {
         })
     }
 
-    /// Takes orders and goes on as far as the socket allows.
-    pub fn turn(&mut self, orders: Vec<SshOrder>) -> Turn {
+    /// Takes orders and goes on as far as the socket allows. `sources` are what the uploads among the orders copy.
+    pub fn turn(&mut self, orders: Vec<SshOrder>, mut sources: Vec<(SshTaskId, OpenedSource)>) -> Turn {
         let started = Instant::now();
         self.io().refill();
         for order in orders {
-            self.take(order);
+            self.take(order, &mut sources);
         }
         let mut again = false;
         loop {
@@ -145,12 +146,15 @@ impl Session {
         unsafe { &mut *self.io }
     }
 
-    fn take(&mut self, order: SshOrder) {
+    fn take(&mut self, order: SshOrder, sources: &mut Vec<(SshTaskId, OpenedSource)>) {
         match order {
             SshOrder::Open { target, remembered } => self.open(target, &remembered),
             SshOrder::Trust { add } => self.trust(add.as_deref()),
             SshOrder::Start(id, SshTask::Run(command)) => self.opening.push_back((id, command)),
-            SshOrder::Start(id, task) => self.transfers.start(id, task),
+            SshOrder::Start(id, task) => {
+                let at = sources.iter().position(|(of, _)| *of == id);
+                self.transfers.start(id, task, at.map(|at| sources.swap_remove(at).1));
+            }
             SshOrder::Abort(id) => self.abort(id),
             SshOrder::KeepAlive => {
                 // SAFETY: the session is alive; nobody wants to know when the next one is due.

@@ -11,7 +11,9 @@ use std::os::unix::fs::PermissionsExt;
 use libssh2_sys as ffi;
 
 use super::library::{self, chars, last_errno, last_error, short_len};
-use crate::model::ssh::{SshEnd, SshNews, SshTask, SshTaskId, SshUpload};
+use crate::edge::copy::Opened;
+use crate::model::copy::CopyKind;
+use crate::model::ssh::{SshEnd, SshNews, SshTask, SshTaskId};
 
 /// File data on its way at once: more than the window of OpenSSH's sshd, so that it never waits for us.
 const WINDOW_BYTES: usize = 2 << 20;
@@ -32,7 +34,7 @@ enum Sftp {
 pub(super) struct Transfers {
     session: *mut ffi::LIBSSH2_SESSION,
     sftp: Sftp,
-    waiting: VecDeque<(SshTaskId, SshTask)>,
+    waiting: VecDeque<Transfer>,
     current: Option<Transfer>,
 }
 
@@ -65,7 +67,6 @@ struct Transfer {
     /// What it is called in the end; `None` for a pipe.
     renamed: Option<String>,
     mode: u32,
-    upload: Option<SshUpload>,
     source: Source,
     handle: *mut ffi::LIBSSH2_SFTP_HANDLE,
     /// Bytes from `done` on are not acknowledged.
@@ -74,6 +75,7 @@ struct Transfer {
     at_end: bool,
     lines_done: usize,
     aborted: bool,
+    has_failed: bool,
     /// What is told in the end.
     end: SshEnd,
 }
@@ -86,8 +88,11 @@ enum Step {
 }
 
 impl Transfer {
-    fn new(id: SshTaskId, task: SshTask) -> Option<Self> {
-        let (name, renamed, mode, content, upload, phase) = match task {
+    /// `opened` is the source of an upload.
+    fn new(id: SshTaskId, task: SshTask, opened: Option<Opened>) -> Option<Self> {
+        let mut end = SshEnd::Done;
+        let mut source = Source::Memory;
+        let (name, renamed, mode, content, phase) = match task {
             SshTask::Run(_) => return None,
             SshTask::Submit { pipe, lines } => {
                 let mut text = String::new();
@@ -95,18 +100,29 @@ impl Transfer {
                     text.push_str(line);
                     text.push('\n');
                 });
-                (pipe, None, 0, text.into_bytes(), None, Phase::Look)
+                (pipe, None, 0, text.into_bytes(), Phase::Look)
             }
             SshTask::Write { path, content, mode } => {
                 let temporary = match path.rsplit_once('/') {
                     Some((directory, name)) => format!("{directory}/.{name}.part"),
                     None => format!(".{path}.part"),
                 };
-                (temporary, Some(path), mode, content.into_bytes(), None, Phase::Open)
+                (temporary, Some(path), mode, content.into_bytes(), Phase::Open)
             }
             SshTask::Upload(upload) => {
-                let names = (upload.temporary.clone(), Some(upload.destination.clone()));
-                (names.0, names.1, upload.mode.unwrap_or(0), Vec::new(), Some(upload), Phase::Open)
+                let Opened { file, kind, .. } = opened?;
+                let own_mode = file.metadata().map_or(0o600, |metadata| metadata.permissions().mode() & 0o7777);
+                source = Source::File(file);
+                end = SshEnd::Copied(kind);
+                match kind {
+                    CopyKind::Regular => {
+                        let mode = upload.mode.unwrap_or(own_mode);
+                        (upload.temporary, Some(upload.destination), mode, Vec::new(), Phase::Open)
+                    }
+                    CopyKind::Archive => {
+                        (upload.archive_temporary, Some(upload.archive), 0o600, Vec::new(), Phase::Open)
+                    }
+                }
             }
         };
         Some(Self {
@@ -115,33 +131,20 @@ impl Transfer {
             name,
             renamed,
             mode,
-            upload,
-            source: Source::Memory,
+            source,
             handle: std::ptr::null_mut(),
             window: content,
             done: 0,
             at_end: false,
             lines_done: 0,
             aborted: false,
-            end: SshEnd::Done,
+            has_failed: false,
+            end,
         })
     }
 
     fn is_pipe(&self) -> bool {
         self.renamed.is_none()
-    }
-
-    /// Opens the local file of an upload.
-    fn open_source(&mut self) -> Result<(), String> {
-        let Some(upload) = &self.upload else { return Ok(()) };
-        let say = |error: std::io::Error| format!("file '{}' open failed: {error}", upload.source.display());
-        let file = File::open(&upload.source).map_err(say)?;
-        let metadata = file.metadata().map_err(say)?;
-        if upload.mode.is_none() {
-            self.mode = metadata.permissions().mode() & 0o7777;
-        }
-        self.source = Source::File(file);
-        Ok(())
     }
 
     /// Fills the window from the local file.
@@ -165,6 +168,7 @@ impl Transfer {
     }
 
     fn fail(&mut self, reason: String) {
+        self.has_failed = true;
         self.end =
             if self.lines_done > 0 { SshEnd::SubmittedInPart(self.lines_done, reason) } else { SshEnd::Failed(reason) };
     }
@@ -184,14 +188,14 @@ impl Transfers {
         Self { session, sftp: Sftp::None, waiting: VecDeque::new(), current: None }
     }
 
-    pub fn start(&mut self, id: SshTaskId, task: SshTask) {
-        self.waiting.push_back((id, task));
+    pub fn start(&mut self, id: SshTaskId, task: SshTask, opened: Option<Opened>) {
+        self.waiting.extend(Transfer::new(id, task, opened));
     }
 
     /// Nothing more is told of the transfer. One under way still tidies up, unless the host does not answer: then the
     /// whole channel goes.
     pub fn abort(&mut self, id: SshTaskId) {
-        self.waiting.retain(|(waiting, _)| *waiting != id);
+        self.waiting.retain(|waiting| waiting.id != id);
         let Some(current) = self.current.as_mut().filter(|current| current.id == id) else { return };
         if !current.aborted {
             current.aborted = true;
@@ -206,7 +210,7 @@ impl Transfers {
             current.handle = std::ptr::null_mut();
             current.id
         });
-        let ids: Vec<SshTaskId> = ids.into_iter().chain(self.waiting.drain(..).map(|(id, _)| id)).collect();
+        let ids: Vec<SshTaskId> = ids.into_iter().chain(self.waiting.drain(..).map(|waiting| waiting.id)).collect();
         let text = format!("the connection broke: {reason}");
         news.extend(ids.into_iter().map(|id| SshNews::Ended(id, SshEnd::Failed(text.clone()))));
     }
@@ -255,9 +259,8 @@ impl Transfers {
         let mut moved = false;
         loop {
             if self.current.is_none() {
-                let Some((id, task)) = self.waiting.pop_front() else { return moved };
-                self.current = Transfer::new(id, task);
-                continue;
+                let Some(next) = self.waiting.pop_front() else { return moved };
+                self.current = Some(next);
             }
             let sftp = match self.channel() {
                 Ok(Some(sftp)) => sftp,
@@ -286,10 +289,6 @@ impl Transfers {
                 Step::Over => {
                     moved = true;
                     let Some(current) = self.current.take() else { continue };
-                    if let Some(upload) = current.upload.filter(|upload| upload.remove_source) {
-                        // A file of ours that is of no use any more; whoever cleans the cache finds it otherwise.
-                        let _left_behind = std::fs::remove_file(upload.source);
-                    }
                     news.push(SshNews::Ended(current.id, current.end));
                 }
             }
@@ -401,12 +400,6 @@ impl Transfer {
     }
 
     fn open(&mut self, session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP) -> Step {
-        if matches!(self.source, Source::Memory)
-            && let Err(reason) = self.open_source()
-        {
-            self.fail(reason);
-            return Step::Over;
-        }
         let flags = if self.is_pipe() {
             ffi::LIBSSH2_FXF_WRITE | ffi::LIBSSH2_FXF_APPEND
         } else {
@@ -481,14 +474,14 @@ impl Transfer {
             return Step::WouldBlock;
         }
         self.handle = std::ptr::null_mut();
-        if result != 0 && self.end == SshEnd::Done {
+        if result != 0 && !self.has_failed {
             let error = error_of(session, sftp);
             self.fail(format!("cannot sftp copy file: '{}': {error}", self.name));
         }
-        match (&self.end, self.is_pipe()) {
-            (_, true) => Step::Over,
-            (SshEnd::Done, _) => Step::Next(Phase::Rename),
-            _ => Step::Next(Phase::CleanUp),
+        match (self.is_pipe(), self.has_failed) {
+            (true, _) => Step::Over,
+            (false, false) => Step::Next(Phase::Rename),
+            (false, true) => Step::Next(Phase::CleanUp),
         }
     }
 

@@ -112,6 +112,7 @@ impl Core {
                 Some(format!("Command without output for {seconds} s (timeout_nodata)..."))
             }
             SshEnd::Failed(reason) | SshEnd::SubmittedInPart(_, reason) => Some(reason),
+            SshEnd::Copied(_) => None,
             SshEnd::Done => {
                 self.ssh_command_row(&job, Code::COMMAND_RESULT, rows::command_relayed(&command));
                 None

@@ -108,7 +108,7 @@ impl Core {
             }
             SshEnd::Failed(reason) => (0, Some(reason)),
             SshEnd::TimedOut | SshEnd::Silent => (0, Some("it took too long".to_owned())),
-            SshEnd::Ran(_) => (0, None),
+            SshEnd::Ran(_) | SshEnd::Copied(_) => (0, None),
         };
         for line in job.lines.iter().take(done) {
             let mut data = r#"{"message":"command has been submitted","command":"#.to_owned();

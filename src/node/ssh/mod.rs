@@ -2,6 +2,7 @@
 //! for by commands and files. Absent: connections and time-outs (`session::ssh_steps`), the library (`edge::ssh`).
 
 mod command;
+mod copy;
 mod engine_command;
 mod request;
 mod rows;
@@ -25,6 +26,7 @@ use super::pathway::Route;
 use super::registry::Link;
 use super::stopping::STOPPING_TEXT;
 use command::CommandJob;
+use copy::CopyJob;
 use engine_command::EngineJob;
 
 /// Requests under way at most, for all nodes together.
@@ -40,6 +42,7 @@ enum Job {
     Ping,
     Commands(CommandJob),
     Engine(EngineJob),
+    Copy(CopyJob),
 }
 
 /// A task under way.
@@ -99,6 +102,7 @@ impl Core {
         match action {
             Action::Command => self.ssh_commands(route, token, data),
             Action::ActionEngine => self.ssh_action_engine(route, token, data),
+            Action::RemoteCopy => self.ssh_copy(route, token, data),
             Action::EngineCommand => self.ssh_engine_commands(route, token, data),
             _ => Err("unsupported action".to_owned()),
         }
@@ -130,6 +134,7 @@ impl Core {
             Job::Ping => self.ssh_ping_ended(node, &end),
             Job::Commands(job) => self.ssh_command_ended(node, job, end),
             Job::Engine(job) => self.ssh_engine_ended(node, job, end),
+            Job::Copy(job) => self.ssh_copy_ended(node, job, end),
         }
     }
 
@@ -172,6 +177,7 @@ impl Core {
                 Job::Ping => continue,
                 Job::Commands(job) => (job.request.logging, job.token),
                 Job::Engine(job) => (job.logging, job.token),
+                Job::Copy(job) => (job.logging, job.token),
             };
             let row = NewRow::now(Some(&token), Code::FINISHED_KO, json::message(STOPPING_TEXT));
             self.add_ssh_row(logging, row);

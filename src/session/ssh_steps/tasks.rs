@@ -12,6 +12,9 @@ const COMMANDS_MAX: usize = 7;
 /// A transfer that does not move for so long is given up: nobody reads the pipe, or the host hangs.
 const TRANSFER_SILENCE: Duration = Duration::from_secs(15);
 
+/// Packing a directory takes no longer.
+const PACK_PATIENCE: Duration = Duration::from_secs(3_600);
+
 struct Waiting {
     id: SshTaskId,
     task: SshTask,
@@ -23,6 +26,7 @@ struct Begun {
     task: SshTask,
     since: Monotonic,
     moved: Monotonic,
+    has_moved: bool,
 }
 
 /// See the module's page.
@@ -48,6 +52,7 @@ impl Begun {
     fn deadline(&self) -> Monotonic {
         match &self.task {
             SshTask::Run(command) => (self.since + command.timeout).min(self.moved + command.timeout_nodata),
+            SshTask::Upload(_) if !self.has_moved => self.moved + PACK_PATIENCE,
             _ => self.moved + TRANSFER_SILENCE,
         }
     }
@@ -84,13 +89,14 @@ impl Tasks {
         let transfers = self.begun.values().any(|begun| begun.task.is_transfer());
         let waiting = waiting.or_else(|| if transfers { None } else { self.transfers.pop_front() })?;
         let Waiting { id, task, .. } = waiting;
-        self.begun.insert(id, Begun { task: task.clone(), since: at, moved: at });
+        self.begun.insert(id, Begun { task: task.clone(), since: at, moved: at, has_moved: false });
         Some((id, task))
     }
 
     pub fn moved(&mut self, id: SshTaskId, at: Monotonic) {
         if let Some(begun) = self.begun.get_mut(&id) {
             begun.moved = at;
+            begun.has_moved = true;
         }
     }
 
