@@ -167,7 +167,7 @@ pub enum SshTask {
         mode: u32,
     },
     /// Copy a file.
-    Upload(SshUpload),
+    Upload(Box<SshUpload>),
 }
 
 impl SshTask {

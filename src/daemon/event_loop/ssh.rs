@@ -68,7 +68,7 @@ pub(super) enum Finished {
     /// A session had its turn.
     Worked { attempt: u64, session: Box<Session>, turn: Turn },
     /// The source of an upload was opened.
-    Opened { attempt: u64, task: SshTaskId, upload: SshUpload, opened: Result<Opened, CopyFailure> },
+    Opened { attempt: u64, task: SshTaskId, upload: Box<SshUpload>, opened: Result<Opened, CopyFailure> },
     /// A session is gone.
     Dropped,
 }
@@ -176,7 +176,7 @@ impl EventLoop {
         &mut self,
         attempt: u64,
         task: SshTaskId,
-        upload: SshUpload,
+        upload: Box<SshUpload>,
         opened: Result<Opened, CopyFailure>,
         now: Now,
     ) {

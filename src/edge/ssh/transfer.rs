@@ -110,6 +110,7 @@ impl Transfer {
                 (temporary, Some(path), mode, content.into_bytes(), Phase::Open)
             }
             SshTask::Upload(upload) => {
+                let upload = *upload;
                 let Opened { file, kind, .. } = opened?;
                 let own_mode = file.metadata().map_or(0o600, |metadata| metadata.permissions().mode() & 0o7777);
                 source = Source::File(file);

@@ -112,7 +112,7 @@ impl Core {
             owner,
             relay,
         };
-        self.begin_ssh_task(route.through, SshTask::Upload(upload), Job::Copy(job));
+        self.begin_ssh_task(route.through, SshTask::Upload(Box::new(upload)), Job::Copy(job));
         Ok(())
     }
 

@@ -13,6 +13,9 @@ use super::server::Sshd;
 use super::{central, command, last_message};
 use crate::platform::{Daemon, Platform, assert_within, seconds};
 
+/// What a script does with a connection until it is told to stop.
+type Serve = fn(TcpStream, &AtomicBool);
+
 /// A port where each connection is given to `serve`, on a thread of its own.
 struct Script {
     port: u16,
@@ -21,7 +24,7 @@ struct Script {
 }
 
 impl Script {
-    fn start(serve: fn(TcpStream, &AtomicBool)) -> Self {
+    fn start(serve: Serve) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let stop = Arc::new(AtomicBool::new(false));
@@ -109,7 +112,7 @@ fn talks_nonsense(mut stream: TcpStream, stop: &AtomicBool) {
 fn ports_that_are_no_ssh_hosts_are_told_apart_and_cost_a_good_node_nothing() {
     let platform = Platform::new();
     let sshd = Sshd::start(&platform, "host", &[]);
-    let scripts: [(fn(TcpStream, &AtomicBool), &str); 8] = [
+    let scripts: [(Serve, &str); 8] = [
         (silent, "no key exchange within 2 s"),
         (http, "it is no SSH server, it says: HTTP/1.1 400 Bad Request"),
         (endless_banner, "it is no SSH server, it says: still not SSH"),
