@@ -16,5 +16,6 @@ mod login_name;
 mod session;
 mod socket_io;
 mod transfer;
+mod transfers;
 
 pub use session::{Session, Turn};

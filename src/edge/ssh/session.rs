@@ -14,7 +14,7 @@ use super::command::{self, Channel, Look, Opened, Running};
 use super::known_hosts::KnownHosts;
 use super::library::{self, last_error};
 use super::socket_io::{self, SocketIo};
-use super::transfer::Transfers;
+use super::transfers::Transfers;
 use super::{algorithms, key_files, login_name};
 use crate::edge::copy::Opened as OpenedSource;
 use crate::model::ssh::{SshCommand, SshEnd, SshNews, SshOrder, SshTarget, SshTask, SshTaskId};
