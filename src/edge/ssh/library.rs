@@ -13,6 +13,7 @@ pub(super) const CALLBACK_RECEIVE: c_int = 6;
 /// `OPENSSL_INIT_NO_ATEXIT`: a worker may still calculate when the process ends.
 const NO_ATEXIT: u64 = 0x0008_0000;
 
+// SAFETY: the signatures are those of the headers of libssh2 1.11 and OpenSSL 3.
 unsafe extern "C" {
     pub(super) fn libssh2_session_callback_set2(
         session: *mut LIBSSH2_SESSION,
