@@ -12,6 +12,9 @@ poller  poller   --no-default-features
 full    release
 "
 
+# The arguments that choose a flavour's features.
+flavour_features() { awk -v name="$1" '$1 == name { $1 = $2 = ""; print }' <<<"$FLAVOURS"; }
+
 target_names() { awk 'NF { print $1 }' <<<"$TARGETS"; }
 flavour_names() { awk 'NF { print $1 }' <<<"$FLAVOURS"; }
 

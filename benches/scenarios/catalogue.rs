@@ -2,7 +2,7 @@
 
 use crate::report::Figure;
 use crate::{Outcome, Scale};
-use crate::{cleaning, commands, constatus, footprint, load, relay, restarts, storm, sync, websocket};
+use crate::{cleaning, commands, constatus, footprint, load, memory, relay, restarts, storm, sync, websocket};
 
 /// One scenario: its name, what it measures, and the measurement.
 pub struct Scenario {
@@ -13,6 +13,9 @@ pub struct Scenario {
     /// The measurement.
     pub run: fn(Scale) -> Outcome<Vec<Figure>>,
 }
+
+/// They take long and run only when they are named.
+pub const BY_NAME_ONLY: [&str; 1] = ["soak"];
 
 /// All of them, in the order in which they run. A new one is a function that returns figures and a line here; `floors::FLOORS`
 /// says what its figures are compared to.
@@ -75,6 +78,12 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "PSS of a central with 20 nodes",
         run: footprint::memory_central_20_nodes,
     },
+    Scenario {
+        name: "memory_after_work",
+        about: "PSS of a poller after 10,000 commands and a copy of 100 MB",
+        run: memory::memory_after_work,
+    },
+    Scenario { name: "soak", about: "growth within five minutes of steady work (by name only)", run: memory::soak },
     Scenario { name: "idle_wakeups", about: "wake-ups of an idle poller in 10 s", run: footprint::idle_wakeups },
     Scenario { name: "relay_latency", about: "a row through a chain of relays", run: relay::relay_latency },
     Scenario {

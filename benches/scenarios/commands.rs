@@ -32,17 +32,30 @@ pub fn commands_200(scale: Scale) -> Outcome<Vec<Figure>> {
     }
     let mut tokens = Vec::new();
     for client in &mut clients {
-        for _ in 0..per_client {
-            let answer = client.receive()?.json()?;
-            tokens.push(
-                answer.get("token").and_then(|token| token.as_str()).ok_or("an answer without token")?.to_owned(),
-            );
-        }
+        receive_tokens(client, per_client, &mut tokens)?;
     }
     let client = clients.first_mut().ok_or("no connection")?;
     wait_for_all(client, tokens)?;
     let value = per_second(count, begun.elapsed());
     Ok(vec![Figure { part: "", value, unit: "/s", target: Target::AtLeast(300.0), original: Some(17.9) }])
+}
+
+/// Posts a command for node 2 so often at once, and returns the tokens.
+pub fn post_commands(client: &mut HttpClient, command: &str, count: usize) -> Outcome<Vec<String>> {
+    let body = format!(r#"[{{"command":"{command}"}}]"#);
+    client.send(request("POST", "/api/nodes/2/core/action/command", &body).repeat(count).as_bytes())?;
+    let mut tokens = Vec::new();
+    receive_tokens(client, count, &mut tokens)?;
+    Ok(tokens)
+}
+
+fn receive_tokens(client: &mut HttpClient, count: usize, tokens: &mut Vec<String>) -> Outcome<()> {
+    for _ in 0..count {
+        let answer = client.receive()?.json()?;
+        let token = answer.get("token").and_then(|token| token.as_str()).ok_or("an answer without token")?;
+        tokens.push(token.to_owned());
+    }
+    Ok(())
 }
 
 /// COMMAND `true`, one every 60 ms for a minute: the processor time of the daemon itself, its children not counted.
@@ -66,7 +79,7 @@ pub fn commands_1000_a_minute(scale: Scale) -> Outcome<Vec<Figure>> {
 }
 
 /// Asks the node for its log and looks into the central's own, as a user of the API would, until every token has ended well.
-fn wait_for_all(client: &mut HttpClient, mut tokens: Vec<String>) -> Outcome<()> {
+pub fn wait_for_all(client: &mut HttpClient, mut tokens: Vec<String>) -> Outcome<()> {
     let begun = Instant::now();
     while let Some(token) = tokens.first() {
         if begun.elapsed() > PATIENCE {

@@ -22,6 +22,7 @@ mod footprint;
 mod gorgone_client;
 mod http_client;
 mod load;
+mod memory;
 mod page;
 mod peer;
 mod platform;
@@ -107,7 +108,10 @@ fn run(arguments: &Arguments) -> Outcome<bool> {
         }
         return Ok(true);
     }
-    let is_wanted = |name: &str| arguments.names.is_empty() || arguments.names.iter().any(|wanted| wanted == name);
+    let is_wanted = |name: &str| match arguments.names.as_slice() {
+        [] => !catalogue::BY_NAME_ONLY.contains(&name),
+        names => names.iter().any(|wanted| wanted == name),
+    };
     let mut report = Report::default();
     let mut complete = true;
     for scenario in catalogue::SCENARIOS.iter().filter(|scenario| is_wanted(scenario.name)) {

@@ -63,7 +63,7 @@ pub fn of_group(leader: u32) -> Outcome<Vec<u32>> {
 /// # Errors
 /// When there is none.
 pub fn signal_group(signal: &str, leader: u32) -> Outcome<()> {
-    let output = Command::new("sh").arg("-c").arg(format!("kill -{signal} -- -{leader}")).output()?;
+    let output = Command::new("sh").arg("-c").arg(format!("kill -s {signal} -- -{leader}")).output()?;
     match output.status.success() {
         true => Ok(()),
         false => Err(String::from_utf8_lossy(&output.stderr).into_owned().into()),

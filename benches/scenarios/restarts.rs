@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::http_client::{HttpClient, request};
+use crate::commands::post_commands;
+use crate::http_client::HttpClient;
 use crate::load::percentile_ms;
 use crate::platform::{Daemon, Role};
 use crate::report::{Figure, Target};
@@ -54,9 +55,8 @@ pub fn push_node_back(scale: Scale) -> Outcome<Vec<Figure>> {
 fn wait_for_command(client: &mut HttpClient) -> Outcome<()> {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
-        client.send(request("POST", "/api/nodes/2/core/action/command", r#"[{"command":"true"}]"#).as_bytes())?;
-        let answer = client.receive()?.json()?;
-        let token = answer.get("token").and_then(Value::as_str).ok_or("an answer without token")?.to_owned();
+        let tokens = post_commands(client, "true", 1)?;
+        let token = tokens.first().ok_or("no token")?;
         let mut ends = Vec::new();
         while ends.is_empty() && begun.elapsed() < PATIENCE {
             client.get(&format!("/api/nodes/2/log/{token}?sync_wait=20000"))?;

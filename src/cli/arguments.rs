@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
+use super::completions::Shell;
 use super::help::Topic;
 use crate::daemon::key_files::DEFAULT_BITS;
 use crate::daemon::run_options::RunOptions;
@@ -37,17 +38,25 @@ pub(super) enum Command {
     Demo(DemoOptions),
     /// `help` or `--help`
     Help(Topic),
+    /// `help --man`
+    Manual,
+    /// `completions`
+    Completions(Shell),
     /// `--version`
     Version,
 }
 
 /// What `demo` was asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct DemoOptions {
     /// `--once`: end after one round trip instead of staying up until Ctrl-C.
     pub once: bool,
     /// `--keep`: leave the folder behind.
     pub keep: bool,
+    /// `--central CMD`: what plays the central instead of this program.
+    pub central: Option<String>,
+    /// `--nodes CMD`: what plays the nodes instead of this program.
+    pub nodes: Option<String>,
 }
 
 /// Reads the arguments after the program's name.
@@ -63,6 +72,7 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<Command, String> {
         Some("keys") => parse_keys(rest()),
         Some("demo") => parse_demo(rest()),
         Some("help") => parse_help(rest()),
+        Some("completions") => parse_completions(rest()),
         Some("--version" | "-V" | "version") => Ok(Command::Version),
         Some("--help" | "-h" | "-?") => Ok(Command::Help(Topic::All)),
         // The original has no subcommands: its options alone start the daemon.
@@ -120,11 +130,23 @@ fn parse_demo(mut parser: lexopt::Parser) -> Result<Command, String> {
         match argument {
             Long("once") => options.once = true,
             Long("keep") => options.keep = true,
+            Long("central") => options.central = Some(player(&mut parser, "--central")?),
+            Long("nodes") => options.nodes = Some(player(&mut parser, "--nodes")?),
             Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Demo)),
             other => return Err(unexpected(&other, Topic::Demo)),
         }
     }
     Ok(Command::Demo(options))
+}
+
+/// A command line that starts another program.
+fn player(parser: &mut lexopt::Parser, option: &str) -> Result<String, String> {
+    let words = parser.value().and_then(|words| words.string()).map_err(text)?;
+    if words.trim().is_empty() {
+        Err(format!("{option} needs a command, for instance ./stheno-0.1"))
+    } else {
+        Ok(words)
+    }
 }
 
 fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
@@ -168,7 +190,25 @@ fn parse_help(mut parser: lexopt::Parser) -> Result<Command, String> {
                 .map(Command::Help)
                 .ok_or_else(|| format!("there is no help on '{word}'; commands are {}", Topic::NAMES.join(", ")))
         }
-        Some(other) => Err(unexpected(&other, Topic::All)),
+        Some(Long("man")) => Ok(Command::Manual),
+        Some(Long("help") | Short('h' | '?')) => Ok(Command::Help(Topic::Help)),
+        Some(other) => Err(unexpected(&other, Topic::Help)),
+    }
+}
+
+fn parse_completions(mut parser: lexopt::Parser) -> Result<Command, String> {
+    let shells = Shell::NAMES.join(", ");
+    match parser.next().map_err(text)? {
+        None => Err(format!("'completions' needs the name of a shell: {shells}")),
+        Some(Long("help") | Short('h' | '?')) => Ok(Command::Help(Topic::Completions)),
+        Some(Value(word)) => {
+            let word = word.to_string_lossy().into_owned();
+            let shell = Shell::named(&word);
+            shell
+                .map(Command::Completions)
+                .ok_or_else(|| format!("there are no completions for '{word}'; shells are {shells}"))
+        }
+        Some(other) => Err(unexpected(&other, Topic::Completions)),
     }
 }
 
@@ -246,8 +286,9 @@ mod tests {
             Ok(Command::KeysGenerate { directory: "d".into(), bits: 4096 })
         );
         assert_eq!(parse("keys thumbprint f"), Ok(Command::KeysThumbprint("f".into())));
-        assert_eq!(parse("demo --once"), Ok(Command::Demo(DemoOptions { once: true, keep: false })));
-        assert_eq!(parse("demo --keep --once"), Ok(Command::Demo(DemoOptions { once: true, keep: true })));
+        assert_eq!(parse("demo --once"), Ok(Command::Demo(DemoOptions { once: true, ..DemoOptions::default() })));
+        let all = DemoOptions { once: true, keep: true, central: Some("a".into()), nodes: Some("b".into()) };
+        assert_eq!(parse("demo --keep --once --nodes b --central=a"), Ok(Command::Demo(all)));
         assert_eq!(parse("demo --help"), Ok(Command::Help(Topic::Demo)));
         assert!(parse("demo --twice").unwrap_err().contains("--twice"));
         for (line, topic) in [
@@ -255,11 +296,16 @@ mod tests {
             ("--help", Topic::All),
             ("-?", Topic::All),
             ("help check", Topic::Check),
+            ("help help", Topic::Help),
+            ("help --help", Topic::Help),
+            ("completions --help", Topic::Completions),
             ("keys --help", Topic::Keys),
             ("run -h", Topic::Run),
         ] {
             assert_eq!(parse(line), Ok(Command::Help(topic)), "{line}");
         }
+        assert_eq!(parse("help --man"), Ok(Command::Manual));
+        assert_eq!(parse("completions fish"), Ok(Command::Completions(Shell::Fish)));
         assert_eq!(parse("--config c --version"), Ok(Command::Version));
     }
 
@@ -267,7 +313,7 @@ mod tests {
     fn mistakes_are_answered_with_one_line_that_helps() {
         for (line, words) in [
             ("", "say what to do"),
-            ("start", "there is no command 'start'; commands are run, check, keys, demo, help"),
+            ("start", "there is no command 'start'; commands are run, check, keys, demo, help, completions"),
             ("run", "needs --config FILE"),
             ("--logfile x", "needs --config FILE"),
             ("--config c --severity loud", "--severity is 'loud'; allowed: debug, info, warning or error"),
@@ -281,7 +327,11 @@ mod tests {
             ("keys generate", "needs the directory"),
             ("keys generate d --bits 1024", "--bits is '1024'; allowed: a multiple of 64 from 2048 to 4096"),
             ("keys thumbprint", "needs the file"),
+            ("demo --nodes", "missing argument"),
+            ("demo --nodes=", "--nodes needs a command"),
             ("help me", "there is no help on 'me'"),
+            ("completions", "needs the name of a shell: bash, zsh, fish"),
+            ("completions csh", "there are no completions for 'csh'"),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(words) && !error.contains('\n'), "{line}: {error}");

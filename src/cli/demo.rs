@@ -27,6 +27,8 @@ use files::{CENTRAL, DaemonFiles, Plan};
 const COMMAND: &str = "echo \"hello from process $$ below process $PPID\"";
 /// How long the daemons have to come up, and later each command to come back.
 const PATIENCE_MS: u64 = 15_000;
+/// The same where another program plays along, which may be an emulated one.
+const LONG_PATIENCE_MS: u64 = 120_000;
 /// Between two looks at something that another process changes.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -45,14 +47,15 @@ pub(super) fn run(options: DemoOptions) -> ExitCode {
 fn play(options: DemoOptions) -> Result<(), String> {
     // First of all, so that Ctrl-C finds somebody who stops the children and removes the folder.
     let mut signals = Signals::open().map_err(|error| format!("signals cannot be caught: {error}"))?;
-    let mut demo = Demo::new(options.keep)?;
+    let mut demo = Demo::new(&options)?;
     progress(&format!("making keys and configuration files in {}", demo.folder.display()));
     let plan = files::write(&demo.program, &demo.folder)?;
     if !plan.uses_tls {
         progress("openssl is not installed, so there is no certificate and the pullwss node connects without TLS");
     }
     for daemon in &plan.daemons {
-        progress(&format!("starting {}: stheno run --config {}", daemon.name, daemon.config.display()));
+        let player = demo.player(daemon).map_or("stheno".to_owned(), |words| words.join(" "));
+        progress(&format!("starting {}: {player} run --config {}", daemon.name, daemon.config.display()));
         demo.start(daemon)?;
     }
     let api = Api::new(plan.api_port);
@@ -78,11 +81,14 @@ struct Demo {
     program: PathBuf,
     folder: PathBuf,
     keep: bool,
+    /// Programs, with their first words, that play in our place.
+    central: Vec<String>,
+    nodes: Vec<String>,
     children: Vec<(String, PathBuf, Child)>,
 }
 
 impl Demo {
-    fn new(keep: bool) -> Result<Self, String> {
+    fn new(options: &DemoOptions) -> Result<Self, String> {
         let program =
             std::env::current_exe().map_err(|error| format!("this program's own file is unknown: {error}"))?;
         let folder = std::env::temp_dir().join(format!("stheno-demo-{}", std::process::id()));
@@ -91,14 +97,35 @@ impl Demo {
         made.map_err(|error| {
             format!("{} cannot be made: {error}; set TMPDIR to a folder you can write to", folder.display())
         })?;
-        Ok(Self { program, folder, keep, children: Vec::new() })
+        let words = |command: &Option<String>| -> Vec<String> {
+            command.iter().flat_map(|command| command.split_whitespace()).map(str::to_owned).collect()
+        };
+        let (central, nodes) = (words(&options.central), words(&options.nodes));
+        Ok(Self { program, folder, keep: options.keep, central, nodes, children: Vec::new() })
+    }
+
+    /// What plays a daemon instead of this program.
+    fn player(&self, daemon: &DaemonFiles) -> Option<&[String]> {
+        let words = if daemon.id == CENTRAL { &self.central } else { &self.nodes };
+        (!words.is_empty()).then_some(words.as_slice())
+    }
+
+    fn patience_ms(&self) -> u64 {
+        if self.central.is_empty() && self.nodes.is_empty() { PATIENCE_MS } else { LONG_PATIENCE_MS }
     }
 
     fn start(&mut self, daemon: &DaemonFiles) -> Result<(), String> {
         let output = self.folder.join(format!("{}.out", daemon.name));
         let failed = |error: std::io::Error| format!("{} does not start: {error}", daemon.name);
         let out = fs::File::create(&output).map_err(failed)?;
-        let mut command = Command::new(&self.program);
+        let mut command = match self.player(daemon) {
+            Some([program, words @ ..]) => {
+                let mut command = Command::new(program);
+                command.args(words);
+                command
+            }
+            _ => Command::new(&self.program),
+        };
         command.arg("run").arg("--config").arg(&daemon.config).arg("--logfile").arg(&daemon.log);
         command.stdin(Stdio::null()).stdout(out.try_clone().map_err(failed)?).stderr(out);
         // A group of its own: Ctrl-C is for us, and we stop the children.
@@ -121,7 +148,7 @@ impl Demo {
 
     /// Looks until `look` gives a value.
     fn wait<T>(&mut self, signals: &mut Signals, what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T, String> {
-        let end_ms = clock::monotonic().as_millis().saturating_add(PATIENCE_MS);
+        let end_ms = clock::monotonic().as_millis().saturating_add(self.patience_ms());
         loop {
             if let Some(value) = look() {
                 return Ok(value);
@@ -133,7 +160,8 @@ impl Demo {
             if clock::monotonic().as_millis() >= end_ms {
                 self.keep = true;
                 let folder = self.folder.display();
-                return Err(format!("{what} did not happen within {PATIENCE_MS} ms; the logs are kept in {folder}"));
+                let patience_ms = self.patience_ms();
+                return Err(format!("{what} did not happen within {patience_ms} ms; the logs are kept in {folder}"));
             }
             thread::sleep(LOOK_EVERY);
         }

@@ -13,11 +13,15 @@ pub(super) enum Topic {
     Keys,
     /// `demo`
     Demo,
+    /// `help`
+    Help,
+    /// `completions`
+    Completions,
 }
 
 impl Topic {
     /// The commands there are.
-    pub(super) const NAMES: [&'static str; 5] = ["run", "check", "keys", "demo", "help"];
+    pub(super) const NAMES: [&'static str; 6] = ["run", "check", "keys", "demo", "help", "completions"];
 
     /// The page on the command `name`.
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -26,7 +30,8 @@ impl Topic {
             "check" => Some(Self::Check),
             "keys" => Some(Self::Keys),
             "demo" => Some(Self::Demo),
-            "help" => Some(Self::All),
+            "help" => Some(Self::Help),
+            "completions" => Some(Self::Completions),
             _ => None,
         }
     }
@@ -39,6 +44,8 @@ impl Topic {
             Self::Check => "stheno help check",
             Self::Keys => "stheno help keys",
             Self::Demo => "stheno help demo",
+            Self::Help => "stheno help help",
+            Self::Completions => "stheno help completions",
         }
     }
 
@@ -50,6 +57,8 @@ impl Topic {
             Self::Check => CHECK,
             Self::Keys => KEYS,
             Self::Demo => DEMO,
+            Self::Help => HELP,
+            Self::Completions => COMPLETIONS,
         }
     }
 }
@@ -63,7 +72,8 @@ Usage:
   stheno keys generate DIR [--bits N]                            make a key pair
   stheno keys thumbprint FILE                                    print the thumbprint of a key
   stheno demo [--once] [--keep]                                  a central and a node of each kind, here
-  stheno help [COMMAND]                                          more on one command
+  stheno help [COMMAND] [--man]                                  more on one command
+  stheno completions SHELL                                       what a shell completes
   stheno --version
 
 Without a command, the original's options start a daemon, so a link named 'gorgoned' can take its place:
@@ -135,7 +145,7 @@ Examples:
 ";
 
 const DEMO: &str = "\
-Usage: stheno demo [--once] [--keep]
+Usage: stheno demo [--once] [--keep] [--central CMD] [--nodes CMD]
 
 Makes a central and a node of each kind (push, pull, pullwss over TLS) in a temporary directory, with keys, certificate and
 YAML files, starts them as real processes, runs a command on each through the REST API and prints the rows as they arrive.
@@ -143,7 +153,33 @@ It stays up until Ctrl-C. The certificate is made by 'openssl'; where that is no
 
   --once   end after the round trip
   --keep   leave the directory behind
+  --central CMD   the program that plays the central, instead of this one
+  --nodes CMD     the program that plays the nodes: another version, or one of another processor under an emulator
 
-Example:
+Examples:
   stheno demo --once
+  stheno demo --once --nodes ./stheno-0.1
+";
+
+const HELP: &str = "\
+Usage: stheno help [COMMAND]
+       stheno help --man
+
+Prints the overview, or the page of one command.
+
+  --man   print all pages as a manual page in roff
+
+Examples:
+  stheno help check
+  stheno help --man > /usr/local/share/man/man8/stheno.8
+";
+
+const COMPLETIONS: &str = "\
+Usage: stheno completions SHELL
+
+Prints a script that makes SHELL complete commands, options and files. Shells are bash, zsh and fish. The packages install it.
+
+Examples:
+  stheno completions bash > /etc/bash_completion.d/stheno
+  stheno completions fish > ~/.config/fish/completions/stheno.fish
 ";

@@ -2,9 +2,12 @@
 
 mod arguments;
 mod check;
+mod completions;
 mod demo;
 mod help;
 mod keys;
+mod manual;
+mod pages;
 mod run;
 mod summary;
 
@@ -26,6 +29,8 @@ pub fn main() -> ExitCode {
         Ok(Command::KeysThumbprint(file)) => keys::thumbprint(&file),
         Ok(Command::Demo(arguments)) => demo::run(arguments),
         Ok(Command::Help(topic)) => say(topic.text()),
+        Ok(Command::Manual) => say(&manual::manual()),
+        Ok(Command::Completions(shell)) => say(&shell.completions()),
         Ok(Command::Version) => say(concat!("stheno ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(text) => {
             complain(&text);

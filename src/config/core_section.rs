@@ -16,6 +16,9 @@ use crate::model::connection::Endpoint;
 pub(super) const DAY_SECONDS: u32 = 86_400;
 /// A year.
 const YEAR_MINUTES: u32 = 525_600;
+/// The least `max_memory`: an idle daemon needs a few MiB.
+const MAX_MEMORY_MIN: u64 = 8 << 20;
+const MAX_MEMORY: &str = "0 (no limit) or bytes, at least 8388608";
 /// Bytes of a Unix socket's path without its closing zero (`sun_path`).
 pub(super) const SOCKET_PATH_LIMIT: usize = 107;
 
@@ -94,6 +97,11 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
                 "normal" => Some(false),
                 _ => None,
             }
+        }),
+        max_memory: section.parsed("max_memory", None, MAX_MEMORY, findings, |text| match text.parse() {
+            Ok(0) => Some(None),
+            Ok(bytes) if bytes >= MAX_MEMORY_MIN => Some(Some(bytes)),
+            _ => None,
         }),
         max_message_size: section.number("max_message_size", 16 << 20, 65_536..=1 << 30, "bytes", findings),
     };

@@ -79,6 +79,8 @@ pub struct CoreSettings {
     pub database_synchronous: bool,
     /// `max_message_size` in bytes (16 MiB): larger messages of an authenticated client are refused.
     pub max_message_size: usize,
+    /// `max_memory` in bytes: above it less is taken in; `None` for no limit (0, the default).
+    pub max_memory: Option<u64>,
 }
 
 /// `fingerprint_mode`: what is done with the key of a node we connect to.

@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod log;
 pub mod notify;
 pub mod packages;
+pub mod process_memory;
 pub mod random;
 pub mod resolver;
 pub mod signals;
@@ -27,4 +28,4 @@ pub mod tls;
 #[cfg(test)]
 pub(crate) mod temp_dir;
 
-pub use system::{hostname, raise_open_file_limit, release_free_memory};
+pub use system::{hostname, raise_open_file_limit, release_free_memory, release_program_pages};

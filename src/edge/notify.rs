@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 /// What the service manager is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub enum State {
     Ready,
     /// The stop has begun.
     Stopping,
+    /// The loop turns.
+    Alive,
 }
 
 /// Tells the service manager; does nothing when there is none. Never blocks.
@@ -25,11 +28,28 @@ pub fn notify(state: State) -> Result<(), String> {
     }
 }
 
+/// How often the service manager wants to hear [`State::Alive`], halved so that one late message does no harm; `None` when it
+/// does not, or asks another process.
+#[must_use]
+pub fn watchdog_period() -> Option<Duration> {
+    let variable = |name| std::env::var(name).ok();
+    period(variable("WATCHDOG_USEC").as_deref(), variable("WATCHDOG_PID").as_deref(), std::process::id())
+}
+
+fn period(micros: Option<&str>, process: Option<&str>, own: u32) -> Option<Duration> {
+    if process.is_some_and(|process| process.parse() != Ok(own)) {
+        return None;
+    }
+    let micros: u64 = micros?.parse().ok().filter(|micros| *micros > 0)?;
+    Some(Duration::from_micros(micros / 2).max(Duration::from_millis(1)))
+}
+
 /// Sends to a path, or to an abstract socket where the name begins with `@`.
 fn send(socket: &OsStr, state: State) -> Result<(), String> {
     let text: &[u8] = match state {
         State::Ready => b"READY=1",
         State::Stopping => b"STOPPING=1",
+        State::Alive => b"WATCHDOG=1",
     };
     let address = match socket.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
@@ -69,6 +89,17 @@ mod tests {
         let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         send(OsStr::new(&format!("@{name}")), State::Stopping).unwrap();
         assert_eq!(received(&manager), b"STOPPING=1");
+    }
+
+    #[test]
+    fn the_watchdog_is_told_twice_in_its_time_and_only_by_the_process_that_was_asked() {
+        assert_eq!(period(Some("30000000"), Some("7"), 7), Some(Duration::from_secs(15)));
+        assert_eq!(period(Some("30000000"), None, 7), Some(Duration::from_secs(15)));
+        assert_eq!(period(Some("30000000"), Some("8"), 7), None);
+        assert_eq!(period(Some("1"), None, 7), Some(Duration::from_millis(1)));
+        for nothing in [None, Some(""), Some("0"), Some("soon"), Some("-1")] {
+            assert_eq!(period(nothing, None, 7), None, "{nothing:?}");
+        }
     }
 
     #[test]

@@ -18,4 +18,5 @@ mod platform;
 mod process;
 mod restarts;
 mod routes;
+mod service;
 mod startup;

@@ -75,6 +75,7 @@ fn core_settings(id: u64, authorized: String) -> CoreSettings {
         create_schema: true,
         database_synchronous: true,
         max_message_size: 16 << 20,
+        max_memory: None,
     }
 }
 

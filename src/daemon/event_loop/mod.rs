@@ -12,6 +12,7 @@ mod register_file;
 mod ssh;
 mod storage;
 mod streams;
+mod upkeep;
 mod work;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -26,7 +27,7 @@ use crate::config::database::DatabaseSettings;
 use crate::config::settings::Config;
 use crate::edge::jobs::{Job, JobQueue};
 use crate::edge::log::LogWriter;
-use crate::edge::notify::{self, State as ServiceState};
+use crate::edge::notify::State as ServiceState;
 use crate::edge::random::SystemRandom;
 use crate::edge::signals::{Signal, Signals};
 use crate::edge::tls::client::ClientContext;
@@ -47,6 +48,7 @@ use register_file::RegisterFile;
 use ssh::SshConnections;
 use storage::{JobResult, Storage};
 use streams::Streams;
+use upkeep::Upkeep;
 
 const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -63,8 +65,6 @@ const JOB_RETRY: Duration = Duration::from_millis(200);
 const LAST_JOBS: Duration = Duration::from_millis(100);
 /// Lines of the log about connections that cannot be accepted, at most.
 const ACCEPT_COMPLAINT: Duration = Duration::from_secs(10);
-/// How long after a burst memory is given back.
-const RELEASE_AFTER: Duration = Duration::from_secs(3);
 /// How long a stopped daemon tries to send its last answers.
 const LAST_FLUSH: Duration = Duration::from_millis(200);
 
@@ -102,6 +102,7 @@ struct EventLoop {
     accept_again: Option<Monotonic>,
     accept_complaint: Option<Monotonic>,
     release_at: Option<Monotonic>,
+    upkeep: Upkeep,
     streams: Streams,
     children: Children,
     ssh: SshConnections,
@@ -149,6 +150,7 @@ struct Parts {
     key: Arc<PrivateKey>,
     allowed: AllowList,
     keep_alive: bool,
+    upkeep: Upkeep,
     copies: CopyWork,
     pollers: Option<DatabaseSettings>,
 }
@@ -184,6 +186,7 @@ impl EventLoop {
             time_zone: local_time_zone(&config, log, now),
         };
         let keep_alive = config.core.tcp_keepalive;
+        let upkeep = Upkeep::new(config.core.max_memory, now);
         let pollers = config.modules.nodes.as_ref().map(|nodes| nodes.database.clone());
         let allowed = config.modules.action.as_ref().and_then(|action| action.allowed.as_ref());
         let allowed = allowed.map(|allowed| allowed.list.clone()).unwrap_or_default();
@@ -204,6 +207,7 @@ impl EventLoop {
             key,
             allowed,
             keep_alive,
+            upkeep,
             copies,
             pollers,
         })
@@ -228,6 +232,7 @@ impl EventLoop {
             accept_again: None,
             accept_complaint: None,
             release_at: None,
+            upkeep: parts.upkeep,
             streams: Streams::new(),
             children: Children::new(),
             ssh: parts.ssh,
@@ -237,12 +242,6 @@ impl EventLoop {
             stopped: None,
             keep_alive: parts.keep_alive,
             pollers: parts.pollers,
-        }
-    }
-
-    fn tell_service_manager(&mut self, state: ServiceState) {
-        if let Err(reason) = notify::notify(state) {
-            self.log.write(&LogLine::warning("core", reason), clock::read().wall);
         }
     }
 
@@ -285,6 +284,8 @@ impl EventLoop {
         let mut events = Events::with_capacity(1024);
         self.tell_service_manager(ServiceState::Ready);
         self.turn(clock::read());
+        // Most of what a start needed is never needed again.
+        self.storage.release_memory();
         loop {
             let timeout = self.timeout(clock::read().monotonic);
             if let Err(error) = self.poll.poll(&mut events, timeout)
@@ -306,7 +307,8 @@ impl EventLoop {
 
     fn timeout(&self, now: Monotonic) -> Option<Duration> {
         let more = self.streams.has_readable() || self.children.has_ready() || !self.accepting.is_empty();
-        if more || self.dispatch.has_work() {
+        let paused_until = self.upkeep.paused_until(now).filter(|_| more);
+        if (more && paused_until.is_none()) || self.dispatch.has_work() {
             return Some(Duration::ZERO);
         }
         let deadlines = [
@@ -318,6 +320,8 @@ impl EventLoop {
             self.release_at,
             self.job_retry(now),
             self.ssh.poll_timeout(now),
+            self.upkeep.poll_timeout(),
+            paused_until,
             self.copies.poll_timeout(now),
         ];
         // One millisecond more than asked: a wake-up a fraction too early would find nothing due and spin.
@@ -352,9 +356,7 @@ impl EventLoop {
         self.submit_waiting();
         self.ssh.submit_waiting();
         self.copies.submit_waiting();
-        self.accept_all(now);
-        self.read_streams(now);
-        self.read_children(now);
+        self.take_in(now);
         self.dispatch.handle_timeout(now);
         for _ in 0..8 {
             self.commit(now);
@@ -365,17 +367,8 @@ impl EventLoop {
         }
         self.flush_streams(now);
         self.release_memory(now);
+        self.upkeep.tend_watchdog(&mut self.log, now);
         self.log.flush(now.wall);
-    }
-
-    /// Gives memory back some seconds after a burst; an idle daemon is not woken for it.
-    fn release_memory(&mut self, now: Now) {
-        if self.streams.take_burst() {
-            self.release_at = Some(now.monotonic + RELEASE_AFTER);
-        } else if self.release_at.is_some_and(|when| when <= now.monotonic) {
-            self.release_at = None;
-            self.storage.release_memory();
-        }
     }
 
     fn perform_effects(&mut self, now: Now) {

@@ -109,6 +109,7 @@ impl Storage {
     pub(super) fn release_memory(&self) {
         self.store.release_memory();
         crate::edge::release_free_memory();
+        crate::edge::release_program_pages();
     }
 
     fn checkpoint_job(&mut self) -> Option<Job<JobResult>> {

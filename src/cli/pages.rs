@@ -1,0 +1,133 @@
+//! What a page of help says, as values: the manual page and the shell completions are made of the same text that people read.
+//!
+//! A page is written as: `Usage:` with one line a form, paragraphs apart by empty lines, options as `  --name VALUE   words`
+//! (continued by deeper lines), and other indented lines, which stay as they are.
+
+use super::help::Topic;
+
+/// A piece of a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Block<'a> {
+    /// Running text.
+    Paragraph(String),
+    /// Lines to be shown as they stand.
+    Literal(Vec<&'a str>),
+    /// An option or another defined word, and what it means.
+    Definition {
+        /// `--name`, or the word.
+        name: &'a str,
+        /// What follows an option, such as `FILE`; empty for a switch.
+        value: &'a str,
+        /// The words beside it.
+        text: String,
+    },
+}
+
+/// An option of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CommandOption<'a> {
+    /// With its dashes.
+    pub name: &'a str,
+    /// What follows it; empty for a switch.
+    pub value: &'a str,
+    /// What it does.
+    pub text: String,
+}
+
+/// A command as its page describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CommandPage<'a> {
+    /// Its name.
+    pub name: &'static str,
+    /// The words that may follow the name, such as `generate`.
+    pub words: Vec<&'a str>,
+    /// Its options.
+    pub options: Vec<CommandOption<'a>>,
+    /// Whether a file or a directory may follow.
+    pub takes_path: bool,
+}
+
+/// Splits a page.
+pub(super) fn blocks(page: &str) -> Vec<Block<'_>> {
+    let mut blocks: Vec<Block<'_>> = Vec::new();
+    let mut continues = false;
+    for line in page.lines() {
+        let text = line.trim_start();
+        let indent = line.len().saturating_sub(text.len());
+        match (blocks.last_mut(), text) {
+            (_, "") => {
+                continues = false;
+                continue;
+            }
+            (Some(Block::Paragraph(paragraph)), _) if continues && indent == 0 => {
+                paragraph.push(' ');
+                paragraph.push_str(text);
+            }
+            (Some(Block::Definition { text: meaning, .. }), _) if continues && indent > 4 => {
+                meaning.push(' ');
+                meaning.push_str(text);
+            }
+            _ if indent == 0 && !text.starts_with("Usage: ") => blocks.push(Block::Paragraph(text.to_owned())),
+            (last, _) => match (definition(text).filter(|_| indent > 0 && indent <= 4), last) {
+                (Some(definition), _) => blocks.push(definition),
+                (None, Some(Block::Literal(lines))) if continues => lines.push(literal(line)),
+                (None, _) => blocks.push(Block::Literal(vec![literal(line)])),
+            },
+        }
+        continues = true;
+    }
+    blocks
+}
+
+/// The forms of `Usage:` are aligned below each other.
+fn literal(line: &str) -> &str {
+    let text = line.trim_start();
+    text.strip_prefix("Usage: ").unwrap_or(text)
+}
+
+/// `--name VALUE   words`.
+fn definition(text: &str) -> Option<Block<'_>> {
+    let (head, meaning) = text.split_once("  ")?;
+    let (name, value) = head.split_once(' ').unwrap_or((head, ""));
+    let is_option = name.starts_with("--") && !value.contains(' ');
+    is_option.then(|| Block::Definition { name, value, text: meaning.trim_start().to_owned() })
+}
+
+/// The page of a command, as values.
+pub(super) fn command(name: &'static str) -> CommandPage<'static> {
+    let page = Topic::named(name).map_or("", Topic::text);
+    let mut command = CommandPage { name, words: Vec::new(), options: Vec::new(), takes_path: false };
+    let prefix = format!("stheno {name} ");
+    for (index, block) in blocks(page).into_iter().enumerate() {
+        match block {
+            Block::Definition { name, value, text } => command.options.push(CommandOption { name, value, text }),
+            // The forms; what is literal further down are examples.
+            Block::Literal(lines) if index == 0 => {
+                lines
+                    .into_iter()
+                    .filter_map(|line| line.strip_prefix(&prefix))
+                    .for_each(|line| command.read_usage(line));
+            }
+            Block::Literal(_) | Block::Paragraph(_) => {}
+        }
+    }
+    command
+}
+
+impl CommandPage<'static> {
+    /// What stands behind the name in a form of `Usage:`.
+    fn read_usage(&mut self, line: &'static str) {
+        let mut words = line.split_whitespace();
+        if let Some(word) = words.next().filter(|word| word.chars().all(|letter| letter.is_ascii_lowercase()))
+            && !self.words.contains(&word)
+        {
+            self.words.push(word);
+        }
+        // `--config FILE` is the option's; a place of its own is preceded by no option.
+        let mut before = "";
+        for word in line.split_whitespace() {
+            self.takes_path |= matches!(word, "FILE" | "DIR") && !before.trim_start_matches('[').starts_with("--");
+            before = word;
+        }
+    }
+}

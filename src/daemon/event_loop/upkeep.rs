@@ -1,0 +1,200 @@
+//! What the loop does for the machine that it runs on: it tells the service manager that it still turns, and takes in less
+//! while it needs more memory than it may. No wake-up of its own where neither is asked for.
+
+use std::time::Duration;
+
+use crate::edge::clock;
+use crate::edge::log::LogWriter;
+use crate::edge::notify::{self, State as ServiceState};
+use crate::edge::process_memory;
+use crate::model::log::LogLine;
+use crate::model::time::{Monotonic, Now};
+
+use super::EventLoop;
+
+/// How often memory is looked at, at most, and only while there is something to take in.
+const MEMORY_LOOK: Duration = Duration::from_millis(50);
+/// Above the limit there is one turn in so long in which something is taken in: a limit that cannot be held makes a slow daemon,
+/// never a deaf one.
+const SLOW_TURN: Duration = Duration::from_millis(100);
+/// How long after a burst memory is given back.
+const RELEASE_AFTER: Duration = Duration::from_secs(3);
+/// Of two lines of the log about memory, at least.
+const COMPLAINT: Duration = Duration::from_secs(60);
+
+/// Watchdog and memory limit.
+pub(super) struct Upkeep {
+    watchdog: Option<Watchdog>,
+    memory: Option<MemoryLimit>,
+}
+
+struct Watchdog {
+    period: Duration,
+    next: Monotonic,
+}
+
+struct MemoryLimit {
+    limit_bytes: u64,
+    /// Reads the memory in use; `None` where the system does not tell.
+    read: fn() -> Option<u64>,
+    look_at: Monotonic,
+    is_above: bool,
+    next_turn: Monotonic,
+    complain_at: Monotonic,
+}
+
+/// Whether the loop may take something in now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Intake {
+    /// Yes.
+    Open,
+    /// Yes, and the limit was passed just now: memory that is free should be given back.
+    Tight,
+    /// Not before then.
+    Until(Monotonic),
+}
+
+impl Upkeep {
+    /// Reads what the service manager wants from the environment.
+    pub(super) fn new(max_memory: Option<u64>, now: Now) -> Self {
+        let watchdog = notify::watchdog_period().map(|period| Watchdog { period, next: now.monotonic });
+        Self {
+            watchdog,
+            memory: max_memory.map(|limit_bytes| MemoryLimit::new(limit_bytes, process_memory::anonymous_bytes)),
+        }
+    }
+
+    /// When it wants to be called although nothing happens.
+    pub(super) fn poll_timeout(&self) -> Option<Monotonic> {
+        self.watchdog.as_ref().map(|watchdog| watchdog.next)
+    }
+
+    /// Tells the service manager that the loop turns, when that is due.
+    pub(super) fn tend_watchdog(&mut self, log: &mut LogWriter, now: Now) {
+        let Some(watchdog) = self.watchdog.as_mut().filter(|watchdog| watchdog.next <= now.monotonic) else { return };
+        watchdog.next = now.monotonic + watchdog.period;
+        if let Err(reason) = notify::notify(ServiceState::Alive) {
+            log.write(&LogLine::warning("core", reason), now.wall);
+        }
+    }
+
+    /// When something may be taken in again, as far as that was decided already.
+    pub(super) fn paused_until(&self, now: Monotonic) -> Option<Monotonic> {
+        let memory = self.memory.as_ref().filter(|memory| memory.is_above)?;
+        (memory.next_turn > now).then_some(memory.next_turn)
+    }
+
+    /// Whether something may be taken in.
+    pub(super) fn intake(&mut self, log: &mut LogWriter, now: Now) -> Intake {
+        match &mut self.memory {
+            Some(memory) => memory.intake(log, now),
+            None => Intake::Open,
+        }
+    }
+}
+
+impl MemoryLimit {
+    const fn new(limit_bytes: u64, read: fn() -> Option<u64>) -> Self {
+        let start = Monotonic::from_millis(0);
+        Self { limit_bytes, read, look_at: start, is_above: false, next_turn: start, complain_at: start }
+    }
+
+    fn intake(&mut self, log: &mut LogWriter, now: Now) -> Intake {
+        let mut answer = Intake::Open;
+        if self.look_at <= now.monotonic {
+            self.look_at = now.monotonic + MEMORY_LOOK;
+            // A system that does not tell sets no limit.
+            let used_bytes = (self.read)().unwrap_or(0);
+            // Back only with some distance, so that it does not flap.
+            let bound =
+                if self.is_above { self.limit_bytes.saturating_sub(self.limit_bytes / 10) } else { self.limit_bytes };
+            let was_above = std::mem::replace(&mut self.is_above, used_bytes > bound);
+            if self.is_above && !was_above {
+                answer = Intake::Tight;
+                self.next_turn = now.monotonic + SLOW_TURN;
+            }
+            if self.is_above && self.complain_at <= now.monotonic {
+                self.complain_at = now.monotonic + COMPLAINT;
+                let (used, limit) = (used_bytes >> 20, self.limit_bytes >> 20);
+                let text = format!(
+                    "{used} MiB of memory are in use, 'max_memory' is {limit} MiB: less is read until it is below"
+                );
+                log.write(&LogLine::warning("core", text), now.wall);
+            }
+        }
+        if answer == Intake::Open && self.is_above {
+            if now.monotonic < self.next_turn {
+                return Intake::Until(self.next_turn);
+            }
+            self.next_turn = now.monotonic + SLOW_TURN;
+        }
+        answer
+    }
+}
+
+impl EventLoop {
+    /// What comes from outside; less of it while too much memory is in use.
+    pub(super) fn take_in(&mut self, now: Now) {
+        match self.upkeep.intake(&mut self.log, now) {
+            Intake::Until(_) => return,
+            Intake::Tight => self.storage.release_memory(),
+            Intake::Open => {}
+        }
+        self.accept_all(now);
+        self.read_streams(now);
+        self.read_children(now);
+    }
+
+    /// Gives memory back some seconds after a burst; an idle daemon is not woken for it.
+    pub(super) fn release_memory(&mut self, now: Now) {
+        if self.streams.take_burst() {
+            self.release_at = Some(now.monotonic + RELEASE_AFTER);
+        } else if self.release_at.is_some_and(|when| when <= now.monotonic) {
+            self.release_at = None;
+            self.storage.release_memory();
+        }
+    }
+
+    pub(super) fn tell_service_manager(&mut self, state: ServiceState) {
+        if let Err(reason) = notify::notify(state) {
+            self.log.write(&LogLine::warning("core", reason), clock::read().wall);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::edge::temp_dir::TempDir;
+    use crate::model::log::Level;
+    use crate::model::time::WallTime;
+
+    fn at(millis: u64) -> Now {
+        Now { monotonic: Monotonic::from_millis(millis), wall: WallTime::from_micros(0) }
+    }
+
+    #[test]
+    fn above_the_limit_one_turn_in_a_while_takes_something_in_until_memory_is_well_below() {
+        static USED: AtomicU64 = AtomicU64::new(50 << 20);
+        let dir = TempDir::new();
+        let mut log = LogWriter::open(Some(&dir.join("log")), Level::Info).unwrap();
+        let mut limit = MemoryLimit::new(100 << 20, || Some(USED.load(Ordering::Relaxed)));
+        assert_eq!(limit.intake(&mut log, at(0)), Intake::Open);
+        USED.store(101 << 20, Ordering::Relaxed);
+        assert_eq!(limit.intake(&mut log, at(10)), Intake::Open, "not looked at yet");
+        assert_eq!(limit.intake(&mut log, at(60)), Intake::Tight);
+        assert_eq!(limit.intake(&mut log, at(70)), Intake::Until(Monotonic::from_millis(160)));
+        assert_eq!(limit.intake(&mut log, at(160)), Intake::Open);
+        assert_eq!(limit.intake(&mut log, at(161)), Intake::Until(Monotonic::from_millis(260)));
+        USED.store(95 << 20, Ordering::Relaxed);
+        assert_eq!(limit.intake(&mut log, at(230)), Intake::Until(Monotonic::from_millis(260)), "not far enough below");
+        USED.store(80 << 20, Ordering::Relaxed);
+        assert_eq!(limit.intake(&mut log, at(290)), Intake::Open);
+        assert_eq!(limit.intake(&mut log, at(291)), Intake::Open);
+        log.flush(at(291).wall);
+        let text = std::fs::read_to_string(dir.join("log")).unwrap();
+        assert_eq!(text.lines().filter(|line| line.contains("101 MiB of memory are in use")).count(), 1, "{text}");
+    }
+}

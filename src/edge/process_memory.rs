@@ -1,0 +1,42 @@
+//! The memory that this process uses, as the kernel counts it.
+
+use std::fs::File;
+use std::io::Read as _;
+
+use super::system;
+
+/// Resident pages that are the process's own: neither files nor shared. `None` where the kernel does not tell.
+#[must_use]
+pub fn anonymous_bytes() -> Option<u64> {
+    let mut text = [0_u8; 128];
+    let length = File::open("/proc/self/statm").ok()?.read(&mut text).ok()?;
+    Some(parse(std::str::from_utf8(text.get(..length)?).ok()?)?.saturating_mul(system::page_bytes()))
+}
+
+/// The pages, of `size resident shared …`.
+fn parse(text: &str) -> Option<u64> {
+    let mut pages = text.split_ascii_whitespace().skip(1).map(|word| word.parse::<u64>().ok());
+    let (resident, shared) = (pages.next()??, pages.next()??);
+    Some(resident.saturating_sub(shared))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pages_of_files_do_not_count() {
+        assert_eq!(parse("1000 300 200 50 0 90 0\n"), Some(100));
+        assert_eq!(parse("1000 three 200"), None);
+        assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn what_is_allocated_and_written_to_is_counted() {
+        let before = anonymous_bytes().unwrap();
+        let block = vec![1_u8; 64 << 20];
+        let after = anonymous_bytes().unwrap();
+        assert!(after >= before + (48 << 20), "{before} {after}");
+        drop(block);
+    }
+}

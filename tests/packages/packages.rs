@@ -1,0 +1,187 @@
+//! The Debian package and the tarball: install, upgrade over changed files, remove.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::{Folder, ROOT, must, run, said};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+const UNIT: &str = "usr/lib/systemd/system/stheno.service";
+const STATE: &str = "var/lib/centreon-gorgone";
+
+fn architecture() -> String {
+    must("dpkg", &["--print-architecture"]).trim().to_owned()
+}
+
+/// The package and the tarball of this build, made once for all tests.
+fn built() -> &'static Folder {
+    static BUILT: OnceLock<Folder> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let folder = Folder::new();
+        let binary = folder.path("stheno");
+        let binary = binary.to_str().unwrap();
+        must("strip", &["-o", binary, env!("CARGO_BIN_EXE_stheno")]);
+        build(binary, &folder.path("out").display().to_string(), None);
+        folder
+    })
+}
+
+fn build(binary: &str, output: &str, epoch: Option<&str>) {
+    let mut command = Command::new(format!("{ROOT}/packages/build"));
+    command.args(["--binary", binary, "--arch", &architecture(), "--output", output]);
+    // A debug build is large, and how well it is packed is not the matter here.
+    command.env("DPKG_DEB_COMPRESSOR_TYPE", "none");
+    if let Some(epoch) = epoch {
+        command.env("SOURCE_DATE_EPOCH", epoch);
+    }
+    let (fine, text) = said(&command.output().unwrap());
+    assert!(fine, "{text}");
+}
+
+fn package() -> String {
+    built().path(&format!("out/stheno_{VERSION}_{}.deb", architecture())).display().to_string()
+}
+
+/// A root in which dpkg can work.
+fn root() -> Folder {
+    let root = Folder::new();
+    root.write("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n");
+    root.write("etc/group", "root:x:0:\n");
+    root.write("var/lib/dpkg/status", "");
+    for folder in ["var/lib/dpkg/info", "var/lib/dpkg/updates", "usr"] {
+        fs::create_dir_all(root.path(folder)).unwrap();
+    }
+    root
+}
+
+fn dpkg(root: &Folder, words: &[&str]) -> String {
+    let root = format!("--root={}", root.0.display());
+    must("dpkg", &[&[root.as_str(), "--force-script-chrootless", "--force-confdef", "--force-confold"], words].concat())
+}
+
+/// A package of the next version, of the same files.
+fn next_package(folder: &Folder) -> String {
+    let tree = folder.path("tree").display().to_string();
+    must("dpkg-deb", &["--raw-extract", &package(), &tree]);
+    let control = folder.read("tree/DEBIAN/control").replace(&format!("Version: {VERSION}"), "Version: 99.0");
+    folder.write("tree/DEBIAN/control", &control);
+    let defaults = folder.read("tree/etc/default/stheno") + "# of the next version\n";
+    folder.write("tree/etc/default/stheno", &defaults);
+    let file = folder.path("next.deb").display().to_string();
+    must("dpkg-deb", &["-Znone", "--root-owner-group", "--build", &tree, &file]);
+    file
+}
+
+fn mode(root: &Folder, name: &str) -> u32 {
+    fs::metadata(root.path(name)).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn the_package_installs_upgrades_and_goes_and_leaves_what_is_the_operators() {
+    let root = root();
+    root.write("etc/centreon-gorgone/config.yaml", "name: mine\n");
+    dpkg(&root, &["--install", &package()]);
+
+    let program = root.path("usr/bin/stheno");
+    assert_eq!(must(program.to_str().unwrap(), &["--version"]).trim(), format!("stheno {VERSION}"));
+    assert!(root.read(UNIT).contains("Type=notify"));
+    assert!(root.read("etc/passwd").contains("centreon-gorgone:"));
+    assert_eq!((mode(&root, STATE), mode(&root, &format!("{STATE}/.keys"))), (0o750, 0o700));
+    for file in ["usr/share/man/man8/stheno.8.gz", "etc/default/stheno", "etc/logrotate.d/stheno"] {
+        assert!(root.path(file).exists(), "{file}");
+    }
+    for example in ["central.yaml", "poller.yaml", "stheno-sudo.conf"] {
+        assert!(root.path(&format!("usr/share/doc/stheno/examples/{example}")).exists(), "{example}");
+    }
+    let manual = must("gzip", &["-dc", root.path("usr/share/man/man8/stheno.8.gz").to_str().unwrap()]);
+    assert!(manual.contains(".SH SYNOPSIS") && manual.contains("stheno run"), "{manual}");
+    must("bash", &["-n", root.path("usr/share/bash-completion/completions/stheno").to_str().unwrap()]);
+
+    root.write("etc/default/stheno", "OPTIONS=--config=mine\n");
+    root.write(&format!("{STATE}/history.sdb"), "history");
+    dpkg(&root, &["--install", &next_package(&Folder::new())]);
+    assert_eq!(root.read("etc/default/stheno"), "OPTIONS=--config=mine\n", "an upgrade keeps what was changed");
+    assert_eq!(root.read("etc/centreon-gorgone/config.yaml"), "name: mine\n");
+
+    dpkg(&root, &["--remove", "stheno"]);
+    assert!(!program.exists() && !root.path(UNIT).exists());
+    assert_eq!(root.read("etc/default/stheno"), "OPTIONS=--config=mine\n", "a removal keeps configuration files");
+    dpkg(&root, &["--purge", "stheno"]);
+    assert!(!root.path("etc/default/stheno").exists());
+    assert_eq!(
+        root.read("etc/centreon-gorgone/config.yaml"),
+        "name: mine\n",
+        "not even a purge takes the configuration"
+    );
+    assert_eq!(root.read(&format!("{STATE}/history.sdb")), "history");
+}
+
+#[test]
+fn the_package_belongs_to_root_and_is_the_same_every_time() {
+    let listing = must("dpkg-deb", &["--contents", &package()]);
+    assert!(listing.lines().all(|line| line.contains(" root/root ")), "{listing}");
+    let again = Folder::new();
+    let binary = built().path("stheno").display().to_string();
+    for folder in ["one", "two"] {
+        build(&binary, &again.path(folder).display().to_string(), Some("1700000000"));
+    }
+    for name in
+        [format!("stheno_{VERSION}_{}.deb", architecture()), format!("stheno-{VERSION}-{}.tar.gz", architecture())]
+    {
+        let [one, two] = ["one", "two"].map(|folder| fs::read(again.path(&format!("{folder}/{name}"))).unwrap());
+        assert!(one == two, "{name} differs from build to build");
+    }
+}
+
+#[test]
+fn the_tarball_does_the_same_without_a_package_manager() {
+    let folder = Folder::new();
+    let name = format!("stheno-{VERSION}-{}", architecture());
+    let archive = built().path(&format!("out/{name}.tar.gz")).display().to_string();
+    must("tar", &["-C", folder.0.to_str().unwrap(), "-xzf", &archive]);
+    let installer = folder.path(&format!("{name}/install.sh")).display().to_string();
+    let root = root();
+    root.write("etc/centreon-gorgone/config.yaml", "name: mine\n");
+    root.write("etc/default/stheno", "OPTIONS=--config=mine\n");
+    let below = root.0.display().to_string();
+
+    let text = must(&installer, &["--root", &below]);
+    assert!(text.contains("/etc/default/stheno is kept; the new one is /etc/default/stheno.new"), "{text}");
+    assert!(text.contains("finds the configuration that is there"), "{text}");
+    assert_eq!(root.read("etc/default/stheno"), "OPTIONS=--config=mine\n");
+    assert_eq!(root.read("etc/centreon-gorgone/config.yaml"), "name: mine\n");
+    assert!(root.read("etc/default/stheno.new").contains("OPTIONS="));
+    let program = root.path("usr/bin/stheno").display().to_string();
+    assert_eq!(must(&program, &["--version"]).trim(), format!("stheno {VERSION}"));
+    assert!(root.read("etc/passwd").contains("centreon-gorgone:"));
+    assert_eq!((mode(&root, STATE), mode(&root, &format!("{STATE}/.keys"))), (0o750, 0o700));
+
+    assert!(must(&installer, &["--root", &below]).contains("stheno is upgraded"));
+    let text = must(&installer, &["--root", &below, "--remove"]);
+    assert!(text.contains("stheno is removed"), "{text}");
+    assert!(!root.path("usr/bin/stheno").exists() && !root.path("etc/logrotate.d/stheno").exists());
+    assert_eq!(root.read("etc/default/stheno"), "OPTIONS=--config=mine\n");
+    assert_eq!(root.read("etc/centreon-gorgone/config.yaml"), "name: mine\n");
+
+    for (words, part) in [(vec!["--root", "/nonexistent"], "there is no directory"), (vec!["--rot"], "unknown option")]
+    {
+        let (fine, text) = run(&installer, &words);
+        assert!(!fine && text.contains(part) && text.lines().count() == 1, "{text}");
+    }
+}
+
+#[test]
+fn the_unit_is_strict_and_its_drop_in_is_understood() {
+    let unit = fs::read_to_string(format!("{ROOT}/config/systemd/stheno.service")).unwrap();
+    for line in ["Type=notify", "WatchdogSec=30", "NoNewPrivileges=yes", "ProtectSystem=strict", "LimitNOFILE=65536"] {
+        assert!(unit.lines().any(|found| found == line), "{line}");
+    }
+    let drop_in = fs::read_to_string(format!("{ROOT}/config/systemd/stheno-sudo.conf")).unwrap();
+    // What the drop-in lifts has to be what the unit sets.
+    for line in drop_in.lines().filter(|line| line.contains('=') && !line.starts_with('#')) {
+        let key = line.split('=').next().unwrap();
+        assert!(unit.lines().any(|found| found.starts_with(&format!("{key}="))), "{line} lifts nothing");
+    }
+}
