@@ -53,16 +53,17 @@ pub fn relay_latency(scale: Scale) -> Outcome<Vec<Figure>> {
         }
         Ok(percentile_ms(&mut times, 50))
     };
-    // Both once before, so that nothing is measured that happens only once.
+    // Each once before, so that nothing is measured that happens only once.
     measure(central.port, "4")?;
     let direct = measure(poller.port, "")?;
-    let relayed = measure(lower.port, "4")? - direct;
-    let chain = measure(central.port, "4")? - direct;
+    let relayed = measure(lower.port, "4")?;
+    let chain = measure(central.port, "4")?;
     let figure = |part, value: f64, target| Figure { part, value, unit: "ms", target, original: None };
     Ok(vec![
-        figure("one relay, p50", relayed.max(0.0), Target::Small),
-        figure("central and two relays, p50", chain.max(0.0), Target::Small),
-        figure("two relays, p50", (chain - relayed).max(0.0), Target::AtMost(0.5)),
+        figure("told directly, p50", direct, Target::Small),
+        figure("through one relay, p50", relayed, Target::Small),
+        figure("through the central and two, p50", chain, Target::Small),
+        figure("two relays alone, p50", chain - relayed, Target::AtMost(0.5)),
     ])
 }
 
@@ -115,7 +116,7 @@ pub fn pathway_choice(scale: Scale) -> Outcome<Vec<Figure>> {
     while core.poll_output().is_some() {}
     let count = u64::try_from(scale.of(200_000))?;
     let now = at(40_000);
-    let mut spent = Duration::ZERO;
+    let mut measurements = Vec::new();
     for number in 0..count {
         let target = first_subnode + number.wrapping_mul(7_919) % (NODES * SUBNODES_PER_NODE);
         let target = Some(target.to_string().into());
@@ -125,10 +126,10 @@ pub fn pathway_choice(scale: Scale) -> Outcome<Vec<Figure>> {
         while let Some(output) = core.poll_output() {
             black_box(&output);
         }
-        spent += begun.elapsed();
+        measurements.push(begun.elapsed());
     }
-    let value = spent.as_secs_f64() * 1e6 / f64::from(u32::try_from(count)?);
-    Ok(vec![Figure { part: "whole request", value, unit: "µs", target: Target::AtMost(5.0), original: None }])
+    let value = percentile_ms(&mut measurements, 50) * 1e3;
+    Ok(vec![Figure { part: "whole request, p50", value, unit: "µs", target: Target::AtMost(5.0), original: None }])
 }
 
 /// From the start of a relay between a poller with 200,000 rows and a central until the last row is in the central's history.

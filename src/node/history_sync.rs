@@ -20,7 +20,7 @@ use crate::model::node_id::NodeId;
 use crate::model::registration::NodeKind;
 use crate::model::token::Token;
 
-use super::core::{Core, NewRow};
+use super::core::{Core, NewRow, ends_token};
 use super::outbox::Ending;
 use super::output::ReceiptId;
 use super::registry::Link;
@@ -271,7 +271,7 @@ impl Core {
                 moved.note(origin);
             }
             if is_taken || is_early {
-                self.settle_owed(id, row.token.as_deref());
+                self.settle_owed(id, &row, origin);
                 continue;
             }
             stored += 1;
@@ -328,9 +328,11 @@ impl Core {
         self.continue_sync(id);
     }
 
-    /// Any row of a token shows that the node has it: the node owes the end from now on.
-    fn settle_owed(&mut self, id: NodeId, token: Option<&str>) {
-        if let Some(token) = token.and_then(|token| Token::parse(token).ok())
+    /// Any row of a token that the node wrote itself shows that it has the message: it owes the end from now on. So does the
+    /// end, whoever wrote it; other rows may be our own that the node has taken over.
+    fn settle_owed(&mut self, id: NodeId, row: &answer::AnsweredRow, origin: Option<RowOrigin>) {
+        let is_telling = origin.is_none_or(|origin| origin.history.node == id) || ends_token(row.code, &row.data);
+        if let Some(token) = row.token.as_deref().filter(|_| is_telling).and_then(|token| Token::parse(token).ok())
             && let Some(node) = self.registry.get_mut(id)
             && node.outbox.ended(&token)
         {
@@ -345,7 +347,7 @@ impl Core {
         origin: Option<RowOrigin>,
         receipt: Option<ReceiptId>,
     ) {
-        self.settle_owed(id, row.token.as_deref());
+        self.settle_owed(id, &row, origin);
         let row = NewRow {
             token: row.token,
             code: row.code,

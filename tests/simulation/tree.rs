@@ -66,17 +66,17 @@ fn plan(seed: u64, machines_max: u64) -> BTreeMap<u64, Planned> {
     planned
 }
 
-/// Nodes on two relays, and relays that know each other.
+/// Nodes on two relays, and relays that know each other or their own central.
 fn second_ways(planned: &mut BTreeMap<u64, Planned>, random: &mut Seeded) {
-    let ids: Vec<u64> = planned.keys().copied().filter(|id| *id != 1).collect();
+    let ids: Vec<u64> = planned.keys().copied().collect();
     let pick = |random: &mut Seeded| ids[usize::try_from(random.below(ids.len() as u64)).unwrap()];
     for _ in 0..ids.len() / 4 {
         let (relay, id) = (pick(random), pick(random));
         let knows = |planned: &BTreeMap<u64, Planned>, relay: u64| {
             planned[&relay].below.iter().any(|listed| listed.id == node(id))
         };
-        // Only a node that listens for its central can be reached from two sides.
-        let is_push = matches!(planned[&id].up, Some((_, Kind::Push)));
+        // Only a machine that does not dial can be reached from two sides; the central is one, too.
+        let is_push = !matches!(planned[&id].up, Some((_, Kind::Pull | Kind::WebSocket)));
         if relay != id && is_push && !knows(planned, relay) {
             planned.get_mut(&relay).unwrap().below.push(registration(id, Kind::Push));
         }

@@ -1,4 +1,4 @@
-use crate::model::history::SyncMark;
+use crate::model::history::{Origins, SyncMark};
 
 use super::super::Restored;
 use super::super::input::Input;
@@ -151,4 +151,63 @@ fn a_page_that_cannot_be_stored_is_asked_for_again() {
     assert_eq!(bench.pass_seconds(30), [r#"row - 1 {"message":"proxy - getlog in timeout for '2'"}"#]);
     bench.stores = true;
     assert_eq!(bench.give(page())[..2], ["row a 0 {}", "mark 2 7.5 4"]);
+}
+
+/// A page of node `node`, which is of our kind and has the history `number`.
+fn page(node: u64, number: i64, rows: &[String], last_id: i64) -> Input {
+    let rows = rows.join(",");
+    let data = format!(
+        r#"{{"code":0,"data":{{"action":"getlog","id":{node},"result":[{rows}],"last_id":{last_id},"history":{number},"more":false}}}}"#
+    );
+    node_message(node, "ACK", "", &data)
+}
+
+/// A row that was written first on node 9, in the history 77 with this id.
+fn row_of_nine(number: i64, token: &str, first_id: i64) -> String {
+    let row = row(number, 7.5, token, 2);
+    format!("{},\"origin\":[9,77,{first_id}]}}", row.strip_suffix('}').unwrap())
+}
+
+#[test]
+fn a_row_that_comes_by_two_relays_is_stored_once() {
+    let mut bench = Bench::linked(&[2, 3]);
+    assert_eq!(bench.give(page(2, 50, &[row_of_nine(4, "a", 1)], 4)), ["row a 2 {}", "mark 2 7.5 4"]);
+    let rows = [row_of_nine(8, "a", 1), row_of_nine(9, "b", 2)];
+    assert_eq!(bench.give(page(3, 60, &rows, 9)), ["row b 2 {}", "mark 3 7.5 9"]);
+    assert_eq!(bench.give(page(2, 50, &[row_of_nine(5, "b", 2)], 5)), ["mark 2 7.5 5"]);
+    // A copy of the same image: another node with a history of the same number.
+    let copy = row_of_nine(6, "c", 1).replace("[9,77", "[10,77");
+    assert_eq!(bench.give(page(2, 50, &[copy], 6)), ["row c 2 {}", "mark 2 7.5 6"]);
+}
+
+#[test]
+fn our_own_row_that_a_relay_sends_back_is_not_stored_again() {
+    let origins = Origins { own: 33, marks: Vec::new() };
+    let restored = Restored { origins, ..Restored::default() };
+    let mut bench = Bench::restored(options(vec![push_node(2)]), restored);
+    bench.give(Input::LinkUp(id(2)));
+    let own = row_of_nine(4, "a", 1).replace("[9,77,1]", "[1,33,12]");
+    assert_eq!(bench.give(page(2, 50, &[own], 4)), ["mark 2 7.5 4"]);
+}
+
+#[test]
+fn rows_that_could_not_be_stored_are_taken_from_the_other_relay() {
+    let mut bench = Bench::linked(&[2, 3]);
+    bench.stores = false;
+    bench.give(page(2, 50, &[row_of_nine(4, "a", 1)], 4));
+    bench.stores = true;
+    assert_eq!(bench.give(page(3, 60, &[row_of_nine(8, "a", 1)], 8)), ["row a 2 {}", "mark 3 7.5 8"]);
+}
+
+#[test]
+fn a_history_with_another_number_is_taken_from_its_start_whatever_its_ids_and_times_are() {
+    let mut bench = Bench::linked(&[2]);
+    let rows = |token: &str| [row(1, 7.5, token, 0), row(2, 7.5, token, 2)];
+    assert_eq!(bench.give(page(2, 50, &rows("a"), 2)), ["row a 0 {}", "row a 2 {}", "mark 2 7.5 2"]);
+    let asked = bench.pass_seconds(60);
+    let question = r#"node 2: [GETLOG] [] [] {"ctime":7.5,"last_id":2,"history":50}"#;
+    assert!(asked.contains(&question.to_owned()), "{asked:?}");
+    // Its clock was set back as well.
+    let earlier: Vec<String> = rows("b").iter().map(|row| row.replace("7.5", "3.5")).collect();
+    assert_eq!(bench.give(page(2, 51, &earlier, 2)), ["row b 0 {}", "row b 2 {}", "mark 2 3.5 2"]);
 }
