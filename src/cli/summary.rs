@@ -235,20 +235,17 @@ fn nodes_of(config: &Config) -> &[Registration] {
 fn address(kind: &NodeKind) -> Option<String> {
     match kind {
         NodeKind::PushZmq { endpoint } => Some(endpoint.to_string()),
-        NodeKind::PushSsh | NodeKind::Pull | NodeKind::WebSocket => None,
+        NodeKind::PushSsh(target) => Some(target.to_string()),
+        NodeKind::Pull | NodeKind::WebSocket => None,
     }
 }
 
 fn node_row(node: &Registration) -> [String; 5] {
     let behind: Vec<String> = node.subnodes.iter().map(|below| below.id.to_string()).collect();
-    let connects = match node.kind {
-        NodeKind::PushSsh => "by SSH",
-        _ => "connects to us",
-    };
     [
         node.id.to_string(),
         node.kind.as_str().to_owned(),
-        address(&node.kind).unwrap_or_else(|| connects.to_owned()),
+        address(&node.kind).unwrap_or_else(|| "connects to us".to_owned()),
         if node.prevail { "yes" } else { "no" }.to_owned(),
         if behind.is_empty() { "-".to_owned() } else { behind.join(", ") },
     ]

@@ -26,6 +26,7 @@ pub mod register_file;
 mod role;
 mod section;
 pub mod settings;
+mod ssh_node;
 mod tls_section;
 mod tree;
 mod wildcard;

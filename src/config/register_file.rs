@@ -8,6 +8,7 @@ use super::findings::Findings;
 use super::include::Loader;
 use super::section::{BOOLEANS, Section, boolean, refuse};
 use super::settings::{Problem, RegisterSettings};
+use super::ssh_node;
 use super::tree::{Node, Value};
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
@@ -16,8 +17,8 @@ use crate::model::registration::{NodeKind, Registration, Subnode};
 const IDS: &str = "a whole number from 1 to 9007199254740991";
 const KINDS: &str = "push_zmq, push_ssh, pull, wss or pullwss";
 
-/// Keys of the original's node entries that have no use here or belong to SSH.
-const SILENT: [&str; 18] = [
+/// Keys of the original's node entries that have no use here or belong to other kinds of node.
+const SILENT: [&str; 10] = [
     "name",
     "identity",
     "server_pubkey",
@@ -26,14 +27,6 @@ const SILENT: [&str; 18] = [
     "cipher",
     "keysize",
     "vector",
-    "ssh_port",
-    "ssh_directory",
-    "ssh_known_hosts",
-    "ssh_identity",
-    "ssh_username",
-    "ssh_password",
-    "ssh_connect_timeout",
-    "strict_serverkey_check",
     "address",
     "port",
 ];
@@ -137,7 +130,12 @@ fn read_node(item: &Node, key: &str, findings: &mut Findings) -> Option<Registra
         entry.finish(&["name"], findings);
         subnodes.extend(id.map(|id| Subnode { id, path_score }));
     }
-    section.finish(&SILENT, findings);
+    let silent: &[&str] = if matches!(kind, Some(NodeKind::PushSsh(_))) {
+        &SILENT
+    } else {
+        &[&SILENT[..], &["ssh_*", "strict_serverkey_check"]].concat()
+    };
+    section.finish(silent, findings);
     Some(Registration { id: id?, kind: kind?, identity: None, prevail, subnodes })
 }
 
@@ -166,10 +164,8 @@ fn read_kind(section: &mut Section<'_>, findings: &mut Findings) -> Option<NodeK
             Some(NodeKind::PushZmq { endpoint: Endpoint::Tcp { host: host?, port: port? } })
         }
         "push_ssh" => {
-            address_of(section, findings)?;
-            let text = "push_ssh is not available in this version; the node is known but not reached";
-            findings.warning(file, &section.path("type"), text);
-            Some(NodeKind::PushSsh)
+            let host = address_of(section, findings)?;
+            ssh_node::read(section, host, file, findings).map(|target| NodeKind::PushSsh(Box::new(target)))
         }
         "pull" => Some(NodeKind::Pull),
         "wss" | "pullwss" => Some(NodeKind::WebSocket),

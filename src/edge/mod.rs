@@ -19,6 +19,8 @@ pub mod random;
 pub mod resolver;
 pub mod signals;
 pub mod sockets;
+#[cfg(feature = "ssh")]
+pub mod ssh;
 pub mod system;
 pub mod time_zone;
 pub mod tls;

@@ -143,6 +143,13 @@ pub enum StoreChange {
         /// RFC 7638 thumbprint of its key.
         thumbprint: String,
     },
+    /// Remember the key of an SSH host.
+    PutHostKey {
+        /// The host as known-hosts lines name it.
+        host: String,
+        /// The line.
+        line: String,
+    },
     /// Move a node's mark.
     PutSyncMark(NodeId, SyncMark),
     /// So far a history was taken over, whoever brought its rows.

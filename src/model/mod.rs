@@ -15,6 +15,7 @@ pub mod poller;
 pub mod random;
 pub mod registration;
 pub mod session;
+pub mod ssh;
 pub mod time;
 pub mod time_zone;
 pub mod timers;

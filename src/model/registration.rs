@@ -2,6 +2,7 @@
 
 use super::connection::Endpoint;
 use super::node_id::NodeId;
+use super::ssh::SshTarget;
 
 /// How a node is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,8 +12,8 @@ pub enum NodeKind {
         /// Where it listens.
         endpoint: Endpoint,
     },
-    /// We connect by SSH.
-    PushSsh,
+    /// We connect by SSH; it needs no daemon.
+    PushSsh(Box<SshTarget>),
     /// It connects to our external socket.
     Pull,
     /// It connects to our WebSocket.
@@ -25,7 +26,7 @@ impl NodeKind {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::PushZmq { .. } => "push_zmq",
-            Self::PushSsh => "push_ssh",
+            Self::PushSsh(_) => "push_ssh",
             Self::Pull => "pull",
             Self::WebSocket => "wss",
         }

@@ -43,6 +43,7 @@ use super::passed_on::PassedOn;
 use super::registry::Registry;
 use super::relayed_copy::RelayedCopies;
 use super::remote_copy::Copies;
+use super::ssh::SshTasks;
 use super::stopping::Stopping;
 use super::timers::{Timer, Timers};
 use super::wanted::Wanted;
@@ -77,6 +78,7 @@ pub struct Core {
     pub(super) questions: Questions,
     pub(super) calls: Calls,
     pub(super) commands: CommandQueue,
+    pub(super) ssh: SshTasks,
     pub(super) copies: Copies,
     pub(super) relayed_copies: RelayedCopies,
     pub(super) sinks: Sinks,
@@ -184,6 +186,7 @@ impl Core {
             questions: Questions::default(),
             calls: Calls::default(),
             commands: CommandQueue::default(),
+            ssh: SshTasks::default(),
             copies: Copies::default(),
             relayed_copies: RelayedCopies::default(),
             sinks: Sinks::default(),
@@ -241,6 +244,7 @@ impl Core {
             Input::ParentUp { kind, identity } => self.parent_up(kind, identity),
             Input::ParentDown { kind, reason } => self.parent_down(kind, &reason),
             Input::ParentMessage { kind, message } => self.parent_message(kind, message),
+            Input::SshEnded { task, end } => self.ssh_ended(task, end),
             Input::SourceDone { source, done } => self.source_done(source, done),
             Input::SinkDone { sink, done } => self.sink_done(sink, done),
             Input::Room(node) => self.room_for(node),

@@ -139,7 +139,7 @@ impl Core {
         let Some(node) = self.registry.get_mut(id) else { return Err(format!("proxy - unknown target {id}")) };
         match node.registration.kind {
             NodeKind::PushZmq { .. } => {}
-            NodeKind::PushSsh => return Err("proxy - can't get log a ssh target or through a ssh node".to_owned()),
+            NodeKind::PushSsh(_) => return Err("proxy - can't get log a ssh target or through a ssh node".to_owned()),
             NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
         }
         if node.sync.in_progress {
@@ -154,7 +154,8 @@ impl Core {
     pub(super) fn restart_sync(&mut self, id: NodeId) -> Option<u64> {
         let deadline = self.now.monotonic + self.proxy_settings().sync_timeout;
         let node = self.registry.get_mut(id)?;
-        if node.link == Link::None {
+        // On a host without a daemon there is no history.
+        if node.link == Link::None || matches!(node.registration.kind, NodeKind::PushSsh(_)) {
             return None;
         }
         node.sync.in_progress = true;

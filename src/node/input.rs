@@ -9,6 +9,7 @@ use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::poller::PollerTables;
 use crate::model::registration::{Registration, RegistrationSource};
+use crate::model::ssh::{SshEnd, SshTaskId};
 use crate::model::token::Token;
 use crate::model::work::{WorkId, WorkOutcome};
 
@@ -120,6 +121,13 @@ pub enum Input {
         command: CommandId,
         /// How.
         outcome: CommandOutcome,
+    },
+    /// A task on a node that is reached by SSH is over.
+    SshEnded {
+        /// Which.
+        task: SshTaskId,
+        /// How.
+        end: SshEnd,
     },
     /// The outcome of an [`super::output::Output::ReadSource`].
     SourceDone {

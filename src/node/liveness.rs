@@ -14,6 +14,7 @@ use crate::model::action::Action;
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
+use crate::model::registration::NodeKind;
 use crate::model::time::{Monotonic, Now};
 
 use super::core::Core;
@@ -172,6 +173,9 @@ impl Core {
         self.timers.set(Timer::Ping(id), now.monotonic + period);
         let patience = if node.dials_in() { DIAL_IN_PATIENCE } else { discard };
         self.timers.set(Timer::Pong(id), now.monotonic + patience);
+        if matches!(node.registration.kind, NodeKind::PushSsh(_)) {
+            return self.ping_by_ssh(id);
+        }
         let message = Message { action: Action::Ping, token: None, target: Some("".into()), data: "{}".to_owned() };
         self.send_to_node(id, message);
     }

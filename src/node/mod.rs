@@ -33,6 +33,8 @@ mod relayed_copy;
 mod remote_copy;
 mod requests;
 mod routes;
+mod ssh;
+mod ssh_registration;
 mod stopping;
 mod timers;
 mod wanted;

@@ -8,6 +8,7 @@ use crate::model::history::{LogFilter, PageLimit, StoreChange};
 use crate::model::log::{Level, LogLine};
 use crate::model::message::Outgoing;
 use crate::model::node_id::NodeId;
+use crate::model::ssh::{SshTarget, SshTask, SshTaskId};
 use crate::model::work::{Work, WorkId};
 
 /// One question to the history.
@@ -60,6 +61,31 @@ pub enum Output {
         node: NodeId,
         /// Where it listens.
         endpoint: Endpoint,
+    },
+    /// Keep an SSH connection to a node, as [`Output::OpenLink`] does. A changed target rebuilds it.
+    OpenSsh {
+        /// Which node.
+        node: NodeId,
+        /// How it is reached.
+        target: Box<SshTarget>,
+    },
+    /// Do something on a node that is reached by SSH; its end is told by [`super::input::Input::SshEnded`].
+    StartSshTask {
+        /// Which node.
+        node: NodeId,
+        /// Which task.
+        task: SshTaskId,
+        /// What.
+        work: SshTask,
+    },
+    /// Give such a task up; its end is still told.
+    AbortSshTask {
+        /// Which node.
+        node: NodeId,
+        /// Which task.
+        task: SshTaskId,
+        /// Why.
+        reason: String,
     },
     /// Drop the connection of a link and build it again at once.
     ResetLink(NodeId),

@@ -20,8 +20,9 @@ use super::json;
 use super::outbox::Outbox;
 use super::output::Output;
 use super::pathway::{self, Patience, Route};
-use super::registry::{Link, NODES_MAX, Registered, SUBNODES_MAX, Unregistered};
+use super::registry::{Link, NODES_MAX, Node, Registered, SUBNODES_MAX, Unregistered};
 use super::requests::{Handled, Peer};
+use super::ssh_registration;
 use super::timers::Timer;
 
 /// Port of a `push_zmq` node that names none.
@@ -97,10 +98,9 @@ impl Core {
         match node.registration.kind {
             NodeKind::PushZmq { .. } => {}
             NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
-            NodeKind::PushSsh if action == Action::GetLog => {
-                return Err("proxy - can't get log a ssh target or through a ssh node".to_owned());
+            NodeKind::PushSsh(_) => {
+                return self.ssh_request(route, &action, token, &data).map(|()| Handled::accepted());
             }
-            NodeKind::PushSsh => return Err("unsupported action".to_owned()),
         }
         if action == Action::RemoteCopy {
             self.remote_copy(token, route, &data);
@@ -175,11 +175,11 @@ impl Core {
         for subnode in self.registry.claimed_by(&registration) {
             self.unregister(subnode);
         }
-        let had_link = self.registry.get(id).is_some_and(|node| node.endpoint().is_some());
+        let had_link = self.registry.get(id).is_some_and(Node::is_dialled);
         let had_client = self.registry.get(id).and_then(|node| node.client);
         let mark = self.marks.get(&id).copied().unwrap_or_default();
         let registered = self.registry.register(registration, mark);
-        let endpoint = self.registry.get(id).and_then(|node| node.endpoint().cloned());
+        let opening = self.registry.get(id).and_then(open_link);
         match registered {
             Registered::Refused(reason) => {
                 let text = format!("cannot register node '{id}': {reason}");
@@ -198,15 +198,20 @@ impl Core {
                 if let Some(node) = self.registry.get_mut(id).filter(|node| node.link != Link::Up) {
                     node.down_since = Some(now);
                 }
-                match endpoint {
-                    Some(endpoint) => {
+                match opening {
+                    Some(opening) => {
                         if let Some(client) = had_client {
                             self.release_client(id, client);
                         }
                         if registered == Registered::Moved {
                             self.link_down(id, "its address has changed");
                         }
-                        self.output(Output::OpenLink { node: id, endpoint });
+                        let is_ssh = matches!(opening, Output::OpenSsh { .. });
+                        self.output(opening);
+                        if registered == Registered::New && is_ssh {
+                            // It confirms nothing that was sent to another kind of node.
+                            self.end_all_owed(id);
+                        }
                         if registered == Registered::New {
                             self.await_first_ping(id);
                         }
@@ -269,7 +274,7 @@ impl Core {
     /// Drops a node, its routes and its sync state; what it owed ends.
     pub(super) fn unregister(&mut self, id: NodeId) {
         let Some(node) = self.registry.get_mut(id) else { return };
-        let had_link = node.endpoint().is_some();
+        let had_link = node.is_dialled();
         let mark = node.sync.mark;
         let client = node.client;
         if let Some(client) = client {
@@ -300,6 +305,16 @@ impl Core {
     }
 }
 
+/// What keeps a connection to a node that we connect to.
+fn open_link(node: &Node) -> Option<Output> {
+    let id = node.registration.id;
+    match &node.registration.kind {
+        NodeKind::PushZmq { endpoint } => Some(Output::OpenLink { node: id, endpoint: endpoint.clone() }),
+        NodeKind::PushSsh(target) => Some(Output::OpenSsh { node: id, target: target.clone() }),
+        NodeKind::Pull | NodeKind::WebSocket => None,
+    }
+}
+
 /// A central that does not get our reply finds this row, and so knows that we have its message.
 fn passed_on(token: &Token, through: NodeId) -> NewRow {
     let data = json::message(&format!("proxy - passed on to node '{through}'"));
@@ -325,7 +340,7 @@ pub(super) fn read_registration(node: &Value) -> Result<Registration, String> {
             };
             NodeKind::PushZmq { endpoint: Endpoint::Tcp { host, port } }
         }
-        Some("push_ssh") => NodeKind::PushSsh,
+        Some("push_ssh") => NodeKind::PushSsh(Box::new(ssh_registration::read(node, id)?)),
         Some("pull") => NodeKind::Pull,
         Some("wss" | "pullwss") => NodeKind::WebSocket,
         other => {

@@ -44,7 +44,7 @@ pub(super) enum Link {
 
 impl Link {
     const fn of(kind: &NodeKind) -> Self {
-        if matches!(kind, NodeKind::PushZmq { .. }) { Self::Down } else { Self::None }
+        if matches!(kind, NodeKind::PushZmq { .. } | NodeKind::PushSsh(_)) { Self::Down } else { Self::None }
     }
 }
 
@@ -73,6 +73,11 @@ impl Node {
             NodeKind::PushZmq { endpoint } => Some(endpoint),
             _ => None,
         }
+    }
+
+    /// Whether it is one that we connect to.
+    pub(super) const fn is_dialled(&self) -> bool {
+        matches!(self.registration.kind, NodeKind::PushZmq { .. } | NodeKind::PushSsh(_))
     }
 
     /// Whether it is one that connects to us.

@@ -73,7 +73,7 @@ impl Core {
         match node.registration.kind {
             NodeKind::PushZmq { .. } => {}
             NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
-            NodeKind::PushSsh => return Err("unsupported action".to_owned()),
+            NodeKind::PushSsh(_) => return Err("unsupported action".to_owned()),
         }
         let room_of = node.dials_in().then_some(node.client);
         if is_end {

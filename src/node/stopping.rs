@@ -80,6 +80,7 @@ impl Core {
             Stopping::Waiting => {
                 self.stopping = Stopping::Killed;
                 self.kill_commands(STOPPING_TEXT);
+                self.abort_ssh_tasks(STOPPING_TEXT);
                 self.timers.set(Timer::Stop, self.now.monotonic + LAST_WAIT);
             }
             Stopping::Killed => self.say_stopped(),
@@ -90,7 +91,7 @@ impl Core {
     /// Says so as soon as nothing is left to wait for.
     pub(super) fn check_stopped(&mut self) {
         let waits = matches!(self.stopping, Stopping::Waiting | Stopping::Killed);
-        let idle = self.commands.is_idle() && self.work.is_empty() && self.sinks.is_idle();
+        let idle = self.commands.is_idle() && self.work.is_empty() && self.sinks.is_idle() && self.ssh.is_idle();
         if waits && idle && self.questions.is_empty() && self.all_stored() {
             self.say_stopped();
         }
@@ -99,6 +100,7 @@ impl Core {
     fn say_stopped(&mut self) {
         self.stopping = Stopping::Stopped;
         self.give_up_commands();
+        self.give_up_ssh_tasks();
         self.drop_work(|_| true);
         self.end_unsent();
         self.timers.cancel(&Timer::Stop);

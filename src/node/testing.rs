@@ -13,6 +13,7 @@ use crate::model::message::{Message, Outgoing};
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::registration::{NodeKind, Registration};
+use crate::model::ssh::{SshTarget, SshTask};
 use crate::model::time::{Monotonic, Now, WallTime};
 use crate::model::time_zone::TimeZone;
 use crate::model::token::Token;
@@ -44,6 +45,11 @@ pub fn push_node(number: u64) -> Registration {
     let endpoint = Endpoint::Tcp { host: "192.0.2.1".to_owned(), port: 5000 + u16::try_from(number).unwrap() };
     let kind = NodeKind::PushZmq { endpoint };
     Registration { id: id(number), kind, identity: None, prevail: false, subnodes: Vec::new() }
+}
+
+pub fn ssh_node(number: u64) -> Registration {
+    let target = SshTarget::new("192.0.2.1".to_owned(), 22, "centreon".to_owned());
+    Registration { kind: NodeKind::PushSsh(Box::new(target)), ..push_node(number) }
 }
 
 pub fn pull_settings() -> PullSettings {
@@ -283,12 +289,29 @@ fn stored(change: &StoreChange) -> String {
     }
 }
 
+fn ssh_task(task: &SshTask) -> String {
+    match task {
+        SshTask::Run(command) => {
+            format!("run for {:?}, {:?} of silence: {}", command.timeout, command.timeout_nodata, command.line)
+        }
+        SshTask::Submit { pipe, lines } => format!("submit to {pipe}: {lines:?}"),
+        SshTask::Write { path, content, mode } => format!("write {path} {mode:o}: {content:?}"),
+        SshTask::Upload(upload) => {
+            let (from, to) = (upload.source.source.display(), &upload.destination);
+            format!("upload {from} as {} to {to}", upload.temporary)
+        }
+    }
+}
+
 /// One output on one line.
 pub fn describe(output: &Output) -> String {
     match output {
         Output::SendToClient { client, outgoing: sent } => format!("client {}: {}", client.0, outgoing(sent)),
         Output::SendToNode { node, outgoing: sent } => format!("node {node}: {}", outgoing(sent)),
         Output::OpenLink { node, endpoint } => format!("open {node} {endpoint}"),
+        Output::OpenSsh { node, target } => format!("open {node} {target}"),
+        Output::StartSshTask { node, task, work } => format!("ssh {node} {}: {}", task.0, ssh_task(work)),
+        Output::AbortSshTask { node, task, reason } => format!("abort {node} {}: {reason}", task.0),
         Output::ResetLink(node) => format!("reset {node}"),
         Output::CloseLink(node) => format!("close {node}"),
         Output::Store { change, receipt: None } => stored(change),

@@ -5,6 +5,7 @@ mod back_off;
 mod log_throttle;
 mod not_sent;
 mod refusal_log;
+pub mod ssh_steps;
 pub mod websocket_central;
 pub mod websocket_node;
 pub mod zmq_dialer;

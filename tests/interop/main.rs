@@ -9,5 +9,7 @@ mod platform;
 mod pollers;
 mod pull;
 mod script;
+#[cfg(feature = "ssh")]
+mod ssh;
 mod tls;
 mod websocket;

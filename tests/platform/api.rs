@@ -159,6 +159,15 @@ impl Api {
         stdout.map_or_else(|| format!("{rows:?}"), str::to_owned)
     }
 
+    /// The same for a node that is reached by SSH, whose rows are here.
+    #[track_caller]
+    pub fn output_of_ssh(&self, node: u32, line: &str) -> String {
+        let rows = self.finished_rows(0, &self.command(node, line), Duration::from_secs(30));
+        let result = rows.iter().find(|row| code(row) == 100).map(data);
+        let stdout = result.as_ref().and_then(|data| data["result"]["stdout"].as_str());
+        stdout.map_or_else(|| format!("{rows:?}"), str::to_owned)
+    }
+
     /// The entry of a node in the constatus map.
     #[track_caller]
     pub fn node_status(&self, id: u32) -> Value {

@@ -35,6 +35,8 @@ pub struct Plan {
     pub nodes: Vec<(u32, String, u16)>,
     /// Nodes of the register file that dial in: id and type.
     pub dial_in_nodes: Vec<(u32, String)>,
+    /// Nodes of the register file that are reached by SSH: id and option lines.
+    pub ssh_nodes: Vec<(u32, Vec<String>)>,
     /// Further modules: name and option lines.
     pub modules: Vec<(String, Vec<String>)>,
     /// Lines of `centreon.database.db_configuration`; none without them.
@@ -63,6 +65,7 @@ impl Plan {
             api: Vec::new(),
             nodes: Vec::new(),
             dial_in_nodes: Vec::new(),
+            ssh_nodes: Vec::new(),
             modules: Vec::new(),
             centreon: Vec::new(),
             authorized: Vec::new(),
@@ -150,7 +153,10 @@ impl Plan {
         for (id, kind) in &self.dial_in_nodes {
             writeln!(nodes, "  - {{id: {id}, type: {kind}, prevail: 1}}").unwrap();
         }
-        if self.nodes.is_empty() && self.dial_in_nodes.is_empty() {
+        for (id, lines) in &self.ssh_nodes {
+            writeln!(nodes, "  - id: {id}\n    type: push_ssh\n    {}", lines.join("\n    ")).unwrap();
+        }
+        if self.nodes.is_empty() && self.dial_in_nodes.is_empty() && self.ssh_nodes.is_empty() {
             nodes = "nodes: []\n".to_owned();
         }
         fs::write(self.register_file(), nodes).unwrap();

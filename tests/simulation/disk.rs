@@ -74,7 +74,7 @@ impl Disk {
                     self.open_tokens.remove(&token);
                 }
                 // A run of the simulation is shorter than any purge time.
-                StoreChange::Purge { .. } => {}
+                StoreChange::PutHostKey { .. } | StoreChange::Purge { .. } => {}
             }
         }
     }
@@ -108,6 +108,7 @@ impl Disk {
                 marks: self.origins.iter().map(|(history, id)| (*history, *id)).collect(),
             },
             fingerprints: self.fingerprints.clone(),
+            host_keys: BTreeMap::new(),
             open_tokens: self.open_tokens.iter().map(|(token, node)| (token.clone(), *node)).collect(),
         }
     }

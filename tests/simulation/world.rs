@@ -218,6 +218,7 @@ impl World {
             | Effect::ReadPollers
             | Effect::Work { .. }
             | Effect::KillCommand(_)
+            | Effect::Ssh { .. }
             | Effect::ReadSource { .. }
             | Effect::WriteSink { .. }
             | Effect::Log(_)

@@ -228,7 +228,8 @@ fn nodes_that_cannot_be_reached_are_pointed_out() {
     assert_eq!(
         files.warnings("c.yaml"),
         [
-            "nodes.yaml: nodes[0].type: push_ssh is not available in this version; the node is known but not reached",
+            #[cfg(not(feature = "ssh"))]
+            "nodes.yaml: nodes[0].type: push_ssh needs a build with ssh; the node is known but not reached",
             "nodes.yaml: nodes[0].colour: unknown key, ignored",
             "c.yaml: modules: 'register' is loaded but 'proxy' is not, so its nodes are not reached; add \
              gorgone::modules::core::proxy::hooks",

@@ -11,8 +11,19 @@ impl Dispatch {
         match output {
             Output::SendToClient { client, outgoing } => self.send_to_client(client, &outgoing, now),
             Output::SendToNode { node, outgoing } => self.send_to_node(node, &outgoing, now),
-            Output::OpenLink { node, endpoint } => self.open_link(node, endpoint, now),
+            Output::OpenLink { node, endpoint } => {
+                self.close_ssh(node, now);
+                self.open_link(node, endpoint, now);
+            }
+            Output::OpenSsh { node, target } => {
+                self.close_link(LinkKey::Node(node), now);
+                self.open_ssh(node, target, now);
+            }
+            Output::StartSshTask { node, task, work } => self.start_ssh_task(node, task, work, now),
+            Output::AbortSshTask { node, task, reason } => self.abort_ssh_task(node, task, &reason, now),
+            Output::ResetLink(node) if self.reset_ssh(node, now) => {}
             Output::ResetLink(node) => self.reset_link(LinkKey::Node(node), now),
+            Output::CloseLink(node) if self.close_ssh(node, now) => {}
             Output::CloseLink(node) => self.close_link(LinkKey::Node(node), now),
             Output::Store { change, receipt } => {
                 if let StoreChange::Purge { used_before, .. } = change {

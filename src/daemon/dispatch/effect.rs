@@ -8,6 +8,7 @@ use crate::model::copy::{SinkId, SinkStep, SourceId, SourceStep};
 use crate::model::history::{LogFilter, PageLimit, StoreChange};
 use crate::model::log::{Level, LogLine};
 use crate::model::node_id::NodeId;
+use crate::model::ssh::SshOrder;
 use crate::model::work::{Work, WorkId};
 use crate::node::output::{QueryId, ReceiptId};
 use crate::session::zmq_dialer::{DialOutcome, DialTicket};
@@ -66,6 +67,16 @@ pub enum Effect {
     },
     /// Kill a command's process group.
     KillCommand(CommandId),
+    /// Work on the SSH connection to a node; `attempt` names the connection and is handed back with everything that is told
+    /// of it. Answered by `ssh_connected`, `ssh_closed` and `ssh_news`.
+    Ssh {
+        /// Which node.
+        node: NodeId,
+        /// Which of its connections.
+        attempt: u64,
+        /// What.
+        work: SshWork,
+    },
     /// Do a step of a copy that we send; answered by `source_done`, but not [`SourceStep::Close`].
     ReadSource {
         /// Which copy.
@@ -88,6 +99,21 @@ pub enum Effect {
     SetLogLevel(Option<Level>),
     /// The process may end.
     Stopped,
+}
+
+/// What is to be done with an SSH connection.
+pub enum SshWork {
+    /// Make it.
+    Connect {
+        /// Host name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// Hand an order to its session.
+    Order(SshOrder),
+    /// Drop it; nothing more is told of it.
+    Close,
 }
 
 /// Which ZeroMQ connection that we make.

@@ -13,6 +13,7 @@ mod ends;
 mod external;
 mod links;
 mod parent;
+mod ssh;
 mod traffic;
 mod websocket;
 
@@ -45,7 +46,7 @@ use crate::session::websocket_central::WebSocketCentral;
 use crate::session::zmq_listener::ZmqListener;
 use crate::wire::zmtp::connection::Connection as ZmtpConnection;
 
-pub use effect::{Batch, CryptoJob, CryptoOutcome, Effect, LinkKey};
+pub use effect::{Batch, CryptoJob, CryptoOutcome, Effect, LinkKey, SshWork};
 use ends::Complaints;
 use links::Link;
 
@@ -73,6 +74,8 @@ pub struct Restored {
     pub origins: Origins,
     /// Targets and the thumbprints of their keys.
     pub fingerprints: BTreeMap<String, String>,
+    /// SSH hosts and the known-hosts lines of their keys.
+    pub host_keys: BTreeMap<String, String>,
     /// Tokens that had no end, and the node that had not confirmed them.
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
 }
@@ -130,6 +133,7 @@ enum Owner {
     Core,
     Listener,
     Link(LinkKey),
+    Ssh(NodeId),
     WebSocketParent,
     Connection(ConnectionId),
 }
@@ -140,6 +144,10 @@ pub struct Dispatch {
     listener: ZmqListener,
     links: BTreeMap<LinkKey, Link>,
     touched_links: Vec<LinkKey>,
+    ssh: BTreeMap<NodeId, ssh::SshLink>,
+    touched_ssh: Vec<NodeId>,
+    next_ssh_attempt: u64,
+    host_keys: BTreeMap<String, String>,
     touched_clients: Vec<ConnectionId>,
     touched_websockets: Vec<ConnectionId>,
     websocket_parent: Option<parent::WebSocketParent>,
@@ -185,6 +193,10 @@ impl Dispatch {
             listener,
             links: BTreeMap::new(),
             touched_links: Vec::new(),
+            ssh: BTreeMap::new(),
+            touched_ssh: Vec::new(),
+            next_ssh_attempt: 0,
+            host_keys: restored.host_keys,
             touched_clients: Vec::new(),
             touched_websockets: Vec::new(),
             websocket_parent: None,
@@ -311,6 +323,7 @@ impl Dispatch {
                 Owner::Core => self.core.handle_timeout(now),
                 Owner::Listener => self.listener.handle_timeout(now, self.random.as_mut()),
                 Owner::Link(key) => self.link_timeout(key, now),
+                Owner::Ssh(node) => self.ssh_timeout(node, now),
                 Owner::WebSocketParent => self.parent_timeout(now),
                 Owner::Connection(connection) => self.connection_timeout(connection, now),
             }
@@ -391,6 +404,8 @@ impl Dispatch {
                 self.on_core(output, now);
             } else if let Some(key) = self.touched_links.pop() {
                 self.drain_link(key, now);
+            } else if let Some(node) = self.touched_ssh.pop() {
+                self.drain_ssh(node, now);
             } else if let Some(connection) = self.touched_websockets.pop() {
                 self.pump_websocket(connection, now);
             } else if let Some(connection) = self.touched_clients.pop() {

@@ -3,10 +3,13 @@
 //! One turn: poll; feed every event to [`Dispatch`] under a budget; commit the history once; do the effects; only then flush
 //! the send queues. So an acknowledged message is a stored one, and load makes commits larger, not more frequent.
 
+mod announcing;
 mod children;
 mod copies;
 mod listeners;
 mod register_file;
+#[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
+mod ssh;
 mod storage;
 mod streams;
 mod upkeep;
@@ -36,12 +39,13 @@ use crate::model::time_zone::TimeZone;
 use crate::wire::gorgone::keys::PrivateKey;
 
 use super::dispatch::{Dispatch, Effect, OwnKey, Surroundings};
-use super::key_files::{KeyOrigin, KeyPair};
+use super::key_files::KeyPair;
 use super::run_options::RunOptions;
 use children::Children;
 use copies::CopyWork;
 use listeners::Bound;
 use register_file::RegisterFile;
+use ssh::SshConnections;
 use storage::{JobResult, Storage};
 use streams::Streams;
 use upkeep::Upkeep;
@@ -101,6 +105,7 @@ struct EventLoop {
     upkeep: Upkeep,
     streams: Streams,
     children: Children,
+    ssh: SshConnections,
     copies: CopyWork,
     /// The commands that may be run, where that is limited.
     allowed: AllowList,
@@ -134,6 +139,7 @@ struct Parts {
     poll: Poll,
     jobs: JobQueue<JobResult>,
     lookups: JobQueue<JobResult>,
+    ssh: SshConnections,
     pipes: JobQueue<JobResult>,
     signals: Signals,
     storage: Storage,
@@ -156,7 +162,7 @@ impl EventLoop {
         if let Err(error) = crate::edge::raise_open_file_limit() {
             log.write(&LogLine::warning("core", format!("the limit of open files stays low: {error}")), now.wall);
         }
-        announce(&config, keys.origin, log, now);
+        announcing::announce(&config, keys.origin, log, now);
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
         let (storage, restored) = Storage::open(&config.core, log, now)?;
@@ -169,6 +175,7 @@ impl EventLoop {
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
         let jobs = JobQueue::new(threads, Arc::clone(&wake));
         let lookups = JobQueue::new(LOOKUP_THREADS, Arc::clone(&wake));
+        let ssh = SshConnections::new(Arc::clone(&wake));
         let pipes = JobQueue::with_capacity(work::PIPE_THREADS, work::PIPES_MAX, Arc::clone(&wake));
         let copies = CopyWork::new(threads, wake);
         let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
@@ -189,6 +196,7 @@ impl EventLoop {
             poll,
             jobs,
             lookups,
+            ssh,
             pipes,
             signals,
             storage,
@@ -227,6 +235,7 @@ impl EventLoop {
             upkeep: parts.upkeep,
             streams: Streams::new(),
             children: Children::new(),
+            ssh: parts.ssh,
             copies: parts.copies,
             allowed: parts.allowed,
             stopping: false,
@@ -310,6 +319,7 @@ impl EventLoop {
             self.stopped,
             self.release_at,
             self.job_retry(now),
+            self.ssh.poll_timeout(now),
             self.upkeep.poll_timeout(),
             paused_until,
             self.copies.poll_timeout(now),
@@ -335,6 +345,7 @@ impl EventLoop {
             Token(source) if source < FIRST_SOURCE => {
                 self.accepting.insert(source);
             }
+            Token(source) if source >= ssh::FIRST_SSH_SOURCE => self.ssh_event(source, now),
             Token(source) if source % 2 == 1 => self.stream_event(source, event, now),
             Token(source) => self.children.mark_readable(source),
         }
@@ -343,6 +354,7 @@ impl EventLoop {
     /// Everything between two waits.
     fn turn(&mut self, now: Now) {
         self.submit_waiting();
+        self.ssh.submit_waiting();
         self.copies.submit_waiting();
         self.take_in(now);
         self.dispatch.handle_timeout(now);
@@ -383,6 +395,7 @@ impl EventLoop {
                     self.start_work(id, work, now);
                 }
                 Effect::KillCommand(command) => self.children.kill(command),
+                Effect::Ssh { node, attempt, work } => self.ssh_work(node, attempt, work, now),
                 Effect::ReadSource { source, step } => self.copies.read(source, step),
                 Effect::WriteSink { sink, steps } => self.copies.write(sink, steps),
                 Effect::Log(line) => self.log.write(&line, now.wall),
@@ -408,6 +421,9 @@ impl EventLoop {
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }
+        }
+        while let Some(finished) = self.ssh.poll_finished() {
+            self.ssh_finished(finished, now);
         }
         self.submit_waiting();
     }
@@ -461,21 +477,6 @@ fn local_time_zone(config: &Config, log: &mut LogWriter, now: Now) -> TimeZone {
         }
         TimeZone::utc()
     })
-}
-
-/// The first lines of the log: what an administrator should know.
-fn announce(config: &Config, origin: KeyOrigin, log: &mut LogWriter, now: Now) {
-    let version = env!("CARGO_PKG_VERSION");
-    let mut info = |text: String| log.write(&LogLine::info("core", text), now.wall);
-    info(format!("stheno {version} starts as '{}'", config.core.name));
-    match origin {
-        KeyOrigin::Loaded => {}
-        KeyOrigin::PublicWritten => info(format!("public key written to {}", config.core.public_key.display())),
-        KeyOrigin::Generated => info(format!("new key pair written to {}", config.core.private_key.display())),
-    }
-    for warning in &config.warnings {
-        log.write(&LogLine::warning("core", warning.to_string()), now.wall);
-    }
 }
 
 /// The mio token of a connection.

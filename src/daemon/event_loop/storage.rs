@@ -68,6 +68,7 @@ impl Storage {
             sessions: stored.sessions,
             marks: stored.marks,
             fingerprints: stored.fingerprints.into_iter().collect(),
+            host_keys: stored.host_keys.into_iter().collect(),
             origins: stored.origins,
             open_tokens: stored.open_tokens,
         };

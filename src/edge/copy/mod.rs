@@ -12,3 +12,6 @@ mod pack;
 mod place;
 mod tar_headers;
 mod text;
+
+#[cfg(feature = "ssh")]
+pub use source::{Opened, open_source};

@@ -79,18 +79,7 @@ impl Source {
 
     fn open(&mut self, spec: &SourceSpec) -> Result<SourceDone, CopyFailure> {
         let path = &spec.source;
-        let metadata = fs::metadata(path).map_err(|error| failure("unknown source", about(path, &error)))?;
-        let mut notes = Vec::new();
-        let (file, kind) = if metadata.is_file() {
-            (open_file(path)?, CopyKind::Regular)
-        } else if metadata.is_dir() {
-            let (file, left_out) = pack::pack(spec)?;
-            notes = left_out;
-            (file, CopyKind::Archive)
-        } else {
-            let detail = format!("{}: neither a file nor a directory", path.display());
-            return Err(failure("unknown source", detail));
-        };
+        let Opened { file, kind, notes } = open_source(spec)?;
         let metadata = file.metadata().map_err(|error| open_failed(path, &error))?;
         let stamp = Stamp::of(&metadata);
         let open = Open {
@@ -106,6 +95,33 @@ impl Source {
         self.open = Some(open);
         Ok(SourceDone::Opened { kind, total: stamp.size, notes })
     }
+}
+
+/// A source that is open.
+pub struct Opened {
+    /// The file, or the packed directory, at its beginning.
+    pub file: File,
+    /// What it is.
+    pub kind: CopyKind,
+    /// What was left out of an archive, for the log.
+    pub notes: Vec<String>,
+}
+
+/// Finds out what the source is, packs a directory, opens it. May take long.
+///
+/// # Errors
+/// As the row that ends the copy says it.
+pub fn open_source(spec: &SourceSpec) -> Result<Opened, CopyFailure> {
+    let path = &spec.source;
+    let metadata = fs::metadata(path).map_err(|error| failure("unknown source", about(path, &error)))?;
+    if metadata.is_file() {
+        return Ok(Opened { file: open_file(path)?, kind: CopyKind::Regular, notes: Vec::new() });
+    }
+    if metadata.is_dir() {
+        let (file, notes) = pack::pack(spec)?;
+        return Ok(Opened { file, kind: CopyKind::Archive, notes });
+    }
+    Err(failure("unknown source", format!("{}: neither a file nor a directory", path.display())))
 }
 
 /// A FIFO that somebody puts in the place of the file must not hold up a worker.

@@ -129,6 +129,10 @@ fn run(
                 transaction.prepare_cached(sql)?.execute([to_hex(routing_id)])?;
             }
             StoreChange::PutFingerprint { target, thumbprint } => put_fingerprint(&transaction, target, thumbprint)?,
+            StoreChange::PutHostKey { host, line } => {
+                let sql = "INSERT OR REPLACE INTO stheno_ssh_host_keys (host, line) VALUES (?1, ?2)";
+                transaction.prepare_cached(sql)?.execute([host, line])?;
+            }
             StoreChange::PutSyncMark(node, mark) => put_mark(&transaction, *node, *mark)?,
             StoreChange::PutOriginMark(RowOrigin { history, id }) => {
                 let sql = "INSERT OR REPLACE INTO stheno_origin_marks (node, history, last_id) VALUES (?1, ?2, ?3)";

@@ -37,6 +37,7 @@ pub(super) fn load(connection: &Connection, number: i64) -> Result<Stored> {
         sessions: sessions(connection, &mut warnings)?,
         marks: marks(connection, &mut warnings)?,
         fingerprints: fingerprints(connection)?,
+        host_keys: host_keys(connection)?,
         origins: Origins { own: number, marks: origin_marks(connection)? },
         open_tokens: open_tokens(connection)?,
         warnings: Vec::new(),
@@ -148,6 +149,17 @@ fn marks(connection: &Connection, warnings: &mut Warnings) -> Result<Vec<(NodeId
         }
     }
     Ok(marks.into_iter().collect())
+}
+
+fn host_keys(connection: &Connection) -> Result<Vec<(String, String)>> {
+    let sql = format!("SELECT host, line FROM stheno_ssh_host_keys LIMIT {MAX_ROWS}");
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.extend(column::text(row, 0).zip(column::text(row, 1)));
+    }
+    Ok(found)
 }
 
 /// The first row of a target counts, as for the original.

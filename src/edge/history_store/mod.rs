@@ -62,6 +62,8 @@ pub struct Stored {
     pub marks: Vec<(NodeId, SyncMark)>,
     /// Target and thumbprint of its key.
     pub fingerprints: Vec<(String, String)>,
+    /// SSH hosts and the known-hosts lines of their keys.
+    pub host_keys: Vec<(String, String)>,
     /// The number of this history, and how far others were taken over.
     pub origins: Origins,
     /// Tokens without an end, and the node that has not confirmed them.

@@ -24,12 +24,14 @@ const KEY: &str = "INTEGER PRIMARY KEY";
 
 /// Tokens that were accepted and have no end yet.
 const OPEN_TOKENS: &str = "stheno_open_tokens";
+/// Keys of SSH hosts that no known-hosts file remembers.
+const HOST_KEYS: &str = "stheno_ssh_host_keys";
 /// How far other histories were taken over.
 const ORIGINS: &str = "stheno_origin_marks";
 /// Tables that a daemon of the original's can do without.
-const OPTIONAL_TABLES: [&str; 3] = ["gorgone_centreon_judge_spare", OPEN_TOKENS, ORIGINS];
+const OPTIONAL_TABLES: [&str; 4] = ["gorgone_centreon_judge_spare", OPEN_TOKENS, ORIGINS, HOST_KEYS];
 
-const TABLES: [Table; 8] = [
+const TABLES: [Table; 9] = [
     Table { name: "gorgone_information", columns: &[("key", TEXT), ("value", TEXT)], indexes: &[] },
     Table {
         name: "gorgone_identity",
@@ -98,6 +100,11 @@ const TABLES: [Table; 8] = [
     Table {
         name: OPEN_TOKENS,
         columns: &[("token", "varchar(255) NOT NULL PRIMARY KEY"), ("node", INT)],
+        indexes: &[],
+    },
+    Table {
+        name: HOST_KEYS,
+        columns: &[("host", "varchar(512) NOT NULL PRIMARY KEY"), ("line", "TEXT DEFAULT NULL")],
         indexes: &[],
     },
     // Ours: how far each history was taken over, whoever brought its rows.

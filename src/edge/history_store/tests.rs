@@ -86,14 +86,15 @@ fn a_new_database_has_the_schema_of_the_original() {
     assert_eq!(
         names("table"),
         "gorgone_centreon_judge_spare gorgone_history gorgone_identity gorgone_information gorgone_synchistory \
-         gorgone_target_fingerprint stheno_open_tokens stheno_origin_marks"
+         gorgone_target_fingerprint stheno_open_tokens stheno_origin_marks \
+         stheno_ssh_host_keys"
     );
     assert_eq!(
         names("index"),
         "idx_gorgone_centreon_judge_spare_cluster_name idx_gorgone_history_code idx_gorgone_history_ctime \
          idx_gorgone_history_etime idx_gorgone_history_id idx_gorgone_history_instant idx_gorgone_history_token \
          idx_gorgone_identity idx_gorgone_parent idx_gorgone_synchistory_id idx_gorgone_target_fingerprint_target \
-         idx_stheno_origin_marks sqlite_autoindex_stheno_open_tokens_1"
+         idx_stheno_origin_marks sqlite_autoindex_stheno_open_tokens_1 sqlite_autoindex_stheno_ssh_host_keys_1"
     );
     let version: String = connection
         .query_row("SELECT value FROM gorgone_information WHERE key = 'version'", [], |row| row.get(0))

@@ -56,6 +56,16 @@ impl Stream {
         UnixStream::connect(path).map(Self::from_unix)
     }
 
+    /// The bare socket of a TCP connection without TLS; `None` for any other.
+    #[cfg(feature = "ssh")]
+    #[must_use]
+    pub fn into_tcp(self) -> Option<TcpStream> {
+        match self {
+            Self { socket: Socket::Tcp(stream), tls: None } => Some(stream),
+            _ => None,
+        }
+    }
+
     /// From now on the stream's bytes are those inside TLS. Whatever was read or written before was not.
     pub fn start_tls(&mut self, session: Session) {
         self.tls = Some(Box::new(session));

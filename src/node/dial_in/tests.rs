@@ -78,7 +78,7 @@ fn a_web_socket_takes_over_neither_a_pull_node_nor_one_that_we_connect_to() {
 
 #[test]
 fn what_a_node_owes_ends_when_it_is_registered_as_one_of_another_kind() {
-    for node in [r#"{"id":6,"type":"push_ssh"}"#, r#"{"id":6,"type":"push_zmq","address":"a"}"#] {
+    for node in [r#"{"id":6,"type":"push_ssh","address":"a"}"#, r#"{"id":6,"type":"push_zmq","address":"a"}"#] {
         let mut bench = pulled();
         bench.request("COMMAND", "owed", "6", "{}");
         let mut outputs = bench.request("REGISTERNODES", "", "", &format!(r#"{{"nodes":[{node}]}}"#));

@@ -6,7 +6,7 @@ mod checking;
 mod plugins;
 mod request;
 mod rows;
-mod shell_words;
+pub(in super::super) mod shell_words;
 mod starting;
 #[cfg(test)]
 mod tests;

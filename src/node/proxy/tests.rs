@@ -3,7 +3,7 @@ use crate::model::registration::{NodeKind, Registration, Subnode};
 
 use super::super::input::Input;
 use super::super::output::Output;
-use super::super::testing::{Bench, id, message, node_message, options, push_node};
+use super::super::testing::{Bench, id, message, node_message, options, push_node, ssh_node};
 use crate::model::history::StoreChange;
 use crate::model::token::Token;
 
@@ -39,7 +39,7 @@ fn a_request_goes_to_its_node_as_it_came_and_a_subnode_stands_in_the_third_field
 
 #[test]
 fn a_request_that_cannot_be_passed_on_ends_with_the_words_of_the_original() {
-    let ssh = Registration { kind: NodeKind::PushSsh, ..push_node(4) };
+    let ssh = ssh_node(4);
     let pull = Registration { kind: NodeKind::Pull, ..push_node(6) };
     let mut bench = Bench::new(options(vec![push_node(2), ssh, pull]));
     for (action, target, data, text) in [
@@ -47,7 +47,10 @@ fn a_request_that_cannot_be_passed_on_ends_with_the_words_of_the_original() {
         ("COMMAND", "x", "{}", "proxy - unknown target x"),
         ("COMMAND", "6", "{}", "proxy - node '6' had never been connected"),
         ("GETLOG", "4", "{}", "proxy - can't get log a ssh target or through a ssh node"),
-        ("COMMAND", "4", "{}", "unsupported action"),
+        #[cfg(feature = "ssh")]
+        ("PUTLOG", "4", "{}", "unsupported action"),
+        #[cfg(not(feature = "ssh"))]
+        ("COMMAND", "4", "{}", "push_ssh needs a build with ssh"),
         ("COMMAND", "2", "{broken", "proxy - cannot decode json"),
     ] {
         assert_eq!(bench.request(action, "t", target, data), [ended(1, text), ACCEPTED.to_owned()]);

@@ -10,7 +10,7 @@
 mod answers;
 mod breaks;
 mod pace;
-mod request;
+pub(super) mod request;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

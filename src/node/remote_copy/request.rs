@@ -20,7 +20,7 @@ const ENVELOPE_BYTES_MAX: usize = 600;
 
 /// What a copy is asked to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Request {
+pub(in super::super) struct Request {
     /// The member `logging` as it came, JSON text.
     logging: String,
     pub source: String,
@@ -53,7 +53,7 @@ impl Request {
     ///
     /// # Errors
     /// The message of the row, and what it is about.
-    pub(super) fn read(data: &str) -> Result<Self, (&'static str, &'static str)> {
+    pub(in super::super) fn read(data: &str) -> Result<Self, (&'static str, &'static str)> {
         const FAILED: &str = "remote copy failed";
         let raw: RawRequest<'_> = serde_json::from_str(data).map_err(|_| (FAILED, "the request cannot be read"))?;
         let member = |key: &str| raw.content.get(key).and_then(json::text);
@@ -75,7 +75,7 @@ impl Request {
     }
 
     /// What is to be opened.
-    pub(super) fn spec(&self, target: &str, number: u64) -> SourceSpec {
+    pub(in super::super) fn spec(&self, target: &str, number: u64) -> SourceSpec {
         SourceSpec {
             source: PathBuf::from(&self.source),
             cache_dir: self.cache_dir.as_ref().map(PathBuf::from),
@@ -85,7 +85,7 @@ impl Request {
     }
 
     /// The base name goes behind a directory.
-    pub(super) fn complete_destination(&mut self, kind: CopyKind) {
+    pub(in super::super) fn complete_destination(&mut self, kind: CopyKind) {
         if kind == CopyKind::Regular && self.destination.ends_with('/') {
             let name = self.source.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
             self.destination.push_str(name);

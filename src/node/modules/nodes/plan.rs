@@ -12,6 +12,7 @@ use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
 use crate::model::poller::{PollerRow, PollerTables};
 use crate::model::registration::{NodeKind, Registration, Subnode};
+use crate::model::ssh::{self, SshTarget};
 
 /// Port of a `push_zmq` poller whose row has none.
 const ZMQ_PORT: u16 = 5_556;
@@ -161,19 +162,15 @@ fn kind(row: &PollerRow, ssh_username: Option<&str>) -> Result<NodeKind, String>
         Some("3") => Ok(NodeKind::Pull),
         Some("4") => Ok(NodeKind::WebSocket),
         Some("2") => {
-            ssh_target(row, ssh_username)?;
-            Ok(NodeKind::PushSsh)
+            let port = port(row)?.unwrap_or(ssh::DEFAULT_PORT);
+            let target = SshTarget::new(host(row)?, port, ssh_username.unwrap_or_default().to_owned());
+            Ok(NodeKind::PushSsh(Box::new(target)))
         }
         // As in the original, whatever else stands there.
         _ => {
             Ok(NodeKind::PushZmq { endpoint: Endpoint::Tcp { host: host(row)?, port: port(row)?.unwrap_or(ZMQ_PORT) } })
         }
     }
-}
-
-/// Host, port and user of a poller that is reached by SSH.
-fn ssh_target(row: &PollerRow, username: Option<&str>) -> Result<(String, Option<u16>, Option<String>), String> {
-    Ok((host(row)?, port(row)?, username.map(str::to_owned)))
 }
 
 fn host(row: &PollerRow) -> Result<String, String> {

@@ -1,0 +1,63 @@
+//! The options of a node that is reached by SSH (protocol.md section 10).
+
+use std::path::{Path, PathBuf};
+
+use super::address;
+use super::findings::Findings;
+use super::section::{BOOLEANS, Section, Unit, boolean, refuse};
+use crate::model::ssh::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_PORT, HostKeyCheck, Secret, SshTarget};
+
+/// Reads them; `host` is read already, and `declared_in` is the file that says `push_ssh`.
+pub(super) fn read(
+    section: &mut Section<'_>,
+    host: String,
+    declared_in: &Path,
+    findings: &mut Findings,
+) -> Option<SshTarget> {
+    let port =
+        section.parsed("ssh_port", DEFAULT_PORT, "a whole number from 1 to 65535", findings, address::port_number);
+    let allowed = format!("{BOOLEANS}, or never");
+    let host_key_check =
+        section.parsed("strict_serverkey_check", HostKeyCheck::First, &allowed, findings, |text| match boolean(text) {
+            Some(true) => Some(HostKeyCheck::Strict),
+            Some(false) => Some(HostKeyCheck::First),
+            None => text.trim().eq_ignore_ascii_case("never").then_some(HostKeyCheck::Never),
+        });
+    let target = SshTarget {
+        host,
+        port,
+        username: text(section, "ssh_username", findings).unwrap_or_default(),
+        password: text(section, "ssh_password", findings).map(Secret::new),
+        directory: path(section, "ssh_directory", findings),
+        known_hosts: path(section, "ssh_known_hosts", findings),
+        identity: path(section, "ssh_identity", findings),
+        passphrase: text(section, "ssh_passphrase", findings).map(Secret::new),
+        host_key_check,
+        connect_timeout: section.duration("ssh_connect_timeout", DEFAULT_CONNECT_TIMEOUT, Unit::Seconds, 600, findings),
+        legacy_algorithms: section.boolean("ssh_legacy_algorithms", false, findings),
+    };
+    if !cfg!(feature = "ssh") {
+        let text = "push_ssh needs a build with ssh; the node is known but not reached";
+        findings.warning(declared_in, &section.path("type"), text);
+    }
+    if let Some(identity) = target.identity.as_ref().filter(|identity| !identity.exists()) {
+        let text = format!("there is no file {}; other ways to log in are tried", identity.display());
+        findings.warning(declared_in, &section.path("ssh_identity"), text);
+    }
+    Some(target)
+}
+
+fn text(section: &mut Section<'_>, key: &'static str, findings: &mut Findings) -> Option<String> {
+    section.text(key, findings).map(|(text, _)| text.to_owned())
+}
+
+/// A relative path is taken from where the file lies that names it.
+fn path(section: &mut Section<'_>, key: &'static str, findings: &mut Findings) -> Option<PathBuf> {
+    const ALLOWED: &str = "an absolute path (~ is not expanded)";
+    let (text, file) = section.text(key, findings)?;
+    if text.starts_with('~') {
+        refuse(file, &section.path(key), text, ALLOWED, findings);
+        return None;
+    }
+    Some(file.parent().unwrap_or(Path::new("")).join(text))
+}

@@ -1,0 +1,22 @@
+//! What the log says first.
+
+use crate::config::settings::Config;
+use crate::daemon::key_files::KeyOrigin;
+use crate::edge::log::LogWriter;
+use crate::model::log::LogLine;
+use crate::model::time::Now;
+
+/// The first lines of the log: what an administrator should know.
+pub(super) fn announce(config: &Config, origin: KeyOrigin, log: &mut LogWriter, now: Now) {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut info = |text: String| log.write(&LogLine::info("core", text), now.wall);
+    info(format!("stheno {version} starts as '{}'", config.core.name));
+    match origin {
+        KeyOrigin::Loaded => {}
+        KeyOrigin::PublicWritten => info(format!("public key written to {}", config.core.public_key.display())),
+        KeyOrigin::Generated => info(format!("new key pair written to {}", config.core.private_key.display())),
+    }
+    for warning in &config.warnings {
+        log.write(&LogLine::warning("core", warning.to_string()), now.wall);
+    }
+}

@@ -1,0 +1,329 @@
+//! SSH connections of the loop: their sockets are watched here, their sessions take turns on workers of their own.
+//!
+//! A session is either here, at rest, or with a worker. An event of its socket that comes meanwhile is remembered and gives it
+//! another turn.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mio::{Interest, Token};
+
+use crate::daemon::dispatch::SshWork;
+use crate::edge::copy::{self, Opened};
+use crate::edge::jobs::{Job, JobQueue};
+use crate::edge::resolver;
+use crate::edge::sockets::Stream;
+use crate::edge::ssh::{Session, Turn};
+use crate::model::copy::CopyFailure;
+use crate::model::node_id::NodeId;
+use crate::model::ssh::{SshEnd, SshNews, SshOrder, SshTask, SshTaskId, SshUpload};
+use crate::model::time::{Monotonic, Now};
+
+use super::{EventLoop, JOB_RETRY, LOOKUP_THREADS};
+
+/// The tokens of SSH connections begin here, far above those of connections and children.
+pub(super) const FIRST_SSH_SOURCE: usize = 1 << (usize::BITS - 2);
+/// Threads that calculate for SSH sessions at the same time: a slow key or agent of one host holds up few others.
+const THREADS: usize = 4;
+/// Threads that open files and pack directories for copies over SSH.
+const FILE_THREADS: usize = 2;
+
+enum State {
+    /// Its name is looked up.
+    Resolving,
+    /// The connection is being made; the addresses to try if it fails.
+    Connecting(Stream, Vec<SocketAddr>),
+    /// Nothing is to be done.
+    Resting(Box<Session>),
+    /// A worker has the session.
+    Working,
+}
+
+struct Entry {
+    node: NodeId,
+    state: State,
+    orders: Vec<SshOrder>,
+    /// Uploads whose source is being opened, and those whose source is.
+    opening: BTreeSet<SshTaskId>,
+    sources: Vec<(SshTaskId, Opened)>,
+    /// The socket had an event since the last turn began.
+    is_ready: bool,
+}
+
+/// See the module's page. By attempt, which is never used twice.
+pub(super) struct SshConnections {
+    entries: HashMap<u64, Entry>,
+    jobs: JobQueue<Finished>,
+    lookups: JobQueue<Finished>,
+    waiting: VecDeque<Job<Finished>>,
+    files: JobQueue<Finished>,
+    waiting_files: VecDeque<Job<Finished>>,
+}
+
+/// What comes back from a worker.
+pub(super) enum Finished {
+    /// A name was looked up.
+    Resolved(u64, Result<Vec<SocketAddr>, String>),
+    /// A session had its turn.
+    Worked { attempt: u64, session: Box<Session>, turn: Turn },
+    /// The source of an upload was opened.
+    Opened { attempt: u64, task: SshTaskId, upload: Box<SshUpload>, opened: Result<Opened, CopyFailure> },
+    /// A session is gone.
+    Dropped,
+}
+
+impl SshConnections {
+    pub(super) fn new(wake: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Self {
+            entries: HashMap::new(),
+            jobs: JobQueue::new(THREADS, Arc::clone(&wake)),
+            lookups: JobQueue::new(LOOKUP_THREADS, Arc::clone(&wake)),
+            waiting: VecDeque::new(),
+            files: JobQueue::new(FILE_THREADS, wake),
+            waiting_files: VecDeque::new(),
+        }
+    }
+
+    /// A job for a session; while the queue is full it waits here. Each session has at most one.
+    fn submit(&mut self, job: Job<Finished>) {
+        self.waiting.push_back(job);
+        self.submit_waiting();
+    }
+
+    pub(super) fn submit_waiting(&mut self) {
+        for (waiting, queue) in [(&mut self.waiting, &self.jobs), (&mut self.waiting_files, &self.files)] {
+            while let Some(job) = waiting.pop_front() {
+                if let Err(job) = queue.submit(job) {
+                    waiting.push_front(job);
+                    break;
+                }
+            }
+        }
+    }
+
+    pub(super) fn poll_finished(&self) -> Option<Finished> {
+        let finished = self.jobs.poll_finished().or_else(|| self.lookups.poll_finished());
+        finished.or_else(|| self.files.poll_finished())
+    }
+
+    /// With no job under way, no finished one will tell when there is a thread again.
+    pub(super) fn poll_timeout(&self, now: Monotonic) -> Option<Monotonic> {
+        let stuck = |waiting: &VecDeque<_>, queue: &JobQueue<_>| !waiting.is_empty() && queue.pending() == 0;
+        let is_stuck = stuck(&self.waiting, &self.jobs) || stuck(&self.waiting_files, &self.files);
+        is_stuck.then(|| now + JOB_RETRY)
+    }
+}
+
+fn source(attempt: u64) -> Token {
+    Token(FIRST_SSH_SOURCE + usize::try_from(attempt).unwrap_or(0) % FIRST_SSH_SOURCE)
+}
+
+impl EventLoop {
+    pub(super) fn ssh_work(&mut self, node: NodeId, attempt: u64, work: SshWork, now: Now) {
+        match work {
+            SshWork::Connect { host, port } => {
+                let entry = Entry {
+                    node,
+                    state: State::Resolving,
+                    orders: Vec::new(),
+                    opening: BTreeSet::new(),
+                    sources: Vec::new(),
+                    is_ready: false,
+                };
+                self.ssh.entries.insert(attempt, entry);
+                match resolver::parse_literal(&host, port) {
+                    Some(address) => self.ssh_connect_next(attempt, vec![address], now),
+                    None => {
+                        let lookup = Box::new(move || Finished::Resolved(attempt, resolver::resolve(&host, port)));
+                        if self.ssh.lookups.submit(lookup).is_err() {
+                            self.ssh_failed(attempt, "too many names are being looked up", now);
+                        }
+                    }
+                }
+            }
+            SshWork::Order(order) => self.ssh_order(attempt, order),
+            SshWork::Close => {
+                if let Some(Entry { state: State::Resting(session), .. }) = self.ssh.entries.remove(&attempt) {
+                    self.drop_ssh_session(session);
+                }
+            }
+        }
+    }
+
+    fn ssh_order(&mut self, attempt: u64, order: SshOrder) {
+        let Some(entry) = self.ssh.entries.get_mut(&attempt) else { return };
+        match order {
+            SshOrder::Start(task, SshTask::Upload(upload)) => {
+                entry.opening.insert(task);
+                self.ssh.waiting_files.push_back(Box::new(move || {
+                    let opened = copy::open_source(&upload.source);
+                    Finished::Opened { attempt, task, upload, opened }
+                }));
+                self.ssh.submit_waiting();
+            }
+            // It is not begun, and will not be.
+            SshOrder::Abort(task) if entry.opening.remove(&task) => {}
+            order => {
+                entry.orders.push(order);
+                self.ssh_turn(attempt);
+            }
+        }
+    }
+
+    /// The source of an upload is open, or cannot be.
+    fn ssh_opened(
+        &mut self,
+        attempt: u64,
+        task: SshTaskId,
+        upload: Box<SshUpload>,
+        opened: Result<Opened, CopyFailure>,
+        now: Now,
+    ) {
+        let Some(entry) = self.ssh.entries.get_mut(&attempt) else { return };
+        if !entry.opening.remove(&task) {
+            return;
+        }
+        let node = entry.node;
+        match opened {
+            Ok(opened) => {
+                let notes: Vec<SshNews> = opened.notes.iter().cloned().map(SshNews::Notice).collect();
+                entry.orders.push(SshOrder::Start(task, SshTask::Upload(upload)));
+                entry.sources.push((task, opened));
+                self.dispatch.ssh_news(node, attempt, notes, now);
+                self.ssh_turn(attempt);
+            }
+            Err(CopyFailure { message, detail }) => {
+                let text = if detail.is_empty() { message } else { format!("{message} ({detail})") };
+                self.dispatch.ssh_news(node, attempt, vec![SshNews::Ended(task, SshEnd::Failed(text))], now);
+            }
+        }
+    }
+
+    fn ssh_resolved(&mut self, attempt: u64, addresses: Result<Vec<SocketAddr>, String>, now: Now) {
+        match addresses {
+            Err(reason) => self.ssh_failed(attempt, &reason, now),
+            Ok(mut addresses) => {
+                addresses.truncate(8);
+                addresses.reverse();
+                self.ssh_connect_next(attempt, addresses, now);
+            }
+        }
+    }
+
+    /// Tries the last of the addresses.
+    fn ssh_connect_next(&mut self, attempt: u64, mut addresses: Vec<SocketAddr>, now: Now) {
+        let mut reason = "its name has no address".to_owned();
+        // The attempt may have been given up while its name was looked up.
+        while let Some(entry) = self.ssh.entries.get_mut(&attempt) {
+            let Some(address) = addresses.pop() else {
+                return self.ssh_failed(attempt, &reason, now);
+            };
+            let connected = Stream::connect(address).and_then(|mut stream| {
+                let both = Interest::READABLE | Interest::WRITABLE;
+                self.poll.registry().register(&mut stream, source(attempt), both).map(|()| stream)
+            });
+            match connected {
+                Ok(stream) => {
+                    entry.state = State::Connecting(stream, addresses);
+                    return;
+                }
+                Err(error) => reason = error.to_string(),
+            }
+        }
+    }
+
+    fn ssh_failed(&mut self, attempt: u64, reason: &str, now: Now) {
+        if let Some(entry) = self.ssh.entries.remove(&attempt) {
+            self.dispatch.ssh_closed(entry.node, attempt, reason, now);
+        }
+    }
+
+    /// The socket of a connection has an event.
+    pub(super) fn ssh_event(&mut self, source: usize, now: Now) {
+        let attempt = (source - FIRST_SSH_SOURCE) as u64;
+        let Some(entry) = self.ssh.entries.get_mut(&attempt) else { return };
+        match &entry.state {
+            State::Resolving => {}
+            State::Connecting(stream, _) => match stream.connected() {
+                Ok(false) => {}
+                Ok(true) => self.ssh_connected(attempt, now),
+                Err(error) => {
+                    let State::Connecting(_, rest) = std::mem::replace(&mut entry.state, State::Resolving) else {
+                        return;
+                    };
+                    if rest.is_empty() {
+                        self.ssh_failed(attempt, &error.to_string(), now);
+                    } else {
+                        self.ssh_connect_next(attempt, rest, now);
+                    }
+                }
+            },
+            State::Resting(_) | State::Working => {
+                entry.is_ready = true;
+                self.ssh_turn(attempt);
+            }
+        }
+    }
+
+    fn ssh_connected(&mut self, attempt: u64, now: Now) {
+        let Some(entry) = self.ssh.entries.get_mut(&attempt) else { return };
+        let State::Connecting(stream, _) = std::mem::replace(&mut entry.state, State::Working) else { return };
+        // A host that vanishes is then noticed a little later.
+        let _not_supported = stream.set_keepalive();
+        let node = entry.node;
+        match stream.into_tcp().map(Session::new) {
+            Some(Ok(session)) => entry.state = State::Resting(Box::new(session)),
+            Some(Err(reason)) => return self.ssh_failed(attempt, &reason, now),
+            None => return self.ssh_failed(attempt, "no TCP connection", now),
+        }
+        self.dispatch.ssh_connected(node, attempt, now);
+    }
+
+    /// Sends a session to a worker, if it is here and has something to do.
+    fn ssh_turn(&mut self, attempt: u64) {
+        let Some(entry) = self.ssh.entries.get_mut(&attempt) else { return };
+        if entry.orders.is_empty() && !entry.is_ready {
+            return;
+        }
+        match std::mem::replace(&mut entry.state, State::Working) {
+            State::Resting(mut session) => {
+                entry.is_ready = false;
+                let (orders, sources) = (std::mem::take(&mut entry.orders), std::mem::take(&mut entry.sources));
+                let job = Box::new(move || {
+                    let turn = session.turn(orders, sources);
+                    Finished::Worked { attempt, session, turn }
+                });
+                self.ssh.submit(job);
+            }
+            other => entry.state = other,
+        }
+    }
+
+    pub(super) fn ssh_finished(&mut self, finished: Finished, now: Now) {
+        match finished {
+            Finished::Resolved(attempt, addresses) => self.ssh_resolved(attempt, addresses, now),
+            Finished::Worked { attempt, session, turn } => self.ssh_worked(attempt, session, turn, now),
+            Finished::Opened { attempt, task, upload, opened } => self.ssh_opened(attempt, task, upload, opened, now),
+            Finished::Dropped => {}
+        }
+        self.ssh.submit_waiting();
+    }
+
+    fn ssh_worked(&mut self, attempt: u64, session: Box<Session>, turn: Turn, now: Now) {
+        let Some(entry) = self.ssh.entries.get_mut(&attempt) else { return self.drop_ssh_session(session) };
+        let node = entry.node;
+        entry.is_ready |= turn.again;
+        entry.state = State::Resting(session);
+        self.dispatch.ssh_news(node, attempt, turn.news, now);
+        self.ssh_turn(attempt);
+    }
+
+    /// Closing frees keys and buffers; a worker does it.
+    fn drop_ssh_session(&mut self, session: Box<Session>) {
+        self.ssh.submit(Box::new(move || {
+            drop(session);
+            Finished::Dropped
+        }));
+    }
+}

@@ -1,0 +1,47 @@
+//! A build without the feature `ssh`: every connection ends before it begins.
+
+use std::sync::Arc;
+
+use crate::daemon::dispatch::SshWork;
+use crate::model::node_id::NodeId;
+use crate::model::time::{Monotonic, Now};
+
+use super::EventLoop;
+
+pub(super) const FIRST_SSH_SOURCE: usize = usize::MAX;
+
+/// There are none.
+pub(super) struct SshConnections;
+
+/// Never made.
+pub(super) enum Finished {}
+
+impl SshConnections {
+    pub(super) fn new(_wake: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Self
+    }
+
+    pub(super) fn poll_finished(&self) -> Option<Finished> {
+        None
+    }
+
+    pub(super) fn submit_waiting(&mut self) {}
+
+    pub(super) fn poll_timeout(&self, _now: Monotonic) -> Option<Monotonic> {
+        None
+    }
+}
+
+impl EventLoop {
+    pub(super) fn ssh_work(&mut self, node: NodeId, attempt: u64, work: SshWork, now: Now) {
+        if matches!(work, SshWork::Connect { .. }) {
+            self.dispatch.ssh_closed(node, attempt, "push_ssh needs a build with ssh", now);
+        }
+    }
+
+    pub(super) fn ssh_event(&mut self, _source: usize, _now: Now) {}
+
+    pub(super) fn ssh_finished(&mut self, finished: Finished, _now: Now) {
+        match finished {}
+    }
+}

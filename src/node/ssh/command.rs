@@ -1,0 +1,139 @@
+//! COMMAND on a host without a daemon: the commands of one request run one after the other, each with its rows
+//! (protocol.md sections 10 and 11).
+
+use crate::model::code::Code;
+use crate::model::node_id::NodeId;
+use crate::model::ssh::{SshCommand, SshEnd, SshTask};
+use crate::model::token::Token;
+
+use super::super::core::{Core, NewRow};
+use super::super::json;
+use super::super::pathway::Route;
+use super::super::stopping::{STOPPING_TEXT, Stopping};
+use super::request::Request;
+use super::{Job, relay_file, rows};
+
+/// A request of which one command is under way.
+pub(super) struct CommandJob {
+    pub token: Token,
+    pub request: Request,
+    errors: bool,
+    /// When the command in hand was begun, seconds since the epoch.
+    started: i64,
+    /// The target behind the host, for which commands become relay files.
+    relay: Option<NodeId>,
+}
+
+impl Core {
+    pub(super) fn ssh_commands(&mut self, route: Route, token: &Token, data: &str) -> Result<(), String> {
+        let request = Request::read(data);
+        self.ssh_begin(route, token, request)
+    }
+
+    /// ACTIONENGINE
+    pub(super) fn ssh_action_engine(&mut self, route: Route, token: &Token, data: &str) -> Result<(), String> {
+        let request = Request::read_action_engine(data);
+        self.ssh_begin(route, token, request)
+    }
+
+    fn ssh_begin(
+        &mut self,
+        route: Route,
+        token: &Token,
+        request: Result<Request, (String, bool)>,
+    ) -> Result<(), String> {
+        let request = match request {
+            Ok(request) => request,
+            Err((text, true)) => return Err(text),
+            Err((_, false)) => return Ok(()),
+        };
+        if request.logging {
+            self.open_token(token, None);
+        }
+        let row = NewRow::now(Some(token), Code::BEGIN, rows::processing_started(&request.content));
+        self.add_ssh_row(request.logging, row);
+        let relay = (route.through != route.target).then_some(route.target);
+        let job = CommandJob { token: token.clone(), request, errors: false, started: 0, relay };
+        self.next_ssh_command(route.through, job);
+        Ok(())
+    }
+
+    /// Begins the next command of a request, or ends it.
+    fn next_ssh_command(&mut self, node: NodeId, mut job: CommandJob) {
+        let Some(command) = job.request.commands.front() else {
+            let (code, text) = if job.errors {
+                (Code::FINISHED_KO, "commands processing has finished with errors")
+            } else {
+                (Code::FINISHED_OK, "commands processing has finished successfully")
+            };
+            return self.ssh_command_row(&job, code, json::message(text));
+        };
+        let started = rows::command_started(command);
+        let work = match (job.relay, &command.relay_word) {
+            (None, _) => SshTask::Run(SshCommand {
+                line: command.remote_line.clone(),
+                timeout: command.timeout,
+                timeout_nodata: command.timeout_nodata,
+                output_limit: self.options.action.clone().unwrap_or_default().output_limit,
+                is_urgent: false,
+            }),
+            (Some(target), Some(word)) => relay_file(&mut self.ssh.next_relay, self.now.wall, word, target, None),
+            (Some(target), None) => {
+                self.ssh_command_row(&job, Code::BEGIN, started);
+                let text =
+                    format!("node '{target}' is behind an ssh relay: only commands with a centcore_cmd go there");
+                return self.ssh_command_ended(node, job, SshEnd::Failed(text));
+            }
+        };
+        self.ssh_command_row(&job, Code::BEGIN, started);
+        job.started = self.now.wall.as_seconds();
+        self.begin_ssh_task(node, work, Job::Commands(job));
+    }
+
+    pub(super) fn ssh_command_ended(&mut self, node: NodeId, mut job: CommandJob, end: SshEnd) {
+        let Some(command) = job.request.commands.pop_front() else { return };
+        let now = self.now.wall.as_seconds();
+        let failed = match end {
+            SshEnd::Ran(run) => {
+                let data = rows::command_finished(&command, &run, job.started, now);
+                let row = NewRow::now(Some(&job.token), Code::COMMAND_RESULT, data);
+                self.add_ssh_row(job.request.logging, NewRow { instant: job.request.instant, ..row });
+                None
+            }
+            SshEnd::NotConnected(reason) => {
+                if job.request.logging {
+                    self.ssh_not_connected(node, &job.token, &reason);
+                }
+                return;
+            }
+            SshEnd::TimedOut => Some("Command too long to execute (timeout)...".to_owned()),
+            SshEnd::Silent => {
+                let seconds = command.timeout_nodata.as_secs_f64();
+                Some(format!("Command without output for {seconds} s (timeout_nodata)..."))
+            }
+            SshEnd::Failed(reason) | SshEnd::SubmittedInPart(_, reason) => Some(reason),
+            SshEnd::Copied(_) => None,
+            SshEnd::Done => {
+                self.ssh_command_row(&job, Code::COMMAND_RESULT, rows::command_relayed(&command));
+                None
+            }
+        };
+        if let Some(text) = failed {
+            let data = rows::command_failed(&command, &text, job.started, now);
+            self.ssh_command_row(&job, Code::FINISHED_KO, data);
+            job.errors = true;
+            if !command.continue_on_error {
+                let text = "commands processing has been interrupted because of error";
+                return self.ssh_command_row(&job, Code::FINISHED_KO, json::message(text));
+            }
+        }
+        if self.stopping != Stopping::No && !job.request.commands.is_empty() {
+            return self.ssh_command_row(&job, Code::FINISHED_KO, json::message(STOPPING_TEXT));
+        }
+        self.next_ssh_command(node, job);
+    }
+
+    fn ssh_command_row(&mut self, job: &CommandJob, code: Code, data: String) {
+        self.add_ssh_row(job.request.logging, NewRow::now(Some(&job.token), code, data));
+    }
+}

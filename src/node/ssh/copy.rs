@@ -1,0 +1,209 @@
+//! REMOTECOPY to a host without a daemon (protocol.md sections 10 and 12): a file goes over SFTP and is renamed into place, a
+//! directory goes as an archive and is unpacked there by `tar`. Behind a relay the same goes to the relay, with a relay file.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::model::code::Code;
+use crate::model::copy::CopyKind;
+use crate::model::log::LogLine;
+use crate::model::node_id::NodeId;
+use crate::model::ssh::{SshCommand, SshEnd, SshExit, SshTask, SshUpload};
+use crate::model::token::Token;
+
+use super::super::core::{Core, NewRow};
+use super::super::json;
+use super::super::pathway::Route;
+use super::super::remote_copy::request::Request;
+use super::request::quoted;
+use super::{Job, relay_file};
+
+/// Unpacking may take so long.
+const UNPACK_PATIENCE: Duration = Duration::from_secs(1_800);
+/// Giving a file to its owner may take so long.
+const OWNER_PATIENCE: Duration = Duration::from_secs(30);
+/// What is kept of the complaints of `tar`.
+const OUTPUT_MAX: usize = 4 << 10;
+
+enum Stage {
+    Uploading,
+    Unpacking,
+    Owning,
+    Relaying,
+}
+
+/// A copy under way.
+pub(super) struct CopyJob {
+    pub token: Token,
+    pub logging: bool,
+    stage: Stage,
+    source: String,
+    /// The file there, or the directory that the archive is unpacked into.
+    destination: String,
+    archive: String,
+    /// `owner:group` as `chown` takes it; empty for none.
+    owner: String,
+    /// For a target behind the host: it, and the word of the relay file.
+    relay: Option<(NodeId, Option<String>)>,
+}
+
+#[derive(Default, Deserialize)]
+struct RawRequest {
+    #[serde(default)]
+    content: Value,
+    #[serde(default)]
+    logging: Value,
+}
+
+/// `DIRECTORY/.NAME.NUMBER.part` for `DIRECTORY/NAME`.
+fn temporary(path: &str, number: u64) -> String {
+    match path.rsplit_once('/') {
+        Some((directory, name)) => format!("{directory}/.{name}.{number}.part"),
+        None => format!(".{path}.{number}.part"),
+    }
+}
+
+impl Core {
+    pub(super) fn ssh_copy(&mut self, route: Route, token: &Token, data: &str) -> Result<(), String> {
+        let mut request = Request::read(data).map_err(|(message, detail)| format!("{message} ({detail})"))?;
+        let raw: RawRequest = serde_json::from_str(data).unwrap_or_default();
+        let number = self.ssh.next;
+        let spec = request.spec(&route.target.to_string(), number);
+        let archive = spec.archive_name.trim_end_matches(&format!(".{number}")).to_owned();
+        let relay = (route.through != route.target).then(|| {
+            let word = raw.content.get("metadata").and_then(|metadata| metadata.get("centcore_cmd"));
+            (route.target, word.and_then(json::text))
+        });
+        if relay.is_some() {
+            // The relay finds it under the name that it has here.
+            request.destination.clone_from(&request.source);
+        }
+        let directory = request.destination.clone();
+        request.complete_destination(CopyKind::Regular);
+        let cache_dir = spec.cache_dir.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let archive = format!("{cache_dir}/{archive}");
+        let attributes = &spec.attributes;
+        let owner = match (attributes.owner.as_str(), attributes.group.as_str()) {
+            ("", "") => String::new(),
+            (owner, "") => owner.to_owned(),
+            (owner, group) => format!("{owner}:{group}"),
+        };
+        let upload = SshUpload {
+            mode: u32::from_str_radix(&attributes.mode, 8).ok().filter(|mode| *mode <= 0o7777),
+            temporary: temporary(&request.destination, number),
+            destination: request.destination.clone(),
+            archive_temporary: temporary(&archive, number),
+            archive: archive.clone(),
+            source: spec,
+        };
+        let logging = !json::is_false(&raw.logging);
+        if logging {
+            self.open_token(token, None);
+        }
+        let job = CopyJob {
+            token: token.clone(),
+            logging,
+            stage: Stage::Uploading,
+            source: request.source,
+            destination: directory,
+            archive,
+            owner,
+            relay,
+        };
+        self.begin_ssh_task(route.through, SshTask::Upload(Box::new(upload)), Job::Copy(job));
+        Ok(())
+    }
+
+    pub(super) fn ssh_copy_ended(&mut self, node: NodeId, job: CopyJob, end: SshEnd) {
+        match (&job.stage, end) {
+            (_, SshEnd::NotConnected(reason)) => {
+                if job.logging {
+                    self.ssh_not_connected(node, &job.token, &reason);
+                }
+            }
+            (Stage::Uploading, SshEnd::Copied(CopyKind::Archive)) => self.unpack_by_ssh(node, job),
+            (Stage::Uploading, SshEnd::Copied(CopyKind::Regular)) if !job.owner.is_empty() => {
+                self.own_by_ssh(node, job)
+            }
+            (Stage::Unpacking, SshEnd::Ran(run)) if run.exit != SshExit::Status(0) => {
+                let stderr = String::from_utf8_lossy(&run.stderr);
+                self.ssh_copy_row(&job, Code::FINISHED_KO, &format!("untar failed: {}", stderr.trim()));
+            }
+            (Stage::Owning, SshEnd::Ran(run)) => {
+                if run.exit != SshExit::Status(0) {
+                    let stderr = String::from_utf8_lossy(&run.stderr);
+                    let text = format!("copy {}: chown failed on node '{node}': {}", job.token, stderr.trim());
+                    self.log(LogLine::warning("proxy", text));
+                }
+                self.ssh_copied(node, job);
+            }
+            (Stage::Uploading, SshEnd::Copied(_)) | (Stage::Unpacking, SshEnd::Ran(_)) => self.ssh_copied(node, job),
+            (Stage::Relaying, SshEnd::Done) => {
+                self.ssh_copy_row(&job, Code::FINISHED_OK, "process copy finished successfully");
+            }
+            (_, SshEnd::TimedOut | SshEnd::Silent) => {
+                let text = match job.stage {
+                    Stage::Unpacking => "untar failed: it took too long",
+                    _ => "remote copy failed: it took too long",
+                };
+                self.ssh_copy_row(&job, Code::FINISHED_KO, text);
+            }
+            (_, SshEnd::Failed(reason) | SshEnd::SubmittedInPart(_, reason)) => {
+                self.ssh_copy_row(&job, Code::FINISHED_KO, &reason);
+            }
+            (_, SshEnd::Done | SshEnd::Ran(_) | SshEnd::Copied(_)) => {
+                self.ssh_copy_row(&job, Code::FINISHED_KO, "remote copy failed");
+            }
+        }
+    }
+
+    fn unpack_by_ssh(&mut self, node: NodeId, mut job: CopyJob) {
+        let (directory, archive) = (quoted(&job.destination), quoted(&job.archive));
+        if job.relay.is_some() {
+            // The relay itself unpacks nothing: its target does.
+            return self.ssh_copied(node, job);
+        }
+        job.stage = Stage::Unpacking;
+        let line = format!(
+            "mkdir -p -- {directory} && tar -x -z -f {archive} -C {directory}; status=$?; rm -f -- {archive}; exit $status"
+        );
+        self.run_for_copy(node, job, line, UNPACK_PATIENCE);
+    }
+
+    fn own_by_ssh(&mut self, node: NodeId, mut job: CopyJob) {
+        job.stage = Stage::Owning;
+        let mut destination = job.destination.clone();
+        if destination.ends_with('/') {
+            destination.push_str(job.source.trim_end_matches('/').rsplit('/').next().unwrap_or_default());
+        }
+        let line = format!("chown -- {} {}", quoted(&job.owner), quoted(&destination));
+        self.run_for_copy(node, job, line, OWNER_PATIENCE);
+    }
+
+    fn run_for_copy(&mut self, node: NodeId, job: CopyJob, line: String, patience: Duration) {
+        let command = SshCommand {
+            line,
+            timeout: patience,
+            timeout_nodata: patience,
+            output_limit: OUTPUT_MAX,
+            is_urgent: false,
+        };
+        self.begin_ssh_task(node, SshTask::Run(command), Job::Copy(job));
+    }
+
+    /// All is there; a relay still hears of it.
+    fn ssh_copied(&mut self, node: NodeId, mut job: CopyJob) {
+        if let Some((target, Some(word))) = &job.relay {
+            let work = relay_file(&mut self.ssh.next_relay, self.now.wall, word, *target, None);
+            job.stage = Stage::Relaying;
+            return self.begin_ssh_task(node, work, Job::Copy(job));
+        }
+        self.ssh_copy_row(&job, Code::FINISHED_OK, "process copy finished successfully");
+    }
+
+    fn ssh_copy_row(&mut self, job: &CopyJob, code: Code, text: &str) {
+        self.add_ssh_row(job.logging, NewRow::now(Some(&job.token), code, json::message(text)));
+    }
+}

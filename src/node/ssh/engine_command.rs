@@ -1,0 +1,125 @@
+//! ENGINECOMMAND on a host without a daemon: lines for the engine's command pipe, written over SFTP (protocol.md sections 10
+//! and 11). For a target behind the host each line becomes a relay file.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::model::code::Code;
+use crate::model::node_id::NodeId;
+use crate::model::ssh::{SshEnd, SshTask};
+use crate::model::token::Token;
+
+use super::super::core::{Core, NewRow};
+use super::super::json;
+use super::super::pathway::Route;
+use super::{Job, relay_file};
+
+/// A request under way.
+pub(super) struct EngineJob {
+    pub token: Token,
+    pub logging: bool,
+    /// Lines that are on their way together: all for a pipe, one for a relay file.
+    lines: Vec<String>,
+    /// For relay files: what follows, and the target.
+    relay: Option<(NodeId, Vec<String>)>,
+}
+
+#[derive(Deserialize)]
+struct RawRequest<'a> {
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+    #[serde(default)]
+    logging: Value,
+}
+
+#[derive(Default, Deserialize)]
+struct RawContent {
+    #[serde(default)]
+    command_file: Value,
+    #[serde(default)]
+    commands: Vec<Value>,
+}
+
+/// One line for the pipe, without the line break that some senders leave at its end.
+fn read_line(value: &Value) -> Result<String, String> {
+    let line = json::text(value).unwrap_or_default();
+    let line = line.trim_end_matches('\n');
+    if line.is_empty() || line.contains(['\n', '\0']) {
+        return Err("each command must be one line".to_owned());
+    }
+    Ok(line.to_owned())
+}
+
+impl Core {
+    pub(super) fn ssh_engine_commands(&mut self, route: Route, token: &Token, data: &str) -> Result<(), String> {
+        let raw: RawRequest<'_> = serde_json::from_str(data).map_err(|_| "request not well formatted")?;
+        let text = raw.content.map_or("{}", RawValue::get);
+        let content: RawContent = serde_json::from_str(text).map_err(|_| "request not well formatted")?;
+        let lines = content.commands.iter().map(read_line).collect::<Result<Vec<_>, _>>()?;
+        if lines.is_empty() {
+            return Err("need commands argument".to_owned());
+        }
+        let logging = !json::is_false(&raw.logging);
+        let is_relayed = route.through != route.target;
+        let pipe = json::text(&content.command_file).filter(|file| !file.contains('\0'));
+        if pipe.is_none() && !is_relayed {
+            return Err("need command_file argument".to_owned());
+        }
+        if logging {
+            self.open_token(token, None);
+        }
+        let started = super::rows::processing_started(text);
+        self.add_ssh_row(logging, NewRow::now(Some(token), Code::BEGIN, started));
+        if is_relayed {
+            let job =
+                EngineJob { token: token.clone(), logging, lines: Vec::new(), relay: Some((route.target, lines)) };
+            self.next_relayed_line(route.through, job);
+            return Ok(());
+        }
+        let work = SshTask::Submit { pipe: pipe.unwrap_or_default(), lines: lines.clone() };
+        let job = EngineJob { token: token.clone(), logging, lines, relay: None };
+        self.begin_ssh_task(route.through, work, Job::Engine(job));
+        Ok(())
+    }
+
+    fn next_relayed_line(&mut self, node: NodeId, mut job: EngineJob) {
+        let next =
+            job.relay.as_mut().filter(|(_, lines)| !lines.is_empty()).map(|(target, lines)| (*target, lines.remove(0)));
+        let Some((target, line)) = next else {
+            let row =
+                NewRow::now(Some(&job.token), Code::FINISHED_OK, json::message("commands processing has finished"));
+            return self.add_ssh_row(job.logging, row);
+        };
+        let work = relay_file(&mut self.ssh.next_relay, self.now.wall, "EXTERNALCMD", target, Some(&line));
+        job.lines = vec![line];
+        self.begin_ssh_task(node, work, Job::Engine(job));
+    }
+
+    pub(super) fn ssh_engine_ended(&mut self, node: NodeId, job: EngineJob, end: SshEnd) {
+        let (done, failed) = match end {
+            SshEnd::Done => (job.lines.len(), None),
+            SshEnd::SubmittedInPart(lines, reason) => (lines, Some(reason)),
+            SshEnd::NotConnected(reason) => {
+                if job.logging {
+                    self.ssh_not_connected(node, &job.token, &reason);
+                }
+                return;
+            }
+            SshEnd::Failed(reason) => (0, Some(reason)),
+            SshEnd::TimedOut | SshEnd::Silent => (0, Some("it took too long".to_owned())),
+            SshEnd::Ran(_) | SshEnd::Copied(_) => (0, None),
+        };
+        for line in job.lines.iter().take(done) {
+            let mut data = r#"{"message":"command has been submitted","command":"#.to_owned();
+            json::push_string(&mut data, line);
+            data.push('}');
+            self.add_ssh_row(job.logging, NewRow::now(Some(&job.token), Code::FINISHED_OK, data));
+        }
+        if let Some(reason) = failed {
+            let row = NewRow::now(Some(&job.token), Code::FINISHED_KO, json::message(&reason));
+            return self.add_ssh_row(job.logging, row);
+        }
+        self.next_relayed_line(node, job);
+    }
+}

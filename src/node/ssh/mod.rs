@@ -1,0 +1,192 @@
+//! Requests for nodes that are reached by SSH (protocol.md section 10): there is no daemon, so this one does what it is asked
+//! for by commands and files. Absent: connections and time-outs (`session::ssh_steps`), the library (`edge::ssh`).
+
+mod command;
+mod copy;
+mod engine_command;
+mod request;
+mod rows;
+#[cfg(all(test, feature = "ssh"))]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::node_id::NodeId;
+use crate::model::ssh::{SshCommand, SshEnd, SshTask, SshTaskId};
+use crate::model::time::WallTime;
+use crate::model::token::Token;
+
+use super::core::{Core, NewRow};
+use super::json;
+use super::output::Output;
+use super::pathway::Route;
+use super::registry::Link;
+use super::stopping::STOPPING_TEXT;
+use command::CommandJob;
+use copy::CopyJob;
+use engine_command::EngineJob;
+
+/// Requests under way at most, for all nodes together.
+const JOBS_MAX: usize = 10_000;
+/// A ping is a command that answers within this time.
+const PING_PATIENCE: Duration = Duration::from_secs(5);
+const PING_LINE: &str = "hostname";
+/// Where a relay looks for what it is to hand on.
+const RELAY_DIRECTORY: &str = "/var/lib/centreon/centcore";
+
+/// What a task is for.
+enum Job {
+    Ping,
+    Commands(CommandJob),
+    Engine(EngineJob),
+    Copy(CopyJob),
+}
+
+/// A task under way.
+struct Begun {
+    node: NodeId,
+    job: Job,
+}
+
+/// The work on nodes that are reached by SSH. Holds command lines: no `Debug`.
+#[derive(Default)]
+pub(super) struct SshTasks {
+    begun: BTreeMap<SshTaskId, Begun>,
+    next: u64,
+    /// Relay files made so far.
+    next_relay: u64,
+}
+
+impl SshTasks {
+    /// Whether nothing but pings is under way.
+    pub fn is_idle(&self) -> bool {
+        self.begun.values().all(|begun| matches!(begun.job, Job::Ping))
+    }
+}
+
+/// A file by which a host hands something on to a target behind it: `WORD:TARGET[:PARAMETER]`.
+fn relay_file(count: &mut u64, now: WallTime, word: &str, target: NodeId, parameter: Option<&str>) -> SshTask {
+    let parameter = parameter.map(|text| format!(":{text}")).unwrap_or_default();
+    *count += 1;
+    SshTask::Write {
+        path: format!("{RELAY_DIRECTORY}/{}{:03}.cmd", now.as_micros(), *count % 1_000),
+        content: format!("{word}:{target}{parameter}\n"),
+        mode: 0o660,
+    }
+}
+
+impl Core {
+    /// A request whose way leads to a node that is reached by SSH. Every token ends with a row of ours.
+    ///
+    /// # Errors
+    /// The message of the history row that ends the token.
+    pub(super) fn ssh_request(
+        &mut self,
+        route: Route,
+        action: &Action,
+        token: &Token,
+        data: &str,
+    ) -> Result<(), String> {
+        if *action == Action::GetLog {
+            return Err("proxy - can't get log a ssh target or through a ssh node".to_owned());
+        }
+        if !cfg!(feature = "ssh") {
+            return Err("push_ssh needs a build with ssh".to_owned());
+        }
+        if self.ssh.begun.len() >= JOBS_MAX {
+            return Err("too many requests for ssh nodes wait, try again later".to_owned());
+        }
+        match action {
+            Action::Command => self.ssh_commands(route, token, data),
+            Action::ActionEngine => self.ssh_action_engine(route, token, data),
+            Action::RemoteCopy => self.ssh_copy(route, token, data),
+            Action::EngineCommand => self.ssh_engine_commands(route, token, data),
+            _ => Err("unsupported action".to_owned()),
+        }
+    }
+
+    fn begin_ssh_task(&mut self, node: NodeId, work: SshTask, job: Job) {
+        let task = SshTaskId(self.ssh.next);
+        self.ssh.next += 1;
+        self.ssh.begun.insert(task, Begun { node, job });
+        self.output(Output::StartSshTask { node, task, work });
+    }
+
+    /// Whether a node lives is found out by a command.
+    pub(super) fn ping_by_ssh(&mut self, node: NodeId) {
+        let work = SshTask::Run(SshCommand {
+            line: PING_LINE.to_owned(),
+            timeout: PING_PATIENCE,
+            timeout_nodata: PING_PATIENCE,
+            output_limit: 1_024,
+            is_urgent: true,
+        });
+        self.begin_ssh_task(node, work, Job::Ping);
+    }
+
+    /// [`super::input::Input::SshEnded`]
+    pub(super) fn ssh_ended(&mut self, task: SshTaskId, end: SshEnd) {
+        let Some(Begun { node, job }) = self.ssh.begun.remove(&task) else { return };
+        match job {
+            Job::Ping => self.ssh_ping_ended(node, &end),
+            Job::Commands(job) => self.ssh_command_ended(node, job, end),
+            Job::Engine(job) => self.ssh_engine_ended(node, job, end),
+            Job::Copy(job) => self.ssh_copy_ended(node, job, end),
+        }
+    }
+
+    fn ssh_ping_ended(&mut self, node: NodeId, end: &SshEnd) {
+        match end {
+            SshEnd::Ran(_) => {
+                self.node_is_alive(node);
+                if let Some(node) = self.registry.get_mut(node) {
+                    node.liveness.ping_ok += 1;
+                }
+            }
+            SshEnd::TimedOut | SshEnd::Silent => {
+                self.ping_not_sent(node);
+                self.output(Output::ResetLink(node));
+            }
+            // With the link its pings are looked after.
+            _ if self.registry.get(node).is_some_and(|node| node.link == Link::Up) => self.ping_not_sent(node),
+            _ => {}
+        }
+    }
+
+    /// Why a task could not even begin, as the row that ends its token says it.
+    fn ssh_not_connected(&mut self, node: NodeId, token: &Token, reason: &str) {
+        self.end_with_error(token, &format!("cannot connect on target node '{node}': {reason}"));
+    }
+
+    /// The daemon stops, or does not wait any longer: what runs there is ended.
+    pub(super) fn abort_ssh_tasks(&mut self, reason: &str) {
+        let all = self.ssh.begun.iter().filter(|(_, begun)| !matches!(begun.job, Job::Ping));
+        let all: Vec<_> = all.map(|(task, begun)| (*task, begun.node)).collect();
+        for (task, node) in all {
+            self.output(Output::AbortSshTask { node, task, reason: reason.to_owned() });
+        }
+    }
+
+    /// The daemon ends without having heard of the end of these.
+    pub(super) fn give_up_ssh_tasks(&mut self) {
+        for begun in std::mem::take(&mut self.ssh.begun).into_values() {
+            let (logging, token) = match begun.job {
+                Job::Ping => continue,
+                Job::Commands(job) => (job.request.logging, job.token),
+                Job::Engine(job) => (job.logging, job.token),
+                Job::Copy(job) => (job.logging, job.token),
+            };
+            let row = NewRow::now(Some(&token), Code::FINISHED_KO, json::message(STOPPING_TEXT));
+            self.add_ssh_row(logging, row);
+        }
+    }
+
+    fn add_ssh_row(&mut self, logging: bool, row: NewRow) {
+        if logging {
+            self.add_row(row);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The data of the rows of a command that ran by SSH.
+
+use std::borrow::Cow;
+
+use crate::model::ssh::{SshExit, SshRun};
+
+use super::super::json;
+use super::request::Command;
+
+/// The request has begun.
+pub(super) fn processing_started(content: &str) -> String {
+    format!("{{\"message\":\"commands processing has started\",\"request_content\":{content}}}")
+}
+
+/// One of its commands has begun.
+pub(super) fn command_started(command: &Command) -> String {
+    let mut out = begin("command has started", command);
+    out.push('}');
+    out
+}
+
+/// The command was handed on by a relay file.
+pub(super) fn command_relayed(command: &Command) -> String {
+    let mut out = begin("command has been handed on", command);
+    out.push('}');
+    out
+}
+
+/// The command could not be run, or not to its end.
+pub(super) fn command_failed(command: &Command, text: &str, start: i64, end: i64) -> String {
+    let mut out = begin("command execution issue", command);
+    out.push_str(",\"result\":{\"exit_code\":-1,\"stdout\":");
+    json::push_string(&mut out, text);
+    out.push_str(",\"stderr\":\"\"}");
+    metrics(&mut out, start, end);
+    out
+}
+
+/// The command has ended by itself.
+pub(super) fn command_finished(command: &Command, run: &SshRun, start: i64, end: i64) -> String {
+    let mut out = begin("command has finished successfully", command);
+    let (status, signal) = match &run.exit {
+        SshExit::Status(status) => (*status, None),
+        SshExit::Signal(name) => (128 + signal_number(name), Some(name)),
+    };
+    out.push_str(&format!(",\"result\":{{\"exit_code\":{status},\"stdout\":"));
+    json::push_string(&mut out, text_of(&run.stdout).trim_end_matches('\n'));
+    out.push_str(",\"stderr\":");
+    json::push_string(&mut out, text_of(&run.stderr).trim_end_matches('\n'));
+    if let Some(name) = signal {
+        out.push_str(",\"signal\":");
+        json::push_string(&mut out, name);
+    }
+    if run.output_cut {
+        out.push_str(",\"output_cut\":true");
+    }
+    out.push('}');
+    metrics(&mut out, start, end);
+    out
+}
+
+fn begin(message: &str, command: &Command) -> String {
+    let mut out = format!("{{\"message\":\"{message}\",\"command\":");
+    json::push_string(&mut out, &command.line);
+    out.push_str(",\"metadata\":");
+    out.push_str(&command.metadata);
+    out
+}
+
+fn metrics(out: &mut String, start: i64, end: i64) {
+    let duration = end.saturating_sub(start).max(0);
+    out.push_str(&format!(",\"metrics\":{{\"start\":{start},\"end\":{end},\"duration\":{duration}}}}}"));
+}
+
+/// The numbers that Linux and RFC 4254's names have in common; 0 for a name of the host's own.
+fn signal_number(name: &str) -> i32 {
+    match name {
+        "HUP" => 1,
+        "INT" => 2,
+        "QUIT" => 3,
+        "ILL" => 4,
+        "ABRT" => 6,
+        "FPE" => 8,
+        "KILL" => 9,
+        "USR1" => 10,
+        "SEGV" => 11,
+        "USR2" => 12,
+        "PIPE" => 13,
+        "ALRM" => 14,
+        "TERM" => 15,
+        _ => 0,
+    }
+}
+
+/// Output as text: UTF-8, else Latin-1. A character that a cut has split at the end is left out.
+fn text_of(output: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(output) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(error) if error.error_len().is_none() => {
+            let whole = output.get(..error.valid_up_to()).unwrap_or_default();
+            Cow::Borrowed(std::str::from_utf8(whole).unwrap_or_default())
+        }
+        Err(_) => Cow::Owned(output.iter().map(|byte| char::from(*byte)).collect()),
+    }
+}

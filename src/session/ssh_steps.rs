@@ -1,0 +1,374 @@
+//! The conversation with one host over SSH as a state machine (protocol.md section 10): when to connect and again, whether its
+//! key is trusted, which tasks run now, and how long each step may take.
+//!
+//! Absent on purpose: sockets, libssh2, files and clocks (`edge::ssh` is given orders and tells news), what tasks mean.
+
+mod tasks;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::model::log::{Level, LogLine};
+use crate::model::random::Random;
+use crate::model::ssh::{
+    HostKeyCheck, HostKeyReport, HostKeyVerdict, SshEnd, SshNews, SshOrder, SshTarget, SshTask, SshTaskId,
+};
+use crate::model::time::{Monotonic, Now};
+use crate::session::back_off::{BackOff, Severity};
+use crate::session::log_throttle::LogThrottle;
+
+use tasks::Tasks;
+
+const MODULE: &str = "proxy";
+/// A login may take so much longer than a key exchange: hosts delay failures, keys are decrypted.
+const LOGIN_EXTRA: Duration = Duration::from_secs(15);
+/// A session that was up for so long was a success, whatever ends it.
+const STABLE_AFTER: Duration = Duration::from_secs(5);
+/// Between two keep-alives.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// A task waits so long for a connection that is down.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+/// A host that refused us is asked again after this time, so that nobody is locked out for trying.
+const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+
+/// One side effect.
+#[derive(Clone, PartialEq, Eq)]
+pub enum StepsOutput {
+    /// Connect; tell `handle_connected` or `handle_closed`.
+    Connect,
+    /// Drop the connection, or the attempt to make one. Nothing more is told about it.
+    Disconnect,
+    /// For the session of the library.
+    Order(SshOrder),
+    /// Logged in.
+    Up,
+    /// The connection broke, or an attempt failed.
+    Down {
+        /// Why.
+        reason: String,
+    },
+    /// A task is over.
+    Ended(SshTaskId, SshEnd),
+    /// Remember the key of the host in the database.
+    StoreHostKey {
+        /// The host as known-hosts lines name it.
+        host: String,
+        /// The line.
+        line: String,
+    },
+    /// Write to the log.
+    Log(LogLine),
+}
+
+enum State {
+    /// Not started, or stopped.
+    Stopped,
+    /// Between two attempts; with a reason, no task is kept waiting for the next one.
+    Waiting { until: Monotonic, refused: Option<String> },
+    /// TCP is being set up.
+    Connecting { deadline: Monotonic },
+    /// Banner and key exchange.
+    Exchanging { deadline: Monotonic },
+    /// The key is trusted.
+    LoggingIn { deadline: Monotonic },
+    /// Logged in.
+    Up { since: Monotonic, keep_alive: Monotonic },
+}
+
+/// See the module's page.
+pub struct SshSteps {
+    target: Box<SshTarget>,
+    remembered: Vec<String>,
+    state: State,
+    tasks: Tasks,
+    back_off: BackOff,
+    throttle: LogThrottle,
+    last_failure: String,
+    outputs: VecDeque<StepsOutput>,
+}
+
+impl SshSteps {
+    /// A host that is not connected to yet; `remembered` are its known-hosts lines of the database.
+    #[must_use]
+    pub fn new(target: Box<SshTarget>, remembered: Vec<String>) -> Self {
+        Self {
+            target,
+            remembered,
+            state: State::Stopped,
+            tasks: Tasks::default(),
+            back_off: BackOff::default(),
+            throttle: LogThrottle::default(),
+            last_failure: String::new(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Where it leads.
+    #[must_use]
+    pub fn target(&self) -> &SshTarget {
+        &self.target
+    }
+
+    /// Begins to connect.
+    pub fn handle_start(&mut self, now: Now) {
+        self.connect(now.monotonic);
+    }
+
+    /// Everything ends: tasks that are known fail with `reason`.
+    pub fn stop(&mut self, reason: &str) {
+        self.state = State::Stopped;
+        for id in self.tasks.take_all() {
+            self.outputs.push_back(StepsOutput::Ended(id, SshEnd::Failed(reason.to_owned())));
+        }
+    }
+
+    /// Drops the connection and makes a new one.
+    pub fn reset(&mut self, now: Now, random: &mut dyn Random) {
+        if matches!(self.state, State::Up { .. }) {
+            self.outputs.push_back(StepsOutput::Disconnect);
+            self.fail("it does not answer", Severity::Transient, None, now, random);
+        }
+    }
+
+    /// Begins a task as soon as there is a connection and room.
+    pub fn start_task(&mut self, id: SshTaskId, task: SshTask, now: Now) {
+        if let State::Waiting { refused: Some(reason), .. } = &self.state {
+            self.outputs.push_back(StepsOutput::Ended(id, SshEnd::NotConnected(reason.clone())));
+            return;
+        }
+        self.tasks.add(id, task, now.monotonic + MAX_WAIT);
+        self.begin_tasks(now.monotonic);
+    }
+
+    /// Gives a task up; its end is told as [`SshEnd::Failed`] with `reason`.
+    pub fn abort_task(&mut self, id: SshTaskId, reason: &str, now: Now) {
+        if self.tasks.remove(id) {
+            self.outputs.push_back(StepsOutput::Order(SshOrder::Abort(id)));
+            self.outputs.push_back(StepsOutput::Ended(id, SshEnd::Failed(reason.to_owned())));
+            self.begin_tasks(now.monotonic);
+        }
+    }
+
+    /// TCP is there.
+    pub fn handle_connected(&mut self, now: Now) {
+        if matches!(self.state, State::Connecting { .. }) {
+            self.state = State::Exchanging { deadline: now.monotonic + self.target.connect_timeout };
+            let order = SshOrder::Open { target: self.target.clone(), remembered: self.remembered.clone() };
+            self.outputs.push_back(StepsOutput::Order(order));
+        }
+    }
+
+    /// The connection broke or could not be made.
+    pub fn handle_closed(&mut self, reason: &str, now: Now, random: &mut dyn Random) {
+        if !matches!(self.state, State::Stopped | State::Waiting { .. }) {
+            self.fail(reason, Severity::Transient, None, now, random);
+        }
+    }
+
+    /// The session of the library has something to tell.
+    pub fn handle_news(&mut self, news: SshNews, now: Now, random: &mut dyn Random) {
+        match news {
+            SshNews::HostKey(report) => self.host_key(&report, now, random),
+            SshNews::Notice(text) => self.log(Level::Warning, text, now),
+            SshNews::LoggedIn(how) => self.logged_in(&how, now),
+            SshNews::LoginRefused(account) if matches!(self.state, State::LoggingIn { .. }) => {
+                self.outputs.push_back(StepsOutput::Disconnect);
+                let reason = format!("login as '{}' failed: {account}", self.target.username);
+                self.fail(&reason.clone(), Severity::NeedsOperator, Some(reason), now, random);
+            }
+            SshNews::LoginRefused(_) => {}
+            SshNews::Moved(id) => self.tasks.moved(id, now.monotonic),
+            SshNews::NoChannel(id, reason) => {
+                if let Some(end) = self.tasks.no_channel(id, &reason, now.monotonic) {
+                    self.outputs.push_back(StepsOutput::Ended(id, end));
+                }
+            }
+            SshNews::Ended(id, end) => {
+                if self.tasks.remove(id) {
+                    self.outputs.push_back(StepsOutput::Ended(id, end));
+                }
+                self.begin_tasks(now.monotonic);
+            }
+            SshNews::Closed(reason) => {
+                self.outputs.push_back(StepsOutput::Disconnect);
+                self.handle_closed(&reason, now, random);
+            }
+        }
+    }
+
+    /// Whatever is due.
+    pub fn handle_timeout(&mut self, now: Now, random: &mut dyn Random) {
+        let at = now.monotonic;
+        match &mut self.state {
+            State::Waiting { until, .. } if *until <= at => self.connect(at),
+            State::Connecting { deadline } if *deadline <= at => {
+                let text = format!("no connection within {} s", self.target.connect_timeout.as_secs_f64());
+                self.give_up(&text, now, random);
+            }
+            State::Exchanging { deadline } if *deadline <= at => {
+                let seconds = self.target.connect_timeout.as_secs_f64();
+                self.give_up(&format!("it accepts connections, but no key exchange within {seconds} s"), now, random);
+            }
+            State::LoggingIn { deadline } if *deadline <= at => self.give_up("the login takes too long", now, random),
+            State::Up { keep_alive, .. } if *keep_alive <= at => {
+                *keep_alive = at + KEEP_ALIVE;
+                self.outputs.push_back(StepsOutput::Order(SshOrder::KeepAlive));
+            }
+            _ => {}
+        }
+        let is_up = matches!(self.state, State::Up { .. });
+        for (id, end, was_begun) in self.tasks.due(at, is_up) {
+            if was_begun {
+                self.outputs.push_back(StepsOutput::Order(SshOrder::Abort(id)));
+            }
+            let end = match end {
+                SshEnd::NotConnected(_) => SshEnd::NotConnected(self.last_failure.clone()),
+                end => end,
+            };
+            self.outputs.push_back(StepsOutput::Ended(id, end));
+        }
+        self.begin_tasks(at);
+    }
+
+    /// The next side effect; drain it to the end after every event.
+    pub fn poll_output(&mut self) -> Option<StepsOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is wanted.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Monotonic> {
+        let own = match &self.state {
+            State::Stopped => None,
+            State::Waiting { until, .. } => Some(*until),
+            State::Connecting { deadline } | State::Exchanging { deadline } | State::LoggingIn { deadline } => {
+                Some(*deadline)
+            }
+            State::Up { keep_alive, .. } => Some(*keep_alive),
+        };
+        own.into_iter().chain(self.tasks.poll_timeout(matches!(self.state, State::Up { .. }))).min()
+    }
+
+    fn connect(&mut self, at: Monotonic) {
+        self.state = State::Connecting { deadline: at + self.target.connect_timeout };
+        self.outputs.push_back(StepsOutput::Connect);
+    }
+
+    fn give_up(&mut self, reason: &str, now: Now, random: &mut dyn Random) {
+        self.outputs.push_back(StepsOutput::Disconnect);
+        self.fail(reason, Severity::Transient, None, now, random);
+    }
+
+    /// The attempt or the connection is over. With `refused`, tasks do not wait for the next one.
+    fn fail(&mut self, reason: &str, severity: Severity, refused: Option<String>, now: Now, random: &mut dyn Random) {
+        if let State::Up { since, .. } = self.state
+            && now.monotonic.since(since) >= STABLE_AFTER
+        {
+            self.back_off.reset();
+        }
+        let mut pause = self.back_off.next_delay(severity, random);
+        if refused.is_some() {
+            pause = pause.max(REFUSED_PAUSE);
+        }
+        let lost = self.tasks.connection_lost(refused.is_some());
+        self.state = State::Waiting { until: now.monotonic + pause, refused };
+        reason.clone_into(&mut self.last_failure);
+        self.log(Level::Warning, reason.to_owned(), now);
+        self.outputs.push_back(StepsOutput::Down { reason: reason.to_owned() });
+        for (id, was_begun) in lost {
+            let end = if was_begun {
+                SshEnd::Failed(format!("the connection broke: {reason}"))
+            } else {
+                SshEnd::NotConnected(reason.to_owned())
+            };
+            self.outputs.push_back(StepsOutput::Ended(id, end));
+        }
+    }
+
+    fn host_key(&mut self, report: &HostKeyReport, now: Now, random: &mut dyn Random) {
+        if !matches!(self.state, State::Exchanging { .. }) {
+            return;
+        }
+        match self.judge(report, now) {
+            Ok(add) => {
+                self.state = State::LoggingIn { deadline: now.monotonic + self.target.connect_timeout + LOGIN_EXTRA };
+                self.outputs.push_back(StepsOutput::Order(SshOrder::Trust { add }));
+            }
+            Err(reason) => {
+                self.outputs.push_back(StepsOutput::Disconnect);
+                self.fail(&reason.clone(), Severity::NeedsOperator, Some(reason), now, random);
+            }
+        }
+    }
+
+    /// Whether the key is taken, and the line to add to the known-hosts file; else why not.
+    fn judge(&mut self, report: &HostKeyReport, now: Now) -> Result<Option<String>, String> {
+        let shown = format!("{} {}", report.kind, report.fingerprint);
+        let file = self.target.known_hosts.as_ref().map(|path| path.display().to_string());
+        let check = self.target.host_key_check;
+        match &report.verdict {
+            HostKeyVerdict::Known => Ok(None),
+            HostKeyVerdict::Revoked(place) => Err(format!("its key {shown} is revoked ({place})")),
+            HostKeyVerdict::Changed(place) if check == HostKeyCheck::Never => {
+                let text = format!("its key is {shown}, not the one of {place}; taken all the same");
+                self.log(Level::Warning, format!("{text} (strict_serverkey_check: never)"), now);
+                Ok(None)
+            }
+            HostKeyVerdict::Changed(place) => Err(format!(
+                "HOST KEY CHANGED: it shows {shown}, another one is known ({place}). Somebody may be in between, or the \
+                 host was set up anew: then {} and add '{}'",
+                if place == "the database" { "name a known-hosts file (ssh_known_hosts)" } else { "remove that line" },
+                report.line
+            )),
+            HostKeyVerdict::Unreadable(reason) if check != HostKeyCheck::Never => {
+                Err(format!("its key {shown} cannot be checked: {reason}"))
+            }
+            HostKeyVerdict::Unknown if check == HostKeyCheck::Strict => {
+                let file = file.unwrap_or_else(|| "a file that ssh_known_hosts names".to_owned());
+                Err(format!(
+                    "its key {shown} is not known, and strict_serverkey_check is true; if it is the right one, add this \
+                     line to {file}: {}",
+                    report.line
+                ))
+            }
+            HostKeyVerdict::Unknown | HostKeyVerdict::Unreadable(_) if check == HostKeyCheck::Never => Ok(None),
+            HostKeyVerdict::Unknown | HostKeyVerdict::Unreadable(_) => {
+                let place = file.clone().unwrap_or_else(|| "the database".to_owned());
+                self.log(Level::Info, format!("its key {shown} is new, remembered in {place}"), now);
+                self.remembered.push(report.line.clone());
+                if file.is_some() {
+                    return Ok(Some(report.line.clone()));
+                }
+                let (host, line) = (self.target.known_as(), report.line.clone());
+                self.outputs.push_back(StepsOutput::StoreHostKey { host, line });
+                Ok(None)
+            }
+        }
+    }
+
+    fn logged_in(&mut self, how: &str, now: Now) {
+        if !matches!(self.state, State::LoggingIn { .. }) {
+            return;
+        }
+        self.state = State::Up { since: now.monotonic, keep_alive: now.monotonic + KEEP_ALIVE };
+        self.log(Level::Info, format!("logged in by {how}"), now);
+        self.outputs.push_back(StepsOutput::Up);
+        self.begin_tasks(now.monotonic);
+    }
+
+    fn begin_tasks(&mut self, at: Monotonic) {
+        if !matches!(self.state, State::Up { .. }) {
+            return;
+        }
+        while let Some((id, task)) = self.tasks.begin(at) {
+            self.outputs.push_back(StepsOutput::Order(SshOrder::Start(id, task)));
+        }
+    }
+
+    fn log(&mut self, level: Level, text: String, now: Now) {
+        let line = self.throttle.line(level, MODULE, format!("{}: {text}", self.target), now.monotonic);
+        self.outputs.push_back(StepsOutput::Log(line));
+    }
+}

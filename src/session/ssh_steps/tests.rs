@@ -1,0 +1,261 @@
+use super::*;
+use crate::model::ssh::{SshCommand, SshExit, SshRun};
+use crate::model::time::WallTime;
+use crate::wire::gorgone::seeded_random::SeededRandom;
+
+struct Bench {
+    steps: SshSteps,
+    random: SeededRandom,
+    millis: u64,
+}
+
+fn target(check: HostKeyCheck) -> Box<SshTarget> {
+    let target = SshTarget::new("host".to_owned(), 2222, "me".to_owned());
+    Box::new(SshTarget { host_key_check: check, ..target })
+}
+
+fn report(verdict: HostKeyVerdict) -> SshNews {
+    SshNews::HostKey(HostKeyReport {
+        kind: "ssh-ed25519".to_owned(),
+        fingerprint: "SHA256:x".to_owned(),
+        line: "[host]:2222 ssh-ed25519 AAAA".to_owned(),
+        verdict,
+    })
+}
+
+fn command(line: &str, is_urgent: bool) -> SshTask {
+    SshTask::Run(SshCommand {
+        line: line.to_owned(),
+        timeout: Duration::from_secs(60),
+        timeout_nodata: Duration::from_secs(30),
+        output_limit: 100,
+        is_urgent,
+    })
+}
+
+fn ran() -> SshEnd {
+    SshEnd::Ran(SshRun { exit: SshExit::Status(0), stdout: Vec::new(), stderr: Vec::new(), output_cut: false })
+}
+
+impl Bench {
+    fn new(check: HostKeyCheck) -> Self {
+        let steps = SshSteps::new(target(check), Vec::new());
+        let mut bench = Self { steps, random: SeededRandom::new(&[1; 32]), millis: 0 };
+        bench.steps.handle_start(bench.now());
+        assert_eq!(bench.drain(), ["connect"]);
+        bench
+    }
+
+    /// Logged in.
+    fn up() -> Self {
+        let mut bench = Self::new(HostKeyCheck::First);
+        bench.log_in();
+        bench
+    }
+
+    fn log_in(&mut self) {
+        self.steps.handle_connected(self.now());
+        self.news(report(HostKeyVerdict::Known));
+        assert_eq!(self.news(SshNews::LoggedIn("key".to_owned())), ["up"]);
+    }
+
+    fn now(&self) -> Now {
+        Now { monotonic: Monotonic::from_millis(self.millis), wall: WallTime::default() }
+    }
+
+    fn news(&mut self, news: SshNews) -> Vec<String> {
+        self.steps.handle_news(news, self.now(), &mut self.random);
+        self.drain()
+    }
+
+    fn pass(&mut self, millis: u64) -> Vec<String> {
+        self.millis += millis;
+        self.steps.handle_timeout(self.now(), &mut self.random);
+        self.drain()
+    }
+
+    fn start(&mut self, id: u64, task: SshTask) -> Vec<String> {
+        self.steps.start_task(SshTaskId(id), task, self.now());
+        self.drain()
+    }
+
+    /// Every output but log lines.
+    fn drain(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Some(output) = self.steps.poll_output() {
+            lines.push(match output {
+                StepsOutput::Connect => "connect".to_owned(),
+                StepsOutput::Disconnect => "disconnect".to_owned(),
+                StepsOutput::Order(SshOrder::Open { .. }) => "open".to_owned(),
+                StepsOutput::Order(SshOrder::Trust { add }) => format!("trust, add {add:?}"),
+                StepsOutput::Order(SshOrder::Start(id, _)) => format!("start {}", id.0),
+                StepsOutput::Order(SshOrder::Abort(id)) => format!("abort {}", id.0),
+                StepsOutput::Order(SshOrder::KeepAlive) => "keep alive".to_owned(),
+                StepsOutput::Up => "up".to_owned(),
+                StepsOutput::Down { reason } => format!("down: {reason}"),
+                StepsOutput::Ended(id, end) => format!("ended {}: {end:?}", id.0),
+                StepsOutput::StoreHostKey { host, line } => format!("store {host}: {line}"),
+                StepsOutput::Log(_) => continue,
+            });
+        }
+        lines
+    }
+}
+
+#[test]
+fn a_connection_goes_from_tcp_over_the_host_key_to_the_login() {
+    let mut bench = Bench::new(HostKeyCheck::First);
+    bench.steps.handle_connected(bench.now());
+    assert_eq!(bench.drain(), ["open"]);
+    assert_eq!(bench.start(1, command("a", false)), [""; 0]);
+    assert_eq!(
+        bench.news(report(HostKeyVerdict::Unknown)),
+        ["store [host]:2222: [host]:2222 ssh-ed25519 AAAA", "trust, add None"]
+    );
+    assert_eq!(bench.news(SshNews::LoggedIn("key".to_owned())), ["up", "start 1"]);
+    assert_eq!(bench.news(SshNews::Ended(SshTaskId(1), ran())).len(), 1);
+}
+
+#[test]
+fn whether_a_key_is_taken_depends_on_what_is_known_and_on_the_option() {
+    use HostKeyCheck::{First, Never, Strict};
+    let changed = || HostKeyVerdict::Changed("/etc/known_hosts, line 3".to_owned());
+    let unreadable = || HostKeyVerdict::Unreadable("/etc/known_hosts: denied".to_owned());
+    let revoked = || HostKeyVerdict::Revoked("/etc/known_hosts, line 4".to_owned());
+    for (check, verdict, refusal) in [
+        (Strict, HostKeyVerdict::Known, ""),
+        (
+            Strict,
+            HostKeyVerdict::Unknown,
+            "add this line to a file that ssh_known_hosts names: [host]:2222 ssh-ed25519 AAAA",
+        ),
+        (Strict, changed(), "/etc/known_hosts, line 3"),
+        (First, changed(), "HOST KEY CHANGED"),
+        (First, unreadable(), "denied"),
+        (First, HostKeyVerdict::Unknown, ""),
+        (Never, changed(), ""),
+        (Never, unreadable(), ""),
+        (Never, HostKeyVerdict::Unknown, ""),
+        (Never, revoked(), "line 4"),
+    ] {
+        let mut bench = Bench::new(check);
+        bench.steps.handle_connected(bench.now());
+        bench.drain();
+        let lines = bench.news(report(verdict)).join("; ");
+        if refusal.is_empty() {
+            assert!(lines.ends_with("trust, add None"), "{check:?}: {lines}");
+        } else {
+            assert!(lines.starts_with("disconnect; down: ") && lines.contains(refusal), "{check:?}: {lines}");
+            // Nobody waits for a host that refuses us or that we refuse.
+            let ended = bench.start(1, command("a", false)).join("");
+            assert!(ended.starts_with("ended 1: NotConnected(") && ended.contains(refusal), "{ended}");
+        }
+    }
+}
+
+#[test]
+fn a_new_key_goes_into_the_known_hosts_file_where_one_is_named() {
+    let mut with_file = target(HostKeyCheck::First);
+    with_file.known_hosts = Some("/etc/known_hosts".into());
+    let mut bench = Bench::new(HostKeyCheck::First);
+    bench.steps.target = with_file;
+    bench.steps.handle_connected(bench.now());
+    bench.drain();
+    let line = "[host]:2222 ssh-ed25519 AAAA";
+    assert_eq!(bench.news(report(HostKeyVerdict::Unknown)), [format!("trust, add Some({line:?})")]);
+}
+
+#[test]
+fn every_phase_has_its_time_and_what_waits_ends_with_the_reason() {
+    let mut bench = Bench::new(HostKeyCheck::First);
+    assert_eq!(bench.pass(5_000), ["disconnect", "down: no connection within 5 s"]);
+    assert_eq!(bench.start(1, command("a", false)), [""; 0]);
+    assert_eq!(bench.pass(100), ["connect"]);
+    bench.steps.handle_connected(bench.now());
+    bench.drain();
+    assert_eq!(bench.pass(5_000), ["disconnect", "down: it accepts connections, but no key exchange within 5 s"]);
+    bench.pass(200);
+    bench.steps.handle_connected(bench.now());
+    bench.drain();
+    let late = bench.pass(4_800);
+    let reason = "it accepts connections, but no key exchange within 5 s";
+    assert_eq!(late, [format!("ended 1: NotConnected({reason:?})")]);
+    bench.news(report(HostKeyVerdict::Known));
+    assert_eq!(bench.pass(20_000), ["disconnect", "down: the login takes too long"]);
+}
+
+#[test]
+fn a_refused_login_is_not_tried_again_at_once() {
+    let mut bench = Bench::new(HostKeyCheck::First);
+    bench.steps.handle_connected(bench.now());
+    bench.news(report(HostKeyVerdict::Known));
+    let reason = "login as 'me' failed: no key";
+    assert_eq!(
+        bench.news(SshNews::LoginRefused("no key".to_owned())),
+        ["disconnect".to_owned(), format!("down: {reason}")]
+    );
+    assert_eq!(bench.start(1, command("a", false)), [format!("ended 1: NotConnected({reason:?})")]);
+    assert_eq!(bench.pass(59_000), [""; 0]);
+    assert_eq!(bench.pass(1_000), ["connect"]);
+}
+
+#[test]
+fn only_so_many_commands_run_at_once_and_a_ping_does_not_wait_for_them() {
+    let mut bench = Bench::up();
+    let started: Vec<String> = (1..=9).flat_map(|id| bench.start(id, command("a", false))).collect();
+    assert_eq!(started, ["start 1", "start 2", "start 3", "start 4", "start 5", "start 6", "start 7"]);
+    assert_eq!(bench.start(10, command("hostname", true)), ["start 10"]);
+    let upload = |pipe: &str| SshTask::Submit { pipe: pipe.to_owned(), lines: Vec::new() };
+    assert_eq!(bench.start(11, upload("a")), ["start 11"]);
+    assert_eq!(bench.start(12, upload("b")), [""; 0]);
+    assert_eq!(bench.news(SshNews::Ended(SshTaskId(11), SshEnd::Done)), ["ended 11: Done", "start 12"]);
+    assert_eq!(bench.news(SshNews::Ended(SshTaskId(3), ran())).last().map(String::as_str), Some("start 8"));
+}
+
+#[test]
+fn a_command_that_gets_no_channel_waits_for_another_to_end() {
+    let mut bench = Bench::up();
+    bench.start(1, command("a", false));
+    bench.start(2, command("b", false));
+    let refused = |id| SshNews::NoChannel(SshTaskId(id), "too many".to_owned());
+    assert_eq!(bench.news(refused(2)), [""; 0]);
+    assert_eq!(bench.start(3, command("c", false)), [""; 0]);
+    assert_eq!(bench.news(SshNews::Ended(SshTaskId(1), ran())).last().map(String::as_str), Some("start 2"));
+    assert_eq!(bench.news(refused(2)), [r#"ended 2: Failed("the host gives no channel: too many")"#]);
+}
+
+#[test]
+fn a_command_ends_when_it_takes_too_long_or_is_silent_for_too_long() {
+    let mut bench = Bench::up();
+    bench.start(1, command("a", false));
+    bench.start(2, command("b", false));
+    bench.pass(29_000);
+    bench.news(SshNews::Moved(SshTaskId(1)));
+    assert_eq!(bench.pass(1_000), ["keep alive", "abort 2", "ended 2: Silent"]);
+    bench.pass(28_000);
+    bench.news(SshNews::Moved(SshTaskId(1)));
+    assert_eq!(bench.pass(2_000), ["keep alive", "abort 1", "ended 1: TimedOut"]);
+}
+
+#[test]
+fn what_ran_is_lost_with_the_connection_and_what_waits_runs_on_the_next() {
+    let mut bench = Bench::up();
+    (1..=8).for_each(|id| drop(bench.start(id, command("a", false))));
+    let lines = bench.news(SshNews::Closed("gone".to_owned()));
+    assert_eq!(lines[..2], ["disconnect", "down: gone"]);
+    assert_eq!(lines.len(), 9);
+    assert_eq!(lines[2], r#"ended 1: Failed("the connection broke: gone")"#);
+    assert_eq!(bench.pass(100), ["connect"]);
+    bench.steps.handle_connected(bench.now());
+    bench.news(report(HostKeyVerdict::Known));
+    assert_eq!(bench.news(SshNews::LoggedIn("key".to_owned())), ["up", "start 8"]);
+}
+
+#[test]
+fn nothing_is_told_twice_of_a_task_that_was_given_up() {
+    let mut bench = Bench::up();
+    bench.start(1, command("a", false));
+    bench.steps.abort_task(SshTaskId(1), "stopping", bench.now());
+    assert_eq!(bench.drain(), ["abort 1", r#"ended 1: Failed("stopping")"#]);
+    assert_eq!(bench.news(SshNews::Ended(SshTaskId(1), ran())), [""; 0]);
+}
