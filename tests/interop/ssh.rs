@@ -159,7 +159,7 @@ fn every_usual_key_opens_and_each_that_does_not_is_named() {
     let stranger = sshd.make_stranger("stranger");
     let bad = [
         (identity(&sealed), "give its passphrase with ssh_passphrase"),
-        (format!("{}, ssh_passphrase: wrong", identity(&sealed)), "a wrong ssh_passphrase"),
+        (format!("{}\n    ssh_passphrase: wrong", identity(&sealed)), "a wrong ssh_passphrase"),
         (identity(&readable), "chmod 600"),
         (identity(&no_key), "it is no private key"),
         (identity(&platform.path("missing")), "there is no such file"),
@@ -288,9 +288,9 @@ fn engine_commands_go_into_the_pipe_or_say_what_is_wrong_with_it() {
     });
     assert_eq!(rows.len(), 4, "{rows:?}");
     assert_eq!(data(&rows[1])["command"], "[1] A;it's");
-    let mut text = [0; 18];
+    let mut text = [0; 17];
     std::io::Read::read_exact(&mut &reader, &mut text).unwrap();
-    assert_eq!(std::str::from_utf8(&text), Ok("[1] A;it's\n[2] B\n"[..].get(..).unwrap_or_default()));
+    assert_eq!(std::str::from_utf8(&text), Ok("[1] A;it's\n[2] B\n"));
     for (token, node, file, words) in [
         ("missing", "4", platform.path("missing"), "must exist"),
         ("plain", "4", plain, "must be a pipe file"),

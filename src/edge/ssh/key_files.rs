@@ -53,9 +53,6 @@ fn read_key(path: &Path, has_passphrase: bool) -> Result<Vec<u8>, String> {
     if !metadata.is_file() {
         return Err("it is no file".to_owned());
     }
-    if metadata.mode() & 0o007 != 0 {
-        return Err(format!("everybody may read it, so it is not used: chmod 600 {}", path.display()));
-    }
     let mut text = Vec::new();
     file.take(MAX_KEY_BYTES).read_to_end(&mut text).map_err(|error| error.to_string())?;
     let shown = String::from_utf8_lossy(&text);
@@ -64,6 +61,9 @@ fn read_key(path: &Path, has_passphrase: bool) -> Result<Vec<u8>, String> {
     }
     if !shown.contains("-----BEGIN ") || !shown.contains("PRIVATE KEY-----") {
         return Err("it is no private key (PEM or OpenSSH format)".to_owned());
+    }
+    if metadata.mode() & 0o007 != 0 {
+        return Err(format!("everybody may read it, so it is not used: chmod 600 {}", path.display()));
     }
     if !has_passphrase && is_encrypted(&shown) {
         return Err("it is encrypted: give its passphrase with ssh_passphrase".to_owned());
