@@ -17,9 +17,17 @@ pub(super) fn read(mut section: Section<'_>, findings: &mut Findings) -> ActionS
         max_concurrent: section.number("max_concurrent_commands", default.max_concurrent, 1..=4_096, "", findings),
         output_limit: section.number("max_output_size", default.output_limit, 1_024..=64 << 20, "bytes", findings),
         allowed: read_allowed(&mut section, findings),
+        max_concurrent_engine: section.number(
+            "max_concurrent_engine",
+            default.max_concurrent_engine,
+            1..=1_000,
+            "",
+            findings,
+        ),
+        paranoid_plugins: section.boolean("paranoid_plugins", false, findings),
         copy_roots: copy_section::read_roots(&mut section, findings),
     };
-    section.finish(&["paranoid_plugins", "max_concurrent_engine", "tar_insecure_extra_mode"], findings);
+    section.finish(&["tar_insecure_extra_mode"], findings);
     settings
 }
 

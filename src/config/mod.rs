@@ -12,6 +12,7 @@ pub mod address;
 pub mod allow_list;
 mod copy_section;
 mod core_section;
+mod cron_section;
 pub mod database;
 mod database_section;
 mod dial_in_section;

@@ -1,13 +1,17 @@
 //! `modules` to [`Modules`]: which packages exist, which of them are here, and the options of each.
 
+use std::time::Duration;
+
 use super::core_section::DAY_SECONDS;
 use super::findings::{Findings, quoted};
 use super::include::Loader;
 use super::raw::RawConfig;
 use super::section::{Section, Unit};
-use super::settings::{CleanerSettings, CoreSettings, Modules, ProxySettings};
+use super::settings::{CleanerSettings, CoreSettings, EngineSettings, Modules, ProxySettings};
 use super::tree::{Node, Value};
-use super::{action_section, copy_section, database_section, dial_in_section, http_section, register_file};
+use super::{
+    action_section, copy_section, cron_section, database_section, dial_in_section, http_section, register_file,
+};
 
 /// Ten years, the longest that a history may be kept.
 const TEN_YEARS_SECONDS: u32 = 315_360_000;
@@ -23,18 +27,22 @@ enum Package {
     PullWss,
     Nodes,
     DbCleaner,
+    Cron,
+    Engine,
 }
 
 impl Package {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Proxy,
         Self::Register,
         Self::Action,
         Self::HttpServer,
         Self::Pull,
         Self::PullWss,
-        Self::Nodes,
         Self::DbCleaner,
+        Self::Cron,
+        Self::Engine,
+        Self::Nodes,
     ];
 
     const fn module(self) -> &'static str {
@@ -47,27 +55,27 @@ impl Package {
             Self::PullWss => "pullwss",
             Self::Nodes => "nodes",
             Self::DbCleaner => "dbcleaner",
+            Self::Cron => "cron",
+            Self::Engine => "engine",
         }
     }
 
     fn package(self) -> String {
-        let group = if self == Self::Nodes { "centreon" } else { "core" };
+        let group = if matches!(self, Self::Nodes | Self::Engine) { "centreon" } else { "core" };
         format!("gorgone::modules::{group}::{}::hooks", self.module())
     }
 }
 
 /// Packages of the original that this version does not have.
-const ABSENT: [&str; 16] = [
+const ABSENT: [&str; 14] = [
     "gorgone::modules::centreon::anomalydetection::hooks",
     "gorgone::modules::centreon::audit::hooks",
     "gorgone::modules::centreon::autodiscovery::hooks",
-    "gorgone::modules::centreon::engine::hooks",
     "gorgone::modules::centreon::judge::hooks",
     "gorgone::modules::centreon::legacycmd::hooks",
     "gorgone::modules::centreon::mbi::etl::hooks",
     "gorgone::modules::centreon::mbi::etlworkers::hooks",
     "gorgone::modules::centreon::statistics::hooks",
-    "gorgone::modules::core::cron::hooks",
     "gorgone::modules::core::httpserverng::hooks",
     "gorgone::modules::core::pipeline::hooks",
     "gorgone::modules::core::ssh::hooks",
@@ -194,6 +202,8 @@ fn read_options(
         Package::HttpServer => modules.httpserver = Some(http_section::read(section, findings)),
         Package::Pull => modules.pull = dial_in_section::read_pull(section, around.core, findings),
         Package::PullWss => modules.pullwss = dial_in_section::read_pullwss(section, around.core, findings),
+        Package::Cron => modules.cron = Some(cron_section::read(section, findings)),
+        Package::Engine => modules.engine = Some(read_engine(section, findings)),
         Package::Nodes => {
             modules.nodes = database_section::read_nodes(section, around.raw, findings);
             if modules.nodes.is_none() {
@@ -233,6 +243,13 @@ fn read_proxy(mut section: Section<'_>, findings: &mut Findings) -> ProxySetting
     };
     section.finish(&[], findings);
     settings
+}
+
+fn read_engine(mut section: Section<'_>, findings: &mut Findings) -> EngineSettings {
+    let command_file = section.text("command_file", findings).map(|(text, _)| text.to_owned());
+    let timeout = section.duration("timeout", Duration::from_secs(5), Unit::Seconds, 60, findings);
+    section.finish(&[], findings);
+    EngineSettings { command_file, timeout }
 }
 
 fn read_cleaner(mut section: Section<'_>, findings: &mut Findings) -> CleanerSettings {

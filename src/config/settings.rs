@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::allow_list::AllowList;
+pub use super::cron_section::{CRON_JOBS_MAX, CronJob};
 use super::database::NodesSettings;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
@@ -100,6 +101,10 @@ pub struct Modules {
     pub register: Option<RegisterSettings>,
     /// `gorgone::modules::core::action::hooks`
     pub action: Option<ActionSettings>,
+    /// `gorgone::modules::centreon::engine::hooks`
+    pub engine: Option<EngineSettings>,
+    /// `gorgone::modules::core::cron::hooks`: its jobs.
+    pub cron: Option<Vec<CronJob>>,
     /// `gorgone::modules::core::httpserver::hooks`
     pub httpserver: Option<HttpSettings>,
     /// `gorgone::modules::core::pull::hooks`
@@ -176,6 +181,10 @@ pub struct ActionSettings {
     pub output_limit: usize,
     /// `allowed_cmds`, where `whitelist_cmds` is true: what may be run.
     pub allowed: Option<CommandList>,
+    /// `max_concurrent_engine` (3): commands of ACTIONENGINE that run at once; more are refused.
+    pub max_concurrent_engine: usize,
+    /// `paranoid_plugins` (false): a command whose plugins cannot be installed is not run.
+    pub paranoid_plugins: bool,
     /// `copy_roots`: the directories that copies may write under; empty for anywhere.
     pub copy_roots: Arc<[PathBuf]>,
 }
@@ -196,9 +205,20 @@ impl Default for ActionSettings {
             max_concurrent: 64,
             output_limit: 1 << 20,
             allowed: None,
+            max_concurrent_engine: 3,
+            paranoid_plugins: false,
             copy_roots: Arc::new([]),
         }
     }
+}
+
+/// Options of the module `engine` (protocol.md section 11).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineSettings {
+    /// `command_file`: the engine's pipe, where a request names none.
+    pub command_file: Option<String>,
+    /// `timeout` (5 s): how long a pipe that nobody reads is waited for.
+    pub timeout: Duration,
 }
 
 /// Options of the module `httpserver` (protocol.md section 13). Holds a password: no `Debug` of it.

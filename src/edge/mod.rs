@@ -6,17 +6,20 @@
 pub mod centreon_database;
 pub mod child_process;
 pub mod clock;
+pub mod command_pipe;
 pub mod copy;
 pub mod file_watch;
 pub mod history_store;
 pub mod jobs;
 pub mod log;
 pub mod notify;
+pub mod packages;
 pub mod random;
 pub mod resolver;
 pub mod signals;
 pub mod sockets;
 pub mod system;
+pub mod time_zone;
 pub mod tls;
 
 #[cfg(test)]

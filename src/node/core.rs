@@ -32,6 +32,8 @@ use super::input::Input;
 use super::listeners::Listeners;
 use super::malformed::MalformedLog;
 use super::modules::action::CommandQueue;
+use super::modules::cron::Cron;
+use super::modules::engine::EngineQueue;
 use super::modules::nodes::NodesModule;
 use super::modules::process_copy::Sinks;
 use super::outbox::Outbox;
@@ -80,6 +82,8 @@ pub struct Core {
     pub(super) sinks: Sinks,
     pub(super) nodes_module: NodesModule,
     pub(super) work: WorkTable,
+    pub(super) cron: Cron,
+    pub(super) engine: EngineQueue,
     pub(super) stopping: Stopping,
     pub(super) malformed: MalformedLog,
     outputs: VecDeque<Output>,
@@ -148,9 +152,13 @@ impl NewRow {
     }
 }
 
-/// Whether a row ends its token. A command that failed leaves a row with code 1 too, but the request goes on or says so.
+/// Whether a row ends its token. One command of several leaves a row with code 1 or 2, too, but the request goes on or says so.
 pub(super) fn ends_token(code: Code, data: &str) -> bool {
-    code.is_terminal() && !(code == Code::FINISHED_KO && data.contains(r#""message":"command execution issue""#))
+    let is_part = |text| data.contains(text);
+    code.is_terminal()
+        // That of an ACTIONENGINE is its last row; it has no metadata.
+        && !(code == Code::FINISHED_KO && is_part(r#""message":"command execution issue""#) && is_part(r#""metadata":"#))
+        && !(code == Code::FINISHED_OK && is_part(r#""message":"command has been submitted""#))
 }
 
 impl Core {
@@ -181,6 +189,8 @@ impl Core {
             sinks: Sinks::default(),
             nodes_module: NodesModule::default(),
             work: WorkTable::default(),
+            cron: Cron::default(),
+            engine: EngineQueue::default(),
             stopping: Stopping::No,
             malformed: MalformedLog::default(),
             outputs: VecDeque::new(),
@@ -203,6 +213,7 @@ impl Core {
             core.timers.set(Timer::SyncAll, now.monotonic + proxy.sync_time.max(Duration::from_secs(1)));
         }
         core.schedule_first_purge();
+        core.start_cron();
         core.start_reading_pollers();
         core
     }
@@ -287,6 +298,7 @@ impl Core {
                 let period = self.proxy_settings().sync_time.max(Duration::from_secs(1));
                 self.timers.set(Timer::SyncAll, self.now.monotonic + period);
             }
+            Timer::Cron => self.cron_due(),
             Timer::ReadPollers => self.read_pollers(),
             Timer::Purge => self.purge(),
             Timer::Stop => self.stop_due(),
@@ -402,6 +414,7 @@ impl Core {
         if let Some(token) = ended {
             self.token_ended(&token);
             self.dialled_out.token_ended(&token);
+            self.cron.token_ended(&token);
             self.copy_token_ended(&token);
             waits::token_ended(self, &token);
             if !of_node {

@@ -17,7 +17,7 @@ use super::core::{Core, NewRow};
 #[cfg(test)]
 use super::core_options::CoreOptions;
 use super::json;
-use super::modules::{ACTION_PACKAGE, CLEANER_PACKAGE};
+use super::modules::{ACTION_PACKAGE, CLEANER_PACKAGE, CRON_PACKAGE, ENGINE_PACKAGE};
 use super::output::Output;
 use super::requests::{Handled, Peer};
 
@@ -177,6 +177,8 @@ impl Core {
         let configured = match package.as_str() {
             ACTION_PACKAGE => self.options.action.is_some(),
             CLEANER_PACKAGE => true,
+            CRON_PACKAGE => self.cron.is_configured(),
+            ENGINE_PACKAGE => self.options.engine.is_some(),
             _ => false,
         };
         if !configured || name.is_empty() || self.is_loaded(&package) || self.options.loaded.contains_key(&name) {
@@ -192,7 +194,9 @@ impl Core {
         let reply =
             |code, text: &str| Handled::Reply(Action::UnloadModule, code, json::action_message("unloadmodule", text));
         match self.named_module(&data) {
-            Some((called, package)) if matches!(package.as_str(), ACTION_PACKAGE | CLEANER_PACKAGE) => {
+            Some((called, package))
+                if matches!(package.as_str(), ACTION_PACKAGE | CLEANER_PACKAGE | CRON_PACKAGE | ENGINE_PACKAGE) =>
+            {
                 self.options.loaded.retain(|_, loaded| *loaded != package);
                 reply(Code::BEGIN, &format!("module '{called}' unload in progress"))
             }

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::config::database::NodesSettings;
-use crate::config::settings::{ActionSettings, CleanerSettings, Config, ProxySettings, PullSettings, PullWssSettings};
+use crate::config::settings::{
+    ActionSettings, CleanerSettings, Config, CronJob, EngineSettings, ProxySettings, PullSettings, PullWssSettings,
+};
 use crate::model::history::{Origins, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
+use crate::model::time_zone::TimeZone;
 use crate::model::token::Token;
 
 /// The settings of [`super::core::Core`].
@@ -30,6 +33,12 @@ pub struct CoreOptions {
     pub pull: Option<PullSettings>,
     /// The module `pullwss`, where it is loaded.
     pub pullwss: Option<PullWssSettings>,
+    /// The jobs of the module `cron`, where it is loaded.
+    pub cron: Option<Vec<CronJob>>,
+    /// The module `engine`, where it is loaded.
+    pub engine: Option<EngineSettings>,
+    /// The local time zone, for `cron`.
+    pub time_zone: TimeZone,
     /// The module `nodes`, where it is loaded.
     pub pollers: Option<NodesSettings>,
     /// Purge times.
@@ -39,7 +48,7 @@ pub struct CoreOptions {
 }
 
 impl CoreOptions {
-    /// Takes what is needed from the configuration.
+    /// Takes what is needed from the configuration; the time zone is universal time.
     #[must_use]
     pub fn from_config(config: &Config, thumbprint: String, debug: bool) -> Self {
         let modules = &config.modules;
@@ -53,6 +62,9 @@ impl CoreOptions {
             action: modules.action.clone(),
             pull: modules.pull.clone(),
             pullwss: modules.pullwss.clone(),
+            cron: modules.cron.clone(),
+            engine: modules.engine.clone(),
+            time_zone: TimeZone::utc(),
             pollers: modules.nodes.clone(),
             cleaner: modules.dbcleaner,
             loaded: modules.loaded.clone(),

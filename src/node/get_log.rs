@@ -14,7 +14,7 @@ use crate::model::log::LogLine;
 use crate::model::message::Reply;
 use crate::model::token::Token;
 
-use super::core::Core;
+use super::core::{Core, NewRow};
 use super::output::{Output, QueryId};
 use super::requests::{Handled, Peer};
 use super::{api, dial_out, json};
@@ -44,6 +44,8 @@ enum Question {
     NewestId { client: ClientId, token: Token, after_id: i64 },
     /// A call of the API.
     Call(CallId),
+    /// A GETCRON that asks for the last run of a job.
+    Job(Token),
     /// The cleaner: is there more to clean?
     OldestRow,
 }
@@ -161,6 +163,11 @@ impl Core {
         self.ask(Question::Call(call), filter, WHOLE)
     }
 
+    /// A GETCRON asks for the rows of a run; `false` when too many questions are open.
+    pub(super) fn ask_for_job(&mut self, token: Token, filter: LogFilter) -> bool {
+        self.ask(Question::Job(token), filter, PAGE)
+    }
+
     /// The cleaner asks for the oldest row.
     pub(super) fn ask_for_oldest_row(&mut self) {
         let filter = LogFilter { after_id: Some(0), ..LogFilter::default() };
@@ -183,6 +190,10 @@ impl Core {
         match (question, result) {
             (Question::OldestRow, Ok(page)) => self.oldest_row_answered(&page),
             (Question::OldestRow, Err(_)) => {}
+            (Question::Job(token), Ok(page)) => {
+                self.add_row(NewRow::now(Some(&token), Code::FINISHED_OK, rows_json(&page.rows)));
+            }
+            (Question::Job(token), Err(_)) => self.end_with_error(&token, "database issue"),
             (Question::Call(call), result) => api::waits::history_answered(self, call, result),
             (
                 Question::Rows { client, token }

@@ -10,7 +10,7 @@ use crate::model::token::Token;
 use super::core::{Core, NewRow};
 use super::counters::Way;
 use super::json;
-use super::modules::ACTION_PACKAGE;
+use super::modules::{ACTION_PACKAGE, CRON_PACKAGE, ENGINE_PACKAGE};
 use super::stopping::{STOPPING_TEXT, Stopping};
 
 /// Who asks.
@@ -128,6 +128,12 @@ impl Core {
             Action::UnloadModule => self.unload_module(data),
             Action::Kill => self.kill_module(data),
             Action::Command => self.command_request(peer, token, data),
+            Action::ActionEngine => self.action_engine(token, data),
+            Action::EngineCommand => self.engine_command(token, data),
+            Action::GetCron => self.get_cron(token, data),
+            Action::AddCron => self.add_cron(token, data),
+            Action::UpdateCron => self.update_cron(token, data),
+            Action::DeleteCron => self.delete_cron(token, data),
             Action::ProcessCopy => self.process_copy(peer, token, data.to_owned()),
             Action::RegisterNodes => self.register_nodes(peer, token, data),
             Action::UnregisterNodes => self.unregister_nodes(peer, token, data),
@@ -158,7 +164,9 @@ impl Core {
             | Action::LoadModule
             | Action::UnloadModule
             | Action::Kill => true,
-            Action::Command | Action::ProcessCopy => self.is_loaded(ACTION_PACKAGE),
+            Action::Command | Action::ActionEngine | Action::ProcessCopy => self.is_loaded(ACTION_PACKAGE),
+            Action::EngineCommand => self.is_loaded(ENGINE_PACKAGE),
+            Action::GetCron | Action::AddCron | Action::UpdateCron | Action::DeleteCron => self.is_loaded(CRON_PACKAGE),
             Action::CentreonNodesSync => self.options.pollers.is_some(),
             Action::RegisterNodes
             | Action::UnregisterNodes

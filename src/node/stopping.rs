@@ -39,7 +39,8 @@ impl Core {
         }
         self.stopping = Stopping::Waiting;
         self.timers.set(Timer::Stop, self.now.monotonic + PATIENCE);
-        self.drop_work();
+        self.drop_work(|awaiting| !matches!(awaiting, Awaiting::Pipe(_)));
+        self.drop_waiting_lines();
         self.drop_waiting_commands();
         self.stop_copies();
         self.end_poller_syncs();
@@ -48,11 +49,14 @@ impl Core {
         }
     }
 
-    /// What waits for work elsewhere ends before it began.
-    fn drop_work(&mut self) {
-        for awaiting in self.work.take_all() {
+    /// Ends what waits for work elsewhere.
+    fn drop_work(&mut self, is_vain: impl Fn(&Awaiting) -> bool) {
+        for awaiting in self.work.take(is_vain) {
             match awaiting {
                 Awaiting::Check(checking) => self.drop_check(checking),
+                Awaiting::EngineCheck(run) => self.give_up_engine(&run),
+                Awaiting::Plugins(owner, _) => self.give_up_plugins(owner),
+                Awaiting::Pipe(request) => self.give_up_lines(&request),
             }
         }
     }
@@ -86,7 +90,8 @@ impl Core {
     /// Says so as soon as nothing is left to wait for.
     pub(super) fn check_stopped(&mut self) {
         let waits = matches!(self.stopping, Stopping::Waiting | Stopping::Killed);
-        if waits && self.commands.is_idle() && self.sinks.is_idle() && self.questions.is_empty() && self.all_stored() {
+        let idle = self.commands.is_idle() && self.work.is_empty() && self.sinks.is_idle();
+        if waits && idle && self.questions.is_empty() && self.all_stored() {
             self.say_stopped();
         }
     }
@@ -94,6 +99,7 @@ impl Core {
     fn say_stopped(&mut self) {
         self.stopping = Stopping::Stopped;
         self.give_up_commands();
+        self.drop_work(|_| true);
         self.end_unsent();
         self.timers.cancel(&Timer::Stop);
         self.unregister_from_parents();

@@ -14,6 +14,7 @@ use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::registration::{NodeKind, Registration};
 use crate::model::time::{Monotonic, Now, WallTime};
+use crate::model::time_zone::TimeZone;
 use crate::model::token::Token;
 use crate::model::work::{Work, WorkId, WorkOutcome};
 
@@ -78,6 +79,9 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         action: Some(ActionSettings::default()),
         pull: None,
         pullwss: None,
+        cron: None,
+        engine: None,
+        time_zone: TimeZone::utc(),
         pollers: None,
         cleaner: CleanerSettings::default(),
         loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
@@ -311,6 +315,10 @@ pub fn describe(output: &Output) -> String {
         }
         Output::ReadPollers => "read pollers".to_owned(),
         Output::Work { id, work } => match work {
+            Work::ReadPlugins { file } => format!("work {} plugins {file:?}", id.0),
+            Work::WritePipe { file, lines, patience } => {
+                format!("work {} write {lines:?} to {file} within {patience:?}", id.0)
+            }
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },
         Output::KillCommand(command) => format!("kill {}", command.0),

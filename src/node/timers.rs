@@ -43,6 +43,8 @@ pub(super) enum Timer {
     Poll(NodeId),
     /// The periodic history sync of every node.
     SyncAll,
+    /// The clock is looked at for jobs.
+    Cron,
     /// The Centreon database is read.
     ReadPollers,
     /// The database is cleaned.

@@ -5,13 +5,20 @@ use std::collections::BTreeMap;
 use crate::model::work::{Work, WorkId, WorkOutcome};
 
 use super::core::Core;
-use super::modules::action::Checking;
+use super::modules::action::{Checking, EngineRun, Owner, Source};
+use super::modules::engine::EngineRequest;
 use super::output::Output;
 
 /// What waits for a piece of work.
 pub(super) enum Awaiting {
     /// A request whose commands are looked for in the allow-list.
     Check(Checking),
+    /// An ACTIONENGINE whose command is looked for in the allow-list.
+    EngineCheck(EngineRun),
+    /// A command that needs plugins.
+    Plugins(Owner, Source),
+    /// A request whose lines are written to a pipe.
+    Pipe(EngineRequest),
 }
 
 /// The work under way. What is in it is bounded by those who ask.
@@ -22,9 +29,17 @@ pub(super) struct WorkTable {
 }
 
 impl WorkTable {
-    /// Takes everything that waits; what comes of its work will be of no interest.
-    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Awaiting> + use<> {
-        std::mem::take(&mut self.awaiting).into_values()
+    /// Whether nothing is under way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.awaiting.is_empty()
+    }
+
+    /// Takes what waits for work that `is_vain`; what comes of it will be of no interest.
+    pub(super) fn take(&mut self, is_vain: impl Fn(&Awaiting) -> bool) -> Vec<Awaiting> {
+        let (vain, kept): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.awaiting).into_iter().partition(|(_, awaiting)| is_vain(awaiting));
+        self.awaiting = kept;
+        vain.into_values().collect()
     }
 }
 
@@ -40,7 +55,13 @@ impl Core {
     pub(super) fn work_done(&mut self, id: WorkId, outcome: WorkOutcome) {
         match (self.work.awaiting.remove(&id), outcome) {
             (Some(Awaiting::Check(checking)), WorkOutcome::Checked(check)) => self.commands_checked(checking, check),
-            (None, _) => {}
+            (Some(Awaiting::EngineCheck(run)), WorkOutcome::Checked(check)) => self.engine_checked(run, check),
+            (Some(Awaiting::Plugins(owner, source)), WorkOutcome::PluginsRead(read)) => {
+                self.plugins_read(owner, source, read);
+            }
+            (Some(Awaiting::Pipe(request)), WorkOutcome::PipeWritten(report)) => self.pipe_written(&request, &report),
+            // Nobody waits for it any more.
+            _ => {}
         }
     }
 }

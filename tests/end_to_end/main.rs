@@ -7,6 +7,7 @@ mod commands;
 mod copies;
 mod dial_in;
 mod durability;
+mod engine_and_cron;
 mod hostile_messages;
 mod hostile_peers;
 mod hostile_websockets;

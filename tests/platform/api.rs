@@ -199,5 +199,6 @@ pub fn data(row: &Value) -> Value {
 
 /// Whether a history row is the last of its token; a command that failed has a row with code 1, too, but the request goes on.
 fn ends_token(row: &Value) -> bool {
-    matches!(code(row), 1 | 2) && data(row)["message"] != "command execution issue"
+    let part = ["command execution issue", "command has been submitted"];
+    matches!(code(row), 1 | 2) && !part.iter().any(|part| data(row)["message"] == *part)
 }

@@ -89,7 +89,7 @@ impl Plan {
         self
     }
 
-    /// Adds a module `gorgone::modules::core::NAME::hooks`, or `centreon::nodes`, with lines of options.
+    /// Adds a module with lines of options.
     pub fn with_module(mut self, name: &str, lines: &[String]) -> Self {
         self.modules.push((name.to_owned(), lines.to_vec()));
         self
@@ -197,7 +197,7 @@ impl Plan {
             module(&mut text, "httpserver", "core::httpserver", &lines);
         }
         for (name, lines) in &self.modules {
-            let group = if name == "nodes" { "centreon" } else { "core" };
+            let group = if matches!(name.as_str(), "nodes" | "engine") { "centreon" } else { "core" };
             module(&mut text, name, &format!("{group}::{name}"), lines);
         }
         if !self.centreon.is_empty() {

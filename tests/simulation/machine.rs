@@ -14,6 +14,7 @@ use stheno::model::node_id::NodeId;
 use stheno::model::random::Random;
 use stheno::model::registration::{NodeKind, Registration};
 use stheno::model::time::Now;
+use stheno::model::time_zone::TimeZone;
 use stheno::wire::gorgone::keys::PrivateKey;
 
 use super::disk::Disk;
@@ -114,6 +115,8 @@ impl Machine {
             action: Some(ActionSettings::default()),
             pull: None,
             pullwss: None,
+            engine: None,
+            cron: None,
             httpserver: Some(HttpSettings {
                 tls: None,
                 address: "127.0.0.1".parse().unwrap(),
@@ -195,6 +198,7 @@ impl Machine {
             core_random: Box::new(Seeded(random.next())),
             session_random: Box::new(random),
             debug: false,
+            time_zone: TimeZone::utc(),
         };
         self.dispatch = Some(Dispatch::new(config, own_key, self.disk.restored(), surroundings, now));
     }

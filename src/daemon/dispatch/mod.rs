@@ -31,6 +31,7 @@ use crate::model::random::Random;
 use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::session::StoredSession;
 use crate::model::time::{Monotonic, Now};
+use crate::model::time_zone::TimeZone;
 use crate::model::timers::Timers;
 use crate::model::token::Token;
 use crate::model::work::{WorkId, WorkOutcome};
@@ -84,6 +85,8 @@ pub struct Surroundings {
     pub session_random: Box<dyn Random>,
     /// Whether the log shows `debug`.
     pub debug: bool,
+    /// The local time zone.
+    pub time_zone: TimeZone,
 }
 
 /// Our own key as the sessions need it.
@@ -168,7 +171,8 @@ impl Dispatch {
     /// A daemon at rest; nothing is connected yet. Drive it once with `handle_timeout` to start its links.
     #[must_use]
     pub fn new(config: Config, own_key: OwnKey, restored: Restored, surroundings: Surroundings, now: Now) -> Self {
-        let options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
+        let mut options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
+        options.time_zone = surroundings.time_zone;
         let remembered =
             node::Restored { marks: restored.marks, origins: restored.origins, open_tokens: restored.open_tokens };
         let core = Core::new(options, remembered, surroundings.core_random, now);

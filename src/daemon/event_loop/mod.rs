@@ -27,10 +27,11 @@ use crate::edge::notify::{self, State as ServiceState};
 use crate::edge::random::SystemRandom;
 use crate::edge::signals::{Signal, Signals};
 use crate::edge::tls::client::ClientContext;
-use crate::edge::{centreon_database, child_process, clock};
+use crate::edge::{self, centreon_database, child_process, clock};
 use crate::model::connection::ConnectionId;
 use crate::model::log::{Level, LogLine};
 use crate::model::time::{Monotonic, Now};
+use crate::model::time_zone::TimeZone;
 use crate::wire::gorgone::keys::PrivateKey;
 
 use super::dispatch::{Dispatch, Effect, OwnKey, Surroundings};
@@ -85,6 +86,7 @@ struct EventLoop {
     storage: Storage,
     jobs: JobQueue<JobResult>,
     lookups: JobQueue<JobResult>,
+    pipes: JobQueue<JobResult>,
     waiting_jobs: VecDeque<Job<JobResult>>,
     key: Arc<PrivateKey>,
     signals: Signals,
@@ -131,6 +133,7 @@ struct Parts {
     poll: Poll,
     jobs: JobQueue<JobResult>,
     lookups: JobQueue<JobResult>,
+    pipes: JobQueue<JobResult>,
     signals: Signals,
     storage: Storage,
     listeners: Vec<Bound>,
@@ -164,12 +167,14 @@ impl EventLoop {
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
         let jobs = JobQueue::new(threads, Arc::clone(&wake));
         let lookups = JobQueue::new(LOOKUP_THREADS, Arc::clone(&wake));
+        let pipes = JobQueue::with_capacity(work::PIPE_THREADS, work::PIPES_MAX, Arc::clone(&wake));
         let copies = CopyWork::new(threads, wake);
         let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
         let surroundings = Surroundings {
             core_random: Box::new(SystemRandom::new()),
             session_random: Box::new(SystemRandom::new()),
             debug: log.shows(Level::Debug),
+            time_zone: local_time_zone(&config, log, now),
         };
         let keep_alive = config.core.tcp_keepalive;
         let pollers = config.modules.nodes.as_ref().map(|nodes| nodes.database.clone());
@@ -181,6 +186,7 @@ impl EventLoop {
             poll,
             jobs,
             lookups,
+            pipes,
             signals,
             storage,
             listeners,
@@ -202,6 +208,7 @@ impl EventLoop {
             storage: parts.storage,
             jobs: parts.jobs,
             lookups: parts.lookups,
+            pipes: parts.pipes,
             waiting_jobs: VecDeque::new(),
             key: parts.key,
             signals: parts.signals,
@@ -380,8 +387,7 @@ impl EventLoop {
                 }
                 Effect::ReadPollers => self.read_pollers(now),
                 Effect::Work { id, work } => {
-                    let job = work::job(id, work, &self.allowed);
-                    self.submit(job);
+                    self.start_work(id, work, now);
                 }
                 Effect::KillCommand(command) => self.children.kill(command),
                 Effect::ReadSource { source, step } => self.copies.read(source, step),
@@ -394,7 +400,10 @@ impl EventLoop {
     }
 
     fn finished_jobs(&mut self, now: Now) {
-        while let Some(result) = self.jobs.poll_finished().or_else(|| self.lookups.poll_finished()) {
+        let queues = [&self.jobs, &self.lookups, &self.pipes];
+        let results: Vec<JobResult> =
+            queues.into_iter().flat_map(|queue| std::iter::from_fn(|| queue.poll_finished())).collect();
+        for result in results {
             match result {
                 JobResult::Crypto(outcome) => self.dispatch.crypto_done(*outcome, now),
                 JobResult::Query(query, result) => self.dispatch.query_answered(query, result, now),
@@ -448,6 +457,17 @@ impl EventLoop {
         self.log.write(&LogLine::info("core", "stopped"), wall);
         self.log.flush(wall);
     }
+}
+
+/// The zone in which `cron` reads its times.
+fn local_time_zone(config: &Config, log: &mut LogWriter, now: Now) -> TimeZone {
+    edge::time_zone::read().unwrap_or_else(|reason| {
+        if config.modules.cron.is_some() {
+            let text = format!("the local time zone is not known, so jobs run by universal time: {reason}");
+            log.write(&LogLine::warning("cron", text), now.wall);
+        }
+        TimeZone::utc()
+    })
 }
 
 /// The first lines of the log: what an administrator should know.

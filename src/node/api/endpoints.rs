@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use crate::model::action::Action;
 use crate::model::api::Method;
 
-use super::super::modules::{ACTION_PACKAGE, NODES_PACKAGE};
+use super::super::modules::{ACTION_PACKAGE, CRON_PACKAGE, ENGINE_PACKAGE, NODES_PACKAGE};
 
 /// Method, path after `/api/`, action, and the package that brings it (`None`: always there).
 type Endpoint = (Method, &'static str, Action, Option<&'static str>);
 
 const PROXY: Option<&str> = Some("gorgone::modules::core::proxy::hooks");
-const CRON: Option<&str> = Some("gorgone::modules::core::cron::hooks");
-const ENGINE: Option<&str> = Some("gorgone::modules::centreon::engine::hooks");
+const CRON: Option<&str> = Some(CRON_PACKAGE);
+const ENGINE: Option<&str> = Some(ENGINE_PACKAGE);
 const NODES: Option<&str> = Some(NODES_PACKAGE);
 
 const ENDPOINTS: &[Endpoint] = &[

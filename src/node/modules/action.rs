@@ -1,7 +1,9 @@
 //! The module `action`: COMMAND requests (protocol.md section 11). The commands of one request run one after the other;
 //! many requests run at once, up to `max_concurrent_commands`; the rest waits in order, bounded.
 
+mod action_engine;
 mod checking;
+mod plugins;
 mod request;
 mod rows;
 mod shell_words;
@@ -25,8 +27,11 @@ use super::super::output::Output;
 use super::super::output::ReceiptId;
 use super::super::requests::{Handled, Peer};
 use super::super::stopping::{STOPPING_TEXT, Stopping};
+pub(in super::super) use action_engine::EngineRun;
 use checking::CheckLoad;
 pub(in super::super) use checking::Checking;
+use plugins::Validation;
+pub(in super::super) use plugins::{Owner, Source};
 use request::{Command, Refusal, Request};
 use starting::Starting;
 
@@ -37,7 +42,7 @@ const WAITING_BYTES_MAX: usize = 64 << 20;
 const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 
 /// A request that runs one of its commands.
-struct Running {
+pub(in super::super) struct Running {
     request: Request,
     token: Token,
     errors: bool,
@@ -45,6 +50,8 @@ struct Running {
     killed: Option<String>,
     /// Whether the command in hand has its starting row.
     announced: bool,
+    /// Whether the plugins of the command in hand were looked for.
+    validated: bool,
 }
 
 /// The COMMAND requests of this daemon. Holds command lines: no `Debug`.
@@ -55,18 +62,24 @@ pub(in super::super) struct CommandQueue {
     checking: CheckLoad,
     starting: BTreeMap<ReceiptId, Starting>,
     running: BTreeMap<CommandId, Running>,
+    /// Requests whose plugins are looked for.
+    validating: usize,
+    validations: BTreeMap<CommandId, Validation>,
+    /// ACTIONENGINE requests, and those whose command runs.
+    engine_runs: usize,
+    engines: BTreeMap<CommandId, EngineRun>,
     next: u64,
 }
 
 impl CommandQueue {
     /// Whether nothing runs or waits.
     pub(in super::super) fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.waiting.is_empty() && self.starting.is_empty()
+        self.busy() == 0 && self.waiting.is_empty() && self.engine_runs == 0
     }
 
     /// How many run or are about to.
     fn busy(&self) -> usize {
-        self.running.len() + self.starting.len()
+        self.running.len() + self.starting.len() + self.validating
     }
 
     /// The receipt that the oldest request awaits before it begins.
@@ -134,12 +147,18 @@ impl Core {
                 let data = rows::command_started(command);
                 self.command_row(&running.token, &running.request, Code::BEGIN, data);
             }
+            let plugins = if running.validated { None } else { command.plugins() };
+            if let Some(plugins) = plugins {
+                self.commands.validating += 1;
+                self.validate_plugins(Owner::Request(running), Source::Inline(plugins));
+                return;
+            }
+            running.validated = false;
             match self.spec(command) {
                 Ok(spec) => {
                     let text = format!("running a command for token {}", running.token);
                     self.log(LogLine::debug("action", text));
-                    let id = CommandId(self.commands.next);
-                    self.commands.next += 1;
+                    let id = self.next_command_id();
                     self.commands.running.insert(id, running);
                     self.output(Output::RunCommand { command: id, spec });
                     return;
@@ -174,6 +193,34 @@ impl Core {
         go_on
     }
 
+    fn next_command_id(&mut self) -> CommandId {
+        self.commands.next += 1;
+        CommandId(self.commands.next - 1)
+    }
+
+    /// The plugins of the command in hand are there, or not.
+    fn request_validated(&mut self, mut running: Running, outcome: Result<(), String>) {
+        self.commands.validating = self.commands.validating.saturating_sub(1);
+        running.validated = true;
+        running.announced = true;
+        if let Some(reason) = running.killed.take() {
+            self.command_row(&running.token, &running.request, Code::FINISHED_KO, json::message(&reason));
+        } else if let (Err(text), true) = (outcome, self.is_paranoid()) {
+            let front = running.request.commands.front();
+            let failed = front.map(|command| (rows::command_not_run(command, &text), command.continue_on_error));
+            if let Some((data, go_on)) = failed {
+                running.validated = false;
+                running.announced = false;
+                if self.command_had_error(&mut running, data, go_on) {
+                    self.next_command(running);
+                }
+            }
+        } else {
+            self.next_command(running);
+        }
+        self.start_waiting();
+    }
+
     fn spec(&self, command: &Command) -> Result<CommandSpec, String> {
         let settings = self.options.action.clone().unwrap_or_default();
         let program = if command.no_shell {
@@ -192,6 +239,9 @@ impl Core {
 
     /// A command ended.
     pub(in super::super) fn command_ended(&mut self, id: CommandId, outcome: &CommandOutcome) {
+        if self.engine_command_ended(id, outcome) || self.plugin_command_ended(id, outcome) {
+            return;
+        }
         let Some(mut running) = self.commands.running.remove(&id) else { return };
         self.command_result(&mut running, outcome);
         self.start_waiting();
@@ -239,7 +289,14 @@ impl Core {
             return;
         }
         let token = running.token.clone();
-        self.next_command(Running { request, token, errors: running.errors, killed: None, announced: false });
+        self.next_command(Running {
+            request,
+            token,
+            errors: running.errors,
+            killed: None,
+            announced: false,
+            validated: false,
+        });
     }
 
     fn start_waiting(&mut self) {
@@ -253,10 +310,22 @@ impl Core {
 
     /// Kills what runs; each request ends with `reason`. What waits is started.
     pub(in super::super) fn kill_commands(&mut self, reason: &str) {
-        let ids: Vec<CommandId> = self.commands.running.keys().copied().collect();
-        let starting = self.commands.starting.values_mut().map(|starting| &mut starting.running);
-        for running in self.commands.running.values_mut().chain(starting) {
-            running.killed = Some(reason.to_owned());
+        let queue = &mut self.commands;
+        let ids = queue.running.keys().chain(queue.validations.keys()).chain(queue.engines.keys());
+        let ids: Vec<CommandId> = ids.copied().collect();
+        let killed = || Some(reason.to_owned());
+        let starting = queue.starting.values_mut().map(|starting| &mut starting.running);
+        for running in queue.running.values_mut().chain(starting) {
+            running.killed = killed();
+        }
+        for validation in queue.validations.values_mut() {
+            match &mut validation.owner {
+                Owner::Request(running) => running.killed = killed(),
+                Owner::Engine(run) => run.killed = killed(),
+            }
+        }
+        for run in queue.engines.values_mut() {
+            run.killed = killed();
         }
         for id in ids {
             self.output(Output::KillCommand(id));
@@ -267,8 +336,18 @@ impl Core {
     pub(in super::super) fn give_up_commands(&mut self) {
         let starting = std::mem::take(&mut self.commands.starting).into_values().map(|starting| starting.running);
         for running in std::mem::take(&mut self.commands.running).into_values().chain(starting) {
-            self.command_row(&running.token, &running.request, Code::FINISHED_KO, json::message(STOPPING_TEXT));
+            self.give_up_request(&running);
         }
+        for validation in std::mem::take(&mut self.commands.validations).into_values() {
+            self.give_up_plugins(validation.owner);
+        }
+        for run in std::mem::take(&mut self.commands.engines).into_values() {
+            self.give_up_engine(&run);
+        }
+    }
+
+    fn give_up_request(&mut self, running: &Running) {
+        self.command_row(&running.token, &running.request, Code::FINISHED_KO, json::message(STOPPING_TEXT));
     }
 
     /// The daemon stops: what waits never starts, and what runs does not go on to its next command.

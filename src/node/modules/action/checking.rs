@@ -68,7 +68,13 @@ impl Core {
         Handled::Later
     }
 
-    fn is_audit(&self) -> bool {
+    pub(super) fn log_complaints(&mut self, complaints: Vec<String>) {
+        for complaint in complaints {
+            self.log(LogLine::warning("action", complaint));
+        }
+    }
+
+    pub(super) fn is_audit(&self) -> bool {
         self.options.action.as_ref().and_then(|action| action.allowed.as_ref()).is_some_and(|allowed| allowed.is_audit)
     }
 
@@ -78,9 +84,7 @@ impl Core {
         let load = self.commands.checking;
         let (requests, bytes) = (load.requests.saturating_sub(1), load.bytes.saturating_sub(len_bytes));
         self.commands.checking = CheckLoad { requests, bytes };
-        for complaint in check.complaints {
-            self.log(LogLine::warning("action", complaint));
-        }
+        self.log_complaints(check.complaints);
         let is_audit = self.is_audit();
         let mut refusal = None;
         for index in check.refused {

@@ -25,6 +25,16 @@ pub(super) struct Command {
     pub no_shell: bool,
 }
 
+impl Command {
+    /// `pkg_install` of the metadata: the plugins that it needs.
+    pub(super) fn plugins(&self) -> Option<Value> {
+        // Nearly no command has any.
+        let mut metadata: Value =
+            self.metadata.contains("pkg_install").then(|| serde_json::from_str(&self.metadata).ok())??;
+        metadata.get_mut("pkg_install").map(Value::take).filter(|plugins| !plugins.is_null())
+    }
+}
+
 /// A request. Holds command lines: no `Debug`.
 #[derive(Clone, Default, PartialEq)]
 pub(super) struct Request {

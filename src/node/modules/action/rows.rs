@@ -25,12 +25,34 @@ pub(super) fn command_failed(command: &Command, text: &str, start: i64, end: i64
     finished(begin("command execution issue", command), -1, text, false, start, end)
 }
 
+/// The command was not run, because its plugins are missing.
+pub(super) fn command_not_run(command: &Command, text: &str) -> String {
+    let mut out = begin("command execution issue", command);
+    push_result(&mut out, 1, text, false);
+    out.push('}');
+    out
+}
+
+/// The command of an ACTIONENGINE has exited. The original says no more than the message.
+pub(super) fn engine_finished(line: &str, exit_code: i32, outcome: &CommandOutcome) -> String {
+    let begun = begin_engine("actionengine has finished successfully", line);
+    with_output(begun, exit_code, outcome)
+}
+
+/// The command of an ACTIONENGINE could not be run to its end.
+pub(super) fn engine_failed(line: &str, text: &str, start: i64, end: i64) -> String {
+    finished(begin_engine("command execution issue", line), -1, text, false, start, end)
+}
+
 /// The command has exited.
 pub(super) fn command_finished(command: &Command, exit_code: i32, outcome: &CommandOutcome) -> String {
+    with_output(begin("command has finished successfully", command), exit_code, outcome)
+}
+
+fn with_output(begun: String, exit_code: i32, outcome: &CommandOutcome) -> String {
     let text = output_text(&outcome.output, outcome.output_cut);
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let (start, end) = (outcome.started.as_seconds(), outcome.ended.as_seconds());
-    let begun = begin("command has finished successfully", command);
     if outcome.output_cut {
         let marked = format!("{text}\n[output cut after {} bytes]", outcome.output.len());
         return finished(begun, exit_code, &marked, true, start, end);
@@ -46,15 +68,28 @@ fn begin(message: &str, command: &Command) -> String {
     out
 }
 
-fn finished(mut out: String, exit_code: i32, stdout: &str, cut: bool, start: i64, end: i64) -> String {
+/// Without metadata.
+fn begin_engine(message: &str, line: &str) -> String {
+    let mut out = format!("{{\"message\":\"{message}\",\"command\":");
+    json::push_string(&mut out, line);
+    out
+}
+
+fn push_result(out: &mut String, exit_code: i32, stdout: &str, cut: bool) {
     // Writing to a string cannot fail.
     let _ = write!(out, ",\"result\":{{\"exit_code\":{exit_code},\"stdout\":");
-    json::push_string(&mut out, stdout);
+    json::push_string(out, stdout);
     if cut {
         out.push_str(",\"output_cut\":true");
     }
+    out.push('}');
+}
+
+fn finished(mut out: String, exit_code: i32, stdout: &str, cut: bool, start: i64, end: i64) -> String {
+    push_result(&mut out, exit_code, stdout, cut);
     let duration = end.saturating_sub(start).max(0);
-    let _ = write!(out, "}},\"metrics\":{{\"start\":{start},\"end\":{end},\"duration\":{duration}}}}}");
+    // Writing to a string cannot fail.
+    let _ = write!(out, ",\"metrics\":{{\"start\":{start},\"end\":{end},\"duration\":{duration}}}}}");
     out
 }
 

@@ -1,0 +1,111 @@
+//! Options of the module `cron`: the list of jobs (protocol.md section 15).
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value as Json};
+
+use super::findings::Findings;
+use super::section::Section;
+use super::tree::{Node, Value};
+use crate::model::action::Action;
+use crate::model::cron_expression::CronExpression;
+use crate::model::node_id::NodeId;
+use crate::model::token::Token;
+
+/// Jobs of one daemon at most.
+pub const CRON_JOBS_MAX: usize = 1_000;
+
+/// One job of the module `cron` (protocol.md section 15). Its parameters may hold secrets: no `Debug` of them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CronJob {
+    /// `id`
+    pub id: String,
+    /// `timespec` as it was written.
+    pub timespec: String,
+    /// `timespec` as it is understood.
+    pub expression: CronExpression,
+    /// `action`
+    pub action: String,
+    /// `parameters` as JSON text.
+    pub parameters: String,
+    /// `target`: the id of a node; empty for this daemon.
+    pub target: String,
+    /// `keep_token`: each run has the id as its token.
+    pub keep_token: bool,
+}
+
+impl std::fmt::Debug for CronJob {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "CronJob({}: {})", self.id, self.timespec)
+    }
+}
+
+/// Reads the jobs; one with a mistake is noted and left out.
+pub(super) fn read(mut section: Section<'_>, findings: &mut Findings) -> Vec<CronJob> {
+    let mut jobs = Vec::new();
+    let mut ids = BTreeSet::new();
+    for (index, entry) in section.items("cron", findings).unwrap_or_default().iter().enumerate() {
+        let key = section.path(&format!("cron[{index}]"));
+        let Some(job) = read_job(entry, &key, findings) else { continue };
+        if !ids.insert(job.id.clone()) {
+            findings.warning(
+                &entry.file,
+                &key,
+                format!("the id '{}' is there already; the first entry counts", job.id),
+            );
+        } else if jobs.len() >= CRON_JOBS_MAX {
+            findings.problem(&entry.file, &key, format!("is one too many; allowed: {CRON_JOBS_MAX} jobs"));
+            break;
+        } else {
+            jobs.push(job);
+        }
+    }
+    section.finish(&[], findings);
+    jobs
+}
+
+fn read_job(entry: &Node, key: &str, findings: &mut Findings) -> Option<CronJob> {
+    let mut section = Section::new(Some(entry), &entry.file, key, findings);
+    let mut word = |name, findings: &mut Findings| {
+        let text = section.text(name, findings).map(|(text, _)| text.to_owned());
+        if text.is_none() {
+            findings.problem(&entry.file, &section.path(name), "is missing; a job needs 'id', 'timespec' and 'action'");
+        }
+        text
+    };
+    let (id, timespec, action) = (word("id", findings), word("timespec", findings), word("action", findings));
+    let keep_token = section.boolean("keep_token", false, findings);
+    let target = section.text("target", findings).map(|(text, _)| text.to_owned()).unwrap_or_default();
+    let parameters = section.value("parameters").map_or(Json::Null, to_json);
+    let mut refuse = |name: &str, text: String| findings.problem(&entry.file, &section.path(name), text);
+    let (id, timespec, action) = (id?, timespec?, action?);
+    if keep_token && Token::parse(&id).is_err() {
+        refuse("id", format!("is '{id}' and cannot be kept as a token; allowed: 1 to 255 of A-Z a-z 0-9 : _ . -"));
+    }
+    if !target.is_empty() && target.parse::<NodeId>().is_err() {
+        refuse("target", format!("is '{target}'; allowed: the id of a node"));
+    }
+    let expression = CronExpression::parse(&timespec).map_err(|reason| refuse("timespec", reason)).ok()?;
+    let is_unknown = matches!(Action::parse(&action), Action::Other(_));
+    if is_unknown && target.is_empty() {
+        findings.warning(
+            &entry.file,
+            &section.path("action"),
+            format!("'{action}' is not available in this version; each run will fail"),
+        );
+    }
+    section.finish(&[], findings);
+    Some(CronJob { id, timespec, expression, action, parameters: parameters.to_string(), target, keep_token })
+}
+
+/// The files' values as JSON. Numbers and truth stay text, as peers read them anyway.
+fn to_json(node: &Node) -> Json {
+    match &node.value {
+        Value::Null => Json::Null,
+        Value::Text(text) => Json::from(text.as_str()),
+        Value::List(items) => items.iter().map(to_json).collect(),
+        Value::Map(entries) => {
+            Json::Object(entries.iter().map(|(key, node)| (key.clone(), to_json(node))).collect::<Map<_, _>>())
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Writing lines to a named pipe that somebody else reads: the engine's command file. Blocks up to a given time; for worker threads.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::model::work::PipeReport;
+
+/// Between two looks at a pipe that is full or that nobody reads.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Writes each line with a newline behind it. Waits up to `patience` in all for a reader and for room; a line is reported as submitted
+/// when the pipe has all of it.
+#[must_use]
+pub fn write_lines(path: &str, lines: &[String], patience: Duration) -> PipeReport {
+    let deadline = Instant::now() + patience;
+    let mut report = PipeReport::default();
+    if let Err(reason) = write_all(path, lines, deadline, &mut report.submitted) {
+        report.failure = Some(reason);
+    }
+    report
+}
+
+fn write_all(path: &str, lines: &[String], deadline: Instant, submitted: &mut usize) -> Result<(), String> {
+    let mut pipe = open(path, deadline)?;
+    for line in lines {
+        write_line(&mut pipe, path, line, deadline).map_err(|(reason, is_partial)| {
+            let cut = if is_partial { ", and a part of the next" } else { "" };
+            format!(
+                "submit engine command issue: {reason}; {submitted} of {} commands were submitted{cut}",
+                lines.len()
+            )
+        })?;
+        *submitted += 1;
+    }
+    Ok(())
+}
+
+/// Opens the pipe for writing as soon as somebody reads it.
+fn open(path: &str, deadline: Instant) -> Result<File, String> {
+    loop {
+        check(path)?;
+        let file = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(Path::new(path));
+        match file {
+            // Whatever took its place meanwhile is not written to.
+            Ok(file) if file.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo()) => return Ok(file),
+            Ok(_) => return Err(not_a_pipe(path)),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(format!("command file '{path}' must be writeable"));
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+                if Instant::now() >= deadline {
+                    return Err(format!("submit engine command issue: nobody reads '{path}' (timeout)"));
+                }
+                thread::sleep(PAUSE);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(format!("submit engine command issue: cannot open '{path}': {error}")),
+        }
+    }
+}
+
+fn check(path: &str) -> Result<(), String> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(format!("submit engine command issue: cannot open '{path}': {error}"))
+        }
+        Err(_) => Err(format!("command file '{path}' must exist")),
+        Ok(metadata) if metadata.file_type().is_fifo() => Ok(()),
+        Ok(_) => Err(not_a_pipe(path)),
+    }
+}
+
+fn not_a_pipe(path: &str) -> String {
+    format!("command file '{path}' must be a pipe file")
+}
+
+/// The reason of a failure, and whether a part of the line is in the pipe.
+fn write_line(pipe: &mut File, path: &str, line: &str, deadline: Instant) -> Result<(), (String, bool)> {
+    let bytes = [line.as_bytes(), b"\n"].concat();
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        let failed = |reason: String| Err((reason, written > 0));
+        match pipe.write(rest) {
+            Ok(length) => written += length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if Instant::now() >= deadline {
+                    return failed(format!("'{path}' is full and nobody reads it (timeout)"));
+                }
+                thread::sleep(PAUSE);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                return failed(format!("'{path}' is no longer read"));
+            }
+            Err(error) => return failed(format!("'{path}': {error}")),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::process::Command;
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::edge::temp_dir::TempDir;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn pipe(folder: &TempDir) -> String {
+        let path = folder.path().join("centengine.cmd").display().to_string();
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        path
+    }
+
+    fn lines(lines: &[&str]) -> Vec<String> {
+        lines.iter().map(|line| (*line).to_owned()).collect()
+    }
+
+    #[test]
+    fn lines_of_any_length_arrive_whole_and_in_order() {
+        let folder = TempDir::new();
+        let path = pipe(&folder);
+        let reader = thread::spawn({
+            let path = path.clone();
+            move || {
+                let mut text = String::new();
+                File::open(path).unwrap().read_to_string(&mut text).unwrap();
+                text
+            }
+        });
+        let all = lines(&["[1] A;x", &"b".repeat(64 << 10), "", &"c".repeat(300_000)]);
+        assert_eq!(write_lines(&path, &all, LONG), PipeReport { submitted: 4, failure: None });
+        assert_eq!(reader.join().unwrap(), all.iter().map(|line| format!("{line}\n")).collect::<String>());
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_waited_for_and_then_given_up() {
+        let folder = TempDir::new();
+        let path = pipe(&folder);
+        let report = write_lines(&path, &lines(&["a"]), Duration::from_millis(20));
+        let text = format!("submit engine command issue: nobody reads '{path}' (timeout)");
+        assert_eq!(report, PipeReport { submitted: 0, failure: Some(text) });
+        // A reader that does not read: 64 KiB fit the pipe.
+        let _reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        let report = write_lines(&path, &lines(&["a", &"b".repeat(100_000)]), Duration::from_millis(20));
+        let text = format!(
+            "submit engine command issue: '{path}' is full and nobody reads it (timeout); 1 of 2 commands were submitted, and a \
+             part of the next"
+        );
+        assert_eq!(report, PipeReport { submitted: 1, failure: Some(text) });
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_is_noticed() {
+        let folder = TempDir::new();
+        let path = pipe(&folder);
+        let (told, is_gone) = mpsc::channel();
+        let reader = thread::spawn({
+            let path = path.clone();
+            move || {
+                let mut file = File::open(path).unwrap();
+                file.read_exact(&mut [0; 10]).unwrap();
+                drop(file);
+                told.send(()).unwrap();
+            }
+        });
+        let report = write_lines(&path, &lines(&["0123456789", &"b".repeat(200_000)]), LONG);
+        is_gone.recv_timeout(LONG).unwrap();
+        reader.join().unwrap();
+        assert_eq!(report.submitted, 1);
+        assert!(report.failure.unwrap().contains("is no longer read; 1 of 2 commands were submitted"));
+    }
+
+    #[test]
+    fn what_is_no_pipe_is_not_written_to() {
+        let folder = TempDir::new();
+        let path = folder.path().join("file").display().to_string();
+        let failure = |path: &str| write_lines(path, &lines(&["a"]), LONG).failure.unwrap();
+        assert_eq!(failure(&path), format!("command file '{path}' must exist"));
+        fs::write(&path, "kept").unwrap();
+        assert_eq!(failure(&path), format!("command file '{path}' must be a pipe file"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "kept");
+        assert!(failure("/dev/null").ends_with("must be a pipe file"));
+    }
+}

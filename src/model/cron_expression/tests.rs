@@ -1,0 +1,185 @@
+use super::*;
+
+fn runs(expression: &str, local: &str) -> bool {
+    CronExpression::parse(expression).unwrap().fits(minute(local))
+}
+
+/// `2026-11-26 14:05`
+fn minute(text: &str) -> Minute {
+    let numbers: Vec<i64> = text.split(['-', ' ', ':']).map(|part| part.parse().unwrap()).collect();
+    let mut days = 0;
+    for year in 1970..numbers[0] {
+        days += if is_leap(year) { 366 } else { 365 };
+    }
+    for month in 1..numbers[1] {
+        days += month_len(numbers[0], month);
+    }
+    ((days + numbers[2] - 1) * 24 + numbers[3]) * 60 + numbers[4]
+}
+
+fn is_leap(year: i64) -> bool {
+    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+}
+
+fn month_len(year: i64, month: i64) -> i64 {
+    match month {
+        2 if is_leap(year) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+#[test]
+fn fields_are_numbers_ranges_steps_lists_and_names() {
+    for (expression, yes, no) in [
+        ("* * * * *", "2026-11-26 14:05", ""),
+        ("5 14 * * *", "2026-11-26 14:05", "2026-11-26 14:06"),
+        ("*/15 * * * *", "2026-11-26 14:45", "2026-11-26 14:50"),
+        ("10-30/10,59 * * * *", "2026-11-26 14:30", "2026-11-26 14:40"),
+        ("0 22 * * mon-fri", "2026-11-27 22:00", "2026-11-28 22:00"),
+        ("0 0 * * 7", "2026-11-29 00:00", "2026-11-28 00:00"),
+        ("0 0 * * SUN", "2026-11-29 00:00", "2026-11-30 00:00"),
+        ("0 0 * * 5-7", "2026-11-29 00:00", "2026-11-26 00:00"),
+        ("0 0 29 feb *", "2028-02-29 00:00", "2028-02-28 00:00"),
+        ("0 0 1 JAN,jul *", "2026-07-01 00:00", "2026-06-01 00:00"),
+        ("@hourly", "2026-11-26 14:00", "2026-11-26 14:05"),
+        ("@Daily", "2026-11-26 00:00", "2026-11-26 01:00"),
+        ("@weekly", "2026-11-29 00:00", "2026-11-26 00:00"),
+        ("@monthly", "2026-12-01 00:00", "2026-12-02 00:00"),
+        ("@yearly", "2027-01-01 00:00", "2026-12-01 00:00"),
+    ] {
+        assert!(runs(expression, yes), "{expression} at {yes}");
+        assert!(no.is_empty() || !runs(expression, no), "{expression} at {no}");
+    }
+}
+
+#[test]
+fn two_day_fields_are_alternatives_unless_one_begins_with_a_star() {
+    // The 13th, and every Friday.
+    assert!(runs("0 0 13 * 5", "2026-10-13 00:00") && runs("0 0 13 * 5", "2026-10-16 00:00"));
+    assert!(!runs("0 0 13 * 5", "2026-10-14 00:00"));
+    // Odd days that are Fridays.
+    assert!(runs("0 0 */2 * 5", "2026-10-09 00:00") && !runs("0 0 */2 * 5", "2026-10-13 00:00"));
+}
+
+#[test]
+fn mistakes_name_the_field_and_what_is_allowed() {
+    for (expression, text) in [
+        ("", "has 0 fields; allowed: five (minute, hour, day of the month, month, day of the week)"),
+        ("* * * * * *", "has 6 fields"),
+        (
+            "@reboot",
+            "'@reboot' is not known; allowed: @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly",
+        ),
+        ("60 * * * *", "'60' is no minute; allowed: 0 to 59, ranges a-b, steps */n and a-b/n, lists with commas"),
+        ("* 24 * * *", "'24' is no hour"),
+        ("* * 0 * *", "'0' is no day of the month"),
+        ("* * * 13 *", "'13' is no month; allowed: 1 to 12 or jan to dec"),
+        ("* * * * 8", "'8' is no day of the week; allowed: 0 to 7 or sun to sat"),
+        ("5-1 * * * *", "'5-1' is no minute"),
+        ("5/10 * * * *", "'5/10' is no minute"),
+        ("*/0 * * * *", "'*/0' is no minute"),
+        ("1, * * * *", "'' is no minute"),
+        ("+5 * * * *", "'+5' is no minute"),
+        ("* * * * foo", "'foo' is no day of the week"),
+        ("0 0 30 2 *", "names a day that never comes"),
+    ] {
+        let error = CronExpression::parse(expression).unwrap_err();
+        assert!(error.starts_with(text), "{expression}: {error}");
+    }
+    assert!(CronExpression::parse(&"1,".repeat(600)).is_err());
+    assert!(CronExpression::parse("0 0 30 2 mon").is_ok(), "every Monday in February");
+}
+
+/// Numbers that look random.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+
+    fn field(&mut self, least: u64, most: u64, names: &[&str]) -> String {
+        let span = most - least + 1;
+        let one = |dice: &mut Self| {
+            let value = least + dice.below(span);
+            match names.get(usize::try_from(value - least).unwrap()) {
+                Some(name) if dice.below(3) == 0 => (*name).to_owned(),
+                _ => value.to_string(),
+            }
+        };
+        let part = |dice: &mut Self| match dice.below(5) {
+            0 => "*".to_owned(),
+            1 => format!("*/{}", 1 + dice.below(most)),
+            2 => {
+                let from = least + dice.below(span);
+                format!("{from}-{}/{}", from + dice.below(most - from + 1), 1 + dice.below(most))
+            }
+            3 => {
+                let from = least + dice.below(span);
+                format!("{from}-{}", from + dice.below(most - from + 1))
+            }
+            _ => one(dice),
+        };
+        let parts: Vec<String> = (0..=self.below(3)).map(|_| part(self)).collect();
+        parts.join(",")
+    }
+}
+
+/// Whether a value stands in a field: the text is read anew for each value.
+fn obvious(field: &str, value: i64, most: i64, names: &[&str], first: i64) -> bool {
+    let number = |text: &str| {
+        text.parse()
+            .unwrap_or_else(|_| first + i64::try_from(names.iter().position(|name| *name == text).unwrap()).unwrap())
+    };
+    field.split(',').any(|part| {
+        let (range, step) = part.split_once('/').unwrap_or((part, "1"));
+        let (from, to) = if range == "*" {
+            (first, most)
+        } else {
+            let (from, to) = range.split_once('-').unwrap_or((range, range));
+            (number(from), number(to))
+        };
+        value >= from && value <= to && (value - from) % number(step) == 0
+    })
+}
+
+#[test]
+fn any_expression_means_what_a_slow_reading_of_its_text_says() {
+    let mut dice = Dice(0x5eed);
+    for _ in 0..300 {
+        let fields = [
+            dice.field(0, 59, &[]),
+            dice.field(0, 23, &[]),
+            dice.field(1, 31, &[]),
+            dice.field(1, 12, &MONTHS),
+            dice.field(0, 7, &DAYS),
+        ];
+        let text = fields.join(" ");
+        let Ok(expression) = CronExpression::parse(&text) else {
+            // Only a day that never comes is no expression: one in a short month.
+            assert!(!fields[2].starts_with('*'), "{text}");
+            continue;
+        };
+        for _ in 0..300 {
+            let (year, month) =
+                (1_970 + i64::try_from(dice.below(130)).unwrap(), 1 + i64::try_from(dice.below(12)).unwrap());
+            let day = 1 + i64::try_from(dice.below(month_len(year, month).unsigned_abs())).unwrap();
+            let (hour, minutes) = (i64::try_from(dice.below(24)).unwrap(), i64::try_from(dice.below(60)).unwrap());
+            let local = minute(&format!("{year}-{month}-{day} {hour}:{minutes}"));
+            let weekday = (local.div_euclid(1_440) + 4).rem_euclid(7);
+            let by_date = obvious(&fields[2], day, 31, &[], 1);
+            let by_weekday = [weekday, weekday + 7].iter().any(|weekday| obvious(&fields[4], *weekday, 7, &DAYS, 0));
+            let either = !fields[2].starts_with('*') && !fields[4].starts_with('*');
+            let expected = obvious(&fields[0], minutes, 59, &[], 0)
+                && obvious(&fields[1], hour, 23, &[], 0)
+                && obvious(&fields[3], month, 12, &MONTHS, 1)
+                && if either { by_date || by_weekday } else { by_date && by_weekday };
+            assert_eq!(expression.fits(local), expected, "{text} at {year}-{month}-{day} {hour}:{minutes}");
+        }
+    }
+}

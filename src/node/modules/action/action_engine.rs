@@ -1,0 +1,161 @@
+//! ACTIONENGINE: one command, at most `max_concurrent_engine` at a time; more are refused, as in the original.
+
+#[cfg(test)]
+mod tests;
+
+use serde_json::Value;
+
+use crate::model::code::Code;
+use crate::model::command::{CommandEnd, CommandId, CommandOutcome, CommandSpec, Program};
+use crate::model::log::LogLine;
+use crate::model::token::Token;
+use crate::model::work::{CommandCheck, Work};
+
+use super::super::super::core::{Core, NewRow};
+use super::super::super::json;
+use super::super::super::output::Output;
+use super::super::super::requests::Handled;
+use super::super::super::stopping::STOPPING_TEXT;
+use super::super::super::work::Awaiting;
+use super::plugins::{Owner, Source};
+use super::request::shown_line;
+use super::rows;
+
+/// A request on its way. Holds a command line: no `Debug`.
+pub(in super::super::super) struct EngineRun {
+    token: Token,
+    logging: bool,
+    line: String,
+    /// A file with plugins that must be installed.
+    plugins: Option<String>,
+    /// Why it ends, when it was killed.
+    pub(super) killed: Option<String>,
+}
+
+impl Core {
+    /// ACTIONENGINE
+    pub(in super::super::super) fn action_engine(&mut self, token: &Token, data: &str) -> Handled {
+        let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+        let logging = !json::is_false(data.get("logging").unwrap_or(&Value::Null));
+        let content = data.get("content").filter(|content| !content.is_null() && content.as_str() != Some(""));
+        let text = |name: &str| content.and_then(|content| content.get(name)).and_then(json::text);
+        let max = self.options.action.as_ref().map_or(1, |action| action.max_concurrent_engine.max(1));
+        let (line, count) = (text("command").filter(|line| !line.contains('\0')), self.commands.engine_runs);
+        let refusal = match &line {
+            _ if content.is_none() => Some("no content".to_owned()),
+            None => Some("need valid command argument".to_owned()),
+            Some(_) if count >= max => Some(format!("max_concurrent_engine limit reached ({count}/{max})")),
+            Some(_) => None,
+        };
+        if let Some(refusal) = refusal {
+            self.log(LogLine::error("action", refusal.clone()));
+            if logging {
+                self.end_with_error(token, &refusal);
+            }
+            return Handled::accepted();
+        }
+        let run = EngineRun {
+            token: token.clone(),
+            logging,
+            line: line.unwrap_or_default(),
+            plugins: text("plugins"),
+            killed: None,
+        };
+        self.commands.engine_runs += 1;
+        if logging {
+            self.open_token(token, None);
+        }
+        if self.options.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
+            let work = Work::CheckCommands { lines: vec![run.line.clone()], wanted: 1 };
+            self.start_work(work, Awaiting::EngineCheck(run));
+        } else {
+            self.engine_allowed(run);
+        }
+        Handled::accepted()
+    }
+
+    /// The allow-list has spoken.
+    pub(in super::super::super) fn engine_checked(&mut self, run: EngineRun, check: CommandCheck) {
+        let is_refused = !check.refused.is_empty();
+        self.log_complaints(check.complaints);
+        let shown = shown_line(&run.line);
+        if is_refused && self.is_audit() {
+            let text = format!("command would not be allowed (whitelist): {shown} (token {})", run.token);
+            self.log(LogLine::warning("action", text));
+        } else if is_refused {
+            self.log(LogLine::error("action", format!("command not allowed (whitelist): {shown}")));
+            // The original puts nothing between the two.
+            self.engine_ended(
+                &run,
+                Code::FINISHED_KO,
+                json::message(&format!("command not allowed (whitelist){shown}")),
+            );
+            return;
+        }
+        self.engine_allowed(run);
+    }
+
+    fn engine_allowed(&mut self, run: EngineRun) {
+        match run.plugins.clone() {
+            Some(file) => self.validate_plugins(Owner::Engine(run), Source::File(file)),
+            None => self.run_engine(run),
+        }
+    }
+
+    /// Its plugins are there, or not.
+    pub(super) fn engine_validated(&mut self, run: EngineRun, outcome: Result<(), String>) {
+        if let Some(reason) = &run.killed {
+            self.engine_ended(&run, Code::FINISHED_KO, json::message(reason));
+            return;
+        }
+        match outcome {
+            Err(text) if self.is_paranoid() => self.engine_ended(&run, Code::FINISHED_KO, json::message(&text)),
+            _ => self.run_engine(run),
+        }
+    }
+
+    fn run_engine(&mut self, run: EngineRun) {
+        let settings = self.options.action.clone().unwrap_or_default();
+        let (timeout, output_limit) = (settings.command_timeout, settings.output_limit);
+        let spec = CommandSpec { program: Program::Shell(run.line.clone()), timeout, output_limit };
+        let id = self.next_command_id();
+        self.commands.engines.insert(id, run);
+        self.output(Output::RunCommand { command: id, spec });
+    }
+
+    /// The command of a request ended; `false` when it is not one of these.
+    pub(super) fn engine_command_ended(&mut self, id: CommandId, outcome: &CommandOutcome) -> bool {
+        let Some(run) = self.commands.engines.remove(&id) else { return false };
+        let failed = match (&outcome.end, &run.killed) {
+            (CommandEnd::Exited(exit_code), Some(reason)) if *exit_code > 128 => Err(reason.as_str()),
+            (CommandEnd::Exited(exit_code), _) => Ok(*exit_code),
+            (_, Some(reason)) => Err(reason.as_str()),
+            (CommandEnd::TimedOut, None) => Err("Command too long to execute (timeout)..."),
+            (CommandEnd::NotStarted(reason), None) => Err(reason.as_str()),
+        };
+        match failed {
+            Ok(exit_code) => {
+                let data = rows::engine_finished(&run.line, exit_code, outcome);
+                self.engine_ended(&run, Code::FINISHED_OK, data);
+            }
+            Err(text) => {
+                let (start, end) = (outcome.started.as_seconds(), outcome.ended.as_seconds());
+                let data = rows::engine_failed(&run.line, text, start, end);
+                self.engine_ended(&run, Code::FINISHED_KO, data);
+            }
+        }
+        true
+    }
+
+    fn engine_ended(&mut self, run: &EngineRun, code: Code, data: String) {
+        self.commands.engine_runs = self.commands.engine_runs.saturating_sub(1);
+        if run.logging {
+            self.add_row(NewRow::now(Some(&run.token), code, data));
+        }
+    }
+
+    /// The daemon stops before its command has run to its end.
+    pub(in super::super::super) fn give_up_engine(&mut self, run: &EngineRun) {
+        self.engine_ended(run, Code::FINISHED_KO, json::message(STOPPING_TEXT));
+    }
+}

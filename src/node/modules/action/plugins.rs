@@ -1,0 +1,246 @@
+//! Plugins that must be installed before a command runs: `metadata.pkg_install` of a COMMAND, and the file `plugins` of an ACTIONENGINE.
+//!
+//! The package manager is asked, what is missing is installed by the original's own installer (through `sudo`), and the package manager is asked
+//! again. With `paranoid_plugins` a command whose plugins are still missing is not run; else that is only logged.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::model::command::{CommandEnd, CommandId, CommandOutcome, CommandSpec, Program};
+use crate::model::log::LogLine;
+use crate::model::work::{PackageManager, PluginsRead, Work};
+
+use super::super::super::core::Core;
+use super::super::super::json;
+use super::super::super::output::Output;
+use super::super::super::work::Awaiting;
+use super::Running;
+use super::action_engine::EngineRun;
+
+/// The original's installer; only it may be run as root.
+const INSTALLER: &str = "/usr/local/bin/gorgone_install_plugins.pl";
+const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(300);
+/// Output kept of a package manager: its list of some thousand packages.
+const OUTPUT_MAX: usize = 4 << 20;
+/// Plugins of one request.
+const PLUGINS_MAX: usize = 2_000;
+
+/// Who waits for plugins.
+pub(in super::super::super) enum Owner {
+    /// A COMMAND, for the command in hand.
+    Request(Running),
+    /// An ACTIONENGINE.
+    Engine(EngineRun),
+}
+
+/// Where the plugins are named.
+pub(in super::super::super) enum Source {
+    /// JSON text in the request.
+    Inline(Value),
+    /// A file with JSON text.
+    File(String),
+}
+
+/// A validation that runs a command.
+pub(super) struct Validation {
+    pub(super) owner: Owner,
+    manager: PackageManager,
+    /// Name and least version of each.
+    wanted: BTreeMap<String, u64>,
+    step: Step,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Ask,
+    Install,
+    AskAgain,
+}
+
+/// The plugins that a JSON value names.
+fn wanted_plugins(value: &Value, manager: PackageManager) -> Result<BTreeMap<String, u64>, String> {
+    let Some(members) = value.as_object() else { return Ok(BTreeMap::new()) };
+    if members.len() > PLUGINS_MAX {
+        return Err(format!("validate plugins - more than {PLUGINS_MAX} plugins"));
+    }
+    let mut wanted = BTreeMap::new();
+    for (name, version) in members {
+        // They become arguments of programs that run as root.
+        let is_name = name.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_+.".contains(&byte));
+        let version = json::integer(version).and_then(|version| u64::try_from(version).ok());
+        let (true, Some(version)) = (is_name, version) else {
+            let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
+            return Err(format!("validate plugins - '{shown}' is no package name with a version number"));
+        };
+        let name = if manager == PackageManager::Deb { name.to_ascii_lowercase() } else { name.clone() };
+        wanted.insert(name, version);
+    }
+    Ok(wanted)
+}
+
+/// Which of `wanted` the package manager's answer does not show in that version or a later one.
+fn missing(wanted: &BTreeMap<String, u64>, manager: PackageManager, answer: &str) -> Vec<String> {
+    let mut installed: BTreeMap<&str, u64> = BTreeMap::new();
+    for line in answer.lines() {
+        let found = match manager {
+            PackageManager::Deb => deb_package(line),
+            PackageManager::Rpm => wanted.keys().find_map(|name| Some((name.as_str(), rpm_version(name, line)?))),
+        };
+        if let Some((name, version)) = found {
+            let newest = installed.entry(name).or_default();
+            *newest = version.max(*newest);
+        }
+    }
+    let separator = if manager == PackageManager::Deb { '=' } else { '-' };
+    wanted
+        .iter()
+        .filter(|(name, version)| installed.get(name.as_str()).is_none_or(|installed| installed < version))
+        .map(|(name, version)| format!("{name}{separator}{version}"))
+        .collect()
+}
+
+/// A line of `dpkg -l` of an installed package: `ii  name  20230101-120000  all  …`.
+fn deb_package(line: &str) -> Option<(&str, u64)> {
+    let mut words = line.split_whitespace();
+    words.next().filter(|state| state.as_bytes().get(1) == Some(&b'i'))?;
+    let name = words.next()?.split(':').next()?;
+    Some((name, leading_number(words.next()?)?))
+}
+
+/// A line of `rpm -q`: `name-20230101-120000.el9.noarch`.
+fn rpm_version(name: &str, line: &str) -> Option<u64> {
+    leading_number(line.strip_prefix(name)?.strip_prefix('-')?)
+}
+
+/// The digits before a `-`.
+fn leading_number(text: &str) -> Option<u64> {
+    text.split_once('-').and_then(|(digits, _)| digits.parse().ok())
+}
+
+fn query(manager: PackageManager, wanted: &BTreeMap<String, u64>) -> Vec<String> {
+    match manager {
+        PackageManager::Deb => ["dpkg", "-l", "centreon-plugin-*"].map(str::to_owned).to_vec(),
+        PackageManager::Rpm => ["rpm", "-q"].map(str::to_owned).into_iter().chain(wanted.keys().cloned()).collect(),
+    }
+}
+
+fn installer(manager: PackageManager, missing: Vec<String>) -> Vec<String> {
+    let kind = if manager == PackageManager::Deb { "--type=deb" } else { "--type=rpm" };
+    ["sudo", INSTALLER, kind].map(str::to_owned).into_iter().chain(missing).collect()
+}
+
+impl Core {
+    pub(super) fn is_paranoid(&self) -> bool {
+        self.options.action.as_ref().is_some_and(|action| action.paranoid_plugins)
+    }
+
+    /// Looks whether plugins are installed, and installs them.
+    pub(super) fn validate_plugins(&mut self, owner: Owner, source: Source) {
+        let file = match &source {
+            Source::Inline(_) => None,
+            Source::File(file) => Some(file.clone()),
+        };
+        self.start_work(Work::ReadPlugins { file }, Awaiting::Plugins(owner, source));
+    }
+
+    /// It is known which package manager there is, and what the file says.
+    pub(in super::super::super) fn plugins_read(&mut self, owner: Owner, source: Source, read: PluginsRead) {
+        let value = match (source, read.content) {
+            (Source::Inline(value), _) => Ok(value),
+            (Source::File(_), Ok(text)) => serde_json::from_str(&text).map_err(|_| "cannot decode json".to_owned()),
+            (Source::File(_), Err(reason)) => Err(reason),
+        };
+        let is_empty = |value: &Value| value.as_object().is_none_or(serde_json::Map::is_empty);
+        let wanted = match (value, read.manager) {
+            (Err(reason), _) => Err(reason),
+            (Ok(value), _) if is_empty(&value) => return self.plugins_validated(owner, Ok(())),
+            (Ok(_), None) => Err("validate plugins - unsupported operating system".to_owned()),
+            (Ok(value), Some(manager)) => wanted_plugins(&value, manager).map(|wanted| (manager, wanted)),
+        };
+        match wanted {
+            Ok((manager, wanted)) => self.ask_packages(Validation { owner, manager, wanted, step: Step::Ask }),
+            Err(reason) => self.plugins_validated(owner, Err(reason)),
+        }
+    }
+
+    fn ask_packages(&mut self, validation: Validation) {
+        let words = query(validation.manager, &validation.wanted);
+        self.run_for_plugins(validation, words, QUERY_TIMEOUT);
+    }
+
+    fn run_for_plugins(&mut self, validation: Validation, words: Vec<String>, timeout: Duration) {
+        let id = self.next_command_id();
+        self.commands.validations.insert(id, validation);
+        let spec = CommandSpec { program: Program::Words(words), timeout, output_limit: OUTPUT_MAX };
+        self.output(Output::RunCommand { command: id, spec });
+    }
+
+    /// A command of a validation ended; `false` when it is not one of these.
+    pub(super) fn plugin_command_ended(&mut self, id: CommandId, outcome: &CommandOutcome) -> bool {
+        let Some(mut validation) = self.commands.validations.remove(&id) else { return false };
+        let answer = String::from_utf8_lossy(&outcome.output);
+        let failure = match &outcome.end {
+            CommandEnd::Exited(_) => None,
+            CommandEnd::TimedOut => Some("Command too long to execute (timeout)..."),
+            CommandEnd::NotStarted(reason) => Some(reason.as_str()),
+        };
+        let is_killed = match &validation.owner {
+            Owner::Request(running) => running.killed.is_some(),
+            Owner::Engine(run) => run.killed.is_some(),
+        };
+        let result = match (validation.step, failure) {
+            _ if is_killed => Ok(()),
+            (Step::Install, Some(reason)) => Err(format!("install plugins command issue: {reason}")),
+            (Step::Install, None) => {
+                validation.step = Step::AskAgain;
+                self.ask_packages(validation);
+                return true;
+            }
+            (_, Some(reason)) if validation.manager == PackageManager::Rpm => {
+                Err(format!("check rpm plugins command issue: {reason}"))
+            }
+            (step, _) => {
+                let missing = missing(&validation.wanted, validation.manager, &answer);
+                if step == Step::Ask && !missing.is_empty() {
+                    self.log(LogLine::info("action", format!("validate plugins - install {}", missing.join(" "))));
+                    validation.step = Step::Install;
+                    let words = installer(validation.manager, missing);
+                    self.run_for_plugins(validation, words, INSTALL_TIMEOUT);
+                    return true;
+                }
+                let still = format!("validate plugins - still some to install: {}", missing.join(" "));
+                if missing.is_empty() { Ok(()) } else { Err(still) }
+            }
+        };
+        self.plugins_validated(validation.owner, result);
+        true
+    }
+
+    fn plugins_validated(&mut self, owner: Owner, result: Result<(), String>) {
+        if let Err(reason) = &result {
+            self.log(LogLine::error("action", reason.clone()));
+        }
+        match owner {
+            Owner::Request(running) => self.request_validated(running, result),
+            Owner::Engine(run) => self.engine_validated(run, result),
+        }
+    }
+
+    /// The daemon stops before the plugins are known.
+    pub(in super::super::super) fn give_up_plugins(&mut self, owner: Owner) {
+        match owner {
+            Owner::Request(running) => {
+                self.commands.validating = self.commands.validating.saturating_sub(1);
+                self.give_up_request(&running);
+            }
+            Owner::Engine(run) => self.give_up_engine(&run),
+        }
+    }
+}

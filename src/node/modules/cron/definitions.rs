@@ -1,0 +1,221 @@
+//! GETCRON, ADDCRON, UPDATECRON and DELETECRON: the list of jobs as it is now. What they change lasts until the daemon ends, as in the
+//! original.
+
+use serde_json::{Value, json};
+
+use crate::config::settings::{CRON_JOBS_MAX, CronJob};
+use crate::model::code::Code;
+use crate::model::cron_expression::CronExpression;
+use crate::model::history::LogFilter;
+use crate::model::log::LogLine;
+use crate::model::node_id::NodeId;
+use crate::model::token::Token;
+
+use super::super::super::core::{Core, NewRow};
+use super::super::super::get_log::read_filter;
+use super::super::super::json as read;
+use super::super::super::requests::Handled;
+use super::Job;
+
+/// Characters of the parameters of a job that a request adds, and of its id.
+const PARAMETERS_MAX: usize = 256 << 10;
+const ID_MAX: usize = 255;
+
+/// A part of the path of a call, or of `variables`.
+fn variable(data: &Value, index: usize) -> Option<String> {
+    data.get("variables")?.get(index).and_then(read::text)
+}
+
+fn definition_json(job: &CronJob) -> Value {
+    let parameters: Value = serde_json::from_str(&job.parameters).unwrap_or(Value::Null);
+    let mut definition = json!({ "id": job.id, "timespec": job.timespec, "action": job.action, "parameters": parameters, "keep_token": job.keep_token });
+    if let Some(members) = definition.as_object_mut().filter(|_| !job.target.is_empty()) {
+        members.insert("target".to_owned(), job.target.as_str().into());
+    }
+    definition
+}
+
+/// A member that says something.
+fn given<'a>(definition: &'a Value, name: &str) -> Option<&'a Value> {
+    definition.get(name).filter(|value| !value.is_null() && value.as_str() != Some(""))
+}
+
+fn parse_timespec(text: &str) -> Result<CronExpression, String> {
+    CronExpression::parse(text).map_err(|reason| format!("timespec {reason}"))
+}
+
+fn parse_target(value: &Value) -> Result<String, String> {
+    NodeId::from_json(value).map(|id| id.to_string()).map_err(|error| format!("target: {error}"))
+}
+
+fn parse_parameters(value: Option<&Value>) -> Result<String, String> {
+    let text = value.map_or_else(|| "null".to_owned(), Value::to_string);
+    if text.len() > PARAMETERS_MAX {
+        Err(format!("parameters have more than {PARAMETERS_MAX} characters"))
+    } else {
+        Ok(text)
+    }
+}
+
+fn check_kept_token(id: &str, keep_token: bool) -> Result<(), String> {
+    let fits = !keep_token || Token::parse(id).is_ok();
+    if fits {
+        Ok(())
+    } else {
+        Err("the id cannot be kept as a token; allowed: 1 to 255 of A-Z a-z 0-9 : _ . -".to_owned())
+    }
+}
+
+/// A definition of ADDCRON; `Ok(None)` when it lacks something.
+fn read_definition(definition: &Value) -> Result<Option<CronJob>, String> {
+    let text = |name: &str| given(definition, name).and_then(read::text);
+    let (Some(id), Some(timespec), Some(action)) = (text("id"), text("timespec"), text("action")) else {
+        return Ok(None);
+    };
+    if id.len() > ID_MAX {
+        return Err(format!("the id has more than {ID_MAX} bytes"));
+    }
+    let keep_token = given(definition, "keep_token").is_some_and(read::is_true);
+    check_kept_token(&id, keep_token)?;
+    Ok(Some(CronJob {
+        expression: parse_timespec(&timespec)?,
+        parameters: parse_parameters(definition.get("parameters"))?,
+        target: given(definition, "target").map_or(Ok(String::new()), parse_target)?,
+        id,
+        timespec,
+        action,
+        keep_token,
+    }))
+}
+
+impl Core {
+    fn cron_row(&mut self, token: &Token, outcome: Result<&str, &str>) -> Handled {
+        match outcome {
+            Ok(text) => self.add_row(NewRow::now(Some(token), Code::FINISHED_OK, read::message(text))),
+            Err(text) => {
+                self.log(LogLine::error("cron", text.to_owned()));
+                self.end_with_error(token, text);
+            }
+        }
+        Handled::accepted()
+    }
+
+    /// GETCRON: all jobs, one, or the rows of the last run of one.
+    pub(in super::super::super) fn get_cron(&mut self, token: &Token, data: &str) -> Handled {
+        let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+        let found: Vec<Value> = match variable(&data, 0) {
+            None => self.cron.jobs.values().map(|job| definition_json(&job.definition)).collect(),
+            Some(id) => {
+                let Some(job) = self.cron.jobs.get(&id) else {
+                    return self.cron_row(token, Err("no entry found for id"));
+                };
+                if variable(&data, 1).as_deref() == Some("status") {
+                    let last = job.last_token.as_ref().map_or(id.clone(), |last| last.as_str().to_owned());
+                    return self.get_cron_status(token, last, &data);
+                }
+                vec![definition_json(&job.definition)]
+            }
+        };
+        self.add_row(NewRow::now(Some(token), Code::FINISHED_OK, Value::from(found).to_string()));
+        Handled::accepted()
+    }
+
+    fn get_cron_status(&mut self, token: &Token, last: String, data: &Value) -> Handled {
+        let parameters = data.get("parameters");
+        let filter = read_filter(|name| {
+            parameters
+                .and_then(|given| given.get(name))
+                .filter(|_| matches!(name, "ctime" | "etime" | "limit" | "code"))
+        });
+        let Some(filter) = filter else {
+            return self.cron_row(token, Err("code, ctime, etime and limit must be numbers"));
+        };
+        if !self.ask_for_job(token.clone(), LogFilter { token: Some(last), ..filter }) {
+            return self.cron_row(token, Err("busy: too many questions are open, try again"));
+        }
+        Handled::accepted()
+    }
+
+    /// ADDCRON: one definition or several; those that are there already are left alone and named.
+    pub(in super::super::super) fn add_cron(&mut self, token: &Token, data: &str) -> Handled {
+        let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+        let mut jobs = Vec::new();
+        let content = data.get("content").unwrap_or(&Value::Null);
+        for definition in content.as_array().map_or(std::slice::from_ref(content), Vec::as_slice) {
+            match read_definition(definition) {
+                Ok(Some(job)) => jobs.push(job),
+                Ok(None) => return self.cron_row(token, Err("missing arguments")),
+                Err(reason) => return self.cron_row(token, Err(&format!("add failed: {reason}"))),
+            }
+        }
+        if self.cron.jobs.len() + jobs.len() > CRON_JOBS_MAX {
+            return self.cron_row(token, Err(&format!("add failed: more than {} jobs", CRON_JOBS_MAX)));
+        }
+        let mut there = None;
+        for job in jobs {
+            if self.cron.jobs.contains_key(&job.id) {
+                there.get_or_insert(job.id);
+            } else {
+                self.log(LogLine::info("cron", format!("adding cron definition '{}'", job.id.escape_debug())));
+                self.cron.jobs.insert(job.id.clone(), Job::new(job));
+            }
+        }
+        match there {
+            Some(id) => self.cron_row(token, Err(&format!("id '{id}' already exists"))),
+            None => self.cron_row(token, Ok("add succeed")),
+        }
+    }
+
+    /// UPDATECRON: any member of a definition but its id.
+    pub(in super::super::super) fn update_cron(&mut self, token: &Token, data: &str) -> Handled {
+        let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+        let Some(id) = variable(&data, 0) else { return self.cron_row(token, Err("missing id")) };
+        let Some(job) = self.cron.jobs.get_mut(&id) else { return self.cron_row(token, Err("no entry found for id")) };
+        let content = data.get("content").unwrap_or(&Value::Null);
+        let names = ["timespec", "action", "parameters", "target", "keep_token", "command_line"];
+        if !names.iter().any(|name| given(content, name).is_some()) {
+            return self.cron_row(token, Err("missing arguments"));
+        }
+        match updated(&job.definition, content) {
+            Ok(definition) => {
+                job.definition = definition;
+                self.cron_row(token, Ok("update succeed"))
+            }
+            Err(reason) => self.cron_row(token, Err(&format!("update failed: {reason}"))),
+        }
+    }
+
+    /// DELETECRON: what runs goes on.
+    pub(in super::super::super) fn delete_cron(&mut self, token: &Token, data: &str) -> Handled {
+        let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+        let Some(id) = variable(&data, 0) else { return self.cron_row(token, Err("missing id")) };
+        let outcome = match self.cron.jobs.remove(&id) {
+            Some(_) => Ok("delete succeed"),
+            None => Err("no entry found for id"),
+        };
+        self.cron_row(token, outcome)
+    }
+}
+
+/// The definition with what `content` says put over it.
+fn updated(before: &CronJob, content: &Value) -> Result<CronJob, String> {
+    let mut job = before.clone();
+    if let Some(timespec) = given(content, "timespec").and_then(read::text) {
+        job.expression = parse_timespec(&timespec)?;
+        job.timespec = timespec;
+    }
+    if let Some(action) = given(content, "action").and_then(read::text) {
+        job.action = action;
+    }
+    if let Some(parameters) = content.get("parameters") {
+        job.parameters = parse_parameters(Some(parameters))?;
+    }
+    if let Some(target) = content.get("target") {
+        job.target = given(content, "target").map_or(Ok(String::new()), |_| parse_target(target))?;
+    }
+    if let Some(keep_token) = content.get("keep_token") {
+        job.keep_token = read::is_true(keep_token);
+    }
+    check_kept_token(&job.id, job.keep_token)?;
+    Ok(job)
+}

@@ -1,0 +1,168 @@
+//! The clock of the tests begins at 16:06:40 universal time.
+
+use crate::config::settings::CronJob;
+use crate::model::api::Method;
+use crate::model::cron_expression::CronExpression;
+
+use super::super::super::testing::{Bench, node_message, options, push_node, row};
+
+fn job(id: &str, timespec: &str, action: &str, target: &str, keep_token: bool) -> CronJob {
+    CronJob {
+        id: id.to_owned(),
+        timespec: timespec.to_owned(),
+        expression: CronExpression::parse(timespec).unwrap(),
+        action: action.to_owned(),
+        parameters: r#"[{"command":"date"}]"#.to_owned(),
+        target: target.to_owned(),
+        keep_token,
+    }
+}
+
+fn bench(jobs: Vec<CronJob>) -> Bench {
+    let mut options = options(vec![push_node(2)]);
+    options.loaded.insert("cron".to_owned(), super::CRON_PACKAGE.to_owned());
+    options.cron = Some(jobs);
+    let mut bench = Bench::new(options);
+    bench.give(super::super::super::input::Input::LinkUp(super::super::super::testing::id(2)));
+    bench
+}
+
+fn commands(outputs: &[String]) -> Vec<&str> {
+    outputs.iter().map(String::as_str).filter(|line| line.starts_with("run ")).collect()
+}
+
+fn ended(token: &str, code: i64, text: &str) -> String {
+    format!("row {token} {code} {{\"message\":\"{text}\"}}")
+}
+
+#[test]
+fn a_job_runs_at_its_minute_and_not_again_before_its_last_run_has_ended() {
+    let mut bench = bench(vec![job("date", "* * * * *", "COMMAND", "", true)]);
+    assert_eq!(commands(&bench.pass_seconds(19)), Vec::<&str>::new());
+    let outputs = bench.pass_seconds(2);
+    assert_eq!(commands(&outputs), ["run 0 for 30s: sh: date"]);
+    assert!(outputs.iter().any(|line| line.starts_with("row date 0 ")), "{outputs:?}");
+    assert_eq!(commands(&bench.pass_seconds(180)), Vec::<&str>::new());
+    bench.command_exits(0, 0, "x");
+    assert_eq!(commands(&bench.pass_seconds(60)), ["run 1 for 30s: sh: date"]);
+}
+
+#[test]
+fn a_job_for_a_node_is_sent_there_and_ends_with_the_rows_of_the_node() {
+    let mut bench = bench(vec![job("far", "*/2 * * * *", "COMMAND", "2", true)]);
+    let sent = |outputs: Vec<String>| outputs.into_iter().filter(|line| line.contains("[COMMAND]")).count();
+    let outputs = bench.pass_seconds(90);
+    assert!(
+        outputs.iter().any(|line| line == r#"node 2: [COMMAND] [far] [] {"content":[{"command":"date"}]}"#),
+        "{outputs:?}"
+    );
+    assert_eq!(sent(bench.pass_seconds(120)), 0);
+    let data = r#"{"code":0,"data":{"action":"getlog","result":[{"id":1,"token":"far","code":2,"etime":1,"ctime":1.5,"instant":0,"data":"{}"}]}}"#;
+    bench.give(node_message(2, "ACK", "", data));
+    assert_eq!(sent(bench.pass_seconds(120)), 1);
+    assert_eq!(sent(bench.pass_seconds(3_480)), 0, "silence keeps it from running");
+    assert_eq!(sent(bench.pass_seconds(120)), 1, "but not for ever");
+}
+
+#[test]
+fn what_ends_at_once_runs_every_time() {
+    let mut bench =
+        bench(vec![job("info", "* * * * *", "INFORMATION", "", true), job("no", "* * * * *", "NOSUCH", "", true)]);
+    let outputs = bench.pass_seconds(150);
+    assert_eq!(outputs.iter().filter(|line| line.starts_with("row info 2 ")).count(), 3, "{outputs:?}");
+    assert_eq!(outputs.iter().filter(|line| line.starts_with("row no 1 ")).count(), 3, "{outputs:?}");
+}
+
+#[test]
+fn without_keep_token_each_run_has_a_token_of_its_own() {
+    let mut bench = bench(vec![job("date", "* * * * *", "INFORMATION", "", false)]);
+    let outputs = bench.pass_seconds(90);
+    let tokens: std::collections::BTreeSet<&str> = outputs
+        .iter()
+        .filter(|line| line.contains("information"))
+        .map(|line| line.split(' ').nth(1).unwrap())
+        .collect();
+    assert_eq!(tokens.len(), 2);
+    assert!(tokens.iter().all(|token| token.len() == 128));
+}
+
+#[test]
+fn definitions_are_listed_added_changed_and_deleted_through_the_api() {
+    let mut bench = bench(vec![job("a", "* * * * *", "COMMAND", "", true)]);
+    let mut number = 0;
+    let mut call = |bench: &mut Bench, method, path: &str, body: &str| {
+        number += 1;
+        let outputs = bench.call(number, method, path, body);
+        let row = outputs.iter().find(|line| line.starts_with("row ")).unwrap_or_else(|| panic!("{outputs:?}"));
+        row.split_once(' ').unwrap().1.split_once(' ').unwrap().1.to_owned()
+    };
+    let path = "core/cron/definitions";
+    let first =
+        r#"{"action":"COMMAND","id":"a","keep_token":true,"parameters":[{"command":"date"}],"timespec":"* * * * *"}"#;
+    assert_eq!(call(&mut bench, Method::Get, path, ""), format!("2 [{first}]"));
+    let body = r#"[{"id":"b","timespec":"5 4 * * *","action":"PING","target":2}]"#;
+    assert_eq!(call(&mut bench, Method::Post, path, body), r#"2 {"message":"add succeed"}"#);
+    assert_eq!(call(&mut bench, Method::Post, path, body), r#"1 {"message":"id 'b' already exists"}"#);
+    let second =
+        r#"{"action":"PING","id":"b","keep_token":false,"parameters":null,"target":"2","timespec":"5 4 * * *"}"#;
+    assert_eq!(call(&mut bench, Method::Get, &format!("{path}/b"), ""), format!("2 [{second}]"));
+    let changed = call(
+        &mut bench,
+        Method::Patch,
+        &format!("{path}/b"),
+        r#"{"timespec":"* * * * *","action":"INFORMATION","target":""}"#,
+    );
+    assert_eq!(changed, r#"2 {"message":"update succeed"}"#);
+    assert!(bench.pass_seconds(60).iter().any(|line| line.contains(r#""action":"information""#)));
+    assert_eq!(call(&mut bench, Method::Delete, &format!("{path}/b"), ""), r#"2 {"message":"delete succeed"}"#);
+    for (method, path, body, text) in [
+        (Method::Get, "core/cron/definitions/b", "", "no entry found for id"),
+        (Method::Delete, "core/cron/definitions/b", "", "no entry found for id"),
+        (Method::Delete, "core/cron/definitions", "", "missing id"),
+        (Method::Patch, "core/cron/definitions", "{}", "missing id"),
+        (Method::Patch, "core/cron/definitions/b", "{}", "no entry found for id"),
+        (Method::Patch, "core/cron/definitions/a", "{}", "missing arguments"),
+        (Method::Patch, "core/cron/definitions/a", r#"{"target":"x"}"#, "update failed: target: "),
+        (Method::Post, "core/cron/definitions", r#"[{"id":"c","action":"PING"}]"#, "missing arguments"),
+        (Method::Post, "core/cron/definitions", "[3]", "missing arguments"),
+        (
+            Method::Post,
+            "core/cron/definitions",
+            r#"{"id":"c","action":"PING","timespec":"61 * * * *"}"#,
+            "add failed: timespec '61' is no minute",
+        ),
+        (
+            Method::Post,
+            "core/cron/definitions",
+            r#"{"id":"c d","action":"PING","timespec":"* * * * *","keep_token":1}"#,
+            "add failed: the id cannot be kept",
+        ),
+    ] {
+        let found = call(&mut bench, method, path, body);
+        assert!(found.starts_with(&format!("1 {{\"message\":\"{text}")), "{path} {body}: {found}");
+    }
+}
+
+#[test]
+fn the_status_of_a_job_is_the_rows_of_its_last_run() {
+    let mut bench = bench(vec![job("a", "* * * * *", "COMMAND", "", true)]);
+    bench.pass_seconds(30);
+    let outputs = bench.call(1, Method::Get, "core/cron/definitions/a/status?limit=5", "");
+    assert_eq!(outputs[0], "query 0 up to 1000 token=a newest=5");
+    let outputs = bench.answer(0, vec![row(3, "a", 0, "{}")], false);
+    assert!(outputs[0].contains(r#" 2 [{"id":3,"token":"a","code":0,"#), "{outputs:?}");
+}
+
+#[test]
+fn an_unloaded_module_starts_nothing_and_a_job_that_is_gone_hurts_nobody() {
+    let mut bench = bench(vec![job("a", "* * * * *", "COMMAND", "", true)]);
+    assert_eq!(commands(&bench.pass_seconds(30)).len(), 1);
+    bench.request("DELETECRON", "d", "", r#"{"variables":["a"]}"#);
+    assert!(bench.command_exits(0, 0, "").contains(&ended("a", 2, "commands processing has finished successfully")));
+    bench.request("ADDCRON", "d", "", r#"{"content":[{"id":"a","timespec":"* * * * *","action":"INFORMATION"}]}"#);
+    bench.request("UNLOADMODULE", "u", "", r#"{"content":{"name":"cron"}}"#);
+    assert_eq!(bench.pass_seconds(300).iter().filter(|line| line.contains("information")).count(), 0);
+    let package = format!(r#"{{"content":{{"name":"cron","package":"{}"}}}}"#, super::CRON_PACKAGE);
+    bench.request("LOADMODULE", "u", "", &package);
+    assert_eq!(bench.pass_seconds(60).iter().filter(|line| line.contains("information")).count(), 1);
+}

@@ -1,0 +1,178 @@
+//! The module `engine`: ENGINECOMMAND writes lines to the command pipe of the monitoring engine (protocol.md section 11).
+//!
+//! A worker writes, one request at a time for each pipe, so that lines keep their order; a pipe that nobody reads holds up only requests for
+//! itself, and each of them no longer than the module's `timeout` after it came. Absent on purpose: the writing itself.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::model::code::Code;
+use crate::model::log::LogLine;
+use crate::model::time::Monotonic;
+use crate::model::token::Token;
+use crate::model::work::{PipeReport, Work};
+
+use super::super::core::{Core, NewRow};
+use super::super::json;
+use super::super::requests::Handled;
+use super::super::stopping::STOPPING_TEXT;
+use super::super::work::Awaiting;
+
+/// Requests that wait at most, and the characters in them.
+const WAITING_MAX: usize = 10_000;
+const WAITING_BYTES_MAX: usize = 64 << 20;
+
+/// A request for one pipe. Holds command lines: no `Debug`.
+pub(in super::super) struct EngineRequest {
+    token: Token,
+    logging: bool,
+    file: String,
+    lines: Arc<Vec<String>>,
+    deadline: Monotonic,
+    len_bytes: usize,
+}
+
+/// What waits for pipes. A pipe has an entry while it is written to.
+#[derive(Default)]
+pub(in super::super) struct EngineQueue {
+    pipes: BTreeMap<String, VecDeque<EngineRequest>>,
+    len: usize,
+    len_bytes: usize,
+}
+
+#[derive(Deserialize)]
+struct RawRequest<'a> {
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+    #[serde(default)]
+    logging: Value,
+}
+
+#[derive(Default, Deserialize)]
+struct RawContent {
+    #[serde(default)]
+    command_file: Value,
+    #[serde(default)]
+    commands: Value,
+}
+
+/// The lines of a request; `None` when there is something else.
+fn lines(commands: &Value) -> Option<Vec<String>> {
+    match commands {
+        Value::Null => Some(Vec::new()),
+        Value::Array(items) => {
+            items.iter().map(|item| item.as_str().map(str::to_owned).or_else(|| json::text(item))).collect()
+        }
+        _ => None,
+    }
+}
+
+impl Core {
+    /// ENGINECOMMAND
+    pub(in super::super) fn engine_command(&mut self, token: &Token, data: &str) -> Handled {
+        let Ok(raw) = serde_json::from_str::<RawRequest<'_>>(data) else { return Handled::not_well_formatted() };
+        let logging = !json::is_false(&raw.logging);
+        let text = raw.content.map_or("null", RawValue::get);
+        let content: RawContent = serde_json::from_str(text).unwrap_or_default();
+        let settings = self.options.engine.clone();
+        let file = json::text(&content.command_file).or_else(|| settings.as_ref()?.command_file.clone());
+        if logging {
+            self.open_token(token, None);
+            let begun = format!("{{\"message\":\"commands processing has started\",\"request_content\":{text}}}");
+            self.add_row(NewRow::now(Some(token), Code::BEGIN, begun));
+        }
+        let Some(file) = file.filter(|file| !file.contains('\0')) else {
+            return self.engine_failed(token, logging, "need command_file (config or call) argument");
+        };
+        let Some(lines) = lines(&content.commands) else {
+            return self.engine_failed(token, logging, "submit engine command issue: 'commands' is no list of lines");
+        };
+        if self.engine.len >= WAITING_MAX || self.engine.len_bytes.saturating_add(data.len()) > WAITING_BYTES_MAX {
+            return self.engine_failed(
+                token,
+                logging,
+                "submit engine command issue: too many commands wait, try again later",
+            );
+        }
+        let timeout = settings.map(|settings| settings.timeout).unwrap_or_default();
+        let deadline = self.now.monotonic + timeout;
+        let lines = Arc::new(lines);
+        let request = EngineRequest { token: token.clone(), logging, file, lines, deadline, len_bytes: data.len() };
+        self.engine.len += 1;
+        self.engine.len_bytes += request.len_bytes;
+        match self.engine.pipes.get_mut(&request.file) {
+            Some(waiting) => waiting.push_back(request),
+            None => {
+                self.engine.pipes.insert(request.file.clone(), VecDeque::new());
+                self.write_pipe(request);
+            }
+        }
+        Handled::accepted()
+    }
+
+    fn engine_failed(&mut self, token: &Token, logging: bool, text: &str) -> Handled {
+        self.log(LogLine::error("engine", text.to_owned()));
+        if logging {
+            self.end_with_error(token, text);
+        }
+        Handled::accepted()
+    }
+
+    fn write_pipe(&mut self, request: EngineRequest) {
+        let patience = request.deadline.since(self.now.monotonic);
+        let work = Work::WritePipe { file: request.file.clone(), lines: Arc::clone(&request.lines), patience };
+        self.start_work(work, Awaiting::Pipe(request));
+    }
+
+    fn engine_request_ended(&mut self, request: &EngineRequest) {
+        self.engine.len = self.engine.len.saturating_sub(1);
+        self.engine.len_bytes = self.engine.len_bytes.saturating_sub(request.len_bytes);
+    }
+
+    /// The lines of a request are written, or not all of them.
+    pub(in super::super) fn pipe_written(&mut self, request: &EngineRequest, report: &PipeReport) {
+        self.engine_request_ended(request);
+        let next = self.engine.pipes.get_mut(&request.file).and_then(VecDeque::pop_front);
+        match next {
+            Some(next) => self.write_pipe(next),
+            None => drop(self.engine.pipes.remove(&request.file)),
+        }
+        if request.logging {
+            for line in request.lines.iter().take(report.submitted) {
+                let mut data = "{\"message\":\"command has been submitted\",\"command\":".to_owned();
+                json::push_string(&mut data, line);
+                data.push('}');
+                self.add_row(NewRow::now(Some(&request.token), Code::FINISHED_OK, data));
+            }
+        }
+        if let Some(reason) = &report.failure {
+            self.engine_failed(&request.token, request.logging, reason);
+        } else if request.logging {
+            let data = json::message("commands processing has finished");
+            self.add_row(NewRow::now(Some(&request.token), Code::FINISHED_OK, data));
+        }
+    }
+
+    /// The daemon stops: what waits for a pipe is not written any more.
+    pub(in super::super) fn drop_waiting_lines(&mut self) {
+        let waiting = self.engine.pipes.values_mut().flat_map(std::mem::take).collect::<Vec<_>>();
+        for request in waiting {
+            self.give_up_lines(&request);
+        }
+    }
+
+    /// The daemon ends without having heard how far the writing got.
+    pub(in super::super) fn give_up_lines(&mut self, request: &EngineRequest) {
+        self.engine_request_ended(request);
+        if request.logging {
+            self.end_with_error(&request.token, STOPPING_TEXT);
+        }
+    }
+}
