@@ -2,7 +2,7 @@
 
 use crate::report::Figure;
 use crate::{Outcome, Scale};
-use crate::{commands, constatus, footprint, load, relay, restarts, storm, sync, websocket};
+use crate::{cleaning, commands, constatus, footprint, load, relay, restarts, storm, sync, websocket};
 
 /// One scenario: its name, what it measures, and the measurement.
 pub struct Scenario {
@@ -36,6 +36,16 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "commands_200",
         about: "COMMANDs through a central until their results are there",
         run: commands::commands_200,
+    },
+    Scenario {
+        name: "commands_1000_a_minute",
+        about: "processor time of a daemon beside its children: COMMAND true, 1,000 a minute",
+        run: commands::commands_1000_a_minute,
+    },
+    Scenario {
+        name: "purge_100000",
+        about: "old rows go step by step: how long a commit with a step holds up the loop",
+        run: cleaning::purge_100000,
     },
     Scenario { name: "start_to_api", about: "from start to the first answer of the API", run: footprint::start_to_api },
     Scenario {

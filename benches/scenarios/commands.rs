@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::http_client::{HttpClient, request};
 use crate::load::per_second;
 use crate::platform::{Daemon, Role};
+use crate::process::own_cpu_seconds;
 use crate::report::{Figure, Target};
 use crate::{Outcome, Scale};
 
@@ -42,6 +43,26 @@ pub fn commands_200(scale: Scale) -> Outcome<Vec<Figure>> {
     wait_for_all(client, tokens)?;
     let value = per_second(count, begun.elapsed());
     Ok(vec![Figure { part: "", value, unit: "/s", target: Target::AtLeast(300.0), original: Some(17.9) }])
+}
+
+/// COMMAND `true`, one every 60 ms for a minute: the processor time of the daemon itself, its children not counted.
+pub fn commands_1000_a_minute(scale: Scale) -> Outcome<Vec<Figure>> {
+    const PERIOD: Duration = Duration::from_millis(60);
+    let daemon = Daemon::start_ready(&Role { with_api: true, ..Role::poller(1) })?;
+    let mut client = HttpClient::connect(daemon.api_port)?;
+    let post = request("POST", "/api/core/action/command", r#"[{"command":"true"}]"#);
+    let before = own_cpu_seconds(daemon.process())?;
+    let begun = Instant::now();
+    for number in 0..scale.of(1_000) {
+        let due = PERIOD.saturating_mul(u32::try_from(number)?);
+        std::thread::sleep(due.saturating_sub(begun.elapsed()));
+        client.send(post.as_bytes())?;
+        client.receive()?;
+    }
+    std::thread::sleep(PERIOD);
+    let used = own_cpu_seconds(daemon.process())? - before;
+    let value = 100.0 * used / begun.elapsed().as_secs_f64();
+    Ok(vec![Figure { part: "", value, unit: "% of a core", target: Target::AtMost(5.0), original: None }])
 }
 
 /// Asks the node for its log and looks into the central's own, as a user of the API would, until every token has ended well.

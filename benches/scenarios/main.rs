@@ -14,6 +14,7 @@
 
 mod catalogue;
 mod certificate;
+mod cleaning;
 mod commands;
 mod constatus;
 mod floors;

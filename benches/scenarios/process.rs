@@ -76,3 +76,17 @@ fn field(file: &str, name: &str) -> Outcome<u64> {
     let number = line.split_whitespace().next().ok_or_else(|| format!("{file}: {name} is empty"))?;
     Ok(number.parse()?)
 }
+
+/// Processor time in seconds that the process itself has used, its children not counted.
+///
+/// # Errors
+/// When the daemon is gone or `/proc` says something unexpected.
+pub fn own_cpu_seconds(process: u32) -> Outcome<f64> {
+    /// What the kernel counts in, on every machine that this runs on.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // Behind the name in parentheses: state and ten others, then user and system time.
+    let mut fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().skip(11);
+    let mut next = || fields.next().and_then(|field| field.parse::<u32>().ok()).ok_or("no times in stat");
+    Ok((f64::from(next()?) + f64::from(next()?)) / TICKS_PER_SECOND)
+}

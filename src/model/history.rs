@@ -158,8 +158,8 @@ pub enum StoreChange {
     },
     /// The token has ended, or its node has confirmed it and owes the end from now on.
     CloseToken(Token),
-    /// Delete at most `limit` sessions not used since `used_before` (seconds) and at most `limit` rows stored before
-    /// `rows_before`, and at most `limit` instant rows stored before `instant_before`.
+    /// Delete sessions not used since `used_before` (seconds), rows stored before `rows_before`, and instant rows stored before
+    /// `instant_before`, then give free pages of the file back: as much as takes some milliseconds.
     Purge {
         /// Sessions last used earlier than this go.
         used_before: i64,
@@ -167,7 +167,5 @@ pub enum StoreChange {
         rows_before: i64,
         /// Instant rows stored earlier than this go.
         instant_before: i64,
-        /// At most so many of each.
-        limit: u32,
     },
 }

@@ -231,6 +231,7 @@ impl Core {
             Input::NodeMessage { node, message } => self.node_message(node, &message),
             Input::SendFailed { node, token, reason } => self.send_failed(node, token.as_ref(), &reason),
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
+            Input::PurgeLeft => self.purge_left(),
             Input::QueryAnswer { query, result } => self.query_answered(query, result),
             Input::CommandEnded { command, outcome } => self.command_ended(command, &outcome),
             Input::PollersRead(result) => self.pollers_read(result),

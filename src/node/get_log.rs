@@ -46,8 +46,6 @@ enum Question {
     Call(CallId),
     /// A GETCRON that asks for the last run of a job.
     Job(Token),
-    /// The cleaner: is there more to clean?
-    OldestRow,
 }
 
 /// Where a page begins.
@@ -168,12 +166,6 @@ impl Core {
         self.ask(Question::Job(token), filter, PAGE)
     }
 
-    /// The cleaner asks for the oldest row.
-    pub(super) fn ask_for_oldest_row(&mut self) {
-        let filter = LogFilter { after_id: Some(0), ..LogFilter::default() };
-        self.ask(Question::OldestRow, filter, PageLimit { rows: 1, bytes: 1, whole_instants: false });
-    }
-
     /// The history answered.
     pub(super) fn query_answered(&mut self, query: QueryId, result: Result<LogPage, String>) {
         let Some(question) = self.questions.open.remove(&query) else { return };
@@ -188,8 +180,6 @@ impl Core {
             _ => {}
         }
         match (question, result) {
-            (Question::OldestRow, Ok(page)) => self.oldest_row_answered(&page),
-            (Question::OldestRow, Err(_)) => {}
             (Question::Job(token), Ok(page)) => {
                 self.add_row(NewRow::now(Some(&token), Code::FINISHED_OK, rows_json(&page.rows)));
             }

@@ -112,6 +112,8 @@ pub enum Input {
         /// The rows, or what went wrong.
         result: Result<LogPage, String>,
     },
+    /// A step of cleaning left something that another would take.
+    PurgeLeft,
     /// A command ended.
     CommandEnded {
         /// Which.

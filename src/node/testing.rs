@@ -276,8 +276,8 @@ fn stored(change: &StoreChange) -> String {
             format!("row {token} {}{instant} {}", row.code.0, row.data)
         }
         StoreChange::PutSyncMark(node, SyncMark { ctime, last_id, .. }) => format!("mark {node} {ctime} {last_id}"),
-        StoreChange::Purge { used_before, rows_before, instant_before, limit } => {
-            format!("purge {used_before} {rows_before} {instant_before} {limit}")
+        StoreChange::Purge { used_before, rows_before, instant_before } => {
+            format!("purge {used_before} {rows_before} {instant_before}")
         }
         _ => "another change".to_owned(),
     }

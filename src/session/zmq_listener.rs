@@ -258,6 +258,13 @@ impl ZmqListener {
         });
     }
 
+    /// Has the sessions of connected clients stored as used at `used_before` (seconds) where they are to be purged as unused since then.
+    pub fn keep_connected(&mut self, used_before: i64) {
+        let connected = self.sessions.values().filter(|session| session.connection.is_some());
+        let kept = connected.filter_map(|session| session.kept(used_before)).map(ListenerOutput::StoreSession);
+        self.outputs.extend(kept);
+    }
+
     /// Drops idle sessions and rotates old keys.
     pub fn handle_timeout(&mut self, now: Now, random: &mut dyn Random) {
         while let Some((at, client)) = self.deadlines.first().copied() {

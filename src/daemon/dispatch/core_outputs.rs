@@ -1,5 +1,6 @@
 //! What the deciding core wants done.
 
+use crate::model::history::StoreChange;
 use crate::model::time::Now;
 use crate::node::output::{Output, ParentKind, QueryId};
 
@@ -14,6 +15,9 @@ impl Dispatch {
             Output::ResetLink(node) => self.reset_link(LinkKey::Node(node), now),
             Output::CloseLink(node) => self.close_link(LinkKey::Node(node), now),
             Output::Store { change, receipt } => {
+                if let StoreChange::Purge { used_before, .. } = change {
+                    self.keep_connected_sessions(used_before, now);
+                }
                 self.batch.receipts.extend(receipt.map(|receipt| (self.batch.changes.len(), receipt)));
                 self.batch.changes.push(change);
             }
@@ -34,6 +38,14 @@ impl Dispatch {
             Output::Log(line) => self.log(line),
             Output::SetLogLevel(level) => self.effects.push_back(Effect::SetLogLevel(level)),
             Output::Stopped => self.effects.push_back(Effect::Stopped),
+        }
+    }
+
+    /// Sessions of connected clients are not purged, however long these have been silent.
+    fn keep_connected_sessions(&mut self, used_before: i64, now: Now) {
+        self.listener.keep_connected(used_before);
+        while let Some(output) = self.listener.poll_output() {
+            self.on_listener(output, now);
         }
     }
 

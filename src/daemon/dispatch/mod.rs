@@ -266,6 +266,12 @@ impl Dispatch {
         }
     }
 
+    /// A commit left something to be purged.
+    pub fn purge_left(&mut self, now: Now) {
+        self.core.handle_input(Input::PurgeLeft, now);
+        self.drain(now);
+    }
+
     /// A command ended.
     pub fn command_ended(&mut self, command: CommandId, outcome: CommandOutcome, now: Now) {
         self.core.handle_input(Input::CommandEnded { command, outcome }, now);

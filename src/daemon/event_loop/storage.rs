@@ -46,6 +46,8 @@ pub(super) struct Storage {
     store: HistoryStore,
     path: PathBuf,
     checkpointing: bool,
+    /// A purge made the database shorter; the file follows with the next checkpoint.
+    checkpoint_wanted: bool,
     /// Set while changes wait that could not be stored.
     retry_at: Option<Monotonic>,
     failing: bool,
@@ -56,6 +58,9 @@ impl Storage {
         let options = StoreOptions { create_schema: core.create_schema, synchronous_full: core.database_synchronous };
         let store = HistoryStore::open(&core.database, options).map_err(RunError::new)?;
         let stored = store.load().map_err(RunError::new)?;
+        if let Err(reason) = store.make_shrinkable() {
+            log.write(&LogLine::info("core", reason), now.wall);
+        }
         for warning in stored.warnings {
             log.write(&LogLine::warning("core", warning), now.wall);
         }
@@ -67,7 +72,10 @@ impl Storage {
             open_tokens: stored.open_tokens,
         };
         let path = core.database.clone();
-        Ok((Self { store, path, checkpointing: false, retry_at: None, failing: false }, restored))
+        Ok((
+            Self { store, path, checkpointing: false, checkpoint_wanted: false, retry_at: None, failing: false },
+            restored,
+        ))
     }
 
     pub(super) fn query_job(&self, query: QueryId, filter: LogFilter, limit: PageLimit) -> Job<JobResult> {
@@ -103,9 +111,11 @@ impl Storage {
     }
 
     fn checkpoint_job(&mut self) -> Option<Job<JobResult>> {
-        if self.checkpointing || self.store.wal_backlog_bytes() < CHECKPOINT_BYTES {
+        let is_due = self.checkpoint_wanted || self.store.wal_backlog_bytes() >= CHECKPOINT_BYTES;
+        if self.checkpointing || !is_due {
             return None;
         }
+        self.checkpoint_wanted = false;
         self.checkpointing = true;
         let path = self.path.clone();
         Some(Box::new(move || {
@@ -142,8 +152,11 @@ impl EventLoop {
         if batch.is_empty() {
             return;
         }
+        let mut purge_left = false;
         let stored = match self.storage.store.apply(&batch.changes, now.wall) {
-            Ok(_) => {
+            Ok(applied) => {
+                self.storage.checkpoint_wanted |= applied.is_shorter && !applied.purge_left;
+                purge_left = applied.purge_left;
                 if std::mem::take(&mut self.storage.failing) {
                     self.log.write(&LogLine::info("core", "the database takes changes again"), now.wall);
                 }
@@ -157,6 +170,9 @@ impl EventLoop {
             }
         };
         self.dispatch.committed(batch, stored, now);
+        if purge_left {
+            self.dispatch.purge_left(now);
+        }
         if self.dispatch.has_unstored() && self.storage.retry_at.is_none() {
             self.storage.retry_at = Some(now.monotonic + RETRY);
         }

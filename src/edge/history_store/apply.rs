@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
-use super::{HistoryStore, StoreError, StoreErrorKind, WRITE_PATIENCE, column};
+use super::{HistoryStore, StoreError, StoreErrorKind, WRITE_PATIENCE, column, purge};
 use crate::model::history::{HistoryRow, RowOrigin, StoreChange, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::random::to_hex;
@@ -19,8 +19,12 @@ const MAX_LEAD: i64 = 86_400 * CommitClock::TICKS_PER_SECOND;
 pub struct Applied {
     /// Rows inserted.
     pub inserted: usize,
-    /// Rows and sessions purged; as long as it is not 0, more may be due.
+    /// Rows and sessions purged.
     pub purged: usize,
+    /// Whether another purge would find more to do.
+    pub purge_left: bool,
+    /// Whether a purge gave pages back; the file is shorter after the next checkpoint.
+    pub is_shorter: bool,
 }
 
 /// Gives `ctime`s that only grow, even when the wall clock is set back: peers ask for rows newer than the newest they have.
@@ -142,8 +146,11 @@ fn run(
                 let sql = "DELETE FROM stheno_open_tokens WHERE token = ?1";
                 transaction.prepare_cached(sql)?.execute([token.as_str()])?;
             }
-            StoreChange::Purge { used_before, rows_before, instant_before, limit } => {
-                applied.purged += purge(&transaction, *used_before, *rows_before, *instant_before, *limit)?;
+            StoreChange::Purge { used_before, rows_before, instant_before } => {
+                let done = purge::step(&transaction, *used_before, *rows_before, *instant_before)?;
+                applied.purged += done.purged;
+                applied.purge_left |= done.is_left;
+                applied.is_shorter |= done.is_shorter;
             }
         }
     }
@@ -207,29 +214,4 @@ fn put_mark(transaction: &Transaction<'_>, node: NodeId, mark: SyncMark) -> Resu
         transaction.prepare_cached(insert)?.execute(values)?;
     }
     Ok(())
-}
-
-/// Deletes by the indexes, oldest first; the newest row stays, so that row ids are not used again.
-fn purge(
-    transaction: &Transaction<'_>,
-    used_before: i64,
-    rows_before: i64,
-    instant_before: i64,
-    limit: u32,
-) -> Result<usize> {
-    let sessions = "DELETE FROM gorgone_identity WHERE id IN \
-                    (SELECT id FROM gorgone_identity WHERE coalesce(mtime, ctime, 0) < ?1 LIMIT ?2)";
-    let rows = "DELETE FROM gorgone_history WHERE id IN \
-                (SELECT id FROM gorgone_history WHERE ctime < ?1 ORDER BY ctime LIMIT ?2) \
-                AND id <> (SELECT max(id) FROM gorgone_history)";
-    // Row ids grow with `ctime`, so the newest row that is old enough bounds the part of the index that is looked at.
-    let instant = "DELETE FROM gorgone_history WHERE id IN \
-                   (SELECT id FROM gorgone_history WHERE instant = 1 AND +ctime < ?1 AND id <= \
-                   (SELECT id FROM gorgone_history WHERE ctime < ?1 ORDER BY ctime DESC LIMIT 1) LIMIT ?2) \
-                   AND id <> (SELECT max(id) FROM gorgone_history)";
-    let mut purged = 0;
-    for (sql, before) in [(sessions, used_before), (rows, rows_before), (instant, instant_before)] {
-        purged += transaction.prepare_cached(sql)?.execute(params![before, limit])?;
-    }
-    Ok(purged)
 }

@@ -24,6 +24,7 @@ mod error;
 mod load;
 mod lock;
 mod maintenance;
+mod purge;
 mod reader;
 mod schema;
 #[cfg(test)]
@@ -38,6 +39,8 @@ pub use reader::{HistoryReader, query_kept};
 const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 /// SQLite's page size unless somebody changed it; for estimates only.
 const PAGE_SIZE: u64 = 4_096;
+/// A file that cannot shrink is written anew at a start up to this size, which takes a fraction of a second.
+const REWRITTEN_MAX_BYTES: u64 = 32 << 20;
 /// Prepared statements that are kept.
 const STATEMENTS: usize = 24;
 
@@ -101,6 +104,8 @@ impl HistoryStore {
         if connection.is_readonly("main").map_err(sqlite)? {
             return Err(StoreError::new(path, StoreErrorKind::ReadOnly, ""));
         }
+        // Of a new file; an old one takes it over with `shrinkable`.
+        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(sqlite)?;
         let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(sqlite)?;
         if mode != "wal" {
             return Err(StoreError::new(path, StoreErrorKind::WalUnsupported, format!("journal mode '{mode}'")));
@@ -133,6 +138,27 @@ impl HistoryStore {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether purges make the file shorter. A file that somebody else made has to be written anew for that: a small one is,
+    /// here and now; a large one only keeps its free space for later rows.
+    ///
+    /// # Errors
+    /// It is not, and why.
+    pub fn make_shrinkable(&self) -> Result<(), String> {
+        let sqlite = |error: rusqlite::Error| StoreError::from_sqlite(&self.path, &error).to_string();
+        if purge::number(&self.connection, "auto_vacuum").map_err(sqlite)? == purge::INCREMENTAL {
+            return Ok(());
+        }
+        let pages = purge::number(&self.connection, "page_count").map_err(sqlite)?;
+        if u64::try_from(pages).unwrap_or(0).saturating_mul(PAGE_SIZE) > REWRITTEN_MAX_BYTES {
+            let path = self.path.display();
+            return Err(format!(
+                "{path} keeps its size when rows are purged, and uses the space again; to let it shrink, stop the daemon once and run: \
+                 sqlite3 '{path}' 'PRAGMA auto_vacuum = 2; VACUUM'"
+            ));
+        }
+        self.connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)").map_err(sqlite)
     }
 
     /// Bytes of the write-ahead log that wait for a [`checkpoint`]. Costs microseconds; above some megabytes, start one as a

@@ -9,11 +9,11 @@ use crate::model::code::Code;
 use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, StoreChange};
 use crate::model::time::WallTime;
 
-const WALL: WallTime = WallTime::from_micros(1_770_000_000_000_000);
+pub(super) const WALL: WallTime = WallTime::from_micros(1_770_000_000_000_000);
 const OPTIONS: StoreOptions = StoreOptions { create_schema: true, synchronous_full: false };
-const WHOLE: PageLimit = PageLimit { rows: usize::MAX, bytes: usize::MAX, whole_instants: false };
+pub(super) const WHOLE: PageLimit = PageLimit { rows: usize::MAX, bytes: usize::MAX, whole_instants: false };
 
-fn open(path: &Path) -> HistoryStore {
+pub(super) fn open(path: &Path) -> HistoryStore {
     HistoryStore::open(path, OPTIONS).unwrap()
 }
 
@@ -21,7 +21,7 @@ fn refused(path: &Path) -> StoreError {
     HistoryStore::open(path, OPTIONS).err().expect("the database must be refused")
 }
 
-fn row(token: &str, code: i64) -> HistoryRow {
+pub(super) fn row(token: &str, code: i64) -> HistoryRow {
     HistoryRow {
         id: 0,
         token: Some(token.to_owned()),
@@ -34,19 +34,19 @@ fn row(token: &str, code: i64) -> HistoryRow {
     }
 }
 
-fn insert(token: &str, code: i64) -> StoreChange {
+pub(super) fn insert(token: &str, code: i64) -> StoreChange {
     StoreChange::InsertRow(row(token, code))
 }
 
-fn wall(seconds: i64) -> WallTime {
+pub(super) fn wall(seconds: i64) -> WallTime {
     WallTime::from_micros(WALL.as_micros() + seconds * 1_000_000)
 }
 
-fn ids(page: &LogPage) -> Vec<i64> {
+pub(super) fn ids(page: &LogPage) -> Vec<i64> {
     page.rows.iter().map(|row| row.id).collect()
 }
 
-fn session(routing_id: &str, used: i64) -> StoredSession {
+pub(super) fn session(routing_id: &str, used: i64) -> StoredSession {
     StoredSession {
         routing_id: routing_id.as_bytes().to_vec(),
         created: 5,
@@ -288,30 +288,6 @@ fn ctimes_only_grow_even_when_the_clock_is_set_back() {
     for ctime in ctimes {
         assert_eq!(format!("{ctime:.5}").parse::<f64>().unwrap(), ctime, "15 digits must hold it");
     }
-}
-
-#[test]
-fn a_purge_takes_the_oldest_within_its_limit_and_never_the_newest_row() {
-    let dir = TempDir::new();
-    let path = dir.join("history.sdb");
-    let mut store = open(&path);
-    let instant = StoreChange::InsertRow(HistoryRow { instant: true, ..row("instant", 0) });
-    store.apply(&[insert("a", 0), insert("b", 0), insert("c", 0)], wall(0)).unwrap();
-    store.apply(&[insert("d", 0), instant.clone(), StoreChange::PutSession(session("old", 5))], wall(100)).unwrap();
-    store.apply(&[insert("e", 0), instant], wall(200)).unwrap();
-    let mut purge = |rows: i64, instant: i64, limit: u32| {
-        let second = WALL.as_seconds();
-        let change =
-            StoreChange::Purge { used_before: 10, rows_before: second + rows, instant_before: second + instant, limit };
-        let purged = store.apply(&[change], WALL).unwrap().purged;
-        let page = HistoryReader::open(&path).unwrap().query(&LogFilter::default(), &WHOLE).unwrap();
-        (purged, ids(&page))
-    };
-    assert_eq!(purge(50, 0, 2), (3, vec![3, 4, 5, 6, 7]));
-    assert_eq!(purge(50, 150, 2), (2, vec![4, 6, 7]));
-    assert_eq!(purge(1_000, 1_000, 100), (2, vec![7]));
-    drop(store);
-    assert_eq!(open(&path).next_row_id(), 8);
 }
 
 #[test]

@@ -157,6 +157,13 @@ impl ClientSession {
         }
     }
 
+    /// What to store so that it is not taken for unused since `used_before`; `None` when that is stored already.
+    pub fn kept(&self, used_before: i64) -> Option<StoredSession> {
+        // What is stored may be that much older than the last use.
+        let is_late = self.used_seconds < used_before.saturating_add(STORE_USE_EVERY.as_secs().cast_signed());
+        is_late.then(|| StoredSession { used: self.used_seconds.max(used_before), ..self.to_stored() })
+    }
+
     /// Notes a use. Returns whether the row should be stored again.
     pub fn mark_used(&mut self, lifetimes: Lifetimes, now: Now) -> bool {
         self.used_seconds = now.wall.as_seconds();

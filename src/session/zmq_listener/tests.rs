@@ -339,6 +339,31 @@ fn stored_sessions_come_back_unless_they_are_old_damaged_or_too_many() {
 }
 
 #[test]
+fn the_session_of_a_connected_client_outlives_a_purge_however_silent_it_is() {
+    let seconds = now_at(0).wall.as_seconds();
+    let absent = StoredSession {
+        routing_id: b"gorgone-absent".to_vec(),
+        created: seconds,
+        used: seconds,
+        key: vec![1; 32],
+        iv: vec![2; 16],
+        old_key: None,
+        old_iv: None,
+    };
+    let mut bench = Bench::new(listener_settings(), vec![absent]);
+    bench.ready(1, "gorgone-a", 0);
+    bench.open(1, 0);
+    bench.stored.clear();
+    bench.listener.keep_connected(seconds - 3_600);
+    bench.drain();
+    assert!(bench.stored.is_empty(), "nothing of it would be purged");
+    bench.listener.keep_connected(seconds + 3_600);
+    bench.drain();
+    let kept: Vec<(&[u8], i64)> = bench.stored.iter().map(|row| (&*row.routing_id, row.used)).collect();
+    assert_eq!(kept, [(&b"gorgone-a"[..], seconds + 3_600)]);
+}
+
+#[test]
 fn the_time_of_last_use_is_stored_once_a_minute() {
     let mut bench = Bench::new(listener_settings(), Vec::new());
     bench.ready(1, "gorgone-a", 0);
