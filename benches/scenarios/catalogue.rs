@@ -69,7 +69,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "reconnect_storm",
-        about: "200 clients make sessions with a daemon that restarted",
+        about: "80 clients make sessions with a daemon that restarted",
         run: storm::reconnect_storm,
     },
     Scenario { name: "memory_poller_idle", about: "PSS of a poller without work", run: footprint::memory_poller_idle },

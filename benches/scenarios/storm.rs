@@ -8,13 +8,13 @@ use crate::platform::{Daemon, Role, key};
 use crate::report::{Figure, Target};
 use crate::{Outcome, Scale};
 
-/// How many come back.
-pub const CLIENTS: usize = 200;
+/// How many come back: all from one address, which gets no more than a burst of 100 handshakes and then 20 a second.
+pub const CLIENTS: usize = 80;
 
 /// At once; the others wait for one of them to be through.
 const THREADS: usize = 20;
 
-/// From the restart of a daemon until 200 clients, each with a handshake of its own, have had a PING answered.
+/// From the restart of a daemon until 80 clients, each with a handshake of its own, have had a PING answered.
 pub fn reconnect_storm(scale: Scale) -> Outcome<Vec<Figure>> {
     let count = scale.of(CLIENTS);
     let mut daemon = Daemon::start_ready(&Role::poller(2))?;
@@ -43,5 +43,5 @@ pub fn reconnect_storm(scale: Scale) -> Outcome<Vec<Figure>> {
     })?;
     // What the clients take of the processors is theirs; the figure is of both sides on one machine.
     let elapsed = begun.elapsed().as_secs_f64() * float(count) / float(clients);
-    Ok(vec![Figure { part: "", value: elapsed, unit: "s", target: Target::AtMost(10.0), original: None }])
+    Ok(vec![Figure { part: "", value: elapsed, unit: "s", target: Target::AtMost(1.0), original: None }])
 }

@@ -36,7 +36,7 @@ impl Database {
         let connection = Connection::open(&path)?;
         let _mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         connection.execute_batch(
-            "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096;
+            "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096; PRAGMA wal_autocheckpoint = 2000;
              CREATE TABLE gorgone_history (id INTEGER PRIMARY KEY, token varchar(2048), code int(11), etime int(11),
                                            ctime FLOAT, instant int(11), data TEXT);
              CREATE INDEX by_id ON gorgone_history (id); CREATE INDEX by_token ON gorgone_history (token);
