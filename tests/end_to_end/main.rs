@@ -11,6 +11,7 @@ mod engine_and_cron;
 mod hostile_copies;
 mod hostile_messages;
 mod hostile_peers;
+mod hostile_routes;
 mod hostile_websockets;
 mod liveness;
 mod namespaces;
