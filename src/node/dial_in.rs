@@ -236,6 +236,16 @@ impl Core {
         true
     }
 
+    /// A node that was unregistered while it was connected is registered again: its client, if it speaks for nobody else, goes on.
+    pub(super) fn bind_again(&mut self, id: NodeId, client: ClientId) {
+        let is_free = !self.dialled_in.nodes.contains_key(&client);
+        let known = self.registry.get(id).filter(|node| is_free && node.dials_in() && node.client.is_none());
+        if let Some(registration) = known.map(|node| node.registration.clone()) {
+            let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
+            self.bind(client, Registration { identity, ..registration });
+        }
+    }
+
     /// A node has come with another connection.
     fn replace_client(&mut self, id: NodeId, before: ClientId) {
         self.release_client(id, before);
@@ -261,6 +271,7 @@ impl Core {
     pub(super) fn client_gone(&mut self, client: ClientId) {
         self.parents.gone(client);
         self.malformed.forget(client);
+        self.forget_left_client(client);
         self.timers.cancel(&Timer::Parent(client));
         if let Some(id) = self.dialled_in.nodes.get(&client).copied() {
             self.release_client(id, client);

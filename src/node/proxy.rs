@@ -56,6 +56,13 @@ impl Core {
         }
     }
 
+    /// A request that was held back and is answered already.
+    pub(super) fn request_now(&mut self, peer: Peer, action: Action, token: &Token, target: &str, data: String) {
+        if let Err(text) = self.pass_on(peer, action, token, target, data) {
+            self.end_with_error(token, &text);
+        }
+    }
+
     /// When a node counts as dead, as configured.
     pub(super) fn patience(&self) -> Patience {
         let of = |proxy: &ProxySettings| Patience {
@@ -91,6 +98,9 @@ impl Core {
         if action == Action::GetLog && route.through == route.target {
             let token_to_end = (!matches!(peer, Peer::ClientWithoutToken(_))).then(|| token.clone());
             return self.sync_for(route.target, token_to_end).map(|()| Handled::accepted());
+        }
+        if self.hold_for_node(peer, &action, token, route.target, &data) {
+            return Ok(Handled::accepted());
         }
         let Some(node) = self.registry.get_mut(route.through) else {
             return Err(format!("proxy - no pathway for target {target}"));

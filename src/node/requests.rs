@@ -108,10 +108,13 @@ impl Core {
         if !here {
             return self.request_of_node(peer, action, token, target, data);
         }
+        if self.hold_for_us(peer, &action, token, &data) {
+            return Handled::Later;
+        }
         self.request_here(peer, &action, token, &data)
     }
 
-    fn request_here(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
+    pub(super) fn request_here(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
         match action {
             Action::Ping => self.ping(peer),
             Action::PutLog => self.put_log(peer, token, data),

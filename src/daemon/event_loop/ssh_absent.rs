@@ -8,7 +8,7 @@ use crate::model::time::{Monotonic, Now};
 
 use super::EventLoop;
 
-pub(super) const FIRST_SSH_SOURCE: usize = usize::MAX;
+pub(super) const FIRST_SSH_SOURCE: usize = 1 << (usize::BITS - 2);
 
 /// There are none.
 pub(super) struct SshConnections;

@@ -72,6 +72,14 @@ pub(in super::super) struct Sinks {
 }
 
 impl Sinks {
+    /// Whether all of a copy has come, and is not in its place yet.
+    pub(in super::super) fn is_ending(&self) -> bool {
+        let is_end = |hears: &Hears| hears.asked == Asked::End;
+        self.all.values().any(|incoming| {
+            incoming.running.iter().any(is_end) || incoming.waiting.iter().any(|(_, hears)| is_end(hears))
+        })
+    }
+
     /// Whether no job is under way.
     pub(in super::super) fn is_idle(&self) -> bool {
         self.all.values().all(|incoming| incoming.running.is_empty())

@@ -110,6 +110,19 @@ impl Copies {
         self.by_token.contains_key(token)
     }
 
+    /// Whether copies to a node are under way; with an id, those before it. One that broke off counts for nothing.
+    pub(super) fn is_sending_to(&self, target: NodeId, before: Option<SourceId>) -> bool {
+        let is_before = |source: &SourceId| before.is_none_or(|before| *source < before);
+        self.all
+            .iter()
+            .any(|(source, copy)| copy.route.target == target && is_before(source) && copy.state != State::Interrupted)
+    }
+
+    /// The id of the next copy.
+    pub(super) const fn next_source(&self) -> SourceId {
+        SourceId(self.next)
+    }
+
     fn of_token(&self, token: &str) -> Option<SourceId> {
         self.by_token.get(token).copied()
     }
