@@ -29,9 +29,12 @@ pub const fn encoded_len(len_bytes: usize) -> usize {
     len_bytes.div_ceil(3).saturating_mul(4)
 }
 
-/// Writes the text of `bytes`, with its padding, to the beginning of `text`. Returns its length; what has no room, of whole groups of
-/// four characters, is left out.
+/// Writes the text of `bytes`, with its padding, to the beginning of `text`. Returns its length; 0, and nothing is written, where it
+/// has no room.
 pub fn encode_to(bytes: &[u8], text: &mut [u8]) -> usize {
+    if text.len() < encoded_len(bytes.len()) {
+        return 0;
+    }
     let (sixes, rest) = bytes.as_chunks::<6>();
     let (eights, _) = text.as_chunks_mut::<8>();
     let mut written = 0;
@@ -101,10 +104,11 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_is_left_out() {
-        let mut room = [b'.'; 7];
-        assert_eq!(encode_to(b"twelve bytes", &mut room), 4);
-        assert_eq!(&room, b"dHdl...");
+    fn what_has_no_room_is_not_written_at_all() {
+        let mut room = [b'.'; 15];
+        assert_eq!(encode_to(b"twelve bytes", &mut room), 0);
+        assert_eq!(room, [b'.'; 15]);
         assert_eq!(encode_to(b"abc", &mut []), 0);
+        assert_eq!(encode_to(b"", &mut []), 0);
     }
 }
