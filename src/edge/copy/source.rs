@@ -5,12 +5,11 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 
 use super::pack;
 use super::text::{about, digest_of, failure, hex, words};
+use crate::model::base64_text;
 use crate::model::copy::{Chunk, ChunkFrame, CopyFailure, CopyKind, SourceDone, SourceSpec, SourceStep};
 
 /// What was opened; nothing before the first step.
@@ -198,10 +197,10 @@ impl Open {
 
 fn chunk(bytes: &[u8], offset: u64, total: u64, frame: &ChunkFrame) -> Chunk {
     let numbers = format!("\",\"size\":{},\"offset\":{offset},\"total\":{total}", bytes.len());
-    let len = frame.before.len() + bytes.len().div_ceil(3) * 4 + numbers.len() + frame.after.len();
+    let len = frame.before.len() + base64_text::encoded_len(bytes.len()) + numbers.len() + frame.after.len();
     let mut data = String::with_capacity(len);
     data.push_str(&frame.before);
-    STANDARD.encode_string(bytes, &mut data);
+    base64_text::push(bytes, &mut data);
     data.push_str(&numbers);
     data.push_str(&frame.after);
     Chunk { data, offset, len_bytes: bytes.len() as u64 }

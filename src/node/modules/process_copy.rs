@@ -30,6 +30,8 @@ const SINKS_MAX: usize = 256;
 /// Bytes that may wait for the disk before senders are read no further, and below which they are read again.
 const HIGH_BYTES: usize = 4 << 20;
 const LOW_BYTES: usize = 1 << 20;
+/// Steps of one job at most: a sender of our own kind hears of them when the job is done, and its window should not run dry.
+const STEPS_MAX: usize = 4;
 /// A copy without a message for so long is over.
 const IDLE: Duration = Duration::from_secs(600);
 /// Rows of one copy that tell of its progress come at most so often where the sender tells the size of the whole: more would
@@ -163,7 +165,8 @@ impl Core {
         if !incoming.running.is_empty() || incoming.waiting.is_empty() {
             return;
         }
-        let (steps, hears): (Vec<_>, Vec<_>) = std::mem::take(&mut incoming.waiting).into_iter().unzip();
+        let count = incoming.waiting.len().min(STEPS_MAX);
+        let (steps, hears): (Vec<_>, Vec<_>) = incoming.waiting.drain(..count).unzip();
         incoming.running = hears;
         let sink = incoming.sink;
         self.output(Output::WriteSink { sink, steps });

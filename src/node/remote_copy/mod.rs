@@ -41,6 +41,8 @@ const ACTIVE_MAX: usize = 8;
 const WINDOW: usize = 8;
 /// Chunks of one reading job, and the number below which the next one is ordered.
 const READ_COUNT: usize = 4;
+/// Chunks that are sealed at once at most: meanwhile no job is ordered and no byte goes out. The next confirmation sends more.
+const SEND_COUNT: usize = 2;
 /// So long a copy waits for the answer that shows what kind of daemon its receiver is.
 const KIND_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -312,7 +314,11 @@ impl Core {
 
     /// Sends what may be sent and orders what is to be read.
     fn go_on_copying(&mut self, source: SourceId) {
-        while self.send_next_chunk(source) {}
+        for _ in 0..SEND_COUNT {
+            if !self.send_next_chunk(source) {
+                break;
+            }
+        }
         let buffer_size = self.proxy_settings().buffer_size;
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
         if copy.has_step {
