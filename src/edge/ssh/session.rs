@@ -356,7 +356,7 @@ impl Session {
     /// The session is over; an empty reason stands for that of the socket.
     fn close(&mut self, reason: &str) {
         let broken = self.io().broken.clone();
-        let mut reason = broken.unwrap_or_else(|| reason.to_owned());
+        let mut reason = if reason.is_empty() { broken.unwrap_or_default() } else { reason.to_owned() };
         if let Phase::LoggingIn(login) = &self.phase {
             reason = format!("{reason} during the login ({})", login.account());
         }

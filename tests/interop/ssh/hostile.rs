@@ -1,6 +1,6 @@
-//! Hosts that are none: good nodes beside them do not notice.
+//! Hosts that are none, or that end the conversation: a good node beside them does not notice.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,6 +64,78 @@ fn silent(mut stream: TcpStream, stop: &AtomicBool) {
         if stream.read(&mut bytes).is_ok_and(|len| len == 0) {
             return;
         }
+    }
+}
+
+fn http(mut stream: TcpStream, _stop: &AtomicBool) {
+    let _gone = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+}
+
+fn endless_banner(mut stream: TcpStream, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        if stream.write_all("still not SSH\r\n".repeat(100).as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// One line without an end.
+fn endless_line(mut stream: TcpStream, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        if stream.write_all(&[b'x'; 4096]).is_err() {
+            return;
+        }
+    }
+}
+
+fn closes_at_once(stream: TcpStream, _stop: &AtomicBool) {
+    drop(stream);
+}
+
+fn closes_after_its_banner(mut stream: TcpStream, _stop: &AtomicBool) {
+    let _gone = stream.write_all(b"SSH-2.0-Script\r\n");
+}
+
+fn is_silent_after_its_banner(mut stream: TcpStream, stop: &AtomicBool) {
+    let _gone = stream.write_all(b"SSH-2.0-Script\r\n");
+    silent(stream, stop);
+}
+
+/// What comes in place of the key exchange is no packet.
+fn talks_nonsense(mut stream: TcpStream, stop: &AtomicBool) {
+    let _gone = stream.write_all(b"SSH-2.0-Script\r\n");
+    let _gone = stream.write_all(&[0xff; 100_000]);
+    silent(stream, stop);
+}
+
+#[test]
+fn ports_that_are_no_ssh_hosts_are_told_apart_and_cost_a_good_node_nothing() {
+    let platform = Platform::new();
+    let sshd = Sshd::start(&platform, "host", &[]);
+    let scripts: [(Serve, &str); 8] = [
+        (silent, "no key exchange within 2 s"),
+        (http, "it is no SSH server, it says: HTTP/1.1 400 Bad Request"),
+        (endless_banner, "it is no SSH server, it says: still not SSH"),
+        (endless_line, "it is no SSH server, it says: xxx"),
+        (closes_at_once, "closed the connection"),
+        (closes_after_its_banner, "closed the connection"),
+        (is_silent_after_its_banner, "no key exchange within 2 s"),
+        (talks_nonsense, "key exchange"),
+    ];
+    let scripts: Vec<(Script, &str)> =
+        scripts.into_iter().map(|(serve, words)| (Script::start(serve), words)).collect();
+    let mut nodes = vec![(4, sshd.node(&[]))];
+    nodes.extend((10..).zip(&scripts).map(|(id, (script, _))| (id, script.node())));
+    let central = Daemon::start(central(&platform, &nodes));
+    let api = central.api();
+    api.wait_for_pong(4, seconds(20));
+    let tokens: Vec<String> = (10..18).map(|id| api.command(id, "true")).collect();
+    assert_eq!(api.output_of_ssh(4, "echo alive"), "alive");
+    for ((token, id), (_, words)) in tokens.iter().zip(10..).zip(&scripts) {
+        let rows = api.finished_rows(0, token, seconds(30));
+        let said = crate::platform::api::data(rows.last().unwrap())["message"].to_string();
+        assert!(said.contains(&format!("cannot connect on target node '{id}'")), "{id}: {said}");
+        central.wait_for_log(words, seconds(10));
     }
 }
 
