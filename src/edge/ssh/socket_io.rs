@@ -33,6 +33,8 @@ pub(super) struct SocketIo {
     sent: usize,
     /// Bytes that may still be read in this turn.
     budget: usize,
+    /// Bytes read so far, wrapping.
+    pub received: usize,
     /// Reading ended because of the budget, not because there was nothing.
     pub starved: bool,
     /// Bytes of the banner, and what was read with them.
@@ -59,6 +61,7 @@ impl SocketIo {
             unsent: Vec::new(),
             sent: 0,
             budget: READ_BUDGET,
+            received: 0,
             starved: false,
             banner: Some(Banner::default()),
             broken: None,
@@ -187,6 +190,7 @@ impl SocketIo {
                 }
                 Ok(len) => {
                     self.budget = self.budget.saturating_sub(len);
+                    self.received = self.received.wrapping_add(len);
                     return as_len(len);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
