@@ -2,7 +2,7 @@
 
 use crate::report::Figure;
 use crate::{Outcome, Scale};
-use crate::{cleaning, commands, constatus, footprint, load, memory, relay, restarts, storm, sync, websocket};
+use crate::{cleaning, commands, constatus, copies, footprint, load, memory, relay, restarts, storm, sync, websocket};
 
 /// One scenario: its name, what it measures, and the measurement.
 pub struct Scenario {
@@ -39,6 +39,12 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "commands_200",
         about: "COMMANDs through a central until their results are there",
         run: commands::commands_200,
+    },
+    Scenario { name: "copy_1gb", about: "a file to a push node, until it is in its place", run: copies::copy_1gb },
+    Scenario {
+        name: "copy_2000_files",
+        about: "a directory to a push node, until it is in its place",
+        run: copies::copy_2000_files,
     },
     Scenario {
         name: "commands_1000_a_minute",

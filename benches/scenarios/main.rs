@@ -17,6 +17,7 @@ mod certificate;
 mod cleaning;
 mod commands;
 mod constatus;
+mod copies;
 mod floors;
 mod footprint;
 mod gorgone_client;

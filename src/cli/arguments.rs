@@ -7,6 +7,7 @@ use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
 use super::completions::Shell;
 use super::help::Topic;
+use super::remote_arguments::{CopyOptions, ExecOptions, parse_copy, parse_exec};
 use crate::daemon::key_files::DEFAULT_BITS;
 use crate::daemon::run_options::RunOptions;
 use crate::model::log::Level;
@@ -34,6 +35,10 @@ pub(super) enum Command {
     },
     /// `keys thumbprint FILE`
     KeysThumbprint(PathBuf),
+    /// `copy SOURCE NODE:DESTINATION`
+    Copy(CopyOptions),
+    /// `exec NODE -- COMMAND`
+    Exec(ExecOptions),
     /// `demo`
     Demo(DemoOptions),
     /// `help` or `--help`
@@ -70,6 +75,8 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<Command, String> {
         Some("run") => parse_run(rest()),
         Some("check") => parse_check(rest()),
         Some("keys") => parse_keys(rest()),
+        Some("copy") => parse_copy(rest()),
+        Some("exec") => parse_exec(rest()),
         Some("demo") => parse_demo(rest()),
         Some("help") => parse_help(rest()),
         Some("completions") => parse_completions(rest()),
@@ -229,12 +236,12 @@ fn level(word: &str) -> Option<Level> {
     }
 }
 
-fn path(parser: &mut lexopt::Parser, option: &str) -> Result<PathBuf, String> {
+pub(super) fn path(parser: &mut lexopt::Parser, option: &str) -> Result<PathBuf, String> {
     let value = parser.value().map_err(text)?;
     if value.is_empty() { Err(format!("{option} needs a file name")) } else { Ok(PathBuf::from(value)) }
 }
 
-fn unexpected(argument: &lexopt::Arg<'_>, topic: Topic) -> String {
+pub(super) fn unexpected(argument: &lexopt::Arg<'_>, topic: Topic) -> String {
     let shown = match argument {
         Short(letter) => format!("option '-{letter}'"),
         Long(name) => format!("option '--{name}'"),
@@ -243,7 +250,7 @@ fn unexpected(argument: &lexopt::Arg<'_>, topic: Topic) -> String {
     format!("unknown {shown}; '{}' lists what there is", topic.command())
 }
 
-fn text(error: lexopt::Error) -> String {
+pub(super) fn text(error: lexopt::Error) -> String {
     error.to_string()
 }
 
@@ -289,6 +296,26 @@ mod tests {
         assert_eq!(parse("demo --once"), Ok(Command::Demo(DemoOptions { once: true, ..DemoOptions::default() })));
         let all = DemoOptions { once: true, keep: true, central: Some("a".into()), nodes: Some("b".into()) };
         assert_eq!(parse("demo --keep --once --nodes b --central=a"), Ok(Command::Demo(all)));
+        let exec = ExecOptions {
+            config: "c".into(),
+            node: 2,
+            command: "ls --all -l".to_owned(),
+            timeout_seconds: Some(5),
+            json: true,
+        };
+        assert_eq!(parse("exec --config c --json --timeout 5 2 -- ls --all -l"), Ok(Command::Exec(exec)));
+        let copy = CopyOptions {
+            config: "c".into(),
+            source: "/etc/hosts".into(),
+            node: 2,
+            destination: "/tmp/a:b".to_owned(),
+            cache_dir: "/tmp".to_owned(),
+            owner: Some("root".to_owned()),
+            group: None,
+            mode: Some("0644".to_owned()),
+            json: false,
+        };
+        assert_eq!(parse("copy --config c --owner root --mode 0644 /etc/hosts 2:/tmp/a:b"), Ok(Command::Copy(copy)));
         assert_eq!(parse("demo --help"), Ok(Command::Help(Topic::Demo)));
         assert!(parse("demo --twice").unwrap_err().contains("--twice"));
         for (line, topic) in [
@@ -313,7 +340,10 @@ mod tests {
     fn mistakes_are_answered_with_one_line_that_helps() {
         for (line, words) in [
             ("", "say what to do"),
-            ("start", "there is no command 'start'; commands are run, check, keys, demo, help, completions"),
+            (
+                "start",
+                "there is no command 'start'; commands are run, check, keys, copy, exec, demo, help, completions",
+            ),
             ("run", "needs --config FILE"),
             ("--logfile x", "needs --config FILE"),
             ("--config c --severity loud", "--severity is 'loud'; allowed: debug, info, warning or error"),
@@ -330,6 +360,13 @@ mod tests {
             ("demo --nodes", "missing argument"),
             ("demo --nodes=", "--nodes needs a command"),
             ("help me", "there is no help on 'me'"),
+            ("copy --config c /etc/hosts", "needs --config FILE SOURCE NODE:DESTINATION"),
+            ("copy --config c /etc/hosts two:/tmp/", "needs --config FILE SOURCE NODE:DESTINATION"),
+            ("copy --config c /etc/hosts 2:", "needs --config FILE SOURCE NODE:DESTINATION"),
+            ("copy --config c --mode rw a 2:b", "--mode is 'rw'; allowed: one to four octal digits"),
+            ("exec --config c 2 --", "needs --config FILE NODE -- COMMAND"),
+            ("exec --config c two -- id", "'two' is no node"),
+            ("exec --config c --timeout 0 2 -- id", "--timeout is '0'; allowed: 1 to 86400 seconds"),
             ("completions", "needs the name of a shell: bash, zsh, fish"),
             ("completions csh", "there are no completions for 'csh'"),
         ] {

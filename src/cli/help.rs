@@ -11,6 +11,10 @@ pub(super) enum Topic {
     Check,
     /// `keys`
     Keys,
+    /// `copy`
+    Copy,
+    /// `exec`
+    Exec,
     /// `demo`
     Demo,
     /// `help`
@@ -21,7 +25,7 @@ pub(super) enum Topic {
 
 impl Topic {
     /// The commands there are.
-    pub(super) const NAMES: [&'static str; 6] = ["run", "check", "keys", "demo", "help", "completions"];
+    pub(super) const NAMES: [&'static str; 8] = ["run", "check", "keys", "copy", "exec", "demo", "help", "completions"];
 
     /// The page on the command `name`.
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -29,6 +33,8 @@ impl Topic {
             "run" => Some(Self::Run),
             "check" => Some(Self::Check),
             "keys" => Some(Self::Keys),
+            "copy" => Some(Self::Copy),
+            "exec" => Some(Self::Exec),
             "demo" => Some(Self::Demo),
             "help" => Some(Self::Help),
             "completions" => Some(Self::Completions),
@@ -43,6 +49,8 @@ impl Topic {
             Self::Run => "stheno help run",
             Self::Check => "stheno help check",
             Self::Keys => "stheno help keys",
+            Self::Copy => "stheno help copy",
+            Self::Exec => "stheno help exec",
             Self::Demo => "stheno help demo",
             Self::Help => "stheno help help",
             Self::Completions => "stheno help completions",
@@ -56,6 +64,8 @@ impl Topic {
             Self::Run => RUN,
             Self::Check => CHECK,
             Self::Keys => KEYS,
+            Self::Copy => COPY,
+            Self::Exec => EXEC,
             Self::Demo => DEMO,
             Self::Help => HELP,
             Self::Completions => COMPLETIONS,
@@ -71,6 +81,8 @@ Usage:
   stheno check --config FILE [--json]                            look at a configuration, change nothing
   stheno keys generate DIR [--bits N]                            make a key pair
   stheno keys thumbprint FILE                                    print the thumbprint of a key
+  stheno copy --config FILE SOURCE NODE:DESTINATION              copy a file or directory to a node
+  stheno exec --config FILE NODE -- COMMAND                      run a command on a node
   stheno demo [--once] [--keep]                                  a central and a node of each kind, here
   stheno help [COMMAND] [--man]                                  more on one command
   stheno completions SHELL                                       what a shell completes
@@ -84,7 +96,7 @@ First steps:
   stheno check --config /etc/centreon-gorgone/config.yaml  see what it makes of your files
   stheno run --config /etc/centreon-gorgone/config.yaml    run it, log to the terminal
 
-Exit status: 0 done, 1 it failed, 2 the command line is wrong.
+Exit status: 0 done, 1 it failed, 2 the command line is wrong; 'exec' ends with the status of its command.
 ";
 
 const RUN: &str = "\
@@ -142,6 +154,44 @@ prints the thumbprint. Files that are there already are never overwritten. A dae
 Examples:
   stheno keys generate /var/lib/centreon-gorgone/.keys
   stheno keys thumbprint /var/lib/centreon-gorgone/.keys/rsakey.pub.pem
+";
+
+const COPY: &str = "\
+Usage: stheno copy --config FILE [OPTIONS] SOURCE NODE:DESTINATION
+
+Asks the running daemon of FILE, through its REST API, to copy SOURCE (a file or directory that this daemon can read) to the
+node with the id NODE, and shows how far it is: bytes, rate and time left. A DESTINATION that ends with '/' gets the name of
+the file; a directory is merged into DESTINATION. The file is there when the command ends, whole and on the disk.
+
+  --config FILE     the top file of the daemon that sends
+  --cache-dir DIR   where both ends keep what is on its way (default /tmp)
+  --owner USER, --group GROUP, --mode OCTAL
+                    what the file is to belong to
+  --json            print JSON, one line for each step: {\"received\", \"total\", \"bytes_per_second\"}, in the end
+                    {\"ok\", \"message\", ...}
+
+Exit status: 0 it is there, 1 it is not; standard error says why.
+
+Examples:
+  stheno copy --config /etc/centreon-gorgone/config.yaml /etc/hosts 2:/tmp/
+  stheno copy --config central.yaml --mode 0640 plugins 2:/usr/lib/centreon/plugins
+";
+
+const EXEC: &str = "\
+Usage: stheno exec --config FILE [--timeout SECONDS] [--json] NODE -- COMMAND
+
+Asks the running daemon of FILE, through its REST API, to run COMMAND in a shell on the node with the id NODE (its own id for
+itself), and prints what it says. The words behind '--' are joined with blanks, as ssh does.
+
+  --config FILE        the top file of the daemon that passes the command on
+  --timeout SECONDS    end the command after this time; the node has a time of its own (command_timeout)
+  --json               print one line of JSON: {\"token\", \"exit_code\", \"stdout\"}
+
+Exit status: that of the command; 255 if it was not run or its end is not known, and standard error says why.
+
+Examples:
+  stheno exec --config /etc/centreon-gorgone/config.yaml 2 -- uptime
+  stheno exec --config central.yaml --timeout 300 2 -- 'systemctl is-active centengine'
 ";
 
 const DEMO: &str = "\

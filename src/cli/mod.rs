@@ -1,13 +1,17 @@
-//! Subcommands, thin. Exit status: 0 done, 1 it failed, 2 the command line is wrong.
+//! Subcommands, thin. Exit status: 0 done, 1 it failed, 2 the command line is wrong; `exec` ends as its command did.
 
 mod arguments;
 mod check;
 mod completions;
+mod copy;
 mod demo;
+mod exec;
 mod help;
 mod keys;
 mod manual;
 mod pages;
+mod remote;
+mod remote_arguments;
 mod run;
 mod summary;
 
@@ -27,6 +31,8 @@ pub fn main() -> ExitCode {
         Ok(Command::Check { config, logfile, json }) => check::run(&config, logfile.as_deref(), json),
         Ok(Command::KeysGenerate { directory, bits }) => keys::generate(&directory, bits),
         Ok(Command::KeysThumbprint(file)) => keys::thumbprint(&file),
+        Ok(Command::Copy(options)) => copy::run(&options),
+        Ok(Command::Exec(options)) => exec::run(&options),
         Ok(Command::Demo(arguments)) => demo::run(arguments),
         Ok(Command::Help(topic)) => say(topic.text()),
         Ok(Command::Manual) => say(&manual::manual()),

@@ -3,6 +3,7 @@
 //! Simple synchronous building blocks; `daemon::event_loop` decides what runs on its own thread and what is a job.
 //! Absent on purpose: protocols, decisions, waiting (only worker threads of [`jobs`] ever wait).
 
+pub mod api_connection;
 pub mod centreon_database;
 pub mod child_process;
 pub mod clock;
@@ -28,4 +29,4 @@ pub mod tls;
 #[cfg(test)]
 pub(crate) mod temp_dir;
 
-pub use system::{hostname, raise_open_file_limit, release_free_memory, release_program_pages};
+pub use system::{hostname, keep_blocks_in_heap, raise_open_file_limit, release_free_memory, release_program_pages};

@@ -21,6 +21,7 @@ use crate::model::registration::RegistrationSource;
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 
+use super::after_copies::AfterCopies;
 use super::api::waits::{self, Calls};
 use super::core_options::{CoreOptions, Restored};
 use super::counters::Counters;
@@ -78,6 +79,7 @@ pub struct Core {
     pub(super) questions: Questions,
     pub(super) calls: Calls,
     pub(super) commands: CommandQueue,
+    pub(super) after_copies: AfterCopies,
     pub(super) ssh: SshTasks,
     pub(super) copies: Copies,
     pub(super) relayed_copies: RelayedCopies,
@@ -186,6 +188,7 @@ impl Core {
             questions: Questions::default(),
             calls: Calls::default(),
             commands: CommandQueue::default(),
+            after_copies: AfterCopies::default(),
             ssh: SshTasks::default(),
             copies: Copies::default(),
             relayed_copies: RelayedCopies::default(),
@@ -295,6 +298,7 @@ impl Core {
             Timer::Listener(token) => self.listener_due(&token),
             Timer::Copy(source) => self.copy_timer_due(source),
             Timer::CopyPace(node) => self.copy_pace_due(node),
+            Timer::AfterCopies => self.wait_for_copies_no_longer(),
             Timer::Sink(token) => self.sink_is_idle(&token),
             Timer::Call(call) => waits::waited(self, call),
             Timer::Poll(target) => waits::poll_due(self, target),
@@ -311,6 +315,7 @@ impl Core {
     }
 
     fn after_event(&mut self) {
+        self.run_after_copies();
         self.run_listener_events();
         self.check_stopped();
     }

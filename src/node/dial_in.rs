@@ -22,11 +22,11 @@ use crate::model::token::Token;
 
 use super::core::Core;
 use super::counters::Way;
+use super::dial_out;
 use super::output::Output;
 use super::proxy::read_registration;
 use super::registry::{Link, Node};
 use super::timers::Timer;
-use super::{dial_out, json};
 
 /// Characters of an identity at most.
 const IDENTITY_LEN_MAX: usize = 256;
@@ -101,7 +101,7 @@ impl Core {
             return false;
         }
         self.counters.count(Way::External, &message.action);
-        self.said_by_node(id, message);
+        self.node_message(id, message);
         true
     }
 
@@ -119,7 +119,7 @@ impl Core {
             (Some(id), Action::RegisterNodes) => self.web_socket_registers(client, Some(id), &message.data),
             (Some(id), Action::UnregisterNodes) => self.web_socket_unregisters(id, &message.data),
             (Some(id), Action::Ack | Action::Pong | Action::SetLogs | Action::SyncLogs) => {
-                self.said_by_node(id, message);
+                self.node_message(id, message);
             }
             (Some(id), action) => {
                 let word: String = action.as_str().chars().take(64).collect();
@@ -236,6 +236,16 @@ impl Core {
         true
     }
 
+    /// A node that was unregistered while it was connected is registered again: its client, if it speaks for nobody else, goes on.
+    pub(super) fn bind_again(&mut self, id: NodeId, client: ClientId) {
+        let is_free = !self.dialled_in.nodes.contains_key(&client);
+        let known = self.registry.get(id).filter(|node| is_free && node.dials_in() && node.client.is_none());
+        if let Some(registration) = known.map(|node| node.registration.clone()) {
+            let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
+            self.bind(client, Registration { identity, ..registration });
+        }
+    }
+
     /// A node has come with another connection.
     fn replace_client(&mut self, id: NodeId, before: ClientId) {
         self.release_client(id, before);
@@ -261,6 +271,7 @@ impl Core {
     pub(super) fn client_gone(&mut self, client: ClientId) {
         self.parents.gone(client);
         self.malformed.forget(client);
+        self.forget_left_client(client);
         self.timers.cancel(&Timer::Parent(client));
         if let Some(id) = self.dialled_in.nodes.get(&client).copied() {
             self.release_client(id, client);
@@ -276,32 +287,4 @@ impl Core {
         self.ping_not_sent(id);
         self.link_down(id, "it is not connected");
     }
-
-    /// PONG, SETLOGS or SYNCLOGS; the id in it must be the sender's own.
-    fn said_by_node(&mut self, id: NodeId, message: &Message) {
-        let word = message.action.as_str();
-        if let Some(named) = named_id(&message.data).filter(|named| *named != id) {
-            let text = format!("node '{id}' sends {word} of node '{named}': ignored");
-            self.log(LogLine::warning("proxy", text));
-            return;
-        }
-        self.node_message(id, message);
-    }
-}
-
-/// The id in the data of a PONG, a SETLOGS or a SYNCLOGS, without building the rest.
-fn named_id(data: &str) -> Option<NodeId> {
-    #[derive(serde::Deserialize)]
-    struct Outer {
-        #[serde(default)]
-        data: Option<Inner>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Inner {
-        #[serde(default)]
-        id: Value,
-    }
-    let outer: Outer = serde_json::from_str(data).ok()?;
-    let id = json::integer(&outer.data?.id)?;
-    NodeId::new(u64::try_from(id).ok()?).ok()
 }

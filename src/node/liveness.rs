@@ -52,6 +52,8 @@ pub(super) struct Liveness {
     pub ping_timeout: u32,
     /// The node's own constatus map as JSON text.
     pub nodes: String,
+    /// Whether that map could be read the last time.
+    pub has_readable_map: bool,
     /// The last sign of life.
     pub last_pong: Option<Monotonic>,
     last_failure: Option<Monotonic>,
@@ -69,6 +71,7 @@ impl Default for Liveness {
             ping_failed: 0,
             ping_timeout: 0,
             nodes: "{}".to_owned(),
+            has_readable_map: true,
             last_pong: None,
             last_failure: None,
             next_ping_at: Monotonic::default(),

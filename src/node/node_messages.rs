@@ -43,6 +43,11 @@ impl Core {
             let text = format!("message received from node '{id}' - [{}] {}", message.action.as_str(), message.data);
             self.log(LogLine::debug("proxy", text));
         }
+        if let Some(named) = named_id(&message.data).filter(|named| *named != id) {
+            let text = format!("node '{id}' sends {} of node '{named}': ignored", message.action.as_str());
+            self.log(LogLine::warning("proxy", text));
+            return;
+        }
         let reply: Option<ReplyText<'_>> = serde_json::from_str(&message.data).ok();
         let Some(reply) = reply else {
             let text = format!("node '{id}' sent {} with data that is no JSON: ignored", message.action.as_str());
@@ -61,6 +66,13 @@ impl Core {
             }
             Action::Ack | Action::SetLogs => {
                 if let Some(answer) = Answer::read(data) {
+                    if answer.left_out > 0 {
+                        let text = format!(
+                            "{} history rows of node '{id}' have a ctime that is no time: they are left out",
+                            answer.left_out
+                        );
+                        self.log(LogLine::warning("proxy", text));
+                    }
                     self.log_answered(id, message.token.as_ref(), answer);
                     self.copy_kind_known(id);
                 }
@@ -88,6 +100,15 @@ impl Core {
         let read = constatus::read_map(map, self.own_id.into_iter().chain([id]));
         let Some(node) = self.registry.get_mut(id) else { return };
         node.liveness.ping_ok += 1;
+        let was_readable = std::mem::replace(&mut node.liveness.has_readable_map, read.is_some());
+        if was_readable && read.is_none() {
+            let text = format!(
+                "node '{id}' announces the nodes behind it in a map that is none, is larger than 1 MiB or too deep: \
+                 no node is reached by it"
+            );
+            self.log(LogLine::warning("proxy", text));
+        }
+        let Some(node) = self.registry.get_mut(id) else { return };
         let (nodes, announced) = read.unwrap_or_else(|| ("{}".to_owned(), Announced::new()));
         node.liveness.nodes = nodes;
         self.registry.announce(id, announced);
@@ -125,4 +146,21 @@ impl Core {
             self.add_row(NewRow::now(Some(token), Code::FINISHED_KO, json::message(&text)));
         }
     }
+}
+
+/// The id in the data of a PONG, a SETLOGS or a SYNCLOGS, without building the rest.
+fn named_id(data: &str) -> Option<NodeId> {
+    #[derive(serde::Deserialize)]
+    struct Outer {
+        #[serde(default)]
+        data: Option<Inner>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Inner {
+        #[serde(default)]
+        id: Value,
+    }
+    let outer: Outer = serde_json::from_str(data).ok()?;
+    let id = json::integer(&outer.data?.id)?;
+    NodeId::new(u64::try_from(id).ok()?).ok()
 }

@@ -56,6 +56,13 @@ impl Core {
         }
     }
 
+    /// A request that was held back and is answered already.
+    pub(super) fn request_now(&mut self, peer: Peer, action: Action, token: &Token, target: &str, data: String) {
+        if let Err(text) = self.pass_on(peer, action, token, target, data) {
+            self.end_with_error(token, &text);
+        }
+    }
+
     /// When a node counts as dead, as configured.
     pub(super) fn patience(&self) -> Patience {
         let of = |proxy: &ProxySettings| Patience {
@@ -91,6 +98,9 @@ impl Core {
         if action == Action::GetLog && route.through == route.target {
             let token_to_end = (!matches!(peer, Peer::ClientWithoutToken(_))).then(|| token.clone());
             return self.sync_for(route.target, token_to_end).map(|()| Handled::accepted());
+        }
+        if self.hold_for_node(peer, &action, token, route.target, &data) {
+            return Ok(Handled::accepted());
         }
         let Some(node) = self.registry.get_mut(route.through) else {
             return Err(format!("proxy - no pathway for target {target}"));
@@ -348,19 +358,38 @@ pub(super) fn read_registration(node: &Value) -> Result<Registration, String> {
             return Err(format!("node '{id}' has the type {other}: use push_zmq, push_ssh, pull, wss or pullwss"));
         }
     };
-    let subnodes = node.get("nodes").and_then(Value::as_array).into_iter().flatten().take(SUBNODES_MAX);
-    let subnodes = subnodes.filter_map(|subnode| {
-        let id = NodeId::from_json(subnode.get("id")?).ok()?;
-        let path_score = subnode.get("pathscore").and_then(json::integer).unwrap_or(1);
-        Some(Subnode { id, path_score })
-    });
+    let subnodes = read_subnodes(node.get("nodes")).map_err(|error| format!("node '{id}' has {error}"))?;
     Ok(Registration {
         id,
         kind,
         identity: member("identity"),
         prevail: node.get("prevail").is_some_and(json::is_true),
-        subnodes: subnodes.collect(),
+        subnodes,
     })
+}
+
+/// Reads the nodes behind a node. One that is wrong spoils the entry: a way that is guessed would be a wrong way.
+fn read_subnodes(nodes: Option<&Value>) -> Result<Vec<Subnode>, String> {
+    let nodes = match nodes {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(nodes)) => nodes,
+        Some(other) => return Err(format!("nodes that are no list: {}", shown(&other.to_string()))),
+    };
+    // One more than is taken, so that too many are seen to be too many.
+    let nodes = nodes.iter().take(SUBNODES_MAX + 1);
+    let read = |subnode: &Value| {
+        let id = subnode.get("id").unwrap_or(&Value::Null);
+        let id = NodeId::from_json(id)
+            .map_err(|error| format!("a subnode with the id {}: {error}", shown(&id.to_string())))?;
+        let path_score = match subnode.get("pathscore").filter(|score| !score.is_null()) {
+            None => 1,
+            Some(score) => json::integer(score).ok_or_else(|| {
+                format!("the subnode '{id}' with the pathscore {}: use a whole number", shown(&score.to_string()))
+            })?,
+        };
+        Ok(Subnode { id, path_score })
+    };
+    nodes.map(read).collect()
 }
 
 fn shown(text: &str) -> String {

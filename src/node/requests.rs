@@ -108,10 +108,13 @@ impl Core {
         if !here {
             return self.request_of_node(peer, action, token, target, data);
         }
+        if self.hold_for_us(peer, &action, token, &data) {
+            return Handled::Later;
+        }
         self.request_here(peer, &action, token, &data)
     }
 
-    fn request_here(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
+    pub(super) fn request_here(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
         match action {
             Action::Ping => self.ping(peer),
             Action::PutLog => self.put_log(peer, token, data),
@@ -142,10 +145,19 @@ impl Core {
                 self.end_with_error(token, "proxy - need a valid node id");
                 Handled::accepted()
             }
-            // Answers of nodes that connect to us.
-            Action::Pong | Action::SetLogs => Handled::accepted(),
+            // Answers of nodes that connect to us; this one is none of them.
+            Action::Pong | Action::SetLogs => self.answer_of_no_node(peer, action),
             _ => self.refuse_unknown(action, token),
         }
+    }
+
+    fn answer_of_no_node(&mut self, peer: Peer, action: &Action) -> Handled {
+        let reason = format!("{} of a client that has not registered as a node: ignored", action.as_str());
+        let line = peer.client().and_then(|client| self.malformed.line(client, &reason, self.now.monotonic));
+        if let Some(line) = line {
+            self.log(LogLine::warning("core", line));
+        }
+        Handled::accepted()
     }
 
     /// Whether this daemon does something for `action` itself.

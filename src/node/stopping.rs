@@ -43,6 +43,7 @@ impl Core {
         self.drop_waiting_lines();
         self.drop_waiting_commands();
         self.stop_copies();
+        self.wait_for_copies_no_longer();
         self.end_poller_syncs();
         for call in self.calls.waiting() {
             waits::ask_history(self, call);

@@ -35,6 +35,8 @@ pub(super) enum Timer {
     Copy(SourceId),
     /// More of a copy may be sent to a node, as its rate allows.
     CopyPace(NodeId),
+    /// Commands wait for copies no longer.
+    AfterCopies,
     /// A copy that we receive has not gone on.
     Sink(Token),
     /// A call of the API waits no longer.

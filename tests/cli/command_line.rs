@@ -13,6 +13,8 @@ fn a_wrong_command_line_gives_one_line_on_standard_error_and_status_2() {
         &["keys"],
         &["--severity", "loud"],
         &["demo", "--twice"],
+        &["copy", "--config", "c", "/etc/hosts"],
+        &["exec", "--config", "c", "2"],
     ] {
         let output = stheno(line);
         assert_eq!(output.status.code(), Some(2), "{line:?}");
@@ -32,7 +34,7 @@ fn help_teaches_every_command_with_an_example() {
     for command in ["run", "check", "keys generate", "keys thumbprint", "demo", "gorgoned --config="] {
         assert!(text(&all.stdout).contains(command), "{command}");
     }
-    for command in ["run", "check", "keys", "demo"] {
+    for command in ["run", "check", "keys", "copy", "exec", "demo"] {
         let page = stheno(&["help", command]);
         assert!(text(&page.stdout).contains("Example"), "{command}");
         assert!(text(&page.stdout).lines().all(|line| line.chars().count() <= 125), "{command}");

@@ -148,3 +148,50 @@ fn commands_logs_and_listeners_work_through_a_relay_that_is_pushed_to_and_one_th
     };
     until("the listener's action has run", seconds(10), || (counted() >= 1).then_some(()));
 }
+
+#[test]
+fn rows_copies_and_calls_of_the_api_pass_two_relays_within_the_central_s_long_period() {
+    let platform = Platform::new();
+    let poller = Daemon::start(platform.plan("poller", 9).with_authorized("poller"));
+    let quick = "synchistory_time: 1";
+    let lower = platform.plan("lower", 3).with_authorized("poller").with_node(9, poller.plan.port);
+    let lower = Daemon::start(lower.with_proxy("ping: 1").with_proxy(quick));
+    let upper = platform.plan("upper", 2).with_node(3, lower.plan.port).with_proxy("ping: 1").with_proxy(quick);
+    let upper = Daemon::start(upper);
+    let plan = platform.central_with(&[&upper]).with_proxy("ping: 1").with_proxy("synchistory_time: 3600");
+    let central = Daemon::start(plan);
+    let api = central.api();
+    until("the central knows the way", seconds(30), || {
+        (api.get("/api/internal/routes/9").json()["data"]["9"]["in_use"] == json!(2)).then_some(())
+    });
+
+    // Rows that nobody waits for: one that ends a token and one that does not.
+    let mut local = poller.client();
+    for (token, code) in [("going-on", 4), ("ended", 2)] {
+        let row = json!({ "code": code, "etime": 5, "token": token, "instant": 0, "data": { "of": "the poller" } });
+        assert_eq!(local.request("PUTLOG", "put", "", &row).json["code"], json!(0));
+        until("the row is in the central", seconds(20), || (!rows_of(&central, token).is_empty()).then_some(()));
+        assert_eq!(rows_of(&central, token), rows_of(&poller, token));
+    }
+
+    let source = platform.write("source", vec![b'x'; 300_000]);
+    let (destination, cache) = (platform.path("copied"), platform.path("cache"));
+    fs::create_dir_all(&cache).unwrap();
+    let body = json!({ "source": source, "destination": destination, "cache_dir": cache });
+    let token = api.post("/api/nodes/9/core/proxy/remotecopy", &body).json()["token"].as_str().unwrap().to_owned();
+    let rows = api.finished_rows(9, &token, seconds(30));
+    assert_eq!(crate::platform::api::code(rows.last().unwrap()), 2, "{rows:?}");
+    assert!(fs::read(&destination).unwrap() == fs::read(&source).unwrap());
+
+    let waited = api.post("/api/nodes/9/core/action/command?log_wait=20000000", &json!([{ "command": "echo waited" }]));
+    let text = String::from_utf8_lossy(&waited.body).into_owned();
+    assert!(waited.status == 200 && text.contains("waited") && text.contains("metadata"), "{text}");
+    let mut client = central.client();
+    for (action, words) in [("GETTHUMBPRINT", "thumbprint"), ("INFORMATION", "counters"), ("CONSTATUS", "constatus")] {
+        assert_eq!(client.request(action, action, "9", &json!({})).json["code"], json!(0));
+        let rows = client.wait_for_rows(action, seconds(20));
+        assert!(rows.iter().any(|row| row["data"].as_str().unwrap().contains(words)), "{action}: {rows:?}");
+    }
+    assert_eq!(client.request("GETLOG", "get", "9", &json!({ "ctime": 0 })).json["code"], json!(0));
+    client.wait_for_rows("get", seconds(20));
+}

@@ -366,3 +366,41 @@ fn our_id_and_the_severity_of_the_log_come_from_the_database() {
     central.api().output_of(0, "true", seconds(20));
     assert_eq!(debug_lines(), before);
 }
+
+#[test]
+fn nodes_that_dial_in_are_taken_as_soon_as_the_database_has_them() {
+    if !is_installed() {
+        return;
+    }
+    let platform = Platform::new();
+    let database = Server::shared().database();
+    let port = free_port();
+    let mut plan = central(&platform, &database).with_authorized("poller");
+    for line in ["httpserver:", "  enable: true", "  address: 127.0.0.1", "  token: t0k3n"] {
+        plan = plan.with_proxy(line);
+    }
+    let plan = plan.with_proxy(&format!("  port: {port}"));
+    let central = Daemon::start(plan);
+    // They dial a central that does not know them yet, then it learns of them.
+    let pull =
+        platform.plan("node-6", 6).with_module("pull", &[format!("target_path: 127.0.0.1:{}", central.plan.port)]);
+    let lines = ["address: 127.0.0.1".to_owned(), format!("port: {port}"), "token: t0k3n".to_owned()];
+    let _nodes = [pull, platform.plan("node-7", 7).with_module("pullwss", &lines)].map(Daemon::start);
+    database.run(
+        "INSERT INTO nagios_server (id, name, gorgone_communication_type) VALUES (6, 'pull', '3'), (7, 'pullwss', '4');",
+    );
+    assert_eq!(sync(&central).0, 2);
+    for id in [6, 7] {
+        central.api().wait_for_pong(id, seconds(20));
+        assert_eq!(central.api().output_of(id, "echo welcome", seconds(20)), "welcome", "node {id}");
+    }
+    // Taken away while they are connected, and added again.
+    database.run("UPDATE nagios_server SET ns_activate = '0' WHERE id IN (6, 7);");
+    assert_eq!(sync(&central).1["removed"], json!([6, 7]));
+    database.run("UPDATE nagios_server SET ns_activate = '1' WHERE id IN (6, 7);");
+    assert_eq!(sync(&central).0, 2);
+    for id in [6, 7] {
+        // Long before it would register itself anew.
+        assert_eq!(central.api().output_of(id, "echo again", seconds(20)), "again", "node {id}");
+    }
+}

@@ -4,6 +4,7 @@
 //! [`FLOORS`] is compared to its target alone.
 
 mod ciphers;
+mod digests;
 mod http;
 mod processes;
 mod sqlite;
@@ -62,6 +63,7 @@ const FLOORS: &[(&str, &str, Floor)] = &[
     ("rest_constatus", "", ANSWER_RATE),
     ("rest_constatus", SINGLE, ANSWER_P99),
     ("commands_200", "", Floor::new("sh -c, one after the other", |_| processes::commands_per_second())),
+    ("copy_1gb", "", Floor::new("MD5 and base64, one processor", |_| digests::megabytes_per_second())),
     ("start_to_api", "", Floor::new("stheno --version", |_| processes::version_s())),
     ("memory_poller_idle", "", Floor::new("sleep (coreutils)", |_| processes::sleep_megabytes())),
     (

@@ -112,7 +112,7 @@ impl Dispatch {
 
     pub(super) fn on_listener(&mut self, output: ListenerOutput, now: Now) {
         match output {
-            ListenerOutput::Send { connection, payload } => self.send_external(connection, &payload, now),
+            ListenerOutput::Send { connection, payload } => self.send_external(connection, payload, now),
             ListenerOutput::Close { connection, reason } => {
                 self.log(LogLine::info("core", reason));
                 self.close(connection, now);
@@ -147,7 +147,7 @@ impl Dispatch {
         }
     }
 
-    fn send_external(&mut self, connection: ConnectionId, payload: &[u8], now: Now) {
+    fn send_external(&mut self, connection: ConnectionId, payload: Vec<u8>, now: Now) {
         let Some(entry) = self.connections.get_mut(&connection) else { return };
         let Kind::External(external) = &mut entry.kind else { return };
         if external.zmtp.send_queue().len() > MAX_UNSENT_BYTES {
@@ -156,7 +156,7 @@ impl Dispatch {
             self.close(connection, now);
             return;
         }
-        external.zmtp.send_message(payload);
+        external.zmtp.send_owned_message(payload);
         self.dirty.insert(connection);
     }
 

@@ -184,7 +184,7 @@ impl Dispatch {
                     self.close(connection, now);
                 }
             }
-            DialerOutput::Send(payload) => self.send_link(key, &payload),
+            DialerOutput::Send(payload) => self.send_link(key, payload),
             DialerOutput::Up => {
                 let identity = self.links.get(&key).map(|link| link.routing_id.clone()).unwrap_or_default();
                 let input = match key {
@@ -243,10 +243,10 @@ impl Dispatch {
         self.effects.push_back(Effect::Connect { connection, endpoint });
     }
 
-    fn send_link(&mut self, key: LinkKey, payload: &[u8]) {
+    fn send_link(&mut self, key: LinkKey, payload: Vec<u8>) {
         let Some(connection) = self.links.get(&key).and_then(|link| link.connection) else { return };
         if let Some(Connection { kind: Kind::Link { zmtp, .. }, .. }) = self.connections.get_mut(&connection) {
-            zmtp.send_message(payload);
+            zmtp.send_owned_message(payload);
             self.dirty.insert(connection);
         }
     }

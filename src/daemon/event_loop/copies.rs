@@ -31,6 +31,8 @@ pub(super) struct CopyWork {
     closing: HashSet<SourceId>,
     /// Sources that are with a job.
     busy: HashSet<SourceId>,
+    /// Whether a job has ended since it was last asked.
+    has_news: bool,
 }
 
 impl CopyWork {
@@ -42,6 +44,7 @@ impl CopyWork {
             sinks: HashMap::new(),
             closing: HashSet::new(),
             busy: HashSet::new(),
+            has_news: false,
         }
     }
 
@@ -83,6 +86,11 @@ impl CopyWork {
         }
     }
 
+    /// Whether a job has ended since the last call.
+    pub(super) const fn take_news(&mut self) -> bool {
+        std::mem::replace(&mut self.has_news, false)
+    }
+
     pub(super) fn poll_timeout(&self, now: Monotonic) -> Option<Monotonic> {
         (!self.waiting.is_empty() && self.jobs.pending() == 0).then(|| now + JOB_RETRY)
     }
@@ -96,6 +104,7 @@ impl CopyWork {
 impl EventLoop {
     pub(super) fn finished_copies(&mut self, now: Now) {
         while let Some(result) = self.copies.jobs.poll_finished() {
+            self.copies.has_news = true;
             match result {
                 CopyResult::Source(source, open, done) => {
                     self.copies.busy.remove(&source);

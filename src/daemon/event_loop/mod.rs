@@ -157,6 +157,7 @@ struct Parts {
 
 impl EventLoop {
     fn start(config: Config, keys: KeyPair, log: &mut LogWriter) -> Result<Parts, RunError> {
+        crate::edge::keep_blocks_in_heap();
         let mut signals = Signals::open().map_err(RunError::new)?;
         let now = clock::read();
         if let Err(error) = crate::edge::raise_open_file_limit() {
@@ -356,6 +357,11 @@ impl EventLoop {
         self.submit_waiting();
         self.ssh.submit_waiting();
         self.copies.submit_waiting();
+        if self.copies.take_news() {
+            // Their threads get new work before messages are opened, which takes long for a chunk.
+            self.commit(now);
+            self.perform_effects(now);
+        }
         self.take_in(now);
         self.dispatch.handle_timeout(now);
         for _ in 0..8 {

@@ -12,6 +12,7 @@ use md5::{Digest, Md5};
 use super::place::{self, Gathered};
 use super::text::{about, digest_of, failure, hex, words};
 use super::{attributes, unpack};
+use crate::edge::system;
 use crate::model::copy::{Attributes, CopyFailure, CopyKind, SinkDone, SinkSpec, SinkStep};
 
 /// What was gathered so far; nothing before the first step.
@@ -25,7 +26,12 @@ struct Open {
     file: File,
     digest: Md5,
     received: u64,
+    /// Up to where the disk was told to write.
+    written: u64,
 }
+
+/// The disk is told to write after so many bytes, so that little is left to be flushed in the end.
+const WRITE_BEHIND_BYTES: u64 = 8 << 20;
 
 impl Sink {
     /// Whether it holds a file.
@@ -133,6 +139,10 @@ impl Sink {
             .map_err(|error| failure(format!("file '{}' write failed: {}", open.path.display(), words(&error)), ""))?;
         open.digest.update(&bytes);
         open.received += bytes.len() as u64;
+        if open.received - open.written >= WRITE_BEHIND_BYTES {
+            system::begin_writing(&open.file, open.written, open.received - open.written);
+            open.written = open.received;
+        }
         Ok(SinkDone::Written(open.received))
     }
 
@@ -183,7 +193,7 @@ impl Open {
             _ => {}
         }
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o660).open(path)?;
-        Ok(Self { path: path.to_owned(), file, digest: Md5::new(), received: 0 })
+        Ok(Self { path: path.to_owned(), file, digest: Md5::new(), received: 0, written: 0 })
     }
 
     /// The file that we left there; `None` when there is none that only we can have made.
@@ -204,7 +214,7 @@ impl Open {
         }
         let mut digest = Md5::new();
         let received = digest_of(&mut file, u64::MAX, &mut digest)?;
-        Ok(Some(Self { path: path.to_owned(), file, digest, received }))
+        Ok(Some(Self { path: path.to_owned(), file, digest, received, written: received }))
     }
 
     fn remove(self) {

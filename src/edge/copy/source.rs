@@ -5,12 +5,11 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 
 use super::pack;
 use super::text::{about, digest_of, failure, hex, words};
+use crate::model::base64_text;
 use crate::model::copy::{Chunk, ChunkFrame, CopyFailure, CopyKind, SourceDone, SourceSpec, SourceStep};
 
 /// What was opened; nothing before the first step.
@@ -198,11 +197,117 @@ impl Open {
 
 fn chunk(bytes: &[u8], offset: u64, total: u64, frame: &ChunkFrame) -> Chunk {
     let numbers = format!("\",\"size\":{},\"offset\":{offset},\"total\":{total}", bytes.len());
-    let len = frame.before.len() + bytes.len().div_ceil(3) * 4 + numbers.len() + frame.after.len();
+    let len = frame.before.len() + base64_text::encoded_len(bytes.len()) + numbers.len() + frame.after.len();
     let mut data = String::with_capacity(len);
     data.push_str(&frame.before);
-    STANDARD.encode_string(bytes, &mut data);
+    base64_text::push(bytes, &mut data);
     data.push_str(&numbers);
     data.push_str(&frame.after);
     Chunk { data, offset, len_bytes: bytes.len() as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::edge::temp_dir::TempDir;
+    use crate::model::copy::Attributes;
+
+    fn spec(source: PathBuf, cache_dir: &TempDir) -> SourceStep {
+        let attributes = Attributes::default();
+        let cache_dir = Some(cache_dir.path().to_owned());
+        SourceStep::Open(SourceSpec { source, cache_dir, archive_name: "tmp-2.tar.gz".to_owned(), attributes })
+    }
+
+    fn read(count: usize) -> SourceStep {
+        let frame = ChunkFrame { before: Arc::from("{\"data\":\""), after: Arc::from("}") };
+        SourceStep::Read { count, chunk_bytes: 4, frame }
+    }
+
+    fn failure_of(done: SourceDone) -> String {
+        match done {
+            SourceDone::Failed(failure) => failure.message + " | " + &failure.detail,
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_file_comes_in_chunks_with_their_places_and_its_digest_in_the_end() {
+        let folder = TempDir::new();
+        fs::write(folder.join("file"), "ninebytes").unwrap();
+        let mut source = Source::default();
+        let opened = source.run(spec(folder.join("file"), &folder));
+        assert_eq!(opened, SourceDone::Opened { kind: CopyKind::Regular, total: 9, notes: Vec::new() });
+        let SourceDone::Chunks(chunks) = source.run(read(8)) else { panic!() };
+        let expected = [
+            r#"{"data":"bmluZQ==","size":4,"offset":0,"total":9}"#,
+            r#"{"data":"Ynl0ZQ==","size":4,"offset":4,"total":9}"#,
+            r#"{"data":"cw==","size":1,"offset":8,"total":9}"#,
+        ];
+        assert_eq!(chunks.iter().map(|chunk| chunk.data.as_str()).collect::<Vec<_>>(), expected);
+        let SourceDone::Md5(whole) = source.run(SourceStep::Digest) else { panic!() };
+        assert_eq!(source.run(SourceStep::Finish), SourceDone::Md5(whole.clone()));
+        assert_eq!(whole.len(), 32);
+        assert_ne!(source.run(SourceStep::Rewind(4)), SourceDone::Md5(whole.clone()));
+        let SourceDone::Chunks(chunks) = source.run(read(1)) else { panic!() };
+        assert_eq!(chunks[0].offset, 4);
+        let _rest = source.run(read(8));
+        assert_eq!(source.run(SourceStep::Finish), SourceDone::Md5(whole));
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_named() {
+        let folder = TempDir::new();
+        let file = folder.join("file");
+        let named = format!("remote copy failed | {} changed while it was read", file.display());
+        for new in ["shorter", "just as long", "quite a lot longer than before"] {
+            fs::write(&file, "twelve bytes").unwrap();
+            let mut source = Source::default();
+            let _opened = source.run(spec(file.clone(), &folder));
+            let _first = source.run(read(1));
+            fs::write(&file, new).unwrap();
+            // The clock of file systems is coarse; a second writer would move it on.
+            let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+            File::options().write(true).open(&file).unwrap().set_modified(later).unwrap();
+            let rest = source.run(read(8));
+            let done = if matches!(rest, SourceDone::Failed(_)) { rest } else { source.run(SourceStep::Finish) };
+            assert_eq!(failure_of(done), named, "{new}");
+            assert!(!source.is_open());
+        }
+    }
+
+    #[test]
+    fn a_packed_directory_is_the_same_each_time_and_leaves_no_file_behind() {
+        let folder = TempDir::new();
+        let directory = folder.join("directory");
+        fs::create_dir_all(directory.join("b/c")).unwrap();
+        for name in ["z", "b/a", "b/c/d"] {
+            fs::write(directory.join(name), name).unwrap();
+        }
+        let digests = [1, 2].map(|_| {
+            let mut source = Source::default();
+            let SourceDone::Opened { kind: CopyKind::Archive, total, .. } =
+                source.run(spec(directory.clone(), &folder))
+            else {
+                panic!()
+            };
+            assert!(total > 0);
+            source.run(SourceStep::Digest)
+        });
+        assert_eq!(digests[0], digests[1], "so that a copy of it may go on where it broke off");
+        let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["directory"]);
+    }
+
+    #[test]
+    fn an_empty_file_has_one_chunk_so_that_a_perl_node_makes_a_file_of_it() {
+        let folder = TempDir::new();
+        fs::write(folder.join("empty"), "").unwrap();
+        let mut source = Source::default();
+        let _opened = source.run(spec(folder.join("empty"), &folder));
+        let SourceDone::Chunks(chunks) = source.run(read(4)) else { panic!() };
+        assert_eq!(chunks.len(), 1);
+        assert_eq!(chunks[0].data, r#"{"data":"","size":0,"offset":0,"total":0}"#);
+    }
 }

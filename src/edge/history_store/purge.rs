@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Result, Transaction, params};
 
-/// A step begins nothing new after this.
-const STEP_MAX: Duration = Duration::from_millis(6);
+/// A step begins nothing new after this; its commit has to write the pages that it changed.
+const STEP_MAX: Duration = Duration::from_millis(2);
 /// Rows and sessions deleted at once; one of a megabyte is freed page by page.
 const ROWS: u32 = 8;
 /// Pages given back at once.

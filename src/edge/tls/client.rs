@@ -1,11 +1,12 @@
 //! How a client of TLS checks its server, and what it says when the check fails.
 
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::{ClientConnection, Resumption, WebPkiServerVerifier};
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore, StreamOwned};
 
 use super::session::Session;
 use super::verifier::{Accepted, Verifier};
@@ -69,6 +70,34 @@ impl ClientContext {
             .map_err(|_| format!("'{}' is no host name or address that TLS can check", server_name.escape_debug()))?;
         let connection = ClientConnection::new(Arc::clone(&self.config), name).map_err(|error| error.to_string())?;
         Ok(Session::client(connection, bare.into()))
+    }
+}
+
+impl ClientContext {
+    /// Takes only the certificate that a server of this machine has in this file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds none.
+    pub fn for_own_certificate(file: &Path) -> Result<Self, TlsError> {
+        let chain = certificate::read_chain(file)?;
+        let first = chain.first().ok_or_else(|| TlsError::new(file, "holds no certificate".to_owned()))?;
+        let sha256 = ring::digest::digest(&ring::digest::SHA256, first);
+        let sha256 = sha256.as_ref().try_into().unwrap_or_default();
+        Self::load(&ClientTls::Pinned(sha256))
+    }
+
+    /// A connection that waits, for subcommands.
+    ///
+    /// # Errors
+    /// `server_name` is none.
+    pub fn blocking(
+        &self,
+        server_name: &str,
+        stream: TcpStream,
+    ) -> Result<StreamOwned<ClientConnection, TcpStream>, String> {
+        let name = ServerName::try_from(server_name.to_owned()).map_err(|error| error.to_string())?;
+        let connection = ClientConnection::new(Arc::clone(&self.config), name).map_err(|error| error.to_string())?;
+        Ok(StreamOwned::new(connection, stream))
     }
 }
 

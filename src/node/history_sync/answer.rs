@@ -23,6 +23,8 @@ const TOKEN_LEN_MAX: usize = 2_048;
 pub(in super::super) struct Answer {
     /// The rows that make sense.
     pub rows: Vec<AnsweredRow>,
+    /// How many do not: their `ctime` is no time.
+    pub left_out: usize,
     /// Greatest id that the node looked at; only a peer that pages tells it.
     pub last_id: Option<i64>,
     /// The number of the node's history; 0 where it does not tell.
@@ -91,13 +93,17 @@ impl Answer {
         if raw.action.as_str() != Some("getlog") {
             return None;
         }
-        let mut rows: Vec<AnsweredRow> = raw.result?.into_iter().filter_map(RawRow::read).collect();
+        let result = raw.result?;
+        let told = result.len();
+        let mut rows: Vec<AnsweredRow> = result.into_iter().filter_map(RawRow::read).collect();
+        let left_out = told.saturating_sub(rows.len());
         // A Perl daemon sorts ids as text.
         rows.sort_by_key(|row| row.id);
         let parts = json::integer(&raw.nb_total_msg).and_then(|parts| usize::try_from(parts).ok());
         let parts = parts.unwrap_or(1).clamp(1, PARTS_MAX);
         let history = number(&raw.history).unwrap_or(0);
-        Some(Self { rows, last_id: json::integer(&raw.last_id), history, more: json::is_true(&raw.more), parts })
+        let (last_id, more) = (json::integer(&raw.last_id), json::is_true(&raw.more));
+        Some(Self { rows, left_out, last_id, history, more, parts })
     }
 }
 

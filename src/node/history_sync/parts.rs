@@ -64,7 +64,7 @@ impl Gathering {
 
     fn into_answer(self) -> Answer {
         let rows = self.rows.into_values().collect();
-        Answer { rows, last_id: self.last_id, history: self.history, more: self.more, parts: 1 }
+        Answer { rows, left_out: 0, last_id: self.last_id, history: self.history, more: self.more, parts: 1 }
     }
 }
 

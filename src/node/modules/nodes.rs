@@ -16,10 +16,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::model::code::Code;
+use crate::model::connection::ClientId;
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
 use crate::model::poller::PollerTables;
-use crate::model::registration::{Registration, RegistrationSource};
+use crate::model::registration::{NodeKind, Registration, RegistrationSource};
 use crate::model::token::Token;
 
 use super::super::core::{Core, NewRow};
@@ -57,6 +58,9 @@ pub(in super::super) struct NodesModule {
     debug: bool,
     /// What was registered last.
     applied: BTreeMap<NodeId, Registration>,
+    /// Nodes that were taken away while they were connected to us, how, and the client that spoke for each: one that comes back need not
+    /// wait until it registers itself anew.
+    left: BTreeMap<NodeId, (NodeKind, ClientId)>,
     /// What was wrong at the last reading, so that it is not told each time.
     complaints: BTreeSet<String>,
 }
@@ -148,13 +152,41 @@ impl Core {
         self.tell_complaints(&plan);
         let mut wanted = std::mem::take(&mut plan.registrations);
         wanted.extend(plan.refused.iter().filter_map(|id| self.nodes_module.applied.get(id).cloned()));
-        self.nodes_module.applied = wanted.iter().map(|node| (node.id, node.clone())).collect();
+        let applied = wanted.iter().map(|node| (node.id, node.clone())).collect();
+        let before = std::mem::replace(&mut self.nodes_module.applied, applied);
         let count = wanted.len();
+        let leaving: Vec<NodeId> =
+            before.keys().filter(|id| !self.nodes_module.applied.contains_key(id)).copied().collect();
+        let clients: Vec<_> = leaving
+            .iter()
+            .filter_map(|id| {
+                let node = self.registry.get(*id)?;
+                Some((*id, (node.registration.kind.clone(), node.client?)))
+            })
+            .collect();
         let mut changes = self.apply_registrations(RegistrationSource::Database, wanted);
+        self.nodes_module.left.extend(clients);
+        self.take_back(&changes.added);
         // That the register file wins is what `prevail` means.
         changes.refused.retain(|(id, _)| !self.prevails(*id));
         self.tell_changes(count, &changes);
         end_of_sync(count, &changes, &plan)
+    }
+
+    /// Nodes that are back and whose clients never left.
+    fn take_back(&mut self, added: &[NodeId]) {
+        for id in added {
+            if let Some((kind, client)) = self.nodes_module.left.remove(id)
+                && self.registry.get(*id).is_some_and(|node| node.registration.kind == kind)
+            {
+                self.bind_again(*id, client);
+            }
+        }
+    }
+
+    /// A session or a WebSocket has ended.
+    pub(in super::super) fn forget_left_client(&mut self, client: ClientId) {
+        self.nodes_module.left.retain(|_, (_, left)| *left != client);
     }
 
     fn prevails(&self, id: NodeId) -> bool {

@@ -30,6 +30,8 @@ const SINKS_MAX: usize = 256;
 /// Bytes that may wait for the disk before senders are read no further, and below which they are read again.
 const HIGH_BYTES: usize = 4 << 20;
 const LOW_BYTES: usize = 1 << 20;
+/// Steps of one job at most: a sender of our own kind hears of them when the job is done, and its window should not run dry.
+const STEPS_MAX: usize = 4;
 /// A copy without a message for so long is over.
 const IDLE: Duration = Duration::from_secs(600);
 /// Rows of one copy that tell of its progress come at most so often where the sender tells the size of the whole: more would
@@ -72,6 +74,14 @@ pub(in super::super) struct Sinks {
 }
 
 impl Sinks {
+    /// Whether all of a copy has come, and is not in its place yet.
+    pub(in super::super) fn is_ending(&self) -> bool {
+        let is_end = |hears: &Hears| hears.asked == Asked::End;
+        self.all.values().any(|incoming| {
+            incoming.running.iter().any(is_end) || incoming.waiting.iter().any(|(_, hears)| is_end(hears))
+        })
+    }
+
     /// Whether no job is under way.
     pub(in super::super) fn is_idle(&self) -> bool {
         self.all.values().all(|incoming| incoming.running.is_empty())
@@ -155,7 +165,8 @@ impl Core {
         if !incoming.running.is_empty() || incoming.waiting.is_empty() {
             return;
         }
-        let (steps, hears): (Vec<_>, Vec<_>) = std::mem::take(&mut incoming.waiting).into_iter().unzip();
+        let count = incoming.waiting.len().min(STEPS_MAX);
+        let (steps, hears): (Vec<_>, Vec<_>) = incoming.waiting.drain(..count).unzip();
         incoming.running = hears;
         let sink = incoming.sink;
         self.output(Output::WriteSink { sink, steps });

@@ -41,6 +41,8 @@ const ACTIVE_MAX: usize = 8;
 const WINDOW: usize = 8;
 /// Chunks of one reading job, and the number below which the next one is ordered.
 const READ_COUNT: usize = 4;
+/// Chunks that are sealed at once at most: meanwhile no job is ordered and no byte goes out. The next confirmation sends more.
+const SEND_COUNT: usize = 2;
 /// So long a copy waits for the answer that shows what kind of daemon its receiver is.
 const KIND_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -108,6 +110,19 @@ impl Copies {
     /// Whether a token belongs to a copy that goes on.
     pub(super) fn has(&self, token: &Token) -> bool {
         self.by_token.contains_key(token)
+    }
+
+    /// Whether copies to a node are under way; with an id, those before it. One that broke off counts for nothing.
+    pub(super) fn is_sending_to(&self, target: NodeId, before: Option<SourceId>) -> bool {
+        let is_before = |source: &SourceId| before.is_none_or(|before| *source < before);
+        self.all
+            .iter()
+            .any(|(source, copy)| copy.route.target == target && is_before(source) && copy.state != State::Interrupted)
+    }
+
+    /// The id of the next copy.
+    pub(super) const fn next_source(&self) -> SourceId {
+        SourceId(self.next)
     }
 
     fn of_token(&self, token: &str) -> Option<SourceId> {
@@ -299,7 +314,11 @@ impl Core {
 
     /// Sends what may be sent and orders what is to be read.
     fn go_on_copying(&mut self, source: SourceId) {
-        while self.send_next_chunk(source) {}
+        for _ in 0..SEND_COUNT {
+            if !self.send_next_chunk(source) {
+                break;
+            }
+        }
         let buffer_size = self.proxy_settings().buffer_size;
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
         if copy.has_step {

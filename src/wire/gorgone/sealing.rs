@@ -10,6 +10,7 @@ use aes::{Aes128, Aes192, Aes256, Block};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::model::base64_text;
 use crate::model::random::Random;
 
 /// Length of a vector in bytes.
@@ -146,7 +147,7 @@ where
 {
     let mut encryptor = cbc::Encryptor::inner_iv_init(cipher, &Block::from(iv));
     let padded_len = (plain.len() / BLOCK_LEN + 1) * BLOCK_LEN;
-    let mut sealed = vec![0; padded_len.div_ceil(3) * 4];
+    let mut sealed = vec![0; base64_text::encoded_len(padded_len)];
     let mut stride = [0; STRIDE];
     // The last stride holds at least the padding: an empty one when the text fills whole strides.
     let last = plain.len() - plain.len() % STRIDE;
@@ -166,7 +167,7 @@ where
         let Some(bytes) = stride.get_mut(..len) else { break };
         encryptor.encrypt_blocks(Array::slice_as_chunks_mut(bytes).0);
         let room = sealed.get_mut(written..).unwrap_or_default();
-        written += STANDARD.encode_slice(bytes, room).unwrap_or(0);
+        written += base64_text::encode_to(bytes, room);
     }
     sealed
 }

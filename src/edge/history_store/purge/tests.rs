@@ -12,10 +12,10 @@ fn purge(store: &mut HistoryStore, rows: i64, instant: i64) -> Applied {
 }
 
 /// Steps until nothing is left; how many rows and sessions went.
-fn purge_all(store: &mut HistoryStore, rows: i64) -> usize {
+fn purge_all(store: &mut HistoryStore, rows: i64, instant: i64) -> usize {
     let mut purged = 0;
     loop {
-        let applied = purge(store, rows, rows);
+        let applied = purge(store, rows, instant);
         purged += applied.purged;
         if !applied.purge_left {
             return purged;
@@ -33,7 +33,7 @@ fn a_purge_takes_what_is_too_old_and_never_the_newest_row() {
     store.apply(&[insert("d", 0), instant.clone(), StoreChange::PutSession(session("old", 5))], wall(100)).unwrap();
     store.apply(&[insert("e", 0), instant], wall(200)).unwrap();
     let mut purged = |rows: i64, instant: i64| {
-        let purged = purge(&mut store, rows, instant).purged;
+        let purged = purge_all(&mut store, rows, instant);
         let page = HistoryReader::open(&path).unwrap().query(&LogFilter::default(), &WHOLE).unwrap();
         (purged, ids(&page))
     };
@@ -60,7 +60,7 @@ fn space_is_given_back_step_by_step() {
     fill(&mut store, 5_000);
     checkpoint(&path).unwrap();
     let before = std::fs::metadata(&path).unwrap().len();
-    assert_eq!(purge_all(&mut store, 500), 5_000);
+    assert_eq!(purge_all(&mut store, 500, 500), 5_000);
     checkpoint(&path).unwrap();
     let after = std::fs::metadata(&path).unwrap().len();
     assert!(before > 5 << 20 && after < 2 << 20, "{before} to {after}");
@@ -80,7 +80,7 @@ fn a_small_file_of_the_original_is_made_so_that_it_can_shrink_and_a_large_one_sa
     store.make_shrinkable().unwrap();
     assert_eq!(number(&store.connection, "auto_vacuum").unwrap(), INCREMENTAL);
     assert_eq!(store.next_row_id(), 3_002);
-    assert_eq!(purge_all(&mut store, 500), 3_000);
+    assert_eq!(purge_all(&mut store, 500, 500), 3_000);
     checkpoint(&path).unwrap();
     assert!(std::fs::metadata(&path).unwrap().len() < 2 << 20);
     store.make_shrinkable().unwrap();

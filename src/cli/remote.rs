@@ -1,0 +1,124 @@
+//! What `copy` and `exec` share: the REST API of the daemon that a configuration describes, and the rows of a token.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::config;
+use crate::edge::api_connection::ApiConnection;
+use crate::edge::clock;
+
+/// A daemon that does not answer for so long is gone.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The API of a daemon.
+pub(super) struct Remote {
+    api: ApiConnection,
+}
+
+/// One history row.
+pub(super) struct Row {
+    /// Its code (protocol.md section 1).
+    pub(super) code: i64,
+    /// Its data.
+    pub(super) data: Value,
+}
+
+impl Row {
+    fn read(row: &Value) -> Option<Self> {
+        let code = row.get("code")?;
+        let code = code.as_i64().or_else(|| code.as_str()?.parse().ok())?;
+        let data = row.get("data")?.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        Some(Self { code, data })
+    }
+
+    /// Its message.
+    pub(super) fn message(&self) -> &str {
+        self.data.get("message").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The message, and what it is about.
+    pub(super) fn text(&self) -> String {
+        match self.data.get("detail").and_then(Value::as_str) {
+            Some(detail) => format!("{} ({detail})", self.message()),
+            None => self.message().to_owned(),
+        }
+    }
+
+    /// Whether it is the last row of its token.
+    pub(super) fn is_last(&self) -> bool {
+        matches!(self.code, 1 | 2) && self.message() != "command execution issue"
+    }
+}
+
+/// The rows of an answer.
+pub(super) fn rows_of(answer: &Value) -> Vec<Row> {
+    answer.get("data").and_then(Value::as_array).into_iter().flatten().filter_map(Row::read).collect()
+}
+
+impl Remote {
+    /// The daemon of a configuration file.
+    ///
+    /// # Errors
+    /// The file has problems, or the daemon has no REST API.
+    pub(super) fn of_config(path: &Path) -> Result<Self, String> {
+        let config = config::load(path).map_err(|problems| {
+            let first = problems.first().map(ToString::to_string).unwrap_or_default();
+            format!("{first}; 'stheno check --config {}' shows all", path.display())
+        })?;
+        let http = config.modules.httpserver.as_ref().ok_or_else(|| {
+            format!("{}: the module httpserver is not loaded, so there is no REST API to ask", path.display())
+        })?;
+        Ok(Self { api: ApiConnection::new(http)? })
+    }
+
+    /// Starts an action, and returns the answer: a token, or rows where the path waits for them.
+    ///
+    /// # Errors
+    /// The API refuses, as a sentence.
+    pub(super) fn start(&self, path: &str, body: &Value) -> Result<Value, String> {
+        self.call("POST", path, &body.to_string())
+    }
+
+    /// Rows of a token that a node has, the newest `limit`; waits while the daemon is away for a moment.
+    ///
+    /// # Errors
+    /// The API refuses, or has been away for too long.
+    pub(super) fn rows(&self, node: u64, token: &str, limit: usize) -> Result<Vec<Row>, String> {
+        let start = clock::read().monotonic;
+        loop {
+            match self.call("GET", &format!("/api/nodes/{node}/log/{token}?limit={limit}"), "") {
+                Ok(answer) => return Ok(rows_of(&answer)),
+                Err(error) if clock::read().monotonic.since(start) > PATIENCE => return Err(error),
+                Err(_) => thread::sleep(Duration::from_millis(500)),
+            }
+        }
+    }
+
+    fn call(&self, method: &str, path: &str, body: &str) -> Result<Value, String> {
+        let reply = self.api.call(method, path, body)?;
+        let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        if reply.status == 200 {
+            return Ok(answer);
+        }
+        let said = answer.get("message").and_then(Value::as_str).unwrap_or_default();
+        let remedy = match reply.status {
+            401 => ": user and password of the running daemon are not those of the configuration",
+            403 => ": add 127.0.0.1/32 to allowed_hosts of the module httpserver",
+            404 => ": is the module loaded, and is that the daemon of the configuration?",
+            _ => "",
+        };
+        Err(format!("the REST API answers {} {said}{remedy}", reply.status))
+    }
+}
+
+/// The token in an answer.
+///
+/// # Errors
+/// There is none.
+pub(super) fn token_of(answer: &Value) -> Result<String, String> {
+    let token = answer.get("token").and_then(Value::as_str);
+    token.map(str::to_owned).ok_or_else(|| format!("the REST API gave no token: {answer}"))
+}

@@ -1,0 +1,113 @@
+//! The arguments of `copy` and `exec`.
+
+use std::path::PathBuf;
+
+use lexopt::prelude::{Long, Short, Value, ValueExt as _};
+
+use super::arguments::{Command, path, text, unexpected};
+use super::help::Topic;
+
+/// What `copy` was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct CopyOptions {
+    /// `--config`: of the daemon that sends.
+    pub config: PathBuf,
+    /// The file or directory, on the machine of that daemon.
+    pub source: PathBuf,
+    /// The node's id.
+    pub node: u64,
+    /// Where it goes there.
+    pub destination: String,
+    /// `--cache-dir`
+    pub cache_dir: String,
+    /// `--owner`
+    pub owner: Option<String>,
+    /// `--group`
+    pub group: Option<String>,
+    /// `--mode`
+    pub mode: Option<String>,
+    /// `--json`
+    pub json: bool,
+}
+
+/// What `exec` was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ExecOptions {
+    /// `--config`: of the daemon that passes the command on.
+    pub config: PathBuf,
+    /// The node's id.
+    pub node: u64,
+    /// The line for the node's shell.
+    pub command: String,
+    /// `--timeout`
+    pub timeout_seconds: Option<u64>,
+    /// `--json`
+    pub json: bool,
+}
+
+/// A directory that is on every machine.
+const CACHE_DIR: &str = "/tmp";
+
+pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> {
+    const NEEDED: &str = "'copy' needs --config FILE SOURCE NODE:DESTINATION, for instance /etc/hosts 2:/tmp/";
+    let (mut config, mut source, mut target, mut json) = (None, None, None, false);
+    let (mut cache_dir, mut owner, mut group, mut mode) = (CACHE_DIR.to_owned(), None, None, None);
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("config") => config = Some(path(&mut parser, "--config")?),
+            Long("cache-dir") => cache_dir = word(&mut parser)?,
+            Long("owner") => owner = Some(word(&mut parser)?),
+            Long("group") => group = Some(word(&mut parser)?),
+            Long("mode") => mode = Some(octal(word(&mut parser)?)?),
+            Long("json") => json = true,
+            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Copy)),
+            Value(word) if source.is_none() => source = Some(PathBuf::from(word)),
+            Value(word) if target.is_none() => target = Some(word.string().map_err(text)?),
+            other => return Err(unexpected(&other, Topic::Copy)),
+        }
+    }
+    let (Some(config), Some(source), Some(target)) = (config, source, target) else { return Err(NEEDED.to_owned()) };
+    let target = target.split_once(':').and_then(|(node, place)| Some((node.parse().ok()?, place)));
+    let (node, destination) = target.filter(|(_, place)| !place.is_empty()).ok_or(NEEDED)?;
+    let destination = destination.to_owned();
+    Ok(Command::Copy(CopyOptions { config, source, node, destination, cache_dir, owner, group, mode, json }))
+}
+
+pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> {
+    const NEEDED: &str = "'exec' needs --config FILE NODE -- COMMAND, for instance 2 -- uptime";
+    let (mut config, mut node, mut timeout_seconds, mut json) = (None, None, None, false);
+    let mut words: Vec<String> = Vec::new();
+    while let Some(argument) = parser.next().map_err(text)? {
+        match argument {
+            Long("config") => config = Some(path(&mut parser, "--config")?),
+            Long("timeout") => {
+                let word = word(&mut parser)?;
+                let seconds = word.parse().ok().filter(|seconds| (1..=86_400).contains(seconds));
+                timeout_seconds = Some(seconds.ok_or(format!("--timeout is '{word}'; allowed: 1 to 86400 seconds"))?);
+            }
+            Long("json") => json = true,
+            Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Exec)),
+            Value(word) if node.is_none() => {
+                let word = word.string().map_err(text)?;
+                node = Some(word.parse().map_err(|_| format!("'{word}' is no node: give its id, for instance 2"))?);
+            }
+            // Behind '--' everything is one, also what looks like an option.
+            Value(word) => words.push(word.string().map_err(text)?),
+            other => return Err(unexpected(&other, Topic::Exec)),
+        }
+    }
+    let (Some(config), Some(node)) = (config, node) else { return Err(NEEDED.to_owned()) };
+    if words.is_empty() {
+        return Err(NEEDED.to_owned());
+    }
+    Ok(Command::Exec(ExecOptions { config, node, command: words.join(" "), timeout_seconds, json }))
+}
+
+fn word(parser: &mut lexopt::Parser) -> Result<String, String> {
+    parser.value().map_err(text)?.string().map_err(text)
+}
+
+fn octal(mode: String) -> Result<String, String> {
+    let valid = (1..=4).contains(&mode.len()) && mode.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    if valid { Ok(mode) } else { Err(format!("--mode is '{mode}'; allowed: one to four octal digits, such as 0644")) }
+}
