@@ -2,6 +2,7 @@
 //! and hosts that misbehave.
 
 mod hostile;
+mod relays;
 mod server;
 
 use std::fs;
