@@ -132,7 +132,12 @@ fn what_is_wrong(data: &str) -> Refusal {
 
 impl Request {
     /// Reads the data of a PROCESSCOPY.
-    pub(super) fn read(data: String, token: &Token, roots: Arc<[PathBuf]>) -> Result<Self, Refusal> {
+    pub(super) fn read(
+        data: String,
+        token: &Token,
+        roots: Arc<[PathBuf]>,
+        is_passed_on: bool,
+    ) -> Result<Self, Refusal> {
         let (logging, content) = match serde_json::from_str::<UsualRequest<'_>>(&data) {
             Ok(usual) => (!json::is_false(&usual.logging), usual.content),
             Err(_) => return Err(what_is_wrong(&data)),
@@ -146,7 +151,7 @@ impl Request {
             _ => return Err(Refusal { text: "process copy failed: the type is neither regular nor archive", logging }),
         };
         let cache_dir = path(&content.cache_dir);
-        let spec = SinkSpec { token: token.clone(), cache_dir, destination, kind, roots };
+        let spec = SinkSpec { token: token.clone(), cache_dir, destination, kind, roots, is_passed_on };
         let attributes = Attributes {
             owner: attribute(&content.owner),
             group: attribute(&content.group),
