@@ -80,6 +80,8 @@ const FLOORS: &[(&str, &str, Floor)] = &[
     ("start_to_api", "", VERSION),
     ("start_to_first_pong", "", VERSION),
     ("push_node_back", "", VERSION),
+    ("dial_in_back", "pull", VERSION),
+    ("dial_in_back", "pullwss", VERSION),
     ("stop", "central", STOPPED),
     ("stop", "poller", STOPPED),
     ("memory_poller_idle", "", SLEEP),
