@@ -31,6 +31,7 @@ fn spec(kind: CopyKind) -> SinkSpec {
         destination: folder().join("there/file"),
         kind,
         roots: Arc::new([]),
+        is_passed_on: false,
     }
 }
 

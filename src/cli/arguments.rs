@@ -56,6 +56,8 @@ pub(super) enum Command {
 pub(super) struct DemoOptions {
     /// `--once`: end after one round trip instead of staying up until Ctrl-C.
     pub once: bool,
+    /// `--ssh`: a node without a daemon beside the others.
+    pub ssh: bool,
     /// `--keep`: leave the folder behind.
     pub keep: bool,
     /// `--central CMD`: what plays the central instead of this program.
@@ -136,6 +138,7 @@ fn parse_demo(mut parser: lexopt::Parser) -> Result<Command, String> {
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
             Long("once") => options.once = true,
+            Long("ssh") => options.ssh = true,
             Long("keep") => options.keep = true,
             Long("central") => options.central = Some(player(&mut parser, "--central")?),
             Long("nodes") => options.nodes = Some(player(&mut parser, "--nodes")?),
@@ -294,8 +297,8 @@ mod tests {
         );
         assert_eq!(parse("keys thumbprint f"), Ok(Command::KeysThumbprint("f".into())));
         assert_eq!(parse("demo --once"), Ok(Command::Demo(DemoOptions { once: true, ..DemoOptions::default() })));
-        let all = DemoOptions { once: true, keep: true, central: Some("a".into()), nodes: Some("b".into()) };
-        assert_eq!(parse("demo --keep --once --nodes b --central=a"), Ok(Command::Demo(all)));
+        let all = DemoOptions { once: true, ssh: true, keep: true, central: Some("a".into()), nodes: Some("b".into()) };
+        assert_eq!(parse("demo --keep --ssh --once --nodes b --central=a"), Ok(Command::Demo(all)));
         let exec = ExecOptions {
             config: "c".into(),
             node: 2,

@@ -1,4 +1,4 @@
-//! `stheno demo`: a central and one node of each kind as real processes, and a command on each through the REST API.
+//! `stheno demo`: a central and one node of each kind (by SSH if asked for) as real processes, and a command on each through the REST API.
 //!
 //! Everything goes the way a user's own platform would: keys from `keys generate`, YAML files, four times
 //! `run --config`, HTTP from outside. Absent on purpose: any shortcut into the daemon.
@@ -6,6 +6,7 @@
 mod api;
 mod certificate;
 mod files;
+mod ssh_host;
 
 use std::fs;
 use std::io::Write as _;
@@ -47,11 +48,26 @@ pub(super) fn run(options: DemoOptions) -> ExitCode {
 fn play(options: DemoOptions) -> Result<(), String> {
     // First of all, so that Ctrl-C finds somebody who stops the children and removes the folder.
     let mut signals = Signals::open().map_err(|error| format!("signals cannot be caught: {error}"))?;
+    if options.ssh && !cfg!(feature = "ssh") {
+        return Err("--ssh: push_ssh needs a build with ssh".to_owned());
+    }
     let mut demo = Demo::new(&options)?;
     progress(&format!("making keys and configuration files in {}", demo.folder.display()));
-    let plan = files::write(&demo.program, &demo.folder)?;
+    let mut plan = files::write(&demo.program, &demo.folder, options.ssh)?;
     if !plan.uses_tls {
         progress("openssl is not installed, so there is no certificate and the pullwss node connects without TLS");
+    }
+    match &mut plan.ssh {
+        Some(host) => {
+            progress(&format!("starting sshd of our own for a node without a daemon, on port {}", host.port));
+            demo.start_host(host.command())?;
+        }
+        None if options.ssh => {
+            progress(
+                "sshd or ssh-keygen is not installed, so there is no node by SSH (Debian: apt-get install openssh-server)",
+            );
+        }
+        None => {}
     }
     for daemon in &plan.daemons {
         let player = demo.player(daemon).map_or("stheno".to_owned(), |words| words.join(" "));
@@ -59,10 +75,16 @@ fn play(options: DemoOptions) -> Result<(), String> {
         demo.start(daemon)?;
     }
     let api = Api::new(plan.api_port);
-    demo.wait_for_nodes(&mut signals, &api, &plan.daemons)?;
+    let mut ids: Vec<u64> = plan.daemons.iter().map(|daemon| daemon.id).filter(|id| *id != CENTRAL).collect();
+    ids.extend(plan.ssh.iter().map(|_| ssh_host::NODE));
+    demo.wait_for_nodes(&mut signals, &api, &ids)?;
     table_line("node", "code", "what");
     for daemon in &plan.daemons {
-        demo.round_trip(&mut signals, &api, daemon)?;
+        demo.round_trip(&mut signals, &api, daemon.id, daemon.id)?;
+    }
+    if plan.ssh.is_some() {
+        // There is no history on such a host: its rows are the central's.
+        demo.round_trip(&mut signals, &api, ssh_host::NODE, CENTRAL)?;
     }
     describe(&demo.folder, &api, &plan);
     if !options.once {
@@ -135,6 +157,17 @@ impl Demo {
         Ok(())
     }
 
+    /// Starts the sshd of the node without a daemon.
+    fn start_host(&mut self, mut command: Command) -> Result<(), String> {
+        let output = self.folder.join("sshd.out");
+        let failed = |error: std::io::Error| format!("sshd does not start: {error}");
+        let out = fs::File::create(&output).map_err(failed)?;
+        command.stdin(Stdio::null()).stdout(out.try_clone().map_err(failed)?).stderr(out).process_group(0);
+        system::isolate_child(&mut command);
+        self.children.push(("sshd".to_owned(), output, command.spawn().map_err(failed)?));
+        Ok(())
+    }
+
     /// An error if a daemon has ended, with the last words of it.
     fn check_children(&mut self) -> Result<(), String> {
         for (name, output, child) in &mut self.children {
@@ -167,12 +200,12 @@ impl Demo {
         }
     }
 
-    fn wait_for_nodes(&mut self, signals: &mut Signals, api: &Api, daemons: &[DaemonFiles]) -> Result<(), String> {
+    fn wait_for_nodes(&mut self, signals: &mut Signals, api: &Api, ids: &[u64]) -> Result<(), String> {
         progress("waiting for the API and for the first pong of each node");
         let start_ms = clock::monotonic().as_millis();
         let all_alive = || {
             let alive = api.alive_nodes()?;
-            daemons.iter().filter(|daemon| daemon.id != CENTRAL).all(|daemon| alive.contains(&daemon.id)).then_some(())
+            ids.iter().all(|id| alive.contains(id)).then_some(())
         };
         self.wait(signals, "a pong of every node", all_alive)?;
         let passed_ms = clock::monotonic().as_millis().saturating_sub(start_ms);
@@ -180,19 +213,19 @@ impl Demo {
         Ok(())
     }
 
-    /// Runs the command on one node and prints each row when it arrives.
-    fn round_trip(&mut self, signals: &mut Signals, api: &Api, daemon: &DaemonFiles) -> Result<(), String> {
-        let token = self.wait(signals, "a token for the command", || api.command(daemon.id, COMMAND))?;
+    /// Runs the command on one node and prints each row when it arrives in the history of `rows_of`.
+    fn round_trip(&mut self, signals: &mut Signals, api: &Api, node: u64, rows_of: u64) -> Result<(), String> {
+        let token = self.wait(signals, "a token for the command", || api.command(node, COMMAND))?;
         let mut shown = 0;
         let finished = || {
-            let rows = api.rows(daemon.id, &token)?;
+            let rows = api.rows(rows_of, &token)?;
             for row in rows.iter().skip(shown) {
-                table_line(&daemon.id.to_string(), &row.code.to_string(), &row.text);
+                table_line(&node.to_string(), &row.code.to_string(), &row.text);
             }
             shown = shown.max(rows.len());
             rows.iter().any(Row::is_last).then_some(())
         };
-        self.wait(signals, &format!("the end of the command on {}", daemon.name), finished)
+        self.wait(signals, &format!("the end of the command on node {node}"), finished)
     }
 }
 
@@ -230,6 +263,9 @@ fn describe(folder: &Path, api: &Api, plan: &Plan) {
     for daemon in &plan.daemons {
         let (name, place) = (&daemon.name, &daemon.place);
         print(&format!("  {name:<8}  {name}.yaml, {name}.log, {name}.sdb, keys/{name}/   {place}"));
+    }
+    if let Some(host) = &plan.ssh {
+        print(&format!("  {:<8}  ssh/   node {}, no daemon, {}", "sshd", ssh_host::NODE, host.place()));
     }
 }
 

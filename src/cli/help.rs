@@ -83,7 +83,7 @@ Usage:
   stheno keys thumbprint FILE                                    print the thumbprint of a key
   stheno copy --config FILE SOURCE NODE:DESTINATION              copy a file or directory to a node
   stheno exec --config FILE NODE -- COMMAND                      run a command on a node
-  stheno demo [--once] [--keep]                                  a central and a node of each kind, here
+  stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
   stheno help [COMMAND] [--man]                                  more on one command
   stheno completions SHELL                                       what a shell completes
   stheno --version
@@ -197,13 +197,15 @@ Examples:
 ";
 
 const DEMO: &str = "\
-Usage: stheno demo [--once] [--keep] [--central CMD] [--nodes CMD]
+Usage: stheno demo [--once] [--ssh] [--keep] [--central CMD] [--nodes CMD]
 
 Makes a central and a node of each kind (push, pull, pullwss over TLS) in a temporary directory, with keys, certificate and
 YAML files, starts them as real processes, runs a command on each through the REST API and prints the rows as they arrive.
 It stays up until Ctrl-C. The certificate is made by 'openssl'; where that is not installed, there is no TLS.
 
   --once   end after the round trip
+  --ssh    a node without a daemon beside the others: an sshd of its own (port, keys, configuration; no PAM) is started,
+           if one is installed
   --keep   leave the directory behind
   --central CMD   the program that plays the central, instead of this one
   --nodes CMD     the program that plays the nodes: another version, or one of another processor under an emulator

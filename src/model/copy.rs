@@ -144,6 +144,8 @@ pub struct SinkSpec {
     pub kind: CopyKind,
     /// Directories that may be written under; empty for anywhere.
     pub roots: Arc<[PathBuf]>,
+    /// It is for a host that is reached by SSH: gathered in a file without a name, until somebody sends it there.
+    pub is_passed_on: bool,
 }
 
 /// Work on a copy that we receive. The steps of one copy are done one after the other.
@@ -210,6 +212,8 @@ pub enum SinkDone {
     Finished(Vec<String>),
     /// The copy ends.
     Failed(CopyFailure),
+    /// All of what is passed on is here.
+    Gathered,
     /// It is closed.
     Discarded,
 }

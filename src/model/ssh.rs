@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::copy::{CopyKind, SourceSpec};
+use super::copy::{CopyKind, SinkId, SourceSpec};
 
 /// A password or passphrase. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -128,11 +128,20 @@ pub struct SshCommand {
     pub is_urgent: bool,
 }
 
+/// Where the bytes of an upload come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UploadSource {
+    /// A file, or a directory that is packed.
+    Local(SourceSpec),
+    /// What came in pieces for the host.
+    Gathered(SinkId, CopyKind),
+}
+
 /// A file or a directory that is copied to the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshUpload {
-    /// What is copied; a directory is packed.
-    pub source: SourceSpec,
+    /// What is copied.
+    pub source: UploadSource,
     /// The name of a file there, absolute or relative to the home directory.
     pub destination: String,
     /// Written under this name first, then renamed.

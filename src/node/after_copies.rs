@@ -58,8 +58,15 @@ impl Core {
         target: NodeId,
         data: &str,
     ) -> bool {
-        let waits = runs_something(action) && !self.after_copies.is_over && self.copies.is_sending_to(target, None);
+        let waits = runs_something(action) && !self.after_copies.is_over && self.is_copying_to(target, None);
         waits && self.hold(peer, action, token, data, Some((target, self.copies.next_source())))
+    }
+
+    /// Whether copies to a node are under way; with an id, those before it.
+    fn is_copying_to(&self, target: NodeId, before: Option<SourceId>) -> bool {
+        self.copies.is_sending_to(target, before)
+            || self.sinks.is_ending_for(target, before)
+            || self.ssh.is_copying_to(target, before)
     }
 
     /// Whether a command for us is held back.
@@ -95,7 +102,7 @@ impl Core {
         let mut waiting = VecDeque::new();
         for held in std::mem::take(&mut self.after_copies.held) {
             let waits = match held.sent_after {
-                Some((target, before)) => self.copies.is_sending_to(target, Some(before)),
+                Some((target, before)) => self.is_copying_to(target, Some(before)),
                 None => self.sinks.is_ending(),
             };
             if waits {

@@ -17,6 +17,7 @@ use super::core::Core;
 use super::json;
 use super::output::Output;
 use super::pathway::Route;
+use super::registry::Node;
 use super::requests::{Handled, Peer};
 
 /// Bytes of one client that may be on their way before it is read no further, and below which it is read again.
@@ -65,15 +66,19 @@ impl Core {
         route: Route,
         data: String,
     ) -> Result<Handled, String> {
+        let is_ssh = |node: &Node| matches!(node.registration.kind, NodeKind::PushSsh(_));
+        if self.registry.get(route.through).is_some_and(is_ssh) {
+            self.may_use_ssh()?;
+            return Ok(self.process_copy_by_ssh(peer, token, data, route));
+        }
         let outer: Outer<'_> = serde_json::from_str(&data).map_err(|_| "proxy - cannot decode json".to_owned())?;
         let is_end = outer.content.and_then(|content| content.status) == Some("end");
         let Some(node) = self.registry.get_mut(route.through) else {
             return Err(format!("proxy - no pathway for target {}", route.target));
         };
         match node.registration.kind {
-            NodeKind::PushZmq { .. } => {}
+            NodeKind::PushZmq { .. } | NodeKind::PushSsh(_) => {}
             NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
-            NodeKind::PushSsh(_) => return Err("unsupported action".to_owned()),
         }
         let room_of = node.dials_in().then_some(node.client);
         if is_end {

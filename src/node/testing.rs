@@ -13,7 +13,7 @@ use crate::model::message::{Message, Outgoing};
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::registration::{NodeKind, Registration};
-use crate::model::ssh::{SshTarget, SshTask};
+use crate::model::ssh::{SshTarget, SshTask, UploadSource};
 use crate::model::time::{Monotonic, Now, WallTime};
 use crate::model::time_zone::TimeZone;
 use crate::model::token::Token;
@@ -297,7 +297,11 @@ fn ssh_task(task: &SshTask) -> String {
         SshTask::Submit { pipe, lines } => format!("submit to {pipe}: {lines:?}"),
         SshTask::Write { path, content, mode } => format!("write {path} {mode:o}: {content:?}"),
         SshTask::Upload(upload) => {
-            let (from, to) = (upload.source.source.display(), &upload.destination);
+            let from = match &upload.source {
+                UploadSource::Local(spec) => spec.source.display().to_string(),
+                UploadSource::Gathered(sink, kind) => format!("{} of sink {}", kind.as_str(), sink.0),
+            };
+            let to = &upload.destination;
             format!("upload {from} as {} to {to}", upload.temporary)
         }
     }

@@ -2,6 +2,7 @@
 //! and hosts that misbehave.
 
 mod hostile;
+mod relays;
 mod server;
 
 use std::fs;
@@ -383,4 +384,21 @@ fn a_full_disk_over_there_ends_a_copy_and_leaves_nothing_behind() {
     });
     assert!(Command::new("umount").arg(&full).status().unwrap().success());
     outcome.unwrap();
+}
+
+#[test]
+fn the_demo_shows_a_node_by_ssh_where_there_is_an_sshd() {
+    let demo = |path: Option<&str>| {
+        let mut command = Command::new(crate::platform::STHENO);
+        command.args(["demo", "--once", "--ssh"]).stdin(Stdio::null());
+        command.envs(path.map(|path| ("PATH", path)));
+        let output = command.output().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    let said = demo(None);
+    assert!(said.contains("   5   100  command has finished successfully: hello from"), "{said}");
+    let said = demo(Some("/nonexistent"));
+    assert!(said.contains("sshd or ssh-keygen is not installed") && !said.contains("   5 "), "{said}");
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::certificate::{self, Certificate};
+use super::ssh_host::{self, SshHost};
 use crate::edge::random::SystemRandom;
 use crate::model::token::Token;
 
@@ -56,15 +57,18 @@ pub(super) struct Plan {
     websocket_port: u16,
     websocket_token: String,
     certificate: Option<Certificate>,
+    /// The host of the node that is reached by SSH.
+    pub(super) ssh: Option<SshHost>,
     folder: PathBuf,
 }
 
-/// Makes the keys with `program`, a certificate, and writes the files of a central and of one node of each kind.
+/// Makes the keys with `program`, a certificate, and writes the files of a central and of one node of each kind; those of a host
+/// that is reached by SSH only `with_ssh`.
 ///
 /// # Errors
 /// A file cannot be written, or `program` makes no keys.
-pub(super) fn write(program: &Path, folder: &Path) -> Result<Plan, String> {
-    let mut ports = free_ports(4)?.into_iter();
+pub(super) fn write(program: &Path, folder: &Path, with_ssh: bool) -> Result<Plan, String> {
+    let mut ports = free_ports(5)?.into_iter();
     let mut port = || ports.next().unwrap_or_default();
     let settings = folder.join("openssl.cnf");
     put(&settings, certificate::SETTINGS)?;
@@ -78,6 +82,7 @@ pub(super) fn write(program: &Path, folder: &Path) -> Result<Plan, String> {
         websocket_port: port(),
         websocket_token: Token::generate(&mut SystemRandom::new()).as_str().to_owned(),
         certificate,
+        ssh: if with_ssh { ssh_host::make(folder, port())? } else { None },
         folder: folder.to_owned(),
     };
     let kinds = [
@@ -270,6 +275,7 @@ fn register_file(plan: &Plan) -> String {
         };
         text.push_str(&format!("  - id: {id}\n    type: {kind}\n    prevail: 1\n"));
     }
+    text.extend(plan.ssh.iter().map(|host| host.entry(yaml_path)));
     text
 }
 
@@ -296,6 +302,7 @@ mod tests {
                 websocket_port: 4,
                 websocket_token: "t0k3n".to_owned(),
                 certificate: with_tls.then_some(certificate),
+                ssh: None,
                 folder: folder.clone(),
             };
             for (id, kind) in [(1, Kind::Central), (2, Kind::Push), (3, Kind::Pull), (4, Kind::PullWss)] {

@@ -72,6 +72,12 @@ impl CopyWork {
         }));
     }
 
+    /// The file of a copy that is passed on; it was gathered whole.
+    #[cfg(feature = "ssh")]
+    pub(super) fn take_gathered(&mut self, sink: SinkId) -> Option<std::fs::File> {
+        self.sinks.remove(&sink).and_then(|sink| sink.into_file())
+    }
+
     fn submit(&mut self, job: Job<CopyResult>) {
         self.waiting.push_back(job);
         self.submit_waiting();

@@ -17,7 +17,7 @@ use crate::edge::sockets::Stream;
 use crate::edge::ssh::{Session, Turn};
 use crate::model::copy::CopyFailure;
 use crate::model::node_id::NodeId;
-use crate::model::ssh::{SshEnd, SshNews, SshOrder, SshTask, SshTaskId, SshUpload};
+use crate::model::ssh::{SshEnd, SshNews, SshOrder, SshTask, SshTaskId, SshUpload, UploadSource};
 use crate::model::time::{Monotonic, Now};
 
 use super::{EventLoop, JOB_RETRY, LOOKUP_THREADS};
@@ -142,7 +142,7 @@ impl EventLoop {
                     }
                 }
             }
-            SshWork::Order(order) => self.ssh_order(attempt, order),
+            SshWork::Order(order) => self.ssh_order(attempt, order, now),
             SshWork::Close => {
                 if let Some(Entry { state: State::Resting(session), .. }) = self.ssh.entries.remove(&attempt) {
                     self.drop_ssh_session(session);
@@ -151,22 +151,37 @@ impl EventLoop {
         }
     }
 
-    fn ssh_order(&mut self, attempt: u64, order: SshOrder) {
+    fn ssh_order(&mut self, attempt: u64, order: SshOrder, now: Now) {
         let Some(entry) = self.ssh.entries.get_mut(&attempt) else { return };
         match order {
             SshOrder::Start(task, SshTask::Upload(upload)) => {
                 entry.opening.insert(task);
-                self.ssh.waiting_files.push_back(Box::new(move || {
-                    let opened = copy::open_source(&upload.source);
-                    Finished::Opened { attempt, task, upload, opened }
-                }));
-                self.ssh.submit_waiting();
+                self.ssh_open_source(attempt, task, upload, now);
             }
             // It is not begun, and will not be.
             SshOrder::Abort(task) if entry.opening.remove(&task) => {}
             order => {
                 entry.orders.push(order);
                 self.ssh_turn(attempt);
+            }
+        }
+    }
+
+    /// Looks for what an upload copies.
+    fn ssh_open_source(&mut self, attempt: u64, task: SshTaskId, upload: Box<SshUpload>, now: Now) {
+        match upload.source.clone() {
+            UploadSource::Local(spec) => {
+                self.ssh.waiting_files.push_back(Box::new(move || {
+                    let opened = copy::open_source(&spec);
+                    Finished::Opened { attempt, task, upload, opened }
+                }));
+                self.ssh.submit_waiting();
+            }
+            UploadSource::Gathered(sink, kind) => {
+                let gone = || CopyFailure { message: "remote copy failed".to_owned(), detail: "it is gone".to_owned() };
+                let file = self.copies.take_gathered(sink).ok_or_else(gone);
+                let opened = file.map(|file| Opened { file, kind, notes: Vec::new() });
+                self.ssh_opened(attempt, task, upload, opened, now);
             }
         }
     }

@@ -23,6 +23,8 @@ pub struct Sink {
 
 struct Open {
     path: PathBuf,
+    /// Without one nothing is left behind, whatever happens.
+    has_name: bool,
     file: File,
     digest: Md5,
     received: u64,
@@ -38,6 +40,12 @@ impl Sink {
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// What was gathered of a copy that is passed on.
+    #[must_use]
+    pub fn into_file(self) -> Option<File> {
+        self.open.map(|open| open.file)
     }
 
     /// Does one step. After a failure nothing is left of the copy.
@@ -74,7 +82,7 @@ impl Sink {
         restart: bool,
     ) -> Result<SinkDone, CopyFailure> {
         let path = path_of(spec)?;
-        if self.open.is_none() && !restart {
+        if self.open.is_none() && !restart && !spec.is_passed_on {
             self.open = Open::existing(&path).map_err(|error| open_failed(&path, &error))?;
         }
         if restart || self.open.as_ref().is_some_and(|open| open.received > total) {
@@ -115,6 +123,7 @@ impl Sink {
         let path = path_of(spec)?;
         let open = match &mut self.open {
             Some(open) => open,
+            None if spec.is_passed_on => self.open.insert(Open::nameless(&path)?),
             None => {
                 // Only our own kind says where a chunk belongs; of any other, more follows after a restart of ours.
                 let open = if offset.is_none() { Open::existing(&path) } else { Ok(None) };
@@ -150,6 +159,7 @@ impl Sink {
         let path = path_of(spec)?;
         let open = match &mut self.open {
             Some(open) => open,
+            None if spec.is_passed_on => self.open.insert(Open::nameless(&path)?),
             // An empty file of a Perl sender, or the end after a restart of ours.
             None => {
                 let open = Open::existing(&path).and_then(|open| open.map_or_else(|| Open::new(&path), Ok));
@@ -160,6 +170,10 @@ impl Sink {
         if !md5.eq_ignore_ascii_case(&found) {
             let shown = spec.destination.display();
             return Err(failure("md5 does not match", format!("{shown}: {found} came, {md5} was sent")));
+        }
+        if spec.is_passed_on {
+            open.file.rewind().map_err(|error| failure("remote copy failed", about(&open.path, &error)))?;
+            return Ok(SinkDone::Gathered);
         }
         let token = spec.token.as_str();
         let notes = match spec.kind {
@@ -193,7 +207,22 @@ impl Open {
             _ => {}
         }
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o660).open(path)?;
-        Ok(Self { path: path.to_owned(), file, digest: Md5::new(), received: 0, written: 0 })
+        Ok(Self { path: path.to_owned(), has_name: true, file, digest: Md5::new(), received: 0, written: 0 })
+    }
+
+    /// A file without a name, in the directory of `path` or, if that is none here, where large temporary files go.
+    fn nameless(path: &Path) -> Result<Self, CopyFailure> {
+        let name = path.file_name().unwrap_or_default();
+        let elsewhere = [PathBuf::from("/var/tmp"), std::env::temp_dir()].map(|directory| directory.join(name));
+        let mut problem = None;
+        for path in [path.to_owned()].into_iter().chain(elsewhere) {
+            let opened = Self::new(&path).and_then(|open| fs::remove_file(&path).map(|()| open));
+            match opened {
+                Ok(open) => return Ok(Self { has_name: false, ..open }),
+                Err(error) => problem = problem.or(Some(open_failed(&path, &error))),
+            }
+        }
+        Err(problem.unwrap_or_else(|| failure("remote copy failed", "")))
     }
 
     /// The file that we left there; `None` when there is none that only we can have made.
@@ -214,12 +243,14 @@ impl Open {
         }
         let mut digest = Md5::new();
         let received = digest_of(&mut file, u64::MAX, &mut digest)?;
-        Ok(Some(Self { path: path.to_owned(), file, digest, received, written: received }))
+        Ok(Some(Self { path: path.to_owned(), has_name: true, file, digest, received, written: received }))
     }
 
     fn remove(self) {
-        // Somebody else may have removed it.
-        let _gone = fs::remove_file(&self.path);
+        if self.has_name {
+            // Somebody else may have removed it.
+            let _gone = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -229,6 +260,13 @@ fn open_failed(path: &Path, error: &io::Error) -> CopyFailure {
 
 /// Where chunks are gathered. A directory that may not be written under gives way to the one that the copy goes to.
 fn path_of(spec: &SinkSpec) -> Result<PathBuf, CopyFailure> {
+    if spec.is_passed_on {
+        let name = format!("copy_local_{}", spec.token);
+        let cache_dir = spec.cache_dir.as_ref().filter(|cache_dir| {
+            cache_dir.is_absolute() && (spec.roots.is_empty() || place::root_of(cache_dir, &spec.roots).is_some())
+        });
+        return Ok(cache_dir.map_or_else(|| PathBuf::from("/var/tmp"), Clone::clone).join(name));
+    }
     let name = format!("copy_{}", spec.token);
     let Some(cache_dir) = &spec.cache_dir else {
         return Err(failure(format!("file '/{name}' open failed: no cache_dir was given"), ""));

@@ -11,14 +11,16 @@ use std::time::Duration;
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
-use crate::model::copy::{CopyFailure, SinkDone, SinkId, SinkStep};
+use crate::model::copy::{Attributes, CopyFailure, SinkDone, SinkId, SinkSpec, SinkStep, SourceId};
 use crate::model::log::LogLine;
 use crate::model::message::{Outgoing, Reply};
+use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
 use super::super::core::{Core, NewRow};
 use super::super::output::{Output, Sender};
+use super::super::pathway::Route;
 use super::super::remote_copy::failure_data;
 use super::super::requests::{Handled, Peer};
 use super::super::timers::Timer;
@@ -48,6 +50,19 @@ struct Hears {
     len_bytes: usize,
 }
 
+/// A copy for a host that is reached by SSH.
+#[derive(Clone, Debug)]
+pub(in super::super) struct PassedOn {
+    /// The host.
+    pub through: NodeId,
+    /// Whom it is for: the host, or somebody behind it.
+    pub target: NodeId,
+    /// Its place among all copies, so that commands know what they came after.
+    pub order: SourceId,
+    /// What the end said.
+    pub end: Option<(SinkSpec, Attributes)>,
+}
+
 /// One copy.
 #[derive(Debug)]
 struct Incoming {
@@ -60,6 +75,8 @@ struct Incoming {
     total: Option<u64>,
     /// Why it is given up here, once what is under way is done.
     killed: Option<String>,
+    /// Where it goes by SSH; `None` for a place here.
+    passed_on: Option<PassedOn>,
     /// How it ended, when it has; what comes then is answered with that.
     ended: Option<(Code, String)>,
     last_row: Option<Monotonic>,
@@ -75,12 +92,25 @@ pub(in super::super) struct Sinks {
     paused: BTreeSet<ClientId>,
 }
 
-impl Sinks {
-    /// Whether all of a copy has come, and is not in its place yet.
-    pub(in super::super) fn is_ending(&self) -> bool {
+impl Incoming {
+    /// Whether all has come, and is not in its place yet.
+    fn is_ending(&self) -> bool {
         let is_end = |hears: &Hears| hears.asked == Asked::End;
-        self.all.values().any(|incoming| {
-            incoming.running.iter().any(is_end) || incoming.waiting.iter().any(|(_, hears)| is_end(hears))
+        self.running.iter().any(is_end) || self.waiting.iter().any(|(_, hears)| is_end(hears))
+    }
+}
+
+impl Sinks {
+    /// Whether all of a copy to here has come, and is not in its place yet.
+    pub(in super::super) fn is_ending(&self) -> bool {
+        self.all.values().any(|incoming| incoming.passed_on.is_none() && incoming.is_ending())
+    }
+
+    /// Whether all of a copy for a host has come, and is not under way to it yet; with an id, of those before it.
+    pub(in super::super) fn is_ending_for(&self, target: NodeId, before: Option<SourceId>) -> bool {
+        self.all.values().filter(|incoming| incoming.is_ending()).any(|incoming| {
+            let passed_on = incoming.passed_on.as_ref().filter(|passed_on| passed_on.target == target);
+            passed_on.is_some_and(|passed_on| before.is_none_or(|before| passed_on.order < before))
         })
     }
 
@@ -93,9 +123,24 @@ impl Sinks {
 impl Core {
     /// PROCESSCOPY
     pub(in super::super) fn process_copy(&mut self, peer: Peer, token: &Token, data: String) -> Handled {
+        self.take_copy(peer, token, data, None)
+    }
+
+    /// PROCESSCOPY for a host that is reached by SSH: gathered here, then sent.
+    pub(in super::super) fn process_copy_by_ssh(
+        &mut self,
+        peer: Peer,
+        token: &Token,
+        data: String,
+        route: Route,
+    ) -> Handled {
+        self.take_copy(peer, token, data, Some(route))
+    }
+
+    fn take_copy(&mut self, peer: Peer, token: &Token, data: String, route: Option<Route>) -> Handled {
         let len_bytes = data.len();
         let roots = self.options.action.as_ref().map(|action| action.copy_roots.clone()).unwrap_or_default();
-        let request = match Request::read(data, token, roots) {
+        let request = match Request::read(data, token, roots, route.is_some()) {
             Ok(request) => request,
             Err(refusal) => {
                 if refusal.logging {
@@ -113,7 +158,14 @@ impl Core {
         }
         let Request { step, logging, total, wants_ack, asked } = request;
         let hears = Hears { client: peer.client(), wants_ack, asked, len_bytes };
-        let incoming = self.incoming(token);
+        let passed_on = route.filter(|_| !self.sinks.all.contains_key(token)).map(|Route { through, target }| {
+            let order = self.copies.take_next_source();
+            PassedOn { through, target, order, end: None }
+        });
+        let incoming = self.incoming(token, passed_on);
+        if let (Some(passed_on), SinkStep::End { spec, attributes, .. }) = (&mut incoming.passed_on, &step) {
+            passed_on.end = Some((spec.clone(), attributes.clone()));
+        }
         if matches!(asked, Asked::Query(_)) {
             // The sender begins anew.
             incoming.ended = None;
@@ -143,7 +195,7 @@ impl Core {
         self.output(Output::PauseSender { sender, paused });
     }
 
-    fn incoming(&mut self, token: &Token) -> &mut Incoming {
+    fn incoming(&mut self, token: &Token, passed_on: Option<PassedOn>) -> &mut Incoming {
         let sinks = &mut self.sinks;
         sinks.all.entry(token.clone()).or_insert_with(|| {
             let sink = SinkId(sinks.next);
@@ -156,6 +208,7 @@ impl Core {
                 logging: true,
                 total: None,
                 killed: None,
+                passed_on,
                 ended: None,
                 last_row: None,
             }
@@ -223,11 +276,23 @@ impl Core {
                 self.end_incoming(token, Code::FINISHED_KO, failure_data(&failure));
                 self.answer_copy(token, hears, Code::FINISHED_KO, failure_data(&failure));
             }
+            SinkDone::Gathered => self.pass_copy_on(token, hears),
             SinkDone::Discarded => match incoming.killed.take() {
                 Some(reason) => self.end_incoming(token, Code::FINISHED_KO, json::message(&reason)),
                 None => incoming.ended = Some((Code::FINISHED_KO, json::message("the sender gave the copy up"))),
             },
         }
+    }
+
+    /// All is here; the rest is up to the session with the host.
+    fn pass_copy_on(&mut self, token: &Token, hears: &Hears) {
+        let Some(incoming) = self.sinks.all.get_mut(token) else { return };
+        let (sink, logging) = (incoming.sink, incoming.logging);
+        if let Some(passed_on) = incoming.passed_on.take() {
+            self.send_gathered_copy(sink, token, logging, passed_on);
+        }
+        self.answer_copy(token, hears, Code::BEGIN, "{\"unchanged\":false}".to_owned());
+        self.forget_sink(token);
     }
 
     fn copy_is_there(&mut self, token: &Token, hears: &Hears, notes: Vec<String>, unchanged: bool) {

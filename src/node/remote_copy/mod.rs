@@ -120,6 +120,13 @@ impl Copies {
             .any(|(source, copy)| copy.route.target == target && is_before(source) && copy.state != State::Interrupted)
     }
 
+    /// An id for a copy of another kind, in the same order.
+    pub(super) const fn take_next_source(&mut self) -> SourceId {
+        let source = SourceId(self.next);
+        self.next += 1;
+        source
+    }
+
     /// The id of the next copy.
     pub(super) const fn next_source(&self) -> SourceId {
         SourceId(self.next)
@@ -155,8 +162,7 @@ impl Core {
         if self.copies.all.len() >= COPIES_MAX {
             return self.end_with_error(token, "proxy - too many copies wait, try again later");
         }
-        let source = SourceId(self.copies.next);
-        self.copies.next += 1;
+        let source = self.copies.take_next_source();
         self.open_token(token, None);
         let copy = Copy {
             token: token.clone(),

@@ -7,14 +7,16 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::model::code::Code;
-use crate::model::copy::CopyKind;
+use crate::model::copy::{Attributes, CopyKind, SinkId, SinkStep, SourceId};
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
-use crate::model::ssh::{SshCommand, SshEnd, SshExit, SshTask, SshUpload};
+use crate::model::ssh::{SshCommand, SshEnd, SshExit, SshTask, SshUpload, UploadSource};
 use crate::model::token::Token;
 
 use super::super::core::{Core, NewRow};
 use super::super::json;
+use super::super::modules::process_copy::PassedOn;
+use super::super::output::Output;
 use super::super::pathway::Route;
 use super::super::remote_copy::request::Request;
 use super::request::quoted;
@@ -24,6 +26,8 @@ use super::{Job, relay_file};
 const UNPACK_PATIENCE: Duration = Duration::from_secs(1_800);
 /// Giving a file to its owner may take so long.
 const OWNER_PATIENCE: Duration = Duration::from_secs(30);
+/// Permissions of a file that came without.
+const DEFAULT_MODE: u32 = 0o644;
 /// What is kept of the complaints of `tar`.
 const OUTPUT_MAX: usize = 4 << 10;
 
@@ -34,10 +38,22 @@ enum Stage {
     Relaying,
 }
 
+/// What happens to a copy at a host that is only a relay.
+enum Relay {
+    /// It stays where it was put, under the name that it has here.
+    Keep,
+    /// A relay file with this word says that it is there.
+    Tell(String),
+}
+
 /// A copy under way.
 pub(super) struct CopyJob {
     pub token: Token,
     pub logging: bool,
+    /// Whom it is for: the host, or somebody behind it.
+    pub target: NodeId,
+    /// Its place among all copies.
+    pub order: SourceId,
     stage: Stage,
     source: String,
     /// The file there, or the directory that the archive is unpacked into.
@@ -45,8 +61,10 @@ pub(super) struct CopyJob {
     archive: String,
     /// `owner:group` as `chown` takes it; empty for none.
     owner: String,
-    /// For a target behind the host: it, and the word of the relay file.
-    relay: Option<(NodeId, Option<String>)>,
+    /// For a target behind the host: what becomes of it there.
+    relay: Option<Relay>,
+    /// What was gathered for the host.
+    gathered: Option<SinkId>,
 }
 
 #[derive(Default, Deserialize)]
@@ -65,6 +83,19 @@ fn temporary(path: &str, number: u64) -> String {
     }
 }
 
+/// `owner:group` as `chown` takes it; empty for none.
+fn owner_of(attributes: &Attributes) -> String {
+    match (attributes.owner.as_str(), attributes.group.as_str()) {
+        ("", "") => String::new(),
+        (owner, "") => owner.to_owned(),
+        (owner, group) => format!("{owner}:{group}"),
+    }
+}
+
+fn mode_of(attributes: &Attributes) -> Option<u32> {
+    u32::from_str_radix(&attributes.mode, 8).ok().filter(|mode| *mode <= 0o7777)
+}
+
 impl Core {
     pub(super) fn ssh_copy(&mut self, route: Route, token: &Token, data: &str) -> Result<(), String> {
         let mut request = Request::read(data).map_err(|(message, detail)| format!("{message} ({detail})"))?;
@@ -74,7 +105,7 @@ impl Core {
         let archive = spec.archive_name.trim_end_matches(&format!(".{number}")).to_owned();
         let relay = (route.through != route.target).then(|| {
             let word = raw.content.get("metadata").and_then(|metadata| metadata.get("centcore_cmd"));
-            (route.target, word.and_then(json::text))
+            word.and_then(json::text).map_or(Relay::Keep, Relay::Tell)
         });
         if relay.is_some() {
             // The relay finds it under the name that it has here.
@@ -84,19 +115,14 @@ impl Core {
         request.complete_destination(CopyKind::Regular);
         let cache_dir = spec.cache_dir.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         let archive = format!("{cache_dir}/{archive}");
-        let attributes = &spec.attributes;
-        let owner = match (attributes.owner.as_str(), attributes.group.as_str()) {
-            ("", "") => String::new(),
-            (owner, "") => owner.to_owned(),
-            (owner, group) => format!("{owner}:{group}"),
-        };
+        let (owner, mode) = (owner_of(&spec.attributes), mode_of(&spec.attributes));
         let upload = SshUpload {
-            mode: u32::from_str_radix(&attributes.mode, 8).ok().filter(|mode| *mode <= 0o7777),
+            mode,
             temporary: temporary(&request.destination, number),
             destination: request.destination.clone(),
             archive_temporary: temporary(&archive, number),
             archive: archive.clone(),
-            source: spec,
+            source: UploadSource::Local(spec),
         };
         let logging = !json::is_false(&raw.logging);
         if logging {
@@ -105,18 +131,70 @@ impl Core {
         let job = CopyJob {
             token: token.clone(),
             logging,
+            target: route.target,
+            order: self.copies.take_next_source(),
             stage: Stage::Uploading,
             source: request.source,
             destination: directory,
             archive,
             owner,
             relay,
+            gathered: None,
         };
         self.begin_ssh_task(route.through, SshTask::Upload(Box::new(upload)), Job::Copy(job));
         Ok(())
     }
 
-    pub(super) fn ssh_copy_ended(&mut self, node: NodeId, job: CopyJob, end: SshEnd) {
+    /// A PROCESSCOPY has come whole, as `sink`. Like the original we put it where it says on the host, also for a target
+    /// behind that: it names nothing that would be handed on.
+    pub(in super::super) fn send_gathered_copy(
+        &mut self,
+        sink: SinkId,
+        token: &Token,
+        logging: bool,
+        passed_on: PassedOn,
+    ) {
+        let PassedOn { through, target, order, end: Some((spec, attributes)) } = passed_on else { return };
+        let number = self.ssh.next;
+        let destination = spec.destination.display().to_string();
+        let cache_dir = spec.cache_dir.as_ref().map(|path| path.display().to_string());
+        let archive = format!("{}/copy_{token}", cache_dir.unwrap_or_else(|| "/tmp".to_owned()));
+        let upload = SshUpload {
+            mode: Some(mode_of(&attributes).unwrap_or(DEFAULT_MODE)),
+            temporary: temporary(&destination, number),
+            destination: destination.clone(),
+            archive_temporary: temporary(&archive, number),
+            archive: archive.clone(),
+            source: UploadSource::Gathered(sink, spec.kind),
+        };
+        if logging {
+            self.open_token(token, None);
+        }
+        if through != target {
+            let text = format!("copy {token} for node '{target}' is put on the ssh host of node '{through}' before it");
+            self.log(LogLine::info("proxy", text));
+        }
+        let job = CopyJob {
+            token: token.clone(),
+            logging,
+            target,
+            order,
+            stage: Stage::Uploading,
+            source: String::new(),
+            destination,
+            archive,
+            owner: owner_of(&attributes),
+            relay: None,
+            gathered: Some(sink),
+        };
+        self.begin_ssh_task(through, SshTask::Upload(Box::new(upload)), Job::Copy(job));
+    }
+
+    pub(super) fn ssh_copy_ended(&mut self, node: NodeId, mut job: CopyJob, end: SshEnd) {
+        if let Some(sink) = job.gathered.take() {
+            // The session has it, or will not want it any more.
+            self.output(Output::WriteSink { sink, steps: vec![SinkStep::Discard] });
+        }
         match (&job.stage, end) {
             (_, SshEnd::NotConnected(reason)) => {
                 if job.logging {
@@ -195,8 +273,8 @@ impl Core {
 
     /// All is there; a relay still hears of it.
     fn ssh_copied(&mut self, node: NodeId, mut job: CopyJob) {
-        if let Some((target, Some(word))) = &job.relay {
-            let work = relay_file(&mut self.ssh.next_relay, self.now.wall, word, *target, None);
+        if let Some(Relay::Tell(word)) = &job.relay {
+            let work = relay_file(&mut self.ssh.next_relay, self.now.wall, word, job.target, None);
             job.stage = Stage::Relaying;
             return self.begin_ssh_task(node, work, Job::Copy(job));
         }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
+use crate::model::copy::SourceId;
 use crate::model::node_id::NodeId;
 use crate::model::ssh::{SshCommand, SshEnd, SshTask, SshTaskId};
 use crate::model::time::WallTime;
@@ -65,6 +66,14 @@ impl SshTasks {
     pub fn is_idle(&self) -> bool {
         self.begun.values().all(|begun| matches!(begun.job, Job::Ping))
     }
+
+    /// Whether copies to a target are under way; with an id, those before it.
+    pub fn is_copying_to(&self, target: NodeId, before: Option<SourceId>) -> bool {
+        self.begun.values().any(|begun| match &begun.job {
+            Job::Copy(job) => job.target == target && before.is_none_or(|before| job.order < before),
+            _ => false,
+        })
+    }
 }
 
 /// A file by which a host hands something on to a target behind it: `WORD:TARGET[:PARAMETER]`.
@@ -93,12 +102,7 @@ impl Core {
         if *action == Action::GetLog {
             return Err("proxy - can't get log a ssh target or through a ssh node".to_owned());
         }
-        if !cfg!(feature = "ssh") {
-            return Err("push_ssh needs a build with ssh".to_owned());
-        }
-        if self.ssh.begun.len() >= JOBS_MAX {
-            return Err("too many requests for ssh nodes wait, try again later".to_owned());
-        }
+        self.may_use_ssh()?;
         match action {
             Action::Command => self.ssh_commands(route, token, data),
             Action::ActionEngine => self.ssh_action_engine(route, token, data),
@@ -106,6 +110,20 @@ impl Core {
             Action::EngineCommand => self.ssh_engine_commands(route, token, data),
             _ => Err("unsupported action".to_owned()),
         }
+    }
+
+    /// Whether one more request may begin.
+    ///
+    /// # Errors
+    /// The message of the history row that ends the token.
+    pub(super) fn may_use_ssh(&self) -> Result<(), String> {
+        if !cfg!(feature = "ssh") {
+            return Err("push_ssh needs a build with ssh".to_owned());
+        }
+        if self.ssh.begun.len() >= JOBS_MAX {
+            return Err("too many requests for ssh nodes wait, try again later".to_owned());
+        }
+        Ok(())
     }
 
     fn begin_ssh_task(&mut self, node: NodeId, work: SshTask, job: Job) {

@@ -109,7 +109,12 @@ fn path(value: &Value) -> Option<PathBuf> {
 
 impl Request {
     /// Reads the data of a PROCESSCOPY.
-    pub(super) fn read(data: String, token: &Token, roots: Arc<[PathBuf]>) -> Result<Self, Refusal> {
+    pub(super) fn read(
+        data: String,
+        token: &Token,
+        roots: Arc<[PathBuf]>,
+        is_passed_on: bool,
+    ) -> Result<Self, Refusal> {
         let unreadable = |logging| Refusal { text: "request not well formatted", logging };
         let raw: RawRequest<'_> = serde_json::from_str(&data).map_err(|_| unreadable(true))?;
         let logging = !json::is_false(&raw.logging);
@@ -127,7 +132,7 @@ impl Request {
             _ => return Err(Refusal { text: "process copy failed: the type is neither regular nor archive", logging }),
         };
         let cache_dir = path(&content.cache_dir);
-        let spec = SinkSpec { token: token.clone(), cache_dir, destination, kind, roots };
+        let spec = SinkSpec { token: token.clone(), cache_dir, destination, kind, roots, is_passed_on };
         let attributes = Attributes {
             owner: attribute(&content.owner),
             group: attribute(&content.group),
