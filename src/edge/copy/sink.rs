@@ -5,14 +5,13 @@ use std::io::{self, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 
 use super::place::{self, Gathered};
 use super::text::{about, digest_of, failure, hex, words};
 use super::{attributes, unpack};
 use crate::edge::system;
+use crate::model::base64_text;
 use crate::model::copy::{Attributes, CopyFailure, CopyKind, SinkDone, SinkSpec, SinkStep};
 
 /// What was gathered so far; nothing before the first step.
@@ -288,9 +287,9 @@ fn path_of(spec: &SinkSpec) -> Result<PathBuf, CopyFailure> {
 pub fn decode(json: &str) -> Option<Vec<u8>> {
     let text = json.strip_prefix('"')?.strip_suffix('"')?;
     if !text.contains('\\') {
-        return STANDARD.decode(text).ok();
+        return base64_text::decode(text.as_bytes());
     }
     let text: String = serde_json::from_str(json).ok()?;
     let text: String = text.chars().filter(|letter| !letter.is_ascii_whitespace()).collect();
-    STANDARD.decode(text).ok()
+    base64_text::decode(text.as_bytes())
 }

@@ -33,7 +33,7 @@ const SINKS_MAX: usize = 256;
 const HIGH_BYTES: usize = 4 << 20;
 const LOW_BYTES: usize = 1 << 20;
 /// Steps of one job at most: a sender of our own kind hears of them when the job is done, and its window should not run dry.
-const STEPS_MAX: usize = 4;
+const STEPS_MAX: usize = 2;
 /// A copy without a message for so long is over.
 const IDLE: Duration = Duration::from_secs(600);
 /// Rows of one copy that tell of its progress come at most so often where the sender tells the size of the whole: more would

@@ -40,7 +40,7 @@ const ACTIVE_MAX: usize = 8;
 /// Chunks that are not confirmed at most.
 const WINDOW: usize = 8;
 /// Chunks of one reading job, and the number below which the next one is ordered.
-const READ_COUNT: usize = 4;
+const READ_COUNT: usize = 2;
 /// Chunks that are sealed at once at most: meanwhile no job is ordered and no byte goes out. The next confirmation sends more.
 const SEND_COUNT: usize = 2;
 /// So long a copy waits for the answer that shows what kind of daemon its receiver is.

@@ -45,6 +45,16 @@ pub(super) struct Refusal {
     pub logging: bool,
 }
 
+/// What nearly every message is; read in one go, as most of it is the text of a chunk.
+#[derive(Deserialize)]
+struct UsualRequest<'a> {
+    #[serde(borrow)]
+    content: RawContent<'a>,
+    #[serde(default)]
+    logging: Value,
+}
+
+/// To find out what is wrong with any other.
 #[derive(Deserialize)]
 struct RawRequest<'a> {
     #[serde(borrow, default)]
@@ -107,6 +117,19 @@ fn path(value: &Value) -> Option<PathBuf> {
     json::text(value).filter(|path| path.len() <= PATH_LEN_MAX && !path.contains('\0')).map(PathBuf::from)
 }
 
+const fn unreadable(logging: bool) -> Refusal {
+    Refusal { text: "request not well formatted", logging }
+}
+
+fn what_is_wrong(data: &str) -> Refusal {
+    let Ok(raw) = serde_json::from_str::<RawRequest<'_>>(data) else { return unreadable(true) };
+    let logging = !json::is_false(&raw.logging);
+    match raw.content.map_or("", RawValue::get) {
+        "" | "\"\"" | "null" => Refusal { text: "no content", logging },
+        _ => unreadable(logging),
+    }
+}
+
 impl Request {
     /// Reads the data of a PROCESSCOPY.
     pub(super) fn read(
@@ -115,14 +138,10 @@ impl Request {
         roots: Arc<[PathBuf]>,
         is_passed_on: bool,
     ) -> Result<Self, Refusal> {
-        let unreadable = |logging| Refusal { text: "request not well formatted", logging };
-        let raw: RawRequest<'_> = serde_json::from_str(&data).map_err(|_| unreadable(true))?;
-        let logging = !json::is_false(&raw.logging);
-        let content = raw.content.map_or("", RawValue::get);
-        if matches!(content, "" | "\"\"" | "null") {
-            return Err(Refusal { text: "no content", logging });
-        }
-        let content: RawContent<'_> = serde_json::from_str(content).map_err(|_| unreadable(logging))?;
+        let (logging, content) = match serde_json::from_str::<UsualRequest<'_>>(&data) {
+            Ok(usual) => (!json::is_false(&usual.logging), usual.content),
+            Err(_) => return Err(what_is_wrong(&data)),
+        };
         let Some(destination) = path(&content.destination) else {
             return Err(Refusal { text: "process copy failed: the destination is missing", logging });
         };
