@@ -18,7 +18,7 @@ use super::{EventLoop, FIRST_SOURCE};
 const READ_BUDGET_BYTES: usize = 256 << 10;
 
 pub(super) struct Children {
-    running: HashMap<usize, (CommandId, ChildProcess)>,
+    running: HashMap<usize, (CommandId, Box<ChildProcess>)>,
     /// Children to look at in this turn.
     ready: BTreeSet<usize>,
     /// Commands that were to be killed before their process was there.
@@ -36,7 +36,7 @@ impl Children {
 
     /// Starting a process may block (a slow disk, a network file system): a worker does it.
     pub(super) fn spawn_job(command: CommandId, spec: CommandSpec) -> Job<JobResult> {
-        Box::new(move || JobResult::Spawned(command, ChildProcess::spawn(&spec, clock::read())))
+        Box::new(move || JobResult::Spawned(command, ChildProcess::spawn(&spec, clock::read()).map(Box::new)))
     }
 
     /// Whether output waits that no event will announce.
@@ -75,7 +75,7 @@ impl Children {
 }
 
 impl EventLoop {
-    pub(super) fn spawned(&mut self, command: CommandId, spawned: Result<ChildProcess, String>, now: Now) {
+    pub(super) fn spawned(&mut self, command: CommandId, spawned: Result<Box<ChildProcess>, String>, now: Now) {
         let source = child_source(command);
         match spawned {
             Err(reason) => {
