@@ -8,6 +8,7 @@ mod copies;
 mod dial_in;
 mod durability;
 mod engine_and_cron;
+mod exec;
 mod hostile_copies;
 mod hostile_messages;
 mod hostile_peers;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use stheno::daemon::dispatch::{CryptoOutcome, Effect, Listener};
-use stheno::model::command::{CommandEnd, CommandId, CommandOutcome};
+use stheno::model::command::{CommandEnd, CommandId, CommandOutcome, OutputCut};
 use stheno::model::connection::{ConnectionId, Endpoint, PeerAddress};
 use stheno::model::history::LogPage;
 use stheno::model::random::Random;
@@ -210,7 +210,7 @@ impl World {
                 let outcome = CommandOutcome {
                     end: CommandEnd::Exited(i32::from(self.random.once_in(5))),
                     output: b"done\n".to_vec(),
-                    output_cut: false,
+                    cut: OutputCut::default(),
                     started,
                     ended: started,
                 };

@@ -73,6 +73,8 @@ struct Incoming {
     logging: bool,
     /// Bytes of the whole, where the sender tells.
     total: Option<u64>,
+    /// Why it is given up here, once what is under way is done.
+    killed: Option<String>,
     /// Where it goes by SSH; `None` for a place here.
     passed_on: Option<PassedOn>,
     /// How it ended, when it has; what comes then is answered with that.
@@ -205,6 +207,7 @@ impl Core {
                 running: Vec::new(),
                 logging: true,
                 total: None,
+                killed: None,
                 passed_on,
                 ended: None,
                 last_row: None,
@@ -274,9 +277,10 @@ impl Core {
                 self.answer_copy(token, hears, Code::FINISHED_KO, failure_data(&failure));
             }
             SinkDone::Gathered => self.pass_copy_on(token, hears),
-            SinkDone::Discarded => {
-                incoming.ended = Some((Code::FINISHED_KO, json::message("the sender gave the copy up")));
-            }
+            SinkDone::Discarded => match incoming.killed.take() {
+                Some(reason) => self.end_incoming(token, Code::FINISHED_KO, json::message(&reason)),
+                None => incoming.ended = Some((Code::FINISHED_KO, json::message("the sender gave the copy up"))),
+            },
         }
     }
 
@@ -307,6 +311,24 @@ impl Core {
     fn log_copy_failure(&mut self, token: &Token, failure: &CopyFailure) {
         let detail = if failure.detail.is_empty() { String::new() } else { format!(" ({})", failure.detail) };
         self.log(LogLine::error("action", format!("Copy processing - {}{detail}, token {token}", failure.message)));
+    }
+
+    /// Gives up what is being copied to us; each copy ends with `reason`.
+    pub(in super::super) fn kill_sinks(&mut self, reason: &str) {
+        let tokens: Vec<Token> = self.sinks.all.keys().cloned().collect();
+        for token in tokens {
+            let Some(incoming) = self.sinks.all.get_mut(&token).filter(|incoming| incoming.ended.is_none()) else {
+                continue;
+            };
+            incoming.killed = Some(reason.to_owned());
+            let nobody = Hears { client: None, wants_ack: false, asked: Asked::Abort, len_bytes: 0 };
+            let dropped = std::mem::replace(&mut incoming.waiting, VecDeque::from([(SinkStep::Discard, nobody)]));
+            for (_, hears) in dropped {
+                self.sinks.bytes = self.sinks.bytes.saturating_sub(hears.len_bytes);
+                self.answer_copy(&token, &hears, Code::FINISHED_KO, json::message(reason));
+            }
+            self.run_sink(&token);
+        }
     }
 
     /// The last row; what still comes is answered with it.
