@@ -69,7 +69,7 @@ fn pair() -> Outcome<(Daemon, Daemon)> {
 }
 
 /// Bytes that no two parts share.
-fn write_large(path: &Path, bytes: usize) -> Outcome<()> {
+pub fn write_large(path: &Path, bytes: usize) -> Outcome<()> {
     let mut file = BufWriter::new(File::create(path)?);
     let mut part: Vec<u8> = (0..PART_BYTES).map(|place| (place.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     for number in 0..bytes.div_ceil(PART_BYTES) {
@@ -83,7 +83,7 @@ fn write_large(path: &Path, bytes: usize) -> Outcome<()> {
 }
 
 /// Copies to node 2 and returns how long it took until the row that ends it was in the central's history.
-fn copy(
+pub fn copy(
     central: &Daemon,
     source: &Path,
     destination: &Path,

@@ -2,6 +2,7 @@
 //! and hosts that misbehave.
 
 mod hostile;
+mod logins;
 mod relays;
 mod server;
 

@@ -12,6 +12,8 @@ mod zmq;
 
 use std::sync::{Mutex, PoisonError};
 
+#[cfg(feature = "ssh")]
+use crate::ssh;
 use crate::{Outcome, Scale, storm};
 
 /// The least that something costs.
@@ -66,6 +68,10 @@ const FLOORS: &[(&str, &str, Floor)] = &[
     ("copy_1gb", "", Floor::new("MD5 and base64, one processor", |_| digests::megabytes_per_second())),
     ("start_to_api", "", Floor::new("stheno --version", |_| processes::version_s())),
     ("memory_poller_idle", "", Floor::new("sleep (coreutils)", |_| processes::sleep_megabytes())),
+    #[cfg(feature = "ssh")]
+    ("ssh_commands_100", "", Floor::new("ssh: as many over one connection", ssh::openssh_commands_per_second)),
+    #[cfg(feature = "ssh")]
+    ("ssh_copy_100mb", "", Floor::new("sftp: the same file", ssh::openssh_sftp_megabytes_per_second)),
     (
         "reconnect_storm",
         "",
