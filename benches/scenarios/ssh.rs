@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::copies::{self, write_large};
 use crate::footprint::megabytes;
 use crate::gorgone_client::GorgoneClient;
-use crate::http_client::{HttpClient, request};
+use crate::http_client::HttpClient;
 use crate::load::{float, per_second, percentile_ms};
 use crate::platform::{Daemon, Role, key};
 use crate::process::{pss_bytes, waited_for_processor};

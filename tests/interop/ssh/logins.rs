@@ -115,7 +115,9 @@ impl Dropbear {
         assert!(made.status.success());
         let port = free_port();
         let mut command = Command::new("/usr/sbin/dropbear");
-        command.args(["-F", "-E", "-p", &format!("127.0.0.1:{port}"), "-P", "/dev/null", "-r"]).arg(&key);
+        command.args(["-F", "-E", "-p", &format!("127.0.0.1:{port}"), "-r"]).arg(&key);
+        // It removes that file in the end, so it has to be one of ours.
+        command.arg("-P").arg(platform.path("dropbear.pid"));
         let log = fs::File::create(platform.path("dropbear.log")).unwrap();
         let process = command.stdin(Stdio::null()).stderr(log).spawn().ok()?;
         until("dropbear listens", seconds(15), || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
@@ -161,7 +163,7 @@ fn sshd_and_dropbear_let_a_user_of_this_machine_in_by_password_and_do_what_they_
         assert_eq!(rows[2].1["result"], json!({ "exit_code": 3, "stdout": user.name, "stderr": "err" }), "{id}");
         assert_eq!(rows[4].1["result"]["signal"], "KILL", "{id}: {rows:?}");
         // Several at once, over one session.
-        let tokens: Vec<String> = (0..12).map(|n| api.command(*id, &format!("sleep 0.1; echo {n}"))).collect();
+        let tokens: Vec<String> = (0..16).map(|n| api.command(*id, &format!("sleep 0.1; echo {n}"))).collect();
         for (n, token) in tokens.iter().enumerate() {
             let rows = api.finished_rows(0, token, seconds(30));
             let said = n.to_string();
