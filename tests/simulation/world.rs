@@ -58,6 +58,8 @@ pub struct World {
     pub millis: u64,
     pub random: Seeded,
     pub tokens: Vec<String>,
+    /// How many tokens had ended when they were forgotten.
+    pub tokens_over: usize,
     pub waiting_answers: Vec<usize>,
 }
 
@@ -88,6 +90,7 @@ impl World {
             millis: 1_000,
             random,
             tokens: Vec::new(),
+            tokens_over: 0,
             waiting_answers: Vec::new(),
         };
         (0..world.machines.len()).for_each(|machine| world.start(machine));
