@@ -18,6 +18,7 @@ mod liveness;
 mod namespaces;
 #[path = "../platform/mod.rs"]
 mod platform;
+mod plugins;
 mod process;
 mod restarts;
 mod resumed_copies;
