@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::copies::{EVERY_KIND, Nodes, bytes, copied, copy, folder, is_empty, start};
-use crate::hostile_copies::{md5, perl_base64};
+use crate::hostile_copies::{SmallDisk, md5, perl_base64};
 use crate::platform::api::{code, data};
 use crate::platform::{Daemon, Platform, seconds, until};
 
@@ -201,4 +201,60 @@ fn chunks_that_are_larger_than_a_websocket_message_reach_a_pullwss_node() {
     let rows = nodes.central.api().finished_rows(0, "too-long", seconds(20));
     let message = data(rows.last().unwrap())["message"].as_str().unwrap().to_owned();
     assert!(message.contains("is too large for the WebSocket of node '7'"), "{message}");
+}
+
+#[test]
+fn places_that_cannot_be_written_to_are_named_at_both_ends() {
+    let platform = Platform::new();
+    let (central, _poller) = platform.pair();
+    let source = platform.write("source", "text");
+    let directory = folder(&platform, "directory");
+    let file = platform.write("a file", "text");
+    let disk = SmallDisk::new(&platform);
+    disk.remount_read_only();
+    let there = folder(&platform, "there");
+    let copy_of = |source: &Path, destination: PathBuf, cache: &Path| {
+        let body = json!({ "source": source, "destination": destination, "cache_dir": cache });
+        let token = start(&central, 2, &body);
+        let rows = central.api().finished_rows(2, &token, seconds(20));
+        let last = rows.last().unwrap();
+        assert_eq!(code(last), 1, "{rows:?}");
+        let data = data(last);
+        let detail = data["detail"].as_str().map(|detail| format!(" | {detail}")).unwrap_or_default();
+        (data["message"].as_str().unwrap().to_owned() + &detail).replace(&token, "TOKEN")
+    };
+    let read_only = disk.0.display();
+    let to_cache = |cache: &Path| copy_of(&source, there.join("file"), cache);
+    assert_eq!(to_cache(&disk.0), format!("file '{read_only}/copy_TOKEN' open failed: Read-only file system"));
+    assert_eq!(to_cache(&file), format!("file '{}/copy_TOKEN' open failed: Not a directory", file.display()));
+    let cache = there.join("cache");
+    let destination = disk.0.join("file");
+    let expected = format!("Can't copy file to {}, Read-only file system", destination.display());
+    assert_eq!(copy_of(&source, destination, &cache), expected);
+    let expected = format!("untar failed: {read_only}/new: Read-only file system | {read_only}/new");
+    assert_eq!(copy_of(&directory, disk.0.join("new"), &cache), expected);
+    let expected = format!("untar failed: {}: Not a directory | {}", file.display(), file.display());
+    assert_eq!(copy_of(&directory, file.clone(), &cache), expected);
+    // The sender packs a directory in its own cache_dir.
+    let packed = copy_of(&directory, there.join("new"), &disk.0);
+    assert!(packed.contains(&format!("{read_only}")) && packed.contains("Read-only file system"), "{packed}");
+    assert!(is_empty(&cache) && !there.join("file").exists());
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_sent_ends_the_copy_and_leaves_nothing() {
+    let platform = Platform::new();
+    let nodes = Nodes::start(&platform, &SLOWLY);
+    for node in EVERY_KIND {
+        let source = platform.write("changing", bytes(SIZE));
+        let under = Under::way(&platform, &nodes.central, node, &source);
+        let _part = under.part();
+        fs::write(&source, bytes(SIZE / 2)).unwrap();
+        let rows = nodes.central.api().finished_rows(node, &under.token, seconds(20));
+        let ends: Vec<Value> = rows.iter().filter(|row| matches!(code(row), 1 | 2)).map(data).collect();
+        let detail = format!("{} changed while it was read", source.display());
+        assert_eq!(ends, [json!({ "message": "remote copy failed", "detail": detail })], "node {node}");
+        until("nothing is left", seconds(20), || is_empty(&under.cache).then_some(()));
+        assert!(!under.destination.exists());
+    }
 }
