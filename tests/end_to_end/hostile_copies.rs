@@ -17,12 +17,12 @@ use crate::platform::api::{code, data};
 use crate::platform::client::Client;
 use crate::platform::{Daemon, Platform, seconds};
 
-fn md5(bytes: &[u8]) -> String {
+pub fn md5(bytes: &[u8]) -> String {
     Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Lines of 76 characters, as Perl's encoder makes them.
-fn perl_base64(bytes: &[u8]) -> String {
+pub fn perl_base64(bytes: &[u8]) -> String {
     let text = STANDARD.encode(bytes);
     text.as_bytes().chunks(76).map(|line| format!("{}\n", String::from_utf8_lossy(line))).collect()
 }

@@ -20,6 +20,7 @@ mod namespaces;
 mod platform;
 mod process;
 mod restarts;
+mod resumed_copies;
 mod routes;
 mod service;
 mod startup;
