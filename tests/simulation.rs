@@ -24,6 +24,8 @@ mod invariants;
 mod machine;
 #[path = "simulation/seeded.rs"]
 mod seeded;
+#[path = "simulation/soak.rs"]
+mod soak;
 #[path = "simulation/tree.rs"]
 mod tree;
 #[path = "simulation/world.rs"]
@@ -89,6 +91,25 @@ fn the_same_seed_runs_the_same_way_twice() {
     };
     assert_eq!(run(7), run(7));
     assert_ne!(run(7), run(8));
+}
+
+/// What may grow is the sessions of the streams that break, one a minute: they are kept until the cleaner takes them, which the
+/// simulation does not show. It looks at the memory of the whole process, so it runs alone: `cargo test --test simulation -- --ignored hour`.
+#[test]
+#[ignore = "measures the process, so no other test may run beside it"]
+fn an_hour_of_steady_work_takes_no_memory() {
+    for seed in seeds(1) {
+        let mut world = World::new(seed, &topology(seed));
+        let minutes = |world: &mut World, count: u64| (0..count).for_each(|_| world.minute_of_work());
+        minutes(&mut world, 30);
+        let before = soak::resident_bytes();
+        let commands = world.tokens_over;
+        minutes(&mut world, 60);
+        let growth = soak::resident_bytes().saturating_sub(before);
+        let commands = world.tokens_over - commands;
+        println!("SEED={seed}: {commands} commands and {growth} bytes more after an hour, of {before}");
+        assert!(growth <= 160 << 10, "SEED={seed}: {growth} bytes more after {commands} commands");
+    }
 }
 
 #[test]

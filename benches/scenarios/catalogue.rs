@@ -76,6 +76,11 @@ pub const SCENARIOS: &[Scenario] = &[
         run: restarts::nodes_back,
     },
     Scenario {
+        name: "dial_in_back",
+        about: "from a central's restart to a PONG of a node that dials in",
+        run: restarts::dial_in_back,
+    },
+    Scenario {
         name: "reconnect_storm",
         about: "80 clients make sessions with a daemon that restarted",
         run: storm::reconnect_storm,

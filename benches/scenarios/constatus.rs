@@ -10,6 +10,12 @@ use crate::{Outcome, Scale};
 
 const NODES: usize = 20;
 
+/// How long `wrk` measures.
+pub const SECONDS: usize = 10;
+
+/// About as long is the status of so many nodes.
+pub const ANSWER_BYTES: usize = 2_000;
+
 /// `GET constatus` of a central with 20 pullwss nodes that were pinged, over 16 connections.
 pub fn rest_constatus_20_nodes(scale: Scale) -> Outcome<Vec<Figure>> {
     let mut figures = Vec::new();
@@ -28,14 +34,17 @@ pub fn rest_constatus_20_nodes(scale: Scale) -> Outcome<Vec<Figure>> {
         }
         let scheme = if with_tls { "https" } else { "http" };
         let url = format!("{scheme}://127.0.0.1:{}/api/internal/constatus", central.api_port);
-        let value = wrk(&url, scale.of(10))?;
+        let value = wrk(&url, scale.of(SECONDS))?;
         figures.push(Figure { part, value, unit: "/s", target: Target::AtLeast(bound), original: None });
     }
     Ok(figures)
 }
 
-/// Requests per second as `wrk` counts them.
-fn wrk(url: &str, seconds: usize) -> Outcome<f64> {
+/// Requests per second as `wrk` counts them, over 16 connections.
+///
+/// # Errors
+/// There is no `wrk`, or what it said.
+pub fn wrk(url: &str, seconds: usize) -> Outcome<f64> {
     let output = Command::new("wrk")
         .args(["-t2", "-c16", &format!("-d{seconds}s"), url])
         .output()

@@ -13,9 +13,13 @@ use crate::report::{Figure, Target};
 use crate::{Outcome, Scale, process};
 
 const PATIENCE: Duration = Duration::from_secs(180);
-const FILE_BYTES: usize = 1_000_000_000;
+/// Of the large file.
+pub const FILE_BYTES: usize = 1_000_000_000;
 const PART_BYTES: usize = 1_000_000;
-const FILES: usize = 2_000;
+/// How many small files there are.
+pub const FILES: usize = 2_000;
+/// Between two looks at a daemon's memory, which cost the processors something as well.
+const MEMORY_LOOK: Duration = Duration::from_millis(200);
 
 /// One large file, until it is in its place, and what both ends take of memory meanwhile.
 pub fn copy_1gb(scale: Scale) -> Outcome<Vec<Figure>> {
@@ -25,7 +29,12 @@ pub fn copy_1gb(scale: Scale) -> Outcome<Vec<Figure>> {
     write_large(&source, bytes)?;
     let destination = poller.directory().join("large");
     let mut memory = (0, 0);
+    let mut look_at = Instant::now();
     let took = copy(&central, &source, &destination, || {
+        if look_at > Instant::now() {
+            return Ok(());
+        }
+        look_at = Instant::now() + MEMORY_LOOK;
         memory.0 = process::pss_bytes(central.process())?.max(memory.0);
         memory.1 = process::pss_bytes(poller.process())?.max(memory.1);
         Ok(())
@@ -46,11 +55,8 @@ pub fn copy_1gb(scale: Scale) -> Outcome<Vec<Figure>> {
 pub fn copy_2000_files(scale: Scale) -> Outcome<Vec<Figure>> {
     let (poller, central) = pair()?;
     let source = central.directory().join("many");
-    fs::create_dir(&source)?;
     let count = scale.of(FILES);
-    for number in 0..count {
-        fs::write(source.join(format!("{number}.cfg")), format!("define host {number}\n").repeat(100))?;
-    }
+    write_many(&source, count)?;
     let destination = poller.directory().join("many");
     let took = copy(&central, &source, &destination, || Ok(()))?;
     if fs::read_dir(&destination)?.count() != count {
@@ -68,7 +74,22 @@ fn pair() -> Outcome<(Daemon, Daemon)> {
     Ok((poller, central))
 }
 
-/// Bytes that no two parts share.
+/// A new directory of small files.
+///
+/// # Errors
+/// What the file system says.
+pub fn write_many(directory: &Path, count: usize) -> Outcome<()> {
+    fs::create_dir(directory)?;
+    for number in 0..count {
+        fs::write(directory.join(format!("{number}.cfg")), format!("define host {number}\n").repeat(100))?;
+    }
+    Ok(())
+}
+
+/// A file of bytes that no two parts share.
+///
+/// # Errors
+/// What the file system says.
 pub fn write_large(path: &Path, bytes: usize) -> Outcome<()> {
     let mut file = BufWriter::new(File::create(path)?);
     let mut part: Vec<u8> = (0..PART_BYTES).map(|place| (place.wrapping_mul(2_654_435_761) >> 13) as u8).collect();

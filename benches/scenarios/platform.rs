@@ -79,6 +79,8 @@ pub struct Role {
     pub with_tls: bool,
     /// Port of the WebSocket listener, without TLS, of the central that it dials.
     pub central: Option<u16>,
+    /// Port of the external socket of the central that it dials.
+    pub pull: Option<u16>,
 }
 
 impl Role {
@@ -94,6 +96,7 @@ impl Role {
             ping_s: None,
             with_tls: false,
             central: None,
+            pull: None,
         }
     }
 
@@ -114,6 +117,12 @@ impl Role {
     #[must_use]
     pub fn websocket_node(id: u64, central: &Daemon) -> Self {
         Self { central: Some(central.websocket_port), ..Self::poller(id) }
+    }
+
+    /// A poller that dials a central's external socket.
+    #[must_use]
+    pub fn pull_node(id: u64, central: &Daemon) -> Self {
+        Self { pull: Some(central.port), ..Self::poller(id) }
     }
 }
 
@@ -381,6 +390,17 @@ configuration:
         port: {port}
         ssl: false
         token: {WEBSOCKET_TOKEN}
+"
+        )?;
+    }
+    if let Some(port) = role.pull {
+        write!(
+            text,
+            "      - name: pull
+        package: gorgone::modules::core::pull::hooks
+        enable: true
+        target_type: tcp
+        target_path: 127.0.0.1:{port}
 "
         )?;
     }

@@ -73,11 +73,11 @@ impl Figure {
     }
 }
 
-/// A figure, and the floor that was measured for it.
+/// A figure, and the floors that were measured for it.
 pub struct Row {
     scenario: &'static Scenario,
     figure: Figure,
-    floor: Option<(&'static str, f64)>,
+    floors: Vec<(&'static str, f64)>,
 }
 
 impl Row {
@@ -95,20 +95,21 @@ impl Row {
         bound.map_or(String::new(), |(sign, bound)| format!("{sign} {} {}", number(bound), self.figure.unit))
     }
 
-    /// How many times the floor this costs: 1 is as good.
-    fn cost(&self) -> Option<f64> {
-        let (_, floor) = self.floor?;
-        Some(match self.figure.target {
+    /// How many times a floor this costs: 1 is as good.
+    fn cost(&self, floor: f64) -> f64 {
+        match self.figure.target {
             Target::AtLeast(_) | Target::Large => floor / self.figure.value,
             Target::AtMost(_) | Target::Small => self.figure.value / floor,
-        })
+        }
     }
 
     fn floor_text(&self) -> String {
-        match (self.floor, self.cost()) {
-            (Some((_, floor)), Some(cost)) => format!("{} (× {})", number(floor), number(cost)),
-            _ => String::new(),
-        }
+        let text = |&(_, floor): &(_, f64)| format!("{} (× {})", number(floor), number(self.cost(floor)));
+        self.floors.iter().map(text).collect::<Vec<_>>().join("; ")
+    }
+
+    fn floors_are(&self) -> String {
+        self.floors.iter().map(|(about, _)| *about).collect::<Vec<_>>().join("; ")
     }
 
     fn original_text(&self) -> String {
@@ -123,8 +124,10 @@ impl Row {
         json!({
             "name": self.scenario.name, "part": figure.part, "value": figure.value, "unit": figure.unit,
             "target": figure.target.bound().map(|(sign, bound)| format!("{sign} {bound}")), "met": figure.is_met(),
-            "floor": self.floor.map(|(_, floor)| floor), "floor_is": self.floor.map(|(about, _)| about),
-            "times_floor": self.cost(), "original": figure.original, "times_better": figure.ratio(),
+            "floors": self.floors.iter().map(|(about, floor)| json!({
+                "is": about, "value": floor, "times_it": self.cost(*floor),
+            })).collect::<Vec<_>>(),
+            "original": figure.original, "times_better": figure.ratio(),
         })
     }
 }
@@ -139,14 +142,14 @@ impl Report {
     /// Adds a scenario's figures, and measures their floors.
     pub fn add(&mut self, scenario: &'static Scenario, figures: Vec<Figure>, scale: Scale) {
         for figure in figures {
-            let floor = floors::of(scenario.name, figure.part).and_then(|floor| match floor.measure(scale) {
+            let floors = floors::of(scenario.name, figure.part).filter_map(|floor| match floor.measure(scale) {
                 Ok(value) => Some((floor.about, value)),
                 Err(error) => {
                     eprintln!("{}: no floor ({}): {error}", scenario.name, floor.about);
                     None
                 }
             });
-            self.rows.push(Row { scenario, figure, floor });
+            self.rows.push(Row { scenario, figure, floors: floors.collect() });
         }
     }
 
@@ -172,7 +175,7 @@ impl Report {
                 row.target_text(),
                 row.figure.verdict().to_owned(),
                 row.floor_text(),
-                row.floor.map_or("", |(about, _)| about).to_owned(),
+                row.floors_are(),
                 row.original_text(),
             ];
             text.push_str(&format!("| {} |\n", cells.join(" | ")));

@@ -77,6 +77,21 @@ fn code_of(row: &Value) -> Option<u64> {
     code.as_u64().or_else(|| code.as_str()?.parse().ok())
 }
 
+/// From the restart of a central until a node that dials in has answered a ping again, a kind after the other.
+pub fn dial_in_back(_: Scale) -> Outcome<Vec<Figure>> {
+    let mut figures = Vec::new();
+    for part in ["pull", "pullwss"] {
+        let mut central = Daemon::start_ready(&Role::websocket_central(1, 1, false))?;
+        let role = if part == "pull" { Role::pull_node(2, &central) } else { Role::websocket_node(2, &central) };
+        let _node = Daemon::start_ready(&role)?;
+        central.wait_for_pongs(1)?;
+        central.restart()?;
+        let value = central.wait_for_pongs(1)?.as_secs_f64();
+        figures.push(Figure { part, value, unit: "s", target: Target::AtMost(5.0), original: Some(21.0) });
+    }
+    Ok(figures)
+}
+
 /// From the restart of a central until each of its 20 push nodes has answered a ping.
 pub fn nodes_back(_: Scale) -> Outcome<Vec<Figure>> {
     let mut pollers = Vec::new();

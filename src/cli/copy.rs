@@ -3,14 +3,13 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::fail;
-use super::remote::{Remote, Row, token_of};
+use super::remote::{INTERRUPTED, Pause, Remote, Row, token_of};
 use super::remote_arguments::CopyOptions;
+use super::{complain, fail};
 use crate::edge::clock;
 use crate::model::time::Monotonic;
 
@@ -31,6 +30,7 @@ pub(super) fn run(options: &CopyOptions) -> ExitCode {
 
 fn copy(options: &CopyOptions) -> Result<ExitCode, String> {
     let source = absolute(&options.source)?;
+    let mut pause = Pause::new()?;
     let remote = Remote::of_config(&options.config)?;
     let text = |path: &Path| {
         path.to_str().map(str::to_owned).ok_or_else(|| format!("{}: the name is not UTF-8", path.display()))
@@ -47,12 +47,14 @@ fn copy(options: &CopyOptions) -> Result<ExitCode, String> {
     let token = token_of(&remote.start(&format!("/api/nodes/{node}/core/proxy/remotecopy"), &body)?)?;
     let mut progress = Progress::new(options.json);
     loop {
-        let rows = remote.rows(node, &token, 4)?;
+        let rows = remote.rows(node, &token, 0, 4)?;
         rows.iter().filter(|row| row.code == 101).for_each(|row| progress.row(row));
         if let Some(last) = rows.iter().find(|row| row.is_last()) {
             return Ok(progress.end(last, &token));
         }
-        thread::sleep(POLL);
+        if pause.wait(POLL) {
+            return Ok(progress.interrupted(node, &token));
+        }
     }
 }
 
@@ -92,6 +94,19 @@ impl Progress {
         } else if self.has_bar {
             let _closed = write!(std::io::stderr(), "\r{}\x1b[K", bar(received, self.total, seconds));
         }
+    }
+
+    fn interrupted(&self, node: u64, token: &str) -> ExitCode {
+        let text = format!("interrupted: the copy to node {node} goes on; its token is {token}");
+        if self.json {
+            print_line(&json!({ "ok": false, "token": token, "message": text, "received": self.received }).to_string());
+        } else {
+            if self.has_bar && self.received > 0 {
+                let _closed = writeln!(std::io::stderr());
+            }
+            complain(&text);
+        }
+        ExitCode::from(INTERRUPTED)
     }
 
     fn end(&self, last: &Row, token: &str) -> ExitCode {

@@ -2,19 +2,20 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::complain;
-use super::remote::{Remote, Row, rows_of, token_of};
+use super::remote::{INTERRUPTED, Pause, Remote, Row, rows_of, token_of};
 use super::remote_arguments::ExecOptions;
 
 /// The command was not run, or its end is not known; as ssh does.
 const NOT_RUN: u8 = 255;
-/// The daemon is asked to answer when the token has ended, at most after this time.
-const WAIT_MICROS: u64 = 20_000_000;
+/// A command that ends at once is answered at once: the daemon waits for its end so long.
+const WAIT_MICROS: u64 = 300_000;
+/// Rows that are asked for at once.
+const ROWS_MAX: usize = 1_000;
 const POLL: Duration = Duration::from_millis(200);
 
 /// Runs the command and ends as it did.
@@ -35,7 +36,7 @@ pub(super) fn run(options: &ExecOptions) -> ExitCode {
             if !options.json {
                 complain(&text);
             }
-            ExitCode::from(NOT_RUN)
+            ExitCode::from(if shown.is_interrupted { INTERRUPTED } else { NOT_RUN })
         }
     }
 }
@@ -46,13 +47,20 @@ struct Shown {
     json: bool,
     token: String,
     output: String,
+    errors: String,
+    /// What was shown while it ran, and where the last piece of that began.
+    streamed: String,
+    streamed_from: Option<u64>,
     exit_code: Option<i64>,
     failure: Option<String>,
+    is_interrupted: bool,
 }
 
 fn exec(options: &ExecOptions, shown: &mut Shown) -> Result<i64, String> {
+    let mut pause = Pause::new()?;
     let remote = Remote::of_config(&options.config)?;
-    let mut command = json!({ "command": options.command });
+    // What it prints is told while it runs by a node of our own kind, and in the end by any other.
+    let mut command = json!({ "command": options.command, "stream": !options.json });
     if let (Some(timeout), Some(command)) = (options.timeout_seconds, command.as_object_mut()) {
         command.insert("timeout".to_owned(), json!(timeout));
     }
@@ -61,14 +69,19 @@ fn exec(options: &ExecOptions, shown: &mut Shown) -> Result<i64, String> {
     let answer = remote.start(&path, &json!([command]))?;
     shown.token = token_of(&answer)?;
     let mut rows = rows_of(&answer);
+    let mut seen = 0;
     loop {
         rows.iter().for_each(|row| shown.row(row));
+        seen = rows.iter().map(|row| row.id).max().unwrap_or(seen).max(seen);
         if let Some(last) = rows.iter().find(|row| row.is_last()) {
             let failure = shown.failure.take().unwrap_or_else(|| last.text());
             return shown.exit_code.ok_or(failure);
         }
-        thread::sleep(POLL);
-        rows = remote.rows(node, &shown.token, 1_000)?;
+        if pause.wait(POLL) {
+            shown.is_interrupted = true;
+            return Err(format!("interrupted: the command goes on at node {node}; its token is {}", shown.token));
+        }
+        rows = remote.rows(node, &shown.token, seen, ROWS_MAX)?;
     }
 }
 
@@ -80,13 +93,75 @@ impl Shown {
             100 if self.exit_code.is_none() => {
                 self.exit_code = result.and_then(|result| result.get("exit_code")).and_then(Value::as_i64);
                 self.output = stdout.to_owned();
-                if !self.json && !stdout.is_empty() {
-                    let newline = if stdout.ends_with('\n') { "" } else { "\n" };
-                    let _reader_gone = write!(std::io::stdout(), "{stdout}{newline}");
+                let stderr = result.and_then(|result| result.get("stderr")).and_then(Value::as_str);
+                self.errors = stderr.unwrap_or_default().to_owned();
+                if !self.json {
+                    self.show_rest();
                 }
             }
+            600 if self.exit_code.is_none() => self.show_piece(row),
             1 if row.message() == "command execution issue" => self.failure = Some(stdout.to_owned()),
             _ => {}
+        }
+    }
+
+    /// A piece of the output, while the command runs.
+    fn show_piece(&mut self, row: &Row) {
+        let from = row.data.get("offset").and_then(Value::as_u64).unwrap_or(0);
+        if self.json || self.streamed_from.is_some_and(|last| from <= last) {
+            return;
+        }
+        let piece = row.data.get("output").and_then(Value::as_str).unwrap_or_default();
+        self.streamed_from = Some(from);
+        self.streamed.push_str(piece);
+        let mut out = std::io::stdout();
+        let _reader_gone = out.write_all(piece.as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// The result without what was shown already.
+    fn show_rest(&self) {
+        let rest = rest_of(&self.output, &self.streamed);
+        let mut out = std::io::stdout();
+        let _reader_gone = out.write_all(rest.as_bytes()).and_then(|()| out.flush());
+        if !self.errors.is_empty() {
+            let _closed = writeln!(std::io::stderr(), "{}", self.errors);
+        }
+    }
+}
+
+/// What is left to be shown of a result, the newline at its end included, which a result does not have.
+fn rest_of(output: &str, streamed: &str) -> String {
+    let seen = streamed.strip_suffix('\n').unwrap_or(streamed);
+    // Where the pieces were read as other letters than the whole, the whole is shown once more.
+    let rest = output.strip_prefix(seen).unwrap_or(output);
+    let (rest, ends) = match rest.strip_prefix('\n') {
+        Some(behind) if streamed.len() > seen.len() => (behind, streamed),
+        _ if rest.is_empty() => ("", streamed),
+        _ => (rest, rest),
+    };
+    let last = if rest.is_empty() { ends } else { rest };
+    let newline = if last.is_empty() || last.ends_with('\n') { "" } else { "\n" };
+    format!("{rest}{newline}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rest_of;
+
+    #[test]
+    fn what_was_shown_while_it_ran_is_not_shown_again() {
+        for (output, streamed, rest) in [
+            ("", "", ""),
+            ("one", "", "one\n"),
+            ("one", "one\n", ""),
+            ("one", "one", "\n"),
+            ("one\ntwo", "one\n", "two\n"),
+            ("one\ntwo", "on", "e\ntwo\n"),
+            ("one\n[stdout cut after 4 bytes]", "one\n", "[stdout cut after 4 bytes]\n"),
+            ("\n", "\n\n", ""),
+            ("caf\u{c3}\u{a9} \u{e9}", "caf\u{e9}", "caf\u{c3}\u{a9} \u{e9}\n"),
+        ] {
+            assert_eq!(rest_of(output, streamed), rest, "{output:?} after {streamed:?}");
         }
     }
 }

@@ -170,7 +170,7 @@ the file; a directory is merged into DESTINATION. The file is there when the com
   --json            print JSON, one line for each step: {\"received\", \"total\", \"bytes_per_second\"}, in the end
                     {\"ok\", \"message\", ...}
 
-Exit status: 0 it is there, 1 it is not; standard error says why.
+Exit status: 0 it is there, 1 it is not; standard error says why. Ctrl-C (130) ends the waiting, not the copy.
 
 Examples:
   stheno copy --config /etc/centreon-gorgone/config.yaml /etc/hosts 2:/tmp/
@@ -181,13 +181,15 @@ const EXEC: &str = "\
 Usage: stheno exec --config FILE [--timeout SECONDS] [--json] NODE -- COMMAND
 
 Asks the running daemon of FILE, through its REST API, to run COMMAND in a shell on the node with the id NODE (its own id for
-itself), and prints what it says. The words behind '--' are joined with blanks, as ssh does.
+itself), and prints what it says: while it runs where the node is one of ours, else when it has ended. The words behind '--'
+are joined with blanks, as ssh does. Ctrl-C ends the waiting, not the command.
 
   --config FILE        the top file of the daemon that passes the command on
   --timeout SECONDS    end the command after this time; the node has a time of its own (command_timeout)
   --json               print one line of JSON: {\"token\", \"exit_code\", \"stdout\"}
 
-Exit status: that of the command; 255 if it was not run or its end is not known, and standard error says why.
+Exit status: that of the command; 128 and the number of the signal that killed it; 255 if it was not run or its end is
+not known, and standard error says why; 130 after Ctrl-C.
 
 Examples:
   stheno exec --config /etc/centreon-gorgone/config.yaml 2 -- uptime

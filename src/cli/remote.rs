@@ -9,9 +9,45 @@ use serde_json::Value;
 use crate::config;
 use crate::edge::api_connection::ApiConnection;
 use crate::edge::clock;
+use crate::edge::signals::{Signal, Signals};
 
 /// A daemon that does not answer for so long is gone.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Ctrl-C is noticed within this time.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The status of a command that Ctrl-C ended, as a shell says it.
+pub(super) const INTERRUPTED: u8 = 130;
+
+/// Waits between two questions, and notices Ctrl-C meanwhile.
+pub(super) struct Pause {
+    signals: Signals,
+}
+
+impl Pause {
+    /// From now on Ctrl-C is noticed by [`Self::wait`] alone.
+    ///
+    /// # Errors
+    /// The system has no more descriptors.
+    pub(super) fn new() -> Result<Self, String> {
+        Ok(Self { signals: Signals::open().map_err(|error| format!("signals cannot be caught: {error}"))? })
+    }
+
+    /// Waits; whether somebody wants us to stop.
+    pub(super) fn wait(&mut self, time: Duration) -> bool {
+        let end = clock::read().monotonic + time;
+        loop {
+            if self.signals.read().contains(&Signal::Stop) {
+                return true;
+            }
+            let now = clock::read().monotonic;
+            if now >= end {
+                return false;
+            }
+            thread::sleep(end.since(now).min(LOOK_EVERY));
+        }
+    }
+}
 
 /// The API of a daemon.
 pub(super) struct Remote {
@@ -20,6 +56,8 @@ pub(super) struct Remote {
 
 /// One history row.
 pub(super) struct Row {
+    /// Its number in the daemon's database.
+    pub(super) id: i64,
     /// Its code (protocol.md section 1).
     pub(super) code: i64,
     /// Its data.
@@ -28,10 +66,10 @@ pub(super) struct Row {
 
 impl Row {
     fn read(row: &Value) -> Option<Self> {
-        let code = row.get("code")?;
-        let code = code.as_i64().or_else(|| code.as_str()?.parse().ok())?;
+        let number = |key: &str| row.get(key).and_then(|value| value.as_i64().or_else(|| value.as_str()?.parse().ok()));
+        let (id, code) = (number("id").unwrap_or(0), number("code")?);
         let data = row.get("data")?.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        Some(Self { code, data })
+        Some(Self { id, code, data })
     }
 
     /// Its message.
@@ -82,14 +120,15 @@ impl Remote {
         self.call("POST", path, &body.to_string())
     }
 
-    /// Rows of a token that a node has, the newest `limit`; waits while the daemon is away for a moment.
+    /// Rows of a token that a node has, behind the row `after` and of those the newest `limit`; waits while the daemon is away for a moment.
     ///
     /// # Errors
     /// The API refuses, or has been away for too long.
-    pub(super) fn rows(&self, node: u64, token: &str, limit: usize) -> Result<Vec<Row>, String> {
+    pub(super) fn rows(&self, node: u64, token: &str, after: i64, limit: usize) -> Result<Vec<Row>, String> {
         let start = clock::read().monotonic;
+        let path = format!("/api/nodes/{node}/log/{token}?limit={limit}&id={after}");
         loop {
-            match self.call("GET", &format!("/api/nodes/{node}/log/{token}?limit={limit}"), "") {
+            match self.call("GET", &path, "") {
                 Ok(answer) => return Ok(rows_of(&answer)),
                 Err(error) if clock::read().monotonic.since(start) > PATIENCE => return Err(error),
                 Err(_) => thread::sleep(Duration::from_millis(500)),

@@ -179,7 +179,7 @@ pub struct ActionSettings {
     pub command_timeout: Duration,
     /// `max_concurrent_commands` (64): commands that run at once; more wait in their order.
     pub max_concurrent: usize,
-    /// `max_output_size` in bytes (1 MiB) kept of one command.
+    /// `max_output_size` in bytes (1 MiB) kept of each output of a command.
     pub output_limit: usize,
     /// `allowed_cmds`, where `whitelist_cmds` is true: what may be run.
     pub allowed: Option<CommandList>,

@@ -1,27 +1,30 @@
-//! Commands as child processes: a process group of their own, one pipe for stdout and stderr, no terminal.
+//! Commands as child processes: a process group of their own, no terminal.
 //!
 //! [`ChildProcess::spawn`] may block and belongs in a job; everything else is for the loop's thread and never blocks. The
 //! loop calls [`ChildProcess::poll`] once after the spawn and then for every child at each `SIGCHLD`, since a signal does not
 //! tell reliably which child ended. Absent on purpose: how many run at once, and what a result means.
 
-use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::RawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use mio::unix::pipe::Receiver;
-
+use super::child_output::{ChildEnds, ChildOutput};
 use super::system;
 use crate::model::command::{CommandEnd, CommandOutcome, CommandSpec, Program};
 use crate::model::time::{Monotonic, Now, WallTime};
+
+pub use super::child_output::ReadState;
 
 #[cfg(test)]
 mod tests;
 
 /// After the exit, a pipe that a grandchild keeps open holds the result no longer than this.
 const PIPE_GRACE: Duration = Duration::from_millis(200);
+/// Output is told at most so often.
+const NEWS_EVERY: Duration = Duration::from_millis(250);
 /// A killed process that does not end (it hangs in the kernel) is given up after this.
 const KILL_GRACE: Duration = Duration::from_secs(5);
 /// A full pipe holds 64 KiB, or 1 MiB where a program enlarged it.
@@ -30,26 +33,14 @@ const DRAIN_BUDGET: usize = 1 << 20;
 /// Children that were given up before they ended.
 static ABANDONED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
-/// What [`ChildProcess::read_output`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadState {
-    /// The budget is used up and more may be there: call again, no event will come.
-    Open,
-    /// Nothing more now: an event will come.
-    WouldBlock,
-    /// The pipe is closed for good.
-    Eof,
-}
-
 /// A running command. Kills its whole group when dropped before its end.
 pub struct ChildProcess {
     /// Until it is reaped.
     child: Option<Child>,
     id: u32,
-    pipe: Option<Receiver>,
-    output: Vec<u8>,
-    output_limit: usize,
-    output_cut: bool,
+    output: ChildOutput,
+    /// When its output is told next, where somebody wants to see it at once.
+    news_at: Option<Monotonic>,
     started: WallTime,
     phase: Phase,
 }
@@ -66,7 +57,7 @@ enum Phase {
 }
 
 impl ChildProcess {
-    /// Starts a command: its own process group, `/dev/null` as stdin, one pipe for both outputs, no inherited descriptors,
+    /// Starts a command: its own process group, `/dev/null` as stdin, a pipe for each output, no inherited descriptors,
     /// an empty signal mask, `/` as its directory and our environment. Its time-out runs from `now` on.
     ///
     /// # Errors
@@ -86,29 +77,22 @@ impl ChildProcess {
                 (program.as_str(), command)
             }
         };
-        let (reader, stdout) = io::pipe().map_err(|error| not_started(name, &error))?;
-        let stderr = stdout.try_clone().map_err(|error| not_started(name, &error))?;
+        let (output, ends) = ChildOutput::open(spec.output_limit).map_err(|error| not_started(name, &error))?;
+        let ChildEnds { stdout, stderr } = ends;
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         command.process_group(0).current_dir("/").env_remove("NOTIFY_SOCKET");
         system::isolate_child(&mut command);
         let child = command.spawn().map_err(|error| not_started(name, &error))?;
-        // The command holds our ends for writing: without this the pipe would never close.
+        // The command holds our ends for writing: without this the pipes would never close.
         drop(command);
-        let pipe = Receiver::from(OwnedFd::from(reader));
-        let process = Self {
+        Ok(Self {
             id: child.id(),
             child: Some(child),
-            pipe: Some(pipe),
-            output: Vec::new(),
-            output_limit: spec.output_limit,
-            output_cut: false,
+            output,
+            news_at: spec.streams.then_some(now.monotonic),
             started: now.wall,
             phase: Phase::Running { deadline: now.monotonic + spec.timeout },
-        };
-        match process.pipe.as_ref().map(|pipe| pipe.set_nonblocking(true)) {
-            Some(Err(error)) => Err(not_started(name, &error)),
-            _ => Ok(process),
-        }
+        })
     }
 
     /// The process id, also that of its group.
@@ -117,33 +101,23 @@ impl ChildProcess {
         self.id
     }
 
-    /// The pipe with its output, to be registered for reading; `None` once it is closed.
-    pub const fn pipe(&mut self) -> Option<&mut Receiver> {
-        self.pipe.as_mut()
+    /// What tells that output is there, to be registered for reading.
+    #[must_use]
+    pub fn output_descriptor(&self) -> RawFd {
+        self.output.descriptor()
     }
 
-    /// Reads up to about `budget` bytes of output. Beyond the limit it is dropped, so that the command never waits for us.
+    /// Reads up to about `budget` bytes of output. Beyond the limits it is dropped, so that the command never waits for us.
     pub fn read_output(&mut self, budget: usize) -> ReadState {
-        let mut left = budget;
-        let mut bytes = [0_u8; 16 << 10];
-        while let Some(pipe) = &mut self.pipe {
-            if left == 0 {
-                return ReadState::Open;
-            }
-            match pipe.read(&mut bytes) {
-                Ok(0) => self.pipe = None,
-                Ok(length) => {
-                    left = left.saturating_sub(length);
-                    let room = self.output_limit.saturating_sub(self.output.len());
-                    self.output.extend_from_slice(bytes.get(..length.min(room)).unwrap_or_default());
-                    self.output_cut |= length > room;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return ReadState::WouldBlock,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => self.pipe = None,
-            }
-        }
-        ReadState::Eof
+        self.output.read(budget)
+    }
+
+    /// What it has printed since the last time, where somebody wants to see it at once; now and then.
+    pub fn take_news(&mut self, now: Monotonic) -> Option<Vec<u8>> {
+        self.news_at.filter(|at| *at <= now)?;
+        let news = self.output.take_news()?;
+        self.news_at = Some(now + NEWS_EVERY);
+        Some(news)
     }
 
     /// Kills the whole process group. Its end is still reported. Does nothing once the process is reaped.
@@ -183,9 +157,12 @@ impl ChildProcess {
 
     /// When [`ChildProcess::poll`] has something to do even without an event.
     #[must_use]
-    pub const fn poll_timeout(&self) -> Option<Monotonic> {
+    pub fn poll_timeout(&self) -> Option<Monotonic> {
         match self.phase {
-            Phase::Running { deadline } => Some(deadline),
+            Phase::Running { deadline } => {
+                let news_at = self.news_at.filter(|_| self.output.has_news());
+                Some(news_at.map_or(deadline, |at| at.min(deadline)))
+            }
             Phase::Killed { give_up } => Some(give_up),
             Phase::Exited { until, .. } => Some(until),
             Phase::Reported => None,
@@ -208,14 +185,8 @@ impl ChildProcess {
     fn report(&mut self, end: CommandEnd, now: Now) -> CommandOutcome {
         self.abandon();
         self.phase = Phase::Reported;
-        self.pipe = None;
-        CommandOutcome {
-            end,
-            output: std::mem::take(&mut self.output),
-            output_cut: self.output_cut,
-            started: self.started,
-            ended: now.wall,
-        }
+        let (output, cut) = self.output.take();
+        CommandOutcome { end, output, cut, started: self.started, ended: now.wall }
     }
 
     /// Leaves a process that is not reaped yet to [`reap_abandoned`].

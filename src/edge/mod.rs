@@ -5,6 +5,7 @@
 
 pub mod api_connection;
 pub mod centreon_database;
+mod child_output;
 pub mod child_process;
 pub mod clock;
 pub mod command_pipe;

@@ -20,6 +20,9 @@ impl Code {
     /// A part of a copied file has arrived.
     pub const COPY_IN_PROGRESS: Self = Self(101);
 
+    /// What a command has printed so far.
+    pub const PROGRESS: Self = Self(600);
+
     /// Whether a row with this code ends its token.
     #[must_use]
     pub const fn is_terminal(self) -> bool {

@@ -24,8 +24,10 @@ pub struct CommandSpec {
     pub program: Program,
     /// After this time the whole process group is killed.
     pub timeout: Duration,
-    /// At most so many bytes of output are kept (stdout and stderr together).
+    /// At most so many bytes are kept of each of its outputs, stdout and stderr.
     pub output_limit: usize,
+    /// Whether its output is told while it runs.
+    pub streams: bool,
 }
 
 /// How a command ended.
@@ -39,15 +41,32 @@ pub enum CommandEnd {
     NotStarted(String),
 }
 
+/// What was not kept of a command's output: for each stream that was cut, the bytes of it that were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutputCut {
+    /// Of stdout.
+    pub stdout: Option<usize>,
+    /// Of stderr.
+    pub stderr: Option<usize>,
+}
+
+impl OutputCut {
+    /// Whether everything was kept.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.stdout.is_none() && self.stderr.is_none()
+    }
+}
+
 /// The outcome of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandOutcome {
     /// How it ended.
     pub end: CommandEnd,
-    /// stdout and stderr as they came, cut at the limit.
+    /// stdout and stderr as they came, each cut at the limit.
     pub output: Vec<u8>,
-    /// Whether output was cut.
-    pub output_cut: bool,
+    /// What was cut.
+    pub cut: OutputCut,
     /// When it was started.
     pub started: WallTime,
     /// When it ended.

@@ -117,6 +117,17 @@ impl Core {
         }
     }
 
+    /// Commands for us that wait never run.
+    pub(super) fn drop_held_for_us(&mut self, reason: &str) {
+        let (ours, kept): (VecDeque<Held>, VecDeque<Held>) =
+            std::mem::take(&mut self.after_copies.held).into_iter().partition(|held| held.sent_after.is_none());
+        self.after_copies.held = kept;
+        for held in ours {
+            self.after_copies.bytes = self.after_copies.bytes.saturating_sub(held.data.len());
+            self.end_with_error(&held.token, reason);
+        }
+    }
+
     /// [`Timer::AfterCopies`], or the daemon stops: nothing waits any longer.
     pub(super) fn wait_for_copies_no_longer(&mut self) {
         for held in std::mem::take(&mut self.after_copies.held) {

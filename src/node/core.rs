@@ -239,6 +239,7 @@ impl Core {
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
             Input::PurgeLeft => self.purge_left(),
             Input::QueryAnswer { query, result } => self.query_answered(query, result),
+            Input::CommandPrinted { command, output } => self.command_printed(command, &output),
             Input::CommandEnded { command, outcome } => self.command_ended(command, &outcome),
             Input::PollersRead(result) => self.pollers_read(result),
             Input::WorkDone { id, outcome } => self.work_done(id, outcome),

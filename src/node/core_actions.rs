@@ -211,7 +211,10 @@ impl Core {
             return Handled::refused(json::action_message("kill", "cannot find module"));
         };
         if package == ACTION_PACKAGE {
-            self.kill_commands("the module 'action' was killed");
+            const REASON: &str = "the module 'action' was killed";
+            self.drop_held_for_us(REASON);
+            self.kill_commands(REASON);
+            self.kill_sinks(REASON);
         }
         let data = json::action_message("kill", &format!("module '{called}' kill in progress"));
         Handled::Reply(Action::Ack, Code::FINISHED_OK, data)

@@ -115,6 +115,13 @@ pub enum Input {
     },
     /// A step of cleaning left something that another would take.
     PurgeLeft,
+    /// A command that is to tell so ([`crate::model::command::CommandSpec::streams`]) has printed something.
+    CommandPrinted {
+        /// Which.
+        command: CommandId,
+        /// What has come since the last time.
+        output: Vec<u8>,
+    },
     /// A command ended.
     CommandEnded {
         /// Which.

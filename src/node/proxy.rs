@@ -92,7 +92,7 @@ impl Core {
             return Err("proxy - cannot decode json".to_owned());
         }
         let route = self.route_to(target)?;
-        if self.passed_on.comes_back(peer.client(), &action, token, target, &data) {
+        if self.passed_on.comes_back(peer.client(), &action, token, target, &data, self.now.monotonic) {
             return Err(format!("proxy - the way to target {target} goes in a circle: the message came back to us"));
         }
         if action == Action::GetLog && route.through == route.target {

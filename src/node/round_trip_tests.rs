@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::config::settings::PullWssSettings;
 use crate::model::api::{ApiCall, CallId, Method};
 use crate::model::code::Code;
-use crate::model::command::{CommandEnd, CommandOutcome};
+use crate::model::command::{CommandEnd, CommandOutcome, OutputCut};
 use crate::model::connection::ClientId;
 use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, StoreChange};
 use crate::model::message::{Message, Outgoing};
@@ -85,8 +85,13 @@ impl Daemon {
                     Output::RunCommand { command, .. } => {
                         let end = CommandEnd::Exited(0);
                         let output = b"done\n".to_vec();
-                        let outcome =
-                            CommandOutcome { end, output, output_cut: false, started: now.wall, ended: now.wall };
+                        let outcome = CommandOutcome {
+                            end,
+                            output,
+                            cut: OutputCut::default(),
+                            started: now.wall,
+                            ended: now.wall,
+                        };
                         later.push(Input::CommandEnded { command, outcome });
                     }
                     Output::Answer { call, answer } => {

@@ -39,9 +39,9 @@ impl Core {
         }
         self.stopping = Stopping::Waiting;
         self.timers.set(Timer::Stop, self.now.monotonic + PATIENCE);
-        self.drop_work(|awaiting| !matches!(awaiting, Awaiting::Pipe(_)));
+        self.drop_work(STOPPING_TEXT, |awaiting| !matches!(awaiting, Awaiting::Pipe(_)));
         self.drop_waiting_lines();
-        self.drop_waiting_commands();
+        self.drop_waiting_commands(STOPPING_TEXT);
         self.stop_copies();
         self.wait_for_copies_no_longer();
         self.end_poller_syncs();
@@ -51,12 +51,12 @@ impl Core {
     }
 
     /// Ends what waits for work elsewhere.
-    fn drop_work(&mut self, is_vain: impl Fn(&Awaiting) -> bool) {
+    pub(super) fn drop_work(&mut self, reason: &str, is_vain: impl Fn(&Awaiting) -> bool) {
         for awaiting in self.work.take(is_vain) {
             match awaiting {
-                Awaiting::Check(checking) => self.drop_check(checking),
-                Awaiting::EngineCheck(run) => self.give_up_engine(&run),
-                Awaiting::Plugins(owner, _) => self.give_up_plugins(owner),
+                Awaiting::Check(checking) => self.drop_check(checking, reason),
+                Awaiting::EngineCheck(run) => self.give_up_engine(&run, reason),
+                Awaiting::Plugins(owner, _) => self.give_up_plugins(owner, reason),
                 Awaiting::Pipe(request) => self.give_up_lines(&request),
             }
         }
@@ -102,7 +102,7 @@ impl Core {
         self.stopping = Stopping::Stopped;
         self.give_up_commands();
         self.give_up_ssh_tasks();
-        self.drop_work(|_| true);
+        self.drop_work(STOPPING_TEXT, |_| true);
         self.end_unsent();
         self.timers.cancel(&Timer::Stop);
         self.unregister_from_parents();

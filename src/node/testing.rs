@@ -6,7 +6,7 @@ use crate::config::settings::{ActionSettings, CleanerSettings, ProxySettings, Pu
 use crate::model::action::Action;
 use crate::model::api::{ApiCall, CallId, Method};
 use crate::model::code::Code;
-use crate::model::command::{CommandEnd, CommandId, CommandOutcome, Program};
+use crate::model::command::{CommandEnd, CommandId, CommandOutcome, OutputCut, Program};
 use crate::model::connection::{ClientId, Endpoint};
 use crate::model::history::{HistoryRow, LogPage, StoreChange, SyncMark};
 use crate::model::message::{Message, Outgoing};
@@ -209,13 +209,13 @@ impl Bench {
 
     pub fn command_exits(&mut self, number: u64, exit_code: i32, output: &str) -> Vec<String> {
         let output = output.as_bytes().to_vec();
-        self.command_ends(number, CommandEnd::Exited(exit_code), output, false)
+        self.command_ends(number, CommandEnd::Exited(exit_code), output, OutputCut::default())
     }
 
-    pub fn command_ends(&mut self, number: u64, end: CommandEnd, output: Vec<u8>, output_cut: bool) -> Vec<String> {
+    pub fn command_ends(&mut self, number: u64, end: CommandEnd, output: Vec<u8>, cut: OutputCut) -> Vec<String> {
         let started = Self::at(0).wall;
         let ended = WallTime::from_micros(started.as_micros() + 2_000_000);
-        let outcome = CommandOutcome { end, output, output_cut, started, ended };
+        let outcome = CommandOutcome { end, output, cut, started, ended };
         self.give(Input::CommandEnded { command: CommandId(number), outcome })
     }
 
@@ -338,7 +338,8 @@ pub fn describe(output: &Output) -> String {
                 Program::Shell(line) => format!("sh: {line}"),
                 Program::Words(words) => format!("words: {words:?}"),
             };
-            format!("run {} for {:?}: {program}", command.0, spec.timeout)
+            let streamed = if spec.streams { ", streamed" } else { "" };
+            format!("run {} for {:?}{streamed}: {program}", command.0, spec.timeout)
         }
         Output::ReadPollers => "read pollers".to_owned(),
         Output::Work { id, work } => match work {

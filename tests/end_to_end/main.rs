@@ -8,6 +8,7 @@ mod copies;
 mod dial_in;
 mod durability;
 mod engine_and_cron;
+mod exec;
 mod hostile_copies;
 mod hostile_messages;
 mod hostile_peers;
@@ -17,8 +18,10 @@ mod liveness;
 mod namespaces;
 #[path = "../platform/mod.rs"]
 mod platform;
+mod plugins;
 mod process;
 mod restarts;
+mod resumed_copies;
 mod routes;
 mod service;
 mod startup;

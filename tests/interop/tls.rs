@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::platform::{Daemon, Plan, Platform, free_port, seconds, until};
+use crate::platform::{Daemon, Plan, Platform, STHENO, free_port, seconds, until};
 use crate::script::Script;
 use crate::websocket::{TOKEN, central, node};
 
@@ -32,6 +32,27 @@ fn tls(platform: &Platform, certificate: &str, key: &str) -> [String; 3] {
 fn api_plan(platform: &Platform, certificate: &str, key: &str) -> Plan {
     let plan = platform.plan("central", 1).with_api();
     tls(platform, certificate, key).iter().fold(plan, |plan, line| plan.with_api_option(line))
+}
+
+#[test]
+fn the_subcommands_trust_the_certificate_of_the_configuration_and_no_other() {
+    let platform = platform();
+    let plan = api_plan(&platform, "selfsigned", "selfsigned")
+        .with_api_option("auth: {enabled: true, user: me, password: 'se cret:1'}");
+    let central = Daemon::start(plan);
+    let stheno = |arguments: &[&str]| {
+        let mut command = Command::new(STHENO);
+        command.args([arguments[0], "--config"]).arg(central.plan.config_file()).args(&arguments[1..]);
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    };
+    assert_eq!(stheno(&["exec", "1", "--", "echo sealed; exit 4"]), (Some(4), "sealed\n".to_owned(), String::new()));
+    let (status, out, err) = stheno(&["copy", "--json", "/nowhere", "7:/tmp/"]);
+    assert!(status == Some(1) && out.contains("unknown target 7"), "{out}{err}");
+    // Another certificate in its place: whoever answers on the port is not trusted.
+    fs::copy(platform.path("good.pem"), platform.path("selfsigned.pem")).unwrap();
+    let (status, out, err) = stheno(&["exec", "1", "--", "echo sealed"]);
+    assert!(status == Some(255) && out.is_empty() && err.contains("certificate"), "{out}{err}");
 }
 
 /// A central with a WebSocket listener with TLS on `port`.

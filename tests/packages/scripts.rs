@@ -81,6 +81,25 @@ fn a_half_filled_tools_folder_is_noticed_and_filled_again() {
 }
 
 #[test]
+fn a_tool_that_runs_but_lost_a_file_is_noticed() {
+    let folder = copy();
+    let library = "cross/tools/rust/usr/lib/rustlib/src/rust/library/std/src/lib.rs";
+    folder.write("cross/tools/rust/rustc", "#!/bin/sh\n");
+    fs::set_permissions(folder.path("cross/tools/rust/rustc"), fs::Permissions::from_mode(0o755)).unwrap();
+    folder.write(library, "//! The library.\n");
+    folder.write("cross/tools/rust/lib/another", "");
+    // As the script leaves it when it has fetched these very files.
+    let identity = r#"eval "$(sed -n '/^identity()/,/^}/p' fetch)"; identity "$PWD/tools/rust" >tools/rust/identity"#;
+    let written = Command::new("bash").args(["-c", identity]).current_dir(folder.path("cross")).status().unwrap();
+    assert!(written.success());
+    let (fine, text) = script(&folder, "cross/fetch", &["rust"]);
+    assert!(fine && text.is_empty(), "it is whole: {text}");
+    fs::remove_file(folder.path("cross/tools/rust/lib/another")).unwrap();
+    let (fine, text) = script(&folder, "cross/fetch", &["rust"]);
+    assert!(!fine && text.contains("rust in cross/tools is incomplete"), "{text}");
+}
+
+#[test]
 fn without_a_binary_or_without_qemu_the_smoke_test_says_what_is_missing() {
     let folder = copy();
     let target = "aarch64-unknown-linux-musl";

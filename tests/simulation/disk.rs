@@ -38,6 +38,13 @@ impl Disk {
         &self.rows[from..]
     }
 
+    /// What the cleaner does: of its rows the newest stay.
+    pub fn keep_newest(&mut self, count: usize) {
+        let surplus = self.rows.len().saturating_sub(count);
+        self.rows.drain(..surplus);
+        self.checked = self.checked.saturating_sub(surplus);
+    }
+
     pub fn apply(&mut self, changes: &[StoreChange], wall: WallTime) {
         // One ctime per commit, later than that of the one before.
         self.ctime_ticks = (wall.as_micros() / 10).max(self.ctime_ticks + 1);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use stheno::daemon::dispatch::{CryptoOutcome, Effect, Listener};
-use stheno::model::command::{CommandEnd, CommandId, CommandOutcome};
+use stheno::model::command::{CommandEnd, CommandId, CommandOutcome, OutputCut};
 use stheno::model::connection::{ConnectionId, Endpoint, PeerAddress};
 use stheno::model::history::LogPage;
 use stheno::model::random::Random;
@@ -58,6 +58,8 @@ pub struct World {
     pub millis: u64,
     pub random: Seeded,
     pub tokens: Vec<String>,
+    /// How many tokens had ended when they were forgotten.
+    pub tokens_over: usize,
     pub waiting_answers: Vec<usize>,
 }
 
@@ -88,6 +90,7 @@ impl World {
             millis: 1_000,
             random,
             tokens: Vec::new(),
+            tokens_over: 0,
             waiting_answers: Vec::new(),
         };
         (0..world.machines.len()).for_each(|machine| world.start(machine));
@@ -207,7 +210,7 @@ impl World {
                 let outcome = CommandOutcome {
                     end: CommandEnd::Exited(i32::from(self.random.once_in(5))),
                     output: b"done\n".to_vec(),
-                    output_cut: false,
+                    cut: OutputCut::default(),
                     started,
                     ended: started,
                 };

@@ -1,10 +1,11 @@
 //! What figures are compared to: the least that the work behind them costs on this machine, by a tool that does nothing else.
 //!
-//! A floor is measured in the same run as its figure, once, and only when a figure asks for it. A figure without a floor in
-//! [`FLOORS`] is compared to its target alone.
+//! A floor is measured in the same run as its figure, once, and only when a figure asks for it. A figure may have several
+//! floors; one that has none in [`FLOORS`] is compared to its target alone.
 
 mod ciphers;
 mod digests;
+mod files;
 mod http;
 mod processes;
 mod sqlite;
@@ -14,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 #[cfg(feature = "ssh")]
 use crate::ssh;
-use crate::{Outcome, Scale, storm};
+use crate::{Outcome, Scale, copies, storm};
 
 /// The least that something costs.
 #[derive(Clone, Copy)]
@@ -43,9 +44,13 @@ const ROWS: &str = "SQLite: inserts, 1,000 a commit";
 const COMMIT: &str = "SQLite: a commit of one row";
 const COPIED_ROWS: &str = "SQLite: as many rows read and inserted";
 const ANSWERS: &str = "httparse in a loop, a fixed answer";
+const WRK_ANSWERS: &str = "the same on a thread each, an answer as long";
 const ECHO_RATE: Floor = Floor::new(ECHO, |_| Ok(zmq::echo()?.rate));
 const ANSWER_RATE: Floor = Floor::new(ANSWERS, |_| Ok(http::answers()?.rate));
 const ANSWER_P99: Floor = Floor::new(ANSWERS, |_| Ok(http::answers()?.p99_ms));
+const SLEEP: Floor = Floor::new("sleep (coreutils)", |_| processes::sleep_megabytes());
+const STOPPED: Floor = Floor::new("sleep (coreutils), from TERM to its end", |_| processes::stop_s());
+const VERSION: Floor = Floor::new("stheno --version", |_| processes::version_s());
 const SINGLE: &str = "one at a time p99";
 
 /// Scenario and part of a figure, and its floor.
@@ -66,8 +71,37 @@ const FLOORS: &[(&str, &str, Floor)] = &[
     ("rest_constatus", SINGLE, ANSWER_P99),
     ("commands_200", "", Floor::new("sh -c, one after the other", |_| processes::commands_per_second())),
     ("copy_1gb", "", Floor::new("MD5 and base64, one processor", |_| digests::megabytes_per_second())),
-    ("start_to_api", "", Floor::new("stheno --version", |_| processes::version_s())),
-    ("memory_poller_idle", "", Floor::new("sleep (coreutils)", |_| processes::sleep_megabytes())),
+    (
+        "copy_1gb",
+        "",
+        Floor::new("cp and sync", |scale| files::large_megabytes_per_second(scale.of(copies::FILE_BYTES))),
+    ),
+    ("copy_2000_files", "", Floor::new("cp -r and sync", |scale| files::many_s(scale.of(copies::FILES)))),
+    ("commands_1000_a_minute", "", Floor::new("starting sh -c as often", |_| processes::starting_percent())),
+    ("purge_100000", "step p50", Floor::new(COMMIT, |_| Ok(sqlite::commits()?.p50_ms))),
+    ("start_to_api", "", VERSION),
+    ("start_to_first_pong", "", VERSION),
+    ("push_node_back", "", VERSION),
+    ("dial_in_back", "pull", VERSION),
+    ("dial_in_back", "pullwss", VERSION),
+    ("stop", "central", STOPPED),
+    ("stop", "poller", STOPPED),
+    ("memory_poller_idle", "", SLEEP),
+    ("memory_central_20_nodes", "", SLEEP),
+    ("memory_after_work", "", SLEEP),
+    (
+        "nodes_back",
+        "",
+        Floor::new("OpenSSL: the RSA decryptions of 20 handshakes at both ends", |_| ciphers::decryptions_s(40)),
+    ),
+    (
+        "relay_latency",
+        "two relays alone, p50",
+        Floor::new("libzmq: two ROUTERs echo", |_| Ok(2.0 * zmq::echo()?.p50_ms)),
+    ),
+    ("relay_drain_200000", "", Floor::new(COPIED_ROWS, |scale| sqlite::copy_s(scale.of(200_000)))),
+    ("rest_constatus_20_nodes", "plain", Floor::new(WRK_ANSWERS, |scale| http::many_clients(scale, false))),
+    ("rest_constatus_20_nodes", "TLS", Floor::new(WRK_ANSWERS, |scale| http::many_clients(scale, true))),
     #[cfg(feature = "ssh")]
     ("ssh_commands_100", "", Floor::new("ssh: as many over one connection", ssh::openssh_commands_per_second)),
     #[cfg(feature = "ssh")]
@@ -84,10 +118,9 @@ const FLOORS: &[(&str, &str, Floor)] = &[
     ),
 ];
 
-/// The floor of a figure, where it has one.
-#[must_use]
-pub fn of(scenario: &str, part: &str) -> Option<Floor> {
-    FLOORS.iter().find(|(name, its_part, _)| *name == scenario && *its_part == part).map(|(_, _, floor)| *floor)
+/// The floors of a figure.
+pub fn of(scenario: &str, part: &str) -> impl Iterator<Item = Floor> {
+    FLOORS.iter().filter(move |(name, its_part, _)| *name == scenario && *its_part == part).map(|(_, _, floor)| *floor)
 }
 
 /// A measurement that is made once and remembered; so is its failure.

@@ -1,15 +1,17 @@
 //! What the operating system takes for a process.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
 use crate::footprint::megabytes;
 use crate::load::{per_second, percentile_ms};
-use crate::process::pss_bytes;
+use crate::process::{own_cpu_seconds, pss_bytes, signal_group};
 
 const COMMANDS: usize = 200;
 const STARTS: usize = 20;
+const STARTED_A_MINUTE: usize = 1_000;
 
 /// Shell commands in a second, each started, read to its end and waited for, on as many threads as there are processors.
 ///
@@ -30,6 +32,35 @@ pub fn commands_per_second() -> Outcome<f64> {
         running.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread died")?)
     })?;
     Ok(per_second(each.saturating_mul(threads), begun.elapsed()))
+}
+
+/// Share of a processor, in percent, that nothing but starting 1,000 shell commands a minute takes, the commands not counted.
+///
+/// # Errors
+/// A command that cannot be started.
+pub fn starting_percent() -> Outcome<f64> {
+    let before = own_cpu_seconds(std::process::id())?;
+    for _ in 0..STARTED_A_MINUTE {
+        Command::new("sh").args(["-c", "true"]).output()?;
+    }
+    Ok(100.0 * (own_cpu_seconds(std::process::id())? - before) / 60.0)
+}
+
+/// Seconds from TERM to the end of a process that does nothing: the median.
+///
+/// # Errors
+/// When there is no `sleep`.
+pub fn stop_s() -> Outcome<f64> {
+    let mut measurements: Vec<Duration> = Vec::new();
+    for _ in 0..STARTS {
+        let mut child = Command::new("sleep").arg("60").process_group(0).spawn()?;
+        std::thread::sleep(Duration::from_millis(20));
+        let begun = Instant::now();
+        signal_group("TERM", child.id())?;
+        child.wait()?;
+        measurements.push(begun.elapsed());
+    }
+    Ok(percentile_ms(&mut measurements, 50) / 1_000.0)
 }
 
 /// Seconds that the program itself takes to start and to end: the median.

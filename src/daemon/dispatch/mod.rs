@@ -284,6 +284,12 @@ impl Dispatch {
         self.drain(now);
     }
 
+    /// A command has printed something.
+    pub fn command_printed(&mut self, command: CommandId, output: Vec<u8>, now: Now) {
+        self.core.handle_input(Input::CommandPrinted { command, output }, now);
+        self.drain(now);
+    }
+
     /// A command ended.
     pub fn command_ended(&mut self, command: CommandId, outcome: CommandOutcome, now: Now) {
         self.core.handle_input(Input::CommandEnded { command, outcome }, now);

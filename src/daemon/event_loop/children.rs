@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
 use crate::edge::child_process::{ChildProcess, ReadState};
 use crate::edge::clock;
 use crate::edge::jobs::Job;
-use crate::model::command::{CommandEnd, CommandId, CommandOutcome, CommandSpec};
+use crate::model::command::{CommandEnd, CommandId, CommandOutcome, CommandSpec, OutputCut};
 use crate::model::time::{Monotonic, Now};
 
 use super::storage::JobResult;
@@ -17,7 +18,7 @@ use super::{EventLoop, FIRST_SOURCE};
 const READ_BUDGET_BYTES: usize = 256 << 10;
 
 pub(super) struct Children {
-    running: HashMap<usize, (CommandId, ChildProcess)>,
+    running: HashMap<usize, (CommandId, Box<ChildProcess>)>,
     /// Children to look at in this turn.
     ready: BTreeSet<usize>,
     /// Commands that were to be killed before their process was there.
@@ -35,7 +36,7 @@ impl Children {
 
     /// Starting a process may block (a slow disk, a network file system): a worker does it.
     pub(super) fn spawn_job(command: CommandId, spec: CommandSpec) -> Job<JobResult> {
-        Box::new(move || JobResult::Spawned(command, ChildProcess::spawn(&spec, clock::read())))
+        Box::new(move || JobResult::Spawned(command, ChildProcess::spawn(&spec, clock::read()).map(Box::new)))
     }
 
     /// Whether output waits that no event will announce.
@@ -74,7 +75,7 @@ impl Children {
 }
 
 impl EventLoop {
-    pub(super) fn spawned(&mut self, command: CommandId, spawned: Result<ChildProcess, String>, now: Now) {
+    pub(super) fn spawned(&mut self, command: CommandId, spawned: Result<Box<ChildProcess>, String>, now: Now) {
         let source = child_source(command);
         match spawned {
             Err(reason) => {
@@ -82,17 +83,16 @@ impl EventLoop {
                 let outcome = CommandOutcome {
                     end: CommandEnd::NotStarted(reason),
                     output: Vec::new(),
-                    output_cut: false,
+                    cut: OutputCut::default(),
                     started: now.wall,
                     ended: now.wall,
                 };
                 self.dispatch.command_ended(command, outcome, now);
             }
             Ok(mut child) => {
-                if let Some(output) = child.pipe() {
-                    // Without a place in the poll its end is still seen through SIGCHLD.
-                    let _unwatched = self.poll.registry().register(output, Token(source), Interest::READABLE);
-                }
+                // Without a place in the poll its end is still seen through SIGCHLD.
+                let mut output = SourceFd(&child.output_descriptor());
+                let _unwatched = self.poll.registry().register(&mut output, Token(source), Interest::READABLE);
                 if self.children.doomed.remove(&command) {
                     child.kill_group();
                 }
@@ -117,8 +117,12 @@ impl EventLoop {
             if child.read_output(READ_BUDGET_BYTES) == ReadState::Open {
                 self.children.ready.insert(source);
             }
-            if let Some(outcome) = child.poll(now) {
-                // Dropping the pipe takes it out of the poll.
+            let (news, outcome) = (child.take_news(now.monotonic), child.poll(now));
+            if let Some(output) = news {
+                self.dispatch.command_printed(command, output, now);
+            }
+            if let Some(outcome) = outcome {
+                // Dropping it takes it out of the poll.
                 self.children.running.remove(&source);
                 self.children.ready.remove(&source);
                 self.dispatch.command_ended(command, outcome, now);

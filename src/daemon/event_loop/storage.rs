@@ -27,7 +27,7 @@ use super::{EventLoop, RunError, register_file};
 pub(super) enum JobResult {
     Crypto(Box<CryptoOutcome>),
     Query(QueryId, Result<LogPage, String>),
-    Spawned(CommandId, Result<ChildProcess, String>),
+    Spawned(CommandId, Result<Box<ChildProcess>, String>),
     Worked(WorkId, WorkOutcome),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
     PollersRead(Box<Result<PollerTables, String>>),

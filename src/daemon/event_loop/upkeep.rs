@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::edge::clock;
 use crate::edge::log::LogWriter;
 use crate::edge::notify::{self, State as ServiceState};
 use crate::edge::process_memory;
+use crate::edge::{self, clock};
 use crate::model::log::LogLine;
 use crate::model::time::{Monotonic, Now};
 
@@ -19,6 +19,8 @@ const MEMORY_LOOK: Duration = Duration::from_millis(50);
 const SLOW_TURN: Duration = Duration::from_millis(100);
 /// How long after a burst memory is given back.
 const RELEASE_AFTER: Duration = Duration::from_secs(3);
+/// How often pages of the program are given back in a long burst, which needs few of them.
+const PROGRAM_RELEASE: Duration = Duration::from_secs(1);
 /// Of two lines of the log about memory, at least.
 const COMPLAINT: Duration = Duration::from_secs(60);
 
@@ -145,10 +147,14 @@ impl EventLoop {
         self.read_children(now);
     }
 
-    /// Gives memory back some seconds after a burst; an idle daemon is not woken for it.
+    /// Gives memory back some seconds after a burst, and pages of the program during a long one; an idle daemon is not woken for it.
     pub(super) fn release_memory(&mut self, now: Now) {
         if self.streams.take_burst() {
             self.release_at = Some(now.monotonic + RELEASE_AFTER);
+            if self.release_program_at.is_none_or(|when| when <= now.monotonic) {
+                self.release_program_at = Some(now.monotonic + PROGRAM_RELEASE);
+                edge::release_program_pages();
+            }
         } else if self.release_at.is_some_and(|when| when <= now.monotonic) {
             self.release_at = None;
             self.storage.release_memory();

@@ -1,11 +1,13 @@
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::*;
 use crate::edge::clock;
 use crate::edge::temp_dir::TempDir;
+use crate::model::command::OutputCut;
 
 fn spec(program: Program) -> CommandSpec {
-    CommandSpec { program, timeout: Duration::from_secs(60), output_limit: 1 << 20 }
+    CommandSpec { program, timeout: Duration::from_secs(60), output_limit: 1 << 20, streams: false }
 }
 
 fn shell(line: &str) -> CommandSpec {
@@ -24,7 +26,8 @@ fn start(spec: &CommandSpec) -> ChildProcess {
 fn finish(process: &mut ChildProcess) -> CommandOutcome {
     let mut poll = Poll::new().unwrap();
     let mut events = Events::with_capacity(4);
-    poll.registry().register(process.pipe().unwrap(), Token(0), Interest::READABLE).unwrap();
+    let descriptor = process.output_descriptor();
+    poll.registry().register(&mut SourceFd(&descriptor), Token(0), Interest::READABLE).unwrap();
     let start = clock::read();
     loop {
         while process.read_output(1 << 16) == ReadState::Open {}
@@ -64,7 +67,11 @@ fn await_gone(pid: &str) {
 fn both_outputs_come_in_their_order_with_the_exit_code() {
     let outcome = run(&shell("echo one; echo two >&2; printf three; exit 7"));
     assert_eq!((outcome.end.clone(), text(&outcome)), (CommandEnd::Exited(7), "one\ntwo\nthree"));
-    assert!(outcome.ended >= outcome.started && !outcome.output_cut);
+    assert!(outcome.ended >= outcome.started && outcome.cut.is_none());
+    let line = "for n in $(seq 100); do echo o$n; echo e$n >&2; echo f$n >&2; done";
+    let expected: String = (1..=100).map(|number| format!("o{number}\ne{number}\nf{number}\n")).collect();
+    assert_eq!(text(&run(&shell(line))), expected);
+    assert_eq!(text(&run(&shell("echo err >&2; echo out"))), "err\nout\n");
 }
 
 #[test]
@@ -108,25 +115,47 @@ fn a_child_has_no_mask_no_input_no_descriptors_of_ours_and_a_group_of_its_own() 
 fn output_beyond_the_limit_is_dropped_and_the_command_runs_on() {
     let limited = CommandSpec { output_limit: 1_000, ..shell("head -c 3000000 /dev/zero | tr '\\0' x; echo; exit 3") };
     let outcome = run(&limited);
-    assert_eq!((outcome.end, outcome.output.len(), outcome.output_cut), (CommandEnd::Exited(3), 1_000, true));
+    let cut = OutputCut { stdout: Some(1_000), stderr: None };
+    assert_eq!((outcome.end, outcome.output.len(), outcome.cut), (CommandEnd::Exited(3), 1_000, cut));
     let exact = run(&CommandSpec { output_limit: 3, ..shell("printf abc") });
-    assert_eq!((exact.output.as_slice(), exact.output_cut), (b"abc".as_slice(), false));
+    assert_eq!((exact.output.as_slice(), exact.cut.is_none()), (b"abc".as_slice(), true));
+    let split = run(&CommandSpec {
+        output_limit: 4,
+        ..shell("printf 'caf\\303\\251'; printf '\\303' >&2; printf '\\251!!' >&2")
+    });
+    assert_eq!((text(&split), split.cut), ("caf\u{e9}!!", OutputCut { stdout: Some(4), stderr: None }));
+}
+
+#[test]
+fn each_output_has_a_limit_of_its_own() {
+    let flood = "head -c 300000 /dev/zero | tr '\\0' o; head -c 300000 /dev/zero | tr '\\0' e >&2; echo last";
+    let outcome = run(&CommandSpec { output_limit: 100_000, ..shell(flood) });
+    let count = |wanted| text(&outcome).chars().filter(|letter| *letter == wanted).count();
+    assert_eq!((count('o'), count('e')), (100_000, 100_000));
+    assert_eq!(outcome.cut, OutputCut { stdout: Some(100_000), stderr: Some(100_000) });
+    let late =
+        run(&CommandSpec { output_limit: 1_000, ..shell("yes | head -c 300000; echo 'why it failed' >&2; exit 1") });
+    assert!(text(&late).ends_with("why it failed\n"), "an error behind a flood is not lost");
+    assert_eq!(late.cut, OutputCut { stdout: Some(1_000), stderr: None });
 }
 
 #[test]
 fn reading_stops_at_its_budget() {
     let mut process = start(&shell("head -c 60000 /dev/zero; exec sleep 60"));
     let mut poll = Poll::new().unwrap();
-    poll.registry().register(process.pipe().unwrap(), Token(0), Interest::READABLE).unwrap();
+    let descriptor = process.output_descriptor();
+    poll.registry().register(&mut SourceFd(&descriptor), Token(0), Interest::READABLE).unwrap();
     let mut events = Events::with_capacity(4);
-    while process.output.is_empty() {
+    let mut read = Vec::new();
+    while read.is_empty() {
         while let Err(error) = poll.poll(&mut events, Some(Duration::from_secs(10))) {
             // A signal of another test.
             assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
         }
         process.read_output(1);
+        read = process.output.take_news().unwrap_or_default();
     }
-    assert!(process.output.len() <= 16 << 10);
+    assert!(read.len() <= 16 << 10);
     assert!(process.poll(clock::read()).is_none());
 }
 

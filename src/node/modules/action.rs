@@ -27,6 +27,7 @@ use super::super::output::Output;
 use super::super::output::ReceiptId;
 use super::super::requests::{Handled, Peer};
 use super::super::stopping::{STOPPING_TEXT, Stopping};
+use super::super::work::Awaiting;
 pub(in super::super) use action_engine::EngineRun;
 use checking::CheckLoad;
 pub(in super::super) use checking::Checking;
@@ -52,6 +53,8 @@ pub(in super::super) struct Running {
     announced: bool,
     /// Whether the plugins of the command in hand were looked for.
     validated: bool,
+    /// Bytes of output of the command in hand that were told while it runs.
+    printed: usize,
 }
 
 /// The COMMAND requests of this daemon. Holds command lines: no `Debug`.
@@ -234,7 +237,18 @@ impl Core {
             Program::Shell(command.line.clone())
         };
         let timeout = command.timeout.unwrap_or(settings.command_timeout).min(TIMEOUT_MAX);
-        Ok(CommandSpec { program, timeout, output_limit: settings.output_limit })
+        Ok(CommandSpec { program, timeout, output_limit: settings.output_limit, streams: command.stream })
+    }
+
+    /// A command has printed something, and its request wants to see it at once.
+    pub(in super::super) fn command_printed(&mut self, id: CommandId, output: &[u8]) {
+        let Some(running) = self.commands.running.get_mut(&id).filter(|running| running.request.logging) else {
+            return;
+        };
+        let data = rows::command_printed(running.printed, output);
+        running.printed += output.len();
+        let token = running.token.clone();
+        self.add_row(NewRow { instant: true, ..NewRow::now(Some(&token), Code::PROGRESS, data) });
     }
 
     /// A command ended.
@@ -296,6 +310,7 @@ impl Core {
             killed: None,
             announced: false,
             validated: false,
+            printed: 0,
         });
     }
 
@@ -308,8 +323,10 @@ impl Core {
         }
     }
 
-    /// Kills what runs; each request ends with `reason`. What waits is started.
+    /// Kills what runs, and starts nothing of what is looked at or waits; each request ends with `reason`.
     pub(in super::super) fn kill_commands(&mut self, reason: &str) {
+        self.drop_work(reason, |awaiting| !matches!(awaiting, Awaiting::Pipe(_)));
+        self.drop_waiting_commands(reason);
         let queue = &mut self.commands;
         let ids = queue.running.keys().chain(queue.validations.keys()).chain(queue.engines.keys());
         let ids: Vec<CommandId> = ids.copied().collect();
@@ -336,25 +353,25 @@ impl Core {
     pub(in super::super) fn give_up_commands(&mut self) {
         let starting = std::mem::take(&mut self.commands.starting).into_values().map(|starting| starting.running);
         for running in std::mem::take(&mut self.commands.running).into_values().chain(starting) {
-            self.give_up_request(&running);
+            self.give_up_request(&running, STOPPING_TEXT);
         }
         for validation in std::mem::take(&mut self.commands.validations).into_values() {
-            self.give_up_plugins(validation.owner);
+            self.give_up_plugins(validation.owner, STOPPING_TEXT);
         }
         for run in std::mem::take(&mut self.commands.engines).into_values() {
-            self.give_up_engine(&run);
+            self.give_up_engine(&run, STOPPING_TEXT);
         }
     }
 
-    fn give_up_request(&mut self, running: &Running) {
-        self.command_row(&running.token, &running.request, Code::FINISHED_KO, json::message(STOPPING_TEXT));
+    fn give_up_request(&mut self, running: &Running, reason: &str) {
+        self.command_row(&running.token, &running.request, Code::FINISHED_KO, json::message(reason));
     }
 
-    /// The daemon stops: what waits never starts, and what runs does not go on to its next command.
-    pub(in super::super) fn drop_waiting_commands(&mut self) {
+    /// What waits never starts.
+    pub(in super::super) fn drop_waiting_commands(&mut self, reason: &str) {
         self.commands.waiting_bytes = 0;
         for (token, request) in std::mem::take(&mut self.commands.waiting) {
-            self.command_row(&token, &request, Code::FINISHED_KO, json::message(STOPPING_TEXT));
+            self.command_row(&token, &request, Code::FINISHED_KO, json::message(reason));
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Absent on purpose: files.
 
+mod left;
 mod request;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,6 +26,7 @@ use super::super::remote_copy::failure_data;
 use super::super::requests::{Handled, Peer};
 use super::super::timers::Timer;
 use super::super::{dial_out, json};
+use left::IDLE;
 use request::{Asked, Request};
 
 /// Copies at most that are under way.
@@ -33,9 +35,7 @@ const SINKS_MAX: usize = 256;
 const HIGH_BYTES: usize = 4 << 20;
 const LOW_BYTES: usize = 1 << 20;
 /// Steps of one job at most: a sender of our own kind hears of them when the job is done, and its window should not run dry.
-const STEPS_MAX: usize = 4;
-/// A copy without a message for so long is over.
-const IDLE: Duration = Duration::from_secs(600);
+const STEPS_MAX: usize = 2;
 /// Rows of one copy that tell of its progress come at most so often where the sender tells the size of the whole: more would
 /// show nobody anything. A Perl sender gets a row for each chunk, as it is used to.
 const ROW_EVERY: Duration = Duration::from_millis(250);
@@ -73,8 +73,14 @@ struct Incoming {
     logging: bool,
     /// Bytes of the whole, where the sender tells.
     total: Option<u64>,
+    /// Why it is given up here, once what is under way is done.
+    killed: Option<String>,
     /// Where it goes by SSH; `None` for a place here.
     passed_on: Option<PassedOn>,
+    /// What stands for it when it is asked for anew under another token.
+    identity: Option<String>,
+    /// Whether its sender has been silent for long.
+    is_left: bool,
     /// How it ended, when it has; what comes then is answered with that.
     ended: Option<(Code, String)>,
     last_row: Option<Monotonic>,
@@ -147,6 +153,12 @@ impl Core {
                 return Handled::refused(json::message(refusal.text));
             }
         };
+        if let SinkStep::Query { identity: Some(identity), .. } = &request.step {
+            self.take_over(token, identity);
+        }
+        if !self.sinks.all.contains_key(token) && self.sinks.all.len() >= SINKS_MAX {
+            self.close_left_sink();
+        }
         if !self.sinks.all.contains_key(token) && self.sinks.all.len() >= SINKS_MAX {
             let text = "too many copies at once, try again later";
             if request.logging {
@@ -172,6 +184,10 @@ impl Core {
             self.answer_copy(token, &hears, code, data);
             return Handled::Later;
         }
+        if let SinkStep::Query { identity, .. } = &step {
+            incoming.identity.clone_from(identity);
+        }
+        incoming.is_left = false;
         incoming.logging = logging;
         incoming.total = total.or(incoming.total);
         incoming.waiting.push_back((step, hears));
@@ -205,7 +221,10 @@ impl Core {
                 running: Vec::new(),
                 logging: true,
                 total: None,
+                killed: None,
                 passed_on,
+                identity: None,
+                is_left: false,
                 ended: None,
                 last_row: None,
             }
@@ -274,9 +293,10 @@ impl Core {
                 self.answer_copy(token, hears, Code::FINISHED_KO, failure_data(&failure));
             }
             SinkDone::Gathered => self.pass_copy_on(token, hears),
-            SinkDone::Discarded => {
-                incoming.ended = Some((Code::FINISHED_KO, json::message("the sender gave the copy up")));
-            }
+            SinkDone::Discarded => match incoming.killed.take() {
+                Some(reason) => self.end_incoming(token, Code::FINISHED_KO, json::message(&reason)),
+                None => incoming.ended = Some((Code::FINISHED_KO, json::message("the sender gave the copy up"))),
+            },
         }
     }
 
@@ -374,24 +394,5 @@ impl Core {
             self.sinks.tokens.remove(&incoming.sink);
             self.timers.cancel(&Timer::Sink(token.clone()));
         }
-    }
-
-    /// [`Timer::Sink`]
-    pub(in super::super) fn sink_is_idle(&mut self, token: &Token) {
-        let Some(incoming) = self.sinks.all.get(token) else { return };
-        if !incoming.running.is_empty() {
-            return self.timers.set(Timer::Sink(token.clone()), self.now.monotonic + IDLE);
-        }
-        if incoming.ended.is_none() {
-            let failure = CopyFailure {
-                message: "process copy failed".to_owned(),
-                detail: format!("no chunk came for {} s", IDLE.as_secs()),
-            };
-            let sink = incoming.sink;
-            self.output(Output::WriteSink { sink, steps: vec![SinkStep::Discard] });
-            self.log_copy_failure(token, &failure);
-            self.end_incoming(token, Code::FINISHED_KO, failure_data(&failure));
-        }
-        self.forget_sink(token);
     }
 }

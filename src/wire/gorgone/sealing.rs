@@ -7,8 +7,6 @@ use aes::cipher::array::Array;
 use aes::cipher::consts::U16;
 use aes::cipher::{BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit};
 use aes::{Aes128, Aes192, Aes256, Block};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 
 use crate::model::base64_text;
 use crate::model::random::Random;
@@ -131,11 +129,11 @@ impl SessionKey {
 /// Decodes base64 that may be broken into lines.
 #[must_use]
 pub fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
-    STANDARD.decode(text).ok().or_else(|| {
+    base64_text::decode(text).or_else(|| {
         // Sealed messages of daemons have no newlines, so the copy is for third-party clients only.
         text.iter().any(u8::is_ascii_whitespace).then(|| {
             let joined: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-            STANDARD.decode(joined).ok()
+            base64_text::decode(&joined)
         })?
     })
 }
@@ -147,12 +145,11 @@ where
 {
     let mut encryptor = cbc::Encryptor::inner_iv_init(cipher, &Block::from(iv));
     let padded_len = (plain.len() / BLOCK_LEN + 1) * BLOCK_LEN;
-    let mut sealed = vec![0; base64_text::encoded_len(padded_len)];
+    let mut sealed = Vec::with_capacity(base64_text::encoded_len(padded_len));
     let mut stride = [0; STRIDE];
     // The last stride holds at least the padding: an empty one when the text fills whole strides.
     let last = plain.len() - plain.len() % STRIDE;
     let full = plain.get(..last).unwrap_or_default().chunks_exact(STRIDE);
-    let mut written = 0;
     for chunk in full.chain(std::iter::once(plain.get(last..).unwrap_or_default())) {
         let mut len = chunk.len();
         if len < STRIDE {
@@ -166,8 +163,7 @@ where
         }
         let Some(bytes) = stride.get_mut(..len) else { break };
         encryptor.encrypt_blocks(Array::slice_as_chunks_mut(bytes).0);
-        let room = sealed.get_mut(written..).unwrap_or_default();
-        written += base64_text::encode_to(bytes, room);
+        base64_text::push(bytes, &mut sealed);
     }
     sealed
 }
@@ -181,6 +177,9 @@ fn unpadded_len(last: &Block, len: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
     use crate::model::random::from_hex;
 

@@ -15,7 +15,6 @@ use super::super::super::core::{Core, NewRow};
 use super::super::super::json;
 use super::super::super::output::Output;
 use super::super::super::requests::Handled;
-use super::super::super::stopping::STOPPING_TEXT;
 use super::super::super::work::Awaiting;
 use super::plugins::{Owner, Source};
 use super::request::shown_line;
@@ -117,7 +116,7 @@ impl Core {
     fn run_engine(&mut self, run: EngineRun) {
         let settings = self.options.action.clone().unwrap_or_default();
         let (timeout, output_limit) = (settings.command_timeout, settings.output_limit);
-        let spec = CommandSpec { program: Program::Shell(run.line.clone()), timeout, output_limit };
+        let spec = CommandSpec { program: Program::Shell(run.line.clone()), timeout, output_limit, streams: false };
         let id = self.next_command_id();
         self.commands.engines.insert(id, run);
         self.output(Output::RunCommand { command: id, spec });
@@ -154,8 +153,8 @@ impl Core {
         }
     }
 
-    /// The daemon stops before its command has run to its end.
-    pub(in super::super::super) fn give_up_engine(&mut self, run: &EngineRun) {
-        self.engine_ended(run, Code::FINISHED_KO, json::message(STOPPING_TEXT));
+    /// Its command does not run to its end.
+    pub(in super::super::super) fn give_up_engine(&mut self, run: &EngineRun, reason: &str) {
+        self.engine_ended(run, Code::FINISHED_KO, json::message(reason));
     }
 }

@@ -9,7 +9,6 @@ use crate::model::work::{CommandCheck, Work};
 
 use super::super::super::core::Core;
 use super::super::super::requests::Handled;
-use super::super::super::stopping::STOPPING_TEXT;
 use super::super::super::work::Awaiting;
 use super::request::{Refusal, Request, shown_line};
 
@@ -107,11 +106,14 @@ impl Core {
         }
     }
 
-    /// The daemon stops before the allow-list has spoken.
-    pub(in super::super::super) fn drop_check(&mut self, checking: Checking) {
-        let Checking { asker, token, request, .. } = checking;
+    /// Nobody waits any more until the allow-list has spoken.
+    pub(in super::super::super) fn drop_check(&mut self, checking: Checking, reason: &str) {
+        let Checking { asker, token, request, len_bytes, .. } = checking;
+        let load = self.commands.checking;
+        let (requests, bytes) = (load.requests.saturating_sub(1), load.bytes.saturating_sub(len_bytes));
+        self.commands.checking = CheckLoad { requests, bytes };
         let logging = request.as_ref().map_or_else(|refusal| refusal.logging, |request| request.logging);
-        let refusal = Refusal { text: STOPPING_TEXT.to_owned(), logging, before: Vec::new() };
+        let refusal = Refusal { text: reason.to_owned(), logging, before: Vec::new() };
         if let (Handled::Reply(kind, code, data), Some(client)) = (self.admit(asker, &token, Err(refusal)), asker) {
             self.reply(client, Reply { kind, token: Some(token), code, data });
         }

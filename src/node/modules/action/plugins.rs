@@ -178,7 +178,7 @@ impl Core {
     fn run_for_plugins(&mut self, validation: Validation, words: Vec<String>, timeout: Duration) {
         let id = self.next_command_id();
         self.commands.validations.insert(id, validation);
-        let spec = CommandSpec { program: Program::Words(words), timeout, output_limit: OUTPUT_MAX };
+        let spec = CommandSpec { program: Program::Words(words), timeout, output_limit: OUTPUT_MAX, streams: false };
         self.output(Output::RunCommand { command: id, spec });
     }
 
@@ -233,14 +233,14 @@ impl Core {
         }
     }
 
-    /// The daemon stops before the plugins are known.
-    pub(in super::super::super) fn give_up_plugins(&mut self, owner: Owner) {
+    /// Nobody waits any more until the plugins are known.
+    pub(in super::super::super) fn give_up_plugins(&mut self, owner: Owner, reason: &str) {
         match owner {
             Owner::Request(running) => {
                 self.commands.validating = self.commands.validating.saturating_sub(1);
-                self.give_up_request(&running);
+                self.give_up_request(&running, reason);
             }
-            Owner::Engine(run) => self.give_up_engine(&run),
+            Owner::Engine(run) => self.give_up_engine(&run, reason),
         }
     }
 }

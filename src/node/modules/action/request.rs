@@ -23,6 +23,8 @@ pub(super) struct Command {
     pub timeout: Option<Duration>,
     pub continue_on_error: bool,
     pub no_shell: bool,
+    /// Ours: whether rows tell what it prints while it runs.
+    pub stream: bool,
 }
 
 impl Command {
@@ -81,6 +83,8 @@ struct RawCommand<'a> {
     continue_on_error: Value,
     #[serde(default)]
     no_shell_interpretation: Value,
+    #[serde(default)]
+    stream: Value,
 }
 
 impl Request {
@@ -139,6 +143,7 @@ impl RawCommand<'_> {
             timeout: timeout.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)),
             continue_on_error: !json::is_false(&raw.continue_on_error),
             no_shell: json::is_true(&raw.no_shell_interpretation),
+            stream: json::is_true(&raw.stream),
         })
     }
 }

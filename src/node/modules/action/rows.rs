@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::model::command::CommandOutcome;
+use crate::model::command::{CommandOutcome, OutputCut};
 
 use super::super::super::json;
 use super::request::Command;
@@ -20,15 +20,23 @@ pub(super) fn command_started(command: &Command) -> String {
     out
 }
 
+/// What a command has printed while it runs, behind so many bytes. The original has no such row.
+pub(super) fn command_printed(offset: usize, output: &[u8]) -> String {
+    let mut out = format!("{{\"message\":\"command output\",\"offset\":{offset},\"output\":");
+    json::push_string(&mut out, &output_text(output));
+    out.push('}');
+    out
+}
+
 /// The command could not be run, or not to its end.
 pub(super) fn command_failed(command: &Command, text: &str, start: i64, end: i64) -> String {
-    finished(begin("command execution issue", command), -1, text, false, start, end)
+    finished(begin("command execution issue", command), -1, text, OutputCut::default(), start, end)
 }
 
 /// The command was not run, because its plugins are missing.
 pub(super) fn command_not_run(command: &Command, text: &str) -> String {
     let mut out = begin("command execution issue", command);
-    push_result(&mut out, 1, text, false);
+    push_result(&mut out, 1, text, OutputCut::default());
     out.push('}');
     out
 }
@@ -41,7 +49,7 @@ pub(super) fn engine_finished(line: &str, exit_code: i32, outcome: &CommandOutco
 
 /// The command of an ACTIONENGINE could not be run to its end.
 pub(super) fn engine_failed(line: &str, text: &str, start: i64, end: i64) -> String {
-    finished(begin_engine("command execution issue", line), -1, text, false, start, end)
+    finished(begin_engine("command execution issue", line), -1, text, OutputCut::default(), start, end)
 }
 
 /// The command has exited.
@@ -50,14 +58,19 @@ pub(super) fn command_finished(command: &Command, exit_code: i32, outcome: &Comm
 }
 
 fn with_output(begun: String, exit_code: i32, outcome: &CommandOutcome) -> String {
-    let text = output_text(&outcome.output, outcome.output_cut);
+    let text = output_text(&outcome.output);
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let (start, end) = (outcome.started.as_seconds(), outcome.ended.as_seconds());
-    if outcome.output_cut {
-        let marked = format!("{text}\n[output cut after {} bytes]", outcome.output.len());
-        return finished(begun, exit_code, &marked, true, start, end);
+    if outcome.cut.is_none() {
+        return finished(begun, exit_code, text, outcome.cut, start, end);
     }
-    finished(begun, exit_code, text, false, start, end)
+    let mut marked = text.to_owned();
+    for (stream, kept) in [("stdout", outcome.cut.stdout), ("stderr", outcome.cut.stderr)] {
+        if let Some(kept) = kept {
+            marked.push_str(&format!("\n[{stream} cut after {kept} bytes]"));
+        }
+    }
+    finished(begun, exit_code, &marked, outcome.cut, start, end)
 }
 
 fn begin(message: &str, command: &Command) -> String {
@@ -75,17 +88,19 @@ fn begin_engine(message: &str, line: &str) -> String {
     out
 }
 
-fn push_result(out: &mut String, exit_code: i32, stdout: &str, cut: bool) {
+fn push_result(out: &mut String, exit_code: i32, stdout: &str, cut: OutputCut) {
     // Writing to a string cannot fail.
     let _ = write!(out, ",\"result\":{{\"exit_code\":{exit_code},\"stdout\":");
     json::push_string(out, stdout);
-    if cut {
-        out.push_str(",\"output_cut\":true");
+    if !cut.is_none() {
+        // Writing to a string cannot fail.
+        let (stdout, stderr) = (cut.stdout.is_some(), cut.stderr.is_some());
+        let _ = write!(out, ",\"output_cut\":true,\"stdout_cut\":{stdout},\"stderr_cut\":{stderr}");
     }
     out.push('}');
 }
 
-fn finished(mut out: String, exit_code: i32, stdout: &str, cut: bool, start: i64, end: i64) -> String {
+fn finished(mut out: String, exit_code: i32, stdout: &str, cut: OutputCut, start: i64, end: i64) -> String {
     push_result(&mut out, exit_code, stdout, cut);
     let duration = end.saturating_sub(start).max(0);
     // Writing to a string cannot fail.
@@ -93,14 +108,10 @@ fn finished(mut out: String, exit_code: i32, stdout: &str, cut: bool, start: i64
     out
 }
 
-/// Output as text: UTF-8, else Latin-1. A character that the cut has split is left out.
-fn output_text(output: &[u8], cut: bool) -> Cow<'_, str> {
+/// Output as text: UTF-8, else Latin-1.
+fn output_text(output: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(output) {
         Ok(text) => Cow::Borrowed(text),
-        Err(error) if cut && error.error_len().is_none() => {
-            let whole = output.get(..error.valid_up_to()).unwrap_or_default();
-            Cow::Borrowed(std::str::from_utf8(whole).unwrap_or_default())
-        }
         Err(_) => Cow::Owned(output.iter().map(|byte| char::from(*byte)).collect()),
     }
 }
@@ -111,9 +122,7 @@ mod tests {
 
     #[test]
     fn output_is_utf8_or_else_latin1() {
-        assert_eq!(output_text("café €".as_bytes(), false), "café €");
-        assert_eq!(output_text(b"caf\xe9", false), "caf\u{e9}");
-        assert_eq!(output_text(b"caf\xc3", true), "caf");
-        assert_eq!(output_text(b"\xe9 caf\xc3", true), "\u{e9} caf\u{c3}");
+        assert_eq!(output_text("café €".as_bytes()), "café €");
+        assert_eq!(output_text(b"caf\xe9"), "caf\u{e9}");
     }
 }

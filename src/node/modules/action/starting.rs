@@ -31,7 +31,8 @@ pub(super) struct Starting {
 impl Core {
     /// Writes the first rows of a request, or runs one that has none at once.
     pub(super) fn start_request(&mut self, asker: Option<ClientId>, token: Token, request: Request) -> Handled {
-        let mut running = Running { request, token, errors: false, killed: None, announced: false, validated: false };
+        let mut running =
+            Running { request, token, errors: false, killed: None, announced: false, validated: false, printed: 0 };
         if !running.request.logging {
             self.next_command(running);
             return Handled::accepted();

@@ -1,5 +1,6 @@
-use crate::model::command::CommandEnd;
+use crate::model::command::{CommandEnd, CommandId, OutputCut};
 
+use super::super::super::input::Input;
 use super::super::super::testing::{Bench, options};
 
 const BEGUN: &str = "row t 0 {\"message\":\"commands processing has started\",\"request_content\":";
@@ -57,7 +58,7 @@ fn a_timeout_is_an_error_and_the_next_command_runs_unless_the_command_forbids_it
     let mut bench = bench(64);
     let text = "Command too long to execute (timeout)...";
     bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a"},{"command":"b"}]}"#);
-    let outputs = bench.command_ends(0, CommandEnd::TimedOut, Vec::new(), false);
+    let outputs = bench.command_ends(0, CommandEnd::TimedOut, Vec::new(), OutputCut::default());
     assert_eq!(outputs, [failed("a", text), started("b"), "run 1 for 30s: sh: b".to_owned()]);
     assert_eq!(bench.command_exits(1, 0, "x"), [finished("b", 0, "x"), ended(1, WITH_ERRORS)]);
     for no in ["0", "false", "\"0\"", "\"false\""] {
@@ -65,7 +66,7 @@ fn a_timeout_is_an_error_and_the_next_command_runs_unless_the_command_forbids_it
         let run = bench.request("COMMAND", "t", "", &data);
         let number = run[2].split(' ').nth(1).unwrap().parse().unwrap();
         assert_eq!(
-            bench.command_ends(number, CommandEnd::NotStarted("no fork".to_owned()), Vec::new(), false),
+            bench.command_ends(number, CommandEnd::NotStarted("no fork".to_owned()), Vec::new(), OutputCut::default()),
             [failed("a", "no fork"), ended(1, "commands processing has been interrupted because of error"),]
         );
     }
@@ -76,7 +77,7 @@ fn a_failed_command_does_not_end_the_wait_for_a_request_that_goes_on() {
     let mut bench = bench(64);
     let body = r#"[{"command":"a"},{"command":"b"}]"#;
     bench.call(1, crate::model::api::Method::Post, "core/action/command?log_wait=60000000", body);
-    let outputs = bench.command_ends(0, CommandEnd::TimedOut, Vec::new(), false);
+    let outputs = bench.command_ends(0, CommandEnd::TimedOut, Vec::new(), OutputCut::default());
     assert!(!outputs.iter().any(|line| line.starts_with("query")), "{outputs:?}");
     assert!(bench.command_exits(1, 0, "").iter().any(|line| line.starts_with("query")));
 }
@@ -89,13 +90,14 @@ fn metadata_instant_and_cut_output_appear_in_the_result() {
         bench.request("COMMAND", "t", "", data)[1],
         r#"row t 0 {"message":"command has started","command":"a","metadata":{"k": [1]}}"#
     );
-    let outputs = bench.command_ends(0, CommandEnd::Exited(0), b"caf\xe9\n".to_vec(), true);
+    let cut = OutputCut { stdout: Some(5), stderr: None };
+    let outputs = bench.command_ends(0, CommandEnd::Exited(0), b"caf\xe9\n".to_vec(), cut);
     assert_eq!(
         outputs,
         [
             format!(
                 "row t 100 instant {{\"message\":\"command has finished successfully\",\"command\":\"a\",\"metadata\":{{\"k\": [1]}},\
-             \"result\":{{\"exit_code\":0,\"stdout\":\"caf\u{e9}\\n[output cut after 5 bytes]\",\"output_cut\":true}},{METRICS}}}"
+             \"result\":{{\"exit_code\":0,\"stdout\":\"caf\u{e9}\\n[stdout cut after 5 bytes]\",\"output_cut\":true,\"stdout_cut\":true,\"stderr_cut\":false}},{METRICS}}}"
             ),
             ended(2, WELL),
         ]
@@ -177,6 +179,33 @@ fn kill_ends_what_runs() {
     );
     let reason = "the module 'action' was killed";
     assert_eq!(bench.command_exits(0, 137, ""), [failed("a", reason), ended(1, reason)]);
+}
+
+#[test]
+fn kill_also_ends_what_waits_for_its_turn() {
+    let mut bench = bench(1);
+    bench.request("COMMAND", "u", "", r#"{"content":[{"command":"a"}]}"#);
+    bench.request("COMMAND", "t", "", r#"{"content":[{"command":"b"}]}"#);
+    let reason = "the module 'action' was killed";
+    let outputs = bench.request("KILL", "k", "", r#"{"content":{"name":"action"}}"#);
+    assert_eq!(outputs[..2], [ended(1, reason), "kill 0".to_owned()]);
+    let outputs = bench.command_exits(0, 137, "");
+    assert!(!outputs.iter().any(|line| line.starts_with("run")), "{outputs:?}");
+}
+
+#[test]
+fn output_is_told_while_a_command_runs_where_its_request_wants_it() {
+    let mut bench = bench(64);
+    let printed = |bench: &mut Bench, output: &[u8]| {
+        bench.give(Input::CommandPrinted { command: CommandId(0), output: output.to_vec() })
+    };
+    let outputs = bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a","stream":true}]}"#);
+    assert!(outputs.contains(&"run 0 for 30s, streamed: sh: a".to_owned()), "{outputs:?}");
+    let row = |text: &str| format!("row t 600 instant {{\"message\":\"command output\",{text}}}");
+    assert_eq!(printed(&mut bench, b"one\n"), [row(r#""offset":0,"output":"one\n""#)]);
+    assert_eq!(printed(&mut bench, b"two"), [row(r#""offset":4,"output":"two""#)]);
+    bench.command_exits(0, 0, "one\ntwo");
+    assert_eq!(printed(&mut bench, b"late"), Vec::<String>::new());
 }
 
 #[test]

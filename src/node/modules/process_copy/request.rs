@@ -1,6 +1,6 @@
 //! A PROCESSCOPY, read with tolerance. The base64 text of its chunk is left where it is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -20,6 +20,8 @@ const PATH_LEN_MAX: usize = 4_096;
 pub(super) enum Asked {
     /// What is there already; the number comes back in the answer.
     Query(u64),
+    /// Nobody: we stop working on it ourselves.
+    Nothing,
     Chunk,
     End,
     Abort,
@@ -45,6 +47,16 @@ pub(super) struct Refusal {
     pub logging: bool,
 }
 
+/// What nearly every message is; read in one go, as most of it is the text of a chunk.
+#[derive(Deserialize)]
+struct UsualRequest<'a> {
+    #[serde(borrow)]
+    content: RawContent<'a>,
+    #[serde(default)]
+    logging: Value,
+}
+
+/// To find out what is wrong with any other.
 #[derive(Deserialize)]
 struct RawRequest<'a> {
     #[serde(borrow, default)]
@@ -81,6 +93,10 @@ struct RawContent<'a> {
     total: Value,
     #[serde(default)]
     restart: bool,
+    #[serde(default)]
+    sender: Value,
+    #[serde(default)]
+    alone: bool,
 }
 
 #[derive(Deserialize)]
@@ -107,6 +123,26 @@ fn path(value: &Value) -> Option<PathBuf> {
     json::text(value).filter(|path| path.len() <= PATH_LEN_MAX && !path.contains('\0')).map(PathBuf::from)
 }
 
+const fn unreadable(logging: bool) -> Refusal {
+    Refusal { text: "request not well formatted", logging }
+}
+
+fn what_is_wrong(data: &str) -> Refusal {
+    let Ok(raw) = serde_json::from_str::<RawRequest<'_>>(data) else { return unreadable(true) };
+    let logging = !json::is_false(&raw.logging);
+    match raw.content.map_or("", RawValue::get) {
+        "" | "\"\"" | "null" => Refusal { text: "no content", logging },
+        _ => unreadable(logging),
+    }
+}
+
+/// What stands for a copy, whatever its token.
+fn identity(sender: u64, spec: &SinkSpec, total: u64) -> String {
+    let SinkSpec { cache_dir, destination, kind, .. } = spec;
+    let cache_dir = cache_dir.as_deref().unwrap_or(Path::new("")).display();
+    format!("{sender}\0{}\0{total}\0{}\0{cache_dir}", kind.as_str(), destination.display())
+}
+
 impl Request {
     /// Reads the data of a PROCESSCOPY.
     pub(super) fn read(
@@ -115,14 +151,10 @@ impl Request {
         roots: Arc<[PathBuf]>,
         is_passed_on: bool,
     ) -> Result<Self, Refusal> {
-        let unreadable = |logging| Refusal { text: "request not well formatted", logging };
-        let raw: RawRequest<'_> = serde_json::from_str(&data).map_err(|_| unreadable(true))?;
-        let logging = !json::is_false(&raw.logging);
-        let content = raw.content.map_or("", RawValue::get);
-        if matches!(content, "" | "\"\"" | "null") {
-            return Err(Refusal { text: "no content", logging });
-        }
-        let content: RawContent<'_> = serde_json::from_str(content).map_err(|_| unreadable(logging))?;
+        let (logging, content) = match serde_json::from_str::<UsualRequest<'_>>(&data) {
+            Ok(usual) => (!json::is_false(&usual.logging), usual.content),
+            Err(_) => return Err(what_is_wrong(&data)),
+        };
         let Some(destination) = path(&content.destination) else {
             return Err(Refusal { text: "process copy failed: the destination is missing", logging });
         };
@@ -158,7 +190,9 @@ impl Request {
                 let number = whole(&content.query).unwrap_or(0);
                 let restart = content.restart;
                 let total = total.unwrap_or(0);
-                (SinkStep::Query { spec, total, md5, attributes, restart }, Asked::Query(number))
+                let sender = whole(&content.sender).filter(|_| content.alone);
+                let identity = sender.map(|sender| identity(sender, &spec, total));
+                (SinkStep::Query { spec, total, md5, attributes, restart, identity }, Asked::Query(number))
             }
             (Some("abort"), ..) => (SinkStep::Discard, Asked::Abort),
             _ => return Err(unreadable(logging)),

@@ -1,6 +1,6 @@
 use crate::config::allow_list::AllowList;
 use crate::config::settings::CommandList;
-use crate::model::command::CommandEnd;
+use crate::model::command::{CommandEnd, OutputCut};
 use crate::model::work::{CommandCheck, PluginsRead, WorkOutcome};
 
 use super::super::super::super::input::Input;
@@ -32,7 +32,7 @@ fn one_command_runs_and_leaves_one_row() {
         )]
     );
     bench.request("ACTIONENGINE", "t", "", DATA);
-    let outputs = bench.command_ends(1, CommandEnd::TimedOut, Vec::new(), false);
+    let outputs = bench.command_ends(1, CommandEnd::TimedOut, Vec::new(), OutputCut::default());
     assert!(outputs[0].starts_with(
         "row t 1 {\"message\":\"command execution issue\",\"command\":\"centengine -v x\",\"result\":{\"exit_code\":-1,"
     ));
@@ -43,7 +43,7 @@ fn a_failed_command_ends_its_token() {
     let mut bench = bench(3);
     let body = r#"{"command":"x"}"#;
     bench.call(1, crate::model::api::Method::Post, "core/action/engine?log_wait=60000000", body);
-    let outputs = bench.command_ends(0, CommandEnd::TimedOut, Vec::new(), false);
+    let outputs = bench.command_ends(0, CommandEnd::TimedOut, Vec::new(), OutputCut::default());
     assert!(outputs.iter().any(|line| line.starts_with("query")), "{outputs:?}");
 }
 

@@ -120,3 +120,17 @@ fn so_many_requests_are_checked_at_once_and_the_next_is_refused() {
     bench.work_done(0, checked(&[0]));
     assert!(bench.request("COMMAND", "t", "", data)[0].starts_with("work "));
 }
+
+#[test]
+fn what_is_killed_while_it_is_checked_never_runs() {
+    let mut bench = bench(false);
+    bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a"}]}"#);
+    let reason = "the module 'action' was killed";
+    let outputs = bench.request("KILL", "k", "", r#"{"content":{"name":"action"}}"#);
+    let killed = r#"client 7: [ACK] [k] 2 {"action":"kill","message":"module 'action' kill in progress"}"#;
+    assert_eq!(outputs, [ended(reason), ACCEPTED.to_owned(), killed.to_owned()]);
+    assert_eq!(bench.work_done(0, checked(&[])), Vec::<String>::new());
+    // Nothing is left that would count as being checked.
+    bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a"}]}"#);
+    assert!(bench.work_done(1, checked(&[])).contains(&"run 0 for 30s: sh: a".to_owned()));
+}

@@ -1,3 +1,4 @@
+use crate::model::command::OutputCut;
 use serde_json::json;
 
 use crate::model::work::WorkOutcome;
@@ -72,7 +73,7 @@ fn what_stays_missing_is_only_logged_otherwise() {
     let mut bench = bench(false);
     ask(&mut bench, &json!({ NAME: 5 }), PackageManager::Deb);
     bench.command_exits(0, 0, "");
-    let outputs = bench.command_ends(1, CommandEnd::NotStarted("no sudo".to_owned()), Vec::new(), false);
+    let outputs = bench.command_ends(1, CommandEnd::NotStarted("no sudo".to_owned()), Vec::new(), OutputCut::default());
     assert_eq!(outputs, ["run 2 for 30s: sh: a"]);
 }
 

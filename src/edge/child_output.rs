@@ -1,0 +1,282 @@
+//! What a command prints: stdout and stderr apart, each with its own limit, and yet in the order in which they were written.
+//!
+//! Two pipes tell the streams apart, but not which of them was written to first. So at the beginning each pipe holds one write
+//! only (one page, in packets), and is read once for each event: a command that prints to both waits until we have read what it
+//! printed before. A command that goes on printing gets pipes of the usual size, and is read in larger pieces; then the order
+//! between the two is that in which they became readable. Absent on purpose: the process.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use mio::unix::pipe::Receiver;
+use mio::{Events, Interest, Poll, Token};
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+
+use crate::model::command::OutputCut;
+
+/// Reads one after the other with pipes of one page; a loop that prints a character at a time must not take a turn for each.
+const ORDERED_READS: usize = 512;
+/// A pipe while the order is kept, and afterwards (the system's default).
+const ORDERED_PIPE_BYTES: usize = 4_096;
+const USUAL_PIPE_BYTES: usize = 64 << 10;
+/// A read counts as so many bytes at least, so that many small ones use up a budget as well.
+const READ_COST: usize = 1_024;
+
+/// What [`ChildOutput::read`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadState {
+    /// The budget is used up and more may be there: call again, no event will come.
+    Open,
+    /// Nothing more now: an event will come.
+    WouldBlock,
+    /// Both pipes are closed for good.
+    Eof,
+}
+
+/// One of the two pipes.
+struct Stream {
+    pipe: Option<Receiver>,
+    /// Nobody holds its other end any more: what it still holds comes with no event of its own.
+    is_hung_up: bool,
+    kept: usize,
+    is_cut: bool,
+    /// The beginning of a character whose rest has not come.
+    begun: Vec<u8>,
+}
+
+/// The output of one command, and the pipes that it comes through.
+pub struct ChildOutput {
+    /// Watches both pipes: its events come in the order in which the pipes became readable.
+    poll: Poll,
+    events: Events,
+    streams: [Stream; 2],
+    /// Pipes that no event will announce again.
+    unread: VecDeque<usize>,
+    ordered_reads: usize,
+    limit: usize,
+    kept: Vec<u8>,
+    /// Up to where it was shown already.
+    shown: usize,
+}
+
+/// The ends that the command writes to: stdout and stderr.
+pub struct ChildEnds {
+    /// For its descriptor 1.
+    pub stdout: OwnedFd,
+    /// For its descriptor 2.
+    pub stderr: OwnedFd,
+}
+
+impl ChildOutput {
+    /// Two pipes of which at most `limit` bytes each are kept.
+    ///
+    /// # Errors
+    /// The system has no more descriptors.
+    pub fn open(limit: usize) -> io::Result<(Self, ChildEnds)> {
+        let poll = Poll::new()?;
+        let open = |number| {
+            let (reader, writer) = packet_pipe()?;
+            let mut pipe = Receiver::from(reader);
+            pipe.set_nonblocking(true)?;
+            poll.registry().register(&mut pipe, Token(number), Interest::READABLE)?;
+            Ok::<_, io::Error>((
+                Stream { pipe: Some(pipe), is_hung_up: false, kept: 0, is_cut: false, begun: Vec::new() },
+                writer,
+            ))
+        };
+        let ((first, stdout), (second, stderr)) = (open(0)?, open(1)?);
+        let output = Self {
+            poll,
+            events: Events::with_capacity(2),
+            streams: [first, second],
+            unread: VecDeque::new(),
+            ordered_reads: ORDERED_READS,
+            limit,
+            kept: Vec::new(),
+            shown: 0,
+        };
+        Ok((output, ChildEnds { stdout, stderr }))
+    }
+
+    /// The descriptor to be watched for reading while [`Self::is_open`].
+    pub fn descriptor(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+
+    /// Whether something may still come.
+    pub fn is_open(&self) -> bool {
+        self.streams.iter().any(|stream| stream.pipe.is_some())
+    }
+
+    /// Reads up to about `budget` bytes. Beyond the limits they are dropped, so that the command never waits for us.
+    pub fn read(&mut self, budget: usize) -> ReadState {
+        let mut left = budget;
+        while self.is_open() {
+            if self.unread.is_empty() && !self.look() {
+                return ReadState::WouldBlock;
+            }
+            while let Some(number) = self.unread.pop_front() {
+                if left == 0 {
+                    self.unread.push_front(number);
+                    return ReadState::Open;
+                }
+                left = left.saturating_sub(self.read_once(number));
+            }
+        }
+        ReadState::Eof
+    }
+
+    /// Whether a pipe became readable.
+    fn look(&mut self) -> bool {
+        while let Err(error) = self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return false;
+            }
+        }
+        for event in &self.events {
+            let number = event.token().0;
+            if let Some(stream) = self.streams.get_mut(number) {
+                stream.is_hung_up |= event.is_read_closed();
+                self.unread.push_back(number);
+            }
+        }
+        !self.unread.is_empty()
+    }
+
+    /// Reads a pipe once, and says what that cost.
+    fn read_once(&mut self, number: usize) -> usize {
+        let mut bytes = [0_u8; 16 << 10];
+        let Some(stream) = self.streams.get_mut(number) else { return 0 };
+        let Some(pipe) = &mut stream.pipe else { return 0 };
+        match pipe.read(&mut bytes) {
+            Ok(0) => self.close(number),
+            Ok(length) => {
+                let is_hung_up = stream.is_hung_up;
+                self.keep(number, bytes.get(..length).unwrap_or_default());
+                let was_ordered = self.ordered_reads > 0;
+                self.ordered_reads = self.ordered_reads.saturating_sub(1);
+                if was_ordered && self.ordered_reads == 0 {
+                    self.enlarge();
+                }
+                // Until nothing is there, unless an event tells of the next write.
+                if (self.ordered_reads == 0 || is_hung_up) && !self.unread.contains(&number) {
+                    self.unread.push_back(number);
+                }
+                return length.max(READ_COST);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.unread.push_front(number),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.close(number),
+        }
+        READ_COST
+    }
+
+    /// The order has been kept for long enough.
+    fn enlarge(&mut self) {
+        for (number, stream) in self.streams.iter().enumerate() {
+            if let Some(pipe) = &stream.pipe {
+                // Refused where a user has many pipes; then it stays slow.
+                let _refused = fcntl_setpipe_size(pipe, USUAL_PIPE_BYTES);
+                if !self.unread.contains(&number) {
+                    self.unread.push_back(number);
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, number: usize, bytes: &[u8]) {
+        let Some(stream) = self.streams.get_mut(number) else { return };
+        let room = self.limit.saturating_sub(stream.kept);
+        let taken = bytes.get(..bytes.len().min(room)).unwrap_or_default();
+        stream.kept += taken.len();
+        stream.begun.extend_from_slice(taken);
+        let whole = whole_characters(&stream.begun);
+        self.kept.extend(stream.begun.drain(..whole));
+        if taken.len() < bytes.len() {
+            stream.is_cut = true;
+            // A character that the cut has split.
+            stream.begun.clear();
+            // Its order is of no interest any more.
+            if self.ordered_reads > 1 {
+                self.ordered_reads = 1;
+            }
+        }
+    }
+
+    fn close(&mut self, number: usize) {
+        let Some(stream) = self.streams.get_mut(number) else { return };
+        stream.pipe = None;
+        self.kept.append(&mut stream.begun);
+        self.unread.retain(|unread| *unread != number);
+    }
+
+    /// Whether [`Self::take_news`] has something.
+    pub fn has_news(&self) -> bool {
+        self.shown < self.kept.len()
+    }
+
+    /// What has come since the last call, for those who want to see it at once.
+    pub fn take_news(&mut self) -> Option<Vec<u8>> {
+        let news = self.kept.get(self.shown..).filter(|news| !news.is_empty())?.to_vec();
+        self.shown = self.kept.len();
+        Some(news)
+    }
+
+    /// Closes both pipes; everything that was kept, and what was not.
+    pub fn take(&mut self) -> (Vec<u8>, OutputCut) {
+        self.close(0);
+        self.close(1);
+        let [stdout, stderr] = self.streams.each_ref().map(|stream| stream.is_cut.then_some(stream.kept));
+        (std::mem::take(&mut self.kept), OutputCut { stdout, stderr })
+    }
+}
+
+/// A pipe that holds one write; where the system has no such, a usual one.
+fn packet_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let ends = match pipe_with(PipeFlags::CLOEXEC | PipeFlags::DIRECT) {
+        Err(rustix::io::Errno::INVAL) => pipe_with(PipeFlags::CLOEXEC)?,
+        ends => ends?,
+    };
+    let _refused = fcntl_setpipe_size(&ends.0, ORDERED_PIPE_BYTES);
+    Ok(ends)
+}
+
+/// How many bytes there are before a character of UTF-8 that is only begun.
+fn whole_characters(bytes: &[u8]) -> usize {
+    let tail = bytes.len().saturating_sub(3);
+    for (at, byte) in bytes.iter().enumerate().skip(tail) {
+        let needed = match byte {
+            0xc2..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf4 => 4,
+            _ => continue,
+        };
+        let rest = bytes.get(at + 1..).unwrap_or_default();
+        if rest.len() + 1 < needed && rest.iter().all(|byte| (0x80..0xc0).contains(byte)) {
+            return at;
+        }
+    }
+    bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_that_is_only_begun_waits_for_its_rest() {
+        for (bytes, whole) in [
+            ("café €".as_bytes(), 9),
+            (b"caf\xc3", 3),
+            (b"caf\xe2\x82", 3),
+            (b"\xf0\x9f\x98", 0),
+            (b"caf\xe9 au", 7),
+            (b"caf\xff", 4),
+            (b"", 0),
+        ] {
+            assert_eq!(whole_characters(bytes), whole, "{bytes:?}");
+        }
+    }
+}
