@@ -163,6 +163,8 @@ pub enum SinkStep {
         attributes: Attributes,
         /// Forget what is there.
         restart: bool,
+        /// What stands for this copy when it is asked for anew under another token; `None` where that is not to be looked for.
+        identity: Option<String>,
     },
     /// Append a chunk.
     Chunk {
@@ -186,6 +188,8 @@ pub enum SinkStep {
         /// What a file is to belong to.
         attributes: Attributes,
     },
+    /// Nothing is done any more for now; what is here stays for a copy that is asked for anew.
+    Keep,
     /// The sender has given up, or we have: nothing is left behind.
     Discard,
 }

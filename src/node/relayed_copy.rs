@@ -1,28 +1,38 @@
 //! PROCESSCOPY messages that we pass on to a node behind us: the sender hears of each as soon as there is room for the next,
 //! and one that waits for nothing is read no further (protocol.md sections 5 and 12).
+//!
+//! Between a sender and a receiver of our own kind it is the receiver that confirms, and a way that breaks behind us is told
+//! as such, so that the copy goes on later. A chunk that is too large for the next connection goes on in pieces.
+
+mod pieces;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
-use crate::model::message::{Message, Reply};
+use crate::model::message::{Message, Outgoing, Reply};
 use crate::model::node_id::NodeId;
 use crate::model::registration::NodeKind;
 use crate::model::token::Token;
 
 use super::core::Core;
-use super::json;
 use super::output::Output;
 use super::pathway::Route;
-use super::registry::Node;
+use super::registry::{Link, Node};
 use super::requests::{Handled, Peer};
+use super::{dial_out, json};
 
 /// Bytes of one client that may be on their way before it is read no further, and below which it is read again.
 const HIGH_BYTES: usize = 4 << 20;
 const LOW_BYTES: usize = 1 << 20;
+/// What a sender of our kind hears while the way to the receiver is broken: it asks again.
+const INTERRUPTED: &str = "{\"interrupted\":true}";
 
 /// One message on its way.
 #[derive(Debug)]
@@ -30,6 +40,8 @@ struct Passed {
     token: Token,
     client: Option<ClientId>,
     wants_reply: bool,
+    /// Whether the receiver confirms it itself, to a sender that goes on after a break.
+    goes_on: bool,
     is_end: bool,
     len_bytes: usize,
 }
@@ -48,10 +60,31 @@ struct Outer<'a> {
     content: Option<Inner<'a>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Inner<'a> {
     #[serde(borrow, default)]
     status: Option<&'a str>,
+    /// The sender is of our kind, and wants the receiver to confirm.
+    #[serde(default)]
+    ack: Value,
+    #[serde(default)]
+    query: Value,
+}
+
+impl Inner<'_> {
+    /// The number of a question what is there already.
+    fn question(&self) -> Option<i64> {
+        (self.status == Some("query")).then(|| json::integer(&self.query).unwrap_or(0))
+    }
+}
+
+/// What we say to the question `number` of a sender of our kind ourselves; `None` where the node can answer it.
+fn no_answer(number: i64, is_ours: Option<bool>, link: Link) -> Option<String> {
+    match (is_ours, link) {
+        (Some(true), Link::Up) => None,
+        (Some(false), _) => Some(format!("{{\"query\":{number},\"plain\":true}}")),
+        (None | Some(true), _) => Some(format!("{{\"query\":{number},\"interrupted\":true}}")),
+    }
 }
 
 impl Core {
@@ -72,42 +105,77 @@ impl Core {
             return Ok(self.process_copy_by_ssh(peer, token, data, route));
         }
         let outer: Outer<'_> = serde_json::from_str(&data).map_err(|_| "proxy - cannot decode json".to_owned())?;
-        let is_end = outer.content.and_then(|content| content.status) == Some("end");
-        let Some(node) = self.registry.get_mut(route.through) else {
+        let content = outer.content.unwrap_or_default();
+        let (is_end, asks) = (content.status == Some("end"), json::is_true(&content.ack));
+        let question = content.question();
+        let through = route.through;
+        let Some(node) = self.registry.get_mut(through) else {
             return Err(format!("proxy - no pathway for target {}", route.target));
         };
+        let is_ours = node.sync.peer_pages();
+        let goes_on = asks && is_ours == Some(true);
+        if let Some(data) = question.and_then(|number| no_answer(number, is_ours, node.link)) {
+            return Ok(self.answer_for_relayed(peer, token, &data));
+        }
+        if goes_on && !is_end && node.link != Link::Up {
+            return Ok(self.answer_for_relayed(peer, token, INTERRUPTED));
+        }
         match node.registration.kind {
             NodeKind::PushZmq { .. } | NodeKind::PushSsh(_) => {}
             NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
         }
-        let room_of = node.dials_in().then_some(node.client);
+        let room_of = (node.dials_in() && !goes_on).then_some(node.client);
+        let is_web_socket = node.registration.kind == NodeKind::WebSocket;
         if is_end {
             if node.outbox.is_full() {
-                let through = route.through;
                 return Err(format!("proxy - too many messages to node '{through}' wait to be confirmed"));
             }
             if node.outbox.sent(token.clone(), &Action::ProcessCopy, node.sync.serial, false) {
-                self.open_token(token, Some(route.through));
+                self.open_token(token, Some(through));
             }
         }
-        let (client, len_bytes) = (peer.client(), data.len());
-        let wants_reply = matches!(peer, Peer::Client(_) | Peer::ClientWithoutToken(_));
-        let passed = Passed { token: token.clone(), client, wants_reply, is_end, len_bytes };
-        self.relayed_copies.passed.entry(route.through).or_default().push_back(passed);
-        if let Some(client) = client {
-            let bytes = self.relayed_copies.bytes.entry(client).or_default();
-            *bytes += len_bytes;
-            if *bytes > HIGH_BYTES && self.relayed_copies.paused.insert(client) {
-                self.pause_sender(client, true);
+        let client = peer.client();
+        // A central that we dial hears of it only where it is of our kind and asks for it.
+        let wants_reply = client.is_some_and(|client| asks || dial_out::parent_of(client).is_none());
+        let pieces = if is_web_socket { pieces::split(through, data)? } else { vec![data] };
+        let last = pieces.len().saturating_sub(1);
+        for (number, data) in pieces.into_iter().enumerate() {
+            let (wants_reply, len_bytes) = (wants_reply && number == last, data.len());
+            let passed = Passed { token: token.clone(), client, wants_reply, goes_on, is_end, len_bytes };
+            self.relayed_copies.passed.entry(through).or_default().push_back(passed);
+            if let Some(client) = client {
+                *self.relayed_copies.bytes.entry(client).or_default() += len_bytes;
             }
+            let target = Some(route.target_field());
+            let message = Message { action: Action::ProcessCopy, token: Some(token.clone()), target, data };
+            self.send_to_node(through, message);
         }
-        let target = Some(route.target_field());
-        let message = Message { action: Action::ProcessCopy, token: Some(token.clone()), target, data };
-        self.send_to_node(route.through, message);
+        if let Some(client) = client
+            && self.relayed_copies.bytes.get(&client).is_some_and(|bytes| *bytes > HIGH_BYTES)
+            && self.relayed_copies.paused.insert(client)
+        {
+            self.pause_sender(client, true);
+        }
         if let Some(client) = room_of {
-            self.output(Output::AwaitRoom { node: route.through, client });
+            self.output(Output::AwaitRoom { node: through, client });
         }
         Ok(Handled::Later)
+    }
+
+    /// Answers a sender of our kind in the place of the receiver.
+    fn answer_for_relayed(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
+        if let Some(client) = peer.client() {
+            self.answer_relayed(client, token, Code::BEGIN, data);
+        }
+        Handled::Later
+    }
+
+    fn answer_relayed(&mut self, client: ClientId, token: &Token, code: Code, data: &str) {
+        let reply = Reply { kind: Action::Ack, token: Some(token.clone()), code, data: data.to_owned() };
+        match dial_out::parent_of(client) {
+            None => self.reply(client, reply),
+            Some(kind) => self.output(Output::SendToParent { kind, outgoing: Outgoing::Reply(reply) }),
+        }
     }
 
     /// A push node confirmed a message; whether that was one before the last, which nobody else knows of.
@@ -125,7 +193,13 @@ impl Core {
 
     /// Little waits to be sent to a node that dials in: it confirms nothing, so this has to do.
     pub(super) fn room_for_relayed(&mut self, through: NodeId) {
-        for passed in self.relayed_copies.passed.remove(&through).unwrap_or_default() {
+        let passed = self.relayed_copies.passed.remove(&through).unwrap_or_default();
+        let (kept, settled): (VecDeque<Passed>, VecDeque<Passed>) =
+            passed.into_iter().partition(|passed| passed.goes_on);
+        if !kept.is_empty() {
+            self.relayed_copies.passed.insert(through, kept);
+        }
+        for passed in settled {
             self.settle_relayed(&passed, Code::BEGIN, "null");
         }
     }
@@ -136,6 +210,10 @@ impl Core {
         let text = format!("proxy - connection to node '{through}' was lost during the copy");
         let mut ended = BTreeSet::new();
         for passed in lost {
+            if passed.goes_on && !passed.is_end {
+                self.settle_relayed(&passed, Code::BEGIN, INTERRUPTED);
+                continue;
+            }
             self.settle_relayed(&passed, Code::FINISHED_KO, &json::message(&text));
             // One that the outbox knows ends with the next sync, if it did not arrive.
             let is_owed = self.registry.get(through).is_some_and(|node| node.outbox.owes(&passed.token));
@@ -148,6 +226,10 @@ impl Core {
     /// A message left the link's queue unsent. Whether it was one before the last.
     pub(super) fn relayed_not_sent(&mut self, through: NodeId, token: &Token, text: &str) -> bool {
         let Some(passed) = self.take_relayed(through, token) else { return false };
+        if passed.goes_on && !passed.is_end {
+            self.settle_relayed(&passed, Code::BEGIN, INTERRUPTED);
+            return false;
+        }
         self.settle_relayed(&passed, Code::FINISHED_KO, &json::message(text));
         !passed.is_end
     }
@@ -155,8 +237,7 @@ impl Core {
     fn settle_relayed(&mut self, passed: &Passed, code: Code, data: &str) {
         let Some(client) = passed.client else { return };
         if passed.wants_reply {
-            let token = Some(passed.token.clone());
-            self.reply(client, Reply { kind: Action::Ack, token, code, data: data.to_owned() });
+            self.answer_relayed(client, &passed.token, code, data);
         }
         let Some(bytes) = self.relayed_copies.bytes.get_mut(&client) else { return };
         *bytes = bytes.saturating_sub(passed.len_bytes);

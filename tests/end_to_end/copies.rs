@@ -15,16 +15,16 @@ use crate::platform::{Daemon, Platform, STHENO, free_port, seconds, until};
 
 const TOKEN: &str = "t0k3n-0f-the-test";
 /// Node 8 is behind node 3.
-const EVERY_KIND: [u32; 4] = [2, 6, 7, 8];
+pub const EVERY_KIND: [u32; 4] = [2, 6, 7, 8];
 
 /// A central with a push node (2), a pull node (6), a pullwss node (7), and a relay (3) with a node behind it (8).
-struct Nodes {
-    central: Daemon,
-    others: BTreeMap<u32, Daemon>,
+pub struct Nodes {
+    pub central: Daemon,
+    pub others: BTreeMap<u32, Daemon>,
 }
 
 impl Nodes {
-    fn start(platform: &Platform, proxy: &[&str]) -> Self {
+    pub fn start(platform: &Platform, proxy: &[&str]) -> Self {
         let port = free_port();
         let behind = Daemon::start(platform.plan("node-8", 8).with_authorized("poller"));
         let relay = Daemon::start(platform.plan("node-3", 3).with_node(8, behind.plan.port));
@@ -57,19 +57,19 @@ impl Nodes {
 
 /// Starts a copy and returns its token.
 #[track_caller]
-fn start(central: &Daemon, node: u32, body: &Value) -> String {
+pub fn start(central: &Daemon, node: u32, body: &Value) -> String {
     let answer = central.api().post(&format!("/api/nodes/{node}/core/proxy/remotecopy"), body);
     answer.json()["token"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
 }
 
 /// Copies and returns the rows.
 #[track_caller]
-fn copy(central: &Daemon, node: u32, body: &Value) -> Vec<Value> {
+pub fn copy(central: &Daemon, node: u32, body: &Value) -> Vec<Value> {
     central.api().finished_rows(node, &start(central, node, body), seconds(60))
 }
 
 #[track_caller]
-fn copied(central: &Daemon, node: u32, body: &Value) {
+pub fn copied(central: &Daemon, node: u32, body: &Value) {
     let rows = copy(central, node, body);
     let last = rows.last().unwrap();
     let success = (code(last), data(last)["message"].as_str() == Some("process copy finished successfully"));
@@ -78,7 +78,7 @@ fn copied(central: &Daemon, node: u32, body: &Value) {
 
 /// The message of the row that ends a copy with an error, and what it is about.
 #[track_caller]
-fn refused(central: &Daemon, node: u32, body: &Value) -> String {
+pub fn refused(central: &Daemon, node: u32, body: &Value) -> String {
     let rows = copy(central, node, body);
     let ends: Vec<&Value> = rows.iter().filter(|row| matches!(code(row), 1 | 2)).collect();
     assert_eq!(ends.iter().map(|row| code(row)).collect::<Vec<_>>(), [1], "node {node}, {body}: {rows:?}");
@@ -88,18 +88,18 @@ fn refused(central: &Daemon, node: u32, body: &Value) -> String {
 }
 
 /// A folder of a node, and its cache in it.
-fn folder(platform: &Platform, name: &str) -> PathBuf {
+pub fn folder(platform: &Platform, name: &str) -> PathBuf {
     let folder = platform.path(name);
     fs::create_dir_all(folder.join("cache")).unwrap();
     folder
 }
 
-fn is_empty(directory: &Path) -> bool {
+pub fn is_empty(directory: &Path) -> bool {
     fs::read_dir(directory).unwrap().next().is_none()
 }
 
 /// Bytes that no two places of a file share.
-fn bytes(len: usize) -> Vec<u8> {
+pub fn bytes(len: usize) -> Vec<u8> {
     (0..len.div_ceil(4)).flat_map(|word| (word as u32).wrapping_mul(2_654_435_761).to_le_bytes()).take(len).collect()
 }
 

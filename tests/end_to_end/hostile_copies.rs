@@ -17,12 +17,12 @@ use crate::platform::api::{code, data};
 use crate::platform::client::Client;
 use crate::platform::{Daemon, Platform, seconds};
 
-fn md5(bytes: &[u8]) -> String {
+pub fn md5(bytes: &[u8]) -> String {
     Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Lines of 76 characters, as Perl's encoder makes them.
-fn perl_base64(bytes: &[u8]) -> String {
+pub fn perl_base64(bytes: &[u8]) -> String {
     let text = STANDARD.encode(bytes);
     text.as_bytes().chunks(76).map(|line| format!("{}\n", String::from_utf8_lossy(line))).collect()
 }
@@ -310,10 +310,10 @@ fn a_full_disk_and_one_that_cannot_be_written_to_are_named() {
 }
 
 /// A file system of 1 MB; the tests run as root.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
-    fn new(platform: &Platform) -> Self {
+    pub fn new(platform: &Platform) -> Self {
         let place = platform.path("small-disk");
         fs::create_dir(&place).unwrap();
         let disk = Self(place);
@@ -330,7 +330,7 @@ impl SmallDisk {
         assert!(status.success(), "a tmpfs cannot be mounted: these tests run as root");
     }
 
-    fn remount_read_only(&self) {
+    pub fn remount_read_only(&self) {
         self.mount("remount,ro");
     }
 }

@@ -18,8 +18,10 @@ mod liveness;
 mod namespaces;
 #[path = "../platform/mod.rs"]
 mod platform;
+mod plugins;
 mod process;
 mod restarts;
+mod resumed_copies;
 mod routes;
 mod service;
 mod startup;

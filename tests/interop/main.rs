@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod central;
+mod copies;
 mod listener;
 mod mariadb;
 #[path = "../platform/mod.rs"]

@@ -8,6 +8,7 @@ pub mod unpack;
 
 mod attributes;
 mod inside;
+mod marks;
 mod pack;
 mod place;
 mod tar_headers;

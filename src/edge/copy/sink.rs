@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use md5::{Digest, Md5};
 
+use super::marks::{self, Mark};
 use super::place::{self, Gathered};
 use super::text::{about, digest_of, failure, hex, words};
 use super::{attributes, unpack};
@@ -18,12 +19,14 @@ use crate::model::copy::{Attributes, CopyFailure, CopyKind, SinkDone, SinkSpec, 
 #[derive(Default)]
 pub struct Sink {
     open: Option<Open>,
+    /// What is copied, where the sender may ask for it anew.
+    identity: Option<String>,
 }
 
 struct Open {
     path: PathBuf,
-    /// Without one nothing is left behind, whatever happens.
-    has_name: bool,
+    /// By which it is found again; none for a file without a name, of which nothing is left behind, whatever happens.
+    mark: Option<Mark>,
     file: File,
     digest: Md5,
     received: u64,
@@ -35,10 +38,10 @@ struct Open {
 const WRITE_BEHIND_BYTES: u64 = 8 << 20;
 
 impl Sink {
-    /// Whether it holds a file.
+    /// Whether it holds a file, or knows what is to come.
     #[must_use]
     pub const fn is_open(&self) -> bool {
-        self.open.is_some()
+        self.open.is_some() || self.identity.is_some()
     }
 
     /// What was gathered of a copy that is passed on.
@@ -50,13 +53,18 @@ impl Sink {
     /// Does one step. After a failure nothing is left of the copy.
     pub fn run(&mut self, step: SinkStep) -> SinkDone {
         let done = match step {
-            SinkStep::Query { spec, total, md5, attributes, restart } => {
+            SinkStep::Query { spec, total, md5, attributes, restart, identity } => {
+                self.identity = identity;
                 self.query(&spec, total, md5.as_deref(), &attributes, restart)
             }
             SinkStep::Chunk { spec, json, base64, size, offset } => {
                 self.chunk(&spec, json.get(base64).unwrap_or_default(), size, offset)
             }
             SinkStep::End { spec, md5, attributes } => self.end(&spec, &md5, &attributes),
+            SinkStep::Keep => {
+                self.open = None;
+                Ok(SinkDone::Discarded)
+            }
             SinkStep::Discard => {
                 if let Some(open) = self.open.take() {
                     open.remove();
@@ -64,12 +72,16 @@ impl Sink {
                 Ok(SinkDone::Discarded)
             }
         };
-        done.unwrap_or_else(|failure| {
+        let done = done.unwrap_or_else(|failure| {
             if let Some(open) = self.open.take() {
                 open.remove();
             }
             SinkDone::Failed(failure)
-        })
+        });
+        if !matches!(done, SinkDone::Found { .. } | SinkDone::Written(_) | SinkDone::Repeated(_)) {
+            self.identity = None;
+        }
+        done
     }
 
     fn query(
@@ -81,8 +93,8 @@ impl Sink {
         restart: bool,
     ) -> Result<SinkDone, CopyFailure> {
         let path = path_of(spec)?;
-        if self.open.is_none() && !restart && !spec.is_passed_on {
-            self.open = Open::existing(&path).map_err(|error| open_failed(&path, &error))?;
+        if !restart && !spec.is_passed_on {
+            self.find(&path).map_err(|error| open_failed(&path, &error))?;
         }
         if restart || self.open.as_ref().is_some_and(|open| open.received > total) {
             match self.open.take() {
@@ -112,6 +124,33 @@ impl Sink {
         Ok(SinkDone::Found { received, md5, same_size: destination.is_some() })
     }
 
+    /// What was gathered before: by this copy, or by one of the same that was asked for earlier.
+    fn find(&mut self, path: &Path) -> io::Result<()> {
+        let identity = self.identity_of(path);
+        let mark = Mark::beside(path, &identity);
+        if let Some(open) = self.open.take_if(|open| open.path != path) {
+            self.open = open.renamed(path, mark);
+            return Ok(());
+        }
+        if self.open.is_none() {
+            marks::sweep(path.parent().unwrap_or(Path::new(".")), std::time::SystemTime::now());
+            if let Some(before) = mark.file().filter(|before| before != path)
+                && fs::symlink_metadata(path).is_err()
+                && let Ok(Some(open)) = Open::existing(&before, &identity)
+            {
+                self.open = open.renamed(path, mark);
+                return Ok(());
+            }
+            self.open = Open::existing(path, &identity)?;
+        }
+        Ok(())
+    }
+
+    /// What stands for the copy that `path` gathers.
+    fn identity_of(&self, path: &Path) -> String {
+        self.identity.clone().unwrap_or_else(|| path.to_string_lossy().into_owned())
+    }
+
     fn chunk(
         &mut self,
         spec: &SinkSpec,
@@ -120,13 +159,14 @@ impl Sink {
         offset: Option<u64>,
     ) -> Result<SinkDone, CopyFailure> {
         let path = path_of(spec)?;
+        let identity = if self.open.is_none() { self.identity_of(&path) } else { String::new() };
         let open = match &mut self.open {
             Some(open) => open,
             None if spec.is_passed_on => self.open.insert(Open::nameless(&path)?),
             None => {
                 // Only our own kind says where a chunk belongs; of any other, more follows after a restart of ours.
-                let open = if offset.is_none() { Open::existing(&path) } else { Ok(None) };
-                let open = open.and_then(|open| open.map_or_else(|| Open::new(&path), Ok));
+                let open = if offset.is_none() { Open::existing(&path, &identity) } else { Ok(None) };
+                let open = open.and_then(|open| open.map_or_else(|| Open::new(&path, &identity), Ok));
                 self.open.insert(open.map_err(|error| open_failed(&path, &error))?)
             }
         };
@@ -156,12 +196,14 @@ impl Sink {
 
     fn end(&mut self, spec: &SinkSpec, md5: &str, attributes: &Attributes) -> Result<SinkDone, CopyFailure> {
         let path = path_of(spec)?;
+        let identity = if self.open.is_none() { self.identity_of(&path) } else { String::new() };
         let open = match &mut self.open {
             Some(open) => open,
             None if spec.is_passed_on => self.open.insert(Open::nameless(&path)?),
             // An empty file of a Perl sender, or the end after a restart of ours.
             None => {
-                let open = Open::existing(&path).and_then(|open| open.map_or_else(|| Open::new(&path), Ok));
+                let open = Open::existing(&path, &identity);
+                let open = open.and_then(|open| open.map_or_else(|| Open::new(&path, &identity), Ok));
                 self.open.insert(open.map_err(|error| open_failed(&path, &error))?)
             }
         };
@@ -200,13 +242,29 @@ impl Sink {
 
 impl Open {
     /// An empty file of our own, whatever stands there.
-    fn new(path: &Path) -> io::Result<Self> {
+    fn new(path: &Path, identity: &str) -> io::Result<Self> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o660).open(path)?;
-        Ok(Self { path: path.to_owned(), has_name: true, file, digest: Md5::new(), received: 0, written: 0 })
+        let _locked = marks::is_free(&file);
+        let mark = Mark::beside(path, identity);
+        mark.set(path);
+        Ok(Self { path: path.to_owned(), mark: Some(mark), file, digest: Md5::new(), received: 0, written: 0 })
+    }
+
+    /// The same file as `path`, or nothing, where it cannot get that name.
+    fn renamed(self, path: &Path, mark: Mark) -> Option<Self> {
+        if fs::rename(&self.path, path).is_err() {
+            self.remove();
+            return None;
+        }
+        if let Some(before) = &self.mark {
+            before.unset(&self.path);
+        }
+        mark.set(path);
+        Some(Self { path: path.to_owned(), mark: Some(mark), ..self })
     }
 
     /// A file without a name, in the directory of `path` or, if that is none here, where large temporary files go.
@@ -215,9 +273,14 @@ impl Open {
         let elsewhere = [PathBuf::from("/var/tmp"), std::env::temp_dir()].map(|directory| directory.join(name));
         let mut problem = None;
         for path in [path.to_owned()].into_iter().chain(elsewhere) {
-            let opened = Self::new(&path).and_then(|open| fs::remove_file(&path).map(|()| open));
+            let opened = Self::new(&path, "").and_then(|open| fs::remove_file(&path).map(|()| open));
             match opened {
-                Ok(open) => return Ok(Self { has_name: false, ..open }),
+                Ok(mut open) => {
+                    if let Some(mark) = open.mark.take() {
+                        mark.unset(&path);
+                    }
+                    return Ok(open);
+                }
                 Err(error) => problem = problem.or(Some(open_failed(&path, &error))),
             }
         }
@@ -225,30 +288,20 @@ impl Open {
     }
 
     /// The file that we left there; `None` when there is none that only we can have made.
-    fn existing(path: &Path) -> io::Result<Option<Self>> {
-        let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits();
-        let flags = i32::try_from(flags).map_err(io::Error::other)?;
-        let mut file = match fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let metadata = file.metadata()?;
-        let is_ours =
-            metadata.is_file() && metadata.nlink() == 1 && metadata.uid() == rustix::process::geteuid().as_raw();
-        if !is_ours {
-            return Ok(None);
-        }
+    fn existing(path: &Path, identity: &str) -> io::Result<Option<Self>> {
+        let Some(mut file) = marks::open_ours(path)? else { return Ok(None) };
         let mut digest = Md5::new();
         let received = digest_of(&mut file, u64::MAX, &mut digest)?;
-        Ok(Some(Self { path: path.to_owned(), has_name: true, file, digest, received, written: received }))
+        let mark = Mark::beside(path, identity);
+        mark.set(path);
+        Ok(Some(Self { path: path.to_owned(), mark: Some(mark), file, digest, received, written: received }))
     }
 
     fn remove(self) {
-        if self.has_name {
+        if let Some(mark) = self.mark {
             // Somebody else may have removed it.
             let _gone = fs::remove_file(&self.path);
+            mark.unset(&self.path);
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Absent on purpose: files.
 
+mod left;
 mod request;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,6 +26,7 @@ use super::super::remote_copy::failure_data;
 use super::super::requests::{Handled, Peer};
 use super::super::timers::Timer;
 use super::super::{dial_out, json};
+use left::IDLE;
 use request::{Asked, Request};
 
 /// Copies at most that are under way.
@@ -34,8 +36,6 @@ const HIGH_BYTES: usize = 4 << 20;
 const LOW_BYTES: usize = 1 << 20;
 /// Steps of one job at most: a sender of our own kind hears of them when the job is done, and its window should not run dry.
 const STEPS_MAX: usize = 2;
-/// A copy without a message for so long is over.
-const IDLE: Duration = Duration::from_secs(600);
 /// Rows of one copy that tell of its progress come at most so often where the sender tells the size of the whole: more would
 /// show nobody anything. A Perl sender gets a row for each chunk, as it is used to.
 const ROW_EVERY: Duration = Duration::from_millis(250);
@@ -77,6 +77,10 @@ struct Incoming {
     killed: Option<String>,
     /// Where it goes by SSH; `None` for a place here.
     passed_on: Option<PassedOn>,
+    /// What stands for it when it is asked for anew under another token.
+    identity: Option<String>,
+    /// Whether its sender has been silent for long.
+    is_left: bool,
     /// How it ended, when it has; what comes then is answered with that.
     ended: Option<(Code, String)>,
     last_row: Option<Monotonic>,
@@ -149,6 +153,12 @@ impl Core {
                 return Handled::refused(json::message(refusal.text));
             }
         };
+        if let SinkStep::Query { identity: Some(identity), .. } = &request.step {
+            self.take_over(token, identity);
+        }
+        if !self.sinks.all.contains_key(token) && self.sinks.all.len() >= SINKS_MAX {
+            self.close_left_sink();
+        }
         if !self.sinks.all.contains_key(token) && self.sinks.all.len() >= SINKS_MAX {
             let text = "too many copies at once, try again later";
             if request.logging {
@@ -174,6 +184,10 @@ impl Core {
             self.answer_copy(token, &hears, code, data);
             return Handled::Later;
         }
+        if let SinkStep::Query { identity, .. } = &step {
+            incoming.identity.clone_from(identity);
+        }
+        incoming.is_left = false;
         incoming.logging = logging;
         incoming.total = total.or(incoming.total);
         incoming.waiting.push_back((step, hears));
@@ -209,6 +223,8 @@ impl Core {
                 total: None,
                 killed: None,
                 passed_on,
+                identity: None,
+                is_left: false,
                 ended: None,
                 last_row: None,
             }
@@ -313,24 +329,6 @@ impl Core {
         self.log(LogLine::error("action", format!("Copy processing - {}{detail}, token {token}", failure.message)));
     }
 
-    /// Gives up what is being copied to us; each copy ends with `reason`.
-    pub(in super::super) fn kill_sinks(&mut self, reason: &str) {
-        let tokens: Vec<Token> = self.sinks.all.keys().cloned().collect();
-        for token in tokens {
-            let Some(incoming) = self.sinks.all.get_mut(&token).filter(|incoming| incoming.ended.is_none()) else {
-                continue;
-            };
-            incoming.killed = Some(reason.to_owned());
-            let nobody = Hears { client: None, wants_ack: false, asked: Asked::Abort, len_bytes: 0 };
-            let dropped = std::mem::replace(&mut incoming.waiting, VecDeque::from([(SinkStep::Discard, nobody)]));
-            for (_, hears) in dropped {
-                self.sinks.bytes = self.sinks.bytes.saturating_sub(hears.len_bytes);
-                self.answer_copy(&token, &hears, Code::FINISHED_KO, json::message(reason));
-            }
-            self.run_sink(&token);
-        }
-    }
-
     /// The last row; what still comes is answered with it.
     fn end_incoming(&mut self, token: &Token, code: Code, data: String) {
         let Some(incoming) = self.sinks.all.get_mut(token) else { return };
@@ -396,24 +394,5 @@ impl Core {
             self.sinks.tokens.remove(&incoming.sink);
             self.timers.cancel(&Timer::Sink(token.clone()));
         }
-    }
-
-    /// [`Timer::Sink`]
-    pub(in super::super) fn sink_is_idle(&mut self, token: &Token) {
-        let Some(incoming) = self.sinks.all.get(token) else { return };
-        if !incoming.running.is_empty() {
-            return self.timers.set(Timer::Sink(token.clone()), self.now.monotonic + IDLE);
-        }
-        if incoming.ended.is_none() {
-            let failure = CopyFailure {
-                message: "process copy failed".to_owned(),
-                detail: format!("no chunk came for {} s", IDLE.as_secs()),
-            };
-            let sink = incoming.sink;
-            self.output(Output::WriteSink { sink, steps: vec![SinkStep::Discard] });
-            self.log_copy_failure(token, &failure);
-            self.end_incoming(token, Code::FINISHED_KO, failure_data(&failure));
-        }
-        self.forget_sink(token);
     }
 }

@@ -26,6 +26,12 @@ struct Answer {
     same_size: bool,
     #[serde(default)]
     unchanged: bool,
+    /// A relay: the receiver, or the next relay, is none of our kind.
+    #[serde(default)]
+    plain: bool,
+    /// A relay: the way behind it is broken, or not known yet.
+    #[serde(default)]
+    interrupted: bool,
 }
 
 impl Core {
@@ -33,8 +39,9 @@ impl Core {
     pub(super) fn ask_receiver(&mut self, source: SourceId, md5: Option<String>, restart: bool) {
         self.copies.next_query += 1;
         let number = self.copies.next_query;
+        let sender = self.own_id.filter(|_| self.copies.is_alone(source));
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
-        let data = copy.request.query(copy.kind, number, copy.total, md5.as_deref(), restart);
+        let data = copy.request.query(copy.kind, (number, copy.total, restart), md5.as_deref(), sender);
         copy.state = State::Asking { number, md5 };
         let (through, message) = (copy.route.through, copy.message(data));
         self.send_to_node(through, message);
@@ -55,10 +62,11 @@ impl Core {
         let answer: Answer = serde_json::from_str(data).unwrap_or_default();
         let received = json::integer(&answer.received).and_then(|received| u64::try_from(received).ok());
         match &copy.state {
-            State::Asking { number, md5 } => {
-                if json::integer(&answer.query) != i64::try_from(*number).ok() {
-                    return true;
-                }
+            State::Queued | State::Opening | State::AwaitingKind | State::Interrupted => {}
+            State::Asking { number, .. } if json::integer(&answer.query) != i64::try_from(*number).ok() => {}
+            _ if answer.interrupted => self.way_is_broken(source),
+            State::Asking { .. } if answer.plain => self.copy_plainly(source),
+            State::Asking { md5, .. } => {
                 let has_digest = md5.is_some();
                 self.receiver_answered(source, &answer, received.unwrap_or(0), has_digest);
             }
@@ -70,13 +78,15 @@ impl Core {
                 self.await_progress(source);
                 self.go_on_copying(source);
             }
-            _ => {}
+            State::Digesting | State::Rewinding { .. } => {}
         }
         true
     }
 
     fn receiver_answered(&mut self, source: SourceId, answer: &Answer, received: u64, has_digest: bool) {
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
+        copy.has_answer = true;
+        copy.retry_until = None;
         if answer.unchanged {
             // Its last row is written; a sync brings it.
             let code = Code::FINISHED_OK;
@@ -99,6 +109,12 @@ impl Core {
             let failure = CopyFailure { message: "remote copy failed".to_owned(), detail: String::new() };
             return self.copy_failure_row(&copy.token, &failure);
         };
+        if through != copy.route.target && node.sync.is_of_our_kind() {
+            // The row is in the history of the receiver, and comes by way of the relay when that has it.
+            self.close_token(copy.token.as_str());
+            self.sync_soon(through);
+            return self.start_queued_copies();
+        }
         node.outbox.sent(copy.token.clone(), &Action::ProcessCopy, node.sync.serial, false);
         let (_, sync) = node.outbox.replied(&copy.token, code, data, node.sync.serial);
         if sync {

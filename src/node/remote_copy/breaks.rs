@@ -1,15 +1,87 @@
 //! Copies whose connection breaks: a receiver of our own kind goes on later, any other copy is over. And what else ends them
 //! from outside.
 
-use crate::model::copy::CopyFailure;
+use std::time::Duration;
+
+use crate::model::copy::{CopyFailure, SourceId};
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::super::core::Core;
 use super::super::stopping::STOPPING_TEXT;
-use super::State;
+use super::super::timers::Timer;
+use super::{Copies, Copy, State};
+
+/// A way that is broken behind a relay is tried again so often.
+const RETRY: Duration = Duration::from_secs(1);
+/// So long a relay may not know what is behind it before a copy goes as to a Perl node.
+const WAY_PATIENCE: Duration = Duration::from_secs(10);
+
+impl Copies {
+    /// Whether no other copy to the same place is under way.
+    pub(super) fn is_alone(&self, source: SourceId) -> bool {
+        let Some(copy) = self.all.get(&source) else { return false };
+        let is_same = |other: &Copy| {
+            other.route.target == copy.route.target && other.request.destination == copy.request.destination
+        };
+        !self.all.iter().any(|(id, other)| *id != source && is_same(other))
+    }
+}
+
+impl Copy {
+    /// It begins anew with the question what the receiver has.
+    pub(super) fn interrupt(&mut self) {
+        self.state = State::Interrupted;
+        self.is_stale = self.has_step;
+        self.ready.clear();
+        self.in_flight.clear();
+        self.all_read = false;
+    }
+}
 
 impl Core {
+    /// A relay cannot reach the receiver now.
+    pub(super) fn way_is_broken(&mut self, source: SourceId) {
+        let now = self.now.monotonic;
+        let patience = self.proxy_settings().pong_discard_timeout.max(WAY_PATIENCE);
+        let Some(copy) = self.copies.all.get_mut(&source) else { return };
+        let patience = if copy.has_answer { patience } else { WAY_PATIENCE };
+        copy.retry_until.get_or_insert(now + patience);
+        copy.interrupt();
+        self.timers.set(Timer::Copy(source), now + RETRY);
+        self.start_queued_copies();
+    }
+
+    /// Whether a copy that a relay could not pass on is tried once more, or as for a Perl node.
+    pub(super) fn try_way_again(&mut self, source: SourceId) -> bool {
+        let (now, is_up) = (self.now.monotonic, self.is_link_up(source));
+        let Some(copy) = self.copies.all.get_mut(&source).filter(|copy| copy.state == State::Interrupted) else {
+            return false;
+        };
+        let Some(until) = copy.retry_until else { return false };
+        let has_answer = copy.has_answer;
+        if now >= until && (has_answer || !is_up) {
+            return false;
+        }
+        if !is_up || copy.has_step {
+            self.timers.set(Timer::Copy(source), now + RETRY);
+        } else if now >= until {
+            self.copy_plainly(source);
+        } else {
+            self.ask_receiver(source, None, false);
+        }
+        true
+    }
+
+    /// The receiver is none of our kind, or the way to it.
+    pub(super) fn copy_plainly(&mut self, source: SourceId) {
+        let Some(copy) = self.copies.all.get_mut(&source) else { return };
+        copy.is_ours = false;
+        copy.state = State::Sending;
+        self.await_progress(source);
+        self.go_on_copying(source);
+    }
+
     /// A link is up: what broke off goes on.
     pub(in super::super) fn copies_link_up(&mut self, through: NodeId) {
         for source in self.copies.of_node(through) {
@@ -28,11 +100,7 @@ impl Core {
                 State::Queued | State::Opening | State::Interrupted => {}
                 State::AwaitingKind => {}
                 _ if copy.is_ours => {
-                    copy.state = State::Interrupted;
-                    copy.is_stale = copy.has_step;
-                    copy.ready.clear();
-                    copy.in_flight.clear();
-                    copy.all_read = false;
+                    copy.interrupt();
                     self.await_progress(source);
                     self.start_queued_copies();
                 }
@@ -70,11 +138,12 @@ impl Core {
         }
     }
 
-    /// The daemon stops.
+    /// The daemon stops. What the receivers have stays there for copies that are asked for anew.
     pub(in super::super) fn stop_copies(&mut self) {
         for source in self.copies.all.keys().copied().collect::<Vec<_>>() {
+            let Some(copy) = self.forget_copy(source) else { continue };
             let failure = CopyFailure { message: STOPPING_TEXT.to_owned(), detail: String::new() };
-            self.fail_copy(source, &failure);
+            self.copy_failure_row(&copy.token, &failure);
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::registration::NodeKind;
+use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
 use super::core::{Core, NewRow};
@@ -93,6 +94,10 @@ struct Copy {
     in_flight: VecDeque<u64>,
     /// Whether the transport has room, where nobody confirms.
     has_room: bool,
+    /// Whether the receiver has ever said what it has.
+    has_answer: bool,
+    /// Until when a way that is broken behind a relay is tried again.
+    retry_until: Option<Monotonic>,
 }
 
 /// All copies that we send.
@@ -178,6 +183,8 @@ impl Core {
             all_read: false,
             in_flight: VecDeque::new(),
             has_room: true,
+            has_answer: false,
+            retry_until: None,
         };
         self.copies.all.insert(source, copy);
         self.copies.by_token.insert(token.clone(), source);
@@ -257,14 +264,13 @@ impl Core {
     fn find_out_kind(&mut self, source: SourceId) {
         let now = self.now.monotonic;
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
-        let is_direct = copy.route.through == copy.route.target;
         let Some(node) = self.registry.get(copy.route.through) else { return };
         match node.sync.peer_pages() {
-            None if is_direct && node.link != Link::None => {
+            None if node.link != Link::None => {
                 copy.state = State::AwaitingKind;
                 self.timers.set(Timer::Copy(source), now + KIND_PATIENCE);
             }
-            Some(true) if is_direct => {
+            Some(true) => {
                 copy.is_ours = true;
                 if node.link == Link::Up {
                     self.ask_receiver(source, None, false);
@@ -298,6 +304,10 @@ impl Core {
             self.await_progress(source);
             return self.go_on_copying(source);
         }
+        if self.try_way_again(source) {
+            return;
+        }
+        let Some(copy) = self.copies.all.get_mut(&source) else { return };
         // A job of ours that takes long is no silence of the node.
         if copy.has_step {
             return self.await_progress(source);

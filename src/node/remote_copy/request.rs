@@ -8,15 +8,16 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::model::copy::{Attributes, ChunkFrame, CopyKind, SourceSpec};
+use crate::model::node_id::NodeId;
 
 use super::super::json;
 
 /// Characters of a path, or of another value, at most.
 const VALUE_LEN_MAX: usize = 4_096;
 /// A WebSocket message that a node takes, in bytes.
-const WEB_SOCKET_BYTES_MAX: usize = 262_144;
+pub(in super::super) const WEB_SOCKET_BYTES_MAX: usize = 262_144;
 /// Bytes of an envelope around the data of a message: action, token, target.
-const ENVELOPE_BYTES_MAX: usize = 600;
+pub(in super::super) const ENVELOPE_BYTES_MAX: usize = 600;
 
 /// What a copy is asked to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,7 +143,14 @@ impl Request {
     }
 
     /// Between our own: what is there already?
-    pub(super) fn query(&self, kind: CopyKind, number: u64, total: u64, md5: Option<&str>, restart: bool) -> String {
+    /// With the id of a `sender` that has no other copy of this on its way, what an earlier one left there counts.
+    pub(super) fn query(
+        &self,
+        kind: CopyKind,
+        (number, total, restart): (u64, u64, bool),
+        md5: Option<&str>,
+        sender: Option<NodeId>,
+    ) -> String {
         let mut text = self.opening("query", kind) + ",\"chunk\":null,\"md5\":";
         match md5 {
             Some(md5) => json::push_string(&mut text, md5),
@@ -151,6 +159,9 @@ impl Request {
         self.places(&mut text);
         self.attributes(kind, &mut text);
         text.push_str(&format!(",\"query\":{number},\"total\":{total},\"restart\":{restart}"));
+        if let Some(sender) = sender {
+            text.push_str(&format!(",\"sender\":{sender},\"alone\":true"));
+        }
         text.push_str(Dialect::Ours.member());
         text.push_str(CLOSING);
         text

@@ -1,6 +1,6 @@
 //! A PROCESSCOPY, read with tolerance. The base64 text of its chunk is left where it is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -20,6 +20,8 @@ const PATH_LEN_MAX: usize = 4_096;
 pub(super) enum Asked {
     /// What is there already; the number comes back in the answer.
     Query(u64),
+    /// Nobody: we stop working on it ourselves.
+    Nothing,
     Chunk,
     End,
     Abort,
@@ -91,6 +93,10 @@ struct RawContent<'a> {
     total: Value,
     #[serde(default)]
     restart: bool,
+    #[serde(default)]
+    sender: Value,
+    #[serde(default)]
+    alone: bool,
 }
 
 #[derive(Deserialize)]
@@ -128,6 +134,13 @@ fn what_is_wrong(data: &str) -> Refusal {
         "" | "\"\"" | "null" => Refusal { text: "no content", logging },
         _ => unreadable(logging),
     }
+}
+
+/// What stands for a copy, whatever its token.
+fn identity(sender: u64, spec: &SinkSpec, total: u64) -> String {
+    let SinkSpec { cache_dir, destination, kind, .. } = spec;
+    let cache_dir = cache_dir.as_deref().unwrap_or(Path::new("")).display();
+    format!("{sender}\0{}\0{total}\0{}\0{cache_dir}", kind.as_str(), destination.display())
 }
 
 impl Request {
@@ -177,7 +190,9 @@ impl Request {
                 let number = whole(&content.query).unwrap_or(0);
                 let restart = content.restart;
                 let total = total.unwrap_or(0);
-                (SinkStep::Query { spec, total, md5, attributes, restart }, Asked::Query(number))
+                let sender = whole(&content.sender).filter(|_| content.alone);
+                let identity = sender.map(|sender| identity(sender, &spec, total));
+                (SinkStep::Query { spec, total, md5, attributes, restart, identity }, Asked::Query(number))
             }
             (Some("abort"), ..) => (SinkStep::Discard, Asked::Abort),
             _ => return Err(unreadable(logging)),

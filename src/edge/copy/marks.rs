@@ -1,0 +1,176 @@
+//! Marks beside what was gathered of copies: a copy that is asked for anew finds what is there already by them, and what nobody
+//! has asked for in a day is removed.
+//!
+//! A mark is a symlink `.copy_<digest of what is copied>` to `copy_<token>` beside it. Only files that a mark of ours leads to
+//! are ever removed, because others may have files with such names, too.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use md5::{Digest, Md5};
+use rustix::fs::FlockOperation;
+
+use super::text::hex;
+
+const MARK_PREFIX: &str = ".copy_";
+const FILE_PREFIX: &str = "copy_";
+/// So long nothing that is left there is removed.
+pub const KEPT: Duration = Duration::from_secs(86_400);
+/// Of what is left, the newest so many stay.
+const KEPT_MAX: usize = 64;
+/// Names of a directory that are looked at.
+const NAMES_MAX: usize = 100_000;
+
+/// The mark of one copy.
+pub(super) struct Mark {
+    path: PathBuf,
+}
+
+impl Mark {
+    /// In the directory of `file`, which gathers the copy that `identity` stands for.
+    pub(super) fn beside(file: &Path, identity: &str) -> Self {
+        let digest = hex(&Md5::new_with_prefix(identity));
+        Self { path: file.with_file_name(format!("{MARK_PREFIX}{digest}")) }
+    }
+
+    /// From now on it leads to `file`. Without it the copy cannot be found again; that is all.
+    pub(super) fn set(&self, file: &Path) {
+        let Some(name) = file.file_name() else { return };
+        if fs::read_link(&self.path).is_ok_and(|target| target == name) {
+            return;
+        }
+        let _absent = fs::remove_file(&self.path);
+        let _refused = symlink(name, &self.path);
+    }
+
+    /// Removes it, if it still leads to `file`.
+    pub(super) fn unset(&self, file: &Path) {
+        if fs::read_link(&self.path).ok().as_deref().is_some_and(|target| Some(target.as_os_str()) == file.file_name())
+        {
+            let _gone = fs::remove_file(&self.path);
+        }
+    }
+
+    /// Where it leads to.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        target_of(&self.path)
+    }
+}
+
+fn target_of(mark: &Path) -> Option<PathBuf> {
+    let target = fs::read_link(mark).ok()?;
+    let name = target.to_str().filter(|name| name.starts_with(FILE_PREFIX) && !name.contains('/'))?;
+    Some(mark.with_file_name(name))
+}
+
+/// Opens a file that only we can have made and that nobody works on; `None` for any other.
+///
+/// # Errors
+/// It is there, but cannot be opened.
+pub(super) fn open_ours(path: &Path) -> io::Result<Option<File>> {
+    let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits();
+    let flags = i32::try_from(flags).map_err(io::Error::other)?;
+    let file = match fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let metadata = file.metadata()?;
+    let is_ours = metadata.is_file() && metadata.nlink() == 1 && metadata.uid() == rustix::process::geteuid().as_raw();
+    Ok((is_ours && is_free(&file)).then_some(file))
+}
+
+/// Keeps others away from a file as long as it is open; `false` when somebody else does.
+pub(super) fn is_free(file: &File) -> bool {
+    // A file system without locks has nobody who could hold one.
+    rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) != Err(rustix::io::Errno::WOULDBLOCK)
+}
+
+/// Removes what was left of copies long ago.
+pub(super) fn sweep(directory: &Path, now: SystemTime) {
+    let Ok(names) = fs::read_dir(directory) else { return };
+    let uid = rustix::process::geteuid().as_raw();
+    let mut left = Vec::new();
+    for entry in names.take(NAMES_MAX).flatten() {
+        if !entry.file_name().as_encoded_bytes().starts_with(MARK_PREFIX.as_bytes()) {
+            continue;
+        }
+        let mark = entry.path();
+        let is_ours = fs::symlink_metadata(&mark).is_ok_and(|metadata| metadata.is_symlink() && metadata.uid() == uid);
+        let Some(file) = target_of(&mark).filter(|_| is_ours) else { continue };
+        match fs::symlink_metadata(&file) {
+            Ok(metadata) => {
+                let age = metadata.modified().ok().and_then(|modified| now.duration_since(modified).ok());
+                left.push((age.unwrap_or_default(), mark, file));
+            }
+            // Its file is in its place, or gone.
+            Err(_) => drop(fs::remove_file(&mark)),
+        }
+    }
+    left.sort_by_key(|(age, ..)| *age);
+    for (place, (age, mark, file)) in left.iter().enumerate() {
+        if (place >= KEPT_MAX || *age >= KEPT) && matches!(open_ours(file), Ok(Some(_))) {
+            let _gone = (fs::remove_file(file), fs::remove_file(mark));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::temp_dir::TempDir;
+
+    fn names(folder: &TempDir) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn gathered(folder: &TempDir, token: &str) -> PathBuf {
+        let file = folder.join(&format!("copy_{token}"));
+        fs::write(&file, "text").unwrap();
+        Mark::beside(&file, token).set(&file);
+        file
+    }
+
+    #[test]
+    fn what_was_left_a_day_ago_is_removed_and_nothing_else() {
+        let folder = TempDir::new();
+        for name in ["copy_of_a_letter", "other", ".copy_notes"] {
+            fs::write(folder.join(name), "precious").unwrap();
+        }
+        let victim = folder.join("copy_linked");
+        fs::write(&victim, "precious").unwrap();
+        fs::hard_link(&victim, folder.join("victim")).unwrap();
+        symlink("copy_linked", folder.join(".copy_planted")).unwrap();
+        symlink("../other", folder.join(".copy_leads_out")).unwrap();
+        let theirs = names(&folder);
+        let old = gathered(&folder, "old");
+        let worked_on = gathered(&folder, "worked-on");
+        let open = open_ours(&worked_on).unwrap().unwrap();
+        sweep(folder.path(), SystemTime::now());
+        assert!(old.exists() && worked_on.exists());
+        sweep(folder.path(), SystemTime::now() + KEPT);
+        assert!(!old.exists() && worked_on.exists());
+        drop(open);
+        sweep(folder.path(), SystemTime::now() + KEPT);
+        assert_eq!(names(&folder), theirs, "their marks are gone, too");
+    }
+
+    #[test]
+    fn of_very_many_the_newest_stay() {
+        let folder = TempDir::new();
+        for number in 0..KEPT_MAX + 3 {
+            gathered(&folder, &number.to_string());
+        }
+        sweep(folder.path(), SystemTime::now());
+        assert_eq!(names(&folder).len(), 2 * KEPT_MAX);
+    }
+}

@@ -1,0 +1,107 @@
+//! Copies that we receive and whose sender says nothing any more: how long what is here stays, and who takes it over.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::model::code::Code;
+use crate::model::copy::{CopyFailure, SinkStep};
+use crate::model::log::LogLine;
+use crate::model::token::Token;
+
+use super::super::super::core::Core;
+use super::super::super::json;
+use super::super::super::output::Output;
+use super::super::super::remote_copy::failure_data;
+use super::super::super::timers::Timer;
+use super::request::Asked;
+use super::{Hears, Incoming};
+
+/// A copy without a message for so long is over.
+pub(super) const IDLE: Duration = Duration::from_secs(600);
+/// What is here of a copy that its sender may ask for anew stays so long.
+const LEFT: Duration = Duration::from_secs(86_400);
+
+impl Core {
+    /// A sender that was restarted, or that gave up, asks for the same copy under another token: what is here is that one's now.
+    /// The sender itself ends the old token.
+    pub(super) fn take_over(&mut self, token: &Token, identity: &str) {
+        if self.sinks.all.contains_key(token) {
+            return;
+        }
+        let is_same = |incoming: &Incoming| incoming.identity.as_deref() == Some(identity);
+        let is_broken = |incoming: &Incoming| incoming.ended.is_none() && !incoming.is_ending();
+        let mut all = self.sinks.all.iter();
+        let found = all.find(|(_, incoming)| is_same(incoming) && is_broken(incoming)).map(|(token, _)| token.clone());
+        let Some(before) = found else { return };
+        let Some(mut incoming) = self.sinks.all.remove(&before) else { return };
+        for (_, hears) in incoming.waiting.drain(..) {
+            self.sinks.bytes = self.sinks.bytes.saturating_sub(hears.len_bytes);
+        }
+        for hears in &mut incoming.running {
+            hears.client = None;
+        }
+        self.timers.cancel(&Timer::Sink(before.clone()));
+        self.sinks.tokens.insert(incoming.sink, token.clone());
+        self.sinks.all.insert(token.clone(), incoming);
+        self.log(LogLine::info("action", format!("copy {before} goes on as {token}")));
+    }
+
+    /// Makes room: what is here of a copy whose sender is silent stays on the disk alone.
+    pub(super) fn close_left_sink(&mut self) {
+        let left = self.sinks.all.iter().find(|(_, incoming)| incoming.is_left && incoming.running.is_empty());
+        if let Some((token, incoming)) = left.map(|(token, incoming)| (token.clone(), incoming.sink)) {
+            self.output(Output::WriteSink { sink: incoming, steps: vec![SinkStep::Keep] });
+            self.forget_sink(&token);
+        }
+    }
+
+    /// Gives up what is being copied to us; each copy ends with `reason`.
+    pub(in super::super::super) fn kill_sinks(&mut self, reason: &str) {
+        let tokens: Vec<Token> = self.sinks.all.keys().cloned().collect();
+        for token in tokens {
+            let Some(incoming) = self.sinks.all.get_mut(&token).filter(|incoming| incoming.ended.is_none()) else {
+                continue;
+            };
+            incoming.killed = Some(reason.to_owned());
+            let nobody = Hears { client: None, wants_ack: false, asked: Asked::Nothing, len_bytes: 0 };
+            let dropped = std::mem::replace(&mut incoming.waiting, VecDeque::from([(SinkStep::Discard, nobody)]));
+            for (_, hears) in dropped {
+                self.sinks.bytes = self.sinks.bytes.saturating_sub(hears.len_bytes);
+                self.answer_copy(&token, &hears, Code::FINISHED_KO, json::message(reason));
+            }
+            self.run_sink(&token);
+        }
+    }
+
+    /// [`Timer::Sink`]
+    pub(in super::super::super) fn sink_is_idle(&mut self, token: &Token) {
+        let Some(incoming) = self.sinks.all.get(token) else { return };
+        if !incoming.running.is_empty() {
+            return self.timers.set(Timer::Sink(token.clone()), self.now.monotonic + IDLE);
+        }
+        if incoming.ended.is_none() && incoming.identity.is_some() {
+            let sink = incoming.sink;
+            if !incoming.is_left {
+                // Its sender ends its token, and may ask for the copy anew.
+                if let Some(incoming) = self.sinks.all.get_mut(token) {
+                    incoming.is_left = true;
+                }
+                let text =
+                    format!("no chunk of copy {token} came for {} s: what is here is kept for a day", IDLE.as_secs());
+                self.log(LogLine::warning("action", text));
+                return self.timers.set(Timer::Sink(token.clone()), self.now.monotonic + LEFT);
+            }
+            self.output(Output::WriteSink { sink, steps: vec![SinkStep::Discard] });
+        } else if incoming.ended.is_none() {
+            let failure = CopyFailure {
+                message: "process copy failed".to_owned(),
+                detail: format!("no chunk came for {} s", IDLE.as_secs()),
+            };
+            let sink = incoming.sink;
+            self.output(Output::WriteSink { sink, steps: vec![SinkStep::Discard] });
+            self.log_copy_failure(token, &failure);
+            self.end_incoming(token, Code::FINISHED_KO, failure_data(&failure));
+        }
+        self.forget_sink(token);
+    }
+}

@@ -1,0 +1,103 @@
+use super::super::input::Input;
+use super::super::output::ParentKind;
+use super::super::testing::{Bench, id, message, node_message, options, pull_settings, push_node};
+
+/// A relay: node 8 and node 9 are behind it.
+fn relay() -> Bench {
+    let mut bench = Bench::linked(&[8, 9]);
+    pages(&mut bench, 8);
+    bench
+}
+
+/// A node shows that it is of our kind.
+fn pages(bench: &mut Bench, node: u64) {
+    bench.pass_seconds(61);
+    let answer = r#"{"code":0,"data":{"action":"getlog","result":[],"last_id":0,"history":5,"more":false}}"#;
+    bench.give(node_message(node, "ACK", "", answer));
+}
+
+fn copy(status: &str, more: &str) -> String {
+    format!(
+        r#"{{"content":{{"status":"{status}","type":"regular","chunk":{{"data":"dGV4dA==","size":4}},"destination":"/a","ack":1{more}}}}}"#
+    )
+}
+
+fn copies(outputs: &[String]) -> Vec<&str> {
+    outputs.iter().map(String::as_str).filter(|line| !line.contains("GETLOG") && !line.contains("PING")).collect()
+}
+
+fn answer(text: &str) -> String {
+    format!("client 7: [ACK] [t] 0 {text}")
+}
+
+#[test]
+fn a_question_goes_on_to_a_node_of_our_kind_and_its_answer_comes_back() {
+    let mut bench = relay();
+    let question = copy("query", r#","query":3"#);
+    let sent = bench.request("PROCESSCOPY", "t", "8", &question);
+    assert_eq!(sent, [format!("node 8: [PROCESSCOPY] [t] [] {question}")]);
+    let reply = r#"{"code":0,"data":{"query":3,"received":4}}"#;
+    assert_eq!(bench.give(node_message(8, "ACK", "t", reply)), [answer(r#"{"query":3,"received":4}"#)]);
+    let chunk = copy("inprogress", "");
+    assert_eq!(bench.request("PROCESSCOPY", "t", "8", &chunk), [format!("node 8: [PROCESSCOPY] [t] [] {chunk}")]);
+    let reply = r#"{"code":0,"data":{"received":8}}"#;
+    assert_eq!(bench.give(node_message(8, "ACK", "t", reply)), [answer(r#"{"received":8}"#)]);
+}
+
+#[test]
+fn for_a_node_of_another_kind_the_relay_answers_so_that_the_copy_goes_plainly() {
+    let mut bench = relay();
+    let outputs = bench.request("PROCESSCOPY", "t", "9", &copy("query", r#","query":3"#));
+    assert_eq!(outputs, [answer(r#"{"query":3,"plain":true}"#)]);
+}
+
+#[test]
+fn a_way_that_breaks_interrupts_a_copy_of_our_kind_and_ends_any_other() {
+    let mut bench = relay();
+    bench.request("PROCESSCOPY", "t", "8", &copy("inprogress", ""));
+    bench.request("PROCESSCOPY", "t", "8", &copy("inprogress", ""));
+    let interrupted = answer(r#"{"interrupted":true}"#);
+    let outputs = bench.give(Input::LinkDown { node: id(8), reason: "gone".to_owned() });
+    assert_eq!(copies(&outputs), [&interrupted, &interrupted]);
+    // What comes meanwhile goes nowhere, and a question is answered here.
+    assert_eq!(bench.request("PROCESSCOPY", "t", "8", &copy("inprogress", "")), [interrupted]);
+    let outputs = bench.request("PROCESSCOPY", "t", "8", &copy("query", r#","query":4"#));
+    assert_eq!(outputs, [answer(r#"{"query":4,"interrupted":true}"#)]);
+    bench.give(Input::LinkUp(id(8)));
+    let outputs = bench.request("PROCESSCOPY", "t", "8", &copy("query", r#","query":5"#));
+    assert!(outputs[0].starts_with("node 8: [PROCESSCOPY] [t]"), "{outputs:?}");
+
+    bench.request("PROCESSCOPY", "u", "9", &copy("inprogress", ""));
+    let outputs = bench.give(Input::LinkDown { node: id(9), reason: "gone".to_owned() });
+    let ended = r#"{"message":"proxy - connection to node '9' was lost during the copy"}"#;
+    assert_eq!(copies(&outputs), [format!("client 7: [ACK] [u] 1 {ended}"), format!("row u 1 {ended}")]);
+}
+
+#[test]
+fn a_message_that_the_link_did_not_take_interrupts_the_copy_without_a_row() {
+    let mut bench = relay();
+    bench.request("PROCESSCOPY", "t", "8", &copy("inprogress", ""));
+    let token = message("ACK", "t", None, "").token;
+    let outputs = bench.give(Input::SendFailed { node: id(8), token, reason: "full".to_owned() });
+    assert_eq!(outputs, [answer(r#"{"interrupted":true}"#)]);
+}
+
+#[test]
+fn a_central_that_the_relay_dials_hears_what_it_asks_for_and_no_more() {
+    let mut settings = options(vec![push_node(8)]);
+    settings.pull = Some(pull_settings());
+    let mut bench = Bench::new(settings);
+    bench.give(Input::LinkUp(id(8)));
+    pages(&mut bench, 8);
+    bench.give(Input::ParentUp { kind: ParentKind::Pull, identity: "gorgone-1-2".to_owned() });
+    let mut say = |data: &str| {
+        let message = message("PROCESSCOPY", "t", Some("8"), data);
+        let sent = bench.give(Input::ParentMessage { kind: ParentKind::Pull, message });
+        assert!(sent.iter().any(|line| line.starts_with("node 8: [PROCESSCOPY]")), "{sent:?}");
+        let reply = r#"{"code":0,"data":{"received":4}}"#;
+        bench.give(node_message(8, "ACK", "t", reply))
+    };
+    let heard = say(&copy("inprogress", ""));
+    assert_eq!(heard, [r#"parent Pull: [ACK] [t] 0 {"received":4}"#]);
+    assert_eq!(say(&copy("inprogress", "").replace(r#","ack":1"#, "")), Vec::<String>::new());
+}
