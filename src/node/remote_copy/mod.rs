@@ -11,6 +11,8 @@ mod answers;
 mod breaks;
 mod pace;
 pub(super) mod request;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
