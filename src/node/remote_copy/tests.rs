@@ -296,6 +296,23 @@ fn a_daemon_that_stops_leaves_what_the_receiver_has_so_that_the_copy_may_go_on()
 }
 
 #[test]
+fn a_copy_that_waits_for_its_turn_starts_when_another_is_sent() {
+    let mut sent = Sent::to(false, 1);
+    let asks = |number: usize| {
+        let data = format!(r#"{{"content":{{"source":"/from","destination":"/to/{number}","cache_dir":"/cache"}}}}"#);
+        let message = message("REMOTECOPY", &format!("u{number}"), Some("2"), &data);
+        Input::ClientMessage { client: crate::model::connection::ClientId(7), message }
+    };
+    (0..ACTIVE_MAX).for_each(|number| sent.give(asks(number)));
+    let opened = |sent: &Sent| sent.others.iter().filter(|line| line.contains(": Open(")).count();
+    assert_eq!(opened(&sent), ACTIVE_MAX - 1);
+    sent.steps();
+    sent.reply("null");
+    assert_eq!(status(sent.to_node.last().unwrap()), "end");
+    assert_eq!(opened(&sent), ACTIVE_MAX);
+}
+
+#[test]
 fn two_copies_to_one_place_do_not_take_over_from_each_other() {
     let mut sent = Sent::to(true, 10);
     sent.steps();
