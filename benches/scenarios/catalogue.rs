@@ -1,6 +1,8 @@
 //! The scenarios there are.
 
 use crate::report::Figure;
+#[cfg(feature = "ssh")]
+use crate::ssh;
 use crate::{Outcome, Scale};
 use crate::{cleaning, commands, constatus, copies, footprint, load, memory, relay, restarts, storm, sync, websocket};
 
@@ -123,6 +125,30 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "wss_commands_2000",
         about: "commands to 20 pullwss nodes that send 200 PONGs a second",
         run: websocket::wss_commands_2000,
+    },
+    #[cfg(feature = "ssh")]
+    Scenario {
+        name: "ssh_commands_100",
+        about: "COMMANDs on one host over one SSH session, until they have ended",
+        run: ssh::ssh_commands_100,
+    },
+    #[cfg(feature = "ssh")]
+    Scenario {
+        name: "ssh_copy_100mb",
+        about: "a file to a host by SSH, until it is in its place",
+        run: ssh::ssh_copy_100mb,
+    },
+    #[cfg(feature = "ssh")]
+    Scenario {
+        name: "ssh_100_idle",
+        about: "PSS of a central with 100 idle SSH sessions, more than without",
+        run: ssh::ssh_100_idle,
+    },
+    #[cfg(feature = "ssh")]
+    Scenario {
+        name: "ssh_loop_hold",
+        about: "a PING while 100 SSH sessions do key exchange and open encrypted keys",
+        run: ssh::ssh_loop_hold,
     },
     Scenario {
         name: "rest_constatus_20_nodes",

@@ -104,7 +104,7 @@ pub fn write_large(path: &Path, bytes: usize) -> Outcome<()> {
 }
 
 /// Copies to node 2 and returns how long it took until the row that ends it was in the central's history.
-fn copy(
+pub fn copy(
     central: &Daemon,
     source: &Path,
     destination: &Path,

@@ -31,6 +31,10 @@ mod process;
 mod relay;
 mod report;
 mod restarts;
+#[cfg(feature = "ssh")]
+mod ssh;
+#[cfg(feature = "ssh")]
+mod ssh_host;
 mod storm;
 mod sync;
 mod websocket;

@@ -69,6 +69,8 @@ pub struct Role {
     pub with_api: bool,
     /// Ids and ports of the nodes that it reaches; with them it has a proxy.
     pub nodes: Vec<(u64, u16)>,
+    /// Ids of nodes that it reaches by SSH and what their entries say; with them it has a proxy.
+    pub ssh_nodes: Vec<(u64, String)>,
     /// Pullwss nodes with the ids from 2 on that may dial in; with them it has a proxy and a WebSocket listener.
     pub websocket_nodes: usize,
     /// Period of its pings in seconds, where it is not the original's.
@@ -89,6 +91,7 @@ impl Role {
             id,
             with_api: false,
             nodes: Vec::new(),
+            ssh_nodes: Vec::new(),
             websocket_nodes: 0,
             ping_s: None,
             with_tls: false,
@@ -317,6 +320,9 @@ fn write_files(directory: &Path, role: &Role, ports: &Ports) -> Outcome<()> {
     for (id, port) in &role.nodes {
         writeln!(nodes, "  - id: {id}\n    type: push_zmq\n    address: 127.0.0.1\n    port: {port}")?;
     }
+    for (id, lines) in &role.ssh_nodes {
+        write!(nodes, "  - id: {id}\n{lines}")?;
+    }
     for id in (2..).take(role.websocket_nodes) {
         writeln!(nodes, "  - id: {id}\n    type: wss\n    prevail: 1")?;
     }
@@ -398,7 +404,7 @@ configuration:
 "
         )?;
     }
-    if !role.nodes.is_empty() || role.websocket_nodes > 0 {
+    if !role.nodes.is_empty() || !role.ssh_nodes.is_empty() || role.websocket_nodes > 0 {
         // No synchronisation of its own, so that the one that is measured is the only one.
         write!(
             text,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::Outcome;
 
@@ -75,6 +76,20 @@ fn field(file: &str, name: &str) -> Outcome<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)).ok_or_else(|| format!("{file}: no {name}"))?;
     let number = line.split_whitespace().next().ok_or_else(|| format!("{file}: {name} is empty"))?;
     Ok(number.parse()?)
+}
+
+/// How long the main thread of a process, and the calling thread, have waited for a processor since they began.
+///
+/// # Errors
+/// When the daemon is gone or `/proc` says something unexpected.
+pub fn waited_for_processor(process: u32) -> Outcome<Duration> {
+    let mut waited = Duration::ZERO;
+    for file in [format!("/proc/{process}/task/{process}/schedstat"), "/proc/thread-self/schedstat".to_owned()] {
+        let text = fs::read_to_string(&file)?;
+        let nanoseconds = text.split_whitespace().nth(1).ok_or_else(|| format!("{file}: no waiting time"))?;
+        waited += Duration::from_nanos(nanoseconds.parse()?);
+    }
+    Ok(waited)
 }
 
 /// Processor time in seconds that the process itself has used, its children not counted.

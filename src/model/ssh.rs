@@ -290,14 +290,18 @@ pub enum SshNews {
     Notice(String),
     /// Logged in; says how.
     LoggedIn(String),
+    /// The host cannot run several commands over one session.
+    OneCommandAtATime,
     /// The host lets us in by none of the ways that we have; says what was tried and why each failed.
     LoginRefused(String),
+    /// Bytes came from the host, for whatever.
+    Heard,
     /// Bytes came for a task.
     Moved(SshTaskId),
     /// The host gives no further channel now.
     NoChannel(SshTaskId, String),
     /// A task is over.
     Ended(SshTaskId, SshEnd),
-    /// The session is over; says why.
+    /// The session is over, and with it every task; says why.
     Closed(String),
 }

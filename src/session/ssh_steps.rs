@@ -26,6 +26,8 @@ const MODULE: &str = "proxy";
 const LOGIN_EXTRA: Duration = Duration::from_secs(15);
 /// A session that was up for so long was a success, whatever ends it.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
+/// A host that said nothing for so long, though it was asked, may be gone.
+const SILENCE: Duration = Duration::from_secs(4);
 /// Between two keep-alives.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// A task waits so long for a connection that is down.
@@ -74,7 +76,7 @@ enum State {
     /// The key is trusted.
     LoggingIn { deadline: Monotonic },
     /// Logged in.
-    Up { since: Monotonic, keep_alive: Monotonic },
+    Up { since: Monotonic, keep_alive: Monotonic, heard: Monotonic },
 }
 
 /// See the module's page.
@@ -124,9 +126,11 @@ impl SshSteps {
         }
     }
 
-    /// Drops the connection and makes a new one.
+    /// Drops the connection and makes a new one, unless the host is only slow: then what runs there would be lost for nothing.
     pub fn reset(&mut self, now: Now, random: &mut dyn Random) {
-        if matches!(self.state, State::Up { .. }) {
+        if let State::Up { heard, .. } = self.state
+            && now.monotonic.since(heard) >= SILENCE
+        {
             self.outputs.push_back(StepsOutput::Disconnect);
             self.fail("it does not answer", Severity::Transient, None, now, random);
         }
@@ -163,7 +167,7 @@ impl SshSteps {
     /// The connection broke or could not be made.
     pub fn handle_closed(&mut self, reason: &str, now: Now, random: &mut dyn Random) {
         if !matches!(self.state, State::Stopped | State::Waiting { .. }) {
-            self.fail(reason, Severity::Transient, None, now, random);
+            self.fail(reason, self.severity(), None, now, random);
         }
     }
 
@@ -179,6 +183,12 @@ impl SshSteps {
                 self.fail(&reason.clone(), Severity::NeedsOperator, Some(reason), now, random);
             }
             SshNews::LoginRefused(_) => {}
+            SshNews::OneCommandAtATime => self.tasks.run_one_at_a_time(),
+            SshNews::Heard => {
+                if let State::Up { heard, .. } = &mut self.state {
+                    *heard = now.monotonic;
+                }
+            }
             SshNews::Moved(id) => self.tasks.moved(id, now.monotonic),
             SshNews::NoChannel(id, reason) => {
                 if let Some(end) = self.tasks.no_channel(id, &reason, now.monotonic) {
@@ -258,7 +268,15 @@ impl SshSteps {
 
     fn give_up(&mut self, reason: &str, now: Now, random: &mut dyn Random) {
         self.outputs.push_back(StepsOutput::Disconnect);
-        self.fail(reason, Severity::Transient, None, now, random);
+        self.fail(reason, self.severity(), None, now, random);
+    }
+
+    /// Key exchanges and logins cost both sides much, and hosts ban those who try too often.
+    const fn severity(&self) -> Severity {
+        match self.state {
+            State::Exchanging { .. } | State::LoggingIn { .. } => Severity::NeedsOperator,
+            _ => Severity::Transient,
+        }
     }
 
     /// The attempt or the connection is over. With `refused`, tasks do not wait for the next one.
@@ -352,7 +370,7 @@ impl SshSteps {
         if !matches!(self.state, State::LoggingIn { .. }) {
             return;
         }
-        self.state = State::Up { since: now.monotonic, keep_alive: now.monotonic + KEEP_ALIVE };
+        self.state = State::Up { since: now.monotonic, keep_alive: now.monotonic + KEEP_ALIVE, heard: now.monotonic };
         self.log(Level::Info, format!("logged in by {how}"), now);
         self.outputs.push_back(StepsOutput::Up);
         self.begin_tasks(now.monotonic);

@@ -13,6 +13,8 @@ mod zmq;
 
 use std::sync::{Mutex, PoisonError};
 
+#[cfg(feature = "ssh")]
+use crate::ssh;
 use crate::{Outcome, Scale, copies, storm};
 
 /// The least that something costs.
@@ -100,6 +102,10 @@ const FLOORS: &[(&str, &str, Floor)] = &[
     ("relay_drain_200000", "", Floor::new(COPIED_ROWS, |scale| sqlite::copy_s(scale.of(200_000)))),
     ("rest_constatus_20_nodes", "plain", Floor::new(WRK_ANSWERS, |scale| http::many_clients(scale, false))),
     ("rest_constatus_20_nodes", "TLS", Floor::new(WRK_ANSWERS, |scale| http::many_clients(scale, true))),
+    #[cfg(feature = "ssh")]
+    ("ssh_commands_100", "", Floor::new("ssh: as many over one connection", ssh::openssh_commands_per_second)),
+    #[cfg(feature = "ssh")]
+    ("ssh_copy_100mb", "", Floor::new("sftp: the same file", ssh::openssh_sftp_megabytes_per_second)),
     (
         "reconnect_storm",
         "",

@@ -174,6 +174,11 @@ impl Running {
         }
     }
 
+    /// Whether the host has not confirmed yet that it runs.
+    pub const fn is_starting(&self) -> bool {
+        matches!(self.phase, Phase::Starting(_))
+    }
+
     pub fn into_channel(self) -> Channel {
         self.channel
     }
@@ -185,6 +190,7 @@ impl Running {
                 0 => self.phase = Phase::Reading,
                 ffi::LIBSSH2_ERROR_EAGAIN => return Look::Quiet,
                 ffi::LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED => {
+                    self.phase = Phase::Closing;
                     return Look::Ended(SshEnd::Failed("the host runs no commands for this user".to_owned()));
                 }
                 _ => return Look::Broken,

@@ -63,6 +63,15 @@ pub(super) fn last_error(session: *mut LIBSSH2_SESSION) -> String {
     String::from_utf8_lossy(text).into_owned()
 }
 
+/// What the host called itself.
+pub(super) fn banner(session: *mut LIBSSH2_SESSION) -> Option<String> {
+    // SAFETY: the session is alive; the text is a C string that belongs to it and is copied at once.
+    unsafe {
+        let text = libssh2_sys::libssh2_session_banner_get(session);
+        (!text.is_null()).then(|| std::ffi::CStr::from_ptr(text).to_string_lossy().into_owned())
+    }
+}
+
 /// The number of the last error of a session.
 pub(super) fn last_errno(session: *mut LIBSSH2_SESSION) -> c_int {
     // SAFETY: the session is alive.

@@ -17,7 +17,7 @@ use super::socket_io::{self, SocketIo};
 use super::transfers::Transfers;
 use super::{algorithms, key_files, login_name};
 use crate::edge::copy::Opened as OpenedSource;
-use crate::model::ssh::{SshCommand, SshEnd, SshNews, SshOrder, SshTarget, SshTask, SshTaskId};
+use crate::model::ssh::{SshCommand, SshNews, SshOrder, SshTarget, SshTask, SshTaskId};
 
 /// So long one turn may go on before another session has its turn.
 const TURN: Duration = Duration::from_millis(20);
@@ -56,6 +56,8 @@ pub struct Session {
     /// Commands that wait for a channel; the library opens one channel at a time, that of the first.
     opening: VecDeque<(SshTaskId, SshCommand)>,
     given_up: BTreeSet<SshTaskId>,
+    /// The command whose start the host has been asked for: the library confuses the answers to two such questions.
+    starting: Option<SshTaskId>,
     running: BTreeMap<SshTaskId, Running>,
     /// Read when nothing else is: only so the host's own requests and its farewell are noticed.
     listening: Listening,
@@ -107,6 +109,7 @@ impl Session {
             known: KnownHosts::default(),
             opening: VecDeque::new(),
             given_up: BTreeSet::new(),
+            starting: None,
             running: BTreeMap::new(),
             listening: Listening::Wanted,
             closing: Vec::new(),
@@ -118,6 +121,7 @@ impl Session {
     /// Takes orders and goes on as far as the socket allows. `sources` are what the uploads among the orders copy.
     pub fn turn(&mut self, orders: Vec<SshOrder>, mut sources: Vec<(SshTaskId, OpenedSource)>) -> Turn {
         let started = Instant::now();
+        let received = self.io().received;
         self.io().refill();
         for order in orders {
             self.take(order, &mut sources);
@@ -137,6 +141,9 @@ impl Session {
             }
         }
         self.io().flush();
+        if self.io().received != received {
+            self.news.push(SshNews::Heard);
+        }
         again |= self.io().starved;
         if self.io().broken.is_some() && !matches!(self.phase, Phase::Over) {
             self.close("");
@@ -208,7 +215,10 @@ impl Session {
     }
 
     fn abort(&mut self, id: SshTaskId) {
-        if let Some(running) = self.running.remove(&id) {
+        if self.starting == Some(id) {
+            // The answer will come, and has to be taken.
+            self.given_up.insert(id);
+        } else if let Some(running) = self.running.remove(&id) {
             let channel = running.into_channel();
             channel.kill();
             self.closing.push(channel);
@@ -230,6 +240,9 @@ impl Session {
                 match news {
                     SshNews::LoggedIn(how) => {
                         self.phase = Phase::Ready;
+                        if library::banner(self.raw).is_some_and(|banner| loses_sessions(&banner)) {
+                            self.news.push(SshNews::OneCommandAtATime);
+                        }
                         self.news.push(SshNews::LoggedIn(how));
                         return true;
                     }
@@ -286,7 +299,23 @@ impl Session {
         let ids: Vec<SshTaskId> = self.running.keys().copied().collect();
         for id in ids {
             let Some(running) = self.running.get_mut(&id) else { continue };
-            match running.look(self.raw, &mut buffer) {
+            if running.is_starting() {
+                if self.transfers.is_opening() || self.starting.is_some_and(|starting| starting != id) {
+                    continue;
+                }
+                self.starting = Some(id);
+            }
+            let look = running.look(self.raw, &mut buffer);
+            if self.starting == Some(id) && !running.is_starting() {
+                self.starting = None;
+                // Another one may be started now.
+                moved = true;
+                if self.given_up.remove(&id) {
+                    self.abort(id);
+                    continue;
+                }
+            }
+            match look {
                 Look::Quiet => {}
                 Look::Moved => {
                     moved = true;
@@ -298,7 +327,12 @@ impl Session {
                     self.closing.extend(self.running.remove(&id).map(Running::into_channel));
                 }
                 Look::Broken => {
-                    let error = last_error(self.raw);
+                    // Where the socket broke, it says more than the library does.
+                    let error = if self.io().broken.is_some() {
+                        String::new()
+                    } else {
+                        format!("{} (libssh2 {})", last_error(self.raw), library::last_errno(self.raw))
+                    };
                     self.close(&error);
                     return false;
                 }
@@ -308,7 +342,7 @@ impl Session {
         // SAFETY: as in `io`; a field of its own is borrowed beside it.
         let io = unsafe { &mut *self.io };
         if io.has_room() {
-            moved |= self.transfers.go_on(&mut self.news);
+            moved |= self.transfers.go_on(self.starting.is_none(), &mut self.news);
         }
         if self.running.is_empty()
             && let Listening::On(channel) = &self.listening
@@ -331,6 +365,10 @@ impl Session {
     fn open_channels(&mut self) -> bool {
         let mut moved = false;
         while matches!(self.listening, Listening::Wanted) || !self.opening.is_empty() {
+            // An open channel in which nothing runs yet is closed by dropbear (2022 and older) when a command ends in another.
+            if self.running.values().any(Running::is_starting) {
+                break;
+            }
             let opened = command::open(self.raw);
             if matches!(opened, Opened::WouldBlock) {
                 break;
@@ -365,12 +403,20 @@ impl Session {
             reason = format!("{reason} during the login ({})", login.account());
         }
         self.phase = Phase::Over;
-        for id in std::mem::take(&mut self.running).into_keys() {
-            self.news.push(SshNews::Ended(id, SshEnd::Failed(format!("the connection broke: {reason}"))));
-        }
-        self.transfers.break_off(&reason, &mut self.news);
+        self.running.clear();
+        self.starting = None;
+        self.transfers.break_off();
+        // Nothing of the tasks: whoever hears of this knows them, and no new one may be begun here before that.
         self.news.push(SshNews::Closed(reason));
     }
+}
+
+/// dropbear before 2024.86 closes a channel in which nothing runs yet when a command ends in another, and dies of what is
+/// asked there next.
+fn loses_sessions(banner: &str) -> bool {
+    let Some((_, version)) = banner.split_once("dropbear_") else { return banner.contains("dropbear") };
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (2024, 86)
 }
 
 impl Drop for Session {
@@ -387,5 +433,25 @@ impl Drop for Session {
         }
         // SAFETY: made by `Session::new`, and nobody calls back any more.
         drop(unsafe { Box::from_raw(self.io) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::loses_sessions;
+
+    #[test]
+    fn hosts_that_cannot_run_several_commands_are_told_by_their_banner() {
+        for (banner, loses) in [
+            ("SSH-2.0-dropbear_2022.83", true),
+            ("SSH-2.0-dropbear_0.52", true),
+            ("SSH-2.0-dropbear", true),
+            ("SSH-2.0-dropbear_2024.85", true),
+            ("SSH-2.0-dropbear_2024.86", false),
+            ("SSH-2.0-dropbear_2025.88", false),
+            ("SSH-2.0-OpenSSH_9.2p1 Debian-2", false),
+        ] {
+            assert_eq!(loses_sessions(banner), loses, "{banner}");
+        }
     }
 }

@@ -22,13 +22,20 @@ enum Sftp {
 pub(super) struct Transfers {
     session: *mut ffi::LIBSSH2_SESSION,
     sftp: Sftp,
+    /// The host has been asked for the SFTP channel and has not answered.
+    is_opening: bool,
     waiting: VecDeque<Transfer>,
     current: Option<Transfer>,
 }
 
 impl Transfers {
     pub const fn new(session: *mut ffi::LIBSSH2_SESSION) -> Self {
-        Self { session, sftp: Sftp::None, waiting: VecDeque::new(), current: None }
+        Self { session, sftp: Sftp::None, is_opening: false, waiting: VecDeque::new(), current: None }
+    }
+
+    /// Whether the host is being asked for the SFTP channel; meanwhile no command may be started.
+    pub const fn is_opening(&self) -> bool {
+        self.is_opening
     }
 
     pub fn start(&mut self, id: SshTaskId, task: SshTask, opened: Option<Opened>) {
@@ -46,16 +53,11 @@ impl Transfers {
         }
     }
 
-    /// The session is over: what was under way has failed.
-    pub fn break_off(&mut self, reason: &str, news: &mut Vec<SshNews>) {
-        let current = self.current.take().filter(|current| !current.aborted);
-        let ids = current.map(|mut current| {
-            current.handle = std::ptr::null_mut();
-            current.id
-        });
-        let ids: Vec<SshTaskId> = ids.into_iter().chain(self.waiting.drain(..).map(|waiting| waiting.id)).collect();
-        let text = format!("the connection broke: {reason}");
-        news.extend(ids.into_iter().map(|id| SshNews::Ended(id, SshEnd::Failed(text.clone()))));
+    /// The session is over.
+    pub fn break_off(&mut self) {
+        // Its handle goes with the channel.
+        self.current = None;
+        self.waiting.clear();
     }
 
     /// Frees what belongs to the SFTP channel. The session goes next.
@@ -94,16 +96,23 @@ impl Transfers {
         false
     }
 
-    /// Goes on as far as the socket allows; whether anything moved.
-    pub fn go_on(&mut self, news: &mut Vec<SshNews>) -> bool {
+    /// Goes on as far as the socket allows; whether anything moved. The SFTP channel is made only where it `may_open`.
+    pub fn go_on(&mut self, may_open: bool, news: &mut Vec<SshNews>) -> bool {
         if self.shut_down() {
             return false;
         }
         let mut moved = false;
+        // Whoever wanted it may be gone; the answer has to be taken all the same.
+        if self.is_opening && self.current.is_none() {
+            moved = !matches!(self.channel(), Ok(None));
+        }
         loop {
             if self.current.is_none() {
                 let Some(next) = self.waiting.pop_front() else { return moved };
                 self.current = Some(next);
+            }
+            if !may_open && !self.is_opening && !matches!(self.sftp, Sftp::Open(_)) {
+                return moved;
             }
             let sftp = match self.channel() {
                 Ok(Some(sftp)) => sftp,
@@ -145,13 +154,14 @@ impl Transfers {
         }
         // SAFETY: the session is alive and logged in; while it would block it is called again.
         let sftp = unsafe { ffi::libssh2_sftp_init(self.session) };
+        self.is_opening = sftp.is_null() && last_errno(self.session) == ffi::LIBSSH2_ERROR_EAGAIN;
         if !sftp.is_null() {
             self.sftp = Sftp::Open(sftp);
             return Ok(Some(sftp));
         }
-        match last_errno(self.session) {
-            ffi::LIBSSH2_ERROR_EAGAIN => Ok(None),
-            _ => Err(format!(
+        match self.is_opening {
+            true => Ok(None),
+            false => Err(format!(
                 "the host offers no SFTP ({}); its sshd needs a line 'Subsystem sftp …'",
                 last_error(self.session)
             )),

@@ -112,6 +112,11 @@ impl Tasks {
         None
     }
 
+    /// Until the connection ends, each command waits for the one before it.
+    pub const fn run_one_at_a_time(&mut self) {
+        self.limit = 1;
+    }
+
     /// Forgets a task; whether it was known.
     pub fn remove(&mut self, id: SshTaskId) -> bool {
         if self.begun.remove(&id).is_some() {

@@ -174,10 +174,12 @@ fn every_phase_has_its_time_and_what_waits_ends_with_the_reason() {
     bench.steps.handle_connected(bench.now());
     bench.drain();
     assert_eq!(bench.pass(5_000), ["disconnect", "down: it accepts connections, but no key exchange within 5 s"]);
-    bench.pass(200);
+    // Somebody is there, so it is asked less often.
+    assert_eq!(bench.pass(900), [""; 0]);
+    assert_eq!(bench.pass(1_100), ["connect"]);
     bench.steps.handle_connected(bench.now());
     bench.drain();
-    let late = bench.pass(4_800);
+    let late = bench.pass(2_900);
     let reason = "it accepts connections, but no key exchange within 5 s";
     assert_eq!(late, [format!("ended 1: NotConnected({reason:?})")]);
     bench.news(report(HostKeyVerdict::Known));
@@ -258,4 +260,30 @@ fn nothing_is_told_twice_of_a_task_that_was_given_up() {
     bench.steps.abort_task(SshTaskId(1), "stopping", bench.now());
     assert_eq!(bench.drain(), ["abort 1", r#"ended 1: Failed("stopping")"#]);
     assert_eq!(bench.news(SshNews::Ended(SshTaskId(1), ran())), [""; 0]);
+}
+
+#[test]
+fn a_host_that_still_says_something_keeps_its_session_when_a_ping_is_late() {
+    let mut bench = Bench::up();
+    bench.pass(5_000);
+    assert_eq!(bench.news(SshNews::Heard), [""; 0]);
+    bench.pass(3_000);
+    bench.steps.reset(bench.now(), &mut bench.random);
+    assert_eq!(bench.drain(), [""; 0]);
+    bench.pass(2_000);
+    bench.steps.reset(bench.now(), &mut bench.random);
+    assert_eq!(bench.drain(), ["disconnect", "down: it does not answer"]);
+}
+
+#[test]
+fn a_host_that_takes_one_command_at_a_time_gets_one_and_pings_all_the_same() {
+    let mut bench = Bench::up();
+    assert_eq!(bench.news(SshNews::OneCommandAtATime), [""; 0]);
+    assert_eq!(bench.start(1, command("a", false)), ["start 1"]);
+    assert_eq!(bench.start(2, command("b", false)), [""; 0]);
+    assert_eq!(bench.start(3, command("hostname", true)), ["start 3"]);
+    assert_eq!(
+        bench.news(SshNews::Ended(SshTaskId(1), ran())),
+        ["ended 1: ".to_owned() + &format!("{:?}", ran()), "start 2".to_owned()]
+    );
 }

@@ -41,8 +41,10 @@ impl Sshd {
         keygen(&folder.join("id"), &["-t", "ed25519"]);
         let authorized = folder.join("authorized");
         fs::copy(folder.join("id.pub"), &authorized).unwrap();
+        // Of two lines the first counts.
+        let own: String = lines.iter().filter(|line| **line != "no sftp").map(|line| format!("{line}\n")).collect();
         let mut config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nAuthorizedKeysFile {}\nUsePAM no\nStrictModes no\n\
+            "{own}Port {port}\nListenAddress 127.0.0.1\nAuthorizedKeysFile {}\nUsePAM no\nStrictModes no\n\
              PermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\nPidFile none\n",
             authorized.display()
         );
@@ -51,9 +53,6 @@ impl Sshd {
         }
         if !lines.contains(&"no sftp") {
             config.push_str("Subsystem sftp internal-sftp\n");
-        }
-        for line in lines.iter().filter(|line| **line != "no sftp") {
-            config.push_str(&format!("{line}\n"));
         }
         fs::write(folder.join("config"), config).unwrap();
         let process = Self::run(&folder, port);
