@@ -14,6 +14,8 @@
 
 #[path = "simulation/api_client.rs"]
 mod api_client;
+#[path = "simulation/copies.rs"]
+mod copies;
 #[path = "simulation/disk.rs"]
 mod disk;
 #[path = "simulation/events.rs"]
@@ -58,6 +60,8 @@ fn every_accepted_token_ends_once_and_every_row_arrives_once_through_crashes_bro
         world.check_service(&format!("SEED={seed} STEPS={steps}"));
         world.check_tokens(&format!("SEED={seed} STEPS={steps}"));
         world.check_rows(&format!("SEED={seed} STEPS={steps}"));
+        world.check_files(&format!("SEED={seed} STEPS={steps}"));
+        assert!(steps < 1_500 || !world.files.there.is_empty(), "SEED={seed} STEPS={steps}: nothing was copied at all");
     }
 }
 
@@ -130,6 +134,7 @@ fn through_relays_every_token_ends_once_and_every_row_arrives_once_and_in_order(
         world.check_service(&what);
         world.check_order(&what);
         world.check_all_rows(&what);
+        world.check_files(&what);
         world.check_tokens(&what);
     }
 }

@@ -333,6 +333,8 @@ impl Core {
     /// end, whoever wrote it; other rows may be our own that the node has taken over.
     fn settle_owed(&mut self, id: NodeId, row: &answer::AnsweredRow, origin: Option<RowOrigin>) {
         let is_telling = origin.is_none_or(|origin| origin.history.node == id) || ends_token(row.code, &row.data);
+        // A part of a copy that has arrived tells nothing of its end.
+        let is_telling = is_telling && row.code != Code::COPY_IN_PROGRESS;
         if let Some(token) = row.token.as_deref().filter(|_| is_telling).and_then(|token| Token::parse(token).ok())
             && let Some(node) = self.registry.get_mut(id)
             && node.outbox.ended(&token)

@@ -258,3 +258,27 @@ fn a_file_that_changes_while_it_is_sent_ends_the_copy_and_leaves_nothing() {
         assert!(!under.destination.exists());
     }
 }
+
+#[test]
+fn more_copies_than_run_at_once_all_arrive() {
+    let platform = Platform::new();
+    let (central, _poller) = platform.pair();
+    let there = folder(&platform, "there");
+    let tokens: Vec<String> = (0..40)
+        .map(|number| {
+            let source = platform.write(&format!("source-{number}"), bytes(1_000 + number));
+            let destination = there.join(number.to_string());
+            start(
+                &central,
+                2,
+                &json!({ "source": source, "destination": destination, "cache_dir": there.join("cache") }),
+            )
+        })
+        .collect();
+    for (number, token) in tokens.iter().enumerate() {
+        let rows = central.api().finished_rows(2, token, seconds(20));
+        assert_eq!(rows.last().map(code), Some(2), "{rows:?}");
+        assert!(fs::read(there.join(number.to_string())).unwrap() == bytes(1_000 + number), "{number}");
+    }
+    assert!(is_empty(&there.join("cache")));
+}

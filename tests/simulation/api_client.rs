@@ -13,6 +13,12 @@ impl World {
 
     /// One request of several commands.
     pub fn commands(&mut self, target: u64, count: usize) -> Option<String> {
+        let body = format!("[{}]", vec![r#"{"command":"true"}"#; count].join(","));
+        self.call(&format!("/api/nodes/{target}/core/action/command"), &body)
+    }
+
+    /// A request to the central's REST API; the token when it is answered at once.
+    pub fn call(&mut self, path: &str, body: &str) -> Option<String> {
         let now = self.now();
         let central = self.machines[0].dispatch.as_mut()?;
         let connection = central.next_connection_id();
@@ -20,11 +26,7 @@ impl World {
         self.pipes.push(Pipe { ends: [Some((0, connection)), None], directions: Default::default(), open: true });
         let pipe = self.pipes.len() - 1;
         self.machines[0].pipes.insert(connection, pipe);
-        let body = format!("[{}]", vec![r#"{"command":"true"}"#; count].join(","));
-        let request = format!(
-            "POST /api/nodes/{target}/core/action/command HTTP/1.1\r\nHost: sim\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
+        let request = format!("POST {path} HTTP/1.1\r\nHost: sim\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         self.machines[0].dispatch.as_mut()?.received(connection, request.as_bytes(), now);
         self.waiting_answers.push(pipe);
         self.settle_turn(0);

@@ -111,7 +111,7 @@ impl Machine {
         let httpserver =
             WebSocketSettings { address: "127.0.0.1".parse().unwrap(), port: 81, token: TOKEN.to_owned(), tls: None };
         let modules = Modules {
-            proxy: Some(ProxySettings { httpserver: Some(httpserver), ..ProxySettings::default() }),
+            proxy: Some(ProxySettings { httpserver: Some(httpserver), buffer_size: 2_000, ..ProxySettings::default() }),
             register: Some(RegisterSettings { file: "unused".into(), nodes: listed }),
             action: Some(ActionSettings::default()),
             pull: None,
@@ -171,8 +171,12 @@ impl Machine {
             WebSocketSettings { address: "127.0.0.1".parse().unwrap(), port: 81, token: TOKEN.to_owned(), tls: None };
         let failover_after = Duration::from_secs(if random.once_in(2) { 2 } else { 30 });
         let modules = &mut machine.config.modules;
-        modules.proxy =
-            Some(ProxySettings { httpserver: Some(httpserver), failover_after, ..ProxySettings::default() });
+        modules.proxy = Some(ProxySettings {
+            httpserver: Some(httpserver),
+            failover_after,
+            buffer_size: 2_000,
+            ..ProxySettings::default()
+        });
         modules.register = Some(RegisterSettings { file: "unused".into(), nodes: below });
         modules.loaded = loaded(&["action", "proxy"]);
         let core = &mut machine.config.core;

@@ -132,7 +132,11 @@ impl World {
             33..=80 => {
                 let target = 1 + self.random.below(count);
                 let many = if self.random.once_in(4) { 1 + self.random.below(15) } else { 1 };
-                self.commands(target, usize::try_from(many).unwrap());
+                if self.random.once_in(4) {
+                    self.copy(target);
+                } else {
+                    self.commands(target, usize::try_from(many).unwrap());
+                }
             }
             _ => {}
         }

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use stheno::daemon::dispatch::{CryptoOutcome, Effect, Listener};
 use stheno::model::command::{CommandEnd, CommandId, CommandOutcome, OutputCut};
 use stheno::model::connection::{ConnectionId, Endpoint, PeerAddress};
+use stheno::model::copy::{SinkDone, SinkId, SourceDone, SourceId};
 use stheno::model::history::LogPage;
 use stheno::model::random::Random;
 use stheno::model::time::{Monotonic, Now, WallTime};
 use stheno::node::output::QueryId;
 
+use super::copies::Files;
 use super::machine::{Kind, Machine, WEBSOCKET_PORT};
 use super::seeded::Seeded;
 
@@ -35,6 +37,8 @@ enum Pending {
     Query(QueryId, LogPage),
     Command(CommandId, CommandOutcome),
     Crypto(Box<CryptoOutcome>),
+    Source(SourceId, SourceDone),
+    Sink(SinkId, Vec<SinkDone>),
 }
 
 pub struct World {
@@ -61,6 +65,8 @@ pub struct World {
     /// How many tokens had ended when they were forgotten.
     pub tokens_over: usize,
     pub waiting_answers: Vec<usize>,
+    /// Files, and copies of them.
+    pub files: Files,
 }
 
 impl World {
@@ -92,6 +98,7 @@ impl World {
             tokens: Vec::new(),
             tokens_over: 0,
             waiting_answers: Vec::new(),
+            files: Files::default(),
         };
         (0..world.machines.len()).for_each(|machine| world.start(machine));
         world
@@ -123,6 +130,7 @@ impl World {
     pub fn crash(&mut self, machine: usize) {
         self.machines[machine].dispatch = None;
         self.pending.retain(|_, (owner, _)| *owner != machine);
+        self.files.crash(machine);
         for pipe in std::mem::take(&mut self.machines[machine].pipes).into_values() {
             self.break_pipe(pipe, Some(machine));
         }
@@ -216,14 +224,22 @@ impl World {
                 };
                 self.later(machine, 1, 3_000, Pending::Command(command, outcome));
             }
+            Effect::ReadSource { source, step } => {
+                if let Some(done) = self.files.read(machine, source, step) {
+                    self.later(machine, 1, 50, Pending::Source(source, done));
+                }
+            }
+            Effect::WriteSink { sink, steps } => {
+                let done = steps.into_iter().map(|step| self.files.write(machine, sink, step)).collect();
+                self.later(machine, 1, 50, Pending::Sink(sink, done));
+            }
+            // The modules that want such work are not configured here.
             Effect::Shutdown(_)
             | Effect::StartTls { .. }
             | Effect::ReadPollers
             | Effect::Work { .. }
             | Effect::KillCommand(_)
             | Effect::Ssh { .. }
-            | Effect::ReadSource { .. }
-            | Effect::WriteSink { .. }
             | Effect::Log(_)
             | Effect::SetLogLevel(_) => {}
             // Its last words still arrive.
@@ -351,6 +367,8 @@ impl World {
             match pending {
                 Pending::Query(query, page) => dispatch.query_answered(query, Ok(page), now),
                 Pending::Command(command, outcome) => dispatch.command_ended(command, outcome, now),
+                Pending::Source(source, done) => dispatch.source_done(source, done, now),
+                Pending::Sink(sink, done) => dispatch.sink_done(sink, done, now),
                 Pending::Crypto(outcome) => dispatch.crypto_done(*outcome, now),
             }
             self.settle_turn(machine);
@@ -386,6 +404,9 @@ impl World {
             43 if !self.is_full(machine) => self.stop(machine),
             15..=40 => {
                 let target = 1 + self.random.below(self.machines.len() as u64);
+                if self.random.once_in(4) {
+                    return self.copy(target);
+                }
                 // Now and then one with many rows, so that a sync takes many parts.
                 let count = if self.random.once_in(4) { 1 + self.random.below(15) } else { 1 };
                 self.commands(target, usize::try_from(count).unwrap());

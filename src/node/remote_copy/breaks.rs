@@ -17,6 +17,12 @@ const RETRY: Duration = Duration::from_secs(1);
 /// So long a relay may not know what is behind it before a copy goes as to a Perl node.
 const WAY_PATIENCE: Duration = Duration::from_secs(10);
 
+/// A node is not registered any more.
+pub(super) fn node_is_gone(through: NodeId) -> CopyFailure {
+    let message = format!("proxy - node '{through}' was unregistered during the copy");
+    CopyFailure { message, detail: String::new() }
+}
+
 impl Copies {
     /// Whether no other copy to the same place is under way.
     pub(super) fn is_alone(&self, source: SourceId) -> bool {
@@ -133,8 +139,7 @@ impl Core {
     /// A node is not registered any more.
     pub(in super::super) fn end_copies_of(&mut self, through: NodeId) {
         for source in self.copies.of_node(through) {
-            let message = format!("proxy - node '{through}' was unregistered during the copy");
-            self.fail_copy(source, &CopyFailure { message, detail: String::new() });
+            self.fail_copy(source, &node_is_gone(through));
         }
     }
 

@@ -9,8 +9,11 @@
 
 mod answers;
 mod breaks;
+mod kind;
 mod pace;
 pub(super) mod request;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -18,7 +21,6 @@ use std::time::Duration;
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::copy::{Chunk, CopyFailure, CopyKind, SourceDone, SourceId, SourceStep};
-use crate::model::history::StoreChange;
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
@@ -44,8 +46,6 @@ const WINDOW: usize = 8;
 const READ_COUNT: usize = 2;
 /// Chunks that are sealed at once at most: meanwhile no job is ordered and no byte goes out. The next confirmation sends more.
 const SEND_COUNT: usize = 2;
-/// So long a copy waits for the answer that shows what kind of daemon its receiver is.
-const KIND_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How far a copy is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -260,42 +260,6 @@ impl Core {
         }
     }
 
-    /// The source is open: is the receiver of our own kind?
-    fn find_out_kind(&mut self, source: SourceId) {
-        let now = self.now.monotonic;
-        let Some(copy) = self.copies.all.get_mut(&source) else { return };
-        let Some(node) = self.registry.get(copy.route.through) else { return };
-        match node.sync.peer_pages() {
-            None if node.link != Link::None => {
-                copy.state = State::AwaitingKind;
-                self.timers.set(Timer::Copy(source), now + KIND_PATIENCE);
-            }
-            Some(true) => {
-                copy.is_ours = true;
-                if node.link == Link::Up {
-                    self.ask_receiver(source, None, false);
-                } else {
-                    copy.state = State::Interrupted;
-                    self.await_progress(source);
-                }
-            }
-            _ => {
-                copy.state = State::Sending;
-                self.await_progress(source);
-                self.go_on_copying(source);
-            }
-        }
-    }
-
-    /// A node answered a GETLOG, which shows of what kind it is.
-    pub(super) fn copy_kind_known(&mut self, through: NodeId) {
-        for source in self.copies.of_node(through) {
-            if self.copies.all.get(&source).is_some_and(|copy| copy.state == State::AwaitingKind) {
-                self.find_out_kind(source);
-            }
-        }
-    }
-
     /// [`Timer::Copy`]
     pub(super) fn copy_timer_due(&mut self, source: SourceId) {
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
@@ -408,9 +372,10 @@ impl Core {
         let through = copy.route.through;
         let Some(node) = self.registry.get_mut(through) else { return };
         node.outbox.sent(copy.token.clone(), &Action::ProcessCopy, node.sync.serial, false);
-        self.store(StoreChange::OpenToken { token: copy.token.clone(), node: Some(through) });
+        self.open_token(&copy.token, Some(through));
         let message = copy.message(data);
         self.send_to_node(through, message);
+        self.start_queued_copies();
     }
 
     /// [`Timer::CopyPace`]

@@ -97,10 +97,13 @@ impl Core {
                 message: "process copy failed".to_owned(),
                 detail: format!("no chunk came for {} s", IDLE.as_secs()),
             };
-            let sink = incoming.sink;
+            // A sender of our kind, as it shows by telling the size of the whole, ends its token itself.
+            let (sink, is_owed) = (incoming.sink, incoming.total.is_none());
             self.output(Output::WriteSink { sink, steps: vec![SinkStep::Discard] });
             self.log_copy_failure(token, &failure);
-            self.end_incoming(token, Code::FINISHED_KO, failure_data(&failure));
+            if is_owed {
+                self.end_incoming(token, Code::FINISHED_KO, failure_data(&failure));
+            }
         }
         self.forget_sink(token);
     }

@@ -1,0 +1,61 @@
+//! Whether the receiver of a copy is a daemon of our own kind, which is asked first what it has.
+
+use std::time::Duration;
+
+use crate::model::copy::SourceId;
+use crate::model::node_id::NodeId;
+
+use super::super::core::Core;
+use super::super::registry::Link;
+use super::super::timers::Timer;
+use super::State;
+use super::breaks::node_is_gone;
+
+/// So long a copy waits for the answer that shows what kind of daemon its receiver is.
+const KIND_PATIENCE: Duration = Duration::from_secs(3);
+
+impl Core {
+    /// The source is open: is the receiver of our own kind?
+    pub(super) fn find_out_kind(&mut self, source: SourceId) {
+        let now = self.now.monotonic;
+        let Some((token, through)) = self.copies.all.get(&source).map(|copy| (copy.token.clone(), copy.route.through))
+        else {
+            return;
+        };
+        // From its first message on the receiver may be the one that ends the copy: after a restart its history tells.
+        self.open_token(&token, Some(through));
+        let Some(copy) = self.copies.all.get_mut(&source) else { return };
+        let Some(node) = self.registry.get(through) else {
+            return self.fail_copy(source, &node_is_gone(through));
+        };
+        match node.sync.peer_pages() {
+            None if node.link != Link::None => {
+                copy.state = State::AwaitingKind;
+                self.timers.set(Timer::Copy(source), now + KIND_PATIENCE);
+            }
+            Some(true) => {
+                copy.is_ours = true;
+                if node.link == Link::Up {
+                    self.ask_receiver(source, None, false);
+                } else {
+                    copy.state = State::Interrupted;
+                    self.await_progress(source);
+                }
+            }
+            _ => {
+                copy.state = State::Sending;
+                self.await_progress(source);
+                self.go_on_copying(source);
+            }
+        }
+    }
+
+    /// A node answered a GETLOG, which shows of what kind it is.
+    pub(in super::super) fn copy_kind_known(&mut self, through: NodeId) {
+        for source in self.copies.of_node(through) {
+            if self.copies.all.get(&source).is_some_and(|copy| copy.state == State::AwaitingKind) {
+                self.find_out_kind(source);
+            }
+        }
+    }
+}
