@@ -117,7 +117,7 @@ fn read_node(item: &Node, key: &str, findings: &mut Findings) -> Option<Registra
         return None;
     }
     let id = read_id(&mut section, findings);
-    let kind = read_kind(&mut section, findings);
+    let kind = read_kind(&mut section, id, findings);
     let prevail = section.parsed("prevail", false, BOOLEANS, findings, boolean);
     let mut subnodes = Vec::new();
     for (index, below) in section.items("nodes", findings).unwrap_or_default().iter().enumerate() {
@@ -148,7 +148,7 @@ fn read_id(section: &mut Section<'_>, findings: &mut Findings) -> Option<NodeId>
     id
 }
 
-fn read_kind(section: &mut Section<'_>, findings: &mut Findings) -> Option<NodeKind> {
+fn read_kind(section: &mut Section<'_>, id: Option<NodeId>, findings: &mut Findings) -> Option<NodeKind> {
     let (text, file) = required(section, "type", KINDS, findings)?;
     match text {
         "push_zmq" => {
@@ -165,6 +165,10 @@ fn read_kind(section: &mut Section<'_>, findings: &mut Findings) -> Option<NodeK
         }
         "push_ssh" => {
             let host = address_of(section, findings)?;
+            if let Some(id) = id.filter(|_| !cfg!(feature = "ssh")) {
+                let text = format!("push_ssh needs a build with ssh; node '{id}' is known but not reached");
+                findings.warning(file, &section.path("type"), text);
+            }
             ssh_node::read(section, host, file, findings).map(|target| NodeKind::PushSsh(Box::new(target)))
         }
         "pull" => Some(NodeKind::Pull),

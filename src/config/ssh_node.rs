@@ -36,10 +36,6 @@ pub(super) fn read(
         connect_timeout: section.duration("ssh_connect_timeout", DEFAULT_CONNECT_TIMEOUT, Unit::Seconds, 600, findings),
         legacy_algorithms: section.boolean("ssh_legacy_algorithms", false, findings),
     };
-    if !cfg!(feature = "ssh") {
-        let text = "push_ssh needs a build with ssh; the node is known but not reached";
-        findings.warning(declared_in, &section.path("type"), text);
-    }
     if let Some(identity) = target.identity.as_ref().filter(|identity| !identity.exists()) {
         let text = format!("there is no file {}; other ways to log in are tried", identity.display());
         findings.warning(declared_in, &section.path("ssh_identity"), text);

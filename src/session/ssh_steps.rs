@@ -24,6 +24,12 @@ use tasks::Tasks;
 const MODULE: &str = "proxy";
 /// A login may take so much longer than a key exchange: hosts delay failures, keys are decrypted.
 const LOGIN_EXTRA: Duration = Duration::from_secs(15);
+/// A host that says nothing is spoken to after this time, or half of what it has.
+const GREETING: Duration = Duration::from_secs(1);
+/// Who waits for a turn looks for it so often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A key exchange takes no longer than so many times what the host has to say something.
+const EXCHANGE_FACTOR: u32 = 4;
 /// A session that was up for so long was a success, whatever ends it.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 /// A host that said nothing for so long, though it was asked, may be gone.
@@ -71,8 +77,12 @@ enum State {
     Waiting { until: Monotonic, refused: Option<String> },
     /// TCP is being set up.
     Connecting { deadline: Monotonic },
-    /// Banner and key exchange.
-    Exchanging { deadline: Monotonic },
+    /// TCP is there. Hosts speak first, so who does not may be none and waits for no turn.
+    Greeting { since: Monotonic },
+    /// The host has spoken; its key exchange waits until fewer others are under way.
+    Queued { look: Monotonic },
+    /// Banner and key exchange. As long as the host speaks, the deadline moves, up to the last one.
+    Exchanging { deadline: Monotonic, last: Monotonic },
     /// The key is trusted.
     LoggingIn { deadline: Monotonic },
     /// Logged in.
@@ -158,10 +168,47 @@ impl SshSteps {
     /// TCP is there.
     pub fn handle_connected(&mut self, now: Now) {
         if matches!(self.state, State::Connecting { .. }) {
-            self.state = State::Exchanging { deadline: now.monotonic + self.target.connect_timeout };
-            let order = SshOrder::Open { target: self.target.clone(), remembered: self.remembered.clone() };
-            self.outputs.push_back(StepsOutput::Order(order));
+            self.state = State::Greeting { since: now.monotonic };
         }
+    }
+
+    /// The host has said its first word.
+    pub fn handle_spoken(&mut self, now: Now) {
+        if matches!(self.state, State::Greeting { .. }) {
+            self.state = State::Queued { look: now.monotonic + LOOK_EVERY };
+        }
+    }
+
+    /// Whether a key exchange is to begin, which [`Self::begin_exchange`] does.
+    #[must_use]
+    pub const fn wants_turn(&self) -> bool {
+        matches!(self.state, State::Queued { .. })
+    }
+
+    /// Whether a key exchange or a login is under way.
+    #[must_use]
+    pub const fn has_turn(&self) -> bool {
+        matches!(self.state, State::Exchanging { .. } | State::LoggingIn { .. })
+    }
+
+    /// It is this host's turn.
+    pub fn begin_exchange(&mut self, now: Now) {
+        if self.wants_turn() {
+            self.exchange(now.monotonic);
+        }
+    }
+
+    /// Begins the key exchange; `since` then its time runs.
+    fn exchange(&mut self, since: Monotonic) {
+        let timeout = self.target.connect_timeout;
+        self.state = State::Exchanging { deadline: since + timeout, last: since + timeout * EXCHANGE_FACTOR };
+        let order = SshOrder::Open { target: self.target.clone(), remembered: self.remembered.clone() };
+        self.outputs.push_back(StepsOutput::Order(order));
+    }
+
+    /// When a host that says nothing is spoken to.
+    fn greeting_end(&self, since: Monotonic) -> Monotonic {
+        since + GREETING.min(self.target.connect_timeout / 2)
     }
 
     /// The connection broke or could not be made.
@@ -184,11 +231,13 @@ impl SshSteps {
             }
             SshNews::LoginRefused(_) => {}
             SshNews::OneCommandAtATime => self.tasks.run_one_at_a_time(),
-            SshNews::Heard => {
-                if let State::Up { heard, .. } = &mut self.state {
-                    *heard = now.monotonic;
+            SshNews::Heard => match &mut self.state {
+                State::Up { heard, .. } => *heard = now.monotonic,
+                State::Exchanging { deadline, last } => {
+                    *deadline = (now.monotonic + self.target.connect_timeout).min(*last);
                 }
-            }
+                _ => {}
+            },
             SshNews::Moved(id) => self.tasks.moved(id, now.monotonic),
             SshNews::NoChannel(id, reason) => {
                 if let Some(end) = self.tasks.no_channel(id, &reason, now.monotonic) {
@@ -217,7 +266,14 @@ impl SshSteps {
                 let text = format!("no connection within {} s", self.target.connect_timeout.as_secs_f64());
                 self.give_up(&text, now, random);
             }
-            State::Exchanging { deadline } if *deadline <= at => {
+            State::Greeting { since } => {
+                let since = *since;
+                if self.greeting_end(since) <= at {
+                    self.exchange(since);
+                }
+            }
+            State::Queued { look } if *look <= at => *look = at + LOOK_EVERY,
+            State::Exchanging { deadline, .. } if *deadline <= at => {
                 let seconds = self.target.connect_timeout.as_secs_f64();
                 self.give_up(&format!("it accepts connections, but no key exchange within {seconds} s"), now, random);
             }
@@ -253,7 +309,9 @@ impl SshSteps {
         let own = match &self.state {
             State::Stopped => None,
             State::Waiting { until, .. } => Some(*until),
-            State::Connecting { deadline } | State::Exchanging { deadline } | State::LoggingIn { deadline } => {
+            State::Greeting { since } => Some(self.greeting_end(*since)),
+            State::Queued { look } => Some(*look),
+            State::Connecting { deadline } | State::Exchanging { deadline, .. } | State::LoggingIn { deadline } => {
                 Some(*deadline)
             }
             State::Up { keep_alive, .. } => Some(*keep_alive),

@@ -1,6 +1,7 @@
 //! Nodes without a daemon, opposite OpenSSH's sshd (and dropbear, where it is installed): logins, host keys, commands, files,
 //! and hosts that misbehave.
 
+mod commands;
 mod cuts;
 mod hostile;
 mod logins;

@@ -229,7 +229,7 @@ fn nodes_that_cannot_be_reached_are_pointed_out() {
         files.warnings("c.yaml"),
         [
             #[cfg(not(feature = "ssh"))]
-            "nodes.yaml: nodes[0].type: push_ssh needs a build with ssh; the node is known but not reached",
+            "nodes.yaml: nodes[0].type: push_ssh needs a build with ssh; node '8' is known but not reached",
             "nodes.yaml: nodes[0].colour: unknown key, ignored",
             "c.yaml: modules: 'register' is loaded but 'proxy' is not, so its nodes are not reached; add \
              gorgone::modules::core::proxy::hooks",

@@ -1,13 +1,29 @@
 //! Nodes that are reached by SSH.
 
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
 use crate::model::history::StoreChange;
 use crate::model::node_id::NodeId;
 use crate::model::ssh::{SshEnd, SshNews, SshTarget, SshTask, SshTaskId};
-use crate::model::time::Now;
+use crate::model::time::{Monotonic, Now};
 use crate::node::input::Input;
 use crate::session::ssh_steps::{SshSteps, StepsOutput};
 
 use super::{Dispatch, Effect, Owner, SshWork};
+
+/// Key exchanges and logins that are under way at once: each costs both ends some 100 ms of a processor at worst, and all
+/// hosts are there at the same moment when this daemon starts.
+const TURNS: usize = 12;
+/// One that takes longer waits for its host, and another may begin.
+const TURN: Duration = Duration::from_secs(3);
+
+/// Whose key exchange is under way, and who waits for that.
+#[derive(Default)]
+pub(super) struct SshTurns {
+    begun: BTreeMap<NodeId, Monotonic>,
+    waiting: VecDeque<NodeId>,
+}
 
 /// One node.
 pub(super) struct SshLink {
@@ -23,6 +39,31 @@ impl Dispatch {
             link.steps.handle_connected(now);
             self.touched_ssh.push(node);
             self.drain(now);
+        }
+    }
+
+    /// The host at the other end of an [`Effect::Ssh`] has said its first word.
+    pub fn ssh_spoken(&mut self, node: NodeId, attempt: u64, now: Now) {
+        if let Some(link) = self.current_ssh(node, attempt) {
+            link.steps.handle_spoken(now);
+            self.touched_ssh.push(node);
+            self.drain(now);
+        }
+    }
+
+    /// Begins key exchanges, the longest waiting first.
+    fn grant_ssh_turns(&mut self, now: Now) {
+        while !self.ssh_turns.waiting.is_empty() {
+            let young = self.ssh_turns.begun.values().filter(|since| now.monotonic.since(**since) < TURN).count();
+            if young >= TURNS {
+                break;
+            }
+            let Some(node) = self.ssh_turns.waiting.pop_front() else { break };
+            if let Some(link) = self.ssh.get_mut(&node).filter(|link| link.steps.wants_turn()) {
+                link.steps.begin_exchange(now);
+                self.ssh_turns.begun.insert(node, now.monotonic);
+                self.touched_ssh.push(node);
+            }
         }
     }
 
@@ -64,6 +105,7 @@ impl Dispatch {
     /// Drops the connection for good; whether there was one.
     pub(super) fn close_ssh(&mut self, node: NodeId, now: Now) -> bool {
         self.timers.cancel(&Owner::Ssh(node));
+        self.ssh_turns.begun.remove(&node);
         let Some(mut link) = self.ssh.remove(&node) else { return false };
         link.steps.stop("its connection was closed");
         self.effects.push_back(Effect::Ssh { node, attempt: link.attempt, work: SshWork::Close });
@@ -114,8 +156,16 @@ impl Dispatch {
         while let Some(output) = self.ssh.get_mut(&node).and_then(|link| link.steps.poll_output()) {
             self.on_steps(node, output, now);
         }
-        let deadline = self.ssh.get(&node).and_then(|link| link.steps.poll_timeout());
+        let steps = self.ssh.get(&node).map(|link| &link.steps);
+        if steps.is_some_and(SshSteps::wants_turn) && !self.ssh_turns.waiting.contains(&node) {
+            self.ssh_turns.waiting.push_back(node);
+        }
+        if !steps.is_some_and(SshSteps::has_turn) {
+            self.ssh_turns.begun.remove(&node);
+        }
+        let deadline = steps.and_then(SshSteps::poll_timeout);
         self.timers.replace(Owner::Ssh(node), deadline);
+        self.grant_ssh_turns(now);
     }
 
     fn on_steps(&mut self, node: NodeId, output: StepsOutput, now: Now) {

@@ -49,6 +49,10 @@ struct Entry {
     sources: Vec<(SshTaskId, Opened)>,
     /// The socket had an event since the last turn began.
     is_ready: bool,
+    /// The host has said something.
+    has_spoken: bool,
+    /// The session has had its first order.
+    is_begun: bool,
 }
 
 /// See the module's page. By attempt, which is never used twice.
@@ -130,6 +134,8 @@ impl EventLoop {
                     opening: BTreeSet::new(),
                     sources: Vec::new(),
                     is_ready: false,
+                    has_spoken: false,
+                    is_begun: false,
                 };
                 self.ssh.entries.insert(attempt, entry);
                 match resolver::parse_literal(&host, port) {
@@ -276,7 +282,11 @@ impl EventLoop {
             },
             State::Resting(_) | State::Working => {
                 entry.is_ready = true;
-                self.ssh_turn(attempt);
+                if entry.has_spoken {
+                    self.ssh_turn(attempt);
+                } else {
+                    self.ssh_listen(attempt, now);
+                }
             }
         }
     }
@@ -293,14 +303,32 @@ impl EventLoop {
             None => return self.ssh_failed(attempt, "no TCP connection", now),
         }
         self.dispatch.ssh_connected(node, attempt, now);
+        self.ssh_listen(attempt, now);
+    }
+
+    /// Whether the host has said its first word, which stays unread.
+    fn ssh_listen(&mut self, attempt: u64, now: Now) {
+        let Some(entry) = self.ssh.entries.get_mut(&attempt) else { return };
+        // A session that is with a worker was begun although nothing came.
+        entry.has_spoken = match &entry.state {
+            State::Resting(session) => session.has_input(),
+            _ => true,
+        };
+        if entry.has_spoken {
+            let node = entry.node;
+            self.dispatch.ssh_spoken(node, attempt, now);
+            self.ssh_turn(attempt);
+        }
     }
 
     /// Sends a session to a worker, if it is here and has something to do.
     fn ssh_turn(&mut self, attempt: u64) {
         let Some(entry) = self.ssh.entries.get_mut(&attempt) else { return };
-        if entry.orders.is_empty() && !entry.is_ready {
+        // Before the key exchange is ordered, what the host says is left where it is.
+        if entry.orders.is_empty() && !(entry.is_ready && entry.is_begun) {
             return;
         }
+        entry.is_begun = true;
         match std::mem::replace(&mut entry.state, State::Working) {
             State::Resting(mut session) => {
                 entry.is_ready = false;

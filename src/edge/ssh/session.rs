@@ -152,6 +152,13 @@ impl Session {
         Turn { news: std::mem::take(&mut self.news), again }
     }
 
+    /// Whether something came, or the end did, that nobody has read yet.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        // SAFETY: as in `io`.
+        unsafe { &*self.io }.has_input()
+    }
+
     fn io(&mut self) -> &mut SocketIo {
         // SAFETY: the pointer is valid as long as the session; no call of the library is under way, so no callback holds it.
         unsafe { &mut *self.io }
@@ -273,7 +280,7 @@ impl Session {
                     (_, Some(line)) => format!("it is no SSH server, it says: {line}"),
                     (Some(reason), None) if self.io().has_banner() => format!("key exchange: {reason}"),
                     (Some(reason), None) => reason,
-                    (None, None) => format!("key exchange: {error}"),
+                    (None, None) => format!("key exchange: {error}{}", self.hint()),
                 };
                 self.close(&reason);
                 return false;
@@ -290,6 +297,18 @@ impl Session {
         self.known = KnownHosts::default();
         self.phase = Phase::Judging;
         false
+    }
+
+    /// What may help when the key exchange fails though the host says something.
+    fn hint(&self) -> &'static str {
+        let errors =
+            [ffi::LIBSSH2_ERROR_KEX_FAILURE, ffi::LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE, ffi::LIBSSH2_ERROR_METHOD_NONE];
+        let has_legacy = self.target.as_ref().is_some_and(|target| target.legacy_algorithms);
+        match errors.contains(&library::last_errno(self.raw)) {
+            true if has_legacy => "; the host and this build have no algorithm in common",
+            true => "; if it is an old device that knows no current algorithm, ssh_legacy_algorithms: true may help",
+            false => "",
+        }
     }
 
     /// Channels, commands and transfers.

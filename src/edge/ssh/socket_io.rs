@@ -74,6 +74,11 @@ impl SocketIo {
         self.socket.as_raw_fd()
     }
 
+    /// Whether something came, or the end did, that nobody has read yet.
+    pub fn has_input(&self) -> bool {
+        !matches!(self.socket.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// A turn begins.
     pub fn refill(&mut self) {
         self.budget = READ_BUDGET;

@@ -53,8 +53,18 @@ impl Bench {
         bench
     }
 
-    fn log_in(&mut self) {
+    /// TCP is there, the host speaks, and it is its turn.
+    fn connected(&mut self) -> Vec<String> {
         self.steps.handle_connected(self.now());
+        self.steps.handle_spoken(self.now());
+        assert!(self.steps.wants_turn());
+        self.steps.begin_exchange(self.now());
+        assert!(self.steps.has_turn());
+        self.drain()
+    }
+
+    fn log_in(&mut self) {
+        self.connected();
         self.news(report(HostKeyVerdict::Known));
         assert_eq!(self.news(SshNews::LoggedIn("key".to_owned())), ["up"]);
     }
@@ -105,8 +115,7 @@ impl Bench {
 #[test]
 fn a_connection_goes_from_tcp_over_the_host_key_to_the_login() {
     let mut bench = Bench::new(HostKeyCheck::First);
-    bench.steps.handle_connected(bench.now());
-    assert_eq!(bench.drain(), ["open"]);
+    assert_eq!(bench.connected(), ["open"]);
     assert_eq!(bench.start(1, command("a", false)), [""; 0]);
     assert_eq!(
         bench.news(report(HostKeyVerdict::Unknown)),
@@ -139,7 +148,7 @@ fn whether_a_key_is_taken_depends_on_what_is_known_and_on_the_option() {
         (Never, revoked(), "line 4"),
     ] {
         let mut bench = Bench::new(check);
-        bench.steps.handle_connected(bench.now());
+        bench.connected();
         bench.drain();
         let lines = bench.news(report(verdict)).join("; ");
         if refusal.is_empty() {
@@ -159,8 +168,7 @@ fn a_new_key_goes_into_the_known_hosts_file_where_one_is_named() {
     with_file.known_hosts = Some("/etc/known_hosts".into());
     let mut bench = Bench::new(HostKeyCheck::First);
     bench.steps.target = with_file;
-    bench.steps.handle_connected(bench.now());
-    bench.drain();
+    bench.connected();
     let line = "[host]:2222 ssh-ed25519 AAAA";
     assert_eq!(bench.news(report(HostKeyVerdict::Unknown)), [format!("trust, add Some({line:?})")]);
 }
@@ -171,14 +179,12 @@ fn every_phase_has_its_time_and_what_waits_ends_with_the_reason() {
     assert_eq!(bench.pass(5_000), ["disconnect", "down: no connection within 5 s"]);
     assert_eq!(bench.start(1, command("a", false)), [""; 0]);
     assert_eq!(bench.pass(100), ["connect"]);
-    bench.steps.handle_connected(bench.now());
-    bench.drain();
+    bench.connected();
     assert_eq!(bench.pass(5_000), ["disconnect", "down: it accepts connections, but no key exchange within 5 s"]);
     // Somebody is there, so it is asked less often.
     assert_eq!(bench.pass(900), [""; 0]);
     assert_eq!(bench.pass(1_100), ["connect"]);
-    bench.steps.handle_connected(bench.now());
-    bench.drain();
+    bench.connected();
     let late = bench.pass(2_900);
     let reason = "it accepts connections, but no key exchange within 5 s";
     assert_eq!(late, [format!("ended 1: NotConnected({reason:?})")]);
@@ -189,7 +195,7 @@ fn every_phase_has_its_time_and_what_waits_ends_with_the_reason() {
 #[test]
 fn a_refused_login_is_not_tried_again_at_once() {
     let mut bench = Bench::new(HostKeyCheck::First);
-    bench.steps.handle_connected(bench.now());
+    bench.connected();
     bench.news(report(HostKeyVerdict::Known));
     let reason = "login as 'me' failed: no key";
     assert_eq!(
@@ -248,7 +254,7 @@ fn what_ran_is_lost_with_the_connection_and_what_waits_runs_on_the_next() {
     assert_eq!(lines.len(), 9);
     assert_eq!(lines[2], r#"ended 1: Failed("the connection broke: gone")"#);
     assert_eq!(bench.pass(100), ["connect"]);
-    bench.steps.handle_connected(bench.now());
+    bench.connected();
     bench.news(report(HostKeyVerdict::Known));
     assert_eq!(bench.news(SshNews::LoggedIn("key".to_owned())), ["up", "start 8"]);
 }
@@ -286,4 +292,25 @@ fn a_host_that_takes_one_command_at_a_time_gets_one_and_pings_all_the_same() {
         bench.news(SshNews::Ended(SshTaskId(1), ran())),
         ["ended 1: ".to_owned() + &format!("{:?}", ran()), "start 2".to_owned()]
     );
+}
+
+#[test]
+fn a_silent_host_is_spoken_to_without_a_turn_and_one_that_speaks_gets_more_time() {
+    let mut bench = Bench::new(HostKeyCheck::First);
+    bench.steps.handle_connected(bench.now());
+    assert_eq!(bench.pass(999), [""; 0]);
+    assert_eq!(bench.pass(1), ["open"]);
+    let silent = ["disconnect", "down: it accepts connections, but no key exchange within 5 s"];
+    assert_eq!(bench.pass(4_000), silent, "counted from the connection");
+    bench.pass(2_000);
+    bench.steps.handle_connected(bench.now());
+    bench.steps.handle_spoken(bench.now());
+    assert_eq!(bench.pass(60_000), [""; 0], "it waits for its turn as long as need be");
+    bench.steps.begin_exchange(bench.now());
+    assert_eq!(bench.drain(), ["open"]);
+    for _ in 0..4 {
+        assert_eq!(bench.pass(4_900), [""; 0]);
+        assert_eq!(bench.news(SshNews::Heard), [""; 0]);
+    }
+    assert_eq!(bench.pass(400), silent, "but not for ever");
 }

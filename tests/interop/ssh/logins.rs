@@ -172,6 +172,12 @@ fn sshd_and_dropbear_let_a_user_of_this_machine_in_by_password_and_do_what_they_
                 "{id}: {rows:?}"
             );
         }
+        // What takes too long is ended there.
+        let marker = user.home.join(format!("marker-{id}"));
+        let hour = format!("echo $$ > '{}'; exec sleep 3600", marker.display());
+        command(&api, *id, &json!([{ "command": hour, "timeout": 2 }]));
+        let process = PathBuf::from(format!("/proc/{}", fs::read_to_string(&marker).unwrap().trim()));
+        until("the process on the host is gone", seconds(10), || (!process.exists()).then_some(()));
         let source = platform.write("source", vec![b'y'; 3_000_000]);
         let there = user.home.join(format!("file-{id}"));
         assert_eq!(copy(&api, *id, &json!({ "source": source, "destination": there })), COPIED);
