@@ -27,6 +27,8 @@ struct Open {
     path: PathBuf,
     /// By which it is found again; none for a file without a name, of which nothing is left behind, whatever happens.
     mark: Option<Mark>,
+    /// Whether it was there when it was opened.
+    is_found: bool,
     file: File,
     digest: Md5,
     received: u64,
@@ -246,7 +248,15 @@ impl Open {
         let _locked = marks::is_free(&file);
         let mark = Mark::beside(path, identity);
         mark.set(path);
-        Ok(Self { path: path.to_owned(), mark: Some(mark), file, digest: Md5::new(), received: 0, written: 0 })
+        Ok(Self {
+            path: path.to_owned(),
+            mark: Some(mark),
+            is_found: false,
+            file,
+            digest: Md5::new(),
+            received: 0,
+            written: 0,
+        })
     }
 
     /// Part of the names that files have at the destination before they are whole. After a crash it is the same once more,
@@ -282,7 +292,15 @@ impl Open {
         let received = digest_of(&mut file, u64::MAX, &mut digest)?;
         let mark = Mark::beside(path, identity);
         mark.set(path);
-        Ok(Some(Self { path: path.to_owned(), mark: Some(mark), file, digest, received, written: received }))
+        Ok(Some(Self {
+            path: path.to_owned(),
+            mark: Some(mark),
+            is_found: true,
+            file,
+            digest,
+            received,
+            written: received,
+        }))
     }
 
     fn remove(self) {
@@ -290,6 +308,10 @@ impl Open {
             // Somebody else may have removed it.
             let _gone = fs::remove_file(&self.path);
             mark.unset(&self.path);
+            if self.is_found {
+                // Another mark may lead there, of the question that came before a restart of ours.
+                marks::sweep(self.path.parent().unwrap_or(Path::new(".")), std::time::SystemTime::now());
+            }
         }
     }
 }

@@ -136,3 +136,16 @@ fn a_token_that_is_too_long_for_a_file_name_is_none() {
     assert_eq!(sink.run(folder.end(&token, &packed)), SinkDone::Finished(Vec::new()));
     assert_eq!(folder.names("there"), ["one", "two"]);
 }
+
+#[test]
+fn an_end_that_finds_what_was_there_before_a_restart_leaves_no_mark() {
+    let folder = Folder::new();
+    let packed = archive();
+    let mut sink = Sink::default();
+    sink.run(folder.query("token", packed.len(), Some("the same")));
+    sink.run(folder.chunk("token", &packed, 0));
+    drop(sink);
+    assert_eq!(folder.names("cache").len(), 2);
+    assert_eq!(Sink::default().run(folder.end("token", &packed)), SinkDone::Finished(Vec::new()));
+    assert_eq!(folder.names("cache"), Vec::<String>::new());
+}
