@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::super::json;
 use super::super::modules::action::shell_words;
+use super::relay_word;
 
 /// Where a command names no time of its own (protocol.md section 10).
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -127,7 +128,7 @@ impl Command {
         let metadata = raw.metadata.map_or("null", RawValue::get).to_owned();
         let known: Value = serde_json::from_str(&metadata).unwrap_or_default();
         Ok(Self {
-            relay_word: known.get("centcore_cmd").and_then(json::text),
+            relay_word: relay_word(Some(&known)),
             timeout: seconds(&raw.timeout, TIMEOUT),
             timeout_nodata: seconds(&raw.timeout_nodata, TIMEOUT_NODATA),
             continue_on_error: !json::is_false(&raw.continue_on_error),
