@@ -104,6 +104,9 @@ pub fn write_large(path: &Path, bytes: usize) -> Outcome<()> {
 }
 
 /// Copies to node 2 and returns how long it took until the row that ends it was in the central's history.
+///
+/// # Errors
+/// The copy failed or does not end.
 pub fn copy(
     central: &Daemon,
     source: &Path,

@@ -9,8 +9,8 @@ use crate::process::{pss_bytes, voluntary_switches};
 use crate::report::{Figure, Target};
 use crate::{Outcome, Scale};
 
-/// After this time nothing of the start is going on any more.
-const SETTLE: Duration = Duration::from_secs(3);
+/// After this time nothing of a start or of a burst is going on any more, and its memory is given back.
+pub const SETTLE: Duration = Duration::from_secs(12);
 
 /// How long an idle daemon is watched.
 const WATCH: Duration = Duration::from_secs(10);

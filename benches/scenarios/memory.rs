@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-
 use crate::commands::{post_commands, wait_for_all};
-use crate::footprint::megabytes;
+use crate::copies::{copy, write_large};
+use crate::footprint::{SETTLE, megabytes};
 use crate::gorgone_client::GorgoneClient;
-use crate::http_client::{HttpClient, request};
+use crate::http_client::HttpClient;
 use crate::platform::{Daemon, Role, key};
 use crate::process::pss_bytes;
 use crate::report::{Figure, Target};
@@ -16,12 +15,6 @@ use crate::{Outcome, Scale};
 const COMMANDS: usize = 10_000;
 const COMMANDS_AT_ONCE: usize = 200;
 const COPIED_BYTES: usize = 100_000_000;
-
-/// After this time nothing of a burst is going on any more, and its memory is given back.
-const SETTLE: Duration = Duration::from_secs(12);
-
-/// What is not done by then never will be.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long the soak goes on, and after which time it counts.
 const SOAK_S: usize = 300;
@@ -40,7 +33,9 @@ pub fn memory_after_work(scale: Scale) -> Outcome<Vec<Figure>> {
         let tokens = post_commands(&mut client, "true", COMMANDS_AT_ONCE)?;
         wait_for_all(&mut client, tokens)?;
     }
-    copy(&mut client, &central, scale.of(COPIED_BYTES))?;
+    let source = central.directory().join("large");
+    write_large(&source, scale.of(COPIED_BYTES))?;
+    copy(&central, &source, &poller.directory().join("large"), || Ok(()))?;
     std::thread::sleep(SETTLE);
     let after = pss_bytes(poller.process())?;
     let growth = megabytes(after) - megabytes(before);
@@ -48,28 +43,6 @@ pub fn memory_after_work(scale: Scale) -> Outcome<Vec<Figure>> {
         Figure { part: "", value: megabytes(after), unit: "MB", target: Target::Small, original: None },
         Figure { part: "growth", value: growth, unit: "MB", target: Target::AtMost(1.0), original: None },
     ])
-}
-
-/// Has a file copied to node 2 and waits for the end.
-fn copy(client: &mut HttpClient, central: &Daemon, bytes: usize) -> Outcome<()> {
-    let (source, target) = (central.directory().join("source.bin"), central.directory().join("copied"));
-    std::fs::write(&source, vec![0x5a; bytes])?;
-    std::fs::create_dir_all(&target)?;
-    let body = json!({ "source": source, "destination": format!("{}/", target.display()), "cache_dir": target });
-    client.send(request("POST", "/api/nodes/2/core/proxy/remotecopy", &body.to_string()).as_bytes())?;
-    let answer = client.receive()?.json()?;
-    let token = answer.get("token").and_then(Value::as_str).ok_or("an answer without token")?.to_owned();
-    let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
-        client.get(&format!("/api/nodes/2/log/{token}?sync_wait=20000"))?;
-        let answer = client.get(&format!("/api/log/{token}"))?.json()?;
-        let text = answer.to_string();
-        if text.contains("process copy finished successfully") {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Err(format!("the copy of {bytes} bytes did not end within {} s", PATIENCE.as_secs()).into())
 }
 
 /// How much a poller and its central grow from the first to the fifth minute of steady work.

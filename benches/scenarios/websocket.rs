@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::certificate::authority;
+use crate::footprint::SETTLE;
 use crate::gorgone_client::GorgoneClient;
 use crate::http_client::{HttpClient, request};
 use crate::load::{count_rows, per_second, put_logs};
@@ -17,9 +18,6 @@ use crate::{Outcome, Scale};
 
 /// What is not there by then never comes.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// After this time a burst is over and its memory is given back.
-const SETTLE: Duration = Duration::from_secs(12);
 
 /// Commands to each node between two pauses.
 const WAVE: usize = 5;

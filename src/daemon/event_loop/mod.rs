@@ -167,7 +167,7 @@ impl EventLoop {
         announcing::announce(&config, keys.origin, log, now);
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
-        let (storage, restored) = Storage::open(&config.core, log, now)?;
+        let (storage, restored) = Storage::open(&config, log, now)?;
         let registry = poll.registry();
         registry.register(&mut signals, SIGNALS, Interest::READABLE).map_err(RunError::new)?;
         let listeners = listeners::bind_all(&config, registry, log, now)?;

@@ -51,6 +51,8 @@ pub struct StoreOptions {
     pub create_schema: bool,
     /// Each commit waits for the disk. Without it a power failure may cost the last commits; a crash of the daemon does not.
     pub synchronous_full: bool,
+    /// KiB of the database's pages that are kept in memory. A quarter of a page's size comes on top, with some C libraries a whole.
+    pub cache_kib: u32,
 }
 
 /// What a start takes over.
@@ -115,7 +117,8 @@ impl HistoryStore {
         let synchronous = if options.synchronous_full { "FULL" } else { "NORMAL" };
         let pragmas = format!(
             "PRAGMA synchronous = {synchronous}; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; \
-             PRAGMA cache_size = -4096;"
+             PRAGMA cache_size = -{};",
+            options.cache_kib
         );
         connection.execute_batch(&pragmas).map_err(sqlite)?;
         complete_schema(path, &mut connection, options)?;

@@ -10,7 +10,7 @@ use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, StoreChan
 use crate::model::time::WallTime;
 
 pub(super) const WALL: WallTime = WallTime::from_micros(1_770_000_000_000_000);
-const OPTIONS: StoreOptions = StoreOptions { create_schema: true, synchronous_full: false };
+const OPTIONS: StoreOptions = StoreOptions { create_schema: true, synchronous_full: false, cache_kib: 512 };
 pub(super) const WHOLE: PageLimit = PageLimit { rows: usize::MAX, bytes: usize::MAX, whole_instants: false };
 
 pub(super) fn open(path: &Path) -> HistoryStore {
