@@ -25,7 +25,12 @@ pub(super) fn run(options: &ExecOptions) -> ExitCode {
     if options.json {
         let (token, stdout) = (&shown.token, &shown.output);
         let line = match &outcome {
-            Ok(exit_code) => json!({ "token": token, "exit_code": exit_code, "stdout": stdout }),
+            Ok(exit_code) if shown.errors.is_empty() => {
+                json!({ "token": token, "exit_code": exit_code, "stdout": stdout })
+            }
+            Ok(exit_code) => {
+                json!({ "token": token, "exit_code": exit_code, "stdout": stdout, "stderr": shown.errors })
+            }
             Err(text) => json!({ "token": token, "exit_code": null, "stdout": stdout, "message": text }),
         };
         let _reader_gone = writeln!(std::io::stdout(), "{line}");

@@ -27,6 +27,8 @@ struct Open {
     path: PathBuf,
     /// By which it is found again; none for a file without a name, of which nothing is left behind, whatever happens.
     mark: Option<Mark>,
+    /// Whether it was there when it was opened.
+    is_found: bool,
     file: File,
     digest: Md5,
     received: u64,
@@ -34,6 +36,8 @@ struct Open {
     written: u64,
 }
 
+/// A longer token is not part of a file name, of which 255 bytes are allowed.
+const TOKEN_IN_NAME_MAX: usize = 200;
 /// The disk is told to write after so many bytes, so that little is left to be flushed in the end.
 const WRITE_BEHIND_BYTES: u64 = 8 << 20;
 
@@ -124,23 +128,16 @@ impl Sink {
         Ok(SinkDone::Found { received, md5, same_size: destination.is_some() })
     }
 
-    /// What was gathered before: by this copy, or by one of the same that was asked for earlier.
+    /// What was gathered before: by this copy, or by one of the same that was asked for earlier, which keeps its name.
     fn find(&mut self, path: &Path) -> io::Result<()> {
-        let identity = self.identity_of(path);
-        let mark = Mark::beside(path, &identity);
-        if let Some(open) = self.open.take_if(|open| open.path != path) {
-            self.open = open.renamed(path, mark);
+        if self.open.is_some() {
             return Ok(());
         }
+        marks::sweep(path.parent().unwrap_or(Path::new(".")), std::time::SystemTime::now());
+        let identity = self.identity_of(path);
+        let before = Mark::beside(path, &identity).file().filter(|before| before != path);
+        self.open = before.and_then(|before| Open::existing(&before, &identity).ok().flatten());
         if self.open.is_none() {
-            marks::sweep(path.parent().unwrap_or(Path::new(".")), std::time::SystemTime::now());
-            if let Some(before) = mark.file().filter(|before| before != path)
-                && fs::symlink_metadata(path).is_err()
-                && let Ok(Some(open)) = Open::existing(&before, &identity)
-            {
-                self.open = open.renamed(path, mark);
-                return Ok(());
-            }
             self.open = Open::existing(path, &identity)?;
         }
         Ok(())
@@ -216,17 +213,17 @@ impl Sink {
             open.file.rewind().map_err(|error| failure("remote copy failed", about(&open.path, &error)))?;
             return Ok(SinkDone::Gathered);
         }
-        let token = spec.token.as_str();
+        let digest = open.name_digest();
         let notes = match spec.kind {
             CopyKind::Archive => {
                 open.file.rewind().map_err(|error| failure("untar failed", about(&open.path, &error)))?;
                 let inside = place::open_directory(&spec.destination, &spec.roots);
-                let notes = inside.and_then(|inside| unpack::unpack_into(&mut open.file, &inside, token));
+                let notes = inside.and_then(|inside| unpack::unpack_into(&mut open.file, &inside, &digest));
                 notes
                     .map_err(|text| failure(format!("untar failed: {text}"), spec.destination.display().to_string()))?
             }
             CopyKind::Regular => {
-                let gathered = Gathered { file: &mut open.file, path: &open.path, mark: token };
+                let gathered = Gathered { file: &mut open.file, path: &open.path, mark: &digest };
                 let placed = place::place(gathered, &spec.destination, attributes, &spec.roots);
                 let shown = spec.destination.display();
                 placed.map_err(|text| failure(format!("Can't copy file to {shown}, {text}"), ""))?
@@ -251,20 +248,21 @@ impl Open {
         let _locked = marks::is_free(&file);
         let mark = Mark::beside(path, identity);
         mark.set(path);
-        Ok(Self { path: path.to_owned(), mark: Some(mark), file, digest: Md5::new(), received: 0, written: 0 })
+        Ok(Self {
+            path: path.to_owned(),
+            mark: Some(mark),
+            is_found: false,
+            file,
+            digest: Md5::new(),
+            received: 0,
+            written: 0,
+        })
     }
 
-    /// The same file as `path`, or nothing, where it cannot get that name.
-    fn renamed(self, path: &Path, mark: Mark) -> Option<Self> {
-        if fs::rename(&self.path, path).is_err() {
-            self.remove();
-            return None;
-        }
-        if let Some(before) = &self.mark {
-            before.unset(&self.path);
-        }
-        mark.set(path);
-        Some(Self { path: path.to_owned(), mark: Some(mark), ..self })
+    /// Part of the names that files have at the destination before they are whole. After a crash it is the same once more,
+    /// so that nothing of that kind is left behind when the copy is asked for again.
+    fn name_digest(&self) -> String {
+        hex(&Md5::new_with_prefix(self.path.file_name().unwrap_or_default().as_encoded_bytes()))
     }
 
     /// A file without a name, in the directory of `path` or, if that is none here, where large temporary files go.
@@ -294,7 +292,15 @@ impl Open {
         let received = digest_of(&mut file, u64::MAX, &mut digest)?;
         let mark = Mark::beside(path, identity);
         mark.set(path);
-        Ok(Some(Self { path: path.to_owned(), mark: Some(mark), file, digest, received, written: received }))
+        Ok(Some(Self {
+            path: path.to_owned(),
+            mark: Some(mark),
+            is_found: true,
+            file,
+            digest,
+            received,
+            written: received,
+        }))
     }
 
     fn remove(self) {
@@ -302,6 +308,10 @@ impl Open {
             // Somebody else may have removed it.
             let _gone = fs::remove_file(&self.path);
             mark.unset(&self.path);
+            if self.is_found {
+                // Another mark may lead there, of the question that came before a restart of ours.
+                marks::sweep(self.path.parent().unwrap_or(Path::new(".")), std::time::SystemTime::now());
+            }
         }
     }
 }
@@ -319,7 +329,12 @@ fn path_of(spec: &SinkSpec) -> Result<PathBuf, CopyFailure> {
         });
         return Ok(cache_dir.map_or_else(|| PathBuf::from("/var/tmp"), Clone::clone).join(name));
     }
-    let name = format!("copy_{}", spec.token);
+    let token = spec.token.as_str();
+    let name = if token.len() <= TOKEN_IN_NAME_MAX {
+        format!("copy_{token}")
+    } else {
+        format!("copy_{}", hex(&Md5::new_with_prefix(token)))
+    };
     let Some(cache_dir) = &spec.cache_dir else {
         return Err(failure(format!("file '/{name}' open failed: no cache_dir was given"), ""));
     };
@@ -346,3 +361,6 @@ pub fn decode(json: &str) -> Option<Vec<u8>> {
     let text: String = text.chars().filter(|letter| !letter.is_ascii_whitespace()).collect();
     base64_text::decode(text.as_bytes())
 }
+
+#[cfg(test)]
+mod tests;

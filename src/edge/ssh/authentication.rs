@@ -128,7 +128,10 @@ impl Authentication {
                 self.left.push_back(Attempt::Keyboard);
             }
             if self.left.len() == before {
-                self.tried.push(format!("password: the host offers only {methods}"));
+                self.tried.push(format!("password: the host offers only {methods} at first"));
+                // One that wants a key and a password offers the second once it has the first; the library does not tell
+                // such a half success from a failure.
+                self.left.extend([Attempt::Password, Attempt::Keyboard]);
             }
         } else {
             self.tried.push("no ssh_password is given".to_owned());

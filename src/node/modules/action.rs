@@ -3,6 +3,7 @@
 
 mod action_engine;
 mod checking;
+pub(in super::super) mod list;
 mod plugins;
 mod request;
 mod rows;

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use crate::model::code::Code;
 use crate::model::log::LogLine;
@@ -24,6 +23,7 @@ use super::super::json;
 use super::super::requests::Handled;
 use super::super::stopping::STOPPING_TEXT;
 use super::super::work::Awaiting;
+use super::action::list::CommandList;
 
 /// Requests that wait at most, and the characters in them.
 const WAITING_MAX: usize = 10_000;
@@ -47,14 +47,6 @@ pub(in super::super) struct EngineQueue {
     len_bytes: usize,
 }
 
-#[derive(Deserialize)]
-struct RawRequest<'a> {
-    #[serde(borrow, default)]
-    content: Option<&'a RawValue>,
-    #[serde(default)]
-    logging: Value,
-}
-
 #[derive(Default, Deserialize)]
 struct RawContent {
     #[serde(default)]
@@ -74,15 +66,46 @@ fn lines(commands: &Value) -> Option<Vec<String>> {
     }
 }
 
+/// An ENGINECOMMAND, for a pipe here or on a host by SSH.
+pub(in super::super) struct EngineContent<'a> {
+    pub logging: bool,
+    /// What it holds, JSON text as it came.
+    pub text: &'a str,
+    pub command_file: Option<String>,
+    /// `None` when `commands` is something else than a list of lines.
+    pub lines: Option<Vec<String>>,
+}
+
+impl<'a> EngineContent<'a> {
+    /// Reads the data of a request.
+    ///
+    /// # Errors
+    /// What the row says.
+    pub fn read(data: &'a str) -> Result<Self, &'static str> {
+        let list = CommandList::read(data)?;
+        let text = if list.content.is_empty() { "null" } else { list.content };
+        let content: RawContent = serde_json::from_str(text).unwrap_or_default();
+        let command_file = json::text(&content.command_file);
+        Ok(Self { logging: list.logging, text, command_file, lines: lines(&content.commands) })
+    }
+}
+
+/// A line is in the pipe.
+pub(in super::super) fn submitted(line: &str) -> String {
+    let mut data = "{\"message\":\"command has been submitted\",\"command\":".to_owned();
+    json::push_string(&mut data, line);
+    data.push('}');
+    data
+}
+
 impl Core {
     /// ENGINECOMMAND
     pub(in super::super) fn engine_command(&mut self, token: &Token, data: &str) -> Handled {
-        let Ok(raw) = serde_json::from_str::<RawRequest<'_>>(data) else { return Handled::not_well_formatted() };
-        let logging = !json::is_false(&raw.logging);
-        let text = raw.content.map_or("null", RawValue::get);
-        let content: RawContent = serde_json::from_str(text).unwrap_or_default();
+        let Ok(EngineContent { logging, text, command_file, lines }) = EngineContent::read(data) else {
+            return Handled::not_well_formatted();
+        };
         let settings = self.options.engine.clone();
-        let file = json::text(&content.command_file).or_else(|| settings.as_ref()?.command_file.clone());
+        let file = command_file.or_else(|| settings.as_ref()?.command_file.clone());
         if logging {
             self.open_token(token, None);
             let begun = format!("{{\"message\":\"commands processing has started\",\"request_content\":{text}}}");
@@ -91,7 +114,7 @@ impl Core {
         let Some(file) = file.filter(|file| !file.contains('\0')) else {
             return self.engine_failed(token, logging, "need command_file (config or call) argument");
         };
-        let Some(lines) = lines(&content.commands) else {
+        let Some(lines) = lines else {
             return self.engine_failed(token, logging, "submit engine command issue: 'commands' is no list of lines");
         };
         if self.engine.len >= WAITING_MAX || self.engine.len_bytes.saturating_add(data.len()) > WAITING_BYTES_MAX {
@@ -146,10 +169,7 @@ impl Core {
         }
         if request.logging {
             for line in request.lines.iter().take(report.submitted) {
-                let mut data = "{\"message\":\"command has been submitted\",\"command\":".to_owned();
-                json::push_string(&mut data, line);
-                data.push('}');
-                self.add_row(NewRow::now(Some(&request.token), Code::FINISHED_OK, data));
+                self.add_row(NewRow::now(Some(&request.token), Code::FINISHED_OK, submitted(line)));
             }
         }
         if let Some(reason) = &report.failure {

@@ -20,7 +20,7 @@ use super::super::output::Output;
 use super::super::pathway::Route;
 use super::super::remote_copy::request::Request;
 use super::request::quoted;
-use super::{Job, relay_file};
+use super::{Job, relay_file, relay_word};
 
 /// Unpacking may take so long.
 const UNPACK_PATIENCE: Duration = Duration::from_secs(1_800);
@@ -103,10 +103,8 @@ impl Core {
         let number = self.ssh.next;
         let spec = request.spec(&route.target.to_string(), number);
         let archive = spec.archive_name.trim_end_matches(&format!(".{number}")).to_owned();
-        let relay = (route.through != route.target).then(|| {
-            let word = raw.content.get("metadata").and_then(|metadata| metadata.get("centcore_cmd"));
-            word.and_then(json::text).map_or(Relay::Keep, Relay::Tell)
-        });
+        let relay = (route.through != route.target)
+            .then(|| relay_word(raw.content.get("metadata")).map_or(Relay::Keep, Relay::Tell));
         if relay.is_some() {
             // The relay finds it under the name that it has here.
             request.destination.clone_from(&request.source);

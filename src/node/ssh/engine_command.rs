@@ -1,10 +1,6 @@
 //! ENGINECOMMAND on a host without a daemon: lines for the engine's command pipe, written over SFTP (protocol.md sections 10
 //! and 11). For a target behind the host each line becomes a relay file.
 
-use serde::Deserialize;
-use serde_json::Value;
-use serde_json::value::RawValue;
-
 use crate::model::code::Code;
 use crate::model::node_id::NodeId;
 use crate::model::ssh::{SshEnd, SshTask};
@@ -12,6 +8,7 @@ use crate::model::token::Token;
 
 use super::super::core::{Core, NewRow};
 use super::super::json;
+use super::super::modules::engine::{EngineContent, submitted};
 use super::super::pathway::Route;
 use super::{Job, relay_file};
 
@@ -25,25 +22,8 @@ pub(super) struct EngineJob {
     relay: Option<(NodeId, Vec<String>)>,
 }
 
-#[derive(Deserialize)]
-struct RawRequest<'a> {
-    #[serde(borrow, default)]
-    content: Option<&'a RawValue>,
-    #[serde(default)]
-    logging: Value,
-}
-
-#[derive(Default, Deserialize)]
-struct RawContent {
-    #[serde(default)]
-    command_file: Value,
-    #[serde(default)]
-    commands: Vec<Value>,
-}
-
 /// One line for the pipe, without the line break that some senders leave at its end.
-fn read_line(value: &Value) -> Result<String, String> {
-    let line = json::text(value).unwrap_or_default();
+fn read_line(line: &str) -> Result<String, String> {
     let line = line.trim_end_matches('\n');
     if line.is_empty() || line.contains(['\n', '\0']) {
         return Err("each command must be one line".to_owned());
@@ -53,16 +33,14 @@ fn read_line(value: &Value) -> Result<String, String> {
 
 impl Core {
     pub(super) fn ssh_engine_commands(&mut self, route: Route, token: &Token, data: &str) -> Result<(), String> {
-        let raw: RawRequest<'_> = serde_json::from_str(data).map_err(|_| "request not well formatted")?;
-        let text = raw.content.map_or("{}", RawValue::get);
-        let content: RawContent = serde_json::from_str(text).map_err(|_| "request not well formatted")?;
-        let lines = content.commands.iter().map(read_line).collect::<Result<Vec<_>, _>>()?;
+        let EngineContent { logging, text, command_file, lines } = EngineContent::read(data)?;
+        let lines = lines.ok_or("submit engine command issue: 'commands' is no list of lines")?;
+        let lines = lines.iter().map(|line| read_line(line)).collect::<Result<Vec<_>, _>>()?;
         if lines.is_empty() {
             return Err("need commands argument".to_owned());
         }
-        let logging = !json::is_false(&raw.logging);
         let is_relayed = route.through != route.target;
-        let pipe = json::text(&content.command_file).filter(|file| !file.contains('\0'));
+        let pipe = command_file.filter(|file| !file.contains('\0'));
         if pipe.is_none() && !is_relayed {
             return Err("need command_file argument".to_owned());
         }
@@ -111,10 +89,7 @@ impl Core {
             SshEnd::Ran(_) | SshEnd::Copied(_) => (0, None),
         };
         for line in job.lines.iter().take(done) {
-            let mut data = r#"{"message":"command has been submitted","command":"#.to_owned();
-            json::push_string(&mut data, line);
-            data.push('}');
-            self.add_ssh_row(job.logging, NewRow::now(Some(&job.token), Code::FINISHED_OK, data));
+            self.add_ssh_row(job.logging, NewRow::now(Some(&job.token), Code::FINISHED_OK, submitted(line)));
         }
         if let Some(reason) = failed {
             let row = NewRow::now(Some(&job.token), Code::FINISHED_KO, json::message(&reason));

@@ -12,6 +12,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::copy::SourceId;
@@ -74,6 +76,12 @@ impl SshTasks {
             _ => false,
         })
     }
+}
+
+/// The word of a relay file, out of the metadata of a request; what would read as more than a word is none.
+fn relay_word(metadata: Option<&Value>) -> Option<String> {
+    let word = json::text(metadata?.get("centcore_cmd")?)?;
+    word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')).then_some(word)
 }
 
 /// A file by which a host hands something on to a target behind it: `WORD:TARGET[:PARAMETER]`.

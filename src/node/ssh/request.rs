@@ -8,7 +8,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::super::json;
+use super::super::modules::action::list::CommandList;
 use super::super::modules::action::shell_words;
+use super::relay_word;
 
 /// Where a command names no time of its own (protocol.md section 10).
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -43,16 +45,6 @@ pub(super) struct Request {
 }
 
 #[derive(Deserialize)]
-struct RawRequest<'a> {
-    #[serde(borrow, default)]
-    content: Option<&'a RawValue>,
-    #[serde(default)]
-    logging: Value,
-    #[serde(default)]
-    instant: Value,
-}
-
-#[derive(Deserialize)]
 struct RawCommand<'a> {
     #[serde(default)]
     command: Value,
@@ -74,22 +66,14 @@ impl Request {
     /// # Errors
     /// What is wrong with it, and whether a row is wanted.
     pub fn read(data: &str) -> Result<Self, (String, bool)> {
-        let raw: RawRequest<'_> =
-            serde_json::from_str(data).map_err(|_| ("request not well formatted".to_owned(), true))?;
-        let logging = !json::is_false(&raw.logging);
-        let content = raw.content.map_or("", RawValue::get);
-        let entries: Vec<&RawValue> = match serde_json::from_str(content) {
-            Ok(entries) => entries,
-            // The word is Perl's for what it found.
-            Err(_) if content.starts_with('{') => return Err(("expected array, found 'HASH'".to_owned(), logging)),
-            Err(_) => return Err(("expected array, found ''".to_owned(), logging)),
-        };
+        let list = CommandList::read(data).map_err(|text| (text.to_owned(), true))?;
+        let entries = list.entries().map_err(|text| (text.to_owned(), list.logging))?;
         let mut commands = VecDeque::with_capacity(entries.len());
         for (index, entry) in entries.into_iter().enumerate() {
             let read = Command::read(entry.get());
-            commands.push_back(read.map_err(|text| (format!("{text} at array index '{index}'"), logging))?);
+            commands.push_back(read.map_err(|text| (format!("{text} at array index '{index}'"), list.logging))?);
         }
-        Ok(Self { content: content.to_owned(), commands, logging, instant: json::is_true(&raw.instant) })
+        Ok(Self { content: list.content.to_owned(), commands, logging: list.logging, instant: list.instant })
     }
 
     /// Reads the data of an ACTIONENGINE: one command, not in a list.
@@ -97,13 +81,10 @@ impl Request {
     /// # Errors
     /// What is wrong with it, and whether a row is wanted.
     pub fn read_action_engine(data: &str) -> Result<Self, (String, bool)> {
-        let raw: RawRequest<'_> =
-            serde_json::from_str(data).map_err(|_| ("request not well formatted".to_owned(), true))?;
-        let logging = !json::is_false(&raw.logging);
-        let content = raw.content.map_or("", RawValue::get);
-        let command = Command::read(content).map_err(|text| (text, logging))?;
+        let list = CommandList::read(data).map_err(|text| (text.to_owned(), true))?;
+        let command = Command::read(list.content).map_err(|text| (text, list.logging))?;
         let commands = VecDeque::from([command]);
-        Ok(Self { content: content.to_owned(), commands, logging, instant: json::is_true(&raw.instant) })
+        Ok(Self { content: list.content.to_owned(), commands, logging: list.logging, instant: list.instant })
     }
 }
 
@@ -127,7 +108,7 @@ impl Command {
         let metadata = raw.metadata.map_or("null", RawValue::get).to_owned();
         let known: Value = serde_json::from_str(&metadata).unwrap_or_default();
         Ok(Self {
-            relay_word: known.get("centcore_cmd").and_then(json::text),
+            relay_word: relay_word(Some(&known)),
             timeout: seconds(&raw.timeout, TIMEOUT),
             timeout_nodata: seconds(&raw.timeout_nodata, TIMEOUT_NODATA),
             continue_on_error: !json::is_false(&raw.continue_on_error),

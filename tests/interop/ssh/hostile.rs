@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::server::Sshd;
 use super::{central, command, last_message};
-use crate::platform::{Daemon, Platform, assert_within, seconds};
+use crate::platform::api::number;
+use crate::platform::{Daemon, Platform, assert_within, seconds, until};
 
 /// What a script does with a connection until it is told to stop.
 type Serve = fn(TcpStream, &AtomicBool);
@@ -158,4 +159,12 @@ fn two_hundred_nodes_of_which_most_are_black_holes_do_not_hold_up_the_others() {
     let rows = command(&api, 150, &json!([{ "command": "true" }]));
     assert!(last_message(&rows).contains("no key exchange within 2 s"), "{rows:?}");
     assert_within(asked.elapsed(), seconds(25));
+    // As for any push node: the ping that could not be sent counts as failed, once.
+    until("a failed ping is counted", seconds(30), || (number(&api.node_status(150)["ping_failed"]) > 0).then_some(()));
+    let (silent, alive) = (api.node_status(150), api.node_status(10));
+    assert_eq!(
+        (number(&silent["ping_failed"]), number(&silent["ping_ok"]), &silent["type"]),
+        (1, 0, &"push_ssh".into())
+    );
+    assert_eq!((number(&alive["ping_failed"]), number(&alive["ping_ok"])), (0, 1));
 }

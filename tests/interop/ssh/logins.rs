@@ -139,6 +139,9 @@ fn sshd_and_dropbear_let_a_user_of_this_machine_in_by_password_and_do_what_they_
         return eprintln!("skipped: a user for password logins is made by root only");
     };
     let sshd = Sshd::start(&platform, "host", &["PasswordAuthentication yes"]);
+    // One that wants both a key and a password.
+    let both = ["PasswordAuthentication yes", "AuthenticationMethods publickey,password"];
+    let both = Sshd::start(&platform, "both", &[both[0], both[1], "AuthorizedKeysFile .ssh/authorized_keys"]);
     let dropbear = Dropbear::start(&platform);
     if dropbear.is_none() {
         eprintln!("skipped in part: dropbear is not installed (apt-get install dropbear-bin)");
@@ -149,9 +152,13 @@ fn sshd_and_dropbear_let_a_user_of_this_machine_in_by_password_and_do_what_they_
         lines
     };
     let mut nodes = vec![(10, node(sshd.port, password(SECRET))), (20, node(sshd.port, password("mistaken")))];
+    let key = format!("ssh_identity: {}", platform.path("user_key").display());
+    for (id, word) in [(13, SECRET), (23, "mistaken")] {
+        nodes.push((id, node(both.port, format!("{key}\n    {}", password(word)))));
+    }
     if let Some(dropbear) = &dropbear {
         nodes.push((11, node(dropbear.port, password(SECRET))));
-        nodes.push((12, node(dropbear.port, format!("ssh_identity: {}", platform.path("user_key").display()))));
+        nodes.push((12, node(dropbear.port, key)));
         nodes.push((21, node(dropbear.port, password("mistaken"))));
     }
     let central = Daemon::start(central(&platform, &nodes));

@@ -222,9 +222,12 @@ fn targets_behind_an_ssh_host_get_relay_files() {
 
     // What names no word for the relay runs nowhere; in particular not on the relay itself.
     let marker = platform.path("marker");
-    let unknown = json!([{ "command": format!("touch {}", marker.display()) }]);
-    let rows = rows_of(&api, 9, "core/action/command", &unknown);
-    assert!(rows.iter().any(|(_, data)| data.to_string().contains("behind an ssh relay")), "{rows:?}");
+    for word in [json!(null), json!("RELOAD:9\nOTHER")] {
+        let metadata = json!({ "centcore_proxy": 1, "centcore_cmd": word });
+        let unknown = json!([{ "command": format!("touch {}", marker.display()), "metadata": metadata }]);
+        let rows = rows_of(&api, 9, "core/action/command", &unknown);
+        assert!(rows.iter().any(|(_, data)| data.to_string().contains("behind an ssh relay")), "{rows:?}");
+    }
     assert!(!marker.exists());
 
     // A copy in pieces names none either: as in the original it is put on the relay.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::super::super::json;
+use super::list::CommandList;
 use super::shell_words;
 
 /// Characters of a refused command that are shown.
@@ -61,16 +62,6 @@ pub(super) struct Refusal {
     pub before: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct RawRequest<'a> {
-    #[serde(borrow, default)]
-    content: Option<&'a RawValue>,
-    #[serde(default)]
-    logging: Value,
-    #[serde(default)]
-    instant: Value,
-}
-
 #[derive(Default, Deserialize)]
 struct RawCommand<'a> {
     #[serde(default)]
@@ -91,16 +82,9 @@ impl Request {
     /// Reads the data of a COMMAND. One command that makes no sense refuses all of them.
     pub(super) fn read(data: &str) -> Result<Self, Refusal> {
         let refusal = |text: &str, logging| Refusal { text: text.to_owned(), logging, before: Vec::new() };
-        let raw: RawRequest<'_> =
-            serde_json::from_str(data).map_err(|_| refusal("request not well formatted", true))?;
-        let logging = !json::is_false(&raw.logging);
-        let content = raw.content.map_or("", RawValue::get);
-        let entries: Vec<&RawValue> = match serde_json::from_str(content) {
-            Ok(entries) => entries,
-            // The word is Perl's for what it found.
-            Err(_) if content.starts_with('{') => return Err(refusal("expected array, found 'HASH'", logging)),
-            Err(_) => return Err(refusal("expected array, found ''", logging)),
-        };
+        let list = CommandList::read(data).map_err(|text| refusal(text, true))?;
+        let entries = list.entries().map_err(|text| refusal(text, list.logging))?;
+        let CommandList { content, logging, instant } = list;
         let mut commands: VecDeque<Command> = VecDeque::with_capacity(entries.len());
         for (index, entry) in entries.into_iter().enumerate() {
             let Some(command) = RawCommand::read(entry.get()) else {
@@ -110,13 +94,7 @@ impl Request {
             };
             commands.push_back(command);
         }
-        Ok(Self {
-            content: content.to_owned(),
-            commands,
-            logging,
-            instant: json::is_true(&raw.instant),
-            len_bytes: data.len(),
-        })
+        Ok(Self { content: content.to_owned(), commands, logging, instant, len_bytes: data.len() })
     }
 }
 

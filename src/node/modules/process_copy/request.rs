@@ -190,7 +190,8 @@ impl Request {
                 let number = whole(&content.query).unwrap_or(0);
                 let restart = content.restart;
                 let total = total.unwrap_or(0);
-                let sender = whole(&content.sender).filter(|_| content.alone);
+                // What is for a host behind us is gathered for that host alone.
+                let sender = whole(&content.sender).filter(|_| content.alone && !is_passed_on);
                 let identity = sender.map(|sender| identity(sender, &spec, total));
                 (SinkStep::Query { spec, total, md5, attributes, restart, identity }, Asked::Query(number))
             }
