@@ -44,7 +44,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Database pages kept in memory by a daemon without nodes. It is most of what such a daemon holds at work; less makes large
 /// commits slower.
-const CACHE_KIB: u32 = 512;
+const CACHE_KIB: u32 = 256;
 
 /// The same with nodes, whose rows come in by thousands.
 const CACHE_WITH_NODES_KIB: u32 = 4_096;
