@@ -173,6 +173,6 @@ pub fn ssh_loop_hold(scale: Scale) -> Outcome<Vec<Figure>> {
     Ok(vec![
         figure("PING p99", percentile_ms(&mut waits, 99), Target::Small),
         figure("longest PING", percentile_ms(&mut waits, 100), Target::Small),
-        figure("longest, without waiting for a processor", percentile_ms(&mut held, 100), Target::AtMost(20.0)),
+        figure("longest turn", percentile_ms(&mut held, 100), Target::AtMost(20.0)),
     ])
 }

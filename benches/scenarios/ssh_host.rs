@@ -40,11 +40,13 @@ impl SshHost {
         let host_key = fs::read_to_string(directory.join("host_key.pub"))?;
         fs::write(directory.join("known_hosts"), format!("[127.0.0.1]:{port} {host_key}"))?;
         let shown = directory.display();
+        // Started by sshd, bash reads the user's ~/.bashrc unless it is told to be inside another shell; what that costs is
+        // nobody's figure.
         fs::write(
             directory.join("sshd_config"),
             format!(
                 "Port {port}\nListenAddress 127.0.0.1\nHostKey {shown}/host_key\nAuthorizedKeysFile {shown}/authorized_keys\n\
-                 PidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nMaxStartups 1000\nLoginGraceTime 120\n\
+                 PidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nMaxStartups 1000\nLoginGraceTime 120\nSetEnv SHLVL=2\n\
                  Subsystem sftp internal-sftp\n{lines}"
             ),
         )?;

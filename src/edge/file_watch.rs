@@ -5,15 +5,11 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsRawFd, RawFd};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use mio::event::Source;
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
-
+use super::event_file::EventFile;
 use super::system;
 
 /// Bytes of `struct inotify_event` before the name: watch, mask, cookie and the length of the name.
@@ -23,7 +19,7 @@ const BUFFER_LEN: usize = 16 << 10;
 
 /// A file that is watched.
 pub struct FileWatch {
-    events: File,
+    events: EventFile,
     path: PathBuf,
     names: Vec<Vec<u8>>,
 }
@@ -34,7 +30,7 @@ impl FileWatch {
     /// # Errors
     /// The directory cannot be watched.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let events = File::from(system::watch_descriptor()?);
+        let events = EventFile::new(system::watch_descriptor()?);
         let mut watch = Self { events, path: path.to_owned(), names: Vec::new() };
         watch.renew()?;
         Ok(watch)
@@ -46,75 +42,53 @@ impl FileWatch {
     /// As [`Self::open`].
     pub fn renew(&mut self) -> io::Result<()> {
         self.names.clear();
-        watch_parent(&self.events, &self.path, &mut self.names)?;
+        watch_parent(self.events.file(), &self.path, &mut self.names)?;
         // Links such as those of a configuration that is replaced as a whole: the link stays, what is behind it does not.
         if let Ok(target) = self.path.canonicalize()
             && target != self.path
         {
-            watch_parent(&self.events, &target, &mut self.names)?;
+            watch_parent(self.events.file(), &target, &mut self.names)?;
         }
         Ok(())
+    }
+
+    /// What the event loop watches.
+    pub const fn source(&mut self) -> &mut EventFile {
+        &mut self.events
     }
 
     /// Whether something has happened to the file since the last call. Never blocks.
     pub fn take_changed(&mut self) -> bool {
         let mut changed = false;
         let mut buffer = [0_u8; BUFFER_LEN];
-        loop {
-            match self.events.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(length) => changed |= self.concerns_us(buffer.get(..length).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => break,
-            }
-        }
+        let names = &self.names;
+        self.events.read_all(&mut buffer, |events| changed |= concerns(names, events));
         changed
-    }
-
-    fn concerns_us(&self, mut events: &[u8]) -> bool {
-        while let Some((head, rest)) = events.split_at_checked(HEAD_LEN) {
-            let field =
-                |at: usize| head.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
-            let length = field(12).and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-            let Some((name, rest)) = rest.split_at_checked(length) else { return true };
-            let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-            // Events that the kernel had no room for may have been ours.
-            let lost = field(4).is_some_and(|mask| mask & libc::IN_Q_OVERFLOW != 0);
-            if lost || self.names.iter().any(|known| known == name) {
-                return true;
-            }
-            events = rest;
-        }
-        false
     }
 }
 
+/// Whether one of the events is about a file with one of these names.
+fn concerns(names: &[Vec<u8>], mut events: &[u8]) -> bool {
+    while let Some((head, rest)) = events.split_at_checked(HEAD_LEN) {
+        let field = |at: usize| head.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
+        let length = field(12).and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+        let Some((name, rest)) = rest.split_at_checked(length) else { return true };
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        // Events that the kernel had no room for may have been ours.
+        let lost = field(4).is_some_and(|mask| mask & libc::IN_Q_OVERFLOW != 0);
+        if lost || names.iter().any(|known| known == name) {
+            return true;
+        }
+        events = rest;
+    }
+    false
+}
 fn watch_parent(events: &File, path: &Path, names: &mut Vec<Vec<u8>>) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = CString::new(directory.as_os_str().as_bytes()).map_err(io::Error::other)?;
     system::watch_directory(events, &directory)?;
     names.extend(path.file_name().map(|name| name.as_bytes().to_vec()));
     Ok(())
-}
-
-impl AsRawFd for FileWatch {
-    fn as_raw_fd(&self) -> RawFd {
-        self.events.as_raw_fd()
-    }
-}
-
-impl Source for FileWatch {
-    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        SourceFd(&self.as_raw_fd()).register(registry, token, interests)
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        SourceFd(&self.as_raw_fd()).reregister(registry, token, interests)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        SourceFd(&self.as_raw_fd()).deregister(registry)
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod child_process;
 pub mod clock;
 pub mod command_pipe;
 pub mod copy;
+pub mod event_file;
 pub mod file_watch;
 pub mod history_store;
 pub mod jobs;

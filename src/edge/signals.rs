@@ -1,14 +1,9 @@
 //! Signals as a source of the event loop: blocked for all threads and read from a `signalfd(2)`.
 
 use std::ffi::c_int;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsRawFd, RawFd};
+use std::io;
 
-use mio::event::Source;
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
-
+use super::event_file::EventFile;
 use super::system;
 
 /// A signal that means something to the daemon.
@@ -34,7 +29,7 @@ const SIGNALS: [(c_int, Signal); 4] = [
 const INFO_LEN: usize = 128;
 
 /// The daemon's signals. Make it before any other thread is started.
-pub struct Signals(File);
+pub struct Signals(EventFile);
 
 impl Signals {
     /// Blocks the signals for this thread and those it starts later, ignores `SIGPIPE`, and opens the descriptor. A child
@@ -46,24 +41,19 @@ impl Signals {
         let numbers = SIGNALS.map(|(number, _)| number);
         system::ignore_signal(libc::SIGPIPE)?;
         system::block_signals(&numbers)?;
-        Ok(Self(File::from(system::signal_descriptor(&numbers)?)))
+        Ok(Self(EventFile::new(system::signal_descriptor(&numbers)?)))
+    }
+
+    /// What the event loop watches.
+    pub const fn source(&mut self) -> &mut EventFile {
+        &mut self.0
     }
 
     /// Every pending signal, each at most once, in the order of their importance. Never blocks.
     pub fn read(&mut self) -> Vec<Signal> {
         let mut signals = Vec::new();
         let mut infos = [0_u8; 8 * INFO_LEN];
-        loop {
-            match self.0.read(&mut infos) {
-                Ok(0) => break,
-                Ok(length) => {
-                    let known = infos.get(..length).unwrap_or_default().chunks_exact(INFO_LEN).filter_map(signal_of);
-                    signals.extend(known);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => break,
-            }
-        }
+        self.0.read_all(&mut infos, |infos| signals.extend(infos.chunks_exact(INFO_LEN).filter_map(signal_of)));
         signals.sort_unstable();
         signals.dedup();
         signals
@@ -77,29 +67,10 @@ fn signal_of(info: &[u8]) -> Option<Signal> {
     SIGNALS.iter().find(|(known, _)| *known == number).map(|(_, signal)| *signal)
 }
 
-impl AsRawFd for Signals {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
-
-impl Source for Signals {
-    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        SourceFd(&self.as_raw_fd()).register(registry, token, interests)
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        SourceFd(&self.as_raw_fd()).reregister(registry, token, interests)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        SourceFd(&self.as_raw_fd()).deregister(registry)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mio::{Interest, Token};
     use std::time::Duration;
 
     #[test]
@@ -107,7 +78,7 @@ mod tests {
         let mut signals = Signals::open().unwrap();
         assert_eq!(signals.read(), []);
         let mut poll = mio::Poll::new().unwrap();
-        poll.registry().register(&mut signals, Token(1), Interest::READABLE).unwrap();
+        poll.registry().register(signals.source(), Token(1), Interest::READABLE).unwrap();
         for number in [libc::SIGCHLD, libc::SIGHUP, libc::SIGTERM, libc::SIGINT] {
             system::raise_in_this_thread(number).unwrap();
         }

@@ -142,7 +142,7 @@ impl Core {
         }
         let text = format!("Send message problem for '{id}': {reason}");
         let owed = self.registry.get_mut(id).is_some_and(|node| node.outbox.ended(token));
-        if self.relayed_not_sent(id, token, &text) || owed {
+        if self.relayed_not_sent(id, token, &text).unwrap_or(owed) {
             self.add_row(NewRow::now(Some(token), Code::FINISHED_KO, json::message(&text)));
         }
     }

@@ -85,8 +85,10 @@ impl Core {
         data: String,
     ) -> Result<Handled, String> {
         if action == Action::ProcessCopy {
-            let route = self.route_to(target)?;
-            return self.relay_copy(peer, token, route, data);
+            return match self.route_to(target) {
+                Ok(route) => self.relay_copy(peer, token, route, data),
+                Err(text) => self.relay_has_no_way(peer, token, text),
+            };
         }
         if !json::is_valid(&data) {
             return Err("proxy - cannot decode json".to_owned());

@@ -31,6 +31,8 @@ use super::{dial_out, json};
 /// Bytes of one client that may be on their way before it is read no further, and below which it is read again.
 const HIGH_BYTES: usize = 4 << 20;
 const LOW_BYTES: usize = 1 << 20;
+/// Tokens of copies that have ended and are remembered.
+const ENDED_MAX: usize = 256;
 /// What a sender of our kind hears while the way to the receiver is broken: it asks again.
 const INTERRUPTED: &str = "{\"interrupted\":true}";
 
@@ -52,6 +54,22 @@ pub(super) struct RelayedCopies {
     passed: BTreeMap<NodeId, VecDeque<Passed>>,
     bytes: BTreeMap<ClientId, usize>,
     paused: BTreeSet<ClientId>,
+    /// Tokens that ended here, the last ones: more of their messages may still come.
+    ended: VecDeque<Token>,
+}
+
+impl RelayedCopies {
+    /// A copy has ended here; whether it is said for the first time.
+    fn end(&mut self, token: &Token) -> bool {
+        if self.ended.contains(token) {
+            return false;
+        }
+        if self.ended.len() >= ENDED_MAX {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(token.clone());
+        true
+    }
 }
 
 #[derive(Deserialize)]
@@ -108,6 +126,44 @@ impl Core {
         let content = outer.content.unwrap_or_default();
         let (is_end, asks) = (content.status == Some("end"), json::is_true(&content.ack));
         let question = content.question();
+        if question.is_some() {
+            // The sender begins anew.
+            self.relayed_copies.ended.retain(|ended| ended != token);
+        } else if self.relayed_copies.ended.contains(token) {
+            return Ok(self.refuse_relayed(peer, token, asks));
+        }
+        let passed = self.pass_copy_on_to(peer, token, route, data, (is_end, asks, question));
+        if passed.is_err() {
+            self.relayed_copies.end(token);
+        }
+        passed
+    }
+
+    /// A PROCESSCOPY whose target nobody knows: the first one ends the token.
+    ///
+    /// # Errors
+    /// The message of the row that ends it.
+    pub(super) fn relay_has_no_way(&mut self, peer: Peer, token: &Token, text: String) -> Result<Handled, String> {
+        if self.relayed_copies.end(token) { Err(text) } else { Ok(self.refuse_relayed(peer, token, false)) }
+    }
+
+    /// What comes of a copy that has ended here.
+    fn refuse_relayed(&mut self, peer: Peer, token: &Token, asks: bool) -> Handled {
+        let heard = peer.client().filter(|client| asks || dial_out::parent_of(*client).is_none());
+        if let Some(client) = heard {
+            self.answer_relayed(client, token, Code::FINISHED_KO, &json::message("the copy has ended"));
+        }
+        Handled::Later
+    }
+
+    fn pass_copy_on_to(
+        &mut self,
+        peer: Peer,
+        token: &Token,
+        route: Route,
+        data: String,
+        (is_end, asks, question): (bool, bool, Option<i64>),
+    ) -> Result<Handled, String> {
         let through = route.through;
         let Some(node) = self.registry.get_mut(through) else {
             return Err(format!("proxy - no pathway for target {}", route.target));
@@ -208,7 +264,6 @@ impl Core {
     pub(super) fn relayed_link_down(&mut self, through: NodeId) {
         let lost = self.relayed_copies.passed.remove(&through).unwrap_or_default();
         let text = format!("proxy - connection to node '{through}' was lost during the copy");
-        let mut ended = BTreeSet::new();
         for passed in lost {
             if passed.goes_on && !passed.is_end {
                 self.settle_relayed(&passed, Code::BEGIN, INTERRUPTED);
@@ -217,21 +272,21 @@ impl Core {
             self.settle_relayed(&passed, Code::FINISHED_KO, &json::message(&text));
             // One that the outbox knows ends with the next sync, if it did not arrive.
             let is_owed = self.registry.get(through).is_some_and(|node| node.outbox.owes(&passed.token));
-            if !is_owed && ended.insert(passed.token.clone()) {
+            if !is_owed && self.relayed_copies.end(&passed.token) {
                 self.end_with_error(&passed.token, &text);
             }
         }
     }
 
-    /// A message left the link's queue unsent. Whether it was one before the last.
-    pub(super) fn relayed_not_sent(&mut self, through: NodeId, token: &Token, text: &str) -> bool {
-        let Some(passed) = self.take_relayed(through, token) else { return false };
+    /// A message left the link's queue unsent. Whether a row is to end its token; `None` when it is none of a copy.
+    pub(super) fn relayed_not_sent(&mut self, through: NodeId, token: &Token, text: &str) -> Option<bool> {
+        let passed = self.take_relayed(through, token)?;
         if passed.goes_on && !passed.is_end {
             self.settle_relayed(&passed, Code::BEGIN, INTERRUPTED);
-            return false;
+            return Some(false);
         }
         self.settle_relayed(&passed, Code::FINISHED_KO, &json::message(text));
-        !passed.is_end
+        Some(self.relayed_copies.end(token))
     }
 
     fn settle_relayed(&mut self, passed: &Passed, code: Code, data: &str) {

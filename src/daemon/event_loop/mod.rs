@@ -169,7 +169,7 @@ impl EventLoop {
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
         let (storage, restored) = Storage::open(&config, log, now)?;
         let registry = poll.registry();
-        registry.register(&mut signals, SIGNALS, Interest::READABLE).map_err(RunError::new)?;
+        registry.register(signals.source(), SIGNALS, Interest::READABLE).map_err(RunError::new)?;
         let listeners = listeners::bind_all(&config, registry, log, now)?;
         let client_tls = listeners::client_context(&config)?;
         let register_file = RegisterFile::open(&config, registry, log, now);

@@ -37,7 +37,7 @@ impl RegisterFile {
     pub(super) fn open(config: &Config, registry: &Registry, log: &mut LogWriter, now: Now) -> Option<Self> {
         let path = config.modules.register.as_ref()?.file.clone();
         let watch = FileWatch::open(&path).and_then(|mut watch| {
-            registry.register(&mut watch, REGISTER_FILE, Interest::READABLE)?;
+            registry.register(watch.source(), REGISTER_FILE, Interest::READABLE)?;
             Ok(watch)
         });
         let watch = watch.map_err(|error| {

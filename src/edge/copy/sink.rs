@@ -103,7 +103,8 @@ impl Sink {
         if restart || self.open.as_ref().is_some_and(|open| open.received > total) {
             match self.open.take() {
                 Some(open) => open.remove(),
-                None => drop(fs::remove_file(&path)),
+                None if fs::remove_file(&path).is_ok() => sweep_beside(&path),
+                None => {}
             }
         }
         let destination = (spec.kind == CopyKind::Regular)
@@ -133,7 +134,7 @@ impl Sink {
         if self.open.is_some() {
             return Ok(());
         }
-        marks::sweep(path.parent().unwrap_or(Path::new(".")), std::time::SystemTime::now());
+        sweep_beside(path);
         let identity = self.identity_of(path);
         let before = Mark::beside(path, &identity).file().filter(|before| before != path);
         self.open = before.and_then(|before| Open::existing(&before, &identity).ok().flatten());
@@ -310,10 +311,15 @@ impl Open {
             mark.unset(&self.path);
             if self.is_found {
                 // Another mark may lead there, of the question that came before a restart of ours.
-                marks::sweep(self.path.parent().unwrap_or(Path::new(".")), std::time::SystemTime::now());
+                sweep_beside(&self.path);
             }
         }
     }
+}
+
+/// Marks that lead nowhere go, and what was left long ago.
+fn sweep_beside(path: &Path) {
+    marks::sweep(path.parent().unwrap_or(Path::new(".")), std::time::SystemTime::now());
 }
 
 fn open_failed(path: &Path, error: &io::Error) -> CopyFailure {

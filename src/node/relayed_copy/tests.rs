@@ -101,3 +101,23 @@ fn a_central_that_the_relay_dials_hears_what_it_asks_for_and_no_more() {
     assert_eq!(heard, [r#"parent Pull: [ACK] [t] 0 {"received":4}"#]);
     assert_eq!(say(&copy("inprogress", "").replace(r#","ack":1"#, "")), Vec::<String>::new());
 }
+
+#[test]
+fn a_copy_that_ends_at_the_relay_has_one_row_whatever_still_comes_of_it() {
+    let mut bench = relay();
+    let plain = copy("inprogress", "").replace(r#","ack":1"#, "");
+    for _ in 0..3 {
+        bench.request("PROCESSCOPY", "u", "9", &plain);
+    }
+    let failed =
+        || Input::SendFailed { node: id(9), token: message("ACK", "u", None, "").token, reason: "full".to_owned() };
+    let mut rows = 0;
+    for _ in 0..3 {
+        rows += bench.give(failed()).iter().filter(|line| line.starts_with("row u 1")).count();
+    }
+    assert_eq!(rows, 1);
+    let over = [r#"client 7: [ACK] [u] 1 {"message":"the copy has ended"}"#];
+    assert_eq!(bench.request("PROCESSCOPY", "u", "9", &plain), over);
+    let end = plain.replace("inprogress", "end");
+    assert_eq!(bench.request("PROCESSCOPY", "u", "9", &end), over);
+}

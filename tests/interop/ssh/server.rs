@@ -43,9 +43,10 @@ impl Sshd {
         fs::copy(folder.join("id.pub"), &authorized).unwrap();
         // Of two lines the first counts.
         let own: String = lines.iter().filter(|line| **line != "no sftp").map(|line| format!("{line}\n")).collect();
+        // With SHLVL, bash does not read the user's ~/.bashrc, which may take long.
         let mut config = format!(
             "{own}Port {port}\nListenAddress 127.0.0.1\nAuthorizedKeysFile {}\nUsePAM no\nStrictModes no\n\
-             PermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\nPidFile none\n",
+             PermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\nPidFile none\nSetEnv SHLVL=2\n",
             authorized.display()
         );
         for kind in KINDS {

@@ -149,3 +149,19 @@ fn an_end_that_finds_what_was_there_before_a_restart_leaves_no_mark() {
     assert_eq!(Sink::default().run(folder.end("token", &packed)), SinkDone::Finished(Vec::new()));
     assert_eq!(folder.names("cache"), Vec::<String>::new());
 }
+
+#[test]
+fn what_is_forgotten_at_a_question_leaves_no_mark() {
+    let folder = Folder::new();
+    let mut sink = Sink::default();
+    let SinkStep::Chunk { spec, json, base64, size, .. } = folder.chunk("token", b"text", 0) else { panic!() };
+    sink.run(SinkStep::Chunk { spec, json, base64, size, offset: None });
+    sink.run(SinkStep::Keep);
+    let SinkStep::Query { spec, total, md5, attributes, identity, .. } = folder.query("token", 4, Some("the same"))
+    else {
+        panic!()
+    };
+    let anew = SinkStep::Query { spec, total, md5, attributes, restart: true, identity };
+    assert_eq!(found(&sink.run(anew)), 0);
+    assert_eq!(folder.names("cache"), Vec::<String>::new());
+}
