@@ -8,7 +8,7 @@ use crate::footprint::{SETTLE, megabytes};
 use crate::gorgone_client::GorgoneClient;
 use crate::http_client::HttpClient;
 use crate::platform::{Daemon, Role, key};
-use crate::process::pss_bytes;
+use crate::process::{anonymous_bytes, pss_bytes};
 use crate::report::{Figure, Target};
 use crate::{Outcome, Scale};
 
@@ -45,7 +45,7 @@ pub fn memory_after_work(scale: Scale) -> Outcome<Vec<Figure>> {
     ])
 }
 
-/// How much a poller and its central grow from the first to the fifth minute of steady work.
+/// How much heap and stacks of a poller and its central grow from the first to the fifth minute of steady work.
 pub fn soak(scale: Scale) -> Outcome<Vec<Figure>> {
     let pollers = [Daemon::start_ready(&Role::poller(2))?];
     let mut central = Daemon::start_ready(&Role { ping_s: Some(5), ..Role::central(&pollers) })?;
@@ -64,7 +64,7 @@ pub fn soak(scale: Scale) -> Outcome<Vec<Figure>> {
         }
         wait_for_all(&mut client, tokens)?;
         if second >= warm && at_first.is_none() {
-            at_first = Some((pss_bytes(poller.process())?, pss_bytes(central.process())?));
+            at_first = Some((anonymous_bytes(poller.process())?, anonymous_bytes(central.process())?));
         }
         let next = Duration::from_secs(u64::try_from(second)?.saturating_add(1));
         if next.as_secs() >= u64::try_from(end)? {
@@ -74,8 +74,8 @@ pub fn soak(scale: Scale) -> Outcome<Vec<Figure>> {
     }
     let (poller_before, central_before) = at_first.ok_or("it ended before it was warm")?;
     let growth = |before: u64, now: u64| megabytes(now) - megabytes(before);
-    let poller_growth = growth(poller_before, pss_bytes(poller.process())?);
-    let central_growth = growth(central_before, pss_bytes(central.process())?);
+    let poller_growth = growth(poller_before, anonymous_bytes(poller.process())?);
+    let central_growth = growth(central_before, anonymous_bytes(central.process())?);
     Ok(vec![
         Figure { part: "poller", value: poller_growth, unit: "MB", target: Target::AtMost(0.5), original: None },
         Figure { part: "central", value: central_growth, unit: "MB", target: Target::AtMost(1.0), original: None },

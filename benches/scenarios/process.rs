@@ -11,9 +11,22 @@ use crate::Outcome;
 /// # Errors
 /// When the daemon is gone or `/proc` says something unexpected.
 pub fn pss_bytes(leader: u32) -> Outcome<u64> {
+    rollup_bytes(leader, "Pss:")
+}
+
+/// The part of it that is in no file: heap and stacks. The rest are pages of files, the program's own above all, of which as
+/// many are mapped as were touched since they were let go.
+///
+/// # Errors
+/// When the daemon is gone or `/proc` says something unexpected.
+pub fn anonymous_bytes(leader: u32) -> Outcome<u64> {
+    rollup_bytes(leader, "Pss_Anon:")
+}
+
+fn rollup_bytes(leader: u32, name: &str) -> Outcome<u64> {
     let mut total = 0_u64;
     for process in all_of(leader)? {
-        let kib = field(&format!("/proc/{process}/smaps_rollup"), "Pss:")?;
+        let kib = field(&format!("/proc/{process}/smaps_rollup"), name)?;
         total = total.saturating_add(kib.saturating_mul(1024));
     }
     Ok(total)

@@ -119,6 +119,31 @@ fn the_package_installs_upgrades_and_goes_and_leaves_what_is_the_operators() {
 }
 
 #[test]
+fn a_flavour_takes_the_place_of_the_other() {
+    let (root, folder) = (root(), Folder::new());
+    let tree = folder.path("tree").display().to_string();
+    must("dpkg-deb", &["--raw-extract", &package(), &tree]);
+    let full = folder.read("tree/DEBIAN/control");
+    assert!(!full.contains("Provides:"), "dpkg does not replace anything by what provides its own name: {full}");
+    let poller = full
+        .replace("Package: stheno\n", "Package: stheno-poller\nProvides: stheno\n")
+        .replace(": stheno-poller\nReplaces: stheno-poller", ": stheno\nReplaces: stheno");
+    folder.write("tree/DEBIAN/control", &poller);
+    let other = folder.path("poller.deb").display().to_string();
+    must("dpkg-deb", &["-Znone", "--root-owner-group", "--build", &tree, &other]);
+    for (file, name, gone) in [(&other, "stheno-poller", ""), (&package(), "stheno", "stheno-poller")] {
+        dpkg(&root, &["--install", file]);
+        let status = root.read("var/lib/dpkg/status");
+        assert!(status.contains(&format!("Package: {name}\nStatus: install ok installed")), "{status}");
+        assert!(
+            gone.is_empty() || !status.contains(&format!("Package: {gone}\nStatus: install ok installed")),
+            "{status}"
+        );
+    }
+    assert!(root.path("usr/bin/stheno").exists());
+}
+
+#[test]
 fn the_package_belongs_to_root_and_is_the_same_every_time() {
     let listing = must("dpkg-deb", &["--contents", &package()]);
     assert!(listing.lines().all(|line| line.contains(" root/root ")), "{listing}");
