@@ -27,7 +27,7 @@ struct Open {
     path: PathBuf,
     /// By which it is found again; none for a file without a name, of which nothing is left behind, whatever happens.
     mark: Option<Mark>,
-    /// Whether it was there when it was opened.
+    /// Whether one of its name was there before.
     is_found: bool,
     file: File,
     digest: Md5,
@@ -241,10 +241,10 @@ impl Sink {
 impl Open {
     /// An empty file of our own, whatever stands there.
     fn new(path: &Path, identity: &str) -> io::Result<Self> {
-        match fs::remove_file(path) {
+        let was_there = match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+            removed => removed.is_ok(),
+        };
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o660).open(path)?;
         let _locked = marks::is_free(&file);
         let mark = Mark::beside(path, identity);
@@ -252,7 +252,7 @@ impl Open {
         Ok(Self {
             path: path.to_owned(),
             mark: Some(mark),
-            is_found: false,
+            is_found: was_there,
             file,
             digest: Md5::new(),
             received: 0,

@@ -161,6 +161,8 @@ fn what_is_forgotten_at_a_question_leaves_no_mark() {
     else {
         panic!()
     };
+    assert!(matches!(sink.run(folder.chunk("token", b"text", 19)), SinkDone::Failed(_)), "a chunk of what was kept");
+    assert_eq!(folder.names("cache"), Vec::<String>::new());
     let anew = SinkStep::Query { spec, total, md5, attributes, restart: true, identity };
     assert_eq!(found(&sink.run(anew)), 0);
     assert_eq!(folder.names("cache"), Vec::<String>::new());
