@@ -115,6 +115,8 @@ impl Core {
         }
         match (own, &message.action) {
             (None, Action::RegisterNodes) => self.web_socket_registers(client, None, &message.data),
+            // An answer to what it was asked before the database took it away.
+            (None, Action::Ack | Action::Pong | Action::SetLogs | Action::SyncLogs) if self.has_left(client) => {}
             (None, _) => self.refuse_web_socket(client, "its first message is not REGISTERNODES"),
             (Some(id), Action::RegisterNodes) => self.web_socket_registers(client, Some(id), &message.data),
             (Some(id), Action::UnregisterNodes) => self.web_socket_unregisters(id, &message.data),

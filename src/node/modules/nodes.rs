@@ -184,6 +184,11 @@ impl Core {
         }
     }
 
+    /// Whether a client that is still connected spoke for a node that is gone.
+    pub(in super::super) fn has_left(&self, client: ClientId) -> bool {
+        self.nodes_module.left.values().any(|(_, left)| *left == client)
+    }
+
     /// A session or a WebSocket has ended.
     pub(in super::super) fn forget_left_client(&mut self, client: ClientId) {
         self.nodes_module.left.retain(|_, (_, left)| *left != client);

@@ -5,7 +5,7 @@ use crate::model::poller::{PollerRow, RelationRow};
 
 use super::super::super::CoreOptions;
 use super::super::super::input::Input;
-use super::super::super::testing::{Bench, id, options, push_node};
+use super::super::super::testing::{Bench, id, message, options, push_node};
 use super::super::NODES_PACKAGE;
 
 fn bench_with(nodes: Vec<Registration>, own_id: Option<NodeId>) -> (Bench, Vec<String>) {
@@ -203,4 +203,25 @@ fn a_stop_ends_what_waits_for_the_database() {
     let outputs = bench.give(Input::Stop);
     assert!(outputs.iter().any(|line| line.starts_with("row t 1") && line.contains("stopping")), "{outputs:?}");
     assert_eq!(links(&read(&mut bench, tables(&[2]))), Vec::<&str>::new());
+}
+
+#[test]
+fn what_a_node_still_answers_after_it_was_taken_away_does_not_cost_its_connection() {
+    let mut bench = bench();
+    let dials_in = PollerRow { communication_type: Some("4".to_owned()), ..row(7) };
+    let present = PollerTables { pollers: vec![dials_in], ..PollerTables::default() };
+    read(&mut bench, present.clone());
+    let says =
+        |action, data| Input::WebSocketMessage { client: ClientId(70), message: message(action, "", Some(""), data) };
+    bench.give(says("REGISTERNODES", r#"{"nodes":[{"id":"7","type":"wss","identity":"7"}]}"#));
+    bench.pass_seconds(600);
+    read(&mut bench, PollerTables::default());
+    assert_eq!(bench.give(says("PONG", r#"{"code":0,"data":{}}"#)), Vec::<String>::new());
+    bench.pass_seconds(600);
+    read(&mut bench, present);
+    assert_eq!(bench.core.registry.get(id(7)).and_then(|node| node.client), Some(ClientId(70)));
+    bench.pass_seconds(600);
+    read(&mut bench, PollerTables::default());
+    let outputs = bench.give(says("COMMAND", "{}"));
+    assert!(outputs.iter().any(|line| line.starts_with("close client 70")), "{outputs:?}");
 }
