@@ -8,6 +8,7 @@
 
 mod after_copies;
 mod api;
+mod command_rows;
 mod constatus;
 mod core_actions;
 mod core_options;

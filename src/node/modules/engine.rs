@@ -18,6 +18,7 @@ use crate::model::time::Monotonic;
 use crate::model::token::Token;
 use crate::model::work::{PipeReport, Work};
 
+use super::super::command_rows;
 use super::super::core::{Core, NewRow};
 use super::super::json;
 use super::super::requests::Handled;
@@ -108,7 +109,7 @@ impl Core {
         let file = command_file.or_else(|| settings.as_ref()?.command_file.clone());
         if logging {
             self.open_token(token, None);
-            let begun = format!("{{\"message\":\"commands processing has started\",\"request_content\":{text}}}");
+            let begun = command_rows::processing_started(text);
             self.add_row(NewRow::now(Some(token), Code::BEGIN, begun));
         }
         let Some(file) = file.filter(|file| !file.contains('\0')) else {

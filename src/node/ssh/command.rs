@@ -6,6 +6,7 @@ use crate::model::node_id::NodeId;
 use crate::model::ssh::{SshCommand, SshEnd, SshTask};
 use crate::model::token::Token;
 
+use super::super::command_rows;
 use super::super::core::{Core, NewRow};
 use super::super::json;
 use super::super::pathway::Route;
@@ -50,7 +51,7 @@ impl Core {
         if request.logging {
             self.open_token(token, None);
         }
-        let row = NewRow::now(Some(token), Code::BEGIN, rows::processing_started(&request.content));
+        let row = NewRow::now(Some(token), Code::BEGIN, command_rows::processing_started(&request.content));
         self.add_ssh_row(request.logging, row);
         let relay = (route.through != route.target).then_some(route.target);
         let job = CommandJob { token: token.clone(), request, errors: false, started: 0, relay };

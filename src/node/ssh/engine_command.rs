@@ -6,6 +6,7 @@ use crate::model::node_id::NodeId;
 use crate::model::ssh::{SshEnd, SshTask};
 use crate::model::token::Token;
 
+use super::super::command_rows;
 use super::super::core::{Core, NewRow};
 use super::super::json;
 use super::super::modules::engine::{EngineContent, submitted};
@@ -47,7 +48,7 @@ impl Core {
         if logging {
             self.open_token(token, None);
         }
-        let started = super::rows::processing_started(text);
+        let started = command_rows::processing_started(text);
         self.add_ssh_row(logging, NewRow::now(Some(token), Code::BEGIN, started));
         if is_relayed {
             let job =

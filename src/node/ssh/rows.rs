@@ -4,13 +4,9 @@ use std::borrow::Cow;
 
 use crate::model::ssh::{SshExit, SshRun};
 
+use super::super::command_rows::{self, push_metrics};
 use super::super::json;
 use super::request::Command;
-
-/// The request has begun.
-pub(super) fn processing_started(content: &str) -> String {
-    format!("{{\"message\":\"commands processing has started\",\"request_content\":{content}}}")
-}
 
 /// One of its commands has begun.
 pub(super) fn command_started(command: &Command) -> String {
@@ -32,7 +28,7 @@ pub(super) fn command_failed(command: &Command, text: &str, start: i64, end: i64
     out.push_str(",\"result\":{\"exit_code\":-1,\"stdout\":");
     json::push_string(&mut out, text);
     out.push_str(",\"stderr\":\"\"}");
-    metrics(&mut out, start, end);
+    push_metrics(&mut out, start, end);
     out
 }
 
@@ -55,21 +51,12 @@ pub(super) fn command_finished(command: &Command, run: &SshRun, start: i64, end:
         out.push_str(",\"output_cut\":true");
     }
     out.push('}');
-    metrics(&mut out, start, end);
+    push_metrics(&mut out, start, end);
     out
 }
 
 fn begin(message: &str, command: &Command) -> String {
-    let mut out = format!("{{\"message\":\"{message}\",\"command\":");
-    json::push_string(&mut out, &command.line);
-    out.push_str(",\"metadata\":");
-    out.push_str(&command.metadata);
-    out
-}
-
-fn metrics(out: &mut String, start: i64, end: i64) {
-    let duration = end.saturating_sub(start).max(0);
-    out.push_str(&format!(",\"metrics\":{{\"start\":{start},\"end\":{end},\"duration\":{duration}}}}}"));
+    command_rows::begin(message, &command.line, &command.metadata)
 }
 
 /// The numbers that Linux and RFC 4254's names have in common; 0 for a name of the host's own.

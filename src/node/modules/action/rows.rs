@@ -5,13 +5,9 @@ use std::fmt::Write as _;
 
 use crate::model::command::{CommandOutcome, OutputCut};
 
+use super::super::super::command_rows::{self, push_metrics};
 use super::super::super::json;
 use super::request::Command;
-
-/// The request has begun.
-pub(super) fn processing_started(content: &str) -> String {
-    format!("{{\"message\":\"commands processing has started\",\"request_content\":{content}}}")
-}
 
 /// One of its commands has begun.
 pub(super) fn command_started(command: &Command) -> String {
@@ -74,11 +70,7 @@ fn with_output(begun: String, exit_code: i32, outcome: &CommandOutcome) -> Strin
 }
 
 fn begin(message: &str, command: &Command) -> String {
-    let mut out = format!("{{\"message\":\"{message}\",\"command\":");
-    json::push_string(&mut out, &command.line);
-    out.push_str(",\"metadata\":");
-    out.push_str(&command.metadata);
-    out
+    command_rows::begin(message, &command.line, &command.metadata)
 }
 
 /// Without metadata.
@@ -102,9 +94,7 @@ fn push_result(out: &mut String, exit_code: i32, stdout: &str, cut: OutputCut) {
 
 fn finished(mut out: String, exit_code: i32, stdout: &str, cut: OutputCut, start: i64, end: i64) -> String {
     push_result(&mut out, exit_code, stdout, cut);
-    let duration = end.saturating_sub(start).max(0);
-    // Writing to a string cannot fail.
-    let _ = write!(out, ",\"metrics\":{{\"start\":{start},\"end\":{end},\"duration\":{duration}}}}}");
+    push_metrics(&mut out, start, end);
     out
 }
 

@@ -8,6 +8,7 @@ use crate::model::message::Reply;
 use crate::model::token::Token;
 
 use super::super::super::api::waits;
+use super::super::super::command_rows;
 use super::super::super::core::{Core, NewRow};
 use super::super::super::json;
 use super::super::super::output::ReceiptId;
@@ -46,7 +47,7 @@ impl Core {
         let first = running.request.commands.front().map(rows::command_started);
         running.announced = first.is_some();
         let opened = self.open_token_with(&running.token, receipt);
-        for data in [rows::processing_started(&running.request.content)].into_iter().chain(first) {
+        for data in [command_rows::processing_started(&running.request.content)].into_iter().chain(first) {
             self.add_row_of_page(NewRow::now(Some(&running.token), Code::BEGIN, data), Some(receipt));
         }
         self.commands.starting.insert(receipt, Starting { running, asker, opened });
