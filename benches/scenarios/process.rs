@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+#[cfg(feature = "ssh")]
 use std::time::Duration;
 
 use crate::Outcome;
@@ -95,6 +96,7 @@ fn field(file: &str, name: &str) -> Outcome<u64> {
 ///
 /// # Errors
 /// When the daemon is gone or `/proc` says something unexpected.
+#[cfg(feature = "ssh")]
 pub fn waited_for_processor(process: u32) -> Outcome<Duration> {
     let mut waited = Duration::ZERO;
     for file in [format!("/proc/{process}/task/{process}/schedstat"), "/proc/thread-self/schedstat".to_owned()] {
