@@ -33,7 +33,7 @@ use sealed::Sealed;
 
 const MODULE: &str = "proxy";
 /// A link that was up for so long was a success, whatever ends it.
-const STABLE_AFTER: Duration = Duration::from_secs(5);
+const STABLE_AFTER: Duration = Duration::from_secs(1);
 /// Messages of the node that may arrive while its key is being opened, and their bytes.
 const MAX_EARLY_MESSAGES: usize = 64;
 const MAX_EARLY_BYTES: usize = 1 << 20;
@@ -391,10 +391,10 @@ impl ZmqDialer {
 
     /// Ends the attempt or the link; the next attempt follows after the back-off.
     fn fail(&mut self, reason: String, severity: Severity, disconnect: bool, now: Now, random: &mut dyn Random) {
-        if let State::Up(sealed) = &self.state
-            && sealed.was_useful(now.monotonic, STABLE_AFTER)
-        {
-            self.back_off.reset();
+        match &self.state {
+            State::Up(sealed) if sealed.age(now.monotonic) >= STABLE_AFTER => self.back_off.reset(),
+            State::Up(sealed) if sealed.was_heard() => self.back_off.reset_after_brief_success(),
+            _ => {}
         }
         if disconnect {
             self.outputs.push_back(DialerOutput::Disconnect);
