@@ -269,10 +269,13 @@ impl Core {
                 self.settle_relayed(&passed, Code::BEGIN, INTERRUPTED);
                 continue;
             }
+            // One that the outbox knows ends here with the next sync, if it did not arrive; until then nobody knows.
+            if passed.is_end && self.registry.get(through).is_some_and(|node| node.outbox.owes(&passed.token)) {
+                self.settle_relayed(&passed, Code::BEGIN, "null");
+                continue;
+            }
             self.settle_relayed(&passed, Code::FINISHED_KO, &json::message(&text));
-            // One that the outbox knows ends with the next sync, if it did not arrive.
-            let is_owed = self.registry.get(through).is_some_and(|node| node.outbox.owes(&passed.token));
-            if !is_owed && self.relayed_copies.end(&passed.token) {
+            if self.relayed_copies.end(&passed.token) {
                 self.end_with_error(&passed.token, &text);
             }
         }

@@ -74,6 +74,16 @@ fn a_way_that_breaks_interrupts_a_copy_of_our_kind_and_ends_any_other() {
 }
 
 #[test]
+fn an_end_that_may_have_arrived_is_owed_by_the_relay_and_by_nobody_else() {
+    let mut bench = relay();
+    for node in ["8", "9"] {
+        bench.request("PROCESSCOPY", node, node, &copy("end", ""));
+        let outputs = bench.give(Input::LinkDown { node: id(node.parse().unwrap()), reason: "gone".to_owned() });
+        assert_eq!(copies(&outputs), [format!("client 7: [ACK] [{node}] 0 null")], "no row before the next sync");
+    }
+}
+
+#[test]
 fn a_message_that_the_link_did_not_take_interrupts_the_copy_without_a_row() {
     let mut bench = relay();
     bench.request("PROCESSCOPY", "t", "8", &copy("inprogress", ""));
