@@ -28,6 +28,7 @@ impl HistoryReader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
         connection.busy_timeout(WRITE_PATIENCE).map_err(sqlite)?;
+        super::keep_plans(&connection).map_err(sqlite)?;
         connection.execute_batch("PRAGMA cache_size = -128; PRAGMA temp_store = MEMORY;").map_err(sqlite)?;
         Ok(Self { connection, path: path.to_owned() })
     }
