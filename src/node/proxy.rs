@@ -72,6 +72,12 @@ impl Core {
         self.options.proxy.as_ref().map_or_else(|| of(&ProxySettings::default()), of)
     }
 
+    /// Whether other nodes are reached by a node of ours.
+    #[must_use]
+    pub fn is_relay(&self, id: NodeId) -> bool {
+        self.registry.get(id).is_some_and(Node::is_relay)
+    }
+
     fn route_to(&self, target: &str) -> Result<Route, String> {
         pathway::choose(&self.registry, target, self.now.monotonic, self.patience())
     }

@@ -10,8 +10,9 @@ pub enum Severity {
     /// The other side is away or restarts: from 10 ms to 5 s, each time half again as long, so that whoever was away for a
     /// moment is met within half that moment.
     Transient,
-    /// The same of an SSH host, which may ban those who come too often: from 100 ms to 5 s, doubling.
-    TransientHost,
+    /// The same of one that is not to be met at once: an SSH host may ban those who come too often, a relay has to find the
+    /// nodes behind it first. From 100 ms to 5 s, doubling.
+    TransientUnhurried,
     /// Somebody has to change something, here or there: from 1 s to 30 s, doubling.
     NeedsOperator,
 }
@@ -31,7 +32,7 @@ impl BackOff {
     pub fn next_delay(&mut self, severity: Severity, random: &mut dyn Random) -> Duration {
         let (first_ms, most_ms, grown_by) = match severity {
             Severity::Transient => (10_u64, 5_000, (3, 2)),
-            Severity::TransientHost => (100, 5_000, (2, 1)),
+            Severity::TransientUnhurried => (100, 5_000, (2, 1)),
             Severity::NeedsOperator => (1_000, 30_000, (2, 1)),
         };
         let grow = |ms: u64, _| (ms * grown_by.0 / grown_by.1).min(most_ms);
@@ -68,7 +69,7 @@ mod tests {
         let mut random = SeededRandom::new(&[3; 32]);
         for (severity, first, most) in [
             (Severity::Transient, &[10, 15, 22, 33, 49, 73, 109, 163][..], 5_000),
-            (Severity::TransientHost, &[100, 200, 400, 800, 1_600, 3_200, 5_000], 5_000),
+            (Severity::TransientUnhurried, &[100, 200, 400, 800, 1_600, 3_200, 5_000], 5_000),
             (Severity::NeedsOperator, &[1_000, 2_000, 4_000, 8_000, 16_000, 30_000], 30_000),
         ] {
             let mut back_off = BackOff::default();

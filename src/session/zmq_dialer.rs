@@ -170,6 +170,7 @@ pub struct ZmqDialer {
     attempt: u64,
     outbox: Outbox,
     back_off: BackOff,
+    is_relay: bool,
     log: LogThrottle,
     last_failure: Option<String>,
     /// Whether the log's last word on this link above `debug` is not that it is up.
@@ -188,6 +189,7 @@ impl ZmqDialer {
             state: State::Stopped,
             attempt: 0,
             back_off: BackOff::default(),
+            is_relay: false,
             log: LogThrottle::default(),
             last_failure: None,
             failure_shown: true,
@@ -208,6 +210,11 @@ impl ZmqDialer {
             self.outputs.push_back(DialerOutput::Send(GET_PUBLIC_KEY.to_vec()));
             self.state = State::AwaitingPublicKey { deadline: self.step_deadline(now) };
         }
+    }
+
+    /// Whether messages for others go through the node: then it gets some time before the next attempt.
+    pub const fn set_relay(&mut self, is_relay: bool) {
+        self.is_relay = is_relay;
     }
 
     /// The connection broke or could not be made.
@@ -399,6 +406,10 @@ impl ZmqDialer {
         if disconnect {
             self.outputs.push_back(DialerOutput::Disconnect);
         }
+        let severity = match severity {
+            Severity::Transient if self.is_relay => Severity::TransientUnhurried,
+            severity => severity,
+        };
         let delay = self.back_off.next_delay(severity, random);
         self.state = State::Waiting { until: now.monotonic + delay };
         self.attempt += 1;

@@ -64,6 +64,9 @@ fn a_way_that_breaks_interrupts_a_copy_of_our_kind_and_ends_any_other() {
     let outputs = bench.request("PROCESSCOPY", "t", "8", &copy("query", r#","query":4"#));
     assert_eq!(outputs, [answer(r#"{"query":4,"interrupted":true}"#)]);
     bench.give(Input::LinkUp(id(8)));
+    // A chunk that was sent before the sender heard of it.
+    let interrupted = answer(r#"{"interrupted":true}"#);
+    assert_eq!(bench.request("PROCESSCOPY", "t", "8", &copy("inprogress", "")), [interrupted]);
     let outputs = bench.request("PROCESSCOPY", "t", "8", &copy("query", r#","query":5"#));
     assert!(outputs[0].starts_with("node 8: [PROCESSCOPY] [t]"), "{outputs:?}");
 
