@@ -74,7 +74,7 @@ pub(in super::super) struct EngineContent<'a> {
     /// What it holds, JSON text as it came.
     pub text: &'a str,
     pub command_file: Option<String>,
-    /// None at all where `commands` is absent, which is nothing to do here and a mistake by SSH; or what the row says.
+    /// Empty where `commands` is absent, which is nothing to do here and a mistake by SSH; or what the row says.
     pub lines: Result<Vec<String>, &'static str>,
 }
 
