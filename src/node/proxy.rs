@@ -334,7 +334,7 @@ fn open_link(node: &Node) -> Option<Output> {
 }
 
 /// A central that does not get our reply finds this row, and so knows that we have its message.
-fn passed_on(token: &Token, through: NodeId) -> NewRow {
+pub(super) fn passed_on(token: &Token, through: NodeId) -> NewRow {
     let data = json::message(&format!("proxy - passed on to node '{through}'"));
     NewRow { instant: true, ..NewRow::now(Some(token), Code::BEGIN, data) }
 }

@@ -26,7 +26,7 @@ use super::output::Output;
 use super::pathway::Route;
 use super::registry::{Link, Node};
 use super::requests::{Handled, Peer};
-use super::{dial_out, json};
+use super::{dial_out, json, proxy};
 
 /// Bytes of one client that may be on their way before it is read no further, and below which it is read again.
 const HIGH_BYTES: usize = 4 << 20;
@@ -200,6 +200,10 @@ impl Core {
             }
             if node.outbox.sent(token.clone(), &Action::ProcessCopy, node.sync.serial, false) {
                 self.open_token(token, Some(through));
+            }
+            // If the sender's link breaks now, its next sync shows that the end went on.
+            if self.parents.are_asked_by(peer) {
+                self.add_row(proxy::passed_on(token, through));
             }
         }
         let client = peer.client();
