@@ -71,20 +71,24 @@ struct Progress {
     json: bool,
     has_bar: bool,
     started: Monotonic,
-    received: u64,
+    /// Bytes that arrived; `None` while the node, which may be a Perl one, has not told.
+    received: Option<u64>,
     total: Option<u64>,
+    /// Whether anything is known to have been sent.
+    has_rows: bool,
 }
 
 impl Progress {
     fn new(json: bool) -> Self {
         let has_bar = !json && std::io::stderr().is_terminal();
-        Self { json, has_bar, started: clock::read().monotonic, received: 0, total: None }
+        Self { json, has_bar, started: clock::read().monotonic, received: None, total: None, has_rows: false }
     }
 
     fn row(&mut self, row: &Row) {
         let number = |key: &str| row.data.get(key).and_then(Value::as_u64);
-        let Some(received) = number("received").filter(|received| *received > self.received) else { return };
-        self.received = received;
+        self.has_rows = true;
+        let Some(received) = number("received").filter(|received| Some(*received) > self.received) else { return };
+        self.received = Some(received);
         self.total = number("total").or(self.total);
         let seconds = clock::read().monotonic.since(self.started).as_secs_f64();
         if self.json {
@@ -101,7 +105,7 @@ impl Progress {
         if self.json {
             print_line(&json!({ "ok": false, "token": token, "message": text, "received": self.received }).to_string());
         } else {
-            if self.has_bar && self.received > 0 {
+            if self.has_bar && self.received.is_some() {
                 let _closed = writeln!(std::io::stderr());
             }
             complain(&text);
@@ -109,20 +113,23 @@ impl Progress {
         ExitCode::from(INTERRUPTED)
     }
 
-    fn end(&self, last: &Row, token: &str) -> ExitCode {
+    fn end(&mut self, last: &Row, token: &str) -> ExitCode {
         let seconds = clock::read().monotonic.since(self.started).as_secs_f64();
         let ok = last.code == 2;
-        if self.has_bar && self.received > 0 {
+        if self.has_bar && self.received.is_some() {
             let _closed = write!(std::io::stderr(), "\r\x1b[K");
         }
+        // A host without a daemon has no rows in between; without any row nothing had to be sent.
+        let told = last.data.get("received").and_then(Value::as_u64);
+        self.received = told.or(self.received).or((ok && !self.has_rows).then_some(0));
         if self.json {
             let line = json!({
                 "ok": ok, "token": token, "message": last.text(), "received": self.received, "seconds": seconds,
             });
             print_line(&line.to_string());
-        } else if ok && self.received > 0 {
-            let bytes = bytes_text(self.received);
-            let per_second = bytes_text(rate(self.received, seconds));
+        } else if let Some(received) = self.received.filter(|received| ok && *received > 0) {
+            let bytes = bytes_text(received);
+            let per_second = bytes_text(rate(received, seconds));
             print_line(&format!("{}: {bytes} in {seconds:.1} s ({per_second}/s)", last.text()));
         } else if ok {
             print_line(&last.text());

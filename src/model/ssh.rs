@@ -220,8 +220,8 @@ pub enum SshEnd {
     Silent,
     /// All is written.
     Done,
-    /// A file, or a packed directory, is there.
-    Copied(CopyKind),
+    /// A file, or a packed directory, is there; with the bytes of it.
+    Copied(CopyKind, u64),
     /// So many lines went into the pipe, then this went wrong.
     SubmittedInPart(usize, String),
     /// The pipe or the file cannot be used, or the connection broke; says what is wrong.

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::platform::api::{Api, code, data, number};
-use crate::platform::{Daemon, Plan, Platform, seconds, until};
+use crate::platform::{Daemon, Plan, Platform, STHENO, seconds, until};
 use server::Sshd;
 
 /// A central with SSH nodes, which are pinged as soon as they are reached, and then so seldom that a test sees no second ping.
@@ -212,7 +212,7 @@ fn an_agent_opens_too() {
         Command::new("ssh-add").arg("-q").arg(&key).env("SSH_AUTH_SOCK", &socket).stderr(Stdio::null()).status();
     assert!(added.unwrap().success());
     let node = sshd.bare_node(&["ssh_directory: /nonexistent".to_owned()]);
-    let mut program = Command::new(crate::platform::STHENO);
+    let mut program = Command::new(STHENO);
     program.env("SSH_AUTH_SOCK", &socket);
     let central = Daemon::start_as(central(&platform, &[(4, node)]), program);
     central.api().wait_for_pong(4, seconds(20));
@@ -346,6 +346,13 @@ fn files_and_directories_are_copied_whole_or_not_at_all() {
         assert_eq!(fs::metadata(&copied).unwrap().permissions().mode() & 0o7777, 0o640);
     }
     assert_eq!(fs::read_dir(&there).unwrap().count(), 1, "no temporary file is left");
+
+    // What a script reads of it.
+    let mut stheno = Command::new(STHENO);
+    stheno.args(["copy", "--json", "--config"]).arg(central.plan.config_file()).arg(&source).arg(format!("4:{into}"));
+    let said = stheno.output().unwrap();
+    let line: Value = serde_json::from_slice(&said.stdout).unwrap_or_else(|_| panic!("{said:?}"));
+    assert_eq!((&line["ok"], &line["received"]), (&json!(true), &json!(body.len())), "{line}");
 
     // A directory with strange names.
     let tree = platform.path("tree");

@@ -34,7 +34,7 @@ fn finish(process: &mut ChildProcess) -> CommandOutcome {
         if let Some(outcome) = process.poll(clock::read()) {
             return outcome;
         }
-        assert!(clock::read().monotonic.since(start.monotonic) < Duration::from_secs(30), "the command does not end");
+        assert!(clock::read().monotonic.since(start.monotonic) < Duration::from_secs(120), "the command does not end");
         while let Err(error) = poll.poll(&mut events, Some(Duration::from_millis(5))) {
             // A signal of another test.
             assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use md5::{Digest, Md5};
 use rustix::fs::FlockOperation;
 
+use super::left_over;
 use super::text::hex;
 
 const MARK_PREFIX: &str = ".copy_";
@@ -90,16 +91,27 @@ pub(super) fn is_free(file: &File) -> bool {
     rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) != Err(rustix::io::Errno::WOULDBLOCK)
 }
 
+/// Lets others have the file. Closing it is not enough: a command that is just being started holds a copy of the descriptor for
+/// a moment.
+pub(super) fn release(file: &File) {
+    let _without_locks = rustix::fs::flock(file, FlockOperation::Unlock);
+}
+
 /// Removes what was left of copies long ago.
 pub(super) fn sweep(directory: &Path, now: SystemTime) {
     let Ok(names) = fs::read_dir(directory) else { return };
     let uid = rustix::process::geteuid().as_raw();
     let mut left = Vec::new();
+    let mut notes = Vec::new();
     for entry in names.take(NAMES_MAX).flatten() {
         if !entry.file_name().as_encoded_bytes().starts_with(MARK_PREFIX.as_bytes()) {
             continue;
         }
         let mark = entry.path();
+        if left_over::is_note(&entry.file_name()) {
+            notes.push(mark);
+            continue;
+        }
         let is_ours = fs::symlink_metadata(&mark).is_ok_and(|metadata| metadata.is_symlink() && metadata.uid() == uid);
         let Some(file) = target_of(&mark).filter(|_| is_ours) else { continue };
         match fs::symlink_metadata(&file) {
@@ -113,10 +125,15 @@ pub(super) fn sweep(directory: &Path, now: SystemTime) {
     }
     left.sort_by_key(|(age, ..)| *age);
     for (place, (age, mark, file)) in left.iter().enumerate() {
-        if (place >= KEPT_MAX || *age >= KEPT) && matches!(open_ours(file), Ok(Some(_))) {
+        notes.retain(|note| !left_over::Note::beside(file).is_at(note));
+        if (place >= KEPT_MAX || *age >= KEPT)
+            && let Ok(Some(mut gathered)) = open_ours(file)
+        {
+            left_over::clear(file, &mut gathered);
             let _gone = (fs::remove_file(file), fs::remove_file(mark));
         }
     }
+    notes.iter().for_each(|note| left_over::clear_orphan(note, KEPT, now));
 }
 
 #[cfg(test)]
@@ -159,7 +176,7 @@ mod tests {
         assert!(old.exists() && worked_on.exists());
         sweep(folder.path(), SystemTime::now() + KEPT);
         assert!(!old.exists() && worked_on.exists());
-        drop(open);
+        release(&open);
         sweep(folder.path(), SystemTime::now() + KEPT);
         assert_eq!(names(&folder), theirs, "their marks are gone, too");
     }

@@ -8,6 +8,7 @@ pub mod unpack;
 
 mod attributes;
 mod inside;
+mod left_over;
 mod marks;
 mod pack;
 mod place;

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::attributes::{self, umask};
 use super::inside::{Inside, Missing, Problem};
+use super::left_over::{self, Note};
 use super::text::words;
 use crate::model::copy::Attributes;
 
@@ -166,7 +167,9 @@ pub(super) fn place(
             Err(error) => return Err(words(&error.into())),
         }
     }
-    let written_as = OsString::from(format!(".copy_{}", gathered.mark));
+    let written_as = OsString::from(left_over::file_name(gathered.mark));
+    let note = Note::beside(gathered.path);
+    note.set(&place.directory.path().join(&written_as));
     let directory = place.directory.root().as_fd();
     let _left_behind = rustix::fs::unlinkat(directory, &written_as, AtFlags::empty());
     let copied = (|| {
@@ -183,6 +186,7 @@ pub(super) fn place(
     if copied.is_err() {
         let _gone = rustix::fs::unlinkat(directory, &written_as, AtFlags::empty());
     }
+    note.unset();
     let notes = copied.map_err(of)?;
     let _gone = fs::remove_file(gathered.path);
     Ok(notes)

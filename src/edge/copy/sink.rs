@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use md5::{Digest, Md5};
 
+use super::left_over::{self, Note};
 use super::marks::{self, Mark};
 use super::place::{self, Gathered};
 use super::text::{about, digest_of, failure, hex, words};
@@ -66,7 +67,9 @@ impl Sink {
             }
             SinkStep::End { spec, md5, attributes } => self.end(&spec, &md5, &attributes),
             SinkStep::Keep => {
-                self.open = None;
+                if let Some(open) = self.open.take() {
+                    marks::release(&open.file);
+                }
                 Ok(SinkDone::Discarded)
             }
             SinkStep::Discard => {
@@ -103,8 +106,7 @@ impl Sink {
         if restart || self.open.as_ref().is_some_and(|open| open.received > total) {
             match self.open.take() {
                 Some(open) => open.remove(),
-                None if fs::remove_file(&path).is_ok() => sweep_beside(&path),
-                None => {}
+                None => forget(&path),
             }
         }
         let destination = (spec.kind == CopyKind::Regular)
@@ -162,6 +164,10 @@ impl Sink {
             Some(open) => open,
             None if spec.is_passed_on => self.open.insert(Open::nameless(&path)?),
             None => {
+                if offset.is_none() {
+                    // Nobody has asked before.
+                    sweep_beside(&path);
+                }
                 // Only our own kind says where a chunk belongs; of any other, more follows after a restart of ours.
                 let open = if offset.is_none() { Open::existing(&path, &identity) } else { Ok(None) };
                 let open = open.and_then(|open| open.map_or_else(|| Open::new(&path, &identity), Ok));
@@ -214,12 +220,17 @@ impl Sink {
             open.file.rewind().map_err(|error| failure("remote copy failed", about(&open.path, &error)))?;
             return Ok(SinkDone::Gathered);
         }
-        let digest = open.name_digest();
+        let digest = left_over::name_digest(&open.path);
         let notes = match spec.kind {
             CopyKind::Archive => {
                 open.file.rewind().map_err(|error| failure("untar failed", about(&open.path, &error)))?;
                 let inside = place::open_directory(&spec.destination, &spec.roots);
-                let notes = inside.and_then(|inside| unpack::unpack_into(&mut open.file, &inside, &digest));
+                let note = Note::beside(&open.path);
+                let notes = inside.and_then(|inside| {
+                    note.set(inside.path());
+                    unpack::unpack_into(&mut open.file, &inside, &digest)
+                });
+                note.unset();
                 notes
                     .map_err(|text| failure(format!("untar failed: {text}"), spec.destination.display().to_string()))?
             }
@@ -260,12 +271,6 @@ impl Open {
         })
     }
 
-    /// Part of the names that files have at the destination before they are whole. After a crash it is the same once more,
-    /// so that nothing of that kind is left behind when the copy is asked for again.
-    fn name_digest(&self) -> String {
-        hex(&Md5::new_with_prefix(self.path.file_name().unwrap_or_default().as_encoded_bytes()))
-    }
-
     /// A file without a name, in the directory of `path` or, if that is none here, where large temporary files go.
     fn nameless(path: &Path) -> Result<Self, CopyFailure> {
         let name = path.file_name().unwrap_or_default();
@@ -304,8 +309,9 @@ impl Open {
         }))
     }
 
-    fn remove(self) {
-        if let Some(mark) = self.mark {
+    fn remove(mut self) {
+        if let Some(mark) = self.mark.take() {
+            left_over::clear(&self.path, &mut self.file);
             // Somebody else may have removed it.
             let _gone = fs::remove_file(&self.path);
             mark.unset(&self.path);
@@ -314,6 +320,16 @@ impl Open {
                 sweep_beside(&self.path);
             }
         }
+    }
+}
+
+/// Removes what was gathered under this name, if anything was.
+fn forget(path: &Path) {
+    if let Ok(Some(mut file)) = marks::open_ours(path) {
+        left_over::clear(path, &mut file);
+    }
+    if fs::remove_file(path).is_ok() {
+        sweep_beside(path);
     }
 }
 

@@ -15,6 +15,7 @@ use tar::{Archive, Entry, EntryType, Header};
 
 use super::attributes::umask;
 use super::inside::{Inside, Missing, Problem};
+use super::left_over;
 use super::tar_headers::{Extensions, LookedUp, long_text, read_pax};
 use super::text::words;
 use crate::edge::system;
@@ -132,25 +133,10 @@ impl<'a> Unpacking<'a> {
     }
 
     fn entries(&mut self, archive: impl Read) -> Result<(), Failed> {
-        let mut archive = Archive::new(MultiGzDecoder::new(archive));
-        let mut extensions = Extensions::default();
-        // Raw: what precedes an entry is read here, within bounds.
-        for entry in archive.entries().map_err(|error| broken(&error))?.raw(true) {
-            let mut entry = entry.map_err(|error| broken(&error))?;
-            match entry.header().entry_type() {
-                EntryType::GNULongName => extensions.name = Some(long_text(&mut entry)?),
-                EntryType::GNULongLink => extensions.link = Some(long_text(&mut entry)?),
-                EntryType::XHeader => read_pax(&long_text(&mut entry)?, &mut extensions),
-                EntryType::XGlobalHeader => {}
-                _ => self.entry(&mut entry, std::mem::take(&mut extensions))?,
-            }
-        }
-        Ok(())
+        each_entry(archive, |entry, name, extensions| self.entry(entry, name, extensions))
     }
 
-    fn entry(&mut self, entry: &mut Entry<'_, impl Read>, extensions: Extensions) -> Result<(), Failed> {
-        let name = extensions.name.unwrap_or_else(|| entry.path_bytes().into_owned());
-        let name = PathBuf::from(OsString::from_vec(name));
+    fn entry(&mut self, entry: &mut Entry<'_, impl Read>, name: PathBuf, extensions: Extensions) -> Result<(), Failed> {
         if extensions.size.is_some_and(|size| size != entry.header().entry_size().unwrap_or(0)) {
             return Err(refused(&name, "has a size that only extended headers tell, which is not supported"));
         }
@@ -176,7 +162,7 @@ impl<'a> Unpacking<'a> {
 
     fn temporary_name(&mut self) -> OsString {
         self.number += 1;
-        format!(".copy_{}.{}", self.mark, self.number).into()
+        left_over::entry_name(self.mark, self.number).into()
     }
 
     fn permissions(&self, header: &Header, without: u32) -> u32 {
@@ -397,6 +383,50 @@ impl<'a> Unpacking<'a> {
             Err(error) => Err(of_errno(name, error)),
         }
     }
+}
+
+/// Hands on the entries of an archive, each with its name and with what was said before it.
+fn each_entry<R: Read>(
+    archive: R,
+    mut take: impl FnMut(&mut Entry<'_, MultiGzDecoder<R>>, PathBuf, Extensions) -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    let mut archive = Archive::new(MultiGzDecoder::new(archive));
+    let mut extensions = Extensions::default();
+    // Raw: what precedes an entry is read here, within bounds.
+    for entry in archive.entries().map_err(|error| broken(&error))?.raw(true) {
+        let mut entry = entry.map_err(|error| broken(&error))?;
+        match entry.header().entry_type() {
+            EntryType::GNULongName => extensions.name = Some(long_text(&mut entry)?),
+            EntryType::GNULongLink => extensions.link = Some(long_text(&mut entry)?),
+            EntryType::XHeader => read_pax(&long_text(&mut entry)?, &mut extensions),
+            EntryType::XGlobalHeader => {}
+            _ => {
+                let mut extensions = std::mem::take(&mut extensions);
+                let name = extensions.name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
+                take(&mut entry, PathBuf::from(OsString::from_vec(name)), extensions)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes what an unpacking that was killed left of the same archive, with the same `mark`: the names are made as there.
+pub(super) fn remove_left(archive: impl Read, inside: &Inside, mark: &str) {
+    let mut number = 0;
+    let _end_of_what_it_unpacked = each_entry(archive, |entry, name, _| {
+        let is_numbered = matches!(
+            entry.header().entry_type(),
+            EntryType::Regular | EntryType::Continuous | EntryType::Symlink | EntryType::Link
+        );
+        let mut parent = inside.components(&name).map_err(|problem| of_problem(&name, &problem))?;
+        if is_numbered && parent.pop().is_some() {
+            number += 1;
+            if let Ok(way) = inside.walk(&parent, Missing::Refuse) {
+                left_over::remove_entry(&way, mark, number);
+            }
+        }
+        Ok(())
+    });
 }
 
 /// A new file, in the place of one that an earlier attempt left.

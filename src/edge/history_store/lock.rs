@@ -11,7 +11,7 @@ use crate::edge::system;
 /// The lock; released when dropped or when the process ends in whatever way.
 ///
 /// Not on the database itself, whose own locks SQLite would lose with the first descriptor that is closed.
-pub(super) struct DatabaseLock(#[expect(dead_code, reason = "open means locked")] File);
+pub(super) struct DatabaseLock(File);
 
 impl DatabaseLock {
     /// Takes the lock without waiting and leaves our process id in the file.
@@ -40,6 +40,13 @@ impl DatabaseLock {
         let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         written.map_err(|error| failed(&error))?;
         Ok(Self(file))
+    }
+}
+
+impl Drop for DatabaseLock {
+    fn drop(&mut self) {
+        // Closing it is not enough: a command that is just being started holds a copy of the descriptor for a moment.
+        let _closed_anyway = rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock);
     }
 }
 

@@ -97,7 +97,7 @@ impl Transfer {
                 let Opened { file, kind, .. } = opened?;
                 let own_mode = file.metadata().map_or(0o600, |metadata| metadata.permissions().mode() & 0o7777);
                 source = Source::File(file);
-                end = SshEnd::Copied(kind);
+                end = SshEnd::Copied(kind, 0);
                 match kind {
                     CopyKind::Regular => {
                         let mode = upload.mode.unwrap_or(own_mode);
@@ -162,6 +162,9 @@ impl Transfer {
         if self.is_pipe() {
             let new = self.window.get(self.done..end).unwrap_or_default();
             self.lines_done += new.iter().filter(|byte| **byte == b'\n').count();
+        }
+        if let SshEnd::Copied(_, copied) = &mut self.end {
+            *copied += (end - self.done) as u64;
         }
         self.done = end;
     }

@@ -32,9 +32,10 @@ use super::super::work::Awaiting;
 pub(in super::super) use action_engine::EngineRun;
 use checking::CheckLoad;
 pub(in super::super) use checking::Checking;
+use list::Command;
 use plugins::Validation;
 pub(in super::super) use plugins::{Owner, Source};
-use request::{Command, Refusal, Request};
+use request::{Refusal, Request};
 use starting::Starting;
 
 /// Requests that wait at most, and the characters in them.

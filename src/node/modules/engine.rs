@@ -56,15 +56,16 @@ struct RawContent {
     commands: Value,
 }
 
-/// The lines of a request; `None` when there is something else.
-fn lines(commands: &Value) -> Option<Vec<String>> {
-    match commands {
+/// The lines of a request, or what the row says of something else.
+fn lines(commands: &Value) -> Result<Vec<String>, &'static str> {
+    let lines = match commands {
         Value::Null => Some(Vec::new()),
         Value::Array(items) => {
             items.iter().map(|item| item.as_str().map(str::to_owned).or_else(|| json::text(item))).collect()
         }
         _ => None,
-    }
+    };
+    lines.ok_or("submit engine command issue: 'commands' is no list of lines")
 }
 
 /// An ENGINECOMMAND, for a pipe here or on a host by SSH.
@@ -73,8 +74,8 @@ pub(in super::super) struct EngineContent<'a> {
     /// What it holds, JSON text as it came.
     pub text: &'a str,
     pub command_file: Option<String>,
-    /// `None` when `commands` is something else than a list of lines.
-    pub lines: Option<Vec<String>>,
+    /// Empty where `commands` is absent, which is nothing to do here and a mistake by SSH; or what the row says.
+    pub lines: Result<Vec<String>, &'static str>,
 }
 
 impl<'a> EngineContent<'a> {
@@ -115,8 +116,9 @@ impl Core {
         let Some(file) = file.filter(|file| !file.contains('\0')) else {
             return self.engine_failed(token, logging, "need command_file (config or call) argument");
         };
-        let Some(lines) = lines else {
-            return self.engine_failed(token, logging, "submit engine command issue: 'commands' is no list of lines");
+        let lines = match lines {
+            Ok(lines) => lines,
+            Err(text) => return self.engine_failed(token, logging, text),
         };
         if self.engine.len >= WAITING_MAX || self.engine.len_bytes.saturating_add(data.len()) > WAITING_BYTES_MAX {
             return self.engine_failed(

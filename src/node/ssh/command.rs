@@ -113,7 +113,7 @@ impl Core {
                 Some(format!("Command without output for {seconds} s (timeout_nodata)..."))
             }
             SshEnd::Failed(reason) | SshEnd::SubmittedInPart(_, reason) => Some(reason),
-            SshEnd::Copied(_) => None,
+            SshEnd::Copied(..) => None,
             SshEnd::Done => {
                 self.ssh_command_row(&job, Code::COMMAND_RESULT, rows::command_relayed(&command));
                 None
@@ -123,7 +123,7 @@ impl Core {
             let data = rows::command_failed(&command, &text, job.started, now);
             self.ssh_command_row(&job, Code::FINISHED_KO, data);
             job.errors = true;
-            if !command.continue_on_error {
+            if !command.given.continue_on_error {
                 let text = "commands processing has been interrupted because of error";
                 return self.ssh_command_row(&job, Code::FINISHED_KO, json::message(text));
             }

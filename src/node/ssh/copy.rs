@@ -65,6 +65,8 @@ pub(super) struct CopyJob {
     relay: Option<Relay>,
     /// What was gathered for the host.
     gathered: Option<SinkId>,
+    /// Bytes that the host has: of the file, or of the packed directory.
+    received: u64,
 }
 
 #[derive(Default, Deserialize)]
@@ -138,6 +140,7 @@ impl Core {
             owner,
             relay,
             gathered: None,
+            received: 0,
         };
         self.begin_ssh_task(route.through, SshTask::Upload(Box::new(upload)), Job::Copy(job));
         Ok(())
@@ -184,6 +187,7 @@ impl Core {
             owner: owner_of(&attributes),
             relay: None,
             gathered: Some(sink),
+            received: 0,
         };
         self.begin_ssh_task(through, SshTask::Upload(Box::new(upload)), Job::Copy(job));
     }
@@ -193,14 +197,17 @@ impl Core {
             // The session has it, or will not want it any more.
             self.output(Output::WriteSink { sink, steps: vec![SinkStep::Discard] });
         }
+        if let SshEnd::Copied(_, received) = end {
+            job.received = received;
+        }
         match (&job.stage, end) {
             (_, SshEnd::NotConnected(reason)) => {
                 if job.logging {
                     self.ssh_not_connected(node, &job.token, &reason);
                 }
             }
-            (Stage::Uploading, SshEnd::Copied(CopyKind::Archive)) => self.unpack_by_ssh(node, job),
-            (Stage::Uploading, SshEnd::Copied(CopyKind::Regular)) if !job.owner.is_empty() => {
+            (Stage::Uploading, SshEnd::Copied(CopyKind::Archive, _)) => self.unpack_by_ssh(node, job),
+            (Stage::Uploading, SshEnd::Copied(CopyKind::Regular, _)) if !job.owner.is_empty() => {
                 self.own_by_ssh(node, job)
             }
             (Stage::Unpacking, SshEnd::Ran(run)) if run.exit != SshExit::Status(0) => {
@@ -215,10 +222,8 @@ impl Core {
                 }
                 self.ssh_copied(node, job);
             }
-            (Stage::Uploading, SshEnd::Copied(_)) | (Stage::Unpacking, SshEnd::Ran(_)) => self.ssh_copied(node, job),
-            (Stage::Relaying, SshEnd::Done) => {
-                self.ssh_copy_row(&job, Code::FINISHED_OK, "process copy finished successfully");
-            }
+            (Stage::Uploading, SshEnd::Copied(..)) | (Stage::Unpacking, SshEnd::Ran(_)) => self.ssh_copied(node, job),
+            (Stage::Relaying, SshEnd::Done) => self.ssh_copy_finished(&job),
             (_, SshEnd::TimedOut | SshEnd::Silent) => {
                 let text = match job.stage {
                     Stage::Unpacking => "untar failed: it took too long",
@@ -229,7 +234,7 @@ impl Core {
             (_, SshEnd::Failed(reason) | SshEnd::SubmittedInPart(_, reason)) => {
                 self.ssh_copy_row(&job, Code::FINISHED_KO, &reason);
             }
-            (_, SshEnd::Done | SshEnd::Ran(_) | SshEnd::Copied(_)) => {
+            (_, SshEnd::Done | SshEnd::Ran(_) | SshEnd::Copied(..)) => {
                 self.ssh_copy_row(&job, Code::FINISHED_KO, "remote copy failed");
             }
         }
@@ -276,7 +281,13 @@ impl Core {
             job.stage = Stage::Relaying;
             return self.begin_ssh_task(node, work, Job::Copy(job));
         }
-        self.ssh_copy_row(&job, Code::FINISHED_OK, "process copy finished successfully");
+        self.ssh_copy_finished(&job);
+    }
+
+    /// Nobody over there tells how far it is, so the last row does.
+    fn ssh_copy_finished(&mut self, job: &CopyJob) {
+        let data = format!("{{\"message\":\"process copy finished successfully\",\"received\":{}}}", job.received);
+        self.add_ssh_row(job.logging, NewRow::now(Some(&job.token), Code::FINISHED_OK, data));
     }
 
     fn ssh_copy_row(&mut self, job: &CopyJob, code: Code, text: &str) {

@@ -35,8 +35,7 @@ fn read_line(line: &str) -> Result<String, String> {
 impl Core {
     pub(super) fn ssh_engine_commands(&mut self, route: Route, token: &Token, data: &str) -> Result<(), String> {
         let EngineContent { logging, text, command_file, lines } = EngineContent::read(data)?;
-        let lines = lines.ok_or("submit engine command issue: 'commands' is no list of lines")?;
-        let lines = lines.iter().map(|line| read_line(line)).collect::<Result<Vec<_>, _>>()?;
+        let lines = lines?.iter().map(|line| read_line(line)).collect::<Result<Vec<_>, _>>()?;
         if lines.is_empty() {
             return Err("need commands argument".to_owned());
         }
@@ -87,7 +86,7 @@ impl Core {
             }
             SshEnd::Failed(reason) => (0, Some(reason)),
             SshEnd::TimedOut | SshEnd::Silent => (0, Some("it took too long".to_owned())),
-            SshEnd::Ran(_) | SshEnd::Copied(_) => (0, None),
+            SshEnd::Ran(_) | SshEnd::Copied(..) => (0, None),
         };
         for line in job.lines.iter().take(done) {
             self.add_ssh_row(job.logging, NewRow::now(Some(&job.token), Code::FINISHED_OK, submitted(line)));

@@ -1,14 +1,11 @@
-//! A COMMAND for a host without a daemon, read with tolerance.
+//! A COMMAND for a host without a daemon.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
-use super::super::json;
-use super::super::modules::action::list::CommandList;
+use super::super::modules::action::list::{self, CommandList};
 use super::super::modules::action::shell_words;
 use super::relay_word;
 
@@ -20,15 +17,11 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 
 /// One command. Holds a command line: no `Debug`.
 pub(super) struct Command {
-    /// As it was given.
-    pub line: String,
+    pub given: list::Command,
     /// As the remote shell is to read it.
     pub remote_line: String,
-    /// JSON text that goes back into the rows.
-    pub metadata: String,
     pub timeout: Duration,
     pub timeout_nodata: Duration,
-    pub continue_on_error: bool,
     /// The word that a relay file says in place of the command.
     pub relay_word: Option<String>,
 }
@@ -42,22 +35,6 @@ pub(super) struct Request {
     pub commands: VecDeque<Command>,
     pub logging: bool,
     pub instant: bool,
-}
-
-#[derive(Deserialize)]
-struct RawCommand<'a> {
-    #[serde(default)]
-    command: Value,
-    #[serde(borrow, default)]
-    metadata: Option<&'a RawValue>,
-    #[serde(default)]
-    timeout: Value,
-    #[serde(default)]
-    timeout_nodata: Value,
-    #[serde(default)]
-    continue_on_error: Value,
-    #[serde(default)]
-    no_shell_interpretation: Value,
 }
 
 impl Request {
@@ -90,31 +67,22 @@ impl Request {
 
 impl Command {
     fn read(text: &str) -> Result<Self, String> {
-        let need = || "need command argument".to_owned();
-        let raw: RawCommand<'_> = serde_json::from_str(text).map_err(|_| need())?;
-        let line = json::text(&raw.command).filter(|line| !line.contains('\0')).ok_or_else(need)?;
-        let remote_line = if json::is_true(&raw.no_shell_interpretation) {
-            let words = shell_words::split(&line).filter(|words| words.first().is_some_and(|word| !word.is_empty()));
+        let given = list::Command::read(text)?;
+        let remote_line = if given.no_shell {
+            let words = shell_words::split(&given.line);
+            let words = words.filter(|words| words.first().is_some_and(|word| !word.is_empty()));
             let words = words.ok_or("the quotes of the command are not balanced")?;
             words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
         } else {
-            line.clone()
+            given.line.clone()
         };
-        let seconds = |value: &Value, default| {
-            let given = json::float(value).filter(|seconds| *seconds > 0.0);
-            let given = given.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
-            given.unwrap_or(default).min(TIMEOUT_MAX)
-        };
-        let metadata = raw.metadata.map_or("null", RawValue::get).to_owned();
-        let known: Value = serde_json::from_str(&metadata).unwrap_or_default();
+        let metadata: Value = serde_json::from_str(&given.metadata).unwrap_or_default();
         Ok(Self {
-            relay_word: relay_word(Some(&known)),
-            timeout: seconds(&raw.timeout, TIMEOUT),
-            timeout_nodata: seconds(&raw.timeout_nodata, TIMEOUT_NODATA),
-            continue_on_error: !json::is_false(&raw.continue_on_error),
-            line,
+            relay_word: relay_word(Some(&metadata)),
+            timeout: given.timeout.unwrap_or(TIMEOUT).min(TIMEOUT_MAX),
+            timeout_nodata: given.timeout_nodata.unwrap_or(TIMEOUT_NODATA).min(TIMEOUT_MAX),
             remote_line,
-            metadata,
+            given,
         })
     }
 }

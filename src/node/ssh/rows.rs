@@ -56,7 +56,7 @@ pub(super) fn command_finished(command: &Command, run: &SshRun, start: i64, end:
 }
 
 fn begin(message: &str, command: &Command) -> String {
-    command_rows::begin(message, &command.line, &command.metadata)
+    command_rows::begin(message, &command.given.line, &command.given.metadata)
 }
 
 /// The numbers that Linux and RFC 4254's names have in common; 0 for a name of the host's own.

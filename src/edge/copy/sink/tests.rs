@@ -167,3 +167,70 @@ fn what_is_forgotten_at_a_question_leaves_no_mark() {
     assert_eq!(found(&sink.run(anew)), 0);
     assert_eq!(folder.names("cache"), Vec::<String>::new());
 }
+
+/// A receiver that was killed while it put the copy `token` in its place: what it had written, and the note of where.
+fn killed_at(folder: &Folder, token: &str, packed: &[u8], place: &Path) {
+    let mut sink = Sink::default();
+    sink.run(folder.query(token, packed.len(), Some(token)));
+    sink.run(folder.chunk(token, packed, 0));
+    let gathered = folder.folder.join("cache").join(format!("copy_{token}"));
+    Note::beside(&gathered).set(place);
+}
+
+#[test]
+fn what_a_killed_receiver_left_at_the_destination_goes_when_nobody_has_asked_for_a_day() {
+    let folder = Folder::new();
+    let there = &folder.destination;
+    fs::create_dir(there.join("sub")).unwrap();
+    let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    for name in ["one", "sub/two", "sub/three"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(4);
+        builder.append_data(&mut header, name, b"text".as_slice()).unwrap();
+    }
+    let packed = builder.into_inner().unwrap().finish().unwrap();
+    killed_at(&folder, "tree", &packed, there);
+    let digest = hex(&Md5::new_with_prefix("copy_tree"));
+    let left = |path: &str| fs::write(there.join(path), "te").unwrap();
+    left(&format!(".copy_{digest}.1"));
+    left(&format!("sub/.copy_{digest}.2"));
+    // A single file that goes to another disk.
+    let file = hex(&Md5::new_with_prefix("copy_file"));
+    left(&format!(".copy_{file}"));
+    killed_at(&folder, "file", b"text", &there.join(format!(".copy_{file}")));
+    // These look like ours, and are not.
+    let theirs = [format!(".copy_{digest}.3"), format!("sub/.copy_{digest}.1"), ".copy_0.1".to_owned()];
+    theirs.iter().for_each(|name| left(name));
+    fs::create_dir(there.join("sub").join(format!(".copy_{digest}.3"))).unwrap();
+
+    let is_there = |name: &str| there.join(name).exists();
+    let cache = folder.folder.join("cache");
+    marks::sweep(&cache, std::time::SystemTime::now());
+    assert!(is_there(&format!(".copy_{digest}.1")), "they may be asked for again");
+    marks::sweep(&cache, std::time::SystemTime::now() + marks::KEPT);
+    for name in [format!(".copy_{digest}.1"), format!("sub/.copy_{digest}.2"), format!(".copy_{file}")] {
+        assert!(!is_there(&name), "{name} is left");
+    }
+    for name in &theirs {
+        assert!(is_there(name), "{name} is gone");
+    }
+    assert_eq!(folder.names("cache"), Vec::<String>::new());
+}
+
+#[test]
+fn a_note_without_its_copy_goes_after_a_day_too() {
+    let folder = Folder::new();
+    let cache = folder.folder.join("cache");
+    let file = folder.destination.join(format!(".copy_{}", hex(&Md5::new_with_prefix("copy_gone"))));
+    fs::write(&file, "te").unwrap();
+    Note::beside(&cache.join("copy_gone")).set(&file);
+    // Somebody else's: it leads to a file that has not the name it must have.
+    let precious = folder.destination.join("precious");
+    fs::write(&precious, "text").unwrap();
+    Note::beside(&cache.join("copy_planted")).set(&precious);
+    marks::sweep(&cache, std::time::SystemTime::now());
+    assert!(file.exists() && folder.names("cache").len() == 2);
+    marks::sweep(&cache, std::time::SystemTime::now() + marks::KEPT);
+    assert!(!file.exists() && precious.exists());
+    assert_eq!(folder.names("cache"), Vec::<String>::new());
+}

@@ -1,4 +1,7 @@
-//! What is around the commands of a request, for those that run here and those that run on a host by SSH alike.
+//! The commands of a request and what is around them, read with tolerance: for those that run here and those that run on a
+//! host by SSH alike. Absent: the times that a command has when it names none, because the two differ there.
+
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -50,5 +53,76 @@ impl<'a> CommandList<'a> {
             true => "expected array, found 'HASH'",
             false => "expected array, found ''",
         })
+    }
+}
+
+/// One command of a request, as it was given. Holds a command line: no `Debug`.
+#[derive(Clone, PartialEq)]
+pub(in super::super::super) struct Command {
+    /// As it was given, without NUL.
+    pub line: String,
+    /// JSON text that goes back into the rows.
+    pub metadata: String,
+    /// It is ended after this time. Absent: here the module's `command_timeout`, by SSH 60 s.
+    pub timeout: Option<Duration>,
+    /// It is ended when it prints nothing for so long. Absent: here never, by SSH after 30 s; here it is not looked at.
+    pub timeout_nodata: Option<Duration>,
+    /// Whether the request goes on after it has failed; it does where this is absent.
+    pub continue_on_error: bool,
+    /// Whether its words are a program and its arguments, and no shell reads them.
+    pub no_shell: bool,
+    /// Ours: whether rows tell what it prints while it runs; by SSH it is not looked at.
+    pub stream: bool,
+}
+
+#[derive(Deserialize)]
+struct RawCommand<'a> {
+    #[serde(default)]
+    command: Value,
+    #[serde(borrow, default)]
+    metadata: Option<&'a RawValue>,
+    #[serde(default)]
+    timeout: Value,
+    #[serde(default)]
+    timeout_nodata: Value,
+    #[serde(default)]
+    continue_on_error: Value,
+    #[serde(default)]
+    no_shell_interpretation: Value,
+    #[serde(default)]
+    stream: Value,
+}
+
+/// A time in seconds; one that is not above zero is as good as none.
+fn seconds(value: &Value) -> Option<Duration> {
+    let seconds = json::float(value).filter(|seconds| *seconds > 0.0)?;
+    Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+}
+
+impl Command {
+    /// Reads a command that is given as JSON text.
+    ///
+    /// # Errors
+    /// What the row says: there is no command line.
+    pub fn read(text: &str) -> Result<Self, &'static str> {
+        let need = "need command argument";
+        let raw: RawCommand<'_> = serde_json::from_str(text).map_err(|_| need)?;
+        Ok(Self {
+            line: json::text(&raw.command).filter(|line| !line.contains('\0')).ok_or(need)?,
+            metadata: raw.metadata.map_or("null", RawValue::get).to_owned(),
+            timeout: seconds(&raw.timeout),
+            timeout_nodata: seconds(&raw.timeout_nodata),
+            continue_on_error: !json::is_false(&raw.continue_on_error),
+            no_shell: json::is_true(&raw.no_shell_interpretation),
+            stream: json::is_true(&raw.stream),
+        })
+    }
+
+    /// `pkg_install` of the metadata: the plugins that it needs.
+    pub fn plugins(&self) -> Option<Value> {
+        // Nearly no command has any.
+        let mut metadata: Value =
+            self.metadata.contains("pkg_install").then(|| serde_json::from_str(&self.metadata).ok())??;
+        metadata.get_mut("pkg_install").map(Value::take).filter(|plugins| !plugins.is_null())
     }
 }

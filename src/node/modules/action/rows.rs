@@ -7,7 +7,7 @@ use crate::model::command::{CommandOutcome, OutputCut};
 
 use super::super::super::command_rows::{self, push_metrics};
 use super::super::super::json;
-use super::request::Command;
+use super::list::Command;
 
 /// One of its commands has begun.
 pub(super) fn command_started(command: &Command) -> String {

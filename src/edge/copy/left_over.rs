@@ -1,0 +1,130 @@
+//! What a receiver that was killed while it put a copy in its place left there: files under the names that they have until they
+//! are whole. A note beside the gathered file says where that is, so that they go with it when nobody asks for the copy again.
+//!
+//! The note is a symlink `.copy_<digest>.to`. Only the very names that we must have used are removed, those that the archive
+//! yields once more. Absent on purpose: when a copy has been waiting for too long (`super::marks`).
+
+use std::fs::{self, File};
+use std::io::Seek;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use md5::{Digest, Md5};
+use rustix::fs::{AtFlags, FileType};
+
+use super::inside::{Inside, Way};
+use super::text::hex;
+use super::unpack;
+
+const PREFIX: &str = ".copy_";
+const NOTE_SUFFIX: &str = ".to";
+
+/// Part of the names that the files of a copy have at the destination before they are whole. After a crash it is the same once
+/// more, so that they are overwritten when the copy is asked for again.
+pub(super) fn name_digest(gathered: &Path) -> String {
+    hex(&Md5::new_with_prefix(gathered.file_name().unwrap_or_default().as_encoded_bytes()))
+}
+
+/// The name that a single file has at its destination before it is whole.
+pub(super) fn file_name(digest: &str) -> String {
+    format!("{PREFIX}{digest}")
+}
+
+/// The name that an entry of an archive, counted from 1, has before it is whole.
+pub(super) fn entry_name(digest: &str, number: u64) -> String {
+    format!("{PREFIX}{digest}.{number}")
+}
+
+/// Where a copy is being put in its place.
+pub(super) struct Note(PathBuf);
+
+impl Note {
+    /// Of the copy that `gathered` holds.
+    pub(super) fn beside(gathered: &Path) -> Self {
+        Self(gathered.with_file_name(format!("{PREFIX}{}{NOTE_SUFFIX}", name_digest(gathered))))
+    }
+
+    /// From now on something may be left at `place`: a directory that an archive goes to, or the one file. Where no note can
+    /// be made, it stays there after a crash; that is all.
+    pub(super) fn set(&self, place: &Path) {
+        self.unset();
+        let _refused = symlink(place, &self.0);
+    }
+
+    /// Nothing is left there.
+    pub(super) fn unset(&self) {
+        let _absent = fs::remove_file(&self.0);
+    }
+
+    /// Whether `path` is this note.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        self.0 == path
+    }
+
+    /// Where it leads to, if it is one of ours.
+    fn place(&self) -> Option<PathBuf> {
+        let metadata = fs::symlink_metadata(&self.0).ok()?;
+        let is_ours = metadata.is_symlink() && metadata.uid() == rustix::process::geteuid().as_raw();
+        fs::read_link(&self.0).ok().filter(|place| is_ours && place.is_absolute())
+    }
+}
+
+/// Removes what is left of the copy that `archive`, which is named `gathered`, holds, and the note.
+pub(super) fn clear(gathered: &Path, archive: &mut File) {
+    let note = Note::beside(gathered);
+    let Some(place) = note.place() else { return };
+    let digest = name_digest(gathered);
+    if !clear_file(&place, &digest)
+        && archive.rewind().is_ok()
+        && let Ok(inside) = Inside::open(&place)
+    {
+        unpack::remove_left(archive, &inside, &digest);
+    }
+    note.unset();
+}
+
+/// Removes what a single file left, if `place` is such a file.
+fn clear_file(place: &Path, digest: &str) -> bool {
+    let name = file_name(digest);
+    let (Some(directory), true) = (place.parent(), place.file_name() == Some(name.as_ref())) else { return false };
+    if let Ok(inside) = Inside::open(directory) {
+        remove(&inside.root(), &name);
+    }
+    true
+}
+
+/// Removes an entry of an archive that has no name of its own yet.
+pub(super) fn remove_entry(way: &Way<'_>, digest: &str, number: u64) {
+    remove(&way.directory(), &entry_name(digest, number));
+}
+
+fn remove(directory: &impl AsFd, name: &str) {
+    let Ok(stat) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { return };
+    let user = rustix::process::geteuid();
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    // Root may have given it to its owner already.
+    if matches!(kind, FileType::RegularFile | FileType::Symlink) && (user.is_root() || stat.st_uid == user.as_raw()) {
+        let _gone = rustix::fs::unlinkat(directory, name, AtFlags::empty());
+    }
+}
+
+/// What is to be done about a note whose gathered file is not there: it goes after so long, and with it a single file.
+pub(super) fn clear_orphan(note: &Path, kept: Duration, now: SystemTime) {
+    let Some(name) = note.file_name().and_then(|name| name.to_str()) else { return };
+    let Some(digest) = name.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(NOTE_SUFFIX)) else { return };
+    let changed = fs::symlink_metadata(note).and_then(|metadata| metadata.modified());
+    let age = changed.ok().and_then(|changed| now.duration_since(changed).ok());
+    let note = Note(note.to_owned());
+    let Some(place) = note.place().filter(|_| age.is_some_and(|age| age >= kept)) else { return };
+    clear_file(&place, digest);
+    note.unset();
+}
+
+/// Whether a name in a directory of gathered files is that of a note.
+pub(super) fn is_note(name: &std::ffi::OsStr) -> bool {
+    let name = name.as_bytes();
+    name.starts_with(PREFIX.as_bytes()) && name.ends_with(NOTE_SUFFIX.as_bytes())
+}
