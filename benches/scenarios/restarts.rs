@@ -14,6 +14,9 @@ use crate::{Outcome, Scale};
 /// What is not there by then never comes.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// A link that was up for so long is one that works.
+const STABLE: Duration = Duration::from_millis(1_500);
+
 /// From TERM to the end of a central with a node, and of that node: the median of several.
 pub fn stop(scale: Scale) -> Outcome<Vec<Figure>> {
     let (mut centrals, mut nodes) = (Vec::new(), Vec::new());
@@ -42,6 +45,8 @@ pub fn push_node_back(scale: Scale) -> Outcome<Vec<Figure>> {
     let mut measurements = Vec::new();
     for _ in 0..scale.of(5) {
         for poller in &mut pollers {
+            // A link that was up for a moment only is made again less quickly.
+            std::thread::sleep(STABLE);
             poller.restart()?;
             wait_for_command(&mut client)?;
             measurements.push(poller.started.elapsed());

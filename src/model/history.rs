@@ -26,6 +26,14 @@ pub struct HistoryRow {
     pub origin: Option<RowOrigin>,
 }
 
+impl HistoryRow {
+    /// Bytes of `data` and `token`.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.data.len() + self.token.as_ref().map_or(0, String::len)
+    }
+}
+
 /// Which row of which history a row is, wherever it was taken over. So a row that comes by two ways, or that comes back, is
 /// known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,6 +122,14 @@ pub struct LogPage {
     pub rows: Vec<HistoryRow>,
     /// Whether rows were left out because of the [`PageLimit`].
     pub more: bool,
+}
+
+impl LogPage {
+    /// Bytes of its rows' texts.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.rows.iter().map(HistoryRow::size_bytes).sum()
+    }
 }
 
 /// How far a node's history was taken over (`gorgone_synchistory`).

@@ -72,6 +72,12 @@ impl Core {
         self.options.proxy.as_ref().map_or_else(|| of(&ProxySettings::default()), of)
     }
 
+    /// Whether other nodes are reached by a node of ours.
+    #[must_use]
+    pub fn is_relay(&self, id: NodeId) -> bool {
+        self.registry.get(id).is_some_and(Node::is_relay)
+    }
+
     fn route_to(&self, target: &str) -> Result<Route, String> {
         pathway::choose(&self.registry, target, self.now.monotonic, self.patience())
     }
@@ -328,7 +334,7 @@ fn open_link(node: &Node) -> Option<Output> {
 }
 
 /// A central that does not get our reply finds this row, and so knows that we have its message.
-fn passed_on(token: &Token, through: NodeId) -> NewRow {
+pub(super) fn passed_on(token: &Token, through: NodeId) -> NewRow {
     let data = json::message(&format!("proxy - passed on to node '{through}'"));
     NewRow { instant: true, ..NewRow::now(Some(token), Code::BEGIN, data) }
 }

@@ -75,6 +75,11 @@ impl Node {
         }
     }
 
+    /// Whether other nodes are reached by it.
+    pub(super) fn is_relay(&self) -> bool {
+        !self.registration.subnodes.is_empty() || !self.announced.is_empty()
+    }
+
     /// Whether it is one that we connect to.
     pub(super) const fn is_dialled(&self) -> bool {
         matches!(self.registration.kind, NodeKind::PushZmq { .. } | NodeKind::PushSsh(_))

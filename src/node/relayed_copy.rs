@@ -26,13 +26,13 @@ use super::output::Output;
 use super::pathway::Route;
 use super::registry::{Link, Node};
 use super::requests::{Handled, Peer};
-use super::{dial_out, json};
+use super::{dial_out, json, proxy};
 
 /// Bytes of one client that may be on their way before it is read no further, and below which it is read again.
 const HIGH_BYTES: usize = 4 << 20;
 const LOW_BYTES: usize = 1 << 20;
-/// Tokens of copies that have ended and are remembered.
-const ENDED_MAX: usize = 256;
+/// Tokens of copies that have ended, or were interrupted, and are remembered.
+const REMEMBERED_MAX: usize = 256;
 /// What a sender of our kind hears while the way to the receiver is broken: it asks again.
 const INTERRUPTED: &str = "{\"interrupted\":true}";
 
@@ -56,20 +56,28 @@ pub(super) struct RelayedCopies {
     paused: BTreeSet<ClientId>,
     /// Tokens that ended here, the last ones: more of their messages may still come.
     ended: VecDeque<Token>,
+    /// Tokens whose way broke here. Chunks that were sent before the sender heard of it still come, perhaps when the way is
+    /// there again, and are not for the receiver; a new question is.
+    interrupted: VecDeque<Token>,
 }
 
 impl RelayedCopies {
     /// A copy has ended here; whether it is said for the first time.
     fn end(&mut self, token: &Token) -> bool {
-        if self.ended.contains(token) {
-            return false;
-        }
-        if self.ended.len() >= ENDED_MAX {
-            self.ended.pop_front();
-        }
-        self.ended.push_back(token.clone());
-        true
+        remember(&mut self.ended, token)
     }
+}
+
+/// Whether the token is new there.
+fn remember(tokens: &mut VecDeque<Token>, token: &Token) -> bool {
+    if tokens.contains(token) {
+        return false;
+    }
+    if tokens.len() >= REMEMBERED_MAX {
+        tokens.pop_front();
+    }
+    tokens.push_back(token.clone());
+    true
 }
 
 #[derive(Deserialize)]
@@ -173,7 +181,11 @@ impl Core {
         if let Some(data) = question.and_then(|number| no_answer(number, is_ours, node.link)) {
             return Ok(self.answer_for_relayed(peer, token, &data));
         }
-        if goes_on && !is_end && node.link != Link::Up {
+        if question.is_some() {
+            self.relayed_copies.interrupted.retain(|interrupted| interrupted != token);
+        }
+        let is_interrupted = node.link != Link::Up || self.relayed_copies.interrupted.contains(token);
+        if goes_on && !is_end && is_interrupted {
             return Ok(self.answer_for_relayed(peer, token, INTERRUPTED));
         }
         match node.registration.kind {
@@ -188,6 +200,10 @@ impl Core {
             }
             if node.outbox.sent(token.clone(), &Action::ProcessCopy, node.sync.serial, false) {
                 self.open_token(token, Some(through));
+            }
+            // If the sender's link breaks now, its next sync shows that the end went on.
+            if self.parents.are_asked_by(peer) {
+                self.add_row(proxy::passed_on(token, through));
             }
         }
         let client = peer.client();
@@ -266,13 +282,17 @@ impl Core {
         let text = format!("proxy - connection to node '{through}' was lost during the copy");
         for passed in lost {
             if passed.goes_on && !passed.is_end {
+                remember(&mut self.relayed_copies.interrupted, &passed.token);
                 self.settle_relayed(&passed, Code::BEGIN, INTERRUPTED);
                 continue;
             }
+            // One that the outbox knows ends here with the next sync, if it did not arrive; until then nobody knows.
+            if passed.is_end && self.registry.get(through).is_some_and(|node| node.outbox.owes(&passed.token)) {
+                self.settle_relayed(&passed, Code::BEGIN, "null");
+                continue;
+            }
             self.settle_relayed(&passed, Code::FINISHED_KO, &json::message(&text));
-            // One that the outbox knows ends with the next sync, if it did not arrive.
-            let is_owed = self.registry.get(through).is_some_and(|node| node.outbox.owes(&passed.token));
-            if !is_owed && self.relayed_copies.end(&passed.token) {
+            if self.relayed_copies.end(&passed.token) {
                 self.end_with_error(&passed.token, &text);
             }
         }

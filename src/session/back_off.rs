@@ -1,4 +1,4 @@
-//! Waiting times between attempts: doubling, jittered, bounded.
+//! Waiting times between attempts: growing, jittered, bounded.
 
 use std::time::Duration;
 
@@ -7,11 +7,18 @@ use crate::model::random::Random;
 /// How bad a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// The other side is away or restarts: from 100 ms to 5 s.
+    /// The other side is away or restarts: from 10 ms to 5 s, each time half again as long, so that whoever was away for a
+    /// moment is met within half that moment.
     Transient,
-    /// Somebody has to change something, here or there: from 1 s to 30 s.
+    /// The same of one that is not to be met at once: an SSH host may ban those who come too often, a relay has to find the
+    /// nodes behind it first. From 100 ms to 5 s, doubling.
+    TransientUnhurried,
+    /// Somebody has to change something, here or there: from 1 s to 30 s, doubling.
     NeedsOperator,
 }
+
+/// Failures that make the next delay after [`Severity::Transient`] some 110 ms long.
+const BRIEF_FAILURES: u32 = 6;
 
 /// Failures since the last success.
 #[derive(Default)]
@@ -20,14 +27,16 @@ pub struct BackOff {
 }
 
 impl BackOff {
-    /// How long to wait after one more failure: between half and the whole of the doubled time, so that many links to one
-    /// place do not return in step.
+    /// How long to wait after one more failure: between half and the whole of the time that has grown so far, so that many
+    /// links to one place do not return in step.
     pub fn next_delay(&mut self, severity: Severity, random: &mut dyn Random) -> Duration {
-        let (first_ms, most_ms) = match severity {
-            Severity::Transient => (100_u64, 5_000),
-            Severity::NeedsOperator => (1_000, 30_000),
+        let (first_ms, most_ms, grown_by) = match severity {
+            Severity::Transient => (10_u64, 5_000, (3, 2)),
+            Severity::TransientUnhurried => (100, 5_000, (2, 1)),
+            Severity::NeedsOperator => (1_000, 30_000, (2, 1)),
         };
-        let whole_ms = (first_ms << self.failures.min(16)).min(most_ms);
+        let grow = |ms: u64, _| (ms * grown_by.0 / grown_by.1).min(most_ms);
+        let whole_ms = (0..self.failures.min(32)).fold(first_ms, grow);
         self.failures = self.failures.saturating_add(1);
         Duration::from_millis(whole_ms / 2 + random.below(whole_ms / 2 + 1))
     }
@@ -36,6 +45,11 @@ impl BackOff {
     pub const fn reset(&mut self) {
         self.failures = 0;
     }
+
+    /// The link worked, but broke at once. Should it do so each time, the attempts get no denser than ten in a second.
+    pub fn reset_after_brief_success(&mut self) {
+        self.failures = self.failures.min(BRIEF_FAILURES);
+    }
 }
 
 #[cfg(test)]
@@ -43,18 +57,39 @@ mod tests {
     use super::*;
     use crate::wire::gorgone::seeded_random::SeededRandom;
 
+    fn assert_delays(back_off: &mut BackOff, severity: Severity, expected_ms: &[u64], random: &mut dyn Random) {
+        for &whole in expected_ms {
+            let delay = u64::try_from(back_off.next_delay(severity, random).as_millis()).unwrap();
+            assert!((whole / 2..=whole).contains(&delay), "{severity:?} {whole} {delay}");
+        }
+    }
+
     #[test]
-    fn the_delay_doubles_up_to_its_bound_and_starts_again_after_success() {
+    fn the_delay_grows_up_to_its_bound_and_starts_again_after_success() {
         let mut random = SeededRandom::new(&[3; 32]);
-        for (severity, first, most) in [(Severity::Transient, 100, 5_000), (Severity::NeedsOperator, 1_000, 30_000)] {
+        for (severity, first, most) in [
+            (Severity::Transient, &[10, 15, 22, 33, 49, 73, 109, 163][..], 5_000),
+            (Severity::TransientUnhurried, &[100, 200, 400, 800, 1_600, 3_200, 5_000], 5_000),
+            (Severity::NeedsOperator, &[1_000, 2_000, 4_000, 8_000, 16_000, 30_000], 30_000),
+        ] {
             let mut back_off = BackOff::default();
-            for attempt in 0..100 {
-                let whole = (first << attempt.min(10)).min(most);
-                let delay = u64::try_from(back_off.next_delay(severity, &mut random).as_millis()).unwrap();
-                assert!((whole / 2..=whole).contains(&delay), "{severity:?} {attempt} {delay}");
+            assert_delays(&mut back_off, severity, first, &mut random);
+            for _ in 0..100 {
+                assert!(back_off.next_delay(severity, &mut random) <= Duration::from_millis(most));
             }
+            assert_delays(&mut back_off, severity, &[most; 100], &mut random);
             back_off.reset();
-            assert!(back_off.next_delay(severity, &mut random) <= Duration::from_millis(first));
+            assert_delays(&mut back_off, severity, first, &mut random);
+        }
+    }
+
+    #[test]
+    fn a_success_that_ends_at_once_makes_the_attempts_no_denser_than_they_are() {
+        let mut random = SeededRandom::new(&[3; 32]);
+        let mut back_off = BackOff::default();
+        for whole in [10, 15, 22, 33, 49, 73, 109, 109, 109] {
+            assert_delays(&mut back_off, Severity::Transient, &[whole], &mut random);
+            back_off.reset_after_brief_success();
         }
     }
 }

@@ -142,7 +142,7 @@ impl SshSteps {
             && now.monotonic.since(heard) >= SILENCE
         {
             self.outputs.push_back(StepsOutput::Disconnect);
-            self.fail("it does not answer", Severity::Transient, None, now, random);
+            self.fail("it does not answer", Severity::TransientUnhurried, None, now, random);
         }
     }
 
@@ -333,7 +333,7 @@ impl SshSteps {
     const fn severity(&self) -> Severity {
         match self.state {
             State::Exchanging { .. } | State::LoggingIn { .. } => Severity::NeedsOperator,
-            _ => Severity::Transient,
+            _ => Severity::TransientUnhurried,
         }
     }
 

@@ -33,7 +33,7 @@ use sealed::Sealed;
 
 const MODULE: &str = "proxy";
 /// A link that was up for so long was a success, whatever ends it.
-const STABLE_AFTER: Duration = Duration::from_secs(5);
+const STABLE_AFTER: Duration = Duration::from_secs(1);
 /// Messages of the node that may arrive while its key is being opened, and their bytes.
 const MAX_EARLY_MESSAGES: usize = 64;
 const MAX_EARLY_BYTES: usize = 1 << 20;
@@ -170,6 +170,7 @@ pub struct ZmqDialer {
     attempt: u64,
     outbox: Outbox,
     back_off: BackOff,
+    is_relay: bool,
     log: LogThrottle,
     last_failure: Option<String>,
     /// Whether the log's last word on this link above `debug` is not that it is up.
@@ -188,6 +189,7 @@ impl ZmqDialer {
             state: State::Stopped,
             attempt: 0,
             back_off: BackOff::default(),
+            is_relay: false,
             log: LogThrottle::default(),
             last_failure: None,
             failure_shown: true,
@@ -208,6 +210,11 @@ impl ZmqDialer {
             self.outputs.push_back(DialerOutput::Send(GET_PUBLIC_KEY.to_vec()));
             self.state = State::AwaitingPublicKey { deadline: self.step_deadline(now) };
         }
+    }
+
+    /// Whether messages for others go through the node: then it gets some time before the next attempt.
+    pub const fn set_relay(&mut self, is_relay: bool) {
+        self.is_relay = is_relay;
     }
 
     /// The connection broke or could not be made.
@@ -391,14 +398,18 @@ impl ZmqDialer {
 
     /// Ends the attempt or the link; the next attempt follows after the back-off.
     fn fail(&mut self, reason: String, severity: Severity, disconnect: bool, now: Now, random: &mut dyn Random) {
-        if let State::Up(sealed) = &self.state
-            && sealed.was_useful(now.monotonic, STABLE_AFTER)
-        {
-            self.back_off.reset();
+        match &self.state {
+            State::Up(sealed) if sealed.age(now.monotonic) >= STABLE_AFTER => self.back_off.reset(),
+            State::Up(sealed) if sealed.was_heard() => self.back_off.reset_after_brief_success(),
+            _ => {}
         }
         if disconnect {
             self.outputs.push_back(DialerOutput::Disconnect);
         }
+        let severity = match severity {
+            Severity::Transient if self.is_relay => Severity::TransientUnhurried,
+            severity => severity,
+        };
         let delay = self.back_off.next_delay(severity, random);
         self.state = State::Waiting { until: now.monotonic + delay };
         self.attempt += 1;

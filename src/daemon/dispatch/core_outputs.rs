@@ -4,7 +4,7 @@ use crate::model::history::StoreChange;
 use crate::model::time::Now;
 use crate::node::output::{Output, ParentKind, QueryId};
 
-use super::{Dispatch, Effect, LinkKey, MAX_RUNNING_QUERIES};
+use super::{Dispatch, Effect, LinkKey};
 
 impl Dispatch {
     pub(super) fn on_core(&mut self, output: Output, now: Now) {
@@ -68,10 +68,6 @@ impl Dispatch {
             entry.open_queries += 1;
             self.query_origins.insert(query, origin);
         }
-        if self.running_queries < MAX_RUNNING_QUERIES {
-            self.start_query(effect);
-        } else {
-            self.waiting_queries.push_back(effect);
-        }
+        self.effects.push_back(effect);
     }
 }

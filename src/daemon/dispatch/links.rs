@@ -125,6 +125,7 @@ impl Dispatch {
             && link.connection == Some(connection)
         {
             link.connection = None;
+            link.dialer.set_relay(matches!(key, LinkKey::Node(node) if self.core.is_relay(node)));
             link.dialer.handle_disconnected(&reason, now, self.random.as_mut());
             self.touched_links.push(key);
         }

@@ -104,8 +104,6 @@ pub struct OwnKey {
 const MAX_UNSENT_BYTES: usize = 64 << 20;
 /// Questions to the history that one connection may have open before it is no longer read.
 const MAX_QUERIES_PER_CONNECTION: u32 = 4;
-/// Questions to the history that run at once; the rest wait.
-const MAX_RUNNING_QUERIES: usize = 4;
 
 enum Kind {
     External(external::External),
@@ -165,8 +163,6 @@ pub struct Dispatch {
     dirty: BTreeSet<ConnectionId>,
     reading: Option<ConnectionId>,
     query_origins: HashMap<QueryId, ConnectionId>,
-    running_queries: usize,
-    waiting_queries: VecDeque<Effect>,
     complaints: Complaints,
     flow: copies::Flow,
     random: Box<dyn Random>,
@@ -215,8 +211,6 @@ impl Dispatch {
             dirty: BTreeSet::new(),
             reading: None,
             query_origins: HashMap::new(),
-            running_queries: 0,
-            waiting_queries: VecDeque::new(),
             complaints: Complaints::default(),
             flow: copies::Flow::default(),
             random: surroundings.session_random,
@@ -263,13 +257,9 @@ impl Dispatch {
 
     /// An [`Effect::Query`] is answered.
     pub fn query_answered(&mut self, query: QueryId, result: Result<LogPage, String>, now: Now) {
-        self.running_queries = self.running_queries.saturating_sub(1);
         let origin = self.query_origins.remove(&query);
         self.core.handle_input(Input::QueryAnswer { query, result }, now);
         self.drain(now);
-        if let Some(waiting) = self.waiting_queries.pop_front() {
-            self.start_query(waiting);
-        }
         if let Some(origin) = origin {
             if let Some(connection) = self.connections.get_mut(&origin) {
                 connection.open_queries = connection.open_queries.saturating_sub(1);
@@ -424,11 +414,6 @@ impl Dispatch {
         }
         self.timers.replace(Owner::Core, self.core.poll_timeout());
         self.timers.replace(Owner::Listener, self.listener.poll_timeout());
-    }
-
-    fn start_query(&mut self, effect: Effect) {
-        self.running_queries += 1;
-        self.effects.push_back(effect);
     }
 
     fn log(&mut self, line: LogLine) {

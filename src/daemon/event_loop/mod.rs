@@ -7,6 +7,7 @@ mod announcing;
 mod children;
 mod copies;
 mod listeners;
+mod questions;
 mod register_file;
 #[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
 mod ssh;
@@ -391,10 +392,7 @@ impl EventLoop {
                     let key = Arc::clone(&self.key);
                     self.submit(Box::new(move || JobResult::Crypto(Box::new(job.run(&key)))));
                 }
-                Effect::Query { query, filter, limit } => {
-                    let job = self.storage.query_job(query, filter, limit);
-                    self.submit(job);
-                }
+                Effect::Query { query, filter, limit } => self.storage.questions.ask((query, filter, limit)),
                 Effect::RunCommand { command, spec } => {
                     self.submit(Children::spawn_job(command, spec));
                 }
@@ -411,6 +409,7 @@ impl EventLoop {
                 Effect::Stopped => self.stopped = Some(now.monotonic + LAST_FLUSH),
             }
         }
+        self.submit_questions();
     }
 
     fn finished_jobs(&mut self, now: Now) {
@@ -420,7 +419,7 @@ impl EventLoop {
         for result in results {
             match result {
                 JobResult::Crypto(outcome) => self.dispatch.crypto_done(*outcome, now),
-                JobResult::Query(query, result) => self.dispatch.query_answered(query, result, now),
+                JobResult::Answered(answers) => self.questions_answered(answers, now),
                 JobResult::PollersRead(result) => self.dispatch.pollers_read(*result, now),
                 JobResult::Spawned(command, spawned) => self.spawned(command, spawned, now),
                 JobResult::Worked(id, outcome) => self.dispatch.work_done(id, outcome, now),

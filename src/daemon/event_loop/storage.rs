@@ -14,19 +14,18 @@ use crate::edge::tls::TlsError;
 use crate::edge::tls::server::ServerContext;
 use crate::model::command::CommandId;
 use crate::model::connection::ConnectionId;
-use crate::model::history::{LogFilter, LogPage, PageLimit};
 use crate::model::log::LogLine;
 use crate::model::poller::PollerTables;
 use crate::model::time::{Monotonic, Now, WallTime};
 use crate::model::work::{WorkId, WorkOutcome};
-use crate::node::output::QueryId;
 
+use super::questions::{Answers, Questions};
 use super::{EventLoop, RunError, register_file};
 
 /// What comes back from a worker.
 pub(super) enum JobResult {
     Crypto(Box<CryptoOutcome>),
-    Query(QueryId, Result<LogPage, String>),
+    Answered(Answers),
     Spawned(CommandId, Result<Box<ChildProcess>, String>),
     Worked(WorkId, WorkOutcome),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
@@ -51,6 +50,8 @@ const CACHE_WITH_NODES_KIB: u32 = 4_096;
 
 pub(super) struct Storage {
     store: HistoryStore,
+    /// Answered by workers.
+    pub(super) questions: Questions,
     path: PathBuf,
     checkpointing: bool,
     /// A purge made the database shorter; the file follows with the next checkpoint.
@@ -86,17 +87,17 @@ impl Storage {
         };
         let path = core.database.clone();
         Ok((
-            Self { store, path, checkpointing: false, checkpoint_wanted: false, retry_at: None, failing: false },
+            Self {
+                store,
+                questions: Questions::new(path.clone()),
+                path,
+                checkpointing: false,
+                checkpoint_wanted: false,
+                retry_at: None,
+                failing: false,
+            },
             restored,
         ))
-    }
-
-    pub(super) fn query_job(&self, query: QueryId, filter: LogFilter, limit: PageLimit) -> Job<JobResult> {
-        let path = self.path.clone();
-        Box::new(move || {
-            let page = history_store::query_kept(&path, &filter, &limit);
-            JobResult::Query(query, page.map_err(|error| error.to_string()))
-        })
     }
 
     pub(super) const fn poll_timeout(&self) -> Option<Monotonic> {

@@ -10,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::edge::random::SystemRandom;
@@ -43,6 +44,12 @@ const PAGE_SIZE: u64 = 4_096;
 const REWRITTEN_MAX_BYTES: u64 = 32 << 20;
 /// Prepared statements that are kept.
 const STATEMENTS: usize = 24;
+
+/// Lets the plan of a prepared statement stay as it is. This SQLite knows statistics (STAT4), and would else plan a statement
+/// anew whenever another value is bound, which takes longer than most statements.
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
+}
 
 /// How the database is opened.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +112,7 @@ impl HistoryStore {
         let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
         connection.busy_timeout(WRITE_PATIENCE).map_err(sqlite)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        keep_plans(&connection).map_err(sqlite)?;
         if connection.is_readonly("main").map_err(sqlite)? {
             return Err(StoreError::new(path, StoreErrorKind::ReadOnly, ""));
         }

@@ -1,6 +1,7 @@
 //! Questions to the history on a connection of their own.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value;
@@ -27,6 +28,7 @@ impl HistoryReader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
         connection.busy_timeout(WRITE_PATIENCE).map_err(sqlite)?;
+        super::keep_plans(&connection).map_err(sqlite)?;
         connection.execute_batch("PRAGMA cache_size = -128; PRAGMA temp_store = MEMORY;").map_err(sqlite)?;
         Ok(Self { connection, path: path.to_owned() })
     }
@@ -62,7 +64,7 @@ impl HistoryReader {
             if !filter.matches(&row) {
                 continue;
             }
-            let size = row.data.len() + row.token.as_ref().map_or(0, String::len);
+            let size = row.size_bytes();
             let full = page.rows.len() >= limit.rows || bytes.saturating_add(size) > limit.bytes;
             let same_instant = |last: &HistoryRow| limit.whole_instants && last.ctime.total_cmp(&row.ctime).is_eq();
             if full && page.rows.last().is_some_and(|last| !same_instant(last)) {
@@ -106,16 +108,41 @@ thread_local! {
     static KEPT: RefCell<Option<HistoryReader>> = const { RefCell::new(None) };
 }
 
-/// Answers a question on a connection that this thread keeps for the next one: opening costs more than most questions.
+/// Takes questions off the queue and answers them, on a connection that this thread keeps for the next ones: opening costs more
+/// than most questions. All see the history as it is at the first of them. At least one is answered; after an error, or when the
+/// answers hold more than `most_bytes`, the others stay in the queue.
 ///
 /// # Errors
-/// As [`HistoryReader::open`] and [`HistoryReader::query`]; the next question then opens a new connection.
-pub fn query_kept(path: &Path, filter: &LogFilter, limit: &PageLimit) -> Result<LogPage, StoreError> {
+/// Each answer as [`HistoryReader::open`] and [`HistoryReader::query`]; the next question then opens a new connection.
+pub fn query_kept<Q>(
+    path: &Path,
+    questions: &mut VecDeque<(Q, LogFilter, PageLimit)>,
+    most_bytes: usize,
+) -> Vec<(Q, Result<LogPage, StoreError>)> {
+    let mut answers = Vec::with_capacity(questions.len());
     let kept = KEPT.take().filter(|reader| reader.path == path);
-    let reader = kept.map_or_else(|| HistoryReader::open(path), Ok)?;
-    let page = reader.query(filter, limit)?;
-    KEPT.set(Some(reader));
-    Ok(page)
+    let reader = match kept.map_or_else(|| HistoryReader::open(path), Ok) {
+        Ok(reader) => reader,
+        Err(error) => {
+            answers.extend(questions.pop_front().map(|(question, ..)| (question, Err(error))));
+            return answers;
+        }
+    };
+    // Entering and leaving a view takes as long as finding a token; without one, each question does it for itself.
+    let view = if questions.len() > 1 { reader.connection.unchecked_transaction().ok() } else { None };
+    let mut bytes = 0_usize;
+    while bytes < most_bytes
+        && let Some((question, filter, limit)) = questions.pop_front()
+    {
+        let page = reader.query(&filter, &limit);
+        bytes = bytes.saturating_add(page.as_ref().map_or(most_bytes, LogPage::size_bytes));
+        answers.push((question, page));
+    }
+    drop(view);
+    if answers.iter().all(|(_, answer)| answer.is_ok()) {
+        KEPT.set(Some(reader));
+    }
+    answers
 }
 
 const COLUMNS: &str = "id, token, code, etime, ctime, instant, data, stheno_node, stheno_history, stheno_row";

@@ -150,11 +150,30 @@ fn a_reader_of_a_file_that_is_not_there_names_it() {
 fn a_kept_reader_sees_new_rows_and_follows_the_path() {
     let dir = TempDir::new();
     let (mut store, path) = filled(&dir);
-    let count = |path: &Path| query_kept(path, &LogFilter { after_id: Some(0), ..LogFilter::default() }, &BIG);
+    let count = |path: &Path| {
+        let mut questions = VecDeque::from([((), LogFilter { after_id: Some(0), ..LogFilter::default() }, BIG)]);
+        query_kept(path, &mut questions, 1).pop().unwrap().1
+    };
     let before = count(&path).unwrap().rows.len();
     let row = HistoryRow { token: None, ..count(&path).unwrap().rows[0].clone() };
     store.apply(&[StoreChange::InsertRow(row)], WallTime::from_micros(1)).unwrap();
     assert_eq!(count(&path).unwrap().rows.len(), before + 1);
     assert!(count(&dir.join("none.sdb")).is_err(), "another database is another reader");
     assert_eq!(count(&path).unwrap().rows.len(), before + 1);
+}
+
+#[test]
+fn questions_are_answered_together_up_to_so_many_bytes() {
+    let dir = TempDir::new();
+    let (_store, path) = filled(&dir);
+    let all = LogFilter { after_id: Some(0), ..LogFilter::default() };
+    let none = LogFilter { token: Some("no such token".to_owned()), ..LogFilter::default() };
+    let rows = |answers: Vec<(usize, Result<LogPage, StoreError>)>| -> Vec<(usize, usize)> {
+        answers.into_iter().map(|(number, page)| (number, page.unwrap().rows.len())).collect()
+    };
+    let mut questions = VecDeque::from([(0, none.clone(), BIG), (1, all.clone(), BIG), (2, none, BIG), (3, all, BIG)]);
+    let count = HistoryReader::open(&path).unwrap().query(&questions[1].1, &BIG).unwrap().rows.len();
+    assert_eq!(rows(query_kept(&path, &mut questions, 1)), [(0, 0), (1, count)], "the second one fills it");
+    assert_eq!(rows(query_kept(&path, &mut questions, usize::MAX)), [(2, 0), (3, count)]);
+    assert!(questions.is_empty() && query_kept(&path, &mut questions, 1).is_empty());
 }

@@ -64,6 +64,9 @@ fn a_way_that_breaks_interrupts_a_copy_of_our_kind_and_ends_any_other() {
     let outputs = bench.request("PROCESSCOPY", "t", "8", &copy("query", r#","query":4"#));
     assert_eq!(outputs, [answer(r#"{"query":4,"interrupted":true}"#)]);
     bench.give(Input::LinkUp(id(8)));
+    // A chunk that was sent before the sender heard of it.
+    let interrupted = answer(r#"{"interrupted":true}"#);
+    assert_eq!(bench.request("PROCESSCOPY", "t", "8", &copy("inprogress", "")), [interrupted]);
     let outputs = bench.request("PROCESSCOPY", "t", "8", &copy("query", r#","query":5"#));
     assert!(outputs[0].starts_with("node 8: [PROCESSCOPY] [t]"), "{outputs:?}");
 
@@ -71,6 +74,16 @@ fn a_way_that_breaks_interrupts_a_copy_of_our_kind_and_ends_any_other() {
     let outputs = bench.give(Input::LinkDown { node: id(9), reason: "gone".to_owned() });
     let ended = r#"{"message":"proxy - connection to node '9' was lost during the copy"}"#;
     assert_eq!(copies(&outputs), [format!("client 7: [ACK] [u] 1 {ended}"), format!("row u 1 {ended}")]);
+}
+
+#[test]
+fn an_end_that_may_have_arrived_is_owed_by_the_relay_and_by_nobody_else() {
+    let mut bench = relay();
+    for node in ["8", "9"] {
+        bench.request("PROCESSCOPY", node, node, &copy("end", ""));
+        let outputs = bench.give(Input::LinkDown { node: id(node.parse().unwrap()), reason: "gone".to_owned() });
+        assert_eq!(copies(&outputs), [format!("client 7: [ACK] [{node}] 0 null")], "no row before the next sync");
+    }
 }
 
 #[test]

@@ -30,9 +30,14 @@ impl Sealed {
         self.key.seal(plain)
     }
 
-    /// Whether the link did its work before it ended, so that the next attempt may come soon.
-    pub fn was_useful(&self, now: Monotonic, stable_after: Duration) -> bool {
-        self.heard || now.since(self.since) >= stable_after
+    /// For how long the link is up.
+    pub fn age(&self, now: Monotonic) -> Duration {
+        now.since(self.since)
+    }
+
+    /// Whether the node said anything that opens.
+    pub const fn was_heard(&self) -> bool {
+        self.heard
     }
 
     fn open(&mut self, payload: &[u8]) -> Option<Vec<u8>> {

@@ -1,0 +1,145 @@
+//! Questions to the history, as jobs of workers.
+//!
+//! Waking a thread costs more than answering a question for a token, which an index finds. So a job answers many of them and
+//! brings their answers together; any other question may take long, and has a job of its own.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+use crate::edge::history_store;
+use crate::edge::jobs::Job;
+use crate::model::history::{LogFilter, LogPage, PageLimit};
+use crate::model::time::Now;
+use crate::node::output::QueryId;
+
+use super::EventLoop;
+use super::storage::JobResult;
+
+/// Jobs that run at once; each holds the answers of one page and of [`TOGETHER_BYTES`] at most. The other questions wait, as
+/// many as the deciding part lets be open.
+const RUNNING_MAX: usize = 4;
+/// Questions of one job at most.
+const TOGETHER_MAX: usize = 32;
+/// A job whose answers hold so many bytes hands back the questions that are left.
+const TOGETHER_BYTES: usize = 256 << 10;
+
+/// A question and who asks it.
+pub(super) type Question = (QueryId, LogFilter, PageLimit);
+
+/// What a job has answered, and what it has not.
+pub(super) struct Answers {
+    answered: Vec<(QueryId, Result<LogPage, String>)>,
+    left: VecDeque<Question>,
+}
+
+/// The questions that wait for a job.
+pub(super) struct Questions {
+    path: PathBuf,
+    waiting: VecDeque<Question>,
+    running: usize,
+}
+
+impl Questions {
+    pub(super) const fn new(path: PathBuf) -> Self {
+        Self { path, waiting: VecDeque::new(), running: 0 }
+    }
+
+    pub(super) fn ask(&mut self, question: Question) {
+        self.waiting.push_back(question);
+    }
+
+    /// A job is done: what it left is next.
+    fn take_back(&mut self, left: VecDeque<Question>) {
+        self.running = self.running.saturating_sub(1);
+        left.into_iter().rev().for_each(|question| self.waiting.push_front(question));
+    }
+
+    /// The next job, while fewer than [`RUNNING_MAX`] run.
+    fn next_job(&mut self) -> Option<Job<JobResult>> {
+        if self.running >= RUNNING_MAX {
+            return None;
+        }
+        let mut questions = VecDeque::from([self.waiting.pop_front()?]);
+        if questions.front().is_some_and(is_quick) {
+            let together = self.waiting.iter().take(TOGETHER_MAX - 1).take_while(|question| is_quick(question)).count();
+            questions.extend(self.waiting.drain(..together));
+        }
+        self.running += 1;
+        let path = self.path.clone();
+        Some(Box::new(move || {
+            let answered = history_store::query_kept(&path, &mut questions, TOGETHER_BYTES);
+            let text = |(query, page): (QueryId, Result<_, history_store::StoreError>)| {
+                (query, page.map_err(|error| error.to_string()))
+            };
+            JobResult::Answered(Answers { answered: answered.into_iter().map(text).collect(), left: questions })
+        }))
+    }
+}
+
+impl EventLoop {
+    /// Gives workers what they may answer now.
+    pub(super) fn submit_questions(&mut self) {
+        while let Some(job) = self.storage.questions.next_job() {
+            self.submit(job);
+        }
+    }
+
+    pub(super) fn questions_answered(&mut self, answers: Answers, now: Now) {
+        self.storage.questions.take_back(answers.left);
+        self.submit_questions();
+        for (query, result) in answers.answered {
+            self.dispatch.query_answered(query, result, now);
+        }
+    }
+}
+
+fn is_quick((_, filter, _): &Question) -> bool {
+    filter.token.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn question(number: u64, token: Option<&str>) -> Question {
+        let filter = LogFilter { token: token.map(str::to_owned), ..LogFilter::default() };
+        (QueryId(number), filter, PageLimit { rows: 10, bytes: 1_000, whole_instants: false })
+    }
+
+    /// Runs the next job on a database that is not there.
+    fn run(questions: &mut Questions) -> Option<Answers> {
+        match questions.next_job()?() {
+            JobResult::Answered(answers) => Some(answers),
+            _ => None,
+        }
+    }
+
+    fn numbers(answers: &Answers) -> Vec<u64> {
+        let left = answers.left.iter().map(|(query, ..)| query.0);
+        answers.answered.iter().map(|(query, _)| query.0).chain(left).collect()
+    }
+
+    #[test]
+    fn questions_for_tokens_share_a_job_and_any_other_has_its_own() {
+        let mut questions = Questions::new("/nowhere/history.sdb".into());
+        for (number, token) in [(0, Some("a")), (1, Some("b")), (2, None), (3, Some("c")), (4, None), (5, None)] {
+            questions.ask(question(number, token));
+        }
+        let jobs: Vec<_> = std::iter::from_fn(|| run(&mut questions)).map(|answers| numbers(&answers)).collect();
+        assert_eq!(jobs, [vec![0, 1], vec![2], vec![3], vec![4]], "four at once");
+    }
+
+    #[test]
+    fn what_a_job_leaves_is_asked_next_and_an_error_ends_nothing_else() {
+        let mut questions = Questions::new("/nowhere/history.sdb".into());
+        for number in 0..3 {
+            questions.ask(question(number, Some("a")));
+        }
+        for number in 0..3 {
+            let answers = run(&mut questions).unwrap();
+            assert!(matches!(&answers.answered[..], [(QueryId(asked), Err(_))] if *asked == number));
+            questions.take_back(answers.left);
+        }
+        assert!(run(&mut questions).is_none());
+    }
+}
