@@ -33,8 +33,9 @@ fn check(result: c_int) -> io::Result<c_int> {
 
 /// Local time of `seconds` since the epoch; `None` for a year that does not fit the C library.
 #[must_use]
+#[allow(deprecated, reason = "the type is right; with musl it is only announced that it will be another")]
 pub fn local_time(seconds: i64) -> Option<LocalTime> {
-    let seconds = seconds.try_into().ok()?;
+    let seconds = libc::time_t::try_from(seconds).ok()?;
     let mut parts = MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: both pointers are valid for the call; `localtime_r` fills `parts` or returns null. All-zero is a valid `tm`.
     let parts = unsafe {
