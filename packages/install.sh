@@ -56,6 +56,11 @@ was_there=''
 done
 (cd "$here/files" && find etc -type f) | while read -r file; do
     place=$file
+    # The original's package rotates the same log, and logrotate takes a second entry for a file for a mistake.
+    if [ "$file" = etc/logrotate.d/stheno ] && grep -qs '/gorgoned\.log' "$root/etc/logrotate.d/gorgoned"; then
+        if cmp -s "$here/files/$file" "$root/$file"; then rm -f "$root/$file"; fi
+        continue
+    fi
     if [ -e "$root/$file" ]; then
         cmp -s "$here/files/$file" "$root/$file" && continue
         place=$file.new
@@ -66,7 +71,15 @@ done
     chmod 644 "$root/$place"
 done
 
-if ! grep -qs "^$name:" "$root/etc/passwd"; then
+# By number: in another root the names are that root's. The user may come from a directory service.
+owner_of() {
+    if [ -z "$root" ] && id "$name" >/dev/null 2>&1; then
+        echo "$(id -u "$name"):$(id -g "$name")"
+    else
+        sed -n "s/^$name:[^:]*:\([0-9]*\):\([0-9]*\):.*/\1:\2/p" "$root/etc/passwd" 2>/dev/null || true
+    fi
+}
+if [ -z "$(owner_of)" ]; then
     if command -v systemd-sysusers >/dev/null; then
         systemd-sysusers ${root:+--root="$root"} stheno.conf
     elif command -v useradd >/dev/null; then
@@ -75,8 +88,7 @@ if ! grep -qs "^$name:" "$root/etc/passwd"; then
         fail "the user $name is missing and neither systemd-sysusers nor useradd is there: make it, then run this again"
     fi
 fi
-# By number: in another root the names are that root's.
-owner=$(sed -n "s/^$name:[^:]*:\([0-9]*\):\([0-9]*\):.*/\1:\2/p" "$root/etc/passwd")
+owner=$(owner_of)
 mkdir -p "$root/etc/$name"
 for place in "lib/$name" "lib/$name/.keys" "log/$name" "cache/$name"; do
     if [ ! -d "$root/var/$place" ]; then

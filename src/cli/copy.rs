@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::remote::{INTERRUPTED, Pause, Remote, Row, token_of};
+use super::remote::{INTERRUPTED, Pause, READER_GONE, Remote, Row, token_of};
 use super::remote_arguments::CopyOptions;
 use super::{complain, fail};
 use crate::edge::clock;
@@ -52,6 +52,9 @@ fn copy(options: &CopyOptions) -> Result<ExitCode, String> {
         if let Some(last) = rows.iter().find(|row| row.is_last()) {
             return Ok(progress.end(last, &token));
         }
+        if progress.is_reader_gone {
+            return Ok(ExitCode::from(READER_GONE));
+        }
         if pause.wait(POLL) {
             return Ok(progress.interrupted(node, &token));
         }
@@ -63,8 +66,9 @@ fn absolute(path: &Path) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn print_line(text: &str) {
-    let _reader_gone = writeln!(std::io::stdout(), "{text}");
+/// Whether somebody still reads.
+fn print_line(text: &str) -> bool {
+    writeln!(std::io::stdout(), "{text}").is_ok()
 }
 
 struct Progress {
@@ -76,12 +80,21 @@ struct Progress {
     total: Option<u64>,
     /// Whether anything is known to have been sent.
     has_rows: bool,
+    is_reader_gone: bool,
 }
 
 impl Progress {
     fn new(json: bool) -> Self {
         let has_bar = !json && std::io::stderr().is_terminal();
-        Self { json, has_bar, started: clock::read().monotonic, received: None, total: None, has_rows: false }
+        Self {
+            json,
+            has_bar,
+            started: clock::read().monotonic,
+            received: None,
+            total: None,
+            has_rows: false,
+            is_reader_gone: false,
+        }
     }
 
     fn row(&mut self, row: &Row) {
@@ -94,7 +107,7 @@ impl Progress {
         if self.json {
             let line =
                 json!({ "received": received, "total": self.total, "bytes_per_second": rate(received, seconds) });
-            print_line(&line.to_string());
+            self.is_reader_gone = !print_line(&line.to_string());
         } else if self.has_bar {
             let _closed = write!(std::io::stderr(), "\r{}\x1b[K", bar(received, self.total, seconds));
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::complain;
-use super::remote::{INTERRUPTED, Pause, Remote, Row, rows_of, token_of};
+use super::remote::{INTERRUPTED, Pause, READER_GONE, Remote, Row, rows_of, token_of};
 use super::remote_arguments::ExecOptions;
 
 /// The command was not run, or its end is not known; as ssh does.
@@ -37,6 +37,7 @@ pub(super) fn run(options: &ExecOptions) -> ExitCode {
     }
     match outcome {
         Ok(exit_code) => ExitCode::from(u8::try_from(exit_code.rem_euclid(256)).unwrap_or(NOT_RUN)),
+        Err(_) if shown.is_reader_gone => ExitCode::from(READER_GONE),
         Err(text) => {
             if !options.json {
                 complain(&text);
@@ -59,6 +60,7 @@ struct Shown {
     exit_code: Option<i64>,
     failure: Option<String>,
     is_interrupted: bool,
+    is_reader_gone: bool,
 }
 
 fn exec(options: &ExecOptions, shown: &mut Shown) -> Result<i64, String> {
@@ -81,6 +83,9 @@ fn exec(options: &ExecOptions, shown: &mut Shown) -> Result<i64, String> {
         if let Some(last) = rows.iter().find(|row| row.is_last()) {
             let failure = shown.failure.take().unwrap_or_else(|| last.text());
             return shown.exit_code.ok_or(failure);
+        }
+        if shown.is_reader_gone {
+            return Err(format!("nobody reads any more: the command goes on at node {node}"));
         }
         if pause.wait(POLL) {
             shown.is_interrupted = true;
@@ -120,7 +125,7 @@ impl Shown {
         self.streamed_from = Some(from);
         self.streamed.push_str(piece);
         let mut out = std::io::stdout();
-        let _reader_gone = out.write_all(piece.as_bytes()).and_then(|()| out.flush());
+        self.is_reader_gone = out.write_all(piece.as_bytes()).and_then(|()| out.flush()).is_err();
     }
 
     /// The result without what was shown already.

@@ -22,7 +22,14 @@ pub(super) fn manual() -> String {
         roff.push_str(&format!(".SS {name}\n"));
         blocks(topic.text()).iter().for_each(|block| push(&mut roff, block));
     }
-    roff
+    // A heading begins a paragraph of its own.
+    let mut after_heading = false;
+    let lines = roff.lines().filter(|line| {
+        let is_idle = after_heading && *line == ".PP";
+        after_heading = line.starts_with(".SH ") || line.starts_with(".SS ");
+        !is_idle
+    });
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 fn push(roff: &mut String, block: &Block<'_>) {

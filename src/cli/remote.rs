@@ -19,13 +19,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The status of a command that Ctrl-C ended, as a shell says it.
 pub(super) const INTERRUPTED: u8 = 130;
 
-/// Waits between two questions, and notices Ctrl-C meanwhile.
+/// The status of a command whose output nobody reads any more (`… | head -1`), as a shell says it.
+pub(super) const READER_GONE: u8 = 141;
+
+/// Waits between two questions, and notices Ctrl-C, or that the terminal is closed, meanwhile.
 pub(super) struct Pause {
     signals: Signals,
 }
 
 impl Pause {
-    /// From now on Ctrl-C is noticed by [`Self::wait`] alone.
+    /// From now on both are noticed by [`Self::wait`] alone.
     ///
     /// # Errors
     /// The system has no more descriptors.
@@ -37,7 +40,7 @@ impl Pause {
     pub(super) fn wait(&mut self, time: Duration) -> bool {
         let end = clock::read().monotonic + time;
         loop {
-            if self.signals.read().contains(&Signal::Stop) {
+            if self.signals.read().iter().any(|signal| matches!(signal, Signal::Stop | Signal::Reopen)) {
                 return true;
             }
             let now = clock::read().monotonic;

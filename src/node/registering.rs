@@ -23,6 +23,14 @@ impl Core {
     /// REGISTERNODES
     pub(super) fn register_nodes(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
         let Some(nodes) = entries(data) else { return self.registering_ends(peer, token, "", &undecodable()) };
+        if nodes.len() > NODES_MAX {
+            let text = format!(
+                "{} nodes in one request, and none of them is registered: at most {NODES_MAX} can be known; send a shorter list",
+                nodes.len()
+            );
+            self.log(LogLine::error("proxy", text.clone()));
+            return self.registering_ends(peer, token, "", &[text]);
+        }
         let is_one = nodes.len() == 1;
         let mut reasons = Vec::new();
         for node in &nodes {
@@ -81,10 +89,7 @@ impl Core {
 fn entries(data: &str) -> Option<Vec<Value>> {
     let mut data = serde_json::from_str::<Value>(data).ok()?;
     match data.get_mut("nodes").map(Value::take) {
-        Some(Value::Array(mut nodes)) => {
-            nodes.truncate(NODES_MAX);
-            Some(nodes)
-        }
+        Some(Value::Array(nodes)) => Some(nodes),
         _ => Some(Vec::new()),
     }
 }

@@ -13,7 +13,8 @@ use crate::platform::{Daemon, Platform, STHENO, seconds, until};
 /// A subcommand that runs; killed when dropped.
 struct Running {
     child: Child,
-    out: BufReader<ChildStdout>,
+    /// `None` when nobody reads it any more.
+    out: Option<BufReader<ChildStdout>>,
 }
 
 impl Running {
@@ -27,13 +28,13 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
+        let out = Some(BufReader::new(child.stdout.take().unwrap()));
         Self { child, out }
     }
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.out.read_line(&mut line).unwrap();
+        self.out.as_mut().unwrap().read_line(&mut line).unwrap();
         line
     }
 
@@ -46,7 +47,9 @@ impl Running {
     fn end(mut self) -> (String, String, ExitStatus) {
         let status = until("the subcommand ends", seconds(20), || self.child.try_wait().unwrap());
         let (mut out, mut err) = (String::new(), String::new());
-        self.out.read_to_string(&mut out).unwrap();
+        if let Some(mut rest) = self.out.take() {
+            rest.read_to_string(&mut out).unwrap();
+        }
         self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
         (out, err, status)
     }
@@ -122,4 +125,68 @@ fn ctrl_c_ends_the_waiting_and_says_what_goes_on() {
     assert_eq!(rows.iter().map(code).max(), Some(600));
     let result = rows.iter().find(|row| code(row) == 100).map(data).unwrap();
     assert_eq!(result["result"]["stdout"], "begun\ndone");
+}
+
+/// A pair whose copies take some seconds, and a file that is copied.
+fn slow_pair(platform: &Platform) -> (Daemon, Daemon, String, String) {
+    let poller = Daemon::start(platform.plan("poller", 2));
+    let central = Daemon::start(platform.central_with(&[&poller]).with_proxy("copy_rate_limit: 2000000"));
+    central.api().wait_for_pong(2, seconds(10));
+    let source = platform.write("source", vec![7; 6_000_000]).display().to_string();
+    (central, poller, source, platform.path("there").display().to_string())
+}
+
+#[test]
+fn ctrl_c_ends_the_waiting_for_a_copy_and_the_copy_goes_on() {
+    let platform = Platform::new();
+    let (central, _poller, source, there) = slow_pair(&platform);
+    let mut copy = Running::start(&central, "copy", &["--json", &source, &format!("2:{there}")]);
+    assert!(copy.line().contains("\"total\":6000000"));
+    copy.signal("INT");
+    let (out, err, status) = copy.end();
+    assert_eq!((err.as_str(), status.code()), ("", Some(130)));
+    let said: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!(said["ok"], false, "{said}");
+    let message = said["message"].as_str().unwrap();
+    assert!(message.starts_with("interrupted: the copy to node 2 goes on; its token is "), "{message}");
+    let rows = central.api().finished_rows(2, said["token"].as_str().unwrap(), seconds(30));
+    assert_eq!(rows.iter().map(code).find(|code| matches!(code, 1 | 2)), Some(2));
+    assert_eq!(fs::metadata(there).unwrap().len(), 6_000_000);
+}
+
+#[test]
+fn a_reader_that_leaves_ends_a_subcommand_quietly() {
+    let platform = Platform::new();
+    let (central, _poller, source, there) = slow_pair(&platform);
+    let mut copy = Running::start(&central, "copy", &["--json", &source, &format!("2:{there}")]);
+    copy.line();
+    copy.out = None;
+    let (_, err, status) = copy.end();
+    assert_eq!((err.as_str(), status.code()), ("", Some(141)));
+
+    let mut exec = Running::start(&central, "exec", &["2", "--", "while echo more; do sleep 0.1; done"]);
+    assert_eq!(exec.line(), "more\n");
+    exec.out = None;
+    let (_, err, status) = exec.end();
+    assert_eq!((err.as_str(), status.code()), ("", Some(141)));
+
+    // What is known already is told by the status, as ever.
+    let mut exec = Running::start(&central, "exec", &["2", "--json", "--", "echo once; exit 3"]);
+    exec.out = None;
+    let (_, err, status) = exec.end();
+    assert_eq!((err.as_str(), status.code()), ("", Some(3)));
+    let mut check = Running::start(&central, "check", &["--json"]);
+    check.out = None;
+    let (_, err, status) = check.end();
+    assert_eq!((err.as_str(), status.code()), ("", Some(0)));
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_the_waiting() {
+    let platform = Platform::new();
+    let (central, _poller) = platform.pair();
+    let mut exec = Running::start(&central, "exec", &["2", "--", "echo begun; sleep 20"]);
+    assert_eq!(exec.line(), "begun\n");
+    exec.signal("HUP");
+    assert_eq!(exec.end().2.code(), Some(130));
 }

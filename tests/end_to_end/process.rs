@@ -1,7 +1,7 @@
 //! The daemon as a process: signals, log file, the name it is called by (protocol.md section 14).
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -136,4 +136,63 @@ fn an_idle_daemon_does_not_wake_up() {
         before = now;
     }
     assert!(quiet, "the daemon woke up in each of ten half seconds");
+}
+
+/// The program for a user without rights: `nobody`, where the tests run as root. The folder becomes that user's.
+fn without_rights(platform: &Platform) -> Command {
+    let folder = platform.path("");
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return Command::new(STHENO);
+    }
+    let (nobody, program) = (65_534, platform.path("stheno"));
+    // The checkout may be where nobody may look.
+    fs::copy(STHENO, &program).unwrap();
+    chown(&folder, Some(nobody), Some(nobody)).unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+    command
+}
+
+#[test]
+fn a_user_without_rights_runs_it_and_what_it_may_not_do_is_said() {
+    let platform = Platform::new();
+    let central = platform.plan("central", 1).with_api();
+    central.write();
+    let mut program = without_rights(&platform);
+    program.arg("run");
+    for file in [&central.keys, &central.keys.join("rsakey.priv.pem"), &central.keys.join("rsakey.pub.pem")] {
+        chown(file, Some(fs::metadata(platform.path("")).unwrap().uid()), None).unwrap();
+    }
+    let mut central = Daemon::start_as(central, program);
+    let api = central.api();
+    let user = fs::metadata(format!("/proc/{}", central.pid())).unwrap().uid();
+    assert_ne!(user, 0);
+    assert_eq!(api.output_of(0, "id -u", seconds(10)), user.to_string());
+    assert_eq!(fs::metadata(&central.plan.database).unwrap().uid(), user);
+
+    // A copy is the user's own, whatever owner it asks for, and the log says so.
+    let source = platform.write("source", "text");
+    let there = platform.path("there");
+    let copy = |destination: &Path| {
+        let content = json!({
+            "status": "inprogress", "type": "regular", "chunk": { "data": "dGV4dA==", "size": 4 }, "md5": null,
+            "destination": destination, "cache_dir": platform.path(""), "owner": "root", "mode": "0600",
+        });
+        let mut end = content.clone();
+        let md5 = "1cb251ec0d568de6a929b520c4aed8d1";
+        (end["status"], end["chunk"], end["md5"]) = (json!("end"), json!(null), json!(md5));
+        let token = format!("copy-{}", destination.display().to_string().replace('/', "-"));
+        let mut client = central.client();
+        for content in [content, end] {
+            client.request("PROCESSCOPY", &token, "", &json!({ "content": content }));
+        }
+        let rows = api.finished_rows(0, &token, seconds(10));
+        crate::platform::api::data(rows.iter().find(|row| matches!(crate::platform::api::code(row), 1 | 2)).unwrap())
+    };
+    assert_eq!(copy(&there)["message"], "process copy finished successfully");
+    assert_eq!((fs::read(&there).unwrap(), fs::metadata(&there).unwrap().uid()), (fs::read(&source).unwrap(), user));
+    central.wait_for_log("can't change permission of file", seconds(5));
+    let refused = copy(Path::new("/etc/stheno-nobody"));
+    assert!(refused["message"].as_str().unwrap().ends_with("Permission denied"), "{refused}");
+    assert!(central.stop().0.success());
 }

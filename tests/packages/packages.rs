@@ -101,9 +101,15 @@ fn the_package_installs_upgrades_and_goes_and_leaves_what_is_the_operators() {
 
     root.write("etc/default/stheno", "OPTIONS=--config=mine\n");
     root.write(&format!("{STATE}/history.sdb"), "history");
+    // The original's package rotates the log as well for a while.
+    root.write("etc/logrotate.d/gorgoned", "/var/log/centreon-gorgone/gorgoned.log {\n}\n");
+    dpkg(&root, &["--install", &package()]);
+    assert!(root.path("etc/logrotate.d/stheno.disabled").exists() && !root.path("etc/logrotate.d/stheno").exists());
+    fs::remove_file(root.path("etc/logrotate.d/gorgoned")).unwrap();
     dpkg(&root, &["--install", &next_package(&Folder::new())]);
     assert_eq!(root.read("etc/default/stheno"), "OPTIONS=--config=mine\n", "an upgrade keeps what was changed");
     assert_eq!(root.read("etc/centreon-gorgone/config.yaml"), "name: mine\n");
+    assert!(!root.path("etc/logrotate.d/stheno.disabled").exists() && root.path("etc/logrotate.d/stheno").exists());
 
     dpkg(&root, &["--remove", "stheno"]);
     assert!(!program.exists() && !root.path(UNIT).exists());
@@ -183,7 +189,9 @@ fn the_tarball_does_the_same_without_a_package_manager() {
     assert!(root.read("etc/passwd").contains("centreon-gorgone:"));
     assert_eq!((mode(&root, STATE), mode(&root, &format!("{STATE}/.keys"))), (0o750, 0o700));
 
+    root.write("etc/logrotate.d/gorgoned", "/var/log/centreon-gorgone/gorgoned.log {\n}\n");
     assert!(must(&installer, &["--root", &below]).contains("stheno is upgraded"));
+    assert!(!root.path("etc/logrotate.d/stheno").exists(), "the original's package rotates the log already");
     let text = must(&installer, &["--root", &below, "--remove"]);
     assert!(text.contains("stheno is removed"), "{text}");
     assert!(!root.path("usr/bin/stheno").exists() && !root.path("etc/logrotate.d/stheno").exists());

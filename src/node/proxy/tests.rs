@@ -188,6 +188,21 @@ fn registrations_that_make_no_sense_change_nothing() {
 }
 
 #[test]
+fn more_nodes_than_can_be_known_are_refused_as_a_whole_and_any_number_is_unregistered() {
+    let mut bench = Bench::linked(&[2]);
+    let data = format!(r#"{{"nodes":[{}{{"id":2}}]}}"#, r#"{"id":5,"type":"pull"},"#.repeat(20_000));
+    let reason =
+        "20001 nodes in one request, and none of them is registered: at most 20000 can be known; send a shorter list";
+    let outputs = bench.request("REGISTERNODES", "t", "", &data);
+    assert_eq!(outputs[0], ended(1, &format!("proxy - {reason}")));
+    assert!(bench.constatus(5).is_null());
+    // The last of them is gone, too.
+    let outputs = bench.request("UNREGISTERNODES", "t", "", &data);
+    assert!(outputs.contains(&ended(2, "nodes unregistered")), "{outputs:?}");
+    assert!(bench.constatus(2).is_null());
+}
+
+#[test]
 fn a_node_asks_nothing_of_us_over_its_link() {
     let mut bench = Bench::linked(&[2]);
     for action in ["COMMAND", "PING", "GETLOG", "PUTLOG", "FOO"] {
