@@ -18,18 +18,25 @@ const BATCH: usize = 10_000;
 /// Every so manieth row holds the output of a talkative command.
 const LARGE_EVERY: usize = 500;
 const LARGE_BYTES: usize = 1 << 20;
+/// Rows there are.
+pub const ROWS: usize = 100_000;
 
 /// A history of a week of which everything is too old, purged step by step: the commits with a step, each as durable as any other.
 pub fn purge_100000(scale: Scale) -> Outcome<Vec<Figure>> {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{}-purge", std::process::id()));
     std::fs::create_dir_all(&directory)?;
-    let measured = measure(&directory.join("history.sdb"), scale.of(100_000));
+    let measured = measure(&directory.join("history.sdb"), scale.of(ROWS));
     std::fs::remove_dir_all(&directory)?;
     measured
 }
 
+/// How long the text of a row is.
+#[must_use]
+pub const fn len_bytes(number: usize) -> usize {
+    if number.is_multiple_of(LARGE_EVERY) { LARGE_BYTES } else { 400 }
+}
+
 fn row(number: usize) -> StoreChange {
-    let len = if number.is_multiple_of(LARGE_EVERY) { LARGE_BYTES } else { 400 };
     StoreChange::InsertRow(HistoryRow {
         id: 0,
         token: Some(format!("{number:0128x}")),
@@ -37,7 +44,7 @@ fn row(number: usize) -> StoreChange {
         etime: 0,
         ctime: 0.0,
         instant: false,
-        data: "x".repeat(len),
+        data: "x".repeat(len_bytes(number)),
         origin: None,
     })
 }
@@ -74,6 +81,7 @@ fn measure(path: &Path, rows: usize) -> Outcome<Vec<Figure>> {
     let figure = |part, value, unit, target| Figure { part, value, unit, target, original: None };
     let share = 100.0 * megabytes(left_bytes) / megabytes(full_bytes);
     Ok(vec![
+        figure("all steps", steps.iter().sum::<Duration>().as_secs_f64(), "s", Target::Small),
         figure("step p50", percentile_ms(&mut steps, 50), "ms", Target::Small),
         figure("longest step", percentile_ms(&mut steps, 100), "ms", Target::AtMost(20.0)),
         figure("left of the file", share, "%", Target::Small),

@@ -91,6 +91,11 @@ fn parse_arguments() -> Outcome<Arguments> {
         match word.as_str() {
             // cargo adds it.
             "--bench" => {}
+            floors::HOLD_TLS => {
+                let count = words.next().ok_or("how many?")?.parse()?;
+                floors::hold_tls(count)?;
+                std::process::exit(0);
+            }
             "--list" => arguments.list = true,
             "--quick" => arguments.scale = Scale { divisor: 10 },
             "--json" => arguments.json = Some(words.next().ok_or("--json needs the name of a file")?.into()),

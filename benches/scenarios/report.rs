@@ -109,6 +109,9 @@ impl Row {
     }
 
     fn floors_are(&self) -> String {
+        if self.floors.is_empty() {
+            return floors::reason(self.scenario.name, self.figure.part).unwrap_or_default().to_owned();
+        }
         self.floors.iter().map(|(about, _)| *about).collect::<Vec<_>>().join("; ")
     }
 
@@ -127,7 +130,7 @@ impl Row {
             "floors": self.floors.iter().map(|(about, floor)| json!({
                 "is": about, "value": floor, "times_it": self.cost(*floor),
             })).collect::<Vec<_>>(),
-            "original": figure.original, "times_better": figure.ratio(),
+            "no_floor": floors::reason(self.scenario.name, figure.part), "original": figure.original, "times_better": figure.ratio(),
         })
     }
 }

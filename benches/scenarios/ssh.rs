@@ -1,10 +1,12 @@
 //! Nodes that are reached by SSH, opposite OpenSSH's sshd.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::copies::{self, write_large};
+use crate::floors::largest_pss;
 use crate::footprint::megabytes;
 use crate::gorgone_client::GorgoneClient;
 use crate::http_client::HttpClient;
@@ -121,6 +123,41 @@ pub fn openssh_sftp_megabytes_per_second(scale: Scale) -> Outcome<f64> {
         return Err("sftp did not copy the file".into());
     }
     Ok(float(bytes) / 1e6 / took.as_secs_f64())
+}
+
+/// PSS of OpenSSH's client at most, while it copies the file.
+///
+/// # Errors
+/// When it cannot be measured.
+pub fn openssh_sftp_megabytes(scale: Scale) -> Outcome<f64> {
+    let host = SshHost::start("")?;
+    let (source, batch) = (host.directory().join("source"), host.directory().join("batch"));
+    write_large(&source, scale.of(COPIED_BYTES))?;
+    fs::write(&batch, format!("put \"{}\" \"{}/copied\"\n", source.display(), host.directory().display()))?;
+    let mut command = host.client("sftp");
+    let child = command.arg("-b").arg(&batch).arg("127.0.0.1").stdout(Stdio::null()).process_group(0).spawn()?;
+    Ok(megabytes(largest_pss(child)?))
+}
+
+/// PSS of as many idle clients of OpenSSH; a tenth of them is measured.
+///
+/// # Errors
+/// When it cannot be measured.
+pub fn openssh_idle_megabytes(scale: Scale) -> Outcome<f64> {
+    let host = SshHost::start("")?;
+    let count = scale.of(SESSIONS).div_ceil(10);
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        let mut command = host.client("ssh");
+        clients.push(command.args(["-N", "127.0.0.1"]).stdin(Stdio::null()).process_group(0).spawn()?);
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    let measured: Outcome<u64> = clients.iter().map(|client| pss_bytes(client.id())).sum();
+    for client in &mut clients {
+        client.kill()?;
+        client.wait()?;
+    }
+    Ok(megabytes(measured?) * float(scale.of(SESSIONS)) / float(count))
 }
 
 /// A central with idle sessions, compared to one without any.

@@ -20,13 +20,26 @@ pub fn decryptions_s(count: usize) -> Outcome<f64> {
     static MEMORY: Memory<f64> = Memory::new(None);
     let rate = once(&MEMORY, || {
         let processors = std::thread::available_parallelism()?.get().to_string();
-        let words = ["speed", "-mr", "-elapsed", "-seconds", SECONDS, "-multi", &processors, "rsa2048"];
-        let text = openssl(&words)?;
-        // `+F2:2:2048:SIGNATURES A SECOND:VERIFICATIONS A SECOND`, of all processors together.
-        let line = text.lines().find(|line| line.starts_with("+F2:")).ok_or("openssl speed said no figure")?;
-        Ok(line.split(':').nth(3).ok_or("openssl speed said no rate")?.parse::<f64>()?)
+        decryptions_per_second(&["-multi", &processors])
     })?;
     Ok(crate::load::float(count) / rate)
+}
+
+/// Seconds for one of them, and after it another: at both ends of a handshake.
+///
+/// # Errors
+/// There is no `openssl`, or what it said.
+pub fn handshake_s() -> Outcome<f64> {
+    static MEMORY: Memory<f64> = Memory::new(None);
+    Ok(2.0 / once(&MEMORY, || decryptions_per_second(&[]))?)
+}
+
+fn decryptions_per_second(more_words: &[&str]) -> Outcome<f64> {
+    let words = [&["speed", "-mr", "-elapsed", "-seconds", SECONDS], more_words, &["rsa2048"]].concat();
+    let text = openssl(&words)?;
+    // `+F2:2:2048:SIGNATURES A SECOND:VERIFICATIONS A SECOND`, of all processors together.
+    let line = text.lines().find(|line| line.starts_with("+F2:")).ok_or("openssl speed said no figure")?;
+    Ok(line.split(':').nth(3).ok_or("openssl speed said no rate")?.parse::<f64>()?)
 }
 
 /// Seconds for so many full TLS handshakes over loopback, by `openssl s_time` against `openssl s_server`.

@@ -1,12 +1,14 @@
 //! What the same files take by `cp`, until they are on the disk as a copy of ours is.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
 use crate::copies::{write_large, write_many};
 use crate::footprint::megabytes;
+use crate::process::pss_bytes;
 
 /// MB/s of `cp` of one large file.
 ///
@@ -18,6 +20,33 @@ pub fn large_megabytes_per_second(bytes: usize) -> Outcome<f64> {
     write_large(&source, bytes)?;
     let took = copy(&["--", "large", "copy"], &["--", "copy"], &folder.0)?;
     Ok(megabytes(u64::try_from(bytes)?) / took.as_secs_f64())
+}
+
+/// PSS of `cp` at most, while it copies one large file.
+///
+/// # Errors
+/// What `cp` said.
+pub fn cp_megabytes(bytes: usize) -> Outcome<f64> {
+    let folder = Folder::new()?;
+    write_large(&folder.0.join("large"), bytes)?;
+    let child = Command::new("cp").args(["--", "large", "copy"]).current_dir(&folder.0).process_group(0).spawn()?;
+    Ok(megabytes(largest_pss(child)?))
+}
+
+/// PSS at most of a process that leads a group, and of all others of it, until it ends well.
+///
+/// # Errors
+/// When it does not.
+pub fn largest_pss(mut child: Child) -> Outcome<u64> {
+    let mut largest = 0;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return if status.success() { Ok(largest) } else { Err(format!("a copy ended with {status}").into()) };
+        }
+        // It may end while it is looked at.
+        largest = pss_bytes(child.id()).unwrap_or_default().max(largest);
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Seconds of `cp` of a directory of so many small files.

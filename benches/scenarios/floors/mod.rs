@@ -1,21 +1,27 @@
 //! What figures are compared to: the least that the work behind them costs on this machine, by a tool that does nothing else.
 //!
 //! A floor is measured in the same run as its figure, once, and only when a figure asks for it. A figure may have several
-//! floors; one that has none in [`FLOORS`] is compared to its target alone.
+//! floors; for one that has none in [`FLOORS`], [`WITHOUT`] says why.
 
 mod ciphers;
 mod digests;
 mod files;
 mod http;
+mod maps;
 mod processes;
 mod sqlite;
+mod tls;
 mod zmq;
 
 use std::sync::{Mutex, PoisonError};
 
 #[cfg(feature = "ssh")]
 use crate::ssh;
-use crate::{Outcome, Scale, copies, storm};
+use crate::{Outcome, Scale, cleaning, copies, storm};
+
+#[cfg(feature = "ssh")]
+pub use files::largest_pss;
+pub use tls::{HOLD as HOLD_TLS, hold as hold_tls};
 
 /// The least that something costs.
 #[derive(Clone, Copy)]
@@ -51,13 +57,48 @@ const ANSWER_P99: Floor = Floor::new(ANSWERS, |_| Ok(http::answers()?.p99_ms));
 const SLEEP: Floor = Floor::new("sleep (coreutils)", |_| processes::sleep_megabytes());
 const STOPPED: Floor = Floor::new("sleep (coreutils), from TERM to its end", |_| processes::stop_s());
 const VERSION: Floor = Floor::new("stheno --version", |_| processes::version_s());
+const ECHO_P99: Floor = Floor::new(ECHO, |_| Ok(zmq::echo()?.p99_ms));
+const CP_MEMORY: Floor = Floor::new("cp, while it copies", |scale| files::cp_megabytes(scale.of(copies::FILE_BYTES)));
 const SINGLE: &str = "one at a time p99";
+const QUESTION: &str = "SQLite: the same question, by one connection";
+const START_AND_HANDSHAKE: Floor =
+    Floor::new("stheno --version, and OpenSSL: the RSA decryptions of a handshake", |_| {
+        Ok(processes::version_s()? + ciphers::handshake_s()?)
+    });
+const TLS_HANDSHAKES: Floor =
+    Floor::new("OpenSSL: as many TLS handshakes", |scale| ciphers::tls_handshakes_s(scale.of(1_000)));
+/// A row, and the question for it: what is done at the end of a chain.
+const ROW_AND_LOOK: Floor = Floor::new("SQLite: a commit of one row, a question; libzmq: two echoes", |_| {
+    Ok(sqlite::commits()?.p50_ms + sqlite::questions()?.p50_ms + 2.0 * zmq::echo()?.p50_ms)
+});
+
+/// Figures without a floor, and why: scenario, beginning of the part, reason.
+const WITHOUT: &[(&str, &str, &str)] = &[
+    ("purge_100000", "step", "none: a step ends by the clock"),
+    ("purge_100000", "longest", "none: a step ends by the clock, perhaps with a row of 1 MB"),
+    ("purge_100000", "left", "none: what is not given back; the best is 0"),
+    ("memory_after_work", "growth", "none: a growth that should be 0"),
+    ("soak", "", "none: a growth that should be 0"),
+    ("idle_wakeups", "", "none: a count that must be 0"),
+    ("wss_commands_2000", "lost", "none: a count that must be 0"),
+    ("wss_commands_2000", "…", "none: a count that must be 0"),
+    ("wss_commands_2000", "PONGs", "none: the nodes send 200 a second"),
+    ("ssh_loop_hold", "PING p99", "none: it waits for processors that exchange keys"),
+    ("ssh_loop_hold", "longest PING", "none: it waits for processors that exchange keys"),
+    ("ssh_loop_hold", "longest turn", "none: it is our own loop that is looked at"),
+];
+
+/// Why a figure has no floor.
+pub fn reason(scenario: &str, part: &str) -> Option<&'static str> {
+    let found = WITHOUT.iter().find(|(name, beginning, _)| *name == scenario && part.starts_with(beginning));
+    found.map(|(_, _, reason)| *reason)
+}
 
 /// Scenario and part of a figure, and its floor.
 const FLOORS: &[(&str, &str, Floor)] = &[
     ("ping_pipelined", "", ECHO_RATE),
     ("ping_latency", "p50", Floor::new(ECHO, |_| Ok(zmq::echo()?.p50_ms))),
-    ("ping_latency", "p99", Floor::new(ECHO, |_| Ok(zmq::echo()?.p99_ms))),
+    ("ping_latency", "p99", ECHO_P99),
     ("putlog_pipelined", "", Floor::new(ROWS, |_| sqlite::rows_per_second())),
     ("putlog_latency", "p50", Floor::new(COMMIT, |_| Ok(sqlite::commits()?.p50_ms))),
     ("putlog_latency", "p99", Floor::new(COMMIT, |_| Ok(sqlite::commits()?.p99_ms))),
@@ -65,8 +106,15 @@ const FLOORS: &[(&str, &str, Floor)] = &[
     ("wss_sync_100000", "", Floor::new(COPIED_ROWS, |scale| sqlite::copy_s(scale.of(100_000)))),
     ("rest_pipelined", "", ANSWER_RATE),
     ("rest_pipelined", SINGLE, ANSWER_P99),
+    ("rest_log", "", Floor::new(QUESTION, |_| Ok(sqlite::questions()?.rate))),
     ("rest_log", "", ANSWER_RATE),
-    ("rest_log", SINGLE, ANSWER_P99),
+    (
+        "rest_log",
+        SINGLE,
+        Floor::new("httparse, and SQLite: the same question", |_| {
+            Ok(http::answers()?.p99_ms + sqlite::questions()?.p99_ms)
+        }),
+    ),
     ("rest_constatus", "", ANSWER_RATE),
     ("rest_constatus", SINGLE, ANSWER_P99),
     ("commands_200", "", Floor::new("sh -c, one after the other", |_| processes::commands_per_second())),
@@ -76,13 +124,25 @@ const FLOORS: &[(&str, &str, Floor)] = &[
         "",
         Floor::new("cp and sync", |scale| files::large_megabytes_per_second(scale.of(copies::FILE_BYTES))),
     ),
+    ("copy_1gb", "PSS of the central", CP_MEMORY),
+    ("copy_1gb", "PSS of the node", CP_MEMORY),
     ("copy_2000_files", "", Floor::new("cp -r and sync", |scale| files::many_s(scale.of(copies::FILES)))),
-    ("commands_1000_a_minute", "", Floor::new("starting sh -c as often", |_| processes::starting_percent())),
-    ("purge_100000", "step p50", Floor::new(COMMIT, |_| Ok(sqlite::commits()?.p50_ms))),
+    (
+        "commands_1000_a_minute",
+        "",
+        Floor::new("starting sh -c as often, two commits each", |_| processes::starting_percent()),
+    ),
+    (
+        "purge_100000",
+        "all steps",
+        Floor::new("SQLite: the same rows deleted, 1,000 a commit", |scale| {
+            sqlite::deleted_s(scale.of(cleaning::ROWS), cleaning::len_bytes)
+        }),
+    ),
     ("start_to_api", "", VERSION),
-    ("start_to_first_pong", "", VERSION),
-    ("push_node_back", "", VERSION),
-    ("dial_in_back", "pull", VERSION),
+    ("start_to_first_pong", "", START_AND_HANDSHAKE),
+    ("push_node_back", "", START_AND_HANDSHAKE),
+    ("dial_in_back", "pull", START_AND_HANDSHAKE),
     ("dial_in_back", "pullwss", VERSION),
     ("stop", "central", STOPPED),
     ("stop", "poller", STOPPED),
@@ -92,8 +152,32 @@ const FLOORS: &[(&str, &str, Floor)] = &[
     (
         "nodes_back",
         "",
-        Floor::new("OpenSSL: the RSA decryptions of 20 handshakes at both ends", |_| ciphers::decryptions_s(40)),
+        Floor::new("stheno --version, and OpenSSL: the RSA decryptions of 20 handshakes at both ends", |_| {
+            Ok(processes::version_s()? + ciphers::decryptions_s(40)?)
+        }),
     ),
+    ("relay_latency", "told directly, p50", ROW_AND_LOOK),
+    ("relay_latency", "through one relay, p50", ROW_AND_LOOK),
+    ("relay_latency", "through the central and two, p50", ROW_AND_LOOK),
+    (
+        "pathway_choice",
+        "whole request, p50",
+        Floor::new("HashMap: a look-up among as many ids", |_| maps::look_up_microseconds()),
+    ),
+    ("relay_drain_200000", "PSS of the poller at most", SLEEP),
+    ("relay_drain_200000", "PSS of the relay at most", SLEEP),
+    ("relay_drain_200000", "PSS of the central at most", SLEEP),
+    ("sync_50000", "ping p99", ECHO_P99),
+    ("wss_1000_memory", "plain", SLEEP),
+    (
+        "wss_1000_memory",
+        "TLS",
+        Floor::new("rustls: as many connections after their handshakes, nothing else", |scale| {
+            tls::held_megabytes(scale.of(1_000))
+        }),
+    ),
+    ("wss_1000_restart", "pinged", TLS_HANDSHAKES),
+    ("wss_commands_2000", "at once", Floor::new(ROWS, |_| sqlite::rows_per_second())),
     (
         "relay_latency",
         "two relays alone, p50",
@@ -106,16 +190,18 @@ const FLOORS: &[(&str, &str, Floor)] = &[
     ("ssh_commands_100", "", Floor::new("ssh: as many over one connection", ssh::openssh_commands_per_second)),
     #[cfg(feature = "ssh")]
     ("ssh_copy_100mb", "", Floor::new("sftp: the same file", ssh::openssh_sftp_megabytes_per_second)),
+    #[cfg(feature = "ssh")]
+    ("ssh_copy_100mb", "PSS of the central", Floor::new("sftp and ssh, while they copy", ssh::openssh_sftp_megabytes)),
+    #[cfg(feature = "ssh")]
+    ("ssh_100_idle", "more than none", Floor::new("ssh: as many clients", ssh::openssh_idle_megabytes)),
     (
         "reconnect_storm",
         "",
-        Floor::new("OpenSSL: as many RSA decryptions", |scale| ciphers::decryptions_s(scale.of(storm::CLIENTS))),
+        Floor::new("OpenSSL: as many RSA decryptions at both ends", |scale| {
+            ciphers::decryptions_s(2 * scale.of(storm::CLIENTS))
+        }),
     ),
-    (
-        "wss_1000_restart",
-        "",
-        Floor::new("OpenSSL: as many TLS handshakes", |scale| ciphers::tls_handshakes_s(scale.of(1_000))),
-    ),
+    ("wss_1000_restart", "", TLS_HANDSHAKES),
 ];
 
 /// The floors of a figure.

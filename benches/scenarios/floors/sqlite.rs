@@ -12,12 +12,25 @@ use crate::load::{per_second, percentile_ms};
 const BATCHES: usize = 50;
 const ROWS_A_COMMIT: usize = 1_000;
 const SINGLE_COMMITS: usize = 1_000;
+const QUESTIONS: usize = 100_000;
+const DELETED_A_COMMIT: usize = 1_000;
 const INSERT: &str =
     "INSERT INTO gorgone_history (token, code, etime, ctime, instant, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
 /// Commits of one row each.
 #[derive(Clone, Copy)]
 pub struct Commits {
+    /// One at a time.
+    pub p50_ms: f64,
+    /// One at a time.
+    pub p99_ms: f64,
+}
+
+/// Questions for the rows of a token that has none, on one connection.
+#[derive(Clone, Copy)]
+pub struct Questions {
+    /// In a second.
+    pub rate: f64,
     /// One at a time.
     pub p50_ms: f64,
     /// One at a time.
@@ -133,4 +146,78 @@ pub fn copy_s(count: usize) -> Outcome<f64> {
         transaction.commit()?;
     }
     Ok(begun.elapsed().as_secs_f64())
+}
+
+/// The question of `rest_log`, answered by a statement that is prepared once.
+///
+/// # Errors
+/// What SQLite says.
+pub fn questions() -> Outcome<Questions> {
+    static MEMORY: Memory<Questions> = Memory::new(None);
+    once(&MEMORY, || {
+        let database = Database::new("questions")?;
+        // Else it plans the statement anew for each value.
+        database.connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        let mut statement = database.connection.prepare(
+            "SELECT id, token, code, etime, ctime, instant, data FROM gorgone_history WHERE token = ?1 ORDER BY id",
+        )?;
+        let mut measurements: Vec<Duration> = Vec::with_capacity(QUESTIONS);
+        let begun = Instant::now();
+        for _ in 0..QUESTIONS {
+            let asked = Instant::now();
+            if statement.query(["no-such-token"])?.next()?.is_some() {
+                return Err("there is a row".into());
+            }
+            measurements.push(asked.elapsed());
+        }
+        let rate = per_second(QUESTIONS, begun.elapsed());
+        let (p50_ms, p99_ms) = (percentile_ms(&mut measurements, 50), percentile_ms(&mut measurements, 99));
+        Ok(Questions { rate, p50_ms, p99_ms })
+    })
+}
+
+/// Seconds for rows of these sizes to be deleted, 1,000 in a commit, what moves the log into the database aside.
+///
+/// # Errors
+/// What SQLite says.
+pub fn deleted_s(rows: usize, len_bytes: impl Fn(usize) -> usize) -> Outcome<f64> {
+    let mut database = Database::new("deleted")?;
+    database.connection.execute_batch("PRAGMA wal_autocheckpoint = 0")?;
+    let checkpoint = |database: &Database| -> Outcome<()> {
+        database.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        Ok(())
+    };
+    let mut number = 0;
+    while number < rows {
+        let transaction = database.connection.transaction()?;
+        {
+            let mut statement = transaction.prepare_cached(INSERT)?;
+            for number in number..rows.min(number + DELETED_A_COMMIT) {
+                let data = "x".repeat(len_bytes(number));
+                statement.execute(params![format!("{number:0128x}"), 100, 1_700_000_000, 1.7e9, 0, data])?;
+            }
+        }
+        transaction.commit()?;
+        number += DELETED_A_COMMIT;
+        checkpoint(&database)?;
+    }
+    let mut took = Duration::ZERO;
+    let mut last = 0_usize;
+    while last < rows {
+        last += DELETED_A_COMMIT;
+        let begun = Instant::now();
+        database.connection.execute("DELETE FROM gorgone_history WHERE id <= ?1", [i64::try_from(last)?])?;
+        took += begun.elapsed();
+        checkpoint(&database)?;
+    }
+    Ok(took.as_secs_f64())
+}
+
+/// Stores one row in a commit of its own, so many times.
+///
+/// # Errors
+/// What SQLite says.
+pub fn commit_each(rows: usize) -> Outcome<()> {
+    let mut database = Database::new("each")?;
+    (0..rows).try_for_each(|number| database.insert(number, 1))
 }
