@@ -14,6 +14,7 @@ pub mod event_file;
 pub mod file_watch;
 pub mod history_store;
 pub mod jobs;
+mod large_blocks;
 pub mod log;
 pub mod notify;
 pub mod packages;
@@ -31,4 +32,4 @@ pub mod tls;
 #[cfg(test)]
 pub(crate) mod temp_dir;
 
-pub use system::{hostname, keep_blocks_in_heap, raise_open_file_limit, release_free_memory, release_program_pages};
+pub use system::{hostname, raise_open_file_limit, release_free_memory, release_program_pages};

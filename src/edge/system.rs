@@ -33,6 +33,7 @@ fn check(result: c_int) -> io::Result<c_int> {
 
 /// Local time of `seconds` since the epoch; `None` for a year that does not fit the C library.
 #[must_use]
+#[allow(deprecated, reason = "the type is right; with musl it is only announced that it will be another")]
 pub fn local_time(seconds: i64) -> Option<LocalTime> {
     let seconds = libc::time_t::try_from(seconds).ok()?;
     let mut parts = MaybeUninit::<libc::tm>::zeroed();
@@ -217,23 +218,13 @@ pub fn set_backlog(listener: &impl AsFd, pending: c_int) -> io::Result<()> {
     check(unsafe { libc::listen(listener.as_fd().as_raw_fd(), pending) }).map(|_| ())
 }
 
-/// Gives the free memory of the heap back to the system, where the C library can.
+/// Gives the free memory of the heap back to the system: what is kept of large blocks, and the rest where the C library can.
 pub fn release_free_memory() {
+    super::large_blocks::release();
     // SAFETY: it touches only memory that the allocator holds as free.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     unsafe {
         libc::malloc_trim(0);
-    }
-}
-
-/// Keeps blocks of the size of a file chunk in the heap: by default the C library asks the system for each of them and gives
-/// it back, and copying spends its time on page faults. What is free after a burst goes back by [`release_free_memory`].
-pub fn keep_blocks_in_heap() {
-    // SAFETY: only two numbers of the allocator change.
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 4 << 20);
     }
 }
 

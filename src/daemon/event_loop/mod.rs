@@ -159,7 +159,6 @@ struct Parts {
 
 impl EventLoop {
     fn start(config: Config, keys: KeyPair, log: &mut LogWriter) -> Result<Parts, RunError> {
-        crate::edge::keep_blocks_in_heap();
         let mut signals = Signals::open().map_err(RunError::new)?;
         let now = clock::read();
         if let Err(error) = crate::edge::raise_open_file_limit() {

@@ -158,8 +158,8 @@ where
             stride.fill(u8::try_from(pad).unwrap_or(0));
             len += pad;
         }
-        for (to, from) in stride.iter_mut().zip(chunk) {
-            *to = *from;
+        if let Some(text) = stride.get_mut(..chunk.len()) {
+            text.copy_from_slice(chunk);
         }
         let Some(bytes) = stride.get_mut(..len) else { break };
         encryptor.encrypt_blocks(Array::slice_as_chunks_mut(bytes).0);
