@@ -282,3 +282,42 @@ fn more_copies_than_run_at_once_all_arrive() {
     }
     assert!(is_empty(&there.join("cache")));
 }
+
+#[test]
+fn what_a_node_that_was_killed_while_it_unpacked_left_goes_when_nobody_asks_for_a_day() {
+    let platform = Platform::new();
+    let (mut central, mut poller) = platform.pair();
+    central.api().wait_for_pong(2, seconds(10));
+    let tree = folder(&platform, "tree");
+    fs::create_dir(tree.join("sub")).unwrap();
+    for number in 0..1_500 {
+        fs::write(tree.join(format!("sub/{number}")), "text").unwrap();
+    }
+    let (there, cache) = (platform.path("there"), folder(&platform, "parts").join("cache"));
+    let token = start(&central, 2, &json!({ "source": tree, "destination": there, "cache_dir": cache }));
+    let is_half = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(".copy_");
+    let halves = || fs::read_dir(there.join("sub")).map_or(0, |names| names.flatten().filter(is_half).count());
+    while halves() == 0 {
+        poller.assert_running();
+    }
+    poller.kill();
+    central.kill();
+    assert!(halves() > 0, "it was killed while it unpacked");
+
+    // A day later, and with a central that knows nothing of it.
+    let gathered = cache.join(format!("copy_{token}"));
+    let touched = std::process::Command::new("touch").args(["-d", "2 days ago"]).arg(&gathered).status().unwrap();
+    assert!(touched.success());
+    fs::remove_file(&central.plan.database).unwrap();
+    poller.start_again();
+    central.start_again();
+    central.api().wait_for_pong(2, seconds(10));
+    let rows = copy(
+        &central,
+        2,
+        &json!({ "source": tree.join("sub/1"), "destination": platform.path("one"), "cache_dir": cache }),
+    );
+    assert_eq!(rows.last().map(code), Some(2), "{rows:?}");
+    assert_eq!(halves(), 0);
+    assert!(is_empty(&cache));
+}

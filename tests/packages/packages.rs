@@ -92,6 +92,8 @@ fn the_package_installs_upgrades_and_goes_and_leaves_what_is_the_operators() {
     for file in ["usr/share/man/man8/stheno.8.gz", "etc/default/stheno", "etc/logrotate.d/stheno"] {
         assert!(root.path(file).exists(), "{file}");
     }
+    let licences = must("gzip", &["-dc", root.path("usr/share/doc/stheno/licences.gz").to_str().unwrap()]);
+    assert!(licences.contains("rustls ") && licences.contains("Permission is hereby granted"));
     for example in ["central.yaml", "poller.yaml", "stheno-sudo.conf"] {
         assert!(root.path(&format!("usr/share/doc/stheno/examples/{example}")).exists(), "{example}");
     }

@@ -161,11 +161,18 @@ fn reading_stops_at_its_budget() {
 
 #[test]
 fn a_time_out_kills_the_whole_group_and_keeps_the_output() {
-    let slow = CommandSpec { timeout: Duration::from_millis(300), ..shell("sleep 600 & echo $!; wait") };
-    let mut process = start(&slow);
-    let leader = process.id().to_string();
-    let outcome = finish(&mut process);
-    assert_eq!(outcome.end, CommandEnd::TimedOut);
+    // On a loaded machine the shell may not have come far enough after the first of these times.
+    let (mut process, leader, outcome) = [300, 3_000, 30_000]
+        .into_iter()
+        .find_map(|timeout| {
+            let timeout = Duration::from_millis(timeout);
+            let mut process = start(&CommandSpec { timeout, ..shell("sleep 600 & echo $!; wait") });
+            let leader = process.id().to_string();
+            let outcome = finish(&mut process);
+            assert_eq!(outcome.end, CommandEnd::TimedOut);
+            (!outcome.output.is_empty()).then_some((process, leader, outcome))
+        })
+        .unwrap();
     await_gone(text(&outcome));
     assert!(!std::path::Path::new(&format!("/proc/{leader}")).exists(), "a zombie is left");
     assert_eq!((process.poll(clock::read()), process.poll_timeout()), (None, None));

@@ -51,8 +51,8 @@ impl Sink {
 
     /// What was gathered of a copy that is passed on.
     #[must_use]
-    pub fn into_file(self) -> Option<File> {
-        self.open.map(|open| open.file)
+    pub fn into_file(mut self) -> Option<File> {
+        self.open.take().map(|open| open.file)
     }
 
     /// Does one step. After a failure nothing is left of the copy.
@@ -246,6 +246,15 @@ impl Sink {
             open.remove();
         }
         Ok(SinkDone::Finished(notes))
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        // Whoever asks next gets what is there.
+        if let Some(open) = &self.open {
+            marks::release(&open.file);
+        }
     }
 }
 
