@@ -45,8 +45,9 @@ const REWRITTEN_MAX_BYTES: u64 = 32 << 20;
 /// Prepared statements that are kept.
 const STATEMENTS: usize = 24;
 
-/// Lets the plan of a prepared statement stay as it is. This SQLite knows statistics (STAT4), and would else plan a statement
-/// anew whenever another value is bound, which takes longer than most statements.
+/// Lets the plan of a prepared statement stay as it is. A SQLite that knows statistics (STAT4) would else plan a statement anew
+/// whenever another value is bound, which takes longer than most statements. `.cargo/config.toml` builds ours without them; a
+/// build from elsewhere, which does not read that file, has them.
 fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
