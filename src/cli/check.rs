@@ -74,7 +74,7 @@ fn look_around(config: &Config, logfile: Option<&Path>, found: &[Problem]) -> (O
     .collect();
     let mut note = |path: &Path, fault: Option<String>| {
         let fault = fault.filter(|_| !defaults.contains(&path));
-        problems.extend(fault.map(|text| Problem { file: path.to_path_buf(), key: String::new(), text }));
+        problems.extend(fault.map(|text| Problem::of_file(path, "", text)));
     };
     let keys = match key_files::inspect(&core.private_key, &core.public_key) {
         Ok(state) => Some(state),
@@ -103,7 +103,7 @@ fn look_at_certificates(config: &mut Config) -> Vec<Problem> {
     let modules = &config.modules;
     let mut problems = Vec::new();
     let mut note = |error: TlsError| {
-        let problem = Problem { file: error.file, key: String::new(), text: error.fault };
+        let problem = Problem::of_file(error.file, "", error.fault);
         // One certificate may serve both listeners.
         if !problems.contains(&problem) {
             problems.push(problem);
@@ -124,7 +124,7 @@ fn look_at_certificates(config: &mut Config) -> Vec<Problem> {
     }
     let warnings = warnings.into_iter().map(|(key, file, text)| {
         let text = text.strip_prefix(&format!("{}: ", file.display())).unwrap_or(&text).to_owned();
-        Problem { file, key: key.to_owned(), text }
+        Problem::of_file(file, key, text)
     });
     config.warnings.extend(warnings);
     problems
@@ -133,7 +133,7 @@ fn look_at_certificates(config: &mut Config) -> Vec<Problem> {
 /// The nodes that the Centreon database would give. That it does not answer now is a warning, because a daemon starts without it; that
 /// it refuses us is a problem.
 fn look_at_pollers(path: &Path, config: &mut Config, problems: &mut Vec<Problem>) -> Option<PollerPlan> {
-    let line = |text: String| Problem { file: path.to_path_buf(), key: "modules[nodes]".to_owned(), text };
+    let line = |text: String| Problem::of_file(path, "modules[nodes]", text);
     match poller_preview::read(config)? {
         Ok(plan) => {
             config.warnings.extend(plan.complaints.iter().cloned().map(line));

@@ -109,7 +109,12 @@ pub(super) fn as_json(config: &Config, keys: &KeyState, pollers: Option<&PollerP
 
 /// A problem or warning for programs.
 pub(super) fn problem_as_json(problem: &Problem) -> Value {
-    json!({ "file": problem.file.to_string_lossy(), "key": problem.key, "text": problem.text })
+    json!({
+        "file": problem.file.to_string_lossy(),
+        "line": (problem.line > 0).then_some(problem.line),
+        "key": problem.key,
+        "text": problem.text,
+    })
 }
 
 fn external(config: &Config) -> String {

@@ -8,6 +8,7 @@ use super::address;
 use super::core_section::{DAY_SECONDS, SOCKET_PATH_LIMIT};
 use super::database::{DATABASE_PORT, DatabasePlace, DatabaseSettings, DatabaseTls, NodesSettings, Secret};
 use super::findings::{Findings, quoted};
+use super::options;
 use super::raw::RawConfig;
 use super::section::{BOOLEANS, Section, Unit, boolean};
 use super::tree::Node;
@@ -18,7 +19,7 @@ const KEY: &str = "centreon.database.db_configuration";
 /// The module `nodes`; `None` after a problem, and without a database, which is a warning: a daemon that has lost that file still
 /// serves its other nodes.
 pub(super) fn read_nodes(
-    mut section: Section<'_>,
+    section: Section<'_>,
     raw: &RawConfig<'_>,
     findings: &mut Findings,
 ) -> Option<NodesSettings> {
@@ -30,11 +31,10 @@ pub(super) fn read_nodes(
             let text = format!(
                 "needs '{KEY}' with 'dsn', 'username' and 'password', which no file has, so the module is not loaded"
             );
-            findings.warning(section.file(), &section.path(""), text);
+            findings.warning(section.place(), &section.path(""), text);
             None
         }
     };
-    section.finish(&[], findings);
     Some(NodesSettings { resync_time, ssh_username, database: database? })
 }
 
@@ -43,18 +43,17 @@ fn configured<'a>(raw: &RawConfig<'a>) -> Option<&'a Node> {
 }
 
 fn read_database(node: &Node, findings: &mut Findings) -> Option<DatabaseSettings> {
-    let mut section = Section::new(Some(node), &node.file, KEY, findings);
-    let username = section.text("username", findings).map(|(text, _)| text.to_owned());
-    let password = section.text("password", findings).map(|(text, _)| Secret::new(text));
+    let section = Section::new(Some(node), &node.place, KEY, &options::DB_CONFIGURATION, findings);
+    let username = section.exact("username", findings).map(|(text, _)| text.to_owned());
+    let password = section.exact("password", findings).map(|(text, _)| Secret::new(text));
     let dsn = section.text("dsn", findings);
     let Some((text, file)) = dsn else {
         if section.value("dsn").is_none() {
-            findings.problem(section.file(), &section.path("dsn"), format!("is missing; allowed: {FORMS}"));
+            findings.problem(section.place(), &section.path("dsn"), format!("is missing; allowed: {FORMS}"));
         }
         return None;
     };
     let key = section.path("dsn");
-    section.finish(&[], findings);
     let mut warnings = Vec::new();
     match parse_dsn(text, &mut warnings) {
         Ok(mut settings) => {

@@ -1,8 +1,7 @@
 //! The problems and warnings that reading a configuration gathers. Never stops at the first one.
 
-use std::path::Path;
-
 use super::settings::Problem;
+use super::tree::Place;
 
 /// Lines kept of each kind; a configuration with more is broken in one place that shows many times.
 const LIMIT: usize = 200;
@@ -16,13 +15,13 @@ pub(super) struct Findings {
 
 impl Findings {
     /// Notes something that forbids a start.
-    pub(super) fn problem(&mut self, file: &Path, key: &str, text: impl Into<String>) {
-        push(&mut self.problems, file, key, text.into());
+    pub(super) fn problem(&mut self, place: &Place, key: &str, text: impl Into<String>) {
+        push(&mut self.problems, place, key, text.into());
     }
 
     /// Notes something that an administrator should know.
-    pub(super) fn warning(&mut self, file: &Path, key: &str, text: impl Into<String>) {
-        push(&mut self.warnings, file, key, text.into());
+    pub(super) fn warning(&mut self, place: &Place, key: &str, text: impl Into<String>) {
+        push(&mut self.warnings, place, key, text.into());
     }
 
     /// Problems, then warnings.
@@ -32,8 +31,8 @@ impl Findings {
 }
 
 /// The same line twice (a file that is included twice) helps nobody.
-fn push(lines: &mut Vec<Problem>, file: &Path, key: &str, text: String) {
-    let line = Problem { file: file.to_path_buf(), key: key.to_owned(), text };
+fn push(lines: &mut Vec<Problem>, place: &Place, key: &str, text: String) {
+    let line = Problem { file: place.file.to_path_buf(), line: place.line, key: key.to_owned(), text };
     if lines.len() < LIMIT && !lines.contains(&line) {
         lines.push(line);
     }

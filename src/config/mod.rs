@@ -20,6 +20,7 @@ mod findings;
 mod http_section;
 mod include;
 mod modules;
+mod options;
 mod ports;
 mod raw;
 pub mod register_file;

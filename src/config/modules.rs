@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::core_section::DAY_SECONDS;
 use super::findings::{Findings, quoted};
 use super::include::Loader;
+use super::options::{self, Options};
 use super::raw::RawConfig;
 use super::section::{Section, Unit};
 use super::settings::{CleanerSettings, CoreSettings, EngineSettings, Modules, ProxySettings};
@@ -60,6 +61,21 @@ impl Package {
         }
     }
 
+    const fn options(self) -> &'static Options {
+        match self {
+            Self::Proxy => &options::PROXY,
+            Self::Register => &options::REGISTER,
+            Self::Action => &options::ACTION,
+            Self::HttpServer => &options::HTTPSERVER,
+            Self::Pull => &options::PULL,
+            Self::PullWss => &options::PULLWSS,
+            Self::Nodes => &options::NODES,
+            Self::DbCleaner => &options::DBCLEANER,
+            Self::Cron => &options::CRON,
+            Self::Engine => &options::ENGINE,
+        }
+    }
+
     fn package(self) -> String {
         let group = if matches!(self, Self::Nodes | Self::Engine) { "centreon" } else { "core" };
         format!("gorgone::modules::{group}::{}::hooks", self.module())
@@ -101,11 +117,11 @@ pub(super) fn read(raw: &RawConfig<'_>, core: &CoreSettings, loader: &mut Loader
     }
     if modules.register.is_some() && modules.proxy.is_none() {
         let text = "'register' is loaded but 'proxy' is not, so its nodes are not reached; add gorgone::modules::core::proxy::hooks";
-        findings.warning(raw.file, "modules", text);
+        findings.warning(&raw.file, "modules", text);
     }
     if modules.nodes.is_some() && modules.proxy.is_none() {
         let text = "'nodes' is loaded but 'proxy' is not, so its pollers are not reached; add gorgone::modules::core::proxy::hooks";
-        findings.warning(raw.file, "modules", text);
+        findings.warning(&raw.file, "modules", text);
     }
     let cleaner = Package::DbCleaner;
     modules.loaded.insert(cleaner.module().to_owned(), cleaner.package());
@@ -123,16 +139,16 @@ fn read_entry<'a>(
     let key = format!("modules[{}]", name_of(entry).unwrap_or(&index.to_string()));
     if !matches!(entry.value, Value::Map(_)) {
         findings.problem(
-            &entry.file,
+            &entry.place,
             &key,
             format!("is {}; allowed: a map with 'name' and 'package'", entry.value.kind()),
         );
         return;
     }
-    let mut section = Section::new(Some(entry), &entry.file, &key, findings);
+    let section = Section::among(Some(entry), &entry.place, &key, &options::MODULE, findings);
     // Whoever wrote something else here learns of what is wrong below it at once, too; nothing starts.
     let says_something = section.value("enable").is_some();
-    let enabled = section.boolean("enable", says_something, findings);
+    let enabled = section.boolean_unlike("enable", says_something, |text| text != "false", findings);
     let name = section.text("name", findings);
     let package = section.text("package", findings).map(|(text, _)| text);
     let Some(package) = package.filter(|_| name.is_some()) else {
@@ -140,7 +156,7 @@ fn read_entry<'a>(
         if enabled {
             let missing = if name.is_none() { "name" } else { "package" };
             findings.problem(
-                &entry.file,
+                &entry.place,
                 &key,
                 format!("has no '{missing}'; a module needs 'name', 'package' and 'enable'"),
             );
@@ -148,7 +164,7 @@ fn read_entry<'a>(
         return;
     };
     if loaded.contains(&package) {
-        findings.warning(&entry.file, &key, format!("Package '{package}' already loaded; the first entry counts"));
+        findings.warning(&entry.place, &key, format!("Package '{package}' already loaded; the first entry counts"));
         return;
     }
     if !enabled {
@@ -157,27 +173,29 @@ fn read_entry<'a>(
     match Package::ALL.into_iter().find(|known| known.package() == package) {
         Some(Package::Nodes) if !cfg!(feature = "centreon") => {
             let text = format!("Package '{package}' needs a build with the feature 'centreon'; left out");
-            findings.warning(&entry.file, &key, text);
+            findings.warning(&entry.place, &key, text);
         }
         Some(known) => {
             loaded.push(package);
             modules.loaded.insert(known.module().to_owned(), package.to_owned());
+            let section = section.with(known.options());
+            section.warn_of_unknown(&[&options::MODULE, known.options()], findings);
             read_options(known, section, modules, around, findings);
         }
         None if ABSENT.contains(&package) => {
             findings.warning(
-                &entry.file,
+                &entry.place,
                 &key,
                 format!("Package '{package}' is not available in this version; left out"),
             );
         }
-        None => findings.warning(&entry.file, &key, format!("unknown package {}; left out", quoted(package))),
+        None => findings.warning(&entry.place, &key, format!("unknown package {}; left out", quoted(package))),
     }
 }
 
 fn name_of(entry: &Node) -> Option<&str> {
     match &entry.get("name")?.value {
-        Value::Text(name) if !name.is_empty() => Some(name),
+        Value::Text(name) if !name.trim().is_empty() => Some(name.trim()),
         _ => None,
     }
 }
@@ -214,11 +232,11 @@ fn read_options(
     }
 }
 
-fn read_proxy(mut section: Section<'_>, findings: &mut Findings) -> ProxySettings {
+fn read_proxy(section: Section<'_>, findings: &mut Findings) -> ProxySettings {
     let default = ProxySettings::default();
     let seconds = Unit::Seconds;
     let settings = ProxySettings {
-        httpserver: dial_in_section::read_listener(section.child("httpserver", findings), findings),
+        httpserver: dial_in_section::read_listener(section.child("httpserver", &options::PROXY_HTTPSERVER, findings), findings),
         pool: section.number("pool", default.pool, 1..=64, "", findings),
         sync_time: section.duration("synchistory_time", default.sync_time, seconds, DAY_SECONDS, findings),
         sync_timeout: section.duration("synchistory_timeout", default.sync_timeout, seconds, DAY_SECONDS, findings),
@@ -238,27 +256,24 @@ fn read_proxy(mut section: Section<'_>, findings: &mut Findings) -> ProxySetting
             findings,
             |text| text.parse().ok().filter(|number| (1..=1_000).contains(number)),
         ),
-        copy_rate_limit: copy_section::read_rate_limit(&mut section, findings),
+        copy_rate_limit: copy_section::read_rate_limit(&section, findings),
         buffer_size: section.number("buffer_size", default.buffer_size, 1..=8 << 20, "bytes", findings),
     };
-    section.finish(&[], findings);
     settings
 }
 
-fn read_engine(mut section: Section<'_>, findings: &mut Findings) -> EngineSettings {
+fn read_engine(section: Section<'_>, findings: &mut Findings) -> EngineSettings {
     let command_file = section.text("command_file", findings).map(|(text, _)| text.to_owned());
     let timeout = section.duration("timeout", Duration::from_secs(5), Unit::Seconds, 60, findings);
-    section.finish(&[], findings);
     EngineSettings { command_file, timeout }
 }
 
-fn read_cleaner(mut section: Section<'_>, findings: &mut Findings) -> CleanerSettings {
+fn read_cleaner(section: Section<'_>, findings: &mut Findings) -> CleanerSettings {
     let default = CleanerSettings::default();
     let most = TEN_YEARS_SECONDS;
     let settings = CleanerSettings {
         sessions: section.duration("purge_sessions_time", default.sessions, Unit::Seconds, most, findings),
         history: section.duration("purge_history_time", default.history, Unit::Seconds, most, findings),
     };
-    section.finish(&[], findings);
     settings
 }

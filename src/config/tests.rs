@@ -43,8 +43,14 @@ impl Files {
         load(&self.0.join(name))
     }
 
-    /// Lines as `file: key: text`, without the directory.
+    /// Lines as `file: key: text`, without the directory and the number of the line, which has a test of its own.
     fn lines(&self, problems: &[Problem]) -> Vec<String> {
+        let bare = |problem: &Problem| Problem { line: 0, ..problem.clone() };
+        self.placed(&problems.iter().map(bare).collect::<Vec<_>>())
+    }
+
+    /// Lines as `file:line: key: text`, without the directory.
+    fn placed(&self, problems: &[Problem]) -> Vec<String> {
         let root = format!("{}/", self.0.display());
         problems.iter().map(|line| line.to_string().replace(&root, "")).collect()
     }
