@@ -49,7 +49,7 @@ use super::stopping::Stopping;
 use super::timers::{Timer, Timers};
 use super::wanted::Wanted;
 use super::work::WorkTable;
-use super::{dial_out, json, modules};
+use super::{json, modules};
 
 /// Rows whose storing is awaited at most.
 const RECEIPTS_MAX: usize = 100_000;
@@ -334,7 +334,7 @@ impl Core {
     }
 
     pub(super) fn reply(&mut self, client: ClientId, reply: Reply) {
-        match dial_out::parent_of(client) {
+        match client.parent() {
             Some(kind) => self.reply_to_parent(kind, reply),
             None => self.output(Output::SendToClient { client, outgoing: Outgoing::Reply(reply) }),
         }

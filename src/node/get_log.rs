@@ -17,7 +17,7 @@ use crate::model::token::Token;
 use super::core::{Core, NewRow};
 use super::output::{Output, QueryId};
 use super::requests::{Handled, Peer};
-use super::{api, dial_out, json};
+use super::{api, json};
 
 /// Questions whose answer is awaited at most.
 const QUESTIONS_MAX: usize = 1_000;
@@ -233,7 +233,7 @@ impl Core {
     }
 
     fn get_log_page(&mut self, client: ClientId, token: Token, page: LogPage, last_id: Option<i64>) {
-        if let Some(kind) = dial_out::parent_of(client) {
+        if let Some(kind) = client.parent() {
             self.set_logs(kind, &token, page, last_id);
             return;
         }

@@ -2,7 +2,7 @@
 
 use crate::model::api::{ApiCall, CallId};
 use crate::model::command::{CommandId, CommandOutcome};
-use crate::model::connection::ClientId;
+use crate::model::connection::{ClientId, ParentKind};
 use crate::model::copy::{SinkDone, SinkId, SourceDone, SourceId};
 use crate::model::history::LogPage;
 use crate::model::message::Message;
@@ -13,7 +13,7 @@ use crate::model::ssh::{SshEnd, SshTaskId};
 use crate::model::token::Token;
 use crate::model::work::{WorkId, WorkOutcome};
 
-use super::output::{ParentKind, QueryId, ReceiptId};
+use super::output::{QueryId, ReceiptId};
 
 /// One event.
 #[derive(Clone, PartialEq)]
@@ -38,8 +38,7 @@ pub enum Input {
     },
     /// A session of the external socket has ended for good, or a WebSocket connection is closed.
     ClientGone(ClientId),
-    /// A message came over the WebSocket of a node that dialled in. Its first one registers it; its `ClientId` is never
-    /// one of the external socket.
+    /// A message came over the WebSocket of a node that dialled in. Its first one registers it.
     WebSocketMessage {
         /// Who.
         client: ClientId,

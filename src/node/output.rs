@@ -2,7 +2,7 @@
 
 use crate::model::api::{ApiAnswer, CallId};
 use crate::model::command::{CommandId, CommandSpec};
-use crate::model::connection::{ClientId, Endpoint};
+use crate::model::connection::{ClientId, Endpoint, ParentKind};
 use crate::model::copy::{SinkId, SinkStep, SourceId, SourceStep};
 use crate::model::history::{LogFilter, PageLimit, StoreChange};
 use crate::model::log::{Level, LogLine};
@@ -18,24 +18,6 @@ pub struct QueryId(pub u64);
 /// One change of the database whose outcome is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReceiptId(pub u64);
-
-/// How we reach our central when we dial it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ParentKind {
-    /// Module `pull`: its external ZeroMQ socket.
-    Pull,
-    /// Module `pullwss`: its WebSocket.
-    WebSocket,
-}
-
-/// A peer that sends requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Sender {
-    /// A client of the external socket.
-    Client(ClientId),
-    /// A central that we dial.
-    Parent(ParentKind),
-}
 
 /// One side effect.
 #[derive(Clone, PartialEq)]
@@ -163,8 +145,8 @@ pub enum Output {
     },
     /// Read nothing from a peer for now, or go on. What it has sent stays with the operating system.
     PauseSender {
-        /// Which.
-        sender: Sender,
+        /// The peer.
+        sender: ClientId,
         /// Whether it is paused.
         paused: bool,
     },

@@ -7,7 +7,7 @@ use crate::model::action::Action;
 use crate::model::api::{ApiCall, CallId, Method};
 use crate::model::code::Code;
 use crate::model::command::{CommandEnd, CommandId, CommandOutcome, OutputCut, Program};
-use crate::model::connection::{ClientId, Endpoint};
+use crate::model::connection::{ClientId, ConnectionId, Endpoint};
 use crate::model::history::{HistoryRow, LogPage, StoreChange, SyncMark};
 use crate::model::message::{Message, Outgoing};
 use crate::model::node_id::NodeId;
@@ -192,7 +192,10 @@ impl Bench {
 
     /// A request of client 7.
     pub fn request(&mut self, action: &str, token: &str, target: &str, data: &str) -> Vec<String> {
-        self.give(Input::ClientMessage { client: ClientId(7), message: message(action, token, Some(target), data) })
+        self.give(Input::ClientMessage {
+            client: ClientId::Zmq(7),
+            message: message(action, token, Some(target), data),
+        })
     }
 
     pub fn call(&mut self, number: u64, method: Method, path: &str, body: &str) -> Vec<String> {
@@ -307,10 +310,18 @@ fn ssh_task(task: &SshTask) -> String {
     }
 }
 
+/// What a test calls a client: its number.
+fn name(client: ClientId) -> String {
+    match client {
+        ClientId::Zmq(number) | ClientId::WebSocket(ConnectionId(number)) => number.to_string(),
+        ClientId::Parent(kind) => format!("{kind:?}"),
+    }
+}
+
 /// One output on one line.
 pub fn describe(output: &Output) -> String {
     match output {
-        Output::SendToClient { client, outgoing: sent } => format!("client {}: {}", client.0, outgoing(sent)),
+        Output::SendToClient { client, outgoing: sent } => format!("client {}: {}", name(*client), outgoing(sent)),
         Output::SendToNode { node, outgoing: sent } => format!("node {node}: {}", outgoing(sent)),
         Output::OpenLink { node, endpoint } => format!("open {node} {endpoint}"),
         Output::OpenSsh { node, target } => format!("open {node} {target}"),
@@ -360,7 +371,7 @@ pub fn describe(output: &Output) -> String {
         }
         Output::Log(line) => format!("log {}", line.text),
         Output::SetLogLevel(level) => format!("level {level:?}"),
-        Output::CloseClient { client, refusal } => format!("close client {}: {refusal:?}", client.0),
+        Output::CloseClient { client, refusal } => format!("close client {}: {refusal:?}", name(*client)),
         Output::SendToParent { kind, outgoing: sent } => format!("parent {kind:?}: {}", outgoing(sent)),
         Output::ResetParent(kind) => format!("reset parent {kind:?}"),
         Output::Stopped => "stopped".to_owned(),

@@ -1,8 +1,9 @@
 //! What the deciding core wants done.
 
+use crate::model::connection::ParentKind;
 use crate::model::history::StoreChange;
 use crate::model::time::Now;
-use crate::node::output::{Output, ParentKind, QueryId};
+use crate::node::output::{Output, QueryId};
 
 use super::{Dispatch, Effect, LinkKey};
 

@@ -222,7 +222,7 @@ fn the_log_level_changes_and_goes_back() {
     );
     bench.core.handle_input(
         Input::ClientMessage {
-            client: ClientId(7),
+            client: ClientId::Zmq(7),
             message: super::super::testing::message("PING", "t", Some(""), "{}"),
         },
         crate::model::time::Now::default(),
@@ -282,7 +282,7 @@ fn what_is_unknown_or_internal_is_refused_with_a_row() {
         assert!(bench.request(word, "t", "", "{}")[1].contains("unknown_action"), "{word}");
     }
     assert!(bench.request("PROXYADDNODE", "t", "2", "{}")[1].contains("unknown_action"));
-    let malformed = Input::ClientMalformed { client: ClientId(7), token: None, reason: "no brackets".to_owned() };
+    let malformed = Input::ClientMalformed { client: ClientId::Zmq(7), token: None, reason: "no brackets".to_owned() };
     assert_eq!(bench.give(malformed), [r#"client 7: [ACK] [] 1 {"message":"request not well formatted"}"#]);
 }
 

@@ -22,7 +22,6 @@ use crate::model::log::LogLine;
 use crate::model::token::Token;
 
 use super::super::core::{Core, NewRow};
-use super::super::dial_out;
 use super::super::json;
 use super::super::output::Output;
 use super::super::output::ReceiptId;
@@ -98,7 +97,7 @@ impl Core {
     /// COMMAND
     pub(in super::super) fn command_request(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
         // An ACK does not reach a central that we dial.
-        let asker = peer.client().filter(|client| dial_out::parent_of(*client).is_none());
+        let asker = peer.client().filter(|client| client.parent().is_none());
         let request = Request::read(data);
         if self.options.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
             return self.check_request(asker, token, request, data.len());

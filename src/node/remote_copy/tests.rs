@@ -301,7 +301,7 @@ fn a_copy_that_waits_for_its_turn_starts_when_another_is_sent() {
     let asks = |number: usize| {
         let data = format!(r#"{{"content":{{"source":"/from","destination":"/to/{number}","cache_dir":"/cache"}}}}"#);
         let message = message("REMOTECOPY", &format!("u{number}"), Some("2"), &data);
-        Input::ClientMessage { client: crate::model::connection::ClientId(7), message }
+        Input::ClientMessage { client: crate::model::connection::ClientId::Zmq(7), message }
     };
     (0..ACTIVE_MAX).for_each(|number| sent.give(asks(number)));
     let opened = |sent: &Sent| sent.others.iter().filter(|line| line.contains(": Open(")).count();
@@ -319,7 +319,7 @@ fn two_copies_to_one_place_do_not_take_over_from_each_other() {
     sent.found(0, "md5 of 0");
     let data = r#"{"content":{"source":"/from","destination":"/to","cache_dir":"/cache"}}"#;
     let asks = Input::ClientMessage {
-        client: crate::model::connection::ClientId(7),
+        client: crate::model::connection::ClientId::Zmq(7),
         message: message("REMOTECOPY", "u", Some("2"), data),
     };
     sent.give(asks);

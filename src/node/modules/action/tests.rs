@@ -273,7 +273,7 @@ fn what_is_killed_or_stopped_before_its_rows_are_stored_ends_with_one_row() {
     use super::super::super::input::Input;
     use super::super::super::testing::message;
     let mut bench = bench(1);
-    let client = crate::model::connection::ClientId(7);
+    let client = crate::model::connection::ClientId::Zmq(7);
     let data = r#"{"content":[{"command":"a"}]}"#;
     let now = crate::model::time::Now::default();
     let command = Input::ClientMessage { client, message: message("COMMAND", "t", Some(""), data) };

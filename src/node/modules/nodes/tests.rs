@@ -211,15 +211,20 @@ fn what_a_node_still_answers_after_it_was_taken_away_does_not_cost_its_connectio
     let dials_in = PollerRow { communication_type: Some("4".to_owned()), ..row(7) };
     let present = PollerTables { pollers: vec![dials_in], ..PollerTables::default() };
     read(&mut bench, present.clone());
-    let says =
-        |action, data| Input::WebSocketMessage { client: ClientId(70), message: message(action, "", Some(""), data) };
+    let says = |action, data| Input::WebSocketMessage {
+        client: ClientId::WebSocket(crate::model::connection::ConnectionId(70)),
+        message: message(action, "", Some(""), data),
+    };
     bench.give(says("REGISTERNODES", r#"{"nodes":[{"id":"7","type":"wss","identity":"7"}]}"#));
     bench.pass_seconds(600);
     read(&mut bench, PollerTables::default());
     assert_eq!(bench.give(says("PONG", r#"{"code":0,"data":{}}"#)), Vec::<String>::new());
     bench.pass_seconds(600);
     read(&mut bench, present);
-    assert_eq!(bench.core.registry.get(id(7)).and_then(|node| node.client), Some(ClientId(70)));
+    assert_eq!(
+        bench.core.registry.get(id(7)).and_then(|node| node.client),
+        Some(ClientId::WebSocket(crate::model::connection::ConnectionId(70)))
+    );
     bench.pass_seconds(600);
     read(&mut bench, PollerTables::default());
     let outputs = bench.give(says("COMMAND", "{}"));

@@ -185,7 +185,7 @@ fn a_sender_is_read_no_further_while_much_waits_for_the_disk() {
 
 #[test]
 fn a_central_that_we_dial_hears_of_a_message_only_where_it_asks() {
-    use super::super::super::output::ParentKind;
+    use crate::model::connection::ParentKind;
     let mut settings = options(Vec::new());
     settings.pull = Some(super::super::super::testing::pull_settings());
     let mut bench = Bench::new(settings);

@@ -100,7 +100,7 @@ fn a_call_of_the_api_waits_for_the_check_as_it_waits_for_the_command() {
 #[test]
 fn a_stop_ends_what_is_being_checked() {
     let mut bench = bench(false);
-    let client = crate::model::connection::ClientId(7);
+    let client = crate::model::connection::ClientId::Zmq(7);
     let data = r#"{"content":[{"command":"a"}]}"#;
     bench.give(Input::ClientMessage { client, message: message("COMMAND", "t", Some(""), data) });
     let stopping = ended("gorgone is stopping/restarting. Cannot proceed request.");
