@@ -156,7 +156,8 @@ impl NewRow {
     }
 }
 
-/// Whether a row ends its token. One command of several leaves a row with code 1 or 2, too, but the request goes on or says so.
+/// Whether a row ends its token. One command of several leaves a row with code 1 or 2, too, but the request goes on or
+/// says so.
 pub(super) fn ends_token(code: Code, data: &str) -> bool {
     let is_part = |text| data.contains(text);
     code.is_terminal()

@@ -1,7 +1,7 @@
-//! Our central when we dial it: modules `pull` and `pullwss` (protocol.md sections 8 and 9).
+//! Our central when we dial it: modules `pull` and `pullwss` (docs/protocol.md sections 8 and 9).
 //!
-//! We run what it sends as any request. Back go PONG, SYNCLOGS and answers to GETLOG, as SETLOGS; other replies stay here,
-//! and a reply that ends a token without a row becomes one, so that the history tells the central.
+//! We run what it sends as any request. Back go PONG, SYNCLOGS and answers to GETLOG, as SETLOGS; other replies stay
+//! here, and a reply that ends a token without a row becomes one, so that the history tells the central.
 //!
 //! Absent on purpose: the connection and its keep-alive, the entity encoding.
 

@@ -1,4 +1,5 @@
-//! GETLOG of our own history (protocol.md section 4), whole for Perl peers and in pages for our own kind (section 7).
+//! GETLOG of our own history (docs/protocol.md section 4), whole for Perl peers and in pages for our own kind (section
+//! 7).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,8 +24,8 @@ use super::{api, json};
 const QUESTIONS_MAX: usize = 1_000;
 /// A page for a peer that goes on by id.
 const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: 512 << 10, whole_instants: false };
-/// The largest answer for any other; a peer that syncs by `ctime` gets the rest when it asks again, and the others are told
-/// that there is more.
+/// The largest answer for any other; a peer that syncs by `ctime` gets the rest when it asks again, and the others are
+/// told that there is more.
 const WHOLE: PageLimit = PageLimit { rows: 100_000, bytes: 8 << 20, whole_instants: true };
 
 /// Two times that differ by less are the same; rows are ten microseconds apart.

@@ -151,7 +151,8 @@ pub enum Input {
     },
     /// Little waits to be sent to a node now, see [`super::output::Output::AwaitRoom`].
     Room(NodeId),
-    /// The answer to an [`super::output::Output::ReadPollers`]: what the Centreon database says, or a sentence why it could not be read.
+    /// The answer to an [`super::output::Output::ReadPollers`]: what the Centreon database says, or a sentence why it
+    /// could not be read.
     PollersRead(Result<PollerTables, String>),
     /// An [`super::output::Output::Work`] is done.
     WorkDone {

@@ -1,7 +1,9 @@
-//! The daemons that pinged us lately: they hear SYNCLOGS when there is something new for them (protocol.md section 7).
+//! The daemons that pinged us lately: they hear SYNCLOGS when there is something new for them (docs/protocol.md section
+//! 7).
 //!
-//! Every parent hears it after rows of our nodes were stored, as the original does it. A parent that pages its GETLOG is one
-//! of ours and also hears it when a token of our own ends, so that a result is with it at once; so does a central that we dialled.
+//! Every parent hears it after rows of our nodes were stored, as the original does it. A parent that pages its GETLOG
+//! is one of ours and also hears it when a token of our own ends, so that a result is with it at once; so does a
+//! central that we dialled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The choice of the node through which a target is reached (protocol.md section 5).
+//! The choice of the node through which a target is reached (docs/protocol.md section 5).
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
-//! PROCESSCOPY messages that we pass on to a node behind us: the sender hears of each as soon as there is room for the next,
-//! and one that waits for nothing is read no further (protocol.md sections 5 and 12).
+//! PROCESSCOPY messages that we pass on to a node behind us: the sender hears of each as soon as there is room for the
+//! next, and one that waits for nothing is read no further (docs/protocol.md sections 5 and 12).
 //!
-//! Between a sender and a receiver of our own kind it is the receiver that confirms, and a way that breaks behind us is told
-//! as such, so that the copy goes on later. A chunk that is too large for the next connection goes on in pieces.
+//! Between a sender and a receiver of our own kind it is the receiver that confirms, and a way that breaks behind us is
+//! told as such, so that the copy goes on later. A chunk that is too large for the next connection goes on in pieces.
 
 mod pieces;
 #[cfg(test)]
@@ -56,8 +56,8 @@ pub(super) struct RelayedCopies {
     paused: BTreeSet<ClientId>,
     /// Tokens that ended here, the last ones: more of their messages may still come.
     ended: VecDeque<Token>,
-    /// Tokens whose way broke here. Chunks that were sent before the sender heard of it still come, perhaps when the way is
-    /// there again, and are not for the receiver; a new question is.
+    /// Tokens whose way broke here. Chunks that were sent before the sender heard of it still come, perhaps when the
+    /// way is there again, and are not for the receiver; a new question is.
     interrupted: VecDeque<Token>,
 }
 

@@ -1,5 +1,5 @@
-//! A central and a poller, made of two cores and two histories in memory, over a link that loses what is on its way when it
-//! breaks.
+//! A central and a poller, made of two cores and two histories in memory, over a link that loses what is on its way
+//! when it breaks.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,4 +1,5 @@
-//! What copies need of connections: when there is room to send more, and whom not to read from (protocol.md section 12).
+//! What copies need of connections: when there is room to send more, and whom not to read from (docs/protocol.md
+//! section 12).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,7 +53,8 @@ impl Dispatch {
         }
     }
 
-    /// Tells the core once, as soon as little waits to be sent to a node. Without a connection it hears of that instead.
+    /// Tells the core once, as soon as little waits to be sent to a node. Without a connection it hears of that
+    /// instead.
     pub(super) fn await_room(&mut self, node: NodeId, client: Option<ClientId>, now: Now) {
         let Some(connection) = self.connection_of(node, client) else { return };
         self.flow.room_wanted.insert(connection, node);

@@ -25,8 +25,8 @@ pub enum Effect {
         /// Where to.
         endpoint: Endpoint,
     },
-    /// Begin TLS on a connection that we opened and that is `connected`: what is queued and received from now on is inside
-    /// TLS. A failure is told by `closed`.
+    /// Begin TLS on a connection that we opened and that is `connected`: what is queued and received from now on is
+    /// inside TLS. A failure is told by `closed`.
     StartTls {
         /// Which.
         connection: ConnectionId,
@@ -67,8 +67,8 @@ pub enum Effect {
     },
     /// Kill a command's process group.
     KillCommand(CommandId),
-    /// Work on the SSH connection to a node; `attempt` names the connection and is handed back with everything that is told
-    /// of it. Answered by `ssh_connected`, `ssh_closed` and `ssh_news`.
+    /// Work on the SSH connection to a node; `attempt` names the connection and is handed back with everything that is
+    /// told of it. Answered by `ssh_connected`, `ssh_closed` and `ssh_news`.
     Ssh {
         /// Which node.
         node: NodeId,

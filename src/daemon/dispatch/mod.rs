@@ -1,9 +1,9 @@
 //! The connection table: translates between connections, sessions and the deciding core. No mio, no clock, no disk: the
 //! event loop and the simulator drive this same code.
 //!
-//! One turn of a driver: feed all events (`accepted`, `connected`, `received`, `closed`, `…_done`, `handle_timeout`); commit
-//! [`Dispatch::take_batch`] and tell [`Dispatch::committed`]; do every [`Dispatch::poll_effect`]; flush the send queues of
-//! [`Dispatch::take_dirty`], calling [`Dispatch::flushed`] for each that shrank.
+//! One turn of a driver: feed all events (`accepted`, `connected`, `received`, `closed`, `…_done`, `handle_timeout`);
+//! commit [`Dispatch::take_batch`] and tell [`Dispatch::committed`]; do every [`Dispatch::poll_effect`]; flush the send
+//! queues of [`Dispatch::take_dirty`], calling [`Dispatch::flushed`] for each that shrank.
 
 mod api;
 mod copies;
@@ -342,8 +342,8 @@ impl Dispatch {
         std::mem::take(&mut self.batch)
     }
 
-    /// The outcome of a commit. Changes that could not be stored and whose outcome nobody awaits are kept, up to a bound,
-    /// for [`Self::take_unstored`].
+    /// The outcome of a commit. Changes that could not be stored and whose outcome nobody awaits are kept, up to a
+    /// bound, for [`Self::take_unstored`].
     pub fn committed(&mut self, batch: Batch, stored: bool, now: Now) {
         const MAX_UNSTORED: usize = 10_000;
         let mut receipts: Vec<_> = batch.receipts.iter().map(|(_, receipt)| *receipt).collect();

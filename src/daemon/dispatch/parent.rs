@@ -1,4 +1,4 @@
-//! The WebSocket that we open to our central (module `pullwss`, protocol.md section 9).
+//! The WebSocket that we open to our central (module `pullwss`, docs/protocol.md section 9).
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! WebSocket connections of nodes that dial in (protocol.md section 9), and the listener that REST and WebSocket share.
+//! WebSocket connections of nodes that dial in (docs/protocol.md section 9), and the listener that REST and WebSocket
+//! share.
 
 use std::rc::Rc;
 

@@ -1,5 +1,5 @@
-//! The files of copies: at rest between two jobs, worked on by threads of their own, so that a long copy holds up nobody's
-//! handshake, question or command.
+//! The files of copies: at rest between two jobs, worked on by threads of their own, so that a long copy holds up
+//! nobody's handshake, question or command.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The only place that waits: one mio poll over all sockets, children, signals and finished jobs.
 //!
-//! One turn: poll; feed every event to [`Dispatch`] under a budget; commit the history once; do the effects; only then flush
-//! the send queues. So an acknowledged message is a stored one, and load makes commits larger, not more frequent.
+//! One turn: poll; feed every event to [`Dispatch`] under a budget; commit the history once; do the effects; only then
+//! flush the send queues. So an acknowledged message is a stored one, and load makes commits larger, not more frequent.
 
 mod announcing;
 mod children;
@@ -248,8 +248,8 @@ impl EventLoop {
         }
     }
 
-    /// Gives a job to the workers; while their queue is full it waits here. What waits is bounded by those who ask: links,
-    /// handshakes, questions and commands.
+    /// Gives a job to the workers; while their queue is full it waits here. What waits is bounded by those who ask:
+    /// links, handshakes, questions and commands.
     fn submit(&mut self, job: Job<JobResult>) {
         self.waiting_jobs.push_back(job);
         self.submit_waiting();

@@ -354,7 +354,8 @@ fn an_idle_daemon_has_stopped_at_once() {
     assert_eq!(bench().give(Input::Stop), ["stopped"]);
 }
 
-/// Every word there is, with data of every shape: each request gets exactly one answer, now or when the database has spoken.
+/// Every word there is, with data of every shape: each request gets exactly one answer, now or when the database has
+/// spoken.
 #[test]
 fn garbage_gets_an_answer_and_breaks_nothing() {
     let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));

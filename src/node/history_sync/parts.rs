@@ -1,7 +1,7 @@
-//! An answer that comes in several messages (protocol.md section 9). Its parts carry their number, but no order.
+//! An answer that comes in several messages (docs/protocol.md section 9). Its parts carry their number, but no order.
 //!
-//! Parts wait in memory until all are there, so that rows and mark are stored together. When too much waits, the rows of
-//! the node in hand are stored before their mark, and their ids are remembered instead.
+//! Parts wait in memory until all are there, so that rows and mark are stored together. When too much waits, the rows
+//! of the node in hand are stored before their mark, and their ids are remembered instead.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! The module `action`: COMMAND requests (protocol.md section 11). The commands of one request run one after the other;
-//! many requests run at once, up to `max_concurrent_commands`; the rest waits in order, bounded.
+//! The module `action`: COMMAND requests (docs/protocol.md section 11). The commands of one request run one after the
+//! other; many requests run at once, up to `max_concurrent_commands`; the rest waits in order, bounded.
 
 mod action_engine;
 mod checking;
@@ -232,7 +232,10 @@ impl Core {
                 shell_words::split(&command.line).filter(|words| words.first().is_some_and(|word| !word.is_empty()));
             let binary = command.line.split(' ').next().unwrap_or_default();
             Program::Words(words.ok_or_else(|| {
-                format!("Error executing the command {binary}, does the command require a shell, or is there too many quote ?")
+                format!(
+                    "Error executing the command {binary}, does the command require a shell, or is there too many \
+                    quote ?"
+                )
             })?)
         } else {
             Program::Shell(command.line.clone())

@@ -1,5 +1,5 @@
-//! Copies that we receive (protocol.md section 12): PROCESSCOPY messages become steps of jobs, in the order of their token, and
-//! rows. A sender is read no further while too much waits for the disk.
+//! Copies that we receive (docs/protocol.md section 12): PROCESSCOPY messages become steps of jobs, in the order of
+//! their token, and rows. A sender is read no further while too much waits for the disk.
 //!
 //! Absent on purpose: files.
 
@@ -36,10 +36,11 @@ const SINKS_MAX: usize = 256;
 /// Bytes that may wait for the disk before senders are read no further, and below which they are read again.
 const HIGH_BYTES: usize = 4 << 20;
 const LOW_BYTES: usize = 1 << 20;
-/// Steps of one job at most: a sender of our own kind hears of them when the job is done, and its window should not run dry.
+/// Steps of one job at most: a sender of our own kind hears of them when the job is done, and its window should not run
+/// dry.
 const STEPS_MAX: usize = 2;
-/// Rows of one copy that tell of its progress come at most so often where the sender tells the size of the whole: more would
-/// show nobody anything. A Perl sender gets a row for each chunk, as it is used to.
+/// Rows of one copy that tell of its progress come at most so often where the sender tells the size of the whole: more
+/// would show nobody anything. A Perl sender gets a row for each chunk, as it is used to.
 const ROW_EVERY: Duration = Duration::from_millis(250);
 
 /// Who hears how a message went.

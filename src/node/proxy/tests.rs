@@ -164,7 +164,8 @@ fn registrations_that_make_no_sense_change_nothing() {
         ),
         (
             r#"{"id":5,"type":"carrier pigeon"}"#,
-            "cannot register a node: node '5' has the type carrier pigeon: use push_zmq, push_ssh, pull, wss or pullwss",
+            "cannot register a node: node '5' has the type carrier pigeon: use push_zmq, push_ssh, pull, wss or \
+                pullwss",
         ),
         (&push(1), "node '1' is not registered: that is our own id"),
         ("7", "cannot register a node: it has no id"),

@@ -1,5 +1,6 @@
-//! REMOTECOPY to a host without a daemon (protocol.md sections 10 and 12): a file goes over SFTP and is renamed into place, a
-//! directory goes as an archive and is unpacked there by `tar`. Behind a relay the same goes to the relay, with a relay file.
+//! REMOTECOPY to a host without a daemon (docs/protocol.md sections 10 and 12): a file goes over SFTP and is renamed
+//! into place, a directory goes as an archive and is unpacked there by `tar`. Behind a relay the same goes to the
+//! relay, with a relay file.
 
 use std::time::Duration;
 
@@ -146,8 +147,8 @@ impl Core {
         Ok(())
     }
 
-    /// A PROCESSCOPY has come whole, as `sink`. Like the original we put it where it says on the host, also for a target
-    /// behind that: it names nothing that would be handed on.
+    /// A PROCESSCOPY has come whole, as `sink`. Like the original we put it where it says on the host, also for a
+    /// target behind that: it names nothing that would be handed on.
     pub(in super::super) fn send_gathered_copy(
         &mut self,
         sink: SinkId,
@@ -248,7 +249,8 @@ impl Core {
         }
         job.stage = Stage::Unpacking;
         let line = format!(
-            "mkdir -p -- {directory} && tar -x -z -f {archive} -C {directory}; status=$?; rm -f -- {archive}; exit $status"
+            "mkdir -p -- {directory} && tar -x -z -f {archive} -C {directory}; status=$?; rm -f -- {archive}; exit \
+                $status"
         );
         self.run_for_copy(node, job, line, UNPACK_PATIENCE);
     }

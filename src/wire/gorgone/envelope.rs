@@ -1,4 +1,4 @@
-//! The envelope `[ACTION] [TOKEN] [TARGET] DATA` (protocol.md section 1).
+//! The envelope `[ACTION] [TOKEN] [TARGET] DATA` (docs/protocol.md section 1).
 //!
 //! Absent on purpose: what an action means, and any look into DATA.
 
@@ -61,8 +61,8 @@ pub fn decode_text(bytes: &[u8]) -> Cow<'_, str> {
 
 /// Reads an envelope with two fields (replies) or three.
 ///
-/// A third bracket is the target when white space or nothing follows it; otherwise it is the beginning of DATA, and so is
-/// a JSON array of objects that ends the message.
+/// A third bracket is the target when white space or nothing follows it; otherwise it is the beginning of DATA, and so
+/// is a JSON array of objects that ends the message.
 ///
 /// # Errors
 /// [`EnvelopeError`] with the token where it could be read.
@@ -93,8 +93,8 @@ pub fn parse(bytes: &[u8]) -> Result<Message, EnvelopeError> {
     Ok(Message { action: Action::parse(word), token, target, data: data.to_owned() })
 }
 
-/// Whether plain text begins as a message does: `[`, 1 to 64 bytes none of which is a control character, `]`. Text that was
-/// opened with a wrong key does not (protocol.md section 3).
+/// Whether plain text begins as a message does: `[`, 1 to 64 bytes none of which is a control character, `]`. Text that
+/// was opened with a wrong key does not (docs/protocol.md section 3).
 #[must_use]
 pub fn begins_with_word(plain: &[u8]) -> bool {
     let Some(rest) = plain.strip_prefix(b"[") else { return false };
@@ -289,7 +289,8 @@ mod tests {
         ("[PONG] [] [] {\"code\": 0, \"data\": {\"action\": \"ping\", \"id\": \"5\", \"data\": {}}}", "PONG", 0),
         ("[GETLOG] [] [] {\"ctime\":0}", "GETLOG", 0),
         (
-            "[ACK] [] {\"code\": 0, \"data\": {\"action\": \"getlog\", \"result\": [{\"data\": \"{\\\"a\\\":\\\"b\\\"}\"}]}}",
+            "[ACK] [] {\"code\": 0, \"data\": {\"action\": \"getlog\", \"result\": [{\"data\": \
+                \"{\\\"a\\\":\\\"b\\\"}\"}]}}",
             "ACK",
             0,
         ),
@@ -301,7 +302,8 @@ mod tests {
         ("[ACK] [tokA] {\"code\":0,\"data\":null}", "ACK", 4),
         ("[INFORMATION] [1d5d37ab] [] {\"variables\":[],\"content\":null,\"parameters\":{}}", "INFORMATION", 8),
         (
-            "[REGISTERNODES] [] [] {\"nodes\":[{\"id\":\"3\",\"identity\":\"gorgone-3-e82882066166dc06803b7fc8\",\"type\":\"pull\"}]}",
+            "[REGISTERNODES] [] [] \
+                {\"nodes\":[{\"id\":\"3\",\"identity\":\"gorgone-3-e82882066166dc06803b7fc8\",\"type\":\"pull\"}]}",
             "REGISTERNODES",
             0,
         ),

@@ -2,7 +2,8 @@
 
 use super::error::HttpError;
 
-/// A target, percent-decoded. Segments are data: `..` and NUL stay what they are, whoever uses them as names checks them.
+/// A target, percent-decoded. Segments are data: `..` and NUL stay what they are, whoever uses them as names checks
+/// them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     /// Path segments; empty ones are left out.
@@ -51,7 +52,8 @@ fn decode_parameter(part: &str) -> Result<(String, String), HttpError> {
     Ok((decode(name, true)?, decode(value, true)?))
 }
 
-/// Undoes percent-encoding, and `+` for a space in form data. What is not UTF-8 then reads as Latin-1 (protocol.md section 1).
+/// Undoes percent-encoding, and `+` for a space in form data. What is not UTF-8 then reads as Latin-1 (docs/protocol.md
+/// section 1).
 fn decode(text: &str, is_form: bool) -> Result<String, HttpError> {
     if !text.bytes().any(|byte| byte == b'%' || (is_form && byte == b'+')) {
         return Ok(text.to_owned());

@@ -1,7 +1,7 @@
-//! HTML character references, in which Gorgone nodes write their text messages (protocol.md section 9).
+//! HTML character references, in which Gorgone nodes write their text messages (docs/protocol.md section 9).
 //!
-//! Read as the HTML standard reads text outside of attributes (section 13.2.5.72 ff.): every named reference, the old ones also
-//! without their semicolon, and every numeric one. What is no reference stays as it is.
+//! Read as the HTML standard reads text outside of attributes (section 13.2.5.72 ff.): every named reference, the old
+//! ones also without their semicolon, and every numeric one. What is no reference stays as it is.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -59,8 +59,8 @@ pub fn decode(text: &str) -> Cow<'_, str> {
 
 /// The text of a message of a node: [`decode`], and what a Perl node has split is put together again.
 ///
-/// A Perl node writes each byte of its UTF-8 as a reference of its own (`&Atilde;&copy;` for `é`), those of history rows even
-/// twice over. Such text is all ASCII and has names or hexadecimal numbers where [`encode`] has decimal ones.
+/// A Perl node writes each byte of its UTF-8 as a reference of its own (`&Atilde;&copy;` for `é`), those of history
+/// rows even twice over. Such text is all ASCII and has names or hexadecimal numbers where [`encode`] has decimal ones.
 #[must_use]
 pub fn decode_message(text: &str) -> Cow<'_, str> {
     let mut decoded = decode(text);
@@ -89,8 +89,8 @@ fn join_bytes(text: &str) -> Option<String> {
     String::from_utf8(text.chars().map(byte_of).collect::<Option<Vec<u8>>>()?).ok()
 }
 
-/// The text with references for what needs one; borrowed where nothing does. What is not ASCII is written byte by byte of its
-/// UTF-8, as a Perl node does: a Perl central dies of a character above U+00FF.
+/// The text with references for what needs one; borrowed where nothing does. What is not ASCII is written byte by byte
+/// of its UTF-8, as a Perl node does: a Perl central dies of a character above U+00FF.
 #[must_use]
 pub fn encode(text: &str, extent: Extent) -> Cow<'_, str> {
     if text.bytes().all(|byte| reference(byte, extent) == Some("")) {

@@ -1,7 +1,9 @@
-//! Plugins that must be installed before a command runs: `metadata.pkg_install` of a COMMAND, and the file `plugins` of an ACTIONENGINE.
+//! Plugins that must be installed before a command runs: `metadata.pkg_install` of a COMMAND, and the file `plugins` of
+//! an ACTIONENGINE.
 //!
-//! The package manager is asked, what is missing is installed by the original's own installer (through `sudo`), and the package manager is asked
-//! again. With `paranoid_plugins` a command whose plugins are still missing is not run; else that is only logged.
+//! The package manager is asked, what is missing is installed by the original's own installer (through `sudo`), and the
+//! package manager is asked again. With `paranoid_plugins` a command whose plugins are still missing is not run; else
+//! that is only logged.
 
 #[cfg(test)]
 mod tests;

@@ -96,8 +96,10 @@ fn metadata_instant_and_cut_output_appear_in_the_result() {
         outputs,
         [
             format!(
-                "row t 100 instant {{\"message\":\"command has finished successfully\",\"command\":\"a\",\"metadata\":{{\"k\": [1]}},\
-             \"result\":{{\"exit_code\":0,\"stdout\":\"caf\u{e9}\\n[stdout cut after 5 bytes]\",\"output_cut\":true,\"stdout_cut\":true,\"stderr_cut\":false}},{METRICS}}}"
+                "row t 100 instant {{\"message\":\"command has finished \
+                    successfully\",\"command\":\"a\",\"metadata\":{{\"k\": [1]}},\
+             \"result\":{{\"exit_code\":0,\"stdout\":\"caf\u{e9}\\n[stdout cut after 5 \
+                 bytes]\",\"output_cut\":true,\"stdout_cut\":true,\"stderr_cut\":false}},{METRICS}}}"
             ),
             ended(2, WELL),
         ]

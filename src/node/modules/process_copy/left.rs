@@ -22,8 +22,8 @@ pub(super) const IDLE: Duration = Duration::from_secs(600);
 const LEFT: Duration = Duration::from_secs(86_400);
 
 impl Core {
-    /// A sender that was restarted, or that gave up, asks for the same copy under another token: what is here is that one's now.
-    /// The sender itself ends the old token.
+    /// A sender that was restarted, or that gave up, asks for the same copy under another token: what is here is that
+    /// one's now. The sender itself ends the old token.
     pub(super) fn take_over(&mut self, token: &Token, identity: &str) {
         if self.sinks.all.contains_key(token) {
             return;
