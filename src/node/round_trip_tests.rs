@@ -1,6 +1,7 @@
 //! A central and a poller, made of two cores and two histories in memory, over a link that loses what is on its way
 //! when it breaks.
 
+use crate::model::host_work::{HostDone, HostWork};
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::config::settings::PullWssSettings;
@@ -78,10 +79,11 @@ impl Daemon {
                         }
                         later.extend(receipt.map(|receipt| Input::Stored { receipt, stored: true }));
                     }
-                    Output::Query { query, filter, limit } => {
-                        later.push(Input::QueryAnswer { query, result: Ok(self.query(&filter, limit)) });
+                    Output::Host(HostWork::Query { query, filter, limit }) => {
+                        later
+                            .push(Input::Host(HostDone::QueryAnswer { query, result: Ok(self.query(&filter, limit)) }));
                     }
-                    Output::RunCommand { command, .. } => {
+                    Output::Host(HostWork::RunCommand { command, .. }) => {
                         let end = CommandEnd::Exited(0);
                         let output = b"done\n".to_vec();
                         let outcome = CommandOutcome {
@@ -91,7 +93,7 @@ impl Daemon {
                             started: now.wall,
                             ended: now.wall,
                         };
-                        later.push(Input::CommandEnded { command, outcome });
+                        later.push(Input::Host(HostDone::CommandEnded { command, outcome }));
                     }
                     Output::Answer { call, answer } => {
                         self.answers.insert(call, answer.body);

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::connection::{ClientId, ConnectionId, ParentKind};
-use crate::model::copy::{SinkDone, SinkId, SourceDone, SourceId};
 use crate::model::node_id::NodeId;
 use crate::model::time::Now;
 use crate::node::input::Input;
@@ -25,18 +24,6 @@ impl Flow {
 }
 
 impl Dispatch {
-    /// A step of a copy that we send is done.
-    pub fn source_done(&mut self, source: SourceId, done: SourceDone, now: Now) {
-        self.core.handle_input(Input::SourceDone { source, done }, now);
-        self.drain(now);
-    }
-
-    /// Steps of a copy that we receive are done.
-    pub fn sink_done(&mut self, sink: SinkId, done: Vec<SinkDone>, now: Now) {
-        self.core.handle_input(Input::SinkDone { sink, done }, now);
-        self.drain(now);
-    }
-
     fn connection_of(&self, node: NodeId, client: Option<ClientId>) -> Option<ConnectionId> {
         match client {
             Some(client) => self.connection_of_client(client),

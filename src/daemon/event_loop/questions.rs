@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use crate::edge::history_store;
 use crate::edge::jobs::Job;
 use crate::model::history::{LogFilter, LogPage, PageLimit};
+use crate::model::host_work::{HostDone, QueryId};
 use crate::model::time::Now;
-use crate::node::output::QueryId;
 
 use super::EventLoop;
 use super::storage::JobResult;
@@ -88,7 +88,7 @@ impl EventLoop {
         self.storage.questions.take_back(answers.left);
         self.submit_questions();
         for (query, result) in answers.answered {
-            self.dispatch.query_answered(query, result, now);
+            self.dispatch.host_done(HostDone::QueryAnswer { query, result }, now);
         }
     }
 }

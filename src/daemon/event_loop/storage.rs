@@ -14,10 +14,9 @@ use crate::edge::tls::TlsError;
 use crate::edge::tls::server::ServerContext;
 use crate::model::command::CommandId;
 use crate::model::connection::ConnectionId;
+use crate::model::host_work::HostDone;
 use crate::model::log::LogLine;
-use crate::model::poller::PollerTables;
 use crate::model::time::{Monotonic, Now, WallTime};
-use crate::model::work::{WorkId, WorkOutcome};
 
 use super::questions::{Answers, Questions};
 use super::{EventLoop, RunError, register_file};
@@ -27,9 +26,8 @@ pub(super) enum JobResult {
     Crypto(Box<CryptoOutcome>),
     Answered(Answers),
     Spawned(CommandId, Result<Box<ChildProcess>, String>),
-    Worked(WorkId, WorkOutcome),
+    Host(HostDone),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
-    PollersRead(Box<Result<PollerTables, String>>),
     Checkpointed(Result<(), String>),
     /// Of the listener with this index, with warnings.
     CertificateLoaded(usize, Box<Result<(ServerContext, Vec<String>), TlsError>>),

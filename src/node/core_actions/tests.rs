@@ -1,5 +1,6 @@
 use crate::model::connection::ClientId;
 use crate::model::history::SyncMark;
+use crate::model::host_work::HostDone;
 
 use super::super::Restored;
 use super::super::input::Input;
@@ -141,8 +142,8 @@ fn getlog_asks_the_history_and_answers_with_its_rows() {
         );
     }
     bench.request("GETLOG", "t", "", r#"{"code":2}"#);
-    let query = super::super::output::QueryId(1);
-    let outputs = bench.give(Input::QueryAnswer { query, result: Err("disk".to_owned()) });
+    let query = crate::model::host_work::QueryId(1);
+    let outputs = bench.give(Input::Host(HostDone::QueryAnswer { query, result: Err("disk".to_owned()) }));
     assert_eq!(outputs, [r#"client 7: [ACK] [t] 1 {"message":"database issue"}"#]);
 }
 

@@ -12,6 +12,7 @@ mod starting;
 #[cfg(test)]
 mod tests;
 
+use crate::model::host_work::HostWork;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -164,7 +165,7 @@ impl Core {
                     self.log(LogLine::debug("action", text));
                     let id = self.next_command_id();
                     self.commands.running.insert(id, running);
-                    self.output(Output::RunCommand { command: id, spec });
+                    self.output(Output::Host(HostWork::RunCommand { command: id, spec }));
                     return;
                 }
                 Err(text) => {
@@ -349,7 +350,7 @@ impl Core {
             run.killed = killed();
         }
         for id in ids {
-            self.output(Output::KillCommand(id));
+            self.output(Output::Host(HostWork::KillCommand(id)));
         }
     }
 

@@ -8,6 +8,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+use crate::model::host_work::HostWork;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -243,7 +244,7 @@ impl Core {
         let (steps, hears): (Vec<_>, Vec<_>) = incoming.waiting.drain(..count).unzip();
         incoming.running = hears;
         let sink = incoming.sink;
-        self.output(Output::WriteSink { sink, steps });
+        self.output(Output::Host(HostWork::WriteSink { sink, steps }));
     }
 
     /// Steps are done.

@@ -1,4 +1,5 @@
 use crate::model::command::{CommandEnd, CommandId, OutputCut};
+use crate::model::host_work::HostDone;
 
 use super::super::super::input::Input;
 use super::super::super::testing::{Bench, options};
@@ -199,7 +200,7 @@ fn kill_also_ends_what_waits_for_its_turn() {
 fn output_is_told_while_a_command_runs_where_its_request_wants_it() {
     let mut bench = bench(64);
     let printed = |bench: &mut Bench, output: &[u8]| {
-        bench.give(Input::CommandPrinted { command: CommandId(0), output: output.to_vec() })
+        bench.give(Input::Host(HostDone::CommandPrinted { command: CommandId(0), output: output.to_vec() }))
     };
     let outputs = bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a","stream":true}]}"#);
     assert!(outputs.contains(&"run 0 for 30s, streamed: sh: a".to_owned()), "{outputs:?}");

@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::database::{DatabasePlace, DatabaseSettings, NodesSettings, Secret};
 use crate::model::api::Method;
+use crate::model::host_work::HostDone;
 use crate::model::poller::{PollerRow, RelationRow};
 
 use super::super::super::CoreOptions;
@@ -45,11 +46,11 @@ fn tables(numbers: &[u64]) -> PollerTables {
 }
 
 fn read(bench: &mut Bench, tables: PollerTables) -> Vec<String> {
-    bench.give(Input::PollersRead(Ok(tables)))
+    bench.give(Input::Host(HostDone::PollersRead(Ok(tables))))
 }
 
 fn fail(bench: &mut Bench, reason: &str) -> Vec<String> {
-    bench.give(Input::PollersRead(Err(reason.to_owned())))
+    bench.give(Input::Host(HostDone::PollersRead(Err(reason.to_owned()))))
 }
 
 /// The outputs that are about links or readings.

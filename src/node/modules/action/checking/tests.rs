@@ -1,6 +1,7 @@
 use crate::config::allow_list::AllowList;
 use crate::config::settings::CommandList;
 use crate::model::api::Method;
+use crate::model::host_work::HostDone;
 use crate::model::work::{CommandCheck, WorkOutcome};
 
 use super::super::super::super::input::Input;
@@ -76,7 +77,7 @@ fn audit_logs_what_would_be_refused_and_runs_it() {
     bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a"},{"command":"rm -r x"}]}"#);
     let outcome = CommandCheck { refused: vec![1], complaints: vec!["'(a+)+' was cut off".to_owned()] };
     let (id, outcome) = (crate::model::work::WorkId(0), WorkOutcome::Checked(outcome));
-    bench.core.handle_input(Input::WorkDone { id, outcome }, now);
+    bench.core.handle_input(Input::Host(HostDone::WorkDone { id, outcome }), now);
     let mut lines = Vec::new();
     while let Some(output) = bench.core.poll_output() {
         if let Output::Log(line) = output {
