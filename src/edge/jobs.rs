@@ -116,8 +116,8 @@ impl<R: Send + 'static> JobQueue<R> {
         state.stopping || state.waiting.len() >= self.capacity
     }
 
-    /// Forgets the jobs that wait and gives those that run at most `patience` to end. False when some still run; they end
-    /// with the process. Results stay to be collected.
+    /// Forgets the jobs that wait and gives those that run at most `patience` to end. False when some still run; they
+    /// end with the process. Results stay to be collected.
     pub fn shutdown(&self, patience: Duration) -> bool {
         let mut state = self.shared.lock();
         state.stopping = true;

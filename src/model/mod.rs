@@ -9,6 +9,7 @@ pub mod connection;
 pub mod copy;
 pub mod cron_expression;
 pub mod history;
+pub mod host_work;
 pub mod log;
 pub mod message;
 pub mod node_id;

@@ -1,4 +1,4 @@
-//! Text of peers: bytes that should be UTF-8, and JSON escapes that a Perl daemon cannot take (protocol.md section 1).
+//! Text of peers: bytes that should be UTF-8, and JSON escapes that a Perl daemon cannot take (docs/protocol.md section 1).
 
 use std::borrow::Cow;
 
@@ -16,10 +16,11 @@ pub fn from_bytes(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// JSON text whose escapes for characters outside ASCII (`\u20ac`, also surrogate pairs) are replaced by the characters;
-/// borrowed where it has none. Half a surrogate pair becomes U+FFFD.
+/// JSON text whose escapes for characters outside ASCII (`\u20ac`, also surrogate pairs) are replaced by the
+/// characters; borrowed where it has none. Half a surrogate pair becomes U+FFFD.
 ///
-/// A Perl daemon reads such an escape as one wide character and ends there; the UTF-8 of the character passes through it.
+/// A Perl daemon reads such an escape as one wide character and ends there; the UTF-8 of the character passes through
+/// it.
 #[must_use]
 pub fn without_escaped_letters(json: &str) -> Cow<'_, str> {
     let mut plain = String::new();

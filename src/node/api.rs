@@ -1,4 +1,4 @@
-//! Calls of the REST API (protocol.md section 13): paths to actions, and the answers.
+//! Calls of the REST API (docs/protocol.md section 13): paths to actions, and the answers.
 
 pub(super) mod endpoints;
 #[cfg(test)]
@@ -64,7 +64,8 @@ fn parameters(call: &ApiCall) -> Map<String, Value> {
     call.query.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect()
 }
 
-/// The action's data: `{"content":<body>,"parameters":<query>,"variables":[path parts]}`. `None` when the body is no JSON.
+/// The action's data: `{"content":<body>,"parameters":<query>,"variables":[path parts]}`. `None` when the body is no
+/// JSON.
 fn action_data(call: &ApiCall, variables: &[String]) -> Option<String> {
     let body = text::from_bytes(&call.body);
     let has_body = matches!(call.method, Method::Post | Method::Patch | Method::Put);

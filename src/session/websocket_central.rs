@@ -1,5 +1,5 @@
-//! One node that dialled our WebSocket (protocol.md section 9, the central's end): upgrade, token, first message, then
-//! messages both ways.
+//! One node that dialled our WebSocket (docs/protocol.md section 9, the central's end): upgrade, token, first message,
+//! then messages both ways.
 //!
 //! Absent on purpose: sockets, TLS, clocks, who may speak for which node, and which connection of a node is the newest.
 
@@ -40,7 +40,8 @@ const SILENT: &str = "timeout reached";
 
 /// The peer has this long to answer our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// After the last byte the peer has this long to close, so that it can read that byte before unread ones reset the connection.
+/// After the last byte the peer has this long to close, so that it can read that byte before unread ones reset the
+/// connection.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// What the owner of the connection has to do.
@@ -108,7 +109,8 @@ impl WebSocketCentral {
         }
     }
 
-    /// A connection whose request was read elsewhere, on a port that is shared with the REST API; `remaining` came behind it.
+    /// A connection whose request was read elsewhere, on a port that is shared with the REST API; `remaining` came
+    /// behind it.
     #[must_use]
     pub fn from_request(
         access: Rc<WebSocketAccess>,
@@ -148,7 +150,8 @@ impl WebSocketCentral {
         self.advance(now);
     }
 
-    /// Queues the plain text of a message for the node; it goes out as it is, never as HTML (protocol.md section 9).
+    /// Queues the plain text of a message for the node; it goes out as it is, never as HTML (docs/protocol.md section
+    /// 9).
     ///
     /// # Errors
     /// [`NotSent`]; the connection goes on.

@@ -1,7 +1,7 @@
-//! Our WebSocket to a central (module `pullwss`; protocol.md section 9, the node's end), with its reconnecting.
+//! Our WebSocket to a central (module `pullwss`; docs/protocol.md section 9, the node's end), with its reconnecting.
 //!
-//! Absent on purpose: sockets, TLS (asked for with `StartTls`), clocks, what is said when (`node` registers, answers pings and
-//! sends its history).
+//! Absent on purpose: sockets, TLS (asked for with `StartTls`), clocks, what is said when (`node` registers, answers
+//! pings and sends its history).
 
 mod refusals;
 mod settings;
@@ -88,8 +88,8 @@ enum State {
     Leaving { socket: Box<Connection>, deadline: Monotonic },
 }
 
-/// The state machine. After every `handle_*`, `receive`, `send`, `reset` and `stop` drain [`WebSocketNode::poll_output`], then
-/// write the [`Self::send_queue`].
+/// The state machine. After every `handle_*`, `receive`, `send`, `reset` and `stop` drain
+/// [`WebSocketNode::poll_output`], then write the [`Self::send_queue`].
 pub struct WebSocketNode {
     settings: WebSocketNodeSettings,
     state: State,
@@ -436,7 +436,8 @@ impl WebSocketNode {
     }
 }
 
-/// As the original writes it; where that would be too large for the central, with no more references than a reader needs.
+/// As the original writes it; where that would be too large for the central, with no more references than a reader
+/// needs.
 fn as_html(text: Vec<u8>, limit_bytes: usize) -> Vec<u8> {
     let html = {
         let text = text::from_bytes(&text);

@@ -1,5 +1,5 @@
-//! The files of copies: at rest between two jobs, worked on by threads of their own, so that a long copy holds up nobody's
-//! handshake, question or command.
+//! The files of copies: at rest between two jobs, worked on by threads of their own, so that a long copy holds up
+//! nobody's handshake, question or command.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use crate::edge::copy::sink::Sink;
 use crate::edge::copy::source::Source;
 use crate::edge::jobs::{Job, JobQueue};
 use crate::model::copy::{SinkDone, SinkId, SinkStep, SourceDone, SourceId, SourceStep};
+use crate::model::host_work::HostDone;
 use crate::model::time::{Monotonic, Now};
 
 use super::{EventLoop, JOB_RETRY, LAST_JOBS};
@@ -117,13 +118,13 @@ impl EventLoop {
                     if !self.copies.closing.remove(&source) && open.is_open() {
                         self.copies.sources.insert(source, open);
                     }
-                    self.dispatch.source_done(source, done, now);
+                    self.dispatch.host_done(HostDone::SourceDone { source, done }, now);
                 }
                 CopyResult::Sink(sink, open, done) => {
                     if open.is_open() {
                         self.copies.sinks.insert(sink, open);
                     }
-                    self.dispatch.sink_done(sink, done, now);
+                    self.dispatch.host_done(HostDone::SinkDone { sink, done }, now);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The only place that waits: one mio poll over all sockets, children, signals and finished jobs.
 //!
-//! One turn: poll; feed every event to [`Dispatch`] under a budget; commit the history once; do the effects; only then flush
-//! the send queues. So an acknowledged message is a stored one, and load makes commits larger, not more frequent.
+//! One turn: poll; feed every event to [`Dispatch`] under a budget; commit the history once; do the effects; only then
+//! flush the send queues. So an acknowledged message is a stored one, and load makes commits larger, not more frequent.
 
 mod announcing;
 mod children;
@@ -34,6 +34,7 @@ use crate::edge::signals::{Signal, Signals};
 use crate::edge::tls::client::ClientContext;
 use crate::edge::{self, centreon_database, child_process, clock};
 use crate::model::connection::ConnectionId;
+use crate::model::host_work::HostDone;
 use crate::model::log::{Level, LogLine};
 use crate::model::time::{Monotonic, Now};
 use crate::model::time_zone::TimeZone;
@@ -248,8 +249,8 @@ impl EventLoop {
         }
     }
 
-    /// Gives a job to the workers; while their queue is full it waits here. What waits is bounded by those who ask: links,
-    /// handshakes, questions and commands.
+    /// Gives a job to the workers; while their queue is full it waits here. What waits is bounded by those who ask:
+    /// links, handshakes, questions and commands.
     fn submit(&mut self, job: Job<JobResult>) {
         self.waiting_jobs.push_back(job);
         self.submit_waiting();
@@ -276,10 +277,11 @@ impl EventLoop {
         let Some(settings) = self.pollers.clone() else { return };
         let job = Box::new(move || {
             let tables = centreon_database::read(&settings).map_err(|fault| fault.text);
-            JobResult::PollersRead(Box::new(tables))
+            JobResult::Host(HostDone::PollersRead(tables))
         });
         if self.lookups.submit(job).is_err() {
-            self.dispatch.pollers_read(Err("too much waits for the network".to_owned()), now);
+            let failure = Err("too much waits for the network".to_owned());
+            self.dispatch.host_done(HostDone::PollersRead(failure), now);
         }
     }
 
@@ -391,18 +393,8 @@ impl EventLoop {
                     let key = Arc::clone(&self.key);
                     self.submit(Box::new(move || JobResult::Crypto(Box::new(job.run(&key)))));
                 }
-                Effect::Query { query, filter, limit } => self.storage.questions.ask((query, filter, limit)),
-                Effect::RunCommand { command, spec } => {
-                    self.submit(Children::spawn_job(command, spec));
-                }
-                Effect::ReadPollers => self.read_pollers(now),
-                Effect::Work { id, work } => {
-                    self.start_work(id, work, now);
-                }
-                Effect::KillCommand(command) => self.children.kill(command),
+                Effect::Host(work) => self.host_work(work, now),
                 Effect::Ssh { node, attempt, work } => self.ssh_work(node, attempt, work, now),
-                Effect::ReadSource { source, step } => self.copies.read(source, step),
-                Effect::WriteSink { sink, steps } => self.copies.write(sink, steps),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
                 Effect::Stopped => self.stopped = Some(now.monotonic + LAST_FLUSH),
@@ -419,9 +411,8 @@ impl EventLoop {
             match result {
                 JobResult::Crypto(outcome) => self.dispatch.crypto_done(*outcome, now),
                 JobResult::Answered(answers) => self.questions_answered(answers, now),
-                JobResult::PollersRead(result) => self.dispatch.pollers_read(*result, now),
                 JobResult::Spawned(command, spawned) => self.spawned(command, spawned, now),
-                JobResult::Worked(id, outcome) => self.dispatch.work_done(id, outcome, now),
+                JobResult::Host(done) => self.dispatch.host_done(done, now),
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),

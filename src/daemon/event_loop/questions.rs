@@ -1,7 +1,7 @@
 //! Questions to the history, as jobs of workers.
 //!
-//! Waking a thread costs more than answering a question for a token, which an index finds. So a job answers many of them and
-//! brings their answers together; any other question may take long, and has a job of its own.
+//! Waking a thread costs more than answering a question for a token, which an index finds. So a job answers many of
+//! them and brings their answers together; any other question may take long, and has a job of its own.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use crate::edge::history_store;
 use crate::edge::jobs::Job;
 use crate::model::history::{LogFilter, LogPage, PageLimit};
+use crate::model::host_work::{HostDone, QueryId};
 use crate::model::time::Now;
-use crate::node::output::QueryId;
 
 use super::EventLoop;
 use super::storage::JobResult;
 
-/// Jobs that run at once; each holds the answers of one page and of [`TOGETHER_BYTES`] at most. The other questions wait, as
-/// many as the deciding part lets be open.
+/// Jobs that run at once; each holds the answers of one page and of [`TOGETHER_BYTES`] at most. The other questions
+/// wait, as many as the deciding part lets be open.
 const RUNNING_MAX: usize = 4;
 /// Questions of one job at most.
 const TOGETHER_MAX: usize = 32;
@@ -88,7 +88,7 @@ impl EventLoop {
         self.storage.questions.take_back(answers.left);
         self.submit_questions();
         for (query, result) in answers.answered {
-            self.dispatch.query_answered(query, result, now);
+            self.dispatch.host_done(HostDone::QueryAnswer { query, result }, now);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! SSH connections of the loop: their sockets are watched here, their sessions take turns on workers of their own.
 //!
-//! A session is either here, at rest, or with a worker. An event of its socket that comes meanwhile is remembered and gives it
-//! another turn.
+//! A session is either here, at rest, or with a worker. An event of its socket that comes meanwhile is remembered and
+//! gives it another turn.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;

@@ -6,10 +6,12 @@ use crate::config::allow_list::AllowList;
 use crate::edge::command_pipe;
 use crate::edge::jobs::Job;
 use crate::edge::packages;
+use crate::model::host_work::{HostDone, HostWork};
 use crate::model::time::Now;
 use crate::model::work::{PipeReport, Work, WorkId, WorkOutcome};
 
 use super::EventLoop;
+use super::children::Children;
 use super::storage::JobResult;
 
 /// A check of one request against the allow-list takes no longer than this, and the match in hand.
@@ -20,6 +22,10 @@ pub(super) const PIPE_THREADS: usize = 4;
 /// Pipes that may wait.
 pub(super) const PIPES_MAX: usize = 1_000;
 
+const fn done(id: WorkId, outcome: WorkOutcome) -> JobResult {
+    JobResult::Host(HostDone::WorkDone { id, outcome })
+}
+
 /// The job that does a piece of work.
 fn job(id: WorkId, work: Work, allowed: &AllowList) -> Job<JobResult> {
     match work {
@@ -28,21 +34,34 @@ fn job(id: WorkId, work: Work, allowed: &AllowList) -> Job<JobResult> {
             Box::new(move || {
                 let deadline = Instant::now() + CHECK_MAX;
                 let check = allowed.check(&lines, wanted, || Instant::now() >= deadline);
-                JobResult::Worked(id, WorkOutcome::Checked(check))
+                done(id, WorkOutcome::Checked(check))
             })
         }
         Work::ReadPlugins { file } => {
-            Box::new(move || JobResult::Worked(id, WorkOutcome::PluginsRead(packages::read_plugins(file.as_deref()))))
+            Box::new(move || done(id, WorkOutcome::PluginsRead(packages::read_plugins(file.as_deref()))))
         }
-        Work::WritePipe { file, lines, patience } => Box::new(move || {
-            JobResult::Worked(id, WorkOutcome::PipeWritten(command_pipe::write_lines(&file, &lines, patience)))
-        }),
+        Work::WritePipe { file, lines, patience } => {
+            Box::new(move || done(id, WorkOutcome::PipeWritten(command_pipe::write_lines(&file, &lines, patience))))
+        }
     }
 }
 
 impl EventLoop {
+    /// Does what the deciding part wants of this machine.
+    pub(super) fn host_work(&mut self, work: HostWork, now: Now) {
+        match work {
+            HostWork::Query { query, filter, limit } => self.storage.questions.ask((query, filter, limit)),
+            HostWork::RunCommand { command, spec } => self.submit(Children::spawn_job(command, spec)),
+            HostWork::KillCommand(command) => self.children.kill(command),
+            HostWork::Work { id, work } => self.start_work(id, work, now),
+            HostWork::ReadSource { source, step } => self.copies.read(source, step),
+            HostWork::WriteSink { sink, steps } => self.copies.write(sink, steps),
+            HostWork::ReadPollers => self.read_pollers(now),
+        }
+    }
+
     /// Work that waits for somebody else has threads of its own, so that it holds up nothing.
-    pub(super) fn start_work(&mut self, id: WorkId, work: Work, now: Now) {
+    fn start_work(&mut self, id: WorkId, work: Work, now: Now) {
         let waits = matches!(work, Work::WritePipe { .. });
         let job = job(id, work, &self.allowed);
         if !waits {
@@ -50,7 +69,8 @@ impl EventLoop {
         } else if self.pipes.submit(job).is_err() {
             let failure = "submit engine command issue: too many pipes are written to, try again later".to_owned();
             let report = PipeReport { submitted: 0, failure: Some(failure) };
-            self.dispatch.work_done(id, WorkOutcome::PipeWritten(report), now);
+            let outcome = WorkOutcome::PipeWritten(report);
+            self.dispatch.host_done(HostDone::WorkDone { id, outcome }, now);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The envelope `[ACTION] [TOKEN] [TARGET] DATA` (protocol.md section 1).
+//! The envelope `[ACTION] [TOKEN] [TARGET] DATA` (docs/protocol.md section 1).
 //!
 //! Absent on purpose: what an action means, and any look into DATA.
 
@@ -55,8 +55,8 @@ impl fmt::Display for EnvelopeError {
 
 /// Reads an envelope with two fields (replies) or three.
 ///
-/// A third bracket is the target when white space or nothing follows it; otherwise it is the beginning of DATA, and so is
-/// a JSON array of objects that ends the message.
+/// A third bracket is the target when white space or nothing follows it; otherwise it is the beginning of DATA, and so
+/// is a JSON array of objects that ends the message.
 ///
 /// # Errors
 /// [`EnvelopeError`] with the token where it could be read.
@@ -87,8 +87,8 @@ pub fn parse(bytes: &[u8]) -> Result<Message, EnvelopeError> {
     Ok(Message { action: Action::parse(word), token, target, data: data.to_owned() })
 }
 
-/// Whether plain text begins as a message does: `[`, 1 to 64 bytes none of which is a control character, `]`. Text that was
-/// opened with a wrong key does not (protocol.md section 3).
+/// Whether plain text begins as a message does: `[`, 1 to 64 bytes none of which is a control character, `]`. Text that
+/// was opened with a wrong key does not (docs/protocol.md section 3).
 #[must_use]
 pub fn begins_with_word(plain: &[u8]) -> bool {
     let Some(rest) = plain.strip_prefix(b"[") else { return false };
@@ -97,7 +97,8 @@ pub fn begins_with_word(plain: &[u8]) -> bool {
     end > 0 && window.iter().take(end).all(|byte| !byte.is_ascii_control())
 }
 
-/// The text of a request, always with three fields. Its data has letters instead of their escapes, which a Perl daemon cannot take.
+/// The text of a request, always with three fields. Its data has letters instead of their escapes, which a Perl daemon
+/// cannot take.
 #[must_use]
 pub fn encode_request(message: &Message) -> Vec<u8> {
     let token = message.token.as_ref().map_or("", Token::as_str);
@@ -289,7 +290,8 @@ mod tests {
         ("[PONG] [] [] {\"code\": 0, \"data\": {\"action\": \"ping\", \"id\": \"5\", \"data\": {}}}", "PONG", 0),
         ("[GETLOG] [] [] {\"ctime\":0}", "GETLOG", 0),
         (
-            "[ACK] [] {\"code\": 0, \"data\": {\"action\": \"getlog\", \"result\": [{\"data\": \"{\\\"a\\\":\\\"b\\\"}\"}]}}",
+            "[ACK] [] {\"code\": 0, \"data\": {\"action\": \"getlog\", \"result\": [{\"data\": \
+                \"{\\\"a\\\":\\\"b\\\"}\"}]}}",
             "ACK",
             0,
         ),
@@ -301,7 +303,8 @@ mod tests {
         ("[ACK] [tokA] {\"code\":0,\"data\":null}", "ACK", 4),
         ("[INFORMATION] [1d5d37ab] [] {\"variables\":[],\"content\":null,\"parameters\":{}}", "INFORMATION", 8),
         (
-            "[REGISTERNODES] [] [] {\"nodes\":[{\"id\":\"3\",\"identity\":\"gorgone-3-e82882066166dc06803b7fc8\",\"type\":\"pull\"}]}",
+            "[REGISTERNODES] [] [] \
+                {\"nodes\":[{\"id\":\"3\",\"identity\":\"gorgone-3-e82882066166dc06803b7fc8\",\"type\":\"pull\"}]}",
             "REGISTERNODES",
             0,
         ),

@@ -1,4 +1,4 @@
-//! The texts of the key exchange, and its RSA work as jobs that are pure functions (protocol.md section 3).
+//! The texts of the key exchange, and its RSA work as jobs that are pure functions (docs/protocol.md section 3).
 //!
 //! Absent on purpose: the order of the steps (`session`), threads, randomness of its own (each job carries a seed).
 
@@ -87,9 +87,9 @@ impl Hello {
     }
 }
 
-/// The text `[KEY] {…}` of step 6 and of a rotation, at most `capacity_bytes` long: the host name is cut as needed, at a
-/// character, because the text must fit the modulus of the client's key. A key of 2048 bits holds 245 bytes, 84 of them
-/// of the host name beside a 32-byte session key.
+/// The text `[KEY] {…}` of step 6 and of a rotation, at most `capacity_bytes` long: the host name is cut as needed, at
+/// a character, because the text must fit the modulus of the client's key. A key of 2048 bits holds 245 bytes, 84 of
+/// them of the host name beside a 32-byte session key.
 #[must_use]
 pub fn encode_key(material: &KeyMaterial, hostname: &str, capacity_bytes: usize) -> Vec<u8> {
     let key = to_hex(material.key());

@@ -3,7 +3,8 @@
 use super::error::HttpError;
 use crate::model::text;
 
-/// A target, percent-decoded. Segments are data: `..` and NUL stay what they are, whoever uses them as names checks them.
+/// A target, percent-decoded. Segments are data: `..` and NUL stay what they are, whoever uses them as names checks
+/// them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     /// Path segments; empty ones are left out.
@@ -52,7 +53,8 @@ fn decode_parameter(part: &str) -> Result<(String, String), HttpError> {
     Ok((decode(name, true)?, decode(value, true)?))
 }
 
-/// Undoes percent-encoding, and `+` for a space in form data. Bytes that are not UTF-8 then read as Latin-1 (protocol.md section 1).
+/// Undoes percent-encoding, and `+` for a space in form data. Bytes that are not UTF-8 then read as Latin-1
+/// (docs/protocol.md section 1).
 fn decode(part: &str, is_form: bool) -> Result<String, HttpError> {
     if !part.bytes().any(|byte| byte == b'%' || (is_form && byte == b'+')) {
         return Ok(part.to_owned());

@@ -1,7 +1,7 @@
-//! HTML character references, in which Gorgone nodes write their text messages (protocol.md section 9).
+//! HTML character references, in which Gorgone nodes write their text messages (docs/protocol.md section 9).
 //!
-//! Read as the HTML standard reads text outside of attributes (section 13.2.5.72 ff.): every named reference, the old ones also
-//! without their semicolon, and every numeric one. What is no reference stays as it is.
+//! Read as the HTML standard reads text outside of attributes (section 13.2.5.72 ff.): every named reference, the old
+//! ones also without their semicolon, and every numeric one. What is no reference stays as it is.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -73,8 +73,8 @@ fn decode_as(text: &str, numbers: Numbers) -> Cow<'_, str> {
 
 /// The text of a message of a node: [`decode`], and the bytes that a node wrote one by one are put together again.
 ///
-/// A node writes each byte of its UTF-8 as a reference of its own (`&Atilde;&copy;` for `é`, `&acirc;&#130;&not;` for `€`), a
-/// Perl node those of history rows even twice over. A byte that is no part of UTF-8 is a letter of Latin-1.
+/// A node writes each byte of its UTF-8 as a reference of its own (`&Atilde;&copy;` for `é`, `&acirc;&#130;&not;` for
+/// `€`), a Perl node those of history rows even twice over. A byte that is no part of UTF-8 is a letter of Latin-1.
 #[must_use]
 pub fn decode_message(text: &str) -> Cow<'_, str> {
     let is_ours = has_decimal_bytes(text);
@@ -91,8 +91,8 @@ pub fn decode_message(text: &str) -> Cow<'_, str> {
     decoded
 }
 
-/// Whether the numbers 160 to 255 stand in the text as decimal references: [`encode`] writes bytes so, and once; a Perl node has
-/// a name for each of them.
+/// Whether the numbers 160 to 255 stand in the text as decimal references: [`encode`] writes bytes so, and once; a Perl
+/// node has a name for each of them.
 fn has_decimal_bytes(text: &str) -> bool {
     text.match_indices("&#").any(|(at, _)| {
         let digits = text.get(at.saturating_add(2)..).and_then(|rest| rest.get(..4)).unwrap_or_default();
@@ -125,8 +125,8 @@ fn join_bytes(text: &str) -> Option<String> {
     (joined.len() < text.len()).then_some(joined)
 }
 
-/// The text with references for what needs one; borrowed where nothing does. What is not ASCII is written byte by byte of its
-/// UTF-8, as a Perl node does: a Perl central dies of a character above U+00FF.
+/// The text with references for what needs one; borrowed where nothing does. What is not ASCII is written byte by byte
+/// of its UTF-8, as a Perl node does: a Perl central dies of a character above U+00FF.
 #[must_use]
 pub fn encode(text: &str, extent: Extent) -> Cow<'_, str> {
     if text.bytes().all(|byte| reference(byte, extent) == Some("")) {
