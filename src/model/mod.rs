@@ -18,6 +18,7 @@ pub mod random;
 pub mod registration;
 pub mod session;
 pub mod ssh;
+pub mod text;
 pub mod time;
 pub mod time_zone;
 pub mod timers;
