@@ -51,10 +51,13 @@ pub(super) fn as_text(path: &Path, config: &Config, keys: &KeyState, pollers: Op
         let rows = plan.registrations.iter().map(node_row).collect();
         text.push_str(&table(&["id", "type", "address", "prevails", "behind it"].map(str::to_owned), rows));
     }
-    if !config.warnings.is_empty() {
-        text.push_str("\nwarnings\n");
-        for warning in &config.warnings {
-            let _ = writeln!(text, "  {warning}");
+    for (title, is_error) in [("will not work", true), ("warnings", false)] {
+        let lines: Vec<_> = config.warnings.iter().filter(|warning| warning.is_error == is_error).collect();
+        if !lines.is_empty() {
+            let _ = writeln!(text, "\n{title}");
+        }
+        for line in lines {
+            let _ = writeln!(text, "  {line}");
         }
     }
     text
@@ -114,6 +117,7 @@ pub(super) fn problem_as_json(problem: &Problem) -> Value {
         "line": (problem.line > 0).then_some(problem.line),
         "key": problem.key,
         "text": problem.text,
+        "level": if problem.is_error { "error" } else { "warning" },
     })
 }
 

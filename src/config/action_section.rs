@@ -58,7 +58,8 @@ fn read_allowed(section: &Section<'_>, findings: &mut Findings) -> Option<Comman
         findings.warning(section.place(), &section.path("allowed_cmds"), text);
     }
     if is_audit {
-        let text = "is audit: commands that are not allowed are logged and run all the same; set 'enforce' when the log is quiet";
+        let text = "is audit: commands that are not allowed are logged and run all the same; set 'enforce' when the \
+            log is quiet";
         findings.warning(section.place(), &section.path("whitelist_mode"), text);
     }
     Some(CommandList { list, is_audit })

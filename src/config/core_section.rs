@@ -19,6 +19,8 @@ pub(super) const DAY_SECONDS: u32 = 86_400;
 const YEAR_MINUTES: u32 = 525_600;
 /// The least `max_memory`: an idle daemon needs a few MiB.
 const MAX_MEMORY_MIN: u64 = 8 << 20;
+/// What the example files and the documentation have where a peer's thumbprint belongs.
+const EXAMPLE_THUMBPRINT: &str = "pnI6EWkiTbazjikJXRkLmjml5wvVECYtQduJUjS4QK4";
 const MAX_MEMORY: &str = "0 (no limit) or bytes, at least 8388608";
 /// Bytes of a Unix socket's path without its closing zero (`sun_path`).
 pub(super) const SOCKET_PATH_LIMIT: usize = 107;
@@ -161,7 +163,14 @@ fn authorized_clients(section: &Section<'_>, findings: &mut Findings) -> Vec<Str
         }
         let entry = Section::new(Some(item), section.place(), &key, &options::AUTHORIZED_CLIENT, findings);
         match entry.text("key", findings) {
-            Some((text, _)) if is_thumbprint(text) => thumbprints.push(text.to_owned()),
+            Some((text, place)) if is_thumbprint(text) => {
+                if text == EXAMPLE_THUMBPRINT {
+                    let text = "is the thumbprint of the example files, which belongs to nobody; put that of the peer \
+                        here ('stheno keys thumbprint FILE')";
+                    findings.warning(place, &entry.path("key"), text);
+                }
+                thumbprints.push(text.to_owned());
+            }
             Some((text, file)) => refuse(file, &entry.path("key"), text, ALLOWED, findings),
             None => findings.problem(&item.place, &key, format!("has no 'key'; allowed: {ALLOWED}")),
         }

@@ -1,4 +1,4 @@
-//! Options of the module `cron`: the list of jobs (protocol.md section 15).
+//! Options of the module `cron`: the list of jobs (docs/protocol.md section 15).
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::model::token::Token;
 /// Jobs of one daemon at most.
 pub const CRON_JOBS_MAX: usize = 1_000;
 
-/// One job of the module `cron` (protocol.md section 15). Its parameters may hold secrets: no `Debug` of them.
+/// One job of the module `cron` (docs/protocol.md section 15). Its parameters may hold secrets: no `Debug` of them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CronJob {
     /// `id`
@@ -69,7 +69,11 @@ fn read_job(entry: &Node, key: &str, findings: &mut Findings) -> Option<CronJob>
     let word = |name, findings: &mut Findings| {
         let text = section.text(name, findings).map(|(text, _)| text.to_owned());
         if text.is_none() {
-            findings.problem(&entry.place, &section.path(name), "is missing; a job needs 'id', 'timespec' and 'action'");
+            findings.problem(
+                &entry.place,
+                &section.path(name),
+                "is missing; a job needs 'id', 'timespec' and 'action'",
+            );
         }
         text
     };
@@ -86,6 +90,11 @@ fn read_job(entry: &Node, key: &str, findings: &mut Findings) -> Option<CronJob>
         refuse("target", format!("is '{target}'; allowed: the id of a node"));
     }
     let expression = CronExpression::parse(&timespec).map_err(|reason| refuse("timespec", reason)).ok()?;
+    if action.eq_ignore_ascii_case("COMMAND") && !matches!(parameters, Json::Array(_)) {
+        let found = if parameters.is_object() { "is a map" } else { "is no list" };
+        let text = format!("{found}, so each run will fail; COMMAND needs a list: '- command: \"…\"'");
+        findings.warning(&entry.place, &section.path("parameters"), text);
+    }
     let is_unknown = matches!(Action::parse(&action), Action::Other(_));
     if is_unknown && target.is_empty() {
         findings.warning(

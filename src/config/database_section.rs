@@ -1,5 +1,5 @@
-//! `centreon.database.db_configuration` and the options of the module `nodes` to [`super::database`]. Connects to nothing, and never
-//! shows a DSN as a whole, because it may hold a password.
+//! `centreon.database.db_configuration` and the options of the module `nodes` to [`super::database`]. Connects to
+//! nothing, and never shows a DSN as a whole, because it may hold a password.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,13 +16,9 @@ use super::tree::Node;
 const FORMS: &str = "'mysql:host=HOST;port=PORT;dbname=NAME'";
 const KEY: &str = "centreon.database.db_configuration";
 
-/// The module `nodes`; `None` after a problem, and without a database, which is a warning: a daemon that has lost that file still
-/// serves its other nodes.
-pub(super) fn read_nodes(
-    section: Section<'_>,
-    raw: &RawConfig<'_>,
-    findings: &mut Findings,
-) -> Option<NodesSettings> {
+/// The module `nodes`; `None` after a problem, and without a database, which is a warning: a daemon that has lost that
+/// file still serves its other nodes.
+pub(super) fn read_nodes(section: Section<'_>, raw: &RawConfig<'_>, findings: &mut Findings) -> Option<NodesSettings> {
     let resync_time = section.duration("resync_time", Duration::from_secs(600), Unit::Seconds, DAY_SECONDS, findings);
     let ssh_username = section.text("ssh_username", findings).map(|(text, _)| text.to_owned());
     let database = match configured(raw) {
@@ -120,14 +116,32 @@ fn parse_dsn(text: &str, warnings: &mut Vec<String>) -> Result<DatabaseSettings,
     let mut found = Members::default();
     // A member without '=' stands for one of these, in this order.
     let mut positions = ["database", "host", "port"].into_iter();
+    let mut port_of_host = None;
+    let mut before = "";
     for member in members(rest) {
         let (name, value) = match member.split_once('=') {
             Some((name, value)) => (name.trim(), value.trim()),
+            // 'host=NAME:PORT'
+            None if is_host(before) && address::port_number(member).is_some() => {
+                port_of_host = address::port_number(member);
+                continue;
+            }
             None => (positions.next().unwrap_or_default(), member),
         };
         take_member(&mut found, name, value, warnings)?;
+        before = name;
+    }
+    if let Some(port) = port_of_host {
+        let used = *found.port.get_or_insert(port);
+        if used != port {
+            warnings.push(format!("names the ports {port} (in 'host') and {used} (in 'port'); {used} is used"));
+        }
     }
     found.into_settings(warnings)
+}
+
+fn is_host(name: &str) -> bool {
+    name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case("hostname")
 }
 
 fn take_member(found: &mut Members, name: &str, value: &str, warnings: &mut Vec<String>) -> Result<(), String> {
@@ -146,6 +160,7 @@ fn take_member(found: &mut Members, name: &str, value: &str, warnings: &mut Vec<
             Some(host) => found.host = Some(host),
             None => return refused("a host name or an address, an IPv6 address in brackets"),
         },
+
         "port" => match address::port_number(value) {
             Some(port) => found.port = Some(port),
             None => return refused("a whole number from 1 to 65535"),

@@ -1,5 +1,5 @@
-//! The two ends of nodes that dial in: the modules `pull` and `pullwss` of such a node (protocol.md sections 8 and 9) and the
-//! proxy's `httpserver`, where a pullwss node arrives.
+//! The two ends of nodes that dial in: the modules `pull` and `pullwss` of such a node (protocol.md sections 8 and 9)
+//! and the proxy's `httpserver`, where a pullwss node arrives.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::address;
 use super::core_section::{DAY_SECONDS, SOCKET_PATH_LIMIT};
-use super::findings::Findings;
+use super::findings::{Findings, quoted};
 use super::section::{Section, Unit, refuse};
 use super::settings::{BasicAuth, CoreSettings, HttpProxy, PullSettings, PullWssSettings, WebSocketSettings};
 use super::tls_section;
@@ -16,6 +16,8 @@ use crate::model::connection::Endpoint;
 
 const PORTS: &str = "a whole number from 1 to 65535";
 const TOKENS: &str = "visible ASCII characters without spaces (it travels in an HTTP header)";
+/// What the example files have as a token.
+const EXAMPLE_TOKEN: &str = "a-long-random-word";
 /// What [`HttpProxy`] needs.
 const PROXIES: &str = "http://HOST:PORT or http://USER:PASSWORD@HOST:PORT";
 
@@ -46,6 +48,11 @@ const fn default_port(uses_tls: bool) -> u16 {
 /// The token, never empty; a problem that does not show it if no header can carry it.
 fn token(section: &Section<'_>, findings: &mut Findings) -> Option<String> {
     let (text, file) = section.exact("token", findings)?;
+    if text == EXAMPLE_TOKEN {
+        let text = "is the word of the example files, which everybody knows; make one of your own, for instance with \
+            'openssl rand -hex 32', and put the same into the central's and the nodes' files";
+        findings.warning(file, &section.path("token"), text);
+    }
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Some(text.to_owned());
     }
@@ -55,15 +62,11 @@ fn token(section: &Section<'_>, findings: &mut Findings) -> Option<String> {
 }
 
 /// The module `pull`; `None` after a problem.
-pub(super) fn read_pull(
-    section: Section<'_>,
-    core: &CoreSettings,
-    findings: &mut Findings,
-) -> Option<PullSettings> {
+pub(super) fn read_pull(section: Section<'_>, core: &CoreSettings, findings: &mut Findings) -> Option<PullSettings> {
     need_id(&section, core, findings);
     let endpoint = target(&section, findings);
     let seconds = Unit::Seconds;
-    let ping = section.duration("ping", Duration::from_secs(60), seconds, DAY_SECONDS, findings);
+    let ping = ping(&section, 60, findings);
     let ping_timeout = section.duration("ping_timeout", Duration::from_secs(30), seconds, DAY_SECONDS, findings);
     Some(PullSettings { endpoint: endpoint?, ping, ping_timeout })
 }
@@ -123,9 +126,27 @@ pub(super) fn read_pullwss(
         (fits && !text.contains('#')).then(|| text.to_owned())
     });
     let proxy = http_proxy(&section, findings);
-    let ping = section.duration("ping", Duration::from_secs(30), Unit::Seconds, DAY_SECONDS, findings);
+    let ping = ping(&section, 30, findings);
     let max_message_size = section.number("max_msg_size", 130_000, 1_024..=262_144, "characters", findings);
     Some(PullWssSettings { host: host?, port, token: token?, uri, tls, proxy, ping, max_message_size })
+}
+
+/// `ping`: how often the node registers again, at least every `least` seconds. Published examples have 1, which the central
+/// would hear from each of its nodes every second.
+fn ping(section: &Section<'_>, least: u64, findings: &mut Findings) -> Duration {
+    let least = Duration::from_secs(least);
+    let ping = section.duration("ping", least, Unit::Seconds, DAY_SECONDS, findings);
+    if ping < least
+        && let Some((text, place)) = section.text("ping", findings)
+    {
+        let seconds = least.as_secs();
+        let text = format!(
+            "is {}, so the central would hear a registration of this node as often; {seconds} is used (seconds)",
+            quoted(text)
+        );
+        findings.warning(place, &section.path("ping"), text);
+    }
+    ping.max(least)
 }
 
 /// A node that has no id cannot say who it is.

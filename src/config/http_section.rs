@@ -1,4 +1,4 @@
-//! The options of the module `httpserver` (protocol.md section 13).
+//! The options of the module `httpserver` (docs/protocol.md section 13).
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -33,7 +33,11 @@ fn auth(section: &Section<'_>, findings: &mut Findings) -> Option<BasicAuth> {
     let password = auth.exact("password", findings).map(|(text, _)| text.to_owned());
     for (key, value) in [("user", &user), ("password", &password)] {
         if value.is_none() {
-            findings.problem(auth.place(), &auth.path(key), "is missing or empty; 'auth' with 'enabled: true' needs it");
+            findings.problem(
+                auth.place(),
+                &auth.path(key),
+                "is missing or empty; 'auth' with 'enabled: true' needs it",
+            );
         }
     }
     if let Some(user) = user.as_deref().filter(|user| user.contains(':')) {

@@ -33,8 +33,8 @@ struct Site<'a> {
 }
 
 impl Loader {
-    /// The values of `path` and of all that it includes; `None` after a problem with the file itself. `key` is where the
-    /// values will stand in the whole, so that messages of files within it name it.
+    /// The values of `path` and of all that it includes; `None` after a problem with the file itself. `key` is where
+    /// the values will stand in the whole, so that messages of files within it name it.
     pub(super) fn read(&mut self, path: &Path, key: &str, findings: &mut Findings) -> Option<Node> {
         let file: Rc<Path> = Rc::from(path);
         let whole = Place { file: Rc::clone(&file), line: 0 };
@@ -159,8 +159,8 @@ fn warn_of_no_file(directory: &Path, pattern: &str, site: &Site<'_>, findings: &
     findings.warning(site.place, site.key, text);
 }
 
-/// Adds the value of one included file. A file that a wildcard caught and that holds another sort of value than the place
-/// wants is left out.
+/// Adds the value of one included file. A file that a wildcard caught and that holds another sort of value than the
+/// place wants is left out.
 fn add(merged: &mut Option<Node>, node: Node, caught: bool, site: &Site<'_>, findings: &mut Findings) {
     if node.value == Value::Null {
         return;
@@ -212,7 +212,9 @@ fn first_secret<'a>(node: &'a Node, file: &Path) -> Option<&'a str> {
     match &node.value {
         Value::List(items) => items.iter().find_map(|item| first_secret(item, file)),
         Value::Map(entries) => entries.iter().find_map(|(key, below)| match &below.value {
-            Value::Text(text) if SECRETS.contains(&&**key) && !text.is_empty() && *below.place.file == *file => Some(&**key),
+            Value::Text(text) if SECRETS.contains(&&**key) && !text.is_empty() && *below.place.file == *file => {
+                Some(&**key)
+            }
             _ => first_secret(below, file),
         }),
         _ => None,

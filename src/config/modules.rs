@@ -82,22 +82,22 @@ impl Package {
     }
 }
 
-/// Packages of the original that this version does not have.
-const ABSENT: [&str; 14] = [
-    "gorgone::modules::centreon::anomalydetection::hooks",
-    "gorgone::modules::centreon::audit::hooks",
-    "gorgone::modules::centreon::autodiscovery::hooks",
-    "gorgone::modules::centreon::judge::hooks",
-    "gorgone::modules::centreon::legacycmd::hooks",
-    "gorgone::modules::centreon::mbi::etl::hooks",
-    "gorgone::modules::centreon::mbi::etlworkers::hooks",
-    "gorgone::modules::centreon::statistics::hooks",
-    "gorgone::modules::core::httpserverng::hooks",
-    "gorgone::modules::core::pipeline::hooks",
-    "gorgone::modules::core::ssh::hooks",
-    "gorgone::modules::plugins::newtest::hooks",
-    "gorgone::modules::plugins::scom::hooks",
-    "gorgone::modules::plugins::windows::hooks",
+/// Packages of the original that this version does not have, and what does not work without each.
+const ABSENT: [(&str, &str); 14] = [
+    ("gorgone::modules::centreon::anomalydetection::hooks", "anomaly detection is neither trained nor updated"),
+    ("gorgone::modules::centreon::audit::hooks", "audits of the platform get no answer"),
+    ("gorgone::modules::centreon::autodiscovery::hooks", "host and service discovery does not run"),
+    ("gorgone::modules::centreon::judge::hooks", "pollers do not take over from each other"),
+    ("gorgone::modules::centreon::legacycmd::hooks", "nobody reads the web interface's command files"),
+    ("gorgone::modules::centreon::mbi::etl::hooks", "the data of reports (MBI) is not built"),
+    ("gorgone::modules::centreon::mbi::etlworkers::hooks", "the data of reports (MBI) is not built"),
+    ("gorgone::modules::centreon::statistics::hooks", "statistics of engines and brokers are not collected"),
+    ("gorgone::modules::core::httpserverng::hooks", "this listener does not exist; 'httpserver' has the API"),
+    ("gorgone::modules::core::pipeline::hooks", "pipelines are not run"),
+    ("gorgone::modules::core::ssh::hooks", "clients cannot connect over SSH"),
+    ("gorgone::modules::plugins::newtest::hooks", "Newtest scenarios are not collected"),
+    ("gorgone::modules::plugins::scom::hooks", "alerts of SCOM are not collected"),
+    ("gorgone::modules::plugins::windows::hooks", "its requests get no answer"),
 ];
 
 /// What the other files and sections give to a module.
@@ -116,11 +116,13 @@ pub(super) fn read(raw: &RawConfig<'_>, core: &CoreSettings, loader: &mut Loader
         read_entry(entry, index, &mut modules, &mut loaded, &mut around, findings);
     }
     if modules.register.is_some() && modules.proxy.is_none() {
-        let text = "'register' is loaded but 'proxy' is not, so its nodes are not reached; add gorgone::modules::core::proxy::hooks";
+        let text = "'register' is loaded but 'proxy' is not, so its nodes are not reached; add \
+            gorgone::modules::core::proxy::hooks";
         findings.warning(&raw.file, "modules", text);
     }
     if modules.nodes.is_some() && modules.proxy.is_none() {
-        let text = "'nodes' is loaded but 'proxy' is not, so its pollers are not reached; add gorgone::modules::core::proxy::hooks";
+        let text = "'nodes' is loaded but 'proxy' is not, so its pollers are not reached; add \
+            gorgone::modules::core::proxy::hooks";
         findings.warning(&raw.file, "modules", text);
     }
     let cleaner = Package::DbCleaner;
@@ -172,8 +174,10 @@ fn read_entry<'a>(
     }
     match Package::ALL.into_iter().find(|known| known.package() == package) {
         Some(Package::Nodes) if !cfg!(feature = "centreon") => {
-            let text = format!("Package '{package}' needs a build with the feature 'centreon'; left out");
-            findings.warning(&entry.place, &key, text);
+            let text = format!(
+                "Package '{package}' needs a build with the feature 'centreon', so no pollers come from the database"
+            );
+            findings.loss(&entry.place, &key, text);
         }
         Some(known) => {
             loaded.push(package);
@@ -182,15 +186,19 @@ fn read_entry<'a>(
             section.warn_of_unknown(&[&options::MODULE, known.options()], findings);
             read_options(known, section, modules, around, findings);
         }
-        None if ABSENT.contains(&package) => {
-            findings.warning(
-                &entry.place,
-                &key,
-                format!("Package '{package}' is not available in this version; left out"),
-            );
-        }
-        None => findings.warning(&entry.place, &key, format!("unknown package {}; left out", quoted(package))),
+        None => findings.loss(&entry.place, &key, lost(package)),
     }
+}
+
+/// What an enabled module means that is not here.
+fn lost(package: &str) -> String {
+    if let Some((_, loss)) = ABSENT.iter().find(|(absent, _)| *absent == package) {
+        return format!("Package '{package}' is not available in this version, so {loss}; set 'enable: false'");
+    }
+    let known: Vec<String> = Package::ALL.into_iter().map(Package::package).collect();
+    let names: Vec<&str> = known.iter().map(String::as_str).collect();
+    let meant = options::nearest(package, &names).map(|name| format!("; is '{name}' meant?")).unwrap_or_default();
+    format!("unknown package {}, so this module does not work{meant} Known: {}", quoted(package), names.join(", "))
 }
 
 fn name_of(entry: &Node) -> Option<&str> {
@@ -236,7 +244,10 @@ fn read_proxy(section: Section<'_>, findings: &mut Findings) -> ProxySettings {
     let default = ProxySettings::default();
     let seconds = Unit::Seconds;
     let settings = ProxySettings {
-        httpserver: dial_in_section::read_listener(section.child("httpserver", &options::PROXY_HTTPSERVER, findings), findings),
+        httpserver: dial_in_section::read_listener(
+            section.child("httpserver", &options::PROXY_HTTPSERVER, findings),
+            findings,
+        ),
         pool: section.number("pool", default.pool, 1..=64, "", findings),
         sync_time: section.duration("synchistory_time", default.sync_time, seconds, DAY_SECONDS, findings),
         sync_timeout: section.duration("synchistory_timeout", default.sync_timeout, seconds, DAY_SECONDS, findings),

@@ -18,8 +18,8 @@ use crate::model::registration::{NodeKind, Registration, Subnode};
 const IDS: &str = "a whole number from 1 to 9007199254740991";
 const KINDS: &str = "push_zmq, push_ssh, pull, wss or pullwss";
 
-/// Reads the options of the module and the file that they name. `None` without a `config_file`, which the original's packages
-/// leave out where nodes come from the database.
+/// Reads the options of the module and the file that they name. `None` without a `config_file`, which the original's
+/// packages leave out where nodes come from the database.
 pub(super) fn read(
     section: Section<'_>,
     own: Option<NodeId>,
@@ -70,7 +70,11 @@ fn read_nodes(
     let top = Section::new(Some(&tree), &tree.place, "", &options::REGISTER_FILE, findings);
     let Some(items) = top.items("nodes", findings) else {
         if tree.get("nodes").is_none() {
-            findings.problem(&Place::file(file), "nodes", "is missing; allowed: a list of nodes, each beginning with '- id:'");
+            findings.problem(
+                &Place::file(file),
+                "nodes",
+                "is missing; allowed: a list of nodes, each beginning with '- id:'",
+            );
         }
         return Some(Vec::new());
     };

@@ -1,5 +1,5 @@
-//! Typed access to one map of the files: takes booleans, numbers and strings as they come, notes what is wrong and which keys
-//! are unknown.
+//! Typed access to one map of the files: takes booleans, numbers and strings as they come, notes what is wrong and
+//! which keys are unknown.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -43,8 +43,8 @@ impl Unit {
 }
 
 impl<'a> Section<'a> {
-    /// The map `node` as `key`; without a node, an empty one of `place`. Anything but a map is a problem and reads as empty.
-    /// Keys that `options` does not know are warned of.
+    /// The map `node` as `key`; without a node, an empty one of `place`. Anything but a map is a problem and reads as
+    /// empty. Keys that `options` does not know are warned of.
     pub(super) fn new(
         node: Option<&'a Node>,
         place: &'a Place,

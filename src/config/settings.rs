@@ -31,16 +31,19 @@ pub struct Problem {
     pub file: PathBuf,
     /// The line, counted from 1; 0 for the file as a whole.
     pub line: u32,
-    /// The key, for instance `gorgonecore.external_com_type` or `modules[httpserver].port`; empty for the file as a whole.
+    /// The key, for instance `gorgonecore.external_com_type` or `modules[httpserver].port`; empty for the file as a
+    /// whole.
     pub key: String,
     /// What is wrong and what is allowed.
     pub text: String,
+    /// Whether something does not work because of it: a line of the level ERROR instead of WARNING.
+    pub is_error: bool,
 }
 
 impl Problem {
     /// A problem with a file as a whole, or with what `key` of it means.
     pub fn of_file(file: impl Into<PathBuf>, key: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { file: file.into(), line: 0, key: key.into(), text: text.into() }
+        Self { file: file.into(), line: 0, key: key.into(), text: text.into(), is_error: false }
     }
 }
 
@@ -88,7 +91,8 @@ pub struct CoreSettings {
     pub database: PathBuf,
     /// `gorgone_db_autocreate_schema`
     pub create_schema: bool,
-    /// `gorgone_db_synchronous`: whether each commit waits for the disk (`full`, the default) or only the operating system (`normal`).
+    /// `gorgone_db_synchronous`: whether each commit waits for the disk (`full`, the default) or only the operating
+    /// system (`normal`).
     pub database_synchronous: bool,
     /// `max_message_size` in bytes (16 MiB): larger messages of an authenticated client are refused.
     pub max_message_size: usize,

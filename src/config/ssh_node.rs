@@ -1,5 +1,6 @@
-//! The options of a node that is reached by SSH (protocol.md section 10).
+//! The options of a node that is reached by SSH (docs/protocol.md section 10).
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use super::address;
@@ -54,11 +55,26 @@ fn exact(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> O
 
 /// A relative path is taken from where the file lies that names it.
 fn path(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> Option<PathBuf> {
-    const ALLOWED: &str = "an absolute path (~ is not expanded)";
+    const ALLOWED: &str = "a path; '~/' is the home of the daemon's user, other users have no short form";
     let (text, place) = section.text(key, findings)?;
-    if text.starts_with('~') {
+    let path = if let Some(below) = text.strip_prefix("~/") {
+        home().map(|home| home.join(below))
+    } else {
+        (!text.starts_with('~')).then(|| place.beside(text))
+    };
+    if path.is_none() {
         refuse(place, &section.path(key), text, ALLOWED, findings);
-        return None;
     }
-    Some(place.beside(text))
+    path
+}
+
+/// The home of the user that this process runs as: from the environment, else from the list of users.
+fn home() -> Option<PathBuf> {
+    if let Some(home) = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()) {
+        return Some(home);
+    }
+    let own = std::fs::metadata("/proc/self").ok()?.uid().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    let line = users.lines().find(|line| line.split(':').nth(2) == Some(&own))?;
+    line.split(':').nth(5).map(PathBuf::from).filter(|home| home.is_absolute())
 }

@@ -99,12 +99,14 @@ fn packages() -> Files {
         ("config.d/30-centreon.yaml", "name: centreon.yaml\ndescription: x\ncentreon: !include ../centreon/*.yaml\n"),
         (
             "centreon/10-database.yaml",
-            "database:\n  db_configuration:\n    dsn: \"mysql:host=localhost:port=3306;dbname=centreon\"\n    password: \"secret\"\n",
+            "database:\n  db_configuration:\n    dsn: \"mysql:host=localhost:port=3306;dbname=centreon\"\n    \
+                password: \"secret\"\n",
         ),
         ("config.d/31-centreon-api.yaml", "gorgone:\n  tpapi:\n    - name: clapi\n      password: \"secret\"\n"),
         (
             "config.d/39-action.yaml",
-            "gorgone:\n  modules:\n    - name: action\n      package: \"gorgone::modules::core::action::hooks\"\n      enable: true\n      \
+            "gorgone:\n  modules:\n    - name: action\n      package: \
+             \"gorgone::modules::core::action::hooks\"\n      enable: true\n      \
              command_timeout: 30\n      whitelist_cmds: true\n      allowed_cmds: !include whitelist.conf.d/*.yaml\n",
         ),
         ("config.d/whitelist.conf.d/centreon.yaml", "- ^sudo\\s+service\\s+cbd\\s+restart$\n- ^echo\n"),
@@ -151,7 +153,8 @@ gorgone:
         ("config.d/cron.d/10-date.yaml", "- id: date\n  timespec: '* * * * *'\n  action: COMMAND\n"),
         (
             "config.d/nodes-register.yaml",
-            "nodes:\n  - {id: 4, type: push_zmq, address: 10.1.2.3, port: 5556, prevail: 1, nodes: [{id: 2, pathscore: 1}, {id: \"20\"}]}\n  \
+            "nodes:\n  - {id: 4, type: push_zmq, address: 10.1.2.3, port: 5556, prevail: 1, nodes: [{id: 2, \
+                pathscore: 1}, {id: \"20\"}]}\n  \
              - {id: 6, type: pull}\n  - {id: 7, type: wss, prevail: yes}\n",
         ),
     ])
@@ -191,10 +194,9 @@ fn the_packages_layout_brings_only_warnings_about_what_is_not_here_yet() {
     warnings.retain(|line| cfg!(feature = "centreon") || !line.contains("modules[nodes]"));
     assert_eq!(
         warnings,
-        [
-            "config.d/whitelist.conf.d/centreon.yaml: modules[action].allowed_cmds[1]: '^echo' is not anchored: with a shell it \
-             also allows “echo; id”; begin it with ^ and end it with $",
-        ]
+        ["config.d/whitelist.conf.d/centreon.yaml: modules[action].allowed_cmds[1]: '^echo' is not anchored: with \
+                a shell it \
+             also allows “echo; id”; begin it with ^ and end it with $",]
     );
 }
 
@@ -220,7 +222,8 @@ fn a_file_with_gorgone_at_the_top_is_a_configuration_and_all_has_a_default() {
 #[test]
 fn the_role_follows_from_proxy_api_and_clients() {
     let proxy = "    - {name: proxy, package: 'gorgone::modules::core::proxy::hooks', enable: 1}\n";
-    let clients = "  gorgonecore:\n    external_com_type: tcp\n    external_com_path: '*:5556'\n    authorized_clients:\n      - \
+    let clients = "  gorgonecore:\n    external_com_type: tcp\n    external_com_path: '*:5556'\n    \
+        authorized_clients:\n      - \
                    key: pnI6EWkiTbazjikJXRkLmjml5wvVECYtQduJUjS4QK4\n";
     assert_eq!(config_of(&format!("gorgone:\n{clients}  modules:\n{ACTION}")).role(), Role::Poller);
     assert_eq!(config_of(&format!("gorgone:\n{clients}  modules:\n{ACTION}{proxy}")).role(), Role::Relay);
@@ -238,13 +241,17 @@ fn every_problem_is_reported_with_file_key_value_and_what_is_allowed() {
         ("top.yaml", "configuration: !include a.yaml,b.yaml,missing.yaml\n"),
         (
             "a.yaml",
-            "gorgone:\n  gorgonecore:\n    id: central\n    external_com_type: udp\n    external_com_path: '*:5556'\n    timeout: -3\n    \
-             external_com_keysize: 20\n    external_com_cipher: DES\n    gorgone_db_type: mysql\n    fingerprint_mode: never\n    ipv6: maybe\n",
+            "gorgone:\n  gorgonecore:\n    id: central\n    external_com_type: udp\n    external_com_path: \
+             '*:5556'\n    timeout: -3\n    \
+             external_com_keysize: 20\n    external_com_cipher: DES\n    gorgone_db_type: \
+                 mysql\n    fingerprint_mode: never\n    ipv6: maybe\n",
         ),
         (
             "b.yaml",
-            "gorgone:\n  modules:\n    - name: httpserver\n      package: gorgone::modules::core::httpserver::hooks\n      enable: true\n      \
-             port: 70000\n      ssl: true\n      auth: {enabled: true, user: admin}\n      allowed_hosts: {enabled: true, subnets: [here]}\n",
+            "gorgone:\n  modules:\n    - name: httpserver\n      package: \
+             gorgone::modules::core::httpserver::hooks\n      enable: true\n      \
+             port: 70000\n      ssl: true\n      auth: {enabled: true, user: admin}\n      allowed_hosts: {enabled: \
+                 true, subnets: [here]}\n",
         ),
     ]);
     assert_eq!(
@@ -259,11 +266,14 @@ fn every_problem_is_reported_with_file_key_value_and_what_is_allowed() {
             "a.yaml: gorgonecore.ipv6: is 'maybe'; allowed: true or false (also 1/0, yes/no, on/off)",
             "a.yaml: gorgonecore.fingerprint_mode: is 'never'; allowed: always, first or strict",
             "a.yaml: gorgonecore.gorgone_db_type: is 'mysql'; allowed: SQLite",
-            "b.yaml: modules[httpserver].ssl_cert_file: is missing or empty; 'ssl: true' needs it: the path of a PEM file",
-            "b.yaml: modules[httpserver].ssl_key_file: is missing or empty; 'ssl: true' needs it: the path of a PEM file",
+            "b.yaml: modules[httpserver].ssl_cert_file: is missing or empty; 'ssl: true' needs it: the path of a PEM \
+                file",
+            "b.yaml: modules[httpserver].ssl_key_file: is missing or empty; 'ssl: true' needs it: the path of a PEM \
+                file",
             "b.yaml: modules[httpserver].port: is '70000'; allowed: a whole number from 1 to 65535",
             "b.yaml: modules[httpserver].auth.password: is missing or empty; 'auth' with 'enabled: true' needs it",
-            "b.yaml: modules[httpserver].allowed_hosts.subnets[0]: is 'here'; allowed: a range such as 10.30.2.0/24 or 2001:db8::/32, \
+            "b.yaml: modules[httpserver].allowed_hosts.subnets[0]: is 'here'; allowed: a range such as 10.30.2.0/24 \
+                or 2001:db8::/32, \
              or one address",
         ]
     );

@@ -1,8 +1,8 @@
-//! One file's text to values: every scalar keeps the text that stands in the file, every value its line. Errors show line,
-//! column and remedy. Does not know other files: `!include` is handed to the caller.
+//! One file's text to values: every scalar keeps the text that stands in the file, every value its line. Errors show
+//! line, column and remedy. Does not know other files: `!include` is handed to the caller.
 //!
-//! Bounds: levels of nesting, and values that aliases add. The parser below (`granit_parser`) gives events and looks no further
-//! ahead than one key.
+//! Bounds: levels of nesting, and values that aliases add. The parser below (`granit_parser`) gives events and looks no
+//! further ahead than one key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -22,8 +22,8 @@ const SMALL_MAP: usize = 16;
 
 const NO_KEY: &str = "a key is no single word; write 'key: value'";
 
-/// What a tag other than the standard ones asks for: called with the tag, where it stands and the key, gives the value that
-/// takes its place.
+/// What a tag other than the standard ones asks for: called with the tag, where it stands and the key, gives the value
+/// that takes its place.
 pub(super) type TagHandler<'a> = dyn FnMut(&Tag<'_>, &Place, &str) -> Option<Node> + 'a;
 
 /// A tagged value, for instance `!include a.yaml,b.d/*.yaml`.
@@ -312,7 +312,11 @@ fn is_there(entries: &Entries, seen: &mut BTreeSet<Rc<str>>, name: &Rc<str>) -> 
 
 /// Only an unquoted `~`, `null` or nothing is no text.
 fn scalar(text: &str, style: ScalarStyle) -> Value {
-    if style == ScalarStyle::Plain && matches!(text, "" | "~" | "null") { Value::Null } else { Value::Text(text.into()) }
+    if style == ScalarStyle::Plain && matches!(text, "" | "~" | "null") {
+        Value::Null
+    } else {
+        Value::Text(text.into())
+    }
 }
 
 /// How many values a value holds.
@@ -346,7 +350,8 @@ fn merge_into(entries: &mut Entries, node: Node, span: &Span) -> Result<(), Faul
     }
 }
 
-/// A hint where a value of the line begins with a character that YAML keeps for itself, as in `external_com_path: *:5556`.
+/// A hint where a value of the line begins with a character that YAML keeps for itself, as in `external_com_path:
+/// *:5556`.
 fn unquoted_start(text: &str, line: usize) -> &'static str {
     let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     let starts = [": *", ": @", ": `", ": %", "- *", "- @", "- `", "- %"];

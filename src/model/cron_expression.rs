@@ -1,10 +1,10 @@
-//! The fields of a cron expression as a Centreon platform writes them: minute, hour, day of the month, month, day of the week, and
-//! optionally the second.
+//! The fields of a cron expression as a Centreon platform writes them: minute, hour, day of the month, month, day of
+//! the week, and optionally the second.
 //!
-//! They mean what they mean in Perl's Schedule::Cron, which the original uses and which differs from cron(8): a step in the day or
-//! month field counts from 0 (`*/2` is the 1st and every even day), and only a field of `*` alone is no restriction, so with two
-//! restricted day fields a job runs on a day that fits either. Beyond it there are words such as `@hourly`.
-//! Absent on purpose: time zones and the clock.
+//! They mean what they mean in Perl's Schedule::Cron, which the original uses and which differs from cron(8): a step in
+//! the day or month field counts from 0 (`*/2` is the 1st and every even day), and only a field of `*` alone is no
+//! restriction, so with two restricted day fields a job runs on a day that fits either. Beyond it there are words such
+//! as `@hourly`. Absent on purpose: time zones and the clock.
 
 use super::time_zone::Minute;
 
@@ -82,7 +82,8 @@ impl CronExpression {
         let fields: Vec<&str> = fields.split_whitespace().collect();
         let ([minute, hour, day, month, weekday] | [minute, hour, day, month, weekday, _]) = fields.as_slice() else {
             return Err(format!(
-                "has {} fields; allowed: five (minute, hour, day of the month, month, day of the week), or six (the second)",
+                "has {} fields; allowed: five (minute, hour, day of the month, month, day of the week), or six (the \
+                 second)",
                 fields.len()
             ));
         };
@@ -120,7 +121,8 @@ impl CronExpression {
         self.seconds
     }
 
-    /// The next runs after a minute of the clock on the wall, as `2026-11-30 04:00` or, with a sixth field, `2026-11-30 04:00:10`.
+    /// The next runs after a minute of the clock on the wall, as `2026-11-30 04:00` or, with a sixth field, `2026-11-30
+    /// 04:00:10`.
     #[must_use]
     pub fn next_runs(&self, after: Minute, count: usize) -> Vec<String> {
         let first = after.saturating_add(1);
@@ -136,7 +138,8 @@ impl CronExpression {
         minutes.flat_map(seconds).take(count).collect()
     }
 
-    /// The days on which it runs, where steps or two day fields may surprise: `1, 2, 4 or on fri`. `None` where each day fits.
+    /// The days on which it runs, where steps or two day fields may surprise: `1, 2, 4 or on fri`. `None` where each
+    /// day fits.
     #[must_use]
     pub fn days(&self) -> Option<String> {
         let list = |set: u64, least: i64, most: i64, name: &dyn Fn(i64) -> String| {
@@ -189,7 +192,8 @@ fn shown(minute: Minute) -> String {
     format!("{year}-{month:02}-{day:02} {:02}:{:02}", of_day / 60, of_day % 60)
 }
 
-/// Year, month (1 to 12) and day (1 to 31) of a day since 1970-01-01 in the Gregorian calendar, by the era of 400 years.
+/// Year, month (1 to 12) and day (1 to 31) of a day since 1970-01-01 in the Gregorian calendar, by the era of 400
+/// years.
 const fn date(day: i64) -> (i64, i64, i64) {
     let day_of_era = (day + 719_468).rem_euclid(146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -201,8 +205,8 @@ const fn date(day: i64) -> (i64, i64, i64) {
 }
 
 impl Field {
-    /// A list of values as a set of bits; `None` for a `*`, which restricts nothing. Commas at the end are passed over, and an
-    /// empty step or one of 0 is 1, as in the original.
+    /// A list of values as a set of bits; `None` for a `*`, which restricts nothing. Commas at the end are passed over,
+    /// and an empty step or one of 0 is 1, as in the original.
     fn read(&self, text: &str) -> Result<Option<u64>, String> {
         let mut set = Some(0);
         for part in text.trim_end_matches(',').split(',') {
@@ -251,7 +255,8 @@ impl Field {
         };
         let (name, least, most) = (self.name, self.first, self.most);
         format!(
-            "'{text}' is no {name}; allowed: {least} to {most}{names}, ranges a-b, steps */n and a-b/n, lists with commas"
+            "'{text}' is no {name}; allowed: {least} to {most}{names}, ranges a-b, steps */n and a-b/n, lists with \
+             commas"
         )
     }
 }

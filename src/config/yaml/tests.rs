@@ -94,7 +94,8 @@ fn every_value_knows_its_line() {
 
 #[test]
 fn anchors_aliases_and_merge_keys_are_followed() {
-    let text = "base: &base {a: 1, b: 2}\nother: &other {b: 3, c: 4}\none:\n  <<: *base\n  b: 9\nmany:\n  <<: [*base, *other]\n";
+    let text = "base: &base {a: 1, b: 2}\nother: &other {b: 3, c: 4}\none:\n  <<: *base\n  b: 9\nmany:\n  <<: \
+        [*base, *other]\n";
     assert_eq!(
         value(text),
         "{base:{a:\"1\",b:\"2\"},other:{b:\"3\",c:\"4\"},one:{b:\"9\",a:\"1\"},many:{a:\"1\",b:\"2\",c:\"4\"}}"

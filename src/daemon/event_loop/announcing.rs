@@ -17,6 +17,7 @@ pub(super) fn announce(config: &Config, origin: KeyOrigin, log: &mut LogWriter, 
         KeyOrigin::Generated => info(format!("new key pair written to {}", config.core.private_key.display())),
     }
     for warning in &config.warnings {
-        log.write(&LogLine::warning("core", warning.to_string()), now.wall);
+        let line = if warning.is_error { LogLine::error } else { LogLine::warning };
+        log.write(&line("core", warning.to_string()), now.wall);
     }
 }
