@@ -22,6 +22,8 @@ pub(super) fn run(path: &Path, logfile: Option<&Path>, json: bool) -> ExitCode {
     let checked = match config::load_with_warnings(path) {
         Ok(mut config) => {
             let (keys, mut problems) = look_around(&config, logfile, &[]);
+            let private = &config.core.private_key;
+            config.warnings.extend(key_files::warning(private).map(|text| Problem::of_file(private, "", text)));
             problems.extend(look_at_certificates(&mut config));
             let pollers = look_at_pollers(path, &mut config, &mut problems);
             match keys {
@@ -55,7 +57,13 @@ fn show(Refused { problems, warnings, .. }: &Refused, json: bool) -> String {
         return format!("{:#}\n", json!({ "ok": false, "problems": lines(problems), "warnings": lines(warnings) }));
     }
     let problems = problems.iter().map(|problem| format!("{problem}\n"));
-    problems.chain(warnings.iter().map(|warning| format!("warning: {warning}\n"))).collect()
+    problems
+        .chain(
+            warnings
+                .iter()
+                .map(|line| format!("{}: {line}\n", if line.is_error { "will not work" } else { "warning" })),
+        )
+        .collect()
 }
 
 /// The keys, if they can be used, and what stands in the way of a start. A default that took the place of a value in

@@ -12,7 +12,7 @@ use super::tree::Value;
 pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> ActionSettings {
     let default = ActionSettings::default();
     let timeout = default.command_timeout;
-    let settings = ActionSettings {
+    ActionSettings {
         command_timeout: section.duration("command_timeout", timeout, Unit::Seconds, DAY_SECONDS, findings),
         max_concurrent: section.number("max_concurrent_commands", default.max_concurrent, 1..=4_096, "", findings),
         output_limit: section.number("max_output_size", default.output_limit, 1_024..=64 << 20, "bytes", findings),
@@ -26,8 +26,7 @@ pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> ActionSetti
         ),
         paranoid_plugins: section.boolean("paranoid_plugins", false, findings),
         copy_roots: copy_section::read_roots(&section, findings),
-    };
-    settings
+    }
 }
 
 /// `whitelist_cmds`, `whitelist_mode` and `allowed_cmds`.

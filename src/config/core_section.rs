@@ -37,7 +37,7 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
         let text = "is empty or absent, so nobody can use the external socket; list '- key: THUMBPRINT' of each peer";
         findings.warning(section.place(), "gorgonecore.authorized_clients", text);
     }
-    let settings = CoreSettings {
+    CoreSettings {
         name: name.filter(|name| !name.is_empty()).unwrap_or(&machine).to_owned(),
         id: section.parsed("id", None, "a whole number from 1 to 9007199254740991", findings, |text| {
             text.parse().ok().map(Some)
@@ -90,8 +90,7 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
             _ => None,
         }),
         max_message_size: section.number("max_message_size", 16 << 20, 65_536..=1 << 30, "bytes", findings),
-    };
-    settings
+    }
 }
 
 /// The host name of the machine, as the kernel tells it.

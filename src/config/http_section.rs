@@ -13,14 +13,13 @@ use super::tls_section;
 pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> HttpSettings {
     const ADDRESS: &str = "an IPv4 or IPv6 address to listen on, for instance 0.0.0.0 or ::1";
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let settings = HttpSettings {
+    HttpSettings {
         tls: tls_section::read_server(&section, findings),
         address: section.parsed("address", any, ADDRESS, findings, address::listen_address),
         port: section.parsed("port", 8080, "a whole number from 1 to 65535", findings, address::port_number),
         auth: auth(&section, findings),
         allowed_hosts: allowed_hosts(&section, findings),
-    };
-    settings
+    }
 }
 
 fn auth(section: &Section<'_>, findings: &mut Findings) -> Option<BasicAuth> {

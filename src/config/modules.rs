@@ -197,8 +197,8 @@ fn lost(package: &str) -> String {
     }
     let known: Vec<String> = Package::ALL.into_iter().map(Package::package).collect();
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
-    let meant = options::nearest(package, &names).map(|name| format!("; is '{name}' meant?")).unwrap_or_default();
-    format!("unknown package {}, so this module does not work{meant} Known: {}", quoted(package), names.join(", "))
+    let meant = options::nearest(package, &names).map(|name| format!("; is '{name}' meant")).unwrap_or_default();
+    format!("unknown package {}, so this module does not work{meant}; known: {}", quoted(package), names.join(", "))
 }
 
 fn name_of(entry: &Node) -> Option<&str> {
@@ -243,7 +243,7 @@ fn read_options(
 fn read_proxy(section: Section<'_>, findings: &mut Findings) -> ProxySettings {
     let default = ProxySettings::default();
     let seconds = Unit::Seconds;
-    let settings = ProxySettings {
+    ProxySettings {
         httpserver: dial_in_section::read_listener(
             section.child("httpserver", &options::PROXY_HTTPSERVER, findings),
             findings,
@@ -269,8 +269,7 @@ fn read_proxy(section: Section<'_>, findings: &mut Findings) -> ProxySettings {
         ),
         copy_rate_limit: copy_section::read_rate_limit(&section, findings),
         buffer_size: section.number("buffer_size", default.buffer_size, 1..=8 << 20, "bytes", findings),
-    };
-    settings
+    }
 }
 
 fn read_engine(section: Section<'_>, findings: &mut Findings) -> EngineSettings {
@@ -282,9 +281,8 @@ fn read_engine(section: Section<'_>, findings: &mut Findings) -> EngineSettings 
 fn read_cleaner(section: Section<'_>, findings: &mut Findings) -> CleanerSettings {
     let default = CleanerSettings::default();
     let most = TEN_YEARS_SECONDS;
-    let settings = CleanerSettings {
+    CleanerSettings {
         sessions: section.duration("purge_sessions_time", default.sessions, Unit::Seconds, most, findings),
         history: section.duration("purge_history_time", default.history, Unit::Seconds, most, findings),
-    };
-    settings
+    }
 }

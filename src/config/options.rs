@@ -28,7 +28,9 @@ macro_rules! options {
 
 options! {
     TOP = "top" in "the top of the file" { "name", "configuration", "gorgone", "centreon" } unused { "description" }
-    CONFIGURATION = "configuration" in "'configuration'" { "gorgone", "centreon" } unused { "name", "description" }
+    CONFIGURATION = "configuration" in "'configuration'" { "gorgone", "centreon" } unused {
+        "name", "description", "nodes",
+    }
     GORGONE = "gorgone" in "'gorgone'" { "gorgonecore", "modules" } unused { "tpapi", "name", "description" }
     CORE = "gorgonecore" in "'gorgonecore'" {
         "id", "hostname", "timeout", "external_com_type", "external_com_path", "external_com_cipher",

@@ -105,7 +105,7 @@ impl<'a> Section<'a> {
 
     /// The value of `key`; an empty one counts as absent, as it does in the original.
     pub(super) fn value(&self, key: &'static str) -> Option<&'a Node> {
-        debug_assert!(self.options.reads(key), "'{key}' of {} is missing in config::options", self.options.place);
+        debug_assert!(self.options.reads(key), "'{key}' is missing in config::options: {}", self.options.name);
         let (_, node) = self.entries?.iter().find(|(name, _)| **name == *key)?;
         match &node.value {
             Value::Null => None,

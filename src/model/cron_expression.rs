@@ -152,11 +152,13 @@ impl CronExpression {
             }
         };
         let is_all = |set: u64, least: i64, most: i64| (least..=most).all(|value| has(set, value));
+        let (every_date, every_weekday) = (is_all(self.days, 1, 31), is_all(self.weekdays, 0, 6));
+        let every_day = self.either_day && (every_date || every_weekday);
         let mut parts = Vec::new();
-        if self.either_day || !is_all(self.days, 1, 31) {
+        if !every_day && !every_date {
             parts.push(format!("day {}", list(self.days, 1, 31, &|day| day.to_string())));
         }
-        if self.either_day || !is_all(self.weekdays, 0, 6) {
+        if !every_day && !every_weekday {
             parts.push(format!("on {}", list(self.weekdays, 0, 6, &names(&DAYS, 0))));
         }
         let mut text = parts.join(" or ");

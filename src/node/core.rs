@@ -311,6 +311,7 @@ impl Core {
     }
 
     fn after_event(&mut self) {
+        self.notice_clock();
         self.run_after_copies();
         self.run_listener_events();
         self.check_stopped();
@@ -405,6 +406,9 @@ impl Core {
             self.listeners.row_added(token, row.code, &row.data);
         }
         let ended = row.token.clone().filter(|_| ends_token(row.code, &row.data));
+        if let Some(line) = ended.as_ref().and_then(|token| self.cron.complaint(token.as_str(), row.code, &row.data)) {
+            self.log(line);
+        }
         let of_node = row.of_node;
         let row = HistoryRow {
             id: 0,
