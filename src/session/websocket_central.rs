@@ -18,6 +18,7 @@ use crate::model::connection::PeerAddress;
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
+use crate::model::text;
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 use crate::wire::gorgone::envelope;
@@ -387,7 +388,7 @@ impl WebSocketCentral {
     }
 
     fn handle_text(&mut self, bytes: &[u8], now: Now) {
-        let text = envelope::decode_text(bytes);
+        let text = text::from_bytes(bytes);
         let parsed = envelope::parse(entities::decode_message(&text).as_bytes());
         if self.node().is_none() {
             return self.register(parsed.ok(), now);

@@ -20,6 +20,7 @@ use crate::model::connection::Endpoint;
 use crate::model::log::{Level, LogLine};
 use crate::model::message::Message;
 use crate::model::random::Random;
+use crate::model::text;
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 use crate::wire::gorgone::envelope;
@@ -439,7 +440,7 @@ impl WebSocketNode {
 /// needs.
 fn as_html(text: Vec<u8>, limit_bytes: usize) -> Vec<u8> {
     let html = {
-        let text = envelope::decode_text(&text);
+        let text = text::from_bytes(&text);
         let fits = entities::encoded_bytes(&text, Extent::Usual) <= limit_bytes;
         let extent = if fits { Extent::Usual } else { Extent::Least };
         match entities::encode(&text, extent) {
