@@ -70,7 +70,9 @@ fn copy(options: &CopyOptions) -> Result<ExitCode, String> {
         if progress.is_reader_gone {
             return Ok(ExitCode::from(READER_GONE));
         }
-        waiting.look(&remote).map_err(|text| format!("{text}; the copy goes on if it comes back, its token is {token}"))?;
+        waiting
+            .look(&remote)
+            .map_err(|text| format!("{text}; the copy goes on if it comes back, its token is {token}"))?;
         if pause.wait(POLL) {
             return Ok(progress.interrupted(node, &token));
         }

@@ -100,7 +100,8 @@ fn exec(options: &ExecOptions, shown: &mut Shown) -> Result<i64, String> {
             shown.is_interrupted = true;
             return Err(format!("interrupted: the command goes on at node {node}; its token is {}", shown.token));
         }
-        let unknown = |text: String| format!("{text}; whether the command runs is not known, its token is {}", shown.token);
+        let unknown =
+            |text: String| format!("{text}; whether the command runs is not known, its token is {}", shown.token);
         waiting.look(&remote).map_err(unknown)?;
         if limit.is_some_and(|limit| waiting.time() > limit) {
             let seconds = waiting.time().as_secs();

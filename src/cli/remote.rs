@@ -128,7 +128,9 @@ impl Remote {
     /// # Errors
     /// The API refuses, or is away.
     pub(super) fn node_state(&self, node: u64) -> Result<NodeState, String> {
-        let data = |path: &str| self.call("GET", path, "").map(|mut answer| answer.get_mut("data").map(Value::take).unwrap_or_default());
+        let data = |path: &str| {
+            self.call("GET", path, "").map(|mut answer| answer.get_mut("data").map(Value::take).unwrap_or_default())
+        };
         let routes = data(&format!("/api/internal/routes/{node}"))?;
         Ok(NodeState::read(node, &routes, &data("/api/internal/constatus")?))
     }

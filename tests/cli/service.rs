@@ -38,7 +38,8 @@ fn a_reload_looks_at_the_files_alone_and_fails_on_a_broken_one() {
     let file = folder.write("c.yaml", FINE);
     let before = folder.contents();
     // The options are those of the start.
-    let words = ["check", "--syntax", "--config", file.to_str().unwrap(), "--logfile=/nonexistent/log", "--severity=info"];
+    let words =
+        ["check", "--syntax", "--config", file.to_str().unwrap(), "--logfile=/nonexistent/log", "--severity=info"];
     let output = stheno(&words);
     assert_eq!((output.status.code(), text(&output.stdout), text(&output.stderr)), (Some(0), "", ""));
     assert!(folder.contents() == before);

@@ -11,7 +11,12 @@ const PAGE: &str = include_str!("../../docs/api.md");
 /// The command lines of the page, each on one line.
 fn examples() -> Vec<String> {
     let joined = PAGE.replace("\\\n", " ");
-    joined.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| line.starts_with("curl ")).map(str::to_owned).collect()
+    joined
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| line.starts_with("curl "))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -20,7 +25,8 @@ fn every_example_of_the_page_works_and_every_endpoint_has_one() {
     let there = platform.path("there").display().to_string();
     let poller = Daemon::start(platform.plan("poller", 2).with_module("engine", &[]));
     let plan = platform.central_with(&[&poller]).with_proxy("ping: 1").with_module("engine", &[]);
-    let database = [format!("dsn: \"mysql:host=127.0.0.1;port={};dbname=centreon\"", free_port()), "username: u".to_owned()];
+    let database =
+        [format!("dsn: \"mysql:host=127.0.0.1;port={};dbname=centreon\"", free_port()), "username: u".to_owned()];
     let central = Daemon::start(plan.with_module("cron", &[]).with_pollers_of(&database, &[]));
     let api = central.api();
     api.wait_for_pong(2, seconds(10));
@@ -57,7 +63,13 @@ fn every_example_of_the_page_works_and_every_endpoint_has_one() {
     for endpoint in endpoints.keys() {
         let (method, path) = endpoint.split_once('_').unwrap();
         let is_shown = lines.iter().any(|line| {
-            let shown = if line.contains("-X ") { "" } else if line.contains("-d ") { "POST" } else { "GET" };
+            let shown = if line.contains("-X ") {
+                ""
+            } else if line.contains("-d ") {
+                "POST"
+            } else {
+                "GET"
+            };
             line.contains(path) && (shown == method || line.contains(&format!("-X {method}")))
         });
         assert!(is_shown, "docs/api.md has no example of {method} /api{path}");

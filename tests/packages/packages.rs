@@ -271,9 +271,12 @@ fn the_examples_copy_where_the_unit_lets_them_write() {
     }
     assert!(roots > 5);
     // What people are told to type.
-    for (name, start) in [("README.md", "    stheno copy"), ("docs/copies.md", "    stheno copy"), ("src/cli/help.rs", "  stheno copy")] {
+    for (name, start) in
+        [("README.md", "    stheno copy"), ("docs/copies.md", "    stheno copy"), ("src/cli/help.rs", "  stheno copy")]
+    {
         let lines = read(name);
-        let examples: Vec<&str> = lines.lines().filter(|line| line.starts_with(start) && line.contains(" 2:")).collect();
+        let examples: Vec<&str> =
+            lines.lines().filter(|line| line.starts_with(start) && line.contains(" 2:")).collect();
         assert!(!examples.is_empty(), "{name}");
         for line in examples {
             let destination = line.split(" 2:").nth(1).unwrap().trim();
