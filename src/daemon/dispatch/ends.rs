@@ -82,13 +82,19 @@ impl Dispatch {
 
     /// Makes room for one more stranger.
     pub(super) fn admit_stranger(&mut self, connection: ConnectionId, peer: PeerAddress, now: Now) {
-        let strangers = self.connections.strangers();
-        if strangers.are_many()
-            && let Some(victim) = strangers.victim(|peer| self.listener.is_known(peer))
-        {
+        if self.connections.strangers().are_many() {
             self.complain(format!("more than {MAX_STRANGERS} unauthenticated connections: one is closed"), now);
-            self.close(victim, now);
+            self.close_a_stranger(now);
         }
         self.connections.strangers().insert(connection, peer);
+    }
+
+    /// Closes an unauthenticated connection where something is scarce; false when there is none.
+    pub fn close_a_stranger(&mut self, now: Now) -> bool {
+        let victim = self.connections.strangers().victim(|peer| self.listener.is_known(peer));
+        if let Some(victim) = victim {
+            self.close(victim, now);
+        }
+        victim.is_some()
     }
 }

@@ -13,7 +13,6 @@ use crate::edge::sockets::Stream;
 use crate::model::connection::{ConnectionId, Endpoint};
 use crate::model::time::Now;
 
-use super::listeners::Bound;
 use super::storage::JobResult;
 use super::{EventLoop, SourceMap, stream_source};
 
@@ -23,8 +22,6 @@ const READ_BYTES: usize = 64 << 10;
 const READS_PER_TURN: usize = 2;
 /// Connections that go on with their TLS handshake in one turn, at most: each costs up to a millisecond of arithmetic.
 const HANDSHAKES_PER_TURN: usize = 16;
-/// Connections accepted on one listener in one turn, at most.
-const ACCEPTS_PER_TURN: usize = 256;
 
 /// So many bytes in or out leave memory behind that is worth giving back.
 const BURST_BYTES: usize = 2 << 20;
@@ -95,30 +92,13 @@ impl Streams {
         self.blocked.is_empty() && self.unblocked.is_empty() && self.unflushed.is_empty()
     }
 
-    /// Whether more may wait to be accepted.
-    pub(super) fn accept(
+    pub(super) fn insert_accepted(
         &mut self,
-        listener: &Bound,
-        dispatch: &mut Dispatch,
+        connection: ConnectionId,
+        stream: Stream,
         registry: &Registry,
-        keep_alive: bool,
-        now: Now,
-    ) -> io::Result<bool> {
-        for _ in 0..ACCEPTS_PER_TURN {
-            let Some((mut stream, peer)) = listener.socket.accept()? else { return Ok(false) };
-            if keep_alive {
-                // A peer that vanishes is then noticed a little later.
-                let _not_supported = stream.set_keepalive();
-            }
-            if let Some(tls) = &listener.tls {
-                stream.start_tls(tls.context.session().map_err(io::Error::other)?);
-            }
-            let connection = dispatch.next_connection_id();
-            if self.insert(connection, stream, State::Open, registry).is_ok() {
-                dispatch.accepted(connection, listener.which, peer, now);
-            }
-        }
-        Ok(true)
+    ) -> io::Result<()> {
+        self.insert(connection, stream, State::Open, registry)
     }
 
     fn insert(
@@ -291,7 +271,7 @@ impl EventLoop {
     pub(super) fn start_tls(&mut self, connection: ConnectionId, server_name: &str, now: Now) {
         let source = stream_source(connection);
         let Some(entry) = self.streams.entries.get_mut(&source) else { return };
-        let session = match &self.client_tls {
+        let session = match self.listening.client_tls() {
             Some(context) => context.session(server_name),
             None => Err("TLS is not configured for outgoing connections".to_owned()),
         };
@@ -430,7 +410,7 @@ impl EventLoop {
             Ok(false) => {}
             Ok(true) => {
                 entry.state = State::Open;
-                if self.keep_alive {
+                if self.listening.keep_alive() {
                     let _not_supported = entry.stream.set_keepalive();
                 }
                 self.dispatch.connected(connection, now);

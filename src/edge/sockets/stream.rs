@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -64,6 +65,15 @@ impl Stream {
         match self {
             Self { socket: Socket::Tcp(stream), tls: None } => Some(stream),
             _ => None,
+        }
+    }
+
+    /// The number of its descriptor; the system gives the lowest free one.
+    #[must_use]
+    pub fn descriptor(&self) -> RawFd {
+        match &self.socket {
+            Socket::Tcp(stream) => stream.as_raw_fd(),
+            Socket::Unix(stream) => stream.as_raw_fd(),
         }
     }
 
