@@ -19,7 +19,7 @@ mod tests;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4_096;
 
-pub use stream::Stream;
+pub use stream::{HandshakeStep, Stream};
 
 /// Connections that broke before they were accepted and are passed over in one call.
 const MAX_BROKEN_ACCEPTS: usize = 64;

@@ -308,6 +308,7 @@ impl EventLoop {
         while let Some(result) = self.workers.poll_finished() {
             match result {
                 JobResult::Crypto(outcome) => self.dispatch.crypto_done(*outcome, now),
+                JobResult::Handshake(connection, step) => self.handshake_went_on(connection, *step),
                 JobResult::Answered(answers) => self.questions_answered(answers, now),
                 JobResult::Spawned(command, spawned) => self.spawned(command, spawned, now),
                 JobResult::CheckTakesLong(check) => self.check_slowly(check),

@@ -9,11 +9,12 @@ use mio::{Interest, Registry, Token};
 
 use crate::daemon::dispatch::Dispatch;
 use crate::edge::resolver;
-use crate::edge::sockets::Stream;
+use crate::edge::sockets::{HandshakeStep, Stream};
 use crate::model::connection::{ConnectionId, Endpoint};
 use crate::model::time::Now;
 
 use super::storage::JobResult;
+use super::workers::Rank;
 use super::{EventLoop, SourceMap, stream_source};
 
 /// Read buffer, shared by all connections: an idle connection costs none.
@@ -178,7 +179,12 @@ impl EventLoop {
     pub(super) fn read_streams(&mut self, now: Now) {
         let mut handshakes = 0;
         for source in std::mem::take(&mut self.streams.reading) {
-            if self.streams.entries.get(&source).is_some_and(|entry| entry.stream.is_handshaking()) {
+            let stream = self.streams.entries.get(&source).map(|entry| &entry.stream);
+            if stream.is_some_and(Stream::is_server_handshaking) {
+                self.take_handshake_on(source, now);
+                continue;
+            }
+            if stream.is_some_and(Stream::is_handshaking) {
                 handshakes += 1;
                 if handshakes > HANDSHAKES_PER_TURN {
                     self.streams.reading.insert(source);
@@ -187,6 +193,35 @@ impl EventLoop {
             }
             self.read_stream(source, now);
         }
+    }
+
+    /// Gives the next step of a listener's handshake to a worker. Those of strangers come last.
+    fn take_handshake_on(&mut self, source: usize, now: Now) {
+        let Some(entry) = self.streams.entries.get_mut(&source) else { return };
+        let connection = entry.connection;
+        match entry.stream.take_step() {
+            Ok(mut step) => {
+                let rank = if self.dispatch.is_known(connection) { Rank::Handshake } else { Rank::Stranger };
+                let job = move || {
+                    step.run();
+                    JobResult::Handshake(connection, step)
+                };
+                self.workers.submit(rank, Box::new(job));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => entry.readable = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => drop(self.streams.reading.insert(source)),
+            Err(error) => self.handshake_failed(source, &error, now),
+        }
+    }
+
+    /// A worker has done a step: what it owes is written at the end of the turn, and there may be more to read.
+    pub(super) fn handshake_went_on(&mut self, connection: ConnectionId, step: HandshakeStep) {
+        let source = stream_source(connection);
+        let Some(entry) = self.streams.entries.get_mut(&source) else { return };
+        entry.stream.put_back(step);
+        entry.readable = true;
+        self.streams.unflushed.insert(source);
+        self.streams.want(source, &self.dispatch);
     }
 
     fn read_stream(&mut self, source: usize, now: Now) {
