@@ -162,7 +162,9 @@ pub(super) fn ends_token(code: Code, data: &str) -> bool {
     let is_part = |text| data.contains(text);
     code.is_terminal()
         // That of an ACTIONENGINE is its last row; it has no metadata.
-        && !(code == Code::FINISHED_KO && is_part(r#""message":"command execution issue""#) && is_part(r#""metadata":"#))
+        && !(code == Code::FINISHED_KO
+            && is_part(r#""message":"command execution issue""#)
+            && is_part(r#""metadata":"#))
         && !(code == Code::FINISHED_OK && is_part(r#""message":"command has been submitted""#))
 }
 
