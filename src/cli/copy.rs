@@ -49,7 +49,7 @@ fn copy(options: &CopyOptions) -> Result<ExitCode, String> {
     loop {
         let rows = remote.rows(node, &token, 0, 4)?;
         rows.iter().filter(|row| row.code == 101).for_each(|row| progress.row(row));
-        if let Some(last) = rows.iter().find(|row| row.is_last()) {
+        if let Some(last) = rows.iter().find(|row| row.is_last) {
             return Ok(progress.end(last, &token));
         }
         if progress.is_reader_gone {

@@ -223,7 +223,7 @@ impl Demo {
                 table_line(&node.to_string(), &row.code.to_string(), &row.text);
             }
             shown = shown.max(rows.len());
-            rows.iter().any(Row::is_last).then_some(())
+            rows.iter().any(|row| row.is_last).then_some(())
         };
         self.wait(signals, &format!("the end of the command on node {node}"), finished)
     }

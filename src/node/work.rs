@@ -48,7 +48,7 @@ impl Core {
         let id = WorkId(self.work.next);
         self.work.next += 1;
         self.work.awaiting.insert(id, awaiting);
-        self.output(Output::Work { id, work });
+        self.context.output(Output::Work { id, work });
     }
 
     /// A piece of work is done.
