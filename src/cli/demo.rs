@@ -21,7 +21,7 @@ use crate::edge::signals::{Signal, Signals};
 use crate::edge::{clock, system};
 
 use super::arguments::DemoOptions;
-use api::{Api, Row};
+use api::Api;
 use files::{CENTRAL, DaemonFiles, Plan};
 
 /// The command that runs on each node.
