@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::config::settings::ProxySettings;
 use crate::model::action::Action;
 use crate::model::code::Code;
-use crate::model::connection::ClientId;
+use crate::model::connection::{ClientId, ParentKind};
 use crate::model::history::{RowOrigin, StoreChange, SyncMark};
 use crate::model::log::LogLine;
 use crate::model::message::{Outgoing, Reply};
@@ -19,8 +19,7 @@ use crate::model::token::Token;
 use super::core_options::CoreOptions;
 use super::journal::{Awaited, Journal, NewRow};
 use super::json;
-use super::output::{Output, ParentKind, ReceiptId};
-use super::peer;
+use super::output::{Output, ReceiptId};
 use super::stopping::Stopping;
 use super::timers::Timers;
 
@@ -78,7 +77,7 @@ impl Context {
 
     /// Answers a client, or a central that we dial: that hears PONG and SYNCLOGS only.
     pub fn reply(&mut self, client: ClientId, reply: Reply) {
-        match peer::parent_of(client) {
+        match client.parent() {
             None => self.output(Output::SendToClient { client, outgoing: Outgoing::Reply(reply) }),
             Some(kind) if matches!(reply.kind, Action::Pong | Action::SyncLogs) => {
                 if self.connected_parents.contains(&kind) {

@@ -1,7 +1,7 @@
-//! Our central when we dial it: modules `pull` and `pullwss` (protocol.md sections 8 and 9).
+//! Our central when we dial it: modules `pull` and `pullwss` (docs/protocol.md sections 8 and 9).
 //!
-//! We run what it sends as any request. Back go PONG, SYNCLOGS and answers to GETLOG, as SETLOGS; other replies stay here,
-//! and a reply that ends a token without a row becomes one, so that the history tells the central.
+//! We run what it sends as any request. Back go PONG, SYNCLOGS and answers to GETLOG, as SETLOGS; other replies stay
+//! here, and a reply that ends a token without a row becomes one, so that the history tells the central.
 //!
 //! Absent on purpose: the connection and its keep-alive, the entity encoding.
 
@@ -9,15 +9,15 @@ mod set_logs;
 #[cfg(test)]
 mod tests;
 
-use crate::node::peer::client_of;
 use std::time::Duration;
 
 use crate::model::action::Action;
+use crate::model::connection::{ClientId, ParentKind};
 use crate::model::log::LogLine;
 use crate::model::message::{Message, Outgoing, Reply};
 
 use super::core::Core;
-use super::output::{Output, ParentKind};
+use super::output::Output;
 use super::peer::{Handled, Peer};
 use super::timers::Timer;
 
@@ -57,10 +57,10 @@ impl Core {
     pub(super) fn parent_down(&mut self, kind: ParentKind, reason: &str) {
         self.context.connected_parents.remove(&kind);
         let was_up = self.dialled_out.parent(kind).identity.take().is_some();
-        for timer in [Timer::Register(kind), Timer::ParentSilence(kind), Timer::Parent(client_of(kind))] {
+        for timer in [Timer::Register(kind), Timer::ParentSilence(kind), Timer::Parent(ClientId::Parent(kind))] {
             self.context.timers.cancel(&timer);
         }
-        self.parents.gone(client_of(kind));
+        self.parents.gone(ClientId::Parent(kind));
         if was_up {
             self.context.log(LogLine::warning(word(kind), format!("connection to the central lost: {reason}")));
         } else {
@@ -104,9 +104,8 @@ impl Core {
     pub(super) fn parent_is_silent(&mut self, kind: ParentKind) {
         self.context.log(LogLine::warning(word(kind), "the central does not answer: a new session is made"));
         self.dialled_out.parent(kind).identity = None;
-        self.context.connected_parents.remove(&kind);
         self.context.timers.cancel(&Timer::Register(kind));
-        self.parents.gone(client_of(kind));
+        self.parents.gone(ClientId::Parent(kind));
         self.context.output(Output::ResetParent(kind));
     }
 
@@ -121,7 +120,7 @@ impl Core {
         ) {
             return;
         }
-        let client = client_of(kind);
+        let client = ClientId::Parent(kind);
         let peer = if token.is_some() { Peer::Client(client) } else { Peer::ClientWithoutToken(client) };
         let has_token = token.is_some();
         let token = token.unwrap_or_else(|| self.context.generate_token());

@@ -18,6 +18,7 @@ mod dial_in;
 mod dial_out;
 mod get_log;
 mod history_sync;
+mod host;
 mod journal;
 mod json;
 mod listeners;

@@ -5,7 +5,6 @@ use crate::model::code::Code;
 use crate::model::connection::ClientId;
 
 use super::json;
-use super::output::ParentKind;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,26 +50,5 @@ impl Peer {
             Self::Client(client) | Self::ClientWithoutToken(client) => Some(client),
             Self::Ourselves => None,
         }
-    }
-}
-
-/// Clients that stand for our centrals where requests are answered; dispatch never gives out such numbers.
-const PULL_PARENT: ClientId = ClientId(u64::MAX);
-const WEB_SOCKET_PARENT: ClientId = ClientId(u64::MAX - 1);
-
-/// The central that a client stands for.
-pub(super) const fn parent_of(client: ClientId) -> Option<ParentKind> {
-    match client {
-        PULL_PARENT => Some(ParentKind::Pull),
-        WEB_SOCKET_PARENT => Some(ParentKind::WebSocket),
-        _ => None,
-    }
-}
-
-/// The client that stands for a central that we dial.
-pub(super) const fn client_of(kind: ParentKind) -> ClientId {
-    match kind {
-        ParentKind::Pull => PULL_PARENT,
-        ParentKind::WebSocket => WEB_SOCKET_PARENT,
     }
 }

@@ -23,7 +23,7 @@ use crate::model::history::StoreChange;
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Bytes of one message before authentication: a hello with a 4096-bit key takes less than 3 kB.
 const MAX_STRANGER_MESSAGE_BYTES: usize = 16 << 10;
-/// The routing ids of daemons that dial us as one of their nodes begin so (protocol.md section 3).
+/// The routing ids of daemons that dial us as one of their nodes begin so (docs/protocol.md section 3).
 const DAEMON_ROUTING_ID: &[u8] = b"gorgone-proxy-";
 
 pub(super) struct External {

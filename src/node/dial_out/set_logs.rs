@@ -10,10 +10,11 @@ use crate::model::history::{HistoryRow, LogPage};
 use crate::model::message::{Message, Outgoing};
 use crate::model::token::Token;
 
+use crate::model::connection::ParentKind;
 use crate::node::core::Core;
 use crate::node::get_log::rows_json;
 use crate::node::json;
-use crate::node::output::{Output, ParentKind};
+use crate::node::output::Output;
 
 /// A receiver takes no larger message; characters count as encoded.
 const ENCODED_BYTES_MAX: usize = 262_144;

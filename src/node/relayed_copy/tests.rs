@@ -1,5 +1,5 @@
+use crate::model::connection::ParentKind;
 use crate::node::input::Input;
-use crate::node::output::ParentKind;
 use crate::node::testing::{Bench, id, message, node_message, options, pull_settings, push_node};
 
 /// A relay: node 8 and node 9 are behind it.

@@ -1,9 +1,9 @@
-//! Copies that we send (protocol.md section 12): a REMOTECOPY becomes PROCESSCOPY messages, read and packed by jobs, a few
-//! under way at a time.
+//! Copies that we send (docs/protocol.md section 12): a REMOTECOPY becomes PROCESSCOPY messages, read and packed by
+//! jobs, a few under way at a time.
 //!
-//! A push node confirms every message, and so does each node of our own kind; towards any other the transport's send queue
-//! tells when more may go. A receiver of our own kind is asked first what it has: a copy goes on where it broke off, and a
-//! file that is there already is not sent.
+//! A push node confirms every message, and so does each node of our own kind; towards any other the transport's send
+//! queue tells when more may go. A receiver of our own kind is asked first what it has: a copy goes on where it broke
+//! off, and a file that is there already is not sent.
 //!
 //! Absent on purpose: files, and what the receiver does.
 
@@ -15,6 +15,7 @@ pub(super) mod request;
 #[cfg(test)]
 mod tests;
 
+use crate::model::host_work::HostWork;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -44,7 +45,8 @@ const ACTIVE_MAX: usize = 8;
 const WINDOW: usize = 8;
 /// Chunks of one reading job, and the number below which the next one is ordered.
 const READ_COUNT: usize = 2;
-/// Chunks that are sealed at once at most: meanwhile no job is ordered and no byte goes out. The next confirmation sends more.
+/// Chunks that are sealed at once at most: meanwhile no job is ordered and no byte goes out. The next confirmation
+/// sends more.
 const SEND_COUNT: usize = 2;
 
 /// How far a copy is.
@@ -205,7 +207,7 @@ impl Core {
     fn source_step(&mut self, source: SourceId, step: SourceStep) {
         if let Some(copy) = self.copies.all.get_mut(&source) {
             copy.has_step = true;
-            self.context.output(Output::ReadSource { source, step });
+            self.context.output(Output::Host(HostWork::ReadSource { source, step }));
         }
     }
 
@@ -408,7 +410,7 @@ impl Core {
         let copy = self.copies.all.remove(&source)?;
         self.copies.by_token.remove(&copy.token);
         self.context.timers.cancel(&Timer::Copy(source));
-        self.context.output(Output::ReadSource { source, step: SourceStep::Close });
+        self.context.output(Output::Host(HostWork::ReadSource { source, step: SourceStep::Close }));
         Some(copy)
     }
 

@@ -1,4 +1,4 @@
-//! A REMOTECOPY, and the PROCESSCOPY messages that it becomes (protocol.md section 12).
+//! A REMOTECOPY, and the PROCESSCOPY messages that it becomes (docs/protocol.md section 12).
 
 use std::path::PathBuf;
 use std::sync::Arc;
