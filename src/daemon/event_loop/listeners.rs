@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::RawFd;
 use std::time::Duration;
 
 use mio::{Interest, Registry, Token};
@@ -49,8 +48,8 @@ pub(super) struct Listening {
     /// How connections that we make check a certificate.
     client_tls: Option<ClientContext>,
     keep_alive: bool,
-    /// An accepted connection with such a descriptor, or a higher one, leaves too few for our own work.
-    ceiling: RawFd,
+    /// Connections at most; more would leave too few descriptors for our own work.
+    connections_max: usize,
     waiting: BTreeSet<usize>,
     again: Option<Monotonic>,
     complained: Option<Monotonic>,
@@ -61,8 +60,6 @@ struct Accepted {
     which: Listener,
     stream: Stream,
     peer: PeerAddress,
-    /// Few descriptors are left.
-    is_scarce: bool,
 }
 
 impl Listening {
@@ -79,7 +76,7 @@ impl Listening {
             bound: bind_all(config, registry, log, now)?,
             client_tls: client_context(config)?,
             keep_alive: config.core.tcp_keepalive,
-            ceiling: RawFd::try_from(open_files.saturating_sub(reserved)).unwrap_or(RawFd::MAX),
+            connections_max: usize::try_from(open_files.saturating_sub(reserved)).unwrap_or(usize::MAX),
             waiting: BTreeSet::new(),
             again: None,
             complained: None,
@@ -119,8 +116,7 @@ impl Listening {
         if let Some(tls) = &bound.tls {
             stream.start_tls(tls.context.session().map_err(io::Error::other)?);
         }
-        let is_scarce = stream.descriptor() >= self.ceiling;
-        Ok(Some(Accepted { which: bound.which, stream, peer, is_scarce }))
+        Ok(Some(Accepted { which: bound.which, stream, peer }))
     }
 }
 
@@ -222,9 +218,8 @@ impl EventLoop {
     fn accept_on(&mut self, source: usize, now: Now) -> io::Result<bool> {
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(accepted) = self.listening.accept(source)? else { return Ok(false) };
-            // The place of a stranger is free only after this turn.
-            let has_room = !accepted.is_scarce || self.dispatch.close_a_stranger(now);
-            if has_room {
+            let is_full = self.streams.len() >= self.listening.connections_max;
+            if !is_full || self.dispatch.close_a_stranger(now) {
                 let connection = self.dispatch.next_connection_id();
                 if self.streams.insert_accepted(connection, accepted.stream, self.poll.registry()).is_ok() {
                     self.dispatch.accepted(connection, accepted.which, accepted.peer, now);
@@ -233,7 +228,8 @@ impl EventLoop {
                 let text = format!("{}: closed at once, too few descriptors are left (LimitNOFILE)", accepted.peer);
                 self.complain_of_accepting(&text, now);
             }
-            if accepted.is_scarce {
+            if is_full {
+                // The place of a stranger is free only after this turn.
                 return Ok(true);
             }
         }

@@ -76,6 +76,10 @@ impl Streams {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn has_readable(&self) -> bool {
         !self.reading.is_empty()
     }

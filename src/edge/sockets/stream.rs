@@ -2,7 +2,6 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -88,15 +87,6 @@ impl Stream {
         match self {
             Self { socket: Socket::Tcp(stream), tls: Tls::None } => Some(stream),
             _ => None,
-        }
-    }
-
-    /// The number of its descriptor; the system gives the lowest free one.
-    #[must_use]
-    pub fn descriptor(&self) -> RawFd {
-        match &self.socket {
-            Socket::Tcp(stream) => stream.as_raw_fd(),
-            Socket::Unix(stream) => stream.as_raw_fd(),
         }
     }
 
