@@ -270,6 +270,19 @@ impl ZmqDialer {
         }
     }
 
+    /// A message of several frames arrived: the peer is no Gorgone, or its ZeroMQ library adds a frame (rzmq an empty
+    /// one). Before the link is up it cannot come up so.
+    pub fn handle_multipart(&mut self, frames: usize, now: Now, random: &mut dyn Random) {
+        let endpoint = &self.settings.endpoint;
+        let text = format!("{endpoint} sent a message of {frames} frames, one is expected: is it a Gorgone daemon?");
+        if self.is_up() {
+            let line = self.log.line(Level::Warning, MODULE, text, now.monotonic);
+            self.outputs.push_back(DialerOutput::Log(line));
+        } else {
+            self.fail(text, Severity::NeedsOperator, true, now, random);
+        }
+    }
+
     /// The outcome of a job. That of an abandoned attempt is ignored.
     pub fn handle_job(&mut self, outcome: DialOutcome, now: Now, random: &mut dyn Random) {
         if outcome.attempt != self.attempt {
@@ -310,23 +323,35 @@ impl ZmqDialer {
 
     /// Ends steps and waits that took too long.
     pub fn handle_timeout(&mut self, now: Now, random: &mut dyn Random) {
+        // First, so that a message that has waited too long fails with the newest reason.
+        if self.state_deadline().is_some_and(|at| at <= now.monotonic) {
+            match self.step() {
+                Some(step) => {
+                    let seconds = self.settings.step_timeout.as_secs();
+                    let text = format!("{} took more than {seconds} s {step}", self.settings.endpoint);
+                    self.fail(text, Severity::Transient, true, now, random);
+                }
+                None => self.connect(now, random),
+            }
+        }
         while let Some(waiting) = self.outbox.pop_expired(now.monotonic) {
-            let why = self.last_failure.as_deref().unwrap_or("the handshake is not over");
+            let why = match (&self.last_failure, self.step()) {
+                (Some(why), _) => why.clone(),
+                (None, step) => format!("it still takes its time {}", step.unwrap_or("to come back")),
+            };
             let reason = format!("no link to {} in time: {why}", self.settings.endpoint);
             self.outputs.push_back(DialerOutput::Failed { token: waiting.token, reason });
         }
-        let step = match &self.state {
-            State::Waiting { until } if *until <= now.monotonic => return self.connect(now, random),
-            State::Stopped | State::Waiting { .. } | State::Up(_) => return,
-            State::Connecting { .. } => "to connect",
-            State::AwaitingPublicKey { .. } => "to send its public key",
-            State::SealingHello { .. } | State::OpeningKey { .. } => "for our own part of the handshake",
-            State::AwaitingKey { .. } => "to answer our handshake",
-        };
-        if self.state_deadline().is_some_and(|at| at <= now.monotonic) {
-            let seconds = self.settings.step_timeout.as_secs();
-            let text = format!("{} took more than {seconds} s {step}", self.settings.endpoint);
-            self.fail(text, Severity::Transient, true, now, random);
+    }
+
+    /// What is awaited, in words; `None` where no step is under way.
+    const fn step(&self) -> Option<&'static str> {
+        match &self.state {
+            State::Stopped | State::Waiting { .. } | State::Up(_) => None,
+            State::Connecting { .. } => Some("to connect"),
+            State::AwaitingPublicKey { .. } => Some("to send its public key"),
+            State::SealingHello { .. } | State::OpeningKey { .. } => Some("for our own part of the handshake"),
+            State::AwaitingKey { .. } => Some("to answer our handshake"),
         }
     }
 

@@ -44,7 +44,7 @@ use crate::session::zmq_listener::ZmqListener;
 use crate::wire::zmtp::connection::Connection as ZmtpConnection;
 
 pub use effect::{Batch, CryptoJob, CryptoOutcome, Effect, LinkKey, SshWork};
-use ends::Complaints;
+use ends::{Complaints, UnreadyPeers};
 use links::Link;
 
 /// Which listener a connection came from.
@@ -161,6 +161,7 @@ pub struct Dispatch {
     reading: Option<ConnectionId>,
     query_origins: HashMap<QueryId, ConnectionId>,
     complaints: Complaints,
+    unready: UnreadyPeers,
     flow: copies::Flow,
     random: Box<dyn Random>,
     config: Rc<Config>,
@@ -209,6 +210,7 @@ impl Dispatch {
             reading: None,
             query_origins: HashMap::new(),
             complaints: Complaints::default(),
+            unready: UnreadyPeers::default(),
             flow: copies::Flow::default(),
             random: surroundings.session_random,
             config: Rc::new(config),
