@@ -88,8 +88,8 @@ fn play(options: DemoOptions) -> Result<(), String> {
         // There is no history on such a host: its rows are the central's.
         demo.round_trip(&mut signals, &api, ssh_host::NODE, CENTRAL)?;
     }
-    describe(&demo.folder, &api, &plan);
     if !options.once {
+        describe(&demo.folder, &api, &plan);
         progress("running until Ctrl-C");
         while !stop_asked(&mut signals) {
             demo.check_children()?;

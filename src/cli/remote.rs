@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::waiting::NodeState;
 use crate::config;
 use crate::edge::api_connection::ApiConnection;
 use crate::edge::clock;
 use crate::edge::signals::{Signal, Signals};
+use crate::model::node_id::NodeId;
 
-/// A daemon that does not answer for so long is gone.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A daemon whose API is away for longer is gone.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Ctrl-C is noticed within this time.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -55,6 +57,7 @@ impl Pause {
 /// The API of a daemon.
 pub(super) struct Remote {
     api: ApiConnection,
+    own_id: Option<u64>,
 }
 
 /// One history row.
@@ -112,7 +115,24 @@ impl Remote {
         let http = config.modules.httpserver.as_ref().ok_or_else(|| {
             format!("{}: the module httpserver is not loaded, so there is no REST API to ask", path.display())
         })?;
-        Ok(Self { api: ApiConnection::new(http)? })
+        Ok(Self { api: ApiConnection::new(http)?, own_id: config.core.id.map(NodeId::get) })
+    }
+
+    /// The id of the daemon, where its configuration says it.
+    pub(super) const fn own_id(&self) -> Option<u64> {
+        self.own_id
+    }
+
+    /// What the daemon knows about a node.
+    ///
+    /// # Errors
+    /// The API refuses, or is away.
+    pub(super) fn node_state(&self, node: u64) -> Result<NodeState, String> {
+        let data = |path: &str| {
+            self.call("GET", path, "").map(|mut answer| answer.get_mut("data").map(Value::take).unwrap_or_default())
+        };
+        let routes = data(&format!("/api/internal/routes/{node}"))?;
+        Ok(NodeState::read(node, &routes, &data("/api/internal/constatus")?))
     }
 
     /// Starts an action, and returns the answer: a token, or rows where the path waits for them.

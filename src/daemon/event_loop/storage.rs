@@ -19,6 +19,8 @@ use crate::model::log::LogLine;
 use crate::model::time::{Monotonic, Now, WallTime};
 
 use super::questions::{Answers, Questions};
+use super::work::Check;
+use super::workers::Rank;
 use super::{EventLoop, RunError, register_file};
 
 /// What comes back from a worker.
@@ -27,6 +29,8 @@ pub(super) enum JobResult {
     Answered(Answers),
     Spawned(CommandId, Result<Box<ChildProcess>, CommandEnd>),
     Host(HostDone),
+    /// Of a first look at the allow-list.
+    CheckTakesLong(Check),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
     Checkpointed(Result<(), String>),
     /// Of the listener with this index, with warnings.
@@ -158,7 +162,7 @@ impl EventLoop {
         }
         self.commit_batch(batch, now);
         if let Some(job) = self.storage.checkpoint_job() {
-            self.submit(job);
+            self.workers.submit(Rank::Own, job);
         }
     }
 
