@@ -64,7 +64,7 @@ fn copy(options: &CopyOptions) -> Result<ExitCode, String> {
             waiting.heard();
         }
         rows.iter().filter(|row| row.code == 101).for_each(|row| progress.row(row));
-        if let Some(last) = rows.iter().find(|row| row.is_last()) {
+        if let Some(last) = rows.iter().find(|row| row.is_last) {
             return Ok(progress.end(last, &token));
         }
         if progress.is_reader_gone {

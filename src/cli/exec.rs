@@ -89,7 +89,7 @@ fn exec(options: &ExecOptions, shown: &mut Shown) -> Result<i64, String> {
         }
         rows.iter().for_each(|row| shown.row(row));
         seen = rows.iter().map(|row| row.id).max().unwrap_or(seen).max(seen);
-        if let Some(last) = rows.iter().find(|row| row.is_last()) {
+        if let Some(last) = rows.iter().find(|row| row.is_last) {
             let failure = shown.failure.take().unwrap_or_else(|| last.text());
             return shown.exit_code.ok_or(failure);
         }

@@ -11,6 +11,8 @@ use crate::config;
 use crate::edge::api_connection::ApiConnection;
 use crate::edge::clock;
 use crate::edge::signals::{Signal, Signals};
+use crate::model::code::Code;
+use crate::model::history::is_last_row;
 use crate::model::node_id::NodeId;
 
 /// A daemon whose API is away for longer is gone.
@@ -68,14 +70,17 @@ pub(super) struct Row {
     pub(super) code: i64,
     /// Its data.
     pub(super) data: Value,
+    /// Whether it is the last of its token.
+    pub(super) is_last: bool,
 }
 
 impl Row {
     fn read(row: &Value) -> Option<Self> {
         let number = |key: &str| row.get(key).and_then(|value| value.as_i64().or_else(|| value.as_str()?.parse().ok()));
         let (id, code) = (number("id").unwrap_or(0), number("code")?);
-        let data = row.get("data")?.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        Some(Self { id, code, data })
+        let text = row.get("data")?.as_str().unwrap_or_default();
+        let data = serde_json::from_str(text).unwrap_or_default();
+        Some(Self { id, code, data, is_last: is_last_row(Code(code), text) })
     }
 
     /// Its message.
@@ -89,11 +94,6 @@ impl Row {
             Some(detail) => format!("{} ({detail})", self.message()),
             None => self.message().to_owned(),
         }
-    }
-
-    /// Whether it is the last row of its token.
-    pub(super) fn is_last(&self) -> bool {
-        matches!(self.code, 1 | 2) && self.message() != "command execution issue"
     }
 }
 

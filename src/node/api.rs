@@ -18,10 +18,10 @@ use crate::model::history::LogFilter;
 use crate::model::text;
 use crate::model::token::Token;
 
-use super::core::{Core, NewRow};
+use super::core::Core;
 use super::get_log::read_filter;
 use super::output::Output;
-use super::requests::{Handled, Peer};
+use super::peer::{Handled, Peer};
 use super::{json, stopping};
 use waits::{Lookup, WAITING_MAX};
 
@@ -83,7 +83,7 @@ impl Core {
     /// An authorised call below `/api`.
     pub(super) fn api_call(&mut self, id: CallId, call: &ApiCall) {
         if let Some(answer) = self.route_call(id, call) {
-            self.output(Output::Answer { call: id, answer });
+            self.context.output(Output::Answer { call: id, answer });
         }
     }
 
@@ -95,7 +95,7 @@ impl Core {
             rest => (None, rest, 0),
         };
         let is_direct = target.is_none();
-        let target = target.filter(|target| self.own_id.is_none_or(|own| target.parse() != Ok(own)));
+        let target = target.filter(|target| !self.context.is_own(target));
         match path {
             ["log", token @ ..] if !token.is_empty() => {
                 if call.method != Method::Get {
@@ -126,7 +126,7 @@ impl Core {
         let segments = call.path.get(depth..).unwrap_or_default();
         let (name, variables) = segments.split_at_checked(len).unwrap_or((segments, &[]));
         let name = name.join("/");
-        let is_loaded = |package: &str| self.is_loaded(package);
+        let is_loaded = |package: &str| self.context.is_loaded(package);
         let Some(action) = endpoints::find(call.method, &name, is_loaded) else {
             return Err(unknown_path(endpoints::allowed(&name, is_loaded)));
         };
@@ -157,9 +157,9 @@ impl Core {
             Ok(found) => found,
             Err(answer) => return Some(answer),
         };
-        let token = self.generate_token();
+        let token = self.context.generate_token();
         Some(match self.request(Peer::Ourselves, action, &token, "", data) {
-            Handled::Reply(_, Code::FINISHED_KO, data) if self.stopping != stopping::Stopping::No => answer(503, data),
+            Handled::Reply(_, Code::FINISHED_KO, data) if self.context.stopping != stopping::Stopping::No => answer(503, data),
             Handled::Reply(_, _, data) if data == "null" => answer(204, ""),
             Handled::Reply(_, _, data) => answer(200, data),
             Handled::Later => answer(204, ""),
@@ -174,7 +174,7 @@ impl Core {
         target: Option<&str>,
         data: String,
     ) -> Option<ApiAnswer> {
-        let token = self.generate_token();
+        let token = self.context.generate_token();
         let token_answer = || Some(answer(200, format!("{{\"token\":\"{token}\"}}")));
         let Some(wait) = wait_of(call, "log_wait") else {
             self.run_action(action, &token, target, data);
@@ -198,10 +198,10 @@ impl Core {
     /// Runs an action whose end is found by its token, also where the reply of the core alone says what came of it.
     fn run_action(&mut self, action: Action, token: &Token, target: Option<&str>, data: String) {
         let is_said_by_reply = matches!(action, Action::ConStatus | Action::Routes | Action::BroadcastLogger);
-        let is_here = target.is_none() && self.stopping == stopping::Stopping::No;
+        let is_here = target.is_none() && self.context.stopping == stopping::Stopping::No;
         if action == Action::ConStatus && is_here {
             let (status, _) = self.constatus_text(false);
-            return self.add_row(NewRow::now(Some(token), Code::FINISHED_OK, status));
+            return self.context.finish(token, Code::FINISHED_OK, status);
         }
         let handled = self.request(Peer::Ourselves, action, token, target.unwrap_or_default(), data);
         if is_here
@@ -209,7 +209,7 @@ impl Core {
             && let Handled::Reply(_, code, data) = handled
         {
             let code = if code == Code::FINISHED_KO { code } else { Code::FINISHED_OK };
-            self.add_row(NewRow::now(Some(token), code, data));
+            self.context.finish(token, code, data);
         }
     }
 
