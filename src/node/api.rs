@@ -159,7 +159,9 @@ impl Core {
         };
         let token = self.context.generate_token();
         Some(match self.request(Peer::Ourselves, action, &token, "", data) {
-            Handled::Reply(_, Code::FINISHED_KO, data) if self.context.stopping != stopping::Stopping::No => answer(503, data),
+            Handled::Reply(_, Code::FINISHED_KO, data) if self.context.stopping != stopping::Stopping::No => {
+                answer(503, data)
+            }
             Handled::Reply(_, _, data) if data == "null" => answer(204, ""),
             Handled::Reply(_, _, data) => answer(200, data),
             Handled::Later => answer(204, ""),

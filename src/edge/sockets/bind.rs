@@ -1,9 +1,10 @@
 //! Binding a TCP port: refused while somebody listens there, with the name of that process; taken although old
 //! connections of a daemon before us linger.
 //!
-//! A Perl daemon binds with `SO_REUSEPORT` alone, and its connections stay in TIME-WAIT with it for a minute. Linux lets
-//! a socket beside them only if both have that option, so it is tried where `SO_REUSEADDR` is not enough. Connections
-//! that we accept get it, too, so that a Perl daemon can start after us; the listener itself keeps the port for us.
+//! A Perl daemon binds with `SO_REUSEPORT` alone, and its connections stay in TIME-WAIT with it for a minute. Linux
+//! lets a socket beside them only if both have that option, so it is tried where `SO_REUSEADDR` is not enough.
+//! Connections that we accept get it, too, so that a Perl daemon can start after us; the listener itself keeps the port
+//! for us.
 
 use std::fs;
 use std::io;
