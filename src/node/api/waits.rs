@@ -77,7 +77,10 @@ impl Calls {
 
     /// Those that wait for the sync `serial` of a node, or an earlier one.
     pub(in super::super) fn waiting_for_sync(&self, id: NodeId, serial: u64) -> Vec<CallId> {
-        let is_due = |waiting: &Waiting| matches!(waiting, Waiting::Log { sync: Some((node, wanted)), .. } if *node == id && *wanted <= serial);
+        let is_due = |waiting: &Waiting| match waiting {
+            Waiting::Log { sync: Some((node, wanted)), .. } => *node == id && *wanted <= serial,
+            _ => false,
+        };
         self.waiting.iter().filter(|(_, waiting)| is_due(waiting)).map(|(call, _)| *call).collect()
     }
 
