@@ -9,6 +9,7 @@
 
 mod outbox;
 mod sealed;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ use crate::wire::gorgone::seeded_random::SEED_LEN;
 
 use outbox::Outbox;
 use sealed::Sealed;
+use state::State;
 
 const MODULE: &str = "proxy";
 /// A link that was up for so long was a success, whatever ends it.
@@ -142,25 +144,6 @@ pub enum DialerOutput {
     },
     /// Write to the log.
     Log(LogLine),
-}
-
-enum State {
-    /// Not started, or stopped.
-    Stopped,
-    /// Between two attempts.
-    Waiting { until: Monotonic },
-    /// TCP and ZMTP are being set up.
-    Connecting { deadline: Monotonic },
-    /// Step 1 is sent.
-    AwaitingPublicKey { deadline: Monotonic },
-    /// Step 4 is being made.
-    SealingHello { deadline: Monotonic },
-    /// Step 4 is sent.
-    AwaitingKey { deadline: Monotonic },
-    /// Step 6 is being opened; the node may already use its key.
-    OpeningKey { deadline: Monotonic, early: Vec<Vec<u8>> },
-    /// Sealed.
-    Up(Sealed),
 }
 
 /// The state machine. After every `handle_*`, `send` and `reset`, drain [`ZmqDialer::poll_output`].
@@ -324,8 +307,8 @@ impl ZmqDialer {
     /// Ends steps and waits that took too long.
     pub fn handle_timeout(&mut self, now: Now, random: &mut dyn Random) {
         // First, so that a message that has waited too long fails with the newest reason.
-        if self.state_deadline().is_some_and(|at| at <= now.monotonic) {
-            match self.step() {
+        if self.state.deadline().is_some_and(|at| at <= now.monotonic) {
+            match self.state.step() {
                 Some(step) => {
                     let seconds = self.settings.step_timeout.as_secs();
                     let text = format!("{} took more than {seconds} s {step}", self.settings.endpoint);
@@ -335,7 +318,7 @@ impl ZmqDialer {
             }
         }
         while let Some(waiting) = self.outbox.pop_expired(now.monotonic) {
-            let why = match (&self.last_failure, self.step()) {
+            let why = match (&self.last_failure, self.state.step()) {
                 (Some(why), _) => why.clone(),
                 (None, step) => format!("it still takes its time {}", step.unwrap_or("to come back")),
             };
@@ -344,21 +327,10 @@ impl ZmqDialer {
         }
     }
 
-    /// What is awaited, in words; `None` where no step is under way.
-    const fn step(&self) -> Option<&'static str> {
-        match &self.state {
-            State::Stopped | State::Waiting { .. } | State::Up(_) => None,
-            State::Connecting { .. } => Some("to connect"),
-            State::AwaitingPublicKey { .. } => Some("to send its public key"),
-            State::SealingHello { .. } | State::OpeningKey { .. } => Some("for our own part of the handshake"),
-            State::AwaitingKey { .. } => Some("to answer our handshake"),
-        }
-    }
-
     /// When [`ZmqDialer::handle_timeout`] is wanted next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
-        [self.state_deadline(), self.outbox.next_deadline()].into_iter().flatten().min()
+        [self.state.deadline(), self.outbox.next_deadline()].into_iter().flatten().min()
     }
 
     /// The next side effect.
@@ -480,18 +452,6 @@ impl ZmqDialer {
 
     const fn has_connection(&self) -> bool {
         !matches!(self.state, State::Stopped | State::Waiting { .. })
-    }
-
-    const fn state_deadline(&self) -> Option<Monotonic> {
-        match &self.state {
-            State::Stopped | State::Up(_) => None,
-            State::Waiting { until: deadline }
-            | State::Connecting { deadline }
-            | State::AwaitingPublicKey { deadline }
-            | State::SealingHello { deadline }
-            | State::AwaitingKey { deadline }
-            | State::OpeningKey { deadline, .. } => Some(*deadline),
-        }
     }
 
     fn step_deadline(&self, now: Now) -> Monotonic {

@@ -177,7 +177,7 @@ fn garbage_in_any_state_never_panics_and_the_link_always_tries_again() {
                 dialer.handle_job(DialOutcome { attempt, result }, now_at(now_ms), &mut random);
             }
         }
-        assert!(dialer.is_up() || dialer.state_deadline().is_some());
+        assert!(dialer.is_up() || dialer.state.deadline().is_some());
     }
 }
 
