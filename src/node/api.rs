@@ -129,8 +129,8 @@ impl Core {
         let segments = call.path.get(depth..).unwrap_or_default();
         let (name, variables) = segments.split_at_checked(len).unwrap_or((segments, &[]));
         let name = name.join("/");
-        let Some(action) = endpoints::find(call.method, &name, |package| self.context.is_loaded(package)) else {
-            return Some(unknown_path(endpoints::allowed(&name, |package| self.context.is_loaded(package))));
+        let Some(action) = endpoints::find(call.method, &name, |module| self.context.has(module)) else {
+            return Some(unknown_path(endpoints::allowed(&name, |module| self.context.has(module))));
         };
         let Some(data) = action_data(call, variables) else {
             return Some(refusal(400, "decode_error", "POST content must be JSON-formated"));
