@@ -17,6 +17,8 @@ pub enum Method {
     Put,
     /// `DELETE`
     Delete,
+    /// Any other, for instance `OPTIONS`: no path has it, and the answer names those that it has.
+    Other,
 }
 
 impl Method {
@@ -29,6 +31,7 @@ impl Method {
             Self::Patch => "PATCH",
             Self::Put => "PUT",
             Self::Delete => "DELETE",
+            Self::Other => "",
         }
     }
 }

@@ -74,7 +74,8 @@ pub(super) struct ActionSpec {
 }
 
 macro_rules! actions {
-    ($($action:ident: $room:ident, $module:expr, $ends:ident, $may:ident, [$($endpoint:expr),*], [$($also:ident),*];)*) => {
+    ($($action:ident: $room:ident, $module:expr, $ends:ident, $may:ident,
+        [$($endpoint:expr),*], [$($also:ident),*];)*) => {
         /// Every action that a daemon takes.
         static ACTIONS: &[ActionSpec] = &[$(ActionSpec {
             action: Action::$action,

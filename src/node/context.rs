@@ -1,4 +1,5 @@
-//! What every room gets beside its own state: the event's time, timers, randomness, settings, the journal and the outputs.
+//! What every room gets beside its own state: the event's time, timers, randomness, settings, the journal and the
+//! outputs.
 //!
 //! Absent on purpose: anything that belongs to one room or to the nodes.
 
@@ -180,8 +181,8 @@ impl Context {
         receipt
     }
 
-    /// A token is accepted: for work of our own, or for a node that has not confirmed it yet. What was held back here and has
-    /// gone to a node is that node's from then on.
+    /// A token is accepted: for work of our own, or for a node that has not confirmed it yet. What was held back here
+    /// and has gone to a node is that node's from then on.
     pub fn open_token(&mut self, token: &Token, node: Option<NodeId>) {
         if let Some(change) = self.journal.open(token, node) {
             self.store(change);

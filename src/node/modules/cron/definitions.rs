@@ -29,7 +29,13 @@ fn variable(data: &Value, index: usize) -> Option<String> {
 
 fn definition_json(job: &CronJob) -> Value {
     let parameters: Value = serde_json::from_str(&job.parameters).unwrap_or(Value::Null);
-    let mut definition = json!({ "id": job.id, "timespec": job.timespec, "action": job.action, "parameters": parameters, "keep_token": job.keep_token });
+    let mut definition = json!({
+        "id": job.id,
+        "timespec": job.timespec,
+        "action": job.action,
+        "parameters": parameters,
+        "keep_token": job.keep_token,
+    });
     if let Some(members) = definition.as_object_mut().filter(|_| !job.target.is_empty()) {
         members.insert("target".to_owned(), job.target.as_str().into());
     }
