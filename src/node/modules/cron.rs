@@ -15,17 +15,16 @@ use std::time::Duration;
 
 use crate::config::settings::CronJob;
 use crate::model::action::Action;
-use crate::model::code::Code;
 use crate::model::log::LogLine;
+use crate::model::module::Module;
 use crate::model::time::Monotonic;
 use crate::model::time_zone::minute_of;
 use crate::model::token::Token;
 
-use super::super::core::Core;
-use super::super::requests::{Handled, Peer};
-use super::super::stopping::Stopping;
-use super::super::timers::Timer;
-use super::CRON_PACKAGE;
+use crate::node::core::Core;
+use crate::node::journal::Ended;
+use crate::node::peer::{Handled, Peer};
+use crate::node::timers::Timer;
 use schedule::Schedule;
 
 /// Microseconds of a second and of a minute.
@@ -69,14 +68,10 @@ pub(in super::super) struct Cron {
 }
 
 impl Cron {
-    /// Whether the configuration has the module.
-    pub(in super::super) const fn is_configured(&self) -> bool {
-        self.schedule.is_some()
-    }
-
     /// The log line about a run that ends with an error.
-    pub(in super::super) fn complaint(&self, token: &str, code: Code, data: &str) -> Option<LogLine> {
-        let id = self.running.get(token).filter(|_| code == Code::FINISHED_KO)?;
+    pub(in super::super) fn complaint(&self, ended: &Ended) -> Option<LogLine> {
+        let token = &ended.token;
+        let (id, data) = self.running.get(token).zip(ended.error.as_deref())?;
         let data: serde_json::Value = serde_json::from_str(data).unwrap_or_default();
         let message = data.get("message").and_then(serde_json::Value::as_str).unwrap_or("without a message");
         let shown = |text: &str, most| text.chars().take(most).flat_map(char::escape_debug).collect::<String>();
@@ -96,31 +91,31 @@ impl Cron {
 impl Core {
     /// Takes the jobs of the configuration and begins to look at the clock.
     pub(in super::super) fn start_cron(&mut self) {
-        let Some(definitions) = self.options.cron.take() else { return };
+        let Some(definitions) = self.context.options.cron.as_mut().map(std::mem::take) else { return };
         self.cron.jobs = definitions.into_iter().map(|job| (job.id.clone(), Job::new(job))).collect();
         self.cron.schedule = Some(Schedule::new(self.local_minute()));
         self.set_cron_timer();
     }
 
     fn local_minute(&self) -> i64 {
-        self.options.time_zone.local_minute(minute_of(self.now.wall))
+        self.context.options.time_zone.local_minute(minute_of(self.context.now.wall))
     }
 
     /// When the clock is looked at next; never while there is no job.
     fn set_cron_timer(&mut self) {
         self.cron.clock_offset = self.clock_offset();
         if self.cron.jobs.is_empty() {
-            self.timers.cancel(&Timer::Cron);
+            self.context.timers.cancel(&Timer::Cron);
             return;
         }
-        let in_minute = self.now.wall.as_micros().rem_euclid(MINUTE_MICROS);
+        let in_minute = self.context.now.wall.as_micros().rem_euclid(MINUTE_MICROS);
         let next_second = self.cron.this_minute.values().map(|seconds| seconds.trailing_zeros()).min();
         let at = match next_second {
             Some(second) => i64::from(second) * SECOND_MICROS,
             None => self.minutes_to_next_look() * MINUTE_MICROS,
         };
         let left = Duration::from_micros(u64::try_from(at - in_minute).unwrap_or(0)) + Duration::from_millis(1);
-        self.timers.set(Timer::Cron, self.now.monotonic + left);
+        self.context.timers.set(Timer::Cron, self.context.now.monotonic + left);
     }
 
     fn minutes_to_next_look(&self) -> i64 {
@@ -131,8 +126,8 @@ impl Core {
     }
 
     fn clock_offset(&self) -> i64 {
-        let monotonic = i64::try_from(self.now.monotonic.as_millis()).unwrap_or(i64::MAX);
-        self.now.wall.as_micros().saturating_sub(monotonic.saturating_mul(1_000))
+        let monotonic = i64::try_from(self.context.now.monotonic.as_millis()).unwrap_or(i64::MAX);
+        self.context.now.wall.as_micros().saturating_sub(monotonic.saturating_mul(1_000))
     }
 
     /// Looks at the clock at once when it was set since the timer was.
@@ -141,14 +136,14 @@ impl Core {
         let change = self.clock_offset().saturating_sub(self.cron.clock_offset);
         if is_waiting && change.saturating_abs() > CLOCK_SET_MICROS {
             self.cron.clock_offset = self.clock_offset();
-            self.timers.set(Timer::Cron, self.now.monotonic);
+            self.context.timers.set(Timer::Cron, self.context.now.monotonic);
         }
     }
 
     /// [`Timer::Cron`]
     pub(in super::super) fn cron_due(&mut self) {
         let ids = self.jobs_due();
-        if self.stopping == Stopping::No && self.is_loaded(CRON_PACKAGE) {
+        if !self.context.is_stopping() && self.context.is_loaded(Module::Cron) {
             ids.iter().for_each(|id| self.run_job(id));
         }
         self.set_cron_timer();
@@ -157,7 +152,7 @@ impl Core {
     /// The jobs to start now.
     fn jobs_due(&mut self) -> Vec<String> {
         let local = self.local_minute();
-        let second = self.now.wall.as_micros().rem_euclid(MINUTE_MICROS) / SECOND_MICROS;
+        let second = self.context.now.wall.as_micros().rem_euclid(MINUTE_MICROS) / SECOND_MICROS;
         let Cron { jobs, schedule: Some(schedule), this_minute, .. } = &mut self.cron else { return Vec::new() };
         let mut ids = Vec::new();
         if schedule.is_later(local) {
@@ -186,26 +181,26 @@ impl Core {
     }
 
     fn run_job(&mut self, id: &str) {
-        let now = self.now.monotonic;
-        let fresh = self.generate_token();
+        let now = self.context.now.monotonic;
+        let fresh = self.context.generate_token();
         let Some(job) = self.cron.jobs.get_mut(id) else { return };
         let shown: String = id.chars().take(64).flat_map(char::escape_debug).collect();
         if job.runs_until.is_some_and(|until| until > now) {
             let text = format!("job '{shown}' is left out this time: its last run has not ended");
-            self.log(LogLine::warning("cron", text));
+            self.context.log(LogLine::warning("cron", text));
             return;
         }
         let CronJob { action, parameters, target, keep_token, .. } = job.definition.clone();
         let token = keep_token.then(|| Token::parse(id).ok()).flatten().unwrap_or(fresh);
-        let is_here = target.is_empty() || self.own_id.is_some_and(|own| target.parse() == Ok(own));
+        let is_here = target.is_empty() || self.context.is_own(&target);
         job.runs_until = Some(now + if is_here { RUN_MAX } else { RUN_ON_NODE_MAX });
         job.last_token = Some(token.clone());
         self.cron.running.insert(token.as_str().to_owned(), id.to_owned());
-        self.log(LogLine::info("cron", format!("launching job '{shown}' (token {token})")));
+        self.context.log(LogLine::info("cron", format!("launching job '{shown}' (token {token})")));
         let data = format!("{{\"content\":{parameters}}}");
         let handled = self.request(Peer::Ourselves, Action::parse(&action), &token, &target, data);
         // What leaves nothing open here is done.
-        if is_here && matches!(handled, Handled::Reply(..)) && !self.open_tokens.contains_key(token.as_str()) {
+        if is_here && matches!(handled, Handled::Reply(..)) && !self.context.journal.is_open(&token) {
             self.cron.token_ended(token.as_str());
         }
     }

@@ -2,10 +2,10 @@
 
 use crate::config::settings::CronJob;
 use crate::model::api::Method;
-use crate::model::code::Code;
 use crate::model::cron_expression::CronExpression;
+use crate::node::journal::Ended;
 
-use super::super::super::testing::{Bench, node_message, options, push_node, row};
+use crate::node::testing::{Bench, node_message, options, push_node, row};
 
 fn job(id: &str, timespec: &str, action: &str, target: &str, keep_token: bool) -> CronJob {
     CronJob {
@@ -21,10 +21,10 @@ fn job(id: &str, timespec: &str, action: &str, target: &str, keep_token: bool) -
 
 fn bench(jobs: Vec<CronJob>) -> Bench {
     let mut options = options(vec![push_node(2)]);
-    options.loaded.insert("cron".to_owned(), super::CRON_PACKAGE.to_owned());
+    options.loaded.insert("cron".to_owned(), super::Module::Cron.package().to_owned());
     options.cron = Some(jobs);
     let mut bench = Bench::new(options);
-    bench.give(super::super::super::input::Input::LinkUp(super::super::super::testing::id(2)));
+    bench.give(crate::node::input::Input::LinkUp(crate::node::testing::id(2)));
     bench
 }
 
@@ -169,7 +169,7 @@ fn an_unloaded_module_starts_nothing_and_a_job_that_is_gone_hurts_nobody() {
     bench.request("ADDCRON", "d", "", r#"{"content":[{"id":"a","timespec":"* * * * *","action":"INFORMATION"}]}"#);
     bench.request("UNLOADMODULE", "u", "", r#"{"content":{"name":"cron"}}"#);
     assert_eq!(bench.pass_seconds(300).iter().filter(|line| line.contains("information")).count(), 0);
-    let package = format!(r#"{{"content":{{"name":"cron","package":"{}"}}}}"#, super::CRON_PACKAGE);
+    let package = format!(r#"{{"content":{{"name":"cron","package":"{}"}}}}"#, super::Module::Cron.package());
     bench.request("LOADMODULE", "u", "", &package);
     assert_eq!(bench.pass_seconds(60).iter().filter(|line| line.contains("information")).count(), 1);
 }
@@ -189,11 +189,15 @@ fn a_field_of_seconds_starts_a_job_at_each_of_them() {
 fn a_run_that_ends_with_an_error_is_a_warning_with_its_message() {
     let mut cron = super::Cron::default();
     cron.running.insert("t".to_owned(), "broken".to_owned());
+    let ended = |token: &str, error: Option<&str>| {
+        let (token, error) = (token.to_owned(), error.map(str::to_owned));
+        Ended { token, owed_by: None, of_node: false, error }
+    };
     let data = r#"{"message":"expected array, found 'HASH'"}"#;
-    let line = cron.complaint("t", Code::FINISHED_KO, data).unwrap();
+    let line = cron.complaint(&ended("t", Some(data))).unwrap();
     assert_eq!(line.text, "job 'broken' failed (token t): expected array, found \\'HASH\\'");
-    assert!(cron.complaint("t", Code::FINISHED_OK, data).is_none());
-    assert!(cron.complaint("another", Code::FINISHED_KO, data).is_none());
+    assert!(cron.complaint(&ended("t", None)).is_none());
+    assert!(cron.complaint(&ended("another", Some(data))).is_none());
 }
 
 #[test]
@@ -203,7 +207,7 @@ fn the_clock_is_looked_at_when_something_is_due_twice_an_hour_and_when_it_was_se
         assert_eq!(bench.core.minutes_to_next_look(), minutes, "{timespec}");
     }
     let mut bench = bench(vec![job("a", "0 3 * * *", "INFORMATION", "", true)]);
-    let now = bench.core.now.monotonic;
+    let now = bench.core.context.now.monotonic;
     assert!(bench.core.poll_timeout().is_none_or(|next| next > now));
     // As if the clock on the wall had shown two hours more when the timer was set.
     bench.core.cron.clock_offset += 7_200_000_000;
