@@ -9,6 +9,7 @@ mod copies;
 mod listeners;
 mod questions;
 mod register_file;
+mod reload;
 #[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
 mod ssh;
 mod storage;
@@ -19,6 +20,7 @@ mod workers;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,6 +111,8 @@ struct EventLoop {
     copies: CopyWork,
     /// The commands that may be run, where that is limited.
     allowed: AllowList,
+    /// The top file, for [`reload`].
+    config_path: PathBuf,
     stopping: bool,
     stopped: Option<Monotonic>,
     keep_alive: bool,
@@ -122,7 +126,7 @@ struct EventLoop {
 pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<(), RunError> {
     let mut log = LogWriter::open(options.logfile.as_deref(), options.severity).map_err(RunError::new)?;
     match EventLoop::start(config, keys, &mut log) {
-        Ok(parts) => EventLoop::assemble(parts, log).run(),
+        Ok(parts) => EventLoop::assemble(parts, log, options.config_path.clone()).run(),
         Err(error) => {
             if options.logfile.is_some() {
                 let wall = clock::read().wall;
@@ -207,7 +211,7 @@ impl EventLoop {
         })
     }
 
-    fn assemble(parts: Parts, log: LogWriter) -> Self {
+    fn assemble(parts: Parts, log: LogWriter, config_path: PathBuf) -> Self {
         Self {
             poll: parts.poll,
             dispatch: parts.dispatch,
@@ -230,6 +234,7 @@ impl EventLoop {
             ssh: parts.ssh,
             copies: parts.copies,
             allowed: parts.allowed,
+            config_path,
             stopping: false,
             stopped: None,
             keep_alive: parts.keep_alive,
@@ -381,6 +386,7 @@ impl EventLoop {
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
+                JobResult::ConfigurationRead(reading) => self.configuration_read(reading, now),
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }
         }
@@ -403,6 +409,7 @@ impl EventLoop {
                     if let Err(error) = self.log.reopen(now.wall) {
                         self.log.write(&LogLine::error("core", format!("log not reopened: {error}")), now.wall);
                     }
+                    self.reload_configuration();
                     self.reload_certificates(now);
                     self.reload_register_file();
                 }

@@ -21,7 +21,7 @@ use crate::model::time::{Monotonic, Now, WallTime};
 use super::questions::{Answers, Questions};
 use super::work::Check;
 use super::workers::Rank;
-use super::{EventLoop, RunError, register_file};
+use super::{EventLoop, RunError, register_file, reload};
 
 /// What comes back from a worker.
 pub(super) enum JobResult {
@@ -36,6 +36,7 @@ pub(super) enum JobResult {
     /// Of the listener with this index, with warnings.
     CertificateLoaded(usize, Box<Result<(ServerContext, Vec<String>), TlsError>>),
     RegisterFileRead(register_file::Reading),
+    ConfigurationRead(reload::Reading),
 }
 
 /// The write-ahead log is moved into the database when it has grown by so many bytes.
