@@ -1,5 +1,6 @@
 //! How connections are let in, complained about and closed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::model::connection::{ConnectionId, PeerAddress};
@@ -12,6 +13,8 @@ use super::{Dispatch, Effect, Owner};
 
 /// How long a connection that is being closed may take to send its last words.
 const LINGER: Duration = Duration::from_secs(5);
+/// Addresses that are remembered in [`UnreadyPeers`].
+const MAX_UNREADY: usize = 1_000;
 /// Log lines about misbehaving connections per [`COMPLAINT_PERIOD`].
 const MAX_COMPLAINTS: u32 = 20;
 /// See [`MAX_COMPLAINTS`].
@@ -23,6 +26,20 @@ pub(super) struct Complaints {
     since: Monotonic,
     shown: u32,
     hidden: u32,
+}
+
+/// Addresses whose peers went away before their ZMTP handshake was done, each with whether they had begun one.
+#[derive(Default)]
+pub(super) struct UnreadyPeers(BTreeSet<(PeerAddress, bool)>);
+
+impl UnreadyPeers {
+    /// Whether it is the first of its kind. When too many are remembered all are forgotten.
+    pub(super) fn insert(&mut self, peer: PeerAddress, has_begun: bool) -> bool {
+        if self.0.len() >= MAX_UNREADY {
+            self.0.clear();
+        }
+        self.0.insert((peer, has_begun))
+    }
 }
 
 impl Dispatch {

@@ -39,6 +39,7 @@ const fn word(method: Method) -> &'static str {
         Method::Patch => "PATCH",
         Method::Put => "PUT",
         Method::Delete => "DELETE",
+        Method::Other => "",
     }
 }
 

@@ -279,6 +279,8 @@ impl Core {
         let (start, end) = (outcome.started.as_seconds(), outcome.ended.as_seconds());
         let killed = running.killed.take();
         let failed = match (&outcome.end, &killed) {
+            (CommandEnd::NoProgram(exit_code, _), None) => Ok(*exit_code),
+            (CommandEnd::NoProgram(_, reason), Some(_)) => Err(reason.as_str()),
             (CommandEnd::TimedOut, None) => Err("Command too long to execute (timeout)..."),
             (CommandEnd::NotStarted(reason), _) => Err(reason.as_str()),
             (CommandEnd::TimedOut, Some(reason)) => Err(reason.as_str()),
