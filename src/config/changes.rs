@@ -1,4 +1,5 @@
-//! A configuration that was read again while the daemon runs: what of it takes effect at once, and what needs a restart.
+//! A configuration that was read again while the daemon runs: what of it takes effect at once, and what needs a
+//! restart.
 //!
 //! [`take_over`] is the one list of both. Absent on purpose: the nodes of the register file, which are read again by
 //! themselves.
