@@ -45,7 +45,6 @@ impl EventLoop {
         if changes.is_empty() {
             log(LogLine::info("core", "configuration read again: nothing has changed"));
         }
-        let allowed = read.modules.action.as_ref().and_then(|action| action.allowed.as_ref());
-        self.allowed = allowed.map(|allowed| allowed.list.clone()).unwrap_or_default();
+        self.host.take_list(&read);
     }
 }
