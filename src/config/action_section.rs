@@ -1,4 +1,4 @@
-//! Options of the module `action`: limits, and the list of allowed commands (protocol.md section 11).
+//! Options of the module `action`: limits, and the list of allowed commands (docs/protocol.md section 11).
 
 use super::allow_list::{AllowList, Expression, Hole, find_hole, shown};
 use super::copy_section;

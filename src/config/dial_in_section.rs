@@ -1,5 +1,5 @@
-//! The two ends of nodes that dial in: the modules `pull` and `pullwss` of such a node (protocol.md sections 8 and 9)
-//! and the proxy's `httpserver`, where a pullwss node arrives.
+//! The two ends of nodes that dial in: the modules `pull` and `pullwss` of such a node (docs/protocol.md sections 8 and
+//! 9) and the proxy's `httpserver`, where a pullwss node arrives.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ const EXAMPLE_TOKEN: &str = "a-long-random-word";
 /// What [`HttpProxy`] needs.
 const PROXIES: &str = "http://HOST:PORT or http://USER:PASSWORD@HOST:PORT";
 
-/// The proxy's `httpserver`; `None` where it is not enabled, and without a token (protocol.md section 9).
+/// The proxy's `httpserver`; `None` where it is not enabled, and without a token (docs/protocol.md section 9).
 pub(super) fn read_listener(section: Section<'_>, findings: &mut Findings) -> Option<WebSocketSettings> {
     const ADDRESS: &str = "an IPv4 or IPv6 address to listen on, for instance 0.0.0.0 or ::1";
     if !section.boolean_unlike("enable", false, |text| text == "true", findings) {
@@ -131,8 +131,8 @@ pub(super) fn read_pullwss(
     Some(PullWssSettings { host: host?, port, token: token?, uri, tls, proxy, ping, max_message_size })
 }
 
-/// `ping`: how often the node registers again, at least every `least` seconds. Published examples have 1, which the central
-/// would hear from each of its nodes every second.
+/// `ping`: how often the node registers again, at least every `least` seconds. Published examples have 1, which the
+/// central would hear from each of its nodes every second.
 fn ping(section: &Section<'_>, least: u64, findings: &mut Findings) -> Duration {
     let least = Duration::from_secs(least);
     let ping = section.duration("ping", least, Unit::Seconds, DAY_SECONDS, findings);

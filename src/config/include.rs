@@ -1,4 +1,5 @@
-//! Reads files and resolves `!include` (protocol.md section 14). Bounds depth, number of files and bytes; finds cycles.
+//! Reads files and resolves `!include` (docs/protocol.md section 14). Bounds depth, number of files and bytes; finds
+//! cycles.
 
 use std::fs;
 use std::io::{self, Read};

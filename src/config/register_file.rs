@@ -1,4 +1,4 @@
-//! The file of the module `register`: nodes that the administrator lists by hand (protocol.md section 5).
+//! The file of the module `register`: nodes that the administrator lists by hand (docs/protocol.md section 5).
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -58,8 +58,8 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// `gorgonecore` (protocol.md section 14).
-#[derive(Clone, Debug)]
+/// `gorgonecore` (docs/protocol.md section 14).
+#[derive(Clone, Debug, PartialEq)]
 pub struct CoreSettings {
     /// `name` of the top file, else the host name.
     pub name: String,
@@ -138,8 +138,8 @@ pub struct Modules {
     pub loaded: BTreeMap<String, String>,
 }
 
-/// Options of the proxy (protocol.md sections 6 and 7).
-#[derive(Clone, Debug)]
+/// Options of the proxy (docs/protocol.md sections 6 and 7).
+#[derive(Clone, Debug, PartialEq)]
 pub struct ProxySettings {
     /// `pool` (5): worker threads at most.
     pub pool: usize,
@@ -189,8 +189,8 @@ pub struct RegisterSettings {
     pub nodes: Vec<Registration>,
 }
 
-/// Options of the module `action` (protocol.md section 11).
-#[derive(Clone, Debug)]
+/// Options of the module `action` (docs/protocol.md section 11).
+#[derive(Clone, Debug, PartialEq)]
 pub struct ActionSettings {
     /// `command_timeout` (30 s)
     pub command_timeout: Duration,
@@ -231,7 +231,7 @@ impl Default for ActionSettings {
     }
 }
 
-/// Options of the module `engine` (protocol.md section 11).
+/// Options of the module `engine` (docs/protocol.md section 11).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSettings {
     /// `command_file`: the engine's pipe, where a request names none.
@@ -240,8 +240,8 @@ pub struct EngineSettings {
     pub timeout: Duration,
 }
 
-/// Options of the module `httpserver` (protocol.md section 13). Holds a password: no `Debug` of it.
-#[derive(Clone)]
+/// Options of the module `httpserver` (docs/protocol.md section 13). Holds a password: no `Debug` of it.
+#[derive(Clone, PartialEq)]
 pub struct HttpSettings {
     /// `address` (0.0.0.0)
     pub address: IpAddr,
@@ -272,8 +272,8 @@ pub struct ServerTls {
     pub passphrase: Option<String>,
 }
 
-/// The proxy's `httpserver` (protocol.md section 9). Holds a token: no `Debug` of it.
-#[derive(Clone)]
+/// The proxy's `httpserver` (docs/protocol.md section 9). Holds a token: no `Debug` of it.
+#[derive(Clone, PartialEq)]
 pub struct WebSocketSettings {
     /// `address` (all)
     pub address: IpAddr,
@@ -291,8 +291,8 @@ impl std::fmt::Debug for WebSocketSettings {
     }
 }
 
-/// Options of the module `pull` (protocol.md section 8).
-#[derive(Clone, Debug)]
+/// Options of the module `pull` (docs/protocol.md section 8).
+#[derive(Clone, Debug, PartialEq)]
 pub struct PullSettings {
     /// `target_type` and `target_path`: the central's external socket.
     pub endpoint: Endpoint,
@@ -302,8 +302,8 @@ pub struct PullSettings {
     pub ping_timeout: Duration,
 }
 
-/// Options of the module `pullwss` (protocol.md section 9). Holds a token: no `Debug` of it.
-#[derive(Clone)]
+/// Options of the module `pullwss` (docs/protocol.md section 9). Holds a token: no `Debug` of it.
+#[derive(Clone, PartialEq)]
 pub struct PullWssSettings {
     /// `address`
     pub host: String,
@@ -389,8 +389,8 @@ impl Subnet {
     }
 }
 
-/// Options of the module `dbcleaner` (protocol.md section 15).
-#[derive(Clone, Copy, Debug)]
+/// Options of the module `dbcleaner` (docs/protocol.md section 15).
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CleanerSettings {
     /// `purge_sessions_time` (3600 s)
     pub sessions: Duration,

@@ -22,7 +22,7 @@ use crate::model::time::{Monotonic, Now, WallTime};
 use super::questions::{Answers, Questions};
 use super::work::Check;
 use super::workers::Rank;
-use super::{EventLoop, RunError, register_file};
+use super::{EventLoop, RunError, register_file, reload};
 
 /// What comes back from a worker.
 pub(super) enum JobResult {
@@ -39,6 +39,7 @@ pub(super) enum JobResult {
     /// Of the listener with this index, with warnings.
     CertificateLoaded(usize, Box<Result<(ServerContext, Vec<String>), TlsError>>),
     RegisterFileRead(register_file::Reading),
+    ConfigurationRead(reload::Reading),
 }
 
 /// The write-ahead log is moved into the database when it has grown by so many bytes.
