@@ -40,7 +40,9 @@ use super::modules::process_copy::Sinks;
 use super::outbox::Outbox;
 use super::output::{Output, ReceiptId};
 use super::parents::Parents;
+use super::clock_watch::ClockWatch;
 use super::passed_on::PassedOn;
+use super::sent_tokens::SentTokens;
 use super::registry::Registry;
 use super::relayed_copy::RelayedCopies;
 use super::remote_copy::Copies;
@@ -67,6 +69,8 @@ pub struct Core {
     pub(super) registry: Registry,
     pub(super) wanted: Wanted,
     pub(super) passed_on: PassedOn,
+    pub(super) sent_tokens: SentTokens,
+    pub(super) clock_watch: ClockWatch,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
     pub(super) origins: OriginMarks,
     pub(super) counters: Counters,
@@ -170,6 +174,7 @@ impl Core {
     /// Starts: writes the starting row, registers the nodes of the register file and asks for their links.
     #[must_use]
     pub fn new(options: CoreOptions, restored: Restored, random: Box<dyn Random>, now: Now) -> Self {
+        let (clock_watch, clock_line) = ClockWatch::new(now, restored.newest_ctime);
         let mut core = Self {
             own_id: options.id,
             debug: options.debug,
@@ -179,7 +184,9 @@ impl Core {
             registry: Registry::default(),
             wanted: Wanted::default(),
             passed_on: PassedOn::default(),
-            marks: restored.marks.into_iter().collect(),
+            sent_tokens: SentTokens::default(),
+            clock_watch,
+            marks: restored.marks.into_iter().map(|(id, mark)| (id, mark.clamped(now.wall))).collect(),
             origins: OriginMarks::new(restored.origins),
             counters: Counters::default(),
             parents: Parents::default(),
@@ -212,6 +219,7 @@ impl Core {
         if !core.is_loaded(modules::CLEANER_PACKAGE) {
             core.options.loaded.insert("dbcleaner".to_owned(), modules::CLEANER_PACKAGE.to_owned());
         }
+        core.outputs.extend(clock_line.map(Output::Log));
         core.add_row(NewRow::now(None, Code::STARTED, json::message("gorgoned is starting...")));
         let nodes = std::mem::take(&mut core.options.nodes);
         core.apply_registrations(RegistrationSource::File, nodes);
@@ -227,7 +235,7 @@ impl Core {
 
     /// Takes an event.
     pub fn handle_input(&mut self, input: Input, now: Now) {
-        self.now = now;
+        self.set_now(now);
         match input {
             Input::ClientMessage { client, message } => self.client_message(client, message),
             Input::ClientIsDaemon(client) => self.parents.is_daemon(client),
@@ -263,7 +271,7 @@ impl Core {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
-        self.now = now;
+        self.set_now(now);
         while let Some(timer) = self.timers.pop(now.monotonic) {
             self.timer_due(timer);
         }
@@ -292,6 +300,7 @@ impl Core {
             Timer::Ping(id) => self.ping_due(id),
             Timer::PingLink(id) => self.ping_found_no_link(id),
             Timer::Pong(id) => self.ping_got_no_pong(id),
+            Timer::Repeat(id) => self.repeat_unanswered(id),
             Timer::SyncTimeout(id) => self.sync_timed_out(id),
             Timer::Unconfirmed(id) => self.give_up_unconfirmed(id),
             Timer::Register(kind) => self.register_with_parent(kind),

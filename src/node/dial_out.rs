@@ -21,6 +21,8 @@ use super::output::{Output, ParentKind};
 use super::requests::{Handled, Peer};
 use super::timers::Timer;
 
+pub(super) use set_logs::Position;
+
 /// Clients that stand for our centrals where requests are answered; dispatch never gives out such numbers.
 const PULL_PARENT: ClientId = ClientId(u64::MAX);
 const WEB_SOCKET_PARENT: ClientId = ClientId(u64::MAX - 1);
@@ -30,6 +32,8 @@ const WEB_SOCKET_PARENT: ClientId = ClientId(u64::MAX - 1);
 struct DialledParent {
     /// Our routing id on it while we are connected.
     identity: Option<String>,
+    /// How it takes our rows.
+    taken: set_logs::PartsTaken,
 }
 
 /// The centrals that we dial.
@@ -88,6 +92,7 @@ impl Core {
             self.timers.cancel(&timer);
         }
         self.parents.gone(client_of(kind));
+        self.dialled_out.parent(kind).taken.lost();
         if was_up {
             self.log(LogLine::warning(word(kind), format!("connection to the central lost: {reason}")));
         } else {

@@ -102,8 +102,12 @@ impl Core {
 
     /// [`Timer::Parent`]
     pub(super) fn tell_parent(&mut self, client: ClientId) {
-        let Some(parent) = self.parents.parents.get_mut(&client) else { return };
-        parent.told = Some(self.now.monotonic);
+        match self.parents.parents.get_mut(&client) {
+            Some(parent) => parent.told = Some(self.now.monotonic),
+            // A central that we dialled has not pinged yet.
+            None if dial_out::parent_of(client).is_some() => {}
+            None => return,
+        }
         let data = format!("{{\"id\":{}}}", self.id_json());
         let reply = Reply { kind: Action::SyncLogs, token: None, code: Code::BEGIN, data };
         self.reply(client, reply);

@@ -84,6 +84,7 @@ impl Storage {
             host_keys: stored.host_keys.into_iter().collect(),
             origins: stored.origins,
             open_tokens: stored.open_tokens,
+            newest_ctime: store.newest_ctime(),
         };
         let path = core.database.clone();
         Ok((

@@ -9,8 +9,6 @@ use crate::model::random::to_hex;
 use crate::model::session::StoredSession;
 use crate::model::time::WallTime;
 
-/// Rows that share one `ctime` at most.
-const ROWS_PER_INSTANT: usize = 1_000;
 /// A clock that was set back further than this is believed.
 const MAX_LEAD: i64 = 86_400 * CommitClock::TICKS_PER_SECOND;
 
@@ -37,11 +35,16 @@ pub(super) struct CommitClock(i64);
 impl CommitClock {
     const TICKS_PER_SECOND: i64 = 100_000;
 
-    #[expect(clippy::cast_precision_loss, reason = "such counts fit 53 bits until the year 4800")]
     fn next(&mut self, wall: WallTime) -> f64 {
         let now = wall.as_micros().div_euclid(10);
         let behind = self.0 >= now && self.0.saturating_sub(now) < MAX_LEAD;
         self.0 = if behind { self.0.saturating_add(1) } else { now };
+        self.seconds()
+    }
+
+    /// The newest `ctime`.
+    #[expect(clippy::cast_precision_loss, reason = "such counts fit 53 bits until the year 4800")]
+    pub(super) fn seconds(self) -> f64 {
         self.0 as f64 / Self::TICKS_PER_SECOND as f64
     }
 }
@@ -108,7 +111,6 @@ fn run(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut applied = Applied::default();
     let mut last_row_id = None;
-    let mut ctime = 0.0;
     let mut insert = None;
     for change in changes {
         match change {
@@ -117,10 +119,8 @@ fn run(
                     Some(statement) => statement,
                     None => insert.insert(transaction.prepare_cached(INSERT_ROW)?),
                 };
-                if applied.inserted.is_multiple_of(ROWS_PER_INSTANT) {
-                    ctime = clock.next(wall);
-                }
-                insert_row(statement, row, ctime)?;
+                // A peer that goes on by `ctime` must be able to stop behind any row.
+                insert_row(statement, row, clock.next(wall))?;
                 last_row_id = Some(transaction.last_insert_rowid());
                 applied.inserted += 1;
             }
@@ -213,10 +213,12 @@ fn put_fingerprint(transaction: &Transaction<'_>, target: &str, thumbprint: &str
 
 /// No `ON CONFLICT`: the index of an old file is not unique.
 fn put_mark(transaction: &Transaction<'_>, node: NodeId, mark: SyncMark) -> Result<()> {
-    let values = params![sql_id(node), mark.ctime, mark.last_id, mark.history];
-    let update = "UPDATE gorgone_synchistory SET ctime = ?2, last_id = ?3, stheno_history = ?4 WHERE id = ?1";
+    let values = params![sql_id(node), mark.ctime, mark.last_id, mark.history, mark.newest];
+    let update = "UPDATE gorgone_synchistory SET ctime = ?2, last_id = ?3, stheno_history = ?4, stheno_newest = ?5 \
+                  WHERE id = ?1";
     if transaction.prepare_cached(update)?.execute(values)? == 0 {
-        let insert = "INSERT INTO gorgone_synchistory (id, ctime, last_id, stheno_history) VALUES (?1, ?2, ?3, ?4)";
+        let insert = "INSERT INTO gorgone_synchistory (id, ctime, last_id, stheno_history, stheno_newest) \
+                      VALUES (?1, ?2, ?3, ?4, ?5)";
         transaction.prepare_cached(insert)?.execute(values)?;
     }
     Ok(())

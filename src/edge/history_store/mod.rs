@@ -151,6 +151,12 @@ impl HistoryStore {
         self.last_row_id.saturating_add(1)
     }
 
+    /// The `ctime` of the newest row in seconds; 0 for an empty history.
+    #[must_use]
+    pub fn newest_ctime(&self) -> f64 {
+        self.clock.seconds()
+    }
+
     /// The database's path.
     #[must_use]
     pub fn path(&self) -> &Path {

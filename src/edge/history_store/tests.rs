@@ -114,18 +114,18 @@ fn a_file_of_the_first_original_is_completed_and_its_odd_rows_are_read() {
     assert_eq!(store.last_row_id(), 4);
     let stored = store.load().unwrap();
     assert!(stored.sessions.is_empty());
-    assert_eq!(stored.marks, [(NodeId::new(2).unwrap(), SyncMark { ctime: 80.0, last_id: 3, history: 0 })]);
+    assert_eq!(stored.marks, [(NodeId::new(2).unwrap(), SyncMark { ctime: 80.0, newest: 80.0, last_id: 3, history: 0 })]);
     assert_eq!(stored.warnings.len(), 2, "{:?}", stored.warnings);
     assert!(!stored.warnings.concat().contains("00ff"), "a key in a warning");
 
     let changes = [
         insert("new", 2),
-        StoreChange::PutSyncMark(NodeId::new(2).unwrap(), SyncMark { ctime: 95.5, last_id: 9, history: 0 }),
+        StoreChange::PutSyncMark(NodeId::new(2).unwrap(), SyncMark { ctime: 95.5, newest: 95.5, last_id: 9, history: 0 }),
     ];
     store.apply(&changes, WALL).unwrap();
     assert_eq!(
         store.load().unwrap().marks,
-        [(NodeId::new(2).unwrap(), SyncMark { ctime: 95.5, last_id: 9, history: 0 })]
+        [(NodeId::new(2).unwrap(), SyncMark { ctime: 95.5, newest: 95.5, last_id: 9, history: 0 })]
     );
     let page = HistoryReader::open(&path).unwrap().query(&LogFilter::default(), &WHOLE).unwrap();
     assert_eq!(ids(&page), [1, 2, 3, 4, 5]);
@@ -152,8 +152,8 @@ fn sessions_marks_and_fingerprints_survive_and_are_replaced_by_name() {
         StoreChange::PutSession(session("gorgone-c", 10)),
         StoreChange::PutSession(renewed.clone()),
         StoreChange::DeleteSession(b"gorgone-c".to_vec()),
-        StoreChange::PutSyncMark(node, SyncMark { ctime: 1.5, last_id: 1, history: 0 }),
-        StoreChange::PutSyncMark(node, SyncMark { ctime: 2.5, last_id: 2, history: 0 }),
+        StoreChange::PutSyncMark(node, SyncMark { ctime: 1.5, newest: 1.5, last_id: 1, history: 0 }),
+        StoreChange::PutSyncMark(node, SyncMark { ctime: 2.5, newest: 2.5, last_id: 2, history: 0 }),
         StoreChange::PutSyncMark(NodeId::new(4).unwrap(), SyncMark::default()),
         StoreChange::DeleteSyncMark(NodeId::new(4).unwrap()),
         fingerprint("old"),
@@ -163,7 +163,7 @@ fn sessions_marks_and_fingerprints_survive_and_are_replaced_by_name() {
     drop(store);
     let stored = open(&path).load().unwrap();
     assert!(stored.sessions == [session("gorgone-a", 20), renewed], "the sessions differ");
-    assert_eq!(stored.marks, [(node, SyncMark { ctime: 2.5, last_id: 2, history: 0 })]);
+    assert_eq!(stored.marks, [(node, SyncMark { ctime: 2.5, newest: 2.5, last_id: 2, history: 0 })]);
     assert_eq!(stored.fingerprints, [("tcp://h:1".to_owned(), "new".to_owned())]);
     assert!(stored.warnings.is_empty());
 }

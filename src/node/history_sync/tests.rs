@@ -16,7 +16,7 @@ fn row(number: i64, ctime: f64, token: &str, code: i64) -> String {
 }
 
 fn marked(ctime: f64, last_id: i64) -> Bench {
-    let restored = Restored { marks: vec![(id(2), SyncMark { ctime, last_id, history: 0 })], ..Restored::default() };
+    let restored = Restored { marks: vec![(id(2), SyncMark { ctime, newest: ctime, last_id, history: 0 })], ..Restored::default() };
     let mut bench = Bench::restored(options(vec![push_node(2)]), restored);
     bench.give(Input::LinkUp(id(2)));
     bench
@@ -59,7 +59,7 @@ fn a_row_that_comes_twice_is_stored_once() {
 #[test]
 fn a_mark_that_a_perl_daemon_left_is_asked_for_by_ctime_alone() {
     let restored = Restored {
-        marks: vec![(id(2), SyncMark { ctime: 1_795_450_546.059_45, last_id: 0, history: 0 })],
+        marks: vec![(id(2), SyncMark { ctime: 1_795_450_546.059_45, newest: 1_795_450_546.059_45, last_id: 0, history: 0 })],
         ..Restored::default()
     };
     let mut bench = Bench::restored(options(vec![push_node(2)]), restored);

@@ -23,6 +23,9 @@ impl Core {
         if self.stopping != Stopping::No || !self.is_loaded(CLEANER_PACKAGE) {
             return;
         }
+        if !self.clock_watch.is_settled(self.now) {
+            return;
+        }
         let change = StoreChange::Purge {
             used_before: self.seconds_before(self.options.cleaner.sessions),
             rows_before: self.seconds_before(self.options.cleaner.history),
