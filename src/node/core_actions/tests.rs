@@ -220,13 +220,9 @@ fn the_log_level_changes_and_goes_back() {
         bench.request("BCASTLOGGER", "t", "", r#"{"content":{"severity":"debug"}}"#),
         ["level Some(Debug)", accepted]
     );
-    bench.core.handle_input(
-        Input::ClientMessage {
-            client: ClientId(7),
-            message: super::super::testing::message("PING", "t", Some(""), "{}"),
-        },
-        crate::model::time::Now::default(),
-    );
+    let now = bench.core.now;
+    let message = super::super::testing::message("PING", "t", Some(""), "{}");
+    bench.core.handle_input(Input::ClientMessage { client: ClientId(7), message }, now);
     let first = super::super::testing::describe(&bench.core.poll_output().unwrap());
     assert_eq!(first, "log Message received external - [PING] [t] [] {}");
     bench.drain();

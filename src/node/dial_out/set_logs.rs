@@ -335,7 +335,7 @@ mod tests {
     fn a_part_for_a_central_that_goes_on_by_ctime_ends_between_two_instants() {
         let at = |id: i64, ctime: f64| HistoryRow { ctime, ..row(id, "t", 0, &"x".repeat(400)) };
         let rows = vec![at(1, 1.0), at(2, 1.0), at(3, 2.0), at(4, 2.0), at(5, 2.0), at(6, 2.0), at(7, 1.5)];
-        let by_ctime = Division { by_ctime: true, ..division(2_600) };
+        let by_ctime = Division { by_ctime: true, ..division(2_400) };
         let parts = parts(rows.clone(), by_ctime);
         assert_eq!(parts.iter().map(ids).collect::<Vec<_>>(), [vec![1, 2], vec![7], vec![3, 4, 5, 6]]);
         assert!(parts[0].end.is_not_last && !parts[2].end.is_not_last);

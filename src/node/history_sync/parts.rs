@@ -211,7 +211,9 @@ mod tests {
         let mut bench = asked();
         bench.pass_seconds(10);
         bench.give(says("REGISTERNODES", "", r#"{"nodes":[{"id":6,"type":"wss","identity":6}]}"#));
-        assert_eq!(bench.pass_seconds(20), Vec::<String>::new());
+        let again = r#"client 70: [GETLOG] [] [] {"ctime":0,"last_id":0}"#;
+        assert_eq!(bench.pass_seconds(20), [again], "the third time, the others were before the keep-alive");
+        assert_eq!(bench.pass_seconds(29), Vec::<String>::new());
     }
 
     #[test]
