@@ -22,7 +22,6 @@ use crate::model::token::Token;
 
 use super::core::Core;
 use super::counters::Way;
-use super::dial_out;
 use super::output::Output;
 use super::proxy::read_registration;
 use super::registry::{Link, Node};
@@ -81,7 +80,7 @@ impl Core {
     /// # Errors
     /// Why it is not bound to the client.
     pub(super) fn pull_node_dialled_in(&mut self, client: ClientId, registration: Registration) -> Result<(), String> {
-        if dial_out::parent_of(client).is_some() {
+        if client.parent().is_some() {
             let text = "our central cannot be a pull node of ours: registration ignored";
             self.log(LogLine::warning("proxy", text));
             return Err(text.to_owned());

@@ -1,6 +1,7 @@
 //! GETLOG of our own history (docs/protocol.md section 4), whole for Perl peers and in pages for our own kind (section
 //! 7).
 
+use crate::model::host_work::{HostWork, QueryId};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -17,9 +18,9 @@ use crate::model::token::Token;
 
 use super::core::{Core, NewRow};
 use super::dial_out::Position;
-use super::output::{Output, QueryId};
+use super::output::Output;
 use super::requests::{Handled, Peer};
-use super::{api, dial_out, json, proxy};
+use super::{api, json, proxy};
 
 /// Questions whose answer is awaited at most.
 const QUESTIONS_MAX: usize = 1_000;
@@ -151,7 +152,7 @@ impl Core {
 
     /// How much to read for a client that does not page.
     fn limit_for(&mut self, client: ClientId, filter: &mut LogFilter) -> (PageLimit, Option<Position>) {
-        match dial_out::parent_of(client) {
+        match client.parent() {
             Some(kind) => self.read_on_for_parent(kind, filter, WHOLE),
             None => (WHOLE, None),
         }
@@ -170,7 +171,7 @@ impl Core {
         let query = QueryId(self.questions.next);
         self.questions.next += 1;
         self.questions.open.insert(query, question);
-        self.output(Output::Query { query, filter, limit });
+        self.output(Output::Host(HostWork::Query { query, filter, limit }));
         true
     }
 
@@ -255,7 +256,7 @@ impl Core {
     }
 
     fn get_log_page(&mut self, client: ClientId, token: Token, page: LogPage, last_id: Option<i64>) {
-        if let Some(kind) = dial_out::parent_of(client) {
+        if let Some(kind) = client.parent() {
             self.set_logs(kind, &token, page, last_id);
             return;
         }

@@ -15,7 +15,6 @@ use crate::model::message::Reply;
 use crate::model::time::Monotonic;
 
 use super::core::Core;
-use super::dial_out;
 use super::requests::Peer;
 use super::timers::Timer;
 
@@ -81,7 +80,7 @@ impl Parents {
 
     /// Whether a request comes from another daemon, which looks for a trace of it here when it gets no reply.
     pub(super) fn are_asked_by(&self, peer: Peer) -> bool {
-        matches!(peer, Peer::Client(client) if dial_out::parent_of(client).is_some() || self.daemons.contains(&client))
+        matches!(peer, Peer::Client(client) if client.parent().is_some() || self.daemons.contains(&client))
     }
 }
 
@@ -90,7 +89,7 @@ impl Core {
     pub(super) fn tell_parents(&mut self, for_all: bool) {
         let now = self.now.monotonic;
         for (client, parent) in &self.parents.parents {
-            let dialled = dial_out::parent_of(*client).is_some();
+            let dialled = client.parent().is_some();
             if (for_all || parent.pages || dialled) && now.since(parent.pinged) < FORGOTTEN_AFTER {
                 let at = parent.told.map_or(now + GATHER, |told| {
                     (told + if parent.pages || !dialled { PACE } else { PERL_PACE }).max(now + GATHER)
@@ -105,7 +104,7 @@ impl Core {
         match self.parents.parents.get_mut(&client) {
             Some(parent) => parent.told = Some(self.now.monotonic),
             // A central that we dialled has not pinged yet.
-            None if dial_out::parent_of(client).is_some() => {}
+            None if client.parent().is_some() => {}
             None => return,
         }
         let data = format!("{{\"id\":{}}}", self.id_json());

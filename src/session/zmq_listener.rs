@@ -386,7 +386,7 @@ impl ZmqListener {
 
     fn insert_session(&mut self, session: ClientSession) -> ClientId {
         self.next_client += 1;
-        let client = ClientId(self.next_client);
+        let client = ClientId::Zmq(self.next_client);
         self.clients.insert(Arc::clone(&session.routing_id), client);
         self.sessions.insert(client, session);
         self.arm(Some(client));

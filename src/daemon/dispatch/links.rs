@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::settings::FingerprintMode;
+use crate::model::connection::ParentKind;
 use crate::model::connection::{ConnectionId, Endpoint, PeerAddress};
 use crate::model::history::StoreChange;
 use crate::model::log::LogLine;
@@ -11,7 +12,6 @@ use crate::model::node_id::NodeId;
 use crate::model::time::Now;
 use crate::model::token::Token;
 use crate::node::input::Input;
-use crate::node::output::ParentKind;
 use crate::session::zmq_dialer::{self, DialOutcome, DialerOutput, DialerSettings, ZmqDialer};
 use crate::wire::gorgone::envelope;
 use crate::wire::zmtp::connection::{Connection as ZmtpConnection, Event, Settings, SocketType};

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::config::settings::PullWssSettings;
+use crate::model::connection::ParentKind;
 use crate::model::connection::{ConnectionId, Endpoint, PeerAddress};
 use crate::model::log::LogLine;
 use crate::model::message::Outgoing;
 use crate::model::time::Now;
 use crate::node::input::Input;
-use crate::node::output::ParentKind;
 use crate::session::websocket_node::{WebSocketNode, WebSocketNodeOutput};
 use crate::session::websocket_node::{WebSocketNodeSettings, WebSocketProxy};
 use crate::wire::gorgone::envelope;

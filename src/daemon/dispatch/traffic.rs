@@ -1,9 +1,8 @@
 //! Bytes in and out, for each kind of connection.
 
-use crate::model::connection::ConnectionId;
+use crate::model::connection::{ClientId, ConnectionId, ParentKind};
 use crate::model::time::Now;
 use crate::node::input::Input;
-use crate::node::output::{ParentKind, Sender};
 use crate::wire::send_queue::SendQueue;
 
 use super::external::HANDSHAKE;
@@ -109,12 +108,12 @@ impl Dispatch {
                     && !external.zmtp.is_congested()
                     && !self.is_client_paused(connection)
             }
-            Kind::Link { key: LinkKey::Parent, .. } => !self.is_paused(Sender::Parent(ParentKind::Pull)),
+            Kind::Link { key: LinkKey::Parent, .. } => !self.is_paused(ClientId::Parent(ParentKind::Pull)),
             Kind::Link { .. } | Kind::Undecided(_) => true,
             Kind::Api(client) => client.wants_read(),
             Kind::WebSocket(node) => node.wants_read(),
             Kind::WebSocketParent => {
-                !self.is_paused(Sender::Parent(ParentKind::WebSocket))
+                !self.is_paused(ClientId::Parent(ParentKind::WebSocket))
                     && self.websocket_parent.as_ref().is_none_or(|parent| parent.node.wants_read())
             }
         }

@@ -14,12 +14,13 @@ use crate::edge::tls::TlsError;
 use crate::edge::tls::server::ServerContext;
 use crate::model::command::CommandId;
 use crate::model::connection::ConnectionId;
+use crate::model::host_work::HostDone;
 use crate::model::log::LogLine;
-use crate::model::poller::PollerTables;
 use crate::model::time::{Monotonic, Now, WallTime};
-use crate::model::work::{WorkId, WorkOutcome};
 
 use super::questions::{Answers, Questions};
+use super::work::Check;
+use super::workers::Rank;
 use super::{EventLoop, RunError, register_file};
 
 /// What comes back from a worker.
@@ -27,9 +28,10 @@ pub(super) enum JobResult {
     Crypto(Box<CryptoOutcome>),
     Answered(Answers),
     Spawned(CommandId, Result<Box<ChildProcess>, String>),
-    Worked(WorkId, WorkOutcome),
+    Host(HostDone),
+    /// Of a first look at the allow-list.
+    CheckTakesLong(Check),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
-    PollersRead(Box<Result<PollerTables, String>>),
     Checkpointed(Result<(), String>),
     /// Of the listener with this index, with warnings.
     CertificateLoaded(usize, Box<Result<(ServerContext, Vec<String>), TlsError>>),
@@ -161,7 +163,7 @@ impl EventLoop {
         }
         self.commit_batch(batch, now);
         if let Some(job) = self.storage.checkpoint_job() {
-            self.submit(job);
+            self.workers.submit(Rank::Own, job);
         }
     }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
+use crate::model::connection::{ClientId, ParentKind};
 use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit};
 use crate::model::message::{Message, Outgoing};
 use crate::model::token::Token;
@@ -18,9 +19,8 @@ use crate::model::token::Token;
 use super::super::core::Core;
 use super::super::get_log::{CTIME_TOLERANCE_SECONDS, rows_json};
 use super::super::json;
-use super::super::output::{Output, ParentKind};
+use super::super::output::Output;
 use super::super::timers::Timer;
-use super::client_of;
 
 /// A Perl central takes no larger message; characters count as encoded.
 const ENCODED_BYTES_MAX: usize = 262_144;
@@ -312,7 +312,7 @@ impl Core {
             self.output(Output::SendToParent { kind, outgoing: Outgoing::Request(message) });
         }
         if by_ctime && more {
-            self.timers.set(Timer::Parent(client_of(kind)), self.now.monotonic + PACE);
+            self.timers.set(Timer::Parent(ClientId::Parent(kind)), self.now.monotonic + PACE);
         }
     }
 }

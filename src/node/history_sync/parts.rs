@@ -144,7 +144,7 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::connection::ClientId;
+    use crate::model::connection::{ClientId, ConnectionId};
 
     use super::super::super::input::Input;
     use super::super::super::testing::{Bench, message, options};
@@ -162,7 +162,10 @@ mod tests {
     }
 
     fn says(action: &str, token: &str, data: &str) -> Input {
-        Input::WebSocketMessage { client: ClientId(70), message: message(action, token, Some(""), data) }
+        Input::WebSocketMessage {
+            client: ClientId::WebSocket(ConnectionId(70)),
+            message: message(action, token, Some(""), data),
+        }
     }
 
     /// A part with these rows; the ctime of a row is its id and a half.

@@ -4,13 +4,14 @@
 //! what the rows mean; the difference to the last reading is applied, so a node that did not change keeps its
 //! connection. As long as the database cannot be read, everything stays as it is.
 //!
-//! Absent on purpose: the database itself. [`Output::ReadPollers`] asks for it,
-//! [`super::super::input::Input::PollersRead`] answers.
+//! Absent on purpose: the database itself. [`HostWork::ReadPollers`] asks for it,
+//! [`crate::model::host_work::HostDone::PollersRead`] answers.
 
 pub mod plan;
 #[cfg(test)]
 mod tests;
 
+use crate::model::host_work::HostWork;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -79,7 +80,7 @@ impl Core {
         if self.nodes_module.reading.is_none() {
             self.nodes_module.reading = Some(std::mem::take(&mut self.nodes_module.waiting));
             self.timers.cancel(&Timer::ReadPollers);
-            self.output(Output::ReadPollers);
+            self.output(Output::Host(HostWork::ReadPollers));
         }
     }
 

@@ -8,6 +8,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+use crate::model::host_work::HostWork;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -22,12 +23,12 @@ use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
 use super::super::core::{Core, NewRow};
-use super::super::output::{Output, Sender};
+use super::super::json;
+use super::super::output::Output;
 use super::super::pathway::Route;
 use super::super::remote_copy::failure_data;
 use super::super::requests::{Handled, Peer};
 use super::super::timers::Timer;
-use super::super::{dial_out, json};
 use left::IDLE;
 use request::{Asked, Request};
 
@@ -208,8 +209,7 @@ impl Core {
 
     /// Reads nothing from a client for now, or goes on.
     pub(in super::super) fn pause_sender(&mut self, client: ClientId, paused: bool) {
-        let sender = dial_out::parent_of(client).map_or(Sender::Client(client), Sender::Parent);
-        self.output(Output::PauseSender { sender, paused });
+        self.output(Output::PauseSender { sender: client, paused });
     }
 
     fn incoming(&mut self, token: &Token, passed_on: Option<PassedOn>) -> &mut Incoming {
@@ -244,7 +244,7 @@ impl Core {
         let (steps, hears): (Vec<_>, Vec<_>) = incoming.waiting.drain(..count).unzip();
         incoming.running = hears;
         let sink = incoming.sink;
-        self.output(Output::WriteSink { sink, steps });
+        self.output(Output::Host(HostWork::WriteSink { sink, steps }));
     }
 
     /// Steps are done.
@@ -359,7 +359,7 @@ impl Core {
     fn answer_copy(&mut self, token: &Token, hears: &Hears, code: Code, data: String) {
         let Some(client) = hears.client else { return };
         let reply = Reply { kind: Action::Ack, token: Some(token.clone()), code, data };
-        match dial_out::parent_of(client) {
+        match client.parent() {
             None => self.output(Output::SendToClient { client, outgoing: Outgoing::Reply(reply) }),
             // Only one of our own kind asks for it; any other would take it for a request.
             Some(kind) if hears.wants_ack => {

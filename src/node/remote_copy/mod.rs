@@ -15,6 +15,7 @@ pub(super) mod request;
 #[cfg(test)]
 mod tests;
 
+use crate::model::host_work::HostWork;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -206,7 +207,7 @@ impl Core {
     fn source_step(&mut self, source: SourceId, step: SourceStep) {
         if let Some(copy) = self.copies.all.get_mut(&source) {
             copy.has_step = true;
-            self.output(Output::ReadSource { source, step });
+            self.output(Output::Host(HostWork::ReadSource { source, step }));
         }
     }
 
@@ -409,7 +410,7 @@ impl Core {
         let copy = self.copies.all.remove(&source)?;
         self.copies.by_token.remove(&copy.token);
         self.timers.cancel(&Timer::Copy(source));
-        self.output(Output::ReadSource { source, step: SourceStep::Close });
+        self.output(Output::Host(HostWork::ReadSource { source, step: SourceStep::Close }));
         Some(copy)
     }
 

@@ -2,6 +2,7 @@
 //! into place, a directory goes as an archive and is unpacked there by `tar`. Behind a relay the same goes to the
 //! relay, with a relay file.
 
+use crate::model::host_work::HostWork;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -196,7 +197,7 @@ impl Core {
     pub(super) fn ssh_copy_ended(&mut self, node: NodeId, mut job: CopyJob, end: SshEnd) {
         if let Some(sink) = job.gathered.take() {
             // The session has it, or will not want it any more.
-            self.output(Output::WriteSink { sink, steps: vec![SinkStep::Discard] });
+            self.output(Output::Host(HostWork::WriteSink { sink, steps: vec![SinkStep::Discard] }));
         }
         if let SshEnd::Copied(_, received) = end {
             job.received = received;

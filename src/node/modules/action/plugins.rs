@@ -8,6 +8,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::model::host_work::HostWork;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -181,7 +182,7 @@ impl Core {
         let id = self.next_command_id();
         self.commands.validations.insert(id, validation);
         let spec = CommandSpec { program: Program::Words(words), timeout, output_limit: OUTPUT_MAX, streams: false };
-        self.output(Output::RunCommand { command: id, spec });
+        self.output(Output::Host(HostWork::RunCommand { command: id, spec }));
     }
 
     /// A command of a validation ended; `false` when it is not one of these.
