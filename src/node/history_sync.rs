@@ -23,10 +23,10 @@ use crate::model::time::WallTime;
 use crate::model::token::Token;
 
 use super::core::{Core, NewRow, ends_token};
+use super::liveness::REPEATS_MAX;
 use super::outbox::Ending;
 use super::output::{Output, ReceiptId};
 use super::registry::Link;
-use super::liveness::REPEATS_MAX;
 use super::timers::Timer;
 use super::{api, json, proxy};
 
@@ -86,7 +86,9 @@ impl OddRows {
         let Self { beyond, foreign } = self;
         match (beyond, foreign) {
             (0, 0) => None,
-            (0, _) => Some(format!("node '{id}' ends {foreign} tokens that were never sent to it: stored, without effect")),
+            (0, _) => {
+                Some(format!("node '{id}' ends {foreign} tokens that were never sent to it: stored, without effect"))
+            }
             _ => Some(format!("node '{id}' sends {beyond} rows beyond its own last id: left out")),
         }
     }

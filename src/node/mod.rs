@@ -8,6 +8,7 @@
 
 mod after_copies;
 mod api;
+mod clock_watch;
 mod command_rows;
 mod constatus;
 mod core_actions;
@@ -27,9 +28,7 @@ mod node_messages;
 mod open_tokens;
 mod outbox;
 mod parents;
-mod clock_watch;
 mod passed_on;
-mod sent_tokens;
 mod pathway;
 mod proxy;
 mod registering;
@@ -38,6 +37,7 @@ mod relayed_copy;
 mod remote_copy;
 mod requests;
 mod routes;
+mod sent_tokens;
 mod ssh;
 mod ssh_registration;
 mod stopping;

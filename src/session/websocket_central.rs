@@ -321,7 +321,10 @@ impl WebSocketCentral {
         if self.access.account(self.backlog_bytes, bytes) {
             self.backlog_bytes = bytes;
         } else {
-            self.log_refusal(&format!("a message of {bytes} bytes beside those of other nodes is too much, closed"), now);
+            self.log_refusal(
+                &format!("a message of {bytes} bytes beside those of other nodes is too much, closed"),
+                now,
+            );
             self.close(None, now);
         }
     }

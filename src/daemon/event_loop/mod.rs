@@ -57,8 +57,9 @@ use workers::{Rank, Workers};
 const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
 const REGISTER_FILE: Token = Token(2);
+const DATABASE: Token = Token(3);
 /// The token of the first listener; the others follow.
-const FIRST_LISTENER: usize = 3;
+const FIRST_LISTENER: usize = 4;
 /// Connections have odd tokens above this, children even ones.
 const FIRST_SOURCE: usize = 16;
 /// Names that may wait to be looked up.
@@ -163,8 +164,9 @@ impl EventLoop {
         announcing::announce(&config, keys.origin, log, now);
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
-        let (storage, restored) = Storage::open(&config, log, now)?;
+        let (mut storage, restored) = Storage::open(&config, log, now)?;
         let registry = poll.registry();
+        storage.register(registry).map_err(RunError::new)?;
         registry.register(signals.source(), SIGNALS, Interest::READABLE).map_err(RunError::new)?;
         let listeners = listeners::bind_all(&config, registry, log, now)?;
         let client_tls = listeners::client_context(&config)?;
@@ -275,6 +277,10 @@ impl EventLoop {
                 self.event(event, now);
             }
             self.turn(now);
+            if let Some(reason) = self.storage.lost().map(RunError::new) {
+                self.finish();
+                return Err(reason);
+            }
             if self.stopped.is_some_and(|deadline| now.monotonic >= deadline || self.streams.all_flushed()) {
                 self.finish();
                 return Ok(());
@@ -314,6 +320,7 @@ impl EventLoop {
                 self.finished_copies(now);
             }
             REGISTER_FILE => self.register_file_touched(),
+            DATABASE => self.database_touched(now),
             Token(source) if source < FIRST_SOURCE => {
                 self.accepting.insert(source);
             }

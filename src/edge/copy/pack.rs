@@ -184,7 +184,8 @@ impl Packing<'_> {
             let len = target.as_os_str().len();
             if len > LINK_BYTES_MAX {
                 let full = full.display();
-                let text = format!("{full} is left out: the symlink's target has {len} bytes, allowed: {LINK_BYTES_MAX}");
+                let text =
+                    format!("{full} is left out: the symlink's target has {len} bytes, allowed: {LINK_BYTES_MAX}");
                 self.left_out.push(text);
                 return Ok(false);
             }

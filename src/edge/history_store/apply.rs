@@ -1,8 +1,10 @@
 //! All changes of a loop turn as one transaction.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
-use super::{HistoryStore, StoreError, StoreErrorKind, WRITE_PATIENCE, column, purge};
+use super::{HistoryStore, LAST_PATIENCE, StoreError, StoreErrorKind, WRITE_PATIENCE, column, purge};
 use crate::model::history::{HistoryRow, RowOrigin, StoreChange, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::random::to_hex;
@@ -66,7 +68,7 @@ impl HistoryStore {
     ///
     /// # Errors
     /// Nothing of `changes` was applied. The store stays usable: the next call may succeed. Somebody else's lock is
-    /// waited for once; until a commit succeeds again, further calls fail at once.
+    /// waited for a moment, and only by the first of several calls that find it.
     pub fn apply(&mut self, changes: &[StoreChange], wall: WallTime) -> std::result::Result<Applied, StoreError> {
         if changes.is_empty() {
             return Ok(Applied::default());
@@ -76,13 +78,13 @@ impl HistoryStore {
             Ok((applied, last_row_id)) => {
                 self.last_row_id = last_row_id.unwrap_or(self.last_row_id);
                 self.clock = clock;
-                self.be_patient(true);
+                self.be_patient(WRITE_PATIENCE);
                 Ok(applied)
             }
             Err(error) => {
                 let error = StoreError::from_sqlite(&self.path, &error);
                 if error.kind == StoreErrorKind::Busy {
-                    self.be_patient(false);
+                    self.be_patient(Duration::ZERO);
                 }
                 Err(error)
             }
@@ -91,10 +93,13 @@ impl HistoryStore {
 }
 
 impl HistoryStore {
-    /// Whether a commit waits for the lock of another program: a loop that waited at each commit would serve nobody.
-    fn be_patient(&mut self, patient: bool) {
-        if std::mem::replace(&mut self.patient, patient) != patient {
-            let patience = if patient { WRITE_PATIENCE } else { std::time::Duration::ZERO };
+    /// The last commit of a daemon may wait for somebody else's lock.
+    pub fn be_patient_at_last(&mut self) {
+        self.be_patient(LAST_PATIENCE);
+    }
+
+    fn be_patient(&mut self, patience: Duration) {
+        if std::mem::replace(&mut self.patience, patience) != patience {
             // It fails only for an impossible duration.
             let _ = self.connection.busy_timeout(patience);
         }

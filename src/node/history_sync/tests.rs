@@ -2,7 +2,7 @@ use crate::model::history::{Origins, SyncMark};
 
 use super::super::Restored;
 use super::super::input::Input;
-use super::super::testing::{Bench, id, node_message, options, push_node};
+use super::super::testing::{Bench, id, message, node_message, options, push_node};
 
 const QUESTION: &str = r#"node 2: [GETLOG] [] [] {"ctime":0,"last_id":0}"#;
 
@@ -16,7 +16,10 @@ fn row(number: i64, ctime: f64, token: &str, code: i64) -> String {
 }
 
 fn marked(ctime: f64, last_id: i64) -> Bench {
-    let restored = Restored { marks: vec![(id(2), SyncMark { ctime, newest: ctime, last_id, history: 0 })], ..Restored::default() };
+    let restored = Restored {
+        marks: vec![(id(2), SyncMark { ctime, newest: ctime, last_id, history: 0 })],
+        ..Restored::default()
+    };
     let mut bench = Bench::restored(options(vec![push_node(2)]), restored);
     bench.give(Input::LinkUp(id(2)));
     bench
@@ -238,7 +241,7 @@ fn a_mark_from_the_future_is_clamped_when_it_is_read() {
     let wall = bench.core.now.wall.as_seconds_f64();
     let outputs = bench.give(Input::LinkUp(id(2)));
     assert_eq!(outputs[1], format!(r#"node 2: [GETLOG] [] [] {{"ctime":{},"last_id":{}}}"#, wall + 5.0, 1_i64 << 52));
-    assert_eq!(told(&mut bench, &[row(3, wall + 7.0, "new", 0)])[0], "row new 0 {}");
+    assert!(told(&mut bench, &[row(3, wall + 7.0, "new", 0)])[0].starts_with("row new 0 {}"));
 }
 
 #[test]
@@ -255,10 +258,8 @@ fn rows_of_a_node_end_only_tokens_that_were_sent_there() {
     bench.give(Input::LinkUp(id(2)));
     bench.give(Input::LinkUp(id(3)));
     bench.request("COMMAND", "mine", "2", r#"{"content":[{"command":"a"}]}"#);
-    let forged = Input::NodeMessage {
-        node: id(3),
-        message: message("ACK", "", None, &getlog_of(3, &row(1, 9.0, "mine", 2))),
-    };
+    let forged =
+        Input::NodeMessage { node: id(3), message: message("ACK", "", None, &getlog_of(3, &row(1, 9.0, "mine", 2))) };
     assert_eq!(bench.give(forged)[0], "row mine 2 {}", "it is stored");
     assert!(bench.core.open_tokens.contains_key("mine"), "but it ends nothing");
     bench.give(Input::NodeMessage {

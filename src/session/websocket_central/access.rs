@@ -60,7 +60,12 @@ impl WebSocketAccess {
     /// Keeps only a hash of the token.
     #[must_use]
     pub fn new(token: &str, settings: WebSocketCentralSettings) -> Self {
-        Self { settings, token: BearerToken::new(token), refusals: RefusalLog::new(MODULE), backlogs_bytes: Cell::new(0) }
+        Self {
+            settings,
+            token: BearerToken::new(token),
+            refusals: RefusalLog::new(MODULE),
+            backlogs_bytes: Cell::new(0),
+        }
     }
 
     /// A connection that had `before` bytes of a backlog under way has `now`; `false` when that is too much for all.
