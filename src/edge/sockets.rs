@@ -99,6 +99,7 @@ impl Listener {
 
     /// Where a TCP listener is bound, which tells the port when 0 was asked for; `None` for a Unix socket.
     #[must_use]
+    #[cfg(test)]
     pub fn local_address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),

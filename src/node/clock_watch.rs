@@ -66,9 +66,9 @@ impl ClockWatch {
 impl Core {
     /// The time of the event in hand.
     pub(super) fn set_now(&mut self, now: Now) {
-        self.now = now;
+        self.context.now = now;
         if let Some(line) = self.clock_watch.look(now) {
-            self.log(line);
+            self.context.log(line);
         }
     }
 }

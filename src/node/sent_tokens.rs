@@ -49,10 +49,10 @@ impl Core {
         if let Some((through, target)) = self.sent_tokens.routes.get(&hash_of(token)) {
             return node == *through || node == *target || leads_to(*target);
         }
-        match self.open_tokens.get(token) {
+        match self.context.journal.opened_for(token) {
             // Work of our own.
             Some(None) => false,
-            Some(Some(through)) => node == *through || leads_to(*through),
+            Some(Some(through)) => node == through || leads_to(through),
             // Nothing here waits for it.
             None => true,
         }

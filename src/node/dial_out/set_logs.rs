@@ -16,11 +16,11 @@ use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit};
 use crate::model::message::{Message, Outgoing};
 use crate::model::token::Token;
 
-use super::super::core::Core;
-use super::super::get_log::{CTIME_TOLERANCE_SECONDS, rows_json};
-use super::super::json;
-use super::super::output::Output;
-use super::super::timers::Timer;
+use crate::node::core::Core;
+use crate::node::get_log::{CTIME_TOLERANCE_SECONDS, rows_json};
+use crate::node::json;
+use crate::node::output::Output;
+use crate::node::timers::Timer;
 
 /// A Perl central takes no larger message; characters count as encoded.
 const ENCODED_BYTES_MAX: usize = 262_144;
@@ -260,7 +260,7 @@ impl Core {
         filter: &mut LogFilter,
         limit: PageLimit,
     ) -> (PageLimit, Option<Position>) {
-        let chars_max = self.options.pullwss.as_ref().map_or(limit.bytes, |pullwss| pullwss.max_message_size);
+        let chars_max = self.context.options.pullwss.as_ref().map_or(limit.bytes, |pullwss| pullwss.max_message_size);
         self.dialled_out.parent(kind).taken.asked(filter, limit, chars_max)
     }
 
@@ -272,7 +272,7 @@ impl Core {
         }
         let by_ctime = last_id.is_none();
         let (rows, mut more) = (page.rows, page.more);
-        let mut parts = match (kind, &self.options.pullwss) {
+        let mut parts = match (kind, &self.context.options.pullwss) {
             (ParentKind::WebSocket, Some(settings)) => {
                 let row_bytes_max = parent.taken.row_bytes_max;
                 parts(rows, Division { chars_max: settings.max_message_size, row_bytes_max, by_ctime })
@@ -292,7 +292,7 @@ impl Core {
             let mut data = format!(
                 "{{\"code\":{},\"data\":{{\"action\":\"getlog\",\"id\":{},\"result\":{}",
                 Code::BEGIN.0,
-                self.id_json(),
+                self.context.id_json(),
                 part.rows
             );
             // Writing to a string cannot fail.
@@ -309,18 +309,18 @@ impl Core {
             data.push_str("}}");
             let message =
                 Message { action: Action::SetLogs, token: Some(token.clone()), target: Some("".into()), data };
-            self.output(Output::SendToParent { kind, outgoing: Outgoing::Request(message) });
+            self.context.output(Output::SendToParent { kind, outgoing: Outgoing::Request(message) });
         }
         if by_ctime && more {
-            self.timers.set(Timer::Parent(ClientId::Parent(kind)), self.now.monotonic + PACE);
+            self.context.timers.set(Timer::Parent(ClientId::Parent(kind)), self.context.now.monotonic + PACE);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::row;
     use super::*;
+    use crate::node::testing::row;
 
     fn division(chars_max: usize) -> Division {
         Division { chars_max, row_bytes_max: ENCODED_BYTES_MAX, by_ctime: false }

@@ -6,10 +6,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::model::code::Code;
-use crate::model::history::{HistoryName, HistoryRow, RowOrigin};
+use crate::model::history::{HistoryName, RowOrigin};
 use crate::model::node_id::NodeId;
 
-use super::super::json;
+use crate::node::json;
 
 /// A `ctime` beyond this (the year 5138) is no time.
 const CTIME_MAX: f64 = 1e11;
@@ -124,14 +124,6 @@ impl AnsweredRow {
         let history = HistoryName { node, number };
         let own = (pages && number != 0 && self.id > 0).then_some(RowOrigin { history, id: self.id });
         self.origin.or(own)
-    }
-}
-
-impl AnsweredRow {
-    /// As it is stored when nobody is to hear of it.
-    pub(super) fn into_stored(self, origin: Option<RowOrigin>) -> HistoryRow {
-        let Self { etime, token, code, instant, data, .. } = self;
-        HistoryRow { id: 0, token, code, etime, ctime: 0.0, instant, data, origin }
     }
 }
 

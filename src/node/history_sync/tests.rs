@@ -1,8 +1,8 @@
 use crate::model::history::{Origins, SyncMark};
 
-use super::super::Restored;
-use super::super::input::Input;
-use super::super::testing::{Bench, id, message, node_message, options, push_node};
+use crate::node::Restored;
+use crate::node::input::Input;
+use crate::node::testing::{Bench, id, message, node_message, options, push_node};
 
 const QUESTION: &str = r#"node 2: [GETLOG] [] [] {"ctime":0,"last_id":0}"#;
 
@@ -224,7 +224,7 @@ fn a_row_from_the_future_does_not_keep_later_rows_away() {
     let restored = Restored { marks: vec![(id(2), SyncMark::default())], ..Restored::default() };
     let mut bench = Bench::restored(options(vec![push_node(2)]), restored);
     bench.give(Input::LinkUp(id(2)));
-    let wall = bench.core.now.wall.as_seconds_f64();
+    let wall = bench.core.context.now.wall.as_seconds_f64();
     let year = 31_536_000.0;
     let outputs = told(&mut bench, &[row(7, wall - 1.0, "a", 0), row(8, wall + year, "b", 0)]);
     assert_eq!(outputs, ["row a 0 {}".to_owned(), "row b 0 {}".to_owned(), format!("mark 2 {} 8", wall + 5.0)]);
@@ -238,7 +238,7 @@ fn a_mark_from_the_future_is_clamped_when_it_is_read() {
     let mark = SyncMark { ctime: 4e9, newest: 4e9, last_id: 1 << 52, history: 0 };
     let restored = Restored { marks: vec![(id(2), mark)], ..Restored::default() };
     let mut bench = Bench::restored(options(vec![push_node(2)]), restored);
-    let wall = bench.core.now.wall.as_seconds_f64();
+    let wall = bench.core.context.now.wall.as_seconds_f64();
     let outputs = bench.give(Input::LinkUp(id(2)));
     assert_eq!(outputs[1], format!(r#"node 2: [GETLOG] [] [] {{"ctime":{},"last_id":{}}}"#, wall + 5.0, 1_i64 << 52));
     assert!(told(&mut bench, &[row(3, wall + 7.0, "new", 0)])[0].starts_with("row new 0 {}"));
@@ -261,12 +261,12 @@ fn rows_of_a_node_end_only_tokens_that_were_sent_there() {
     let forged =
         Input::NodeMessage { node: id(3), message: message("ACK", "", None, &getlog_of(3, &row(1, 9.0, "mine", 2))) };
     assert_eq!(bench.give(forged)[0], "row mine 2 {}", "it is stored");
-    assert!(bench.core.open_tokens.contains_key("mine"), "but it ends nothing");
+    assert!(bench.core.context.journal.opened_for("mine").is_some(), "but it ends nothing");
     bench.give(Input::NodeMessage {
         node: id(2),
         message: message("ACK", "", None, &getlog_of(2, &row(1, 9.0, "mine", 2))),
     });
-    assert!(!bench.core.open_tokens.contains_key("mine"));
+    assert!(!bench.core.context.journal.opened_for("mine").is_some());
 }
 
 fn getlog_of(node: u64, rows: &str) -> String {

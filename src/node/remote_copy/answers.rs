@@ -9,9 +9,9 @@ use crate::model::copy::{CopyFailure, CopyKind, SourceId, SourceStep};
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::super::core::Core;
-use super::super::json;
 use super::State;
+use crate::node::core::Core;
+use crate::node::json;
 
 /// The data of a confirmation by a receiver of our own kind.
 #[derive(Default, Deserialize)]
@@ -39,9 +39,10 @@ impl Core {
     pub(super) fn ask_receiver(&mut self, source: SourceId, md5: Option<String>, restart: bool) {
         self.copies.next_query += 1;
         let number = self.copies.next_query;
-        let sender = self.own_id.filter(|_| self.copies.is_alone(source));
+        let sender = self.context.own_id.filter(|_| self.copies.is_alone(source));
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
         let data = copy.request.query(copy.kind, (number, copy.total, restart), md5.as_deref(), sender);
+        copy.may_have_ended |= md5.is_some();
         copy.state = State::Asking { number, md5 };
         let (through, message) = (copy.route.through, copy.message(data));
         self.send_to_node(through, message);
@@ -86,6 +87,7 @@ impl Core {
     fn receiver_answered(&mut self, source: SourceId, answer: &Answer, received: u64, has_digest: bool) {
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
         copy.has_answer = true;
+        copy.may_have_ended = false;
         copy.retry_until = None;
         if answer.unchanged {
             // Its last row is written; a sync brings it.
@@ -111,7 +113,7 @@ impl Core {
         };
         if through != copy.route.target && node.sync.is_of_our_kind() {
             // The row is in the history of the receiver, and comes by way of the relay when that has it.
-            self.close_token(copy.token.as_str());
+            self.context.close_token(copy.token.as_str());
             self.sync_soon(through);
             return self.start_queued_copies();
         }

@@ -4,9 +4,9 @@ use crate::model::api::Method;
 use crate::model::host_work::HostDone;
 use crate::model::work::{CommandCheck, WorkOutcome};
 
-use super::super::super::super::input::Input;
-use super::super::super::super::output::Output;
-use super::super::super::super::testing::{Bench, message, options};
+use crate::node::input::Input;
+use crate::node::output::Output;
+use crate::node::testing::{Bench, message, options};
 
 fn bench(is_audit: bool) -> Bench {
     let mut options = options(Vec::new());
@@ -73,7 +73,7 @@ fn without_logging_a_refusal_leaves_no_row() {
 #[test]
 fn audit_logs_what_would_be_refused_and_runs_it() {
     let mut bench = bench(true);
-    let now = bench.core.now;
+    let now = bench.core.context.now;
     bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a"},{"command":"rm -r x"}]}"#);
     let outcome = CommandCheck { refused: vec![1], complaints: vec!["'(a+)+' was cut off".to_owned()] };
     let (id, outcome) = (crate::model::work::WorkId(0), WorkOutcome::Checked(outcome));
