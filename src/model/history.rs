@@ -167,9 +167,9 @@ impl LogPage {
 /// How far a node's history was taken over (`gorgone_synchistory`).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SyncMark {
-    /// From which `ctime` on rows are asked for, in that node's own time: that of the newest row that we hold, but never
-    /// more than [`SyncMark::TOLERANCE_SECONDS`] ahead of our own clock. A node whose clock was ahead would else be asked
-    /// for nothing until that time has come.
+    /// From which `ctime` on rows are asked for, in that node's own time: that of the newest row that we hold, but
+    /// never more than [`SyncMark::TOLERANCE_SECONDS`] ahead of our own clock. A node whose clock was ahead would else
+    /// be asked for nothing until that time has come.
     pub ctime: f64,
     /// Newest `ctime` of that node's rows that we hold, as the node told it.
     pub newest: f64,
@@ -198,8 +198,8 @@ impl SyncMark {
         Self { last_id, newest: self.newest.max(ctime), ctime: self.ctime.max(ctime), ..self }.clamped(wall)
     }
 
-    /// Whether a row of a node that does not page is here. Its id alone does not tell, because the ids of a new database
-    /// start over; its `ctime` alone does not, because a clock may have been ahead.
+    /// Whether a row of a node that does not page is here. Its id alone does not tell, because the ids of a new
+    /// database start over; its `ctime` alone does not, because a clock may have been ahead.
     #[must_use]
     pub fn has(&self, id: i64, ctime: f64, wall: WallTime) -> bool {
         let credible = wall.as_seconds_f64() + Self::CREDIBLE_SECONDS;

@@ -1,5 +1,5 @@
-//! Whether the wall clock goes on as the monotonic one does. What is deleted by age waits until it has for a day: a clock
-//! that is years ahead for an hour would else empty the history.
+//! Whether the wall clock goes on as the monotonic one does. What is deleted by age waits until it has for a day: a
+//! clock that is years ahead for an hour would else empty the history.
 
 use std::time::Duration;
 
@@ -30,14 +30,15 @@ fn offset_of(now: Now) -> i64 {
 }
 
 impl ClockWatch {
-    /// At the start: `newest_row` is the `ctime` of the newest row in seconds, 0 for an empty history. A line for the log
-    /// where that is far off.
+    /// At the start: `newest_row` is the `ctime` of the newest row in seconds, 0 for an empty history. A line for the
+    /// log where that is far off.
     pub(super) fn new(now: Now, newest_row: f64) -> (Self, Option<LogLine>) {
         let is_gap = newest_row > 0.0 && (now.wall.as_seconds_f64() - newest_row).abs() * 1e6 > GAP_MICROS as f64;
         let line = is_gap.then(|| {
             let days = ((now.wall.as_seconds_f64() - newest_row) / 86_400.0).round();
             let text = format!(
-                "the clock is {days} days from the newest row of the history: nothing old is deleted for a day; check the time"
+                "the clock is {days} days from the newest row of the history: nothing old is deleted for a day; check \
+                 the time"
             );
             LogLine::warning("core", text)
         });

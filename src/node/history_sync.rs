@@ -82,19 +82,6 @@ struct OddRows {
     foreign: usize,
 }
 
-impl OddRows {
-    fn text(&self, id: NodeId) -> Option<String> {
-        let Self { beyond, foreign } = self;
-        match (beyond, foreign) {
-            (0, 0) => None,
-            (0, _) => {
-                Some(format!("node '{id}' ends {foreign} tokens that were never sent to it: stored, without effect"))
-            }
-            _ => Some(format!("node '{id}' sends {beyond} rows beyond its own last id: left out")),
-        }
-    }
-}
-
 impl NodeSync {
     /// A node whose history is stored up to `mark`.
     pub(super) const fn new(mark: SyncMark) -> Self {
@@ -342,7 +329,13 @@ impl Core {
             stored += 1;
             odd.foreign += usize::from(!self.add_synced_row(id, row, origin, Some(receipt)));
         }
-        if let Some(text) = odd.text(id) {
+        let OddRows { beyond, foreign } = odd;
+        if foreign > 0 {
+            let text = format!("node '{id}' ends {foreign} tokens that were never sent to it: stored, without effect");
+            self.context.log(LogLine::warning("proxy", text));
+        }
+        if beyond > 0 {
+            let text = format!("node '{id}' sends {beyond} rows beyond its own last id: left out");
             self.context.log(LogLine::warning("proxy", text));
         }
         let origins_before = self.move_origins(moved, receipt);

@@ -1,8 +1,8 @@
 //! A directory as a tar.gz. Names travel as bytes; directories come before what is in them, everything in the order of
 //! names, so that a directory that did not change makes the same archive again.
 //!
-//! Only forms that Perl's Archive::Tar reads: it stops at a long target of a symlink, and takes a number that is not octal
-//! for 0, which is root.
+//! Only forms that Perl's Archive::Tar reads: it stops at a long target of a symlink, and takes a number that is not
+//! octal for 0, which is root.
 
 use std::ffi::OsString;
 use std::fs::{self, File};

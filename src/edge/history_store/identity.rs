@@ -1,8 +1,8 @@
 //! Whether the database is still the file that was opened. SQLite goes on writing into a file that was deleted or
 //! replaced, and every row that is acknowledged then is lost.
 //!
-//! The kernel tells when something is done to the file (`inotify(7)`), so nothing wakes an idle daemon; where it cannot, each
-//! commit and checkpoint looks. The file is never opened: closing it would take SQLite's locks away.
+//! The kernel tells when something is done to the file (`inotify(7)`), so nothing wakes an idle daemon; where it
+//! cannot, each commit and checkpoint looks. The file is never opened: closing it would take SQLite's locks away.
 
 use std::ffi::CString;
 use std::fs::{self, Metadata};

@@ -38,8 +38,8 @@ pub use error::{StoreError, StoreErrorKind};
 pub use maintenance::{CheckpointReport, check_integrity, checkpoint, wal_size_bytes};
 pub use reader::{HistoryReader, query_kept};
 
-/// How long a commit waits for somebody else's lock, which holds up the loop: a checkpoint of ours holds it for moments. Who
-/// holds it for longer is waited for elsewhere.
+/// How long a commit waits for somebody else's lock, which holds up the loop: a checkpoint of ours holds it for
+/// moments. Who holds it for longer is waited for elsewhere.
 const WRITE_PATIENCE: Duration = Duration::from_millis(20);
 /// How long a start, a reader, and the last commit wait.
 const LONG_PATIENCE: Duration = Duration::from_secs(1);

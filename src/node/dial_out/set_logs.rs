@@ -1,8 +1,8 @@
 //! The answer to a GETLOG as SETLOGS: one message over ZeroMQ, parts of bounded size over a WebSocket.
 //!
-//! Our own kind pages by row id and takes all parts. A Perl central goes on by `ctime`, and older ones take the first part
-//! of an answer only: so parts come in the order of `ctime` and end between two instants, a central that was seen to take
-//! one part gets one, and is told that there is more.
+//! Our own kind pages by row id and takes all parts. A Perl central goes on by `ctime`, and older ones take the first
+//! part of an answer only: so parts come in the order of `ctime` and end between two instants, a central that was seen
+//! to take one part gets one, and is told that there is more.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -53,8 +53,8 @@ impl Default for PartsTaken {
 }
 
 impl PartsTaken {
-    /// It asks on by `ctime`. How much to read, and from where: behind the last row that it took, also when others share
-    /// its `ctime`.
+    /// It asks on by `ctime`. How much to read, and from where: behind the last row that it took, also when others
+    /// share its `ctime`.
     fn asked(&mut self, filter: &mut LogFilter, limit: PageLimit, chars_max: usize) -> (PageLimit, Option<Position>) {
         self.large_is_open = false;
         let is_same = |ctime: f64, end: &Position| (ctime - end.ctime).abs() < CTIME_TOLERANCE_SECONDS;
@@ -92,7 +92,8 @@ impl Position {
     }
 }
 
-/// Characters of a text, and its bytes once entities stand for what HTML escapes: all of it, or as little as a reader needs.
+/// Characters of a text, and its bytes once entities stand for what HTML escapes: all of it, or as little as a reader
+/// needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Size {
     plain_chars: usize,
