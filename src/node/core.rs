@@ -191,6 +191,10 @@ impl Core {
             Input::ApiCall { id, call } => self.api_call(id, &call),
             Input::ApiCancelled(id) => self.cancel_call(id),
             Input::NodesWanted { source, nodes } => self.nodes_wanted(source, nodes),
+            Input::Reconfigured { action, proxy } => {
+                self.context.options.action = action.map(|action| *action);
+                self.context.options.proxy = proxy.map(|proxy| *proxy);
+            }
             Input::Stop => self.stop(),
         }
         self.after_event();

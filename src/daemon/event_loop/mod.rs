@@ -9,6 +9,7 @@ mod copies;
 mod listeners;
 mod questions;
 mod register_file;
+mod reload;
 #[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
 mod ssh;
 mod storage;
@@ -19,6 +20,7 @@ mod workers;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,6 +93,8 @@ struct EventLoop {
     log: LogWriter,
     listening: Listening,
     register_file: Option<RegisterFile>,
+    /// The top file, for [`reload`].
+    config_path: PathBuf,
     upkeep: Upkeep,
     streams: Streams,
     children: Children,
@@ -115,7 +119,7 @@ enum Phase {
 /// What could not be opened, bound or read, with the remedy.
 pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<(), RunError> {
     let mut log = LogWriter::open(options.logfile.as_deref(), options.severity).map_err(RunError::new)?;
-    match EventLoop::start(config, keys, &mut log) {
+    match EventLoop::start(config, keys, options.config_path.clone(), &mut log) {
         Ok(with_log) => with_log(log).run(),
         Err(error) => {
             if options.logfile.is_some() {
@@ -133,6 +137,7 @@ impl EventLoop {
     fn start(
         config: Config,
         keys: KeyPair,
+        config_path: PathBuf,
         log: &mut LogWriter,
     ) -> Result<impl FnOnce(LogWriter) -> Self + use<>, RunError> {
         let mut signals = Signals::open().map_err(RunError::new)?;
@@ -176,6 +181,7 @@ impl EventLoop {
             log,
             listening,
             register_file,
+            config_path,
             upkeep,
             streams: Streams::new(),
             children,
@@ -323,6 +329,7 @@ impl EventLoop {
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
+                JobResult::ConfigurationRead(reading) => self.configuration_read(reading, now),
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }
         }
@@ -345,6 +352,7 @@ impl EventLoop {
                     if let Err(error) = self.log.reopen(now.wall) {
                         self.log.write(&LogLine::error("core", format!("log not reopened: {error}")), now.wall);
                     }
+                    self.reload_configuration();
                     self.reload_certificates(now);
                     self.reload_register_file();
                 }

@@ -24,7 +24,7 @@ use crate::model::time::{Monotonic, Now, WallTime};
 use super::questions::{Answers, Questions};
 use super::work::Check;
 use super::workers::Rank;
-use super::{DATABASE, EventLoop, RunError, register_file};
+use super::{DATABASE, EventLoop, RunError, register_file, reload};
 
 /// What comes back from a worker.
 pub(super) enum JobResult {
@@ -41,6 +41,7 @@ pub(super) enum JobResult {
     /// Of the listener with this index, with warnings.
     CertificateLoaded(usize, Box<Result<(ServerContext, Vec<String>), TlsError>>),
     RegisterFileRead(register_file::Reading),
+    ConfigurationRead(reload::Reading),
 }
 
 /// The write-ahead log is moved into the database when it has grown by so many bytes.
