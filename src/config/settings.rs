@@ -189,6 +189,8 @@ pub struct ActionSettings {
     pub paranoid_plugins: bool,
     /// `copy_roots`: the directories that copies may write under; empty for anywhere.
     pub copy_roots: Arc<[PathBuf]>,
+    /// `environment`: what commands get of the environment beside the usual few, as `NAME` or `NAME=VALUE`.
+    pub environment: Vec<String>,
 }
 
 /// The commands that may be run, and what becomes of the others.
@@ -210,6 +212,7 @@ impl Default for ActionSettings {
             max_concurrent_engine: 3,
             paranoid_plugins: false,
             copy_roots: Arc::new([]),
+            environment: Vec::new(),
         }
     }
 }

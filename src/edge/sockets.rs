@@ -9,7 +9,7 @@ use mio::event::Source;
 use mio::net::{TcpListener, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use super::{resolver, system};
+use super::resolver;
 use crate::model::connection::{Endpoint, PeerAddress};
 
 mod stream;
@@ -62,7 +62,7 @@ impl Listener {
                 let address = bind_address(host, *port, ipv6)?;
                 let listener = TcpListener::bind(address).map_err(|error| bind_failed(endpoint, &error))?;
                 // The default of 128 overflows when many nodes come back at once; each that is dropped waits a second.
-                let _keeps_the_default = system::set_backlog(&listener, BACKLOG);
+                let _keeps_the_default = rustix::net::listen(&listener, BACKLOG);
                 Ok(Self::Tcp(listener))
             }
             Endpoint::Ipc(path) => bind_path(path).map_err(|reason| format!("cannot listen on {endpoint}: {reason}")),

@@ -26,6 +26,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use crate::config::allow_list::AllowList;
 use crate::config::database::DatabaseSettings;
 use crate::config::settings::Config;
+use crate::edge::child_process::Environment;
 use crate::edge::jobs::{Job, JobQueue};
 use crate::edge::log::LogWriter;
 use crate::edge::notify::State as ServiceState;
@@ -149,6 +150,7 @@ struct Parts {
     client_tls: Option<ClientContext>,
     register_file: Option<RegisterFile>,
     dispatch: Dispatch,
+    children: Children,
     key: Arc<PrivateKey>,
     allowed: AllowList,
     keep_alive: bool,
@@ -159,6 +161,7 @@ struct Parts {
 
 impl EventLoop {
     fn start(config: Config, keys: KeyPair, log: &mut LogWriter) -> Result<Parts, RunError> {
+        edge::keep_inherited_descriptors();
         let mut signals = Signals::open().map_err(RunError::new)?;
         let now = clock::read();
         if let Err(error) = crate::edge::raise_open_file_limit() {
@@ -192,6 +195,8 @@ impl EventLoop {
         let pollers = config.modules.nodes.as_ref().map(|nodes| nodes.database.clone());
         let allowed = config.modules.action.as_ref().and_then(|action| action.allowed.as_ref());
         let allowed = allowed.map(|allowed| allowed.list.clone()).unwrap_or_default();
+        let environment = config.modules.action.as_ref().map(|action| Environment::new(&action.environment));
+        let children = Children::new(environment.unwrap_or_else(|| Environment::new(&[])));
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
         let key = Arc::new(keys.private);
         Ok(Parts {
@@ -206,6 +211,7 @@ impl EventLoop {
             client_tls,
             register_file,
             dispatch,
+            children,
             key,
             allowed,
             keep_alive,
@@ -237,7 +243,7 @@ impl EventLoop {
             release_program_at: None,
             upkeep: parts.upkeep,
             streams: Streams::new(),
-            children: Children::new(),
+            children: parts.children,
             ssh: parts.ssh,
             copies: parts.copies,
             allowed: parts.allowed,
@@ -350,7 +356,7 @@ impl EventLoop {
             }
             Token(source) if source >= ssh::FIRST_SSH_SOURCE => self.ssh_event(source, now),
             Token(source) if source % 2 == 1 => self.stream_event(source, event, now),
-            Token(source) => self.children.mark_readable(source),
+            Token(_) => self.children.output_ready(event),
         }
     }
 
@@ -393,7 +399,7 @@ impl EventLoop {
                 }
                 Effect::Query { query, filter, limit } => self.storage.questions.ask((query, filter, limit)),
                 Effect::RunCommand { command, spec } => {
-                    self.submit(Children::spawn_job(command, spec));
+                    self.submit(self.children.spawn_job(command, spec));
                 }
                 Effect::ReadPollers => self.read_pollers(now),
                 Effect::Work { id, work } => {
