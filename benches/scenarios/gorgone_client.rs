@@ -164,9 +164,9 @@ fn next_message(stream: &mut TcpStream, connection: &mut Connection) -> Outcome<
             None => {
                 // The handshake's own answers; replies to heartbeats as well.
                 drain(connection, |piece| stream.write(piece))?;
-                let buffer = connection.receive_buffer();
-                let count = stream.read(buffer.spare(READ_BYTES))?;
-                buffer.advance(count);
+                let mut bytes = [0; READ_BYTES];
+                let count = stream.read(&mut bytes)?;
+                connection.receive(bytes.get(..count).unwrap_or_default());
                 if count == 0 {
                     return Err("the daemon closed the connection".into());
                 }

@@ -85,8 +85,9 @@ impl HttpClient {
                 self.buffer.consume(used_bytes);
                 return Ok(response);
             }
-            let count = self.stream.read(self.buffer.spare(READ_BYTES))?;
-            self.buffer.advance(count);
+            let mut bytes = [0; READ_BYTES];
+            let count = self.stream.read(&mut bytes)?;
+            self.buffer.extend_from_slice(bytes.get(..count).unwrap_or_default());
             if count == 0 {
                 return Err("the daemon closed the connection".into());
             }

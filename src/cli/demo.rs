@@ -1,4 +1,5 @@
-//! `stheno demo`: a central and one node of each kind (by SSH if asked for) as real processes, and a command on each through the REST API.
+//! `stheno demo`: a central and one node of each kind (by SSH if asked for) as real processes, and a command on each
+//! through the REST API.
 //!
 //! Everything goes the way a user's own platform would: keys from `keys generate`, YAML files, four times
 //! `run --config`, HTTP from outside. Absent on purpose: any shortcut into the daemon.
@@ -65,7 +66,8 @@ fn play(options: DemoOptions) -> Result<(), String> {
         }
         None if options.ssh => {
             progress(
-                "sshd or ssh-keygen is not installed, so there is no node by SSH (Debian: apt-get install openssh-server)",
+                "sshd or ssh-keygen is not installed, so there is no node by SSH (Debian: apt-get install \
+                    openssh-server)",
             );
         }
         None => {}

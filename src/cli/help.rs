@@ -186,7 +186,8 @@ are joined with blanks, as ssh does. Ctrl-C ends the waiting, not the command.
 
   --config FILE        the top file of the daemon that passes the command on
   --timeout SECONDS    end the command after this time; the node has a time of its own (command_timeout)
-  --json               print one line of JSON: {\"token\", \"exit_code\", \"stdout\"}, and \"stderr\" where it comes apart (by SSH)
+  --json               print one line of JSON: {\"token\", \"exit_code\", \"stdout\"}, and \"stderr\" where it comes \
+      apart (by SSH)
 
 Exit status: that of the command; 128 and the number of the signal that killed it; 255 if it was not run or its end is
 not known, and standard error says why; 130 after Ctrl-C.

@@ -61,7 +61,7 @@ pub(super) struct Remote {
 pub(super) struct Row {
     /// Its number in the daemon's database.
     pub(super) id: i64,
-    /// Its code (protocol.md section 1).
+    /// Its code (docs/protocol.md section 1).
     pub(super) code: i64,
     /// Its data.
     pub(super) data: Value,
@@ -123,7 +123,8 @@ impl Remote {
         self.call("POST", path, &body.to_string())
     }
 
-    /// Rows of a token that a node has, behind the row `after` and of those the newest `limit`; waits while the daemon is away for a moment.
+    /// Rows of a token that a node has, behind the row `after` and of those the newest `limit`; waits while the daemon
+    /// is away for a moment.
     ///
     /// # Errors
     /// The API refuses, or has been away for too long.

@@ -6,10 +6,14 @@ use super::{complain, fail};
 use crate::config;
 use crate::daemon::run_options::RunOptions;
 use crate::daemon::{event_loop, key_files};
+use crate::edge;
 use crate::edge::random::SystemRandom;
 
 /// Starts a daemon and returns when it has stopped.
 pub(super) fn run(options: &RunOptions) -> ExitCode {
+    if let Err(error) = edge::forbid_dumps() {
+        complain(&format!("keys may get into core files: {error}"));
+    }
     let config = match config::load(&options.config_path) {
         Ok(config) => config,
         Err(problems) => {

@@ -1,4 +1,4 @@
-//! Options of the module `action`: limits, and the list of allowed commands (protocol.md section 11).
+//! Options of the module `action`: limits, and the list of allowed commands (docs/protocol.md section 11).
 
 use super::allow_list::{AllowList, Expression, Hole, find_hole, shown};
 use super::copy_section;
@@ -26,6 +26,7 @@ pub(super) fn read(mut section: Section<'_>, findings: &mut Findings) -> ActionS
         ),
         paranoid_plugins: section.boolean("paranoid_plugins", false, findings),
         copy_roots: copy_section::read_roots(&mut section, findings),
+        max_unpack_ratio: section.number("max_unpack_ratio", 250, 0..=1_000_000, "", findings) as u64,
         environment: read_environment(&mut section, findings),
     };
     section.finish(&["tar_insecure_extra_mode"], findings);
@@ -39,7 +40,10 @@ fn read_environment(section: &mut Section<'_>, findings: &mut Findings) -> Vec<S
         let key = section.path(&format!("environment[{index}]"));
         let Some(text) = scalar(entry, &key, findings) else { continue };
         let name = text.split('=').next().unwrap_or_default();
-        if name.is_empty() || text.contains('\0') || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        if name.is_empty()
+            || text.contains('\0')
+            || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        {
             findings.problem(&entry.file, &key, "is no NAME and no NAME=VALUE; a name has letters, digits and '_'");
         } else {
             entries.push(text.to_owned());
@@ -72,7 +76,8 @@ fn read_allowed(section: &mut Section<'_>, findings: &mut Findings) -> Option<Co
         findings.warning(section.file(), &section.path("allowed_cmds"), text);
     }
     if is_audit {
-        let text = "is audit: commands that are not allowed are logged and run all the same; set 'enforce' when the log is quiet";
+        let text = "is audit: commands that are not allowed are logged and run all the same; set 'enforce' when the \
+            log is quiet";
         findings.warning(section.file(), &section.path("whitelist_mode"), text);
     }
     Some(CommandList { list, is_audit })

@@ -1,8 +1,8 @@
 //! Commands as child processes: a process group of their own, no terminal.
 //!
-//! [`ChildProcess::spawn`] may block and belongs in a job; everything else is for the loop's thread and never blocks. The
-//! loop calls [`ChildProcess::poll`] once after the spawn and then for every child at each `SIGCHLD`, since a signal does not
-//! tell reliably which child ended. Absent on purpose: how many run at once, and what a result means.
+//! [`ChildProcess::spawn`] may block and belongs in a job; everything else is for the loop's thread and never blocks.
+//! The loop calls [`ChildProcess::poll`] once after the spawn and then for every child at each `SIGCHLD`, since a
+//! signal does not tell reliably which child ended. Absent on purpose: how many run at once, and what a result means.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use super::child_output::{ChildEnds, ChildOutput};
 use super::system;
-pub use environment::Environment;
 use crate::model::command::{CommandEnd, CommandOutcome, CommandSpec, Program};
 use crate::model::time::{Monotonic, Now, WallTime};
+pub use environment::Environment;
 
 pub use super::child_output::ReadState;
 
@@ -111,7 +111,8 @@ impl ChildProcess {
         self.output.mark_ready(number, is_hung_up);
     }
 
-    /// Reads up to about `budget` bytes of output. Beyond the limits it is dropped, so that the command never waits for us.
+    /// Reads up to about `budget` bytes of output. Beyond the limits it is dropped, so that the command never waits for
+    /// us.
     pub fn read_output(&mut self, budget: usize) -> ReadState {
         self.output.read(budget)
     }

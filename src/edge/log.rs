@@ -1,7 +1,7 @@
-//! Writes the log: `2026-01-31 12:00:00 - INFO - [module] text` in local time (protocol.md section 14).
+//! Writes the log: `2026-01-31 12:00:00 - INFO - [module] text` in local time (docs/protocol.md section 14).
 //!
-//! Lines are collected per turn of the loop and written by [`LogWriter::flush`]. A log that cannot be written (full disk,
-//! nobody reads the pipe) costs lines, never the daemon: lost lines are counted and told of when it works again.
+//! Lines are collected per turn of the loop and written by [`LogWriter::flush`]. A log that cannot be written (full
+//! disk, nobody reads the pipe) costs lines, never the daemon: lost lines are counted and told of when it works again.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};

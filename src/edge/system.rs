@@ -41,7 +41,8 @@ fn check(result: c_int) -> io::Result<c_int> {
 pub fn local_time(seconds: i64) -> Option<LocalTime> {
     let seconds = libc::time_t::try_from(seconds).ok()?;
     let mut parts = MaybeUninit::<libc::tm>::zeroed();
-    // SAFETY: both pointers are valid for the call; `localtime_r` fills `parts` or returns null. All-zero is a valid `tm`.
+    // SAFETY: both pointers are valid for the call; `localtime_r` fills `parts` or returns null. All-zero is a valid
+    // `tm`.
     let parts = unsafe {
         if libc::localtime_r(&raw const seconds, parts.as_mut_ptr()).is_null() {
             return None;
@@ -74,7 +75,8 @@ pub fn unblock_signals() -> io::Result<()> {
     }
 }
 
-/// Keeps the descriptors that we inherited from commands that we start. Kernels before 5.11 cannot, and then they are handed on.
+/// Keeps the descriptors that we inherited from commands that we start. Kernels before 5.11 cannot, and then they are
+/// handed on.
 pub fn keep_inherited_descriptors() {
     // SAFETY: no memory is involved: the call only marks descriptors from 3 on as close-on-exec.
     unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
@@ -154,7 +156,8 @@ pub fn forbid_dumps() -> io::Result<()> {
     Ok(process::set_dumpable_behavior(process::DumpableBehavior::NotDumpable)?)
 }
 
-/// Gives the free memory of the heap back to the system: what is kept of large blocks, and the rest where the C library can.
+/// Gives the free memory of the heap back to the system: what is kept of large blocks, and the rest where the C library
+/// can.
 pub fn release_free_memory() {
     super::large_blocks::release();
     // SAFETY: it touches only memory that the allocator holds as free.
@@ -178,11 +181,12 @@ pub fn page_bytes() -> u64 {
     rustix::param::page_size() as u64
 }
 
-/// Lets go of the pages of the program's own code and constants, of which a start touches most and an idle daemon hardly any. What
-/// is needed again comes back from the file's pages in the system's cache, without a read from the disk.
+/// Lets go of the pages of the program's own code and constants, of which a start touches most and an idle daemon
+/// hardly any. What is needed again comes back from the file's pages in the system's cache, without a read from the
+/// disk.
 pub fn release_program_pages() {
-    // SAFETY: the linker defines both: the first byte of the program in memory, and the first behind its code. Only their addresses
-    // are taken.
+    // SAFETY: the linker defines both: the first byte of the program in memory, and the first behind its code. Only
+    // their addresses are taken.
     unsafe extern "C" {
         static __executable_start: u8;
         static etext: u8;
@@ -191,8 +195,9 @@ pub fn release_program_pages() {
     let (start, end) = ((&raw const __executable_start).addr(), (&raw const etext).addr());
     let start = start.next_multiple_of(page);
     let length = end.saturating_sub(start) / page * page;
-    // SAFETY: between the two symbols lie headers, constants and code of the program's file, mapped read-only and never written to:
-    // pages that are dropped are mapped again from the file when they are touched. A range that is not mapped is an error, no more.
+    // SAFETY: between the two symbols lie headers, constants and code of the program's file, mapped read-only and never
+    // written to: pages that are dropped are mapped again from the file when they are touched. A range that is not
+    // mapped is an error, no more.
     let _no_harm = unsafe { libc::madvise(std::ptr::with_exposed_provenance_mut(start), length, libc::MADV_DONTNEED) };
 }
 

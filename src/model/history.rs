@@ -5,7 +5,7 @@ use super::node_id::NodeId;
 use super::session::StoredSession;
 use super::token::Token;
 
-/// One row of `gorgone_history` (protocol.md section 4).
+/// One row of `gorgone_history` (docs/protocol.md section 4).
 #[derive(Clone, Debug, PartialEq)]
 pub struct HistoryRow {
     /// Row id in its database; 0 for a row not stored yet.
@@ -34,8 +34,8 @@ impl HistoryRow {
     }
 }
 
-/// Which row of which history a row is, wherever it was taken over. So a row that comes by two ways, or that comes back, is
-/// known.
+/// Which row of which history a row is, wherever it was taken over. So a row that comes by two ways, or that comes
+/// back, is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowOrigin {
     /// Which history.
@@ -56,14 +56,14 @@ pub struct HistoryName {
 /// The number of a history, and how far others were taken over, whoever brought them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origins {
-    /// A random number from 1 to 2^53 - 1 that is drawn when a database is made, so that a new one under an old id is known; 0
-    /// where there is none.
+    /// A random number from 1 to 2^53 - 1 that is drawn when a database is made, so that a new one under an old id is
+    /// known; 0 where there is none.
     pub own: i64,
     /// The greatest row id taken over of each other history.
     pub marks: Vec<(HistoryName, i64)>,
 }
 
-/// Which rows a `GETLOG` wants: all conditions that are set must hold (protocol.md section 4).
+/// Which rows a `GETLOG` wants: all conditions that are set must hold (docs/protocol.md section 4).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogFilter {
     /// Rows with a greater id.
@@ -103,8 +103,9 @@ impl LogFilter {
     }
 }
 
-/// How much of an answer to a question is read at once. The page ends at the first bound that is met, never in the middle
-/// of rows that share one `ctime` when `whole_instants` is set (a peer that pages by `ctime` would lose the rest).
+/// How much of an answer to a question is read at once. The page ends at the first bound that is met, never in the
+/// middle of rows that share one `ctime` when `whole_instants` is set (a peer that pages by `ctime` would lose the
+/// rest).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageLimit {
     /// Rows at most (at least one is read).
@@ -181,8 +182,8 @@ pub enum StoreChange {
     },
     /// The token has ended, or its node has confirmed it and owes the end from now on.
     CloseToken(Token),
-    /// Delete sessions not used since `used_before` (seconds), rows stored before `rows_before`, and instant rows stored before
-    /// `instant_before`, then give free pages of the file back: as much as takes some milliseconds.
+    /// Delete sessions not used since `used_before` (seconds), rows stored before `rows_before`, and instant rows
+    /// stored before `instant_before`, then give free pages of the file back: as much as takes some milliseconds.
     Purge {
         /// Sessions last used earlier than this go.
         used_before: i64,

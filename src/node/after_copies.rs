@@ -1,8 +1,8 @@
-//! Commands that come after a copy run after it, as in the original: a platform copies a configuration to a poller and then
-//! restarts the engine there, without waiting for the rows in between.
+//! Commands that come after a copy run after it, as in the original: a platform copies a configuration to a poller and
+//! then restarts the engine there, without waiting for the rows in between.
 //!
-//! The sender holds a command for a node back until the copies that were asked for before it are sent; the receiver until what
-//! has come is in its place. Both only for a while: a long copy must not hold up everything.
+//! The sender holds a command for a node back until the copies that were asked for before it are sent; the receiver
+//! until what has come is in its place. Both only for a while: a long copy must not hold up everything.
 
 use std::collections::VecDeque;
 use std::time::Duration;

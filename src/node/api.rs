@@ -1,4 +1,4 @@
-//! Calls of the REST API (protocol.md section 13): paths to actions, and the answers.
+//! Calls of the REST API (docs/protocol.md section 13): paths to actions, and the answers.
 
 pub(super) mod endpoints;
 #[cfg(test)]
@@ -15,6 +15,7 @@ use crate::model::action::Action;
 use crate::model::api::{ApiAnswer, ApiCall, CallId, Method};
 use crate::model::code::Code;
 use crate::model::history::LogFilter;
+use crate::model::text;
 
 use super::core::Core;
 use super::get_log::read_filter;
@@ -63,12 +64,10 @@ fn parameters(call: &ApiCall) -> Map<String, Value> {
     call.query.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect()
 }
 
-/// The action's data: `{"content":<body>,"parameters":<query>,"variables":[path parts]}`. `None` when the body is no JSON.
+/// The action's data: `{"content":<body>,"parameters":<query>,"variables":[path parts]}`. `None` when the body is no
+/// JSON.
 fn action_data(call: &ApiCall, variables: &[String]) -> Option<String> {
-    let body = match std::str::from_utf8(&call.body) {
-        Ok(text) => text.to_owned(),
-        Err(_) => call.body.iter().map(|byte| char::from(*byte)).collect(),
-    };
+    let body = text::from_bytes(&call.body);
     let has_body = matches!(call.method, Method::Post | Method::Patch | Method::Put);
     let content = if has_body { body.trim() } else { "null" };
     json::is_valid(content).then(|| {

@@ -49,7 +49,7 @@ use super::stopping::Stopping;
 use super::timers::{Timer, Timers};
 use super::wanted::Wanted;
 use super::work::WorkTable;
-use super::{dial_out, json, modules};
+use super::{json, modules};
 
 /// Rows whose storing is awaited at most.
 const RECEIPTS_MAX: usize = 100_000;
@@ -156,7 +156,8 @@ impl NewRow {
     }
 }
 
-/// Whether a row ends its token. One command of several leaves a row with code 1 or 2, too, but the request goes on or says so.
+/// Whether a row ends its token. One command of several leaves a row with code 1 or 2, too, but the request goes on or
+/// says so.
 pub(super) fn ends_token(code: Code, data: &str) -> bool {
     let is_part = |text| data.contains(text);
     code.is_terminal()
@@ -238,19 +239,13 @@ impl Core {
             Input::SendFailed { node, token, reason } => self.send_failed(node, token.as_ref(), &reason),
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
             Input::PurgeLeft => self.purge_left(),
-            Input::QueryAnswer { query, result } => self.query_answered(query, result),
-            Input::CommandPrinted { command, output } => self.command_printed(command, &output),
-            Input::CommandEnded { command, outcome } => self.command_ended(command, &outcome),
-            Input::PollersRead(result) => self.pollers_read(result),
-            Input::WorkDone { id, outcome } => self.work_done(id, outcome),
+            Input::Host(done) => self.host_done(done),
             Input::WebSocketMessage { client, message } => self.web_socket_message(client, &message),
             Input::ClientNotReached { client, token } => self.client_not_reached(client, token.as_ref()),
             Input::ParentUp { kind, identity } => self.parent_up(kind, identity),
             Input::ParentDown { kind, reason } => self.parent_down(kind, &reason),
             Input::ParentMessage { kind, message } => self.parent_message(kind, message),
             Input::SshEnded { task, end } => self.ssh_ended(task, end),
-            Input::SourceDone { source, done } => self.source_done(source, done),
-            Input::SinkDone { sink, done } => self.sink_done(sink, done),
             Input::Room(node) => self.room_for(node),
             Input::ApiCall { id, call } => self.api_call(id, &call),
             Input::ApiCancelled(id) => self.cancel_call(id),
@@ -334,7 +329,7 @@ impl Core {
     }
 
     pub(super) fn reply(&mut self, client: ClientId, reply: Reply) {
-        match dial_out::parent_of(client) {
+        match client.parent() {
             Some(kind) => self.reply_to_parent(kind, reply),
             None => self.output(Output::SendToClient { client, outgoing: Outgoing::Reply(reply) }),
         }

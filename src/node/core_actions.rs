@@ -1,4 +1,4 @@
-//! The actions that every daemon answers itself (protocol.md section 4), but GETLOG and ADDLISTENER.
+//! The actions that every daemon answers itself (docs/protocol.md section 4), but GETLOG and ADDLISTENER.
 
 #[cfg(test)]
 mod tests;
@@ -64,8 +64,9 @@ impl Core {
         }
     }
 
-    /// A client finds its answer in the history by its token. Nobody knows the token of a call of the API: of those that are
-    /// answered alike only the first leaves a row, so that a page that asks all the time does not fill the disk.
+    /// A client finds its answer in the history by its token. Nobody knows the token of a call of the API: of those
+    /// that are answered alike only the first leaves a row, so that a page that asks all the time does not fill the
+    /// disk.
     pub(super) fn con_status(&mut self, peer: Peer, token: &Token) -> Handled {
         let (data, is_new) = self.constatus_text(peer == Peer::Ourselves);
         if peer != Peer::Ourselves || is_new {

@@ -1,5 +1,5 @@
-//! Nodes that connect to us (protocol.md sections 8 and 9): pull nodes over the external socket, pullwss nodes over a
-//! WebSocket. Each is bound to the client that last registered it.
+//! Nodes that connect to us (docs/protocol.md sections 8 and 9): pull nodes over the external socket, pullwss nodes
+//! over a WebSocket. Each is bound to the client that last registered it.
 //!
 //! A WebSocket client may speak for its own id and the nodes behind it only, and is never answered with an ACK.
 //!
@@ -22,7 +22,6 @@ use crate::model::token::Token;
 
 use super::core::Core;
 use super::counters::Way;
-use super::dial_out;
 use super::output::Output;
 use super::proxy::read_registration;
 use super::registry::{Link, Node};
@@ -81,7 +80,7 @@ impl Core {
     /// # Errors
     /// Why it is not bound to the client.
     pub(super) fn pull_node_dialled_in(&mut self, client: ClientId, registration: Registration) -> Result<(), String> {
-        if dial_out::parent_of(client).is_some() {
+        if client.parent().is_some() {
             let text = "our central cannot be a pull node of ours: registration ignored";
             self.log(LogLine::warning("proxy", text));
             return Err(text.to_owned());
@@ -238,7 +237,8 @@ impl Core {
         true
     }
 
-    /// A node that was unregistered while it was connected is registered again: its client, if it speaks for nobody else, goes on.
+    /// A node that was unregistered while it was connected is registered again: its client, if it speaks for nobody
+    /// else, goes on.
     pub(super) fn bind_again(&mut self, id: NodeId, client: ClientId) {
         let is_free = !self.dialled_in.nodes.contains_key(&client);
         let known = self.registry.get(id).filter(|node| is_free && node.dials_in() && node.client.is_none());

@@ -1,7 +1,7 @@
-//! Our central when we dial it: modules `pull` and `pullwss` (protocol.md sections 8 and 9).
+//! Our central when we dial it: modules `pull` and `pullwss` (docs/protocol.md sections 8 and 9).
 //!
-//! We run what it sends as any request. Back go PONG, SYNCLOGS and answers to GETLOG, as SETLOGS; other replies stay here,
-//! and a reply that ends a token without a row becomes one, so that the history tells the central.
+//! We run what it sends as any request. Back go PONG, SYNCLOGS and answers to GETLOG, as SETLOGS; other replies stay
+//! here, and a reply that ends a token without a row becomes one, so that the history tells the central.
 //!
 //! Absent on purpose: the connection and its keep-alive, the entity encoding.
 
@@ -12,18 +12,14 @@ mod tests;
 use std::time::Duration;
 
 use crate::model::action::Action;
-use crate::model::connection::ClientId;
+use crate::model::connection::{ClientId, ParentKind};
 use crate::model::log::LogLine;
 use crate::model::message::{Message, Outgoing, Reply};
 
 use super::core::{Core, NewRow};
-use super::output::{Output, ParentKind};
+use super::output::Output;
 use super::requests::{Handled, Peer};
 use super::timers::Timer;
-
-/// Clients that stand for our centrals where requests are answered; dispatch never gives out such numbers.
-const PULL_PARENT: ClientId = ClientId(u64::MAX);
-const WEB_SOCKET_PARENT: ClientId = ClientId(u64::MAX - 1);
 
 /// One central that we dial.
 #[derive(Debug, Default)]
@@ -57,22 +53,6 @@ impl DialledOut {
     }
 }
 
-/// The central that a client stands for.
-pub(super) const fn parent_of(client: ClientId) -> Option<ParentKind> {
-    match client {
-        PULL_PARENT => Some(ParentKind::Pull),
-        WEB_SOCKET_PARENT => Some(ParentKind::WebSocket),
-        _ => None,
-    }
-}
-
-const fn client_of(kind: ParentKind) -> ClientId {
-    match kind {
-        ParentKind::Pull => PULL_PARENT,
-        ParentKind::WebSocket => WEB_SOCKET_PARENT,
-    }
-}
-
 impl Core {
     /// We are connected to our central.
     pub(super) fn parent_up(&mut self, kind: ParentKind, identity: String) {
@@ -84,10 +64,10 @@ impl Core {
     /// The connection to our central is lost or could not be made.
     pub(super) fn parent_down(&mut self, kind: ParentKind, reason: &str) {
         let was_up = self.dialled_out.parent(kind).identity.take().is_some();
-        for timer in [Timer::Register(kind), Timer::ParentSilence(kind), Timer::Parent(client_of(kind))] {
+        for timer in [Timer::Register(kind), Timer::ParentSilence(kind), Timer::Parent(ClientId::Parent(kind))] {
             self.timers.cancel(&timer);
         }
-        self.parents.gone(client_of(kind));
+        self.parents.gone(ClientId::Parent(kind));
         if was_up {
             self.log(LogLine::warning(word(kind), format!("connection to the central lost: {reason}")));
         } else {
@@ -132,7 +112,7 @@ impl Core {
         self.log(LogLine::warning(word(kind), "the central does not answer: a new session is made"));
         self.dialled_out.parent(kind).identity = None;
         self.timers.cancel(&Timer::Register(kind));
-        self.parents.gone(client_of(kind));
+        self.parents.gone(ClientId::Parent(kind));
         self.output(Output::ResetParent(kind));
     }
 
@@ -147,7 +127,7 @@ impl Core {
         ) {
             return;
         }
-        let client = client_of(kind);
+        let client = ClientId::Parent(kind);
         let peer = if token.is_some() { Peer::Client(client) } else { Peer::ClientWithoutToken(client) };
         self.dialled_out.in_hand = token.as_ref().map(|token| (token.as_str().to_owned(), false));
         let token = token.unwrap_or_else(|| self.generate_token());

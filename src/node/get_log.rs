@@ -1,5 +1,7 @@
-//! GETLOG of our own history (protocol.md section 4), whole for Perl peers and in pages for our own kind (section 7).
+//! GETLOG of our own history (docs/protocol.md section 4), whole for Perl peers and in pages for our own kind (section
+//! 7).
 
+use crate::model::host_work::{HostWork, QueryId};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -15,16 +17,16 @@ use crate::model::message::Reply;
 use crate::model::token::Token;
 
 use super::core::{Core, NewRow};
-use super::output::{Output, QueryId};
+use super::output::Output;
 use super::requests::{Handled, Peer};
-use super::{api, dial_out, json};
+use super::{api, json};
 
 /// Questions whose answer is awaited at most.
 const QUESTIONS_MAX: usize = 1_000;
 /// A page for a peer that goes on by id.
 const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: 512 << 10, whole_instants: false };
-/// The largest answer for any other; a peer that syncs by `ctime` gets the rest when it asks again, and the others are told
-/// that there is more.
+/// The largest answer for any other; a peer that syncs by `ctime` gets the rest when it asks again, and the others are
+/// told that there is more.
 const WHOLE: PageLimit = PageLimit { rows: 100_000, bytes: 8 << 20, whole_instants: true };
 
 /// Two times that differ by less are the same; rows are ten microseconds apart.
@@ -152,7 +154,7 @@ impl Core {
         let query = QueryId(self.questions.next);
         self.questions.next += 1;
         self.questions.open.insert(query, question);
-        self.output(Output::Query { query, filter, limit });
+        self.output(Output::Host(HostWork::Query { query, filter, limit }));
         true
     }
 
@@ -233,7 +235,7 @@ impl Core {
     }
 
     fn get_log_page(&mut self, client: ClientId, token: Token, page: LogPage, last_id: Option<i64>) {
-        if let Some(kind) = dial_out::parent_of(client) {
+        if let Some(kind) = client.parent() {
             self.set_logs(kind, &token, page, last_id);
             return;
         }

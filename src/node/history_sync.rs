@@ -1,7 +1,8 @@
-//! Taking over the history of nodes (protocol.md section 7).
+//! Taking over the history of nodes (docs/protocol.md section 7).
 //!
-//! Between two of our own daemons the mark is the greatest row id, and the answer comes in pages, each stored together with
-//! its mark in one commit. A peer that does not page is asked by `ctime`; its rows that are stored already are skipped.
+//! Between two of our own daemons the mark is the greatest row id, and the answer comes in pages, each stored together
+//! with its mark in one commit. A peer that does not page is asked by `ctime`; its rows that are stored already are
+//! skipped.
 
 mod answer;
 mod origins;
@@ -247,8 +248,8 @@ impl Core {
         self.store_mark(id, after, page);
     }
 
-    /// Stores the rows of an answer that are not here yet. Returns the mark behind them, and how far the histories that the
-    /// rows come from were taken over before.
+    /// Stores the rows of an answer that are not here yet. Returns the mark behind them, and how far the histories that
+    /// the rows come from were taken over before.
     fn store_answer(&mut self, id: NodeId, start: SyncMark, answer: Answer) -> (SyncMark, Vec<RowOrigin>) {
         let pages = answer.last_id.is_some();
         let early = self.registry.get_mut(id).map(|node| std::mem::take(&mut node.sync.early)).unwrap_or_default();
@@ -329,8 +330,8 @@ impl Core {
         self.continue_sync(id);
     }
 
-    /// Any row of a token that the node wrote itself shows that it has the message: it owes the end from now on. So does the
-    /// end, whoever wrote it; other rows may be our own that the node has taken over.
+    /// Any row of a token that the node wrote itself shows that it has the message: it owes the end from now on. So
+    /// does the end, whoever wrote it; other rows may be our own that the node has taken over.
     fn settle_owed(&mut self, id: NodeId, row: &answer::AnsweredRow, origin: Option<RowOrigin>) {
         let is_telling = origin.is_none_or(|origin| origin.history.node == id) || ends_token(row.code, &row.data);
         // A part of a copy that has arrived tells nothing of its end.

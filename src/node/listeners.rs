@@ -1,4 +1,4 @@
-//! ADDLISTENER: an action of ours that runs whenever a row of a token appears (protocol.md section 4).
+//! ADDLISTENER: an action of ours that runs whenever a row of a token appears (docs/protocol.md section 4).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! Whether nodes answer (protocol.md section 6).
+//! Whether nodes answer (docs/protocol.md section 6).
 //!
-//! A ping is sent as soon as a link is up, then every `ping` seconds. A ping that finds no link waits for it a few seconds
-//! before it counts as failed, so that a node that is just starting shows no failure. `ping_failed` grows by at most one per
-//! ping period.
+//! A ping is sent as soon as a link is up, then every `ping` seconds. A ping that finds no link waits for it a few
+//! seconds before it counts as failed, so that a node that is just starting shows no failure. `ping_failed` grows by at
+//! most one per ping period.
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ mod dial_in;
 mod dial_out;
 mod get_log;
 mod history_sync;
+mod host;
 mod json;
 mod listeners;
 mod liveness;

@@ -1,4 +1,5 @@
-//! What comes over the link to a node: replies, and the hint that its history has grown. A node asks nothing of us this way.
+//! What comes over the link to a node: replies, and the hint that its history has grown. A node asks nothing of us this
+//! way.
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -12,8 +12,8 @@ use super::output::{Output, ReceiptId};
 use super::timers::Timer;
 
 impl Core {
-    /// A token is accepted: for work of our own, or for a node that has not confirmed it yet. What was held back here and has
-    /// gone to a node is that node's from then on.
+    /// A token is accepted: for work of our own, or for a node that has not confirmed it yet. What was held back here
+    /// and has gone to a node is that node's from then on.
     pub(super) fn open_token(&mut self, token: &Token, node: Option<NodeId>) {
         let is_known = self.open_tokens.get(token).is_some_and(|known| node.is_none() || *known == node);
         if !is_known {

@@ -1,7 +1,9 @@
-//! The daemons that pinged us lately: they hear SYNCLOGS when there is something new for them (protocol.md section 7).
+//! The daemons that pinged us lately: they hear SYNCLOGS when there is something new for them (docs/protocol.md section
+//! 7).
 //!
-//! Every parent hears it after rows of our nodes were stored, as the original does it. A parent that pages its GETLOG is one
-//! of ours and also hears it when a token of our own ends, so that a result is with it at once; so does a central that we dialled.
+//! Every parent hears it after rows of our nodes were stored, as the original does it. A parent that pages its GETLOG
+//! is one of ours and also hears it when a token of our own ends, so that a result is with it at once; so does a
+//! central that we dialled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +15,6 @@ use crate::model::message::Reply;
 use crate::model::time::Monotonic;
 
 use super::core::Core;
-use super::dial_out;
 use super::requests::Peer;
 use super::timers::Timer;
 
@@ -79,7 +80,7 @@ impl Parents {
 
     /// Whether a request comes from another daemon, which looks for a trace of it here when it gets no reply.
     pub(super) fn are_asked_by(&self, peer: Peer) -> bool {
-        matches!(peer, Peer::Client(client) if dial_out::parent_of(client).is_some() || self.daemons.contains(&client))
+        matches!(peer, Peer::Client(client) if client.parent().is_some() || self.daemons.contains(&client))
     }
 }
 
@@ -88,7 +89,7 @@ impl Core {
     pub(super) fn tell_parents(&mut self, for_all: bool) {
         let now = self.now.monotonic;
         for (client, parent) in &self.parents.parents {
-            let dialled = dial_out::parent_of(*client).is_some();
+            let dialled = client.parent().is_some();
             if (for_all || parent.pages || dialled) && now.since(parent.pinged) < FORGOTTEN_AFTER {
                 let at = parent.told.map_or(now + GATHER, |told| {
                     (told + if parent.pages || !dialled { PACE } else { PERL_PACE }).max(now + GATHER)

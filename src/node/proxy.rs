@@ -1,4 +1,4 @@
-//! Registering nodes, and passing requests on to them (protocol.md section 5).
+//! Registering nodes, and passing requests on to them (docs/protocol.md section 5).
 
 #[cfg(test)]
 mod tests;

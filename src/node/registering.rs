@@ -1,5 +1,5 @@
-//! REGISTERNODES and UNREGISTERNODES of clients (protocol.md section 5). A request with a token of its own ends with one row;
-//! a node's keep-alive has none and leaves none.
+//! REGISTERNODES and UNREGISTERNODES of clients (docs/protocol.md section 5). A request with a token of its own ends
+//! with one row; a node's keep-alive has none and leaves none.
 
 use serde_json::Value;
 
@@ -25,7 +25,8 @@ impl Core {
         let Some(nodes) = entries(data) else { return self.registering_ends(peer, token, "", &undecodable()) };
         if nodes.len() > NODES_MAX {
             let text = format!(
-                "{} nodes in one request, and none of them is registered: at most {NODES_MAX} can be known; send a shorter list",
+                "{} nodes in one request, and none of them is registered: at most {NODES_MAX} can be known; send a \
+                    shorter list",
                 nodes.len()
             );
             self.log(LogLine::error("proxy", text.clone()));

@@ -1,8 +1,8 @@
-//! PROCESSCOPY messages that we pass on to a node behind us: the sender hears of each as soon as there is room for the next,
-//! and one that waits for nothing is read no further (protocol.md sections 5 and 12).
+//! PROCESSCOPY messages that we pass on to a node behind us: the sender hears of each as soon as there is room for the
+//! next, and one that waits for nothing is read no further (docs/protocol.md sections 5 and 12).
 //!
-//! Between a sender and a receiver of our own kind it is the receiver that confirms, and a way that breaks behind us is told
-//! as such, so that the copy goes on later. A chunk that is too large for the next connection goes on in pieces.
+//! Between a sender and a receiver of our own kind it is the receiver that confirms, and a way that breaks behind us is
+//! told as such, so that the copy goes on later. A chunk that is too large for the next connection goes on in pieces.
 
 mod pieces;
 #[cfg(test)]
@@ -26,7 +26,7 @@ use super::output::Output;
 use super::pathway::Route;
 use super::registry::{Link, Node};
 use super::requests::{Handled, Peer};
-use super::{dial_out, json, proxy};
+use super::{json, proxy};
 
 /// Bytes of one client that may be on their way before it is read no further, and below which it is read again.
 const HIGH_BYTES: usize = 4 << 20;
@@ -56,8 +56,8 @@ pub(super) struct RelayedCopies {
     paused: BTreeSet<ClientId>,
     /// Tokens that ended here, the last ones: more of their messages may still come.
     ended: VecDeque<Token>,
-    /// Tokens whose way broke here. Chunks that were sent before the sender heard of it still come, perhaps when the way is
-    /// there again, and are not for the receiver; a new question is.
+    /// Tokens whose way broke here. Chunks that were sent before the sender heard of it still come, perhaps when the
+    /// way is there again, and are not for the receiver; a new question is.
     interrupted: VecDeque<Token>,
 }
 
@@ -157,7 +157,7 @@ impl Core {
 
     /// What comes of a copy that has ended here.
     fn refuse_relayed(&mut self, peer: Peer, token: &Token, asks: bool) -> Handled {
-        let heard = peer.client().filter(|client| asks || dial_out::parent_of(*client).is_none());
+        let heard = peer.client().filter(|client| asks || client.parent().is_none());
         if let Some(client) = heard {
             self.answer_relayed(client, token, Code::FINISHED_KO, &json::message("the copy has ended"));
         }
@@ -208,7 +208,7 @@ impl Core {
         }
         let client = peer.client();
         // A central that we dial hears of it only where it is of our kind and asks for it.
-        let wants_reply = client.is_some_and(|client| asks || dial_out::parent_of(client).is_none());
+        let wants_reply = client.is_some_and(|client| asks || client.parent().is_none());
         let pieces = if is_web_socket { pieces::split(through, data)? } else { vec![data] };
         let last = pieces.len().saturating_sub(1);
         for (number, data) in pieces.into_iter().enumerate() {
@@ -244,7 +244,7 @@ impl Core {
 
     fn answer_relayed(&mut self, client: ClientId, token: &Token, code: Code, data: &str) {
         let reply = Reply { kind: Action::Ack, token: Some(token.clone()), code, data: data.to_owned() };
-        match dial_out::parent_of(client) {
+        match client.parent() {
             None => self.reply(client, reply),
             Some(kind) => self.output(Output::SendToParent { kind, outgoing: Outgoing::Reply(reply) }),
         }

@@ -1,4 +1,5 @@
-//! A request from its arrival to the one who answers it: us, a module, or the proxy (protocol.md sections 1 and 4).
+//! A request from its arrival to the one who answers it: us, a module, or the proxy (docs/protocol.md sections 1 and
+//! 4).
 
 use crate::model::action::Action;
 use crate::model::code::Code;

@@ -1,5 +1,5 @@
-//! ROUTES and `GET /api/internal/routes[/<id>]`: for each id that we know, the ways to it in their order, the one in use, and
-//! why the others are not. An action of our own; the original has none like it.
+//! ROUTES and `GET /api/internal/routes[/<id>]`: for each id that we know, the ways to it in their order, the one in
+//! use, and why the others are not. An action of our own; the original has none like it.
 
 use serde_json::{Map, Value, json};
 

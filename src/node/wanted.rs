@@ -1,4 +1,5 @@
-//! The nodes that a file or a database wants to be registered, applied by difference: what did not change is not touched.
+//! The nodes that a file or a database wants to be registered, applied by difference: what did not change is not
+//! touched.
 //!
 //! What is registered over the network belongs to no source: a source takes away only an id that it wanted itself.
 
@@ -73,9 +74,9 @@ impl Core {
         self.log(LogLine::info(module, text));
     }
 
-    /// Makes the registrations of `source` what it wants now: `wanted` is its whole list, and of two entries with one id the
-    /// first counts. Connections of nodes that stay as they are are not touched. A node that `source` wanted before and does
-    /// not want now is unregistered, or registered as another source wants it. Refusals are logged.
+    /// Makes the registrations of `source` what it wants now: `wanted` is its whole list, and of two entries with one
+    /// id the first counts. Connections of nodes that stay as they are are not touched. A node that `source` wanted
+    /// before and does not want now is unregistered, or registered as another source wants it. Refusals are logged.
     pub(super) fn apply_registrations(
         &mut self,
         source: RegistrationSource,

@@ -1,9 +1,9 @@
-//! One connection to the REST API (protocol.md section 13): reads requests, lets authorised ones through as calls, writes
-//! the answers.
+//! One connection to the REST API (docs/protocol.md section 13): reads requests, lets authorised ones through as calls,
+//! writes the answers.
 //!
-//! Pipelined requests start in their order, up to `max_pipelined` at once, without waiting for the answers of those before.
-//! Whoever decides takes calls in one after the other, so a `GET` behind a `POST` sees what that `POST` did; only their
-//! waiting for logs runs side by side. The answers go out in the order of the requests.
+//! Pipelined requests start in their order, up to `max_pipelined` at once, without waiting for the answers of those
+//! before. Whoever decides takes calls in one after the other, so a `GET` behind a `POST` sees what that `POST` did;
+//! only their waiting for logs runs side by side. The answers go out in the order of the requests.
 //!
 //! Absent on purpose: sockets, clocks, TLS, routing of paths, JSON.
 
@@ -27,7 +27,6 @@ use crate::wire::http::head::{BodyLength, RequestHead, RequestMethod};
 use crate::wire::http::head_scanner::Limits;
 use crate::wire::http::request::{Awaited, RequestEvent, RequestParser};
 use crate::wire::http::response::{CONTINUE, Persistence};
-use crate::wire::receive_buffer::ReceiveBuffer;
 use crate::wire::send_queue::SendQueue;
 
 const UNAUTHORIZED: &str = r#"{"error":"http_error_401","message":"unauthorized"}"#;
@@ -58,7 +57,8 @@ pub enum ApiClientOutput {
         /// What is called.
         call: ApiCall,
     },
-    /// Everything is sent: end the sending direction, and go on reading (and throwing away) until [`ApiClientOutput::Close`].
+    /// Everything is sent: end the sending direction, and go on reading (and throwing away) until
+    /// [`ApiClientOutput::Close`].
     Shutdown,
     /// Close the connection now; answers to its calls are of no interest any more. The last output.
     Close,
@@ -158,16 +158,6 @@ impl ApiClient {
     /// Takes bytes that came.
     pub fn receive(&mut self, bytes: &[u8], now: Now) {
         self.parser.receive(bytes);
-        self.handle_received(now);
-    }
-
-    /// The buffer to read a socket into; call [`Self::handle_received`] afterwards.
-    pub const fn receive_buffer(&mut self) -> &mut ReceiveBuffer {
-        self.parser.receive_buffer()
-    }
-
-    /// Bytes came into the [`Self::receive_buffer`].
-    pub fn handle_received(&mut self, now: Now) {
         if self.phase != Phase::Open {
             let buffer = self.parser.receive_buffer();
             buffer.consume(buffer.len());

@@ -1,10 +1,10 @@
-//! All sealed sessions of the external ROUTER socket (protocol.md sections 2 and 3, server side).
+//! All sealed sessions of the external ROUTER socket (docs/protocol.md sections 2 and 3, server side).
 //!
-//! Speaks in whole message payloads; ZMTP below it and the meaning of messages above it are elsewhere. Absent on purpose:
-//! sockets, clocks, RSA (handed out as jobs), the database.
+//! Speaks in whole message payloads; ZMTP below it and the meaning of messages above it are elsewhere. Absent on
+//! purpose: sockets, clocks, RSA (handed out as jobs), the database.
 //!
-//! What keeps a client from going deaf: see [`client_session`]; besides, whoever sends what no key of its routing id opens is
-//! told `handshake issue` in clear, so that it starts over.
+//! What keeps a client from going deaf: see [`client_session`]; besides, whoever sends what no key of its routing id
+//! opens is told `handshake issue` in clear, so that it starts over.
 
 pub mod client_session;
 mod hellos;
@@ -91,8 +91,8 @@ pub enum ListenerOutput {
         /// Why, for the log.
         reason: String,
     },
-    /// The connection's routing id has a session: it may send large messages from now on. Told when a handshake succeeds and
-    /// when the routing id of a known session comes back, whose first message may be a large one.
+    /// The connection's routing id has a session: it may send large messages from now on. Told when a handshake
+    /// succeeds and when the routing id of a known session comes back, whose first message may be a large one.
     Authenticated(ConnectionId),
     /// A message of a client.
     Message {
@@ -248,7 +248,7 @@ impl ZmqListener {
         if under_old_key {
             self.remind_of_key(client, now);
         }
-        self.outputs.push_back(match plain.as_deref().map(envelope::parse) {
+        self.outputs.push_back(match plain.map(envelope::parse_owned) {
             Some(Ok(message)) => ListenerOutput::Message { client, message },
             Some(Err(error)) => ListenerOutput::Malformed { client, reason: error.to_string(), token: error.token },
             None => {
@@ -258,7 +258,8 @@ impl ZmqListener {
         });
     }
 
-    /// Has the sessions of connected clients stored as used at `used_before` (seconds) where they are to be purged as unused since then.
+    /// Has the sessions of connected clients stored as used at `used_before` (seconds) where they are to be purged as
+    /// unused since then.
     pub fn keep_connected(&mut self, used_before: i64) {
         let connected = self.sessions.values().filter(|session| session.connection.is_some());
         let kept = connected.filter_map(|session| session.kept(used_before)).map(ListenerOutput::StoreSession);
@@ -302,11 +303,11 @@ impl ZmqListener {
         self.outputs.pop_front()
     }
 
-    /// Seals and sends plain text to a client.
-    pub fn send(&mut self, client: ClientId, plain: &[u8]) -> Delivery {
+    /// Seals and sends plain text, which may stand in several places, to a client.
+    pub fn send(&mut self, client: ClientId, parts: &[&[u8]]) -> Delivery {
         let Some(session) = self.sessions.get(&client) else { return Delivery::NotConnected };
         let Some(connection) = session.connection else { return Delivery::NotConnected };
-        let payload = session.seal(plain);
+        let payload = session.seal(parts);
         self.outputs.push_back(ListenerOutput::Send { connection, payload });
         Delivery::Sent
     }
@@ -335,7 +336,8 @@ impl ZmqListener {
         self.sessions.get(&client)?.connection
     }
 
-    /// A payload that no key of its routing id opens: a handshake, or the noise of a client whose session we do not have.
+    /// A payload that no key of its routing id opens: a handshake, or the noise of a client whose session we do not
+    /// have.
     fn handle_foreign(&mut self, connection: ConnectionId, payload: &[u8], now: Now, random: &mut dyn Random) {
         if let Some(hello) = Hello::parse(payload) {
             return self.begin_hello(connection, hello, now, random);
@@ -384,7 +386,7 @@ impl ZmqListener {
 
     fn insert_session(&mut self, session: ClientSession) -> ClientId {
         self.next_client += 1;
-        let client = ClientId(self.next_client);
+        let client = ClientId::Zmq(self.next_client);
         self.clients.insert(Arc::clone(&session.routing_id), client);
         self.sessions.insert(client, session);
         self.arm(Some(client));

@@ -1,4 +1,4 @@
-//! PROCESSCOPY messages as a Perl sender writes them, and as an attacker does (protocol.md section 12).
+//! PROCESSCOPY messages as a Perl sender writes them, and as an attacker does (docs/protocol.md section 12).
 
 use std::fs;
 use std::io::Write as _;

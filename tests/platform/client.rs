@@ -1,4 +1,4 @@
-//! A Gorgone client (protocol.md section 3) for load and for crashes; `tests/interop` uses the independent one.
+//! A Gorgone client (docs/protocol.md section 3) for load and for crashes; `tests/interop` uses the independent one.
 
 use std::convert::Infallible;
 use std::fs::File;

@@ -13,7 +13,7 @@ pub(super) struct Api {
 
 /// One history row, for people.
 pub(super) struct Row {
-    /// Its code (protocol.md section 1).
+    /// Its code (docs/protocol.md section 1).
     pub(super) code: i64,
     /// Its message, and the output where it has one.
     pub(super) text: String,

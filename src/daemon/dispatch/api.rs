@@ -30,8 +30,8 @@ impl Dispatch {
         self.pump_api(connection, now);
     }
 
-    /// Starts the calls that a connection has received. Their answers come later through `drain`, never from inside here:
-    /// a pipeline of calls must not become a recursion.
+    /// Starts the calls that a connection has received. Their answers come later through `drain`, never from inside
+    /// here: a pipeline of calls must not become a recursion.
     pub(super) fn pump_api(&mut self, connection: ConnectionId, now: Now) {
         loop {
             let Some(entry) = self.connections.get_mut(&connection) else { return };

@@ -1,8 +1,10 @@
 //! What the deciding core wants done.
 
+use crate::model::connection::ParentKind;
 use crate::model::history::StoreChange;
+use crate::model::host_work::HostWork;
 use crate::model::time::Now;
-use crate::node::output::{Output, ParentKind, QueryId};
+use crate::node::output::Output;
 
 use super::{Dispatch, Effect, LinkKey};
 
@@ -32,15 +34,9 @@ impl Dispatch {
                 self.batch.receipts.extend(receipt.map(|receipt| (self.batch.changes.len(), receipt)));
                 self.batch.changes.push(change);
             }
-            Output::Query { query, filter, limit } => self.query(query, Effect::Query { query, filter, limit }),
-            Output::RunCommand { command, spec } => self.effects.push_back(Effect::RunCommand { command, spec }),
-            Output::Work { id, work } => self.effects.push_back(Effect::Work { id, work }),
-            Output::KillCommand(command) => self.effects.push_back(Effect::KillCommand(command)),
-            Output::ReadSource { source, step } => self.effects.push_back(Effect::ReadSource { source, step }),
-            Output::WriteSink { sink, steps } => self.effects.push_back(Effect::WriteSink { sink, steps }),
+            Output::Host(work) => self.host_work(work),
             Output::AwaitRoom { node, client } => self.await_room(node, client, now),
             Output::PauseSender { sender, paused } => self.pause(sender, paused),
-            Output::ReadPollers => self.effects.push_back(Effect::ReadPollers),
             Output::Answer { call, answer } => self.answer_call(call, answer, now),
             Output::CloseClient { client, refusal } => self.close_client(client, refusal.as_deref(), now),
             Output::SendToParent { kind, outgoing } => self.send_to_parent(kind, &outgoing, now),
@@ -60,14 +56,15 @@ impl Dispatch {
         }
     }
 
-    /// Remembers which connection asked, so that it is read no further while its answers are not there.
-    fn query(&mut self, query: QueryId, effect: Effect) {
-        if let Some(origin) = self.reading
+    /// Remembers which connection asked the history, so that it is read no further while its answers are not there.
+    fn host_work(&mut self, work: HostWork) {
+        if let HostWork::Query { query, .. } = &work
+            && let Some(origin) = self.reading
             && let Some(entry) = self.connections.get_mut(&origin)
         {
             entry.open_queries += 1;
-            self.query_origins.insert(query, origin);
+            self.query_origins.insert(*query, origin);
         }
-        self.effects.push_back(effect);
+        self.effects.push_back(Effect::Host(work));
     }
 }

@@ -2,15 +2,13 @@
 
 use std::fmt;
 
-use crate::model::command::{CommandId, CommandSpec};
 use crate::model::connection::{ConnectionId, Endpoint};
-use crate::model::copy::{SinkId, SinkStep, SourceId, SourceStep};
-use crate::model::history::{LogFilter, PageLimit, StoreChange};
+use crate::model::history::StoreChange;
+use crate::model::host_work::HostWork;
 use crate::model::log::{Level, LogLine};
 use crate::model::node_id::NodeId;
 use crate::model::ssh::SshOrder;
-use crate::model::work::{Work, WorkId};
-use crate::node::output::{QueryId, ReceiptId};
+use crate::node::output::ReceiptId;
 use crate::session::zmq_dialer::{DialOutcome, DialTicket};
 use crate::session::zmq_listener::HelloId;
 use crate::wire::gorgone::key_exchange::{HelloJob, HelloOutcome};
@@ -25,8 +23,8 @@ pub enum Effect {
         /// Where to.
         endpoint: Endpoint,
     },
-    /// Begin TLS on a connection that we opened and that is `connected`: what is queued and received from now on is inside
-    /// TLS. A failure is told by `closed`.
+    /// Begin TLS on a connection that we opened and that is `connected`: what is queued and received from now on is
+    /// inside TLS. A failure is told by `closed`.
     StartTls {
         /// Which.
         connection: ConnectionId,
@@ -42,33 +40,10 @@ pub enum Effect {
     CloseAfterFlush(ConnectionId),
     /// Run an RSA job on a worker; answered by `crypto_done`.
     Crypto(CryptoJob),
-    /// Read the history on a worker; answered by `query_answered`.
-    Query {
-        /// Which question.
-        query: QueryId,
-        /// What is wanted.
-        filter: LogFilter,
-        /// How much at once.
-        limit: PageLimit,
-    },
-    /// Run a command; answered by `command_ended`.
-    RunCommand {
-        /// Which run.
-        command: CommandId,
-        /// What.
-        spec: CommandSpec,
-    },
-    /// Do what would block, on a worker; answered by `work_done`.
-    Work {
-        /// Which.
-        id: WorkId,
-        /// What.
-        work: Work,
-    },
-    /// Kill a command's process group.
-    KillCommand(CommandId),
-    /// Work on the SSH connection to a node; `attempt` names the connection and is handed back with everything that is told
-    /// of it. Answered by `ssh_connected`, `ssh_closed` and `ssh_news`.
+    /// Have something done by this machine; answered by `host_done`.
+    Host(HostWork),
+    /// Work on the SSH connection to a node; `attempt` names the connection and is handed back with everything that is
+    /// told of it. Answered by `ssh_connected`, `ssh_closed` and `ssh_news`.
     Ssh {
         /// Which node.
         node: NodeId,
@@ -77,22 +52,6 @@ pub enum Effect {
         /// What.
         work: SshWork,
     },
-    /// Do a step of a copy that we send; answered by `source_done`, but not [`SourceStep::Close`].
-    ReadSource {
-        /// Which copy.
-        source: SourceId,
-        /// What to do.
-        step: SourceStep,
-    },
-    /// Do steps of a copy that we receive; answered by `sink_done`.
-    WriteSink {
-        /// Which copy.
-        sink: SinkId,
-        /// What to do, in this order.
-        steps: Vec<SinkStep>,
-    },
-    /// Read the pollers from the Centreon database on a worker; answered by `pollers_read`.
-    ReadPollers,
     /// Write a line to the log.
     Log(LogLine),
     /// Change the severity; `None` goes back to the configured one.

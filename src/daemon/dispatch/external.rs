@@ -11,6 +11,7 @@ use crate::model::message::{Outgoing, Reply};
 use crate::model::time::Now;
 use crate::node::input::Input;
 use crate::session::zmq_listener::{Delivery, ListenerOutput, ListenerSettings};
+use crate::wire::gorgone::envelope::Text;
 use crate::wire::zmtp::ZmtpError;
 use crate::wire::zmtp::connection::{Connection as ZmtpConnection, Event, Settings, SocketType};
 
@@ -23,7 +24,7 @@ use crate::model::history::StoreChange;
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Bytes of one message before authentication: a hello with a 4096-bit key takes less than 3 kB.
 const MAX_STRANGER_MESSAGE_BYTES: usize = 16 << 10;
-/// The routing ids of daemons that dial us as one of their nodes begin so (protocol.md section 3).
+/// The routing ids of daemons that dial us as one of their nodes begin so (docs/protocol.md section 3).
 const DAEMON_ROUTING_ID: &[u8] = b"gorgone-proxy-";
 
 pub(super) struct External {
@@ -161,7 +162,7 @@ impl Dispatch {
     }
 
     /// Whether it is on its way.
-    pub(super) fn send_to_zmq_client(&mut self, client: ClientId, text: &[u8]) -> bool {
-        self.listener.send(client, text) == Delivery::Sent
+    pub(super) fn send_to_zmq_client(&mut self, client: ClientId, text: &Text<'_>) -> bool {
+        self.listener.send(client, &text.parts()) == Delivery::Sent
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::settings::FingerprintMode;
+use crate::model::connection::ParentKind;
 use crate::model::connection::{ConnectionId, Endpoint, PeerAddress};
 use crate::model::history::StoreChange;
 use crate::model::log::LogLine;
@@ -11,7 +12,6 @@ use crate::model::node_id::NodeId;
 use crate::model::time::Now;
 use crate::model::token::Token;
 use crate::node::input::Input;
-use crate::node::output::ParentKind;
 use crate::session::zmq_dialer::{self, DialOutcome, DialerOutput, DialerSettings, ZmqDialer};
 use crate::wire::gorgone::envelope;
 use crate::wire::zmtp::connection::{Connection as ZmtpConnection, Event, Settings, SocketType};
@@ -109,7 +109,7 @@ impl Dispatch {
         if unsent > MAX_UNSENT_BYTES {
             return self.send_failed(key, token, format!("it does not read, {unsent} bytes wait for it"), now);
         }
-        link.dialer.send(envelope::encode(outgoing), token, now);
+        link.dialer.send(&envelope::text_of(outgoing).parts(), token, now);
         self.touched_links.push(key);
     }
 
@@ -257,7 +257,7 @@ impl Dispatch {
         if let Some(link) = self.links.get_mut(&LinkKey::Parent)
             && link.dialer.is_up()
         {
-            link.dialer.send(envelope::encode(outgoing), None, now);
+            link.dialer.send(&envelope::text_of(outgoing).parts(), None, now);
             self.touched_links.push(LinkKey::Parent);
         }
     }

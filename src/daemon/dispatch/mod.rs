@@ -1,9 +1,9 @@
 //! The connection table: translates between connections, sessions and the deciding core. No mio, no clock, no disk: the
 //! event loop and the simulator drive this same code.
 //!
-//! One turn of a driver: feed all events (`accepted`, `connected`, `received`, `closed`, `…_done`, `handle_timeout`); commit
-//! [`Dispatch::take_batch`] and tell [`Dispatch::committed`]; do every [`Dispatch::poll_effect`]; flush the send queues of
-//! [`Dispatch::take_dirty`], calling [`Dispatch::flushed`] for each that shrank.
+//! One turn of a driver: feed all events (`accepted`, `connected`, `received`, `closed`, `…_done`, `handle_timeout`);
+//! commit [`Dispatch::take_batch`] and tell [`Dispatch::committed`]; do every [`Dispatch::poll_effect`]; flush the send
+//! queues of [`Dispatch::take_dirty`], calling [`Dispatch::flushed`] for each that shrank.
 
 mod api;
 mod copies;
@@ -22,12 +22,11 @@ use std::rc::Rc;
 
 use crate::config::settings::Config;
 use crate::model::api::CallId;
-use crate::model::command::{CommandId, CommandOutcome};
 use crate::model::connection::{ConnectionId, PeerAddress};
-use crate::model::history::{LogPage, Origins, StoreChange, SyncMark};
+use crate::model::history::{Origins, StoreChange, SyncMark};
+use crate::model::host_work::{HostDone, QueryId};
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
-use crate::model::poller::PollerTables;
 use crate::model::random::Random;
 use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::session::StoredSession;
@@ -35,9 +34,7 @@ use crate::model::time::{Monotonic, Now};
 use crate::model::time_zone::TimeZone;
 use crate::model::timers::Timers;
 use crate::model::token::Token;
-use crate::model::work::{WorkId, WorkOutcome};
 use crate::node::input::Input;
-use crate::node::output::QueryId;
 use crate::node::{self, CoreOptions, core::Core};
 use crate::session::api_client::ApiClient;
 use crate::session::api_client::access::ApiAccess;
@@ -255,10 +252,13 @@ impl Dispatch {
         self.drain(now);
     }
 
-    /// An [`Effect::Query`] is answered.
-    pub fn query_answered(&mut self, query: QueryId, result: Result<LogPage, String>, now: Now) {
-        let origin = self.query_origins.remove(&query);
-        self.core.handle_input(Input::QueryAnswer { query, result }, now);
+    /// An [`Effect::Host`] is answered.
+    pub fn host_done(&mut self, done: HostDone, now: Now) {
+        let origin = match &done {
+            HostDone::QueryAnswer { query, .. } => self.query_origins.remove(query),
+            _ => None,
+        };
+        self.core.handle_input(Input::Host(done), now);
         self.drain(now);
         if let Some(origin) = origin {
             if let Some(connection) = self.connections.get_mut(&origin) {
@@ -276,33 +276,9 @@ impl Dispatch {
         self.drain(now);
     }
 
-    /// A command has printed something.
-    pub fn command_printed(&mut self, command: CommandId, output: Vec<u8>, now: Now) {
-        self.core.handle_input(Input::CommandPrinted { command, output }, now);
-        self.drain(now);
-    }
-
-    /// A command ended.
-    pub fn command_ended(&mut self, command: CommandId, outcome: CommandOutcome, now: Now) {
-        self.core.handle_input(Input::CommandEnded { command, outcome }, now);
-        self.drain(now);
-    }
-
-    /// An [`Effect::Work`] is done.
-    pub fn work_done(&mut self, id: WorkId, outcome: WorkOutcome, now: Now) {
-        self.core.handle_input(Input::WorkDone { id, outcome }, now);
-        self.drain(now);
-    }
-
     /// A source of registrations was read again: every node that it wants.
     pub fn nodes_wanted(&mut self, source: RegistrationSource, nodes: Vec<Registration>, now: Now) {
         self.core.handle_input(Input::NodesWanted { source, nodes }, now);
-        self.drain(now);
-    }
-
-    /// The Centreon database was read, or not: a sentence why.
-    pub fn pollers_read(&mut self, result: Result<PollerTables, String>, now: Now) {
-        self.core.handle_input(Input::PollersRead(result), now);
         self.drain(now);
     }
 
@@ -342,8 +318,8 @@ impl Dispatch {
         std::mem::take(&mut self.batch)
     }
 
-    /// The outcome of a commit. Changes that could not be stored and whose outcome nobody awaits are kept, up to a bound,
-    /// for [`Self::take_unstored`].
+    /// The outcome of a commit. Changes that could not be stored and whose outcome nobody awaits are kept, up to a
+    /// bound, for [`Self::take_unstored`].
     pub fn committed(&mut self, batch: Batch, stored: bool, now: Now) {
         const MAX_UNSTORED: usize = 10_000;
         let mut receipts: Vec<_> = batch.receipts.iter().map(|(_, receipt)| *receipt).collect();

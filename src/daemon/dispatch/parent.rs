@@ -1,14 +1,14 @@
-//! The WebSocket that we open to our central (module `pullwss`, protocol.md section 9).
+//! The WebSocket that we open to our central (module `pullwss`, docs/protocol.md section 9).
 
 use std::time::Duration;
 
 use crate::config::settings::PullWssSettings;
+use crate::model::connection::ParentKind;
 use crate::model::connection::{ConnectionId, Endpoint, PeerAddress};
 use crate::model::log::LogLine;
 use crate::model::message::Outgoing;
 use crate::model::time::Now;
 use crate::node::input::Input;
-use crate::node::output::ParentKind;
 use crate::session::websocket_node::{WebSocketNode, WebSocketNodeOutput};
 use crate::session::websocket_node::{WebSocketNodeSettings, WebSocketProxy};
 use crate::wire::gorgone::envelope;

@@ -12,8 +12,8 @@ use crate::session::ssh_steps::{SshSteps, StepsOutput};
 
 use super::{Dispatch, Effect, Owner, SshWork};
 
-/// Key exchanges and logins that are under way at once: each costs both ends some 100 ms of a processor at worst, and all
-/// hosts are there at the same moment when this daemon starts.
+/// Key exchanges and logins that are under way at once: each costs both ends some 100 ms of a processor at worst, and
+/// all hosts are there at the same moment when this daemon starts.
 const TURNS: usize = 12;
 /// One that takes longer waits for its host, and another may begin.
 const TURN: Duration = Duration::from_secs(3);

@@ -1,9 +1,8 @@
 //! Bytes in and out, for each kind of connection.
 
-use crate::model::connection::ConnectionId;
+use crate::model::connection::{ClientId, ConnectionId, ParentKind};
 use crate::model::time::Now;
 use crate::node::input::Input;
-use crate::node::output::{ParentKind, Sender};
 use crate::wire::send_queue::SendQueue;
 
 use super::external::HANDSHAKE;
@@ -29,6 +28,27 @@ impl Dispatch {
             Kind::WebSocket(node) => node.receive(bytes, now),
             Kind::Undecided(_) => self.decide(connection, bytes, now),
             Kind::WebSocketParent => self.parent_received(connection, bytes, now),
+        }
+        self.pump(connection, now);
+    }
+
+    /// Where the next bytes of a connection go that is in the middle of a large message, so that they are moved once; `None`
+    /// where they are to be given to [`Self::received`].
+    pub fn room(&mut self, connection: ConnectionId) -> Option<&mut [u8]> {
+        let entry = self.connections.get_mut(&connection).filter(|entry| !entry.closing)?;
+        match &mut entry.kind {
+            Kind::External(external) => external.zmtp.room(),
+            Kind::Link { zmtp, .. } => zmtp.room(),
+            Kind::Api(_) | Kind::WebSocket(_) | Kind::WebSocketParent | Kind::Undecided(_) => None,
+        }
+    }
+
+    /// So many bytes were read into [`Self::room`].
+    pub fn received_into_room(&mut self, connection: ConnectionId, count_bytes: usize, now: Now) {
+        match self.connections.get_mut(&connection).map(|entry| &mut entry.kind) {
+            Some(Kind::External(external)) => external.zmtp.received_into_room(count_bytes),
+            Some(Kind::Link { zmtp, .. }) => zmtp.received_into_room(count_bytes),
+            _ => {}
         }
         self.pump(connection, now);
     }
@@ -109,12 +129,12 @@ impl Dispatch {
                     && !external.zmtp.is_congested()
                     && !self.is_client_paused(connection)
             }
-            Kind::Link { key: LinkKey::Parent, .. } => !self.is_paused(Sender::Parent(ParentKind::Pull)),
+            Kind::Link { key: LinkKey::Parent, .. } => !self.is_paused(ClientId::Parent(ParentKind::Pull)),
             Kind::Link { .. } | Kind::Undecided(_) => true,
             Kind::Api(client) => client.wants_read(),
             Kind::WebSocket(node) => node.wants_read(),
             Kind::WebSocketParent => {
-                !self.is_paused(Sender::Parent(ParentKind::WebSocket))
+                !self.is_paused(ClientId::Parent(ParentKind::WebSocket))
                     && self.websocket_parent.as_ref().is_none_or(|parent| parent.node.wants_read())
             }
         }

@@ -1,4 +1,5 @@
-//! WebSocket connections of nodes that dial in (protocol.md section 9), and the listener that REST and WebSocket share.
+//! WebSocket connections of nodes that dial in (docs/protocol.md section 9), and the listener that REST and WebSocket
+//! share.
 
 use std::rc::Rc;
 
@@ -19,9 +20,6 @@ use crate::wire::send_queue::SendQueue;
 use super::external::HANDSHAKE;
 use super::{Connection, Dispatch, Effect, Kind, Owner};
 
-/// Set in the `ClientId` of a WebSocket; the rest is the connection's number. The external socket counts from 1.
-const WEBSOCKET: u64 = 1 << 63;
-
 /// Bytes of a connection of the shared listener that wait until its first request shows what it is.
 pub(super) struct Undecided {
     received: Vec<u8>,
@@ -33,15 +31,6 @@ impl Undecided {
     pub(super) const fn send_queue(&mut self) -> &mut SendQueue {
         &mut self.send_queue
     }
-}
-
-const fn client_of(connection: ConnectionId) -> ClientId {
-    ClientId(connection.0 | WEBSOCKET)
-}
-
-/// The connection of a WebSocket client; `None` for a client of the external socket.
-pub(super) const fn connection_of(client: ClientId) -> Option<ConnectionId> {
-    if client.0 & WEBSOCKET == 0 { None } else { Some(ConnectionId(client.0 & !WEBSOCKET)) }
 }
 
 pub(super) fn access(settings: &WebSocketSettings) -> Rc<WebSocketAccess> {
@@ -102,7 +91,7 @@ impl Dispatch {
                 }
                 Some(WebSocketCentralOutput::Message(message)) => {
                     self.strangers.remove(&connection);
-                    let client = client_of(connection);
+                    let client = ClientId::WebSocket(connection);
                     self.core.handle_input(Input::WebSocketMessage { client, message }, now);
                 }
                 Some(WebSocketCentralOutput::Malformed { reason, .. }) => {
@@ -119,16 +108,19 @@ impl Dispatch {
 
     pub(super) fn websocket_closed(&mut self, connection: ConnectionId, now: Now) {
         self.touched_websockets.retain(|touched| *touched != connection);
-        self.core.handle_input(Input::ClientGone(client_of(connection)), now);
+        self.core.handle_input(Input::ClientGone(ClientId::WebSocket(connection)), now);
     }
 
     /// Sends to a client of the external socket or of a WebSocket, and tells the core when that cannot be.
     pub(super) fn send_to_client(&mut self, client: ClientId, outgoing: &Outgoing, now: Now) {
-        let text = envelope::encode(outgoing);
-        match connection_of(client) {
-            Some(connection) => self.send_websocket(connection, text, token_of(outgoing), now),
-            None if self.send_to_zmq_client(client, &text) => {}
-            None => self.core.handle_input(Input::ClientNotReached { client, token: token_of(outgoing) }, now),
+        let text = envelope::text_of(outgoing);
+        match client {
+            ClientId::WebSocket(connection) => self.send_websocket(connection, text.join(), token_of(outgoing), now),
+            ClientId::Zmq(_) if self.send_to_zmq_client(client, &text) => {}
+            ClientId::Parent(kind) => self.send_to_parent(kind, outgoing, now),
+            ClientId::Zmq(_) => {
+                self.core.handle_input(Input::ClientNotReached { client, token: token_of(outgoing) }, now)
+            }
         }
     }
 
@@ -142,14 +134,14 @@ impl Dispatch {
             (Err(reason @ (NotSent::TooLarge { .. } | NotSent::Congested { .. })), Some(node)) => {
                 Input::SendFailed { node, token, reason: reason.to_string() }
             }
-            (Err(_), _) => Input::ClientNotReached { client: client_of(connection), token },
+            (Err(_), _) => Input::ClientNotReached { client: ClientId::WebSocket(connection), token },
         };
         self.core.handle_input(input, now);
     }
 
     /// The last word to a node that was replaced or breaks the rules.
     pub(super) fn close_client(&mut self, client: ClientId, refusal: Option<&str>, now: Now) {
-        let Some(connection) = connection_of(client) else { return };
+        let ClientId::WebSocket(connection) = client else { return };
         if let Some(Connection { kind: Kind::WebSocket(node), .. }) = self.connections.get_mut(&connection) {
             node.close(refusal, now);
             self.touched_websockets.push(connection);

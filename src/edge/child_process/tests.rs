@@ -101,7 +101,8 @@ fn a_program_that_cannot_run_is_named_without_its_arguments() {
     let dir = TempDir::new();
     std::fs::write(dir.join("plain"), "text").unwrap();
     let plain = dir.join("plain");
-    let refused = |list: &[&str]| ChildProcess::spawn(&words(list), &Environment::new(&[]), Now::default()).err().unwrap();
+    let refused =
+        |list: &[&str]| ChildProcess::spawn(&words(list), &Environment::new(&[]), Now::default()).err().unwrap();
     let missing = refused(&["no-such-program", "--password=secret"]);
     assert!(missing.contains("'no-such-program' was not found") && !missing.contains("secret"), "{missing}");
     assert!(refused(&[plain.to_str().unwrap()]).contains("may not be executed"));
@@ -129,7 +130,7 @@ fn a_command_has_few_variables_and_those_that_are_named() {
     let outcome = finish(&mut process);
     let mut names: Vec<&str> = text(&outcome).lines().map(|line| line.split('=').next().unwrap()).collect();
     names.retain(|name| !["HOME", "LANG", "USER", "SHELL", "TZ"].contains(name));
-    assert_eq!(names, ["PATH", "CARGO_PKG_NAME", "GIVEN"]);
+    assert_eq!(names, ["CARGO_PKG_NAME", "GIVEN", "PATH"]);
     assert!(text(&outcome).contains("CARGO_PKG_NAME=stheno\nGIVEN=a=b\n"));
 }
 

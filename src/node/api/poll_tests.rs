@@ -69,7 +69,7 @@ fn a_perl_node_with_a_websocket_is_asked_again_as_it_says_nothing_when_it_has_no
     let node = Registration { kind: NodeKind::WebSocket, prevail: true, ..push_node(6) };
     let mut bench = Bench::new(options(vec![node]));
     let data = r#"{"nodes":[{"id":6,"type":"wss","identity":6}]}"#;
-    let client = ClientId(8);
+    let client = ClientId::Zmq(8);
     bench.give(Input::WebSocketMessage { client, message: message("REGISTERNODES", "", None, data) });
     bench.call(1, Method::Post, &format!("nodes/6/{CALL}"), "[]");
     let question = [r#"client 8: [GETLOG] [] [] {"ctime":0,"last_id":0}"#];

@@ -1,5 +1,5 @@
-//! Calls that wait: for a token to end, for a node's log, for the history. An answer goes out as soon as it is known; a wait
-//! only bounds it.
+//! Calls that wait: for a token to end, for a node's log, for the history. An answer goes out as soon as it is known; a
+//! wait only bounds it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,8 +15,8 @@ use super::super::output::Output;
 use super::super::timers::Timer;
 use super::{answer, refusal};
 
-/// A node whose token is waited for is asked for its log so long after it was told, then at twice the distance each time:
-/// a Perl node does not announce its rows.
+/// A node whose token is waited for is asked for its log so long after it was told, then at twice the distance each
+/// time: a Perl node does not announce its rows.
 const POLL_FIRST: Duration = Duration::from_millis(150);
 /// No distance is longer.
 const POLL_MAX: Duration = Duration::from_secs(2);

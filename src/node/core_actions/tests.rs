@@ -1,5 +1,6 @@
 use crate::model::connection::ClientId;
 use crate::model::history::SyncMark;
+use crate::model::host_work::HostDone;
 
 use super::super::Restored;
 use super::super::input::Input;
@@ -141,8 +142,8 @@ fn getlog_asks_the_history_and_answers_with_its_rows() {
         );
     }
     bench.request("GETLOG", "t", "", r#"{"code":2}"#);
-    let query = super::super::output::QueryId(1);
-    let outputs = bench.give(Input::QueryAnswer { query, result: Err("disk".to_owned()) });
+    let query = crate::model::host_work::QueryId(1);
+    let outputs = bench.give(Input::Host(HostDone::QueryAnswer { query, result: Err("disk".to_owned()) }));
     assert_eq!(outputs, [r#"client 7: [ACK] [t] 1 {"message":"database issue"}"#]);
 }
 
@@ -222,7 +223,7 @@ fn the_log_level_changes_and_goes_back() {
     );
     bench.core.handle_input(
         Input::ClientMessage {
-            client: ClientId(7),
+            client: ClientId::Zmq(7),
             message: super::super::testing::message("PING", "t", Some(""), "{}"),
         },
         crate::model::time::Now::default(),
@@ -282,7 +283,7 @@ fn what_is_unknown_or_internal_is_refused_with_a_row() {
         assert!(bench.request(word, "t", "", "{}")[1].contains("unknown_action"), "{word}");
     }
     assert!(bench.request("PROXYADDNODE", "t", "2", "{}")[1].contains("unknown_action"));
-    let malformed = Input::ClientMalformed { client: ClientId(7), token: None, reason: "no brackets".to_owned() };
+    let malformed = Input::ClientMalformed { client: ClientId::Zmq(7), token: None, reason: "no brackets".to_owned() };
     assert_eq!(bench.give(malformed), [r#"client 7: [ACK] [] 1 {"message":"request not well formatted"}"#]);
 }
 
@@ -354,7 +355,8 @@ fn an_idle_daemon_has_stopped_at_once() {
     assert_eq!(bench().give(Input::Stop), ["stopped"]);
 }
 
-/// Every word there is, with data of every shape: each request gets exactly one answer, now or when the database has spoken.
+/// Every word there is, with data of every shape: each request gets exactly one answer, now or when the database has
+/// spoken.
 #[test]
 fn garbage_gets_an_answer_and_breaks_nothing() {
     let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));

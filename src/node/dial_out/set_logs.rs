@@ -13,7 +13,8 @@ use crate::model::token::Token;
 use super::super::core::Core;
 use super::super::get_log::rows_json;
 use super::super::json;
-use super::super::output::{Output, ParentKind};
+use super::super::output::Output;
+use crate::model::connection::ParentKind;
 
 /// A receiver takes no larger message; characters count as encoded.
 const ENCODED_BYTES_MAX: usize = 262_144;

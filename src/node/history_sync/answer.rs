@@ -1,5 +1,5 @@
-//! The answer to a GETLOG as nodes write it, read with tolerance: a row that makes no sense is left out, a field that makes
-//! no sense is mended.
+//! The answer to a GETLOG as nodes write it, read with tolerance: a row that makes no sense is left out, a field that
+//! makes no sense is mended.
 
 use serde::Deserialize;
 use serde_json::Value;

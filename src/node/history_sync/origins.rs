@@ -1,7 +1,8 @@
-//! How far each history was taken over, whoever brought its rows. A node behind two relays sends its rows by both, and two
-//! relays that sync each other send each other's rows back: each row is stored once all the same.
+//! How far each history was taken over, whoever brought its rows. A node behind two relays sends its rows by both, and
+//! two relays that sync each other send each other's rows back: each row is stored once all the same.
 //!
-//! Rows of one history come in the order of their ids on every way, so the greatest id that is here tells of all before it.
+//! Rows of one history come in the order of their ids on every way, so the greatest id that is here tells of all before
+//! it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -81,7 +82,8 @@ impl OriginMarks {
 }
 
 impl Core {
-    /// Moves the marks of the histories that an answer has brought rows of, together with the rows; returns those before.
+    /// Moves the marks of the histories that an answer has brought rows of, together with the rows; returns those
+    /// before.
     pub(super) fn move_origins(&mut self, moved: Moved, receipt: ReceiptId) -> Vec<RowOrigin> {
         let mut before = Vec::new();
         for (history, id) in moved.0 {

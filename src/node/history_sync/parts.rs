@@ -1,7 +1,7 @@
-//! An answer that comes in several messages (protocol.md section 9). Its parts carry their number, but no order.
+//! An answer that comes in several messages (docs/protocol.md section 9). Its parts carry their number, but no order.
 //!
-//! Parts wait in memory until all are there, so that rows and mark are stored together. When too much waits, the rows of
-//! the node in hand are stored before their mark, and their ids are remembered instead.
+//! Parts wait in memory until all are there, so that rows and mark are stored together. When too much waits, the rows
+//! of the node in hand are stored before their mark, and their ids are remembered instead.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -143,7 +143,7 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::connection::ClientId;
+    use crate::model::connection::{ClientId, ConnectionId};
 
     use super::super::super::input::Input;
     use super::super::super::testing::{Bench, message, options};
@@ -161,7 +161,10 @@ mod tests {
     }
 
     fn says(action: &str, token: &str, data: &str) -> Input {
-        Input::WebSocketMessage { client: ClientId(70), message: message(action, token, Some(""), data) }
+        Input::WebSocketMessage {
+            client: ClientId::WebSocket(ConnectionId(70)),
+            message: message(action, token, Some(""), data),
+        }
     }
 
     /// A part with these rows; the ctime of a row is its id and a half.

@@ -137,7 +137,7 @@ fn parents_hear_of_stored_rows_and_our_own_kind_also_of_ended_tokens_gathered_an
     end_a_token(&mut bench);
     assert_eq!(bench.pass(millis(199)), Vec::<String>::new());
     assert_eq!(bench.pass(millis(1)), [hint]);
-    bench.give(Input::ClientGone(crate::model::connection::ClientId(7)));
+    bench.give(Input::ClientGone(crate::model::connection::ClientId::Zmq(7)));
     end_a_token(&mut bench);
     assert_eq!(bench.pass(millis(1_000)), Vec::<String>::new());
 }

@@ -1,5 +1,5 @@
-//! The module `action`: COMMAND requests (protocol.md section 11). The commands of one request run one after the other;
-//! many requests run at once, up to `max_concurrent_commands`; the rest waits in order, bounded.
+//! The module `action`: COMMAND requests (docs/protocol.md section 11). The commands of one request run one after the
+//! other; many requests run at once, up to `max_concurrent_commands`; the rest waits in order, bounded.
 
 mod action_engine;
 mod checking;
@@ -12,6 +12,7 @@ mod starting;
 #[cfg(test)]
 mod tests;
 
+use crate::model::host_work::HostWork;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -22,7 +23,6 @@ use crate::model::log::LogLine;
 use crate::model::token::Token;
 
 use super::super::core::{Core, NewRow};
-use super::super::dial_out;
 use super::super::json;
 use super::super::output::Output;
 use super::super::output::ReceiptId;
@@ -98,7 +98,7 @@ impl Core {
     /// COMMAND
     pub(in super::super) fn command_request(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
         // An ACK does not reach a central that we dial.
-        let asker = peer.client().filter(|client| dial_out::parent_of(*client).is_none());
+        let asker = peer.client().filter(|client| client.parent().is_none());
         let request = Request::read(data);
         if self.options.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
             return self.check_request(asker, token, request, data.len());
@@ -165,7 +165,7 @@ impl Core {
                     self.log(LogLine::debug("action", text));
                     let id = self.next_command_id();
                     self.commands.running.insert(id, running);
-                    self.output(Output::RunCommand { command: id, spec });
+                    self.output(Output::Host(HostWork::RunCommand { command: id, spec }));
                     return;
                 }
                 Err(text) => {
@@ -233,7 +233,10 @@ impl Core {
                 shell_words::split(&command.line).filter(|words| words.first().is_some_and(|word| !word.is_empty()));
             let binary = command.line.split(' ').next().unwrap_or_default();
             Program::Words(words.ok_or_else(|| {
-                format!("Error executing the command {binary}, does the command require a shell, or is there too many quote ?")
+                format!(
+                    "Error executing the command {binary}, does the command require a shell, or is there too many \
+                    quote ?"
+                )
             })?)
         } else {
             Program::Shell(command.line.clone())
@@ -347,7 +350,7 @@ impl Core {
             run.killed = killed();
         }
         for id in ids {
-            self.output(Output::KillCommand(id));
+            self.output(Output::Host(HostWork::KillCommand(id)));
         }
     }
 

@@ -1,4 +1,4 @@
-//! The module `dbcleaner` (protocol.md section 15): old sessions and rows go every hour, a few at a time.
+//! The module `dbcleaner` (docs/protocol.md section 15): old sessions and rows go every hour, a few at a time.
 
 use std::time::Duration;
 

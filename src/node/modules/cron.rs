@@ -1,7 +1,8 @@
-//! The module `cron` (protocol.md section 15): requests of this daemon to itself or to a node at given times.
+//! The module `cron` (docs/protocol.md section 15): requests of this daemon to itself or to a node at given times.
 //!
-//! The clock is looked at once a minute. A job whose last run has not ended is not started again. Absent on purpose: what times mean
-//! ([`crate::model::cron_expression`]), and the minutes that changes of the clock skip or repeat ([`schedule`]).
+//! The clock is looked at once a minute. A job whose last run has not ended is not started again. Absent on purpose:
+//! what times mean ([`crate::model::cron_expression`]), and the minutes that changes of the clock skip or repeat
+//! ([`schedule`]).
 
 mod definitions;
 mod schedule;

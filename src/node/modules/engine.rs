@@ -1,7 +1,9 @@
-//! The module `engine`: ENGINECOMMAND writes lines to the command pipe of the monitoring engine (protocol.md section 11).
+//! The module `engine`: ENGINECOMMAND writes lines to the command pipe of the monitoring engine (docs/protocol.md
+//! section 11).
 //!
-//! A worker writes, one request at a time for each pipe, so that lines keep their order; a pipe that nobody reads holds up only requests for
-//! itself, and each of them no longer than the module's `timeout` after it came. Absent on purpose: the writing itself.
+//! A worker writes, one request at a time for each pipe, so that lines keep their order; a pipe that nobody reads holds
+//! up only requests for itself, and each of them no longer than the module's `timeout` after it came. Absent on
+//! purpose: the writing itself.
 
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,17 @@
-//! The module `nodes`: pollers come from the Centreon configuration database (protocol.md section 15).
+//! The module `nodes`: pollers come from the Centreon configuration database (docs/protocol.md section 15).
 //!
-//! Reads it at the start, every `resync_time`, ten seconds after a failure, and on CENTREONNODESSYNC. [`plan`] says what the rows
-//! mean; the difference to the last reading is applied, so a node that did not change keeps its connection. As long as the
-//! database cannot be read, everything stays as it is.
+//! Reads it at the start, every `resync_time`, ten seconds after a failure, and on CENTREONNODESSYNC. [`plan`] says
+//! what the rows mean; the difference to the last reading is applied, so a node that did not change keeps its
+//! connection. As long as the database cannot be read, everything stays as it is.
 //!
-//! Absent on purpose: the database itself. [`Output::ReadPollers`] asks for it, [`super::super::input::Input::PollersRead`] answers.
+//! Absent on purpose: the database itself. [`HostWork::ReadPollers`] asks for it,
+//! [`crate::model::host_work::HostDone::PollersRead`] answers.
 
 pub mod plan;
 #[cfg(test)]
 mod tests;
 
+use crate::model::host_work::HostWork;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -58,8 +60,8 @@ pub(in super::super) struct NodesModule {
     debug: bool,
     /// What was registered last.
     applied: BTreeMap<NodeId, Registration>,
-    /// Nodes that were taken away while they were connected to us, how, and the client that spoke for each: one that comes back need not
-    /// wait until it registers itself anew.
+    /// Nodes that were taken away while they were connected to us, how, and the client that spoke for each: one that
+    /// comes back need not wait until it registers itself anew.
     left: BTreeMap<NodeId, (NodeKind, ClientId)>,
     /// What was wrong at the last reading, so that it is not told each time.
     complaints: BTreeSet<String>,
@@ -78,7 +80,7 @@ impl Core {
         if self.nodes_module.reading.is_none() {
             self.nodes_module.reading = Some(std::mem::take(&mut self.nodes_module.waiting));
             self.timers.cancel(&Timer::ReadPollers);
-            self.output(Output::ReadPollers);
+            self.output(Output::Host(HostWork::ReadPollers));
         }
     }
 

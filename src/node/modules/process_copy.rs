@@ -1,5 +1,5 @@
-//! Copies that we receive (protocol.md section 12): PROCESSCOPY messages become steps of jobs, in the order of their token, and
-//! rows. A sender is read no further while too much waits for the disk.
+//! Copies that we receive (docs/protocol.md section 12): PROCESSCOPY messages become steps of jobs, in the order of
+//! their token, and rows. A sender is read no further while too much waits for the disk.
 //!
 //! Absent on purpose: files.
 
@@ -8,6 +8,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+use crate::model::host_work::HostWork;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -22,12 +23,12 @@ use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
 use super::super::core::{Core, NewRow};
-use super::super::output::{Output, Sender};
+use super::super::json;
+use super::super::output::Output;
 use super::super::pathway::Route;
 use super::super::remote_copy::failure_data;
 use super::super::requests::{Handled, Peer};
 use super::super::timers::Timer;
-use super::super::{dial_out, json};
 use left::IDLE;
 use request::{Asked, Request};
 
@@ -36,10 +37,11 @@ const SINKS_MAX: usize = 256;
 /// Bytes that may wait for the disk before senders are read no further, and below which they are read again.
 const HIGH_BYTES: usize = 4 << 20;
 const LOW_BYTES: usize = 1 << 20;
-/// Steps of one job at most: a sender of our own kind hears of them when the job is done, and its window should not run dry.
+/// Steps of one job at most: a sender of our own kind hears of them when the job is done, and its window should not run
+/// dry.
 const STEPS_MAX: usize = 2;
-/// Rows of one copy that tell of its progress come at most so often where the sender tells the size of the whole: more would
-/// show nobody anything. A Perl sender gets a row for each chunk, as it is used to.
+/// Rows of one copy that tell of its progress come at most so often where the sender tells the size of the whole: more
+/// would show nobody anything. A Perl sender gets a row for each chunk, as it is used to.
 const ROW_EVERY: Duration = Duration::from_millis(250);
 
 /// Who hears how a message went.
@@ -145,8 +147,8 @@ impl Core {
 
     fn take_copy(&mut self, peer: Peer, token: &Token, data: String, route: Option<Route>) -> Handled {
         let len_bytes = data.len();
-        let roots = self.options.action.as_ref().map(|action| action.copy_roots.clone()).unwrap_or_default();
-        let request = match Request::read(data, token, roots, route.is_some()) {
+        let bounds = self.options.action.as_ref().map(|action| (action.copy_roots.clone(), action.max_unpack_ratio));
+        let request = match Request::read(data, token, bounds.unwrap_or_default(), route.is_some()) {
             Ok(request) => request,
             Err(refusal) => {
                 if refusal.logging {
@@ -207,8 +209,7 @@ impl Core {
 
     /// Reads nothing from a client for now, or goes on.
     pub(in super::super) fn pause_sender(&mut self, client: ClientId, paused: bool) {
-        let sender = dial_out::parent_of(client).map_or(Sender::Client(client), Sender::Parent);
-        self.output(Output::PauseSender { sender, paused });
+        self.output(Output::PauseSender { sender: client, paused });
     }
 
     fn incoming(&mut self, token: &Token, passed_on: Option<PassedOn>) -> &mut Incoming {
@@ -243,7 +244,7 @@ impl Core {
         let (steps, hears): (Vec<_>, Vec<_>) = incoming.waiting.drain(..count).unzip();
         incoming.running = hears;
         let sink = incoming.sink;
-        self.output(Output::WriteSink { sink, steps });
+        self.output(Output::Host(HostWork::WriteSink { sink, steps }));
     }
 
     /// Steps are done.
@@ -358,7 +359,7 @@ impl Core {
     fn answer_copy(&mut self, token: &Token, hears: &Hears, code: Code, data: String) {
         let Some(client) = hears.client else { return };
         let reply = Reply { kind: Action::Ack, token: Some(token.clone()), code, data };
-        match dial_out::parent_of(client) {
+        match client.parent() {
             None => self.output(Output::SendToClient { client, outgoing: Outgoing::Reply(reply) }),
             // Only one of our own kind asks for it; any other would take it for a request.
             Some(kind) if hears.wants_ack => {

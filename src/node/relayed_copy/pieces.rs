@@ -23,7 +23,8 @@ pub(super) fn split(through: NodeId, data: String) -> Result<Vec<String>, String
     let pieces = serde_json::from_str(&data).ok().and_then(|whole| pieces_of(whole, data.len()));
     pieces.ok_or_else(|| {
         format!(
-            "proxy - a message of {} bytes is too large for the WebSocket of node '{through}' and cannot be split; lower the buffer_size of the sender",
+            "proxy - a message of {} bytes is too large for the WebSocket of node '{through}' and cannot be split; \
+                lower the buffer_size of the sender",
             data.len()
         )
     })

@@ -1,5 +1,5 @@
-//! Copies whose connection breaks: a receiver of our own kind goes on later, any other copy is over. And what else ends them
-//! from outside.
+//! Copies whose connection breaks: a receiver of our own kind goes on later, any other copy is over. And what else ends
+//! them from outside.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
-//! Copies that we send (protocol.md section 12): a REMOTECOPY becomes PROCESSCOPY messages, read and packed by jobs, a few
-//! under way at a time.
+//! Copies that we send (docs/protocol.md section 12): a REMOTECOPY becomes PROCESSCOPY messages, read and packed by
+//! jobs, a few under way at a time.
 //!
-//! A push node confirms every message, and so does each node of our own kind; towards any other the transport's send queue
-//! tells when more may go. A receiver of our own kind is asked first what it has: a copy goes on where it broke off, and a
-//! file that is there already is not sent.
+//! A push node confirms every message, and so does each node of our own kind; towards any other the transport's send
+//! queue tells when more may go. A receiver of our own kind is asked first what it has: a copy goes on where it broke
+//! off, and a file that is there already is not sent.
 //!
 //! Absent on purpose: files, and what the receiver does.
 
@@ -15,12 +15,13 @@ pub(super) mod request;
 #[cfg(test)]
 mod tests;
 
+use crate::model::host_work::HostWork;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
-use crate::model::copy::{Chunk, CopyFailure, CopyKind, SourceDone, SourceId, SourceStep};
+use crate::model::copy::{Chunk, CopyFailure, CopyKind, DigestKind, SourceDone, SourceId, SourceStep};
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
@@ -44,7 +45,8 @@ const ACTIVE_MAX: usize = 8;
 const WINDOW: usize = 8;
 /// Chunks of one reading job, and the number below which the next one is ordered.
 const READ_COUNT: usize = 2;
-/// Chunks that are sealed at once at most: meanwhile no job is ordered and no byte goes out. The next confirmation sends more.
+/// Chunks that are sealed at once at most: meanwhile no job is ordered and no byte goes out. The next confirmation
+/// sends more.
 const SEND_COUNT: usize = 2;
 
 /// How far a copy is.
@@ -80,6 +82,8 @@ struct Copy {
     route: Route,
     kind: CopyKind,
     total: u64,
+    /// The digest that is fastest here, offered to a receiver of our kind.
+    digest: DigestKind,
     state: State,
     /// Whether the receiver is known to be of our own kind.
     is_ours: bool,
@@ -175,6 +179,7 @@ impl Core {
             route,
             kind: CopyKind::Regular,
             total: 0,
+            digest: DigestKind::Md5,
             state: State::Queued,
             is_ours: false,
             has_step: false,
@@ -205,7 +210,7 @@ impl Core {
     fn source_step(&mut self, source: SourceId, step: SourceStep) {
         if let Some(copy) = self.copies.all.get_mut(&source) {
             copy.has_step = true;
-            self.output(Output::ReadSource { source, step });
+            self.output(Output::Host(HostWork::ReadSource { source, step }));
         }
     }
 
@@ -227,8 +232,9 @@ impl Core {
             return;
         }
         match (done, copy.state.clone()) {
-            (SourceDone::Opened { kind, total, notes }, _) => {
+            (SourceDone::Opened { kind, total, notes, digest }, _) => {
                 copy.kind = kind;
+                copy.digest = digest;
                 copy.total = total;
                 copy.request.complete_destination(kind);
                 for note in notes {
@@ -242,8 +248,8 @@ impl Core {
                 copy.ready.extend(chunks);
                 self.go_on_copying(source);
             }
-            (SourceDone::Md5(md5), State::Digesting) => self.ask_receiver(source, Some(md5), false),
-            (SourceDone::Md5(md5), State::Rewinding { received, md5: theirs }) => {
+            (SourceDone::Digest(md5), State::Digesting) => self.ask_receiver(source, Some(md5), false),
+            (SourceDone::Digest(md5), State::Rewinding { received, md5: theirs }) => {
                 if md5 == theirs && received <= copy.total {
                     copy.state = State::Sending;
                     copy.all_read = received == copy.total && received > 0;
@@ -252,7 +258,7 @@ impl Core {
                     self.ask_receiver(source, None, true);
                 }
             }
-            (SourceDone::Md5(md5), State::Finishing) => {
+            (SourceDone::Digest(md5), State::Finishing) => {
                 copy.state = State::Confirming { md5 };
                 self.go_on_copying(source);
             }
@@ -408,7 +414,7 @@ impl Core {
         let copy = self.copies.all.remove(&source)?;
         self.copies.by_token.remove(&copy.token);
         self.timers.cancel(&Timer::Copy(source));
-        self.output(Output::ReadSource { source, step: SourceStep::Close });
+        self.output(Output::Host(HostWork::ReadSource { source, step: SourceStep::Close }));
         Some(copy)
     }
 

@@ -1,5 +1,5 @@
 //! COMMAND on a host without a daemon: the commands of one request run one after the other, each with its rows
-//! (protocol.md sections 10 and 11).
+//! (docs/protocol.md sections 10 and 11).
 
 use crate::model::code::Code;
 use crate::model::node_id::NodeId;

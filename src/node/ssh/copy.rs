@@ -1,6 +1,8 @@
-//! REMOTECOPY to a host without a daemon (protocol.md sections 10 and 12): a file goes over SFTP and is renamed into place, a
-//! directory goes as an archive and is unpacked there by `tar`. Behind a relay the same goes to the relay, with a relay file.
+//! REMOTECOPY to a host without a daemon (docs/protocol.md sections 10 and 12): a file goes over SFTP and is renamed
+//! into place, a directory goes as an archive and is unpacked there by `tar`. Behind a relay the same goes to the
+//! relay, with a relay file.
 
+use crate::model::host_work::HostWork;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -146,8 +148,8 @@ impl Core {
         Ok(())
     }
 
-    /// A PROCESSCOPY has come whole, as `sink`. Like the original we put it where it says on the host, also for a target
-    /// behind that: it names nothing that would be handed on.
+    /// A PROCESSCOPY has come whole, as `sink`. Like the original we put it where it says on the host, also for a
+    /// target behind that: it names nothing that would be handed on.
     pub(in super::super) fn send_gathered_copy(
         &mut self,
         sink: SinkId,
@@ -195,7 +197,7 @@ impl Core {
     pub(super) fn ssh_copy_ended(&mut self, node: NodeId, mut job: CopyJob, end: SshEnd) {
         if let Some(sink) = job.gathered.take() {
             // The session has it, or will not want it any more.
-            self.output(Output::WriteSink { sink, steps: vec![SinkStep::Discard] });
+            self.output(Output::Host(HostWork::WriteSink { sink, steps: vec![SinkStep::Discard] }));
         }
         if let SshEnd::Copied(_, received) = end {
             job.received = received;
@@ -248,7 +250,8 @@ impl Core {
         }
         job.stage = Stage::Unpacking;
         let line = format!(
-            "mkdir -p -- {directory} && tar -x -z -f {archive} -C {directory}; status=$?; rm -f -- {archive}; exit $status"
+            "mkdir -p -- {directory} && tar -x -z -f {archive} -C {directory}; status=$?; rm -f -- {archive}; exit \
+                $status"
         );
         self.run_for_copy(node, job, line, UNPACK_PATIENCE);
     }

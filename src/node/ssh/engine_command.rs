@@ -1,5 +1,5 @@
-//! ENGINECOMMAND on a host without a daemon: lines for the engine's command pipe, written over SFTP (protocol.md sections 10
-//! and 11). For a target behind the host each line becomes a relay file.
+//! ENGINECOMMAND on a host without a daemon: lines for the engine's command pipe, written over SFTP (docs/protocol.md
+//! sections 10 and 11). For a target behind the host each line becomes a relay file.
 
 use crate::model::code::Code;
 use crate::model::node_id::NodeId;

@@ -1,5 +1,6 @@
-//! Requests for nodes that are reached by SSH (protocol.md section 10): there is no daemon, so this one does what it is asked
-//! for by commands and files. Absent: connections and time-outs (`session::ssh_steps`), the library (`edge::ssh`).
+//! Requests for nodes that are reached by SSH (docs/protocol.md section 10): there is no daemon, so this one does what
+//! it is asked for by commands and files. Absent: connections and time-outs (`session::ssh_steps`), the library
+//! (`edge::ssh`).
 
 mod command;
 mod copy;

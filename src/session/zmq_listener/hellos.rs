@@ -1,4 +1,4 @@
-//! Handshakes of clients: begun, judged by a job, and turned into sessions (protocol.md section 3, steps 4 to 6).
+//! Handshakes of clients: begun, judged by a job, and turned into sessions (docs/protocol.md section 3, steps 4 to 6).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -79,8 +79,8 @@ impl ZmqListener {
         self.outputs.push_back(ListenerOutput::OpenHello { hello, job });
     }
 
-    /// The outcome of a handshake's job. The answer goes to whichever connection has the routing id now: a libzmq client that
-    /// was reconnected meanwhile still waits for it, and nobody else can read it.
+    /// The outcome of a handshake's job. The answer goes to whichever connection has the routing id now: a libzmq
+    /// client that was reconnected meanwhile still waits for it, and nobody else can read it.
     pub fn handle_hello(&mut self, hello: HelloId, outcome: HelloOutcome, now: Now) {
         let Some(pending) = self.hellos.pending.remove(&hello) else { return };
         if pending.superseded {

@@ -1,5 +1,5 @@
-//! A client as libzmq and Perl make it: it keeps its routing id and its key when the connection breaks, knows one key only,
-//! switches on `[KEY]`, ignores what it cannot open, and never starts over by itself.
+//! A client as libzmq and Perl make it: it keeps its routing id and its key when the connection breaks, knows one key
+//! only, switches on `[KEY]`, ignores what it cannot open, and never starts over by itself.
 
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ impl Stubborn {
     fn round_trip(&mut self, lost: bool) -> bool {
         self.bench.feed(self.connection, &self.key.seal(b"[PING] [] [] {}"), self.now_ms);
         let (client, _) = self.bench.messages.pop().expect("the listener reads whatever it sends");
-        self.bench.listener.send(client, b"[PONG] [] [] {}");
+        self.bench.listener.send(client, &[b"[PONG] [] [] {}"]);
         self.bench.drain();
         self.receive(lost) == 1
     }

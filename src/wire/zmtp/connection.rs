@@ -57,8 +57,8 @@ pub struct Settings {
 pub enum Event {
     /// The handshake is done. Comes once, before any other event.
     Ready {
-        /// The peer's identity as it came: it may be empty (the owner makes one up), begin with a zero octet or be longer
-        /// than 255 bytes (both against the specification; the owner decides).
+        /// The peer's identity as it came: it may be empty (the owner makes one up), begin with a zero octet or be
+        /// longer than 255 bytes (both against the specification; the owner decides).
         routing_id: Vec<u8>,
         /// The peer's socket type, one that goes with ours.
         socket_type: String,
@@ -103,9 +103,9 @@ enum State {
 
 /// Our end of one ZMTP 3.x connection with the mechanism NULL.
 ///
-/// To drive it: put received bytes in ([`Self::receive`] or [`Self::receive_buffer`]), call [`Self::poll_event`] until it
-/// gives `None`, write out [`Self::send_queue`]; the latter also before the first byte comes in and after an error, when it
-/// can hold a last word to the peer.
+/// To drive it: put received bytes in ([`Self::receive`] or [`Self::room`]), call [`Self::poll_event`] until
+/// it gives `None`, write out [`Self::send_queue`]; the latter also before the first byte comes in and after an error,
+/// when it can hold a last word to the peer.
 ///
 /// A connection reads no clock: its owner closes one that is not ready in time. Memory is held for bytes that came and
 /// were not read, for at most one message of `max_message_bytes` that comes in, and for what waits to be sent.
@@ -141,9 +141,26 @@ impl Connection {
         }
     }
 
-    /// The buffer that received bytes go into, to read a socket into it directly.
-    pub const fn receive_buffer(&mut self) -> &mut ReceiveBuffer {
-        &mut self.received
+    /// Where the next bytes of a large message go, to read a socket straight into it; `None` where received bytes are to be
+    /// given to [`Self::receive`]. Tell [`Self::received_into_room`] what was read.
+    pub fn room(&mut self) -> Option<&mut [u8]> {
+        match &mut self.state {
+            State::Ready(traffic) if self.received.is_empty() => traffic.room(),
+            _ => None,
+        }
+    }
+
+    /// So many bytes were read into [`Self::room`].
+    pub fn received_into_room(&mut self, count_bytes: usize) {
+        if let State::Ready(traffic) = &mut self.state {
+            traffic.fill(count_bytes);
+        }
+    }
+
+    /// Memory held for bytes that wait to be read.
+    #[cfg(test)]
+    pub(super) fn receive_capacity_bytes(&self) -> usize {
+        self.received.capacity_bytes()
     }
 
     // Events out.
@@ -169,8 +186,8 @@ impl Connection {
 
     // Messages and bytes to send.
 
-    /// Queues a message of one frame, copied. Before the handshake is done it is held back until then, without a bound; after
-    /// an error it is the last words to a peer whose handshake was done, and dropped for any other.
+    /// Queues a message of one frame, copied. Before the handshake is done it is held back until then, without a bound;
+    /// after an error it is the last words to a peer whose handshake was done, and dropped for any other.
     pub fn send_message(&mut self, payload: &[u8]) {
         match &mut self.state {
             State::Greeting { held } | State::Handshake { held, .. } => {

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::model::host_work::HostWork;
 use serde_json::Value;
 
 use crate::model::code::Code;
@@ -119,7 +120,7 @@ impl Core {
         let spec = CommandSpec { program: Program::Shell(run.line.clone()), timeout, output_limit, streams: false };
         let id = self.next_command_id();
         self.commands.engines.insert(id, run);
-        self.output(Output::RunCommand { command: id, spec });
+        self.output(Output::Host(HostWork::RunCommand { command: id, spec }));
     }
 
     /// The command of a request ended; `false` when it is not one of these.

@@ -1,5 +1,5 @@
-//! Requests whose commands are looked for in the allow-list. Matching can be slow, so a worker does it; until it is done
-//! nobody hears anything of the request.
+//! Requests whose commands are looked for in the allow-list. Matching can be slow, so a worker does it; until it is
+//! done nobody hears anything of the request.
 
 use crate::model::connection::ClientId;
 use crate::model::log::LogLine;

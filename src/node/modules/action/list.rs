@@ -1,5 +1,5 @@
-//! The commands of a request and what is around them, read with tolerance: for those that run here and those that run on a
-//! host by SSH alike. Absent: the times that a command has when it names none, because the two differ there.
+//! The commands of a request and what is around them, read with tolerance: for those that run here and those that run
+//! on a host by SSH alike. Absent: the times that a command has when it names none, because the two differ there.
 
 use std::time::Duration;
 

@@ -1,11 +1,14 @@
-//! Plugins that must be installed before a command runs: `metadata.pkg_install` of a COMMAND, and the file `plugins` of an ACTIONENGINE.
+//! Plugins that must be installed before a command runs: `metadata.pkg_install` of a COMMAND, and the file `plugins` of
+//! an ACTIONENGINE.
 //!
-//! The package manager is asked, what is missing is installed by the original's own installer (through `sudo`), and the package manager is asked
-//! again. With `paranoid_plugins` a command whose plugins are still missing is not run; else that is only logged.
+//! The package manager is asked, what is missing is installed by the original's own installer (through `sudo`), and the
+//! package manager is asked again. With `paranoid_plugins` a command whose plugins are still missing is not run; else
+//! that is only logged.
 
 #[cfg(test)]
 mod tests;
 
+use crate::model::host_work::HostWork;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -179,7 +182,7 @@ impl Core {
         let id = self.next_command_id();
         self.commands.validations.insert(id, validation);
         let spec = CommandSpec { program: Program::Words(words), timeout, output_limit: OUTPUT_MAX, streams: false };
-        self.output(Output::RunCommand { command: id, spec });
+        self.output(Output::Host(HostWork::RunCommand { command: id, spec }));
     }
 
     /// A command of a validation ended; `false` when it is not one of these.

@@ -1,4 +1,5 @@
 use crate::model::command::{CommandEnd, CommandId, OutputCut};
+use crate::model::host_work::HostDone;
 
 use super::super::super::input::Input;
 use super::super::super::testing::{Bench, options};
@@ -96,8 +97,10 @@ fn metadata_instant_and_cut_output_appear_in_the_result() {
         outputs,
         [
             format!(
-                "row t 100 instant {{\"message\":\"command has finished successfully\",\"command\":\"a\",\"metadata\":{{\"k\": [1]}},\
-             \"result\":{{\"exit_code\":0,\"stdout\":\"caf\u{e9}\\n[stdout cut after 5 bytes]\",\"output_cut\":true,\"stdout_cut\":true,\"stderr_cut\":false}},{METRICS}}}"
+                "row t 100 instant {{\"message\":\"command has finished \
+                    successfully\",\"command\":\"a\",\"metadata\":{{\"k\": [1]}},\
+             \"result\":{{\"exit_code\":0,\"stdout\":\"caf\u{e9}\\n[stdout cut after 5 \
+                 bytes]\",\"output_cut\":true,\"stdout_cut\":true,\"stderr_cut\":false}},{METRICS}}}"
             ),
             ended(2, WELL),
         ]
@@ -197,7 +200,7 @@ fn kill_also_ends_what_waits_for_its_turn() {
 fn output_is_told_while_a_command_runs_where_its_request_wants_it() {
     let mut bench = bench(64);
     let printed = |bench: &mut Bench, output: &[u8]| {
-        bench.give(Input::CommandPrinted { command: CommandId(0), output: output.to_vec() })
+        bench.give(Input::Host(HostDone::CommandPrinted { command: CommandId(0), output: output.to_vec() }))
     };
     let outputs = bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a","stream":true}]}"#);
     assert!(outputs.contains(&"run 0 for 30s, streamed: sh: a".to_owned()), "{outputs:?}");
@@ -273,7 +276,7 @@ fn what_is_killed_or_stopped_before_its_rows_are_stored_ends_with_one_row() {
     use super::super::super::input::Input;
     use super::super::super::testing::message;
     let mut bench = bench(1);
-    let client = crate::model::connection::ClientId(7);
+    let client = crate::model::connection::ClientId::Zmq(7);
     let data = r#"{"content":[{"command":"a"}]}"#;
     let now = crate::model::time::Now::default();
     let command = Input::ClientMessage { client, message: message("COMMAND", "t", Some(""), data) };

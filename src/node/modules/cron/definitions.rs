@@ -1,5 +1,5 @@
-//! GETCRON, ADDCRON, UPDATECRON and DELETECRON: the list of jobs as it is now. What they change lasts until the daemon ends, as in the
-//! original.
+//! GETCRON, ADDCRON, UPDATECRON and DELETECRON: the list of jobs as it is now. What they change lasts until the daemon
+//! ends, as in the original.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,6 @@
 //! Copies that we receive and whose sender says nothing any more: how long what is here stays, and who takes it over.
 
+use crate::model::host_work::HostWork;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -22,8 +23,8 @@ pub(super) const IDLE: Duration = Duration::from_secs(600);
 const LEFT: Duration = Duration::from_secs(86_400);
 
 impl Core {
-    /// A sender that was restarted, or that gave up, asks for the same copy under another token: what is here is that one's now.
-    /// The sender itself ends the old token.
+    /// A sender that was restarted, or that gave up, asks for the same copy under another token: what is here is that
+    /// one's now. The sender itself ends the old token.
     pub(super) fn take_over(&mut self, token: &Token, identity: &str) {
         if self.sinks.all.contains_key(token) {
             return;
@@ -50,7 +51,7 @@ impl Core {
     pub(super) fn close_left_sink(&mut self) {
         let left = self.sinks.all.iter().find(|(_, incoming)| incoming.is_left && incoming.running.is_empty());
         if let Some((token, incoming)) = left.map(|(token, incoming)| (token.clone(), incoming.sink)) {
-            self.output(Output::WriteSink { sink: incoming, steps: vec![SinkStep::Keep] });
+            self.output(Output::Host(HostWork::WriteSink { sink: incoming, steps: vec![SinkStep::Keep] }));
             self.forget_sink(&token);
         }
     }
@@ -91,7 +92,7 @@ impl Core {
                 self.log(LogLine::warning("action", text));
                 return self.timers.set(Timer::Sink(token.clone()), self.now.monotonic + LEFT);
             }
-            self.output(Output::WriteSink { sink, steps: vec![SinkStep::Discard] });
+            self.output(Output::Host(HostWork::WriteSink { sink, steps: vec![SinkStep::Discard] }));
         } else if incoming.ended.is_none() {
             let failure = CopyFailure {
                 message: "process copy failed".to_owned(),
@@ -99,7 +100,7 @@ impl Core {
             };
             // A sender of our kind, as it shows by telling the size of the whole, ends its token itself.
             let (sink, is_owed) = (incoming.sink, incoming.total.is_none());
-            self.output(Output::WriteSink { sink, steps: vec![SinkStep::Discard] });
+            self.output(Output::Host(HostWork::WriteSink { sink, steps: vec![SinkStep::Discard] }));
             self.log_copy_failure(token, &failure);
             if is_owed {
                 self.end_incoming(token, Code::FINISHED_KO, failure_data(&failure));

@@ -1,4 +1,5 @@
 use crate::model::copy::SinkDone;
+use crate::model::host_work::HostDone;
 
 use super::super::super::input::Input;
 use super::super::super::testing::{Bench, message, options};
@@ -34,7 +35,7 @@ fn say(bench: &mut Bench, token: &str, data: &str) -> Vec<String> {
 }
 
 fn done(bench: &mut Bench, sink: u64, done: Vec<SinkDone>) -> Vec<String> {
-    bench.give(Input::SinkDone { sink: SinkId(sink), done })
+    bench.give(Input::Host(HostDone::SinkDone { sink: SinkId(sink), done }))
 }
 
 /// How many steps a job has, by the words that they begin with.
@@ -185,7 +186,7 @@ fn a_sender_is_read_no_further_while_much_waits_for_the_disk() {
 
 #[test]
 fn a_central_that_we_dial_hears_of_a_message_only_where_it_asks() {
-    use super::super::super::output::ParentKind;
+    use crate::model::connection::ParentKind;
     let mut settings = options(Vec::new());
     settings.pull = Some(super::super::super::testing::pull_settings());
     let mut bench = Bench::new(settings);
