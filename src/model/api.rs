@@ -17,6 +17,8 @@ pub enum Method {
     Put,
     /// `DELETE`
     Delete,
+    /// Any other, for instance `OPTIONS`: no path has it, and the answer names those that it has.
+    Other,
 }
 
 /// One authorised call below `/api`.

@@ -72,6 +72,21 @@ pub enum PeerAddress {
     Local,
 }
 
+impl PeerAddress {
+    /// What counts as one peer where peers are counted: an IPv4 address, or an IPv6 network of 64 bits, which one host
+    /// may have to itself.
+    #[must_use]
+    pub fn network(self) -> Self {
+        match self {
+            Self::Ip(IpAddr::V6(address)) => {
+                let masked = address.to_bits() & (u128::from(u64::MAX) << 64);
+                Self::Ip(IpAddr::V6(masked.into()))
+            }
+            other => other,
+        }
+    }
+}
+
 impl fmt::Display for PeerAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,5 +1,9 @@
 //! History rows, questions about them, and what is written to the database in one commit.
 
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
 use super::code::Code;
 use super::node_id::NodeId;
 use super::session::StoredSession;
@@ -27,11 +31,37 @@ pub struct HistoryRow {
 }
 
 impl HistoryRow {
+    /// Whether it is the last of its token, see [`is_last_row`].
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        is_last_row(self.code, &self.data)
+    }
+
     /// Bytes of `data` and `token`.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         self.data.len() + self.token.as_ref().map_or(0, String::len)
     }
+}
+
+/// Whether a row, of whose writer nothing else is known, is the last of its token. A COMMAND has a row with code 1 for
+/// each command that failed, and an ENGINECOMMAND one with code 2 for each line, but they go on (docs/protocol.md
+/// section 11). That of an ACTIONENGINE that failed says the same and has no metadata: it is the last.
+#[must_use]
+pub fn is_last_row(code: Code, data: &str) -> bool {
+    const FAILED: &str = "command execution issue";
+    const SUBMITTED: &str = "command has been submitted";
+    let part = match code {
+        Code::FINISHED_KO => FAILED,
+        Code::FINISHED_OK => SUBMITTED,
+        _ => return false,
+    };
+    if !data.contains(part) {
+        return true;
+    }
+    let Ok(members) = serde_json::from_str::<BTreeMap<String, &RawValue>>(data) else { return true };
+    let says_so = members.get("message").is_some_and(|message| message.get().trim_matches('"') == part);
+    !says_so || (part == FAILED && !members.contains_key("metadata"))
 }
 
 /// Which row of which history a row is, wherever it was taken over. So a row that comes by two ways, or that comes
@@ -192,4 +222,29 @@ pub enum StoreChange {
         /// Instant rows stored earlier than this go.
         instant_before: i64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_row_of_one_command_of_several_is_not_the_last_however_its_json_is_written() {
+        let part = |code: Code, data: &str| !is_last_row(code, data);
+        let (failed, submitted) = ("command execution issue", "command has been submitted");
+        for space in ["", " ", "\n"] {
+            let with = |message: &str, more: &str| format!("{{{more}\"message\":{space}\"{message}\"}}");
+            assert!(part(Code::FINISHED_KO, &with(failed, "\"metadata\":null,")));
+            assert!(part(Code::FINISHED_OK, &with(submitted, "")));
+            // An ACTIONENGINE, and the other way round.
+            assert!(!part(Code::FINISHED_KO, &with(failed, "")));
+            assert!(!part(Code::FINISHED_KO, &with(submitted, "")));
+            assert!(!part(Code::FINISHED_OK, &with(failed, "\"metadata\":null,")));
+            // What a command has printed tells nothing.
+            let printed = format!("\"metadata\":null,\"stdout\":\"\\\"message\\\":\\\"{failed}\\\"\",");
+            assert!(!part(Code::FINISHED_KO, &with("x", &printed)));
+        }
+        assert!(part(Code::BEGIN, "{}") && part(Code::COMMAND_RESULT, "{}"));
+        assert!(!part(Code::FINISHED_OK, "no json: command has been submitted"));
+    }
 }

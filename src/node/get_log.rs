@@ -16,9 +16,9 @@ use crate::model::log::LogLine;
 use crate::model::message::Reply;
 use crate::model::token::Token;
 
-use super::core::{Core, NewRow};
+use super::core::Core;
 use super::output::Output;
-use super::requests::{Handled, Peer};
+use super::peer::{Handled, Peer};
 use super::{api, json};
 
 /// Questions whose answer is awaited at most.
@@ -126,7 +126,7 @@ impl Core {
         // Nobody would read the answer.
         let Some(client) = peer.client() else { return Handled::accepted() };
         let accepted = if let Some(last_id) = data.get("last_id").and_then(json::integer) {
-            self.parents.pages(client, self.now.monotonic);
+            self.parents.pages(client, self.context.now.monotonic);
             let history = data.get("history").and_then(json::integer).unwrap_or(0);
             let mark = SyncMark { ctime: filter.after_ctime.unwrap_or(0.0), last_id: last_id.max(0), history };
             // The client's mark is one of another database that we had: it gets this one from its start.
@@ -154,7 +154,7 @@ impl Core {
         let query = QueryId(self.questions.next);
         self.questions.next += 1;
         self.questions.open.insert(query, question);
-        self.output(Output::Host(HostWork::Query { query, filter, limit }));
+        self.context.output(Output::Host(HostWork::Query { query, filter, limit }));
         true
     }
 
@@ -177,15 +177,15 @@ impl Core {
             page.rows.iter_mut().for_each(|row| row.origin = None);
         }
         match (&question, &result) {
-            (_, Err(error)) => self.log(LogLine::error("core", format!("the history cannot be read: {error}"))),
+            (_, Err(error)) => self.context.log(LogLine::error("core", format!("the history cannot be read: {error}"))),
             (Question::Rows { .. } | Question::Call(_), Ok(page)) if page.more => self.log_cut(page),
             _ => {}
         }
         match (question, result) {
             (Question::Job(token), Ok(page)) => {
-                self.add_row(NewRow::now(Some(&token), Code::FINISHED_OK, rows_json(&page.rows)));
+                self.context.finish(&token, Code::FINISHED_OK, rows_json(&page.rows));
             }
-            (Question::Job(token), Err(_)) => self.end_with_error(&token, "database issue"),
+            (Question::Job(token), Err(_)) => self.context.fail(&token, "database issue"),
             (Question::Call(call), result) => api::waits::history_answered(self, call, result),
             (
                 Question::Rows { client, token }
@@ -209,7 +209,7 @@ impl Core {
         let last = page.rows.last().map_or(0, |row| row.id);
         let rows = page.rows.len();
         let text = format!("an answer of history rows was cut after {rows} rows; for the rest ask with id {last}");
-        self.log(LogLine::warning("core", text));
+        self.context.log(LogLine::warning("core", text));
     }
 
     fn page_answered(&mut self, client: ClientId, token: Token, mark: SyncMark, from: From, mut page: LogPage) {
@@ -240,7 +240,7 @@ impl Core {
             return;
         }
         let rows = rows_json(&page.rows);
-        let mut data = format!("{{\"action\":\"getlog\",\"result\":{rows},\"id\":{}", self.id_json());
+        let mut data = format!("{{\"action\":\"getlog\",\"result\":{rows},\"id\":{}", self.context.id_json());
         if let Some(last_id) = last_id {
             let _ = write!(data, ",\"last_id\":{last_id}");
             self.origins.write_own(&mut data);
@@ -253,6 +253,6 @@ impl Core {
     }
 
     fn get_log_reply(&mut self, client: ClientId, token: Token, code: Code, data: String) {
-        self.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data });
+        self.context.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data });
     }
 }

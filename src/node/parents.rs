@@ -15,7 +15,7 @@ use crate::model::message::Reply;
 use crate::model::time::Monotonic;
 
 use super::core::Core;
-use super::requests::Peer;
+use super::peer::Peer;
 use super::timers::Timer;
 
 /// Parents at most; the one that was silent longest goes first.
@@ -87,14 +87,14 @@ impl Parents {
 impl Core {
     /// Something new is stored: `for_all` when it came from our nodes.
     pub(super) fn tell_parents(&mut self, for_all: bool) {
-        let now = self.now.monotonic;
+        let now = self.context.now.monotonic;
         for (client, parent) in &self.parents.parents {
             let dialled = client.parent().is_some();
             if (for_all || parent.pages || dialled) && now.since(parent.pinged) < FORGOTTEN_AFTER {
                 let at = parent.told.map_or(now + GATHER, |told| {
                     (told + if parent.pages || !dialled { PACE } else { PERL_PACE }).max(now + GATHER)
                 });
-                self.timers.set_if_unset(Timer::Parent(*client), at);
+                self.context.timers.set_if_unset(Timer::Parent(*client), at);
             }
         }
     }
@@ -102,9 +102,9 @@ impl Core {
     /// [`Timer::Parent`]
     pub(super) fn tell_parent(&mut self, client: ClientId) {
         let Some(parent) = self.parents.parents.get_mut(&client) else { return };
-        parent.told = Some(self.now.monotonic);
-        let data = format!("{{\"id\":{}}}", self.id_json());
+        parent.told = Some(self.context.now.monotonic);
+        let data = format!("{{\"id\":{}}}", self.context.id_json());
         let reply = Reply { kind: Action::SyncLogs, token: None, code: Code::BEGIN, data };
-        self.reply(client, reply);
+        self.context.reply(client, reply);
     }
 }

@@ -102,7 +102,7 @@ mod tests {
     use crate::model::history::SyncMark;
     use crate::model::registration::{NodeKind, Registration, Subnode};
 
-    use super::super::registry::Announced;
+    use crate::node::registry::Announced;
 
     use super::*;
 
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn what_prevails_is_not_overridden() {
-        use super::super::registry::Registered;
+        use crate::node::registry::Registered;
         let mut registry = registry(vec![Registration { prevail: true, ..push(2, &[(8, 1)]) }]);
         assert_eq!(
             registry.register(push(8, &[]), SyncMark::default()),

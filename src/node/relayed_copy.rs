@@ -8,6 +8,7 @@ mod pieces;
 #[cfg(test)]
 mod tests;
 
+use crate::node::json;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Deserialize;
@@ -24,9 +25,9 @@ use crate::model::token::Token;
 use super::core::Core;
 use super::output::Output;
 use super::pathway::Route;
+use super::peer::{Handled, Peer};
+use super::proxy::passed_on;
 use super::registry::{Link, Node};
-use super::requests::{Handled, Peer};
-use super::{json, proxy};
 
 /// Bytes of one client that may be on their way before it is read no further, and below which it is read again.
 const HIGH_BYTES: usize = 4 << 20;
@@ -199,11 +200,11 @@ impl Core {
                 return Err(format!("proxy - too many messages to node '{through}' wait to be confirmed"));
             }
             if node.outbox.sent(token.clone(), &Action::ProcessCopy, node.sync.serial, false) {
-                self.open_token(token, Some(through));
+                self.context.open_token(token, Some(through));
             }
             // If the sender's link breaks now, its next sync shows that the end went on.
             if self.parents.are_asked_by(peer) {
-                self.add_row(proxy::passed_on(token, through));
+                self.context.write(passed_on(token, through));
             }
         }
         let client = peer.client();
@@ -229,7 +230,7 @@ impl Core {
             self.pause_sender(client, true);
         }
         if let Some(client) = room_of {
-            self.output(Output::AwaitRoom { node: through, client });
+            self.context.output(Output::AwaitRoom { node: through, client });
         }
         Ok(Handled::Later)
     }
@@ -245,8 +246,8 @@ impl Core {
     fn answer_relayed(&mut self, client: ClientId, token: &Token, code: Code, data: &str) {
         let reply = Reply { kind: Action::Ack, token: Some(token.clone()), code, data: data.to_owned() };
         match client.parent() {
-            None => self.reply(client, reply),
-            Some(kind) => self.output(Output::SendToParent { kind, outgoing: Outgoing::Reply(reply) }),
+            None => self.context.reply(client, reply),
+            Some(kind) => self.context.output(Output::SendToParent { kind, outgoing: Outgoing::Reply(reply) }),
         }
     }
 
@@ -293,7 +294,7 @@ impl Core {
             }
             self.settle_relayed(&passed, Code::FINISHED_KO, &json::message(&text));
             if self.relayed_copies.end(&passed.token) {
-                self.end_with_error(&passed.token, &text);
+                self.context.fail(&passed.token, &text);
             }
         }
     }

@@ -114,7 +114,7 @@ impl Daemon {
     }
 
     fn terminal_rows(&self, token: &str) -> usize {
-        let is_end = |row: &&HistoryRow| row.token.as_deref() == Some(token) && row.code.is_terminal();
+        let is_end = |row: &&HistoryRow| row.token.as_deref() == Some(token) && row.is_last();
         self.rows.iter().filter(is_end).count()
     }
 }

@@ -49,7 +49,7 @@ impl Core {
         let id = WorkId(self.work.next);
         self.work.next += 1;
         self.work.awaiting.insert(id, awaiting);
-        self.output(Output::Host(HostWork::Work { id, work }));
+        self.context.output(Output::Host(HostWork::Work { id, work }));
     }
 
     /// A piece of work is done.

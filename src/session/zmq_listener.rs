@@ -56,10 +56,12 @@ pub struct ListenerSettings {
     pub session_idle: Duration,
     /// Sessions at most (10,000); beyond it the longest unused one without a connection goes.
     pub max_sessions: usize,
-    /// Handshakes that wait for their RSA job at most (256).
+    /// Handshakes that wait for their RSA job at most (256), and as many of addresses that had a session before.
     pub max_pending_hellos: usize,
     /// Handshakes per second of one peer address; five times as many at once (20).
     pub hellos_per_peer_per_second: u32,
+    /// Handshakes per second of all addresses that had no session before; five times as many at once (100).
+    pub hellos_of_strangers_per_second: u32,
 }
 
 /// One handshake; never used twice in the life of a process.
@@ -118,6 +120,8 @@ pub enum ListenerOutput {
         hello: HelloId,
         /// The work.
         job: HelloJob,
+        /// Whether its address had a session before.
+        is_known: bool,
     },
     /// Insert or replace the row of a session, in the commit before the next flush of outputs.
     StoreSession(StoredSession),
@@ -167,7 +171,7 @@ impl ZmqListener {
             clients: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             hellos: Hellos::new(&settings),
-            limits: PeerLimits::new(settings.hellos_per_peer_per_second),
+            limits: PeerLimits::new(settings.hellos_per_peer_per_second, settings.hellos_of_strangers_per_second),
             next_client: 0,
             outputs: VecDeque::new(),
             settings,
@@ -237,6 +241,7 @@ impl ZmqListener {
             self.outputs.push_back(ListenerOutput::Send { connection, payload });
             return;
         }
+        let peer = entry.peer;
         let opened = entry.client.and_then(|client| Some((client, self.sessions.get(&client)?.open(payload))));
         let (client, plain, under_old_key) = match opened {
             Some((client, Opened::Message(plain))) => (client, Some(plain), false),
@@ -244,6 +249,7 @@ impl ZmqListener {
             Some((client, Opened::Text)) => (client, None, false),
             Some((_, Opened::Foreign)) | None => return self.handle_foreign(connection, payload, now, random),
         };
+        self.limits.note_known(peer, now.monotonic);
         self.mark_used(client, plain.is_some() && !under_old_key, now);
         if under_old_key {
             self.remind_of_key(client, now);
@@ -310,6 +316,12 @@ impl ZmqListener {
         let payload = session.seal(parts);
         self.outputs.push_back(ListenerOutput::Send { connection, payload });
         Delivery::Sent
+    }
+
+    /// Whether an address had a session with us lately.
+    #[must_use]
+    pub fn is_known(&self, peer: PeerAddress) -> bool {
+        self.limits.is_known(peer)
     }
 
     /// The routing id of a client.

@@ -157,7 +157,7 @@ impl Client {
         super::until(&format!("{token} finishes"), limit, || {
             let reply = self.request("GETLOG", &format!("{token}-log"), "", &json!({ "token": token }));
             let rows = reply.json["data"]["result"].as_array().cloned().unwrap_or_default();
-            rows.iter().any(|row| matches!(super::api::code(row), 1 | 2)).then_some(rows)
+            rows.iter().any(super::api::is_last).then_some(rows)
         })
     }
 }

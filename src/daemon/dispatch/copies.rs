@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::connection::{ClientId, ConnectionId, ParentKind};
+use crate::model::connection::{ClientId, ConnectionId};
 use crate::model::node_id::NodeId;
 use crate::model::time::Now;
 use crate::node::input::Input;
 
-use super::{Dispatch, LinkKey};
+use super::{Dispatch, PeerKey};
 
 /// Who waits for room, and who is read no further.
 #[derive(Default)]
@@ -27,7 +27,7 @@ impl Dispatch {
     fn connection_of(&self, node: NodeId, client: Option<ClientId>) -> Option<ConnectionId> {
         match client {
             Some(client) => self.connection_of_client(client),
-            None => self.link_connection(LinkKey::Node(node)),
+            None => self.dialled.connection(PeerKey::Node(node)),
         }
     }
 
@@ -35,8 +35,7 @@ impl Dispatch {
         match client {
             ClientId::Zmq(_) => self.listener.connection_of(client),
             ClientId::WebSocket(connection) => Some(connection),
-            ClientId::Parent(ParentKind::Pull) => self.link_connection(LinkKey::Parent),
-            ClientId::Parent(ParentKind::WebSocket) => self.websocket_parent_connection(),
+            ClientId::Parent(kind) => self.dialled.connection(PeerKey::Parent(kind)),
         }
     }
 
@@ -67,7 +66,9 @@ impl Dispatch {
         self.flow.paused.remove(&sender);
         let connection = self.connection_of_client(sender);
         // So that the driver looks whether it may be read again.
-        self.dirty.extend(connection);
+        if let Some(connection) = connection {
+            self.connections.mark_dirty(connection);
+        }
     }
 
     pub(super) fn is_client_paused(&self, connection: ConnectionId) -> bool {

@@ -1,18 +1,16 @@
 //! What [`super::Dispatch`] wants the driver to do: the event loop for real, the simulator in its own way.
 
-use std::fmt;
-
 use crate::model::connection::{ConnectionId, Endpoint};
-use crate::model::history::StoreChange;
 use crate::model::host_work::HostWork;
 use crate::model::log::{Level, LogLine};
 use crate::model::node_id::NodeId;
 use crate::model::ssh::SshOrder;
-use crate::node::output::ReceiptId;
 use crate::session::zmq_dialer::{DialOutcome, DialTicket};
 use crate::session::zmq_listener::HelloId;
 use crate::wire::gorgone::key_exchange::{HelloJob, HelloOutcome};
 use crate::wire::gorgone::keys::PrivateKey;
+
+use super::dialled::PeerKey;
 
 /// One thing to do. Effects are done after the commit of the turn, in their order.
 pub enum Effect {
@@ -75,30 +73,19 @@ pub enum SshWork {
     Close,
 }
 
-/// Which ZeroMQ connection that we make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LinkKey {
-    /// To a push node.
-    Node(NodeId),
-    /// To our central (module `pull`).
-    Parent,
-}
-
-impl fmt::Display for LinkKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Node(node) => write!(formatter, "node '{node}'"),
-            Self::Parent => formatter.write_str("our central"),
-        }
-    }
-}
-
 /// RSA work for a worker thread: a pure function of its data and our private key.
 pub enum CryptoJob {
     /// A client's hello on the external socket.
-    Hello(HelloId, HelloJob),
+    Hello {
+        /// The handshake.
+        hello: HelloId,
+        /// The work.
+        job: HelloJob,
+        /// Whether its address had a session before; the work of strangers comes last.
+        is_known: bool,
+    },
     /// A step of our own handshake with a node.
-    Dial(LinkKey, DialTicket),
+    Dial(PeerKey, DialTicket),
 }
 
 /// The result of a [`CryptoJob`].
@@ -106,7 +93,7 @@ pub enum CryptoOutcome {
     /// Of [`CryptoJob::Hello`].
     Hello(HelloId, HelloOutcome),
     /// Of [`CryptoJob::Dial`].
-    Dial(LinkKey, DialOutcome),
+    Dial(PeerKey, DialOutcome),
 }
 
 impl CryptoJob {
@@ -114,25 +101,8 @@ impl CryptoJob {
     #[must_use]
     pub fn run(self, key: &PrivateKey) -> CryptoOutcome {
         match self {
-            Self::Hello(hello, job) => CryptoOutcome::Hello(hello, job.run(key)),
+            Self::Hello { hello, job, .. } => CryptoOutcome::Hello(hello, job.run(key)),
             Self::Dial(link, ticket) => CryptoOutcome::Dial(link, ticket.run(key)),
         }
-    }
-}
-
-/// The changes of one turn, committed together.
-#[derive(Default)]
-pub struct Batch {
-    /// In their order.
-    pub changes: Vec<StoreChange>,
-    /// Whose outcome is awaited: the index of the change and the receipt.
-    pub receipts: Vec<(usize, ReceiptId)>,
-}
-
-impl Batch {
-    /// Whether there is anything to commit.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.changes.is_empty()
     }
 }

@@ -17,8 +17,9 @@ use crate::wire::http::head_scanner::Limits;
 use crate::wire::http::request::{RequestEvent, RequestParser};
 use crate::wire::send_queue::SendQueue;
 
+use super::connections::{Connection, Kind};
 use super::external::HANDSHAKE;
-use super::{Connection, Dispatch, Effect, Kind, Owner};
+use super::{Dispatch, Effect, Owner};
 
 /// Bytes of a connection of the shared listener that wait until its first request shows what it is.
 pub(super) struct Undecided {
@@ -52,22 +53,22 @@ fn asks_for_websocket(received: &[u8]) -> Option<bool> {
 impl Dispatch {
     pub(super) fn accept_websocket(&mut self, connection: ConnectionId, peer: PeerAddress, now: Now) {
         let Some(access) = self.websocket_access.clone() else { return };
-        self.admit_stranger(connection, now);
+        self.admit_stranger(connection, peer, now);
         let kind = Kind::WebSocket(Box::new(WebSocketCentral::new(access, peer, now)));
-        self.connections.insert(connection, Connection { kind, peer, open_queries: 0, closing: false });
+        self.connections.insert(connection, kind, peer);
         self.pump_websocket(connection, now);
     }
 
     pub(super) fn accept_shared(&mut self, connection: ConnectionId, peer: PeerAddress, now: Now) {
-        self.admit_stranger(connection, now);
+        self.admit_stranger(connection, peer, now);
         let kind = Kind::Undecided(Undecided { received: Vec::new(), send_queue: SendQueue::default() });
-        self.connections.insert(connection, Connection { kind, peer, open_queries: 0, closing: false });
+        self.connections.insert(connection, kind, peer);
         self.timers.set(Owner::Connection(connection), now.monotonic + HANDSHAKE);
     }
 
     /// The first request of a connection tells whether it is for the API or for a WebSocket.
     pub(super) fn decide(&mut self, connection: ConnectionId, bytes: &[u8], now: Now) {
-        let Some(entry) = self.connections.get_mut(&connection) else { return };
+        let Some(entry) = self.connections.get_mut(connection) else { return };
         let Kind::Undecided(undecided) = &mut entry.kind else { return };
         undecided.received.extend_from_slice(bytes);
         let Some(is_websocket) = asks_for_websocket(&undecided.received) else { return };
@@ -82,7 +83,7 @@ impl Dispatch {
 
     pub(super) fn pump_websocket(&mut self, connection: ConnectionId, now: Now) {
         loop {
-            let Some(entry) = self.connections.get_mut(&connection) else { return };
+            let Some(entry) = self.connections.get_mut(connection) else { return };
             let Kind::WebSocket(node) = &mut entry.kind else { return };
             match node.poll_output() {
                 None => {
@@ -90,7 +91,7 @@ impl Dispatch {
                     break;
                 }
                 Some(WebSocketCentralOutput::Message(message)) => {
-                    self.strangers.remove(&connection);
+                    self.connections.strangers().remove(connection);
                     let client = ClientId::WebSocket(connection);
                     self.core.handle_input(Input::WebSocketMessage { client, message }, now);
                 }
@@ -103,11 +104,10 @@ impl Dispatch {
                 Some(WebSocketCentralOutput::Log(line)) => self.log(line),
             }
         }
-        self.dirty.insert(connection);
+        self.connections.mark_dirty(connection);
     }
 
     pub(super) fn websocket_closed(&mut self, connection: ConnectionId, now: Now) {
-        self.touched_websockets.retain(|touched| *touched != connection);
         self.core.handle_input(Input::ClientGone(ClientId::WebSocket(connection)), now);
     }
 
@@ -125,12 +125,12 @@ impl Dispatch {
     }
 
     fn send_websocket(&mut self, connection: ConnectionId, text: Vec<u8>, token: Option<Token>, now: Now) {
-        let (node, sent) = match self.connections.get_mut(&connection) {
+        let (node, sent) = match self.connections.get_mut(connection) {
             Some(Connection { kind: Kind::WebSocket(node), .. }) => (node.node(), node.send(text, now)),
             _ => (None, Err(NotSent::NotConnected)),
         };
         let input = match (sent, node) {
-            (Ok(()), _) => return self.touched_websockets.push(connection),
+            (Ok(()), _) => return self.touch(Owner::Connection(connection)),
             (Err(reason @ (NotSent::TooLarge { .. } | NotSent::Congested { .. })), Some(node)) => {
                 Input::SendFailed { node, token, reason: reason.to_string() }
             }
@@ -142,9 +142,9 @@ impl Dispatch {
     /// The last word to a node that was replaced or breaks the rules.
     pub(super) fn close_client(&mut self, client: ClientId, refusal: Option<&str>, now: Now) {
         let ClientId::WebSocket(connection) = client else { return };
-        if let Some(Connection { kind: Kind::WebSocket(node), .. }) = self.connections.get_mut(&connection) {
+        if let Some(Connection { kind: Kind::WebSocket(node), .. }) = self.connections.get_mut(connection) {
             node.close(refusal, now);
-            self.touched_websockets.push(connection);
+            self.touch(Owner::Connection(connection));
         }
     }
 }

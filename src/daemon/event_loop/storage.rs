@@ -12,7 +12,7 @@ use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
 use crate::edge::tls::TlsError;
 use crate::edge::tls::server::ServerContext;
-use crate::model::command::CommandId;
+use crate::model::command::{CommandEnd, CommandId};
 use crate::model::connection::ConnectionId;
 use crate::model::host_work::HostDone;
 use crate::model::log::LogLine;
@@ -27,7 +27,7 @@ use super::{EventLoop, RunError, register_file};
 pub(super) enum JobResult {
     Crypto(Box<CryptoOutcome>),
     Answered(Answers),
-    Spawned(CommandId, Result<Box<ChildProcess>, String>),
+    Spawned(CommandId, Result<Box<ChildProcess>, CommandEnd>),
     Host(HostDone),
     /// Of a first look at the allow-list.
     CheckTakesLong(Check),

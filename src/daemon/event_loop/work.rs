@@ -52,8 +52,8 @@ fn check_job(check: Check, allowed: &AllowList, patience: Duration, may_return: 
 /// The rank of a handshake.
 pub(super) const fn rank_of(job: &CryptoJob) -> Rank {
     match job {
-        CryptoJob::Hello(..) => Rank::Stranger,
-        CryptoJob::Dial(..) => Rank::Handshake,
+        CryptoJob::Hello { is_known: false, .. } => Rank::Stranger,
+        CryptoJob::Hello { .. } | CryptoJob::Dial(..) => Rank::Handshake,
     }
 }
 

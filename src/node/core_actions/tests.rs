@@ -2,10 +2,10 @@ use crate::model::connection::ClientId;
 use crate::model::history::SyncMark;
 use crate::model::host_work::HostDone;
 
-use super::super::Restored;
-use super::super::input::Input;
-use super::super::output::ReceiptId;
-use super::super::testing::{Bench, id, options, push_node, row};
+use crate::node::Restored;
+use crate::node::input::Input;
+use crate::node::output::ReceiptId;
+use crate::node::testing::{Bench, id, options, push_node, row};
 
 fn bench() -> Bench {
     Bench::new(options(Vec::new()))
@@ -224,11 +224,11 @@ fn the_log_level_changes_and_goes_back() {
     bench.core.handle_input(
         Input::ClientMessage {
             client: ClientId::Zmq(7),
-            message: super::super::testing::message("PING", "t", Some(""), "{}"),
+            message: crate::node::testing::message("PING", "t", Some(""), "{}"),
         },
         crate::model::time::Now::default(),
     );
-    let first = super::super::testing::describe(&bench.core.poll_output().unwrap());
+    let first = crate::node::testing::describe(&bench.core.poll_output().unwrap());
     assert_eq!(first, "log Message received external - [PING] [t] [] {}");
     bench.drain();
     assert_eq!(
@@ -340,12 +340,12 @@ fn a_listener_that_triggers_rows_of_its_own_token_does_not_run_for_ever() {
 #[test]
 fn the_database_is_cleaned_every_hour_in_steps() {
     let mut bench = Bench::new(super::CoreOptions { proxy: None, ..options(Vec::new()) });
-    let seconds = super::super::testing::START_SECONDS + 3_600;
+    let seconds = crate::node::testing::START_SECONDS + 3_600;
     let purge = |later: i64| {
         format!("purge {} {} {}", seconds + later - 3_600, seconds + later - 604_800, seconds + later - 86_400)
     };
     assert_eq!(bench.pass_seconds(3_600), [purge(0)]);
-    bench.give(super::super::input::Input::PurgeLeft);
+    bench.give(crate::node::input::Input::PurgeLeft);
     assert_eq!(bench.pass_seconds(1), [purge(0)]);
     assert_eq!(bench.pass_seconds(3_500), Vec::<String>::new());
 }
@@ -403,7 +403,7 @@ fn garbage_gets_an_answer_and_breaks_nothing() {
                 let waits = |line: &String| line.contains("(receipt ") || line.starts_with("query ") || goes_on(line);
                 let later = outputs.iter().any(waits);
                 assert_eq!(replies, usize::from(!later), "{word} {target} {data:.80} {outputs:?}");
-                bench.give(super::super::testing::node_message(2, word, "t", data));
+                bench.give(crate::node::testing::node_message(2, word, "t", data));
             }
         }
     }

@@ -2,8 +2,8 @@ use crate::model::connection::ClientId;
 use crate::model::registration::{NodeKind, Registration, Subnode};
 use crate::model::token::Token;
 
-use super::super::input::Input;
-use super::super::testing::{Bench, id, message, options, push_node};
+use crate::node::input::Input;
+use crate::node::testing::{Bench, id, message, options, push_node};
 
 const QUESTION: &str = r#"[GETLOG] [] [6] {"ctime":0,"last_id":0}"#;
 const ACCEPTED: &str = "client 7: [ACK] [t] 0 null";

@@ -10,8 +10,8 @@ use std::fmt::Write as _;
 use crate::model::history::{HistoryName, Origins, RowOrigin, StoreChange, SyncMark};
 use crate::model::node_id::NodeId;
 
-use super::super::core::Core;
-use super::super::output::{Output, ReceiptId};
+use crate::node::core::Core;
+use crate::node::output::{Output, ReceiptId};
 
 /// Histories remembered. A node that makes a new database gives it a new number; rows of further ones are not compared.
 const HISTORIES_MAX: usize = 100_000;
@@ -96,7 +96,7 @@ impl Core {
             last_ids.insert(history, id);
             before.push(RowOrigin { history, id: last.unwrap_or(0) });
             let change = StoreChange::PutOriginMark(RowOrigin { history, id });
-            self.output(Output::Store { change, receipt: Some(receipt) });
+            self.context.output(Output::Store { change, receipt: Some(receipt) });
         }
         before
     }

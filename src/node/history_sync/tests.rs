@@ -1,8 +1,8 @@
 use crate::model::history::{Origins, SyncMark};
 
-use super::super::Restored;
-use super::super::input::Input;
-use super::super::testing::{Bench, id, node_message, options, push_node};
+use crate::node::Restored;
+use crate::node::input::Input;
+use crate::node::testing::{Bench, id, node_message, options, push_node};
 
 const QUESTION: &str = r#"node 2: [GETLOG] [] [] {"ctime":0,"last_id":0}"#;
 

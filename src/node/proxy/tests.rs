@@ -1,11 +1,11 @@
 use crate::model::connection::ClientId;
 use crate::model::registration::{NodeKind, Registration, Subnode};
 
-use super::super::input::Input;
-use super::super::output::Output;
-use super::super::testing::{Bench, id, message, node_message, options, push_node, ssh_node};
 use crate::model::history::StoreChange;
 use crate::model::token::Token;
+use crate::node::input::Input;
+use crate::node::output::Output;
+use crate::node::testing::{Bench, id, message, node_message, options, push_node, ssh_node};
 
 const ACCEPTED: &str = "client 7: [ACK] [t] 0 null";
 
@@ -118,7 +118,7 @@ fn a_reply_that_says_it_all_ends_the_token() {
 #[test]
 fn so_many_tokens_may_be_owed_by_a_node() {
     let mut bench = Bench::linked(&[2]);
-    for number in 0..super::super::outbox::OWED_MAX {
+    for number in 0..crate::node::outbox::OWED_MAX {
         bench.request("COMMAND", &format!("t{number}"), "2", "{}");
     }
     let text = "proxy - too many messages to node '2' wait to be confirmed";

@@ -29,7 +29,7 @@ use crate::model::registration::NodeKind;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
-use super::core::{Core, NewRow};
+use super::core::Core;
 use super::output::Output;
 use super::pathway::Route;
 use super::registry::Link;
@@ -159,7 +159,7 @@ impl Core {
     pub(super) fn remote_copy(&mut self, token: &Token, route: Route, data: &str) {
         if self.copies.has(token) {
             let text = format!("REMOTECOPY with the token {token} of a copy that goes on: ignored");
-            return self.log(LogLine::warning("proxy", text));
+            return self.context.log(LogLine::warning("proxy", text));
         }
         let request = match Request::read(data) {
             Ok(request) => request,
@@ -169,10 +169,10 @@ impl Core {
             }
         };
         if self.copies.all.len() >= COPIES_MAX {
-            return self.end_with_error(token, "proxy - too many copies wait, try again later");
+            return self.context.fail(token, "proxy - too many copies wait, try again later");
         }
         let source = self.copies.take_next_source();
-        self.open_token(token, None);
+        self.context.open_token(token, None);
         let copy = Copy {
             token: token.clone(),
             request,
@@ -210,7 +210,7 @@ impl Core {
     fn source_step(&mut self, source: SourceId, step: SourceStep) {
         if let Some(copy) = self.copies.all.get_mut(&source) {
             copy.has_step = true;
-            self.output(Output::Host(HostWork::ReadSource { source, step }));
+            self.context.output(Output::Host(HostWork::ReadSource { source, step }));
         }
     }
 
@@ -238,7 +238,7 @@ impl Core {
                 copy.total = total;
                 copy.request.complete_destination(kind);
                 for note in notes {
-                    self.log(LogLine::warning("proxy", note));
+                    self.context.log(LogLine::warning("proxy", note));
                 }
                 self.find_out_kind(source);
             }
@@ -289,8 +289,8 @@ impl Core {
 
     /// From now on the node has the usual time to go on.
     fn await_progress(&mut self, source: SourceId) {
-        let patience = self.proxy_settings().pong_discard_timeout.max(Duration::from_secs(1));
-        self.timers.set(Timer::Copy(source), self.now.monotonic + patience);
+        let patience = self.context.proxy_settings().pong_discard_timeout.max(Duration::from_secs(1));
+        self.context.timers.set(Timer::Copy(source), self.context.now.monotonic + patience);
     }
 
     fn is_link_up(&self, source: SourceId) -> bool {
@@ -305,7 +305,7 @@ impl Core {
                 break;
             }
         }
-        let buffer_size = self.proxy_settings().buffer_size;
+        let buffer_size = self.context.proxy_settings().buffer_size;
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
         if copy.has_step {
             return;
@@ -338,8 +338,8 @@ impl Core {
 
     /// Whether one was sent.
     fn send_next_chunk(&mut self, source: SourceId) -> bool {
-        let now = self.now.monotonic;
-        let limit = self.proxy_settings().copy_rate_limit;
+        let now = self.context.now.monotonic;
+        let limit = self.context.proxy_settings().copy_rate_limit;
         let Some(copy) = self.copies.all.get_mut(&source) else { return false };
         if copy.state != State::Sending || copy.ready.is_empty() {
             return false;
@@ -353,7 +353,7 @@ impl Core {
         if let Some(limit) = limit
             && let Err(at) = self.copies.pace.take(copy.route.target, limit, copy.ready.front(), now)
         {
-            self.timers.set(Timer::CopyPace(copy.route.target), at);
+            self.context.timers.set(Timer::CopyPace(copy.route.target), at);
             return false;
         }
         let Some(chunk) = copy.ready.pop_front() else { return false };
@@ -367,7 +367,7 @@ impl Core {
         self.send_to_node(through, message);
         self.await_progress(source);
         if !is_confirmed {
-            self.output(Output::AwaitRoom { node: through, client });
+            self.context.output(Output::AwaitRoom { node: through, client });
         }
         true
     }
@@ -378,7 +378,7 @@ impl Core {
         let through = copy.route.through;
         let Some(node) = self.registry.get_mut(through) else { return };
         node.outbox.sent(copy.token.clone(), &Action::ProcessCopy, node.sync.serial, false);
-        self.open_token(&copy.token, Some(through));
+        self.context.open_token(&copy.token, Some(through));
         let message = copy.message(data);
         self.send_to_node(through, message);
         self.start_queued_copies();
@@ -413,8 +413,8 @@ impl Core {
     fn forget_copy(&mut self, source: SourceId) -> Option<Copy> {
         let copy = self.copies.all.remove(&source)?;
         self.copies.by_token.remove(&copy.token);
-        self.timers.cancel(&Timer::Copy(source));
-        self.output(Output::Host(HostWork::ReadSource { source, step: SourceStep::Close }));
+        self.context.timers.cancel(&Timer::Copy(source));
+        self.context.output(Output::Host(HostWork::ReadSource { source, step: SourceStep::Close }));
         Some(copy)
     }
 
@@ -435,8 +435,8 @@ impl Core {
         } else {
             format!("{} ({})", failure.message, failure.detail)
         };
-        self.log(LogLine::error("proxy", format!("copy {token}: {text}")));
-        self.add_row(NewRow::now(Some(token), Code::FINISHED_KO, failure_data(failure)));
+        self.context.log(LogLine::error("proxy", format!("copy {token}: {text}")));
+        self.context.finish(token, Code::FINISHED_KO, failure_data(failure));
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::model::copy::{Attributes, ChunkFrame, CopyKind, DigestKind, SourceSpec};
 use crate::model::node_id::NodeId;
 
-use super::super::json;
+use crate::node::json;
 
 /// Characters of a path, or of another value, at most.
 const VALUE_LEN_MAX: usize = 4_096;

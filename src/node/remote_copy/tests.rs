@@ -1,9 +1,9 @@
 use crate::model::copy::{DigestKind, SourceDone};
 use crate::model::host_work::HostDone;
 
-use super::super::input::Input;
-use super::super::testing::{Bench, id, message, node_message};
 use super::*;
+use crate::node::input::Input;
+use crate::node::testing::{Bench, id, message, node_message};
 
 /// A copy of a file to node 2, with whoever reads it.
 struct Sent {

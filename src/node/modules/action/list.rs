@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::super::super::json;
+use crate::node::json;
 
 #[derive(Deserialize)]
 struct RawRequest<'a> {

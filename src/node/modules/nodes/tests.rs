@@ -4,10 +4,10 @@ use crate::model::api::Method;
 use crate::model::host_work::HostDone;
 use crate::model::poller::{PollerRow, RelationRow};
 
-use super::super::super::CoreOptions;
-use super::super::super::input::Input;
-use super::super::super::testing::{Bench, id, message, options, push_node};
-use super::super::NODES_PACKAGE;
+use crate::node::CoreOptions;
+use crate::node::input::Input;
+use crate::node::modules::NODES_PACKAGE;
+use crate::node::testing::{Bench, id, message, options, push_node};
 
 fn bench_with(nodes: Vec<Registration>, own_id: Option<NodeId>) -> (Bench, Vec<String>) {
     let database = DatabaseSettings {

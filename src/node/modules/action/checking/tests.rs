@@ -4,9 +4,9 @@ use crate::model::api::Method;
 use crate::model::host_work::HostDone;
 use crate::model::work::{CommandCheck, WorkOutcome};
 
-use super::super::super::super::input::Input;
-use super::super::super::super::output::Output;
-use super::super::super::super::testing::{Bench, message, options};
+use crate::node::input::Input;
+use crate::node::output::Output;
+use crate::node::testing::{Bench, message, options};
 
 fn bench(is_audit: bool) -> Bench {
     let mut options = options(Vec::new());
