@@ -10,6 +10,7 @@ use crate::edge::child_process::ChildProcess;
 use crate::edge::history_store::{self, HistoryStore, StoreOptions};
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
+use crate::edge::sockets::HandshakeStep;
 use crate::edge::tls::TlsError;
 use crate::edge::tls::server::ServerContext;
 use crate::model::command::{CommandEnd, CommandId};
@@ -31,6 +32,8 @@ pub(super) enum JobResult {
     Host(HostDone),
     /// Of a first look at the allow-list.
     CheckTakesLong(Check),
+    /// The TLS handshake of a connection has gone on.
+    Handshake(ConnectionId, Box<HandshakeStep>),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
     Checkpointed(Result<(), String>),
     /// Of the listener with this index, with warnings.
