@@ -97,8 +97,8 @@ impl GorgoneClient {
         self.receive()
     }
 
-    /// Writes `frames` as fast as they are taken while it reads `replies` messages; the one with number `n` has to begin with
-    /// `[KIND] [PREFIXn] ` and to hold `part`. Returns how long that took.
+    /// Writes `frames` as fast as they are taken while it reads `replies` messages; the one with number `n` has to
+    /// begin with `[KIND] [PREFIXn] ` and to hold `part`. Returns how long that took.
     ///
     /// # Errors
     /// When a reply is another one or none comes.

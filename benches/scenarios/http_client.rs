@@ -94,8 +94,8 @@ impl HttpClient {
         }
     }
 
-    /// Writes `requests` as fast as they are taken while it reads `count` responses, all with that status. Returns how long
-    /// that took.
+    /// Writes `requests` as fast as they are taken while it reads `count` responses, all with that status. Returns how
+    /// long that took.
     ///
     /// # Errors
     /// Another status, or no response.

@@ -1,4 +1,5 @@
-//! Relays: what a message pays for each of them, what the choice of a way costs, and how fast a backlog drains through one.
+//! Relays: what a message pays for each of them, what the choice of a way costs, and how fast a backlog drains through
+//! one.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -29,8 +30,8 @@ const DRAINING_MAX: Duration = Duration::from_secs(120);
 /// Rounds that are not counted, so that nothing is measured that happens only once.
 const WARM_UP: usize = 50;
 
-/// A row for the last of a chain, until it is there: told directly, through one relay, and through three daemons. What two
-/// relays cost is taken from pairs, since it is less than how much the rest differs from one moment to the next.
+/// A row for the last of a chain, until it is there: told directly, through one relay, and through three daemons. What
+/// two relays cost is taken from pairs, since it is less than how much the rest differs from one moment to the next.
 pub fn relay_latency(scale: Scale) -> Outcome<Vec<Figure>> {
     let poller = Daemon::start_ready(&Role::poller(4))?;
     let lower = Daemon::start_ready(&Role { nodes: vec![(4, poller.port)], ..Role::poller(3) })?;
@@ -81,7 +82,8 @@ fn row_arrives(
     Ok(begun.elapsed())
 }
 
-/// The median of what each of the longer times is above the shorter one that was measured beside it; it may be negative.
+/// The median of what each of the longer times is above the shorter one that was measured beside it; it may be
+/// negative.
 fn median_difference_ms(longer: &[Duration], shorter: &[Duration]) -> f64 {
     let mut differences: Vec<f64> = longer
         .iter()
@@ -104,8 +106,8 @@ impl Random for Counting {
     }
 }
 
-/// A request for a subnode, from its arrival to the message that goes out, with 5,000 nodes and 50,000 subnodes of which each
-/// has two ways; all connections are down, so that every candidate is looked at.
+/// A request for a subnode, from its arrival to the message that goes out, with 5,000 nodes and 50,000 subnodes of
+/// which each has two ways; all connections are down, so that every candidate is looked at.
 pub fn pathway_choice(scale: Scale) -> Outcome<Vec<Figure>> {
     const NODES: u64 = 5_000;
     const SUBNODES_PER_NODE: u64 = 10;
@@ -157,7 +159,8 @@ pub fn pathway_choice(scale: Scale) -> Outcome<Vec<Figure>> {
     Ok(vec![Figure { part: "whole request, p50", value, unit: "µs", target: Target::AtMost(5.0), original: None }])
 }
 
-/// From the start of a relay between a poller with 200,000 rows and a central until the last row is in the central's history.
+/// From the start of a relay between a poller with 200,000 rows and a central until the last row is in the central's
+/// history.
 pub fn relay_drain_200000(scale: Scale) -> Outcome<Vec<Figure>> {
     let mut poller = Daemon::start_ready(&Role::poller(4))?;
     let count = scale.of(200_000);

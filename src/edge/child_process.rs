@@ -60,9 +60,11 @@ enum Phase {
 
 impl ChildProcess {
     /// Starts a command: its own process group, `/dev/null` as stdin, a pipe for each output, no inherited descriptors
-    /// (see [`system::keep_inherited_descriptors`]), `/` as its directory and `environment`. Its time-out runs from `now` on.
+    /// (see [`system::keep_inherited_descriptors`]), `/` as its directory and `environment`. Its time-out runs from
+    /// `now` on.
     ///
-    /// Nothing runs between `fork` and `exec`, so that the standard library takes `posix_spawn`, which copies no page tables.
+    /// Nothing runs between `fork` and `exec`, so that the standard library takes `posix_spawn`, which copies no page
+    /// tables.
     ///
     /// # Errors
     /// Why it could not be started, as a sentence that names the program but not its arguments.

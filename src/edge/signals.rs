@@ -1,7 +1,8 @@
 //! Signals as a source of the event loop: a handler notes each and writes to a socket that the loop watches.
 //!
-//! No signal is blocked, so commands start with an empty mask without any work between `fork` and `exec`, and the standard
-//! library can start them by `posix_spawn`, which copies no page tables. `exec` takes the handlers away by itself.
+//! No signal is blocked, so commands start with an empty mask without any work between `fork` and `exec`, and the
+//! standard library can start them by `posix_spawn`, which copies no page tables. `exec` takes the handlers away by
+//! itself.
 
 use std::ffi::c_int;
 use std::io;

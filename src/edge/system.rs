@@ -60,7 +60,8 @@ pub fn local_time(seconds: i64) -> Option<LocalTime> {
     })
 }
 
-/// Empties the signal mask of this thread and of those that it starts later: whoever started us may have left signals blocked.
+/// Empties the signal mask of this thread and of those that it starts later: whoever started us may have left signals
+/// blocked.
 ///
 /// # Errors
 /// None is known.

@@ -2,8 +2,8 @@
 
 /// A contiguous first-in first-out byte buffer.
 ///
-/// Invariant: `start <= storage.len()`; the bytes from `start` on are readable. When everything is consumed the storage is
-/// given back, so that an idle connection costs nothing.
+/// Invariant: `start <= storage.len()`; the bytes from `start` on are readable. When everything is consumed the storage
+/// is given back, so that an idle connection costs nothing.
 ///
 /// It has no bound of its own: the owner decides how much it reads before it consumes.
 #[derive(Default)]
@@ -21,7 +21,8 @@ impl ReceiveBuffer {
 
     /// Appends a copy of `bytes`.
     ///
-    /// The bytes moved to make room are fewer than those consumed since the last move, so the cost per byte is constant.
+    /// The bytes moved to make room are fewer than those consumed since the last move, so the cost per byte is
+    /// constant.
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         let fits = self.storage.capacity() - self.storage.len() >= bytes.len();
         if !fits && self.start >= self.len() {

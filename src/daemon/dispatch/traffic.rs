@@ -32,8 +32,8 @@ impl Dispatch {
         self.pump(connection, now);
     }
 
-    /// Where the next bytes of a connection go that is in the middle of a large message, so that they are moved once; `None`
-    /// where they are to be given to [`Self::received`].
+    /// Where the next bytes of a connection go that is in the middle of a large message, so that they are moved once;
+    /// `None` where they are to be given to [`Self::received`].
     pub fn room(&mut self, connection: ConnectionId) -> Option<&mut [u8]> {
         let entry = self.connections.get_mut(connection).filter(|entry| !entry.closing)?;
         match &mut entry.kind {

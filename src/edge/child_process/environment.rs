@@ -19,7 +19,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub struct Environment(Vec<(OsString, OsString)>);
 
 impl Environment {
-    /// `PATH`, `HOME`, `LANG`, `USER`, `SHELL`, `TZ`, and what else is named: `NAME` for our own value, `NAME=VALUE` for another.
+    /// `PATH`, `HOME`, `LANG`, `USER`, `SHELL`, `TZ`, and what else is named: `NAME` for our own value, `NAME=VALUE`
+    /// for another.
     #[must_use]
     pub fn new(named: &[String]) -> Self {
         let mut variables = vec![(OsString::from("PATH"), OsString::from(DEFAULT_PATH))];
@@ -41,8 +42,8 @@ impl Environment {
         self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
-    /// The file that a program's name stands for: the name itself where it has a slash, else the first in `PATH` that may be
-    /// executed.
+    /// The file that a program's name stands for: the name itself where it has a slash, else the first in `PATH` that
+    /// may be executed.
     ///
     /// # Errors
     /// There is none, or none that may be executed.

@@ -60,8 +60,8 @@ impl Changes {
     }
 }
 
-/// Packs the directory, and says what was left out or changed meanwhile. The file has no name any more when this returns, so nothing is left
-/// behind whatever happens.
+/// Packs the directory, and says what was left out or changed meanwhile. The file has no name any more when this
+/// returns, so nothing is left behind whatever happens.
 pub(super) fn pack(spec: &SourceSpec) -> Result<(File, Vec<String>), CopyFailure> {
     let source = &spec.source;
     fs::read_dir(source)
@@ -223,8 +223,8 @@ impl Packing<'_> {
     }
 }
 
-/// Opens a file for reading, if it is still the one that was looked at: whoever may write to the directory may have put a
-/// link or a FIFO in its place.
+/// Opens a file for reading, if it is still the one that was looked at: whoever may write to the directory may have put
+/// a link or a FIFO in its place.
 fn open_same(place: &File, name: &OsStr, metadata: &Metadata, full: &Path) -> Result<File, Problem> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(place, name, flags, Mode::empty()) {

@@ -1,5 +1,5 @@
-//! Whether an archive still fits where it is unpacked: what is free on the disk, less a reserve for everybody else, and how
-//! much of it came out of how few bytes.
+//! Whether an archive still fits where it is unpacked: what is free on the disk, less a reserve for everybody else, and
+//! how much of it came out of how few bytes.
 
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -48,7 +48,8 @@ impl<'a> Room<'a> {
         let allowed = self.read.get().saturating_mul(self.max_ratio).saturating_add(ALWAYS_ALLOWED);
         if self.max_ratio > 0 && self.unpacked > allowed {
             return Err(format!(
-                "the unpacked files are more than {} times as large as the archive; raise max_unpack_ratio if that is right",
+                "the unpacked files are more than {} times as large as the archive; if that is right, raise \
+                 max_unpack_ratio",
                 self.max_ratio
             ));
         }

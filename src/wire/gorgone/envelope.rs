@@ -155,8 +155,8 @@ impl Text<'_> {
     }
 }
 
-/// The text of whatever goes out: a request with three fields, a reply with three (`PONG`, `SYNCLOGS`) or two. The data of a
-/// request has letters instead of their escapes, which a Perl daemon cannot take.
+/// The text of whatever goes out: a request with three fields, a reply with three (`PONG`, `SYNCLOGS`) or two. The data
+/// of a request has letters instead of their escapes, which a Perl daemon cannot take.
 #[must_use]
 pub fn text_of(outgoing: &Outgoing) -> Text<'_> {
     match outgoing {
@@ -190,6 +190,7 @@ pub fn encode_request(message: &Message) -> Vec<u8> {
 
 /// The text of a reply.
 #[must_use]
+#[cfg(test)]
 pub fn encode_reply(reply: &Reply) -> Vec<u8> {
     text_of_reply(reply).join()
 }

@@ -141,8 +141,8 @@ impl Connection {
         }
     }
 
-    /// Where the next bytes of a large message go, to read a socket straight into it; `None` where received bytes are to be
-    /// given to [`Self::receive`]. Tell [`Self::received_into_room`] what was read.
+    /// Where the next bytes of a large message go, to read a socket straight into it; `None` where received bytes are
+    /// to be given to [`Self::receive`]. Tell [`Self::received_into_room`] what was read.
     pub fn room(&mut self) -> Option<&mut [u8]> {
         match &mut self.state {
             State::Ready(traffic) if self.received.is_empty() => traffic.room(),

@@ -90,7 +90,8 @@ impl Traffic {
         }
     }
 
-    /// Where the next bytes of a large message go, so that a socket can be read straight into it; `None` between messages.
+    /// Where the next bytes of a large message go, so that a socket can be read straight into it; `None` between
+    /// messages.
     pub(super) fn room(&mut self) -> Option<&mut [u8]> {
         match &mut self.body {
             Body::Gathering(gathering) if !gathering.is_whole() => Some(gathering.room()),
