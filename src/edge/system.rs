@@ -9,7 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{self, inotify};
+use rustix::fs;
+use rustix::fs::inotify::{self, WatchFlags};
 use rustix::io::Errno;
 use rustix::process::{self, Pid};
 
@@ -96,9 +97,16 @@ pub fn watch_descriptor() -> io::Result<OwnedFd> {
 /// # Errors
 /// There is no such directory, or the user watches as many as the kernel allows.
 pub fn watch_directory(watch: &impl AsFd, directory: &Path) -> io::Result<()> {
-    use inotify::WatchFlags;
     let wanted = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::ONLYDIR;
-    inotify::add_watch(watch, directory, wanted)?;
+    watch_path(watch, directory, wanted)
+}
+
+/// Watches a file for what `wanted` names.
+///
+/// # Errors
+/// There is no such file, or the file system does not tell.
+pub fn watch_path(watch: &impl AsFd, path: &Path, wanted: WatchFlags) -> io::Result<()> {
+    inotify::add_watch(watch, path, wanted)?;
     Ok(())
 }
 

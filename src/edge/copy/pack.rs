@@ -1,5 +1,8 @@
 //! A directory as a tar.gz. Names travel as bytes; directories come before what is in them, everything in the order of
 //! names, so that a directory that did not change makes the same archive again.
+//!
+//! Only forms that Perl's Archive::Tar reads: it stops at a long target of a symlink, and takes a number that is not
+//! octal for 0, which is root.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
@@ -18,6 +21,14 @@ use super::attributes::octal;
 use super::text::{about, failure, words};
 use crate::edge::system;
 use crate::model::copy::{Attributes, CopyFailure, SourceSpec};
+
+/// Bytes of a symlink's target at most.
+const LINK_BYTES_MAX: usize = 100;
+/// The largest id of seven octal digits, and of eight.
+const SHORT_ID_MAX: u64 = 0o777_7777;
+const LONG_ID_MAX: u64 = 0o7777_7777;
+/// Who owns what belongs to a larger id: nobody.
+const NOBODY: u64 = 65_534;
 
 /// What every entry is changed to.
 struct Changes {
@@ -95,6 +106,25 @@ fn create(path: &Path) -> io::Result<File> {
     let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
     fs::remove_file(path)?;
     Ok(file)
+}
+
+/// Writes mode and ids in a form that every reader takes, and nothing that lets a program run as its owner.
+fn simplify(header: &mut Header) -> io::Result<()> {
+    header.set_mode(header.mode()? & 0o777);
+    let (uid, gid) = (header.uid()?, header.gid()?);
+    let old = header.as_old_mut();
+    put_id(&mut old.uid, uid);
+    put_id(&mut old.gid, gid);
+    Ok(())
+}
+
+/// Eight digits where seven and an end do not do.
+fn put_id(field: &mut [u8; 8], id: u64) {
+    let id = if id <= LONG_ID_MAX { id } else { NOBODY };
+    let text = if id <= SHORT_ID_MAX { format!("{id:07o}\0") } else { format!("{id:08o}") };
+    if let Some(digits) = text.as_bytes().first_chunk() {
+        *field = *digits;
+    }
 }
 
 enum Problem {
@@ -178,9 +208,17 @@ impl Packing<'_> {
         let kind = metadata.file_type();
         let mut header = Header::new_gnu();
         header.set_metadata_in_mode(&metadata, HeaderMode::Complete);
-        self.changes.apply(&mut header).map_err(Problem::Archive)?;
+        self.changes.apply(&mut header).and_then(|()| simplify(&mut header)).map_err(Problem::Archive)?;
         if kind.is_symlink() {
             let target = rustix::fs::readlinkat(&entry, "", Vec::new()).map_err(|error| unreadable(error.into()))?;
+            let len = target.to_bytes().len();
+            if len > LINK_BYTES_MAX {
+                let full = full.display();
+                let text =
+                    format!("{full} is left out: the symlink's target has {len} bytes, allowed: {LINK_BYTES_MAX}");
+                self.notes.push(text);
+                return Ok(false);
+            }
             header.set_size(0);
             let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
             builder.append_link(&mut header, relative, target).map_err(Problem::Archive)?;
@@ -309,5 +347,23 @@ mod tests {
         fs::remove_dir(source.join("inner")).unwrap();
         symlink("../secrets", source.join("inner")).unwrap();
         assert!(packing.enter(Path::new("inner")).is_err());
+    }
+
+    #[test]
+    fn ids_and_modes_are_written_as_every_reader_takes_them() {
+        let field = |id: u64| {
+            let mut header = Header::new_gnu();
+            header.set_mode(0o104_755);
+            header.set_uid(id);
+            header.set_gid(id);
+            simplify(&mut header).unwrap();
+            assert_eq!(header.mode().unwrap(), 0o755);
+            assert_eq!(header.as_old().uid, header.as_old().gid);
+            (String::from_utf8(header.as_old().uid.to_vec()).unwrap(), header.uid().unwrap())
+        };
+        assert_eq!(field(1_000), ("0001750\0".to_owned(), 1_000));
+        assert_eq!(field(3_000_000), ("13343300".to_owned(), 3_000_000));
+        assert_eq!(field(16_777_215), ("77777777".to_owned(), 16_777_215));
+        assert_eq!(field(16_777_216), ("0177776\0".to_owned(), NOBODY));
     }
 }
