@@ -82,6 +82,8 @@ pub struct Restored {
     pub host_keys: BTreeMap<String, String>,
     /// Tokens that had no end, and the node that had not confirmed them.
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
+    /// The `ctime` of the newest row in seconds, 0 for an empty history.
+    pub newest_ctime: f64,
 }
 
 /// What the process gives to its parts.
@@ -155,8 +157,12 @@ impl Dispatch {
     pub fn new(config: Config, own_key: OwnKey, restored: Restored, surroundings: Surroundings, now: Now) -> Self {
         let mut options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
         options.time_zone = surroundings.time_zone;
-        let remembered =
-            node::Restored { marks: restored.marks, origins: restored.origins, open_tokens: restored.open_tokens };
+        let remembered = node::Restored {
+            marks: restored.marks,
+            origins: restored.origins,
+            open_tokens: restored.open_tokens,
+            newest_ctime: restored.newest_ctime,
+        };
         let core = Core::new(options, remembered, surroundings.core_random, now);
         let listener = ZmqListener::new(external::listener_settings(&config, &own_key), restored.sessions, now);
         let api_access = config.modules.httpserver.as_ref().map(|http| Rc::new(api::access(http)));

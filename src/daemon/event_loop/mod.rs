@@ -55,8 +55,9 @@ use workers::{Rank, Workers};
 const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
 const REGISTER_FILE: Token = Token(2);
+const DATABASE: Token = Token(3);
 /// The token of the first listener; the others follow.
-const FIRST_LISTENER: usize = 3;
+const FIRST_LISTENER: usize = 4;
 /// Connections have odd tokens above this, children even ones.
 const FIRST_SOURCE: usize = 16;
 /// Names that may wait to be looked up.
@@ -148,8 +149,9 @@ impl EventLoop {
         announcing::announce(&config, keys.origin, log, now);
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
-        let (storage, restored) = Storage::open(&config, log, now)?;
+        let (mut storage, restored) = Storage::open(&config, log, now)?;
         let registry = poll.registry();
+        storage.register(registry).map_err(RunError::new)?;
         registry.register(signals.source(), SIGNALS, Interest::READABLE).map_err(RunError::new)?;
         let listening = Listening::open(&config, open_files, registry, log, now)?;
         let register_file = RegisterFile::open(&config, registry, log, now);
@@ -216,6 +218,10 @@ impl EventLoop {
                 self.event(event, now);
             }
             self.turn(now);
+            if let Some(reason) = self.storage.lost().map(RunError::new) {
+                self.finish();
+                return Err(reason);
+            }
             if let Phase::Stopped(until) = self.phase
                 && (now.monotonic >= until || self.streams.all_flushed())
             {
@@ -256,6 +262,7 @@ impl EventLoop {
                 self.finished_copies(now);
             }
             REGISTER_FILE => self.register_file_touched(),
+            DATABASE => self.database_touched(now),
             Token(source) if source < FIRST_SOURCE => self.listening.mark_waiting(source),
             Token(source) if source >= ssh::FIRST_SSH_SOURCE => self.ssh_event(source, now),
             Token(source) if source % 2 == 1 => self.stream_event(source, event, now),
