@@ -1,8 +1,8 @@
 //! Expressions as Perl reads them to what PCRE2 reads the same way.
 //!
-//! The two differ in little: a hyphen beside a class in brackets (`[\w-.]`), letters with a backslash that mean nothing
-//! (`\Q` in a file quotes nothing, because Perl looks for it in its own source only), names of properties (`\p{Word}`), and
-//! flags for the character set. `tests` compares with Perl itself.
+//! The two differ in little: a hyphen beside a class in brackets (`[\w-.]`), letters with a backslash that mean
+//! nothing (`\Q` in a file quotes nothing, because Perl looks for it in its own source only), names of properties
+//! (`\p{Word}`), and flags for the character set. `tests` compares with Perl itself.
 //! Absent on purpose: whether an expression is right at all. PCRE2 says so.
 
 mod property;
