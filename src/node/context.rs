@@ -8,6 +8,9 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::config::settings::ProxySettings;
 use crate::model::action::Action;
 use crate::model::code::Code;
+use crate::model::command::{CommandId, CommandSpec};
+use crate::model::host_work::HostWork;
+use crate::model::work::{Work, WorkId};
 use crate::model::connection::{ClientId, ParentKind};
 use crate::model::history::{RowOrigin, StoreChange, SyncMark};
 use crate::model::log::LogLine;
@@ -41,6 +44,8 @@ pub(super) struct Context {
     /// The centrals that we dial and are connected to.
     pub connected_parents: BTreeSet<ParentKind>,
     outputs: VecDeque<Output>,
+    next_work: u64,
+    next_command: u64,
 }
 
 impl Context {
@@ -57,6 +62,8 @@ impl Context {
             journal: Journal::default(),
             connected_parents: BTreeSet::new(),
             outputs: VecDeque::new(),
+            next_work: 0,
+            next_command: 0,
         }
     }
 
@@ -88,6 +95,22 @@ impl Context {
             }
             Some(_) => {}
         }
+    }
+
+    /// Has something done elsewhere, where it may block; whoever asks remembers the number.
+    pub fn start_work(&mut self, work: Work) -> WorkId {
+        let id = WorkId(self.next_work);
+        self.next_work += 1;
+        self.output(Output::Host(HostWork::Work { id, work }));
+        id
+    }
+
+    /// Runs a command; whoever asks remembers the number.
+    pub fn run_command(&mut self, spec: CommandSpec) -> CommandId {
+        let command = CommandId(self.next_command);
+        self.next_command += 1;
+        self.output(Output::Host(HostWork::RunCommand { command, spec }));
+        command
     }
 
     pub fn generate_token(&mut self) -> Token {

@@ -32,9 +32,9 @@ use super::input::Input;
 use super::journal::{Awaited, NewRow};
 use super::listeners::Listeners;
 use super::malformed::MalformedLog;
-use super::modules::action::CommandQueue;
+use super::modules::action::Commands;
 use super::modules::cron::Cron;
-use super::modules::engine::EngineQueue;
+use super::modules::engine::Engine;
 use super::modules::nodes::NodesModule;
 use super::modules::process_copy::Sinks;
 use super::outbox::Outbox;
@@ -47,8 +47,8 @@ use super::remote_copy::Copies;
 use super::ssh::SshTasks;
 use super::timers::Timer;
 use super::wanted::Wanted;
-use super::work::WorkTable;
-use super::{json, modules};
+use super::json;
+use super::modules::cleaner;
 
 /// Everything that this daemon decides, for one daemon.
 pub struct Core {
@@ -67,16 +67,15 @@ pub struct Core {
     pub(super) listeners: Listeners,
     pub(super) questions: Questions,
     pub(super) calls: Calls,
-    pub(super) commands: CommandQueue,
+    pub(super) commands: Commands,
     pub(super) after_copies: AfterCopies,
     pub(super) ssh: SshTasks,
     pub(super) copies: Copies,
     pub(super) relayed_copies: RelayedCopies,
     pub(super) sinks: Sinks,
     pub(super) nodes_module: NodesModule,
-    pub(super) work: WorkTable,
     pub(super) cron: Cron,
-    pub(super) engine: EngineQueue,
+    pub(super) engine: Engine,
     pub(super) malformed: MalformedLog,
     /// The clients that hear whether the row of their PUTLOG is stored.
     pub(super) put_logs: BTreeMap<ReceiptId, (ClientId, Token)>,
@@ -122,16 +121,15 @@ impl Core {
             listeners: Listeners::default(),
             questions: Questions::default(),
             calls: Calls::default(),
-            commands: CommandQueue::default(),
+            commands: Commands::default(),
             after_copies: AfterCopies::default(),
             ssh: SshTasks::default(),
             copies: Copies::default(),
             relayed_copies: RelayedCopies::default(),
             sinks: Sinks::default(),
             nodes_module: NodesModule::default(),
-            work: WorkTable::default(),
             cron: Cron::default(),
-            engine: EngineQueue::default(),
+            engine: Engine::default(),
             malformed: MalformedLog::default(),
             put_logs: BTreeMap::new(),
             pages: BTreeMap::new(),
@@ -150,7 +148,7 @@ impl Core {
         if let Some(proxy) = &core.context.options.proxy {
             core.context.timers.set(Timer::SyncAll, now.monotonic + proxy.sync_time.max(Duration::from_secs(1)));
         }
-        core.schedule_first_purge();
+        cleaner::start(&mut core.context);
         core.start_cron();
         core.start_reading_pollers();
         core
@@ -169,7 +167,7 @@ impl Core {
             Input::NodeMessage { node, message } => self.node_message(node, &message),
             Input::SendFailed { node, token, reason } => self.send_failed(node, token.as_ref(), &reason),
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
-            Input::PurgeLeft => self.purge_left(),
+            Input::PurgeLeft => cleaner::purge_left(&mut self.context),
             Input::Host(done) => self.host_done(done),
             Input::WebSocketMessage { client, message } => self.web_socket_message(client, &message),
             Input::ClientNotReached { client, token } => self.client_not_reached(client, token.as_ref()),
@@ -237,7 +235,7 @@ impl Core {
             }
             Timer::Cron => self.cron_due(),
             Timer::ReadPollers => self.read_pollers(),
-            Timer::Purge => self.purge(),
+            Timer::Purge => cleaner::purge(&mut self.context),
             Timer::Stop => self.stop_due(),
         }
     }
@@ -267,7 +265,11 @@ impl Core {
         match self.context.journal.stored(receipt) {
             Some(Awaited::PutLog) => self.put_log_stored(receipt, stored),
             Some(Awaited::Page) => self.page_stored(receipt, stored),
-            Some(Awaited::Begin) => self.command_begun(receipt, stored),
+            Some(Awaited::Begin) => {
+                if let Some(token) = self.commands.command_begun(&mut self.context, receipt, stored) {
+                    waits::token_not_stored(self, token.as_str());
+                }
+            }
             None => {}
         }
     }
@@ -304,9 +306,5 @@ impl Core {
     /// Our id changed.
     pub(super) fn forget_pong_text(&mut self) {
         self.pong.version = 0;
-    }
-
-    fn schedule_first_purge(&mut self) {
-        self.context.timers.set(Timer::Purge, self.context.now.monotonic + modules::cleaner::PERIOD);
     }
 }

@@ -45,7 +45,6 @@ mod ssh_registration;
 mod stopping;
 mod timers;
 mod wanted;
-mod work;
 
 pub mod core;
 pub mod input;

@@ -79,10 +79,10 @@ impl Core {
             Room::Core => self.core_request(peer, action, token, data),
             Room::History => self.history_request(peer, action, token, data),
             Room::Nodes => self.nodes_request(peer, action, token, data),
-            Room::Commands => self.command_request(peer, action, token, data),
+            Room::Commands => self.commands.command_request(&mut self.context, peer, action, token, data),
             Room::Copies => self.process_copy(peer, token, data.to_owned()),
             Room::Cron => self.cron_request(action, token, data),
-            Room::Engine => self.engine_command(token, data),
+            Room::Engine => self.engine.engine_command(&mut self.context, token, data),
             Room::Pollers => self.sync_pollers(token),
         }
     }
