@@ -9,10 +9,9 @@ use crate::config::settings::ProxySettings;
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::command::{CommandId, CommandSpec};
-use crate::model::host_work::HostWork;
-use crate::model::work::{Work, WorkId};
 use crate::model::connection::{ClientId, ParentKind};
 use crate::model::history::{RowOrigin, StoreChange, SyncMark};
+use crate::model::host_work::HostWork;
 use crate::model::log::LogLine;
 use crate::model::message::{Outgoing, Reply};
 use crate::model::module::Module;
@@ -20,7 +19,9 @@ use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::time::Now;
 use crate::model::token::Token;
+use crate::model::work::{Work, WorkId};
 
+use super::actions;
 use super::core_options::CoreOptions;
 use super::journal::{Awaited, Journal, NewRow};
 use super::json;
@@ -40,6 +41,8 @@ pub(super) struct Context {
     pub options: CoreOptions,
     /// Whether received messages become log lines.
     pub debug: bool,
+    /// The number of our own history; 0 where there is none.
+    pub own_history: i64,
     pub journal: Journal,
     /// The centrals that we dial and are connected to.
     pub connected_parents: BTreeSet<ParentKind>,
@@ -59,6 +62,7 @@ impl Context {
             stopping: Stopping::No,
             debug: options.debug,
             options,
+            own_history: 0,
             journal: Journal::default(),
             connected_parents: BTreeSet::new(),
             outputs: VecDeque::new(),
@@ -120,6 +124,20 @@ impl Context {
     /// Our id as JSON.
     pub fn id_json(&self) -> String {
         self.own_id.map_or_else(|| "null".to_owned(), |id| id.to_string())
+    }
+
+    /// Adds the number of our own history to an answer, where there is one.
+    pub fn write_history(&self, out: &mut String) {
+        if self.own_history != 0 {
+            out.push_str(",\"history\":");
+            out.push_str(&self.own_history.to_string());
+        }
+    }
+
+    /// Whether this daemon does something for `action` itself.
+    pub fn is_known(&self, action: &Action) -> bool {
+        let known = actions::find(action);
+        known.is_some_and(|spec| spec.module.is_none_or(|module| self.has(module)))
     }
 
     /// Whether the daemon takes no new work any more.

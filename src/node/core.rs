@@ -6,6 +6,7 @@
 //! sleep until core.poll_timeout()
 //! ```
 
+use crate::node::peer::Peer;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -30,25 +31,25 @@ use super::get_log::Questions;
 use super::history_sync::{OriginMarks, StoredPage};
 use super::input::Input;
 use super::journal::{Awaited, NewRow};
-use super::listeners::Listeners;
+use super::json;
+use super::listeners::{Listeners, PENDING_MAX};
 use super::malformed::MalformedLog;
 use super::modules::action::Commands;
+use super::modules::cleaner;
 use super::modules::cron::Cron;
 use super::modules::engine::Engine;
 use super::modules::nodes::NodesModule;
 use super::modules::process_copy::Sinks;
 use super::outbox::Outbox;
 use super::output::{Output, ReceiptId};
-use super::parents::Parents;
 use super::passed_on::PassedOn;
 use super::registry::Registry;
 use super::relayed_copy::RelayedCopies;
 use super::remote_copy::Copies;
 use super::ssh::SshTasks;
+use super::subscribers::Subscribers;
 use super::timers::Timer;
 use super::wanted::Wanted;
-use super::json;
-use super::modules::cleaner;
 
 /// Everything that this daemon decides, for one daemon.
 pub struct Core {
@@ -59,7 +60,7 @@ pub struct Core {
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
     pub(super) origins: OriginMarks,
     pub(super) counters: Counters,
-    pub(super) parents: Parents,
+    pub(super) subscribers: Subscribers,
     /// The nodes that have dialled in.
     pub(super) dialled_in: DialledIn,
     /// The centrals that we dial.
@@ -91,6 +92,7 @@ pub struct Core {
 #[derive(Debug, Default)]
 struct PongText {
     version: u64,
+    own_id: Option<NodeId>,
     text: String,
 }
 
@@ -107,15 +109,17 @@ impl Core {
     /// Starts: writes the starting row, registers the nodes of the register file and asks for their links.
     #[must_use]
     pub fn new(options: CoreOptions, restored: Restored, random: Box<dyn Random>, now: Now) -> Self {
+        let mut context = Context::new(options, random, now);
+        context.own_history = restored.origins.own;
         let mut core = Self {
-            context: Context::new(options, random, now),
+            context,
             registry: Registry::default(),
             wanted: Wanted::default(),
             passed_on: PassedOn::default(),
             marks: restored.marks.into_iter().collect(),
             origins: OriginMarks::new(restored.origins),
             counters: Counters::default(),
-            parents: Parents::default(),
+            subscribers: Subscribers::default(),
             dialled_in: DialledIn::default(),
             dialled_out: DialledOut::default(),
             listeners: Listeners::default(),
@@ -149,7 +153,7 @@ impl Core {
             core.context.timers.set(Timer::SyncAll, now.monotonic + proxy.sync_time.max(Duration::from_secs(1)));
         }
         cleaner::start(&mut core.context);
-        core.start_cron();
+        core.cron.start_cron(&mut core.context);
         core.start_reading_pollers();
         core
     }
@@ -159,7 +163,7 @@ impl Core {
         self.context.now = now;
         match input {
             Input::ClientMessage { client, message } => self.client_message(client, message),
-            Input::ClientIsDaemon(client) => self.parents.is_daemon(client),
+            Input::ClientIsDaemon(client) => self.subscribers.is_daemon(client),
             Input::ClientMalformed { client, token, reason } => self.client_malformed(client, token, &reason),
             Input::ClientGone(client) => self.client_gone(client),
             Input::LinkUp(node) => self.link_up(node),
@@ -220,8 +224,12 @@ impl Core {
             Timer::Unconfirmed(id) => self.give_up_unconfirmed(id),
             Timer::Register(kind) => self.register_with_parent(kind),
             Timer::ParentSilence(kind) => self.parent_is_silent(kind),
-            Timer::Parent(client) => self.tell_parent(client),
-            Timer::Listener(token) => self.listener_due(&token),
+            Timer::Subscriber(client) => self.subscribers.tell_subscriber(&mut self.context, client),
+            Timer::Listener(token) => {
+                if let Some(target) = self.listeners.listener_due(&mut self.context, &token) {
+                    self.poll_log_of(&target);
+                }
+            }
             Timer::Copy(source) => self.copy_timer_due(source),
             Timer::CopyPace(node) => self.copy_pace_due(node),
             Timer::AfterCopies => self.wait_for_copies_no_longer(),
@@ -233,7 +241,7 @@ impl Core {
                 let period = self.context.proxy_settings().sync_time.max(Duration::from_secs(1));
                 self.context.timers.set(Timer::SyncAll, self.context.now.monotonic + period);
             }
-            Timer::Cron => self.cron_due(),
+            Timer::Cron => self.run_jobs(),
             Timer::ReadPollers => self.read_pollers(),
             Timer::Purge => cleaner::purge(&mut self.context),
             Timer::Stop => self.stop_due(),
@@ -248,6 +256,23 @@ impl Core {
         self.check_stopped();
     }
 
+    fn run_jobs(&mut self) {
+        for id in self.cron.cron_due(&mut self.context) {
+            let Some(run) = self.cron.start_job(&mut self.context, &id) else { continue };
+            let handled = self.request(Peer::Ourselves, run.action, &run.token, &run.target, run.data);
+            self.cron.job_started(&mut self.context, &run.token, run.is_here, &handled);
+        }
+    }
+
+    /// Runs the actions that rows have triggered. Each token ends sooner or later and its listener with it, but one event
+    /// must not hold up the daemon.
+    fn run_listener_events(&mut self) {
+        for _ in 0..PENDING_MAX {
+            let Some(event) = self.listeners.next_event(&mut self.context) else { return };
+            self.request(Peer::Ourselves, event.action, &event.token, "", event.data);
+        }
+    }
+
     /// Takes ended tokens to whoever wants to know.
     fn tell_ended(&mut self) {
         while let Some(ended) = self.context.journal.next_ended() {
@@ -256,7 +281,7 @@ impl Core {
             self.copy_token_ended(&ended.token);
             waits::token_ended(self, &ended.token);
             if !ended.of_node {
-                self.tell_parents(false);
+                self.subscribers.tell_subscribers(&mut self.context, false);
             }
         }
     }
@@ -277,7 +302,8 @@ impl Core {
     /// The `data` of a PONG.
     pub(super) fn pong_text(&mut self) -> String {
         let version = self.registry.version() + 1;
-        if self.pong.version != version {
+        let own_id = self.context.own_id;
+        if self.pong.version != version || self.pong.own_id != own_id {
             let mut text = format!(
                 "{{\"action\":\"ping\",\"message\":\"ping ok\",\"id\":{},\"hostname\":",
                 self.context.id_json()
@@ -286,7 +312,7 @@ impl Core {
             text.push_str(",\"data\":");
             text.push_str(&super::constatus::write_map(&self.registry));
             text.push('}');
-            self.pong = PongText { version, text };
+            self.pong = PongText { version, own_id, text };
         }
         self.pong.text.clone()
     }
@@ -301,10 +327,5 @@ impl Core {
         }
         let is_new = is_api && !std::mem::replace(&mut self.constatus.has_row, true);
         (self.constatus.text.clone(), is_new)
-    }
-
-    /// Our id changed.
-    pub(super) fn forget_pong_text(&mut self) {
-        self.pong.version = 0;
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! Absent on purpose: the connection and its keep-alive, the entity encoding.
 
-mod set_logs;
+pub(super) mod set_logs;
 #[cfg(test)]
 mod tests;
 
@@ -57,10 +57,10 @@ impl Core {
     pub(super) fn parent_down(&mut self, kind: ParentKind, reason: &str) {
         self.context.connected_parents.remove(&kind);
         let was_up = self.dialled_out.parent(kind).identity.take().is_some();
-        for timer in [Timer::Register(kind), Timer::ParentSilence(kind), Timer::Parent(ClientId::Parent(kind))] {
+        for timer in [Timer::Register(kind), Timer::ParentSilence(kind), Timer::Subscriber(ClientId::Parent(kind))] {
             self.context.timers.cancel(&timer);
         }
-        self.parents.gone(ClientId::Parent(kind));
+        self.subscribers.gone(ClientId::Parent(kind));
         if was_up {
             self.context.log(LogLine::warning(word(kind), format!("connection to the central lost: {reason}")));
         } else {
@@ -105,7 +105,7 @@ impl Core {
         self.context.log(LogLine::warning(word(kind), "the central does not answer: a new session is made"));
         self.dialled_out.parent(kind).identity = None;
         self.context.timers.cancel(&Timer::Register(kind));
-        self.parents.gone(ClientId::Parent(kind));
+        self.subscribers.gone(ClientId::Parent(kind));
         self.context.output(Output::ResetParent(kind));
     }
 

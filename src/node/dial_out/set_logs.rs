@@ -11,7 +11,7 @@ use crate::model::message::{Message, Outgoing};
 use crate::model::token::Token;
 
 use crate::model::connection::ParentKind;
-use crate::node::core::Core;
+use crate::node::context::Context;
 use crate::node::get_log::rows_json;
 use crate::node::json;
 use crate::node::output::Output;
@@ -124,40 +124,43 @@ fn cut(data: &str, len_max: usize) -> String {
     value.to_string()
 }
 
-impl Core {
-    /// Sends a page of our history to a central that we dialled.
-    pub(in super::super) fn set_logs(&mut self, kind: ParentKind, token: &Token, page: LogPage, last_id: Option<i64>) {
-        if self.dialled_out.parent(kind).identity.is_none() {
-            return;
+/// Sends a page of our history to a central that we dialled.
+pub(in crate::node) fn send(
+    context: &mut Context,
+    kind: ParentKind,
+    token: &Token,
+    page: LogPage,
+    last_id: Option<i64>,
+) {
+    if !context.connected_parents.contains(&kind) {
+        return;
+    }
+    let more = page.more;
+    let parts = match (kind, &context.options.pullwss) {
+        (ParentKind::WebSocket, Some(settings)) => parts(page.rows, settings.max_message_size),
+        _ => vec![rows_json(&page.rows)],
+    };
+    let total = parts.len();
+    for rows in parts {
+        let mut data = format!(
+            "{{\"code\":{},\"data\":{{\"action\":\"getlog\",\"id\":{},\"result\":{rows}",
+            Code::BEGIN.0,
+            context.id_json()
+        );
+        // Writing to a string cannot fail.
+        if kind == ParentKind::WebSocket {
+            let _ = write!(data, ",\"nb_total_msg\":{total}");
         }
-        let more = page.more;
-        let parts = match (kind, &self.context.options.pullwss) {
-            (ParentKind::WebSocket, Some(settings)) => parts(page.rows, settings.max_message_size),
-            _ => vec![rows_json(&page.rows)],
-        };
-        let total = parts.len();
-        for rows in parts {
-            let mut data = format!(
-                "{{\"code\":{},\"data\":{{\"action\":\"getlog\",\"id\":{},\"result\":{rows}",
-                Code::BEGIN.0,
-                self.context.id_json()
-            );
-            // Writing to a string cannot fail.
-            if kind == ParentKind::WebSocket {
-                let _ = write!(data, ",\"nb_total_msg\":{total}");
-            }
-            if let Some(last_id) = last_id {
-                let _ = write!(data, ",\"last_id\":{last_id}");
-                self.origins.write_own(&mut data);
-            }
-            if last_id.is_some() || more {
-                let _ = write!(data, ",\"more\":{more}");
-            }
-            data.push_str("}}");
-            let message =
-                Message { action: Action::SetLogs, token: Some(token.clone()), target: Some("".into()), data };
-            self.context.output(Output::SendToParent { kind, outgoing: Outgoing::Request(message) });
+        if let Some(last_id) = last_id {
+            let _ = write!(data, ",\"last_id\":{last_id}");
+            context.write_history(&mut data);
         }
+        if last_id.is_some() || more {
+            let _ = write!(data, ",\"more\":{more}");
+        }
+        data.push_str("}}");
+        let message = Message { action: Action::SetLogs, token: Some(token.clone()), target: Some("".into()), data };
+        context.output(Output::SendToParent { kind, outgoing: Outgoing::Request(message) });
     }
 }
 

@@ -12,9 +12,9 @@ mod starting;
 #[cfg(test)]
 mod tests;
 
-use crate::node::context::Context;
 use crate::model::action::Action;
 use crate::model::host_work::HostWork;
+use crate::node::context::Context;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -109,13 +109,18 @@ impl Commands {
 
 impl Commands {
     pub(in crate::node) fn command_request(
-        &mut self, context: &mut Context,
+        &mut self,
+        context: &mut Context,
         peer: Peer,
         action: &Action,
         token: &Token,
         data: &str,
     ) -> Handled {
-        if *action == Action::ActionEngine { self.action_engine(context, token, data) } else { self.command(context, peer, token, data) }
+        if *action == Action::ActionEngine {
+            self.action_engine(context, token, data)
+        } else {
+            self.command(context, peer, token, data)
+        }
     }
 
     /// COMMAND
@@ -130,7 +135,13 @@ impl Commands {
     }
 
     /// Starts a request, has it wait, or refuses it.
-    fn admit(&mut self, context: &mut Context, asker: Option<ClientId>, token: &Token, request: Result<Request, Refusal>) -> Handled {
+    fn admit(
+        &mut self,
+        context: &mut Context,
+        asker: Option<ClientId>,
+        token: &Token,
+        request: Result<Request, Refusal>,
+    ) -> Handled {
         let request = match request {
             Ok(request) => request,
             Err(refusal) => {
@@ -149,7 +160,8 @@ impl Commands {
         }
         let bytes = self.waiting_bytes.saturating_add(request.len_bytes);
         if self.waiting.len() >= WAITING_MAX || bytes > WAITING_BYTES_MAX {
-            self.command_end(context, 
+            self.command_end(
+                context,
                 token,
                 &request,
                 Code::FINISHED_KO,
@@ -230,7 +242,9 @@ impl Commands {
     /// A piece of work is done; nothing happens where nobody waits for it any more.
     pub(in crate::node) fn command_work_done(&mut self, context: &mut Context, id: WorkId, outcome: WorkOutcome) {
         match (self.work.remove(&id), outcome) {
-            (Some(Awaiting::Check(checking)), WorkOutcome::Checked(check)) => self.commands_checked(context, checking, check),
+            (Some(Awaiting::Check(checking)), WorkOutcome::Checked(check)) => {
+                self.commands_checked(context, checking, check)
+            }
             (Some(Awaiting::EngineCheck(run)), WorkOutcome::Checked(check)) => self.engine_checked(context, run, check),
             (Some(Awaiting::Plugins(owner, source)), WorkOutcome::PluginsRead(read)) => {
                 self.plugins_read(context, owner, source, read);
@@ -357,15 +371,18 @@ impl Commands {
             return;
         }
         let token = running.token.clone();
-        self.next_command(context, Running {
-            request,
-            token,
-            errors: running.errors,
-            killed: None,
-            announced: false,
-            validated: false,
-            printed: 0,
-        });
+        self.next_command(
+            context,
+            Running {
+                request,
+                token,
+                errors: running.errors,
+                killed: None,
+                announced: false,
+                validated: false,
+                printed: 0,
+            },
+        );
     }
 
     fn start_waiting(&mut self, context: &mut Context) {

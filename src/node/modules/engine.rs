@@ -150,7 +150,8 @@ impl Engine {
             (Some(file), Ok(lines)) => (file, lines),
         };
         if self.len >= WAITING_MAX || self.len_bytes.saturating_add(data.len()) > WAITING_BYTES_MAX {
-            return self.engine_failed(context, 
+            return self.engine_failed(
+                context,
                 token,
                 logging,
                 "submit engine command issue: too many commands wait, try again later",

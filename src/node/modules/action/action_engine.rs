@@ -3,8 +3,8 @@
 #[cfg(test)]
 mod tests;
 
-use crate::node::modules::action::Commands;
 use crate::node::context::Context;
+use crate::node::modules::action::Commands;
 use serde_json::Value;
 
 use crate::model::code::Code;
@@ -13,12 +13,12 @@ use crate::model::log::LogLine;
 use crate::model::token::Token;
 use crate::model::work::{CommandCheck, Work};
 
+use super::Awaiting;
 use super::plugins::{Owner, Source};
 use super::request::shown_line;
 use super::rows;
 use crate::node::json;
 use crate::node::peer::Handled;
-use super::Awaiting;
 
 /// A request on its way. Holds a command line: no `Debug`.
 pub(in crate::node) struct EngineRun {
@@ -85,7 +85,8 @@ impl Commands {
         } else if is_refused {
             context.log(LogLine::error("action", format!("command not allowed (whitelist): {shown}")));
             // The original puts nothing between the two.
-            self.engine_ended(context, 
+            self.engine_ended(
+                context,
                 &run,
                 Code::FINISHED_KO,
                 json::message(&format!("command not allowed (whitelist){shown}")),
@@ -109,7 +110,9 @@ impl Commands {
             return;
         }
         match outcome {
-            Err(text) if self.is_paranoid(context) => self.engine_ended(context, &run, Code::FINISHED_KO, json::message(&text)),
+            Err(text) if self.is_paranoid(context) => {
+                self.engine_ended(context, &run, Code::FINISHED_KO, json::message(&text))
+            }
             _ => self.run_engine(context, run),
         }
     }
@@ -123,7 +126,12 @@ impl Commands {
     }
 
     /// The command of a request ended; `false` when it is not one of these.
-    pub(super) fn engine_command_ended(&mut self, context: &mut Context, id: CommandId, outcome: &CommandOutcome) -> bool {
+    pub(super) fn engine_command_ended(
+        &mut self,
+        context: &mut Context,
+        id: CommandId,
+        outcome: &CommandOutcome,
+    ) -> bool {
         let Some(run) = self.engines.remove(&id) else { return false };
         let failed = match (&outcome.end, &run.killed) {
             (CommandEnd::Exited(exit_code), Some(reason)) if *exit_code > 128 => Err(reason.as_str()),

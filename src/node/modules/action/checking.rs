@@ -1,17 +1,17 @@
 //! Requests whose commands are looked for in the allow-list. Matching can be slow, so a worker does it; until it is
 //! done nobody hears anything of the request.
 
-use crate::node::modules::action::Commands;
-use crate::node::context::Context;
 use crate::model::connection::ClientId;
 use crate::model::log::LogLine;
 use crate::model::message::Reply;
 use crate::model::token::Token;
 use crate::model::work::{CommandCheck, Work};
+use crate::node::context::Context;
+use crate::node::modules::action::Commands;
 
+use super::Awaiting;
 use super::request::{Refusal, Request, shown_line};
 use crate::node::peer::Handled;
-use super::Awaiting;
 
 /// Refused commands of one request that the log names in audit.
 const AUDITED_MAX: usize = 20;
@@ -40,7 +40,8 @@ pub(super) struct CheckLoad {
 impl Commands {
     /// Has the commands of a request checked. Those behind the first that makes no sense are never run, nor looked at.
     pub(super) fn check_request(
-        &mut self, context: &mut Context,
+        &mut self,
+        context: &mut Context,
         asker: Option<ClientId>,
         token: &Token,
         request: Result<Request, Refusal>,
@@ -121,7 +122,9 @@ impl Commands {
         self.checking = CheckLoad { requests, bytes };
         let logging = request.as_ref().map_or_else(|refusal| refusal.logging, |request| request.logging);
         let refusal = Refusal { text: reason.to_owned(), logging, before: Vec::new() };
-        if let (Handled::Reply(kind, code, data), Some(client)) = (self.admit(context, asker, &token, Err(refusal)), asker) {
+        if let (Handled::Reply(kind, code, data), Some(client)) =
+            (self.admit(context, asker, &token, Err(refusal)), asker)
+        {
             context.reply(client, Reply { kind, token: Some(token), code, data });
         }
     }

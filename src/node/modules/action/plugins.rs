@@ -8,8 +8,8 @@
 #[cfg(test)]
 mod tests;
 
-use crate::node::modules::action::Commands;
 use crate::node::context::Context;
+use crate::node::modules::action::Commands;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ use crate::model::command::{CommandEnd, CommandId, CommandOutcome, CommandSpec, 
 use crate::model::log::LogLine;
 use crate::model::work::{PackageManager, PluginsRead, Work};
 
+use super::Awaiting;
 use super::Running;
 use super::action_engine::EngineRun;
 use crate::node::json;
-use super::Awaiting;
 
 /// The original's installer; only it may be run as root.
 const INSTALLER: &str = "/usr/local/bin/gorgone_install_plugins.pl";
@@ -154,7 +154,13 @@ impl Commands {
     }
 
     /// It is known which package manager there is, and what the file says.
-    pub(in crate::node) fn plugins_read(&mut self, context: &mut Context, owner: Owner, source: Source, read: PluginsRead) {
+    pub(in crate::node) fn plugins_read(
+        &mut self,
+        context: &mut Context,
+        owner: Owner,
+        source: Source,
+        read: PluginsRead,
+    ) {
         let value = match (source, read.content) {
             (Source::Inline(value), _) => Ok(value),
             (Source::File(_), Ok(text)) => serde_json::from_str(&text).map_err(|_| "cannot decode json".to_owned()),
@@ -178,14 +184,25 @@ impl Commands {
         self.run_for_plugins(context, validation, words, QUERY_TIMEOUT);
     }
 
-    fn run_for_plugins(&mut self, context: &mut Context, validation: Validation, words: Vec<String>, timeout: Duration) {
+    fn run_for_plugins(
+        &mut self,
+        context: &mut Context,
+        validation: Validation,
+        words: Vec<String>,
+        timeout: Duration,
+    ) {
         let spec = CommandSpec { program: Program::Words(words), timeout, output_limit: OUTPUT_MAX, streams: false };
         let id = context.run_command(spec);
         self.validations.insert(id, validation);
     }
 
     /// A command of a validation ended; `false` when it is not one of these.
-    pub(super) fn plugin_command_ended(&mut self, context: &mut Context, id: CommandId, outcome: &CommandOutcome) -> bool {
+    pub(super) fn plugin_command_ended(
+        &mut self,
+        context: &mut Context,
+        id: CommandId,
+        outcome: &CommandOutcome,
+    ) -> bool {
         let Some(mut validation) = self.validations.remove(&id) else { return false };
         let answer = String::from_utf8_lossy(&outcome.output);
         let failure = match &outcome.end {
@@ -211,8 +228,7 @@ impl Commands {
             (step, _) => {
                 let missing = missing(&validation.wanted, validation.manager, &answer);
                 if step == Step::Ask && !missing.is_empty() {
-                    context
-                        .log(LogLine::info("action", format!("validate plugins - install {}", missing.join(" "))));
+                    context.log(LogLine::info("action", format!("validate plugins - install {}", missing.join(" "))));
                     validation.step = Step::Install;
                     let words = installer(validation.manager, missing);
                     self.run_for_plugins(context, validation, words, INSTALL_TIMEOUT);

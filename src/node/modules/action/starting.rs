@@ -1,14 +1,14 @@
 //! A request begins once its first rows are stored: what ran without a row could not be answered for after a broken
 //! connection, and its token would end twice.
 
-use crate::node::modules::action::Commands;
-use crate::node::context::Context;
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
 use crate::model::message::Reply;
 use crate::model::token::Token;
+use crate::node::context::Context;
 use crate::node::journal::Awaited;
+use crate::node::modules::action::Commands;
 
 use super::request::Request;
 use super::{Running, rows};
@@ -33,7 +33,13 @@ pub(super) struct Starting {
 
 impl Commands {
     /// Writes the first rows of a request, or runs one that has none at once.
-    pub(super) fn start_request(&mut self, context: &mut Context, asker: Option<ClientId>, token: Token, request: Request) -> Handled {
+    pub(super) fn start_request(
+        &mut self,
+        context: &mut Context,
+        asker: Option<ClientId>,
+        token: Token,
+        request: Request,
+    ) -> Handled {
         let mut running =
             Running { request, token, errors: false, killed: None, announced: false, validated: false, printed: 0 };
         if !running.request.logging {
@@ -58,7 +64,12 @@ impl Commands {
 
     /// The database has spoken about the first rows of a request. Returns the token of one that was accepted before and has
     /// not begun.
-    pub(in crate::node) fn command_begun(&mut self, context: &mut Context, receipt: ReceiptId, stored: bool) -> Option<Token> {
+    pub(in crate::node) fn command_begun(
+        &mut self,
+        context: &mut Context,
+        receipt: ReceiptId,
+        stored: bool,
+    ) -> Option<Token> {
         let Starting { mut running, asker, opened } = self.starting.remove(&receipt)?;
         let token = running.token.clone();
         if !stored && opened {
