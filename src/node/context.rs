@@ -22,6 +22,7 @@ use crate::model::token::Token;
 use crate::model::work::{Work, WorkId};
 
 use super::actions;
+use super::clock_watch::ClockWatch;
 use super::core_options::CoreOptions;
 use super::journal::{Awaited, Journal, NewRow};
 use super::json;
@@ -33,6 +34,7 @@ use super::timers::Timers;
 pub(super) struct Context {
     /// The time of the event in hand.
     pub now: Now,
+    clock_watch: ClockWatch,
     pub timers: Timers,
     pub random: Box<dyn Random>,
     /// Our own id, once it is known.
@@ -53,9 +55,11 @@ pub(super) struct Context {
 
 impl Context {
     /// One for a daemon that starts now.
-    pub fn new(options: CoreOptions, random: Box<dyn Random>, now: Now) -> Self {
+    pub fn new(options: CoreOptions, random: Box<dyn Random>, now: Now, newest_ctime: f64) -> Self {
+        let (clock_watch, line) = ClockWatch::new(now, newest_ctime);
         Self {
             now,
+            clock_watch,
             timers: Timers::default(),
             random,
             own_id: options.id,
@@ -65,10 +69,23 @@ impl Context {
             own_history: 0,
             journal: Journal::default(),
             connected_parents: BTreeSet::new(),
-            outputs: VecDeque::new(),
+            outputs: line.into_iter().map(Output::Log).collect(),
             next_work: 0,
             next_command: 0,
         }
+    }
+
+    /// Takes the time of an event.
+    pub fn set_now(&mut self, now: Now) {
+        self.now = now;
+        if let Some(line) = self.clock_watch.look(now) {
+            self.log(line);
+        }
+    }
+
+    /// Whether the time is good enough to delete by.
+    pub fn is_clock_settled(&self) -> bool {
+        self.clock_watch.is_settled(self.now)
     }
 
     /// The next side effect.
@@ -203,6 +220,12 @@ impl Context {
         let (change, closed) = self.journal.take(row, origin, self.now.wall);
         self.output(Output::Store { change, receipt });
         closed.into_iter().for_each(|change| self.store(change));
+    }
+
+    /// Writes a row that nobody here hears of: it ends nothing.
+    pub fn store_unseen(&mut self, row: NewRow, origin: Option<RowOrigin>, receipt: Option<ReceiptId>) {
+        let change = row.into_change(origin, self.now.wall);
+        self.output(Output::Store { change, receipt });
     }
 
     /// The number of the next receipt: for rows that are to be stored together with what takes it, or lost with it.

@@ -46,6 +46,7 @@ use super::passed_on::PassedOn;
 use super::registry::Registry;
 use super::relayed_copy::RelayedCopies;
 use super::remote_copy::Copies;
+use super::sent_tokens::SentTokens;
 use super::ssh::SshTasks;
 use super::subscribers::Subscribers;
 use super::timers::Timer;
@@ -57,6 +58,7 @@ pub struct Core {
     pub(super) registry: Registry,
     pub(super) wanted: Wanted,
     pub(super) passed_on: PassedOn,
+    pub(super) sent_tokens: SentTokens,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
     pub(super) origins: OriginMarks,
     pub(super) counters: Counters,
@@ -109,14 +111,15 @@ impl Core {
     /// Starts: writes the starting row, registers the nodes of the register file and asks for their links.
     #[must_use]
     pub fn new(options: CoreOptions, restored: Restored, random: Box<dyn Random>, now: Now) -> Self {
-        let mut context = Context::new(options, random, now);
+        let mut context = Context::new(options, random, now, restored.newest_ctime);
         context.own_history = restored.origins.own;
         let mut core = Self {
             context,
             registry: Registry::default(),
             wanted: Wanted::default(),
             passed_on: PassedOn::default(),
-            marks: restored.marks.into_iter().collect(),
+            sent_tokens: SentTokens::default(),
+            marks: restored.marks.into_iter().map(|(id, mark)| (id, mark.clamped(now.wall))).collect(),
             origins: OriginMarks::new(restored.origins),
             counters: Counters::default(),
             subscribers: Subscribers::default(),
@@ -160,7 +163,7 @@ impl Core {
 
     /// Takes an event.
     pub fn handle_input(&mut self, input: Input, now: Now) {
-        self.context.now = now;
+        self.context.set_now(now);
         match input {
             Input::ClientMessage { client, message } => self.client_message(client, message),
             Input::ClientIsDaemon(client) => self.subscribers.is_daemon(client),
@@ -175,14 +178,20 @@ impl Core {
             Input::Host(done) => self.host_done(done),
             Input::WebSocketMessage { client, message } => self.web_socket_message(client, &message),
             Input::ClientNotReached { client, token } => self.client_not_reached(client, token.as_ref()),
-            Input::ParentUp { kind, identity } => self.parent_up(kind, identity),
-            Input::ParentDown { kind, reason } => self.parent_down(kind, &reason),
+            Input::ParentUp { kind, identity } => self.dialled_out.parent_up(&mut self.context, kind, identity),
+            Input::ParentDown { kind, reason } => {
+                self.dialled_out.parent_down(&mut self.context, &mut self.subscribers, kind, &reason)
+            }
             Input::ParentMessage { kind, message } => self.parent_message(kind, message),
             Input::SshEnded { task, end } => self.ssh_ended(task, end),
             Input::Room(node) => self.room_for(node),
             Input::ApiCall { id, call } => self.api_call(id, &call),
             Input::ApiCancelled(id) => self.cancel_call(id),
             Input::NodesWanted { source, nodes } => self.nodes_wanted(source, nodes),
+            Input::Reconfigured { action, proxy } => {
+                self.context.options.action = action.map(|action| *action);
+                self.context.options.proxy = proxy.map(|proxy| *proxy);
+            }
             Input::Stop => self.stop(),
         }
         self.after_event();
@@ -190,7 +199,7 @@ impl Core {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
-        self.context.now = now;
+        self.context.set_now(now);
         while let Some(timer) = self.context.timers.pop(now.monotonic) {
             self.timer_due(timer);
             self.tell_ended();
@@ -220,10 +229,13 @@ impl Core {
             Timer::Ping(id) => self.ping_due(id),
             Timer::PingLink(id) => self.ping_found_no_link(id),
             Timer::Pong(id) => self.ping_got_no_pong(id),
+            Timer::Repeat(id) => self.repeat_unanswered(id),
             Timer::SyncTimeout(id) => self.sync_timed_out(id),
             Timer::Unconfirmed(id) => self.give_up_unconfirmed(id),
-            Timer::Register(kind) => self.register_with_parent(kind),
-            Timer::ParentSilence(kind) => self.parent_is_silent(kind),
+            Timer::Register(kind) => self.dialled_out.register_with_parent(&mut self.context, kind),
+            Timer::ParentSilence(kind) => {
+                self.dialled_out.parent_is_silent(&mut self.context, &mut self.subscribers, kind)
+            }
             Timer::Subscriber(client) => self.subscribers.tell_subscriber(&mut self.context, client),
             Timer::Listener(token) => {
                 if let Some(target) = self.listeners.listener_due(&mut self.context, &token) {

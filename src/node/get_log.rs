@@ -3,6 +3,7 @@
 
 use crate::model::host_work::{HostWork, QueryId};
 use crate::node::context::Context;
+use crate::node::dial_out::DialledOut;
 use crate::node::subscribers::Subscribers;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,10 +19,10 @@ use crate::model::log::LogLine;
 use crate::model::message::Reply;
 use crate::model::token::Token;
 
-use super::dial_out::set_logs;
-use super::json;
+use super::dial_out::Position;
 use super::output::Output;
 use super::peer::{Handled, Peer};
+use super::{json, proxy};
 
 /// Questions whose answer is awaited at most.
 const QUESTIONS_MAX: usize = 1_000;
@@ -32,7 +33,7 @@ const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: 512 << 10, whole_instant
 const WHOLE: PageLimit = PageLimit { rows: 100_000, bytes: 8 << 20, whole_instants: true };
 
 /// Two times that differ by less are the same; rows are ten microseconds apart.
-const CTIME_TOLERANCE_SECONDS: f64 = 5e-6;
+pub(super) const CTIME_TOLERANCE_SECONDS: f64 = 5e-6;
 
 /// The refusal when [`QUESTIONS_MAX`] are open.
 const BUSY: &str = "busy: too many questions are open, try again";
@@ -41,7 +42,7 @@ const BUSY: &str = "busy: too many questions are open, try again";
 #[derive(Debug)]
 enum Question {
     /// A GETLOG of a client that does not page.
-    Rows { client: ClientId, token: Token },
+    Rows { client: ClientId, token: Token, behind: Option<Position> },
     /// A GETLOG of a client that pages.
     Page { client: ClientId, token: Token, mark: SyncMark, from: From },
     /// A page was empty, and the row of the mark is gone: is there any row at all?
@@ -124,11 +125,17 @@ pub(super) fn rows_json(rows: &[HistoryRow]) -> String {
     out
 }
 
+/// Whether a row stays here unless its reader pages: only our own kind looks for it.
+fn is_trace_row(row: &HistoryRow) -> bool {
+    proxy::is_trace(row.code, row.instant, &row.data)
+}
+
 impl Questions {
     pub(super) fn get_log(
         &mut self,
         context: &mut Context,
         subscribers: &mut Subscribers,
+        dialled_out: &mut DialledOut,
         peer: Peer,
         token: &Token,
         data: &str,
@@ -140,17 +147,34 @@ impl Questions {
         let accepted = if let Some(last_id) = data.get("last_id").and_then(json::integer) {
             subscribers.pages(client, context.now.monotonic);
             let history = data.get("history").and_then(json::integer).unwrap_or(0);
-            let mark = SyncMark { ctime: filter.after_ctime.unwrap_or(0.0), last_id: last_id.max(0), history };
+            let ctime = filter.after_ctime.unwrap_or(0.0);
+            let mark = SyncMark { ctime, newest: ctime, last_id: last_id.max(0), history };
             // The client's mark is one of another database that we had: it gets this one from its start.
             let is_other = history != 0 && history != context.own_history;
             let mark = if is_other { SyncMark::default() } else { mark };
             self.ask_for_page(context, client, token.clone(), mark, From::Mark)
         } else if filter.has_condition() {
-            self.ask(context, Question::Rows { client, token: token.clone() }, filter, WHOLE)
+            let mut filter = filter;
+            let (limit, behind) = self.limit_for(context, dialled_out, client, &mut filter);
+            self.ask(context, Question::Rows { client, token: token.clone(), behind }, filter, limit)
         } else {
             return Handled::refused(json::message("need at least one filter"));
         };
         if accepted { Handled::Later } else { Handled::refused(json::message(BUSY)) }
+    }
+
+    /// How much to read for a client that does not page.
+    fn limit_for(
+        &mut self,
+        context: &mut Context,
+        dialled_out: &mut DialledOut,
+        client: ClientId,
+        filter: &mut LogFilter,
+    ) -> (PageLimit, Option<Position>) {
+        match client.parent() {
+            Some(kind) => dialled_out.read_on_for_parent(context, kind, filter, WHOLE),
+            None => (WHOLE, None),
+        }
     }
 
     fn ask_for_page(
@@ -191,6 +215,8 @@ impl Questions {
     pub(super) fn query_answered(
         &mut self,
         context: &mut Context,
+        subscribers: &mut Subscribers,
+        dialled_out: &mut DialledOut,
         query: QueryId,
         result: Result<LogPage, String>,
     ) -> Option<ForCall> {
@@ -205,6 +231,10 @@ impl Questions {
             (Question::Rows { .. } | Question::Call(_), Ok(page)) if page.more => self.log_cut(context, page),
             _ => {}
         }
+        if let (Question::Rows { client, behind, .. }, Ok(page)) = (&question, &mut result) {
+            let is_daemon = subscribers.are_asked_by(Peer::Client(*client));
+            page.rows.retain(|row| !behind.is_some_and(|end| end.covers(row)) && !(is_daemon && is_trace_row(row)));
+        }
         match (question, result) {
             (Question::Job(token), Ok(page)) => {
                 context.finish(&token, Code::FINISHED_OK, rows_json(&page.rows));
@@ -212,18 +242,20 @@ impl Questions {
             (Question::Job(token), Err(_)) => context.fail(&token, "database issue"),
             (Question::Call(call), result) => return Some((call, result)),
             (
-                Question::Rows { client, token }
+                Question::Rows { client, token, .. }
                 | Question::Page { client, token, .. }
                 | Question::NewestId { client, token, .. },
                 Err(_),
             ) => self.get_log_reply(context, client, token, Code::FINISHED_KO, json::message("database issue")),
-            (Question::Rows { client, token }, Ok(page)) => self.get_log_page(context, client, token, page, None),
+            (Question::Rows { client, token, .. }, Ok(page)) => {
+                self.get_log_page(context, dialled_out, client, token, page, None)
+            }
             (Question::Page { client, token, mark, from }, Ok(page)) => {
-                self.page_answered(context, client, token, mark, from, page);
+                self.page_answered(context, dialled_out, client, token, mark, from, page);
             }
             (Question::NewestId { client, token, after_id }, Ok(page)) => {
                 let newest = page.rows.last().map_or(0, |row| row.id);
-                self.get_log_page(context, client, token, LogPage::default(), Some(newest.min(after_id)));
+                self.get_log_page(context, dialled_out, client, token, LogPage::default(), Some(newest.min(after_id)));
             }
         }
         None
@@ -240,6 +272,7 @@ impl Questions {
     fn page_answered(
         &mut self,
         context: &mut Context,
+        dialled_out: &mut DialledOut,
         client: ClientId,
         token: Token,
         mark: SyncMark,
@@ -250,7 +283,7 @@ impl Questions {
         if let Some(row) = marked {
             if row.ctime > mark.ctime + CTIME_TOLERANCE_SECONDS {
                 // The client's mark was set before this row was stored: it means another database.
-                self.get_log_page(context, client, token, LogPage::default(), Some(0));
+                self.get_log_page(context, dialled_out, client, token, LogPage::default(), Some(0));
                 return;
             }
             page.rows.remove(0);
@@ -264,19 +297,20 @@ impl Questions {
             return;
         }
         let last_id = page.rows.last().map_or(mark.last_id, |row| row.id);
-        self.get_log_page(context, client, token, page, Some(last_id));
+        self.get_log_page(context, dialled_out, client, token, page, Some(last_id));
     }
 
     fn get_log_page(
         &mut self,
         context: &mut Context,
+        dialled_out: &mut DialledOut,
         client: ClientId,
         token: Token,
         page: LogPage,
         last_id: Option<i64>,
     ) {
         if let Some(kind) = client.parent() {
-            set_logs::send(context, kind, &token, page, last_id);
+            dialled_out.set_logs(context, kind, &token, page, last_id);
             return;
         }
         let rows = rows_json(&page.rows);

@@ -11,7 +11,13 @@ impl Core {
     pub(super) fn host_done(&mut self, done: HostDone) {
         match done {
             HostDone::QueryAnswer { query, result } => {
-                if let Some((call, result)) = self.questions.query_answered(&mut self.context, query, result) {
+                if let Some((call, result)) = self.questions.query_answered(
+                    &mut self.context,
+                    &mut self.subscribers,
+                    &mut self.dialled_out,
+                    query,
+                    result,
+                ) {
                     waits::history_answered(self, call, result);
                 }
             }

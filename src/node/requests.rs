@@ -91,7 +91,14 @@ impl Core {
         match action {
             Action::PutLog => self.put_log(peer, token, data),
             Action::AddListener => self.listeners.add_listeners(&mut self.context, data),
-            _ => self.questions.get_log(&mut self.context, &mut self.subscribers, peer, token, data),
+            _ => self.questions.get_log(
+                &mut self.context,
+                &mut self.subscribers,
+                &mut self.dialled_out,
+                peer,
+                token,
+                data,
+            ),
         }
     }
 

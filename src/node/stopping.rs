@@ -93,7 +93,7 @@ impl Core {
         self.engine.give_up_writing(&mut self.context);
         self.end_unsent();
         self.context.timers.cancel(&Timer::Stop);
-        self.unregister_from_parents();
+        self.dialled_out.unregister_from_parents(&mut self.context);
         self.context.output(Output::Stopped);
     }
 }

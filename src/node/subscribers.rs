@@ -101,8 +101,12 @@ impl Subscribers {
 
     /// [`Timer::Parent`]
     pub(super) fn tell_subscriber(&mut self, context: &mut Context, client: ClientId) {
-        let Some(subscriber) = self.all.get_mut(&client) else { return };
-        subscriber.told = Some(context.now.monotonic);
+        match self.all.get_mut(&client) {
+            Some(subscriber) => subscriber.told = Some(context.now.monotonic),
+            // A central that we dialled has not pinged yet.
+            None if client.parent().is_some() => {}
+            None => return,
+        }
         let data = format!("{{\"id\":{}}}", context.id_json());
         let reply = Reply { kind: Action::SyncLogs, token: None, code: Code::BEGIN, data };
         context.reply(client, reply);

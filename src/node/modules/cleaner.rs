@@ -23,7 +23,7 @@ pub(in crate::node) fn start(context: &mut Context) {
 /// [`Timer::Purge`]: one step.
 pub(in crate::node) fn purge(context: &mut Context) {
     start(context);
-    if context.is_stopping() || !context.is_loaded(Module::DbCleaner) {
+    if context.is_stopping() || !context.is_loaded(Module::DbCleaner) || !context.is_clock_settled() {
         return;
     }
     let now = context.now.wall.as_seconds();
