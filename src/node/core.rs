@@ -253,7 +253,10 @@ impl Core {
                 let period = self.context.proxy_settings().sync_time.max(Duration::from_secs(1));
                 self.context.timers.set(Timer::SyncAll, self.context.now.monotonic + period);
             }
-            Timer::Cron => self.run_jobs(),
+            Timer::Cron => {
+                self.cron.look_at_clock(&mut self.context);
+                self.run_jobs();
+            }
             Timer::ReadPollers => self.read_pollers(),
             Timer::Purge => cleaner::purge(&mut self.context),
             Timer::Stop => self.stop_due(),
@@ -261,6 +264,7 @@ impl Core {
     }
 
     fn after_event(&mut self) {
+        self.cron.notice_clock(&mut self.context);
         self.tell_ended();
         self.run_after_copies();
         self.run_listener_events();
@@ -268,9 +272,9 @@ impl Core {
         self.check_stopped();
     }
 
-    fn run_jobs(&mut self) {
-        for id in self.cron.cron_due(&mut self.context) {
-            let Some(run) = self.cron.start_job(&mut self.context, &id) else { continue };
+    /// Runs the jobs that are due.
+    pub(super) fn run_jobs(&mut self) {
+        while let Some(run) = self.cron.next_due() {
             let handled = self.request(Peer::Ourselves, run.action, &run.token, &run.target, run.data);
             self.cron.job_started(&mut self.context, &run.token, run.is_here, &handled);
         }
@@ -289,6 +293,9 @@ impl Core {
     fn tell_ended(&mut self) {
         while let Some(ended) = self.context.journal.next_ended() {
             self.owed_token_ended(&ended);
+            if let Some(line) = self.cron.complaint(&ended) {
+                self.context.log(line);
+            }
             self.cron.token_ended(&ended.token);
             self.copy_token_ended(&ended.token);
             waits::token_ended(self, &ended.token);

@@ -81,7 +81,11 @@ impl Core {
             Room::Nodes => self.nodes_request(peer, action, token, data),
             Room::Commands => self.commands.command_request(&mut self.context, peer, action, token, data),
             Room::Copies => self.process_copy(peer, token, data.to_owned()),
-            Room::Cron => self.cron.cron_request(&mut self.context, &mut self.questions, action, token, data),
+            Room::Cron => {
+                let handled = self.cron.cron_request(&mut self.context, &mut self.questions, action, token, data);
+                self.run_jobs();
+                handled
+            }
             Room::Engine => self.engine.engine_command(&mut self.context, token, data),
             Room::Pollers => self.sync_pollers(token),
         }

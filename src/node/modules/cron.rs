@@ -1,8 +1,9 @@
 //! The module `cron` (docs/protocol.md section 15): requests of this daemon to itself or to a node at given times.
 //!
-//! The clock is looked at once a minute. A job whose last run has not ended is not started again. Absent on purpose:
-//! what times mean ([`crate::model::cron_expression`]), and the minutes that changes of the clock skip or repeat
-//! ([`schedule`]).
+//! The clock is looked at when a job is due, twice an hour (time zones change at such times), and when it was set. A
+//! job whose last run has not ended is not started again; a run that ends with an error is a line of the log. Absent on
+//! purpose: what times mean ([`crate::model::cron_expression`]), and the minutes that changes of the clock skip or
+//! repeat ([`schedule`]).
 
 mod definitions;
 mod schedule;
@@ -10,7 +11,7 @@ mod schedule;
 mod tests;
 
 use crate::node::context::Context;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::config::settings::CronJob;
@@ -21,12 +22,20 @@ use crate::model::time::Monotonic;
 use crate::model::time_zone::minute_of;
 use crate::model::token::Token;
 
+use crate::node::journal::Ended;
 use crate::node::peer::Handled;
 use crate::node::timers::Timer;
 use schedule::Schedule;
 
-/// Microseconds of a minute.
-const MINUTE_MICROS: i64 = 60_000_000;
+/// Microseconds of a second and of a minute.
+const SECOND_MICROS: i64 = 1_000_000;
+const MINUTE_MICROS: i64 = 60 * SECOND_MICROS;
+/// Minutes after which the clock is looked at in any case: changes of time zones come at such times.
+const LOOK_MINUTES: i64 = 30;
+/// A difference of the clock on the wall to the monotonic one that has changed by so much: somebody set it.
+const CLOCK_SET_MICROS: i64 = SECOND_MICROS;
+/// Characters of a failed run's message that the log shows.
+const MESSAGE_SHOWN: usize = 200;
 /// A run that is never heard of again counts as ended: here a command's longest time, on a node an hour.
 const RUN_MAX: Duration = Duration::from_secs(86_400);
 const RUN_ON_NODE_MAX: Duration = Duration::from_secs(3_600);
@@ -58,13 +67,30 @@ pub(in crate::node) struct Run {
 /// The jobs of this daemon.
 #[derive(Default)]
 pub(in crate::node) struct Cron {
+    /// What is due and not handed over yet.
+    due: VecDeque<Run>,
     jobs: BTreeMap<String, Job>,
     schedule: Option<Schedule>,
     /// The jobs that run, by token.
     running: BTreeMap<String, String>,
+    /// Jobs with a field of seconds whose minute it is: the seconds to come, a bit for each.
+    this_minute: BTreeMap<String, u64>,
+    /// Wall clock minus monotonic clock when the timer was set, in microseconds.
+    clock_offset: i64,
 }
 
 impl Cron {
+    /// The log line about a run that ends with an error.
+    pub(in crate::node) fn complaint(&self, ended: &Ended) -> Option<LogLine> {
+        let token = &ended.token;
+        let (id, data) = self.running.get(token).zip(ended.error.as_deref())?;
+        let data: serde_json::Value = serde_json::from_str(data).unwrap_or_default();
+        let message = data.get("message").and_then(serde_json::Value::as_str).unwrap_or("without a message");
+        let shown = |text: &str, most| text.chars().take(most).flat_map(char::escape_debug).collect::<String>();
+        let (id, message) = (shown(id, 64), shown(message, MESSAGE_SHOWN));
+        Some(LogLine::warning("cron", format!("job '{id}' failed (token {token}): {message}")))
+    }
+
     /// A terminal row is written.
     pub(in crate::node) fn token_ended(&mut self, token: &str) {
         let job = self.running.remove(token).and_then(|id| self.jobs.get_mut(&id));
@@ -87,27 +113,96 @@ impl Cron {
         context.options.time_zone.local_minute(minute_of(context.now.wall))
     }
 
-    /// The beginning of the next minute.
+    /// When the clock is looked at next; never while there is no job.
     fn set_cron_timer(&mut self, context: &mut Context) {
-        let left = MINUTE_MICROS - context.now.wall.as_micros().rem_euclid(MINUTE_MICROS);
-        let left = Duration::from_micros(left.unsigned_abs()) + Duration::from_millis(1);
+        self.clock_offset = self.clock_offset(context);
+        if self.jobs.is_empty() {
+            context.timers.cancel(&Timer::Cron);
+            return;
+        }
+        let in_minute = context.now.wall.as_micros().rem_euclid(MINUTE_MICROS);
+        let next_second = self.this_minute.values().map(|seconds| seconds.trailing_zeros()).min();
+        let at = match next_second {
+            Some(second) => i64::from(second) * SECOND_MICROS,
+            None => self.minutes_to_next_look(context) * MINUTE_MICROS,
+        };
+        let left = Duration::from_micros(u64::try_from(at - in_minute).unwrap_or(0)) + Duration::from_millis(1);
         context.timers.set(Timer::Cron, context.now.monotonic + left);
     }
 
-    /// [`Timer::Cron`]: the jobs that are due.
-    pub(in crate::node) fn cron_due(&mut self, context: &mut Context) -> Vec<String> {
-        self.set_cron_timer(context);
+    fn minutes_to_next_look(&self, context: &Context) -> i64 {
         let local = self.local_minute(context);
-        let Some(due) = self.schedule.as_mut().map(|schedule| schedule.advance(local)) else { return Vec::new() };
-        if context.is_stopping() || !context.is_loaded(Module::Cron) {
-            return Vec::new();
+        let is_due = |minute: i64| self.jobs.values().any(|job| job.definition.expression.fits(minute));
+        let looks = |minute: i64| minute.rem_euclid(LOOK_MINUTES) == 0 || is_due(minute);
+        (1..=LOOK_MINUTES).find(|minutes| looks(local + minutes)).unwrap_or(LOOK_MINUTES)
+    }
+
+    fn clock_offset(&self, context: &Context) -> i64 {
+        let monotonic = i64::try_from(context.now.monotonic.as_millis()).unwrap_or(i64::MAX);
+        context.now.wall.as_micros().saturating_sub(monotonic.saturating_mul(1_000))
+    }
+
+    /// Looks at the clock at once when it was set since the timer was.
+    pub(in crate::node) fn notice_clock(&mut self, context: &mut Context) {
+        let is_waiting = self.schedule.is_some() && !self.jobs.is_empty();
+        let change = self.clock_offset(context).saturating_sub(self.clock_offset);
+        if is_waiting && change.saturating_abs() > CLOCK_SET_MICROS {
+            self.clock_offset = self.clock_offset(context);
+            context.timers.set(Timer::Cron, context.now.monotonic);
         }
-        let jobs = self.jobs.values().filter(|job| due.includes(&job.definition.expression));
-        jobs.map(|job| job.definition.id.clone()).collect()
+    }
+
+    /// [`Timer::Cron`], or the jobs are about to change: what is due waits to be run.
+    pub(in crate::node) fn look_at_clock(&mut self, context: &mut Context) {
+        let ids = self.jobs_due(context);
+        if !context.is_stopping() && context.is_loaded(Module::Cron) {
+            for id in ids {
+                if let Some(run) = self.start_job(context, &id) {
+                    self.due.push_back(run);
+                }
+            }
+        }
+        self.set_cron_timer(context);
+    }
+
+    /// The request of the next job that is due.
+    pub(in crate::node) fn next_due(&mut self) -> Option<Run> {
+        self.due.pop_front()
+    }
+
+    /// The jobs to start now.
+    fn jobs_due(&mut self, context: &mut Context) -> Vec<String> {
+        let local = self.local_minute(context);
+        let second = context.now.wall.as_micros().rem_euclid(MINUTE_MICROS) / SECOND_MICROS;
+        let Cron { jobs, schedule: Some(schedule), this_minute, .. } = self else { return Vec::new() };
+        let mut ids = Vec::new();
+        if schedule.is_later(local) {
+            // A second of the minute before that a busy machine was too late for.
+            ids.extend(std::mem::take(this_minute).into_keys());
+        }
+        let due = schedule.advance(local);
+        for job in jobs.values().filter(|job| due.includes(&job.definition.expression)) {
+            let expression = &job.definition.expression;
+            match expression.seconds().filter(|_| expression.fits(local)) {
+                Some(seconds) => {
+                    this_minute.insert(job.definition.id.clone(), seconds);
+                }
+                None => ids.push(job.definition.id.clone()),
+            }
+        }
+        let passed = (2 << second) - 1;
+        this_minute.retain(|id, seconds| {
+            if *seconds & passed != 0 {
+                ids.push(id.clone());
+            }
+            *seconds &= !passed;
+            *seconds != 0
+        });
+        ids
     }
 
     /// The request that a job is, unless its last run has not ended.
-    pub(in crate::node) fn start_job(&mut self, context: &mut Context, id: &str) -> Option<Run> {
+    fn start_job(&mut self, context: &mut Context, id: &str) -> Option<Run> {
         let now = context.now.monotonic;
         let fresh = context.generate_token();
         let job = self.jobs.get_mut(id)?;

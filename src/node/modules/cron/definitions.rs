@@ -13,6 +13,7 @@ use crate::model::cron_expression::CronExpression;
 use crate::model::history::LogFilter;
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
+use crate::model::time_zone::Minute;
 use crate::model::token::Token;
 
 use super::Job;
@@ -29,7 +30,10 @@ fn variable(data: &Value, index: usize) -> Option<String> {
     data.get("variables")?.get(index).and_then(read::text)
 }
 
-fn definition_json(job: &CronJob) -> Value {
+/// Runs to come that a definition shows.
+const NEXT_RUNS: usize = 5;
+
+fn definition_json(job: &CronJob, local: Minute) -> Value {
     let parameters: Value = serde_json::from_str(&job.parameters).unwrap_or(Value::Null);
     let mut definition = json!({
         "id": job.id,
@@ -37,6 +41,7 @@ fn definition_json(job: &CronJob) -> Value {
         "action": job.action,
         "parameters": parameters,
         "keep_token": job.keep_token,
+        "next_runs": job.expression.next_runs(local, NEXT_RUNS),
     });
     if let Some(members) = definition.as_object_mut().filter(|_| !job.target.is_empty()) {
         members.insert("target".to_owned(), job.target.as_str().into());
@@ -128,8 +133,9 @@ impl Cron {
     /// GETCRON: all jobs, one, or the rows of the last run of one.
     fn get_cron(&mut self, context: &mut Context, questions: &mut Questions, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+        let local = self.local_minute(context);
         let found: Vec<Value> = match variable(&data, 0) {
-            None => self.jobs.values().map(|job| definition_json(&job.definition)).collect(),
+            None => self.jobs.values().map(|job| definition_json(&job.definition, local)).collect(),
             Some(id) => {
                 let Some(job) = self.jobs.get(&id) else {
                     return self.cron_row(context, token, Err("no entry found for id"));
@@ -138,7 +144,7 @@ impl Cron {
                     let last = job.last_token.as_ref().map_or(id.clone(), |last| last.as_str().to_owned());
                     return self.get_cron_status(context, questions, token, last, &data);
                 }
-                vec![definition_json(&job.definition)]
+                vec![definition_json(&job.definition, local)]
             }
         };
         context.finish(token, Code::FINISHED_OK, Value::from(found).to_string());
@@ -183,6 +189,8 @@ impl Cron {
         if self.jobs.len() + jobs.len() > CRON_JOBS_MAX {
             return self.cron_row(context, token, Err(&format!("add failed: more than {} jobs", CRON_JOBS_MAX)));
         }
+        // What was due before is not the new jobs' matter.
+        self.look_at_clock(context);
         let mut there = None;
         for job in jobs {
             if self.jobs.contains_key(&job.id) {
@@ -192,6 +200,7 @@ impl Cron {
                 self.jobs.insert(job.id.clone(), Job::new(job));
             }
         }
+        self.set_cron_timer(context);
         match there {
             Some(id) => self.cron_row(context, token, Err(&format!("id '{id}' already exists"))),
             None => self.cron_row(context, token, Ok("add succeed")),
@@ -201,6 +210,7 @@ impl Cron {
     /// UPDATECRON: any member of a definition but its id.
     fn update_cron(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+        self.look_at_clock(context);
         let Some(id) = variable(&data, 0) else { return self.cron_row(context, token, Err("missing id")) };
         let Some(job) = self.jobs.get_mut(&id) else {
             return self.cron_row(context, token, Err("no entry found for id"));
@@ -213,6 +223,7 @@ impl Cron {
         match updated(&job.definition, content) {
             Ok(definition) => {
                 job.definition = definition;
+                self.set_cron_timer(context);
                 self.cron_row(context, token, Ok("update succeed"))
             }
             Err(reason) => self.cron_row(context, token, Err(&format!("update failed: {reason}"))),
@@ -227,6 +238,7 @@ impl Cron {
             Some(_) => Ok("delete succeed"),
             None => Err("no entry found for id"),
         };
+        self.this_minute.remove(&id);
         self.cron_row(context, token, outcome)
     }
 }
