@@ -19,7 +19,7 @@ use crate::model::time::{Monotonic, Now};
 use crate::session::back_off::{BackOff, Severity};
 use crate::session::log_throttle::LogThrottle;
 
-use tasks::Tasks;
+use tasks::{Lost, NoChannel, Tasks};
 
 const MODULE: &str = "proxy";
 /// A login may take so much longer than a key exchange: hosts delay failures, keys are decrypted.
@@ -36,8 +36,11 @@ const STABLE_AFTER: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(4);
 /// Between two keep-alives.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// A task waits so long for a connection that is down.
-const MAX_WAIT: Duration = Duration::from_secs(10);
+/// A host that gives no channel though none is open is asked again after this time, so often: the last one may not be gone.
+const CHANNEL_PAUSE: Duration = Duration::from_millis(300);
+const CHANNEL_TRIES: u32 = 3;
+/// A host that takes no connections for now is left alone for this time: trying makes it no better.
+const NOT_NOW_PAUSE: Duration = Duration::from_secs(30);
 /// A host that refused us is asked again after this time, so that nobody is locked out for trying.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
@@ -86,7 +89,18 @@ enum State {
     /// The key is trusted.
     LoggingIn { deadline: Monotonic },
     /// Logged in.
-    Up { since: Monotonic, keep_alive: Monotonic, heard: Monotonic },
+    Up(Up),
+}
+
+struct Up {
+    since: Monotonic,
+    keep_alive: Monotonic,
+    heard: Monotonic,
+    /// A task has begun over this connection.
+    is_used: bool,
+    /// The host gave no channel though none was open; the next try, and how many there were.
+    channel_pause: Option<Monotonic>,
+    refusals: u32,
 }
 
 /// See the module's page.
@@ -98,6 +112,8 @@ pub struct SshSteps {
     back_off: BackOff,
     throttle: LogThrottle,
     last_failure: String,
+    /// The connection is made anew for the next task; nobody is told that it was gone.
+    is_renewing: bool,
     outputs: VecDeque<StepsOutput>,
 }
 
@@ -113,6 +129,7 @@ impl SshSteps {
             back_off: BackOff::default(),
             throttle: LogThrottle::default(),
             last_failure: String::new(),
+            is_renewing: false,
             outputs: VecDeque::new(),
         }
     }
@@ -138,7 +155,7 @@ impl SshSteps {
 
     /// Drops the connection and makes a new one, unless the host is only slow: then what runs there would be lost for nothing.
     pub fn reset(&mut self, now: Now, random: &mut dyn Random) {
-        if let State::Up { heard, .. } = self.state
+        if let State::Up(Up { heard, .. }) = self.state
             && now.monotonic.since(heard) >= SILENCE
         {
             self.outputs.push_back(StepsOutput::Disconnect);
@@ -152,7 +169,7 @@ impl SshSteps {
             self.outputs.push_back(StepsOutput::Ended(id, SshEnd::NotConnected(reason.clone())));
             return;
         }
-        self.tasks.add(id, task, now.monotonic + MAX_WAIT);
+        self.tasks.add(id, task, now.monotonic);
         self.begin_tasks(now.monotonic);
     }
 
@@ -202,7 +219,8 @@ impl SshSteps {
     fn exchange(&mut self, since: Monotonic) {
         let timeout = self.target.connect_timeout;
         self.state = State::Exchanging { deadline: since + timeout, last: since + timeout * EXCHANGE_FACTOR };
-        let order = SshOrder::Open { target: self.target.clone(), remembered: self.remembered.clone() };
+        let is_sparing = self.tasks.has_one_for_each_connection();
+        let order = SshOrder::Open { target: self.target.clone(), remembered: self.remembered.clone(), is_sparing };
         self.outputs.push_back(StepsOutput::Order(order));
     }
 
@@ -227,32 +245,35 @@ impl SshSteps {
             SshNews::LoginRefused(account) if matches!(self.state, State::LoggingIn { .. }) => {
                 self.outputs.push_back(StepsOutput::Disconnect);
                 let reason = format!("login as '{}' failed: {account}", self.target.username);
-                self.fail(&reason.clone(), Severity::NeedsOperator, Some(reason), now, random);
+                self.refused(reason, now, random);
             }
             SshNews::LoginRefused(_) => {}
             SshNews::OneCommandAtATime => self.tasks.run_one_at_a_time(),
             SshNews::Heard => match &mut self.state {
-                State::Up { heard, .. } => *heard = now.monotonic,
+                State::Up(up) => up.heard = now.monotonic,
                 State::Exchanging { deadline, last } => {
                     *deadline = (now.monotonic + self.target.connect_timeout).min(*last);
                 }
                 _ => {}
             },
             SshNews::Moved(id) => self.tasks.moved(id, now.monotonic),
-            SshNews::NoChannel(id, reason) => {
-                if let Some(end) = self.tasks.no_channel(id, &reason, now.monotonic) {
-                    self.outputs.push_back(StepsOutput::Ended(id, end));
-                }
-            }
+            SshNews::NoChannel { id, reason, had_one } => self.no_channel(id, &reason, had_one, now),
             SshNews::Ended(id, end) => {
                 if self.tasks.remove(id) {
                     self.outputs.push_back(StepsOutput::Ended(id, end));
+                }
+                if let State::Up(up) = &mut self.state {
+                    up.refusals = 0;
                 }
                 self.begin_tasks(now.monotonic);
             }
             SshNews::Closed(reason) => {
                 self.outputs.push_back(StepsOutput::Disconnect);
                 self.handle_closed(&reason, now, random);
+            }
+            SshNews::NotNow(reason) => {
+                self.outputs.push_back(StepsOutput::Disconnect);
+                self.fail(&reason.clone(), Severity::NeedsOperator, Some((reason, NOT_NOW_PAUSE)), now, random);
             }
         }
     }
@@ -278,13 +299,16 @@ impl SshSteps {
                 self.give_up(&format!("it accepts connections, but no key exchange within {seconds} s"), now, random);
             }
             State::LoggingIn { deadline } if *deadline <= at => self.give_up("the login takes too long", now, random),
-            State::Up { keep_alive, .. } if *keep_alive <= at => {
-                *keep_alive = at + KEEP_ALIVE;
-                self.outputs.push_back(StepsOutput::Order(SshOrder::KeepAlive));
+            State::Up(up) => {
+                up.channel_pause = up.channel_pause.filter(|until| *until > at);
+                if up.keep_alive <= at {
+                    up.keep_alive = at + KEEP_ALIVE;
+                    self.outputs.push_back(StepsOutput::Order(SshOrder::KeepAlive));
+                }
             }
             _ => {}
         }
-        let is_up = matches!(self.state, State::Up { .. });
+        let is_up = self.counts_as_up();
         for (id, end, was_begun) in self.tasks.due(at, is_up) {
             if was_begun {
                 self.outputs.push_back(StepsOutput::Order(SshOrder::Abort(id)));
@@ -314,9 +338,9 @@ impl SshSteps {
             State::Connecting { deadline } | State::Exchanging { deadline, .. } | State::LoggingIn { deadline } => {
                 Some(*deadline)
             }
-            State::Up { keep_alive, .. } => Some(*keep_alive),
+            State::Up(up) => up.channel_pause.into_iter().chain([up.keep_alive]).min(),
         };
-        own.into_iter().chain(self.tasks.poll_timeout(matches!(self.state, State::Up { .. }))).min()
+        own.into_iter().chain(self.tasks.poll_timeout(self.counts_as_up())).min()
     }
 
     fn connect(&mut self, at: Monotonic) {
@@ -337,30 +361,76 @@ impl SshSteps {
         }
     }
 
-    /// The attempt or the connection is over. With `refused`, tasks do not wait for the next one.
-    fn fail(&mut self, reason: &str, severity: Severity, refused: Option<String>, now: Now, random: &mut dyn Random) {
-        if let State::Up { since, .. } = self.state
+    /// Whether what waits need not fear that nobody comes.
+    const fn counts_as_up(&self) -> bool {
+        self.is_renewing || matches!(self.state, State::Up(_))
+    }
+
+    /// The attempt or the connection is over. With `refused`, tasks do not wait for the next one, which is not made before that
+    /// time.
+    fn fail(
+        &mut self,
+        reason: &str,
+        severity: Severity,
+        refused: Option<(String, Duration)>,
+        now: Now,
+        random: &mut dyn Random,
+    ) {
+        self.is_renewing = false;
+        if let State::Up(Up { since, .. }) = self.state
             && now.monotonic.since(since) >= STABLE_AFTER
         {
             self.back_off.reset();
         }
         let mut pause = self.back_off.next_delay(severity, random);
-        if refused.is_some() {
-            pause = pause.max(REFUSED_PAUSE);
+        if let Some((_, least)) = refused {
+            pause = pause.max(least);
         }
         let lost = self.tasks.connection_lost(refused.is_some());
-        self.state = State::Waiting { until: now.monotonic + pause, refused };
+        self.state = State::Waiting { until: now.monotonic + pause, refused: refused.map(|(reason, _)| reason) };
         reason.clone_into(&mut self.last_failure);
         self.log(Level::Warning, reason.to_owned(), now);
         self.outputs.push_back(StepsOutput::Down { reason: reason.to_owned() });
-        for (id, was_begun) in lost {
-            let end = if was_begun {
-                SshEnd::Failed(format!("the connection broke: {reason}"))
-            } else {
-                SshEnd::NotConnected(reason.to_owned())
+        for Lost { id, was_begun, is_command } in lost {
+            let end = match (was_begun, is_command) {
+                (false, _) => SshEnd::NotConnected(reason.to_owned()),
+                (true, true) => SshEnd::Failed(format!("the connection broke before the exit status: {reason}")),
+                (true, false) => SshEnd::Failed(format!("the connection broke: {reason}")),
             };
             self.outputs.push_back(StepsOutput::Ended(id, end));
         }
+    }
+
+    /// The host gives no channel for a task.
+    fn no_channel(&mut self, id: SshTaskId, reason: &str, had_one: bool, now: Now) {
+        let refused = || SshEnd::Refused(format!("the host gives no channel: {reason}"));
+        let State::Up(up) = &mut self.state else { return };
+        match self.tasks.no_channel(id, now.monotonic) {
+            NoChannel::Waits => {}
+            NoChannel::Ends => self.outputs.push_back(StepsOutput::Ended(id, refused())),
+            NoChannel::Alone if up.refusals < CHANNEL_TRIES => {
+                up.refusals += 1;
+                up.channel_pause = Some(now.monotonic + CHANNEL_PAUSE);
+            }
+            NoChannel::Alone if had_one && !self.tasks.has_one_for_each_connection() => {
+                self.tasks.run_one_for_each_connection();
+                let text =
+                    "it gives one channel in the life of a connection, so each task gets a connection of its own";
+                self.log(Level::Info, text.to_owned(), now);
+                self.renew(now.monotonic);
+            }
+            NoChannel::Alone => {
+                self.tasks.remove(id);
+                self.outputs.push_back(StepsOutput::Ended(id, refused()));
+            }
+        }
+    }
+
+    /// Makes a new connection, without a word.
+    fn renew(&mut self, at: Monotonic) {
+        self.is_renewing = true;
+        self.outputs.push_back(StepsOutput::Disconnect);
+        self.connect(at);
     }
 
     fn host_key(&mut self, report: &HostKeyReport, now: Now, random: &mut dyn Random) {
@@ -374,9 +444,14 @@ impl SshSteps {
             }
             Err(reason) => {
                 self.outputs.push_back(StepsOutput::Disconnect);
-                self.fail(&reason.clone(), Severity::NeedsOperator, Some(reason), now, random);
+                self.refused(reason, now, random);
             }
         }
+    }
+
+    /// Somebody has to change something before the host and we get on.
+    fn refused(&mut self, reason: String, now: Now, random: &mut dyn Random) {
+        self.fail(&reason.clone(), Severity::NeedsOperator, Some((reason, REFUSED_PAUSE)), now, random);
     }
 
     /// Whether the key is taken, and the line to add to the known-hosts file; else why not.
@@ -384,6 +459,9 @@ impl SshSteps {
         let shown = format!("{} {}", report.kind, report.fingerprint);
         let file = self.target.known_hosts.as_ref().map(|path| path.display().to_string());
         let check = self.target.host_key_check;
+        let authority = report.authority.as_ref().map_or_else(String::new, |place| {
+            format!(" ({place} names an authority for it, which is not used: host certificates are not supported)")
+        });
         match &report.verdict {
             HostKeyVerdict::Known => Ok(None),
             HostKeyVerdict::Revoked(place) => Err(format!("its key {shown} is revoked ({place})")),
@@ -404,15 +482,16 @@ impl SshSteps {
             HostKeyVerdict::Unknown if check == HostKeyCheck::Strict => {
                 let file = file.unwrap_or_else(|| "a file that ssh_known_hosts names".to_owned());
                 Err(format!(
-                    "its key {shown} is not known, and strict_serverkey_check is true; if it is the right one, add this \
-                     line to {file}: {}",
+                    "its key {shown} is not known{authority}, and strict_serverkey_check is true; if it is the right one, \
+                     add this line to {file}: {}",
                     report.line
                 ))
             }
             HostKeyVerdict::Unknown | HostKeyVerdict::Unreadable(_) if check == HostKeyCheck::Never => Ok(None),
             HostKeyVerdict::Unknown | HostKeyVerdict::Unreadable(_) => {
                 let place = file.clone().unwrap_or_else(|| "the database".to_owned());
-                self.log(Level::Info, format!("its key {shown} is new, remembered in {place}"), now);
+                let level = if authority.is_empty() { Level::Info } else { Level::Warning };
+                self.log(level, format!("its key {shown} is new, remembered in {place}{authority}"), now);
                 self.remembered.push(report.line.clone());
                 if file.is_some() {
                     return Ok(Some(report.line.clone()));
@@ -428,17 +507,34 @@ impl SshSteps {
         if !matches!(self.state, State::LoggingIn { .. }) {
             return;
         }
-        self.state = State::Up { since: now.monotonic, keep_alive: now.monotonic + KEEP_ALIVE, heard: now.monotonic };
-        self.log(Level::Info, format!("logged in by {how}"), now);
-        self.outputs.push_back(StepsOutput::Up);
+        self.state = State::Up(Up {
+            since: now.monotonic,
+            keep_alive: now.monotonic + KEEP_ALIVE,
+            heard: now.monotonic,
+            is_used: false,
+            channel_pause: None,
+            refusals: 0,
+        });
+        if !std::mem::take(&mut self.is_renewing) {
+            self.log(Level::Info, format!("logged in by {how}"), now);
+            self.outputs.push_back(StepsOutput::Up);
+        }
         self.begin_tasks(now.monotonic);
     }
 
     fn begin_tasks(&mut self, at: Monotonic) {
-        if !matches!(self.state, State::Up { .. }) {
+        let State::Up(up) = &mut self.state else { return };
+        if up.channel_pause.is_some() {
+            return;
+        }
+        if self.tasks.has_one_for_each_connection() && up.is_used {
+            if self.tasks.is_idle() {
+                self.renew(at);
+            }
             return;
         }
         while let Some((id, task)) = self.tasks.begin(at) {
+            up.is_used = true;
             self.outputs.push_back(StepsOutput::Order(SshOrder::Start(id, task)));
         }
     }

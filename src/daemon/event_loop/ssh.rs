@@ -63,6 +63,8 @@ pub(super) struct SshConnections {
     waiting: VecDeque<Job<Finished>>,
     files: JobQueue<Finished>,
     waiting_files: VecDeque<Job<Finished>>,
+    /// Sources of uploads for which a host gave no channel; they are begun again.
+    unused: HashMap<SshTaskId, Opened>,
 }
 
 /// What comes back from a worker.
@@ -86,6 +88,7 @@ impl SshConnections {
             waiting: VecDeque::new(),
             files: JobQueue::new(FILE_THREADS, wake),
             waiting_files: VecDeque::new(),
+            unused: HashMap::new(),
         }
     }
 
@@ -175,6 +178,9 @@ impl EventLoop {
 
     /// Looks for what an upload copies.
     fn ssh_open_source(&mut self, attempt: u64, task: SshTaskId, upload: Box<SshUpload>, now: Now) {
+        if let Some(opened) = self.ssh.unused.remove(&task) {
+            return self.ssh_opened(attempt, task, upload, Ok(opened), now);
+        }
         match upload.source.clone() {
             UploadSource::Local(spec) => {
                 self.ssh.waiting_files.push_back(Box::new(move || {
@@ -357,6 +363,7 @@ impl EventLoop {
         let Some(entry) = self.ssh.entries.get_mut(&attempt) else { return self.drop_ssh_session(session) };
         let node = entry.node;
         entry.is_ready |= turn.again;
+        self.ssh.unused.extend(turn.unused);
         entry.state = State::Resting(session);
         self.dispatch.ssh_news(node, attempt, turn.news, now);
         self.ssh_turn(attempt);
