@@ -100,11 +100,13 @@ pub(super) fn read(raw: &RawConfig<'_>, core: &CoreSettings, loader: &mut Loader
         read_entry(entry, index, &mut modules, &mut loaded, &mut around, findings);
     }
     if modules.register.is_some() && modules.proxy.is_none() {
-        let text = "'register' is loaded but 'proxy' is not, so its nodes are not reached; add gorgone::modules::core::proxy::hooks";
+        let text = "'register' is loaded but 'proxy' is not, so its nodes are not reached; add \
+            gorgone::modules::core::proxy::hooks";
         findings.warning(raw.file, "modules", text);
     }
     if modules.nodes.is_some() && modules.proxy.is_none() {
-        let text = "'nodes' is loaded but 'proxy' is not, so its pollers are not reached; add gorgone::modules::core::proxy::hooks";
+        let text = "'nodes' is loaded but 'proxy' is not, so its pollers are not reached; add \
+            gorgone::modules::core::proxy::hooks";
         findings.warning(raw.file, "modules", text);
     }
     let cleaner = Package::DbCleaner;

@@ -1,8 +1,8 @@
 //! Commands as child processes: a process group of their own, no terminal.
 //!
-//! [`ChildProcess::spawn`] may block and belongs in a job; everything else is for the loop's thread and never blocks. The
-//! loop calls [`ChildProcess::poll`] once after the spawn and then for every child at each `SIGCHLD`, since a signal does not
-//! tell reliably which child ended. Absent on purpose: how many run at once, and what a result means.
+//! [`ChildProcess::spawn`] may block and belongs in a job; everything else is for the loop's thread and never blocks.
+//! The loop calls [`ChildProcess::poll`] once after the spawn and then for every child at each `SIGCHLD`, since a
+//! signal does not tell reliably which child ended. Absent on purpose: how many run at once, and what a result means.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -107,7 +107,8 @@ impl ChildProcess {
         self.output.descriptor()
     }
 
-    /// Reads up to about `budget` bytes of output. Beyond the limits it is dropped, so that the command never waits for us.
+    /// Reads up to about `budget` bytes of output. Beyond the limits it is dropped, so that the command never waits for
+    /// us.
     pub fn read_output(&mut self, budget: usize) -> ReadState {
         self.output.read(budget)
     }

@@ -1,4 +1,5 @@
-//! Writing lines to a named pipe that somebody else reads: the engine's command file. Blocks up to a given time; for worker threads.
+//! Writing lines to a named pipe that somebody else reads: the engine's command file. Blocks up to a given time; for
+//! worker threads.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -12,8 +13,8 @@ use crate::model::work::PipeReport;
 /// Between two looks at a pipe that is full or that nobody reads.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Writes each line with a newline behind it. Waits up to `patience` in all for a reader and for room; a line is reported as submitted
-/// when the pipe has all of it.
+/// Writes each line with a newline behind it. Waits up to `patience` in all for a reader and for room; a line is
+/// reported as submitted when the pipe has all of it.
 #[must_use]
 pub fn write_lines(path: &str, lines: &[String], patience: Duration) -> PipeReport {
     let deadline = Instant::now() + patience;
@@ -151,7 +152,8 @@ mod tests {
         let _reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
         let report = write_lines(&path, &lines(&["a", &"b".repeat(100_000)]), Duration::from_millis(20));
         let text = format!(
-            "submit engine command issue: '{path}' is full and nobody reads it (timeout); 1 of 2 commands were submitted, and a \
+            "submit engine command issue: '{path}' is full and nobody reads it (timeout); 1 of 2 commands were \
+                submitted, and a \
              part of the next"
         );
         assert_eq!(report, PipeReport { submitted: 1, failure: Some(text) });

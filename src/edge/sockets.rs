@@ -50,9 +50,9 @@ impl Drop for SocketFile {
 }
 
 impl Listener {
-    /// Binds and listens. `*` means all addresses: of IPv4, or with `ipv6` of IPv6 (and of IPv4 where the machine maps it).
-    /// A host name is resolved, which may block: for the start only. A Unix socket gets mode 0660; the file of a daemon
-    /// that is gone is replaced, that of a living one is not.
+    /// Binds and listens. `*` means all addresses: of IPv4, or with `ipv6` of IPv6 (and of IPv4 where the machine maps
+    /// it). A host name is resolved, which may block: for the start only. A Unix socket gets mode 0660; the file of a
+    /// daemon that is gone is replaced, that of a living one is not.
     ///
     /// # Errors
     /// A sentence that names the endpoint and the remedy.
@@ -73,7 +73,8 @@ impl Listener {
     /// with `TCP_NODELAY`.
     ///
     /// # Errors
-    /// We cannot take it now. See [`is_exhausted`]: then pause accepting until a connection was closed or some time passed.
+    /// We cannot take it now. See [`is_exhausted`]: then pause accepting until a connection was closed or some time
+    /// passed.
     pub fn accept(&self) -> io::Result<Option<(Stream, PeerAddress)>> {
         for _ in 0..MAX_BROKEN_ACCEPTS {
             let accepted = match self {

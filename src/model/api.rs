@@ -1,4 +1,4 @@
-//! Calls of the REST API as values (protocol.md section 13).
+//! Calls of the REST API as values (docs/protocol.md section 13).
 
 /// One call; never used twice in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

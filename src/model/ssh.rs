@@ -1,5 +1,5 @@
 //! Nodes that are reached by SSH, as values: where they are, what is to be done there, and what came of it
-//! (protocol.md section 10).
+//! (docs/protocol.md section 10).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -304,7 +304,8 @@ pub enum SshNews {
     Heard,
     /// Bytes came for a task.
     Moved(SshTaskId),
-    /// The host gives no channel for a task, though none is open but those of other tasks; it goes back to whoever began it.
+    /// The host gives no channel for a task, though none is open but those of other tasks; it goes back to whoever
+    /// began it.
     NoChannel {
         /// The task.
         id: SshTaskId,

@@ -1,4 +1,4 @@
-//! Calls of the REST API (protocol.md section 13): paths to actions, and the answers.
+//! Calls of the REST API (docs/protocol.md section 13): paths to actions, and the answers.
 
 pub(super) mod endpoints;
 #[cfg(test)]
@@ -15,11 +15,12 @@ use crate::model::action::Action;
 use crate::model::api::{ApiAnswer, ApiCall, CallId, Method};
 use crate::model::code::Code;
 use crate::model::history::LogFilter;
+use crate::model::text;
 
 use super::core::Core;
 use super::get_log::read_filter;
 use super::output::Output;
-use super::requests::{Handled, Peer};
+use super::peer::{Handled, Peer};
 use super::{json, stopping};
 use waits::{Lookup, WAITING_MAX};
 
@@ -63,12 +64,10 @@ fn parameters(call: &ApiCall) -> Map<String, Value> {
     call.query.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect()
 }
 
-/// The action's data: `{"content":<body>,"parameters":<query>,"variables":[path parts]}`. `None` when the body is no JSON.
+/// The action's data: `{"content":<body>,"parameters":<query>,"variables":[path parts]}`. `None` when the body is no
+/// JSON.
 fn action_data(call: &ApiCall, variables: &[String]) -> Option<String> {
-    let body = match std::str::from_utf8(&call.body) {
-        Ok(text) => text.to_owned(),
-        Err(_) => call.body.iter().map(|byte| char::from(*byte)).collect(),
-    };
+    let body = text::from_bytes(&call.body);
     let has_body = matches!(call.method, Method::Post | Method::Patch | Method::Put);
     let content = if has_body { body.trim() } else { "null" };
     json::is_valid(content).then(|| {
@@ -82,7 +81,7 @@ impl Core {
     /// An authorised call below `/api`.
     pub(super) fn api_call(&mut self, id: CallId, call: &ApiCall) {
         if let Some(answer) = self.route_call(id, call) {
-            self.output(Output::Answer { call: id, answer });
+            self.context.output(Output::Answer { call: id, answer });
         }
     }
 
@@ -93,7 +92,7 @@ impl Core {
             ["nodes", target, rest @ ..] if !rest.is_empty() => (Some(*target), rest, 2),
             rest => (None, rest, 0),
         };
-        let target = target.filter(|target| self.own_id.is_none_or(|own| target.parse() != Ok(own)));
+        let target = target.filter(|target| self.context.own_id.is_none_or(|own| target.parse() != Ok(own)));
         match path {
             ["log", token @ ..] if !token.is_empty() => {
                 if call.method != Method::Get {
@@ -130,8 +129,8 @@ impl Core {
         let segments = call.path.get(depth..).unwrap_or_default();
         let (name, variables) = segments.split_at_checked(len).unwrap_or((segments, &[]));
         let name = name.join("/");
-        let Some(action) = endpoints::find(call.method, &name, |package| self.is_loaded(package)) else {
-            return Some(unknown_path(endpoints::allowed(&name, |package| self.is_loaded(package))));
+        let Some(action) = endpoints::find(call.method, &name, |package| self.context.is_loaded(package)) else {
+            return Some(unknown_path(endpoints::allowed(&name, |package| self.context.is_loaded(package))));
         };
         let Some(data) = action_data(call, variables) else {
             return Some(refusal(400, "decode_error", "POST content must be JSON-formated"));
@@ -144,9 +143,11 @@ impl Core {
 
     /// An endpoint of the core without a node: the reply's data is the answer.
     fn internal_call(&mut self, action: Action, data: String) -> ApiAnswer {
-        let token = self.generate_token();
+        let token = self.context.generate_token();
         match self.request(Peer::Ourselves, action, &token, "", data) {
-            Handled::Reply(_, Code::FINISHED_KO, data) if self.stopping != stopping::Stopping::No => answer(503, data),
+            Handled::Reply(_, Code::FINISHED_KO, data) if self.context.stopping != stopping::Stopping::No => {
+                answer(503, data)
+            }
             Handled::Reply(_, _, data) if data == "null" => answer(204, ""),
             Handled::Reply(_, _, data) => answer(200, data),
             Handled::Later => answer(204, ""),
@@ -161,7 +162,7 @@ impl Core {
         target: Option<&str>,
         data: String,
     ) -> Option<ApiAnswer> {
-        let token = self.generate_token();
+        let token = self.context.generate_token();
         let log_wait = wait_of(call, "log_wait");
         if let Some(wait) = log_wait {
             let Some(lookup) = lookup(call, token.as_str(), target) else {

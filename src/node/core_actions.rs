@@ -1,8 +1,11 @@
-//! The actions that every daemon answers itself (protocol.md section 4), but GETLOG and ADDLISTENER.
+//! The actions that every daemon answers itself (docs/protocol.md section 4), but GETLOG and ADDLISTENER.
 
 #[cfg(test)]
 mod tests;
 
+use crate::model::message::Reply;
+use crate::node::journal::Awaited;
+use crate::node::output::ReceiptId;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -13,13 +16,14 @@ use crate::model::log::{Level, LogLine};
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::core::{Core, NewRow};
+use super::core::Core;
 #[cfg(test)]
 use super::core_options::CoreOptions;
+use super::journal::NewRow;
 use super::json;
 use super::modules::{ACTION_PACKAGE, CLEANER_PACKAGE, CRON_PACKAGE, ENGINE_PACKAGE};
 use super::output::Output;
-use super::requests::{Handled, Peer};
+use super::peer::{Handled, Peer};
 
 #[derive(Deserialize)]
 struct PutLog<'a> {
@@ -38,7 +42,7 @@ struct PutLog<'a> {
 impl Core {
     pub(super) fn ping(&mut self, peer: Peer) -> Handled {
         if let Some(client) = peer.client() {
-            self.parents.pinged(client, self.now.monotonic);
+            self.parents.pinged(client, self.context.now.monotonic);
         }
         Handled::Reply(Action::Pong, Code::BEGIN, self.pong_text())
     }
@@ -46,26 +50,40 @@ impl Core {
     pub(super) fn put_log(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
         let Ok(put) = serde_json::from_str::<PutLog<'_>>(data) else { return Handled::not_well_formatted() };
         let row = NewRow {
-            token: json::text(&put.token),
-            code: Code(json::integer(&put.code).unwrap_or(0)),
             etime: json::integer(&put.etime),
             instant: json::is_true(&put.instant),
-            data: put.data.map_or("null", RawValue::get).to_owned(),
-            of_node: false,
+            ..NewRow::foreign(
+                json::text(&put.token),
+                Code(json::integer(&put.code).unwrap_or(0)),
+                put.data.map_or("null", RawValue::get).to_owned(),
+            )
         };
         let Some(client) = peer.client() else {
-            self.add_row(row);
+            self.context.write(row);
             return Handled::Reply(Action::Ack, Code::BEGIN, json::message("message inserted"));
         };
-        if self.add_row_for(client, token.clone(), row) {
-            Handled::Later
-        } else {
-            Handled::refused(json::message("database issue"))
-        }
+        let Some(receipt) = self.context.await_receipt(Awaited::PutLog) else {
+            return Handled::refused(json::message("database issue"));
+        };
+        self.put_logs.insert(receipt, (client, token.clone()));
+        self.context.write_with(row, None, Some(receipt));
+        Handled::Later
     }
 
-    /// A client finds its answer in the history by its token. Nobody knows the token of a call of the API: of those that are
-    /// answered alike only the first leaves a row, so that a page that asks all the time does not fill the disk.
+    /// The database has spoken about the row of a PUTLOG.
+    pub(super) fn put_log_stored(&mut self, receipt: ReceiptId, stored: bool) {
+        let Some((client, token)) = self.put_logs.remove(&receipt) else { return };
+        let (code, data) = if stored {
+            (Code::BEGIN, json::message("message inserted"))
+        } else {
+            (Code::FINISHED_KO, json::message("database issue"))
+        };
+        self.context.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data });
+    }
+
+    /// A client finds its answer in the history by its token. Nobody knows the token of a call of the API: of those
+    /// that are answered alike only the first leaves a row, so that a page that asks all the time does not fill the
+    /// disk.
     pub(super) fn con_status(&mut self, peer: Peer, token: &Token) -> Handled {
         let (data, is_new) = self.constatus_text(peer == Peer::Ourselves);
         if peer != Peer::Ourselves || is_new {
@@ -80,8 +98,8 @@ impl Core {
             "message": "ok",
             "data": {
                 "counters": self.counters.to_json(),
-                "modules": self.options.loaded,
-                "api_endpoints": super::api::endpoints::of_packages(|package| self.is_loaded(package)),
+                "modules": self.context.options.loaded,
+                "api_endpoints": super::api::endpoints::of_packages(|package| self.context.is_loaded(package)),
             },
         });
         self.reply_with_row(Action::Information, token, Code::FINISHED_OK, data.to_string())
@@ -91,13 +109,13 @@ impl Core {
         let data = serde_json::json!({
             "action": "getthumbprint",
             "message": "ok",
-            "data": { "thumbprint": self.options.thumbprint },
+            "data": { "thumbprint": self.context.options.thumbprint },
         });
         self.reply_with_row(Action::GetThumbprint, token, Code::FINISHED_OK, data.to_string())
     }
 
     pub(super) fn reply_with_row(&mut self, kind: Action, token: &Token, code: Code, data: String) -> Handled {
-        self.add_row(NewRow::now(Some(token), code, data.clone()));
+        self.context.finish(token, code, data.clone());
         Handled::Reply(kind, code, data)
     }
 
@@ -106,7 +124,7 @@ impl Core {
         if data.pointer("/data/id").is_none_or(Value::is_null) {
             return Handled::refused(json::action_message("synclog", "please set id for synclog"));
         }
-        if self.options.proxy.is_none() {
+        if self.context.options.proxy.is_none() {
             return Handled::refused(json::action_message("synclog", "no proxy module"));
         }
         self.sync_all();
@@ -115,7 +133,7 @@ impl Core {
 
     pub(super) fn set_core_id(&mut self, data: &str) -> Handled {
         let done = |text: &str| Handled::Reply(Action::Ack, Code::FINISHED_OK, json::action_message("setcoreid", text));
-        if self.options.id.is_some() {
+        if self.context.options.id.is_some() {
             return done("setcoreid unchanged, use config value");
         }
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
@@ -125,9 +143,9 @@ impl Core {
         };
         match NodeId::from_json(id) {
             Ok(id) => {
-                self.own_id = Some(id);
+                self.context.own_id = Some(id);
                 self.forget_pong_text();
-                self.log(LogLine::info("core", format!("Setcoreid changed {id}")));
+                self.context.log(LogLine::info("core", format!("Setcoreid changed {id}")));
                 done("setcoreid changed")
             }
             Err(error) => Handled::refused(json::action_message("setcoreid", &error.to_string())),
@@ -149,8 +167,8 @@ impl Core {
                 return Handled::refused(json::message(text));
             }
         };
-        self.debug = level.map_or(self.options.debug, |level| level == Level::Debug);
-        self.output(Output::SetLogLevel(level));
+        self.context.debug = level.map_or(self.context.options.debug, |level| level == Level::Debug);
+        self.context.output(Output::SetLogLevel(level));
         Handled::accepted()
     }
 
@@ -158,11 +176,11 @@ impl Core {
     fn named_module(&self, data: &Value) -> Option<(String, String)> {
         let content = data.get("content")?;
         let package = content.get("package").and_then(json::text);
-        if let Some(package) = package.filter(|package| self.is_loaded(package)) {
+        if let Some(package) = package.filter(|package| self.context.is_loaded(package)) {
             return Some((package.clone(), package));
         }
         let name = content.get("name").and_then(json::text)?;
-        let package = self.options.loaded.get(&name)?.clone();
+        let package = self.context.options.loaded.get(&name)?.clone();
         Some((name, package))
     }
 
@@ -175,16 +193,20 @@ impl Core {
         let reply =
             |code, text: String| Handled::Reply(Action::LoadModule, code, json::action_message("loadmodule", &text));
         let configured = match package.as_str() {
-            ACTION_PACKAGE => self.options.action.is_some(),
+            ACTION_PACKAGE => self.context.options.action.is_some(),
             CLEANER_PACKAGE => true,
             CRON_PACKAGE => self.cron.is_configured(),
-            ENGINE_PACKAGE => self.options.engine.is_some(),
+            ENGINE_PACKAGE => self.context.options.engine.is_some(),
             _ => false,
         };
-        if !configured || name.is_empty() || self.is_loaded(&package) || self.options.loaded.contains_key(&name) {
+        if !configured
+            || name.is_empty()
+            || self.context.is_loaded(&package)
+            || self.context.options.loaded.contains_key(&name)
+        {
             return reply(Code::FINISHED_KO, format!("cannot load module '{shown}'"));
         }
-        self.options.loaded.insert(name, package);
+        self.context.options.loaded.insert(name, package);
         reply(Code::BEGIN, format!("module '{shown}' is loaded"))
     }
 
@@ -197,7 +219,7 @@ impl Core {
             Some((called, package))
                 if matches!(package.as_str(), ACTION_PACKAGE | CLEANER_PACKAGE | CRON_PACKAGE | ENGINE_PACKAGE) =>
             {
-                self.options.loaded.retain(|_, loaded| *loaded != package);
+                self.context.options.loaded.retain(|_, loaded| *loaded != package);
                 reply(Code::BEGIN, &format!("module '{called}' unload in progress"))
             }
             _ => reply(Code::FINISHED_KO, "cannot find unload module"),

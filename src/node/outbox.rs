@@ -70,8 +70,8 @@ impl Outbox {
         self.owed.values().any(|owed| owed.progress != Progress::Sent)
     }
 
-    /// Remembers a message that is handed to the link. Whether a row is owed for it, so that a restart must not forget it.
-    /// For one that `is_relayed` the relay writes a row in any case.
+    /// Remembers a message that is handed to the link. Whether a row is owed for it, so that a restart must not forget
+    /// it. For one that `is_relayed` the relay writes a row in any case.
     pub(super) fn sent(&mut self, token: Token, action: &Action, current_sync: u64, is_relayed: bool) -> bool {
         let may_leave_none = !is_relayed;
         let ends_with_reply = may_leave_none
@@ -150,8 +150,8 @@ impl Outbox {
         self.take(|owed| owed.after_sync < serial)
     }
 
-    /// A sync over an unbroken connection is complete: what was sent before its question has arrived. The ending of those
-    /// whose action leaves no row.
+    /// A sync over an unbroken connection is complete: what was sent before its question has arrived. The ending of
+    /// those whose action leaves no row.
     pub(super) fn arrived(&mut self, serial: u64) -> Vec<(Token, Option<Ending>)> {
         let has_arrived = |owed: &Owed| owed.progress == Progress::Sent && owed.after_sync < serial;
         let tokens: Vec<Token> =

@@ -1,9 +1,9 @@
-//! One connection to the REST API (protocol.md section 13): reads requests, lets authorised ones through as calls, writes
-//! the answers.
+//! One connection to the REST API (docs/protocol.md section 13): reads requests, lets authorised ones through as calls,
+//! writes the answers.
 //!
-//! Pipelined requests start in their order, up to `max_pipelined` at once, without waiting for the answers of those before.
-//! Whoever decides takes calls in one after the other, so a `GET` behind a `POST` sees what that `POST` did; only their
-//! waiting for logs runs side by side. The answers go out in the order of the requests.
+//! Pipelined requests start in their order, up to `max_pipelined` at once, without waiting for the answers of those
+//! before. Whoever decides takes calls in one after the other, so a `GET` behind a `POST` sees what that `POST` did;
+//! only their waiting for logs runs side by side. The answers go out in the order of the requests.
 //!
 //! Absent on purpose: sockets, clocks, TLS, routing of paths, JSON.
 
@@ -58,7 +58,8 @@ pub enum ApiClientOutput {
         /// What is called.
         call: ApiCall,
     },
-    /// Everything is sent: end the sending direction, and go on reading (and throwing away) until [`ApiClientOutput::Close`].
+    /// Everything is sent: end the sending direction, and go on reading (and throwing away) until
+    /// [`ApiClientOutput::Close`].
     Shutdown,
     /// Close the connection now; answers to its calls are of no interest any more. The last output.
     Close,

@@ -1,5 +1,5 @@
-//! The conversation with one host over SSH as a state machine (protocol.md section 10): when to connect and again, whether its
-//! key is trusted, which tasks run now, and how long each step may take.
+//! The conversation with one host over SSH as a state machine (docs/protocol.md section 10): when to connect and again,
+//! whether its key is trusted, which tasks run now, and how long each step may take.
 //!
 //! Absent on purpose: sockets, libssh2, files and clocks (`edge::ssh` is given orders and tells news), what tasks mean.
 
@@ -36,7 +36,8 @@ const STABLE_AFTER: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(4);
 /// Between two keep-alives.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// A host that gives no channel though none is open is asked again after this time, so often: the last one may not be gone.
+/// A host that gives no channel though none is open is asked again after this time, so often: the last one may not be
+/// gone.
 const CHANNEL_PAUSE: Duration = Duration::from_millis(300);
 const CHANNEL_TRIES: u32 = 3;
 /// A host that takes no connections for now is left alone for this time: trying makes it no better.
@@ -153,7 +154,8 @@ impl SshSteps {
         }
     }
 
-    /// Drops the connection and makes a new one, unless the host is only slow: then what runs there would be lost for nothing.
+    /// Drops the connection and makes a new one, unless the host is only slow: then what runs there would be lost for
+    /// nothing.
     pub fn reset(&mut self, now: Now, random: &mut dyn Random) {
         if let State::Up(Up { heard, .. }) = self.state
             && now.monotonic.since(heard) >= SILENCE
@@ -366,8 +368,8 @@ impl SshSteps {
         self.is_renewing || matches!(self.state, State::Up(_))
     }
 
-    /// The attempt or the connection is over. With `refused`, tasks do not wait for the next one, which is not made before that
-    /// time.
+    /// The attempt or the connection is over. With `refused`, tasks do not wait for the next one, which is not made
+    /// before that time.
     fn fail(
         &mut self,
         reason: &str,
@@ -471,7 +473,8 @@ impl SshSteps {
                 Ok(None)
             }
             HostKeyVerdict::Changed(place) => Err(format!(
-                "HOST KEY CHANGED: it shows {shown}, another one is known ({place}). Somebody may be in between, or the \
+                "HOST KEY CHANGED: it shows {shown}, another one is known ({place}). Somebody may be in between, or \
+                    the \
                  host was set up anew: then {} and add '{}'",
                 if place == "the database" { "name a known-hosts file (ssh_known_hosts)" } else { "remove that line" },
                 report.line

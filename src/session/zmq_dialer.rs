@@ -1,10 +1,11 @@
-//! One sealed link to a push node (protocol.md sections 2 and 3, client side), with its reconnecting.
+//! One sealed link to a push node (docs/protocol.md sections 2 and 3, client side), with its reconnecting.
 //!
-//! Every connection makes a new session: a fresh routing id, then the whole handshake. The original keeps its routing id and
-//! key when TCP breaks, which is deaf if the node lost the session meanwhile; a handshake costs milliseconds and always works.
+//! Every connection makes a new session: a fresh routing id, then the whole handshake. The original keeps its routing
+//! id and key when TCP breaks, which is deaf if the node lost the session meanwhile; a handshake costs milliseconds and
+//! always works.
 //!
-//! Absent on purpose: sockets and ZMTP (told by `handle_connected` and `handle_disconnected`), RSA (handed out as jobs),
-//! clocks, whether a silent link is alive (`node` pings it).
+//! Absent on purpose: sockets and ZMTP (told by `handle_connected` and `handle_disconnected`), RSA (handed out as
+//! jobs), clocks, whether a silent link is alive (`node` pings it).
 
 mod outbox;
 mod sealed;
@@ -38,7 +39,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(1);
 const MAX_EARLY_MESSAGES: usize = 64;
 const MAX_EARLY_BYTES: usize = 1 << 20;
 
-/// What is done with the key of the node (protocol.md section 3, step 3).
+/// What is done with the key of the node (docs/protocol.md section 3, step 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FingerprintMode {
     /// No check.
@@ -95,7 +96,8 @@ impl DialTicket {
 
 /// One side effect. No `Debug`: jobs hold keys.
 pub enum DialerOutput {
-    /// Connect and do the ZMTP handshake as a DEALER with this routing id; tell `handle_connected` or `handle_disconnected`.
+    /// Connect and do the ZMTP handshake as a DEALER with this routing id; tell `handle_connected` or
+    /// `handle_disconnected`.
     Connect {
         /// Where to.
         endpoint: Endpoint,
@@ -339,7 +341,8 @@ impl ZmqDialer {
         self.outputs.pop_front()
     }
 
-    /// Drops the connection and builds it again at once, whatever the state; a link that was not started stays as it is.
+    /// Drops the connection and builds it again at once, whatever the state; a link that was not started stays as it
+    /// is.
     pub fn reset(&mut self, now: Now, random: &mut dyn Random) {
         if matches!(self.state, State::Stopped) {
             return;
@@ -436,12 +439,14 @@ impl ZmqDialer {
                 Ok(())
             }
             (_, Some(stored)) => Err(format!(
-                "the key of {target} is {thumbprint}, but {stored} is known of it: somebody may be in between. If the node \
+                "the key of {target} is {thumbprint}, but {stored} is known of it: somebody may be in between. If the \
+                    node \
                  got a new key on purpose, run DELETE FROM gorgone_target_fingerprint WHERE target='{target}' on the \
                  database of gorgone_db_name and restart this daemon"
             )),
             (FingerprintMode::Strict, None) => Err(format!(
-                "the key of {target} is {thumbprint} and not known here, which fingerprint_mode: strict demands. If it is \
+                "the key of {target} is {thumbprint} and not known here, which fingerprint_mode: strict demands. If \
+                    it is \
                  the right one, run INSERT INTO gorgone_target_fingerprint (target, fingerprint) VALUES ('{target}', \
                  '{thumbprint}') on the database of gorgone_db_name and restart this daemon"
             )),

@@ -1,4 +1,4 @@
-//! The REST API as an HTTP server (protocol.md section 13).
+//! The REST API as an HTTP server (docs/protocol.md section 13).
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};

@@ -1,4 +1,4 @@
-//! ENGINECOMMAND with real pipes, and the definitions of cron through the API (protocol.md sections 11, 13 and 15).
+//! ENGINECOMMAND with real pipes, and the definitions of cron through the API (docs/protocol.md sections 11, 13 and 15).
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};

@@ -3,6 +3,7 @@
 
 mod allow_list;
 mod api;
+mod api_page;
 mod commands;
 mod copies;
 mod dial_in;

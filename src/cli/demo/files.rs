@@ -62,8 +62,8 @@ pub(super) struct Plan {
     folder: PathBuf,
 }
 
-/// Makes the keys with `program`, a certificate, and writes the files of a central and of one node of each kind; those of a host
-/// that is reached by SSH only `with_ssh`.
+/// Makes the keys with `program`, a certificate, and writes the files of a central and of one node of each kind; those
+/// of a host that is reached by SSH only `with_ssh`.
 ///
 /// # Errors
 /// A file cannot be written, or `program` makes no keys.

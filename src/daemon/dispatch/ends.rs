@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::model::connection::ConnectionId;
+use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::log::LogLine;
 use crate::model::time::{Monotonic, Now};
 
-use super::{Connection, Dispatch, Effect, Kind, Owner};
+use super::connections::{Connection, Kind};
+use super::strangers::MAX_STRANGERS;
+use super::{Dispatch, Effect, Owner};
 
-/// Connections that are not yet authenticated, at most; the oldest gives way to a new one.
-const MAX_STRANGERS: usize = 1_024;
 /// How long a connection that is being closed may take to send its last words.
 const LINGER: Duration = Duration::from_secs(5);
 /// Log lines about misbehaving connections per [`COMPLAINT_PERIOD`].
@@ -46,7 +46,7 @@ impl Dispatch {
     /// The TLS handshake of a connection failed; `closed` follows. Tells the log of those that came from outside.
     pub fn handshake_failed(&mut self, connection: ConnectionId, reason: &str, now: Now) {
         if let Some(Connection { kind: Kind::Api(_) | Kind::WebSocket(_) | Kind::Undecided(_), peer, .. }) =
-            self.connections.get(&connection)
+            self.connections.get(connection)
         {
             let line = format!("{peer}: {reason}; closed");
             self.complain(line, now);
@@ -55,10 +55,9 @@ impl Dispatch {
 
     pub(super) fn forget(&mut self, connection: ConnectionId) -> Option<Connection> {
         self.timers.cancel(&Owner::Connection(connection));
-        self.strangers.remove(&connection);
-        self.dirty.remove(&connection);
+        self.touched.remove(&Owner::Connection(connection));
         self.flow.forget(connection);
-        self.connections.remove(&connection)
+        self.connections.remove(connection)
     }
 
     /// Closes now, without last words.
@@ -71,24 +70,25 @@ impl Dispatch {
 
     /// Closes once the send queue is empty, or after [`LINGER`].
     pub(super) fn close_after_flush(&mut self, connection: ConnectionId, now: Now) {
-        if let Some(entry) = self.connections.get_mut(&connection)
+        if let Some(entry) = self.connections.get_mut(connection)
             && !entry.closing
         {
             entry.closing = true;
             self.timers.set(Owner::Connection(connection), now.monotonic + LINGER);
-            self.dirty.insert(connection);
+            self.connections.mark_dirty(connection);
             self.effects.push_back(Effect::CloseAfterFlush(connection));
         }
     }
 
     /// Makes room for one more stranger.
-    pub(super) fn admit_stranger(&mut self, connection: ConnectionId, now: Now) {
-        if self.strangers.len() >= MAX_STRANGERS
-            && let Some(oldest) = self.strangers.first().copied()
+    pub(super) fn admit_stranger(&mut self, connection: ConnectionId, peer: PeerAddress, now: Now) {
+        let strangers = self.connections.strangers();
+        if strangers.are_many()
+            && let Some(victim) = strangers.victim(|peer| self.listener.is_known(peer))
         {
-            self.complain(format!("more than {MAX_STRANGERS} unauthenticated connections: the oldest is closed"), now);
-            self.close(oldest, now);
+            self.complain(format!("more than {MAX_STRANGERS} unauthenticated connections: one is closed"), now);
+            self.close(victim, now);
         }
-        self.strangers.insert(connection);
+        self.connections.strangers().insert(connection, peer);
     }
 }

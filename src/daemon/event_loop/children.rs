@@ -9,6 +9,7 @@ use crate::edge::child_process::{ChildProcess, ReadState};
 use crate::edge::clock;
 use crate::edge::jobs::Job;
 use crate::model::command::{CommandEnd, CommandId, CommandOutcome, CommandSpec, OutputCut};
+use crate::model::host_work::HostDone;
 use crate::model::time::{Monotonic, Now};
 
 use super::storage::JobResult;
@@ -87,7 +88,7 @@ impl EventLoop {
                     started: now.wall,
                     ended: now.wall,
                 };
-                self.dispatch.command_ended(command, outcome, now);
+                self.dispatch.host_done(HostDone::CommandEnded { command, outcome }, now);
             }
             Ok(mut child) => {
                 // Without a place in the poll its end is still seen through SIGCHLD.
@@ -119,13 +120,13 @@ impl EventLoop {
             }
             let (news, outcome) = (child.take_news(now.monotonic), child.poll(now));
             if let Some(output) = news {
-                self.dispatch.command_printed(command, output, now);
+                self.dispatch.host_done(HostDone::CommandPrinted { command, output }, now);
             }
             if let Some(outcome) = outcome {
                 // Dropping it takes it out of the poll.
                 self.children.running.remove(&source);
                 self.children.ready.remove(&source);
-                self.dispatch.command_ended(command, outcome, now);
+                self.dispatch.host_done(HostDone::CommandEnded { command, outcome }, now);
             }
         }
     }

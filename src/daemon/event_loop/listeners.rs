@@ -15,6 +15,7 @@ use crate::model::log::LogLine;
 use crate::model::time::{Monotonic, Now};
 
 use super::storage::JobResult;
+use super::workers::Rank;
 use super::{ACCEPT_COMPLAINT, EventLoop, FIRST_LISTENER, RunError};
 
 /// How long accepting pauses when descriptors are used up.
@@ -147,9 +148,12 @@ impl EventLoop {
             .filter_map(|(index, listener)| Some((index, listener.tls.as_ref()?.settings.clone())))
             .collect();
         for (listener, settings) in all {
-            self.submit(Box::new(move || {
-                JobResult::CertificateLoaded(listener, Box::new(ServerContext::load(&settings, now.wall)))
-            }));
+            self.workers.submit(
+                Rank::Own,
+                Box::new(move || {
+                    JobResult::CertificateLoaded(listener, Box::new(ServerContext::load(&settings, now.wall)))
+                }),
+            );
         }
     }
 

@@ -1,7 +1,7 @@
 //! The only place that waits: one mio poll over all sockets, children, signals and finished jobs.
 //!
-//! One turn: poll; feed every event to [`Dispatch`] under a budget; commit the history once; do the effects; only then flush
-//! the send queues. So an acknowledged message is a stored one, and load makes commits larger, not more frequent.
+//! One turn: poll; feed every event to [`Dispatch`] under a budget; commit the history once; do the effects; only then
+//! flush the send queues. So an acknowledged message is a stored one, and load makes commits larger, not more frequent.
 
 mod announcing;
 mod children;
@@ -15,8 +15,9 @@ mod storage;
 mod streams;
 mod upkeep;
 mod work;
+mod workers;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use crate::config::allow_list::AllowList;
 use crate::config::database::DatabaseSettings;
 use crate::config::settings::Config;
-use crate::edge::jobs::{Job, JobQueue};
+use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
 use crate::edge::notify::State as ServiceState;
 use crate::edge::random::SystemRandom;
@@ -34,6 +35,7 @@ use crate::edge::signals::{Signal, Signals};
 use crate::edge::tls::client::ClientContext;
 use crate::edge::{self, centreon_database, child_process, clock};
 use crate::model::connection::ConnectionId;
+use crate::model::host_work::HostDone;
 use crate::model::log::{Level, LogLine};
 use crate::model::time::{Monotonic, Now};
 use crate::model::time_zone::TimeZone;
@@ -50,6 +52,7 @@ use ssh::SshConnections;
 use storage::{JobResult, Storage};
 use streams::Streams;
 use upkeep::Upkeep;
+use workers::{Rank, Workers};
 
 const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -58,10 +61,8 @@ const REGISTER_FILE: Token = Token(2);
 const FIRST_LISTENER: usize = 3;
 /// Connections have odd tokens above this, children even ones.
 const FIRST_SOURCE: usize = 16;
-/// Threads that may wait for name servers at the same time.
-const LOOKUP_THREADS: usize = 8;
-/// When a job is tried again that no worker could be started for.
-const JOB_RETRY: Duration = Duration::from_millis(200);
+/// Names that may wait to be looked up.
+const LOOKUPS_MAX: usize = 4_096;
 /// How long jobs may take to end when the daemon does.
 const LAST_JOBS: Duration = Duration::from_millis(100);
 /// Lines of the log about connections that cannot be accepted, at most.
@@ -89,10 +90,7 @@ struct EventLoop {
     poll: Poll,
     dispatch: Dispatch,
     storage: Storage,
-    jobs: JobQueue<JobResult>,
-    lookups: JobQueue<JobResult>,
-    pipes: JobQueue<JobResult>,
-    waiting_jobs: VecDeque<Job<JobResult>>,
+    workers: Workers,
     key: Arc<PrivateKey>,
     signals: Signals,
     log: LogWriter,
@@ -139,10 +137,8 @@ pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<(), Ru
 /// Everything that can fail to open, opened.
 struct Parts {
     poll: Poll,
-    jobs: JobQueue<JobResult>,
-    lookups: JobQueue<JobResult>,
+    workers: Workers,
     ssh: SshConnections,
-    pipes: JobQueue<JobResult>,
     signals: Signals,
     storage: Storage,
     listeners: Vec<Bound>,
@@ -175,10 +171,8 @@ impl EventLoop {
         let register_file = RegisterFile::open(&config, registry, log, now);
         let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
-        let jobs = JobQueue::new(threads, Arc::clone(&wake));
-        let lookups = JobQueue::new(LOOKUP_THREADS, Arc::clone(&wake));
+        let workers = Workers::new(threads, &wake);
         let ssh = SshConnections::new(Arc::clone(&wake));
-        let pipes = JobQueue::with_capacity(work::PIPE_THREADS, work::PIPES_MAX, Arc::clone(&wake));
         let copies = CopyWork::new(threads, wake);
         let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
         let surroundings = Surroundings {
@@ -196,10 +190,8 @@ impl EventLoop {
         let key = Arc::new(keys.private);
         Ok(Parts {
             poll,
-            jobs,
-            lookups,
+            workers,
             ssh,
-            pipes,
             signals,
             storage,
             listeners,
@@ -220,10 +212,7 @@ impl EventLoop {
             poll: parts.poll,
             dispatch: parts.dispatch,
             storage: parts.storage,
-            jobs: parts.jobs,
-            lookups: parts.lookups,
-            pipes: parts.pipes,
-            waiting_jobs: VecDeque::new(),
+            workers: parts.workers,
             key: parts.key,
             signals: parts.signals,
             log,
@@ -248,25 +237,9 @@ impl EventLoop {
         }
     }
 
-    /// Gives a job to the workers; while their queue is full it waits here. What waits is bounded by those who ask: links,
-    /// handshakes, questions and commands.
-    fn submit(&mut self, job: Job<JobResult>) {
-        self.waiting_jobs.push_back(job);
-        self.submit_waiting();
-    }
-
-    fn submit_waiting(&mut self) {
-        while let Some(job) = self.waiting_jobs.pop_front() {
-            if let Err(job) = self.jobs.submit(job) {
-                self.waiting_jobs.push_front(job);
-                break;
-            }
-        }
-    }
-
     /// Looks up names on threads of their own: dead name servers hold up nobody's handshake, question or command.
     fn submit_lookup(&mut self, job: Job<JobResult>, connection: ConnectionId, now: Now) {
-        if self.lookups.submit(job).is_err() {
+        if !self.workers.submit_below(LOOKUPS_MAX, Rank::Lookup, job) {
             self.resolved(connection, Err("too many names are being looked up".to_owned()), now);
         }
     }
@@ -276,10 +249,11 @@ impl EventLoop {
         let Some(settings) = self.pollers.clone() else { return };
         let job = Box::new(move || {
             let tables = centreon_database::read(&settings).map_err(|fault| fault.text);
-            JobResult::PollersRead(Box::new(tables))
+            JobResult::Host(HostDone::PollersRead(tables))
         });
-        if self.lookups.submit(job).is_err() {
-            self.dispatch.pollers_read(Err("too much waits for the network".to_owned()), now);
+        if !self.workers.submit_below(LOOKUPS_MAX, Rank::Lookup, job) {
+            let failure = Err("too much waits for the network".to_owned());
+            self.dispatch.host_done(HostDone::PollersRead(failure), now);
         }
     }
 
@@ -321,7 +295,7 @@ impl EventLoop {
             self.accept_again,
             self.stopped,
             self.release_at,
-            self.job_retry(now),
+            self.workers.poll_timeout(now),
             self.ssh.poll_timeout(now),
             self.upkeep.poll_timeout(),
             paused_until,
@@ -330,11 +304,6 @@ impl EventLoop {
         // One millisecond more than asked: a wake-up a fraction too early would find nothing due and spin.
         let earliest = deadlines.into_iter().flatten().min()?;
         Some(if earliest <= now { Duration::ZERO } else { earliest.since(now) + Duration::from_millis(1) })
-    }
-
-    /// With no job under way, no finished one will tell when there is room again: the system has no thread for us now.
-    fn job_retry(&self, now: Monotonic) -> Option<Monotonic> {
-        (!self.waiting_jobs.is_empty() && self.jobs.pending() == 0).then(|| now + JOB_RETRY)
     }
 
     fn event(&mut self, event: &mio::event::Event, now: Now) {
@@ -356,9 +325,9 @@ impl EventLoop {
 
     /// Everything between two waits.
     fn turn(&mut self, now: Now) {
-        self.submit_waiting();
-        self.ssh.submit_waiting();
-        self.copies.submit_waiting();
+        self.workers.handle_timeout();
+        self.ssh.handle_timeout();
+        self.copies.handle_timeout();
         if self.copies.take_news() {
             // Their threads get new work before messages are opened, which takes long for a chunk.
             self.commit(now);
@@ -388,21 +357,11 @@ impl EventLoop {
                 Effect::Shutdown(connection) => self.streams.shutdown(connection),
                 Effect::CloseAfterFlush(connection) => self.streams.close_after_flush(connection),
                 Effect::Crypto(job) => {
-                    let key = Arc::clone(&self.key);
-                    self.submit(Box::new(move || JobResult::Crypto(Box::new(job.run(&key)))));
+                    let (key, rank) = (Arc::clone(&self.key), work::rank_of(&job));
+                    self.workers.submit(rank, Box::new(move || JobResult::Crypto(Box::new(job.run(&key)))));
                 }
-                Effect::Query { query, filter, limit } => self.storage.questions.ask((query, filter, limit)),
-                Effect::RunCommand { command, spec } => {
-                    self.submit(Children::spawn_job(command, spec));
-                }
-                Effect::ReadPollers => self.read_pollers(now),
-                Effect::Work { id, work } => {
-                    self.start_work(id, work, now);
-                }
-                Effect::KillCommand(command) => self.children.kill(command),
+                Effect::Host(work) => self.host_work(work, now),
                 Effect::Ssh { node, attempt, work } => self.ssh_work(node, attempt, work, now),
-                Effect::ReadSource { source, step } => self.copies.read(source, step),
-                Effect::WriteSink { sink, steps } => self.copies.write(sink, steps),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
                 Effect::Stopped => self.stopped = Some(now.monotonic + LAST_FLUSH),
@@ -412,16 +371,13 @@ impl EventLoop {
     }
 
     fn finished_jobs(&mut self, now: Now) {
-        let queues = [&self.jobs, &self.lookups, &self.pipes];
-        let results: Vec<JobResult> =
-            queues.into_iter().flat_map(|queue| std::iter::from_fn(|| queue.poll_finished())).collect();
-        for result in results {
+        while let Some(result) = self.workers.poll_finished() {
             match result {
                 JobResult::Crypto(outcome) => self.dispatch.crypto_done(*outcome, now),
                 JobResult::Answered(answers) => self.questions_answered(answers, now),
-                JobResult::PollersRead(result) => self.dispatch.pollers_read(*result, now),
                 JobResult::Spawned(command, spawned) => self.spawned(command, spawned, now),
-                JobResult::Worked(id, outcome) => self.dispatch.work_done(id, outcome, now),
+                JobResult::CheckTakesLong(check) => self.check_slowly(check),
+                JobResult::Host(done) => self.dispatch.host_done(done, now),
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
@@ -431,7 +387,6 @@ impl EventLoop {
         while let Some(finished) = self.ssh.poll_finished() {
             self.ssh_finished(finished, now);
         }
-        self.submit_waiting();
     }
 
     fn read_signals(&mut self, now: Now) {
@@ -461,10 +416,9 @@ impl EventLoop {
 
     fn finish(&mut self) {
         self.children.kill_all();
-        // A command that a worker is starting just now would outlive us.
-        self.jobs.shutdown(LAST_JOBS);
+        self.workers.shutdown(LAST_JOBS);
         self.copies.shutdown();
-        while self.jobs.poll_finished().is_some() {}
+        while self.workers.poll_finished().is_some() {}
         let wall = clock::read().wall;
         if let Err(reason) = self.storage.finish(self.dispatch.take_unstored(), wall) {
             self.log.write(&LogLine::error("core", reason), wall);

@@ -15,6 +15,7 @@ use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::time::Now;
 
 use super::storage::JobResult;
+use super::workers::Rank;
 use super::{EventLoop, REGISTER_FILE};
 
 /// What the file says now, with warnings, or why it cannot be used.
@@ -69,7 +70,8 @@ impl EventLoop {
             let _ = watch.renew();
         }
         let (path, own_id) = (file.path.clone(), file.own_id);
-        self.submit(Box::new(move || JobResult::RegisterFileRead(register_file::reload(&path, own_id))));
+        self.workers
+            .submit(Rank::Own, Box::new(move || JobResult::RegisterFileRead(register_file::reload(&path, own_id))));
     }
 
     /// The worker has read it.

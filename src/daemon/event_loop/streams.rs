@@ -35,8 +35,8 @@ enum State {
     Open,
     /// Its last bytes go out.
     Closing,
-    /// Our last bytes are out. What the peer still sends is read and dropped: closing at once would reset the connection
-    /// and take our last words from it.
+    /// Our last bytes are out. What the peer still sends is read and dropped: closing at once would reset the
+    /// connection and take our last words from it.
     Draining,
 }
 

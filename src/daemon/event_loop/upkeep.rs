@@ -1,5 +1,5 @@
-//! What the loop does for the machine that it runs on: it tells the service manager that it still turns, and takes in less
-//! while it needs more memory than it may. No wake-up of its own where neither is asked for.
+//! What the loop does for the machine that it runs on: it tells the service manager that it still turns, and takes in
+//! less while it needs more memory than it may. No wake-up of its own where neither is asked for.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use super::EventLoop;
 
 /// How often memory is looked at, at most, and only while there is something to take in.
 const MEMORY_LOOK: Duration = Duration::from_millis(50);
-/// Above the limit there is one turn in so long in which something is taken in: a limit that cannot be held makes a slow daemon,
-/// never a deaf one.
+/// Above the limit there is one turn in so long in which something is taken in: a limit that cannot be held makes a
+/// slow daemon, never a deaf one.
 const SLOW_TURN: Duration = Duration::from_millis(100);
 /// How long after a burst memory is given back.
 const RELEASE_AFTER: Duration = Duration::from_secs(3);
@@ -147,7 +147,8 @@ impl EventLoop {
         self.read_children(now);
     }
 
-    /// Gives memory back some seconds after a burst, and pages of the program during a long one; an idle daemon is not woken for it.
+    /// Gives memory back some seconds after a burst, and pages of the program during a long one; an idle daemon is not
+    /// woken for it.
     pub(super) fn release_memory(&mut self, now: Now) {
         if self.streams.take_burst() {
             self.release_at = Some(now.monotonic + RELEASE_AFTER);

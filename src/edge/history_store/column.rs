@@ -1,5 +1,5 @@
-//! Reads columns as the original left them: SQLite stores any type in any column, and Perl made use of that. Nothing here
-//! fails; what cannot be read becomes an empty value.
+//! Reads columns as the original left them: SQLite stores any type in any column, and Perl made use of that. Nothing
+//! here fails; what cannot be read becomes an empty value.
 
 use rusqlite::Row;
 use rusqlite::types::ValueRef;

@@ -38,7 +38,8 @@ impl Stream {
         Self { socket: Socket::Unix(stream), tls: None }
     }
 
-    /// Begins a TCP connection, with `TCP_NODELAY`. Once the stream is writable, [`Stream::connected`] tells the outcome.
+    /// Begins a TCP connection, with `TCP_NODELAY`. Once the stream is writable, [`Stream::connected`] tells the
+    /// outcome.
     ///
     /// # Errors
     /// It cannot even begin: no route, no descriptor left.
@@ -77,13 +78,15 @@ impl Stream {
         self.tls.as_ref().is_some_and(|session| session.is_handshaking())
     }
 
-    /// Whether bytes that were taken for writing wait for the socket: then [`Write::flush`] is wanted when it is writable.
+    /// Whether bytes that were taken for writing wait for the socket: then [`Write::flush`] is wanted when it is
+    /// writable.
     #[must_use]
     pub fn wants_flush(&self) -> bool {
         self.tls.as_ref().is_some_and(|session| session.wants_write())
     }
 
-    /// Whether after a read that did (`is_short`) or did not leave its buffer partly empty only a new event brings more.
+    /// Whether after a read that did (`is_short`) or did not leave its buffer partly empty only a new event brings
+    /// more.
     #[must_use]
     pub fn is_emptied(&self, is_short: bool) -> bool {
         self.tls.as_ref().map_or(is_short, |session| session.is_emptied())
@@ -130,8 +133,8 @@ impl Stream {
         }
     }
 
-    /// Tells the peer that nothing more comes: by `close_notify` inside TLS, and by ending the socket's sending direction.
-    /// If [`Self::wants_flush`] holds afterwards, flushing completes it.
+    /// Tells the peer that nothing more comes: by `close_notify` inside TLS, and by ending the socket's sending
+    /// direction. If [`Self::wants_flush`] holds afterwards, flushing completes it.
     ///
     /// # Errors
     /// The connection is gone.

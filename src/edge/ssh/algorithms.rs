@@ -6,8 +6,8 @@ use libssh2_sys as sys;
 
 use super::ffi::{Outcome, Ssh2};
 
-/// What two hosts have to agree on, in the order of the lists in their offers (RFC 4253, 7.1); by its name here and by that
-/// of the option in `sshd_config`. Ciphers and MACs are agreed on for each direction.
+/// What two hosts have to agree on, in the order of the lists in their offers (RFC 4253, 7.1); by its name here and by
+/// that of the option in `sshd_config`. Ciphers and MACs are agreed on for each direction.
 const KINDS: [(&str, &str, &[c_int]); 4] = [
     ("key exchange", "KexAlgorithms", &[sys::LIBSSH2_METHOD_KEX]),
     ("host key", "HostKeyAlgorithms", &[sys::LIBSSH2_METHOD_HOSTKEY]),
@@ -40,8 +40,8 @@ fn is_certificate(name: &str) -> bool {
     name.contains("-cert-v")
 }
 
-/// The place of an algorithm among those of its kind, before the library's own order. AES-GCM comes before ChaCha20: it is
-/// several times faster here, on both ends. Large groups take long.
+/// The place of an algorithm among those of its kind, before the library's own order. AES-GCM comes before ChaCha20: it
+/// is several times faster here, on both ends. Large groups take long.
 fn rank(name: &str) -> u8 {
     match name {
         _ if is_old(name) => 9,

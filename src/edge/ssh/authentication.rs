@@ -12,7 +12,8 @@ use super::ffi::{Fault, Outcome, Ssh2};
 use super::key_files::{self, KeyText};
 use crate::model::ssh::{SshNews, SshTarget};
 
-/// Public keys that are tried, at most: a host counts each, and OpenSSH's sshd ends the connection at the sixth failure.
+/// Public keys that are tried, at most: a host counts each, and OpenSSH's sshd ends the connection at the sixth
+/// failure.
 const MAX_KEYS: usize = 4;
 /// How the library says that a host does not let us in by this way, and that a private key makes no sense.
 const REFUSED: [i32; 2] = [sys::LIBSSH2_ERROR_AUTHENTICATION_FAILED, sys::LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED];
@@ -129,8 +130,8 @@ impl Authentication {
             }
             if self.left.len() == before {
                 self.tried.push(format!("password: the host offers only {methods} at first"));
-                // One that wants a key and a password offers the second once it has the first; the library does not tell
-                // such a half success from a failure.
+                // One that wants a key and a password offers the second once it has the first; the library does not
+                // tell such a half success from a failure.
                 self.left.extend([Attempt::Password, Attempt::Keyboard]);
             }
         } else {
@@ -204,7 +205,8 @@ struct Agent {
     tried: usize,
 }
 
-/// Whether somebody listens on the agent's socket and takes a connection at once: libssh2 would wait for one who does not.
+/// Whether somebody listens on the agent's socket and takes a connection at once: libssh2 would wait for one who does
+/// not.
 fn look_for_agent() -> Result<(), String> {
     let path = std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty());
     let path = path.ok_or("there is none (SSH_AUTH_SOCK is not set)")?;

@@ -9,7 +9,8 @@ use crate::model::ssh::{SshCommand, SshEnd, SshExit, SshRun};
 
 /// stdout and stderr.
 const STREAMS: [c_int; 2] = [0, 1];
-/// All that OpenSSH's sshd prints in place of any command where `ForceCommand internal-sftp` holds; it then exits with 1.
+/// All that OpenSSH's sshd prints in place of any command where `ForceCommand internal-sftp` holds; it then exits with
+/// 1.
 const SFTP_ONLY: &[u8] = b"This service allows sftp connections only.\n";
 const SFTP_ONLY_TEXT: &str =
     "the host runs no commands for this user, it allows SFTP only (ForceCommand internal-sftp in its sshd_config)";

@@ -1,8 +1,9 @@
 //! libssh2 behind a safe type: the only place of SSH with `unsafe`.
 //!
-//! A [`Ssh2`] owns one session of the library with everything that belongs to it: its channels, its SFTP channel, an open file
-//! there, an agent, and the socket that the library's callbacks read and write. Whoever holds it has the only way to any of
-//! them, so each method may call the library. Nothing waits: a call that would is [`Fault::WouldBlock`], and is made again.
+//! A [`Ssh2`] owns one session of the library with everything that belongs to it: its channels, its SFTP channel, an
+//! open file there, an agent, and the socket that the library's callbacks read and write. Whoever holds it has the only
+//! way to any of them, so each method may call the library. Nothing waits: a call that would is [`Fault::WouldBlock`],
+//! and is made again.
 #![allow(unsafe_code)]
 
 mod callbacks;
@@ -95,8 +96,8 @@ pub(super) struct Ssh2 {
     agent: Option<Agent>,
 }
 
-// SAFETY: everything behind the pointers belongs to this one session, and whoever owns it is the only one to touch it. libssh2
-// and OpenSSL keep nothing per thread that a session needs.
+// SAFETY: everything behind the pointers belongs to this one session, and whoever owns it is the only one to touch it.
+// libssh2 and OpenSSL keep nothing per thread that a session needs.
 unsafe impl Send for Ssh2 {}
 
 /// A pointer to text for the library, which takes a length beside it.
@@ -113,8 +114,8 @@ fn len(text: &[u8]) -> c_uint {
 fn initialise() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: called once, before any other call of either library; null settings are allowed. A failure shows when a
-        // session is made.
+        // SAFETY: called once, before any other call of either library; null settings are allowed. A failure shows when
+        // a session is made.
         unsafe {
             OPENSSL_init_crypto(NO_ATEXIT, null());
             sys::libssh2_init(0);
@@ -127,8 +128,8 @@ impl Ssh2 {
     pub fn new(io: SocketIo) -> Option<Self> {
         initialise();
         let io = NonNull::from(Box::leak(Box::new(io)));
-        // SAFETY: null functions ask for malloc and free; the context is handed back to our callbacks, which expect exactly
-        // this pointer.
+        // SAFETY: null functions ask for malloc and free; the context is handed back to our callbacks, which expect
+        // exactly this pointer.
         let raw = NonNull::new(unsafe { sys::libssh2_session_init_ex(None, None, None, io.as_ptr().cast()) });
         let Some(raw) = raw else {
             // SAFETY: made above and known to nobody else.
@@ -136,8 +137,8 @@ impl Ssh2 {
             return None;
         };
         let calls = [callbacks::send as *mut c_void, callbacks::receive as *mut c_void];
-        // SAFETY: the session was just made; both functions have the signature that the library calls them with. Keep-alives
-        // ask for no reply, because the library would keep each reply until the session ends.
+        // SAFETY: the session was just made; both functions have the signature that the library calls them with.
+        // Keep-alives ask for no reply, because the library would keep each reply until the session ends.
         unsafe {
             sys::libssh2_session_set_blocking(raw.as_ptr(), 0);
             for (kind, call) in CALLBACKS.into_iter().zip(calls) {
@@ -196,8 +197,8 @@ impl Ssh2 {
     /// Which algorithms of a kind the library was built with.
     pub fn supported(&mut self, kind: c_int) -> Vec<String> {
         let mut names: *mut *const c_char = null_mut();
-        // SAFETY: on success `names` leads to `count` C strings that live as long as the library, in an array that is ours to
-        // free.
+        // SAFETY: on success `names` leads to `count` C strings that live as long as the library, in an array that is
+        // ours to free.
         unsafe {
             let count = sys::libssh2_session_supported_algs(self.raw.as_ptr(), kind, &raw mut names);
             let count = usize::try_from(count).unwrap_or(0);
@@ -409,7 +410,8 @@ impl Ssh2 {
     pub fn kill(&mut self, id: ChannelId) {
         const NAME: &[u8] = b"KILL";
         if let Ok(channel) = self.channel(id) {
-            // SAFETY: the channel is alive; the name is given with its length. Whether it worked is not known in any case.
+            // SAFETY: the channel is alive; the name is given with its length. Whether it worked is not known in any
+            // case.
             unsafe { libssh2_channel_signal_ex(channel, chars(NAME), NAME.len()) };
         }
     }

@@ -22,8 +22,8 @@ use crate::model::ssh::{SshCommand, SshNews, SshOrder, SshTarget, SshTask, SshTa
 const TURN: Duration = Duration::from_millis(20);
 /// Output read at once.
 const READ_BYTES: usize = 32 << 10;
-/// What a host says in place of its version when it takes no connection now: OpenSSH's sshd after failures of ours, or while
-/// too many log in.
+/// What a host says in place of its version when it takes no connection now: OpenSSH's sshd after failures of ours, or
+/// while too many log in.
 const REFUSALS: [&str; 2] = ["Not allowed at this time", "Exceeded MaxStartups"];
 
 /// What a turn brought.
@@ -398,7 +398,8 @@ impl Session {
             if !wants_listening && self.opening.is_empty() && !self.is_opening {
                 break;
             }
-            // An open channel in which nothing runs yet is closed by dropbear (2022 and older) when a command ends in another.
+            // An open channel in which nothing runs yet is closed by dropbear (2022 and older) when a command ends in
+            // another.
             let must_wait = self.running.values().any(Running::is_starting)
                 || self.transfers.is_opening()
                 || self.is_sparing && (!self.closing.is_empty() || self.transfers.is_closing());
@@ -462,8 +463,8 @@ fn strange_words(words: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(line).chars().take(60).collect())
 }
 
-/// dropbear before 2024.86 closes a channel in which nothing runs yet when a command ends in another, and dies of what is
-/// asked there next.
+/// dropbear before 2024.86 closes a channel in which nothing runs yet when a command ends in another, and dies of what
+/// is asked there next.
 fn loses_sessions(banner: &str) -> bool {
     let Some((_, version)) = banner.split_once("dropbear_") else { return banner.contains("dropbear") };
     let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));

@@ -1,7 +1,7 @@
 //! The socket of a session as libssh2 uses it: nothing blocks, and nothing does more than a turn's share.
 //!
-//! libssh2 cannot be asked for something else while one packet is half sent, and reads for as long as bytes come. So what
-//! the socket does not take waits here, and reading ends after a budget.
+//! libssh2 cannot be asked for something else while one packet is half sent, and reads for as long as bytes come. So
+//! what the socket does not take waits here, and reading ends after a budget.
 
 use std::ffi::c_int;
 use std::io::{self, Read, Write};

@@ -1,5 +1,5 @@
-//! File transfers of a session over SFTP, one at a time: lines into a named pipe, small files, copies of local files. A file
-//! is written under another name and renamed, so it appears whole or not at all.
+//! File transfers of a session over SFTP, one at a time: lines into a named pipe, small files, copies of local files. A
+//! file is written under another name and renamed, so it appears whole or not at all.
 
 use std::ffi::c_ulong;
 use std::fs::File;

@@ -54,7 +54,8 @@ impl Transfers {
         self.waiting.extend(Transfer::new(id, task, opened));
     }
 
-    /// Nothing more is told of the transfer. Where it is under way the host does not answer, and the whole channel goes.
+    /// Nothing more is told of the transfer. Where it is under way the host does not answer, and the whole channel
+    /// goes.
     pub fn abort(&mut self, id: SshTaskId) {
         self.waiting.retain(|waiting| waiting.id != id);
         if self.current.take_if(|current| current.id == id).is_some() && self.sftp == Sftp::Open {
@@ -77,7 +78,8 @@ impl Transfers {
         is_idle
     }
 
-    /// Why the host gives no channel for the transfer in hand, if it was asked for one; it is asked again the next time.
+    /// Why the host gives no channel for the transfer in hand, if it was asked for one; it is asked again the next
+    /// time.
     pub const fn take_refusal(&mut self) -> Option<String> {
         self.refusal.take()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::model::action::Action;
 use crate::model::api::Method;
 
-use super::super::modules::{ACTION_PACKAGE, CRON_PACKAGE, ENGINE_PACKAGE, NODES_PACKAGE};
+use crate::node::modules::{ACTION_PACKAGE, CRON_PACKAGE, ENGINE_PACKAGE, NODES_PACKAGE};
 
 /// Method, path after `/api/`, action, and the package that brings it (`None`: always there).
 type Endpoint = (Method, &'static str, Action, Option<&'static str>);

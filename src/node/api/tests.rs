@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use crate::model::api::{CallId, Method};
 
-use super::super::input::Input;
-use super::super::testing::{Bench, id, node_message, options, row};
+use crate::node::input::Input;
+use crate::node::testing::{Bench, id, node_message, options, row};
 
 const NO_LOG: &str = r#"{"error":"no_log","message":"No log found for token","data":[],"token":"tok"}"#;
 const LOGS: &str = r#"{"message":"Logs found","token":"tok","data":[{"id":1,"token":"tok","code":2,"etime":5,"ctime":6.5,"instant":0,"data":"{}"}]}"#;
@@ -114,7 +114,7 @@ fn unknown_paths_wrong_methods_and_broken_bodies_have_their_errors() {
 fn cron_definitions_take_four_methods_and_path_variables() {
     let mut options = options(Vec::new());
     options.loaded.insert("cron".to_owned(), "gorgone::modules::core::cron::hooks".to_owned());
-    options.nodes = vec![super::super::testing::push_node(2)];
+    options.nodes = vec![crate::node::testing::push_node(2)];
     let mut bench = Bench::new(options);
     let outputs = bench.call(1, Method::Get, "nodes/2/core/cron/definitions/job/status", "");
     assert!(outputs[0].starts_with("node 2: [GETCRON]"), "{outputs:?}");
@@ -180,7 +180,7 @@ fn log_wait_on_a_node_ends_with_its_synced_row_or_with_one_last_sync() {
     bench.give(node_message(2, "SYNCLOGS", "", r#"{"code":0,"data":{"id":2}}"#));
     let outputs =
         bench.give(synced(&format!(r#"{{"id":1,"ctime":2.5,"token":"{}","code":2,"data":"{{}}"}}"#, token())));
-    assert!(outputs[1].starts_with("query 0"), "{outputs:?}");
+    assert!(outputs[2].starts_with("query 0"), "{outputs:?}");
     let mut bench = Bench::linked(&[2]);
     bench.call(1, Method::Post, "nodes/2/core/action/command?log_wait=1000000&sync_wait=500000", "[]");
     assert_eq!(bench.pass_seconds(1), [QUESTION]);

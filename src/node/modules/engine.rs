@@ -1,7 +1,9 @@
-//! The module `engine`: ENGINECOMMAND writes lines to the command pipe of the monitoring engine (protocol.md section 11).
+//! The module `engine`: ENGINECOMMAND writes lines to the command pipe of the monitoring engine (docs/protocol.md
+//! section 11).
 //!
-//! A worker writes, one request at a time for each pipe, so that lines keep their order; a pipe that nobody reads holds up only requests for
-//! itself, and each of them no longer than the module's `timeout` after it came. Absent on purpose: the writing itself.
+//! A worker writes, one request at a time for each pipe, so that lines keep their order; a pipe that nobody reads holds
+//! up only requests for itself, and each of them no longer than the module's `timeout` after it came. Absent on
+//! purpose: the writing itself.
 
 #[cfg(test)]
 mod tests;
@@ -18,13 +20,13 @@ use crate::model::time::Monotonic;
 use crate::model::token::Token;
 use crate::model::work::{PipeReport, Work};
 
-use super::super::command_rows;
-use super::super::core::{Core, NewRow};
-use super::super::json;
-use super::super::requests::Handled;
-use super::super::stopping::STOPPING_TEXT;
-use super::super::work::Awaiting;
 use super::action::list::CommandList;
+use crate::node::command_rows;
+use crate::node::core::Core;
+use crate::node::json;
+use crate::node::peer::Handled;
+use crate::node::stopping::STOPPING_TEXT;
+use crate::node::work::Awaiting;
 
 /// Requests that wait at most, and the characters in them.
 const WAITING_MAX: usize = 10_000;
@@ -106,12 +108,12 @@ impl Core {
         let Ok(EngineContent { logging, text, command_file, lines }) = EngineContent::read(data) else {
             return Handled::not_well_formatted();
         };
-        let settings = self.options.engine.clone();
+        let settings = self.context.options.engine.clone();
         let file = command_file.or_else(|| settings.as_ref()?.command_file.clone());
         if logging {
-            self.open_token(token, None);
+            self.context.open_token(token, None);
             let begun = command_rows::processing_started(text);
-            self.add_row(NewRow::now(Some(token), Code::BEGIN, begun));
+            self.context.row(token, Code::BEGIN, begun);
         }
         let Some(file) = file.filter(|file| !file.contains('\0')) else {
             return self.engine_failed(token, logging, "need command_file (config or call) argument");
@@ -128,7 +130,7 @@ impl Core {
             );
         }
         let timeout = settings.map(|settings| settings.timeout).unwrap_or_default();
-        let deadline = self.now.monotonic + timeout;
+        let deadline = self.context.now.monotonic + timeout;
         let lines = Arc::new(lines);
         let request = EngineRequest { token: token.clone(), logging, file, lines, deadline, len_bytes: data.len() };
         self.engine.len += 1;
@@ -144,15 +146,15 @@ impl Core {
     }
 
     fn engine_failed(&mut self, token: &Token, logging: bool, text: &str) -> Handled {
-        self.log(LogLine::error("engine", text.to_owned()));
+        self.context.log(LogLine::error("engine", text.to_owned()));
         if logging {
-            self.end_with_error(token, text);
+            self.context.fail(token, text);
         }
         Handled::accepted()
     }
 
     fn write_pipe(&mut self, request: EngineRequest) {
-        let patience = request.deadline.since(self.now.monotonic);
+        let patience = request.deadline.since(self.context.now.monotonic);
         let work = Work::WritePipe { file: request.file.clone(), lines: Arc::clone(&request.lines), patience };
         self.start_work(work, Awaiting::Pipe(request));
     }
@@ -172,14 +174,14 @@ impl Core {
         }
         if request.logging {
             for line in request.lines.iter().take(report.submitted) {
-                self.add_row(NewRow::now(Some(&request.token), Code::FINISHED_OK, submitted(line)));
+                self.context.row(&request.token, Code::FINISHED_OK, submitted(line));
             }
         }
         if let Some(reason) = &report.failure {
             self.engine_failed(&request.token, request.logging, reason);
         } else if request.logging {
             let data = json::message("commands processing has finished");
-            self.add_row(NewRow::now(Some(&request.token), Code::FINISHED_OK, data));
+            self.context.finish(&request.token, Code::FINISHED_OK, data);
         }
     }
 
@@ -195,7 +197,7 @@ impl Core {
     pub(in super::super) fn give_up_lines(&mut self, request: &EngineRequest) {
         self.engine_request_ended(request);
         if request.logging {
-            self.end_with_error(&request.token, STOPPING_TEXT);
+            self.context.fail(&request.token, STOPPING_TEXT);
         }
     }
 }

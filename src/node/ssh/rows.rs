@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use crate::model::ssh::{SshExit, SshRun};
 
-use super::super::command_rows::{self, push_metrics};
-use super::super::json;
 use super::request::Command;
+use crate::node::command_rows::{self, push_metrics};
+use crate::node::json;
 
 /// One of its commands has begun.
 pub(super) fn command_started(command: &Command) -> String {

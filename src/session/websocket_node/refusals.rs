@@ -7,7 +7,7 @@ use crate::wire::websocket::upgrade::ResponseProblem;
 /// At most so many characters of a peer's own words are shown.
 const SHOWN_CHARACTERS: usize = 120;
 
-/// The message of a JSON refusal (protocol.md section 9); `None` if the text is none.
+/// The message of a JSON refusal (docs/protocol.md section 9); `None` if the text is none.
 pub fn message_of(text: &[u8]) -> Option<String> {
     if !text.trim_ascii_start().starts_with(b"{") {
         return None;

@@ -26,8 +26,8 @@ pub(super) extern "C" fn send(
     _flags: c_int,
     context: *mut *mut c_void,
 ) -> ssize_t {
-    // SAFETY: libssh2 calls back only from inside a call of ours, while no reference to the `SocketIo` is alive; `buffer` has
-    // `length` readable bytes, and the descriptor is open: the session's, or that of its agent.
+    // SAFETY: libssh2 calls back only from inside a call of ours, while no reference to the `SocketIo` is alive;
+    // `buffer` has `length` readable bytes, and the descriptor is open: the session's, or that of its agent.
     let (io, bytes, agent) = unsafe {
         let bytes = std::slice::from_raw_parts(buffer.cast::<u8>(), length);
         (&mut *(*context).cast::<SocketIo>(), bytes, BorrowedFd::borrow_raw(socket))
@@ -43,7 +43,8 @@ pub(super) extern "C" fn receive(
     _flags: c_int,
     context: *mut *mut c_void,
 ) -> ssize_t {
-    // SAFETY: as in `send`; `buffer` has `length` bytes, which are zeroed first, so that no uninitialised byte is ever seen.
+    // SAFETY: as in `send`; `buffer` has `length` bytes, which are zeroed first, so that no uninitialised byte is ever
+    // seen.
     let (io, into, agent) = unsafe {
         std::ptr::write_bytes(buffer.cast::<u8>(), 0, length);
         let into = std::slice::from_raw_parts_mut(buffer.cast::<u8>(), length);
@@ -52,7 +53,8 @@ pub(super) extern "C" fn receive(
     returned(if socket == io.descriptor() { io.receive(into) } else { socket_io::receive_from_agent(agent, into) })
 }
 
-/// libssh2's keyboard-interactive callback: answers every question that is not shown while it is typed with the password.
+/// libssh2's keyboard-interactive callback: answers every question that is not shown while it is typed with the
+/// password.
 pub(super) extern "C" fn answer(
     _user: *const c_char,
     _user_len: c_int,
@@ -67,8 +69,8 @@ pub(super) extern "C" fn answer(
     if count == 0 || prompts.is_null() || responses.is_null() {
         return;
     }
-    // SAFETY: as in `send`; both arrays have `count` entries that the library has initialised. It frees each answer with the
-    // allocator that it uses itself, which is malloc's; a block has room for the text and one byte more.
+    // SAFETY: as in `send`; both arrays have `count` entries that the library has initialised. It frees each answer
+    // with the allocator that it uses itself, which is malloc's; a block has room for the text and one byte more.
     unsafe {
         let io = &*(*context).cast::<SocketIo>();
         let responses = std::slice::from_raw_parts_mut(responses, count);

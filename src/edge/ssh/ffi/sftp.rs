@@ -39,8 +39,8 @@ impl Ssh2 {
     /// Closes the SFTP channel with what is open there; `false` while that would block, then it is called again.
     pub fn close_sftp(&mut self) -> bool {
         if let Some(file) = self.file.take() {
-            // SAFETY: the handle is alive and forgotten here. The request goes out; its answer is not awaited, and where that
-            // would block the memory of the handle stays the library's.
+            // SAFETY: the handle is alive and forgotten here. The request goes out; its answer is not awaited, and
+            // where that would block the memory of the handle stays the library's.
             unsafe { sys::libssh2_sftp_close_handle(file.as_ptr()) };
         }
         let Some(sftp) = self.sftp else { return true };

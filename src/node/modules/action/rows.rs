@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use crate::model::command::{CommandOutcome, OutputCut};
 
-use super::super::super::command_rows::{self, push_metrics};
-use super::super::super::json;
 use super::list::Command;
+use crate::node::command_rows::{self, push_metrics};
+use crate::node::json;
 
 /// One of its commands has begun.
 pub(super) fn command_started(command: &Command) -> String {

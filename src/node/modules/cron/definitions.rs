@@ -1,5 +1,5 @@
-//! GETCRON, ADDCRON, UPDATECRON and DELETECRON: the list of jobs as it is now. What they change lasts until the daemon ends, as in the
-//! original.
+//! GETCRON, ADDCRON, UPDATECRON and DELETECRON: the list of jobs as it is now. What they change lasts until the daemon
+//! ends, as in the original.
 
 use serde_json::{Value, json};
 
@@ -11,11 +11,11 @@ use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::super::super::core::{Core, NewRow};
-use super::super::super::get_log::read_filter;
-use super::super::super::json as read;
-use super::super::super::requests::Handled;
 use super::Job;
+use crate::node::core::Core;
+use crate::node::get_log::read_filter;
+use crate::node::json as read;
+use crate::node::peer::Handled;
 
 /// Characters of the parameters of a job that a request adds, and of its id.
 const PARAMETERS_MAX: usize = 256 << 10;
@@ -91,10 +91,10 @@ fn read_definition(definition: &Value) -> Result<Option<CronJob>, String> {
 impl Core {
     fn cron_row(&mut self, token: &Token, outcome: Result<&str, &str>) -> Handled {
         match outcome {
-            Ok(text) => self.add_row(NewRow::now(Some(token), Code::FINISHED_OK, read::message(text))),
+            Ok(text) => self.context.finish(token, Code::FINISHED_OK, read::message(text)),
             Err(text) => {
-                self.log(LogLine::error("cron", text.to_owned()));
-                self.end_with_error(token, text);
+                self.context.log(LogLine::error("cron", text.to_owned()));
+                self.context.fail(token, text);
             }
         }
         Handled::accepted()
@@ -116,7 +116,7 @@ impl Core {
                 vec![definition_json(&job.definition)]
             }
         };
-        self.add_row(NewRow::now(Some(token), Code::FINISHED_OK, Value::from(found).to_string()));
+        self.context.finish(token, Code::FINISHED_OK, Value::from(found).to_string());
         Handled::accepted()
     }
 
@@ -156,7 +156,7 @@ impl Core {
             if self.cron.jobs.contains_key(&job.id) {
                 there.get_or_insert(job.id);
             } else {
-                self.log(LogLine::info("cron", format!("adding cron definition '{}'", job.id.escape_debug())));
+                self.context.log(LogLine::info("cron", format!("adding cron definition '{}'", job.id.escape_debug())));
                 self.cron.jobs.insert(job.id.clone(), Job::new(job));
             }
         }

@@ -4,7 +4,7 @@ use crate::config::settings::CronJob;
 use crate::model::api::Method;
 use crate::model::cron_expression::CronExpression;
 
-use super::super::super::testing::{Bench, node_message, options, push_node, row};
+use crate::node::testing::{Bench, node_message, options, push_node, row};
 
 fn job(id: &str, timespec: &str, action: &str, target: &str, keep_token: bool) -> CronJob {
     CronJob {
@@ -23,7 +23,7 @@ fn bench(jobs: Vec<CronJob>) -> Bench {
     options.loaded.insert("cron".to_owned(), super::CRON_PACKAGE.to_owned());
     options.cron = Some(jobs);
     let mut bench = Bench::new(options);
-    bench.give(super::super::super::input::Input::LinkUp(super::super::super::testing::id(2)));
+    bench.give(crate::node::input::Input::LinkUp(crate::node::testing::id(2)));
     bench
 }
 

@@ -3,12 +3,12 @@ use std::time::Duration;
 use crate::config::settings::EngineSettings;
 use crate::model::work::{PipeReport, WorkOutcome};
 
-use super::super::super::input::Input;
-use super::super::super::testing::{Bench, options};
+use crate::node::input::Input;
+use crate::node::testing::{Bench, options};
 
 fn bench(command_file: Option<&str>) -> Bench {
     let mut options = options(Vec::new());
-    options.loaded.insert("engine".to_owned(), super::super::ENGINE_PACKAGE.to_owned());
+    options.loaded.insert("engine".to_owned(), crate::node::modules::ENGINE_PACKAGE.to_owned());
     let command_file = command_file.map(str::to_owned);
     options.engine = Some(EngineSettings { command_file, timeout: Duration::from_secs(5) });
     Bench::new(options)
