@@ -302,6 +302,8 @@ pub enum SshNews {
     LoginRefused(String),
     /// Bytes came from the host, for whatever.
     Heard,
+    /// The host is asked to do a task; what was begun before and not told as such did not reach it.
+    Asked(SshTaskId),
     /// Bytes came for a task.
     Moved(SshTaskId),
     /// The host gives no channel for a task, though none is open but those of other tasks; it goes back to whoever
@@ -318,6 +320,6 @@ pub enum SshNews {
     Ended(SshTaskId, SshEnd),
     /// The session is over, and with it every task; says why.
     Closed(String),
-    /// The host takes no connections for now; says how.
-    NotNow(String),
+    /// The host takes no connections for now, or has no algorithm in common with us; says so.
+    TurnedAway(String),
 }

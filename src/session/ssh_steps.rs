@@ -3,6 +3,8 @@
 //!
 //! Absent on purpose: sockets, libssh2, files and clocks (`edge::ssh` is given orders and tells news), what tasks mean.
 
+mod channels;
+mod host_keys;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -12,14 +14,14 @@ use std::time::Duration;
 
 use crate::model::log::{Level, LogLine};
 use crate::model::random::Random;
-use crate::model::ssh::{
-    HostKeyCheck, HostKeyReport, HostKeyVerdict, SshEnd, SshNews, SshOrder, SshTarget, SshTask, SshTaskId,
-};
+use crate::model::ssh::{HostKeyReport, SshEnd, SshNews, SshOrder, SshTarget, SshTask, SshTaskId};
 use crate::model::time::{Monotonic, Now};
 use crate::session::back_off::{BackOff, Severity};
 use crate::session::log_throttle::LogThrottle;
 
-use tasks::{Lost, NoChannel, Tasks};
+use channels::Up;
+use host_keys::Verdict;
+use tasks::{Lost, Tasks};
 
 const MODULE: &str = "proxy";
 /// A login may take so much longer than a key exchange: hosts delay failures, keys are decrypted.
@@ -36,12 +38,8 @@ const STABLE_AFTER: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(4);
 /// Between two keep-alives.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// A host that gives no channel though none is open is asked again after this time, so often: the last one may not be
-/// gone.
-const CHANNEL_PAUSE: Duration = Duration::from_millis(300);
-const CHANNEL_TRIES: u32 = 3;
-/// A host that takes no connections for now is left alone for this time: trying makes it no better.
-const NOT_NOW_PAUSE: Duration = Duration::from_secs(30);
+/// A host that turns us away is left alone for this time: trying makes it no better.
+const TURNED_AWAY_PAUSE: Duration = Duration::from_secs(30);
 /// A host that refused us is asked again after this time, so that nobody is locked out for trying.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
@@ -93,17 +91,6 @@ enum State {
     Up(Up),
 }
 
-struct Up {
-    since: Monotonic,
-    keep_alive: Monotonic,
-    heard: Monotonic,
-    /// A task has begun over this connection.
-    is_used: bool,
-    /// The host gave no channel though none was open; the next try, and how many there were.
-    channel_pause: Option<Monotonic>,
-    refusals: u32,
-}
-
 /// See the module's page.
 pub struct SshSteps {
     target: Box<SshTarget>,
@@ -113,6 +100,8 @@ pub struct SshSteps {
     back_off: BackOff,
     throttle: LogThrottle,
     last_failure: String,
+    /// Connections in a row that the host closed when their first task had ended.
+    ends_with_task: u32,
     /// The connection is made anew for the next task; nobody is told that it was gone.
     is_renewing: bool,
     outputs: VecDeque<StepsOutput>,
@@ -130,6 +119,7 @@ impl SshSteps {
             back_off: BackOff::default(),
             throttle: LogThrottle::default(),
             last_failure: String::new(),
+            ends_with_task: 0,
             is_renewing: false,
             outputs: VecDeque::new(),
         }
@@ -233,8 +223,12 @@ impl SshSteps {
 
     /// The connection broke or could not be made.
     pub fn handle_closed(&mut self, reason: &str, now: Now, random: &mut dyn Random) {
-        if !matches!(self.state, State::Stopped | State::Waiting { .. }) {
-            self.fail(reason, self.severity(), None, now, random);
+        match &self.state {
+            State::Stopped | State::Waiting { .. } => {}
+            State::Up(up) if up.has_ended_with_its_task(now.monotonic) && self.tasks.is_host_idle() => {
+                self.ended_with_its_task(now);
+            }
+            _ => self.fail(reason, self.severity(), None, now, random),
         }
     }
 
@@ -258,24 +252,23 @@ impl SshSteps {
                 }
                 _ => {}
             },
+            SshNews::Asked(id) => self.tasks.asked(id),
             SshNews::Moved(id) => self.tasks.moved(id, now.monotonic),
             SshNews::NoChannel { id, reason, had_one } => self.no_channel(id, &reason, had_one, now),
             SshNews::Ended(id, end) => {
                 if self.tasks.remove(id) {
                     self.outputs.push_back(StepsOutput::Ended(id, end));
                 }
-                if let State::Up(up) = &mut self.state {
-                    up.refusals = 0;
-                }
+                self.task_ended(now.monotonic);
                 self.begin_tasks(now.monotonic);
             }
             SshNews::Closed(reason) => {
                 self.outputs.push_back(StepsOutput::Disconnect);
                 self.handle_closed(&reason, now, random);
             }
-            SshNews::NotNow(reason) => {
+            SshNews::TurnedAway(reason) => {
                 self.outputs.push_back(StepsOutput::Disconnect);
-                self.fail(&reason.clone(), Severity::NeedsOperator, Some((reason, NOT_NOW_PAUSE)), now, random);
+                self.fail(&reason.clone(), Severity::NeedsOperator, Some((reason, TURNED_AWAY_PAUSE)), now, random);
             }
         }
     }
@@ -388,7 +381,7 @@ impl SshSteps {
         if let Some((_, least)) = refused {
             pause = pause.max(least);
         }
-        let lost = self.tasks.connection_lost(refused.is_some());
+        let lost = self.tasks.connection_lost(refused.is_some(), now.monotonic);
         self.state = State::Waiting { until: now.monotonic + pause, refused: refused.map(|(reason, _)| reason) };
         reason.clone_into(&mut self.last_failure);
         self.log(Level::Warning, reason.to_owned(), now);
@@ -403,52 +396,35 @@ impl SshSteps {
         }
     }
 
-    /// The host gives no channel for a task.
-    fn no_channel(&mut self, id: SshTaskId, reason: &str, had_one: bool, now: Now) {
-        let refused = || SshEnd::Refused(format!("the host gives no channel: {reason}"));
-        let State::Up(up) = &mut self.state else { return };
-        match self.tasks.no_channel(id, now.monotonic) {
-            NoChannel::Waits => {}
-            NoChannel::Ends => self.outputs.push_back(StepsOutput::Ended(id, refused())),
-            NoChannel::Alone if up.refusals < CHANNEL_TRIES => {
-                up.refusals += 1;
-                up.channel_pause = Some(now.monotonic + CHANNEL_PAUSE);
-            }
-            NoChannel::Alone if had_one && !self.tasks.has_one_for_each_connection() => {
-                self.tasks.run_one_for_each_connection();
-                let text =
-                    "it gives one channel in the life of a connection, so each task gets a connection of its own";
-                self.log(Level::Info, text.to_owned(), now);
-                self.renew(now.monotonic);
-            }
-            NoChannel::Alone => {
-                self.tasks.remove(id);
-                self.outputs.push_back(StepsOutput::Ended(id, refused()));
-            }
-        }
-    }
-
-    /// Makes a new connection, without a word.
-    fn renew(&mut self, at: Monotonic) {
-        self.is_renewing = true;
-        self.outputs.push_back(StepsOutput::Disconnect);
-        self.connect(at);
-    }
-
     fn host_key(&mut self, report: &HostKeyReport, now: Now, random: &mut dyn Random) {
         if !matches!(self.state, State::Exchanging { .. }) {
             return;
         }
-        match self.judge(report, now) {
-            Ok(add) => {
-                self.state = State::LoggingIn { deadline: now.monotonic + self.target.connect_timeout + LOGIN_EXTRA };
-                self.outputs.push_back(StepsOutput::Order(SshOrder::Trust { add }));
-            }
-            Err(reason) => {
+        let verdict = host_keys::judge(&self.target, report);
+        let add = match verdict {
+            Verdict::Refuse(reason) => {
                 self.outputs.push_back(StepsOutput::Disconnect);
-                self.refused(reason, now, random);
+                return self.refused(reason, now, random);
             }
-        }
+            Verdict::Take { warning } => {
+                if let Some(text) = warning {
+                    self.log(Level::Warning, text, now);
+                }
+                None
+            }
+            Verdict::Remember { level, text } => {
+                self.log(level, text, now);
+                self.remembered.push(report.line.clone());
+                let is_for_file = self.target.known_hosts.is_some();
+                if !is_for_file {
+                    let (host, line) = (self.target.known_as(), report.line.clone());
+                    self.outputs.push_back(StepsOutput::StoreHostKey { host, line });
+                }
+                is_for_file.then(|| report.line.clone())
+            }
+        };
+        self.state = State::LoggingIn { deadline: now.monotonic + self.target.connect_timeout + LOGIN_EXTRA };
+        self.outputs.push_back(StepsOutput::Order(SshOrder::Trust { add }));
     }
 
     /// Somebody has to change something before the host and we get on.
@@ -456,90 +432,16 @@ impl SshSteps {
         self.fail(&reason.clone(), Severity::NeedsOperator, Some((reason, REFUSED_PAUSE)), now, random);
     }
 
-    /// Whether the key is taken, and the line to add to the known-hosts file; else why not.
-    fn judge(&mut self, report: &HostKeyReport, now: Now) -> Result<Option<String>, String> {
-        let shown = format!("{} {}", report.kind, report.fingerprint);
-        let file = self.target.known_hosts.as_ref().map(|path| path.display().to_string());
-        let check = self.target.host_key_check;
-        let authority = report.authority.as_ref().map_or_else(String::new, |place| {
-            format!(" ({place} names an authority for it, which is not used: host certificates are not supported)")
-        });
-        match &report.verdict {
-            HostKeyVerdict::Known => Ok(None),
-            HostKeyVerdict::Revoked(place) => Err(format!("its key {shown} is revoked ({place})")),
-            HostKeyVerdict::Changed(place) if check == HostKeyCheck::Never => {
-                let text = format!("its key is {shown}, not the one of {place}; taken all the same");
-                self.log(Level::Warning, format!("{text} (strict_serverkey_check: never)"), now);
-                Ok(None)
-            }
-            HostKeyVerdict::Changed(place) => Err(format!(
-                "HOST KEY CHANGED: it shows {shown}, another one is known ({place}). Somebody may be in between, or \
-                    the \
-                 host was set up anew: then {} and add '{}'",
-                if place == "the database" { "name a known-hosts file (ssh_known_hosts)" } else { "remove that line" },
-                report.line
-            )),
-            HostKeyVerdict::Unreadable(reason) if check != HostKeyCheck::Never => {
-                Err(format!("its key {shown} cannot be checked: {reason}"))
-            }
-            HostKeyVerdict::Unknown if check == HostKeyCheck::Strict => {
-                let file = file.unwrap_or_else(|| "a file that ssh_known_hosts names".to_owned());
-                Err(format!(
-                    "its key {shown} is not known{authority}, and strict_serverkey_check is true; if it is the right one, \
-                     add this line to {file}: {}",
-                    report.line
-                ))
-            }
-            HostKeyVerdict::Unknown | HostKeyVerdict::Unreadable(_) if check == HostKeyCheck::Never => Ok(None),
-            HostKeyVerdict::Unknown | HostKeyVerdict::Unreadable(_) => {
-                let place = file.clone().unwrap_or_else(|| "the database".to_owned());
-                let level = if authority.is_empty() { Level::Info } else { Level::Warning };
-                self.log(level, format!("its key {shown} is new, remembered in {place}{authority}"), now);
-                self.remembered.push(report.line.clone());
-                if file.is_some() {
-                    return Ok(Some(report.line.clone()));
-                }
-                let (host, line) = (self.target.known_as(), report.line.clone());
-                self.outputs.push_back(StepsOutput::StoreHostKey { host, line });
-                Ok(None)
-            }
-        }
-    }
-
     fn logged_in(&mut self, how: &str, now: Now) {
         if !matches!(self.state, State::LoggingIn { .. }) {
             return;
         }
-        self.state = State::Up(Up {
-            since: now.monotonic,
-            keep_alive: now.monotonic + KEEP_ALIVE,
-            heard: now.monotonic,
-            is_used: false,
-            channel_pause: None,
-            refusals: 0,
-        });
+        self.state = State::Up(Up::new(now.monotonic));
         if !std::mem::take(&mut self.is_renewing) {
             self.log(Level::Info, format!("logged in by {how}"), now);
             self.outputs.push_back(StepsOutput::Up);
         }
         self.begin_tasks(now.monotonic);
-    }
-
-    fn begin_tasks(&mut self, at: Monotonic) {
-        let State::Up(up) = &mut self.state else { return };
-        if up.channel_pause.is_some() {
-            return;
-        }
-        if self.tasks.has_one_for_each_connection() && up.is_used {
-            if self.tasks.is_idle() {
-                self.renew(at);
-            }
-            return;
-        }
-        while let Some((id, task)) = self.tasks.begin(at) {
-            up.is_used = true;
-            self.outputs.push_back(StepsOutput::Order(SshOrder::Start(id, task)));
-        }
     }
 
     fn log(&mut self, level: Level, text: String, now: Now) {

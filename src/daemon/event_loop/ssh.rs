@@ -64,8 +64,6 @@ pub(super) struct SshConnections {
     jobs: JobQueue<Finished>,
     lookups: JobQueue<Finished>,
     files: JobQueue<Finished>,
-    /// Sources of uploads for which a host gave no channel; they are begun again.
-    unused: HashMap<SshTaskId, Opened>,
 }
 
 /// What comes back from a worker.
@@ -87,7 +85,6 @@ impl SshConnections {
             jobs: JobQueue::new(THREADS, Arc::clone(&wake)),
             lookups: JobQueue::new(LOOKUP_THREADS, Arc::clone(&wake)),
             files: JobQueue::new(FILE_THREADS, wake),
-            unused: HashMap::new(),
         }
     }
 
@@ -163,9 +160,6 @@ impl EventLoop {
 
     /// Looks for what an upload copies.
     fn ssh_open_source(&mut self, attempt: u64, task: SshTaskId, upload: Box<SshUpload>, now: Now) {
-        if let Some(opened) = self.ssh.unused.remove(&task) {
-            return self.ssh_opened(attempt, task, upload, Ok(opened), now);
-        }
         match upload.source.clone() {
             UploadSource::Local(spec) => {
                 self.ssh.files.submit(Box::new(move || {
@@ -175,7 +169,7 @@ impl EventLoop {
             }
             UploadSource::Gathered(sink, kind) => {
                 let gone = || CopyFailure { message: "remote copy failed".to_owned(), detail: "it is gone".to_owned() };
-                let file = self.copies.take_gathered(sink).ok_or_else(gone);
+                let file = self.copies.gathered(sink).ok_or_else(gone);
                 let opened = file.map(|file| Opened { file, kind, notes: Vec::new() });
                 self.ssh_opened(attempt, task, upload, opened, now);
             }
@@ -346,7 +340,6 @@ impl EventLoop {
         let Some(entry) = self.ssh.entries.get_mut(&attempt) else { return self.drop_ssh_session(session) };
         let node = entry.node;
         entry.is_ready |= turn.again;
-        self.ssh.unused.extend(turn.unused);
         entry.state = State::Resting(session);
         self.dispatch.ssh_news(node, attempt, turn.news, now);
         self.ssh_turn(attempt);

@@ -32,8 +32,6 @@ pub struct Turn {
     pub news: Vec<SshNews>,
     /// There is more to do without an event of the socket.
     pub again: bool,
-    /// What the uploads copy for which the host gave no channel.
-    pub unused: Vec<(SshTaskId, Opened)>,
 }
 
 enum Phase {
@@ -74,7 +72,6 @@ pub struct Session {
     closing: Vec<ChannelId>,
     transfers: Transfers,
     news: Vec<SshNews>,
-    unused: Vec<(SshTaskId, Opened)>,
 }
 
 impl Session {
@@ -102,7 +99,6 @@ impl Session {
             closing: Vec::new(),
             transfers: Transfers::new(),
             news: Vec::new(),
-            unused: Vec::new(),
         })
     }
 
@@ -137,7 +133,7 @@ impl Session {
             self.close("");
         }
         again &= !matches!(self.phase, Phase::Over);
-        Turn { news: std::mem::take(&mut self.news), again, unused: std::mem::take(&mut self.unused) }
+        Turn { news: std::mem::take(&mut self.news), again }
     }
 
     /// Whether something came, or the end did, that nobody has read yet.
@@ -256,22 +252,19 @@ impl Session {
             Err(fault) => {
                 let socket = self.ssh.socket();
                 let (strange, broken) = (strange_words(socket.first_words()), socket.broken());
-                let reason = match (broken, strange) {
-                    (_, Some(line)) if REFUSALS.iter().any(|refusal| line.starts_with(refusal)) => {
-                        let text = format!("the host refuses connections for now, it says: {line}");
-                        self.phase = Phase::Over;
-                        self.news.push(SshNews::NotNow(text));
-                        return false;
-                    }
-                    (_, Some(line)) => format!("it is no SSH server, it says: {line}"),
-                    (Some(reason), None) if socket.first_words().is_empty() => reason.to_owned(),
-                    (broken, None) => {
-                        let disagreement = self.offer.disagreement(socket.first_words());
-                        let reason = disagreement.or_else(|| broken.map(str::to_owned));
-                        format!("key exchange: {}", reason.unwrap_or_else(|| fault.to_string()))
-                    }
-                };
-                self.close(&reason);
+                let turned_away = |line: &&String| REFUSALS.iter().any(|refusal| line.starts_with(refusal));
+                let disagreement = self.offer.disagreement(socket.first_words());
+                if let Some(line) = strange.as_ref().filter(turned_away) {
+                    self.turned_away(format!("the host refuses connections for now, it says: {line}"));
+                } else if let Some(line) = strange {
+                    self.close(&format!("it is no SSH server, it says: {line}"));
+                } else if let Some(text) = disagreement {
+                    self.turned_away(format!("key exchange: {text}"));
+                } else {
+                    let is_silent = socket.first_words().is_empty();
+                    let reason = broken.map_or_else(|| fault.to_string(), str::to_owned);
+                    self.close(&if is_silent { reason } else { format!("key exchange: {reason}") });
+                }
                 return false;
             }
         }
@@ -281,6 +274,11 @@ impl Session {
         (self.known, self.offer) = (KnownHosts::default(), Offer::default());
         self.phase = Phase::Judging;
         false
+    }
+
+    fn turned_away(&mut self, text: String) {
+        self.phase = Phase::Over;
+        self.news.push(SshNews::TurnedAway(text));
     }
 
     /// Channels, commands and transfers.
@@ -294,7 +292,9 @@ impl Session {
                 if self.transfers.is_opening() || self.starting.is_some_and(|starting| starting != id) {
                     continue;
                 }
-                self.starting = Some(id);
+                if self.starting.replace(id).is_none() {
+                    self.news.push(SshNews::Asked(id));
+                }
             }
             let look = running.look(&mut self.ssh, &mut buffer);
             if self.starting == Some(id) && !running.is_starting() {
@@ -342,15 +342,14 @@ impl Session {
     fn transfer(&mut self) -> bool {
         let may_open = self.starting.is_none() && !self.is_opening && (!self.is_sparing || self.closing.is_empty());
         let moved = self.transfers.go_on(&mut self.ssh, may_open, &mut self.news);
+        self.had_channel |= self.transfers.has_channel() && !self.transfers.is_opening();
         if let Some(reason) = self.transfers.take_refusal()
             && !self.make_room()
             && let Some(transfer) = self.transfers.take_current()
         {
-            let id = transfer.id;
-            self.no_channel(id, reason);
-            self.unused.extend(transfer.into_source().map(|source| (id, source)));
+            self.no_channel(transfer.id, reason);
         }
-        if self.is_sparing && !self.opening.is_empty() {
+        if self.is_sparing {
             self.transfers.yield_channel();
         }
         moved
@@ -389,12 +388,18 @@ impl Session {
         listening.is_some() || self.transfers.yield_channel() || self.transfers.is_closing() || !self.closing.is_empty()
     }
 
+    /// Whether a channel is wanted for nothing but reading. It is never the first one, which may be the only one.
+    fn wants_listening(&self) -> bool {
+        let is_idle = self.opening.is_empty() && self.running.is_empty() && self.closing.is_empty();
+        let is_wanted = !self.is_sparing || self.is_unread && !self.transfers.has_channel();
+        is_idle && is_wanted && self.listening.is_none() && self.had_channel && !self.is_single
+    }
+
     /// The library opens one channel at a time.
     fn open_channels(&mut self) -> bool {
         let mut moved = false;
         loop {
-            let wants_listening =
-                self.listening.is_none() && (!self.is_sparing || self.is_unread && self.opening.is_empty());
+            let wants_listening = self.wants_listening();
             if !wants_listening && self.opening.is_empty() && !self.is_opening {
                 break;
             }
@@ -413,16 +418,13 @@ impl Session {
             }
             moved = true;
             self.had_channel |= opened.is_ok();
-            if wants_listening {
+            if self.opening.is_empty() {
                 self.listening = opened.ok();
                 self.is_unread = false;
                 self.is_sparing |= self.listening.is_none();
                 continue;
             }
-            let Some((id, command)) = self.opening.pop_front() else {
-                self.closing.extend(opened.ok());
-                break;
-            };
+            let Some((id, command)) = self.opening.pop_front() else { break };
             let is_given_up = self.given_up.remove(&id);
             match opened {
                 Ok(channel) if is_given_up => self.closing.push(channel),

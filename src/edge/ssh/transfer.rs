@@ -45,6 +45,8 @@ enum Phase {
 
 pub(super) struct Transfer {
     pub id: SshTaskId,
+    /// It has begun.
+    pub is_asked: bool,
     phase: Phase,
     /// What is opened.
     name: String,
@@ -102,6 +104,7 @@ impl Transfer {
         };
         Some(Self {
             id,
+            is_asked: false,
             phase,
             name,
             renamed,
@@ -213,14 +216,6 @@ impl Transfer {
     /// How it ended.
     pub fn into_end(self) -> SshEnd {
         self.end
-    }
-
-    /// The source of an upload that was not begun.
-    pub fn into_source(self) -> Option<Opened> {
-        match (self.source, self.end) {
-            (Source::File(file), SshEnd::Copied(kind, 0)) => Some(Opened { file, kind, notes: Vec::new() }),
-            _ => None,
-        }
     }
 
     /// Whether the pipe is one.

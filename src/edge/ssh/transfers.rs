@@ -123,6 +123,9 @@ impl Transfers {
                 }
             }
             let Some(current) = &mut self.current else { continue };
+            if !std::mem::replace(&mut current.is_asked, true) {
+                news.push(SshNews::Asked(current.id));
+            }
             if current.go_on(ssh, &mut moved) {
                 news.extend(self.current.take().map(|current| SshNews::Ended(current.id, current.into_end())));
             } else {

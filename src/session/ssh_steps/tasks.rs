@@ -29,6 +29,8 @@ struct Begun {
     since: Monotonic,
     moved: Monotonic,
     has_moved: bool,
+    /// The host has been asked to do it.
+    is_asked: bool,
 }
 
 /// See the module's page.
@@ -114,11 +116,6 @@ impl Tasks {
         }
     }
 
-    /// Whether nothing runs.
-    pub fn is_idle(&self) -> bool {
-        self.begun.is_empty()
-    }
-
     /// The next task that may begin now; from then on it runs.
     pub fn begin(&mut self, at: Monotonic) -> Option<(SshTaskId, SshTask)> {
         let is_urgent_next = self.commands.front().is_some_and(|waiting| is_urgent(&waiting.task));
@@ -137,8 +134,24 @@ impl Tasks {
         let mut queues = queues.into_iter().filter(|(may, _)| *may);
         let Waiting { id, task, .. } = queues.find_map(|(_, queue)| queue.pop_front())?;
         self.last_was_transfer = task.is_transfer();
-        self.begun.insert(id, Begun { task: task.clone(), since: at, moved: at, has_moved: false });
+        self.begun.insert(id, Begun { task: task.clone(), since: at, moved: at, has_moved: false, is_asked: false });
         Some((id, task))
+    }
+
+    pub fn asked(&mut self, id: SshTaskId) {
+        if let Some(begun) = self.begun.get_mut(&id) {
+            begun.is_asked = true;
+        }
+    }
+
+    /// Whether the host does nothing for us.
+    pub fn is_host_idle(&self) -> bool {
+        !self.begun.values().any(|begun| begun.is_asked)
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.begun.is_empty()
     }
 
     pub fn moved(&mut self, id: SshTaskId, at: Monotonic) {
@@ -156,8 +169,7 @@ impl Tasks {
         if others > 0 && is_urgent(&begun.task) {
             return NoChannel::Ends;
         }
-        let queue = if begun.task.is_transfer() { &mut self.transfers } else { &mut self.commands };
-        queue.push_front(Waiting { id, task: begun.task, until: at + MAX_WAIT });
+        self.put_back(id, begun.task, at);
         if others > 0 { NoChannel::Waits } else { NoChannel::Alone }
     }
 
@@ -187,12 +199,24 @@ impl Tasks {
         before > self.commands.len() + self.transfers.len()
     }
 
-    /// What ran is lost; what waits stays unless the host `is_refusing`.
-    pub fn connection_lost(&mut self, is_refusing: bool) -> Vec<Lost> {
+    fn put_back(&mut self, id: SshTaskId, task: SshTask, at: Monotonic) {
+        let queue = if task.is_transfer() { &mut self.transfers } else { &mut self.commands };
+        queue.push_front(Waiting { id, task, until: at + MAX_WAIT });
+    }
+
+    /// What the host was asked to do is lost; what it was not, and what waits, stays unless the host `is_refusing`.
+    pub fn connection_lost(&mut self, is_refusing: bool, at: Monotonic) -> Vec<Lost> {
         (self.limit, self.channels) = (COMMANDS_MAX, None);
         let lost = |id, was_begun, task: &SshTask| Lost { id, was_begun, is_command: !task.is_transfer() };
-        let mut all: Vec<_> =
-            std::mem::take(&mut self.begun).into_iter().map(|(id, begun)| lost(id, true, &begun.task)).collect();
+        let mut all = Vec::new();
+        for (id, begun) in std::mem::take(&mut self.begun).into_iter().rev() {
+            if begun.is_asked {
+                all.push(lost(id, true, &begun.task));
+            } else {
+                self.put_back(id, begun.task, at);
+            }
+        }
+        all.reverse();
         if is_refusing {
             let waiting = self.commands.drain(..).chain(self.transfers.drain(..));
             all.extend(waiting.map(|waiting| lost(waiting.id, false, &waiting.task)));
@@ -201,7 +225,7 @@ impl Tasks {
     }
 
     pub fn take_all(&mut self) -> Vec<SshTaskId> {
-        self.connection_lost(true).into_iter().map(|lost| lost.id).collect()
+        self.connection_lost(true, Monotonic::default()).into_iter().map(|lost| lost.id).collect()
     }
 
     /// The tasks that have taken too long, how each ends, and whether it had begun.

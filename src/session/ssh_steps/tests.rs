@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::ssh::{SshCommand, SshExit, SshRun};
+use crate::model::ssh::{HostKeyCheck, HostKeyVerdict, SshCommand, SshExit, SshRun};
 use crate::model::time::WallTime;
 use crate::wire::gorgone::seeded_random::SeededRandom;
 
@@ -282,10 +282,30 @@ fn a_host_that_gives_one_channel_for_each_connection_gets_a_connection_for_each_
 }
 
 #[test]
+fn a_host_that_closes_with_its_first_task_gets_a_connection_for_each() {
+    let mut bench = Bench::up();
+    let done = |bench: &mut Bench, id: u64| {
+        bench.news(SshNews::Asked(SshTaskId(id)));
+        bench.news(SshNews::Ended(SshTaskId(id), ran()))
+    };
+    bench.start(1, command("a", false));
+    done(&mut bench, 1);
+    // Begun in the moment in which the host closes: it never got there.
+    assert_eq!(bench.start(2, command("b", false)), ["start 2"]);
+    assert_eq!(bench.news(SshNews::Closed("gone".to_owned())), ["disconnect", "disconnect", "connect"]);
+    assert_eq!(bench.connected(), ["open"]);
+    bench.news(report(HostKeyVerdict::Known));
+    assert_eq!(bench.news(SshNews::LoggedIn("key".to_owned())), ["start 2"]);
+    done(&mut bench, 2);
+    assert_eq!(bench.news(SshNews::Closed("gone".to_owned())), ["disconnect", "disconnect", "connect"]);
+    assert_eq!(bench.connected(), ["open for one channel"]);
+}
+
+#[test]
 fn a_host_that_takes_no_connections_for_now_is_left_alone_for_a_while() {
     let mut bench = Bench::new(HostKeyCheck::First);
     bench.connected();
-    assert_eq!(bench.news(SshNews::NotNow("not now".to_owned())), ["disconnect", "down: not now"]);
+    assert_eq!(bench.news(SshNews::TurnedAway("not now".to_owned())), ["disconnect", "down: not now"]);
     assert_eq!(bench.start(1, command("a", false)), [r#"ended 1: NotConnected("not now")"#]);
     assert_eq!(bench.pass(29_000), [""; 0]);
     assert_eq!(bench.pass(1_000), ["connect"]);
@@ -308,14 +328,16 @@ fn a_command_ends_when_it_takes_too_long_or_is_silent_for_too_long() {
 fn what_ran_is_lost_with_the_connection_and_what_waits_runs_on_the_next() {
     let mut bench = Bench::up();
     (1..=8).for_each(|id| drop(bench.start(id, command("a", false))));
+    // The seventh did not reach the host, so it may run on the next connection.
+    (1..=6).for_each(|id| drop(bench.news(SshNews::Asked(SshTaskId(id)))));
     let lines = bench.news(SshNews::Closed("gone".to_owned()));
     assert_eq!(lines[..2], ["disconnect", "down: gone"]);
-    assert_eq!(lines.len(), 9);
+    assert_eq!(lines.len(), 8);
     assert_eq!(lines[2], r#"ended 1: Failed("the connection broke before the exit status: gone")"#);
     assert_eq!(bench.pass(100), ["connect"]);
     bench.connected();
     bench.news(report(HostKeyVerdict::Known));
-    assert_eq!(bench.news(SshNews::LoggedIn("key".to_owned())), ["up", "start 8"]);
+    assert_eq!(bench.news(SshNews::LoggedIn("key".to_owned())), ["up", "start 7", "start 8"]);
 }
 
 #[test]
