@@ -165,7 +165,8 @@ Usage: stheno copy --config FILE [OPTIONS] SOURCE NODE:DESTINATION
 
 Asks the running daemon of FILE, through its REST API, to copy SOURCE (a file or directory that this daemon can read) to
 the node with the id NODE, and shows how far it is: bytes, rate and time left. A DESTINATION that ends with '/' gets the
-name of the file; a directory is merged into DESTINATION. The file is there when the command ends, whole and on the disk.
+name of the file; a directory is merged into DESTINATION. The file is there, whole and on the disk, when the command
+ends. After 2 s without a sign of the node it says what it waits for; after 16 s it ends.
 
   --config FILE     the top file of the daemon that sends
   --cache-dir DIR   where both ends keep what is on its way (default /tmp)
@@ -184,10 +185,10 @@ Examples:
 const EXEC: &str = "\
 Usage: stheno exec --config FILE [--timeout SECONDS] [--json] NODE -- COMMAND
 
-Asks the running daemon of FILE, through its REST API, to run COMMAND in a shell on the node with the id NODE (its own id
-for itself), and prints what it says: while it runs where the node is one of ours, else when it has ended. The words
-behind '--' are joined with blanks, as ssh does. Ctrl-C ends the waiting, not the command. After 2 s without a sign of the
-node it says what it waits for; after 16 s it ends.
+Asks the running daemon of FILE, through its REST API, to run COMMAND in a shell on the node with the id NODE (its own
+id for itself), and prints what it says: while it runs where the node is one of ours, else when it has ended. The words
+behind '--' are joined with blanks, as ssh does. Ctrl-C ends the waiting, not the command. After 2 s without a sign of
+the node it says what it waits for; after 16 s it ends.
 
   --config FILE        the top file of the daemon that passes the command on
   --timeout SECONDS    end the command after this time; the node has a time of its own (command_timeout). Waiting ends

@@ -210,15 +210,6 @@ pub fn raise_open_file_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
-/// Lets `pending` connections wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
-///
-/// # Errors
-/// The descriptor is no listening socket.
-pub fn set_backlog(listener: &impl AsFd, pending: c_int) -> io::Result<()> {
-    // SAFETY: no memory is involved; the descriptor is borrowed.
-    check(unsafe { libc::listen(listener.as_fd().as_raw_fd(), pending) }).map(|_| ())
-}
-
 /// Gives the free memory of the heap back to the system: what is kept of large blocks, and the rest where the C library
 /// can.
 pub fn release_free_memory() {

@@ -73,8 +73,8 @@ pub enum PeerAddress {
 }
 
 impl PeerAddress {
-    /// What counts as one peer where peers are counted: an IPv4 address, or an IPv6 network of 64 bits, which one host may
-    /// have to itself.
+    /// What counts as one peer where peers are counted: an IPv4 address, or an IPv6 network of 64 bits, which one host
+    /// may have to itself.
     #[must_use]
     pub fn network(self) -> Self {
         match self {

@@ -1,5 +1,5 @@
-//! What the deciding part wants the machine below it to do, and what comes of it, as values. Whatever stands between the
-//! two carries them unopened.
+//! What the deciding part wants the machine below it to do, and what comes of it, as values. Whatever stands between
+//! the two carries them unopened.
 
 use super::command::{CommandId, CommandOutcome, CommandSpec};
 use super::copy::{SinkDone, SinkId, SinkStep, SourceDone, SourceId, SourceStep};

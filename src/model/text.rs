@@ -1,4 +1,5 @@
-//! Text of peers: bytes that should be UTF-8, and JSON escapes that a Perl daemon cannot take (docs/protocol.md section 1).
+//! Text of peers: bytes that should be UTF-8, and JSON escapes that a Perl daemon cannot take (docs/protocol.md section
+//! 1).
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
-//! What every room gets beside its own state: the event's time, timers, randomness, settings, the journal and the outputs.
+//! What every room gets beside its own state: the event's time, timers, randomness, settings, the journal and the
+//! outputs.
 //!
 //! Absent on purpose: anything that belongs to one room or to the nodes.
 
@@ -11,6 +12,7 @@ use crate::model::connection::{ClientId, ParentKind};
 use crate::model::history::{RowOrigin, StoreChange, SyncMark};
 use crate::model::log::LogLine;
 use crate::model::message::{Outgoing, Reply};
+use crate::model::module::Module;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::time::Now;
@@ -107,9 +109,27 @@ impl Context {
         self.own_id.is_some_and(|id| target.parse() == Ok(id))
     }
 
-    /// Whether a package is loaded.
-    pub fn is_loaded(&self, package: &str) -> bool {
-        self.options.loaded.values().any(|loaded| loaded == package)
+    /// Whether a module is loaded.
+    pub fn is_loaded(&self, module: Module) -> bool {
+        self.options.loaded.values().any(|loaded| loaded == module.package())
+    }
+
+    /// Whether the configuration has a module, loaded or not.
+    pub fn is_configured(&self, module: Module) -> bool {
+        match module {
+            Module::Proxy => self.options.proxy.is_some(),
+            Module::Action => self.options.action.is_some(),
+            Module::Cron => self.options.cron.is_some(),
+            Module::Engine => self.options.engine.is_some(),
+            Module::Nodes => self.options.pollers.is_some(),
+            Module::DbCleaner => true,
+            Module::Register | Module::HttpServer | Module::Pull | Module::PullWss => self.is_loaded(module),
+        }
+    }
+
+    /// Whether a module does something now.
+    pub fn has(&self, module: Module) -> bool {
+        self.is_configured(module) && (!module.can_be_unloaded() || self.is_loaded(module))
     }
 
     /// The settings of the proxy, or its defaults.
@@ -161,8 +181,8 @@ impl Context {
         receipt
     }
 
-    /// A token is accepted: for work of our own, or for a node that has not confirmed it yet. What was held back here and has
-    /// gone to a node is that node's from then on.
+    /// A token is accepted: for work of our own, or for a node that has not confirmed it yet. What was held back here
+    /// and has gone to a node is that node's from then on.
     pub fn open_token(&mut self, token: &Token, node: Option<NodeId>) {
         if let Some(change) = self.journal.open(token, node) {
             self.store(change);

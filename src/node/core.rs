@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
 use crate::model::history::SyncMark;
+use crate::model::module::Module;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::registration::RegistrationSource;
@@ -138,8 +139,9 @@ impl Core {
             constatus: ConStatusText::default(),
             absent_outboxes: BTreeMap::new(),
         };
-        if !core.context.is_loaded(modules::CLEANER_PACKAGE) {
-            core.context.options.loaded.insert("dbcleaner".to_owned(), modules::CLEANER_PACKAGE.to_owned());
+        let cleaner = Module::DbCleaner;
+        if !core.context.is_loaded(cleaner) {
+            core.context.options.loaded.insert(cleaner.name().to_owned(), cleaner.package().to_owned());
         }
         core.context.write(NewRow::without_token(Code::STARTED, json::message("gorgoned is starting...")));
         let nodes = std::mem::take(&mut core.context.options.nodes);

@@ -1,7 +1,7 @@
 //! What is written to the history: rows, the tokens that are open, and the receipts that tell what is stored.
 //!
-//! Who ends a token says so with the row ([`NewRow::last`]). Ended tokens, and rows of tokens that are watched, are queued here;
-//! the core takes them to the rooms that want to know once the event in hand is done.
+//! Who ends a token says so with the row ([`NewRow::last`]). Ended tokens, and rows of tokens that are watched, are
+//! queued here; the core takes them to the rooms that want to know once the event in hand is done.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -6,6 +6,7 @@
 //!
 //! Absent on purpose: sockets, clocks, files, threads, bytes of any wire format.
 
+mod actions;
 mod after_copies;
 mod api;
 mod command_rows;

@@ -32,7 +32,6 @@ use crate::wire::send_queue::SendQueue;
 
 const UNAUTHORIZED: &str = r#"{"error":"http_error_401","message":"unauthorized"}"#;
 const FORBIDDEN: &str = r#"{"error":"http_error_403","message":"forbidden"}"#;
-const METHOD_UNKNOWN: &str = r#"{"error":"method_unknown","message":"Method not implemented"}"#;
 const TOO_SLOW: &str = r#"{"error":"http_error_408","message":"the request did not arrive in time; send it at once"}"#;
 
 /// A connection with so many refused credentials is closed.
@@ -327,7 +326,7 @@ impl ApiClient {
             RequestMethod::Put => Method::Put,
             RequestMethod::Patch => Method::Patch,
             RequestMethod::Delete => Method::Delete,
-            RequestMethod::Other => return self.refuse(&head, 404, METHOD_UNKNOWN),
+            RequestMethod::Other => Method::Other,
         };
         self.continue_owed = head.expects_continue;
         self.current = Current::Accepted(head, method);

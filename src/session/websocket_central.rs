@@ -109,22 +109,6 @@ impl WebSocketCentral {
         }
     }
 
-    /// A connection whose request was read elsewhere, on a port that is shared with the REST API; `remaining` came
-    /// behind it.
-    #[must_use]
-    pub fn from_request(
-        access: Rc<WebSocketAccess>,
-        peer: PeerAddress,
-        head: &RequestHead,
-        remaining: ReceiveBuffer,
-        now: Now,
-    ) -> Self {
-        let mut central = Self::new(access, peer, now);
-        central.handle_request(head, remaining, now);
-        central.advance(now);
-        central
-    }
-
     /// Takes bytes that came.
     pub fn receive(&mut self, bytes: &[u8], now: Now) {
         match &mut self.phase {

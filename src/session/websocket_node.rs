@@ -259,6 +259,7 @@ impl WebSocketNode {
 
     /// Whether it was never started, or nothing is left to do after [`WebSocketNode::stop`].
     #[must_use]
+    #[cfg(test)]
     pub const fn is_stopped(&self) -> bool {
         matches!(self.state, State::Stopped)
     }

@@ -25,4 +25,5 @@ mod restarts;
 mod resumed_copies;
 mod routes;
 mod service;
+mod shared_limits;
 mod startup;

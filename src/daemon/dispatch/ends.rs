@@ -1,5 +1,6 @@
 //! How connections are let in, complained about and closed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::model::connection::{ConnectionId, PeerAddress};
@@ -12,6 +13,8 @@ use super::{Dispatch, Effect, Owner};
 
 /// How long a connection that is being closed may take to send its last words.
 const LINGER: Duration = Duration::from_secs(5);
+/// Addresses that are remembered in [`UnreadyPeers`].
+const MAX_UNREADY: usize = 1_000;
 /// Log lines about misbehaving connections per [`COMPLAINT_PERIOD`].
 const MAX_COMPLAINTS: u32 = 20;
 /// See [`MAX_COMPLAINTS`].
@@ -23,6 +26,20 @@ pub(super) struct Complaints {
     since: Monotonic,
     shown: u32,
     hidden: u32,
+}
+
+/// Addresses whose peers went away before their ZMTP handshake was done, each with whether they had begun one.
+#[derive(Default)]
+pub(super) struct UnreadyPeers(BTreeSet<(PeerAddress, bool)>);
+
+impl UnreadyPeers {
+    /// Whether it is the first of its kind. When too many are remembered all are forgotten.
+    pub(super) fn insert(&mut self, peer: PeerAddress, has_begun: bool) -> bool {
+        if self.0.len() >= MAX_UNREADY {
+            self.0.clear();
+        }
+        self.0.insert((peer, has_begun))
+    }
 }
 
 impl Dispatch {
@@ -82,13 +99,33 @@ impl Dispatch {
 
     /// Makes room for one more stranger.
     pub(super) fn admit_stranger(&mut self, connection: ConnectionId, peer: PeerAddress, now: Now) {
-        let strangers = self.connections.strangers();
-        if strangers.are_many()
-            && let Some(victim) = strangers.victim(|peer| self.listener.is_known(peer))
-        {
+        if self.connections.strangers().are_many() {
             self.complain(format!("more than {MAX_STRANGERS} unauthenticated connections: one is closed"), now);
-            self.close(victim, now);
+            self.close_a_stranger(now);
         }
         self.connections.strangers().insert(connection, peer);
+    }
+
+    /// Whether a connection comes from an address that had a session with us lately.
+    #[must_use]
+    pub fn is_known(&self, connection: ConnectionId) -> bool {
+        self.connections.get(connection).is_some_and(|entry| self.listener.is_known(entry.peer))
+    }
+
+    /// A connection has shown that it may speak with us.
+    pub(super) fn no_stranger(&mut self, connection: ConnectionId, now: Now) {
+        self.connections.strangers().remove(connection);
+        if let Some(entry) = self.connections.get(connection) {
+            self.listener.note_known(entry.peer, now);
+        }
+    }
+
+    /// Closes an unauthenticated connection where something is scarce; false when there is none.
+    pub fn close_a_stranger(&mut self, now: Now) -> bool {
+        let victim = self.connections.strangers().victim(|peer| self.listener.is_known(peer));
+        if let Some(victim) = victim {
+            self.close(victim, now);
+        }
+        victim.is_some()
     }
 }

@@ -96,6 +96,25 @@ impl Dispatch {
         self.connections.mark_dirty(connection);
     }
 
+    /// A peer of the external socket went away before it had finished its ZMTP handshake: one that is too old for ours
+    /// closes so (ZMTP 2, JeroMQ 0.3). Said once for each address; one that sent nothing may be a health check.
+    pub(super) fn note_unready(&mut self, gone: &Connection, now: Now) {
+        let Kind::External(External { zmtp }) = &gone.kind else { return };
+        if zmtp.is_ready() || gone.closing || !self.unready.insert(gone.peer, zmtp.has_begun()) {
+            return;
+        }
+        let text = format!(
+            "{}: closed the connection while {} was awaited; it may be too old (ZMTP 3.0 is needed) or a health check",
+            gone.peer,
+            zmtp.awaited()
+        );
+        if zmtp.has_begun() {
+            self.complain(text, now);
+        } else {
+            self.log(LogLine::debug("core", text));
+        }
+    }
+
     /// Says what was wrong to whoever can act on it, then closes.
     fn refuse_external(&mut self, connection: ConnectionId, error: &ZmtpError, now: Now) {
         let Some(entry) = self.connections.get(connection) else { return };

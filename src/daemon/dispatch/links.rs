@@ -158,7 +158,9 @@ impl Dispatch {
                 Ok(None) => break,
                 Ok(Some(Event::Ready { .. })) => link.dialer.handle_connected(now),
                 Ok(Some(Event::Message(payload))) => link.dialer.handle_payload(&payload, now, self.random.as_mut()),
-                Ok(Some(Event::Multipart { .. })) => {}
+                Ok(Some(Event::Multipart { frames, .. })) => {
+                    link.dialer.handle_multipart(frames, now, self.random.as_mut());
+                }
                 Err(error) => {
                     self.close(connection, now);
                     self.link_closed(key, connection, error.to_string(), now);

@@ -49,7 +49,7 @@ use connections::Connections;
 use dialled::DialledPeers;
 pub use dialled::PeerKey;
 pub use effect::{CryptoJob, CryptoOutcome, Effect, SshWork};
-use ends::Complaints;
+use ends::{Complaints, UnreadyPeers};
 pub use storing::Batch;
 use storing::Storing;
 
@@ -131,6 +131,7 @@ pub struct Dispatch {
     effects: VecDeque<Effect>,
     storing: Storing,
     complaints: Complaints,
+    unready: UnreadyPeers,
     keys: KnownKeys,
     random: Box<dyn Random>,
     config: Rc<Config>,
@@ -173,6 +174,7 @@ impl Dispatch {
             effects: VecDeque::new(),
             storing: Storing::default(),
             complaints: Complaints::default(),
+            unready: UnreadyPeers::default(),
             keys: KnownKeys { own: own_key, fingerprints: restored.fingerprints, hosts: restored.host_keys },
             random: surroundings.session_random,
             config: Rc::new(config),

@@ -49,6 +49,7 @@ impl Dispatch {
     /// A connection broke, was closed by the peer or could not be made.
     pub fn closed(&mut self, connection: ConnectionId, reason: String, now: Now) {
         if let Some(gone) = self.forget(connection) {
+            self.note_unready(&gone, now);
             match gone.kind {
                 Kind::Link { key, .. } => self.link_closed(key, connection, reason, now),
                 Kind::WebSocketParent => self.parent_closed(connection, &reason, now),

@@ -76,13 +76,13 @@ impl Children {
 }
 
 impl EventLoop {
-    pub(super) fn spawned(&mut self, command: CommandId, spawned: Result<Box<ChildProcess>, String>, now: Now) {
+    pub(super) fn spawned(&mut self, command: CommandId, spawned: Result<Box<ChildProcess>, CommandEnd>, now: Now) {
         let source = child_source(command);
         match spawned {
-            Err(reason) => {
+            Err(end) => {
                 self.children.doomed.remove(&command);
                 let outcome = CommandOutcome {
-                    end: CommandEnd::NotStarted(reason),
+                    end,
                     output: Vec::new(),
                     cut: OutputCut::default(),
                     started: now.wall,

@@ -17,41 +17,37 @@ mod upkeep;
 mod work;
 mod workers;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::config::allow_list::AllowList;
-use crate::config::database::DatabaseSettings;
 use crate::config::settings::Config;
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
 use crate::edge::notify::State as ServiceState;
 use crate::edge::random::SystemRandom;
 use crate::edge::signals::{Signal, Signals};
-use crate::edge::tls::client::ClientContext;
-use crate::edge::{self, centreon_database, child_process, clock};
+use crate::edge::{self, child_process, clock};
 use crate::model::connection::ConnectionId;
-use crate::model::host_work::HostDone;
 use crate::model::log::{Level, LogLine};
 use crate::model::time::{Monotonic, Now};
 use crate::model::time_zone::TimeZone;
-use crate::wire::gorgone::keys::PrivateKey;
 
 use super::dispatch::{Dispatch, Effect, OwnKey, Surroundings};
 use super::key_files::KeyPair;
 use super::run_options::RunOptions;
 use children::Children;
 use copies::CopyWork;
-use listeners::Bound;
+use listeners::Listening;
 use register_file::RegisterFile;
 use ssh::SshConnections;
 use storage::{JobResult, Storage};
 use streams::Streams;
 use upkeep::Upkeep;
+use work::Host;
 use workers::{Rank, Workers};
 
 const SIGNALS: Token = Token(0);
@@ -65,8 +61,6 @@ const FIRST_SOURCE: usize = 16;
 const LOOKUPS_MAX: usize = 4_096;
 /// How long jobs may take to end when the daemon does.
 const LAST_JOBS: Duration = Duration::from_millis(100);
-/// Lines of the log about connections that cannot be accepted, at most.
-const ACCEPT_COMPLAINT: Duration = Duration::from_secs(10);
 /// How long a stopped daemon tries to send its last answers.
 const LAST_FLUSH: Duration = Duration::from_millis(200);
 
@@ -91,28 +85,27 @@ struct EventLoop {
     dispatch: Dispatch,
     storage: Storage,
     workers: Workers,
-    key: Arc<PrivateKey>,
+    host: Host,
     signals: Signals,
     log: LogWriter,
-    listeners: Vec<Bound>,
-    client_tls: Option<ClientContext>,
+    listening: Listening,
     register_file: Option<RegisterFile>,
-    accepting: BTreeSet<usize>,
-    accept_again: Option<Monotonic>,
-    accept_complaint: Option<Monotonic>,
-    release_at: Option<Monotonic>,
-    release_program_at: Option<Monotonic>,
     upkeep: Upkeep,
     streams: Streams,
     children: Children,
     ssh: SshConnections,
     copies: CopyWork,
-    /// The commands that may be run, where that is limited.
-    allowed: AllowList,
-    stopping: bool,
-    stopped: Option<Monotonic>,
-    keep_alive: bool,
-    pollers: Option<DatabaseSettings>,
+    phase: Phase,
+}
+
+/// Whether the daemon is to end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// It was asked to stop.
+    Stopping,
+    /// All work is done; the last answers may take until then.
+    Stopped(Monotonic),
 }
 
 /// Runs a daemon until it is told to stop.
@@ -122,7 +115,7 @@ struct EventLoop {
 pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<(), RunError> {
     let mut log = LogWriter::open(options.logfile.as_deref(), options.severity).map_err(RunError::new)?;
     match EventLoop::start(config, keys, &mut log) {
-        Ok(parts) => EventLoop::assemble(parts, log).run(),
+        Ok(with_log) => with_log(log).run(),
         Err(error) => {
             if options.logfile.is_some() {
                 let wall = clock::read().wall;
@@ -134,40 +127,26 @@ pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<(), Ru
     }
 }
 
-/// Everything that can fail to open, opened.
-struct Parts {
-    poll: Poll,
-    workers: Workers,
-    ssh: SshConnections,
-    signals: Signals,
-    storage: Storage,
-    listeners: Vec<Bound>,
-    client_tls: Option<ClientContext>,
-    register_file: Option<RegisterFile>,
-    dispatch: Dispatch,
-    key: Arc<PrivateKey>,
-    allowed: AllowList,
-    keep_alive: bool,
-    upkeep: Upkeep,
-    copies: CopyWork,
-    pollers: Option<DatabaseSettings>,
-}
-
 impl EventLoop {
-    fn start(config: Config, keys: KeyPair, log: &mut LogWriter) -> Result<Parts, RunError> {
+    /// Opens everything that can fail to open; what is given back takes the log over.
+    fn start(
+        config: Config,
+        keys: KeyPair,
+        log: &mut LogWriter,
+    ) -> Result<impl FnOnce(LogWriter) -> Self + use<>, RunError> {
         let mut signals = Signals::open().map_err(RunError::new)?;
         let now = clock::read();
-        if let Err(error) = crate::edge::raise_open_file_limit() {
+        let open_files = crate::edge::raise_open_file_limit().unwrap_or_else(|error| {
             log.write(&LogLine::warning("core", format!("the limit of open files stays low: {error}")), now.wall);
-        }
+            1_024
+        });
         announcing::announce(&config, keys.origin, log, now);
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
         let (storage, restored) = Storage::open(&config, log, now)?;
         let registry = poll.registry();
         registry.register(signals.source(), SIGNALS, Interest::READABLE).map_err(RunError::new)?;
-        let listeners = listeners::bind_all(&config, registry, log, now)?;
-        let client_tls = listeners::client_context(&config)?;
+        let listening = Listening::open(&config, open_files, registry, log, now)?;
         let register_file = RegisterFile::open(&config, registry, log, now);
         let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
@@ -181,60 +160,27 @@ impl EventLoop {
             debug: log.shows(Level::Debug),
             time_zone: local_time_zone(&config, log, now),
         };
-        let keep_alive = config.core.tcp_keepalive;
         let upkeep = Upkeep::new(config.core.max_memory, now);
-        let pollers = config.modules.nodes.as_ref().map(|nodes| nodes.database.clone());
-        let allowed = config.modules.action.as_ref().and_then(|action| action.allowed.as_ref());
-        let allowed = allowed.map(|allowed| allowed.list.clone()).unwrap_or_default();
+        let host = Host::new(&config, keys.private);
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
-        let key = Arc::new(keys.private);
-        Ok(Parts {
+        let children = Children::new();
+        Ok(move |log| Self {
             poll,
-            workers,
-            ssh,
-            signals,
-            storage,
-            listeners,
-            client_tls,
-            register_file,
             dispatch,
-            key,
-            allowed,
-            keep_alive,
-            upkeep,
-            copies,
-            pollers,
-        })
-    }
-
-    fn assemble(parts: Parts, log: LogWriter) -> Self {
-        Self {
-            poll: parts.poll,
-            dispatch: parts.dispatch,
-            storage: parts.storage,
-            workers: parts.workers,
-            key: parts.key,
-            signals: parts.signals,
+            storage,
+            workers,
+            host,
+            signals,
             log,
-            listeners: parts.listeners,
-            client_tls: parts.client_tls,
-            register_file: parts.register_file,
-            accepting: BTreeSet::new(),
-            accept_again: None,
-            accept_complaint: None,
-            release_at: None,
-            release_program_at: None,
-            upkeep: parts.upkeep,
+            listening,
+            register_file,
+            upkeep,
             streams: Streams::new(),
-            children: Children::new(),
-            ssh: parts.ssh,
-            copies: parts.copies,
-            allowed: parts.allowed,
-            stopping: false,
-            stopped: None,
-            keep_alive: parts.keep_alive,
-            pollers: parts.pollers,
-        }
+            children,
+            ssh,
+            copies,
+            phase: Phase::Running,
+        })
     }
 
     /// Looks up names on threads of their own: dead name servers hold up nobody's handshake, question or command.
@@ -244,21 +190,10 @@ impl EventLoop {
         }
     }
 
-    /// Reads the Centreon database on the threads of name servers: it may take as long to answer as they do.
-    fn read_pollers(&mut self, now: Now) {
-        let Some(settings) = self.pollers.clone() else { return };
-        let job = Box::new(move || {
-            let tables = centreon_database::read(&settings).map_err(|fault| fault.text);
-            JobResult::Host(HostDone::PollersRead(tables))
-        });
-        if !self.workers.submit_below(LOOKUPS_MAX, Rank::Lookup, job) {
-            let failure = Err("too much waits for the network".to_owned());
-            self.dispatch.host_done(HostDone::PollersRead(failure), now);
-        }
-    }
-
     fn run(&mut self) -> Result<(), RunError> {
         let mut events = Events::with_capacity(1024);
+        // It may have changed between the start's reading and the watch.
+        self.reload_register_file();
         self.tell_service_manager(ServiceState::Ready);
         self.turn(clock::read());
         // Most of what a start needed is never needed again.
@@ -275,7 +210,9 @@ impl EventLoop {
                 self.event(event, now);
             }
             self.turn(now);
-            if self.stopped.is_some_and(|deadline| now.monotonic >= deadline || self.streams.all_flushed()) {
+            if let Phase::Stopped(until) = self.phase
+                && (now.monotonic >= until || self.streams.all_flushed())
+            {
                 self.finish();
                 return Ok(());
             }
@@ -283,7 +220,7 @@ impl EventLoop {
     }
 
     fn timeout(&self, now: Monotonic) -> Option<Duration> {
-        let more = self.streams.has_readable() || self.children.has_ready() || !self.accepting.is_empty();
+        let more = self.streams.has_readable() || self.children.has_ready() || self.listening.has_waiting();
         let paused_until = self.upkeep.paused_until(now).filter(|_| more);
         if (more && paused_until.is_none()) || self.dispatch.has_work() {
             return Some(Duration::ZERO);
@@ -292,9 +229,8 @@ impl EventLoop {
             self.dispatch.poll_timeout(),
             self.children.poll_timeout(),
             self.storage.poll_timeout(),
-            self.accept_again,
-            self.stopped,
-            self.release_at,
+            self.listening.poll_timeout(),
+            if let Phase::Stopped(until) = self.phase { Some(until) } else { None },
             self.workers.poll_timeout(now),
             self.ssh.poll_timeout(now),
             self.upkeep.poll_timeout(),
@@ -314,9 +250,7 @@ impl EventLoop {
                 self.finished_copies(now);
             }
             REGISTER_FILE => self.register_file_touched(),
-            Token(source) if source < FIRST_SOURCE => {
-                self.accepting.insert(source);
-            }
+            Token(source) if source < FIRST_SOURCE => self.listening.mark_waiting(source),
             Token(source) if source >= ssh::FIRST_SSH_SOURCE => self.ssh_event(source, now),
             Token(source) if source % 2 == 1 => self.stream_event(source, event, now),
             Token(source) => self.children.mark_readable(source),
@@ -357,14 +291,14 @@ impl EventLoop {
                 Effect::Shutdown(connection) => self.streams.shutdown(connection),
                 Effect::CloseAfterFlush(connection) => self.streams.close_after_flush(connection),
                 Effect::Crypto(job) => {
-                    let (key, rank) = (Arc::clone(&self.key), work::rank_of(&job));
-                    self.workers.submit(rank, Box::new(move || JobResult::Crypto(Box::new(job.run(&key)))));
+                    let (rank, job) = self.host.crypto_job(job);
+                    self.workers.submit(rank, job);
                 }
                 Effect::Host(work) => self.host_work(work, now),
                 Effect::Ssh { node, attempt, work } => self.ssh_work(node, attempt, work, now),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
-                Effect::Stopped => self.stopped = Some(now.monotonic + LAST_FLUSH),
+                Effect::Stopped => self.phase = Phase::Stopped(now.monotonic + LAST_FLUSH),
             }
         }
         self.submit_questions();
@@ -374,6 +308,7 @@ impl EventLoop {
         while let Some(result) = self.workers.poll_finished() {
             match result {
                 JobResult::Crypto(outcome) => self.dispatch.crypto_done(*outcome, now),
+                JobResult::Handshake(connection, step) => self.handshake_went_on(connection, *step),
                 JobResult::Answered(answers) => self.questions_answered(answers, now),
                 JobResult::Spawned(command, spawned) => self.spawned(command, spawned, now),
                 JobResult::CheckTakesLong(check) => self.check_slowly(check),
@@ -392,9 +327,9 @@ impl EventLoop {
     fn read_signals(&mut self, now: Now) {
         for signal in self.signals.read() {
             match signal {
-                Signal::Stop if self.stopping => self.stopped = Some(now.monotonic),
+                Signal::Stop if self.phase != Phase::Running => self.phase = Phase::Stopped(now.monotonic),
                 Signal::Stop => {
-                    self.stopping = true;
+                    self.phase = Phase::Stopping;
                     self.tell_service_manager(ServiceState::Stopping);
                     self.log.write(&LogLine::info("core", "stopping"), now.wall);
                     self.dispatch.stop(now);

@@ -10,9 +10,10 @@ use crate::edge::child_process::ChildProcess;
 use crate::edge::history_store::{self, HistoryStore, StoreOptions};
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
+use crate::edge::sockets::HandshakeStep;
 use crate::edge::tls::TlsError;
 use crate::edge::tls::server::ServerContext;
-use crate::model::command::CommandId;
+use crate::model::command::{CommandEnd, CommandId};
 use crate::model::connection::ConnectionId;
 use crate::model::host_work::HostDone;
 use crate::model::log::LogLine;
@@ -27,10 +28,12 @@ use super::{EventLoop, RunError, register_file};
 pub(super) enum JobResult {
     Crypto(Box<CryptoOutcome>),
     Answered(Answers),
-    Spawned(CommandId, Result<Box<ChildProcess>, String>),
+    Spawned(CommandId, Result<Box<ChildProcess>, CommandEnd>),
     Host(HostDone),
     /// Of a first look at the allow-list.
     CheckTakesLong(Check),
+    /// The TLS handshake of a connection has gone on.
+    Handshake(ConnectionId, Box<HandshakeStep>),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
     Checkpointed(Result<(), String>),
     /// Of the listener with this index, with warnings.

@@ -147,6 +147,7 @@ impl HistoryStore {
 
     /// The id that the next inserted row gets; the rows of one [`HistoryStore::apply`] get consecutive ids.
     #[must_use]
+    #[cfg(test)]
     pub const fn next_row_id(&self) -> i64 {
         self.last_row_id.saturating_add(1)
     }

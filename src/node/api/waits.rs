@@ -77,7 +77,10 @@ impl Calls {
 
     /// Those that wait for the sync `serial` of a node, or an earlier one.
     pub(in super::super) fn waiting_for_sync(&self, id: NodeId, serial: u64) -> Vec<CallId> {
-        let is_due = |waiting: &Waiting| matches!(waiting, Waiting::Log { sync: Some((node, wanted)), .. } if *node == id && *wanted <= serial);
+        let is_due = |waiting: &Waiting| match waiting {
+            Waiting::Log { sync: Some((node, wanted)), .. } => *node == id && *wanted <= serial,
+            _ => false,
+        };
         self.waiting.iter().filter(|(_, waiting)| is_due(waiting)).map(|(call, _)| *call).collect()
     }
 
@@ -244,14 +247,20 @@ pub(super) fn forget(core: &mut Core, call: CallId) {
     stop_waiting(core, call);
 }
 
+/// No row of the token fits.
+pub(super) fn no_log(token: &str) -> ApiAnswer {
+    let mut body = String::from(r#"{"error":"no_log","message":"No log found for token","data":[],"token":"#);
+    json::push_string(&mut body, token);
+    body.push('}');
+    answer(200, body)
+}
+
 fn found(token: &str, page: &LogPage) -> ApiAnswer {
+    if page.rows.is_empty() {
+        return no_log(token);
+    }
     let mut quoted = String::with_capacity(token.len() + 2);
     json::push_string(&mut quoted, token);
-    if page.rows.is_empty() {
-        let body =
-            format!("{{\"error\":\"no_log\",\"message\":\"No log found for token\",\"data\":[],\"token\":{quoted}}}");
-        return answer(200, body);
-    }
     let rows = rows_json(&page.rows);
     let more = if page.more { ",\"more\":true" } else { "" };
     answer(200, format!("{{\"message\":\"Logs found\",\"token\":{quoted},\"data\":{rows}{more}}}"))

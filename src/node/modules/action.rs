@@ -12,6 +12,7 @@ mod starting;
 #[cfg(test)]
 mod tests;
 
+use crate::model::action::Action;
 use crate::model::host_work::HostWork;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -96,8 +97,18 @@ impl CommandQueue {
 }
 
 impl Core {
+    pub(in crate::node) fn command_request(
+        &mut self,
+        peer: Peer,
+        action: &Action,
+        token: &Token,
+        data: &str,
+    ) -> Handled {
+        if *action == Action::ActionEngine { self.action_engine(token, data) } else { self.command(peer, token, data) }
+    }
+
     /// COMMAND
-    pub(in super::super) fn command_request(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
+    fn command(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
         // An ACK does not reach a central that we dial.
         let asker = peer.client().filter(|client| client.parent().is_none());
         let request = Request::read(data);
@@ -279,6 +290,8 @@ impl Core {
         let (start, end) = (outcome.started.as_seconds(), outcome.ended.as_seconds());
         let killed = running.killed.take();
         let failed = match (&outcome.end, &killed) {
+            (CommandEnd::NoProgram(exit_code, _), None) => Ok(*exit_code),
+            (CommandEnd::NoProgram(_, reason), Some(_)) => Err(reason.as_str()),
             (CommandEnd::TimedOut, None) => Err("Command too long to execute (timeout)..."),
             (CommandEnd::NotStarted(reason), _) => Err(reason.as_str()),
             (CommandEnd::TimedOut, Some(reason)) => Err(reason.as_str()),

@@ -15,11 +15,11 @@ use std::time::Duration;
 use crate::config::settings::CronJob;
 use crate::model::action::Action;
 use crate::model::log::LogLine;
+use crate::model::module::Module;
 use crate::model::time::Monotonic;
 use crate::model::time_zone::minute_of;
 use crate::model::token::Token;
 
-use super::CRON_PACKAGE;
 use crate::node::core::Core;
 use crate::node::peer::{Handled, Peer};
 use crate::node::timers::Timer;
@@ -55,11 +55,6 @@ pub(in super::super) struct Cron {
 }
 
 impl Cron {
-    /// Whether the configuration has the module.
-    pub(in super::super) const fn is_configured(&self) -> bool {
-        self.schedule.is_some()
-    }
-
     /// A terminal row is written.
     pub(in super::super) fn token_ended(&mut self, token: &str) {
         let job = self.running.remove(token).and_then(|id| self.jobs.get_mut(&id));
@@ -72,7 +67,7 @@ impl Cron {
 impl Core {
     /// Takes the jobs of the configuration and begins to look at the clock.
     pub(in super::super) fn start_cron(&mut self) {
-        let Some(definitions) = self.context.options.cron.take() else { return };
+        let Some(definitions) = self.context.options.cron.as_mut().map(std::mem::take) else { return };
         self.cron.jobs = definitions.into_iter().map(|job| (job.id.clone(), Job::new(job))).collect();
         self.cron.schedule = Some(Schedule::new(self.local_minute()));
         self.set_cron_timer();
@@ -94,7 +89,7 @@ impl Core {
         self.set_cron_timer();
         let local = self.local_minute();
         let Some(due) = self.cron.schedule.as_mut().map(|schedule| schedule.advance(local)) else { return };
-        if self.context.is_stopping() || !self.context.is_loaded(CRON_PACKAGE) {
+        if self.context.is_stopping() || !self.context.is_loaded(Module::Cron) {
             return;
         }
         let jobs = self.cron.jobs.values().filter(|job| due.includes(&job.definition.expression));

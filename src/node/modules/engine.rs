@@ -28,6 +28,8 @@ use crate::node::peer::Handled;
 use crate::node::stopping::STOPPING_TEXT;
 use crate::node::work::Awaiting;
 
+/// What the row says of a request without commands.
+const NEED_COMMANDS: &str = "need commands argument: a list of lines";
 /// Requests that wait at most, and the characters in them.
 const WAITING_MAX: usize = 10_000;
 const WAITING_BYTES_MAX: usize = 64 << 20;
@@ -61,13 +63,26 @@ struct RawContent {
 /// The lines of a request, or what the row says of something else.
 fn lines(commands: &Value) -> Result<Vec<String>, &'static str> {
     let lines = match commands {
-        Value::Null => Some(Vec::new()),
         Value::Array(items) => {
             items.iter().map(|item| item.as_str().map(str::to_owned).or_else(|| json::text(item))).collect()
         }
         _ => None,
     };
-    lines.ok_or("submit engine command issue: 'commands' is no list of lines")
+    lines.ok_or(if commands.is_null() {
+        NEED_COMMANDS
+    } else {
+        "submit engine command issue: 'commands' is no list of lines"
+    })
+}
+
+/// What the row says of a content that is no object.
+const fn expected(content: &str) -> &'static str {
+    match content.as_bytes().first() {
+        Some(b'[') => {
+            "expected an object with 'command_file' and 'commands', found a list: send it without the brackets"
+        }
+        _ => "expected an object with 'command_file' and 'commands'",
+    }
 }
 
 /// An ENGINECOMMAND, for a pipe here or on a host by SSH.
@@ -76,7 +91,7 @@ pub(in super::super) struct EngineContent<'a> {
     /// What it holds, JSON text as it came.
     pub text: &'a str,
     pub command_file: Option<String>,
-    /// Empty where `commands` is absent, which is nothing to do here and a mistake by SSH; or what the row says.
+    /// Or what the row says.
     pub lines: Result<Vec<String>, &'static str>,
 }
 
@@ -88,9 +103,12 @@ impl<'a> EngineContent<'a> {
     pub fn read(data: &'a str) -> Result<Self, &'static str> {
         let list = CommandList::read(data)?;
         let text = if list.content.is_empty() { "null" } else { list.content };
-        let content: RawContent = serde_json::from_str(text).unwrap_or_default();
-        let command_file = json::text(&content.command_file);
-        Ok(Self { logging: list.logging, text, command_file, lines: lines(&content.commands) })
+        // A list would be read as the members in their order.
+        let is_object = text.starts_with('{') || text == "null";
+        let content: Option<RawContent> = is_object.then(|| serde_json::from_str(text).unwrap_or_default());
+        let command_file = content.as_ref().and_then(|content| json::text(&content.command_file));
+        let lines = content.map_or_else(|| Err(expected(text)), |content| lines(&content.commands));
+        Ok(Self { logging: list.logging, text, command_file, lines })
     }
 }
 
@@ -115,12 +133,13 @@ impl Core {
             let begun = command_rows::processing_started(text);
             self.context.row(token, Code::BEGIN, begun);
         }
-        let Some(file) = file.filter(|file| !file.contains('\0')) else {
-            return self.engine_failed(token, logging, "need command_file (config or call) argument");
-        };
-        let lines = match lines {
-            Ok(lines) => lines,
-            Err(text) => return self.engine_failed(token, logging, text),
+        let file = file.filter(|file| !file.contains('\0'));
+        let (file, lines) = match (file, lines) {
+            (None, Ok(_) | Err(NEED_COMMANDS)) => {
+                return self.engine_failed(token, logging, "need command_file (config or call) argument");
+            }
+            (_, Err(text)) => return self.engine_failed(token, logging, text),
+            (Some(file), Ok(lines)) => (file, lines),
         };
         if self.engine.len >= WAITING_MAX || self.engine.len_bytes.saturating_add(data.len()) > WAITING_BYTES_MAX {
             return self.engine_failed(

@@ -36,8 +36,8 @@ impl Hellos {
         Self { authorized: Arc::new(settings.authorized.iter().cloned().collect()), next: 0, pending: BTreeMap::new() }
     }
 
-    /// Whether one more would be too many. Strangers and known addresses do not take each other's place, and while half of
-    /// the strangers' places are taken one address gets no further one.
+    /// Whether one more would be too many. Strangers and known addresses do not take each other's place, and while half
+    /// of the strangers' places are taken one address gets no further one.
     fn is_full(&self, peer: PeerAddress, is_known: bool, max: usize) -> bool {
         let like = self.pending.values().filter(|pending| pending.is_known == is_known);
         let (all, of_peer) = like.fold((0, 0), |(all, of_peer), pending| {

@@ -21,8 +21,6 @@ pub mod close_code {
     pub const GOING_AWAY: u16 = 1001;
     /// The other end broke the RFC.
     pub const PROTOCOL_ERROR: u16 = 1002;
-    /// The other end sent a kind of data that is not served.
-    pub const UNSUPPORTED_DATA: u16 = 1003;
     /// The other end is not let in.
     pub const POLICY: u16 = 1008;
     /// A message is too large.

@@ -214,6 +214,12 @@ impl Connection {
         matches!(self.state, State::Ready(_))
     }
 
+    /// Whether the peer has sent anything of a ZMTP handshake.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        !matches!(self.state, State::Greeting { .. }) || !self.received.is_empty()
+    }
+
     /// What is awaited from the peer, for the log line of an owner whose patience has ended.
     #[must_use]
     pub fn awaited(&self) -> &'static str {

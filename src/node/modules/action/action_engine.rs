@@ -131,7 +131,7 @@ impl Core {
             (CommandEnd::Exited(exit_code), _) => Ok(*exit_code),
             (_, Some(reason)) => Err(reason.as_str()),
             (CommandEnd::TimedOut, None) => Err("Command too long to execute (timeout)..."),
-            (CommandEnd::NotStarted(reason), None) => Err(reason.as_str()),
+            (CommandEnd::NotStarted(reason) | CommandEnd::NoProgram(_, reason), None) => Err(reason.as_str()),
         };
         match failed {
             Ok(exit_code) => {

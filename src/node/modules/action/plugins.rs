@@ -192,7 +192,7 @@ impl Core {
         let failure = match &outcome.end {
             CommandEnd::Exited(_) => None,
             CommandEnd::TimedOut => Some("Command too long to execute (timeout)..."),
-            CommandEnd::NotStarted(reason) => Some(reason.as_str()),
+            CommandEnd::NotStarted(reason) | CommandEnd::NoProgram(_, reason) => Some(reason.as_str()),
         };
         let is_killed = match &validation.owner {
             Owner::Request(running) => running.killed.is_some(),

@@ -1,6 +1,7 @@
 //! GETCRON, ADDCRON, UPDATECRON and DELETECRON: the list of jobs as it is now. What they change lasts until the daemon
 //! ends, as in the original.
 
+use crate::model::action::Action;
 use serde_json::{Value, json};
 
 use crate::config::settings::{CRON_JOBS_MAX, CronJob};
@@ -28,7 +29,13 @@ fn variable(data: &Value, index: usize) -> Option<String> {
 
 fn definition_json(job: &CronJob) -> Value {
     let parameters: Value = serde_json::from_str(&job.parameters).unwrap_or(Value::Null);
-    let mut definition = json!({ "id": job.id, "timespec": job.timespec, "action": job.action, "parameters": parameters, "keep_token": job.keep_token });
+    let mut definition = json!({
+        "id": job.id,
+        "timespec": job.timespec,
+        "action": job.action,
+        "parameters": parameters,
+        "keep_token": job.keep_token,
+    });
     if let Some(members) = definition.as_object_mut().filter(|_| !job.target.is_empty()) {
         members.insert("target".to_owned(), job.target.as_str().into());
     }
@@ -89,6 +96,15 @@ fn read_definition(definition: &Value) -> Result<Option<CronJob>, String> {
 }
 
 impl Core {
+    pub(in crate::node) fn cron_request(&mut self, action: &Action, token: &Token, data: &str) -> Handled {
+        match action {
+            Action::AddCron => self.add_cron(token, data),
+            Action::UpdateCron => self.update_cron(token, data),
+            Action::DeleteCron => self.delete_cron(token, data),
+            _ => self.get_cron(token, data),
+        }
+    }
+
     fn cron_row(&mut self, token: &Token, outcome: Result<&str, &str>) -> Handled {
         match outcome {
             Ok(text) => self.context.finish(token, Code::FINISHED_OK, read::message(text)),
@@ -101,7 +117,7 @@ impl Core {
     }
 
     /// GETCRON: all jobs, one, or the rows of the last run of one.
-    pub(in super::super::super) fn get_cron(&mut self, token: &Token, data: &str) -> Handled {
+    fn get_cron(&mut self, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let found: Vec<Value> = match variable(&data, 0) {
             None => self.cron.jobs.values().map(|job| definition_json(&job.definition)).collect(),
@@ -137,7 +153,7 @@ impl Core {
     }
 
     /// ADDCRON: one definition or several; those that are there already are left alone and named.
-    pub(in super::super::super) fn add_cron(&mut self, token: &Token, data: &str) -> Handled {
+    fn add_cron(&mut self, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let mut jobs = Vec::new();
         let content = data.get("content").unwrap_or(&Value::Null);
@@ -167,7 +183,7 @@ impl Core {
     }
 
     /// UPDATECRON: any member of a definition but its id.
-    pub(in super::super::super) fn update_cron(&mut self, token: &Token, data: &str) -> Handled {
+    fn update_cron(&mut self, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let Some(id) = variable(&data, 0) else { return self.cron_row(token, Err("missing id")) };
         let Some(job) = self.cron.jobs.get_mut(&id) else { return self.cron_row(token, Err("no entry found for id")) };
@@ -186,7 +202,7 @@ impl Core {
     }
 
     /// DELETECRON: what runs goes on.
-    pub(in super::super::super) fn delete_cron(&mut self, token: &Token, data: &str) -> Handled {
+    fn delete_cron(&mut self, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let Some(id) = variable(&data, 0) else { return self.cron_row(token, Err("missing id")) };
         let outcome = match self.cron.jobs.remove(&id) {
