@@ -381,7 +381,7 @@ impl SshSteps {
         if let Some((_, least)) = refused {
             pause = pause.max(least);
         }
-        let lost = self.tasks.connection_lost(refused.is_some(), now.monotonic);
+        let lost = self.tasks.connection_lost(refused.is_some());
         self.state = State::Waiting { until: now.monotonic + pause, refused: refused.map(|(reason, _)| reason) };
         reason.clone_into(&mut self.last_failure);
         self.log(Level::Warning, reason.to_owned(), now);

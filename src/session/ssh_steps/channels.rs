@@ -74,7 +74,7 @@ impl SshSteps {
     pub(super) fn no_channel(&mut self, id: SshTaskId, reason: &str, had_one: bool, now: Now) {
         let refused = || SshEnd::Refused(format!("the host gives no channel: {reason}"));
         let State::Up(up) = &mut self.state else { return };
-        match self.tasks.no_channel(id, now.monotonic) {
+        match self.tasks.no_channel(id) {
             NoChannel::Waits => {}
             NoChannel::Ends => self.outputs.push_back(StepsOutput::Ended(id, refused())),
             NoChannel::Alone if up.refusals < CHANNEL_TRIES => {
@@ -105,7 +105,7 @@ impl SshSteps {
 
     /// Makes a new connection, without a word. Nothing is lost: what has begun did not reach the host.
     fn renew(&mut self, at: Monotonic) {
-        self.tasks.connection_lost(false, at);
+        self.tasks.connection_lost(false);
         self.is_renewing = true;
         self.outputs.push_back(StepsOutput::Disconnect);
         self.connect(at);

@@ -26,6 +26,8 @@ struct Waiting {
 
 struct Begun {
     task: SshTask,
+    /// As for a waiting one: it may wait again.
+    until: Monotonic,
     since: Monotonic,
     moved: Monotonic,
     has_moved: bool,
@@ -132,9 +134,10 @@ impl Tasks {
             queues.reverse();
         }
         let mut queues = queues.into_iter().filter(|(may, _)| *may);
-        let Waiting { id, task, .. } = queues.find_map(|(_, queue)| queue.pop_front())?;
+        let Waiting { id, task, until } = queues.find_map(|(_, queue)| queue.pop_front())?;
         self.last_was_transfer = task.is_transfer();
-        self.begun.insert(id, Begun { task: task.clone(), since: at, moved: at, has_moved: false, is_asked: false });
+        self.begun
+            .insert(id, Begun { task: task.clone(), until, since: at, moved: at, has_moved: false, is_asked: false });
         Some((id, task))
     }
 
@@ -162,14 +165,14 @@ impl Tasks {
     }
 
     /// The host has no channel for a task.
-    pub fn no_channel(&mut self, id: SshTaskId, at: Monotonic) -> NoChannel {
+    pub fn no_channel(&mut self, id: SshTaskId) -> NoChannel {
         let Some(begun) = self.begun.remove(&id) else { return NoChannel::Waits };
         let others = self.begun.len();
         self.channels = Some(others.max(1));
         if others > 0 && is_urgent(&begun.task) {
             return NoChannel::Ends;
         }
-        self.put_back(id, begun.task, at);
+        self.put_back(id, begun);
         if others > 0 { NoChannel::Waits } else { NoChannel::Alone }
     }
 
@@ -199,13 +202,14 @@ impl Tasks {
         before > self.commands.len() + self.transfers.len()
     }
 
-    fn put_back(&mut self, id: SshTaskId, task: SshTask, at: Monotonic) {
+    fn put_back(&mut self, id: SshTaskId, begun: Begun) {
+        let Begun { task, until, .. } = begun;
         let queue = if task.is_transfer() { &mut self.transfers } else { &mut self.commands };
-        queue.push_front(Waiting { id, task, until: at + MAX_WAIT });
+        queue.push_front(Waiting { id, task, until });
     }
 
     /// What the host was asked to do is lost; what it was not, and what waits, stays unless the host `is_refusing`.
-    pub fn connection_lost(&mut self, is_refusing: bool, at: Monotonic) -> Vec<Lost> {
+    pub fn connection_lost(&mut self, is_refusing: bool) -> Vec<Lost> {
         (self.limit, self.channels) = (COMMANDS_MAX, None);
         let lost = |id, was_begun, task: &SshTask| Lost { id, was_begun, is_command: !task.is_transfer() };
         let mut all = Vec::new();
@@ -213,7 +217,7 @@ impl Tasks {
             if begun.is_asked {
                 all.push(lost(id, true, &begun.task));
             } else {
-                self.put_back(id, begun.task, at);
+                self.put_back(id, begun);
             }
         }
         all.reverse();
@@ -225,7 +229,7 @@ impl Tasks {
     }
 
     pub fn take_all(&mut self) -> Vec<SshTaskId> {
-        self.connection_lost(true, Monotonic::default()).into_iter().map(|lost| lost.id).collect()
+        self.connection_lost(true).into_iter().map(|lost| lost.id).collect()
     }
 
     /// The tasks that have taken too long, how each ends, and whether it had begun.

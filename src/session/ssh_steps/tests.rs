@@ -302,6 +302,20 @@ fn a_host_that_closes_with_its_first_task_gets_a_connection_for_each() {
 }
 
 #[test]
+fn a_task_that_never_reaches_its_host_ends_all_the_same() {
+    let mut bench = Bench::up();
+    bench.start(1, command("a", false));
+    bench.news(SshNews::Closed("gone".to_owned()));
+    assert_eq!(bench.pass(5_000), ["connect"]);
+    bench.connected();
+    bench.news(report(HostKeyVerdict::Known));
+    assert_eq!(bench.news(SshNews::LoggedIn("key".to_owned())), ["up", "start 1"]);
+    bench.news(SshNews::Closed("gone".to_owned()));
+    let said = bench.pass(5_000);
+    assert!(said.contains(&r#"ended 1: NotConnected("gone")"#.to_owned()), "{said:?}");
+}
+
+#[test]
 fn a_host_that_takes_no_connections_for_now_is_left_alone_for_a_while() {
     let mut bench = Bench::new(HostKeyCheck::First);
     bench.connected();
