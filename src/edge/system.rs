@@ -255,7 +255,7 @@ pub fn own_user_name() -> String {
         if result != 0 || found.is_null() {
             return user.to_string();
         }
-        CStr::from_ptr((*found).pw_name).to_string_lossy().into_owned()
+        std::ffi::CStr::from_ptr((*found).pw_name).to_string_lossy().into_owned()
     }
 }
 
