@@ -1,5 +1,5 @@
-//! How tasks get along with the channels that a host gives: OpenSSH's sshd with a small `MaxSessions` gives few at once, others
-//! give one in the life of a connection, which some end with it.
+//! How tasks get along with the channels that a host gives: OpenSSH's sshd with a small `MaxSessions` gives few at
+//! once, others give one in the life of a connection, which some end with it.
 
 use std::time::Duration;
 

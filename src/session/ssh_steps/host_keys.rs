@@ -32,8 +32,8 @@ pub(super) fn judge(target: &SshTarget, report: &HostKeyReport) -> Verdict {
             Verdict::Take { warning: Some(format!("{text} (strict_serverkey_check: never)")) }
         }
         HostKeyVerdict::Changed(place) => Verdict::Refuse(format!(
-            "HOST KEY CHANGED: it shows {shown}, another one is known ({place}). Somebody may be in between, or the host \
-             was set up anew: then {} and add '{}'",
+            "HOST KEY CHANGED: it shows {shown}, another one is known ({place}). Somebody may be in between, or the \
+             host was set up anew: then {} and add '{}'",
             if place == "the database" { "name a known-hosts file (ssh_known_hosts)" } else { "remove that line" },
             report.line
         )),
@@ -44,8 +44,8 @@ pub(super) fn judge(target: &SshTarget, report: &HostKeyReport) -> Verdict {
         HostKeyVerdict::Unknown if check == HostKeyCheck::Strict => {
             let file = file.unwrap_or_else(|| "a file that ssh_known_hosts names".to_owned());
             Verdict::Refuse(format!(
-                "its key {shown} is not known{authority}, and strict_serverkey_check is true; if it is the right one, add \
-                 this line to {file}: {}",
+                "its key {shown} is not known{authority}, and strict_serverkey_check is true; if it is the right one, \
+                 add this line to {file}: {}",
                 report.line
             ))
         }
