@@ -280,8 +280,8 @@ impl Core {
         }
     }
 
-    /// Runs the actions that rows have triggered. Each token ends sooner or later and its listener with it, but one event
-    /// must not hold up the daemon.
+    /// Runs the actions that rows have triggered. Each token ends sooner or later and its listener with it, but one
+    /// event must not hold up the daemon.
     fn run_listener_events(&mut self) {
         for _ in 0..PENDING_MAX {
             let Some(event) = self.listeners.next_event(&mut self.context) else { return };

@@ -1,9 +1,9 @@
 //! The daemons that pinged us lately: they hear SYNCLOGS when there is something new for them (docs/protocol.md section
 //! 7).
 //!
-//! Every subscriber hears it after rows of our nodes were stored, as the original does it. A subscriber that pages its GETLOG
-//! is one of ours and also hears it when a token of our own ends, so that a result is with it at once; so does a
-//! central that we dialled.
+//! Each hears it after rows of our nodes were stored, as the original does it. One that pages its GETLOG is one of ours
+//! and also hears it when a token of our own ends, so that a result is with it at once; so does a central that we
+//! dialled.
 
 use crate::node::context::Context;
 use std::collections::{BTreeMap, BTreeSet};

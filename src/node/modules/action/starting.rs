@@ -62,8 +62,8 @@ impl Commands {
         Handled::Later
     }
 
-    /// The database has spoken about the first rows of a request. Returns the token of one that was accepted before and has
-    /// not begun.
+    /// The database has spoken about the first rows of a request. Returns the token of one that was accepted before and
+    /// has not begun.
     pub(in crate::node) fn command_begun(
         &mut self,
         context: &mut Context,
