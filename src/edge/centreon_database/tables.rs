@@ -160,7 +160,8 @@ fn sentence(fault: Fault, settings: &DatabaseSettings) -> String {
             )
         }
         Fault::Server(1047, text) => format!(
-            "{at} is a node of a cluster that has no quorum now ({text}); it is asked again, and other nodes may answer: \
+            "{at} is a node of a cluster that has no quorum now ({text}); it is asked again, and other nodes may \
+                answer: \
                 look at wsrep_cluster_status"
         ),
         Fault::Server(3159, _) => {

@@ -88,7 +88,8 @@ fn hex(address: IpAddr) -> String {
     words.iter().map(|word| format!("{:08X}", u32::from_ne_bytes(*word))).collect()
 }
 
-/// The number and `'name' (process 123)` of a process that holds the socket with this inode; `None` where it is not ours to see.
+/// The number and `'name' (process 123)` of a process that holds the socket with this inode; `None` where it is not
+/// ours to see.
 fn process_with(inode: u64) -> Option<(u32, String)> {
     let wanted = format!("socket:[{inode}]");
     let mut processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
