@@ -52,10 +52,12 @@ impl Sink {
         self.open.is_some() || self.identity.is_some()
     }
 
-    /// What was gathered of a copy that is passed on.
+    /// What was gathered of a copy that is passed on, to be read from its beginning.
     #[must_use]
-    pub fn into_file(mut self) -> Option<File> {
-        self.open.take().map(|open| open.file)
+    pub fn file(&self) -> Option<File> {
+        let mut file = self.open.as_ref()?.file.try_clone().ok()?;
+        file.rewind().ok()?;
+        Some(file)
     }
 
     /// Does one step. After a failure nothing is left of the copy.
