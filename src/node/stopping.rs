@@ -81,7 +81,7 @@ impl Core {
             Stopping::Waiting => {
                 self.context.stopping = Stopping::Killed;
                 self.kill_commands(STOPPING_TEXT);
-                self.abort_ssh_tasks(STOPPING_TEXT);
+                self.ssh.abort_all(&mut self.context, STOPPING_TEXT);
                 self.context.timers.set(Timer::Stop, self.context.now.monotonic + LAST_WAIT);
             }
             Stopping::Killed => self.say_stopped(),
@@ -101,7 +101,7 @@ impl Core {
     fn say_stopped(&mut self) {
         self.context.stopping = Stopping::Stopped;
         self.give_up_commands();
-        self.give_up_ssh_tasks();
+        self.ssh.give_up_all(&mut self.context);
         self.drop_work(STOPPING_TEXT, |_| true);
         self.end_unsent();
         self.context.timers.cancel(&Timer::Stop);
