@@ -195,6 +195,8 @@ impl Core {
         }
         match (&question, &result) {
             (_, Err(error)) => self.context.log(LogLine::error("core", format!("the history cannot be read: {error}"))),
+            // A daemon asks on by `ctime`.
+            (Question::Rows { client, .. }, Ok(_)) if self.parents.are_asked_by(Peer::Client(*client)) => {}
             (Question::Rows { .. } | Question::Call(_), Ok(page)) if page.more => self.log_cut(page),
             _ => {}
         }
