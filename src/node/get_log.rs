@@ -202,7 +202,9 @@ impl Core {
         }
         if let (Question::Rows { client, behind, .. }, Ok(page)) = (&question, &mut result) {
             let is_daemon = self.parents.are_asked_by(Peer::Client(*client));
-            page.rows.retain(|row| !behind.is_some_and(|end| end.covers(row)) && !(is_daemon && is_trace_row(row)));
+            let is_left_out =
+                |row: &HistoryRow| behind.is_some_and(|end| end.covers(row)) || is_daemon && is_trace_row(row);
+            page.rows.retain(|row| !is_left_out(row));
         }
         match (question, result) {
             (Question::Job(token), Ok(page)) => {

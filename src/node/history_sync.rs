@@ -26,7 +26,6 @@ use crate::model::token::Token;
 use super::core::Core;
 use super::journal::NewRow;
 use super::liveness::REPEATS_MAX;
-use super::outbox::Ending;
 use super::output::ReceiptId;
 use super::registry::Link;
 use super::timers::Timer;
@@ -473,30 +472,6 @@ impl Core {
         self.sync_calls_go_on(id, serial);
         if again {
             self.restart_sync(id);
-        }
-    }
-
-    /// Writes the row of a token that will get none from its node.
-    pub(super) fn end_owed(&mut self, id: NodeId, token: &Token, ending: Ending) {
-        let (code, data) = match ending {
-            Ending::Lost => {
-                let text = format!("proxy - connection to node '{id}' was lost before it confirmed the message");
-                (Code::FINISHED_KO, json::message(&text))
-            }
-            Ending::Answered { code, data } if data == "null" => (code, json::message("done")),
-            Ending::Answered { code, data } => (code, data),
-        };
-        self.context.finish(token, code, data);
-    }
-
-    /// [`Timer::Unconfirmed`]
-    pub(super) fn give_up_unconfirmed(&mut self, id: NodeId) {
-        let given_up = match self.registry.get_mut(id) {
-            Some(node) => node.outbox.give_up(),
-            None => self.absent_outboxes.remove(&id).map_or_else(Vec::new, |mut outbox| outbox.give_up()),
-        };
-        for (token, ending) in given_up {
-            self.end_owed(id, &token, ending);
         }
     }
 
