@@ -100,13 +100,11 @@ impl Connections {
     }
 
     /// A question to the history was asked: it belongs to the connection whose messages are taken in now.
-    pub(super) fn asked(&mut self, query: QueryId) {
-        if let Some(connection) = self.reading
-            && let Some(entry) = self.table.get_mut(&connection)
-        {
-            entry.open_queries += 1;
-            self.questions.insert(query, connection);
-        }
+    pub(super) fn asked(&mut self, query: QueryId) -> Option<ConnectionId> {
+        let connection = self.reading?;
+        self.table.get_mut(&connection)?.open_queries += 1;
+        self.questions.insert(query, connection);
+        Some(connection)
     }
 
     /// A question is answered; who asked it, which may go on.

@@ -49,6 +49,7 @@ impl Dispatch {
     /// A connection broke, was closed by the peer or could not be made.
     pub fn closed(&mut self, connection: ConnectionId, reason: String, now: Now) {
         if let Some(gone) = self.forget(connection) {
+            self.forget_unsent(connection, now);
             self.note_unready(&gone, now);
             match gone.kind {
                 Kind::Link { key, .. } => self.link_closed(key, connection, reason, now),
@@ -83,6 +84,7 @@ impl Dispatch {
             _ => {}
         }
         self.tell_room(connection, now);
+        self.note_unsent(connection, now);
         self.pump(connection, now);
     }
 

@@ -7,6 +7,7 @@ mod announcing;
 mod children;
 mod copies;
 mod listeners;
+mod output_budget;
 mod questions;
 mod register_file;
 #[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]

@@ -324,7 +324,7 @@ impl EventLoop {
     }
 
     pub(super) fn flush_streams(&mut self, now: Now) {
-        let mut sources: BTreeSet<usize> = self.dispatch.take_dirty().into_iter().map(stream_source).collect();
+        let mut sources: BTreeSet<usize> = self.dispatch.take_dirty(now).into_iter().map(stream_source).collect();
         for source in std::mem::take(&mut self.streams.unflushed) {
             self.streams.blocked.remove(&source);
             sources.insert(source);
