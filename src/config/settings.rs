@@ -44,7 +44,7 @@ impl std::fmt::Display for Problem {
 }
 
 /// `gorgonecore` (docs/protocol.md section 14).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CoreSettings {
     /// `name` of the top file, else the host name.
     pub name: String,
@@ -124,7 +124,7 @@ pub struct Modules {
 }
 
 /// Options of the proxy (docs/protocol.md sections 6 and 7).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ProxySettings {
     /// `pool` (5): worker threads at most.
     pub pool: usize,
@@ -175,7 +175,7 @@ pub struct RegisterSettings {
 }
 
 /// Options of the module `action` (docs/protocol.md section 11).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ActionSettings {
     /// `command_timeout` (30 s)
     pub command_timeout: Duration,
@@ -226,7 +226,7 @@ pub struct EngineSettings {
 }
 
 /// Options of the module `httpserver` (docs/protocol.md section 13). Holds a password: no `Debug` of it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct HttpSettings {
     /// `address` (0.0.0.0)
     pub address: IpAddr,
@@ -258,7 +258,7 @@ pub struct ServerTls {
 }
 
 /// The proxy's `httpserver` (docs/protocol.md section 9). Holds a token: no `Debug` of it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct WebSocketSettings {
     /// `address` (all)
     pub address: IpAddr,
@@ -277,7 +277,7 @@ impl std::fmt::Debug for WebSocketSettings {
 }
 
 /// Options of the module `pull` (docs/protocol.md section 8).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PullSettings {
     /// `target_type` and `target_path`: the central's external socket.
     pub endpoint: Endpoint,
@@ -288,7 +288,7 @@ pub struct PullSettings {
 }
 
 /// Options of the module `pullwss` (docs/protocol.md section 9). Holds a token: no `Debug` of it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct PullWssSettings {
     /// `address`
     pub host: String,
@@ -375,7 +375,7 @@ impl Subnet {
 }
 
 /// Options of the module `dbcleaner` (docs/protocol.md section 15).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CleanerSettings {
     /// `purge_sessions_time` (3600 s)
     pub sessions: Duration,

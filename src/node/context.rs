@@ -164,6 +164,12 @@ impl Context {
         closed.into_iter().for_each(|change| self.store(change));
     }
 
+    /// Writes a row that nobody here hears of: it ends nothing.
+    pub fn store_unseen(&mut self, row: NewRow, origin: Option<RowOrigin>, receipt: Option<ReceiptId>) {
+        let change = row.into_change(origin, self.now.wall);
+        self.output(Output::Store { change, receipt });
+    }
+
     /// The number of the next receipt: for rows that are to be stored together with what takes it, or lost with it.
     pub const fn next_receipt(&self) -> ReceiptId {
         self.journal.next_receipt()

@@ -9,6 +9,7 @@
 mod actions;
 mod after_copies;
 mod api;
+mod clock_watch;
 mod command_rows;
 mod constatus;
 mod context;
@@ -40,6 +41,7 @@ mod relayed_copy;
 mod remote_copy;
 mod requests;
 mod routes;
+mod sent_tokens;
 mod ssh;
 mod ssh_registration;
 mod stopping;

@@ -10,6 +10,7 @@ mod listeners;
 mod output_budget;
 mod questions;
 mod register_file;
+mod reload;
 #[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
 mod ssh;
 mod storage;
@@ -20,6 +21,7 @@ mod workers;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,8 +56,9 @@ use workers::{Rank, Workers};
 const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
 const REGISTER_FILE: Token = Token(2);
+const DATABASE: Token = Token(3);
 /// The token of the first listener; the others follow.
-const FIRST_LISTENER: usize = 3;
+const FIRST_LISTENER: usize = 4;
 /// Connections have odd tokens above this, children even ones.
 const FIRST_SOURCE: usize = 16;
 /// Names that may wait to be looked up.
@@ -91,6 +94,8 @@ struct EventLoop {
     log: LogWriter,
     listening: Listening,
     register_file: Option<RegisterFile>,
+    /// The top file, for [`reload`].
+    config_path: PathBuf,
     upkeep: Upkeep,
     streams: Streams,
     children: Children,
@@ -115,7 +120,7 @@ enum Phase {
 /// What could not be opened, bound or read, with the remedy.
 pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<(), RunError> {
     let mut log = LogWriter::open(options.logfile.as_deref(), options.severity).map_err(RunError::new)?;
-    match EventLoop::start(config, keys, &mut log) {
+    match EventLoop::start(config, keys, options.config_path.clone(), &mut log) {
         Ok(with_log) => with_log(log).run(),
         Err(error) => {
             if options.logfile.is_some() {
@@ -133,6 +138,7 @@ impl EventLoop {
     fn start(
         config: Config,
         keys: KeyPair,
+        config_path: PathBuf,
         log: &mut LogWriter,
     ) -> Result<impl FnOnce(LogWriter) -> Self + use<>, RunError> {
         let mut signals = Signals::open().map_err(RunError::new)?;
@@ -144,8 +150,9 @@ impl EventLoop {
         announcing::announce(&config, keys.origin, log, now);
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
-        let (storage, restored) = Storage::open(&config, log, now)?;
+        let (mut storage, restored) = Storage::open(&config, log, now)?;
         let registry = poll.registry();
+        storage.register(registry).map_err(RunError::new)?;
         registry.register(signals.source(), SIGNALS, Interest::READABLE).map_err(RunError::new)?;
         let listening = Listening::open(&config, open_files, registry, log, now)?;
         let register_file = RegisterFile::open(&config, registry, log, now);
@@ -175,6 +182,7 @@ impl EventLoop {
             log,
             listening,
             register_file,
+            config_path,
             upkeep,
             streams: Streams::new(),
             children,
@@ -211,6 +219,10 @@ impl EventLoop {
                 self.event(event, now);
             }
             self.turn(now);
+            if let Some(reason) = self.storage.lost().map(RunError::new) {
+                self.finish();
+                return Err(reason);
+            }
             if let Phase::Stopped(until) = self.phase
                 && (now.monotonic >= until || self.streams.all_flushed())
             {
@@ -251,6 +263,7 @@ impl EventLoop {
                 self.finished_copies(now);
             }
             REGISTER_FILE => self.register_file_touched(),
+            DATABASE => self.database_touched(now),
             Token(source) if source < FIRST_SOURCE => self.listening.mark_waiting(source),
             Token(source) if source >= ssh::FIRST_SSH_SOURCE => self.ssh_event(source, now),
             Token(source) if source % 2 == 1 => self.stream_event(source, event, now),
@@ -317,6 +330,7 @@ impl EventLoop {
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
+                JobResult::ConfigurationRead(reading) => self.configuration_read(reading, now),
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }
         }
@@ -339,6 +353,7 @@ impl EventLoop {
                     if let Err(error) = self.log.reopen(now.wall) {
                         self.log.write(&LogLine::error("core", format!("log not reopened: {error}")), now.wall);
                     }
+                    self.reload_configuration();
                     self.reload_certificates(now);
                     self.reload_register_file();
                 }

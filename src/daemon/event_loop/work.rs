@@ -68,12 +68,16 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn new(config: &Config, key: PrivateKey) -> Self {
+        let pollers = config.modules.nodes.as_ref().map(|nodes| nodes.database.clone());
+        let mut host = Self { key: Arc::new(key), allowed: AllowList::default(), pollers };
+        host.take_list(config);
+        host
+    }
+
+    /// Takes the allow-list of a configuration.
+    pub(super) fn take_list(&mut self, config: &Config) {
         let allowed = config.modules.action.as_ref().and_then(|action| action.allowed.as_ref());
-        Self {
-            key: Arc::new(key),
-            allowed: allowed.map(|allowed| allowed.list.clone()).unwrap_or_default(),
-            pollers: config.modules.nodes.as_ref().map(|nodes| nodes.database.clone()),
-        }
+        self.allowed = allowed.map(|allowed| allowed.list.clone()).unwrap_or_default();
     }
 
     /// A step of a handshake, and its rank.

@@ -22,6 +22,9 @@ impl Core {
         if self.context.is_stopping() || !self.context.is_loaded(Module::DbCleaner) {
             return;
         }
+        if !self.clock_watch.is_settled(self.context.now) {
+            return;
+        }
         let change = StoreChange::Purge {
             used_before: self.seconds_before(self.context.options.cleaner.sessions),
             rows_before: self.seconds_before(self.context.options.cleaner.history),
