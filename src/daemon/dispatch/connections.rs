@@ -31,6 +31,8 @@ pub(super) struct Connection {
     pub(super) kind: Kind,
     pub(super) peer: PeerAddress,
     pub(super) closing: bool,
+    /// The peer has sent its last byte, which may not be read yet.
+    pub(super) hung_up: bool,
     open_queries: u32,
 }
 
@@ -61,7 +63,7 @@ impl Connections {
     }
 
     pub(super) fn insert(&mut self, connection: ConnectionId, kind: Kind, peer: PeerAddress) {
-        self.table.insert(connection, Connection { kind, peer, closing: false, open_queries: 0 });
+        self.table.insert(connection, Connection { kind, peer, closing: false, hung_up: false, open_queries: 0 });
     }
 
     pub(super) fn get(&self, connection: ConnectionId) -> Option<&Connection> {

@@ -239,7 +239,7 @@ impl Dispatch {
         self.core.handle_input(Input::Host(done), now);
         self.drain(now);
         if let Some(origin) = origin {
-            self.note_unsent(origin, now);
+            self.question_answered(origin, now);
             self.pump(origin, now);
         }
     }

@@ -32,6 +32,16 @@ impl Dispatch {
         self.pump(connection, now);
     }
 
+    /// The peer has sent its last byte; [`Dispatch::ended`] follows once all is read. A caller that has closed its
+    /// connection, or half of it, gets what is there: its calls wait for nothing any longer.
+    pub fn hung_up(&mut self, connection: ConnectionId, now: Now) {
+        if let Some(entry @ Connection { kind: Kind::Api(_), .. }) = self.connections.get_mut(connection) {
+            entry.hung_up = true;
+            self.hurry_calls(connection, now);
+            self.drain(now);
+        }
+    }
+
     /// The peer will send no more. An API client still gets its answers; any other connection is over.
     pub fn ended(&mut self, connection: ConnectionId, now: Now) {
         match self.connections.get_mut(connection).map(|entry| &mut entry.kind) {

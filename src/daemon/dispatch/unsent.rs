@@ -1,6 +1,6 @@
 //! Bytes that wait for peers, of all connections together: one budget for answers under way.
 //!
-//! A connection has one large answer at a time: its next question is asked when that has left. Above the budget no
+//! A connection asks its next question when the answers before have left. Above the budget no
 //! question is asked whose answer may be large, and a peer that takes nothing is closed.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,6 +22,8 @@ const SMALL_ANSWER_BYTES: usize = 64 << 10;
 const SMALL_ANSWERS_BYTES: usize = 16 << 20;
 /// A connection for which so much waits asks nothing.
 const ASKS_BELOW_BYTES: usize = 256 << 10;
+/// Questions of one connection that are asked at once; one where more than half of the budget is used.
+const OPEN_MAX: usize = 4;
 /// Above the budget a peer must take [`TAKEN_BYTES`] within this time.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// See [`PATIENCE`].
@@ -50,8 +52,16 @@ pub(super) struct Unsent {
     budget_bytes: usize,
     by_connection: BTreeMap<ConnectionId, Waiting>,
     total_bytes: usize,
-    /// Questions whose connection has to take an answer first.
-    held: BTreeMap<ConnectionId, VecDeque<HostWork>>,
+    asking: BTreeMap<ConnectionId, Asking>,
+}
+
+/// The questions of one connection.
+#[derive(Default)]
+struct Asking {
+    /// Asked, and not answered.
+    open: usize,
+    /// To be asked when one of these is answered and has left.
+    waiting: VecDeque<HostWork>,
 }
 
 impl Unsent {
@@ -59,7 +69,7 @@ impl Unsent {
     pub(super) fn new(max_memory: Option<u64>) -> Self {
         let share = max_memory.map(|bytes| usize::try_from(bytes / 4).unwrap_or(BUDGET_BYTES));
         let budget_bytes = share.map_or(BUDGET_BYTES, |share| share.min(BUDGET_BYTES));
-        Self { budget_bytes, by_connection: BTreeMap::new(), total_bytes: 0, held: BTreeMap::new() }
+        Self { budget_bytes, by_connection: BTreeMap::new(), total_bytes: 0, asking: BTreeMap::new() }
     }
 
     const fn is_above(&self) -> bool {
@@ -87,7 +97,26 @@ impl Unsent {
     /// A connection is gone; its questions that were not asked yet.
     fn forget(&mut self, connection: ConnectionId) -> VecDeque<HostWork> {
         self.note(connection, 0, Monotonic::default());
-        self.held.remove(&connection).unwrap_or_default()
+        self.asking.remove(&connection).unwrap_or_default().waiting
+    }
+
+    /// The next question of a connection, if it may be asked now.
+    fn next_question(&mut self, connection: ConnectionId) -> Option<HostWork> {
+        let most = if self.total_bytes < self.budget_bytes / 2 { OPEN_MAX } else { 1 };
+        let may_ask = self.of(connection) < ASKS_BELOW_BYTES;
+        let asking = self.asking.get_mut(&connection)?;
+        let next = if may_ask && asking.open < most { asking.waiting.pop_front() } else { None };
+        asking.open += usize::from(next.is_some());
+        if asking.open == 0 && asking.waiting.is_empty() {
+            self.asking.remove(&connection);
+        }
+        next
+    }
+
+    fn answered(&mut self, connection: ConnectionId) {
+        if let Some(asking) = self.asking.get_mut(&connection) {
+            asking.open = asking.open.saturating_sub(1);
+        }
     }
 
     fn of(&self, connection: ConnectionId) -> usize {
@@ -118,10 +147,18 @@ impl Dispatch {
 
     /// Asks a question of a connection, once little waits for it.
     pub(super) fn ask_in_turn(&mut self, connection: ConnectionId, work: HostWork) {
-        let is_busy = self.unsent.of(connection) >= ASKS_BELOW_BYTES || self.unsent.held.contains_key(&connection);
-        if is_busy {
-            self.unsent.held.entry(connection).or_default().push_back(work);
-        } else {
+        self.unsent.asking.entry(connection).or_default().waiting.push_back(work);
+        self.ask_next(connection);
+    }
+
+    /// A question of a connection is answered.
+    pub(super) fn question_answered(&mut self, connection: ConnectionId, now: Now) {
+        self.unsent.answered(connection);
+        self.note_unsent(connection, now);
+    }
+
+    fn ask_next(&mut self, connection: ConnectionId) {
+        while let Some(work) = self.unsent.next_question(connection) {
             self.effects.push_back(Effect::Host(work));
         }
     }
@@ -130,15 +167,7 @@ impl Dispatch {
     pub(super) fn note_unsent(&mut self, connection: ConnectionId, now: Now) {
         let bytes = self.unsent_bytes(connection);
         self.unsent.note(connection, bytes, now.monotonic);
-        if bytes < ASKS_BELOW_BYTES
-            && let Some(held) = self.unsent.held.get_mut(&connection)
-        {
-            let next = held.pop_front();
-            if held.is_empty() {
-                self.unsent.held.remove(&connection);
-            }
-            self.effects.extend(next.map(Effect::Host));
-        }
+        self.ask_next(connection);
         if self.unsent.is_above() {
             self.timers.set_if_unset(Owner::Unsent, now.monotonic + PATIENCE);
         }
