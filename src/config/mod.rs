@@ -22,6 +22,7 @@ mod findings;
 mod http_section;
 mod include;
 mod modules;
+mod options;
 mod ports;
 mod raw;
 pub mod register_file;

@@ -24,22 +24,37 @@ pub struct Config {
     pub warnings: Vec<Problem>,
 }
 
-/// One problem of the configuration, shown as `file: key: text`.
+/// One problem of the configuration, shown as `file:line: key: text`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The file it stands in.
     pub file: PathBuf,
+    /// The line, counted from 1; 0 for the file as a whole.
+    pub line: u32,
     /// The key, for instance `gorgonecore.external_com_type` or `modules[httpserver].port`; empty for the file as a
     /// whole.
     pub key: String,
     /// What is wrong and what is allowed.
     pub text: String,
+    /// Whether something does not work because of it: a line of the level ERROR instead of WARNING.
+    pub is_error: bool,
+}
+
+impl Problem {
+    /// A problem with a file as a whole, or with what `key` of it means.
+    pub fn of_file(file: impl Into<PathBuf>, key: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { file: file.into(), line: 0, key: key.into(), text: text.into(), is_error: false }
+    }
 }
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(formatter, ":{}", self.line)?;
+        }
         let point = if self.key.is_empty() { "" } else { ": " };
-        write!(formatter, "{}{point}{}: {}", self.file.display(), self.key, self.text)
+        write!(formatter, "{point}{}: {}", self.key, self.text)
     }
 }
 
@@ -191,6 +206,10 @@ pub struct ActionSettings {
     pub paranoid_plugins: bool,
     /// `copy_roots`: the directories that copies may write under; empty for anywhere.
     pub copy_roots: Arc<[PathBuf]>,
+    /// `max_unpack_ratio` (250): how many times as large as an archive that is copied its files may be, beyond 64 MiB.
+    pub max_unpack_ratio: u64,
+    /// `environment`: what commands get of the environment beside the usual few, as `NAME` or `NAME=VALUE`.
+    pub environment: Vec<String>,
 }
 
 /// The commands that may be run, and what becomes of the others.
@@ -212,6 +231,8 @@ impl Default for ActionSettings {
             max_concurrent_engine: 3,
             paranoid_plugins: false,
             copy_roots: Arc::new([]),
+            max_unpack_ratio: 250,
+            environment: Vec::new(),
         }
     }
 }

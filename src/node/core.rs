@@ -259,6 +259,7 @@ impl Core {
     }
 
     fn after_event(&mut self) {
+        self.notice_clock();
         self.tell_ended();
         self.run_after_copies();
         self.run_listener_events();
@@ -270,6 +271,9 @@ impl Core {
     fn tell_ended(&mut self) {
         while let Some(ended) = self.context.journal.next_ended() {
             self.owed_token_ended(&ended);
+            if let Some(line) = self.cron.complaint(&ended) {
+                self.context.log(line);
+            }
             self.cron.token_ended(&ended.token);
             self.copy_token_ended(&ended.token);
             waits::token_ended(self, &ended.token);

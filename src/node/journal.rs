@@ -90,6 +90,8 @@ pub(super) struct Ended {
     pub owed_by: Option<NodeId>,
     /// Whether a node brought the row.
     pub of_node: bool,
+    /// The data of the row, where it ends with an error.
+    pub error: Option<String>,
 }
 
 /// A row of a token that is watched.
@@ -128,7 +130,8 @@ impl Journal {
                 let open = self.open.remove_entry(token.as_str());
                 let owed_by = open.as_ref().and_then(|(_, node)| *node);
                 closed = open.map(|(token, _)| StoreChange::CloseToken(token));
-                self.ended.push_back(Ended { token: token.clone(), owed_by, of_node: row.of_node });
+                let error = (row.code == Code::FINISHED_KO).then(|| row.data.clone());
+                self.ended.push_back(Ended { token: token.clone(), owed_by, of_node: row.of_node, error });
             }
         }
         (row.into_change(origin, now), closed)
