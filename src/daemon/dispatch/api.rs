@@ -75,6 +75,12 @@ impl Dispatch {
         if has_ended {
             self.core.handle_input(Input::ApiCallerEnded(id), now);
         }
+        // What it asks the history is asked for this connection.
+        self.connections.set_reading(Some(connection));
+        while let Some(output) = self.core.poll_output() {
+            self.on_core(output, now);
+        }
+        self.connections.set_reading(None);
     }
 
     /// The calls of a connection wait for nothing any longer.
@@ -94,6 +100,7 @@ impl Dispatch {
         let Some((connection, number)) = self.calls.end(call) else { return };
         if let Some(Connection { kind: Kind::Api(client), .. }) = self.connections.get_mut(connection) {
             client.handle_answer(number, answer, now);
+            self.note_unsent(connection, now);
             self.touch(Owner::Connection(connection));
         }
     }

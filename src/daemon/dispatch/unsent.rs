@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::model::connection::ConnectionId;
+use crate::model::history::LogPage;
 use crate::model::host_work::{HostDone, HostWork};
 use crate::model::time::{Monotonic, Now};
 use crate::node::input::Input;
@@ -178,7 +179,8 @@ impl Dispatch {
         for work in self.unsent.forget(connection) {
             if let HostWork::Query { query, .. } = work {
                 self.connections.answered(query);
-                let done = HostDone::QueryAnswer { query, result: Err("who asked is gone".to_owned()) };
+                let nothing = LogPage { rows: Vec::new(), more: false };
+                let done = HostDone::QueryAnswer { query, result: Ok(nothing) };
                 self.core.handle_input(Input::Host(done), now);
             }
         }
