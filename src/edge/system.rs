@@ -240,6 +240,25 @@ pub fn user_id(name: &str) -> Option<u32> {
     })
 }
 
+/// The name of the user that this process runs as; its number where it has none.
+#[cfg(feature = "ssh")]
+#[must_use]
+pub fn own_user_name() -> String {
+    let mut entry = MaybeUninit::<libc::passwd>::zeroed();
+    let mut found = std::ptr::null_mut();
+    let mut text = [0_u8; 4096];
+    let user = rustix::process::geteuid().as_raw();
+    // SAFETY: all pointers are valid for the call and the length is that of `text`; the name points into `text` and is
+    // copied before that goes.
+    unsafe {
+        let result = libc::getpwuid_r(user, entry.as_mut_ptr(), text.as_mut_ptr().cast(), text.len(), &raw mut found);
+        if result != 0 || found.is_null() {
+            return user.to_string();
+        }
+        std::ffi::CStr::from_ptr((*found).pw_name).to_string_lossy().into_owned()
+    }
+}
+
 /// The number of a group; `None` when there is none of that name.
 #[must_use]
 pub fn group_id(name: &str) -> Option<u32> {
