@@ -122,7 +122,10 @@ impl Core {
             NodeKind::PushZmq { .. } => {}
             NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
             NodeKind::PushSsh(_) => {
-                return self.ssh_request(route, &action, token, &data).map(|()| Handled::accepted());
+                let (ssh, context) = (&mut self.ssh, &mut self.context);
+                return ssh
+                    .request(context, &mut self.copies, route, &action, token, &data)
+                    .map(|()| Handled::accepted());
             }
         }
         if action == Action::RemoteCopy {
