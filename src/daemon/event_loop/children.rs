@@ -17,7 +17,7 @@ use crate::model::time::{Monotonic, Now};
 use super::storage::JobResult;
 use super::{EventLoop, FIRST_SOURCE};
 
-/// Output read of one command in one turn, at most.
+/// Maximum number of bytes of output read from one command in one turn.
 const READ_BUDGET_BYTES: usize = 256 << 10;
 
 /// Between the sources of a command's two outputs. Odd sources are connections.

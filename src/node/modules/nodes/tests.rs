@@ -148,7 +148,7 @@ fn a_row_that_goes_wrong_leaves_its_node_as_it_was() {
     assert!(
         outputs
             .iter()
-            .any(|line| line.starts_with("row t 2") && line.contains("poller 2 'poller 2' has the address '../x y'"))
+            .any(|line| line.starts_with("row t 2") && line.contains("poller 2 'poller 2' has the invalid address '../x y'"))
     );
     assert!(bench.core.registry.get(id(2)).is_some());
     bench.request("CENTREONNODESSYNC", "u", "", "{}");
