@@ -33,7 +33,7 @@ const UNAUTHORIZED: &str = r#"{"error":"http_error_401","message":"unauthorized"
 const FORBIDDEN: &str = r#"{"error":"http_error_403","message":"forbidden"}"#;
 const TOO_SLOW: &str = r#"{"error":"http_error_408","message":"the request did not arrive in time; send it at once"}"#;
 
-/// A connection with so many refused credentials is closed.
+/// Number of refused credentials after which a connection is closed.
 const MAX_AUTH_FAILURES: u32 = 10;
 
 /// The body of a refused request is read and thrown away up to this size; with a larger one the connection is closed.
