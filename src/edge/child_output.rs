@@ -198,6 +198,16 @@ impl ChildOutput {
         Some(news)
     }
 
+    /// What is kept and not taken yet, in bytes.
+    pub const fn kept_bytes(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Whether no more is kept of it, whatever comes.
+    pub fn is_full(&self) -> bool {
+        self.streams.iter().all(|stream| stream.is_cut || stream.pipe.is_none())
+    }
+
     /// Closes both pipes; everything that was kept, and what was not.
     pub fn take(&mut self) -> (Vec<u8>, OutputCut) {
         self.close(0);

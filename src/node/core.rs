@@ -191,6 +191,7 @@ impl Core {
             Input::Room(node) => self.room_for(node),
             Input::ApiCall { id, call } => self.api_call(id, &call),
             Input::ApiCancelled(id) => self.cancel_call(id),
+            Input::ApiCallerEnded(id) => super::api::waits::ask_history(self, id),
             Input::NodesWanted { source, nodes } => self.nodes_wanted(source, nodes),
             Input::Reconfigured { action, proxy } => {
                 self.context.options.action = action.map(|action| *action);

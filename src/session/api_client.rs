@@ -195,6 +195,12 @@ impl ApiClient {
         &mut self.send_queue
     }
 
+    /// Bytes of all answers that wait to be written, those that wait for others before them included.
+    #[must_use]
+    pub fn unsent_bytes(&self) -> usize {
+        self.send_queue.len().saturating_add(self.answers.ready_bytes())
+    }
+
     /// Whether to read from the socket: not while too many requests or answers wait.
     #[must_use]
     pub fn wants_read(&self) -> bool {

@@ -176,8 +176,7 @@ fn keys_and_the_place_of_the_database_are_looked_at_too() {
         shown,
         format!(
             "rsakey.priv.pem: others can replace this private key (mode 0622); chmod 600 it\n\
-             none/history.sdb: the directory {}/none does not exist; make it, owned by the user of the daemon\n{WARNING}",
-            folder.0.display()
+             {WARNING}"
         )
         .replace(&format!("{}/", folder.0.display()), "")
     );
@@ -210,10 +209,11 @@ fn places_that_a_start_would_write_to_must_be_there() {
     );
     let (status, shown, _) = check(&folder, &["--logfile", "/nowhere/log"]);
     assert_eq!(status, Some(1));
-    for words in ["file/b.pem: ", "run/x.sock: the directory ", "/nowhere/log: the directory /nowhere does not exist"] {
+    // The directory of a Unix socket is made by a start, as that of a database is.
+    for words in ["file/b.pem: ", "/nowhere/log: the directory /nowhere does not exist"] {
         assert!(shown.contains(words), "{words} is not in\n{shown}");
     }
-    assert_eq!(shown.lines().filter(|line| !line.starts_with("will not work: ")).count(), 3, "{shown}");
+    assert_eq!(shown.lines().filter(|line| !line.starts_with("will not work: ")).count(), 2, "{shown}");
 }
 
 #[test]
@@ -285,4 +285,35 @@ fn make_certificate(folder: &Folder) {
     command.arg("-keyout").arg(folder.path("key.pem")).arg("-out").arg(folder.path("cert.pem"));
     let output = command.output().expect("openssl is missing: run tests/run, which installs it");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_missing_folder_of_the_database_is_made_by_a_start_and_one_that_cannot_be_made_is_a_problem() {
+    let folder = central();
+    let database = |place: &str| {
+        let path = folder.path(place);
+        format!("gorgone: {{gorgonecore: {{gorgone_db_name: 'dbname={}'}}}}\n", path.display())
+    };
+    folder.write("config.d/50-place.yaml", database("new/deeper/history.sdb"));
+    let (status, shown, _) = check(&folder, &[]);
+    assert_eq!(status, Some(0), "{shown}");
+    folder.write("file", "x");
+    folder.write("config.d/50-place.yaml", database("file/history.sdb"));
+    let (status, shown, _) = check(&folder, &[]);
+    assert_eq!(status, Some(1));
+    assert!(shown.contains("file/history.sdb: "), "{shown}");
+}
+
+#[test]
+fn a_port_that_another_program_listens_on_is_a_problem() {
+    let folder = central();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let more = format!("gorgone: {{gorgonecore: {{external_com_path: '127.0.0.1:{port}'}}}}\n");
+    folder.write("config.d/50-port.yaml", more);
+    let (status, shown, _) = check(&folder, &[]);
+    assert_eq!(status, Some(1), "{shown}");
+    let text =
+        format!("gorgonecore.external_com_path: cannot listen on tcp://127.0.0.1:{port}: the port is in use by 'cli-");
+    assert!(shown.contains(&text), "{shown}");
 }

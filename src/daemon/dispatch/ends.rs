@@ -94,6 +94,7 @@ impl Dispatch {
     /// Closes now, without last words.
     pub(super) fn close(&mut self, connection: ConnectionId, now: Now) {
         if let Some(gone) = self.forget(connection) {
+            self.forget_unsent(connection, now);
             self.effects.push_back(Effect::Close(connection));
             self.peer_gone(connection, &gone.kind, now);
         }

@@ -86,7 +86,8 @@ impl KnownHosts {
         }
     }
 
-    fn verdict(&self, key: &[u8]) -> HostKeyVerdict {
+    /// What is known of a key.
+    pub(super) fn verdict(&self, key: &[u8]) -> HostKeyVerdict {
         let same = || self.entries.iter().filter(|entry| entry.key == key);
         if let Some(revoked) = same().find(|entry| entry.is_revoked) {
             return HostKeyVerdict::Revoked(revoked.place.clone());
