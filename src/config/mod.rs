@@ -24,6 +24,7 @@ mod modules;
 mod ports;
 mod raw;
 pub mod register_file;
+mod rights_section;
 mod role;
 mod section;
 pub mod settings;

@@ -26,6 +26,7 @@ use super::counters::Counters;
 use super::dial_in::DialledIn;
 use super::dial_out::DialledOut;
 use super::get_log::Questions;
+use super::guard::Guard;
 use super::history_sync::{OriginMarks, StoredPage};
 use super::input::Input;
 use super::journal::{Awaited, NewRow};
@@ -55,6 +56,7 @@ pub struct Core {
     pub(super) registry: Registry,
     pub(super) wanted: Wanted,
     pub(super) passed_on: PassedOn,
+    pub(super) guard: Guard,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
     pub(super) origins: OriginMarks,
     pub(super) counters: Counters,
@@ -112,6 +114,7 @@ impl Core {
             registry: Registry::default(),
             wanted: Wanted::default(),
             passed_on: PassedOn::default(),
+            guard: Guard::default(),
             marks: restored.marks.into_iter().collect(),
             origins: OriginMarks::new(restored.origins),
             counters: Counters::default(),
@@ -159,6 +162,7 @@ impl Core {
         self.context.now = now;
         match input {
             Input::ClientMessage { client, message } => self.client_message(client, message),
+            Input::ClientBound { client, key } => self.guard.bind(client, key),
             Input::ClientIsDaemon(client) => self.parents.is_daemon(client),
             Input::ClientMalformed { client, token, reason } => self.client_malformed(client, token, &reason),
             Input::ClientGone(client) => self.client_gone(client),

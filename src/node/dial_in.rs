@@ -274,6 +274,7 @@ impl Core {
     pub(super) fn client_gone(&mut self, client: ClientId) {
         self.parents.gone(client);
         self.malformed.forget(client);
+        self.guard.forget(client);
         self.forget_left_client(client);
         self.context.timers.cancel(&Timer::Parent(client));
         if let Some(id) = self.dialled_in.nodes.get(&client).copied() {

@@ -8,6 +8,7 @@
 
 mod after_copies;
 mod api;
+mod audit;
 mod command_rows;
 mod constatus;
 mod context;
@@ -17,6 +18,7 @@ mod counters;
 mod dial_in;
 mod dial_out;
 mod get_log;
+mod guard;
 mod history_sync;
 mod host;
 mod journal;
@@ -24,6 +26,7 @@ mod json;
 mod listeners;
 mod liveness;
 mod malformed;
+mod masked;
 mod modules;
 mod node_messages;
 mod open_tokens;

@@ -101,7 +101,9 @@ impl Core {
             return Err("proxy - cannot decode json".to_owned());
         }
         let route = self.route_to(target)?;
-        if self.passed_on.comes_back(peer.client(), &action, token, target, &data, self.context.now.monotonic) {
+        let (sender, now) = (peer.client(), self.context.now.monotonic);
+        let is_daemon = self.parents.are_asked_by(peer);
+        if self.passed_on.comes_back(sender, is_daemon, &action, token, target, &data, now) {
             return Err(format!("proxy - the way to target {target} goes in a circle: the message came back to us"));
         }
         if action == Action::GetLog && route.through == route.target {

@@ -158,7 +158,8 @@ impl Dispatch {
             node::Restored { marks: restored.marks, origins: restored.origins, open_tokens: restored.open_tokens };
         let core = Core::new(options, remembered, surroundings.core_random, now);
         let listener = ZmqListener::new(external::listener_settings(&config, &own_key), restored.sessions, now);
-        let api_access = config.modules.httpserver.as_ref().map(|http| Rc::new(api::access(http)));
+        let own_names = [config.core.hostname.clone()];
+        let api_access = config.modules.httpserver.as_ref().map(|http| Rc::new(api::access(http, own_names)));
         let listener_settings = config.modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
         let websocket_access = listener_settings.map(websocket::access);
         let mut dispatch = Self {
@@ -212,6 +213,7 @@ impl Dispatch {
                 self.listener.handle_hello(hello, outcome, now);
             }
             CryptoOutcome::Dial(key, outcome) => self.dial_job_done(key, outcome, now),
+            CryptoOutcome::Login(connection, is_right) => self.login_checked(connection, is_right, now),
         }
         self.drain(now);
     }

@@ -53,7 +53,7 @@ fn check_job(check: Check, allowed: &AllowList, patience: Duration, may_return: 
 /// The rank of a handshake.
 pub(super) const fn rank_of(job: &CryptoJob) -> Rank {
     match job {
-        CryptoJob::Hello { is_known: false, .. } => Rank::Stranger,
+        CryptoJob::Hello { is_known: false, .. } | CryptoJob::Login { .. } => Rank::Stranger,
         CryptoJob::Hello { .. } | CryptoJob::Dial(..) => Rank::Handshake,
     }
 }

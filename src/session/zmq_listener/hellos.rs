@@ -123,6 +123,8 @@ impl ZmqListener {
                         )
                     });
                 };
+                let identified = ListenerOutput::Identified { client, thumbprint: thumbprint.clone() };
+                self.outputs.push_back(identified);
                 self.attach(client, connection);
                 self.limits.note_known(peer, now.monotonic);
                 // Stored first: the client must not hold a key that a restart would not know.

@@ -3,6 +3,23 @@
 use ring::digest;
 
 use super::basic_auth::are_equal;
+use crate::model::random::to_hex;
+
+/// How a hash of a token begins in a configuration.
+const HASH_PREFIX: &str = "sha256:";
+
+/// The hash of a token as a configuration has it. A token is long and random, so that a fast hash does.
+#[must_use]
+pub fn token_hash(token: &[u8]) -> String {
+    format!("{HASH_PREFIX}{}", to_hex(digest::digest(&digest::SHA256, token).as_ref()))
+}
+
+/// The hash of the token in the value of an `Authorization` header.
+#[must_use]
+pub fn hash_in_header(value: &[u8]) -> Option<String> {
+    let (scheme, token) = value.trim_ascii().split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token_hash(token.trim_ascii()))
+}
 
 /// A token, kept as a hash. No `Debug`.
 pub struct BearerToken {
