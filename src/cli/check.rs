@@ -22,6 +22,8 @@ pub(super) fn run(path: &Path, logfile: Option<&Path>, json: bool) -> ExitCode {
     let checked = match config::load_with_warnings(path) {
         Ok(mut config) => {
             let (keys, mut problems) = look_around(&config, logfile, &[]);
+            let private = &config.core.private_key;
+            config.warnings.extend(key_files::warning(private).map(|text| Problem::of_file(private, "", text)));
             problems.extend(look_at_certificates(&mut config));
             let pollers = look_at_pollers(path, &mut config, &mut problems);
             match keys {
@@ -55,7 +57,13 @@ fn show(Refused { problems, warnings, .. }: &Refused, json: bool) -> String {
         return format!("{:#}\n", json!({ "ok": false, "problems": lines(problems), "warnings": lines(warnings) }));
     }
     let problems = problems.iter().map(|problem| format!("{problem}\n"));
-    problems.chain(warnings.iter().map(|warning| format!("warning: {warning}\n"))).collect()
+    problems
+        .chain(
+            warnings
+                .iter()
+                .map(|line| format!("{}: {line}\n", if line.is_error { "will not work" } else { "warning" })),
+        )
+        .collect()
 }
 
 /// The keys, if they can be used, and what stands in the way of a start. A default that took the place of a value in
@@ -74,7 +82,7 @@ fn look_around(config: &Config, logfile: Option<&Path>, found: &[Problem]) -> (O
     .collect();
     let mut note = |path: &Path, fault: Option<String>| {
         let fault = fault.filter(|_| !defaults.contains(&path));
-        problems.extend(fault.map(|text| Problem { file: path.to_path_buf(), key: String::new(), text }));
+        problems.extend(fault.map(|text| Problem::of_file(path, "", text)));
     };
     let keys = match key_files::inspect(&core.private_key, &core.public_key) {
         Ok(state) => Some(state),
@@ -103,7 +111,7 @@ fn look_at_certificates(config: &mut Config) -> Vec<Problem> {
     let modules = &config.modules;
     let mut problems = Vec::new();
     let mut note = |error: TlsError| {
-        let problem = Problem { file: error.file, key: String::new(), text: error.fault };
+        let problem = Problem::of_file(error.file, "", error.fault);
         // One certificate may serve both listeners.
         if !problems.contains(&problem) {
             problems.push(problem);
@@ -124,7 +132,7 @@ fn look_at_certificates(config: &mut Config) -> Vec<Problem> {
     }
     let warnings = warnings.into_iter().map(|(key, file, text)| {
         let text = text.strip_prefix(&format!("{}: ", file.display())).unwrap_or(&text).to_owned();
-        Problem { file, key: key.to_owned(), text }
+        Problem::of_file(file, key, text)
     });
     config.warnings.extend(warnings);
     problems
@@ -133,7 +141,7 @@ fn look_at_certificates(config: &mut Config) -> Vec<Problem> {
 /// The nodes that the Centreon database would give. That it does not answer now is a warning, because a daemon starts
 /// without it; that it refuses us is a problem.
 fn look_at_pollers(path: &Path, config: &mut Config, problems: &mut Vec<Problem>) -> Option<PollerPlan> {
-    let line = |text: String| Problem { file: path.to_path_buf(), key: "modules[nodes]".to_owned(), text };
+    let line = |text: String| Problem::of_file(path, "modules[nodes]", text);
     match poller_preview::read(config)? {
         Ok(plan) => {
             config.warnings.extend(plan.complaints.iter().cloned().map(line));

@@ -119,7 +119,8 @@ impl CommandPage<'static> {
     /// What stands behind the name in a form of `Usage:`.
     fn read_usage(&mut self, line: &'static str) {
         let mut words = line.split_whitespace();
-        if let Some(word) = words.next().filter(|word| word.chars().all(|letter| letter.is_ascii_lowercase()))
+        if let Some(word) =
+            words.next().filter(|word| word.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-'))
             && !self.words.contains(&word)
         {
             self.words.push(word);

@@ -6,7 +6,7 @@ use super::tree::Value;
 use crate::model::rights::{Rights, WORDS};
 
 /// Reads `may`; `None` where it is absent. A wrong word is noted and allows nothing.
-pub(super) fn may(section: &mut Section<'_>, findings: &mut Findings) -> Option<Rights> {
+pub(super) fn may(section: &Section<'_>, findings: &mut Findings) -> Option<Rights> {
     let node = section.value("may")?;
     let key = section.path("may");
     let items = match &node.value {
@@ -15,9 +15,9 @@ pub(super) fn may(section: &mut Section<'_>, findings: &mut Findings) -> Option<
     };
     let mut rights = Rights::default();
     for item in items {
-        let Some(word) = scalar(item, &key, findings) else { continue };
+        let Some(word) = scalar(item, &key, findings).map(str::trim) else { continue };
         if !rights.add(word) {
-            refuse(&item.file, &key, word, WORDS, findings);
+            refuse(&item.place, &key, word, WORDS, findings);
         }
     }
     Some(rights)

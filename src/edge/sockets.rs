@@ -22,7 +22,7 @@ mod tests;
 const BACKLOG: i32 = 4_096;
 
 use bind::Refused;
-pub use stream::Stream;
+pub use stream::{HandshakeStep, Stream};
 
 /// Connections that broke before they were accepted and are passed over in one call.
 const MAX_BROKEN_ACCEPTS: usize = 64;

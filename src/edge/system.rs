@@ -147,6 +147,15 @@ pub fn watch_directory(watch: &impl AsFd, directory: &CStr) -> io::Result<()> {
     check(unsafe { libc::inotify_add_watch(watch.as_fd().as_raw_fd(), directory.as_ptr(), mask) }).map(|_| ())
 }
 
+/// Watches a file for what `mask` of `inotify(7)` names.
+///
+/// # Errors
+/// There is no such file, or the file system does not tell.
+pub fn watch_path(watch: &impl AsFd, path: &CStr, mask: u32) -> io::Result<()> {
+    // SAFETY: the path is terminated and only read during the call; the descriptor is borrowed.
+    check(unsafe { libc::inotify_add_watch(watch.as_fd().as_raw_fd(), path.as_ptr(), mask) }).map(|_| ())
+}
+
 /// Sends a signal to the calling thread alone.
 #[cfg(test)]
 pub fn raise_in_this_thread(signal: c_int) -> io::Result<()> {

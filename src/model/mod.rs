@@ -12,6 +12,7 @@ pub mod history;
 pub mod host_work;
 pub mod log;
 pub mod message;
+pub mod module;
 pub mod node_id;
 pub mod poller;
 pub mod random;

@@ -11,6 +11,19 @@ use super::node_id::NodeId;
 /// Characters that a `*` of `command:PATTERN` does not stand for: they would begin another command or read a variable.
 const SHELL_LETTERS: &str = ";&|`$<>(){}\n\r\0";
 
+/// Which peers have a use for an action, beside one that may ask for everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum May {
+    /// Who only looks.
+    Read,
+    /// A central above us.
+    Central,
+    /// A node that dials in: of itself.
+    Node,
+    /// Nobody else.
+    Admin,
+}
+
 /// The words that `may` takes, for error messages.
 pub const WORDS: &str = "admin, central, node, read or command:PATTERN";
 
@@ -69,14 +82,16 @@ impl Rights {
         self.0.contains(&Right::Admin)
     }
 
-    /// Whether a request with this data is allowed.
+    /// Whether a request with this data is allowed; `may` tells who has a use for its action.
     #[must_use]
-    pub fn allow(&self, action: &Action, data: &str) -> bool {
+    pub fn allow(&self, may: May, action: &Action, data: &str) -> bool {
         self.0.iter().any(|right| match right {
             Right::Admin => true,
-            Right::Central => is_asked_by_a_parent(action),
-            Right::Node => is_said_by_a_node(action),
-            Right::Read => is_looking(action),
+            Right::Central => {
+                matches!(may, May::Read | May::Central) || matches!(action, Action::SyncLogs | Action::PutLog)
+            }
+            Right::Node => may == May::Node || *action == Action::Ack,
+            Right::Read => may == May::Read,
             // A whole request is looked at by all patterns together, below.
             Right::Command(_) => matches!(action, Action::Ping | Action::GetLog),
         }) || (matches!(action, Action::Command | Action::ActionEngine) && self.allow_commands(data))
@@ -99,23 +114,6 @@ impl Right {
             Self::Admin | Self::Central | Self::Node | Self::Read => None,
         }
     }
-}
-
-const fn is_looking(action: &Action) -> bool {
-    use Action::{ConStatus, GetCron, GetLog, GetThumbprint, Information, Ping, Routes};
-    matches!(action, Ping | GetLog | ConStatus | Information | GetThumbprint | Routes | GetCron)
-}
-
-const fn is_said_by_a_node(action: &Action) -> bool {
-    use Action::{Ack, Ping, Pong, RegisterNodes, SetLogs, SyncLogs, UnregisterNodes};
-    matches!(action, Ack | Ping | Pong | RegisterNodes | SetLogs | SyncLogs | UnregisterNodes)
-}
-
-/// Anything but what changes which nodes and modules there are: newer centrals ask for more than we know.
-const fn is_asked_by_a_parent(action: &Action) -> bool {
-    use Action::{Kill, LoadModule, Pong, RegisterNodes, SetLogs, UnloadModule, UnregisterNodes};
-    !action.is_internal()
-        && !matches!(action, Kill | LoadModule | Pong | RegisterNodes | SetLogs | UnloadModule | UnregisterNodes)
 }
 
 #[derive(Deserialize)]
@@ -182,29 +180,22 @@ mod tests {
     #[test]
     fn each_role_allows_its_actions_and_no_others() {
         let actions = [
-            (Action::Ping, "admin central node read command:x"),
-            (Action::GetLog, "admin central read command:x"),
-            (Action::ConStatus, "admin central read"),
-            (Action::Information, "admin central read"),
-            (Action::Command, "admin central"),
-            (Action::ProcessCopy, "admin central"),
-            (Action::BroadcastLogger, "admin central"),
-            (Action::RegisterNodes, "admin node"),
-            (Action::UnregisterNodes, "admin node"),
-            (Action::SetLogs, "admin node"),
-            (Action::Pong, "admin node"),
-            (Action::SyncLogs, "admin central node"),
-            (Action::Kill, "admin"),
-            (Action::LoadModule, "admin"),
-            (Action::Other("NEW".into()), "admin central"),
+            (May::Read, Action::Ping, "admin central read command:x"),
+            (May::Read, Action::GetLog, "admin central read command:x"),
+            (May::Read, Action::ConStatus, "admin central read"),
+            (May::Central, Action::Command, "admin central"),
+            (May::Central, Action::Other("NEW".into()), "admin central"),
+            (May::Node, Action::RegisterNodes, "admin node"),
+            (May::Node, Action::SyncLogs, "admin central node"),
+            (May::Admin, Action::Kill, "admin"),
         ];
-        for (action, roles) in actions {
+        for (may, action, roles) in actions {
             for role in ["admin", "central", "node", "read", "command:x"] {
                 let expected = roles.split(' ').any(|allowed| allowed == role);
-                assert_eq!(rights(&[role]).allow(&action, "{}"), expected, "{role} {action:?}");
+                assert_eq!(rights(&[role]).allow(may, &action, "{}"), expected, "{role} {action:?}");
             }
         }
-        assert!(!Rights::default().allow(&Action::Ping, "{}"));
+        assert!(!Rights::default().allow(May::Read, &Action::Ping, "{}"));
     }
 
     #[test]
@@ -232,13 +223,13 @@ mod tests {
             (&[" /usr/bin/uptime"], false),
             (&[], false),
         ] {
-            assert_eq!(may.allow(&Action::Command, &request(lines)), expected, "{lines:?}");
+            assert_eq!(may.allow(May::Central, &Action::Command, &request(lines)), expected, "{lines:?}");
         }
         for data in ["", "null", "{}", r#"{"content":"x"}"#, r#"{"content":[{"command":1}]}"#] {
-            assert!(!may.allow(&Action::Command, data), "{data}");
+            assert!(!may.allow(May::Central, &Action::Command, data), "{data}");
         }
-        assert!(may.allow(&Action::ActionEngine, r#"{"content":{"command":"/usr/bin/uptime"}}"#));
-        assert!(!may.allow(&Action::EngineCommand, r#"{"content":{"command":"/usr/bin/uptime"}}"#));
+        assert!(may.allow(May::Central, &Action::ActionEngine, r#"{"content":{"command":"/usr/bin/uptime"}}"#));
+        assert!(!may.allow(May::Central, &Action::EngineCommand, r#"{"content":{"command":"/usr/bin/uptime"}}"#));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::model::message::Reply;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
+use super::actions::{self, Also};
 use super::core::Core;
 use super::peer::{Handled, Peer};
 use super::stopping::STOPPING_TEXT;
@@ -44,10 +45,6 @@ pub(super) struct AfterCopies {
     is_over: bool,
 }
 
-const fn runs_something(action: &Action) -> bool {
-    matches!(action, Action::Command | Action::ActionEngine | Action::EngineCommand)
-}
-
 impl Core {
     /// Whether a command for another node is held back here.
     pub(super) fn hold_for_node(
@@ -58,7 +55,8 @@ impl Core {
         target: NodeId,
         data: &str,
     ) -> bool {
-        let waits = runs_something(action) && !self.after_copies.is_over && self.is_copying_to(target, None);
+        let waits =
+            actions::is(action, Also::AfterCopies) && !self.after_copies.is_over && self.is_copying_to(target, None);
         waits && self.hold(peer, action, token, data, Some((target, self.copies.next_source())))
     }
 
@@ -71,7 +69,7 @@ impl Core {
 
     /// Whether a command for us is held back.
     pub(super) fn hold_for_us(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> bool {
-        runs_something(action) && self.sinks.is_ending() && self.hold(peer, action, token, data, None)
+        actions::is(action, Also::AfterCopies) && self.sinks.is_ending() && self.hold(peer, action, token, data, None)
     }
 
     fn hold(

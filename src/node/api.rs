@@ -129,9 +129,9 @@ impl Core {
         let segments = call.path.get(depth..).unwrap_or_default();
         let (name, variables) = segments.split_at_checked(len).unwrap_or((segments, &[]));
         let name = name.join("/");
-        let is_loaded = |package: &str| self.context.is_loaded(package);
-        let Some(action) = endpoints::find(call.method, &name, is_loaded) else {
-            return Err(unknown_path(endpoints::allowed(&name, is_loaded)));
+        let has = |module| self.context.has(module);
+        let Some(action) = endpoints::find(call.method, &name, has) else {
+            return Err(unknown_path(endpoints::allowed(&name, has)));
         };
         let Some(data) = action_data(call, variables) else {
             return Err(refusal(400, "decode_error", "POST content must be JSON-formated"));

@@ -5,8 +5,9 @@ use crate::model::action::Action;
 use crate::model::api::Caller;
 use crate::model::connection::PeerAddress;
 use crate::model::log::{AUDIT, LogLine};
-use crate::model::rights::Rights;
+use crate::model::rights::{May, Rights};
 
+use super::actions;
 use super::context::Context;
 
 /// Characters of a request that the audit log shows.
@@ -45,11 +46,11 @@ impl Context {
             target => format!("node {target}"),
         };
         let (name, word) = (&asker.name, action.as_str().chars().take(64).collect::<String>());
-        if !asker.rights.allow(action, data) {
+        if !asker.rights.allow(actions::may(action), action, data) {
             self.log(LogLine::warning("core", format!("{name} may not ask for {word} on {node}: refused")));
             return Err(());
         }
-        if self.options.audits && !is_looking(action) {
+        if self.options.audits && is_worth_a_line(action) {
             let shown: String = data.chars().take(SHOWN_MAX).collect();
             let text = format!("{name}: {word} on {node}: {}", super::masked::without_secrets(&shown));
             self.log(LogLine::info(AUDIT, text));
@@ -58,11 +59,8 @@ impl Context {
     }
 }
 
-/// What changes nothing, and what nodes say all the time.
-const fn is_looking(action: &Action) -> bool {
-    use Action::{Ack, ConStatus, GetCron, GetLog, GetThumbprint, Information, Ping, Pong, Routes, SetLogs, SyncLogs};
-    matches!(
-        action,
-        Ack | ConStatus | GetCron | GetLog | GetThumbprint | Information | Ping | Pong | Routes | SetLogs | SyncLogs
-    )
+/// Not what changes nothing, and not what nodes say all the time.
+fn is_worth_a_line(action: &Action) -> bool {
+    use Action::{Ack, Pong, SetLogs, SyncLogs};
+    actions::may(action) != May::Read && !matches!(action, Ack | Pong | SetLogs | SyncLogs)
 }

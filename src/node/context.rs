@@ -12,6 +12,7 @@ use crate::model::connection::{ClientId, ParentKind};
 use crate::model::history::{RowOrigin, StoreChange, SyncMark};
 use crate::model::log::LogLine;
 use crate::model::message::{Outgoing, Reply};
+use crate::model::module::Module;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::time::Now;
@@ -108,9 +109,27 @@ impl Context {
         self.own_id.is_some_and(|id| target.parse() == Ok(id))
     }
 
-    /// Whether a package is loaded.
-    pub fn is_loaded(&self, package: &str) -> bool {
-        self.options.loaded.values().any(|loaded| loaded == package)
+    /// Whether a module is loaded.
+    pub fn is_loaded(&self, module: Module) -> bool {
+        self.options.loaded.values().any(|loaded| loaded == module.package())
+    }
+
+    /// Whether the configuration has a module, loaded or not.
+    pub fn is_configured(&self, module: Module) -> bool {
+        match module {
+            Module::Proxy => self.options.proxy.is_some(),
+            Module::Action => self.options.action.is_some(),
+            Module::Cron => self.options.cron.is_some(),
+            Module::Engine => self.options.engine.is_some(),
+            Module::Nodes => self.options.pollers.is_some(),
+            Module::DbCleaner => true,
+            Module::Register | Module::HttpServer | Module::Pull | Module::PullWss => self.is_loaded(module),
+        }
+    }
+
+    /// Whether a module does something now.
+    pub fn has(&self, module: Module) -> bool {
+        self.is_configured(module) && (!module.can_be_unloaded() || self.is_loaded(module))
     }
 
     /// The settings of the proxy, or its defaults.
@@ -143,6 +162,12 @@ impl Context {
         let (change, closed) = self.journal.take(row, origin, self.now.wall);
         self.output(Output::Store { change, receipt });
         closed.into_iter().for_each(|change| self.store(change));
+    }
+
+    /// Writes a row that nobody here hears of: it ends nothing.
+    pub fn store_unseen(&mut self, row: NewRow, origin: Option<RowOrigin>, receipt: Option<ReceiptId>) {
+        let change = row.into_change(origin, self.now.wall);
+        self.output(Output::Store { change, receipt });
     }
 
     /// The number of the next receipt: for rows that are to be stored together with what takes it, or lost with it.

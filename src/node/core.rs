@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
 use crate::model::history::SyncMark;
+use crate::model::module::Module;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::registration::RegistrationSource;
@@ -20,6 +21,7 @@ use crate::model::token::Token;
 
 use super::after_copies::AfterCopies;
 use super::api::waits::{self, Calls};
+use super::clock_watch::ClockWatch;
 use super::context::Context;
 use super::core_options::{CoreOptions, Restored};
 use super::counters::Counters;
@@ -44,6 +46,7 @@ use super::passed_on::PassedOn;
 use super::registry::Registry;
 use super::relayed_copy::RelayedCopies;
 use super::remote_copy::Copies;
+use super::sent_tokens::SentTokens;
 use super::ssh::SshTasks;
 use super::timers::Timer;
 use super::wanted::Wanted;
@@ -57,6 +60,8 @@ pub struct Core {
     pub(super) wanted: Wanted,
     pub(super) passed_on: PassedOn,
     pub(super) guard: Guard,
+    pub(super) sent_tokens: SentTokens,
+    pub(super) clock_watch: ClockWatch,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
     pub(super) origins: OriginMarks,
     pub(super) counters: Counters,
@@ -109,13 +114,16 @@ impl Core {
     /// Starts: writes the starting row, registers the nodes of the register file and asks for their links.
     #[must_use]
     pub fn new(options: CoreOptions, restored: Restored, random: Box<dyn Random>, now: Now) -> Self {
+        let (clock_watch, clock_line) = ClockWatch::new(now, restored.newest_ctime);
         let mut core = Self {
             context: Context::new(options, random, now),
             registry: Registry::default(),
             wanted: Wanted::default(),
             passed_on: PassedOn::default(),
             guard: Guard::default(),
-            marks: restored.marks.into_iter().collect(),
+            sent_tokens: SentTokens::default(),
+            clock_watch,
+            marks: restored.marks.into_iter().map(|(id, mark)| (id, mark.clamped(now.wall))).collect(),
             origins: OriginMarks::new(restored.origins),
             counters: Counters::default(),
             parents: Parents::default(),
@@ -141,8 +149,12 @@ impl Core {
             constatus: ConStatusText::default(),
             absent_outboxes: BTreeMap::new(),
         };
-        if !core.context.is_loaded(modules::CLEANER_PACKAGE) {
-            core.context.options.loaded.insert("dbcleaner".to_owned(), modules::CLEANER_PACKAGE.to_owned());
+        let cleaner = Module::DbCleaner;
+        if !core.context.is_loaded(cleaner) {
+            core.context.options.loaded.insert(cleaner.name().to_owned(), cleaner.package().to_owned());
+        }
+        if let Some(line) = clock_line {
+            core.context.log(line);
         }
         core.context.write(NewRow::without_token(Code::STARTED, json::message("gorgoned is starting...")));
         let nodes = std::mem::take(&mut core.context.options.nodes);
@@ -159,7 +171,7 @@ impl Core {
 
     /// Takes an event.
     pub fn handle_input(&mut self, input: Input, now: Now) {
-        self.context.now = now;
+        self.set_now(now);
         match input {
             Input::ClientMessage { client, message } => self.client_message(client, message),
             Input::ClientBound { client, key } => self.guard.bind(client, key),
@@ -183,6 +195,10 @@ impl Core {
             Input::ApiCall { id, call } => self.api_call(id, &call),
             Input::ApiCancelled(id) => self.cancel_call(id),
             Input::NodesWanted { source, nodes } => self.nodes_wanted(source, nodes),
+            Input::Reconfigured { action, proxy } => {
+                self.context.options.action = action.map(|action| *action);
+                self.context.options.proxy = proxy.map(|proxy| *proxy);
+            }
             Input::Stop => self.stop(),
         }
         self.after_event();
@@ -190,7 +206,7 @@ impl Core {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
-        self.context.now = now;
+        self.set_now(now);
         while let Some(timer) = self.context.timers.pop(now.monotonic) {
             self.timer_due(timer);
             self.tell_ended();
@@ -220,6 +236,7 @@ impl Core {
             Timer::Ping(id) => self.ping_due(id),
             Timer::PingLink(id) => self.ping_found_no_link(id),
             Timer::Pong(id) => self.ping_got_no_pong(id),
+            Timer::Repeat(id) => self.repeat_unanswered(id),
             Timer::SyncTimeout(id) => self.sync_timed_out(id),
             Timer::Unconfirmed(id) => self.give_up_unconfirmed(id),
             Timer::Register(kind) => self.register_with_parent(kind),
@@ -245,6 +262,7 @@ impl Core {
     }
 
     fn after_event(&mut self) {
+        self.notice_clock();
         self.tell_ended();
         self.run_after_copies();
         self.run_listener_events();
@@ -256,6 +274,9 @@ impl Core {
     fn tell_ended(&mut self) {
         while let Some(ended) = self.context.journal.next_ended() {
             self.owed_token_ended(&ended);
+            if let Some(line) = self.cron.complaint(&ended) {
+                self.context.log(line);
+            }
             self.cron.token_ended(&ended.token);
             self.copy_token_ended(&ended.token);
             waits::token_ended(self, &ended.token);

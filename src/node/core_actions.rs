@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::log::{Level, LogLine};
+use crate::model::module::Module;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
@@ -21,7 +22,6 @@ use super::core::Core;
 use super::core_options::CoreOptions;
 use super::journal::NewRow;
 use super::json;
-use super::modules::{ACTION_PACKAGE, CLEANER_PACKAGE, CRON_PACKAGE, ENGINE_PACKAGE};
 use super::output::Output;
 use super::peer::{Handled, Peer};
 
@@ -40,7 +40,21 @@ struct PutLog<'a> {
 }
 
 impl Core {
-    pub(super) fn ping(&mut self, peer: Peer) -> Handled {
+    pub(super) fn core_request(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
+        match action {
+            Action::ConStatus => self.con_status(peer, token),
+            Action::Information => self.information(token),
+            Action::GetThumbprint => self.get_thumbprint(token),
+            Action::SetCoreId => self.set_core_id(data),
+            Action::BroadcastLogger => self.set_log_level(data),
+            Action::LoadModule => self.load_module(data),
+            Action::UnloadModule => self.unload_module(data),
+            Action::Kill => self.kill_module(data),
+            _ => self.ping(peer),
+        }
+    }
+
+    fn ping(&mut self, peer: Peer) -> Handled {
         if let Some(client) = peer.client() {
             self.parents.pinged(client, self.context.now.monotonic);
         }
@@ -84,7 +98,7 @@ impl Core {
     /// A client finds its answer in the history by its token. Nobody knows the token of a call of the API: of those
     /// that are answered alike only the first leaves a row, so that a page that asks all the time does not fill the
     /// disk.
-    pub(super) fn con_status(&mut self, peer: Peer, token: &Token) -> Handled {
+    fn con_status(&mut self, peer: Peer, token: &Token) -> Handled {
         let (data, is_new) = self.constatus_text(peer == Peer::Ourselves);
         if peer != Peer::Ourselves || is_new {
             return self.reply_with_row(Action::ConStatus, token, Code::FINISHED_OK, data);
@@ -92,20 +106,20 @@ impl Core {
         Handled::Reply(Action::ConStatus, Code::FINISHED_OK, data)
     }
 
-    pub(super) fn information(&mut self, token: &Token) -> Handled {
+    fn information(&mut self, token: &Token) -> Handled {
         let data = serde_json::json!({
             "action": "information",
             "message": "ok",
             "data": {
                 "counters": self.counters.to_json(),
                 "modules": self.context.options.loaded,
-                "api_endpoints": super::api::endpoints::of_packages(|package| self.context.is_loaded(package)),
+                "api_endpoints": super::api::endpoints::listed(|module| self.context.has(module)),
             },
         });
         self.reply_with_row(Action::Information, token, Code::FINISHED_OK, data.to_string())
     }
 
-    pub(super) fn get_thumbprint(&mut self, token: &Token) -> Handled {
+    fn get_thumbprint(&mut self, token: &Token) -> Handled {
         let data = serde_json::json!({
             "action": "getthumbprint",
             "message": "ok",
@@ -172,38 +186,32 @@ impl Core {
         Handled::accepted()
     }
 
-    /// The module that a request names by package, else by name: what it was called, and its package.
-    fn named_module(&self, data: &Value) -> Option<(String, String)> {
+    /// The module that a request names by package, else by name, and what it was called.
+    fn named_module(&self, data: &Value) -> Option<(String, Option<Module>)> {
         let content = data.get("content")?;
+        let loaded = &self.context.options.loaded;
         let package = content.get("package").and_then(json::text);
-        if let Some(package) = package.filter(|package| self.context.is_loaded(package)) {
-            return Some((package.clone(), package));
+        if let Some(package) = package.filter(|package| loaded.values().any(|known| known == package)) {
+            let module = Module::of_package(&package);
+            return Some((package, module));
         }
         let name = content.get("name").and_then(json::text)?;
-        let package = self.context.options.loaded.get(&name)?.clone();
-        Some((name, package))
+        let module = Module::of_package(loaded.get(&name)?);
+        Some((name, module))
     }
 
     /// Loads a module again that the configuration has and that was unloaded.
-    pub(super) fn load_module(&mut self, data: &str) -> Handled {
+    fn load_module(&mut self, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let member = |key: &str| data.pointer(key).and_then(json::text).unwrap_or_default();
         let (name, package) = (member("/content/name"), member("/content/package"));
         let shown: String = name.chars().take(64).collect();
         let reply =
             |code, text: String| Handled::Reply(Action::LoadModule, code, json::action_message("loadmodule", &text));
-        let configured = match package.as_str() {
-            ACTION_PACKAGE => self.context.options.action.is_some(),
-            CLEANER_PACKAGE => true,
-            CRON_PACKAGE => self.cron.is_configured(),
-            ENGINE_PACKAGE => self.context.options.engine.is_some(),
-            _ => false,
-        };
-        if !configured
-            || name.is_empty()
-            || self.context.is_loaded(&package)
-            || self.context.options.loaded.contains_key(&name)
-        {
+        let module = Module::of_package(&package).filter(|module| module.can_be_unloaded());
+        let can_be_loaded =
+            module.is_some_and(|module| self.context.is_configured(module) && !self.context.is_loaded(module));
+        if !can_be_loaded || name.is_empty() || self.context.options.loaded.contains_key(&name) {
             return reply(Code::FINISHED_KO, format!("cannot load module '{shown}'"));
         }
         self.context.options.loaded.insert(name, package);
@@ -211,15 +219,13 @@ impl Core {
     }
 
     /// Takes no new work for a module; what it does goes on.
-    pub(super) fn unload_module(&mut self, data: &str) -> Handled {
+    fn unload_module(&mut self, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let reply =
             |code, text: &str| Handled::Reply(Action::UnloadModule, code, json::action_message("unloadmodule", text));
         match self.named_module(&data) {
-            Some((called, package))
-                if matches!(package.as_str(), ACTION_PACKAGE | CLEANER_PACKAGE | CRON_PACKAGE | ENGINE_PACKAGE) =>
-            {
-                self.context.options.loaded.retain(|_, loaded| *loaded != package);
+            Some((called, Some(module))) if module.can_be_unloaded() => {
+                self.context.options.loaded.retain(|_, loaded| loaded != module.package());
                 reply(Code::BEGIN, &format!("module '{called}' unload in progress"))
             }
             _ => reply(Code::FINISHED_KO, "cannot find unload module"),
@@ -227,12 +233,12 @@ impl Core {
     }
 
     /// Stops what a module does now. Only `action` runs anything that can be stopped.
-    pub(super) fn kill_module(&mut self, data: &str) -> Handled {
+    fn kill_module(&mut self, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
-        let Some((called, package)) = self.named_module(&data) else {
+        let Some((called, module)) = self.named_module(&data) else {
             return Handled::refused(json::action_message("kill", "cannot find module"));
         };
-        if package == ACTION_PACKAGE {
+        if module == Some(Module::Action) {
             const REASON: &str = "the module 'action' was killed";
             self.drop_held_for_us(REASON);
             self.kill_commands(REASON);

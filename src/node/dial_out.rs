@@ -21,11 +21,15 @@ use super::output::Output;
 use super::peer::{Handled, Peer};
 use super::timers::Timer;
 
+pub(super) use set_logs::Position;
+
 /// One central that we dial.
 #[derive(Debug, Default)]
 struct DialledParent {
     /// Our routing id on it while we are connected.
     identity: Option<String>,
+    /// How it takes our rows.
+    taken: set_logs::PartsTaken,
 }
 
 /// The centrals that we dial.
@@ -61,6 +65,7 @@ impl Core {
             self.context.timers.cancel(&timer);
         }
         self.parents.gone(ClientId::Parent(kind));
+        self.dialled_out.parent(kind).taken.lost();
         if was_up {
             self.context.log(LogLine::warning(word(kind), format!("connection to the central lost: {reason}")));
         } else {

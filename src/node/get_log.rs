@@ -17,9 +17,10 @@ use crate::model::message::Reply;
 use crate::model::token::Token;
 
 use super::core::Core;
+use super::dial_out::Position;
 use super::output::Output;
 use super::peer::{Handled, Peer};
-use super::{api, json};
+use super::{api, json, proxy};
 
 /// Questions whose answer is awaited at most.
 const QUESTIONS_MAX: usize = 1_000;
@@ -30,7 +31,7 @@ const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: 512 << 10, whole_instant
 const WHOLE: PageLimit = PageLimit { rows: 100_000, bytes: 8 << 20, whole_instants: true };
 
 /// Two times that differ by less are the same; rows are ten microseconds apart.
-const CTIME_TOLERANCE_SECONDS: f64 = 5e-6;
+pub(super) const CTIME_TOLERANCE_SECONDS: f64 = 5e-6;
 
 /// The refusal when [`QUESTIONS_MAX`] are open.
 const BUSY: &str = "busy: too many questions are open, try again";
@@ -39,7 +40,7 @@ const BUSY: &str = "busy: too many questions are open, try again";
 #[derive(Debug)]
 enum Question {
     /// A GETLOG of a client that does not page.
-    Rows { client: ClientId, token: Token },
+    Rows { client: ClientId, token: Token, behind: Option<Position> },
     /// A GETLOG of a client that pages.
     Page { client: ClientId, token: Token, mark: SyncMark, from: From },
     /// A page was empty, and the row of the mark is gone: is there any row at all?
@@ -119,6 +120,11 @@ pub(super) fn rows_json(rows: &[HistoryRow]) -> String {
     out
 }
 
+/// Whether a row stays here unless its reader pages: only our own kind looks for it.
+fn is_trace_row(row: &HistoryRow) -> bool {
+    proxy::is_trace(row.code, row.instant, &row.data)
+}
+
 impl Core {
     pub(super) fn get_log(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
@@ -128,17 +134,28 @@ impl Core {
         let accepted = if let Some(last_id) = data.get("last_id").and_then(json::integer) {
             self.parents.pages(client, self.context.now.monotonic);
             let history = data.get("history").and_then(json::integer).unwrap_or(0);
-            let mark = SyncMark { ctime: filter.after_ctime.unwrap_or(0.0), last_id: last_id.max(0), history };
+            let ctime = filter.after_ctime.unwrap_or(0.0);
+            let mark = SyncMark { ctime, newest: ctime, last_id: last_id.max(0), history };
             // The client's mark is one of another database that we had: it gets this one from its start.
             let is_other = history != 0 && history != self.origins.own();
             let mark = if is_other { SyncMark::default() } else { mark };
             self.ask_for_page(client, token.clone(), mark, From::Mark)
         } else if filter.has_condition() {
-            self.ask(Question::Rows { client, token: token.clone() }, filter, WHOLE)
+            let mut filter = filter;
+            let (limit, behind) = self.limit_for(client, &mut filter);
+            self.ask(Question::Rows { client, token: token.clone(), behind }, filter, limit)
         } else {
             return Handled::refused(json::message("need at least one filter"));
         };
         if accepted { Handled::Later } else { Handled::refused(json::message(BUSY)) }
+    }
+
+    /// How much to read for a client that does not page.
+    fn limit_for(&mut self, client: ClientId, filter: &mut LogFilter) -> (PageLimit, Option<Position>) {
+        match client.parent() {
+            Some(kind) => self.read_on_for_parent(kind, filter, WHOLE),
+            None => (WHOLE, None),
+        }
     }
 
     fn ask_for_page(&mut self, client: ClientId, token: Token, mark: SyncMark, from: From) -> bool {
@@ -181,6 +198,10 @@ impl Core {
             (Question::Rows { .. } | Question::Call(_), Ok(page)) if page.more => self.log_cut(page),
             _ => {}
         }
+        if let (Question::Rows { client, behind, .. }, Ok(page)) = (&question, &mut result) {
+            let is_daemon = self.parents.are_asked_by(Peer::Client(*client));
+            page.rows.retain(|row| !behind.is_some_and(|end| end.covers(row)) && !(is_daemon && is_trace_row(row)));
+        }
         match (question, result) {
             (Question::Job(token), Ok(page)) => {
                 self.context.finish(&token, Code::FINISHED_OK, rows_json(&page.rows));
@@ -188,12 +209,12 @@ impl Core {
             (Question::Job(token), Err(_)) => self.context.fail(&token, "database issue"),
             (Question::Call(call), result) => api::waits::history_answered(self, call, result),
             (
-                Question::Rows { client, token }
+                Question::Rows { client, token, .. }
                 | Question::Page { client, token, .. }
                 | Question::NewestId { client, token, .. },
                 Err(_),
             ) => self.get_log_reply(client, token, Code::FINISHED_KO, json::message("database issue")),
-            (Question::Rows { client, token }, Ok(page)) => self.get_log_page(client, token, page, None),
+            (Question::Rows { client, token, .. }, Ok(page)) => self.get_log_page(client, token, page, None),
             (Question::Page { client, token, mark, from }, Ok(page)) => {
                 self.page_answered(client, token, mark, from, page);
             }

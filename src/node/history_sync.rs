@@ -19,15 +19,17 @@ use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::registration::NodeKind;
+use crate::model::time::WallTime;
 use crate::model::token::Token;
 
 use super::core::Core;
 use super::journal::NewRow;
+use super::liveness::REPEATS_MAX;
 use super::outbox::Ending;
 use super::output::ReceiptId;
 use super::registry::Link;
 use super::timers::Timer;
-use super::{api, json};
+use super::{api, json, proxy};
 
 pub(super) use answer::Answer;
 pub(super) use origins::OriginMarks;
@@ -37,8 +39,12 @@ pub(super) use origins::OriginMarks;
 pub(super) struct NodeSync {
     /// How far its history is stored here.
     pub mark: SyncMark,
-    /// Whether an answer is awaited.
+    /// Whether an answer is awaited, or stored at the moment.
     pub in_progress: bool,
+    /// Whether nothing came since the last question.
+    pub is_unanswered: bool,
+    /// How often the question was repeated.
+    repeats: u8,
     /// Whether it pages, as our own kind does: such a node also announces its rows. `None` before its first answer.
     pages: Option<bool>,
     /// Counts the syncs that were started.
@@ -67,12 +73,23 @@ pub(super) struct StoredPage {
     more: bool,
 }
 
+/// Rows of an answer that are not what they should be.
+#[derive(Debug, Default)]
+struct OddRows {
+    /// Their id is above the last one that the node told.
+    beyond: usize,
+    /// They end a token that was never sent to the node.
+    foreign: usize,
+}
+
 impl NodeSync {
     /// A node whose history is stored up to `mark`.
     pub(super) const fn new(mark: SyncMark) -> Self {
         Self {
             mark,
             in_progress: false,
+            is_unanswered: false,
+            repeats: 0,
             pages: None,
             serial: 0,
             again: false,
@@ -101,8 +118,11 @@ impl NodeSync {
     }
 
     /// What to ask. A mark that a Perl daemon left has no id: asking by id would bring every row once more.
-    fn question(&self) -> String {
-        let SyncMark { ctime, last_id, history } = self.mark;
+    fn question(&self, wall: WallTime) -> String {
+        let SyncMark { newest, last_id, history, .. } = self.mark;
+        // Our own kind goes on by id, and compares the `ctime` of that row with this one.
+        let is_ours = self.pages.unwrap_or(history != 0);
+        let ctime = if is_ours { newest } else { self.mark.clamped(wall).ctime };
         if last_id == 0 && ctime > 0.0 {
             format!("{{\"ctime\":{ctime}}}")
         } else if history != 0 {
@@ -162,6 +182,7 @@ impl Core {
         }
         node.sync.in_progress = true;
         node.sync.gathering = None;
+        node.sync.repeats = 0;
         node.sync.serial += 1;
         let serial = node.sync.serial;
         if node.link == Link::Up {
@@ -187,10 +208,26 @@ impl Core {
     }
 
     fn ask_for_log(&mut self, id: NodeId) {
-        let Some(node) = self.registry.get(id) else { return };
-        let message =
-            Message { action: Action::GetLog, token: None, target: Some("".into()), data: node.sync.question() };
+        let wall = self.context.now.wall;
+        let Some(node) = self.registry.get_quietly(id) else { return };
+        node.sync.is_unanswered = true;
+        let (data, dials_in) = (node.sync.question(wall), node.dials_in());
+        let message = Message { action: Action::GetLog, token: None, target: Some("".into()), data };
         self.send_to_node(id, message);
+        if dials_in {
+            self.repeat_later(id);
+        }
+    }
+
+    /// The question once more, where no answer came; whether it was sent.
+    pub(super) fn repeat_question(&mut self, id: NodeId) -> bool {
+        let Some(sync) = self.registry.get_quietly(id).map(|node| &mut node.sync) else { return false };
+        let is_due = sync.in_progress && sync.is_unanswered && sync.repeats < REPEATS_MAX;
+        if is_due {
+            sync.repeats += 1;
+            self.ask_for_log(id);
+        }
+        is_due
     }
 
     /// [`Timer::SyncTimeout`]
@@ -222,6 +259,9 @@ impl Core {
 
     /// A node answered GETLOG. Also taken when nobody waits for it any more.
     pub(super) fn log_answered(&mut self, id: NodeId, token: Option<&Token>, answer: Answer) {
+        if let Some(node) = self.registry.get_quietly(id) {
+            node.sync.is_unanswered = false;
+        }
         self.node_is_alive(id);
         let Some(answer) = self.gather(id, token, answer) else { return };
         let Some(node) = self.registry.get_mut(id) else { return };
@@ -262,11 +302,16 @@ impl Core {
         let receipt = self.context.next_receipt();
         let mut after = start;
         let mut stored = 0_usize;
+        let mut odd = OddRows::default();
         let mut moved = origins::Moved::default();
+        let wall = self.context.now.wall;
         for row in answer.rows {
-            let known = row.id <= start.last_id && (pages || row.ctime <= start.ctime);
-            after.last_id = after.last_id.max(row.id);
-            after.ctime = after.ctime.max(row.ctime);
+            if answer.last_id.is_some_and(|last_id| row.id > last_id) {
+                odd.beyond += 1;
+                continue;
+            }
+            let known = if pages { row.id <= start.last_id } else { start.has(row.id, row.ctime, wall) };
+            after = after.with(row.id, row.ctime, wall);
             let origin = row.origin_in(id, answer.history, pages);
             let is_early = early.contains(&row.id);
             if known && !is_early {
@@ -277,12 +322,21 @@ impl Core {
             if let Some(origin) = origin.filter(|_| !is_taken) {
                 moved.note(origin);
             }
-            if is_taken || is_early {
+            if is_taken || is_early || proxy::is_trace(row.code, row.instant, &row.data) {
                 self.settle_owed(id, &row, origin);
                 continue;
             }
             stored += 1;
-            self.add_synced_row(id, row, origin, Some(receipt));
+            odd.foreign += usize::from(!self.add_synced_row(id, row, origin, Some(receipt)));
+        }
+        let OddRows { beyond, foreign } = odd;
+        if foreign > 0 {
+            let text = format!("node '{id}' ends {foreign} tokens that were never sent to it: stored, without effect");
+            self.context.log(LogLine::warning("proxy", text));
+        }
+        if beyond > 0 {
+            let text = format!("node '{id}' sends {beyond} rows beyond its own last id: left out");
+            self.context.log(LogLine::warning("proxy", text));
         }
         let origins_before = self.move_origins(moved, receipt);
         if stored > 0 {
@@ -350,17 +404,23 @@ impl Core {
         }
     }
 
+    /// Stores a row; `false` when it would end a token that the node never got.
     fn add_synced_row(
         &mut self,
         id: NodeId,
         row: answer::AnsweredRow,
         origin: Option<RowOrigin>,
         receipt: Option<ReceiptId>,
-    ) {
+    ) -> bool {
         self.settle_owed(id, &row, origin);
         let (etime, instant) = (Some(row.etime), row.instant);
         let row = NewRow { etime, instant, of_node: true, ..NewRow::foreign(row.token, row.code, row.data) };
+        if row.is_last && row.token.as_deref().is_some_and(|token| !self.may_end(id, token)) {
+            self.context.store_unseen(row, origin, receipt);
+            return false;
+        }
         self.context.write_with(row, origin, receipt);
+        true
     }
 
     fn finish_sync(&mut self, id: NodeId) {
@@ -368,10 +428,11 @@ impl Core {
         if !std::mem::take(&mut node.sync.in_progress) {
             return;
         }
+        let now = self.context.now.monotonic;
         let serial = node.sync.serial;
         let again = std::mem::take(&mut node.sync.again);
         let token = node.sync.token.take();
-        let mut endings = node.outbox.synced(serial);
+        let mut endings = node.outbox.synced(serial, now);
         // Its ACKs stay at home: an answer to a later question shows that what went before has arrived.
         let arrived = if node.dials_in() && node.link == Link::Up { node.outbox.arrived(serial) } else { Vec::new() };
         self.context.timers.cancel(&Timer::SyncTimeout(id));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::config::settings::{ActionSettings, ProxySettings};
 use crate::model::api::{ApiCall, CallId};
 use crate::model::connection::{ClientId, ParentKind};
 use crate::model::host_work::HostDone;
@@ -23,6 +24,13 @@ pub enum Input {
         client: ClientId,
         /// What.
         message: Message,
+    },
+    /// The configuration was read again: these options are in effect from now on.
+    Reconfigured {
+        /// The module `action`, where it is loaded.
+        action: Option<Box<ActionSettings>>,
+        /// The module `proxy`, where it is loaded.
+        proxy: Option<Box<ProxySettings>>,
     },
     /// A client of the external socket is another daemon's proxy, as its routing id tells. May be said more than once.
     ClientIsDaemon(ClientId),

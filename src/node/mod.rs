@@ -6,9 +6,11 @@
 //!
 //! Absent on purpose: sockets, clocks, files, threads, bytes of any wire format.
 
+mod actions;
 mod after_copies;
 mod api;
 mod audit;
+mod clock_watch;
 mod command_rows;
 mod constatus;
 mod context;
@@ -42,6 +44,7 @@ mod relayed_copy;
 mod remote_copy;
 mod requests;
 mod routes;
+mod sent_tokens;
 mod ssh;
 mod ssh_registration;
 mod stopping;

@@ -101,8 +101,12 @@ impl Core {
 
     /// [`Timer::Parent`]
     pub(super) fn tell_parent(&mut self, client: ClientId) {
-        let Some(parent) = self.parents.parents.get_mut(&client) else { return };
-        parent.told = Some(self.context.now.monotonic);
+        match self.parents.parents.get_mut(&client) {
+            Some(parent) => parent.told = Some(self.context.now.monotonic),
+            // A central that we dialled has not pinged yet.
+            None if client.parent().is_some() => {}
+            None => return,
+        }
         let data = format!("{{\"id\":{}}}", self.context.id_json());
         let reply = Reply { kind: Action::SyncLogs, token: None, code: Code::BEGIN, data };
         self.context.reply(client, reply);

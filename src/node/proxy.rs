@@ -93,8 +93,11 @@ impl Core {
     ) -> Result<Handled, String> {
         if action == Action::ProcessCopy {
             return match self.route_to(target) {
-                Ok(route) => self.relay_copy(peer, token, route, data),
-                Err(text) => self.relay_has_no_way(peer, token, text),
+                Ok(route) => {
+                    self.sent_tokens.note(token, route.through, route.target);
+                    self.relay_copy(peer, token, route, data)
+                }
+                Err(text) => self.relay_has_no_way(peer, token, (target, &data), text),
             };
         }
         if !json::is_valid(&data) {
@@ -110,6 +113,7 @@ impl Core {
             let token_to_end = (!matches!(peer, Peer::ClientWithoutToken(_))).then(|| token.clone());
             return self.sync_for(route.target, token_to_end).map(|()| Handled::accepted());
         }
+        self.sent_tokens.note(token, route.through, route.target);
         if self.hold_for_node(peer, &action, token, route.target, &data) {
             return Ok(Handled::accepted());
         }
@@ -333,9 +337,19 @@ fn open_link(node: &Node) -> Option<Output> {
     }
 }
 
-/// A central that does not get our reply finds this row, and so knows that we have its message.
+/// How the message of [`passed_on`] begins.
+const TRACE: &str = "proxy - passed on to node '";
+
+/// A row of [`passed_on`]: it tells the daemon above that we have its message, and nobody else.
+pub(super) fn is_trace(code: Code, instant: bool, data: &str) -> bool {
+    let data = data.strip_prefix(r#"{"message":""#);
+    code == Code::BEGIN && instant && data.is_some_and(|text| text.starts_with(TRACE))
+}
+
+/// A central of our kind that does not get our reply finds this row, and so knows that we have its message. It does not
+/// keep it.
 pub(super) fn passed_on(token: &Token, through: NodeId) -> NewRow {
-    let data = json::message(&format!("proxy - passed on to node '{through}'"));
+    let data = json::message(&format!("{TRACE}{through}'"));
     NewRow { instant: true, ..NewRow::part(token, Code::BEGIN, data) }
 }
 

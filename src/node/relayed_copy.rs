@@ -148,11 +148,24 @@ impl Core {
         passed
     }
 
-    /// A PROCESSCOPY whose target nobody knows: the first one ends the token.
+    /// A PROCESSCOPY whose target cannot be reached: the first one ends the token. A question does not, where the target is
+    /// only away: its sender still answers for the end, and asks again.
     ///
     /// # Errors
     /// The message of the row that ends it.
-    pub(super) fn relay_has_no_way(&mut self, peer: Peer, token: &Token, text: String) -> Result<Handled, String> {
+    pub(super) fn relay_has_no_way(
+        &mut self,
+        peer: Peer,
+        token: &Token,
+        (target, data): (&str, &str),
+        text: String,
+    ) -> Result<Handled, String> {
+        let is_known = target.parse().is_ok_and(|id| self.registry.candidates(id).next().is_some());
+        let outer: Option<Outer<'_>> = serde_json::from_str(data).ok().filter(|_| is_known);
+        let question = outer.and_then(|outer| outer.content?.question());
+        if let Some(answer) = question.and_then(|number| no_answer(number, None, Link::Down)) {
+            return Ok(self.answer_for_relayed(peer, token, &answer));
+        }
         if self.relayed_copies.end(token) { Err(text) } else { Ok(self.refuse_relayed(peer, token, false)) }
     }
 
@@ -199,9 +212,8 @@ impl Core {
             if node.outbox.is_full() {
                 return Err(format!("proxy - too many messages to node '{through}' wait to be confirmed"));
             }
-            if node.outbox.sent(token.clone(), &Action::ProcessCopy, node.sync.serial, false) {
-                self.context.open_token(token, Some(through));
-            }
+            node.outbox.sent_copy(token.clone(), node.sync.serial, through != route.target);
+            self.context.open_token(token, Some(through));
             // If the sender's link breaks now, its next sync shows that the end went on.
             if self.parents.are_asked_by(peer) {
                 self.context.write(passed_on(token, through));

@@ -10,9 +10,9 @@ use crate::model::token::Token;
 use crate::node::peer::Handled;
 use crate::node::peer::Peer;
 
+use super::actions::{self, Room};
 use super::core::Core;
 use super::counters::Way;
-use super::modules::{ACTION_PACKAGE, CRON_PACKAGE, ENGINE_PACKAGE};
 use super::stopping::STOPPING_TEXT;
 use super::{json, masked};
 
@@ -85,40 +85,41 @@ impl Core {
         self.request_here(peer, &action, token, &data)
     }
 
+    /// The room of an action answers.
     pub(super) fn request_here(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
+        let Some(spec) = actions::find(action) else { return self.refuse_unknown(action, token) };
+        match spec.room {
+            Room::Core => self.core_request(peer, action, token, data),
+            Room::History => self.history_request(peer, action, token, data),
+            Room::Nodes => self.nodes_request(peer, action, token, data),
+            Room::Commands => self.command_request(peer, action, token, data),
+            Room::Copies => self.process_copy(peer, token, data.to_owned()),
+            Room::Cron => self.cron_request(action, token, data),
+            Room::Engine => self.engine_command(token, data),
+            Room::Pollers => self.sync_pollers(token),
+        }
+    }
+
+    fn history_request(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
         match action {
-            Action::Ping => self.ping(peer),
             Action::PutLog => self.put_log(peer, token, data),
-            Action::GetLog => self.get_log(peer, token, data),
-            Action::ConStatus => self.con_status(peer, token),
-            Action::Information => self.information(token),
-            Action::Routes => self.routes(peer, token, data),
-            Action::GetThumbprint => self.get_thumbprint(token),
-            Action::SyncLogs => self.sync_logs(data),
-            Action::SetCoreId => self.set_core_id(data),
             Action::AddListener => self.add_listeners(data),
-            Action::BroadcastLogger => self.set_log_level(data),
-            Action::LoadModule => self.load_module(data),
-            Action::UnloadModule => self.unload_module(data),
-            Action::Kill => self.kill_module(data),
-            Action::Command => self.command_request(peer, token, data),
-            Action::ActionEngine => self.action_engine(token, data),
-            Action::EngineCommand => self.engine_command(token, data),
-            Action::GetCron => self.get_cron(token, data),
-            Action::AddCron => self.add_cron(token, data),
-            Action::UpdateCron => self.update_cron(token, data),
-            Action::DeleteCron => self.delete_cron(token, data),
-            Action::ProcessCopy => self.process_copy(peer, token, data.to_owned()),
+            _ => self.get_log(peer, token, data),
+        }
+    }
+
+    fn nodes_request(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
+        match action {
+            Action::SyncLogs => self.sync_logs(data),
+            Action::Routes => self.routes(peer, token, data),
             Action::RegisterNodes => self.register_nodes(peer, token, data),
             Action::UnregisterNodes => self.unregister_nodes(peer, token, data),
-            Action::CentreonNodesSync => self.sync_pollers(token),
             Action::RemoteCopy => {
                 self.context.fail(token, "proxy - need a valid node id");
                 Handled::accepted()
             }
             // Answers of nodes that connect to us; this one is none of them.
-            Action::Pong | Action::SetLogs => self.answer_of_no_node(peer, action),
-            _ => self.refuse_unknown(action, token),
+            _ => self.answer_of_no_node(peer, action),
         }
     }
 
@@ -133,34 +134,8 @@ impl Core {
 
     /// Whether this daemon does something for `action` itself.
     pub(super) fn is_known(&self, action: &Action) -> bool {
-        match action {
-            Action::Ping
-            | Action::PutLog
-            | Action::GetLog
-            | Action::ConStatus
-            | Action::Information
-            | Action::GetThumbprint
-            | Action::SyncLogs
-            | Action::SetCoreId
-            | Action::AddListener
-            | Action::BroadcastLogger
-            | Action::LoadModule
-            | Action::UnloadModule
-            | Action::Kill => true,
-            Action::Command | Action::ActionEngine | Action::ProcessCopy => self.context.is_loaded(ACTION_PACKAGE),
-            Action::EngineCommand => self.context.is_loaded(ENGINE_PACKAGE),
-            Action::GetCron | Action::AddCron | Action::UpdateCron | Action::DeleteCron => {
-                self.context.is_loaded(CRON_PACKAGE)
-            }
-            Action::CentreonNodesSync => self.context.options.pollers.is_some(),
-            Action::RegisterNodes
-            | Action::UnregisterNodes
-            | Action::RemoteCopy
-            | Action::Routes
-            | Action::Pong
-            | Action::SetLogs => self.context.options.proxy.is_some(),
-            _ => false,
-        }
+        let known = actions::find(action);
+        known.is_some_and(|spec| spec.module.is_none_or(|module| self.context.has(module)))
     }
 
     fn refuse_unknown(&mut self, action: &Action, token: &Token) -> Handled {

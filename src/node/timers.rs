@@ -19,6 +19,8 @@ pub(super) enum Timer {
     PingLink(NodeId),
     /// A ping waits for its answer no longer.
     Pong(NodeId),
+    /// A node that dials in has not answered a PING or a GETLOG.
+    Repeat(NodeId),
     /// A history sync waits for its answer no longer.
     SyncTimeout(NodeId),
     /// Messages that a broken link left unconfirmed are given up.

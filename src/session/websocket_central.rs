@@ -89,6 +89,14 @@ pub struct WebSocketCentral {
     /// The length of the send queue when it was last looked at, and when it last became shorter or was empty.
     waiting_bytes: usize,
     taken_at: Monotonic,
+    /// Bytes of a large message under way, as far as they were accounted for.
+    backlog_bytes: usize,
+}
+
+impl Drop for WebSocketCentral {
+    fn drop(&mut self) {
+        self.access.account(self.backlog_bytes, 0);
+    }
 }
 
 impl WebSocketCentral {
@@ -106,6 +114,7 @@ impl WebSocketCentral {
             outputs: VecDeque::new(),
             waiting_bytes: 0,
             taken_at: now.monotonic,
+            backlog_bytes: 0,
         }
     }
 
@@ -267,6 +276,7 @@ impl WebSocketCentral {
     fn advance(&mut self, now: Now) {
         self.read_request(now);
         self.read_events(now);
+        self.account_backlog(now);
         self.note_taken(now);
         if self.waiting_bytes > 0 {
             return;
@@ -279,6 +289,27 @@ impl WebSocketCentral {
                 self.deadline = now.monotonic + LINGER;
                 self.outputs.push_back(WebSocketCentralOutput::Shutdown);
             }
+        }
+    }
+
+    /// A message that is larger than usual takes its part of what all nodes may have under way.
+    fn account_backlog(&mut self, now: Now) {
+        let bytes = match &self.phase {
+            Phase::Open { socket, .. } => socket.incoming_bytes(),
+            _ => 0,
+        };
+        let bytes = if bytes > self.access.settings().max_message_bytes { bytes } else { 0 };
+        if bytes == self.backlog_bytes {
+            return;
+        }
+        if self.access.account(self.backlog_bytes, bytes) {
+            self.backlog_bytes = bytes;
+        } else {
+            self.log_refusal(
+                &format!("a message of {bytes} bytes beside those of other nodes is too much, closed"),
+                now,
+            );
+            self.close(None, now);
         }
     }
 
@@ -409,8 +440,9 @@ impl WebSocketCentral {
             return self.refuse(UNREADABLE, now);
         };
         let Some(id) = only_node(&data) else { return self.refuse(NOT_REGISTERED, now) };
-        if let Phase::Open { node, .. } = &mut self.phase {
+        if let Phase::Open { node, socket } = &mut self.phase {
             *node = Some(id);
+            socket.set_max_message_bytes(self.access.settings().max_backlog_bytes);
         }
         self.deadline = now.monotonic + self.access.settings().silence_timeout;
         let line = LogLine::debug(MODULE, format!("{}: WebSocket of node {id} is connected", self.peer));

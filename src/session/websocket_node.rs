@@ -168,19 +168,22 @@ impl WebSocketNode {
     /// # Errors
     /// [`NotSent`]; the connection goes on.
     pub fn send(&mut self, text: Vec<u8>) -> Result<(), NotSent> {
-        let limit_bytes = self.settings.max_message_bytes;
+        // A row of the history may be larger than a Perl central takes; who sends it finds out (`node::dial_out`).
+        let is_history = text.starts_with(b"[SETLOGS]");
+        let WebSocketNodeSettings { max_message_bytes, max_waiting_bytes, .. } = self.settings;
+        let limit_bytes = if is_history { max_waiting_bytes } else { max_message_bytes };
         let State::Up { socket, .. } = &mut self.state else { return Err(NotSent::NotConnected) };
         let text = if text.starts_with(b"[REGISTERNODES]") || text.starts_with(b"[UNREGISTERNODES]") {
             text
         } else {
-            as_html(text, limit_bytes)
+            as_html(text, max_message_bytes)
         };
         let size_bytes = text.len();
         if size_bytes > limit_bytes {
             return Err(NotSent::TooLarge { size_bytes, limit_bytes });
         }
         let waiting_bytes = socket.send_queue().len();
-        if waiting_bytes > self.settings.max_waiting_bytes {
+        if waiting_bytes > max_waiting_bytes {
             return Err(NotSent::Congested { waiting_bytes });
         }
         socket.send_text(text);

@@ -328,6 +328,11 @@ impl ZmqListener {
         Delivery::Sent
     }
 
+    /// An address has shown elsewhere that it may speak with us.
+    pub fn note_known(&mut self, peer: PeerAddress, now: Now) {
+        self.limits.note_known(peer, now.monotonic);
+    }
+
     /// Whether an address had a session with us lately.
     #[must_use]
     pub fn is_known(&self, peer: PeerAddress) -> bool {

@@ -25,7 +25,7 @@ fn central() -> Folder {
     external_com_type: tcp
     external_com_path: "*:5556"
     authorized_clients:
-      - key: pnI6EWkiTbazjikJXRkLmjml5wvVECYtQduJUjS4QK4
+      - key: 0123456789abcdefghijABCDEFGHIJ-_0123456789a
     privkey: "{root}/rsakey.priv.pem"
     pubkey: "{root}/rsakey.pub.pem"
     gorgone_db_name: "dbname={root}/history.sdb"
@@ -91,9 +91,9 @@ nodes
   4   push_zmq  tcp://10.1.2.3:5556  yes       2, 20
   16  pull      connects to us       no        -
 
-warnings
-  config.d/40-gorgoned.yaml: modules[statistics]: Package 'gorgone::modules::centreon::statistics::hooks' is not available in this \
-version; left out
+will not work
+  config.d/40-gorgoned.yaml:26: modules[statistics]: Package 'gorgone::modules::centreon::statistics::hooks' is not \
+available in this version, so statistics of engines and brokers are not collected; set 'enable: false'
 "
     );
 }
@@ -120,8 +120,9 @@ fn json_says_the_same() {
 }
 
 /// What every check of [`central`] warns of.
-const WARNING: &str = "warning: config.d/40-gorgoned.yaml: modules[statistics]: Package 'gorgone::modules::centreon::statistics::hooks' is not \
-                       available in this version; left out\n";
+const WARNING: &str = "will not work: config.d/40-gorgoned.yaml:26: modules[statistics]: Package \
+                       'gorgone::modules::centreon::statistics::hooks' is not available in this version, so \
+                       statistics of engines and brokers are not collected; set 'enable: false'\n";
 
 #[test]
 fn every_problem_is_printed_and_the_status_is_1() {
@@ -130,24 +131,19 @@ fn every_problem_is_printed_and_the_status_is_1() {
     folder.write("config.d/60-tabs.yaml", "gorgone:\n\tgorgonecore: {}\n");
     folder.write("nodes.yaml", "nodes:\n  - {id: none, type: pull}\n");
     let expected = [
-        (
-            "config.d/60-tabs.yaml",
-            "",
-            "line 2, column 1: a tab stands in the indentation; YAML allows only spaces there",
-        ),
-        ("config.d/50-wrong.yaml", "gorgonecore.external_com_keysize", "is '8'; allowed: 16, 24 or 32 (bytes)"),
-        ("config.d/50-wrong.yaml", "gorgonecore.fingerprint_mode", "is 'no'; allowed: always, first or strict"),
-        ("nodes.yaml", "nodes[0].id", "is 'none'; allowed: a whole number from 1 to 9007199254740991"),
+        ("config.d/60-tabs.yaml", 2, "", "column 1: a tab stands in the indentation; YAML allows only spaces there"),
+        ("config.d/50-wrong.yaml", 1, "gorgonecore.external_com_keysize", "is '8'; allowed: 16, 24 or 32 (bytes)"),
+        ("config.d/50-wrong.yaml", 1, "gorgonecore.fingerprint_mode", "is 'no'; allowed: always, first or strict"),
+        ("nodes.yaml", 2, "nodes[0].id", "is 'none'; allowed: a whole number from 1 to 9007199254740991"),
     ];
     let (status, shown, _) = check(&folder, &[]);
     assert_eq!(status, Some(1));
     let lines: Vec<String> = expected
         .iter()
-        .map(
-            |(file, key, text)| {
-                if key.is_empty() { format!("{file}: {text}\n") } else { format!("{file}: {key}: {text}\n") }
-            },
-        )
+        .map(|(file, line, key, text)| {
+            let key = if key.is_empty() { String::new() } else { format!("{key}: ") };
+            format!("{file}:{line}: {key}{text}\n")
+        })
         .collect();
     assert_eq!(shown, lines.concat() + WARNING, "warnings come after the problems");
     let (status, shown, _) = check(&folder, &["--json"]);
@@ -158,7 +154,8 @@ fn every_problem_is_printed_and_the_status_is_1() {
     let found: Vec<_> = problems
         .iter()
         .map(|problem| {
-            (problem["file"].as_str().unwrap(), problem["key"].as_str().unwrap(), problem["text"].as_str().unwrap())
+            let text = |name: &str| problem[name].as_str().unwrap();
+            (text("file"), problem["line"].as_i64().unwrap(), text("key"), text("text"))
         })
         .collect();
     assert_eq!(found, expected);
@@ -169,7 +166,7 @@ fn every_problem_is_printed_and_the_status_is_1() {
 fn keys_and_the_place_of_the_database_are_looked_at_too() {
     let folder = central();
     assert!(stheno(&["keys", "generate", folder.0.to_str().unwrap()]).status.success());
-    set_mode(&folder.path("rsakey.priv.pem"), 0o640);
+    set_mode(&folder.path("rsakey.priv.pem"), 0o622);
     let wrong =
         format!("gorgone: {{gorgonecore: {{gorgone_db_name: 'dbname={}/none/history.sdb'}}}}\n", folder.0.display());
     folder.write("config.d/50-wrong.yaml", wrong);
@@ -178,7 +175,7 @@ fn keys_and_the_place_of_the_database_are_looked_at_too() {
     assert_eq!(
         shown,
         format!(
-            "rsakey.priv.pem: others can use this private key (mode 0640); chmod 600 it\n\
+            "rsakey.priv.pem: others can replace this private key (mode 0622); chmod 600 it\n\
              none/history.sdb: the directory {}/none does not exist; make it, owned by the user of the daemon\n{WARNING}",
             folder.0.display()
         )
@@ -216,7 +213,7 @@ fn places_that_a_start_would_write_to_must_be_there() {
     for words in ["file/b.pem: ", "run/x.sock: the directory ", "/nowhere/log: the directory /nowhere does not exist"] {
         assert!(shown.contains(words), "{words} is not in\n{shown}");
     }
-    assert_eq!(shown.lines().filter(|line| !line.starts_with("warning: ")).count(), 3, "{shown}");
+    assert_eq!(shown.lines().filter(|line| !line.starts_with("will not work: ")).count(), 3, "{shown}");
 }
 
 #[test]
@@ -229,7 +226,7 @@ fn odd_files_are_answered_and_never_waited_for() {
         ("zeros.yaml", &[0; 4_096], "not valid YAML"),
         ("empty.yaml", b"", "no 'gorgone:' section"),
         ("circle.yaml", b"configuration: !include circle.yaml\n", "goes in a circle: circle.yaml -> circle.yaml"),
-        ("deep.yaml", "[".repeat(100_000).as_bytes(), "not valid YAML"),
+        ("deep.yaml", "[".repeat(100_000).as_bytes(), "maps and lists stand more than 64 deep in each other"),
         ("open.yaml", b"configuration: !include pipe.yaml\n", "pipe.yaml: is not a regular file"),
     ] {
         let path = folder.write(name, bytes);

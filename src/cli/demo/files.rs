@@ -314,8 +314,9 @@ mod tests {
                 plan.daemons.push(DaemonFiles { id, name, kind, place, config, log });
             }
             put(&folder.join("nodes.yaml"), &register_file(&plan)).unwrap();
+            const TRUSTED: &str = "key: 0123456789abcdefghijABCDEFGHIJ-_0123456789a, name: central, may: central";
             for daemon in &plan.daemons {
-                put(&daemon.config, &config(&plan, daemon, "pnI6EWkiTbazjikJXRkLmjml5wvVECYtQduJUjS4QK4")).unwrap();
+                put(&daemon.config, &config(&plan, daemon, TRUSTED)).unwrap();
                 let read = config::load(&daemon.config).unwrap_or_else(|problems| panic!("{problems:?}"));
                 assert_eq!(read.warnings, [], "{}", daemon.name);
             }

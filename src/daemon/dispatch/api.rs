@@ -51,7 +51,7 @@ impl Dispatch {
             match client.poll_output() {
                 None => break,
                 Some(ApiClientOutput::Call { number, call }) => {
-                    self.connections.strangers().remove(connection);
+                    self.no_stranger(connection, now);
                     let id = self.calls.begin(connection, number);
                     self.core.handle_input(Input::ApiCall { id, call }, now);
                 }

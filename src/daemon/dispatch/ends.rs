@@ -99,13 +99,33 @@ impl Dispatch {
 
     /// Makes room for one more stranger.
     pub(super) fn admit_stranger(&mut self, connection: ConnectionId, peer: PeerAddress, now: Now) {
-        let strangers = self.connections.strangers();
-        if strangers.are_many()
-            && let Some(victim) = strangers.victim(|peer| self.listener.is_known(peer))
-        {
+        if self.connections.strangers().are_many() {
             self.complain(format!("more than {MAX_STRANGERS} unauthenticated connections: one is closed"), now);
-            self.close(victim, now);
+            self.close_a_stranger(now);
         }
         self.connections.strangers().insert(connection, peer);
+    }
+
+    /// Whether a connection comes from an address that had a session with us lately.
+    #[must_use]
+    pub fn is_known(&self, connection: ConnectionId) -> bool {
+        self.connections.get(connection).is_some_and(|entry| self.listener.is_known(entry.peer))
+    }
+
+    /// A connection has shown that it may speak with us.
+    pub(super) fn no_stranger(&mut self, connection: ConnectionId, now: Now) {
+        self.connections.strangers().remove(connection);
+        if let Some(entry) = self.connections.get(connection) {
+            self.listener.note_known(entry.peer, now);
+        }
+    }
+
+    /// Closes an unauthenticated connection where something is scarce; false when there is none.
+    pub fn close_a_stranger(&mut self, now: Now) -> bool {
+        let victim = self.connections.strangers().victim(|peer| self.listener.is_known(peer));
+        if let Some(victim) = victim {
+            self.close(victim, now);
+        }
+        victim.is_some()
     }
 }

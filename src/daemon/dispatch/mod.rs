@@ -25,6 +25,7 @@ mod websocket;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
+use crate::config::changes::{self, Changes};
 use crate::config::settings::Config;
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::history::{Origins, SyncMark};
@@ -81,6 +82,8 @@ pub struct Restored {
     pub host_keys: BTreeMap<String, String>,
     /// Tokens that had no end, and the node that had not confirmed them.
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
+    /// The `ctime` of the newest row in seconds, 0 for an empty history.
+    pub newest_ctime: f64,
 }
 
 /// What the process gives to its parts.
@@ -154,8 +157,12 @@ impl Dispatch {
     pub fn new(config: Config, own_key: OwnKey, restored: Restored, surroundings: Surroundings, now: Now) -> Self {
         let mut options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
         options.time_zone = surroundings.time_zone;
-        let remembered =
-            node::Restored { marks: restored.marks, origins: restored.origins, open_tokens: restored.open_tokens };
+        let remembered = node::Restored {
+            marks: restored.marks,
+            origins: restored.origins,
+            open_tokens: restored.open_tokens,
+            newest_ctime: restored.newest_ctime,
+        };
         let core = Core::new(options, remembered, surroundings.core_random, now);
         let listener = ZmqListener::new(external::listener_settings(&config, &own_key), restored.sessions, now);
         let own_names = [config.core.hostname.clone()];
@@ -241,6 +248,27 @@ impl Dispatch {
     pub fn nodes_wanted(&mut self, source: RegistrationSource, nodes: Vec<Registration>, now: Now) {
         self.core.handle_input(Input::NodesWanted { source, nodes }, now);
         self.drain(now);
+    }
+
+    /// The configuration was read again. Takes over what can change now, and returns what has changed.
+    pub fn reconfigure(&mut self, read: &Config, now: Now) -> Changes {
+        let config = Rc::make_mut(&mut self.config);
+        // A key that is bound otherwise than before is not authorised for a moment: its sessions go.
+        let is_kept = |key: &String| config.core.bound_keys.get(key) == read.core.bound_keys.get(key);
+        let kept: Vec<String> = config.core.authorized_clients.iter().filter(|key| is_kept(key)).cloned().collect();
+        self.listener.authorize(&kept, !read.core.bound_keys.is_empty());
+        let changes = changes::take_over(config, read);
+        let modules = &config.modules;
+        let own_names = [config.core.hostname.clone()];
+        self.api_access = modules.httpserver.as_ref().map(|http| Rc::new(api::access(http, own_names)));
+        let websocket = modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
+        self.websocket_access = websocket.map(websocket::access);
+        let action = modules.action.clone().map(Box::new);
+        let proxy = modules.proxy.clone().map(Box::new);
+        self.listener.authorize(&config.core.authorized_clients, false);
+        self.core.handle_input(Input::Reconfigured { action, proxy }, now);
+        self.drain(now);
+        changes
     }
 
     /// The operating system wants the daemon to stop.

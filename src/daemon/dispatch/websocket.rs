@@ -91,7 +91,7 @@ impl Dispatch {
                     break;
                 }
                 Some(WebSocketCentralOutput::Message(message)) => {
-                    self.connections.strangers().remove(connection);
+                    self.no_stranger(connection, now);
                     let client = ClientId::WebSocket(connection);
                     self.core.handle_input(Input::WebSocketMessage { client, message }, now);
                 }

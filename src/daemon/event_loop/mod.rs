@@ -9,6 +9,7 @@ mod copies;
 mod listeners;
 mod questions;
 mod register_file;
+mod reload;
 #[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
 mod ssh;
 mod storage;
@@ -17,56 +18,52 @@ mod upkeep;
 mod work;
 mod workers;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::config::allow_list::AllowList;
-use crate::config::database::DatabaseSettings;
 use crate::config::settings::Config;
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
 use crate::edge::notify::State as ServiceState;
 use crate::edge::random::SystemRandom;
 use crate::edge::signals::{Signal, Signals};
-use crate::edge::tls::client::ClientContext;
-use crate::edge::{self, centreon_database, child_process, clock};
+use crate::edge::{self, child_process, clock};
 use crate::model::connection::ConnectionId;
-use crate::model::host_work::HostDone;
 use crate::model::log::{Level, LogLine};
 use crate::model::time::{Monotonic, Now};
 use crate::model::time_zone::TimeZone;
-use crate::wire::gorgone::keys::PrivateKey;
 
 use super::dispatch::{Dispatch, Effect, OwnKey, Surroundings};
 use super::key_files::KeyPair;
 use super::run_options::RunOptions;
 use children::Children;
 use copies::CopyWork;
-use listeners::Bound;
+use listeners::Listening;
 use register_file::RegisterFile;
 use ssh::SshConnections;
 use storage::{JobResult, Storage};
 use streams::Streams;
 use upkeep::Upkeep;
+use work::Host;
 use workers::{Rank, Workers};
 
 const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
 const REGISTER_FILE: Token = Token(2);
+const DATABASE: Token = Token(3);
 /// The token of the first listener; the others follow.
-const FIRST_LISTENER: usize = 3;
+const FIRST_LISTENER: usize = 4;
 /// Connections have odd tokens above this, children even ones.
 const FIRST_SOURCE: usize = 16;
 /// Names that may wait to be looked up.
 const LOOKUPS_MAX: usize = 4_096;
 /// How long jobs may take to end when the daemon does.
 const LAST_JOBS: Duration = Duration::from_millis(100);
-/// Lines of the log about connections that cannot be accepted, at most.
-const ACCEPT_COMPLAINT: Duration = Duration::from_secs(10);
 /// How long a stopped daemon tries to send its last answers.
 const LAST_FLUSH: Duration = Duration::from_millis(200);
 
@@ -91,28 +88,29 @@ struct EventLoop {
     dispatch: Dispatch,
     storage: Storage,
     workers: Workers,
-    key: Arc<PrivateKey>,
+    host: Host,
     signals: Signals,
     log: LogWriter,
-    listeners: Vec<Bound>,
-    client_tls: Option<ClientContext>,
+    listening: Listening,
     register_file: Option<RegisterFile>,
-    accepting: BTreeSet<usize>,
-    accept_again: Option<Monotonic>,
-    accept_complaint: Option<Monotonic>,
-    release_at: Option<Monotonic>,
-    release_program_at: Option<Monotonic>,
+    /// The top file, for [`reload`].
+    config_path: PathBuf,
     upkeep: Upkeep,
     streams: Streams,
     children: Children,
     ssh: SshConnections,
     copies: CopyWork,
-    /// The commands that may be run, where that is limited.
-    allowed: AllowList,
-    stopping: bool,
-    stopped: Option<Monotonic>,
-    keep_alive: bool,
-    pollers: Option<DatabaseSettings>,
+    phase: Phase,
+}
+
+/// Whether the daemon is to end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// It was asked to stop.
+    Stopping,
+    /// All work is done; the last answers may take until then.
+    Stopped(Monotonic),
 }
 
 /// Runs a daemon until it is told to stop.
@@ -121,8 +119,8 @@ struct EventLoop {
 /// What could not be opened, bound or read, with the remedy.
 pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<(), RunError> {
     let mut log = LogWriter::open(options.logfile.as_deref(), options.severity).map_err(RunError::new)?;
-    match EventLoop::start(config, keys, &mut log) {
-        Ok(parts) => EventLoop::assemble(parts, log).run(),
+    match EventLoop::start(config, keys, options.config_path.clone(), &mut log) {
+        Ok(with_log) => with_log(log).run(),
         Err(error) => {
             if options.logfile.is_some() {
                 let wall = clock::read().wall;
@@ -134,43 +132,31 @@ pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<(), Ru
     }
 }
 
-/// Everything that can fail to open, opened.
-struct Parts {
-    poll: Poll,
-    workers: Workers,
-    ssh: SshConnections,
-    signals: Signals,
-    storage: Storage,
-    listeners: Vec<Bound>,
-    client_tls: Option<ClientContext>,
-    register_file: Option<RegisterFile>,
-    dispatch: Dispatch,
-    key: Arc<PrivateKey>,
-    allowed: AllowList,
-    keep_alive: bool,
-    upkeep: Upkeep,
-    copies: CopyWork,
-    pollers: Option<DatabaseSettings>,
-}
-
 impl EventLoop {
-    fn start(config: Config, keys: KeyPair, log: &mut LogWriter) -> Result<Parts, RunError> {
+    /// Opens everything that can fail to open; what is given back takes the log over.
+    fn start(
+        config: Config,
+        keys: KeyPair,
+        config_path: PathBuf,
+        log: &mut LogWriter,
+    ) -> Result<impl FnOnce(LogWriter) -> Self + use<>, RunError> {
         let mut signals = Signals::open().map_err(RunError::new)?;
         let now = clock::read();
-        if let Err(error) = crate::edge::raise_open_file_limit() {
+        let open_files = crate::edge::raise_open_file_limit().unwrap_or_else(|error| {
             log.write(&LogLine::warning("core", format!("the limit of open files stays low: {error}")), now.wall);
-        }
+            1_024
+        });
         if let Some(path) = &config.core.audit_log {
             log.open_audit(path).map_err(RunError::new)?;
         }
         announcing::announce(&config, keys.origin, log, now);
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
-        let (storage, restored) = Storage::open(&config, log, now)?;
+        let (mut storage, restored) = Storage::open(&config, log, now)?;
         let registry = poll.registry();
+        storage.register(registry).map_err(RunError::new)?;
         registry.register(signals.source(), SIGNALS, Interest::READABLE).map_err(RunError::new)?;
-        let listeners = listeners::bind_all(&config, registry, log, now)?;
-        let client_tls = listeners::client_context(&config)?;
+        let listening = Listening::open(&config, open_files, registry, log, now)?;
         let register_file = RegisterFile::open(&config, registry, log, now);
         let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
@@ -184,60 +170,28 @@ impl EventLoop {
             debug: log.shows(Level::Debug),
             time_zone: local_time_zone(&config, log, now),
         };
-        let keep_alive = config.core.tcp_keepalive;
         let upkeep = Upkeep::new(config.core.max_memory, now);
-        let pollers = config.modules.nodes.as_ref().map(|nodes| nodes.database.clone());
-        let allowed = config.modules.action.as_ref().and_then(|action| action.allowed.as_ref());
-        let allowed = allowed.map(|allowed| allowed.list.clone()).unwrap_or_default();
+        let host = Host::new(&config, keys.private);
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
-        let key = Arc::new(keys.private);
-        Ok(Parts {
+        let children = Children::new();
+        Ok(move |log| Self {
             poll,
-            workers,
-            ssh,
-            signals,
-            storage,
-            listeners,
-            client_tls,
-            register_file,
             dispatch,
-            key,
-            allowed,
-            keep_alive,
-            upkeep,
-            copies,
-            pollers,
-        })
-    }
-
-    fn assemble(parts: Parts, log: LogWriter) -> Self {
-        Self {
-            poll: parts.poll,
-            dispatch: parts.dispatch,
-            storage: parts.storage,
-            workers: parts.workers,
-            key: parts.key,
-            signals: parts.signals,
+            storage,
+            workers,
+            host,
+            signals,
             log,
-            listeners: parts.listeners,
-            client_tls: parts.client_tls,
-            register_file: parts.register_file,
-            accepting: BTreeSet::new(),
-            accept_again: None,
-            accept_complaint: None,
-            release_at: None,
-            release_program_at: None,
-            upkeep: parts.upkeep,
+            listening,
+            register_file,
+            config_path,
+            upkeep,
             streams: Streams::new(),
-            children: Children::new(),
-            ssh: parts.ssh,
-            copies: parts.copies,
-            allowed: parts.allowed,
-            stopping: false,
-            stopped: None,
-            keep_alive: parts.keep_alive,
-            pollers: parts.pollers,
-        }
+            children,
+            ssh,
+            copies,
+            phase: Phase::Running,
+        })
     }
 
     /// Looks up names on threads of their own: dead name servers hold up nobody's handshake, question or command.
@@ -247,21 +201,10 @@ impl EventLoop {
         }
     }
 
-    /// Reads the Centreon database on the threads of name servers: it may take as long to answer as they do.
-    fn read_pollers(&mut self, now: Now) {
-        let Some(settings) = self.pollers.clone() else { return };
-        let job = Box::new(move || {
-            let tables = centreon_database::read(&settings).map_err(|fault| fault.text);
-            JobResult::Host(HostDone::PollersRead(tables))
-        });
-        if !self.workers.submit_below(LOOKUPS_MAX, Rank::Lookup, job) {
-            let failure = Err("too much waits for the network".to_owned());
-            self.dispatch.host_done(HostDone::PollersRead(failure), now);
-        }
-    }
-
     fn run(&mut self) -> Result<(), RunError> {
         let mut events = Events::with_capacity(1024);
+        // It may have changed between the start's reading and the watch.
+        self.reload_register_file();
         self.tell_service_manager(ServiceState::Ready);
         self.turn(clock::read());
         // Most of what a start needed is never needed again.
@@ -278,7 +221,13 @@ impl EventLoop {
                 self.event(event, now);
             }
             self.turn(now);
-            if self.stopped.is_some_and(|deadline| now.monotonic >= deadline || self.streams.all_flushed()) {
+            if let Some(reason) = self.storage.lost().map(RunError::new) {
+                self.finish();
+                return Err(reason);
+            }
+            if let Phase::Stopped(until) = self.phase
+                && (now.monotonic >= until || self.streams.all_flushed())
+            {
                 self.finish();
                 return Ok(());
             }
@@ -286,7 +235,7 @@ impl EventLoop {
     }
 
     fn timeout(&self, now: Monotonic) -> Option<Duration> {
-        let more = self.streams.has_readable() || self.children.has_ready() || !self.accepting.is_empty();
+        let more = self.streams.has_readable() || self.children.has_ready() || self.listening.has_waiting();
         let paused_until = self.upkeep.paused_until(now).filter(|_| more);
         if (more && paused_until.is_none()) || self.dispatch.has_work() {
             return Some(Duration::ZERO);
@@ -295,9 +244,8 @@ impl EventLoop {
             self.dispatch.poll_timeout(),
             self.children.poll_timeout(),
             self.storage.poll_timeout(),
-            self.accept_again,
-            self.stopped,
-            self.release_at,
+            self.listening.poll_timeout(),
+            if let Phase::Stopped(until) = self.phase { Some(until) } else { None },
             self.workers.poll_timeout(now),
             self.ssh.poll_timeout(now),
             self.upkeep.poll_timeout(),
@@ -317,9 +265,8 @@ impl EventLoop {
                 self.finished_copies(now);
             }
             REGISTER_FILE => self.register_file_touched(),
-            Token(source) if source < FIRST_SOURCE => {
-                self.accepting.insert(source);
-            }
+            DATABASE => self.database_touched(now),
+            Token(source) if source < FIRST_SOURCE => self.listening.mark_waiting(source),
             Token(source) if source >= ssh::FIRST_SSH_SOURCE => self.ssh_event(source, now),
             Token(source) if source % 2 == 1 => self.stream_event(source, event, now),
             Token(source) => self.children.mark_readable(source),
@@ -360,14 +307,14 @@ impl EventLoop {
                 Effect::Shutdown(connection) => self.streams.shutdown(connection),
                 Effect::CloseAfterFlush(connection) => self.streams.close_after_flush(connection),
                 Effect::Crypto(job) => {
-                    let (key, rank) = (Arc::clone(&self.key), work::rank_of(&job));
-                    self.workers.submit(rank, Box::new(move || JobResult::Crypto(Box::new(job.run(&key)))));
+                    let (rank, job) = self.host.crypto_job(job);
+                    self.workers.submit(rank, job);
                 }
                 Effect::Host(work) => self.host_work(work, now),
                 Effect::Ssh { node, attempt, work } => self.ssh_work(node, attempt, work, now),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
-                Effect::Stopped => self.stopped = Some(now.monotonic + LAST_FLUSH),
+                Effect::Stopped => self.phase = Phase::Stopped(now.monotonic + LAST_FLUSH),
             }
         }
         self.submit_questions();
@@ -377,6 +324,7 @@ impl EventLoop {
         while let Some(result) = self.workers.poll_finished() {
             match result {
                 JobResult::Crypto(outcome) => self.dispatch.crypto_done(*outcome, now),
+                JobResult::Handshake(connection, step) => self.handshake_went_on(connection, *step),
                 JobResult::Answered(answers) => self.questions_answered(answers, now),
                 JobResult::Spawned(command, spawned) => self.spawned(command, spawned, now),
                 JobResult::CheckTakesLong(check) => self.check_slowly(check),
@@ -384,6 +332,7 @@ impl EventLoop {
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
+                JobResult::ConfigurationRead(reading) => self.configuration_read(reading, now),
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }
         }
@@ -395,9 +344,9 @@ impl EventLoop {
     fn read_signals(&mut self, now: Now) {
         for signal in self.signals.read() {
             match signal {
-                Signal::Stop if self.stopping => self.stopped = Some(now.monotonic),
+                Signal::Stop if self.phase != Phase::Running => self.phase = Phase::Stopped(now.monotonic),
                 Signal::Stop => {
-                    self.stopping = true;
+                    self.phase = Phase::Stopping;
                     self.tell_service_manager(ServiceState::Stopping);
                     self.log.write(&LogLine::info("core", "stopping"), now.wall);
                     self.dispatch.stop(now);
@@ -406,6 +355,7 @@ impl EventLoop {
                     if let Err(error) = self.log.reopen(now.wall) {
                         self.log.write(&LogLine::error("core", format!("log not reopened: {error}")), now.wall);
                     }
+                    self.reload_configuration();
                     self.reload_certificates(now);
                     self.reload_register_file();
                 }

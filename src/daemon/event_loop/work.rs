@@ -1,9 +1,13 @@
 //! Blocking work of modules, done on a worker.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::allow_list::AllowList;
+use crate::config::database::DatabaseSettings;
+use crate::config::settings::Config;
 use crate::daemon::dispatch::CryptoJob;
+use crate::edge::centreon_database;
 use crate::edge::command_pipe;
 use crate::edge::jobs::Job;
 use crate::edge::packages;
@@ -11,10 +15,12 @@ use crate::model::host_work::{HostDone, HostWork};
 use crate::model::time::Now;
 use crate::model::work::{PipeReport, Work, WorkId, WorkOutcome};
 
-use super::EventLoop;
+use crate::wire::gorgone::keys::PrivateKey;
+
 use super::children::Children;
 use super::storage::JobResult;
 use super::workers::Rank;
+use super::{EventLoop, LOOKUPS_MAX};
 
 /// A check of one request against the allow-list takes no longer than this, and the match in hand.
 const CHECK_MAX: Duration = Duration::from_secs(2);
@@ -50,11 +56,38 @@ fn check_job(check: Check, allowed: &AllowList, patience: Duration, may_return: 
     })
 }
 
-/// The rank of a handshake.
-pub(super) const fn rank_of(job: &CryptoJob) -> Rank {
-    match job {
-        CryptoJob::Hello { is_known: false, .. } | CryptoJob::Login { .. } => Rank::Stranger,
-        CryptoJob::Hello { .. } | CryptoJob::Dial(..) => Rank::Handshake,
+/// What work on this machine needs of the configuration.
+pub(super) struct Host {
+    /// Our own key.
+    key: Arc<PrivateKey>,
+    /// The commands that may be run, where that is limited.
+    allowed: AllowList,
+    /// The Centreon database, where module `nodes` reads it.
+    pollers: Option<DatabaseSettings>,
+}
+
+impl Host {
+    pub(super) fn new(config: &Config, key: PrivateKey) -> Self {
+        let pollers = config.modules.nodes.as_ref().map(|nodes| nodes.database.clone());
+        let mut host = Self { key: Arc::new(key), allowed: AllowList::default(), pollers };
+        host.take_list(config);
+        host
+    }
+
+    /// Takes the allow-list of a configuration.
+    pub(super) fn take_list(&mut self, config: &Config) {
+        let allowed = config.modules.action.as_ref().and_then(|action| action.allowed.as_ref());
+        self.allowed = allowed.map(|allowed| allowed.list.clone()).unwrap_or_default();
+    }
+
+    /// A step of a handshake, and its rank.
+    pub(super) fn crypto_job(&self, job: CryptoJob) -> (Rank, Job<JobResult>) {
+        let rank = match job {
+            CryptoJob::Hello { is_known: false, .. } | CryptoJob::Login { .. } => Rank::Stranger,
+            CryptoJob::Hello { .. } | CryptoJob::Dial(..) => Rank::Handshake,
+        };
+        let key = Arc::clone(&self.key);
+        (rank, Box::new(move || JobResult::Crypto(Box::new(job.run(&key)))))
     }
 }
 
@@ -77,7 +110,7 @@ impl EventLoop {
     fn start_work(&mut self, id: WorkId, work: Work, now: Now) {
         match work {
             Work::CheckCommands { lines, wanted } => {
-                let job = check_job(Check { id, lines, wanted }, &self.allowed, LOOK_MAX, true);
+                let job = check_job(Check { id, lines, wanted }, &self.host.allowed, LOOK_MAX, true);
                 self.workers.submit(Rank::Match, job);
             }
             Work::ReadPlugins { file } => {
@@ -99,6 +132,19 @@ impl EventLoop {
 
     /// A check that was cut off begins anew where it may take its time.
     pub(super) fn check_slowly(&mut self, check: Check) {
-        self.workers.submit(Rank::SlowMatch, check_job(check, &self.allowed, CHECK_MAX, false));
+        self.workers.submit(Rank::SlowMatch, check_job(check, &self.host.allowed, CHECK_MAX, false));
+    }
+
+    /// Reads the Centreon database on the threads of name servers: it may take as long to answer as they do.
+    fn read_pollers(&mut self, now: Now) {
+        let Some(settings) = self.host.pollers.clone() else { return };
+        let job = Box::new(move || {
+            let tables = centreon_database::read(&settings).map_err(|fault| fault.text);
+            JobResult::Host(HostDone::PollersRead(tables))
+        });
+        if !self.workers.submit_below(LOOKUPS_MAX, Rank::Lookup, job) {
+            let failure = Err("too much waits for the network".to_owned());
+            self.dispatch.host_done(HostDone::PollersRead(failure), now);
+        }
     }
 }

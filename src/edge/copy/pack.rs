@@ -1,5 +1,8 @@
 //! A directory as a tar.gz. Names travel as bytes; directories come before what is in them, everything in the order of
 //! names, so that a directory that did not change makes the same archive again.
+//!
+//! Only forms that Perl's Archive::Tar reads: it stops at a long target of a symlink, and takes a number that is not
+//! octal for 0, which is root.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -15,6 +18,14 @@ use super::attributes::octal;
 use super::text::{about, failure, words};
 use crate::edge::system;
 use crate::model::copy::{Attributes, CopyFailure, SourceSpec};
+
+/// Bytes of a symlink's target at most.
+const LINK_BYTES_MAX: usize = 100;
+/// The largest id of seven octal digits, and of eight.
+const SHORT_ID_MAX: u64 = 0o777_7777;
+const LONG_ID_MAX: u64 = 0o7777_7777;
+/// Who owns what belongs to a larger id: nobody.
+const NOBODY: u64 = 65_534;
 
 /// What every entry is changed to.
 struct Changes {
@@ -92,6 +103,25 @@ fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Writes mode and ids in a form that every reader takes, and nothing that lets a program run as its owner.
+fn simplify(header: &mut Header) -> io::Result<()> {
+    header.set_mode(header.mode()? & 0o777);
+    let (uid, gid) = (header.uid()?, header.gid()?);
+    let old = header.as_old_mut();
+    put_id(&mut old.uid, uid);
+    put_id(&mut old.gid, gid);
+    Ok(())
+}
+
+/// Eight digits where seven and an end do not do.
+fn put_id(field: &mut [u8; 8], id: u64) {
+    let id = if id <= LONG_ID_MAX { id } else { NOBODY };
+    let text = if id <= SHORT_ID_MAX { format!("{id:07o}\0") } else { format!("{id:08o}") };
+    if let Some(digits) = text.as_bytes().first_chunk() {
+        *field = *digits;
+    }
+}
+
 enum Problem {
     Archive(io::Error),
     Source(PathBuf, io::Error),
@@ -148,9 +178,17 @@ impl Packing<'_> {
         let kind = metadata.file_type();
         let mut header = Header::new_gnu();
         header.set_metadata_in_mode(&metadata, HeaderMode::Complete);
-        self.changes.apply(&mut header).map_err(Problem::Archive)?;
+        self.changes.apply(&mut header).and_then(|()| simplify(&mut header)).map_err(Problem::Archive)?;
         if kind.is_symlink() {
             let target = fs::read_link(&full).map_err(unreadable)?;
+            let len = target.as_os_str().len();
+            if len > LINK_BYTES_MAX {
+                let full = full.display();
+                let text =
+                    format!("{full} is left out: the symlink's target has {len} bytes, allowed: {LINK_BYTES_MAX}");
+                self.left_out.push(text);
+                return Ok(false);
+            }
             header.set_size(0);
             builder.append_link(&mut header, relative, target).map_err(Problem::Archive)?;
         } else if kind.is_dir() {
@@ -201,5 +239,28 @@ impl Read for Exact {
                 Err(error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_and_modes_are_written_as_every_reader_takes_them() {
+        let field = |id: u64| {
+            let mut header = Header::new_gnu();
+            header.set_mode(0o104_755);
+            header.set_uid(id);
+            header.set_gid(id);
+            simplify(&mut header).unwrap();
+            assert_eq!(header.mode().unwrap(), 0o755);
+            assert_eq!(header.as_old().uid, header.as_old().gid);
+            (String::from_utf8(header.as_old().uid.to_vec()).unwrap(), header.uid().unwrap())
+        };
+        assert_eq!(field(1_000), ("0001750\0".to_owned(), 1_000));
+        assert_eq!(field(3_000_000), ("13343300".to_owned(), 3_000_000));
+        assert_eq!(field(16_777_215), ("77777777".to_owned(), 16_777_215));
+        assert_eq!(field(16_777_216), ("0177776\0".to_owned(), NOBODY));
     }
 }

@@ -62,6 +62,27 @@ impl Session {
         }
     }
 
+    /// Whether it is a listener's whose handshake is under way and has not failed: a worker does its arithmetic, see
+    /// [`Session::take_in`].
+    #[must_use]
+    pub fn is_server_handshaking(&self) -> bool {
+        matches!(self.role, Role::Server) && self.is_handshaking() && !self.socket_has_ended
+    }
+
+    /// Takes in bytes that were read from the socket, none for its end, without writing. What a handshake owes is
+    /// written by the next [`Session::flush`], and an error is told by the next [`Session::read`].
+    pub fn take_in(&mut self, mut bytes: &[u8]) {
+        self.socket_has_ended = bytes.is_empty();
+        while !bytes.is_empty() {
+            let mut source = FirstOctet { socket: &mut bytes, octet: &mut self.first_octet };
+            let taken = self.connection.read_tls(&mut source);
+            if self.connection.process_new_packets().is_err() || taken.is_err() {
+                self.socket_has_ended = true;
+                return;
+            }
+        }
+    }
+
     /// Whether the handshake is still under way.
     #[must_use]
     pub fn is_handshaking(&self) -> bool {

@@ -12,6 +12,7 @@ mod starting;
 #[cfg(test)]
 mod tests;
 
+use crate::model::action::Action;
 use crate::model::host_work::HostWork;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -96,8 +97,18 @@ impl CommandQueue {
 }
 
 impl Core {
+    pub(in crate::node) fn command_request(
+        &mut self,
+        peer: Peer,
+        action: &Action,
+        token: &Token,
+        data: &str,
+    ) -> Handled {
+        if *action == Action::ActionEngine { self.action_engine(token, data) } else { self.command(peer, token, data) }
+    }
+
     /// COMMAND
-    pub(in super::super) fn command_request(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
+    fn command(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
         // An ACK does not reach a central that we dial.
         let asker = peer.client().filter(|client| client.parent().is_none());
         let request = Request::read(data);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::model::history::StoreChange;
+use crate::model::module::Module;
 
-use super::CLEANER_PACKAGE;
 use crate::node::core::Core;
 use crate::node::timers::Timer;
 
@@ -19,7 +19,10 @@ impl Core {
     /// [`Timer::Purge`]: one step.
     pub(in super::super) fn purge(&mut self) {
         self.context.timers.set(Timer::Purge, self.context.now.monotonic + PERIOD);
-        if self.context.is_stopping() || !self.context.is_loaded(CLEANER_PACKAGE) {
+        if self.context.is_stopping() || !self.context.is_loaded(Module::DbCleaner) {
+            return;
+        }
+        if !self.clock_watch.is_settled(self.context.now) {
             return;
         }
         let change = StoreChange::Purge {

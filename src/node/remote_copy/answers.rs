@@ -42,6 +42,7 @@ impl Core {
         let sender = self.context.own_id.filter(|_| self.copies.is_alone(source));
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
         let data = copy.request.query(copy.kind, (number, copy.total, restart), md5.as_deref(), sender);
+        copy.may_have_ended |= md5.is_some();
         copy.state = State::Asking { number, md5 };
         let (through, message) = (copy.route.through, copy.message(data));
         self.send_to_node(through, message);
@@ -86,6 +87,7 @@ impl Core {
     fn receiver_answered(&mut self, source: SourceId, answer: &Answer, received: u64, has_digest: bool) {
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
         copy.has_answer = true;
+        copy.may_have_ended = false;
         copy.retry_until = None;
         if answer.unchanged {
             // Its last row is written; a sync brings it.

@@ -98,6 +98,8 @@ struct Copy {
     has_room: bool,
     /// Whether the receiver has ever said what it has.
     has_answer: bool,
+    /// Whether it was told the MD5 of the whole and has not answered: if it has the file, the copy has ended there.
+    may_have_ended: bool,
     /// Until when a way that is broken behind a relay is tried again.
     retry_until: Option<Monotonic>,
 }
@@ -186,6 +188,7 @@ impl Core {
             in_flight: VecDeque::new(),
             has_room: true,
             has_answer: false,
+            may_have_ended: false,
             retry_until: None,
         };
         self.copies.all.insert(source, copy);
@@ -372,12 +375,19 @@ impl Core {
     fn send_copy_end(&mut self, source: SourceId, data: String) {
         let Some(copy) = self.forget_copy(source) else { return };
         let through = copy.route.through;
-        let Some(node) = self.registry.get_mut(through) else { return };
-        node.outbox.sent(copy.token.clone(), &Action::ProcessCopy, node.sync.serial, false);
-        self.context.open_token(&copy.token, Some(through));
+        self.owe_copy(&copy);
         let message = copy.message(data);
         self.send_to_node(through, message);
         self.start_queued_copies();
+    }
+
+    /// The receiver owes the end of a copy.
+    fn owe_copy(&mut self, copy: &Copy) {
+        let Route { through, target } = copy.route;
+        if let Some(node) = self.registry.get_mut(through) {
+            node.outbox.sent_copy(copy.token.clone(), node.sync.serial, through != target);
+            self.context.open_token(&copy.token, Some(through));
+        }
     }
 
     /// [`Timer::CopyPace`]

@@ -23,6 +23,7 @@ use crate::model::ssh::{SshCommand, SshEnd, SshTask, SshTaskId};
 use crate::model::time::WallTime;
 use crate::model::token::Token;
 
+use super::actions::{self, Also};
 use super::core::Core;
 use super::journal::NewRow;
 use super::json;
@@ -113,12 +114,14 @@ impl Core {
             return Err("proxy - can't get log a ssh target or through a ssh node".to_owned());
         }
         self.may_use_ssh()?;
+        if !actions::is(action, Also::OverSsh) {
+            return Err("unsupported action".to_owned());
+        }
         match action {
-            Action::Command => self.ssh_commands(route, token, data),
-            Action::ActionEngine => self.ssh_action_engine(route, token, data),
             Action::RemoteCopy => self.ssh_copy(route, token, data),
+            Action::ActionEngine => self.ssh_action_engine(route, token, data),
             Action::EngineCommand => self.ssh_engine_commands(route, token, data),
-            _ => Err("unsupported action".to_owned()),
+            _ => self.ssh_commands(route, token, data),
         }
     }
 

@@ -1,6 +1,7 @@
 //! GETCRON, ADDCRON, UPDATECRON and DELETECRON: the list of jobs as it is now. What they change lasts until the daemon
 //! ends, as in the original.
 
+use crate::model::action::Action;
 use serde_json::{Value, json};
 
 use crate::config::settings::{CRON_JOBS_MAX, CronJob};
@@ -9,6 +10,7 @@ use crate::model::cron_expression::CronExpression;
 use crate::model::history::LogFilter;
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
+use crate::model::time_zone::Minute;
 use crate::model::token::Token;
 
 use super::Job;
@@ -26,7 +28,10 @@ fn variable(data: &Value, index: usize) -> Option<String> {
     data.get("variables")?.get(index).and_then(read::text)
 }
 
-fn definition_json(job: &CronJob) -> Value {
+/// Runs to come that a definition shows.
+const NEXT_RUNS: usize = 5;
+
+fn definition_json(job: &CronJob, local: Minute) -> Value {
     let parameters: Value = serde_json::from_str(&job.parameters).unwrap_or(Value::Null);
     let mut definition = json!({
         "id": job.id,
@@ -34,6 +39,7 @@ fn definition_json(job: &CronJob) -> Value {
         "action": job.action,
         "parameters": parameters,
         "keep_token": job.keep_token,
+        "next_runs": job.expression.next_runs(local, NEXT_RUNS),
     });
     if let Some(members) = definition.as_object_mut().filter(|_| !job.target.is_empty()) {
         members.insert("target".to_owned(), job.target.as_str().into());
@@ -95,6 +101,15 @@ fn read_definition(definition: &Value) -> Result<Option<CronJob>, String> {
 }
 
 impl Core {
+    pub(in crate::node) fn cron_request(&mut self, action: &Action, token: &Token, data: &str) -> Handled {
+        match action {
+            Action::AddCron => self.add_cron(token, data),
+            Action::UpdateCron => self.update_cron(token, data),
+            Action::DeleteCron => self.delete_cron(token, data),
+            _ => self.get_cron(token, data),
+        }
+    }
+
     fn cron_row(&mut self, token: &Token, outcome: Result<&str, &str>) -> Handled {
         match outcome {
             Ok(text) => self.context.finish(token, Code::FINISHED_OK, read::message(text)),
@@ -107,10 +122,11 @@ impl Core {
     }
 
     /// GETCRON: all jobs, one, or the rows of the last run of one.
-    pub(in super::super::super) fn get_cron(&mut self, token: &Token, data: &str) -> Handled {
+    fn get_cron(&mut self, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+        let local = self.local_minute();
         let found: Vec<Value> = match variable(&data, 0) {
-            None => self.cron.jobs.values().map(|job| definition_json(&job.definition)).collect(),
+            None => self.cron.jobs.values().map(|job| definition_json(&job.definition, local)).collect(),
             Some(id) => {
                 let Some(job) = self.cron.jobs.get(&id) else {
                     return self.cron_row(token, Err("no entry found for id"));
@@ -119,7 +135,7 @@ impl Core {
                     let last = job.last_token.as_ref().map_or(id.clone(), |last| last.as_str().to_owned());
                     return self.get_cron_status(token, last, &data);
                 }
-                vec![definition_json(&job.definition)]
+                vec![definition_json(&job.definition, local)]
             }
         };
         self.context.finish(token, Code::FINISHED_OK, Value::from(found).to_string());
@@ -143,7 +159,7 @@ impl Core {
     }
 
     /// ADDCRON: one definition or several; those that are there already are left alone and named.
-    pub(in super::super::super) fn add_cron(&mut self, token: &Token, data: &str) -> Handled {
+    fn add_cron(&mut self, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let mut jobs = Vec::new();
         let content = data.get("content").unwrap_or(&Value::Null);
@@ -157,6 +173,8 @@ impl Core {
         if self.cron.jobs.len() + jobs.len() > CRON_JOBS_MAX {
             return self.cron_row(token, Err(&format!("add failed: more than {} jobs", CRON_JOBS_MAX)));
         }
+        // What was due before is not the new jobs' matter.
+        self.cron_due();
         let mut there = None;
         for job in jobs {
             if self.cron.jobs.contains_key(&job.id) {
@@ -166,6 +184,7 @@ impl Core {
                 self.cron.jobs.insert(job.id.clone(), Job::new(job));
             }
         }
+        self.set_cron_timer();
         match there {
             Some(id) => self.cron_row(token, Err(&format!("id '{id}' already exists"))),
             None => self.cron_row(token, Ok("add succeed")),
@@ -173,8 +192,9 @@ impl Core {
     }
 
     /// UPDATECRON: any member of a definition but its id.
-    pub(in super::super::super) fn update_cron(&mut self, token: &Token, data: &str) -> Handled {
+    fn update_cron(&mut self, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+        self.cron_due();
         let Some(id) = variable(&data, 0) else { return self.cron_row(token, Err("missing id")) };
         let Some(job) = self.cron.jobs.get_mut(&id) else { return self.cron_row(token, Err("no entry found for id")) };
         let content = data.get("content").unwrap_or(&Value::Null);
@@ -185,6 +205,7 @@ impl Core {
         match updated(&job.definition, content) {
             Ok(definition) => {
                 job.definition = definition;
+                self.set_cron_timer();
                 self.cron_row(token, Ok("update succeed"))
             }
             Err(reason) => self.cron_row(token, Err(&format!("update failed: {reason}"))),
@@ -192,13 +213,14 @@ impl Core {
     }
 
     /// DELETECRON: what runs goes on.
-    pub(in super::super::super) fn delete_cron(&mut self, token: &Token, data: &str) -> Handled {
+    fn delete_cron(&mut self, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let Some(id) = variable(&data, 0) else { return self.cron_row(token, Err("missing id")) };
         let outcome = match self.cron.jobs.remove(&id) {
             Some(_) => Ok("delete succeed"),
             None => Err("no entry found for id"),
         };
+        self.cron.this_minute.remove(&id);
         self.cron_row(token, outcome)
     }
 }

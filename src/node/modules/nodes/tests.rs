@@ -4,9 +4,9 @@ use crate::model::api::Method;
 use crate::model::host_work::HostDone;
 use crate::model::poller::{PollerRow, RelationRow};
 
+use crate::model::module::Module;
 use crate::node::CoreOptions;
 use crate::node::input::Input;
-use crate::node::modules::NODES_PACKAGE;
 use crate::node::testing::{Bench, id, message, options, push_node};
 
 fn bench_with(nodes: Vec<Registration>, own_id: Option<NodeId>) -> (Bench, Vec<String>) {
@@ -21,7 +21,7 @@ fn bench_with(nodes: Vec<Registration>, own_id: Option<NodeId>) -> (Bench, Vec<S
     };
     let pollers = NodesSettings { resync_time: Duration::from_secs(600), ssh_username: None, database };
     let mut options = CoreOptions { id: own_id, pollers: Some(pollers), ..options(nodes) };
-    options.loaded.insert("nodes".to_owned(), NODES_PACKAGE.to_owned());
+    options.loaded.insert("nodes".to_owned(), Module::Nodes.package().to_owned());
     let mut bench = Bench::fresh(options);
     let outputs = bench.drain();
     (bench, outputs)
