@@ -27,12 +27,10 @@ pub(super) struct PassedOn {
 }
 
 impl PassedOn {
-    /// Remembers a request that is about to be passed on; whether it has come back: a daemon sends us the very same one
-    /// that somebody else has sent before. Any other client that does so asks again.
+    /// Remembers a request that is about to be passed on; whether somebody else has sent us the very same one before.
     pub(super) fn comes_back(
         &mut self,
         sender: Option<ClientId>,
-        is_daemon: bool,
         action: &Action,
         token: &Token,
         target: &str,
@@ -44,7 +42,7 @@ impl PassedOn {
         let hash = hasher.finish();
         self.forget(now);
         if let Some(before) = self.senders.get(&hash) {
-            return *before != sender && is_daemon;
+            return *before != sender;
         }
         self.order.push_back((now, hash));
         self.senders.insert(hash, sender);
@@ -68,7 +66,7 @@ mod tests {
 
     fn comes_back_at(passed_on: &mut PassedOn, sender: u64, token: &str, data: &str, minute: u64) -> bool {
         let (token, now) = (Token::parse(token).unwrap(), Monotonic::from_millis(minute * 60_000));
-        passed_on.comes_back(Some(ClientId::Zmq(sender)), sender != 9, &Action::Command, &token, "7", data, now)
+        passed_on.comes_back(Some(ClientId::Zmq(sender)), &Action::Command, &token, "7", data, now)
     }
 
     fn comes_back(passed_on: &mut PassedOn, sender: u64, token: &str, data: &str) -> bool {
@@ -83,7 +81,6 @@ mod tests {
         assert!(!comes_back(&mut passed_on, 2, "t", "{\"other\":1}"));
         assert!(!comes_back(&mut passed_on, 2, "u", "{}"));
         assert!(comes_back(&mut passed_on, 2, "t", "{}"));
-        assert!(!comes_back(&mut passed_on, 9, "t", "{}"), "a client that is no daemon asks again");
     }
 
     #[test]

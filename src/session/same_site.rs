@@ -72,7 +72,7 @@ impl OwnNames {
         let Some(page) = Authority::parse(rest.as_bytes()) else { return false };
         let port = |authority: &Authority| authority.port.unwrap_or(default_port);
         own.is_some_and(|own| own.host == page.host && port(own) == port(&page))
-            || (self.0.iter().any(|name| *name == page.host) && page.port.is_none())
+            || (self.0.contains(&page.host) && page.port.is_none())
     }
 }
 

@@ -258,7 +258,7 @@ configuration:
     if let Some(port) = listener {
         text.push_str(&format!(
             "      external_com_type: tcp\n      external_com_path: '127.0.0.1:{port}'\n      \
-             authorized_clients:\n        - {{key: {trusted}}}\n"
+             authorized_clients:\n        - {{{trusted}}}\n"
         ));
     }
     let roots = format!("        copy_roots: [{}]\n", yaml_path(&plan.folder));
