@@ -197,8 +197,8 @@ fn authorized_clients(
     (thumbprints, bound)
 }
 
-/// What an entry binds its key to; `None` for a plain one, which may ask for everything. A key of a node that has no `may`
-/// may say what such a node says.
+/// What an entry binds its key to; `None` for a plain one, which may ask for everything. A key of a node that has no
+/// `may` may say what such a node says.
 fn binding(entry: &Section<'_>, findings: &mut Findings) -> Option<BoundKey> {
     let name = entry.text("name", findings).map(|(text, _)| text.to_owned());
     let node = entry.parsed("node", None, "a node's id", findings, |text| text.parse::<NodeId>().ok().map(Some));

@@ -1,5 +1,5 @@
-//! Who may ask for what, and the lines about it: a refusal in the log, everything that was accepted and changes something
-//! in the audit log.
+//! Who may ask for what, and the lines about it: a refusal in the log, everything that was accepted and changes
+//! something in the audit log.
 
 use crate::model::action::Action;
 use crate::model::api::Caller;

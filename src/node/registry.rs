@@ -90,8 +90,8 @@ impl Node {
         matches!(self.registration.kind, NodeKind::Pull | NodeKind::WebSocket)
     }
 
-    /// Whether nothing but the node's own word stands for this way: nodes with a WebSocket share a token, so that any of
-    /// them may say anything. What the configuration says of it is another matter.
+    /// Whether nothing but the node's own word stands for this way: nodes with a WebSocket share a token, so that any
+    /// of them may say anything. What the configuration says of it is another matter.
     const fn only_claims(&self, way: Way) -> bool {
         let is_configured = self.registration.prevail && matches!(way, Way::Static(_));
         matches!(self.registration.kind, NodeKind::WebSocket) && !is_configured

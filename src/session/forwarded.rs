@@ -23,8 +23,8 @@ impl Ranges {
     }
 }
 
-/// Who asks: the peer itself, or where that is a trusted proxy the address nearest to us that is none. What stands left of
-/// it was written by that client and counts for nothing; so does everything from a word on that is no address.
+/// Who asks: the peer itself, or where that is a trusted proxy the address nearest to us that is none. What stands left
+/// of it was written by that client and counts for nothing; so does everything from a word on that is no address.
 #[must_use]
 pub fn client_of(peer: PeerAddress, source: &RequestSource, trusted: &Ranges) -> PeerAddress {
     let PeerAddress::Ip(mut nearest) = peer else { return peer };

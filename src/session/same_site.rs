@@ -26,7 +26,8 @@ impl OwnNames {
         Self(names.filter(|name| !name.is_empty()).collect())
     }
 
-    /// Why a request is refused; `None` for one of ours or of no browser. `is_page`: it asks for a page, not for the API.
+    /// Why a request is refused; `None` for one of ours or of no browser. `is_page`: it asks for a page, not for the
+    /// API.
     #[must_use]
     pub fn refusal(&self, source: &RequestSource, is_page: bool) -> Option<String> {
         let shown = |value: &[u8]| value.escape_ascii().to_string().chars().take(80).collect::<String>();

@@ -77,8 +77,8 @@ impl Default for ApiClientSettings {
     }
 }
 
-/// The settings made ready, the logins of late, and the budget of log lines, for all connections of a listener. Shared by
-/// `Rc`: connections live on one thread.
+/// The settings made ready, the logins of late, and the budget of log lines, for all connections of a listener. Shared
+/// by `Rc`: connections live on one thread.
 pub struct ApiAccess {
     settings: ApiClientSettings,
     allowed: Option<Ranges>,

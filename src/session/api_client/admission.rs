@@ -1,4 +1,5 @@
-//! Which requests become calls: those of an allowed address, of no page of another site, with the right user and password.
+//! Which requests become calls: those of an allowed address, of no page of another site, with the right user and
+//! password.
 
 use super::access::Verdict;
 use super::{ApiClient, ApiClientOutput, Current};

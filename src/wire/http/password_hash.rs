@@ -1,4 +1,5 @@
-//! Password hashes in PHC form (`$argon2id$v=19$…`), by Argon2. Slow on purpose: some 20 ms and 19 MiB; for worker threads.
+//! Password hashes in PHC form (`$argon2id$v=19$…`), by Argon2. Slow on purpose: some 20 ms and 19 MiB; for worker
+//! threads.
 
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};

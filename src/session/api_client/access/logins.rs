@@ -1,5 +1,5 @@
-//! Logins of the API: the one user of the original, users with rights and a hash of their password, a brake on guesses, and
-//! a bounded memory of logins that were right, so that not each request of a user costs a slow hash.
+//! Logins of the API: the one user of the original, users with rights and a hash of their password, a brake on guesses,
+//! and a bounded memory of logins that were right, so that not each request of a user costs a slow hash.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
