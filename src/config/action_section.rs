@@ -4,7 +4,7 @@ use super::allow_list::{AllowList, Expression, Hole, find_hole, shown};
 use super::copy_section;
 use super::core_section::DAY_SECONDS;
 use super::findings::Findings;
-use super::section::{Section, Unit};
+use super::section::{Section, Unit, scalar};
 use super::settings::{ActionSettings, CommandList};
 use super::tree::Value;
 
@@ -26,7 +26,28 @@ pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> ActionSetti
         ),
         paranoid_plugins: section.boolean("paranoid_plugins", false, findings),
         copy_roots: copy_section::read_roots(&section, findings),
+        max_unpack_ratio: section.number("max_unpack_ratio", 250, 0..=1_000_000, "", findings) as u64,
+        environment: read_environment(&section, findings),
     }
+}
+
+/// `environment`: a list of `NAME` and `NAME=VALUE`. Values may be secret: a refusal does not show them.
+fn read_environment(section: &Section<'_>, findings: &mut Findings) -> Vec<String> {
+    let mut entries = Vec::new();
+    for (index, entry) in section.items("environment", findings).unwrap_or_default().iter().enumerate() {
+        let key = section.path(&format!("environment[{index}]"));
+        let Some(text) = scalar(entry, &key, findings) else { continue };
+        let name = text.split('=').next().unwrap_or_default();
+        if name.is_empty()
+            || text.contains('\0')
+            || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        {
+            findings.problem(&entry.place, &key, "is no NAME and no NAME=VALUE; a name has letters, digits and '_'");
+        } else {
+            entries.push(text.to_owned());
+        }
+    }
+    entries
 }
 
 /// `whitelist_cmds`, `whitelist_mode` and `allowed_cmds`.

@@ -104,7 +104,9 @@ fn action(old: &mut ActionSettings, new: &ActionSettings, changes: &mut Changes)
         "modules[action].max_concurrent_engine": max_concurrent_engine,
         "modules[action].paranoid_plugins": paranoid_plugins,
         "modules[action].copy_roots": copy_roots,
+        "modules[action].max_unpack_ratio": max_unpack_ratio,
     });
+    after_restart!(changes, old, new, { "modules[action].environment": environment });
     if old.allowed != new.allowed {
         let shown = match &new.allowed {
             None => "every command is allowed now".to_owned(),

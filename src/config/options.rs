@@ -68,7 +68,7 @@ options! {
     ACTION = "action" in "the module 'action'" {
         "command_timeout", "max_concurrent_commands", "max_output_size", "whitelist_cmds", "whitelist_mode",
          "allowed_cmds",
-        "max_concurrent_engine", "paranoid_plugins", "copy_roots",
+        "max_concurrent_engine", "paranoid_plugins", "copy_roots", "max_unpack_ratio", "environment",
     } unused { "tar_insecure_extra_mode" }
     ENGINE = "engine" in "the module 'engine'" { "command_file", "timeout" } unused {}
     CRON = "cron" in "the module 'cron'" { "cron" } unused {}

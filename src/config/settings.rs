@@ -211,6 +211,10 @@ pub struct ActionSettings {
     pub paranoid_plugins: bool,
     /// `copy_roots`: the directories that copies may write under; empty for anywhere.
     pub copy_roots: Arc<[PathBuf]>,
+    /// `max_unpack_ratio` (250): how many times as large as an archive that is copied its files may be, beyond 64 MiB.
+    pub max_unpack_ratio: u64,
+    /// `environment`: what commands get of the environment beside the usual few, as `NAME` or `NAME=VALUE`.
+    pub environment: Vec<String>,
 }
 
 /// The commands that may be run, and what becomes of the others.
@@ -232,6 +236,8 @@ impl Default for ActionSettings {
             max_concurrent_engine: 3,
             paranoid_plugins: false,
             copy_roots: Arc::new([]),
+            max_unpack_ratio: 250,
+            environment: Vec::new(),
         }
     }
 }

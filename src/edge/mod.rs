@@ -33,4 +33,7 @@ pub mod tls;
 #[cfg(test)]
 pub(crate) mod temp_dir;
 
-pub use system::{hostname, raise_open_file_limit, release_free_memory, release_program_pages};
+pub use system::{
+    forbid_dumps, hostname, keep_inherited_descriptors, raise_open_file_limit, release_free_memory,
+    release_program_pages,
+};

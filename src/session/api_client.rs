@@ -28,7 +28,6 @@ use crate::wire::http::head::{BodyLength, RequestHead};
 use crate::wire::http::head_scanner::Limits;
 use crate::wire::http::request::{Awaited, RequestEvent, RequestParser};
 use crate::wire::http::response::{CONTINUE, Persistence};
-use crate::wire::receive_buffer::ReceiveBuffer;
 use crate::wire::send_queue::SendQueue;
 
 const TOO_SLOW: &str = r#"{"error":"http_error_408","message":"the request did not arrive in time; send it at once"}"#;
@@ -161,16 +160,6 @@ impl ApiClient {
     /// Takes bytes that came.
     pub fn receive(&mut self, bytes: &[u8], now: Now) {
         self.parser.receive(bytes);
-        self.handle_received(now);
-    }
-
-    /// The buffer to read a socket into; call [`Self::handle_received`] afterwards.
-    pub const fn receive_buffer(&mut self) -> &mut ReceiveBuffer {
-        self.parser.receive_buffer()
-    }
-
-    /// Bytes came into the [`Self::receive_buffer`].
-    pub fn handle_received(&mut self, now: Now) {
         if self.phase != Phase::Open {
             let buffer = self.parser.receive_buffer();
             buffer.consume(buffer.len());

@@ -264,7 +264,7 @@ impl ZmqListener {
         if under_old_key {
             self.remind_of_key(client, now);
         }
-        self.outputs.push_back(match plain.as_deref().map(envelope::parse) {
+        self.outputs.push_back(match plain.map(envelope::parse_owned) {
             Some(Ok(message)) => ListenerOutput::Message { client, message },
             Some(Err(error)) => ListenerOutput::Malformed { client, reason: error.to_string(), token: error.token },
             None => {
@@ -319,11 +319,11 @@ impl ZmqListener {
         self.outputs.pop_front()
     }
 
-    /// Seals and sends plain text to a client.
-    pub fn send(&mut self, client: ClientId, plain: &[u8]) -> Delivery {
+    /// Seals and sends plain text, which may stand in several places, to a client.
+    pub fn send(&mut self, client: ClientId, parts: &[&[u8]]) -> Delivery {
         let Some(session) = self.sessions.get(&client) else { return Delivery::NotConnected };
         let Some(connection) = session.connection else { return Delivery::NotConnected };
-        let payload = session.seal(plain);
+        let payload = session.seal(parts);
         self.outputs.push_back(ListenerOutput::Send { connection, payload });
         Delivery::Sent
     }

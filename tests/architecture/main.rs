@@ -94,7 +94,8 @@ fn unsafe_code_is_kept_in_one_place_and_gives_its_reason() {
     assert_flagged("edge/ssh_like.rs", "fn f() { unsafe { g() } }", "unsafe");
     assert_flagged("edge/system.rs", "fn f() { unsafe { g() } }", "SAFETY");
     assert_clean("edge/system.rs", "fn f() {\n    // SAFETY: g has no conditions.\n    unsafe { g() }\n}");
-    assert_clean("edge/ssh/session.rs", "fn f() {\n    // SAFETY: g has no conditions.\n    unsafe { g() }\n}");
+    assert_flagged("edge/ssh/session.rs", "fn f() { unsafe { g() } }", "unsafe");
+    assert_clean("edge/ssh/ffi.rs", "fn f() {\n    // SAFETY: g has no conditions.\n    unsafe { g() }\n}");
     assert_clean("edge/tcp.rs", "// unsafe\nconst A: &str = \"unsafe\";");
 }
 

@@ -11,6 +11,7 @@ use crate::model::message::{Outgoing, Reply};
 use crate::model::time::Now;
 use crate::node::input::Input;
 use crate::session::zmq_listener::{Delivery, ListenerOutput, ListenerSettings};
+use crate::wire::gorgone::envelope::Text;
 use crate::wire::zmtp::ZmtpError;
 use crate::wire::zmtp::connection::{Connection as ZmtpConnection, Event, Settings, SocketType};
 
@@ -186,7 +187,7 @@ impl Dispatch {
     }
 
     /// Whether it is on its way.
-    pub(super) fn send_to_zmq_client(&mut self, client: ClientId, text: &[u8]) -> bool {
-        self.listener.send(client, text) == Delivery::Sent
+    pub(super) fn send_to_zmq_client(&mut self, client: ClientId, text: &Text<'_>) -> bool {
+        self.listener.send(client, &text.parts()) == Delivery::Sent
     }
 }

@@ -32,6 +32,27 @@ impl Dispatch {
         self.pump(connection, now);
     }
 
+    /// Where the next bytes of a connection go that is in the middle of a large message, so that they are moved once;
+    /// `None` where they are to be given to [`Self::received`].
+    pub fn room(&mut self, connection: ConnectionId) -> Option<&mut [u8]> {
+        let entry = self.connections.get_mut(connection).filter(|entry| !entry.closing)?;
+        match &mut entry.kind {
+            Kind::External(external) => external.zmtp.room(),
+            Kind::Link { zmtp, .. } => zmtp.room(),
+            Kind::Api(_) | Kind::WebSocket(_) | Kind::WebSocketParent | Kind::Undecided(_) => None,
+        }
+    }
+
+    /// So many bytes were read into [`Self::room`].
+    pub fn received_into_room(&mut self, connection: ConnectionId, count_bytes: usize, now: Now) {
+        match self.connections.get_mut(connection).map(|entry| &mut entry.kind) {
+            Some(Kind::External(external)) => external.zmtp.received_into_room(count_bytes),
+            Some(Kind::Link { zmtp, .. }) => zmtp.received_into_room(count_bytes),
+            _ => {}
+        }
+        self.pump(connection, now);
+    }
+
     /// The peer will send no more. An API client still gets its answers; any other connection is over.
     pub fn ended(&mut self, connection: ConnectionId, now: Now) {
         match self.connections.get_mut(connection).map(|entry| &mut entry.kind) {

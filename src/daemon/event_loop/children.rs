@@ -1,11 +1,13 @@
 //! Running commands as sources of the loop.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
+use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
-use crate::edge::child_process::{ChildProcess, ReadState};
+use crate::edge::child_process::{ChildProcess, Environment, ReadState};
 use crate::edge::clock;
 use crate::edge::jobs::Job;
 use crate::model::command::{CommandEnd, CommandId, CommandOutcome, CommandSpec, OutputCut};
@@ -18,26 +20,35 @@ use super::{EventLoop, FIRST_SOURCE};
 /// Output read of one command in one turn, at most.
 const READ_BUDGET_BYTES: usize = 256 << 10;
 
+/// Between the sources of a command's two outputs. Odd sources are connections.
+const SECOND_OUTPUT: usize = 2;
+
 pub(super) struct Children {
     running: HashMap<usize, (CommandId, Box<ChildProcess>)>,
     /// Children to look at in this turn.
     ready: BTreeSet<usize>,
     /// Commands that were to be killed before their process was there.
     doomed: BTreeSet<CommandId>,
+    environment: Arc<Environment>,
 }
 
+/// The source of a command's first output; that of the second is [`SECOND_OUTPUT`] higher.
 fn child_source(command: CommandId) -> usize {
-    FIRST_SOURCE + usize::try_from(command.0).unwrap_or(0).wrapping_mul(2)
+    FIRST_SOURCE + usize::try_from(command.0).unwrap_or(0).wrapping_mul(2 * SECOND_OUTPUT)
 }
 
 impl Children {
-    pub(super) fn new() -> Self {
-        Self { running: HashMap::new(), ready: BTreeSet::new(), doomed: BTreeSet::new() }
+    pub(super) fn new(environment: Environment) -> Self {
+        let (running, ready, doomed) = (HashMap::new(), BTreeSet::new(), BTreeSet::new());
+        Self { running, ready, doomed, environment: Arc::new(environment) }
     }
 
     /// Starting a process may block (a slow disk, a network file system): a worker does it.
-    pub(super) fn spawn_job(command: CommandId, spec: CommandSpec) -> Job<JobResult> {
-        Box::new(move || JobResult::Spawned(command, ChildProcess::spawn(&spec, clock::read()).map(Box::new)))
+    pub(super) fn spawn_job(&self, command: CommandId, spec: CommandSpec) -> Job<JobResult> {
+        let environment = Arc::clone(&self.environment);
+        Box::new(move || {
+            JobResult::Spawned(command, ChildProcess::spawn(&spec, &environment, clock::read()).map(Box::new))
+        })
     }
 
     /// Whether output waits that no event will announce.
@@ -45,8 +56,15 @@ impl Children {
         !self.ready.is_empty()
     }
 
-    pub(super) fn mark_readable(&mut self, source: usize) {
-        self.ready.insert(source);
+    /// An output became readable.
+    pub(super) fn output_ready(&mut self, event: &Event) {
+        let Token(source) = event.token();
+        let of_second = (source - FIRST_SOURCE) % (2 * SECOND_OUTPUT);
+        let first = source - of_second;
+        if let Some((_, child)) = self.running.get_mut(&first) {
+            child.output_ready(of_second / SECOND_OUTPUT, event.is_read_closed());
+            self.ready.insert(first);
+        }
     }
 
     /// Some child ended; which one is found by asking each.
@@ -92,8 +110,11 @@ impl EventLoop {
             }
             Ok(mut child) => {
                 // Without a place in the poll its end is still seen through SIGCHLD.
-                let mut output = SourceFd(&child.output_descriptor());
-                let _unwatched = self.poll.registry().register(&mut output, Token(source), Interest::READABLE);
+                for (number, descriptor) in child.outputs() {
+                    let token = Token(source + number * SECOND_OUTPUT);
+                    let mut output = SourceFd(&descriptor);
+                    let _unwatched = self.poll.registry().register(&mut output, token, Interest::READABLE);
+                }
                 if self.children.doomed.remove(&command) {
                     child.kill_group();
                 }

@@ -27,6 +27,7 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::config::settings::Config;
+use crate::edge::child_process::Environment;
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
 use crate::edge::notify::State as ServiceState;
@@ -140,6 +141,7 @@ impl EventLoop {
         config_path: PathBuf,
         log: &mut LogWriter,
     ) -> Result<impl FnOnce(LogWriter) -> Self + use<>, RunError> {
+        edge::keep_inherited_descriptors();
         let mut signals = Signals::open().map_err(RunError::new)?;
         let now = clock::read();
         let open_files = crate::edge::raise_open_file_limit().unwrap_or_else(|error| {
@@ -171,9 +173,10 @@ impl EventLoop {
             time_zone: local_time_zone(&config, log, now),
         };
         let upkeep = Upkeep::new(config.core.max_memory, now);
+        let environment = config.modules.action.as_ref().map(|action| Environment::new(&action.environment));
+        let children = Children::new(environment.unwrap_or_else(|| Environment::new(&[])));
         let host = Host::new(&config, keys.private);
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
-        let children = Children::new();
         Ok(move |log| Self {
             poll,
             dispatch,
@@ -269,7 +272,7 @@ impl EventLoop {
             Token(source) if source < FIRST_SOURCE => self.listening.mark_waiting(source),
             Token(source) if source >= ssh::FIRST_SSH_SOURCE => self.ssh_event(source, now),
             Token(source) if source % 2 == 1 => self.stream_event(source, event, now),
-            Token(source) => self.children.mark_readable(source),
+            Token(_) => self.children.output_ready(event),
         }
     }
 

@@ -169,7 +169,7 @@ impl EventLoop {
             }
             UploadSource::Gathered(sink, kind) => {
                 let gone = || CopyFailure { message: "remote copy failed".to_owned(), detail: "it is gone".to_owned() };
-                let file = self.copies.take_gathered(sink).ok_or_else(gone);
+                let file = self.copies.gathered(sink).ok_or_else(gone);
                 let opened = file.map(|file| Opened { file, kind, notes: Vec::new() });
                 self.ssh_opened(attempt, task, upload, opened, now);
             }

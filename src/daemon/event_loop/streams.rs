@@ -239,7 +239,10 @@ impl EventLoop {
             }
             let connection = entry.connection;
             let was_handshaking = entry.stream.is_handshaking();
-            let read = entry.stream.read(&mut self.streams.buffer);
+            let room = self.dispatch.room(connection);
+            let into_room = room.is_some();
+            let into = room.unwrap_or(&mut self.streams.buffer);
+            let (read, asked) = (entry.stream.read(into), into.len());
             if was_handshaking || entry.stream.wants_flush() {
                 // What waited for the handshake goes out at the end of the turn, after the commit.
                 self.streams.unflushed.insert(source);
@@ -250,10 +253,14 @@ impl EventLoop {
                     return self.dispatch.ended(connection, now);
                 }
                 Ok(len) => {
-                    let is_emptied = entry.stream.is_emptied(len < READ_BYTES);
+                    let is_emptied = entry.stream.is_emptied(len < asked);
                     self.streams.moved_bytes = self.streams.moved_bytes.saturating_add(len);
-                    let Some(bytes) = self.streams.buffer.get(..len) else { return };
-                    self.dispatch.received(connection, bytes, now);
+                    if into_room {
+                        self.dispatch.received_into_room(connection, len, now);
+                    } else {
+                        let Some(bytes) = self.streams.buffer.get(..len) else { return };
+                        self.dispatch.received(connection, bytes, now);
+                    }
                     if is_emptied {
                         // A short read emptied the socket; what comes later brings a new event.
                         if let Some(entry) = self.streams.entries.get_mut(&source).filter(|entry| !entry.ended) {

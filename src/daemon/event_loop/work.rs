@@ -17,7 +17,6 @@ use crate::model::work::{PipeReport, Work, WorkId, WorkOutcome};
 
 use crate::wire::gorgone::keys::PrivateKey;
 
-use super::children::Children;
 use super::storage::JobResult;
 use super::workers::Rank;
 use super::{EventLoop, LOOKUPS_MAX};
@@ -97,7 +96,7 @@ impl EventLoop {
         match work {
             HostWork::Query { query, filter, limit } => self.storage.questions.ask((query, filter, limit)),
             HostWork::RunCommand { command, spec } => {
-                self.workers.submit(Rank::Spawn, Children::spawn_job(command, spec))
+                self.workers.submit(Rank::Spawn, self.children.spawn_job(command, spec))
             }
             HostWork::KillCommand(command) => self.children.kill(command),
             HostWork::Work { id, work } => self.start_work(id, work, now),

@@ -4,11 +4,11 @@
 //! The kernel tells when something is done to the file (`inotify(7)`), so nothing wakes an idle daemon; where it
 //! cannot, each commit and checkpoint looks. The file is never opened: closing it would take SQLite's locks away.
 
-use std::ffi::CString;
 use std::fs::{self, Metadata};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::inotify::WatchFlags;
 
 use super::HistoryStore;
 use crate::edge::event_file::EventFile;
@@ -42,16 +42,14 @@ impl Identity {
         let metadata = fs::metadata(path)?;
         let events = system::watch_descriptor().ok().map(EventFile::new);
         let identity = Self { file: FileId::of(&metadata), size_bytes: metadata.len(), log: None, events };
-        identity.watch(path, libc::IN_ATTRIB | libc::IN_MOVE_SELF | libc::IN_MODIFY);
+        identity.watch(path, WatchFlags::ATTRIB | WatchFlags::MOVE_SELF | WatchFlags::MODIFY);
         Ok(identity)
     }
 
     /// Without the kernel's help each commit looks.
-    fn watch(&self, path: &Path, mask: u32) {
-        if let Some(events) = &self.events
-            && let Ok(path) = CString::new(path.as_os_str().as_bytes())
-        {
-            let _not_on_this_file_system = system::watch_path(events.file(), &path, mask);
+    fn watch(&self, path: &Path, mask: WatchFlags) {
+        if let Some(events) = &self.events {
+            let _not_on_this_file_system = system::watch_path(events.file(), path, mask);
         }
     }
 }
@@ -100,7 +98,7 @@ impl HistoryStore {
             (Some(_), Some(_)) => Ok(()),
             (Some(now), None) => {
                 self.identity.log = Some(now);
-                self.identity.watch(&log, libc::IN_ATTRIB | libc::IN_MOVE_SELF);
+                self.identity.watch(&log, WatchFlags::ATTRIB | WatchFlags::MOVE_SELF);
                 Ok(())
             }
         }

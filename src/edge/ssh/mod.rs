@@ -5,14 +5,12 @@
 //! may take their time; between turns it rests with the event loop, which watches its socket. Absent: time-outs,
 //! waiting, and every decision whether a host is trusted or a task begun (`session::ssh_steps`).
 
-mod agent_socket;
 mod algorithms;
 mod authentication;
 mod command;
+mod ffi;
 mod key_files;
 mod known_hosts;
-mod library;
-mod login_name;
 mod session;
 mod socket_io;
 mod transfer;

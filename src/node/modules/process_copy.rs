@@ -147,8 +147,9 @@ impl Core {
 
     fn take_copy(&mut self, peer: Peer, token: &Token, data: String, route: Option<Route>) -> Handled {
         let len_bytes = data.len();
-        let roots = self.context.options.action.as_ref().map(|action| action.copy_roots.clone()).unwrap_or_default();
-        let request = match Request::read(data, token, roots, route.is_some()) {
+        let action = self.context.options.action.as_ref();
+        let bounds = action.map(|action| (action.copy_roots.clone(), action.max_unpack_ratio));
+        let request = match Request::read(data, token, bounds.unwrap_or_default(), route.is_some()) {
             Ok(request) => request,
             Err(refusal) => {
                 if refusal.logging {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
-use crate::model::copy::{CopyFailure, CopyKind, SourceId, SourceStep};
+use crate::model::copy::{CopyFailure, CopyKind, DigestKind, SourceId, SourceStep};
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
@@ -41,7 +41,7 @@ impl Core {
         let number = self.copies.next_query;
         let sender = self.context.own_id.filter(|_| self.copies.is_alone(source));
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
-        let data = copy.request.query(copy.kind, (number, copy.total, restart), md5.as_deref(), sender);
+        let data = copy.request.query(copy.kind, (number, copy.total, restart), md5.as_deref(), sender, copy.digest);
         copy.may_have_ended |= md5.is_some();
         copy.state = State::Asking { number, md5 };
         let (through, message) = (copy.route.through, copy.message(data));
@@ -97,10 +97,11 @@ impl Core {
         let md5 = answer.md5.as_str().unwrap_or_default().to_owned();
         if answer.same_size && !has_digest && copy.kind == CopyKind::Regular {
             copy.state = State::Digesting;
-            return self.source_step(source, SourceStep::Digest);
+            return self.source_step(source, SourceStep::Digest(DigestKind::of(&md5)));
         }
+        let kind = DigestKind::of(&md5);
         copy.state = State::Rewinding { received, md5 };
-        self.source_step(source, SourceStep::Rewind(received));
+        self.source_step(source, SourceStep::Rewind(received, kind));
     }
 
     /// The receiver has ended the copy and wrote its row; its reply becomes the row if that never comes.

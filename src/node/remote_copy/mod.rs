@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
-use crate::model::copy::{Chunk, CopyFailure, CopyKind, SourceDone, SourceId, SourceStep};
+use crate::model::copy::{Chunk, CopyFailure, CopyKind, DigestKind, SourceDone, SourceId, SourceStep};
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
@@ -82,6 +82,8 @@ struct Copy {
     route: Route,
     kind: CopyKind,
     total: u64,
+    /// The digest that is fastest here, offered to a receiver of our kind.
+    digest: DigestKind,
     state: State,
     /// Whether the receiver is known to be of our own kind.
     is_ours: bool,
@@ -179,6 +181,7 @@ impl Core {
             route,
             kind: CopyKind::Regular,
             total: 0,
+            digest: DigestKind::Md5,
             state: State::Queued,
             is_ours: false,
             has_step: false,
@@ -232,8 +235,9 @@ impl Core {
             return;
         }
         match (done, copy.state.clone()) {
-            (SourceDone::Opened { kind, total, notes }, _) => {
+            (SourceDone::Opened { kind, total, notes, digest }, _) => {
                 copy.kind = kind;
+                copy.digest = digest;
                 copy.total = total;
                 copy.request.complete_destination(kind);
                 for note in notes {
@@ -247,8 +251,8 @@ impl Core {
                 copy.ready.extend(chunks);
                 self.go_on_copying(source);
             }
-            (SourceDone::Md5(md5), State::Digesting) => self.ask_receiver(source, Some(md5), false),
-            (SourceDone::Md5(md5), State::Rewinding { received, md5: theirs }) => {
+            (SourceDone::Digest(md5), State::Digesting) => self.ask_receiver(source, Some(md5), false),
+            (SourceDone::Digest(md5), State::Rewinding { received, md5: theirs }) => {
                 if md5 == theirs && received <= copy.total {
                     copy.state = State::Sending;
                     copy.all_read = received == copy.total && received > 0;
@@ -257,7 +261,7 @@ impl Core {
                     self.ask_receiver(source, None, true);
                 }
             }
-            (SourceDone::Md5(md5), State::Finishing) => {
+            (SourceDone::Digest(md5), State::Finishing) => {
                 copy.state = State::Confirming { md5 };
                 self.go_on_copying(source);
             }

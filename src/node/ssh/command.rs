@@ -115,7 +115,7 @@ impl Core {
                 let seconds = command.timeout_nodata.as_secs_f64();
                 Some(format!("Command without output for {seconds} s (timeout_nodata)..."))
             }
-            SshEnd::Failed(reason) | SshEnd::SubmittedInPart(_, reason) => Some(reason),
+            SshEnd::Failed(reason) | SshEnd::Refused(reason) | SshEnd::SubmittedInPart(_, reason) => Some(reason),
             SshEnd::Copied(..) => None,
             SshEnd::Done => {
                 self.ssh_command_row(&job, Code::COMMAND_RESULT, rows::command_relayed(&command));

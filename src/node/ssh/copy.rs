@@ -234,7 +234,7 @@ impl Core {
                 };
                 self.ssh_copy_row(&job, Code::FINISHED_KO, text);
             }
-            (_, SshEnd::Failed(reason) | SshEnd::SubmittedInPart(_, reason)) => {
+            (_, SshEnd::Failed(reason) | SshEnd::Refused(reason) | SshEnd::SubmittedInPart(_, reason)) => {
                 self.ssh_copy_row(&job, Code::FINISHED_KO, &reason);
             }
             (_, SshEnd::Done | SshEnd::Ran(_) | SshEnd::Copied(..)) => {

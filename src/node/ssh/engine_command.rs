@@ -84,7 +84,7 @@ impl Core {
                 }
                 return;
             }
-            SshEnd::Failed(reason) => (0, Some(reason)),
+            SshEnd::Failed(reason) | SshEnd::Refused(reason) => (0, Some(reason)),
             SshEnd::TimedOut | SshEnd::Silent => (0, Some("it took too long".to_owned())),
             SshEnd::Ran(_) | SshEnd::Copied(..) => (0, None),
         };

@@ -171,7 +171,8 @@ impl Core {
 
     fn ssh_ping_ended(&mut self, node: NodeId, end: &SshEnd) {
         match end {
-            SshEnd::Ran(_) => {
+            // A host that answers lives, whatever it says.
+            SshEnd::Ran(_) | SshEnd::Refused(_) => {
                 self.node_is_alive(node);
                 if let Some(node) = self.registry.get_mut(node) {
                     node.liveness.ping_ok += 1;
