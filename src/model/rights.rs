@@ -77,7 +77,7 @@ impl Rights {
     }
 
     /// Whether everything is allowed.
-    #[must_use]
+    #[cfg(test)]
     pub fn is_admin(&self) -> bool {
         self.0.contains(&Right::Admin)
     }

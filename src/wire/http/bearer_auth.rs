@@ -14,13 +14,6 @@ pub fn token_hash(token: &[u8]) -> String {
     format!("{HASH_PREFIX}{}", to_hex(digest::digest(&digest::SHA256, token).as_ref()))
 }
 
-/// The hash of the token in the value of an `Authorization` header.
-#[must_use]
-pub fn hash_in_header(value: &[u8]) -> Option<String> {
-    let (scheme, token) = value.trim_ascii().split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token_hash(token.trim_ascii()))
-}
-
 /// A token, kept as a hash. No `Debug`.
 pub struct BearerToken {
     digest: digest::Digest,
