@@ -6,8 +6,6 @@ use std::time::Duration;
 use crate::model::log::LogLine;
 use crate::model::time::{Monotonic, Now};
 
-use super::core::Core;
-
 /// A clock that is set by more than this has jumped; less is how clocks are kept right.
 const JUMP_MICROS: i64 = 30_000_000;
 /// So long a clock has to go on without a jump before its time is good enough to delete by.
@@ -46,7 +44,7 @@ impl ClockWatch {
     }
 
     /// Looks at the clock; a line for the log when it has jumped.
-    fn look(&mut self, now: Now) -> Option<LogLine> {
+    pub(super) fn look(&mut self, now: Now) -> Option<LogLine> {
         let offset = offset_of(now);
         let step = offset.saturating_sub(std::mem::replace(&mut self.offset, offset));
         if step.saturating_abs() < JUMP_MICROS {
@@ -61,16 +59,6 @@ impl ClockWatch {
     /// Whether its time is good enough to delete by.
     pub(super) fn is_settled(&self, now: Now) -> bool {
         self.jumped.is_none_or(|jumped| now.monotonic.since(jumped) >= STAYS)
-    }
-}
-
-impl Core {
-    /// The time of the event in hand.
-    pub(super) fn set_now(&mut self, now: Now) {
-        self.context.now = now;
-        if let Some(line) = self.clock_watch.look(now) {
-            self.context.log(line);
-        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! sleep until core.poll_timeout()
 //! ```
 
+use crate::node::peer::Peer;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,7 +22,6 @@ use crate::model::token::Token;
 
 use super::after_copies::AfterCopies;
 use super::api::waits::{self, Calls};
-use super::clock_watch::ClockWatch;
 use super::context::Context;
 use super::core_options::{CoreOptions, Restored};
 use super::counters::Counters;
@@ -32,26 +32,26 @@ use super::guard::Guard;
 use super::history_sync::{OriginMarks, StoredPage};
 use super::input::Input;
 use super::journal::{Awaited, NewRow};
-use super::listeners::Listeners;
+use super::json;
+use super::listeners::{Listeners, PENDING_MAX};
 use super::malformed::MalformedLog;
-use super::modules::action::CommandQueue;
+use super::modules::action::Commands;
+use super::modules::cleaner;
 use super::modules::cron::Cron;
-use super::modules::engine::EngineQueue;
+use super::modules::engine::Engine;
 use super::modules::nodes::NodesModule;
 use super::modules::process_copy::Sinks;
 use super::outbox::Outbox;
 use super::output::{Output, ReceiptId};
-use super::parents::Parents;
 use super::passed_on::PassedOn;
 use super::registry::Registry;
 use super::relayed_copy::RelayedCopies;
 use super::remote_copy::Copies;
 use super::sent_tokens::SentTokens;
 use super::ssh::SshTasks;
+use super::subscribers::Subscribers;
 use super::timers::Timer;
 use super::wanted::Wanted;
-use super::work::WorkTable;
-use super::{json, modules};
 
 /// Everything that this daemon decides, for one daemon.
 pub struct Core {
@@ -61,11 +61,10 @@ pub struct Core {
     pub(super) passed_on: PassedOn,
     pub(super) guard: Guard,
     pub(super) sent_tokens: SentTokens,
-    pub(super) clock_watch: ClockWatch,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
     pub(super) origins: OriginMarks,
     pub(super) counters: Counters,
-    pub(super) parents: Parents,
+    pub(super) subscribers: Subscribers,
     /// The nodes that have dialled in.
     pub(super) dialled_in: DialledIn,
     /// The centrals that we dial.
@@ -73,16 +72,15 @@ pub struct Core {
     pub(super) listeners: Listeners,
     pub(super) questions: Questions,
     pub(super) calls: Calls,
-    pub(super) commands: CommandQueue,
+    pub(super) commands: Commands,
     pub(super) after_copies: AfterCopies,
     pub(super) ssh: SshTasks,
     pub(super) copies: Copies,
     pub(super) relayed_copies: RelayedCopies,
     pub(super) sinks: Sinks,
     pub(super) nodes_module: NodesModule,
-    pub(super) work: WorkTable,
     pub(super) cron: Cron,
-    pub(super) engine: EngineQueue,
+    pub(super) engine: Engine,
     pub(super) malformed: MalformedLog,
     /// The clients that hear whether the row of their PUTLOG is stored.
     pub(super) put_logs: BTreeMap<ReceiptId, (ClientId, Token)>,
@@ -98,6 +96,7 @@ pub struct Core {
 #[derive(Debug, Default)]
 struct PongText {
     version: u64,
+    own_id: Option<NodeId>,
     text: String,
 }
 
@@ -114,34 +113,33 @@ impl Core {
     /// Starts: writes the starting row, registers the nodes of the register file and asks for their links.
     #[must_use]
     pub fn new(options: CoreOptions, restored: Restored, random: Box<dyn Random>, now: Now) -> Self {
-        let (clock_watch, clock_line) = ClockWatch::new(now, restored.newest_ctime);
+        let mut context = Context::new(options, random, now, restored.newest_ctime);
+        context.own_history = restored.origins.own;
         let mut core = Self {
-            context: Context::new(options, random, now),
+            context,
             registry: Registry::default(),
             wanted: Wanted::default(),
             passed_on: PassedOn::default(),
             guard: Guard::default(),
             sent_tokens: SentTokens::default(),
-            clock_watch,
             marks: restored.marks.into_iter().map(|(id, mark)| (id, mark.clamped(now.wall))).collect(),
             origins: OriginMarks::new(restored.origins),
             counters: Counters::default(),
-            parents: Parents::default(),
+            subscribers: Subscribers::default(),
             dialled_in: DialledIn::default(),
             dialled_out: DialledOut::default(),
             listeners: Listeners::default(),
             questions: Questions::default(),
             calls: Calls::default(),
-            commands: CommandQueue::default(),
+            commands: Commands::default(),
             after_copies: AfterCopies::default(),
             ssh: SshTasks::default(),
             copies: Copies::default(),
             relayed_copies: RelayedCopies::default(),
             sinks: Sinks::default(),
             nodes_module: NodesModule::default(),
-            work: WorkTable::default(),
             cron: Cron::default(),
-            engine: EngineQueue::default(),
+            engine: Engine::default(),
             malformed: MalformedLog::default(),
             put_logs: BTreeMap::new(),
             pages: BTreeMap::new(),
@@ -153,9 +151,6 @@ impl Core {
         if !core.context.is_loaded(cleaner) {
             core.context.options.loaded.insert(cleaner.name().to_owned(), cleaner.package().to_owned());
         }
-        if let Some(line) = clock_line {
-            core.context.log(line);
-        }
         core.context.write(NewRow::without_token(Code::STARTED, json::message("gorgoned is starting...")));
         let nodes = std::mem::take(&mut core.context.options.nodes);
         core.apply_registrations(RegistrationSource::File, nodes);
@@ -163,19 +158,19 @@ impl Core {
         if let Some(proxy) = &core.context.options.proxy {
             core.context.timers.set(Timer::SyncAll, now.monotonic + proxy.sync_time.max(Duration::from_secs(1)));
         }
-        core.schedule_first_purge();
-        core.start_cron();
+        cleaner::start(&mut core.context);
+        core.cron.start_cron(&mut core.context);
         core.start_reading_pollers();
         core
     }
 
     /// Takes an event.
     pub fn handle_input(&mut self, input: Input, now: Now) {
-        self.set_now(now);
+        self.context.set_now(now);
         match input {
             Input::ClientMessage { client, message } => self.client_message(client, message),
             Input::ClientBound { client, key } => self.guard.bind(client, key),
-            Input::ClientIsDaemon(client) => self.parents.is_daemon(client),
+            Input::ClientIsDaemon(client) => self.subscribers.is_daemon(client),
             Input::ClientMalformed { client, token, reason } => self.client_malformed(client, token, &reason),
             Input::ClientGone(client) => self.client_gone(client),
             Input::LinkUp(node) => self.link_up(node),
@@ -183,12 +178,14 @@ impl Core {
             Input::NodeMessage { node, message } => self.node_message(node, &message),
             Input::SendFailed { node, token, reason } => self.send_failed(node, token.as_ref(), &reason),
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
-            Input::PurgeLeft => self.purge_left(),
+            Input::PurgeLeft => cleaner::purge_left(&mut self.context),
             Input::Host(done) => self.host_done(done),
             Input::WebSocketMessage { client, message } => self.web_socket_message(client, &message),
             Input::ClientNotReached { client, token } => self.client_not_reached(client, token.as_ref()),
-            Input::ParentUp { kind, identity } => self.parent_up(kind, identity),
-            Input::ParentDown { kind, reason } => self.parent_down(kind, &reason),
+            Input::ParentUp { kind, identity } => self.dialled_out.parent_up(&mut self.context, kind, identity),
+            Input::ParentDown { kind, reason } => {
+                self.dialled_out.parent_down(&mut self.context, &mut self.subscribers, kind, &reason)
+            }
             Input::ParentMessage { kind, message } => self.parent_message(kind, message),
             Input::SshEnded { task, end } => self.ssh_ended(task, end),
             Input::Room(node) => self.room_for(node),
@@ -206,7 +203,7 @@ impl Core {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
-        self.set_now(now);
+        self.context.set_now(now);
         while let Some(timer) = self.context.timers.pop(now.monotonic) {
             self.timer_due(timer);
             self.tell_ended();
@@ -239,10 +236,16 @@ impl Core {
             Timer::Repeat(id) => self.repeat_unanswered(id),
             Timer::SyncTimeout(id) => self.sync_timed_out(id),
             Timer::Unconfirmed(id) => self.give_up_unconfirmed(id),
-            Timer::Register(kind) => self.register_with_parent(kind),
-            Timer::ParentSilence(kind) => self.parent_is_silent(kind),
-            Timer::Parent(client) => self.tell_parent(client),
-            Timer::Listener(token) => self.listener_due(&token),
+            Timer::Register(kind) => self.dialled_out.register_with_parent(&mut self.context, kind),
+            Timer::ParentSilence(kind) => {
+                self.dialled_out.parent_is_silent(&mut self.context, &mut self.subscribers, kind)
+            }
+            Timer::Subscriber(client) => self.subscribers.tell_subscriber(&mut self.context, client),
+            Timer::Listener(token) => {
+                if let Some(target) = self.listeners.listener_due(&mut self.context, &token) {
+                    self.poll_log_of(&target);
+                }
+            }
             Timer::Copy(source) => self.copy_timer_due(source),
             Timer::CopyPace(node) => self.copy_pace_due(node),
             Timer::AfterCopies => self.wait_for_copies_no_longer(),
@@ -254,20 +257,40 @@ impl Core {
                 let period = self.context.proxy_settings().sync_time.max(Duration::from_secs(1));
                 self.context.timers.set(Timer::SyncAll, self.context.now.monotonic + period);
             }
-            Timer::Cron => self.cron_due(),
+            Timer::Cron => {
+                self.cron.look_at_clock(&mut self.context);
+                self.run_jobs();
+            }
             Timer::ReadPollers => self.read_pollers(),
-            Timer::Purge => self.purge(),
+            Timer::Purge => cleaner::purge(&mut self.context),
             Timer::Stop => self.stop_due(),
         }
     }
 
     fn after_event(&mut self) {
-        self.notice_clock();
+        self.cron.notice_clock(&mut self.context);
         self.tell_ended();
         self.run_after_copies();
         self.run_listener_events();
         self.tell_ended();
         self.check_stopped();
+    }
+
+    /// Runs the jobs that are due.
+    pub(super) fn run_jobs(&mut self) {
+        while let Some(run) = self.cron.next_due() {
+            let handled = self.request(Peer::Ourselves, run.action, &run.token, &run.target, run.data);
+            self.cron.job_started(&mut self.context, &run.token, run.is_here, &handled);
+        }
+    }
+
+    /// Runs the actions that rows have triggered. Each token ends sooner or later and its listener with it, but one
+    /// event must not hold up the daemon.
+    fn run_listener_events(&mut self) {
+        for _ in 0..PENDING_MAX {
+            let Some(event) = self.listeners.next_event(&mut self.context) else { return };
+            self.request(Peer::Ourselves, event.action, &event.token, "", event.data);
+        }
     }
 
     /// Takes ended tokens to whoever wants to know.
@@ -281,7 +304,7 @@ impl Core {
             self.copy_token_ended(&ended.token);
             waits::token_ended(self, &ended.token);
             if !ended.of_node {
-                self.tell_parents(false);
+                self.subscribers.tell_subscribers(&mut self.context, false);
             }
         }
     }
@@ -290,7 +313,11 @@ impl Core {
         match self.context.journal.stored(receipt) {
             Some(Awaited::PutLog) => self.put_log_stored(receipt, stored),
             Some(Awaited::Page) => self.page_stored(receipt, stored),
-            Some(Awaited::Begin) => self.command_begun(receipt, stored),
+            Some(Awaited::Begin) => {
+                if let Some(token) = self.commands.command_begun(&mut self.context, receipt, stored) {
+                    waits::token_not_stored(self, token.as_str());
+                }
+            }
             None => {}
         }
     }
@@ -298,7 +325,8 @@ impl Core {
     /// The `data` of a PONG.
     pub(super) fn pong_text(&mut self) -> String {
         let version = self.registry.version() + 1;
-        if self.pong.version != version {
+        let own_id = self.context.own_id;
+        if self.pong.version != version || self.pong.own_id != own_id {
             let mut text = format!(
                 "{{\"action\":\"ping\",\"message\":\"ping ok\",\"id\":{},\"hostname\":",
                 self.context.id_json()
@@ -307,7 +335,7 @@ impl Core {
             text.push_str(",\"data\":");
             text.push_str(&super::constatus::write_map(&self.registry));
             text.push('}');
-            self.pong = PongText { version, text };
+            self.pong = PongText { version, own_id, text };
         }
         self.pong.text.clone()
     }
@@ -322,14 +350,5 @@ impl Core {
         }
         let is_new = is_api && !std::mem::replace(&mut self.constatus.has_row, true);
         (self.constatus.text.clone(), is_new)
-    }
-
-    /// Our id changed.
-    pub(super) fn forget_pong_text(&mut self) {
-        self.pong.version = 0;
-    }
-
-    fn schedule_first_purge(&mut self) {
-        self.context.timers.set(Timer::Purge, self.context.now.monotonic + modules::cleaner::PERIOD);
     }
 }

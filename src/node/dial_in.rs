@@ -272,11 +272,11 @@ impl Core {
 
     /// A session or a WebSocket has ended.
     pub(super) fn client_gone(&mut self, client: ClientId) {
-        self.parents.gone(client);
+        self.subscribers.gone(client);
         self.malformed.forget(client);
         self.guard.forget(client);
         self.forget_left_client(client);
-        self.context.timers.cancel(&Timer::Parent(client));
+        self.context.timers.cancel(&Timer::Subscriber(client));
         if let Some(id) = self.dialled_in.nodes.get(&client).copied() {
             self.release_client(id, client);
         }

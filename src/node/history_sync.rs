@@ -341,7 +341,7 @@ impl Core {
         let origins_before = self.move_origins(moved, receipt);
         if stored > 0 {
             self.context.log(LogLine::debug("proxy", format!("stored {stored} history rows of node '{id}'")));
-            self.tell_parents(true);
+            self.subscribers.tell_subscribers(&mut self.context, true);
         }
         (after, origins_before)
     }

@@ -107,7 +107,7 @@ impl Core {
         let now = self.context.now.monotonic;
         // Only a daemon sends something back; any other client asks again.
         if self.passed_on.comes_back(peer.client(), &action, token, target, &data, now)
-            && self.parents.are_asked_by(peer)
+            && self.subscribers.are_asked_by(peer)
         {
             return Err(format!("proxy - the way to target {target} goes in a circle: the message came back to us"));
         }
@@ -141,7 +141,7 @@ impl Core {
             // A relay of our kind writes the end itself, whatever the action.
             let is_relayed = route.through != route.target && node.sync.is_of_our_kind();
             let has_row = node.outbox.sent(token.clone(), &action, node.sync.serial, is_relayed);
-            let is_of_daemon = self.parents.are_asked_by(peer);
+            let is_of_daemon = self.subscribers.are_asked_by(peer);
             if has_row || is_of_daemon {
                 self.context.open_token(token, Some(route.through));
             }

@@ -215,7 +215,7 @@ impl Core {
             node.outbox.sent_copy(token.clone(), node.sync.serial, through != route.target);
             self.context.open_token(token, Some(through));
             // If the sender's link breaks now, its next sync shows that the end went on.
-            if self.parents.are_asked_by(peer) {
+            if self.subscribers.are_asked_by(peer) {
                 self.context.write(passed_on(token, through));
             }
         }

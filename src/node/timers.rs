@@ -25,8 +25,8 @@ pub(super) enum Timer {
     SyncTimeout(NodeId),
     /// Messages that a broken link left unconfirmed are given up.
     Unconfirmed(NodeId),
-    /// A parent is told that there is something new.
-    Parent(ClientId),
+    /// A daemon that pinged us is told that there is something new.
+    Subscriber(ClientId),
     /// We register with our central once more.
     Register(ParentKind),
     /// Our central answers no more.

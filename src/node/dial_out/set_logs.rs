@@ -4,6 +4,8 @@
 //! part of an answer only: so parts come in the order of `ctime` and end between two instants, a central that was seen
 //! to take one part gets one, and is told that there is more.
 
+use crate::node::context::Context;
+use crate::node::dial_out::DialledOut;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -16,7 +18,6 @@ use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit};
 use crate::model::message::{Message, Outgoing};
 use crate::model::token::Token;
 
-use crate::node::core::Core;
 use crate::node::get_log::{CTIME_TOLERANCE_SECONDS, rows_json};
 use crate::node::json;
 use crate::node::output::Output;
@@ -78,7 +79,7 @@ impl PartsTaken {
 
 /// The place of a row among all.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in super::super) struct Position {
+pub(in crate::node) struct Position {
     ctime: f64,
     id: i64,
     /// Further parts follow.
@@ -87,7 +88,7 @@ pub(in super::super) struct Position {
 
 impl Position {
     /// Whether a row was sent with what ended here.
-    pub(in super::super) fn covers(&self, row: &HistoryRow) -> bool {
+    pub(in crate::node) fn covers(&self, row: &HistoryRow) -> bool {
         row.ctime <= self.ctime && row.id <= self.id
     }
 }
@@ -253,27 +254,35 @@ fn cut(data: &str, len_max: usize) -> String {
     value.to_string()
 }
 
-impl Core {
+impl DialledOut {
     /// A central that we dialled asks on by `ctime`: how much is read for it at most, and from where.
-    pub(in super::super) fn read_on_for_parent(
+    pub(in crate::node) fn read_on_for_parent(
         &mut self,
+        context: &mut Context,
         kind: ParentKind,
         filter: &mut LogFilter,
         limit: PageLimit,
     ) -> (PageLimit, Option<Position>) {
-        let chars_max = self.context.options.pullwss.as_ref().map_or(limit.bytes, |pullwss| pullwss.max_message_size);
-        self.dialled_out.parent(kind).taken.asked(filter, limit, chars_max)
+        let chars_max = context.options.pullwss.as_ref().map_or(limit.bytes, |pullwss| pullwss.max_message_size);
+        self.parent(kind).taken.asked(filter, limit, chars_max)
     }
 
     /// Sends a page of our history to a central that we dialled.
-    pub(in super::super) fn set_logs(&mut self, kind: ParentKind, token: &Token, page: LogPage, last_id: Option<i64>) {
-        let parent = self.dialled_out.parent(kind);
+    pub(in crate::node) fn set_logs(
+        &mut self,
+        context: &mut Context,
+        kind: ParentKind,
+        token: &Token,
+        page: LogPage,
+        last_id: Option<i64>,
+    ) {
+        let parent = self.parent(kind);
         if parent.identity.is_none() {
             return;
         }
         let by_ctime = last_id.is_none();
         let (rows, mut more) = (page.rows, page.more);
-        let mut parts = match (kind, &self.context.options.pullwss) {
+        let mut parts = match (kind, &context.options.pullwss) {
             (ParentKind::WebSocket, Some(settings)) => {
                 let row_bytes_max = parent.taken.row_bytes_max;
                 parts(rows, Division { chars_max: settings.max_message_size, row_bytes_max, by_ctime })
@@ -293,7 +302,7 @@ impl Core {
             let mut data = format!(
                 "{{\"code\":{},\"data\":{{\"action\":\"getlog\",\"id\":{},\"result\":{}",
                 Code::BEGIN.0,
-                self.context.id_json(),
+                context.id_json(),
                 part.rows
             );
             // Writing to a string cannot fail.
@@ -302,7 +311,7 @@ impl Core {
             }
             if let Some(last_id) = last_id {
                 let _ = write!(data, ",\"last_id\":{last_id}");
-                self.origins.write_own(&mut data);
+                context.write_history(&mut data);
             }
             if last_id.is_some() || page.more {
                 let _ = write!(data, ",\"more\":{more}");
@@ -310,10 +319,10 @@ impl Core {
             data.push_str("}}");
             let message =
                 Message { action: Action::SetLogs, token: Some(token.clone()), target: Some("".into()), data };
-            self.context.output(Output::SendToParent { kind, outgoing: Outgoing::Request(message) });
+            context.output(Output::SendToParent { kind, outgoing: Outgoing::Request(message) });
         }
         if by_ctime && more {
-            self.context.timers.set(Timer::Parent(ClientId::Parent(kind)), self.context.now.monotonic + PACE);
+            context.timers.set(Timer::Subscriber(ClientId::Parent(kind)), context.now.monotonic + PACE);
         }
     }
 }

@@ -204,14 +204,14 @@ fn a_run_that_ends_with_an_error_is_a_warning_with_its_message() {
 fn the_clock_is_looked_at_when_something_is_due_twice_an_hour_and_when_it_was_set() {
     for (timespec, minutes) in [("* * * * *", 1), ("10 16 * * *", 4), ("40 16 * * *", 24), ("0 3 * * *", 24)] {
         let bench = bench(vec![job("a", timespec, "INFORMATION", "", true)]);
-        assert_eq!(bench.core.minutes_to_next_look(), minutes, "{timespec}");
+        assert_eq!(bench.core.cron.minutes_to_next_look(&bench.core.context), minutes, "{timespec}");
     }
     let mut bench = bench(vec![job("a", "0 3 * * *", "INFORMATION", "", true)]);
     let now = bench.core.context.now.monotonic;
     assert!(bench.core.poll_timeout().is_none_or(|next| next > now));
     // As if the clock on the wall had shown two hours more when the timer was set.
     bench.core.cron.clock_offset += 7_200_000_000;
-    bench.core.notice_clock();
+    bench.core.cron.notice_clock(&mut bench.core.context);
     assert_eq!(bench.core.poll_timeout(), Some(now));
 }
 
