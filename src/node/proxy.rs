@@ -97,7 +97,7 @@ impl Core {
                     self.sent_tokens.note(token, route.through, route.target);
                     self.relay_copy(peer, token, route, data)
                 }
-                Err(text) => self.relay_has_no_way(peer, token, (target, &data), text),
+                Err(text) => self.relay_has_no_way(peer, token, &data, text),
             };
         }
         if !json::is_valid(&data) {

@@ -55,7 +55,7 @@ pub enum WebSocketNodeOutput {
     Up,
     /// It broke, or an attempt failed; another follows by itself.
     Down {
-        /// Why.
+        /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
     /// A message of the central.

@@ -316,10 +316,17 @@ impl Core {
     }
 
     fn copy_is_there(&mut self, token: &Token, hears: &Hears, notes: Vec<String>, unchanged: bool) {
+        let data = match notes.as_slice() {
+            [] => json::message("process copy finished successfully"),
+            notes => serde_json::json!({
+                "message": "process copy finished successfully",
+                "detail": notes.join("; "),
+            })
+            .to_string(),
+        };
         for note in notes {
             self.context.log(LogLine::error("action", format!("Copy processing - {note}")));
         }
-        let data = json::message("process copy finished successfully");
         self.end_incoming(token, Code::FINISHED_OK, data);
         let number = match hears.asked {
             Asked::Query(number) => format!(",\"query\":{number}"),
