@@ -158,8 +158,8 @@ start.
 'thumbprint' prints the thumbprint of a private or public key: the value that the other side lists below
 'authorized_clients'. It is the RFC 7638 thumbprint (SHA-256), the same that the original's tools print.
 
-'hash-password' reads a password from standard input, one line, and prints its Argon2 hash, for 'password_hash' of a user
-of the REST API. 'hash-token' does the same for a pullwss token, for 'hash' in 'tokens'. Neither stores anything.
+'hash-password' reads a password from standard input, one line, and prints its Argon2 hash, for 'password_hash' of a
+user of the REST API. 'hash-token' does the same for a pullwss token, for 'hash' in 'tokens'. Neither stores anything.
 
   --bits N   size of the key, 2048 (default) to 4096
 

@@ -189,8 +189,8 @@ fn authorized_clients(
     }
     if let Some(plain) = thumbprints.iter().find(|thumbprint| !bound.contains_key(*thumbprint)) {
         let text = format!(
-            "has keys that may ask for everything; safer: '- {{key: {plain}, name: central, may: central}}' for the daemon \
-             above, '- {{key: …, node: ID}}' for a node that dials in"
+            "has keys that may ask for everything; safer: '- {{key: {plain}, name: central, may: central}}' for the \
+             daemon above, '- {{key: …, node: ID}}' for a node that dials in"
         );
         findings.warning(section.place(), &section.path("authorized_clients"), text);
     }

@@ -36,8 +36,8 @@ pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> HttpSetting
     let is_open = settings.auth.is_none() && settings.users.is_empty() && settings.allowed_hosts.is_none();
     if is_open && !settings.address.is_loopback() {
         let text = format!(
-            "is {}, and neither 'auth' nor 'allowed_hosts' is enabled: everybody who reaches it can run commands; enable \
-             one of them, or listen on 127.0.0.1",
+            "is {}, and neither 'auth' nor 'allowed_hosts' is enabled: everybody who reaches it can run commands; \
+             enable one of them, or listen on 127.0.0.1",
             settings.address
         );
         findings.warning(section.place(), &section.path("address"), text);
