@@ -39,8 +39,6 @@ pub(super) enum Command {
     KeysThumbprint(PathBuf),
     /// `keys hash-password`
     KeysHashPassword,
-    /// `keys hash-token`
-    KeysHashToken,
     /// `copy SOURCE NODE:DESTINATION`
     Copy(CopyOptions),
     /// `exec NODE -- COMMAND`
@@ -167,7 +165,7 @@ fn player(parser: &mut lexopt::Parser, option: &str) -> Result<String, String> {
 }
 
 fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
-    const NEEDED: &str = "'keys' needs 'generate DIR', 'thumbprint FILE', 'hash-password' or 'hash-token'";
+    const NEEDED: &str = "'keys' needs 'generate DIR', 'thumbprint FILE' or 'hash-password'";
     let (mut verb, mut place, mut bits) = (None, None, None);
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
@@ -193,9 +191,8 @@ fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
         (Some("thumbprint"), Some(file)) => Ok(Command::KeysThumbprint(file)),
         (Some("thumbprint"), None) => Err("'keys thumbprint' needs the file of a private or public key".to_owned()),
         (Some("hash-password"), None) if bits.is_none() => Ok(Command::KeysHashPassword),
-        (Some("hash-token"), None) if bits.is_none() => Ok(Command::KeysHashToken),
-        (Some(verb @ ("hash-password" | "hash-token")), _) => {
-            Err(format!("'keys {verb}' takes no arguments: it reads a line from standard input"))
+        (Some("hash-password"), _) => {
+            Err("'keys hash-password' takes no arguments: it reads a line from standard input".to_owned())
         }
         (Some(verb), _) => Err(format!("there is no 'keys {verb}'; {NEEDED}")),
         (None, _) => Err(NEEDED.to_owned()),
@@ -308,7 +305,6 @@ mod tests {
             Ok(Command::KeysGenerate { directory: "d".into(), bits: 4096 })
         );
         assert_eq!(parse("keys hash-password"), Ok(Command::KeysHashPassword));
-        assert_eq!(parse("keys hash-token"), Ok(Command::KeysHashToken));
         assert_eq!(parse("keys thumbprint f"), Ok(Command::KeysThumbprint("f".into())));
         assert_eq!(parse("demo --once"), Ok(Command::Demo(DemoOptions { once: true, ..DemoOptions::default() })));
         let all = DemoOptions { once: true, ssh: true, keep: true, central: Some("a".into()), nodes: Some("b".into()) };

@@ -82,7 +82,6 @@ Usage:
   stheno keys generate DIR [--bits N]                            make a key pair
   stheno keys thumbprint FILE                                    print the thumbprint of a key
   stheno keys hash-password                                      print the hash of a password of an API user
-  stheno keys hash-token                                         print the hash of a pullwss token
   stheno copy --config FILE SOURCE NODE:DESTINATION              copy a file or directory to a node
   stheno exec --config FILE NODE -- COMMAND                      run a command on a node
   stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
@@ -149,7 +148,6 @@ const KEYS: &str = "\
 Usage: stheno keys generate DIR [--bits N]
        stheno keys thumbprint FILE
        stheno keys hash-password
-       stheno keys hash-token
 
 'generate' writes rsakey.priv.pem (mode 0600) and rsakey.pub.pem (mode 0640) into DIR, which is made if it is missing,
 and prints the thumbprint. Files that are there already are never overwritten. A daemon makes its own pair on its first
@@ -159,13 +157,12 @@ start.
 'authorized_clients'. It is the RFC 7638 thumbprint (SHA-256), the same that the original's tools print.
 
 'hash-password' reads a password from standard input, one line, and prints its Argon2 hash, for 'password_hash' of a
-user of the REST API. 'hash-token' does the same for a pullwss token, for 'hash' in 'tokens'. Neither stores anything.
+user of the REST API. Nothing is stored.
 
   --bits N   size of the key, 2048 (default) to 4096
 
 Examples:
   stheno keys hash-password
-  openssl rand -hex 32 | tee token | stheno keys hash-token
   stheno keys generate /var/lib/centreon-gorgone/.keys
   stheno keys thumbprint /var/lib/centreon-gorgone/.keys/rsakey.pub.pem
 ";

@@ -1,4 +1,4 @@
-//! `keys generate`, `keys thumbprint`, `keys hash-password` and `keys hash-token`.
+//! `keys generate`, `keys thumbprint` and `keys hash-password`.
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::path::Path;
@@ -34,19 +34,10 @@ const MAX_SECRET_BYTES: u64 = 64 << 10;
 
 /// Prints the hash of a password that comes from standard input.
 pub(super) fn hash_password() -> ExitCode {
-    print_hash("Password: ", |password| secrets::hash_password(password, &mut SystemRandom::new()))
-}
-
-/// Prints the hash of a token that comes from standard input.
-pub(super) fn hash_token() -> ExitCode {
-    print_hash("Token: ", secrets::hash_token)
-}
-
-fn print_hash(prompt: &str, hash: impl FnOnce(&[u8]) -> Result<String, String>) -> ExitCode {
     let input = std::io::stdin();
     if input.is_terminal() {
         // Not to standard output, where the hash alone goes.
-        eprint!("{prompt}");
+        eprint!("Password: ");
     }
     let mut line = Vec::new();
     if let Err(error) = input.lock().take(MAX_SECRET_BYTES).read_until(b'\n', &mut line) {
@@ -55,7 +46,7 @@ fn print_hash(prompt: &str, hash: impl FnOnce(&[u8]) -> Result<String, String>) 
     while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
         line.pop();
     }
-    match hash(&line) {
+    match secrets::hash_password(&line, &mut SystemRandom::new()) {
         Ok(hash) => say(&format!("{hash}\n")),
         Err(error) => fail(&error),
     }

@@ -166,6 +166,19 @@ impl PartialEq for AllowList {
     }
 }
 
+/// Whether the example of what an expression lets through, if one is found, is matched by it.
+#[cfg(fuzzing)]
+pub fn example_of_hole_matches(expression: &str) -> bool {
+    let Ok(compiled) = Expression::compile(expression) else { return true };
+    match find_hole(&compiled) {
+        Some(Hole::NotAnchored(line) | Hole::Inside(line)) => {
+            let check = AllowList::new(vec![compiled]).check(&[line], 1, || false);
+            check.refused.is_empty() || !check.complaints.is_empty()
+        }
+        Some(Hole::NoExample) | None => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -141,6 +141,9 @@ pub enum Input {
     },
     /// The caller went away; no answer is wanted any more.
     ApiCancelled(CallId),
+    /// The caller sends no more, and may be gone: nothing is waited for any longer, and the call is answered with what
+    /// is there.
+    ApiCallerEnded(CallId),
     /// A source of registrations was read again: every node that it wants. A list that could not be read is no event.
     NodesWanted {
         /// Who lists them.

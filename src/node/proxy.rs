@@ -126,7 +126,10 @@ impl Core {
             NodeKind::PushZmq { .. } => {}
             NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
             NodeKind::PushSsh(_) => {
-                return self.ssh_request(route, &action, token, &data).map(|()| Handled::accepted());
+                let (ssh, context) = (&mut self.ssh, &mut self.context);
+                return ssh
+                    .request(context, &mut self.copies, route, &action, token, &data)
+                    .map(|()| Handled::accepted());
             }
         }
         if action == Action::RemoteCopy {
@@ -370,7 +373,7 @@ pub(super) fn read_registration(node: &Value) -> Result<Registration, String> {
                 Some(port) => port
                     .and_then(|port| u16::try_from(port).ok())
                     .filter(|port| *port > 0)
-                    .ok_or_else(|| format!("node '{id}' has a port that is none: use 1 to 65535"))?,
+                    .ok_or_else(|| format!("node '{id}' has an invalid port: use 1 to 65535"))?,
             };
             NodeKind::PushZmq { endpoint: Endpoint::Tcp { host, port } }
         }

@@ -140,7 +140,7 @@ impl Core {
     ) -> Result<Handled, String> {
         let is_ssh = |node: &Node| matches!(node.registration.kind, NodeKind::PushSsh(_));
         if self.registry.get(route.through).is_some_and(is_ssh) {
-            self.may_use_ssh()?;
+            self.ssh.has_room()?;
             return Ok(self.process_copy_by_ssh(peer, token, data, route));
         }
         let outer: Outer<'_> = serde_json::from_str(&data).map_err(|_| "proxy - cannot decode json".to_owned())?;

@@ -31,7 +31,7 @@ use crate::wire::websocket::entities::{self, Extent};
 use crate::wire::websocket::upgrade::{self, UpgradeCall};
 
 const MODULE: &str = "pullwss";
-/// A connection that was up for so long was a success, whatever ends it.
+/// Time after which a connection counts as a success, whatever ends it.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 /// After [`WebSocketNode::stop`] the central has this long to take the last messages and to answer our close.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);

@@ -35,7 +35,7 @@ use peer_limits::PeerLimits;
 
 /// The beginning of every routing id that is served.
 pub const ROUTING_ID_PREFIX: &[u8] = b"gorgone-";
-/// Noise on one connection is answered at most so often.
+/// Minimum interval between two answers to noise on one connection.
 const REFUSE_EVERY: Duration = Duration::from_secs(1);
 const MODULE: &str = "core";
 

@@ -309,7 +309,7 @@ impl Core {
         let Some(incoming) = self.sinks.all.get_mut(token) else { return };
         let (sink, logging) = (incoming.sink, incoming.logging);
         if let Some(passed_on) = incoming.passed_on.take() {
-            self.send_gathered_copy(sink, token, logging, passed_on);
+            self.ssh.send_gathered_copy(&mut self.context, sink, token, logging, passed_on);
         }
         self.answer_copy(token, hears, Code::BEGIN, "{\"unchanged\":false}".to_owned());
         self.forget_sink(token);

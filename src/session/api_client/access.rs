@@ -129,6 +129,11 @@ impl ApiAccess {
         self.logins.borrow_mut().judge(authorization, from, now)
     }
 
+    /// A check of a password is over, also one whose connection is gone.
+    pub fn check_ended(&self) {
+        self.logins.borrow_mut().check_ended();
+    }
+
     /// The outcome of a [`Verdict::Check`]: the caller, unless the password was wrong.
     #[must_use]
     pub fn checked(&self, check: &LoginCheck, is_right: bool, now: Monotonic) -> Option<Caller> {

@@ -3,16 +3,6 @@
 use ring::digest;
 
 use super::basic_auth::are_equal;
-use crate::model::random::to_hex;
-
-/// How a hash of a token begins in a configuration.
-const HASH_PREFIX: &str = "sha256:";
-
-/// The hash of a token as a configuration has it. A token is long and random, so that a fast hash does.
-#[must_use]
-pub fn token_hash(token: &[u8]) -> String {
-    format!("{HASH_PREFIX}{}", to_hex(digest::digest(&digest::SHA256, token).as_ref()))
-}
 
 /// A token, kept as a hash. No `Debug`.
 pub struct BearerToken {
