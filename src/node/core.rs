@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::code::Code;
-use crate::model::connection::ClientId;
+use crate::model::connection::{ClientId, ParentKind};
 use crate::model::history::SyncMark;
 use crate::model::module::Module;
 use crate::model::node_id::NodeId;
@@ -204,6 +204,11 @@ impl Core {
             Input::Stop => self.stop(),
         }
         self.after_event();
+    }
+
+    /// The central that we dialled, and have just been connected to, is a Perl one.
+    pub const fn central_is_perl(&mut self, kind: ParentKind) {
+        self.dialled_out.parent_is_perl(kind);
     }
 
     /// Does what is due.
