@@ -81,6 +81,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         hostname: "central".to_owned(),
         thumbprint: "thumb".to_owned(),
         debug: false,
+        audits: false,
         proxy: Some(ProxySettings::default()),
         nodes,
         action: Some(ActionSettings::default()),
@@ -207,6 +208,7 @@ impl Bench {
             path: path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
             query: pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
             body: body.as_bytes().to_vec(),
+            caller: crate::model::api::Caller::default(),
         };
         self.give(Input::ApiCall { id: CallId(number), call })
     }

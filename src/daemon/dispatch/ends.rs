@@ -15,9 +15,9 @@ use super::{Dispatch, Effect, Owner};
 
 /// How long a connection that is being closed may take to send its last words.
 const LINGER: Duration = Duration::from_secs(5);
-/// Addresses that are remembered in [`UnreadyPeers`].
+/// Maximum number of addresses remembered in [`UnreadyPeers`].
 const MAX_UNREADY: usize = 1_000;
-/// Log lines about misbehaving connections per [`COMPLAINT_PERIOD`].
+/// Maximum number of log lines about misbehaving connections per [`COMPLAINT_PERIOD`].
 const MAX_COMPLAINTS: u32 = 20;
 /// See [`MAX_COMPLAINTS`].
 const COMPLAINT_PERIOD: Duration = Duration::from_secs(10);
