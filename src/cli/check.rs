@@ -199,7 +199,7 @@ fn database_fault(path: &Path) -> Option<String> {
     let mut begin = Vec::new();
     let read = fs::File::open(path).ok()?.take(BEGINNING.len() as u64).read_to_end(&mut begin);
     (read.is_ok_and(|len| len > 0) && begin != BEGINNING).then(|| {
-        "is no SQLite database; check gorgone_db_name, or move the file away so that a start makes an empty one"
+        "is not a SQLite database; check gorgone_db_name, or move the file away so that a start makes an empty one"
             .to_owned()
     })
 }

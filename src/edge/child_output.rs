@@ -22,7 +22,7 @@ const ORDERED_READS: usize = 512;
 /// A pipe while the order is kept, and afterwards (the system's default).
 const ORDERED_PIPE_BYTES: usize = 4_096;
 const USUAL_PIPE_BYTES: usize = 64 << 10;
-/// A read counts as so many bytes at least, so that many small ones use up a budget as well.
+/// Minimum number of bytes that a read counts for, so that many small reads use up a budget as well.
 const READ_COST: usize = 1_024;
 
 /// What [`ChildOutput::read`] found.

@@ -104,7 +104,11 @@ impl Core {
             return Err("proxy - cannot decode json".to_owned());
         }
         let route = self.route_to(target)?;
-        if self.passed_on.comes_back(peer.client(), &action, token, target, &data, self.context.now.monotonic) {
+        let now = self.context.now.monotonic;
+        // Only a daemon sends something back; any other client asks again.
+        if self.passed_on.comes_back(peer.client(), &action, token, target, &data, now)
+            && self.subscribers.are_asked_by(peer)
+        {
             return Err(format!("proxy - the way to target {target} goes in a circle: the message came back to us"));
         }
         if action == Action::GetLog && route.through == route.target {
@@ -369,7 +373,7 @@ pub(super) fn read_registration(node: &Value) -> Result<Registration, String> {
                 Some(port) => port
                     .and_then(|port| u16::try_from(port).ok())
                     .filter(|port| *port > 0)
-                    .ok_or_else(|| format!("node '{id}' has a port that is none: use 1 to 65535"))?,
+                    .ok_or_else(|| format!("node '{id}' has an invalid port: use 1 to 65535"))?,
             };
             NodeKind::PushZmq { endpoint: Endpoint::Tcp { host, port } }
         }

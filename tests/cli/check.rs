@@ -13,7 +13,8 @@ fn central() -> Folder {
     folder.write("config.yaml", "name: config.yaml\ndescription: x\nconfiguration: !include config.d/*.yaml\n");
     folder.write(
         "config.d/39-action.yaml",
-        "gorgone:\n  modules:\n    - name: action\n      package: \"gorgone::modules::core::action::hooks\"\n      enable: true\n      copy_roots: [/etc/centreon-engine]\n",
+        "gorgone:\n  modules:\n    - name: action\n      package: \"gorgone::modules::core::action::hooks\"\n      \
+            enable: true\n      copy_roots: [/etc/centreon-engine]\n",
     );
     folder.write(
         "config.d/40-gorgoned.yaml",
@@ -192,7 +193,7 @@ fn keys_and_the_place_of_the_database_are_looked_at_too() {
     fs::remove_dir(folder.path("none/history.sdb")).unwrap();
     folder.write("none/history.sdb", "no database");
     let (_, shown, _) = check(&folder, &[]);
-    assert!(shown.contains("none/history.sdb: is no SQLite database; "), "{shown}");
+    assert!(shown.contains("none/history.sdb: is not a SQLite database; "), "{shown}");
 }
 
 #[test]
@@ -203,7 +204,8 @@ fn places_that_a_start_would_write_to_must_be_there() {
     folder.write(
         "config.d/50-places.yaml",
         format!(
-            "gorgone: {{gorgonecore: {{privkey: {root}/new/deeper/a.pem, pubkey: {root}/file/b.pem, external_com_type: ipc, \
+            "gorgone: {{gorgonecore: {{privkey: {root}/new/deeper/a.pem, pubkey: {root}/file/b.pem, \
+                external_com_type: ipc, \
              external_com_path: {root}/run/x.sock}}}}\n"
         ),
     );
@@ -246,13 +248,15 @@ fn listeners_for_nodes_and_the_central_above_are_shown() {
     make_certificate(&folder);
     folder.write(
         "config.d/50-parents.yaml",
-        "gorgone:\n  modules:\n    - {name: pull, package: 'gorgone::modules::core::pull::hooks', enable: true, target_path: '10.0.0.1:5556'}\n    - \
+        "gorgone:\n  modules:\n    - {name: pull, package: 'gorgone::modules::core::pull::hooks', enable: true, \
+            target_path: '10.0.0.1:5556'}\n    - \
          {name: pullwss, package: 'gorgone::modules::core::pullwss::hooks', enable: true, ssl: true, ssl_ca_file: ../cert.pem, address: central.example.org, \
          token: t0k3n, proxy: 'http://user:secret@10.0.0.9:3128'}\n",
     );
     let proxy = fs::read_to_string(folder.path("config.d/40-gorgoned.yaml")).unwrap().replace(
         "proxy::hooks\"\n      enable: true\n",
-        "proxy::hooks\"\n      enable: true\n      httpserver: {enable: true, token: t0k3n, ssl: true, ssl_cert_file: ../cert.pem, ssl_key_file: ../key.pem}\n",
+        "proxy::hooks\"\n      enable: true\n      httpserver: {enable: true, token: t0k3n, ssl: true, ssl_cert_file: \
+            ../cert.pem, ssl_key_file: ../key.pem}\n",
     );
     folder.write("config.d/40-gorgoned.yaml", proxy);
     for name in ["config.d/40-gorgoned.yaml", "config.d/50-parents.yaml"] {
@@ -264,7 +268,8 @@ fn listeners_for_nodes_and_the_central_above_are_shown() {
         "role         relay\n",
         "websocket    wss://0.0.0.0:443, certificate config.d/../cert.pem\n",
         "parent       tcp://10.0.0.1:5556 (pull)\n",
-        "parent       wss://central.example.org:443/ (pullwss), certificate verified by config.d/../cert.pem, through http://10.0.0.9:3128\n",
+        "parent       wss://central.example.org:443/ (pullwss), certificate verified by config.d/../cert.pem, through \
+            http://10.0.0.9:3128\n",
     ] {
         assert!(shown.contains(line), "{line} is not in\n{shown}");
     }

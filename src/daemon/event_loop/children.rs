@@ -18,7 +18,7 @@ use super::output_budget::{Held, OutputBudget};
 use super::storage::JobResult;
 use super::{EventLoop, FIRST_SOURCE};
 
-/// Output read of one command in one turn, at most.
+/// Maximum number of bytes of output read from one command in one turn.
 const READ_BUDGET_BYTES: usize = 256 << 10;
 
 /// Between the sources of a command's two outputs. Odd sources are connections.

@@ -22,7 +22,7 @@ use super::workers::Rank;
 const RUNNING_MAX: usize = 2;
 /// Questions of one job at most.
 const TOGETHER_MAX: usize = 32;
-/// A job whose answers hold so many bytes hands back the questions that are left.
+/// Size in bytes of a job's answers at which it hands back the remaining questions.
 const TOGETHER_BYTES: usize = 256 << 10;
 
 /// A question and who asks it.

@@ -19,7 +19,7 @@ use super::{EventLoop, SourceMap, stream_source};
 
 /// Read buffer, shared by all connections: an idle connection costs none.
 const READ_BYTES: usize = 64 << 10;
-/// Read of one connection in one turn, at most.
+/// Maximum number of bytes read from one connection in one turn.
 const READS_PER_TURN: usize = 2;
 /// Connections that go on with their TLS handshake in one turn, at most: each costs up to a millisecond of arithmetic.
 const HANDSHAKES_PER_TURN: usize = 16;

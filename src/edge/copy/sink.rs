@@ -42,7 +42,7 @@ struct Open {
 
 /// A longer token is not part of a file name, of which 255 bytes are allowed.
 const TOKEN_IN_NAME_MAX: usize = 200;
-/// The disk is told to write after so many bytes, so that little is left to be flushed in the end.
+/// Number of bytes after which the disk is told to write, so that little is left to flush at the end.
 const WRITE_BEHIND_BYTES: u64 = 8 << 20;
 
 impl Sink {

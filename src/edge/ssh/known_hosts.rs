@@ -8,7 +8,7 @@ use ring::{digest, hmac};
 
 use crate::model::ssh::{HostKeyReport, HostKeyVerdict, SshTarget};
 
-/// Lines of one host that count, at most.
+/// Maximum number of lines considered for one host.
 const MAX_ENTRIES: usize = 64;
 
 /// What is known of one host.

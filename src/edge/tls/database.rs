@@ -13,7 +13,7 @@ use super::verifier::{Accepted, Verifier};
 use super::{TlsError, certificate, client, private_key, provider};
 use crate::config::database::DatabaseTls;
 
-/// What a failed handshake means and what to do; `None` for an error that is none of TLS.
+/// What a failed handshake means and what to do; `None` for an error from outside TLS.
 #[must_use]
 pub fn explain(error: &io::Error, settings: Option<&DatabaseTls>) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;

@@ -26,9 +26,9 @@ use crate::node::pathway::Route;
 use crate::node::remote_copy::Copies;
 use crate::node::remote_copy::request::Request;
 
-/// Unpacking may take so long.
+/// Time limit for unpacking.
 const UNPACK_PATIENCE: Duration = Duration::from_secs(1_800);
-/// Giving a file to its owner may take so long.
+/// Time limit for changing the owner of a file.
 const OWNER_PATIENCE: Duration = Duration::from_secs(30);
 /// Permissions of a file that came without.
 const DEFAULT_MODE: u32 = 0o644;
