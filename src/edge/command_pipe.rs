@@ -11,21 +11,21 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::model::work::PipeReport;
 
-/// Pause between two looks at a pipe that is full or that nobody reads.
+/// Between two looks at a pipe that is full or that nobody reads.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Maximum number of pipes that are remembered, because a request may name any.
+/// Pipes that are remembered at most, for a request may name any.
 const CUT_MAX: usize = 1_000;
-/// Pipes whose last line lacks its end.
-static CUT: Mutex<BTreeSet<Identity>> = Mutex::new(BTreeSet::new());
+/// Pipes whose last line lacks its end: another pipe of the same name has none.
+static CUT: Mutex<BTreeSet<PipeId>> = Mutex::new(BTreeSet::new());
 
-/// A pipe: device, inode, and when it was made, in nanoseconds since the epoch, because a pipe that takes the place of
-/// another may get its inode. 0 where the file system does not keep that time.
-type Identity = (u64, u64, u128);
+/// What tells pipes apart: device, inode, and where the file system knows it when it was made, since an inode is used
+/// again.
+type PipeId = (u64, u64, Option<SystemTime>);
 
 /// Writes each line with a newline behind it. Waits up to `patience` in all for a reader and for room; a line is
 /// reported as submitted when the pipe has all of it.
@@ -63,12 +63,12 @@ fn write_all(path: &str, lines: &[String], deadline: Instant, submitted: &mut us
     Ok(())
 }
 
-fn cut_lines<T>(act: impl FnOnce(&mut BTreeSet<Identity>) -> T) -> T {
+fn cut_lines<T>(act: impl FnOnce(&mut BTreeSet<PipeId>) -> T) -> T {
     act(&mut CUT.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Opens the pipe for writing as soon as somebody reads it; with its identity.
-fn open(path: &str, deadline: Instant) -> Result<(File, Identity), String> {
+/// Opens the pipe for writing as soon as somebody reads it; with what tells it from others.
+fn open(path: &str, deadline: Instant) -> Result<(File, PipeId), String> {
     loop {
         check(path)?;
         let file = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(Path::new(path));
@@ -77,9 +77,7 @@ fn open(path: &str, deadline: Instant) -> Result<(File, Identity), String> {
             Ok(file) => {
                 let metadata = file.metadata().ok().filter(|metadata| metadata.file_type().is_fifo());
                 let metadata = metadata.ok_or_else(|| not_a_pipe(path))?;
-                let made = metadata.created().ok().and_then(|made| made.duration_since(UNIX_EPOCH).ok());
-                let made = made.map_or(0, |made| made.as_nanos());
-                return Ok((file, (metadata.dev(), metadata.ino(), made)));
+                return Ok((file, (metadata.dev(), metadata.ino(), metadata.created().ok())));
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 return Err(format!("command file '{path}' must be writeable"));
