@@ -14,7 +14,7 @@ use super::actions::{self, Room};
 use super::core::Core;
 use super::counters::Way;
 use super::json;
-use super::stopping::STOPPING_TEXT;
+use super::phase::STOPPING_TEXT;
 
 impl Core {
     /// A client sent a message.
