@@ -1,5 +1,5 @@
-//! Back-pressure: the one place that pauses senders. A client is read no further while anything holds it, and read again
-//! once nothing does.
+//! Back-pressure: the one place that pauses senders. A client is read no further while anything holds it, and read
+//! again once nothing does.
 
 use std::collections::BTreeSet;
 

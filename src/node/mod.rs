@@ -39,6 +39,7 @@ mod peer;
 mod phase;
 mod proxy;
 mod registering;
+mod registration;
 mod registry;
 mod relayed_copy;
 mod remote_copy;
@@ -50,6 +51,7 @@ mod ssh_registration;
 mod stopping;
 mod subscribers;
 mod timers;
+mod trace;
 mod wanted;
 
 pub mod core;

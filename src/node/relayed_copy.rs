@@ -27,8 +27,8 @@ use super::flow::Why;
 use super::output::Output;
 use super::pathway::Route;
 use super::peer::{Handled, Peer};
-use super::proxy::passed_on;
 use super::registry::{Link, Node};
+use super::trace::passed_on;
 
 /// Bytes of one client that may be on their way before it is read no further, and below which it is read again.
 const HIGH_BYTES: usize = 4 << 20;
