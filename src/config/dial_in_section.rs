@@ -175,7 +175,7 @@ fn http_proxy(section: &Section<'_>, findings: &mut Findings) -> Option<HttpProx
     let (text, file) = section.text("proxy", findings)?;
     let proxy = parse_proxy(text);
     if proxy.is_none() {
-        let text = format!("is no HTTP proxy that can be used; allowed: {PROXIES}");
+        let text = format!("is not an HTTP proxy that can be used; allowed: {PROXIES}");
         findings.problem(file, &section.path("proxy"), text);
     }
     proxy

@@ -28,28 +28,27 @@ macro_rules! options {
 
 options! {
     TOP = "top" in "the top of the file" { "name", "configuration", "gorgone", "centreon" } unused { "description" }
-    CONFIGURATION = "configuration" in "'configuration'" { "gorgone", "centreon" } unused {
+    CONFIGURATION = "configuration" in "'configuration'" {
+        "gorgone", "centreon",
+    } unused {
         "name", "description", "nodes",
     }
     GORGONE = "gorgone" in "'gorgone'" { "gorgonecore", "modules" } unused { "tpapi", "name", "description" }
     CORE = "gorgonecore" in "'gorgonecore'" {
         "id", "hostname", "timeout", "external_com_type", "external_com_path", "external_com_cipher",
-         "external_com_padding",
-        "external_com_keysize", "external_com_rotation", "external_com_zmq_tcp_keepalive", "ipv6", "privkey", "pubkey",
-        "authorized_clients", "fingerprint_mode", "gorgone_db_type", "gorgone_db_name", "gorgone_db_autocreate_schema",
-        "gorgone_db_synchronous", "max_memory", "max_message_size",
+        "external_com_padding", "external_com_keysize", "external_com_rotation", "external_com_zmq_tcp_keepalive",
+        "ipv6", "privkey", "pubkey", "authorized_clients", "fingerprint_mode", "gorgone_db_type", "gorgone_db_name",
+        "gorgone_db_autocreate_schema", "gorgone_db_synchronous", "max_memory", "max_message_size",
     } unused {
         "internal_com_*", "external_com_zmq_router_handover", "external_com_msg_size", "gorgone_db_host",
-         "gorgone_db_port",
-        "gorgone_db_user", "gorgone_db_password", "fingerprint_mgr", "proxy_name", "cipher", "keysize", "vector",
-         "padding",
+        "gorgone_db_port", "gorgone_db_user", "gorgone_db_password", "fingerprint_mgr", "proxy_name", "cipher",
+        "keysize", "vector", "padding",
     }
     AUTHORIZED_CLIENT = "authorized_clients" in "an entry of 'authorized_clients'" { "key" } unused {}
     MODULE = "modules" in "an entry of 'modules'" { "name", "package", "enable" } unused {}
     PROXY = "proxy" in "the module 'proxy'" {
         "httpserver", "pool", "synchistory_time", "synchistory_timeout", "ping", "pong_discard_timeout",
-         "failover_after",
-        "pong_max_timeout", "copy_rate_limit", "buffer_size",
+        "failover_after", "pong_max_timeout", "copy_rate_limit", "buffer_size",
     } unused {}
     PROXY_HTTPSERVER = "proxy httpserver" in "'httpserver' of the module 'proxy'" {
         "enable", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "token", "address", "port",
@@ -58,18 +57,19 @@ options! {
     REGISTER_FILE = "register file" in "the register file" { "nodes" } unused { "name", "description" }
     NODE = "register node" in "an entry of 'nodes' of the register file" {
         "id", "type", "address", "port", "prevail", "nodes", "ssh_port", "strict_serverkey_check", "ssh_username",
-         "ssh_password",
-        "ssh_directory", "ssh_known_hosts", "ssh_identity", "ssh_passphrase", "ssh_connect_timeout",
-         "ssh_legacy_algorithms",
+        "ssh_password", "ssh_directory", "ssh_known_hosts", "ssh_identity", "ssh_passphrase", "ssh_connect_timeout",
+        "ssh_legacy_algorithms",
     } unused {
-        "name", "identity", "server_pubkey", "client_pubkey", "client_privkey", "cipher", "keysize", "vector", "ssh_*",
+        "name", "identity", "server_pubkey", "client_pubkey", "client_privkey", "cipher", "keysize", "vector",
+        "ssh_*",
     }
     SUBNODE = "register subnode" in "an entry of 'nodes' of a node" { "id", "pathscore" } unused { "name" }
     ACTION = "action" in "the module 'action'" {
         "command_timeout", "max_concurrent_commands", "max_output_size", "whitelist_cmds", "whitelist_mode",
-         "allowed_cmds",
-        "max_concurrent_engine", "paranoid_plugins", "copy_roots", "max_unpack_ratio", "environment",
-    } unused { "tar_insecure_extra_mode" }
+        "allowed_cmds", "max_concurrent_engine", "paranoid_plugins", "copy_roots", "max_unpack_ratio", "environment",
+    } unused {
+        "tar_insecure_extra_mode",
+    }
     ENGINE = "engine" in "the module 'engine'" { "command_file", "timeout" } unused {}
     CRON = "cron" in "the module 'cron'" { "cron" } unused {}
     CRON_JOB = "cron job" in "a job of the module 'cron'" {
@@ -77,18 +77,24 @@ options! {
     } unused {}
     HTTPSERVER = "httpserver" in "the module 'httpserver'" {
         "address", "port", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "auth", "allowed_hosts",
-    } unused { "dispatch", "no_shell_interpretation" }
+    } unused {
+        "dispatch", "no_shell_interpretation",
+    }
     AUTH = "httpserver auth" in "'auth' of the module 'httpserver'" { "enabled", "user", "password" } unused {}
-    ALLOWED_HOSTS = "httpserver allowed_hosts" in "'allowed_hosts' of the module 'httpserver'" { "enabled",
-        "subnets" } unused {}
-    PULL = "pull" in "the module 'pull'" { "target_type", "target_path", "ping", "ping_timeout" } unused {
+    ALLOWED_HOSTS = "httpserver allowed_hosts" in "'allowed_hosts' of the module 'httpserver'" {
+        "enabled", "subnets",
+    } unused {}
+    PULL = "pull" in "the module 'pull'" {
+        "target_type", "target_path", "ping", "ping_timeout",
+    } unused {
         "cipher", "keysize", "vector", "padding", "server_pubkey", "client_*",
     }
     PULLWSS = "pullwss" in "the module 'pullwss'" {
         "address", "port", "token", "ssl", "https_cert_no_verify", "ssl_ca_file", "ssl_fingerprint", "central_uri",
-         "proxy",
-        "ping", "max_msg_size",
-    } unused { "ping_timeout" }
+        "proxy", "ping", "max_msg_size",
+    } unused {
+        "ping_timeout",
+    }
     NODES = "nodes" in "the module 'nodes'" { "resync_time", "ssh_username" } unused {}
     DBCLEANER = "dbcleaner" in "the module 'dbcleaner'" { "purge_sessions_time", "purge_history_time" } unused {}
     CENTREON = "centreon" in "'centreon'" { "database" } unused { "name", "description" }

@@ -205,12 +205,12 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// The map at `key`, empty where there is none.
+    /// The map at `key`; empty if the key is absent.
     pub(super) fn child(&self, key: &'static str, options: &'static Options, findings: &mut Findings) -> Self {
         Section::new(self.value(key), self.place, &self.path(key), options, findings)
     }
 
-    /// The list at `key`; `None` where there is none.
+    /// The list at `key`; `None` if the key is absent.
     pub(super) fn items(&self, key: &'static str, findings: &mut Findings) -> Option<&'a [Node]> {
         let node = self.value(key)?;
         match &node.value {

@@ -151,7 +151,7 @@ pub struct ProxySettings {
     pub ping: Duration,
     /// `pong_discard_timeout` (300 s)
     pub pong_discard_timeout: Duration,
-    /// `failover_after` (30 s): a connection to a node that is down for so long makes it count as dead.
+    /// `failover_after` (30 s): a node whose connection has been down for longer counts as unreachable.
     pub failover_after: Duration,
     /// `pong_max_timeout` (3)
     pub pong_max_timeout: u32,
@@ -304,7 +304,7 @@ pub struct PullSettings {
     pub endpoint: Endpoint,
     /// `ping` (60 s): how often we register again.
     pub ping: Duration,
-    /// `ping_timeout` (30 s): a new session without an answer for so long.
+    /// `ping_timeout` (30 s): silence after which a new session is made.
     pub ping_timeout: Duration,
 }
 

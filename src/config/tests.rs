@@ -13,6 +13,7 @@ use crate::model::registration::NodeKind;
 
 mod allowed_commands;
 mod dial_in;
+mod documentation;
 mod includes;
 mod pollers;
 mod values;

@@ -22,7 +22,7 @@ const ORDERED_READS: usize = 512;
 /// A pipe while the order is kept, and afterwards (the system's default).
 const ORDERED_PIPE_BYTES: usize = 4_096;
 const USUAL_PIPE_BYTES: usize = 64 << 10;
-/// A read counts as so many bytes at least, so that many small ones use up a budget as well.
+/// Minimum number of bytes that a read counts for, so that many small reads use up a budget as well.
 const READ_COST: usize = 1_024;
 
 /// What [`ChildOutput::read`] found.
@@ -196,6 +196,16 @@ impl ChildOutput {
         let news = self.kept.get(self.shown..).filter(|news| !news.is_empty())?.to_vec();
         self.shown = self.kept.len();
         Some(news)
+    }
+
+    /// What is kept and not taken yet, in bytes.
+    pub const fn kept_bytes(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Whether no more is kept of it, whatever comes.
+    pub fn is_full(&self) -> bool {
+        self.streams.iter().all(|stream| stream.is_cut || stream.pipe.is_none())
     }
 
     /// Closes both pipes; everything that was kept, and what was not.

@@ -120,6 +120,18 @@ impl ChildProcess {
         self.output.read(budget)
     }
 
+    /// What is kept of its output, in bytes.
+    #[must_use]
+    pub const fn kept_bytes(&self) -> usize {
+        self.output.kept_bytes()
+    }
+
+    /// Whether no more of its output is kept, whatever it prints.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.output.is_full()
+    }
+
     /// What it has printed since the last time, where somebody wants to see it at once; now and then.
     pub fn take_news(&mut self, now: Monotonic) -> Option<Vec<u8>> {
         self.news_at.filter(|at| *at <= now)?;

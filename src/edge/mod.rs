@@ -19,6 +19,7 @@ mod large_blocks;
 pub mod log;
 pub mod notify;
 pub mod packages;
+pub mod private_tmp;
 pub mod process_memory;
 pub mod random;
 pub mod resolver;

@@ -210,7 +210,7 @@ pub fn release_program_pages() {
     let _no_harm = unsafe { libc::madvise(std::ptr::with_exposed_provenance_mut(start), length, libc::MADV_DONTNEED) };
 }
 
-/// The machine's name; bytes that are not UTF-8 are replaced. `localhost` where there is none.
+/// The machine's name, or `localhost` if it has none; bytes that are not UTF-8 are replaced.
 #[must_use]
 pub fn hostname() -> String {
     let machine = rustix::system::uname();

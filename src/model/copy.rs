@@ -104,7 +104,7 @@ pub enum SourceStep {
     Digest(DigestKind),
     /// Go on at this place, and tell the digest of what is before it. Later ones are of the same kind.
     Rewind(u64, DigestKind),
-    /// The next chunks, at most so many of at most so many bytes each.
+    /// The next chunks: maximum number of chunks, and maximum size of each in bytes.
     Read {
         /// Chunks.
         count: usize,

@@ -10,7 +10,7 @@ use super::time_zone::Minute;
 
 /// Minutes of a day.
 const DAY: i64 = 1_440;
-/// Every date and day of the week comes up within so many days.
+/// Number of days within which every combination of date and weekday occurs.
 const CYCLE_DAYS: i64 = 28 * 366;
 /// Every value of a field.
 const ALL: u64 = u64::MAX;

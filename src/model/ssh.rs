@@ -120,7 +120,7 @@ pub struct SshCommand {
     pub line: String,
     /// It is ended after this time.
     pub timeout: Duration,
-    /// It is ended when it prints nothing for so long.
+    /// Silence on its outputs after which it is ended.
     pub timeout_nodata: Duration,
     /// Bytes of stdout and stderr together that are kept; the rest is read and dropped.
     pub output_limit: usize,

@@ -47,7 +47,7 @@ use super::registry::Registry;
 use super::relayed_copy::RelayedCopies;
 use super::remote_copy::Copies;
 use super::sent_tokens::SentTokens;
-use super::ssh::SshTasks;
+use super::ssh::SshHosts;
 use super::subscribers::Subscribers;
 use super::timers::Timer;
 use super::wanted::Wanted;
@@ -72,7 +72,7 @@ pub struct Core {
     pub(super) calls: Calls,
     pub(super) commands: Commands,
     pub(super) after_copies: AfterCopies,
-    pub(super) ssh: SshTasks,
+    pub(super) ssh: SshHosts,
     pub(super) copies: Copies,
     pub(super) relayed_copies: RelayedCopies,
     pub(super) sinks: Sinks,
@@ -130,7 +130,7 @@ impl Core {
             calls: Calls::default(),
             commands: Commands::default(),
             after_copies: AfterCopies::default(),
-            ssh: SshTasks::default(),
+            ssh: SshHosts::default(),
             copies: Copies::default(),
             relayed_copies: RelayedCopies::default(),
             sinks: Sinks::default(),
@@ -183,10 +183,15 @@ impl Core {
                 self.dialled_out.parent_down(&mut self.context, &mut self.subscribers, kind, &reason)
             }
             Input::ParentMessage { kind, message } => self.parent_message(kind, message),
-            Input::SshEnded { task, end } => self.ssh_ended(task, end),
+            Input::SshEnded { task, end } => {
+                if let Some((node, ping)) = self.ssh.ended(&mut self.context, task, end) {
+                    self.ssh_pinged(node, ping);
+                }
+            }
             Input::Room(node) => self.room_for(node),
             Input::ApiCall { id, call } => self.api_call(id, &call),
             Input::ApiCancelled(id) => self.cancel_call(id),
+            Input::ApiCallerEnded(id) => super::api::waits::ask_history(self, id),
             Input::NodesWanted { source, nodes } => self.nodes_wanted(source, nodes),
             Input::Reconfigured { action, proxy } => {
                 self.context.options.action = action.map(|action| *action);

@@ -228,12 +228,16 @@ impl Questions {
         }
         match (&question, &result) {
             (_, Err(error)) => context.log(LogLine::error("core", format!("the history cannot be read: {error}"))),
+            // A daemon asks on by `ctime`.
+            (Question::Rows { client, .. }, Ok(_)) if subscribers.are_asked_by(Peer::Client(*client)) => {}
             (Question::Rows { .. } | Question::Call(_), Ok(page)) if page.more => self.log_cut(context, page),
             _ => {}
         }
         if let (Question::Rows { client, behind, .. }, Ok(page)) = (&question, &mut result) {
             let is_daemon = subscribers.are_asked_by(Peer::Client(*client));
-            page.rows.retain(|row| !behind.is_some_and(|end| end.covers(row)) && !(is_daemon && is_trace_row(row)));
+            let is_left_out =
+                |row: &HistoryRow| behind.is_some_and(|end| end.covers(row)) || is_daemon && is_trace_row(row);
+            page.rows.retain(|row| !is_left_out(row));
         }
         match (question, result) {
             (Question::Job(token), Ok(page)) => {

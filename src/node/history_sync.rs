@@ -11,6 +11,7 @@ mod parts;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
@@ -19,13 +20,12 @@ use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::registration::NodeKind;
-use crate::model::time::WallTime;
+use crate::model::time::{Monotonic, WallTime};
 use crate::model::token::Token;
 
 use super::core::Core;
 use super::journal::NewRow;
 use super::liveness::REPEATS_MAX;
-use super::outbox::Ending;
 use super::output::ReceiptId;
 use super::registry::Link;
 use super::timers::Timer;
@@ -33,6 +33,9 @@ use super::{api, json, trace};
 
 pub(super) use answer::Answer;
 pub(super) use origins::OriginMarks;
+
+/// An answer to a question that was repeated may be so late.
+const LATE: Duration = Duration::from_secs(60);
 
 /// The sync of one node.
 #[derive(Debug)]
@@ -45,6 +48,10 @@ pub(super) struct NodeSync {
     pub is_unanswered: bool,
     /// How often the question was repeated.
     repeats: u8,
+    /// When one was last: its answer may come late, when the mark has moved.
+    repeated_at: Option<Monotonic>,
+    /// Whether a page is on its way into the database. Another answer is of no use until that has spoken.
+    is_storing: bool,
     /// Whether it pages, as our own kind does: such a node also announces its rows. `None` before its first answer.
     pages: Option<bool>,
     /// Counts the syncs that were started.
@@ -90,6 +97,8 @@ impl NodeSync {
             in_progress: false,
             is_unanswered: false,
             repeats: 0,
+            repeated_at: None,
+            is_storing: false,
             pages: None,
             serial: 0,
             again: false,
@@ -221,10 +230,12 @@ impl Core {
 
     /// The question once more, where no answer came; whether it was sent.
     pub(super) fn repeat_question(&mut self, id: NodeId) -> bool {
+        let now = self.context.now.monotonic;
         let Some(sync) = self.registry.get_quietly(id).map(|node| &mut node.sync) else { return false };
         let is_due = sync.in_progress && sync.is_unanswered && sync.repeats < REPEATS_MAX;
         if is_due {
             sync.repeats += 1;
+            sync.repeated_at = Some(now);
             self.ask_for_log(id);
         }
         is_due
@@ -263,9 +274,14 @@ impl Core {
             node.sync.is_unanswered = false;
         }
         self.node_is_alive(id);
+        let now = self.context.now.monotonic;
+        if self.registry.get_quietly(id).is_some_and(|node| node.sync.is_storing) {
+            return;
+        }
         let Some(answer) = self.gather(id, token, answer) else { return };
         let Some(node) = self.registry.get_mut(id) else { return };
         let before = node.sync.mark;
+        let may_be_late = node.sync.repeated_at.is_some_and(|repeated| now.since(repeated) < LATE);
         let pages = answer.last_id.is_some();
         node.sync.pages = Some(pages);
         let start = if before.is_of_another(answer.history) {
@@ -277,7 +293,11 @@ impl Core {
             SyncMark { history: answer.history.max(before.history), ..before }
         };
         if answer.rows.is_empty() && answer.last_id.is_some_and(|last_id| last_id < start.last_id) {
-            self.history_was_replaced(id);
+            if may_be_late {
+                self.finish_sync(id);
+            } else {
+                self.history_was_replaced(id);
+            }
             return;
         }
         let more = answer.more;
@@ -288,6 +308,7 @@ impl Core {
         }
         let Some(node) = self.registry.get_mut(id) else { return };
         node.sync.mark = after;
+        node.sync.is_storing = true;
         let page = StoredPage { id, serial: node.sync.serial, before, origins_before, more };
         let receipt = self.context.store_mark(id, after);
         self.pages.insert(receipt, page);
@@ -351,6 +372,7 @@ impl Core {
         let Some(page) = self.pages.remove(&receipt) else { return };
         let id = page.id;
         let Some(node) = self.registry.get_mut(id) else { return };
+        node.sync.is_storing = false;
         if !stored {
             // Nothing of the page is there; it is asked for again with the next sync.
             node.sync.mark = page.before;
@@ -450,30 +472,6 @@ impl Core {
         self.sync_calls_go_on(id, serial);
         if again {
             self.restart_sync(id);
-        }
-    }
-
-    /// Writes the row of a token that will get none from its node.
-    pub(super) fn end_owed(&mut self, id: NodeId, token: &Token, ending: Ending) {
-        let (code, data) = match ending {
-            Ending::Lost => {
-                let text = format!("proxy - connection to node '{id}' was lost before it confirmed the message");
-                (Code::FINISHED_KO, json::message(&text))
-            }
-            Ending::Answered { code, data } if data == "null" => (code, json::message("done")),
-            Ending::Answered { code, data } => (code, data),
-        };
-        self.context.finish(token, code, data);
-    }
-
-    /// [`Timer::Unconfirmed`]
-    pub(super) fn give_up_unconfirmed(&mut self, id: NodeId) {
-        let given_up = match self.registry.get_mut(id) {
-            Some(node) => node.outbox.give_up(),
-            None => self.absent_outboxes.remove(&id).map_or_else(Vec::new, |mut outbox| outbox.give_up()),
-        };
-        for (token, ending) in given_up {
-            self.end_owed(id, &token, ending);
         }
     }
 

@@ -19,6 +19,7 @@ use crate::model::time::{Monotonic, Now};
 use super::core::Core;
 use super::output::Output;
 use super::registry::Link;
+use super::ssh::Pinged;
 use super::timers::Timer;
 
 /// How long a ping waits for a link that is down before it counts as failed.
@@ -191,7 +192,7 @@ impl Core {
         let patience = if dials_in { DIAL_IN_PATIENCE } else { discard };
         self.context.timers.set(Timer::Pong(id), now.monotonic + patience);
         if matches!(node.registration.kind, NodeKind::PushSsh(_)) {
-            return self.ping_by_ssh(id);
+            return self.ssh.ping(&mut self.context, id);
         }
         self.send_to_node(id, ping());
         if dials_in {
@@ -286,6 +287,27 @@ impl Core {
             let next = node.liveness.next_ping_at.max(now);
             self.context.timers.cancel(&Timer::Pong(id));
             self.context.timers.set(Timer::Ping(id), next);
+        }
+    }
+
+    /// The ping of a host by SSH is over.
+    pub(super) fn ssh_pinged(&mut self, id: NodeId, pinged: Pinged) {
+        match pinged {
+            Pinged::Answered => {
+                self.node_is_alive(id);
+                if let Some(node) = self.registry.get_mut(id) {
+                    node.liveness.ping_ok += 1;
+                }
+            }
+            Pinged::Unanswered => {
+                self.ping_not_sent(id);
+                self.context.output(Output::ResetLink(id));
+            }
+            // With the link its pings are looked after.
+            Pinged::NotSent if self.registry.get(id).is_some_and(|node| node.link == Link::Up) => {
+                self.ping_not_sent(id);
+            }
+            Pinged::NotSent => {}
         }
     }
 

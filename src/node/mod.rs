@@ -65,3 +65,10 @@ pub use modules::nodes::plan;
 mod round_trip_tests;
 #[cfg(test)]
 mod testing;
+
+/// The words of a command that runs without a shell; `None` when a quote is not closed.
+#[cfg(fuzzing)]
+#[must_use]
+pub fn split_words(line: &str) -> Option<Vec<String>> {
+    modules::action::shell_words::split(line)
+}

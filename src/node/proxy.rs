@@ -91,7 +91,7 @@ impl Core {
                     self.sent_tokens.note(token, route.through, route.target);
                     self.relay_copy(peer, token, route, data)
                 }
-                Err(text) => self.relay_has_no_way(peer, token, (target, &data), text),
+                Err(text) => self.relay_has_no_way(peer, token, &data, text),
             };
         }
         if !json::is_valid(&data) {
@@ -116,7 +116,10 @@ impl Core {
             NodeKind::PushZmq { .. } => {}
             NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
             NodeKind::PushSsh(_) => {
-                return self.ssh_request(route, &action, token, &data).map(|()| Handled::accepted());
+                let (ssh, context) = (&mut self.ssh, &mut self.context);
+                return ssh
+                    .request(context, &mut self.copies, route, &action, token, &data)
+                    .map(|()| Handled::accepted());
             }
         }
         if action == Action::RemoteCopy {

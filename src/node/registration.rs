@@ -29,7 +29,7 @@ pub(super) fn read_registration(node: &Value) -> Result<Registration, String> {
                 Some(port) => port
                     .and_then(|port| u16::try_from(port).ok())
                     .filter(|port| *port > 0)
-                    .ok_or_else(|| format!("node '{id}' has a port that is none: use 1 to 65535"))?,
+                    .ok_or_else(|| format!("node '{id}' has an invalid port: use 1 to 65535"))?,
             };
             NodeKind::PushZmq { endpoint: Endpoint::Tcp { host, port } }
         }

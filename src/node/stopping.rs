@@ -54,7 +54,7 @@ impl Core {
             Stopping::Waiting => {
                 self.context.stopping = Stopping::Killed;
                 self.commands.kill_commands(&mut self.context, STOPPING_TEXT);
-                self.abort_ssh_tasks(STOPPING_TEXT);
+                self.ssh.abort_all(&mut self.context, STOPPING_TEXT);
                 self.context.timers.set(Timer::Stop, self.context.now.monotonic + LAST_WAIT);
             }
             Stopping::Killed => self.say_stopped(),
@@ -74,7 +74,7 @@ impl Core {
     fn say_stopped(&mut self) {
         self.context.stopping = Stopping::Stopped;
         self.commands.give_up_commands(&mut self.context);
-        self.give_up_ssh_tasks();
+        self.ssh.give_up_all(&mut self.context);
         self.commands.drop_command_work(&mut self.context, STOPPING_TEXT);
         self.engine.give_up_writing(&mut self.context);
         self.end_unsent();

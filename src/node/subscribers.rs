@@ -20,7 +20,7 @@ use super::timers::Timer;
 
 /// Subscribers at most; the one that was silent longest goes first.
 const SUBSCRIBERS_MAX: usize = 64;
-/// A subscriber that was silent for so long is none any more.
+/// Silence after which a subscriber is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(1_800);
 /// What happens within this time is told at once.
 const GATHER: Duration = Duration::from_millis(50);

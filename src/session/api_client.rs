@@ -33,7 +33,7 @@ const UNAUTHORIZED: &str = r#"{"error":"http_error_401","message":"unauthorized"
 const FORBIDDEN: &str = r#"{"error":"http_error_403","message":"forbidden"}"#;
 const TOO_SLOW: &str = r#"{"error":"http_error_408","message":"the request did not arrive in time; send it at once"}"#;
 
-/// A connection with so many refused credentials is closed.
+/// Number of refused credentials after which a connection is closed.
 const MAX_AUTH_FAILURES: u32 = 10;
 
 /// The body of a refused request is read and thrown away up to this size; with a larger one the connection is closed.
@@ -193,6 +193,12 @@ impl ApiClient {
     /// The bytes to write; call [`Self::handle_sent`] after some were taken.
     pub const fn send_queue(&mut self) -> &mut SendQueue {
         &mut self.send_queue
+    }
+
+    /// Bytes of all answers that wait to be written, those that wait for others before them included.
+    #[must_use]
+    pub fn unsent_bytes(&self) -> usize {
+        self.send_queue.len().saturating_add(self.answers.ready_bytes())
     }
 
     /// Whether to read from the socket: not while too many requests or answers wait.

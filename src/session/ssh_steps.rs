@@ -56,7 +56,7 @@ pub enum StepsOutput {
     Up,
     /// The connection broke, or an attempt failed.
     Down {
-        /// Why.
+        /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
     /// A task is over.

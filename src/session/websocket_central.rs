@@ -37,6 +37,8 @@ const WRONG_TOKEN: &str = "token authorization unallowed";
 const NOT_REGISTERED: &str = "please registernodes";
 const UNREADABLE: &str = "decode error: unsupported format";
 const SILENT: &str = "timeout reached";
+/// What a Perl node calls itself.
+const PERL_NODE: &[u8] = b"gorgone mojo";
 
 /// The peer has this long to answer our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -91,6 +93,9 @@ pub struct WebSocketCentral {
     taken_at: Monotonic,
     /// Bytes of a large message under way, as far as they were accounted for.
     backlog_bytes: usize,
+    /// Whether it is a Perl node. It takes each character for a byte, and dies of one above U+00FF, so it gets each byte of
+    /// our UTF-8 as a character.
+    wants_bytes: bool,
 }
 
 impl Drop for WebSocketCentral {
@@ -115,6 +120,7 @@ impl WebSocketCentral {
             waiting_bytes: 0,
             taken_at: now.monotonic,
             backlog_bytes: 0,
+            wants_bytes: false,
         }
     }
 
@@ -151,6 +157,7 @@ impl WebSocketCentral {
     pub fn send(&mut self, text: Vec<u8>, now: Now) -> Result<(), NotSent> {
         let settings = self.access.settings();
         let Phase::Open { socket, node: Some(_) } = &mut self.phase else { return Err(NotSent::NotConnected) };
+        let text = if self.wants_bytes { bytes_as_characters(text) } else { text };
         let (size_bytes, limit_bytes) = (text.len(), settings.max_message_bytes);
         if size_bytes > limit_bytes {
             return Err(NotSent::TooLarge { size_bytes, limit_bytes });
@@ -353,6 +360,7 @@ impl WebSocketCentral {
                 return self.wind_up(queue, false, now);
             }
         };
+        self.wants_bytes = head.upgrade.as_ref().is_some_and(|upgrade| upgrade.is_from(PERL_NODE));
         let settings = self.access.settings();
         let limits = Settings { max_message_bytes: settings.max_message_bytes };
         let mut socket = Box::new(Connection::server(limits, remaining));
@@ -449,6 +457,14 @@ impl WebSocketCentral {
         self.outputs.push_back(WebSocketCentralOutput::Log(line));
         self.outputs.push_back(WebSocketCentralOutput::Message(message));
     }
+}
+
+/// Each byte as the character of that number.
+fn bytes_as_characters(text: Vec<u8>) -> Vec<u8> {
+    if text.is_ascii() {
+        return text;
+    }
+    text.into_iter().map(char::from).collect::<String>().into_bytes()
 }
 
 /// The id of the one WebSocket node that a REGISTERNODES names.

@@ -31,7 +31,7 @@ use crate::wire::websocket::entities::{self, Extent};
 use crate::wire::websocket::upgrade::{self, UpgradeCall};
 
 const MODULE: &str = "pullwss";
-/// A connection that was up for so long was a success, whatever ends it.
+/// Time after which a connection counts as a success, whatever ends it.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 /// After [`WebSocketNode::stop`] the central has this long to take the last messages and to answer our close.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -55,7 +55,7 @@ pub enum WebSocketNodeOutput {
     Up,
     /// It broke, or an attempt failed; another follows by itself.
     Down {
-        /// Why.
+        /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
     /// A message of the central.

@@ -101,7 +101,7 @@ pub enum DialerOutput {
     /// Connect and do the ZMTP handshake as a DEALER with this routing id; tell `handle_connected` or
     /// `handle_disconnected`.
     Connect {
-        /// Where to.
+        /// The address to connect to.
         endpoint: Endpoint,
         /// With which routing id.
         routing_id: Vec<u8>,
@@ -114,7 +114,7 @@ pub enum DialerOutput {
     Up,
     /// The link broke, or an attempt failed.
     Down {
-        /// Why.
+        /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
     /// A message of the node.
@@ -130,7 +130,7 @@ pub enum DialerOutput {
     Failed {
         /// Its token.
         token: Option<Token>,
-        /// Why.
+        /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
     /// Run the job on a worker and bring its outcome to [`ZmqDialer::handle_job`].

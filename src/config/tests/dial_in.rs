@@ -145,7 +145,7 @@ fn wrong_values_of_pullwss_are_named_and_secrets_are_not_shown() {
         ),
         (
             "proxy: 'https://user:secret@proxy:1'",
-            "proxy: is no HTTP proxy that can be used; allowed: http://HOST:PORT or http://USER:PASSWORD@HOST:PORT",
+            "proxy: is not an HTTP proxy that can be used; allowed: http://HOST:PORT or http://USER:PASSWORD@HOST:PORT",
         ),
         (
             "ssl: true\nssl_fingerprint: short",

@@ -14,9 +14,9 @@ use super::{Dispatch, Effect, Owner};
 
 /// How long a connection that is being closed may take to send its last words.
 const LINGER: Duration = Duration::from_secs(5);
-/// Addresses that are remembered in [`UnreadyPeers`].
+/// Maximum number of addresses remembered in [`UnreadyPeers`].
 const MAX_UNREADY: usize = 1_000;
-/// Log lines about misbehaving connections per [`COMPLAINT_PERIOD`].
+/// Maximum number of log lines about misbehaving connections per [`COMPLAINT_PERIOD`].
 const MAX_COMPLAINTS: u32 = 20;
 /// See [`MAX_COMPLAINTS`].
 const COMPLAINT_PERIOD: Duration = Duration::from_secs(10);
@@ -94,6 +94,7 @@ impl Dispatch {
     /// Closes now, without last words.
     pub(super) fn close(&mut self, connection: ConnectionId, now: Now) {
         if let Some(gone) = self.forget(connection) {
+            self.forget_unsent(connection, now);
             self.effects.push_back(Effect::Close(connection));
             self.peer_gone(connection, &gone.kind, now);
         }

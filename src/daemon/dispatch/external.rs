@@ -45,7 +45,7 @@ pub(super) fn listener_settings(config: &Config, own_key: &OwnKey) -> ListenerSe
     }
 }
 
-/// Bytes on the wire of a sealed message of so many bytes: base64 of padded AES blocks.
+/// Length on the wire of a sealed message: base64 of padded AES blocks.
 const fn sealed_bytes(plain: usize) -> usize {
     plain.saturating_add(16).saturating_mul(4) / 3 + 4
 }

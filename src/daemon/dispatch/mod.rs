@@ -20,6 +20,7 @@ mod ssh;
 mod storing;
 mod strangers;
 mod traffic;
+mod unsent;
 mod websocket;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -53,6 +54,8 @@ pub use effect::{CryptoJob, CryptoOutcome, Effect, SshWork};
 use ends::{Complaints, UnreadyPeers};
 pub use storing::Batch;
 use storing::Storing;
+pub use unsent::AnswerRoom;
+use unsent::Unsent;
 
 /// Which listener a connection came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +120,8 @@ enum Owner {
     Listener,
     Dialled(PeerKey),
     Connection(ConnectionId),
+    /// What waits for all peers together.
+    Unsent,
 }
 
 /// See the module's page.
@@ -127,6 +132,7 @@ pub struct Dispatch {
     ssh_turns: ssh::SshTurns,
     connections: Connections,
     calls: Calls,
+    unsent: Unsent,
     flow: copies::Flow,
     /// Peers and connections whose session may want something.
     touched: BTreeSet<Owner>,
@@ -175,6 +181,7 @@ impl Dispatch {
             ssh_turns: ssh::SshTurns::default(),
             connections: Connections::default(),
             calls: Calls::default(),
+            unsent: Unsent::new(config.core.max_memory),
             flow: copies::Flow::default(),
             touched: BTreeSet::new(),
             timers: Timers::default(),
@@ -232,6 +239,7 @@ impl Dispatch {
         self.core.handle_input(Input::Host(done), now);
         self.drain(now);
         if let Some(origin) = origin {
+            self.question_answered(origin, now);
             self.pump(origin, now);
         }
     }
@@ -279,6 +287,7 @@ impl Dispatch {
                 Owner::Core => self.core.handle_timeout(now),
                 Owner::Listener => self.listener.handle_timeout(now, self.random.as_mut()),
                 Owner::Dialled(key) => self.dialled_timeout(key, now),
+                Owner::Unsent => self.close_idlers(now),
                 Owner::Connection(connection) => self.connection_timeout(connection, now),
             }
             self.drain(now);
@@ -338,8 +347,12 @@ impl Dispatch {
     }
 
     /// Connections whose send queue may hold bytes, in a stable order.
-    pub fn take_dirty(&mut self) -> BTreeSet<ConnectionId> {
-        self.connections.take_dirty()
+    pub fn take_dirty(&mut self, now: Now) -> BTreeSet<ConnectionId> {
+        let dirty = self.connections.take_dirty();
+        for connection in &dirty {
+            self.note_unsent(*connection, now);
+        }
+        dirty
     }
 
     // ---- inside -------------------------------------------------------------------------------------------------
@@ -355,7 +368,7 @@ impl Dispatch {
                 match touched {
                     Owner::Dialled(key) => self.drain_dialled(key, now),
                     Owner::Connection(connection) => self.drain_connection(connection, now),
-                    Owner::Core | Owner::Listener => {}
+                    Owner::Core | Owner::Listener | Owner::Unsent => {}
                 }
             } else {
                 break;

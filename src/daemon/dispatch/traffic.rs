@@ -32,6 +32,16 @@ impl Dispatch {
         self.pump(connection, now);
     }
 
+    /// The peer has sent its last byte; [`Dispatch::ended`] follows once all is read. A caller that has closed its
+    /// connection, or half of it, gets what is there: its calls wait for nothing any longer.
+    pub fn hung_up(&mut self, connection: ConnectionId, now: Now) {
+        if let Some(entry @ Connection { kind: Kind::Api(_), .. }) = self.connections.get_mut(connection) {
+            entry.hung_up = true;
+            self.hurry_calls(connection, now);
+            self.drain(now);
+        }
+    }
+
     /// Where the next bytes of a connection go that is in the middle of a large message, so that they are moved once;
     /// `None` where they are to be given to [`Self::received`].
     pub fn room(&mut self, connection: ConnectionId) -> Option<&mut [u8]> {
@@ -70,6 +80,7 @@ impl Dispatch {
     /// A connection broke, was closed by the peer or could not be made.
     pub fn closed(&mut self, connection: ConnectionId, reason: String, now: Now) {
         if let Some(gone) = self.forget(connection) {
+            self.forget_unsent(connection, now);
             self.note_unready(&gone, now);
             match gone.kind {
                 Kind::Link { key, .. } => self.link_closed(key, connection, reason, now),
@@ -104,6 +115,7 @@ impl Dispatch {
             _ => {}
         }
         self.tell_room(connection, now);
+        self.note_unsent(connection, now);
         self.pump(connection, now);
     }
 

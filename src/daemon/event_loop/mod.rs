@@ -7,6 +7,7 @@ mod announcing;
 mod children;
 mod copies;
 mod listeners;
+mod output_budget;
 mod questions;
 mod register_file;
 mod reload;
@@ -321,7 +322,9 @@ impl EventLoop {
     }
 
     fn finished_jobs(&mut self, now: Now) {
-        while let Some(result) = self.workers.poll_finished() {
+        // Those that end meanwhile are for the next turn, which writes before.
+        let results: Vec<JobResult> = std::iter::from_fn(|| self.workers.poll_finished()).collect();
+        for result in results {
             match result {
                 JobResult::Crypto(outcome) => self.dispatch.crypto_done(*outcome, now),
                 JobResult::Handshake(connection, step) => self.handshake_went_on(connection, *step),

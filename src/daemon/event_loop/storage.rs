@@ -44,7 +44,7 @@ pub(super) enum JobResult {
     ConfigurationRead(reload::Reading),
 }
 
-/// The write-ahead log is moved into the database when it has grown by so many bytes.
+/// Growth in bytes of the write-ahead log after which it is moved into the database.
 const CHECKPOINT_BYTES: u64 = 8 << 20;
 /// How long to wait before changes that could not be stored are tried again.
 const RETRY: Duration = Duration::from_secs(1);

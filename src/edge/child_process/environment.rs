@@ -46,7 +46,7 @@ impl Environment {
     /// may be executed.
     ///
     /// # Errors
-    /// There is none, or none that may be executed.
+    /// The program does not exist or is not executable.
     pub(super) fn find(&self, program: &str) -> io::Result<PathBuf> {
         if program.contains('/') {
             return Ok(program.into());

@@ -85,7 +85,7 @@ impl Inside {
         Ok(Self { root, path })
     }
 
-    /// Where a name in this directory leads to as a symlink; `None` where it is none.
+    /// The target of a symlink in this directory; `None` if the name is not a symlink.
     pub(super) fn link_target(&self, name: &OsStr) -> io::Result<Option<PathBuf>> {
         Way { inside: self, directories: Vec::new() }.target_of(name).map_err(Problem::into_error)
     }
@@ -220,7 +220,7 @@ impl Way<'_> {
     }
 }
 
-/// Whether the rest of a name stays inside, from so many directories below the root.
+/// Whether the rest of a name stays inside, starting a number of directories below the root.
 fn imagine(mut depth: usize, rest: &VecDeque<OsString>) -> Result<(), Problem> {
     for name in rest {
         match name.as_encoded_bytes() {

@@ -14,7 +14,7 @@ use super::text::words;
 const RESERVE_MAX: u64 = 1 << 30;
 /// So much may come out of any archive: a few kilobytes of text that repeats itself are no attack.
 const ALWAYS_ALLOWED: u64 = 64 << 20;
-/// The disk is asked again after so many bytes.
+/// Number of bytes after which the free space is read again.
 const LOOK_EVERY: u64 = 16 << 20;
 
 /// See the module's page.

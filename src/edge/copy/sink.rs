@@ -13,7 +13,7 @@ use super::marks::{self, Mark};
 use super::place::{self, Gathered};
 use super::text::{about, failure, hex, words};
 use super::{attributes, unpack};
-use crate::edge::system;
+use crate::edge::{private_tmp, system};
 use crate::model::base64_text;
 use crate::model::copy::{Attributes, CopyFailure, CopyKind, DigestKind, SinkDone, SinkSpec, SinkStep};
 
@@ -42,7 +42,7 @@ struct Open {
 
 /// A longer token is not part of a file name, of which 255 bytes are allowed.
 const TOKEN_IN_NAME_MAX: usize = 200;
-/// The disk is told to write after so many bytes, so that little is left to be flushed in the end.
+/// Number of bytes after which the disk is told to write, so that little is left to flush at the end.
 const WRITE_BEHIND_BYTES: u64 = 8 << 20;
 
 impl Sink {
@@ -231,7 +231,7 @@ impl Sink {
             return Ok(SinkDone::Gathered);
         }
         let digest = left_over::name_digest(&open.path);
-        let notes = match spec.kind {
+        let mut notes = match spec.kind {
             CopyKind::Archive => {
                 open.file.rewind().map_err(|error| failure("untar failed", about(&open.path, &error)))?;
                 let inside = place::open_directory(&spec.destination, &spec.roots);
@@ -255,6 +255,10 @@ impl Sink {
             // A file that was moved has that name no more.
             open.remove();
         }
+        notes.extend(private_tmp::hiding(&spec.destination).map(|directory| {
+            let shown = spec.destination.display();
+            format!("{shown} is there, but {directory} is this service's own (PrivateTmp): nobody else sees it")
+        }));
         Ok(SinkDone::Finished(notes))
     }
 }

@@ -26,7 +26,7 @@ const STAGED_MAX: usize = 4_096;
 const STAGED_BYTES_MAX: u64 = 256 << 20;
 /// Symlinks, and directories that their owner may not write to, at most; they are looked at once more in the end.
 const REMEMBERED_MAX: usize = 65_536;
-/// A time beyond this (the year 5138) is none.
+/// Times beyond this (the year 5138) are invalid.
 const MTIME_MAX: u64 = 100_000_000_000;
 
 /// Unpacks; what could not be done to permissions comes back for the log.

@@ -35,6 +35,7 @@ mod tests;
 
 pub use apply::Applied;
 pub use error::{StoreError, StoreErrorKind};
+pub use lock::holder;
 pub use maintenance::{CheckpointReport, check_integrity, checkpoint, wal_size_bytes};
 pub use reader::{HistoryReader, query_kept};
 

@@ -28,9 +28,9 @@ const NO_ATEXIT: u64 = 0x0008_0000;
 /// Bytes of a channel's output that a host may send before we have read them.
 const WINDOW_BYTES: c_uint = 256 << 10;
 const PACKET_BYTES: c_uint = 32 << 10;
-/// A keep-alive goes out when asked for, but never more often than every so many seconds.
+/// Minimum interval in seconds between two keep-alives.
 const KEEP_ALIVE_SECONDS: c_uint = 1;
-/// Calls that free something and would block though the socket is shut, at most.
+/// Maximum number of retries of a freeing call that would block although the socket is shut.
 const FREE_TRIES: usize = 1_000;
 
 // SAFETY: the signatures are those of the headers of libssh2 1.11.2 and OpenSSL 3.

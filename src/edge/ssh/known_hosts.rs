@@ -8,7 +8,7 @@ use ring::{digest, hmac};
 
 use crate::model::ssh::{HostKeyReport, HostKeyVerdict, SshTarget};
 
-/// Lines of one host that count, at most.
+/// Maximum number of lines considered for one host.
 const MAX_ENTRIES: usize = 64;
 
 /// What is known of one host.
@@ -86,7 +86,8 @@ impl KnownHosts {
         }
     }
 
-    fn verdict(&self, key: &[u8]) -> HostKeyVerdict {
+    /// What is known of a key.
+    pub(super) fn verdict(&self, key: &[u8]) -> HostKeyVerdict {
         let same = || self.entries.iter().filter(|entry| entry.key == key);
         if let Some(revoked) = same().find(|entry| entry.is_revoked) {
             return HostKeyVerdict::Revoked(revoked.place.clone());

@@ -257,7 +257,7 @@ impl Session {
                 if let Some(line) = strange.as_ref().filter(turned_away) {
                     self.turned_away(format!("the host refuses connections for now, it says: {line}"));
                 } else if let Some(line) = strange {
-                    self.close(&format!("it is no SSH server, it says: {line}"));
+                    self.close(&format!("it is not an SSH server, it says: {line}"));
                 } else if let Some(text) = disagreement {
                     self.turned_away(format!("key exchange: {text}"));
                 } else {

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::model::ssh::Secret;
 
-/// Bytes read in one turn of a session, at most.
+/// Maximum number of bytes read in one turn of a session.
 const READ_BUDGET: usize = 4 << 20;
 /// What a host says before its version, at most: other lines may stand there.
 const BANNER_MAX: usize = 16 << 10;
@@ -197,7 +197,7 @@ impl SocketIo {
         into.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
         self.handed_out += len;
         if into.len() == 1 && self.handed_out > BANNER_MAX {
-            self.break_off(&format!("it sent {BANNER_MAX} bytes and no SSH version: that is no SSH server"));
+            self.break_off(&format!("it sent {BANNER_MAX} bytes and no SSH version: it is not an SSH server"));
             return Err(libc::EPROTO);
         }
         Ok(len)

@@ -17,7 +17,7 @@ use crate::model::ssh::{SshEnd, SshTask, SshTaskId};
 const WINDOW_BYTES: usize = 2 << 20;
 /// Read from the local file at once.
 const READ_BYTES: usize = 256 << 10;
-/// Acknowledged in one look, at most.
+/// Maximum number of acknowledgements handled at once.
 const LOOK_BYTES: usize = 4 << 20;
 
 const NO_SUCH_FILE: &str = "no such file or directory";

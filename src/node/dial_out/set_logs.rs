@@ -27,7 +27,7 @@ use crate::node::timers::Timer;
 const ENCODED_BYTES_MAX: usize = 262_144;
 /// What the send queue of a connection holds.
 const ROW_BYTES_MAX: usize = 16 << 20;
-/// What stands around the rows of a part, at most.
+/// Maximum length in characters of what surrounds the rows of a part.
 const FRAME_BYTES: usize = 1_024;
 /// A central that took a part hears after this time that there is more.
 const PACE: Duration = Duration::from_secs(1);

@@ -266,7 +266,7 @@ fn rows_of_a_node_end_only_tokens_that_were_sent_there() {
         node: id(2),
         message: message("ACK", "", None, &getlog_of(2, &row(1, 9.0, "mine", 2))),
     });
-    assert!(!bench.core.context.journal.opened_for("mine").is_some());
+    assert!(bench.core.context.journal.opened_for("mine").is_none());
 }
 
 fn getlog_of(node: u64, rows: &str) -> String {

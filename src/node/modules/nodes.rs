@@ -37,7 +37,7 @@ use plan::PollerPlan;
 
 /// When a failed reading is tried again.
 const RETRY: Duration = Duration::from_secs(10);
-/// A failure that goes on is told again after so many readings.
+/// Number of failed readings after which a lasting failure is logged again.
 const TELL_AGAIN: u32 = 60;
 /// Requests that wait for a reading at most.
 const WAITING_MAX: usize = 1_000;

@@ -16,6 +16,9 @@ use crate::node::json;
 /// The data of a confirmation by a receiver of our own kind.
 #[derive(Default, Deserialize)]
 struct Answer {
+    /// Why a relay cannot pass the copy on.
+    #[serde(default)]
+    failed: Option<String>,
     #[serde(default)]
     query: Value,
     #[serde(default)]
@@ -66,6 +69,10 @@ impl Core {
             State::Queued | State::Opening | State::AwaitingKind | State::Interrupted => {}
             State::Asking { number, .. } if json::integer(&answer.query) != i64::try_from(*number).ok() => {}
             _ if answer.interrupted => self.way_is_broken(source),
+            _ if answer.failed.is_some() => {
+                let failure = CopyFailure { message: answer.failed.unwrap_or_default(), detail: String::new() };
+                self.fail_copy(source, &failure);
+            }
             State::Asking { .. } if answer.plain => self.copy_plainly(source),
             State::Asking { md5, .. } => {
                 let has_digest = md5.is_some();

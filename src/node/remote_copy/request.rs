@@ -12,7 +12,7 @@ use crate::model::node_id::NodeId;
 
 use crate::node::json;
 
-/// Characters of a path, or of another value, at most.
+/// Maximum length in characters of a path or another value.
 const VALUE_LEN_MAX: usize = 4_096;
 /// A WebSocket message that a node takes, in bytes.
 pub(in crate::node) const WEB_SOCKET_BYTES_MAX: usize = 262_144;

@@ -130,9 +130,9 @@ fn ports_that_are_no_ssh_hosts_are_told_apart_and_cost_a_good_node_nothing() {
     let sshd = Sshd::start(&platform, "host", &[]);
     let scripts: [(Serve, &str); 8] = [
         (silent, "no key exchange within 2 s"),
-        (http, "it is no SSH server, it says: HTTP/1.1 400 Bad Request"),
-        (endless_banner, "it is no SSH server, it says: still not SSH"),
-        (endless_line, "it is no SSH server, it says: xxx"),
+        (http, "it is not an SSH server, it says: HTTP/1.1 400 Bad Request"),
+        (endless_banner, "it is not an SSH server, it says: still not SSH"),
+        (endless_line, "it is not an SSH server, it says: xxx"),
         (closes_at_once, "closed the connection"),
         (closes_after_its_banner, "closed the connection"),
         (is_silent_after_its_banner, "no key exchange within 2 s"),
