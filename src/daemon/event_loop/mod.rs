@@ -149,6 +149,9 @@ impl EventLoop {
             log.write(&LogLine::warning("core", format!("the limit of open files stays low: {error}")), now.wall);
             1_024
         });
+        if let Some(path) = &config.core.audit_log {
+            log.open_audit(path).map_err(RunError::new)?;
+        }
         announcing::announce(&config, keys.origin, log, now);
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
