@@ -147,7 +147,7 @@ impl Core {
             [nodes, target, ..] if nodes == "nodes" => target,
             _ => "",
         };
-        self.context.admit(&caller, action, target, data)
+        audit::admit(&mut self.context, &caller, action, target, data)
     }
 
     /// An endpoint of the core or of a module that answers with a token.
