@@ -15,7 +15,7 @@ use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::rights::BoundKey;
 
-use super::audit::Asker;
+use super::audit::{self, Asker};
 use super::context::Context;
 
 /// What the keys of clients are bound to. Clients with a plain key are not here.
