@@ -2,8 +2,8 @@
 //!
 //! The layers, innermost first: [`model`] (plain values), [`wire`] (bytes to values), [`session`] (one peer's
 //! conversation), [`node`] (what this daemon decides), [`config`] (files to settings), [`edge`] (the operating system),
-//! [`daemon`] (ties them together around one mio event loop) and [`cli`]. `docs/architecture.md` tells who may import whom
-//! and why; `tests/architecture.rs` holds it.
+//! [`daemon`] (ties them together around one mio event loop) and [`cli`]. `docs/architecture.md` tells who may import
+//! whom and why; `tests/architecture` holds it.
 
 pub mod cli;
 pub mod config;

@@ -122,7 +122,7 @@ pub fn pathway_choice(scale: Scale) -> Outcome<Vec<Figure>> {
         let target = Some(target.to_string().into());
         let message = Message { action: Action::GetLog, token: None, target, data: "{}".to_owned() };
         let begun = Instant::now();
-        core.handle_input(Input::ClientMessage { client: ClientId(1), message }, now);
+        core.handle_input(Input::ClientMessage { client: ClientId::Zmq(1), message }, now);
         while let Some(output) = core.poll_output() {
             black_box(&output);
         }

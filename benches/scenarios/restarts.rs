@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use stheno::model::code::Code;
+use stheno::model::history::is_last_row;
 
 use crate::commands::post_commands;
 use crate::http_client::HttpClient;
@@ -67,7 +69,7 @@ fn wait_for_command(client: &mut HttpClient) -> Outcome<()> {
             client.get(&format!("/api/nodes/2/log/{token}?sync_wait=20000"))?;
             let answer = client.get(&format!("/api/log/{token}"))?.json()?;
             let rows = answer.get("data").and_then(Value::as_array).cloned().unwrap_or_default();
-            ends = rows.iter().filter_map(code_of).filter(|code| matches!(code, 1 | 2)).collect();
+            ends = rows.iter().filter(|row| is_last(row)).filter_map(code_of).collect();
         }
         if ends.contains(&2) {
             return Ok(());
@@ -77,9 +79,14 @@ fn wait_for_command(client: &mut HttpClient) -> Outcome<()> {
 }
 
 /// Numbers may be written as text.
-fn code_of(row: &Value) -> Option<u64> {
+fn code_of(row: &Value) -> Option<i64> {
     let code = row.get("code")?;
-    code.as_u64().or_else(|| code.as_str()?.parse().ok())
+    code.as_i64().or_else(|| code.as_str()?.parse().ok())
+}
+
+fn is_last(row: &Value) -> bool {
+    let data = row.get("data").and_then(Value::as_str).unwrap_or_default();
+    code_of(row).is_some_and(|code| is_last_row(Code(code), data))
 }
 
 /// From the restart of a central until a node that dials in has answered a ping again, a kind after the other.

@@ -26,6 +26,8 @@ pub(super) enum Command {
         /// `--json`
         json: bool,
     },
+    /// `check --syntax`: of the files only.
+    CheckFiles(PathBuf),
     /// `keys generate DIR`
     KeysGenerate {
         /// Where the two files go.
@@ -115,7 +117,7 @@ fn parse_run(mut parser: lexopt::Parser) -> Result<Command, String> {
 }
 
 fn parse_check(mut parser: lexopt::Parser) -> Result<Command, String> {
-    let (mut config, mut logfile, mut json) = (None, None, false);
+    let (mut config, mut logfile, mut json, mut files_only) = (None, None, false, false);
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
             Long("config") => config = Some(path(&mut parser, "--config")?),
@@ -123,6 +125,7 @@ fn parse_check(mut parser: lexopt::Parser) -> Result<Command, String> {
             // As for a start, so that its options can be given unchanged.
             Long("severity") => _ = read_severity(&mut parser)?,
             Long("json") => json = true,
+            Long("syntax") => files_only = true,
             Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Check)),
             Value(file) if config.is_none() => config = Some(PathBuf::from(file)),
             other => return Err(unexpected(&other, Topic::Check)),
@@ -130,7 +133,7 @@ fn parse_check(mut parser: lexopt::Parser) -> Result<Command, String> {
     }
     let config =
         config.ok_or("'check' needs --config FILE, for instance --config /etc/centreon-gorgone/config.yaml")?;
-    Ok(Command::Check { config, logfile, json })
+    Ok(if files_only { Command::CheckFiles(config) } else { Command::Check { config, logfile, json } })
 }
 
 fn parse_demo(mut parser: lexopt::Parser) -> Result<Command, String> {

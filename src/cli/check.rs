@@ -58,8 +58,8 @@ fn show(Refused { problems, warnings, .. }: &Refused, json: bool) -> String {
     problems.chain(warnings.iter().map(|warning| format!("warning: {warning}\n"))).collect()
 }
 
-/// The keys, if they can be used, and what stands in the way of a start. A default that took the place of a value in `found`
-/// is not looked at.
+/// The keys, if they can be used, and what stands in the way of a start. A default that took the place of a value in
+/// `found` is not looked at.
 fn look_around(config: &Config, logfile: Option<&Path>, found: &[Problem]) -> (Option<KeyState>, Vec<Problem>) {
     let mut problems = Vec::new();
     let core = &config.core;
@@ -130,8 +130,8 @@ fn look_at_certificates(config: &mut Config) -> Vec<Problem> {
     problems
 }
 
-/// The nodes that the Centreon database would give. That it does not answer now is a warning, because a daemon starts without it; that
-/// it refuses us is a problem.
+/// The nodes that the Centreon database would give. That it does not answer now is a warning, because a daemon starts
+/// without it; that it refuses us is a problem.
 fn look_at_pollers(path: &Path, config: &mut Config, problems: &mut Vec<Problem>) -> Option<PollerPlan> {
     let line = |text: String| Problem { file: path.to_path_buf(), key: "modules[nodes]".to_owned(), text };
     match poller_preview::read(config)? {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::remote::{INTERRUPTED, Pause, READER_GONE, Remote, Row, token_of};
 use super::remote_arguments::CopyOptions;
+use super::waiting::Waiting;
 use super::{complain, fail};
 use crate::edge::clock;
 use crate::model::time::Monotonic;
@@ -44,17 +45,34 @@ fn copy(options: &CopyOptions) -> Result<ExitCode, String> {
         "mode": options.mode,
     });
     let node = options.node;
+    if remote.own_id() == Some(node) {
+        return Err(format!(
+            "node {node} is this machine itself, and a copy goes to another one: use cp {} {}",
+            source.display(),
+            options.destination
+        ));
+    }
+    let mut waiting = Waiting::new(node, options.json);
     let token = token_of(&remote.start(&format!("/api/nodes/{node}/core/proxy/remotecopy"), &body)?)?;
     let mut progress = Progress::new(options.json);
+    let mut seen = None;
     loop {
         let rows = remote.rows(node, &token, 0, 4)?;
+        let newest = rows.iter().map(|row| row.id).max();
+        if newest > seen {
+            seen = newest;
+            waiting.heard();
+        }
         rows.iter().filter(|row| row.code == 101).for_each(|row| progress.row(row));
-        if let Some(last) = rows.iter().find(|row| row.is_last()) {
+        if let Some(last) = rows.iter().find(|row| row.is_last) {
             return Ok(progress.end(last, &token));
         }
         if progress.is_reader_gone {
             return Ok(ExitCode::from(READER_GONE));
         }
+        waiting
+            .look(&remote)
+            .map_err(|text| format!("{text}; the copy goes on if it comes back, its token is {token}"))?;
         if pause.wait(POLL) {
             return Ok(progress.interrupted(node, &token));
         }

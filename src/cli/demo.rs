@@ -1,4 +1,5 @@
-//! `stheno demo`: a central and one node of each kind (by SSH if asked for) as real processes, and a command on each through the REST API.
+//! `stheno demo`: a central and one node of each kind (by SSH if asked for) as real processes, and a command on each
+//! through the REST API.
 //!
 //! Everything goes the way a user's own platform would: keys from `keys generate`, YAML files, four times
 //! `run --config`, HTTP from outside. Absent on purpose: any shortcut into the daemon.
@@ -21,7 +22,7 @@ use crate::edge::signals::{Signal, Signals};
 use crate::edge::{clock, system};
 
 use super::arguments::DemoOptions;
-use api::{Api, Row};
+use api::Api;
 use files::{CENTRAL, DaemonFiles, Plan};
 
 /// The command that runs on each node.
@@ -64,7 +65,8 @@ fn play(options: DemoOptions) -> Result<(), String> {
         }
         None if options.ssh => {
             progress(
-                "sshd or ssh-keygen is not installed, so there is no node by SSH (Debian: apt-get install openssh-server)",
+                "sshd or ssh-keygen is not installed, so there is no node by SSH (Debian: apt-get install \
+                    openssh-server)",
             );
         }
         None => {}
@@ -86,8 +88,8 @@ fn play(options: DemoOptions) -> Result<(), String> {
         // There is no history on such a host: its rows are the central's.
         demo.round_trip(&mut signals, &api, ssh_host::NODE, CENTRAL)?;
     }
-    describe(&demo.folder, &api, &plan);
     if !options.once {
+        describe(&demo.folder, &api, &plan);
         progress("running until Ctrl-C");
         while !stop_asked(&mut signals) {
             demo.check_children()?;
@@ -223,7 +225,7 @@ impl Demo {
                 table_line(&node.to_string(), &row.code.to_string(), &row.text);
             }
             shown = shown.max(rows.len());
-            rows.iter().any(Row::is_last).then_some(())
+            rows.iter().any(|row| row.is_last).then_some(())
         };
         self.wait(signals, &format!("the end of the command on node {node}"), finished)
     }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::complain;
 use super::remote::{INTERRUPTED, Pause, READER_GONE, Remote, Row, rows_of, token_of};
 use super::remote_arguments::ExecOptions;
+use super::waiting::Waiting;
 
 /// The command was not run, or its end is not known; as ssh does.
 const NOT_RUN: u8 = 255;
@@ -17,6 +18,8 @@ const WAIT_MICROS: u64 = 300_000;
 /// Rows that are asked for at once.
 const ROWS_MAX: usize = 1_000;
 const POLL: Duration = Duration::from_millis(200);
+/// How much longer than `--timeout` the node has to report that it ended the command.
+const GRACE: Duration = Duration::from_secs(15);
 
 /// Runs the command and ends as it did.
 pub(super) fn run(options: &ExecOptions) -> ExitCode {
@@ -71,16 +74,22 @@ fn exec(options: &ExecOptions, shown: &mut Shown) -> Result<i64, String> {
     if let (Some(timeout), Some(command)) = (options.timeout_seconds, command.as_object_mut()) {
         command.insert("timeout".to_owned(), json!(timeout));
     }
+    // The node ends the command after its time; if it does not say so, we do.
+    let limit = options.timeout_seconds.map(|seconds| Duration::from_secs(seconds) + GRACE);
     let node = options.node;
+    let mut waiting = Waiting::new(node, options.json);
     let path = format!("/api/nodes/{node}/core/action/command?log_wait={WAIT_MICROS}");
     let answer = remote.start(&path, &json!([command]))?;
     shown.token = token_of(&answer)?;
     let mut rows = rows_of(&answer);
     let mut seen = 0;
     loop {
+        if !rows.is_empty() {
+            waiting.heard();
+        }
         rows.iter().for_each(|row| shown.row(row));
         seen = rows.iter().map(|row| row.id).max().unwrap_or(seen).max(seen);
-        if let Some(last) = rows.iter().find(|row| row.is_last()) {
+        if let Some(last) = rows.iter().find(|row| row.is_last) {
             let failure = shown.failure.take().unwrap_or_else(|| last.text());
             return shown.exit_code.ok_or(failure);
         }
@@ -90,6 +99,13 @@ fn exec(options: &ExecOptions, shown: &mut Shown) -> Result<i64, String> {
         if pause.wait(POLL) {
             shown.is_interrupted = true;
             return Err(format!("interrupted: the command goes on at node {node}; its token is {}", shown.token));
+        }
+        let unknown =
+            |text: String| format!("{text}; whether the command runs is not known, its token is {}", shown.token);
+        waiting.look(&remote).map_err(unknown)?;
+        if limit.is_some_and(|limit| waiting.time() > limit) {
+            let seconds = waiting.time().as_secs();
+            return Err(unknown(format!("node {node} has not told the end of the command within {seconds} s")));
         }
         rows = remote.rows(node, &shown.token, seen, ROWS_MAX)?;
     }

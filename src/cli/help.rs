@@ -96,7 +96,8 @@ First steps:
   stheno check --config /etc/centreon-gorgone/config.yaml  see what it makes of your files
   stheno run --config /etc/centreon-gorgone/config.yaml    run it, log to the terminal
 
-Exit status: 0 done, 1 it failed, 2 the command line is wrong; 'exec' ends with the status of its command.
+Exit status: 0 done, 1 it failed, 2 the command line is wrong, 78 'run' cannot use its configuration; 'exec' ends with
+the status of its command.
 ";
 
 const RUN: &str = "\
@@ -111,6 +112,7 @@ reads the TLS certificates and the register file again.
 
 Every problem of the configuration is printed and nothing is started while there is one. If neither key file exists, a
 pair is made. '--vault FILE' and '--flushoutput' of the original are accepted and have no effect.
+Exit status: 0 it was stopped, 1 it cannot start or go on, 78 the configuration has problems.
 
 Examples:
   stheno run --config /etc/centreon-gorgone/config.yaml
@@ -119,7 +121,7 @@ Examples:
 ";
 
 const CHECK: &str = "\
-Usage: stheno check --config FILE [--logfile FILE] [--json]
+Usage: stheno check --config FILE [--logfile FILE] [--json] [--syntax]
 
 Reads exactly what a start would read, looks at the keys and at the places that it would write to, and changes nothing.
 With the module 'nodes' it reads the Centreon database once, which takes 60 s at most.
@@ -128,6 +130,7 @@ Prints what the daemon would be (role, id, sockets, modules, nodes), or every pr
 
   --config FILE    the top file
   --logfile FILE   the log file of the start, to see whether it could be written
+  --syntax         look at the files only, as a reload of the service does, and say nothing unless there is a problem
   --json           print JSON: {\"ok\": true, ...} or {\"ok\": false, \"problems\": [{file, key, text}]}
 
 Run it as the user of the daemon, because files may be readable for one and not for the other.
@@ -143,8 +146,9 @@ const KEYS: &str = "\
 Usage: stheno keys generate DIR [--bits N]
        stheno keys thumbprint FILE
 
-'generate' writes rsakey.priv.pem (mode 0600) and rsakey.pub.pem (mode 0640) into DIR, which is made if it is missing, and
-prints the thumbprint. Files that are there already are never overwritten. A daemon makes its pair itself on its first start.
+'generate' writes rsakey.priv.pem (mode 0600) and rsakey.pub.pem (mode 0640) into DIR, which is made if it is missing,
+and prints the thumbprint. Files that are there already are never overwritten. A daemon makes its own pair on its first
+start.
 
 'thumbprint' prints the thumbprint of a private or public key: the value that the other side lists below
 'authorized_clients'. It is the RFC 7638 thumbprint (SHA-256), the same that the original's tools print.
@@ -159,9 +163,10 @@ Examples:
 const COPY: &str = "\
 Usage: stheno copy --config FILE [OPTIONS] SOURCE NODE:DESTINATION
 
-Asks the running daemon of FILE, through its REST API, to copy SOURCE (a file or directory that this daemon can read) to the
-node with the id NODE, and shows how far it is: bytes, rate and time left. A DESTINATION that ends with '/' gets the name of
-the file; a directory is merged into DESTINATION. The file is there when the command ends, whole and on the disk.
+Asks the running daemon of FILE, through its REST API, to copy SOURCE (a file or directory that this daemon can read) to
+the node with the id NODE, and shows how far it is: bytes, rate and time left. A DESTINATION that ends with '/' gets the
+name of the file; a directory is merged into DESTINATION. The file is there, whole and on the disk, when the command
+ends. After 2 s without a sign of the node it says what it waits for; after 16 s it ends.
 
   --config FILE     the top file of the daemon that sends
   --cache-dir DIR   where both ends keep what is on its way (default /tmp)
@@ -173,20 +178,23 @@ the file; a directory is merged into DESTINATION. The file is there when the com
 Exit status: 0 it is there, 1 it is not; standard error says why. Ctrl-C (130) ends the waiting, not the copy.
 
 Examples:
-  stheno copy --config /etc/centreon-gorgone/config.yaml /etc/hosts 2:/tmp/
-  stheno copy --config central.yaml --mode 0640 plugins 2:/usr/lib/centreon/plugins
+  stheno copy --config /etc/centreon-gorgone/config.yaml /etc/hosts 2:/var/lib/centreon/
+  stheno copy --config central.yaml --mode 0640 plugins 2:/var/lib/centreon/plugins
 ";
 
 const EXEC: &str = "\
 Usage: stheno exec --config FILE [--timeout SECONDS] [--json] NODE -- COMMAND
 
-Asks the running daemon of FILE, through its REST API, to run COMMAND in a shell on the node with the id NODE (its own id for
-itself), and prints what it says: while it runs where the node is one of ours, else when it has ended. The words behind '--'
-are joined with blanks, as ssh does. Ctrl-C ends the waiting, not the command.
+Asks the running daemon of FILE, through its REST API, to run COMMAND in a shell on the node with the id NODE (its own
+id for itself), and prints what it says: while it runs where the node is one of ours, else when it has ended. The words
+behind '--' are joined with blanks, as ssh does. Ctrl-C ends the waiting, not the command. After 2 s without a sign of
+the node it says what it waits for; after 16 s it ends.
 
   --config FILE        the top file of the daemon that passes the command on
-  --timeout SECONDS    end the command after this time; the node has a time of its own (command_timeout)
-  --json               print one line of JSON: {\"token\", \"exit_code\", \"stdout\"}, and \"stderr\" where it comes apart (by SSH)
+  --timeout SECONDS    end the command after this time; the node has a time of its own (command_timeout). Waiting ends
+                       15 s later at the latest
+  --json               print one line of JSON: {\"token\", \"exit_code\", \"stdout\"}, and \"stderr\" where it
+                       comes apart (by SSH)
 
 Exit status: that of the command; 128 and the number of the signal that killed it; 255 if it was not run or its end is
 not known, and standard error says why; 130 after Ctrl-C.
@@ -199,9 +207,9 @@ Examples:
 const DEMO: &str = "\
 Usage: stheno demo [--once] [--ssh] [--keep] [--central CMD] [--nodes CMD]
 
-Makes a central and a node of each kind (push, pull, pullwss over TLS) in a temporary directory, with keys, certificate and
-YAML files, starts them as real processes, runs a command on each through the REST API and prints the rows as they arrive.
-It stays up until Ctrl-C. The certificate is made by 'openssl'; where that is not installed, there is no TLS.
+Makes a central and a node of each kind (push, pull, pullwss over TLS) in a temporary directory, with keys, certificate
+and YAML files, starts them as real processes, runs a command on each through the REST API and prints the rows as they
+arrive. It stays up until Ctrl-C. The certificate is made by 'openssl'; where that is not installed, there is no TLS.
 
   --once   end after the round trip
   --ssh    a node without a daemon beside the others: an sshd of its own (port, keys, configuration; no PAM) is started,
@@ -231,7 +239,8 @@ Examples:
 const COMPLETIONS: &str = "\
 Usage: stheno completions SHELL
 
-Prints a script that makes SHELL complete commands, options and files. Shells are bash, zsh and fish. The packages install it.
+Prints a script that makes SHELL complete commands, options and files. Shells are bash, zsh and fish. The packages
+install it.
 
 Examples:
   stheno completions bash > /etc/bash_completion.d/stheno

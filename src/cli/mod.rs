@@ -1,4 +1,5 @@
-//! Subcommands, thin. Exit status: 0 done, 1 it failed, 2 the command line is wrong; `exec` ends as its command did.
+//! Subcommands, thin. Exit status: 0 done, 1 it failed, 2 the command line is wrong, 78 `run` cannot use its
+//! configuration; `exec` ends as its command did.
 
 mod arguments;
 mod check;
@@ -14,14 +15,21 @@ mod remote;
 mod remote_arguments;
 mod run;
 mod summary;
+mod waiting;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use arguments::Command;
 
+use crate::edge::journal;
+use crate::model::log::Level;
+
 /// The command line is wrong.
 const USAGE: u8 = 2;
+/// `EX_CONFIG` of sysexits.h: the configuration is broken, so another start without a change is useless.
+/// `RestartPreventExitStatus=` of the unit knows it.
+const BROKEN_CONFIGURATION: u8 = 78;
 
 /// Runs the command line and returns the exit status.
 #[must_use]
@@ -29,6 +37,7 @@ pub fn main() -> ExitCode {
     match arguments::parse(std::env::args_os().skip(1).collect()) {
         Ok(Command::Run(options)) => run::run(&options),
         Ok(Command::Check { config, logfile, json }) => check::run(&config, logfile.as_deref(), json),
+        Ok(Command::CheckFiles(config)) => run::check_files(&config),
         Ok(Command::KeysGenerate { directory, bits }) => keys::generate(&directory, bits),
         Ok(Command::KeysThumbprint(file)) => keys::thumbprint(&file),
         Ok(Command::Copy(options)) => copy::run(&options),
@@ -53,7 +62,8 @@ fn say(text: &str) -> ExitCode {
 
 /// Writes one line to standard error.
 fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "stheno: {text}");
+    let prefix = if journal::is_standard_error() { journal::prefix(Level::Error) } else { "" };
+    let _ = writeln!(std::io::stderr(), "{prefix}stheno: {text}");
 }
 
 /// One line to standard error, and the exit status of a failure.

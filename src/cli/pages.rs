@@ -1,7 +1,8 @@
-//! What a page of help says, as values: the manual page and the shell completions are made of the same text that people read.
+//! What a page of help says, as values: the manual page and the shell completions are made of the same text that people
+//! read.
 //!
-//! A page is written as: `Usage:` with one line a form, paragraphs apart by empty lines, options as `  --name VALUE   words`
-//! (continued by deeper lines), and other indented lines, which stay as they are.
+//! A page is written as: `Usage:` with one line a form, paragraphs apart by empty lines, options as
+//! `  --name VALUE   words` (continued by deeper lines), and other indented lines, which stay as they are.
 
 use super::help::Topic;
 

@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::waiting::NodeState;
 use crate::config;
 use crate::edge::api_connection::ApiConnection;
 use crate::edge::clock;
 use crate::edge::signals::{Signal, Signals};
+use crate::model::code::Code;
+use crate::model::history::is_last_row;
+use crate::model::node_id::NodeId;
 
-/// A daemon that does not answer for so long is gone.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A daemon whose API is away for longer is gone.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Ctrl-C is noticed within this time.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -55,24 +59,28 @@ impl Pause {
 /// The API of a daemon.
 pub(super) struct Remote {
     api: ApiConnection,
+    own_id: Option<u64>,
 }
 
 /// One history row.
 pub(super) struct Row {
     /// Its number in the daemon's database.
     pub(super) id: i64,
-    /// Its code (protocol.md section 1).
+    /// Its code (docs/protocol.md section 1).
     pub(super) code: i64,
     /// Its data.
     pub(super) data: Value,
+    /// Whether it is the last of its token.
+    pub(super) is_last: bool,
 }
 
 impl Row {
     fn read(row: &Value) -> Option<Self> {
         let number = |key: &str| row.get(key).and_then(|value| value.as_i64().or_else(|| value.as_str()?.parse().ok()));
         let (id, code) = (number("id").unwrap_or(0), number("code")?);
-        let data = row.get("data")?.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        Some(Self { id, code, data })
+        let text = row.get("data")?.as_str().unwrap_or_default();
+        let data = serde_json::from_str(text).unwrap_or_default();
+        Some(Self { id, code, data, is_last: is_last_row(Code(code), text) })
     }
 
     /// Its message.
@@ -86,11 +94,6 @@ impl Row {
             Some(detail) => format!("{} ({detail})", self.message()),
             None => self.message().to_owned(),
         }
-    }
-
-    /// Whether it is the last row of its token.
-    pub(super) fn is_last(&self) -> bool {
-        matches!(self.code, 1 | 2) && self.message() != "command execution issue"
     }
 }
 
@@ -112,7 +115,24 @@ impl Remote {
         let http = config.modules.httpserver.as_ref().ok_or_else(|| {
             format!("{}: the module httpserver is not loaded, so there is no REST API to ask", path.display())
         })?;
-        Ok(Self { api: ApiConnection::new(http)? })
+        Ok(Self { api: ApiConnection::new(http)?, own_id: config.core.id.map(NodeId::get) })
+    }
+
+    /// The id of the daemon, where its configuration says it.
+    pub(super) const fn own_id(&self) -> Option<u64> {
+        self.own_id
+    }
+
+    /// What the daemon knows about a node.
+    ///
+    /// # Errors
+    /// The API refuses, or is away.
+    pub(super) fn node_state(&self, node: u64) -> Result<NodeState, String> {
+        let data = |path: &str| {
+            self.call("GET", path, "").map(|mut answer| answer.get_mut("data").map(Value::take).unwrap_or_default())
+        };
+        let routes = data(&format!("/api/internal/routes/{node}"))?;
+        Ok(NodeState::read(node, &routes, &data("/api/internal/constatus")?))
     }
 
     /// Starts an action, and returns the answer: a token, or rows where the path waits for them.
@@ -123,7 +143,8 @@ impl Remote {
         self.call("POST", path, &body.to_string())
     }
 
-    /// Rows of a token that a node has, behind the row `after` and of those the newest `limit`; waits while the daemon is away for a moment.
+    /// Rows of a token that a node has, behind the row `after` and of those the newest `limit`; waits while the daemon
+    /// is away for a moment.
     ///
     /// # Errors
     /// The API refuses, or has been away for too long.

@@ -49,7 +49,8 @@ pub(super) struct ExecOptions {
 const CACHE_DIR: &str = "/tmp";
 
 pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> {
-    const NEEDED: &str = "'copy' needs --config FILE SOURCE NODE:DESTINATION, for instance /etc/hosts 2:/tmp/";
+    const NEEDED: &str =
+        "'copy' needs --config FILE SOURCE NODE:DESTINATION, for instance /etc/hosts 2:/var/lib/centreon/";
     let (mut config, mut source, mut target, mut json) = (None, None, None, false);
     let (mut cache_dir, mut owner, mut group, mut mode) = (CACHE_DIR.to_owned(), None, None, None);
     while let Some(argument) = parser.next().map_err(text)? {

@@ -1,24 +1,21 @@
 //! `run`: configuration, keys, then the daemon.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use super::{complain, fail};
-use crate::config;
+use super::{BROKEN_CONFIGURATION, complain, fail};
+use crate::config::{self, settings::Config};
 use crate::daemon::run_options::RunOptions;
 use crate::daemon::{event_loop, key_files};
 use crate::edge::random::SystemRandom;
 
 /// Starts a daemon and returns when it has stopped.
 pub(super) fn run(options: &RunOptions) -> ExitCode {
-    let config = match config::load(&options.config_path) {
+    let config = match load(&options.config_path) {
         Ok(config) => config,
-        Err(problems) => {
-            for problem in &problems {
-                complain(&problem.to_string());
-            }
-            let lines =
-                if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) };
-            return fail(&format!("{lines} in the configuration; nothing was started"));
+        Err(count) => {
+            complain(&format!("{count} in the configuration; nothing was started"));
+            return ExitCode::from(BROKEN_CONFIGURATION);
         }
     };
     let (private, public) = (&config.core.private_key, &config.core.public_key);
@@ -30,4 +27,22 @@ pub(super) fn run(options: &RunOptions) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
+}
+
+/// Reads the files as a start would and looks at nothing else: for a reload of the service, while the daemon runs.
+pub(super) fn check_files(path: &Path) -> ExitCode {
+    match load(path) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(count) => fail(&format!("{count} in the configuration; a running daemon goes on as it is")),
+    }
+}
+
+/// Reads the configuration, or says every problem and returns how many there are, in words.
+fn load(path: &Path) -> Result<Config, String> {
+    config::load(path).map_err(|problems| {
+        for problem in &problems {
+            complain(&problem.to_string());
+        }
+        if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) }
+    })
 }

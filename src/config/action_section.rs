@@ -1,4 +1,4 @@
-//! Options of the module `action`: limits, and the list of allowed commands (protocol.md section 11).
+//! Options of the module `action`: limits, and the list of allowed commands (docs/protocol.md section 11).
 
 use super::allow_list::{AllowList, Expression, Hole, find_hole, shown};
 use super::copy_section;
@@ -55,7 +55,8 @@ fn read_allowed(section: &mut Section<'_>, findings: &mut Findings) -> Option<Co
         findings.warning(section.file(), &section.path("allowed_cmds"), text);
     }
     if is_audit {
-        let text = "is audit: commands that are not allowed are logged and run all the same; set 'enforce' when the log is quiet";
+        let text = "is audit: commands that are not allowed are logged and run all the same; set 'enforce' when the \
+            log is quiet";
         findings.warning(section.file(), &section.path("whitelist_mode"), text);
     }
     Some(CommandList { list, is_audit })

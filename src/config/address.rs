@@ -19,7 +19,8 @@ pub(super) fn host_and_port(text: &str) -> Option<(String, u16)> {
     if host == "*" || is_host_name(host) { Some((host.to_owned(), port)) } else { None }
 }
 
-/// A host as a dialer needs it: a name, an IPv4 address, or an IPv6 address with or without brackets, which are taken off.
+/// A host as a dialer needs it: a name, an IPv4 address, or an IPv6 address with or without brackets, which are taken
+/// off.
 #[must_use]
 pub fn host(text: &str) -> Option<String> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);

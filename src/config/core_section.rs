@@ -1,4 +1,4 @@
-//! `gorgonecore` to [`CoreSettings`] (protocol.md section 14).
+//! `gorgonecore` to [`CoreSettings`] (docs/protocol.md section 14).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -122,7 +122,7 @@ fn path(section: &mut Section<'_>, key: &'static str, default: &str, findings: &
     PathBuf::from(section.text(key, findings).map_or(default, |(text, _)| text))
 }
 
-/// Only what a peer can do is allowed: AES with PKCS#7 padding (protocol.md section 3).
+/// Only what a peer can do is allowed: AES with PKCS#7 padding (docs/protocol.md section 3).
 fn check_ciphers(section: &mut Section<'_>, findings: &mut Findings) {
     section.parsed("external_com_cipher", (), "AES", findings, |text| text.eq_ignore_ascii_case("aes").then_some(()));
     section.parsed("external_com_padding", (), "1 (PKCS#7)", findings, |text| (text == "1").then_some(()));

@@ -1,4 +1,4 @@
-//! Options of the module `cron`: the list of jobs (protocol.md section 15).
+//! Options of the module `cron`: the list of jobs (docs/protocol.md section 15).
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::model::token::Token;
 /// Jobs of one daemon at most.
 pub const CRON_JOBS_MAX: usize = 1_000;
 
-/// One job of the module `cron` (protocol.md section 15). Its parameters may hold secrets: no `Debug` of them.
+/// One job of the module `cron` (docs/protocol.md section 15). Its parameters may hold secrets: no `Debug` of them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CronJob {
     /// `id`

@@ -28,7 +28,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// `centreon.database.db_configuration` (protocol.md section 14).
+/// `centreon.database.db_configuration` (docs/protocol.md section 14).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseSettings {
     /// Where it listens.
@@ -59,8 +59,8 @@ pub enum DatabasePlace {
     },
     /// `mysql_socket`: the path of a Unix socket.
     Socket(PathBuf),
-    /// `localhost` and the usual port: the Unix socket where the server's package has it, as every MySQL client does; where there
-    /// is none, the port on 127.0.0.1.
+    /// `localhost` and the usual port: the Unix socket where the server's package has it, as every MySQL client does;
+    /// where there is none, the port on 127.0.0.1.
     Local,
 }
 
@@ -81,8 +81,8 @@ impl fmt::Display for DatabasePlace {
 /// The `mysql_ssl_*` options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DatabaseTls {
-    /// `mysql_ssl_ca_file`: PEM with the authority that signed the server's certificate. Without it the connection is encrypted
-    /// but the server is not known.
+    /// `mysql_ssl_ca_file`: PEM with the authority that signed the server's certificate. Without it the connection is
+    /// encrypted but the server is not known.
     pub ca_file: Option<PathBuf>,
     /// `mysql_ssl_verify_server_cert`: the certificate must be for this host name.
     pub verify_name: bool,
@@ -92,7 +92,7 @@ pub struct DatabaseTls {
     pub optional: bool,
 }
 
-/// Options of the module `nodes` (protocol.md section 15).
+/// Options of the module `nodes` (docs/protocol.md section 15).
 #[derive(Clone, Debug)]
 pub struct NodesSettings {
     /// `resync_time` (600 s)

@@ -1,5 +1,5 @@
-//! `centreon.database.db_configuration` and the options of the module `nodes` to [`super::database`]. Connects to nothing, and never
-//! shows a DSN as a whole, because it may hold a password.
+//! `centreon.database.db_configuration` and the options of the module `nodes` to [`super::database`]. Connects to
+//! nothing, and never shows a DSN as a whole, because it may hold a password.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,8 +15,8 @@ use super::tree::Node;
 const FORMS: &str = "'mysql:host=HOST;port=PORT;dbname=NAME'";
 const KEY: &str = "centreon.database.db_configuration";
 
-/// The module `nodes`; `None` after a problem, and without a database, which is a warning: a daemon that has lost that file still
-/// serves its other nodes.
+/// The module `nodes`; `None` after a problem, and without a database, which is a warning: a daemon that has lost that
+/// file still serves its other nodes.
 pub(super) fn read_nodes(
     mut section: Section<'_>,
     raw: &RawConfig<'_>,

@@ -1,5 +1,5 @@
-//! The two ends of nodes that dial in: the modules `pull` and `pullwss` of such a node (protocol.md sections 8 and 9) and the
-//! proxy's `httpserver`, where a pullwss node arrives.
+//! The two ends of nodes that dial in: the modules `pull` and `pullwss` of such a node (docs/protocol.md sections 8 and
+//! 9) and the proxy's `httpserver`, where a pullwss node arrives.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const TOKENS: &str = "visible ASCII characters without spaces (it travels in an 
 /// What [`HttpProxy`] needs.
 const PROXIES: &str = "http://HOST:PORT or http://USER:PASSWORD@HOST:PORT";
 
-/// The proxy's `httpserver`; `None` where it is not enabled, and without a token (protocol.md section 9).
+/// The proxy's `httpserver`; `None` where it is not enabled, and without a token (docs/protocol.md section 9).
 pub(super) fn read_listener(mut section: Section<'_>, findings: &mut Findings) -> Option<WebSocketSettings> {
     const ADDRESS: &str = "an IPv4 or IPv6 address to listen on, for instance 0.0.0.0 or ::1";
     const OPTIONS: [&str; 7] = ["ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "token", "address", "port"];

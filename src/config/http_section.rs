@@ -1,4 +1,4 @@
-//! The options of the module `httpserver` (protocol.md section 13).
+//! The options of the module `httpserver` (docs/protocol.md section 13).
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,4 +1,5 @@
-//! Reads files and resolves `!include` (protocol.md section 14). Bounds depth, number of files and bytes; finds cycles.
+//! Reads files and resolves `!include` (docs/protocol.md section 14). Bounds depth, number of files and bytes; finds
+//! cycles.
 
 use std::fs;
 use std::io::{self, Read};
@@ -33,8 +34,8 @@ struct Place<'a> {
 }
 
 impl Loader {
-    /// The values of `path` and of all that it includes; `None` after a problem with the file itself. `key` is where the
-    /// values will stand in the whole, so that messages of files within it name it.
+    /// The values of `path` and of all that it includes; `None` after a problem with the file itself. `key` is where
+    /// the values will stand in the whole, so that messages of files within it name it.
     pub(super) fn read(&mut self, path: &Path, key: &str, findings: &mut Findings) -> Option<Node> {
         let file: Rc<Path> = Rc::from(path);
         let bytes = match self.read_bytes(path) {
@@ -148,8 +149,8 @@ impl Loader {
     }
 }
 
-/// Adds the value of one included file. A file that a wildcard caught and that holds another sort of value than the place
-/// wants is left out.
+/// Adds the value of one included file. A file that a wildcard caught and that holds another sort of value than the
+/// place wants is left out.
 fn add(merged: &mut Option<Node>, node: Node, caught: bool, place: &Place<'_>, findings: &mut Findings) {
     if node.value == Value::Null {
         return;

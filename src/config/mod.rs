@@ -1,11 +1,12 @@
 //! Configuration files to validated settings. Reads files; opens no socket, starts nothing, changes nothing.
 //!
 //! The way of a value: [`include`] reads files and resolves `!include` into one tree whose every value knows its file,
-//! [`raw`] finds the sections in it, [`core_section`], [`modules`] and [`register_file`] turn them into [`settings`], and [`ports`] looks
-//! whether the listeners fit together.
-//! Nothing stops at the first problem: all of them are collected in [`findings`].
+//! [`raw`] finds the sections in it, [`core_section`], [`modules`] and [`register_file`] turn them into [`settings`],
+//! and [`ports`] looks whether the listeners fit together. Nothing stops at the first problem: all of them are
+//! collected in [`findings`].
 //!
-//! Absent on purpose: environment variables and vault references of the original. A vault reference is a problem that says so.
+//! Absent on purpose: environment variables and vault references of the original. A vault reference is a problem that
+//! says so.
 
 mod action_section;
 pub mod address;
@@ -46,7 +47,8 @@ use settings::{Config, Problem};
 /// Reads the top file, everything that it includes and the register file, and checks all of it.
 ///
 /// # Errors
-/// Every problem that was found, in the order of the files; none of them is a mere warning. Warnings are in [`Config::warnings`].
+/// Every problem that was found, in the order of the files; none of them is a mere warning. Warnings are in
+/// [`Config::warnings`].
 pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
     load_with_warnings(path).map_err(|refused| refused.problems)
 }
@@ -58,8 +60,8 @@ pub struct Refused {
     pub problems: Vec<Problem>,
     /// What an administrator should know.
     pub warnings: Vec<Problem>,
-    /// What else it says, with defaults where a value is wrong: for whoever looks for more problems. `None` after a problem
-    /// with a whole file, when a default may stand where that file says something.
+    /// What else it says, with defaults where a value is wrong: for whoever looks for more problems. `None` after a
+    /// problem with a whole file, when a default may stand where that file says something.
     pub readable: Option<Box<Config>>,
 }
 

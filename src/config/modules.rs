@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::model::module::Module;
+
 use super::core_section::DAY_SECONDS;
 use super::findings::{Findings, quoted};
 use super::include::Loader;
@@ -15,56 +17,6 @@ use super::{
 
 /// Ten years, the longest that a history may be kept.
 const TEN_YEARS_SECONDS: u32 = 315_360_000;
-
-/// The modules of this version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Package {
-    Proxy,
-    Register,
-    Action,
-    HttpServer,
-    Pull,
-    PullWss,
-    Nodes,
-    DbCleaner,
-    Cron,
-    Engine,
-}
-
-impl Package {
-    const ALL: [Self; 10] = [
-        Self::Proxy,
-        Self::Register,
-        Self::Action,
-        Self::HttpServer,
-        Self::Pull,
-        Self::PullWss,
-        Self::DbCleaner,
-        Self::Cron,
-        Self::Engine,
-        Self::Nodes,
-    ];
-
-    const fn module(self) -> &'static str {
-        match self {
-            Self::Proxy => "proxy",
-            Self::Register => "register",
-            Self::Action => "action",
-            Self::HttpServer => "httpserver",
-            Self::Pull => "pull",
-            Self::PullWss => "pullwss",
-            Self::Nodes => "nodes",
-            Self::DbCleaner => "dbcleaner",
-            Self::Cron => "cron",
-            Self::Engine => "engine",
-        }
-    }
-
-    fn package(self) -> String {
-        let group = if matches!(self, Self::Nodes | Self::Engine) { "centreon" } else { "core" };
-        format!("gorgone::modules::{group}::{}::hooks", self.module())
-    }
-}
 
 /// Packages of the original that this version does not have.
 const ABSENT: [&str; 14] = [
@@ -100,15 +52,17 @@ pub(super) fn read(raw: &RawConfig<'_>, core: &CoreSettings, loader: &mut Loader
         read_entry(entry, index, &mut modules, &mut loaded, &mut around, findings);
     }
     if modules.register.is_some() && modules.proxy.is_none() {
-        let text = "'register' is loaded but 'proxy' is not, so its nodes are not reached; add gorgone::modules::core::proxy::hooks";
+        let text = "'register' is loaded but 'proxy' is not, so its nodes are not reached; add \
+            gorgone::modules::core::proxy::hooks";
         findings.warning(raw.file, "modules", text);
     }
     if modules.nodes.is_some() && modules.proxy.is_none() {
-        let text = "'nodes' is loaded but 'proxy' is not, so its pollers are not reached; add gorgone::modules::core::proxy::hooks";
+        let text = "'nodes' is loaded but 'proxy' is not, so its pollers are not reached; add \
+            gorgone::modules::core::proxy::hooks";
         findings.warning(raw.file, "modules", text);
     }
-    let cleaner = Package::DbCleaner;
-    modules.loaded.insert(cleaner.module().to_owned(), cleaner.package());
+    let cleaner = Module::DbCleaner;
+    modules.loaded.insert(cleaner.name().to_owned(), cleaner.package().to_owned());
     modules
 }
 
@@ -154,14 +108,14 @@ fn read_entry<'a>(
     if !enabled {
         return;
     }
-    match Package::ALL.into_iter().find(|known| known.package() == package) {
-        Some(Package::Nodes) if !cfg!(feature = "centreon") => {
+    match Module::of_package(package) {
+        Some(Module::Nodes) if !cfg!(feature = "centreon") => {
             let text = format!("Package '{package}' needs a build with the feature 'centreon'; left out");
             findings.warning(&entry.file, &key, text);
         }
         Some(known) => {
             loaded.push(package);
-            modules.loaded.insert(known.module().to_owned(), package.to_owned());
+            modules.loaded.insert(known.name().to_owned(), package.to_owned());
             read_options(known, section, modules, around, findings);
         }
         None if ABSENT.contains(&package) => {
@@ -183,34 +137,34 @@ fn name_of(entry: &Node) -> Option<&str> {
 }
 
 fn read_options(
-    package: Package,
+    module: Module,
     section: Section<'_>,
     modules: &mut Modules,
     around: &mut Surroundings<'_>,
     findings: &mut Findings,
 ) {
-    match package {
-        Package::Proxy => modules.proxy = Some(read_proxy(section, findings)),
-        Package::Register => {
+    match module {
+        Module::Proxy => modules.proxy = Some(read_proxy(section, findings)),
+        Module::Register => {
             modules.register = register_file::read(section, around.core.id, around.loader, findings);
             // The original does not load it either.
             if modules.register.is_none() {
-                modules.loaded.remove(package.module());
+                modules.loaded.remove(module.name());
             }
         }
-        Package::Action => modules.action = Some(action_section::read(section, findings)),
-        Package::HttpServer => modules.httpserver = Some(http_section::read(section, findings)),
-        Package::Pull => modules.pull = dial_in_section::read_pull(section, around.core, findings),
-        Package::PullWss => modules.pullwss = dial_in_section::read_pullwss(section, around.core, findings),
-        Package::Cron => modules.cron = Some(cron_section::read(section, findings)),
-        Package::Engine => modules.engine = Some(read_engine(section, findings)),
-        Package::Nodes => {
+        Module::Action => modules.action = Some(action_section::read(section, findings)),
+        Module::HttpServer => modules.httpserver = Some(http_section::read(section, findings)),
+        Module::Pull => modules.pull = dial_in_section::read_pull(section, around.core, findings),
+        Module::PullWss => modules.pullwss = dial_in_section::read_pullwss(section, around.core, findings),
+        Module::Cron => modules.cron = Some(cron_section::read(section, findings)),
+        Module::Engine => modules.engine = Some(read_engine(section, findings)),
+        Module::Nodes => {
             modules.nodes = database_section::read_nodes(section, around.raw, findings);
             if modules.nodes.is_none() {
-                modules.loaded.remove(package.module());
+                modules.loaded.remove(module.name());
             }
         }
-        Package::DbCleaner => modules.dbcleaner = read_cleaner(section, findings),
+        Module::DbCleaner => modules.dbcleaner = read_cleaner(section, findings),
     }
 }
 

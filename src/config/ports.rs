@@ -1,5 +1,5 @@
-//! Listeners that would be in each other's way. The REST API and the WebSocket listener may share one port when they are
-//! configured alike; nothing else shares a port.
+//! Listeners that would be in each other's way. The REST API and the WebSocket listener may share one port when they
+//! are configured alike; nothing else shares a port.
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,4 +1,4 @@
-//! The file of the module `register`: nodes that the administrator lists by hand (protocol.md section 5).
+//! The file of the module `register`: nodes that the administrator lists by hand (docs/protocol.md section 5).
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -31,8 +31,8 @@ const SILENT: [&str; 10] = [
     "port",
 ];
 
-/// Reads the options of the module and the file that they name. `None` without a `config_file`, which the original's packages
-/// leave out where nodes come from the database.
+/// Reads the options of the module and the file that they name. `None` without a `config_file`, which the original's
+/// packages leave out where nodes come from the database.
 pub(super) fn read(
     mut section: Section<'_>,
     own: Option<NodeId>,

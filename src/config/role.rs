@@ -26,8 +26,8 @@ impl fmt::Display for Role {
 }
 
 impl Config {
-    /// The place that these settings fit: without `proxy` a poller; with it a relay if it connects to a central itself, or if
-    /// clients may command it and it has no REST API; else a central.
+    /// The place that these settings fit: without `proxy` a poller; with it a relay if it connects to a central itself,
+    /// or if clients may command it and it has no REST API; else a central.
     #[must_use]
     pub const fn role(&self) -> Role {
         let commanded = self.core.external.is_some() && !self.core.authorized_clients.is_empty();

@@ -1,5 +1,5 @@
-//! Typed access to one map of the files: takes booleans, numbers and strings as they come, notes what is wrong, and in the end
-//! which keys nobody asked for.
+//! Typed access to one map of the files: takes booleans, numbers and strings as they come, notes what is wrong, and in
+//! the end which keys nobody asked for.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -44,7 +44,8 @@ impl Unit {
 }
 
 impl<'a> Section<'a> {
-    /// The map `node` as `key`; without a node, an empty one of `file`. Anything but a map is a problem and reads as empty.
+    /// The map `node` as `key`; without a node, an empty one of `file`. Anything but a map is a problem and reads as
+    /// empty.
     pub(super) fn new(node: Option<&'a Node>, file: &'a Path, key: &str, findings: &mut Findings) -> Self {
         let entries = match node.map(|node| (&node.value, node)) {
             Some((Value::Map(entries), _)) => Some(entries),
@@ -160,8 +161,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Warns of keys that nobody asked for and that are not in `silent`: keys of the original that have no use here. `name_*`
-    /// stands for all keys that begin with `name_`.
+    /// Warns of keys that nobody asked for and that are not in `silent`: keys of the original that have no use here.
+    /// `name_*` stands for all keys that begin with `name_`.
     pub(super) fn finish(self, silent: &[&str], findings: &mut Findings) {
         for (key, node) in self.entries.into_iter().flatten() {
             let is_silent = |name: &&str| name.strip_suffix('*').map_or(*name == key, |start| key.starts_with(start));

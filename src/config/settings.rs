@@ -29,7 +29,8 @@ pub struct Config {
 pub struct Problem {
     /// The file it stands in.
     pub file: PathBuf,
-    /// The key, for instance `gorgonecore.external_com_type` or `modules[httpserver].port`; empty for the file as a whole.
+    /// The key, for instance `gorgonecore.external_com_type` or `modules[httpserver].port`; empty for the file as a
+    /// whole.
     pub key: String,
     /// What is wrong and what is allowed.
     pub text: String,
@@ -42,7 +43,7 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// `gorgonecore` (protocol.md section 14).
+/// `gorgonecore` (docs/protocol.md section 14).
 #[derive(Clone, Debug)]
 pub struct CoreSettings {
     /// `name` of the top file, else the host name.
@@ -75,7 +76,8 @@ pub struct CoreSettings {
     pub database: PathBuf,
     /// `gorgone_db_autocreate_schema`
     pub create_schema: bool,
-    /// `gorgone_db_synchronous`: whether each commit waits for the disk (`full`, the default) or only the operating system (`normal`).
+    /// `gorgone_db_synchronous`: whether each commit waits for the disk (`full`, the default) or only the operating
+    /// system (`normal`).
     pub database_synchronous: bool,
     /// `max_message_size` in bytes (16 MiB): larger messages of an authenticated client are refused.
     pub max_message_size: usize,
@@ -121,7 +123,7 @@ pub struct Modules {
     pub loaded: BTreeMap<String, String>,
 }
 
-/// Options of the proxy (protocol.md sections 6 and 7).
+/// Options of the proxy (docs/protocol.md sections 6 and 7).
 #[derive(Clone, Debug)]
 pub struct ProxySettings {
     /// `pool` (5): worker threads at most.
@@ -172,7 +174,7 @@ pub struct RegisterSettings {
     pub nodes: Vec<Registration>,
 }
 
-/// Options of the module `action` (protocol.md section 11).
+/// Options of the module `action` (docs/protocol.md section 11).
 #[derive(Clone, Debug)]
 pub struct ActionSettings {
     /// `command_timeout` (30 s)
@@ -214,7 +216,7 @@ impl Default for ActionSettings {
     }
 }
 
-/// Options of the module `engine` (protocol.md section 11).
+/// Options of the module `engine` (docs/protocol.md section 11).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSettings {
     /// `command_file`: the engine's pipe, where a request names none.
@@ -223,7 +225,7 @@ pub struct EngineSettings {
     pub timeout: Duration,
 }
 
-/// Options of the module `httpserver` (protocol.md section 13). Holds a password: no `Debug` of it.
+/// Options of the module `httpserver` (docs/protocol.md section 13). Holds a password: no `Debug` of it.
 #[derive(Clone)]
 pub struct HttpSettings {
     /// `address` (0.0.0.0)
@@ -255,7 +257,7 @@ pub struct ServerTls {
     pub passphrase: Option<String>,
 }
 
-/// The proxy's `httpserver` (protocol.md section 9). Holds a token: no `Debug` of it.
+/// The proxy's `httpserver` (docs/protocol.md section 9). Holds a token: no `Debug` of it.
 #[derive(Clone)]
 pub struct WebSocketSettings {
     /// `address` (all)
@@ -274,7 +276,7 @@ impl std::fmt::Debug for WebSocketSettings {
     }
 }
 
-/// Options of the module `pull` (protocol.md section 8).
+/// Options of the module `pull` (docs/protocol.md section 8).
 #[derive(Clone, Debug)]
 pub struct PullSettings {
     /// `target_type` and `target_path`: the central's external socket.
@@ -285,7 +287,7 @@ pub struct PullSettings {
     pub ping_timeout: Duration,
 }
 
-/// Options of the module `pullwss` (protocol.md section 9). Holds a token: no `Debug` of it.
+/// Options of the module `pullwss` (docs/protocol.md section 9). Holds a token: no `Debug` of it.
 #[derive(Clone)]
 pub struct PullWssSettings {
     /// `address`
@@ -372,7 +374,7 @@ impl Subnet {
     }
 }
 
-/// Options of the module `dbcleaner` (protocol.md section 15).
+/// Options of the module `dbcleaner` (docs/protocol.md section 15).
 #[derive(Clone, Copy, Debug)]
 pub struct CleanerSettings {
     /// `purge_sessions_time` (3600 s)

@@ -1,4 +1,4 @@
-//! The options of a node that is reached by SSH (protocol.md section 10).
+//! The options of a node that is reached by SSH (docs/protocol.md section 10).
 
 use std::path::{Path, PathBuf};
 

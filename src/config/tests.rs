@@ -93,7 +93,8 @@ fn packages() -> Files {
         ("config.d/30-centreon.yaml", "name: centreon.yaml\ndescription: x\ncentreon: !include ../centreon/*.yaml\n"),
         (
             "centreon/10-database.yaml",
-            "database:\n  db_configuration:\n    dsn: \"mysql:host=localhost:port=3306;dbname=centreon\"\n    password: \"secret\"\n",
+            "database:\n  db_configuration:\n    dsn: \"mysql:host=localhost:port=3306;dbname=centreon\"\n    \
+                password: \"secret\"\n",
         ),
         ("config.d/31-centreon-api.yaml", "gorgone:\n  tpapi:\n    - name: clapi\n      password: \"secret\"\n"),
         (
@@ -145,7 +146,8 @@ gorgone:
         ("config.d/cron.d/10-date.yaml", "- id: date\n  timespec: '* * * * *'\n  action: COMMAND\n"),
         (
             "config.d/nodes-register.yaml",
-            "nodes:\n  - {id: 4, type: push_zmq, address: 10.1.2.3, port: 5556, prevail: 1, nodes: [{id: 2, pathscore: 1}, {id: \"20\"}]}\n  \
+            "nodes:\n  - {id: 4, type: push_zmq, address: 10.1.2.3, port: 5556, prevail: 1, nodes: [{id: 2, \
+                pathscore: 1}, {id: \"20\"}]}\n  \
              - {id: 6, type: pull}\n  - {id: 7, type: wss, prevail: yes}\n",
         ),
     ])
@@ -185,10 +187,9 @@ fn the_packages_layout_brings_only_warnings_about_what_is_not_here_yet() {
     warnings.retain(|line| cfg!(feature = "centreon") || !line.contains("modules[nodes]"));
     assert_eq!(
         warnings,
-        [
-            "config.d/whitelist.conf.d/centreon.yaml: modules[action].allowed_cmds[1]: '^echo' is not anchored: with a shell it \
-             also allows “echo; id”; begin it with ^ and end it with $",
-        ]
+        ["config.d/whitelist.conf.d/centreon.yaml: modules[action].allowed_cmds[1]: '^echo' is not anchored: with \
+                a shell it \
+             also allows “echo; id”; begin it with ^ and end it with $",]
     );
 }
 
@@ -214,7 +215,8 @@ fn a_file_with_gorgone_at_the_top_is_a_configuration_and_all_has_a_default() {
 #[test]
 fn the_role_follows_from_proxy_api_and_clients() {
     let proxy = "    - {name: proxy, package: 'gorgone::modules::core::proxy::hooks', enable: 1}\n";
-    let clients = "  gorgonecore:\n    external_com_type: tcp\n    external_com_path: '*:5556'\n    authorized_clients:\n      - \
+    let clients = "  gorgonecore:\n    external_com_type: tcp\n    external_com_path: '*:5556'\n    \
+        authorized_clients:\n      - \
                    key: pnI6EWkiTbazjikJXRkLmjml5wvVECYtQduJUjS4QK4\n";
     assert_eq!(config_of(&format!("gorgone:\n{clients}  modules:\n{ACTION}")).role(), Role::Poller);
     assert_eq!(config_of(&format!("gorgone:\n{clients}  modules:\n{ACTION}{proxy}")).role(), Role::Relay);
@@ -253,11 +255,14 @@ fn every_problem_is_reported_with_file_key_value_and_what_is_allowed() {
             "a.yaml: gorgonecore.ipv6: is 'maybe'; allowed: true or false (also 1/0, yes/no, on/off)",
             "a.yaml: gorgonecore.fingerprint_mode: is 'never'; allowed: always, first or strict",
             "a.yaml: gorgonecore.gorgone_db_type: is 'mysql'; allowed: SQLite",
-            "b.yaml: modules[httpserver].ssl_cert_file: is missing or empty; 'ssl: true' needs it: the path of a PEM file",
-            "b.yaml: modules[httpserver].ssl_key_file: is missing or empty; 'ssl: true' needs it: the path of a PEM file",
+            "b.yaml: modules[httpserver].ssl_cert_file: is missing or empty; 'ssl: true' needs it: the path of a PEM \
+                file",
+            "b.yaml: modules[httpserver].ssl_key_file: is missing or empty; 'ssl: true' needs it: the path of a PEM \
+                file",
             "b.yaml: modules[httpserver].port: is '70000'; allowed: a whole number from 1 to 65535",
             "b.yaml: modules[httpserver].auth.password: is missing or empty; 'auth' with 'enabled: true' needs it",
-            "b.yaml: modules[httpserver].allowed_hosts.subnets[0]: is 'here'; allowed: a range such as 10.30.2.0/24 or 2001:db8::/32, \
+            "b.yaml: modules[httpserver].allowed_hosts.subnets[0]: is 'here'; allowed: a range such as 10.30.2.0/24 \
+                or 2001:db8::/32, \
              or one address",
         ]
     );

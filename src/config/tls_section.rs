@@ -1,5 +1,5 @@
-//! The options about TLS, of listeners and of nodes that dial in (protocol.md sections 9 and 13). Looks whether the files can be
-//! opened; what is in them is read by whoever uses them.
+//! The options about TLS, of listeners and of nodes that dial in (docs/protocol.md sections 9 and 13). Looks whether
+//! the files can be opened; what is in them is read by whoever uses them.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -80,7 +80,8 @@ pub(super) fn read_client(section: &mut Section<'_>, findings: &mut Findings) ->
         return pinned.map(ClientTls::Pinned);
     }
     if no_verify {
-        let text = "is true, so the certificate of the central is not checked and anybody on the way can read and change \
+        let text = "is true, so the certificate of the central is not checked and anybody on the way can read and \
+            change \
                     everything; allowed and safe: false, with 'ssl_ca_file' or 'ssl_fingerprint'";
         findings.warning(section.file(), &section.path("https_cert_no_verify"), text);
         return Some(ClientTls::NoVerify);

@@ -48,8 +48,8 @@ impl Node {
         }
     }
 
-    /// Puts `right` over this value: maps are merged, lists are appended, otherwise the right side wins. An empty right side
-    /// changes nothing, so a file that holds only `gorgone:` does not wipe out what others said.
+    /// Puts `right` over this value: maps are merged, lists are appended, otherwise the right side wins. An empty right
+    /// side changes nothing, so a file that holds only `gorgone:` does not wipe out what others said.
     pub(super) fn merge(&mut self, right: Self) {
         match (&mut self.value, right) {
             (_, Self { value: Value::Null, .. }) => {}

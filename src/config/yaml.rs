@@ -1,5 +1,5 @@
-//! One file's text to values, with errors that show line, column and remedy. Does not know other files: `!include` is handed
-//! to the caller.
+//! One file's text to values, with errors that show line, column and remedy. Does not know other files: `!include` is
+//! handed to the caller.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -63,7 +63,8 @@ fn explain(text: &str, error: &serde_yaml::Error) -> String {
     format!("line {}, column {}: this is not valid YAML: {plain}{hint}", location.line(), location.column())
 }
 
-/// A hint where a value of the line begins with a character that YAML keeps for itself, as in `external_com_path: *:5556`.
+/// A hint where a value of the line begins with a character that YAML keeps for itself, as in
+/// `external_com_path: *:5556`.
 fn unquoted_start(text: &str, line: usize) -> &'static str {
     let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     let starts = [": *", ": @", ": `", ": %", "- *", "- @", "- `", "- %"];
@@ -74,8 +75,8 @@ fn unquoted_start(text: &str, line: usize) -> &'static str {
     }
 }
 
-/// What a tag other than the standard ones asks for: called with the tag's name (without `!`) and its text, gives the value
-/// that takes its place.
+/// What a tag other than the standard ones asks for: called with the tag's name (without `!`) and its text, gives the
+/// value that takes its place.
 pub(super) type TagHandler<'a> = dyn FnMut(&Tag<'_>, &str) -> Option<Node> + 'a;
 
 /// A tagged scalar, for instance `!include a.yaml,b.d/*.yaml`.

@@ -1,7 +1,7 @@
-//! The key pair of this daemon on disk (protocol.md section 3): loaded, or made where both files are missing.
+//! The key pair of this daemon on disk (docs/protocol.md section 3): loaded, or made where both files are missing.
 //!
-//! Absent on purpose: the format of keys, which is `wire::gorgone::keys`. Everything here blocks and may take seconds, so it
-//! runs before the event loop does.
+//! Absent on purpose: the format of keys, which is `wire::gorgone::keys`. Everything here blocks and may take seconds,
+//! so it runs before the event loop does.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -93,14 +93,16 @@ impl fmt::Display for KeyFault {
         match self {
             Self::PrivateMissing(public) => write!(
                 formatter,
-                "the private key is missing, but its public half {0} is there; restore the private key, or remove {0} so that a new \
+                "the private key is missing, but its public half {0} is there; restore the private key, or remove {0} \
+                    so that a new \
                  pair is made (peers must then be told the new thumbprint)",
                 public.display()
             ),
             Self::TooOpen(mode) => write!(formatter, "others can use this private key (mode {mode:04o}); chmod 600 it"),
             Self::Mismatch(private) => write!(
                 formatter,
-                "does not belong to the private key {}; restore the right file, or remove this one so that it is written again",
+                "does not belong to the private key {}; restore the right file, or remove this one so that it is \
+                    written again",
                 private.display()
             ),
             Self::AlreadyThere => formatter.write_str("is already there; nothing was changed"),
@@ -128,7 +130,8 @@ impl KeyFault {
     }
 }
 
-/// Loads the pair. Where both files are missing it makes one of [`DEFAULT_BITS`]; where only the public file is, it writes it.
+/// Loads the pair. Where both files are missing it makes one of [`DEFAULT_BITS`]; where only the public file is, it
+/// writes it.
 ///
 /// # Errors
 /// [`KeyFileError`], which names the file and the remedy.

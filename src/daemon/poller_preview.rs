@@ -1,13 +1,13 @@
-//! What the module `nodes` would register now: reads the Centreon database once. Blocks until it answers; for `check`, never for the
-//! event loop.
+//! What the module `nodes` would register now: reads the Centreon database once. Blocks until it answers; for `check`,
+//! never for the event loop.
 
 use crate::config::settings::Config;
 use crate::edge::centreon_database::{self, DatabaseFault};
 use crate::node::plan;
 pub use crate::node::plan::PollerPlan;
 
-/// Reads the database; `None` where the module is not loaded. Nodes that the register file has with `prevail` are left out, as they
-/// would be in a daemon.
+/// Reads the database; `None` where the module is not loaded. Nodes that the register file has with `prevail` are left
+/// out, as they would be in a daemon.
 ///
 /// # Errors
 /// Why it cannot be read.

@@ -13,8 +13,8 @@ use super::tls::client::ClientContext;
 use crate::config::settings::HttpSettings;
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// Longer than a call may ask the daemon to wait.
-const ANSWER: Duration = Duration::from_secs(60);
+/// Longer than a subcommand asks the daemon to wait, and short enough for somebody who sits before a terminal.
+const ANSWER: Duration = Duration::from_secs(15);
 /// An answer is larger only where something is wrong.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -58,7 +58,15 @@ impl ApiConnection {
     /// # Errors
     /// What went wrong on the way, as a sentence.
     pub fn call(&self, method: &str, path: &str, body: &str) -> Result<ApiReply, String> {
-        let failed = |error: io::Error| format!("the REST API on {} does not answer: {error}", self.address);
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!(
+                "the REST API on {} has not answered for {} s: is the disk of the daemon full, or the daemon stopped? \
+                 Its log says more",
+                self.address,
+                ANSWER.as_secs()
+            ),
+            _ => format!("the REST API on {} does not answer: {error}", self.address),
+        };
         let stream = TcpStream::connect_timeout(&self.address, CONNECT).map_err(|error| {
             format!("no connection to the REST API on {}: {error}; does the daemon run?", self.address)
         })?;

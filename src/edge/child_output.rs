@@ -1,9 +1,10 @@
-//! What a command prints: stdout and stderr apart, each with its own limit, and yet in the order in which they were written.
+//! What a command prints: stdout and stderr apart, each with its own limit, and yet in the order in which they were
+//! written.
 //!
-//! Two pipes tell the streams apart, but not which of them was written to first. So at the beginning each pipe holds one write
-//! only (one page, in packets), and is read once for each event: a command that prints to both waits until we have read what it
-//! printed before. A command that goes on printing gets pipes of the usual size, and is read in larger pieces; then the order
-//! between the two is that in which they became readable. Absent on purpose: the process.
+//! Two pipes tell the streams apart, but not which of them was written to first. So at the beginning each pipe holds
+//! one write only (one page, in packets), and is read once for each event: a command that prints to both waits until we
+//! have read what it printed before. A command that goes on printing gets pipes of the usual size, and is read in
+//! larger pieces; then the order between the two is that in which they became readable. Absent on purpose: the process.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -16,7 +17,8 @@ use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use crate::model::command::OutputCut;
 
-/// Reads one after the other with pipes of one page; a loop that prints a character at a time must not take a turn for each.
+/// Reads one after the other with pipes of one page; a loop that prints a character at a time must not take a turn for
+/// each.
 const ORDERED_READS: usize = 512;
 /// A pipe while the order is kept, and afterwards (the system's default).
 const ORDERED_PIPE_BYTES: usize = 4_096;

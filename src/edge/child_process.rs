@@ -1,8 +1,8 @@
 //! Commands as child processes: a process group of their own, no terminal.
 //!
-//! [`ChildProcess::spawn`] may block and belongs in a job; everything else is for the loop's thread and never blocks. The
-//! loop calls [`ChildProcess::poll`] once after the spawn and then for every child at each `SIGCHLD`, since a signal does not
-//! tell reliably which child ended. Absent on purpose: how many run at once, and what a result means.
+//! [`ChildProcess::spawn`] may block and belongs in a job; everything else is for the loop's thread and never blocks.
+//! The loop calls [`ChildProcess::poll`] once after the spawn and then for every child at each `SIGCHLD`, since a
+//! signal does not tell reliably which child ended. Absent on purpose: how many run at once, and what a result means.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -62,7 +62,7 @@ impl ChildProcess {
     ///
     /// # Errors
     /// Why it could not be started, as a sentence that names the program but not its arguments.
-    pub fn spawn(spec: &CommandSpec, now: Now) -> Result<Self, String> {
+    pub fn spawn(spec: &CommandSpec, now: Now) -> Result<Self, CommandEnd> {
         reap_abandoned();
         let (name, mut command) = match &spec.program {
             Program::Shell(line) => {
@@ -71,7 +71,8 @@ impl ChildProcess {
                 ("/bin/sh", command)
             }
             Program::Words(words) => {
-                let (program, arguments) = words.split_first().ok_or("the command is empty")?;
+                let empty = || CommandEnd::NotStarted("the command is empty".to_owned());
+                let (program, arguments) = words.split_first().ok_or_else(empty)?;
                 let mut command = Command::new(program);
                 command.args(arguments);
                 (program.as_str(), command)
@@ -107,7 +108,8 @@ impl ChildProcess {
         self.output.descriptor()
     }
 
-    /// Reads up to about `budget` bytes of output. Beyond the limits it is dropped, so that the command never waits for us.
+    /// Reads up to about `budget` bytes of output. Beyond the limits it is dropped, so that the command never waits for
+    /// us.
     pub fn read_output(&mut self, budget: usize) -> ReadState {
         self.output.read(budget)
     }
@@ -217,12 +219,18 @@ fn exit_code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(255)
 }
 
-fn not_started(name: &str, error: &io::Error) -> String {
+fn not_started(name: &str, error: &io::Error) -> CommandEnd {
     let name = name.escape_debug();
     match error.kind() {
-        io::ErrorKind::NotFound => format!("program '{name}' was not found; give its full path or install it"),
-        io::ErrorKind::PermissionDenied => format!("program '{name}' may not be executed; check its mode and owner"),
-        io::ErrorKind::ArgumentListTooLong => format!("program '{name}': the command line is too long"),
-        _ => format!("program '{name}' could not be started: {error}"),
+        io::ErrorKind::NotFound => {
+            CommandEnd::NoProgram(127, format!("program '{name}' was not found; give its full path or install it"))
+        }
+        io::ErrorKind::PermissionDenied => {
+            CommandEnd::NoProgram(126, format!("program '{name}' may not be executed; check its mode and owner"))
+        }
+        io::ErrorKind::ArgumentListTooLong => {
+            CommandEnd::NotStarted(format!("program '{name}': the command line is too long"))
+        }
+        _ => CommandEnd::NotStarted(format!("program '{name}' could not be started: {error}")),
     }
 }

@@ -1,9 +1,15 @@
-//! Writing lines to a named pipe that somebody else reads: the engine's command file. Blocks up to a given time; for worker threads.
+//! Writing lines to a named pipe that somebody else reads: the engine's command file. Blocks up to a given time; for
+//! worker threads.
+//!
+//! A line longer than what the pipe takes at once may be given up half-written. The pipe is remembered then, and the
+//! next writing ends that line first, so that it never runs into another one.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,8 +18,13 @@ use crate::model::work::PipeReport;
 /// Between two looks at a pipe that is full or that nobody reads.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Writes each line with a newline behind it. Waits up to `patience` in all for a reader and for room; a line is reported as submitted
-/// when the pipe has all of it.
+/// Pipes that are remembered at most, for a request may name any.
+const CUT_MAX: usize = 1_000;
+/// Pipes whose last line lacks its end, each by device and inode: another pipe of the same name has none.
+static CUT: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+
+/// Writes each line with a newline behind it. Waits up to `patience` in all for a reader and for room; a line is
+/// reported as submitted when the pipe has all of it.
 #[must_use]
 pub fn write_lines(path: &str, lines: &[String], patience: Duration) -> PipeReport {
     let deadline = Instant::now() + patience;
@@ -25,29 +36,45 @@ pub fn write_lines(path: &str, lines: &[String], patience: Duration) -> PipeRepo
 }
 
 fn write_all(path: &str, lines: &[String], deadline: Instant, submitted: &mut usize) -> Result<(), String> {
-    let mut pipe = open(path, deadline)?;
+    let (mut pipe, identity) = open(path, deadline)?;
+    let failed = |reason: String, submitted: usize, cut: &str| {
+        let count = lines.len();
+        format!("submit engine command issue: {reason}; {submitted} of {count} commands were submitted{cut}")
+    };
+    if cut_lines(|cut| cut.contains(&identity)) {
+        write_line(&mut pipe, path, "", deadline).map_err(|(reason, _)| failed(reason, 0, ""))?;
+        cut_lines(|cut| cut.remove(&identity));
+    }
     for line in lines {
         write_line(&mut pipe, path, line, deadline).map_err(|(reason, is_partial)| {
-            let cut = if is_partial { ", and a part of the next" } else { "" };
-            format!(
-                "submit engine command issue: {reason}; {submitted} of {} commands were submitted{cut}",
-                lines.len()
-            )
+            if is_partial {
+                cut_lines(|cut| cut.len() < CUT_MAX && cut.insert(identity));
+            }
+            let cut =
+                if is_partial { ", and a part of the next, which the next request to this pipe ends" } else { "" };
+            failed(reason, *submitted, cut)
         })?;
         *submitted += 1;
     }
     Ok(())
 }
 
-/// Opens the pipe for writing as soon as somebody reads it.
-fn open(path: &str, deadline: Instant) -> Result<File, String> {
+fn cut_lines<T>(act: impl FnOnce(&mut BTreeSet<(u64, u64)>) -> T) -> T {
+    act(&mut CUT.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Opens the pipe for writing as soon as somebody reads it; with its device and inode.
+fn open(path: &str, deadline: Instant) -> Result<(File, (u64, u64)), String> {
     loop {
         check(path)?;
         let file = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(Path::new(path));
         match file {
             // Whatever took its place meanwhile is not written to.
-            Ok(file) if file.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo()) => return Ok(file),
-            Ok(_) => return Err(not_a_pipe(path)),
+            Ok(file) => {
+                let metadata = file.metadata().ok().filter(|metadata| metadata.file_type().is_fifo());
+                let metadata = metadata.ok_or_else(|| not_a_pipe(path))?;
+                return Ok((file, (metadata.dev(), metadata.ino())));
+            }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 return Err(format!("command file '{path}' must be writeable"));
             }
@@ -151,10 +178,42 @@ mod tests {
         let _reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
         let report = write_lines(&path, &lines(&["a", &"b".repeat(100_000)]), Duration::from_millis(20));
         let text = format!(
-            "submit engine command issue: '{path}' is full and nobody reads it (timeout); 1 of 2 commands were submitted, and a \
-             part of the next"
+            "submit engine command issue: '{path}' is full and nobody reads it (timeout); 1 of 2 commands were submitted, \
+             and a part of the next, which the next request to this pipe ends"
         );
         assert_eq!(report, PipeReport { submitted: 1, failure: Some(text) });
+    }
+
+    #[test]
+    fn a_line_that_was_given_up_half_written_is_ended_before_the_next_one() {
+        let folder = TempDir::new();
+        let path = pipe(&folder);
+        let mut reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        let mut read = || {
+            let (mut text, mut bytes) = (String::new(), [0; 65_536]);
+            while let Ok(len) = reader.read(&mut bytes) {
+                if len == 0 {
+                    break;
+                }
+                text.push_str(std::str::from_utf8(&bytes[..len]).unwrap());
+            }
+            text
+        };
+        let short = Duration::from_millis(20);
+        let first = write_lines(&path, &lines(&[&"a".repeat(100_000)]), short);
+        assert_eq!(first.submitted, 0);
+        assert!(first.failure.unwrap().ends_with("and a part of the next, which the next request to this pipe ends"));
+        // Still full: nothing of this request goes in.
+        let second = write_lines(&path, &lines(&["[2] SECOND"]), short);
+        assert_eq!(second.submitted, 0);
+        assert!(second.failure.unwrap().ends_with("0 of 1 commands were submitted"));
+        let fragment = read();
+        assert!(fragment.len() < 100_000 && fragment.bytes().all(|byte| byte == b'a'));
+        let report = write_lines(&path, &lines(&["[3] THIRD"]), LONG);
+        assert_eq!(report, PipeReport { submitted: 1, failure: None });
+        assert_eq!(read(), "\n[3] THIRD\n");
+        assert_eq!(write_lines(&path, &lines(&["[4] FOURTH"]), LONG).submitted, 1);
+        assert_eq!(read(), "[4] FOURTH\n");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! A descriptor that the kernel writes events to (`signalfd(2)`, `inotify(7)`), as a source of the event loop. Absent on
-//! purpose: what the events mean.
+//! A descriptor that the kernel writes events to (`signalfd(2)`, `inotify(7)`), as a source of the event loop. Absent
+//! on purpose: what the events mean.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,5 +1,6 @@
 //! Notices that a file has changed, without looking at it: a source of the event loop (`inotify(7)`). The directory is
-//! watched, because editors put a new file in the place of the old one. Nothing wakes the daemon while nobody writes there.
+//! watched, because editors put a new file in the place of the old one. Nothing wakes the daemon while nobody writes
+//! there.
 //!
 //! Absent on purpose: reading the file; files that it includes.
 
@@ -43,7 +44,8 @@ impl FileWatch {
     pub fn renew(&mut self) -> io::Result<()> {
         self.names.clear();
         watch_parent(self.events.file(), &self.path, &mut self.names)?;
-        // Links such as those of a configuration that is replaced as a whole: the link stays, what is behind it does not.
+        // Links such as those of a configuration that is replaced as a whole: the link stays, what is behind it does
+        // not.
         if let Ok(target) = self.path.canonicalize()
             && target != self.path
         {
@@ -98,7 +100,8 @@ mod tests {
     use super::super::temp_dir::TempDir;
     use super::*;
 
-    /// A file that was written to counts as closed once no command that is just being started has a copy of the descriptor.
+    /// A file that was written to counts as closed once no command that is just being started has a copy of the
+    /// descriptor.
     fn assert_changed(watch: &mut FileWatch) {
         let start = std::time::Instant::now();
         while !watch.take_changed() {

@@ -7,6 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::model::time::Monotonic;
+
 /// A piece of work and its result.
 pub type Job<R> = Box<dyn FnOnce() -> R + Send>;
 
@@ -14,14 +16,18 @@ pub type Job<R> = Box<dyn FnOnce() -> R + Send>;
 const IDLE: Duration = Duration::from_secs(10);
 /// Stack of a worker: enough for SQLite and for 4096-bit RSA, also in a debug build.
 const STACK_SIZE: usize = if cfg!(debug_assertions) { 2 << 20 } else { 512 << 10 };
-/// Jobs that may wait, where the caller names no other bound.
-const CAPACITY: usize = 4_096;
+/// When a thread is asked for again that the system could not start.
+const RETRY: Duration = Duration::from_millis(200);
+/// Nice level of a background queue: about a tenth of the processor where others want all of it.
+const BACKGROUND_NICE: i32 = 10;
 
-/// A bounded queue of jobs whose results are collected by one thread.
+/// A queue of jobs whose results are collected by one thread. What no thread can be started for waits in the queue.
 pub struct JobQueue<R> {
     shared: Arc<Shared<R>>,
     max_threads: usize,
-    capacity: usize,
+    is_background: bool,
+    /// Jobs wait and no thread could be started: nobody will tell when one can.
+    is_stuck: bool,
 }
 
 struct Shared<R> {
@@ -52,12 +58,6 @@ impl<R: Send + 'static> JobQueue<R> {
     /// not block (a `mio::Waker`).
     #[must_use]
     pub fn new(max_threads: usize, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
-        Self::with_capacity(max_threads, CAPACITY, wake)
-    }
-
-    /// Like [`JobQueue::new`], with a bound of the jobs that wait for a thread.
-    #[must_use]
-    pub fn with_capacity(max_threads: usize, capacity: usize, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
         let state = State {
             waiting: VecDeque::new(),
             finished: VecDeque::new(),
@@ -67,32 +67,71 @@ impl<R: Send + 'static> JobQueue<R> {
             stopping: false,
         };
         let shared = Shared { state: Mutex::new(state), work: Condvar::new(), ended: Condvar::new(), wake };
-        Self { shared: Arc::new(shared), max_threads: max_threads.max(1), capacity }
+        Self { shared: Arc::new(shared), max_threads: max_threads.max(1), is_background: false, is_stuck: false }
     }
 
-    /// Puts a job at the end of the queue.
+    /// Like [`JobQueue::new`], with workers that give way to every other thread of the machine.
+    #[must_use]
+    pub fn background(max_threads: usize, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
+        let mut queue = Self::new(max_threads, wake);
+        queue.is_background = true;
+        queue
+    }
+
+    /// Puts a job at the end of the queue. Who asks bounds what waits; see [`JobQueue::submit_below`]. After
+    /// [`JobQueue::shutdown`] the job is dropped.
+    pub fn submit(&mut self, job: Job<R>) {
+        let _dropped = self.submit_below(usize::MAX, job);
+    }
+
+    /// Puts a job at the end of the queue if fewer than `bound` wait for a thread.
     ///
     /// # Errors
-    /// Gives the job back when the queue is full or shut down, or when not even one thread can be started.
-    pub fn submit(&self, job: Job<R>) -> Result<(), Job<R>> {
+    /// Gives the job back when that many wait, or when the queue is shut down.
+    pub fn submit_below(&mut self, bound: usize, job: Job<R>) -> Result<(), Job<R>> {
         let mut state = self.shared.lock();
-        if state.stopping || state.waiting.len() >= self.capacity {
+        if state.stopping || state.waiting.len() >= bound {
             return Err(job);
-        }
-        if state.idle <= state.waiting.len() && state.threads < self.max_threads {
-            let shared = Arc::clone(&self.shared);
-            let thread = std::thread::Builder::new().name("worker".to_owned()).stack_size(STACK_SIZE);
-            match thread.spawn(move || run_worker(&shared)) {
-                Ok(_) => state.threads += 1,
-                Err(_) if state.threads > 0 => {}
-                Err(_) => return Err(job),
-            }
         }
         state.waiting.push_back(job);
         state.pending += 1;
         drop(state);
+        self.start_thread();
         self.shared.work.notify_one();
         Ok(())
+    }
+
+    /// Asks for a thread where jobs wait for more than the idle ones.
+    fn start_thread(&mut self) {
+        let mut state = self.shared.lock();
+        if state.idle < state.waiting.len() && state.threads < self.max_threads {
+            let (shared, is_background) = (Arc::clone(&self.shared), self.is_background);
+            let thread = std::thread::Builder::new().name("worker".to_owned()).stack_size(STACK_SIZE);
+            let started = thread.spawn(move || {
+                if is_background {
+                    // Without it the worker only has the rank of the others.
+                    let _refused = rustix::process::setpriority_process(None, BACKGROUND_NICE);
+                }
+                run_worker(&shared);
+            });
+            if started.is_ok() {
+                state.threads += 1;
+            }
+        }
+        self.is_stuck = !state.waiting.is_empty() && state.threads == 0;
+    }
+
+    /// When [`JobQueue::handle_timeout`] is wanted; `None` while the wake-ups of finished jobs are enough.
+    #[must_use]
+    pub fn poll_timeout(&self, now: Monotonic) -> Option<Monotonic> {
+        self.is_stuck.then(|| now + RETRY)
+    }
+
+    /// Asks again for a thread that could not be started.
+    pub fn handle_timeout(&mut self) {
+        if self.is_stuck {
+            self.start_thread();
+        }
     }
 
     /// The next result, in the order in which jobs ended; `None` when there is none now. Never blocks on a job.
@@ -109,15 +148,8 @@ impl<R: Send + 'static> JobQueue<R> {
         self.shared.lock().pending
     }
 
-    /// Whether [`JobQueue::submit`] would refuse now.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        let state = self.shared.lock();
-        state.stopping || state.waiting.len() >= self.capacity
-    }
-
-    /// Forgets the jobs that wait and gives those that run at most `patience` to end. False when some still run; they end
-    /// with the process. Results stay to be collected.
+    /// Forgets the jobs that wait and gives those that run at most `patience` to end. False when some still run; they
+    /// end with the process. Results stay to be collected.
     pub fn shutdown(&self, patience: Duration) -> bool {
         let mut state = self.shared.lock();
         state.stopping = true;
@@ -184,12 +216,12 @@ mod tests {
     use super::*;
     use std::sync::mpsc::{Receiver, channel};
 
-    fn queue(max_threads: usize, capacity: usize) -> (JobQueue<u32>, Receiver<()>) {
+    fn queue(max_threads: usize) -> (JobQueue<u32>, Receiver<()>) {
         let (sender, receiver) = channel();
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
             let _ = sender.send(());
         });
-        (JobQueue::with_capacity(max_threads, capacity, wake), receiver)
+        (JobQueue::new(max_threads, wake), receiver)
     }
 
     fn await_wake(wakes: &Receiver<()>) {
@@ -198,9 +230,9 @@ mod tests {
 
     #[test]
     fn every_job_gives_its_result_and_one_wake() {
-        let (queue, wakes) = queue(3, 100);
+        let (mut queue, wakes) = queue(3);
         for number in 0..50 {
-            assert!(queue.submit(Box::new(move || number * 2)).is_ok());
+            queue.submit(Box::new(move || number * 2));
         }
         let mut results = Vec::new();
         for _ in 0..50 {
@@ -215,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_gives_the_job_back_and_no_more_threads_run_than_allowed() {
-        let (queue, wakes) = queue(1, 1);
+        let (mut queue, wakes) = queue(1);
         let (release, gate) = channel::<()>();
         let (started, is_started) = channel();
         let busy = move || {
@@ -223,24 +255,23 @@ mod tests {
             gate.recv().unwrap();
             1
         };
-        assert!(queue.submit(Box::new(busy)).is_ok());
+        queue.submit(Box::new(busy));
         is_started.recv_timeout(Duration::from_secs(10)).unwrap();
-        assert!(queue.submit(Box::new(|| 2)).is_ok());
-        assert!(queue.is_full());
-        assert!(queue.submit(Box::new(|| 3)).is_err());
+        queue.submit(Box::new(|| 2));
+        assert!(queue.submit_below(1, Box::new(|| 3)).is_err());
         assert_eq!((queue.pending(), queue.shared.lock().threads), (2, 1));
         release.send(()).unwrap();
         await_wake(&wakes);
         await_wake(&wakes);
         assert_eq!((queue.poll_finished(), queue.poll_finished()), (Some(1), Some(2)));
-        assert!(!queue.is_full());
+        assert!(queue.submit_below(1, Box::new(|| 4)).is_ok());
     }
 
     #[test]
     fn a_job_that_panics_costs_only_itself() {
-        let (queue, wakes) = queue(1, 10);
-        assert!(queue.submit(Box::new(|| panic!("a test's panic"))).is_ok());
-        assert!(queue.submit(Box::new(|| 7)).is_ok());
+        let (mut queue, wakes) = queue(1);
+        queue.submit(Box::new(|| panic!("a test's panic")));
+        queue.submit(Box::new(|| 7));
         await_wake(&wakes);
         await_wake(&wakes);
         assert_eq!((queue.poll_finished(), queue.pending()), (Some(7), 0));
@@ -248,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_shutdown_forgets_what_waits_and_does_not_wait_for_ever() {
-        let (queue, _wakes) = queue(1, 10);
+        let (mut queue, _wakes) = queue(1);
         let (release, gate) = channel::<()>();
         let (started, is_started) = channel();
         let busy = move || {
@@ -256,13 +287,13 @@ mod tests {
             gate.recv().unwrap();
             1
         };
-        assert!(queue.submit(Box::new(busy)).is_ok());
+        queue.submit(Box::new(busy));
         is_started.recv_timeout(Duration::from_secs(10)).unwrap();
-        assert!(queue.submit(Box::new(|| 2)).is_ok());
+        queue.submit(Box::new(|| 2));
         assert!(!queue.shutdown(Duration::from_millis(10)), "the running job cannot have ended");
         release.send(()).unwrap();
         assert!(queue.shutdown(Duration::from_secs(10)));
         assert_eq!((queue.poll_finished(), queue.poll_finished()), (Some(1), None));
-        assert!(queue.submit(Box::new(|| 3)).is_err());
+        assert!(queue.submit_below(1, Box::new(|| 3)).is_err());
     }
 }

@@ -1,9 +1,10 @@
 //! The global allocator: that of the C library, with a few large blocks kept for the next one who asks.
 //!
-//! A chunk of a file passes through half a dozen blocks of 100 to 500 KiB on its way. The C library asks the system for each of
-//! them and gives it back at once, and copying spends its time on page faults: half of it with musl. So blocks from [`SMALLEST`]
-//! to [`LARGEST`] bytes are rounded up to a power of two and go through a shelf of at most [`KEPT_BYTES`]; what lies there after a
-//! burst goes back by [`release`]. Nobody ever waits for the shelf: who finds it taken by another thread asks the C library.
+//! A chunk of a file passes through half a dozen blocks of 100 to 500 KiB on its way. The C library asks the system for
+//! each of them and gives it back at once, and copying spends its time on page faults: half of it with musl. So blocks
+//! from [`SMALLEST`] to [`LARGEST`] bytes are rounded up to a power of two and go through a shelf of at most
+//! [`KEPT_BYTES`]; what lies there after a burst goes back by [`release`]. Nobody ever waits for the shelf: who finds
+//! it taken by another thread asks the C library.
 //!
 //! Absent on purpose: small blocks, which the C library does well, and what SQLite and other C libraries ask for.
 #![allow(unsafe_code)]
@@ -115,8 +116,9 @@ impl LargeBlocks {
     }
 }
 
-// SAFETY: blocks come from `System` and go back to it under the layout that `rounded` gives, which depends on the layout of the
-// caller alone; a rounded block is as large and as aligned as asked for or more. A block is on the shelf, or with one owner.
+// SAFETY: blocks come from `System` and go back to it under the layout that `rounded` gives, which depends on the
+// layout of the caller alone; a rounded block is as large and as aligned as asked for or more. A block is on the shelf,
+// or with one owner.
 unsafe impl GlobalAlloc for LargeBlocks {
     // SAFETY: the caller keeps the conditions of `GlobalAlloc::alloc`.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -138,7 +140,8 @@ unsafe impl GlobalAlloc for LargeBlocks {
             // SAFETY: the size is not 0.
             return unsafe { System.alloc_zeroed(whole) };
         };
-        // SAFETY: a block from the shelf has the size of `whole`, which is no less than that of `layout`, and is nobody else's.
+        // SAFETY: a block from the shelf has the size of `whole`, which is no less than that of `layout`, and is nobody
+        // else's.
         unsafe { pointer.write_bytes(0, layout.size()) };
         pointer
     }
@@ -157,7 +160,8 @@ unsafe impl GlobalAlloc for LargeBlocks {
 
     // SAFETY: the caller keeps the conditions of `GlobalAlloc::realloc`.
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        // SAFETY: the caller guarantees that `new_size` is not 0 and does not overflow when it is rounded up to the alignment.
+        // SAFETY: the caller guarantees that `new_size` is not 0 and does not overflow when it is rounded up to the
+        // alignment.
         let new_layout = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
         match (rounded(layout), rounded(new_layout)) {
             // SAFETY: passed on as it came.
@@ -204,7 +208,8 @@ mod tests {
     }
 
     fn contents<'a>(pointer: *mut u8, bytes: usize) -> &'a [u8] {
-        // SAFETY: the tests pass a block of that many bytes which is written to and not given back before the slice was looked at.
+        // SAFETY: the tests pass a block of that many bytes which is written to and not given back before the slice was
+        // looked at.
         unsafe { std::slice::from_raw_parts(pointer, bytes) }
     }
 

@@ -1,7 +1,10 @@
-//! Writes the log: `2026-01-31 12:00:00 - INFO - [module] text` in local time (protocol.md section 14).
+//! Writes the log: `2026-01-31 12:00:00 - INFO - [module] text` in local time (docs/protocol.md section 14).
 //!
-//! Lines are collected per turn of the loop and written by [`LogWriter::flush`]. A log that cannot be written (full disk,
-//! nobody reads the pipe) costs lines, never the daemon: lost lines are counted and told of when it works again.
+//! Lines are collected per turn of the loop and written by [`LogWriter::flush`]. A log that cannot be written (full
+//! disk, nobody reads the pipe) costs lines, never the daemon: lost lines are counted and told of when it works again.
+//!
+//! Where standard error is the journal of systemd, lines carry their level for it. A daemon that logs to a file then
+//! also tells the journal its warnings and errors, so that `systemctl status` shows what is wrong.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -9,7 +12,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::system;
+use super::{journal, system};
 use crate::model::log::{Level, LogLine};
 use crate::model::time::WallTime;
 
@@ -26,6 +29,9 @@ pub struct LogWriter {
     severity: Level,
     configured: Level,
     buffer: Vec<u8>,
+    /// Lines for the journal, beside a log file; empty where standard error is not the journal.
+    journal: Vec<u8>,
+    has_journal: bool,
     lost_lines: u64,
     stamp: Stamp,
 }
@@ -52,8 +58,16 @@ impl LogWriter {
             None => Target::Stderr,
             Some(path) => Target::File { path: path.to_owned(), file: open_file(path)? },
         };
-        let stamp = Stamp::default();
-        Ok(Self { target, severity, configured: severity, buffer: Vec::new(), lost_lines: 0, stamp })
+        Ok(Self {
+            target,
+            severity,
+            configured: severity,
+            buffer: Vec::new(),
+            journal: Vec::new(),
+            has_journal: journal::is_standard_error(),
+            lost_lines: 0,
+            stamp: Stamp::default(),
+        })
     }
 
     /// Changes the severity; `None` goes back to the one given to [`LogWriter::open`].
@@ -79,6 +93,9 @@ impl LogWriter {
             self.lost_lines = self.lost_lines.saturating_add(1);
             return;
         }
+        if self.has_journal {
+            self.write_for_journal(line);
+        }
         let stamp = self.stamp.render(wall);
         self.buffer.extend_from_slice(stamp.as_bytes());
         for part in [" - ", word(line.level), " - [", line.module, "] "] {
@@ -88,12 +105,31 @@ impl LogWriter {
         self.buffer.push(b'\n');
     }
 
+    /// The level of the line that is about to be written; beside a log file, the line as well if it is a problem.
+    fn write_for_journal(&mut self, line: &LogLine) {
+        let prefix = journal::prefix(line.level).as_bytes();
+        if matches!(self.target, Target::Stderr) {
+            self.buffer.extend_from_slice(prefix);
+        } else if line.level >= Level::Warning && self.journal.len() < MAX_BUFFERED {
+            for part in [prefix, b"[", line.module.as_bytes(), b"] "] {
+                self.journal.extend_from_slice(part);
+            }
+            push_escaped(&mut self.journal, &line.text);
+            self.journal.push(b'\n');
+        }
+    }
+
     /// Hands everything to the operating system as far as that does not block; what is left stays for the next time.
     pub fn flush(&mut self, wall: WallTime) {
         if self.lost_lines > 0 && self.buffer.len() < MAX_BUFFERED {
             let text = format!("{} lines were lost because the log could not be written", self.lost_lines);
             self.lost_lines = 0;
             self.write(&LogLine::error("log", text), wall);
+        }
+        if !self.journal.is_empty() {
+            // The log file has these lines, whatever becomes of them here.
+            let sent = write_available(&mut io::stderr(), &self.journal).unwrap_or(self.journal.len());
+            self.journal.drain(..sent);
         }
         if self.buffer.is_empty() {
             return;

@@ -28,8 +28,8 @@ pub fn notify(state: State) -> Result<(), String> {
     }
 }
 
-/// How often the service manager wants to hear [`State::Alive`], halved so that one late message does no harm; `None` when it
-/// does not, or asks another process.
+/// How often the service manager wants to hear [`State::Alive`], halved so that one late message does no harm; `None`
+/// when it does not, or asks another process.
 #[must_use]
 pub fn watchdog_period() -> Option<Duration> {
     let variable = |name| std::env::var(name).ok();

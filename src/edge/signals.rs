@@ -32,8 +32,8 @@ const INFO_LEN: usize = 128;
 pub struct Signals(EventFile);
 
 impl Signals {
-    /// Blocks the signals for this thread and those it starts later, ignores `SIGPIPE`, and opens the descriptor. A child
-    /// process would inherit the mask: [`super::child_process`] clears it.
+    /// Blocks the signals for this thread and those it starts later, ignores `SIGPIPE`, and opens the descriptor. A
+    /// child process would inherit the mask: [`super::child_process`] clears it.
     ///
     /// # Errors
     /// No file descriptor is left.

@@ -9,17 +9,20 @@ use mio::event::Source;
 use mio::net::{TcpListener, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use super::{resolver, system};
+use super::resolver;
 use crate::model::connection::{Endpoint, PeerAddress};
 
+mod bind;
 mod stream;
 #[cfg(test)]
 mod tests;
 
-/// Connections that may wait to be accepted.
+/// Connections that may wait to be accepted. The usual 128 overflow when many nodes come back at once; each that is
+/// dropped waits a second.
 const BACKLOG: i32 = 4_096;
 
-pub use stream::Stream;
+use bind::Refused;
+pub use stream::{HandshakeStep, Stream};
 
 /// Connections that broke before they were accepted and are passed over in one call.
 const MAX_BROKEN_ACCEPTS: usize = 64;
@@ -50,9 +53,9 @@ impl Drop for SocketFile {
 }
 
 impl Listener {
-    /// Binds and listens. `*` means all addresses: of IPv4, or with `ipv6` of IPv6 (and of IPv4 where the machine maps it).
-    /// A host name is resolved, which may block: for the start only. A Unix socket gets mode 0660; the file of a daemon
-    /// that is gone is replaced, that of a living one is not.
+    /// Binds and listens. `*` means all addresses: of IPv4, or with `ipv6` of IPv6 (and of IPv4 where the machine maps
+    /// it). A host name is resolved, which may block: for the start only. A Unix socket gets mode 0660; the file of a
+    /// daemon that is gone is replaced, that of a living one is not.
     ///
     /// # Errors
     /// A sentence that names the endpoint and the remedy.
@@ -60,10 +63,8 @@ impl Listener {
         match endpoint {
             Endpoint::Tcp { host, port } => {
                 let address = bind_address(host, *port, ipv6)?;
-                let listener = TcpListener::bind(address).map_err(|error| bind_failed(endpoint, &error))?;
-                // The default of 128 overflows when many nodes come back at once; each that is dropped waits a second.
-                let _keeps_the_default = system::set_backlog(&listener, BACKLOG);
-                Ok(Self::Tcp(listener))
+                let listener = bind::listen_on(address, BACKLOG).map_err(|refused| bind_failed(endpoint, &refused))?;
+                Ok(Self::Tcp(TcpListener::from_std(listener)))
             }
             Endpoint::Ipc(path) => bind_path(path).map_err(|reason| format!("cannot listen on {endpoint}: {reason}")),
         }
@@ -73,12 +74,14 @@ impl Listener {
     /// with `TCP_NODELAY`.
     ///
     /// # Errors
-    /// We cannot take it now. See [`is_exhausted`]: then pause accepting until a connection was closed or some time passed.
+    /// We cannot take it now. See [`is_exhausted`]: then pause accepting until a connection was closed or some time
+    /// passed.
     pub fn accept(&self) -> io::Result<Option<(Stream, PeerAddress)>> {
         for _ in 0..MAX_BROKEN_ACCEPTS {
             let accepted = match self {
                 Self::Tcp(listener) => listener.accept().map(|(stream, address)| {
                     let _ = stream.set_nodelay(true);
+                    bind::allow_rebinding(&stream);
                     (Stream::from_tcp(stream), PeerAddress::Ip(address.ip().to_canonical()))
                 }),
                 Self::Unix(listener, _) => {
@@ -98,6 +101,7 @@ impl Listener {
 
     /// Where a TCP listener is bound, which tells the port when 0 was asked for; `None` for a Unix socket.
     #[must_use]
+    #[cfg(test)]
     pub fn local_address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
@@ -124,10 +128,21 @@ fn bind_address(host: &str, port: u16, ipv6: bool) -> Result<SocketAddr, String>
     }
 }
 
-fn bind_failed(endpoint: &Endpoint, error: &io::Error) -> String {
+fn bind_failed(endpoint: &Endpoint, refused: &Refused) -> String {
+    let error = match refused {
+        Refused::Listened(process) => {
+            let by = process
+                .as_ref()
+                .map_or_else(|| " (`ss -ltnp` as root shows by which)".into(), |by| format!(" by {by}"));
+            return format!(
+                "cannot listen on {endpoint}: the port is in use{by}: stop that program or choose another port"
+            );
+        }
+        Refused::Other(error) => error,
+    };
     let remedy = match error.raw_os_error() {
         Some(libc::EADDRINUSE) => {
-            "the port is in use: stop the program that has it (`ss -ltnp` shows which) or choose another port"
+            "the port is in use by a connection (`ss -tanp` shows which): wait until it has ended or choose another port"
                 .to_owned()
         }
         Some(libc::EACCES) => {

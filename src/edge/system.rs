@@ -37,7 +37,8 @@ fn check(result: c_int) -> io::Result<c_int> {
 pub fn local_time(seconds: i64) -> Option<LocalTime> {
     let seconds = libc::time_t::try_from(seconds).ok()?;
     let mut parts = MaybeUninit::<libc::tm>::zeroed();
-    // SAFETY: both pointers are valid for the call; `localtime_r` fills `parts` or returns null. All-zero is a valid `tm`.
+    // SAFETY: both pointers are valid for the call; `localtime_r` fills `parts` or returns null. All-zero is a valid
+    // `tm`.
     let parts = unsafe {
         if libc::localtime_r(&raw const seconds, parts.as_mut_ptr()).is_null() {
             return None;
@@ -86,8 +87,8 @@ pub fn block_signals(signals: &[c_int]) -> io::Result<()> {
 /// without the descriptors that we ourselves inherited. (`SIGPIPE` goes back to its default in the standard library.)
 pub fn isolate_child(command: &mut Command) {
     let isolate = || {
-        // SAFETY: no memory is involved: the call only marks descriptors from 3 on as close-on-exec. Kernels before 5.11
-        // refuse, and then only what we inherited ourselves is handed on.
+        // SAFETY: no memory is involved: the call only marks descriptors from 3 on as close-on-exec. Kernels before
+        // 5.11 refuse, and then only what we inherited ourselves is handed on.
         unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
         let set = signal_set(&[])?;
         // SAFETY: `set` is initialised; a null old set is allowed.
@@ -96,8 +97,8 @@ pub fn isolate_child(command: &mut Command) {
             number => Err(io::Error::from_raw_os_error(number)),
         }
     };
-    // SAFETY: between fork and exec the closure calls only `close_range`, `sigemptyset` and `pthread_sigmask`, which are
-    // safe in signal context, and allocates nothing.
+    // SAFETY: between fork and exec the closure calls only `close_range`, `sigemptyset` and `pthread_sigmask`, which
+    // are safe in signal context, and allocates nothing.
     unsafe { command.pre_exec(isolate) };
 }
 
@@ -209,16 +210,8 @@ pub fn raise_open_file_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
-/// Lets `pending` connections wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
-///
-/// # Errors
-/// The descriptor is no listening socket.
-pub fn set_backlog(listener: &impl AsFd, pending: c_int) -> io::Result<()> {
-    // SAFETY: no memory is involved; the descriptor is borrowed.
-    check(unsafe { libc::listen(listener.as_fd().as_raw_fd(), pending) }).map(|_| ())
-}
-
-/// Gives the free memory of the heap back to the system: what is kept of large blocks, and the rest where the C library can.
+/// Gives the free memory of the heap back to the system: what is kept of large blocks, and the rest where the C library
+/// can.
 pub fn release_free_memory() {
     super::large_blocks::release();
     // SAFETY: it touches only memory that the allocator holds as free.
@@ -244,11 +237,12 @@ pub fn page_bytes() -> u64 {
     u64::try_from(bytes).ok().filter(|bytes| *bytes > 0).unwrap_or(4096)
 }
 
-/// Lets go of the pages of the program's own code and constants, of which a start touches most and an idle daemon hardly any. What
-/// is needed again comes back from the file's pages in the system's cache, without a read from the disk.
+/// Lets go of the pages of the program's own code and constants, of which a start touches most and an idle daemon
+/// hardly any. What is needed again comes back from the file's pages in the system's cache, without a read from the
+/// disk.
 pub fn release_program_pages() {
-    // SAFETY: the linker defines both: the first byte of the program in memory, and the first behind its code. Only their addresses
-    // are taken.
+    // SAFETY: the linker defines both: the first byte of the program in memory, and the first behind its code. Only
+    // their addresses are taken.
     unsafe extern "C" {
         static __executable_start: u8;
         static etext: u8;
@@ -257,8 +251,9 @@ pub fn release_program_pages() {
     let (start, end) = ((&raw const __executable_start).addr(), (&raw const etext).addr());
     let start = start.next_multiple_of(page);
     let length = end.saturating_sub(start) / page * page;
-    // SAFETY: between the two symbols lie headers, constants and code of the program's file, mapped read-only and never written to:
-    // pages that are dropped are mapped again from the file when they are touched. A range that is not mapped is an error, no more.
+    // SAFETY: between the two symbols lie headers, constants and code of the program's file, mapped read-only and never
+    // written to: pages that are dropped are mapped again from the file when they are touched. A range that is not
+    // mapped is an error, no more.
     let _no_harm = unsafe { libc::madvise(std::ptr::with_exposed_provenance_mut(start), length, libc::MADV_DONTNEED) };
 }
 

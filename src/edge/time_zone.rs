@@ -1,4 +1,5 @@
-//! The local time zone of the system, read from its files by ourselves: libc's own functions are not safe beside threads.
+//! The local time zone of the system, read from its files by ourselves: libc's own functions are not safe beside
+//! threads.
 
 use crate::model::time_zone::TimeZone;
 

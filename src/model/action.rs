@@ -73,7 +73,7 @@ actions! {
 
 impl Action {
     /// Words that the original's own processes say to each other and that a network peer may never send
-    /// (protocol.md section 5).
+    /// (docs/protocol.md section 5).
     #[must_use]
     pub const fn is_internal(&self) -> bool {
         matches!(

@@ -1,4 +1,4 @@
-//! Calls of the REST API as values (protocol.md section 13).
+//! Calls of the REST API as values (docs/protocol.md section 13).
 
 /// One call; never used twice in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +17,23 @@ pub enum Method {
     Put,
     /// `DELETE`
     Delete,
+    /// Any other, for instance `OPTIONS`: no path has it, and the answer names those that it has.
+    Other,
+}
+
+impl Method {
+    /// The word in a request line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Patch => "PATCH",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+            Self::Other => "",
+        }
+    }
 }
 
 /// One authorised call below `/api`.

@@ -1,4 +1,4 @@
-//! Codes of replies and history rows (protocol.md section 1).
+//! Codes of replies and history rows (docs/protocol.md section 1).
 
 /// A code of a reply or of a history row. Unknown numbers are kept as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -39,6 +39,9 @@ pub enum CommandEnd {
     TimedOut,
     /// It never ran; the reason names what is wrong.
     NotStarted(String),
+    /// Its program cannot be run: 127 where there is none, 126 where it may not be executed, as a shell says it; and
+    /// the reason.
+    NoProgram(i32, String),
 }
 
 /// What was not kept of a command's output: for each stream that was cut, the bytes of it that were.

@@ -8,9 +8,36 @@ use std::path::PathBuf;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
-/// One authenticated conversation on the external socket: a routing id with its key. Survives reconnects.
+/// How we reach our central when we dial it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClientId(pub u64);
+pub enum ParentKind {
+    /// Module `pull`: its external ZeroMQ socket.
+    Pull,
+    /// Module `pullwss`: its WebSocket.
+    WebSocket,
+}
+
+/// A peer that sends requests. Never used twice in the life of a process, but for [`ClientId::Parent`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClientId {
+    /// An authenticated conversation on the external socket: a routing id with its key. Survives reconnects.
+    Zmq(u64),
+    /// The WebSocket of a node that dialled in. Ends with its connection.
+    WebSocket(ConnectionId),
+    /// The central that we dial.
+    Parent(ParentKind),
+}
+
+impl ClientId {
+    /// The central that this client stands for.
+    #[must_use]
+    pub const fn parent(self) -> Option<ParentKind> {
+        match self {
+            Self::Parent(kind) => Some(kind),
+            Self::Zmq(_) | Self::WebSocket(_) => None,
+        }
+    }
+}
 
 /// Where a listener binds or a dialer connects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +70,21 @@ pub enum PeerAddress {
     Ip(IpAddr),
     /// A peer on a Unix socket.
     Local,
+}
+
+impl PeerAddress {
+    /// What counts as one peer where peers are counted: an IPv4 address, or an IPv6 network of 64 bits, which one host
+    /// may have to itself.
+    #[must_use]
+    pub fn network(self) -> Self {
+        match self {
+            Self::Ip(IpAddr::V6(address)) => {
+                let masked = address.to_bits() & (u128::from(u64::MAX) << 64);
+                Self::Ip(IpAddr::V6(masked.into()))
+            }
+            other => other,
+        }
+    }
 }
 
 impl fmt::Display for PeerAddress {

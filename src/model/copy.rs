@@ -1,4 +1,5 @@
-//! Copying files (protocol.md section 12), as values: what the deciding part wants done to files, and what came of it.
+//! Copying files (docs/protocol.md section 12), as values: what the deciding part wants done to files, and what came of
+//! it.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -163,7 +164,8 @@ pub enum SinkStep {
         attributes: Attributes,
         /// Forget what is there.
         restart: bool,
-        /// What stands for this copy when it is asked for anew under another token; `None` where that is not to be looked for.
+        /// What stands for this copy when it is asked for anew under another token; `None` where that is not to be
+        /// looked for.
         identity: Option<String>,
     },
     /// Append a chunk.

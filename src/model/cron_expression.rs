@@ -1,7 +1,8 @@
 //! The five fields of cron(8): minute, hour, day of the month, month, day of the week.
 //!
-//! Lists, ranges, steps, names of months and days, and words such as `@hourly`. As in cron(8), a job runs on a day that fits either day field
-//! when neither of them begins with `*`, else on one that fits both. Absent on purpose: time zones and the clock.
+//! Lists, ranges, steps, names of months and days, and words such as `@hourly`. As in cron(8), a job runs on a day that
+//! fits either day field when neither of them begins with `*`, else on one that fits both. Absent on purpose: time
+//! zones and the clock.
 
 use super::time_zone::Minute;
 
@@ -172,7 +173,8 @@ impl Field {
         };
         let (name, least, most) = (self.name, self.least, self.most);
         format!(
-            "'{text}' is no {name}; allowed: {least} to {most}{names}, ranges a-b, steps */n and a-b/n, lists with commas"
+            "'{text}' is no {name}; allowed: {least} to {most}{names}, ranges a-b, steps */n and a-b/n, lists with \
+                commas"
         )
     }
 }

@@ -1,11 +1,15 @@
 //! History rows, questions about them, and what is written to the database in one commit.
 
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
 use super::code::Code;
 use super::node_id::NodeId;
 use super::session::StoredSession;
 use super::token::Token;
 
-/// One row of `gorgone_history` (protocol.md section 4).
+/// One row of `gorgone_history` (docs/protocol.md section 4).
 #[derive(Clone, Debug, PartialEq)]
 pub struct HistoryRow {
     /// Row id in its database; 0 for a row not stored yet.
@@ -27,6 +31,12 @@ pub struct HistoryRow {
 }
 
 impl HistoryRow {
+    /// Whether it is the last of its token, see [`is_last_row`].
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        is_last_row(self.code, &self.data)
+    }
+
     /// Bytes of `data` and `token`.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
@@ -34,8 +44,28 @@ impl HistoryRow {
     }
 }
 
-/// Which row of which history a row is, wherever it was taken over. So a row that comes by two ways, or that comes back, is
-/// known.
+/// Whether a row, of whose writer nothing else is known, is the last of its token. A COMMAND has a row with code 1 for
+/// each command that failed, and an ENGINECOMMAND one with code 2 for each line, but they go on (docs/protocol.md
+/// section 11). That of an ACTIONENGINE that failed says the same and has no metadata: it is the last.
+#[must_use]
+pub fn is_last_row(code: Code, data: &str) -> bool {
+    const FAILED: &str = "command execution issue";
+    const SUBMITTED: &str = "command has been submitted";
+    let part = match code {
+        Code::FINISHED_KO => FAILED,
+        Code::FINISHED_OK => SUBMITTED,
+        _ => return false,
+    };
+    if !data.contains(part) {
+        return true;
+    }
+    let Ok(members) = serde_json::from_str::<BTreeMap<String, &RawValue>>(data) else { return true };
+    let says_so = members.get("message").is_some_and(|message| message.get().trim_matches('"') == part);
+    !says_so || (part == FAILED && !members.contains_key("metadata"))
+}
+
+/// Which row of which history a row is, wherever it was taken over. So a row that comes by two ways, or that comes
+/// back, is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowOrigin {
     /// Which history.
@@ -56,14 +86,14 @@ pub struct HistoryName {
 /// The number of a history, and how far others were taken over, whoever brought them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origins {
-    /// A random number from 1 to 2^53 - 1 that is drawn when a database is made, so that a new one under an old id is known; 0
-    /// where there is none.
+    /// A random number from 1 to 2^53 - 1 that is drawn when a database is made, so that a new one under an old id is
+    /// known; 0 where there is none.
     pub own: i64,
     /// The greatest row id taken over of each other history.
     pub marks: Vec<(HistoryName, i64)>,
 }
 
-/// Which rows a `GETLOG` wants: all conditions that are set must hold (protocol.md section 4).
+/// Which rows a `GETLOG` wants: all conditions that are set must hold (docs/protocol.md section 4).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogFilter {
     /// Rows with a greater id.
@@ -103,8 +133,9 @@ impl LogFilter {
     }
 }
 
-/// How much of an answer to a question is read at once. The page ends at the first bound that is met, never in the middle
-/// of rows that share one `ctime` when `whole_instants` is set (a peer that pages by `ctime` would lose the rest).
+/// How much of an answer to a question is read at once. The page ends at the first bound that is met, never in the
+/// middle of rows that share one `ctime` when `whole_instants` is set (a peer that pages by `ctime` would lose the
+/// rest).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageLimit {
     /// Rows at most (at least one is read).
@@ -181,8 +212,8 @@ pub enum StoreChange {
     },
     /// The token has ended, or its node has confirmed it and owes the end from now on.
     CloseToken(Token),
-    /// Delete sessions not used since `used_before` (seconds), rows stored before `rows_before`, and instant rows stored before
-    /// `instant_before`, then give free pages of the file back: as much as takes some milliseconds.
+    /// Delete sessions not used since `used_before` (seconds), rows stored before `rows_before`, and instant rows
+    /// stored before `instant_before`, then give free pages of the file back: as much as takes some milliseconds.
     Purge {
         /// Sessions last used earlier than this go.
         used_before: i64,
@@ -191,4 +222,29 @@ pub enum StoreChange {
         /// Instant rows stored earlier than this go.
         instant_before: i64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_row_of_one_command_of_several_is_not_the_last_however_its_json_is_written() {
+        let part = |code: Code, data: &str| !is_last_row(code, data);
+        let (failed, submitted) = ("command execution issue", "command has been submitted");
+        for space in ["", " ", "\n"] {
+            let with = |message: &str, more: &str| format!("{{{more}\"message\":{space}\"{message}\"}}");
+            assert!(part(Code::FINISHED_KO, &with(failed, "\"metadata\":null,")));
+            assert!(part(Code::FINISHED_OK, &with(submitted, "")));
+            // An ACTIONENGINE, and the other way round.
+            assert!(!part(Code::FINISHED_KO, &with(failed, "")));
+            assert!(!part(Code::FINISHED_KO, &with(submitted, "")));
+            assert!(!part(Code::FINISHED_OK, &with(failed, "\"metadata\":null,")));
+            // What a command has printed tells nothing.
+            let printed = format!("\"metadata\":null,\"stdout\":\"\\\"message\\\":\\\"{failed}\\\"\",");
+            assert!(!part(Code::FINISHED_KO, &with("x", &printed)));
+        }
+        assert!(part(Code::BEGIN, "{}") && part(Code::COMMAND_RESULT, "{}"));
+        assert!(!part(Code::FINISHED_OK, "no json: command has been submitted"));
+    }
 }

@@ -1,4 +1,4 @@
-//! One message between daemons, as values (protocol.md section 1).
+//! One message between daemons, as values (docs/protocol.md section 1).
 
 use super::action::Action;
 use super::code::Code;

@@ -1,7 +1,7 @@
 //! What the Centreon configuration database says about pollers, as it says it: nothing here is checked yet.
 
-/// A row of `nagios_server` that is active. Values are text as the database gives it; `None` for NULL and for a column that
-/// this version of the schema does not have.
+/// A row of `nagios_server` that is active. Values are text as the database gives it; `None` for NULL and for a column
+/// that this version of the schema does not have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PollerRow {
     /// `id`

@@ -1,4 +1,4 @@
-//! What is registered about a node (protocol.md section 5).
+//! What is registered about a node (docs/protocol.md section 5).
 
 use super::connection::Endpoint;
 use super::node_id::NodeId;

@@ -1,5 +1,5 @@
 //! Nodes that are reached by SSH, as values: where they are, what is to be done there, and what came of it
-//! (protocol.md section 10).
+//! (docs/protocol.md section 10).
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! The local time zone as a value: every change of its offset, and the rule for the time after the last one. No clock, no
-//! environment.
+//! The local time zone as a value: every change of its offset, and the rule for the time after the last one. No clock,
+//! no environment.
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::random::{Random, to_hex};
 
-/// A valid token: 1 to 255 characters of `[A-Za-z0-9:_.-]` (protocol.md section 1). Cheap to clone.
+/// A valid token: 1 to 255 characters of `[A-Za-z0-9:_.-]` (docs/protocol.md section 1). Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(Arc<str>);
 

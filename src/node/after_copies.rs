@@ -1,8 +1,8 @@
-//! Commands that come after a copy run after it, as in the original: a platform copies a configuration to a poller and then
-//! restarts the engine there, without waiting for the rows in between.
+//! Commands that come after a copy run after it, as in the original: a platform copies a configuration to a poller and
+//! then restarts the engine there, without waiting for the rows in between.
 //!
-//! The sender holds a command for a node back until the copies that were asked for before it are sent; the receiver until what
-//! has come is in its place. Both only for a while: a long copy must not hold up everything.
+//! The sender holds a command for a node back until the copies that were asked for before it are sent; the receiver
+//! until what has come is in its place. Both only for a while: a long copy must not hold up everything.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,9 +13,10 @@ use crate::model::message::Reply;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
+use super::actions::{self, Also};
 use super::core::Core;
-use super::requests::{Handled, Peer};
-use super::stopping::{STOPPING_TEXT, Stopping};
+use super::peer::{Handled, Peer};
+use super::stopping::STOPPING_TEXT;
 use super::timers::Timer;
 
 /// So long a command waits at most.
@@ -44,10 +45,6 @@ pub(super) struct AfterCopies {
     is_over: bool,
 }
 
-const fn runs_something(action: &Action) -> bool {
-    matches!(action, Action::Command | Action::ActionEngine | Action::EngineCommand)
-}
-
 impl Core {
     /// Whether a command for another node is held back here.
     pub(super) fn hold_for_node(
@@ -58,7 +55,8 @@ impl Core {
         target: NodeId,
         data: &str,
     ) -> bool {
-        let waits = runs_something(action) && !self.after_copies.is_over && self.is_copying_to(target, None);
+        let waits =
+            actions::is(action, Also::AfterCopies) && !self.after_copies.is_over && self.is_copying_to(target, None);
         waits && self.hold(peer, action, token, data, Some((target, self.copies.next_source())))
     }
 
@@ -71,7 +69,7 @@ impl Core {
 
     /// Whether a command for us is held back.
     pub(super) fn hold_for_us(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> bool {
-        runs_something(action) && self.sinks.is_ending() && self.hold(peer, action, token, data, None)
+        actions::is(action, Also::AfterCopies) && self.sinks.is_ending() && self.hold(peer, action, token, data, None)
     }
 
     fn hold(
@@ -87,10 +85,10 @@ impl Core {
             return false;
         }
         self.after_copies.bytes = bytes;
-        self.open_token(token, None);
+        self.context.open_token(token, None);
         let (action, token, data) = (action.clone(), token.clone(), data.to_owned());
         self.after_copies.held.push_back(Held { peer, action, token, data, sent_after });
-        self.timers.set_if_unset(Timer::AfterCopies, self.now.monotonic + PATIENCE);
+        self.context.timers.set_if_unset(Timer::AfterCopies, self.context.now.monotonic + PATIENCE);
         true
     }
 
@@ -113,7 +111,7 @@ impl Core {
         }
         self.after_copies.held = waiting;
         if self.after_copies.held.is_empty() {
-            self.timers.cancel(&Timer::AfterCopies);
+            self.context.timers.cancel(&Timer::AfterCopies);
         }
     }
 
@@ -124,7 +122,7 @@ impl Core {
         self.after_copies.held = kept;
         for held in ours {
             self.after_copies.bytes = self.after_copies.bytes.saturating_sub(held.data.len());
-            self.end_with_error(&held.token, reason);
+            self.context.fail(&held.token, reason);
         }
     }
 
@@ -144,11 +142,11 @@ impl Core {
                 self.request_now(peer, action, &token, &target.to_string(), data);
                 self.after_copies.is_over = false;
             }
-            None if self.stopping != Stopping::No => self.end_with_error(&token, STOPPING_TEXT),
+            None if self.context.is_stopping() => self.context.fail(&token, STOPPING_TEXT),
             None => {
                 let handled = self.request_here(peer, &action, &token, &data);
                 if let (Handled::Reply(kind, code, data), Some(client)) = (handled, peer.client()) {
-                    self.reply(client, Reply { kind, token: Some(token), code, data });
+                    self.context.reply(client, Reply { kind, token: Some(token), code, data });
                 }
             }
         }

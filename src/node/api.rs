@@ -1,4 +1,4 @@
-//! Calls of the REST API (protocol.md section 13): paths to actions, and the answers.
+//! Calls of the REST API (docs/protocol.md section 13): paths to actions, and the answers.
 
 pub(super) mod endpoints;
 #[cfg(test)]
@@ -15,11 +15,13 @@ use crate::model::action::Action;
 use crate::model::api::{ApiAnswer, ApiCall, CallId, Method};
 use crate::model::code::Code;
 use crate::model::history::LogFilter;
+use crate::model::text;
+use crate::model::token::Token;
 
 use super::core::Core;
 use super::get_log::read_filter;
 use super::output::Output;
-use super::requests::{Handled, Peer};
+use super::peer::{Handled, Peer};
 use super::{json, stopping};
 use waits::{Lookup, WAITING_MAX};
 
@@ -41,9 +43,10 @@ fn unknown_path(allow: Option<&'static str>) -> ApiAnswer {
     ApiAnswer { allow, ..refusal(404, "method_unknown", "Method not implemented") }
 }
 
+/// A wait in microseconds. What is no number counts as none, as the original reads it.
 fn wait_of(call: &ApiCall, name: &str) -> Option<Duration> {
-    let (_, value) = call.query.iter().rev().find(|(key, _)| key == name)?;
-    let micros = value.trim().parse().ok()?;
+    let (_, value) = call.query.iter().rev().find(|(key, value)| key == name && !value.is_empty())?;
+    let micros = value.trim().parse().unwrap_or(0);
     Some(Duration::from_micros(micros).min(WAIT_MAX))
 }
 
@@ -63,12 +66,10 @@ fn parameters(call: &ApiCall) -> Map<String, Value> {
     call.query.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect()
 }
 
-/// The action's data: `{"content":<body>,"parameters":<query>,"variables":[path parts]}`. `None` when the body is no JSON.
+/// The action's data: `{"content":<body>,"parameters":<query>,"variables":[path parts]}`. `None` when the body is no
+/// JSON.
 fn action_data(call: &ApiCall, variables: &[String]) -> Option<String> {
-    let body = match std::str::from_utf8(&call.body) {
-        Ok(text) => text.to_owned(),
-        Err(_) => call.body.iter().map(|byte| char::from(*byte)).collect(),
-    };
+    let body = text::from_bytes(&call.body);
     let has_body = matches!(call.method, Method::Post | Method::Patch | Method::Put);
     let content = if has_body { body.trim() } else { "null" };
     json::is_valid(content).then(|| {
@@ -82,7 +83,7 @@ impl Core {
     /// An authorised call below `/api`.
     pub(super) fn api_call(&mut self, id: CallId, call: &ApiCall) {
         if let Some(answer) = self.route_call(id, call) {
-            self.output(Output::Answer { call: id, answer });
+            self.context.output(Output::Answer { call: id, answer });
         }
     }
 
@@ -93,7 +94,8 @@ impl Core {
             ["nodes", target, rest @ ..] if !rest.is_empty() => (Some(*target), rest, 2),
             rest => (None, rest, 0),
         };
-        let target = target.filter(|target| self.own_id.is_none_or(|own| target.parse() != Ok(own)));
+        let is_direct = target.is_none();
+        let target = target.filter(|target| !self.context.is_own(target));
         match path {
             ["log", token @ ..] if !token.is_empty() => {
                 if call.method != Method::Get {
@@ -101,6 +103,7 @@ impl Core {
                 }
                 self.log_call(id, call, &token.join("/"), target)
             }
+            ["internal", ..] if is_direct => self.internal_call(call),
             ["internal", ..] => self.action_call(id, call, target, depth, 2),
             _ => self.action_call(id, call, target, depth, 3),
         }
@@ -109,7 +112,7 @@ impl Core {
     /// `GET /api/[nodes/<id>/]log/<token>`
     fn log_call(&mut self, id: CallId, call: &ApiCall, token: &str, target: Option<&str>) -> Option<ApiAnswer> {
         let Some(lookup) = lookup(call, token, target) else {
-            return Some(refusal(400, "parameter_error", "id, code, ctime, etime and limit must be numbers"));
+            return Some(waits::no_log(token));
         };
         if self.calls.len() >= WAITING_MAX {
             return Some(busy());
@@ -118,7 +121,22 @@ impl Core {
         None
     }
 
-    /// An endpoint of the core or of a module; `depth` segments name the node, the next `len` the endpoint.
+    /// What an endpoint stands for; `depth` segments name the node, the next `len` the endpoint.
+    fn find_endpoint(&self, call: &ApiCall, depth: usize, len: usize) -> Result<(Action, String), ApiAnswer> {
+        let segments = call.path.get(depth..).unwrap_or_default();
+        let (name, variables) = segments.split_at_checked(len).unwrap_or((segments, &[]));
+        let name = name.join("/");
+        let has = |module| self.context.has(module);
+        let Some(action) = endpoints::find(call.method, &name, has) else {
+            return Err(unknown_path(endpoints::allowed(&name, has)));
+        };
+        match action_data(call, variables) {
+            Some(data) => Ok((action, data)),
+            None => Err(refusal(400, "decode_error", "POST content must be JSON-formated")),
+        }
+    }
+
+    /// An endpoint of the core or of a module that answers with a token.
     fn action_call(
         &mut self,
         id: CallId,
@@ -127,30 +145,27 @@ impl Core {
         depth: usize,
         len: usize,
     ) -> Option<ApiAnswer> {
-        let segments = call.path.get(depth..).unwrap_or_default();
-        let (name, variables) = segments.split_at_checked(len).unwrap_or((segments, &[]));
-        let name = name.join("/");
-        let Some(action) = endpoints::find(call.method, &name, |package| self.is_loaded(package)) else {
-            return Some(unknown_path(endpoints::allowed(&name, |package| self.is_loaded(package))));
-        };
-        let Some(data) = action_data(call, variables) else {
-            return Some(refusal(400, "decode_error", "POST content must be JSON-formated"));
-        };
-        if len == 2 && target.is_none() {
-            return Some(self.internal_call(action, data));
+        match self.find_endpoint(call, depth, len) {
+            Ok((action, data)) => self.start_action(id, call, action, target, data),
+            Err(answer) => Some(answer),
         }
-        self.start_action(id, call, action, target, data)
     }
 
     /// An endpoint of the core without a node: the reply's data is the answer.
-    fn internal_call(&mut self, action: Action, data: String) -> ApiAnswer {
-        let token = self.generate_token();
-        match self.request(Peer::Ourselves, action, &token, "", data) {
-            Handled::Reply(_, Code::FINISHED_KO, data) if self.stopping != stopping::Stopping::No => answer(503, data),
+    fn internal_call(&mut self, call: &ApiCall) -> Option<ApiAnswer> {
+        let (action, data) = match self.find_endpoint(call, 0, 2) {
+            Ok(found) => found,
+            Err(answer) => return Some(answer),
+        };
+        let token = self.context.generate_token();
+        Some(match self.request(Peer::Ourselves, action, &token, "", data) {
+            Handled::Reply(_, Code::FINISHED_KO, data) if self.context.stopping != stopping::Stopping::No => {
+                answer(503, data)
+            }
             Handled::Reply(_, _, data) if data == "null" => answer(204, ""),
             Handled::Reply(_, _, data) => answer(200, data),
             Handled::Later => answer(204, ""),
-        }
+        })
     }
 
     fn start_action(
@@ -161,20 +176,43 @@ impl Core {
         target: Option<&str>,
         data: String,
     ) -> Option<ApiAnswer> {
-        let token = self.generate_token();
-        let log_wait = wait_of(call, "log_wait");
-        if let Some(wait) = log_wait {
-            let Some(lookup) = lookup(call, token.as_str(), target) else {
-                return Some(refusal(400, "parameter_error", "id, code, ctime, etime and limit must be numbers"));
-            };
-            if self.calls.len() >= WAITING_MAX {
-                return Some(busy());
-            }
-            // First, so that a row that ends the token at once is noticed.
-            waits::wait_for_token(self, id, lookup, wait);
+        let token = self.context.generate_token();
+        let token_answer = || Some(answer(200, format!("{{\"token\":\"{token}\"}}")));
+        let Some(wait) = wait_of(call, "log_wait") else {
+            self.run_action(action, &token, target, data);
+            return token_answer();
+        };
+        let lookup = lookup(call, token.as_str(), target).filter(|_| !wait.is_zero());
+        let Some(lookup) = lookup else {
+            // Nothing is waited for, or no row can be meant: no row is there yet.
+            self.run_action(action, &token, target, data);
+            return Some(waits::no_log(token.as_str()));
+        };
+        if self.calls.len() >= WAITING_MAX {
+            return Some(busy());
         }
-        self.request(Peer::Ourselves, action, &token, target.unwrap_or_default(), data);
-        log_wait.is_none().then(|| answer(200, format!("{{\"token\":\"{token}\"}}")))
+        // First, so that a row that ends the token at once is noticed.
+        waits::wait_for_token(self, id, lookup, wait);
+        self.run_action(action, &token, target, data);
+        None
+    }
+
+    /// Runs an action whose end is found by its token, also where the reply of the core alone says what came of it.
+    fn run_action(&mut self, action: Action, token: &Token, target: Option<&str>, data: String) {
+        let is_said_by_reply = matches!(action, Action::ConStatus | Action::Routes | Action::BroadcastLogger);
+        let is_here = target.is_none() && self.context.stopping == stopping::Stopping::No;
+        if action == Action::ConStatus && is_here {
+            let (status, _) = self.constatus_text(false);
+            return self.context.finish(token, Code::FINISHED_OK, status);
+        }
+        let handled = self.request(Peer::Ourselves, action, token, target.unwrap_or_default(), data);
+        if is_here
+            && is_said_by_reply
+            && let Handled::Reply(_, code, data) = handled
+        {
+            let code = if code == Code::FINISHED_KO { code } else { Code::FINISHED_OK };
+            self.context.finish(token, code, data);
+        }
     }
 
     /// The caller went away.

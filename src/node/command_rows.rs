@@ -1,4 +1,4 @@
-//! What the rows of a command have in common, whether it ran here or on a host by SSH (protocol.md section 11).
+//! What the rows of a command have in common, whether it ran here or on a host by SSH (docs/protocol.md section 11).
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! The constatus map (protocol.md section 4) as JSON text: ours, built when it is asked for and kept until something
-//! changes, and the maps that nodes announce in their PONG, cut to bounds.
+//! The constatus map (docs/protocol.md section 4) as JSON text: ours, built when it is asked for and kept until
+//! something changes, and the maps that nodes announce in their PONG, cut to bounds.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -44,9 +44,9 @@ pub(super) fn write_map(registry: &Registry) -> String {
     out
 }
 
-/// A node's own map: the text to keep, and the ids in it with their distance. Each id is opened where it stands nearest, and
-/// `around` (we ourselves and that node) nowhere: relays that know each other would otherwise repeat each other's nodes
-/// without end, and a way that leads through us is none. `None` when it is no map or too large.
+/// A node's own map: the text to keep, and the ids in it with their distance. Each id is opened where it stands
+/// nearest, and `around` (we ourselves and that node) nowhere: relays that know each other would otherwise repeat each
+/// other's nodes without end, and a way that leads through us is none. `None` when it is no map or too large.
 pub(super) fn read_map(text: &str, around: impl IntoIterator<Item = NodeId>) -> Option<(String, Announced)> {
     if text.len() > MAP_BYTES_MAX {
         return None;

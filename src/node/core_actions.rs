@@ -1,8 +1,11 @@
-//! The actions that every daemon answers itself (protocol.md section 4), but GETLOG and ADDLISTENER.
+//! The actions that every daemon answers itself (docs/protocol.md section 4), but GETLOG and ADDLISTENER.
 
 #[cfg(test)]
 mod tests;
 
+use crate::model::message::Reply;
+use crate::node::journal::Awaited;
+use crate::node::output::ReceiptId;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -10,16 +13,17 @@ use serde_json::value::RawValue;
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::log::{Level, LogLine};
+use crate::model::module::Module;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::core::{Core, NewRow};
+use super::core::Core;
 #[cfg(test)]
 use super::core_options::CoreOptions;
+use super::journal::NewRow;
 use super::json;
-use super::modules::{ACTION_PACKAGE, CLEANER_PACKAGE, CRON_PACKAGE, ENGINE_PACKAGE};
 use super::output::Output;
-use super::requests::{Handled, Peer};
+use super::peer::{Handled, Peer};
 
 #[derive(Deserialize)]
 struct PutLog<'a> {
@@ -36,9 +40,23 @@ struct PutLog<'a> {
 }
 
 impl Core {
-    pub(super) fn ping(&mut self, peer: Peer) -> Handled {
+    pub(super) fn core_request(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
+        match action {
+            Action::ConStatus => self.con_status(peer, token),
+            Action::Information => self.information(token),
+            Action::GetThumbprint => self.get_thumbprint(token),
+            Action::SetCoreId => self.set_core_id(data),
+            Action::BroadcastLogger => self.set_log_level(data),
+            Action::LoadModule => self.load_module(data),
+            Action::UnloadModule => self.unload_module(data),
+            Action::Kill => self.kill_module(data),
+            _ => self.ping(peer),
+        }
+    }
+
+    fn ping(&mut self, peer: Peer) -> Handled {
         if let Some(client) = peer.client() {
-            self.parents.pinged(client, self.now.monotonic);
+            self.parents.pinged(client, self.context.now.monotonic);
         }
         Handled::Reply(Action::Pong, Code::BEGIN, self.pong_text())
     }
@@ -46,27 +64,41 @@ impl Core {
     pub(super) fn put_log(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
         let Ok(put) = serde_json::from_str::<PutLog<'_>>(data) else { return Handled::not_well_formatted() };
         let row = NewRow {
-            token: json::text(&put.token),
-            code: Code(json::integer(&put.code).unwrap_or(0)),
             etime: json::integer(&put.etime),
             instant: json::is_true(&put.instant),
-            data: put.data.map_or("null", RawValue::get).to_owned(),
-            of_node: false,
+            ..NewRow::foreign(
+                json::text(&put.token),
+                Code(json::integer(&put.code).unwrap_or(0)),
+                put.data.map_or("null", RawValue::get).to_owned(),
+            )
         };
         let Some(client) = peer.client() else {
-            self.add_row(row);
+            self.context.write(row);
             return Handled::Reply(Action::Ack, Code::BEGIN, json::message("message inserted"));
         };
-        if self.add_row_for(client, token.clone(), row) {
-            Handled::Later
-        } else {
-            Handled::refused(json::message("database issue"))
-        }
+        let Some(receipt) = self.context.await_receipt(Awaited::PutLog) else {
+            return Handled::refused(json::message("database issue"));
+        };
+        self.put_logs.insert(receipt, (client, token.clone()));
+        self.context.write_with(row, None, Some(receipt));
+        Handled::Later
     }
 
-    /// A client finds its answer in the history by its token. Nobody knows the token of a call of the API: of those that are
-    /// answered alike only the first leaves a row, so that a page that asks all the time does not fill the disk.
-    pub(super) fn con_status(&mut self, peer: Peer, token: &Token) -> Handled {
+    /// The database has spoken about the row of a PUTLOG.
+    pub(super) fn put_log_stored(&mut self, receipt: ReceiptId, stored: bool) {
+        let Some((client, token)) = self.put_logs.remove(&receipt) else { return };
+        let (code, data) = if stored {
+            (Code::BEGIN, json::message("message inserted"))
+        } else {
+            (Code::FINISHED_KO, json::message("database issue"))
+        };
+        self.context.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data });
+    }
+
+    /// A client finds its answer in the history by its token. Nobody knows the token of a call of the API: of those
+    /// that are answered alike only the first leaves a row, so that a page that asks all the time does not fill the
+    /// disk.
+    fn con_status(&mut self, peer: Peer, token: &Token) -> Handled {
         let (data, is_new) = self.constatus_text(peer == Peer::Ourselves);
         if peer != Peer::Ourselves || is_new {
             return self.reply_with_row(Action::ConStatus, token, Code::FINISHED_OK, data);
@@ -74,30 +106,30 @@ impl Core {
         Handled::Reply(Action::ConStatus, Code::FINISHED_OK, data)
     }
 
-    pub(super) fn information(&mut self, token: &Token) -> Handled {
+    fn information(&mut self, token: &Token) -> Handled {
         let data = serde_json::json!({
             "action": "information",
             "message": "ok",
             "data": {
                 "counters": self.counters.to_json(),
-                "modules": self.options.loaded,
-                "api_endpoints": super::api::endpoints::of_packages(|package| self.is_loaded(package)),
+                "modules": self.context.options.loaded,
+                "api_endpoints": super::api::endpoints::listed(|module| self.context.has(module)),
             },
         });
         self.reply_with_row(Action::Information, token, Code::FINISHED_OK, data.to_string())
     }
 
-    pub(super) fn get_thumbprint(&mut self, token: &Token) -> Handled {
+    fn get_thumbprint(&mut self, token: &Token) -> Handled {
         let data = serde_json::json!({
             "action": "getthumbprint",
             "message": "ok",
-            "data": { "thumbprint": self.options.thumbprint },
+            "data": { "thumbprint": self.context.options.thumbprint },
         });
         self.reply_with_row(Action::GetThumbprint, token, Code::FINISHED_OK, data.to_string())
     }
 
     pub(super) fn reply_with_row(&mut self, kind: Action, token: &Token, code: Code, data: String) -> Handled {
-        self.add_row(NewRow::now(Some(token), code, data.clone()));
+        self.context.finish(token, code, data.clone());
         Handled::Reply(kind, code, data)
     }
 
@@ -106,7 +138,7 @@ impl Core {
         if data.pointer("/data/id").is_none_or(Value::is_null) {
             return Handled::refused(json::action_message("synclog", "please set id for synclog"));
         }
-        if self.options.proxy.is_none() {
+        if self.context.options.proxy.is_none() {
             return Handled::refused(json::action_message("synclog", "no proxy module"));
         }
         self.sync_all();
@@ -115,7 +147,7 @@ impl Core {
 
     pub(super) fn set_core_id(&mut self, data: &str) -> Handled {
         let done = |text: &str| Handled::Reply(Action::Ack, Code::FINISHED_OK, json::action_message("setcoreid", text));
-        if self.options.id.is_some() {
+        if self.context.options.id.is_some() {
             return done("setcoreid unchanged, use config value");
         }
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
@@ -125,9 +157,9 @@ impl Core {
         };
         match NodeId::from_json(id) {
             Ok(id) => {
-                self.own_id = Some(id);
+                self.context.own_id = Some(id);
                 self.forget_pong_text();
-                self.log(LogLine::info("core", format!("Setcoreid changed {id}")));
+                self.context.log(LogLine::info("core", format!("Setcoreid changed {id}")));
                 done("setcoreid changed")
             }
             Err(error) => Handled::refused(json::action_message("setcoreid", &error.to_string())),
@@ -149,55 +181,51 @@ impl Core {
                 return Handled::refused(json::message(text));
             }
         };
-        self.debug = level.map_or(self.options.debug, |level| level == Level::Debug);
-        self.output(Output::SetLogLevel(level));
+        self.context.debug = level.map_or(self.context.options.debug, |level| level == Level::Debug);
+        self.context.output(Output::SetLogLevel(level));
         Handled::accepted()
     }
 
-    /// The module that a request names by package, else by name: what it was called, and its package.
-    fn named_module(&self, data: &Value) -> Option<(String, String)> {
+    /// The module that a request names by package, else by name, and what it was called.
+    fn named_module(&self, data: &Value) -> Option<(String, Option<Module>)> {
         let content = data.get("content")?;
+        let loaded = &self.context.options.loaded;
         let package = content.get("package").and_then(json::text);
-        if let Some(package) = package.filter(|package| self.is_loaded(package)) {
-            return Some((package.clone(), package));
+        if let Some(package) = package.filter(|package| loaded.values().any(|known| known == package)) {
+            let module = Module::of_package(&package);
+            return Some((package, module));
         }
         let name = content.get("name").and_then(json::text)?;
-        let package = self.options.loaded.get(&name)?.clone();
-        Some((name, package))
+        let module = Module::of_package(loaded.get(&name)?);
+        Some((name, module))
     }
 
     /// Loads a module again that the configuration has and that was unloaded.
-    pub(super) fn load_module(&mut self, data: &str) -> Handled {
+    fn load_module(&mut self, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let member = |key: &str| data.pointer(key).and_then(json::text).unwrap_or_default();
         let (name, package) = (member("/content/name"), member("/content/package"));
         let shown: String = name.chars().take(64).collect();
         let reply =
             |code, text: String| Handled::Reply(Action::LoadModule, code, json::action_message("loadmodule", &text));
-        let configured = match package.as_str() {
-            ACTION_PACKAGE => self.options.action.is_some(),
-            CLEANER_PACKAGE => true,
-            CRON_PACKAGE => self.cron.is_configured(),
-            ENGINE_PACKAGE => self.options.engine.is_some(),
-            _ => false,
-        };
-        if !configured || name.is_empty() || self.is_loaded(&package) || self.options.loaded.contains_key(&name) {
+        let module = Module::of_package(&package).filter(|module| module.can_be_unloaded());
+        let can_be_loaded =
+            module.is_some_and(|module| self.context.is_configured(module) && !self.context.is_loaded(module));
+        if !can_be_loaded || name.is_empty() || self.context.options.loaded.contains_key(&name) {
             return reply(Code::FINISHED_KO, format!("cannot load module '{shown}'"));
         }
-        self.options.loaded.insert(name, package);
+        self.context.options.loaded.insert(name, package);
         reply(Code::BEGIN, format!("module '{shown}' is loaded"))
     }
 
     /// Takes no new work for a module; what it does goes on.
-    pub(super) fn unload_module(&mut self, data: &str) -> Handled {
+    fn unload_module(&mut self, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let reply =
             |code, text: &str| Handled::Reply(Action::UnloadModule, code, json::action_message("unloadmodule", text));
         match self.named_module(&data) {
-            Some((called, package))
-                if matches!(package.as_str(), ACTION_PACKAGE | CLEANER_PACKAGE | CRON_PACKAGE | ENGINE_PACKAGE) =>
-            {
-                self.options.loaded.retain(|_, loaded| *loaded != package);
+            Some((called, Some(module))) if module.can_be_unloaded() => {
+                self.context.options.loaded.retain(|_, loaded| loaded != module.package());
                 reply(Code::BEGIN, &format!("module '{called}' unload in progress"))
             }
             _ => reply(Code::FINISHED_KO, "cannot find unload module"),
@@ -205,12 +233,12 @@ impl Core {
     }
 
     /// Stops what a module does now. Only `action` runs anything that can be stopped.
-    pub(super) fn kill_module(&mut self, data: &str) -> Handled {
+    fn kill_module(&mut self, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
-        let Some((called, package)) = self.named_module(&data) else {
+        let Some((called, module)) = self.named_module(&data) else {
             return Handled::refused(json::action_message("kill", "cannot find module"));
         };
-        if package == ACTION_PACKAGE {
+        if module == Some(Module::Action) {
             const REASON: &str = "the module 'action' was killed";
             self.drop_held_for_us(REASON);
             self.kill_commands(REASON);

@@ -1,5 +1,5 @@
-//! Nodes that connect to us (protocol.md sections 8 and 9): pull nodes over the external socket, pullwss nodes over a
-//! WebSocket. Each is bound to the client that last registered it.
+//! Nodes that connect to us (docs/protocol.md sections 8 and 9): pull nodes over the external socket, pullwss nodes
+//! over a WebSocket. Each is bound to the client that last registered it.
 //!
 //! A WebSocket client may speak for its own id and the nodes behind it only, and is never answered with an ACK.
 //!
@@ -22,7 +22,6 @@ use crate::model::token::Token;
 
 use super::core::Core;
 use super::counters::Way;
-use super::dial_out;
 use super::output::Output;
 use super::proxy::read_registration;
 use super::registry::{Link, Node};
@@ -66,13 +65,13 @@ impl Core {
     pub(super) fn send_to_node(&mut self, id: NodeId, mut message: Message) {
         let Some(node) = self.registry.get(id) else { return };
         if node.endpoint().is_some() {
-            self.output(Output::SendToNode { node: id, outgoing: Outgoing::Request(message) });
+            self.context.output(Output::SendToNode { node: id, outgoing: Outgoing::Request(message) });
         } else if let Some(client) = node.client {
             // A pull node always gets the target's id in the third field.
             if node.registration.kind == NodeKind::Pull && message.target.as_deref().is_none_or(str::is_empty) {
                 message.target = Some(id.to_string().into());
             }
-            self.output(Output::SendToClient { client, outgoing: Outgoing::Request(message) });
+            self.context.output(Output::SendToClient { client, outgoing: Outgoing::Request(message) });
         }
     }
 
@@ -81,9 +80,9 @@ impl Core {
     /// # Errors
     /// Why it is not bound to the client.
     pub(super) fn pull_node_dialled_in(&mut self, client: ClientId, registration: Registration) -> Result<(), String> {
-        if dial_out::parent_of(client).is_some() {
+        if client.parent().is_some() {
             let text = "our central cannot be a pull node of ours: registration ignored";
-            self.log(LogLine::warning("proxy", text));
+            self.context.log(LogLine::warning("proxy", text));
             return Err(text.to_owned());
         }
         let id = registration.id;
@@ -109,7 +108,7 @@ impl Core {
     pub(super) fn web_socket_message(&mut self, client: ClientId, message: &Message) {
         self.counters.count(Way::External, &message.action);
         let own = self.dialled_in.nodes.get(&client).copied();
-        let now = self.now.monotonic;
+        let now = self.context.now.monotonic;
         if let Some(node) = own.and_then(|id| self.registry.get_quietly(id)) {
             node.heard = Some(now);
         }
@@ -125,14 +124,14 @@ impl Core {
             }
             (Some(id), action) => {
                 let word: String = action.as_str().chars().take(64).collect();
-                self.log(LogLine::warning("proxy", format!("node '{id}' may not send {word}: ignored")));
+                self.context.log(LogLine::warning("proxy", format!("node '{id}' may not send {word}: ignored")));
             }
         }
     }
 
     fn refuse_web_socket(&mut self, client: ClientId, reason: &str) {
-        self.log(LogLine::warning("proxy", format!("a WebSocket is closed: {reason}")));
-        self.output(Output::CloseClient { client, refusal: Some(PLEASE_REGISTER.to_owned()) });
+        self.context.log(LogLine::warning("proxy", format!("a WebSocket is closed: {reason}")));
+        self.context.output(Output::CloseClient { client, refusal: Some(PLEASE_REGISTER.to_owned()) });
     }
 
     /// The first message of a WebSocket, or the keep-alive.
@@ -153,7 +152,7 @@ impl Core {
         if let Some(own) = own.filter(|own| *own != id) {
             if self.is_behind(own, id) {
                 let text = format!("node '{own}' registers node '{id}', which is behind it: ignored");
-                return self.log(LogLine::warning("proxy", text));
+                return self.context.log(LogLine::warning("proxy", text));
             }
             self.refuse_web_socket(client, &format!("node '{own}' registers node '{id}', which it is not"));
             return self.client_gone(client);
@@ -183,7 +182,7 @@ impl Core {
                 return;
             }
             let text = format!("node '{own}' may not unregister node '{id}': ignored");
-            self.log(LogLine::warning("proxy", text));
+            self.context.log(LogLine::warning("proxy", text));
         }
     }
 
@@ -196,7 +195,8 @@ impl Core {
     fn bind(&mut self, client: ClientId, mut registration: Registration) -> bool {
         let id = registration.id;
         if registration.identity.as_ref().is_some_and(|identity| identity.len() > IDENTITY_LEN_MAX) {
-            self.log(LogLine::warning("proxy", format!("node '{id}' is not registered: its identity is too long")));
+            self.context
+                .log(LogLine::warning("proxy", format!("node '{id}' is not registered: its identity is too long")));
             return false;
         }
         let known = self.registry.get(id);
@@ -210,7 +210,7 @@ impl Core {
         }
         if self.registry.get(id).is_none_or(|node| !node.dials_in()) {
             let text = format!("node '{id}' has dialled in, but it is not registered as one that may: ignored");
-            self.log(LogLine::warning("proxy", text));
+            self.context.log(LogLine::warning("proxy", text));
             return false;
         }
         let bound = self.registry.get(id).and_then(|node| node.client);
@@ -232,13 +232,14 @@ impl Core {
         node.client = Some(client);
         node.registration.identity = identity;
         if node.link != Link::Up {
-            self.log(LogLine::info("proxy", format!("node '{id}' is connected")));
+            self.context.log(LogLine::info("proxy", format!("node '{id}' is connected")));
             self.link_up(id);
         }
         true
     }
 
-    /// A node that was unregistered while it was connected is registered again: its client, if it speaks for nobody else, goes on.
+    /// A node that was unregistered while it was connected is registered again: its client, if it speaks for nobody
+    /// else, goes on.
     pub(super) fn bind_again(&mut self, id: NodeId, client: ClientId) {
         let is_free = !self.dialled_in.nodes.contains_key(&client);
         let known = self.registry.get(id).filter(|node| is_free && node.dials_in() && node.client.is_none());
@@ -252,11 +253,11 @@ impl Core {
     fn replace_client(&mut self, id: NodeId, before: ClientId) {
         self.release_client(id, before);
         if self.registry.get(id).is_some_and(|node| node.registration.kind == NodeKind::WebSocket) {
-            self.log(LogLine::info(
+            self.context.log(LogLine::info(
                 "proxy",
                 format!("node '{id}' has connected again: the older connection is closed"),
             ));
-            self.output(Output::CloseClient { client: before, refusal: None });
+            self.context.output(Output::CloseClient { client: before, refusal: None });
         }
     }
 
@@ -274,7 +275,7 @@ impl Core {
         self.parents.gone(client);
         self.malformed.forget(client);
         self.forget_left_client(client);
-        self.timers.cancel(&Timer::Parent(client));
+        self.context.timers.cancel(&Timer::Parent(client));
         if let Some(id) = self.dialled_in.nodes.get(&client).copied() {
             self.release_client(id, client);
         }

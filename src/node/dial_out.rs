@@ -1,7 +1,7 @@
-//! Our central when we dial it: modules `pull` and `pullwss` (protocol.md sections 8 and 9).
+//! Our central when we dial it: modules `pull` and `pullwss` (docs/protocol.md sections 8 and 9).
 //!
-//! We run what it sends as any request. Back go PONG, SYNCLOGS and answers to GETLOG, as SETLOGS; other replies stay here,
-//! and a reply that ends a token without a row becomes one, so that the history tells the central.
+//! We run what it sends as any request. Back go PONG, SYNCLOGS and answers to GETLOG, as SETLOGS; other replies stay
+//! here, and a reply that ends a token without a row becomes one, so that the history tells the central.
 //!
 //! Absent on purpose: the connection and its keep-alive, the entity encoding.
 
@@ -12,18 +12,14 @@ mod tests;
 use std::time::Duration;
 
 use crate::model::action::Action;
-use crate::model::connection::ClientId;
+use crate::model::connection::{ClientId, ParentKind};
 use crate::model::log::LogLine;
 use crate::model::message::{Message, Outgoing, Reply};
 
-use super::core::{Core, NewRow};
-use super::output::{Output, ParentKind};
-use super::requests::{Handled, Peer};
+use super::core::Core;
+use super::output::Output;
+use super::peer::{Handled, Peer};
 use super::timers::Timer;
-
-/// Clients that stand for our centrals where requests are answered; dispatch never gives out such numbers.
-const PULL_PARENT: ClientId = ClientId(u64::MAX);
-const WEB_SOCKET_PARENT: ClientId = ClientId(u64::MAX - 1);
 
 /// One central that we dial.
 #[derive(Debug, Default)]
@@ -37,8 +33,6 @@ struct DialledParent {
 pub(super) struct DialledOut {
     pull: DialledParent,
     web_socket: DialledParent,
-    /// The token of the request in hand, and whether it has got its last row.
-    in_hand: Option<(String, bool)>,
 }
 
 impl DialledOut {
@@ -48,68 +42,47 @@ impl DialledOut {
             ParentKind::WebSocket => &mut self.web_socket,
         }
     }
-
-    /// A terminal row is written.
-    pub(super) fn token_ended(&mut self, token: &str) {
-        if let Some((in_hand, ended)) = &mut self.in_hand {
-            *ended |= in_hand == token;
-        }
-    }
-}
-
-/// The central that a client stands for.
-pub(super) const fn parent_of(client: ClientId) -> Option<ParentKind> {
-    match client {
-        PULL_PARENT => Some(ParentKind::Pull),
-        WEB_SOCKET_PARENT => Some(ParentKind::WebSocket),
-        _ => None,
-    }
-}
-
-const fn client_of(kind: ParentKind) -> ClientId {
-    match kind {
-        ParentKind::Pull => PULL_PARENT,
-        ParentKind::WebSocket => WEB_SOCKET_PARENT,
-    }
 }
 
 impl Core {
     /// We are connected to our central.
     pub(super) fn parent_up(&mut self, kind: ParentKind, identity: String) {
         self.dialled_out.parent(kind).identity = Some(identity);
-        self.timers.cancel(&Timer::ParentSilence(kind));
+        self.context.connected_parents.insert(kind);
+        self.context.timers.cancel(&Timer::ParentSilence(kind));
         self.register_with_parent(kind);
     }
 
     /// The connection to our central is lost or could not be made.
     pub(super) fn parent_down(&mut self, kind: ParentKind, reason: &str) {
+        self.context.connected_parents.remove(&kind);
         let was_up = self.dialled_out.parent(kind).identity.take().is_some();
-        for timer in [Timer::Register(kind), Timer::ParentSilence(kind), Timer::Parent(client_of(kind))] {
-            self.timers.cancel(&timer);
+        for timer in [Timer::Register(kind), Timer::ParentSilence(kind), Timer::Parent(ClientId::Parent(kind))] {
+            self.context.timers.cancel(&timer);
         }
-        self.parents.gone(client_of(kind));
+        self.parents.gone(ClientId::Parent(kind));
         if was_up {
-            self.log(LogLine::warning(word(kind), format!("connection to the central lost: {reason}")));
+            self.context.log(LogLine::warning(word(kind), format!("connection to the central lost: {reason}")));
         } else {
-            self.log(LogLine::debug(word(kind), format!("no connection to the central: {reason}")));
+            self.context.log(LogLine::debug(word(kind), format!("no connection to the central: {reason}")));
         }
     }
 
     /// [`Timer::Register`]
     pub(super) fn register_with_parent(&mut self, kind: ParentKind) {
-        let now = self.now.monotonic;
-        let pull = self.options.pull.as_ref().filter(|_| kind == ParentKind::Pull);
+        let now = self.context.now.monotonic;
+        let pull = self.context.options.pull.as_ref().filter(|_| kind == ParentKind::Pull);
         let ping = match kind {
-            ParentKind::Pull => self.options.pull.as_ref().map(|pull| pull.ping),
-            ParentKind::WebSocket => self.options.pullwss.as_ref().map(|pullwss| pullwss.ping),
+            ParentKind::Pull => self.context.options.pull.as_ref().map(|pull| pull.ping),
+            ParentKind::WebSocket => self.context.options.pullwss.as_ref().map(|pullwss| pullwss.ping),
         };
         // The session of a WebSocket watches over its silence itself.
         let patience = pull.map(|pull| pull.ping_timeout.max(Duration::from_secs(1)));
         let period = ping.unwrap_or(Duration::from_secs(30)).max(Duration::from_secs(1));
         let Some(identity) = self.dialled_out.parent(kind).identity.clone() else { return };
-        self.timers.set(Timer::Register(kind), now + period);
-        let Some(id) = self.own_id else {
-            self.log(LogLine::error(word(kind), "our own id is not known: set gorgonecore.id to register"));
+        self.context.timers.set(Timer::Register(kind), now + period);
+        let Some(id) = self.context.own_id else {
+            self.context.log(LogLine::error(word(kind), "our own id is not known: set gorgonecore.id to register"));
             return;
         };
         let node = match kind {
@@ -118,27 +91,27 @@ impl Core {
         };
         self.say_to_parent(kind, Action::RegisterNodes, &serde_json::json!({ "nodes": [node] }));
         if let Some(patience) = patience {
-            self.timers.set_if_unset(Timer::ParentSilence(kind), now + patience);
+            self.context.timers.set_if_unset(Timer::ParentSilence(kind), now + patience);
         }
     }
 
     fn say_to_parent(&mut self, kind: ParentKind, action: Action, data: &serde_json::Value) {
         let message = Message { action, token: None, target: Some("".into()), data: data.to_string() };
-        self.output(Output::SendToParent { kind, outgoing: Outgoing::Request(message) });
+        self.context.output(Output::SendToParent { kind, outgoing: Outgoing::Request(message) });
     }
 
     /// [`Timer::ParentSilence`]
     pub(super) fn parent_is_silent(&mut self, kind: ParentKind) {
-        self.log(LogLine::warning(word(kind), "the central does not answer: a new session is made"));
+        self.context.log(LogLine::warning(word(kind), "the central does not answer: a new session is made"));
         self.dialled_out.parent(kind).identity = None;
-        self.timers.cancel(&Timer::Register(kind));
-        self.parents.gone(client_of(kind));
-        self.output(Output::ResetParent(kind));
+        self.context.timers.cancel(&Timer::Register(kind));
+        self.parents.gone(ClientId::Parent(kind));
+        self.context.output(Output::ResetParent(kind));
     }
 
     /// Our central sent something.
     pub(super) fn parent_message(&mut self, kind: ParentKind, message: Message) {
-        self.timers.cancel(&Timer::ParentSilence(kind));
+        self.context.timers.cancel(&Timer::ParentSilence(kind));
         let Message { action, token, target, data } = message;
         // Replies, such as the ACK of REGISTERNODES, show that it is there.
         if matches!(
@@ -147,34 +120,27 @@ impl Core {
         ) {
             return;
         }
-        let client = client_of(kind);
+        let client = ClientId::Parent(kind);
         let peer = if token.is_some() { Peer::Client(client) } else { Peer::ClientWithoutToken(client) };
-        self.dialled_out.in_hand = token.as_ref().map(|token| (token.as_str().to_owned(), false));
-        let token = token.unwrap_or_else(|| self.generate_token());
+        let has_token = token.is_some();
+        let token = token.unwrap_or_else(|| self.context.generate_token());
         let handled = self.request(peer, action, &token, &target.unwrap_or_default(), data);
-        let in_hand = self.dialled_out.in_hand.take();
         let Handled::Reply(reply_kind, code, data) = handled else { return };
-        if code.is_terminal() && in_hand.is_some_and(|(_, ended)| !ended) {
-            self.add_row(NewRow::now(Some(&token), code, data.clone()));
+        if code.is_terminal() && has_token && !self.context.journal.has_just_ended(&token) {
+            self.context.finish(&token, code, data.clone());
         }
-        self.reply_to_parent(kind, Reply { kind: reply_kind, token: Some(token), code, data });
-    }
-
-    /// Sends what a central wants to hear; anything else stays here.
-    pub(super) fn reply_to_parent(&mut self, kind: ParentKind, reply: Reply) {
-        if self.dialled_out.parent(kind).identity.is_some() && matches!(reply.kind, Action::Pong | Action::SyncLogs) {
-            self.output(Output::SendToParent { kind, outgoing: Outgoing::Reply(reply) });
-        }
+        self.context.reply(client, Reply { kind: reply_kind, token: Some(token), code, data });
     }
 
     /// The daemon ends: our centrals need not wait for a timeout to know.
     pub(super) fn unregister_from_parents(&mut self) {
         for kind in [ParentKind::Pull, ParentKind::WebSocket] {
             let connected = self.dialled_out.parent(kind).identity.take().is_some();
+            self.context.connected_parents.remove(&kind);
             for timer in [Timer::Register(kind), Timer::ParentSilence(kind)] {
-                self.timers.cancel(&timer);
+                self.context.timers.cancel(&timer);
             }
-            if let Some(id) = self.own_id.filter(|_| connected) {
+            if let Some(id) = self.context.own_id.filter(|_| connected) {
                 let data = serde_json::json!({ "nodes": [{ "id": id.get() }] });
                 self.say_to_parent(kind, Action::UnregisterNodes, &data);
             }

@@ -1,5 +1,7 @@
-//! GETLOG of our own history (protocol.md section 4), whole for Perl peers and in pages for our own kind (section 7).
+//! GETLOG of our own history (docs/protocol.md section 4), whole for Perl peers and in pages for our own kind (section
+//! 7).
 
+use crate::model::host_work::{HostWork, QueryId};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -14,17 +16,17 @@ use crate::model::log::LogLine;
 use crate::model::message::Reply;
 use crate::model::token::Token;
 
-use super::core::{Core, NewRow};
-use super::output::{Output, QueryId};
-use super::requests::{Handled, Peer};
-use super::{api, dial_out, json};
+use super::core::Core;
+use super::output::Output;
+use super::peer::{Handled, Peer};
+use super::{api, json};
 
 /// Questions whose answer is awaited at most.
 const QUESTIONS_MAX: usize = 1_000;
 /// A page for a peer that goes on by id.
 const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: 512 << 10, whole_instants: false };
-/// The largest answer for any other; a peer that syncs by `ctime` gets the rest when it asks again, and the others are told
-/// that there is more.
+/// The largest answer for any other; a peer that syncs by `ctime` gets the rest when it asks again, and the others are
+/// told that there is more.
 const WHOLE: PageLimit = PageLimit { rows: 100_000, bytes: 8 << 20, whole_instants: true };
 
 /// Two times that differ by less are the same; rows are ten microseconds apart.
@@ -124,7 +126,7 @@ impl Core {
         // Nobody would read the answer.
         let Some(client) = peer.client() else { return Handled::accepted() };
         let accepted = if let Some(last_id) = data.get("last_id").and_then(json::integer) {
-            self.parents.pages(client, self.now.monotonic);
+            self.parents.pages(client, self.context.now.monotonic);
             let history = data.get("history").and_then(json::integer).unwrap_or(0);
             let mark = SyncMark { ctime: filter.after_ctime.unwrap_or(0.0), last_id: last_id.max(0), history };
             // The client's mark is one of another database that we had: it gets this one from its start.
@@ -152,7 +154,7 @@ impl Core {
         let query = QueryId(self.questions.next);
         self.questions.next += 1;
         self.questions.open.insert(query, question);
-        self.output(Output::Query { query, filter, limit });
+        self.context.output(Output::Host(HostWork::Query { query, filter, limit }));
         true
     }
 
@@ -175,15 +177,15 @@ impl Core {
             page.rows.iter_mut().for_each(|row| row.origin = None);
         }
         match (&question, &result) {
-            (_, Err(error)) => self.log(LogLine::error("core", format!("the history cannot be read: {error}"))),
+            (_, Err(error)) => self.context.log(LogLine::error("core", format!("the history cannot be read: {error}"))),
             (Question::Rows { .. } | Question::Call(_), Ok(page)) if page.more => self.log_cut(page),
             _ => {}
         }
         match (question, result) {
             (Question::Job(token), Ok(page)) => {
-                self.add_row(NewRow::now(Some(&token), Code::FINISHED_OK, rows_json(&page.rows)));
+                self.context.finish(&token, Code::FINISHED_OK, rows_json(&page.rows));
             }
-            (Question::Job(token), Err(_)) => self.end_with_error(&token, "database issue"),
+            (Question::Job(token), Err(_)) => self.context.fail(&token, "database issue"),
             (Question::Call(call), result) => api::waits::history_answered(self, call, result),
             (
                 Question::Rows { client, token }
@@ -207,7 +209,7 @@ impl Core {
         let last = page.rows.last().map_or(0, |row| row.id);
         let rows = page.rows.len();
         let text = format!("an answer of history rows was cut after {rows} rows; for the rest ask with id {last}");
-        self.log(LogLine::warning("core", text));
+        self.context.log(LogLine::warning("core", text));
     }
 
     fn page_answered(&mut self, client: ClientId, token: Token, mark: SyncMark, from: From, mut page: LogPage) {
@@ -233,12 +235,12 @@ impl Core {
     }
 
     fn get_log_page(&mut self, client: ClientId, token: Token, page: LogPage, last_id: Option<i64>) {
-        if let Some(kind) = dial_out::parent_of(client) {
+        if let Some(kind) = client.parent() {
             self.set_logs(kind, &token, page, last_id);
             return;
         }
         let rows = rows_json(&page.rows);
-        let mut data = format!("{{\"action\":\"getlog\",\"result\":{rows},\"id\":{}", self.id_json());
+        let mut data = format!("{{\"action\":\"getlog\",\"result\":{rows},\"id\":{}", self.context.id_json());
         if let Some(last_id) = last_id {
             let _ = write!(data, ",\"last_id\":{last_id}");
             self.origins.write_own(&mut data);
@@ -251,6 +253,6 @@ impl Core {
     }
 
     fn get_log_reply(&mut self, client: ClientId, token: Token, code: Code, data: String) {
-        self.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data });
+        self.context.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data });
     }
 }

@@ -1,7 +1,8 @@
-//! Taking over the history of nodes (protocol.md section 7).
+//! Taking over the history of nodes (docs/protocol.md section 7).
 //!
-//! Between two of our own daemons the mark is the greatest row id, and the answer comes in pages, each stored together with
-//! its mark in one commit. A peer that does not page is asked by `ctime`; its rows that are stored already are skipped.
+//! Between two of our own daemons the mark is the greatest row id, and the answer comes in pages, each stored together
+//! with its mark in one commit. A peer that does not page is asked by `ctime`; its rows that are stored already are
+//! skipped.
 
 mod answer;
 mod origins;
@@ -13,14 +14,15 @@ use std::collections::BTreeSet;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
-use crate::model::history::{HistoryName, RowOrigin, StoreChange, SyncMark};
+use crate::model::history::{HistoryName, RowOrigin, StoreChange, SyncMark, is_last_row};
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::registration::NodeKind;
 use crate::model::token::Token;
 
-use super::core::{Core, NewRow, ends_token};
+use super::core::Core;
+use super::journal::NewRow;
 use super::outbox::Ending;
 use super::output::ReceiptId;
 use super::registry::Link;
@@ -152,7 +154,7 @@ impl Core {
 
     /// Asks a node, whatever was asked before; without a link the question waits for it. Returns the serial number.
     pub(super) fn restart_sync(&mut self, id: NodeId) -> Option<u64> {
-        let deadline = self.now.monotonic + self.proxy_settings().sync_timeout;
+        let deadline = self.context.now.monotonic + self.context.proxy_settings().sync_timeout;
         let node = self.registry.get_mut(id)?;
         // On a host without a daemon there is no history.
         if node.link == Link::None || matches!(node.registration.kind, NodeKind::PushSsh(_)) {
@@ -165,7 +167,7 @@ impl Core {
         if node.link == Link::Up {
             self.ask_for_log(id);
         }
-        self.timers.set(Timer::SyncTimeout(id), deadline);
+        self.context.timers.set(Timer::SyncTimeout(id), deadline);
         Some(serial)
     }
 
@@ -193,8 +195,8 @@ impl Core {
 
     /// [`Timer::SyncTimeout`]
     pub(super) fn sync_timed_out(&mut self, id: NodeId) {
-        let patience = self.proxy_settings().sync_timeout;
-        let now = self.now.monotonic;
+        let patience = self.context.proxy_settings().sync_timeout;
+        let now = self.context.now.monotonic;
         let Some(node) = self.registry.get_mut(id) else { return };
         let is_missing_part = node.sync.gathering.take().is_some();
         // A Perl node with a WebSocket says nothing when it has no rows.
@@ -208,7 +210,10 @@ impl Core {
         let again = std::mem::take(&mut node.sync.again) && node.link == Link::Up;
         let token = node.sync.token.take();
         let text = format!("proxy - getlog in timeout for '{id}'");
-        self.add_row(NewRow::now(token.as_ref(), Code::FINISHED_KO, json::message(&text)));
+        match token {
+            Some(token) => self.context.fail(&token, &text),
+            None => self.context.write(NewRow::without_token(Code::FINISHED_KO, json::message(&text))),
+        }
         self.sync_calls_go_on(id, u64::MAX);
         if again {
             self.restart_sync(id);
@@ -226,7 +231,7 @@ impl Core {
         let start = if before.is_of_another(answer.history) {
             node.sync.early.clear();
             let text = format!("node '{id}' has a new history: its rows are taken from the start");
-            self.log(LogLine::warning("proxy", text));
+            self.context.log(LogLine::warning("proxy", text));
             SyncMark { history: answer.history, ..SyncMark::default() }
         } else {
             SyncMark { history: answer.history.max(before.history), ..before }
@@ -244,16 +249,17 @@ impl Core {
         let Some(node) = self.registry.get_mut(id) else { return };
         node.sync.mark = after;
         let page = StoredPage { id, serial: node.sync.serial, before, origins_before, more };
-        self.store_mark(id, after, page);
+        let receipt = self.context.store_mark(id, after);
+        self.pages.insert(receipt, page);
     }
 
-    /// Stores the rows of an answer that are not here yet. Returns the mark behind them, and how far the histories that the
-    /// rows come from were taken over before.
+    /// Stores the rows of an answer that are not here yet. Returns the mark behind them, and how far the histories that
+    /// the rows come from were taken over before.
     fn store_answer(&mut self, id: NodeId, start: SyncMark, answer: Answer) -> (SyncMark, Vec<RowOrigin>) {
         let pages = answer.last_id.is_some();
         let early = self.registry.get_mut(id).map(|node| std::mem::take(&mut node.sync.early)).unwrap_or_default();
         // Rows and marks share a receipt: they are stored together or not at all.
-        let receipt = self.next_receipt();
+        let receipt = self.context.next_receipt();
         let mut after = start;
         let mut stored = 0_usize;
         let mut moved = origins::Moved::default();
@@ -267,7 +273,7 @@ impl Core {
                 continue;
             }
             // By another way, or because it was ours: it is here.
-            let is_taken = origin.is_some_and(|origin| self.origins.is_taken(origin, self.own_id));
+            let is_taken = origin.is_some_and(|origin| self.origins.is_taken(origin, self.context.own_id));
             if let Some(origin) = origin.filter(|_| !is_taken) {
                 moved.note(origin);
             }
@@ -280,21 +286,22 @@ impl Core {
         }
         let origins_before = self.move_origins(moved, receipt);
         if stored > 0 {
-            self.log(LogLine::debug("proxy", format!("stored {stored} history rows of node '{id}'")));
+            self.context.log(LogLine::debug("proxy", format!("stored {stored} history rows of node '{id}'")));
             self.tell_parents(true);
         }
         (after, origins_before)
     }
 
     /// The database has spoken about a page and its mark.
-    pub(super) fn page_stored(&mut self, page: &StoredPage, stored: bool) {
+    pub(super) fn page_stored(&mut self, receipt: ReceiptId, stored: bool) {
+        let Some(page) = self.pages.remove(&receipt) else { return };
         let id = page.id;
         let Some(node) = self.registry.get_mut(id) else { return };
         if !stored {
             // Nothing of the page is there; it is asked for again with the next sync.
             node.sync.mark = page.before;
             self.origins.take_back(&page.origins_before);
-            self.log(LogLine::error("proxy", format!("the history of node '{id}' cannot be stored")));
+            self.context.log(LogLine::error("proxy", format!("the history of node '{id}' cannot be stored")));
         } else if node.sync.serial != page.serial {
             // Another sync has begun since.
         } else if page.more {
@@ -306,10 +313,10 @@ impl Core {
 
     /// A full page came: the next one is asked for at once.
     fn continue_sync(&mut self, id: NodeId) {
-        let deadline = self.now.monotonic + self.proxy_settings().sync_timeout;
+        let deadline = self.context.now.monotonic + self.context.proxy_settings().sync_timeout;
         let Some(node) = self.registry.get_mut(id) else { return };
         node.sync.in_progress = true;
-        self.timers.set(Timer::SyncTimeout(id), deadline);
+        self.context.timers.set(Timer::SyncTimeout(id), deadline);
         self.ask_for_log(id);
     }
 
@@ -321,25 +328,25 @@ impl Core {
         let mark = node.sync.mark;
         // Ids of rows that were never here are used again.
         self.origins.forget(HistoryName { node: id, number: mark.history });
-        self.log(LogLine::warning(
+        self.context.log(LogLine::warning(
             "proxy",
             format!("node '{id}' has a new history: its rows are taken from the start"),
         ));
-        self.store(StoreChange::PutSyncMark(id, mark));
+        self.context.store(StoreChange::PutSyncMark(id, mark));
         self.continue_sync(id);
     }
 
-    /// Any row of a token that the node wrote itself shows that it has the message: it owes the end from now on. So does the
-    /// end, whoever wrote it; other rows may be our own that the node has taken over.
+    /// Any row of a token that the node wrote itself shows that it has the message: it owes the end from now on. So
+    /// does the end, whoever wrote it; other rows may be our own that the node has taken over.
     fn settle_owed(&mut self, id: NodeId, row: &answer::AnsweredRow, origin: Option<RowOrigin>) {
-        let is_telling = origin.is_none_or(|origin| origin.history.node == id) || ends_token(row.code, &row.data);
+        let is_telling = origin.is_none_or(|origin| origin.history.node == id) || is_last_row(row.code, &row.data);
         // A part of a copy that has arrived tells nothing of its end.
         let is_telling = is_telling && row.code != Code::COPY_IN_PROGRESS;
         if let Some(token) = row.token.as_deref().filter(|_| is_telling).and_then(|token| Token::parse(token).ok())
             && let Some(node) = self.registry.get_mut(id)
             && node.outbox.ended(&token)
         {
-            self.close_token(token.as_str());
+            self.context.close_token(token.as_str());
         }
     }
 
@@ -351,15 +358,9 @@ impl Core {
         receipt: Option<ReceiptId>,
     ) {
         self.settle_owed(id, &row, origin);
-        let row = NewRow {
-            token: row.token,
-            code: row.code,
-            etime: Some(row.etime),
-            instant: row.instant,
-            data: row.data,
-            of_node: true,
-        };
-        self.add_row_of_node(row, origin, receipt);
+        let (etime, instant) = (Some(row.etime), row.instant);
+        let row = NewRow { etime, instant, of_node: true, ..NewRow::foreign(row.token, row.code, row.data) };
+        self.context.write_with(row, origin, receipt);
     }
 
     fn finish_sync(&mut self, id: NodeId) {
@@ -373,13 +374,13 @@ impl Core {
         let mut endings = node.outbox.synced(serial);
         // Its ACKs stay at home: an answer to a later question shows that what went before has arrived.
         let arrived = if node.dials_in() && node.link == Link::Up { node.outbox.arrived(serial) } else { Vec::new() };
-        self.timers.cancel(&Timer::SyncTimeout(id));
+        self.context.timers.cancel(&Timer::SyncTimeout(id));
         if let Some(token) = token {
             let data = json::message("proxy - getlog finished");
-            self.add_row(NewRow::now(Some(&token), Code::FINISHED_OK, data));
+            self.context.finish(&token, Code::FINISHED_OK, data);
         }
         for (token, ending) in arrived {
-            self.close_token(token.as_str());
+            self.context.close_token(token.as_str());
             endings.extend(ending.map(|ending| (token, ending)));
         }
         for (token, ending) in endings {
@@ -401,7 +402,7 @@ impl Core {
             Ending::Answered { code, data } if data == "null" => (code, json::message("done")),
             Ending::Answered { code, data } => (code, data),
         };
-        self.add_row(NewRow::now(Some(token), code, data));
+        self.context.finish(token, code, data);
     }
 
     /// [`Timer::Unconfirmed`]

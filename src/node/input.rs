@@ -1,19 +1,15 @@
 //! Everything that can happen to the deciding part of a daemon.
 
 use crate::model::api::{ApiCall, CallId};
-use crate::model::command::{CommandId, CommandOutcome};
-use crate::model::connection::ClientId;
-use crate::model::copy::{SinkDone, SinkId, SourceDone, SourceId};
-use crate::model::history::LogPage;
+use crate::model::connection::{ClientId, ParentKind};
+use crate::model::host_work::HostDone;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
-use crate::model::poller::PollerTables;
 use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::ssh::{SshEnd, SshTaskId};
 use crate::model::token::Token;
-use crate::model::work::{WorkId, WorkOutcome};
 
-use super::output::{ParentKind, QueryId, ReceiptId};
+use super::output::ReceiptId;
 
 /// One event.
 #[derive(Clone, PartialEq)]
@@ -38,8 +34,7 @@ pub enum Input {
     },
     /// A session of the external socket has ended for good, or a WebSocket connection is closed.
     ClientGone(ClientId),
-    /// A message came over the WebSocket of a node that dialled in. Its first one registers it; its `ClientId` is never
-    /// one of the external socket.
+    /// A message came over the WebSocket of a node that dialled in. Its first one registers it.
     WebSocketMessage {
         /// Who.
         client: ClientId,
@@ -106,29 +101,10 @@ pub enum Input {
         /// Whether it is in the database.
         stored: bool,
     },
-    /// The answer to an [`super::output::Output::Query`].
-    QueryAnswer {
-        /// Which.
-        query: QueryId,
-        /// The rows, or what went wrong.
-        result: Result<LogPage, String>,
-    },
+    /// An [`super::output::Output::Host`] is answered.
+    Host(HostDone),
     /// A step of cleaning left something that another would take.
     PurgeLeft,
-    /// A command that is to tell so ([`crate::model::command::CommandSpec::streams`]) has printed something.
-    CommandPrinted {
-        /// Which.
-        command: CommandId,
-        /// What has come since the last time.
-        output: Vec<u8>,
-    },
-    /// A command ended.
-    CommandEnded {
-        /// Which.
-        command: CommandId,
-        /// How.
-        outcome: CommandOutcome,
-    },
     /// A task on a node that is reached by SSH is over.
     SshEnded {
         /// Which.
@@ -136,31 +112,8 @@ pub enum Input {
         /// How.
         end: SshEnd,
     },
-    /// The outcome of an [`super::output::Output::ReadSource`].
-    SourceDone {
-        /// Which copy.
-        source: SourceId,
-        /// What came of it.
-        done: SourceDone,
-    },
-    /// The outcome of an [`super::output::Output::WriteSink`].
-    SinkDone {
-        /// Which copy.
-        sink: SinkId,
-        /// What came of each step, in their order.
-        done: Vec<SinkDone>,
-    },
     /// Little waits to be sent to a node now, see [`super::output::Output::AwaitRoom`].
     Room(NodeId),
-    /// The answer to an [`super::output::Output::ReadPollers`]: what the Centreon database says, or a sentence why it could not be read.
-    PollersRead(Result<PollerTables, String>),
-    /// An [`super::output::Output::Work`] is done.
-    WorkDone {
-        /// Which.
-        id: WorkId,
-        /// What came of it.
-        outcome: WorkOutcome,
-    },
     /// A call of the REST API, already authorised.
     ApiCall {
         /// Which.

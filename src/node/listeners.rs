@@ -1,18 +1,19 @@
-//! ADDLISTENER: an action of ours that runs whenever a row of a token appears (protocol.md section 4).
+//! ADDLISTENER: an action of ours that runs whenever a row of a token appears (docs/protocol.md section 4).
 
+use crate::model::code::Code;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::model::action::Action;
-use crate::model::code::Code;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
 use super::core::Core;
+use super::journal::Seen;
 use super::json;
-use super::requests::{Handled, Peer};
+use super::peer::{Handled, Peer};
 use super::timers::Timer;
 
 /// Tokens listened for at most.
@@ -51,19 +52,18 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// A row is written.
-    pub(super) fn row_added(&mut self, token: &str, code: Code, data: &str) {
-        let Some(listener) = self.listeners.get(token) else { return };
-        let Ok(token) = Token::parse(token) else { return };
-        let data = format!("{{\"code\":{},\"data\":{data}}}", code.0);
+    /// A row of a token that is listened for.
+    fn row_seen(&mut self, seen: &Seen) {
+        let Some(listener) = self.listeners.get(&seen.token) else { return };
+        let Ok(token) = Token::parse(&seen.token) else { return };
+        let data = format!("{{\"code\":{},\"data\":{}}}", seen.code.0, seen.data);
         for action in &listener.actions {
             if self.pending.len() < PENDING_MAX {
                 self.pending.push_back(Event { action: action.clone(), token: token.clone(), data: data.clone() });
             }
         }
-        // A terminal row is the last; forgetting now also keeps an action from triggering itself.
-        if code.is_terminal() {
-            self.listeners.remove(token.as_str());
+        if seen.is_last {
+            self.listeners.remove(&seen.token);
         }
     }
 }
@@ -104,31 +104,32 @@ impl Core {
         let timeout = seconds("timeout", TIMEOUT_SECONDS).min(TIMEOUT_SECONDS_MAX);
         let listener = Listener {
             actions: vec![action],
-            target: member("target").filter(|target| self.own_id.is_none_or(|id| target.parse() != Ok(id))),
+            target: member("target").filter(|target| self.context.own_id.is_none_or(|id| target.parse() != Ok(id))),
             pace: Duration::from_secs(seconds("log_pace", PACE_SECONDS).max(1)),
-            ends: self.now.monotonic + Duration::from_secs(timeout),
+            ends: self.context.now.monotonic + Duration::from_secs(timeout),
         };
         self.listeners.listeners.insert(token.as_str().to_owned(), listener);
-        self.timers.set(Timer::Listener(token), self.now.monotonic);
+        self.context.journal.watch(&token);
+        self.context.timers.set(Timer::Listener(token), self.context.now.monotonic);
         Ok(())
     }
 
     /// [`Timer::Listener`]
     pub(super) fn listener_due(&mut self, token: &Token) {
         let Some(listener) = self.listeners.listeners.get(token.as_str()) else { return };
-        let now = self.now.monotonic;
+        let now = self.context.now.monotonic;
         if now >= listener.ends {
-            self.end_with_error(token, &format!("listener token {token} timeout reached"));
-            self.listeners.listeners.remove(token.as_str());
+            // With this row the listener goes.
+            self.context.fail(token, &format!("listener token {token} timeout reached"));
             return;
         }
         let next = (now + listener.pace).min(listener.ends);
         if let Some(target) = listener.target.clone() {
             self.poll_log_of(&target);
-            self.timers.set(Timer::Listener(token.clone()), next);
+            self.context.timers.set(Timer::Listener(token.clone()), next);
         } else {
             let ends = listener.ends;
-            self.timers.set(Timer::Listener(token.clone()), ends);
+            self.context.timers.set(Timer::Listener(token.clone()), ends);
         }
     }
 
@@ -136,6 +137,9 @@ impl Core {
     pub(super) fn run_listener_events(&mut self) {
         // Each token ends sooner or later and its listener with it, but one event must not hold up the daemon.
         for _ in 0..PENDING_MAX {
+            while let Some(seen) = self.context.journal.next_seen() {
+                self.listeners.row_seen(&seen);
+            }
             let Some(event) = self.listeners.pending.pop_front() else { return };
             self.request(Peer::Ourselves, event.action, &event.token, "", event.data);
         }

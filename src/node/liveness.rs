@@ -1,15 +1,14 @@
-//! Whether nodes answer (protocol.md section 6).
+//! Whether nodes answer (docs/protocol.md section 6).
 //!
-//! A ping is sent as soon as a link is up, then every `ping` seconds. A ping that finds no link waits for it a few seconds
-//! before it counts as failed, so that a node that is just starting shows no failure. `ping_failed` grows by at most one per
-//! ping period.
+//! A ping is sent as soon as a link is up, then every `ping` seconds. A ping that finds no link waits for it a few
+//! seconds before it counts as failed, so that a node that is just starting shows no failure. `ping_failed` grows by at
+//! most one per ping period.
 
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-use crate::config::settings::ProxySettings;
 use crate::model::action::Action;
 use crate::model::log::LogLine;
 use crate::model::message::Message;
@@ -94,29 +93,30 @@ impl Liveness {
 }
 
 impl Core {
-    pub(super) fn proxy_settings(&self) -> ProxySettings {
-        self.options.proxy.clone().unwrap_or_default()
-    }
-
     fn ping_period(&self) -> Duration {
         // A period of nothing would spin.
-        self.options.proxy.as_ref().map_or(Duration::from_secs(60), |proxy| proxy.ping).max(Duration::from_secs(1))
+        self.context
+            .options
+            .proxy
+            .as_ref()
+            .map_or(Duration::from_secs(60), |proxy| proxy.ping)
+            .max(Duration::from_secs(1))
     }
 
     /// A push node was registered or its link is rebuilt: the first ping goes out when the link comes up.
     pub(super) fn await_first_ping(&mut self, id: NodeId) {
-        let (now, period) = (self.now, self.ping_period());
+        let (now, period) = (self.context.now, self.ping_period());
         let Some(node) = self.registry.get_mut(id) else { return };
         node.liveness.schedule(now, period);
         node.liveness.ping = Ping::AwaitingLink;
-        self.timers.set(Timer::Ping(id), now.monotonic + period);
-        self.timers.set(Timer::PingLink(id), now.monotonic + LINK_WAIT);
+        self.context.timers.set(Timer::Ping(id), now.monotonic + period);
+        self.context.timers.set(Timer::PingLink(id), now.monotonic + LINK_WAIT);
     }
 
     /// Forgets every timer of a node.
     pub(super) fn forget_pings(&mut self, id: NodeId) {
         for timer in [Timer::Ping(id), Timer::PingLink(id), Timer::Pong(id)] {
-            self.timers.cancel(&timer);
+            self.context.timers.cancel(&timer);
         }
     }
 
@@ -127,8 +127,8 @@ impl Core {
         node.down_since = None;
         let serial = node.sync.serial;
         node.outbox.link_restored(serial);
-        self.timers.cancel(&Timer::Unconfirmed(id));
-        self.log(LogLine::debug("proxy", format!("connected to node '{id}'")));
+        self.context.timers.cancel(&Timer::Unconfirmed(id));
+        self.context.log(LogLine::debug("proxy", format!("connected to node '{id}'")));
         self.send_ping(id);
         self.restart_sync(id);
         self.copies_link_up(id);
@@ -136,8 +136,8 @@ impl Core {
 
     /// The link to a node broke, or could not be made.
     pub(super) fn link_down(&mut self, id: NodeId, reason: &str) {
-        let now = self.now.monotonic;
-        let discard = self.proxy_settings().pong_discard_timeout;
+        let now = self.context.now.monotonic;
+        let discard = self.context.proxy_settings().pong_discard_timeout;
         let Some(node) = self.registry.get_mut(id) else { return };
         let was_up = std::mem::replace(&mut node.link, Link::Down) == Link::Up;
         node.down_since.get_or_insert(now);
@@ -151,14 +151,14 @@ impl Core {
             node.outbox.link_lost();
         }
         if node.outbox.has_unsettled() {
-            self.timers.set_if_unset(Timer::Unconfirmed(id), now + discard);
+            self.context.timers.set_if_unset(Timer::Unconfirmed(id), now + discard);
         }
         if ping_lost {
-            self.timers.cancel(&Timer::Pong(id));
-            self.timers.set(Timer::PingLink(id), now + LINK_WAIT);
+            self.context.timers.cancel(&Timer::Pong(id));
+            self.context.timers.set(Timer::PingLink(id), now + LINK_WAIT);
         }
         // The link itself says it louder, but not at every attempt.
-        self.log(LogLine::debug("proxy", format!("no connection to node '{id}': {reason}")));
+        self.context.log(LogLine::debug("proxy", format!("no connection to node '{id}': {reason}")));
         if may_have_lost {
             self.copies_link_down(id);
             self.relayed_link_down(id);
@@ -166,16 +166,16 @@ impl Core {
     }
 
     fn send_ping(&mut self, id: NodeId) {
-        let (now, period) = (self.now, self.ping_period());
-        let discard = self.proxy_settings().pong_discard_timeout;
+        let (now, period) = (self.context.now, self.ping_period());
+        let discard = self.context.proxy_settings().pong_discard_timeout;
         let Some(node) = self.registry.get_mut(id) else { return };
         node.liveness.schedule(now, period);
         node.liveness.last_ping_sent = now.wall.as_seconds();
         node.liveness.ping = Ping::AwaitingPong;
-        self.timers.cancel(&Timer::PingLink(id));
-        self.timers.set(Timer::Ping(id), now.monotonic + period);
+        self.context.timers.cancel(&Timer::PingLink(id));
+        self.context.timers.set(Timer::Ping(id), now.monotonic + period);
         let patience = if node.dials_in() { DIAL_IN_PATIENCE } else { discard };
-        self.timers.set(Timer::Pong(id), now.monotonic + patience);
+        self.context.timers.set(Timer::Pong(id), now.monotonic + patience);
         if matches!(node.registration.kind, NodeKind::PushSsh(_)) {
             return self.ping_by_ssh(id);
         }
@@ -185,7 +185,7 @@ impl Core {
 
     /// [`Timer::Ping`]
     pub(super) fn ping_due(&mut self, id: NodeId) {
-        let (now, period) = (self.now, self.ping_period());
+        let (now, period) = (self.context.now, self.ping_period());
         let Some(node) = self.registry.get_mut(id) else { return };
         match (node.liveness.ping, node.link) {
             // The answer, or the lack of it, sets the timer again.
@@ -195,16 +195,16 @@ impl Core {
                 node.liveness.schedule(now, period);
                 node.liveness.last_ping_sent = now.wall.as_seconds();
                 node.liveness.ping = Ping::AwaitingLink;
-                self.timers.set(Timer::Ping(id), now.monotonic + period);
+                self.context.timers.set(Timer::Ping(id), now.monotonic + period);
                 // A period shorter than the wait must not put it off for ever.
-                self.timers.set_if_unset(Timer::PingLink(id), now.monotonic + LINK_WAIT);
+                self.context.timers.set_if_unset(Timer::PingLink(id), now.monotonic + LINK_WAIT);
             }
         }
     }
 
     /// [`Timer::PingLink`]
     pub(super) fn ping_found_no_link(&mut self, id: NodeId) {
-        let (now, period) = (self.now.monotonic, self.ping_period());
+        let (now, period) = (self.context.now.monotonic, self.ping_period());
         let Some(node) = self.registry.get_mut(id) else { return };
         if node.liveness.ping == Ping::AwaitingLink {
             node.liveness.ping = Ping::Idle;
@@ -214,46 +214,47 @@ impl Core {
 
     /// [`Timer::Pong`]
     pub(super) fn ping_got_no_pong(&mut self, id: NodeId) {
-        let (now, period) = (self.now.monotonic, self.ping_period());
-        let max = self.proxy_settings().pong_max_timeout;
+        let (now, period) = (self.context.now.monotonic, self.ping_period());
+        let max = self.context.proxy_settings().pong_max_timeout;
         let Some(node) = self.registry.get_mut(id) else { return };
         let dials_in = node.dials_in();
         let liveness = &mut node.liveness;
         liveness.ping = Ping::Idle;
         if dials_in {
             let next = liveness.next_ping_at.max(now);
-            self.timers.set(Timer::Ping(id), next);
-            self.log(LogLine::info("proxy", format!("ping timeout from node '{id}'")));
+            self.context.timers.set(Timer::Ping(id), next);
+            self.context.log(LogLine::info("proxy", format!("ping timeout from node '{id}'")));
             return;
         }
         liveness.ping_timeout = liveness.ping_timeout.saturating_add(1);
         liveness.count_failure(now, period);
         let reset = liveness.ping_timeout.checked_rem(max) == Some(0);
         let next = liveness.next_ping_at.max(now);
-        self.timers.set(Timer::Ping(id), next);
-        self.log(LogLine::warning("proxy", format!("ping timeout from node '{id}'")));
+        self.context.timers.set(Timer::Ping(id), next);
+        self.context.log(LogLine::warning("proxy", format!("ping timeout from node '{id}'")));
         if reset {
-            self.log(LogLine::warning("proxy", format!("node '{id}' stays silent: its connection is built again")));
-            self.output(Output::ResetLink(id));
+            self.context
+                .log(LogLine::warning("proxy", format!("node '{id}' stays silent: its connection is built again")));
+            self.context.output(Output::ResetLink(id));
         }
     }
 
     /// A ping could not be sent.
     pub(super) fn ping_not_sent(&mut self, id: NodeId) {
-        let (now, period) = (self.now.monotonic, self.ping_period());
+        let (now, period) = (self.context.now.monotonic, self.ping_period());
         let Some(node) = self.registry.get_mut(id) else { return };
         if node.liveness.ping == Ping::AwaitingPong {
             node.liveness.ping = Ping::Idle;
             node.liveness.count_failure(now, period);
             let next = node.liveness.next_ping_at.max(now);
-            self.timers.cancel(&Timer::Pong(id));
-            self.timers.set(Timer::Ping(id), next);
+            self.context.timers.cancel(&Timer::Pong(id));
+            self.context.timers.set(Timer::Ping(id), next);
         }
     }
 
     /// A node gave a sign of life that answers a ping.
     pub(super) fn node_is_alive(&mut self, id: NodeId) {
-        let now = self.now;
+        let now = self.context.now;
         let Some(node) = self.registry.get_mut(id) else { return };
         let liveness = &mut node.liveness;
         liveness.ping_timeout = 0;
@@ -262,8 +263,8 @@ impl Core {
         let next = liveness.next_ping_at.max(now.monotonic);
         if liveness.ping == Ping::AwaitingPong {
             liveness.ping = Ping::Idle;
-            self.timers.cancel(&Timer::Pong(id));
-            self.timers.set_if_unset(Timer::Ping(id), next);
+            self.context.timers.cancel(&Timer::Pong(id));
+            self.context.timers.set_if_unset(Timer::Ping(id), next);
         }
     }
 }

@@ -56,12 +56,13 @@ mod tests {
     fn a_flood_of_malformed_messages_writes_one_line_per_client_and_counts_the_rest() {
         let mut log = MalformedLog::default();
         let at = Monotonic::from_millis;
-        let mut lines = |client, time| (0..1000).filter_map(|_| log.line(ClientId(client), "no", at(time))).count();
+        let mut lines =
+            |client, time| (0..1000).filter_map(|_| log.line(ClientId::Zmq(client), "no", at(time))).count();
         assert_eq!((lines(1, 0), lines(2, 0), lines(1, 9_999)), (1, 1, 0));
-        let line = log.line(ClientId(1), "no", at(10_000)).unwrap();
+        let line = log.line(ClientId::Zmq(1), "no", at(10_000)).unwrap();
         assert_eq!(line, "a client sent something that is no request: no (1999 more were not logged)");
         for client in 0..2 * CLIENTS_MAX as u64 {
-            log.line(ClientId(client), "no", at(20_000));
+            log.line(ClientId::Zmq(client), "no", at(20_000));
         }
         assert_eq!(log.clients.len(), CLIENTS_MAX);
     }

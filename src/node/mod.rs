@@ -6,10 +6,12 @@
 //!
 //! Absent on purpose: sockets, clocks, files, threads, bytes of any wire format.
 
+mod actions;
 mod after_copies;
 mod api;
 mod command_rows;
 mod constatus;
+mod context;
 mod core_actions;
 mod core_options;
 mod counters;
@@ -17,6 +19,8 @@ mod dial_in;
 mod dial_out;
 mod get_log;
 mod history_sync;
+mod host;
+mod journal;
 mod json;
 mod listeners;
 mod liveness;
@@ -28,6 +32,7 @@ mod outbox;
 mod parents;
 mod passed_on;
 mod pathway;
+mod peer;
 mod proxy;
 mod registering;
 mod registry;

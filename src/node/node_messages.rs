@@ -1,4 +1,5 @@
-//! What comes over the link to a node: replies, and the hint that its history has grown. A node asks nothing of us this way.
+//! What comes over the link to a node: replies, and the hint that its history has grown. A node asks nothing of us this
+//! way.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,7 +12,7 @@ use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::core::{Core, NewRow};
+use super::core::Core;
 use super::history_sync::Answer;
 use super::registry::Announced;
 use super::{api, constatus, json};
@@ -39,19 +40,19 @@ impl Core {
         if self.registry.get(id).is_none() {
             return;
         }
-        if self.debug {
+        if self.context.debug {
             let text = format!("message received from node '{id}' - [{}] {}", message.action.as_str(), message.data);
-            self.log(LogLine::debug("proxy", text));
+            self.context.log(LogLine::debug("proxy", text));
         }
         if let Some(named) = named_id(&message.data).filter(|named| *named != id) {
             let text = format!("node '{id}' sends {} of node '{named}': ignored", message.action.as_str());
-            self.log(LogLine::warning("proxy", text));
+            self.context.log(LogLine::warning("proxy", text));
             return;
         }
         let reply: Option<ReplyText<'_>> = serde_json::from_str(&message.data).ok();
         let Some(reply) = reply else {
             let text = format!("node '{id}' sent {} with data that is no JSON: ignored", message.action.as_str());
-            self.log(LogLine::warning("proxy", text));
+            self.context.log(LogLine::warning("proxy", text));
             return;
         };
         let mut data = reply.data.map_or("null", RawValue::get);
@@ -71,7 +72,7 @@ impl Core {
                             "{} history rows of node '{id}' have a ctime that is no time: they are left out",
                             answer.left_out
                         );
-                        self.log(LogLine::warning("proxy", text));
+                        self.context.log(LogLine::warning("proxy", text));
                     }
                     self.log_answered(id, message.token.as_ref(), answer);
                     self.copy_kind_known(id);
@@ -84,7 +85,7 @@ impl Core {
             | Action::UnloadModule => {}
             _ => {
                 let text = format!("node '{id}' sent {}, which is no reply: ignored", message.action.as_str());
-                self.log(LogLine::warning("proxy", text));
+                self.context.log(LogLine::warning("proxy", text));
                 return;
             }
         }
@@ -97,7 +98,7 @@ impl Core {
         self.node_is_alive(id);
         let map =
             serde_json::from_str::<PongText<'_>>(data).ok().and_then(|pong| pong.data).map_or("{}", RawValue::get);
-        let read = constatus::read_map(map, self.own_id.into_iter().chain([id]));
+        let read = constatus::read_map(map, self.context.own_id.into_iter().chain([id]));
         let Some(node) = self.registry.get_mut(id) else { return };
         node.liveness.ping_ok += 1;
         let was_readable = std::mem::replace(&mut node.liveness.has_readable_map, read.is_some());
@@ -106,7 +107,7 @@ impl Core {
                 "node '{id}' announces the nodes behind it in a map that is none, is larger than 1 MiB or too deep: \
                  no node is reached by it"
             );
-            self.log(LogLine::warning("proxy", text));
+            self.context.log(LogLine::warning("proxy", text));
         }
         let Some(node) = self.registry.get_mut(id) else { return };
         let (nodes, announced) = read.unwrap_or_else(|| ("{}".to_owned(), Announced::new()));
@@ -122,7 +123,7 @@ impl Core {
         let (ending, sync) = node.outbox.replied(token, code, data, node.sync.serial);
         let confirmed = !code.is_terminal();
         if confirmed {
-            self.close_token(token.as_str());
+            self.context.close_token(token.as_str());
             api::waits::token_confirmed(self, token.as_str());
         }
         if let Some(ending) = ending {
@@ -135,7 +136,7 @@ impl Core {
 
     /// A message for a node left the link's queue unsent.
     pub(super) fn send_failed(&mut self, id: NodeId, token: Option<&Token>, reason: &str) {
-        self.log(LogLine::error("proxy", format!("send message problem for '{id}': {reason}")));
+        self.context.log(LogLine::error("proxy", format!("send message problem for '{id}': {reason}")));
         let Some(token) = token else { return };
         if self.copy_not_sent(id, token, reason) {
             return;
@@ -143,7 +144,7 @@ impl Core {
         let text = format!("Send message problem for '{id}': {reason}");
         let owed = self.registry.get_mut(id).is_some_and(|node| node.outbox.ended(token));
         if self.relayed_not_sent(id, token, &text).unwrap_or(owed) {
-            self.add_row(NewRow::now(Some(token), Code::FINISHED_KO, json::message(&text)));
+            self.context.finish(token, Code::FINISHED_KO, json::message(&text));
         }
     }
 }

@@ -6,6 +6,8 @@ use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::token::Token;
 
+use super::actions::{self, Ends};
+
 /// Tokens owed per node at most.
 pub(super) const OWED_MAX: usize = 10_000;
 
@@ -70,25 +72,12 @@ impl Outbox {
         self.owed.values().any(|owed| owed.progress != Progress::Sent)
     }
 
-    /// Remembers a message that is handed to the link. Whether a row is owed for it, so that a restart must not forget it.
-    /// For one that `is_relayed` the relay writes a row in any case.
+    /// Remembers a message that is handed to the link. Whether a row is owed for it, so that a restart must not forget
+    /// it. For one that `is_relayed` the relay writes a row in any case.
     pub(super) fn sent(&mut self, token: Token, action: &Action, current_sync: u64, is_relayed: bool) -> bool {
-        let may_leave_none = !is_relayed;
-        let ends_with_reply = may_leave_none
-            && matches!(
-                action,
-                Action::Ping
-                    | Action::GetLog
-                    | Action::PutLog
-                    | Action::SyncLogs
-                    | Action::BroadcastLogger
-                    | Action::RegisterNodes
-                    | Action::UnregisterNodes
-                    | Action::LoadModule
-                    | Action::UnloadModule
-            );
-        let says_little = matches!(action, Action::Kill | Action::SetCoreId | Action::AddListener);
-        let leaves_no_row = ends_with_reply || may_leave_none && says_little;
+        let ends = if is_relayed { Ends::Row } else { actions::ends(action) };
+        let ends_with_reply = ends == Ends::Reply;
+        let leaves_no_row = ends != Ends::Row;
         let progress = Progress::Sent;
         self.owed.insert(token, Owed { progress, ends_with_reply, leaves_no_row, after_sync: current_sync });
         !ends_with_reply
@@ -150,8 +139,8 @@ impl Outbox {
         self.take(|owed| owed.after_sync < serial)
     }
 
-    /// A sync over an unbroken connection is complete: what was sent before its question has arrived. The ending of those
-    /// whose action leaves no row.
+    /// A sync over an unbroken connection is complete: what was sent before its question has arrived. The ending of
+    /// those whose action leaves no row.
     pub(super) fn arrived(&mut self, serial: u64) -> Vec<(Token, Option<Ending>)> {
         let has_arrived = |owed: &Owed| owed.progress == Progress::Sent && owed.after_sync < serial;
         let tokens: Vec<Token> =

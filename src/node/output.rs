@@ -1,41 +1,17 @@
 //! Everything that the deciding part of a daemon can want done. Each value is one side effect.
 
 use crate::model::api::{ApiAnswer, CallId};
-use crate::model::command::{CommandId, CommandSpec};
-use crate::model::connection::{ClientId, Endpoint};
-use crate::model::copy::{SinkId, SinkStep, SourceId, SourceStep};
-use crate::model::history::{LogFilter, PageLimit, StoreChange};
+use crate::model::connection::{ClientId, Endpoint, ParentKind};
+use crate::model::history::StoreChange;
+use crate::model::host_work::HostWork;
 use crate::model::log::{Level, LogLine};
 use crate::model::message::Outgoing;
 use crate::model::node_id::NodeId;
 use crate::model::ssh::{SshTarget, SshTask, SshTaskId};
-use crate::model::work::{Work, WorkId};
-
-/// One question to the history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct QueryId(pub u64);
 
 /// One change of the database whose outcome is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReceiptId(pub u64);
-
-/// How we reach our central when we dial it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ParentKind {
-    /// Module `pull`: its external ZeroMQ socket.
-    Pull,
-    /// Module `pullwss`: its WebSocket.
-    WebSocket,
-}
-
-/// A peer that sends requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Sender {
-    /// A client of the external socket.
-    Client(ClientId),
-    /// A central that we dial.
-    Parent(ParentKind),
-}
 
 /// One side effect.
 #[derive(Clone, PartialEq)]
@@ -115,45 +91,9 @@ pub enum Output {
         /// Where the outcome is awaited.
         receipt: Option<ReceiptId>,
     },
-    /// Ask the history, after this turn's commit.
-    Query {
-        /// Which question.
-        query: QueryId,
-        /// What is wanted.
-        filter: LogFilter,
-        /// How much at once.
-        limit: PageLimit,
-    },
-    /// Run a command.
-    RunCommand {
-        /// Which run.
-        command: CommandId,
-        /// What.
-        spec: CommandSpec,
-    },
-    /// Do what would block, elsewhere; answered by [`super::input::Input::WorkDone`].
-    Work {
-        /// Which.
-        id: WorkId,
-        /// What.
-        work: Work,
-    },
-    /// Kill a running command's process group; its end is still reported.
-    KillCommand(CommandId),
-    /// A step of a copy that we send; answered by [`super::input::Input::SourceDone`], but not [`SourceStep::Close`].
-    ReadSource {
-        /// Which copy.
-        source: SourceId,
-        /// What to do.
-        step: SourceStep,
-    },
-    /// Steps of a copy that we receive; answered by [`super::input::Input::SinkDone`].
-    WriteSink {
-        /// Which copy.
-        sink: SinkId,
-        /// What to do, in this order.
-        steps: Vec<SinkStep>,
-    },
+    /// Have something done by the machine below, after the commit of this turn. Answered by
+    /// [`super::input::Input::Host`].
+    Host(HostWork),
     /// Tell [`super::input::Input::Room`] once, as soon as little waits to be sent to a node.
     AwaitRoom {
         /// Which node.
@@ -163,13 +103,11 @@ pub enum Output {
     },
     /// Read nothing from a peer for now, or go on. What it has sent stays with the operating system.
     PauseSender {
-        /// Which.
-        sender: Sender,
+        /// The peer.
+        sender: ClientId,
         /// Whether it is paused.
         paused: bool,
     },
-    /// Read the pollers from the Centreon database; one reading at a time.
-    ReadPollers,
     /// Answer a call of the API.
     Answer {
         /// Which call.

@@ -1,7 +1,9 @@
-//! The daemons that pinged us lately: they hear SYNCLOGS when there is something new for them (protocol.md section 7).
+//! The daemons that pinged us lately: they hear SYNCLOGS when there is something new for them (docs/protocol.md section
+//! 7).
 //!
-//! Every parent hears it after rows of our nodes were stored, as the original does it. A parent that pages its GETLOG is one
-//! of ours and also hears it when a token of our own ends, so that a result is with it at once; so does a central that we dialled.
+//! Every parent hears it after rows of our nodes were stored, as the original does it. A parent that pages its GETLOG
+//! is one of ours and also hears it when a token of our own ends, so that a result is with it at once; so does a
+//! central that we dialled.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,8 +15,7 @@ use crate::model::message::Reply;
 use crate::model::time::Monotonic;
 
 use super::core::Core;
-use super::dial_out;
-use super::requests::Peer;
+use super::peer::Peer;
 use super::timers::Timer;
 
 /// Parents at most; the one that was silent longest goes first.
@@ -79,21 +80,21 @@ impl Parents {
 
     /// Whether a request comes from another daemon, which looks for a trace of it here when it gets no reply.
     pub(super) fn are_asked_by(&self, peer: Peer) -> bool {
-        matches!(peer, Peer::Client(client) if dial_out::parent_of(client).is_some() || self.daemons.contains(&client))
+        matches!(peer, Peer::Client(client) if client.parent().is_some() || self.daemons.contains(&client))
     }
 }
 
 impl Core {
     /// Something new is stored: `for_all` when it came from our nodes.
     pub(super) fn tell_parents(&mut self, for_all: bool) {
-        let now = self.now.monotonic;
+        let now = self.context.now.monotonic;
         for (client, parent) in &self.parents.parents {
-            let dialled = dial_out::parent_of(*client).is_some();
+            let dialled = client.parent().is_some();
             if (for_all || parent.pages || dialled) && now.since(parent.pinged) < FORGOTTEN_AFTER {
                 let at = parent.told.map_or(now + GATHER, |told| {
                     (told + if parent.pages || !dialled { PACE } else { PERL_PACE }).max(now + GATHER)
                 });
-                self.timers.set_if_unset(Timer::Parent(*client), at);
+                self.context.timers.set_if_unset(Timer::Parent(*client), at);
             }
         }
     }
@@ -101,9 +102,9 @@ impl Core {
     /// [`Timer::Parent`]
     pub(super) fn tell_parent(&mut self, client: ClientId) {
         let Some(parent) = self.parents.parents.get_mut(&client) else { return };
-        parent.told = Some(self.now.monotonic);
-        let data = format!("{{\"id\":{}}}", self.id_json());
+        parent.told = Some(self.context.now.monotonic);
+        let data = format!("{{\"id\":{}}}", self.context.id_json());
         let reply = Reply { kind: Action::SyncLogs, token: None, code: Code::BEGIN, data };
-        self.reply(client, reply);
+        self.context.reply(client, reply);
     }
 }

@@ -66,7 +66,7 @@ mod tests {
 
     fn comes_back_at(passed_on: &mut PassedOn, sender: u64, token: &str, data: &str, minute: u64) -> bool {
         let (token, now) = (Token::parse(token).unwrap(), Monotonic::from_millis(minute * 60_000));
-        passed_on.comes_back(Some(ClientId(sender)), &Action::Command, &token, "7", data, now)
+        passed_on.comes_back(Some(ClientId::Zmq(sender)), &Action::Command, &token, "7", data, now)
     }
 
     fn comes_back(passed_on: &mut PassedOn, sender: u64, token: &str, data: &str) -> bool {

@@ -1,4 +1,4 @@
-//! The choice of the node through which a target is reached (protocol.md section 5).
+//! The choice of the node through which a target is reached (docs/protocol.md section 5).
 
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ mod tests {
     use crate::model::history::SyncMark;
     use crate::model::registration::{NodeKind, Registration, Subnode};
 
-    use super::super::registry::Announced;
+    use crate::node::registry::Announced;
 
     use super::*;
 
@@ -198,7 +198,7 @@ mod tests {
             |number| Registration { kind: NodeKind::Pull, identity: Some("x".to_owned()), ..push(number, &[(7, 1)]) };
         let mut registry = registry(vec![pull(2), push(3, &[(7, 2)])]);
         assert_eq!(through(&registry, "7", 0), Ok(3));
-        registry.get_mut(id(2)).unwrap().client = Some(crate::model::connection::ClientId(5));
+        registry.get_mut(id(2)).unwrap().client = Some(crate::model::connection::ClientId::Zmq(5));
         assert_eq!(through(&registry, "7", 0), Ok(2));
     }
 
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn what_prevails_is_not_overridden() {
-        use super::super::registry::Registered;
+        use crate::node::registry::Registered;
         let mut registry = registry(vec![Registration { prevail: true, ..push(2, &[(8, 1)]) }]);
         assert_eq!(
             registry.register(push(8, &[]), SyncMark::default()),

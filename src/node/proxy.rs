@@ -1,4 +1,4 @@
-//! Registering nodes, and passing requests on to them (protocol.md section 5).
+//! Registering nodes, and passing requests on to them (docs/protocol.md section 5).
 
 #[cfg(test)]
 mod tests;
@@ -15,13 +15,14 @@ use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration, Subnode};
 use crate::model::token::Token;
 
-use super::core::{Core, NewRow};
+use super::core::Core;
+use super::journal::NewRow;
 use super::json;
 use super::outbox::Outbox;
 use super::output::Output;
 use super::pathway::{self, Patience, Route};
+use super::peer::{Handled, Peer};
 use super::registry::{Link, NODES_MAX, Node, Registered, SUBNODES_MAX, Unregistered};
-use super::requests::{Handled, Peer};
 use super::ssh_registration;
 use super::timers::Timer;
 
@@ -40,17 +41,17 @@ impl Core {
         target: &str,
         data: String,
     ) -> Handled {
-        if self.options.proxy.is_none() {
+        if self.context.options.proxy.is_none() {
             let data = r#"{"error":"no_proxy","message":"no proxy configured. cannot manage target."}"#.to_owned();
-            self.add_row(NewRow::now(Some(token), Code::FINISHED_KO, data.clone()));
+            self.context.finish(token, Code::FINISHED_KO, data.clone());
             return Handled::refused(data);
         }
         self.counters.count_proxied(&action);
         match self.pass_on(peer, action, token, target, data) {
             Ok(handled) => handled,
             Err(text) => {
-                self.log(LogLine::debug("proxy", format!("{text} (token {token})")));
-                self.end_with_error(token, &text);
+                self.context.log(LogLine::debug("proxy", format!("{text} (token {token})")));
+                self.context.fail(token, &text);
                 Handled::accepted()
             }
         }
@@ -59,7 +60,7 @@ impl Core {
     /// A request that was held back and is answered already.
     pub(super) fn request_now(&mut self, peer: Peer, action: Action, token: &Token, target: &str, data: String) {
         if let Err(text) = self.pass_on(peer, action, token, target, data) {
-            self.end_with_error(token, &text);
+            self.context.fail(token, &text);
         }
     }
 
@@ -69,7 +70,7 @@ impl Core {
             pong_discard: proxy.pong_discard_timeout,
             failover_after: proxy.failover_after,
         };
-        self.options.proxy.as_ref().map_or_else(|| of(&ProxySettings::default()), of)
+        self.context.options.proxy.as_ref().map_or_else(|| of(&ProxySettings::default()), of)
     }
 
     /// Whether other nodes are reached by a node of ours.
@@ -79,7 +80,7 @@ impl Core {
     }
 
     fn route_to(&self, target: &str) -> Result<Route, String> {
-        pathway::choose(&self.registry, target, self.now.monotonic, self.patience())
+        pathway::choose(&self.registry, target, self.context.now.monotonic, self.patience())
     }
 
     fn pass_on(
@@ -100,7 +101,7 @@ impl Core {
             return Err("proxy - cannot decode json".to_owned());
         }
         let route = self.route_to(target)?;
-        if self.passed_on.comes_back(peer.client(), &action, token, target, &data, self.now.monotonic) {
+        if self.passed_on.comes_back(peer.client(), &action, token, target, &data, self.context.now.monotonic) {
             return Err(format!("proxy - the way to target {target} goes in a circle: the message came back to us"));
         }
         if action == Action::GetLog && route.through == route.target {
@@ -134,10 +135,10 @@ impl Core {
             let has_row = node.outbox.sent(token.clone(), &action, node.sync.serial, is_relayed);
             let is_of_daemon = self.parents.are_asked_by(peer);
             if has_row || is_of_daemon {
-                self.open_token(token, Some(route.through));
+                self.context.open_token(token, Some(route.through));
             }
             if is_of_daemon {
-                self.add_row(passed_on(token, route.through));
+                self.context.write(passed_on(token, route.through));
             }
         }
         let message = Message { action, token: Some(token.clone()), target: Some(route.target_field()), data };
@@ -148,7 +149,7 @@ impl Core {
     /// Asks for the log of a target without a token: a sync, or a GETLOG to the relay before it. Returns the node and
     /// the serial number of the sync, when it is one.
     pub(super) fn poll_log_of(&mut self, target: &str) -> Option<(NodeId, u64)> {
-        self.options.proxy.as_ref()?;
+        self.context.options.proxy.as_ref()?;
         let route = self.route_to(target).ok()?;
         if route.through == route.target {
             return Some((route.target, self.sync_soon(route.target)?));
@@ -162,7 +163,7 @@ impl Core {
 
     /// A token of `target` is waited for: its rows are fetched, as far as nobody brings them unasked.
     pub(super) fn look_for_rows_of(&mut self, target: NodeId) {
-        if self.options.proxy.is_none() {
+        if self.context.options.proxy.is_none() {
             return;
         }
         let Ok(route) = self.route_to(&target.to_string()) else { return };
@@ -180,14 +181,14 @@ impl Core {
     /// Why nothing was done.
     pub(super) fn register(&mut self, registration: Registration) -> Result<(), String> {
         let id = registration.id;
-        if self.options.proxy.is_none() {
+        if self.context.options.proxy.is_none() {
             let text = format!("node '{id}' is not registered: the module proxy is not loaded");
-            self.log(LogLine::warning("proxy", text.clone()));
+            self.context.log(LogLine::warning("proxy", text.clone()));
             return Err(text);
         }
-        if Some(id) == self.own_id {
+        if Some(id) == self.context.own_id {
             let text = format!("node '{id}' is not registered: that is our own id");
-            self.log(LogLine::warning("proxy", text.clone()));
+            self.context.log(LogLine::warning("proxy", text.clone()));
             return Err(text);
         }
         for subnode in self.registry.claimed_by(&registration) {
@@ -201,7 +202,7 @@ impl Core {
         match registered {
             Registered::Refused(reason) => {
                 let text = format!("cannot register node '{id}': {reason}");
-                self.log(LogLine::info("proxy", text.clone()));
+                self.context.log(LogLine::info("proxy", text.clone()));
                 return Err(text);
             }
             Registered::Kept => {}
@@ -211,8 +212,8 @@ impl Core {
                 {
                     node.outbox = outbox;
                 }
-                self.log(LogLine::info("proxy", format!("node '{id}' is registered")));
-                let now = self.now.monotonic;
+                self.context.log(LogLine::info("proxy", format!("node '{id}' is registered")));
+                let now = self.context.now.monotonic;
                 if let Some(node) = self.registry.get_mut(id).filter(|node| node.link != Link::Up) {
                     node.down_since = Some(now);
                 }
@@ -225,7 +226,7 @@ impl Core {
                             self.link_down(id, "its address has changed");
                         }
                         let is_ssh = matches!(opening, Output::OpenSsh { .. });
-                        self.output(opening);
+                        self.context.output(opening);
                         if registered == Registered::New && is_ssh {
                             // It confirms nothing that was sent to another kind of node.
                             self.end_all_owed(id);
@@ -258,21 +259,21 @@ impl Core {
         }
         if self.absent_outboxes.len() >= MARKS_MAX {
             for token in outbox.take_all() {
-                self.end_with_error(&token, &format!("proxy - node '{id}' is not registered any more"));
+                self.context.fail(&token, &format!("proxy - node '{id}' is not registered any more"));
             }
             return;
         }
         self.absent_outboxes.insert(id, outbox);
-        let patience = self.proxy_settings().pong_discard_timeout;
-        self.timers.set_if_unset(Timer::Unconfirmed(id), self.now.monotonic + patience);
+        let patience = self.context.proxy_settings().pong_discard_timeout;
+        self.context.timers.set_if_unset(Timer::Unconfirmed(id), self.context.now.monotonic + patience);
     }
 
     pub(super) fn close_link(&mut self, id: NodeId) {
         self.forget_pings(id);
         for timer in [Timer::SyncTimeout(id), Timer::Unconfirmed(id)] {
-            self.timers.cancel(&timer);
+            self.context.timers.cancel(&timer);
         }
-        self.output(Output::CloseLink(id));
+        self.context.output(Output::CloseLink(id));
     }
 
     /// Nothing more comes from a node: what it owes ends.
@@ -282,10 +283,7 @@ impl Core {
         let mut owed = node.outbox.take_all();
         owed.extend(node.sync.abandon());
         for token in owed {
-            self.end_with_error(
-                &token,
-                &format!("proxy - node '{id}' was unregistered before it confirmed the message"),
-            );
+            self.context.fail(&token, &format!("proxy - node '{id}' was unregistered before it confirmed the message"));
         }
     }
 
@@ -305,7 +303,7 @@ impl Core {
             Some(node) => {
                 let (outbox, asked) = (std::mem::take(&mut node.outbox), node.sync.abandon());
                 if let Some(token) = asked {
-                    self.end_with_error(&token, &format!("proxy - node '{id}' was unregistered before it answered"));
+                    self.context.fail(&token, &format!("proxy - node '{id}' was unregistered before it answered"));
                 }
                 self.await_absent(id, outbox);
             }
@@ -319,7 +317,7 @@ impl Core {
         } else {
             self.forget_pings(id);
         }
-        self.log(LogLine::info("proxy", format!("node '{id}' is unregistered")));
+        self.context.log(LogLine::info("proxy", format!("node '{id}' is unregistered")));
     }
 }
 
@@ -336,7 +334,7 @@ fn open_link(node: &Node) -> Option<Output> {
 /// A central that does not get our reply finds this row, and so knows that we have its message.
 pub(super) fn passed_on(token: &Token, through: NodeId) -> NewRow {
     let data = json::message(&format!("proxy - passed on to node '{through}'"));
-    NewRow { instant: true, ..NewRow::now(Some(token), Code::BEGIN, data) }
+    NewRow { instant: true, ..NewRow::part(token, Code::BEGIN, data) }
 }
 
 /// Reads one entry of REGISTERNODES.

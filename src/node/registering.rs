@@ -1,5 +1,5 @@
-//! REGISTERNODES and UNREGISTERNODES of clients (protocol.md section 5). A request with a token of its own ends with one row;
-//! a node's keep-alive has none and leaves none.
+//! REGISTERNODES and UNREGISTERNODES of clients (docs/protocol.md section 5). A request with a token of its own ends
+//! with one row; a node's keep-alive has none and leaves none.
 
 use serde_json::Value;
 
@@ -10,11 +10,11 @@ use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration};
 use crate::model::token::Token;
 
-use super::core::{Core, NewRow};
+use super::core::Core;
 use super::json;
+use super::peer::{Handled, Peer};
 use super::proxy::read_registration;
 use super::registry::NODES_MAX;
-use super::requests::{Handled, Peer};
 
 /// Reasons that fit a row; more are only logged.
 const REASONS_MAX: usize = 10;
@@ -25,10 +25,11 @@ impl Core {
         let Some(nodes) = entries(data) else { return self.registering_ends(peer, token, "", &undecodable()) };
         if nodes.len() > NODES_MAX {
             let text = format!(
-                "{} nodes in one request, and none of them is registered: at most {NODES_MAX} can be known; send a shorter list",
+                "{} nodes in one request, and none of them is registered: at most {NODES_MAX} can be known; send a \
+                    shorter list",
                 nodes.len()
             );
-            self.log(LogLine::error("proxy", text.clone()));
+            self.context.log(LogLine::error("proxy", text.clone()));
             return self.registering_ends(peer, token, "", &[text]);
         }
         let is_one = nodes.len() == 1;
@@ -41,7 +42,7 @@ impl Core {
                 },
                 Err(text) => {
                     let text = format!("cannot register a node: {text}");
-                    self.log(LogLine::error("proxy", text.clone()));
+                    self.context.log(LogLine::error("proxy", text.clone()));
                     Err(text)
                 }
             };
@@ -80,7 +81,7 @@ impl Core {
             }
         };
         let data = json::message(&text);
-        self.add_row(NewRow::now(Some(token), code, data.clone()));
+        self.context.finish(token, code, data.clone());
         Handled::Reply(Action::Ack, code, data)
     }
 }

@@ -1,4 +1,4 @@
-//! The nodes that this daemon knows, and the routes through them (protocol.md section 5). No time of its own.
+//! The nodes that this daemon knows, and the routes through them (docs/protocol.md section 5). No time of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -171,7 +171,8 @@ impl Registry {
             || self.dynamic_routes.contains_key(&target)
     }
 
-    /// The nodes through which `target` may be reached, best first: itself, static routes by score, dynamic routes by distance.
+    /// The nodes through which `target` may be reached, best first: itself, static routes by score, dynamic routes by
+    /// distance.
     pub(super) fn candidates(&self, target: NodeId) -> impl Iterator<Item = (NodeId, Way, &Node)> {
         let itself = self.nodes.contains_key(&target).then_some((target, Way::Direct));
         let statics = self.static_routes.get(&target).into_iter().flatten();
@@ -298,7 +299,8 @@ impl Registry {
         }
     }
 
-    /// Ids that a registration with `prevail` claims as its subnodes and that are registered themselves, but do not prevail.
+    /// Ids that a registration with `prevail` claims as its subnodes and that are registered themselves, but do not
+    /// prevail.
     pub(super) fn claimed_by(&self, registration: &Registration) -> Vec<NodeId> {
         if !registration.prevail {
             return Vec::new();

@@ -1,13 +1,14 @@
-//! PROCESSCOPY messages that we pass on to a node behind us: the sender hears of each as soon as there is room for the next,
-//! and one that waits for nothing is read no further (protocol.md sections 5 and 12).
+//! PROCESSCOPY messages that we pass on to a node behind us: the sender hears of each as soon as there is room for the
+//! next, and one that waits for nothing is read no further (docs/protocol.md sections 5 and 12).
 //!
-//! Between a sender and a receiver of our own kind it is the receiver that confirms, and a way that breaks behind us is told
-//! as such, so that the copy goes on later. A chunk that is too large for the next connection goes on in pieces.
+//! Between a sender and a receiver of our own kind it is the receiver that confirms, and a way that breaks behind us is
+//! told as such, so that the copy goes on later. A chunk that is too large for the next connection goes on in pieces.
 
 mod pieces;
 #[cfg(test)]
 mod tests;
 
+use crate::node::json;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Deserialize;
@@ -24,9 +25,9 @@ use crate::model::token::Token;
 use super::core::Core;
 use super::output::Output;
 use super::pathway::Route;
+use super::peer::{Handled, Peer};
+use super::proxy::passed_on;
 use super::registry::{Link, Node};
-use super::requests::{Handled, Peer};
-use super::{dial_out, json, proxy};
 
 /// Bytes of one client that may be on their way before it is read no further, and below which it is read again.
 const HIGH_BYTES: usize = 4 << 20;
@@ -56,8 +57,8 @@ pub(super) struct RelayedCopies {
     paused: BTreeSet<ClientId>,
     /// Tokens that ended here, the last ones: more of their messages may still come.
     ended: VecDeque<Token>,
-    /// Tokens whose way broke here. Chunks that were sent before the sender heard of it still come, perhaps when the way is
-    /// there again, and are not for the receiver; a new question is.
+    /// Tokens whose way broke here. Chunks that were sent before the sender heard of it still come, perhaps when the
+    /// way is there again, and are not for the receiver; a new question is.
     interrupted: VecDeque<Token>,
 }
 
@@ -157,7 +158,7 @@ impl Core {
 
     /// What comes of a copy that has ended here.
     fn refuse_relayed(&mut self, peer: Peer, token: &Token, asks: bool) -> Handled {
-        let heard = peer.client().filter(|client| asks || dial_out::parent_of(*client).is_none());
+        let heard = peer.client().filter(|client| asks || client.parent().is_none());
         if let Some(client) = heard {
             self.answer_relayed(client, token, Code::FINISHED_KO, &json::message("the copy has ended"));
         }
@@ -199,16 +200,16 @@ impl Core {
                 return Err(format!("proxy - too many messages to node '{through}' wait to be confirmed"));
             }
             if node.outbox.sent(token.clone(), &Action::ProcessCopy, node.sync.serial, false) {
-                self.open_token(token, Some(through));
+                self.context.open_token(token, Some(through));
             }
             // If the sender's link breaks now, its next sync shows that the end went on.
             if self.parents.are_asked_by(peer) {
-                self.add_row(proxy::passed_on(token, through));
+                self.context.write(passed_on(token, through));
             }
         }
         let client = peer.client();
         // A central that we dial hears of it only where it is of our kind and asks for it.
-        let wants_reply = client.is_some_and(|client| asks || dial_out::parent_of(client).is_none());
+        let wants_reply = client.is_some_and(|client| asks || client.parent().is_none());
         let pieces = if is_web_socket { pieces::split(through, data)? } else { vec![data] };
         let last = pieces.len().saturating_sub(1);
         for (number, data) in pieces.into_iter().enumerate() {
@@ -229,7 +230,7 @@ impl Core {
             self.pause_sender(client, true);
         }
         if let Some(client) = room_of {
-            self.output(Output::AwaitRoom { node: through, client });
+            self.context.output(Output::AwaitRoom { node: through, client });
         }
         Ok(Handled::Later)
     }
@@ -244,9 +245,9 @@ impl Core {
 
     fn answer_relayed(&mut self, client: ClientId, token: &Token, code: Code, data: &str) {
         let reply = Reply { kind: Action::Ack, token: Some(token.clone()), code, data: data.to_owned() };
-        match dial_out::parent_of(client) {
-            None => self.reply(client, reply),
-            Some(kind) => self.output(Output::SendToParent { kind, outgoing: Outgoing::Reply(reply) }),
+        match client.parent() {
+            None => self.context.reply(client, reply),
+            Some(kind) => self.context.output(Output::SendToParent { kind, outgoing: Outgoing::Reply(reply) }),
         }
     }
 
@@ -293,7 +294,7 @@ impl Core {
             }
             self.settle_relayed(&passed, Code::FINISHED_KO, &json::message(&text));
             if self.relayed_copies.end(&passed.token) {
-                self.end_with_error(&passed.token, &text);
+                self.context.fail(&passed.token, &text);
             }
         }
     }

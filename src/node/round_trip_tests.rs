@@ -1,13 +1,14 @@
-//! A central and a poller, made of two cores and two histories in memory, over a link that loses what is on its way when it
-//! breaks.
+//! A central and a poller, made of two cores and two histories in memory, over a link that loses what is on its way
+//! when it breaks.
 
+use crate::model::host_work::{HostDone, HostWork};
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::config::settings::PullWssSettings;
 use crate::model::api::{ApiCall, CallId, Method};
 use crate::model::code::Code;
 use crate::model::command::{CommandEnd, CommandOutcome, OutputCut};
-use crate::model::connection::ClientId;
+use crate::model::connection::{ClientId, ConnectionId, ParentKind};
 use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, StoreChange};
 use crate::model::message::{Message, Outgoing};
 use crate::model::random::Random;
@@ -17,7 +18,6 @@ use crate::model::time::{Monotonic, Now, WallTime};
 use super::core::Core;
 use super::input::Input;
 use super::output::Output;
-use super::output::ParentKind;
 use super::testing::{START_SECONDS, id, options, pull_settings, pullwss_settings, push_node};
 use super::{CoreOptions, Restored};
 
@@ -79,10 +79,11 @@ impl Daemon {
                         }
                         later.extend(receipt.map(|receipt| Input::Stored { receipt, stored: true }));
                     }
-                    Output::Query { query, filter, limit } => {
-                        later.push(Input::QueryAnswer { query, result: Ok(self.query(&filter, limit)) });
+                    Output::Host(HostWork::Query { query, filter, limit }) => {
+                        later
+                            .push(Input::Host(HostDone::QueryAnswer { query, result: Ok(self.query(&filter, limit)) }));
                     }
-                    Output::RunCommand { command, .. } => {
+                    Output::Host(HostWork::RunCommand { command, .. }) => {
                         let end = CommandEnd::Exited(0);
                         let output = b"done\n".to_vec();
                         let outcome = CommandOutcome {
@@ -92,7 +93,7 @@ impl Daemon {
                             started: now.wall,
                             ended: now.wall,
                         };
-                        later.push(Input::CommandEnded { command, outcome });
+                        later.push(Input::Host(HostDone::CommandEnded { command, outcome }));
                     }
                     Output::Answer { call, answer } => {
                         self.answers.insert(call, answer.body);
@@ -113,7 +114,7 @@ impl Daemon {
     }
 
     fn terminal_rows(&self, token: &str) -> usize {
-        let is_end = |row: &&HistoryRow| row.token.as_deref() == Some(token) && row.code.is_terminal();
+        let is_end = |row: &&HistoryRow| row.token.as_deref() == Some(token) && row.is_last();
         self.rows.iter().filter(is_end).count()
     }
 }
@@ -144,6 +145,16 @@ struct World {
     random: Seeded,
 }
 
+impl Transport {
+    /// What the poller is to the central after its dial at this time.
+    const fn client(self, millis: u64) -> ClientId {
+        match self {
+            Self::WebSocket => ClientId::WebSocket(ConnectionId(millis)),
+            Self::Push | Self::Pull => ClientId::Zmq(1),
+        }
+    }
+}
+
 impl World {
     fn new(seed: u64) -> Self {
         Self::over(Transport::Push, seed)
@@ -163,7 +174,7 @@ impl World {
         let dials = CoreOptions { pull: Some(pull_settings()), pullwss: Some(pullwss), ..dials };
         let poller = Daemon::new(dials, seed + 1);
         let (unsent, random) = (VecDeque::new(), Seeded(seed + 2));
-        Self { transport, client: ClientId(1), central, poller, millis: 0, linked: false, unsent, random }
+        Self { transport, client: transport.client(0), central, poller, millis: 0, linked: false, unsent, random }
     }
 
     const fn parent(&self) -> ParentKind {
@@ -183,7 +194,7 @@ impl World {
             self.central.core.handle_input(Input::ClientNotReached { client, token: None }, now);
         } else {
             self.central.core.handle_input(Input::ClientGone(client), now);
-            self.client = ClientId(client.0 + 1);
+            self.client = self.transport.client(self.millis);
         }
     }
 
@@ -230,7 +241,7 @@ impl World {
                 } else if to_poller {
                     let Outgoing::Request(message) = sent else { continue };
                     let message = Message { target: Some("".into()), ..message };
-                    self.poller.core.handle_input(Input::ClientMessage { client: ClientId(1), message }, now);
+                    self.poller.core.handle_input(Input::ClientMessage { client: ClientId::Zmq(1), message }, now);
                 } else {
                     let Outgoing::Reply(reply) = sent else { continue };
                     let data = format!("{{\"code\":{},\"data\":{}}}", reply.code.0, reply.data);
@@ -376,7 +387,7 @@ fn a_poller_with_a_new_database_is_taken_over_from_its_start() {
     for number in 0..20 {
         let data = r#"{"content":[{"command":"true"}]}"#;
         let message = super::testing::message("COMMAND", &format!("t{number}"), Some(""), data);
-        world.poller.core.handle_input(Input::ClientMessage { client: ClientId(9), message }, now);
+        world.poller.core.handle_input(Input::ClientMessage { client: ClientId::Zmq(9), message }, now);
     }
     world.poller.turn(now);
     world.link(true);

@@ -1,5 +1,5 @@
-//! ROUTES and `GET /api/internal/routes[/<id>]`: for each id that we know, the ways to it in their order, the one in use, and
-//! why the others are not. An action of our own; the original has none like it.
+//! ROUTES and `GET /api/internal/routes[/<id>]`: for each id that we know, the ways to it in their order, the one in
+//! use, and why the others are not. An action of our own; the original has none like it.
 
 use serde_json::{Map, Value, json};
 
@@ -10,8 +10,8 @@ use crate::model::token::Token;
 
 use super::core::Core;
 use super::pathway::{self, Patience, Standing};
+use super::peer::{Handled, Peer};
 use super::registry::Way;
-use super::requests::{Handled, Peer};
 
 /// Ids in one answer at most; the rest is asked for with the id to go on from.
 const IDS_MAX: usize = 5_000;
@@ -59,7 +59,7 @@ impl Core {
     }
 
     fn ways_to(&self, target: NodeId) -> Value {
-        let (now, patience) = (self.now.monotonic, self.patience());
+        let (now, patience) = (self.context.now.monotonic, self.patience());
         let chosen = pathway::choose(&self.registry, &target.to_string(), now, patience);
         let in_use = chosen.as_ref().ok().map(|route| route.through);
         let mut taken = None;
@@ -122,9 +122,9 @@ fn why_not(standing: Standing, patience: Patience, is_used: bool, taken: Option<
 mod tests {
     use crate::model::registration::{NodeKind, Registration, Subnode};
 
-    use super::super::input::Input;
-    use super::super::testing::{Bench, id, node_message, options, push_node};
     use super::*;
+    use crate::node::input::Input;
+    use crate::node::testing::{Bench, id, node_message, options, push_node};
 
     fn routes(bench: &mut Bench, path: &str) -> Value {
         let lines = bench.call(1, crate::model::api::Method::Get, &format!("internal/routes{path}"), "");

@@ -1,4 +1,4 @@
-//! How a node is reached by SSH, as REGISTERNODES says it (protocol.md section 10).
+//! How a node is reached by SSH, as REGISTERNODES says it (docs/protocol.md section 10).
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -34,11 +34,11 @@ pub(super) enum Stopping {
 impl Core {
     /// [`super::input::Input::Stop`]; a second one changes nothing.
     pub(super) fn stop(&mut self) {
-        if self.stopping != Stopping::No {
+        if self.context.is_stopping() {
             return;
         }
-        self.stopping = Stopping::Waiting;
-        self.timers.set(Timer::Stop, self.now.monotonic + PATIENCE);
+        self.context.stopping = Stopping::Waiting;
+        self.context.timers.set(Timer::Stop, self.context.now.monotonic + PATIENCE);
         self.drop_work(STOPPING_TEXT, |awaiting| !matches!(awaiting, Awaiting::Pipe(_)));
         self.drop_waiting_lines();
         self.drop_waiting_commands(STOPPING_TEXT);
@@ -68,21 +68,21 @@ impl Core {
         for id in self.registry.ids() {
             let Some(node) = self.registry.get_mut(id).filter(|node| node.link != Link::Up) else { continue };
             let never_sent = !node.dials_in();
-            let is_remembered = |token: &Token| self.open_tokens.contains_key(token);
+            let is_remembered = |token: &Token| self.context.journal.is_open(token);
             for token in node.outbox.take_unknown(never_sent, is_remembered) {
-                self.end_with_error(&token, STOPPING_TEXT);
+                self.context.fail(&token, STOPPING_TEXT);
             }
         }
     }
 
     /// [`Timer::Stop`]
     pub(super) fn stop_due(&mut self) {
-        match self.stopping {
+        match self.context.stopping {
             Stopping::Waiting => {
-                self.stopping = Stopping::Killed;
+                self.context.stopping = Stopping::Killed;
                 self.kill_commands(STOPPING_TEXT);
                 self.abort_ssh_tasks(STOPPING_TEXT);
-                self.timers.set(Timer::Stop, self.now.monotonic + LAST_WAIT);
+                self.context.timers.set(Timer::Stop, self.context.now.monotonic + LAST_WAIT);
             }
             Stopping::Killed => self.say_stopped(),
             Stopping::No | Stopping::Stopped => {}
@@ -91,21 +91,21 @@ impl Core {
 
     /// Says so as soon as nothing is left to wait for.
     pub(super) fn check_stopped(&mut self) {
-        let waits = matches!(self.stopping, Stopping::Waiting | Stopping::Killed);
+        let waits = matches!(self.context.stopping, Stopping::Waiting | Stopping::Killed);
         let idle = self.commands.is_idle() && self.work.is_empty() && self.sinks.is_idle() && self.ssh.is_idle();
-        if waits && idle && self.questions.is_empty() && self.all_stored() {
+        if waits && idle && self.questions.is_empty() && self.context.journal.all_stored() {
             self.say_stopped();
         }
     }
 
     fn say_stopped(&mut self) {
-        self.stopping = Stopping::Stopped;
+        self.context.stopping = Stopping::Stopped;
         self.give_up_commands();
         self.give_up_ssh_tasks();
         self.drop_work(STOPPING_TEXT, |_| true);
         self.end_unsent();
-        self.timers.cancel(&Timer::Stop);
+        self.context.timers.cancel(&Timer::Stop);
         self.unregister_from_parents();
-        self.output(Output::Stopped);
+        self.context.output(Output::Stopped);
     }
 }

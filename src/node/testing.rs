@@ -1,5 +1,6 @@
 //! A core under test: inputs go in, outputs come out as lines that read well in an `assert_eq!`.
 
+use crate::model::host_work::{HostDone, HostWork, QueryId};
 use std::time::Duration;
 
 use crate::config::settings::{ActionSettings, CleanerSettings, ProxySettings, PullSettings, PullWssSettings};
@@ -7,7 +8,7 @@ use crate::model::action::Action;
 use crate::model::api::{ApiCall, CallId, Method};
 use crate::model::code::Code;
 use crate::model::command::{CommandEnd, CommandId, CommandOutcome, OutputCut, Program};
-use crate::model::connection::{ClientId, Endpoint};
+use crate::model::connection::{ClientId, ConnectionId, Endpoint};
 use crate::model::history::{HistoryRow, LogPage, StoreChange, SyncMark};
 use crate::model::message::{Message, Outgoing};
 use crate::model::node_id::NodeId;
@@ -21,7 +22,7 @@ use crate::model::work::{Work, WorkId, WorkOutcome};
 
 use super::core::Core;
 use super::input::Input;
-use super::output::{Output, QueryId, ReceiptId};
+use super::output::{Output, ReceiptId};
 use super::{CoreOptions, Restored};
 
 /// 2026-11-23, as seconds since the epoch.
@@ -192,7 +193,10 @@ impl Bench {
 
     /// A request of client 7.
     pub fn request(&mut self, action: &str, token: &str, target: &str, data: &str) -> Vec<String> {
-        self.give(Input::ClientMessage { client: ClientId(7), message: message(action, token, Some(target), data) })
+        self.give(Input::ClientMessage {
+            client: ClientId::Zmq(7),
+            message: message(action, token, Some(target), data),
+        })
     }
 
     pub fn call(&mut self, number: u64, method: Method, path: &str, body: &str) -> Vec<String> {
@@ -216,15 +220,15 @@ impl Bench {
         let started = Self::at(0).wall;
         let ended = WallTime::from_micros(started.as_micros() + 2_000_000);
         let outcome = CommandOutcome { end, output, cut, started, ended };
-        self.give(Input::CommandEnded { command: CommandId(number), outcome })
+        self.give(Input::Host(HostDone::CommandEnded { command: CommandId(number), outcome }))
     }
 
     pub fn work_done(&mut self, number: u64, outcome: WorkOutcome) -> Vec<String> {
-        self.give(Input::WorkDone { id: WorkId(number), outcome })
+        self.give(Input::Host(HostDone::WorkDone { id: WorkId(number), outcome }))
     }
 
     pub fn answer(&mut self, query: u64, rows: Vec<HistoryRow>, more: bool) -> Vec<String> {
-        self.give(Input::QueryAnswer { query: QueryId(query), result: Ok(LogPage { rows, more }) })
+        self.give(Input::Host(HostDone::QueryAnswer { query: QueryId(query), result: Ok(LogPage { rows, more }) }))
     }
 
     /// The constatus entry of a node.
@@ -307,10 +311,18 @@ fn ssh_task(task: &SshTask) -> String {
     }
 }
 
+/// What a test calls a client: its number.
+fn name(client: ClientId) -> String {
+    match client {
+        ClientId::Zmq(number) | ClientId::WebSocket(ConnectionId(number)) => number.to_string(),
+        ClientId::Parent(kind) => format!("{kind:?}"),
+    }
+}
+
 /// One output on one line.
 pub fn describe(output: &Output) -> String {
     match output {
-        Output::SendToClient { client, outgoing: sent } => format!("client {}: {}", client.0, outgoing(sent)),
+        Output::SendToClient { client, outgoing: sent } => format!("client {}: {}", name(*client), outgoing(sent)),
         Output::SendToNode { node, outgoing: sent } => format!("node {node}: {}", outgoing(sent)),
         Output::OpenLink { node, endpoint } => format!("open {node} {endpoint}"),
         Output::OpenSsh { node, target } => format!("open {node} {target}"),
@@ -320,7 +332,7 @@ pub fn describe(output: &Output) -> String {
         Output::CloseLink(node) => format!("close {node}"),
         Output::Store { change, receipt: None } => stored(change),
         Output::Store { change, receipt: Some(receipt) } => format!("{} (receipt {})", stored(change), receipt.0),
-        Output::Query { query, filter, limit } => {
+        Output::Host(HostWork::Query { query, filter, limit }) => {
             let mut text = format!("query {} up to {}", query.0, limit.rows);
             let mut add = |name: &str, value: Option<String>| {
                 text.extend(value.map(|value| format!(" {name}={value}")));
@@ -333,7 +345,7 @@ pub fn describe(output: &Output) -> String {
             add("newest", filter.newest.map(|value| value.to_string()));
             text
         }
-        Output::RunCommand { command, spec } => {
+        Output::Host(HostWork::RunCommand { command, spec }) => {
             let program = match &spec.program {
                 Program::Shell(line) => format!("sh: {line}"),
                 Program::Words(words) => format!("words: {words:?}"),
@@ -341,17 +353,17 @@ pub fn describe(output: &Output) -> String {
             let streamed = if spec.streams { ", streamed" } else { "" };
             format!("run {} for {:?}{streamed}: {program}", command.0, spec.timeout)
         }
-        Output::ReadPollers => "read pollers".to_owned(),
-        Output::Work { id, work } => match work {
+        Output::Host(HostWork::ReadPollers) => "read pollers".to_owned(),
+        Output::Host(HostWork::Work { id, work }) => match work {
             Work::ReadPlugins { file } => format!("work {} plugins {file:?}", id.0),
             Work::WritePipe { file, lines, patience } => {
                 format!("work {} write {lines:?} to {file} within {patience:?}", id.0)
             }
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },
-        Output::KillCommand(command) => format!("kill {}", command.0),
-        Output::ReadSource { source, step } => format!("source {}: {step:?}", source.0),
-        Output::WriteSink { sink, steps } => format!("sink {}: {steps:?}", sink.0),
+        Output::Host(HostWork::KillCommand(command)) => format!("kill {}", command.0),
+        Output::Host(HostWork::ReadSource { source, step }) => format!("source {}: {step:?}", source.0),
+        Output::Host(HostWork::WriteSink { sink, steps }) => format!("sink {}: {steps:?}", sink.0),
         Output::AwaitRoom { node, .. } => format!("room for {node}?"),
         Output::PauseSender { sender, paused } => format!("pause {sender:?}: {paused}"),
         Output::Answer { call, answer } => {
@@ -360,7 +372,7 @@ pub fn describe(output: &Output) -> String {
         }
         Output::Log(line) => format!("log {}", line.text),
         Output::SetLogLevel(level) => format!("level {level:?}"),
-        Output::CloseClient { client, refusal } => format!("close client {}: {refusal:?}", client.0),
+        Output::CloseClient { client, refusal } => format!("close client {}: {refusal:?}", name(*client)),
         Output::SendToParent { kind, outgoing: sent } => format!("parent {kind:?}: {}", outgoing(sent)),
         Output::ResetParent(kind) => format!("reset parent {kind:?}"),
         Output::Stopped => "stopped".to_owned(),

@@ -6,7 +6,7 @@ use crate::model::copy::SourceId;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::output::ParentKind;
+use crate::model::connection::ParentKind;
 
 /// What is due. Each is set at most once at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,4 +1,5 @@
-//! The nodes that a file or a database wants to be registered, applied by difference: what did not change is not touched.
+//! The nodes that a file or a database wants to be registered, applied by difference: what did not change is not
+//! touched.
 //!
 //! What is registered over the network belongs to no source: a source takes away only an id that it wanted itself.
 
@@ -9,7 +10,6 @@ use crate::model::node_id::NodeId;
 use crate::model::registration::{Registration, RegistrationSource};
 
 use super::core::Core;
-use super::stopping::Stopping;
 
 /// What each source wanted last.
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ impl RegistrationChanges {
 impl Core {
     /// [`super::input::Input::NodesWanted`]
     pub(super) fn nodes_wanted(&mut self, source: RegistrationSource, nodes: Vec<Registration>) {
-        if self.stopping != Stopping::No {
+        if self.context.is_stopping() {
             return;
         }
         let (module, what) = match source {
@@ -70,12 +70,12 @@ impl Core {
                 "{what} lists {total} nodes: {added} added, {changed} changed, {removed} removed, {refused} refused"
             )
         };
-        self.log(LogLine::info(module, text));
+        self.context.log(LogLine::info(module, text));
     }
 
-    /// Makes the registrations of `source` what it wants now: `wanted` is its whole list, and of two entries with one id the
-    /// first counts. Connections of nodes that stay as they are are not touched. A node that `source` wanted before and does
-    /// not want now is unregistered, or registered as another source wants it. Refusals are logged.
+    /// Makes the registrations of `source` what it wants now: `wanted` is its whole list, and of two entries with one
+    /// id the first counts. Connections of nodes that stay as they are are not touched. A node that `source` wanted
+    /// before and does not want now is unregistered, or registered as another source wants it. Refusals are logged.
     pub(super) fn apply_registrations(
         &mut self,
         source: RegistrationSource,
@@ -154,7 +154,7 @@ impl Core {
         let others = self.wanted.sources.iter().filter(|(other, _)| **other != source);
         let is_possible = |registration: &&Registration| {
             let id = registration.id;
-            let is_free = self.registry.get(id).is_none() && Some(id) != self.own_id;
+            let is_free = self.registry.get(id).is_none() && Some(id) != self.context.own_id;
             is_free && (registration.prevail || !self.registry.is_prevailing_subnode(id))
         };
         let absent: Vec<Registration> =
@@ -170,9 +170,9 @@ impl Core {
 mod tests {
     use crate::model::registration::{NodeKind, Subnode};
 
-    use super::super::input::Input;
-    use super::super::testing::{Bench, id, options, push_node};
     use super::*;
+    use crate::node::input::Input;
+    use crate::node::testing::{Bench, id, options, push_node};
 
     const FILE: RegistrationSource = RegistrationSource::File;
     const DATABASE: RegistrationSource = RegistrationSource::Database;

@@ -1,5 +1,6 @@
 //! Blocking work that is under way elsewhere, and what goes on once it is done.
 
+use crate::model::host_work::HostWork;
 use std::collections::BTreeMap;
 
 use crate::model::work::{Work, WorkId, WorkOutcome};
@@ -48,7 +49,7 @@ impl Core {
         let id = WorkId(self.work.next);
         self.work.next += 1;
         self.work.awaiting.insert(id, awaiting);
-        self.output(Output::Work { id, work });
+        self.context.output(Output::Host(HostWork::Work { id, work }));
     }
 
     /// A piece of work is done.

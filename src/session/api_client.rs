@@ -1,9 +1,9 @@
-//! One connection to the REST API (protocol.md section 13): reads requests, lets authorised ones through as calls, writes
-//! the answers.
+//! One connection to the REST API (docs/protocol.md section 13): reads requests, lets authorised ones through as calls,
+//! writes the answers.
 //!
-//! Pipelined requests start in their order, up to `max_pipelined` at once, without waiting for the answers of those before.
-//! Whoever decides takes calls in one after the other, so a `GET` behind a `POST` sees what that `POST` did; only their
-//! waiting for logs runs side by side. The answers go out in the order of the requests.
+//! Pipelined requests start in their order, up to `max_pipelined` at once, without waiting for the answers of those
+//! before. Whoever decides takes calls in one after the other, so a `GET` behind a `POST` sees what that `POST` did;
+//! only their waiting for logs runs side by side. The answers go out in the order of the requests.
 //!
 //! Absent on purpose: sockets, clocks, TLS, routing of paths, JSON.
 
@@ -32,7 +32,6 @@ use crate::wire::send_queue::SendQueue;
 
 const UNAUTHORIZED: &str = r#"{"error":"http_error_401","message":"unauthorized"}"#;
 const FORBIDDEN: &str = r#"{"error":"http_error_403","message":"forbidden"}"#;
-const METHOD_UNKNOWN: &str = r#"{"error":"method_unknown","message":"Method not implemented"}"#;
 const TOO_SLOW: &str = r#"{"error":"http_error_408","message":"the request did not arrive in time; send it at once"}"#;
 
 /// A connection with so many refused credentials is closed.
@@ -58,7 +57,8 @@ pub enum ApiClientOutput {
         /// What is called.
         call: ApiCall,
     },
-    /// Everything is sent: end the sending direction, and go on reading (and throwing away) until [`ApiClientOutput::Close`].
+    /// Everything is sent: end the sending direction, and go on reading (and throwing away) until
+    /// [`ApiClientOutput::Close`].
     Shutdown,
     /// Close the connection now; answers to its calls are of no interest any more. The last output.
     Close,
@@ -326,7 +326,7 @@ impl ApiClient {
             RequestMethod::Put => Method::Put,
             RequestMethod::Patch => Method::Patch,
             RequestMethod::Delete => Method::Delete,
-            RequestMethod::Other => return self.refuse(&head, 404, METHOD_UNKNOWN),
+            RequestMethod::Other => Method::Other,
         };
         self.continue_owed = head.expects_continue;
         self.current = Current::Accepted(head, method);

@@ -7,11 +7,11 @@ use crate::model::random::Random;
 /// How bad a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// The other side is away or restarts: from 10 ms to 5 s, each time half again as long, so that whoever was away for a
-    /// moment is met within half that moment.
+    /// The other side is away or restarts: from 10 ms to 5 s, each time half again as long, so that whoever was away
+    /// for a moment is met within half that moment.
     Transient,
-    /// The same of one that is not to be met at once: an SSH host may ban those who come too often, a relay has to find the
-    /// nodes behind it first. From 100 ms to 5 s, doubling.
+    /// The same of one that is not to be met at once: an SSH host may ban those who come too often, a relay has to find
+    /// the nodes behind it first. From 100 ms to 5 s, doubling.
     TransientUnhurried,
     /// Somebody has to change something, here or there: from 1 s to 30 s, doubling.
     NeedsOperator,
@@ -27,8 +27,8 @@ pub struct BackOff {
 }
 
 impl BackOff {
-    /// How long to wait after one more failure: between half and the whole of the time that has grown so far, so that many
-    /// links to one place do not return in step.
+    /// How long to wait after one more failure: between half and the whole of the time that has grown so far, so that
+    /// many links to one place do not return in step.
     pub fn next_delay(&mut self, severity: Severity, random: &mut dyn Random) -> Duration {
         let (first_ms, most_ms, grown_by) = match severity {
             Severity::Transient => (10_u64, 5_000, (3, 2)),

@@ -39,6 +39,7 @@ pub fn listener_settings() -> ListenerSettings {
         max_sessions: 100,
         max_pending_hellos: 4,
         hellos_per_peer_per_second: 20,
+        hellos_of_strangers_per_second: 100,
     }
 }
 
@@ -197,7 +198,7 @@ impl Pair {
             ListenerOutput::Message { client, message } => self.at_listener.push((client, message)),
             ListenerOutput::Malformed { reason, .. } => panic!("{reason}"),
             ListenerOutput::ClientGone(_) => self.gone += 1,
-            ListenerOutput::OpenHello { hello, job } => {
+            ListenerOutput::OpenHello { hello, job, .. } => {
                 self.listener.handle_hello(hello, job.run(&server_key()), now_at(self.now_ms));
             }
             ListenerOutput::StoreSession(stored) => {

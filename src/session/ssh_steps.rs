@@ -1,5 +1,5 @@
-//! The conversation with one host over SSH as a state machine (protocol.md section 10): when to connect and again, whether its
-//! key is trusted, which tasks run now, and how long each step may take.
+//! The conversation with one host over SSH as a state machine (docs/protocol.md section 10): when to connect and again,
+//! whether its key is trusted, which tasks run now, and how long each step may take.
 //!
 //! Absent on purpose: sockets, libssh2, files and clocks (`edge::ssh` is given orders and tells news), what tasks mean.
 
@@ -136,7 +136,8 @@ impl SshSteps {
         }
     }
 
-    /// Drops the connection and makes a new one, unless the host is only slow: then what runs there would be lost for nothing.
+    /// Drops the connection and makes a new one, unless the host is only slow: then what runs there would be lost for
+    /// nothing.
     pub fn reset(&mut self, now: Now, random: &mut dyn Random) {
         if let State::Up { heard, .. } = self.state
             && now.monotonic.since(heard) >= SILENCE
@@ -393,7 +394,8 @@ impl SshSteps {
                 Ok(None)
             }
             HostKeyVerdict::Changed(place) => Err(format!(
-                "HOST KEY CHANGED: it shows {shown}, another one is known ({place}). Somebody may be in between, or the \
+                "HOST KEY CHANGED: it shows {shown}, another one is known ({place}). Somebody may be in between, or \
+                    the \
                  host was set up anew: then {} and add '{}'",
                 if place == "the database" { "name a known-hosts file (ssh_known_hosts)" } else { "remove that line" },
                 report.line
@@ -404,7 +406,8 @@ impl SshSteps {
             HostKeyVerdict::Unknown if check == HostKeyCheck::Strict => {
                 let file = file.unwrap_or_else(|| "a file that ssh_known_hosts names".to_owned());
                 Err(format!(
-                    "its key {shown} is not known, and strict_serverkey_check is true; if it is the right one, add this \
+                    "its key {shown} is not known, and strict_serverkey_check is true; if it is the right one, add \
+                        this \
                      line to {file}: {}",
                     report.line
                 ))

@@ -1,5 +1,5 @@
-//! One node that dialled our WebSocket (protocol.md section 9, the central's end): upgrade, token, first message, then
-//! messages both ways.
+//! One node that dialled our WebSocket (docs/protocol.md section 9, the central's end): upgrade, token, first message,
+//! then messages both ways.
 //!
 //! Absent on purpose: sockets, TLS, clocks, who may speak for which node, and which connection of a node is the newest.
 
@@ -18,6 +18,7 @@ use crate::model::connection::PeerAddress;
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
+use crate::model::text;
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 use crate::wire::gorgone::envelope;
@@ -39,7 +40,8 @@ const SILENT: &str = "timeout reached";
 
 /// The peer has this long to answer our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// After the last byte the peer has this long to close, so that it can read that byte before unread ones reset the connection.
+/// After the last byte the peer has this long to close, so that it can read that byte before unread ones reset the
+/// connection.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// What the owner of the connection has to do.
@@ -107,21 +109,6 @@ impl WebSocketCentral {
         }
     }
 
-    /// A connection whose request was read elsewhere, on a port that is shared with the REST API; `remaining` came behind it.
-    #[must_use]
-    pub fn from_request(
-        access: Rc<WebSocketAccess>,
-        peer: PeerAddress,
-        head: &RequestHead,
-        remaining: ReceiveBuffer,
-        now: Now,
-    ) -> Self {
-        let mut central = Self::new(access, peer, now);
-        central.handle_request(head, remaining, now);
-        central.advance(now);
-        central
-    }
-
     /// Takes bytes that came.
     pub fn receive(&mut self, bytes: &[u8], now: Now) {
         match &mut self.phase {
@@ -147,7 +134,8 @@ impl WebSocketCentral {
         self.advance(now);
     }
 
-    /// Queues the plain text of a message for the node; it goes out as it is, never as HTML (protocol.md section 9).
+    /// Queues the plain text of a message for the node; it goes out as it is, never as HTML (docs/protocol.md section
+    /// 9).
     ///
     /// # Errors
     /// [`NotSent`]; the connection goes on.
@@ -384,7 +372,7 @@ impl WebSocketCentral {
     }
 
     fn handle_text(&mut self, bytes: &[u8], now: Now) {
-        let text = envelope::decode_text(bytes);
+        let text = text::from_bytes(bytes);
         let parsed = envelope::parse(entities::decode_message(&text).as_bytes());
         if self.node().is_none() {
             return self.register(parsed.ok(), now);

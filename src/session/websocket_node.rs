@@ -1,7 +1,7 @@
-//! Our WebSocket to a central (module `pullwss`; protocol.md section 9, the node's end), with its reconnecting.
+//! Our WebSocket to a central (module `pullwss`; docs/protocol.md section 9, the node's end), with its reconnecting.
 //!
-//! Absent on purpose: sockets, TLS (asked for with `StartTls`), clocks, what is said when (`node` registers, answers pings and
-//! sends its history).
+//! Absent on purpose: sockets, TLS (asked for with `StartTls`), clocks, what is said when (`node` registers, answers
+//! pings and sends its history).
 
 mod refusals;
 mod settings;
@@ -20,6 +20,7 @@ use crate::model::connection::Endpoint;
 use crate::model::log::{Level, LogLine};
 use crate::model::message::Message;
 use crate::model::random::Random;
+use crate::model::text;
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 use crate::wire::gorgone::envelope;
@@ -87,8 +88,8 @@ enum State {
     Leaving { socket: Box<Connection>, deadline: Monotonic },
 }
 
-/// The state machine. After every `handle_*`, `receive`, `send`, `reset` and `stop` drain [`WebSocketNode::poll_output`], then
-/// write the [`Self::send_queue`].
+/// The state machine. After every `handle_*`, `receive`, `send`, `reset` and `stop` drain
+/// [`WebSocketNode::poll_output`], then write the [`Self::send_queue`].
 pub struct WebSocketNode {
     settings: WebSocketNodeSettings,
     state: State,
@@ -258,6 +259,7 @@ impl WebSocketNode {
 
     /// Whether it was never started, or nothing is left to do after [`WebSocketNode::stop`].
     #[must_use]
+    #[cfg(test)]
     pub const fn is_stopped(&self) -> bool {
         matches!(self.state, State::Stopped)
     }
@@ -435,10 +437,11 @@ impl WebSocketNode {
     }
 }
 
-/// As the original writes it; where that would be too large for the central, with no more references than a reader needs.
+/// As the original writes it; where that would be too large for the central, with no more references than a reader
+/// needs.
 fn as_html(text: Vec<u8>, limit_bytes: usize) -> Vec<u8> {
     let html = {
-        let text = envelope::decode_text(&text);
+        let text = text::from_bytes(&text);
         let fits = entities::encoded_bytes(&text, Extent::Usual) <= limit_bytes;
         let extent = if fits { Extent::Usual } else { Extent::Least };
         match entities::encode(&text, extent) {

@@ -1,13 +1,15 @@
-//! One sealed link to a push node (protocol.md sections 2 and 3, client side), with its reconnecting.
+//! One sealed link to a push node (docs/protocol.md sections 2 and 3, client side), with its reconnecting.
 //!
-//! Every connection makes a new session: a fresh routing id, then the whole handshake. The original keeps its routing id and
-//! key when TCP breaks, which is deaf if the node lost the session meanwhile; a handshake costs milliseconds and always works.
+//! Every connection makes a new session: a fresh routing id, then the whole handshake. The original keeps its routing
+//! id and key when TCP breaks, which is deaf if the node lost the session meanwhile; a handshake costs milliseconds and
+//! always works.
 //!
-//! Absent on purpose: sockets and ZMTP (told by `handle_connected` and `handle_disconnected`), RSA (handed out as jobs),
-//! clocks, whether a silent link is alive (`node` pings it).
+//! Absent on purpose: sockets and ZMTP (told by `handle_connected` and `handle_disconnected`), RSA (handed out as
+//! jobs), clocks, whether a silent link is alive (`node` pings it).
 
 mod outbox;
 mod sealed;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +32,7 @@ use crate::wire::gorgone::seeded_random::SEED_LEN;
 
 use outbox::Outbox;
 use sealed::Sealed;
+use state::State;
 
 const MODULE: &str = "proxy";
 /// A link that was up for so long was a success, whatever ends it.
@@ -38,7 +41,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(1);
 const MAX_EARLY_MESSAGES: usize = 64;
 const MAX_EARLY_BYTES: usize = 1 << 20;
 
-/// What is done with the key of the node (protocol.md section 3, step 3).
+/// What is done with the key of the node (docs/protocol.md section 3, step 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FingerprintMode {
     /// No check.
@@ -95,7 +98,8 @@ impl DialTicket {
 
 /// One side effect. No `Debug`: jobs hold keys.
 pub enum DialerOutput {
-    /// Connect and do the ZMTP handshake as a DEALER with this routing id; tell `handle_connected` or `handle_disconnected`.
+    /// Connect and do the ZMTP handshake as a DEALER with this routing id; tell `handle_connected` or
+    /// `handle_disconnected`.
     Connect {
         /// Where to.
         endpoint: Endpoint,
@@ -140,25 +144,6 @@ pub enum DialerOutput {
     },
     /// Write to the log.
     Log(LogLine),
-}
-
-enum State {
-    /// Not started, or stopped.
-    Stopped,
-    /// Between two attempts.
-    Waiting { until: Monotonic },
-    /// TCP and ZMTP are being set up.
-    Connecting { deadline: Monotonic },
-    /// Step 1 is sent.
-    AwaitingPublicKey { deadline: Monotonic },
-    /// Step 4 is being made.
-    SealingHello { deadline: Monotonic },
-    /// Step 4 is sent.
-    AwaitingKey { deadline: Monotonic },
-    /// Step 6 is being opened; the node may already use its key.
-    OpeningKey { deadline: Monotonic, early: Vec<Vec<u8>> },
-    /// Sealed.
-    Up(Sealed),
 }
 
 /// The state machine. After every `handle_*`, `send` and `reset`, drain [`ZmqDialer::poll_output`].
@@ -268,6 +253,19 @@ impl ZmqDialer {
         }
     }
 
+    /// A message of several frames arrived: the peer is no Gorgone, or its ZeroMQ library adds a frame (rzmq an empty
+    /// one). Before the link is up it cannot come up so.
+    pub fn handle_multipart(&mut self, frames: usize, now: Now, random: &mut dyn Random) {
+        let endpoint = &self.settings.endpoint;
+        let text = format!("{endpoint} sent a message of {frames} frames, one is expected: is it a Gorgone daemon?");
+        if self.is_up() {
+            let line = self.log.line(Level::Warning, MODULE, text, now.monotonic);
+            self.outputs.push_back(DialerOutput::Log(line));
+        } else {
+            self.fail(text, Severity::NeedsOperator, true, now, random);
+        }
+    }
+
     /// The outcome of a job. That of an abandoned attempt is ignored.
     pub fn handle_job(&mut self, outcome: DialOutcome, now: Now, random: &mut dyn Random) {
         if outcome.attempt != self.attempt {
@@ -308,30 +306,31 @@ impl ZmqDialer {
 
     /// Ends steps and waits that took too long.
     pub fn handle_timeout(&mut self, now: Now, random: &mut dyn Random) {
+        // First, so that a message that has waited too long fails with the newest reason.
+        if self.state.deadline().is_some_and(|at| at <= now.monotonic) {
+            match self.state.step() {
+                Some(step) => {
+                    let seconds = self.settings.step_timeout.as_secs();
+                    let text = format!("{} took more than {seconds} s {step}", self.settings.endpoint);
+                    self.fail(text, Severity::Transient, true, now, random);
+                }
+                None => self.connect(now, random),
+            }
+        }
         while let Some(waiting) = self.outbox.pop_expired(now.monotonic) {
-            let why = self.last_failure.as_deref().unwrap_or("the handshake is not over");
+            let why = match (&self.last_failure, self.state.step()) {
+                (Some(why), _) => why.clone(),
+                (None, step) => format!("it still takes its time {}", step.unwrap_or("to come back")),
+            };
             let reason = format!("no link to {} in time: {why}", self.settings.endpoint);
             self.outputs.push_back(DialerOutput::Failed { token: waiting.token, reason });
-        }
-        let step = match &self.state {
-            State::Waiting { until } if *until <= now.monotonic => return self.connect(now, random),
-            State::Stopped | State::Waiting { .. } | State::Up(_) => return,
-            State::Connecting { .. } => "to connect",
-            State::AwaitingPublicKey { .. } => "to send its public key",
-            State::SealingHello { .. } | State::OpeningKey { .. } => "for our own part of the handshake",
-            State::AwaitingKey { .. } => "to answer our handshake",
-        };
-        if self.state_deadline().is_some_and(|at| at <= now.monotonic) {
-            let seconds = self.settings.step_timeout.as_secs();
-            let text = format!("{} took more than {seconds} s {step}", self.settings.endpoint);
-            self.fail(text, Severity::Transient, true, now, random);
         }
     }
 
     /// When [`ZmqDialer::handle_timeout`] is wanted next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
-        [self.state_deadline(), self.outbox.next_deadline()].into_iter().flatten().min()
+        [self.state.deadline(), self.outbox.next_deadline()].into_iter().flatten().min()
     }
 
     /// The next side effect.
@@ -339,7 +338,8 @@ impl ZmqDialer {
         self.outputs.pop_front()
     }
 
-    /// Drops the connection and builds it again at once, whatever the state; a link that was not started stays as it is.
+    /// Drops the connection and builds it again at once, whatever the state; a link that was not started stays as it
+    /// is.
     pub fn reset(&mut self, now: Now, random: &mut dyn Random) {
         if matches!(self.state, State::Stopped) {
             return;
@@ -436,12 +436,14 @@ impl ZmqDialer {
                 Ok(())
             }
             (_, Some(stored)) => Err(format!(
-                "the key of {target} is {thumbprint}, but {stored} is known of it: somebody may be in between. If the node \
+                "the key of {target} is {thumbprint}, but {stored} is known of it: somebody may be in between. If the \
+                    node \
                  got a new key on purpose, run DELETE FROM gorgone_target_fingerprint WHERE target='{target}' on the \
                  database of gorgone_db_name and restart this daemon"
             )),
             (FingerprintMode::Strict, None) => Err(format!(
-                "the key of {target} is {thumbprint} and not known here, which fingerprint_mode: strict demands. If it is \
+                "the key of {target} is {thumbprint} and not known here, which fingerprint_mode: strict demands. If \
+                    it is \
                  the right one, run INSERT INTO gorgone_target_fingerprint (target, fingerprint) VALUES ('{target}', \
                  '{thumbprint}') on the database of gorgone_db_name and restart this daemon"
             )),
@@ -450,18 +452,6 @@ impl ZmqDialer {
 
     const fn has_connection(&self) -> bool {
         !matches!(self.state, State::Stopped | State::Waiting { .. })
-    }
-
-    const fn state_deadline(&self) -> Option<Monotonic> {
-        match &self.state {
-            State::Stopped | State::Up(_) => None,
-            State::Waiting { until: deadline }
-            | State::Connecting { deadline }
-            | State::AwaitingPublicKey { deadline }
-            | State::SealingHello { deadline }
-            | State::AwaitingKey { deadline }
-            | State::OpeningKey { deadline, .. } => Some(*deadline),
-        }
     }
 
     fn step_deadline(&self, now: Now) -> Monotonic {

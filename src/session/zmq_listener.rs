@@ -1,10 +1,10 @@
-//! All sealed sessions of the external ROUTER socket (protocol.md sections 2 and 3, server side).
+//! All sealed sessions of the external ROUTER socket (docs/protocol.md sections 2 and 3, server side).
 //!
-//! Speaks in whole message payloads; ZMTP below it and the meaning of messages above it are elsewhere. Absent on purpose:
-//! sockets, clocks, RSA (handed out as jobs), the database.
+//! Speaks in whole message payloads; ZMTP below it and the meaning of messages above it are elsewhere. Absent on
+//! purpose: sockets, clocks, RSA (handed out as jobs), the database.
 //!
-//! What keeps a client from going deaf: see [`client_session`]; besides, whoever sends what no key of its routing id opens is
-//! told `handshake issue` in clear, so that it starts over.
+//! What keeps a client from going deaf: see [`client_session`]; besides, whoever sends what no key of its routing id
+//! opens is told `handshake issue` in clear, so that it starts over.
 
 pub mod client_session;
 mod hellos;
@@ -56,10 +56,12 @@ pub struct ListenerSettings {
     pub session_idle: Duration,
     /// Sessions at most (10,000); beyond it the longest unused one without a connection goes.
     pub max_sessions: usize,
-    /// Handshakes that wait for their RSA job at most (256).
+    /// Handshakes that wait for their RSA job at most (256), and as many of addresses that had a session before.
     pub max_pending_hellos: usize,
     /// Handshakes per second of one peer address; five times as many at once (20).
     pub hellos_per_peer_per_second: u32,
+    /// Handshakes per second of all addresses that had no session before; five times as many at once (100).
+    pub hellos_of_strangers_per_second: u32,
 }
 
 /// One handshake; never used twice in the life of a process.
@@ -91,8 +93,8 @@ pub enum ListenerOutput {
         /// Why, for the log.
         reason: String,
     },
-    /// The connection's routing id has a session: it may send large messages from now on. Told when a handshake succeeds and
-    /// when the routing id of a known session comes back, whose first message may be a large one.
+    /// The connection's routing id has a session: it may send large messages from now on. Told when a handshake
+    /// succeeds and when the routing id of a known session comes back, whose first message may be a large one.
     Authenticated(ConnectionId),
     /// A message of a client.
     Message {
@@ -118,6 +120,8 @@ pub enum ListenerOutput {
         hello: HelloId,
         /// The work.
         job: HelloJob,
+        /// Whether its address had a session before.
+        is_known: bool,
     },
     /// Insert or replace the row of a session, in the commit before the next flush of outputs.
     StoreSession(StoredSession),
@@ -167,7 +171,7 @@ impl ZmqListener {
             clients: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             hellos: Hellos::new(&settings),
-            limits: PeerLimits::new(settings.hellos_per_peer_per_second),
+            limits: PeerLimits::new(settings.hellos_per_peer_per_second, settings.hellos_of_strangers_per_second),
             next_client: 0,
             outputs: VecDeque::new(),
             settings,
@@ -237,6 +241,7 @@ impl ZmqListener {
             self.outputs.push_back(ListenerOutput::Send { connection, payload });
             return;
         }
+        let peer = entry.peer;
         let opened = entry.client.and_then(|client| Some((client, self.sessions.get(&client)?.open(payload))));
         let (client, plain, under_old_key) = match opened {
             Some((client, Opened::Message(plain))) => (client, Some(plain), false),
@@ -244,6 +249,7 @@ impl ZmqListener {
             Some((client, Opened::Text)) => (client, None, false),
             Some((_, Opened::Foreign)) | None => return self.handle_foreign(connection, payload, now, random),
         };
+        self.limits.note_known(peer, now.monotonic);
         self.mark_used(client, plain.is_some() && !under_old_key, now);
         if under_old_key {
             self.remind_of_key(client, now);
@@ -258,7 +264,8 @@ impl ZmqListener {
         });
     }
 
-    /// Has the sessions of connected clients stored as used at `used_before` (seconds) where they are to be purged as unused since then.
+    /// Has the sessions of connected clients stored as used at `used_before` (seconds) where they are to be purged as
+    /// unused since then.
     pub fn keep_connected(&mut self, used_before: i64) {
         let connected = self.sessions.values().filter(|session| session.connection.is_some());
         let kept = connected.filter_map(|session| session.kept(used_before)).map(ListenerOutput::StoreSession);
@@ -311,6 +318,17 @@ impl ZmqListener {
         Delivery::Sent
     }
 
+    /// An address has shown elsewhere that it may speak with us.
+    pub fn note_known(&mut self, peer: PeerAddress, now: Now) {
+        self.limits.note_known(peer, now.monotonic);
+    }
+
+    /// Whether an address had a session with us lately.
+    #[must_use]
+    pub fn is_known(&self, peer: PeerAddress) -> bool {
+        self.limits.is_known(peer)
+    }
+
     /// The routing id of a client.
     #[must_use]
     pub fn routing_id(&self, client: ClientId) -> Option<&[u8]> {
@@ -335,7 +353,8 @@ impl ZmqListener {
         self.sessions.get(&client)?.connection
     }
 
-    /// A payload that no key of its routing id opens: a handshake, or the noise of a client whose session we do not have.
+    /// A payload that no key of its routing id opens: a handshake, or the noise of a client whose session we do not
+    /// have.
     fn handle_foreign(&mut self, connection: ConnectionId, payload: &[u8], now: Now, random: &mut dyn Random) {
         if let Some(hello) = Hello::parse(payload) {
             return self.begin_hello(connection, hello, now, random);
@@ -384,7 +403,7 @@ impl ZmqListener {
 
     fn insert_session(&mut self, session: ClientSession) -> ClientId {
         self.next_client += 1;
-        let client = ClientId(self.next_client);
+        let client = ClientId::Zmq(self.next_client);
         self.clients.insert(Arc::clone(&session.routing_id), client);
         self.sessions.insert(client, session);
         self.arm(Some(client));

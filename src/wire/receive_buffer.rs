@@ -2,8 +2,9 @@
 
 /// A contiguous first-in first-out byte buffer.
 ///
-/// Invariant: `start <= end <= storage.len()`; the bytes in `start..end` are readable, those from `end` are zeroed or stale
-/// space to read into. When everything is consumed the storage is given back, so that an idle connection costs nothing.
+/// Invariant: `start <= end <= storage.len()`; the bytes in `start..end` are readable, those from `end` are zeroed or
+/// stale space to read into. When everything is consumed the storage is given back, so that an idle connection costs
+/// nothing.
 ///
 /// It has no bound of its own: the owner decides how much it reads before it consumes.
 #[derive(Default)]
@@ -22,7 +23,8 @@ impl ReceiveBuffer {
 
     /// At least `min_bytes` of space to read a socket into; call [`Self::advance`] with what was read.
     ///
-    /// The bytes moved to make room are fewer than those consumed since the last move, so the cost per byte is constant.
+    /// The bytes moved to make room are fewer than those consumed since the last move, so the cost per byte is
+    /// constant.
     pub fn spare(&mut self, min_bytes: usize) -> &mut [u8] {
         self.make_room(min_bytes);
         let wanted_len = self.end.saturating_add(min_bytes);

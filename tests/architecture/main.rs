@@ -1,8 +1,11 @@
 //! Holds the rules of `docs/architecture.md`: reads the source and fails on a breach, naming file, line and remedy.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod citations;
 mod rules;
 mod source;
+mod troubleshooting;
+mod unused;
 
 use std::path::Path;
 
@@ -88,6 +91,7 @@ fn mio_is_named_only_by_the_edge_and_the_event_loop() {
 #[test]
 fn unsafe_code_is_kept_in_one_place_and_gives_its_reason() {
     assert_flagged("edge/tcp.rs", "fn f() { unsafe { g() } }", "unsafe");
+    assert_flagged("edge/ssh_like.rs", "fn f() { unsafe { g() } }", "unsafe");
     assert_flagged("edge/system.rs", "fn f() { unsafe { g() } }", "SAFETY");
     assert_clean("edge/system.rs", "fn f() {\n    // SAFETY: g has no conditions.\n    unsafe { g() }\n}");
     assert_clean("edge/ssh/session.rs", "fn f() {\n    // SAFETY: g has no conditions.\n    unsafe { g() }\n}");
@@ -114,4 +118,13 @@ fn names_lengths_docs_and_yaml_are_held() {
     let long = "//! Doc.\n".to_owned() + &"const A: u8 = 0;\n".repeat(500);
     assert!(check("node/a.rs", &long)[0].contains("501 lines"));
     assert!(check("node/a.rs", "use std::fmt;\n")[0].contains("//!"));
+}
+
+#[test]
+fn long_lines_are_flagged_outside_test_vectors() {
+    let long = format!("const A: &str = \"{}\";", "é".repeat(110));
+    assert_flagged("wire/a.rs", &long, "columns, 120 at most");
+    assert_clean("wire/a.rs", &format!("#[cfg(test)]\nmod tests {{\n    {long}\n}}"));
+    assert_clean("wire/a/tests.rs", &long);
+    assert_clean("wire/a.rs", &format!("const A: &str = \"{}\";", "é".repeat(100)));
 }

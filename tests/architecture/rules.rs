@@ -16,6 +16,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
 ];
 
 const LINES_MAX: usize = 500;
+const COLUMNS_MAX: usize = 120;
 const FORBIDDEN_NAMES: [&str; 7] = ["manager", "helper", "helpers", "util", "utils", "common", "misc"];
 
 /// Every breach of one file as `path:line: what is wrong and what to do`.
@@ -148,17 +149,27 @@ fn crates_and_clocks(file: &SourceFile, flag: &mut impl FnMut(usize, String)) {
 }
 
 fn unsafe_code(file: &SourceFile, flag: &mut impl FnMut(usize, String)) {
-    let allowed =
-        matches!(file.path.as_str(), "edge/system.rs" | "edge/large_blocks.rs") || file.path.starts_with("edge/ssh");
+    let allowed = is_documented_unsafe(&file.path);
     let lines: Vec<&str> = file.text.lines().collect();
     for offset in words(&file.code, "unsafe") {
         let line = file.line_of(offset);
         if !allowed {
-            flag(line, "unsafe belongs into edge/system.rs".to_owned());
+            flag(line, "unsafe stands where rule 12 of docs/architecture.md names it, and nowhere else".to_owned());
         } else if !has_reason(&lines, line) {
             flag(line, "unsafe without a SAFETY comment right above it".to_owned());
         }
     }
+}
+
+/// Whether rule 12 of docs/architecture.md names the file, or a folder or module that it is part of.
+fn is_documented_unsafe(path: &str) -> bool {
+    let rules = include_str!("../../docs/architecture.md");
+    let rule = rules.split("\n12. ").nth(1).and_then(|rest| rest.split("\n13. ").next()).expect("rule 12");
+    let modules = rule.split('`').skip(1).step_by(2).filter(|word| word.contains("::"));
+    let path = path.trim_end_matches(".rs").trim_end_matches("/mod");
+    modules
+        .map(|module| module.replace("::", "/"))
+        .any(|module| path == module || path.starts_with(&format!("{module}/")))
 }
 
 /// Whether line number `line`, or the comment above its statement, says SAFETY.
@@ -173,6 +184,14 @@ fn shape(file: &SourceFile, flag: &mut impl FnMut(usize, String)) {
     }
     if !file.text.trim_start().starts_with("//!") && !is_test_file(&file.path) {
         flag(1, "begin the module with //! and say what it is for and what is absent".to_owned());
+    }
+    // Test vectors stay as they are on the wire.
+    let tests = file.text.find("#[cfg(test)]").map_or(usize::MAX, |at| file.line_of(at));
+    for (index, line) in file.text.lines().enumerate().filter(|_| !is_test_file(&file.path)) {
+        let columns = line.chars().count();
+        if columns > COLUMNS_MAX && index < tests {
+            flag(index + 1, format!("{columns} columns, {COLUMNS_MAX} at most"));
+        }
     }
     let stem = file.path.trim_end_matches(".rs");
     let mut words = stem.split(['/', '_']);

@@ -64,7 +64,7 @@ fn a_start_with_a_broken_configuration_names_every_problem_and_starts_nothing() 
     let before = folder.contents();
     for arguments in [&["run", "--config", config.to_str().unwrap()][..], &["--config", config.to_str().unwrap()]] {
         let output = stheno(arguments);
-        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.status.code(), Some(78));
         assert_eq!(
             folder.shorten(&output.stderr),
             "stheno: c.yaml: gorgonecore.timeout: is '0'; allowed: a number of seconds from 1 to 86400\n\

@@ -4,6 +4,7 @@
 mod check;
 mod command_line;
 mod keys;
+mod service;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! The allow-list of commands (protocol.md section 11).
+//! The allow-list of commands (docs/protocol.md section 11).
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The REST API as an HTTP server (protocol.md section 13).
+//! The REST API as an HTTP server (docs/protocol.md section 13).
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::platform::api::{Connection, request};
+use crate::platform::api::{Connection, code, data, request};
 use crate::platform::{Daemon, Platform, assert_within, seconds};
 
 fn central(platform: &Platform) -> Daemon {
@@ -251,4 +251,42 @@ fn ten_thousand_pipelined_requests_that_nobody_reads_cost_bounded_memory() {
     stream.read_to_end(&mut answers).unwrap();
     let count = answers.windows(12).filter(|window| window == b"HTTP/1.1 200").count();
     assert_eq!(count, sent / one.len());
+}
+
+#[test]
+fn under_the_own_id_an_internal_call_gives_a_token_whose_row_has_the_content() {
+    let platform = Platform::new();
+    let central = central(&platform);
+    let api = central.api();
+    for (name, field) in [("thumbprint", "thumbprint"), ("information", "counters")] {
+        let answer = api.get(&format!("/api/nodes/1/internal/{name}")).json();
+        let token = answer["token"].as_str().unwrap_or_else(|| panic!("{name}: {answer}"));
+        let rows = api.finished_rows(0, token, seconds(10));
+        let content = rows.iter().find(|row| code(row) == 2).map(data).unwrap();
+        assert!(content["data"].get(field).is_some(), "{name}: {content}");
+    }
+    let direct = api.get("/api/internal/thumbprint").json();
+    assert!(direct["data"]["thumbprint"].is_string(), "{direct}");
+}
+
+#[test]
+fn options_name_the_methods_of_a_path_and_words_for_numbers_find_no_row() {
+    let platform = Platform::new();
+    let central = central(&platform);
+    let api = central.api();
+    let answer = api.call("OPTIONS", "/api/core/action/command", b"");
+    assert_eq!((answer.status, answer.header("allow")), (404, Some("POST")));
+    for path in ["/api/log/some-token?code=abc", "/api/log/some-token?limit=abc"] {
+        let answer = api.get(path);
+        assert_eq!((answer.status, answer.json()["error"].clone()), (200, json!("no_log")), "{path}");
+    }
+    let answer = api.post("/api/core/action/command?log_wait=word", &json!([{ "command": "true" }])).json();
+    assert_eq!(answer["error"], "no_log", "{answer}");
+    let rows = api.finished_rows(0, answer["token"].as_str().unwrap(), seconds(20));
+    assert!(rows.iter().any(|row| code(row) == 2), "the command ran: {rows:?}");
+    let command = json!([{ "command": "no-such-program-here --x", "no_shell_interpretation": 1 }]);
+    let answer = api.post("/api/core/action/command", &command).json();
+    let rows = api.finished_rows(0, answer["token"].as_str().unwrap(), seconds(20));
+    let result = rows.iter().find(|row| code(row) == 100).map(data).unwrap();
+    assert_eq!(result["result"]["exit_code"], 127, "{result}");
 }

@@ -1,4 +1,4 @@
-//! Commands from the REST API through a central to a poller and back (protocol.md sections 11 and 13).
+//! Commands from the REST API through a central to a poller and back (docs/protocol.md sections 11 and 13).
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Copies through the REST API to every kind of node (protocol.md section 12).
+//! Copies through the REST API to every kind of node (docs/protocol.md section 12).
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -1,4 +1,4 @@
-//! The history on disk: what was acknowledged is there, whatever happens (protocol.md section 4).
+//! The history on disk: what was acknowledged is there, whatever happens (docs/protocol.md section 4).
 
 use std::collections::BTreeSet;
 use std::process::Command;

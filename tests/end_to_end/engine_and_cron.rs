@@ -1,4 +1,5 @@
-//! ENGINECOMMAND with real pipes, and the definitions of cron through the API (protocol.md sections 11, 13 and 15).
+//! ENGINECOMMAND with real pipes, and the definitions of cron through the API (docs/protocol.md sections 11, 13 and
+//! 15).
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
@@ -50,6 +51,9 @@ fn lines_for_the_engine_reach_its_pipe_on_a_node() {
     ];
     let rows = finish(&api, 2, &answer["token"]);
     assert_eq!(rows, expected);
+    let answer = api.post("/api/nodes/2/centreon/engine/command", &json!([{ "commands": ["[3] LIST"] }])).json();
+    let rows = finish(&api, 2, &answer["token"]);
+    assert!(rows.iter().any(|(code, text)| *code == 1 && text.contains("expected an object")), "{rows:?}");
     assert_eq!(json!(reader.join().unwrap()), commands);
 }
 

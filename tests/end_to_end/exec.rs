@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -44,8 +45,12 @@ impl Running {
     }
 
     /// The rest of its output, what it complained of, and how it ended.
-    fn end(mut self) -> (String, String, ExitStatus) {
-        let status = until("the subcommand ends", seconds(20), || self.child.try_wait().unwrap());
+    fn end(self) -> (String, String, ExitStatus) {
+        self.end_within(seconds(20))
+    }
+
+    fn end_within(mut self, limit: Duration) -> (String, String, ExitStatus) {
+        let status = until("the subcommand ends", limit, || self.child.try_wait().unwrap());
         let (mut out, mut err) = (String::new(), String::new());
         if let Some(mut rest) = self.out.take() {
             rest.read_to_string(&mut out).unwrap();
@@ -189,4 +194,39 @@ fn a_terminal_that_is_closed_ends_the_waiting() {
     assert_eq!(exec.line(), "begun\n");
     exec.signal("HUP");
     assert_eq!(exec.end().2.code(), Some(130));
+}
+
+#[test]
+fn a_node_that_gives_no_sign_of_life_ends_the_waiting_with_a_sentence() {
+    let platform = Platform::new();
+    let mut poller = Daemon::start(platform.plan("poller", 2));
+    let central = Daemon::start(platform.central_with(&[&poller]));
+    central.api().wait_for_pong(2, seconds(10));
+    // As over a link that silently drops everything: the connection stands, and nothing comes.
+    poller.signal("STOP");
+    let waits = [Running::start(&central, "exec", &["2", "--", "uptime"]), {
+        let source = platform.write("source", "text").display().to_string();
+        Running::start(&central, "copy", &[&source, &format!("2:{}", platform.path("there").display())])
+    }];
+    for waiting in waits {
+        let (out, err, status) = waiting.end_within(seconds(25));
+        assert_ne!(status.code(), Some(0), "{err}");
+        assert_eq!(out, "");
+        assert!(err.contains("waiting for node 2: ") && err.contains("node 2 has not answered for "), "{err}");
+        assert!(err.contains("its token is "), "{err}");
+    }
+    poller.signal("CONT");
+    poller.kill();
+    let (_, err, status) = Running::start(&central, "exec", &["2", "--", "uptime"]).end_within(seconds(25));
+    assert_eq!(status.code(), Some(255));
+    assert!(err.contains("node 2 has not answered for ") || err.contains("problem for '2'"), "{err}");
+}
+
+#[test]
+fn a_copy_to_the_daemon_itself_is_told_what_to_use() {
+    let platform = Platform::new();
+    let (central, _poller) = platform.pair();
+    let (_, err, status) = Running::start(&central, "copy", &["/etc/hosts", "1:/tmp/"]).end();
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(err, "stheno: node 1 is this machine itself, and a copy goes to another one: use cp /etc/hosts /tmp/\n");
 }

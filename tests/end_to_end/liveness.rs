@@ -1,4 +1,4 @@
-//! Which nodes are alive, and what dead ones cost (protocol.md sections 5 and 6).
+//! Which nodes are alive, and what dead ones cost (docs/protocol.md sections 5 and 6).
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};

@@ -3,6 +3,7 @@
 
 mod allow_list;
 mod api;
+mod api_page;
 mod commands;
 mod copies;
 mod dial_in;
@@ -24,4 +25,5 @@ mod restarts;
 mod resumed_copies;
 mod routes;
 mod service;
+mod shared_limits;
 mod startup;

@@ -1,4 +1,4 @@
-//! The daemon as a process: signals, log file, the name it is called by (protocol.md section 14).
+//! The daemon as a process: signals, log file, the name it is called by (docs/protocol.md section 14).
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown, symlink};

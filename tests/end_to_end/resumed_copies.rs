@@ -1,4 +1,4 @@
-//! Copies that break off and go on: after a restart of whoever was involved, and under another token (protocol.md section 12).
+//! Copies that break off and go on: after a restart of whoever was involved, and under another token (docs/protocol.md section 12).
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::copies::{EVERY_KIND, Nodes, bytes, copied, copy, folder, is_empty, start};
-use crate::hostile_copies::{SmallDisk, md5, perl_base64};
+use crate::hostile_copies::{md5, perl_base64};
+use crate::platform::SmallDisk;
 use crate::platform::api::{code, data};
 use crate::platform::{Daemon, Platform, seconds, until};
 
@@ -210,7 +211,7 @@ fn places_that_cannot_be_written_to_are_named_at_both_ends() {
     let source = platform.write("source", "text");
     let directory = folder(&platform, "directory");
     let file = platform.write("a file", "text");
-    let disk = SmallDisk::new(&platform);
+    let Some(disk) = SmallDisk::new(platform.path("small-disk")) else { return };
     disk.remount_read_only();
     let there = folder(&platform, "there");
     let copy_of = |source: &Path, destination: PathBuf, cache: &Path| {

@@ -1,4 +1,4 @@
-//! Which nodes are known, and the ways to those behind others (protocol.md sections 5 and 7).
+//! Which nodes are known, and the ways to those behind others (docs/protocol.md sections 5 and 7).
 
 use std::fs;
 

@@ -27,7 +27,7 @@ def rows_of(client, **filters):
 
 
 def core_actions():
-    """protocol.md section 4, line by line."""
+    """docs/protocol.md section 4, line by line."""
     client = connect()
     kind, token, target, reply = client.request("PING", "ping-1")
     same((kind, token, target), ("PONG", "ping-1", ""), "PING")

@@ -16,13 +16,9 @@ fn python() -> PathBuf {
     python
 }
 
-/// The folder of the independent peer.
-fn interop_folder() -> PathBuf {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/interop");
-    let folder = std::env::var_os("STHENO_INTEROP").map_or(beside, PathBuf::from);
-    let peer = folder.join("gorgone_peer.py");
-    assert!(peer.exists(), "no {}: put the interop folder there, or name it in STHENO_INTEROP", peer.display());
-    folder
+/// The folder of the independent peer, which the scripts import.
+fn peer_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/peer")
 }
 
 /// A running script; killed when dropped.
@@ -39,7 +35,7 @@ impl Script {
             .arg("-B")
             .arg(file)
             .args(arguments)
-            .env("PYTHONPATH", interop_folder())
+            .env("PYTHONPATH", peer_folder())
             .env("PYTHONUNBUFFERED", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::platform::api::{Api, code, data, number};
-use crate::platform::{Daemon, Plan, Platform, STHENO, seconds, until};
+use crate::platform::{Daemon, Plan, Platform, STHENO, SmallDisk, seconds, until};
 use server::Sshd;
 
 /// A central with SSH nodes, which are pinged as soon as they are reached, and then so seldom that a test sees no second ping.
@@ -379,22 +379,15 @@ fn files_and_directories_are_copied_whole_or_not_at_all() {
 #[test]
 fn a_full_disk_over_there_ends_a_copy_and_leaves_nothing_behind() {
     let platform = Platform::new();
-    let full = platform.path("full");
-    fs::create_dir(&full).unwrap();
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(&full).status().unwrap();
-    assert!(mount.success(), "mounting a small disk needs root");
-    let outcome = std::panic::catch_unwind(|| {
-        let sshd = Sshd::start(&platform, "host", &[]);
-        let central = Daemon::start(central(&platform, &[(4, sshd.node(&[]))]));
-        let api = central.api();
-        api.wait_for_pong(4, seconds(15));
-        let source = platform.write("large", vec![7; 4 << 20]);
-        let said = copy(&api, 4, &json!({ "source": source, "destination": full.join("large") }));
-        assert!(said.contains("cannot sftp copy file") && said.contains("disk"), "{said}");
-        assert_eq!(fs::read_dir(&full).unwrap().count(), 0);
-    });
-    assert!(Command::new("umount").arg(&full).status().unwrap().success());
-    outcome.unwrap();
+    let Some(full) = SmallDisk::new(platform.path("full")) else { return };
+    let sshd = Sshd::start(&platform, "host", &[]);
+    let central = Daemon::start(central(&platform, &[(4, sshd.node(&[]))]));
+    let api = central.api();
+    api.wait_for_pong(4, seconds(15));
+    let source = platform.write("large", vec![7; 4 << 20]);
+    let said = copy(&api, 4, &json!({ "source": source, "destination": full.0.join("large") }));
+    assert!(said.contains("cannot sftp copy file") && said.contains("disk"), "{said}");
+    assert_eq!(fs::read_dir(&full.0).unwrap().count(), 0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -218,5 +219,68 @@ fn the_unit_is_strict_and_its_drop_in_is_understood() {
     for line in drop_in.lines().filter(|line| line.contains('=') && !line.starts_with('#')) {
         let key = line.split('=').next().unwrap();
         assert!(unit.lines().any(|found| found.starts_with(&format!("{key}="))), "{line} lifts nothing");
+    }
+}
+
+#[test]
+fn a_build_of_an_image_without_systemd_and_without_proc_gets_user_and_directories() {
+    let root = root();
+    root.write("etc/shadow", "root:*:::::::\n");
+    root.write("etc/gshadow", "root:*::\n");
+    // Nothing but what a shell needs: no systemd, no useradd.
+    let tools = Folder::new();
+    for tool in ["sh", "sed", "grep", "cut", "mkdir", "chmod", "chown", "mv", "id"] {
+        let found = must("sh", &["-c", &format!("command -v {tool}")]);
+        std::os::unix::fs::symlink(found.trim(), tools.path(tool)).unwrap();
+    }
+    for _ in 0..2 {
+        let mut script = Command::new(format!("{ROOT}/packages/postinst"));
+        script.args(["configure", ""]).env_clear().env("DPKG_ROOT", &root.0).env("PATH", &tools.0);
+        let (fine, text) = said(&script.output().unwrap());
+        assert!(fine, "{text}");
+    }
+    let passwd = root.read("etc/passwd");
+    let line = "centreon-gorgone:x:999:999:Centreon Gorgone:/var/lib/centreon-gorgone:/usr/sbin/nologin";
+    assert_eq!(passwd.lines().filter(|found| *found == line).count(), 1, "{passwd}");
+    for file in ["etc/group", "etc/shadow", "etc/gshadow"] {
+        assert_eq!(root.read(file).matches("centreon-gorgone:").count(), 1, "{file}");
+    }
+    assert_eq!((mode(&root, STATE), mode(&root, &format!("{STATE}/.keys"))), (0o750, 0o700));
+}
+
+#[test]
+fn the_examples_copy_where_the_unit_lets_them_write() {
+    let read = |name: &str| fs::read_to_string(format!("{ROOT}/{name}")).unwrap();
+    let unit = read("config/systemd/stheno.service");
+    let writable: Vec<&str> = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("ReadWritePaths="))
+        .flat_map(|paths| paths.split(' ').map(|path| path.trim_start_matches('-')))
+        .collect();
+    let may_write = |path: &str| writable.iter().any(|root| Path::new(path).starts_with(root));
+    let mut roots = 0;
+    for entry in fs::read_dir(format!("{ROOT}/config")).unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        for line in text.lines().filter_map(|line| line.trim().strip_prefix("copy_roots: [")) {
+            for root in line.trim_end_matches(']').split(", ") {
+                assert!(may_write(root), "{}: {root} is read-only under the unit", path.display());
+                roots += 1;
+            }
+        }
+    }
+    assert!(roots > 5);
+    // What people are told to type.
+    for (name, start) in
+        [("README.md", "    stheno copy"), ("docs/copies.md", "    stheno copy"), ("src/cli/help.rs", "  stheno copy")]
+    {
+        let lines = read(name);
+        let examples: Vec<&str> =
+            lines.lines().filter(|line| line.starts_with(start) && line.contains(" 2:")).collect();
+        assert!(!examples.is_empty(), "{name}");
+        for line in examples {
+            let destination = line.split(" 2:").nth(1).unwrap().trim();
+            assert!(may_write(destination), "{name}: {line}: the unit does not let it write there");
+        }
     }
 }

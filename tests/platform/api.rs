@@ -146,7 +146,7 @@ impl Api {
     pub fn finished_rows(&self, node: u32, token: &str, limit: Duration) -> Vec<Value> {
         until(&format!("token {token} finishes"), limit, || {
             let rows = self.rows(node, token);
-            rows.iter().any(ends_token).then_some(rows)
+            rows.iter().any(is_last).then_some(rows)
         })
     }
 
@@ -206,8 +206,7 @@ pub fn data(row: &Value) -> Value {
     row["data"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
-/// Whether a history row is the last of its token; a command that failed has a row with code 1, too, but the request goes on.
-fn ends_token(row: &Value) -> bool {
-    let part = ["command execution issue", "command has been submitted"];
-    matches!(code(row), 1 | 2) && !part.iter().any(|part| data(row)["message"] == *part)
+/// Whether a history row is the last of its token.
+pub fn is_last(row: &Value) -> bool {
+    stheno::model::history::is_last_row(stheno::model::code::Code(code(row)), row["data"].as_str().unwrap_or_default())
 }

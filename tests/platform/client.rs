@@ -1,4 +1,4 @@
-//! A Gorgone client (protocol.md section 3) for load and for crashes; `tests/interop` uses the independent one.
+//! A Gorgone client (docs/protocol.md section 3) for load and for crashes; `tests/interop` uses the independent one.
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -157,7 +157,7 @@ impl Client {
         super::until(&format!("{token} finishes"), limit, || {
             let reply = self.request("GETLOG", &format!("{token}-log"), "", &json!({ "token": token }));
             let rows = reply.json["data"]["result"].as_array().cloned().unwrap_or_default();
-            rows.iter().any(|row| matches!(super::api::code(row), 1 | 2)).then_some(rows)
+            rows.iter().any(super::api::is_last).then_some(rows)
         })
     }
 }

@@ -7,6 +7,7 @@ pub mod client;
 pub mod daemon;
 pub mod keys;
 pub mod plan;
+pub mod small_disk;
 pub mod zmtp;
 
 use std::fs;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 pub use daemon::Daemon;
 pub use plan::Plan;
+pub use small_disk::SmallDisk;
 
 /// The program under test.
 pub const STHENO: &str = env!("CARGO_BIN_EXE_stheno");

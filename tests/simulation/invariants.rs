@@ -11,7 +11,7 @@ const QUEUE_BOUND_BYTES: usize = 64 << 20;
 
 impl World {
     pub fn is_finished(&self, token: &str) -> bool {
-        self.machines[0].disk.rows.iter().any(|row| row.token.as_deref() == Some(token) && row.code.is_terminal())
+        self.machines[0].disk.rows.iter().any(|row| row.token.as_deref() == Some(token) && row.is_last())
     }
 
     pub fn check_bounds(&mut self, what: &str) {
@@ -29,7 +29,7 @@ impl World {
         for token in &self.tokens[self.excused..] {
             let rows: Vec<_> =
                 self.machines[0].disk.rows.iter().filter(|row| row.token.as_deref() == Some(token)).collect();
-            let ends = rows.iter().filter(|row| row.code.is_terminal()).count();
+            let ends = rows.iter().filter(|row| row.is_last()).count();
             let seen: Vec<_> = rows.iter().map(|row| (row.code, &row.data)).collect();
             let elsewhere = self.machines[1..].iter().map(|machine| {
                 let ends = machine.disk.rows.iter().filter(|row| row.token.as_deref() == Some(token));

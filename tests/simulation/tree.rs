@@ -157,7 +157,7 @@ impl World {
         for machine in &mut self.machines {
             let (id, own) = (machine.id, machine.disk.number);
             for row in machine.disk.unchecked_rows() {
-                if let Some(token) = row.token.clone().filter(|_| id == 1 && row.code.is_terminal()) {
+                if let Some(token) = row.token.clone().filter(|_| id == 1 && row.is_last()) {
                     let ends = self.ended.entry(token.clone()).or_default();
                     *ends += 1;
                     let is_excused = || self.tokens[..self.excused].contains(&token);

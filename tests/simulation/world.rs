@@ -3,13 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use stheno::daemon::dispatch::{CryptoOutcome, Effect, Listener};
-use stheno::model::command::{CommandEnd, CommandId, CommandOutcome, OutputCut};
+use stheno::model::command::{CommandEnd, CommandOutcome, OutputCut};
 use stheno::model::connection::{ConnectionId, Endpoint, PeerAddress};
-use stheno::model::copy::{SinkDone, SinkId, SourceDone, SourceId};
-use stheno::model::history::LogPage;
+use stheno::model::host_work::{HostDone, HostWork};
 use stheno::model::random::Random;
 use stheno::model::time::{Monotonic, Now, WallTime};
-use stheno::node::output::QueryId;
 
 use super::copies::Files;
 use super::machine::{Kind, Machine, WEBSOCKET_PORT};
@@ -34,11 +32,8 @@ pub struct Pipe {
 }
 
 enum Pending {
-    Query(QueryId, LogPage),
-    Command(CommandId, CommandOutcome),
+    Host(HostDone),
     Crypto(Box<CryptoOutcome>),
-    Source(SourceId, SourceDone),
-    Sink(SinkId, Vec<SinkDone>),
 }
 
 pub struct World {
@@ -206,14 +201,14 @@ impl World {
                 let outcome = job.run(&self.machines[machine].key);
                 self.later(machine, 1, 20, Pending::Crypto(Box::new(outcome)));
             }
-            Effect::Query { query, filter, mut limit } => {
+            Effect::Host(HostWork::Query { query, filter, mut limit }) => {
                 if !limit.whole_instants {
                     limit.rows = limit.rows.min(1 + usize::try_from(self.random.below(PAGE_ROWS_MAX as u64)).unwrap());
                 }
                 let page = self.machines[machine].disk.query(&filter, &limit);
-                self.later(machine, 0, 5, Pending::Query(query, page));
+                self.later(machine, 0, 5, Pending::Host(HostDone::QueryAnswer { query, result: Ok(page) }));
             }
-            Effect::RunCommand { command, .. } => {
+            Effect::Host(HostWork::RunCommand { command, .. }) => {
                 let started = self.now().wall;
                 let outcome = CommandOutcome {
                     end: CommandEnd::Exited(i32::from(self.random.once_in(5))),
@@ -222,23 +217,21 @@ impl World {
                     started,
                     ended: started,
                 };
-                self.later(machine, 1, 3_000, Pending::Command(command, outcome));
+                self.later(machine, 1, 3_000, Pending::Host(HostDone::CommandEnded { command, outcome }));
             }
-            Effect::ReadSource { source, step } => {
+            Effect::Host(HostWork::ReadSource { source, step }) => {
                 if let Some(done) = self.files.read(machine, source, step) {
-                    self.later(machine, 1, 50, Pending::Source(source, done));
+                    self.later(machine, 1, 50, Pending::Host(HostDone::SourceDone { source, done }));
                 }
             }
-            Effect::WriteSink { sink, steps } => {
+            Effect::Host(HostWork::WriteSink { sink, steps }) => {
                 let done = steps.into_iter().map(|step| self.files.write(machine, sink, step)).collect();
-                self.later(machine, 1, 50, Pending::Sink(sink, done));
+                self.later(machine, 1, 50, Pending::Host(HostDone::SinkDone { sink, done }));
             }
             // The modules that want such work are not configured here.
             Effect::Shutdown(_)
             | Effect::StartTls { .. }
-            | Effect::ReadPollers
-            | Effect::Work { .. }
-            | Effect::KillCommand(_)
+            | Effect::Host(HostWork::ReadPollers | HostWork::Work { .. } | HostWork::KillCommand(_))
             | Effect::Ssh { .. }
             | Effect::Log(_)
             | Effect::SetLogLevel(_) => {}
@@ -365,10 +358,7 @@ impl World {
             let now = self.now_of(machine);
             let Some(dispatch) = &mut self.machines[machine].dispatch else { continue };
             match pending {
-                Pending::Query(query, page) => dispatch.query_answered(query, Ok(page), now),
-                Pending::Command(command, outcome) => dispatch.command_ended(command, outcome, now),
-                Pending::Source(source, done) => dispatch.source_done(source, done, now),
-                Pending::Sink(sink, done) => dispatch.sink_done(sink, done, now),
+                Pending::Host(done) => dispatch.host_done(done, now),
                 Pending::Crypto(outcome) => dispatch.crypto_done(*outcome, now),
             }
             self.settle_turn(machine);

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::model::code::Code;
+use crate::model::history::is_last_row;
+
 /// The REST API of the central.
 pub(super) struct Api {
     port: u16,
@@ -13,26 +16,25 @@ pub(super) struct Api {
 
 /// One history row, for people.
 pub(super) struct Row {
-    /// Its code (protocol.md section 1).
+    /// Its code (docs/protocol.md section 1).
     pub(super) code: i64,
     /// Its message, and the output where it has one.
     pub(super) text: String,
+    /// Whether it is the last of its token.
+    pub(super) is_last: bool,
 }
 
 impl Row {
-    /// Whether the command has ended with this row.
-    pub(super) fn is_last(&self) -> bool {
-        matches!(self.code, 1 | 2)
-    }
-
     fn read(row: &Value) -> Option<Self> {
-        let data: Value = serde_json::from_str(row.get("data")?.as_str()?).ok()?;
+        let json = row.get("data")?.as_str()?;
+        let data: Value = serde_json::from_str(json).ok()?;
         let mut text = data.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
         if let Some(output) = data.pointer("/result/stdout").and_then(Value::as_str) {
             text.push_str(": ");
             text.push_str(output);
         }
-        Some(Self { code: number(row.get("code")?)?, text })
+        let code = number(row.get("code")?)?;
+        Some(Self { code, text, is_last: is_last_row(Code(code), json) })
     }
 }
 
@@ -133,7 +135,7 @@ mod tests {
         );
         let rows = api.rows(2, "abc").unwrap();
         server.join().unwrap();
-        let seen: Vec<_> = rows.iter().map(|row| (row.code, row.text.as_str(), row.is_last())).collect();
+        let seen: Vec<_> = rows.iter().map(|row| (row.code, row.text.as_str(), row.is_last)).collect();
         assert_eq!(seen, [(0, "begun", false), (2, "done: hello", true)]);
     }
 

@@ -1,5 +1,5 @@
-//! A throw-away certificate authority and a server certificate from it, made by the command `openssl`. Without that command
-//! there is no TLS in the demo; everything else works.
+//! A throw-away certificate authority and a server certificate from it, made by the command `openssl`. Without that
+//! command there is no TLS in the demo; everything else works.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,8 @@ subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 ";
 
-/// Makes both certificates, valid for two days; `None` where `openssl` is not installed. `settings` is a file with [`SETTINGS`].
+/// Makes both certificates, valid for two days; `None` where `openssl` is not installed. `settings` is a file with
+/// [`SETTINGS`].
 ///
 /// # Errors
 /// What `openssl` said.

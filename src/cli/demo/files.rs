@@ -62,8 +62,8 @@ pub(super) struct Plan {
     folder: PathBuf,
 }
 
-/// Makes the keys with `program`, a certificate, and writes the files of a central and of one node of each kind; those of a host
-/// that is reached by SSH only `with_ssh`.
+/// Makes the keys with `program`, a certificate, and writes the files of a central and of one node of each kind; those
+/// of a host that is reached by SSH only `with_ssh`.
 ///
 /// # Errors
 /// A file cannot be written, or `program` makes no keys.
@@ -254,8 +254,8 @@ configuration:
     };
     if let Some(port) = listener {
         text.push_str(&format!(
-            "      external_com_type: tcp\n      external_com_path: '127.0.0.1:{port}'\n      authorized_clients:\n        \
-             - key: {trusted}\n"
+            "      external_com_type: tcp\n      external_com_path: '127.0.0.1:{port}'\n      \
+             authorized_clients:\n        - key: {trusted}\n"
         ));
     }
     let roots = format!("        copy_roots: [{}]\n", yaml_path(&plan.folder));

@@ -1,6 +1,6 @@
-//! A throw-away sshd for `demo --ssh`: the machine's own program with a configuration, keys and a port of the demo's. Without
-//! that program there is no such node in the demo; everything else works. Absent on purpose: PAM, passwords, any file of the
-//! system's sshd or of the user's `~/.ssh`.
+//! A throw-away sshd for `demo --ssh`: the machine's own program with a configuration, keys and a port of the demo's.
+//! Without that program there is no such node in the demo; everything else works. Absent on purpose: PAM, passwords,
+//! any file of the system's sshd or of the user's `~/.ssh`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -75,7 +75,8 @@ impl SshHost {
     fn configuration(&self) -> String {
         let quoted = |path: PathBuf| format!("\"{}\"", path.display());
         format!(
-            "Port {}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\nStrictModes no\n\
+            "Port {}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM \
+                no\nStrictModes no\n\
              PermitRootLogin prohibit-password\nPasswordAuthentication no\nSubsystem sftp internal-sftp\n",
             self.port,
             quoted(self.host_key()),

@@ -17,8 +17,8 @@ pub(in super::super) enum Hole {
     NoExample,
 }
 
-/// A command line that the expression allows and with which a shell runs `id` besides. Each is checked against the expression
-/// itself.
+/// A command line that the expression allows and with which a shell runs `id` besides. Each is checked against the
+/// expression itself.
 pub(in super::super) fn find(expression: &Expression) -> Option<Hole> {
     let Some(examples) = example::of(&expression.text) else {
         let text = expression.text.trim();

@@ -4,7 +4,8 @@ use super::*;
 
 fn action(lines: &str) -> String {
     format!(
-        "gorgone:\n  modules:\n    - name: action\n      package: gorgone::modules::core::action::hooks\n      enable: true\n      {lines}\n"
+        "gorgone:\n  modules:\n    - name: action\n      package: gorgone::modules::core::action::hooks\n      \
+            enable: true\n      {lines}\n"
     )
 }
 
@@ -15,7 +16,8 @@ fn expressions_that_do_not_compile_or_say_nothing_are_problems() {
     assert_eq!(
         problems[..4],
         [
-            "c.yaml: modules[action].allowed_cmds[1]: '^a(b': does not compile at character 5: missing closing parenthesis",
+            "c.yaml: modules[action].allowed_cmds[1]: '^a(b': does not compile at character 5: missing closing \
+                parenthesis",
             "c.yaml: modules[action].allowed_cmds[2]: is empty and would allow every command; remove it",
             "c.yaml: modules[action].allowed_cmds[3]: is empty and would allow every command; remove it",
             "c.yaml: modules[action].allowed_cmds[4]: is a map; allowed: a regular expression",
@@ -61,14 +63,17 @@ fn holes_are_pointed_out_with_a_command_that_gets_through() {
         warnings_of(&action(text)),
         [
             format!(
-                "{at}[0]: '^mkdir' is not anchored: with a shell it also allows “mkdir; id”; begin it with ^ and end it with $"
+                "{at}[0]: '^mkdir' is not anchored: with a shell it also allows “mkdir; id”; begin it with ^ and end \
+                    it with $"
             ),
             format!(
-                "{at}[1]: '^/opt/plugins/.*$' allows what a shell runs besides, for instance “/opt/plugins/; id”; name the \
+                "{at}[1]: '^/opt/plugins/.*$' allows what a shell runs besides, for instance “/opt/plugins/; id”; \
+                    name the \
                  characters that an argument may have"
             ),
             format!(
-                "{at}[2]: '^cat [\\s\\w]+ >> /x$' allows what a shell runs besides, for instance “cat a\\nid\\na >> /x”; name \
+                "{at}[2]: '^cat [\\s\\w]+ >> /x$' allows what a shell runs besides, for instance “cat a\\nid\\na >> \
+                    /x”; name \
                  the characters that an argument may have"
             ),
             format!("{at}[3]: '(?=a)b' is not anchored: begin it with ^ and end it with $"),
@@ -85,9 +90,8 @@ fn included_lists_are_joined_in_the_order_of_their_names() {
     ]);
     assert_eq!(
         files.problems("c.yaml"),
-        [
-            "list.d/own.yaml: modules[action].allowed_cmds[4]: '^x(': does not compile at character 4: missing closing parenthesis"
-        ]
+        ["list.d/own.yaml: modules[action].allowed_cmds[4]: '^x(': does not compile at character 4: missing \
+                closing parenthesis"]
     );
     files.write("list.d/own.yaml", b"- ^true$\n");
     assert_eq!(files.config("c.yaml").modules.action.unwrap().allowed.unwrap().list.len(), 3);

@@ -7,7 +7,8 @@ use crate::config::settings::{ClientTls, PullWssSettings, ServerTls, WebSocketSe
 fn module(name: &str, lines: &str) -> String {
     let lines = lines.replace('\n', "\n      ");
     format!(
-        "gorgone:\n  gorgonecore: {{id: 6}}\n  modules:\n    - name: {name}\n      package: gorgone::modules::core::{name}::hooks\n      \
+        "gorgone:\n  gorgonecore: {{id: 6}}\n  modules:\n    - name: {name}\n      package: \
+            gorgone::modules::core::{name}::hooks\n      \
          enable: true\n      {lines}\n"
     )
 }
@@ -109,9 +110,8 @@ fn the_check_of_the_central_may_be_turned_off_with_a_warning_narrowed_or_pinned(
         warnings_of(&module("pullwss", "address: a\ntoken: t\nhttps_cert_no_verify: true\nssl_fingerprint: x"));
     assert_eq!(
         without,
-        [
-            "c.yaml: modules[pullwss].ssl_fingerprint: has no effect without 'ssl: true': the connection is neither encrypted nor checked"
-        ]
+        ["c.yaml: modules[pullwss].ssl_fingerprint: has no effect without 'ssl: true': the connection is neither \
+                encrypted nor checked"]
     );
 }
 
@@ -141,9 +141,8 @@ fn wrong_values_of_pullwss_are_named_and_secrets_are_not_shown() {
         problems_of(&module("pullwss", "address: 'a:1'\ntoken: \"one\\ntwo\"")),
         [
             of("address: is 'a:1'; allowed: the host name or the address of the central, without a port"),
-            of(
-                "token: holds other characters than allowed: visible ASCII characters without spaces (it travels in an HTTP header)"
-            ),
+            of("token: holds other characters than allowed: visible ASCII characters without spaces (it travels in \
+                    an HTTP header)"),
         ]
     );
     assert_eq!(
@@ -172,10 +171,9 @@ fn the_websocket_listener_has_the_ports_of_the_web_and_needs_a_token() {
         let warnings = warnings_of(&module("proxy", &format!("httpserver: {{enable: true, {lines}}}")));
         assert_eq!(
             warnings,
-            [
-                "c.yaml: modules[proxy].httpserver.token: is missing or empty, so the listener does not start and no pullwss node \
-                 can connect; set the token that the nodes have"
-            ]
+            ["c.yaml: modules[proxy].httpserver.token: is missing or empty, so the listener does not start and no \
+                    pullwss node \
+                 can connect; set the token that the nodes have"]
         );
     }
     let disabled = config_of(&module("proxy", "httpserver: {enable: false, ssl: true, token: t}"));

@@ -20,9 +20,8 @@ fn an_include_may_stand_at_any_value_and_its_lists_are_joined_in_order() {
     assert_eq!(config.modules.loaded.keys().collect::<Vec<_>>(), ["action", "dbcleaner", "proxy"]);
     assert_eq!(
         files.lines(&config.warnings),
-        [
-            "last.yaml: modules[proxy]: Package 'gorgone::modules::core::proxy::hooks' already loaded; the first entry counts"
-        ]
+        ["last.yaml: modules[proxy]: Package 'gorgone::modules::core::proxy::hooks' already loaded; the first \
+                entry counts"]
     );
 }
 
@@ -86,9 +85,8 @@ fn a_circle_of_includes_is_shown_as_a_chain() {
     ]);
     assert_eq!(
         files.problems("top.yaml"),
-        [
-            "d/b.yaml: configuration.gorgone.gorgonecore: '!include' goes in a circle: d/a.yaml -> d/b.yaml -> d/../d/a.yaml"
-        ]
+        ["d/b.yaml: configuration.gorgone.gorgonecore: '!include' goes in a circle: d/a.yaml -> d/b.yaml -> \
+                d/../d/a.yaml"]
     );
     files.write("top.yaml", b"configuration: !include '*.yaml'\n");
     assert_eq!(

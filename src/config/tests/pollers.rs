@@ -9,7 +9,8 @@ const MODULES: &str = "    - {name: proxy, package: 'gorgone::modules::core::pro
 
 fn file(dsn: &str, login: &str) -> String {
     format!(
-        "configuration:\n  gorgone:\n    modules:\n  {}\n  centreon:\n    database:\n      db_configuration:\n        dsn: '{dsn}'\n        {login}\n",
+        "configuration:\n  gorgone:\n    modules:\n  {}\n  centreon:\n    database:\n      db_configuration:\n        \
+            dsn: '{dsn}'\n        {login}\n",
         MODULES.replace("\n    ", "\n      "),
     )
 }
@@ -117,7 +118,8 @@ fn a_dsn_that_cannot_be_used_is_a_problem_that_shows_no_password() {
 #[test]
 fn the_module_needs_the_database_and_its_secrets_have_no_debug() {
     let alone = format!("gorgone:\n  modules:\n{MODULES}");
-    let text = "needs 'centreon.database.db_configuration' with 'dsn', 'username' and 'password', which no file has, so the module \
+    let text = "needs 'centreon.database.db_configuration' with 'dsn', 'username' and 'password', which no file has, \
+        so the module \
                 is not loaded";
     assert_eq!(warnings_of(&alone), [format!("c.yaml: modules[nodes]: {text}")]);
     assert!(config_of(&alone).modules.nodes.is_none() && !config_of(&alone).modules.loaded.contains_key("nodes"));

@@ -8,7 +8,8 @@ fn core(lines: &str) -> String {
 
 fn module(name: &str, lines: &str) -> String {
     format!(
-        "gorgone:\n  modules:\n    - name: {name}\n      package: gorgone::modules::core::{name}::hooks\n      enable: true\n      {lines}\n"
+        "gorgone:\n  modules:\n    - name: {name}\n      package: gorgone::modules::core::{name}::hooks\n      \
+            enable: true\n      {lines}\n"
     )
 }
 
@@ -21,9 +22,8 @@ fn a_configuration_without_a_gorgone_section_says_so() {
     for text in ["", "name: x\n", "configuration: {centreon: {}}\n"] {
         assert_eq!(
             problems_of(text),
-            [
-                "c.yaml: no 'gorgone:' section in this file (at the top or below 'configuration:') or in those it includes"
-            ]
+            ["c.yaml: no 'gorgone:' section in this file (at the top or below 'configuration:') or in those it \
+                    includes"]
         );
     }
     assert!(problems_of("- a\n")[0].starts_with("c.yaml: holds a list where a map"));
@@ -60,9 +60,8 @@ fn times_must_be_positive_and_sane() {
     assert_eq!(config_of(&core("external_com_rotation: 0.05")).core.rotation, Duration::from_secs(3));
     assert_eq!(
         problems_of(&core("external_com_rotation: 0")),
-        [
-            "c.yaml: gorgonecore.external_com_rotation: is '0'; allowed: a number of minutes up to 525600, at least one second"
-        ]
+        ["c.yaml: gorgonecore.external_com_rotation: is '0'; allowed: a number of minutes up to 525600, at least \
+                one second"]
     );
 }
 
@@ -74,9 +73,8 @@ fn the_external_socket_needs_type_and_path_but_never_stops_a_start_for_a_missing
     );
     assert_eq!(
         warnings_of(&core("external_com_path: '*:5556'")),
-        [
-            "c.yaml: gorgonecore.external_com_path: is set, but 'external_com_type' (tcp or ipc) is missing: no external socket"
-        ]
+        ["c.yaml: gorgonecore.external_com_path: is set, but 'external_com_type' (tcp or ipc) is missing: no \
+                external socket"]
     );
     let ipc = config_of(&core("{external_com_type: ipc, external_com_path: /run/gorgone.sock}"));
     assert_eq!(ipc.core.external, Some(Endpoint::Ipc("/run/gorgone.sock".into())));
@@ -123,7 +121,8 @@ fn the_database_is_a_sqlite_file() {
 #[test]
 fn unknown_keys_are_warnings_and_needless_keys_of_the_original_are_silent() {
     let text = core(
-        "{internal_com_type: ipc, internal_com_crypt: true, gorgone_db_host: h, fingerprint_mgr: {package: x}, proxy_name: proxy, privkye: x}",
+        "{internal_com_type: ipc, internal_com_crypt: true, gorgone_db_host: h, fingerprint_mgr: {package: x}, \
+            proxy_name: proxy, privkye: x}",
     );
     assert_eq!(warnings_of(&text), ["c.yaml: gorgonecore.privkye: unknown key, ignored"]);
     assert_eq!(warnings_of(&module("proxy", "pings: 3")), ["c.yaml: modules[proxy].pings: unknown key, ignored"]);
@@ -139,7 +138,8 @@ fn a_vault_reference_is_refused_without_showing_it() {
 
 #[test]
 fn modules_may_be_disabled_unknown_double_or_nameless() {
-    let text = "gorgone:\n  modules:\n    - {name: a, package: x::y, enable: true}\n    - {name: b, package: x::z, enable: false}\n    - \
+    let text = "gorgone:\n  modules:\n    - {name: a, package: x::y, enable: true}\n    - {name: b, package: x::z, \
+        enable: false}\n    - \
                 {name: c, package: x::c}\n    - {name: proxy, package: 'gorgone::modules::core::proxy::hooks', enable: false}\n    - \
                 {name: proxy, package: 'gorgone::modules::core::proxy::hooks', enable: true}\n";
     assert_eq!(warnings_of(text), ["c.yaml: modules[a]: unknown package 'x::y'; left out"]);
@@ -181,7 +181,8 @@ fn dbcleaner_is_always_on_and_takes_its_times() {
 #[test]
 fn entries_of_the_register_file_are_checked_one_by_one() {
     let files = nodes(
-        "nodes:\n  - {id: 0, type: pull}\n  - {id: 2}\n  - {id: 3, type: ftp}\n  - {id: 4, type: push_zmq, address: '10.0.0.1:5556'}\n  - \
+        "nodes:\n  - {id: 0, type: pull}\n  - {id: 2}\n  - {id: 3, type: ftp}\n  - {id: 4, type: push_zmq, address: \
+            '10.0.0.1:5556'}\n  - \
          {id: 5, type: push_zmq, address: 10.0.0.1, port: 0, prevail: maybe, nodes: [{pathscore: 1}, {id: x}]}\n  - {id: 6, type: pull}\n  - \
          {id: 6, type: pull}\n  - word\n",
     );
@@ -192,7 +193,8 @@ fn entries_of_the_register_file_are_checked_one_by_one() {
             &format!("nodes.yaml: nodes[0].id: is '0'; allowed: {ids}"),
             "nodes.yaml: nodes[1].type: is missing; allowed: push_zmq, push_ssh, pull, wss or pullwss",
             "nodes.yaml: nodes[2].type: is 'ftp'; allowed: push_zmq, push_ssh, pull, wss or pullwss",
-            "nodes.yaml: nodes[3].address: is '10.0.0.1:5556'; allowed: a host name, an IPv4 or an IPv6 address, without a port",
+            "nodes.yaml: nodes[3].address: is '10.0.0.1:5556'; allowed: a host name, an IPv4 or an IPv6 address, \
+                without a port",
             "nodes.yaml: nodes[3].port: is missing; allowed: a whole number from 1 to 65535",
             "nodes.yaml: nodes[4].port: is '0'; allowed: a whole number from 1 to 65535",
             "nodes.yaml: nodes[4].prevail: is 'maybe'; allowed: true or false (also 1/0, yes/no, on/off)",

@@ -8,7 +8,8 @@ use crate::node::input::Input;
 use crate::session::api_client::access::{ApiAccess, ApiClientSettings};
 use crate::session::api_client::{ApiClient, ApiClientOutput};
 
-use super::{Connection, Dispatch, Effect, Kind, Owner};
+use super::connections::{Connection, Kind};
+use super::{Dispatch, Effect, Owner};
 
 pub(super) fn access(http: &HttpSettings) -> ApiAccess {
     ApiAccess::new(ApiClientSettings {
@@ -24,25 +25,23 @@ pub(super) fn access(http: &HttpSettings) -> ApiAccess {
 impl Dispatch {
     pub(super) fn accept_api(&mut self, connection: ConnectionId, peer: PeerAddress, now: Now) {
         let Some(access) = self.api_access.clone() else { return };
-        self.admit_stranger(connection, now);
+        self.admit_stranger(connection, peer, now);
         let kind = Kind::Api(Box::new(ApiClient::new(access, peer, now)));
-        self.connections.insert(connection, Connection { kind, peer, open_queries: 0, closing: false });
+        self.connections.insert(connection, kind, peer);
         self.pump_api(connection, now);
     }
 
-    /// Starts the calls that a connection has received. Their answers come later through `drain`, never from inside here:
-    /// a pipeline of calls must not become a recursion.
+    /// Starts the calls that a connection has received. Their answers come later through `drain`, never from inside
+    /// here: a pipeline of calls must not become a recursion.
     pub(super) fn pump_api(&mut self, connection: ConnectionId, now: Now) {
         loop {
-            let Some(entry) = self.connections.get_mut(&connection) else { return };
+            let Some(entry) = self.connections.get_mut(connection) else { return };
             let Kind::Api(client) = &mut entry.kind else { return };
             match client.poll_output() {
                 None => break,
                 Some(ApiClientOutput::Call { number, call }) => {
-                    self.strangers.remove(&connection);
-                    self.next_call += 1;
-                    let id = CallId(self.next_call);
-                    self.calls.insert(id, (connection, number));
+                    self.no_stranger(connection, now);
+                    let id = self.calls.begin(connection, number);
                     self.core.handle_input(Input::ApiCall { id, call }, now);
                 }
                 Some(ApiClientOutput::Shutdown) => self.effects.push_back(Effect::Shutdown(connection)),
@@ -51,28 +50,25 @@ impl Dispatch {
             }
         }
         self.schedule_api(connection);
-        self.dirty.insert(connection);
+        self.connections.mark_dirty(connection);
     }
 
     fn schedule_api(&mut self, connection: ConnectionId) {
-        if let Some(Connection { kind: Kind::Api(client), closing: false, .. }) = self.connections.get(&connection) {
+        if let Some(Connection { kind: Kind::Api(client), closing: false, .. }) = self.connections.get(connection) {
             self.timers.replace(Owner::Connection(connection), client.poll_timeout());
         }
     }
 
     pub(super) fn answer_call(&mut self, call: CallId, answer: ApiAnswer, now: Now) {
-        let Some((connection, number)) = self.calls.remove(&call) else { return };
-        if let Some(Connection { kind: Kind::Api(client), .. }) = self.connections.get_mut(&connection) {
+        let Some((connection, number)) = self.calls.end(call) else { return };
+        if let Some(Connection { kind: Kind::Api(client), .. }) = self.connections.get_mut(connection) {
             client.handle_answer(number, answer, now);
-            self.touched_clients.push(connection);
+            self.touch(Owner::Connection(connection));
         }
     }
 
     pub(super) fn cancel_calls(&mut self, connection: ConnectionId, now: Now) {
-        let cancelled: Vec<CallId> =
-            self.calls.iter().filter(|(_, (caller, _))| *caller == connection).map(|(call, _)| *call).collect();
-        for call in cancelled {
-            self.calls.remove(&call);
+        for call in self.calls.take_of(connection) {
             self.core.handle_input(Input::ApiCancelled(call), now);
         }
     }

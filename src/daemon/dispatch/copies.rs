@@ -1,21 +1,20 @@
-//! What copies need of connections: when there is room to send more, and whom not to read from (protocol.md section 12).
+//! What copies need of connections: when there is room to send more, and whom not to read from (docs/protocol.md
+//! section 12).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::connection::{ClientId, ConnectionId};
-use crate::model::copy::{SinkDone, SinkId, SourceDone, SourceId};
 use crate::model::node_id::NodeId;
 use crate::model::time::Now;
 use crate::node::input::Input;
-use crate::node::output::{ParentKind, Sender};
 
-use super::{Dispatch, LinkKey, websocket};
+use super::{Dispatch, PeerKey};
 
 /// Who waits for room, and who is read no further.
 #[derive(Default)]
 pub(super) struct Flow {
     room_wanted: BTreeMap<ConnectionId, NodeId>,
-    paused: BTreeSet<Sender>,
+    paused: BTreeSet<ClientId>,
 }
 
 impl Flow {
@@ -25,26 +24,23 @@ impl Flow {
 }
 
 impl Dispatch {
-    /// A step of a copy that we send is done.
-    pub fn source_done(&mut self, source: SourceId, done: SourceDone, now: Now) {
-        self.core.handle_input(Input::SourceDone { source, done }, now);
-        self.drain(now);
-    }
-
-    /// Steps of a copy that we receive are done.
-    pub fn sink_done(&mut self, sink: SinkId, done: Vec<SinkDone>, now: Now) {
-        self.core.handle_input(Input::SinkDone { sink, done }, now);
-        self.drain(now);
-    }
-
     fn connection_of(&self, node: NodeId, client: Option<ClientId>) -> Option<ConnectionId> {
         match client {
-            Some(client) => websocket::connection_of(client).or_else(|| self.listener.connection_of(client)),
-            None => self.link_connection(LinkKey::Node(node)),
+            Some(client) => self.connection_of_client(client),
+            None => self.dialled.connection(PeerKey::Node(node)),
         }
     }
 
-    /// Tells the core once, as soon as little waits to be sent to a node. Without a connection it hears of that instead.
+    fn connection_of_client(&self, client: ClientId) -> Option<ConnectionId> {
+        match client {
+            ClientId::Zmq(_) => self.listener.connection_of(client),
+            ClientId::WebSocket(connection) => Some(connection),
+            ClientId::Parent(kind) => self.dialled.connection(PeerKey::Parent(kind)),
+        }
+    }
+
+    /// Tells the core once, as soon as little waits to be sent to a node. Without a connection it hears of that
+    /// instead.
     pub(super) fn await_room(&mut self, node: NodeId, client: Option<ClientId>, now: Now) {
         let Some(connection) = self.connection_of(node, client) else { return };
         self.flow.room_wanted.insert(connection, node);
@@ -62,27 +58,24 @@ impl Dispatch {
         }
     }
 
-    pub(super) fn pause(&mut self, sender: Sender, paused: bool) {
+    pub(super) fn pause(&mut self, sender: ClientId, paused: bool) {
         if paused {
             self.flow.paused.insert(sender);
             return;
         }
         self.flow.paused.remove(&sender);
-        let connection = match sender {
-            Sender::Client(client) => self.listener.connection_of(client),
-            Sender::Parent(ParentKind::Pull) => self.link_connection(LinkKey::Parent),
-            Sender::Parent(ParentKind::WebSocket) => self.websocket_parent_connection(),
-        };
+        let connection = self.connection_of_client(sender);
         // So that the driver looks whether it may be read again.
-        self.dirty.extend(connection);
+        if let Some(connection) = connection {
+            self.connections.mark_dirty(connection);
+        }
     }
 
     pub(super) fn is_client_paused(&self, connection: ConnectionId) -> bool {
-        !self.flow.paused.is_empty()
-            && self.listener.client_on(connection).is_some_and(|client| self.is_paused(Sender::Client(client)))
+        !self.flow.paused.is_empty() && self.listener.client_on(connection).is_some_and(|client| self.is_paused(client))
     }
 
-    pub(super) fn is_paused(&self, sender: Sender) -> bool {
+    pub(super) fn is_paused(&self, sender: ClientId) -> bool {
         self.flow.paused.contains(&sender)
     }
 }

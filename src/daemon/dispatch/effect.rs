@@ -1,20 +1,16 @@
 //! What [`super::Dispatch`] wants the driver to do: the event loop for real, the simulator in its own way.
 
-use std::fmt;
-
-use crate::model::command::{CommandId, CommandSpec};
 use crate::model::connection::{ConnectionId, Endpoint};
-use crate::model::copy::{SinkId, SinkStep, SourceId, SourceStep};
-use crate::model::history::{LogFilter, PageLimit, StoreChange};
+use crate::model::host_work::HostWork;
 use crate::model::log::{Level, LogLine};
 use crate::model::node_id::NodeId;
 use crate::model::ssh::SshOrder;
-use crate::model::work::{Work, WorkId};
-use crate::node::output::{QueryId, ReceiptId};
 use crate::session::zmq_dialer::{DialOutcome, DialTicket};
 use crate::session::zmq_listener::HelloId;
 use crate::wire::gorgone::key_exchange::{HelloJob, HelloOutcome};
 use crate::wire::gorgone::keys::PrivateKey;
+
+use super::dialled::PeerKey;
 
 /// One thing to do. Effects are done after the commit of the turn, in their order.
 pub enum Effect {
@@ -25,8 +21,8 @@ pub enum Effect {
         /// Where to.
         endpoint: Endpoint,
     },
-    /// Begin TLS on a connection that we opened and that is `connected`: what is queued and received from now on is inside
-    /// TLS. A failure is told by `closed`.
+    /// Begin TLS on a connection that we opened and that is `connected`: what is queued and received from now on is
+    /// inside TLS. A failure is told by `closed`.
     StartTls {
         /// Which.
         connection: ConnectionId,
@@ -42,33 +38,10 @@ pub enum Effect {
     CloseAfterFlush(ConnectionId),
     /// Run an RSA job on a worker; answered by `crypto_done`.
     Crypto(CryptoJob),
-    /// Read the history on a worker; answered by `query_answered`.
-    Query {
-        /// Which question.
-        query: QueryId,
-        /// What is wanted.
-        filter: LogFilter,
-        /// How much at once.
-        limit: PageLimit,
-    },
-    /// Run a command; answered by `command_ended`.
-    RunCommand {
-        /// Which run.
-        command: CommandId,
-        /// What.
-        spec: CommandSpec,
-    },
-    /// Do what would block, on a worker; answered by `work_done`.
-    Work {
-        /// Which.
-        id: WorkId,
-        /// What.
-        work: Work,
-    },
-    /// Kill a command's process group.
-    KillCommand(CommandId),
-    /// Work on the SSH connection to a node; `attempt` names the connection and is handed back with everything that is told
-    /// of it. Answered by `ssh_connected`, `ssh_closed` and `ssh_news`.
+    /// Have something done by this machine; answered by `host_done`.
+    Host(HostWork),
+    /// Work on the SSH connection to a node; `attempt` names the connection and is handed back with everything that is
+    /// told of it. Answered by `ssh_connected`, `ssh_closed` and `ssh_news`.
     Ssh {
         /// Which node.
         node: NodeId,
@@ -77,22 +50,6 @@ pub enum Effect {
         /// What.
         work: SshWork,
     },
-    /// Do a step of a copy that we send; answered by `source_done`, but not [`SourceStep::Close`].
-    ReadSource {
-        /// Which copy.
-        source: SourceId,
-        /// What to do.
-        step: SourceStep,
-    },
-    /// Do steps of a copy that we receive; answered by `sink_done`.
-    WriteSink {
-        /// Which copy.
-        sink: SinkId,
-        /// What to do, in this order.
-        steps: Vec<SinkStep>,
-    },
-    /// Read the pollers from the Centreon database on a worker; answered by `pollers_read`.
-    ReadPollers,
     /// Write a line to the log.
     Log(LogLine),
     /// Change the severity; `None` goes back to the configured one.
@@ -116,30 +73,19 @@ pub enum SshWork {
     Close,
 }
 
-/// Which ZeroMQ connection that we make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LinkKey {
-    /// To a push node.
-    Node(NodeId),
-    /// To our central (module `pull`).
-    Parent,
-}
-
-impl fmt::Display for LinkKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Node(node) => write!(formatter, "node '{node}'"),
-            Self::Parent => formatter.write_str("our central"),
-        }
-    }
-}
-
 /// RSA work for a worker thread: a pure function of its data and our private key.
 pub enum CryptoJob {
     /// A client's hello on the external socket.
-    Hello(HelloId, HelloJob),
+    Hello {
+        /// The handshake.
+        hello: HelloId,
+        /// The work.
+        job: HelloJob,
+        /// Whether its address had a session before; the work of strangers comes last.
+        is_known: bool,
+    },
     /// A step of our own handshake with a node.
-    Dial(LinkKey, DialTicket),
+    Dial(PeerKey, DialTicket),
 }
 
 /// The result of a [`CryptoJob`].
@@ -147,7 +93,7 @@ pub enum CryptoOutcome {
     /// Of [`CryptoJob::Hello`].
     Hello(HelloId, HelloOutcome),
     /// Of [`CryptoJob::Dial`].
-    Dial(LinkKey, DialOutcome),
+    Dial(PeerKey, DialOutcome),
 }
 
 impl CryptoJob {
@@ -155,25 +101,8 @@ impl CryptoJob {
     #[must_use]
     pub fn run(self, key: &PrivateKey) -> CryptoOutcome {
         match self {
-            Self::Hello(hello, job) => CryptoOutcome::Hello(hello, job.run(key)),
+            Self::Hello { hello, job, .. } => CryptoOutcome::Hello(hello, job.run(key)),
             Self::Dial(link, ticket) => CryptoOutcome::Dial(link, ticket.run(key)),
         }
-    }
-}
-
-/// The changes of one turn, committed together.
-#[derive(Default)]
-pub struct Batch {
-    /// In their order.
-    pub changes: Vec<StoreChange>,
-    /// Whose outcome is awaited: the index of the change and the receipt.
-    pub receipts: Vec<(usize, ReceiptId)>,
-}
-
-impl Batch {
-    /// Whether there is anything to commit.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.changes.is_empty()
     }
 }

@@ -1,17 +1,20 @@
 //! How connections are let in, complained about and closed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::model::connection::ConnectionId;
+use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::log::LogLine;
 use crate::model::time::{Monotonic, Now};
 
-use super::{Connection, Dispatch, Effect, Kind, Owner};
+use super::connections::{Connection, Kind};
+use super::strangers::MAX_STRANGERS;
+use super::{Dispatch, Effect, Owner};
 
-/// Connections that are not yet authenticated, at most; the oldest gives way to a new one.
-const MAX_STRANGERS: usize = 1_024;
 /// How long a connection that is being closed may take to send its last words.
 const LINGER: Duration = Duration::from_secs(5);
+/// Addresses that are remembered in [`UnreadyPeers`].
+const MAX_UNREADY: usize = 1_000;
 /// Log lines about misbehaving connections per [`COMPLAINT_PERIOD`].
 const MAX_COMPLAINTS: u32 = 20;
 /// See [`MAX_COMPLAINTS`].
@@ -23,6 +26,20 @@ pub(super) struct Complaints {
     since: Monotonic,
     shown: u32,
     hidden: u32,
+}
+
+/// Addresses whose peers went away before their ZMTP handshake was done, each with whether they had begun one.
+#[derive(Default)]
+pub(super) struct UnreadyPeers(BTreeSet<(PeerAddress, bool)>);
+
+impl UnreadyPeers {
+    /// Whether it is the first of its kind. When too many are remembered all are forgotten.
+    pub(super) fn insert(&mut self, peer: PeerAddress, has_begun: bool) -> bool {
+        if self.0.len() >= MAX_UNREADY {
+            self.0.clear();
+        }
+        self.0.insert((peer, has_begun))
+    }
 }
 
 impl Dispatch {
@@ -46,7 +63,7 @@ impl Dispatch {
     /// The TLS handshake of a connection failed; `closed` follows. Tells the log of those that came from outside.
     pub fn handshake_failed(&mut self, connection: ConnectionId, reason: &str, now: Now) {
         if let Some(Connection { kind: Kind::Api(_) | Kind::WebSocket(_) | Kind::Undecided(_), peer, .. }) =
-            self.connections.get(&connection)
+            self.connections.get(connection)
         {
             let line = format!("{peer}: {reason}; closed");
             self.complain(line, now);
@@ -55,10 +72,9 @@ impl Dispatch {
 
     pub(super) fn forget(&mut self, connection: ConnectionId) -> Option<Connection> {
         self.timers.cancel(&Owner::Connection(connection));
-        self.strangers.remove(&connection);
-        self.dirty.remove(&connection);
+        self.touched.remove(&Owner::Connection(connection));
         self.flow.forget(connection);
-        self.connections.remove(&connection)
+        self.connections.remove(connection)
     }
 
     /// Closes now, without last words.
@@ -71,24 +87,45 @@ impl Dispatch {
 
     /// Closes once the send queue is empty, or after [`LINGER`].
     pub(super) fn close_after_flush(&mut self, connection: ConnectionId, now: Now) {
-        if let Some(entry) = self.connections.get_mut(&connection)
+        if let Some(entry) = self.connections.get_mut(connection)
             && !entry.closing
         {
             entry.closing = true;
             self.timers.set(Owner::Connection(connection), now.monotonic + LINGER);
-            self.dirty.insert(connection);
+            self.connections.mark_dirty(connection);
             self.effects.push_back(Effect::CloseAfterFlush(connection));
         }
     }
 
     /// Makes room for one more stranger.
-    pub(super) fn admit_stranger(&mut self, connection: ConnectionId, now: Now) {
-        if self.strangers.len() >= MAX_STRANGERS
-            && let Some(oldest) = self.strangers.first().copied()
-        {
-            self.complain(format!("more than {MAX_STRANGERS} unauthenticated connections: the oldest is closed"), now);
-            self.close(oldest, now);
+    pub(super) fn admit_stranger(&mut self, connection: ConnectionId, peer: PeerAddress, now: Now) {
+        if self.connections.strangers().are_many() {
+            self.complain(format!("more than {MAX_STRANGERS} unauthenticated connections: one is closed"), now);
+            self.close_a_stranger(now);
         }
-        self.strangers.insert(connection);
+        self.connections.strangers().insert(connection, peer);
+    }
+
+    /// Whether a connection comes from an address that had a session with us lately.
+    #[must_use]
+    pub fn is_known(&self, connection: ConnectionId) -> bool {
+        self.connections.get(connection).is_some_and(|entry| self.listener.is_known(entry.peer))
+    }
+
+    /// A connection has shown that it may speak with us.
+    pub(super) fn no_stranger(&mut self, connection: ConnectionId, now: Now) {
+        self.connections.strangers().remove(connection);
+        if let Some(entry) = self.connections.get(connection) {
+            self.listener.note_known(entry.peer, now);
+        }
+    }
+
+    /// Closes an unauthenticated connection where something is scarce; false when there is none.
+    pub fn close_a_stranger(&mut self, now: Now) -> bool {
+        let victim = self.connections.strangers().victim(|peer| self.listener.is_known(peer));
+        if let Some(victim) = victim {
+            self.close(victim, now);
+        }
+        victim.is_some()
     }
 }

@@ -14,16 +14,15 @@ use crate::session::zmq_listener::{Delivery, ListenerOutput, ListenerSettings};
 use crate::wire::zmtp::ZmtpError;
 use crate::wire::zmtp::connection::{Connection as ZmtpConnection, Event, Settings, SocketType};
 
-use super::{
-    Connection, CryptoJob, Dispatch, Effect, Kind, MAX_QUERIES_PER_CONNECTION, MAX_UNSENT_BYTES, OwnKey, Owner,
-};
+use super::connections::{Connection, Kind};
+use super::{CryptoJob, Dispatch, Effect, MAX_QUERIES_PER_CONNECTION, MAX_UNSENT_BYTES, OwnKey, Owner};
 use crate::model::history::StoreChange;
 
 /// A peer must finish its ZMTP handshake within this time.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Bytes of one message before authentication: a hello with a 4096-bit key takes less than 3 kB.
 const MAX_STRANGER_MESSAGE_BYTES: usize = 16 << 10;
-/// The routing ids of daemons that dial us as one of their nodes begin so (protocol.md section 3).
+/// The routing ids of daemons that dial us as one of their nodes begin so (docs/protocol.md section 3).
 const DAEMON_ROUTING_ID: &[u8] = b"gorgone-proxy-";
 
 pub(super) struct External {
@@ -41,6 +40,7 @@ pub(super) fn listener_settings(config: &Config, own_key: &OwnKey) -> ListenerSe
         max_sessions: 10_000,
         max_pending_hellos: 256,
         hellos_per_peer_per_second: 20,
+        hellos_of_strangers_per_second: 100,
     }
 }
 
@@ -51,24 +51,24 @@ const fn sealed_bytes(plain: usize) -> usize {
 
 impl Dispatch {
     pub(super) fn accept_external(&mut self, connection: ConnectionId, peer: PeerAddress, now: Now) {
-        self.admit_stranger(connection, now);
+        self.admit_stranger(connection, peer, now);
         let zmtp = ZmtpConnection::new(Settings {
             socket_type: SocketType::Router,
             identity: Vec::new(),
             max_message_bytes: MAX_STRANGER_MESSAGE_BYTES,
         });
         let kind = Kind::External(External { zmtp });
-        self.connections.insert(connection, Connection { kind, peer, open_queries: 0, closing: false });
+        self.connections.insert(connection, kind, peer);
         self.timers.set(Owner::Connection(connection), now.monotonic + HANDSHAKE);
-        self.dirty.insert(connection);
+        self.connections.mark_dirty(connection);
     }
 
     pub(super) fn pump_external(&mut self, connection: ConnectionId, now: Now) {
         loop {
-            let Some(entry) = self.connections.get_mut(&connection) else { return };
+            let Some(entry) = self.connections.get_mut(connection) else { return };
+            let has_questions = entry.open_queries() >= MAX_QUERIES_PER_CONNECTION;
             let Kind::External(external) = &mut entry.kind else { return };
-            let busy = entry.open_queries >= MAX_QUERIES_PER_CONNECTION || external.zmtp.is_congested();
-            if entry.closing || busy {
+            if entry.closing || has_questions || external.zmtp.is_congested() {
                 return;
             }
             let peer = entry.peer;
@@ -93,12 +93,31 @@ impl Dispatch {
             }
             self.drain(now);
         }
-        self.dirty.insert(connection);
+        self.connections.mark_dirty(connection);
+    }
+
+    /// A peer of the external socket went away before it had finished its ZMTP handshake: one that is too old for ours
+    /// closes so (ZMTP 2, JeroMQ 0.3). Said once for each address; one that sent nothing may be a health check.
+    pub(super) fn note_unready(&mut self, gone: &Connection, now: Now) {
+        let Kind::External(External { zmtp }) = &gone.kind else { return };
+        if zmtp.is_ready() || gone.closing || !self.unready.insert(gone.peer, zmtp.has_begun()) {
+            return;
+        }
+        let text = format!(
+            "{}: closed the connection while {} was awaited; it may be too old (ZMTP 3.0 is needed) or a health check",
+            gone.peer,
+            zmtp.awaited()
+        );
+        if zmtp.has_begun() {
+            self.complain(text, now);
+        } else {
+            self.log(LogLine::debug("core", text));
+        }
     }
 
     /// Says what was wrong to whoever can act on it, then closes.
     fn refuse_external(&mut self, connection: ConnectionId, error: &ZmtpError, now: Now) {
-        let Some(entry) = self.connections.get(&connection) else { return };
+        let Some(entry) = self.connections.get(connection) else { return };
         let peer = entry.peer;
         self.complain(format!("{peer}: {error}; connection closed"), now);
         if let Some(client) = self.listener.client_on(connection) {
@@ -128,27 +147,27 @@ impl Dispatch {
                 self.core.handle_input(Input::ClientMalformed { client, token, reason }, now);
             }
             ListenerOutput::ClientGone(client) => self.core.handle_input(Input::ClientGone(client), now),
-            ListenerOutput::OpenHello { hello, job } => {
-                self.effects.push_back(Effect::Crypto(CryptoJob::Hello(hello, job)));
+            ListenerOutput::OpenHello { hello, job, is_known } => {
+                self.effects.push_back(Effect::Crypto(CryptoJob::Hello { hello, job, is_known }));
             }
-            ListenerOutput::StoreSession(session) => self.batch.changes.push(StoreChange::PutSession(session)),
+            ListenerOutput::StoreSession(session) => self.storing.push(StoreChange::PutSession(session)),
             ListenerOutput::DropSession(routing_id) => {
-                self.batch.changes.push(StoreChange::DeleteSession(routing_id));
+                self.storing.push(StoreChange::DeleteSession(routing_id));
             }
             ListenerOutput::Log(line) => self.log(line),
         }
     }
 
     fn authenticated(&mut self, connection: ConnectionId) {
-        self.strangers.remove(&connection);
+        self.connections.strangers().remove(connection);
         let limit = sealed_bytes(self.config.core.max_message_size);
-        if let Some(Connection { kind: Kind::External(external), .. }) = self.connections.get_mut(&connection) {
+        if let Some(Connection { kind: Kind::External(external), .. }) = self.connections.get_mut(connection) {
             external.zmtp.set_max_message_bytes(limit);
         }
     }
 
     fn send_external(&mut self, connection: ConnectionId, payload: Vec<u8>, now: Now) {
-        let Some(entry) = self.connections.get_mut(&connection) else { return };
+        let Some(entry) = self.connections.get_mut(connection) else { return };
         let Kind::External(external) = &mut entry.kind else { return };
         if external.zmtp.send_queue().len() > MAX_UNSENT_BYTES {
             let line = format!("{}: does not read its answers, {MAX_UNSENT_BYTES} bytes wait: closed", entry.peer);
@@ -157,7 +176,7 @@ impl Dispatch {
             return;
         }
         external.zmtp.send_owned_message(payload);
-        self.dirty.insert(connection);
+        self.connections.mark_dirty(connection);
     }
 
     /// Whether it is on its way.

@@ -3,20 +3,23 @@
 use std::time::Duration;
 
 use crate::config::settings::FingerprintMode;
+use crate::model::connection::ParentKind;
 use crate::model::connection::{ConnectionId, Endpoint, PeerAddress};
 use crate::model::history::StoreChange;
 use crate::model::log::LogLine;
 use crate::model::message::Outgoing;
 use crate::model::node_id::NodeId;
-use crate::model::time::Now;
+use crate::model::random::Random;
+use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 use crate::node::input::Input;
-use crate::node::output::ParentKind;
 use crate::session::zmq_dialer::{self, DialOutcome, DialerOutput, DialerSettings, ZmqDialer};
 use crate::wire::gorgone::envelope;
 use crate::wire::zmtp::connection::{Connection as ZmtpConnection, Event, Settings, SocketType};
 
-use super::{Connection, CryptoJob, Dispatch, Effect, Kind, LinkKey, MAX_UNSENT_BYTES, Owner};
+use super::connections::{Connection, Kind};
+use super::dialled::{Dialled, PeerKey};
+use super::{CryptoJob, Dispatch, Effect, MAX_UNSENT_BYTES, Owner};
 
 /// Bytes of one message from a node: a Perl node sends its whole history at once.
 const MAX_NODE_MESSAGE_BYTES: usize = 128 << 20;
@@ -29,24 +32,42 @@ pub(super) struct Link {
     routing_id: String,
 }
 
+impl Link {
+    pub(super) const fn connection(&self) -> Option<ConnectionId> {
+        self.connection
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Monotonic> {
+        self.dialer.poll_timeout()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Now, random: &mut dyn Random) {
+        self.dialer.handle_timeout(now, random);
+    }
+
+    pub(super) fn reset(&mut self, now: Now, random: &mut dyn Random) {
+        self.dialer.reset(now, random);
+    }
+}
+
 impl Dispatch {
     pub(super) fn open_link(&mut self, node: NodeId, endpoint: Endpoint, now: Now) {
         let own_id = self.core.own_id().map_or_else(String::new, |id| id.to_string());
-        self.dial(LinkKey::Node(node), endpoint, format!("gorgone-proxy-{own_id}-{node}"), now);
+        self.dial(PeerKey::Node(node), endpoint, format!("gorgone-proxy-{own_id}-{node}"), now);
     }
 
     /// Keeps a connection to our central, where module `pull` is loaded.
     pub(super) fn open_pull_parent(&mut self, now: Now) {
         if let (Some(pull), Some(id)) = (self.config.modules.pull.clone(), self.core.own_id()) {
-            self.dial(LinkKey::Parent, pull.endpoint, format!("gorgone-{id}"), now);
+            self.dial(PeerKey::Parent(ParentKind::Pull), pull.endpoint, format!("gorgone-{id}"), now);
         }
     }
 
-    fn dial(&mut self, key: LinkKey, endpoint: Endpoint, own_name: String, now: Now) {
-        if self.links.get(&key).is_some_and(|link| link.endpoint == endpoint) {
+    fn dial(&mut self, key: PeerKey, endpoint: Endpoint, own_name: String, now: Now) {
+        if self.dialled.link(key).is_some_and(|link| link.endpoint == endpoint) {
             return;
         }
-        self.close_link(key, now);
+        self.close_dialled(key, now);
         let settings = DialerSettings {
             own_name,
             endpoint: endpoint.clone(),
@@ -55,8 +76,8 @@ impl Dispatch {
                 FingerprintMode::First => zmq_dialer::FingerprintMode::First,
                 FingerprintMode::Strict => zmq_dialer::FingerprintMode::Strict,
             },
-            stored_fingerprint: self.fingerprints.get(&endpoint.to_string()).cloned(),
-            public_key_pem: self.own_key.public_pem.clone(),
+            stored_fingerprint: self.keys.fingerprints.get(&endpoint.to_string()).cloned(),
+            public_key_pem: self.keys.own.public_pem.clone(),
             queue_messages: 10_000,
             queue_bytes: 32 << 20,
             step_timeout: Duration::from_secs(10),
@@ -64,17 +85,12 @@ impl Dispatch {
         };
         let mut dialer = ZmqDialer::new(settings);
         dialer.handle_start(now, self.random.as_mut());
-        self.links.insert(key, Link { dialer, endpoint, connection: None, routing_id: String::new() });
-        self.touched_links.push(key);
+        let link = Link { dialer, endpoint, connection: None, routing_id: String::new() };
+        self.dialled.insert(key, Dialled::Zmq(link));
+        self.touch(Owner::Dialled(key));
     }
 
-    pub(super) fn link_connection(&self, key: LinkKey) -> Option<ConnectionId> {
-        self.links.get(&key).and_then(|link| link.connection)
-    }
-
-    pub(super) fn close_link(&mut self, key: LinkKey, now: Now) {
-        self.timers.cancel(&Owner::Link(key));
-        let Some(mut link) = self.links.remove(&key) else { return };
+    pub(super) fn close_link(&mut self, key: PeerKey, mut link: Link, now: Now) {
         link.dialer.stop("its link was closed");
         while let Some(output) = link.dialer.poll_output() {
             if let DialerOutput::Failed { token, reason } = output {
@@ -86,23 +102,16 @@ impl Dispatch {
         }
     }
 
-    pub(super) fn reset_link(&mut self, key: LinkKey, now: Now) {
-        if let Some(link) = self.links.get_mut(&key) {
-            link.dialer.reset(now, self.random.as_mut());
-            self.touched_links.push(key);
-        }
-    }
-
     pub(super) fn send_to_node(&mut self, node: NodeId, outgoing: &Outgoing, now: Now) {
         let token = match outgoing {
             Outgoing::Request(message) => message.token.clone(),
             Outgoing::Reply(reply) => reply.token.clone(),
         };
-        let key = LinkKey::Node(node);
-        let Some(link) = self.links.get_mut(&key) else {
+        let key = PeerKey::Node(node);
+        let Some(link) = self.dialled.link(key) else {
             return self.send_failed(key, token, "there is no link to it".to_owned(), now);
         };
-        let unsent = match link.connection.and_then(|connection| self.connections.get_mut(&connection)) {
+        let unsent = match link.connection.and_then(|connection| self.connections.get_mut(connection)) {
             Some(Connection { kind: Kind::Link { zmtp, .. }, .. }) => zmtp.send_queue().len(),
             _ => 0,
         };
@@ -110,101 +119,94 @@ impl Dispatch {
             return self.send_failed(key, token, format!("it does not read, {unsent} bytes wait for it"), now);
         }
         link.dialer.send(envelope::encode(outgoing), token, now);
-        self.touched_links.push(key);
+        self.touch(Owner::Dialled(key));
     }
 
     /// What we wanted to tell our central it asks for again, so only nodes matter.
-    fn send_failed(&mut self, key: LinkKey, token: Option<Token>, reason: String, now: Now) {
-        if let LinkKey::Node(node) = key {
+    fn send_failed(&mut self, key: PeerKey, token: Option<Token>, reason: String, now: Now) {
+        if let PeerKey::Node(node) = key {
             self.core.handle_input(Input::SendFailed { node, token, reason }, now);
         }
     }
 
-    pub(super) fn link_closed(&mut self, key: LinkKey, connection: ConnectionId, reason: String, now: Now) {
-        if let Some(link) = self.links.get_mut(&key)
+    pub(super) fn link_closed(&mut self, key: PeerKey, connection: ConnectionId, reason: String, now: Now) {
+        if let Some(link) = self.dialled.link(key)
             && link.connection == Some(connection)
         {
             link.connection = None;
-            link.dialer.set_relay(matches!(key, LinkKey::Node(node) if self.core.is_relay(node)));
+            link.dialer.set_relay(matches!(key, PeerKey::Node(node) if self.core.is_relay(node)));
             link.dialer.handle_disconnected(&reason, now, self.random.as_mut());
-            self.touched_links.push(key);
+            self.touch(Owner::Dialled(key));
         }
     }
 
-    pub(super) fn link_timeout(&mut self, key: LinkKey, now: Now) {
-        if let Some(link) = self.links.get_mut(&key) {
-            link.dialer.handle_timeout(now, self.random.as_mut());
-            self.touched_links.push(key);
-        }
-    }
-
-    pub(super) fn dial_job_done(&mut self, key: LinkKey, outcome: DialOutcome, now: Now) {
-        if let Some(link) = self.links.get_mut(&key) {
+    pub(super) fn dial_job_done(&mut self, key: PeerKey, outcome: DialOutcome, now: Now) {
+        if let Some(link) = self.dialled.link(key) {
             link.dialer.handle_job(outcome, now, self.random.as_mut());
-            self.touched_links.push(key);
+            self.touch(Owner::Dialled(key));
         }
     }
 
     pub(super) fn pump_link(&mut self, connection: ConnectionId, now: Now) {
         loop {
-            let Some(entry) = self.connections.get_mut(&connection) else { return };
+            let Some(entry) = self.connections.get_mut(connection) else { return };
             let Kind::Link { key, zmtp } = &mut entry.kind else { return };
             let key = *key;
             let event = zmtp.poll_event();
-            let Some(link) = self.links.get_mut(&key) else { return };
+            let Some(link) = self.dialled.link(key) else { return };
             match event {
                 Ok(None) => break,
                 Ok(Some(Event::Ready { .. })) => link.dialer.handle_connected(now),
                 Ok(Some(Event::Message(payload))) => link.dialer.handle_payload(&payload, now, self.random.as_mut()),
-                Ok(Some(Event::Multipart { .. })) => {}
+                Ok(Some(Event::Multipart { frames, .. })) => {
+                    link.dialer.handle_multipart(frames, now, self.random.as_mut());
+                }
                 Err(error) => {
                     self.close(connection, now);
                     self.link_closed(key, connection, error.to_string(), now);
                     break;
                 }
             }
-            self.touched_links.push(key);
+            self.touch(Owner::Dialled(key));
             self.drain(now);
         }
-        self.dirty.insert(connection);
+        self.connections.mark_dirty(connection);
     }
 
-    pub(super) fn drain_link(&mut self, key: LinkKey, now: Now) {
-        while let Some(output) = self.links.get_mut(&key).and_then(|link| link.dialer.poll_output()) {
+    pub(super) fn drain_link(&mut self, key: PeerKey, now: Now) {
+        while let Some(output) = self.dialled.link(key).and_then(|link| link.dialer.poll_output()) {
             self.on_dialer(key, output, now);
         }
-        let deadline = self.links.get(&key).and_then(|link| link.dialer.poll_timeout());
-        self.timers.replace(Owner::Link(key), deadline);
     }
 
-    fn on_dialer(&mut self, key: LinkKey, output: DialerOutput, now: Now) {
+    fn on_dialer(&mut self, key: PeerKey, output: DialerOutput, now: Now) {
         match output {
             DialerOutput::Connect { endpoint, routing_id } => self.connect_link(key, endpoint, routing_id, now),
             DialerOutput::Disconnect => {
-                if let Some(connection) = self.links.get_mut(&key).and_then(|link| link.connection.take()) {
+                if let Some(connection) = self.dialled.link(key).and_then(|link| link.connection.take()) {
                     self.close(connection, now);
                 }
             }
             DialerOutput::Send(payload) => self.send_link(key, payload),
             DialerOutput::Up => {
-                let identity = self.links.get(&key).map(|link| link.routing_id.clone()).unwrap_or_default();
+                let identity = self.dialled.link(key).map(|link| link.routing_id.clone()).unwrap_or_default();
                 let input = match key {
-                    LinkKey::Node(node) => Input::LinkUp(node),
-                    LinkKey::Parent => Input::ParentUp { kind: ParentKind::Pull, identity },
+                    PeerKey::Node(node) => Input::LinkUp(node),
+                    PeerKey::Parent(kind) => Input::ParentUp { kind, identity },
                 };
                 self.core.handle_input(input, now);
             }
             DialerOutput::Down { reason } => {
                 let input = match key {
-                    LinkKey::Node(node) => Input::LinkDown { node, reason },
-                    LinkKey::Parent => Input::ParentDown { kind: ParentKind::Pull, reason },
+                    PeerKey::Node(node) => Input::LinkDown { node, reason },
+                    PeerKey::Parent(kind) => Input::ParentDown { kind, reason },
                 };
                 self.core.handle_input(input, now);
             }
             DialerOutput::Message(message) => {
                 let input = match key {
-                    LinkKey::Node(node) => Input::NodeMessage { node, message },
-                    LinkKey::Parent => Input::ParentMessage { kind: ParentKind::Pull, message },
+                    PeerKey::Node(node) => Input::NodeMessage { node, message },
+                    PeerKey::Parent(kind) => Input::ParentMessage { kind, message },
                 };
                 self.core.handle_input(input, now);
             }
@@ -214,8 +216,8 @@ impl Dispatch {
                 self.log(LogLine::info("proxy", format!("{key} sent what is no message: {reason}")));
             }
             DialerOutput::StoreFingerprint { target, thumbprint } => {
-                self.fingerprints.insert(target.clone(), thumbprint.clone());
-                self.batch.changes.push(StoreChange::PutFingerprint { target, thumbprint });
+                self.keys.fingerprints.insert(target.clone(), thumbprint.clone());
+                self.storing.push(StoreChange::PutFingerprint { target, thumbprint });
             }
             DialerOutput::Log(line) => {
                 let text = format!("{key}: {}", line.text);
@@ -225,40 +227,38 @@ impl Dispatch {
     }
 
     /// One connection per node, never a second beside it: an old one is closed first.
-    fn connect_link(&mut self, key: LinkKey, endpoint: Endpoint, routing_id: Vec<u8>, now: Now) {
-        let connection = self.next_connection_id();
+    fn connect_link(&mut self, key: PeerKey, endpoint: Endpoint, routing_id: Vec<u8>, now: Now) {
+        let connection = self.connections.next_id();
         let name = String::from_utf8_lossy(&routing_id).into_owned();
         let zmtp = ZmtpConnection::new(Settings {
             socket_type: SocketType::Dealer,
             identity: routing_id,
             max_message_bytes: MAX_NODE_MESSAGE_BYTES,
         });
-        let Some(link) = self.links.get_mut(&key) else { return };
+        let Some(link) = self.dialled.link(key) else { return };
         link.routing_id = name;
         if let Some(old) = link.connection.replace(connection) {
             self.close(old, now);
         }
-        let kind = Kind::Link { key, zmtp };
-        let entry = Connection { kind, peer: PeerAddress::Local, open_queries: 0, closing: false };
-        self.connections.insert(connection, entry);
+        self.connections.insert(connection, Kind::Link { key, zmtp }, PeerAddress::Local);
         self.effects.push_back(Effect::Connect { connection, endpoint });
     }
 
-    fn send_link(&mut self, key: LinkKey, payload: Vec<u8>) {
-        let Some(connection) = self.links.get(&key).and_then(|link| link.connection) else { return };
-        if let Some(Connection { kind: Kind::Link { zmtp, .. }, .. }) = self.connections.get_mut(&connection) {
+    fn send_link(&mut self, key: PeerKey, payload: Vec<u8>) {
+        let Some(connection) = self.dialled.link(key).and_then(|link| link.connection) else { return };
+        if let Some(Connection { kind: Kind::Link { zmtp, .. }, .. }) = self.connections.get_mut(connection) {
             zmtp.send_owned_message(payload);
-            self.dirty.insert(connection);
+            self.connections.mark_dirty(connection);
         }
     }
 
     /// For our central, over module `pull`'s connection; dropped while that is down.
     pub(super) fn send_to_pull_parent(&mut self, outgoing: &Outgoing, now: Now) {
-        if let Some(link) = self.links.get_mut(&LinkKey::Parent)
+        if let Some(link) = self.dialled.link(PeerKey::Parent(ParentKind::Pull))
             && link.dialer.is_up()
         {
             link.dialer.send(envelope::encode(outgoing), None, now);
-            self.touched_links.push(LinkKey::Parent);
+            self.touch(Owner::Dialled(PeerKey::Parent(ParentKind::Pull)));
         }
     }
 }

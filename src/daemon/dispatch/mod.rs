@@ -1,33 +1,36 @@
 //! The connection table: translates between connections, sessions and the deciding core. No mio, no clock, no disk: the
 //! event loop and the simulator drive this same code.
 //!
-//! One turn of a driver: feed all events (`accepted`, `connected`, `received`, `closed`, `…_done`, `handle_timeout`); commit
-//! [`Dispatch::take_batch`] and tell [`Dispatch::committed`]; do every [`Dispatch::poll_effect`]; flush the send queues of
-//! [`Dispatch::take_dirty`], calling [`Dispatch::flushed`] for each that shrank.
+//! One turn of a driver: feed all events (`accepted`, `connected`, `received`, `closed`, `…_done`, `handle_timeout`);
+//! commit [`Dispatch::take_batch`] and tell [`Dispatch::committed`]; do every [`Dispatch::poll_effect`]; flush the send
+//! queues of [`Dispatch::take_dirty`], calling [`Dispatch::flushed`] for each that shrank.
 
 mod api;
+mod calls;
+mod connections;
 mod copies;
 mod core_outputs;
+mod dialled;
 mod effect;
 mod ends;
 mod external;
 mod links;
 mod parent;
 mod ssh;
+mod storing;
+mod strangers;
 mod traffic;
 mod websocket;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use crate::config::settings::Config;
-use crate::model::api::CallId;
-use crate::model::command::{CommandId, CommandOutcome};
 use crate::model::connection::{ConnectionId, PeerAddress};
-use crate::model::history::{LogPage, Origins, StoreChange, SyncMark};
+use crate::model::history::{Origins, SyncMark};
+use crate::model::host_work::HostDone;
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
-use crate::model::poller::PollerTables;
 use crate::model::random::Random;
 use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::session::StoredSession;
@@ -35,20 +38,20 @@ use crate::model::time::{Monotonic, Now};
 use crate::model::time_zone::TimeZone;
 use crate::model::timers::Timers;
 use crate::model::token::Token;
-use crate::model::work::{WorkId, WorkOutcome};
 use crate::node::input::Input;
-use crate::node::output::QueryId;
 use crate::node::{self, CoreOptions, core::Core};
-use crate::session::api_client::ApiClient;
 use crate::session::api_client::access::ApiAccess;
 use crate::session::websocket_central::WebSocketAccess;
-use crate::session::websocket_central::WebSocketCentral;
 use crate::session::zmq_listener::ZmqListener;
-use crate::wire::zmtp::connection::Connection as ZmtpConnection;
 
-pub use effect::{Batch, CryptoJob, CryptoOutcome, Effect, LinkKey, SshWork};
-use ends::Complaints;
-use links::Link;
+use calls::Calls;
+use connections::Connections;
+use dialled::DialledPeers;
+pub use dialled::PeerKey;
+pub use effect::{CryptoJob, CryptoOutcome, Effect, SshWork};
+use ends::{Complaints, UnreadyPeers};
+pub use storing::Batch;
+use storing::Storing;
 
 /// Which listener a connection came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,34 +108,11 @@ const MAX_UNSENT_BYTES: usize = 64 << 20;
 /// Questions to the history that one connection may have open before it is no longer read.
 const MAX_QUERIES_PER_CONNECTION: u32 = 4;
 
-enum Kind {
-    External(external::External),
-    Link {
-        key: LinkKey,
-        zmtp: ZmtpConnection,
-    },
-    Api(Box<ApiClient>),
-    WebSocket(Box<WebSocketCentral>),
-    /// A connection of the shared listener whose first request is not read yet.
-    Undecided(websocket::Undecided),
-    /// The one to our central (module `pullwss`); the session is [`parent::WebSocketParent`].
-    WebSocketParent,
-}
-
-struct Connection {
-    kind: Kind,
-    peer: PeerAddress,
-    open_queries: u32,
-    closing: bool,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Owner {
     Core,
     Listener,
-    Link(LinkKey),
-    Ssh(NodeId),
-    WebSocketParent,
+    Dialled(PeerKey),
     Connection(ConnectionId),
 }
 
@@ -140,36 +120,32 @@ enum Owner {
 pub struct Dispatch {
     core: Core,
     listener: ZmqListener,
-    links: BTreeMap<LinkKey, Link>,
-    touched_links: Vec<LinkKey>,
-    ssh: BTreeMap<NodeId, ssh::SshLink>,
+    dialled: DialledPeers,
     ssh_turns: ssh::SshTurns,
-    touched_ssh: Vec<NodeId>,
-    next_ssh_attempt: u64,
-    host_keys: BTreeMap<String, String>,
-    touched_clients: Vec<ConnectionId>,
-    touched_websockets: Vec<ConnectionId>,
-    websocket_parent: Option<parent::WebSocketParent>,
-    connections: HashMap<ConnectionId, Connection>,
-    strangers: BTreeSet<ConnectionId>,
-    fingerprints: BTreeMap<String, String>,
-    calls: HashMap<CallId, (ConnectionId, u64)>,
-    next_call: u64,
-    next_connection: u64,
+    connections: Connections,
+    calls: Calls,
+    flow: copies::Flow,
+    /// Peers and connections whose session may want something.
+    touched: BTreeSet<Owner>,
     timers: Timers<Owner>,
     effects: VecDeque<Effect>,
-    batch: Batch,
-    unstored: VecDeque<StoreChange>,
-    dirty: BTreeSet<ConnectionId>,
-    reading: Option<ConnectionId>,
-    query_origins: HashMap<QueryId, ConnectionId>,
+    storing: Storing,
     complaints: Complaints,
-    flow: copies::Flow,
+    unready: UnreadyPeers,
+    keys: KnownKeys,
     random: Box<dyn Random>,
     config: Rc<Config>,
-    own_key: Rc<OwnKey>,
     api_access: Option<Rc<ApiAccess>>,
     websocket_access: Option<Rc<WebSocketAccess>>,
+}
+
+/// Our own key, and those that peers have shown.
+struct KnownKeys {
+    own: OwnKey,
+    /// Targets and the thumbprints of their keys.
+    fingerprints: BTreeMap<String, String>,
+    /// SSH hosts and the known-hosts lines of their keys.
+    hosts: BTreeMap<String, String>,
 }
 
 impl Dispatch {
@@ -188,34 +164,20 @@ impl Dispatch {
         let mut dispatch = Self {
             core,
             listener,
-            links: BTreeMap::new(),
-            touched_links: Vec::new(),
-            ssh: BTreeMap::new(),
+            dialled: DialledPeers::default(),
             ssh_turns: ssh::SshTurns::default(),
-            touched_ssh: Vec::new(),
-            next_ssh_attempt: 0,
-            host_keys: restored.host_keys,
-            touched_clients: Vec::new(),
-            touched_websockets: Vec::new(),
-            websocket_parent: None,
-            connections: HashMap::new(),
-            strangers: BTreeSet::new(),
-            fingerprints: restored.fingerprints,
-            calls: HashMap::new(),
-            next_call: 0,
-            next_connection: 0,
+            connections: Connections::default(),
+            calls: Calls::default(),
+            flow: copies::Flow::default(),
+            touched: BTreeSet::new(),
             timers: Timers::default(),
             effects: VecDeque::new(),
-            batch: Batch::default(),
-            unstored: VecDeque::new(),
-            dirty: BTreeSet::new(),
-            reading: None,
-            query_origins: HashMap::new(),
+            storing: Storing::default(),
             complaints: Complaints::default(),
-            flow: copies::Flow::default(),
+            unready: UnreadyPeers::default(),
+            keys: KnownKeys { own: own_key, fingerprints: restored.fingerprints, hosts: restored.host_keys },
             random: surroundings.session_random,
             config: Rc::new(config),
-            own_key: Rc::new(own_key),
             api_access,
             websocket_access,
         };
@@ -229,8 +191,7 @@ impl Dispatch {
 
     /// A name for a connection that the driver accepted.
     pub const fn next_connection_id(&mut self) -> ConnectionId {
-        self.next_connection += 1;
-        ConnectionId(self.next_connection)
+        self.connections.next_id()
     }
 
     /// A peer connected to one of our listeners; `connection` comes from [`Self::next_connection_id`].
@@ -255,17 +216,15 @@ impl Dispatch {
         self.drain(now);
     }
 
-    /// An [`Effect::Query`] is answered.
-    pub fn query_answered(&mut self, query: QueryId, result: Result<LogPage, String>, now: Now) {
-        let origin = self.query_origins.remove(&query);
-        self.core.handle_input(Input::QueryAnswer { query, result }, now);
+    /// An [`Effect::Host`] is answered.
+    pub fn host_done(&mut self, done: HostDone, now: Now) {
+        let origin = match &done {
+            HostDone::QueryAnswer { query, .. } => self.connections.answered(*query),
+            _ => None,
+        };
+        self.core.handle_input(Input::Host(done), now);
         self.drain(now);
         if let Some(origin) = origin {
-            if let Some(connection) = self.connections.get_mut(&origin) {
-                connection.open_queries = connection.open_queries.saturating_sub(1);
-                // So that the driver looks whether it may be read again, even if the answer went elsewhere.
-                self.dirty.insert(origin);
-            }
             self.pump(origin, now);
         }
     }
@@ -276,33 +235,9 @@ impl Dispatch {
         self.drain(now);
     }
 
-    /// A command has printed something.
-    pub fn command_printed(&mut self, command: CommandId, output: Vec<u8>, now: Now) {
-        self.core.handle_input(Input::CommandPrinted { command, output }, now);
-        self.drain(now);
-    }
-
-    /// A command ended.
-    pub fn command_ended(&mut self, command: CommandId, outcome: CommandOutcome, now: Now) {
-        self.core.handle_input(Input::CommandEnded { command, outcome }, now);
-        self.drain(now);
-    }
-
-    /// An [`Effect::Work`] is done.
-    pub fn work_done(&mut self, id: WorkId, outcome: WorkOutcome, now: Now) {
-        self.core.handle_input(Input::WorkDone { id, outcome }, now);
-        self.drain(now);
-    }
-
     /// A source of registrations was read again: every node that it wants.
     pub fn nodes_wanted(&mut self, source: RegistrationSource, nodes: Vec<Registration>, now: Now) {
         self.core.handle_input(Input::NodesWanted { source, nodes }, now);
-        self.drain(now);
-    }
-
-    /// The Centreon database was read, or not: a sentence why.
-    pub fn pollers_read(&mut self, result: Result<PollerTables, String>, now: Now) {
-        self.core.handle_input(Input::PollersRead(result), now);
         self.drain(now);
     }
 
@@ -320,9 +255,7 @@ impl Dispatch {
             match owner {
                 Owner::Core => self.core.handle_timeout(now),
                 Owner::Listener => self.listener.handle_timeout(now, self.random.as_mut()),
-                Owner::Link(key) => self.link_timeout(key, now),
-                Owner::Ssh(node) => self.ssh_timeout(node, now),
-                Owner::WebSocketParent => self.parent_timeout(now),
+                Owner::Dialled(key) => self.dialled_timeout(key, now),
                 Owner::Connection(connection) => self.connection_timeout(connection, now),
             }
             self.drain(now);
@@ -339,26 +272,21 @@ impl Dispatch {
 
     /// The changes to commit in this turn.
     pub fn take_batch(&mut self) -> Batch {
-        std::mem::take(&mut self.batch)
+        self.storing.take_batch()
     }
 
-    /// The outcome of a commit. Changes that could not be stored and whose outcome nobody awaits are kept, up to a bound,
-    /// for [`Self::take_unstored`].
+    /// The outcome of a commit. Changes that could not be stored and whose outcome nobody awaits are kept, up to a
+    /// bound, for [`Self::take_unstored`].
     pub fn committed(&mut self, batch: Batch, stored: bool, now: Now) {
-        const MAX_UNSTORED: usize = 10_000;
         let mut receipts: Vec<_> = batch.receipts.iter().map(|(_, receipt)| *receipt).collect();
         receipts.dedup();
         for receipt in receipts {
             self.core.handle_input(Input::Stored { receipt, stored }, now);
         }
         if !stored {
-            let awaited: BTreeSet<usize> = batch.receipts.iter().map(|(index, _)| *index).collect();
-            let kept = batch.changes.into_iter().enumerate().filter(|(index, _)| !awaited.contains(index));
-            self.unstored.extend(kept.map(|(_, change)| change));
-            let excess = self.unstored.len().saturating_sub(MAX_UNSTORED);
-            if excess > 0 {
-                self.unstored.drain(..excess);
-                self.log(LogLine::error("core", format!("database: {excess} changes given up, too many wait")));
+            let given_up = self.storing.keep_unstored(batch);
+            if given_up > 0 {
+                self.log(LogLine::error("core", format!("database: {given_up} changes given up, too many wait")));
             }
         }
         self.drain(now);
@@ -366,19 +294,19 @@ impl Dispatch {
 
     /// Changes of earlier turns that could not be stored, to be tried again.
     pub fn take_unstored(&mut self) -> Batch {
-        Batch { changes: std::mem::take(&mut self.unstored).into(), receipts: Vec::new() }
+        self.storing.take_unstored()
     }
 
     /// Whether changes of earlier turns still wait for the database.
     #[must_use]
     pub fn has_unstored(&self) -> bool {
-        !self.unstored.is_empty()
+        self.storing.has_unstored()
     }
 
     /// Whether a commit or an effect is due.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.effects.is_empty() || !self.batch.is_empty() || !self.dirty.is_empty()
+        !self.effects.is_empty() || !self.storing.is_idle() || self.connections.has_dirty()
     }
 
     /// The next thing to do.
@@ -388,7 +316,7 @@ impl Dispatch {
 
     /// Connections whose send queue may hold bytes, in a stable order.
     pub fn take_dirty(&mut self) -> BTreeSet<ConnectionId> {
-        std::mem::take(&mut self.dirty)
+        self.connections.take_dirty()
     }
 
     // ---- inside -------------------------------------------------------------------------------------------------
@@ -400,20 +328,23 @@ impl Dispatch {
                 self.on_listener(output, now);
             } else if let Some(output) = self.core.poll_output() {
                 self.on_core(output, now);
-            } else if let Some(key) = self.touched_links.pop() {
-                self.drain_link(key, now);
-            } else if let Some(node) = self.touched_ssh.pop() {
-                self.drain_ssh(node, now);
-            } else if let Some(connection) = self.touched_websockets.pop() {
-                self.pump_websocket(connection, now);
-            } else if let Some(connection) = self.touched_clients.pop() {
-                self.pump_api(connection, now);
+            } else if let Some(touched) = self.touched.pop_first() {
+                match touched {
+                    Owner::Dialled(key) => self.drain_dialled(key, now),
+                    Owner::Connection(connection) => self.drain_connection(connection, now),
+                    Owner::Core | Owner::Listener => {}
+                }
             } else {
                 break;
             }
         }
         self.timers.replace(Owner::Core, self.core.poll_timeout());
         self.timers.replace(Owner::Listener, self.listener.poll_timeout());
+    }
+
+    /// Its session may want something: looked at before the next effect.
+    fn touch(&mut self, owner: Owner) {
+        self.touched.insert(owner);
     }
 
     fn log(&mut self, line: LogLine) {

@@ -1,25 +1,30 @@
-//! The WebSocket that we open to our central (module `pullwss`, protocol.md section 9).
+//! The WebSocket that we open to our central (module `pullwss`, docs/protocol.md section 9).
 
 use std::time::Duration;
 
 use crate::config::settings::PullWssSettings;
+use crate::model::connection::ParentKind;
 use crate::model::connection::{ConnectionId, Endpoint, PeerAddress};
 use crate::model::log::LogLine;
 use crate::model::message::Outgoing;
-use crate::model::time::Now;
+use crate::model::random::Random;
+use crate::model::time::{Monotonic, Now};
 use crate::node::input::Input;
-use crate::node::output::ParentKind;
 use crate::session::websocket_node::{WebSocketNode, WebSocketNodeOutput};
 use crate::session::websocket_node::{WebSocketNodeSettings, WebSocketProxy};
 use crate::wire::gorgone::envelope;
+use crate::wire::send_queue::SendQueue;
 use crate::wire::websocket::connection::MAX_MESSAGE_BYTES;
 
-use super::{Connection, Dispatch, Effect, Kind, Owner};
+use super::connections::Kind;
+use super::dialled::{Dialled, PeerKey};
+use super::{Dispatch, Effect, Owner};
 
 const KIND: ParentKind = ParentKind::WebSocket;
+const KEY: PeerKey = PeerKey::Parent(KIND);
 
 pub(super) struct WebSocketParent {
-    pub(super) node: WebSocketNode,
+    node: WebSocketNode,
     connection: Option<ConnectionId>,
 }
 
@@ -42,92 +47,103 @@ fn settings(pullwss: &PullWssSettings) -> WebSocketNodeSettings {
     }
 }
 
+impl WebSocketParent {
+    pub(super) const fn connection(&self) -> Option<ConnectionId> {
+        self.connection
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Monotonic> {
+        self.node.poll_timeout()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Now, random: &mut dyn Random) {
+        self.node.handle_timeout(now, random);
+    }
+
+    pub(super) fn reset(&mut self, now: Now) {
+        self.node.reset(now);
+    }
+
+    pub(super) fn send_queue(&mut self) -> &mut SendQueue {
+        self.node.send_queue()
+    }
+
+    pub(super) fn wants_read(&self) -> bool {
+        self.node.wants_read()
+    }
+}
+
 impl Dispatch {
     /// Keeps a WebSocket to our central, where module `pullwss` is loaded.
     pub(super) fn open_websocket_parent(&mut self, now: Now) {
         if let Some(pullwss) = &self.config.modules.pullwss {
             let mut node = WebSocketNode::new(settings(pullwss));
             node.handle_start(now);
-            self.websocket_parent = Some(WebSocketParent { node, connection: None });
-            self.drain_websocket_parent(now);
+            self.dialled.insert(KEY, Dialled::WebSocket(WebSocketParent { node, connection: None }));
+            self.touch(Owner::Dialled(KEY));
         }
     }
 
-    pub(super) fn is_websocket_parent(&self, connection: ConnectionId) -> bool {
-        self.websocket_parent.as_ref().is_some_and(|parent| parent.connection == Some(connection))
+    pub(super) fn close_websocket_parent(&mut self, parent: WebSocketParent, now: Now) {
+        if let Some(connection) = parent.connection {
+            self.close(connection, now);
+        }
     }
 
-    pub(super) fn websocket_parent_connection(&self) -> Option<ConnectionId> {
-        self.websocket_parent.as_ref().and_then(|parent| parent.connection)
+    /// The session, if this is its connection.
+    fn parent_on(&mut self, connection: ConnectionId) -> Option<(&mut WebSocketNode, &mut dyn Random)> {
+        let parent = self.dialled.websocket().filter(|parent| parent.connection == Some(connection))?;
+        Some((&mut parent.node, self.random.as_mut()))
     }
 
     pub(super) fn parent_connected(&mut self, connection: ConnectionId, now: Now) {
-        if let Some(parent) = &mut self.websocket_parent
-            && parent.connection == Some(connection)
-        {
-            parent.node.handle_connected(now, self.random.as_mut());
-            self.drain_websocket_parent(now);
+        if let Some((node, random)) = self.parent_on(connection) {
+            node.handle_connected(now, random);
+            self.touch(Owner::Dialled(KEY));
         }
     }
 
     pub(super) fn parent_received(&mut self, connection: ConnectionId, bytes: &[u8], now: Now) {
-        if let Some(parent) = &mut self.websocket_parent
-            && parent.connection == Some(connection)
-        {
-            parent.node.receive(bytes, now, self.random.as_mut());
-            self.drain_websocket_parent(now);
+        if let Some((node, random)) = self.parent_on(connection) {
+            node.receive(bytes, now, random);
+            self.touch(Owner::Dialled(KEY));
         }
     }
 
     pub(super) fn parent_closed(&mut self, connection: ConnectionId, reason: &str, now: Now) {
-        if let Some(parent) = self.websocket_parent.as_mut()
-            && parent.connection == Some(connection)
-        {
-            parent.connection = None;
-            parent.node.handle_disconnected(reason, now, self.random.as_mut());
-            self.drain_websocket_parent(now);
-        }
-    }
-
-    pub(super) fn parent_timeout(&mut self, now: Now) {
-        if let Some(parent) = self.websocket_parent.as_mut() {
-            parent.node.handle_timeout(now, self.random.as_mut());
-            self.drain_websocket_parent(now);
-        }
+        let Some(parent) = self.dialled.websocket().filter(|parent| parent.connection == Some(connection)) else {
+            return;
+        };
+        parent.connection = None;
+        parent.node.handle_disconnected(reason, now, self.random.as_mut());
+        self.touch(Owner::Dialled(KEY));
     }
 
     /// For our central; dropped while it is not connected.
     pub(super) fn send_to_parent(&mut self, kind: ParentKind, outgoing: &Outgoing, now: Now) {
-        match (kind, self.websocket_parent.as_mut()) {
+        match (kind, self.dialled.websocket()) {
             (ParentKind::Pull, _) => self.send_to_pull_parent(outgoing, now),
             (ParentKind::WebSocket, Some(parent)) => {
                 if let Err(reason) = parent.node.send(envelope::encode(outgoing)) {
                     self.log(LogLine::debug("pullwss", format!("not sent to our central: {reason}")));
                 }
-                self.drain_websocket_parent(now);
+                self.touch(Owner::Dialled(KEY));
             }
             (ParentKind::WebSocket, None) => {}
         }
     }
 
-    pub(super) fn reset_websocket_parent(&mut self, now: Now) {
-        if let Some(parent) = self.websocket_parent.as_mut() {
-            parent.node.reset(now);
-            self.drain_websocket_parent(now);
-        }
-    }
-
     pub(super) fn drain_websocket_parent(&mut self, now: Now) {
-        while let Some(output) = self.websocket_parent.as_mut().and_then(|parent| parent.node.poll_output()) {
+        while let Some(output) = self.dialled.websocket().and_then(|parent| parent.node.poll_output()) {
             match output {
                 WebSocketNodeOutput::Connect { endpoint } => self.connect_websocket_parent(endpoint, now),
                 WebSocketNodeOutput::StartTls { server_name } => {
-                    if let Some(connection) = self.websocket_parent.as_ref().and_then(|parent| parent.connection) {
+                    if let Some(connection) = self.dialled.connection(KEY) {
                         self.effects.push_back(Effect::StartTls { connection, server_name });
                     }
                 }
                 WebSocketNodeOutput::Disconnect => {
-                    if let Some(old) = self.websocket_parent.as_mut().and_then(|parent| parent.connection.take()) {
+                    if let Some(old) = self.dialled.websocket().and_then(|parent| parent.connection.take()) {
                         self.close(old, now);
                     }
                 }
@@ -147,21 +163,18 @@ impl Dispatch {
                 WebSocketNodeOutput::Log(line) => self.log(line),
             }
         }
-        if let Some(parent) = &self.websocket_parent {
-            self.timers.replace(Owner::WebSocketParent, parent.node.poll_timeout());
-            self.dirty.extend(parent.connection);
+        if let Some(connection) = self.dialled.connection(KEY) {
+            self.connections.mark_dirty(connection);
         }
     }
 
     fn connect_websocket_parent(&mut self, endpoint: Endpoint, now: Now) {
-        let connection = self.next_connection_id();
-        let Some(parent) = self.websocket_parent.as_mut() else { return };
+        let connection = self.connections.next_id();
+        let Some(parent) = self.dialled.websocket() else { return };
         if let Some(old) = parent.connection.replace(connection) {
             self.close(old, now);
         }
-        let kind = Kind::WebSocketParent;
-        let entry = Connection { kind, peer: PeerAddress::Local, open_queries: 0, closing: false };
-        self.connections.insert(connection, entry);
+        self.connections.insert(connection, Kind::WebSocketParent, PeerAddress::Local);
         self.effects.push_back(Effect::Connect { connection, endpoint });
     }
 }

@@ -1,27 +1,26 @@
 //! Bytes in and out, for each kind of connection.
 
-use crate::model::connection::ConnectionId;
+use crate::model::connection::{ClientId, ConnectionId, ParentKind};
 use crate::model::time::Now;
 use crate::node::input::Input;
-use crate::node::output::{ParentKind, Sender};
 use crate::wire::send_queue::SendQueue;
 
+use super::connections::{Connection, Kind};
 use super::external::HANDSHAKE;
-use super::{Connection, Dispatch, Effect, Kind, LinkKey, MAX_QUERIES_PER_CONNECTION};
+use super::parent::WebSocketParent;
+use super::{Dispatch, Effect, MAX_QUERIES_PER_CONNECTION, PeerKey};
 
 impl Dispatch {
     /// An [`Effect::Connect`] succeeded.
     pub fn connected(&mut self, connection: ConnectionId, now: Now) {
-        if self.is_websocket_parent(connection) {
-            self.parent_connected(connection, now);
-            self.drain(now);
-        }
-        self.dirty.insert(connection);
+        self.parent_connected(connection, now);
+        self.drain(now);
+        self.connections.mark_dirty(connection);
     }
 
     /// Bytes came in.
     pub fn received(&mut self, connection: ConnectionId, bytes: &[u8], now: Now) {
-        let Some(entry) = self.connections.get_mut(&connection).filter(|entry| !entry.closing) else { return };
+        let Some(entry) = self.connections.get_mut(connection).filter(|entry| !entry.closing) else { return };
         match &mut entry.kind {
             Kind::External(external) => external.zmtp.receive(bytes),
             Kind::Link { zmtp, .. } => zmtp.receive(bytes),
@@ -35,7 +34,7 @@ impl Dispatch {
 
     /// The peer will send no more. An API client still gets its answers; any other connection is over.
     pub fn ended(&mut self, connection: ConnectionId, now: Now) {
-        match self.connections.get_mut(&connection).map(|entry| &mut entry.kind) {
+        match self.connections.get_mut(connection).map(|entry| &mut entry.kind) {
             Some(Kind::Api(client)) => {
                 client.handle_end(now);
                 self.pump(connection, now);
@@ -50,6 +49,7 @@ impl Dispatch {
     /// A connection broke, was closed by the peer or could not be made.
     pub fn closed(&mut self, connection: ConnectionId, reason: String, now: Now) {
         if let Some(gone) = self.forget(connection) {
+            self.note_unready(&gone, now);
             match gone.kind {
                 Kind::Link { key, .. } => self.link_closed(key, connection, reason, now),
                 Kind::WebSocketParent => self.parent_closed(connection, &reason, now),
@@ -77,7 +77,7 @@ impl Dispatch {
 
     /// The driver wrote some of a connection's send queue.
     pub fn flushed(&mut self, connection: ConnectionId, now: Now) {
-        match self.connections.get_mut(&connection).map(|entry| &mut entry.kind) {
+        match self.connections.get_mut(connection).map(|entry| &mut entry.kind) {
             Some(Kind::Api(client)) => client.handle_sent(now),
             Some(Kind::WebSocket(node)) => node.handle_sent(now),
             _ => {}
@@ -88,42 +88,43 @@ impl Dispatch {
 
     /// The bytes that wait for a connection.
     pub fn send_queue(&mut self, connection: ConnectionId) -> Option<&mut SendQueue> {
-        match &mut self.connections.get_mut(&connection)?.kind {
+        match &mut self.connections.get_mut(connection)?.kind {
             Kind::External(external) => Some(external.zmtp.send_queue()),
             Kind::Link { zmtp, .. } => Some(zmtp.send_queue()),
             Kind::Api(client) => Some(client.send_queue()),
             Kind::WebSocket(node) => Some(node.send_queue()),
             Kind::Undecided(undecided) => Some(undecided.send_queue()),
-            Kind::WebSocketParent => self.websocket_parent.as_mut().map(|parent| parent.node.send_queue()),
+            Kind::WebSocketParent => self.dialled.websocket().map(WebSocketParent::send_queue),
         }
     }
 
     /// Whether the driver should read from a connection now. False while its answers pile up or its questions are open.
     #[must_use]
     pub fn wants_read(&self, connection: ConnectionId) -> bool {
-        let Some(entry) = self.connections.get(&connection) else { return false };
+        let Some(entry) = self.connections.get(connection) else { return false };
         match &entry.kind {
             _ if entry.closing => false,
             Kind::External(external) => {
-                entry.open_queries < MAX_QUERIES_PER_CONNECTION
+                entry.open_queries() < MAX_QUERIES_PER_CONNECTION
                     && !external.zmtp.is_congested()
                     && !self.is_client_paused(connection)
             }
-            Kind::Link { key: LinkKey::Parent, .. } => !self.is_paused(Sender::Parent(ParentKind::Pull)),
+            Kind::Link { key: PeerKey::Parent(ParentKind::Pull), .. } => {
+                !self.is_paused(ClientId::Parent(ParentKind::Pull))
+            }
             Kind::Link { .. } | Kind::Undecided(_) => true,
             Kind::Api(client) => client.wants_read(),
             Kind::WebSocket(node) => node.wants_read(),
             Kind::WebSocketParent => {
-                !self.is_paused(Sender::Parent(ParentKind::WebSocket))
-                    && self.websocket_parent.as_ref().is_none_or(|parent| parent.node.wants_read())
+                !self.is_paused(ClientId::Parent(ParentKind::WebSocket)) && self.dialled.wants_read_websocket()
             }
         }
     }
 
     /// Works on what a connection has received, as far as its bounds allow.
     pub(super) fn pump(&mut self, connection: ConnectionId, now: Now) {
-        self.reading = Some(connection);
-        match self.connections.get(&connection).map(|entry| (&entry.kind, entry.closing)) {
+        self.connections.set_reading(Some(connection));
+        match self.connections.get(connection).map(|entry| (&entry.kind, entry.closing)) {
             Some((_, true)) | None => {}
             Some((Kind::External(_), _)) => self.pump_external(connection, now),
             Some((Kind::Link { .. }, _)) => self.pump_link(connection, now),
@@ -132,12 +133,21 @@ impl Dispatch {
             Some((Kind::WebSocketParent, _)) => self.drain_websocket_parent(now),
             Some((Kind::Undecided(_), _)) => {}
         }
-        self.reading = None;
+        self.connections.set_reading(None);
         self.drain(now);
     }
 
+    /// The session of an accepted connection may want something.
+    pub(super) fn drain_connection(&mut self, connection: ConnectionId, now: Now) {
+        match self.connections.get(connection).map(|entry| &entry.kind) {
+            Some(Kind::Api(_)) => self.pump_api(connection, now),
+            Some(Kind::WebSocket(_)) => self.pump_websocket(connection, now),
+            _ => {}
+        }
+    }
+
     pub(super) fn connection_timeout(&mut self, connection: ConnectionId, now: Now) {
-        match self.connections.get_mut(&connection) {
+        match self.connections.get_mut(connection) {
             Some(Connection { closing: true, .. }) => self.close(connection, now),
             Some(Connection { kind: Kind::Api(client), .. }) => {
                 client.handle_timeout(now);

@@ -1,4 +1,5 @@
-//! WebSocket connections of nodes that dial in (protocol.md section 9), and the listener that REST and WebSocket share.
+//! WebSocket connections of nodes that dial in (docs/protocol.md section 9), and the listener that REST and WebSocket
+//! share.
 
 use std::rc::Rc;
 
@@ -16,11 +17,9 @@ use crate::wire::http::head_scanner::Limits;
 use crate::wire::http::request::{RequestEvent, RequestParser};
 use crate::wire::send_queue::SendQueue;
 
+use super::connections::{Connection, Kind};
 use super::external::HANDSHAKE;
-use super::{Connection, Dispatch, Effect, Kind, Owner};
-
-/// Set in the `ClientId` of a WebSocket; the rest is the connection's number. The external socket counts from 1.
-const WEBSOCKET: u64 = 1 << 63;
+use super::{Dispatch, Effect, Owner};
 
 /// Bytes of a connection of the shared listener that wait until its first request shows what it is.
 pub(super) struct Undecided {
@@ -33,15 +32,6 @@ impl Undecided {
     pub(super) const fn send_queue(&mut self) -> &mut SendQueue {
         &mut self.send_queue
     }
-}
-
-const fn client_of(connection: ConnectionId) -> ClientId {
-    ClientId(connection.0 | WEBSOCKET)
-}
-
-/// The connection of a WebSocket client; `None` for a client of the external socket.
-pub(super) const fn connection_of(client: ClientId) -> Option<ConnectionId> {
-    if client.0 & WEBSOCKET == 0 { None } else { Some(ConnectionId(client.0 & !WEBSOCKET)) }
 }
 
 pub(super) fn access(settings: &WebSocketSettings) -> Rc<WebSocketAccess> {
@@ -63,22 +53,22 @@ fn asks_for_websocket(received: &[u8]) -> Option<bool> {
 impl Dispatch {
     pub(super) fn accept_websocket(&mut self, connection: ConnectionId, peer: PeerAddress, now: Now) {
         let Some(access) = self.websocket_access.clone() else { return };
-        self.admit_stranger(connection, now);
+        self.admit_stranger(connection, peer, now);
         let kind = Kind::WebSocket(Box::new(WebSocketCentral::new(access, peer, now)));
-        self.connections.insert(connection, Connection { kind, peer, open_queries: 0, closing: false });
+        self.connections.insert(connection, kind, peer);
         self.pump_websocket(connection, now);
     }
 
     pub(super) fn accept_shared(&mut self, connection: ConnectionId, peer: PeerAddress, now: Now) {
-        self.admit_stranger(connection, now);
+        self.admit_stranger(connection, peer, now);
         let kind = Kind::Undecided(Undecided { received: Vec::new(), send_queue: SendQueue::default() });
-        self.connections.insert(connection, Connection { kind, peer, open_queries: 0, closing: false });
+        self.connections.insert(connection, kind, peer);
         self.timers.set(Owner::Connection(connection), now.monotonic + HANDSHAKE);
     }
 
     /// The first request of a connection tells whether it is for the API or for a WebSocket.
     pub(super) fn decide(&mut self, connection: ConnectionId, bytes: &[u8], now: Now) {
-        let Some(entry) = self.connections.get_mut(&connection) else { return };
+        let Some(entry) = self.connections.get_mut(connection) else { return };
         let Kind::Undecided(undecided) = &mut entry.kind else { return };
         undecided.received.extend_from_slice(bytes);
         let Some(is_websocket) = asks_for_websocket(&undecided.received) else { return };
@@ -93,7 +83,7 @@ impl Dispatch {
 
     pub(super) fn pump_websocket(&mut self, connection: ConnectionId, now: Now) {
         loop {
-            let Some(entry) = self.connections.get_mut(&connection) else { return };
+            let Some(entry) = self.connections.get_mut(connection) else { return };
             let Kind::WebSocket(node) = &mut entry.kind else { return };
             match node.poll_output() {
                 None => {
@@ -101,8 +91,8 @@ impl Dispatch {
                     break;
                 }
                 Some(WebSocketCentralOutput::Message(message)) => {
-                    self.strangers.remove(&connection);
-                    let client = client_of(connection);
+                    self.no_stranger(connection, now);
+                    let client = ClientId::WebSocket(connection);
                     self.core.handle_input(Input::WebSocketMessage { client, message }, now);
                 }
                 Some(WebSocketCentralOutput::Malformed { reason, .. }) => {
@@ -114,45 +104,47 @@ impl Dispatch {
                 Some(WebSocketCentralOutput::Log(line)) => self.log(line),
             }
         }
-        self.dirty.insert(connection);
+        self.connections.mark_dirty(connection);
     }
 
     pub(super) fn websocket_closed(&mut self, connection: ConnectionId, now: Now) {
-        self.touched_websockets.retain(|touched| *touched != connection);
-        self.core.handle_input(Input::ClientGone(client_of(connection)), now);
+        self.core.handle_input(Input::ClientGone(ClientId::WebSocket(connection)), now);
     }
 
     /// Sends to a client of the external socket or of a WebSocket, and tells the core when that cannot be.
     pub(super) fn send_to_client(&mut self, client: ClientId, outgoing: &Outgoing, now: Now) {
         let text = envelope::encode(outgoing);
-        match connection_of(client) {
-            Some(connection) => self.send_websocket(connection, text, token_of(outgoing), now),
-            None if self.send_to_zmq_client(client, &text) => {}
-            None => self.core.handle_input(Input::ClientNotReached { client, token: token_of(outgoing) }, now),
+        match client {
+            ClientId::WebSocket(connection) => self.send_websocket(connection, text, token_of(outgoing), now),
+            ClientId::Zmq(_) if self.send_to_zmq_client(client, &text) => {}
+            ClientId::Parent(kind) => self.send_to_parent(kind, outgoing, now),
+            ClientId::Zmq(_) => {
+                self.core.handle_input(Input::ClientNotReached { client, token: token_of(outgoing) }, now)
+            }
         }
     }
 
     fn send_websocket(&mut self, connection: ConnectionId, text: Vec<u8>, token: Option<Token>, now: Now) {
-        let (node, sent) = match self.connections.get_mut(&connection) {
+        let (node, sent) = match self.connections.get_mut(connection) {
             Some(Connection { kind: Kind::WebSocket(node), .. }) => (node.node(), node.send(text, now)),
             _ => (None, Err(NotSent::NotConnected)),
         };
         let input = match (sent, node) {
-            (Ok(()), _) => return self.touched_websockets.push(connection),
+            (Ok(()), _) => return self.touch(Owner::Connection(connection)),
             (Err(reason @ (NotSent::TooLarge { .. } | NotSent::Congested { .. })), Some(node)) => {
                 Input::SendFailed { node, token, reason: reason.to_string() }
             }
-            (Err(_), _) => Input::ClientNotReached { client: client_of(connection), token },
+            (Err(_), _) => Input::ClientNotReached { client: ClientId::WebSocket(connection), token },
         };
         self.core.handle_input(input, now);
     }
 
     /// The last word to a node that was replaced or breaks the rules.
     pub(super) fn close_client(&mut self, client: ClientId, refusal: Option<&str>, now: Now) {
-        let Some(connection) = connection_of(client) else { return };
-        if let Some(Connection { kind: Kind::WebSocket(node), .. }) = self.connections.get_mut(&connection) {
+        let ClientId::WebSocket(connection) = client else { return };
+        if let Some(Connection { kind: Kind::WebSocket(node), .. }) = self.connections.get_mut(connection) {
             node.close(refusal, now);
-            self.touched_websockets.push(connection);
+            self.touch(Owner::Connection(connection));
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::edge::child_process::{ChildProcess, ReadState};
 use crate::edge::clock;
 use crate::edge::jobs::Job;
 use crate::model::command::{CommandEnd, CommandId, CommandOutcome, CommandSpec, OutputCut};
+use crate::model::host_work::HostDone;
 use crate::model::time::{Monotonic, Now};
 
 use super::storage::JobResult;
@@ -75,19 +76,19 @@ impl Children {
 }
 
 impl EventLoop {
-    pub(super) fn spawned(&mut self, command: CommandId, spawned: Result<Box<ChildProcess>, String>, now: Now) {
+    pub(super) fn spawned(&mut self, command: CommandId, spawned: Result<Box<ChildProcess>, CommandEnd>, now: Now) {
         let source = child_source(command);
         match spawned {
-            Err(reason) => {
+            Err(end) => {
                 self.children.doomed.remove(&command);
                 let outcome = CommandOutcome {
-                    end: CommandEnd::NotStarted(reason),
+                    end,
                     output: Vec::new(),
                     cut: OutputCut::default(),
                     started: now.wall,
                     ended: now.wall,
                 };
-                self.dispatch.command_ended(command, outcome, now);
+                self.dispatch.host_done(HostDone::CommandEnded { command, outcome }, now);
             }
             Ok(mut child) => {
                 // Without a place in the poll its end is still seen through SIGCHLD.
@@ -119,13 +120,13 @@ impl EventLoop {
             }
             let (news, outcome) = (child.take_news(now.monotonic), child.poll(now));
             if let Some(output) = news {
-                self.dispatch.command_printed(command, output, now);
+                self.dispatch.host_done(HostDone::CommandPrinted { command, output }, now);
             }
             if let Some(outcome) = outcome {
                 // Dropping it takes it out of the poll.
                 self.children.running.remove(&source);
                 self.children.ready.remove(&source);
-                self.dispatch.command_ended(command, outcome, now);
+                self.dispatch.host_done(HostDone::CommandEnded { command, outcome }, now);
             }
         }
     }

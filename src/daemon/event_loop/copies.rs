@@ -1,16 +1,17 @@
-//! The files of copies: at rest between two jobs, worked on by threads of their own, so that a long copy holds up nobody's
-//! handshake, question or command.
+//! The files of copies: at rest between two jobs, worked on by threads of their own, so that a long copy holds up
+//! nobody's handshake, question or command.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::edge::copy::sink::Sink;
 use crate::edge::copy::source::Source;
-use crate::edge::jobs::{Job, JobQueue};
+use crate::edge::jobs::JobQueue;
 use crate::model::copy::{SinkDone, SinkId, SinkStep, SourceDone, SourceId, SourceStep};
+use crate::model::host_work::HostDone;
 use crate::model::time::{Monotonic, Now};
 
-use super::{EventLoop, JOB_RETRY, LAST_JOBS};
+use super::{EventLoop, LAST_JOBS};
 
 /// Threads at most.
 const THREADS_MAX: usize = 4;
@@ -22,9 +23,8 @@ pub(super) enum CopyResult {
 }
 
 pub(super) struct CopyWork {
+    /// Bounded by the copies: each has one job at most.
     jobs: JobQueue<CopyResult>,
-    /// What no thread could be started for. Bounded by the copies: each has one job at most.
-    waiting: VecDeque<Job<CopyResult>>,
     sources: HashMap<SourceId, Box<Source>>,
     sinks: HashMap<SinkId, Box<Sink>>,
     /// Sources that are of no use any more once their job is done.
@@ -39,7 +39,6 @@ impl CopyWork {
     pub(super) fn new(threads: usize, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
         Self {
             jobs: JobQueue::new(threads.min(THREADS_MAX), wake),
-            waiting: VecDeque::new(),
             sources: HashMap::new(),
             sinks: HashMap::new(),
             closing: HashSet::new(),
@@ -58,7 +57,7 @@ impl CopyWork {
         }
         let mut open = self.sources.remove(&source).unwrap_or_default();
         self.busy.insert(source);
-        self.submit(Box::new(move || {
+        self.jobs.submit(Box::new(move || {
             let done = open.run(step);
             CopyResult::Source(source, open, done)
         }));
@@ -66,7 +65,7 @@ impl CopyWork {
 
     pub(super) fn write(&mut self, sink: SinkId, steps: Vec<SinkStep>) {
         let mut open = self.sinks.remove(&sink).unwrap_or_default();
-        self.submit(Box::new(move || {
+        self.jobs.submit(Box::new(move || {
             let done = steps.into_iter().map(|step| open.run(step)).collect();
             CopyResult::Sink(sink, open, done)
         }));
@@ -78,18 +77,8 @@ impl CopyWork {
         self.sinks.remove(&sink).and_then(|sink| sink.into_file())
     }
 
-    fn submit(&mut self, job: Job<CopyResult>) {
-        self.waiting.push_back(job);
-        self.submit_waiting();
-    }
-
-    pub(super) fn submit_waiting(&mut self) {
-        while let Some(job) = self.waiting.pop_front() {
-            if let Err(job) = self.jobs.submit(job) {
-                self.waiting.push_front(job);
-                break;
-            }
-        }
+    pub(super) fn handle_timeout(&mut self) {
+        self.jobs.handle_timeout();
     }
 
     /// Whether a job has ended since the last call.
@@ -98,7 +87,7 @@ impl CopyWork {
     }
 
     pub(super) fn poll_timeout(&self, now: Monotonic) -> Option<Monotonic> {
-        (!self.waiting.is_empty() && self.jobs.pending() == 0).then(|| now + JOB_RETRY)
+        self.jobs.poll_timeout(now)
     }
 
     /// Gives what is under way a moment to end.
@@ -117,16 +106,15 @@ impl EventLoop {
                     if !self.copies.closing.remove(&source) && open.is_open() {
                         self.copies.sources.insert(source, open);
                     }
-                    self.dispatch.source_done(source, done, now);
+                    self.dispatch.host_done(HostDone::SourceDone { source, done }, now);
                 }
                 CopyResult::Sink(sink, open, done) => {
                     if open.is_open() {
                         self.copies.sinks.insert(sink, open);
                     }
-                    self.dispatch.sink_done(sink, done, now);
+                    self.dispatch.host_done(HostDone::SinkDone { sink, done }, now);
                 }
             }
         }
-        self.copies.submit_waiting();
     }
 }

@@ -1,5 +1,7 @@
 //! The listeners of the loop: what is bound, with which TLS files, and how those are read again.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::time::Duration;
 
 use mio::{Interest, Registry, Token};
@@ -7,29 +9,115 @@ use mio::{Interest, Registry, Token};
 use crate::config::settings::{Config, ServerTls};
 use crate::daemon::dispatch::Listener;
 use crate::edge::log::LogWriter;
-use crate::edge::sockets;
+use crate::edge::sockets::{self, Stream};
 use crate::edge::tls::server::ServerContext;
 use crate::edge::tls::{TlsError, client::ClientContext};
-use crate::model::connection::Endpoint;
+use crate::model::connection::{Endpoint, PeerAddress};
 use crate::model::log::LogLine;
 use crate::model::time::{Monotonic, Now};
 
 use super::storage::JobResult;
-use super::{ACCEPT_COMPLAINT, EventLoop, FIRST_LISTENER, RunError};
+use super::workers::Rank;
+use super::{EventLoop, FIRST_LISTENER, RunError};
 
 /// How long accepting pauses when descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// Lines of the log about connections that cannot be accepted, at most.
+const ACCEPT_COMPLAINT: Duration = Duration::from_secs(10);
+/// Connections accepted on one listener in one turn, at most.
+const ACCEPTS_PER_TURN: usize = 256;
+/// Descriptors that no peer gets: the history, children, copies and our own links need some.
+const DESCRIPTORS_KEPT: u64 = 128;
+
 /// A bound listener.
-pub(super) struct Bound {
-    pub(super) which: Listener,
-    pub(super) socket: sockets::Listener,
-    pub(super) tls: Option<BoundTls>,
+struct Bound {
+    which: Listener,
+    socket: sockets::Listener,
+    tls: Option<BoundTls>,
 }
 
-pub(super) struct BoundTls {
+struct BoundTls {
     settings: ServerTls,
-    pub(super) context: ServerContext,
+    context: ServerContext,
+}
+
+/// All listeners, and which have somebody waiting.
+pub(super) struct Listening {
+    bound: Vec<Bound>,
+    /// How connections that we make check a certificate.
+    client_tls: Option<ClientContext>,
+    keep_alive: bool,
+    /// Connections at most; more would leave too few descriptors for our own work.
+    connections_max: usize,
+    waiting: BTreeSet<usize>,
+    again: Option<Monotonic>,
+    complained: Option<Monotonic>,
+}
+
+/// A connection that was accepted.
+struct Accepted {
+    which: Listener,
+    stream: Stream,
+    peer: PeerAddress,
+}
+
+impl Listening {
+    /// Binds every listener; `open_files` is the limit of descriptors.
+    pub(super) fn open(
+        config: &Config,
+        open_files: u64,
+        registry: &Registry,
+        log: &mut LogWriter,
+        now: Now,
+    ) -> Result<Self, RunError> {
+        let reserved = DESCRIPTORS_KEPT.min(open_files / 4);
+        Ok(Self {
+            bound: bind_all(config, registry, log, now)?,
+            client_tls: client_context(config)?,
+            keep_alive: config.core.tcp_keepalive,
+            connections_max: usize::try_from(open_files.saturating_sub(reserved)).unwrap_or(usize::MAX),
+            waiting: BTreeSet::new(),
+            again: None,
+            complained: None,
+        })
+    }
+
+    /// Somebody waits at the listener with this token.
+    pub(super) fn mark_waiting(&mut self, source: usize) {
+        self.waiting.insert(source);
+    }
+
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub(super) const fn poll_timeout(&self) -> Option<Monotonic> {
+        self.again
+    }
+
+    /// How connections that we make check a certificate, where that is configured.
+    pub(super) const fn client_tls(&self) -> Option<&ClientContext> {
+        self.client_tls.as_ref()
+    }
+
+    pub(super) const fn keep_alive(&self) -> bool {
+        self.keep_alive
+    }
+
+    /// The next connection of a listener.
+    fn accept(&self, source: usize) -> io::Result<Option<Accepted>> {
+        let Some(bound) = self.bound.get(source.wrapping_sub(FIRST_LISTENER)) else { return Ok(None) };
+        let Some((mut stream, peer)) = bound.socket.accept()? else { return Ok(None) };
+        if self.keep_alive {
+            // A peer that vanishes is then noticed a little later.
+            let _not_supported = stream.set_keepalive();
+        }
+        if let Some(tls) = &bound.tls {
+            stream.start_tls(tls.context.session().map_err(io::Error::other)?);
+        }
+        Ok(Some(Accepted { which: bound.which, stream, peer }))
+    }
 }
 
 /// One listener as configured.
@@ -73,12 +161,7 @@ const fn module_of(listener: Listener) -> &'static str {
 }
 
 /// Binds every listener of the configuration.
-pub(super) fn bind_all(
-    config: &Config,
-    registry: &Registry,
-    log: &mut LogWriter,
-    now: Now,
-) -> Result<Vec<Bound>, RunError> {
+fn bind_all(config: &Config, registry: &Registry, log: &mut LogWriter, now: Now) -> Result<Vec<Bound>, RunError> {
     let mut all = Vec::new();
     for (index, wanted) in wanted(config).into_iter().enumerate() {
         let tls = wanted.tls.map(|settings| load(settings, log, now)).transpose().map_err(RunError::new)?;
@@ -106,50 +189,77 @@ fn warn(warnings: Vec<String>, log: &mut LogWriter, now: Now) {
 }
 
 /// How connections to a parent check its certificate, where one is configured with TLS.
-pub(super) fn client_context(config: &Config) -> Result<Option<ClientContext>, RunError> {
+fn client_context(config: &Config) -> Result<Option<ClientContext>, RunError> {
     let settings = config.modules.pullwss.as_ref().and_then(|node| node.tls.as_ref());
     settings.map(ClientContext::load).transpose().map_err(RunError::new)
 }
 
 impl EventLoop {
     pub(super) fn accept_all(&mut self, now: Now) {
-        if self.accept_again.is_some_and(|when: Monotonic| when <= now.monotonic) {
-            self.accept_again = None;
-            self.accepting.extend(FIRST_LISTENER..FIRST_LISTENER + self.listeners.len());
+        let listening = &mut self.listening;
+        if listening.again.is_some_and(|when| when <= now.monotonic) {
+            listening.again = None;
+            listening.waiting.extend(FIRST_LISTENER..FIRST_LISTENER + listening.bound.len());
         }
-        for source in std::mem::take(&mut self.accepting) {
-            let Some(listener) = self.listeners.get(source.wrapping_sub(FIRST_LISTENER)) else { continue };
-            match self.streams.accept(listener, &mut self.dispatch, self.poll.registry(), self.keep_alive, now) {
-                Ok(more) => {
-                    if more {
-                        self.accepting.insert(source);
-                    }
-                }
+        for source in std::mem::take(&mut self.listening.waiting) {
+            match self.accept_on(source, now) {
+                Ok(false) => {}
+                Ok(true) => self.listening.mark_waiting(source),
                 Err(error) => {
                     // Out of file descriptors, most likely: the waiting peers are taken when some are free again.
-                    self.accept_again = Some(now.monotonic + ACCEPT_PAUSE);
-                    if self.accept_complaint.is_none_or(|last| now.monotonic.since(last) >= ACCEPT_COMPLAINT) {
-                        self.accept_complaint = Some(now.monotonic);
-                        let line = LogLine::error("core", format!("connections cannot be accepted now: {error}"));
-                        self.log.write(&line, now.wall);
-                    }
+                    self.listening.again = Some(now.monotonic + ACCEPT_PAUSE);
+                    self.complain_of_accepting(&format!("connections cannot be accepted now: {error}"), now);
                 }
             }
+        }
+    }
+
+    /// Accepts on one listener; whether more may wait.
+    fn accept_on(&mut self, source: usize, now: Now) -> io::Result<bool> {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(accepted) = self.listening.accept(source)? else { return Ok(false) };
+            let is_full = self.streams.len() >= self.listening.connections_max;
+            if !is_full || self.dispatch.close_a_stranger(now) {
+                let connection = self.dispatch.next_connection_id();
+                if self.streams.insert_accepted(connection, accepted.stream, self.poll.registry()).is_ok() {
+                    self.dispatch.accepted(connection, accepted.which, accepted.peer, now);
+                }
+            } else {
+                let text = format!("{}: closed at once, too few descriptors are left (LimitNOFILE)", accepted.peer);
+                self.complain_of_accepting(&text, now);
+            }
+            if is_full {
+                // The place of a stranger is free only after this turn.
+                return Ok(true);
+            }
+        }
+        Ok(true)
+    }
+
+    fn complain_of_accepting(&mut self, text: &str, now: Now) {
+        let complained = &mut self.listening.complained;
+        if complained.is_none_or(|last| now.monotonic.since(last) >= ACCEPT_COMPLAINT) {
+            *complained = Some(now.monotonic);
+            self.log.write(&LogLine::error("core", text), now.wall);
         }
     }
 
     /// Reads the certificate files of all listeners again, on a worker: an encrypted key takes a while.
     pub(super) fn reload_certificates(&mut self, now: Now) {
         let all: Vec<_> = self
-            .listeners
+            .listening
+            .bound
             .iter()
             .enumerate()
             .filter_map(|(index, listener)| Some((index, listener.tls.as_ref()?.settings.clone())))
             .collect();
         for (listener, settings) in all {
-            self.submit(Box::new(move || {
-                JobResult::CertificateLoaded(listener, Box::new(ServerContext::load(&settings, now.wall)))
-            }));
+            self.workers.submit(
+                Rank::Own,
+                Box::new(move || {
+                    JobResult::CertificateLoaded(listener, Box::new(ServerContext::load(&settings, now.wall)))
+                }),
+            );
         }
     }
 
@@ -160,7 +270,9 @@ impl EventLoop {
         loaded: Result<(ServerContext, Vec<String>), TlsError>,
         now: Now,
     ) {
-        let Some(tls) = self.listeners.get_mut(listener).and_then(|listener| listener.tls.as_mut()) else { return };
+        let Some(tls) = self.listening.bound.get_mut(listener).and_then(|listener| listener.tls.as_mut()) else {
+            return;
+        };
         let shown = tls.settings.certificate_file.display();
         match loaded {
             Ok((context, warnings)) => {

@@ -1,7 +1,7 @@
 //! The only place that waits: one mio poll over all sockets, children, signals and finished jobs.
 //!
-//! One turn: poll; feed every event to [`Dispatch`] under a budget; commit the history once; do the effects; only then flush
-//! the send queues. So an acknowledged message is a stored one, and load makes commits larger, not more frequent.
+//! One turn: poll; feed every event to [`Dispatch`] under a budget; commit the history once; do the effects; only then
+//! flush the send queues. So an acknowledged message is a stored one, and load makes commits larger, not more frequent.
 
 mod announcing;
 mod children;
@@ -15,41 +15,40 @@ mod storage;
 mod streams;
 mod upkeep;
 mod work;
+mod workers;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::config::allow_list::AllowList;
-use crate::config::database::DatabaseSettings;
 use crate::config::settings::Config;
-use crate::edge::jobs::{Job, JobQueue};
+use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
 use crate::edge::notify::State as ServiceState;
 use crate::edge::random::SystemRandom;
 use crate::edge::signals::{Signal, Signals};
-use crate::edge::tls::client::ClientContext;
-use crate::edge::{self, centreon_database, child_process, clock};
+use crate::edge::{self, child_process, clock};
 use crate::model::connection::ConnectionId;
 use crate::model::log::{Level, LogLine};
 use crate::model::time::{Monotonic, Now};
 use crate::model::time_zone::TimeZone;
-use crate::wire::gorgone::keys::PrivateKey;
 
 use super::dispatch::{Dispatch, Effect, OwnKey, Surroundings};
 use super::key_files::KeyPair;
 use super::run_options::RunOptions;
 use children::Children;
 use copies::CopyWork;
-use listeners::Bound;
+use listeners::Listening;
 use register_file::RegisterFile;
 use ssh::SshConnections;
 use storage::{JobResult, Storage};
 use streams::Streams;
 use upkeep::Upkeep;
+use work::Host;
+use workers::{Rank, Workers};
 
 const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -58,14 +57,10 @@ const REGISTER_FILE: Token = Token(2);
 const FIRST_LISTENER: usize = 3;
 /// Connections have odd tokens above this, children even ones.
 const FIRST_SOURCE: usize = 16;
-/// Threads that may wait for name servers at the same time.
-const LOOKUP_THREADS: usize = 8;
-/// When a job is tried again that no worker could be started for.
-const JOB_RETRY: Duration = Duration::from_millis(200);
+/// Names that may wait to be looked up.
+const LOOKUPS_MAX: usize = 4_096;
 /// How long jobs may take to end when the daemon does.
 const LAST_JOBS: Duration = Duration::from_millis(100);
-/// Lines of the log about connections that cannot be accepted, at most.
-const ACCEPT_COMPLAINT: Duration = Duration::from_secs(10);
 /// How long a stopped daemon tries to send its last answers.
 const LAST_FLUSH: Duration = Duration::from_millis(200);
 
@@ -89,32 +84,28 @@ struct EventLoop {
     poll: Poll,
     dispatch: Dispatch,
     storage: Storage,
-    jobs: JobQueue<JobResult>,
-    lookups: JobQueue<JobResult>,
-    pipes: JobQueue<JobResult>,
-    waiting_jobs: VecDeque<Job<JobResult>>,
-    key: Arc<PrivateKey>,
+    workers: Workers,
+    host: Host,
     signals: Signals,
     log: LogWriter,
-    listeners: Vec<Bound>,
-    client_tls: Option<ClientContext>,
+    listening: Listening,
     register_file: Option<RegisterFile>,
-    accepting: BTreeSet<usize>,
-    accept_again: Option<Monotonic>,
-    accept_complaint: Option<Monotonic>,
-    release_at: Option<Monotonic>,
-    release_program_at: Option<Monotonic>,
     upkeep: Upkeep,
     streams: Streams,
     children: Children,
     ssh: SshConnections,
     copies: CopyWork,
-    /// The commands that may be run, where that is limited.
-    allowed: AllowList,
-    stopping: bool,
-    stopped: Option<Monotonic>,
-    keep_alive: bool,
-    pollers: Option<DatabaseSettings>,
+    phase: Phase,
+}
+
+/// Whether the daemon is to end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// It was asked to stop.
+    Stopping,
+    /// All work is done; the last answers may take until then.
+    Stopped(Monotonic),
 }
 
 /// Runs a daemon until it is told to stop.
@@ -124,7 +115,7 @@ struct EventLoop {
 pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<(), RunError> {
     let mut log = LogWriter::open(options.logfile.as_deref(), options.severity).map_err(RunError::new)?;
     match EventLoop::start(config, keys, &mut log) {
-        Ok(parts) => EventLoop::assemble(parts, log).run(),
+        Ok(with_log) => with_log(log).run(),
         Err(error) => {
             if options.logfile.is_some() {
                 let wall = clock::read().wall;
@@ -136,49 +127,31 @@ pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<(), Ru
     }
 }
 
-/// Everything that can fail to open, opened.
-struct Parts {
-    poll: Poll,
-    jobs: JobQueue<JobResult>,
-    lookups: JobQueue<JobResult>,
-    ssh: SshConnections,
-    pipes: JobQueue<JobResult>,
-    signals: Signals,
-    storage: Storage,
-    listeners: Vec<Bound>,
-    client_tls: Option<ClientContext>,
-    register_file: Option<RegisterFile>,
-    dispatch: Dispatch,
-    key: Arc<PrivateKey>,
-    allowed: AllowList,
-    keep_alive: bool,
-    upkeep: Upkeep,
-    copies: CopyWork,
-    pollers: Option<DatabaseSettings>,
-}
-
 impl EventLoop {
-    fn start(config: Config, keys: KeyPair, log: &mut LogWriter) -> Result<Parts, RunError> {
+    /// Opens everything that can fail to open; what is given back takes the log over.
+    fn start(
+        config: Config,
+        keys: KeyPair,
+        log: &mut LogWriter,
+    ) -> Result<impl FnOnce(LogWriter) -> Self + use<>, RunError> {
         let mut signals = Signals::open().map_err(RunError::new)?;
         let now = clock::read();
-        if let Err(error) = crate::edge::raise_open_file_limit() {
+        let open_files = crate::edge::raise_open_file_limit().unwrap_or_else(|error| {
             log.write(&LogLine::warning("core", format!("the limit of open files stays low: {error}")), now.wall);
-        }
+            1_024
+        });
         announcing::announce(&config, keys.origin, log, now);
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
         let (storage, restored) = Storage::open(&config, log, now)?;
         let registry = poll.registry();
         registry.register(signals.source(), SIGNALS, Interest::READABLE).map_err(RunError::new)?;
-        let listeners = listeners::bind_all(&config, registry, log, now)?;
-        let client_tls = listeners::client_context(&config)?;
+        let listening = Listening::open(&config, open_files, registry, log, now)?;
         let register_file = RegisterFile::open(&config, registry, log, now);
         let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
-        let jobs = JobQueue::new(threads, Arc::clone(&wake));
-        let lookups = JobQueue::new(LOOKUP_THREADS, Arc::clone(&wake));
+        let workers = Workers::new(threads, &wake);
         let ssh = SshConnections::new(Arc::clone(&wake));
-        let pipes = JobQueue::with_capacity(work::PIPE_THREADS, work::PIPES_MAX, Arc::clone(&wake));
         let copies = CopyWork::new(threads, wake);
         let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
         let surroundings = Surroundings {
@@ -187,104 +160,40 @@ impl EventLoop {
             debug: log.shows(Level::Debug),
             time_zone: local_time_zone(&config, log, now),
         };
-        let keep_alive = config.core.tcp_keepalive;
         let upkeep = Upkeep::new(config.core.max_memory, now);
-        let pollers = config.modules.nodes.as_ref().map(|nodes| nodes.database.clone());
-        let allowed = config.modules.action.as_ref().and_then(|action| action.allowed.as_ref());
-        let allowed = allowed.map(|allowed| allowed.list.clone()).unwrap_or_default();
+        let host = Host::new(&config, keys.private);
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
-        let key = Arc::new(keys.private);
-        Ok(Parts {
+        let children = Children::new();
+        Ok(move |log| Self {
             poll,
-            jobs,
-            lookups,
-            ssh,
-            pipes,
-            signals,
-            storage,
-            listeners,
-            client_tls,
-            register_file,
             dispatch,
-            key,
-            allowed,
-            keep_alive,
-            upkeep,
-            copies,
-            pollers,
-        })
-    }
-
-    fn assemble(parts: Parts, log: LogWriter) -> Self {
-        Self {
-            poll: parts.poll,
-            dispatch: parts.dispatch,
-            storage: parts.storage,
-            jobs: parts.jobs,
-            lookups: parts.lookups,
-            pipes: parts.pipes,
-            waiting_jobs: VecDeque::new(),
-            key: parts.key,
-            signals: parts.signals,
+            storage,
+            workers,
+            host,
+            signals,
             log,
-            listeners: parts.listeners,
-            client_tls: parts.client_tls,
-            register_file: parts.register_file,
-            accepting: BTreeSet::new(),
-            accept_again: None,
-            accept_complaint: None,
-            release_at: None,
-            release_program_at: None,
-            upkeep: parts.upkeep,
+            listening,
+            register_file,
+            upkeep,
             streams: Streams::new(),
-            children: Children::new(),
-            ssh: parts.ssh,
-            copies: parts.copies,
-            allowed: parts.allowed,
-            stopping: false,
-            stopped: None,
-            keep_alive: parts.keep_alive,
-            pollers: parts.pollers,
-        }
-    }
-
-    /// Gives a job to the workers; while their queue is full it waits here. What waits is bounded by those who ask: links,
-    /// handshakes, questions and commands.
-    fn submit(&mut self, job: Job<JobResult>) {
-        self.waiting_jobs.push_back(job);
-        self.submit_waiting();
-    }
-
-    fn submit_waiting(&mut self) {
-        while let Some(job) = self.waiting_jobs.pop_front() {
-            if let Err(job) = self.jobs.submit(job) {
-                self.waiting_jobs.push_front(job);
-                break;
-            }
-        }
+            children,
+            ssh,
+            copies,
+            phase: Phase::Running,
+        })
     }
 
     /// Looks up names on threads of their own: dead name servers hold up nobody's handshake, question or command.
     fn submit_lookup(&mut self, job: Job<JobResult>, connection: ConnectionId, now: Now) {
-        if self.lookups.submit(job).is_err() {
+        if !self.workers.submit_below(LOOKUPS_MAX, Rank::Lookup, job) {
             self.resolved(connection, Err("too many names are being looked up".to_owned()), now);
-        }
-    }
-
-    /// Reads the Centreon database on the threads of name servers: it may take as long to answer as they do.
-    fn read_pollers(&mut self, now: Now) {
-        let Some(settings) = self.pollers.clone() else { return };
-        let job = Box::new(move || {
-            let tables = centreon_database::read(&settings).map_err(|fault| fault.text);
-            JobResult::PollersRead(Box::new(tables))
-        });
-        if self.lookups.submit(job).is_err() {
-            self.dispatch.pollers_read(Err("too much waits for the network".to_owned()), now);
         }
     }
 
     fn run(&mut self) -> Result<(), RunError> {
         let mut events = Events::with_capacity(1024);
+        // It may have changed between the start's reading and the watch.
+        self.reload_register_file();
         self.tell_service_manager(ServiceState::Ready);
         self.turn(clock::read());
         // Most of what a start needed is never needed again.
@@ -301,7 +210,9 @@ impl EventLoop {
                 self.event(event, now);
             }
             self.turn(now);
-            if self.stopped.is_some_and(|deadline| now.monotonic >= deadline || self.streams.all_flushed()) {
+            if let Phase::Stopped(until) = self.phase
+                && (now.monotonic >= until || self.streams.all_flushed())
+            {
                 self.finish();
                 return Ok(());
             }
@@ -309,7 +220,7 @@ impl EventLoop {
     }
 
     fn timeout(&self, now: Monotonic) -> Option<Duration> {
-        let more = self.streams.has_readable() || self.children.has_ready() || !self.accepting.is_empty();
+        let more = self.streams.has_readable() || self.children.has_ready() || self.listening.has_waiting();
         let paused_until = self.upkeep.paused_until(now).filter(|_| more);
         if (more && paused_until.is_none()) || self.dispatch.has_work() {
             return Some(Duration::ZERO);
@@ -318,10 +229,9 @@ impl EventLoop {
             self.dispatch.poll_timeout(),
             self.children.poll_timeout(),
             self.storage.poll_timeout(),
-            self.accept_again,
-            self.stopped,
-            self.release_at,
-            self.job_retry(now),
+            self.listening.poll_timeout(),
+            if let Phase::Stopped(until) = self.phase { Some(until) } else { None },
+            self.workers.poll_timeout(now),
             self.ssh.poll_timeout(now),
             self.upkeep.poll_timeout(),
             paused_until,
@@ -332,11 +242,6 @@ impl EventLoop {
         Some(if earliest <= now { Duration::ZERO } else { earliest.since(now) + Duration::from_millis(1) })
     }
 
-    /// With no job under way, no finished one will tell when there is room again: the system has no thread for us now.
-    fn job_retry(&self, now: Monotonic) -> Option<Monotonic> {
-        (!self.waiting_jobs.is_empty() && self.jobs.pending() == 0).then(|| now + JOB_RETRY)
-    }
-
     fn event(&mut self, event: &mio::event::Event, now: Now) {
         match event.token() {
             SIGNALS => self.read_signals(now),
@@ -345,9 +250,7 @@ impl EventLoop {
                 self.finished_copies(now);
             }
             REGISTER_FILE => self.register_file_touched(),
-            Token(source) if source < FIRST_SOURCE => {
-                self.accepting.insert(source);
-            }
+            Token(source) if source < FIRST_SOURCE => self.listening.mark_waiting(source),
             Token(source) if source >= ssh::FIRST_SSH_SOURCE => self.ssh_event(source, now),
             Token(source) if source % 2 == 1 => self.stream_event(source, event, now),
             Token(source) => self.children.mark_readable(source),
@@ -356,9 +259,9 @@ impl EventLoop {
 
     /// Everything between two waits.
     fn turn(&mut self, now: Now) {
-        self.submit_waiting();
-        self.ssh.submit_waiting();
-        self.copies.submit_waiting();
+        self.workers.handle_timeout();
+        self.ssh.handle_timeout();
+        self.copies.handle_timeout();
         if self.copies.take_news() {
             // Their threads get new work before messages are opened, which takes long for a chunk.
             self.commit(now);
@@ -388,40 +291,28 @@ impl EventLoop {
                 Effect::Shutdown(connection) => self.streams.shutdown(connection),
                 Effect::CloseAfterFlush(connection) => self.streams.close_after_flush(connection),
                 Effect::Crypto(job) => {
-                    let key = Arc::clone(&self.key);
-                    self.submit(Box::new(move || JobResult::Crypto(Box::new(job.run(&key)))));
+                    let (rank, job) = self.host.crypto_job(job);
+                    self.workers.submit(rank, job);
                 }
-                Effect::Query { query, filter, limit } => self.storage.questions.ask((query, filter, limit)),
-                Effect::RunCommand { command, spec } => {
-                    self.submit(Children::spawn_job(command, spec));
-                }
-                Effect::ReadPollers => self.read_pollers(now),
-                Effect::Work { id, work } => {
-                    self.start_work(id, work, now);
-                }
-                Effect::KillCommand(command) => self.children.kill(command),
+                Effect::Host(work) => self.host_work(work, now),
                 Effect::Ssh { node, attempt, work } => self.ssh_work(node, attempt, work, now),
-                Effect::ReadSource { source, step } => self.copies.read(source, step),
-                Effect::WriteSink { sink, steps } => self.copies.write(sink, steps),
                 Effect::Log(line) => self.log.write(&line, now.wall),
                 Effect::SetLogLevel(level) => self.log.set_severity(level),
-                Effect::Stopped => self.stopped = Some(now.monotonic + LAST_FLUSH),
+                Effect::Stopped => self.phase = Phase::Stopped(now.monotonic + LAST_FLUSH),
             }
         }
         self.submit_questions();
     }
 
     fn finished_jobs(&mut self, now: Now) {
-        let queues = [&self.jobs, &self.lookups, &self.pipes];
-        let results: Vec<JobResult> =
-            queues.into_iter().flat_map(|queue| std::iter::from_fn(|| queue.poll_finished())).collect();
-        for result in results {
+        while let Some(result) = self.workers.poll_finished() {
             match result {
                 JobResult::Crypto(outcome) => self.dispatch.crypto_done(*outcome, now),
+                JobResult::Handshake(connection, step) => self.handshake_went_on(connection, *step),
                 JobResult::Answered(answers) => self.questions_answered(answers, now),
-                JobResult::PollersRead(result) => self.dispatch.pollers_read(*result, now),
                 JobResult::Spawned(command, spawned) => self.spawned(command, spawned, now),
-                JobResult::Worked(id, outcome) => self.dispatch.work_done(id, outcome, now),
+                JobResult::CheckTakesLong(check) => self.check_slowly(check),
+                JobResult::Host(done) => self.dispatch.host_done(done, now),
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
@@ -431,15 +322,14 @@ impl EventLoop {
         while let Some(finished) = self.ssh.poll_finished() {
             self.ssh_finished(finished, now);
         }
-        self.submit_waiting();
     }
 
     fn read_signals(&mut self, now: Now) {
         for signal in self.signals.read() {
             match signal {
-                Signal::Stop if self.stopping => self.stopped = Some(now.monotonic),
+                Signal::Stop if self.phase != Phase::Running => self.phase = Phase::Stopped(now.monotonic),
                 Signal::Stop => {
-                    self.stopping = true;
+                    self.phase = Phase::Stopping;
                     self.tell_service_manager(ServiceState::Stopping);
                     self.log.write(&LogLine::info("core", "stopping"), now.wall);
                     self.dispatch.stop(now);
@@ -461,10 +351,9 @@ impl EventLoop {
 
     fn finish(&mut self) {
         self.children.kill_all();
-        // A command that a worker is starting just now would outlive us.
-        self.jobs.shutdown(LAST_JOBS);
+        self.workers.shutdown(LAST_JOBS);
         self.copies.shutdown();
-        while self.jobs.poll_finished().is_some() {}
+        while self.workers.poll_finished().is_some() {}
         let wall = clock::read().wall;
         if let Err(reason) = self.storage.finish(self.dispatch.take_unstored(), wall) {
             self.log.write(&LogLine::error("core", reason), wall);

@@ -1,7 +1,7 @@
 //! Questions to the history, as jobs of workers.
 //!
-//! Waking a thread costs more than answering a question for a token, which an index finds. So a job answers many of them and
-//! brings their answers together; any other question may take long, and has a job of its own.
+//! Waking a thread costs more than answering a question for a token, which an index finds. So a job answers many of
+//! them and brings their answers together; any other question may take long, and has a job of its own.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -9,15 +9,16 @@ use std::path::PathBuf;
 use crate::edge::history_store;
 use crate::edge::jobs::Job;
 use crate::model::history::{LogFilter, LogPage, PageLimit};
+use crate::model::host_work::{HostDone, QueryId};
 use crate::model::time::Now;
-use crate::node::output::QueryId;
 
 use super::EventLoop;
 use super::storage::JobResult;
+use super::workers::Rank;
 
-/// Jobs that run at once; each holds the answers of one page and of [`TOGETHER_BYTES`] at most. The other questions wait, as
-/// many as the deciding part lets be open.
-const RUNNING_MAX: usize = 4;
+/// Jobs of each kind that run at once; each holds the answers of one page and of [`TOGETHER_BYTES`] at most. The other
+/// questions wait, as many as the deciding part lets be open.
+const RUNNING_MAX: usize = 2;
 /// Questions of one job at most.
 const TOGETHER_MAX: usize = 32;
 /// A job whose answers hold so many bytes hands back the questions that are left.
@@ -28,67 +29,82 @@ pub(super) type Question = (QueryId, LogFilter, PageLimit);
 
 /// What a job has answered, and what it has not.
 pub(super) struct Answers {
+    rank: Rank,
     answered: Vec<(QueryId, Result<LogPage, String>)>,
     left: VecDeque<Question>,
 }
 
-/// The questions that wait for a job.
+/// The questions that wait for a job: an index answers some, the others may read all of the history.
 pub(super) struct Questions {
     path: PathBuf,
-    waiting: VecDeque<Question>,
+    quick: Waiting,
+    slow: Waiting,
+}
+
+#[derive(Default)]
+struct Waiting {
+    questions: VecDeque<Question>,
     running: usize,
 }
 
+impl Waiting {
+    /// What the next job answers, while fewer than [`RUNNING_MAX`] run.
+    fn next(&mut self, together: usize) -> Option<VecDeque<Question>> {
+        if self.running >= RUNNING_MAX || self.questions.is_empty() {
+            return None;
+        }
+        self.running += 1;
+        Some(self.questions.drain(..together.min(self.questions.len())).collect())
+    }
+}
+
 impl Questions {
-    pub(super) const fn new(path: PathBuf) -> Self {
-        Self { path, waiting: VecDeque::new(), running: 0 }
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, quick: Waiting::default(), slow: Waiting::default() }
     }
 
     pub(super) fn ask(&mut self, question: Question) {
-        self.waiting.push_back(question);
+        let waiting = if is_quick(&question) { &mut self.quick } else { &mut self.slow };
+        waiting.questions.push_back(question);
     }
 
     /// A job is done: what it left is next.
-    fn take_back(&mut self, left: VecDeque<Question>) {
-        self.running = self.running.saturating_sub(1);
-        left.into_iter().rev().for_each(|question| self.waiting.push_front(question));
+    fn take_back(&mut self, rank: Rank, left: VecDeque<Question>) {
+        let waiting = if rank == Rank::QuickQuestion { &mut self.quick } else { &mut self.slow };
+        waiting.running = waiting.running.saturating_sub(1);
+        left.into_iter().rev().for_each(|question| waiting.questions.push_front(question));
     }
 
-    /// The next job, while fewer than [`RUNNING_MAX`] run.
-    fn next_job(&mut self) -> Option<Job<JobResult>> {
-        if self.running >= RUNNING_MAX {
-            return None;
-        }
-        let mut questions = VecDeque::from([self.waiting.pop_front()?]);
-        if questions.front().is_some_and(is_quick) {
-            let together = self.waiting.iter().take(TOGETHER_MAX - 1).take_while(|question| is_quick(question)).count();
-            questions.extend(self.waiting.drain(..together));
-        }
-        self.running += 1;
+    /// The next job and its rank.
+    fn next_job(&mut self) -> Option<(Rank, Job<JobResult>)> {
+        let quick = self.quick.next(TOGETHER_MAX).map(|questions| (Rank::QuickQuestion, questions));
+        let (rank, mut questions) = quick.or_else(|| Some((Rank::Question, self.slow.next(1)?)))?;
         let path = self.path.clone();
-        Some(Box::new(move || {
+        let job = Box::new(move || {
             let answered = history_store::query_kept(&path, &mut questions, TOGETHER_BYTES);
             let text = |(query, page): (QueryId, Result<_, history_store::StoreError>)| {
                 (query, page.map_err(|error| error.to_string()))
             };
-            JobResult::Answered(Answers { answered: answered.into_iter().map(text).collect(), left: questions })
-        }))
+            let answered = answered.into_iter().map(text).collect();
+            JobResult::Answered(Answers { rank, answered, left: questions })
+        });
+        Some((rank, job))
     }
 }
 
 impl EventLoop {
     /// Gives workers what they may answer now.
     pub(super) fn submit_questions(&mut self) {
-        while let Some(job) = self.storage.questions.next_job() {
-            self.submit(job);
+        while let Some((rank, job)) = self.storage.questions.next_job() {
+            self.workers.submit(rank, job);
         }
     }
 
     pub(super) fn questions_answered(&mut self, answers: Answers, now: Now) {
-        self.storage.questions.take_back(answers.left);
+        self.storage.questions.take_back(answers.rank, answers.left);
         self.submit_questions();
         for (query, result) in answers.answered {
-            self.dispatch.query_answered(query, result, now);
+            self.dispatch.host_done(HostDone::QueryAnswer { query, result }, now);
         }
     }
 }
@@ -108,7 +124,7 @@ mod tests {
 
     /// Runs the next job on a database that is not there.
     fn run(questions: &mut Questions) -> Option<Answers> {
-        match questions.next_job()?() {
+        match questions.next_job()?.1() {
             JobResult::Answered(answers) => Some(answers),
             _ => None,
         }
@@ -120,13 +136,13 @@ mod tests {
     }
 
     #[test]
-    fn questions_for_tokens_share_a_job_and_any_other_has_its_own() {
+    fn questions_for_tokens_share_a_job_and_wait_for_no_other() {
         let mut questions = Questions::new("/nowhere/history.sdb".into());
-        for (number, token) in [(0, Some("a")), (1, Some("b")), (2, None), (3, Some("c")), (4, None), (5, None)] {
+        for (number, token) in [(0, None), (1, None), (2, None), (3, Some("a")), (4, Some("b")), (5, None)] {
             questions.ask(question(number, token));
         }
         let jobs: Vec<_> = std::iter::from_fn(|| run(&mut questions)).map(|answers| numbers(&answers)).collect();
-        assert_eq!(jobs, [vec![0, 1], vec![2], vec![3], vec![4]], "four at once");
+        assert_eq!(jobs, [vec![3, 4], vec![0], vec![1]], "two that may take long at once");
     }
 
     #[test]
@@ -138,7 +154,7 @@ mod tests {
         for number in 0..3 {
             let answers = run(&mut questions).unwrap();
             assert!(matches!(&answers.answered[..], [(QueryId(asked), Err(_))] if *asked == number));
-            questions.take_back(answers.left);
+            questions.take_back(answers.rank, answers.left);
         }
         assert!(run(&mut questions).is_none());
     }

@@ -15,6 +15,7 @@ use crate::model::registration::{Registration, RegistrationSource};
 use crate::model::time::Now;
 
 use super::storage::JobResult;
+use super::workers::Rank;
 use super::{EventLoop, REGISTER_FILE};
 
 /// What the file says now, with warnings, or why it cannot be used.
@@ -30,12 +31,15 @@ pub(super) struct RegisterFile {
     reading: bool,
     /// It changed while a worker read it.
     again: bool,
+    /// What it said before it was watched, until it is read again.
+    first: Option<Vec<Registration>>,
 }
 
 impl RegisterFile {
     /// Watches the file of the module `register`, where that is loaded.
     pub(super) fn open(config: &Config, registry: &Registry, log: &mut LogWriter, now: Now) -> Option<Self> {
-        let path = config.modules.register.as_ref()?.file.clone();
+        let settings = config.modules.register.as_ref()?;
+        let (path, first) = (settings.file.clone(), Some(settings.nodes.clone()));
         let watch = FileWatch::open(&path).and_then(|mut watch| {
             registry.register(watch.source(), REGISTER_FILE, Interest::READABLE)?;
             Ok(watch)
@@ -44,7 +48,7 @@ impl RegisterFile {
             let text = format!("changes of {} are only noticed on SIGHUP: {error}", path.display());
             log.write(&LogLine::warning("register", text), now.wall);
         });
-        Some(Self { path, own_id: config.core.id, watch: watch.ok(), reading: false, again: false })
+        Some(Self { path, own_id: config.core.id, watch: watch.ok(), reading: false, again: false, first })
     }
 }
 
@@ -69,7 +73,8 @@ impl EventLoop {
             let _ = watch.renew();
         }
         let (path, own_id) = (file.path.clone(), file.own_id);
-        self.submit(Box::new(move || JobResult::RegisterFileRead(register_file::reload(&path, own_id))));
+        self.workers
+            .submit(Rank::Own, Box::new(move || JobResult::RegisterFileRead(register_file::reload(&path, own_id))));
     }
 
     /// The worker has read it.
@@ -80,6 +85,8 @@ impl EventLoop {
         let shown = file.path.display().to_string();
         let mut log = |line: LogLine| self.log.write(&line, now.wall);
         match reading {
+            // As the start has read it, and said what there is to say.
+            Ok((nodes, _)) if file.first.take().is_some_and(|first| first == nodes) => {}
             Ok((nodes, warnings)) => {
                 warnings.iter().for_each(|warning| log(LogLine::warning("register", warning.to_string())));
                 self.dispatch.nodes_wanted(RegistrationSource::File, nodes, now);

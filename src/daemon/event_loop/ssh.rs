@@ -1,9 +1,9 @@
 //! SSH connections of the loop: their sockets are watched here, their sessions take turns on workers of their own.
 //!
-//! A session is either here, at rest, or with a worker. An event of its socket that comes meanwhile is remembered and gives it
-//! another turn.
+//! A session is either here, at rest, or with a worker. An event of its socket that comes meanwhile is remembered and
+//! gives it another turn.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use mio::{Interest, Token};
 
 use crate::daemon::dispatch::SshWork;
 use crate::edge::copy::{self, Opened};
-use crate::edge::jobs::{Job, JobQueue};
+use crate::edge::jobs::JobQueue;
 use crate::edge::resolver;
 use crate::edge::sockets::Stream;
 use crate::edge::ssh::{Session, Turn};
@@ -20,10 +20,12 @@ use crate::model::node_id::NodeId;
 use crate::model::ssh::{SshEnd, SshNews, SshOrder, SshTask, SshTaskId, SshUpload, UploadSource};
 use crate::model::time::{Monotonic, Now};
 
-use super::{EventLoop, JOB_RETRY, LOOKUP_THREADS};
+use super::{EventLoop, LOOKUPS_MAX};
 
 /// The tokens of SSH connections begin here, far above those of connections and children.
 pub(super) const FIRST_SSH_SOURCE: usize = 1 << (usize::BITS - 2);
+/// Threads that may wait for name servers at the same time.
+const LOOKUP_THREADS: usize = 8;
 /// Threads that calculate for SSH sessions at the same time: a slow key or agent of one host holds up few others.
 const THREADS: usize = 4;
 /// Threads that open files and pack directories for copies over SSH.
@@ -58,11 +60,10 @@ struct Entry {
 /// See the module's page. By attempt, which is never used twice.
 pub(super) struct SshConnections {
     entries: HashMap<u64, Entry>,
+    /// Each session has one job at most.
     jobs: JobQueue<Finished>,
     lookups: JobQueue<Finished>,
-    waiting: VecDeque<Job<Finished>>,
     files: JobQueue<Finished>,
-    waiting_files: VecDeque<Job<Finished>>,
 }
 
 /// What comes back from a worker.
@@ -83,26 +84,13 @@ impl SshConnections {
             entries: HashMap::new(),
             jobs: JobQueue::new(THREADS, Arc::clone(&wake)),
             lookups: JobQueue::new(LOOKUP_THREADS, Arc::clone(&wake)),
-            waiting: VecDeque::new(),
             files: JobQueue::new(FILE_THREADS, wake),
-            waiting_files: VecDeque::new(),
         }
     }
 
-    /// A job for a session; while the queue is full it waits here. Each session has at most one.
-    fn submit(&mut self, job: Job<Finished>) {
-        self.waiting.push_back(job);
-        self.submit_waiting();
-    }
-
-    pub(super) fn submit_waiting(&mut self) {
-        for (waiting, queue) in [(&mut self.waiting, &self.jobs), (&mut self.waiting_files, &self.files)] {
-            while let Some(job) = waiting.pop_front() {
-                if let Err(job) = queue.submit(job) {
-                    waiting.push_front(job);
-                    break;
-                }
-            }
+    pub(super) fn handle_timeout(&mut self) {
+        for queue in [&mut self.jobs, &mut self.lookups, &mut self.files] {
+            queue.handle_timeout();
         }
     }
 
@@ -111,11 +99,8 @@ impl SshConnections {
         finished.or_else(|| self.files.poll_finished())
     }
 
-    /// With no job under way, no finished one will tell when there is a thread again.
     pub(super) fn poll_timeout(&self, now: Monotonic) -> Option<Monotonic> {
-        let stuck = |waiting: &VecDeque<_>, queue: &JobQueue<_>| !waiting.is_empty() && queue.pending() == 0;
-        let is_stuck = stuck(&self.waiting, &self.jobs) || stuck(&self.waiting_files, &self.files);
-        is_stuck.then(|| now + JOB_RETRY)
+        [&self.jobs, &self.lookups, &self.files].into_iter().filter_map(|queue| queue.poll_timeout(now)).min()
     }
 }
 
@@ -142,7 +127,7 @@ impl EventLoop {
                     Some(address) => self.ssh_connect_next(attempt, vec![address], now),
                     None => {
                         let lookup = Box::new(move || Finished::Resolved(attempt, resolver::resolve(&host, port)));
-                        if self.ssh.lookups.submit(lookup).is_err() {
+                        if self.ssh.lookups.submit_below(LOOKUPS_MAX, lookup).is_err() {
                             self.ssh_failed(attempt, "too many names are being looked up", now);
                         }
                     }
@@ -177,11 +162,10 @@ impl EventLoop {
     fn ssh_open_source(&mut self, attempt: u64, task: SshTaskId, upload: Box<SshUpload>, now: Now) {
         match upload.source.clone() {
             UploadSource::Local(spec) => {
-                self.ssh.waiting_files.push_back(Box::new(move || {
+                self.ssh.files.submit(Box::new(move || {
                     let opened = copy::open_source(&spec);
                     Finished::Opened { attempt, task, upload, opened }
                 }));
-                self.ssh.submit_waiting();
             }
             UploadSource::Gathered(sink, kind) => {
                 let gone = || CopyFailure { message: "remote copy failed".to_owned(), detail: "it is gone".to_owned() };
@@ -337,7 +321,7 @@ impl EventLoop {
                     let turn = session.turn(orders, sources);
                     Finished::Worked { attempt, session, turn }
                 });
-                self.ssh.submit(job);
+                self.ssh.jobs.submit(job);
             }
             other => entry.state = other,
         }
@@ -350,7 +334,6 @@ impl EventLoop {
             Finished::Opened { attempt, task, upload, opened } => self.ssh_opened(attempt, task, upload, opened, now),
             Finished::Dropped => {}
         }
-        self.ssh.submit_waiting();
     }
 
     fn ssh_worked(&mut self, attempt: u64, session: Box<Session>, turn: Turn, now: Now) {
@@ -364,7 +347,7 @@ impl EventLoop {
 
     /// Closing frees keys and buffers; a worker does it.
     fn drop_ssh_session(&mut self, session: Box<Session>) {
-        self.ssh.submit(Box::new(move || {
+        self.ssh.jobs.submit(Box::new(move || {
             drop(session);
             Finished::Dropped
         }));

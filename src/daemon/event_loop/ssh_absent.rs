@@ -25,7 +25,7 @@ impl SshConnections {
         None
     }
 
-    pub(super) fn submit_waiting(&mut self) {}
+    pub(super) fn handle_timeout(&mut self) {}
 
     pub(super) fn poll_timeout(&self, _now: Monotonic) -> Option<Monotonic> {
         None

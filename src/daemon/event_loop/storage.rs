@@ -10,26 +10,31 @@ use crate::edge::child_process::ChildProcess;
 use crate::edge::history_store::{self, HistoryStore, StoreOptions};
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
+use crate::edge::sockets::HandshakeStep;
 use crate::edge::tls::TlsError;
 use crate::edge::tls::server::ServerContext;
-use crate::model::command::CommandId;
+use crate::model::command::{CommandEnd, CommandId};
 use crate::model::connection::ConnectionId;
+use crate::model::host_work::HostDone;
 use crate::model::log::LogLine;
-use crate::model::poller::PollerTables;
 use crate::model::time::{Monotonic, Now, WallTime};
-use crate::model::work::{WorkId, WorkOutcome};
 
 use super::questions::{Answers, Questions};
+use super::work::Check;
+use super::workers::Rank;
 use super::{EventLoop, RunError, register_file};
 
 /// What comes back from a worker.
 pub(super) enum JobResult {
     Crypto(Box<CryptoOutcome>),
     Answered(Answers),
-    Spawned(CommandId, Result<Box<ChildProcess>, String>),
-    Worked(WorkId, WorkOutcome),
+    Spawned(CommandId, Result<Box<ChildProcess>, CommandEnd>),
+    Host(HostDone),
+    /// Of a first look at the allow-list.
+    CheckTakesLong(Check),
+    /// The TLS handshake of a connection has gone on.
+    Handshake(ConnectionId, Box<HandshakeStep>),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
-    PollersRead(Box<Result<PollerTables, String>>),
     Checkpointed(Result<(), String>),
     /// Of the listener with this index, with warnings.
     CertificateLoaded(usize, Box<Result<(ServerContext, Vec<String>), TlsError>>),
@@ -41,8 +46,8 @@ const CHECKPOINT_BYTES: u64 = 8 << 20;
 /// How long to wait before changes that could not be stored are tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Database pages kept in memory by a daemon without nodes. It is most of what such a daemon holds at work; less makes large
-/// commits slower.
+/// Database pages kept in memory by a daemon without nodes. It is most of what such a daemon holds at work; less makes
+/// large commits slower.
 const CACHE_KIB: u32 = 256;
 
 /// The same with nodes, whose rows come in by thousands; four times as much was no faster.
@@ -142,7 +147,8 @@ impl Storage {
 
 impl EventLoop {
     /// One transaction for everything that this turn wants stored. Changes that could not be stored before go first: a
-    /// newer state of a session must not be overwritten by an older one. While they wait, later changes are refused at once.
+    /// newer state of a session must not be overwritten by an older one. While they wait, later changes are refused at
+    /// once.
     pub(super) fn commit(&mut self, now: Now) {
         if self.storage.retry_at.is_some_and(|when| when <= now.monotonic) {
             self.storage.retry_at = None;
@@ -159,7 +165,7 @@ impl EventLoop {
         }
         self.commit_batch(batch, now);
         if let Some(job) = self.storage.checkpoint_job() {
-            self.submit(job);
+            self.workers.submit(Rank::Own, job);
         }
     }
 

@@ -9,12 +9,12 @@ use mio::{Interest, Registry, Token};
 
 use crate::daemon::dispatch::Dispatch;
 use crate::edge::resolver;
-use crate::edge::sockets::Stream;
+use crate::edge::sockets::{HandshakeStep, Stream};
 use crate::model::connection::{ConnectionId, Endpoint};
 use crate::model::time::Now;
 
-use super::listeners::Bound;
 use super::storage::JobResult;
+use super::workers::Rank;
 use super::{EventLoop, SourceMap, stream_source};
 
 /// Read buffer, shared by all connections: an idle connection costs none.
@@ -23,8 +23,6 @@ const READ_BYTES: usize = 64 << 10;
 const READS_PER_TURN: usize = 2;
 /// Connections that go on with their TLS handshake in one turn, at most: each costs up to a millisecond of arithmetic.
 const HANDSHAKES_PER_TURN: usize = 16;
-/// Connections accepted on one listener in one turn, at most.
-const ACCEPTS_PER_TURN: usize = 256;
 
 /// So many bytes in or out leave memory behind that is worth giving back.
 const BURST_BYTES: usize = 2 << 20;
@@ -35,8 +33,8 @@ enum State {
     Open,
     /// Its last bytes go out.
     Closing,
-    /// Our last bytes are out. What the peer still sends is read and dropped: closing at once would reset the connection
-    /// and take our last words from it.
+    /// Our last bytes are out. What the peer still sends is read and dropped: closing at once would reset the
+    /// connection and take our last words from it.
     Draining,
 }
 
@@ -78,6 +76,10 @@ impl Streams {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn has_readable(&self) -> bool {
         !self.reading.is_empty()
     }
@@ -95,30 +97,13 @@ impl Streams {
         self.blocked.is_empty() && self.unblocked.is_empty() && self.unflushed.is_empty()
     }
 
-    /// Whether more may wait to be accepted.
-    pub(super) fn accept(
+    pub(super) fn insert_accepted(
         &mut self,
-        listener: &Bound,
-        dispatch: &mut Dispatch,
+        connection: ConnectionId,
+        stream: Stream,
         registry: &Registry,
-        keep_alive: bool,
-        now: Now,
-    ) -> io::Result<bool> {
-        for _ in 0..ACCEPTS_PER_TURN {
-            let Some((mut stream, peer)) = listener.socket.accept()? else { return Ok(false) };
-            if keep_alive {
-                // A peer that vanishes is then noticed a little later.
-                let _not_supported = stream.set_keepalive();
-            }
-            if let Some(tls) = &listener.tls {
-                stream.start_tls(tls.context.session().map_err(io::Error::other)?);
-            }
-            let connection = dispatch.next_connection_id();
-            if self.insert(connection, stream, State::Open, registry).is_ok() {
-                dispatch.accepted(connection, listener.which, peer, now);
-            }
-        }
-        Ok(true)
+    ) -> io::Result<()> {
+        self.insert(connection, stream, State::Open, registry)
     }
 
     fn insert(
@@ -198,7 +183,12 @@ impl EventLoop {
     pub(super) fn read_streams(&mut self, now: Now) {
         let mut handshakes = 0;
         for source in std::mem::take(&mut self.streams.reading) {
-            if self.streams.entries.get(&source).is_some_and(|entry| entry.stream.is_handshaking()) {
+            let stream = self.streams.entries.get(&source).map(|entry| &entry.stream);
+            if stream.is_some_and(Stream::is_server_handshaking) {
+                self.take_handshake_on(source, now);
+                continue;
+            }
+            if stream.is_some_and(Stream::is_handshaking) {
                 handshakes += 1;
                 if handshakes > HANDSHAKES_PER_TURN {
                     self.streams.reading.insert(source);
@@ -207,6 +197,35 @@ impl EventLoop {
             }
             self.read_stream(source, now);
         }
+    }
+
+    /// Gives the next step of a listener's handshake to a worker. Those of strangers come last.
+    fn take_handshake_on(&mut self, source: usize, now: Now) {
+        let Some(entry) = self.streams.entries.get_mut(&source) else { return };
+        let connection = entry.connection;
+        match entry.stream.take_step() {
+            Ok(mut step) => {
+                let rank = if self.dispatch.is_known(connection) { Rank::Handshake } else { Rank::Stranger };
+                let job = move || {
+                    step.run();
+                    JobResult::Handshake(connection, step)
+                };
+                self.workers.submit(rank, Box::new(job));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => entry.readable = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => drop(self.streams.reading.insert(source)),
+            Err(error) => self.handshake_failed(source, &error, now),
+        }
+    }
+
+    /// A worker has done a step: what it owes is written at the end of the turn, and there may be more to read.
+    pub(super) fn handshake_went_on(&mut self, connection: ConnectionId, step: HandshakeStep) {
+        let source = stream_source(connection);
+        let Some(entry) = self.streams.entries.get_mut(&source) else { return };
+        entry.stream.put_back(step);
+        entry.readable = true;
+        self.streams.unflushed.insert(source);
+        self.streams.want(source, &self.dispatch);
     }
 
     fn read_stream(&mut self, source: usize, now: Now) {
@@ -291,7 +310,7 @@ impl EventLoop {
     pub(super) fn start_tls(&mut self, connection: ConnectionId, server_name: &str, now: Now) {
         let source = stream_source(connection);
         let Some(entry) = self.streams.entries.get_mut(&source) else { return };
-        let session = match &self.client_tls {
+        let session = match self.listening.client_tls() {
             Some(context) => context.session(server_name),
             None => Err("TLS is not configured for outgoing connections".to_owned()),
         };
@@ -430,7 +449,7 @@ impl EventLoop {
             Ok(false) => {}
             Ok(true) => {
                 entry.state = State::Open;
-                if self.keep_alive {
+                if self.listening.keep_alive() {
                     let _not_supported = entry.stream.set_keepalive();
                 }
                 self.dispatch.connected(connection, now);

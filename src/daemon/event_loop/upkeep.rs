@@ -1,5 +1,5 @@
-//! What the loop does for the machine that it runs on: it tells the service manager that it still turns, and takes in less
-//! while it needs more memory than it may. No wake-up of its own where neither is asked for.
+//! What the loop does for the machine that it runs on: it tells the service manager that it still turns, and takes in
+//! less while it needs more memory than it may. No wake-up of its own where neither is asked for.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use super::EventLoop;
 
 /// How often memory is looked at, at most, and only while there is something to take in.
 const MEMORY_LOOK: Duration = Duration::from_millis(50);
-/// Above the limit there is one turn in so long in which something is taken in: a limit that cannot be held makes a slow daemon,
-/// never a deaf one.
+/// Above the limit there is one turn in so long in which something is taken in: a limit that cannot be held makes a
+/// slow daemon, never a deaf one.
 const SLOW_TURN: Duration = Duration::from_millis(100);
 /// How long after a burst memory is given back.
 const RELEASE_AFTER: Duration = Duration::from_secs(3);
@@ -28,6 +28,10 @@ const COMPLAINT: Duration = Duration::from_secs(60);
 pub(super) struct Upkeep {
     watchdog: Option<Watchdog>,
     memory: Option<MemoryLimit>,
+    /// When memory is given back after a burst.
+    release_at: Option<Monotonic>,
+    /// No pages of the program are given back before.
+    release_program_at: Option<Monotonic>,
 }
 
 struct Watchdog {
@@ -63,12 +67,14 @@ impl Upkeep {
         Self {
             watchdog,
             memory: max_memory.map(|limit_bytes| MemoryLimit::new(limit_bytes, process_memory::anonymous_bytes)),
+            release_at: None,
+            release_program_at: None,
         }
     }
 
     /// When it wants to be called although nothing happens.
     pub(super) fn poll_timeout(&self) -> Option<Monotonic> {
-        self.watchdog.as_ref().map(|watchdog| watchdog.next)
+        self.watchdog.as_ref().map(|watchdog| watchdog.next).into_iter().chain(self.release_at).min()
     }
 
     /// Tells the service manager that the loop turns, when that is due.
@@ -147,16 +153,18 @@ impl EventLoop {
         self.read_children(now);
     }
 
-    /// Gives memory back some seconds after a burst, and pages of the program during a long one; an idle daemon is not woken for it.
+    /// Gives memory back some seconds after a burst, and pages of the program during a long one; an idle daemon is not
+    /// woken for it.
     pub(super) fn release_memory(&mut self, now: Now) {
+        let upkeep = &mut self.upkeep;
         if self.streams.take_burst() {
-            self.release_at = Some(now.monotonic + RELEASE_AFTER);
-            if self.release_program_at.is_none_or(|when| when <= now.monotonic) {
-                self.release_program_at = Some(now.monotonic + PROGRAM_RELEASE);
+            upkeep.release_at = Some(now.monotonic + RELEASE_AFTER);
+            if upkeep.release_program_at.is_none_or(|when| when <= now.monotonic) {
+                upkeep.release_program_at = Some(now.monotonic + PROGRAM_RELEASE);
                 edge::release_program_pages();
             }
-        } else if self.release_at.is_some_and(|when| when <= now.monotonic) {
-            self.release_at = None;
+        } else if upkeep.release_at.is_some_and(|when| when <= now.monotonic) {
+            upkeep.release_at = None;
             self.storage.release_memory();
         }
     }

@@ -1,56 +1,146 @@
 //! Blocking work of modules, done on a worker.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::allow_list::AllowList;
+use crate::config::database::DatabaseSettings;
+use crate::config::settings::Config;
+use crate::daemon::dispatch::CryptoJob;
+use crate::edge::centreon_database;
 use crate::edge::command_pipe;
 use crate::edge::jobs::Job;
 use crate::edge::packages;
+use crate::model::host_work::{HostDone, HostWork};
 use crate::model::time::Now;
 use crate::model::work::{PipeReport, Work, WorkId, WorkOutcome};
 
-use super::EventLoop;
+use crate::wire::gorgone::keys::PrivateKey;
+
+use super::children::Children;
 use super::storage::JobResult;
+use super::workers::Rank;
+use super::{EventLoop, LOOKUPS_MAX};
 
 /// A check of one request against the allow-list takes no longer than this, and the match in hand.
 const CHECK_MAX: Duration = Duration::from_secs(2);
-
-/// Pipes that are written to at once; others wait.
-pub(super) const PIPE_THREADS: usize = 4;
+/// The first look at the allow-list; what takes longer goes on at a lower rank and holds up nobody else.
+pub(super) const LOOK_MAX: Duration = Duration::from_millis(10);
 /// Pipes that may wait.
-pub(super) const PIPES_MAX: usize = 1_000;
+const PIPES_MAX: usize = 1_000;
 
-/// The job that does a piece of work.
-fn job(id: WorkId, work: Work, allowed: &AllowList) -> Job<JobResult> {
-    match work {
-        Work::CheckCommands { lines, wanted } => {
-            let allowed = allowed.clone();
-            Box::new(move || {
-                let deadline = Instant::now() + CHECK_MAX;
-                let check = allowed.check(&lines, wanted, || Instant::now() >= deadline);
-                JobResult::Worked(id, WorkOutcome::Checked(check))
-            })
+const fn done(id: WorkId, outcome: WorkOutcome) -> JobResult {
+    JobResult::Host(HostDone::WorkDone { id, outcome })
+}
+
+/// Command lines that the allow-list is asked for.
+pub(super) struct Check {
+    id: WorkId,
+    lines: Vec<String>,
+    wanted: usize,
+}
+
+/// Checks command lines; a check that is not done after `patience` comes back, if `may_return`.
+fn check_job(check: Check, allowed: &AllowList, patience: Duration, may_return: bool) -> Job<JobResult> {
+    let allowed = allowed.clone();
+    Box::new(move || {
+        let (deadline, mut is_late) = (Instant::now() + patience, false);
+        let found = allowed.check(&check.lines, check.wanted, || {
+            is_late |= Instant::now() >= deadline;
+            is_late
+        });
+        if is_late && may_return {
+            return JobResult::CheckTakesLong(check);
         }
-        Work::ReadPlugins { file } => {
-            Box::new(move || JobResult::Worked(id, WorkOutcome::PluginsRead(packages::read_plugins(file.as_deref()))))
+        done(check.id, WorkOutcome::Checked(found))
+    })
+}
+
+/// What work on this machine needs of the configuration.
+pub(super) struct Host {
+    /// Our own key.
+    key: Arc<PrivateKey>,
+    /// The commands that may be run, where that is limited.
+    allowed: AllowList,
+    /// The Centreon database, where module `nodes` reads it.
+    pollers: Option<DatabaseSettings>,
+}
+
+impl Host {
+    pub(super) fn new(config: &Config, key: PrivateKey) -> Self {
+        let allowed = config.modules.action.as_ref().and_then(|action| action.allowed.as_ref());
+        Self {
+            key: Arc::new(key),
+            allowed: allowed.map(|allowed| allowed.list.clone()).unwrap_or_default(),
+            pollers: config.modules.nodes.as_ref().map(|nodes| nodes.database.clone()),
         }
-        Work::WritePipe { file, lines, patience } => Box::new(move || {
-            JobResult::Worked(id, WorkOutcome::PipeWritten(command_pipe::write_lines(&file, &lines, patience)))
-        }),
+    }
+
+    /// A step of a handshake, and its rank.
+    pub(super) fn crypto_job(&self, job: CryptoJob) -> (Rank, Job<JobResult>) {
+        let rank = match job {
+            CryptoJob::Hello { is_known: false, .. } => Rank::Stranger,
+            CryptoJob::Hello { .. } | CryptoJob::Dial(..) => Rank::Handshake,
+        };
+        let key = Arc::clone(&self.key);
+        (rank, Box::new(move || JobResult::Crypto(Box::new(job.run(&key)))))
     }
 }
 
 impl EventLoop {
-    /// Work that waits for somebody else has threads of its own, so that it holds up nothing.
-    pub(super) fn start_work(&mut self, id: WorkId, work: Work, now: Now) {
-        let waits = matches!(work, Work::WritePipe { .. });
-        let job = job(id, work, &self.allowed);
-        if !waits {
-            self.submit(job);
-        } else if self.pipes.submit(job).is_err() {
-            let failure = "submit engine command issue: too many pipes are written to, try again later".to_owned();
-            let report = PipeReport { submitted: 0, failure: Some(failure) };
-            self.dispatch.work_done(id, WorkOutcome::PipeWritten(report), now);
+    /// Does what the deciding part wants of this machine.
+    pub(super) fn host_work(&mut self, work: HostWork, now: Now) {
+        match work {
+            HostWork::Query { query, filter, limit } => self.storage.questions.ask((query, filter, limit)),
+            HostWork::RunCommand { command, spec } => {
+                self.workers.submit(Rank::Spawn, Children::spawn_job(command, spec))
+            }
+            HostWork::KillCommand(command) => self.children.kill(command),
+            HostWork::Work { id, work } => self.start_work(id, work, now),
+            HostWork::ReadSource { source, step } => self.copies.read(source, step),
+            HostWork::WriteSink { sink, steps } => self.copies.write(sink, steps),
+            HostWork::ReadPollers => self.read_pollers(now),
+        }
+    }
+
+    fn start_work(&mut self, id: WorkId, work: Work, now: Now) {
+        match work {
+            Work::CheckCommands { lines, wanted } => {
+                let job = check_job(Check { id, lines, wanted }, &self.host.allowed, LOOK_MAX, true);
+                self.workers.submit(Rank::Match, job);
+            }
+            Work::ReadPlugins { file } => {
+                let read = move || done(id, WorkOutcome::PluginsRead(packages::read_plugins(file.as_deref())));
+                self.workers.submit(Rank::Match, Box::new(read));
+            }
+            Work::WritePipe { file, lines, patience } => {
+                let write =
+                    move || done(id, WorkOutcome::PipeWritten(command_pipe::write_lines(&file, &lines, patience)));
+                if !self.workers.submit_below(PIPES_MAX, Rank::Pipe, Box::new(write)) {
+                    let failure = "submit engine command issue: too many pipes are written to, try again later";
+                    let report = PipeReport { submitted: 0, failure: Some(failure.to_owned()) };
+                    let outcome = WorkOutcome::PipeWritten(report);
+                    self.dispatch.host_done(HostDone::WorkDone { id, outcome }, now);
+                }
+            }
+        }
+    }
+
+    /// A check that was cut off begins anew where it may take its time.
+    pub(super) fn check_slowly(&mut self, check: Check) {
+        self.workers.submit(Rank::SlowMatch, check_job(check, &self.host.allowed, CHECK_MAX, false));
+    }
+
+    /// Reads the Centreon database on the threads of name servers: it may take as long to answer as they do.
+    fn read_pollers(&mut self, now: Now) {
+        let Some(settings) = self.host.pollers.clone() else { return };
+        let job = Box::new(move || {
+            let tables = centreon_database::read(&settings).map_err(|fault| fault.text);
+            JobResult::Host(HostDone::PollersRead(tables))
+        });
+        if !self.workers.submit_below(LOOKUPS_MAX, Rank::Lookup, job) {
+            let failure = Err("too much waits for the network".to_owned());
+            self.dispatch.host_done(HostDone::PollersRead(failure), now);
         }
     }
 }

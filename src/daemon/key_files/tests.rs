@@ -77,7 +77,8 @@ fn a_missing_public_file_is_written_from_the_private_key() {
 fn a_missing_private_file_is_named_with_the_remedy_and_nothing_is_made() {
     assert_eq!(
         refusal("", 0, SERVER_SPKI),
-        "rsakey.priv.pem: the private key is missing, but its public half rsakey.pub.pem is there; restore the private key, or \
+        "rsakey.priv.pem: the private key is missing, but its public half rsakey.pub.pem is there; restore the \
+            private key, or \
          remove rsakey.pub.pem so that a new pair is made (peers must then be told the new thumbprint)"
     );
 }
@@ -96,7 +97,8 @@ fn a_private_key_that_others_can_use_is_refused() {
 fn keys_that_do_not_belong_together_are_refused() {
     assert_eq!(
         refusal(CLIENT_PKCS1, 0o600, SERVER_SPKI),
-        "rsakey.pub.pem: does not belong to the private key rsakey.priv.pem; restore the right file, or remove this one so that \
+        "rsakey.pub.pem: does not belong to the private key rsakey.priv.pem; restore the right file, or remove this \
+            one so that \
          it is written again"
     );
 }

@@ -1,4 +1,5 @@
-//! One conversation with a MySQL or MariaDB server: login and text queries (MySQL client/server protocol, protocol version 10).
+//! One conversation with a MySQL or MariaDB server: login and text queries (MySQL client/server protocol, protocol
+//! version 10).
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 
@@ -157,7 +158,8 @@ impl Client {
 
     fn send_password(&mut self, password: &str) -> Result<(), Fault> {
         if !self.stream.get_ref().is_private() {
-            let text = "the server wants to see the password itself (caching_sha2_password), which needs 'mysql_ssl=1' or \
+            let text = "the server wants to see the password itself (caching_sha2_password), which needs \
+                'mysql_ssl=1' or \
                         'mysql_socket' in the dsn";
             return Err(Fault::Other(text.to_owned()));
         }
@@ -265,6 +267,7 @@ fn head(capabilities: u32) -> Vec<u8> {
 fn unknown_plugin(plugin: &str) -> Fault {
     let plugin: String = plugin.chars().take(60).flat_map(char::escape_debug).collect();
     Fault::Other(format!(
-        "the user logs in with '{plugin}', which is not supported: give it mysql_native_password or caching_sha2_password"
+        "the user logs in with '{plugin}', which is not supported: give it mysql_native_password or \
+            caching_sha2_password"
     ))
 }

@@ -1,8 +1,8 @@
-//! Reads pollers from the Centreon configuration database (MariaDB or MySQL). Blocks, with a time-out for each step and one for
-//! the whole: a job for a worker thread.
+//! Reads pollers from the Centreon configuration database (MariaDB or MySQL). Blocks, with a time-out for each step and
+//! one for the whole: a job for a worker thread.
 //!
-//! The client speaks as much of the MySQL protocol as this needs: one connection, text queries, results that fit into memory.
-//! Absent on purpose: writing, prepared statements, compression, connections that are kept.
+//! The client speaks as much of the MySQL protocol as this needs: one connection, text queries, results that fit into
+//! memory. Absent on purpose: writing, prepared statements, compression, connections that are kept.
 
 #[cfg(feature = "centreon")]
 mod auth;

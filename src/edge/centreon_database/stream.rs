@@ -1,4 +1,5 @@
-//! A blocking connection to a database server: TCP, a Unix socket, or TLS on top of TCP. Nothing waits longer than it should.
+//! A blocking connection to a database server: TCP, a Unix socket, or TLS on top of TCP. Nothing waits longer than it
+//! should.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -144,16 +144,19 @@ fn sentence(fault: Fault, settings: &DatabaseSettings) -> String {
             _ => format!("the connection to {at} failed: {error}"),
         },
         Fault::Server(1045 | 1698 | 4151, _) => format!(
-            "{at} refuses the user '{user}' or its password: correct 'username' and 'password' of centreon.database.db_configuration"
+            "{at} refuses the user '{user}' or its password: correct 'username' and 'password' of \
+                centreon.database.db_configuration"
         ),
         Fault::Server(1049, _) => format!("{at} has no database '{database}': correct 'dbname' in the dsn"),
         Fault::Server(1044, _) => {
             format!(
-                "{at} does not let the user '{user}' use the database '{database}': correct 'dbname', or GRANT SELECT on it"
+                "{at} does not let the user '{user}' use the database '{database}': correct 'dbname', or GRANT SELECT \
+                    on it"
             )
         }
         Fault::Server(1146, text) => format!(
-            "the database '{database}' at {place} lacks a table ({text}): correct 'dbname' in the dsn to the Centreon configuration database"
+            "the database '{database}' at {place} lacks a table ({text}): correct 'dbname' in the dsn to the Centreon \
+                configuration database"
         ),
         Fault::Server(1142 | 1143, text) => {
             format!("{at} does not let the user '{user}' read ({text}): GRANT SELECT on '{database}'")

@@ -91,11 +91,13 @@ fn a_program_that_cannot_run_is_named_without_its_arguments() {
     std::fs::write(dir.join("plain"), "text").unwrap();
     let plain = dir.join("plain");
     let refused = |list: &[&str]| ChildProcess::spawn(&words(list), Now::default()).err().unwrap();
-    let missing = refused(&["no-such-program", "--password=secret"]);
-    assert!(missing.contains("'no-such-program' was not found") && !missing.contains("secret"), "{missing}");
-    assert!(refused(&[plain.to_str().unwrap()]).contains("may not be executed"));
-    assert!(refused(&["echo", "a\0b"]).contains("could not be started"));
-    assert!(refused(&[]).contains("empty"));
+    let missing = "program 'no-such-program' was not found; give its full path or install it".to_owned();
+    assert_eq!(refused(&["no-such-program", "--password=secret"]), CommandEnd::NoProgram(127, missing));
+    let CommandEnd::NoProgram(126, text) = refused(&[plain.to_str().unwrap()]) else { panic!() };
+    assert!(text.contains("may not be executed"));
+    let CommandEnd::NotStarted(text) = refused(&["echo", "a\0b"]) else { panic!() };
+    assert!(text.contains("could not be started"));
+    assert_eq!(refused(&[]), CommandEnd::NotStarted("the command is empty".to_owned()));
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! What a receiver that was killed while it put a copy in its place left there: files under the names that they have until they
-//! are whole. A note beside the gathered file says where that is, so that they go with it when nobody asks for the copy again.
+//! What a receiver that was killed while it put a copy in its place left there: files under the names that they have
+//! until they are whole. A note beside the gathered file says where that is, so that they go with it when nobody asks
+//! for the copy again.
 //!
-//! The note is a symlink `.copy_<digest>.to`. Only the very names that we must have used are removed, those that the archive
-//! yields once more. Absent on purpose: when a copy has been waiting for too long (`super::marks`).
+//! The note is a symlink `.copy_<digest>.to`. Only the very names that we must have used are removed, those that the
+//! archive yields once more. Absent on purpose: when a copy has been waiting for too long (`super::marks`).
 
 use std::fs::{self, File};
 use std::io::Seek;
@@ -22,8 +23,8 @@ use super::unpack;
 const PREFIX: &str = ".copy_";
 const NOTE_SUFFIX: &str = ".to";
 
-/// Part of the names that the files of a copy have at the destination before they are whole. After a crash it is the same once
-/// more, so that they are overwritten when the copy is asked for again.
+/// Part of the names that the files of a copy have at the destination before they are whole. After a crash it is the
+/// same once more, so that they are overwritten when the copy is asked for again.
 pub(super) fn name_digest(gathered: &Path) -> String {
     hex(&Md5::new_with_prefix(gathered.file_name().unwrap_or_default().as_encoded_bytes()))
 }
@@ -47,8 +48,8 @@ impl Note {
         Self(gathered.with_file_name(format!("{PREFIX}{}{NOTE_SUFFIX}", name_digest(gathered))))
     }
 
-    /// From now on something may be left at `place`: a directory that an archive goes to, or the one file. Where no note can
-    /// be made, it stays there after a crash; that is all.
+    /// From now on something may be left at `place`: a directory that an archive goes to, or the one file. Where no
+    /// note can be made, it stays there after a crash; that is all.
     pub(super) fn set(&self, place: &Path) {
         self.unset();
         let _refused = symlink(place, &self.0);

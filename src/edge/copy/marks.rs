@@ -1,8 +1,8 @@
-//! Marks beside what was gathered of copies: a copy that is asked for anew finds what is there already by them, and what nobody
-//! has asked for in a day is removed.
+//! Marks beside what was gathered of copies: a copy that is asked for anew finds what is there already by them, and
+//! what nobody has asked for in a day is removed.
 //!
-//! A mark is a symlink `.copy_<digest of what is copied>` to `copy_<token>` beside it. Only files that a mark of ours leads to
-//! are ever removed, because others may have files with such names, too.
+//! A mark is a symlink `.copy_<digest of what is copied>` to `copy_<token>` beside it. Only files that a mark of ours
+//! leads to are ever removed, because others may have files with such names, too.
 
 use std::fs::{self, File};
 use std::io;
@@ -91,8 +91,8 @@ pub(super) fn is_free(file: &File) -> bool {
     rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) != Err(rustix::io::Errno::WOULDBLOCK)
 }
 
-/// Lets others have the file. Closing it is not enough: a command that is just being started holds a copy of the descriptor for
-/// a moment.
+/// Lets others have the file. Closing it is not enough: a command that is just being started holds a copy of the
+/// descriptor for a moment.
 pub(super) fn release(file: &File) {
     let _without_locks = rustix::fs::flock(file, FlockOperation::Unlock);
 }

@@ -1,4 +1,5 @@
-//! Files that are copied from daemon to daemon (protocol.md section 12): read, packed, gathered, unpacked, moved into place.
+//! Files that are copied from daemon to daemon (docs/protocol.md section 12): read, packed, gathered, unpacked, moved
+//! into place.
 //!
 //! Everything here blocks and runs on worker threads. Absent on purpose: messages, the order of steps, what a row says.
 

@@ -1,5 +1,5 @@
-//! What a tar archive says about an entry beside its header, and to whom entries belong. Lengths are capped before anything
-//! is read.
+//! What a tar archive says about an entry beside its header, and to whom entries belong. Lengths are capped before
+//! anything is read.
 
 use std::io::{self, Read};
 

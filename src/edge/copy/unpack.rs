@@ -1,5 +1,5 @@
-//! A tar.gz that a peer sent, into a directory: merged with what is there, file by file, each whole or not at all, and nothing
-//! outside the directory. Files are written under other names, flushed to the disk together, then renamed.
+//! A tar.gz that a peer sent, into a directory: merged with what is there, file by file, each whole or not at all, and
+//! nothing outside the directory. Files are written under other names, flushed to the disk together, then renamed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -410,7 +410,8 @@ fn each_entry<R: Read>(
     Ok(())
 }
 
-/// Removes what an unpacking that was killed left of the same archive, with the same `mark`: the names are made as there.
+/// Removes what an unpacking that was killed left of the same archive, with the same `mark`: the names are made as
+/// there.
 pub(super) fn remove_left(archive: impl Read, inside: &Inside, mark: &str) {
     let mut number = 0;
     let _end_of_what_it_unpacked = each_entry(archive, |entry, name, _| {

@@ -27,7 +27,8 @@ pub struct Applied {
     pub is_shorter: bool,
 }
 
-/// Gives `ctime`s that only grow, even when the wall clock is set back: peers ask for rows newer than the newest they have.
+/// Gives `ctime`s that only grow, even when the wall clock is set back: peers ask for rows newer than the newest they
+/// have.
 ///
 /// Counts in steps of 10 µs: the original prints numbers with 15 digits, and a time that it rounds up would hide rows.
 #[derive(Clone, Copy, Debug)]
@@ -57,12 +58,12 @@ pub(super) fn resume(connection: &Connection) -> Result<(i64, CommitClock)> {
 
 impl HistoryStore {
     /// Applies the changes in their order as one transaction; when it returns, they are in the database and, with
-    /// `synchronous_full`, on the disk. Inserted rows get `id` and `ctime` here, the latter from `wall` but always later
-    /// than that of every earlier commit.
+    /// `synchronous_full`, on the disk. Inserted rows get `id` and `ctime` here, the latter from `wall` but always
+    /// later than that of every earlier commit.
     ///
     /// # Errors
-    /// Nothing of `changes` was applied. The store stays usable: the next call may succeed. Somebody else's lock is waited
-    /// for once; until a commit succeeds again, further calls fail at once.
+    /// Nothing of `changes` was applied. The store stays usable: the next call may succeed. Somebody else's lock is
+    /// waited for once; until a commit succeeds again, further calls fail at once.
     pub fn apply(&mut self, changes: &[StoreChange], wall: WallTime) -> std::result::Result<Applied, StoreError> {
         if changes.is_empty() {
             return Ok(Applied::default());
@@ -163,7 +164,8 @@ fn run(
     Ok((applied, last_row_id))
 }
 
-const INSERT_ROW: &str = "INSERT INTO gorgone_history (token, code, etime, ctime, instant, data, stheno_node, stheno_history, stheno_row) \
+const INSERT_ROW: &str = "INSERT INTO gorgone_history (token, code, etime, ctime, instant, data, stheno_node, \
+    stheno_history, stheno_row) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
 fn insert_row(statement: &mut rusqlite::CachedStatement<'_>, row: &HistoryRow, ctime: f64) -> Result<()> {

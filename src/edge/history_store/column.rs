@@ -1,27 +1,25 @@
-//! Reads columns as the original left them: SQLite stores any type in any column, and Perl made use of that. Nothing here
-//! fails; what cannot be read becomes an empty value.
+//! Reads columns as the original left them: SQLite stores any type in any column, and Perl made use of that. Nothing
+//! here fails; what cannot be read becomes an empty value.
 
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
 use crate::model::history::HistoryName;
 use crate::model::node_id::NodeId;
+use crate::model::text::from_bytes;
 
 /// The value, `NULL` where there is no such column.
 fn value<'a>(row: &'a Row<'_>, column: usize) -> ValueRef<'a> {
     row.get_ref(column).unwrap_or(ValueRef::Null)
 }
 
-/// Text; bytes that are not valid UTF-8 read as Latin-1. `None` for `NULL`.
+/// Text; a byte that is not valid UTF-8 reads as Latin-1. `None` for `NULL`.
 pub(super) fn text(row: &Row<'_>, column: usize) -> Option<String> {
     match value(row, column) {
         ValueRef::Null => None,
         ValueRef::Integer(number) => Some(number.to_string()),
         ValueRef::Real(number) => Some(number.to_string()),
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(match std::str::from_utf8(bytes) {
-            Ok(text) => text.to_owned(),
-            Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
-        }),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(from_bytes(bytes).into_owned()),
     }
 }
 

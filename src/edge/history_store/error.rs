@@ -89,17 +89,21 @@ impl fmt::Display for StoreError {
             }
             StoreErrorKind::InUse(None) => "another daemon uses it; stop that one or set another gorgone_db_name",
             StoreErrorKind::NotADatabase => {
-                "the file is no SQLite database; check gorgone_db_name, or move the file away and start again with an empty one"
+                "the file is no SQLite database; check gorgone_db_name, or move the file away and start again with an \
+                    empty one"
             }
             StoreErrorKind::Corrupt => {
-                "the file is damaged; stop the daemon, then repair it with `sqlite3 FILE .recover` or move it (and its -wal \
+                "the file is damaged; stop the daemon, then repair it with `sqlite3 FILE .recover` or move it (and \
+                    its -wal \
                  and -shm files) away to start with an empty one"
             }
             StoreErrorKind::ReadOnly => {
-                "it cannot be written to; check the mode of the file and its directory and how the file system is mounted"
+                "it cannot be written to; check the mode of the file and its directory and how the file system is \
+                    mounted"
             }
             StoreErrorKind::PermissionDenied => {
-                "it cannot be opened; check that it is a file and that the daemon's user may read and write it and its directory"
+                "it cannot be opened; check that it is a file and that the daemon's user may read and write it and \
+                    its directory"
             }
             StoreErrorKind::DiskFull => "the disk or a quota is full; make room",
             StoreErrorKind::Busy => "another program holds it; end that program (a backup, sqlite3, another daemon)",

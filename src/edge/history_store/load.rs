@@ -125,8 +125,8 @@ fn is_iv(bytes: &[u8]) -> bool {
     bytes.len() == 16
 }
 
-/// An old file may hold a node twice: the smaller mark counts, since a row that is stored twice is noticed and a lost one
-/// is not.
+/// An old file may hold a node twice: the smaller mark counts, since a row that is stored twice is noticed and a lost
+/// one is not.
 fn marks(connection: &Connection, warnings: &mut Warnings) -> Result<Vec<(NodeId, SyncMark)>> {
     let sql = format!("SELECT id, ctime, last_id, stheno_history FROM gorgone_synchistory LIMIT {MAX_ROWS}");
     let mut statement = connection.prepare(&sql)?;

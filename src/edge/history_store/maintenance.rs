@@ -22,8 +22,8 @@ pub struct CheckpointReport {
     pub left_pages: u64,
 }
 
-/// Moves the write-ahead log into the database, so that the next commit writes it from its beginning. Most of it goes beside the writer; only the rest that came
-/// in meanwhile holds it up for a moment.
+/// Moves the write-ahead log into the database, so that the next commit writes it from its beginning. Most of it goes
+/// beside the writer; only the rest that came in meanwhile holds it up for a moment.
 ///
 /// # Errors
 /// The disk is full or broken; nothing is lost, the log only stays.

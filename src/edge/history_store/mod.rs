@@ -1,8 +1,9 @@
-//! The history, the sealed sessions, sync marks and fingerprints in SQLite, in the original's schema (protocol.md section 4).
+//! The history, the sealed sessions, sync marks and fingerprints in SQLite, in the original's schema (docs/protocol.md
+//! section 4).
 //!
-//! [`HistoryStore`] is the one writer and lives on the loop's thread: one [`HistoryStore::apply`] a turn, one transaction.
-//! [`HistoryReader`], [`checkpoint`] and [`check_integrity`] use connections of their own and belong on worker threads.
-//! Absent on purpose: retries, decisions what is kept, any repair of a damaged file.
+//! [`HistoryStore`] is the one writer and lives on the loop's thread: one [`HistoryStore::apply`] a turn, one
+//! transaction. [`HistoryReader`], [`checkpoint`] and [`check_integrity`] use connections of their own and belong on
+//! worker threads. Absent on purpose: retries, decisions what is kept, any repair of a damaged file.
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
@@ -45,9 +46,9 @@ const REWRITTEN_MAX_BYTES: u64 = 32 << 20;
 /// Prepared statements that are kept.
 const STATEMENTS: usize = 24;
 
-/// Lets the plan of a prepared statement stay as it is. A SQLite that knows statistics (STAT4) would else plan a statement anew
-/// whenever another value is bound, which takes longer than most statements. `.cargo/config.toml` builds ours without them; a
-/// build from elsewhere, which does not read that file, has them.
+/// Lets the plan of a prepared statement stay as it is. A SQLite that knows statistics (STAT4) would else plan a
+/// statement anew whenever another value is bound, which takes longer than most statements. `.cargo/config.toml` builds
+/// ours without them; a build from elsewhere, which does not read that file, has them.
 fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
@@ -57,9 +58,11 @@ fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
 pub struct StoreOptions {
     /// Make tables that are missing (`gorgone_db_autocreate_schema`); columns and indexes are always added.
     pub create_schema: bool,
-    /// Each commit waits for the disk. Without it a power failure may cost the last commits; a crash of the daemon does not.
+    /// Each commit waits for the disk. Without it a power failure may cost the last commits; a crash of the daemon does
+    /// not.
     pub synchronous_full: bool,
-    /// KiB of the database's pages that are kept in memory. A quarter of a page's size comes on top, with some C libraries a whole.
+    /// KiB of the database's pages that are kept in memory. A quarter of a page's size comes on top, with some C
+    /// libraries a whole.
     pub cache_kib: u32,
 }
 
@@ -97,8 +100,8 @@ impl HistoryStore {
     /// Opens the database, or makes it, with its directory, where there is none. Reads next to nothing of a large file.
     ///
     /// # Errors
-    /// Another daemon uses it, or it cannot be used: the sentence names the file and the remedy. A damaged file is never
-    /// replaced or changed.
+    /// Another daemon uses it, or it cannot be used: the sentence names the file and the remedy. A damaged file is
+    /// never replaced or changed.
     pub fn open(path: &Path, options: StoreOptions) -> Result<Self, StoreError> {
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             std::fs::create_dir_all(directory).map_err(|error| StoreError::from_io(path, &error))?;
@@ -144,6 +147,7 @@ impl HistoryStore {
 
     /// The id that the next inserted row gets; the rows of one [`HistoryStore::apply`] get consecutive ids.
     #[must_use]
+    #[cfg(test)]
     pub const fn next_row_id(&self) -> i64 {
         self.last_row_id.saturating_add(1)
     }
@@ -154,8 +158,8 @@ impl HistoryStore {
         &self.path
     }
 
-    /// Whether purges make the file shorter. A file that somebody else made has to be written anew for that: a small one is,
-    /// here and now; a large one only keeps its free space for later rows.
+    /// Whether purges make the file shorter. A file that somebody else made has to be written anew for that: a small
+    /// one is, here and now; a large one only keeps its free space for later rows.
     ///
     /// # Errors
     /// It is not, and why.
@@ -168,15 +172,16 @@ impl HistoryStore {
         if u64::try_from(pages).unwrap_or(0).saturating_mul(PAGE_SIZE) > REWRITTEN_MAX_BYTES {
             let path = self.path.display();
             return Err(format!(
-                "{path} keeps its size when rows are purged, and uses the space again; to let it shrink, stop the daemon once and run: \
+                "{path} keeps its size when rows are purged, and uses the space again; to let it shrink, stop the \
+                    daemon once and run: \
                  sqlite3 '{path}' 'PRAGMA auto_vacuum = 2; VACUUM'"
             ));
         }
         self.connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)").map_err(sqlite)
     }
 
-    /// Bytes of the write-ahead log that wait for a [`checkpoint`]. Costs microseconds; above some megabytes, start one as a
-    /// job (one at a time). The log's file keeps its size, since writing over it is faster than growing it.
+    /// Bytes of the write-ahead log that wait for a [`checkpoint`]. Costs microseconds; above some megabytes, start one
+    /// as a job (one at a time). The log's file keeps its size, since writing over it is faster than growing it.
     #[must_use]
     pub fn wal_backlog_bytes(&self) -> u64 {
         let sql = "PRAGMA wal_checkpoint(NOOP)";

@@ -1,6 +1,7 @@
 //! One step of cleaning within a commit: deletes a few rows at a time, and gives free pages back, until its time is up.
 //!
-//! The commit belongs to the loop, so a step may not hold it up; how long one delete takes depends on the disk, hence the clock.
+//! The commit belongs to the loop, so a step may not hold it up; how long one delete takes depends on the disk, hence
+//! the clock.
 
 use std::time::{Duration, Instant};
 

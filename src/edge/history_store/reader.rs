@@ -36,7 +36,8 @@ impl HistoryReader {
     /// The rows that meet the filter, up to the page's bounds. Rows are read one by one, never more than are returned.
     ///
     /// The first rows by id are taken; with [`PageLimit::whole_instants`] and a `ctime` condition alone, the first by
-    /// `ctime` (the order in which such a peer goes on). A row with values of odd types is read as far as it makes sense.
+    /// `ctime` (the order in which such a peer goes on). A row with values of odd types is read as far as it makes
+    /// sense.
     ///
     /// # Errors
     /// The file cannot be read; never because of the content of a row.
@@ -108,9 +109,9 @@ thread_local! {
     static KEPT: RefCell<Option<HistoryReader>> = const { RefCell::new(None) };
 }
 
-/// Takes questions off the queue and answers them, on a connection that this thread keeps for the next ones: opening costs more
-/// than most questions. All see the history as it is at the first of them. At least one is answered; after an error, or when the
-/// answers hold more than `most_bytes`, the others stay in the queue.
+/// Takes questions off the queue and answers them, on a connection that this thread keeps for the next ones: opening
+/// costs more than most questions. All see the history as it is at the first of them. At least one is answered; after
+/// an error, or when the answers hold more than `most_bytes`, the others stay in the queue.
 ///
 /// # Errors
 /// Each answer as [`HistoryReader::open`] and [`HistoryReader::query`]; the next question then opens a new connection.

@@ -103,7 +103,8 @@ fn rows_of_one_instant_stay_together() {
     assert_eq!((ids(&page), page.more), ((1..=10).collect(), true));
     let page = reader.query(&since(page.rows.last().unwrap().ctime), &limit).unwrap();
     assert_eq!((ids(&page), page.more), ((11..=20).collect(), false));
-    // A peer goes on after the greatest `ctime` of a page: rows of an old file whose clock went back come in that order.
+    // A peer goes on after the greatest `ctime` of a page: rows of an old file whose clock went back come in that
+    // order.
     drop(store);
     let connection = Connection::open(&path).unwrap();
     connection.execute("UPDATE gorgone_history SET ctime = 2000 - id", []).unwrap();

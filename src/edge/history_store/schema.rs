@@ -5,8 +5,8 @@ use rusqlite::{Connection, Result, params};
 use super::column;
 use crate::model::random::Random;
 
-/// Written to a new file. The original replaces it by its own version, and takes a file without one for its first version,
-/// which it cannot convert a second time.
+/// Written to a new file. The original replaces it by its own version, and takes a file without one for its first
+/// version, which it cannot convert a second time.
 const VERSION: &str = "23.10.0";
 
 struct Table {

@@ -18,10 +18,33 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// A peer that does not answer so many probes is gone.
 const KEEPALIVE_PROBES: u8 = 6;
 
+/// Bytes read for one step of a handshake, at most.
+const STEP_BYTES: usize = 16 << 10;
+
 /// A connection.
 pub struct Stream {
     socket: Socket,
-    tls: Option<Box<Session>>,
+    tls: Tls,
+}
+
+enum Tls {
+    None,
+    Here(Box<Session>),
+    /// A worker has it, see [`HandshakeStep`].
+    Away,
+}
+
+/// The arithmetic of one step of a listener's handshake, for a worker: a signature takes milliseconds.
+pub struct HandshakeStep {
+    session: Box<Session>,
+    bytes: Vec<u8>,
+}
+
+impl HandshakeStep {
+    /// Does it.
+    pub fn run(&mut self) {
+        self.session.take_in(&std::mem::take(&mut self.bytes));
+    }
 }
 
 enum Socket {
@@ -31,14 +54,15 @@ enum Socket {
 
 impl Stream {
     pub(super) const fn from_tcp(stream: TcpStream) -> Self {
-        Self { socket: Socket::Tcp(stream), tls: None }
+        Self { socket: Socket::Tcp(stream), tls: Tls::None }
     }
 
     pub(super) const fn from_unix(stream: UnixStream) -> Self {
-        Self { socket: Socket::Unix(stream), tls: None }
+        Self { socket: Socket::Unix(stream), tls: Tls::None }
     }
 
-    /// Begins a TCP connection, with `TCP_NODELAY`. Once the stream is writable, [`Stream::connected`] tells the outcome.
+    /// Begins a TCP connection, with `TCP_NODELAY`. Once the stream is writable, [`Stream::connected`] tells the
+    /// outcome.
     ///
     /// # Errors
     /// It cannot even begin: no route, no descriptor left.
@@ -61,32 +85,78 @@ impl Stream {
     #[must_use]
     pub fn into_tcp(self) -> Option<TcpStream> {
         match self {
-            Self { socket: Socket::Tcp(stream), tls: None } => Some(stream),
+            Self { socket: Socket::Tcp(stream), tls: Tls::None } => Some(stream),
             _ => None,
         }
     }
 
     /// From now on the stream's bytes are those inside TLS. Whatever was read or written before was not.
     pub fn start_tls(&mut self, session: Session) {
-        self.tls = Some(Box::new(session));
+        self.tls = Tls::Here(Box::new(session));
+    }
+
+    /// Whether a listener's handshake is under way, which goes on by [`Stream::take_step`].
+    #[must_use]
+    pub fn is_server_handshaking(&self) -> bool {
+        match &self.tls {
+            Tls::None => false,
+            Tls::Here(session) => session.is_server_handshaking(),
+            Tls::Away => true,
+        }
+    }
+
+    /// Reads what a listener's handshake goes on with. Until [`Stream::put_back`] nothing else is read or written.
+    ///
+    /// # Errors
+    /// Of the socket; it would also block while a step is under way.
+    pub fn take_step(&mut self) -> io::Result<Box<HandshakeStep>> {
+        let Tls::Here(session) = std::mem::replace(&mut self.tls, Tls::Away) else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        let mut bytes = vec![0; STEP_BYTES];
+        match self.socket.read(&mut bytes) {
+            Ok(len) => {
+                bytes.truncate(len);
+                Ok(Box::new(HandshakeStep { session, bytes }))
+            }
+            Err(error) => {
+                self.tls = Tls::Here(session);
+                Err(error)
+            }
+        }
+    }
+
+    /// A step is done; flush, then read.
+    pub fn put_back(&mut self, step: HandshakeStep) {
+        self.tls = Tls::Here(step.session);
     }
 
     /// Whether a TLS handshake is under way: until it is over, writing would block.
     #[must_use]
     pub fn is_handshaking(&self) -> bool {
-        self.tls.as_ref().is_some_and(|session| session.is_handshaking())
+        match &self.tls {
+            Tls::None => false,
+            Tls::Here(session) => session.is_handshaking(),
+            Tls::Away => true,
+        }
     }
 
-    /// Whether bytes that were taken for writing wait for the socket: then [`Write::flush`] is wanted when it is writable.
+    /// Whether bytes that were taken for writing wait for the socket: then [`Write::flush`] is wanted when it is
+    /// writable.
     #[must_use]
     pub fn wants_flush(&self) -> bool {
-        self.tls.as_ref().is_some_and(|session| session.wants_write())
+        matches!(&self.tls, Tls::Here(session) if session.wants_write())
     }
 
-    /// Whether after a read that did (`is_short`) or did not leave its buffer partly empty only a new event brings more.
+    /// Whether after a read that did (`is_short`) or did not leave its buffer partly empty only a new event brings
+    /// more.
     #[must_use]
     pub fn is_emptied(&self, is_short: bool) -> bool {
-        self.tls.as_ref().map_or(is_short, |session| session.is_emptied())
+        match &self.tls {
+            Tls::None => is_short,
+            Tls::Here(session) => session.is_emptied(),
+            Tls::Away => false,
+        }
     }
 
     /// Whether a connection that was begun is complete; false as long as it is under way.
@@ -130,13 +200,13 @@ impl Stream {
         }
     }
 
-    /// Tells the peer that nothing more comes: by `close_notify` inside TLS, and by ending the socket's sending direction.
-    /// If [`Self::wants_flush`] holds afterwards, flushing completes it.
+    /// Tells the peer that nothing more comes: by `close_notify` inside TLS, and by ending the socket's sending
+    /// direction. If [`Self::wants_flush`] holds afterwards, flushing completes it.
     ///
     /// # Errors
     /// The connection is gone.
     pub fn shutdown_write(&mut self) -> io::Result<()> {
-        let Some(session) = &mut self.tls else { return self.socket.shutdown_write() };
+        let Tls::Here(session) = &mut self.tls else { return self.socket.shutdown_write() };
         session.end();
         match self.flush() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -148,8 +218,9 @@ impl Stream {
 impl Read for Stream {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         match &mut self.tls {
-            None => self.socket.read(bytes),
-            Some(session) => session.read(&mut self.socket, bytes),
+            Tls::None => self.socket.read(bytes),
+            Tls::Here(session) => session.read(&mut self.socket, bytes),
+            Tls::Away => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 }
@@ -157,14 +228,19 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.tls {
-            None => self.socket.write(bytes),
-            Some(session) => session.write(&mut self.socket, bytes),
+            Tls::None => self.socket.write(bytes),
+            Tls::Here(session) => session.write(&mut self.socket, bytes),
+            Tls::Away => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
     /// Writes what TLS has encrypted but not yet written; without TLS nothing ever waits.
     fn flush(&mut self) -> io::Result<()> {
-        let Some(session) = &mut self.tls else { return Ok(()) };
+        let session = match &mut self.tls {
+            Tls::None => return Ok(()),
+            Tls::Here(session) => session,
+            Tls::Away => return Err(io::ErrorKind::WouldBlock.into()),
+        };
         if session.flush(&mut self.socket)? { self.socket.shutdown_write() } else { Ok(()) }
     }
 }

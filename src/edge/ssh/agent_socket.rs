@@ -1,5 +1,5 @@
-//! The socket of an authentication agent (`SSH_AUTH_SOCK`): libssh2 opens it in blocking mode, so each read and write waits
-//! here, and not for ever.
+//! The socket of an authentication agent (`SSH_AUTH_SOCK`): libssh2 opens it in blocking mode, so each read and write
+//! waits here, and not for ever.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;

@@ -5,8 +5,8 @@ use std::ffi::{CStr, CString, c_char, c_int};
 
 use libssh2_sys as ffi;
 
-/// What is offered where nothing else is configured, the preferred ones first. AES-GCM before ChaCha20: it is several times
-/// faster here, on both ends.
+/// What is offered where nothing else is configured, the preferred ones first. AES-GCM before ChaCha20: it is several
+/// times faster here, on both ends.
 const MODERN: [(c_int, &[&str]); 5] = [
     (
         ffi::LIBSSH2_METHOD_KEX,
@@ -53,7 +53,8 @@ const CIPHERS: &[&str] = &[
 /// What old devices need, and of which at least the first is left out of the library as it is usually built.
 const LEGACY_HOST_KEY: &str = "ssh-rsa";
 
-/// Tells a new session what to offer: `preferred` host-key algorithms before all others. Returns what the log should say.
+/// Tells a new session what to offer: `preferred` host-key algorithms before all others. Returns what the log should
+/// say.
 ///
 /// # Errors
 /// The library takes none of it.
@@ -90,8 +91,8 @@ pub(super) fn choose(
 /// The names of one kind that the library was built with.
 fn supported(session: *mut ffi::LIBSSH2_SESSION, kind: c_int) -> Vec<String> {
     let mut names: *mut *const c_char = std::ptr::null_mut();
-    // SAFETY: the session is alive; on success `names` points to `count` C strings that live as long as the library, in an
-    // array that is ours to free.
+    // SAFETY: the session is alive; on success `names` points to `count` C strings that live as long as the library, in
+    // an array that is ours to free.
     unsafe {
         let count = ffi::libssh2_session_supported_algs(session, kind, &raw mut names);
         let Ok(count) = usize::try_from(count) else { return Vec::new() };

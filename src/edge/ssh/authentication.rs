@@ -14,7 +14,8 @@ use super::socket_io::SocketIo;
 use super::{agent_socket, library};
 use crate::model::ssh::{SshNews, SshTarget};
 
-/// Public keys that are tried, at most: a host counts each, and OpenSSH's sshd ends the connection at the sixth failure.
+/// Public keys that are tried, at most: a host counts each, and OpenSSH's sshd ends the connection at the sixth
+/// failure.
 const MAX_KEYS: usize = 4;
 
 enum Attempt {
@@ -129,8 +130,8 @@ impl Authentication {
             }
             if self.left.len() == before {
                 self.tried.push(format!("password: the host offers only {methods} at first"));
-                // One that wants a key and a password offers the second once it has the first; the library does not tell
-                // such a half success from a failure.
+                // One that wants a key and a password offers the second once it has the first; the library does not
+                // tell such a half success from a failure.
                 self.left.extend([Attempt::Password, Attempt::Keyboard]);
             }
         } else {
@@ -290,7 +291,8 @@ impl Agent {
         let path = std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty());
         let path = path.ok_or("there is none (SSH_AUTH_SOCK is not set)")?;
         agent_socket::is_listening(Path::new(&path)).map_err(|error| error.to_string())?;
-        // SAFETY: the session is alive and outlives the agent: both belong to one `Session`, which drops the agent first.
+        // SAFETY: the session is alive and outlives the agent: both belong to one `Session`, which drops the agent
+        // first.
         let agent = unsafe { ffi::libssh2_agent_init(session) };
         if agent.is_null() {
             return Err(last_error(session));

@@ -112,8 +112,8 @@ impl Channel {
         let mut name: *mut c_char = std::ptr::null_mut();
         let mut len = 0;
         let null = std::ptr::null_mut();
-        // SAFETY: the channel is alive; the places that are null are not filled; the name is ours to free, by the session's
-        // allocator.
+        // SAFETY: the channel is alive; the places that are null are not filled; the name is ours to free, by the
+        // session's allocator.
         unsafe {
             let found = ffi::libssh2_channel_get_exit_signal(
                 self.0,

@@ -1,5 +1,5 @@
-//! Private keys and known-hosts files on disk: read with a bound, and what is wrong with them in words an administrator can
-//! act on. Nothing is decrypted here.
+//! Private keys and known-hosts files on disk: read with a bound, and what is wrong with them in words an administrator
+//! can act on. Nothing is decrypted here.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -133,8 +133,10 @@ mod tests {
     #[test]
     fn each_bad_key_file_is_named_with_its_remedy() {
         let directory = TempDir::new();
-        let open = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQ==\n-----END OPENSSH PRIVATE KEY-----\n";
-        let sealed = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAACmFlczI1Ni1jdHIAAAAGYmNyeXB0\n-----END OPENSSH PRIVATE KEY-----\n";
+        let open = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQ==\n-----END \
+            OPENSSH PRIVATE KEY-----\n";
+        let sealed = "-----BEGIN OPENSSH PRIVATE \
+            KEY-----\nb3BlbnNzaC1rZXktdjEAAAAACmFlczI1Ni1jdHIAAAAGYmNyeXB0\n-----END OPENSSH PRIVATE KEY-----\n";
         let pem = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAA==\n-----END RSA PRIVATE KEY-----\n";
         for (name, text, mode, passphrase, said) in [
             ("open", open, 0o600, false, ""),

@@ -1,5 +1,5 @@
-//! Known-hosts files as OpenSSH writes them (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): plain and hashed names, ports, wildcards,
-//! several keys of one host, revoked keys. Certificates are not used. No file is opened here.
+//! Known-hosts files as OpenSSH writes them (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): plain and hashed names, ports,
+//! wildcards, several keys of one host, revoked keys. Certificates are not used. No file is opened here.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};

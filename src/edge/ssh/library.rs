@@ -1,4 +1,5 @@
-//! libssh2 as this program calls it: functions that its Rust declarations lack, its initialisation, and its errors as text.
+//! libssh2 as this program calls it: functions that its Rust declarations lack, its initialisation, and its errors as
+//! text.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int, c_long, c_ulong, c_void};
@@ -39,8 +40,8 @@ unsafe extern "C" {
 pub(super) fn initialise() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: called once, before any other call of either library; null settings are allowed. A failure of the first
-        // shows when a session is made.
+        // SAFETY: called once, before any other call of either library; null settings are allowed. A failure of the
+        // first shows when a session is made.
         unsafe {
             OPENSSL_init_crypto(NO_ATEXIT, std::ptr::null());
             libssh2_sys::libssh2_init(0);

@@ -1,9 +1,9 @@
-//! SSH sessions through libssh2 in non-blocking mode (protocol.md section 10): key exchange, host keys, authentication,
-//! commands and file transfers, several at once in one session.
+//! SSH sessions through libssh2 in non-blocking mode (docs/protocol.md section 10): key exchange, host keys,
+//! authentication, commands and file transfers, several at once in one session.
 //!
-//! A [`Session`] is moved to a worker for each of its turns, since arithmetic, key files and the files that are copied may
-//! take their time; between turns it rests with the event loop, which watches its socket. Absent: time-outs, waiting, and
-//! every decision whether a host is trusted or a task begun (`session::ssh_steps`).
+//! A [`Session`] is moved to a worker for each of its turns, since arithmetic, key files and the files that are copied
+//! may take their time; between turns it rests with the event loop, which watches its socket. Absent: time-outs,
+//! waiting, and every decision whether a host is trusted or a task begun (`session::ssh_steps`).
 
 mod agent_socket;
 mod algorithms;

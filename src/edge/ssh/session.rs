@@ -85,8 +85,8 @@ impl Session {
     pub fn new(socket: TcpStream) -> Result<Self, String> {
         library::initialise();
         let io = Box::into_raw(Box::new(SocketIo::new(socket, None)));
-        // SAFETY: null functions ask for malloc and free; the context is handed back to our callbacks, which expect exactly
-        // this pointer.
+        // SAFETY: null functions ask for malloc and free; the context is handed back to our callbacks, which expect
+        // exactly this pointer.
         let raw = unsafe { ffi::libssh2_session_init_ex(None, None, None, io.cast()) };
         if raw.is_null() {
             // SAFETY: made above and known to nobody else.
@@ -160,7 +160,8 @@ impl Session {
     }
 
     fn io(&mut self) -> &mut SocketIo {
-        // SAFETY: the pointer is valid as long as the session; no call of the library is under way, so no callback holds it.
+        // SAFETY: the pointer is valid as long as the session; no call of the library is under way, so no callback
+        // holds it.
         unsafe { &mut *self.io }
     }
 
@@ -384,7 +385,8 @@ impl Session {
     fn open_channels(&mut self) -> bool {
         let mut moved = false;
         while matches!(self.listening, Listening::Wanted) || !self.opening.is_empty() {
-            // An open channel in which nothing runs yet is closed by dropbear (2022 and older) when a command ends in another.
+            // An open channel in which nothing runs yet is closed by dropbear (2022 and older) when a command ends in
+            // another.
             if self.running.values().any(Running::is_starting) {
                 break;
             }
@@ -430,8 +432,8 @@ impl Session {
     }
 }
 
-/// dropbear before 2024.86 closes a channel in which nothing runs yet when a command ends in another, and dies of what is
-/// asked there next.
+/// dropbear before 2024.86 closes a channel in which nothing runs yet when a command ends in another, and dies of what
+/// is asked there next.
 fn loses_sessions(banner: &str) -> bool {
     let Some((_, version)) = banner.split_once("dropbear_") else { return banner.contains("dropbear") };
     let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));

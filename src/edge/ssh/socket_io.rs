@@ -1,7 +1,7 @@
 //! What libssh2 reads from and writes to: callbacks that never block and never do more than a turn's share.
 //!
-//! libssh2 cannot be asked for something else while one packet is half sent, and reads for as long as bytes come. So what
-//! the socket does not take waits here, and reading ends after a budget.
+//! libssh2 cannot be asked for something else while one packet is half sent, and reads for as long as bytes come. So
+//! what the socket does not take waits here, and reading ends after a budget.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};

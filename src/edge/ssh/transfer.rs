@@ -1,5 +1,5 @@
-//! File transfers of a session over SFTP, one at a time: lines into a named pipe, small files, copies of local files. A file
-//! is written under another name and renamed, so it appears whole or not at all.
+//! File transfers of a session over SFTP, one at a time: lines into a named pipe, small files, copies of local files. A
+//! file is written under another name and renamed, so it appears whole or not at all.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_ulong};
@@ -296,8 +296,8 @@ impl Transfer {
             if written >= LOOK_BYTES {
                 return Step::Next(Phase::Write);
             }
-            // SAFETY: the handle is alive; pointer and length describe `rest`. What is not acknowledged yet is given again
-            // the next time, followed by more, as the library wants it.
+            // SAFETY: the handle is alive; pointer and length describe `rest`. What is not acknowledged yet is given
+            // again the next time, followed by more, as the library wants it.
             let len = unsafe { ffi::libssh2_sftp_write(self.handle, chars(rest), rest.len()) };
             match usize::try_from(len) {
                 Ok(0) => return Step::WouldBlock,

@@ -76,8 +76,8 @@ impl Transfers {
             && !current.handle.is_null()
             && let Sftp::Open(_) = self.sftp
         {
-            // SAFETY: the handle is alive and its channel open; the request to close it goes out, the answer is not awaited:
-            // the handle is not used again and its memory goes with the process at worst.
+            // SAFETY: the handle is alive and its channel open; the request to close it goes out, the answer is not
+            // awaited: the handle is not used again and its memory goes with the process at worst.
             unsafe { ffi::libssh2_sftp_close_handle(current.handle) };
         }
         if let Sftp::Open(sftp) = self.sftp {

@@ -113,7 +113,8 @@ pub(super) fn read_roots(ca_file: Option<&Path>) -> Result<(PathBuf, RootCertSto
     let Some(file) = ca_file.or_else(|| SYSTEM_ROOTS.iter().map(Path::new).find(|path| path.is_file())) else {
         let places = SYSTEM_ROOTS.join(", ");
         let fault = format!(
-            "this system has no file of trusted roots (looked for {places}): install the package ca-certificates, or set ssl_ca_file"
+            "this system has no file of trusted roots (looked for {places}): install the package ca-certificates, or \
+                set ssl_ca_file"
         );
         return Err(TlsError::new(Path::new(""), fault));
     };
@@ -159,7 +160,8 @@ fn explain_certificate(fault: &CertificateError) -> String {
         }
         // An issuer with the name of a trusted one but another key gives a bad signature.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "its issuer is unknown: set ssl_ca_file to the CA's certificate (and let the server send its whole chain), or pin it with ssl_fingerprint"
+            "its issuer is unknown: set ssl_ca_file to the CA's certificate (and let the server send its whole \
+                chain), or pin it with ssl_fingerprint"
                 .to_owned()
         }
         CertificateError::Other(reason) => reason.0.to_string(),

@@ -31,7 +31,8 @@ fn read(path: &Path, passphrase: Option<&str>) -> Result<PrivateKeyDer<'static>,
     };
     if block.is_legacy_encrypted {
         let fault = format!(
-            "is encrypted in the legacy form (Proc-Type: 4,ENCRYPTED), which is too weak to be supported; convert it: {}",
+            "is encrypted in the legacy form (Proc-Type: 4,ENCRYPTED), which is too weak to be supported; convert it: \
+                {}",
             convert(path)
         );
         return Err(TlsError::new(path, fault));
@@ -63,7 +64,8 @@ fn decrypt(path: &Path, der: &[u8], passphrase: Option<&str>) -> Result<Vec<u8>,
     })?;
     let plain = info.decrypt(passphrase).map_err(|_| {
         let fault = format!(
-            "cannot be decrypted: the `passphrase` is wrong, or the encryption is not supported; check it, or convert the key: {}",
+            "cannot be decrypted: the `passphrase` is wrong, or the encryption is not supported; check it, or convert \
+                the key: {}",
             convert(path)
         );
         TlsError::new(path, fault)

@@ -85,7 +85,8 @@ fn check_match(certified: &CertifiedKey, certificate_file: &Path, key_file: &Pat
             index + 1
         ),
         None => format!(
-            "its certificate does not belong to the key {}: set ssl_cert_file and ssl_key_file to files that were made together",
+            "its certificate does not belong to the key {}: set ssl_cert_file and ssl_key_file to files that were \
+                made together",
             key_file.display()
         ),
     };

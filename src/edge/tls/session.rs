@@ -1,7 +1,7 @@
 //! One TLS connection's state between a non-blocking socket and plain bytes. Waiting and timeouts are the owner's.
 //!
-//! Reading drives the handshake, and also writes what the handshake owes. While the handshake is under way nothing plain
-//! is taken for sending, so what was taken is on its way, and a queue that is empty has been encrypted.
+//! Reading drives the handshake, and also writes what the handshake owes. While the handshake is under way nothing
+//! plain is taken for sending, so what was taken is on its way, and a queue that is empty has been encrypted.
 
 use std::io::{self, Read, Write};
 
@@ -12,9 +12,12 @@ use super::client;
 /// Encrypted bytes that wait for the socket, at most; and what one write takes.
 const MAX_UNSENT_BYTES: usize = 32 << 10;
 /// What a client of plain HTTP is told, so that a browser or curl shows it.
-const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 84\r\n\
-    Connection: close\r\n\r\n{\"error\":\"http_error_400\",\"message\":\"this port speaks TLS: use https:// or wss://\"}\n";
-/// Reads of the socket (4 KiB each) for one read of plain bytes: a peer that sends empty records must not hold the loop.
+const PLAIN_HTTP_ANSWER: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 84\r\n\
+    Connection: close\r\n\r\n{\"error\":\"http_error_400\",\"message\":\"this port speaks TLS: use https:// or \
+        wss://\"}\n";
+/// Reads of the socket (4 KiB each) for one read of plain bytes: a peer that sends empty records must not hold the
+/// loop.
 const MAX_SOCKET_READS: usize = 24;
 
 enum Role {
@@ -56,6 +59,27 @@ impl Session {
             socket_has_ended: false,
             is_ending: false,
             shutdown_owed: false,
+        }
+    }
+
+    /// Whether it is a listener's whose handshake is under way and has not failed: a worker does its arithmetic, see
+    /// [`Session::take_in`].
+    #[must_use]
+    pub fn is_server_handshaking(&self) -> bool {
+        matches!(self.role, Role::Server) && self.is_handshaking() && !self.socket_has_ended
+    }
+
+    /// Takes in bytes that were read from the socket, none for its end, without writing. What a handshake owes is
+    /// written by the next [`Session::flush`], and an error is told by the next [`Session::read`].
+    pub fn take_in(&mut self, mut bytes: &[u8]) {
+        self.socket_has_ended = bytes.is_empty();
+        while !bytes.is_empty() {
+            let mut source = FirstOctet { socket: &mut bytes, octet: &mut self.first_octet };
+            let taken = self.connection.read_tls(&mut source);
+            if self.connection.process_new_packets().is_err() || taken.is_err() {
+                self.socket_has_ended = true;
+                return;
+            }
         }
     }
 
@@ -163,8 +187,8 @@ impl Session {
         }
     }
 
-    /// Writes what waits. Success means that nothing waits any more; then, once after [`Self::end`], `true` says that the
-    /// sending direction of the socket is to be ended.
+    /// Writes what waits. Success means that nothing waits any more; then, once after [`Self::end`], `true` says that
+    /// the sending direction of the socket is to be ended.
     ///
     /// # Errors
     /// `WouldBlock`: the socket is full. Otherwise the connection is over.
@@ -194,7 +218,8 @@ impl Session {
         Ok(())
     }
 
-    /// Whether a client speaks HTTP to us without TLS: a method's capital letter stands where a record of TLS has its kind.
+    /// Whether a client speaks HTTP to us without TLS: a method's capital letter stands where a record of TLS has its
+    /// kind.
     fn is_plain_http(&self, error: &rustls::Error) -> bool {
         let is_letter = self.first_octet.is_some_and(|octet| octet.is_ascii_uppercase());
         let is_server = matches!(self.role, Role::Server);

@@ -1,5 +1,5 @@
-//! How a server's certificate is checked. The handshake's signature is always verified, so that the peer must own the key
-//! of the certificate that it shows.
+//! How a server's certificate is checked. The handshake's signature is always verified, so that the peer must own the
+//! key of the certificate that it shows.
 
 use std::fmt;
 use std::sync::Arc;
@@ -93,7 +93,8 @@ impl ServerCertVerifier for Verifier {
                     );
                     if is_untrusted && Summary::read(end_entity).is_some_and(|leaf| leaf.is_self_signed()) {
                         return refused(
-                            "it is self-signed: pin it with ssl_fingerprint, or let a CA issue one and set ssl_ca_file to that CA",
+                            "it is self-signed: pin it with ssl_fingerprint, or let a CA issue one and set \
+                                ssl_ca_file to that CA",
                         );
                     }
                     error

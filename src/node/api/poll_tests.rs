@@ -4,8 +4,8 @@ use crate::model::api::{CallId, Method};
 use crate::model::connection::ClientId;
 use crate::model::registration::{NodeKind, Registration, Subnode};
 
-use super::super::input::Input;
-use super::super::testing::{Bench, id, message, node_message, options, push_node};
+use crate::node::input::Input;
+use crate::node::testing::{Bench, id, message, node_message, options, push_node};
 
 const CALL: &str = "core/action/command?log_wait=60000000";
 const QUESTION: &str = r#"node 2: [GETLOG] [] [] {"ctime":0,"last_id":0}"#;
@@ -34,7 +34,7 @@ fn a_node_that_does_not_announce_its_rows_is_asked_until_the_token_has_ended() {
     let row = format!(r#"{{"id":1,"ctime":2.5,"token":"{}","code":2,"data":"{{}}"}}"#, token());
     let answer = format!(r#"{{"code":0,"data":{{"action":"getlog","result":[{row}]}}}}"#);
     let outputs = bench.give(node_message(2, "ACK", "", &answer));
-    assert!(outputs[1].starts_with("query 0"), "{outputs:?}");
+    assert!(outputs[2].starts_with("query 0"), "{outputs:?}");
     assert_eq!(bench.pass_seconds(20), Vec::<String>::new(), "nobody waits any more");
 }
 
@@ -69,7 +69,7 @@ fn a_perl_node_with_a_websocket_is_asked_again_as_it_says_nothing_when_it_has_no
     let node = Registration { kind: NodeKind::WebSocket, prevail: true, ..push_node(6) };
     let mut bench = Bench::new(options(vec![node]));
     let data = r#"{"nodes":[{"id":6,"type":"wss","identity":6}]}"#;
-    let client = ClientId(8);
+    let client = ClientId::Zmq(8);
     bench.give(Input::WebSocketMessage { client, message: message("REGISTERNODES", "", None, data) });
     bench.call(1, Method::Post, &format!("nodes/6/{CALL}"), "[]");
     let question = [r#"client 8: [GETLOG] [] [] {"ctime":0,"last_id":0}"#];

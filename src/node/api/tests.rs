@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use crate::model::api::{CallId, Method};
 
-use super::super::input::Input;
-use super::super::testing::{Bench, id, node_message, options, row};
+use crate::node::input::Input;
+use crate::node::testing::{Bench, id, node_message, options, row};
 
 const NO_LOG: &str = r#"{"error":"no_log","message":"No log found for token","data":[],"token":"tok"}"#;
 const LOGS: &str = r#"{"message":"Logs found","token":"tok","data":[{"id":1,"token":"tok","code":2,"etime":5,"ctime":6.5,"instant":0,"data":"{}"}]}"#;
@@ -92,6 +92,35 @@ fn an_internal_endpoint_of_a_node_answers_with_a_token() {
 }
 
 #[test]
+fn an_internal_endpoint_under_the_own_id_answers_with_a_token_whose_row_has_the_content() {
+    let mut bench = bench();
+    for (method, name, body, content) in [
+        (Method::Get, "thumbprint", "", r#"{"action":"getthumbprint","data":{"thumbprint":"thumb"},"message":"ok"}"#),
+        (Method::Get, "constatus", "", r#"{"action":"constatus","message":"ok","data":{}}"#),
+        (Method::Get, "constatus", "", r#"{"action":"constatus","message":"ok","data":{}}"#),
+        (Method::Get, "information", "", r#"{"action":"information","#),
+        (Method::Post, "logger", r#"{"severity":"info"}"#, "null"),
+    ] {
+        let outputs = bench.call(1, method, &format!("nodes/1/internal/{name}"), body);
+        let answer = outputs.last().unwrap().strip_prefix("answer 1 200 ").unwrap();
+        let token = answer.strip_prefix(r#"{"token":""#).unwrap().strip_suffix(r#""}"#).unwrap();
+        let rows: Vec<&String> = outputs.iter().filter(|line| line.starts_with("row ")).collect();
+        assert!(rows.len() == 1 && rows[0].starts_with(&format!("row {token} 2 {content}")), "{name}: {outputs:?}");
+    }
+}
+
+#[test]
+fn a_wait_or_a_filter_that_is_no_number_runs_the_action_and_finds_no_row() {
+    let mut bench = bench();
+    for query in ["log_wait=word", "log_wait=1000&code=abc", "log_wait=1000&limit=abc"] {
+        let outputs = bench.call(1, Method::Post, &format!("core/action/command?{query}"), r#"[{"command":"a"}]"#);
+        let is_no_log = |line: &String| line.starts_with(r#"answer 1 200 {"error":"no_log""#);
+        assert!(outputs.iter().any(is_no_log), "{query}: {outputs:?}");
+        assert!(outputs.iter().any(|line| line.starts_with("run ")), "{query}: {outputs:?}");
+    }
+}
+
+#[test]
 fn unknown_paths_wrong_methods_and_broken_bodies_have_their_errors() {
     let mut bench = bench();
     let unknown = r#"{"error":"method_unknown","message":"Method not implemented"}"#;
@@ -100,6 +129,12 @@ fn unknown_paths_wrong_methods_and_broken_bodies_have_their_errors() {
     }
     assert_eq!(bench.call(1, Method::Get, "core/proxy/remotecopy", ""), [format!("answer 1 404 allow POST {unknown}")]);
     assert_eq!(bench.call(1, Method::Post, "log/x", "{}"), [format!("answer 1 404 allow GET {unknown}")]);
+    assert_eq!(
+        bench.call(1, Method::Other, "core/action/command", ""),
+        [format!("answer 1 404 allow POST {unknown}")],
+        "OPTIONS"
+    );
+    assert_eq!(bench.call(1, Method::Other, "core/nothing/here", ""), [format!("answer 1 404 {unknown}")]);
     let broken = r#"{"error":"decode_error","message":"POST content must be JSON-formated"}"#;
     for body in ["", "{", "x"] {
         assert_eq!(
@@ -113,8 +148,9 @@ fn unknown_paths_wrong_methods_and_broken_bodies_have_their_errors() {
 #[test]
 fn cron_definitions_take_four_methods_and_path_variables() {
     let mut options = options(Vec::new());
+    options.cron = Some(Vec::new());
     options.loaded.insert("cron".to_owned(), "gorgone::modules::core::cron::hooks".to_owned());
-    options.nodes = vec![super::super::testing::push_node(2)];
+    options.nodes = vec![crate::node::testing::push_node(2)];
     let mut bench = Bench::new(options);
     let outputs = bench.call(1, Method::Get, "nodes/2/core/cron/definitions/job/status", "");
     assert!(outputs[0].starts_with("node 2: [GETCRON]"), "{outputs:?}");
@@ -136,7 +172,10 @@ fn the_log_of_a_token_is_looked_up_with_the_parameters_as_filters() {
     bench.call(3, Method::Get, "log/tok", "");
     let outputs = bench.answer(2, vec![row(1, "tok", 2, "{}")], true);
     assert_eq!(outputs[0], format!("answer 3 200 {},\"more\":true}}", LOGS.strip_suffix('}').unwrap()));
-    assert!(bench.call(3, Method::Get, "log/tok?code=x", "")[0].starts_with("answer 3 400"));
+    for query in ["code=abc", "limit=abc", "id=x", "ctime=x", "etime=x"] {
+        let outputs = bench.call(3, Method::Get, &format!("log/tok?{query}"), "");
+        assert_eq!(outputs, [format!("answer 3 200 {NO_LOG}")], "{query}");
+    }
 }
 
 #[test]
@@ -180,7 +219,7 @@ fn log_wait_on_a_node_ends_with_its_synced_row_or_with_one_last_sync() {
     bench.give(node_message(2, "SYNCLOGS", "", r#"{"code":0,"data":{"id":2}}"#));
     let outputs =
         bench.give(synced(&format!(r#"{{"id":1,"ctime":2.5,"token":"{}","code":2,"data":"{{}}"}}"#, token())));
-    assert!(outputs[1].starts_with("query 0"), "{outputs:?}");
+    assert!(outputs[2].starts_with("query 0"), "{outputs:?}");
     let mut bench = Bench::linked(&[2]);
     bench.call(1, Method::Post, "nodes/2/core/action/command?log_wait=1000000&sync_wait=500000", "[]");
     assert_eq!(bench.pass_seconds(1), [QUESTION]);

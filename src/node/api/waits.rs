@@ -1,5 +1,5 @@
-//! Calls that wait: for a token to end, for a node's log, for the history. An answer goes out as soon as it is known; a wait
-//! only bounds it.
+//! Calls that wait: for a token to end, for a node's log, for the history. An answer goes out as soon as it is known; a
+//! wait only bounds it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,15 +8,15 @@ use crate::model::api::{ApiAnswer, CallId};
 use crate::model::history::{LogFilter, LogPage};
 use crate::model::node_id::NodeId;
 
-use super::super::core::Core;
-use super::super::get_log::rows_json;
-use super::super::json;
-use super::super::output::Output;
-use super::super::timers::Timer;
 use super::{answer, refusal};
+use crate::node::core::Core;
+use crate::node::get_log::rows_json;
+use crate::node::json;
+use crate::node::output::Output;
+use crate::node::timers::Timer;
 
-/// A node whose token is waited for is asked for its log so long after it was told, then at twice the distance each time:
-/// a Perl node does not announce its rows.
+/// A node whose token is waited for is asked for its log so long after it was told, then at twice the distance each
+/// time: a Perl node does not announce its rows.
 const POLL_FIRST: Duration = Duration::from_millis(150);
 /// No distance is longer.
 const POLL_MAX: Duration = Duration::from_secs(2);
@@ -77,7 +77,10 @@ impl Calls {
 
     /// Those that wait for the sync `serial` of a node, or an earlier one.
     pub(in super::super) fn waiting_for_sync(&self, id: NodeId, serial: u64) -> Vec<CallId> {
-        let is_due = |waiting: &Waiting| matches!(waiting, Waiting::Log { sync: Some((node, wanted)), .. } if *node == id && *wanted <= serial);
+        let is_due = |waiting: &Waiting| match waiting {
+            Waiting::Log { sync: Some((node, wanted)), .. } => *node == id && *wanted <= serial,
+            _ => false,
+        };
         self.waiting.iter().filter(|(_, waiting)| is_due(waiting)).map(|(call, _)| *call).collect()
     }
 
@@ -124,14 +127,14 @@ pub(super) fn wait_for_token(core: &mut Core, call: CallId, lookup: Lookup, wait
         poll_from_now(core, target);
     }
     core.calls.waiting.insert(call, Waiting::Token(lookup));
-    core.timers.set(Timer::Call(call), core.now.monotonic + wait);
+    core.context.timers.set(Timer::Call(call), core.context.now.monotonic + wait);
 }
 
 /// There is something new to wait for: the distances start over.
 fn poll_from_now(core: &mut Core, target: NodeId) {
     let Some(polled) = core.calls.polled.get_mut(&target) else { return };
     polled.distance = POLL_FIRST.saturating_mul(2);
-    core.timers.set(Timer::Poll(target), core.now.monotonic + POLL_FIRST);
+    core.context.timers.set(Timer::Poll(target), core.context.now.monotonic + POLL_FIRST);
 }
 
 /// A node, or the relay before it, has confirmed a token.
@@ -149,20 +152,20 @@ pub(in super::super) fn token_confirmed(core: &mut Core, token: &str) {
 /// [`Timer::Poll`]
 pub(in super::super) fn poll_due(core: &mut Core, target: NodeId) {
     let Some(polled) = core.calls.polled.get_mut(&target) else { return };
-    let next = core.now.monotonic + polled.distance;
+    let next = core.context.now.monotonic + polled.distance;
     polled.distance = polled.distance.saturating_mul(2).min(POLL_MAX);
-    core.timers.set(Timer::Poll(target), next);
+    core.context.timers.set(Timer::Poll(target), next);
     core.look_for_rows_of(target);
 }
 
 /// A call waits no more: its timers go, and the target is left alone once nobody waits for it.
 fn stop_waiting(core: &mut Core, call: CallId) -> Option<Waiting> {
-    core.timers.cancel(&Timer::Call(call));
+    core.context.timers.cancel(&Timer::Call(call));
     let waiting = core.calls.remove(call);
     if let Some(Waiting::Token(lookup)) = &waiting
         && let Some(target) = lookup.node().filter(|target| !core.calls.is_polled(*target))
     {
-        core.timers.cancel(&Timer::Poll(target));
+        core.context.timers.cancel(&Timer::Poll(target));
     }
     waiting
 }
@@ -174,7 +177,7 @@ pub(super) fn look_up(core: &mut Core, call: CallId, lookup: Lookup) {
         ask_history(core, call);
         return;
     };
-    core.timers.set(Timer::Call(call), core.now.monotonic + lookup.sync_wait);
+    core.context.timers.set(Timer::Call(call), core.context.now.monotonic + lookup.sync_wait);
     let sync = core.poll_log_of(&target);
     core.calls.waiting.insert(call, Waiting::Log { lookup, sync });
 }
@@ -192,7 +195,7 @@ pub(in super::super) fn token_not_stored(core: &mut Core, token: &str) {
         stop_waiting(core, call);
         let answer =
             refusal(503, "database_error", "the history cannot take rows now, so nothing was run; see the log");
-        core.output(Output::Answer { call, answer });
+        core.context.output(Output::Answer { call, answer });
     }
 }
 
@@ -225,7 +228,7 @@ pub(in super::super) fn ask_history(core: &mut Core, call: CallId) {
     if core.ask_for_call(call, lookup.filter) {
         core.calls.waiting.insert(call, Waiting::History { token });
     } else {
-        core.output(Output::Answer { call, answer: super::busy() });
+        core.context.output(Output::Answer { call, answer: super::busy() });
     }
 }
 
@@ -236,7 +239,7 @@ pub(in super::super) fn history_answered(core: &mut Core, call: CallId, result: 
         Ok(page) => found(&token, &page),
         Err(_) => refusal(500, "database_error", "the history cannot be read, see the log"),
     };
-    core.output(Output::Answer { call, answer });
+    core.context.output(Output::Answer { call, answer });
 }
 
 /// The caller went away.
@@ -244,14 +247,20 @@ pub(super) fn forget(core: &mut Core, call: CallId) {
     stop_waiting(core, call);
 }
 
+/// No row of the token fits.
+pub(super) fn no_log(token: &str) -> ApiAnswer {
+    let mut body = String::from(r#"{"error":"no_log","message":"No log found for token","data":[],"token":"#);
+    json::push_string(&mut body, token);
+    body.push('}');
+    answer(200, body)
+}
+
 fn found(token: &str, page: &LogPage) -> ApiAnswer {
+    if page.rows.is_empty() {
+        return no_log(token);
+    }
     let mut quoted = String::with_capacity(token.len() + 2);
     json::push_string(&mut quoted, token);
-    if page.rows.is_empty() {
-        let body =
-            format!("{{\"error\":\"no_log\",\"message\":\"No log found for token\",\"data\":[],\"token\":{quoted}}}");
-        return answer(200, body);
-    }
     let rows = rows_json(&page.rows);
     let more = if page.more { ",\"more\":true" } else { "" };
     answer(200, format!("{{\"message\":\"Logs found\",\"token\":{quoted},\"data\":{rows}{more}}}"))

@@ -1,10 +1,11 @@
 use crate::model::connection::ClientId;
 use crate::model::history::SyncMark;
+use crate::model::host_work::HostDone;
 
-use super::super::Restored;
-use super::super::input::Input;
-use super::super::output::ReceiptId;
-use super::super::testing::{Bench, id, options, push_node, row};
+use crate::node::Restored;
+use crate::node::input::Input;
+use crate::node::output::ReceiptId;
+use crate::node::testing::{Bench, id, options, push_node, row};
 
 fn bench() -> Bench {
     Bench::new(options(Vec::new()))
@@ -141,8 +142,8 @@ fn getlog_asks_the_history_and_answers_with_its_rows() {
         );
     }
     bench.request("GETLOG", "t", "", r#"{"code":2}"#);
-    let query = super::super::output::QueryId(1);
-    let outputs = bench.give(Input::QueryAnswer { query, result: Err("disk".to_owned()) });
+    let query = crate::model::host_work::QueryId(1);
+    let outputs = bench.give(Input::Host(HostDone::QueryAnswer { query, result: Err("disk".to_owned()) }));
     assert_eq!(outputs, [r#"client 7: [ACK] [t] 1 {"message":"database issue"}"#]);
 }
 
@@ -222,12 +223,12 @@ fn the_log_level_changes_and_goes_back() {
     );
     bench.core.handle_input(
         Input::ClientMessage {
-            client: ClientId(7),
-            message: super::super::testing::message("PING", "t", Some(""), "{}"),
+            client: ClientId::Zmq(7),
+            message: crate::node::testing::message("PING", "t", Some(""), "{}"),
         },
         crate::model::time::Now::default(),
     );
-    let first = super::super::testing::describe(&bench.core.poll_output().unwrap());
+    let first = crate::node::testing::describe(&bench.core.poll_output().unwrap());
     assert_eq!(first, "log Message received external - [PING] [t] [] {}");
     bench.drain();
     assert_eq!(
@@ -282,7 +283,7 @@ fn what_is_unknown_or_internal_is_refused_with_a_row() {
         assert!(bench.request(word, "t", "", "{}")[1].contains("unknown_action"), "{word}");
     }
     assert!(bench.request("PROXYADDNODE", "t", "2", "{}")[1].contains("unknown_action"));
-    let malformed = Input::ClientMalformed { client: ClientId(7), token: None, reason: "no brackets".to_owned() };
+    let malformed = Input::ClientMalformed { client: ClientId::Zmq(7), token: None, reason: "no brackets".to_owned() };
     assert_eq!(bench.give(malformed), [r#"client 7: [ACK] [] 1 {"message":"request not well formatted"}"#]);
 }
 
@@ -339,12 +340,12 @@ fn a_listener_that_triggers_rows_of_its_own_token_does_not_run_for_ever() {
 #[test]
 fn the_database_is_cleaned_every_hour_in_steps() {
     let mut bench = Bench::new(super::CoreOptions { proxy: None, ..options(Vec::new()) });
-    let seconds = super::super::testing::START_SECONDS + 3_600;
+    let seconds = crate::node::testing::START_SECONDS + 3_600;
     let purge = |later: i64| {
         format!("purge {} {} {}", seconds + later - 3_600, seconds + later - 604_800, seconds + later - 86_400)
     };
     assert_eq!(bench.pass_seconds(3_600), [purge(0)]);
-    bench.give(super::super::input::Input::PurgeLeft);
+    bench.give(crate::node::input::Input::PurgeLeft);
     assert_eq!(bench.pass_seconds(1), [purge(0)]);
     assert_eq!(bench.pass_seconds(3_500), Vec::<String>::new());
 }
@@ -354,7 +355,8 @@ fn an_idle_daemon_has_stopped_at_once() {
     assert_eq!(bench().give(Input::Stop), ["stopped"]);
 }
 
-/// Every word there is, with data of every shape: each request gets exactly one answer, now or when the database has spoken.
+/// Every word there is, with data of every shape: each request gets exactly one answer, now or when the database has
+/// spoken.
 #[test]
 fn garbage_gets_an_answer_and_breaks_nothing() {
     let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
@@ -401,7 +403,7 @@ fn garbage_gets_an_answer_and_breaks_nothing() {
                 let waits = |line: &String| line.contains("(receipt ") || line.starts_with("query ") || goes_on(line);
                 let later = outputs.iter().any(waits);
                 assert_eq!(replies, usize::from(!later), "{word} {target} {data:.80} {outputs:?}");
-                bench.give(super::super::testing::node_message(2, word, "t", data));
+                bench.give(crate::node::testing::node_message(2, word, "t", data));
             }
         }
     }

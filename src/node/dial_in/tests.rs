@@ -2,8 +2,8 @@ use crate::model::connection::ClientId;
 use crate::model::registration::{NodeKind, Registration, Subnode};
 use crate::model::token::Token;
 
-use super::super::input::Input;
-use super::super::testing::{Bench, id, message, options, push_node};
+use crate::node::input::Input;
+use crate::node::testing::{Bench, id, message, options, push_node};
 
 const QUESTION: &str = r#"[GETLOG] [] [6] {"ctime":0,"last_id":0}"#;
 const ACCEPTED: &str = "client 7: [ACK] [t] 0 null";
@@ -25,11 +25,11 @@ fn ended(text: &str) -> String {
 }
 
 fn says(client: u64, action: &str, data: &str) -> Input {
-    Input::WebSocketMessage { client: ClientId(client), message: message(action, "", Some(""), data) }
+    Input::WebSocketMessage { client: ClientId::Zmq(client), message: message(action, "", Some(""), data) }
 }
 
 fn gone(client: u64) -> Input {
-    Input::ClientGone(ClientId(client))
+    Input::ClientGone(ClientId::Zmq(client))
 }
 
 /// A central with the pull node 6, which client 7 has registered and which has answered.
@@ -148,7 +148,8 @@ fn a_node_says_nothing_in_the_name_of_another() {
 fn a_pull_node_that_is_not_reached_ends_the_token_and_fails_the_ping() {
     let mut bench = pulled();
     bench.request("COMMAND", "t", "6", "{}");
-    let not_reached = |token: &str| Input::ClientNotReached { client: ClientId(7), token: Token::parse(token).ok() };
+    let not_reached =
+        |token: &str| Input::ClientNotReached { client: ClientId::Zmq(7), token: Token::parse(token).ok() };
     assert_eq!(bench.give(not_reached("t")), [ended("Send message problem for '6': it is not connected")]);
     assert_eq!(
         bench.request("PONG", "", "", r#"{"code":0,"data":{"id":6,"data":{}}}"#),
@@ -164,7 +165,7 @@ fn a_pull_node_that_is_not_reached_ends_the_token_and_fails_the_ping() {
 fn a_pull_node_with_a_new_session_is_the_same_node() {
     let mut bench = pulled();
     let message = message("REGISTERNODES", "", Some(""), &registers(6, "pull", "gorgone-6-cd"));
-    let outputs = bench.give(Input::ClientMessage { client: ClientId(8), message });
+    let outputs = bench.give(Input::ClientMessage { client: ClientId::Zmq(8), message });
     assert_eq!(outputs[0], "client 8: [PING] [] [6] {}");
     assert_eq!(bench.give(gone(7)), Vec::<String>::new(), "the old session is of no interest any more");
     assert_eq!(bench.request("COMMAND", "t", "6", "{}"), ["client 8: [COMMAND] [t] [6] {}", ACCEPTED]);

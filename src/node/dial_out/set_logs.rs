@@ -10,10 +10,11 @@ use crate::model::history::{HistoryRow, LogPage};
 use crate::model::message::{Message, Outgoing};
 use crate::model::token::Token;
 
-use super::super::core::Core;
-use super::super::get_log::rows_json;
-use super::super::json;
-use super::super::output::{Output, ParentKind};
+use crate::model::connection::ParentKind;
+use crate::node::core::Core;
+use crate::node::get_log::rows_json;
+use crate::node::json;
+use crate::node::output::Output;
 
 /// A receiver takes no larger message; characters count as encoded.
 const ENCODED_BYTES_MAX: usize = 262_144;
@@ -130,7 +131,7 @@ impl Core {
             return;
         }
         let more = page.more;
-        let parts = match (kind, &self.options.pullwss) {
+        let parts = match (kind, &self.context.options.pullwss) {
             (ParentKind::WebSocket, Some(settings)) => parts(page.rows, settings.max_message_size),
             _ => vec![rows_json(&page.rows)],
         };
@@ -139,7 +140,7 @@ impl Core {
             let mut data = format!(
                 "{{\"code\":{},\"data\":{{\"action\":\"getlog\",\"id\":{},\"result\":{rows}",
                 Code::BEGIN.0,
-                self.id_json()
+                self.context.id_json()
             );
             // Writing to a string cannot fail.
             if kind == ParentKind::WebSocket {
@@ -155,15 +156,15 @@ impl Core {
             data.push_str("}}");
             let message =
                 Message { action: Action::SetLogs, token: Some(token.clone()), target: Some("".into()), data };
-            self.output(Output::SendToParent { kind, outgoing: Outgoing::Request(message) });
+            self.context.output(Output::SendToParent { kind, outgoing: Outgoing::Request(message) });
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::row;
     use super::*;
+    use crate::node::testing::row;
 
     #[test]
     fn parts_hold_what_fits_and_a_large_row_stands_alone() {

@@ -1,7 +1,8 @@
-use super::super::input::Input;
-use super::super::output::ParentKind::{Pull, WebSocket};
-use super::super::testing::{Bench, id, message, options, pull_settings, pullwss_settings, push_node, row};
-use super::super::{CoreOptions, output::ParentKind};
+use crate::model::connection::ParentKind;
+use crate::model::connection::ParentKind::{Pull, WebSocket};
+use crate::node::CoreOptions;
+use crate::node::input::Input;
+use crate::node::testing::{Bench, id, message, options, pull_settings, pullwss_settings, push_node, row};
 
 const REGISTERS: &str =
     r#"parent Pull: [REGISTERNODES] [] [] {"nodes":[{"id":6,"identity":"gorgone-6-ab","type":"pull"}]}"#;

@@ -1,5 +1,5 @@
-//! The answer to a GETLOG as nodes write it, read with tolerance: a row that makes no sense is left out, a field that makes
-//! no sense is mended.
+//! The answer to a GETLOG as nodes write it, read with tolerance: a row that makes no sense is left out, a field that
+//! makes no sense is mended.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::model::code::Code;
 use crate::model::history::{HistoryName, RowOrigin};
 use crate::model::node_id::NodeId;
 
-use super::super::json;
+use crate::node::json;
 
 /// A `ctime` beyond this (the year 5138) is no time.
 const CTIME_MAX: f64 = 1e11;

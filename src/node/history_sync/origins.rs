@@ -1,7 +1,8 @@
-//! How far each history was taken over, whoever brought its rows. A node behind two relays sends its rows by both, and two
-//! relays that sync each other send each other's rows back: each row is stored once all the same.
+//! How far each history was taken over, whoever brought its rows. A node behind two relays sends its rows by both, and
+//! two relays that sync each other send each other's rows back: each row is stored once all the same.
 //!
-//! Rows of one history come in the order of their ids on every way, so the greatest id that is here tells of all before it.
+//! Rows of one history come in the order of their ids on every way, so the greatest id that is here tells of all before
+//! it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,8 +10,8 @@ use std::fmt::Write as _;
 use crate::model::history::{HistoryName, Origins, RowOrigin, StoreChange, SyncMark};
 use crate::model::node_id::NodeId;
 
-use super::super::core::Core;
-use super::super::output::{Output, ReceiptId};
+use crate::node::core::Core;
+use crate::node::output::{Output, ReceiptId};
 
 /// Histories remembered. A node that makes a new database gives it a new number; rows of further ones are not compared.
 const HISTORIES_MAX: usize = 100_000;
@@ -81,7 +82,8 @@ impl OriginMarks {
 }
 
 impl Core {
-    /// Moves the marks of the histories that an answer has brought rows of, together with the rows; returns those before.
+    /// Moves the marks of the histories that an answer has brought rows of, together with the rows; returns those
+    /// before.
     pub(super) fn move_origins(&mut self, moved: Moved, receipt: ReceiptId) -> Vec<RowOrigin> {
         let mut before = Vec::new();
         for (history, id) in moved.0 {
@@ -94,7 +96,7 @@ impl Core {
             last_ids.insert(history, id);
             before.push(RowOrigin { history, id: last.unwrap_or(0) });
             let change = StoreChange::PutOriginMark(RowOrigin { history, id });
-            self.output(Output::Store { change, receipt: Some(receipt) });
+            self.context.output(Output::Store { change, receipt: Some(receipt) });
         }
         before
     }

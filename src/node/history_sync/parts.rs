@@ -1,7 +1,7 @@
-//! An answer that comes in several messages (protocol.md section 9). Its parts carry their number, but no order.
+//! An answer that comes in several messages (docs/protocol.md section 9). Its parts carry their number, but no order.
 //!
-//! Parts wait in memory until all are there, so that rows and mark are stored together. When too much waits, the rows of
-//! the node in hand are stored before their mark, and their ids are remembered instead.
+//! Parts wait in memory until all are there, so that rows and mark are stored together. When too much waits, the rows
+//! of the node in hand are stored before their mark, and their ids are remembered instead.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +10,9 @@ use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::super::core::Core;
-use super::super::timers::Timer;
 use super::{Answer, answer::AnsweredRow};
+use crate::node::core::Core;
+use crate::node::timers::Timer;
 
 /// Bytes of rows that wait for the rest of their answer at most, for all nodes together.
 const WAITING_BYTES_MAX: usize = 32 << 20;
@@ -92,8 +92,8 @@ impl Core {
         }
         node.sync.gathering = Some(gathering);
         if is_new && in_progress {
-            let deadline = self.now.monotonic + self.proxy_settings().sync_timeout;
-            self.timers.set(Timer::SyncTimeout(id), deadline);
+            let deadline = self.context.now.monotonic + self.context.proxy_settings().sync_timeout;
+            self.context.timers.set(Timer::SyncTimeout(id), deadline);
         }
         let waiting: usize =
             self.registry.iter().filter_map(|(_, node)| node.sync.gathering.as_ref()).map(|part| part.bytes).sum();
@@ -116,7 +116,7 @@ impl Core {
         if node.sync.early.len() + rows.len() > EARLY_IDS_MAX {
             node.sync.gathering = None;
             let text = format!("node '{id}' sends more than {EARLY_IDS_MAX} rows in one answer: the rest is left out");
-            self.log(LogLine::error("proxy", text));
+            self.context.log(LogLine::error("proxy", text));
             return;
         }
         if let Some(last) = last {
@@ -134,7 +134,7 @@ impl Core {
         }
         for row in fresh {
             let origin = row.origin_in(id, history, pages);
-            if origin.is_none_or(|origin| !self.origins.is_taken(origin, self.own_id)) {
+            if origin.is_none_or(|origin| !self.origins.is_taken(origin, self.context.own_id)) {
                 self.add_synced_row(id, row, origin, None);
             }
         }
@@ -143,10 +143,10 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::connection::ClientId;
+    use crate::model::connection::{ClientId, ConnectionId};
 
-    use super::super::super::input::Input;
-    use super::super::super::testing::{Bench, message, options};
+    use crate::node::input::Input;
+    use crate::node::testing::{Bench, message, options};
 
     const TIMEOUT: &str = r#"row - 1 {"message":"proxy - getlog in timeout for '6'"}"#;
 
@@ -161,7 +161,10 @@ mod tests {
     }
 
     fn says(action: &str, token: &str, data: &str) -> Input {
-        Input::WebSocketMessage { client: ClientId(70), message: message(action, token, Some(""), data) }
+        Input::WebSocketMessage {
+            client: ClientId::WebSocket(ConnectionId(70)),
+            message: message(action, token, Some(""), data),
+        }
     }
 
     /// A part with these rows; the ctime of a row is its id and a half.

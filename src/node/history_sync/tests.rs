@@ -1,8 +1,8 @@
 use crate::model::history::{Origins, SyncMark};
 
-use super::super::Restored;
-use super::super::input::Input;
-use super::super::testing::{Bench, id, node_message, options, push_node};
+use crate::node::Restored;
+use crate::node::input::Input;
+use crate::node::testing::{Bench, id, node_message, options, push_node};
 
 const QUESTION: &str = r#"node 2: [GETLOG] [] [] {"ctime":0,"last_id":0}"#;
 
@@ -137,7 +137,7 @@ fn parents_hear_of_stored_rows_and_our_own_kind_also_of_ended_tokens_gathered_an
     end_a_token(&mut bench);
     assert_eq!(bench.pass(millis(199)), Vec::<String>::new());
     assert_eq!(bench.pass(millis(1)), [hint]);
-    bench.give(Input::ClientGone(crate::model::connection::ClientId(7)));
+    bench.give(Input::ClientGone(crate::model::connection::ClientId::Zmq(7)));
     end_a_token(&mut bench);
     assert_eq!(bench.pass(millis(1_000)), Vec::<String>::new());
 }

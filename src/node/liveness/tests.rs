@@ -1,5 +1,5 @@
-use super::super::input::Input;
-use super::super::testing::{Bench, id, node_message, options, push_node};
+use crate::node::input::Input;
+use crate::node::testing::{Bench, id, node_message, options, push_node};
 
 fn down(number: u64) -> Input {
     Input::LinkDown { node: id(number), reason: "refused".to_owned() }
@@ -107,7 +107,7 @@ fn a_history_answer_counts_as_a_pong() {
     bench.give(answer(2));
     assert_eq!(bench.constatus(2)["in_progress_ping"], 0);
     assert_eq!(counts(&mut bench), (0, 1, 0));
-    assert_eq!(bench.constatus(2)["last_ping_recv"], super::super::testing::START_SECONDS + 300);
+    assert_eq!(bench.constatus(2)["last_ping_recv"], crate::node::testing::START_SECONDS + 300);
 }
 
 #[test]

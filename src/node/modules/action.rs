@@ -1,5 +1,5 @@
-//! The module `action`: COMMAND requests (protocol.md section 11). The commands of one request run one after the other;
-//! many requests run at once, up to `max_concurrent_commands`; the rest waits in order, bounded.
+//! The module `action`: COMMAND requests (docs/protocol.md section 11). The commands of one request run one after the
+//! other; many requests run at once, up to `max_concurrent_commands`; the rest waits in order, bounded.
 
 mod action_engine;
 mod checking;
@@ -12,6 +12,8 @@ mod starting;
 #[cfg(test)]
 mod tests;
 
+use crate::model::action::Action;
+use crate::model::host_work::HostWork;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -21,14 +23,14 @@ use crate::model::connection::ClientId;
 use crate::model::log::LogLine;
 use crate::model::token::Token;
 
-use super::super::core::{Core, NewRow};
-use super::super::dial_out;
-use super::super::json;
-use super::super::output::Output;
-use super::super::output::ReceiptId;
-use super::super::requests::{Handled, Peer};
-use super::super::stopping::{STOPPING_TEXT, Stopping};
-use super::super::work::Awaiting;
+use crate::node::core::Core;
+use crate::node::journal::NewRow;
+use crate::node::json;
+use crate::node::output::Output;
+use crate::node::output::ReceiptId;
+use crate::node::peer::{Handled, Peer};
+use crate::node::stopping::STOPPING_TEXT;
+use crate::node::work::Awaiting;
 pub(in super::super) use action_engine::EngineRun;
 use checking::CheckLoad;
 pub(in super::super) use checking::Checking;
@@ -95,12 +97,22 @@ impl CommandQueue {
 }
 
 impl Core {
+    pub(in crate::node) fn command_request(
+        &mut self,
+        peer: Peer,
+        action: &Action,
+        token: &Token,
+        data: &str,
+    ) -> Handled {
+        if *action == Action::ActionEngine { self.action_engine(token, data) } else { self.command(peer, token, data) }
+    }
+
     /// COMMAND
-    pub(in super::super) fn command_request(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
+    fn command(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
         // An ACK does not reach a central that we dial.
-        let asker = peer.client().filter(|client| dial_out::parent_of(*client).is_none());
+        let asker = peer.client().filter(|client| client.parent().is_none());
         let request = Request::read(data);
-        if self.options.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
+        if self.context.options.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
             return self.check_request(asker, token, request, data.len());
         }
         self.admit(asker, token, request)
@@ -112,21 +124,21 @@ impl Core {
             Ok(request) => request,
             Err(refusal) => {
                 if refusal.logging {
-                    self.end_with_error(token, &refusal.text);
+                    self.context.fail(token, &refusal.text);
                 }
                 return Handled::accepted();
             }
         };
-        let max = self.options.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
+        let max = self.context.options.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
         if self.commands.busy() < max {
             return self.start_request(asker, token.clone(), request);
         }
         if request.logging {
-            self.open_token(token, None);
+            self.context.open_token(token, None);
         }
         let bytes = self.commands.waiting_bytes.saturating_add(request.len_bytes);
         if self.commands.waiting.len() >= WAITING_MAX || bytes > WAITING_BYTES_MAX {
-            self.command_row(
+            self.command_end(
                 token,
                 &request,
                 Code::FINISHED_KO,
@@ -141,7 +153,14 @@ impl Core {
 
     fn command_row(&mut self, token: &Token, request: &Request, code: Code, data: String) {
         if request.logging {
-            self.add_row(NewRow::now(Some(token), code, data));
+            self.context.row(token, code, data);
+        }
+    }
+
+    /// The last row of a request.
+    fn command_end(&mut self, token: &Token, request: &Request, code: Code, data: String) {
+        if request.logging {
+            self.context.finish(token, code, data);
         }
     }
 
@@ -162,14 +181,14 @@ impl Core {
             match self.spec(command) {
                 Ok(spec) => {
                     let text = format!("running a command for token {}", running.token);
-                    self.log(LogLine::debug("action", text));
+                    self.context.log(LogLine::debug("action", text));
                     let id = self.next_command_id();
                     self.commands.running.insert(id, running);
-                    self.output(Output::RunCommand { command: id, spec });
+                    self.context.output(Output::Host(HostWork::RunCommand { command: id, spec }));
                     return;
                 }
                 Err(text) => {
-                    let seconds = self.now.wall.as_seconds();
+                    let seconds = self.context.now.wall.as_seconds();
                     let data = rows::command_failed(command, &text, seconds, seconds);
                     let go_on = command.continue_on_error;
                     if !self.command_had_error(&mut running, data, go_on) {
@@ -183,7 +202,7 @@ impl Core {
         } else {
             (Code::FINISHED_OK, "commands processing has finished successfully")
         };
-        self.command_row(&running.token, &running.request, code, json::message(text));
+        self.command_end(&running.token, &running.request, code, json::message(text));
     }
 
     /// Writes the rows of a command that could not be run to its end; whether the request goes on.
@@ -193,7 +212,7 @@ impl Core {
         running.request.commands.pop_front();
         if !go_on {
             let text = "commands processing has been interrupted because of error";
-            self.command_row(&running.token, &running.request, Code::FINISHED_KO, json::message(text));
+            self.command_end(&running.token, &running.request, Code::FINISHED_KO, json::message(text));
         }
         go_on
     }
@@ -209,7 +228,7 @@ impl Core {
         running.validated = true;
         running.announced = true;
         if let Some(reason) = running.killed.take() {
-            self.command_row(&running.token, &running.request, Code::FINISHED_KO, json::message(&reason));
+            self.command_end(&running.token, &running.request, Code::FINISHED_KO, json::message(&reason));
         } else if let (Err(text), true) = (outcome, self.is_paranoid()) {
             let front = running.request.commands.front();
             let failed = front.map(|command| (rows::command_not_run(command, &text), command.continue_on_error));
@@ -227,13 +246,16 @@ impl Core {
     }
 
     fn spec(&self, command: &Command) -> Result<CommandSpec, String> {
-        let settings = self.options.action.clone().unwrap_or_default();
+        let settings = self.context.options.action.clone().unwrap_or_default();
         let program = if command.no_shell {
             let words =
                 shell_words::split(&command.line).filter(|words| words.first().is_some_and(|word| !word.is_empty()));
             let binary = command.line.split(' ').next().unwrap_or_default();
             Program::Words(words.ok_or_else(|| {
-                format!("Error executing the command {binary}, does the command require a shell, or is there too many quote ?")
+                format!(
+                    "Error executing the command {binary}, does the command require a shell, or is there too many \
+                    quote ?"
+                )
             })?)
         } else {
             Program::Shell(command.line.clone())
@@ -250,7 +272,7 @@ impl Core {
         let data = rows::command_printed(running.printed, output);
         running.printed += output.len();
         let token = running.token.clone();
-        self.add_row(NewRow { instant: true, ..NewRow::now(Some(&token), Code::PROGRESS, data) });
+        self.context.write(NewRow { instant: true, ..NewRow::part(&token, Code::PROGRESS, data) });
     }
 
     /// A command ended.
@@ -268,6 +290,8 @@ impl Core {
         let (start, end) = (outcome.started.as_seconds(), outcome.ended.as_seconds());
         let killed = running.killed.take();
         let failed = match (&outcome.end, &killed) {
+            (CommandEnd::NoProgram(exit_code, _), None) => Ok(*exit_code),
+            (CommandEnd::NoProgram(_, reason), Some(_)) => Err(reason.as_str()),
             (CommandEnd::TimedOut, None) => Err("Command too long to execute (timeout)..."),
             (CommandEnd::NotStarted(reason), _) => Err(reason.as_str()),
             (CommandEnd::TimedOut, Some(reason)) => Err(reason.as_str()),
@@ -281,7 +305,7 @@ impl Core {
                 let data = rows::command_finished(command, exit_code, outcome);
                 if running.request.logging {
                     let instant = running.request.instant;
-                    self.add_row(NewRow { instant, ..NewRow::now(Some(&running.token), Code::COMMAND_RESULT, data) });
+                    self.context.write(NewRow { instant, ..NewRow::part(&running.token, Code::COMMAND_RESULT, data) });
                 }
                 running.request.commands.pop_front();
             }
@@ -292,7 +316,7 @@ impl Core {
             }
         }
         if let Some(reason) = killed {
-            self.command_row(&running.token, &running.request, Code::FINISHED_KO, json::message(&reason));
+            self.command_end(&running.token, &running.request, Code::FINISHED_KO, json::message(&reason));
         } else if go_on {
             self.go_on(running);
         }
@@ -300,8 +324,8 @@ impl Core {
 
     fn go_on(&mut self, running: &mut Running) {
         let request = std::mem::take(&mut running.request);
-        if self.stopping != Stopping::No && !request.commands.is_empty() {
-            self.command_row(&running.token, &request, Code::FINISHED_KO, json::message(STOPPING_TEXT));
+        if self.context.is_stopping() && !request.commands.is_empty() {
+            self.command_end(&running.token, &request, Code::FINISHED_KO, json::message(STOPPING_TEXT));
             return;
         }
         let token = running.token.clone();
@@ -317,7 +341,7 @@ impl Core {
     }
 
     fn start_waiting(&mut self) {
-        let max = self.options.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
+        let max = self.context.options.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
         while self.commands.busy() < max {
             let Some((token, request)) = self.commands.waiting.pop_front() else { break };
             self.commands.waiting_bytes = self.commands.waiting_bytes.saturating_sub(request.len_bytes);
@@ -347,7 +371,7 @@ impl Core {
             run.killed = killed();
         }
         for id in ids {
-            self.output(Output::KillCommand(id));
+            self.context.output(Output::Host(HostWork::KillCommand(id)));
         }
     }
 
@@ -366,14 +390,14 @@ impl Core {
     }
 
     fn give_up_request(&mut self, running: &Running, reason: &str) {
-        self.command_row(&running.token, &running.request, Code::FINISHED_KO, json::message(reason));
+        self.command_end(&running.token, &running.request, Code::FINISHED_KO, json::message(reason));
     }
 
     /// What waits never starts.
     pub(in super::super) fn drop_waiting_commands(&mut self, reason: &str) {
         self.commands.waiting_bytes = 0;
         for (token, request) in std::mem::take(&mut self.commands.waiting) {
-            self.command_row(&token, &request, Code::FINISHED_KO, json::message(reason));
+            self.command_end(&token, &request, Code::FINISHED_KO, json::message(reason));
         }
     }
 }

@@ -1,13 +1,12 @@
-//! The module `dbcleaner` (protocol.md section 15): old sessions and rows go every hour, a few at a time.
+//! The module `dbcleaner` (docs/protocol.md section 15): old sessions and rows go every hour, a few at a time.
 
 use std::time::Duration;
 
 use crate::model::history::StoreChange;
+use crate::model::module::Module;
 
-use super::super::core::Core;
-use super::super::stopping::Stopping;
-use super::super::timers::Timer;
-use super::CLEANER_PACKAGE;
+use crate::node::core::Core;
+use crate::node::timers::Timer;
 
 /// One round of cleaning every hour.
 pub(in super::super) const PERIOD: Duration = Duration::from_secs(3_600);
@@ -19,25 +18,25 @@ const INSTANT_SECONDS: i64 = 86_400;
 impl Core {
     /// [`Timer::Purge`]: one step.
     pub(in super::super) fn purge(&mut self) {
-        self.timers.set(Timer::Purge, self.now.monotonic + PERIOD);
-        if self.stopping != Stopping::No || !self.is_loaded(CLEANER_PACKAGE) {
+        self.context.timers.set(Timer::Purge, self.context.now.monotonic + PERIOD);
+        if self.context.is_stopping() || !self.context.is_loaded(Module::DbCleaner) {
             return;
         }
         let change = StoreChange::Purge {
-            used_before: self.seconds_before(self.options.cleaner.sessions),
-            rows_before: self.seconds_before(self.options.cleaner.history),
+            used_before: self.seconds_before(self.context.options.cleaner.sessions),
+            rows_before: self.seconds_before(self.context.options.cleaner.history),
             instant_before: self.wall_seconds().saturating_sub(INSTANT_SECONDS),
         };
-        self.store(change);
+        self.context.store(change);
     }
 
     /// The round goes on.
     pub(in super::super) fn purge_left(&mut self) {
-        self.timers.set(Timer::Purge, self.now.monotonic + STEP_PAUSE);
+        self.context.timers.set(Timer::Purge, self.context.now.monotonic + STEP_PAUSE);
     }
 
     fn wall_seconds(&self) -> i64 {
-        self.now.wall.as_seconds()
+        self.context.now.wall.as_seconds()
     }
 
     fn seconds_before(&self, age: Duration) -> i64 {

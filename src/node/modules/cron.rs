@@ -1,7 +1,8 @@
-//! The module `cron` (protocol.md section 15): requests of this daemon to itself or to a node at given times.
+//! The module `cron` (docs/protocol.md section 15): requests of this daemon to itself or to a node at given times.
 //!
-//! The clock is looked at once a minute. A job whose last run has not ended is not started again. Absent on purpose: what times mean
-//! ([`crate::model::cron_expression`]), and the minutes that changes of the clock skip or repeat ([`schedule`]).
+//! The clock is looked at once a minute. A job whose last run has not ended is not started again. Absent on purpose:
+//! what times mean ([`crate::model::cron_expression`]), and the minutes that changes of the clock skip or repeat
+//! ([`schedule`]).
 
 mod definitions;
 mod schedule;
@@ -14,15 +15,14 @@ use std::time::Duration;
 use crate::config::settings::CronJob;
 use crate::model::action::Action;
 use crate::model::log::LogLine;
+use crate::model::module::Module;
 use crate::model::time::Monotonic;
 use crate::model::time_zone::minute_of;
 use crate::model::token::Token;
 
-use super::super::core::Core;
-use super::super::requests::{Handled, Peer};
-use super::super::stopping::Stopping;
-use super::super::timers::Timer;
-use super::CRON_PACKAGE;
+use crate::node::core::Core;
+use crate::node::peer::{Handled, Peer};
+use crate::node::timers::Timer;
 use schedule::Schedule;
 
 /// Microseconds of a minute.
@@ -55,11 +55,6 @@ pub(in super::super) struct Cron {
 }
 
 impl Cron {
-    /// Whether the configuration has the module.
-    pub(in super::super) const fn is_configured(&self) -> bool {
-        self.schedule.is_some()
-    }
-
     /// A terminal row is written.
     pub(in super::super) fn token_ended(&mut self, token: &str) {
         let job = self.running.remove(token).and_then(|id| self.jobs.get_mut(&id));
@@ -72,21 +67,21 @@ impl Cron {
 impl Core {
     /// Takes the jobs of the configuration and begins to look at the clock.
     pub(in super::super) fn start_cron(&mut self) {
-        let Some(definitions) = self.options.cron.take() else { return };
+        let Some(definitions) = self.context.options.cron.as_mut().map(std::mem::take) else { return };
         self.cron.jobs = definitions.into_iter().map(|job| (job.id.clone(), Job::new(job))).collect();
         self.cron.schedule = Some(Schedule::new(self.local_minute()));
         self.set_cron_timer();
     }
 
     fn local_minute(&self) -> i64 {
-        self.options.time_zone.local_minute(minute_of(self.now.wall))
+        self.context.options.time_zone.local_minute(minute_of(self.context.now.wall))
     }
 
     /// The beginning of the next minute.
     fn set_cron_timer(&mut self) {
-        let left = MINUTE_MICROS - self.now.wall.as_micros().rem_euclid(MINUTE_MICROS);
+        let left = MINUTE_MICROS - self.context.now.wall.as_micros().rem_euclid(MINUTE_MICROS);
         let left = Duration::from_micros(left.unsigned_abs()) + Duration::from_millis(1);
-        self.timers.set(Timer::Cron, self.now.monotonic + left);
+        self.context.timers.set(Timer::Cron, self.context.now.monotonic + left);
     }
 
     /// [`Timer::Cron`]
@@ -94,7 +89,7 @@ impl Core {
         self.set_cron_timer();
         let local = self.local_minute();
         let Some(due) = self.cron.schedule.as_mut().map(|schedule| schedule.advance(local)) else { return };
-        if self.stopping != Stopping::No || !self.is_loaded(CRON_PACKAGE) {
+        if self.context.is_stopping() || !self.context.is_loaded(Module::Cron) {
             return;
         }
         let jobs = self.cron.jobs.values().filter(|job| due.includes(&job.definition.expression));
@@ -105,26 +100,26 @@ impl Core {
     }
 
     fn run_job(&mut self, id: &str) {
-        let now = self.now.monotonic;
-        let fresh = self.generate_token();
+        let now = self.context.now.monotonic;
+        let fresh = self.context.generate_token();
         let Some(job) = self.cron.jobs.get_mut(id) else { return };
         let shown: String = id.chars().take(64).flat_map(char::escape_debug).collect();
         if job.runs_until.is_some_and(|until| until > now) {
             let text = format!("job '{shown}' is left out this time: its last run has not ended");
-            self.log(LogLine::warning("cron", text));
+            self.context.log(LogLine::warning("cron", text));
             return;
         }
         let CronJob { action, parameters, target, keep_token, .. } = job.definition.clone();
         let token = keep_token.then(|| Token::parse(id).ok()).flatten().unwrap_or(fresh);
-        let is_here = target.is_empty() || self.own_id.is_some_and(|own| target.parse() == Ok(own));
+        let is_here = target.is_empty() || self.context.is_own(&target);
         job.runs_until = Some(now + if is_here { RUN_MAX } else { RUN_ON_NODE_MAX });
         job.last_token = Some(token.clone());
         self.cron.running.insert(token.as_str().to_owned(), id.to_owned());
-        self.log(LogLine::info("cron", format!("launching job '{shown}' (token {token})")));
+        self.context.log(LogLine::info("cron", format!("launching job '{shown}' (token {token})")));
         let data = format!("{{\"content\":{parameters}}}");
         let handled = self.request(Peer::Ourselves, Action::parse(&action), &token, &target, data);
         // What leaves nothing open here is done.
-        if is_here && matches!(handled, Handled::Reply(..)) && !self.open_tokens.contains_key(token.as_str()) {
+        if is_here && matches!(handled, Handled::Reply(..)) && !self.context.journal.is_open(&token) {
             self.cron.token_ended(token.as_str());
         }
     }

@@ -1,7 +1,9 @@
-//! The module `engine`: ENGINECOMMAND writes lines to the command pipe of the monitoring engine (protocol.md section 11).
+//! The module `engine`: ENGINECOMMAND writes lines to the command pipe of the monitoring engine (docs/protocol.md
+//! section 11).
 //!
-//! A worker writes, one request at a time for each pipe, so that lines keep their order; a pipe that nobody reads holds up only requests for
-//! itself, and each of them no longer than the module's `timeout` after it came. Absent on purpose: the writing itself.
+//! A worker writes, one request at a time for each pipe, so that lines keep their order; a pipe that nobody reads holds
+//! up only requests for itself, and each of them no longer than the module's `timeout` after it came. Absent on
+//! purpose: the writing itself.
 
 #[cfg(test)]
 mod tests;
@@ -18,14 +20,16 @@ use crate::model::time::Monotonic;
 use crate::model::token::Token;
 use crate::model::work::{PipeReport, Work};
 
-use super::super::command_rows;
-use super::super::core::{Core, NewRow};
-use super::super::json;
-use super::super::requests::Handled;
-use super::super::stopping::STOPPING_TEXT;
-use super::super::work::Awaiting;
 use super::action::list::CommandList;
+use crate::node::command_rows;
+use crate::node::core::Core;
+use crate::node::json;
+use crate::node::peer::Handled;
+use crate::node::stopping::STOPPING_TEXT;
+use crate::node::work::Awaiting;
 
+/// What the row says of a request without commands.
+const NEED_COMMANDS: &str = "need commands argument: a list of lines";
 /// Requests that wait at most, and the characters in them.
 const WAITING_MAX: usize = 10_000;
 const WAITING_BYTES_MAX: usize = 64 << 20;
@@ -59,13 +63,26 @@ struct RawContent {
 /// The lines of a request, or what the row says of something else.
 fn lines(commands: &Value) -> Result<Vec<String>, &'static str> {
     let lines = match commands {
-        Value::Null => Some(Vec::new()),
         Value::Array(items) => {
             items.iter().map(|item| item.as_str().map(str::to_owned).or_else(|| json::text(item))).collect()
         }
         _ => None,
     };
-    lines.ok_or("submit engine command issue: 'commands' is no list of lines")
+    lines.ok_or(if commands.is_null() {
+        NEED_COMMANDS
+    } else {
+        "submit engine command issue: 'commands' is no list of lines"
+    })
+}
+
+/// What the row says of a content that is no object.
+const fn expected(content: &str) -> &'static str {
+    match content.as_bytes().first() {
+        Some(b'[') => {
+            "expected an object with 'command_file' and 'commands', found a list: send it without the brackets"
+        }
+        _ => "expected an object with 'command_file' and 'commands'",
+    }
 }
 
 /// An ENGINECOMMAND, for a pipe here or on a host by SSH.
@@ -74,7 +91,7 @@ pub(in super::super) struct EngineContent<'a> {
     /// What it holds, JSON text as it came.
     pub text: &'a str,
     pub command_file: Option<String>,
-    /// Empty where `commands` is absent, which is nothing to do here and a mistake by SSH; or what the row says.
+    /// Or what the row says.
     pub lines: Result<Vec<String>, &'static str>,
 }
 
@@ -86,9 +103,12 @@ impl<'a> EngineContent<'a> {
     pub fn read(data: &'a str) -> Result<Self, &'static str> {
         let list = CommandList::read(data)?;
         let text = if list.content.is_empty() { "null" } else { list.content };
-        let content: RawContent = serde_json::from_str(text).unwrap_or_default();
-        let command_file = json::text(&content.command_file);
-        Ok(Self { logging: list.logging, text, command_file, lines: lines(&content.commands) })
+        // A list would be read as the members in their order.
+        let is_object = text.starts_with('{') || text == "null";
+        let content: Option<RawContent> = is_object.then(|| serde_json::from_str(text).unwrap_or_default());
+        let command_file = content.as_ref().and_then(|content| json::text(&content.command_file));
+        let lines = content.map_or_else(|| Err(expected(text)), |content| lines(&content.commands));
+        Ok(Self { logging: list.logging, text, command_file, lines })
     }
 }
 
@@ -106,19 +126,20 @@ impl Core {
         let Ok(EngineContent { logging, text, command_file, lines }) = EngineContent::read(data) else {
             return Handled::not_well_formatted();
         };
-        let settings = self.options.engine.clone();
+        let settings = self.context.options.engine.clone();
         let file = command_file.or_else(|| settings.as_ref()?.command_file.clone());
         if logging {
-            self.open_token(token, None);
+            self.context.open_token(token, None);
             let begun = command_rows::processing_started(text);
-            self.add_row(NewRow::now(Some(token), Code::BEGIN, begun));
+            self.context.row(token, Code::BEGIN, begun);
         }
-        let Some(file) = file.filter(|file| !file.contains('\0')) else {
-            return self.engine_failed(token, logging, "need command_file (config or call) argument");
-        };
-        let lines = match lines {
-            Ok(lines) => lines,
-            Err(text) => return self.engine_failed(token, logging, text),
+        let file = file.filter(|file| !file.contains('\0'));
+        let (file, lines) = match (file, lines) {
+            (None, Ok(_) | Err(NEED_COMMANDS)) => {
+                return self.engine_failed(token, logging, "need command_file (config or call) argument");
+            }
+            (_, Err(text)) => return self.engine_failed(token, logging, text),
+            (Some(file), Ok(lines)) => (file, lines),
         };
         if self.engine.len >= WAITING_MAX || self.engine.len_bytes.saturating_add(data.len()) > WAITING_BYTES_MAX {
             return self.engine_failed(
@@ -128,7 +149,7 @@ impl Core {
             );
         }
         let timeout = settings.map(|settings| settings.timeout).unwrap_or_default();
-        let deadline = self.now.monotonic + timeout;
+        let deadline = self.context.now.monotonic + timeout;
         let lines = Arc::new(lines);
         let request = EngineRequest { token: token.clone(), logging, file, lines, deadline, len_bytes: data.len() };
         self.engine.len += 1;
@@ -144,15 +165,15 @@ impl Core {
     }
 
     fn engine_failed(&mut self, token: &Token, logging: bool, text: &str) -> Handled {
-        self.log(LogLine::error("engine", text.to_owned()));
+        self.context.log(LogLine::error("engine", text.to_owned()));
         if logging {
-            self.end_with_error(token, text);
+            self.context.fail(token, text);
         }
         Handled::accepted()
     }
 
     fn write_pipe(&mut self, request: EngineRequest) {
-        let patience = request.deadline.since(self.now.monotonic);
+        let patience = request.deadline.since(self.context.now.monotonic);
         let work = Work::WritePipe { file: request.file.clone(), lines: Arc::clone(&request.lines), patience };
         self.start_work(work, Awaiting::Pipe(request));
     }
@@ -172,14 +193,14 @@ impl Core {
         }
         if request.logging {
             for line in request.lines.iter().take(report.submitted) {
-                self.add_row(NewRow::now(Some(&request.token), Code::FINISHED_OK, submitted(line)));
+                self.context.row(&request.token, Code::FINISHED_OK, submitted(line));
             }
         }
         if let Some(reason) = &report.failure {
             self.engine_failed(&request.token, request.logging, reason);
         } else if request.logging {
             let data = json::message("commands processing has finished");
-            self.add_row(NewRow::now(Some(&request.token), Code::FINISHED_OK, data));
+            self.context.finish(&request.token, Code::FINISHED_OK, data);
         }
     }
 
@@ -195,7 +216,7 @@ impl Core {
     pub(in super::super) fn give_up_lines(&mut self, request: &EngineRequest) {
         self.engine_request_ended(request);
         if request.logging {
-            self.end_with_error(&request.token, STOPPING_TEXT);
+            self.context.fail(&request.token, STOPPING_TEXT);
         }
     }
 }

@@ -1,15 +1,17 @@
-//! The module `nodes`: pollers come from the Centreon configuration database (protocol.md section 15).
+//! The module `nodes`: pollers come from the Centreon configuration database (docs/protocol.md section 15).
 //!
-//! Reads it at the start, every `resync_time`, ten seconds after a failure, and on CENTREONNODESSYNC. [`plan`] says what the rows
-//! mean; the difference to the last reading is applied, so a node that did not change keeps its connection. As long as the
-//! database cannot be read, everything stays as it is.
+//! Reads it at the start, every `resync_time`, ten seconds after a failure, and on CENTREONNODESSYNC. [`plan`] says
+//! what the rows mean; the difference to the last reading is applied, so a node that did not change keeps its
+//! connection. As long as the database cannot be read, everything stays as it is.
 //!
-//! Absent on purpose: the database itself. [`Output::ReadPollers`] asks for it, [`super::super::input::Input::PollersRead`] answers.
+//! Absent on purpose: the database itself. [`HostWork::ReadPollers`] asks for it,
+//! [`crate::model::host_work::HostDone::PollersRead`] answers.
 
 pub mod plan;
 #[cfg(test)]
 mod tests;
 
+use crate::model::host_work::HostWork;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -23,13 +25,13 @@ use crate::model::poller::PollerTables;
 use crate::model::registration::{NodeKind, Registration, RegistrationSource};
 use crate::model::token::Token;
 
-use super::super::core::{Core, NewRow};
-use super::super::json;
-use super::super::output::Output;
-use super::super::requests::Handled;
-use super::super::stopping::{STOPPING_TEXT, Stopping};
-use super::super::timers::Timer;
-use super::super::wanted::RegistrationChanges;
+use crate::node::core::Core;
+use crate::node::json;
+use crate::node::output::Output;
+use crate::node::peer::Handled;
+use crate::node::stopping::STOPPING_TEXT;
+use crate::node::timers::Timer;
+use crate::node::wanted::RegistrationChanges;
 use plan::PollerPlan;
 
 /// When a failed reading is tried again.
@@ -58,8 +60,8 @@ pub(in super::super) struct NodesModule {
     debug: bool,
     /// What was registered last.
     applied: BTreeMap<NodeId, Registration>,
-    /// Nodes that were taken away while they were connected to us, how, and the client that spoke for each: one that comes back need not
-    /// wait until it registers itself anew.
+    /// Nodes that were taken away while they were connected to us, how, and the client that spoke for each: one that
+    /// comes back need not wait until it registers itself anew.
     left: BTreeMap<NodeId, (NodeKind, ClientId)>,
     /// What was wrong at the last reading, so that it is not told each time.
     complaints: BTreeSet<String>,
@@ -68,7 +70,7 @@ pub(in super::super) struct NodesModule {
 impl Core {
     /// Begins with the module, where it is loaded.
     pub(in super::super) fn start_reading_pollers(&mut self) {
-        if self.options.pollers.is_some() {
+        if self.context.options.pollers.is_some() {
             self.read_pollers();
         }
     }
@@ -77,19 +79,19 @@ impl Core {
     pub(in super::super) fn read_pollers(&mut self) {
         if self.nodes_module.reading.is_none() {
             self.nodes_module.reading = Some(std::mem::take(&mut self.nodes_module.waiting));
-            self.timers.cancel(&Timer::ReadPollers);
-            self.output(Output::ReadPollers);
+            self.context.timers.cancel(&Timer::ReadPollers);
+            self.context.output(Output::Host(HostWork::ReadPollers));
         }
     }
 
     /// CENTREONNODESSYNC
     pub(in super::super) fn sync_pollers(&mut self, token: &Token) -> Handled {
-        self.add_row(NewRow::now(Some(token), Code::BEGIN, json::message("action nodesresync proceed")));
+        self.context.row(token, Code::BEGIN, json::message("action nodesresync proceed"));
         if self.nodes_module.waiting.len() >= WAITING_MAX {
-            self.end_with_error(token, "too many requests wait for the database, try again later");
+            self.context.fail(token, "too many requests wait for the database, try again later");
             return Handled::accepted();
         }
-        self.open_token(token, None);
+        self.context.open_token(token, None);
         self.nodes_module.waiting.push(token.clone());
         self.read_pollers();
         Handled::accepted()
@@ -100,17 +102,19 @@ impl Core {
         let mut tokens = std::mem::take(&mut self.nodes_module.waiting);
         tokens.extend(self.nodes_module.reading.iter_mut().flat_map(std::mem::take));
         for token in tokens {
-            self.end_with_error(&token, STOPPING_TEXT);
+            self.context.fail(&token, STOPPING_TEXT);
         }
     }
 
     /// The database was read, or not.
     pub(in super::super) fn pollers_read(&mut self, result: Result<PollerTables, String>) {
         let Some(tokens) = self.nodes_module.reading.take() else { return };
-        if self.stopping != Stopping::No {
+        if self.context.is_stopping() {
             return;
         }
-        let Some(resync_time) = self.options.pollers.as_ref().map(|pollers| pollers.resync_time) else { return };
+        let Some(resync_time) = self.context.options.pollers.as_ref().map(|pollers| pollers.resync_time) else {
+            return;
+        };
         let (code, data, next) = match result {
             Ok(tables) => (Code::FINISHED_OK, self.apply_tables(&tables), resync_time),
             Err(reason) => {
@@ -119,9 +123,9 @@ impl Core {
             }
         };
         for token in tokens {
-            self.add_row(NewRow::now(Some(&token), code, data.clone()));
+            self.context.finish(&token, code, data.clone());
         }
-        self.timers.set(Timer::ReadPollers, self.now.monotonic + next);
+        self.context.timers.set(Timer::ReadPollers, self.context.now.monotonic + next);
         if !self.nodes_module.waiting.is_empty() {
             self.read_pollers();
         }
@@ -133,19 +137,19 @@ impl Core {
         module.failures = module.failures.saturating_add(1);
         reason.clone_into(&mut module.failure);
         let text = format!("cannot find nodes configuration: {reason}");
-        self.log(if is_new { LogLine::error("nodes", text) } else { LogLine::debug("nodes", text) });
+        self.context.log(if is_new { LogLine::error("nodes", text) } else { LogLine::debug("nodes", text) });
     }
 
     /// Makes everything what the database says; the data of the row that ends a request.
     fn apply_tables(&mut self, tables: &PollerTables) -> String {
         if std::mem::take(&mut self.nodes_module.failures) > 0 {
             self.nodes_module.failure.clear();
-            self.log(LogLine::info("nodes", "the Centreon database can be read again"));
+            self.context.log(LogLine::info("nodes", "the Centreon database can be read again"));
         }
         self.switch_debug(tables);
-        let ssh_username = self.options.pollers.as_ref().and_then(|pollers| pollers.ssh_username.clone());
-        let mut plan = plan::plan(tables, self.options.id, ssh_username.as_deref());
-        if let Some(id) = plan.own_id.filter(|id| self.own_id != Some(*id)) {
+        let ssh_username = self.context.options.pollers.as_ref().and_then(|pollers| pollers.ssh_username.clone());
+        let mut plan = plan::plan(tables, self.context.options.id, ssh_username.as_deref());
+        if let Some(id) = plan.own_id.filter(|id| self.context.own_id != Some(*id)) {
             // Fixed by the configuration, it stays what it is.
             self.set_core_id(&json!({ "id": id.get() }).to_string());
         }
@@ -204,7 +208,8 @@ impl Core {
         let debug = tables.debug_gorgone.as_deref().is_some_and(|value| value.trim() == "1");
         if std::mem::replace(&mut self.nodes_module.debug, debug) != debug {
             let severity = if debug { "debug" } else { "default" };
-            self.log(LogLine::info("nodes", format!("the option debug_gorgone switches the log to '{severity}'")));
+            self.context
+                .log(LogLine::info("nodes", format!("the option debug_gorgone switches the log to '{severity}'")));
             self.set_log_level(&json!({ "content": { "severity": severity } }).to_string());
         }
     }
@@ -214,11 +219,11 @@ impl Core {
         let before = std::mem::replace(&mut self.nodes_module.complaints, complaints);
         let new: Vec<&String> = plan.complaints.iter().filter(|text| !before.contains(*text)).collect();
         for text in new.iter().take(COMPLAINTS_LOGGED_MAX) {
-            self.log(LogLine::warning("nodes", (*text).clone()));
+            self.context.log(LogLine::warning("nodes", (*text).clone()));
         }
         if new.len() > COMPLAINTS_LOGGED_MAX {
             let more = new.len() - COMPLAINTS_LOGGED_MAX;
-            self.log(LogLine::warning("nodes", format!("{more} more rows of the database are wrong")));
+            self.context.log(LogLine::warning("nodes", format!("{more} more rows of the database are wrong")));
         }
     }
 
@@ -226,7 +231,7 @@ impl Core {
         let (added, changed, removed) = (changes.added.len(), changes.changed.len(), changes.removed.len());
         let text = format!("{count} nodes from the database: {added} new, {changed} changed, {removed} gone");
         let is_silent = added + changed + removed == 0;
-        self.log(if is_silent { LogLine::debug("nodes", text) } else { LogLine::info("nodes", text) });
+        self.context.log(if is_silent { LogLine::debug("nodes", text) } else { LogLine::info("nodes", text) });
     }
 }
 

@@ -1,5 +1,5 @@
-//! Copies that we receive (protocol.md section 12): PROCESSCOPY messages become steps of jobs, in the order of their token, and
-//! rows. A sender is read no further while too much waits for the disk.
+//! Copies that we receive (docs/protocol.md section 12): PROCESSCOPY messages become steps of jobs, in the order of
+//! their token, and rows. A sender is read no further while too much waits for the disk.
 //!
 //! Absent on purpose: files.
 
@@ -8,6 +8,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+use crate::model::host_work::HostWork;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -21,13 +22,13 @@ use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
-use super::super::core::{Core, NewRow};
-use super::super::output::{Output, Sender};
-use super::super::pathway::Route;
-use super::super::remote_copy::failure_data;
-use super::super::requests::{Handled, Peer};
-use super::super::timers::Timer;
-use super::super::{dial_out, json};
+use crate::node::core::Core;
+use crate::node::json;
+use crate::node::output::Output;
+use crate::node::pathway::Route;
+use crate::node::peer::{Handled, Peer};
+use crate::node::remote_copy::failure_data;
+use crate::node::timers::Timer;
 use left::IDLE;
 use request::{Asked, Request};
 
@@ -36,10 +37,11 @@ const SINKS_MAX: usize = 256;
 /// Bytes that may wait for the disk before senders are read no further, and below which they are read again.
 const HIGH_BYTES: usize = 4 << 20;
 const LOW_BYTES: usize = 1 << 20;
-/// Steps of one job at most: a sender of our own kind hears of them when the job is done, and its window should not run dry.
+/// Steps of one job at most: a sender of our own kind hears of them when the job is done, and its window should not run
+/// dry.
 const STEPS_MAX: usize = 2;
-/// Rows of one copy that tell of its progress come at most so often where the sender tells the size of the whole: more would
-/// show nobody anything. A Perl sender gets a row for each chunk, as it is used to.
+/// Rows of one copy that tell of its progress come at most so often where the sender tells the size of the whole: more
+/// would show nobody anything. A Perl sender gets a row for each chunk, as it is used to.
 const ROW_EVERY: Duration = Duration::from_millis(250);
 
 /// Who hears how a message went.
@@ -145,12 +147,12 @@ impl Core {
 
     fn take_copy(&mut self, peer: Peer, token: &Token, data: String, route: Option<Route>) -> Handled {
         let len_bytes = data.len();
-        let roots = self.options.action.as_ref().map(|action| action.copy_roots.clone()).unwrap_or_default();
+        let roots = self.context.options.action.as_ref().map(|action| action.copy_roots.clone()).unwrap_or_default();
         let request = match Request::read(data, token, roots, route.is_some()) {
             Ok(request) => request,
             Err(refusal) => {
                 if refusal.logging {
-                    self.end_with_error(token, refusal.text);
+                    self.context.fail(token, refusal.text);
                 }
                 return Handled::refused(json::message(refusal.text));
             }
@@ -164,7 +166,7 @@ impl Core {
         if !self.sinks.all.contains_key(token) && self.sinks.all.len() >= SINKS_MAX {
             let text = "too many copies at once, try again later";
             if request.logging {
-                self.end_with_error(token, text);
+                self.context.fail(token, text);
             }
             return Handled::refused(json::message(text));
         }
@@ -194,7 +196,7 @@ impl Core {
         incoming.total = total.or(incoming.total);
         incoming.waiting.push_back((step, hears));
         self.sinks.bytes += len_bytes;
-        self.timers.set(Timer::Sink(token.clone()), self.now.monotonic + IDLE);
+        self.context.timers.set(Timer::Sink(token.clone()), self.context.now.monotonic + IDLE);
         if self.sinks.bytes > HIGH_BYTES
             && let Some(client) = peer.client()
             && self.sinks.paused.insert(client)
@@ -207,8 +209,7 @@ impl Core {
 
     /// Reads nothing from a client for now, or goes on.
     pub(in super::super) fn pause_sender(&mut self, client: ClientId, paused: bool) {
-        let sender = dial_out::parent_of(client).map_or(Sender::Client(client), Sender::Parent);
-        self.output(Output::PauseSender { sender, paused });
+        self.context.output(Output::PauseSender { sender: client, paused });
     }
 
     fn incoming(&mut self, token: &Token, passed_on: Option<PassedOn>) -> &mut Incoming {
@@ -243,7 +244,7 @@ impl Core {
         let (steps, hears): (Vec<_>, Vec<_>) = incoming.waiting.drain(..count).unzip();
         incoming.running = hears;
         let sink = incoming.sink;
-        self.output(Output::WriteSink { sink, steps });
+        self.context.output(Output::Host(HostWork::WriteSink { sink, steps }));
     }
 
     /// Steps are done.
@@ -284,7 +285,7 @@ impl Core {
             }
             SinkDone::Repeated(received) => {
                 let text = format!("copy {token}: a chunk came twice, {received} bytes are here");
-                self.log(LogLine::warning("action", text));
+                self.context.log(LogLine::warning("action", text));
                 self.answer_copy(token, hears, Code::BEGIN, format!("{{\"received\":{received}}}"));
             }
             SinkDone::Unchanged(notes) => self.copy_is_there(token, hears, notes, true),
@@ -315,7 +316,7 @@ impl Core {
 
     fn copy_is_there(&mut self, token: &Token, hears: &Hears, notes: Vec<String>, unchanged: bool) {
         for note in notes {
-            self.log(LogLine::error("action", format!("Copy processing - {note}")));
+            self.context.log(LogLine::error("action", format!("Copy processing - {note}")));
         }
         let data = json::message("process copy finished successfully");
         self.end_incoming(token, Code::FINISHED_OK, data);
@@ -328,7 +329,8 @@ impl Core {
 
     fn log_copy_failure(&mut self, token: &Token, failure: &CopyFailure) {
         let detail = if failure.detail.is_empty() { String::new() } else { format!(" ({})", failure.detail) };
-        self.log(LogLine::error("action", format!("Copy processing - {}{detail}, token {token}", failure.message)));
+        self.context
+            .log(LogLine::error("action", format!("Copy processing - {}{detail}, token {token}", failure.message)));
     }
 
     /// The last row; what still comes is answered with it.
@@ -336,12 +338,12 @@ impl Core {
         let Some(incoming) = self.sinks.all.get_mut(token) else { return };
         incoming.ended = Some((code, data.clone()));
         if incoming.logging {
-            self.add_row(NewRow::now(Some(token), code, data));
+            self.context.finish(token, code, data);
         }
     }
 
     fn progress_row(&mut self, token: &Token, received: u64) {
-        let now = self.now.monotonic;
+        let now = self.context.now.monotonic;
         let Some(incoming) = self.sinks.all.get_mut(token).filter(|incoming| incoming.logging) else { return };
         let is_due = incoming.last_row.is_none_or(|last| now.since(last) >= ROW_EVERY);
         let data = match incoming.total {
@@ -352,17 +354,17 @@ impl Core {
             None => format!("{{\"message\":\"process copy inprogress\",\"received\":{received}}}"),
         };
         incoming.last_row = Some(now);
-        self.add_row(NewRow::now(Some(token), Code::COPY_IN_PROGRESS, data));
+        self.context.row(token, Code::COPY_IN_PROGRESS, data);
     }
 
     fn answer_copy(&mut self, token: &Token, hears: &Hears, code: Code, data: String) {
         let Some(client) = hears.client else { return };
         let reply = Reply { kind: Action::Ack, token: Some(token.clone()), code, data };
-        match dial_out::parent_of(client) {
-            None => self.output(Output::SendToClient { client, outgoing: Outgoing::Reply(reply) }),
+        match client.parent() {
+            None => self.context.output(Output::SendToClient { client, outgoing: Outgoing::Reply(reply) }),
             // Only one of our own kind asks for it; any other would take it for a request.
             Some(kind) if hears.wants_ack => {
-                self.output(Output::SendToParent { kind, outgoing: Outgoing::Reply(reply) });
+                self.context.output(Output::SendToParent { kind, outgoing: Outgoing::Reply(reply) });
             }
             Some(_) => {}
         }
@@ -394,7 +396,7 @@ impl Core {
     fn forget_sink(&mut self, token: &Token) {
         if let Some(incoming) = self.sinks.all.remove(token) {
             self.sinks.tokens.remove(&incoming.sink);
-            self.timers.cancel(&Timer::Sink(token.clone()));
+            self.context.timers.cancel(&Timer::Sink(token.clone()));
         }
     }
 }

@@ -1,11 +1,11 @@
 use crate::model::connection::ClientId;
 use crate::model::registration::{NodeKind, Registration, Subnode};
 
-use super::super::input::Input;
-use super::super::output::Output;
-use super::super::testing::{Bench, id, message, node_message, options, push_node, ssh_node};
 use crate::model::history::StoreChange;
 use crate::model::token::Token;
+use crate::node::input::Input;
+use crate::node::output::Output;
+use crate::node::testing::{Bench, id, message, node_message, options, push_node, ssh_node};
 
 const ACCEPTED: &str = "client 7: [ACK] [t] 0 null";
 
@@ -118,7 +118,7 @@ fn a_reply_that_says_it_all_ends_the_token() {
 #[test]
 fn so_many_tokens_may_be_owed_by_a_node() {
     let mut bench = Bench::linked(&[2]);
-    for number in 0..super::super::outbox::OWED_MAX {
+    for number in 0..crate::node::outbox::OWED_MAX {
         bench.request("COMMAND", &format!("t{number}"), "2", "{}");
     }
     let text = "proxy - too many messages to node '2' wait to be confirmed";
@@ -164,7 +164,8 @@ fn registrations_that_make_no_sense_change_nothing() {
         ),
         (
             r#"{"id":5,"type":"carrier pigeon"}"#,
-            "cannot register a node: node '5' has the type carrier pigeon: use push_zmq, push_ssh, pull, wss or pullwss",
+            "cannot register a node: node '5' has the type carrier pigeon: use push_zmq, push_ssh, pull, wss or \
+                pullwss",
         ),
         (&push(1), "node '1' is not registered: that is our own id"),
         ("7", "cannot register a node: it has no id"),
@@ -228,7 +229,7 @@ fn a_request_that_comes_back_by_another_way_ends_and_says_so() {
     assert_eq!(bench.request("COMMAND", "t", "9", "{}"), [sent, ACCEPTED]);
     // The same client may say the same again, for instance a question.
     assert_eq!(bench.request("COMMAND", "t", "9", "{}"), [sent, ACCEPTED]);
-    let returned = Input::ClientMessage { client: ClientId(8), message: message("COMMAND", "t", Some("9"), "{}") };
+    let returned = Input::ClientMessage { client: ClientId::Zmq(8), message: message("COMMAND", "t", Some("9"), "{}") };
     let text = "proxy - the way to target 9 goes in a circle: the message came back to us";
     assert_eq!(bench.give(returned), [ended(1, text), ACCEPTED.replace("client 7", "client 8")]);
     // It is not ended once more when the connection breaks before node 2 has confirmed it.
@@ -239,9 +240,9 @@ fn a_request_that_comes_back_by_another_way_ends_and_says_so() {
 #[test]
 fn a_message_of_another_daemon_that_goes_on_leaves_a_row_in_the_same_commit_and_is_remembered() {
     let mut bench = Bench::linked(&[2]);
-    bench.give(Input::ClientIsDaemon(ClientId(7)));
+    bench.give(Input::ClientIsDaemon(ClientId::Zmq(7)));
     let message = message("PUTLOG", "t", Some("2"), "{}");
-    let input = Input::ClientMessage { client: ClientId(7), message };
+    let input = Input::ClientMessage { client: ClientId::Zmq(7), message };
     bench.core.handle_input(input, crate::model::time::Now::default());
     let stored: Vec<StoreChange> = std::iter::from_fn(|| bench.core.poll_output())
         .filter_map(|output| if let Output::Store { change, .. } = output { Some(change) } else { None })

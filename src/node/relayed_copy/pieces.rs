@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::model::node_id::NodeId;
 
-use super::super::json;
-use super::super::remote_copy::request::{ENVELOPE_BYTES_MAX, WEB_SOCKET_BYTES_MAX};
+use crate::node::json;
+use crate::node::remote_copy::request::{ENVELOPE_BYTES_MAX, WEB_SOCKET_BYTES_MAX};
 
 /// Data of one message at most.
 const DATA_BYTES_MAX: usize = WEB_SOCKET_BYTES_MAX - ENVELOPE_BYTES_MAX;
@@ -23,7 +23,8 @@ pub(super) fn split(through: NodeId, data: String) -> Result<Vec<String>, String
     let pieces = serde_json::from_str(&data).ok().and_then(|whole| pieces_of(whole, data.len()));
     pieces.ok_or_else(|| {
         format!(
-            "proxy - a message of {} bytes is too large for the WebSocket of node '{through}' and cannot be split; lower the buffer_size of the sender",
+            "proxy - a message of {} bytes is too large for the WebSocket of node '{through}' and cannot be split; \
+                lower the buffer_size of the sender",
             data.len()
         )
     })

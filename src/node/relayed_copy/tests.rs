@@ -1,6 +1,6 @@
-use super::super::input::Input;
-use super::super::output::ParentKind;
-use super::super::testing::{Bench, id, message, node_message, options, pull_settings, push_node};
+use crate::model::connection::ParentKind;
+use crate::node::input::Input;
+use crate::node::testing::{Bench, id, message, node_message, options, pull_settings, push_node};
 
 /// A relay: node 8 and node 9 are behind it.
 fn relay() -> Bench {

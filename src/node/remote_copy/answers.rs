@@ -9,9 +9,9 @@ use crate::model::copy::{CopyFailure, CopyKind, SourceId, SourceStep};
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::super::core::Core;
-use super::super::json;
 use super::State;
+use crate::node::core::Core;
+use crate::node::json;
 
 /// The data of a confirmation by a receiver of our own kind.
 #[derive(Default, Deserialize)]
@@ -39,7 +39,7 @@ impl Core {
     pub(super) fn ask_receiver(&mut self, source: SourceId, md5: Option<String>, restart: bool) {
         self.copies.next_query += 1;
         let number = self.copies.next_query;
-        let sender = self.own_id.filter(|_| self.copies.is_alone(source));
+        let sender = self.context.own_id.filter(|_| self.copies.is_alone(source));
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
         let data = copy.request.query(copy.kind, (number, copy.total, restart), md5.as_deref(), sender);
         copy.state = State::Asking { number, md5 };
@@ -111,7 +111,7 @@ impl Core {
         };
         if through != copy.route.target && node.sync.is_of_our_kind() {
             // The row is in the history of the receiver, and comes by way of the relay when that has it.
-            self.close_token(copy.token.as_str());
+            self.context.close_token(copy.token.as_str());
             self.sync_soon(through);
             return self.start_queued_copies();
         }

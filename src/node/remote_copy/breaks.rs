@@ -1,5 +1,5 @@
-//! Copies whose connection breaks: a receiver of our own kind goes on later, any other copy is over. And what else ends them
-//! from outside.
+//! Copies whose connection breaks: a receiver of our own kind goes on later, any other copy is over. And what else ends
+//! them from outside.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use crate::model::copy::{CopyFailure, SourceId};
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::super::core::Core;
-use super::super::stopping::STOPPING_TEXT;
-use super::super::timers::Timer;
 use super::{Copies, Copy, State};
+use crate::node::core::Core;
+use crate::node::stopping::STOPPING_TEXT;
+use crate::node::timers::Timer;
 
 /// A way that is broken behind a relay is tried again so often.
 const RETRY: Duration = Duration::from_secs(1);
@@ -48,19 +48,19 @@ impl Copy {
 impl Core {
     /// A relay cannot reach the receiver now.
     pub(super) fn way_is_broken(&mut self, source: SourceId) {
-        let now = self.now.monotonic;
-        let patience = self.proxy_settings().pong_discard_timeout.max(WAY_PATIENCE);
+        let now = self.context.now.monotonic;
+        let patience = self.context.proxy_settings().pong_discard_timeout.max(WAY_PATIENCE);
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
         let patience = if copy.has_answer { patience } else { WAY_PATIENCE };
         copy.retry_until.get_or_insert(now + patience);
         copy.interrupt();
-        self.timers.set(Timer::Copy(source), now + RETRY);
+        self.context.timers.set(Timer::Copy(source), now + RETRY);
         self.start_queued_copies();
     }
 
     /// Whether a copy that a relay could not pass on is tried once more, or as for a Perl node.
     pub(super) fn try_way_again(&mut self, source: SourceId) -> bool {
-        let (now, is_up) = (self.now.monotonic, self.is_link_up(source));
+        let (now, is_up) = (self.context.now.monotonic, self.is_link_up(source));
         let Some(copy) = self.copies.all.get_mut(&source).filter(|copy| copy.state == State::Interrupted) else {
             return false;
         };
@@ -70,7 +70,7 @@ impl Core {
             return false;
         }
         if !is_up || copy.has_step {
-            self.timers.set(Timer::Copy(source), now + RETRY);
+            self.context.timers.set(Timer::Copy(source), now + RETRY);
         } else if now >= until {
             self.copy_plainly(source);
         } else {

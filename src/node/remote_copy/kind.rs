@@ -5,11 +5,11 @@ use std::time::Duration;
 use crate::model::copy::SourceId;
 use crate::model::node_id::NodeId;
 
-use super::super::core::Core;
-use super::super::registry::Link;
-use super::super::timers::Timer;
 use super::State;
 use super::breaks::node_is_gone;
+use crate::node::core::Core;
+use crate::node::registry::Link;
+use crate::node::timers::Timer;
 
 /// So long a copy waits for the answer that shows what kind of daemon its receiver is.
 const KIND_PATIENCE: Duration = Duration::from_secs(3);
@@ -17,13 +17,13 @@ const KIND_PATIENCE: Duration = Duration::from_secs(3);
 impl Core {
     /// The source is open: is the receiver of our own kind?
     pub(super) fn find_out_kind(&mut self, source: SourceId) {
-        let now = self.now.monotonic;
+        let now = self.context.now.monotonic;
         let Some((token, through)) = self.copies.all.get(&source).map(|copy| (copy.token.clone(), copy.route.through))
         else {
             return;
         };
         // From its first message on the receiver may be the one that ends the copy: after a restart its history tells.
-        self.open_token(&token, Some(through));
+        self.context.open_token(&token, Some(through));
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
         let Some(node) = self.registry.get(through) else {
             return self.fail_copy(source, &node_is_gone(through));
@@ -31,7 +31,7 @@ impl Core {
         match node.sync.peer_pages() {
             None if node.link != Link::None => {
                 copy.state = State::AwaitingKind;
-                self.timers.set(Timer::Copy(source), now + KIND_PATIENCE);
+                self.context.timers.set(Timer::Copy(source), now + KIND_PATIENCE);
             }
             Some(true) => {
                 copy.is_ours = true;

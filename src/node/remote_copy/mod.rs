@@ -1,9 +1,9 @@
-//! Copies that we send (protocol.md section 12): a REMOTECOPY becomes PROCESSCOPY messages, read and packed by jobs, a few
-//! under way at a time.
+//! Copies that we send (docs/protocol.md section 12): a REMOTECOPY becomes PROCESSCOPY messages, read and packed by
+//! jobs, a few under way at a time.
 //!
-//! A push node confirms every message, and so does each node of our own kind; towards any other the transport's send queue
-//! tells when more may go. A receiver of our own kind is asked first what it has: a copy goes on where it broke off, and a
-//! file that is there already is not sent.
+//! A push node confirms every message, and so does each node of our own kind; towards any other the transport's send
+//! queue tells when more may go. A receiver of our own kind is asked first what it has: a copy goes on where it broke
+//! off, and a file that is there already is not sent.
 //!
 //! Absent on purpose: files, and what the receiver does.
 
@@ -15,6 +15,7 @@ pub(super) mod request;
 #[cfg(test)]
 mod tests;
 
+use crate::model::host_work::HostWork;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use crate::model::registration::NodeKind;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
-use super::core::{Core, NewRow};
+use super::core::Core;
 use super::output::Output;
 use super::pathway::Route;
 use super::registry::Link;
@@ -44,7 +45,8 @@ const ACTIVE_MAX: usize = 8;
 const WINDOW: usize = 8;
 /// Chunks of one reading job, and the number below which the next one is ordered.
 const READ_COUNT: usize = 2;
-/// Chunks that are sealed at once at most: meanwhile no job is ordered and no byte goes out. The next confirmation sends more.
+/// Chunks that are sealed at once at most: meanwhile no job is ordered and no byte goes out. The next confirmation
+/// sends more.
 const SEND_COUNT: usize = 2;
 
 /// How far a copy is.
@@ -155,7 +157,7 @@ impl Core {
     pub(super) fn remote_copy(&mut self, token: &Token, route: Route, data: &str) {
         if self.copies.has(token) {
             let text = format!("REMOTECOPY with the token {token} of a copy that goes on: ignored");
-            return self.log(LogLine::warning("proxy", text));
+            return self.context.log(LogLine::warning("proxy", text));
         }
         let request = match Request::read(data) {
             Ok(request) => request,
@@ -165,10 +167,10 @@ impl Core {
             }
         };
         if self.copies.all.len() >= COPIES_MAX {
-            return self.end_with_error(token, "proxy - too many copies wait, try again later");
+            return self.context.fail(token, "proxy - too many copies wait, try again later");
         }
         let source = self.copies.take_next_source();
-        self.open_token(token, None);
+        self.context.open_token(token, None);
         let copy = Copy {
             token: token.clone(),
             request,
@@ -205,7 +207,7 @@ impl Core {
     fn source_step(&mut self, source: SourceId, step: SourceStep) {
         if let Some(copy) = self.copies.all.get_mut(&source) {
             copy.has_step = true;
-            self.output(Output::ReadSource { source, step });
+            self.context.output(Output::Host(HostWork::ReadSource { source, step }));
         }
     }
 
@@ -232,7 +234,7 @@ impl Core {
                 copy.total = total;
                 copy.request.complete_destination(kind);
                 for note in notes {
-                    self.log(LogLine::warning("proxy", note));
+                    self.context.log(LogLine::warning("proxy", note));
                 }
                 self.find_out_kind(source);
             }
@@ -283,8 +285,8 @@ impl Core {
 
     /// From now on the node has the usual time to go on.
     fn await_progress(&mut self, source: SourceId) {
-        let patience = self.proxy_settings().pong_discard_timeout.max(Duration::from_secs(1));
-        self.timers.set(Timer::Copy(source), self.now.monotonic + patience);
+        let patience = self.context.proxy_settings().pong_discard_timeout.max(Duration::from_secs(1));
+        self.context.timers.set(Timer::Copy(source), self.context.now.monotonic + patience);
     }
 
     fn is_link_up(&self, source: SourceId) -> bool {
@@ -299,7 +301,7 @@ impl Core {
                 break;
             }
         }
-        let buffer_size = self.proxy_settings().buffer_size;
+        let buffer_size = self.context.proxy_settings().buffer_size;
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
         if copy.has_step {
             return;
@@ -332,8 +334,8 @@ impl Core {
 
     /// Whether one was sent.
     fn send_next_chunk(&mut self, source: SourceId) -> bool {
-        let now = self.now.monotonic;
-        let limit = self.proxy_settings().copy_rate_limit;
+        let now = self.context.now.monotonic;
+        let limit = self.context.proxy_settings().copy_rate_limit;
         let Some(copy) = self.copies.all.get_mut(&source) else { return false };
         if copy.state != State::Sending || copy.ready.is_empty() {
             return false;
@@ -347,7 +349,7 @@ impl Core {
         if let Some(limit) = limit
             && let Err(at) = self.copies.pace.take(copy.route.target, limit, copy.ready.front(), now)
         {
-            self.timers.set(Timer::CopyPace(copy.route.target), at);
+            self.context.timers.set(Timer::CopyPace(copy.route.target), at);
             return false;
         }
         let Some(chunk) = copy.ready.pop_front() else { return false };
@@ -361,7 +363,7 @@ impl Core {
         self.send_to_node(through, message);
         self.await_progress(source);
         if !is_confirmed {
-            self.output(Output::AwaitRoom { node: through, client });
+            self.context.output(Output::AwaitRoom { node: through, client });
         }
         true
     }
@@ -372,7 +374,7 @@ impl Core {
         let through = copy.route.through;
         let Some(node) = self.registry.get_mut(through) else { return };
         node.outbox.sent(copy.token.clone(), &Action::ProcessCopy, node.sync.serial, false);
-        self.open_token(&copy.token, Some(through));
+        self.context.open_token(&copy.token, Some(through));
         let message = copy.message(data);
         self.send_to_node(through, message);
         self.start_queued_copies();
@@ -407,8 +409,8 @@ impl Core {
     fn forget_copy(&mut self, source: SourceId) -> Option<Copy> {
         let copy = self.copies.all.remove(&source)?;
         self.copies.by_token.remove(&copy.token);
-        self.timers.cancel(&Timer::Copy(source));
-        self.output(Output::ReadSource { source, step: SourceStep::Close });
+        self.context.timers.cancel(&Timer::Copy(source));
+        self.context.output(Output::Host(HostWork::ReadSource { source, step: SourceStep::Close }));
         Some(copy)
     }
 
@@ -429,8 +431,8 @@ impl Core {
         } else {
             format!("{} ({})", failure.message, failure.detail)
         };
-        self.log(LogLine::error("proxy", format!("copy {token}: {text}")));
-        self.add_row(NewRow::now(Some(token), Code::FINISHED_KO, failure_data(failure)));
+        self.context.log(LogLine::error("proxy", format!("copy {token}: {text}")));
+        self.context.finish(token, Code::FINISHED_KO, failure_data(failure));
     }
 }
 

@@ -1,4 +1,4 @@
-//! A REMOTECOPY, and the PROCESSCOPY messages that it becomes (protocol.md section 12).
+//! A REMOTECOPY, and the PROCESSCOPY messages that it becomes (docs/protocol.md section 12).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::model::copy::{Attributes, ChunkFrame, CopyKind, SourceSpec};
 use crate::model::node_id::NodeId;
 
-use super::super::json;
+use crate::node::json;
 
 /// Characters of a path, or of another value, at most.
 const VALUE_LEN_MAX: usize = 4_096;

@@ -1,8 +1,9 @@
 use crate::model::copy::SourceDone;
+use crate::model::host_work::HostDone;
 
-use super::super::input::Input;
-use super::super::testing::{Bench, id, message, node_message};
 use super::*;
+use crate::node::input::Input;
+use crate::node::testing::{Bench, id, message, node_message};
 
 /// A copy of a file to node 2, with whoever reads it.
 struct Sent {
@@ -71,7 +72,7 @@ impl Sent {
         } else {
             SourceDone::Md5("md5 of all".to_owned())
         };
-        self.give(Input::SourceDone { source: SourceId(0), done });
+        self.give(Input::Host(HostDone::SourceDone { source: SourceId(0), done }));
         true
     }
 
@@ -271,7 +272,7 @@ fn a_source_that_fails_and_a_receiver_that_gives_up_end_the_copy_with_their_word
     sent.steps();
     sent.found(0, "md5 of 0");
     let failure = CopyFailure { message: "remote copy failed".to_owned(), detail: "/from changed".to_owned() };
-    sent.give(Input::SourceDone { source: SourceId(0), done: SourceDone::Failed(failure) });
+    sent.give(Input::Host(HostDone::SourceDone { source: SourceId(0), done: SourceDone::Failed(failure) }));
     assert_eq!(sent.rows(), [r#"row t 1 {"detail":"/from changed","message":"remote copy failed"}"#]);
     assert_eq!(status(sent.to_node.last().unwrap()), "abort", "nothing is to be left there");
 
@@ -301,7 +302,7 @@ fn a_copy_that_waits_for_its_turn_starts_when_another_is_sent() {
     let asks = |number: usize| {
         let data = format!(r#"{{"content":{{"source":"/from","destination":"/to/{number}","cache_dir":"/cache"}}}}"#);
         let message = message("REMOTECOPY", &format!("u{number}"), Some("2"), &data);
-        Input::ClientMessage { client: crate::model::connection::ClientId(7), message }
+        Input::ClientMessage { client: crate::model::connection::ClientId::Zmq(7), message }
     };
     (0..ACTIVE_MAX).for_each(|number| sent.give(asks(number)));
     let opened = |sent: &Sent| sent.others.iter().filter(|line| line.contains(": Open(")).count();
@@ -319,12 +320,12 @@ fn two_copies_to_one_place_do_not_take_over_from_each_other() {
     sent.found(0, "md5 of 0");
     let data = r#"{"content":{"source":"/from","destination":"/to","cache_dir":"/cache"}}"#;
     let asks = Input::ClientMessage {
-        client: crate::model::connection::ClientId(7),
+        client: crate::model::connection::ClientId::Zmq(7),
         message: message("REMOTECOPY", "u", Some("2"), data),
     };
     sent.give(asks);
     let done = SourceDone::Opened { kind: CopyKind::Regular, total: 40, notes: Vec::new() };
-    sent.give(Input::SourceDone { source: SourceId(1), done });
+    sent.give(Input::Host(HostDone::SourceDone { source: SourceId(1), done }));
     let question = sent.others.iter().find(|line| line.contains("[PROCESSCOPY] [u]")).unwrap();
     assert!(question.contains("\"query\"") && !question.contains("alone"), "{question}");
 }

@@ -1,18 +1,19 @@
 //! COMMAND on a host without a daemon: the commands of one request run one after the other, each with its rows
-//! (protocol.md sections 10 and 11).
+//! (docs/protocol.md sections 10 and 11).
 
 use crate::model::code::Code;
 use crate::model::node_id::NodeId;
 use crate::model::ssh::{SshCommand, SshEnd, SshTask};
 use crate::model::token::Token;
 
-use super::super::command_rows;
-use super::super::core::{Core, NewRow};
-use super::super::json;
-use super::super::pathway::Route;
-use super::super::stopping::{STOPPING_TEXT, Stopping};
 use super::request::Request;
 use super::{Job, relay_file, rows};
+use crate::node::command_rows;
+use crate::node::core::Core;
+use crate::node::journal::NewRow;
+use crate::node::json;
+use crate::node::pathway::Route;
+use crate::node::stopping::STOPPING_TEXT;
 
 /// A request of which one command is under way.
 pub(super) struct CommandJob {
@@ -49,9 +50,9 @@ impl Core {
             Err((_, false)) => return Ok(()),
         };
         if request.logging {
-            self.open_token(token, None);
+            self.context.open_token(token, None);
         }
-        let row = NewRow::now(Some(token), Code::BEGIN, command_rows::processing_started(&request.content));
+        let row = NewRow::part(token, Code::BEGIN, command_rows::processing_started(&request.content));
         self.add_ssh_row(request.logging, row);
         let relay = (route.through != route.target).then_some(route.target);
         let job = CommandJob { token: token.clone(), request, errors: false, started: 0, relay };
@@ -67,7 +68,7 @@ impl Core {
             } else {
                 (Code::FINISHED_OK, "commands processing has finished successfully")
             };
-            return self.ssh_command_row(&job, code, json::message(text));
+            return self.ssh_command_end(&job, code, text);
         };
         let started = rows::command_started(command);
         let work = match (job.relay, &command.relay_word) {
@@ -75,10 +76,12 @@ impl Core {
                 line: command.remote_line.clone(),
                 timeout: command.timeout,
                 timeout_nodata: command.timeout_nodata,
-                output_limit: self.options.action.clone().unwrap_or_default().output_limit,
+                output_limit: self.context.options.action.clone().unwrap_or_default().output_limit,
                 is_urgent: false,
             }),
-            (Some(target), Some(word)) => relay_file(&mut self.ssh.next_relay, self.now.wall, word, target, None),
+            (Some(target), Some(word)) => {
+                relay_file(&mut self.ssh.next_relay, self.context.now.wall, word, target, None)
+            }
             (Some(target), None) => {
                 self.ssh_command_row(&job, Code::BEGIN, started);
                 let text =
@@ -87,17 +90,17 @@ impl Core {
             }
         };
         self.ssh_command_row(&job, Code::BEGIN, started);
-        job.started = self.now.wall.as_seconds();
+        job.started = self.context.now.wall.as_seconds();
         self.begin_ssh_task(node, work, Job::Commands(job));
     }
 
     pub(super) fn ssh_command_ended(&mut self, node: NodeId, mut job: CommandJob, end: SshEnd) {
         let Some(command) = job.request.commands.pop_front() else { return };
-        let now = self.now.wall.as_seconds();
+        let now = self.context.now.wall.as_seconds();
         let failed = match end {
             SshEnd::Ran(run) => {
                 let data = rows::command_finished(&command, &run, job.started, now);
-                let row = NewRow::now(Some(&job.token), Code::COMMAND_RESULT, data);
+                let row = NewRow::part(&job.token, Code::COMMAND_RESULT, data);
                 self.add_ssh_row(job.request.logging, NewRow { instant: job.request.instant, ..row });
                 None
             }
@@ -125,16 +128,20 @@ impl Core {
             job.errors = true;
             if !command.given.continue_on_error {
                 let text = "commands processing has been interrupted because of error";
-                return self.ssh_command_row(&job, Code::FINISHED_KO, json::message(text));
+                return self.ssh_command_end(&job, Code::FINISHED_KO, text);
             }
         }
-        if self.stopping != Stopping::No && !job.request.commands.is_empty() {
-            return self.ssh_command_row(&job, Code::FINISHED_KO, json::message(STOPPING_TEXT));
+        if self.context.is_stopping() && !job.request.commands.is_empty() {
+            return self.ssh_command_end(&job, Code::FINISHED_KO, STOPPING_TEXT);
         }
         self.next_ssh_command(node, job);
     }
 
     fn ssh_command_row(&mut self, job: &CommandJob, code: Code, data: String) {
-        self.add_ssh_row(job.request.logging, NewRow::now(Some(&job.token), code, data));
+        self.add_ssh_row(job.request.logging, NewRow::part(&job.token, code, data));
+    }
+
+    fn ssh_command_end(&mut self, job: &CommandJob, code: Code, text: &str) {
+        self.add_ssh_row(job.request.logging, NewRow::last(&job.token, code, json::message(text)));
     }
 }

@@ -1,6 +1,8 @@
-//! REMOTECOPY to a host without a daemon (protocol.md sections 10 and 12): a file goes over SFTP and is renamed into place, a
-//! directory goes as an archive and is unpacked there by `tar`. Behind a relay the same goes to the relay, with a relay file.
+//! REMOTECOPY to a host without a daemon (docs/protocol.md sections 10 and 12): a file goes over SFTP and is renamed
+//! into place, a directory goes as an archive and is unpacked there by `tar`. Behind a relay the same goes to the
+//! relay, with a relay file.
 
+use crate::model::host_work::HostWork;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -13,14 +15,15 @@ use crate::model::node_id::NodeId;
 use crate::model::ssh::{SshCommand, SshEnd, SshExit, SshTask, SshUpload, UploadSource};
 use crate::model::token::Token;
 
-use super::super::core::{Core, NewRow};
-use super::super::json;
-use super::super::modules::process_copy::PassedOn;
-use super::super::output::Output;
-use super::super::pathway::Route;
-use super::super::remote_copy::request::Request;
 use super::request::quoted;
 use super::{Job, relay_file, relay_word};
+use crate::node::core::Core;
+use crate::node::journal::NewRow;
+use crate::node::json;
+use crate::node::modules::process_copy::PassedOn;
+use crate::node::output::Output;
+use crate::node::pathway::Route;
+use crate::node::remote_copy::request::Request;
 
 /// Unpacking may take so long.
 const UNPACK_PATIENCE: Duration = Duration::from_secs(1_800);
@@ -126,7 +129,7 @@ impl Core {
         };
         let logging = !json::is_false(&raw.logging);
         if logging {
-            self.open_token(token, None);
+            self.context.open_token(token, None);
         }
         let job = CopyJob {
             token: token.clone(),
@@ -146,8 +149,8 @@ impl Core {
         Ok(())
     }
 
-    /// A PROCESSCOPY has come whole, as `sink`. Like the original we put it where it says on the host, also for a target
-    /// behind that: it names nothing that would be handed on.
+    /// A PROCESSCOPY has come whole, as `sink`. Like the original we put it where it says on the host, also for a
+    /// target behind that: it names nothing that would be handed on.
     pub(in super::super) fn send_gathered_copy(
         &mut self,
         sink: SinkId,
@@ -169,11 +172,11 @@ impl Core {
             source: UploadSource::Gathered(sink, spec.kind),
         };
         if logging {
-            self.open_token(token, None);
+            self.context.open_token(token, None);
         }
         if through != target {
             let text = format!("copy {token} for node '{target}' is put on the ssh host of node '{through}' before it");
-            self.log(LogLine::info("proxy", text));
+            self.context.log(LogLine::info("proxy", text));
         }
         let job = CopyJob {
             token: token.clone(),
@@ -195,7 +198,7 @@ impl Core {
     pub(super) fn ssh_copy_ended(&mut self, node: NodeId, mut job: CopyJob, end: SshEnd) {
         if let Some(sink) = job.gathered.take() {
             // The session has it, or will not want it any more.
-            self.output(Output::WriteSink { sink, steps: vec![SinkStep::Discard] });
+            self.context.output(Output::Host(HostWork::WriteSink { sink, steps: vec![SinkStep::Discard] }));
         }
         if let SshEnd::Copied(_, received) = end {
             job.received = received;
@@ -218,7 +221,7 @@ impl Core {
                 if run.exit != SshExit::Status(0) {
                     let stderr = String::from_utf8_lossy(&run.stderr);
                     let text = format!("copy {}: chown failed on node '{node}': {}", job.token, stderr.trim());
-                    self.log(LogLine::warning("proxy", text));
+                    self.context.log(LogLine::warning("proxy", text));
                 }
                 self.ssh_copied(node, job);
             }
@@ -248,7 +251,8 @@ impl Core {
         }
         job.stage = Stage::Unpacking;
         let line = format!(
-            "mkdir -p -- {directory} && tar -x -z -f {archive} -C {directory}; status=$?; rm -f -- {archive}; exit $status"
+            "mkdir -p -- {directory} && tar -x -z -f {archive} -C {directory}; status=$?; rm -f -- {archive}; exit \
+                $status"
         );
         self.run_for_copy(node, job, line, UNPACK_PATIENCE);
     }
@@ -277,7 +281,7 @@ impl Core {
     /// All is there; a relay still hears of it.
     fn ssh_copied(&mut self, node: NodeId, mut job: CopyJob) {
         if let Some(Relay::Tell(word)) = &job.relay {
-            let work = relay_file(&mut self.ssh.next_relay, self.now.wall, word, job.target, None);
+            let work = relay_file(&mut self.ssh.next_relay, self.context.now.wall, word, job.target, None);
             job.stage = Stage::Relaying;
             return self.begin_ssh_task(node, work, Job::Copy(job));
         }
@@ -287,10 +291,10 @@ impl Core {
     /// Nobody over there tells how far it is, so the last row does.
     fn ssh_copy_finished(&mut self, job: &CopyJob) {
         let data = format!("{{\"message\":\"process copy finished successfully\",\"received\":{}}}", job.received);
-        self.add_ssh_row(job.logging, NewRow::now(Some(&job.token), Code::FINISHED_OK, data));
+        self.add_ssh_row(job.logging, NewRow::last(&job.token, Code::FINISHED_OK, data));
     }
 
     fn ssh_copy_row(&mut self, job: &CopyJob, code: Code, text: &str) {
-        self.add_ssh_row(job.logging, NewRow::now(Some(&job.token), code, json::message(text)));
+        self.add_ssh_row(job.logging, NewRow::last(&job.token, code, json::message(text)));
     }
 }

@@ -1,17 +1,18 @@
-//! ENGINECOMMAND on a host without a daemon: lines for the engine's command pipe, written over SFTP (protocol.md sections 10
-//! and 11). For a target behind the host each line becomes a relay file.
+//! ENGINECOMMAND on a host without a daemon: lines for the engine's command pipe, written over SFTP (docs/protocol.md
+//! sections 10 and 11). For a target behind the host each line becomes a relay file.
 
 use crate::model::code::Code;
 use crate::model::node_id::NodeId;
 use crate::model::ssh::{SshEnd, SshTask};
 use crate::model::token::Token;
 
-use super::super::command_rows;
-use super::super::core::{Core, NewRow};
-use super::super::json;
-use super::super::modules::engine::{EngineContent, submitted};
-use super::super::pathway::Route;
 use super::{Job, relay_file};
+use crate::node::command_rows;
+use crate::node::core::Core;
+use crate::node::journal::NewRow;
+use crate::node::json;
+use crate::node::modules::engine::{EngineContent, submitted};
+use crate::node::pathway::Route;
 
 /// A request under way.
 pub(super) struct EngineJob {
@@ -45,10 +46,10 @@ impl Core {
             return Err("need command_file argument".to_owned());
         }
         if logging {
-            self.open_token(token, None);
+            self.context.open_token(token, None);
         }
         let started = command_rows::processing_started(text);
-        self.add_ssh_row(logging, NewRow::now(Some(token), Code::BEGIN, started));
+        self.add_ssh_row(logging, NewRow::part(token, Code::BEGIN, started));
         if is_relayed {
             let job =
                 EngineJob { token: token.clone(), logging, lines: Vec::new(), relay: Some((route.target, lines)) };
@@ -65,11 +66,10 @@ impl Core {
         let next =
             job.relay.as_mut().filter(|(_, lines)| !lines.is_empty()).map(|(target, lines)| (*target, lines.remove(0)));
         let Some((target, line)) = next else {
-            let row =
-                NewRow::now(Some(&job.token), Code::FINISHED_OK, json::message("commands processing has finished"));
+            let row = NewRow::last(&job.token, Code::FINISHED_OK, json::message("commands processing has finished"));
             return self.add_ssh_row(job.logging, row);
         };
-        let work = relay_file(&mut self.ssh.next_relay, self.now.wall, "EXTERNALCMD", target, Some(&line));
+        let work = relay_file(&mut self.ssh.next_relay, self.context.now.wall, "EXTERNALCMD", target, Some(&line));
         job.lines = vec![line];
         self.begin_ssh_task(node, work, Job::Engine(job));
     }
@@ -89,10 +89,10 @@ impl Core {
             SshEnd::Ran(_) | SshEnd::Copied(..) => (0, None),
         };
         for line in job.lines.iter().take(done) {
-            self.add_ssh_row(job.logging, NewRow::now(Some(&job.token), Code::FINISHED_OK, submitted(line)));
+            self.add_ssh_row(job.logging, NewRow::part(&job.token, Code::FINISHED_OK, submitted(line)));
         }
         if let Some(reason) = failed {
-            let row = NewRow::now(Some(&job.token), Code::FINISHED_KO, json::message(&reason));
+            let row = NewRow::last(&job.token, Code::FINISHED_KO, json::message(&reason));
             return self.add_ssh_row(job.logging, row);
         }
         self.next_relayed_line(node, job);

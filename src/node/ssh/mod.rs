@@ -1,5 +1,6 @@
-//! Requests for nodes that are reached by SSH (protocol.md section 10): there is no daemon, so this one does what it is asked
-//! for by commands and files. Absent: connections and time-outs (`session::ssh_steps`), the library (`edge::ssh`).
+//! Requests for nodes that are reached by SSH (docs/protocol.md section 10): there is no daemon, so this one does what
+//! it is asked for by commands and files. Absent: connections and time-outs (`session::ssh_steps`), the library
+//! (`edge::ssh`).
 
 mod command;
 mod copy;
@@ -22,7 +23,9 @@ use crate::model::ssh::{SshCommand, SshEnd, SshTask, SshTaskId};
 use crate::model::time::WallTime;
 use crate::model::token::Token;
 
-use super::core::{Core, NewRow};
+use super::actions::{self, Also};
+use super::core::Core;
+use super::journal::NewRow;
 use super::json;
 use super::output::Output;
 use super::pathway::Route;
@@ -111,12 +114,14 @@ impl Core {
             return Err("proxy - can't get log a ssh target or through a ssh node".to_owned());
         }
         self.may_use_ssh()?;
+        if !actions::is(action, Also::OverSsh) {
+            return Err("unsupported action".to_owned());
+        }
         match action {
-            Action::Command => self.ssh_commands(route, token, data),
-            Action::ActionEngine => self.ssh_action_engine(route, token, data),
             Action::RemoteCopy => self.ssh_copy(route, token, data),
+            Action::ActionEngine => self.ssh_action_engine(route, token, data),
             Action::EngineCommand => self.ssh_engine_commands(route, token, data),
-            _ => Err("unsupported action".to_owned()),
+            _ => self.ssh_commands(route, token, data),
         }
     }
 
@@ -138,7 +143,7 @@ impl Core {
         let task = SshTaskId(self.ssh.next);
         self.ssh.next += 1;
         self.ssh.begun.insert(task, Begun { node, job });
-        self.output(Output::StartSshTask { node, task, work });
+        self.context.output(Output::StartSshTask { node, task, work });
     }
 
     /// Whether a node lives is found out by a command.
@@ -174,7 +179,7 @@ impl Core {
             }
             SshEnd::TimedOut | SshEnd::Silent => {
                 self.ping_not_sent(node);
-                self.output(Output::ResetLink(node));
+                self.context.output(Output::ResetLink(node));
             }
             // With the link its pings are looked after.
             _ if self.registry.get(node).is_some_and(|node| node.link == Link::Up) => self.ping_not_sent(node),
@@ -184,7 +189,7 @@ impl Core {
 
     /// Why a task could not even begin, as the row that ends its token says it.
     fn ssh_not_connected(&mut self, node: NodeId, token: &Token, reason: &str) {
-        self.end_with_error(token, &format!("cannot connect on target node '{node}': {reason}"));
+        self.context.fail(token, &format!("cannot connect on target node '{node}': {reason}"));
     }
 
     /// The daemon stops, or does not wait any longer: what runs there is ended.
@@ -192,7 +197,7 @@ impl Core {
         let all = self.ssh.begun.iter().filter(|(_, begun)| !matches!(begun.job, Job::Ping));
         let all: Vec<_> = all.map(|(task, begun)| (*task, begun.node)).collect();
         for (task, node) in all {
-            self.output(Output::AbortSshTask { node, task, reason: reason.to_owned() });
+            self.context.output(Output::AbortSshTask { node, task, reason: reason.to_owned() });
         }
     }
 
@@ -205,14 +210,14 @@ impl Core {
                 Job::Engine(job) => (job.logging, job.token),
                 Job::Copy(job) => (job.logging, job.token),
             };
-            let row = NewRow::now(Some(&token), Code::FINISHED_KO, json::message(STOPPING_TEXT));
+            let row = NewRow::last(&token, Code::FINISHED_KO, json::message(STOPPING_TEXT));
             self.add_ssh_row(logging, row);
         }
     }
 
     fn add_ssh_row(&mut self, logging: bool, row: NewRow) {
         if logging {
-            self.add_row(row);
+            self.context.write(row);
         }
     }
 }

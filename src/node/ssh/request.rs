@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::super::modules::action::list::{self, CommandList};
-use super::super::modules::action::shell_words;
 use super::relay_word;
+use crate::node::modules::action::list::{self, CommandList};
+use crate::node::modules::action::shell_words;
 
-/// Where a command names no time of its own (protocol.md section 10).
+/// Where a command names no time of its own (docs/protocol.md section 10).
 const TIMEOUT: Duration = Duration::from_secs(60);
 const TIMEOUT_NODATA: Duration = Duration::from_secs(30);
 /// No command runs longer.

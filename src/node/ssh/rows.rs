@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use crate::model::ssh::{SshExit, SshRun};
+use crate::model::text;
 
-use super::super::command_rows::{self, push_metrics};
-use super::super::json;
 use super::request::Command;
+use crate::node::command_rows::{self, push_metrics};
+use crate::node::json;
 
 /// One of its commands has begun.
 pub(super) fn command_started(command: &Command) -> String {
@@ -79,14 +80,13 @@ fn signal_number(name: &str) -> i32 {
     }
 }
 
-/// Output as text: UTF-8, else Latin-1. A character that a cut has split at the end is left out.
+/// Output as text. A character that a cut has split at the end is left out.
 fn text_of(output: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(output) {
-        Ok(text) => Cow::Borrowed(text),
         Err(error) if error.error_len().is_none() => {
             let whole = output.get(..error.valid_up_to()).unwrap_or_default();
             Cow::Borrowed(std::str::from_utf8(whole).unwrap_or_default())
         }
-        Err(_) => Cow::Owned(output.iter().map(|byte| char::from(*byte)).collect()),
+        _ => text::from_bytes(output),
     }
 }

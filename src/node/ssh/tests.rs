@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use super::super::input::Input;
-use super::super::testing::{Bench, id, options, ssh_node};
 use crate::model::ssh::{SshEnd, SshExit, SshRun, SshTaskId};
+use crate::node::input::Input;
+use crate::node::testing::{Bench, id, options, ssh_node};
 
 const ACCEPTED: &str = "client 7: [ACK] [t] 0 null";
 

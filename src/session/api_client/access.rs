@@ -18,7 +18,8 @@ pub struct ApiClientSettings {
     pub allowed: Option<Vec<(IpAddr, u8)>>,
     /// Largest body of a request in bytes (8 MiB).
     pub max_body_bytes: usize,
-    /// A request's head has to be complete this long after its first byte, the first one after the connection was made (10 s).
+    /// A request's head has to be complete this long after its first byte, the first one after the connection was made
+    /// (10 s).
     pub head_timeout: Duration,
     /// A body has to be complete this long after its head, plus a second for each KiB that came (30 s).
     pub body_timeout: Duration,
@@ -45,8 +46,8 @@ impl Default for ApiClientSettings {
     }
 }
 
-/// The settings made ready, and the budget of log lines, for all connections of a listener. Shared by `Rc`: connections live
-/// on one thread.
+/// The settings made ready, and the budget of log lines, for all connections of a listener. Shared by `Rc`: connections
+/// live on one thread.
 pub struct ApiAccess {
     settings: ApiClientSettings,
     credentials: Option<BasicCredentials>,

@@ -176,15 +176,15 @@ fn peers_outside_the_allowed_ranges_are_answered_without_being_heard() {
 }
 
 #[test]
-fn paths_outside_the_api_and_unknown_methods_are_refused() {
+fn paths_outside_the_api_are_refused_and_a_method_of_no_path_is_a_call_that_is_told_the_others() {
     let mut rig = open();
     for path in ["/", "/apis/x", "/x/api", "/../api"] {
         rig.receive(get(path));
     }
     rig.receive("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\nBREW /api/pot HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(rig.statuses(), ["403", "403", "403", "403", "403", "404"]);
-    assert!(rig.sent.ends_with(&format!("{METHOD_UNKNOWN}\n")));
-    assert!(rig.calls.is_empty() && !rig.has_shutdown);
+    assert_eq!(rig.statuses(), ["403", "403", "403", "403", "403"]);
+    let methods: Vec<Method> = rig.calls.iter().map(|(_, call)| call.method).collect();
+    assert!(methods == [Method::Other] && !rig.has_shutdown);
 }
 
 #[test]

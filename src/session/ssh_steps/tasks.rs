@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::model::ssh::{SshEnd, SshTask, SshTaskId};
 use crate::model::time::Monotonic;
 
-/// Commands at once. With the channel of SFTP, that of a ping and the one that listens it makes ten, as many as OpenSSH's
-/// sshd allows by default (`MaxSessions`).
+/// Commands at once. With the channel of SFTP, that of a ping and the one that listens it makes ten, as many as
+/// OpenSSH's sshd allows by default (`MaxSessions`).
 const COMMANDS_MAX: usize = 7;
 /// A transfer that does not move for so long is given up: nobody reads the pipe, or the host hangs.
 const TRANSFER_SILENCE: Duration = Duration::from_secs(15);

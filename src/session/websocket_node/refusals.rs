@@ -7,7 +7,7 @@ use crate::wire::websocket::upgrade::ResponseProblem;
 /// At most so many characters of a peer's own words are shown.
 const SHOWN_CHARACTERS: usize = 120;
 
-/// The message of a JSON refusal (protocol.md section 9); `None` if the text is none.
+/// The message of a JSON refusal (docs/protocol.md section 9); `None` if the text is none.
 pub fn message_of(text: &[u8]) -> Option<String> {
     if !text.trim_ascii_start().starts_with(b"{") {
         return None;
@@ -49,6 +49,10 @@ pub fn of_upgrade(settings: &WebSocketNodeSettings, problem: &ResponseProblem) -
             "redirections are not followed: check 'ssl', 'address', 'port' and 'central_uri' of module pullwss",
             Severity::NeedsOperator,
         ),
+        ResponseProblem::Status { status: 200..=299, .. } => (
+            "a web server answers there: check 'address', 'port', 'central_uri' and 'ssl' of module pullwss",
+            Severity::NeedsOperator,
+        ),
         ResponseProblem::Status { status: 500..=599, .. } => ("it may be starting or overloaded", Severity::Transient),
         // A listener with TLS answers plain HTTP with an alert or, as ours does, with status 400.
         ResponseProblem::NotHttp | ResponseProblem::Status { status: 400, .. } if !settings.is_tls => (
@@ -63,7 +67,8 @@ pub fn of_upgrade(settings: &WebSocketNodeSettings, problem: &ResponseProblem) -
 /// An answer that opens no way through the proxy.
 pub fn of_proxy(settings: &WebSocketNodeSettings, problem: &ResponseProblem) -> (String, Severity) {
     let (remedy, severity) = match problem {
-        ResponseProblem::Status { status: 407, .. } => (
+        // tinyproxy says 401 where it should say 407.
+        ResponseProblem::Status { status: 401 | 407, .. } => (
             "put user and password into 'proxy' of module pullwss: http://user:password@host:port",
             Severity::NeedsOperator,
         ),

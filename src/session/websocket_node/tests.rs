@@ -130,8 +130,10 @@ fn a_proxy_is_asked_first_and_tls_begins_behind_it() {
 fn a_refusal_names_the_option_to_change() {
     for (proxy_is_used, response, words) in [
         (true, "HTTP/1.1 407 Auth\r\n\r\n", "'proxy'"),
+        (true, "HTTP/1.0 401 Unauthorized\r\n\r\n", "user and password into 'proxy'"),
         (true, "HTTP/1.1 403 No\r\n\r\n", "CONNECT"),
         (false, "HTTP/1.1 401 Unauthorized\r\n\r\n", "'token'"),
+        (false, "HTTP/1.1 200 OK\r\n\r\n<html>", "'central_uri' and 'ssl'"),
         (false, "HTTP/1.1 302 Found\r\n\r\n", "'ssl'"),
         (false, "HTTP/1.1 404 Not Found\r\n\r\n", "'central_uri'"),
         (false, "\x15\x03\x01\x00", "'ssl: true'"),

@@ -1,4 +1,4 @@
-//! The link while it is sealed: messages in, and the rotation of its key (protocol.md section 3, step 7).
+//! The link while it is sealed: messages in, and the rotation of its key (docs/protocol.md section 3, step 7).
 
 use std::time::Duration;
 

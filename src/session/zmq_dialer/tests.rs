@@ -177,6 +177,48 @@ fn garbage_in_any_state_never_panics_and_the_link_always_tries_again() {
                 dialer.handle_job(DialOutcome { attempt, result }, now_at(now_ms), &mut random);
             }
         }
-        assert!(dialer.is_up() || dialer.state_deadline().is_some());
+        assert!(dialer.is_up() || dialer.state.deadline().is_some());
     }
+}
+
+#[test]
+fn a_node_that_sends_several_frames_is_named_and_what_waits_ends_with_that_reason() {
+    let mut random = SeededRandom::new(&[5; 32]);
+    let mut dialer = ZmqDialer::new(dialer_settings());
+    dialer.handle_start(now_at(0), &mut random);
+    dialer.handle_connected(now_at(0));
+    dialer.send(b"[COMMAND] [t] [] {}".to_vec(), Token::parse("t").ok(), now_at(0));
+    outputs(&mut dialer);
+    dialer.handle_multipart(2, now_at(10), &mut random);
+    let after = outputs(&mut dialer);
+    let is_named = |line: &LogLine| line.text.contains("a message of 2 frames");
+    assert!(after.iter().any(|output| matches!(output, DialerOutput::Log(line) if is_named(line))));
+    dialer.handle_timeout(now_at(10_000), &mut random);
+    let failed = outputs(&mut dialer).into_iter().find_map(|output| match output {
+        DialerOutput::Failed { reason, .. } => Some(reason),
+        _ => None,
+    });
+    assert!(failed.is_some_and(|reason| reason.contains("a message of 2 frames")));
+    // On a link that is up it is a line, and the link goes on.
+    let mut dialer = up(&mut random);
+    dialer.handle_multipart(3, now_at(20), &mut random);
+    assert!(
+        dialer.is_up()
+            && matches!(&outputs(&mut dialer)[..], [DialerOutput::Log(line)] if line.text.contains("3 frames"))
+    );
+}
+
+#[test]
+fn what_waits_for_a_first_handshake_says_which_step_takes_so_long() {
+    let mut random = SeededRandom::new(&[6; 32]);
+    let mut dialer = ZmqDialer::new(dialer_settings());
+    dialer.handle_start(now_at(0), &mut random);
+    dialer.send(b"[COMMAND] [t] [] {}".to_vec(), None, now_at(0));
+    dialer.handle_connected(now_at(5_000));
+    outputs(&mut dialer);
+    dialer.handle_timeout(now_at(10_000), &mut random);
+    let failed = outputs(&mut dialer);
+    assert!(
+        matches!(&failed[..], [DialerOutput::Failed { reason, .. }] if reason.ends_with("takes its time to send its public key"))
+    );
 }

@@ -1,7 +1,8 @@
 //! The keys of one client: which it holds for certain, which it may hold, and when the next one is due.
 //!
-//! A client is never deaf because it always holds one of the two keys kept here: a key is replaced only after the client has
-//! used it (`confirmed`), and a client that goes on using the old one is sent the new one again under the old one.
+//! A client is never deaf because it always holds one of the two keys kept here: a key is replaced only after the
+//! client has used it (`confirmed`), and a client that goes on using the old one is sent the new one again under the
+//! old one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -192,8 +193,8 @@ impl ClientSession {
         Some(old.key.seal(&encode_key(self.key.material(), hostname, usize::MAX)))
     }
 
-    /// When this session wants to be looked at: to be dropped, or, while it is connected and the client has shown that it
-    /// holds the current key, to be rotated.
+    /// When this session wants to be looked at: to be dropped, or, while it is connected and the client has shown that
+    /// it holds the current key, to be rotated.
     pub fn next_deadline(&self) -> Monotonic {
         match self.rotate_at {
             Some(at) if self.may_rotate() => at.min(self.idle_at),
@@ -217,8 +218,8 @@ impl ClientSession {
         payload
     }
 
-    /// Replaces the key after another handshake of the same client. The last key that it used stays readable: a handshake
-    /// that somebody replayed on its routing id must not make it deaf.
+    /// Replaces the key after another handshake of the same client. The last key that it used stays readable: a
+    /// handshake that somebody replayed on its routing id must not make it deaf.
     pub fn replace_key(&mut self, material: KeyMaterial, lifetimes: Lifetimes, now: Now) {
         let before = std::mem::replace(&mut self.key, SessionKey::new(material));
         if self.confirmed {
@@ -238,8 +239,8 @@ impl ClientSession {
     }
 }
 
-/// Text that no wrong key produces: valid UTF-8 without control characters. One wrong key in 256 passes the padding, so this
-/// tells a client that writes nonsense from one whose key we lost.
+/// Text that no wrong key produces: valid UTF-8 without control characters. One wrong key in 256 passes the padding, so
+/// this tells a client that writes nonsense from one whose key we lost.
 fn is_readable(plain: &[u8]) -> bool {
     std::str::from_utf8(plain).is_ok_and(|text| !text.chars().any(|c| c.is_control() && !c.is_whitespace()))
 }

@@ -1,4 +1,4 @@
-//! Handshakes of clients: begun, judged by a job, and turned into sessions (protocol.md section 3, steps 4 to 6).
+//! Handshakes of clients: begun, judged by a job, and turned into sessions (docs/protocol.md section 3, steps 4 to 6).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,6 +25,8 @@ struct PendingHello {
     routing_id: Arc<[u8]>,
     connection: ConnectionId,
     peer: PeerAddress,
+    /// Its address had a session before.
+    is_known: bool,
     /// A later handshake of the same routing id takes precedence.
     superseded: bool,
 }
@@ -32,6 +34,16 @@ struct PendingHello {
 impl Hellos {
     pub fn new(settings: &ListenerSettings) -> Self {
         Self { authorized: Arc::new(settings.authorized.iter().cloned().collect()), next: 0, pending: BTreeMap::new() }
+    }
+
+    /// Whether one more would be too many. Strangers and known addresses do not take each other's place, and while half
+    /// of the strangers' places are taken one address gets no further one.
+    fn is_full(&self, peer: PeerAddress, is_known: bool, max: usize) -> bool {
+        let like = self.pending.values().filter(|pending| pending.is_known == is_known);
+        let (all, of_peer) = like.fold((0, 0), |(all, of_peer), pending| {
+            (all + 1, of_peer + usize::from(pending.peer.network() == peer.network()))
+        });
+        all >= max || (!is_known && all >= max / 2 && of_peer > 0)
     }
 }
 
@@ -44,10 +56,11 @@ impl ZmqListener {
             // Its first attempt is being judged; that answer will serve it.
             return;
         }
-        let refusal = if !self.limits.allow(peer, now.monotonic) {
-            Some("asks for handshakes too often")
-        } else if self.hellos.pending.len() >= self.settings.max_pending_hellos {
+        let is_known = self.limits.is_known(peer);
+        let refusal = if self.hellos.is_full(peer, is_known, self.settings.max_pending_hellos) {
             Some("came while too many handshakes were waiting")
+        } else if !self.limits.allow(peer, now.monotonic) {
+            Some("asks for handshakes too often")
         } else {
             None
         };
@@ -75,12 +88,12 @@ impl ZmqListener {
         };
         self.hellos.next += 1;
         let hello = HelloId(self.hellos.next);
-        self.hellos.pending.insert(hello, PendingHello { routing_id, connection, peer, superseded: false });
-        self.outputs.push_back(ListenerOutput::OpenHello { hello, job });
+        self.hellos.pending.insert(hello, PendingHello { routing_id, connection, peer, is_known, superseded: false });
+        self.outputs.push_back(ListenerOutput::OpenHello { hello, job, is_known });
     }
 
-    /// The outcome of a handshake's job. The answer goes to whichever connection has the routing id now: a libzmq client that
-    /// was reconnected meanwhile still waits for it, and nobody else can read it.
+    /// The outcome of a handshake's job. The answer goes to whichever connection has the routing id now: a libzmq
+    /// client that was reconnected meanwhile still waits for it, and nobody else can read it.
     pub fn handle_hello(&mut self, hello: HelloId, outcome: HelloOutcome, now: Now) {
         let Some(pending) = self.hellos.pending.remove(&hello) else { return };
         if pending.superseded {
@@ -111,6 +124,7 @@ impl ZmqListener {
                     });
                 };
                 self.attach(client, connection);
+                self.limits.note_known(peer, now.monotonic);
                 // Stored first: the client must not hold a key that a restart would not know.
                 if let Some(session) = self.sessions.get(&client) {
                     self.outputs.push_back(ListenerOutput::StoreSession(session.to_stored()));

@@ -1,5 +1,5 @@
-//! A client as libzmq and Perl make it: it keeps its routing id and its key when the connection breaks, knows one key only,
-//! switches on `[KEY]`, ignores what it cannot open, and never starts over by itself.
+//! A client as libzmq and Perl make it: it keeps its routing id and its key when the connection breaks, knows one key
+//! only, switches on `[KEY]`, ignores what it cannot open, and never starts over by itself.
 
 use std::time::Duration;
 

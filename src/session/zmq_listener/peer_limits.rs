@@ -15,9 +15,15 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 /// An address may save up the handshakes of so many seconds: pollers behind one router all return at once.
 const BURST_SECONDS: u64 = 5;
 
-/// Token buckets by peer address.
+/// Addresses with a session that are remembered at once.
+const MAX_KNOWN: usize = 10_000;
+
+/// Token buckets by peer address (IPv6: by network of 64 bits), one for all strangers, and who is none.
 pub struct PeerLimits {
     per_second: u64,
+    strangers_per_second: u64,
+    strangers: Record,
+    known: BTreeMap<PeerAddress, Monotonic>,
     peers: BTreeMap<PeerAddress, Record>,
     others: Record,
     swept_at: Monotonic,
@@ -33,26 +39,41 @@ struct Record {
 }
 
 impl PeerLimits {
-    /// `per_second` handshakes of one address; 0 counts as 1.
-    pub fn new(per_second: u32) -> Self {
-        let per_second = u64::from(per_second.max(1));
-        let others = Record::full(per_second, Monotonic::default());
-        Self { per_second, peers: BTreeMap::new(), others, swept_at: Monotonic::default() }
+    /// `per_second` handshakes of one address, `strangers_per_second` of all that had no session before; 0 counts as 1.
+    pub fn new(per_second: u32, strangers_per_second: u32) -> Self {
+        let (per_second, strangers_per_second) = (u64::from(per_second.max(1)), u64::from(strangers_per_second.max(1)));
+        Self {
+            per_second,
+            strangers_per_second,
+            strangers: Record::full(strangers_per_second, Monotonic::default()),
+            known: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            others: Record::full(per_second, Monotonic::default()),
+            swept_at: Monotonic::default(),
+        }
+    }
+
+    /// An address has a session; when too many are remembered the one that was longest silent is forgotten.
+    pub fn note_known(&mut self, peer: PeerAddress, now: Monotonic) {
+        let is_new = self.known.insert(peer.network(), now).is_none();
+        if is_new
+            && self.known.len() > MAX_KNOWN
+            && let Some(oldest) = self.known.iter().min_by_key(|(_, at)| **at).map(|(peer, _)| *peer)
+        {
+            self.known.remove(&oldest);
+        }
+    }
+
+    /// Whether an address had a session before.
+    pub fn is_known(&self, peer: PeerAddress) -> bool {
+        self.known.contains_key(&peer.network())
     }
 
     /// Whether `peer` may have one more handshake now.
     pub fn allow(&mut self, peer: PeerAddress, now: Monotonic) -> bool {
-        let per_second = self.per_second;
-        let record = self.record(peer, now);
-        let earned = u64::try_from(now.since(record.touched_at).as_millis()).unwrap_or(u64::MAX);
-        let credit = record.credit.saturating_add(earned.saturating_mul(per_second));
-        record.credit = credit.min(per_second * BURST_SECONDS * 1_000);
-        record.touched_at = now;
-        let allowed = record.credit >= 1_000;
-        if allowed {
-            record.credit -= 1_000;
-        }
-        allowed
+        let (per_second, is_known) = (self.per_second, self.is_known(peer));
+        self.record(peer, now).take(per_second, now)
+            && (is_known || self.strangers.take(self.strangers_per_second, now))
     }
 
     /// Whether the log may speak of `peer` now; then, of how many lines it was spared before.
@@ -67,6 +88,7 @@ impl PeerLimits {
     }
 
     fn record(&mut self, peer: PeerAddress, now: Monotonic) -> &mut Record {
+        let peer = peer.network();
         if !self.peers.contains_key(&peer) && self.peers.len() >= MAX_PEERS {
             // At most once a second, so that a crowd of addresses does not buy a scan each.
             if now.since(self.swept_at) >= Duration::from_secs(1) {
@@ -85,6 +107,19 @@ impl PeerLimits {
 impl Record {
     const fn full(per_second: u64, now: Monotonic) -> Self {
         Self { credit: per_second * BURST_SECONDS * 1_000, touched_at: now, logged_at: None, unlogged: 0 }
+    }
+
+    /// Takes one handshake out of the bucket.
+    fn take(&mut self, per_second: u64, now: Monotonic) -> bool {
+        let earned = u64::try_from(now.since(self.touched_at).as_millis()).unwrap_or(u64::MAX);
+        let credit = self.credit.saturating_add(earned.saturating_mul(per_second));
+        self.credit = credit.min(per_second * BURST_SECONDS * 1_000);
+        self.touched_at = now;
+        let allowed = self.credit >= 1_000;
+        if allowed {
+            self.credit -= 1_000;
+        }
+        allowed
     }
 
     fn last_use(&self) -> Monotonic {
@@ -108,7 +143,7 @@ mod tests {
 
     #[test]
     fn an_address_has_a_burst_and_then_its_rate() {
-        let mut limits = PeerLimits::new(2);
+        let mut limits = PeerLimits::new(2, 100_000);
         assert_eq!((0..100).filter(|_| limits.allow(address(1), at(0))).count(), 10);
         assert!(limits.allow(address(2), at(0)), "another address is not concerned");
         assert_eq!((0..100).filter(|_| limits.allow(address(1), at(1_500))).count(), 3);
@@ -116,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_log_speaks_once_a_minute_and_counts_the_rest() {
-        let mut limits = PeerLimits::new(2);
+        let mut limits = PeerLimits::new(2, 100_000);
         assert_eq!(limits.may_log(address(1), at(0)), Some(0));
         assert_eq!(limits.may_log(address(1), at(59_999)), None);
         assert_eq!(limits.may_log(address(1), at(60_000)), Some(1));
@@ -125,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_crowd_of_addresses_shares_one_record_and_is_forgotten_later() {
-        let mut limits = PeerLimits::new(1);
+        let mut limits = PeerLimits::new(1, 100_000);
         for number in 0..10_000 {
             limits.allow(address(number), at(0));
         }
@@ -133,5 +168,25 @@ mod tests {
         assert!(!limits.allow(address(20_000), at(0)), "the shared record is used up");
         assert!(limits.allow(address(30_000), at(120_000)));
         assert_eq!(limits.peers.len(), 1);
+    }
+
+    #[test]
+    fn all_strangers_share_one_budget_and_an_address_with_a_session_is_none() {
+        let mut limits = PeerLimits::new(20, 2);
+        limits.note_known(address(7), at(0));
+        let strangers = (100..1_000).filter(|number| limits.allow(address(*number), at(0))).count();
+        assert_eq!(strangers, 10);
+        assert!(limits.allow(address(7), at(0)));
+        assert!(limits.allow(address(5_000), at(500)), "it fills again");
+    }
+
+    #[test]
+    fn an_ipv6_network_of_64_bits_is_one_peer() {
+        let mut limits = PeerLimits::new(1, 100_000);
+        let host = |number: u128| PeerAddress::Ip(IpAddr::V6((0x2001_0db8_u128 << 96 | number).into()));
+        assert_eq!((0..100).filter(|number| limits.allow(host(*number), at(0))).count(), 5);
+        assert!(limits.allow(host(1 << 64), at(0)), "another network");
+        limits.note_known(host(3), at(0));
+        assert!(limits.is_known(host(4)) && !limits.is_known(host(1 << 64)));
     }
 }

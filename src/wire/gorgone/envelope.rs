@@ -1,12 +1,12 @@
-//! The envelope `[ACTION] [TOKEN] [TARGET] DATA` (protocol.md section 1).
+//! The envelope `[ACTION] [TOKEN] [TARGET] DATA` (docs/protocol.md section 1).
 //!
 //! Absent on purpose: what an action means, and any look into DATA.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use crate::model::action::Action;
 use crate::model::message::{Message, Outgoing, Reply};
+use crate::model::text;
 use crate::model::token::Token;
 
 /// The longest action word we take, in bytes.
@@ -53,21 +53,15 @@ impl fmt::Display for EnvelopeError {
     }
 }
 
-/// Text that a peer sent: UTF-8, or Latin-1 where it is not valid UTF-8.
-#[must_use]
-pub fn decode_text(bytes: &[u8]) -> Cow<'_, str> {
-    std::str::from_utf8(bytes).map_or_else(|_| bytes.iter().copied().map(char::from).collect(), Cow::Borrowed)
-}
-
 /// Reads an envelope with two fields (replies) or three.
 ///
-/// A third bracket is the target when white space or nothing follows it; otherwise it is the beginning of DATA, and so is
-/// a JSON array of objects that ends the message.
+/// A third bracket is the target when white space or nothing follows it; otherwise it is the beginning of DATA, and so
+/// is a JSON array of objects that ends the message.
 ///
 /// # Errors
 /// [`EnvelopeError`] with the token where it could be read.
 pub fn parse(bytes: &[u8]) -> Result<Message, EnvelopeError> {
-    let text = decode_text(bytes);
+    let text = text::from_bytes(bytes);
     let (word, rest) = field(&text).ok_or(EnvelopeError::new(EnvelopeProblem::Action))?;
     if word.is_empty() || word.len() > MAX_ACTION_LEN {
         return Err(EnvelopeError::new(EnvelopeProblem::Action));
@@ -93,8 +87,8 @@ pub fn parse(bytes: &[u8]) -> Result<Message, EnvelopeError> {
     Ok(Message { action: Action::parse(word), token, target, data: data.to_owned() })
 }
 
-/// Whether plain text begins as a message does: `[`, 1 to 64 bytes none of which is a control character, `]`. Text that was
-/// opened with a wrong key does not (protocol.md section 3).
+/// Whether plain text begins as a message does: `[`, 1 to 64 bytes none of which is a control character, `]`. Text that
+/// was opened with a wrong key does not (docs/protocol.md section 3).
 #[must_use]
 pub fn begins_with_word(plain: &[u8]) -> bool {
     let Some(rest) = plain.strip_prefix(b"[") else { return false };
@@ -103,24 +97,26 @@ pub fn begins_with_word(plain: &[u8]) -> bool {
     end > 0 && window.iter().take(end).all(|byte| !byte.is_ascii_control())
 }
 
-/// The text of a request, always with three fields.
+/// The text of a request, always with three fields. Its data has letters instead of their escapes, which a Perl daemon
+/// cannot take.
 #[must_use]
 pub fn encode_request(message: &Message) -> Vec<u8> {
     let token = message.token.as_ref().map_or("", Token::as_str);
     let target = message.target.as_deref().unwrap_or("");
     let data = if message.data.is_empty() { "{}" } else { &message.data };
-    join(&["[", message.action.as_str(), "] [", token, "] [", target, "] ", data])
+    let data = text::without_escaped_letters(data);
+    join(&["[", message.action.as_str(), "] [", token, "] [", target, "] ", &data])
 }
 
-/// The text of a reply: three fields for `PONG` and `SYNCLOGS`, else two.
+/// The text of a reply: three fields for `PONG` and `SYNCLOGS`, else two. Its data has letters, as that of a request.
 #[must_use]
 pub fn encode_reply(reply: &Reply) -> Vec<u8> {
     let token = reply.token.as_ref().map_or("", Token::as_str);
     let has_target = matches!(reply.kind, Action::Pong | Action::SyncLogs);
-    let data = if reply.data.is_empty() { "null" } else { &reply.data };
+    let data = text::without_escaped_letters(if reply.data.is_empty() { "null" } else { &reply.data });
     let open = if has_target { "] [] {\"code\":" } else { "] {\"code\":" };
     let code = reply.code.0.to_string();
-    join(&["[", reply.kind.as_str(), "] [", token, open, &code, ",\"data\":", data, "}"])
+    join(&["[", reply.kind.as_str(), "] [", token, open, &code, ",\"data\":", &data, "}"])
 }
 
 /// The text of whatever goes out.
@@ -216,7 +212,9 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_not_utf8_reads_as_latin1_in_every_field() {
+    fn bytes_that_are_not_utf8_read_as_latin1_in_every_field() {
+        let mixed = b"[X] [t] [] {\"x\":\"\xe9 \xc3\xa9 \xe2\x82\xac\"}";
+        assert_eq!(parsed(mixed), fields("X", "t", Some(""), "{\"x\":\"é é €\"}"));
         assert_eq!(parsed(b"[caf\xe9] [t] [\xe9] {\"x\":\"\xe9\"}"), fields("café", "t", Some("é"), "{\"x\":\"é\"}"));
         assert_eq!(parsed("[€] [t] [€] {\"x\":\"€\"}".as_bytes()), fields("€", "t", Some("€"), "{\"x\":\"€\"}"));
         assert_eq!(parse("[X] [€] [] {}".as_bytes()).unwrap_err().problem, EnvelopeProblem::Token);
@@ -269,6 +267,9 @@ mod tests {
             encode(&Outgoing::Reply(reply(Action::SyncLogs))),
             "[SYNCLOGS] [t] [] {\"code\":1,\"data\":{\"message\":\"€\"}}".as_bytes()
         );
+        let escaped = Message { data: r#"{"command":"echo \u20ac \ud83d\ude00 \n"}"#.into(), ..request.clone() };
+        let text = r#"[COMMAND] [t] [] {"command":"echo € 😀 \n"}"#;
+        assert_eq!(encode_request(&escaped), text.as_bytes());
         let read = parse(&encode_request(&request)).unwrap();
         assert_eq!(read, Message { target: Some("".into()), ..request });
     }
@@ -289,7 +290,8 @@ mod tests {
         ("[PONG] [] [] {\"code\": 0, \"data\": {\"action\": \"ping\", \"id\": \"5\", \"data\": {}}}", "PONG", 0),
         ("[GETLOG] [] [] {\"ctime\":0}", "GETLOG", 0),
         (
-            "[ACK] [] {\"code\": 0, \"data\": {\"action\": \"getlog\", \"result\": [{\"data\": \"{\\\"a\\\":\\\"b\\\"}\"}]}}",
+            "[ACK] [] {\"code\": 0, \"data\": {\"action\": \"getlog\", \"result\": [{\"data\": \
+                \"{\\\"a\\\":\\\"b\\\"}\"}]}}",
             "ACK",
             0,
         ),
@@ -301,7 +303,8 @@ mod tests {
         ("[ACK] [tokA] {\"code\":0,\"data\":null}", "ACK", 4),
         ("[INFORMATION] [1d5d37ab] [] {\"variables\":[],\"content\":null,\"parameters\":{}}", "INFORMATION", 8),
         (
-            "[REGISTERNODES] [] [] {\"nodes\":[{\"id\":\"3\",\"identity\":\"gorgone-3-e82882066166dc06803b7fc8\",\"type\":\"pull\"}]}",
+            "[REGISTERNODES] [] [] \
+                {\"nodes\":[{\"id\":\"3\",\"identity\":\"gorgone-3-e82882066166dc06803b7fc8\",\"type\":\"pull\"}]}",
             "REGISTERNODES",
             0,
         ),

@@ -1,4 +1,4 @@
-//! The texts of the key exchange, and its RSA work as jobs that are pure functions (protocol.md section 3).
+//! The texts of the key exchange, and its RSA work as jobs that are pure functions (docs/protocol.md section 3).
 //!
 //! Absent on purpose: the order of the steps (`session`), threads, randomness of its own (each job carries a seed).
 
@@ -8,9 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::envelope::decode_text;
 use super::sealing::{IV_LEN, KeyMaterial, decode_base64};
 use crate::model::random::{from_hex, to_hex};
+use crate::model::text;
 
 pub use jobs::{DialJob, DialResult, HelloJob, HelloOutcome, RefusalReason};
 
@@ -33,7 +33,7 @@ pub fn is_get_public_key(payload: &[u8]) -> bool {
 #[must_use]
 pub fn is_handshake_issue(payload: &[u8]) -> bool {
     let Some(head) = payload.get(..payload.len().min(1_024)) else { return false };
-    head.trim_ascii_start().starts_with(b"[ACK]") && decode_text(head).contains("handshake issue")
+    head.trim_ascii_start().starts_with(b"[ACK]") && text::from_bytes(head).contains("handshake issue")
 }
 
 /// Step 2: the server's public key.
@@ -73,7 +73,7 @@ impl Hello {
             return None;
         }
         Some(Self {
-            name: decode_text(name).into_owned(),
+            name: text::from_bytes(name).into_owned(),
             public_key_pem: decode_base64(pem)?,
             encrypted: decode_base64(encrypted)?,
         })
@@ -87,9 +87,9 @@ impl Hello {
     }
 }
 
-/// The text `[KEY] {…}` of step 6 and of a rotation, at most `capacity_bytes` long: the host name is cut as needed, at a
-/// character, because the text must fit the modulus of the client's key. A key of 2048 bits holds 245 bytes, 84 of them
-/// of the host name beside a 32-byte session key.
+/// The text `[KEY] {…}` of step 6 and of a rotation, at most `capacity_bytes` long: the host name is cut as needed, at
+/// a character, because the text must fit the modulus of the client's key. A key of 2048 bits holds 245 bytes, 84 of
+/// them of the host name beside a 32-byte session key.
 #[must_use]
 pub fn encode_key(material: &KeyMaterial, hostname: &str, capacity_bytes: usize) -> Vec<u8> {
     let key = to_hex(material.key());
@@ -131,7 +131,7 @@ pub fn parse_key(plain: &[u8]) -> Result<KeyMaterial, &'static str> {
         padding: Option<serde_json::Value>,
     }
     let json = plain.strip_prefix(b"[KEY]").ok_or("it does not begin with [KEY]")?;
-    let key: Key = serde_json::from_str(decode_text(json).trim()).map_err(|_| "its JSON holds no key and iv")?;
+    let key: Key = serde_json::from_str(text::from_bytes(json).trim()).map_err(|_| "its JSON holds no key and iv")?;
     if key.cipher.is_some_and(|cipher| !cipher.is_empty() && !cipher.eq_ignore_ascii_case("AES")) {
         return Err("its cipher is not AES; set external_com_cipher: AES on the other side");
     }

@@ -1,4 +1,4 @@
-//! RSA keys: PEM files, thumbprints, and the two operations of the key exchange (protocol.md section 3).
+//! RSA keys: PEM files, thumbprints, and the two operations of the key exchange (docs/protocol.md section 3).
 //!
 //! Absent on purpose: files. Private keys have no `Debug`; every operation with them belongs on a worker thread.
 
@@ -55,12 +55,17 @@ impl fmt::Display for KeyError {
             Self::NotPem => write!(formatter, "is no RSA key in PEM format; {make}"),
             Self::TooLong => write!(formatter, "is longer than {MAX_PEM_LEN} bytes and no key; {make}"),
             Self::Encrypted => formatter.write_str(
-                "is protected by a passphrase, which a daemon cannot type; remove it with `openssl rsa -in OLD -out NEW`",
+                "is protected by a passphrase, which a daemon cannot type; remove it with `openssl rsa -in OLD -out \
+                    NEW`",
             ),
             Self::NotRsa(kind) => write!(formatter, "is {kind} key, but Gorgone daemons only know RSA; {make}"),
             Self::OnlyPublic => formatter.write_str("is a public key; name the file of the private key here"),
             Self::IsPrivate => formatter.write_str("is a private key; name the file of the public key here"),
-            Self::Damaged => write!(formatter, "is damaged: its PEM frame holds no valid RSA key; restore it or {make}"),
+            Self::Damaged => write!(
+                formatter,
+                "is damaged: its PEM frame holds no valid RSA key; restore it or \
+                {make}"
+            ),
             Self::Size(bits) => {
                 write!(formatter, "has {bits} bits; {MIN_BITS} to {MAX_BITS} are allowed; {make}")
             }
@@ -185,8 +190,9 @@ impl PrivateKey {
         self.0.size()
     }
 
-    /// RSAES-PKCS1-v1_5 with implicit rejection: wrong padding gives a text that nobody can predict, not an error, so the
-    /// caller compares with what it expects. `None` at once where `encrypted` has the wrong length or exceeds the modulus.
+    /// RSAES-PKCS1-v1_5 with implicit rejection: wrong padding gives a text that nobody can predict, not an error, so
+    /// the caller compares with what it expects. `None` at once where `encrypted` has the wrong length or exceeds the
+    /// modulus.
     #[must_use]
     pub fn decrypt(&self, encrypted: &[u8], random: &mut dyn Random) -> Option<Vec<u8>> {
         self.0.pkcs1v15_decrypt_with_rng(&mut RsaRandom(random), encrypted).ok()

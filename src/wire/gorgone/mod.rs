@@ -1,4 +1,4 @@
-//! What Gorgone daemons say inside the frames of their transport (protocol.md sections 1 and 3).
+//! What Gorgone daemons say inside the frames of their transport (docs/protocol.md sections 1 and 3).
 //!
 //! Absent on purpose: framing (`wire::zmtp`), the order of a conversation (`session`), clocks, randomness of its own.
 

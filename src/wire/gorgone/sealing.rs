@@ -1,7 +1,8 @@
-//! Sealed messages: base64 of AES-CBC with PKCS#7, under the fixed key and vector of a session (protocol.md section 3).
+//! Sealed messages: base64 of AES-CBC with PKCS#7, under the fixed key and vector of a session (docs/protocol.md
+//! section 3).
 //!
-//! Known limits of this scheme, which no implementation can mend against an original peer: the vector is reused for every
-//! message of a session, there is no authentication tag and no replay counter.
+//! Known limits of this scheme, which no implementation can mend against an original peer: the vector is reused for
+//! every message of a session, there is no authentication tag and no replay counter.
 
 use aes::cipher::array::Array;
 use aes::cipher::consts::U16;
@@ -103,9 +104,9 @@ impl SessionKey {
         }
     }
 
-    /// Opens a sealed message, white space in the base64 allowed. `None` when it is not base64, not whole blocks, or its
-    /// padding is wrong: then it was sealed under another key, or is no sealed message at all. A wrong key passes for right
-    /// once in 256 times, so the caller looks at the beginning of the text as well.
+    /// Opens a sealed message, white space in the base64 allowed. `None` when it is not base64, not whole blocks, or
+    /// its padding is wrong: then it was sealed under another key, or is no sealed message at all. A wrong key passes
+    /// for right once in 256 times, so the caller looks at the beginning of the text as well.
     #[must_use]
     pub fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
         let mut buffer = decode_base64(sealed)?;

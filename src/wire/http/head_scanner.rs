@@ -39,8 +39,8 @@ impl HeadScanner {
         self.scanned == 0
     }
 
-    /// Looks at the bytes that came since the last call; `bytes` always begins at the request line. Returns the length of
-    /// the head with its empty line, once it is complete.
+    /// Looks at the bytes that came since the last call; `bytes` always begins at the request line. Returns the length
+    /// of the head with its empty line, once it is complete.
     ///
     /// # Errors
     /// [`HttpError`] as soon as the bytes cannot become a head within `limits`.

@@ -1,7 +1,7 @@
 //! HTTP/1.1 for servers (RFC 9110, RFC 9112): requests in, responses out.
 //!
-//! Strict where two readers of one byte stream could disagree (request smuggling): one `Content-Length` of digits only or
-//! `Transfer-Encoding: chunked`, never both; lines end with CRLF; no folded headers.
+//! Strict where two readers of one byte stream could disagree (request smuggling): one `Content-Length` of digits only
+//! or `Transfer-Encoding: chunked`, never both; lines end with CRLF; no folded headers.
 //!
 //! Absent on purpose: sockets, clocks, routing, HTTP/2, content codings, ranges, and the client's side.
 

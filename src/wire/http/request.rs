@@ -9,8 +9,8 @@ use crate::wire::receive_buffer::ReceiveBuffer;
 /// What came.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RequestEvent {
-    /// The head of a request. Its body follows as [`RequestEvent::Body`], also where it is empty, unless the connection is
-    /// handed over with [`RequestParser::into_remaining`].
+    /// The head of a request. Its body follows as [`RequestEvent::Body`], also where it is empty, unless the connection
+    /// is handed over with [`RequestParser::into_remaining`].
     Head(Box<RequestHead>),
     /// The whole body of that request: it is complete.
     Body(Vec<u8>),
@@ -44,7 +44,8 @@ impl State {
     }
 }
 
-/// Reads requests one after the other; bytes behind the current one wait unread. Holds at most what it was given and a body.
+/// Reads requests one after the other; bytes behind the current one wait unread. Holds at most what it was given and a
+/// body.
 pub struct RequestParser {
     limits: Limits,
     buffer: ReceiveBuffer,

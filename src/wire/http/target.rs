@@ -1,8 +1,10 @@
 //! Request targets (RFC 9112 section 3.2): path segments and query parameters as text.
 
 use super::error::HttpError;
+use crate::model::text;
 
-/// A target, percent-decoded. Segments are data: `..` and NUL stay what they are, whoever uses them as names checks them.
+/// A target, percent-decoded. Segments are data: `..` and NUL stay what they are, whoever uses them as names checks
+/// them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     /// Path segments; empty ones are left out.
@@ -51,13 +53,14 @@ fn decode_parameter(part: &str) -> Result<(String, String), HttpError> {
     Ok((decode(name, true)?, decode(value, true)?))
 }
 
-/// Undoes percent-encoding, and `+` for a space in form data. What is not UTF-8 then reads as Latin-1 (protocol.md section 1).
-fn decode(text: &str, is_form: bool) -> Result<String, HttpError> {
-    if !text.bytes().any(|byte| byte == b'%' || (is_form && byte == b'+')) {
-        return Ok(text.to_owned());
+/// Undoes percent-encoding, and `+` for a space in form data. Bytes that are not UTF-8 then read as Latin-1
+/// (docs/protocol.md section 1).
+fn decode(part: &str, is_form: bool) -> Result<String, HttpError> {
+    if !part.bytes().any(|byte| byte == b'%' || (is_form && byte == b'+')) {
+        return Ok(part.to_owned());
     }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut decoded = Vec::with_capacity(part.len());
+    let mut rest = part.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {
         rest = tail;
         match byte {
@@ -70,7 +73,7 @@ fn decode(text: &str, is_form: bool) -> Result<String, HttpError> {
             _ => decoded.push(byte),
         }
     }
-    Ok(String::from_utf8(decoded).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect()))
+    Ok(text::from_bytes(&decoded).into_owned())
 }
 
 fn hex_digit(byte: u8) -> Result<u8, HttpError> {

@@ -259,8 +259,10 @@ fn connection_and_expect_are_understood_per_version() {
 #[test]
 fn random_and_mutated_bytes_never_break_it_and_mean_the_same_in_pieces() {
     let seeds: [&[u8]; 3] = [
-        b"POST /api/a%41?b=c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET / HTTP/1.1\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nabcdGET / HTTP/1.0\r\n\r\n",
+        b"POST /api/a%41?b=c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET / \
+            HTTP/1.1\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nabcdGET / \
+            HTTP/1.0\r\n\r\n",
         b"\r\n:;%\x16\x00\xff0 ",
     ];
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;

@@ -7,7 +7,7 @@ use crate::wire::gorgone::seeded_random::{SEED_LEN, SeededRandom};
 use crate::wire::receive_buffer::ReceiveBuffer;
 use crate::wire::send_queue::SendQueue;
 
-/// The largest message that both ends of protocol.md section 9 accept, in bytes.
+/// The largest message that both ends of docs/protocol.md section 9 accept, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 262_144;
 
 /// A message comes in at most so many fragments.
@@ -21,8 +21,6 @@ pub mod close_code {
     pub const GOING_AWAY: u16 = 1001;
     /// The other end broke the RFC.
     pub const PROTOCOL_ERROR: u16 = 1002;
-    /// The other end sent a kind of data that is not served.
-    pub const UNSUPPORTED_DATA: u16 = 1003;
     /// The other end is not let in.
     pub const POLICY: u16 = 1008;
     /// A message is too large.
@@ -45,7 +43,7 @@ impl Default for Settings {
 /// What a connection tells its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A whole text message. Its bytes need not be valid UTF-8 (protocol.md section 1).
+    /// A whole text message. Its bytes need not be valid UTF-8 (docs/protocol.md section 1).
     Text(Vec<u8>),
     /// A whole binary message.
     Binary(Vec<u8>),
@@ -53,7 +51,8 @@ pub enum Event {
     Ping,
     /// A pong.
     Pong,
-    /// The peer closed the WebSocket, by itself or in answer to our close. The last event; the answer is in the send queue.
+    /// The peer closed the WebSocket, by itself or in answer to our close. The last event; the answer is in the send
+    /// queue.
     Closed {
         /// Its code, if it gave one.
         code: Option<u16>,
@@ -101,11 +100,11 @@ enum Step {
 
 /// Our end of one WebSocket.
 ///
-/// To drive it: put received bytes in, call [`Self::poll_event`] until it gives `None`, write out [`Self::send_queue`]; the
-/// latter also after an error or [`Event::Closed`], when it holds the close frame.
+/// To drive it: put received bytes in, call [`Self::poll_event`] until it gives `None`, write out [`Self::send_queue`];
+/// the latter also after an error or [`Event::Closed`], when it holds the close frame.
 ///
-/// It reads no clock: its owner closes one that is silent. Memory is held for bytes that came, never more than one message of
-/// the largest size beside what was not read yet, and for what waits to be sent.
+/// It reads no clock: its owner closes one that is silent. Memory is held for bytes that came, never more than one
+/// message of the largest size beside what was not read yet, and for what waits to be sent.
 pub struct Connection {
     role: Role,
     settings: Settings,

@@ -1,12 +1,13 @@
-//! HTML character references, in which Gorgone nodes write their text messages (protocol.md section 9).
+//! HTML character references, in which Gorgone nodes write their text messages (docs/protocol.md section 9).
 //!
-//! Read as the HTML standard reads text outside of attributes (section 13.2.5.72 ff.): every named reference, the old ones also
-//! without their semicolon, and every numeric one. What is no reference stays as it is.
+//! Read as the HTML standard reads text outside of attributes (section 13.2.5.72 ff.): every named reference, the old
+//! ones also without their semicolon, and every numeric one. What is no reference stays as it is.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::entities_table::NAMED;
+use crate::model::text::from_bytes;
 
 /// The longest name that counts without its semicolon, in bytes.
 const MAX_BARE_NAME_BYTES: usize = 6;
@@ -22,6 +23,15 @@ const WINDOWS_1252: [u16; 32] = [
     0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x2dc, 0x2122, 0x161, 0x203a, 0x153, 0, 0x17e, 0x178,
 ];
 
+/// What the numbers 128 to 159 stand for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Numbers {
+    /// Characters of Windows-1252, as HTML has it.
+    Html,
+    /// Bytes, as a node writes them.
+    Bytes,
+}
+
 /// How much [`encode`] writes as references.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
@@ -34,13 +44,17 @@ pub enum Extent {
 /// The text with its references replaced; borrowed where it has none. Never longer than what was given.
 #[must_use]
 pub fn decode(text: &str) -> Cow<'_, str> {
+    decode_as(text, Numbers::Html)
+}
+
+fn decode_as(text: &str, numbers: Numbers) -> Cow<'_, str> {
     let Some(first) = text.find('&') else { return Cow::Borrowed(text) };
     let mut decoded = String::with_capacity(text.len());
     let (plain, mut rest) = text.split_at(first);
     decoded.push_str(plain);
     loop {
         // `rest` begins with an ampersand.
-        let after = match read_reference(rest, &mut decoded) {
+        let after = match read_reference(rest, numbers, &mut decoded) {
             Some(after) => after,
             None => {
                 decoded.push('&');
@@ -57,40 +71,62 @@ pub fn decode(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The text of a message of a node: [`decode`], and what a Perl node has split is put together again.
+/// The text of a message of a node: [`decode`], and the bytes that a node wrote one by one are put together again.
 ///
-/// A Perl node writes each byte of its UTF-8 as a reference of its own (`&Atilde;&copy;` for `é`), those of history rows even
-/// twice over. Such text is all ASCII and has names or hexadecimal numbers where [`encode`] has decimal ones.
+/// A node writes each byte of its UTF-8 as a reference of its own (`&Atilde;&copy;` for `é`, `&acirc;&#130;&not;` for
+/// `€`), a Perl node those of history rows even twice over. A byte that is no part of UTF-8 is a letter of Latin-1.
 #[must_use]
 pub fn decode_message(text: &str) -> Cow<'_, str> {
-    let mut decoded = decode(text);
+    let is_ours = has_decimal_bytes(text);
+    let mut decoded = decode_as(text, Numbers::Bytes);
     if text.is_ascii() && !decoded.is_ascii() {
-        // We write bytes as decimal numbers and once; a Perl node never writes them so.
-        let is_ours = text.contains("&#1") || text.contains("&#2");
         for _ in 0..if is_ours { 1 } else { MAX_LAYERS } {
             let Some(joined) = join_bytes(&decoded) else { break };
             decoded = Cow::Owned(joined);
         }
     }
+    if !is_ours && decoded.contains(|letter| windows_1252(letter).is_some()) {
+        decoded = decoded.chars().map(|letter| windows_1252(letter).unwrap_or(letter)).collect();
+    }
     decoded
 }
 
-/// The UTF-8 text whose bytes stand in `text` as one character each; `None` if they do not.
-fn join_bytes(text: &str) -> Option<String> {
-    if text.is_ascii() {
-        return None;
-    }
-    let byte_of = |letter: char| {
-        let number = u32::from(letter);
-        // What HTML made of a byte between 0x80 and 0x9f.
-        let mapped = || WINDOWS_1252.iter().position(|mapped| *mapped != 0 && u32::from(*mapped) == number);
-        u8::try_from(number).ok().or_else(|| u8::try_from(mapped()?.saturating_add(0x80)).ok())
-    };
-    String::from_utf8(text.chars().map(byte_of).collect::<Option<Vec<u8>>>()?).ok()
+/// Whether the numbers 160 to 255 stand in the text as decimal references: [`encode`] writes bytes so, and once; a Perl
+/// node has a name for each of them.
+fn has_decimal_bytes(text: &str) -> bool {
+    text.match_indices("&#").any(|(at, _)| {
+        let digits = text.get(at.saturating_add(2)..).and_then(|rest| rest.get(..4)).unwrap_or_default();
+        digits.strip_suffix(';').and_then(|digits| digits.parse::<u8>().ok()).is_some_and(|number| number >= 160)
+    })
 }
 
-/// The text with references for what needs one; borrowed where nothing does. What is not ASCII is written byte by byte of its
-/// UTF-8, as a Perl node does: a Perl central dies of a character above U+00FF.
+/// The character of Windows-1252 that a control character from U+0080 to U+009F was meant to be.
+fn windows_1252(letter: char) -> Option<char> {
+    let mapped = WINDOWS_1252.get(usize::try_from(u32::from(letter).checked_sub(0x80)?).ok()?)?;
+    if *mapped == 0 { None } else { char::from_u32(u32::from(*mapped)) }
+}
+
+/// The text with the letter for each sequence of characters that are the bytes of its UTF-8; `None` if there is none.
+fn join_bytes(text: &str) -> Option<String> {
+    let mut joined = String::with_capacity(text.len());
+    let mut bytes = Vec::with_capacity(text.len());
+    for letter in text.chars() {
+        match u8::try_from(letter) {
+            Ok(byte) => bytes.push(byte),
+            Err(_) => {
+                joined.push_str(&from_bytes(&bytes));
+                bytes.clear();
+                joined.push(letter);
+            }
+        }
+    }
+    joined.push_str(&from_bytes(&bytes));
+    // A letter is shorter than its bytes as characters of their own.
+    (joined.len() < text.len()).then_some(joined)
+}
+
+/// The text with references for what needs one; borrowed where nothing does. What is not ASCII is written byte by byte
+/// of its UTF-8, as a Perl node does: a Perl central dies of a character above U+00FF.
 #[must_use]
 pub fn encode(text: &str, extent: Extent) -> Cow<'_, str> {
     if text.bytes().all(|byte| reference(byte, extent) == Some("")) {
@@ -131,15 +167,15 @@ const fn reference(byte: u8, extent: Extent) -> Option<&'static str> {
 }
 
 /// Reads the reference at the start of `text`, appends what it stands for and gives what follows; `None` if it is none.
-fn read_reference<'a>(text: &'a str, decoded: &mut String) -> Option<&'a str> {
+fn read_reference<'a>(text: &'a str, numbers: Numbers, decoded: &mut String) -> Option<&'a str> {
     match text.as_bytes() {
-        [_, b'#', b'x' | b'X', ..] => read_number(text.get(3..)?, 16, decoded),
-        [_, b'#', ..] => read_number(text.get(2..)?, 10, decoded),
+        [_, b'#', b'x' | b'X', ..] => read_number(text.get(3..)?, 16, numbers, decoded),
+        [_, b'#', ..] => read_number(text.get(2..)?, 10, numbers, decoded),
         _ => read_name(text.get(1..)?, decoded),
     }
 }
 
-fn read_number<'a>(text: &'a str, radix: u32, decoded: &mut String) -> Option<&'a str> {
+fn read_number<'a>(text: &'a str, radix: u32, numbers: Numbers, decoded: &mut String) -> Option<&'a str> {
     let digit = |byte: u8| char::from(byte).to_digit(radix);
     let digits = text.bytes().take_while(|byte| digit(*byte).is_some()).count();
     if digits == 0 {
@@ -150,13 +186,10 @@ fn read_number<'a>(text: &'a str, radix: u32, decoded: &mut String) -> Option<&'
         .take(digits)
         .filter_map(digit)
         .fold(0_u32, |number, digit| number.saturating_mul(radix).saturating_add(digit));
-    let remapped = number.checked_sub(0x80).and_then(|at| WINDOWS_1252.get(usize::try_from(at).ok()?));
-    let number = match remapped {
-        Some(mapped) if *mapped != 0 => u32::from(*mapped),
-        _ => number,
-    };
     let letter = if number == 0 { None } else { char::from_u32(number) };
-    decoded.push(letter.unwrap_or(char::REPLACEMENT_CHARACTER));
+    let letter = letter.unwrap_or(char::REPLACEMENT_CHARACTER);
+    let mapped = if numbers == Numbers::Html { windows_1252(letter) } else { None };
+    decoded.push(mapped.unwrap_or(letter));
     let after = text.get(digits..)?;
     Some(after.strip_prefix(';').unwrap_or(after))
 }
@@ -275,14 +308,25 @@ mod tests {
     fn the_bytes_that_a_perl_node_wrote_one_by_one_are_joined() {
         for (text, expected) in [
             ("&quot;&Atilde;&copy;&acirc;&#x82;&not; &amp;&#39;", "\"é€ &'"),
+            ("caf&Atilde;&copy;", "café"),
+            ("&acirc;&#130;&not;", "€"),
+            ("&aelig;&#151;&yen;&aelig;&#156;&not;", "日本"),
+            ("&eth;&#159;&#152;&#128;", "😀"),
+            ("&Atilde;&#131;&Acirc;&copy;", "é"),
+            ("&Atilde;&cent;&Acirc;&#130;&Acirc;&not; &acirc;&#130;&not;", "€ €"),
             ("&Atilde;&#x83;&Acirc;&copy;", "é"),
+            // One letter of Latin-1 beside UTF-8.
+            ("&eacute; &Atilde;&copy; &acirc;&#130;&not;", "é é €"),
+            ("&acirc;&#130; &Atilde;", "â\u{201a} Ã"),
             ("caf&eacute; &yuml;", "café ÿ"),
             ("&euro;&nbsp;", "€\u{a0}"),
+            ("&Atilde;&euro;", "Ã€"),
+            ("&#150; &#128;", "– €"),
             ("Ã© &amp;", "Ã© &"),
         ] {
             assert_eq!(decode_message(text), expected, "{text}");
         }
-        for text in ["Ã©", "é€\u{c3}\u{83}", "plain"] {
+        for text in ["Ã©", "é€\u{c3}\u{83}", "\u{80}€ Ã¢\u{82}¬", "plain"] {
             assert_eq!(decode_message(&encode(text, Extent::Usual)), text);
         }
     }

@@ -73,11 +73,12 @@ pub struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// Reads a header from the start of `bytes`; `None` while it is not whole. What is wrong with its first two bytes or its
-    /// length is said before the rest has come.
+    /// Reads a header from the start of `bytes`; `None` while it is not whole. What is wrong with its first two bytes
+    /// or its length is said before the rest has come.
     ///
     /// # Errors
-    /// [`WebSocketError`] for reserved bits and opcodes, malformed lengths and control frames that are split or too long.
+    /// [`WebSocketError`] for reserved bits and opcodes, malformed lengths and control frames that are split or too
+    /// long.
     pub fn parse(bytes: &[u8]) -> Result<Option<Self>, WebSocketError> {
         let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
         if first & RESERVED != 0 {
@@ -141,7 +142,8 @@ pub fn encode_header(opcode: Opcode, payload_bytes: usize, mask: Option<[u8; 4]>
     }
 }
 
-/// Masks or unmasks a part of a payload that begins `offset_bytes` behind the payload's start. Works on words of eight bytes.
+/// Masks or unmasks a part of a payload that begins `offset_bytes` behind the payload's start. Works on words of eight
+/// bytes.
 pub fn apply_mask(bytes: &mut [u8], mask: [u8; 4], offset_bytes: usize) {
     let [a, b, c, d] = mask;
     let [a, b, c, d] = match offset_bytes % 4 {

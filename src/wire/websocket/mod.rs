@@ -1,5 +1,5 @@
-//! WebSocket (RFC 6455) for both ends, the upgrade from HTTP, and the HTML entities that the text messages of Gorgone nodes
-//! are written with (protocol.md section 9).
+//! WebSocket (RFC 6455) for both ends, the upgrade from HTTP, and the HTML entities that the text messages of Gorgone
+//! nodes are written with (docs/protocol.md section 9).
 //!
 //! Absent on purpose: sockets, TLS, clocks, extensions (compression), subprotocols, and what a message means.
 

@@ -1,5 +1,5 @@
-//! From HTTP/1.1 to a WebSocket (RFC 6455 section 4), for the end that accepts and the end that dials, there also through a
-//! proxy that is asked to CONNECT (RFC 9110 section 9.3.6).
+//! From HTTP/1.1 to a WebSocket (RFC 6455 section 4), for the end that accepts and the end that dials, there also
+//! through a proxy that is asked to CONNECT (RFC 9110 section 9.3.6).
 //!
 //! Extensions and subprotocols are neither offered nor accepted.
 
@@ -55,7 +55,8 @@ impl UpgradeRefusal {
         };
         let body = format!("{{\"error\":\"http_error_{status}\",\"message\":\"{self}\"}}\n");
         format!(
-            "HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            "HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: \
+                close\r\n\r\n{body}",
             body.len()
         )
         .into_bytes()
@@ -173,8 +174,8 @@ impl UpgradeCall {
         Self { key: STANDARD.encode(key) }
     }
 
-    /// The request. `host` is a name or an address, without brackets; control characters and spaces of the arguments are left
-    /// out.
+    /// The request. `host` is a name or an address, without brackets; control characters and spaces of the arguments
+    /// are left out.
     #[must_use]
     pub fn request(&self, host: &str, port: u16, is_tls: bool, path: &str, token: &str) -> Vec<u8> {
         let host = bracketed(host);
@@ -190,8 +191,8 @@ impl UpgradeCall {
         .into_bytes()
     }
 
-    /// Reads the response from the start of `received` and consumes its head; `false` while it is not whole. Call it whenever
-    /// bytes came.
+    /// Reads the response from the start of `received` and consumes its head; `false` while it is not whole. Call it
+    /// whenever bytes came.
     ///
     /// # Errors
     /// [`ResponseProblem`].
@@ -237,8 +238,8 @@ pub fn connect_request(host: &str, port: u16, auth: Option<(&str, &str)>) -> Vec
     format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{authorization}\r\n").into_bytes()
 }
 
-/// Reads a proxy's response to [`connect_request`] from the start of `received` and consumes its head; `false` while it is
-/// not whole.
+/// Reads a proxy's response to [`connect_request`] from the start of `received` and consumes its head; `false` while it
+/// is not whole.
 ///
 /// # Errors
 /// [`ResponseProblem`] for anything but a 2xx.

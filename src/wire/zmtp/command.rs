@@ -2,8 +2,8 @@
 
 use super::ZmtpError;
 
-/// The longest command body that is read. READY of libzmq takes about 80 bytes; the rest is room for its application's own
-/// metadata.
+/// The longest command body that is read. READY of libzmq takes about 80 bytes; the rest is room for its application's
+/// own metadata.
 pub const MAX_COMMAND_BYTES: usize = 16 * 1024;
 
 /// The longest context of a PING that is echoed; libzmq cuts a longer one too.
@@ -24,7 +24,8 @@ pub enum Command<'body> {
     },
     /// Asks for a PONG.
     Ping {
-        /// How long the peer means to wait for more traffic before we should close, in tenths of a second; 0 = for ever.
+        /// How long the peer means to wait for more traffic before we should close, in tenths of a second; 0 = for
+        /// ever.
         ttl_tenths: u16,
         /// To be sent back; 0 to [`MAX_PING_CONTEXT_BYTES`] bytes.
         context: &'body [u8],

@@ -57,8 +57,8 @@ pub struct Settings {
 pub enum Event {
     /// The handshake is done. Comes once, before any other event.
     Ready {
-        /// The peer's identity as it came: it may be empty (the owner makes one up), begin with a zero octet or be longer
-        /// than 255 bytes (both against the specification; the owner decides).
+        /// The peer's identity as it came: it may be empty (the owner makes one up), begin with a zero octet or be
+        /// longer than 255 bytes (both against the specification; the owner decides).
         routing_id: Vec<u8>,
         /// The peer's socket type, one that goes with ours.
         socket_type: String,
@@ -103,9 +103,9 @@ enum State {
 
 /// Our end of one ZMTP 3.x connection with the mechanism NULL.
 ///
-/// To drive it: put received bytes in ([`Self::receive`] or [`Self::receive_buffer`]), call [`Self::poll_event`] until it
-/// gives `None`, write out [`Self::send_queue`]; the latter also before the first byte comes in and after an error, when it
-/// can hold a last word to the peer.
+/// To drive it: put received bytes in ([`Self::receive`] or [`Self::receive_buffer`]), call [`Self::poll_event`] until
+/// it gives `None`, write out [`Self::send_queue`]; the latter also before the first byte comes in and after an error,
+/// when it can hold a last word to the peer.
 ///
 /// A connection reads no clock: its owner closes one that is not ready in time. Memory is held for bytes that came and
 /// were not read, for at most one message of `max_message_bytes` that comes in, and for what waits to be sent.
@@ -169,8 +169,8 @@ impl Connection {
 
     // Messages and bytes to send.
 
-    /// Queues a message of one frame, copied. Before the handshake is done it is held back until then, without a bound; after
-    /// an error it is the last words to a peer whose handshake was done, and dropped for any other.
+    /// Queues a message of one frame, copied. Before the handshake is done it is held back until then, without a bound;
+    /// after an error it is the last words to a peer whose handshake was done, and dropped for any other.
     pub fn send_message(&mut self, payload: &[u8]) {
         match &mut self.state {
             State::Greeting { held } | State::Handshake { held, .. } => {
@@ -212,6 +212,12 @@ impl Connection {
     #[must_use]
     pub const fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready(_))
+    }
+
+    /// Whether the peer has sent anything of a ZMTP handshake.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        !matches!(self.state, State::Greeting { .. }) || !self.received.is_empty()
     }
 
     /// What is awaited from the peer, for the log line of an owner whose patience has ended.

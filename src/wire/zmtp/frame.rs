@@ -32,7 +32,8 @@ pub struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// Reads a header from the start of `bytes`; `None` while it is not whole. A long header for a short body is accepted.
+    /// Reads a header from the start of `bytes`; `None` while it is not whole. A long header for a short body is
+    /// accepted.
     ///
     /// # Errors
     /// [`ZmtpError::InvalidFlags`] for reserved bits, and for a command that would go on in another frame.

@@ -10,8 +10,8 @@ use crate::wire::send_queue::{SendQueue, WaterMarks};
 const LIMIT_BYTES: usize = 1_000_000;
 const DEALER_ID: &[u8] = b"gorgone-2-0123456789abcdef01234567";
 
-/// Recorded from libzmq 4.3.5, a DEALER with a routing id and heartbeats that talks to a ROUTER: its signature, the version's
-/// first octet, the rest of the greeting, READY, the message `[PING] [] [] {}` and a PING.
+/// Recorded from libzmq 4.3.5, a DEALER with a routing id and heartbeats that talks to a ROUTER: its signature, the
+/// version's first octet, the rest of the greeting, READY, the message `[PING] [] [] {}` and a PING.
 const LIBZMQ_DEALER: [&str; 6] = [
     "ff00000000000000237f",
     "03",

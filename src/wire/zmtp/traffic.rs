@@ -7,8 +7,8 @@ use super::frame::{FrameHeader, FrameKind};
 use crate::wire::receive_buffer::ReceiveBuffer;
 use crate::wire::send_queue::SendQueue;
 
-/// A body up to this size is waited for in the receive buffer and copied once; a longer one is gathered apart, so that the
-/// receive buffer stays small.
+/// A body up to this size is waited for in the receive buffer and copied once; a longer one is gathered apart, so that
+/// the receive buffer stays small.
 const WAIT_IN_BUFFER_BYTES: usize = 64 * 1024;
 
 /// The reader of one peer's traffic.
@@ -139,7 +139,8 @@ fn read_command(header: FrameHeader, received: &mut ReceiveBuffer, to_send: &mut
     let body_bytes = header.body_within(MAX_COMMAND_BYTES)?;
     let Some(body) = whole_body(header, body_bytes, received) else { return Ok(Step::Wait) };
     match command::parse(body)? {
-        // A peer that asks and does not read the answers would fill the queue without end; it gets none while it is full.
+        // A peer that asks and does not read the answers would fill the queue without end; it gets none while it is
+        // full.
         Command::Ping { context, .. } if !to_send.is_above_high() => {
             push_command(to_send, &command::encode_pong(context));
         }

@@ -71,8 +71,11 @@ fn a_small_file_of_the_original_is_made_so_that_it_can_shrink_and_a_large_one_sa
     let dir = TempDir::new();
     let path = dir.join("history.sdb");
     let old = Connection::open(&path).unwrap();
-    old.execute_batch("CREATE TABLE gorgone_information (key TEXT, value TEXT); INSERT INTO gorgone_information VALUES ('version', '23.10.0')")
-        .unwrap();
+    old.execute_batch(
+        "CREATE TABLE gorgone_information (key TEXT, value TEXT); INSERT INTO gorgone_information \
+        VALUES ('version', '23.10.0')",
+    )
+    .unwrap();
     drop(old);
     let mut store = open(&path);
     assert_eq!(number(&store.connection, "auto_vacuum").unwrap(), 0);

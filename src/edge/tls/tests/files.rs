@@ -16,7 +16,8 @@ impl Files {
     pub(super) fn new() -> Self {
         let files = Self(TempDir::new());
         files.openssl(
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 30 -subj /CN=CA",
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 30 -subj \
+                /CN=CA",
         );
         files
     }
@@ -45,7 +46,8 @@ impl Files {
     pub(super) fn issue(&self, name: &str, names: &str) {
         self.request(name, names);
         self.openssl(&format!(
-            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile {name}.ext -days 20 -out {name}.pem"
+            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile {name}.ext -days 20 -out \
+                {name}.pem"
         ));
     }
 

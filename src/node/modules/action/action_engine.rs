@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::model::host_work::HostWork;
 use serde_json::Value;
 
 use crate::model::code::Code;
@@ -11,14 +12,14 @@ use crate::model::log::LogLine;
 use crate::model::token::Token;
 use crate::model::work::{CommandCheck, Work};
 
-use super::super::super::core::{Core, NewRow};
-use super::super::super::json;
-use super::super::super::output::Output;
-use super::super::super::requests::Handled;
-use super::super::super::work::Awaiting;
 use super::plugins::{Owner, Source};
 use super::request::shown_line;
 use super::rows;
+use crate::node::core::Core;
+use crate::node::json;
+use crate::node::output::Output;
+use crate::node::peer::Handled;
+use crate::node::work::Awaiting;
 
 /// A request on its way. Holds a command line: no `Debug`.
 pub(in super::super::super) struct EngineRun {
@@ -38,7 +39,7 @@ impl Core {
         let logging = !json::is_false(data.get("logging").unwrap_or(&Value::Null));
         let content = data.get("content").filter(|content| !content.is_null() && content.as_str() != Some(""));
         let text = |name: &str| content.and_then(|content| content.get(name)).and_then(json::text);
-        let max = self.options.action.as_ref().map_or(1, |action| action.max_concurrent_engine.max(1));
+        let max = self.context.options.action.as_ref().map_or(1, |action| action.max_concurrent_engine.max(1));
         let (line, count) = (text("command").filter(|line| !line.contains('\0')), self.commands.engine_runs);
         let refusal = match &line {
             _ if content.is_none() => Some("no content".to_owned()),
@@ -47,9 +48,9 @@ impl Core {
             Some(_) => None,
         };
         if let Some(refusal) = refusal {
-            self.log(LogLine::error("action", refusal.clone()));
+            self.context.log(LogLine::error("action", refusal.clone()));
             if logging {
-                self.end_with_error(token, &refusal);
+                self.context.fail(token, &refusal);
             }
             return Handled::accepted();
         }
@@ -62,9 +63,9 @@ impl Core {
         };
         self.commands.engine_runs += 1;
         if logging {
-            self.open_token(token, None);
+            self.context.open_token(token, None);
         }
-        if self.options.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
+        if self.context.options.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
             let work = Work::CheckCommands { lines: vec![run.line.clone()], wanted: 1 };
             self.start_work(work, Awaiting::EngineCheck(run));
         } else {
@@ -80,9 +81,9 @@ impl Core {
         let shown = shown_line(&run.line);
         if is_refused && self.is_audit() {
             let text = format!("command would not be allowed (whitelist): {shown} (token {})", run.token);
-            self.log(LogLine::warning("action", text));
+            self.context.log(LogLine::warning("action", text));
         } else if is_refused {
-            self.log(LogLine::error("action", format!("command not allowed (whitelist): {shown}")));
+            self.context.log(LogLine::error("action", format!("command not allowed (whitelist): {shown}")));
             // The original puts nothing between the two.
             self.engine_ended(
                 &run,
@@ -114,12 +115,12 @@ impl Core {
     }
 
     fn run_engine(&mut self, run: EngineRun) {
-        let settings = self.options.action.clone().unwrap_or_default();
+        let settings = self.context.options.action.clone().unwrap_or_default();
         let (timeout, output_limit) = (settings.command_timeout, settings.output_limit);
         let spec = CommandSpec { program: Program::Shell(run.line.clone()), timeout, output_limit, streams: false };
         let id = self.next_command_id();
         self.commands.engines.insert(id, run);
-        self.output(Output::RunCommand { command: id, spec });
+        self.context.output(Output::Host(HostWork::RunCommand { command: id, spec }));
     }
 
     /// The command of a request ended; `false` when it is not one of these.
@@ -130,7 +131,7 @@ impl Core {
             (CommandEnd::Exited(exit_code), _) => Ok(*exit_code),
             (_, Some(reason)) => Err(reason.as_str()),
             (CommandEnd::TimedOut, None) => Err("Command too long to execute (timeout)..."),
-            (CommandEnd::NotStarted(reason), None) => Err(reason.as_str()),
+            (CommandEnd::NotStarted(reason) | CommandEnd::NoProgram(_, reason), None) => Err(reason.as_str()),
         };
         match failed {
             Ok(exit_code) => {
@@ -149,7 +150,7 @@ impl Core {
     fn engine_ended(&mut self, run: &EngineRun, code: Code, data: String) {
         self.commands.engine_runs = self.commands.engine_runs.saturating_sub(1);
         if run.logging {
-            self.add_row(NewRow::now(Some(&run.token), code, data));
+            self.context.finish(&run.token, code, data);
         }
     }
 

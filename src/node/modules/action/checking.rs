@@ -1,5 +1,5 @@
-//! Requests whose commands are looked for in the allow-list. Matching can be slow, so a worker does it; until it is done
-//! nobody hears anything of the request.
+//! Requests whose commands are looked for in the allow-list. Matching can be slow, so a worker does it; until it is
+//! done nobody hears anything of the request.
 
 use crate::model::connection::ClientId;
 use crate::model::log::LogLine;
@@ -7,10 +7,10 @@ use crate::model::message::Reply;
 use crate::model::token::Token;
 use crate::model::work::{CommandCheck, Work};
 
-use super::super::super::core::Core;
-use super::super::super::requests::Handled;
-use super::super::super::work::Awaiting;
 use super::request::{Refusal, Request, shown_line};
+use crate::node::core::Core;
+use crate::node::peer::Handled;
+use crate::node::work::Awaiting;
 
 /// Refused commands of one request that the log names in audit.
 const AUDITED_MAX: usize = 20;
@@ -69,12 +69,17 @@ impl Core {
 
     pub(super) fn log_complaints(&mut self, complaints: Vec<String>) {
         for complaint in complaints {
-            self.log(LogLine::warning("action", complaint));
+            self.context.log(LogLine::warning("action", complaint));
         }
     }
 
     pub(super) fn is_audit(&self) -> bool {
-        self.options.action.as_ref().and_then(|action| action.allowed.as_ref()).is_some_and(|allowed| allowed.is_audit)
+        self.context
+            .options
+            .action
+            .as_ref()
+            .and_then(|action| action.allowed.as_ref())
+            .is_some_and(|allowed| allowed.is_audit)
     }
 
     /// The allow-list has spoken.
@@ -91,9 +96,9 @@ impl Core {
             if is_audit {
                 let text =
                     format!("command would not be allowed (whitelist): {line} (token {token}, array index '{index}')");
-                self.log(LogLine::warning("action", text));
+                self.context.log(LogLine::warning("action", text));
             } else {
-                self.log(LogLine::error("action", format!("command not allowed (whitelist): {line}")));
+                self.context.log(LogLine::error("action", format!("command not allowed (whitelist): {line}")));
                 let logging = request.as_ref().map_or_else(|refusal| refusal.logging, |request| request.logging);
                 let text = format!("command not allowed (whitelist) at array index '{index}' : {line}");
                 refusal = Some(Refusal { text, logging, before: Vec::new() });
@@ -102,7 +107,7 @@ impl Core {
         }
         let request = refusal.map_or(request, Err);
         if let (Handled::Reply(kind, code, data), Some(client)) = (self.admit(asker, &token, request), asker) {
-            self.reply(client, Reply { kind, token: Some(token), code, data });
+            self.context.reply(client, Reply { kind, token: Some(token), code, data });
         }
     }
 
@@ -115,7 +120,7 @@ impl Core {
         let logging = request.as_ref().map_or_else(|refusal| refusal.logging, |request| request.logging);
         let refusal = Refusal { text: reason.to_owned(), logging, before: Vec::new() };
         if let (Handled::Reply(kind, code, data), Some(client)) = (self.admit(asker, &token, Err(refusal)), asker) {
-            self.reply(client, Reply { kind, token: Some(token), code, data });
+            self.context.reply(client, Reply { kind, token: Some(token), code, data });
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The commands of a request and what is around them, read with tolerance: for those that run here and those that run on a
-//! host by SSH alike. Absent: the times that a command has when it names none, because the two differ there.
+//! The commands of a request and what is around them, read with tolerance: for those that run here and those that run
+//! on a host by SSH alike. Absent: the times that a command has when it names none, because the two differ there.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::super::super::json;
+use crate::node::json;
 
 #[derive(Deserialize)]
 struct RawRequest<'a> {

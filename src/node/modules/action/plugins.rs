@@ -1,11 +1,14 @@
-//! Plugins that must be installed before a command runs: `metadata.pkg_install` of a COMMAND, and the file `plugins` of an ACTIONENGINE.
+//! Plugins that must be installed before a command runs: `metadata.pkg_install` of a COMMAND, and the file `plugins` of
+//! an ACTIONENGINE.
 //!
-//! The package manager is asked, what is missing is installed by the original's own installer (through `sudo`), and the package manager is asked
-//! again. With `paranoid_plugins` a command whose plugins are still missing is not run; else that is only logged.
+//! The package manager is asked, what is missing is installed by the original's own installer (through `sudo`), and the
+//! package manager is asked again. With `paranoid_plugins` a command whose plugins are still missing is not run; else
+//! that is only logged.
 
 #[cfg(test)]
 mod tests;
 
+use crate::model::host_work::HostWork;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -15,12 +18,12 @@ use crate::model::command::{CommandEnd, CommandId, CommandOutcome, CommandSpec, 
 use crate::model::log::LogLine;
 use crate::model::work::{PackageManager, PluginsRead, Work};
 
-use super::super::super::core::Core;
-use super::super::super::json;
-use super::super::super::output::Output;
-use super::super::super::work::Awaiting;
 use super::Running;
 use super::action_engine::EngineRun;
+use crate::node::core::Core;
+use crate::node::json;
+use crate::node::output::Output;
+use crate::node::work::Awaiting;
 
 /// The original's installer; only it may be run as root.
 const INSTALLER: &str = "/usr/local/bin/gorgone_install_plugins.pl";
@@ -138,7 +141,7 @@ fn installer(manager: PackageManager, missing: Vec<String>) -> Vec<String> {
 
 impl Core {
     pub(super) fn is_paranoid(&self) -> bool {
-        self.options.action.as_ref().is_some_and(|action| action.paranoid_plugins)
+        self.context.options.action.as_ref().is_some_and(|action| action.paranoid_plugins)
     }
 
     /// Looks whether plugins are installed, and installs them.
@@ -179,7 +182,7 @@ impl Core {
         let id = self.next_command_id();
         self.commands.validations.insert(id, validation);
         let spec = CommandSpec { program: Program::Words(words), timeout, output_limit: OUTPUT_MAX, streams: false };
-        self.output(Output::RunCommand { command: id, spec });
+        self.context.output(Output::Host(HostWork::RunCommand { command: id, spec }));
     }
 
     /// A command of a validation ended; `false` when it is not one of these.
@@ -189,7 +192,7 @@ impl Core {
         let failure = match &outcome.end {
             CommandEnd::Exited(_) => None,
             CommandEnd::TimedOut => Some("Command too long to execute (timeout)..."),
-            CommandEnd::NotStarted(reason) => Some(reason.as_str()),
+            CommandEnd::NotStarted(reason) | CommandEnd::NoProgram(_, reason) => Some(reason.as_str()),
         };
         let is_killed = match &validation.owner {
             Owner::Request(running) => running.killed.is_some(),
@@ -209,7 +212,8 @@ impl Core {
             (step, _) => {
                 let missing = missing(&validation.wanted, validation.manager, &answer);
                 if step == Step::Ask && !missing.is_empty() {
-                    self.log(LogLine::info("action", format!("validate plugins - install {}", missing.join(" "))));
+                    self.context
+                        .log(LogLine::info("action", format!("validate plugins - install {}", missing.join(" "))));
                     validation.step = Step::Install;
                     let words = installer(validation.manager, missing);
                     self.run_for_plugins(validation, words, INSTALL_TIMEOUT);
@@ -225,7 +229,7 @@ impl Core {
 
     fn plugins_validated(&mut self, owner: Owner, result: Result<(), String>) {
         if let Err(reason) = &result {
-            self.log(LogLine::error("action", reason.clone()));
+            self.context.log(LogLine::error("action", reason.clone()));
         }
         match owner {
             Owner::Request(running) => self.request_validated(running, result),

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::model::command::{CommandOutcome, OutputCut};
+use crate::model::command::{CommandEnd, CommandOutcome, OutputCut};
+use crate::model::text;
 
-use super::super::super::command_rows::{self, push_metrics};
-use super::super::super::json;
 use super::list::Command;
+use crate::node::command_rows::{self, push_metrics};
+use crate::node::json;
 
 /// One of its commands has begun.
 pub(super) fn command_started(command: &Command) -> String {
@@ -19,7 +20,7 @@ pub(super) fn command_started(command: &Command) -> String {
 /// What a command has printed while it runs, behind so many bytes. The original has no such row.
 pub(super) fn command_printed(offset: usize, output: &[u8]) -> String {
     let mut out = format!("{{\"message\":\"command output\",\"offset\":{offset},\"output\":");
-    json::push_string(&mut out, &output_text(output));
+    json::push_string(&mut out, &text::from_bytes(output));
     out.push('}');
     out
 }
@@ -54,7 +55,10 @@ pub(super) fn command_finished(command: &Command, exit_code: i32, outcome: &Comm
 }
 
 fn with_output(begun: String, exit_code: i32, outcome: &CommandOutcome) -> String {
-    let text = output_text(&outcome.output);
+    let text = match &outcome.end {
+        CommandEnd::NoProgram(_, reason) => Cow::Borrowed(reason.as_str()),
+        _ => text::from_bytes(&outcome.output),
+    };
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let (start, end) = (outcome.started.as_seconds(), outcome.ended.as_seconds());
     if outcome.cut.is_none() {
@@ -96,23 +100,4 @@ fn finished(mut out: String, exit_code: i32, stdout: &str, cut: OutputCut, start
     push_result(&mut out, exit_code, stdout, cut);
     push_metrics(&mut out, start, end);
     out
-}
-
-/// Output as text: UTF-8, else Latin-1.
-fn output_text(output: &[u8]) -> Cow<'_, str> {
-    match std::str::from_utf8(output) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => Cow::Owned(output.iter().map(|byte| char::from(*byte)).collect()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn output_is_utf8_or_else_latin1() {
-        assert_eq!(output_text("café €".as_bytes()), "café €");
-        assert_eq!(output_text(b"caf\xe9"), "caf\u{e9}");
-    }
 }

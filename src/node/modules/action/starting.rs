@@ -6,16 +6,18 @@ use crate::model::code::Code;
 use crate::model::connection::ClientId;
 use crate::model::message::Reply;
 use crate::model::token::Token;
+use crate::node::journal::Awaited;
 
-use super::super::super::api::waits;
-use super::super::super::command_rows;
-use super::super::super::core::{Core, NewRow};
-use super::super::super::json;
-use super::super::super::output::ReceiptId;
-use super::super::super::requests::Handled;
-use super::super::super::stopping::{STOPPING_TEXT, Stopping};
 use super::request::Request;
 use super::{Running, rows};
+use crate::node::api::waits;
+use crate::node::command_rows;
+use crate::node::core::Core;
+use crate::node::journal::NewRow;
+use crate::node::json;
+use crate::node::output::ReceiptId;
+use crate::node::peer::Handled;
+use crate::node::stopping::STOPPING_TEXT;
 
 /// What is said where the rows cannot be stored.
 const DATABASE_ISSUE: &str = "database issue";
@@ -38,17 +40,17 @@ impl Core {
             self.next_command(running);
             return Handled::accepted();
         }
-        let Some(receipt) = self.await_begin() else {
+        let Some(receipt) = self.context.await_receipt(Awaited::Begin) else {
             if asker.is_none() {
-                self.end_with_error(&running.token, DATABASE_ISSUE);
+                self.context.fail(&running.token, DATABASE_ISSUE);
             }
             return Handled::refused(json::message(DATABASE_ISSUE));
         };
         let first = running.request.commands.front().map(rows::command_started);
         running.announced = first.is_some();
-        let opened = self.open_token_with(&running.token, receipt);
+        let opened = self.context.open_token_with(&running.token, receipt);
         for data in [command_rows::processing_started(&running.request.content)].into_iter().chain(first) {
-            self.add_row_of_page(NewRow::now(Some(&running.token), Code::BEGIN, data), Some(receipt));
+            self.context.write_with(NewRow::part(&running.token, Code::BEGIN, data), None, Some(receipt));
         }
         self.commands.starting.insert(receipt, Starting { running, asker, opened });
         Handled::Later
@@ -59,23 +61,23 @@ impl Core {
         let Some(Starting { mut running, asker, opened }) = self.commands.starting.remove(&receipt) else { return };
         let token = running.token.clone();
         if !stored && opened {
-            self.open_tokens.remove(&token);
+            self.context.journal.forget(&token);
         }
-        let stopping = || (self.stopping != Stopping::No).then(|| STOPPING_TEXT.to_owned());
+        let stopping = || (self.context.is_stopping()).then(|| STOPPING_TEXT.to_owned());
         let (code, data) = if !stored {
             (Code::FINISHED_KO, json::message(DATABASE_ISSUE))
         } else if let Some(reason) = running.killed.take().or_else(stopping) {
-            self.end_with_error(&token, &reason);
+            self.context.fail(&token, &reason);
             (Code::BEGIN, "null".to_owned())
         } else {
             self.next_command(running);
             (Code::BEGIN, "null".to_owned())
         };
         match asker {
-            Some(client) => self.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data }),
+            Some(client) => self.context.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data }),
             None if !stored => {
                 waits::token_not_stored(self, token.as_str());
-                self.end_with_error(&token, DATABASE_ISSUE);
+                self.context.fail(&token, DATABASE_ISSUE);
             }
             None => {}
         }

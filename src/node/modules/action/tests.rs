@@ -1,7 +1,8 @@
 use crate::model::command::{CommandEnd, CommandId, OutputCut};
+use crate::model::host_work::HostDone;
 
-use super::super::super::input::Input;
-use super::super::super::testing::{Bench, options};
+use crate::node::input::Input;
+use crate::node::testing::{Bench, options};
 
 const BEGUN: &str = "row t 0 {\"message\":\"commands processing has started\",\"request_content\":";
 const METRICS: &str = "\"metrics\":{\"start\":1795450000,\"end\":1795450002,\"duration\":2}";
@@ -96,8 +97,10 @@ fn metadata_instant_and_cut_output_appear_in_the_result() {
         outputs,
         [
             format!(
-                "row t 100 instant {{\"message\":\"command has finished successfully\",\"command\":\"a\",\"metadata\":{{\"k\": [1]}},\
-             \"result\":{{\"exit_code\":0,\"stdout\":\"caf\u{e9}\\n[stdout cut after 5 bytes]\",\"output_cut\":true,\"stdout_cut\":true,\"stderr_cut\":false}},{METRICS}}}"
+                "row t 100 instant {{\"message\":\"command has finished \
+                    successfully\",\"command\":\"a\",\"metadata\":{{\"k\": [1]}},\
+             \"result\":{{\"exit_code\":0,\"stdout\":\"caf\u{e9}\\n[stdout cut after 5 \
+                 bytes]\",\"output_cut\":true,\"stdout_cut\":true,\"stderr_cut\":false}},{METRICS}}}"
             ),
             ended(2, WELL),
         ]
@@ -197,7 +200,7 @@ fn kill_also_ends_what_waits_for_its_turn() {
 fn output_is_told_while_a_command_runs_where_its_request_wants_it() {
     let mut bench = bench(64);
     let printed = |bench: &mut Bench, output: &[u8]| {
-        bench.give(Input::CommandPrinted { command: CommandId(0), output: output.to_vec() })
+        bench.give(Input::Host(HostDone::CommandPrinted { command: CommandId(0), output: output.to_vec() }))
     };
     let outputs = bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a","stream":true}]}"#);
     assert!(outputs.contains(&"run 0 for 30s, streamed: sh: a".to_owned()), "{outputs:?}");
@@ -214,7 +217,7 @@ fn a_stopping_daemon_waits_a_little_then_kills_and_ends_every_token() {
     bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a"},{"command":"b"}]}"#);
     bench.request("COMMAND", "w", "", r#"{"content":[{"command":"c"}]}"#);
     let stopping = r#"{"message":"gorgone is stopping/restarting. Cannot proceed request."}"#;
-    assert_eq!(bench.give(super::super::super::input::Input::Stop), [format!("row w 1 {stopping}")]);
+    assert_eq!(bench.give(crate::node::input::Input::Stop), [format!("row w 1 {stopping}")]);
     assert_eq!(
         bench.request("PING", "p", "", "{}"),
         [format!("row p 1 {stopping}"), format!("client 7: [ACK] [p] 1 {stopping}")]
@@ -228,7 +231,7 @@ fn a_stopping_daemon_waits_a_little_then_kills_and_ends_every_token() {
 fn a_command_that_ends_in_time_is_the_last_of_its_request_when_the_daemon_stops() {
     let mut bench = bench(1);
     bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a"},{"command":"b"}]}"#);
-    bench.give(super::super::super::input::Input::Stop);
+    bench.give(crate::node::input::Input::Stop);
     let stopping = ended(1, "gorgone is stopping/restarting. Cannot proceed request.");
     assert_eq!(bench.command_exits(0, 0, "x"), [finished("a", 0, "x"), stopping, "stopped".to_owned()]);
 }
@@ -237,7 +240,7 @@ fn a_command_that_ends_in_time_is_the_last_of_its_request_when_the_daemon_stops(
 fn a_command_that_is_never_reported_does_not_hold_up_the_stop() {
     let mut bench = bench(1);
     bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a"}]}"#);
-    bench.give(super::super::super::input::Input::Stop);
+    bench.give(crate::node::input::Input::Stop);
     let stopping = ended(1, "gorgone is stopping/restarting. Cannot proceed request.");
     assert_eq!(bench.pass_seconds(2), ["kill 0".to_owned(), stopping, "stopped".to_owned()]);
 }
@@ -270,10 +273,10 @@ fn a_command_that_waited_or_whose_asker_hears_no_ack_ends_with_one_row_when_it_c
 
 #[test]
 fn what_is_killed_or_stopped_before_its_rows_are_stored_ends_with_one_row() {
-    use super::super::super::input::Input;
-    use super::super::super::testing::message;
+    use crate::node::input::Input;
+    use crate::node::testing::message;
     let mut bench = bench(1);
-    let client = crate::model::connection::ClientId(7);
+    let client = crate::model::connection::ClientId::Zmq(7);
     let data = r#"{"content":[{"command":"a"}]}"#;
     let now = crate::model::time::Now::default();
     let command = Input::ClientMessage { client, message: message("COMMAND", "t", Some(""), data) };

@@ -1,6 +1,7 @@
-//! GETCRON, ADDCRON, UPDATECRON and DELETECRON: the list of jobs as it is now. What they change lasts until the daemon ends, as in the
-//! original.
+//! GETCRON, ADDCRON, UPDATECRON and DELETECRON: the list of jobs as it is now. What they change lasts until the daemon
+//! ends, as in the original.
 
+use crate::model::action::Action;
 use serde_json::{Value, json};
 
 use crate::config::settings::{CRON_JOBS_MAX, CronJob};
@@ -11,11 +12,11 @@ use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::super::super::core::{Core, NewRow};
-use super::super::super::get_log::read_filter;
-use super::super::super::json as read;
-use super::super::super::requests::Handled;
 use super::Job;
+use crate::node::core::Core;
+use crate::node::get_log::read_filter;
+use crate::node::json as read;
+use crate::node::peer::Handled;
 
 /// Characters of the parameters of a job that a request adds, and of its id.
 const PARAMETERS_MAX: usize = 256 << 10;
@@ -28,7 +29,13 @@ fn variable(data: &Value, index: usize) -> Option<String> {
 
 fn definition_json(job: &CronJob) -> Value {
     let parameters: Value = serde_json::from_str(&job.parameters).unwrap_or(Value::Null);
-    let mut definition = json!({ "id": job.id, "timespec": job.timespec, "action": job.action, "parameters": parameters, "keep_token": job.keep_token });
+    let mut definition = json!({
+        "id": job.id,
+        "timespec": job.timespec,
+        "action": job.action,
+        "parameters": parameters,
+        "keep_token": job.keep_token,
+    });
     if let Some(members) = definition.as_object_mut().filter(|_| !job.target.is_empty()) {
         members.insert("target".to_owned(), job.target.as_str().into());
     }
@@ -89,19 +96,28 @@ fn read_definition(definition: &Value) -> Result<Option<CronJob>, String> {
 }
 
 impl Core {
+    pub(in crate::node) fn cron_request(&mut self, action: &Action, token: &Token, data: &str) -> Handled {
+        match action {
+            Action::AddCron => self.add_cron(token, data),
+            Action::UpdateCron => self.update_cron(token, data),
+            Action::DeleteCron => self.delete_cron(token, data),
+            _ => self.get_cron(token, data),
+        }
+    }
+
     fn cron_row(&mut self, token: &Token, outcome: Result<&str, &str>) -> Handled {
         match outcome {
-            Ok(text) => self.add_row(NewRow::now(Some(token), Code::FINISHED_OK, read::message(text))),
+            Ok(text) => self.context.finish(token, Code::FINISHED_OK, read::message(text)),
             Err(text) => {
-                self.log(LogLine::error("cron", text.to_owned()));
-                self.end_with_error(token, text);
+                self.context.log(LogLine::error("cron", text.to_owned()));
+                self.context.fail(token, text);
             }
         }
         Handled::accepted()
     }
 
     /// GETCRON: all jobs, one, or the rows of the last run of one.
-    pub(in super::super::super) fn get_cron(&mut self, token: &Token, data: &str) -> Handled {
+    fn get_cron(&mut self, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let found: Vec<Value> = match variable(&data, 0) {
             None => self.cron.jobs.values().map(|job| definition_json(&job.definition)).collect(),
@@ -116,7 +132,7 @@ impl Core {
                 vec![definition_json(&job.definition)]
             }
         };
-        self.add_row(NewRow::now(Some(token), Code::FINISHED_OK, Value::from(found).to_string()));
+        self.context.finish(token, Code::FINISHED_OK, Value::from(found).to_string());
         Handled::accepted()
     }
 
@@ -137,7 +153,7 @@ impl Core {
     }
 
     /// ADDCRON: one definition or several; those that are there already are left alone and named.
-    pub(in super::super::super) fn add_cron(&mut self, token: &Token, data: &str) -> Handled {
+    fn add_cron(&mut self, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let mut jobs = Vec::new();
         let content = data.get("content").unwrap_or(&Value::Null);
@@ -156,7 +172,7 @@ impl Core {
             if self.cron.jobs.contains_key(&job.id) {
                 there.get_or_insert(job.id);
             } else {
-                self.log(LogLine::info("cron", format!("adding cron definition '{}'", job.id.escape_debug())));
+                self.context.log(LogLine::info("cron", format!("adding cron definition '{}'", job.id.escape_debug())));
                 self.cron.jobs.insert(job.id.clone(), Job::new(job));
             }
         }
@@ -167,7 +183,7 @@ impl Core {
     }
 
     /// UPDATECRON: any member of a definition but its id.
-    pub(in super::super::super) fn update_cron(&mut self, token: &Token, data: &str) -> Handled {
+    fn update_cron(&mut self, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let Some(id) = variable(&data, 0) else { return self.cron_row(token, Err("missing id")) };
         let Some(job) = self.cron.jobs.get_mut(&id) else { return self.cron_row(token, Err("no entry found for id")) };
@@ -186,7 +202,7 @@ impl Core {
     }
 
     /// DELETECRON: what runs goes on.
-    pub(in super::super::super) fn delete_cron(&mut self, token: &Token, data: &str) -> Handled {
+    fn delete_cron(&mut self, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let Some(id) = variable(&data, 0) else { return self.cron_row(token, Err("missing id")) };
         let outcome = match self.cron.jobs.remove(&id) {

@@ -1,8 +1,9 @@
-//! Which minutes of the clock on the wall are due, through changes of the clock and of daylight saving, as cron(8) has it.
+//! Which minutes of the clock on the wall are due, through changes of the clock and of daylight saving, as cron(8) has
+//! it.
 //!
 //! - Jobs with `*` in the minute or hour field follow the clock: they run whenever it shows their time.
-//! - Any other job runs once for each of its times: at once where up to three hours were skipped, and not again where up to three hours are shown
-//!   twice.
+//! - Any other job runs once for each of its times: at once where up to three hours were skipped, and not again where
+//!   up to three hours are shown twice.
 //! - A larger change is a correction: the new time counts, nothing is made up for.
 
 use std::ops::RangeInclusive;

@@ -4,7 +4,7 @@ use crate::config::settings::CronJob;
 use crate::model::api::Method;
 use crate::model::cron_expression::CronExpression;
 
-use super::super::super::testing::{Bench, node_message, options, push_node, row};
+use crate::node::testing::{Bench, node_message, options, push_node, row};
 
 fn job(id: &str, timespec: &str, action: &str, target: &str, keep_token: bool) -> CronJob {
     CronJob {
@@ -20,10 +20,10 @@ fn job(id: &str, timespec: &str, action: &str, target: &str, keep_token: bool) -
 
 fn bench(jobs: Vec<CronJob>) -> Bench {
     let mut options = options(vec![push_node(2)]);
-    options.loaded.insert("cron".to_owned(), super::CRON_PACKAGE.to_owned());
+    options.loaded.insert("cron".to_owned(), super::Module::Cron.package().to_owned());
     options.cron = Some(jobs);
     let mut bench = Bench::new(options);
-    bench.give(super::super::super::input::Input::LinkUp(super::super::super::testing::id(2)));
+    bench.give(crate::node::input::Input::LinkUp(crate::node::testing::id(2)));
     bench
 }
 
@@ -162,7 +162,7 @@ fn an_unloaded_module_starts_nothing_and_a_job_that_is_gone_hurts_nobody() {
     bench.request("ADDCRON", "d", "", r#"{"content":[{"id":"a","timespec":"* * * * *","action":"INFORMATION"}]}"#);
     bench.request("UNLOADMODULE", "u", "", r#"{"content":{"name":"cron"}}"#);
     assert_eq!(bench.pass_seconds(300).iter().filter(|line| line.contains("information")).count(), 0);
-    let package = format!(r#"{{"content":{{"name":"cron","package":"{}"}}}}"#, super::CRON_PACKAGE);
+    let package = format!(r#"{{"content":{{"name":"cron","package":"{}"}}}}"#, super::Module::Cron.package());
     bench.request("LOADMODULE", "u", "", &package);
     assert_eq!(bench.pass_seconds(60).iter().filter(|line| line.contains("information")).count(), 1);
 }

@@ -3,12 +3,12 @@ use std::time::Duration;
 use crate::config::settings::EngineSettings;
 use crate::model::work::{PipeReport, WorkOutcome};
 
-use super::super::super::input::Input;
-use super::super::super::testing::{Bench, options};
+use crate::node::input::Input;
+use crate::node::testing::{Bench, options};
 
 fn bench(command_file: Option<&str>) -> Bench {
     let mut options = options(Vec::new());
-    options.loaded.insert("engine".to_owned(), super::super::ENGINE_PACKAGE.to_owned());
+    options.loaded.insert("engine".to_owned(), crate::model::module::Module::Engine.package().to_owned());
     let command_file = command_file.map(str::to_owned);
     options.engine = Some(EngineSettings { command_file, timeout: Duration::from_secs(5) });
     Bench::new(options)
@@ -73,6 +73,17 @@ fn what_cannot_be_written_says_why() {
         ("{}", "need command_file (config or call) argument"),
         ("null", "need command_file (config or call) argument"),
         (r#"{"command_file":"","commands":["a"]}"#, "need command_file (config or call) argument"),
+        (r#"{"command_file":"/a"}"#, "need commands argument: a list of lines"),
+        (
+            r#"[{"command_file":"/a","commands":["b"]}]"#,
+            "expected an object with 'command_file' and 'commands', found a list: send it without the brackets",
+        ),
+        (
+            r#"["/a",["b"]]"#,
+            "expected an object with 'command_file' and 'commands', found a list: send it without the \
+             brackets",
+        ),
+        (r#""text""#, "expected an object with 'command_file' and 'commands'"),
         (r#"{"command_file":"/a","commands":"b"}"#, "submit engine command issue: 'commands' is no list of lines"),
         (r#"{"command_file":"/a","commands":[{}]}"#, "submit engine command issue: 'commands' is no list of lines"),
     ] {

@@ -1,5 +1,5 @@
-//! From rows of the Centreon database to the registrations that they mean (protocol.md sections 5 and 15). A pure function; what a
-//! row says wrong concerns that row alone.
+//! From rows of the Centreon database to the registrations that they mean (docs/protocol.md sections 5 and 15). A pure
+//! function; what a row says wrong concerns that row alone.
 
 #[cfg(test)]
 #[path = "plan_tests.rs"]
@@ -177,7 +177,8 @@ fn host(row: &PollerRow) -> Result<String, String> {
     let address = row.address.as_deref().unwrap_or_default();
     address::host(address).ok_or_else(|| {
         format!(
-            "has the address {}, which is none, so it is left as it was; allowed: a host name, an IPv4 or an IPv6 address, without a port",
+            "has the address {}, which is none, so it is left as it was; allowed: a host name, an IPv4 or an IPv6 \
+                address, without a port",
             quoted(address)
         )
     })

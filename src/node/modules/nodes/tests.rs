@@ -1,12 +1,13 @@
 use super::*;
 use crate::config::database::{DatabasePlace, DatabaseSettings, NodesSettings, Secret};
 use crate::model::api::Method;
+use crate::model::host_work::HostDone;
 use crate::model::poller::{PollerRow, RelationRow};
 
-use super::super::super::CoreOptions;
-use super::super::super::input::Input;
-use super::super::super::testing::{Bench, id, message, options, push_node};
-use super::super::NODES_PACKAGE;
+use crate::model::module::Module;
+use crate::node::CoreOptions;
+use crate::node::input::Input;
+use crate::node::testing::{Bench, id, message, options, push_node};
 
 fn bench_with(nodes: Vec<Registration>, own_id: Option<NodeId>) -> (Bench, Vec<String>) {
     let database = DatabaseSettings {
@@ -20,7 +21,7 @@ fn bench_with(nodes: Vec<Registration>, own_id: Option<NodeId>) -> (Bench, Vec<S
     };
     let pollers = NodesSettings { resync_time: Duration::from_secs(600), ssh_username: None, database };
     let mut options = CoreOptions { id: own_id, pollers: Some(pollers), ..options(nodes) };
-    options.loaded.insert("nodes".to_owned(), NODES_PACKAGE.to_owned());
+    options.loaded.insert("nodes".to_owned(), Module::Nodes.package().to_owned());
     let mut bench = Bench::fresh(options);
     let outputs = bench.drain();
     (bench, outputs)
@@ -45,11 +46,11 @@ fn tables(numbers: &[u64]) -> PollerTables {
 }
 
 fn read(bench: &mut Bench, tables: PollerTables) -> Vec<String> {
-    bench.give(Input::PollersRead(Ok(tables)))
+    bench.give(Input::Host(HostDone::PollersRead(Ok(tables))))
 }
 
 fn fail(bench: &mut Bench, reason: &str) -> Vec<String> {
-    bench.give(Input::PollersRead(Err(reason.to_owned())))
+    bench.give(Input::Host(HostDone::PollersRead(Err(reason.to_owned()))))
 }
 
 /// The outputs that are about links or readings.
@@ -211,15 +212,20 @@ fn what_a_node_still_answers_after_it_was_taken_away_does_not_cost_its_connectio
     let dials_in = PollerRow { communication_type: Some("4".to_owned()), ..row(7) };
     let present = PollerTables { pollers: vec![dials_in], ..PollerTables::default() };
     read(&mut bench, present.clone());
-    let says =
-        |action, data| Input::WebSocketMessage { client: ClientId(70), message: message(action, "", Some(""), data) };
+    let says = |action, data| Input::WebSocketMessage {
+        client: ClientId::WebSocket(crate::model::connection::ConnectionId(70)),
+        message: message(action, "", Some(""), data),
+    };
     bench.give(says("REGISTERNODES", r#"{"nodes":[{"id":"7","type":"wss","identity":"7"}]}"#));
     bench.pass_seconds(600);
     read(&mut bench, PollerTables::default());
     assert_eq!(bench.give(says("PONG", r#"{"code":0,"data":{}}"#)), Vec::<String>::new());
     bench.pass_seconds(600);
     read(&mut bench, present);
-    assert_eq!(bench.core.registry.get(id(7)).and_then(|node| node.client), Some(ClientId(70)));
+    assert_eq!(
+        bench.core.registry.get(id(7)).and_then(|node| node.client),
+        Some(ClientId::WebSocket(crate::model::connection::ConnectionId(70)))
+    );
     bench.pass_seconds(600);
     read(&mut bench, PollerTables::default());
     let outputs = bench.give(says("COMMAND", "{}"));

@@ -1,5 +1,6 @@
 //! Copies that we receive and whose sender says nothing any more: how long what is here stays, and who takes it over.
 
+use crate::model::host_work::HostWork;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -8,13 +9,13 @@ use crate::model::copy::{CopyFailure, SinkStep};
 use crate::model::log::LogLine;
 use crate::model::token::Token;
 
-use super::super::super::core::Core;
-use super::super::super::json;
-use super::super::super::output::Output;
-use super::super::super::remote_copy::failure_data;
-use super::super::super::timers::Timer;
 use super::request::Asked;
 use super::{Hears, Incoming};
+use crate::node::core::Core;
+use crate::node::json;
+use crate::node::output::Output;
+use crate::node::remote_copy::failure_data;
+use crate::node::timers::Timer;
 
 /// A copy without a message for so long is over.
 pub(super) const IDLE: Duration = Duration::from_secs(600);
@@ -22,8 +23,8 @@ pub(super) const IDLE: Duration = Duration::from_secs(600);
 const LEFT: Duration = Duration::from_secs(86_400);
 
 impl Core {
-    /// A sender that was restarted, or that gave up, asks for the same copy under another token: what is here is that one's now.
-    /// The sender itself ends the old token.
+    /// A sender that was restarted, or that gave up, asks for the same copy under another token: what is here is that
+    /// one's now. The sender itself ends the old token.
     pub(super) fn take_over(&mut self, token: &Token, identity: &str) {
         if self.sinks.all.contains_key(token) {
             return;
@@ -40,17 +41,17 @@ impl Core {
         for hears in &mut incoming.running {
             hears.client = None;
         }
-        self.timers.cancel(&Timer::Sink(before.clone()));
+        self.context.timers.cancel(&Timer::Sink(before.clone()));
         self.sinks.tokens.insert(incoming.sink, token.clone());
         self.sinks.all.insert(token.clone(), incoming);
-        self.log(LogLine::info("action", format!("copy {before} goes on as {token}")));
+        self.context.log(LogLine::info("action", format!("copy {before} goes on as {token}")));
     }
 
     /// Makes room: what is here of a copy whose sender is silent stays on the disk alone.
     pub(super) fn close_left_sink(&mut self) {
         let left = self.sinks.all.iter().find(|(_, incoming)| incoming.is_left && incoming.running.is_empty());
         if let Some((token, incoming)) = left.map(|(token, incoming)| (token.clone(), incoming.sink)) {
-            self.output(Output::WriteSink { sink: incoming, steps: vec![SinkStep::Keep] });
+            self.context.output(Output::Host(HostWork::WriteSink { sink: incoming, steps: vec![SinkStep::Keep] }));
             self.forget_sink(&token);
         }
     }
@@ -77,7 +78,7 @@ impl Core {
     pub(in super::super::super) fn sink_is_idle(&mut self, token: &Token) {
         let Some(incoming) = self.sinks.all.get(token) else { return };
         if !incoming.running.is_empty() {
-            return self.timers.set(Timer::Sink(token.clone()), self.now.monotonic + IDLE);
+            return self.context.timers.set(Timer::Sink(token.clone()), self.context.now.monotonic + IDLE);
         }
         if incoming.ended.is_none() && incoming.identity.is_some() {
             let sink = incoming.sink;
@@ -88,10 +89,10 @@ impl Core {
                 }
                 let text =
                     format!("no chunk of copy {token} came for {} s: what is here is kept for a day", IDLE.as_secs());
-                self.log(LogLine::warning("action", text));
-                return self.timers.set(Timer::Sink(token.clone()), self.now.monotonic + LEFT);
+                self.context.log(LogLine::warning("action", text));
+                return self.context.timers.set(Timer::Sink(token.clone()), self.context.now.monotonic + LEFT);
             }
-            self.output(Output::WriteSink { sink, steps: vec![SinkStep::Discard] });
+            self.context.output(Output::Host(HostWork::WriteSink { sink, steps: vec![SinkStep::Discard] }));
         } else if incoming.ended.is_none() {
             let failure = CopyFailure {
                 message: "process copy failed".to_owned(),
@@ -99,7 +100,7 @@ impl Core {
             };
             // A sender of our kind, as it shows by telling the size of the whole, ends its token itself.
             let (sink, is_owed) = (incoming.sink, incoming.total.is_none());
-            self.output(Output::WriteSink { sink, steps: vec![SinkStep::Discard] });
+            self.context.output(Output::Host(HostWork::WriteSink { sink, steps: vec![SinkStep::Discard] }));
             self.log_copy_failure(token, &failure);
             if is_owed {
                 self.end_incoming(token, Code::FINISHED_KO, failure_data(&failure));

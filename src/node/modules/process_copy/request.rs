@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::model::copy::{Attributes, CopyKind, SinkSpec, SinkStep};
 use crate::model::token::Token;
 
-use super::super::super::json;
+use crate::node::json;
 
 /// Bytes of a path at most, as in the kernel.
 const PATH_LEN_MAX: usize = 4_096;

@@ -1,8 +1,9 @@
 use crate::model::copy::SinkDone;
+use crate::model::host_work::HostDone;
 
-use super::super::super::input::Input;
-use super::super::super::testing::{Bench, message, options};
 use super::*;
+use crate::node::input::Input;
+use crate::node::testing::{Bench, message, options};
 
 fn content(status: &str, more: &str) -> String {
     format!(
@@ -34,7 +35,7 @@ fn say(bench: &mut Bench, token: &str, data: &str) -> Vec<String> {
 }
 
 fn done(bench: &mut Bench, sink: u64, done: Vec<SinkDone>) -> Vec<String> {
-    bench.give(Input::SinkDone { sink: SinkId(sink), done })
+    bench.give(Input::Host(HostDone::SinkDone { sink: SinkId(sink), done }))
 }
 
 /// How many steps a job has, by the words that they begin with.
@@ -185,9 +186,9 @@ fn a_sender_is_read_no_further_while_much_waits_for_the_disk() {
 
 #[test]
 fn a_central_that_we_dial_hears_of_a_message_only_where_it_asks() {
-    use super::super::super::output::ParentKind;
+    use crate::model::connection::ParentKind;
     let mut settings = options(Vec::new());
-    settings.pull = Some(super::super::super::testing::pull_settings());
+    settings.pull = Some(crate::node::testing::pull_settings());
     let mut bench = Bench::new(settings);
     bench.give(Input::ParentUp { kind: ParentKind::Pull, identity: "gorgone-1-2".to_owned() });
     for (more, heard) in [(r#","ack":1"#, 1), ("", 0)] {

@@ -61,8 +61,8 @@ pub enum HelloOutcome {
 }
 
 impl HelloJob {
-    /// Runs every step whatever fails, with stand-ins where something is missing, so that neither the time nor the answer
-    /// tells a client what was wrong with its attempt.
+    /// Runs every step whatever fails, with stand-ins where something is missing, so that neither the time nor the
+    /// answer tells a client what was wrong with its attempt.
     #[must_use]
     pub fn run(self, private_key: &PrivateKey) -> HelloOutcome {
         let mut random = SeededRandom::new(&self.seed);
@@ -89,8 +89,8 @@ impl HelloJob {
 
 fn proof_holds(private_key: &PrivateKey, encrypted: &[u8], random: &mut SeededRandom) -> bool {
     let opened = private_key.decrypt(encrypted, random).or_else(|| {
-        // A text of a wrong length fails without any arithmetic: decrypt something else in its place. The first byte is 0,
-        // so that it is below the modulus.
+        // A text of a wrong length fails without any arithmetic: decrypt something else in its place. The first byte is
+        // 0, so that it is below the modulus.
         let mut stand_in = vec![0; private_key.encrypted_len()];
         random.fill(stand_in.get_mut(1..).unwrap_or_default());
         private_key.decrypt(&stand_in, random).map(|_| Vec::new())

@@ -6,7 +6,8 @@ use crate::wire::http::head_scanner::Limits;
 use crate::wire::http::request::{RequestEvent, RequestParser};
 use crate::wire::receive_buffer::ReceiveBuffer;
 
-const GOOD: &str = "GET / HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
+const GOOD: &str = "GET / HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\nConnection: keep-alive, \
+    Upgrade\r\n\
                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
 fn answered(request: &[u8]) -> Result<Vec<u8>, UpgradeRefusal> {

@@ -3,8 +3,8 @@ use crate::config::settings::CommandList;
 use crate::model::command::{CommandEnd, OutputCut};
 use crate::model::work::{CommandCheck, PluginsRead, WorkOutcome};
 
-use super::super::super::super::input::Input;
-use super::super::super::super::testing::{Bench, options};
+use crate::node::input::Input;
+use crate::node::testing::{Bench, options};
 
 fn bench(max: usize) -> Bench {
     let mut options = options(Vec::new());

@@ -1,11 +1,12 @@
 use crate::config::allow_list::AllowList;
 use crate::config::settings::CommandList;
 use crate::model::api::Method;
+use crate::model::host_work::HostDone;
 use crate::model::work::{CommandCheck, WorkOutcome};
 
-use super::super::super::super::input::Input;
-use super::super::super::super::output::Output;
-use super::super::super::super::testing::{Bench, message, options};
+use crate::node::input::Input;
+use crate::node::output::Output;
+use crate::node::testing::{Bench, message, options};
 
 fn bench(is_audit: bool) -> Bench {
     let mut options = options(Vec::new());
@@ -76,7 +77,7 @@ fn audit_logs_what_would_be_refused_and_runs_it() {
     bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a"},{"command":"rm -r x"}]}"#);
     let outcome = CommandCheck { refused: vec![1], complaints: vec!["'(a+)+' was cut off".to_owned()] };
     let (id, outcome) = (crate::model::work::WorkId(0), WorkOutcome::Checked(outcome));
-    bench.core.handle_input(Input::WorkDone { id, outcome }, now);
+    bench.core.handle_input(Input::Host(HostDone::WorkDone { id, outcome }), now);
     let mut lines = Vec::new();
     while let Some(output) = bench.core.poll_output() {
         if let Output::Log(line) = output {
@@ -100,7 +101,7 @@ fn a_call_of_the_api_waits_for_the_check_as_it_waits_for_the_command() {
 #[test]
 fn a_stop_ends_what_is_being_checked() {
     let mut bench = bench(false);
-    let client = crate::model::connection::ClientId(7);
+    let client = crate::model::connection::ClientId::Zmq(7);
     let data = r#"{"content":[{"command":"a"}]}"#;
     bench.give(Input::ClientMessage { client, message: message("COMMAND", "t", Some(""), data) });
     let stopping = ended("gorgone is stopping/restarting. Cannot proceed request.");

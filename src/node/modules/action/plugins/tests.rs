@@ -3,9 +3,9 @@ use serde_json::json;
 
 use crate::model::work::WorkOutcome;
 
-use super::super::super::super::input::Input;
-use super::super::super::super::testing::{Bench, options};
 use super::*;
+use crate::node::input::Input;
+use crate::node::testing::{Bench, options};
 
 fn bench(is_paranoid: bool) -> Bench {
     let mut options = options(Vec::new());

@@ -1,0 +1,146 @@
+//! The peers that we connect to: one table, whatever the transport.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::model::connection::{ConnectionId, ParentKind};
+use crate::model::node_id::NodeId;
+use crate::model::time::{Monotonic, Now};
+
+use super::links::Link;
+use super::parent::WebSocketParent;
+use super::ssh::SshLink;
+use super::{Dispatch, Owner};
+
+/// A peer that we connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PeerKey {
+    /// A node, by ZeroMQ or SSH.
+    Node(NodeId),
+    /// Our central.
+    Parent(ParentKind),
+}
+
+impl fmt::Display for PeerKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(node) => write!(formatter, "node '{node}'"),
+            Self::Parent(_) => formatter.write_str("our central"),
+        }
+    }
+}
+
+/// How we keep connected to it.
+pub(super) enum Dialled {
+    Zmq(Link),
+    Ssh(SshLink),
+    WebSocket(WebSocketParent),
+}
+
+/// See the module's page.
+#[derive(Default)]
+pub(super) struct DialledPeers(BTreeMap<PeerKey, Dialled>);
+
+impl DialledPeers {
+    pub(super) fn insert(&mut self, key: PeerKey, peer: Dialled) {
+        self.0.insert(key, peer);
+    }
+
+    pub(super) fn remove(&mut self, key: PeerKey) -> Option<Dialled> {
+        self.0.remove(&key)
+    }
+
+    pub(super) fn link(&mut self, key: PeerKey) -> Option<&mut Link> {
+        match self.0.get_mut(&key) {
+            Some(Dialled::Zmq(link)) => Some(link),
+            _ => None,
+        }
+    }
+
+    pub(super) fn ssh(&mut self, node: NodeId) -> Option<&mut SshLink> {
+        match self.0.get_mut(&PeerKey::Node(node)) {
+            Some(Dialled::Ssh(link)) => Some(link),
+            _ => None,
+        }
+    }
+
+    /// Our central, where it is reached by WebSocket.
+    pub(super) fn websocket(&mut self) -> Option<&mut WebSocketParent> {
+        match self.0.get_mut(&PeerKey::Parent(ParentKind::WebSocket)) {
+            Some(Dialled::WebSocket(parent)) => Some(parent),
+            _ => None,
+        }
+    }
+
+    /// Whether our central may be read; the session bounds what it holds.
+    pub(super) fn wants_read_websocket(&self) -> bool {
+        match self.0.get(&PeerKey::Parent(ParentKind::WebSocket)) {
+            Some(Dialled::WebSocket(parent)) => parent.wants_read(),
+            _ => true,
+        }
+    }
+
+    /// The connection in hand; an SSH link has none of ours.
+    pub(super) fn connection(&self, key: PeerKey) -> Option<ConnectionId> {
+        match self.0.get(&key)? {
+            Dialled::Zmq(link) => link.connection(),
+            Dialled::WebSocket(parent) => parent.connection(),
+            Dialled::Ssh(_) => None,
+        }
+    }
+
+    fn poll_timeout(&self, key: PeerKey) -> Option<Monotonic> {
+        match self.0.get(&key)? {
+            Dialled::Zmq(link) => link.poll_timeout(),
+            Dialled::Ssh(link) => link.poll_timeout(),
+            Dialled::WebSocket(parent) => parent.poll_timeout(),
+        }
+    }
+}
+
+impl Dispatch {
+    /// Drops the connection to a peer for good.
+    pub(super) fn close_dialled(&mut self, key: PeerKey, now: Now) {
+        self.timers.cancel(&Owner::Dialled(key));
+        match self.dialled.remove(key) {
+            Some(Dialled::Zmq(link)) => self.close_link(key, link, now),
+            Some(Dialled::Ssh(link)) => self.close_ssh(key, link, now),
+            Some(Dialled::WebSocket(parent)) => self.close_websocket_parent(parent, now),
+            None => {}
+        }
+    }
+
+    /// Drops the connection to a peer and builds it anew at once.
+    pub(super) fn reset_dialled(&mut self, key: PeerKey, now: Now) {
+        let random = self.random.as_mut();
+        match self.dialled.0.get_mut(&key) {
+            Some(Dialled::Zmq(link)) => link.reset(now, random),
+            Some(Dialled::Ssh(link)) => link.reset(now, random),
+            Some(Dialled::WebSocket(parent)) => parent.reset(now),
+            None => return,
+        }
+        self.touch(Owner::Dialled(key));
+    }
+
+    pub(super) fn dialled_timeout(&mut self, key: PeerKey, now: Now) {
+        let random = self.random.as_mut();
+        match self.dialled.0.get_mut(&key) {
+            Some(Dialled::Zmq(link)) => link.handle_timeout(now, random),
+            Some(Dialled::Ssh(link)) => link.handle_timeout(now, random),
+            Some(Dialled::WebSocket(parent)) => parent.handle_timeout(now, random),
+            None => return,
+        }
+        self.touch(Owner::Dialled(key));
+    }
+
+    /// Moves what a peer's session wants to where it belongs.
+    pub(super) fn drain_dialled(&mut self, key: PeerKey, now: Now) {
+        match (self.dialled.0.get(&key), key) {
+            (Some(Dialled::Zmq(_)), _) => self.drain_link(key, now),
+            (Some(Dialled::WebSocket(_)), _) => self.drain_websocket_parent(now),
+            (Some(Dialled::Ssh(_)), PeerKey::Node(node)) => self.drain_ssh(node, now),
+            (Some(Dialled::Ssh(_)), PeerKey::Parent(_)) | (None, _) => {}
+        }
+        self.timers.replace(Owner::Dialled(key), self.dialled.poll_timeout(key));
+    }
+}

@@ -1,0 +1,74 @@
+//! Connections that are not authenticated yet: how many there may be, and which one gives way.
+
+use std::collections::BTreeMap;
+
+use crate::model::connection::{ConnectionId, PeerAddress};
+
+/// Connections that are not authenticated yet, at most.
+pub(super) const MAX_STRANGERS: usize = 1_024;
+
+/// Counted by address, where an IPv6 host has a network of 64 bits.
+#[derive(Default)]
+pub(super) struct Strangers {
+    connections: BTreeMap<ConnectionId, PeerAddress>,
+    counts: BTreeMap<PeerAddress, usize>,
+}
+
+impl Strangers {
+    pub(super) fn insert(&mut self, connection: ConnectionId, peer: PeerAddress) {
+        if self.connections.insert(connection, peer.network()).is_none() {
+            *self.counts.entry(peer.network()).or_default() += 1;
+        }
+    }
+
+    /// It is authenticated, or gone.
+    pub(super) fn remove(&mut self, connection: ConnectionId) {
+        let Some(network) = self.connections.remove(&connection) else { return };
+        if let Some(count) = self.counts.get_mut(&network) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&network);
+            }
+        }
+    }
+
+    pub(super) fn are_many(&self) -> bool {
+        self.connections.len() >= MAX_STRANGERS
+    }
+
+    /// The connection to close when there are too many: the oldest one of the address with the most. One of an address
+    /// that had a session before (`is_known`) gives way only to its like.
+    pub(super) fn victim(&self, is_known: impl Fn(PeerAddress) -> bool) -> Option<ConnectionId> {
+        let rank = |network: PeerAddress| (!is_known(network), self.counts.get(&network).copied().unwrap_or(0));
+        let worst = self.counts.keys().map(|network| rank(*network)).max()?;
+        self.connections.iter().find(|(_, network)| rank(**network) == worst).map(|(connection, _)| *connection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn address(text: &str) -> PeerAddress {
+        PeerAddress::Ip(text.parse::<IpAddr>().unwrap())
+    }
+
+    #[test]
+    fn the_oldest_connection_of_the_address_with_the_most_gives_way() {
+        let mut strangers = Strangers::default();
+        for (number, peer) in ["10.0.0.1", "10.0.0.2", "2001:db8::1", "2001:db8::2", "10.0.0.2"].into_iter().enumerate()
+        {
+            strangers.insert(ConnectionId(number as u64), address(peer));
+        }
+        assert_eq!(strangers.victim(|_| false), Some(ConnectionId(1)));
+        strangers.remove(ConnectionId(1));
+        assert_eq!(strangers.victim(|_| false), Some(ConnectionId(2)), "one /64 counts as one address");
+        strangers.remove(ConnectionId(3));
+        assert_eq!(strangers.victim(|peer| peer == address("10.0.0.1")), Some(ConnectionId(2)));
+        strangers.remove(ConnectionId(2));
+        strangers.remove(ConnectionId(4));
+        assert_eq!(strangers.victim(|_| true), Some(ConnectionId(0)), "known ones give way when there is no other");
+    }
+}

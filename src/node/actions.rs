@@ -1,0 +1,171 @@
+//! The table of actions: what is known of each beside what it does. [`Room`] says who does it.
+
+use crate::model::action::Action;
+use crate::model::api::Method::{self, Delete, Get, Patch, Post};
+use crate::model::module::Module;
+
+/// Who answers an action here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// What every daemon tells about itself (`core_actions`).
+    Core,
+    /// The history: `core_actions`, `get_log` and `listeners`.
+    History,
+    /// The nodes behind us (`registering`, `routes`, `history_sync`).
+    Nodes,
+    /// The module `action`: commands.
+    Commands,
+    /// The module `action`: copies that we receive.
+    Copies,
+    /// The module `cron`.
+    Cron,
+    /// The module `engine`.
+    Engine,
+    /// The module `nodes`.
+    Pollers,
+}
+
+/// What ends the token of an action on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// A row.
+    Row,
+    /// Its reply: the node writes no row.
+    Reply,
+    /// A row or the reply.
+    RowOrReply,
+}
+
+/// Which peers have a use for an action, beside one that may ask for everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum May {
+    /// Who only looks.
+    Read,
+    /// A central above us.
+    Central,
+    /// A node that dials in, and the central before it.
+    Node,
+    /// Nobody else.
+    Admin,
+}
+
+/// What else holds for an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Also {
+    /// It waits for the copies that were asked for before it.
+    AfterCopies,
+    /// It is done on nodes that are reached by SSH, which have no daemon.
+    OverSsh,
+}
+
+/// One action.
+#[derive(Debug)]
+pub(super) struct ActionSpec {
+    pub action: Action,
+    pub room: Room,
+    /// The module that brings it; `None` where it is always there.
+    pub module: Option<Module>,
+    pub ends: Ends,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the rights of keys will be read from here"))]
+    pub may: May,
+    /// Its paths after `/api/`.
+    pub endpoints: &'static [(Method, &'static str)],
+    also: &'static [Also],
+}
+
+macro_rules! actions {
+    ($($action:ident: $room:ident, $module:expr, $ends:ident, $may:ident,
+        [$($endpoint:expr),*], [$($also:ident),*];)*) => {
+        /// Every action that a daemon takes.
+        static ACTIONS: &[ActionSpec] = &[$(ActionSpec {
+            action: Action::$action,
+            room: Room::$room,
+            module: $module,
+            ends: Ends::$ends,
+            may: May::$may,
+            endpoints: &[$($endpoint),*],
+            also: &[$(Also::$also),*],
+        },)*];
+    };
+}
+
+const ACTION: Option<Module> = Some(Module::Action);
+const CRON: Option<Module> = Some(Module::Cron);
+const ENGINE: Option<Module> = Some(Module::Engine);
+const NODES: Option<Module> = Some(Module::Nodes);
+const PROXY: Option<Module> = Some(Module::Proxy);
+
+const CRON_PATH: &str = "core/cron/definitions";
+
+actions! {
+    Ping: Core, None, Reply, Read, [], [];
+    ConStatus: Core, None, Row, Read, [(Get, "internal/constatus")], [];
+    Information: Core, None, Row, Read, [(Get, "internal/information")], [];
+    GetThumbprint: Core, None, Row, Read, [(Get, "internal/thumbprint")], [];
+    SetCoreId: Core, None, RowOrReply, Admin, [], [];
+    BroadcastLogger: Core, None, Reply, Admin, [(Post, "internal/logger")], [];
+    LoadModule: Core, None, Reply, Admin, [], [];
+    UnloadModule: Core, None, Reply, Admin, [], [];
+    Kill: Core, None, RowOrReply, Admin, [], [];
+    PutLog: History, None, Reply, Node, [], [];
+    GetLog: History, None, Reply, Read, [], [];
+    AddListener: History, None, RowOrReply, Central, [], [];
+    SyncLogs: Nodes, None, Reply, Node, [], [];
+    Routes: Nodes, PROXY, Row, Read, [(Get, "internal/routes")], [];
+    RegisterNodes: Nodes, PROXY, Reply, Node, [], [];
+    UnregisterNodes: Nodes, PROXY, Reply, Node, [], [];
+    Pong: Nodes, PROXY, Row, Node, [], [];
+    SetLogs: Nodes, PROXY, Row, Node, [], [];
+    RemoteCopy: Nodes, PROXY, Row, Central, [(Post, "core/proxy/remotecopy")], [OverSsh];
+    Command: Commands, ACTION, Row, Central, [(Post, "core/action/command")], [AfterCopies, OverSsh];
+    ActionEngine: Commands, ACTION, Row, Central, [(Post, "core/action/engine")], [AfterCopies, OverSsh];
+    ProcessCopy: Copies, ACTION, Row, Central, [], [];
+    EngineCommand: Engine, ENGINE, Row, Central, [(Post, "centreon/engine/command")], [AfterCopies, OverSsh];
+    GetCron: Cron, CRON, Row, Read, [(Get, CRON_PATH)], [];
+    AddCron: Cron, CRON, Row, Admin, [(Post, CRON_PATH)], [];
+    UpdateCron: Cron, CRON, Row, Admin, [(Patch, CRON_PATH)], [];
+    DeleteCron: Cron, CRON, Row, Admin, [(Delete, CRON_PATH)], [];
+    CentreonNodesSync: Pollers, NODES, Row, Central, [(Post, "centreon/nodes/sync")], [];
+}
+
+/// What is known of an action; `None` for a word that is not ours.
+pub(super) fn find(action: &Action) -> Option<&'static ActionSpec> {
+    ACTIONS.iter().find(|spec| spec.action == *action)
+}
+
+/// What ends its token on a node; one that we do not know may write a row.
+pub(super) fn ends(action: &Action) -> Ends {
+    find(action).map_or(Ends::Row, |spec| spec.ends)
+}
+
+/// Whether something holds for an action.
+pub(super) fn is(action: &Action, also: Also) -> bool {
+    find(action).is_some_and(|spec| spec.also.contains(&also))
+}
+
+/// The endpoints that are there: method, path after `/api/`, action.
+pub(super) fn endpoints(has: impl Fn(Module) -> bool) -> impl Iterator<Item = (Method, &'static str, &'static Action)> {
+    let there = ACTIONS.iter().filter(move |spec| spec.module.is_none_or(&has));
+    there.flat_map(|spec| spec.endpoints.iter().map(|(method, path)| (*method, *path, &spec.action)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_action_and_every_endpoint_stands_in_the_table_once() {
+        let words: BTreeSet<&str> = ACTIONS.iter().map(|spec| spec.action.as_str()).collect();
+        let paths: BTreeSet<String> =
+            endpoints(|_| true).map(|(method, path, _)| format!("{} {path}", method.as_str())).collect();
+        assert_eq!((words.len(), paths.len()), (ACTIONS.len(), endpoints(|_| true).count()));
+    }
+
+    #[test]
+    fn who_only_looks_starts_nothing_and_changes_nothing() {
+        let read = ACTIONS.iter().filter(|spec| spec.may == May::Read);
+        assert!(read.flat_map(|spec| spec.endpoints).all(|(method, _)| *method == Get));
+    }
+}

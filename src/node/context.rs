@@ -1,0 +1,208 @@
+//! What every room gets beside its own state: the event's time, timers, randomness, settings, the journal and the
+//! outputs.
+//!
+//! Absent on purpose: anything that belongs to one room or to the nodes.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::config::settings::ProxySettings;
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::connection::{ClientId, ParentKind};
+use crate::model::history::{RowOrigin, StoreChange, SyncMark};
+use crate::model::log::LogLine;
+use crate::model::message::{Outgoing, Reply};
+use crate::model::module::Module;
+use crate::model::node_id::NodeId;
+use crate::model::random::Random;
+use crate::model::time::Now;
+use crate::model::token::Token;
+
+use super::core_options::CoreOptions;
+use super::journal::{Awaited, Journal, NewRow};
+use super::json;
+use super::output::{Output, ReceiptId};
+use super::stopping::Stopping;
+use super::timers::Timers;
+
+/// See the module's page.
+pub(super) struct Context {
+    /// The time of the event in hand.
+    pub now: Now,
+    pub timers: Timers,
+    pub random: Box<dyn Random>,
+    /// Our own id, once it is known.
+    pub own_id: Option<NodeId>,
+    pub stopping: Stopping,
+    pub options: CoreOptions,
+    /// Whether received messages become log lines.
+    pub debug: bool,
+    pub journal: Journal,
+    /// The centrals that we dial and are connected to.
+    pub connected_parents: BTreeSet<ParentKind>,
+    outputs: VecDeque<Output>,
+}
+
+impl Context {
+    /// One for a daemon that starts now.
+    pub fn new(options: CoreOptions, random: Box<dyn Random>, now: Now) -> Self {
+        Self {
+            now,
+            timers: Timers::default(),
+            random,
+            own_id: options.id,
+            stopping: Stopping::No,
+            debug: options.debug,
+            options,
+            journal: Journal::default(),
+            connected_parents: BTreeSet::new(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// The next side effect.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    pub fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub fn log(&mut self, line: LogLine) {
+        self.outputs.push_back(Output::Log(line));
+    }
+
+    pub fn store(&mut self, change: StoreChange) {
+        self.outputs.push_back(Output::Store { change, receipt: None });
+    }
+
+    /// Answers a client, or a central that we dial: that hears PONG and SYNCLOGS only.
+    pub fn reply(&mut self, client: ClientId, reply: Reply) {
+        match client.parent() {
+            None => self.output(Output::SendToClient { client, outgoing: Outgoing::Reply(reply) }),
+            Some(kind) if matches!(reply.kind, Action::Pong | Action::SyncLogs) => {
+                if self.connected_parents.contains(&kind) {
+                    self.output(Output::SendToParent { kind, outgoing: Outgoing::Reply(reply) });
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    pub fn generate_token(&mut self) -> Token {
+        Token::generate(&mut *self.random)
+    }
+
+    /// Our id as JSON.
+    pub fn id_json(&self) -> String {
+        self.own_id.map_or_else(|| "null".to_owned(), |id| id.to_string())
+    }
+
+    /// Whether the daemon takes no new work any more.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping != Stopping::No
+    }
+
+    /// Whether a target is this daemon.
+    pub fn is_own(&self, target: &str) -> bool {
+        self.own_id.is_some_and(|id| target.parse() == Ok(id))
+    }
+
+    /// Whether a module is loaded.
+    pub fn is_loaded(&self, module: Module) -> bool {
+        self.options.loaded.values().any(|loaded| loaded == module.package())
+    }
+
+    /// Whether the configuration has a module, loaded or not.
+    pub fn is_configured(&self, module: Module) -> bool {
+        match module {
+            Module::Proxy => self.options.proxy.is_some(),
+            Module::Action => self.options.action.is_some(),
+            Module::Cron => self.options.cron.is_some(),
+            Module::Engine => self.options.engine.is_some(),
+            Module::Nodes => self.options.pollers.is_some(),
+            Module::DbCleaner => true,
+            Module::Register | Module::HttpServer | Module::Pull | Module::PullWss => self.is_loaded(module),
+        }
+    }
+
+    /// Whether a module does something now.
+    pub fn has(&self, module: Module) -> bool {
+        self.is_configured(module) && (!module.can_be_unloaded() || self.is_loaded(module))
+    }
+
+    /// The settings of the proxy, or its defaults.
+    pub fn proxy_settings(&self) -> ProxySettings {
+        self.options.proxy.clone().unwrap_or_default()
+    }
+
+    /// Writes a row after which its token goes on, whatever its code.
+    pub fn row(&mut self, token: &Token, code: Code, data: String) {
+        self.write(NewRow::part(token, code, data));
+    }
+
+    /// Writes the last row of a token.
+    pub fn finish(&mut self, token: &Token, code: Code, data: String) {
+        self.write(NewRow::last(token, code, data));
+    }
+
+    /// Ends a token with an error.
+    pub fn fail(&mut self, token: &Token, text: &str) {
+        self.finish(token, Code::FINISHED_KO, json::message(text));
+    }
+
+    /// Writes a row.
+    pub fn write(&mut self, row: NewRow) {
+        self.write_with(row, None, None);
+    }
+
+    /// Writes a row that is stored together with everything else of its receipt, or lost with it.
+    pub fn write_with(&mut self, row: NewRow, origin: Option<RowOrigin>, receipt: Option<ReceiptId>) {
+        let (change, closed) = self.journal.take(row, origin, self.now.wall);
+        self.output(Output::Store { change, receipt });
+        closed.into_iter().for_each(|change| self.store(change));
+    }
+
+    /// The number of the next receipt: for rows that are to be stored together with what takes it, or lost with it.
+    pub const fn next_receipt(&self) -> ReceiptId {
+        self.journal.next_receipt()
+    }
+
+    /// A receipt for what `awaited` says; `None` when too many are open.
+    pub fn await_receipt(&mut self, awaited: Awaited) -> Option<ReceiptId> {
+        self.journal.await_receipt(awaited)
+    }
+
+    /// Moves a node's mark together with the rows before it.
+    pub fn store_mark(&mut self, id: NodeId, mark: SyncMark) -> ReceiptId {
+        let receipt = self.journal.await_page();
+        self.output(Output::Store { change: StoreChange::PutSyncMark(id, mark), receipt: Some(receipt) });
+        receipt
+    }
+
+    /// A token is accepted: for work of our own, or for a node that has not confirmed it yet. What was held back here
+    /// and has gone to a node is that node's from then on.
+    pub fn open_token(&mut self, token: &Token, node: Option<NodeId>) {
+        if let Some(change) = self.journal.open(token, node) {
+            self.store(change);
+        }
+    }
+
+    /// The same, together with the rows of a receipt, or not at all. Whether it was not open before.
+    pub fn open_token_with(&mut self, token: &Token, receipt: ReceiptId) -> bool {
+        let change = self.journal.open_first(token);
+        let is_new = change.is_some();
+        if let Some(change) = change {
+            self.output(Output::Store { change, receipt: Some(receipt) });
+        }
+        is_new
+    }
+
+    /// A token has ended elsewhere, or its node owes the end from now on.
+    pub fn close_token(&mut self, token: &str) {
+        if let Some(change) = self.journal.close(token) {
+            self.store(change);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! A file system of 1 MB, for what happens when a disk is full or cannot be written to.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A mounted file system of 1 MB, unmounted when dropped.
+pub struct SmallDisk(pub PathBuf);
+
+impl SmallDisk {
+    /// Mounts one at `place`, which is made. Without the right to mount the test is skipped: it says so and gets `None`.
+    pub fn new(place: PathBuf) -> Option<Self> {
+        fs::create_dir(&place).unwrap();
+        match mount(&["-t", "tmpfs", "-o", "size=1m", "tmpfs"], &place) {
+            Ok(()) => Some(Self(place)),
+            Err(reason) => {
+                println!("SKIPPED: file systems may not be mounted here: {reason}");
+                eprintln!("SKIPPED: file systems may not be mounted here: {reason}");
+                None
+            }
+        }
+    }
+
+    /// From now on nothing can be written.
+    pub fn remount_read_only(&self) {
+        mount(&["-o", "remount,ro"], &self.0).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(&self.0).status();
+        if !unmounted.is_ok_and(|status| status.success()) {
+            eprintln!("{} is left mounted", self.0.display());
+        }
+    }
+}
+
+fn mount(options: &[&str], place: &Path) -> Result<(), String> {
+    let done = Command::new("mount").args(options).arg(place).output().map_err(|error| error.to_string())?;
+    if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).trim().to_owned()) }
+}
