@@ -33,14 +33,30 @@ mod tree;
 #[path = "simulation/world.rs"]
 mod world;
 
+use std::io::Write as _;
+
 use machine::{Kind, topology};
 use world::World;
 
+/// `SEED=N`: that one. `SEEDS=N`: N from a start that is drawn and printed; `SEED_FROM` repeats it. Else the same few each
+/// time.
 fn seeds(default_count: u64) -> Vec<u64> {
-    match std::env::var("SEED") {
-        Ok(seed) => vec![seed.parse().expect("SEED is a number")],
-        Err(_) => (1..=std::env::var("SEEDS").map_or(default_count, |count| count.parse().unwrap())).collect(),
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    if let Some(seed) = number("SEED") {
+        return vec![seed];
     }
+    let Some(count) = number("SEEDS") else { return (1..=default_count).collect() };
+    static START: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    let start = *START.get_or_init(|| {
+        let start = number("SEED_FROM").unwrap_or_else(|| {
+            let since = std::time::UNIX_EPOCH.elapsed().expect("the clock is after 1970");
+            (u64::from(since.subsec_nanos()) ^ since.as_secs() << 20) & 0xffff_ffff
+        });
+        // Unlike `eprintln!` not only shown on a failure.
+        let _shown_or_not = writeln!(std::io::stderr(), "simulation: SEEDS={count} SEED_FROM={start}");
+        start
+    });
+    (start..start.saturating_add(count)).collect()
 }
 
 fn steps(default: u64) -> u64 {

@@ -19,8 +19,8 @@ pub struct Scenario {
 /// They take long and run only when they are named.
 pub const BY_NAME_ONLY: [&str; 1] = ["soak"];
 
-/// All of them, in the order in which they run. A new one is a function that returns figures and a line here; `floors::FLOORS`
-/// says what its figures are compared to.
+/// All of them, in the order in which they run. A new one is a function that returns figures and a line here;
+/// `floors::FLOORS` says what its figures are compared to.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "ping_pipelined", about: "PING over one session, as fast as it goes", run: load::ping_pipelined },
     Scenario {

@@ -21,7 +21,8 @@ const LARGE_BYTES: usize = 1 << 20;
 /// Rows there are.
 pub const ROWS: usize = 100_000;
 
-/// A history of a week of which everything is too old, purged step by step: the commits with a step, each as durable as any other.
+/// A history of a week of which everything is too old, purged step by step: the commits with a step, each as durable as
+/// any other.
 pub fn purge_100000(scale: Scale) -> Outcome<Vec<Figure>> {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{}-purge", std::process::id()));
     std::fs::create_dir_all(&directory)?;

@@ -78,7 +78,8 @@ pub fn commands_1000_a_minute(scale: Scale) -> Outcome<Vec<Figure>> {
     Ok(vec![Figure { part: "", value, unit: "% of a core", target: Target::AtMost(5.0), original: None }])
 }
 
-/// Asks the node for its log and looks into the central's own, as a user of the API would, until every token has ended well.
+/// Asks the node for its log and looks into the central's own, as a user of the API would, until every token has ended
+/// well.
 pub fn wait_for_all(client: &mut HttpClient, mut tokens: Vec<String>) -> Outcome<()> {
     let begun = Instant::now();
     while let Some(token) = tokens.first() {

@@ -97,8 +97,8 @@ impl GorgoneClient {
         self.receive()
     }
 
-    /// Writes `frames` as fast as they are taken while it reads `replies` messages; the one with number `n` has to begin with
-    /// `[KIND] [PREFIXn] ` and to hold `part`. Returns how long that took.
+    /// Writes `frames` as fast as they are taken while it reads `replies` messages; the one with number `n` has to
+    /// begin with `[KIND] [PREFIXn] ` and to hold `part`. Returns how long that took.
     ///
     /// # Errors
     /// When a reply is another one or none comes.
@@ -164,9 +164,9 @@ fn next_message(stream: &mut TcpStream, connection: &mut Connection) -> Outcome<
             None => {
                 // The handshake's own answers; replies to heartbeats as well.
                 drain(connection, |piece| stream.write(piece))?;
-                let buffer = connection.receive_buffer();
-                let count = stream.read(buffer.spare(READ_BYTES))?;
-                buffer.advance(count);
+                let mut bytes = [0; READ_BYTES];
+                let count = stream.read(&mut bytes)?;
+                connection.receive(bytes.get(..count).unwrap_or_default());
                 if count == 0 {
                     return Err("the daemon closed the connection".into());
                 }

@@ -85,16 +85,17 @@ impl HttpClient {
                 self.buffer.consume(used_bytes);
                 return Ok(response);
             }
-            let count = self.stream.read(self.buffer.spare(READ_BYTES))?;
-            self.buffer.advance(count);
+            let mut bytes = [0; READ_BYTES];
+            let count = self.stream.read(&mut bytes)?;
+            self.buffer.extend_from_slice(bytes.get(..count).unwrap_or_default());
             if count == 0 {
                 return Err("the daemon closed the connection".into());
             }
         }
     }
 
-    /// Writes `requests` as fast as they are taken while it reads `count` responses, all with that status. Returns how long
-    /// that took.
+    /// Writes `requests` as fast as they are taken while it reads `count` responses, all with that status. Returns how
+    /// long that took.
     ///
     /// # Errors
     /// Another status, or no response.

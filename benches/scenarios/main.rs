@@ -4,13 +4,14 @@
 //!     cargo bench --bench scenarios -- NAME…        just these
 //!     cargo bench --bench scenarios -- --list
 //!
-//! `--quick` does a tenth of the work; `--json FILE` writes the figures there as well, `--markdown FILE` puts the table into a
-//! page between its two markers. `--peer CMD` measures another daemon, which the shell command CMD starts (see [`peer`]).
+//! `--quick` does a tenth of the work; `--json FILE` writes the figures there as well, `--markdown FILE` puts the table
+//! into a page between its two markers. `--peer CMD` measures another daemon, which the shell command CMD starts (see
+//! [`peer`]).
 //!
-//! Each daemon is the release binary with its own directory, keys and configuration below the target directory; the load
-//! comes from this process, over loopback. A figure stands beside its target, the floor that was measured in the same run
-//! ([`floors`]) and the original's figure: that of a Perl Gorgone 23.10 on a 2-core machine, its best where a range was seen.
-//! Only the ratio to it means something, and only on such a machine.
+//! Each daemon is the release binary with its own directory, keys and configuration below the target directory; the
+//! load comes from this process, over loopback. A figure stands beside its target, the floor that was measured in the
+//! same run ([`floors`]) and the original's figure: that of a Perl Gorgone 23.10 on a 2-core machine, its best where a
+//! range was seen. Only the ratio to it means something, and only on such a machine.
 
 mod catalogue;
 mod certificate;

@@ -1,4 +1,5 @@
-//! The command that starts the daemon which is measured: our own program, or another one that takes its place (`--peer`).
+//! The command that starts the daemon which is measured: our own program, or another one that takes its place
+//! (`--peer`).
 
 use std::path::Path;
 use std::process::Command;
@@ -6,8 +7,8 @@ use std::sync::OnceLock;
 
 static PEER: OnceLock<String> = OnceLock::new();
 
-/// From now on daemons are started by this shell command. `{config}` and `{logfile}` in it stand for the two files; without
-/// them the options `--config=FILE --logfile=FILE --severity=error` are appended.
+/// From now on daemons are started by this shell command. `{config}` and `{logfile}` in it stand for the two files;
+/// without them the options `--config=FILE --logfile=FILE --severity=error` are appended.
 pub fn set(command: String) {
     // Set once, by the command line.
     PEER.set(command).unwrap_or_default();

@@ -152,8 +152,8 @@ impl Daemon {
         fs::create_dir_all(&directory)?;
         let ports = Ports { external: free_port()?, api: free_port()?, websocket: free_port()? };
         write_files(&directory, role, &ports)?;
-        // A program of its own: pages that are shared with the other daemons here would make each of them look smaller than
-        // the only one of a machine is.
+        // A program of its own: pages that are shared with the other daemons here would make each of them look smaller
+        // than the only one of a machine is.
         if peer::get().is_none() {
             fs::copy(env!("CARGO_BIN_EXE_stheno"), directory.join("stheno"))?;
         }

@@ -15,8 +15,8 @@ pub fn pss_bytes(leader: u32) -> Outcome<u64> {
     rollup_bytes(leader, "Pss:")
 }
 
-/// The part of it that is in no file: heap and stacks. The rest are pages of files, the program's own above all, of which as
-/// many are mapped as were touched since they were let go.
+/// The part of it that is in no file: heap and stacks. The rest are pages of files, the program's own above all, of
+/// which as many are mapped as were touched since they were let go.
 ///
 /// # Errors
 /// When the daemon is gone or `/proc` says something unexpected.

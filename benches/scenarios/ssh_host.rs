@@ -1,5 +1,5 @@
-//! OpenSSH's sshd for the measurements: a port, keys and a configuration of its own, no PAM, and room for many sessions. And
-//! OpenSSH's own client over one connection that stays open, as the floor.
+//! OpenSSH's sshd for the measurements: a port, keys and a configuration of its own, no PAM, and room for many
+//! sessions. And OpenSSH's own client over one connection that stays open, as the floor.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -40,8 +40,8 @@ impl SshHost {
         let host_key = fs::read_to_string(directory.join("host_key.pub"))?;
         fs::write(directory.join("known_hosts"), format!("[127.0.0.1]:{port} {host_key}"))?;
         let shown = directory.display();
-        // Started by sshd, bash reads the user's ~/.bashrc unless it is told to be inside another shell; what that costs is
-        // nobody's figure.
+        // Started by sshd, bash reads the user's ~/.bashrc unless it is told to be inside another shell; what that
+        // costs is nobody's figure.
         fs::write(
             directory.join("sshd_config"),
             format!(

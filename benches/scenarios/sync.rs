@@ -13,7 +13,8 @@ use crate::{Outcome, Scale};
 /// Between two pings of the client that watches.
 const PING_PAUSE: Duration = Duration::from_millis(1);
 
-/// From the request for a node's log to the last of its 50,000 rows in the central's history, while a client pings the central.
+/// From the request for a node's log to the last of its 50,000 rows in the central's history, while a client pings the
+/// central.
 pub fn sync_50000(scale: Scale) -> Outcome<Vec<Figure>> {
     let pollers = [Daemon::start_ready(&Role::poller(2))?];
     let mut central = Daemon::start_ready(&Role::central(&pollers))?;

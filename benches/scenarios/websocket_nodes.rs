@@ -1,5 +1,5 @@
-//! Many pullwss nodes played by one thread: the node's end of the WebSocket is the daemon's own session layer, what such a node
-//! says is the least that a central wants to hear.
+//! Many pullwss nodes played by one thread: the node's end of the WebSocket is the daemon's own session layer, what
+//! such a node says is the least that a central wants to hear.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};

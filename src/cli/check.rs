@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io::{self, Read as _};
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
 use serde_json::json;
 
 use super::{say, summary};
@@ -13,8 +16,8 @@ use crate::config::settings::{Config, Problem};
 use crate::config::{self, Refused};
 use crate::daemon::key_files::{self, KeyState};
 use crate::daemon::poller_preview::{self, PollerPlan};
-use crate::edge::clock;
 use crate::edge::tls::{self, TlsError};
+use crate::edge::{clock, history_store, sockets};
 use crate::model::connection::Endpoint;
 
 /// Checks the configuration `path`, and that `logfile` could be written, and prints a summary or every problem.
@@ -22,6 +25,11 @@ pub(super) fn run(path: &Path, logfile: Option<&Path>, json: bool) -> ExitCode {
     let checked = match config::load_with_warnings(path) {
         Ok(mut config) => {
             let (keys, mut problems) = look_around(&config, logfile, &[]);
+            let (occupied, running) = look_at_occupants(&config);
+            problems.extend(occupied);
+            config.warnings.extend(running);
+            let private = &config.core.private_key;
+            config.warnings.extend(key_files::warning(private).map(|text| Problem::of_file(private, "", text)));
             problems.extend(look_at_certificates(&mut config));
             let pollers = look_at_pollers(path, &mut config, &mut problems);
             match keys {
@@ -55,7 +63,13 @@ fn show(Refused { problems, warnings, .. }: &Refused, json: bool) -> String {
         return format!("{:#}\n", json!({ "ok": false, "problems": lines(problems), "warnings": lines(warnings) }));
     }
     let problems = problems.iter().map(|problem| format!("{problem}\n"));
-    problems.chain(warnings.iter().map(|warning| format!("warning: {warning}\n"))).collect()
+    problems
+        .chain(
+            warnings
+                .iter()
+                .map(|line| format!("{}: {line}\n", if line.is_error { "will not work" } else { "warning" })),
+        )
+        .collect()
 }
 
 /// The keys, if they can be used, and what stands in the way of a start. A default that took the place of a value in
@@ -74,7 +88,7 @@ fn look_around(config: &Config, logfile: Option<&Path>, found: &[Problem]) -> (O
     .collect();
     let mut note = |path: &Path, fault: Option<String>| {
         let fault = fault.filter(|_| !defaults.contains(&path));
-        problems.extend(fault.map(|text| Problem { file: path.to_path_buf(), key: String::new(), text }));
+        problems.extend(fault.map(|text| Problem::of_file(path, "", text)));
     };
     let keys = match key_files::inspect(&core.private_key, &core.public_key) {
         Ok(state) => Some(state),
@@ -87,9 +101,10 @@ fn look_around(config: &Config, logfile: Option<&Path>, found: &[Problem]) -> (O
         note(path, text);
     }
     let database = core.database.as_path();
-    note(database, file_fault(database).or_else(|| directory_fault(database)).or_else(|| database_fault(database)));
+    let place = first_missing(database);
+    note(database, file_fault(database).or_else(|| directory_fault(place)).or_else(|| database_fault(database)));
     if let Some(Endpoint::Ipc(path)) = &core.external {
-        note(path, directory_fault(path));
+        note(path, directory_fault(first_missing(path)));
     }
     if let Some(logfile) = logfile {
         let missing = !logfile.exists();
@@ -103,7 +118,7 @@ fn look_at_certificates(config: &mut Config) -> Vec<Problem> {
     let modules = &config.modules;
     let mut problems = Vec::new();
     let mut note = |error: TlsError| {
-        let problem = Problem { file: error.file, key: String::new(), text: error.fault };
+        let problem = Problem::of_file(error.file, "", error.fault);
         // One certificate may serve both listeners.
         if !problems.contains(&problem) {
             problems.push(problem);
@@ -124,7 +139,7 @@ fn look_at_certificates(config: &mut Config) -> Vec<Problem> {
     }
     let warnings = warnings.into_iter().map(|(key, file, text)| {
         let text = text.strip_prefix(&format!("{}: ", file.display())).unwrap_or(&text).to_owned();
-        Problem { file, key: key.to_owned(), text }
+        Problem::of_file(file, key, text)
     });
     config.warnings.extend(warnings);
     problems
@@ -133,7 +148,7 @@ fn look_at_certificates(config: &mut Config) -> Vec<Problem> {
 /// The nodes that the Centreon database would give. That it does not answer now is a warning, because a daemon starts
 /// without it; that it refuses us is a problem.
 fn look_at_pollers(path: &Path, config: &mut Config, problems: &mut Vec<Problem>) -> Option<PollerPlan> {
-    let line = |text: String| Problem { file: path.to_path_buf(), key: "modules[nodes]".to_owned(), text };
+    let line = |text: String| Problem::of_file(path, "modules[nodes]", text);
     match poller_preview::read(config)? {
         Ok(plan) => {
             config.warnings.extend(plan.complaints.iter().cloned().map(line));
@@ -184,59 +199,70 @@ fn database_fault(path: &Path) -> Option<String> {
     let mut begin = Vec::new();
     let read = fs::File::open(path).ok()?.take(BEGINNING.len() as u64).read_to_end(&mut begin);
     (read.is_ok_and(|len| len > 0) && begin != BEGINNING).then(|| {
-        "is no SQLite database; check gorgone_db_name, or move the file away so that a start makes an empty one"
+        "is not a SQLite database; check gorgone_db_name, or move the file away so that a start makes an empty one"
             .to_owned()
     })
 }
 
-/// Whether new files can be made beside `path`, judged by the mode of the directory.
+/// Whether new files can be made beside `path`, as the kernel sees it: rights, and a file system that is read-only.
 fn directory_fault(path: &Path) -> Option<String> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let shown = directory.display();
-    match fs::metadata(directory) {
-        Ok(metadata) if !metadata.is_dir() => Some(format!("{shown} is not a directory")),
-        Ok(metadata) => {
-            let user = User::current()?;
-            let bits = metadata.mode() >> user.shift(metadata.uid(), metadata.gid());
-            let may = user.id == 0 || bits & 0o3 == 0o3;
-            (!may).then(|| {
-                format!("this user cannot write to the directory {shown} (mode {:04o})", metadata.mode() & 0o7777)
-            })
-        }
+    let metadata = match fs::metadata(directory) {
+        Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Some(format!("the directory {shown} does not exist; make it, owned by the user of the daemon"))
+            return Some(format!("the directory {shown} does not exist; make it, owned by the user of the daemon"));
         }
-        Err(error) => Some(format!("the directory {shown} cannot be looked at: {error}")),
+        Err(error) => return Some(format!("the directory {shown} cannot be looked at: {error}")),
+    };
+    if !metadata.is_dir() {
+        return Some(format!("{shown} is not a directory"));
+    }
+    match accessat(CWD, directory, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
+        Ok(()) => None,
+        Err(Errno::ROFS) => Some(format!("the directory {shown} is on a file system that is read-only")),
+        Err(Errno::ACCESS | Errno::PERM) => {
+            let mode = metadata.mode() & 0o7777;
+            Some(format!("this user cannot write to the directory {shown} (mode {mode:04o})"))
+        }
+        Err(error) => Some(format!("this user cannot write to the directory {shown}: {error}")),
     }
 }
 
-/// The user that runs this process.
-struct User {
-    id: u32,
-    groups: Vec<u32>,
-}
-
-impl User {
-    /// Effective ids as the kernel tells them; `None` where it does not.
-    fn current() -> Option<Self> {
-        let status = fs::read_to_string("/proc/self/status").ok()?;
-        let numbers = |name: &str| -> Option<Vec<u32>> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.split_whitespace().map(|word| word.parse().ok()).collect()
+/// What another process holds of that which a start would take: the database and ports. Nothing is taken to find out. A
+/// daemon that runs with this very configuration is no problem, because it is usual to check beside it; then a sentence
+/// says so.
+fn look_at_occupants(config: &Config) -> (Vec<Problem>, Option<Problem>) {
+    let core = &config.core;
+    let holder = history_store::holder(&core.database);
+    let tcp = |address: IpAddr, port: u16| Endpoint::Tcp { host: address.to_string(), port };
+    let api = config.modules.httpserver.as_ref().map(|http| tcp(http.address, http.port));
+    let websocket = config.modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
+    let websocket = websocket.map(|server| tcp(server.address, server.port)).filter(|one| Some(one) != api.as_ref());
+    let places = [
+        ("gorgonecore.external_com_path", core.external.clone()),
+        ("modules[httpserver].port", api),
+        ("modules[proxy].httpserver.port", websocket),
+    ];
+    let is_holders = |process: &Option<u32>| holder.is_some() && (process.is_none() || *process == holder);
+    let (mut problems, mut ours) = (Vec::new(), 0_usize);
+    for (key, endpoint) in places {
+        let Some((process, text)) = endpoint.and_then(|endpoint| sockets::occupant(&endpoint, core.ipv6)) else {
+            continue;
         };
-        let mut groups = numbers("Groups:").unwrap_or_default();
-        groups.extend(numbers("Gid:")?.get(1));
-        Some(Self { id: *numbers("Uid:")?.get(1)?, groups })
-    }
-
-    /// How far the mode's bits for this user stand to the left.
-    fn shift(&self, owner: u32, group: u32) -> u32 {
-        if self.id == owner {
-            6
-        } else if self.groups.contains(&group) {
-            3
+        if is_holders(&process) {
+            ours = ours.saturating_add(1);
         } else {
-            0
+            problems.push(Problem::of_file(&core.database, key, text));
         }
     }
+    let Some(holder) = holder else { return (problems, None) };
+    let text = format!("is in use by process {holder}");
+    if ours > 0 || !problems.is_empty() || core.external.is_none() {
+        let text = format!("{text}: a daemon with this configuration runs, so a second one would be refused");
+        return (problems, Some(Problem::of_file(&core.database, "", text)));
+    }
+    let text = format!("{text}, which listens on none of these ports: give this daemon a database of its own");
+    problems.push(Problem::of_file(&core.database, "", text));
+    (problems, None)
 }

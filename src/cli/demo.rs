@@ -48,6 +48,7 @@ pub(super) fn run(options: DemoOptions) -> ExitCode {
 
 fn play(options: DemoOptions) -> Result<(), String> {
     // First of all, so that Ctrl-C finds somebody who stops the children and removes the folder.
+    system::keep_inherited_descriptors();
     let mut signals = Signals::open().map_err(|error| format!("signals cannot be caught: {error}"))?;
     if options.ssh && !cfg!(feature = "ssh") {
         return Err("--ssh: push_ssh needs a build with ssh".to_owned());
@@ -154,7 +155,6 @@ impl Demo {
         command.stdin(Stdio::null()).stdout(out.try_clone().map_err(failed)?).stderr(out);
         // A group of its own: Ctrl-C is for us, and we stop the children.
         command.process_group(0);
-        system::isolate_child(&mut command);
         self.children.push((daemon.name.clone(), output, command.spawn().map_err(failed)?));
         Ok(())
     }
@@ -165,7 +165,6 @@ impl Demo {
         let failed = |error: std::io::Error| format!("sshd does not start: {error}");
         let out = fs::File::create(&output).map_err(failed)?;
         command.stdin(Stdio::null()).stdout(out.try_clone().map_err(failed)?).stderr(out).process_group(0);
-        system::isolate_child(&mut command);
         self.children.push(("sshd".to_owned(), output, command.spawn().map_err(failed)?));
         Ok(())
     }

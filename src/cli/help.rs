@@ -103,8 +103,9 @@ the status of its command.
 const RUN: &str = "\
 Usage: stheno run --config FILE [--logfile FILE] [--severity LEVEL]
 
-Starts a daemon and stays in the foreground until SIGTERM or SIGINT. SIGHUP reopens the log file and
-reads the TLS certificates and the register file again.
+Starts a daemon and stays in the foreground until SIGTERM or SIGINT. SIGHUP reopens the log file and reads the
+configuration, the TLS certificates and the register file again: keys, logins, tokens, the allow-list and limits take
+effect, the log names what needs a restart, and a file with problems changes nothing.
 
   --config FILE      the top file; what it includes is read as well
   --logfile FILE     append the log to FILE; without it, the log goes to standard error

@@ -7,10 +7,14 @@ use super::{BROKEN_CONFIGURATION, complain, fail};
 use crate::config::{self, settings::Config};
 use crate::daemon::run_options::RunOptions;
 use crate::daemon::{event_loop, key_files};
+use crate::edge;
 use crate::edge::random::SystemRandom;
 
 /// Starts a daemon and returns when it has stopped.
 pub(super) fn run(options: &RunOptions) -> ExitCode {
+    if let Err(error) = edge::forbid_dumps() {
+        complain(&format!("keys may get into core files: {error}"));
+    }
     let config = match load(&options.config_path) {
         Ok(config) => config,
         Err(count) => {

@@ -5,11 +5,13 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::config::settings::{ClientTls, Config, HttpSettings, Problem, ServerTls, WebSocketSettings};
+use crate::config::settings::{ClientTls, Config, CronJob, HttpSettings, Problem, ServerTls, WebSocketSettings};
 use crate::daemon::key_files::KeyState;
 use crate::daemon::poller_preview::PollerPlan;
+use crate::edge::{clock, time_zone};
 use crate::model::connection::Endpoint;
 use crate::model::registration::{NodeKind, Registration};
+use crate::model::time_zone::minute_of;
 
 /// The summary for people.
 pub(super) fn as_text(path: &Path, config: &Config, keys: &KeyState, pollers: Option<&PollerPlan>) -> String {
@@ -51,10 +53,14 @@ pub(super) fn as_text(path: &Path, config: &Config, keys: &KeyState, pollers: Op
         let rows = plan.registrations.iter().map(node_row).collect();
         text.push_str(&table(&["id", "type", "address", "prevails", "behind it"].map(str::to_owned), rows));
     }
-    if !config.warnings.is_empty() {
-        text.push_str("\nwarnings\n");
-        for warning in &config.warnings {
-            let _ = writeln!(text, "  {warning}");
+    text.push_str(&jobs(config));
+    for (title, is_error) in [("will not work", true), ("warnings", false)] {
+        let lines: Vec<_> = config.warnings.iter().filter(|warning| warning.is_error == is_error).collect();
+        if !lines.is_empty() {
+            let _ = writeln!(text, "\n{title}");
+        }
+        for line in lines {
+            let _ = writeln!(text, "  {line}");
         }
     }
     text
@@ -79,6 +85,7 @@ pub(super) fn as_json(config: &Config, keys: &KeyState, pollers: Option<&PollerP
             "shared_with_api": shares_port(server, config),
         })
     });
+    let now = local_minute();
     let document = json!({
         "ok": true,
         "role": config.role().to_string(),
@@ -102,6 +109,7 @@ pub(super) fn as_json(config: &Config, keys: &KeyState, pollers: Option<&PollerP
         "nodes": nodes_of(config).iter().map(node_as_json).collect::<Vec<_>>(),
         "database_id": pollers.and_then(|plan| plan.own_id).map(|id| id.get()),
         "database_nodes": pollers.map(|plan| plan.registrations.iter().map(node_as_json).collect::<Vec<_>>()),
+        "cron": config.modules.cron.iter().flatten().map(|job| job_as_json(job, now)).collect::<Vec<_>>(),
         "warnings": config.warnings.iter().map(problem_as_json).collect::<Vec<_>>(),
     });
     format!("{document:#}\n")
@@ -109,7 +117,13 @@ pub(super) fn as_json(config: &Config, keys: &KeyState, pollers: Option<&PollerP
 
 /// A problem or warning for programs.
 pub(super) fn problem_as_json(problem: &Problem) -> Value {
-    json!({ "file": problem.file.to_string_lossy(), "key": problem.key, "text": problem.text })
+    json!({
+        "file": problem.file.to_string_lossy(),
+        "line": (problem.line > 0).then_some(problem.line),
+        "key": problem.key,
+        "text": problem.text,
+        "level": if problem.is_error { "error" } else { "warning" },
+    })
 }
 
 fn external(config: &Config) -> String {
@@ -263,10 +277,41 @@ fn node_as_json(node: &Registration) -> Value {
     })
 }
 
+/// Runs to come that are shown of each job.
+const NEXT_RUNS: usize = 5;
+
+/// The minute that the clock on the wall shows, as the daemon's module `cron` reads it.
+fn local_minute() -> i64 {
+    let minute = minute_of(clock::wall());
+    time_zone::read().map_or(minute, |zone| zone.local_minute(minute))
+}
+
+/// The jobs of the module `cron` and when they run next.
+fn jobs(config: &Config) -> String {
+    let jobs = config.modules.cron.as_deref().unwrap_or_default();
+    if jobs.is_empty() {
+        return String::new();
+    }
+    let now = local_minute();
+    let rows = jobs.iter().map(|job| {
+        let days = job.expression.days().unwrap_or_else(|| "every day".to_owned());
+        [job.id.clone(), job.timespec.clone(), days, job.expression.next_runs(now, NEXT_RUNS).join(", ")]
+    });
+    let head = ["job", "timespec", "days", "next runs"].map(str::to_owned);
+    format!("\ncron\n{}", table(&head, rows.collect()))
+}
+
+fn job_as_json(job: &CronJob, now: i64) -> Value {
+    json!({
+        "id": job.id, "timespec": job.timespec, "action": job.action, "target": job.target,
+        "days": job.expression.days(), "next_runs": job.expression.next_runs(now, NEXT_RUNS),
+    })
+}
+
 /// Columns as wide as their widest cell, two spaces apart.
-fn table(head: &[String; 5], rows: Vec<[String; 5]>) -> String {
-    let lines: Vec<&[String; 5]> = std::iter::once(head).chain(&rows).collect();
-    let mut widths = [0_usize; 5];
+fn table<const N: usize>(head: &[String; N], rows: Vec<[String; N]>) -> String {
+    let lines: Vec<&[String; N]> = std::iter::once(head).chain(&rows).collect();
+    let mut widths = [0_usize; N];
     for line in &lines {
         for (width, cell) in widths.iter_mut().zip(line.iter()) {
             *width = cell.chars().count().max(*width);

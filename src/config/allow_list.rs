@@ -6,6 +6,7 @@
 
 mod example;
 mod holes;
+mod perl_syntax;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub(super) use holes::{Hole, find as find_hole};
 
 /// Bounds of one match: steps of backtracking (some 20 ms at most), nested backtracking points, and memory in KiB.
 const LIMITS: &str = "(*LIMIT_MATCH=1000000)(*LIMIT_DEPTH=100000)(*LIMIT_HEAP=32768)";
+/// Perl lets a group have the name of another.
+const NAMES: &str = "(?J)";
 /// Characters of an expression that a log line shows.
 const SHOWN_MAX: usize = 80;
 /// Expressions named per check that were cut off.
@@ -30,7 +33,10 @@ pub struct AllowList(Arc<[Expression]>);
 /// One expression of the list.
 #[derive(Clone)]
 pub(super) struct Expression {
+    /// As it stands in the file.
     text: String,
+    /// As PCRE2 has it.
+    pattern: String,
     compiled: Regex,
 }
 
@@ -49,14 +55,16 @@ impl Expression {
     /// # Errors
     /// What is wrong with it and where.
     pub(super) fn compile(text: &str) -> Result<Self, String> {
+        let fault = |character: usize, text: &str| format!("does not compile at character {character}: {text}");
+        let translated = perl_syntax::translate(text).map_err(|found| fault(found.character, &found.text))?;
         let mut builder = RegexBuilder::new();
         builder.utf(true).ucp(true);
-        let compiled = builder.build(&format!("{LIMITS}{text}")).map_err(|error| {
-            let at = error.offset().map(|offset| offset.saturating_sub(LIMITS.len()));
-            let at = at.map(|offset| format!(" at character {}", characters_before(text, offset) + 1));
-            format!("does not compile{}: {}", at.unwrap_or_default(), reason(&error))
+        let before = LIMITS.len() + NAMES.len();
+        let compiled = builder.build(&format!("{LIMITS}{NAMES}{}", translated.pattern)).map_err(|error| {
+            let offset = error.offset().map_or(0, |offset| offset.saturating_sub(before));
+            fault(translated.character(offset), &reason(&error))
         })?;
-        Ok(Self { text: text.to_owned(), compiled })
+        Ok(Self { text: text.to_owned(), pattern: translated.pattern, compiled })
     }
 
     fn find(&self, line: &str) -> Found {
@@ -75,10 +83,6 @@ pub(super) fn shown(text: &str) -> String {
         shown.push('…');
     }
     format!("'{shown}'")
-}
-
-fn characters_before(text: &str, offset: usize) -> usize {
-    text.char_indices().take_while(|(at, _)| *at < offset).count()
 }
 
 /// PCRE2's sentence without what the crate puts before it.
@@ -162,6 +166,19 @@ impl PartialEq for AllowList {
     }
 }
 
+/// Whether the example of what an expression lets through, if one is found, is matched by it.
+#[cfg(fuzzing)]
+pub fn example_of_hole_matches(expression: &str) -> bool {
+    let Ok(compiled) = Expression::compile(expression) else { return true };
+    match find_hole(&compiled) {
+        Some(Hole::NotAnchored(line) | Hole::Inside(line)) => {
+            let check = AllowList::new(vec![compiled]).check(&[line], 1, || false);
+            check.refused.is_empty() || !check.complaints.is_empty()
+        }
+        Some(Hole::NoExample) | None => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,7 +204,12 @@ mod tests {
     #[test]
     fn the_syntax_is_that_of_perl() {
         for (expression, yes, no) in [
-            (r"^\Qa.b(\E$", "a.b(", "axb("),
+            // As Perl has it: these quote in its own source only, and an escape without a meaning is the letter.
+            (r"^\Qa.b\E$", "QaxbE", "a.b"),
+            (r"^[\w-.]+$", "a-b.c", "a+b"),
+            (r"^[\w\s-/]+$", "a -/b", "a+b"),
+            (r"^\p{Word}+\p{IsAlpha}$", "a1b", "a b"),
+            (r"^(?:(?<n>a)|(?<n>b))\k<n>$", "bb", "ab"),
             ("^(?<word>a+)-\\k<word>$", "aa-aa", "aa-a"),
             ("^(?!rm)\\w+$", "ls", "rm"),
             ("(?<=x)y", "xy", "ay"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::address;
 use super::findings::{Findings, quoted};
+use super::options;
 use super::raw::RawConfig;
 use super::section::{Section, Unit, refuse, scalar};
 use super::settings::{CoreSettings, FingerprintMode};
@@ -18,40 +19,25 @@ pub(super) const DAY_SECONDS: u32 = 86_400;
 const YEAR_MINUTES: u32 = 525_600;
 /// The least `max_memory`: an idle daemon needs a few MiB.
 const MAX_MEMORY_MIN: u64 = 8 << 20;
+/// What the example files and the documentation have where a peer's thumbprint belongs.
+const EXAMPLE_THUMBPRINT: &str = "pnI6EWkiTbazjikJXRkLmjml5wvVECYtQduJUjS4QK4";
 const MAX_MEMORY: &str = "0 (no limit) or bytes, at least 8388608";
 /// Bytes of a Unix socket's path without its closing zero (`sun_path`).
 pub(super) const SOCKET_PATH_LIMIT: usize = 107;
 
-/// Keys of the original that have no use here: there is no internal socket, and SQLite needs no host.
-const SILENT: [&str; 13] = [
-    "internal_com_*",
-    "external_com_zmq_router_handover",
-    "external_com_msg_size",
-    "gorgone_db_host",
-    "gorgone_db_port",
-    "gorgone_db_user",
-    "gorgone_db_password",
-    "fingerprint_mgr",
-    "proxy_name",
-    "cipher",
-    "keysize",
-    "vector",
-    "padding",
-];
-
 /// Reads `gorgonecore`; wrong values are noted and read as their default.
 pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings {
-    let mut section = Section::new(raw.core, raw.file, "gorgonecore", findings);
+    let section = Section::new(raw.core, &raw.file, "gorgonecore", &options::CORE, findings);
     let machine = machine_name();
     let name = raw.name.and_then(|node| if node.value == Value::Null { None } else { scalar(node, "name", findings) });
-    let external = external(&mut section, findings);
-    check_ciphers(&mut section, findings);
-    let authorized_clients = authorized_clients(&mut section, findings);
+    let external = external(&section, findings);
+    check_ciphers(&section, findings);
+    let authorized_clients = authorized_clients(&section, findings);
     if external.is_some() && authorized_clients.is_empty() {
         let text = "is empty or absent, so nobody can use the external socket; list '- key: THUMBPRINT' of each peer";
-        findings.warning(section.file(), "gorgonecore.authorized_clients", text);
+        findings.warning(section.place(), "gorgonecore.authorized_clients", text);
     }
-    let settings = CoreSettings {
+    CoreSettings {
         name: name.filter(|name| !name.is_empty()).unwrap_or(&machine).to_owned(),
         id: section.parsed("id", None, "a whole number from 1 to 9007199254740991", findings, |text| {
             text.parse().ok().map(Some)
@@ -74,8 +60,8 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
         ),
         tcp_keepalive: section.boolean("external_com_zmq_tcp_keepalive", true, findings),
         ipv6: section.boolean("ipv6", false, findings),
-        private_key: path(&mut section, "privkey", "/var/lib/centreon-gorgone/.keys/rsakey.priv.pem", findings),
-        public_key: path(&mut section, "pubkey", "/var/lib/centreon-gorgone/.keys/rsakey.pub.pem", findings),
+        private_key: path(&section, "privkey", "/var/lib/centreon-gorgone/.keys/rsakey.priv.pem", findings),
+        public_key: path(&section, "pubkey", "/var/lib/centreon-gorgone/.keys/rsakey.pub.pem", findings),
         authorized_clients,
         fingerprint_mode: section.parsed(
             "fingerprint_mode",
@@ -89,7 +75,7 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
                 _ => None,
             },
         ),
-        database: database(&mut section, findings),
+        database: database(&section, findings),
         create_schema: section.boolean("gorgone_db_autocreate_schema", true, findings),
         database_synchronous: section.parsed("gorgone_db_synchronous", true, "full or normal", findings, |text| {
             match text.to_ascii_lowercase().as_str() {
@@ -104,9 +90,7 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
             _ => None,
         }),
         max_message_size: section.number("max_message_size", 16 << 20, 65_536..=1 << 30, "bytes", findings),
-    };
-    section.finish(&SILENT, findings);
-    settings
+    }
 }
 
 /// The host name of the machine, as the kernel tells it.
@@ -118,17 +102,17 @@ fn machine_name() -> String {
         .unwrap_or_else(|| "localhost".to_owned())
 }
 
-fn path(section: &mut Section<'_>, key: &'static str, default: &str, findings: &mut Findings) -> PathBuf {
+fn path(section: &Section<'_>, key: &'static str, default: &str, findings: &mut Findings) -> PathBuf {
     PathBuf::from(section.text(key, findings).map_or(default, |(text, _)| text))
 }
 
 /// Only what a peer can do is allowed: AES with PKCS#7 padding (docs/protocol.md section 3).
-fn check_ciphers(section: &mut Section<'_>, findings: &mut Findings) {
+fn check_ciphers(section: &Section<'_>, findings: &mut Findings) {
     section.parsed("external_com_cipher", (), "AES", findings, |text| text.eq_ignore_ascii_case("aes").then_some(()));
     section.parsed("external_com_padding", (), "1 (PKCS#7)", findings, |text| (text == "1").then_some(()));
 }
 
-fn external(section: &mut Section<'_>, findings: &mut Findings) -> Option<Endpoint> {
+fn external(section: &Section<'_>, findings: &mut Findings) -> Option<Endpoint> {
     let kind = section.text("external_com_type", findings);
     let place = section.text("external_com_path", findings);
     let (kind, place, file) = match (kind, place) {
@@ -167,22 +151,28 @@ fn external(section: &mut Section<'_>, findings: &mut Findings) -> Option<Endpoi
     endpoint
 }
 
-fn authorized_clients(section: &mut Section<'_>, findings: &mut Findings) -> Vec<String> {
+fn authorized_clients(section: &Section<'_>, findings: &mut Findings) -> Vec<String> {
     const ALLOWED: &str = "'- key: THUMBPRINT', 43 letters, digits, '-' or '_' ('keys thumbprint FILE' prints it)";
     let mut thumbprints = Vec::new();
     for (index, item) in section.items("authorized_clients", findings).unwrap_or_default().iter().enumerate() {
         let key = section.path(&format!("authorized_clients[{index}]"));
         if !matches!(item.value, Value::Map(_)) {
-            findings.problem(&item.file, &key, format!("is {}; allowed: {ALLOWED}", item.value.kind()));
+            findings.problem(&item.place, &key, format!("is {}; allowed: {ALLOWED}", item.value.kind()));
             continue;
         }
-        let mut entry = Section::new(Some(item), section.file(), &key, findings);
+        let entry = Section::new(Some(item), section.place(), &key, &options::AUTHORIZED_CLIENT, findings);
         match entry.text("key", findings) {
-            Some((text, _)) if is_thumbprint(text) => thumbprints.push(text.to_owned()),
+            Some((text, place)) if is_thumbprint(text) => {
+                if text == EXAMPLE_THUMBPRINT {
+                    let text = "is the thumbprint of the example files, which belongs to nobody; put that of the peer \
+                        here ('stheno keys thumbprint FILE')";
+                    findings.warning(place, &entry.path("key"), text);
+                }
+                thumbprints.push(text.to_owned());
+            }
             Some((text, file)) => refuse(file, &entry.path("key"), text, ALLOWED, findings),
-            None => findings.problem(&item.file, &key, format!("has no 'key'; allowed: {ALLOWED}")),
+            None => findings.problem(&item.place, &key, format!("has no 'key'; allowed: {ALLOWED}")),
         }
-        entry.finish(&[], findings);
     }
     thumbprints
 }
@@ -192,7 +182,7 @@ fn is_thumbprint(text: &str) -> bool {
     text.len() == 43 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
-fn database(section: &mut Section<'_>, findings: &mut Findings) -> PathBuf {
+fn database(section: &Section<'_>, findings: &mut Findings) -> PathBuf {
     const ALLOWED: &str = "'dbname=FILE', for instance 'dbname=/var/lib/centreon-gorgone/history.sdb'";
     section.parsed("gorgone_db_type", (), "SQLite", findings, |text| text.eq_ignore_ascii_case("sqlite").then_some(()));
     let default = PathBuf::from("/var/lib/centreon-gorgone/history.sdb");

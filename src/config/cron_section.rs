@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value as Json};
 
 use super::findings::Findings;
+use super::options;
 use super::section::Section;
 use super::tree::{Node, Value};
 use crate::model::action::Action;
@@ -41,7 +42,7 @@ impl std::fmt::Debug for CronJob {
 }
 
 /// Reads the jobs; one with a mistake is noted and left out.
-pub(super) fn read(mut section: Section<'_>, findings: &mut Findings) -> Vec<CronJob> {
+pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> Vec<CronJob> {
     let mut jobs = Vec::new();
     let mut ids = BTreeSet::new();
     for (index, entry) in section.items("cron", findings).unwrap_or_default().iter().enumerate() {
@@ -49,27 +50,30 @@ pub(super) fn read(mut section: Section<'_>, findings: &mut Findings) -> Vec<Cro
         let Some(job) = read_job(entry, &key, findings) else { continue };
         if !ids.insert(job.id.clone()) {
             findings.warning(
-                &entry.file,
+                &entry.place,
                 &key,
                 format!("the id '{}' is there already; the first entry counts", job.id),
             );
         } else if jobs.len() >= CRON_JOBS_MAX {
-            findings.problem(&entry.file, &key, format!("is one too many; allowed: {CRON_JOBS_MAX} jobs"));
+            findings.problem(&entry.place, &key, format!("is one too many; allowed: {CRON_JOBS_MAX} jobs"));
             break;
         } else {
             jobs.push(job);
         }
     }
-    section.finish(&[], findings);
     jobs
 }
 
 fn read_job(entry: &Node, key: &str, findings: &mut Findings) -> Option<CronJob> {
-    let mut section = Section::new(Some(entry), &entry.file, key, findings);
-    let mut word = |name, findings: &mut Findings| {
+    let section = Section::new(Some(entry), &entry.place, key, &options::CRON_JOB, findings);
+    let word = |name, findings: &mut Findings| {
         let text = section.text(name, findings).map(|(text, _)| text.to_owned());
         if text.is_none() {
-            findings.problem(&entry.file, &section.path(name), "is missing; a job needs 'id', 'timespec' and 'action'");
+            findings.problem(
+                &entry.place,
+                &section.path(name),
+                "is missing; a job needs 'id', 'timespec' and 'action'",
+            );
         }
         text
     };
@@ -77,7 +81,7 @@ fn read_job(entry: &Node, key: &str, findings: &mut Findings) -> Option<CronJob>
     let keep_token = section.boolean("keep_token", false, findings);
     let target = section.text("target", findings).map(|(text, _)| text.to_owned()).unwrap_or_default();
     let parameters = section.value("parameters").map_or(Json::Null, to_json);
-    let mut refuse = |name: &str, text: String| findings.problem(&entry.file, &section.path(name), text);
+    let mut refuse = |name: &str, text: String| findings.problem(&entry.place, &section.path(name), text);
     let (id, timespec, action) = (id?, timespec?, action?);
     if keep_token && Token::parse(&id).is_err() {
         refuse("id", format!("is '{id}' and cannot be kept as a token; allowed: 1 to 255 of A-Z a-z 0-9 : _ . -"));
@@ -86,15 +90,19 @@ fn read_job(entry: &Node, key: &str, findings: &mut Findings) -> Option<CronJob>
         refuse("target", format!("is '{target}'; allowed: the id of a node"));
     }
     let expression = CronExpression::parse(&timespec).map_err(|reason| refuse("timespec", reason)).ok()?;
+    if action.eq_ignore_ascii_case("COMMAND") && !matches!(parameters, Json::Array(_)) {
+        let found = if parameters.is_object() { "is a map" } else { "is no list" };
+        let text = format!("{found}, so each run will fail; COMMAND needs a list: '- command: \"…\"'");
+        findings.warning(&entry.place, &section.path("parameters"), text);
+    }
     let is_unknown = matches!(Action::parse(&action), Action::Other(_));
     if is_unknown && target.is_empty() {
         findings.warning(
-            &entry.file,
+            &entry.place,
             &section.path("action"),
             format!("'{action}' is not available in this version; each run will fail"),
         );
     }
-    section.finish(&[], findings);
     Some(CronJob { id, timespec, expression, action, parameters: parameters.to_string(), target, keep_token })
 }
 
@@ -102,10 +110,10 @@ fn read_job(entry: &Node, key: &str, findings: &mut Findings) -> Option<CronJob>
 fn to_json(node: &Node) -> Json {
     match &node.value {
         Value::Null => Json::Null,
-        Value::Text(text) => Json::from(text.as_str()),
+        Value::Text(text) => Json::from(&**text),
         Value::List(items) => items.iter().map(to_json).collect(),
         Value::Map(entries) => {
-            Json::Object(entries.iter().map(|(key, node)| (key.clone(), to_json(node))).collect::<Map<_, _>>())
+            Json::Object(entries.iter().map(|(key, node)| (key.to_string(), to_json(node))).collect::<Map<_, _>>())
         }
     }
 }

@@ -93,7 +93,7 @@ pub struct DatabaseTls {
 }
 
 /// Options of the module `nodes` (docs/protocol.md section 15).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodesSettings {
     /// `resync_time` (600 s)
     pub resync_time: Duration,

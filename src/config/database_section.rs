@@ -8,6 +8,7 @@ use super::address;
 use super::core_section::{DAY_SECONDS, SOCKET_PATH_LIMIT};
 use super::database::{DATABASE_PORT, DatabasePlace, DatabaseSettings, DatabaseTls, NodesSettings, Secret};
 use super::findings::{Findings, quoted};
+use super::options;
 use super::raw::RawConfig;
 use super::section::{BOOLEANS, Section, Unit, boolean};
 use super::tree::Node;
@@ -17,11 +18,7 @@ const KEY: &str = "centreon.database.db_configuration";
 
 /// The module `nodes`; `None` after a problem, and without a database, which is a warning: a daemon that has lost that
 /// file still serves its other nodes.
-pub(super) fn read_nodes(
-    mut section: Section<'_>,
-    raw: &RawConfig<'_>,
-    findings: &mut Findings,
-) -> Option<NodesSettings> {
+pub(super) fn read_nodes(section: Section<'_>, raw: &RawConfig<'_>, findings: &mut Findings) -> Option<NodesSettings> {
     let resync_time = section.duration("resync_time", Duration::from_secs(600), Unit::Seconds, DAY_SECONDS, findings);
     let ssh_username = section.text("ssh_username", findings).map(|(text, _)| text.to_owned());
     let database = match configured(raw) {
@@ -30,11 +27,10 @@ pub(super) fn read_nodes(
             let text = format!(
                 "needs '{KEY}' with 'dsn', 'username' and 'password', which no file has, so the module is not loaded"
             );
-            findings.warning(section.file(), &section.path(""), text);
+            findings.warning(section.place(), &section.path(""), text);
             None
         }
     };
-    section.finish(&[], findings);
     Some(NodesSettings { resync_time, ssh_username, database: database? })
 }
 
@@ -43,18 +39,17 @@ fn configured<'a>(raw: &RawConfig<'a>) -> Option<&'a Node> {
 }
 
 fn read_database(node: &Node, findings: &mut Findings) -> Option<DatabaseSettings> {
-    let mut section = Section::new(Some(node), &node.file, KEY, findings);
-    let username = section.text("username", findings).map(|(text, _)| text.to_owned());
-    let password = section.text("password", findings).map(|(text, _)| Secret::new(text));
+    let section = Section::new(Some(node), &node.place, KEY, &options::DB_CONFIGURATION, findings);
+    let username = section.exact("username", findings).map(|(text, _)| text.to_owned());
+    let password = section.exact("password", findings).map(|(text, _)| Secret::new(text));
     let dsn = section.text("dsn", findings);
     let Some((text, file)) = dsn else {
         if section.value("dsn").is_none() {
-            findings.problem(section.file(), &section.path("dsn"), format!("is missing; allowed: {FORMS}"));
+            findings.problem(section.place(), &section.path("dsn"), format!("is missing; allowed: {FORMS}"));
         }
         return None;
     };
     let key = section.path("dsn");
-    section.finish(&[], findings);
     let mut warnings = Vec::new();
     match parse_dsn(text, &mut warnings) {
         Ok(mut settings) => {
@@ -121,14 +116,32 @@ fn parse_dsn(text: &str, warnings: &mut Vec<String>) -> Result<DatabaseSettings,
     let mut found = Members::default();
     // A member without '=' stands for one of these, in this order.
     let mut positions = ["database", "host", "port"].into_iter();
+    let mut port_of_host = None;
+    let mut before = "";
     for member in members(rest) {
         let (name, value) = match member.split_once('=') {
             Some((name, value)) => (name.trim(), value.trim()),
+            // 'host=NAME:PORT'
+            None if is_host(before) && address::port_number(member).is_some() => {
+                port_of_host = address::port_number(member);
+                continue;
+            }
             None => (positions.next().unwrap_or_default(), member),
         };
         take_member(&mut found, name, value, warnings)?;
+        before = name;
+    }
+    if let Some(port) = port_of_host {
+        let used = *found.port.get_or_insert(port);
+        if used != port {
+            warnings.push(format!("names the ports {port} (in 'host') and {used} (in 'port'); {used} is used"));
+        }
     }
     found.into_settings(warnings)
+}
+
+fn is_host(name: &str) -> bool {
+    name.eq_ignore_ascii_case("host") || name.eq_ignore_ascii_case("hostname")
 }
 
 fn take_member(found: &mut Members, name: &str, value: &str, warnings: &mut Vec<String>) -> Result<(), String> {
@@ -147,6 +160,7 @@ fn take_member(found: &mut Members, name: &str, value: &str, warnings: &mut Vec<
             Some(host) => found.host = Some(host),
             None => return refused("a host name or an address, an IPv6 address in brackets"),
         },
+
         "port" => match address::port_number(value) {
             Some(port) => found.port = Some(port),
             None => return refused("a whole number from 1 to 65535"),

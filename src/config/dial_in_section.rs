@@ -2,42 +2,42 @@
 //! 9) and the proxy's `httpserver`, where a pullwss node arrives.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address;
 use super::core_section::{DAY_SECONDS, SOCKET_PATH_LIMIT};
-use super::findings::Findings;
+use super::findings::{Findings, quoted};
 use super::section::{Section, Unit, refuse};
 use super::settings::{BasicAuth, CoreSettings, HttpProxy, PullSettings, PullWssSettings, WebSocketSettings};
 use super::tls_section;
+use super::tree::Place;
 use crate::model::connection::Endpoint;
 
 const PORTS: &str = "a whole number from 1 to 65535";
 const TOKENS: &str = "visible ASCII characters without spaces (it travels in an HTTP header)";
+/// What the example files have as a token.
+const EXAMPLE_TOKEN: &str = "a-long-random-word";
 /// What [`HttpProxy`] needs.
 const PROXIES: &str = "http://HOST:PORT or http://USER:PASSWORD@HOST:PORT";
 
 /// The proxy's `httpserver`; `None` where it is not enabled, and without a token (docs/protocol.md section 9).
-pub(super) fn read_listener(mut section: Section<'_>, findings: &mut Findings) -> Option<WebSocketSettings> {
+pub(super) fn read_listener(section: Section<'_>, findings: &mut Findings) -> Option<WebSocketSettings> {
     const ADDRESS: &str = "an IPv4 or IPv6 address to listen on, for instance 0.0.0.0 or ::1";
-    const OPTIONS: [&str; 7] = ["ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "token", "address", "port"];
-    if !section.boolean("enable", false, findings) {
-        section.finish(&OPTIONS, findings);
+    if !section.boolean_unlike("enable", false, |text| text == "true", findings) {
         return None;
     }
     let uses_tls = section.boolean("ssl", false, findings);
-    let tls = tls_section::read_server(&mut section, findings);
+    let tls = tls_section::read_server(&section, findings);
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let address = section.parsed("address", any, ADDRESS, findings, address::listen_address);
     let port = section.parsed("port", default_port(uses_tls), PORTS, findings, address::port_number);
-    let token = token(&mut section, findings);
+    let token = token(&section, findings);
     if section.value("token").is_none() {
         let text = "is missing or empty, so the listener does not start and no pullwss node can connect; \
                     set the token that the nodes have";
-        findings.warning(section.file(), &section.path("token"), text);
+        findings.warning(section.place(), &section.path("token"), text);
     }
-    section.finish(&[], findings);
     Some(WebSocketSettings { address, port, token: token?, tls })
 }
 
@@ -46,8 +46,13 @@ const fn default_port(uses_tls: bool) -> u16 {
 }
 
 /// The token, never empty; a problem that does not show it if no header can carry it.
-fn token(section: &mut Section<'_>, findings: &mut Findings) -> Option<String> {
-    let (text, file) = section.text("token", findings)?;
+fn token(section: &Section<'_>, findings: &mut Findings) -> Option<String> {
+    let (text, file) = section.exact("token", findings)?;
+    if text == EXAMPLE_TOKEN {
+        let text = "is the word of the example files, which everybody knows; make one of your own, for instance with \
+            'openssl rand -hex 32', and put the same into the central's and the nodes' files";
+        findings.warning(file, &section.path("token"), text);
+    }
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Some(text.to_owned());
     }
@@ -57,24 +62,17 @@ fn token(section: &mut Section<'_>, findings: &mut Findings) -> Option<String> {
 }
 
 /// The module `pull`; `None` after a problem.
-pub(super) fn read_pull(
-    mut section: Section<'_>,
-    core: &CoreSettings,
-    findings: &mut Findings,
-) -> Option<PullSettings> {
-    // Of the original's ZMQ client; what they name is settled by the handshake.
-    const SILENT: [&str; 6] = ["cipher", "keysize", "vector", "padding", "server_pubkey", "client_*"];
+pub(super) fn read_pull(section: Section<'_>, core: &CoreSettings, findings: &mut Findings) -> Option<PullSettings> {
     need_id(&section, core, findings);
-    let endpoint = target(&mut section, findings);
+    let endpoint = target(&section, findings);
     let seconds = Unit::Seconds;
-    let ping = section.duration("ping", Duration::from_secs(60), seconds, DAY_SECONDS, findings);
+    let ping = ping(&section, 60, findings);
     let ping_timeout = section.duration("ping_timeout", Duration::from_secs(30), seconds, DAY_SECONDS, findings);
-    section.finish(&SILENT, findings);
     Some(PullSettings { endpoint: endpoint?, ping, ping_timeout })
 }
 
 /// `target_type` and `target_path`: the external socket of the central.
-fn target(section: &mut Section<'_>, findings: &mut Findings) -> Option<Endpoint> {
+fn target(section: &Section<'_>, findings: &mut Findings) -> Option<Endpoint> {
     const TCP: &str = "'HOST:PORT' of the central's external socket, for instance '192.0.2.1:5556'";
     let is_tcp =
         section.parsed("target_type", true, "tcp or ipc", findings, |text| match text.to_ascii_lowercase().as_str() {
@@ -85,7 +83,7 @@ fn target(section: &mut Section<'_>, findings: &mut Findings) -> Option<Endpoint
     let Some((text, file)) = section.text("target_path", findings) else {
         if section.value("target_path").is_none() {
             let text = format!("is missing; allowed: {TCP}");
-            findings.problem(section.file(), &section.path("target_path"), text);
+            findings.problem(section.place(), &section.path("target_path"), text);
         }
         return None;
     };
@@ -104,65 +102,80 @@ fn target(section: &mut Section<'_>, findings: &mut Findings) -> Option<Endpoint
 
 /// The module `pullwss`; `None` after a problem.
 pub(super) fn read_pullwss(
-    mut section: Section<'_>,
+    section: Section<'_>,
     core: &CoreSettings,
     findings: &mut Findings,
 ) -> Option<PullWssSettings> {
     const HOSTS: &str = "the host name or the address of the central, without a port";
     const PATHS: &str = "a path that begins with '/', without spaces";
     need_id(&section, core, findings);
-    let host = required(&mut section, "address", HOSTS, findings).and_then(|(text, file)| {
+    let host = required(&section, "address", HOSTS, findings).and_then(|(text, file)| {
         let host = address::host(text);
         if host.is_none() {
             refuse(file, &section.path("address"), text, HOSTS, findings);
         }
         host
     });
-    let token = required(&mut section, "token", "the token of the central's 'httpserver'", findings)
-        .and_then(|_| token(&mut section, findings));
+    let token = required(&section, "token", "the token of the central's 'httpserver'", findings)
+        .and_then(|_| token(&section, findings));
     let uses_tls = section.boolean("ssl", false, findings);
-    let tls = tls_section::read_client(&mut section, findings);
+    let tls = tls_section::read_client(&section, findings);
     let port = section.parsed("port", default_port(uses_tls), PORTS, findings, address::port_number);
     let uri = section.parsed("central_uri", "/".to_owned(), PATHS, findings, |text| {
         let fits = text.starts_with('/') && text.len() <= 1_024 && text.bytes().all(|byte| byte.is_ascii_graphic());
         (fits && !text.contains('#')).then(|| text.to_owned())
     });
-    let proxy = http_proxy(&mut section, findings);
-    let ping = section.duration("ping", Duration::from_secs(30), Unit::Seconds, DAY_SECONDS, findings);
-    // Ends of a connection measure silence with times of their own, 120 and 300 s.
-    section.value("ping_timeout");
+    let proxy = http_proxy(&section, findings);
+    let ping = ping(&section, 30, findings);
     let max_message_size = section.number("max_msg_size", 130_000, 1_024..=262_144, "characters", findings);
-    section.finish(&[], findings);
     Some(PullWssSettings { host: host?, port, token: token?, uri, tls, proxy, ping, max_message_size })
+}
+
+/// `ping`: how often the node registers again, at least every `least` seconds. Published examples have 1, which the
+/// central would hear from each of its nodes every second.
+fn ping(section: &Section<'_>, least: u64, findings: &mut Findings) -> Duration {
+    let least = Duration::from_secs(least);
+    let ping = section.duration("ping", least, Unit::Seconds, DAY_SECONDS, findings);
+    if ping < least
+        && let Some((text, place)) = section.text("ping", findings)
+    {
+        let seconds = least.as_secs();
+        let text = format!(
+            "is {}, so the central would hear a registration of this node as often; {seconds} is used (seconds)",
+            quoted(text)
+        );
+        findings.warning(place, &section.path("ping"), text);
+    }
+    ping.max(least)
 }
 
 /// A node that has no id cannot say who it is.
 fn need_id(section: &Section<'_>, core: &CoreSettings, findings: &mut Findings) {
     if core.id.is_none() {
         let text = "a node that connects to its central needs 'gorgonecore.id', the id that the central knows it by";
-        findings.problem(section.file(), &section.path(""), text);
+        findings.problem(section.place(), &section.path(""), text);
     }
 }
 
 fn required<'a>(
-    section: &mut Section<'a>,
+    section: &Section<'a>,
     key: &'static str,
     allowed: &str,
     findings: &mut Findings,
-) -> Option<(&'a str, &'a Path)> {
+) -> Option<(&'a str, &'a Place)> {
     if section.value(key).is_none() {
         let text = format!("is missing or empty; allowed: {allowed}");
-        findings.problem(section.file(), &section.path(key), text);
+        findings.problem(section.place(), &section.path(key), text);
     }
     section.text(key, findings)
 }
 
 /// `proxy`. The value is never shown, because it may hold a password.
-fn http_proxy(section: &mut Section<'_>, findings: &mut Findings) -> Option<HttpProxy> {
+fn http_proxy(section: &Section<'_>, findings: &mut Findings) -> Option<HttpProxy> {
     let (text, file) = section.text("proxy", findings)?;
     let proxy = parse_proxy(text);
     if proxy.is_none() {
-        let text = format!("is no HTTP proxy that can be used; allowed: {PROXIES}");
+        let text = format!("is not an HTTP proxy that can be used; allowed: {PROXIES}");
         findings.problem(file, &section.path("proxy"), text);
     }
     proxy

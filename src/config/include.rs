@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::findings::{Findings, quoted};
-use super::tree::{Node, Value};
+use super::tree::{Node, Place, Value};
 use super::{wildcard, yaml};
 
 /// Files within files.
@@ -27,9 +27,9 @@ pub(super) struct Loader {
     bytes: u64,
 }
 
-/// Where an `!include` stands.
-struct Place<'a> {
-    file: &'a Rc<Path>,
+/// An `!include`: where it stands, and below which key of the whole.
+struct Site<'a> {
+    place: &'a Place,
     key: &'a str,
 }
 
@@ -38,28 +38,24 @@ impl Loader {
     /// the values will stand in the whole, so that messages of files within it name it.
     pub(super) fn read(&mut self, path: &Path, key: &str, findings: &mut Findings) -> Option<Node> {
         let file: Rc<Path> = Rc::from(path);
-        let bytes = match self.read_bytes(path) {
-            Ok(bytes) => bytes,
-            Err(text) => {
-                findings.problem(path, "", text);
-                return None;
-            }
-        };
-        let parsed = match yaml::parse(&bytes) {
-            Ok(parsed) => parsed,
-            Err(text) => {
-                findings.problem(path, "", text);
-                return None;
-            }
-        };
+        let whole = Place { file: Rc::clone(&file), line: 0 };
+        let bytes = self.read_bytes(path).map_err(|text| findings.problem(&whole, "", text)).ok()?;
         let canonical = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         self.open.push((path.to_path_buf(), canonical));
-        let node = parsed.into_node(&file, &mut |tag, below| {
-            self.resolve(tag, &Place { file: &file, key: &yaml::join(key, below) }, findings)
+        let parsed = yaml::parse(&file, &bytes, &mut |tag, place, below| {
+            self.resolve(tag, &Site { place, key: &yaml::join(key, below) }, findings)
         });
         self.open.pop();
-        warn_of_open_secrets(path, &node, findings);
-        Some(node)
+        match parsed {
+            Ok(node) => {
+                warn_of_open_secrets(&whole, &node, findings);
+                Some(node)
+            }
+            Err(fault) => {
+                findings.problem(&Place { file, line: fault.line }, "", fault.text);
+                None
+            }
+        }
     }
 
     fn read_bytes(&mut self, path: &Path) -> Result<Vec<u8>, String> {
@@ -88,22 +84,22 @@ impl Loader {
         Ok(bytes)
     }
 
-    fn resolve(&mut self, tag: &yaml::Tag<'_>, place: &Place<'_>, findings: &mut Findings) -> Option<Node> {
+    fn resolve(&mut self, tag: &yaml::Tag<'_>, site: &Site<'_>, findings: &mut Findings) -> Option<Node> {
         if tag.name != "include" {
             let name = quoted(&format!("!{}", tag.name));
-            findings.problem(place.file, place.key, format!("the tag {name} is unknown; only '!include' is"));
+            findings.problem(site.place, site.key, format!("the tag {name} is unknown; only '!include' is"));
             return None;
         }
         let Some(text) = tag.text.map(str::trim).filter(|text| !text.is_empty()) else {
             let text = "'!include' needs a path, or several with commas between them";
-            findings.problem(place.file, place.key, text);
+            findings.problem(site.place, site.key, text);
             return None;
         };
         let mut merged: Option<Node> = None;
         for path in text.split(',').map(str::trim).filter(|path| !path.is_empty()) {
-            for (file, caught) in self.files_of(path, place, findings) {
-                if let Some(node) = self.include(&file, place, findings) {
-                    add(&mut merged, node, caught, place, findings);
+            for (file, caught) in self.files_of(path, site, findings) {
+                if let Some(node) = self.include(&file, site, findings) {
+                    add(&mut merged, node, caught, site, findings);
                 }
             }
         }
@@ -111,25 +107,30 @@ impl Loader {
     }
 
     /// The files of one path, each with whether a wildcard caught it.
-    fn files_of(&self, path: &str, place: &Place<'_>, findings: &mut Findings) -> Vec<(PathBuf, bool)> {
-        let directory = place.file.parent().unwrap_or(Path::new(""));
+    fn files_of(&self, path: &str, site: &Site<'_>, findings: &mut Findings) -> Vec<(PathBuf, bool)> {
+        let directory = site.place.file.parent().unwrap_or(Path::new(""));
         if !wildcard::is_pattern(path) {
             return vec![(directory.join(path), false)];
         }
         match wildcard::expand(directory, path, FILE_LIMIT) {
-            Ok(files) => files.into_iter().map(|file| (file, true)).collect(),
+            Ok(files) => {
+                if files.is_empty() {
+                    warn_of_no_file(directory, path, site, findings);
+                }
+                files.into_iter().map(|file| (file, true)).collect()
+            }
             Err((directory, error)) => {
                 let text = format!("'!include {path}': {} cannot be read: {}", directory.display(), reason(&error));
-                findings.problem(place.file, place.key, text);
+                findings.problem(site.place, site.key, text);
                 Vec::new()
             }
         }
     }
 
-    fn include(&mut self, path: &Path, place: &Place<'_>, findings: &mut Findings) -> Option<Node> {
+    fn include(&mut self, path: &Path, site: &Site<'_>, findings: &mut Findings) -> Option<Node> {
         if !path.exists() {
             let text = format!("'!include': there is no file {}", path.display());
-            findings.problem(place.file, place.key, text);
+            findings.problem(site.place, site.key, text);
             return None;
         }
         let canonical = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
@@ -137,32 +138,42 @@ impl Loader {
             let mut chain: Vec<String> =
                 self.open.iter().skip(start).map(|(file, _)| file.display().to_string()).collect();
             chain.push(path.display().to_string());
-            findings.problem(place.file, place.key, format!("'!include' goes in a circle: {}", chain.join(" -> ")));
+            findings.problem(site.place, site.key, format!("'!include' goes in a circle: {}", chain.join(" -> ")));
             return None;
         }
         if self.open.len() >= DEPTH_LIMIT {
             let text = format!("'!include' of {}: files include files more than {DEPTH_LIMIT} deep", path.display());
-            findings.problem(place.file, place.key, text);
+            findings.problem(site.place, site.key, text);
             return None;
         }
-        self.read(path, place.key, findings)
+        self.read(path, site.key, findings)
     }
+}
+
+/// An empty directory is how packages come; a directory that is not there is a slip of the pen.
+fn warn_of_no_file(directory: &Path, pattern: &str, site: &Site<'_>, findings: &mut Findings) {
+    let looked_in = directory.join(pattern);
+    let missing = looked_in.ancestors().skip(1).take_while(|place| !wildcard::is_pattern(&place.to_string_lossy()));
+    let missing = missing.filter(|place| !place.as_os_str().is_empty() && !place.exists()).last();
+    let why = missing.map(|place| format!("; there is no directory {}", place.display())).unwrap_or_default();
+    let text = format!("'!include {pattern}' finds no file{why}; relative to the directory of the file that includes");
+    findings.warning(site.place, site.key, text);
 }
 
 /// Adds the value of one included file. A file that a wildcard caught and that holds another sort of value than the
 /// place wants is left out.
-fn add(merged: &mut Option<Node>, node: Node, caught: bool, place: &Place<'_>, findings: &mut Findings) {
+fn add(merged: &mut Option<Node>, node: Node, caught: bool, site: &Site<'_>, findings: &mut Findings) {
     if node.value == Value::Null {
         return;
     }
-    let wanted = wanted_kind(place.key).or_else(|| merged.as_ref().map(|node| node.value.kind()));
+    let wanted = wanted_kind(site.key).or_else(|| merged.as_ref().map(|node| node.value.kind()));
     match wanted {
         Some(wanted) if wanted != node.value.kind() => {
-            let text = format!("holds {} where '{}' needs {wanted}", node.value.kind(), place.key);
+            let text = format!("holds {} where '{}' needs {wanted}", node.value.kind(), site.key);
             if caught {
-                findings.warning(&node.file, "", format!("{text}; left out"));
+                findings.warning(&node.place, "", format!("{text}; left out"));
             } else {
-                findings.problem(&node.file, "", text);
+                findings.problem(&node.place, "", text);
             }
         }
         _ => match merged {
@@ -182,7 +193,8 @@ fn wanted_kind(key: &str) -> Option<&'static str> {
 }
 
 /// Warns of passwords that every user of the machine can read.
-fn warn_of_open_secrets(path: &Path, node: &Node, findings: &mut Findings) {
+fn warn_of_open_secrets(place: &Place, node: &Node, findings: &mut Findings) {
+    let path = &*place.file;
     let Ok(metadata) = fs::metadata(path) else { return };
     let mode = metadata.mode() & 0o7777;
     if mode & 0o004 == 0 {
@@ -191,7 +203,7 @@ fn warn_of_open_secrets(path: &Path, node: &Node, findings: &mut Findings) {
     if let Some(key) = first_secret(node, path) {
         let shown = path.display();
         let text = format!("holds '{key}' and every user can read it (mode {mode:04o}); chmod o-rwx {shown}");
-        findings.warning(path, "", text);
+        findings.warning(place, "", text);
     }
 }
 
@@ -201,8 +213,8 @@ fn first_secret<'a>(node: &'a Node, file: &Path) -> Option<&'a str> {
     match &node.value {
         Value::List(items) => items.iter().find_map(|item| first_secret(item, file)),
         Value::Map(entries) => entries.iter().find_map(|(key, below)| match &below.value {
-            Value::Text(text) if SECRETS.contains(&key.as_str()) && !text.is_empty() && *below.file == *file => {
-                Some(key.as_str())
+            Value::Text(text) if SECRETS.contains(&&**key) && !text.is_empty() && *below.place.file == *file => {
+                Some(&**key)
             }
             _ => first_secret(below, file),
         }),

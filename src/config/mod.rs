@@ -11,6 +11,7 @@
 mod action_section;
 pub mod address;
 pub mod allow_list;
+pub mod changes;
 mod copy_section;
 mod core_section;
 mod cron_section;
@@ -21,6 +22,7 @@ mod findings;
 mod http_section;
 mod include;
 mod modules;
+mod options;
 mod ports;
 mod raw;
 pub mod register_file;

@@ -7,6 +7,7 @@ use crate::model::module::Module;
 use super::core_section::DAY_SECONDS;
 use super::findings::{Findings, quoted};
 use super::include::Loader;
+use super::options::{self, Options};
 use super::raw::RawConfig;
 use super::section::{Section, Unit};
 use super::settings::{CleanerSettings, CoreSettings, EngineSettings, Modules, ProxySettings};
@@ -18,22 +19,38 @@ use super::{
 /// Ten years, the longest that a history may be kept.
 const TEN_YEARS_SECONDS: u32 = 315_360_000;
 
-/// Packages of the original that this version does not have.
-const ABSENT: [&str; 14] = [
-    "gorgone::modules::centreon::anomalydetection::hooks",
-    "gorgone::modules::centreon::audit::hooks",
-    "gorgone::modules::centreon::autodiscovery::hooks",
-    "gorgone::modules::centreon::judge::hooks",
-    "gorgone::modules::centreon::legacycmd::hooks",
-    "gorgone::modules::centreon::mbi::etl::hooks",
-    "gorgone::modules::centreon::mbi::etlworkers::hooks",
-    "gorgone::modules::centreon::statistics::hooks",
-    "gorgone::modules::core::httpserverng::hooks",
-    "gorgone::modules::core::pipeline::hooks",
-    "gorgone::modules::core::ssh::hooks",
-    "gorgone::modules::plugins::newtest::hooks",
-    "gorgone::modules::plugins::scom::hooks",
-    "gorgone::modules::plugins::windows::hooks",
+/// The options of a module.
+const fn options_of(module: Module) -> &'static Options {
+    match module {
+        Module::Proxy => &options::PROXY,
+        Module::Register => &options::REGISTER,
+        Module::Action => &options::ACTION,
+        Module::HttpServer => &options::HTTPSERVER,
+        Module::Pull => &options::PULL,
+        Module::PullWss => &options::PULLWSS,
+        Module::Nodes => &options::NODES,
+        Module::DbCleaner => &options::DBCLEANER,
+        Module::Cron => &options::CRON,
+        Module::Engine => &options::ENGINE,
+    }
+}
+
+/// Packages of the original that this version does not have, and what does not work without each.
+const ABSENT: [(&str, &str); 14] = [
+    ("gorgone::modules::centreon::anomalydetection::hooks", "anomaly detection is neither trained nor updated"),
+    ("gorgone::modules::centreon::audit::hooks", "audits of the platform get no answer"),
+    ("gorgone::modules::centreon::autodiscovery::hooks", "host and service discovery does not run"),
+    ("gorgone::modules::centreon::judge::hooks", "pollers do not take over from each other"),
+    ("gorgone::modules::centreon::legacycmd::hooks", "nobody reads the web interface's command files"),
+    ("gorgone::modules::centreon::mbi::etl::hooks", "the data of reports (MBI) is not built"),
+    ("gorgone::modules::centreon::mbi::etlworkers::hooks", "the data of reports (MBI) is not built"),
+    ("gorgone::modules::centreon::statistics::hooks", "statistics of engines and brokers are not collected"),
+    ("gorgone::modules::core::httpserverng::hooks", "this listener does not exist; 'httpserver' has the API"),
+    ("gorgone::modules::core::pipeline::hooks", "pipelines are not run"),
+    ("gorgone::modules::core::ssh::hooks", "clients cannot connect over SSH"),
+    ("gorgone::modules::plugins::newtest::hooks", "Newtest scenarios are not collected"),
+    ("gorgone::modules::plugins::scom::hooks", "alerts of SCOM are not collected"),
+    ("gorgone::modules::plugins::windows::hooks", "its requests get no answer"),
 ];
 
 /// What the other files and sections give to a module.
@@ -54,12 +71,12 @@ pub(super) fn read(raw: &RawConfig<'_>, core: &CoreSettings, loader: &mut Loader
     if modules.register.is_some() && modules.proxy.is_none() {
         let text = "'register' is loaded but 'proxy' is not, so its nodes are not reached; add \
             gorgone::modules::core::proxy::hooks";
-        findings.warning(raw.file, "modules", text);
+        findings.warning(&raw.file, "modules", text);
     }
     if modules.nodes.is_some() && modules.proxy.is_none() {
         let text = "'nodes' is loaded but 'proxy' is not, so its pollers are not reached; add \
             gorgone::modules::core::proxy::hooks";
-        findings.warning(raw.file, "modules", text);
+        findings.warning(&raw.file, "modules", text);
     }
     let cleaner = Module::DbCleaner;
     modules.loaded.insert(cleaner.name().to_owned(), cleaner.package().to_owned());
@@ -77,16 +94,16 @@ fn read_entry<'a>(
     let key = format!("modules[{}]", name_of(entry).unwrap_or(&index.to_string()));
     if !matches!(entry.value, Value::Map(_)) {
         findings.problem(
-            &entry.file,
+            &entry.place,
             &key,
             format!("is {}; allowed: a map with 'name' and 'package'", entry.value.kind()),
         );
         return;
     }
-    let mut section = Section::new(Some(entry), &entry.file, &key, findings);
+    let section = Section::among(Some(entry), &entry.place, &key, &options::MODULE, findings);
     // Whoever wrote something else here learns of what is wrong below it at once, too; nothing starts.
     let says_something = section.value("enable").is_some();
-    let enabled = section.boolean("enable", says_something, findings);
+    let enabled = section.boolean_unlike("enable", says_something, |text| text != "false", findings);
     let name = section.text("name", findings);
     let package = section.text("package", findings).map(|(text, _)| text);
     let Some(package) = package.filter(|_| name.is_some()) else {
@@ -94,7 +111,7 @@ fn read_entry<'a>(
         if enabled {
             let missing = if name.is_none() { "name" } else { "package" };
             findings.problem(
-                &entry.file,
+                &entry.place,
                 &key,
                 format!("has no '{missing}'; a module needs 'name', 'package' and 'enable'"),
             );
@@ -102,7 +119,7 @@ fn read_entry<'a>(
         return;
     };
     if loaded.contains(&package) {
-        findings.warning(&entry.file, &key, format!("Package '{package}' already loaded; the first entry counts"));
+        findings.warning(&entry.place, &key, format!("Package '{package}' already loaded; the first entry counts"));
         return;
     }
     if !enabled {
@@ -110,28 +127,35 @@ fn read_entry<'a>(
     }
     match Module::of_package(package) {
         Some(Module::Nodes) if !cfg!(feature = "centreon") => {
-            let text = format!("Package '{package}' needs a build with the feature 'centreon'; left out");
-            findings.warning(&entry.file, &key, text);
+            let text = format!(
+                "Package '{package}' needs a build with the feature 'centreon', so no pollers come from the database"
+            );
+            findings.loss(&entry.place, &key, text);
         }
         Some(known) => {
             loaded.push(package);
             modules.loaded.insert(known.name().to_owned(), package.to_owned());
+            let section = section.with(options_of(known));
+            section.warn_of_unknown(&[&options::MODULE, options_of(known)], findings);
             read_options(known, section, modules, around, findings);
         }
-        None if ABSENT.contains(&package) => {
-            findings.warning(
-                &entry.file,
-                &key,
-                format!("Package '{package}' is not available in this version; left out"),
-            );
-        }
-        None => findings.warning(&entry.file, &key, format!("unknown package {}; left out", quoted(package))),
+        None => findings.loss(&entry.place, &key, lost(package)),
     }
+}
+
+/// What an enabled module means that is not here.
+fn lost(package: &str) -> String {
+    if let Some((_, loss)) = ABSENT.iter().find(|(absent, _)| *absent == package) {
+        return format!("Package '{package}' is not available in this version, so {loss}; set 'enable: false'");
+    }
+    let names: Vec<&str> = Module::ALL.iter().map(|module| module.package()).collect();
+    let meant = options::nearest(package, &names).map(|name| format!("; is '{name}' meant")).unwrap_or_default();
+    format!("unknown package {}, so this module does not work{meant}; known: {}", quoted(package), names.join(", "))
 }
 
 fn name_of(entry: &Node) -> Option<&str> {
     match &entry.get("name")?.value {
-        Value::Text(name) if !name.is_empty() => Some(name),
+        Value::Text(name) if !name.trim().is_empty() => Some(name.trim()),
         _ => None,
     }
 }
@@ -168,11 +192,14 @@ fn read_options(
     }
 }
 
-fn read_proxy(mut section: Section<'_>, findings: &mut Findings) -> ProxySettings {
+fn read_proxy(section: Section<'_>, findings: &mut Findings) -> ProxySettings {
     let default = ProxySettings::default();
     let seconds = Unit::Seconds;
-    let settings = ProxySettings {
-        httpserver: dial_in_section::read_listener(section.child("httpserver", findings), findings),
+    ProxySettings {
+        httpserver: dial_in_section::read_listener(
+            section.child("httpserver", &options::PROXY_HTTPSERVER, findings),
+            findings,
+        ),
         pool: section.number("pool", default.pool, 1..=64, "", findings),
         sync_time: section.duration("synchistory_time", default.sync_time, seconds, DAY_SECONDS, findings),
         sync_timeout: section.duration("synchistory_timeout", default.sync_timeout, seconds, DAY_SECONDS, findings),
@@ -192,27 +219,22 @@ fn read_proxy(mut section: Section<'_>, findings: &mut Findings) -> ProxySetting
             findings,
             |text| text.parse().ok().filter(|number| (1..=1_000).contains(number)),
         ),
-        copy_rate_limit: copy_section::read_rate_limit(&mut section, findings),
+        copy_rate_limit: copy_section::read_rate_limit(&section, findings),
         buffer_size: section.number("buffer_size", default.buffer_size, 1..=8 << 20, "bytes", findings),
-    };
-    section.finish(&[], findings);
-    settings
+    }
 }
 
-fn read_engine(mut section: Section<'_>, findings: &mut Findings) -> EngineSettings {
+fn read_engine(section: Section<'_>, findings: &mut Findings) -> EngineSettings {
     let command_file = section.text("command_file", findings).map(|(text, _)| text.to_owned());
     let timeout = section.duration("timeout", Duration::from_secs(5), Unit::Seconds, 60, findings);
-    section.finish(&[], findings);
     EngineSettings { command_file, timeout }
 }
 
-fn read_cleaner(mut section: Section<'_>, findings: &mut Findings) -> CleanerSettings {
+fn read_cleaner(section: Section<'_>, findings: &mut Findings) -> CleanerSettings {
     let default = CleanerSettings::default();
     let most = TEN_YEARS_SECONDS;
-    let settings = CleanerSettings {
+    CleanerSettings {
         sessions: section.duration("purge_sessions_time", default.sessions, Unit::Seconds, most, findings),
         history: section.duration("purge_history_time", default.history, Unit::Seconds, most, findings),
-    };
-    section.finish(&[], findings);
-    settings
+    }
 }

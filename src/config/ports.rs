@@ -21,7 +21,7 @@ pub(super) fn check(raw: &RawConfig<'_>, core: &CoreSettings, modules: &Modules,
             let text = format!(
                 "is {port}, the port of the external socket ('gorgonecore.external_com_path'); allowed: another one"
             );
-            findings.problem(raw.file, key, text);
+            findings.problem(&raw.file, key, text);
         }
     }
     let (Some(rest), Some(sockets)) = (rest, sockets) else { return };
@@ -31,7 +31,7 @@ pub(super) fn check(raw: &RawConfig<'_>, core: &CoreSettings, modules: &Modules,
              'ssl_key_file' and 'passphrase' are not the same in both; allowed: the same in both, or another port",
             sockets.1
         );
-        findings.problem(raw.file, "modules[proxy].httpserver.port", text);
+        findings.problem(&raw.file, "modules[proxy].httpserver.port", text);
     }
 }
 

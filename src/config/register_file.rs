@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use super::address;
 use super::findings::Findings;
 use super::include::Loader;
+use super::options;
 use super::section::{BOOLEANS, Section, boolean, refuse};
 use super::settings::{Problem, RegisterSettings};
 use super::ssh_node;
-use super::tree::{Node, Value};
+use super::tree::{Node, Place, Value};
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration, Subnode};
@@ -17,24 +18,10 @@ use crate::model::registration::{NodeKind, Registration, Subnode};
 const IDS: &str = "a whole number from 1 to 9007199254740991";
 const KINDS: &str = "push_zmq, push_ssh, pull, wss or pullwss";
 
-/// Keys of the original's node entries that have no use here or belong to other kinds of node.
-const SILENT: [&str; 10] = [
-    "name",
-    "identity",
-    "server_pubkey",
-    "client_pubkey",
-    "client_privkey",
-    "cipher",
-    "keysize",
-    "vector",
-    "address",
-    "port",
-];
-
 /// Reads the options of the module and the file that they name. `None` without a `config_file`, which the original's
 /// packages leave out where nodes come from the database.
 pub(super) fn read(
-    mut section: Section<'_>,
+    section: Section<'_>,
     own: Option<NodeId>,
     loader: &mut Loader,
     findings: &mut Findings,
@@ -42,16 +29,15 @@ pub(super) fn read(
     let Some((name, declared_in)) = section.text("config_file", findings) else {
         let key = section.path("config_file");
         findings.warning(
-            section.file(),
+            section.place(),
             &key,
             "is missing, so the module is not loaded; allowed: the path of a file with 'nodes:'",
         );
         return None;
     };
     let key = section.path("config_file");
-    section.finish(&[], findings);
     // The original looks in its working directory, which a service does not choose.
-    let beside = declared_in.parent().unwrap_or(Path::new("")).join(name);
+    let beside = declared_in.beside(name);
     let Some(file) = [beside.clone(), PathBuf::from(name)].into_iter().find(|file| file.exists()) else {
         findings.problem(declared_in, &key, format!("there is no file {}", beside.display()));
         return None;
@@ -81,10 +67,14 @@ fn read_nodes(
     findings: &mut Findings,
 ) -> Option<Vec<Registration>> {
     let tree = loader.read(file, "", findings)?;
-    let mut top = Section::new(Some(&tree), file, "", findings);
+    let top = Section::new(Some(&tree), &tree.place, "", &options::REGISTER_FILE, findings);
     let Some(items) = top.items("nodes", findings) else {
         if tree.get("nodes").is_none() {
-            findings.problem(file, "nodes", "is missing; allowed: a list of nodes, each beginning with '- id:'");
+            findings.problem(
+                &Place::file(file),
+                "nodes",
+                "is missing; allowed: a list of nodes, each beginning with '- id:'",
+            );
         }
         return Some(Vec::new());
     };
@@ -95,51 +85,43 @@ fn read_nodes(
         let Some(node) = read_node(item, &key, findings) else { continue };
         if !seen.insert(node.id) {
             findings.problem(
-                &item.file,
+                &item.place,
                 &format!("{key}.id"),
                 format!("{} is listed twice; each node needs its own id", node.id),
             );
         } else if own == Some(node.id) {
             let text =
                 format!("{} is the id of this daemon itself ('gorgonecore.id'), so the entry has no effect", node.id);
-            findings.warning(&item.file, &format!("{key}.id"), text);
+            findings.warning(&item.place, &format!("{key}.id"), text);
         } else {
             nodes.push(node);
         }
     }
-    top.finish(&["name", "description"], findings);
     Some(nodes)
 }
 
 fn read_node(item: &Node, key: &str, findings: &mut Findings) -> Option<Registration> {
-    let mut section = Section::new(Some(item), &item.file, key, findings);
+    let section = Section::new(Some(item), &item.place, key, &options::NODE, findings);
     if !matches!(item.value, Value::Map(_)) {
         return None;
     }
-    let id = read_id(&mut section, findings);
-    let kind = read_kind(&mut section, id, findings);
+    let id = read_id(&section, findings);
+    let kind = read_kind(&section, id, findings);
     let prevail = section.parsed("prevail", false, BOOLEANS, findings, boolean);
     let mut subnodes = Vec::new();
     for (index, below) in section.items("nodes", findings).unwrap_or_default().iter().enumerate() {
         let key = section.path(&format!("nodes[{index}]"));
-        let mut entry = Section::new(Some(below), &below.file, &key, findings);
-        let id = read_id(&mut entry, findings);
+        let entry = Section::new(Some(below), &below.place, &key, &options::SUBNODE, findings);
+        let id = read_id(&entry, findings);
         let path_score = entry.parsed("pathscore", 1, "a whole number from -1000000 to 1000000", findings, |text| {
             text.parse().ok().filter(|score| (-1_000_000..=1_000_000).contains(score))
         });
-        entry.finish(&["name"], findings);
         subnodes.extend(id.map(|id| Subnode { id, path_score }));
     }
-    let silent: &[&str] = if matches!(kind, Some(NodeKind::PushSsh(_))) {
-        &SILENT
-    } else {
-        &[&SILENT[..], &["ssh_*", "strict_serverkey_check"]].concat()
-    };
-    section.finish(silent, findings);
     Some(Registration { id: id?, kind: kind?, identity: None, prevail, subnodes })
 }
 
-fn read_id(section: &mut Section<'_>, findings: &mut Findings) -> Option<NodeId> {
+fn read_id(section: &Section<'_>, findings: &mut Findings) -> Option<NodeId> {
     let (text, file) = required(section, "id", IDS, findings)?;
     let id = text.parse().ok();
     if id.is_none() {
@@ -148,7 +130,7 @@ fn read_id(section: &mut Section<'_>, findings: &mut Findings) -> Option<NodeId>
     id
 }
 
-fn read_kind(section: &mut Section<'_>, id: Option<NodeId>, findings: &mut Findings) -> Option<NodeKind> {
+fn read_kind(section: &Section<'_>, id: Option<NodeId>, findings: &mut Findings) -> Option<NodeKind> {
     let (text, file) = required(section, "type", KINDS, findings)?;
     match text {
         "push_zmq" => {
@@ -180,7 +162,7 @@ fn read_kind(section: &mut Section<'_>, id: Option<NodeId>, findings: &mut Findi
     }
 }
 
-fn address_of(section: &mut Section<'_>, findings: &mut Findings) -> Option<String> {
+fn address_of(section: &Section<'_>, findings: &mut Findings) -> Option<String> {
     const ALLOWED: &str = "a host name, an IPv4 or an IPv6 address, without a port";
     let (text, file) = required(section, "address", ALLOWED, findings)?;
     let host = address::host(text);
@@ -191,14 +173,14 @@ fn address_of(section: &mut Section<'_>, findings: &mut Findings) -> Option<Stri
 }
 
 fn required<'a>(
-    section: &mut Section<'a>,
+    section: &Section<'a>,
     key: &'static str,
     allowed: &str,
     findings: &mut Findings,
-) -> Option<(&'a str, &'a Path)> {
+) -> Option<(&'a str, &'a Place)> {
     let present = section.value(key).is_some();
     if !present {
-        findings.problem(section.file(), &section.path(key), format!("is missing; allowed: {allowed}"));
+        findings.problem(section.place(), &section.path(key), format!("is missing; allowed: {allowed}"));
     }
     section.text(key, findings)
 }

@@ -1,21 +1,20 @@
-//! Typed access to one map of the files: takes booleans, numbers and strings as they come, notes what is wrong, and in
-//! the end which keys nobody asked for.
+//! Typed access to one map of the files: takes booleans, numbers and strings as they come, notes what is wrong and
+//! which keys are unknown.
 
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::time::Duration;
 
 use super::findings::{Findings, quoted};
-use super::tree::{Node, Value};
+use super::options::Options;
+use super::tree::{Entries, Node, Place, Value};
 use super::yaml::join;
 
 /// A map, or nothing where the files have none; then every key has its default.
 pub(super) struct Section<'a> {
-    entries: Option<&'a BTreeMap<String, Node>>,
-    file: &'a Path,
+    entries: Option<&'a Entries>,
+    place: &'a Place,
     key: String,
-    asked: Vec<&'static str>,
+    options: &'static Options,
 }
 
 /// The unit of a duration in the files.
@@ -44,24 +43,59 @@ impl Unit {
 }
 
 impl<'a> Section<'a> {
-    /// The map `node` as `key`; without a node, an empty one of `file`. Anything but a map is a problem and reads as
-    /// empty.
-    pub(super) fn new(node: Option<&'a Node>, file: &'a Path, key: &str, findings: &mut Findings) -> Self {
+    /// The map `node` as `key`; without a node, an empty one of `place`. Anything but a map is a problem and reads as
+    /// empty. Keys that `options` does not know are warned of.
+    pub(super) fn new(
+        node: Option<&'a Node>,
+        place: &'a Place,
+        key: &str,
+        options: &'static Options,
+        findings: &mut Findings,
+    ) -> Self {
+        let section = Self::among(node, place, key, options, findings);
+        section.warn_of_unknown(&[options], findings);
+        section
+    }
+
+    /// The same, where unknown keys are the caller's matter ([`Self::warn_of_unknown`]).
+    pub(super) fn among(
+        node: Option<&'a Node>,
+        place: &'a Place,
+        key: &str,
+        options: &'static Options,
+        findings: &mut Findings,
+    ) -> Self {
         let entries = match node.map(|node| (&node.value, node)) {
             Some((Value::Map(entries), _)) => Some(entries),
             None | Some((Value::Null, _)) => None,
             Some((value, node)) => {
-                findings.problem(&node.file, key, format!("is {}; allowed: a map", value.kind()));
+                findings.problem(&node.place, key, format!("is {}; allowed: a map", value.kind()));
                 None
             }
         };
-        let file = node.map_or(file, |node| &node.file);
-        Self { entries, file, key: key.to_owned(), asked: Vec::new() }
+        let place = node.map_or(place, |node| &node.place);
+        Self { entries, place, key: key.to_owned(), options }
     }
 
-    /// The file in which the map begins.
-    pub(super) const fn file(&self) -> &'a Path {
-        self.file
+    /// The same map, read with other options.
+    pub(super) const fn with(mut self, options: &'static Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Warns of keys that none of `known` has, with what may have been meant.
+    pub(super) fn warn_of_unknown(&self, known: &[&'static Options], findings: &mut Findings) {
+        for (key, node) in self.entries.into_iter().flatten() {
+            if !known.iter().any(|options| options.knows(key)) {
+                let advice = known.last().map(|options| options.advice(key)).unwrap_or_default();
+                findings.warning(&node.place, &self.path(key), format!("unknown key, ignored{advice}"));
+            }
+        }
+    }
+
+    /// Where the map begins.
+    pub(super) const fn place(&self) -> &'a Place {
+        self.place
     }
 
     /// `key` as messages write it.
@@ -70,46 +104,75 @@ impl<'a> Section<'a> {
     }
 
     /// The value of `key`; an empty one counts as absent, as it does in the original.
-    pub(super) fn value(&mut self, key: &'static str) -> Option<&'a Node> {
-        self.asked.push(key);
-        let node = self.entries?.get(key)?;
+    pub(super) fn value(&self, key: &'static str) -> Option<&'a Node> {
+        debug_assert!(self.options.reads(key), "'{key}' is missing in config::options: {}", self.options.name);
+        let (_, node) = self.entries?.iter().find(|(name, _)| **name == *key)?;
         match &node.value {
             Value::Null => None,
-            Value::Text(text) if text.trim().is_empty() => None,
+            Value::Text(text) if text.is_empty() => None,
             _ => Some(node),
         }
     }
 
-    /// A single value with the file that says it.
-    pub(super) fn text(&mut self, key: &'static str, findings: &mut Findings) -> Option<(&'a str, &'a Path)> {
+    /// A single value as it stands in the file, with its place: blanks inside quotes are kept.
+    pub(super) fn exact(&self, key: &'static str, findings: &mut Findings) -> Option<(&'a str, &'a Place)> {
         let node = self.value(key)?;
-        scalar(node, &self.path(key), findings).map(|text| (text, &*node.file))
+        scalar(node, &self.path(key), findings).map(|text| (text, &node.place))
+    }
+
+    /// A single value without the blanks around it, with its place; one of blanks alone counts as absent.
+    pub(super) fn text(&self, key: &'static str, findings: &mut Findings) -> Option<(&'a str, &'a Place)> {
+        let (text, place) = self.exact(key, findings)?;
+        Some((text.trim(), place)).filter(|(text, _)| !text.is_empty())
     }
 
     /// A single value that `read` understands, else `default`; `allowed` tells what that is.
     pub(super) fn parsed<T>(
-        &mut self,
+        &self,
         key: &'static str,
         default: T,
         allowed: &str,
         findings: &mut Findings,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> T {
-        let Some((text, file)) = self.text(key, findings) else { return default };
+        let Some((text, place)) = self.text(key, findings) else { return default };
         read(text).unwrap_or_else(|| {
-            refuse(file, &self.path(key), text, allowed, findings);
+            refuse(place, &self.path(key), text, allowed, findings);
             default
         })
     }
 
     /// A boolean in any of its spellings.
-    pub(super) fn boolean(&mut self, key: &'static str, default: bool, findings: &mut Findings) -> bool {
+    pub(super) fn boolean(&self, key: &'static str, default: bool, findings: &mut Findings) -> bool {
         self.parsed(key, default, BOOLEANS, findings, boolean)
+    }
+
+    /// A boolean that the original takes otherwise in some spellings: `original` says how it takes a text.
+    pub(super) fn boolean_unlike(
+        &self,
+        key: &'static str,
+        default: bool,
+        original: impl Fn(&str) -> bool,
+        findings: &mut Findings,
+    ) -> bool {
+        let value = self.boolean(key, default, findings);
+        if let Some((text, place)) = self.text(key, findings)
+            && boolean(text).is_some()
+            && original(text) != value
+        {
+            let text = format!(
+                "is {} and read as {value}; the original takes it for {}; write '{value}', which both read alike",
+                quoted(text),
+                !value
+            );
+            findings.warning(place, &self.path(key), text);
+        }
+        value
     }
 
     /// A whole number in `range`. `unit` goes into the message, for instance `bytes`.
     pub(super) fn number(
-        &mut self,
+        &self,
         key: &'static str,
         default: usize,
         range: RangeInclusive<usize>,
@@ -123,7 +186,7 @@ impl<'a> Section<'a> {
 
     /// A time from one second to `most` units. Fractions are allowed.
     pub(super) fn duration(
-        &mut self,
+        &self,
         key: &'static str,
         default: Duration,
         unit: Unit,
@@ -142,33 +205,20 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// The map at `key`, empty where there is none.
-    pub(super) fn child(&mut self, key: &'static str, findings: &mut Findings) -> Self {
-        let path = self.path(key);
-        Section::new(self.value(key), self.file, &path, findings)
+    /// The map at `key`; empty if the key is absent.
+    pub(super) fn child(&self, key: &'static str, options: &'static Options, findings: &mut Findings) -> Self {
+        Section::new(self.value(key), self.place, &self.path(key), options, findings)
     }
 
-    /// The list at `key`; `None` where there is none.
-    pub(super) fn items(&mut self, key: &'static str, findings: &mut Findings) -> Option<&'a [Node]> {
+    /// The list at `key`; `None` if the key is absent.
+    pub(super) fn items(&self, key: &'static str, findings: &mut Findings) -> Option<&'a [Node]> {
         let node = self.value(key)?;
         match &node.value {
             Value::List(items) => Some(items),
             value => {
                 let text = format!("is {}; allowed: a list, each entry beginning with '- '", value.kind());
-                findings.problem(&node.file, &self.path(key), text);
+                findings.problem(&node.place, &self.path(key), text);
                 None
-            }
-        }
-    }
-
-    /// Warns of keys that nobody asked for and that are not in `silent`: keys of the original that have no use here.
-    /// `name_*` stands for all keys that begin with `name_`.
-    pub(super) fn finish(self, silent: &[&str], findings: &mut Findings) {
-        for (key, node) in self.entries.into_iter().flatten() {
-            let is_silent = |name: &&str| name.strip_suffix('*').map_or(*name == key, |start| key.starts_with(start));
-            let known = self.asked.contains(&key.as_str()) || silent.iter().any(is_silent);
-            if !known {
-                findings.warning(&node.file, &join(&self.key, key), "unknown key, ignored");
             }
         }
     }
@@ -181,20 +231,20 @@ pub(super) const BOOLEANS: &str = "true or false (also 1/0, yes/no, on/off)";
 pub(super) fn scalar<'a>(node: &'a Node, key: &str, findings: &mut Findings) -> Option<&'a str> {
     match &node.value {
         Value::Text(text) if text.starts_with("secret::") => {
-            findings.problem(&node.file, key, "refers to a vault, which is not supported; write the value itself");
+            findings.problem(&node.place, key, "refers to a vault, which is not supported; write the value itself");
             None
         }
-        Value::Text(text) => Some(text.trim()),
+        Value::Text(text) => Some(text),
         value => {
-            findings.problem(&node.file, key, format!("is {}; allowed: a single value", value.kind()));
+            findings.problem(&node.place, key, format!("is {}; allowed: a single value", value.kind()));
             None
         }
     }
 }
 
 /// Notes that the value `text` is wrong.
-pub(super) fn refuse(file: &Path, key: &str, text: &str, allowed: &str, findings: &mut Findings) {
-    findings.problem(file, key, format!("is {}; allowed: {allowed}", quoted(text)));
+pub(super) fn refuse(place: &Place, key: &str, text: &str, allowed: &str, findings: &mut Findings) {
+    findings.problem(place, key, format!("is {}; allowed: {allowed}", quoted(text)));
 }
 
 /// A boolean in any of its spellings.

@@ -24,27 +24,42 @@ pub struct Config {
     pub warnings: Vec<Problem>,
 }
 
-/// One problem of the configuration, shown as `file: key: text`.
+/// One problem of the configuration, shown as `file:line: key: text`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The file it stands in.
     pub file: PathBuf,
+    /// The line, counted from 1; 0 for the file as a whole.
+    pub line: u32,
     /// The key, for instance `gorgonecore.external_com_type` or `modules[httpserver].port`; empty for the file as a
     /// whole.
     pub key: String,
     /// What is wrong and what is allowed.
     pub text: String,
+    /// Whether something does not work because of it: a line of the level ERROR instead of WARNING.
+    pub is_error: bool,
+}
+
+impl Problem {
+    /// A problem with a file as a whole, or with what `key` of it means.
+    pub fn of_file(file: impl Into<PathBuf>, key: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { file: file.into(), line: 0, key: key.into(), text: text.into(), is_error: false }
+    }
 }
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(formatter, ":{}", self.line)?;
+        }
         let point = if self.key.is_empty() { "" } else { ": " };
-        write!(formatter, "{}{point}{}: {}", self.file.display(), self.key, self.text)
+        write!(formatter, "{point}{}: {}", self.key, self.text)
     }
 }
 
 /// `gorgonecore` (docs/protocol.md section 14).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CoreSettings {
     /// `name` of the top file, else the host name.
     pub name: String,
@@ -124,7 +139,7 @@ pub struct Modules {
 }
 
 /// Options of the proxy (docs/protocol.md sections 6 and 7).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ProxySettings {
     /// `pool` (5): worker threads at most.
     pub pool: usize,
@@ -136,7 +151,7 @@ pub struct ProxySettings {
     pub ping: Duration,
     /// `pong_discard_timeout` (300 s)
     pub pong_discard_timeout: Duration,
-    /// `failover_after` (30 s): a connection to a node that is down for so long makes it count as dead.
+    /// `failover_after` (30 s): a node whose connection has been down for longer counts as unreachable.
     pub failover_after: Duration,
     /// `pong_max_timeout` (3)
     pub pong_max_timeout: u32,
@@ -175,7 +190,7 @@ pub struct RegisterSettings {
 }
 
 /// Options of the module `action` (docs/protocol.md section 11).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ActionSettings {
     /// `command_timeout` (30 s)
     pub command_timeout: Duration,
@@ -191,6 +206,10 @@ pub struct ActionSettings {
     pub paranoid_plugins: bool,
     /// `copy_roots`: the directories that copies may write under; empty for anywhere.
     pub copy_roots: Arc<[PathBuf]>,
+    /// `max_unpack_ratio` (250): how many times as large as an archive that is copied its files may be, beyond 64 MiB.
+    pub max_unpack_ratio: u64,
+    /// `environment`: what commands get of the environment beside the usual few, as `NAME` or `NAME=VALUE`.
+    pub environment: Vec<String>,
 }
 
 /// The commands that may be run, and what becomes of the others.
@@ -212,6 +231,8 @@ impl Default for ActionSettings {
             max_concurrent_engine: 3,
             paranoid_plugins: false,
             copy_roots: Arc::new([]),
+            max_unpack_ratio: 250,
+            environment: Vec::new(),
         }
     }
 }
@@ -226,7 +247,7 @@ pub struct EngineSettings {
 }
 
 /// Options of the module `httpserver` (docs/protocol.md section 13). Holds a password: no `Debug` of it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct HttpSettings {
     /// `address` (0.0.0.0)
     pub address: IpAddr,
@@ -258,7 +279,7 @@ pub struct ServerTls {
 }
 
 /// The proxy's `httpserver` (docs/protocol.md section 9). Holds a token: no `Debug` of it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct WebSocketSettings {
     /// `address` (all)
     pub address: IpAddr,
@@ -277,18 +298,18 @@ impl std::fmt::Debug for WebSocketSettings {
 }
 
 /// Options of the module `pull` (docs/protocol.md section 8).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PullSettings {
     /// `target_type` and `target_path`: the central's external socket.
     pub endpoint: Endpoint,
     /// `ping` (60 s): how often we register again.
     pub ping: Duration,
-    /// `ping_timeout` (30 s): a new session without an answer for so long.
+    /// `ping_timeout` (30 s): silence after which a new session is made.
     pub ping_timeout: Duration,
 }
 
 /// Options of the module `pullwss` (docs/protocol.md section 9). Holds a token: no `Debug` of it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct PullWssSettings {
     /// `address`
     pub host: String,
@@ -375,7 +396,7 @@ impl Subnet {
 }
 
 /// Options of the module `dbcleaner` (docs/protocol.md section 15).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CleanerSettings {
     /// `purge_sessions_time` (3600 s)
     pub sessions: Duration,

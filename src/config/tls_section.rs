@@ -2,43 +2,37 @@
 //! the files can be opened; what is in them is read by whoever uses them.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::findings::Findings;
 use super::section::{Section, refuse};
 use super::settings::{ClientTls, ServerTls};
 
-/// What a listener without TLS may say all the same.
-const SERVER_KEYS: [&str; 3] = ["ssl_cert_file", "ssl_key_file", "passphrase"];
-
 /// `ssl`, `ssl_cert_file`, `ssl_key_file` and `passphrase`. `None` without TLS, and after a problem.
-pub(super) fn read_server(section: &mut Section<'_>, findings: &mut Findings) -> Option<ServerTls> {
+pub(super) fn read_server(section: &Section<'_>, findings: &mut Findings) -> Option<ServerTls> {
     if !section.boolean("ssl", false, findings) {
-        for key in SERVER_KEYS {
-            section.value(key);
-        }
         return None;
     }
     let certificate_file = required_file(section, "ssl_cert_file", findings);
     let key_file = required_file(section, "ssl_key_file", findings);
-    let passphrase = section.text("passphrase", findings).map(|(text, _)| text.to_owned());
+    let passphrase = section.exact("passphrase", findings).map(|(text, _)| text.to_owned());
     Some(ServerTls { certificate_file: certificate_file?, key_file: key_file?, passphrase })
 }
 
-fn required_file(section: &mut Section<'_>, key: &'static str, findings: &mut Findings) -> Option<PathBuf> {
+fn required_file(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> Option<PathBuf> {
     let file = file(section, key, findings);
     if file.is_none() && section.value(key).is_none() {
         let text = "is missing or empty; 'ssl: true' needs it: the path of a PEM file";
-        findings.problem(section.file(), &section.path(key), text);
+        findings.problem(section.place(), &section.path(key), text);
     }
     file
 }
 
 /// The path at `key`, if there is a file that can be opened; else a problem says why not.
-fn file(section: &mut Section<'_>, key: &'static str, findings: &mut Findings) -> Option<PathBuf> {
+fn file(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> Option<PathBuf> {
     let (name, declared_in) = section.text(key, findings)?;
     // As with the register file: the working directory is not what an administrator thinks of.
-    let beside = declared_in.parent().unwrap_or(Path::new("")).join(name);
+    let beside = declared_in.beside(name);
     let path = if beside.exists() { beside } else { PathBuf::from(name) };
     let fault = match File::open(&path) {
         Ok(_) if path.is_file() => return Some(path),
@@ -51,7 +45,7 @@ fn file(section: &mut Section<'_>, key: &'static str, findings: &mut Findings) -
 }
 
 /// `ssl`, `https_cert_no_verify`, `ssl_ca_file` and `ssl_fingerprint`. `None` without TLS.
-pub(super) fn read_client(section: &mut Section<'_>, findings: &mut Findings) -> Option<ClientTls> {
+pub(super) fn read_client(section: &Section<'_>, findings: &mut Findings) -> Option<ClientTls> {
     const FINGERPRINT: &str =
         "the SHA-256 of the certificate, 64 hexadecimal digits ('openssl x509 -in FILE -noout -fingerprint -sha256')";
     let uses_tls = section.boolean("ssl", false, findings);
@@ -64,7 +58,7 @@ pub(super) fn read_client(section: &mut Section<'_>, findings: &mut Findings) ->
         let without_effect = [("ssl_fingerprint", pin.is_some()), ("ssl_ca_file", names_roots)];
         for (key, _) in without_effect.into_iter().filter(|(_, is_set)| *is_set) {
             let text = "has no effect without 'ssl: true': the connection is neither encrypted nor checked";
-            findings.warning(section.file(), &section.path(key), text);
+            findings.warning(section.place(), &section.path(key), text);
         }
         return None;
     }
@@ -83,7 +77,7 @@ pub(super) fn read_client(section: &mut Section<'_>, findings: &mut Findings) ->
         let text = "is true, so the certificate of the central is not checked and anybody on the way can read and \
             change \
                     everything; allowed and safe: false, with 'ssl_ca_file' or 'ssl_fingerprint'";
-        findings.warning(section.file(), &section.path("https_cert_no_verify"), text);
+        findings.warning(section.place(), &section.path("https_cert_no_verify"), text);
         return Some(ClientTls::NoVerify);
     }
     Some(ClientTls::Verify { ca_file })

@@ -1,9 +1,28 @@
-//! The values of the files as a tree in which every value knows the file it came from.
+//! The values of the files as a tree in which every value knows the file and the line that it stands in.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::rc::Rc;
+
+/// Where a value stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The file that says it.
+    pub(super) file: Rc<Path>,
+    /// Its line, counted from 1; 0 for the file as a whole.
+    pub(super) line: u32,
+}
+
+impl Place {
+    /// The file as a whole.
+    pub(super) fn file(path: &Path) -> Self {
+        Self { file: Rc::from(path), line: 0 }
+    }
+
+    /// A path that stands here: a relative one counts from the directory of the file.
+    pub(super) fn beside(&self, name: &str) -> std::path::PathBuf {
+        self.file.parent().unwrap_or(Path::new("")).join(name)
+    }
+}
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,20 +30,23 @@ pub(super) struct Node {
     /// What it is.
     pub(super) value: Value,
     /// The file that said it.
-    pub(super) file: Rc<Path>,
+    pub(super) place: Place,
 }
 
-/// A value. Booleans and numbers are kept as text, because the files mix `true`, `"true"` and `1` freely.
+/// The entries of a map in the order of the file. Maps of a configuration are small, so a search is a walk.
+pub(super) type Entries = Vec<(Rc<str>, Node)>;
+
+/// A value. Every scalar keeps the text of the file: what a number or a truth value is, the option decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
-    /// Nothing after the colon, `~` or `null`.
+    /// Nothing after the colon, or an unquoted `~` or `null`.
     Null,
-    /// Any scalar.
-    Text(String),
+    /// Any other scalar.
+    Text(Box<str>),
     /// A list.
     List(Vec<Node>),
     /// A map.
-    Map(BTreeMap<String, Node>),
+    Map(Entries),
 }
 
 impl Value {
@@ -43,7 +65,7 @@ impl Node {
     /// The value of `key` where this is a map that has it.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {
-            Value::Map(entries) => entries.get(key),
+            Value::Map(entries) => entries.iter().find(|(name, _)| **name == *key).map(|(_, node)| node),
             _ => None,
         }
     }
@@ -56,11 +78,9 @@ impl Node {
             (Value::List(left), Self { value: Value::List(right), .. }) => left.extend(right),
             (Value::Map(left), Self { value: Value::Map(right), .. }) => {
                 for (key, node) in right {
-                    match left.entry(key) {
-                        Entry::Occupied(mut below) => below.get_mut().merge(node),
-                        Entry::Vacant(place) => {
-                            place.insert(node);
-                        }
+                    match left.iter_mut().find(|(name, _)| *name == key) {
+                        Some((_, below)) => below.merge(node),
+                        None => left.push((key, node)),
                     }
                 }
             }
@@ -75,11 +95,11 @@ mod tests {
     use crate::config::yaml;
 
     fn tree(file: &str, text: &str) -> Node {
-        yaml::parse(text.as_bytes()).unwrap().into_node(&Rc::from(Path::new(file)), &mut |_, _| None)
+        yaml::parse(&Rc::from(Path::new(file)), text.as_bytes(), &mut |_, _, _| None).unwrap()
     }
 
     fn file_of(node: &Node) -> &str {
-        node.file.to_str().unwrap()
+        node.place.file.to_str().unwrap()
     }
 
     #[test]

@@ -1,70 +1,357 @@
-//! One file's text to values, with errors that show line, column and remedy. Does not know other files: `!include` is
-//! handed to the caller.
+//! One file's text to values: every scalar keeps the text that stands in the file, every value its line. Errors show
+//! line, column and remedy. Does not know other files: `!include` is handed to the caller.
+//!
+//! Bounds: levels of nesting, and values that aliases add. The parser below (`granit_parser`) gives events and looks no
+//! further ahead than one key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
 
-use serde_yaml::Value as Yaml;
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag as YamlTag};
 
-use super::tree::{Node, Value};
+use super::findings::quoted;
+use super::tree::{Entries, Node, Place, Value};
 
-/// The values of one file, `!include` not yet resolved.
-pub(super) struct Parsed(Yaml);
+/// Levels of maps and lists within each other.
+const DEPTH_MAX: usize = 64;
+/// Values that the anchors and aliases of one file may add.
+const ALIASED_MAX: usize = 300_000;
+/// Entries of a map above which repeated keys are looked for with a set.
+const SMALL_MAP: usize = 16;
 
-/// Reads the text of a file.
+const NO_KEY: &str = "a key is no single word; write 'key: value'";
+
+/// What a tag other than the standard ones asks for: called with the tag, where it stands and the key, gives the value
+/// that takes its place.
+pub(super) type TagHandler<'a> = dyn FnMut(&Tag<'_>, &Place, &str) -> Option<Node> + 'a;
+
+/// A tagged value, for instance `!include a.yaml,b.d/*.yaml`.
+pub(super) struct Tag<'a> {
+    /// The name without `!`.
+    pub(super) name: &'a str,
+    /// The tagged text; `None` if it is not a single value.
+    pub(super) text: Option<&'a str>,
+}
+
+/// Reads the text of `file`; an empty one is [`Value::Null`].
 ///
 /// # Errors
-/// What is wrong with it and where, for a person.
-pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
-    let text = match str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            let line = before.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
-            return Err(format!("line {line}: this is not UTF-8 text; save the file as UTF-8"));
-        }
+/// What is wrong with it and where, for a person: the line (0 where there is none) and the rest.
+pub(super) fn parse(file: &Rc<Path>, bytes: &[u8], on_tag: &mut TagHandler<'_>) -> Result<Node, Fault> {
+    let text = str::from_utf8(bytes).map_err(|error| {
+        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
+        Fault::new(line, "this is not UTF-8 text; save the file as UTF-8")
+    })?;
+    let options = granit_parser::options! {
+        flow_nesting_limit: DEPTH_MAX,
+        block_nesting_limit: DEPTH_MAX,
+        block_scalar_eof_without_line_feed: true,
     };
-    if text.trim_matches(['\u{feff}', ' ', '\n', '\r', '\t']).is_empty() {
-        return Ok(Parsed(Yaml::Null));
-    }
-    let mut value: Yaml = serde_yaml::from_str(text).map_err(|error| explain(text, &error))?;
-    value.apply_merge().map_err(|error| format!("a '<<' merge cannot be done: {error}"))?;
-    Ok(Parsed(value))
+    let mut reader = Reader {
+        events: Parser::new_from_str_with_options(text, options),
+        text,
+        file,
+        on_tag,
+        keys: BTreeSet::new(),
+        anchors: BTreeMap::new(),
+        aliased: 0,
+        path: Vec::new(),
+    };
+    reader.document()
 }
 
-/// The message of the YAML reader in our form; a tab in the indentation gets its own, because the reader's is a riddle.
-fn explain(text: &str, error: &serde_yaml::Error) -> String {
-    let message = error.to_string();
-    let Some(location) = error.location() else {
-        return match message.as_str() {
-            "EOF while parsing a value" => "the file holds no value".to_owned(),
-            "deserializing from YAML containing more than one document is not supported" => {
-                "the file holds more than one document ('---'); only one is allowed".to_owned()
+/// What is wrong with a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// The line, counted from 1.
+    pub(super) line: u32,
+    /// What is wrong, for a person.
+    pub(super) text: String,
+}
+
+impl Fault {
+    fn new(line: usize, text: impl Into<String>) -> Self {
+        Self { line: u32::try_from(line).unwrap_or(u32::MAX), text: text.into() }
+    }
+
+    fn at(span: &Span, text: &str) -> Self {
+        Self::new(span.start.line(), format!("column {}: {text}", span.start.col().saturating_add(1)))
+    }
+}
+
+struct Reader<'a, 'h> {
+    events: Parser<'a, granit_parser::StrInput<'a>>,
+    text: &'a str,
+    file: &'a Rc<Path>,
+    on_tag: &'a mut TagHandler<'h>,
+    /// Each key once.
+    keys: BTreeSet<Rc<str>>,
+    /// What `&name` stands at; `None` while its value is being read.
+    anchors: BTreeMap<usize, Option<Node>>,
+    aliased: usize,
+    /// Where the value in hand stands.
+    path: Vec<Step>,
+}
+
+/// A step from a value to one in it.
+enum Step {
+    Key(Rc<str>),
+    Index(usize),
+}
+
+impl<'a> Reader<'a, '_> {
+    fn next(&mut self) -> Result<(Event<'a>, Span), Fault> {
+        match self.events.next() {
+            Some(Ok(found)) => Ok(found),
+            Some(Err(error)) => Err(self.explain(&error)),
+            None => Ok((Event::StreamEnd, Span::default())),
+        }
+    }
+
+    fn document(&mut self) -> Result<Node, Fault> {
+        let mut found = None;
+        loop {
+            match self.next()? {
+                (Event::StreamEnd, _) => break,
+                (Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd, _) => {}
+                (_, span) if found.is_some() => {
+                    let text = "the file holds more than one document ('---'); only one is allowed";
+                    return Err(Fault::new(span.start.line(), text));
+                }
+                (event, span) => found = Some(self.node(event, &span)?),
             }
-            "repetition limit exceeded" => "aliases ('*name') repeat too much".to_owned(),
-            _ => format!("this is not valid YAML: {message}"),
-        };
-    };
-    // The reader may notice a tab only on the line after it.
-    let reached = text.lines().take(location.line().saturating_add(1)).enumerate();
-    for (index, line) in reached.skip(location.line().saturating_sub(2)) {
-        let indentation: String = line.chars().take_while(|letter| letter.is_whitespace()).collect();
-        if let Some(column) = indentation.chars().position(|letter| letter == '\t') {
-            return format!(
-                "line {}, column {}: a tab stands in the indentation; YAML allows only spaces there",
-                index.saturating_add(1),
-                column.saturating_add(1)
-            );
+        }
+        Ok(found.unwrap_or_else(|| Node { value: Value::Null, place: Place::file(self.file) }))
+    }
+
+    fn node(&mut self, event: Event<'a>, span: &Span) -> Result<Node, Fault> {
+        if self.path.len() > DEPTH_MAX {
+            return Err(too_deep(span.start.line()));
+        }
+        let place = self.place(span);
+        match event {
+            Event::Alias(id) => self.alias(id, span),
+            Event::Scalar(text, style, anchor, tag) => {
+                let node = match self.tagged(tag.as_deref(), Some(&text), &place) {
+                    Some(node) => node,
+                    None => Node { value: scalar(&text, style), place },
+                };
+                self.keep(anchor, node, span)
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.anchors.insert(anchor, None);
+                let value = Value::List(self.items()?);
+                let node = Node { value, place };
+                let node = self.tagged(tag.as_deref(), None, &node.place).unwrap_or(node);
+                self.keep(anchor, node, span)
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.anchors.insert(anchor, None);
+                let value = Value::Map(self.entries()?);
+                let node = Node { value, place };
+                let node = self.tagged(tag.as_deref(), None, &node.place).unwrap_or(node);
+                self.keep(anchor, node, span)
+            }
+            _ => Err(Fault::at(span, "this is not valid YAML")),
         }
     }
-    let plain = message.split(" at line ").next().unwrap_or(&message);
-    let hint = unquoted_start(text, location.line());
-    format!("line {}, column {}: this is not valid YAML: {plain}{hint}", location.line(), location.column())
+
+    fn items(&mut self) -> Result<Vec<Node>, Fault> {
+        let mut items = Vec::new();
+        loop {
+            let (event, span) = self.next()?;
+            if matches!(event, Event::SequenceEnd) {
+                items.shrink_to_fit();
+                return Ok(items);
+            }
+            items.push(self.below(Step::Index(items.len()), event, &span)?);
+        }
+    }
+
+    fn below(&mut self, step: Step, event: Event<'a>, span: &Span) -> Result<Node, Fault> {
+        self.path.push(step);
+        let node = self.node(event, span);
+        self.path.pop();
+        node
+    }
+
+    fn entries(&mut self) -> Result<Entries, Fault> {
+        let mut entries: Entries = Vec::new();
+        let mut merged = Vec::new();
+        let mut seen = BTreeSet::new();
+        loop {
+            let (event, span) = self.next()?;
+            if matches!(event, Event::MappingEnd) {
+                break;
+            }
+            let is_merge = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
+            let name = self.key(event, &span)?;
+            let (event, value_span) = self.next()?;
+            let node = self.below(Step::Key(Rc::clone(&name)), event, &value_span)?;
+            if is_merge {
+                merged.push((node, span));
+                continue;
+            }
+            if is_there(&entries, &mut seen, &name) {
+                let text = format!("duplicate entry with key {}; a key may stand once in a map", quoted(&name));
+                return Err(Fault::at(&span, &text));
+            }
+            entries.push((name, node));
+        }
+        for (node, span) in merged {
+            merge_into(&mut entries, node, &span)?;
+        }
+        entries.shrink_to_fit();
+        Ok(entries)
+    }
+
+    /// The text of a key, as the one that all equal ones share.
+    fn key(&mut self, event: Event<'a>, span: &Span) -> Result<Rc<str>, Fault> {
+        let text = match event {
+            Event::Scalar(text, style, anchor, _) => {
+                let node = Node { value: scalar(&text, style), place: self.place(span) };
+                self.keep(anchor, node, span)?;
+                text
+            }
+            Event::Alias(id) => match self.alias(id, span)?.value {
+                Value::Text(text) => text.into_string().into(),
+                _ => return Err(Fault::at(span, NO_KEY)),
+            },
+            _ => return Err(Fault::at(span, NO_KEY)),
+        };
+        if let Some(known) = self.keys.get(&*text) {
+            return Ok(Rc::clone(known));
+        }
+        let key: Rc<str> = Rc::from(text);
+        self.keys.insert(Rc::clone(&key));
+        Ok(key)
+    }
+
+    fn place(&self, span: &Span) -> Place {
+        let line = span.tag_start.map_or(span.start.line(), |tag| tag.line());
+        Place { file: Rc::clone(self.file), line: u32::try_from(line).unwrap_or(u32::MAX) }
+    }
+
+    /// Remembers the value of `&name`.
+    fn keep(&mut self, anchor: usize, node: Node, span: &Span) -> Result<Node, Fault> {
+        if anchor != 0 {
+            self.count(&node, span)?;
+            self.anchors.insert(anchor, Some(node.clone()));
+        }
+        Ok(node)
+    }
+
+    fn alias(&mut self, id: usize, span: &Span) -> Result<Node, Fault> {
+        let Some(Some(node)) = self.anchors.get(&id).cloned() else {
+            return Err(Fault::at(span, "an alias ('*name') stands inside the value that it names"));
+        };
+        self.count(&node, span)?;
+        Ok(node)
+    }
+
+    fn count(&mut self, node: &Node, span: &Span) -> Result<(), Fault> {
+        self.aliased = self.aliased.saturating_add(size(node));
+        if self.aliased > ALIASED_MAX {
+            return Err(Fault::at(span, "aliases ('*name') repeat too much"));
+        }
+        Ok(())
+    }
+
+    /// What a tag of our own stands for; `None` for no tag and for those of YAML itself, such as `!!str`.
+    fn tagged(&mut self, tag: Option<&YamlTag>, text: Option<&str>, place: &Place) -> Option<Node> {
+        let name = tag?.to_string();
+        let name = name.trim_start_matches('!');
+        if tag.is_some_and(YamlTag::is_yaml_core_schema) || name.is_empty() || name.starts_with("tag:yaml.org,2002:") {
+            return None;
+        }
+        let key = self.path.iter().fold(String::new(), |key, step| match step {
+            Step::Key(name) => join(&key, name),
+            Step::Index(index) => format!("{key}[{index}]"),
+        });
+        let replaced = (self.on_tag)(&Tag { name, text }, place, &key);
+        Some(replaced.unwrap_or_else(|| Node { value: Value::Null, place: place.clone() }))
+    }
+
+    /// The parser's message in our form; a tab in the indentation gets its own, because the parser's is a riddle.
+    fn explain(&self, error: &ScanError) -> Fault {
+        let (line, column) = (error.marker().line(), error.marker().col().saturating_add(1));
+        if matches!(error.kind(), granit_parser::ErrorKind::RecursionLimitExceeded) {
+            return too_deep(line);
+        }
+        // The parser may notice a tab only on the line after it.
+        let reached = self.text.lines().take(line.saturating_add(1)).enumerate();
+        for (index, text) in reached.skip(line.saturating_sub(2)) {
+            let indentation: String = text.chars().take_while(|letter| letter.is_whitespace()).collect();
+            if let Some(column) = indentation.chars().position(|letter| letter == '\t') {
+                let text = "a tab stands in the indentation; YAML allows only spaces there";
+                let text = format!("column {}: {text}", column.saturating_add(1));
+                return Fault::new(index.saturating_add(1), text);
+            }
+        }
+        let hint = unquoted_start(self.text, line);
+        Fault::new(line, format!("column {column}: this is not valid YAML: {}{hint}", error.info()))
+    }
 }
 
-/// A hint where a value of the line begins with a character that YAML keeps for itself, as in
-/// `external_com_path: *:5556`.
+fn too_deep(line: usize) -> Fault {
+    Fault::new(line, format!("maps and lists stand more than {DEPTH_MAX} deep in each other"))
+}
+
+/// Whether a map has the key; `seen` holds the keys of a map that is not small.
+fn is_there(entries: &Entries, seen: &mut BTreeSet<Rc<str>>, name: &Rc<str>) -> bool {
+    if entries.len() < SMALL_MAP {
+        return entries.iter().any(|(other, _)| other == name);
+    }
+    if seen.is_empty() {
+        seen.extend(entries.iter().map(|(name, _)| Rc::clone(name)));
+    }
+    !seen.insert(Rc::clone(name))
+}
+
+/// Only an unquoted `~`, `null` or nothing is no text.
+fn scalar(text: &str, style: ScalarStyle) -> Value {
+    if style == ScalarStyle::Plain && matches!(text, "" | "~" | "null") {
+        Value::Null
+    } else {
+        Value::Text(text.into())
+    }
+}
+
+/// How many values a value holds.
+fn size(node: &Node) -> usize {
+    let below: usize = match &node.value {
+        Value::List(items) => items.iter().map(size).sum(),
+        Value::Map(entries) => entries.iter().map(|(_, node)| size(node)).sum(),
+        _ => 0,
+    };
+    below.saturating_add(1)
+}
+
+/// `<<: *name` or `<<: [*one, *other]`: entries that the map itself does not have; the first that says one wins.
+fn merge_into(entries: &mut Entries, node: Node, span: &Span) -> Result<(), Fault> {
+    match node.value {
+        Value::Map(below) => {
+            for (name, node) in below {
+                if !entries.iter().any(|(other, _)| *other == name) {
+                    entries.push((name, node));
+                }
+            }
+            Ok(())
+        }
+        Value::List(items) if items.iter().all(|item| matches!(item.value, Value::Map(_))) => {
+            items.into_iter().try_for_each(|item| merge_into(entries, item, span))
+        }
+        value => {
+            let text = format!("a '<<' merge cannot be done with {}; allowed: a map or a list of maps", value.kind());
+            Err(Fault::at(span, &text))
+        }
+    }
+}
+
+/// A hint where a value of the line begins with a character that YAML keeps for itself, as in `external_com_path:
+/// *:5556`.
 fn unquoted_start(text: &str, line: usize) -> &'static str {
     let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     let starts = [": *", ": @", ": `", ": %", "- *", "- @", "- `", "- %"];
@@ -75,66 +362,6 @@ fn unquoted_start(text: &str, line: usize) -> &'static str {
     }
 }
 
-/// What a tag other than the standard ones asks for: called with the tag's name (without `!`) and its text, gives the
-/// value that takes its place.
-pub(super) type TagHandler<'a> = dyn FnMut(&Tag<'_>, &str) -> Option<Node> + 'a;
-
-/// A tagged scalar, for instance `!include a.yaml,b.d/*.yaml`.
-pub(super) struct Tag<'a> {
-    /// The name without `!`.
-    pub(super) name: &'a str,
-    /// The tagged text; `None` if it is not a single value.
-    pub(super) text: Option<&'a str>,
-}
-
-impl Parsed {
-    /// The tree of these values, each marked with `file`. `on_tag` is called with a tag and the key it stands at.
-    pub(super) fn into_node(self, file: &Rc<Path>, on_tag: &mut TagHandler<'_>) -> Node {
-        convert(self.0, file, "", on_tag)
-    }
-}
-
-fn convert(yaml: Yaml, file: &Rc<Path>, key: &str, on_tag: &mut TagHandler<'_>) -> Node {
-    let value = match yaml {
-        Yaml::Null => Value::Null,
-        Yaml::Bool(value) => Value::Text(value.to_string()),
-        Yaml::Number(value) => Value::Text(value.to_string()),
-        Yaml::String(value) => Value::Text(value),
-        Yaml::Sequence(items) => {
-            let items = items.into_iter().enumerate();
-            Value::List(items.map(|(index, item)| convert(item, file, &format!("{key}[{index}]"), on_tag)).collect())
-        }
-        Yaml::Mapping(entries) => {
-            let mut map = BTreeMap::new();
-            for (name, item) in entries {
-                let name = scalar(&name).unwrap_or_default();
-                let below = join(key, &name);
-                map.insert(name, convert(item, file, &below, on_tag));
-            }
-            Value::Map(map)
-        }
-        Yaml::Tagged(tagged) => {
-            let name = tagged.tag.to_string();
-            let text = scalar(&tagged.value);
-            let tag = Tag { name: name.trim_start_matches('!'), text: text.as_deref() };
-            match on_tag(&tag, key) {
-                Some(node) => return node,
-                None => Value::Null,
-            }
-        }
-    };
-    Node { value, file: Rc::clone(file) }
-}
-
-fn scalar(value: &Yaml) -> Option<String> {
-    match value {
-        Yaml::String(text) => Some(text.clone()),
-        Yaml::Bool(value) => Some(value.to_string()),
-        Yaml::Number(value) => Some(value.to_string()),
-        _ => None,
-    }
-}
-
 /// `key` below `parent`, as messages write it.
 pub(super) fn join(parent: &str, key: &str) -> String {
     let point = if parent.is_empty() || key.is_empty() || key.starts_with('[') { "" } else { "." };
@@ -142,63 +369,4 @@ pub(super) fn join(parent: &str, key: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(text: &str) -> String {
-        parse(text.as_bytes()).err().unwrap()
-    }
-
-    #[test]
-    fn a_tab_in_the_indentation_is_named_with_its_place() {
-        let text = "gorgone:\n  gorgonecore:\n\t  id: 1\n";
-        assert_eq!(error(text), "line 3, column 1: a tab stands in the indentation; YAML allows only spaces there");
-        let text = "gorgone:\n  core:\n    id: 1\n  \tname: x\n";
-        assert_eq!(error(text), "line 4, column 3: a tab stands in the indentation; YAML allows only spaces there");
-    }
-
-    #[test]
-    fn other_syntax_errors_show_line_and_column() {
-        assert!(
-            error("a: 1\nb: [1, 2\nc: 3\n").starts_with("line 3, column 2: "),
-            "{}",
-            error("a: 1\nb: [1, 2\nc: 3\n")
-        );
-        assert!(error("a: 1\na: 2\n").contains("duplicate entry"), "{}", error("a: 1\na: 2\n"));
-        assert!(error("a: 1\n---\nb: 1\n").contains("more than one document"), "{}", error("a: 1\n---\nb: 1\n"));
-    }
-
-    #[test]
-    fn a_star_without_quotes_gets_a_hint() {
-        assert!(
-            error("path: *:5556\n").ends_with("needs quotes, for instance \"*:5556\""),
-            "{}",
-            error("path: *:5556\n")
-        );
-    }
-
-    #[test]
-    fn bytes_that_are_not_text_are_refused_with_their_line() {
-        assert!(parse(b"a: 1\nb: \xe9\n").err().unwrap().starts_with("line 2: this is not UTF-8"));
-        assert!(parse(b"\x7fELF\x02\x01\x01\0\0\0").is_err());
-    }
-
-    #[test]
-    fn a_file_of_comments_is_empty_and_not_wrong() {
-        for text in ["", "\n", "# nothing\n", "---\n", "\u{feff}"] {
-            let node =
-                parse(text.as_bytes()).map(|parsed| parsed.into_node(&Rc::from(Path::new("f")), &mut |_, _| None));
-            assert_eq!(node.unwrap().value, Value::Null, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn aliases_that_multiply_are_refused() {
-        let mut text = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
-        for level in 1..12 {
-            let below = level - 1;
-            text.push_str(&format!("a{level}: &a{level} [{}]\n", vec![format!("*a{below}"); 10].join(",")));
-        }
-        assert!(error(&text).contains("repeat too much"), "{}", error(&text));
-    }
-}
+mod tests;

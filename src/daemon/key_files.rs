@@ -19,6 +19,9 @@ pub const PUBLIC_NAME: &str = "rsakey.pub.pem";
 /// Modulus of a generated key in bits.
 pub const DEFAULT_BITS: usize = 2_048;
 
+/// Bits that let others than the owner write a file, and read it.
+const WRITABLE: u32 = 0o022;
+const READABLE: u32 = 0o044;
 const PRIVATE_MODE: u32 = 0o600;
 const PUBLIC_MODE: u32 = 0o640;
 const DIRECTORY_MODE: u32 = 0o750;
@@ -74,7 +77,7 @@ pub struct KeyFileError {
 pub enum KeyFault {
     /// It is missing while its public half, the named file, is there.
     PrivateMissing(PathBuf),
-    /// Others than its owner may use it; the mode is given.
+    /// Others than its owner may write it; the mode is given.
     TooOpen(u32),
     /// It does not belong to the private key in the named file.
     Mismatch(PathBuf),
@@ -98,7 +101,9 @@ impl fmt::Display for KeyFault {
                  pair is made (peers must then be told the new thumbprint)",
                 public.display()
             ),
-            Self::TooOpen(mode) => write!(formatter, "others can use this private key (mode {mode:04o}); chmod 600 it"),
+            Self::TooOpen(mode) => {
+                write!(formatter, "others can replace this private key (mode {mode:04o}); chmod 600 it")
+            }
             Self::Mismatch(private) => write!(
                 formatter,
                 "does not belong to the private key {}; restore the right file, or remove this one so that it is \
@@ -163,6 +168,15 @@ pub fn inspect(private: &Path, public: &Path) -> Result<KeyState, KeyFileError> 
     Ok(KeyState::Present { bits, thumbprint: key.public().thumbprint(), public_is_missing })
 }
 
+/// What an administrator should know about a private key that can be used: the original's own script makes it readable
+/// for others where the umask is the usual one.
+#[must_use]
+pub fn warning(private: &Path) -> Option<String> {
+    let mode = fs::metadata(private).ok()?.mode() & 0o7777;
+    let shown = private.display();
+    (mode & READABLE != 0).then(|| format!("others can read this private key (mode {mode:04o}); chmod 600 {shown}"))
+}
+
 /// Makes a pair of `bits` (2048 to 4096) in `directory` under the usual names and returns its thumbprint.
 ///
 /// # Errors
@@ -214,7 +228,7 @@ fn read_private(path: &Path) -> Result<Option<PrivateKey>, KeyFileError> {
         return Ok(None);
     }
     let mode = fs::metadata(path).map_err(|error| KeyFault::Read(error).of(path))?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    if mode & WRITABLE != 0 {
         return Err(KeyFault::TooOpen(mode).of(path));
     }
     let bytes = read_bounded(path).map_err(|error| KeyFault::Read(error).of(path))?;

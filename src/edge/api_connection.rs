@@ -114,7 +114,7 @@ fn read_reply(stream: &mut impl Read) -> io::Result<ApiReply> {
 fn parse(received: &[u8]) -> io::Result<Option<ApiReply>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
-    let parsed = response.parse(received).map_err(|error| io::Error::other(format!("it is no HTTP: {error}")))?;
+    let parsed = response.parse(received).map_err(|error| io::Error::other(format!("it is not HTTP: {error}")))?;
     let httparse::Status::Complete(head) = parsed else { return Ok(None) };
     let length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
     let length: usize =

@@ -4,15 +4,14 @@
 //! Two pipes tell the streams apart, but not which of them was written to first. So at the beginning each pipe holds
 //! one write only (one page, in packets), and is read once for each event: a command that prints to both waits until we
 //! have read what it printed before. A command that goes on printing gets pipes of the usual size, and is read in
-//! larger pieces; then the order between the two is that in which they became readable. Absent on purpose: the process.
+//! larger pieces; then the order between the two is that in which they became readable. Absent on purpose: the process,
+//! and the poll that watches the pipes.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::time::Duration;
 
 use mio::unix::pipe::Receiver;
-use mio::{Events, Interest, Poll, Token};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use crate::model::command::OutputCut;
@@ -23,7 +22,7 @@ const ORDERED_READS: usize = 512;
 /// A pipe while the order is kept, and afterwards (the system's default).
 const ORDERED_PIPE_BYTES: usize = 4_096;
 const USUAL_PIPE_BYTES: usize = 64 << 10;
-/// A read counts as so many bytes at least, so that many small ones use up a budget as well.
+/// Minimum number of bytes that a read counts for, so that many small reads use up a budget as well.
 const READ_COST: usize = 1_024;
 
 /// What [`ChildOutput::read`] found.
@@ -50,11 +49,8 @@ struct Stream {
 
 /// The output of one command, and the pipes that it comes through.
 pub struct ChildOutput {
-    /// Watches both pipes: its events come in the order in which the pipes became readable.
-    poll: Poll,
-    events: Events,
     streams: [Stream; 2],
-    /// Pipes that no event will announce again.
+    /// Pipes to be read, in the order in which they became readable.
     unread: VecDeque<usize>,
     ordered_reads: usize,
     limit: usize,
@@ -77,21 +73,8 @@ impl ChildOutput {
     /// # Errors
     /// The system has no more descriptors.
     pub fn open(limit: usize) -> io::Result<(Self, ChildEnds)> {
-        let poll = Poll::new()?;
-        let open = |number| {
-            let (reader, writer) = packet_pipe()?;
-            let mut pipe = Receiver::from(reader);
-            pipe.set_nonblocking(true)?;
-            poll.registry().register(&mut pipe, Token(number), Interest::READABLE)?;
-            Ok::<_, io::Error>((
-                Stream { pipe: Some(pipe), is_hung_up: false, kept: 0, is_cut: false, begun: Vec::new() },
-                writer,
-            ))
-        };
-        let ((first, stdout), (second, stderr)) = (open(0)?, open(1)?);
+        let ((first, stdout), (second, stderr)) = (Stream::open()?, Stream::open()?);
         let output = Self {
-            poll,
-            events: Events::with_capacity(2),
             streams: [first, second],
             unread: VecDeque::new(),
             ordered_reads: ORDERED_READS,
@@ -102,49 +85,38 @@ impl ChildOutput {
         Ok((output, ChildEnds { stdout, stderr }))
     }
 
-    /// The descriptor to be watched for reading while [`Self::is_open`].
-    pub fn descriptor(&self) -> RawFd {
-        self.poll.as_raw_fd()
+    /// The descriptors of the pipes that are open, with their numbers, to be watched for reading.
+    pub fn descriptors(&self) -> impl Iterator<Item = (usize, RawFd)> {
+        let pipes = self.streams.iter().enumerate();
+        pipes.filter_map(|(number, stream)| stream.pipe.as_ref().map(|pipe| (number, pipe.as_raw_fd())))
+    }
+
+    /// A pipe became readable, or nobody holds its other end any more. In the order of the events.
+    pub fn mark_ready(&mut self, number: usize, is_hung_up: bool) {
+        if let Some(stream) = self.streams.get_mut(number).filter(|stream| stream.pipe.is_some()) {
+            stream.is_hung_up |= is_hung_up;
+            if !self.unread.contains(&number) {
+                self.unread.push_back(number);
+            }
+        }
     }
 
     /// Whether something may still come.
-    pub fn is_open(&self) -> bool {
+    fn is_open(&self) -> bool {
         self.streams.iter().any(|stream| stream.pipe.is_some())
     }
 
     /// Reads up to about `budget` bytes. Beyond the limits they are dropped, so that the command never waits for us.
     pub fn read(&mut self, budget: usize) -> ReadState {
         let mut left = budget;
-        while self.is_open() {
-            if self.unread.is_empty() && !self.look() {
-                return ReadState::WouldBlock;
+        while let Some(number) = self.unread.pop_front() {
+            if left == 0 {
+                self.unread.push_front(number);
+                return ReadState::Open;
             }
-            while let Some(number) = self.unread.pop_front() {
-                if left == 0 {
-                    self.unread.push_front(number);
-                    return ReadState::Open;
-                }
-                left = left.saturating_sub(self.read_once(number));
-            }
+            left = left.saturating_sub(self.read_once(number));
         }
-        ReadState::Eof
-    }
-
-    /// Whether a pipe became readable.
-    fn look(&mut self) -> bool {
-        while let Err(error) = self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
-            if error.kind() != io::ErrorKind::Interrupted {
-                return false;
-            }
-        }
-        for event in &self.events {
-            let number = event.token().0;
-            if let Some(stream) = self.streams.get_mut(number) {
-                stream.is_hung_up |= event.is_read_closed();
-                self.unread.push_back(number);
-            }
-        }
-        !self.unread.is_empty()
+        if self.is_open() { ReadState::WouldBlock } else { ReadState::Eof }
     }
 
     /// Reads a pipe once, and says what that cost.
@@ -226,12 +198,33 @@ impl ChildOutput {
         Some(news)
     }
 
+    /// What is kept and not taken yet, in bytes.
+    pub const fn kept_bytes(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Whether no more is kept of it, whatever comes.
+    pub fn is_full(&self) -> bool {
+        self.streams.iter().all(|stream| stream.is_cut || stream.pipe.is_none())
+    }
+
     /// Closes both pipes; everything that was kept, and what was not.
     pub fn take(&mut self) -> (Vec<u8>, OutputCut) {
         self.close(0);
         self.close(1);
         let [stdout, stderr] = self.streams.each_ref().map(|stream| stream.is_cut.then_some(stream.kept));
         (std::mem::take(&mut self.kept), OutputCut { stdout, stderr })
+    }
+}
+
+impl Stream {
+    /// A pipe, and its end for the command.
+    fn open() -> io::Result<(Self, OwnedFd)> {
+        let (reader, writer) = packet_pipe()?;
+        let pipe = Receiver::from(reader);
+        pipe.set_nonblocking(true)?;
+        let stream = Self { pipe: Some(pipe), is_hung_up: false, kept: 0, is_cut: false, begun: Vec::new() };
+        Ok((stream, writer))
     }
 }
 

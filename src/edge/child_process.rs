@@ -15,9 +15,11 @@ use super::child_output::{ChildEnds, ChildOutput};
 use super::system;
 use crate::model::command::{CommandEnd, CommandOutcome, CommandSpec, Program};
 use crate::model::time::{Monotonic, Now, WallTime};
+pub use environment::Environment;
 
 pub use super::child_output::ReadState;
 
+mod environment;
 #[cfg(test)]
 mod tests;
 
@@ -57,33 +59,33 @@ enum Phase {
 }
 
 impl ChildProcess {
-    /// Starts a command: its own process group, `/dev/null` as stdin, a pipe for each output, no inherited descriptors,
-    /// an empty signal mask, `/` as its directory and our environment. Its time-out runs from `now` on.
+    /// Starts a command: its own process group, `/dev/null` as stdin, a pipe for each output, no inherited descriptors
+    /// (see [`system::keep_inherited_descriptors`]), `/` as its directory and `environment`. Its time-out runs from
+    /// `now` on.
+    ///
+    /// Nothing runs between `fork` and `exec`, so that the standard library takes `posix_spawn`, which copies no page
+    /// tables.
     ///
     /// # Errors
     /// Why it could not be started, as a sentence that names the program but not its arguments.
-    pub fn spawn(spec: &CommandSpec, now: Now) -> Result<Self, CommandEnd> {
+    pub fn spawn(spec: &CommandSpec, environment: &Environment, now: Now) -> Result<Self, CommandEnd> {
         reap_abandoned();
-        let (name, mut command) = match &spec.program {
-            Program::Shell(line) => {
-                let mut command = Command::new("/bin/sh");
-                command.arg("-c").arg(line);
-                ("/bin/sh", command)
-            }
+        let (name, arguments) = match &spec.program {
+            Program::Shell(line) => ("/bin/sh", ["-c", line.as_str()].to_vec()),
             Program::Words(words) => {
                 let empty = || CommandEnd::NotStarted("the command is empty".to_owned());
                 let (program, arguments) = words.split_first().ok_or_else(empty)?;
-                let mut command = Command::new(program);
-                command.args(arguments);
-                (program.as_str(), command)
+                (program.as_str(), arguments.iter().map(String::as_str).collect())
             }
         };
-        let (output, ends) = ChildOutput::open(spec.output_limit).map_err(|error| not_started(name, &error))?;
+        let failed = |error| not_started(name, &error);
+        let (output, ends) = ChildOutput::open(spec.output_limit).map_err(failed)?;
         let ChildEnds { stdout, stderr } = ends;
-        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-        command.process_group(0).current_dir("/").env_remove("NOTIFY_SOCKET");
-        system::isolate_child(&mut command);
-        let child = command.spawn().map_err(|error| not_started(name, &error))?;
+        // With a path the standard library needs not search itself, which it would do after a `fork`.
+        let mut command = Command::new(environment.find(name).map_err(failed)?);
+        command.arg0(name).args(arguments).env_clear().envs(environment.variables());
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0).current_dir("/");
+        let child = command.spawn().map_err(failed)?;
         // The command holds our ends for writing: without this the pipes would never close.
         drop(command);
         Ok(Self {
@@ -102,16 +104,32 @@ impl ChildProcess {
         self.id
     }
 
-    /// What tells that output is there, to be registered for reading.
-    #[must_use]
-    pub fn output_descriptor(&self) -> RawFd {
-        self.output.descriptor()
+    /// The descriptors of its open outputs with their numbers, to be watched for reading.
+    pub fn outputs(&self) -> impl Iterator<Item = (usize, RawFd)> {
+        self.output.descriptors()
+    }
+
+    /// An output became readable, or (`is_hung_up`) nobody holds its other end any more. In the order of the events.
+    pub fn output_ready(&mut self, number: usize, is_hung_up: bool) {
+        self.output.mark_ready(number, is_hung_up);
     }
 
     /// Reads up to about `budget` bytes of output. Beyond the limits it is dropped, so that the command never waits for
     /// us.
     pub fn read_output(&mut self, budget: usize) -> ReadState {
         self.output.read(budget)
+    }
+
+    /// What is kept of its output, in bytes.
+    #[must_use]
+    pub const fn kept_bytes(&self) -> usize {
+        self.output.kept_bytes()
+    }
+
+    /// Whether no more of its output is kept, whatever it prints.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.output.is_full()
     }
 
     /// What it has printed since the last time, where somebody wants to see it at once; now and then.

@@ -4,7 +4,6 @@
 //!
 //! Absent on purpose: reading the file; files that it includes.
 
-use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -87,8 +86,7 @@ fn concerns(names: &[Vec<u8>], mut events: &[u8]) -> bool {
 }
 fn watch_parent(events: &File, path: &Path, names: &mut Vec<Vec<u8>>) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let directory = CString::new(directory.as_os_str().as_bytes()).map_err(io::Error::other)?;
-    system::watch_directory(events, &directory)?;
+    system::watch_directory(events, directory)?;
     names.extend(path.file_name().map(|name| name.as_bytes().to_vec()));
     Ok(())
 }

@@ -16,7 +16,7 @@ use super::{journal, system};
 use crate::model::log::{Level, LogLine};
 use crate::model::time::WallTime;
 
-/// Longer texts are cut.
+/// Maximum length in bytes of a text; longer ones are cut.
 const MAX_TEXT_LEN: usize = 8 << 10;
 /// Unwritten bytes that are kept; lines beyond it are lost.
 const MAX_BUFFERED: usize = 1 << 20;

@@ -19,6 +19,7 @@ mod large_blocks;
 pub mod log;
 pub mod notify;
 pub mod packages;
+pub mod private_tmp;
 pub mod process_memory;
 pub mod random;
 pub mod resolver;
@@ -33,4 +34,7 @@ pub mod tls;
 #[cfg(test)]
 pub(crate) mod temp_dir;
 
-pub use system::{hostname, raise_open_file_limit, release_free_memory, release_program_pages};
+pub use system::{
+    forbid_dumps, hostname, keep_inherited_descriptors, raise_open_file_limit, release_free_memory,
+    release_program_pages,
+};

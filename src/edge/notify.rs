@@ -17,7 +17,7 @@ pub enum State {
     Alive,
 }
 
-/// Tells the service manager; does nothing when there is none. Never blocks.
+/// Tells the service manager, if there is one. Never blocks.
 ///
 /// # Errors
 /// A sentence for the log.

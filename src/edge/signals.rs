@@ -1,7 +1,17 @@
-//! Signals as a source of the event loop: blocked for all threads and read from a `signalfd(2)`.
+//! Signals as a source of the event loop: a handler notes each and writes to a socket that the loop watches.
+//!
+//! No signal is blocked, so commands start with an empty mask without any work between `fork` and `exec`, and the
+//! standard library can start them by `posix_spawn`, which copies no page tables. `exec` takes the handlers away by
+//! itself.
 
 use std::ffi::c_int;
 use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::{flag, low_level};
 
 use super::event_file::EventFile;
 use super::system;
@@ -17,54 +27,48 @@ pub enum Signal {
     Child,
 }
 
-/// What is blocked and read.
-const SIGNALS: [(c_int, Signal); 4] = [
-    (libc::SIGTERM, Signal::Stop),
-    (libc::SIGINT, Signal::Stop),
-    (libc::SIGHUP, Signal::Reopen),
-    (libc::SIGCHLD, Signal::Child),
-];
+/// What is caught, the most important first.
+const SIGNALS: [(c_int, Signal); 4] =
+    [(SIGTERM, Signal::Stop), (SIGINT, Signal::Stop), (SIGHUP, Signal::Reopen), (SIGCHLD, Signal::Child)];
 
-/// Size of `struct signalfd_siginfo`, which begins with the signal's number as a `u32`.
-const INFO_LEN: usize = 128;
-
-/// The daemon's signals. Make it before any other thread is started.
-pub struct Signals(EventFile);
+/// The daemon's signals, caught for the rest of the process's life.
+pub struct Signals {
+    wakes: EventFile,
+    came: [Arc<AtomicBool>; SIGNALS.len()],
+}
 
 impl Signals {
-    /// Blocks the signals for this thread and those it starts later, ignores `SIGPIPE`, and opens the descriptor. A
-    /// child process would inherit the mask: [`super::child_process`] clears it.
+    /// Catches the signals and takes all others out of the mask that we inherited. `SIGPIPE` is ignored already, by the
+    /// standard library.
     ///
     /// # Errors
     /// No file descriptor is left.
     pub fn open() -> io::Result<Self> {
-        let numbers = SIGNALS.map(|(number, _)| number);
-        system::ignore_signal(libc::SIGPIPE)?;
-        system::block_signals(&numbers)?;
-        Ok(Self(EventFile::new(system::signal_descriptor(&numbers)?)))
+        let (wakes, wake) = UnixStream::pair()?;
+        wakes.set_nonblocking(true)?;
+        let came = SIGNALS.map(|_| Arc::new(AtomicBool::new(false)));
+        for ((number, _), came) in SIGNALS.iter().zip(&came) {
+            // In this order: what was noted before the loop wakes up is seen by it.
+            flag::register(*number, Arc::clone(came))?;
+            low_level::pipe::register(*number, wake.try_clone()?)?;
+        }
+        system::unblock_signals()?;
+        Ok(Self { wakes: EventFile::new(wakes.into()), came })
     }
 
     /// What the event loop watches.
     pub const fn source(&mut self) -> &mut EventFile {
-        &mut self.0
+        &mut self.wakes
     }
 
-    /// Every pending signal, each at most once, in the order of their importance. Never blocks.
+    /// Every signal since the last call, each at most once, in the order of their importance. Never blocks.
     pub fn read(&mut self) -> Vec<Signal> {
-        let mut signals = Vec::new();
-        let mut infos = [0_u8; 8 * INFO_LEN];
-        self.0.read_all(&mut infos, |infos| signals.extend(infos.chunks_exact(INFO_LEN).filter_map(signal_of)));
-        signals.sort_unstable();
+        self.wakes.read_all(&mut [0_u8; 64], |_| {});
+        let came = SIGNALS.iter().zip(&self.came).filter(|(_, came)| came.swap(false, Ordering::Relaxed));
+        let mut signals: Vec<Signal> = came.map(|((_, signal), _)| *signal).collect();
         signals.dedup();
         signals
     }
-}
-
-/// The signal that one `signalfd_siginfo` tells of.
-fn signal_of(info: &[u8]) -> Option<Signal> {
-    let number = u32::from_ne_bytes(*info.first_chunk::<4>()?);
-    let number = c_int::try_from(number).ok()?;
-    SIGNALS.iter().find(|(known, _)| *known == number).map(|(_, signal)| *signal)
 }
 
 #[cfg(test)]
@@ -74,13 +78,13 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn blocked_signals_wake_the_loop_and_are_read_once() {
+    fn signals_wake_the_loop_and_are_read_once() {
         let mut signals = Signals::open().unwrap();
         assert_eq!(signals.read(), []);
         let mut poll = mio::Poll::new().unwrap();
         poll.registry().register(signals.source(), Token(1), Interest::READABLE).unwrap();
-        for number in [libc::SIGCHLD, libc::SIGHUP, libc::SIGTERM, libc::SIGINT] {
-            system::raise_in_this_thread(number).unwrap();
+        for number in [SIGCHLD, SIGHUP, SIGTERM, SIGINT] {
+            low_level::raise(number).unwrap();
         }
         let mut events = mio::Events::with_capacity(4);
         while let Err(error) = poll.poll(&mut events, Some(Duration::from_secs(10))) {

@@ -110,6 +110,16 @@ impl Listener {
     }
 }
 
+/// The process that listens now where `endpoint` would, where it can be seen, and what a start would say. `None` for a
+/// port that is free, and for a Unix socket. Takes nothing.
+#[must_use]
+pub fn occupant(endpoint: &Endpoint, ipv6: bool) -> Option<(Option<u32>, String)> {
+    let Endpoint::Tcp { host, port } = endpoint else { return None };
+    let listener = bind::listener(bind_address(host, *port, ipv6).ok()?)?;
+    let process = listener.as_ref().map(|(process, _)| *process);
+    Some((process, bind_failed(endpoint, &Refused::Listened(listener.map(|(_, text)| text)))))
+}
+
 /// Whether descriptors or memory are used up, as opposed to something wrong with one connection.
 #[must_use]
 pub fn is_exhausted(error: &io::Error) -> bool {

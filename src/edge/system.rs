@@ -1,13 +1,18 @@
-//! Thin safe wrappers around what only `libc` offers. The one place of `unsafe` in this program.
+//! Calls of the system and the C library that have no place elsewhere, each behind a safe function.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CString, c_int};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs;
+use rustix::fs::inotify::{self, WatchFlags};
+use rustix::io::Errno;
+use rustix::process::{self, Pid};
 
 /// A time of day in the machine's time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,74 +61,27 @@ pub fn local_time(seconds: i64) -> Option<LocalTime> {
     })
 }
 
-/// A set of signals.
-fn signal_set(signals: &[c_int]) -> io::Result<libc::sigset_t> {
+/// Empties the signal mask of this thread and of those that it starts later: whoever started us may have left signals
+/// blocked.
+///
+/// # Errors
+/// None is known.
+pub fn unblock_signals() -> io::Result<()> {
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: `sigemptyset` initialises the set that the pointer leads to.
     check(unsafe { libc::sigemptyset(set.as_mut_ptr()) })?;
-    // SAFETY: initialised by the call above.
-    let mut set = unsafe { set.assume_init() };
-    for signal in signals {
-        // SAFETY: `set` is an initialised set; an invalid number is reported as an error.
-        check(unsafe { libc::sigaddset(&raw mut set, *signal) })?;
-    }
-    Ok(set)
-}
-
-/// Blocks signals for this thread and every thread that it starts later.
-///
-/// # Errors
-/// An invalid signal number.
-pub fn block_signals(signals: &[c_int]) -> io::Result<()> {
-    let set = signal_set(signals)?;
-    // SAFETY: `set` is initialised; a null old set is allowed.
-    match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) } {
+    // SAFETY: `set` is initialised by the call above; a null old set is allowed.
+    match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut()) } {
         0 => Ok(()),
         number => Err(io::Error::from_raw_os_error(number)),
     }
 }
 
-/// Lets the child that `command` starts begin with an empty signal mask, which the standard library would hand on, and
-/// without the descriptors that we ourselves inherited. (`SIGPIPE` goes back to its default in the standard library.)
-pub fn isolate_child(command: &mut Command) {
-    let isolate = || {
-        // SAFETY: no memory is involved: the call only marks descriptors from 3 on as close-on-exec. Kernels before
-        // 5.11 refuse, and then only what we inherited ourselves is handed on.
-        unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-        let set = signal_set(&[])?;
-        // SAFETY: `set` is initialised; a null old set is allowed.
-        match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) } {
-            0 => Ok(()),
-            number => Err(io::Error::from_raw_os_error(number)),
-        }
-    };
-    // SAFETY: between fork and exec the closure calls only `close_range`, `sigemptyset` and `pthread_sigmask`, which
-    // are safe in signal context, and allocates nothing.
-    unsafe { command.pre_exec(isolate) };
-}
-
-/// Ignores a signal for the whole process.
-///
-/// # Errors
-/// An invalid signal number.
-pub fn ignore_signal(signal: c_int) -> io::Result<()> {
-    // SAFETY: `SIG_IGN` installs no handler of ours, so there is no code to be safe in signal context.
-    if unsafe { libc::signal(signal, libc::SIG_IGN) } == libc::SIG_ERR {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}
-
-/// A non-blocking file descriptor that reads blocked signals (`signalfd(2)`).
-///
-/// # Errors
-/// No file descriptor is left, or a signal number is invalid.
-pub fn signal_descriptor(signals: &[c_int]) -> io::Result<OwnedFd> {
-    let set = signal_set(signals)?;
-    // SAFETY: `set` is initialised; -1 asks for a new descriptor.
-    let descriptor = check(unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) })?;
-    // SAFETY: the kernel has just given us this descriptor and nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+/// Keeps the descriptors that we inherited from commands that we start. Kernels before 5.11 cannot, and then they are
+/// handed on.
+pub fn keep_inherited_descriptors() {
+    // SAFETY: no memory is involved: the call only marks descriptors from 3 on as close-on-exec.
+    unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
 }
 
 /// A non-blocking descriptor that tells of changes in directories (`inotify(7)`).
@@ -131,27 +89,25 @@ pub fn signal_descriptor(signals: &[c_int]) -> io::Result<OwnedFd> {
 /// # Errors
 /// The user has as many of them as the kernel allows, or no file descriptor is left.
 pub fn watch_descriptor() -> io::Result<OwnedFd> {
-    // SAFETY: no memory is involved.
-    let descriptor = check(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) })?;
-    // SAFETY: the kernel has just given us this descriptor and nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    Ok(inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?)
 }
 
 /// Watches a directory for files that were written, put in place or removed. Watching it twice is watching it once.
 ///
 /// # Errors
 /// There is no such directory, or the user watches as many as the kernel allows.
-pub fn watch_directory(watch: &impl AsFd, directory: &CStr) -> io::Result<()> {
-    let mask = libc::IN_CLOSE_WRITE | libc::IN_MOVED_TO | libc::IN_DELETE | libc::IN_ONLYDIR;
-    // SAFETY: the path is terminated and only read during the call; the descriptor is borrowed.
-    check(unsafe { libc::inotify_add_watch(watch.as_fd().as_raw_fd(), directory.as_ptr(), mask) }).map(|_| ())
+pub fn watch_directory(watch: &impl AsFd, directory: &Path) -> io::Result<()> {
+    let wanted = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::ONLYDIR;
+    watch_path(watch, directory, wanted)
 }
 
-/// Sends a signal to the calling thread alone.
-#[cfg(test)]
-pub fn raise_in_this_thread(signal: c_int) -> io::Result<()> {
-    // SAFETY: no memory is involved.
-    check(unsafe { libc::raise(signal) }).map(|_| ())
+/// Watches a file for what `wanted` names.
+///
+/// # Errors
+/// There is no such file, or the file system does not tell.
+pub fn watch_path(watch: &impl AsFd, path: &Path, wanted: WatchFlags) -> io::Result<()> {
+    inotify::add_watch(watch, path, wanted)?;
+    Ok(())
 }
 
 /// Sends `SIGKILL` to the process group `leader`, which must be a child that is not reaped yet (else the number might
@@ -160,13 +116,10 @@ pub fn raise_in_this_thread(signal: c_int) -> io::Result<()> {
 /// # Errors
 /// The group may not be signalled.
 pub fn kill_group(leader: u32) -> io::Result<()> {
-    let group = libc::pid_t::try_from(leader).map_err(io::Error::other)?;
-    if group <= 1 {
-        return Err(io::Error::from(io::ErrorKind::InvalidInput));
-    }
-    // SAFETY: no memory is involved.
-    match check(unsafe { libc::kill(-group, libc::SIGKILL) }) {
-        Err(error) if error.raw_os_error() != Some(libc::ESRCH) => Err(error),
+    let group = i32::try_from(leader).ok().filter(|group| *group > 1).and_then(Pid::from_raw);
+    let group = group.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    match process::kill_process_group(group, process::Signal::KILL) {
+        Err(error) if error != Errno::SRCH => Err(error.into()),
         _ => Ok(()),
     }
 }
@@ -177,21 +130,18 @@ pub fn kill_group(leader: u32) -> io::Result<()> {
 /// # Errors
 /// The file system knows no locks.
 pub fn try_lock_exclusive(file: &impl AsFd) -> io::Result<bool> {
-    // SAFETY: the descriptor is borrowed and stays open during the call.
-    match check(unsafe { libc::flock(file.as_fd().as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-        Err(error) => Err(error),
+    match fs::flock(file, fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
 /// Whether a write of up to 4096 bytes would not block now.
 #[must_use]
 pub fn is_writable(file: &impl AsFd) -> bool {
-    let mut poll = libc::pollfd { fd: file.as_fd().as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    // SAFETY: one valid entry, no waiting.
-    let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
-    ready == 1 && poll.revents & (libc::POLLOUT | libc::POLLERR | libc::POLLHUP) != 0
+    let mut file = [PollFd::new(file, PollFlags::OUT)];
+    poll(&mut file, Some(&Timespec::default())) == Ok(1)
 }
 
 /// Raises the soft limit of open files to the hard one and returns it.
@@ -199,15 +149,20 @@ pub fn is_writable(file: &impl AsFd) -> bool {
 /// # Errors
 /// The kernel refuses.
 pub fn raise_open_file_limit() -> io::Result<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a valid place for the answer.
-    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
-    if limit.rlim_cur < limit.rlim_max {
-        limit.rlim_cur = limit.rlim_max;
-        // SAFETY: `limit` is initialised and only read.
-        check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
+    let mut limit = process::getrlimit(process::Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        process::setrlimit(process::Resource::Nofile, limit)?;
     }
-    Ok(limit.rlim_cur)
+    Ok(limit.current.unwrap_or(u64::MAX))
+}
+
+/// Keeps the memory of this process from core files and debuggers of the same user: keys and passwords are in it.
+///
+/// # Errors
+/// None is known.
+pub fn forbid_dumps() -> io::Result<()> {
+    Ok(process::set_dumpable_behavior(process::DumpableBehavior::NotDumpable)?)
 }
 
 /// Gives the free memory of the heap back to the system: what is kept of large blocks, and the rest where the C library
@@ -232,9 +187,7 @@ pub fn begin_writing(file: &impl AsFd, offset: u64, len_bytes: u64) {
 /// Bytes of a page of memory: 4, 16 or 64 KiB.
 #[must_use]
 pub fn page_bytes() -> u64 {
-    // SAFETY: it only reads a constant of the system.
-    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    u64::try_from(bytes).ok().filter(|bytes| *bytes > 0).unwrap_or(4096)
+    rustix::param::page_size() as u64
 }
 
 /// Lets go of the pages of the program's own code and constants, of which a start touches most and an idle daemon
@@ -247,7 +200,7 @@ pub fn release_program_pages() {
         static __executable_start: u8;
         static etext: u8;
     }
-    let page = usize::try_from(page_bytes()).unwrap_or(1 << 16);
+    let page = rustix::param::page_size();
     let (start, end) = ((&raw const __executable_start).addr(), (&raw const etext).addr());
     let start = start.next_multiple_of(page);
     let length = end.saturating_sub(start) / page * page;
@@ -257,14 +210,12 @@ pub fn release_program_pages() {
     let _no_harm = unsafe { libc::madvise(std::ptr::with_exposed_provenance_mut(start), length, libc::MADV_DONTNEED) };
 }
 
-/// The machine's name; bytes that are not UTF-8 are replaced. `localhost` where there is none.
+/// The machine's name, or `localhost` if it has none; bytes that are not UTF-8 are replaced.
 #[must_use]
 pub fn hostname() -> String {
-    let mut name = [0_u8; 256];
-    // SAFETY: the pointer and the length describe `name`; one byte is left so that the text stays terminated.
-    let result = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
-    let text = name.split(|byte| *byte == 0).next().unwrap_or_default();
-    if result != 0 || text.is_empty() { "localhost".to_owned() } else { String::from_utf8_lossy(text).into_owned() }
+    let machine = rustix::system::uname();
+    let name = machine.nodename().to_string_lossy();
+    if name.is_empty() { "localhost".to_owned() } else { name.into_owned() }
 }
 
 /// The number of a user; `None` when there is none of that name.
@@ -287,6 +238,25 @@ pub fn user_id(name: &str) -> Option<u32> {
         // SAFETY: where `found` is set it leads to `entry`, which the call has filled.
         (result, (!found.is_null()).then(|| unsafe { entry.assume_init_ref().pw_uid }))
     })
+}
+
+/// The name of the user that this process runs as; its number where it has none.
+#[cfg(feature = "ssh")]
+#[must_use]
+pub fn own_user_name() -> String {
+    let mut entry = MaybeUninit::<libc::passwd>::zeroed();
+    let mut found = std::ptr::null_mut();
+    let mut text = [0_u8; 4096];
+    let user = rustix::process::geteuid().as_raw();
+    // SAFETY: all pointers are valid for the call and the length is that of `text`; the name points into `text` and is
+    // copied before that goes.
+    unsafe {
+        let result = libc::getpwuid_r(user, entry.as_mut_ptr(), text.as_mut_ptr().cast(), text.len(), &raw mut found);
+        if result != 0 || found.is_null() {
+            return user.to_string();
+        }
+        std::ffi::CStr::from_ptr((*found).pw_name).to_string_lossy().into_owned()
+    }
 }
 
 /// The number of a group; `None` when there is none of that name.
@@ -327,20 +297,11 @@ fn look_up(call: impl Fn(&mut [u8]) -> (c_int, Option<u32>)) -> Option<u32> {
 /// # Errors
 /// The descriptor is no TCP socket.
 pub fn set_keepalive(socket: &impl AsFd, idle: Duration, interval: Duration, probes: u8) -> io::Result<()> {
-    let seconds = |time: Duration| c_int::try_from(time.as_secs().max(1)).unwrap_or(c_int::MAX);
-    set_option(socket, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
-    set_option(socket, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, seconds(idle))?;
-    set_option(socket, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, seconds(interval))?;
-    set_option(socket, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, c_int::from(probes))
-}
-
-/// Sets one integer option of a socket.
-fn set_option(socket: &impl AsFd, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
-    let length = libc::socklen_t::try_from(size_of::<c_int>()).map_err(io::Error::other)?;
-    // SAFETY: the pointer and the length describe `value`, which the kernel only reads; the descriptor is borrowed.
-    let result =
-        unsafe { libc::setsockopt(socket.as_fd().as_raw_fd(), level, option, (&raw const value).cast(), length) };
-    check(result).map(|_| ())
+    use rustix::net::sockopt;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, idle)?;
+    sockopt::set_tcp_keepintvl(socket, interval)?;
+    Ok(sockopt::set_tcp_keepcnt(socket, u32::from(probes))?)
 }
 
 #[cfg(test)]

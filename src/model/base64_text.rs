@@ -5,7 +5,7 @@
 
 use base64_simd::{AppendBase64Encode, STANDARD};
 
-/// Characters of the text of so many bytes, padding included.
+/// Length of the base64 text of a number of bytes, padding included.
 #[must_use]
 pub const fn encoded_len(len_bytes: usize) -> usize {
     len_bytes.div_ceil(3).saturating_mul(4)

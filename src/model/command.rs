@@ -24,7 +24,7 @@ pub struct CommandSpec {
     pub program: Program,
     /// After this time the whole process group is killed.
     pub timeout: Duration,
-    /// At most so many bytes are kept of each of its outputs, stdout and stderr.
+    /// Maximum number of bytes kept of each output, stdout and stderr.
     pub output_limit: usize,
     /// Whether its output is told while it runs.
     pub streams: bool,

@@ -35,6 +35,24 @@ impl CopyKind {
     }
 }
 
+/// How the bytes of a copy are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DigestKind {
+    /// Known to every peer.
+    #[default]
+    Md5,
+    /// Only between our own, where both ends are faster at it.
+    Sha256,
+}
+
+impl DigestKind {
+    /// The kind of a digest's hexadecimal digits: 64 are SHA-256, any other number counts as MD5.
+    #[must_use]
+    pub const fn of(digits: &str) -> Self {
+        if digits.len() == 64 { Self::Sha256 } else { Self::Md5 }
+    }
+}
+
 /// Owner, group and permissions that a request asks for; each as it stands there, empty where it does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
@@ -82,11 +100,11 @@ pub struct ChunkFrame {
 pub enum SourceStep {
     /// Find out what the source is, pack a directory, open it.
     Open(SourceSpec),
-    /// The MD5 of the whole; the place of reading stays.
-    Digest,
-    /// Go on at this place, and tell the MD5 of what is before it.
-    Rewind(u64),
-    /// The next chunks, at most so many of at most so many bytes each.
+    /// The digest of the whole; the place of reading stays.
+    Digest(DigestKind),
+    /// Go on at this place, and tell the digest of what is before it. Later ones are of the same kind.
+    Rewind(u64, DigestKind),
+    /// The next chunks: maximum number of chunks, and maximum size of each in bytes.
     Read {
         /// Chunks.
         count: usize,
@@ -95,7 +113,7 @@ pub enum SourceStep {
         /// What stands around each.
         frame: ChunkFrame,
     },
-    /// The MD5 of everything that was read, and whether the source is still the one that was opened.
+    /// The digest of everything that was read, and whether the source is still the one that was opened.
     Finish,
     /// Nothing more is wanted.
     Close,
@@ -123,9 +141,11 @@ pub enum SourceDone {
         total: u64,
         /// What was left out of an archive, for the log.
         notes: Vec<String>,
+        /// The digest that is fastest here.
+        digest: DigestKind,
     },
     /// In hexadecimal digits: of [`SourceStep::Digest`], [`SourceStep::Rewind`] and [`SourceStep::Finish`].
-    Md5(String),
+    Digest(String),
     /// Fewer than asked for at the end. An empty source has one chunk without bytes.
     Chunks(Vec<Chunk>),
     /// The copy ends.
@@ -145,6 +165,8 @@ pub struct SinkSpec {
     pub kind: CopyKind,
     /// Directories that may be written under; empty for anywhere.
     pub roots: Arc<[PathBuf]>,
+    /// How many times as large as an archive its files may be, beyond 64 MiB; 0 is no limit.
+    pub max_ratio: u64,
     /// It is for a host that is reached by SSH: gathered in a file without a name, until somebody sends it there.
     pub is_passed_on: bool,
 }
@@ -158,7 +180,7 @@ pub enum SinkStep {
         spec: SinkSpec,
         /// Bytes of the whole.
         total: u64,
-        /// MD5 of the whole, where the sender wants to know whether the destination is that already.
+        /// Digest of the whole, where the sender wants to know whether the destination is that already.
         md5: Option<String>,
         /// For a destination that is.
         attributes: Attributes,
@@ -167,6 +189,8 @@ pub enum SinkStep {
         /// What stands for this copy when it is asked for anew under another token; `None` where that is not to be
         /// looked for.
         identity: Option<String>,
+        /// The digest that the sender would rather use.
+        digest: DigestKind,
     },
     /// Append a chunk.
     Chunk {
@@ -185,7 +209,7 @@ pub enum SinkStep {
     End {
         /// Where it goes.
         spec: SinkSpec,
-        /// MD5 of the whole.
+        /// Digest of the whole.
         md5: String,
         /// What a file is to belong to.
         attributes: Attributes,
@@ -203,7 +227,7 @@ pub enum SinkDone {
     Found {
         /// Bytes that are here.
         received: u64,
-        /// Their MD5.
+        /// Their digest.
         md5: String,
         /// Whether the destination has the size of the whole, so that it may be the same.
         same_size: bool,

@@ -1,15 +1,19 @@
-//! The five fields of cron(8): minute, hour, day of the month, month, day of the week.
+//! The fields of a cron expression as a Centreon platform writes them: minute, hour, day of the month, month, day of
+//! the week, and optionally the second.
 //!
-//! Lists, ranges, steps, names of months and days, and words such as `@hourly`. As in cron(8), a job runs on a day that
-//! fits either day field when neither of them begins with `*`, else on one that fits both. Absent on purpose: time
-//! zones and the clock.
+//! They mean what they mean in Perl's Schedule::Cron, which the original uses and which differs from cron(8): a step in
+//! the day or month field counts from 0 (`*/2` is the 1st and every even day), and only a field of `*` alone is no
+//! restriction, so with two restricted day fields a job runs on a day that fits either. Beyond it there are words such
+//! as `@hourly`. Absent on purpose: time zones and the clock.
 
 use super::time_zone::Minute;
 
 /// Minutes of a day.
 const DAY: i64 = 1_440;
-/// Every date and day of the week comes up within so many days.
+/// Number of days within which every combination of date and weekday occurs.
 const CYCLE_DAYS: i64 = 28 * 366;
+/// Every value of a field.
+const ALL: u64 = u64::MAX;
 /// Characters of an expression at most.
 const LEN_MAX: usize = 1_024;
 
@@ -25,9 +29,11 @@ const WORDS: [(&str, &str); 7] = [
     ("@hourly", "0 * * * *"),
 ];
 
-/// When a job runs.
+/// When a job runs. Each set has a bit for each value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CronExpression {
+    /// `None` without a sixth field: at the beginning of the minute.
+    seconds: Option<u64>,
     minutes: u64,
     hours: u64,
     days: u64,
@@ -42,14 +48,17 @@ struct Field {
     name: &'static str,
     least: u32,
     most: u32,
+    /// What `names` begin with.
+    first: u32,
     names: &'static [&'static str],
 }
 
-const MINUTE: Field = Field { name: "minute", least: 0, most: 59, names: &[] };
-const HOUR: Field = Field { name: "hour", least: 0, most: 23, names: &[] };
-const DAY_OF_MONTH: Field = Field { name: "day of the month", least: 1, most: 31, names: &[] };
-const MONTH: Field = Field { name: "month", least: 1, most: 12, names: &MONTHS };
-const DAY_OF_WEEK: Field = Field { name: "day of the week", least: 0, most: 7, names: &DAYS };
+const SECOND: Field = Field { name: "second", least: 0, most: 59, first: 0, names: &[] };
+const MINUTE: Field = Field { name: "minute", least: 0, most: 59, first: 0, names: &[] };
+const HOUR: Field = Field { name: "hour", least: 0, most: 23, first: 0, names: &[] };
+const DAY_OF_MONTH: Field = Field { name: "day of the month", least: 0, most: 31, first: 1, names: &[] };
+const MONTH: Field = Field { name: "month", least: 0, most: 12, first: 1, names: &MONTHS };
+const DAY_OF_WEEK: Field = Field { name: "day of the week", least: 0, most: 7, first: 0, names: &DAYS };
 
 impl CronExpression {
     /// Reads an expression.
@@ -71,22 +80,26 @@ impl CronExpression {
             None => lower.as_str(),
         };
         let fields: Vec<&str> = fields.split_whitespace().collect();
-        let [minute, hour, day, month, weekday] = fields.as_slice() else {
+        let ([minute, hour, day, month, weekday] | [minute, hour, day, month, weekday, _]) = fields.as_slice() else {
             return Err(format!(
-                "has {} fields; allowed: five (minute, hour, day of the month, month, day of the week)",
+                "has {} fields; allowed: five (minute, hour, day of the month, month, day of the week), or six (the \
+                 second)",
                 fields.len()
             ));
         };
-        let mut weekdays = DAY_OF_WEEK.read(weekday)?;
-        // 7 is Sunday, too.
-        weekdays = (weekdays | (weekdays >> 7)) & 0x7f;
+        let second = fields.get(5).map(|text| SECOND.read(text)).transpose()?;
+        let (minutes, hours) = (MINUTE.read(minute)?, HOUR.read(hour)?);
+        let (days, months, weekdays) = (DAY_OF_MONTH.read(day)?, MONTH.read(month)?, DAY_OF_WEEK.read(weekday)?);
         let expression = Self {
-            minutes: MINUTE.read(minute)?,
-            hours: HOUR.read(hour)?,
-            days: DAY_OF_MONTH.read(day)?,
-            months: MONTH.read(month)?,
-            weekdays,
-            either_day: !day.starts_with('*') && !weekday.starts_with('*'),
+            seconds: second.map(|second| second.unwrap_or(ALL)),
+            minutes: minutes.unwrap_or(ALL),
+            hours: hours.unwrap_or(ALL),
+            // A day or month 0 is the first one.
+            days: days.map_or(ALL, |set| set | (set & 1) << 1),
+            months: months.map_or(ALL, |set| set | (set & 1) << 1),
+            // 7 is Sunday, too.
+            weekdays: weekdays.map_or(ALL, |set| (set | set >> 7) & 0x7f),
+            either_day: days.is_some() && weekdays.is_some(),
             follows_clock: minute.starts_with('*') || hour.starts_with('*'),
         };
         let some_day = (0..CYCLE_DAYS).any(|day| expression.fits_day(day));
@@ -102,6 +115,60 @@ impl CronExpression {
             && self.fits_day(local.div_euclid(DAY))
     }
 
+    /// The seconds of a fitting minute at which the job runs, one bit for each; `None` for its beginning alone.
+    #[must_use]
+    pub const fn seconds(&self) -> Option<u64> {
+        self.seconds
+    }
+
+    /// The next runs after a minute of the clock on the wall, as `2026-11-30 04:00` or, with a sixth field, `2026-11-30
+    /// 04:00:10`.
+    #[must_use]
+    pub fn next_runs(&self, after: Minute, count: usize) -> Vec<String> {
+        let first = after.saturating_add(1);
+        let today = first.div_euclid(DAY);
+        let days = (today..today.saturating_add(CYCLE_DAYS)).filter(|day| self.fits_day(*day));
+        let minutes = days.flat_map(|day| day * DAY..(day + 1) * DAY);
+        let minutes = minutes.filter(|minute| *minute >= first && self.fits(*minute));
+        let seconds = |minute| {
+            let in_minute = (0..60_i64).filter(|second| self.seconds.is_some_and(|set| has(set, *second)));
+            let plain = self.seconds.is_none().then(|| shown(minute));
+            plain.into_iter().chain(in_minute.map(move |second| format!("{}:{second:02}", shown(minute))))
+        };
+        minutes.flat_map(seconds).take(count).collect()
+    }
+
+    /// The days on which it runs, where steps or two day fields may surprise: `1, 2, 4 or on fri`. `None` where each
+    /// day fits.
+    #[must_use]
+    pub fn days(&self) -> Option<String> {
+        let list = |set: u64, least: i64, most: i64, name: &dyn Fn(i64) -> String| {
+            (least..=most).filter(|value| has(set, *value)).map(name).collect::<Vec<_>>().join(", ")
+        };
+        let names = |names: &'static [&'static str], first: i64| {
+            move |value: i64| {
+                let index = usize::try_from(value - first).unwrap_or(usize::MAX);
+                names.get(index).map_or_else(String::new, |name| (*name).to_owned())
+            }
+        };
+        let is_all = |set: u64, least: i64, most: i64| (least..=most).all(|value| has(set, value));
+        let (every_date, every_weekday) = (is_all(self.days, 1, 31), is_all(self.weekdays, 0, 6));
+        let every_day = self.either_day && (every_date || every_weekday);
+        let mut parts = Vec::new();
+        if !every_day && !every_date {
+            parts.push(format!("day {}", list(self.days, 1, 31, &|day| day.to_string())));
+        }
+        if !every_day && !every_weekday {
+            parts.push(format!("on {}", list(self.weekdays, 0, 6, &names(&DAYS, 0))));
+        }
+        let mut text = parts.join(" or ");
+        if !is_all(self.months, 1, 12) {
+            text.push_str(if text.is_empty() { "in " } else { " in " });
+            text.push_str(&list(self.months, 1, 12, &names(&MONTHS, 1)));
+        }
+        (!text.is_empty()).then_some(text)
+    }
+
     /// Whether the minute or the hour field begins with `*`: such a job follows the clock through every change. Any
     /// other runs once, also where the clock skips its time or shows it twice.
     #[must_use]
@@ -111,7 +178,7 @@ impl CronExpression {
 
     /// `day`: days since 1970-01-01, a Thursday.
     fn fits_day(&self, day: i64) -> bool {
-        let (month, day_of_month) = month_and_day(day);
+        let (_, month, day_of_month) = date(day);
         let (date, weekday) = (has(self.days, day_of_month), has(self.weekdays, (day + 4).rem_euclid(7)));
         has(self.months, month) && if self.either_day { date || weekday } else { date && weekday }
     }
@@ -121,24 +188,41 @@ fn has(set: u64, value: i64) -> bool {
     u32::try_from(value).is_ok_and(|value| value < 64 && set >> value & 1 == 1)
 }
 
-/// Month (1 to 12) and day (1 to 31) of a day since 1970-01-01 in the Gregorian calendar, by the era of 400 years.
-const fn month_and_day(day: i64) -> (i64, i64) {
+/// `2026-11-30 04:00`
+fn shown(minute: Minute) -> String {
+    let ((year, month, day), of_day) = (date(minute.div_euclid(DAY)), minute.rem_euclid(DAY));
+    format!("{year}-{month:02}-{day:02} {:02}:{:02}", of_day / 60, of_day % 60)
+}
+
+/// Year, month (1 to 12) and day (1 to 31) of a day since 1970-01-01 in the Gregorian calendar, by the era of 400
+/// years.
+const fn date(day: i64) -> (i64, i64, i64) {
     let day_of_era = (day + 719_468).rem_euclid(146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     // Counted from March on.
     let month = (5 * day_of_year + 2) / 153;
-    (if month < 10 { month + 3 } else { month - 9 }, day_of_year - (153 * month + 2) / 5 + 1)
+    let year = year_of_era + (day + 719_468).div_euclid(146_097) * 400 + if month < 10 { 0 } else { 1 };
+    (year, if month < 10 { month + 3 } else { month - 9 }, day_of_year - (153 * month + 2) / 5 + 1)
 }
 
 impl Field {
-    /// A list of values as a set of bits.
-    fn read(&self, text: &str) -> Result<u64, String> {
-        text.split(',').try_fold(0, |set, part| Ok(set | self.read_part(part)?))
+    /// A list of values as a set of bits; `None` for a `*`, which restricts nothing. Commas at the end are passed over,
+    /// and an empty step or one of 0 is 1, as in the original.
+    fn read(&self, text: &str) -> Result<Option<u64>, String> {
+        let mut set = Some(0);
+        for part in text.trim_end_matches(',').split(',') {
+            let values = self.read_part(part)?;
+            set = set.zip(values).map(|(set, values)| set | values);
+        }
+        Ok(set)
     }
 
-    fn read_part(&self, text: &str) -> Result<u64, String> {
+    fn read_part(&self, text: &str) -> Result<Option<u64>, String> {
         let refuse = || self.refuse(text);
+        if text == "*" {
+            return Ok(None);
+        }
         let (range, step) = match text.split_once('/') {
             Some((range, step)) => (range, Some(step)),
             None => (text, None),
@@ -151,17 +235,17 @@ impl Field {
             None => self.value(range).map(|value| (value, value)).ok_or_else(refuse)?,
         };
         let step = match step {
-            Some(step) => step.parse().ok().filter(|step: &u32| *step > 0).ok_or_else(refuse)?,
-            None => 1,
+            None | Some("") => 1,
+            Some(step) => step.parse::<usize>().map_err(|_| refuse())?.max(1),
         };
         if from > to {
             return Err(refuse());
         }
-        Ok((from..=to).step_by(usize::try_from(step).unwrap_or(1)).fold(0, |set, value| set | 1 << value))
+        Ok(Some((from..=to).step_by(step).fold(0, |set, value| set | 1 << value)))
     }
 
     fn value(&self, text: &str) -> Option<u32> {
-        let named = self.names.iter().zip(self.least..).find(|(name, _)| **name == text).map(|(_, value)| value);
+        let named = self.names.iter().zip(self.first..).find(|(name, _)| **name == text).map(|(_, value)| value);
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         named.or_else(|| text.parse().ok().filter(|_| digits)).filter(|value| (self.least..=self.most).contains(value))
     }
@@ -171,10 +255,10 @@ impl Field {
             [first, .., last] => format!(" or {first} to {last}"),
             _ => String::new(),
         };
-        let (name, least, most) = (self.name, self.least, self.most);
+        let (name, least, most) = (self.name, self.first, self.most);
         format!(
             "'{text}' is no {name}; allowed: {least} to {most}{names}, ranges a-b, steps */n and a-b/n, lists with \
-                commas"
+             commas"
         )
     }
 }

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::code::Code;
 use super::node_id::NodeId;
 use super::session::StoredSession;
+use super::time::WallTime;
 use super::token::Token;
 
 /// One row of `gorgone_history` (docs/protocol.md section 4).
@@ -166,12 +167,45 @@ impl LogPage {
 /// How far a node's history was taken over (`gorgone_synchistory`).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SyncMark {
-    /// Newest `ctime` of that node's rows that we hold, in that node's own time.
+    /// From which `ctime` on rows are asked for, in that node's own time: that of the newest row that we hold, but
+    /// never more than [`SyncMark::TOLERANCE_SECONDS`] ahead of our own clock. A node whose clock was ahead would else
+    /// be asked for nothing until that time has come.
     pub ctime: f64,
+    /// Newest `ctime` of that node's rows that we hold, as the node told it.
+    pub newest: f64,
     /// Greatest row id of that node that we hold.
     pub last_id: i64,
     /// The number of its history; 0 where it did not tell one.
     pub history: i64,
+}
+
+impl SyncMark {
+    /// So far the clock of a node may be ahead of ours.
+    pub const TOLERANCE_SECONDS: f64 = 5.0;
+    /// A time that is further ahead is no time of a clock that somebody keeps.
+    const CREDIBLE_SECONDS: f64 = 86_400.0;
+
+    /// The mark with a `ctime` that our own clock allows.
+    #[must_use]
+    pub fn clamped(self, wall: WallTime) -> Self {
+        Self { ctime: self.ctime.min(wall.as_seconds_f64() + Self::TOLERANCE_SECONDS), ..self }
+    }
+
+    /// The mark behind one row more.
+    #[must_use]
+    pub fn with(self, id: i64, ctime: f64, wall: WallTime) -> Self {
+        let last_id = self.last_id.max(id);
+        Self { last_id, newest: self.newest.max(ctime), ctime: self.ctime.max(ctime), ..self }.clamped(wall)
+    }
+
+    /// Whether a row of a node that does not page is here. Its id alone does not tell, because the ids of a new
+    /// database start over; its `ctime` alone does not, because a clock may have been ahead.
+    #[must_use]
+    pub fn has(&self, id: i64, ctime: f64, wall: WallTime) -> bool {
+        let credible = wall.as_seconds_f64() + Self::CREDIBLE_SECONDS;
+        let is_old = ctime <= self.ctime || ctime <= self.newest && self.newest <= credible;
+        id <= self.last_id && (is_old || ctime > credible)
+    }
 }
 
 /// One change of the database. All changes of a loop turn are one transaction.

@@ -84,7 +84,7 @@ pub enum HostDone {
     },
     /// Work is done.
     WorkDone {
-        /// Which work.
+        /// The number of the work, for its outcome.
         id: WorkId,
         /// What came of it.
         outcome: WorkOutcome,

@@ -120,7 +120,7 @@ pub struct SshCommand {
     pub line: String,
     /// It is ended after this time.
     pub timeout: Duration,
-    /// It is ended when it prints nothing for so long.
+    /// Silence on its outputs after which it is ended.
     pub timeout_nodata: Duration,
     /// Bytes of stdout and stderr together that are kept; the rest is read and dropped.
     pub output_limit: usize,
@@ -224,6 +224,8 @@ pub enum SshEnd {
     Copied(CopyKind, u64),
     /// So many lines went into the pipe, then this went wrong.
     SubmittedInPart(usize, String),
+    /// The host answers, but does no such thing; says what is wrong.
+    Refused(String),
     /// The pipe or the file cannot be used, or the connection broke; says what is wrong.
     Failed(String),
     /// There is no connection, so it was not begun; says why.
@@ -241,6 +243,8 @@ pub struct HostKeyReport {
     pub line: String,
     /// What the known hosts say.
     pub verdict: HostKeyVerdict,
+    /// Where the known hosts name an authority whose certificates would speak for the host (`FILE, line N`); not used.
+    pub authority: Option<String>,
 }
 
 /// What the known hosts say of a key.
@@ -267,6 +271,8 @@ pub enum SshOrder {
         target: Box<SshTarget>,
         /// Known hosts beside those of the files.
         remembered: Vec<String>,
+        /// The host gives one channel in the life of a connection: none is opened but for a task.
+        is_sparing: bool,
     },
     /// The key of the host is accepted: log in. With a line: add it to the known-hosts file first.
     Trust {
@@ -296,12 +302,24 @@ pub enum SshNews {
     LoginRefused(String),
     /// Bytes came from the host, for whatever.
     Heard,
+    /// The host is asked to do a task; what was begun before and not told as such did not reach it.
+    Asked(SshTaskId),
     /// Bytes came for a task.
     Moved(SshTaskId),
-    /// The host gives no further channel now.
-    NoChannel(SshTaskId, String),
+    /// The host gives no channel for a task, though none is open but those of other tasks; it goes back to whoever
+    /// began it.
+    NoChannel {
+        /// The task.
+        id: SshTaskId,
+        /// Why, in the words of the library.
+        reason: String,
+        /// The connection has had a channel before.
+        had_one: bool,
+    },
     /// A task is over.
     Ended(SshTaskId, SshEnd),
     /// The session is over, and with it every task; says why.
     Closed(String),
+    /// The host takes no connections for now, or has no algorithm in common with us; says so.
+    TurnedAway(String),
 }

@@ -61,7 +61,6 @@ impl WallTime {
     /// Seconds since the epoch with fraction, as `ctime` columns hold it.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "microseconds until the year 2255 fit 53 bits")]
-    #[cfg(test)]
     pub fn as_seconds_f64(self) -> f64 {
         self.0 as f64 / 1e6
     }

@@ -43,7 +43,7 @@ fn unknown_path(allow: Option<&'static str>) -> ApiAnswer {
     ApiAnswer { allow, ..refusal(404, "method_unknown", "Method not implemented") }
 }
 
-/// A wait in microseconds. What is no number counts as none, as the original reads it.
+/// A wait in microseconds. A value that is not a number counts as absent, as in the original.
 fn wait_of(call: &ApiCall, name: &str) -> Option<Duration> {
     let (_, value) = call.query.iter().rev().find(|(key, value)| key == name && !value.is_empty())?;
     let micros = value.trim().parse().unwrap_or(0);

@@ -8,8 +8,10 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::config::settings::ProxySettings;
 use crate::model::action::Action;
 use crate::model::code::Code;
+use crate::model::command::{CommandId, CommandSpec};
 use crate::model::connection::{ClientId, ParentKind};
 use crate::model::history::{RowOrigin, StoreChange, SyncMark};
+use crate::model::host_work::HostWork;
 use crate::model::log::LogLine;
 use crate::model::message::{Outgoing, Reply};
 use crate::model::module::Module;
@@ -17,7 +19,10 @@ use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::time::Now;
 use crate::model::token::Token;
+use crate::model::work::{Work, WorkId};
 
+use super::actions;
+use super::clock_watch::ClockWatch;
 use super::core_options::CoreOptions;
 use super::journal::{Awaited, Journal, NewRow};
 use super::json;
@@ -29,6 +34,7 @@ use super::timers::Timers;
 pub(super) struct Context {
     /// The time of the event in hand.
     pub now: Now,
+    clock_watch: ClockWatch,
     pub timers: Timers,
     pub random: Box<dyn Random>,
     /// Our own id, once it is known.
@@ -37,27 +43,49 @@ pub(super) struct Context {
     pub options: CoreOptions,
     /// Whether received messages become log lines.
     pub debug: bool,
+    /// The number of our own history; 0 where there is none.
+    pub own_history: i64,
     pub journal: Journal,
     /// The centrals that we dial and are connected to.
     pub connected_parents: BTreeSet<ParentKind>,
     outputs: VecDeque<Output>,
+    next_work: u64,
+    next_command: u64,
 }
 
 impl Context {
     /// One for a daemon that starts now.
-    pub fn new(options: CoreOptions, random: Box<dyn Random>, now: Now) -> Self {
+    pub fn new(options: CoreOptions, random: Box<dyn Random>, now: Now, newest_ctime: f64) -> Self {
+        let (clock_watch, line) = ClockWatch::new(now, newest_ctime);
         Self {
             now,
+            clock_watch,
             timers: Timers::default(),
             random,
             own_id: options.id,
             stopping: Stopping::No,
             debug: options.debug,
             options,
+            own_history: 0,
             journal: Journal::default(),
             connected_parents: BTreeSet::new(),
-            outputs: VecDeque::new(),
+            outputs: line.into_iter().map(Output::Log).collect(),
+            next_work: 0,
+            next_command: 0,
         }
+    }
+
+    /// Takes the time of an event.
+    pub fn set_now(&mut self, now: Now) {
+        self.now = now;
+        if let Some(line) = self.clock_watch.look(now) {
+            self.log(line);
+        }
+    }
+
+    /// Whether the time is good enough to delete by.
+    pub fn is_clock_settled(&self) -> bool {
+        self.clock_watch.is_settled(self.now)
     }
 
     /// The next side effect.
@@ -90,6 +118,22 @@ impl Context {
         }
     }
 
+    /// Has something done elsewhere, where it may block; whoever asks remembers the number.
+    pub fn start_work(&mut self, work: Work) -> WorkId {
+        let id = WorkId(self.next_work);
+        self.next_work += 1;
+        self.output(Output::Host(HostWork::Work { id, work }));
+        id
+    }
+
+    /// Runs a command; whoever asks remembers the number.
+    pub fn run_command(&mut self, spec: CommandSpec) -> CommandId {
+        let command = CommandId(self.next_command);
+        self.next_command += 1;
+        self.output(Output::Host(HostWork::RunCommand { command, spec }));
+        command
+    }
+
     pub fn generate_token(&mut self) -> Token {
         Token::generate(&mut *self.random)
     }
@@ -97,6 +141,20 @@ impl Context {
     /// Our id as JSON.
     pub fn id_json(&self) -> String {
         self.own_id.map_or_else(|| "null".to_owned(), |id| id.to_string())
+    }
+
+    /// Adds the number of our own history to an answer, where there is one.
+    pub fn write_history(&self, out: &mut String) {
+        if self.own_history != 0 {
+            out.push_str(",\"history\":");
+            out.push_str(&self.own_history.to_string());
+        }
+    }
+
+    /// Whether this daemon does something for `action` itself.
+    pub fn is_known(&self, action: &Action) -> bool {
+        let known = actions::find(action);
+        known.is_some_and(|spec| spec.module.is_none_or(|module| self.has(module)))
     }
 
     /// Whether the daemon takes no new work any more.
@@ -162,6 +220,12 @@ impl Context {
         let (change, closed) = self.journal.take(row, origin, self.now.wall);
         self.output(Output::Store { change, receipt });
         closed.into_iter().for_each(|change| self.store(change));
+    }
+
+    /// Writes a row that nobody here hears of: it ends nothing.
+    pub fn store_unseen(&mut self, row: NewRow, origin: Option<RowOrigin>, receipt: Option<ReceiptId>) {
+        let change = row.into_change(origin, self.now.wall);
+        self.output(Output::Store { change, receipt });
     }
 
     /// The number of the next receipt: for rows that are to be stored together with what takes it, or lost with it.

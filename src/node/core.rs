@@ -6,6 +6,7 @@
 //! sleep until core.poll_timeout()
 //! ```
 
+use crate::node::peer::Peer;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -30,25 +31,26 @@ use super::get_log::Questions;
 use super::history_sync::{OriginMarks, StoredPage};
 use super::input::Input;
 use super::journal::{Awaited, NewRow};
-use super::listeners::Listeners;
+use super::json;
+use super::listeners::{Listeners, PENDING_MAX};
 use super::malformed::MalformedLog;
-use super::modules::action::CommandQueue;
+use super::modules::action::Commands;
+use super::modules::cleaner;
 use super::modules::cron::Cron;
-use super::modules::engine::EngineQueue;
+use super::modules::engine::Engine;
 use super::modules::nodes::NodesModule;
 use super::modules::process_copy::Sinks;
 use super::outbox::Outbox;
 use super::output::{Output, ReceiptId};
-use super::parents::Parents;
 use super::passed_on::PassedOn;
 use super::registry::Registry;
 use super::relayed_copy::RelayedCopies;
 use super::remote_copy::Copies;
-use super::ssh::SshTasks;
+use super::sent_tokens::SentTokens;
+use super::ssh::SshHosts;
+use super::subscribers::Subscribers;
 use super::timers::Timer;
 use super::wanted::Wanted;
-use super::work::WorkTable;
-use super::{json, modules};
 
 /// Everything that this daemon decides, for one daemon.
 pub struct Core {
@@ -56,10 +58,11 @@ pub struct Core {
     pub(super) registry: Registry,
     pub(super) wanted: Wanted,
     pub(super) passed_on: PassedOn,
+    pub(super) sent_tokens: SentTokens,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
     pub(super) origins: OriginMarks,
     pub(super) counters: Counters,
-    pub(super) parents: Parents,
+    pub(super) subscribers: Subscribers,
     /// The nodes that have dialled in.
     pub(super) dialled_in: DialledIn,
     /// The centrals that we dial.
@@ -67,16 +70,15 @@ pub struct Core {
     pub(super) listeners: Listeners,
     pub(super) questions: Questions,
     pub(super) calls: Calls,
-    pub(super) commands: CommandQueue,
+    pub(super) commands: Commands,
     pub(super) after_copies: AfterCopies,
-    pub(super) ssh: SshTasks,
+    pub(super) ssh: SshHosts,
     pub(super) copies: Copies,
     pub(super) relayed_copies: RelayedCopies,
     pub(super) sinks: Sinks,
     pub(super) nodes_module: NodesModule,
-    pub(super) work: WorkTable,
     pub(super) cron: Cron,
-    pub(super) engine: EngineQueue,
+    pub(super) engine: Engine,
     pub(super) malformed: MalformedLog,
     /// The clients that hear whether the row of their PUTLOG is stored.
     pub(super) put_logs: BTreeMap<ReceiptId, (ClientId, Token)>,
@@ -92,6 +94,7 @@ pub struct Core {
 #[derive(Debug, Default)]
 struct PongText {
     version: u64,
+    own_id: Option<NodeId>,
     text: String,
 }
 
@@ -108,30 +111,32 @@ impl Core {
     /// Starts: writes the starting row, registers the nodes of the register file and asks for their links.
     #[must_use]
     pub fn new(options: CoreOptions, restored: Restored, random: Box<dyn Random>, now: Now) -> Self {
+        let mut context = Context::new(options, random, now, restored.newest_ctime);
+        context.own_history = restored.origins.own;
         let mut core = Self {
-            context: Context::new(options, random, now),
+            context,
             registry: Registry::default(),
             wanted: Wanted::default(),
             passed_on: PassedOn::default(),
-            marks: restored.marks.into_iter().collect(),
+            sent_tokens: SentTokens::default(),
+            marks: restored.marks.into_iter().map(|(id, mark)| (id, mark.clamped(now.wall))).collect(),
             origins: OriginMarks::new(restored.origins),
             counters: Counters::default(),
-            parents: Parents::default(),
+            subscribers: Subscribers::default(),
             dialled_in: DialledIn::default(),
             dialled_out: DialledOut::default(),
             listeners: Listeners::default(),
             questions: Questions::default(),
             calls: Calls::default(),
-            commands: CommandQueue::default(),
+            commands: Commands::default(),
             after_copies: AfterCopies::default(),
-            ssh: SshTasks::default(),
+            ssh: SshHosts::default(),
             copies: Copies::default(),
             relayed_copies: RelayedCopies::default(),
             sinks: Sinks::default(),
             nodes_module: NodesModule::default(),
-            work: WorkTable::default(),
             cron: Cron::default(),
-            engine: EngineQueue::default(),
+            engine: Engine::default(),
             malformed: MalformedLog::default(),
             put_logs: BTreeMap::new(),
             pages: BTreeMap::new(),
@@ -150,18 +155,18 @@ impl Core {
         if let Some(proxy) = &core.context.options.proxy {
             core.context.timers.set(Timer::SyncAll, now.monotonic + proxy.sync_time.max(Duration::from_secs(1)));
         }
-        core.schedule_first_purge();
-        core.start_cron();
+        cleaner::start(&mut core.context);
+        core.cron.start_cron(&mut core.context);
         core.start_reading_pollers();
         core
     }
 
     /// Takes an event.
     pub fn handle_input(&mut self, input: Input, now: Now) {
-        self.context.now = now;
+        self.context.set_now(now);
         match input {
             Input::ClientMessage { client, message } => self.client_message(client, message),
-            Input::ClientIsDaemon(client) => self.parents.is_daemon(client),
+            Input::ClientIsDaemon(client) => self.subscribers.is_daemon(client),
             Input::ClientMalformed { client, token, reason } => self.client_malformed(client, token, &reason),
             Input::ClientGone(client) => self.client_gone(client),
             Input::LinkUp(node) => self.link_up(node),
@@ -169,18 +174,29 @@ impl Core {
             Input::NodeMessage { node, message } => self.node_message(node, &message),
             Input::SendFailed { node, token, reason } => self.send_failed(node, token.as_ref(), &reason),
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
-            Input::PurgeLeft => self.purge_left(),
+            Input::PurgeLeft => cleaner::purge_left(&mut self.context),
             Input::Host(done) => self.host_done(done),
             Input::WebSocketMessage { client, message } => self.web_socket_message(client, &message),
             Input::ClientNotReached { client, token } => self.client_not_reached(client, token.as_ref()),
-            Input::ParentUp { kind, identity } => self.parent_up(kind, identity),
-            Input::ParentDown { kind, reason } => self.parent_down(kind, &reason),
+            Input::ParentUp { kind, identity } => self.dialled_out.parent_up(&mut self.context, kind, identity),
+            Input::ParentDown { kind, reason } => {
+                self.dialled_out.parent_down(&mut self.context, &mut self.subscribers, kind, &reason)
+            }
             Input::ParentMessage { kind, message } => self.parent_message(kind, message),
-            Input::SshEnded { task, end } => self.ssh_ended(task, end),
+            Input::SshEnded { task, end } => {
+                if let Some((node, ping)) = self.ssh.ended(&mut self.context, task, end) {
+                    self.ssh_pinged(node, ping);
+                }
+            }
             Input::Room(node) => self.room_for(node),
             Input::ApiCall { id, call } => self.api_call(id, &call),
             Input::ApiCancelled(id) => self.cancel_call(id),
+            Input::ApiCallerEnded(id) => super::api::waits::ask_history(self, id),
             Input::NodesWanted { source, nodes } => self.nodes_wanted(source, nodes),
+            Input::Reconfigured { action, proxy } => {
+                self.context.options.action = action.map(|action| *action);
+                self.context.options.proxy = proxy.map(|proxy| *proxy);
+            }
             Input::Stop => self.stop(),
         }
         self.after_event();
@@ -188,7 +204,7 @@ impl Core {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Now) {
-        self.context.now = now;
+        self.context.set_now(now);
         while let Some(timer) = self.context.timers.pop(now.monotonic) {
             self.timer_due(timer);
             self.tell_ended();
@@ -218,12 +234,19 @@ impl Core {
             Timer::Ping(id) => self.ping_due(id),
             Timer::PingLink(id) => self.ping_found_no_link(id),
             Timer::Pong(id) => self.ping_got_no_pong(id),
+            Timer::Repeat(id) => self.repeat_unanswered(id),
             Timer::SyncTimeout(id) => self.sync_timed_out(id),
             Timer::Unconfirmed(id) => self.give_up_unconfirmed(id),
-            Timer::Register(kind) => self.register_with_parent(kind),
-            Timer::ParentSilence(kind) => self.parent_is_silent(kind),
-            Timer::Parent(client) => self.tell_parent(client),
-            Timer::Listener(token) => self.listener_due(&token),
+            Timer::Register(kind) => self.dialled_out.register_with_parent(&mut self.context, kind),
+            Timer::ParentSilence(kind) => {
+                self.dialled_out.parent_is_silent(&mut self.context, &mut self.subscribers, kind)
+            }
+            Timer::Subscriber(client) => self.subscribers.tell_subscriber(&mut self.context, client),
+            Timer::Listener(token) => {
+                if let Some(target) = self.listeners.listener_due(&mut self.context, &token) {
+                    self.poll_log_of(&target);
+                }
+            }
             Timer::Copy(source) => self.copy_timer_due(source),
             Timer::CopyPace(node) => self.copy_pace_due(node),
             Timer::AfterCopies => self.wait_for_copies_no_longer(),
@@ -235,14 +258,18 @@ impl Core {
                 let period = self.context.proxy_settings().sync_time.max(Duration::from_secs(1));
                 self.context.timers.set(Timer::SyncAll, self.context.now.monotonic + period);
             }
-            Timer::Cron => self.cron_due(),
+            Timer::Cron => {
+                self.cron.look_at_clock(&mut self.context);
+                self.run_jobs();
+            }
             Timer::ReadPollers => self.read_pollers(),
-            Timer::Purge => self.purge(),
+            Timer::Purge => cleaner::purge(&mut self.context),
             Timer::Stop => self.stop_due(),
         }
     }
 
     fn after_event(&mut self) {
+        self.cron.notice_clock(&mut self.context);
         self.tell_ended();
         self.run_after_copies();
         self.run_listener_events();
@@ -250,15 +277,35 @@ impl Core {
         self.check_stopped();
     }
 
+    /// Runs the jobs that are due.
+    pub(super) fn run_jobs(&mut self) {
+        while let Some(run) = self.cron.next_due() {
+            let handled = self.request(Peer::Ourselves, run.action, &run.token, &run.target, run.data);
+            self.cron.job_started(&mut self.context, &run.token, run.is_here, &handled);
+        }
+    }
+
+    /// Runs the actions that rows have triggered. Each token ends sooner or later and its listener with it, but one
+    /// event must not hold up the daemon.
+    fn run_listener_events(&mut self) {
+        for _ in 0..PENDING_MAX {
+            let Some(event) = self.listeners.next_event(&mut self.context) else { return };
+            self.request(Peer::Ourselves, event.action, &event.token, "", event.data);
+        }
+    }
+
     /// Takes ended tokens to whoever wants to know.
     fn tell_ended(&mut self) {
         while let Some(ended) = self.context.journal.next_ended() {
             self.owed_token_ended(&ended);
+            if let Some(line) = self.cron.complaint(&ended) {
+                self.context.log(line);
+            }
             self.cron.token_ended(&ended.token);
             self.copy_token_ended(&ended.token);
             waits::token_ended(self, &ended.token);
             if !ended.of_node {
-                self.tell_parents(false);
+                self.subscribers.tell_subscribers(&mut self.context, false);
             }
         }
     }
@@ -267,7 +314,11 @@ impl Core {
         match self.context.journal.stored(receipt) {
             Some(Awaited::PutLog) => self.put_log_stored(receipt, stored),
             Some(Awaited::Page) => self.page_stored(receipt, stored),
-            Some(Awaited::Begin) => self.command_begun(receipt, stored),
+            Some(Awaited::Begin) => {
+                if let Some(token) = self.commands.command_begun(&mut self.context, receipt, stored) {
+                    waits::token_not_stored(self, token.as_str());
+                }
+            }
             None => {}
         }
     }
@@ -275,7 +326,8 @@ impl Core {
     /// The `data` of a PONG.
     pub(super) fn pong_text(&mut self) -> String {
         let version = self.registry.version() + 1;
-        if self.pong.version != version {
+        let own_id = self.context.own_id;
+        if self.pong.version != version || self.pong.own_id != own_id {
             let mut text = format!(
                 "{{\"action\":\"ping\",\"message\":\"ping ok\",\"id\":{},\"hostname\":",
                 self.context.id_json()
@@ -284,7 +336,7 @@ impl Core {
             text.push_str(",\"data\":");
             text.push_str(&super::constatus::write_map(&self.registry));
             text.push('}');
-            self.pong = PongText { version, text };
+            self.pong = PongText { version, own_id, text };
         }
         self.pong.text.clone()
     }
@@ -299,14 +351,5 @@ impl Core {
         }
         let is_new = is_api && !std::mem::replace(&mut self.constatus.has_row, true);
         (self.constatus.text.clone(), is_new)
-    }
-
-    /// Our id changed.
-    pub(super) fn forget_pong_text(&mut self) {
-        self.pong.version = 0;
-    }
-
-    fn schedule_first_purge(&mut self) {
-        self.context.timers.set(Timer::Purge, self.context.now.monotonic + modules::cleaner::PERIOD);
     }
 }

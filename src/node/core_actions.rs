@@ -12,17 +12,15 @@ use serde_json::value::RawValue;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
-use crate::model::log::{Level, LogLine};
 use crate::model::module::Module;
-use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::core::Core;
 #[cfg(test)]
 use super::core_options::CoreOptions;
+use super::core_settings;
 use super::journal::NewRow;
 use super::json;
-use super::output::Output;
 use super::peer::{Handled, Peer};
 
 #[derive(Deserialize)]
@@ -45,8 +43,8 @@ impl Core {
             Action::ConStatus => self.con_status(peer, token),
             Action::Information => self.information(token),
             Action::GetThumbprint => self.get_thumbprint(token),
-            Action::SetCoreId => self.set_core_id(data),
-            Action::BroadcastLogger => self.set_log_level(data),
+            Action::SetCoreId => core_settings::set_core_id(&mut self.context, data),
+            Action::BroadcastLogger => core_settings::set_log_level(&mut self.context, data),
             Action::LoadModule => self.load_module(data),
             Action::UnloadModule => self.unload_module(data),
             Action::Kill => self.kill_module(data),
@@ -56,7 +54,7 @@ impl Core {
 
     fn ping(&mut self, peer: Peer) -> Handled {
         if let Some(client) = peer.client() {
-            self.parents.pinged(client, self.context.now.monotonic);
+            self.subscribers.pinged(client, self.context.now.monotonic);
         }
         Handled::Reply(Action::Pong, Code::BEGIN, self.pong_text())
     }
@@ -145,47 +143,6 @@ impl Core {
         Handled::Reply(Action::Ack, Code::BEGIN, json::action_message("synclog", "synclog launched"))
     }
 
-    pub(super) fn set_core_id(&mut self, data: &str) -> Handled {
-        let done = |text: &str| Handled::Reply(Action::Ack, Code::FINISHED_OK, json::action_message("setcoreid", text));
-        if self.context.options.id.is_some() {
-            return done("setcoreid unchanged, use config value");
-        }
-        let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
-        let id = data.get("id").filter(|id| !id.is_null());
-        let Some(id) = id else {
-            return Handled::refused(json::action_message("setcoreid", "please set id for setcoreid"));
-        };
-        match NodeId::from_json(id) {
-            Ok(id) => {
-                self.context.own_id = Some(id);
-                self.forget_pong_text();
-                self.context.log(LogLine::info("core", format!("Setcoreid changed {id}")));
-                done("setcoreid changed")
-            }
-            Err(error) => Handled::refused(json::action_message("setcoreid", &error.to_string())),
-        }
-    }
-
-    pub(super) fn set_log_level(&mut self, data: &str) -> Handled {
-        let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
-        let severity = data.pointer("/content/severity").and_then(json::text);
-        let level = match severity.as_deref() {
-            None => return Handled::accepted(),
-            Some("default") => None,
-            Some("debug") => Some(Level::Debug),
-            Some("info") => Some(Level::Info),
-            Some("warning") => Some(Level::Warning),
-            Some("error") => Some(Level::Error),
-            Some(_) => {
-                let text = "unknown severity: use debug, info, warning, error or default";
-                return Handled::refused(json::message(text));
-            }
-        };
-        self.context.debug = level.map_or(self.context.options.debug, |level| level == Level::Debug);
-        self.context.output(Output::SetLogLevel(level));
-        Handled::accepted()
-    }
-
     /// The module that a request names by package, else by name, and what it was called.
     fn named_module(&self, data: &Value) -> Option<(String, Option<Module>)> {
         let content = data.get("content")?;
@@ -241,7 +198,7 @@ impl Core {
         if module == Some(Module::Action) {
             const REASON: &str = "the module 'action' was killed";
             self.drop_held_for_us(REASON);
-            self.kill_commands(REASON);
+            self.commands.kill_commands(&mut self.context, REASON);
             self.kill_sinks(REASON);
         }
         let data = json::action_message("kill", &format!("module '{called}' kill in progress"));

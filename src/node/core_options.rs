@@ -81,4 +81,6 @@ pub struct Restored {
     pub origins: Origins,
     /// Tokens that had no end, and the node that had not confirmed them.
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
+    /// The `ctime` of the newest row of the history in seconds, 0 for an empty one.
+    pub newest_ctime: f64,
 }

@@ -90,7 +90,7 @@ impl Core {
         if self.bind(client, registration) { Ok(()) } else { Err(refused()) }
     }
 
-    /// What a pull node says that is no request: `true` when the message is dealt with.
+    /// Messages of a pull node other than requests: `true` when the message is dealt with.
     pub(super) fn said_by_pull_node(&mut self, client: ClientId, message: &Message) -> bool {
         let Some(id) = self.dialled_in.nodes.get(&client).copied() else { return false };
         if self.registry.get(id).is_some_and(|node| node.link != Link::Up) {
@@ -272,10 +272,10 @@ impl Core {
 
     /// A session or a WebSocket has ended.
     pub(super) fn client_gone(&mut self, client: ClientId) {
-        self.parents.gone(client);
+        self.subscribers.gone(client);
         self.malformed.forget(client);
         self.forget_left_client(client);
-        self.context.timers.cancel(&Timer::Parent(client));
+        self.context.timers.cancel(&Timer::Subscriber(client));
         if let Some(id) = self.dialled_in.nodes.get(&client).copied() {
             self.release_client(id, client);
         }

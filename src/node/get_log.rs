@@ -2,6 +2,9 @@
 //! 7).
 
 use crate::model::host_work::{HostWork, QueryId};
+use crate::node::context::Context;
+use crate::node::dial_out::DialledOut;
+use crate::node::subscribers::Subscribers;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -16,10 +19,10 @@ use crate::model::log::LogLine;
 use crate::model::message::Reply;
 use crate::model::token::Token;
 
-use super::core::Core;
+use super::dial_out::Position;
 use super::output::Output;
 use super::peer::{Handled, Peer};
-use super::{api, json};
+use super::{json, proxy};
 
 /// Questions whose answer is awaited at most.
 const QUESTIONS_MAX: usize = 1_000;
@@ -30,7 +33,7 @@ const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: 512 << 10, whole_instant
 const WHOLE: PageLimit = PageLimit { rows: 100_000, bytes: 8 << 20, whole_instants: true };
 
 /// Two times that differ by less are the same; rows are ten microseconds apart.
-const CTIME_TOLERANCE_SECONDS: f64 = 5e-6;
+pub(super) const CTIME_TOLERANCE_SECONDS: f64 = 5e-6;
 
 /// The refusal when [`QUESTIONS_MAX`] are open.
 const BUSY: &str = "busy: too many questions are open, try again";
@@ -39,7 +42,7 @@ const BUSY: &str = "busy: too many questions are open, try again";
 #[derive(Debug)]
 enum Question {
     /// A GETLOG of a client that does not page.
-    Rows { client: ClientId, token: Token },
+    Rows { client: ClientId, token: Token, behind: Option<Position> },
     /// A GETLOG of a client that pages.
     Page { client: ClientId, token: Token, mark: SyncMark, from: From },
     /// A page was empty, and the row of the mark is gone: is there any row at all?
@@ -49,6 +52,9 @@ enum Question {
     /// A GETCRON that asks for the last run of a job.
     Job(Token),
 }
+
+/// A call of the API, and what the history says to it.
+pub(super) type ForCall = (CallId, Result<LogPage, String>);
 
 /// Where a page begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,140 +125,212 @@ pub(super) fn rows_json(rows: &[HistoryRow]) -> String {
     out
 }
 
-impl Core {
-    pub(super) fn get_log(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
+/// Whether a row stays here unless its reader pages: only our own kind looks for it.
+fn is_trace_row(row: &HistoryRow) -> bool {
+    proxy::is_trace(row.code, row.instant, &row.data)
+}
+
+impl Questions {
+    pub(super) fn get_log(
+        &mut self,
+        context: &mut Context,
+        subscribers: &mut Subscribers,
+        dialled_out: &mut DialledOut,
+        peer: Peer,
+        token: &Token,
+        data: &str,
+    ) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let Some(filter) = read_filter(|key| data.get(key)) else { return Handled::not_well_formatted() };
         // Nobody would read the answer.
         let Some(client) = peer.client() else { return Handled::accepted() };
         let accepted = if let Some(last_id) = data.get("last_id").and_then(json::integer) {
-            self.parents.pages(client, self.context.now.monotonic);
+            subscribers.pages(client, context.now.monotonic);
             let history = data.get("history").and_then(json::integer).unwrap_or(0);
-            let mark = SyncMark { ctime: filter.after_ctime.unwrap_or(0.0), last_id: last_id.max(0), history };
+            let ctime = filter.after_ctime.unwrap_or(0.0);
+            let mark = SyncMark { ctime, newest: ctime, last_id: last_id.max(0), history };
             // The client's mark is one of another database that we had: it gets this one from its start.
-            let is_other = history != 0 && history != self.origins.own();
+            let is_other = history != 0 && history != context.own_history;
             let mark = if is_other { SyncMark::default() } else { mark };
-            self.ask_for_page(client, token.clone(), mark, From::Mark)
+            self.ask_for_page(context, client, token.clone(), mark, From::Mark)
         } else if filter.has_condition() {
-            self.ask(Question::Rows { client, token: token.clone() }, filter, WHOLE)
+            let mut filter = filter;
+            let (limit, behind) = self.limit_for(context, dialled_out, client, &mut filter);
+            self.ask(context, Question::Rows { client, token: token.clone(), behind }, filter, limit)
         } else {
             return Handled::refused(json::message("need at least one filter"));
         };
         if accepted { Handled::Later } else { Handled::refused(json::message(BUSY)) }
     }
 
-    fn ask_for_page(&mut self, client: ClientId, token: Token, mark: SyncMark, from: From) -> bool {
-        let after_id = if from == From::Mark { mark.last_id.saturating_sub(1) } else { mark.last_id };
-        let filter = LogFilter { after_id: Some(after_id.max(0)), ..LogFilter::default() };
-        self.ask(Question::Page { client, token, mark, from }, filter, PAGE)
+    /// How much to read for a client that does not page.
+    fn limit_for(
+        &mut self,
+        context: &mut Context,
+        dialled_out: &mut DialledOut,
+        client: ClientId,
+        filter: &mut LogFilter,
+    ) -> (PageLimit, Option<Position>) {
+        match client.parent() {
+            Some(kind) => dialled_out.read_on_for_parent(context, kind, filter, WHOLE),
+            None => (WHOLE, None),
+        }
     }
 
-    fn ask(&mut self, question: Question, filter: LogFilter, limit: PageLimit) -> bool {
-        if self.questions.open.len() >= QUESTIONS_MAX {
+    fn ask_for_page(
+        &mut self,
+        context: &mut Context,
+        client: ClientId,
+        token: Token,
+        mark: SyncMark,
+        from: From,
+    ) -> bool {
+        let after_id = if from == From::Mark { mark.last_id.saturating_sub(1) } else { mark.last_id };
+        let filter = LogFilter { after_id: Some(after_id.max(0)), ..LogFilter::default() };
+        self.ask(context, Question::Page { client, token, mark, from }, filter, PAGE)
+    }
+
+    fn ask(&mut self, context: &mut Context, question: Question, filter: LogFilter, limit: PageLimit) -> bool {
+        if self.open.len() >= QUESTIONS_MAX {
             return false;
         }
-        let query = QueryId(self.questions.next);
-        self.questions.next += 1;
-        self.questions.open.insert(query, question);
-        self.context.output(Output::Host(HostWork::Query { query, filter, limit }));
+        let query = QueryId(self.next);
+        self.next += 1;
+        self.open.insert(query, question);
+        context.output(Output::Host(HostWork::Query { query, filter, limit }));
         true
     }
 
     /// A call of the API asks the history; `false` when too many questions are open.
-    pub(super) fn ask_for_call(&mut self, call: CallId, filter: LogFilter) -> bool {
-        self.ask(Question::Call(call), filter, WHOLE)
+    pub(super) fn ask_for_call(&mut self, context: &mut Context, call: CallId, filter: LogFilter) -> bool {
+        self.ask(context, Question::Call(call), filter, WHOLE)
     }
 
     /// A GETCRON asks for the rows of a run; `false` when too many questions are open.
-    pub(super) fn ask_for_job(&mut self, token: Token, filter: LogFilter) -> bool {
-        self.ask(Question::Job(token), filter, PAGE)
+    pub(super) fn ask_for_job(&mut self, context: &mut Context, token: Token, filter: LogFilter) -> bool {
+        self.ask(context, Question::Job(token), filter, PAGE)
     }
 
-    /// The history answered.
-    pub(super) fn query_answered(&mut self, query: QueryId, result: Result<LogPage, String>) {
-        let Some(question) = self.questions.open.remove(&query) else { return };
+    /// The history answered; what goes to a call of the API.
+    pub(super) fn query_answered(
+        &mut self,
+        context: &mut Context,
+        subscribers: &mut Subscribers,
+        dialled_out: &mut DialledOut,
+        query: QueryId,
+        result: Result<LogPage, String>,
+    ) -> Option<ForCall> {
+        let question = self.open.remove(&query)?;
         let mut result = result;
         if let (Question::Rows { .. } | Question::Call(_), Ok(page)) = (&question, &mut result) {
             // Of no use to those who do not page.
             page.rows.iter_mut().for_each(|row| row.origin = None);
         }
         match (&question, &result) {
-            (_, Err(error)) => self.context.log(LogLine::error("core", format!("the history cannot be read: {error}"))),
-            (Question::Rows { .. } | Question::Call(_), Ok(page)) if page.more => self.log_cut(page),
+            (_, Err(error)) => context.log(LogLine::error("core", format!("the history cannot be read: {error}"))),
+            // A daemon asks on by `ctime`.
+            (Question::Rows { client, .. }, Ok(_)) if subscribers.are_asked_by(Peer::Client(*client)) => {}
+            (Question::Rows { .. } | Question::Call(_), Ok(page)) if page.more => self.log_cut(context, page),
             _ => {}
+        }
+        if let (Question::Rows { client, behind, .. }, Ok(page)) = (&question, &mut result) {
+            let is_daemon = subscribers.are_asked_by(Peer::Client(*client));
+            let is_left_out =
+                |row: &HistoryRow| behind.is_some_and(|end| end.covers(row)) || is_daemon && is_trace_row(row);
+            page.rows.retain(|row| !is_left_out(row));
         }
         match (question, result) {
             (Question::Job(token), Ok(page)) => {
-                self.context.finish(&token, Code::FINISHED_OK, rows_json(&page.rows));
+                context.finish(&token, Code::FINISHED_OK, rows_json(&page.rows));
             }
-            (Question::Job(token), Err(_)) => self.context.fail(&token, "database issue"),
-            (Question::Call(call), result) => api::waits::history_answered(self, call, result),
+            (Question::Job(token), Err(_)) => context.fail(&token, "database issue"),
+            (Question::Call(call), result) => return Some((call, result)),
             (
-                Question::Rows { client, token }
+                Question::Rows { client, token, .. }
                 | Question::Page { client, token, .. }
                 | Question::NewestId { client, token, .. },
                 Err(_),
-            ) => self.get_log_reply(client, token, Code::FINISHED_KO, json::message("database issue")),
-            (Question::Rows { client, token }, Ok(page)) => self.get_log_page(client, token, page, None),
+            ) => self.get_log_reply(context, client, token, Code::FINISHED_KO, json::message("database issue")),
+            (Question::Rows { client, token, .. }, Ok(page)) => {
+                self.get_log_page(context, dialled_out, client, token, page, None)
+            }
             (Question::Page { client, token, mark, from }, Ok(page)) => {
-                self.page_answered(client, token, mark, from, page);
+                self.page_answered(context, dialled_out, client, token, mark, from, page);
             }
             (Question::NewestId { client, token, after_id }, Ok(page)) => {
                 let newest = page.rows.last().map_or(0, |row| row.id);
-                self.get_log_page(client, token, LogPage::default(), Some(newest.min(after_id)));
+                self.get_log_page(context, dialled_out, client, token, LogPage::default(), Some(newest.min(after_id)));
             }
         }
+        None
     }
 
     /// An answer without all its rows must not pass for the whole.
-    fn log_cut(&mut self, page: &LogPage) {
+    fn log_cut(&mut self, context: &mut Context, page: &LogPage) {
         let last = page.rows.last().map_or(0, |row| row.id);
         let rows = page.rows.len();
         let text = format!("an answer of history rows was cut after {rows} rows; for the rest ask with id {last}");
-        self.context.log(LogLine::warning("core", text));
+        context.log(LogLine::warning("core", text));
     }
 
-    fn page_answered(&mut self, client: ClientId, token: Token, mark: SyncMark, from: From, mut page: LogPage) {
+    fn page_answered(
+        &mut self,
+        context: &mut Context,
+        dialled_out: &mut DialledOut,
+        client: ClientId,
+        token: Token,
+        mark: SyncMark,
+        from: From,
+        mut page: LogPage,
+    ) {
         let marked = page.rows.first().filter(|row| from == From::Mark && row.id == mark.last_id);
         if let Some(row) = marked {
             if row.ctime > mark.ctime + CTIME_TOLERANCE_SECONDS {
                 // The client's mark was set before this row was stored: it means another database.
-                self.get_log_page(client, token, LogPage::default(), Some(0));
+                self.get_log_page(context, dialled_out, client, token, LogPage::default(), Some(0));
                 return;
             }
             page.rows.remove(0);
             if page.rows.is_empty() && page.more {
-                self.ask_for_page(client, token, mark, From::AfterMark);
+                self.ask_for_page(context, client, token, mark, From::AfterMark);
                 return;
             }
         } else if page.rows.is_empty() && mark.last_id > 0 {
             let filter = LogFilter { after_id: Some(0), newest: Some(1), ..LogFilter::default() };
-            self.ask(Question::NewestId { client, token, after_id: mark.last_id }, filter, PAGE);
+            self.ask(context, Question::NewestId { client, token, after_id: mark.last_id }, filter, PAGE);
             return;
         }
         let last_id = page.rows.last().map_or(mark.last_id, |row| row.id);
-        self.get_log_page(client, token, page, Some(last_id));
+        self.get_log_page(context, dialled_out, client, token, page, Some(last_id));
     }
 
-    fn get_log_page(&mut self, client: ClientId, token: Token, page: LogPage, last_id: Option<i64>) {
+    fn get_log_page(
+        &mut self,
+        context: &mut Context,
+        dialled_out: &mut DialledOut,
+        client: ClientId,
+        token: Token,
+        page: LogPage,
+        last_id: Option<i64>,
+    ) {
         if let Some(kind) = client.parent() {
-            self.set_logs(kind, &token, page, last_id);
+            dialled_out.set_logs(context, kind, &token, page, last_id);
             return;
         }
         let rows = rows_json(&page.rows);
-        let mut data = format!("{{\"action\":\"getlog\",\"result\":{rows},\"id\":{}", self.context.id_json());
+        let mut data = format!("{{\"action\":\"getlog\",\"result\":{rows},\"id\":{}", context.id_json());
         if let Some(last_id) = last_id {
             let _ = write!(data, ",\"last_id\":{last_id}");
-            self.origins.write_own(&mut data);
+            context.write_history(&mut data);
         }
         if last_id.is_some() || page.more {
             let _ = write!(data, ",\"more\":{}", page.more);
         }
         data.push('}');
-        self.get_log_reply(client, token, Code::BEGIN, data);
+        self.get_log_reply(context, client, token, Code::BEGIN, data);
     }
 
-    fn get_log_reply(&mut self, client: ClientId, token: Token, code: Code, data: String) {
-        self.context.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data });
+    fn get_log_reply(&mut self, context: &mut Context, client: ClientId, token: Token, code: Code, data: String) {
+        context.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data });
     }
 }

@@ -11,6 +11,7 @@ mod parts;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
@@ -19,26 +20,38 @@ use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::registration::NodeKind;
+use crate::model::time::{Monotonic, WallTime};
 use crate::model::token::Token;
 
 use super::core::Core;
 use super::journal::NewRow;
-use super::outbox::Ending;
+use super::liveness::REPEATS_MAX;
 use super::output::ReceiptId;
 use super::registry::Link;
 use super::timers::Timer;
-use super::{api, json};
+use super::{api, json, proxy};
 
 pub(super) use answer::Answer;
 pub(super) use origins::OriginMarks;
+
+/// An answer to a question that was repeated may be so late.
+const LATE: Duration = Duration::from_secs(60);
 
 /// The sync of one node.
 #[derive(Debug)]
 pub(super) struct NodeSync {
     /// How far its history is stored here.
     pub mark: SyncMark,
-    /// Whether an answer is awaited.
+    /// Whether an answer is awaited, or stored at the moment.
     pub in_progress: bool,
+    /// Whether nothing came since the last question.
+    pub is_unanswered: bool,
+    /// How often the question was repeated.
+    repeats: u8,
+    /// When one was last: its answer may come late, when the mark has moved.
+    repeated_at: Option<Monotonic>,
+    /// Whether a page is on its way into the database. Another answer is of no use until that has spoken.
+    is_storing: bool,
     /// Whether it pages, as our own kind does: such a node also announces its rows. `None` before its first answer.
     pages: Option<bool>,
     /// Counts the syncs that were started.
@@ -67,12 +80,25 @@ pub(super) struct StoredPage {
     more: bool,
 }
 
+/// Rows of an answer that are not what they should be.
+#[derive(Debug, Default)]
+struct OddRows {
+    /// Their id is above the last one that the node told.
+    beyond: usize,
+    /// They end a token that was never sent to the node.
+    foreign: usize,
+}
+
 impl NodeSync {
     /// A node whose history is stored up to `mark`.
     pub(super) const fn new(mark: SyncMark) -> Self {
         Self {
             mark,
             in_progress: false,
+            is_unanswered: false,
+            repeats: 0,
+            repeated_at: None,
+            is_storing: false,
             pages: None,
             serial: 0,
             again: false,
@@ -101,8 +127,11 @@ impl NodeSync {
     }
 
     /// What to ask. A mark that a Perl daemon left has no id: asking by id would bring every row once more.
-    fn question(&self) -> String {
-        let SyncMark { ctime, last_id, history } = self.mark;
+    fn question(&self, wall: WallTime) -> String {
+        let SyncMark { newest, last_id, history, .. } = self.mark;
+        // Our own kind goes on by id, and compares the `ctime` of that row with this one.
+        let is_ours = self.pages.unwrap_or(history != 0);
+        let ctime = if is_ours { newest } else { self.mark.clamped(wall).ctime };
         if last_id == 0 && ctime > 0.0 {
             format!("{{\"ctime\":{ctime}}}")
         } else if history != 0 {
@@ -162,6 +191,7 @@ impl Core {
         }
         node.sync.in_progress = true;
         node.sync.gathering = None;
+        node.sync.repeats = 0;
         node.sync.serial += 1;
         let serial = node.sync.serial;
         if node.link == Link::Up {
@@ -187,10 +217,28 @@ impl Core {
     }
 
     fn ask_for_log(&mut self, id: NodeId) {
-        let Some(node) = self.registry.get(id) else { return };
-        let message =
-            Message { action: Action::GetLog, token: None, target: Some("".into()), data: node.sync.question() };
+        let wall = self.context.now.wall;
+        let Some(node) = self.registry.get_quietly(id) else { return };
+        node.sync.is_unanswered = true;
+        let (data, dials_in) = (node.sync.question(wall), node.dials_in());
+        let message = Message { action: Action::GetLog, token: None, target: Some("".into()), data };
         self.send_to_node(id, message);
+        if dials_in {
+            self.repeat_later(id);
+        }
+    }
+
+    /// The question once more, where no answer came; whether it was sent.
+    pub(super) fn repeat_question(&mut self, id: NodeId) -> bool {
+        let now = self.context.now.monotonic;
+        let Some(sync) = self.registry.get_quietly(id).map(|node| &mut node.sync) else { return false };
+        let is_due = sync.in_progress && sync.is_unanswered && sync.repeats < REPEATS_MAX;
+        if is_due {
+            sync.repeats += 1;
+            sync.repeated_at = Some(now);
+            self.ask_for_log(id);
+        }
+        is_due
     }
 
     /// [`Timer::SyncTimeout`]
@@ -222,10 +270,18 @@ impl Core {
 
     /// A node answered GETLOG. Also taken when nobody waits for it any more.
     pub(super) fn log_answered(&mut self, id: NodeId, token: Option<&Token>, answer: Answer) {
+        if let Some(node) = self.registry.get_quietly(id) {
+            node.sync.is_unanswered = false;
+        }
         self.node_is_alive(id);
+        let now = self.context.now.monotonic;
+        if self.registry.get_quietly(id).is_some_and(|node| node.sync.is_storing) {
+            return;
+        }
         let Some(answer) = self.gather(id, token, answer) else { return };
         let Some(node) = self.registry.get_mut(id) else { return };
         let before = node.sync.mark;
+        let may_be_late = node.sync.repeated_at.is_some_and(|repeated| now.since(repeated) < LATE);
         let pages = answer.last_id.is_some();
         node.sync.pages = Some(pages);
         let start = if before.is_of_another(answer.history) {
@@ -237,7 +293,11 @@ impl Core {
             SyncMark { history: answer.history.max(before.history), ..before }
         };
         if answer.rows.is_empty() && answer.last_id.is_some_and(|last_id| last_id < start.last_id) {
-            self.history_was_replaced(id);
+            if may_be_late {
+                self.finish_sync(id);
+            } else {
+                self.history_was_replaced(id);
+            }
             return;
         }
         let more = answer.more;
@@ -248,6 +308,7 @@ impl Core {
         }
         let Some(node) = self.registry.get_mut(id) else { return };
         node.sync.mark = after;
+        node.sync.is_storing = true;
         let page = StoredPage { id, serial: node.sync.serial, before, origins_before, more };
         let receipt = self.context.store_mark(id, after);
         self.pages.insert(receipt, page);
@@ -262,11 +323,16 @@ impl Core {
         let receipt = self.context.next_receipt();
         let mut after = start;
         let mut stored = 0_usize;
+        let mut odd = OddRows::default();
         let mut moved = origins::Moved::default();
+        let wall = self.context.now.wall;
         for row in answer.rows {
-            let known = row.id <= start.last_id && (pages || row.ctime <= start.ctime);
-            after.last_id = after.last_id.max(row.id);
-            after.ctime = after.ctime.max(row.ctime);
+            if answer.last_id.is_some_and(|last_id| row.id > last_id) {
+                odd.beyond += 1;
+                continue;
+            }
+            let known = if pages { row.id <= start.last_id } else { start.has(row.id, row.ctime, wall) };
+            after = after.with(row.id, row.ctime, wall);
             let origin = row.origin_in(id, answer.history, pages);
             let is_early = early.contains(&row.id);
             if known && !is_early {
@@ -277,17 +343,26 @@ impl Core {
             if let Some(origin) = origin.filter(|_| !is_taken) {
                 moved.note(origin);
             }
-            if is_taken || is_early {
+            if is_taken || is_early || proxy::is_trace(row.code, row.instant, &row.data) {
                 self.settle_owed(id, &row, origin);
                 continue;
             }
             stored += 1;
-            self.add_synced_row(id, row, origin, Some(receipt));
+            odd.foreign += usize::from(!self.add_synced_row(id, row, origin, Some(receipt)));
+        }
+        let OddRows { beyond, foreign } = odd;
+        if foreign > 0 {
+            let text = format!("node '{id}' ends {foreign} tokens that were never sent to it: stored, without effect");
+            self.context.log(LogLine::warning("proxy", text));
+        }
+        if beyond > 0 {
+            let text = format!("node '{id}' sends {beyond} rows beyond its own last id: left out");
+            self.context.log(LogLine::warning("proxy", text));
         }
         let origins_before = self.move_origins(moved, receipt);
         if stored > 0 {
             self.context.log(LogLine::debug("proxy", format!("stored {stored} history rows of node '{id}'")));
-            self.tell_parents(true);
+            self.subscribers.tell_subscribers(&mut self.context, true);
         }
         (after, origins_before)
     }
@@ -297,6 +372,7 @@ impl Core {
         let Some(page) = self.pages.remove(&receipt) else { return };
         let id = page.id;
         let Some(node) = self.registry.get_mut(id) else { return };
+        node.sync.is_storing = false;
         if !stored {
             // Nothing of the page is there; it is asked for again with the next sync.
             node.sync.mark = page.before;
@@ -350,17 +426,23 @@ impl Core {
         }
     }
 
+    /// Stores a row; `false` when it would end a token that the node never got.
     fn add_synced_row(
         &mut self,
         id: NodeId,
         row: answer::AnsweredRow,
         origin: Option<RowOrigin>,
         receipt: Option<ReceiptId>,
-    ) {
+    ) -> bool {
         self.settle_owed(id, &row, origin);
         let (etime, instant) = (Some(row.etime), row.instant);
         let row = NewRow { etime, instant, of_node: true, ..NewRow::foreign(row.token, row.code, row.data) };
+        if row.is_last && row.token.as_deref().is_some_and(|token| !self.may_end(id, token)) {
+            self.context.store_unseen(row, origin, receipt);
+            return false;
+        }
         self.context.write_with(row, origin, receipt);
+        true
     }
 
     fn finish_sync(&mut self, id: NodeId) {
@@ -368,10 +450,11 @@ impl Core {
         if !std::mem::take(&mut node.sync.in_progress) {
             return;
         }
+        let now = self.context.now.monotonic;
         let serial = node.sync.serial;
         let again = std::mem::take(&mut node.sync.again);
         let token = node.sync.token.take();
-        let mut endings = node.outbox.synced(serial);
+        let mut endings = node.outbox.synced(serial, now);
         // Its ACKs stay at home: an answer to a later question shows that what went before has arrived.
         let arrived = if node.dials_in() && node.link == Link::Up { node.outbox.arrived(serial) } else { Vec::new() };
         self.context.timers.cancel(&Timer::SyncTimeout(id));
@@ -389,30 +472,6 @@ impl Core {
         self.sync_calls_go_on(id, serial);
         if again {
             self.restart_sync(id);
-        }
-    }
-
-    /// Writes the row of a token that will get none from its node.
-    pub(super) fn end_owed(&mut self, id: NodeId, token: &Token, ending: Ending) {
-        let (code, data) = match ending {
-            Ending::Lost => {
-                let text = format!("proxy - connection to node '{id}' was lost before it confirmed the message");
-                (Code::FINISHED_KO, json::message(&text))
-            }
-            Ending::Answered { code, data } if data == "null" => (code, json::message("done")),
-            Ending::Answered { code, data } => (code, data),
-        };
-        self.context.finish(token, code, data);
-    }
-
-    /// [`Timer::Unconfirmed`]
-    pub(super) fn give_up_unconfirmed(&mut self, id: NodeId) {
-        let given_up = match self.registry.get_mut(id) {
-            Some(node) => node.outbox.give_up(),
-            None => self.absent_outboxes.remove(&id).map_or_else(Vec::new, |mut outbox| outbox.give_up()),
-        };
-        for (token, ending) in given_up {
-            self.end_owed(id, &token, ending);
         }
     }
 

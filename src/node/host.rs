@@ -1,18 +1,37 @@
 //! What comes back from the machine below: each answer goes to the room that asked.
 
 use crate::model::host_work::HostDone;
+use crate::model::work::WorkOutcome;
 
+use super::api::waits;
 use super::core::Core;
 
 impl Core {
     /// An [`super::output::Output::Host`] is answered.
     pub(super) fn host_done(&mut self, done: HostDone) {
         match done {
-            HostDone::QueryAnswer { query, result } => self.query_answered(query, result),
-            HostDone::CommandPrinted { command, output } => self.command_printed(command, &output),
-            HostDone::CommandEnded { command, outcome } => self.command_ended(command, &outcome),
+            HostDone::QueryAnswer { query, result } => {
+                if let Some((call, result)) = self.questions.query_answered(
+                    &mut self.context,
+                    &mut self.subscribers,
+                    &mut self.dialled_out,
+                    query,
+                    result,
+                ) {
+                    waits::history_answered(self, call, result);
+                }
+            }
+            HostDone::CommandPrinted { command, output } => {
+                self.commands.command_printed(&mut self.context, command, &output)
+            }
+            HostDone::CommandEnded { command, outcome } => {
+                self.commands.command_ended(&mut self.context, command, &outcome)
+            }
             HostDone::PollersRead(result) => self.pollers_read(result),
-            HostDone::WorkDone { id, outcome } => self.work_done(id, outcome),
+            HostDone::WorkDone { id, outcome: WorkOutcome::PipeWritten(report) } => {
+                self.engine.pipe_written(&mut self.context, id, &report)
+            }
+            HostDone::WorkDone { id, outcome } => self.commands.command_work_done(&mut self.context, id, outcome),
             HostDone::SourceDone { source, done } => self.source_done(source, done),
             HostDone::SinkDone { sink, done } => self.sink_done(sink, done),
         }

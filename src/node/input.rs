@@ -1,5 +1,6 @@
 //! Everything that can happen to the deciding part of a daemon.
 
+use crate::config::settings::{ActionSettings, ProxySettings};
 use crate::model::api::{ApiCall, CallId};
 use crate::model::connection::{ClientId, ParentKind};
 use crate::model::host_work::HostDone;
@@ -16,16 +17,23 @@ use super::output::ReceiptId;
 pub enum Input {
     /// An authenticated client of the external socket sent a message.
     ClientMessage {
-        /// Who.
+        /// The client whose session it came over.
         client: ClientId,
-        /// What.
+        /// The opened message.
         message: Message,
+    },
+    /// The configuration was read again: these options are in effect from now on.
+    Reconfigured {
+        /// The module `action`, where it is loaded.
+        action: Option<Box<ActionSettings>>,
+        /// The module `proxy`, where it is loaded.
+        proxy: Option<Box<ProxySettings>>,
     },
     /// A client of the external socket is another daemon's proxy, as its routing id tells. May be said more than once.
     ClientIsDaemon(ClientId),
     /// An authenticated client sent something that is no message (no brackets, an invalid token, …).
     ClientMalformed {
-        /// Who.
+        /// The client whose session it came over.
         client: ClientId,
         /// The token, where one could be read.
         token: Option<Token>,
@@ -36,14 +44,14 @@ pub enum Input {
     ClientGone(ClientId),
     /// A message came over the WebSocket of a node that dialled in. Its first one registers it.
     WebSocketMessage {
-        /// Who.
+        /// The client whose session it came over.
         client: ClientId,
-        /// What.
+        /// The opened message.
         message: Message,
     },
     /// What was sent to a client did not leave: it is not connected now.
     ClientNotReached {
-        /// To whom.
+        /// The client that gets it.
         client: ClientId,
         /// The token of the message.
         token: Option<Token>,
@@ -66,23 +74,23 @@ pub enum Input {
     ParentMessage {
         /// Over which transport.
         kind: ParentKind,
-        /// What.
+        /// The opened message.
         message: Message,
     },
     /// The link to a node is connected and sealed.
     LinkUp(NodeId),
     /// The link to a node broke, or an attempt to connect it failed. Attempts go on by themselves.
     LinkDown {
-        /// Which node.
+        /// The node this is about.
         node: NodeId,
         /// Why, as a sentence for the log.
         reason: String,
     },
     /// A message came over the link to a node.
     NodeMessage {
-        /// From whom.
+        /// The node whose connection it came over.
         node: NodeId,
-        /// What.
+        /// The opened message.
         message: Message,
     },
     /// A message for a node left the link's queue unsent: it waited too long or the queue was full.
@@ -91,12 +99,12 @@ pub enum Input {
         node: NodeId,
         /// Its token.
         token: Option<Token>,
-        /// Why.
+        /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
     /// The outcome of an [`super::output::Output::Store`] that asked for a receipt.
     Stored {
-        /// Which.
+        /// The receipt that the change was given.
         receipt: ReceiptId,
         /// Whether it is in the database.
         stored: bool,
@@ -107,22 +115,25 @@ pub enum Input {
     PurgeLeft,
     /// A task on a node that is reached by SSH is over.
     SshEnded {
-        /// Which.
+        /// The task, as it was numbered when it was started.
         task: SshTaskId,
-        /// How.
+        /// The result of the task.
         end: SshEnd,
     },
     /// Little waits to be sent to a node now, see [`super::output::Output::AwaitRoom`].
     Room(NodeId),
     /// A call of the REST API, already authorised.
     ApiCall {
-        /// Which.
+        /// The number of the call, for its answer.
         id: CallId,
-        /// What.
+        /// The request, with path, query and body.
         call: ApiCall,
     },
     /// The caller went away; no answer is wanted any more.
     ApiCancelled(CallId),
+    /// The caller sends no more, and may be gone: nothing is waited for any longer, and the call is answered with what
+    /// is there.
+    ApiCallerEnded(CallId),
     /// A source of registrations was read again: every node that it wants. A list that could not be read is no event.
     NodesWanted {
         /// Who lists them.

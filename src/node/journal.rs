@@ -73,6 +73,15 @@ impl NewRow {
     }
 }
 
+impl NewRow {
+    /// As it is stored.
+    pub fn into_change(self, origin: Option<RowOrigin>, now: WallTime) -> StoreChange {
+        let Self { token, code, instant, data, .. } = self;
+        let etime = self.etime.unwrap_or_else(|| now.as_seconds());
+        StoreChange::InsertRow(HistoryRow { id: 0, token, code, etime, ctime: 0.0, instant, data, origin })
+    }
+}
+
 /// A token that has its last row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ended {
@@ -81,6 +90,8 @@ pub(super) struct Ended {
     pub owed_by: Option<NodeId>,
     /// Whether a node brought the row.
     pub of_node: bool,
+    /// The data of the row, where it ends with an error.
+    pub error: Option<String>,
 }
 
 /// A row of a token that is watched.
@@ -119,20 +130,11 @@ impl Journal {
                 let open = self.open.remove_entry(token.as_str());
                 let owed_by = open.as_ref().and_then(|(_, node)| *node);
                 closed = open.map(|(token, _)| StoreChange::CloseToken(token));
-                self.ended.push_back(Ended { token: token.clone(), owed_by, of_node: row.of_node });
+                let error = (row.code == Code::FINISHED_KO).then(|| row.data.clone());
+                self.ended.push_back(Ended { token: token.clone(), owed_by, of_node: row.of_node, error });
             }
         }
-        let row = HistoryRow {
-            id: 0,
-            token: row.token,
-            code: row.code,
-            etime: row.etime.unwrap_or_else(|| now.as_seconds()),
-            ctime: 0.0,
-            instant: row.instant,
-            data: row.data,
-            origin,
-        };
-        (StoreChange::InsertRow(row), closed)
+        (row.into_change(origin, now), closed)
     }
 
     fn watch_row(&mut self, token: &str, row: &NewRow) {
@@ -166,6 +168,11 @@ impl Journal {
     /// Whether a token has ended during the event in hand.
     pub fn has_just_ended(&self, token: &Token) -> bool {
         self.ended.iter().any(|ended| ended.token == token.as_str())
+    }
+
+    /// Whether a token is open, and which node has not confirmed it.
+    pub fn opened_for(&self, token: &str) -> Option<Option<NodeId>> {
+        self.open.get(token).copied()
     }
 
     /// A token is accepted.

@@ -19,12 +19,18 @@ use crate::model::time::{Monotonic, Now};
 use super::core::Core;
 use super::output::Output;
 use super::registry::Link;
+use super::ssh::Pinged;
 use super::timers::Timer;
 
 /// How long a ping waits for a link that is down before it counts as failed.
 const LINK_WAIT: Duration = Duration::from_secs(10);
 /// A ping of a node that dials in is forgotten after this time.
 const DIAL_IN_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A node that dials in is asked again after this time: a Perl node drops what comes while it sends.
+const REPEAT_AFTER: Duration = Duration::from_secs(5);
+/// So often.
+pub(super) const REPEATS_MAX: u8 = 3;
 
 /// The ping in progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +63,8 @@ pub(super) struct Liveness {
     pub last_pong: Option<Monotonic>,
     last_failure: Option<Monotonic>,
     next_ping_at: Monotonic,
+    /// How often the ping in progress was repeated.
+    repeats: u8,
 }
 
 impl Default for Liveness {
@@ -74,6 +82,7 @@ impl Default for Liveness {
             last_pong: None,
             last_failure: None,
             next_ping_at: Monotonic::default(),
+            repeats: 0,
         }
     }
 }
@@ -90,6 +99,10 @@ impl Liveness {
             self.ping_failed += 1;
         }
     }
+}
+
+fn ping() -> Message {
+    Message { action: Action::Ping, token: None, target: Some("".into()), data: "{}".to_owned() }
 }
 
 impl Core {
@@ -115,7 +128,7 @@ impl Core {
 
     /// Forgets every timer of a node.
     pub(super) fn forget_pings(&mut self, id: NodeId) {
-        for timer in [Timer::Ping(id), Timer::PingLink(id), Timer::Pong(id)] {
+        for timer in [Timer::Ping(id), Timer::PingLink(id), Timer::Pong(id), Timer::Repeat(id)] {
             self.context.timers.cancel(&timer);
         }
     }
@@ -172,15 +185,40 @@ impl Core {
         node.liveness.schedule(now, period);
         node.liveness.last_ping_sent = now.wall.as_seconds();
         node.liveness.ping = Ping::AwaitingPong;
+        node.liveness.repeats = 0;
         self.context.timers.cancel(&Timer::PingLink(id));
         self.context.timers.set(Timer::Ping(id), now.monotonic + period);
-        let patience = if node.dials_in() { DIAL_IN_PATIENCE } else { discard };
+        let dials_in = node.dials_in();
+        let patience = if dials_in { DIAL_IN_PATIENCE } else { discard };
         self.context.timers.set(Timer::Pong(id), now.monotonic + patience);
         if matches!(node.registration.kind, NodeKind::PushSsh(_)) {
-            return self.ping_by_ssh(id);
+            return self.ssh.ping(&mut self.context, id);
         }
-        let message = Message { action: Action::Ping, token: None, target: Some("".into()), data: "{}".to_owned() };
-        self.send_to_node(id, message);
+        self.send_to_node(id, ping());
+        if dials_in {
+            self.repeat_later(id);
+        }
+    }
+
+    /// What a node that dials in does not answer is said again.
+    pub(super) fn repeat_later(&mut self, id: NodeId) {
+        self.context.timers.set_if_unset(Timer::Repeat(id), self.context.now.monotonic + REPEAT_AFTER);
+    }
+
+    /// [`Timer::Repeat`]
+    pub(super) fn repeat_unanswered(&mut self, id: NodeId) {
+        let Some(node) = self.registry.get_quietly(id).filter(|node| node.dials_in() && node.link == Link::Up) else {
+            return;
+        };
+        let liveness = &mut node.liveness;
+        let is_silent = liveness.ping == Ping::AwaitingPong && liveness.repeats < REPEATS_MAX;
+        if is_silent {
+            liveness.repeats += 1;
+            self.send_to_node(id, ping());
+        }
+        if self.repeat_question(id) || is_silent {
+            self.repeat_later(id);
+        }
     }
 
     /// [`Timer::Ping`]
@@ -252,6 +290,27 @@ impl Core {
         }
     }
 
+    /// The ping of a host by SSH is over.
+    pub(super) fn ssh_pinged(&mut self, id: NodeId, pinged: Pinged) {
+        match pinged {
+            Pinged::Answered => {
+                self.node_is_alive(id);
+                if let Some(node) = self.registry.get_mut(id) {
+                    node.liveness.ping_ok += 1;
+                }
+            }
+            Pinged::Unanswered => {
+                self.ping_not_sent(id);
+                self.context.output(Output::ResetLink(id));
+            }
+            // With the link its pings are looked after.
+            Pinged::NotSent if self.registry.get(id).is_some_and(|node| node.link == Link::Up) => {
+                self.ping_not_sent(id);
+            }
+            Pinged::NotSent => {}
+        }
+    }
+
     /// A node gave a sign of life that answers a ping.
     pub(super) fn node_is_alive(&mut self, id: NodeId) {
         let now = self.context.now;
@@ -261,6 +320,9 @@ impl Core {
         liveness.last_ping_received = now.wall.as_seconds();
         liveness.last_pong = Some(now.monotonic);
         let next = liveness.next_ping_at.max(now.monotonic);
+        if !node.sync.is_unanswered {
+            self.context.timers.cancel(&Timer::Repeat(id));
+        }
         if liveness.ping == Ping::AwaitingPong {
             liveness.ping = Ping::Idle;
             self.context.timers.cancel(&Timer::Pong(id));

@@ -1,4 +1,4 @@
-//! Log lines about clients that send what is no request: one per client now and then, however much it sends.
+//! Log lines about clients that send something other than requests: one per client now and then, however much it sends.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,7 +39,7 @@ impl MalformedLog {
         }
         self.clients.insert(client, Said { at: now, hidden: 0 });
         let more = if hidden > 0 { format!(" ({hidden} more were not logged)") } else { String::new() };
-        Some(format!("a client sent something that is no request: {reason}{more}"))
+        Some(format!("a client sent something that is not a request: {reason}{more}"))
     }
 
     /// A client is gone.
@@ -60,7 +60,7 @@ mod tests {
             |client, time| (0..1000).filter_map(|_| log.line(ClientId::Zmq(client), "no", at(time))).count();
         assert_eq!((lines(1, 0), lines(2, 0), lines(1, 9_999)), (1, 1, 0));
         let line = log.line(ClientId::Zmq(1), "no", at(10_000)).unwrap();
-        assert_eq!(line, "a client sent something that is no request: no (1999 more were not logged)");
+        assert_eq!(line, "a client sent something that is not a request: no (1999 more were not logged)");
         for client in 0..2 * CLIENTS_MAX as u64 {
             log.line(ClientId::Zmq(client), "no", at(20_000));
         }

@@ -9,11 +9,14 @@
 mod actions;
 mod after_copies;
 mod api;
+mod clients;
+mod clock_watch;
 mod command_rows;
 mod constatus;
 mod context;
 mod core_actions;
 mod core_options;
+mod core_settings;
 mod counters;
 mod dial_in;
 mod dial_out;
@@ -29,7 +32,6 @@ mod modules;
 mod node_messages;
 mod open_tokens;
 mod outbox;
-mod parents;
 mod passed_on;
 mod pathway;
 mod peer;
@@ -40,12 +42,13 @@ mod relayed_copy;
 mod remote_copy;
 mod requests;
 mod routes;
+mod sent_tokens;
 mod ssh;
 mod ssh_registration;
 mod stopping;
+mod subscribers;
 mod timers;
 mod wanted;
-mod work;
 
 pub mod core;
 pub mod input;
@@ -58,3 +61,10 @@ pub use modules::nodes::plan;
 mod round_trip_tests;
 #[cfg(test)]
 mod testing;
+
+/// The words of a command that runs without a shell; `None` when a quote is not closed.
+#[cfg(fuzzing)]
+#[must_use]
+pub fn split_words(line: &str) -> Option<Vec<String>> {
+    modules::action::shell_words::split(line)
+}

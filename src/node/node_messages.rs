@@ -51,7 +51,7 @@ impl Core {
         }
         let reply: Option<ReplyText<'_>> = serde_json::from_str(&message.data).ok();
         let Some(reply) = reply else {
-            let text = format!("node '{id}' sent {} with data that is no JSON: ignored", message.action.as_str());
+            let text = format!("node '{id}' sent {} with data that is not JSON: ignored", message.action.as_str());
             self.context.log(LogLine::warning("proxy", text));
             return;
         };
@@ -69,7 +69,7 @@ impl Core {
                 if let Some(answer) = Answer::read(data) {
                     if answer.left_out > 0 {
                         let text = format!(
-                            "{} history rows of node '{id}' have a ctime that is no time: they are left out",
+                            "{} history rows of node '{id}' have an invalid ctime: they are left out",
                             answer.left_out
                         );
                         self.context.log(LogLine::warning("proxy", text));
@@ -84,7 +84,7 @@ impl Core {
             | Action::LoadModule
             | Action::UnloadModule => {}
             _ => {
-                let text = format!("node '{id}' sent {}, which is no reply: ignored", message.action.as_str());
+                let text = format!("node '{id}' sent {}, which is not a reply: ignored", message.action.as_str());
                 self.context.log(LogLine::warning("proxy", text));
                 return;
             }
@@ -104,7 +104,7 @@ impl Core {
         let was_readable = std::mem::replace(&mut node.liveness.has_readable_map, read.is_some());
         if was_readable && read.is_none() {
             let text = format!(
-                "node '{id}' announces the nodes behind it in a map that is none, is larger than 1 MiB or too deep: \
+                "node '{id}' announces the nodes behind it in a map that is invalid, larger than 1 MiB or too deep: \
                  no node is reached by it"
             );
             self.context.log(LogLine::warning("proxy", text));

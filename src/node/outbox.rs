@@ -1,9 +1,11 @@
 //! Tokens that were sent to a node and that it has not confirmed yet. In memory only; bounded.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
+use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
 use super::actions::{self, Ends};
@@ -14,10 +16,15 @@ pub(super) const OWED_MAX: usize = 10_000;
 /// Characters of an answer that are kept; a larger one belongs to a row that the node writes itself.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
 
+/// A copy that goes by a relay may have failed behind it before its last message was lost on the way to the relay. The
+/// row about that comes by way of the relays, so it is waited for longer than one sync.
+const RELAYED_COPY_WAIT: Duration = Duration::from_secs(60);
+
 /// How far a message got.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 enum Progress {
     /// Handed to the link.
+    #[default]
     Sent,
     /// The link broke before the node confirmed it.
     Unconfirmed,
@@ -25,7 +32,7 @@ enum Progress {
     Answered { code: Code, data: String },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Owed {
     progress: Progress,
     /// The reply is all that ever comes: the node writes no row for this action.
@@ -34,6 +41,9 @@ struct Owed {
     leaves_no_row: bool,
     /// A sync with a greater serial number brings the row, or it never comes.
     after_sync: u64,
+    is_relayed_copy: bool,
+    /// When it was first missed, where that is not enough.
+    missed_at: Option<Monotonic>,
 }
 
 /// How a token ends that got no row of its own.
@@ -79,14 +89,25 @@ impl Outbox {
         let ends_with_reply = ends == Ends::Reply;
         let leaves_no_row = ends != Ends::Row;
         let progress = Progress::Sent;
-        self.owed.insert(token, Owed { progress, ends_with_reply, leaves_no_row, after_sync: current_sync });
+        self.owed.insert(
+            token,
+            Owed { progress, ends_with_reply, leaves_no_row, after_sync: current_sync, ..Owed::default() },
+        );
         !ends_with_reply
+    }
+
+    /// The same for the last message of a copy; `is_relayed` when the receiver is behind the node.
+    pub(super) fn sent_copy(&mut self, token: Token, current_sync: u64, is_relayed: bool) {
+        self.sent(token.clone(), &Action::ProcessCopy, current_sync, false);
+        if let Some(owed) = self.owed.get_mut(&token).filter(|_| is_relayed) {
+            owed.is_relayed_copy = true;
+        }
     }
 
     /// Takes over a token that an earlier run had sent and that was not confirmed then.
     pub(super) fn restore(&mut self, token: Token) {
         let progress = Progress::Unconfirmed;
-        let owed = Owed { progress, ends_with_reply: false, leaves_no_row: false, after_sync: 0 };
+        let owed = Owed { progress, ends_with_reply: false, ..Owed::default() };
         self.owed.insert(token, owed);
     }
 
@@ -135,8 +156,14 @@ impl Outbox {
     }
 
     /// A sync is complete: what it should have brought and did not ends now.
-    pub(super) fn synced(&mut self, serial: u64) -> Vec<(Token, Ending)> {
-        self.take(|owed| owed.after_sync < serial)
+    pub(super) fn synced(&mut self, serial: u64, now: Monotonic) -> Vec<(Token, Ending)> {
+        for owed in self.owed.values_mut().filter(|owed| owed.is_relayed_copy && owed.progress != Progress::Sent) {
+            if owed.after_sync < serial {
+                owed.missed_at.get_or_insert(now);
+            }
+        }
+        let is_over = |owed: &Owed| owed.missed_at.is_some_and(|missed| now.since(missed) >= RELAYED_COPY_WAIT);
+        self.take(|owed| owed.after_sync < serial && (!owed.is_relayed_copy || is_over(owed)))
     }
 
     /// A sync over an unbroken connection is complete: what was sent before its question has arrived. The ending of
@@ -188,6 +215,8 @@ impl Outbox {
 mod tests {
     use super::*;
 
+    const NOW: Monotonic = Monotonic::from_millis(5_000);
+
     fn token(text: &str) -> Token {
         Token::parse(text).unwrap()
     }
@@ -208,10 +237,10 @@ mod tests {
         outbox.sent(token("b"), &Action::Command, 3, false);
         outbox.link_lost();
         outbox.link_restored(4);
-        assert_eq!(outbox.synced(4), vec![]);
+        assert_eq!(outbox.synced(4, NOW), vec![]);
         assert!(outbox.ended(&token("b")));
-        assert_eq!(outbox.synced(5), vec![(token("a"), Ending::Lost)]);
-        assert_eq!(outbox.synced(6), vec![]);
+        assert_eq!(outbox.synced(5, NOW), vec![(token("a"), Ending::Lost)]);
+        assert_eq!(outbox.synced(6, NOW), vec![]);
     }
 
     #[test]
@@ -219,9 +248,9 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.sent(token("a"), &Action::Kill, 0, false);
         assert_eq!(outbox.replied(&token("a"), Code::FINISHED_KO, "{}", 1), (None, true));
-        assert_eq!(outbox.synced(1), vec![]);
+        assert_eq!(outbox.synced(1, NOW), vec![]);
         let ending = Ending::Answered { code: Code::FINISHED_KO, data: "{}".to_owned() };
-        assert_eq!(outbox.synced(2), vec![(token("a"), ending)]);
+        assert_eq!(outbox.synced(2, NOW), vec![(token("a"), ending)]);
     }
 
     #[test]
@@ -246,5 +275,16 @@ mod tests {
         assert_eq!(outbox.give_up(), vec![]);
         outbox.link_lost();
         assert_eq!(outbox.give_up(), vec![(token("a"), Ending::Lost)]);
+    }
+
+    #[test]
+    fn the_end_of_a_copy_behind_a_relay_may_come_later_than_the_next_sync() {
+        let mut outbox = Outbox::default();
+        outbox.sent_copy(token("a"), 3, true);
+        outbox.link_lost();
+        outbox.link_restored(4);
+        assert_eq!(outbox.synced(5, NOW), vec![]);
+        assert_eq!(outbox.synced(9, NOW + Duration::from_secs(59)), vec![]);
+        assert_eq!(outbox.synced(10, NOW + RELAYED_COPY_WAIT), vec![(token("a"), Ending::Lost)]);
     }
 }

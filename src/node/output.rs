@@ -18,49 +18,49 @@ pub struct ReceiptId(pub u64);
 pub enum Output {
     /// Send to a client of the external socket; dropped when it is not connected.
     SendToClient {
-        /// To whom.
+        /// The client that gets it.
         client: ClientId,
-        /// What.
+        /// The message, to be sealed and framed for its transport.
         outgoing: Outgoing,
     },
     /// Send over the link to a node; waits in the link's bounded queue until it is up.
     SendToNode {
-        /// To whom.
+        /// The node that gets it.
         node: NodeId,
-        /// What.
+        /// The message, to be sealed and framed for its transport.
         outgoing: Outgoing,
     },
     /// Keep a link to a node: connect now, reconnect with back-off until [`Output::CloseLink`]. A changed endpoint
     /// rebuilds the link.
     OpenLink {
-        /// Which node.
+        /// The node this is about.
         node: NodeId,
         /// Where it listens.
         endpoint: Endpoint,
     },
     /// Keep an SSH connection to a node, as [`Output::OpenLink`] does. A changed target rebuilds it.
     OpenSsh {
-        /// Which node.
+        /// The node this is about.
         node: NodeId,
         /// How it is reached.
         target: Box<SshTarget>,
     },
     /// Do something on a node that is reached by SSH; its end is told by [`super::input::Input::SshEnded`].
     StartSshTask {
-        /// Which node.
+        /// The node this is about.
         node: NodeId,
-        /// Which task.
+        /// The task, as it was numbered when it was started.
         task: SshTaskId,
-        /// What.
+        /// The task, as the session is to do it.
         work: SshTask,
     },
     /// Give such a task up; its end is still told.
     AbortSshTask {
-        /// Which node.
+        /// The node this is about.
         node: NodeId,
-        /// Which task.
+        /// The task, as it was numbered when it was started.
         task: SshTaskId,
-        /// Why.
+        /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
     /// Drop the connection of a link and build it again at once.
@@ -70,7 +70,7 @@ pub enum Output {
     /// Close the WebSocket of a node that was replaced or that breaks the rules; `refusal` is its last word, if any. No
     /// [`super::input::Input::ClientGone`] follows.
     CloseClient {
-        /// Which.
+        /// The client whose session this is about.
         client: ClientId,
         /// One JSON text, for instance `{"code":500,"message":"please registernodes"}`.
         refusal: Option<String>,
@@ -79,14 +79,14 @@ pub enum Output {
     SendToParent {
         /// Over which transport.
         kind: ParentKind,
-        /// What.
+        /// The message, to be sealed and framed for its transport.
         outgoing: Outgoing,
     },
     /// Our central does not answer: drop the connection and dial again with a new session.
     ResetParent(ParentKind),
     /// Change the database within the commit of this turn.
     Store {
-        /// What.
+        /// The change to the database, part of the next commit.
         change: StoreChange,
         /// Where the outcome is awaited.
         receipt: Option<ReceiptId>,
@@ -96,7 +96,7 @@ pub enum Output {
     Host(HostWork),
     /// Tell [`super::input::Input::Room`] once, as soon as little waits to be sent to a node.
     AwaitRoom {
-        /// Which node.
+        /// The node this is about.
         node: NodeId,
         /// The client that stands for it, where it has dialled in.
         client: Option<ClientId>,
@@ -110,9 +110,9 @@ pub enum Output {
     },
     /// Answer a call of the API.
     Answer {
-        /// Which call.
+        /// The number of the call that is answered.
         call: CallId,
-        /// What.
+        /// Status and body of the HTTP answer.
         answer: ApiAnswer,
     },
     /// Write a line to the log.

@@ -41,7 +41,7 @@ pub(super) enum Standing {
     NeverConnected,
     /// It connects to us and is not connected now.
     NotConnected,
-    /// Our connection to it is down for so long.
+    /// How long our connection to it has been down.
     Down(Duration),
     /// Its last PONG is so old.
     Silent(Duration),

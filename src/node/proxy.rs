@@ -93,8 +93,11 @@ impl Core {
     ) -> Result<Handled, String> {
         if action == Action::ProcessCopy {
             return match self.route_to(target) {
-                Ok(route) => self.relay_copy(peer, token, route, data),
-                Err(text) => self.relay_has_no_way(peer, token, text),
+                Ok(route) => {
+                    self.sent_tokens.note(token, route.through, route.target);
+                    self.relay_copy(peer, token, route, data)
+                }
+                Err(text) => self.relay_has_no_way(peer, token, &data, text),
             };
         }
         if !json::is_valid(&data) {
@@ -108,6 +111,7 @@ impl Core {
             let token_to_end = (!matches!(peer, Peer::ClientWithoutToken(_))).then(|| token.clone());
             return self.sync_for(route.target, token_to_end).map(|()| Handled::accepted());
         }
+        self.sent_tokens.note(token, route.through, route.target);
         if self.hold_for_node(peer, &action, token, route.target, &data) {
             return Ok(Handled::accepted());
         }
@@ -118,7 +122,10 @@ impl Core {
             NodeKind::PushZmq { .. } => {}
             NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
             NodeKind::PushSsh(_) => {
-                return self.ssh_request(route, &action, token, &data).map(|()| Handled::accepted());
+                let (ssh, context) = (&mut self.ssh, &mut self.context);
+                return ssh
+                    .request(context, &mut self.copies, route, &action, token, &data)
+                    .map(|()| Handled::accepted());
             }
         }
         if action == Action::RemoteCopy {
@@ -133,7 +140,7 @@ impl Core {
             // A relay of our kind writes the end itself, whatever the action.
             let is_relayed = route.through != route.target && node.sync.is_of_our_kind();
             let has_row = node.outbox.sent(token.clone(), &action, node.sync.serial, is_relayed);
-            let is_of_daemon = self.parents.are_asked_by(peer);
+            let is_of_daemon = self.subscribers.are_asked_by(peer);
             if has_row || is_of_daemon {
                 self.context.open_token(token, Some(route.through));
             }
@@ -331,9 +338,19 @@ fn open_link(node: &Node) -> Option<Output> {
     }
 }
 
-/// A central that does not get our reply finds this row, and so knows that we have its message.
+/// How the message of [`passed_on`] begins.
+const TRACE: &str = "proxy - passed on to node '";
+
+/// A row of [`passed_on`]: it tells the daemon above that we have its message, and nobody else.
+pub(super) fn is_trace(code: Code, instant: bool, data: &str) -> bool {
+    let data = data.strip_prefix(r#"{"message":""#);
+    code == Code::BEGIN && instant && data.is_some_and(|text| text.starts_with(TRACE))
+}
+
+/// A central of our kind that does not get our reply finds this row, and so knows that we have its message. It does not
+/// keep it.
 pub(super) fn passed_on(token: &Token, through: NodeId) -> NewRow {
-    let data = json::message(&format!("proxy - passed on to node '{through}'"));
+    let data = json::message(&format!("{TRACE}{through}'"));
     NewRow { instant: true, ..NewRow::part(token, Code::BEGIN, data) }
 }
 
@@ -352,7 +369,7 @@ pub(super) fn read_registration(node: &Value) -> Result<Registration, String> {
                 Some(port) => port
                     .and_then(|port| u16::try_from(port).ok())
                     .filter(|port| *port > 0)
-                    .ok_or_else(|| format!("node '{id}' has a port that is none: use 1 to 65535"))?,
+                    .ok_or_else(|| format!("node '{id}' has an invalid port: use 1 to 65535"))?,
             };
             NodeKind::PushZmq { endpoint: Endpoint::Tcp { host, port } }
         }

@@ -43,6 +43,8 @@ struct Passed {
     token: Token,
     client: Option<ClientId>,
     wants_reply: bool,
+    /// Whether the sender is of our kind: until the end is passed on, it is the one who ends the token.
+    asks: bool,
     /// Whether the receiver confirms it itself, to a sender that goes on after a break.
     goes_on: bool,
     is_end: bool,
@@ -105,6 +107,16 @@ impl Inner<'_> {
     }
 }
 
+/// What we say to a sender of our kind about a message that cannot be passed on, which may be the question of this number.
+/// It ends the token, we do not.
+fn failed(text: &str, question: Option<i64>) -> String {
+    let mut data = question.map_or_else(|| "{".to_owned(), |number| format!("{{\"query\":{number},"));
+    data.push_str("\"failed\":");
+    json::push_string(&mut data, text);
+    data.push('}');
+    data
+}
+
 /// What we say to the question `number` of a sender of our kind ourselves; `None` where the node can answer it.
 fn no_answer(number: i64, is_ours: Option<bool>, link: Link) -> Option<String> {
     match (is_ours, link) {
@@ -128,7 +140,7 @@ impl Core {
     ) -> Result<Handled, String> {
         let is_ssh = |node: &Node| matches!(node.registration.kind, NodeKind::PushSsh(_));
         if self.registry.get(route.through).is_some_and(is_ssh) {
-            self.may_use_ssh()?;
+            self.ssh.has_room()?;
             return Ok(self.process_copy_by_ssh(peer, token, data, route));
         }
         let outer: Outer<'_> = serde_json::from_str(&data).map_err(|_| "proxy - cannot decode json".to_owned())?;
@@ -142,17 +154,34 @@ impl Core {
             return Ok(self.refuse_relayed(peer, token, asks));
         }
         let passed = self.pass_copy_on_to(peer, token, route, data, (is_end, asks, question));
-        if passed.is_err() {
-            self.relayed_copies.end(token);
+        let Err(text) = passed else { return passed };
+        self.relayed_copies.end(token);
+        if question.is_some() || asks && !is_end {
+            Ok(self.answer_for_relayed(peer, token, &failed(&text, question)))
+        } else {
+            Err(text)
         }
-        passed
     }
 
-    /// A PROCESSCOPY whose target nobody knows: the first one ends the token.
+    /// A PROCESSCOPY whose target cannot be reached: the first one ends the token. A sender of our kind ends it itself, as
+    /// long as it has not sent the end.
     ///
     /// # Errors
     /// The message of the row that ends it.
-    pub(super) fn relay_has_no_way(&mut self, peer: Peer, token: &Token, text: String) -> Result<Handled, String> {
+    pub(super) fn relay_has_no_way(
+        &mut self,
+        peer: Peer,
+        token: &Token,
+        data: &str,
+        text: String,
+    ) -> Result<Handled, String> {
+        let outer: Option<Outer<'_>> = serde_json::from_str(data).ok();
+        let content = outer.and_then(|outer| outer.content).unwrap_or_default();
+        let question = content.question();
+        if question.is_some() || json::is_true(&content.ack) && content.status != Some("end") {
+            self.relayed_copies.end(token);
+            return Ok(self.answer_for_relayed(peer, token, &failed(&text, question)));
+        }
         if self.relayed_copies.end(token) { Err(text) } else { Ok(self.refuse_relayed(peer, token, false)) }
     }
 
@@ -199,11 +228,10 @@ impl Core {
             if node.outbox.is_full() {
                 return Err(format!("proxy - too many messages to node '{through}' wait to be confirmed"));
             }
-            if node.outbox.sent(token.clone(), &Action::ProcessCopy, node.sync.serial, false) {
-                self.context.open_token(token, Some(through));
-            }
+            node.outbox.sent_copy(token.clone(), node.sync.serial, through != route.target);
+            self.context.open_token(token, Some(through));
             // If the sender's link breaks now, its next sync shows that the end went on.
-            if self.parents.are_asked_by(peer) {
+            if self.subscribers.are_asked_by(peer) {
                 self.context.write(passed_on(token, through));
             }
         }
@@ -214,7 +242,7 @@ impl Core {
         let last = pieces.len().saturating_sub(1);
         for (number, data) in pieces.into_iter().enumerate() {
             let (wants_reply, len_bytes) = (wants_reply && number == last, data.len());
-            let passed = Passed { token: token.clone(), client, wants_reply, goes_on, is_end, len_bytes };
+            let passed = Passed { token: token.clone(), client, wants_reply, asks, goes_on, is_end, len_bytes };
             self.relayed_copies.passed.entry(through).or_default().push_back(passed);
             if let Some(client) = client {
                 *self.relayed_copies.bytes.entry(client).or_default() += len_bytes;
@@ -281,6 +309,9 @@ impl Core {
     pub(super) fn relayed_link_down(&mut self, through: NodeId) {
         let lost = self.relayed_copies.passed.remove(&through).unwrap_or_default();
         let text = format!("proxy - connection to node '{through}' was lost during the copy");
+        // Their end was passed on: the outbox knows of it, or it has arrived.
+        let over: BTreeSet<Token> =
+            lost.iter().filter(|passed| passed.is_end).map(|passed| passed.token.clone()).collect();
         for passed in lost {
             if passed.goes_on && !passed.is_end {
                 remember(&mut self.relayed_copies.interrupted, &passed.token);
@@ -288,8 +319,14 @@ impl Core {
                 continue;
             }
             // One that the outbox knows ends here with the next sync, if it did not arrive; until then nobody knows.
-            if passed.is_end && self.registry.get(through).is_some_and(|node| node.outbox.owes(&passed.token)) {
+            let is_owed = self.registry.get(through).is_some_and(|node| node.outbox.owes(&passed.token));
+            if is_owed || over.contains(&passed.token) {
                 self.settle_relayed(&passed, Code::BEGIN, "null");
+                continue;
+            }
+            if passed.asks {
+                self.relayed_copies.end(&passed.token);
+                self.settle_relayed(&passed, Code::BEGIN, &failed(&text, None));
                 continue;
             }
             self.settle_relayed(&passed, Code::FINISHED_KO, &json::message(&text));
@@ -304,6 +341,11 @@ impl Core {
         let passed = self.take_relayed(through, token)?;
         if passed.goes_on && !passed.is_end {
             self.settle_relayed(&passed, Code::BEGIN, INTERRUPTED);
+            return Some(false);
+        }
+        if passed.asks && !passed.is_end {
+            self.relayed_copies.end(token);
+            self.settle_relayed(&passed, Code::BEGIN, &failed(text, None));
             return Some(false);
         }
         self.settle_relayed(&passed, Code::FINISHED_KO, &json::message(text));

@@ -51,7 +51,7 @@ impl Core {
             self.context.log(LogLine::debug("core", text));
         }
         let here = target.is_empty() || self.context.is_own(target);
-        if action.is_internal() || (here && !self.is_known(&action)) {
+        if action.is_internal() || (here && !self.context.is_known(&action)) {
             return self.refuse_unknown(&action, token);
         }
         self.counters.count(if peer == Peer::Ourselves { Way::Internal } else { Way::External }, &action);
@@ -79,10 +79,14 @@ impl Core {
             Room::Core => self.core_request(peer, action, token, data),
             Room::History => self.history_request(peer, action, token, data),
             Room::Nodes => self.nodes_request(peer, action, token, data),
-            Room::Commands => self.command_request(peer, action, token, data),
+            Room::Commands => self.commands.command_request(&mut self.context, peer, action, token, data),
             Room::Copies => self.process_copy(peer, token, data.to_owned()),
-            Room::Cron => self.cron_request(action, token, data),
-            Room::Engine => self.engine_command(token, data),
+            Room::Cron => {
+                let handled = self.cron.cron_request(&mut self.context, &mut self.questions, action, token, data);
+                self.run_jobs();
+                handled
+            }
+            Room::Engine => self.engine.engine_command(&mut self.context, token, data),
             Room::Pollers => self.sync_pollers(token),
         }
     }
@@ -90,8 +94,15 @@ impl Core {
     fn history_request(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
         match action {
             Action::PutLog => self.put_log(peer, token, data),
-            Action::AddListener => self.add_listeners(data),
-            _ => self.get_log(peer, token, data),
+            Action::AddListener => self.listeners.add_listeners(&mut self.context, data),
+            _ => self.questions.get_log(
+                &mut self.context,
+                &mut self.subscribers,
+                &mut self.dialled_out,
+                peer,
+                token,
+                data,
+            ),
         }
     }
 
@@ -117,12 +128,6 @@ impl Core {
             self.context.log(LogLine::warning("core", line));
         }
         Handled::accepted()
-    }
-
-    /// Whether this daemon does something for `action` itself.
-    pub(super) fn is_known(&self, action: &Action) -> bool {
-        let known = actions::find(action);
-        known.is_some_and(|spec| spec.module.is_none_or(|module| self.context.has(module)))
     }
 
     fn refuse_unknown(&mut self, action: &Action, token: &Token) -> Handled {

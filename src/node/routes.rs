@@ -13,7 +13,7 @@ use super::pathway::{self, Patience, Standing};
 use super::peer::{Handled, Peer};
 use super::registry::Way;
 
-/// Ids in one answer at most; the rest is asked for with the id to go on from.
+/// Maximum number of ids in one answer; the rest is asked for with the id to go on from.
 const IDS_MAX: usize = 5_000;
 
 impl Core {

@@ -25,7 +25,7 @@ pub(super) fn read(node: &Value, id: NodeId) -> Result<SshTarget, String> {
         Some(port) => json::integer(port)
             .and_then(|port| u16::try_from(port).ok())
             .filter(|port| *port > 0)
-            .ok_or_else(|| format!("node '{id}' has an ssh_port that is none: use 1 to 65535"))?,
+            .ok_or_else(|| format!("node '{id}' has an invalid ssh_port: use 1 to 65535"))?,
     };
     let check = member("strict_serverkey_check");
     let timeout = member("ssh_connect_timeout").and_then(json::float);

@@ -9,7 +9,6 @@ use super::core::Core;
 use super::output::Output;
 use super::registry::Link;
 use super::timers::Timer;
-use super::work::Awaiting;
 
 /// What every request hears while the daemon stops.
 pub(super) const STOPPING_TEXT: &str = "gorgone is stopping/restarting. Cannot proceed request.";
@@ -39,26 +38,14 @@ impl Core {
         }
         self.context.stopping = Stopping::Waiting;
         self.context.timers.set(Timer::Stop, self.context.now.monotonic + PATIENCE);
-        self.drop_work(STOPPING_TEXT, |awaiting| !matches!(awaiting, Awaiting::Pipe(_)));
-        self.drop_waiting_lines();
-        self.drop_waiting_commands(STOPPING_TEXT);
+        self.commands.drop_command_work(&mut self.context, STOPPING_TEXT);
+        self.engine.drop_waiting_lines(&mut self.context);
+        self.commands.drop_waiting_commands(&mut self.context, STOPPING_TEXT);
         self.stop_copies();
         self.wait_for_copies_no_longer();
         self.end_poller_syncs();
         for call in self.calls.waiting() {
             waits::ask_history(self, call);
-        }
-    }
-
-    /// Ends what waits for work elsewhere.
-    pub(super) fn drop_work(&mut self, reason: &str, is_vain: impl Fn(&Awaiting) -> bool) {
-        for awaiting in self.work.take(is_vain) {
-            match awaiting {
-                Awaiting::Check(checking) => self.drop_check(checking, reason),
-                Awaiting::EngineCheck(run) => self.give_up_engine(&run, reason),
-                Awaiting::Plugins(owner, _) => self.give_up_plugins(owner, reason),
-                Awaiting::Pipe(request) => self.give_up_lines(&request),
-            }
         }
     }
 
@@ -80,8 +67,8 @@ impl Core {
         match self.context.stopping {
             Stopping::Waiting => {
                 self.context.stopping = Stopping::Killed;
-                self.kill_commands(STOPPING_TEXT);
-                self.abort_ssh_tasks(STOPPING_TEXT);
+                self.commands.kill_commands(&mut self.context, STOPPING_TEXT);
+                self.ssh.abort_all(&mut self.context, STOPPING_TEXT);
                 self.context.timers.set(Timer::Stop, self.context.now.monotonic + LAST_WAIT);
             }
             Stopping::Killed => self.say_stopped(),
@@ -92,7 +79,7 @@ impl Core {
     /// Says so as soon as nothing is left to wait for.
     pub(super) fn check_stopped(&mut self) {
         let waits = matches!(self.context.stopping, Stopping::Waiting | Stopping::Killed);
-        let idle = self.commands.is_idle() && self.work.is_empty() && self.sinks.is_idle() && self.ssh.is_idle();
+        let idle = self.commands.is_idle() && self.engine.is_idle() && self.sinks.is_idle() && self.ssh.is_idle();
         if waits && idle && self.questions.is_empty() && self.context.journal.all_stored() {
             self.say_stopped();
         }
@@ -100,12 +87,13 @@ impl Core {
 
     fn say_stopped(&mut self) {
         self.context.stopping = Stopping::Stopped;
-        self.give_up_commands();
-        self.give_up_ssh_tasks();
-        self.drop_work(STOPPING_TEXT, |_| true);
+        self.commands.give_up_commands(&mut self.context);
+        self.ssh.give_up_all(&mut self.context);
+        self.commands.drop_command_work(&mut self.context, STOPPING_TEXT);
+        self.engine.give_up_writing(&mut self.context);
         self.end_unsent();
         self.context.timers.cancel(&Timer::Stop);
-        self.unregister_from_parents();
+        self.dialled_out.unregister_from_parents(&mut self.context);
         self.context.output(Output::Stopped);
     }
 }

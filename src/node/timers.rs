@@ -19,12 +19,14 @@ pub(super) enum Timer {
     PingLink(NodeId),
     /// A ping waits for its answer no longer.
     Pong(NodeId),
+    /// A node that dials in has not answered a PING or a GETLOG.
+    Repeat(NodeId),
     /// A history sync waits for its answer no longer.
     SyncTimeout(NodeId),
     /// Messages that a broken link left unconfirmed are given up.
     Unconfirmed(NodeId),
-    /// A parent is told that there is something new.
-    Parent(ClientId),
+    /// A daemon that pinged us is told that there is something new.
+    Subscriber(ClientId),
     /// We register with our central once more.
     Register(ParentKind),
     /// Our central answers no more.

@@ -27,14 +27,13 @@ use crate::wire::http::head::{BodyLength, RequestHead, RequestMethod};
 use crate::wire::http::head_scanner::Limits;
 use crate::wire::http::request::{Awaited, RequestEvent, RequestParser};
 use crate::wire::http::response::{CONTINUE, Persistence};
-use crate::wire::receive_buffer::ReceiveBuffer;
 use crate::wire::send_queue::SendQueue;
 
 const UNAUTHORIZED: &str = r#"{"error":"http_error_401","message":"unauthorized"}"#;
 const FORBIDDEN: &str = r#"{"error":"http_error_403","message":"forbidden"}"#;
 const TOO_SLOW: &str = r#"{"error":"http_error_408","message":"the request did not arrive in time; send it at once"}"#;
 
-/// A connection with so many refused credentials is closed.
+/// Number of refused credentials after which a connection is closed.
 const MAX_AUTH_FAILURES: u32 = 10;
 
 /// The body of a refused request is read and thrown away up to this size; with a larger one the connection is closed.
@@ -158,16 +157,6 @@ impl ApiClient {
     /// Takes bytes that came.
     pub fn receive(&mut self, bytes: &[u8], now: Now) {
         self.parser.receive(bytes);
-        self.handle_received(now);
-    }
-
-    /// The buffer to read a socket into; call [`Self::handle_received`] afterwards.
-    pub const fn receive_buffer(&mut self) -> &mut ReceiveBuffer {
-        self.parser.receive_buffer()
-    }
-
-    /// Bytes came into the [`Self::receive_buffer`].
-    pub fn handle_received(&mut self, now: Now) {
         if self.phase != Phase::Open {
             let buffer = self.parser.receive_buffer();
             buffer.consume(buffer.len());
@@ -204,6 +193,12 @@ impl ApiClient {
     /// The bytes to write; call [`Self::handle_sent`] after some were taken.
     pub const fn send_queue(&mut self) -> &mut SendQueue {
         &mut self.send_queue
+    }
+
+    /// Bytes of all answers that wait to be written, those that wait for others before them included.
+    #[must_use]
+    pub fn unsent_bytes(&self) -> usize {
+        self.send_queue.len().saturating_add(self.answers.ready_bytes())
     }
 
     /// Whether to read from the socket: not while too many requests or answers wait.

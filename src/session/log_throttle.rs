@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::model::log::{Level, LogLine};
 use crate::model::time::Monotonic;
 
-/// A reason is shown again after so long.
+/// Time after which a reason is shown again.
 const REPEAT_AFTER: Duration = Duration::from_secs(300);
-/// Reasons that are remembered at once.
+/// Maximum number of reasons that are remembered at once.
 const MAX_REASONS: usize = 8;
 
 /// The reasons that were shown lately.

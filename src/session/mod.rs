@@ -4,7 +4,7 @@ pub mod api_client;
 mod back_off;
 mod log_throttle;
 mod not_sent;
-mod refusal_log;
+pub mod refusal_log;
 pub mod ssh_steps;
 pub mod websocket_central;
 pub mod websocket_node;

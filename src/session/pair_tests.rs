@@ -230,11 +230,11 @@ impl Pair {
     fn round_trip(&mut self, number: usize) -> bool {
         let text = format!("[PING] [t{number}] [] {{\"x\":\"€\"}}");
         let (before, answered) = (self.at_listener.len(), self.at_dialer.len());
-        self.dialer.send(text.into_bytes(), Token::parse("t").ok(), self.now());
+        self.dialer.send(&[text.as_bytes()], Token::parse("t").ok(), self.now());
         self.pump();
         let Some((client, message)) = self.at_listener.get(before).cloned() else { return false };
         let answer = format!("[PONG] [{}] [] {{\"x\":\"é\"}}", message.token.unwrap());
-        assert_eq!(self.listener.send(client, answer.as_bytes()), Delivery::Sent);
+        assert_eq!(self.listener.send(client, &[answer.as_bytes()]), Delivery::Sent);
         self.pump();
         self.at_dialer.len() == answered + 1
     }
@@ -277,7 +277,7 @@ fn messages_sent_before_the_link_is_up_arrive_in_order() {
     pair.reachable = false;
     pair.cut();
     for number in 0..50 {
-        pair.dialer.send(format!("[PING] [t{number}] [] {{}}").into_bytes(), None, pair.now());
+        pair.dialer.send(&[format!("[PING] [t{number}] [] {{}}").as_bytes()], None, pair.now());
     }
     pair.reachable = true;
     pair.advance(6_000);
@@ -310,7 +310,7 @@ fn an_unreachable_node_is_tried_often_and_its_messages_fail_in_time() {
     let mut pair = Pair::standard();
     pair.reachable = false;
     pair.cut();
-    pair.dialer.send(b"[PING] [a] [] {}".to_vec(), Token::parse("a").ok(), pair.now());
+    pair.dialer.send(&[b"[PING] [a] [] {}"], Token::parse("a").ok(), pair.now());
     pair.advance(9_999);
     assert!(pair.failed.is_empty());
     pair.advance(1);

@@ -3,6 +3,8 @@
 //!
 //! Absent on purpose: sockets, libssh2, files and clocks (`edge::ssh` is given orders and tells news), what tasks mean.
 
+mod channels;
+mod host_keys;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -12,14 +14,14 @@ use std::time::Duration;
 
 use crate::model::log::{Level, LogLine};
 use crate::model::random::Random;
-use crate::model::ssh::{
-    HostKeyCheck, HostKeyReport, HostKeyVerdict, SshEnd, SshNews, SshOrder, SshTarget, SshTask, SshTaskId,
-};
+use crate::model::ssh::{HostKeyReport, SshEnd, SshNews, SshOrder, SshTarget, SshTask, SshTaskId};
 use crate::model::time::{Monotonic, Now};
 use crate::session::back_off::{BackOff, Severity};
 use crate::session::log_throttle::LogThrottle;
 
-use tasks::Tasks;
+use channels::Up;
+use host_keys::Verdict;
+use tasks::{Lost, Tasks};
 
 const MODULE: &str = "proxy";
 /// A login may take so much longer than a key exchange: hosts delay failures, keys are decrypted.
@@ -36,8 +38,8 @@ const STABLE_AFTER: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(4);
 /// Between two keep-alives.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// A task waits so long for a connection that is down.
-const MAX_WAIT: Duration = Duration::from_secs(10);
+/// A host that turns us away is left alone for this time: trying makes it no better.
+const TURNED_AWAY_PAUSE: Duration = Duration::from_secs(30);
 /// A host that refused us is asked again after this time, so that nobody is locked out for trying.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
@@ -54,7 +56,7 @@ pub enum StepsOutput {
     Up,
     /// The connection broke, or an attempt failed.
     Down {
-        /// Why.
+        /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
     /// A task is over.
@@ -86,7 +88,7 @@ enum State {
     /// The key is trusted.
     LoggingIn { deadline: Monotonic },
     /// Logged in.
-    Up { since: Monotonic, keep_alive: Monotonic, heard: Monotonic },
+    Up(Up),
 }
 
 /// See the module's page.
@@ -98,6 +100,10 @@ pub struct SshSteps {
     back_off: BackOff,
     throttle: LogThrottle,
     last_failure: String,
+    /// Connections in a row that the host closed when their first task had ended.
+    ends_with_task: u32,
+    /// The connection is made anew for the next task; nobody is told that it was gone.
+    is_renewing: bool,
     outputs: VecDeque<StepsOutput>,
 }
 
@@ -113,6 +119,8 @@ impl SshSteps {
             back_off: BackOff::default(),
             throttle: LogThrottle::default(),
             last_failure: String::new(),
+            ends_with_task: 0,
+            is_renewing: false,
             outputs: VecDeque::new(),
         }
     }
@@ -139,7 +147,7 @@ impl SshSteps {
     /// Drops the connection and makes a new one, unless the host is only slow: then what runs there would be lost for
     /// nothing.
     pub fn reset(&mut self, now: Now, random: &mut dyn Random) {
-        if let State::Up { heard, .. } = self.state
+        if let State::Up(Up { heard, .. }) = self.state
             && now.monotonic.since(heard) >= SILENCE
         {
             self.outputs.push_back(StepsOutput::Disconnect);
@@ -153,7 +161,7 @@ impl SshSteps {
             self.outputs.push_back(StepsOutput::Ended(id, SshEnd::NotConnected(reason.clone())));
             return;
         }
-        self.tasks.add(id, task, now.monotonic + MAX_WAIT);
+        self.tasks.add(id, task, now.monotonic);
         self.begin_tasks(now.monotonic);
     }
 
@@ -203,7 +211,8 @@ impl SshSteps {
     fn exchange(&mut self, since: Monotonic) {
         let timeout = self.target.connect_timeout;
         self.state = State::Exchanging { deadline: since + timeout, last: since + timeout * EXCHANGE_FACTOR };
-        let order = SshOrder::Open { target: self.target.clone(), remembered: self.remembered.clone() };
+        let is_sparing = self.tasks.has_one_for_each_connection();
+        let order = SshOrder::Open { target: self.target.clone(), remembered: self.remembered.clone(), is_sparing };
         self.outputs.push_back(StepsOutput::Order(order));
     }
 
@@ -214,8 +223,12 @@ impl SshSteps {
 
     /// The connection broke or could not be made.
     pub fn handle_closed(&mut self, reason: &str, now: Now, random: &mut dyn Random) {
-        if !matches!(self.state, State::Stopped | State::Waiting { .. }) {
-            self.fail(reason, self.severity(), None, now, random);
+        match &self.state {
+            State::Stopped | State::Waiting { .. } => {}
+            State::Up(up) if up.has_ended_with_its_task(now.monotonic) && self.tasks.is_host_idle() => {
+                self.ended_with_its_task(now);
+            }
+            _ => self.fail(reason, self.severity(), None, now, random),
         }
     }
 
@@ -228,32 +241,34 @@ impl SshSteps {
             SshNews::LoginRefused(account) if matches!(self.state, State::LoggingIn { .. }) => {
                 self.outputs.push_back(StepsOutput::Disconnect);
                 let reason = format!("login as '{}' failed: {account}", self.target.username);
-                self.fail(&reason.clone(), Severity::NeedsOperator, Some(reason), now, random);
+                self.refused(reason, now, random);
             }
             SshNews::LoginRefused(_) => {}
             SshNews::OneCommandAtATime => self.tasks.run_one_at_a_time(),
             SshNews::Heard => match &mut self.state {
-                State::Up { heard, .. } => *heard = now.monotonic,
+                State::Up(up) => up.heard = now.monotonic,
                 State::Exchanging { deadline, last } => {
                     *deadline = (now.monotonic + self.target.connect_timeout).min(*last);
                 }
                 _ => {}
             },
+            SshNews::Asked(id) => self.tasks.asked(id),
             SshNews::Moved(id) => self.tasks.moved(id, now.monotonic),
-            SshNews::NoChannel(id, reason) => {
-                if let Some(end) = self.tasks.no_channel(id, &reason, now.monotonic) {
-                    self.outputs.push_back(StepsOutput::Ended(id, end));
-                }
-            }
+            SshNews::NoChannel { id, reason, had_one } => self.no_channel(id, &reason, had_one, now),
             SshNews::Ended(id, end) => {
                 if self.tasks.remove(id) {
                     self.outputs.push_back(StepsOutput::Ended(id, end));
                 }
+                self.task_ended(now.monotonic);
                 self.begin_tasks(now.monotonic);
             }
             SshNews::Closed(reason) => {
                 self.outputs.push_back(StepsOutput::Disconnect);
                 self.handle_closed(&reason, now, random);
+            }
+            SshNews::TurnedAway(reason) => {
+                self.outputs.push_back(StepsOutput::Disconnect);
+                self.fail(&reason.clone(), Severity::NeedsOperator, Some((reason, TURNED_AWAY_PAUSE)), now, random);
             }
         }
     }
@@ -279,13 +294,16 @@ impl SshSteps {
                 self.give_up(&format!("it accepts connections, but no key exchange within {seconds} s"), now, random);
             }
             State::LoggingIn { deadline } if *deadline <= at => self.give_up("the login takes too long", now, random),
-            State::Up { keep_alive, .. } if *keep_alive <= at => {
-                *keep_alive = at + KEEP_ALIVE;
-                self.outputs.push_back(StepsOutput::Order(SshOrder::KeepAlive));
+            State::Up(up) => {
+                up.channel_pause = up.channel_pause.filter(|until| *until > at);
+                if up.keep_alive <= at {
+                    up.keep_alive = at + KEEP_ALIVE;
+                    self.outputs.push_back(StepsOutput::Order(SshOrder::KeepAlive));
+                }
             }
             _ => {}
         }
-        let is_up = matches!(self.state, State::Up { .. });
+        let is_up = self.counts_as_up();
         for (id, end, was_begun) in self.tasks.due(at, is_up) {
             if was_begun {
                 self.outputs.push_back(StepsOutput::Order(SshOrder::Abort(id)));
@@ -315,9 +333,9 @@ impl SshSteps {
             State::Connecting { deadline } | State::Exchanging { deadline, .. } | State::LoggingIn { deadline } => {
                 Some(*deadline)
             }
-            State::Up { keep_alive, .. } => Some(*keep_alive),
+            State::Up(up) => up.channel_pause.into_iter().chain([up.keep_alive]).min(),
         };
-        own.into_iter().chain(self.tasks.poll_timeout(matches!(self.state, State::Up { .. }))).min()
+        own.into_iter().chain(self.tasks.poll_timeout(self.counts_as_up())).min()
     }
 
     fn connect(&mut self, at: Monotonic) {
@@ -338,27 +356,41 @@ impl SshSteps {
         }
     }
 
-    /// The attempt or the connection is over. With `refused`, tasks do not wait for the next one.
-    fn fail(&mut self, reason: &str, severity: Severity, refused: Option<String>, now: Now, random: &mut dyn Random) {
-        if let State::Up { since, .. } = self.state
+    /// Whether what waits need not fear that nobody comes.
+    const fn counts_as_up(&self) -> bool {
+        self.is_renewing || matches!(self.state, State::Up(_))
+    }
+
+    /// The attempt or the connection is over. With `refused`, tasks do not wait for the next one, which is not made
+    /// before that time.
+    fn fail(
+        &mut self,
+        reason: &str,
+        severity: Severity,
+        refused: Option<(String, Duration)>,
+        now: Now,
+        random: &mut dyn Random,
+    ) {
+        self.is_renewing = false;
+        if let State::Up(Up { since, .. }) = self.state
             && now.monotonic.since(since) >= STABLE_AFTER
         {
             self.back_off.reset();
         }
         let mut pause = self.back_off.next_delay(severity, random);
-        if refused.is_some() {
-            pause = pause.max(REFUSED_PAUSE);
+        if let Some((_, least)) = refused {
+            pause = pause.max(least);
         }
         let lost = self.tasks.connection_lost(refused.is_some());
-        self.state = State::Waiting { until: now.monotonic + pause, refused };
+        self.state = State::Waiting { until: now.monotonic + pause, refused: refused.map(|(reason, _)| reason) };
         reason.clone_into(&mut self.last_failure);
         self.log(Level::Warning, reason.to_owned(), now);
         self.outputs.push_back(StepsOutput::Down { reason: reason.to_owned() });
-        for (id, was_begun) in lost {
-            let end = if was_begun {
-                SshEnd::Failed(format!("the connection broke: {reason}"))
-            } else {
-                SshEnd::NotConnected(reason.to_owned())
+        for Lost { id, was_begun, is_command } in lost {
+            let end = match (was_begun, is_command) {
+                (false, _) => SshEnd::NotConnected(reason.to_owned()),
+                (true, true) => SshEnd::Failed(format!("the connection broke before the exit status: {reason}")),
+                (true, false) => SshEnd::Failed(format!("the connection broke: {reason}")),
             };
             self.outputs.push_back(StepsOutput::Ended(id, end));
         }
@@ -368,82 +400,48 @@ impl SshSteps {
         if !matches!(self.state, State::Exchanging { .. }) {
             return;
         }
-        match self.judge(report, now) {
-            Ok(add) => {
-                self.state = State::LoggingIn { deadline: now.monotonic + self.target.connect_timeout + LOGIN_EXTRA };
-                self.outputs.push_back(StepsOutput::Order(SshOrder::Trust { add }));
-            }
-            Err(reason) => {
+        let verdict = host_keys::judge(&self.target, report);
+        let add = match verdict {
+            Verdict::Refuse(reason) => {
                 self.outputs.push_back(StepsOutput::Disconnect);
-                self.fail(&reason.clone(), Severity::NeedsOperator, Some(reason), now, random);
+                return self.refused(reason, now, random);
             }
-        }
+            Verdict::Take { warning } => {
+                if let Some(text) = warning {
+                    self.log(Level::Warning, text, now);
+                }
+                None
+            }
+            Verdict::Remember { level, text } => {
+                self.log(level, text, now);
+                self.remembered.push(report.line.clone());
+                let is_for_file = self.target.known_hosts.is_some();
+                if !is_for_file {
+                    let (host, line) = (self.target.known_as(), report.line.clone());
+                    self.outputs.push_back(StepsOutput::StoreHostKey { host, line });
+                }
+                is_for_file.then(|| report.line.clone())
+            }
+        };
+        self.state = State::LoggingIn { deadline: now.monotonic + self.target.connect_timeout + LOGIN_EXTRA };
+        self.outputs.push_back(StepsOutput::Order(SshOrder::Trust { add }));
     }
 
-    /// Whether the key is taken, and the line to add to the known-hosts file; else why not.
-    fn judge(&mut self, report: &HostKeyReport, now: Now) -> Result<Option<String>, String> {
-        let shown = format!("{} {}", report.kind, report.fingerprint);
-        let file = self.target.known_hosts.as_ref().map(|path| path.display().to_string());
-        let check = self.target.host_key_check;
-        match &report.verdict {
-            HostKeyVerdict::Known => Ok(None),
-            HostKeyVerdict::Revoked(place) => Err(format!("its key {shown} is revoked ({place})")),
-            HostKeyVerdict::Changed(place) if check == HostKeyCheck::Never => {
-                let text = format!("its key is {shown}, not the one of {place}; taken all the same");
-                self.log(Level::Warning, format!("{text} (strict_serverkey_check: never)"), now);
-                Ok(None)
-            }
-            HostKeyVerdict::Changed(place) => Err(format!(
-                "HOST KEY CHANGED: it shows {shown}, another one is known ({place}). Somebody may be in between, or \
-                    the \
-                 host was set up anew: then {} and add '{}'",
-                if place == "the database" { "name a known-hosts file (ssh_known_hosts)" } else { "remove that line" },
-                report.line
-            )),
-            HostKeyVerdict::Unreadable(reason) if check != HostKeyCheck::Never => {
-                Err(format!("its key {shown} cannot be checked: {reason}"))
-            }
-            HostKeyVerdict::Unknown if check == HostKeyCheck::Strict => {
-                let file = file.unwrap_or_else(|| "a file that ssh_known_hosts names".to_owned());
-                Err(format!(
-                    "its key {shown} is not known, and strict_serverkey_check is true; if it is the right one, add \
-                        this \
-                     line to {file}: {}",
-                    report.line
-                ))
-            }
-            HostKeyVerdict::Unknown | HostKeyVerdict::Unreadable(_) if check == HostKeyCheck::Never => Ok(None),
-            HostKeyVerdict::Unknown | HostKeyVerdict::Unreadable(_) => {
-                let place = file.clone().unwrap_or_else(|| "the database".to_owned());
-                self.log(Level::Info, format!("its key {shown} is new, remembered in {place}"), now);
-                self.remembered.push(report.line.clone());
-                if file.is_some() {
-                    return Ok(Some(report.line.clone()));
-                }
-                let (host, line) = (self.target.known_as(), report.line.clone());
-                self.outputs.push_back(StepsOutput::StoreHostKey { host, line });
-                Ok(None)
-            }
-        }
+    /// Somebody has to change something before the host and we get on.
+    fn refused(&mut self, reason: String, now: Now, random: &mut dyn Random) {
+        self.fail(&reason.clone(), Severity::NeedsOperator, Some((reason, REFUSED_PAUSE)), now, random);
     }
 
     fn logged_in(&mut self, how: &str, now: Now) {
         if !matches!(self.state, State::LoggingIn { .. }) {
             return;
         }
-        self.state = State::Up { since: now.monotonic, keep_alive: now.monotonic + KEEP_ALIVE, heard: now.monotonic };
-        self.log(Level::Info, format!("logged in by {how}"), now);
-        self.outputs.push_back(StepsOutput::Up);
+        self.state = State::Up(Up::new(now.monotonic));
+        if !std::mem::take(&mut self.is_renewing) {
+            self.log(Level::Info, format!("logged in by {how}"), now);
+            self.outputs.push_back(StepsOutput::Up);
+        }
         self.begin_tasks(now.monotonic);
-    }
-
-    fn begin_tasks(&mut self, at: Monotonic) {
-        if !matches!(self.state, State::Up { .. }) {
-            return;
-        }
-        while let Some((id, task)) = self.tasks.begin(at) {
-            self.outputs.push_back(StepsOutput::Order(SshOrder::Start(id, task)));
-        }
     }
 
     fn log(&mut self, level: Level, text: String, now: Now) {

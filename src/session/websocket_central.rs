@@ -37,6 +37,8 @@ const WRONG_TOKEN: &str = "token authorization unallowed";
 const NOT_REGISTERED: &str = "please registernodes";
 const UNREADABLE: &str = "decode error: unsupported format";
 const SILENT: &str = "timeout reached";
+/// What a Perl node calls itself.
+const PERL_NODE: &[u8] = b"gorgone mojo";
 
 /// The peer has this long to answer our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -89,6 +91,17 @@ pub struct WebSocketCentral {
     /// The length of the send queue when it was last looked at, and when it last became shorter or was empty.
     waiting_bytes: usize,
     taken_at: Monotonic,
+    /// Bytes of a large message under way, as far as they were accounted for.
+    backlog_bytes: usize,
+    /// Whether it is a Perl node. It takes each character for a byte, and dies of one above U+00FF, so it gets each byte of
+    /// our UTF-8 as a character.
+    wants_bytes: bool,
+}
+
+impl Drop for WebSocketCentral {
+    fn drop(&mut self) {
+        self.access.account(self.backlog_bytes, 0);
+    }
 }
 
 impl WebSocketCentral {
@@ -106,6 +119,8 @@ impl WebSocketCentral {
             outputs: VecDeque::new(),
             waiting_bytes: 0,
             taken_at: now.monotonic,
+            backlog_bytes: 0,
+            wants_bytes: false,
         }
     }
 
@@ -142,6 +157,7 @@ impl WebSocketCentral {
     pub fn send(&mut self, text: Vec<u8>, now: Now) -> Result<(), NotSent> {
         let settings = self.access.settings();
         let Phase::Open { socket, node: Some(_) } = &mut self.phase else { return Err(NotSent::NotConnected) };
+        let text = if self.wants_bytes { bytes_as_characters(text) } else { text };
         let (size_bytes, limit_bytes) = (text.len(), settings.max_message_bytes);
         if size_bytes > limit_bytes {
             return Err(NotSent::TooLarge { size_bytes, limit_bytes });
@@ -267,6 +283,7 @@ impl WebSocketCentral {
     fn advance(&mut self, now: Now) {
         self.read_request(now);
         self.read_events(now);
+        self.account_backlog(now);
         self.note_taken(now);
         if self.waiting_bytes > 0 {
             return;
@@ -279,6 +296,27 @@ impl WebSocketCentral {
                 self.deadline = now.monotonic + LINGER;
                 self.outputs.push_back(WebSocketCentralOutput::Shutdown);
             }
+        }
+    }
+
+    /// A message that is larger than usual takes its part of what all nodes may have under way.
+    fn account_backlog(&mut self, now: Now) {
+        let bytes = match &self.phase {
+            Phase::Open { socket, .. } => socket.incoming_bytes(),
+            _ => 0,
+        };
+        let bytes = if bytes > self.access.settings().max_message_bytes { bytes } else { 0 };
+        if bytes == self.backlog_bytes {
+            return;
+        }
+        if self.access.account(self.backlog_bytes, bytes) {
+            self.backlog_bytes = bytes;
+        } else {
+            self.log_refusal(
+                &format!("a message of {bytes} bytes beside those of other nodes is too much, closed"),
+                now,
+            );
+            self.close(None, now);
         }
     }
 
@@ -322,6 +360,7 @@ impl WebSocketCentral {
                 return self.wind_up(queue, false, now);
             }
         };
+        self.wants_bytes = head.upgrade.as_ref().is_some_and(|upgrade| upgrade.is_from(PERL_NODE));
         let settings = self.access.settings();
         let limits = Settings { max_message_bytes: settings.max_message_bytes };
         let mut socket = Box::new(Connection::server(limits, remaining));
@@ -409,14 +448,23 @@ impl WebSocketCentral {
             return self.refuse(UNREADABLE, now);
         };
         let Some(id) = only_node(&data) else { return self.refuse(NOT_REGISTERED, now) };
-        if let Phase::Open { node, .. } = &mut self.phase {
+        if let Phase::Open { node, socket } = &mut self.phase {
             *node = Some(id);
+            socket.set_max_message_bytes(self.access.settings().max_backlog_bytes);
         }
         self.deadline = now.monotonic + self.access.settings().silence_timeout;
         let line = LogLine::debug(MODULE, format!("{}: WebSocket of node {id} is connected", self.peer));
         self.outputs.push_back(WebSocketCentralOutput::Log(line));
         self.outputs.push_back(WebSocketCentralOutput::Message(message));
     }
+}
+
+/// Each byte as the character of that number.
+fn bytes_as_characters(text: Vec<u8>) -> Vec<u8> {
+    if text.is_ascii() {
+        return text;
+    }
+    text.into_iter().map(char::from).collect::<String>().into_bytes()
 }
 
 /// The id of the one WebSocket node that a REGISTERNODES names.

@@ -31,7 +31,7 @@ use crate::wire::websocket::entities::{self, Extent};
 use crate::wire::websocket::upgrade::{self, UpgradeCall};
 
 const MODULE: &str = "pullwss";
-/// A connection that was up for so long was a success, whatever ends it.
+/// Time after which a connection counts as a success, whatever ends it.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 /// After [`WebSocketNode::stop`] the central has this long to take the last messages and to answer our close.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -55,7 +55,7 @@ pub enum WebSocketNodeOutput {
     Up,
     /// It broke, or an attempt failed; another follows by itself.
     Down {
-        /// Why.
+        /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
     /// A message of the central.
@@ -168,19 +168,22 @@ impl WebSocketNode {
     /// # Errors
     /// [`NotSent`]; the connection goes on.
     pub fn send(&mut self, text: Vec<u8>) -> Result<(), NotSent> {
-        let limit_bytes = self.settings.max_message_bytes;
+        // A row of the history may be larger than a Perl central takes; who sends it finds out (`node::dial_out`).
+        let is_history = text.starts_with(b"[SETLOGS]");
+        let WebSocketNodeSettings { max_message_bytes, max_waiting_bytes, .. } = self.settings;
+        let limit_bytes = if is_history { max_waiting_bytes } else { max_message_bytes };
         let State::Up { socket, .. } = &mut self.state else { return Err(NotSent::NotConnected) };
         let text = if text.starts_with(b"[REGISTERNODES]") || text.starts_with(b"[UNREGISTERNODES]") {
             text
         } else {
-            as_html(text, limit_bytes)
+            as_html(text, max_message_bytes)
         };
         let size_bytes = text.len();
         if size_bytes > limit_bytes {
             return Err(NotSent::TooLarge { size_bytes, limit_bytes });
         }
         let waiting_bytes = socket.send_queue().len();
-        if waiting_bytes > self.settings.max_waiting_bytes {
+        if waiting_bytes > max_waiting_bytes {
             return Err(NotSent::Congested { waiting_bytes });
         }
         socket.send_text(text);

@@ -101,7 +101,7 @@ pub enum DialerOutput {
     /// Connect and do the ZMTP handshake as a DEALER with this routing id; tell `handle_connected` or
     /// `handle_disconnected`.
     Connect {
-        /// Where to.
+        /// The address to connect to.
         endpoint: Endpoint,
         /// With which routing id.
         routing_id: Vec<u8>,
@@ -114,7 +114,7 @@ pub enum DialerOutput {
     Up,
     /// The link broke, or an attempt failed.
     Down {
-        /// Why.
+        /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
     /// A message of the node.
@@ -130,7 +130,7 @@ pub enum DialerOutput {
     Failed {
         /// Its token.
         token: Option<Token>,
-        /// Why.
+        /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
     /// Run the job on a worker and bring its outcome to [`ZmqDialer::handle_job`].
@@ -294,11 +294,11 @@ impl ZmqDialer {
         }
     }
 
-    /// Sends plain text, or queues it until the link is up.
-    pub fn send(&mut self, text: Vec<u8>, token: Option<Token>, now: Now) {
+    /// Sends plain text that stands in several places, or queues it until the link is up.
+    pub fn send(&mut self, parts: &[&[u8]], token: Option<Token>, now: Now) {
         if let State::Up(sealed) = &self.state {
-            self.outputs.push_back(DialerOutput::Send(sealed.seal(&text)));
-        } else if let Err((token, why)) = self.outbox.push(text, token, now.monotonic) {
+            self.outputs.push_back(DialerOutput::Send(sealed.seal(parts)));
+        } else if let Err((token, why)) = self.outbox.push(parts.concat(), token, now.monotonic) {
             let reason = format!("no link to {}: {why}", self.settings.endpoint);
             self.outputs.push_back(DialerOutput::Failed { token, reason });
         }
@@ -386,7 +386,7 @@ impl ZmqDialer {
         let sealed = Sealed::new(material, now.monotonic);
         self.outputs.push_back(DialerOutput::Up);
         while let Some(waiting) = self.outbox.pop() {
-            self.outputs.push_back(DialerOutput::Send(sealed.seal(&waiting.text)));
+            self.outputs.push_back(DialerOutput::Send(sealed.seal(&[&waiting.text])));
         }
         self.state = State::Up(sealed);
         self.last_failure = None;

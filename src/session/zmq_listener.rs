@@ -35,7 +35,7 @@ use peer_limits::PeerLimits;
 
 /// The beginning of every routing id that is served.
 pub const ROUTING_ID_PREFIX: &[u8] = b"gorgone-";
-/// Noise on one connection is answered at most so often.
+/// Minimum interval between two answers to noise on one connection.
 const REFUSE_EVERY: Duration = Duration::from_secs(1);
 const MODULE: &str = "core";
 
@@ -81,14 +81,14 @@ pub enum Delivery {
 pub enum ListenerOutput {
     /// Send a payload as one frame.
     Send {
-        /// Where.
+        /// The connection to send on.
         connection: ConnectionId,
-        /// What.
+        /// The bytes of one frame.
         payload: Vec<u8>,
     },
     /// Close a connection; nothing more is expected from it.
     Close {
-        /// Which.
+        /// The connection this is about.
         connection: ConnectionId,
         /// Why, for the log.
         reason: String,
@@ -98,14 +98,14 @@ pub enum ListenerOutput {
     Authenticated(ConnectionId),
     /// A message of a client.
     Message {
-        /// From whom.
+        /// The client whose session it came over.
         client: ClientId,
-        /// What.
+        /// The opened message.
         message: Message,
     },
     /// An authenticated client sent what is no message.
     Malformed {
-        /// From whom.
+        /// The client whose session it came over.
         client: ClientId,
         /// The token, where one could be read.
         token: Option<Token>,
@@ -116,9 +116,9 @@ pub enum ListenerOutput {
     ClientGone(ClientId),
     /// Run the job on a worker and bring its outcome to [`ZmqListener::handle_hello`].
     OpenHello {
-        /// Which handshake.
+        /// The number of the handshake, for its outcome.
         hello: HelloId,
-        /// The work.
+        /// The calculation for a worker thread.
         job: HelloJob,
         /// Whether its address had a session before.
         is_known: bool,
@@ -254,7 +254,7 @@ impl ZmqListener {
         if under_old_key {
             self.remind_of_key(client, now);
         }
-        self.outputs.push_back(match plain.as_deref().map(envelope::parse) {
+        self.outputs.push_back(match plain.map(envelope::parse_owned) {
             Some(Ok(message)) => ListenerOutput::Message { client, message },
             Some(Err(error)) => ListenerOutput::Malformed { client, reason: error.to_string(), token: error.token },
             None => {
@@ -309,11 +309,11 @@ impl ZmqListener {
         self.outputs.pop_front()
     }
 
-    /// Seals and sends plain text to a client.
-    pub fn send(&mut self, client: ClientId, plain: &[u8]) -> Delivery {
+    /// Seals and sends plain text, which may stand in several places, to a client.
+    pub fn send(&mut self, client: ClientId, parts: &[&[u8]]) -> Delivery {
         let Some(session) = self.sessions.get(&client) else { return Delivery::NotConnected };
         let Some(connection) = session.connection else { return Delivery::NotConnected };
-        let payload = session.seal(plain);
+        let payload = session.seal(parts);
         self.outputs.push_back(ListenerOutput::Send { connection, payload });
         Delivery::Sent
     }

@@ -51,11 +51,11 @@ impl SendQueue {
         Self { chunks: VecDeque::new(), sent_bytes: 0, len_bytes: 0, marks }
     }
 
-    /// Appends `bytes`; a large piece is taken over without a copy.
+    /// Appends `bytes`: taken over without a copy where they are large, or first in the queue.
     pub fn push(&mut self, bytes: Vec<u8>) {
-        if bytes.len() < KEEP_WHOLE_BYTES {
+        if bytes.len() < KEEP_WHOLE_BYTES && !self.chunks.is_empty() {
             self.extend_from_slice(&bytes);
-        } else {
+        } else if !bytes.is_empty() {
             self.len_bytes = self.len_bytes.saturating_add(bytes.len());
             self.chunks.push_back(bytes);
         }

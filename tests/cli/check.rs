@@ -13,7 +13,8 @@ fn central() -> Folder {
     folder.write("config.yaml", "name: config.yaml\ndescription: x\nconfiguration: !include config.d/*.yaml\n");
     folder.write(
         "config.d/39-action.yaml",
-        "gorgone:\n  modules:\n    - name: action\n      package: \"gorgone::modules::core::action::hooks\"\n      enable: true\n      copy_roots: [/etc/centreon-engine]\n",
+        "gorgone:\n  modules:\n    - name: action\n      package: \"gorgone::modules::core::action::hooks\"\n      \
+            enable: true\n      copy_roots: [/etc/centreon-engine]\n",
     );
     folder.write(
         "config.d/40-gorgoned.yaml",
@@ -25,7 +26,7 @@ fn central() -> Folder {
     external_com_type: tcp
     external_com_path: "*:5556"
     authorized_clients:
-      - key: pnI6EWkiTbazjikJXRkLmjml5wvVECYtQduJUjS4QK4
+      - key: 0123456789abcdefghijABCDEFGHIJ-_0123456789a
     privkey: "{root}/rsakey.priv.pem"
     pubkey: "{root}/rsakey.pub.pem"
     gorgone_db_name: "dbname={root}/history.sdb"
@@ -91,9 +92,9 @@ nodes
   4   push_zmq  tcp://10.1.2.3:5556  yes       2, 20
   16  pull      connects to us       no        -
 
-warnings
-  config.d/40-gorgoned.yaml: modules[statistics]: Package 'gorgone::modules::centreon::statistics::hooks' is not available in this \
-version; left out
+will not work
+  config.d/40-gorgoned.yaml:26: modules[statistics]: Package 'gorgone::modules::centreon::statistics::hooks' is not \
+available in this version, so statistics of engines and brokers are not collected; set 'enable: false'
 "
     );
 }
@@ -120,8 +121,9 @@ fn json_says_the_same() {
 }
 
 /// What every check of [`central`] warns of.
-const WARNING: &str = "warning: config.d/40-gorgoned.yaml: modules[statistics]: Package 'gorgone::modules::centreon::statistics::hooks' is not \
-                       available in this version; left out\n";
+const WARNING: &str = "will not work: config.d/40-gorgoned.yaml:26: modules[statistics]: Package \
+                       'gorgone::modules::centreon::statistics::hooks' is not available in this version, so \
+                       statistics of engines and brokers are not collected; set 'enable: false'\n";
 
 #[test]
 fn every_problem_is_printed_and_the_status_is_1() {
@@ -130,24 +132,19 @@ fn every_problem_is_printed_and_the_status_is_1() {
     folder.write("config.d/60-tabs.yaml", "gorgone:\n\tgorgonecore: {}\n");
     folder.write("nodes.yaml", "nodes:\n  - {id: none, type: pull}\n");
     let expected = [
-        (
-            "config.d/60-tabs.yaml",
-            "",
-            "line 2, column 1: a tab stands in the indentation; YAML allows only spaces there",
-        ),
-        ("config.d/50-wrong.yaml", "gorgonecore.external_com_keysize", "is '8'; allowed: 16, 24 or 32 (bytes)"),
-        ("config.d/50-wrong.yaml", "gorgonecore.fingerprint_mode", "is 'no'; allowed: always, first or strict"),
-        ("nodes.yaml", "nodes[0].id", "is 'none'; allowed: a whole number from 1 to 9007199254740991"),
+        ("config.d/60-tabs.yaml", 2, "", "column 1: a tab stands in the indentation; YAML allows only spaces there"),
+        ("config.d/50-wrong.yaml", 1, "gorgonecore.external_com_keysize", "is '8'; allowed: 16, 24 or 32 (bytes)"),
+        ("config.d/50-wrong.yaml", 1, "gorgonecore.fingerprint_mode", "is 'no'; allowed: always, first or strict"),
+        ("nodes.yaml", 2, "nodes[0].id", "is 'none'; allowed: a whole number from 1 to 9007199254740991"),
     ];
     let (status, shown, _) = check(&folder, &[]);
     assert_eq!(status, Some(1));
     let lines: Vec<String> = expected
         .iter()
-        .map(
-            |(file, key, text)| {
-                if key.is_empty() { format!("{file}: {text}\n") } else { format!("{file}: {key}: {text}\n") }
-            },
-        )
+        .map(|(file, line, key, text)| {
+            let key = if key.is_empty() { String::new() } else { format!("{key}: ") };
+            format!("{file}:{line}: {key}{text}\n")
+        })
         .collect();
     assert_eq!(shown, lines.concat() + WARNING, "warnings come after the problems");
     let (status, shown, _) = check(&folder, &["--json"]);
@@ -158,7 +155,8 @@ fn every_problem_is_printed_and_the_status_is_1() {
     let found: Vec<_> = problems
         .iter()
         .map(|problem| {
-            (problem["file"].as_str().unwrap(), problem["key"].as_str().unwrap(), problem["text"].as_str().unwrap())
+            let text = |name: &str| problem[name].as_str().unwrap();
+            (text("file"), problem["line"].as_i64().unwrap(), text("key"), text("text"))
         })
         .collect();
     assert_eq!(found, expected);
@@ -169,7 +167,7 @@ fn every_problem_is_printed_and_the_status_is_1() {
 fn keys_and_the_place_of_the_database_are_looked_at_too() {
     let folder = central();
     assert!(stheno(&["keys", "generate", folder.0.to_str().unwrap()]).status.success());
-    set_mode(&folder.path("rsakey.priv.pem"), 0o640);
+    set_mode(&folder.path("rsakey.priv.pem"), 0o622);
     let wrong =
         format!("gorgone: {{gorgonecore: {{gorgone_db_name: 'dbname={}/none/history.sdb'}}}}\n", folder.0.display());
     folder.write("config.d/50-wrong.yaml", wrong);
@@ -178,9 +176,8 @@ fn keys_and_the_place_of_the_database_are_looked_at_too() {
     assert_eq!(
         shown,
         format!(
-            "rsakey.priv.pem: others can use this private key (mode 0640); chmod 600 it\n\
-             none/history.sdb: the directory {}/none does not exist; make it, owned by the user of the daemon\n{WARNING}",
-            folder.0.display()
+            "rsakey.priv.pem: others can replace this private key (mode 0622); chmod 600 it\n\
+             {WARNING}"
         )
         .replace(&format!("{}/", folder.0.display()), "")
     );
@@ -196,7 +193,7 @@ fn keys_and_the_place_of_the_database_are_looked_at_too() {
     fs::remove_dir(folder.path("none/history.sdb")).unwrap();
     folder.write("none/history.sdb", "no database");
     let (_, shown, _) = check(&folder, &[]);
-    assert!(shown.contains("none/history.sdb: is no SQLite database; "), "{shown}");
+    assert!(shown.contains("none/history.sdb: is not a SQLite database; "), "{shown}");
 }
 
 #[test]
@@ -207,16 +204,18 @@ fn places_that_a_start_would_write_to_must_be_there() {
     folder.write(
         "config.d/50-places.yaml",
         format!(
-            "gorgone: {{gorgonecore: {{privkey: {root}/new/deeper/a.pem, pubkey: {root}/file/b.pem, external_com_type: ipc, \
+            "gorgone: {{gorgonecore: {{privkey: {root}/new/deeper/a.pem, pubkey: {root}/file/b.pem, \
+                external_com_type: ipc, \
              external_com_path: {root}/run/x.sock}}}}\n"
         ),
     );
     let (status, shown, _) = check(&folder, &["--logfile", "/nowhere/log"]);
     assert_eq!(status, Some(1));
-    for words in ["file/b.pem: ", "run/x.sock: the directory ", "/nowhere/log: the directory /nowhere does not exist"] {
+    // The directory of a Unix socket is made by a start, as that of a database is.
+    for words in ["file/b.pem: ", "/nowhere/log: the directory /nowhere does not exist"] {
         assert!(shown.contains(words), "{words} is not in\n{shown}");
     }
-    assert_eq!(shown.lines().filter(|line| !line.starts_with("warning: ")).count(), 3, "{shown}");
+    assert_eq!(shown.lines().filter(|line| !line.starts_with("will not work: ")).count(), 2, "{shown}");
 }
 
 #[test]
@@ -229,7 +228,7 @@ fn odd_files_are_answered_and_never_waited_for() {
         ("zeros.yaml", &[0; 4_096], "not valid YAML"),
         ("empty.yaml", b"", "no 'gorgone:' section"),
         ("circle.yaml", b"configuration: !include circle.yaml\n", "goes in a circle: circle.yaml -> circle.yaml"),
-        ("deep.yaml", "[".repeat(100_000).as_bytes(), "not valid YAML"),
+        ("deep.yaml", "[".repeat(100_000).as_bytes(), "maps and lists stand more than 64 deep in each other"),
         ("open.yaml", b"configuration: !include pipe.yaml\n", "pipe.yaml: is not a regular file"),
     ] {
         let path = folder.write(name, bytes);
@@ -249,13 +248,15 @@ fn listeners_for_nodes_and_the_central_above_are_shown() {
     make_certificate(&folder);
     folder.write(
         "config.d/50-parents.yaml",
-        "gorgone:\n  modules:\n    - {name: pull, package: 'gorgone::modules::core::pull::hooks', enable: true, target_path: '10.0.0.1:5556'}\n    - \
+        "gorgone:\n  modules:\n    - {name: pull, package: 'gorgone::modules::core::pull::hooks', enable: true, \
+            target_path: '10.0.0.1:5556'}\n    - \
          {name: pullwss, package: 'gorgone::modules::core::pullwss::hooks', enable: true, ssl: true, ssl_ca_file: ../cert.pem, address: central.example.org, \
          token: t0k3n, proxy: 'http://user:secret@10.0.0.9:3128'}\n",
     );
     let proxy = fs::read_to_string(folder.path("config.d/40-gorgoned.yaml")).unwrap().replace(
         "proxy::hooks\"\n      enable: true\n",
-        "proxy::hooks\"\n      enable: true\n      httpserver: {enable: true, token: t0k3n, ssl: true, ssl_cert_file: ../cert.pem, ssl_key_file: ../key.pem}\n",
+        "proxy::hooks\"\n      enable: true\n      httpserver: {enable: true, token: t0k3n, ssl: true, ssl_cert_file: \
+            ../cert.pem, ssl_key_file: ../key.pem}\n",
     );
     folder.write("config.d/40-gorgoned.yaml", proxy);
     for name in ["config.d/40-gorgoned.yaml", "config.d/50-parents.yaml"] {
@@ -267,7 +268,8 @@ fn listeners_for_nodes_and_the_central_above_are_shown() {
         "role         relay\n",
         "websocket    wss://0.0.0.0:443, certificate config.d/../cert.pem\n",
         "parent       tcp://10.0.0.1:5556 (pull)\n",
-        "parent       wss://central.example.org:443/ (pullwss), certificate verified by config.d/../cert.pem, through http://10.0.0.9:3128\n",
+        "parent       wss://central.example.org:443/ (pullwss), certificate verified by config.d/../cert.pem, through \
+            http://10.0.0.9:3128\n",
     ] {
         assert!(shown.contains(line), "{line} is not in\n{shown}");
     }
@@ -288,4 +290,35 @@ fn make_certificate(folder: &Folder) {
     command.arg("-keyout").arg(folder.path("key.pem")).arg("-out").arg(folder.path("cert.pem"));
     let output = command.output().expect("openssl is missing: run tests/run, which installs it");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_missing_folder_of_the_database_is_made_by_a_start_and_one_that_cannot_be_made_is_a_problem() {
+    let folder = central();
+    let database = |place: &str| {
+        let path = folder.path(place);
+        format!("gorgone: {{gorgonecore: {{gorgone_db_name: 'dbname={}'}}}}\n", path.display())
+    };
+    folder.write("config.d/50-place.yaml", database("new/deeper/history.sdb"));
+    let (status, shown, _) = check(&folder, &[]);
+    assert_eq!(status, Some(0), "{shown}");
+    folder.write("file", "x");
+    folder.write("config.d/50-place.yaml", database("file/history.sdb"));
+    let (status, shown, _) = check(&folder, &[]);
+    assert_eq!(status, Some(1));
+    assert!(shown.contains("file/history.sdb: "), "{shown}");
+}
+
+#[test]
+fn a_port_that_another_program_listens_on_is_a_problem() {
+    let folder = central();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let more = format!("gorgone: {{gorgonecore: {{external_com_path: '127.0.0.1:{port}'}}}}\n");
+    folder.write("config.d/50-port.yaml", more);
+    let (status, shown, _) = check(&folder, &[]);
+    assert_eq!(status, Some(1), "{shown}");
+    let text =
+        format!("gorgonecore.external_com_path: cannot listen on tcp://127.0.0.1:{port}: the port is in use by 'cli-");
+    assert!(shown.contains(&text), "{shown}");
 }

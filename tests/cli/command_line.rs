@@ -67,8 +67,8 @@ fn a_start_with_a_broken_configuration_names_every_problem_and_starts_nothing() 
         assert_eq!(output.status.code(), Some(78));
         assert_eq!(
             folder.shorten(&output.stderr),
-            "stheno: c.yaml: gorgonecore.timeout: is '0'; allowed: a number of seconds from 1 to 86400\n\
-             stheno: c.yaml: gorgonecore.ipv6: is 'perhaps'; allowed: true or false (also 1/0, yes/no, on/off)\n\
+            "stheno: c.yaml:3: gorgonecore.timeout: is '0'; allowed: a number of seconds from 1 to 86400\n\
+             stheno: c.yaml:4: gorgonecore.ipv6: is 'perhaps'; allowed: true or false (also 1/0, yes/no, on/off)\n\
              stheno: 2 problems in the configuration; nothing was started\n"
         );
     }

@@ -54,11 +54,11 @@ fn what_is_no_key_is_refused_with_its_name() {
 }
 
 #[test]
-fn a_start_refuses_a_private_key_that_others_can_read() {
+fn a_start_refuses_a_private_key_that_others_can_replace() {
     let folder = Folder::new();
     let keys = folder.path("k");
     assert!(stheno(&["keys", "generate", keys.to_str().unwrap()]).status.success());
-    set_mode(&keys.join("rsakey.priv.pem"), 0o644);
+    set_mode(&keys.join("rsakey.priv.pem"), 0o666);
     let config = folder.write(
         "c.yaml",
         format!(
@@ -70,6 +70,6 @@ fn a_start_refuses_a_private_key_that_others_can_read() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         folder.shorten(&output.stderr),
-        "stheno: k/rsakey.priv.pem: others can use this private key (mode 0644); chmod 600 it\n"
+        "stheno: k/rsakey.priv.pem: others can replace this private key (mode 0666); chmod 600 it\n"
     );
 }

@@ -1,5 +1,5 @@
-//! Registrations, constatus maps and history rows that make no sense: a clear word for who can act on it, and service for
-//! everyone else.
+//! Registrations, constatus maps and history rows that make no sense: a clear word for who can act on it, and service
+//! for everyone else.
 
 use serde_json::{Value, json};
 
@@ -92,7 +92,7 @@ fn a_node_speaks_for_itself_only_and_its_nonsense_is_named() {
         {"id":1e308,"ctime":7.5,"etime":-1e308,"code":-7,"token":{},"data":null}]"#;
     let text = format!("[SETLOGS] [] [] {{\"code\":0,\"data\":{{\"action\":\"getlog\",\"id\":6,\"result\":{rows}}}}}");
     node.send_plain(text.as_bytes()).unwrap();
-    central.wait_for_log("3 history rows of node '6' have a ctime that is no time: they are left out", seconds(10));
+    central.wait_for_log("3 history rows of node '6' have an invalid ctime: they are left out", seconds(10));
     let absurd = json!({ "code": 1e308, "etime": "1e308", "token": "put", "instant": [], "data": {} });
     assert_eq!(node.request("PUTLOG", "p", "", &absurd).json["code"], json!(0));
     let mut rows_of = |token: &str| {

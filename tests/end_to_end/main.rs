@@ -21,6 +21,7 @@ mod namespaces;
 mod platform;
 mod plugins;
 mod process;
+mod reload;
 mod restarts;
 mod resumed_copies;
 mod routes;

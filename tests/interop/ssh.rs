@@ -3,8 +3,10 @@
 
 mod commands;
 mod cuts;
+mod few_channels;
 mod hostile;
 mod logins;
+mod refusals;
 mod relays;
 mod server;
 

@@ -44,6 +44,14 @@ class Host(asyncssh.SSHServer):
 
 
 def run(process):
+    """`leave` closes the channel without an exit status, as some devices do; `cut` closes the connection there."""
+    if process.command in ("leave", "cut"):
+        process.stdout.write("half")
+        if process.command == "cut":
+            process.channel.get_connection().abort()
+        else:
+            process.close()
+        return
     process.stdout.write(f"{process.get_extra_info('username')} ran {process.command}\n")
     process.exit(0)
 

@@ -287,3 +287,22 @@ fn a_request_right_behind_the_tls_handshake_is_answered_however_it_is_cut() {
     let cuts: u32 = said.split_whitespace().next().unwrap().parse().unwrap();
     assert!(cuts > 300, "{said}");
 }
+
+#[test]
+fn a_client_that_refuses_our_certificate_is_told_of_once_with_port_and_remedy() {
+    let platform = platform();
+    let central = Daemon::start(api_plan(&platform, "good", "good"));
+    let port = central.plan.api_port.unwrap();
+    let roots = platform.path("other.pem").display().to_string();
+    for _ in 0..4 {
+        let said = s_client(port, &["-verify_return_error", "-CAfile", &roots]);
+        assert!(said.contains("verify error"), "{said}");
+    }
+    let line = format!(
+        "WARNING - [tls] 127.0.0.1: port {port}: the client refused our TLS handshake (UnknownCA): it does not"
+    );
+    central.wait_for_log(&line, seconds(10));
+    // Each connection was closed before the next one began, so all of them were seen.
+    assert_eq!(curl(&platform, &[&format!("https://127.0.0.1:{port}/api/internal/thumbprint")]).status.code(), Some(0));
+    assert_eq!(central.log().matches("refused our TLS handshake").count(), 1, "{}", central.log());
+}

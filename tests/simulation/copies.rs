@@ -7,7 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use stheno::edge::copy::sink::decode;
 use stheno::model::code::Code;
-use stheno::model::copy::{Chunk, CopyFailure, CopyKind, SinkDone, SinkId, SinkStep, SourceDone, SourceId, SourceStep};
+use stheno::model::copy::{
+    Chunk, CopyFailure, CopyKind, DigestKind, SinkDone, SinkId, SinkStep, SourceDone, SourceId, SourceStep,
+};
 use stheno::model::history::HistoryRow;
 use stheno::model::random::Random;
 
@@ -74,7 +76,12 @@ impl Files {
             let content = content(spec.source.file_name()?.to_str()?.parse().ok()?);
             let total = content.len() as u64;
             self.readings.insert((machine, source), Reading { content, at: 0 });
-            return Some(SourceDone::Opened { kind: CopyKind::Regular, total, notes: Vec::new() });
+            return Some(SourceDone::Opened {
+                kind: CopyKind::Regular,
+                total,
+                notes: Vec::new(),
+                digest: DigestKind::Md5,
+            });
         }
         let reading = self.readings.get_mut(&(machine, source))?;
         Some(match step {
@@ -83,10 +90,10 @@ impl Files {
                 self.readings.remove(&(machine, source));
                 return None;
             }
-            SourceStep::Digest => SourceDone::Md5(digest(&reading.content)),
-            SourceStep::Rewind(offset) => {
+            SourceStep::Digest(_) => SourceDone::Digest(digest(&reading.content)),
+            SourceStep::Rewind(offset, _) => {
                 reading.at = reading.content.len().min(usize::try_from(offset).unwrap());
-                SourceDone::Md5(digest(&reading.content[..reading.at]))
+                SourceDone::Digest(digest(&reading.content[..reading.at]))
             }
             SourceStep::Read { count, chunk_bytes, frame } => {
                 let total = reading.content.len();
@@ -105,7 +112,7 @@ impl Files {
                 }
                 SourceDone::Chunks(chunks)
             }
-            SourceStep::Finish => SourceDone::Md5(digest(&reading.content)),
+            SourceStep::Finish => SourceDone::Digest(digest(&reading.content)),
         })
     }
 

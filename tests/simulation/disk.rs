@@ -117,6 +117,7 @@ impl Disk {
             fingerprints: self.fingerprints.clone(),
             host_keys: BTreeMap::new(),
             open_tokens: self.open_tokens.iter().map(|(token, node)| (token.clone(), *node)).collect(),
+            newest_ctime: self.rows.last().map_or(0.0, |row| row.ctime),
         }
     }
 }

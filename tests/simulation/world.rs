@@ -286,7 +286,7 @@ impl World {
     fn flush(&mut self, machine: usize) {
         let now = self.now_of(machine);
         let Machine { dispatch: Some(dispatch), pipes, .. } = &mut self.machines[machine] else { return };
-        for connection in dispatch.take_dirty() {
+        for connection in dispatch.take_dirty(now) {
             let Some(pipe) = pipes.get(&connection) else { continue };
             let pipe = &mut self.pipes[*pipe];
             let side = usize::from(pipe.ends[0] != Some((machine, connection)));

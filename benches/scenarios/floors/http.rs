@@ -60,7 +60,8 @@ pub fn answers() -> Outcome<Answers> {
     })
 }
 
-/// Answers in a second to `wrk`, each of its connections served by a thread, each answer as long as that of the scenario.
+/// Answers in a second to `wrk`, each of its connections served by a thread, each answer as long as that of the
+/// scenario.
 ///
 /// # Errors
 /// What `wrk`, `openssl` or the system says.

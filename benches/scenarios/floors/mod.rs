@@ -1,7 +1,8 @@
-//! What figures are compared to: the least that the work behind them costs on this machine, by a tool that does nothing else.
+//! What figures are compared to: the least that the work behind them costs on this machine, by a tool that does nothing
+//! else.
 //!
-//! A floor is measured in the same run as its figure, once, and only when a figure asks for it. A figure may have several
-//! floors; for one that has none in [`FLOORS`], [`WITHOUT`] says why.
+//! A floor is measured in the same run as its figure, once, and only when a figure asks for it. A figure may have
+//! several floors; for one that has none in [`FLOORS`], [`WITHOUT`] says why.
 
 mod ciphers;
 mod digests;

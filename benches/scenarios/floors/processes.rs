@@ -14,7 +14,8 @@ const COMMANDS: usize = 200;
 const STARTS: usize = 20;
 const STARTED_A_MINUTE: usize = 1_000;
 
-/// Shell commands in a second, each started, read to its end and waited for, on as many threads as there are processors.
+/// Shell commands in a second, each started, read to its end and waited for, on as many threads as there are
+/// processors.
 ///
 /// # Errors
 /// A command that cannot be started.
@@ -35,8 +36,8 @@ pub fn commands_per_second() -> Outcome<f64> {
     Ok(per_second(each.saturating_mul(threads), begun.elapsed()))
 }
 
-/// Share of a processor, in percent, that nothing but starting 1,000 shell commands a minute takes, and two commits for each: of
-/// its beginning and of its end. The commands are not counted.
+/// Share of a processor, in percent, that nothing but starting 1,000 shell commands a minute takes, and two commits for
+/// each: of its beginning and of its end. The commands are not counted.
 ///
 /// # Errors
 /// A command that cannot be started, or what SQLite says.

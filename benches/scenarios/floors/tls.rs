@@ -1,4 +1,5 @@
-//! What the TLS library itself keeps for each connection: a process of its own that holds as many after their handshakes.
+//! What the TLS library itself keeps for each connection: a process of its own that holds as many after their
+//! handshakes.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;

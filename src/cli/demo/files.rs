@@ -312,7 +312,7 @@ mod tests {
             }
             put(&folder.join("nodes.yaml"), &register_file(&plan)).unwrap();
             for daemon in &plan.daemons {
-                put(&daemon.config, &config(&plan, daemon, "pnI6EWkiTbazjikJXRkLmjml5wvVECYtQduJUjS4QK4")).unwrap();
+                put(&daemon.config, &config(&plan, daemon, "ra_1Joy6SIBNPQ1RztWueShPGoA1Bp0zl5LzR1wYSm8")).unwrap();
                 let read = config::load(&daemon.config).unwrap_or_else(|problems| panic!("{problems:?}"));
                 assert_eq!(read.warnings, [], "{}", daemon.name);
             }

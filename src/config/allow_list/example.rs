@@ -111,20 +111,13 @@ impl Reader {
 
     fn part(&mut self, depth: usize) -> Option<Vec<Piece>> {
         let one = |text: &str, is_free| Some(vec![Piece { text: text.to_owned(), is_free }]);
-        if self.takes("\\Q") {
-            let mut text = String::new();
-            while !self.takes("\\E") && self.at < self.rest.len() {
-                text.push(self.next()?);
-            }
-            return one(&text, false);
-        }
         match self.next()? {
             '^' | '$' => Some(Vec::new()),
             '.' => one(".", true),
             '[' => self.class(),
             '(' => self.group(depth),
             '\\' => match self.next()? {
-                'b' | 'B' | 'A' | 'z' | 'Z' | 'G' | 'E' | 'K' => Some(Vec::new()),
+                'b' | 'B' | 'A' | 'z' | 'Z' | 'G' | 'K' => Some(Vec::new()),
                 's' | 'h' => one(" ", true),
                 'd' => one("0", true),
                 'w' | 'S' | 'D' | 'N' | 'H' | 'V' => one("a", true),

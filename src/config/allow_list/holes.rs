@@ -20,7 +20,7 @@ pub(in super::super) enum Hole {
 /// A command line that the expression allows and with which a shell runs `id` besides. Each is checked against the
 /// expression itself.
 pub(in super::super) fn find(expression: &Expression) -> Option<Hole> {
-    let Some(examples) = example::of(&expression.text) else {
+    let Some(examples) = example::of(&expression.pattern) else {
         let text = expression.text.trim();
         let begins = text.starts_with('^') || text.starts_with("\\A");
         let ends = (text.ends_with('$') && !text.ends_with("\\$")) || text.ends_with("\\z") || text.ends_with("\\Z");

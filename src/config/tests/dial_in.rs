@@ -46,7 +46,25 @@ fn pull_takes_the_external_socket_of_the_central_and_has_the_defaults_of_the_ori
     let text = module("pull", "target_type: ipc\ntarget_path: /run/central.sock\nping: \"1\"\nping_timeout: 5");
     let pull = config_of(&text).modules.pull.unwrap();
     assert_eq!(pull.endpoint, Endpoint::Ipc("/run/central.sock".into()));
-    assert_eq!((pull.ping, pull.ping_timeout), (Duration::from_secs(1), Duration::from_secs(5)));
+    assert_eq!((pull.ping, pull.ping_timeout), (Duration::from_secs(60), Duration::from_secs(5)), "see below");
+}
+
+#[test]
+fn a_node_registers_at_most_as_often_as_the_original_by_itself() {
+    let said = |module: &str, value: &str, used: u64| {
+        format!(
+            "c.yaml: modules[{module}].ping: is '{value}', so the central would hear a registration of this node as \
+             often; {used} is used (seconds)"
+        )
+    };
+    let text = |lines: &str| module("pull", &format!("target_path: a:1\n{lines}"));
+    assert_eq!(warnings_of(&text("ping: 1")), [said("pull", "1", 60)]);
+    assert_eq!(warnings_of(&text("ping: 60")), [""; 0]);
+    assert_eq!(config_of(&text("ping: 300")).modules.pull.unwrap().ping, Duration::from_secs(300));
+    let text = |lines: &str| module("pullwss", &format!("address: a\ntoken: t\n{lines}"));
+    assert_eq!(warnings_of(&text("ping: 1")), [said("pullwss", "1", 30)]);
+    assert_eq!(config_of(&text("ping: 1")).modules.pullwss.unwrap().ping, Duration::from_secs(30));
+    assert_eq!(warnings_of(&text("ping: 30")), [""; 0]);
 }
 
 #[test]
@@ -80,8 +98,8 @@ fn pullwss_has_the_defaults_of_the_original_but_verifies() {
     let tls = pullwss("ssl: 'true'\ncentral_uri: /centreon/gorgone/pullwss/websocket");
     assert_eq!((tls.port, tls.uri.as_str()), (443, "/centreon/gorgone/pullwss/websocket"));
     assert_eq!(tls.tls, Some(ClientTls::Verify { ca_file: None }));
-    let all = pullwss("ssl: 1\nport: '8086'\nmax_msg_size: 4096\nping: 5\nproxy: 'http://u:p%40@10.0.0.9:3129'");
-    assert_eq!((all.port, all.max_message_size, all.ping), (8086, 4_096, Duration::from_secs(5)));
+    let all = pullwss("ssl: 1\nport: '8086'\nmax_msg_size: 4096\nping: 50\nproxy: 'http://u:p%40@10.0.0.9:3129'");
+    assert_eq!((all.port, all.max_message_size, all.ping), (8086, 4_096, Duration::from_secs(50)));
     let proxy = all.proxy.unwrap();
     let auth = proxy.auth.unwrap();
     assert_eq!((proxy.host.as_str(), proxy.port), ("10.0.0.9", 3129));
@@ -127,7 +145,7 @@ fn wrong_values_of_pullwss_are_named_and_secrets_are_not_shown() {
         ),
         (
             "proxy: 'https://user:secret@proxy:1'",
-            "proxy: is no HTTP proxy that can be used; allowed: http://HOST:PORT or http://USER:PASSWORD@HOST:PORT",
+            "proxy: is not an HTTP proxy that can be used; allowed: http://HOST:PORT or http://USER:PASSWORD@HOST:PORT",
         ),
         (
             "ssl: true\nssl_fingerprint: short",

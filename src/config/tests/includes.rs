@@ -65,12 +65,22 @@ fn files_that_a_star_catches_and_that_hold_something_else_add_nothing() {
 }
 
 #[test]
-fn a_star_that_catches_nothing_is_fine_and_a_missing_file_is_not() {
+fn a_star_that_catches_nothing_is_a_warning_and_a_missing_file_a_problem() {
     let files = Files::new(&[(
         "top.yaml",
-        "configuration: {a: !include none.d/*.yaml, b: !include 'nobody/?.yaml', gorgone: {gorgonecore: {id: 1}}}\n",
+        "configuration: {gorgone: {gorgonecore: {id: 1}, modules: !include none.d/*.yaml, tpapi: !include '?.yaml'}}\n",
     )]);
-    assert_eq!(files.warnings("top.yaml"), Vec::<String>::new());
+    let relative = "relative to the directory of the file that includes";
+    assert_eq!(
+        files.warnings("top.yaml"),
+        [
+            format!(
+                "top.yaml: configuration.gorgone.modules: '!include none.d/*.yaml' finds no file; there is no \
+                 directory none.d; {relative}"
+            ),
+            format!("top.yaml: configuration.gorgone.tpapi: '!include ?.yaml' finds no file; {relative}"),
+        ]
+    );
     files.write("top.yaml", b"configuration: !include none.yaml\n");
     assert_eq!(files.problems("top.yaml")[0], "top.yaml: configuration: '!include': there is no file none.yaml");
     assert_eq!(files.problems("other.yaml"), ["other.yaml: cannot be read: there is no such file"]);
@@ -124,14 +134,14 @@ fn broken_files_are_all_reported_with_their_place() {
         ("d/6.yaml", "gorgone: {gorgonecore: !include {a: 1}}\n"),
     ]);
     files.write("d/3.yaml", b"\x7fELF\x02\x01\x01\0\0\xff\xfe");
-    let problems = files.problems("top.yaml");
+    let problems = files.placed(&files.load("top.yaml").unwrap_err());
     for (place, expected) in [
-        "d/1.yaml: line 2, column 1: a tab stands in the indentation; YAML allows only spaces there",
-        "d/3.yaml: line 1: this is not UTF-8 text; save the file as UTF-8",
-        "d/4.yaml: line 2, column 3: this is not valid YAML: did not find expected ',' or ']'",
-        "d/5.yaml: configuration.gorgone.gorgonecore: the tag '!vault' is unknown; only '!include' is",
-        "d/6.yaml: configuration.gorgone.gorgonecore: '!include' needs a path, or several with commas between them",
-        "d/2.yaml: gorgonecore.timeout: is 'x'; allowed: a number of seconds from 1 to 86400",
+        "d/1.yaml:2: column 1: a tab stands in the indentation; YAML allows only spaces there",
+        "d/3.yaml:1: this is not UTF-8 text; save the file as UTF-8",
+        "d/4.yaml:2: column 3: this is not valid YAML: illegal placement of ':' indicator",
+        "d/5.yaml:1: configuration.gorgone.gorgonecore: the tag '!vault' is unknown; only '!include' is",
+        "d/6.yaml:1: configuration.gorgone.gorgonecore: '!include' needs a path, or several with commas between them",
+        "d/2.yaml:1: gorgonecore.timeout: is 'x'; allowed: a number of seconds from 1 to 86400",
     ]
     .iter()
     .enumerate()

@@ -124,8 +124,11 @@ fn unknown_keys_are_warnings_and_needless_keys_of_the_original_are_silent() {
         "{internal_com_type: ipc, internal_com_crypt: true, gorgone_db_host: h, fingerprint_mgr: {package: x}, \
             proxy_name: proxy, privkye: x}",
     );
-    assert_eq!(warnings_of(&text), ["c.yaml: gorgonecore.privkye: unknown key, ignored"]);
-    assert_eq!(warnings_of(&module("proxy", "pings: 3")), ["c.yaml: modules[proxy].pings: unknown key, ignored"]);
+    assert_eq!(warnings_of(&text), ["c.yaml: gorgonecore.privkye: unknown key, ignored; is 'privkey' meant?"]);
+    assert_eq!(
+        warnings_of(&module("proxy", "pings: 3")),
+        ["c.yaml: modules[proxy].pings: unknown key, ignored; is 'ping' meant?"]
+    );
 }
 
 #[test]
@@ -140,9 +143,13 @@ fn a_vault_reference_is_refused_without_showing_it() {
 fn modules_may_be_disabled_unknown_double_or_nameless() {
     let text = "gorgone:\n  modules:\n    - {name: a, package: x::y, enable: true}\n    - {name: b, package: x::z, \
         enable: false}\n    - \
-                {name: c, package: x::c}\n    - {name: proxy, package: 'gorgone::modules::core::proxy::hooks', enable: false}\n    - \
+                {name: c, package: x::c}\n    - {name: proxy, package: 'gorgone::modules::core::proxy::hooks', \
+                    enable: false}\n    - \
                 {name: proxy, package: 'gorgone::modules::core::proxy::hooks', enable: true}\n";
-    assert_eq!(warnings_of(text), ["c.yaml: modules[a]: unknown package 'x::y'; left out"]);
+    let warnings = warnings_of(text);
+    let start =
+        "c.yaml: modules[a]: unknown package 'x::y', so this module does not work; known: gorgone::modules::core::";
+    assert!(warnings.len() == 1 && warnings[0].starts_with(start), "{warnings:?}");
     assert!(config_of(text).modules.proxy.is_some());
     assert_eq!(
         problems_of("gorgone:\n  modules:\n    - {package: x, enable: true}\n    - {name: y, enable: 1}\n    - word\n"),
@@ -183,7 +190,8 @@ fn entries_of_the_register_file_are_checked_one_by_one() {
     let files = nodes(
         "nodes:\n  - {id: 0, type: pull}\n  - {id: 2}\n  - {id: 3, type: ftp}\n  - {id: 4, type: push_zmq, address: \
             '10.0.0.1:5556'}\n  - \
-         {id: 5, type: push_zmq, address: 10.0.0.1, port: 0, prevail: maybe, nodes: [{pathscore: 1}, {id: x}]}\n  - {id: 6, type: pull}\n  - \
+         {id: 5, type: push_zmq, address: 10.0.0.1, port: 0, prevail: maybe, nodes: [{pathscore: 1}, {id: x}]}\n  - \
+             {id: 6, type: pull}\n  - \
          {id: 6, type: pull}\n  - word\n",
     );
     let ids = "a whole number from 1 to 9007199254740991";

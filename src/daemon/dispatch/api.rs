@@ -1,7 +1,7 @@
 //! Connections of the REST API.
 
 use crate::config::settings::HttpSettings;
-use crate::model::api::{ApiAnswer, CallId};
+use crate::model::api::{ApiAnswer, ApiCall, CallId};
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::time::Now;
 use crate::node::input::Input;
@@ -20,6 +20,12 @@ pub(super) fn access(http: &HttpSettings) -> ApiAccess {
             .map(|subnets| subnets.iter().map(|subnet| (subnet.address, subnet.prefix)).collect()),
         ..ApiClientSettings::default()
     })
+}
+
+/// Whether a call may wait for a node or for the end of a token.
+fn may_wait(call: &ApiCall) -> bool {
+    let asks_to = |(key, _): &(String, String)| matches!(key.as_str(), "log_wait" | "sync_wait");
+    call.query.iter().any(asks_to) || call.path.iter().any(|part| part == "log")
 }
 
 impl Dispatch {
@@ -41,8 +47,7 @@ impl Dispatch {
                 None => break,
                 Some(ApiClientOutput::Call { number, call }) => {
                     self.no_stranger(connection, now);
-                    let id = self.calls.begin(connection, number);
-                    self.core.handle_input(Input::ApiCall { id, call }, now);
+                    self.start_call(connection, number, call, now);
                 }
                 Some(ApiClientOutput::Shutdown) => self.effects.push_back(Effect::Shutdown(connection)),
                 Some(ApiClientOutput::Close) => self.close(connection, now),
@@ -51,6 +56,38 @@ impl Dispatch {
         }
         self.schedule_api(connection);
         self.connections.mark_dirty(connection);
+    }
+
+    fn start_call(&mut self, connection: ConnectionId, number: u64, call: ApiCall, now: Now) {
+        let Some(entry) = self.connections.get_mut(connection) else { return };
+        let (peer, Kind::Api(client)) = (entry.peer, &mut entry.kind) else { return };
+        let (may_wait, has_ended) = (may_wait(&call), entry.hung_up);
+        if may_wait && self.calls.has_its_share(peer) {
+            let body = "{\"error\":\"busy\",\"message\":\"too many calls of this address are waiting, try again\"}";
+            client.handle_answer(number, ApiAnswer { status: 503, body: body.to_owned(), allow: None }, now);
+            return;
+        }
+        let id = self.calls.begin(connection, number);
+        if may_wait {
+            self.calls.may_wait(id, peer);
+        }
+        self.core.handle_input(Input::ApiCall { id, call }, now);
+        if has_ended {
+            self.core.handle_input(Input::ApiCallerEnded(id), now);
+        }
+        // What it asks the history is asked for this connection.
+        self.connections.set_reading(Some(connection));
+        while let Some(output) = self.core.poll_output() {
+            self.on_core(output, now);
+        }
+        self.connections.set_reading(None);
+    }
+
+    /// The calls of a connection wait for nothing any longer.
+    pub(super) fn hurry_calls(&mut self, connection: ConnectionId, now: Now) {
+        for call in self.calls.of(connection) {
+            self.core.handle_input(Input::ApiCallerEnded(call), now);
+        }
     }
 
     fn schedule_api(&mut self, connection: ConnectionId) {
@@ -63,6 +100,7 @@ impl Dispatch {
         let Some((connection, number)) = self.calls.end(call) else { return };
         if let Some(Connection { kind: Kind::Api(client), .. }) = self.connections.get_mut(connection) {
             client.handle_answer(number, answer, now);
+            self.note_unsent(connection, now);
             self.touch(Owner::Connection(connection));
         }
     }

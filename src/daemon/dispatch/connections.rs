@@ -31,6 +31,8 @@ pub(super) struct Connection {
     pub(super) kind: Kind,
     pub(super) peer: PeerAddress,
     pub(super) closing: bool,
+    /// The peer has sent its last byte, which may not be read yet.
+    pub(super) hung_up: bool,
     open_queries: u32,
 }
 
@@ -61,7 +63,7 @@ impl Connections {
     }
 
     pub(super) fn insert(&mut self, connection: ConnectionId, kind: Kind, peer: PeerAddress) {
-        self.table.insert(connection, Connection { kind, peer, closing: false, open_queries: 0 });
+        self.table.insert(connection, Connection { kind, peer, closing: false, hung_up: false, open_queries: 0 });
     }
 
     pub(super) fn get(&self, connection: ConnectionId) -> Option<&Connection> {
@@ -100,13 +102,11 @@ impl Connections {
     }
 
     /// A question to the history was asked: it belongs to the connection whose messages are taken in now.
-    pub(super) fn asked(&mut self, query: QueryId) {
-        if let Some(connection) = self.reading
-            && let Some(entry) = self.table.get_mut(&connection)
-        {
-            entry.open_queries += 1;
-            self.questions.insert(query, connection);
-        }
+    pub(super) fn asked(&mut self, query: QueryId) -> Option<ConnectionId> {
+        let connection = self.reading?;
+        self.table.get_mut(&connection)?.open_queries += 1;
+        self.questions.insert(query, connection);
+        Some(connection)
     }
 
     /// A question is answered; who asked it, which may go on.

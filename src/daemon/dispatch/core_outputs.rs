@@ -49,8 +49,10 @@ impl Dispatch {
     }
 
     fn host_work(&mut self, work: HostWork) {
-        if let HostWork::Query { query, .. } = &work {
-            self.connections.asked(*query);
+        if let HostWork::Query { query, .. } = &work
+            && let Some(connection) = self.connections.asked(*query)
+        {
+            return self.ask_in_turn(connection, work);
         }
         self.effects.push_back(Effect::Host(work));
     }

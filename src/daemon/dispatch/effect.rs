@@ -18,13 +18,13 @@ pub enum Effect {
     Connect {
         /// Its name from now on.
         connection: ConnectionId,
-        /// Where to.
+        /// The address to connect to.
         endpoint: Endpoint,
     },
     /// Begin TLS on a connection that we opened and that is `connected`: what is queued and received from now on is
     /// inside TLS. A failure is told by `closed`.
     StartTls {
-        /// Which.
+        /// The connection this is about.
         connection: ConnectionId,
         /// The server's host name or address, against which its certificate is checked.
         server_name: String,
@@ -43,11 +43,11 @@ pub enum Effect {
     /// Work on the SSH connection to a node; `attempt` names the connection and is handed back with everything that is
     /// told of it. Answered by `ssh_connected`, `ssh_closed` and `ssh_news`.
     Ssh {
-        /// Which node.
+        /// The node this is about.
         node: NodeId,
         /// Which of its connections.
         attempt: u64,
-        /// What.
+        /// The task, as the session is to do it.
         work: SshWork,
     },
     /// Write a line to the log.
@@ -79,7 +79,7 @@ pub enum CryptoJob {
     Hello {
         /// The handshake.
         hello: HelloId,
-        /// The work.
+        /// The calculation for a worker thread.
         job: HelloJob,
         /// Whether its address had a session before; the work of strangers comes last.
         is_known: bool,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::log::LogLine;
 use crate::model::time::{Monotonic, Now};
+use crate::session::refusal_log::RefusalLog;
 
 use super::connections::{Connection, Kind};
 use super::strangers::MAX_STRANGERS;
@@ -13,19 +14,26 @@ use super::{Dispatch, Effect, Owner};
 
 /// How long a connection that is being closed may take to send its last words.
 const LINGER: Duration = Duration::from_secs(5);
-/// Addresses that are remembered in [`UnreadyPeers`].
+/// Maximum number of addresses remembered in [`UnreadyPeers`].
 const MAX_UNREADY: usize = 1_000;
-/// Log lines about misbehaving connections per [`COMPLAINT_PERIOD`].
+/// Maximum number of log lines about misbehaving connections per [`COMPLAINT_PERIOD`].
 const MAX_COMPLAINTS: u32 = 20;
 /// See [`MAX_COMPLAINTS`].
 const COMPLAINT_PERIOD: Duration = Duration::from_secs(10);
 
 /// How much was said about misbehaving connections lately.
-#[derive(Default)]
 pub(super) struct Complaints {
     since: Monotonic,
     shown: u32,
     hidden: u32,
+    /// TLS handshakes that failed.
+    handshakes: RefusalLog,
+}
+
+impl Default for Complaints {
+    fn default() -> Self {
+        Self { since: Monotonic::default(), shown: 0, hidden: 0, handshakes: RefusalLog::new("tls") }
+    }
 }
 
 /// Addresses whose peers went away before their ZMTP handshake was done, each with whether they had begun one.
@@ -47,7 +55,7 @@ impl Dispatch {
     pub(super) fn complain(&mut self, text: String, now: Now) {
         if now.monotonic.since(self.complaints.since) >= COMPLAINT_PERIOD {
             let hidden = std::mem::take(&mut self.complaints.hidden);
-            self.complaints = Complaints { since: now.monotonic, shown: 0, hidden: 0 };
+            (self.complaints.since, self.complaints.shown) = (now.monotonic, 0);
             if hidden > 0 {
                 self.log(LogLine::info("core", format!("{hidden} more lines about refused connections not shown")));
             }
@@ -62,12 +70,18 @@ impl Dispatch {
 
     /// The TLS handshake of a connection failed; `closed` follows. Tells the log of those that came from outside.
     pub fn handshake_failed(&mut self, connection: ConnectionId, reason: &str, now: Now) {
-        if let Some(Connection { kind: Kind::Api(_) | Kind::WebSocket(_) | Kind::Undecided(_), peer, .. }) =
-            self.connections.get(connection)
-        {
-            let line = format!("{peer}: {reason}; closed");
-            self.complain(line, now);
-        }
+        let Some(Connection { kind, peer, .. }) = self.connections.get(connection) else { return };
+        let modules = &self.config.modules;
+        let port = match kind {
+            Kind::Api(_) => modules.httpserver.as_ref().map(|http| http.port),
+            Kind::WebSocket(_) | Kind::Undecided(_) => {
+                modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref()).map(|websocket| websocket.port)
+            }
+            _ => return,
+        };
+        let port = port.map_or_else(String::new, |port| format!("port {port}: "));
+        let line = self.complaints.handshakes.line(*peer, &format!("{port}{reason}"), now.monotonic);
+        line.into_iter().for_each(|line| self.log(line));
     }
 
     pub(super) fn forget(&mut self, connection: ConnectionId) -> Option<Connection> {
@@ -80,6 +94,7 @@ impl Dispatch {
     /// Closes now, without last words.
     pub(super) fn close(&mut self, connection: ConnectionId, now: Now) {
         if let Some(gone) = self.forget(connection) {
+            self.forget_unsent(connection, now);
             self.effects.push_back(Effect::Close(connection));
             self.peer_gone(connection, &gone.kind, now);
         }

@@ -11,6 +11,7 @@ use crate::model::message::{Outgoing, Reply};
 use crate::model::time::Now;
 use crate::node::input::Input;
 use crate::session::zmq_listener::{Delivery, ListenerOutput, ListenerSettings};
+use crate::wire::gorgone::envelope::Text;
 use crate::wire::zmtp::ZmtpError;
 use crate::wire::zmtp::connection::{Connection as ZmtpConnection, Event, Settings, SocketType};
 
@@ -44,7 +45,7 @@ pub(super) fn listener_settings(config: &Config, own_key: &OwnKey) -> ListenerSe
     }
 }
 
-/// Bytes on the wire of a sealed message of so many bytes: base64 of padded AES blocks.
+/// Length on the wire of a sealed message: base64 of padded AES blocks.
 const fn sealed_bytes(plain: usize) -> usize {
     plain.saturating_add(16).saturating_mul(4) / 3 + 4
 }
@@ -180,7 +181,7 @@ impl Dispatch {
     }
 
     /// Whether it is on its way.
-    pub(super) fn send_to_zmq_client(&mut self, client: ClientId, text: &[u8]) -> bool {
-        self.listener.send(client, text) == Delivery::Sent
+    pub(super) fn send_to_zmq_client(&mut self, client: ClientId, text: &Text<'_>) -> bool {
+        self.listener.send(client, &text.parts()) == Delivery::Sent
     }
 }

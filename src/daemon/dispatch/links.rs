@@ -118,7 +118,7 @@ impl Dispatch {
         if unsent > MAX_UNSENT_BYTES {
             return self.send_failed(key, token, format!("it does not read, {unsent} bytes wait for it"), now);
         }
-        link.dialer.send(envelope::encode(outgoing), token, now);
+        link.dialer.send(&envelope::text_of(outgoing).parts(), token, now);
         self.touch(Owner::Dialled(key));
     }
 
@@ -257,7 +257,7 @@ impl Dispatch {
         if let Some(link) = self.dialled.link(PeerKey::Parent(ParentKind::Pull))
             && link.dialer.is_up()
         {
-            link.dialer.send(envelope::encode(outgoing), None, now);
+            link.dialer.send(&envelope::text_of(outgoing).parts(), None, now);
             self.touch(Owner::Dialled(PeerKey::Parent(ParentKind::Pull)));
         }
     }

@@ -20,11 +20,13 @@ mod ssh;
 mod storing;
 mod strangers;
 mod traffic;
+mod unsent;
 mod websocket;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
+use crate::config::changes::{self, Changes};
 use crate::config::settings::Config;
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::history::{Origins, SyncMark};
@@ -52,6 +54,8 @@ pub use effect::{CryptoJob, CryptoOutcome, Effect, SshWork};
 use ends::{Complaints, UnreadyPeers};
 pub use storing::Batch;
 use storing::Storing;
+pub use unsent::AnswerRoom;
+use unsent::Unsent;
 
 /// Which listener a connection came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +85,8 @@ pub struct Restored {
     pub host_keys: BTreeMap<String, String>,
     /// Tokens that had no end, and the node that had not confirmed them.
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
+    /// The `ctime` of the newest row in seconds, 0 for an empty history.
+    pub newest_ctime: f64,
 }
 
 /// What the process gives to its parts.
@@ -114,6 +120,8 @@ enum Owner {
     Listener,
     Dialled(PeerKey),
     Connection(ConnectionId),
+    /// What waits for all peers together.
+    Unsent,
 }
 
 /// See the module's page.
@@ -124,6 +132,7 @@ pub struct Dispatch {
     ssh_turns: ssh::SshTurns,
     connections: Connections,
     calls: Calls,
+    unsent: Unsent,
     flow: copies::Flow,
     /// Peers and connections whose session may want something.
     touched: BTreeSet<Owner>,
@@ -154,8 +163,12 @@ impl Dispatch {
     pub fn new(config: Config, own_key: OwnKey, restored: Restored, surroundings: Surroundings, now: Now) -> Self {
         let mut options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
         options.time_zone = surroundings.time_zone;
-        let remembered =
-            node::Restored { marks: restored.marks, origins: restored.origins, open_tokens: restored.open_tokens };
+        let remembered = node::Restored {
+            marks: restored.marks,
+            origins: restored.origins,
+            open_tokens: restored.open_tokens,
+            newest_ctime: restored.newest_ctime,
+        };
         let core = Core::new(options, remembered, surroundings.core_random, now);
         let listener = ZmqListener::new(external::listener_settings(&config, &own_key), restored.sessions, now);
         let api_access = config.modules.httpserver.as_ref().map(|http| Rc::new(api::access(http)));
@@ -168,6 +181,7 @@ impl Dispatch {
             ssh_turns: ssh::SshTurns::default(),
             connections: Connections::default(),
             calls: Calls::default(),
+            unsent: Unsent::new(config.core.max_memory),
             flow: copies::Flow::default(),
             touched: BTreeSet::new(),
             timers: Timers::default(),
@@ -225,6 +239,7 @@ impl Dispatch {
         self.core.handle_input(Input::Host(done), now);
         self.drain(now);
         if let Some(origin) = origin {
+            self.question_answered(origin, now);
             self.pump(origin, now);
         }
     }
@@ -239,6 +254,22 @@ impl Dispatch {
     pub fn nodes_wanted(&mut self, source: RegistrationSource, nodes: Vec<Registration>, now: Now) {
         self.core.handle_input(Input::NodesWanted { source, nodes }, now);
         self.drain(now);
+    }
+
+    /// The configuration was read again. Takes over what can change now, and returns what has changed.
+    pub fn reconfigure(&mut self, read: &Config, now: Now) -> Changes {
+        let config = Rc::make_mut(&mut self.config);
+        let changes = changes::take_over(config, read);
+        let modules = &config.modules;
+        self.api_access = modules.httpserver.as_ref().map(|http| Rc::new(api::access(http)));
+        let websocket = modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
+        self.websocket_access = websocket.map(websocket::access);
+        let action = modules.action.clone().map(Box::new);
+        let proxy = modules.proxy.clone().map(Box::new);
+        self.listener.authorize(&config.core.authorized_clients);
+        self.core.handle_input(Input::Reconfigured { action, proxy }, now);
+        self.drain(now);
+        changes
     }
 
     /// The operating system wants the daemon to stop.
@@ -256,6 +287,7 @@ impl Dispatch {
                 Owner::Core => self.core.handle_timeout(now),
                 Owner::Listener => self.listener.handle_timeout(now, self.random.as_mut()),
                 Owner::Dialled(key) => self.dialled_timeout(key, now),
+                Owner::Unsent => self.close_idlers(now),
                 Owner::Connection(connection) => self.connection_timeout(connection, now),
             }
             self.drain(now);
@@ -315,8 +347,12 @@ impl Dispatch {
     }
 
     /// Connections whose send queue may hold bytes, in a stable order.
-    pub fn take_dirty(&mut self) -> BTreeSet<ConnectionId> {
-        self.connections.take_dirty()
+    pub fn take_dirty(&mut self, now: Now) -> BTreeSet<ConnectionId> {
+        let dirty = self.connections.take_dirty();
+        for connection in &dirty {
+            self.note_unsent(*connection, now);
+        }
+        dirty
     }
 
     // ---- inside -------------------------------------------------------------------------------------------------
@@ -332,7 +368,7 @@ impl Dispatch {
                 match touched {
                     Owner::Dialled(key) => self.drain_dialled(key, now),
                     Owner::Connection(connection) => self.drain_connection(connection, now),
-                    Owner::Core | Owner::Listener => {}
+                    Owner::Core | Owner::Listener | Owner::Unsent => {}
                 }
             } else {
                 break;

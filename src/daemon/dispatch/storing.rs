@@ -18,6 +18,13 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Takes what comes after it.
+    pub fn append(&mut self, later: Self) {
+        let offset = self.changes.len();
+        self.changes.extend(later.changes);
+        self.receipts.extend(later.receipts.into_iter().map(|(index, receipt)| (index + offset, receipt)));
+    }
+
     /// Whether there is anything to commit.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::connection::{ConnectionId, PeerAddress};
 
-/// Connections that are not authenticated yet, at most.
+/// Maximum number of connections that are not authenticated yet.
 pub(super) const MAX_STRANGERS: usize = 1_024;
 
 /// Counted by address, where an IPv6 host has a network of 64 bits.

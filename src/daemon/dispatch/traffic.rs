@@ -32,6 +32,37 @@ impl Dispatch {
         self.pump(connection, now);
     }
 
+    /// The peer has sent its last byte; [`Dispatch::ended`] follows once all is read. A caller that has closed its
+    /// connection, or half of it, gets what is there: its calls wait for nothing any longer.
+    pub fn hung_up(&mut self, connection: ConnectionId, now: Now) {
+        if let Some(entry @ Connection { kind: Kind::Api(_), .. }) = self.connections.get_mut(connection) {
+            entry.hung_up = true;
+            self.hurry_calls(connection, now);
+            self.drain(now);
+        }
+    }
+
+    /// Where the next bytes of a connection go that is in the middle of a large message, so that they are moved once;
+    /// `None` where they are to be given to [`Self::received`].
+    pub fn room(&mut self, connection: ConnectionId) -> Option<&mut [u8]> {
+        let entry = self.connections.get_mut(connection).filter(|entry| !entry.closing)?;
+        match &mut entry.kind {
+            Kind::External(external) => external.zmtp.room(),
+            Kind::Link { zmtp, .. } => zmtp.room(),
+            Kind::Api(_) | Kind::WebSocket(_) | Kind::WebSocketParent | Kind::Undecided(_) => None,
+        }
+    }
+
+    /// So many bytes were read into [`Self::room`].
+    pub fn received_into_room(&mut self, connection: ConnectionId, count_bytes: usize, now: Now) {
+        match self.connections.get_mut(connection).map(|entry| &mut entry.kind) {
+            Some(Kind::External(external)) => external.zmtp.received_into_room(count_bytes),
+            Some(Kind::Link { zmtp, .. }) => zmtp.received_into_room(count_bytes),
+            _ => {}
+        }
+        self.pump(connection, now);
+    }
+
     /// The peer will send no more. An API client still gets its answers; any other connection is over.
     pub fn ended(&mut self, connection: ConnectionId, now: Now) {
         match self.connections.get_mut(connection).map(|entry| &mut entry.kind) {
@@ -49,6 +80,7 @@ impl Dispatch {
     /// A connection broke, was closed by the peer or could not be made.
     pub fn closed(&mut self, connection: ConnectionId, reason: String, now: Now) {
         if let Some(gone) = self.forget(connection) {
+            self.forget_unsent(connection, now);
             self.note_unready(&gone, now);
             match gone.kind {
                 Kind::Link { key, .. } => self.link_closed(key, connection, reason, now),
@@ -83,6 +115,7 @@ impl Dispatch {
             _ => {}
         }
         self.tell_room(connection, now);
+        self.note_unsent(connection, now);
         self.pump(connection, now);
     }
 

@@ -113,9 +113,9 @@ impl Dispatch {
 
     /// Sends to a client of the external socket or of a WebSocket, and tells the core when that cannot be.
     pub(super) fn send_to_client(&mut self, client: ClientId, outgoing: &Outgoing, now: Now) {
-        let text = envelope::encode(outgoing);
+        let text = envelope::text_of(outgoing);
         match client {
-            ClientId::WebSocket(connection) => self.send_websocket(connection, text, token_of(outgoing), now),
+            ClientId::WebSocket(connection) => self.send_websocket(connection, text.join(), token_of(outgoing), now),
             ClientId::Zmq(_) if self.send_to_zmq_client(client, &text) => {}
             ClientId::Parent(kind) => self.send_to_parent(kind, outgoing, now),
             ClientId::Zmq(_) => {

@@ -1,7 +1,7 @@
 //! What the log says first.
 
 use crate::config::settings::Config;
-use crate::daemon::key_files::KeyOrigin;
+use crate::daemon::key_files::{self, KeyOrigin};
 use crate::edge::log::LogWriter;
 use crate::model::log::LogLine;
 use crate::model::time::Now;
@@ -16,7 +16,12 @@ pub(super) fn announce(config: &Config, origin: KeyOrigin, log: &mut LogWriter, 
         KeyOrigin::PublicWritten => info(format!("public key written to {}", config.core.public_key.display())),
         KeyOrigin::Generated => info(format!("new key pair written to {}", config.core.private_key.display())),
     }
+    if let Some(warning) = key_files::warning(&config.core.private_key) {
+        let text = format!("{}: {warning}", config.core.private_key.display());
+        log.write(&LogLine::warning("core", text), now.wall);
+    }
     for warning in &config.warnings {
-        log.write(&LogLine::warning("core", warning.to_string()), now.wall);
+        let line = if warning.is_error { LogLine::error } else { LogLine::warning };
+        log.write(&line("core", warning.to_string()), now.wall);
     }
 }

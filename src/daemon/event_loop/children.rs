@@ -1,43 +1,61 @@
 //! Running commands as sources of the loop.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
+use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
-use crate::edge::child_process::{ChildProcess, ReadState};
+use crate::edge::child_process::{ChildProcess, Environment, ReadState};
 use crate::edge::clock;
 use crate::edge::jobs::Job;
 use crate::model::command::{CommandEnd, CommandId, CommandOutcome, CommandSpec, OutputCut};
 use crate::model::host_work::HostDone;
 use crate::model::time::{Monotonic, Now};
 
+use super::output_budget::{Held, OutputBudget};
 use super::storage::JobResult;
 use super::{EventLoop, FIRST_SOURCE};
 
-/// Output read of one command in one turn, at most.
+/// Maximum number of bytes of output read from one command in one turn.
 const READ_BUDGET_BYTES: usize = 256 << 10;
+
+/// Between the sources of a command's two outputs. Odd sources are connections.
+const SECOND_OUTPUT: usize = 2;
 
 pub(super) struct Children {
     running: HashMap<usize, (CommandId, Box<ChildProcess>)>,
     /// Children to look at in this turn.
     ready: BTreeSet<usize>,
+    /// Children that are not read before another has ended.
+    waiting: BTreeSet<usize>,
     /// Commands that were to be killed before their process was there.
     doomed: BTreeSet<CommandId>,
+    environment: Arc<Environment>,
 }
 
+/// The source of a command's first output; that of the second is [`SECOND_OUTPUT`] higher.
 fn child_source(command: CommandId) -> usize {
-    FIRST_SOURCE + usize::try_from(command.0).unwrap_or(0).wrapping_mul(2)
+    FIRST_SOURCE + usize::try_from(command.0).unwrap_or(0).wrapping_mul(2 * SECOND_OUTPUT)
+}
+
+fn held(source: usize, child: &ChildProcess) -> Held {
+    Held { source, kept_bytes: child.kept_bytes(), is_full: child.is_full() }
 }
 
 impl Children {
-    pub(super) fn new() -> Self {
-        Self { running: HashMap::new(), ready: BTreeSet::new(), doomed: BTreeSet::new() }
+    pub(super) fn new(environment: Environment) -> Self {
+        let (ready, waiting, doomed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Self { running: HashMap::new(), ready, waiting, doomed, environment: Arc::new(environment) }
     }
 
     /// Starting a process may block (a slow disk, a network file system): a worker does it.
-    pub(super) fn spawn_job(command: CommandId, spec: CommandSpec) -> Job<JobResult> {
-        Box::new(move || JobResult::Spawned(command, ChildProcess::spawn(&spec, clock::read()).map(Box::new)))
+    pub(super) fn spawn_job(&self, command: CommandId, spec: CommandSpec) -> Job<JobResult> {
+        let environment = Arc::clone(&self.environment);
+        Box::new(move || {
+            JobResult::Spawned(command, ChildProcess::spawn(&spec, &environment, clock::read()).map(Box::new))
+        })
     }
 
     /// Whether output waits that no event will announce.
@@ -45,8 +63,15 @@ impl Children {
         !self.ready.is_empty()
     }
 
-    pub(super) fn mark_readable(&mut self, source: usize) {
-        self.ready.insert(source);
+    /// An output became readable.
+    pub(super) fn output_ready(&mut self, event: &Event) {
+        let Token(source) = event.token();
+        let of_second = (source - FIRST_SOURCE) % (2 * SECOND_OUTPUT);
+        let first = source - of_second;
+        if let Some((_, child)) = self.running.get_mut(&first) {
+            child.output_ready(of_second / SECOND_OUTPUT, event.is_read_closed());
+            self.ready.insert(first);
+        }
     }
 
     /// Some child ended; which one is found by asking each.
@@ -92,8 +117,11 @@ impl EventLoop {
             }
             Ok(mut child) => {
                 // Without a place in the poll its end is still seen through SIGCHLD.
-                let mut output = SourceFd(&child.output_descriptor());
-                let _unwatched = self.poll.registry().register(&mut output, Token(source), Interest::READABLE);
+                for (number, descriptor) in child.outputs() {
+                    let token = Token(source + number * SECOND_OUTPUT);
+                    let mut output = SourceFd(&descriptor);
+                    let _unwatched = self.poll.registry().register(&mut output, token, Interest::READABLE);
+                }
                 if self.children.doomed.remove(&command) {
                     child.kill_group();
                 }
@@ -111,14 +139,32 @@ impl EventLoop {
             .filter(|(_, (_, child))| child.poll_timeout().is_some_and(|deadline| deadline <= now.monotonic))
             .map(|(source, _)| *source)
             .collect();
-        self.children.ready.extend(due);
-        for source in std::mem::take(&mut self.children.ready) {
+        let running = self.children.running.iter().map(|(source, (_, child))| held(*source, child));
+        let mut budget = OutputBudget::new(running);
+        let mut ready = std::mem::take(&mut self.children.ready);
+        ready.extend(&due);
+        for source in ready {
             let Some((command, child)) = self.children.running.get_mut(&source) else { continue };
-            let command = *command;
+            if budget.is_turn_over() {
+                self.children.ready.insert(source);
+                continue;
+            }
+            let (command, before) = (*command, held(source, child));
+            if !budget.may_read(before) && !due.contains(&source) {
+                self.children.waiting.insert(source);
+                continue;
+            }
             if child.read_output(READ_BUDGET_BYTES) == ReadState::Open {
                 self.children.ready.insert(source);
             }
-            let (news, outcome) = (child.take_news(now.monotonic), child.poll(now));
+            let (news, kept_bytes) = (child.take_news(now.monotonic), child.kept_bytes());
+            let is_full_now = child.is_full() && !before.is_full;
+            let outcome = child.poll(now);
+            budget.note(before.kept_bytes, kept_bytes, outcome.is_some());
+            if is_full_now || outcome.is_some() {
+                // There may be room for others.
+                self.children.ready.append(&mut self.children.waiting);
+            }
             if let Some(output) = news {
                 self.dispatch.host_done(HostDone::CommandPrinted { command, output }, now);
             }

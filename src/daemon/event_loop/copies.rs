@@ -71,10 +71,10 @@ impl CopyWork {
         }));
     }
 
-    /// The file of a copy that is passed on; it was gathered whole.
+    /// The file of a copy that is passed on; it was gathered whole, and stays until it is discarded.
     #[cfg(feature = "ssh")]
-    pub(super) fn take_gathered(&mut self, sink: SinkId) -> Option<std::fs::File> {
-        self.sinks.remove(&sink).and_then(|sink| sink.into_file())
+    pub(super) fn gathered(&self, sink: SinkId) -> Option<std::fs::File> {
+        self.sinks.get(&sink).and_then(|sink| sink.file())
     }
 
     pub(super) fn handle_timeout(&mut self) {

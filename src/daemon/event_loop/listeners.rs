@@ -23,9 +23,9 @@ use super::{EventLoop, FIRST_LISTENER, RunError};
 /// How long accepting pauses when descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Lines of the log about connections that cannot be accepted, at most.
+/// Minimum interval between two log lines about connections that cannot be accepted.
 const ACCEPT_COMPLAINT: Duration = Duration::from_secs(10);
-/// Connections accepted on one listener in one turn, at most.
+/// Maximum number of connections accepted on one listener in one turn.
 const ACCEPTS_PER_TURN: usize = 256;
 /// Descriptors that no peer gets: the history, children, copies and our own links need some.
 const DESCRIPTORS_KEPT: u64 = 128;

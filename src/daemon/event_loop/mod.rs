@@ -7,8 +7,10 @@ mod announcing;
 mod children;
 mod copies;
 mod listeners;
+mod output_budget;
 mod questions;
 mod register_file;
+mod reload;
 #[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
 mod ssh;
 mod storage;
@@ -19,12 +21,14 @@ mod workers;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::config::settings::Config;
+use crate::edge::child_process::Environment;
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
 use crate::edge::notify::State as ServiceState;
@@ -53,8 +57,9 @@ use workers::{Rank, Workers};
 const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
 const REGISTER_FILE: Token = Token(2);
+const DATABASE: Token = Token(3);
 /// The token of the first listener; the others follow.
-const FIRST_LISTENER: usize = 3;
+const FIRST_LISTENER: usize = 4;
 /// Connections have odd tokens above this, children even ones.
 const FIRST_SOURCE: usize = 16;
 /// Names that may wait to be looked up.
@@ -90,6 +95,8 @@ struct EventLoop {
     log: LogWriter,
     listening: Listening,
     register_file: Option<RegisterFile>,
+    /// The top file, for [`reload`].
+    config_path: PathBuf,
     upkeep: Upkeep,
     streams: Streams,
     children: Children,
@@ -114,7 +121,7 @@ enum Phase {
 /// What could not be opened, bound or read, with the remedy.
 pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<(), RunError> {
     let mut log = LogWriter::open(options.logfile.as_deref(), options.severity).map_err(RunError::new)?;
-    match EventLoop::start(config, keys, &mut log) {
+    match EventLoop::start(config, keys, options.config_path.clone(), &mut log) {
         Ok(with_log) => with_log(log).run(),
         Err(error) => {
             if options.logfile.is_some() {
@@ -132,8 +139,10 @@ impl EventLoop {
     fn start(
         config: Config,
         keys: KeyPair,
+        config_path: PathBuf,
         log: &mut LogWriter,
     ) -> Result<impl FnOnce(LogWriter) -> Self + use<>, RunError> {
+        edge::keep_inherited_descriptors();
         let mut signals = Signals::open().map_err(RunError::new)?;
         let now = clock::read();
         let open_files = crate::edge::raise_open_file_limit().unwrap_or_else(|error| {
@@ -143,8 +152,9 @@ impl EventLoop {
         announcing::announce(&config, keys.origin, log, now);
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);
-        let (storage, restored) = Storage::open(&config, log, now)?;
+        let (mut storage, restored) = Storage::open(&config, log, now)?;
         let registry = poll.registry();
+        storage.register(registry).map_err(RunError::new)?;
         registry.register(signals.source(), SIGNALS, Interest::READABLE).map_err(RunError::new)?;
         let listening = Listening::open(&config, open_files, registry, log, now)?;
         let register_file = RegisterFile::open(&config, registry, log, now);
@@ -161,9 +171,10 @@ impl EventLoop {
             time_zone: local_time_zone(&config, log, now),
         };
         let upkeep = Upkeep::new(config.core.max_memory, now);
+        let environment = config.modules.action.as_ref().map(|action| Environment::new(&action.environment));
+        let children = Children::new(environment.unwrap_or_else(|| Environment::new(&[])));
         let host = Host::new(&config, keys.private);
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
-        let children = Children::new();
         Ok(move |log| Self {
             poll,
             dispatch,
@@ -174,6 +185,7 @@ impl EventLoop {
             log,
             listening,
             register_file,
+            config_path,
             upkeep,
             streams: Streams::new(),
             children,
@@ -210,6 +222,10 @@ impl EventLoop {
                 self.event(event, now);
             }
             self.turn(now);
+            if let Some(reason) = self.storage.lost().map(RunError::new) {
+                self.finish();
+                return Err(reason);
+            }
             if let Phase::Stopped(until) = self.phase
                 && (now.monotonic >= until || self.streams.all_flushed())
             {
@@ -250,10 +266,11 @@ impl EventLoop {
                 self.finished_copies(now);
             }
             REGISTER_FILE => self.register_file_touched(),
+            DATABASE => self.database_touched(now),
             Token(source) if source < FIRST_SOURCE => self.listening.mark_waiting(source),
             Token(source) if source >= ssh::FIRST_SSH_SOURCE => self.ssh_event(source, now),
             Token(source) if source % 2 == 1 => self.stream_event(source, event, now),
-            Token(source) => self.children.mark_readable(source),
+            Token(_) => self.children.output_ready(event),
         }
     }
 
@@ -305,7 +322,9 @@ impl EventLoop {
     }
 
     fn finished_jobs(&mut self, now: Now) {
-        while let Some(result) = self.workers.poll_finished() {
+        // Those that end meanwhile are for the next turn, which writes before.
+        let results: Vec<JobResult> = std::iter::from_fn(|| self.workers.poll_finished()).collect();
+        for result in results {
             match result {
                 JobResult::Crypto(outcome) => self.dispatch.crypto_done(*outcome, now),
                 JobResult::Handshake(connection, step) => self.handshake_went_on(connection, *step),
@@ -316,6 +335,7 @@ impl EventLoop {
                 JobResult::Resolved(connection, addresses) => self.resolved(connection, addresses, now),
                 JobResult::CertificateLoaded(listener, loaded) => self.certificate_loaded(listener, *loaded, now),
                 JobResult::RegisterFileRead(reading) => self.register_file_read(reading, now),
+                JobResult::ConfigurationRead(reading) => self.configuration_read(reading, now),
                 JobResult::Checkpointed(result) => self.storage.checkpointed(result, &mut self.log, now),
             }
         }
@@ -338,6 +358,7 @@ impl EventLoop {
                     if let Err(error) = self.log.reopen(now.wall) {
                         self.log.write(&LogLine::error("core", format!("log not reopened: {error}")), now.wall);
                     }
+                    self.reload_configuration();
                     self.reload_certificates(now);
                     self.reload_register_file();
                 }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
+use crate::daemon::dispatch::AnswerRoom;
 use crate::edge::history_store;
 use crate::edge::jobs::Job;
 use crate::model::history::{LogFilter, LogPage, PageLimit};
@@ -21,7 +22,7 @@ use super::workers::Rank;
 const RUNNING_MAX: usize = 2;
 /// Questions of one job at most.
 const TOGETHER_MAX: usize = 32;
-/// A job whose answers hold so many bytes hands back the questions that are left.
+/// Size in bytes of a job's answers at which it hands back the remaining questions.
 const TOGETHER_BYTES: usize = 256 << 10;
 
 /// A question and who asks it.
@@ -76,9 +77,15 @@ impl Questions {
     }
 
     /// The next job and its rank.
-    fn next_job(&mut self) -> Option<(Rank, Job<JobResult>)> {
+    fn next_job(&mut self, room: AnswerRoom) -> Option<(Rank, Job<JobResult>)> {
+        if room == AnswerRoom::None {
+            return None;
+        }
         let quick = self.quick.next(TOGETHER_MAX).map(|questions| (Rank::QuickQuestion, questions));
         let (rank, mut questions) = quick.or_else(|| Some((Rank::Question, self.slow.next(1)?)))?;
+        if let AnswerRoom::Bytes(most) = room {
+            questions.iter_mut().for_each(|(.., limit)| limit.bytes = limit.bytes.min(most));
+        }
         let path = self.path.clone();
         let job = Box::new(move || {
             let answered = history_store::query_kept(&path, &mut questions, TOGETHER_BYTES);
@@ -95,17 +102,17 @@ impl Questions {
 impl EventLoop {
     /// Gives workers what they may answer now.
     pub(super) fn submit_questions(&mut self) {
-        while let Some((rank, job)) = self.storage.questions.next_job() {
+        while let Some((rank, job)) = self.storage.questions.next_job(self.dispatch.answer_room()) {
             self.workers.submit(rank, job);
         }
     }
 
     pub(super) fn questions_answered(&mut self, answers: Answers, now: Now) {
         self.storage.questions.take_back(answers.rank, answers.left);
-        self.submit_questions();
         for (query, result) in answers.answered {
             self.dispatch.host_done(HostDone::QueryAnswer { query, result }, now);
         }
+        self.submit_questions();
     }
 }
 
@@ -124,7 +131,7 @@ mod tests {
 
     /// Runs the next job on a database that is not there.
     fn run(questions: &mut Questions) -> Option<Answers> {
-        match questions.next_job()?.1() {
+        match questions.next_job(AnswerRoom::Whole)?.1() {
             JobResult::Answered(answers) => Some(answers),
             _ => None,
         }

@@ -24,7 +24,7 @@ use super::{EventLoop, LOOKUPS_MAX};
 
 /// The tokens of SSH connections begin here, far above those of connections and children.
 pub(super) const FIRST_SSH_SOURCE: usize = 1 << (usize::BITS - 2);
-/// Threads that may wait for name servers at the same time.
+/// Maximum number of threads that wait for name servers at the same time.
 const LOOKUP_THREADS: usize = 8;
 /// Threads that calculate for SSH sessions at the same time: a slow key or agent of one host holds up few others.
 const THREADS: usize = 4;
@@ -169,7 +169,7 @@ impl EventLoop {
             }
             UploadSource::Gathered(sink, kind) => {
                 let gone = || CopyFailure { message: "remote copy failed".to_owned(), detail: "it is gone".to_owned() };
-                let file = self.copies.take_gathered(sink).ok_or_else(gone);
+                let file = self.copies.gathered(sink).ok_or_else(gone);
                 let opened = file.map(|file| Opened { file, kind, notes: Vec::new() });
                 self.ssh_opened(attempt, task, upload, opened, now);
             }

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mio::{Interest, Registry};
+
 use crate::config::settings::Config;
 use crate::daemon::dispatch::{Batch, CryptoOutcome, Restored};
 use crate::edge::child_process::ChildProcess;
-use crate::edge::history_store::{self, HistoryStore, StoreOptions};
+use crate::edge::history_store::{self, HistoryStore, StoreErrorKind, StoreOptions};
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
 use crate::edge::sockets::HandshakeStep;
@@ -22,7 +24,7 @@ use crate::model::time::{Monotonic, Now, WallTime};
 use super::questions::{Answers, Questions};
 use super::work::Check;
 use super::workers::Rank;
-use super::{EventLoop, RunError, register_file};
+use super::{DATABASE, EventLoop, RunError, register_file, reload};
 
 /// What comes back from a worker.
 pub(super) enum JobResult {
@@ -39,12 +41,20 @@ pub(super) enum JobResult {
     /// Of the listener with this index, with warnings.
     CertificateLoaded(usize, Box<Result<(ServerContext, Vec<String>), TlsError>>),
     RegisterFileRead(register_file::Reading),
+    ConfigurationRead(reload::Reading),
 }
 
-/// The write-ahead log is moved into the database when it has grown by so many bytes.
+/// Growth in bytes of the write-ahead log after which it is moved into the database.
 const CHECKPOINT_BYTES: u64 = 8 << 20;
 /// How long to wait before changes that could not be stored are tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long changes wait for another program that writes to the database (a backup, `VACUUM`, a shell).
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+/// The first look whether it still does, and the longest time between two.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+const LAST_LOOK: Duration = Duration::from_millis(100);
+/// Changes that wait for it at most.
+const WAITING_MAX: usize = 10_000;
 
 /// Database pages kept in memory by a daemon without nodes. It is most of what such a daemon holds at work; less makes
 /// large commits slower.
@@ -52,6 +62,14 @@ const CACHE_KIB: u32 = 256;
 
 /// The same with nodes, whose rows come in by thousands; four times as much was no faster.
 const CACHE_WITH_NODES_KIB: u32 = 1_024;
+
+/// Changes that wait for another program, in their order; their receipts wait with them.
+struct Waiting {
+    batch: Batch,
+    since: Monotonic,
+    look_at: Monotonic,
+    pause: Duration,
+}
 
 pub(super) struct Storage {
     store: HistoryStore,
@@ -64,6 +82,9 @@ pub(super) struct Storage {
     /// Set while changes wait that could not be stored.
     retry_at: Option<Monotonic>,
     failing: bool,
+    waiting: Option<Waiting>,
+    /// Why nothing may be written any more.
+    lost: Option<String>,
 }
 
 impl Storage {
@@ -89,6 +110,7 @@ impl Storage {
             host_keys: stored.host_keys.into_iter().collect(),
             origins: stored.origins,
             open_tokens: stored.open_tokens,
+            newest_ctime: store.newest_ctime(),
         };
         let path = core.database.clone();
         Ok((
@@ -100,24 +122,46 @@ impl Storage {
                 checkpoint_wanted: false,
                 retry_at: None,
                 failing: false,
+                waiting: None,
+                lost: None,
             },
             restored,
         ))
     }
 
-    pub(super) const fn poll_timeout(&self) -> Option<Monotonic> {
-        self.retry_at
+    pub(super) fn poll_timeout(&self) -> Option<Monotonic> {
+        self.waiting.as_ref().map(|waiting| waiting.look_at).into_iter().chain(self.retry_at).min()
+    }
+
+    /// Tells the loop when something is done to the database's files.
+    pub(super) fn register(&mut self, registry: &Registry) -> std::io::Result<()> {
+        match self.store.watch() {
+            Some(events) => registry.register(events, DATABASE, Interest::READABLE),
+            None => Ok(()),
+        }
+    }
+
+    /// Why nothing may be written any more, and the daemon has to end.
+    pub(super) fn lost(&self) -> Option<&str> {
+        self.lost.as_deref()
     }
 
     pub(super) fn checkpointed(&mut self, result: Result<(), String>, log: &mut LogWriter, now: Now) {
         self.checkpointing = false;
+        self.store.note_checkpoint();
         if let Err(reason) = result {
             log.write(&LogLine::warning("core", format!("database checkpoint: {reason}")), now.wall);
         }
     }
 
     /// Stores what still waits, if it can be now, and leaves one tidy file behind.
-    pub(super) fn finish(&mut self, last: Batch, wall: WallTime) -> Result<(), String> {
+    pub(super) fn finish(&mut self, unstored: Batch, wall: WallTime) -> Result<(), String> {
+        let mut last = self.waiting.take().map(|waiting| waiting.batch).unwrap_or_default();
+        last.append(unstored);
+        if self.lost.is_some() {
+            return Err(format!("{} changes are lost", last.changes.len()));
+        }
+        self.store.be_patient_at_last();
         let stored = self.store.apply(&last.changes, wall);
         let _kept_in_the_log = history_store::checkpoint(&self.path);
         stored.map(drop).map_err(|error| format!("{} changes are lost: {error}", last.changes.len()))
@@ -150,6 +194,7 @@ impl EventLoop {
     /// newer state of a session must not be overwritten by an older one. While they wait, later changes are refused at
     /// once.
     pub(super) fn commit(&mut self, now: Now) {
+        self.commit_waiting(now);
         if self.storage.retry_at.is_some_and(|when| when <= now.monotonic) {
             self.storage.retry_at = None;
             let batch = self.dispatch.take_unstored();
@@ -163,15 +208,54 @@ impl EventLoop {
             self.dispatch.committed(batch, false, now);
             return;
         }
+        if let Some(waiting) = &mut self.storage.waiting {
+            waiting.batch.append(batch);
+            return;
+        }
         self.commit_batch(batch, now);
         if let Some(job) = self.storage.checkpoint_job() {
             self.workers.submit(Rank::Own, job);
         }
     }
 
+    /// Tries what waits for another program once more.
+    fn commit_waiting(&mut self, now: Now) {
+        if let Some(waiting) = self.storage.waiting.take_if(|waiting| waiting.look_at <= now.monotonic) {
+            let Waiting { batch, since, pause, .. } = waiting;
+            self.commit_or_wait(batch, since, (pause * 2).min(LAST_LOOK), now);
+        }
+    }
+
     fn commit_batch(&mut self, batch: Batch, now: Now) {
-        if batch.is_empty() {
+        if !batch.is_empty() {
+            self.commit_or_wait(batch, now.monotonic, FIRST_LOOK, now);
+        }
+    }
+
+    /// Something was done to the database's files.
+    pub(super) fn database_touched(&mut self, now: Now) {
+        self.storage.store.take_events();
+        self.check_database(now);
+    }
+
+    /// Ends the daemon where the database is not the file that was opened any more: what it acknowledges would be lost.
+    fn check_database(&mut self, now: Now) {
+        // A checkpoint may make the file shorter.
+        if self.storage.checkpointing || self.storage.lost.is_some() {
             return;
+        }
+        if let Err(reason) = self.storage.store.check_identity() {
+            let text =
+                format!("{reason}: nothing is stored any more, the daemon ends; bring the file back or start anew");
+            self.log.write(&LogLine::error("core", text.clone()), now.wall);
+            self.storage.lost = Some(text);
+        }
+    }
+
+    fn commit_or_wait(&mut self, batch: Batch, since: Monotonic, pause: Duration, now: Now) {
+        self.check_database(now);
+        if self.storage.lost.is_some() {
+            return self.dispatch.committed(batch, false, now);
         }
         let mut purge_left = false;
         let stored = match self.storage.store.apply(&batch.changes, now.wall) {
@@ -182,6 +266,15 @@ impl EventLoop {
                     self.log.write(&LogLine::info("core", "the database takes changes again"), now.wall);
                 }
                 true
+            }
+            Err(error)
+                if error.kind == StoreErrorKind::Busy
+                    && now.monotonic.since(since) < LOCK_PATIENCE
+                    && batch.changes.len() <= WAITING_MAX =>
+            {
+                let look_at = now.monotonic + pause;
+                self.storage.waiting = Some(Waiting { batch, since, look_at, pause });
+                return;
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.storage.failing, true) {

@@ -19,7 +19,7 @@ use super::{EventLoop, SourceMap, stream_source};
 
 /// Read buffer, shared by all connections: an idle connection costs none.
 const READ_BYTES: usize = 64 << 10;
-/// Read of one connection in one turn, at most.
+/// Maximum number of bytes read from one connection in one turn.
 const READS_PER_TURN: usize = 2;
 /// Connections that go on with their TLS handshake in one turn, at most: each costs up to a millisecond of arithmetic.
 const HANDSHAKES_PER_TURN: usize = 16;
@@ -168,7 +168,11 @@ impl EventLoop {
         let Some(entry) = self.streams.entries.get_mut(&source) else { return };
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             entry.readable = true;
+            let was_open = !entry.ended;
             entry.ended |= event.is_read_closed();
+            if was_open && entry.ended {
+                self.dispatch.hung_up(entry.connection, now);
+            }
         }
         if matches!(entry.state, State::Connecting(_)) && (event.is_writable() || event.is_error()) {
             self.finish_connect(source, now);
@@ -239,7 +243,10 @@ impl EventLoop {
             }
             let connection = entry.connection;
             let was_handshaking = entry.stream.is_handshaking();
-            let read = entry.stream.read(&mut self.streams.buffer);
+            let room = self.dispatch.room(connection);
+            let into_room = room.is_some();
+            let into = room.unwrap_or(&mut self.streams.buffer);
+            let (read, asked) = (entry.stream.read(into), into.len());
             if was_handshaking || entry.stream.wants_flush() {
                 // What waited for the handshake goes out at the end of the turn, after the commit.
                 self.streams.unflushed.insert(source);
@@ -250,10 +257,14 @@ impl EventLoop {
                     return self.dispatch.ended(connection, now);
                 }
                 Ok(len) => {
-                    let is_emptied = entry.stream.is_emptied(len < READ_BYTES);
+                    let is_emptied = entry.stream.is_emptied(len < asked);
                     self.streams.moved_bytes = self.streams.moved_bytes.saturating_add(len);
-                    let Some(bytes) = self.streams.buffer.get(..len) else { return };
-                    self.dispatch.received(connection, bytes, now);
+                    if into_room {
+                        self.dispatch.received_into_room(connection, len, now);
+                    } else {
+                        let Some(bytes) = self.streams.buffer.get(..len) else { return };
+                        self.dispatch.received(connection, bytes, now);
+                    }
                     if is_emptied {
                         // A short read emptied the socket; what comes later brings a new event.
                         if let Some(entry) = self.streams.entries.get_mut(&source).filter(|entry| !entry.ended) {
@@ -324,7 +335,7 @@ impl EventLoop {
     }
 
     pub(super) fn flush_streams(&mut self, now: Now) {
-        let mut sources: BTreeSet<usize> = self.dispatch.take_dirty().into_iter().map(stream_source).collect();
+        let mut sources: BTreeSet<usize> = self.dispatch.take_dirty(now).into_iter().map(stream_source).collect();
         for source in std::mem::take(&mut self.streams.unflushed) {
             self.streams.blocked.remove(&source);
             sources.insert(source);

@@ -12,16 +12,16 @@ use crate::model::time::{Monotonic, Now};
 
 use super::EventLoop;
 
-/// How often memory is looked at, at most, and only while there is something to take in.
+/// Minimum interval between two readings of the memory in use, and only while there is input to take in.
 const MEMORY_LOOK: Duration = Duration::from_millis(50);
 /// Above the limit there is one turn in so long in which something is taken in: a limit that cannot be held makes a
 /// slow daemon, never a deaf one.
 const SLOW_TURN: Duration = Duration::from_millis(100);
-/// How long after a burst memory is given back.
+/// Delay after a burst before memory is given back.
 const RELEASE_AFTER: Duration = Duration::from_secs(3);
 /// How often pages of the program are given back in a long burst, which needs few of them.
 const PROGRAM_RELEASE: Duration = Duration::from_secs(1);
-/// Of two lines of the log about memory, at least.
+/// Minimum interval between two log lines about memory.
 const COMPLAINT: Duration = Duration::from_secs(60);
 
 /// Watchdog and memory limit.

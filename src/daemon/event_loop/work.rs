@@ -17,7 +17,6 @@ use crate::model::work::{PipeReport, Work, WorkId, WorkOutcome};
 
 use crate::wire::gorgone::keys::PrivateKey;
 
-use super::children::Children;
 use super::storage::JobResult;
 use super::workers::Rank;
 use super::{EventLoop, LOOKUPS_MAX};
@@ -68,12 +67,16 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn new(config: &Config, key: PrivateKey) -> Self {
+        let pollers = config.modules.nodes.as_ref().map(|nodes| nodes.database.clone());
+        let mut host = Self { key: Arc::new(key), allowed: AllowList::default(), pollers };
+        host.take_list(config);
+        host
+    }
+
+    /// Takes the allow-list of a configuration.
+    pub(super) fn take_list(&mut self, config: &Config) {
         let allowed = config.modules.action.as_ref().and_then(|action| action.allowed.as_ref());
-        Self {
-            key: Arc::new(key),
-            allowed: allowed.map(|allowed| allowed.list.clone()).unwrap_or_default(),
-            pollers: config.modules.nodes.as_ref().map(|nodes| nodes.database.clone()),
-        }
+        self.allowed = allowed.map(|allowed| allowed.list.clone()).unwrap_or_default();
     }
 
     /// A step of a handshake, and its rank.
@@ -93,7 +96,7 @@ impl EventLoop {
         match work {
             HostWork::Query { query, filter, limit } => self.storage.questions.ask((query, filter, limit)),
             HostWork::RunCommand { command, spec } => {
-                self.workers.submit(Rank::Spawn, Children::spawn_job(command, spec))
+                self.workers.submit(Rank::Spawn, self.children.spawn_job(command, spec))
             }
             HostWork::KillCommand(command) => self.children.kill(command),
             HostWork::Work { id, work } => self.start_work(id, work, now),

@@ -84,12 +84,22 @@ fn a_missing_private_file_is_named_with_the_remedy_and_nothing_is_made() {
 }
 
 #[test]
-fn a_private_key_that_others_can_use_is_refused() {
-    for mode in [0o644, 0o640, 0o660, 0o604, 0o610] {
+fn a_private_key_that_others_can_replace_is_refused() {
+    for mode in [0o666, 0o660, 0o622, 0o606] {
         assert_eq!(
             refusal(SERVER_PKCS1, mode, SERVER_SPKI),
-            format!("rsakey.priv.pem: others can use this private key (mode {mode:04o}); chmod 600 it")
+            format!("rsakey.priv.pem: others can replace this private key (mode {mode:04o}); chmod 600 it")
         );
+    }
+}
+
+#[test]
+fn a_private_key_that_others_can_read_is_used_with_a_warning() {
+    for (mode, is_warned) in [(0o600, false), (0o400, false), (0o640, true), (0o644, true), (0o604, true)] {
+        let (_directory, private, public) = files(SERVER_PKCS1, mode, SERVER_SPKI);
+        assert!(inspect(&private, &public).is_ok(), "{mode:o}");
+        let text = format!("others can read this private key (mode {mode:04o}); chmod 600 {}", private.display());
+        assert_eq!(warning(&private), is_warned.then_some(text), "{mode:o}");
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) enum Fault {
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
-        tls::database::explain(&error).map_or(Self::Io(error), Self::Other)
+        Self::Io(error)
     }
 }
 
@@ -140,7 +140,7 @@ impl Client {
                     let plugin = String::from_utf8_lossy(reader.zero_ended()).into_owned();
                     let nonce = reader.0.strip_suffix(&[0]).unwrap_or(reader.0);
                     let Some(answer) = auth::answer(&plugin, password, nonce) else {
-                        return Err(unknown_plugin(&plugin));
+                        return Err(unknown_plugin(&plugin, &greeting.version));
                     };
                     self.write_packet(&answer)?;
                 }
@@ -264,10 +264,35 @@ fn head(capabilities: u32) -> Vec<u8> {
     packet
 }
 
-fn unknown_plugin(plugin: &str) -> Fault {
+/// The server's version decides what it can be given instead: MySQL 9 has no mysql_native_password, MariaDB no
+/// caching_sha2_password.
+fn unknown_plugin(plugin: &str, version: &str) -> Fault {
     let plugin: String = plugin.chars().take(60).flat_map(char::escape_debug).collect();
-    Fault::Other(format!(
-        "the user logs in with '{plugin}', which is not supported: give it mysql_native_password or \
-            caching_sha2_password"
-    ))
+    let major = version.split('.').next().and_then(|number| number.parse::<u32>().ok()).unwrap_or_default();
+    let instead = if version.to_ascii_lowercase().contains("mariadb") {
+        "mysql_native_password"
+    } else if major >= 9 {
+        "caching_sha2_password"
+    } else {
+        "caching_sha2_password or mysql_native_password"
+    };
+    Fault::Other(format!("the user logs in with '{plugin}', which is not supported: give it {instead}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_about_a_plugin_fits_the_version_of_the_server() {
+        for (version, advice) in [
+            ("9.1.0", "give it caching_sha2_password"),
+            ("8.4.2", "give it caching_sha2_password or mysql_native_password"),
+            ("5.5.5-10.11.6-MariaDB-0+deb12u1", "give it mysql_native_password"),
+            ("11.8.2-MariaDB", "give it mysql_native_password"),
+        ] {
+            let Fault::Other(text) = unknown_plugin("client_ed25519", version) else { panic!("{version}") };
+            assert!(text.ends_with(advice), "{version}: {text}");
+        }
+    }
 }

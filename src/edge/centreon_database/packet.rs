@@ -62,6 +62,8 @@ pub(super) struct Greeting {
     pub(super) nonce: Vec<u8>,
     /// The plugin that the server prefers.
     pub(super) plugin: String,
+    /// The server's version, for instance `8.0.36` or `10.11.6-MariaDB`.
+    pub(super) version: String,
 }
 
 impl Greeting {
@@ -70,7 +72,7 @@ impl Greeting {
         if reader.byte()? != 10 {
             return Err(Malformed);
         }
-        reader.zero_ended();
+        let version = String::from_utf8_lossy(reader.zero_ended()).chars().take(80).collect();
         reader.bytes(4)?;
         let mut nonce = reader.bytes(8)?.to_vec();
         reader.bytes(1)?;
@@ -83,7 +85,7 @@ impl Greeting {
         nonce.extend_from_slice(rest.strip_suffix(&[0]).unwrap_or(rest));
         let plugin = String::from_utf8_lossy(reader.zero_ended()).into_owned();
         let capabilities = u32::try_from(high << 16 | low).map_err(|_| Malformed)?;
-        Ok(Self { capabilities, nonce, plugin })
+        Ok(Self { capabilities, nonce, plugin, version })
     }
 }
 

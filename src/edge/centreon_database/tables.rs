@@ -9,7 +9,7 @@ use super::DatabaseFault;
 use super::client::{Client, Fault, Row};
 use super::stream::Stream;
 use crate::config::database::{DATABASE_PORT, DatabasePlace, DatabaseSettings};
-use crate::edge::resolver;
+use crate::edge::{resolver, tls};
 use crate::model::poller::{PollerRow, PollerTables, RelationRow};
 
 /// The longest that a whole reading may take.
@@ -111,10 +111,16 @@ fn relation(row: Row) -> RelationRow {
 }
 
 fn explain(fault: Fault, settings: &DatabaseSettings) -> DatabaseFault {
+    let fault = match fault {
+        Fault::Io(error) => {
+            tls::database::explain(&error, settings.tls.as_ref()).map_or(Fault::Io(error), Fault::Other)
+        }
+        other => other,
+    };
     let is_refusal = match &fault {
         Fault::Io(_) => false,
-        // Too many connections, or a server that is shutting down.
-        Fault::Server(code, _) => !matches!(code, 1040 | 1053 | 1203 | 1226),
+        // Too many connections, a server that is shutting down, or a node of a Galera cluster without a quorum.
+        Fault::Server(code, _) => !matches!(code, 1040 | 1047 | 1053 | 1203 | 1226),
         Fault::Other(_) => true,
     };
     DatabaseFault { text: sentence(fault, settings), is_refusal }
@@ -143,9 +149,27 @@ fn sentence(fault: Fault, settings: &DatabaseSettings) -> String {
             }
             _ => format!("the connection to {at} failed: {error}"),
         },
-        Fault::Server(1045 | 1698 | 4151, _) => format!(
-            "{at} refuses the user '{user}' or its password: correct 'username' and 'password' of \
-                centreon.database.db_configuration"
+        Fault::Server(1045 | 1698 | 4151, _) => {
+            let may_want_tls = settings.tls.is_none() && matches!(settings.place, DatabasePlace::Tcp { .. });
+            let tls =
+                "; if both are right, the user may log in over TLS only (REQUIRE SSL): add 'mysql_ssl=1' to the dsn";
+            format!(
+                "{at} refuses the user '{user}' or its password: correct 'username' and 'password' of \
+                    centreon.database.db_configuration{}",
+                if may_want_tls { tls } else { "" }
+            )
+        }
+        Fault::Server(1047, text) => format!(
+            "{at} is a node of a cluster that has no quorum now ({text}); it is asked again, and other nodes may \
+                answer: \
+                look at wsrep_cluster_status"
+        ),
+        Fault::Server(3159, _) => {
+            format!("{at} takes encrypted connections only: add 'mysql_ssl=1' to the dsn")
+        }
+        Fault::Server(1524, text) => format!(
+            "{at} does not have the plugin that the user '{user}' logs in with ({text}): ALTER USER … IDENTIFIED WITH \
+                caching_sha2_password BY '…' (MySQL), or VIA mysql_native_password (MariaDB)"
         ),
         Fault::Server(1049, _) => format!("{at} has no database '{database}': correct 'dbname' in the dsn"),
         Fault::Server(1044, _) => {
@@ -163,5 +187,48 @@ fn sentence(fault: Fault, settings: &DatabaseSettings) -> String {
         }
         Fault::Server(code, text) => format!("{at} refuses: {text} (error {code})"),
         Fault::Other(text) => format!("the database '{database}' at {place} cannot be read: {text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::database::{DatabaseTls, Secret};
+
+    fn settings(place: DatabasePlace, tls: Option<DatabaseTls>) -> DatabaseSettings {
+        DatabaseSettings {
+            place,
+            database: "centreon".to_owned(),
+            username: "gorgone".to_owned(),
+            password: Secret::new("x"),
+            tls,
+            connect_timeout: Duration::from_secs(5),
+            read_timeout: Duration::from_secs(10),
+        }
+    }
+
+    fn tcp() -> DatabasePlace {
+        DatabasePlace::Tcp { host: "db".to_owned(), port: 3_306 }
+    }
+
+    #[test]
+    fn a_refused_login_names_tls_where_that_may_be_the_cause() {
+        let text = |place, tls| {
+            let fault = explain(Fault::Server(1045, "Access denied".to_owned()), &settings(place, tls));
+            assert!(fault.is_refusal);
+            fault.text
+        };
+        assert!(text(tcp(), None).contains("over TLS only (REQUIRE SSL): add 'mysql_ssl=1'"));
+        assert!(!text(tcp(), Some(DatabaseTls::default())).contains("TLS"));
+        assert!(!text(DatabasePlace::Local, None).contains("TLS"));
+    }
+
+    #[test]
+    fn a_node_without_a_quorum_is_asked_again_and_a_server_for_tls_says_so() {
+        let explained = |code| explain(Fault::Server(code, "text".to_owned()), &settings(tcp(), None));
+        let galera = explained(1047);
+        assert!(!galera.is_refusal && galera.text.contains("no quorum now"), "{}", galera.text);
+        assert!(explained(3159).text.contains("add 'mysql_ssl=1'"));
+        assert!(explained(1524).text.contains("caching_sha2_password"));
     }
 }

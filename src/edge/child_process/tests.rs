@@ -19,15 +19,13 @@ fn words(words: &[&str]) -> CommandSpec {
 }
 
 fn start(spec: &CommandSpec) -> ChildProcess {
-    ChildProcess::spawn(spec, clock::read()).unwrap()
+    ChildProcess::spawn(spec, &Environment::new(&[]), clock::read()).unwrap()
 }
 
 /// Plays the event loop. Instead of `SIGCHLD`, which the test process does not read, it looks every few milliseconds.
 fn finish(process: &mut ChildProcess) -> CommandOutcome {
-    let mut poll = Poll::new().unwrap();
+    let mut poll = watching(process);
     let mut events = Events::with_capacity(4);
-    let descriptor = process.output_descriptor();
-    poll.registry().register(&mut SourceFd(&descriptor), Token(0), Interest::READABLE).unwrap();
     let start = clock::read();
     loop {
         while process.read_output(1 << 16) == ReadState::Open {}
@@ -39,7 +37,20 @@ fn finish(process: &mut ChildProcess) -> CommandOutcome {
             // A signal of another test.
             assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
         }
+        tell(process, &events);
     }
+}
+
+fn watching(process: &ChildProcess) -> Poll {
+    let poll = Poll::new().unwrap();
+    for (number, descriptor) in process.outputs() {
+        poll.registry().register(&mut SourceFd(&descriptor), Token(number), Interest::READABLE).unwrap();
+    }
+    poll
+}
+
+fn tell(process: &mut ChildProcess, events: &Events) {
+    events.iter().for_each(|event| process.output_ready(event.token().0, event.is_read_closed()));
 }
 
 fn run(spec: &CommandSpec) -> CommandOutcome {
@@ -90,7 +101,8 @@ fn a_program_that_cannot_run_is_named_without_its_arguments() {
     let dir = TempDir::new();
     std::fs::write(dir.join("plain"), "text").unwrap();
     let plain = dir.join("plain");
-    let refused = |list: &[&str]| ChildProcess::spawn(&words(list), Now::default()).err().unwrap();
+    let refused =
+        |list: &[&str]| ChildProcess::spawn(&words(list), &Environment::new(&[]), Now::default()).err().unwrap();
     let missing = "program 'no-such-program' was not found; give its full path or install it".to_owned();
     assert_eq!(refused(&["no-such-program", "--password=secret"]), CommandEnd::NoProgram(127, missing));
     let CommandEnd::NoProgram(126, text) = refused(&[plain.to_str().unwrap()]) else { panic!() };
@@ -102,7 +114,7 @@ fn a_program_that_cannot_run_is_named_without_its_arguments() {
 
 #[test]
 fn a_child_has_no_mask_no_input_no_descriptors_of_ours_and_a_group_of_its_own() {
-    system::block_signals(&[libc::SIGTERM, libc::SIGCHLD]).unwrap();
+    system::keep_inherited_descriptors();
     let _open = std::fs::File::open("/proc/self/status").unwrap();
     let script = "grep SigBlk /proc/self/status; readlink /proc/self/fd/0; pwd; \
                   test $(cut -d' ' -f5 /proc/$$/stat) = $$ && echo leader; cat";
@@ -111,6 +123,17 @@ fn a_child_has_no_mask_no_input_no_descriptors_of_ours_and_a_group_of_its_own() 
     assert_eq!(lines, ["SigBlk:\t0000000000000000", "/dev/null", "/", "leader"]);
     // The fourth is the directory that `ls` reads.
     assert_eq!(text(&run(&words(&["ls", "/proc/self/fd"]))), "0\n1\n2\n3\n");
+}
+
+#[test]
+fn a_command_has_few_variables_and_those_that_are_named() {
+    let environment = Environment::new(&["CARGO_PKG_NAME".into(), "GIVEN=a=b".into(), "NOT_SET_ANYWHERE".into()]);
+    let mut process = ChildProcess::spawn(&words(&["env"]), &environment, clock::read()).unwrap();
+    let outcome = finish(&mut process);
+    let mut names: Vec<&str> = text(&outcome).lines().map(|line| line.split('=').next().unwrap()).collect();
+    names.retain(|name| !["HOME", "LANG", "USER", "SHELL", "TZ"].contains(name));
+    assert_eq!(names, ["CARGO_PKG_NAME", "GIVEN", "PATH"]);
+    assert!(text(&outcome).contains("CARGO_PKG_NAME=stheno\nGIVEN=a=b\n"));
 }
 
 #[test]
@@ -144,9 +167,7 @@ fn each_output_has_a_limit_of_its_own() {
 #[test]
 fn reading_stops_at_its_budget() {
     let mut process = start(&shell("head -c 60000 /dev/zero; exec sleep 60"));
-    let mut poll = Poll::new().unwrap();
-    let descriptor = process.output_descriptor();
-    poll.registry().register(&mut SourceFd(&descriptor), Token(0), Interest::READABLE).unwrap();
+    let mut poll = watching(&process);
     let mut events = Events::with_capacity(4);
     let mut read = Vec::new();
     while read.is_empty() {
@@ -154,6 +175,7 @@ fn reading_stops_at_its_budget() {
             // A signal of another test.
             assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
         }
+        tell(&mut process, &events);
         process.read_output(1);
         read = process.output.take_news().unwrap_or_default();
     }
@@ -196,7 +218,7 @@ fn a_grandchild_that_keeps_the_pipe_does_not_hold_the_result() {
 #[test]
 fn time_is_an_argument_of_the_state_machine() {
     let now = clock::read();
-    let mut process = ChildProcess::spawn(&shell("exec sleep 600"), now).unwrap();
+    let mut process = ChildProcess::spawn(&shell("exec sleep 600"), &Environment::new(&[]), now).unwrap();
     let at = |seconds: u64| Now { monotonic: now.monotonic + Duration::from_secs(seconds), ..now };
     assert_eq!(process.poll_timeout(), Some(at(60).monotonic));
     assert_eq!(process.poll(at(59)), None);

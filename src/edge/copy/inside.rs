@@ -13,7 +13,12 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 /// Symlinks on one way at most, as in the kernel.
-const LINKS_MAX: usize = 40;
+pub(super) const LINKS_MAX: usize = 40;
+/// How a directory is opened that is only gone through.
+const PLACE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// Of a directory: only owners remove what is in it, and anybody may write to it, as in `/tmp`.
+const STICKY: u32 = 0o1000;
+const OTHERS_WRITE: u32 = 0o002;
 /// Components of a name at most.
 const DEPTH_MAX: usize = 1_024;
 
@@ -24,6 +29,15 @@ pub(super) enum Problem {
     Outside,
     /// The system refuses.
     System(io::Error),
+}
+
+impl Problem {
+    pub(super) fn into_error(self) -> io::Error {
+        match self {
+            Self::Outside => Errno::INVAL.into(),
+            Self::System(error) => error,
+        }
+    }
 }
 
 impl From<Errno> for Problem {
@@ -56,13 +70,24 @@ pub(super) struct Way<'a> {
 }
 
 impl Inside {
-    /// Opens a directory; symlinks on the way to it are the caller's matter.
+    /// Opens a directory. Symlinks on the way to it are followed, but none that another user may have planted.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let all = Self { root: rustix::fs::open("/", PLACE, Mode::empty())?.into(), path: PathBuf::from("/") };
+        let absolute = std::path::absolute(path)?;
+        let components = absolute.components().filter(|component| *component != Component::RootDir);
+        let mut way = Way { inside: &all, directories: Vec::new() };
+        way.walk(components.map(|component| component.as_os_str().to_owned()).collect(), Missing::Refuse)
+            .map_err(Problem::into_error)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+        let root = File::from(rustix::fs::openat(way.directory(), ".", flags, Mode::empty())?);
         let path = std::fs::read_link(format!("/proc/self/fd/{}", root.as_raw_fd()))
             .or_else(|_| std::fs::canonicalize(path))?;
         Ok(Self { root, path })
+    }
+
+    /// The target of a symlink in this directory; `None` if the name is not a symlink.
+    pub(super) fn link_target(&self, name: &OsStr) -> io::Result<Option<PathBuf>> {
+        Way { inside: self, directories: Vec::new() }.target_of(name).map_err(Problem::into_error)
     }
 
     /// The directory itself.
@@ -132,11 +157,17 @@ impl Way<'_> {
             }
             match name.as_encoded_bytes() {
                 b"." => {}
-                b".." => drop(self.directories.pop().ok_or(Problem::Outside)?),
+                b".." => {
+                    let is_at_top = self.directories.pop().is_none();
+                    // Above the root of everything is that root.
+                    if is_at_top && self.inside.path != Path::new("/") {
+                        return Err(Problem::Outside);
+                    }
+                }
                 _ => match self.enter(&name) {
                     Ok(directory) => self.directories.push(directory),
                     Err(Errno::NOENT) if missing == Missing::Make => {
-                        match rustix::fs::mkdirat(self.directory(), &name, Mode::from_raw_mode(0o777)) {
+                        match rustix::fs::mkdirat(self.directory(), &name, Mode::from_raw_mode(0o755)) {
                             Ok(()) | Err(Errno::EXIST) => {}
                             Err(error) => return Err(error.into()),
                         }
@@ -168,21 +199,28 @@ impl Way<'_> {
     }
 
     fn enter(&self, name: &OsStr) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(self.directory(), name, flags, Mode::empty())
+        rustix::fs::openat(self.directory(), name, PLACE, Mode::empty())
     }
 
-    fn target_of(&self, name: &OsStr) -> Result<Option<PathBuf>, Errno> {
+    /// A symlink of another user in a directory like `/tmp` is not followed, as the kernel does with
+    /// `fs.protected_symlinks`: whoever put it there may not write where it leads to, but we may.
+    fn target_of(&self, name: &OsStr) -> Result<Option<PathBuf>, Problem> {
         let stat = rustix::fs::statat(self.directory(), name, AtFlags::SYMLINK_NOFOLLOW)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
             return Ok(None);
+        }
+        let directory = rustix::fs::statat(self.directory(), "", AtFlags::EMPTY_PATH)?;
+        let anybody_writes = directory.st_mode & (STICKY | OTHERS_WRITE) == STICKY | OTHERS_WRITE;
+        if anybody_writes && ![rustix::process::geteuid().as_raw(), directory.st_uid].contains(&stat.st_uid) {
+            let text = "a symlink of another user in a directory that anybody may write to";
+            return Err(Problem::System(io::Error::new(io::ErrorKind::PermissionDenied, text)));
         }
         let target = rustix::fs::readlinkat(self.directory(), name, Vec::new())?;
         Ok(Some(PathBuf::from(OsString::from_vec(target.into_bytes()))))
     }
 }
 
-/// Whether the rest of a name stays inside, from so many directories below the root.
+/// Whether the rest of a name stays inside, starting a number of directories below the root.
 fn imagine(mut depth: usize, rest: &VecDeque<OsString>) -> Result<(), Problem> {
     for name in rest {
         match name.as_encoded_bytes() {

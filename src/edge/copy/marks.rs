@@ -20,7 +20,7 @@ const MARK_PREFIX: &str = ".copy_";
 const FILE_PREFIX: &str = "copy_";
 /// So long nothing that is left there is removed.
 pub const KEPT: Duration = Duration::from_secs(86_400);
-/// Of what is left, the newest so many stay.
+/// Maximum number of leftover files that are kept; the newest stay.
 const KEPT_MAX: usize = 64;
 /// Names of a directory that are looked at.
 const NAMES_MAX: usize = 100_000;

@@ -8,11 +8,13 @@ pub mod source;
 pub mod unpack;
 
 mod attributes;
+mod digest;
 mod inside;
 mod left_over;
 mod marks;
 mod pack;
 mod place;
+mod room;
 mod tar_headers;
 mod text;
 

@@ -1,20 +1,34 @@
 //! A directory as a tar.gz. Names travel as bytes; directories come before what is in them, everything in the order of
 //! names, so that a directory that did not change makes the same archive again.
+//!
+//! Only forms that Perl's Archive::Tar reads: it stops at a long target of a symlink, and takes a number that is not
+//! octal for 0, which is root.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, Read, Seek, Write};
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use rustix::fs::{Dir, Mode, OFlags};
+use rustix::io::Errno;
 use tar::{Builder, EntryType, Header, HeaderMode};
 
 use super::attributes::octal;
 use super::text::{about, failure, words};
 use crate::edge::system;
 use crate::model::copy::{Attributes, CopyFailure, SourceSpec};
+
+/// Bytes of a symlink's target at most.
+const LINK_BYTES_MAX: usize = 100;
+/// The largest id of seven octal digits, and of eight.
+const SHORT_ID_MAX: u64 = 0o777_7777;
+const LONG_ID_MAX: u64 = 0o7777_7777;
+/// Who owns what belongs to a larger id: nobody.
+const NOBODY: u64 = 65_534;
 
 /// What every entry is changed to.
 struct Changes {
@@ -57,8 +71,8 @@ impl Changes {
     }
 }
 
-/// Packs the directory, and says what was left out. The file has no name any more when this returns, so nothing is left
-/// behind whatever happens.
+/// Packs the directory, and says what was left out or changed meanwhile. The file has no name any more when this
+/// returns, so nothing is left behind whatever happens.
 pub(super) fn pack(spec: &SourceSpec) -> Result<(File, Vec<String>), CopyFailure> {
     let source = &spec.source;
     fs::read_dir(source)
@@ -71,14 +85,16 @@ pub(super) fn pack(spec: &SourceSpec) -> Result<(File, Vec<String>), CopyFailure
     let path = cache_dir.join(&spec.archive_name);
     let failed = |error: &io::Error| failure("tar failed", about(&path, error));
     let mut file = create(&path).map_err(|error| failed(&error))?;
-    let mut packing = Packing { root: source, changes: Changes::of(&spec.attributes), left_out: Vec::new() };
+    let directory = File::open(source).map_err(|error| failure("tar failed", about(source, &error)))?;
+    let changes = Changes::of(&spec.attributes);
+    let mut packing = Packing { root: source, directory, changes, notes: Vec::new() };
     packing.write(&mut file).map_err(|problem| match problem {
         Problem::Archive(error) => failed(&error),
         Problem::Source(path, error) => failure("tar failed", format!("cannot read {}", about(&path, &error))),
         Problem::Changed(path) => failure("tar failed", format!("{} changed while it was read", path.display())),
     })?;
     file.rewind().map_err(|error| failed(&error))?;
-    Ok((file, packing.left_out))
+    Ok((file, packing.notes))
 }
 
 /// A file of its own, whatever stands there, removed at once.
@@ -92,6 +108,25 @@ fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Writes mode and ids in a form that every reader takes, and nothing that lets a program run as its owner.
+fn simplify(header: &mut Header) -> io::Result<()> {
+    header.set_mode(header.mode()? & 0o777);
+    let (uid, gid) = (header.uid()?, header.gid()?);
+    let old = header.as_old_mut();
+    put_id(&mut old.uid, uid);
+    put_id(&mut old.gid, gid);
+    Ok(())
+}
+
+/// Eight digits where seven and an end do not do.
+fn put_id(field: &mut [u8; 8], id: u64) {
+    let id = if id <= LONG_ID_MAX { id } else { NOBODY };
+    let text = if id <= SHORT_ID_MAX { format!("{id:07o}\0") } else { format!("{id:08o}") };
+    if let Some(digits) = text.as_bytes().first_chunk() {
+        *field = *digits;
+    }
+}
+
 enum Problem {
     Archive(io::Error),
     Source(PathBuf, io::Error),
@@ -100,8 +135,10 @@ enum Problem {
 
 struct Packing<'a> {
     root: &'a Path,
+    /// The root, open: what is put in its place later is not read.
+    directory: File,
     changes: Changes,
-    left_out: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl Packing<'_> {
@@ -118,73 +155,138 @@ impl Packing<'_> {
         buffered.flush().map_err(Problem::Archive)
     }
 
+    /// Opens a directory below the root, one component at a time, so that no symlink is followed.
+    fn enter(&self, directory: &Path) -> Result<File, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut place = rustix::fs::openat(&self.directory, ".", flags, Mode::empty())?;
+        for name in directory {
+            place = rustix::fs::openat(&place, name, flags, Mode::empty())?;
+        }
+        Ok(place.into())
+    }
+
     /// Everything that is directly in a directory; the directories in it are returned, and have their entry.
     fn write_directory(
         &mut self,
         builder: &mut Builder<impl Write>,
         directory: &Path,
     ) -> Result<Vec<PathBuf>, Problem> {
-        let full = self.root.join(directory);
-        let listed = fs::read_dir(&full).and_then(|entries| {
-            entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<OsString>>>()
-        });
-        let mut names = listed.map_err(|error| Problem::Source(full, error))?;
+        let unreadable = |error: Errno| Problem::Source(self.root.join(directory), error.into());
+        let place = self.enter(directory).map_err(unreadable)?;
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&place).map_err(unreadable)? {
+            let name = entry.map_err(unreadable)?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(OsString::from_vec(name));
+            }
+        }
         names.sort_unstable();
         let mut subdirectories = Vec::new();
         for name in names {
             let relative = directory.join(name);
-            if self.write_entry(builder, &relative)? {
+            if self.write_entry(builder, &place, &relative)? {
                 subdirectories.push(relative);
             }
         }
         Ok(subdirectories)
     }
 
-    /// Whether it is a directory.
-    fn write_entry(&mut self, builder: &mut Builder<impl Write>, relative: &Path) -> Result<bool, Problem> {
+    /// An entry of the directory `place`. Whether it is a directory.
+    fn write_entry(
+        &mut self,
+        builder: &mut Builder<impl Write>,
+        place: &File,
+        relative: &Path,
+    ) -> Result<bool, Problem> {
         let full = self.root.join(relative);
+        let name = relative.file_name().unwrap_or_default();
         let unreadable = |error| Problem::Source(full.clone(), error);
-        let metadata = fs::symlink_metadata(&full).map_err(unreadable)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let entry = rustix::fs::openat(place, name, flags, Mode::empty()).map_err(|error| unreadable(error.into()))?;
+        let entry = File::from(entry);
+        let metadata = entry.metadata().map_err(unreadable)?;
         let kind = metadata.file_type();
         let mut header = Header::new_gnu();
         header.set_metadata_in_mode(&metadata, HeaderMode::Complete);
-        self.changes.apply(&mut header).map_err(Problem::Archive)?;
+        self.changes.apply(&mut header).and_then(|()| simplify(&mut header)).map_err(Problem::Archive)?;
         if kind.is_symlink() {
-            let target = fs::read_link(&full).map_err(unreadable)?;
+            let target = rustix::fs::readlinkat(&entry, "", Vec::new()).map_err(|error| unreadable(error.into()))?;
+            let len = target.to_bytes().len();
+            if len > LINK_BYTES_MAX {
+                let full = full.display();
+                let text =
+                    format!("{full} is left out: the symlink's target has {len} bytes, allowed: {LINK_BYTES_MAX}");
+                self.notes.push(text);
+                return Ok(false);
+            }
             header.set_size(0);
+            let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
             builder.append_link(&mut header, relative, target).map_err(Problem::Archive)?;
         } else if kind.is_dir() {
             header.set_size(0);
             builder.append_data(&mut header, relative, io::empty()).map_err(Problem::Archive)?;
         } else if kind.is_file() {
-            let file = File::open(&full).map_err(unreadable)?;
-            let size = metadata.size();
-            header.set_size(size);
-            let mut bytes = Exact { file: file.take(size), left: size, short: false, error: None };
-            let written = builder.append_data(&mut header, relative, &mut bytes);
-            if bytes.short {
-                return Err(Problem::Changed(full));
-            }
-            if let Some(error) = bytes.error {
-                return Err(Problem::Source(full, error));
-            }
-            written.map_err(Problem::Archive)?;
+            self.write_file(builder, &open_same(place, name, &metadata, &full)?, (relative, &metadata), header)?;
         } else {
-            self.left_out.push(format!("{} is left out: it is no file, directory or symlink", full.display()));
+            self.notes.push(format!("{} is left out: it is no file, directory or symlink", full.display()));
         }
         Ok(kind.is_dir())
+    }
+
+    /// The content of a file that had this metadata, as far as it goes there: of one that grows, the beginning.
+    fn write_file(
+        &mut self,
+        builder: &mut Builder<impl Write>,
+        file: &File,
+        (relative, metadata): (&Path, &Metadata),
+        mut header: Header,
+    ) -> Result<(), Problem> {
+        let full = self.root.join(relative);
+        let size = metadata.size();
+        header.set_size(size);
+        let mut bytes = Exact { file: file.take(size), left: size, short: false, error: None };
+        let written = builder.append_data(&mut header, relative, &mut bytes);
+        if bytes.short {
+            return Err(Problem::Changed(full));
+        }
+        if let Some(error) = bytes.error {
+            return Err(Problem::Source(full, error));
+        }
+        written.map_err(Problem::Archive)?;
+        let is_same = |now: Metadata| now.size() == size && now.modified().ok() == metadata.modified().ok();
+        if !file.metadata().is_ok_and(is_same) {
+            self.notes.push(format!("{} changed while it was packed: its first {size} bytes are sent", full.display()));
+        }
+        Ok(())
+    }
+}
+
+/// Opens a file for reading, if it is still the one that was looked at: whoever may write to the directory may have put
+/// a link or a FIFO in its place.
+fn open_same(place: &File, name: &OsStr, metadata: &Metadata, full: &Path) -> Result<File, Problem> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(place, name, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::LOOP) => return Err(Problem::Changed(full.to_owned())),
+        Err(error) => return Err(Problem::Source(full.to_owned(), error.into())),
+    };
+    let now = file.metadata().map_err(|error| Problem::Source(full.to_owned(), error))?;
+    if (now.dev(), now.ino()) == (metadata.dev(), metadata.ino()) {
+        Ok(file)
+    } else {
+        Err(Problem::Changed(full.to_owned()))
     }
 }
 
 /// The bytes of a file, as many as its header says; tells apart what went wrong in reading and in writing.
-struct Exact {
-    file: io::Take<File>,
+struct Exact<'a> {
+    file: io::Take<&'a File>,
     left: u64,
     short: bool,
     error: Option<io::Error>,
 }
 
-impl Read for Exact {
+impl Read for Exact<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.file.read(buffer) {
             Ok(0) if self.left > 0 && !buffer.is_empty() => {
@@ -201,5 +303,67 @@ impl Read for Exact {
                 Err(error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::edge::temp_dir::TempDir;
+
+    #[test]
+    fn what_was_put_in_the_place_of_a_file_is_not_read() {
+        let folder = TempDir::new();
+        let (file, secret) = (folder.join("file"), folder.join("secret"));
+        fs::write(&secret, "secret").unwrap();
+        let place = File::open(folder.path()).unwrap();
+        let open = |metadata: &Metadata| open_same(&place, OsStr::new("file"), metadata, &file);
+        fs::write(&file, "public").unwrap();
+        let seen = fs::symlink_metadata(&file).unwrap();
+        assert!(open(&seen).is_ok());
+        fs::rename(&file, folder.join("before")).unwrap();
+        symlink("secret", &file).unwrap();
+        assert!(matches!(open(&seen), Err(Problem::Changed(_))), "a symlink");
+        fs::remove_file(&file).unwrap();
+        fs::hard_link(&secret, &file).unwrap();
+        assert!(matches!(open(&seen), Err(Problem::Changed(_))), "another file");
+        fs::remove_file(&file).unwrap();
+        rustix::fs::mknodat(&place, "file", rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        assert!(matches!(open(&seen), Err(Problem::Changed(_))), "a FIFO, which nobody writes to");
+    }
+
+    #[test]
+    fn a_directory_that_became_a_symlink_is_not_entered() {
+        let folder = TempDir::new();
+        fs::create_dir_all(folder.join("source/inner")).unwrap();
+        fs::create_dir(folder.join("secrets")).unwrap();
+        let source = folder.join("source");
+        let directory = File::open(&source).unwrap();
+        let packing =
+            Packing { root: &source, directory, changes: Changes::of(&Attributes::default()), notes: Vec::new() };
+        assert!(packing.enter(Path::new("inner")).is_ok());
+        fs::remove_dir(source.join("inner")).unwrap();
+        symlink("../secrets", source.join("inner")).unwrap();
+        assert!(packing.enter(Path::new("inner")).is_err());
+    }
+
+    #[test]
+    fn ids_and_modes_are_written_as_every_reader_takes_them() {
+        let field = |id: u64| {
+            let mut header = Header::new_gnu();
+            header.set_mode(0o104_755);
+            header.set_uid(id);
+            header.set_gid(id);
+            simplify(&mut header).unwrap();
+            assert_eq!(header.mode().unwrap(), 0o755);
+            assert_eq!(header.as_old().uid, header.as_old().gid);
+            (String::from_utf8(header.as_old().uid.to_vec()).unwrap(), header.uid().unwrap())
+        };
+        assert_eq!(field(1_000), ("0001750\0".to_owned(), 1_000));
+        assert_eq!(field(3_000_000), ("13343300".to_owned(), 3_000_000));
+        assert_eq!(field(16_777_215), ("77777777".to_owned(), 16_777_215));
+        assert_eq!(field(16_777_216), ("0177776\0".to_owned(), NOBODY));
     }
 }

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::attributes::{self, umask};
-use super::inside::{Inside, Missing, Problem};
+use super::inside::{Inside, LINKS_MAX, Missing, Problem};
 use super::left_over::{self, Note};
 use super::text::words;
 use crate::model::copy::Attributes;
@@ -83,17 +83,26 @@ struct Place {
     before: Option<rustix::fs::Stat>,
 }
 
+/// The directory and the name that a path stands for, its last component followed as far as it is a symlink.
+fn follow(path: &Path) -> io::Result<(Inside, OsString)> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let name = path.file_name().ok_or(Errno::ISDIR)?.to_owned();
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = Inside::open(parent)?;
+        match directory.link_target(&name) {
+            Ok(Some(target)) => path = directory.path().join(target),
+            Ok(None) => return Ok((directory, name)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((directory, name)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Errno::LOOP.into())
+}
+
 impl Place {
     fn find(destination: &Path, roots: &[PathBuf]) -> Result<Self, String> {
-        let is_symlink = fs::symlink_metadata(destination).is_ok_and(|metadata| metadata.is_symlink());
-        let real = if is_symlink {
-            fs::canonicalize(destination).map_err(|error| words(&error))?
-        } else {
-            destination.to_owned()
-        };
-        let name = real.file_name().ok_or_else(|| words(&Errno::ISDIR.into()))?.to_owned();
-        let parent = real.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let directory = Inside::open(parent).map_err(|error| words(&error))?;
+        let (directory, name) = follow(destination).map_err(|error| words(&error))?;
         if !roots.is_empty() && root_of(directory.path(), roots).is_none() {
             return Err("it is outside copy_roots".to_owned());
         }
@@ -121,7 +130,8 @@ impl Place {
                 );
                 before.st_mode & 0o7777
             }
-            None => 0o666 & !umask(),
+            // Whatever our umask is: nobody else writes to it.
+            None => 0o644 & !umask(),
         };
         Ok(rustix::fs::fchmod(file.as_fd(), Mode::from_raw_mode(mode))?)
     }
@@ -199,4 +209,53 @@ pub(super) fn place(
 pub(super) fn open_destination(destination: &Path, roots: &[PathBuf]) -> Result<File, String> {
     let place = Place::find(destination, roots)?;
     place.open(&place.name, OFlags::RDONLY).map_err(|error| words(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
+
+    use super::*;
+    use crate::edge::temp_dir::TempDir;
+
+    fn placed(folder: &TempDir, destination: &Path) -> Result<Vec<String>, String> {
+        let path = folder.join("gathered");
+        fs::write(&path, "new").unwrap();
+        let mut file = File::options().read(true).write(true).open(&path).unwrap();
+        place(Gathered { file: &mut file, path: &path, mark: "mark" }, destination, &Attributes::default(), &[])
+    }
+
+    #[test]
+    fn a_new_file_can_be_written_to_by_nobody_else_whatever_our_umask_is() {
+        let folder = TempDir::new();
+        let destination = folder.join("new");
+        placed(&folder, &destination).unwrap();
+        assert_eq!(fs::metadata(&destination).unwrap().mode() & 0o7133, 0);
+    }
+
+    #[test]
+    fn a_symlink_is_followed_unless_another_user_may_have_planted_it() {
+        let folder = TempDir::new();
+        let (shared, target) = (folder.join("shared"), folder.join("target"));
+        fs::create_dir(&shared).unwrap();
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
+        fs::write(&target, "old").unwrap();
+        let link = shared.join("link");
+        symlink("../target", &link).unwrap();
+        placed(&folder, &link).unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "new");
+        // Only root can play another user.
+        if lchown(&link, Some(65_534), None).is_ok() {
+            fs::write(&target, "old").unwrap();
+            let refused = placed(&folder, &link).unwrap_err();
+            assert_eq!(refused, "a symlink of another user in a directory that anybody may write to");
+            let directory = shared.join("way");
+            symlink("..", &directory).unwrap();
+            lchown(&directory, Some(65_534), None).unwrap();
+            assert!(placed(&folder, &directory.join("target")).is_err(), "on the way as well");
+            assert_eq!(fs::read_to_string(&target).unwrap(), "old");
+            fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).unwrap();
+            assert!(placed(&folder, &link).is_ok(), "nobody else can put a link into such a directory");
+        }
+    }
 }

@@ -5,16 +5,17 @@ use std::io::{self, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use md5::{Digest, Md5};
+use md5::{Digest as _, Md5};
 
+use super::digest::{self, Digest};
 use super::left_over::{self, Note};
 use super::marks::{self, Mark};
 use super::place::{self, Gathered};
-use super::text::{about, digest_of, failure, hex, words};
+use super::text::{about, failure, hex, words};
 use super::{attributes, unpack};
-use crate::edge::system;
+use crate::edge::{private_tmp, system};
 use crate::model::base64_text;
-use crate::model::copy::{Attributes, CopyFailure, CopyKind, SinkDone, SinkSpec, SinkStep};
+use crate::model::copy::{Attributes, CopyFailure, CopyKind, DigestKind, SinkDone, SinkSpec, SinkStep};
 
 /// What was gathered so far; nothing before the first step.
 #[derive(Default)]
@@ -22,6 +23,8 @@ pub struct Sink {
     open: Option<Open>,
     /// What is copied, where the sender may ask for it anew.
     identity: Option<String>,
+    /// How both ends compare, as far as they have agreed on it.
+    kind: DigestKind,
 }
 
 struct Open {
@@ -31,7 +34,7 @@ struct Open {
     /// Whether one of its name was there before.
     is_found: bool,
     file: File,
-    digest: Md5,
+    digest: Digest,
     received: u64,
     /// Up to where the disk was told to write.
     written: u64,
@@ -39,7 +42,7 @@ struct Open {
 
 /// A longer token is not part of a file name, of which 255 bytes are allowed.
 const TOKEN_IN_NAME_MAX: usize = 200;
-/// The disk is told to write after so many bytes, so that little is left to be flushed in the end.
+/// Number of bytes after which the disk is told to write, so that little is left to flush at the end.
 const WRITE_BEHIND_BYTES: u64 = 8 << 20;
 
 impl Sink {
@@ -49,17 +52,20 @@ impl Sink {
         self.open.is_some() || self.identity.is_some()
     }
 
-    /// What was gathered of a copy that is passed on.
+    /// What was gathered of a copy that is passed on, to be read from its beginning.
     #[must_use]
-    pub fn into_file(mut self) -> Option<File> {
-        self.open.take().map(|open| open.file)
+    pub fn file(&self) -> Option<File> {
+        let mut file = self.open.as_ref()?.file.try_clone().ok()?;
+        file.rewind().ok()?;
+        Some(file)
     }
 
     /// Does one step. After a failure nothing is left of the copy.
     pub fn run(&mut self, step: SinkStep) -> SinkDone {
         let done = match step {
-            SinkStep::Query { spec, total, md5, attributes, restart, identity } => {
+            SinkStep::Query { spec, total, md5, attributes, restart, identity, digest } => {
                 self.identity = identity;
+                self.kind = if digest == digest::fastest() { digest } else { DigestKind::Md5 };
                 self.query(&spec, total, md5.as_deref(), &attributes, restart)
             }
             SinkStep::Chunk { spec, json, base64, size, offset } => {
@@ -114,9 +120,9 @@ impl Sink {
             .flatten()
             .filter(|file| file.metadata().is_ok_and(|metadata| metadata.size() == total));
         if let (Some(mut file), Some(md5)) = (destination.as_ref(), md5) {
-            let mut digest = Md5::new();
-            let read = digest_of(&mut file, total, &mut digest);
-            if read.is_ok_and(|read| read == total) && hex(&digest) == md5 {
+            let mut digest = Digest::new(DigestKind::of(md5));
+            let read = digest.read(&mut file, total);
+            if read.is_ok_and(|read| read == total) && digest.hex() == md5 {
                 if let Some(open) = self.open.take() {
                     open.remove();
                 }
@@ -124,9 +130,12 @@ impl Sink {
                 return Ok(SinkDone::Unchanged(attributes::apply(file, attributes, &shown)));
             }
         }
-        let (received, md5) = match &self.open {
-            Some(open) => (open.received, hex(&open.digest)),
-            None => (0, hex(&Md5::new())),
+        let (received, md5) = match &mut self.open {
+            Some(open) => {
+                open.digest_by(self.kind).map_err(|error| open_failed(&path, &error))?;
+                (open.received, open.digest.hex())
+            }
+            None => (0, Digest::new(self.kind).hex()),
         };
         Ok(SinkDone::Found { received, md5, same_size: destination.is_some() })
     }
@@ -139,9 +148,9 @@ impl Sink {
         sweep_beside(path);
         let identity = self.identity_of(path);
         let before = Mark::beside(path, &identity).file().filter(|before| before != path);
-        self.open = before.and_then(|before| Open::existing(&before, &identity).ok().flatten());
+        self.open = before.and_then(|before| Open::existing(&before, &identity, self.kind).ok().flatten());
         if self.open.is_none() {
-            self.open = Open::existing(path, &identity)?;
+            self.open = Open::existing(path, &identity, self.kind)?;
         }
         Ok(())
     }
@@ -162,15 +171,15 @@ impl Sink {
         let identity = if self.open.is_none() { self.identity_of(&path) } else { String::new() };
         let open = match &mut self.open {
             Some(open) => open,
-            None if spec.is_passed_on => self.open.insert(Open::nameless(&path)?),
+            None if spec.is_passed_on => self.open.insert(Open::nameless(&path, self.kind)?),
             None => {
                 if offset.is_none() {
                     // Nobody has asked before.
                     sweep_beside(&path);
                 }
                 // Only our own kind says where a chunk belongs; of any other, more follows after a restart of ours.
-                let open = if offset.is_none() { Open::existing(&path, &identity) } else { Ok(None) };
-                let open = open.and_then(|open| open.map_or_else(|| Open::new(&path, &identity), Ok));
+                let open = if offset.is_none() { Open::existing(&path, &identity, self.kind) } else { Ok(None) };
+                let open = open.and_then(|open| open.map_or_else(|| Open::new(&path, &identity, self.kind), Ok));
                 self.open.insert(open.map_err(|error| open_failed(&path, &error))?)
             }
         };
@@ -203,15 +212,16 @@ impl Sink {
         let identity = if self.open.is_none() { self.identity_of(&path) } else { String::new() };
         let open = match &mut self.open {
             Some(open) => open,
-            None if spec.is_passed_on => self.open.insert(Open::nameless(&path)?),
+            None if spec.is_passed_on => self.open.insert(Open::nameless(&path, self.kind)?),
             // An empty file of a Perl sender, or the end after a restart of ours.
             None => {
-                let open = Open::existing(&path, &identity);
-                let open = open.and_then(|open| open.map_or_else(|| Open::new(&path, &identity), Ok));
+                let open = Open::existing(&path, &identity, self.kind);
+                let open = open.and_then(|open| open.map_or_else(|| Open::new(&path, &identity, self.kind), Ok));
                 self.open.insert(open.map_err(|error| open_failed(&path, &error))?)
             }
         };
-        let found = hex(&open.digest);
+        open.digest_by(DigestKind::of(md5)).map_err(|error| open_failed(&path, &error))?;
+        let found = open.digest.hex();
         if !md5.eq_ignore_ascii_case(&found) {
             let shown = spec.destination.display();
             return Err(failure("md5 does not match", format!("{shown}: {found} came, {md5} was sent")));
@@ -221,14 +231,14 @@ impl Sink {
             return Ok(SinkDone::Gathered);
         }
         let digest = left_over::name_digest(&open.path);
-        let notes = match spec.kind {
+        let mut notes = match spec.kind {
             CopyKind::Archive => {
                 open.file.rewind().map_err(|error| failure("untar failed", about(&open.path, &error)))?;
                 let inside = place::open_directory(&spec.destination, &spec.roots);
                 let note = Note::beside(&open.path);
                 let notes = inside.and_then(|inside| {
                     note.set(inside.path());
-                    unpack::unpack_into(&mut open.file, &inside, &digest)
+                    unpack::unpack_into(&mut open.file, &inside, &digest, spec.max_ratio)
                 });
                 note.unset();
                 notes
@@ -245,6 +255,10 @@ impl Sink {
             // A file that was moved has that name no more.
             open.remove();
         }
+        notes.extend(private_tmp::hiding(&spec.destination).map(|directory| {
+            let shown = spec.destination.display();
+            format!("{shown} is there, but {directory} is this service's own (PrivateTmp): nobody else sees it")
+        }));
         Ok(SinkDone::Finished(notes))
     }
 }
@@ -260,12 +274,12 @@ impl Drop for Sink {
 
 impl Open {
     /// An empty file of our own, whatever stands there.
-    fn new(path: &Path, identity: &str) -> io::Result<Self> {
+    fn new(path: &Path, identity: &str, kind: DigestKind) -> io::Result<Self> {
         let was_there = match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             removed => removed.is_ok(),
         };
-        let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o660).open(path)?;
+        let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
         let _locked = marks::is_free(&file);
         let mark = Mark::beside(path, identity);
         mark.set(path);
@@ -274,19 +288,19 @@ impl Open {
             mark: Some(mark),
             is_found: was_there,
             file,
-            digest: Md5::new(),
+            digest: Digest::new(kind),
             received: 0,
             written: 0,
         })
     }
 
     /// A file without a name, in the directory of `path` or, if that is none here, where large temporary files go.
-    fn nameless(path: &Path) -> Result<Self, CopyFailure> {
+    fn nameless(path: &Path, kind: DigestKind) -> Result<Self, CopyFailure> {
         let name = path.file_name().unwrap_or_default();
         let elsewhere = [PathBuf::from("/var/tmp"), std::env::temp_dir()].map(|directory| directory.join(name));
         let mut problem = None;
         for path in [path.to_owned()].into_iter().chain(elsewhere) {
-            let opened = Self::new(&path, "").and_then(|open| fs::remove_file(&path).map(|()| open));
+            let opened = Self::new(&path, "", kind).and_then(|open| fs::remove_file(&path).map(|()| open));
             match opened {
                 Ok(mut open) => {
                     if let Some(mark) = open.mark.take() {
@@ -301,10 +315,10 @@ impl Open {
     }
 
     /// The file that we left there; `None` when there is none that only we can have made.
-    fn existing(path: &Path, identity: &str) -> io::Result<Option<Self>> {
+    fn existing(path: &Path, identity: &str, kind: DigestKind) -> io::Result<Option<Self>> {
         let Some(mut file) = marks::open_ours(path)? else { return Ok(None) };
-        let mut digest = Md5::new();
-        let received = digest_of(&mut file, u64::MAX, &mut digest)?;
+        let mut digest = Digest::new(kind);
+        let received = digest.read(&mut file, u64::MAX)?;
         let mark = Mark::beside(path, identity);
         mark.set(path);
         Ok(Some(Self {
@@ -316,6 +330,16 @@ impl Open {
             received,
             written: received,
         }))
+    }
+
+    /// Takes the digest anew where it is of another kind: a sender may have begun without a question.
+    fn digest_by(&mut self, kind: DigestKind) -> io::Result<()> {
+        if self.digest.kind() != kind {
+            self.digest = Digest::new(kind);
+            self.file.rewind()?;
+            self.digest.read(&mut self.file, self.received)?;
+        }
+        Ok(())
     }
 
     fn remove(mut self) {

@@ -5,12 +5,11 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use md5::{Digest, Md5};
-
+use super::digest::{self, Digest};
 use super::pack;
-use super::text::{about, digest_of, failure, hex, words};
+use super::text::{about, failure, words};
 use crate::model::base64_text;
-use crate::model::copy::{Chunk, ChunkFrame, CopyFailure, CopyKind, SourceDone, SourceSpec, SourceStep};
+use crate::model::copy::{Chunk, ChunkFrame, CopyFailure, CopyKind, DigestKind, SourceDone, SourceSpec, SourceStep};
 
 /// What was opened; nothing before the first step.
 #[derive(Default)]
@@ -25,7 +24,7 @@ struct Open {
     size: u64,
     /// Modification time and number of the file: what it is at the end, too, unless somebody changed it.
     stamp: Stamp,
-    digest: Md5,
+    digest: Digest,
     read: u64,
     buffer: Vec<u8>,
 }
@@ -64,8 +63,8 @@ impl Source {
                 self.open = None;
                 Ok(SourceDone::Chunks(Vec::new()))
             }
-            (SourceStep::Digest, Some(open)) => open.digest(),
-            (SourceStep::Rewind(offset), Some(open)) => open.rewind(offset),
+            (SourceStep::Digest(kind), Some(open)) => open.digest(kind),
+            (SourceStep::Rewind(offset, kind), Some(open)) => open.rewind(offset, kind),
             (SourceStep::Read { count, chunk_bytes, frame }, Some(open)) => open.read(count, chunk_bytes, &frame),
             (SourceStep::Finish, Some(open)) => open.finish(),
             (_, None) => Err(failure("remote copy failed", "the source is closed")),
@@ -80,6 +79,10 @@ impl Source {
         let path = &spec.source;
         let Opened { file, kind, notes } = open_source(spec)?;
         let metadata = file.metadata().map_err(|error| open_failed(path, &error))?;
+        if !metadata.is_file() {
+            // Somebody put it in the place of the file that was looked at.
+            return Err(failure("unknown source", format!("{}: neither a file nor a directory", path.display())));
+        }
         let stamp = Stamp::of(&metadata);
         let open = Open {
             path: path.clone(),
@@ -87,12 +90,12 @@ impl Source {
             kind,
             size: stamp.size,
             stamp,
-            digest: Md5::new(),
+            digest: Digest::new(DigestKind::Md5),
             read: 0,
             buffer: Vec::new(),
         };
         self.open = Some(open);
-        Ok(SourceDone::Opened { kind, total: stamp.size, notes })
+        Ok(SourceDone::Opened { kind, total: stamp.size, notes, digest: digest::fastest() })
     }
 }
 
@@ -142,27 +145,27 @@ impl Open {
         failure("remote copy failed", format!("{} changed while it was read", self.path.display()))
     }
 
-    fn digest(&mut self) -> Result<SourceDone, CopyFailure> {
-        let mut digest = Md5::new();
+    fn digest(&mut self, kind: DigestKind) -> Result<SourceDone, CopyFailure> {
+        let mut digest = Digest::new(kind);
         let read = self
             .file
             .rewind()
-            .and_then(|()| digest_of(&mut self.file, self.size, &mut digest))
+            .and_then(|()| digest.read(&mut self.file, self.size))
             .and_then(|count| self.file.seek(SeekFrom::Start(self.read)).map(|_| count))
             .map_err(|error| self.read_failed(&error))?;
-        if read < self.size { Err(self.changed()) } else { Ok(SourceDone::Md5(hex(&digest))) }
+        if read < self.size { Err(self.changed()) } else { Ok(SourceDone::Digest(digest.hex())) }
     }
 
-    fn rewind(&mut self, offset: u64) -> Result<SourceDone, CopyFailure> {
-        let mut digest = Md5::new();
+    fn rewind(&mut self, offset: u64, kind: DigestKind) -> Result<SourceDone, CopyFailure> {
+        let mut digest = Digest::new(kind);
         let read = self
             .file
             .rewind()
-            .and_then(|()| digest_of(&mut self.file, offset, &mut digest))
+            .and_then(|()| digest.read(&mut self.file, offset))
             .map_err(|error| self.read_failed(&error))?;
         self.read = read;
         self.digest = digest;
-        Ok(SourceDone::Md5(hex(&self.digest)))
+        Ok(SourceDone::Digest(self.digest.hex()))
     }
 
     fn read(&mut self, count: usize, chunk_bytes: usize, frame: &ChunkFrame) -> Result<SourceDone, CopyFailure> {
@@ -191,7 +194,7 @@ impl Open {
         if self.kind == CopyKind::Regular && Stamp::of(&metadata) != self.stamp {
             return Err(self.changed());
         }
-        Ok(SourceDone::Md5(hex(&self.digest)))
+        Ok(SourceDone::Digest(self.digest.hex()))
     }
 }
 
@@ -238,7 +241,8 @@ mod tests {
         fs::write(folder.join("file"), "ninebytes").unwrap();
         let mut source = Source::default();
         let opened = source.run(spec(folder.join("file"), &folder));
-        assert_eq!(opened, SourceDone::Opened { kind: CopyKind::Regular, total: 9, notes: Vec::new() });
+        let (kind, notes, digest) = (CopyKind::Regular, Vec::new(), digest::fastest());
+        assert_eq!(opened, SourceDone::Opened { kind, total: 9, notes, digest });
         let SourceDone::Chunks(chunks) = source.run(read(8)) else { panic!() };
         let expected = [
             r#"{"data":"bmluZQ==","size":4,"offset":0,"total":9}"#,
@@ -246,14 +250,14 @@ mod tests {
             r#"{"data":"cw==","size":1,"offset":8,"total":9}"#,
         ];
         assert_eq!(chunks.iter().map(|chunk| chunk.data.as_str()).collect::<Vec<_>>(), expected);
-        let SourceDone::Md5(whole) = source.run(SourceStep::Digest) else { panic!() };
-        assert_eq!(source.run(SourceStep::Finish), SourceDone::Md5(whole.clone()));
+        let SourceDone::Digest(whole) = source.run(SourceStep::Digest(DigestKind::Md5)) else { panic!() };
+        assert_eq!(source.run(SourceStep::Finish), SourceDone::Digest(whole.clone()));
         assert_eq!(whole.len(), 32);
-        assert_ne!(source.run(SourceStep::Rewind(4)), SourceDone::Md5(whole.clone()));
+        assert_ne!(source.run(SourceStep::Rewind(4, DigestKind::Md5)), SourceDone::Digest(whole.clone()));
         let SourceDone::Chunks(chunks) = source.run(read(1)) else { panic!() };
         assert_eq!(chunks[0].offset, 4);
         let _rest = source.run(read(8));
-        assert_eq!(source.run(SourceStep::Finish), SourceDone::Md5(whole));
+        assert_eq!(source.run(SourceStep::Finish), SourceDone::Digest(whole));
     }
 
     #[test]
@@ -293,7 +297,7 @@ mod tests {
                 panic!()
             };
             assert!(total > 0);
-            source.run(SourceStep::Digest)
+            source.run(SourceStep::Digest(DigestKind::Md5))
         });
         assert_eq!(digests[0], digests[1], "so that a copy of it may go on where it broke off");
         let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

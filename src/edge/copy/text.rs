@@ -34,23 +34,3 @@ pub(super) fn hex(digest: &Md5) -> String {
         text
     })
 }
-
-/// Reads `len_bytes` bytes from where the file stands into the digest; fewer at its end. How many there were.
-pub(super) fn digest_of(file: &mut impl io::Read, len_bytes: u64, digest: &mut Md5) -> io::Result<u64> {
-    let mut buffer = vec![0_u8; 128 << 10];
-    let mut left = len_bytes;
-    while left > 0 {
-        let want = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        let Some(part) = buffer.get_mut(..want) else { break };
-        match file.read(part) {
-            Ok(0) => break,
-            Ok(count) => {
-                digest.update(part.get(..count).unwrap_or_default());
-                left = left.saturating_sub(count as u64);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(len_bytes - left)
-}

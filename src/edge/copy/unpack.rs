@@ -16,6 +16,7 @@ use tar::{Archive, Entry, EntryType, Header};
 use super::attributes::umask;
 use super::inside::{Inside, Missing, Problem};
 use super::left_over;
+use super::room::{Counted, Room};
 use super::tar_headers::{Extensions, LookedUp, long_text, read_pax};
 use super::text::words;
 use crate::edge::system;
@@ -25,21 +26,26 @@ const STAGED_MAX: usize = 4_096;
 const STAGED_BYTES_MAX: u64 = 256 << 20;
 /// Symlinks, and directories that their owner may not write to, at most; they are looked at once more in the end.
 const REMEMBERED_MAX: usize = 65_536;
-/// A time beyond this (the year 5138) is none.
+/// Times beyond this (the year 5138) are invalid.
 const MTIME_MAX: u64 = 100_000_000_000;
 
 /// Unpacks; what could not be done to permissions comes back for the log.
 ///
 /// # Errors
 /// What is wrong, with the name of the entry.
-pub fn unpack(archive: impl Read, directory: &Path, mark: &str) -> Result<Vec<String>, String> {
+pub fn unpack(archive: impl Read, directory: &Path, mark: &str, max_ratio: u64) -> Result<Vec<String>, String> {
     let inside = Inside::open(directory).map_err(|error| format!("{}: {}", directory.display(), words(&error)))?;
-    unpack_into(archive, &inside, mark)
+    unpack_into(archive, &inside, mark, max_ratio)
 }
 
 /// The same for a directory that is open.
-pub(super) fn unpack_into(archive: impl Read, inside: &Inside, mark: &str) -> Result<Vec<String>, String> {
-    Unpacking::new(inside, mark).run(archive)
+pub(super) fn unpack_into(
+    archive: impl Read,
+    inside: &Inside,
+    mark: &str,
+    max_ratio: u64,
+) -> Result<Vec<String>, String> {
+    Unpacking::new(inside, mark, max_ratio).run(archive)
 }
 
 /// A file that has its content, but not its name.
@@ -52,6 +58,7 @@ struct Staged {
 struct Unpacking<'a> {
     inside: &'a Inside,
     mark: &'a str,
+    room: Room<'a>,
     is_root: bool,
     umask: u32,
     device: u64,
@@ -91,11 +98,12 @@ fn broken(error: &io::Error) -> Failed {
 }
 
 impl<'a> Unpacking<'a> {
-    fn new(inside: &'a Inside, mark: &'a str) -> Self {
+    fn new(inside: &'a Inside, mark: &'a str, max_ratio: u64) -> Self {
         let device = rustix::fs::fstat(inside.root().as_fd()).map_or(0, |stat| stat.st_dev);
         Self {
             inside,
             mark,
+            room: Room::new(inside, max_ratio),
             is_root: rustix::process::geteuid().is_root(),
             umask: umask(),
             device,
@@ -133,7 +141,8 @@ impl<'a> Unpacking<'a> {
     }
 
     fn entries(&mut self, archive: impl Read) -> Result<(), Failed> {
-        each_entry(archive, |entry, name, extensions| self.entry(entry, name, extensions))
+        let read = self.room.read();
+        each_entry(Counted { inner: archive, read }, |entry, name, extensions| self.entry(entry, name, extensions))
     }
 
     fn entry(&mut self, entry: &mut Entry<'_, impl Read>, name: PathBuf, extensions: Extensions) -> Result<(), Failed> {
@@ -231,12 +240,13 @@ impl<'a> Unpacking<'a> {
         last: OsString,
         entry: &mut Entry<'_, impl Read>,
     ) -> Result<(), Failed> {
+        let size = entry.header().entry_size().map_err(|error| broken(&error))?;
+        self.room.take(size).map_err(|why| format!("'{}': {why}", shown(name)))?;
         let written_as = self.temporary_name();
         let way = self.inside.walk(&parent, Missing::Make).map_err(|problem| of_problem(name, &problem))?;
         let file = create(&way.directory(), &written_as).map_err(|error| of_errno(name, error))?;
         drop(way);
         self.staged.push(Staged { parent, written_as, name: last });
-        let size = entry.header().entry_size().map_err(|error| broken(&error))?;
         let copied = copy(entry, &file, size).map_err(|error| match error {
             CopyError::Read(error) => broken(&error),
             CopyError::Write(error) => of_problem(name, &Problem::System(error)),

@@ -1,16 +1,16 @@
 //! All changes of a loop turn as one transaction.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
-use super::{HistoryStore, StoreError, StoreErrorKind, WRITE_PATIENCE, column, purge};
+use super::{HistoryStore, LAST_PATIENCE, StoreError, StoreErrorKind, WRITE_PATIENCE, column, purge};
 use crate::model::history::{HistoryRow, RowOrigin, StoreChange, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::random::to_hex;
 use crate::model::session::StoredSession;
 use crate::model::time::WallTime;
 
-/// Rows that share one `ctime` at most.
-const ROWS_PER_INSTANT: usize = 1_000;
 /// A clock that was set back further than this is believed.
 const MAX_LEAD: i64 = 86_400 * CommitClock::TICKS_PER_SECOND;
 
@@ -37,11 +37,16 @@ pub(super) struct CommitClock(i64);
 impl CommitClock {
     const TICKS_PER_SECOND: i64 = 100_000;
 
-    #[expect(clippy::cast_precision_loss, reason = "such counts fit 53 bits until the year 4800")]
     fn next(&mut self, wall: WallTime) -> f64 {
         let now = wall.as_micros().div_euclid(10);
         let behind = self.0 >= now && self.0.saturating_sub(now) < MAX_LEAD;
         self.0 = if behind { self.0.saturating_add(1) } else { now };
+        self.seconds()
+    }
+
+    /// The newest `ctime`.
+    #[expect(clippy::cast_precision_loss, reason = "such counts fit 53 bits until the year 4800")]
+    pub(super) fn seconds(self) -> f64 {
         self.0 as f64 / Self::TICKS_PER_SECOND as f64
     }
 }
@@ -63,7 +68,7 @@ impl HistoryStore {
     ///
     /// # Errors
     /// Nothing of `changes` was applied. The store stays usable: the next call may succeed. Somebody else's lock is
-    /// waited for once; until a commit succeeds again, further calls fail at once.
+    /// waited for a moment, and only by the first of several calls that find it.
     pub fn apply(&mut self, changes: &[StoreChange], wall: WallTime) -> std::result::Result<Applied, StoreError> {
         if changes.is_empty() {
             return Ok(Applied::default());
@@ -73,13 +78,13 @@ impl HistoryStore {
             Ok((applied, last_row_id)) => {
                 self.last_row_id = last_row_id.unwrap_or(self.last_row_id);
                 self.clock = clock;
-                self.be_patient(true);
+                self.be_patient(WRITE_PATIENCE);
                 Ok(applied)
             }
             Err(error) => {
                 let error = StoreError::from_sqlite(&self.path, &error);
                 if error.kind == StoreErrorKind::Busy {
-                    self.be_patient(false);
+                    self.be_patient(Duration::ZERO);
                 }
                 Err(error)
             }
@@ -88,10 +93,13 @@ impl HistoryStore {
 }
 
 impl HistoryStore {
-    /// Whether a commit waits for the lock of another program: a loop that waited at each commit would serve nobody.
-    fn be_patient(&mut self, patient: bool) {
-        if std::mem::replace(&mut self.patient, patient) != patient {
-            let patience = if patient { WRITE_PATIENCE } else { std::time::Duration::ZERO };
+    /// The last commit of a daemon may wait for somebody else's lock.
+    pub fn be_patient_at_last(&mut self) {
+        self.be_patient(LAST_PATIENCE);
+    }
+
+    fn be_patient(&mut self, patience: Duration) {
+        if std::mem::replace(&mut self.patience, patience) != patience {
             // It fails only for an impossible duration.
             let _ = self.connection.busy_timeout(patience);
         }
@@ -108,7 +116,6 @@ fn run(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut applied = Applied::default();
     let mut last_row_id = None;
-    let mut ctime = 0.0;
     let mut insert = None;
     for change in changes {
         match change {
@@ -117,10 +124,8 @@ fn run(
                     Some(statement) => statement,
                     None => insert.insert(transaction.prepare_cached(INSERT_ROW)?),
                 };
-                if applied.inserted.is_multiple_of(ROWS_PER_INSTANT) {
-                    ctime = clock.next(wall);
-                }
-                insert_row(statement, row, ctime)?;
+                // A peer that goes on by `ctime` must be able to stop behind any row.
+                insert_row(statement, row, clock.next(wall))?;
                 last_row_id = Some(transaction.last_insert_rowid());
                 applied.inserted += 1;
             }
@@ -213,10 +218,12 @@ fn put_fingerprint(transaction: &Transaction<'_>, target: &str, thumbprint: &str
 
 /// No `ON CONFLICT`: the index of an old file is not unique.
 fn put_mark(transaction: &Transaction<'_>, node: NodeId, mark: SyncMark) -> Result<()> {
-    let values = params![sql_id(node), mark.ctime, mark.last_id, mark.history];
-    let update = "UPDATE gorgone_synchistory SET ctime = ?2, last_id = ?3, stheno_history = ?4 WHERE id = ?1";
+    let values = params![sql_id(node), mark.ctime, mark.last_id, mark.history, mark.newest];
+    let update = "UPDATE gorgone_synchistory SET ctime = ?2, last_id = ?3, stheno_history = ?4, stheno_newest = ?5 \
+                  WHERE id = ?1";
     if transaction.prepare_cached(update)?.execute(values)? == 0 {
-        let insert = "INSERT INTO gorgone_synchistory (id, ctime, last_id, stheno_history) VALUES (?1, ?2, ?3, ?4)";
+        let insert = "INSERT INTO gorgone_synchistory (id, ctime, last_id, stheno_history, stheno_newest) \
+                      VALUES (?1, ?2, ?3, ?4, ?5)";
         transaction.prepare_cached(insert)?.execute(values)?;
     }
     Ok(())

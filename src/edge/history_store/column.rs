@@ -23,7 +23,7 @@ pub(super) fn text(row: &Row<'_>, column: usize) -> Option<String> {
     }
 }
 
-/// A number with fraction; `None` for `NULL` and for what is none.
+/// A number with fraction; `None` for `NULL` and for anything else.
 pub(super) fn real(row: &Row<'_>, column: usize) -> Option<f64> {
     #[expect(clippy::cast_precision_loss, reason = "times and ids fit 53 bits")]
     let number = match value(row, column) {
@@ -35,7 +35,7 @@ pub(super) fn real(row: &Row<'_>, column: usize) -> Option<f64> {
     number.filter(|number| number.is_finite())
 }
 
-/// A whole number, rounded down; `None` for `NULL` and for what is none.
+/// A whole number, rounded down; `None` for `NULL` and for anything else.
 pub(super) fn integer(row: &Row<'_>, column: usize) -> Option<i64> {
     if let ValueRef::Integer(number) = value(row, column) {
         return Some(number);
@@ -44,7 +44,7 @@ pub(super) fn integer(row: &Row<'_>, column: usize) -> Option<i64> {
     real(row, column).map(|number| number.floor() as i64)
 }
 
-/// A node in a column and the number of a history in the next; `None` when either is none.
+/// A node in a column and the number of a history in the next; `None` if either is invalid.
 pub(super) fn history_name(row: &Row<'_>, column: usize) -> Option<HistoryName> {
     let node = NodeId::new(u64::try_from(integer(row, column)?).ok()?).ok()?;
     Some(HistoryName { node, number: integer(row, column + 1)? })

@@ -89,7 +89,8 @@ impl fmt::Display for StoreError {
             }
             StoreErrorKind::InUse(None) => "another daemon uses it; stop that one or set another gorgone_db_name",
             StoreErrorKind::NotADatabase => {
-                "the file is no SQLite database; check gorgone_db_name, or move the file away and start again with an \
+                "the file is not a SQLite database; check gorgone_db_name, or move the file away and start again with \
+                    an \
                     empty one"
             }
             StoreErrorKind::Corrupt => {

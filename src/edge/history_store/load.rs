@@ -128,7 +128,8 @@ fn is_iv(bytes: &[u8]) -> bool {
 /// An old file may hold a node twice: the smaller mark counts, since a row that is stored twice is noticed and a lost
 /// one is not.
 fn marks(connection: &Connection, warnings: &mut Warnings) -> Result<Vec<(NodeId, SyncMark)>> {
-    let sql = format!("SELECT id, ctime, last_id, stheno_history FROM gorgone_synchistory LIMIT {MAX_ROWS}");
+    let columns = "id, ctime, last_id, stheno_history, stheno_newest";
+    let sql = format!("SELECT {columns} FROM gorgone_synchistory LIMIT {MAX_ROWS}");
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;
     let mut marks = BTreeMap::new();
@@ -138,8 +139,10 @@ fn marks(connection: &Connection, warnings: &mut Warnings) -> Result<Vec<(NodeId
             warnings.push(format!("gorgone_synchistory: '{:.40}' is no node id", text.escape_debug().to_string()));
             continue;
         };
+        let ctime = column::real(row, 1).unwrap_or(0.0);
         let mark = SyncMark {
-            ctime: column::real(row, 1).unwrap_or(0.0),
+            ctime,
+            newest: column::real(row, 4).unwrap_or(0.0).max(ctime),
             last_id: column::integer(row, 2).unwrap_or(0),
             history: column::integer(row, 3).unwrap_or(0),
         };

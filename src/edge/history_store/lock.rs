@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::{StoreError, StoreErrorKind};
@@ -41,6 +41,19 @@ impl DatabaseLock {
         written.map_err(|error| failed(&error))?;
         Ok(Self(file))
     }
+}
+
+/// The process that has the lock of `database` now, as the kernel tells it (`/proc/locks`, proc(5)); nothing is taken.
+#[must_use]
+pub fn holder(database: &Path) -> Option<u32> {
+    let inode = std::fs::metadata(lock_path(database)).ok()?.ino();
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, "FLOCK", _, _, process, file, ..] = fields.as_slice() else { return None };
+        let is_ours = file.rsplit_once(':').is_some_and(|(_, number)| number.parse() == Ok(inode));
+        if is_ours { process.parse().ok() } else { None }
+    })
 }
 
 impl Drop for DatabaseLock {

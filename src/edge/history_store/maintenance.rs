@@ -45,7 +45,7 @@ pub fn checkpoint(path: &Path) -> Result<CheckpointReport, StoreError> {
     Ok(CheckpointReport { moved_pages: pages(moved).max(pages(moved_in_log)), left_pages })
 }
 
-/// Size of the write-ahead log's file; 0 when there is none. Cheap: one `stat(2)`. See
+/// Size of the write-ahead log's file; 0 if it does not exist. Cheap: one `stat(2)`. See
 /// [`super::HistoryStore::wal_backlog_bytes`] for how much of it waits for a checkpoint.
 #[must_use]
 pub fn wal_size_bytes(path: &Path) -> u64 {

@@ -23,6 +23,7 @@ use crate::model::token::Token;
 mod apply;
 mod column;
 mod error;
+mod identity;
 mod load;
 mod lock;
 mod maintenance;
@@ -34,11 +35,16 @@ mod tests;
 
 pub use apply::Applied;
 pub use error::{StoreError, StoreErrorKind};
+pub use lock::holder;
 pub use maintenance::{CheckpointReport, check_integrity, checkpoint, wal_size_bytes};
 pub use reader::{HistoryReader, query_kept};
 
-/// How long a commit waits for somebody else's lock: a checkpoint holds it for moments, a backup perhaps for longer.
-const WRITE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a commit waits for somebody else's lock, which holds up the loop: a checkpoint of ours holds it for
+/// moments. Who holds it for longer is waited for elsewhere.
+const WRITE_PATIENCE: Duration = Duration::from_millis(20);
+/// How long a start, a reader, and the last commit wait.
+const LONG_PATIENCE: Duration = Duration::from_secs(1);
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
 /// SQLite's page size unless somebody changed it; for estimates only.
 const PAGE_SIZE: u64 = 4_096;
 /// A file that cannot shrink is written anew at a start up to this size, which takes a fraction of a second.
@@ -92,7 +98,8 @@ pub struct HistoryStore {
     number: i64,
     last_row_id: i64,
     clock: apply::CommitClock,
-    patient: bool,
+    patience: Duration,
+    identity: identity::Identity,
     _lock: lock::DatabaseLock,
 }
 
@@ -114,7 +121,7 @@ impl HistoryStore {
         let sqlite = |error: rusqlite::Error| StoreError::from_sqlite(path, &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
-        connection.busy_timeout(WRITE_PATIENCE).map_err(sqlite)?;
+        connection.busy_timeout(LONG_PATIENCE).map_err(sqlite)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         keep_plans(&connection).map_err(sqlite)?;
         if connection.is_readonly("main").map_err(sqlite)? {
@@ -136,7 +143,9 @@ impl HistoryStore {
         complete_schema(path, &mut connection, options)?;
         let number = schema::history_number(&connection, &mut SystemRandom::new()).map_err(sqlite)?;
         let (last_row_id, clock) = apply::resume(&connection).map_err(sqlite)?;
-        Ok(Self { connection, path: path.to_owned(), number, last_row_id, clock, patient: true, _lock: lock })
+        let identity = identity::Identity::new(path).map_err(|error| StoreError::from_io(path, &error))?;
+        let (path, patience) = (path.to_owned(), LONG_PATIENCE);
+        Ok(Self { connection, path, number, last_row_id, clock, patience, identity, _lock: lock })
     }
 
     /// The greatest row id so far; 0 for an empty history. The newest row is never purged, so ids do not come back.
@@ -150,6 +159,12 @@ impl HistoryStore {
     #[cfg(test)]
     pub const fn next_row_id(&self) -> i64 {
         self.last_row_id.saturating_add(1)
+    }
+
+    /// The `ctime` of the newest row in seconds; 0 for an empty history.
+    #[must_use]
+    pub fn newest_ctime(&self) -> f64 {
+        self.clock.seconds()
     }
 
     /// The database's path.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
 
-use super::{StoreError, WRITE_PATIENCE, column};
+use super::{LONG_PATIENCE, StoreError, column};
 use crate::model::code::Code;
 use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, RowOrigin};
 
@@ -27,7 +27,7 @@ impl HistoryReader {
         let sqlite = |error: rusqlite::Error| StoreError::from_sqlite(path, &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
-        connection.busy_timeout(WRITE_PATIENCE).map_err(sqlite)?;
+        connection.busy_timeout(LONG_PATIENCE).map_err(sqlite)?;
         super::keep_plans(&connection).map_err(sqlite)?;
         connection.execute_batch("PRAGMA cache_size = -128; PRAGMA temp_store = MEMORY;").map_err(sqlite)?;
         Ok(Self { connection, path: path.to_owned() })

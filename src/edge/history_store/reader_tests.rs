@@ -96,6 +96,9 @@ fn a_page_ends_at_its_first_bound_and_the_next_goes_on_by_id() {
 fn rows_of_one_instant_stay_together() {
     let dir = TempDir::new();
     let (store, path) = filled(&dir);
+    // As an older version of ours stored them.
+    let connection = Connection::open(&path).unwrap();
+    connection.execute("UPDATE gorgone_history SET ctime = 1000 + (id - 1) / 10", []).unwrap();
     let reader = HistoryReader::open(&path).unwrap();
     let limit = PageLimit { rows: 7, whole_instants: true, ..BIG };
     let since = |ctime: f64| LogFilter { after_ctime: Some(ctime), ..LogFilter::default() };
@@ -106,7 +109,6 @@ fn rows_of_one_instant_stay_together() {
     // A peer goes on after the greatest `ctime` of a page: rows of an old file whose clock went back come in that
     // order.
     drop(store);
-    let connection = Connection::open(&path).unwrap();
     connection.execute("UPDATE gorgone_history SET ctime = 2000 - id", []).unwrap();
     let page = reader.query(&since(0.0), &PageLimit { rows: 3, ..limit }).unwrap();
     assert_eq!((ids(&page), page.more), (vec![18, 19, 20], true));

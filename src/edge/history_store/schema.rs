@@ -79,6 +79,7 @@ const TABLES: [Table; 9] = [
             ("ctime", "FLOAT DEFAULT NULL"),
             ("last_id", INT),
             ("stheno_history", INT),
+            ("stheno_newest", "FLOAT DEFAULT NULL"),
         ],
         indexes: &[("UNIQUE INDEX idx_gorgone_synchistory_id", "id")],
     },

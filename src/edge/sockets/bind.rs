@@ -29,7 +29,7 @@ pub fn listen_on(address: SocketAddr, backlog: i32) -> Result<std::net::TcpListe
         opened => return opened.map_err(Refused::Other),
     }
     if let Some(inode) = listener_of(address) {
-        return Err(Refused::Listened(process_with(inode)));
+        return Err(Refused::Listened(process_with(inode).map(|(_, text)| text)));
     }
     open(address, backlog, true).map_err(Refused::Other)
 }
@@ -50,6 +50,11 @@ fn open(address: SocketAddr, backlog: i32, reuse_port: bool) -> io::Result<std::
 pub fn allow_rebinding(connection: &impl AsFd) {
     // Without it such a daemon has to wait for a minute.
     let _not_supported = set_socket_reuseport(connection, true);
+}
+
+/// Whether somebody listens where `address` wants to, and which process, where it can be seen.
+pub fn listener(address: SocketAddr) -> Option<Option<(u32, String)>> {
+    listener_of(address).map(process_with)
 }
 
 /// The inode of a socket that listens where `address` wants to.
@@ -83,8 +88,9 @@ fn hex(address: IpAddr) -> String {
     words.iter().map(|word| format!("{:08X}", u32::from_ne_bytes(*word))).collect()
 }
 
-/// `'name' (process 123)` of a process that holds the socket with this inode; `None` where it is not ours to see.
-fn process_with(inode: u64) -> Option<String> {
+/// The number and `'name' (process 123)` of a process that holds the socket with this inode; `None` where it is not
+/// ours to see.
+fn process_with(inode: u64) -> Option<(u32, String)> {
     let wanted = format!("socket:[{inode}]");
     let mut processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
     processes.find_map(|process| {
@@ -92,7 +98,7 @@ fn process_with(inode: u64) -> Option<String> {
         let mut open = fs::read_dir(process.path().join("fd")).ok()?.filter_map(Result::ok);
         open.find(|file| fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str()))?;
         let name = fs::read_to_string(process.path().join("comm")).ok()?;
-        Some(format!("'{}' (process {id})", name.trim().escape_debug()))
+        Some((id, format!("'{}' (process {id})", name.trim().escape_debug())))
     })
 }
 

@@ -15,10 +15,10 @@ use crate::edge::tls::session::Session;
 /// The first keep-alive probe goes out after this silence, then one each [`KEEPALIVE_INTERVAL`].
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// A peer that does not answer so many probes is gone.
+/// Number of unanswered keep-alive probes after which a peer is gone.
 const KEEPALIVE_PROBES: u8 = 6;
 
-/// Bytes read for one step of a handshake, at most.
+/// Maximum number of bytes read for one step of a handshake.
 const STEP_BYTES: usize = 16 << 10;
 
 /// A connection.

@@ -82,7 +82,7 @@ fn is_encrypted(text: &str) -> bool {
     head.is_some_and(|head| head.get(..MAGIC.len()) != Some(MAGIC))
 }
 
-/// A known-hosts file; empty where there is none.
+/// The content of a known-hosts file; empty if the file does not exist.
 ///
 /// # Errors
 /// It is there and cannot be read.

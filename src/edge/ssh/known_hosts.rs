@@ -1,5 +1,6 @@
 //! Known-hosts files as OpenSSH writes them (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): plain and hashed names, ports,
-//! wildcards, several keys of one host, revoked keys. Certificates are not used. No file is opened here.
+//! wildcards, several keys of one host, revoked keys. Where nothing is said of `[host]:port`, the key of `host` counts
+//! as known, as for ssh(1). Certificates are not used. No file is opened here.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -7,7 +8,7 @@ use ring::{digest, hmac};
 
 use crate::model::ssh::{HostKeyReport, HostKeyVerdict, SshTarget};
 
-/// Lines of one host that count, at most.
+/// Maximum number of lines considered for one host.
 const MAX_ENTRIES: usize = 64;
 
 /// What is known of one host.
@@ -15,6 +16,8 @@ const MAX_ENTRIES: usize = 64;
 pub(super) struct KnownHosts {
     entries: Vec<Entry>,
     unreadable: Option<String>,
+    /// Where the key of an authority is given that would speak for the host.
+    authority: Option<String>,
 }
 
 struct Entry {
@@ -22,17 +25,29 @@ struct Entry {
     key: Vec<u8>,
     place: String,
     is_revoked: bool,
+    /// The line names the host without its port, which is not the usual one.
+    is_bare: bool,
+}
+
+enum Line {
+    Key(Entry),
+    Authority(String),
 }
 
 impl KnownHosts {
-    /// Takes the lines of `text` that speak of `name`; `source` is what messages call the text.
-    pub fn read(&mut self, text: &str, source: &str, has_lines: bool, name: &str) {
+    /// Takes the lines of `text` that speak of `target`; `source` is what messages call the text.
+    pub fn read(&mut self, text: &str, source: &str, has_lines: bool, target: &SshTarget) {
+        let name = target.known_as();
         for (index, line) in text.lines().enumerate() {
             if self.entries.len() >= MAX_ENTRIES {
                 return;
             }
-            let place = if has_lines { format!("{source}, line {}", index + 1) } else { source.to_owned() };
-            self.entries.extend(read_line(line, name, place));
+            let place = || if has_lines { format!("{source}, line {}", index + 1) } else { source.to_owned() };
+            match read_line(line, &name, &target.host, place) {
+                Some(Line::Key(entry)) => self.entries.push(entry),
+                Some(Line::Authority(place)) => self.authority = Some(place),
+                None => {}
+            }
         }
     }
 
@@ -67,19 +82,23 @@ impl KnownHosts {
             line: format!("{} {kind} {}", target.known_as(), STANDARD.encode(key)),
             kind,
             verdict: self.verdict(key),
+            authority: self.authority.clone(),
         }
     }
 
-    fn verdict(&self, key: &[u8]) -> HostKeyVerdict {
+    /// What is known of a key.
+    pub(super) fn verdict(&self, key: &[u8]) -> HostKeyVerdict {
         let same = || self.entries.iter().filter(|entry| entry.key == key);
         if let Some(revoked) = same().find(|entry| entry.is_revoked) {
             return HostKeyVerdict::Revoked(revoked.place.clone());
         }
-        if same().next().is_some() {
+        // A key that is known for the host's usual port is not another one for this port.
+        let is_said = self.entries.iter().any(|entry| !entry.is_revoked && !entry.is_bare);
+        if same().any(|entry| !entry.is_bare || !is_said) {
             return HostKeyVerdict::Known;
         }
         // A key of another kind counts as a change as well: the kinds that are known were asked for first.
-        if let Some(other) = self.entries.iter().find(|entry| !entry.is_revoked) {
+        if let Some(other) = self.entries.iter().find(|entry| !entry.is_revoked && !entry.is_bare) {
             return HostKeyVerdict::Changed(other.place.clone());
         }
         self.unreadable.clone().map_or(HostKeyVerdict::Unknown, HostKeyVerdict::Unreadable)
@@ -93,20 +112,23 @@ fn kind_of(key: &[u8]) -> Option<&str> {
     std::str::from_utf8(rest.get(..len)?).ok()
 }
 
-fn read_line(line: &str, name: &str, place: String) -> Option<Entry> {
+fn read_line(line: &str, name: &str, host: &str, place: impl Fn() -> String) -> Option<Line> {
     let mut words = line.split_ascii_whitespace();
     let first = words.next().filter(|word| !word.starts_with('#'))?;
-    let (is_revoked, hosts) = match first {
-        "@revoked" => (true, words.next()?),
-        marker if marker.starts_with('@') => return None,
-        hosts => (false, hosts),
-    };
-    let (kind, key) = (words.next()?, words.next()?);
-    if !names(hosts, name) {
+    let (marker, hosts) = if first.starts_with('@') { (first, words.next()?) } else { ("", first) };
+    let is_bare = !names(hosts, name);
+    if is_bare && !names(hosts, host) {
         return None;
     }
+    let (kind, key) = (words.next()?, words.next()?);
+    let is_revoked = match marker {
+        "" => false,
+        "@revoked" => true,
+        "@cert-authority" => return Some(Line::Authority(place())),
+        _ => return None,
+    };
     let key = STANDARD.decode(key).ok()?;
-    Some(Entry { kind: kind.to_owned(), key, place, is_revoked })
+    Some(Line::Key(Entry { kind: kind.to_owned(), key, place: place(), is_revoked, is_bare }))
 }
 
 /// Whether the first field of a line speaks of `name`.
@@ -173,10 +195,17 @@ mod tests {
         key
     }
 
-    fn verdict(text: &str, name: &str, key: &[u8]) -> HostKeyVerdict {
+    fn read(text: &str, name: &str) -> KnownHosts {
+        let (host, port) = name.trim_start_matches('[').split_once("]:").unwrap_or((name, "22"));
+        let target = SshTarget::new(host.to_owned(), port.parse().unwrap(), String::new());
+        assert_eq!(target.known_as(), name);
         let mut known = KnownHosts::default();
-        known.read(text, "known_hosts", true, name);
-        known.verdict(key)
+        known.read(text, "known_hosts", true, &target);
+        known
+    }
+
+    fn verdict(text: &str, name: &str, key: &[u8]) -> HostKeyVerdict {
+        read(text, name).verdict(key)
     }
 
     #[test]
@@ -190,7 +219,8 @@ mod tests {
             ("other,host", "host", true),
             ("[host]:2222", "[host]:2222", true),
             ("[host]:2222", "host", false),
-            ("host", "[host]:2222", false),
+            ("host", "[host]:2222", true),
+            ("[host]:2223", "[host]:2222", false),
             ("*.example.org", "a.example.org", true),
             ("*.example.org,!b.example.org", "b.example.org", false),
             ("192.0.2.?", "192.0.2.7", true),
@@ -227,22 +257,39 @@ mod tests {
         let changed = key("ssh-ed25519", 9);
         assert_eq!(verdict(&text, "host", &changed), HostKeyVerdict::Changed("known_hosts, line 2".to_owned()));
         assert_eq!(verdict(&text, "host", &other), HostKeyVerdict::Revoked("known_hosts, line 4".to_owned()));
-        let mut known = KnownHosts::default();
-        known.read(&text, "known_hosts", true, "host");
-        assert_eq!(known.preferred(), ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"]);
+        assert_eq!(read(&text, "host").preferred(), ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"]);
+    }
+
+    #[test]
+    fn the_name_without_a_port_makes_a_key_known_and_never_a_changed_one() {
+        let (ed, other) = (key("ssh-ed25519", 1), key("ssh-ed25519", 3));
+        let line = |hosts: &str, key: &[u8]| format!("{hosts} ssh-ed25519 {}\n", STANDARD.encode(key));
+        let bare = line("host", &ed);
+        assert_eq!(verdict(&bare, "[host]:2222", &other), HostKeyVerdict::Unknown);
+        assert_eq!(read(&bare, "[host]:2222").preferred(), ["ssh-ed25519"]);
+        let both = format!("{bare}{}", line("[host]:2222", &other));
+        assert_eq!(verdict(&both, "[host]:2222", &other), HostKeyVerdict::Known);
+        assert_eq!(verdict(&both, "[host]:2222", &ed), HostKeyVerdict::Changed("known_hosts, line 2".to_owned()));
+        let revoked = format!("@revoked {bare}");
+        assert_eq!(verdict(&revoked, "[host]:2222", &ed), HostKeyVerdict::Revoked("known_hosts, line 1".to_owned()));
+    }
+
+    #[test]
+    fn an_authority_is_not_used_but_its_place_is_told() {
+        let ed = key("ssh-ed25519", 1);
+        let text = "x ssh-dss AAAA\n@cert-authority *.example.org,host ssh-ed25519 AAAA\n";
+        let report = read(text, "host").report(&SshTarget::new("host".to_owned(), 22, String::new()), &ed);
+        assert_eq!(report.verdict, HostKeyVerdict::Unknown);
+        assert_eq!(report.authority.as_deref(), Some("known_hosts, line 2"));
+        assert_eq!(read(text, "other").authority, None);
     }
 
     #[test]
     fn lines_that_are_no_entries_are_passed_over() {
         let ed = key("ssh-ed25519", 1);
-        for text in [
-            "host",
-            "host ssh-ed25519",
-            "host ssh-ed25519 %%%",
-            "|1|x host k",
-            "@cert-authority host ssh-ed25519 AAAA",
-            "\u{0}",
-        ] {
+        for text in
+            ["host", "host ssh-ed25519", "host ssh-ed25519 %%%", "|1|x host k", "@other host ssh-ed25519 AAAA", "\u{0}"]
+        {
             assert_eq!(verdict(text, "host", &ed), HostKeyVerdict::Unknown, "{text}");
         }
     }

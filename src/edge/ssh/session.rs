@@ -1,30 +1,30 @@
 //! One SSH session, driven in turns.
-#![allow(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ffi::c_void;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use libssh2_sys as ffi;
 use mio::net::TcpStream;
 
+use super::algorithms::Offer;
 use super::authentication::Authentication;
-use super::command::{self, Channel, Look, Opened, Running};
+use super::command::{Look, Running};
+use super::ffi::{ChannelId, Fault, Ssh2};
+use super::key_files;
 use super::known_hosts::KnownHosts;
-use super::library::{self, last_error};
-use super::socket_io::{self, SocketIo};
+use super::socket_io::SocketIo;
 use super::transfers::Transfers;
-use super::{algorithms, key_files, login_name};
-use crate::edge::copy::Opened as OpenedSource;
+use crate::edge::copy::Opened;
+use crate::edge::system;
 use crate::model::ssh::{SshCommand, SshNews, SshOrder, SshTarget, SshTask, SshTaskId};
 
 /// So long one turn may go on before another session has its turn.
 const TURN: Duration = Duration::from_millis(20);
 /// Output read at once.
 const READ_BYTES: usize = 32 << 10;
-/// A keep-alive goes out when asked for, but never more often than this.
-const KEEP_ALIVE_SECONDS: u32 = 1;
+/// What a host says in place of its version when it takes no connection now: OpenSSH's sshd after failures of ours, or
+/// while too many log in.
+const REFUSALS: [&str; 2] = ["Not allowed at this time", "Exceeded MaxStartups"];
 
 /// What a turn brought.
 pub struct Turn {
@@ -47,35 +47,32 @@ enum Phase {
 
 /// See the module's page. Made on any thread, used by one at a time.
 pub struct Session {
-    raw: *mut ffi::LIBSSH2_SESSION,
-    /// Reached by the library's callbacks, hence no reference is kept.
-    io: *mut SocketIo,
+    ssh: Ssh2,
     phase: Phase,
     target: Option<Box<SshTarget>>,
     known: KnownHosts,
+    offer: Offer,
     /// Commands that wait for a channel; the library opens one channel at a time, that of the first.
     opening: VecDeque<(SshTaskId, SshCommand)>,
+    /// Whether the library is opening a channel.
+    is_opening: bool,
     given_up: BTreeSet<SshTaskId>,
     /// The command whose start the host has been asked for: the library confuses the answers to two such questions.
     starting: Option<SshTaskId>,
     running: BTreeMap<SshTaskId, Running>,
     /// Read when nothing else is: only so the host's own requests and its farewell are noticed.
-    listening: Listening,
-    closing: Vec<Channel>,
+    listening: Option<ChannelId>,
+    /// The host gives few channels: none is open that nobody needs, and none is asked for while another one closes.
+    is_sparing: bool,
+    /// The host gives one channel in the life of a connection.
+    is_single: bool,
+    had_channel: bool,
+    /// Something came that nobody read.
+    is_unread: bool,
+    closing: Vec<ChannelId>,
     transfers: Transfers,
     news: Vec<SshNews>,
 }
-
-enum Listening {
-    Wanted,
-    On(Channel),
-    /// The host gives no channel for it.
-    Off,
-}
-
-// SAFETY: everything behind the pointers belongs to this one session, and whoever owns the `Session` is the only one to
-// touch it. libssh2 and OpenSSL keep nothing per thread that a session needs.
-unsafe impl Send for Session {}
 
 impl Session {
     /// A session over a connected socket. Nothing is sent before [`SshOrder::Open`].
@@ -83,55 +80,42 @@ impl Session {
     /// # Errors
     /// There is no memory.
     pub fn new(socket: TcpStream) -> Result<Self, String> {
-        library::initialise();
-        let io = Box::into_raw(Box::new(SocketIo::new(socket, None)));
-        // SAFETY: null functions ask for malloc and free; the context is handed back to our callbacks, which expect
-        // exactly this pointer.
-        let raw = unsafe { ffi::libssh2_session_init_ex(None, None, None, io.cast()) };
-        if raw.is_null() {
-            // SAFETY: made above and known to nobody else.
-            drop(unsafe { Box::from_raw(io) });
-            return Err("no memory for an SSH session".to_owned());
-        }
-        // SAFETY: the session was just made; both functions have the signature that the library calls them with.
-        unsafe {
-            ffi::libssh2_session_set_blocking(raw, 0);
-            let (send, receive) = (socket_io::send as *mut c_void, socket_io::receive as *mut c_void);
-            library::libssh2_session_callback_set2(raw, library::CALLBACK_SEND, send);
-            library::libssh2_session_callback_set2(raw, library::CALLBACK_RECEIVE, receive);
-            ffi::libssh2_keepalive_config(raw, 1, KEEP_ALIVE_SECONDS);
-        }
         Ok(Self {
-            raw,
-            io,
+            ssh: Ssh2::new(SocketIo::new(socket)).ok_or("no memory for an SSH session")?,
             phase: Phase::New,
             target: None,
             known: KnownHosts::default(),
+            offer: Offer::default(),
             opening: VecDeque::new(),
+            is_opening: false,
             given_up: BTreeSet::new(),
             starting: None,
             running: BTreeMap::new(),
-            listening: Listening::Wanted,
+            listening: None,
+            is_sparing: false,
+            is_single: false,
+            had_channel: false,
+            is_unread: false,
             closing: Vec::new(),
-            transfers: Transfers::new(raw),
+            transfers: Transfers::new(),
             news: Vec::new(),
         })
     }
 
     /// Takes orders and goes on as far as the socket allows. `sources` are what the uploads among the orders copy.
-    pub fn turn(&mut self, orders: Vec<SshOrder>, mut sources: Vec<(SshTaskId, OpenedSource)>) -> Turn {
+    pub fn turn(&mut self, orders: Vec<SshOrder>, mut sources: Vec<(SshTaskId, Opened)>) -> Turn {
         let started = Instant::now();
-        let received = self.io().received;
-        self.io().refill();
+        let received = self.ssh.socket().received();
+        self.ssh.io().refill();
         for order in orders {
             self.take(order, &mut sources);
         }
         let mut again = false;
         loop {
-            let before = self.io().received;
+            let before = self.ssh.socket().received();
             let moved = self.step();
             // Whatever reads takes in what came for others, too: only a step that read nothing has left nothing behind.
-            let is_done = !moved && self.io().received == before;
+            let is_done = !moved && self.ssh.socket().received() == before;
             if is_done || matches!(self.phase, Phase::Over) {
                 break;
             }
@@ -140,12 +124,12 @@ impl Session {
                 break;
             }
         }
-        self.io().flush();
-        if self.io().received != received {
+        self.ssh.io().flush();
+        if self.ssh.socket().received() != received {
             self.news.push(SshNews::Heard);
         }
-        again |= self.io().starved;
-        if self.io().broken.is_some() && !matches!(self.phase, Phase::Over) {
+        again |= self.ssh.socket().is_starved();
+        if self.ssh.socket().broken().is_some() && !matches!(self.phase, Phase::Over) {
             self.close("");
         }
         again &= !matches!(self.phase, Phase::Over);
@@ -155,19 +139,15 @@ impl Session {
     /// Whether something came, or the end did, that nobody has read yet.
     #[must_use]
     pub fn has_input(&self) -> bool {
-        // SAFETY: as in `io`.
-        unsafe { &*self.io }.has_input()
+        self.ssh.socket().has_input()
     }
 
-    fn io(&mut self) -> &mut SocketIo {
-        // SAFETY: the pointer is valid as long as the session; no call of the library is under way, so no callback
-        // holds it.
-        unsafe { &mut *self.io }
-    }
-
-    fn take(&mut self, order: SshOrder, sources: &mut Vec<(SshTaskId, OpenedSource)>) {
+    fn take(&mut self, order: SshOrder, sources: &mut Vec<(SshTaskId, Opened)>) {
         match order {
-            SshOrder::Open { target, remembered } => self.open(target, &remembered),
+            SshOrder::Open { target, remembered, is_sparing } => {
+                (self.is_sparing, self.is_single) = (is_sparing, is_sparing);
+                self.open(target, &remembered);
+            }
             SshOrder::Trust { add } => self.trust(add.as_deref()),
             SshOrder::Start(id, SshTask::Run(command)) => self.opening.push_back((id, command)),
             SshOrder::Start(id, task) => {
@@ -175,34 +155,31 @@ impl Session {
                 self.transfers.start(id, task, at.map(|at| sources.swap_remove(at).1));
             }
             SshOrder::Abort(id) => self.abort(id),
-            SshOrder::KeepAlive => {
-                // SAFETY: the session is alive; nobody wants to know when the next one is due.
-                unsafe { ffi::libssh2_keepalive_send(self.raw, std::ptr::null_mut()) };
-            }
+            SshOrder::KeepAlive => self.ssh.keep_alive(),
         }
     }
 
     fn open(&mut self, mut target: Box<SshTarget>, remembered: &[String]) {
         if target.username.is_empty() {
-            target.username = login_name::own();
+            target.username = system::own_user_name();
         }
-        let name = target.known_as();
         let beside = key_files::directory(&target).map(|directory| directory.join("known_hosts"));
         let beside = beside.filter(|path| target.known_hosts.as_ref() != Some(path));
         for path in target.known_hosts.iter().chain(&beside) {
             match key_files::read_known_hosts(path) {
-                Ok(text) => self.known.read(&text, &path.display().to_string(), true, &name),
+                Ok(text) => self.known.read(&text, &path.display().to_string(), true, &target),
                 Err(reason) => self.known.cannot_read(reason),
             }
         }
         for line in remembered {
-            self.known.read(line, "the database", false, &name);
+            self.known.read(line, "the database", false, &target);
         }
-        match algorithms::choose(self.raw, &self.known.preferred(), target.legacy_algorithms) {
-            Ok(notice) => self.news.extend(notice.map(SshNews::Notice)),
-            Err(reason) => return self.close(&reason),
+        match Offer::make(&mut self.ssh, &self.known.preferred(), target.legacy_algorithms) {
+            Ok(offer) => self.offer = offer,
+            Err(fault) => return self.close(&format!("no usable algorithms: {fault}")),
         }
-        self.io().password.clone_from(&target.password);
+        self.news.extend(self.offer.notice().map(SshNews::Notice));
+        self.ssh.io().set_password(target.password.clone());
         self.target = Some(target);
         self.phase = Phase::Exchanging;
     }
@@ -227,9 +204,8 @@ impl Session {
             // The answer will come, and has to be taken.
             self.given_up.insert(id);
         } else if let Some(running) = self.running.remove(&id) {
-            let channel = running.into_channel();
-            channel.kill();
-            self.closing.push(channel);
+            self.ssh.kill(running.channel());
+            self.closing.push(running.channel());
         } else if self.opening.iter().any(|(waiting, _)| *waiting == id) {
             self.given_up.insert(id);
         } else {
@@ -244,11 +220,12 @@ impl Session {
             Phase::Exchanging => self.exchange(),
             Phase::LoggingIn(login) => {
                 let Some(target) = &self.target else { return false };
-                let Some(news) = login.go_on(self.raw, target) else { return false };
+                let Some(news) = login.go_on(&mut self.ssh, target) else { return false };
                 match news {
                     SshNews::LoggedIn(how) => {
                         self.phase = Phase::Ready;
-                        if library::banner(self.raw).is_some_and(|banner| loses_sessions(&banner)) {
+                        self.ssh.io().forget_first_words();
+                        if loses_sessions(&self.ssh.banner()) {
                             self.news.push(SshNews::OneCommandAtATime);
                         }
                         self.news.push(SshNews::LoggedIn(how));
@@ -256,7 +233,7 @@ impl Session {
                     }
                     SshNews::Closed(reason) => self.close(&reason),
                     // A host that closes says so by that alone.
-                    _ if self.io().broken.is_some() => self.close(""),
+                    _ if self.ssh.socket().broken().is_some() => self.close(""),
                     refused => {
                         self.phase = Phase::Over;
                         self.news.push(refused);
@@ -269,47 +246,39 @@ impl Session {
     }
 
     fn exchange(&mut self) -> bool {
-        let descriptor = self.io().descriptor();
-        // SAFETY: the session is alive and its socket open; while it would block it is called again.
-        match unsafe { ffi::libssh2_session_handshake(self.raw, descriptor) } {
-            0 => {}
-            ffi::LIBSSH2_ERROR_EAGAIN => return false,
-            _ => {
-                let error = last_error(self.raw);
-                let strange = self.io().strange_banner();
-                let reason = match (self.io().broken.clone(), strange) {
-                    (_, Some(line)) => format!("it is no SSH server, it says: {line}"),
-                    (Some(reason), None) if self.io().has_banner() => format!("key exchange: {reason}"),
-                    (Some(reason), None) => reason,
-                    (None, None) => format!("key exchange: {error}{}", self.hint()),
-                };
-                self.close(&reason);
+        match self.ssh.handshake() {
+            Ok(()) => {}
+            Err(Fault::WouldBlock) => return false,
+            Err(fault) => {
+                let socket = self.ssh.socket();
+                let (strange, broken) = (strange_words(socket.first_words()), socket.broken());
+                let turned_away = |line: &&String| REFUSALS.iter().any(|refusal| line.starts_with(refusal));
+                let disagreement = self.offer.disagreement(socket.first_words());
+                if let Some(line) = strange.as_ref().filter(turned_away) {
+                    self.turned_away(format!("the host refuses connections for now, it says: {line}"));
+                } else if let Some(line) = strange {
+                    self.close(&format!("it is not an SSH server, it says: {line}"));
+                } else if let Some(text) = disagreement {
+                    self.turned_away(format!("key exchange: {text}"));
+                } else {
+                    let is_silent = socket.first_words().is_empty();
+                    let reason = broken.map_or_else(|| fault.to_string(), str::to_owned);
+                    self.close(&if is_silent { reason } else { format!("key exchange: {reason}") });
+                }
                 return false;
             }
         }
-        let (mut len, mut kind) = (0, 0);
-        // SAFETY: the session is alive; the key belongs to it and is copied at once.
-        let key = unsafe {
-            let key = ffi::libssh2_session_hostkey(self.raw, &raw mut len, &raw mut kind);
-            if key.is_null() { Vec::new() } else { std::slice::from_raw_parts(key.cast::<u8>(), len).to_vec() }
-        };
+        let key = self.ssh.host_key();
         let Some(target) = &self.target else { return false };
         self.news.push(SshNews::HostKey(self.known.report(target, &key)));
-        self.known = KnownHosts::default();
+        (self.known, self.offer) = (KnownHosts::default(), Offer::default());
         self.phase = Phase::Judging;
         false
     }
 
-    /// What may help when the key exchange fails though the host says something.
-    fn hint(&self) -> &'static str {
-        let errors =
-            [ffi::LIBSSH2_ERROR_KEX_FAILURE, ffi::LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE, ffi::LIBSSH2_ERROR_METHOD_NONE];
-        let has_legacy = self.target.as_ref().is_some_and(|target| target.legacy_algorithms);
-        match errors.contains(&library::last_errno(self.raw)) {
-            true if has_legacy => "; the host and this build have no algorithm in common",
-            true => "; if it is an old device that knows no current algorithm, ssh_legacy_algorithms: true may help",
-            false => "",
-        }
+    fn turned_away(&mut self, text: String) {
+        self.phase = Phase::Over;
+        self.news.push(SshNews::TurnedAway(text));
     }
 
     /// Channels, commands and transfers.
@@ -323,9 +292,11 @@ impl Session {
                 if self.transfers.is_opening() || self.starting.is_some_and(|starting| starting != id) {
                     continue;
                 }
-                self.starting = Some(id);
+                if self.starting.replace(id).is_none() {
+                    self.news.push(SshNews::Asked(id));
+                }
             }
-            let look = running.look(self.raw, &mut buffer);
+            let look = running.look(&mut self.ssh, &mut buffer);
             if self.starting == Some(id) && !running.is_starting() {
                 self.starting = None;
                 // Another one may be started now.
@@ -336,43 +307,66 @@ impl Session {
                 }
             }
             match look {
-                Look::Quiet => {}
-                Look::Moved => {
+                Ok(Look::Quiet) => {}
+                Ok(Look::Moved) => {
                     moved = true;
                     self.report_move(id);
                 }
-                Look::Ended(end) => {
+                Ok(Look::Ended(end)) => {
                     moved = true;
                     self.news.push(SshNews::Ended(id, end));
-                    self.closing.extend(self.running.remove(&id).map(Running::into_channel));
+                    self.closing.extend(self.running.remove(&id).map(|running| running.channel()));
                 }
-                Look::Broken => {
+                Err(fault) => {
                     // Where the socket broke, it says more than the library does.
-                    let error = if self.io().broken.is_some() {
-                        String::new()
-                    } else {
-                        format!("{} (libssh2 {})", last_error(self.raw), library::last_errno(self.raw))
-                    };
-                    self.close(&error);
+                    let is_broken = self.ssh.socket().broken().is_some();
+                    self.close(&if is_broken { String::new() } else { fault.to_string() });
                     return false;
                 }
             }
         }
-        self.closing.retain(|channel| !channel.close());
-        // SAFETY: as in `io`; a field of its own is borrowed beside it.
-        let io = unsafe { &mut *self.io };
-        if io.has_room() {
-            moved |= self.transfers.go_on(self.starting.is_none(), &mut self.news);
+        let (ssh, before) = (&mut self.ssh, self.closing.len());
+        self.closing.retain(|channel| !ssh.close_channel(*channel));
+        moved |= self.closing.len() < before;
+        if self.ssh.socket().has_room() {
+            moved |= self.transfer();
         }
-        if self.running.is_empty()
-            && let Listening::On(channel) = &self.listening
-        {
-            channel.listen();
-        }
-        if self.io().broken.is_some() {
+        self.listen();
+        if self.ssh.socket().broken().is_some() {
             self.close("");
         }
         moved
+    }
+
+    /// Goes on with transfers; whether anything moved.
+    fn transfer(&mut self) -> bool {
+        let may_open = self.starting.is_none() && !self.is_opening && (!self.is_sparing || self.closing.is_empty());
+        let moved = self.transfers.go_on(&mut self.ssh, may_open, &mut self.news);
+        self.had_channel |= self.transfers.has_channel() && !self.transfers.is_opening();
+        if let Some(reason) = self.transfers.take_refusal()
+            && !self.make_room()
+            && let Some(transfer) = self.transfers.take_current()
+        {
+            self.no_channel(transfer.id, reason);
+        }
+        if self.is_sparing {
+            self.transfers.yield_channel();
+        }
+        moved
+    }
+
+    /// Takes in what came though no task reads: for the channel that is there for that, or by opening it.
+    fn listen(&mut self) {
+        match self.listening {
+            Some(channel) if self.running.is_empty() => {
+                // What comes for this channel itself is dropped.
+                let _nobody_wants_it = self.ssh.read(channel, 0, &mut [0; 64]);
+            }
+            None if self.running.is_empty() && !self.transfers.has_channel() => {
+                self.is_unread = self.ssh.io().look() && !self.is_single;
+            }
+            _ => {}
+        }
     }
 
     fn report_move(&mut self, id: SshTaskId) {
@@ -381,36 +375,65 @@ impl Session {
         }
     }
 
+    /// The host gives no channel for a task.
+    fn no_channel(&mut self, id: SshTaskId, reason: String) {
+        self.news.push(SshNews::NoChannel { id, reason, had_one: self.had_channel });
+    }
+
+    /// Gives up a channel that no task uses, so that one may have it; whether there was any.
+    fn make_room(&mut self) -> bool {
+        self.is_sparing = true;
+        let listening = self.listening.take();
+        self.closing.extend(listening);
+        listening.is_some() || self.transfers.yield_channel() || self.transfers.is_closing() || !self.closing.is_empty()
+    }
+
+    /// Whether a channel is wanted for nothing but reading. It is never the first one, which may be the only one.
+    fn wants_listening(&self) -> bool {
+        let is_idle = self.opening.is_empty() && self.running.is_empty() && self.closing.is_empty();
+        let is_wanted = !self.is_sparing || self.is_unread && !self.transfers.has_channel();
+        is_idle && is_wanted && self.listening.is_none() && self.had_channel && !self.is_single
+    }
+
     /// The library opens one channel at a time.
     fn open_channels(&mut self) -> bool {
         let mut moved = false;
-        while matches!(self.listening, Listening::Wanted) || !self.opening.is_empty() {
-            // An open channel in which nothing runs yet is closed by dropbear (2022 and older) when a command ends in
-            // another.
-            if self.running.values().any(Running::is_starting) {
+        loop {
+            let wants_listening = self.wants_listening();
+            if !wants_listening && self.opening.is_empty() && !self.is_opening {
                 break;
             }
-            let opened = command::open(self.raw);
-            if matches!(opened, Opened::WouldBlock) {
+            // An open channel in which nothing runs yet is closed by dropbear (2022 and older) when a command ends in
+            // another.
+            let must_wait = self.running.values().any(Running::is_starting)
+                || self.transfers.is_opening()
+                || self.is_sparing && (!self.closing.is_empty() || self.transfers.is_closing());
+            if must_wait && !self.is_opening {
+                break;
+            }
+            let opened = self.ssh.open_channel();
+            self.is_opening = matches!(opened, Err(Fault::WouldBlock));
+            if self.is_opening {
                 break;
             }
             moved = true;
-            if matches!(self.listening, Listening::Wanted) {
-                self.listening = match opened {
-                    Opened::Open(channel) => Listening::On(channel),
-                    _ => Listening::Off,
-                };
+            self.had_channel |= opened.is_ok();
+            if self.opening.is_empty() {
+                self.listening = opened.ok();
+                self.is_unread = false;
+                self.is_sparing |= self.listening.is_none();
                 continue;
             }
             let Some((id, command)) = self.opening.pop_front() else { break };
             let is_given_up = self.given_up.remove(&id);
             match opened {
-                Opened::Open(channel) if is_given_up => self.closing.push(channel),
-                Opened::Open(channel) => {
+                Ok(channel) if is_given_up => self.closing.push(channel),
+                Ok(channel) => {
                     self.running.insert(id, Running::new(channel, command));
                 }
-                Opened::Refused(reason) if !is_given_up => self.news.push(SshNews::NoChannel(id, reason)),
-                Opened::Refused(_) | Opened::WouldBlock => {}
+                Err(_) if is_given_up => {}
+                Err(_) if self.make_room() => self.opening.push_front((id, command)),
+                Err(fault) => self.no_channel(id, fault.to_string()),
             }
         }
         moved
@@ -418,8 +441,8 @@ impl Session {
 
     /// The session is over; an empty reason stands for that of the socket.
     fn close(&mut self, reason: &str) {
-        let broken = self.io().broken.clone();
-        let mut reason = if reason.is_empty() { broken.unwrap_or_default() } else { reason.to_owned() };
+        let broken = self.ssh.socket().broken().unwrap_or_default();
+        let mut reason = if reason.is_empty() { broken.to_owned() } else { reason.to_owned() };
         if let Phase::LoggingIn(login) = &self.phase {
             reason = format!("{reason} during the login ({})", login.account());
         }
@@ -432,29 +455,22 @@ impl Session {
     }
 }
 
+/// What a host said in place of an SSH version.
+fn strange_words(words: &[u8]) -> Option<String> {
+    let has_version = words.starts_with(b"SSH-") || words.windows(5).any(|piece| piece == b"\nSSH-");
+    if words.is_empty() || has_version {
+        return None;
+    }
+    let line = words.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    Some(String::from_utf8_lossy(line).chars().take(60).collect())
+}
+
 /// dropbear before 2024.86 closes a channel in which nothing runs yet when a command ends in another, and dies of what
 /// is asked there next.
 fn loses_sessions(banner: &str) -> bool {
     let Some((_, version)) = banner.split_once("dropbear_") else { return banner.contains("dropbear") };
     let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (2024, 86)
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        // Nothing is sent or awaited any more, so the library frees all channels at once.
-        self.io().shut();
-        self.phase = Phase::Over;
-        self.transfers.free();
-        for _ in 0..1_000 {
-            // SAFETY: the session is alive until this says so, and not used afterwards.
-            if unsafe { ffi::libssh2_session_free(self.raw) } != ffi::LIBSSH2_ERROR_EAGAIN {
-                break;
-            }
-        }
-        // SAFETY: made by `Session::new`, and nobody calls back any more.
-        drop(unsafe { Box::from_raw(self.io) });
-    }
 }
 
 #[cfg(test)]

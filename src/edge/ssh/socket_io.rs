@@ -1,30 +1,29 @@
-//! What libssh2 reads from and writes to: callbacks that never block and never do more than a turn's share.
+//! The socket of a session as libssh2 uses it: nothing blocks, and nothing does more than a turn's share.
 //!
 //! libssh2 cannot be asked for something else while one packet is half sent, and reads for as long as bytes come. So
 //! what the socket does not take waits here, and reading ends after a budget.
-#![allow(unsafe_code)]
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
-use libc::{size_t, ssize_t};
 use mio::net::TcpStream;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::agent_socket;
 use crate::model::ssh::Secret;
 
-/// Bytes read in one turn of a session, at most.
+/// Maximum number of bytes read in one turn of a session.
 const READ_BUDGET: usize = 4 << 20;
-/// What a host says before its key exchange, at most: other lines may stand before the one with the version.
+/// What a host says before its version, at most: other lines may stand there.
 const BANNER_MAX: usize = 16 << 10;
+/// What is kept of a host's first words: its version, and the algorithms that it offers.
+const FIRST_WORDS_MAX: usize = 32 << 10;
 /// While so much waits to be sent, nothing is read: a host that does not read shall not make us answer without end.
 const UNSENT_MAX: usize = 4 << 20;
 /// While so much waits to be sent, no further file data is made into packets.
 const UNSENT_HIGH: usize = 1 << 20;
 /// How long an agent may take to answer.
-const AGENT_PATIENCE: Duration = Duration::from_secs(5);
+const AGENT_PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
 /// The socket of a session and what waits for it.
 pub(super) struct SocketIo {
@@ -33,39 +32,28 @@ pub(super) struct SocketIo {
     sent: usize,
     /// Bytes that may still be read in this turn.
     budget: usize,
-    /// Bytes read so far, wrapping.
-    pub received: usize,
-    /// Reading ended because of the budget, not because there was nothing.
-    pub starved: bool,
-    /// Bytes of the banner, and what was read with them.
-    banner: Option<Banner>,
-    /// Why the connection is of no use any more.
-    pub broken: Option<String>,
-    /// The answer to keyboard-interactive questions.
-    pub password: Option<Secret>,
-}
-
-#[derive(Default)]
-struct Banner {
-    buffer: Vec<u8>,
-    taken: usize,
-    seen: usize,
-    /// The first bytes, to say what it was.
-    first: Vec<u8>,
+    received: usize,
+    is_starved: bool,
+    /// What came first, until the key exchange is done; the library has had the bytes up to `handed_out`.
+    first_words: Option<Vec<u8>>,
+    handed_out: usize,
+    broken: Option<String>,
+    password: Option<Secret>,
 }
 
 impl SocketIo {
-    pub fn new(socket: TcpStream, password: Option<Secret>) -> Self {
+    pub const fn new(socket: TcpStream) -> Self {
         Self {
             socket,
             unsent: Vec::new(),
             sent: 0,
             budget: READ_BUDGET,
             received: 0,
-            starved: false,
-            banner: Some(Banner::default()),
+            is_starved: false,
+            first_words: Some(Vec::new()),
+            handed_out: 0,
             broken: None,
-            password,
+            password: None,
         }
     }
 
@@ -74,51 +62,88 @@ impl SocketIo {
         self.socket.as_raw_fd()
     }
 
+    /// Bytes read so far, wrapping.
+    pub const fn received(&self) -> usize {
+        self.received
+    }
+
+    /// Whether reading ended because of the budget, not because there was nothing.
+    pub const fn is_starved(&self) -> bool {
+        self.is_starved
+    }
+
+    /// Why the connection is of no use any more.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    /// The answer to keyboard-interactive questions.
+    pub fn set_password(&mut self, password: Option<Secret>) {
+        self.password = password;
+    }
+
+    /// The answer to a question that is not shown while it is typed.
+    pub fn password(&self) -> &[u8] {
+        self.password.as_ref().map_or(&[], |secret| secret.reveal().as_bytes())
+    }
+
     /// Whether something came, or the end did, that nobody has read yet.
     pub fn has_input(&self) -> bool {
         !matches!(self.socket.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Notices the end of a connection though nobody reads; whether bytes wait.
+    pub fn look(&mut self) -> bool {
+        match self.socket.peek(&mut [0]) {
+            Ok(0) => self.break_off("the host closed the connection"),
+            Ok(_) => return true,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => self.break_off(&error.to_string()),
+        }
+        false
+    }
+
     /// A turn begins.
-    pub fn refill(&mut self) {
+    pub const fn refill(&mut self) {
         self.budget = READ_BUDGET;
-        self.starved = false;
+        self.is_starved = false;
     }
 
     /// Whether file data may be made into packets.
-    pub fn has_room(&self) -> bool {
+    pub const fn has_room(&self) -> bool {
         self.unsent.len() - self.sent < UNSENT_HIGH
     }
 
     /// From now on everything fails: what libssh2 still wants to tell the host is not sent.
     pub fn shut(&mut self) {
-        self.broken.get_or_insert_with(|| "closed by us".to_owned());
+        self.break_off("closed by us");
     }
 
-    /// What the host said in place of an SSH version, for a message.
-    pub fn strange_banner(&self) -> Option<String> {
-        let first = &self.banner.as_ref()?.first;
-        if first.is_empty() || first.starts_with(b"SSH-") {
-            return None;
+    fn break_off(&mut self, reason: &str) {
+        self.broken.get_or_insert_with(|| reason.to_owned());
+    }
+
+    /// What the host has said in clear text: its version and its offer. Empty after the key exchange.
+    pub fn first_words(&self) -> &[u8] {
+        self.first_words.as_deref().unwrap_or_default()
+    }
+
+    /// The key exchange is done.
+    pub fn forget_first_words(&mut self) {
+        if self.first_words.as_ref().is_some_and(|words| self.handed_out >= words.len()) {
+            self.first_words = None;
         }
-        let line = first.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
-        Some(String::from_utf8_lossy(line).chars().take(60).collect())
-    }
-
-    /// Whether the version of the host came.
-    pub const fn has_banner(&self) -> bool {
-        self.banner.is_none()
     }
 
     /// Sends what waits, as far as the socket takes it.
     pub fn flush(&mut self) {
         while self.broken.is_none() && self.sent < self.unsent.len() {
             match self.socket.write(self.unsent.get(self.sent..).unwrap_or_default()) {
-                Ok(0) => self.broken = Some("the host takes nothing more".to_owned()),
+                Ok(0) => self.break_off("the host takes nothing more"),
                 Ok(len) => self.sent += len,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => self.broken = Some(error.to_string()),
+                Err(error) => self.break_off(&error.to_string()),
             }
         }
         if self.sent == self.unsent.len() {
@@ -131,141 +156,103 @@ impl SocketIo {
         }
     }
 
-    fn send(&mut self, bytes: &[u8]) -> ssize_t {
+    /// For the library: takes bytes to send.
+    ///
+    /// # Errors
+    /// `errno`
+    pub fn send(&mut self, bytes: &[u8]) -> Result<usize, c_int> {
         self.unsent.extend_from_slice(bytes);
         if self.unsent.len() == bytes.len() || self.unsent.len() - self.sent > UNSENT_HIGH {
             self.flush();
         }
-        if self.broken.is_some() { errno(libc::EPIPE) } else { as_len(bytes.len()) }
+        if self.broken.is_some() { Err(libc::EPIPE) } else { Ok(bytes.len()) }
     }
 
-    fn receive(&mut self, into: &mut [u8]) -> ssize_t {
+    /// For the library: what came; 0 at the end.
+    ///
+    /// # Errors
+    /// `errno`
+    pub fn receive(&mut self, into: &mut [u8]) -> Result<usize, c_int> {
         if self.broken.is_some() {
-            return errno(libc::ECONNRESET);
+            return Err(libc::ECONNRESET);
         }
-        // The version line is asked for byte by byte, anything later in large pieces.
-        if into.len() > 1 {
-            if let Some(rest) = self.banner.as_mut().filter(|banner| banner.taken < banner.buffer.len()) {
-                let len = rest.take(into);
-                return as_len(len);
-            }
-            self.banner = None;
-            return self.receive_from_socket(into);
+        let Some(mut words) = self.first_words.take() else { return self.receive_from_socket(into) };
+        let outcome = self.receive_first_words(&mut words, into);
+        // What comes later than that is neither the version nor the offer.
+        if words.len() < FIRST_WORDS_MAX || self.handed_out < words.len() {
+            self.first_words = Some(words);
         }
-        self.receive_banner(into)
+        outcome
     }
 
-    fn receive_banner(&mut self, into: &mut [u8]) -> ssize_t {
-        let Some(mut banner) = self.banner.take() else { return self.receive_from_socket(into) };
-        if banner.taken == banner.buffer.len() {
-            banner.buffer.resize(512, 0);
-            banner.taken = 0;
-            let len = self.receive_from_socket(&mut banner.buffer);
-            let Ok(read) = usize::try_from(len) else {
-                banner.buffer.clear();
-                self.banner = Some(banner);
-                return len;
-            };
-            banner.buffer.truncate(read);
-            if banner.first.len() < 64 {
-                banner.first.extend_from_slice(banner.buffer.get(..64).unwrap_or(&banner.buffer));
-            }
+    /// The library asks for the version byte by byte, so it is read in pieces beforehand.
+    fn receive_first_words(&mut self, words: &mut Vec<u8>, into: &mut [u8]) -> Result<usize, c_int> {
+        if self.handed_out == words.len() {
+            let mut piece = [0; 2_048];
+            let len = self.receive_from_socket(&mut piece)?;
+            words.extend_from_slice(piece.get(..len).unwrap_or_default());
         }
-        banner.seen += 1;
-        let too_long = banner.seen > BANNER_MAX;
-        let len = banner.take(into);
-        self.banner = Some(banner);
-        if too_long {
-            self.broken = Some(format!("it sent {BANNER_MAX} bytes and no SSH version: that is no SSH server"));
-            return errno(libc::EPROTO);
+        let rest = words.get(self.handed_out..).unwrap_or_default();
+        let len = rest.len().min(into.len());
+        into.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        self.handed_out += len;
+        if into.len() == 1 && self.handed_out > BANNER_MAX {
+            self.break_off(&format!("it sent {BANNER_MAX} bytes and no SSH version: it is not an SSH server"));
+            return Err(libc::EPROTO);
         }
-        as_len(len)
+        Ok(len)
     }
 
-    fn receive_from_socket(&mut self, into: &mut [u8]) -> ssize_t {
+    fn receive_from_socket(&mut self, into: &mut [u8]) -> Result<usize, c_int> {
         if self.budget == 0 || self.unsent.len() - self.sent > UNSENT_MAX {
-            self.starved |= self.budget == 0;
-            return errno(libc::EAGAIN);
+            self.is_starved |= self.budget == 0;
+            return Err(libc::EAGAIN);
         }
         loop {
             match self.socket.read(into) {
                 Ok(0) => {
-                    self.broken = Some("the host closed the connection".to_owned());
-                    return 0;
+                    self.break_off("the host closed the connection");
+                    return Ok(0);
                 }
                 Ok(len) => {
                     self.budget = self.budget.saturating_sub(len);
                     self.received = self.received.wrapping_add(len);
-                    return as_len(len);
+                    return Ok(len);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return errno(libc::EAGAIN),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(libc::EAGAIN),
                 Err(error) => {
-                    self.broken = Some(error.to_string());
-                    return errno(error.raw_os_error().unwrap_or(libc::EIO));
+                    self.break_off(&error.to_string());
+                    return Err(error.raw_os_error().unwrap_or(libc::EIO));
                 }
             }
         }
     }
 }
 
-impl Banner {
-    fn take(&mut self, into: &mut [u8]) -> usize {
-        let rest = self.buffer.get(self.taken..).unwrap_or_default();
-        let len = rest.len().min(into.len());
-        for (to, from) in into.iter_mut().zip(rest) {
-            *to = *from;
-        }
-        self.taken += len;
-        len
+/// Waits until an agent is ready: libssh2 opens its socket (`SSH_AUTH_SOCK`) in blocking mode.
+fn wait_for_agent(agent: BorrowedFd<'_>, events: PollFlags) -> Result<(), c_int> {
+    match poll(&mut [PollFd::from_borrowed_fd(agent, events)], Some(&AGENT_PATIENCE)) {
+        Ok(0) => Err(libc::ETIMEDOUT),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.raw_os_error()),
     }
 }
 
-fn errno(number: c_int) -> ssize_t {
-    -(number as ssize_t)
+/// For the library: sends some of `bytes` to an agent.
+///
+/// # Errors
+/// `errno`
+pub(super) fn send_to_agent(agent: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, c_int> {
+    wait_for_agent(agent, PollFlags::OUT)?;
+    rustix::io::write(agent, bytes).map_err(rustix::io::Errno::raw_os_error)
 }
 
-fn as_len(len: usize) -> ssize_t {
-    ssize_t::try_from(len).unwrap_or(ssize_t::MAX)
-}
-
-/// libssh2's `LIBSSH2_SEND_FUNC`.
-pub(super) extern "C" fn send(
-    socket: c_int,
-    buffer: *const c_void,
-    length: size_t,
-    _flags: c_int,
-    context: *mut *mut c_void,
-) -> ssize_t {
-    // SAFETY: libssh2 calls back only from inside a call of ours, while the session and its `SocketIo` are owned by the
-    // calling thread and no reference to the latter is alive; `buffer` has `length` readable bytes.
-    let (io, bytes) =
-        unsafe { (&mut *(*context).cast::<SocketIo>(), std::slice::from_raw_parts(buffer.cast::<u8>(), length)) };
-    if socket == io.descriptor() {
-        return io.send(bytes);
-    }
-    agent_socket::send(socket, bytes, AGENT_PATIENCE).map_or_else(errno, as_len)
-}
-
-/// libssh2's `LIBSSH2_RECV_FUNC`.
-pub(super) extern "C" fn receive(
-    socket: c_int,
-    buffer: *mut c_void,
-    length: size_t,
-    _flags: c_int,
-    context: *mut *mut c_void,
-) -> ssize_t {
-    // SAFETY: libssh2 calls back only from inside a call of ours, while the session and its `SocketIo` are owned by the
-    // calling thread and no reference to the latter is alive; `buffer` has `length` bytes, which libssh2 has allocated
-    // and which are only written to.
-    let io = unsafe { &mut *(*context).cast::<SocketIo>() };
-    // SAFETY: as above; the memory is zeroed first, so that no uninitialised byte is ever seen.
-    let into = unsafe {
-        std::ptr::write_bytes(buffer.cast::<u8>(), 0, length);
-        std::slice::from_raw_parts_mut(buffer.cast::<u8>(), length)
-    };
-    if socket == io.descriptor() {
-        return io.receive(into);
-    }
-    agent_socket::receive(socket, into, AGENT_PATIENCE).map_or_else(errno, as_len)
+/// For the library: reads what an agent answers; 0 at the end.
+///
+/// # Errors
+/// `errno`
+pub(super) fn receive_from_agent(agent: BorrowedFd<'_>, into: &mut [u8]) -> Result<usize, c_int> {
+    wait_for_agent(agent, PollFlags::IN)?;
+    rustix::io::read(agent, into).map_err(rustix::io::Errno::raw_os_error)
 }

@@ -1,15 +1,14 @@
 //! File transfers of a session over SFTP, one at a time: lines into a named pipe, small files, copies of local files. A
 //! file is written under another name and renamed, so it appears whole or not at all.
-#![allow(unsafe_code)]
 
-use std::ffi::{c_int, c_ulong};
+use std::ffi::c_ulong;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 
-use libssh2_sys as ffi;
+use libssh2_sys as sys;
 
-use super::library::{self, chars, last_errno, last_error, short_len};
+use super::ffi::{Fault, Outcome, Ssh2};
 use crate::edge::copy::Opened;
 use crate::model::copy::CopyKind;
 use crate::model::ssh::{SshEnd, SshTask, SshTaskId};
@@ -18,8 +17,10 @@ use crate::model::ssh::{SshEnd, SshTask, SshTaskId};
 const WINDOW_BYTES: usize = 2 << 20;
 /// Read from the local file at once.
 const READ_BYTES: usize = 256 << 10;
-/// Acknowledged in one look, at most.
+/// Maximum number of acknowledgements handled at once.
 const LOOK_BYTES: usize = 4 << 20;
+
+const NO_SUCH_FILE: &str = "no such file or directory";
 
 /// Where the bytes come from.
 enum Source {
@@ -28,7 +29,7 @@ enum Source {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+enum Phase {
     Look,
     Open,
     Write,
@@ -44,30 +45,22 @@ pub(super) enum Phase {
 
 pub(super) struct Transfer {
     pub id: SshTaskId,
-    pub phase: Phase,
+    /// It has begun.
+    pub is_asked: bool,
+    phase: Phase,
     /// What is opened.
     name: String,
     /// What it is called in the end; `None` for a pipe.
     renamed: Option<String>,
     mode: u32,
     source: Source,
-    pub handle: *mut ffi::LIBSSH2_SFTP_HANDLE,
     /// Bytes from `done` on are not acknowledged.
     window: Vec<u8>,
     done: usize,
     at_end: bool,
     lines_done: usize,
-    pub aborted: bool,
     has_failed: bool,
-    /// What is told in the end.
-    pub end: SshEnd,
-}
-
-/// What a step of the library brought.
-pub(super) enum Step {
-    WouldBlock,
-    Next(Phase),
-    Over,
+    end: SshEnd,
 }
 
 impl Transfer {
@@ -111,17 +104,16 @@ impl Transfer {
         };
         Some(Self {
             id,
+            is_asked: false,
             phase,
             name,
             renamed,
             mode,
             source,
-            handle: std::ptr::null_mut(),
             window: content,
             done: 0,
             at_end: false,
             lines_done: 0,
-            aborted: false,
             has_failed: false,
             end,
         })
@@ -170,217 +162,154 @@ impl Transfer {
     }
 }
 
-/// An error of the last call in words.
-fn error_of(session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP) -> String {
-    if last_errno(session) == ffi::LIBSSH2_ERROR_SFTP_PROTOCOL {
-        // SAFETY: the channel is alive.
-        let number = unsafe { ffi::libssh2_sftp_last_error(sftp) };
-        if number != 0 {
-            return library::sftp_error(number).to_owned();
-        }
+/// A status of SFTP in words.
+pub(super) const fn words_of(status: c_ulong) -> &'static str {
+    match status {
+        2 | 10 => NO_SUCH_FILE,
+        3 => "permission denied",
+        4 => "the host refuses it (for instance because its disk is full)",
+        8 => "the host does not know the operation",
+        11 => "it exists already",
+        12 => "read-only file system",
+        14 => "no space left on the disk",
+        15 => "the disk quota is used up",
+        18 => "the directory is not empty",
+        19 => "not a directory",
+        20 => "not a file name there",
+        _ => "unknown error",
     }
-    last_error(session)
 }
 
 impl Transfer {
-    pub fn step(&mut self, session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP, moved: &mut bool) -> Step {
-        match self.phase {
-            Phase::Look => self.look(session, sftp),
-            Phase::Open => self.open(session, sftp),
-            Phase::Write => self.write(session, sftp, moved),
-            Phase::Permit => {
-                let mut attributes = ffi::LIBSSH2_SFTP_ATTRIBUTES {
-                    flags: ffi::LIBSSH2_SFTP_ATTR_PERMISSIONS,
-                    filesize: 0,
-                    uid: 0,
-                    gid: 0,
-                    permissions: c_ulong::from(self.mode),
-                    atime: 0,
-                    mtime: 0,
-                };
-                // SAFETY: handle and attributes are alive.
-                let result = unsafe { ffi::libssh2_sftp_fstat_ex(self.handle, &raw mut attributes, 1) };
-                // A host that does not let us is no reason to fail: the file was made with these permissions.
-                if result == ffi::LIBSSH2_ERROR_EAGAIN { Step::WouldBlock } else { Step::Next(Phase::Sync) }
+    /// Goes on as far as the host answers; whether it is over. What fails ends it, with its reason.
+    pub fn go_on(&mut self, ssh: &mut Ssh2, moved: &mut bool) -> bool {
+        while let Ok(next) = self.step(ssh, moved) {
+            *moved = true;
+            match next {
+                Some(phase) => self.phase = phase,
+                None => return true,
             }
-            Phase::Sync => {
-                // SAFETY: the handle is alive. A host without this extension keeps the file as it does otherwise.
-                let result = unsafe { ffi::libssh2_sftp_fsync(self.handle) };
-                if result == ffi::LIBSSH2_ERROR_EAGAIN { Step::WouldBlock } else { Step::Next(Phase::Close) }
-            }
-            Phase::Close => self.close(session, sftp),
-            Phase::Rename => self.rename(session, sftp),
-            Phase::MakeRoom => {
-                let Some(name) = &self.renamed else { return Step::Over };
-                match unlink(sftp, name) {
-                    ffi::LIBSSH2_ERROR_EAGAIN => Step::WouldBlock,
-                    // Whether it was there is seen by the renaming.
-                    _ => Step::Next(Phase::PlainRename),
-                }
-            }
-            Phase::PlainRename => self.plain_rename(session, sftp),
-            Phase::CleanUp => match unlink(sftp, &self.name) {
-                ffi::LIBSSH2_ERROR_EAGAIN => Step::WouldBlock,
-                _ => Step::Over,
-            },
         }
+        false
+    }
+
+    fn step(&mut self, ssh: &mut Ssh2, moved: &mut bool) -> Next {
+        match self.phase {
+            Phase::Look => self.look(ssh),
+            Phase::Open => self.open(ssh),
+            Phase::Write => self.write(ssh, moved),
+            // A host that does not let us is no reason to fail: the file was made with these permissions.
+            Phase::Permit => settled(ssh.set_mode(self.mode)).map(|_| Some(Phase::Sync)),
+            // A host without this extension keeps the file as it does otherwise.
+            Phase::Sync => settled(ssh.sync()).map(|_| Some(Phase::Close)),
+            Phase::Close => self.close(ssh),
+            Phase::Rename => self.rename(ssh, false),
+            // Whether it was there is seen by the renaming.
+            Phase::MakeRoom => {
+                settled(ssh.unlink(self.renamed.as_deref().unwrap_or_default())).map(|_| Some(Phase::PlainRename))
+            }
+            Phase::PlainRename => self.rename(ssh, true),
+            Phase::CleanUp => settled(ssh.unlink(&self.name)).map(|_| None),
+        }
+    }
+
+    /// How it ended.
+    pub fn into_end(self) -> SshEnd {
+        self.end
     }
 
     /// Whether the pipe is one.
-    fn look(&mut self, session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP) -> Step {
-        let mut attributes =
-            ffi::LIBSSH2_SFTP_ATTRIBUTES { flags: 0, filesize: 0, uid: 0, gid: 0, permissions: 0, atime: 0, mtime: 0 };
-        let name = self.name.as_bytes();
-        // SAFETY: the channel is alive, the name is given with its length, `attributes` is a place for the answer.
-        let result = unsafe {
-            ffi::libssh2_sftp_stat_ex(sftp, chars(name), short_len(name), ffi::LIBSSH2_SFTP_STAT, &raw mut attributes)
-        };
+    fn look(&mut self, ssh: &mut Ssh2) -> Next {
         let shown = &self.name;
-        match result {
-            ffi::LIBSSH2_ERROR_EAGAIN => return Step::WouldBlock,
-            0 if attributes.permissions & ffi::LIBSSH2_SFTP_S_IFMT == ffi::LIBSSH2_SFTP_S_IFIFO => {
-                return Step::Next(Phase::Open);
-            }
-            0 => self.fail(format!("command file '{shown}' must be a pipe file")),
-            _ => {
-                let text = match error_of(session, sftp) {
-                    error if error.starts_with("no such file") => format!("command file '{shown}' must exist"),
-                    error => format!("command file '{shown}': {error}"),
-                };
-                self.fail(text);
-            }
-        }
-        Step::Over
-    }
-
-    fn open(&mut self, session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP) -> Step {
-        let flags = if self.is_pipe() {
-            ffi::LIBSSH2_FXF_WRITE | ffi::LIBSSH2_FXF_APPEND
-        } else {
-            ffi::LIBSSH2_FXF_WRITE | ffi::LIBSSH2_FXF_CREAT | ffi::LIBSSH2_FXF_TRUNC
-        };
-        let name = self.name.as_bytes();
-        let mode = library::Mode::from(u16::try_from(self.mode & 0o7777).unwrap_or(0o600));
-        // SAFETY: the channel is alive, the name is given with its length.
-        let handle = unsafe {
-            ffi::libssh2_sftp_open_ex(sftp, chars(name), short_len(name), flags, mode, ffi::LIBSSH2_SFTP_OPENFILE)
-        };
-        if !handle.is_null() {
-            self.handle = handle;
-            return Step::Next(Phase::Write);
-        }
-        if last_errno(session) == ffi::LIBSSH2_ERROR_EAGAIN {
-            return Step::WouldBlock;
-        }
-        let error = error_of(session, sftp);
-        let text = if self.is_pipe() {
-            format!("cannot open command file '{}': {error}", self.name)
-        } else {
-            format!("cannot sftp copy file: '{}': {error}", self.name)
+        let text = match settled(ssh.is_pipe(shown))? {
+            Ok(true) => return Ok(Some(Phase::Open)),
+            Ok(false) => format!("command file '{shown}' must be a pipe file"),
+            Err(text) if text == NO_SUCH_FILE => format!("command file '{shown}' must exist"),
+            Err(text) => format!("command file '{shown}': {text}"),
         };
         self.fail(text);
-        Step::Over
+        Ok(None)
     }
 
-    fn write(&mut self, session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP, moved: &mut bool) -> Step {
+    fn open(&mut self, ssh: &mut Ssh2) -> Next {
+        let new = (!self.is_pipe()).then_some(self.mode);
+        let Err(error) = settled(ssh.open_file(&self.name, new))? else { return Ok(Some(Phase::Write)) };
+        self.fail(match new {
+            None => format!("cannot open command file '{}': {error}", self.name),
+            Some(_) => format!("cannot sftp copy file: '{}': {error}", self.name),
+        });
+        Ok(None)
+    }
+
+    fn write(&mut self, ssh: &mut Ssh2, moved: &mut bool) -> Next {
         let mut written = 0;
         loop {
             if let Err(reason) = self.fill() {
                 self.fail(reason);
-                return Step::Next(Phase::Close);
+                return Ok(Some(Phase::Close));
             }
+            // What is not confirmed yet is given again, followed by more, as the library wants it.
             let rest = self.window.get(self.done..).unwrap_or_default();
             if rest.is_empty() {
-                return Step::Next(if self.is_pipe() { Phase::Close } else { Phase::Permit });
+                return Ok(Some(if self.is_pipe() { Phase::Close } else { Phase::Permit }));
             }
             if written >= LOOK_BYTES {
-                return Step::Next(Phase::Write);
+                return Err(Later);
             }
-            // SAFETY: the handle is alive; pointer and length describe `rest`. What is not acknowledged yet is given
-            // again the next time, followed by more, as the library wants it.
-            let len = unsafe { ffi::libssh2_sftp_write(self.handle, chars(rest), rest.len()) };
-            match usize::try_from(len) {
-                Ok(0) => return Step::WouldBlock,
+            match settled(ssh.write(rest))? {
+                Ok(0) => return Err(Later),
                 Ok(len) => {
                     written += len;
                     *moved = true;
                     self.acknowledged(len);
                 }
-                Err(_) if len == ffi::LIBSSH2_ERROR_EAGAIN as isize => return Step::WouldBlock,
-                Err(_) => {
-                    let error = error_of(session, sftp);
-                    let text = if self.is_pipe() {
+                Err(error) => {
+                    self.fail(if self.is_pipe() {
                         format!("command file '{}' must be writeable: {error}", self.name)
                     } else {
                         format!("cannot sftp copy file: '{}': {error}", self.name)
-                    };
-                    self.fail(text);
-                    return Step::Next(Phase::Close);
+                    });
+                    return Ok(Some(Phase::Close));
                 }
             }
         }
     }
 
-    fn close(&mut self, session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP) -> Step {
-        // SAFETY: the handle is alive until this returns anything but "would block", and not used afterwards.
-        let result = unsafe { ffi::libssh2_sftp_close_handle(self.handle) };
-        if result == ffi::LIBSSH2_ERROR_EAGAIN {
-            return Step::WouldBlock;
-        }
-        self.handle = std::ptr::null_mut();
-        if result != 0 && !self.has_failed {
-            let error = error_of(session, sftp);
+    fn close(&mut self, ssh: &mut Ssh2) -> Next {
+        if let (Err(error), false) = (settled(ssh.close_file())?, self.has_failed) {
             self.fail(format!("cannot sftp copy file: '{}': {error}", self.name));
         }
-        match (self.is_pipe(), self.has_failed) {
-            (true, _) => Step::Over,
-            (false, false) => Step::Next(Phase::Rename),
-            (false, true) => Step::Next(Phase::CleanUp),
-        }
+        Ok(match (self.is_pipe(), self.has_failed) {
+            (true, _) => None,
+            (false, false) => Some(Phase::Rename),
+            (false, true) => Some(Phase::CleanUp),
+        })
     }
 
-    fn rename(&mut self, session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP) -> Step {
-        let Some(to) = self.renamed.as_ref().map(String::as_bytes) else { return Step::Over };
-        let from = self.name.as_bytes();
-        // SAFETY: the channel is alive, both names are given with their lengths.
-        let result =
-            unsafe { library::libssh2_sftp_posix_rename_ex(sftp, chars(from), from.len(), chars(to), to.len()) };
-        match result {
-            0 => Step::Over,
-            ffi::LIBSSH2_ERROR_EAGAIN => Step::WouldBlock,
-            // SAFETY: the channel is alive.
-            _ if unsafe { ffi::libssh2_sftp_last_error(sftp) } == ffi::LIBSSH2_FX_OP_UNSUPPORTED as c_ulong => {
-                Step::Next(Phase::MakeRoom)
-            }
-            _ => self.not_renamed(session, sftp),
-        }
-    }
-
-    fn plain_rename(&mut self, session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP) -> Step {
-        let Some(to) = self.renamed.as_ref().map(String::as_bytes) else { return Step::Over };
-        let from = self.name.as_bytes();
-        let flags =
-            ffi::LIBSSH2_SFTP_RENAME_OVERWRITE | ffi::LIBSSH2_SFTP_RENAME_ATOMIC | ffi::LIBSSH2_SFTP_RENAME_NATIVE;
-        // SAFETY: the channel is alive, both names are given with their lengths.
-        let result =
-            unsafe { ffi::libssh2_sftp_rename_ex(sftp, chars(from), short_len(from), chars(to), short_len(to), flags) };
-        match result {
-            0 => Step::Over,
-            ffi::LIBSSH2_ERROR_EAGAIN => Step::WouldBlock,
-            _ => self.not_renamed(session, sftp),
-        }
-    }
-
-    fn not_renamed(&mut self, session: *mut ffi::LIBSSH2_SESSION, sftp: *mut ffi::LIBSSH2_SFTP) -> Step {
-        let error = error_of(session, sftp);
-        let text = format!("Can't copy file to {}: {error}", self.renamed.as_deref().unwrap_or_default());
+    fn rename(&mut self, ssh: &mut Ssh2, plain: bool) -> Next {
+        let to = self.renamed.as_deref().unwrap_or_default();
+        let text = match ssh.rename(&self.name, to, plain) {
+            Ok(()) => return Ok(None),
+            Err(Fault::WouldBlock) => return Err(Later),
+            Err(fault) if !plain && fault.is(&[sys::LIBSSH2_FX_OP_UNSUPPORTED]) => return Ok(Some(Phase::MakeRoom)),
+            Err(fault) => format!("Can't copy file to {to}: {fault}"),
+        };
         self.fail(text);
-        Step::Next(Phase::CleanUp)
+        Ok(Some(Phase::CleanUp))
     }
 }
 
-fn unlink(sftp: *mut ffi::LIBSSH2_SFTP, name: &str) -> c_int {
-    let name = name.as_bytes();
-    // SAFETY: the channel is alive, the name is given with its length.
-    unsafe { ffi::libssh2_sftp_unlink_ex(sftp, chars(name), short_len(name)) }
+/// The host has not answered yet, or others have their turn.
+struct Later;
+
+/// What a transfer does next; `None` where it is over.
+type Next = Result<Option<Phase>, Later>;
+
+/// The outcome of a call once the host has answered, an error in words.
+fn settled<T>(outcome: Outcome<T>) -> Result<Result<T, String>, Later> {
+    match outcome {
+        Ok(value) => Ok(Ok(value)),
+        Err(Fault::WouldBlock) => Err(Later),
+        Err(Fault::Failed { text, .. }) => Ok(Err(text)),
+    }
 }

@@ -1,170 +1,150 @@
 //! The file transfers of a session: their SFTP channel, and which of them has its turn. One at a time.
-#![allow(unsafe_code)]
 
 use std::collections::VecDeque;
 
-use libssh2_sys as ffi;
-
-use super::library::{last_errno, last_error};
-use super::transfer::{Step, Transfer};
+use super::ffi::{Fault, Ssh2};
+use super::transfer::Transfer;
 use crate::edge::copy::Opened;
 use crate::model::ssh::{SshEnd, SshNews, SshTask, SshTaskId};
 
+/// How the library says that it got no channel, not that the host has no SFTP.
+const NO_CHANNEL: &str = "Unable to startup channel";
+
 /// The SFTP channel of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sftp {
     None,
-    Open(*mut ffi::LIBSSH2_SFTP),
+    /// The host has been asked for it and has not answered.
+    Opening,
+    Open,
     /// It is of no use any more, but not gone yet.
-    Closing(*mut ffi::LIBSSH2_SFTP),
+    Closing,
 }
 
 /// All transfers of a session.
 pub(super) struct Transfers {
-    session: *mut ffi::LIBSSH2_SESSION,
     sftp: Sftp,
-    /// The host has been asked for the SFTP channel and has not answered.
-    is_opening: bool,
     waiting: VecDeque<Transfer>,
     current: Option<Transfer>,
+    /// The host gave no channel for the transfer in hand; its words.
+    refusal: Option<String>,
 }
 
 impl Transfers {
-    pub const fn new(session: *mut ffi::LIBSSH2_SESSION) -> Self {
-        Self { session, sftp: Sftp::None, is_opening: false, waiting: VecDeque::new(), current: None }
+    pub const fn new() -> Self {
+        Self { sftp: Sftp::None, waiting: VecDeque::new(), current: None, refusal: None }
     }
 
     /// Whether the host is being asked for the SFTP channel; meanwhile no command may be started.
-    pub const fn is_opening(&self) -> bool {
-        self.is_opening
+    pub fn is_opening(&self) -> bool {
+        self.sftp == Sftp::Opening
+    }
+
+    /// Whether the SFTP channel, or one that is not gone yet, takes the place of another.
+    pub fn has_channel(&self) -> bool {
+        self.sftp != Sftp::None
+    }
+
+    /// Whether the SFTP channel is on its way out.
+    pub fn is_closing(&self) -> bool {
+        self.sftp == Sftp::Closing
     }
 
     pub fn start(&mut self, id: SshTaskId, task: SshTask, opened: Option<Opened>) {
         self.waiting.extend(Transfer::new(id, task, opened));
     }
 
-    /// Nothing more is told of the transfer. One under way still tidies up, unless the host does not answer: then the
-    /// whole channel goes.
+    /// Nothing more is told of the transfer. Where it is under way the host does not answer, and the whole channel
+    /// goes.
     pub fn abort(&mut self, id: SshTaskId) {
         self.waiting.retain(|waiting| waiting.id != id);
-        let Some(current) = self.current.as_mut().filter(|current| current.id == id) else { return };
-        if !current.aborted {
-            current.aborted = true;
-            self.drop_channel();
+        if self.current.take_if(|current| current.id == id).is_some() && self.sftp == Sftp::Open {
+            self.sftp = Sftp::Closing;
         }
     }
 
-    /// The session is over.
+    /// The session is over. What is open there goes with it.
     pub fn break_off(&mut self) {
-        // Its handle goes with the channel.
         self.current = None;
         self.waiting.clear();
     }
 
-    /// Frees what belongs to the SFTP channel. The session goes next.
-    pub fn free(&mut self) {
-        self.drop_channel();
-        for _ in 0..1_000 {
-            if !self.shut_down() {
-                break;
-            }
+    /// Gives the SFTP channel back if nobody uses it; whether there was such a one.
+    pub fn yield_channel(&mut self) -> bool {
+        let is_idle = self.sftp == Sftp::Open && self.current.is_none() && self.waiting.is_empty();
+        if is_idle {
+            self.sftp = Sftp::Closing;
         }
+        is_idle
     }
 
-    /// Gives up the channel with everything that is under way in it.
-    fn drop_channel(&mut self) {
-        if let Some(current) = self.current.take()
-            && !current.handle.is_null()
-            && let Sftp::Open(_) = self.sftp
-        {
-            // SAFETY: the handle is alive and its channel open; the request to close it goes out, the answer is not
-            // awaited: the handle is not used again and its memory goes with the process at worst.
-            unsafe { ffi::libssh2_sftp_close_handle(current.handle) };
-        }
-        if let Sftp::Open(sftp) = self.sftp {
-            self.sftp = Sftp::Closing(sftp);
-        }
+    /// Why the host gives no channel for the transfer in hand, if it was asked for one; it is asked again the next
+    /// time.
+    pub const fn take_refusal(&mut self) -> Option<String> {
+        self.refusal.take()
     }
 
-    /// Whether the channel is still being closed.
-    fn shut_down(&mut self) -> bool {
-        let Sftp::Closing(sftp) = self.sftp else { return false };
-        // SAFETY: the channel is alive until this returns anything but "would block", and not used afterwards.
-        if unsafe { ffi::libssh2_sftp_shutdown(sftp) } == ffi::LIBSSH2_ERROR_EAGAIN {
-            return true;
-        }
-        self.sftp = Sftp::None;
-        false
+    /// Gives up the transfer in hand, which was not begun.
+    pub fn take_current(&mut self) -> Option<Transfer> {
+        self.current.take()
     }
 
     /// Goes on as far as the socket allows; whether anything moved. The SFTP channel is made only where it `may_open`.
-    pub fn go_on(&mut self, may_open: bool, news: &mut Vec<SshNews>) -> bool {
-        if self.shut_down() {
-            return false;
+    pub fn go_on(&mut self, ssh: &mut Ssh2, may_open: bool, news: &mut Vec<SshNews>) -> bool {
+        if self.sftp == Sftp::Closing {
+            if !ssh.close_sftp() {
+                return false;
+            }
+            self.sftp = Sftp::None;
         }
         let mut moved = false;
         // Whoever wanted it may be gone; the answer has to be taken all the same.
-        if self.is_opening && self.current.is_none() {
-            moved = !matches!(self.channel(), Ok(None));
+        if self.is_opening() && self.current.is_none() {
+            moved = !matches!(self.open(ssh), Err(Fault::WouldBlock));
         }
         loop {
             if self.current.is_none() {
-                let Some(next) = self.waiting.pop_front() else { return moved };
-                self.current = Some(next);
+                self.current = self.waiting.pop_front();
             }
-            if !may_open && !self.is_opening && !matches!(self.sftp, Sftp::Open(_)) {
+            if self.current.is_none() || (!may_open && self.sftp == Sftp::None) {
                 return moved;
             }
-            let sftp = match self.channel() {
-                Ok(Some(sftp)) => sftp,
-                Ok(None) => return moved,
-                Err(reason) => {
-                    if let Some(current) = self.current.take() {
-                        news.push(SshNews::Ended(current.id, SshEnd::Failed(reason)));
-                    }
+            match self.open(ssh) {
+                Ok(()) => {}
+                Err(Fault::WouldBlock) => return moved,
+                Err(Fault::Failed { text, .. }) if text == NO_CHANNEL => {
+                    self.refusal = Some(text);
+                    return true;
+                }
+                Err(Fault::Failed { text, .. }) => {
+                    let text = format!("the host offers no SFTP ({text}); its sshd needs a line 'Subsystem sftp …'");
+                    news.extend(self.current.take().map(|current| SshNews::Ended(current.id, SshEnd::Failed(text))));
                     continue;
                 }
-            };
-            let session = self.session;
+            }
             let Some(current) = &mut self.current else { continue };
-            let step = current.step(session, sftp, &mut moved);
-            match step {
-                Step::WouldBlock => {
-                    if moved && !news.contains(&SshNews::Moved(current.id)) {
-                        news.push(SshNews::Moved(current.id));
-                    }
-                    return moved;
+            if !std::mem::replace(&mut current.is_asked, true) {
+                news.push(SshNews::Asked(current.id));
+            }
+            if current.go_on(ssh, &mut moved) {
+                news.extend(self.current.take().map(|current| SshNews::Ended(current.id, current.into_end())));
+            } else {
+                if moved && !news.contains(&SshNews::Moved(current.id)) {
+                    news.push(SshNews::Moved(current.id));
                 }
-                Step::Next(phase) => {
-                    moved = true;
-                    current.phase = phase;
-                }
-                Step::Over => {
-                    moved = true;
-                    let Some(current) = self.current.take() else { continue };
-                    news.push(SshNews::Ended(current.id, current.end));
-                }
+                return moved;
             }
         }
     }
 
-    /// The SFTP channel, made when it is needed first.
-    fn channel(&mut self) -> Result<Option<*mut ffi::LIBSSH2_SFTP>, String> {
-        if let Sftp::Open(sftp) = self.sftp {
-            return Ok(Some(sftp));
-        }
-        // SAFETY: the session is alive and logged in; while it would block it is called again.
-        let sftp = unsafe { ffi::libssh2_sftp_init(self.session) };
-        self.is_opening = sftp.is_null() && last_errno(self.session) == ffi::LIBSSH2_ERROR_EAGAIN;
-        if !sftp.is_null() {
-            self.sftp = Sftp::Open(sftp);
-            return Ok(Some(sftp));
-        }
-        match self.is_opening {
-            true => Ok(None),
-            false => Err(format!(
-                "the host offers no SFTP ({}); its sshd needs a line 'Subsystem sftp …'",
-                last_error(self.session)
-            )),
-        }
+    /// Makes the SFTP channel when it is needed first.
+    fn open(&mut self, ssh: &mut Ssh2) -> Result<(), Fault> {
+        let opened = ssh.open_sftp();
+        self.sftp = match opened {
+            Ok(()) => Sftp::Open,
+            Err(Fault::WouldBlock) => Sftp::Opening,
+            Err(_) => Sftp::None,
+        };
+        opened
     }
 }

@@ -63,7 +63,7 @@ impl ClientContext {
     /// The state of a connection to `server_name`, a host name or an address (with or without brackets).
     ///
     /// # Errors
-    /// The name is none.
+    /// The name is invalid.
     pub fn session(&self, server_name: &str) -> Result<Session, String> {
         let bare = server_name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(server_name);
         let name = ServerName::try_from(bare.to_owned())
@@ -89,7 +89,7 @@ impl ClientContext {
     /// A connection that waits, for subcommands.
     ///
     /// # Errors
-    /// `server_name` is none.
+    /// `server_name` is invalid.
     pub fn blocking(
         &self,
         server_name: &str,

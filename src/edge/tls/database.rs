@@ -13,14 +13,22 @@ use super::verifier::{Accepted, Verifier};
 use super::{TlsError, certificate, client, private_key, provider};
 use crate::config::database::DatabaseTls;
 
-/// What a failed handshake means and what to do; `None` for an error that is none of TLS.
+/// What a failed handshake means and what to do; `None` for an error from outside TLS.
 #[must_use]
-pub fn explain(error: &io::Error) -> Option<String> {
+pub fn explain(error: &io::Error, settings: Option<&DatabaseTls>) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     Some(match error {
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-            "the issuer of its certificate is unknown: set 'mysql_ssl_ca_file' to the certificate of its authority"
-                .to_owned()
+            match settings.and_then(|settings| settings.ca_file.as_ref()) {
+                Some(file) => format!(
+                    "its certificate was not issued by an authority in {}: put the right one into that file \
+                        ('mysql_ssl_ca_file')",
+                    file.display()
+                ),
+                None => "the issuer of its certificate is unknown: set 'mysql_ssl_ca_file' to the certificate of its \
+                    authority"
+                    .to_owned(),
+            }
         }
         rustls::Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },

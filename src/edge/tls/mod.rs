@@ -14,6 +14,15 @@ pub mod server;
 pub mod session;
 mod verifier;
 
+/// The number of PEM blocks.
+///
+/// # Errors
+/// What is wrong with one.
+#[cfg(fuzzing)]
+pub fn count_pem_blocks(bytes: &[u8]) -> Result<usize, String> {
+    pem::parse(bytes).map(|blocks| blocks.len())
+}
+
 #[cfg(test)]
 mod tests;
 

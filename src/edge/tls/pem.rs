@@ -32,7 +32,7 @@ pub(super) fn read_blocks(path: &Path) -> Result<Vec<Block>, TlsError> {
     Ok(blocks)
 }
 
-fn parse(bytes: &[u8]) -> Result<Vec<Block>, String> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Block>, String> {
     let text = String::from_utf8_lossy(bytes);
     let mut blocks = Vec::new();
     let mut lines = text.lines().map(str::trim);

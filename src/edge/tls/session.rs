@@ -234,11 +234,33 @@ impl Session {
                     "no TLS but something else, such as plain HTTP, on a TLS port: use https:// or wss://".to_owned()
                 }
                 rustls::Error::AlertReceived(alert) => {
-                    format!("the client refused the TLS handshake ({alert:?}): does it trust our certificate's issuer?")
+                    format!("the client refused our TLS handshake ({alert:?}): {}", meaning(*alert))
                 }
                 _ => format!("TLS failed: {error}"),
             },
         }
+    }
+}
+
+/// What a client means that ends the handshake with an alert, and what helps.
+const fn meaning(alert: rustls::AlertDescription) -> &'static str {
+    use rustls::AlertDescription as Alert;
+    match alert {
+        Alert::UnknownCA => {
+            "it does not know the issuer of our certificate: set ssl_ca_file there, and send the whole chain from here"
+        }
+        Alert::CertificateExpired => {
+            "our certificate has expired or is not valid yet, by its clock: renew the certificate, or correct the clock"
+        }
+        Alert::CertificateRevoked => "our certificate was revoked: replace it",
+        Alert::BadCertificate | Alert::CertificateUnknown | Alert::UnsupportedCertificate => {
+            "it does not accept our certificate: compare name, issuer and pinned fingerprint; its own log says more"
+        }
+        Alert::ProtocolVersion | Alert::HandshakeFailure | Alert::InsufficientSecurity => {
+            "it has no version or cipher of TLS in common with us: it needs TLS 1.2 or 1.3"
+        }
+        Alert::UnrecognisedName => "it asked for another name than our certificate has",
+        _ => "its own log says why",
     }
 }
 

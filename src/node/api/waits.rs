@@ -225,7 +225,7 @@ pub(in super::super) fn ask_history(core: &mut Core, call: CallId) {
         None => return,
     };
     let token = lookup.filter.token.clone().unwrap_or_default();
-    if core.ask_for_call(call, lookup.filter) {
+    if core.questions.ask_for_call(&mut core.context, call, lookup.filter) {
         core.calls.waiting.insert(call, Waiting::History { token });
     } else {
         core.context.output(Output::Answer { call, answer: super::busy() });

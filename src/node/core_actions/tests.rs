@@ -22,8 +22,10 @@ fn a_start_writes_its_row_and_asks_for_the_links_of_the_register_file() {
             bytes.fill(0);
         }
     }
-    let restored =
-        Restored { marks: vec![(id(2), SyncMark { ctime: 4.5, last_id: 3, history: 0 })], ..Restored::default() };
+    let restored = Restored {
+        marks: vec![(id(2), SyncMark { ctime: 4.5, newest: 4.5, last_id: 3, history: 0 })],
+        ..Restored::default()
+    };
     let core = super::Core::new(options(vec![push_node(2)]), restored, Box::new(Zero), now);
     let mut bench = Bench { core, millis: 0, stores: true };
     assert_eq!(bench.drain(), [r#"row - 3 {"message":"gorgoned is starting..."}"#, "open 2 tcp://192.0.2.1:5002"]);
@@ -221,13 +223,9 @@ fn the_log_level_changes_and_goes_back() {
         bench.request("BCASTLOGGER", "t", "", r#"{"content":{"severity":"debug"}}"#),
         ["level Some(Debug)", accepted]
     );
-    bench.core.handle_input(
-        Input::ClientMessage {
-            client: ClientId::Zmq(7),
-            message: crate::node::testing::message("PING", "t", Some(""), "{}"),
-        },
-        crate::model::time::Now::default(),
-    );
+    let now = bench.core.context.now;
+    let message = crate::node::testing::message("PING", "t", Some(""), "{}");
+    bench.core.handle_input(Input::ClientMessage { client: ClientId::Zmq(7), message }, now);
     let first = crate::node::testing::describe(&bench.core.poll_output().unwrap());
     assert_eq!(first, "log Message received external - [PING] [t] [] {}");
     bench.drain();

@@ -1,31 +1,105 @@
 //! The answer to a GETLOG as SETLOGS: one message over ZeroMQ, parts of bounded size over a WebSocket.
+//!
+//! Our own kind pages by row id and takes all parts. A Perl central goes on by `ctime`, and older ones take the first
+//! part of an answer only: so parts come in the order of `ctime` and end between two instants, a central that was seen
+//! to take one part gets one, and is told that there is more.
 
+use crate::node::context::Context;
+use crate::node::dial_out::DialledOut;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
-use crate::model::history::{HistoryRow, LogPage};
+use crate::model::connection::{ClientId, ParentKind};
+use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit};
 use crate::model::message::{Message, Outgoing};
 use crate::model::token::Token;
 
-use crate::model::connection::ParentKind;
-use crate::node::core::Core;
-use crate::node::get_log::rows_json;
+use crate::node::get_log::{CTIME_TOLERANCE_SECONDS, rows_json};
 use crate::node::json;
 use crate::node::output::Output;
+use crate::node::timers::Timer;
 
-/// A receiver takes no larger message; characters count as encoded.
+/// A Perl central takes no larger message; characters count as encoded.
 const ENCODED_BYTES_MAX: usize = 262_144;
-/// What stands around the rows of a part, at most.
+/// What the send queue of a connection holds.
+const ROW_BYTES_MAX: usize = 16 << 20;
+/// Maximum length in characters of what surrounds the rows of a part.
 const FRAME_BYTES: usize = 1_024;
+/// A central that took a part hears after this time that there is more.
+const PACE: Duration = Duration::from_secs(1);
+/// What stands between two rows.
+const COMMA: Size = Size { plain_chars: 1, encoded_bytes: 1, least_bytes: 1 };
 
-/// Characters of a text, and its bytes once entities stand for what HTML escapes.
+/// What was learnt about how a central takes our rows.
+#[derive(Debug)]
+pub(super) struct PartsTaken {
+    /// Where the first part of the last answer ended.
+    first_end: Option<Position>,
+    /// Whether it goes on behind the first of several parts.
+    takes_one: bool,
+    /// Encoded bytes of a row that it takes; larger ones are cut.
+    row_bytes_max: usize,
+    /// A part larger than [`ENCODED_BYTES_MAX`] was sent, and nothing was heard since.
+    large_is_open: bool,
+}
+
+impl Default for PartsTaken {
+    fn default() -> Self {
+        Self { first_end: None, takes_one: false, row_bytes_max: ROW_BYTES_MAX, large_is_open: false }
+    }
+}
+
+impl PartsTaken {
+    /// It asks on by `ctime`. How much to read, and from where: behind the last row that it took, also when others
+    /// share its `ctime`.
+    fn asked(&mut self, filter: &mut LogFilter, limit: PageLimit, chars_max: usize) -> (PageLimit, Option<Position>) {
+        self.large_is_open = false;
+        let is_same = |ctime: f64, end: &Position| (ctime - end.ctime).abs() < CTIME_TOLERANCE_SECONDS;
+        let behind = self.first_end.filter(|end| filter.after_ctime.is_some_and(|ctime| is_same(ctime, end)));
+        if let Some(end) = behind {
+            self.takes_one |= end.is_not_last;
+            filter.after_ctime = Some(end.ctime - CTIME_TOLERANCE_SECONDS);
+        }
+        let limit = if self.takes_one { PageLimit { rows: 1_000, bytes: chars_max, ..limit } } else { limit };
+        (limit, behind)
+    }
+
+    /// The connection is gone.
+    pub(super) fn lost(&mut self) {
+        self.first_end = None;
+        if std::mem::take(&mut self.large_is_open) {
+            self.row_bytes_max = ENCODED_BYTES_MAX;
+        }
+    }
+}
+
+/// The place of a row among all.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::node) struct Position {
+    ctime: f64,
+    id: i64,
+    /// Further parts follow.
+    is_not_last: bool,
+}
+
+impl Position {
+    /// Whether a row was sent with what ended here.
+    pub(in crate::node) fn covers(&self, row: &HistoryRow) -> bool {
+        row.ctime <= self.ctime && row.id <= self.id
+    }
+}
+
+/// Characters of a text, and its bytes once entities stand for what HTML escapes: all of it, or as little as a reader
+/// needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Size {
     plain_chars: usize,
     encoded_bytes: usize,
+    least_bytes: usize,
 }
 
 impl Size {
@@ -33,14 +107,17 @@ impl Size {
         let mut size = Self::default();
         for character in text.chars() {
             size.plain_chars += 1;
-            size.encoded_bytes += match character {
-                '"' => 6,
-                '&' | '\'' => 5,
-                '<' | '>' => 4,
+            let (usual, least) = match character {
+                '"' => (6, 1),
+                '&' => (5, 5),
+                '\'' => (5, 1),
+                '<' | '>' => (4, 1),
                 // Each byte of its UTF-8 becomes a number such as `&#195;`.
-                character if !character.is_ascii() => 6 * character.len_utf8(),
-                _ => 1,
+                character if !character.is_ascii() => (6 * character.len_utf8(), 6 * character.len_utf8()),
+                _ => (1, 1),
             };
+            size.encoded_bytes += usual;
+            size.least_bytes += least;
         }
         size
     }
@@ -49,6 +126,7 @@ impl Size {
         Self {
             plain_chars: self.plain_chars + other.plain_chars,
             encoded_bytes: self.encoded_bytes + other.encoded_bytes,
+            least_bytes: self.least_bytes + other.least_bytes,
         }
     }
 
@@ -57,38 +135,90 @@ impl Size {
     }
 }
 
-/// Rows as JSON arrays, each for one part; at least one, if only an empty one.
-fn parts(rows: Vec<HistoryRow>, chars_max: usize) -> Vec<String> {
-    let mut parts: Vec<String> = Vec::new();
-    let mut part = String::from("[");
-    let mut size = Size::default();
-    for row in rows {
-        let text = row_text(row);
-        let row_size = Size::of(&text);
-        if part.len() > 1 {
-            if size.plus(row_size).fits(chars_max) {
-                part.push(',');
-            } else {
-                part.push(']');
-                parts.push(std::mem::replace(&mut part, "[".to_owned()));
-                size = Size::default();
-            }
-        }
-        part.push_str(&text);
-        size = size.plus(row_size).plus(Size { plain_chars: 1, encoded_bytes: 1 });
+/// How rows are divided among parts.
+#[derive(Clone, Copy, Debug)]
+struct Division {
+    /// Characters of a part at most, as far as it holds several rows.
+    chars_max: usize,
+    /// Encoded bytes of a row at most.
+    row_bytes_max: usize,
+    /// In the order of `ctime`, and never ending between rows of one `ctime`.
+    by_ctime: bool,
+}
+
+/// The rows of one message as a JSON array.
+#[derive(Debug)]
+struct Part {
+    rows: String,
+    end: Position,
+    size: Size,
+}
+
+impl Part {
+    fn new() -> Self {
+        Self { rows: "[".to_owned(), end: Position::default(), size: Size::default() }
     }
-    part.push(']');
-    parts.push(part);
+
+    /// Whether there are no rows, or one more of this size fits.
+    fn takes(&self, size: Size, chars_max: usize) -> bool {
+        self.rows.len() <= 1 || self.size.plus(size).fits(chars_max)
+    }
+
+    fn push(&mut self, text: &str, size: Size, row: &HistoryRow) {
+        if self.rows.len() > 1 {
+            self.rows.push(',');
+        }
+        self.rows.push_str(text);
+        self.size = self.size.plus(size);
+        self.end = Position { ctime: row.ctime, id: row.id, is_not_last: false };
+    }
+
+    fn close(&mut self, is_not_last: bool) -> Self {
+        self.rows.push(']');
+        self.end.is_not_last = is_not_last;
+        std::mem::replace(self, Self::new())
+    }
+}
+
+/// Divides rows among parts; at least one, if only an empty one.
+fn parts(mut rows: Vec<HistoryRow>, division: Division) -> Vec<Part> {
+    if division.by_ctime {
+        rows.sort_by(|a, b| a.ctime.total_cmp(&b.ctime).then(a.id.cmp(&b.id)));
+    }
+    let mut parts: Vec<Part> = Vec::new();
+    let mut part = Part::new();
+    let stay_together = |a: &HistoryRow, b: &HistoryRow| division.by_ctime && a.ctime.total_cmp(&b.ctime).is_eq();
+    for instant in rows.chunk_by(stay_together) {
+        let texts = instant.iter().map(|row| {
+            let text = row_text(row, division.row_bytes_max);
+            let size = Size::of(&text).plus(COMMA);
+            (text, size, row)
+        });
+        let texts: Vec<(String, Size, &HistoryRow)> = texts.collect();
+        let whole = texts.iter().fold(Size::default(), |sum, (_, size, _)| sum.plus(*size));
+        if !part.takes(whole, division.chars_max) {
+            parts.push(part.close(true));
+        }
+        for (text, size, row) in texts {
+            // Rows of one `ctime` that no message holds; see [`PartsTaken::asked`].
+            if !part.takes(size, usize::MAX) {
+                parts.push(part.close(true));
+            }
+            part.push(&text, size, row);
+        }
+    }
+    parts.push(part.close(false));
     parts
 }
 
-/// A row as JSON; one that no message can hold is cut.
-fn row_text(mut row: HistoryRow) -> String {
-    let mut len_max = ENCODED_BYTES_MAX / 2;
+/// A row as JSON; one of more than `bytes_max` when encoded is cut.
+fn row_text(row: &HistoryRow, bytes_max: usize) -> String {
+    let mut row = row.clone();
+    let mut len_max = bytes_max / 2;
     loop {
         let text = rows_json(std::slice::from_ref(&row));
         let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(&text);
-        if Size::of(text).encoded_bytes + FRAME_BYTES <= ENCODED_BYTES_MAX {
+        if Size::of(text).least_bytes + FRAME_BYTES <= bytes_max {
             return text.to_owned();
         }
         row.data = if len_max < 1_024 { too_large(row.data.len()) } else { cut(&row.data, len_max) };
@@ -124,23 +254,56 @@ fn cut(data: &str, len_max: usize) -> String {
     value.to_string()
 }
 
-impl Core {
+impl DialledOut {
+    /// A central that we dialled asks on by `ctime`: how much is read for it at most, and from where.
+    pub(in crate::node) fn read_on_for_parent(
+        &mut self,
+        context: &mut Context,
+        kind: ParentKind,
+        filter: &mut LogFilter,
+        limit: PageLimit,
+    ) -> (PageLimit, Option<Position>) {
+        let chars_max = context.options.pullwss.as_ref().map_or(limit.bytes, |pullwss| pullwss.max_message_size);
+        self.parent(kind).taken.asked(filter, limit, chars_max)
+    }
+
     /// Sends a page of our history to a central that we dialled.
-    pub(in super::super) fn set_logs(&mut self, kind: ParentKind, token: &Token, page: LogPage, last_id: Option<i64>) {
-        if self.dialled_out.parent(kind).identity.is_none() {
+    pub(in crate::node) fn set_logs(
+        &mut self,
+        context: &mut Context,
+        kind: ParentKind,
+        token: &Token,
+        page: LogPage,
+        last_id: Option<i64>,
+    ) {
+        let parent = self.parent(kind);
+        if parent.identity.is_none() {
             return;
         }
-        let more = page.more;
-        let parts = match (kind, &self.context.options.pullwss) {
-            (ParentKind::WebSocket, Some(settings)) => parts(page.rows, settings.max_message_size),
-            _ => vec![rows_json(&page.rows)],
+        let by_ctime = last_id.is_none();
+        let (rows, mut more) = (page.rows, page.more);
+        let mut parts = match (kind, &context.options.pullwss) {
+            (ParentKind::WebSocket, Some(settings)) => {
+                let row_bytes_max = parent.taken.row_bytes_max;
+                parts(rows, Division { chars_max: settings.max_message_size, row_bytes_max, by_ctime })
+            }
+            _ => vec![Part { rows: rows_json(&rows), ..Part::new() }],
         };
+        if by_ctime && kind == ParentKind::WebSocket {
+            parent.taken.first_end = parts.first().map(|part| part.end).filter(|end| end.id > 0);
+            more |= parts.len() > 1;
+            if parent.taken.takes_one {
+                parts.truncate(1);
+            }
+        }
+        parent.taken.large_is_open |= parts.iter().any(|part| part.size.least_bytes > ENCODED_BYTES_MAX);
         let total = parts.len();
-        for rows in parts {
+        for part in parts {
             let mut data = format!(
-                "{{\"code\":{},\"data\":{{\"action\":\"getlog\",\"id\":{},\"result\":{rows}",
+                "{{\"code\":{},\"data\":{{\"action\":\"getlog\",\"id\":{},\"result\":{}",
                 Code::BEGIN.0,
-                self.context.id_json()
+                context.id_json(),
+                part.rows
             );
             // Writing to a string cannot fail.
             if kind == ParentKind::WebSocket {
@@ -148,15 +311,18 @@ impl Core {
             }
             if let Some(last_id) = last_id {
                 let _ = write!(data, ",\"last_id\":{last_id}");
-                self.origins.write_own(&mut data);
+                context.write_history(&mut data);
             }
-            if last_id.is_some() || more {
+            if last_id.is_some() || page.more {
                 let _ = write!(data, ",\"more\":{more}");
             }
             data.push_str("}}");
             let message =
                 Message { action: Action::SetLogs, token: Some(token.clone()), target: Some("".into()), data };
-            self.context.output(Output::SendToParent { kind, outgoing: Outgoing::Request(message) });
+            context.output(Output::SendToParent { kind, outgoing: Outgoing::Request(message) });
+        }
+        if by_ctime && more {
+            context.timers.set(Timer::Subscriber(ClientId::Parent(kind)), context.now.monotonic + PACE);
         }
     }
 }
@@ -166,24 +332,67 @@ mod tests {
     use super::*;
     use crate::node::testing::row;
 
+    fn division(chars_max: usize) -> Division {
+        Division { chars_max, row_bytes_max: ENCODED_BYTES_MAX, by_ctime: false }
+    }
+
+    fn ids(part: &Part) -> Vec<i64> {
+        let rows: Value = serde_json::from_str(&part.rows).unwrap();
+        rows.as_array().unwrap().iter().map(|row| row["id"].as_i64().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_part_for_a_central_that_goes_on_by_ctime_ends_between_two_instants() {
+        let at = |id: i64, ctime: f64| HistoryRow { ctime, ..row(id, "t", 0, &"x".repeat(400)) };
+        let rows = vec![at(1, 1.0), at(2, 1.0), at(3, 2.0), at(4, 2.0), at(5, 2.0), at(6, 2.0), at(7, 1.5)];
+        let by_ctime = Division { by_ctime: true, ..division(2_400) };
+        let parts = parts(rows.clone(), by_ctime);
+        assert_eq!(parts.iter().map(ids).collect::<Vec<_>>(), [vec![1, 2], vec![7], vec![3, 4, 5, 6]]);
+        assert!(parts[0].end.is_not_last && !parts[2].end.is_not_last);
+    }
+
+    #[test]
+    fn a_central_that_takes_one_part_is_known_by_its_next_question() {
+        let mut taken = PartsTaken::default();
+        let end = Position { ctime: 1_795_450_538.281_94, id: 7, is_not_last: true };
+        taken.first_end = Some(end);
+        let limit = PageLimit { rows: 9, bytes: 9, whole_instants: true };
+        let mut filter = LogFilter { after_ctime: Some(1_795_450_540.0), ..LogFilter::default() };
+        assert_eq!(taken.asked(&mut filter, limit, 5).0, limit);
+        let mut filter = LogFilter { after_ctime: Some(end.ctime), ..LogFilter::default() };
+        let (limit, behind) = taken.asked(&mut filter, limit, 5);
+        assert_eq!(limit, PageLimit { rows: 1_000, bytes: 5, whole_instants: true });
+        let at = |id: i64| HistoryRow { ctime: end.ctime, ..row(id, "t", 0, "{}") };
+        assert!(behind.unwrap().covers(&at(7)) && !behind.unwrap().covers(&at(8)));
+        assert!(taken.takes_one && filter.after_ctime.unwrap() < end.ctime, "rows beside the last one are looked for");
+    }
+
+    #[test]
+    fn a_row_that_broke_the_connection_is_cut_the_next_time() {
+        let mut taken = PartsTaken { large_is_open: true, ..PartsTaken::default() };
+        taken.lost();
+        assert_eq!(taken.row_bytes_max, ENCODED_BYTES_MAX);
+    }
+
     #[test]
     fn parts_hold_what_fits_and_a_large_row_stands_alone() {
         let data = |len: usize| format!("{{\"x\":\"{}\"}}", "y".repeat(len));
         let rows = vec![row(1, "a", 0, &data(500)), row(2, "b", 0, &data(9_000)), row(3, "c", 0, &data(500))];
-        let parts = parts(rows, 3_000);
+        let parts = parts(rows, division(3_000));
         assert_eq!(parts.len(), 3);
-        assert!(parts[1].contains("\"id\":2") && parts[1].len() > 9_000);
-        assert_eq!(super::parts(Vec::new(), 3_000), ["[]"]);
+        assert!(parts[1].rows.contains("\"id\":2") && parts[1].rows.len() > 9_000);
+        let none = super::parts(Vec::new(), division(3_000));
+        assert_eq!(none.iter().map(|part| part.rows.as_str()).collect::<Vec<_>>(), ["[]"]);
     }
 
     #[test]
     fn no_part_is_larger_than_a_receiver_takes_once_it_is_encoded() {
         let data = serde_json::json!({ "stdout": "\"é<".repeat(400_000), "exit_code": 3 }).to_string();
         let rows = (1..4).map(|number| row(number, "t", 100, &data)).chain([row(9, "t", 2, "{}")]).collect();
-        let parts = parts(rows, 10_000_000);
+        let parts = parts(rows, division(10_000_000));
         for part in &parts {
-            assert!(Size::of(part).encoded_bytes <= ENCODED_BYTES_MAX);
-            let rows: Value = serde_json::from_str(part).unwrap();
+            assert!(Size::of(&part.rows).least_bytes <= ENCODED_BYTES_MAX);
+            let rows: Value = serde_json::from_str(&part.rows).unwrap();
             let data: Value = serde_json::from_str(rows[0]["data"].as_str().unwrap()).unwrap();
             assert!(rows[0]["code"] == 2 || data["exit_code"] == 3);
         }
@@ -193,7 +402,7 @@ mod tests {
     #[test]
     fn rows_that_are_no_json_or_all_keys_are_replaced() {
         for data in ["\"".repeat(300_000), format!("{{\"{}\":1}}", "k".repeat(600_000))] {
-            let text = row_text(row(1, "t", 2, &data));
+            let text = row_text(&row(1, "t", 2, &data), ENCODED_BYTES_MAX);
             assert!(text.contains("too large for a WebSocket"), "{text}");
         }
     }

@@ -5,7 +5,6 @@
 //! it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use crate::model::history::{HistoryName, Origins, RowOrigin, StoreChange, SyncMark};
 use crate::model::node_id::NodeId;
@@ -44,19 +43,6 @@ impl SyncMark {
 impl OriginMarks {
     pub(in super::super) fn new(origins: Origins) -> Self {
         Self { own: origins.own, last_ids: origins.marks.into_iter().collect() }
-    }
-
-    /// The number of our own history; 0 where there is none.
-    pub(in super::super) const fn own(&self) -> i64 {
-        self.own
-    }
-
-    /// Adds it to an answer, where there is one.
-    pub(in super::super) fn write_own(&self, out: &mut String) {
-        if self.own != 0 {
-            // Writing to a string cannot fail.
-            let _ = write!(out, ",\"history\":{}", self.own);
-        }
     }
 
     /// Whether a row is here already; `own_id` is ours, where we know it.

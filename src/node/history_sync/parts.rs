@@ -105,6 +105,7 @@ impl Core {
 
     /// Stores what a node has sent so far; its mark stays until all is there.
     fn store_early(&mut self, id: NodeId) {
+        let wall = self.context.now.wall;
         let Some(node) = self.registry.get_mut(id) else { return };
         let Some(gathering) = &mut node.sync.gathering else { return };
         let mark = node.sync.mark;
@@ -127,7 +128,7 @@ impl Core {
         let mark = if mark.is_of_another(history) { SyncMark::default() } else { mark };
         let mut fresh = Vec::new();
         for (row_id, row) in rows {
-            let known = row.id <= mark.last_id && (pages || row.ctime <= mark.ctime);
+            let known = if pages { row.id <= mark.last_id } else { mark.has(row.id, row.ctime, wall) };
             if !known && node.sync.early.insert(row_id) {
                 fresh.push(row);
             }
@@ -213,7 +214,9 @@ mod tests {
         let mut bench = asked();
         bench.pass_seconds(10);
         bench.give(says("REGISTERNODES", "", r#"{"nodes":[{"id":6,"type":"wss","identity":6}]}"#));
-        assert_eq!(bench.pass_seconds(20), Vec::<String>::new());
+        let again = r#"client 70: [GETLOG] [] [] {"ctime":0,"last_id":0}"#;
+        assert_eq!(bench.pass_seconds(20), [again], "the third time, the others were before the keep-alive");
+        assert_eq!(bench.pass_seconds(29), Vec::<String>::new());
     }
 
     #[test]

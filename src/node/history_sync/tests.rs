@@ -2,7 +2,7 @@ use crate::model::history::{Origins, SyncMark};
 
 use crate::node::Restored;
 use crate::node::input::Input;
-use crate::node::testing::{Bench, id, node_message, options, push_node};
+use crate::node::testing::{Bench, id, message, node_message, options, push_node};
 
 const QUESTION: &str = r#"node 2: [GETLOG] [] [] {"ctime":0,"last_id":0}"#;
 
@@ -16,7 +16,10 @@ fn row(number: i64, ctime: f64, token: &str, code: i64) -> String {
 }
 
 fn marked(ctime: f64, last_id: i64) -> Bench {
-    let restored = Restored { marks: vec![(id(2), SyncMark { ctime, last_id, history: 0 })], ..Restored::default() };
+    let restored = Restored {
+        marks: vec![(id(2), SyncMark { ctime, newest: ctime, last_id, history: 0 })],
+        ..Restored::default()
+    };
     let mut bench = Bench::restored(options(vec![push_node(2)]), restored);
     bench.give(Input::LinkUp(id(2)));
     bench
@@ -58,13 +61,12 @@ fn a_row_that_comes_twice_is_stored_once() {
 
 #[test]
 fn a_mark_that_a_perl_daemon_left_is_asked_for_by_ctime_alone() {
-    let restored = Restored {
-        marks: vec![(id(2), SyncMark { ctime: 1_795_450_546.059_45, last_id: 0, history: 0 })],
-        ..Restored::default()
-    };
+    let ctime = 1_795_449_546.059_45;
+    let mark = SyncMark { ctime, newest: ctime, ..SyncMark::default() };
+    let restored = Restored { marks: vec![(id(2), mark)], ..Restored::default() };
     let mut bench = Bench::restored(options(vec![push_node(2)]), restored);
     let outputs = bench.give(Input::LinkUp(id(2)));
-    assert_eq!(outputs[1], r#"node 2: [GETLOG] [] [] {"ctime":1795450546.05945}"#);
+    assert_eq!(outputs[1], r#"node 2: [GETLOG] [] [] {"ctime":1795449546.05945}"#);
 }
 
 #[test]
@@ -210,4 +212,63 @@ fn a_history_with_another_number_is_taken_from_its_start_whatever_its_ids_and_ti
     // Its clock was set back as well.
     let earlier: Vec<String> = rows("b").iter().map(|row| row.replace("7.5", "3.5")).collect();
     assert_eq!(bench.give(page(2, 51, &earlier, 2)), ["row b 0 {}", "row b 2 {}", "mark 2 3.5 2"]);
+}
+
+/// What a central with node 2, which does not page, makes of rows of it.
+fn told(bench: &mut Bench, rows: &[String]) -> Vec<String> {
+    bench.give(answer(&rows.join(","), ""))
+}
+
+#[test]
+fn a_row_from_the_future_does_not_keep_later_rows_away() {
+    let restored = Restored { marks: vec![(id(2), SyncMark::default())], ..Restored::default() };
+    let mut bench = Bench::restored(options(vec![push_node(2)]), restored);
+    bench.give(Input::LinkUp(id(2)));
+    let wall = bench.core.context.now.wall.as_seconds_f64();
+    let year = 31_536_000.0;
+    let outputs = told(&mut bench, &[row(7, wall - 1.0, "a", 0), row(8, wall + year, "b", 0)]);
+    assert_eq!(outputs, ["row a 0 {}".to_owned(), "row b 0 {}".to_owned(), format!("mark 2 {} 8", wall + 5.0)]);
+    // The node brings the row from the future each time; it is known by its id.
+    let outputs = told(&mut bench, &[row(8, wall + year, "b", 0), row(9, wall + 6.0, "c", 0)]);
+    assert_eq!(outputs, ["row c 0 {}".to_owned(), format!("mark 2 {} 9", wall + 5.0)]);
+}
+
+#[test]
+fn a_mark_from_the_future_is_clamped_when_it_is_read() {
+    let mark = SyncMark { ctime: 4e9, newest: 4e9, last_id: 1 << 52, history: 0 };
+    let restored = Restored { marks: vec![(id(2), mark)], ..Restored::default() };
+    let mut bench = Bench::restored(options(vec![push_node(2)]), restored);
+    let wall = bench.core.context.now.wall.as_seconds_f64();
+    let outputs = bench.give(Input::LinkUp(id(2)));
+    assert_eq!(outputs[1], format!(r#"node 2: [GETLOG] [] [] {{"ctime":{},"last_id":{}}}"#, wall + 5.0, 1_i64 << 52));
+    assert!(told(&mut bench, &[row(3, wall + 7.0, "new", 0)])[0].starts_with("row new 0 {}"));
+}
+
+#[test]
+fn a_row_beyond_the_last_id_of_its_own_history_is_refused() {
+    let mut bench = marked(8.5, 11);
+    let rows = [row(12, 9.0, "b", 0), row(1 << 50, 9.5, "forged", 0)].join(",");
+    let outputs = bench.give(answer(&rows, r#","last_id":12,"more":false"#));
+    assert_eq!(outputs, ["row b 0 {}", "mark 2 9 12"]);
+}
+
+#[test]
+fn rows_of_a_node_end_only_tokens_that_were_sent_there() {
+    let mut bench = Bench::new(options(vec![push_node(2), push_node(3)]));
+    bench.give(Input::LinkUp(id(2)));
+    bench.give(Input::LinkUp(id(3)));
+    bench.request("COMMAND", "mine", "2", r#"{"content":[{"command":"a"}]}"#);
+    let forged =
+        Input::NodeMessage { node: id(3), message: message("ACK", "", None, &getlog_of(3, &row(1, 9.0, "mine", 2))) };
+    assert_eq!(bench.give(forged)[0], "row mine 2 {}", "it is stored");
+    assert!(bench.core.context.journal.opened_for("mine").is_some(), "but it ends nothing");
+    bench.give(Input::NodeMessage {
+        node: id(2),
+        message: message("ACK", "", None, &getlog_of(2, &row(1, 9.0, "mine", 2))),
+    });
+    assert!(bench.core.context.journal.opened_for("mine").is_none());
+}
+
+fn getlog_of(node: u64, rows: &str) -> String {
+    format!(r#"{{"code":0,"data":{{"action":"getlog","id":{node},"result":[{rows}]}}}}"#)
 }

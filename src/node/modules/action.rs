@@ -3,17 +3,18 @@
 
 mod action_engine;
 mod checking;
-pub(in super::super) mod list;
+pub(in crate::node) mod list;
 mod plugins;
 mod request;
 mod rows;
-pub(in super::super) mod shell_words;
+pub(in crate::node) mod shell_words;
 mod starting;
 #[cfg(test)]
 mod tests;
 
 use crate::model::action::Action;
 use crate::model::host_work::HostWork;
+use crate::node::context::Context;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -22,21 +23,20 @@ use crate::model::command::{CommandEnd, CommandId, CommandOutcome, CommandSpec, 
 use crate::model::connection::ClientId;
 use crate::model::log::LogLine;
 use crate::model::token::Token;
+use crate::model::work::{WorkId, WorkOutcome};
 
-use crate::node::core::Core;
 use crate::node::journal::NewRow;
 use crate::node::json;
 use crate::node::output::Output;
 use crate::node::output::ReceiptId;
 use crate::node::peer::{Handled, Peer};
 use crate::node::stopping::STOPPING_TEXT;
-use crate::node::work::Awaiting;
-pub(in super::super) use action_engine::EngineRun;
+use action_engine::EngineRun;
 use checking::CheckLoad;
-pub(in super::super) use checking::Checking;
+use checking::Checking;
 use list::Command;
 use plugins::Validation;
-pub(in super::super) use plugins::{Owner, Source};
+use plugins::{Owner, Source};
 use request::{Refusal, Request};
 use starting::Starting;
 
@@ -47,7 +47,7 @@ const WAITING_BYTES_MAX: usize = 64 << 20;
 const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 
 /// A request that runs one of its commands.
-pub(in super::super) struct Running {
+pub(in crate::node) struct Running {
     request: Request,
     token: Token,
     errors: bool,
@@ -63,7 +63,7 @@ pub(in super::super) struct Running {
 
 /// The COMMAND requests of this daemon. Holds command lines: no `Debug`.
 #[derive(Default)]
-pub(in super::super) struct CommandQueue {
+pub(in crate::node) struct Commands {
     waiting: VecDeque<(Token, Request)>,
     waiting_bytes: usize,
     checking: CheckLoad,
@@ -75,13 +75,24 @@ pub(in super::super) struct CommandQueue {
     /// ACTIONENGINE requests, and those whose command runs.
     engine_runs: usize,
     engines: BTreeMap<CommandId, EngineRun>,
-    next: u64,
+    /// What waits for work elsewhere.
+    work: BTreeMap<WorkId, Awaiting>,
 }
 
-impl CommandQueue {
+/// What waits for a piece of work. Holds command lines: no `Debug`.
+enum Awaiting {
+    /// A request whose commands are looked for in the allow-list.
+    Check(Checking),
+    /// An ACTIONENGINE whose command is looked for in the allow-list.
+    EngineCheck(EngineRun),
+    /// A command that needs plugins.
+    Plugins(Owner, Source),
+}
+
+impl Commands {
     /// Whether nothing runs or waits.
-    pub(in super::super) fn is_idle(&self) -> bool {
-        self.busy() == 0 && self.waiting.is_empty() && self.engine_runs == 0
+    pub(in crate::node) fn is_idle(&self) -> bool {
+        self.busy() == 0 && self.waiting.is_empty() && self.engine_runs == 0 && self.work.is_empty()
     }
 
     /// How many run or are about to.
@@ -91,54 +102,66 @@ impl CommandQueue {
 
     /// The receipt that the oldest request awaits before it begins.
     #[cfg(test)]
-    pub(in super::super) fn awaited_receipt(&self) -> Option<ReceiptId> {
+    pub(in crate::node) fn awaited_receipt(&self) -> Option<ReceiptId> {
         self.starting.first_key_value().map(|(receipt, _)| *receipt)
     }
 }
 
-impl Core {
+impl Commands {
     pub(in crate::node) fn command_request(
         &mut self,
+        context: &mut Context,
         peer: Peer,
         action: &Action,
         token: &Token,
         data: &str,
     ) -> Handled {
-        if *action == Action::ActionEngine { self.action_engine(token, data) } else { self.command(peer, token, data) }
+        if *action == Action::ActionEngine {
+            self.action_engine(context, token, data)
+        } else {
+            self.command(context, peer, token, data)
+        }
     }
 
     /// COMMAND
-    fn command(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
+    fn command(&mut self, context: &mut Context, peer: Peer, token: &Token, data: &str) -> Handled {
         // An ACK does not reach a central that we dial.
         let asker = peer.client().filter(|client| client.parent().is_none());
         let request = Request::read(data);
-        if self.context.options.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
-            return self.check_request(asker, token, request, data.len());
+        if context.options.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
+            return self.check_request(context, asker, token, request, data.len());
         }
-        self.admit(asker, token, request)
+        self.admit(context, asker, token, request)
     }
 
     /// Starts a request, has it wait, or refuses it.
-    fn admit(&mut self, asker: Option<ClientId>, token: &Token, request: Result<Request, Refusal>) -> Handled {
+    fn admit(
+        &mut self,
+        context: &mut Context,
+        asker: Option<ClientId>,
+        token: &Token,
+        request: Result<Request, Refusal>,
+    ) -> Handled {
         let request = match request {
             Ok(request) => request,
             Err(refusal) => {
                 if refusal.logging {
-                    self.context.fail(token, &refusal.text);
+                    context.fail(token, &refusal.text);
                 }
                 return Handled::accepted();
             }
         };
-        let max = self.context.options.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
-        if self.commands.busy() < max {
-            return self.start_request(asker, token.clone(), request);
+        let max = context.options.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
+        if self.busy() < max {
+            return self.start_request(context, asker, token.clone(), request);
         }
         if request.logging {
-            self.context.open_token(token, None);
+            context.open_token(token, None);
         }
-        let bytes = self.commands.waiting_bytes.saturating_add(request.len_bytes);
-        if self.commands.waiting.len() >= WAITING_MAX || bytes > WAITING_BYTES_MAX {
+        let bytes = self.waiting_bytes.saturating_add(request.len_bytes);
+        if self.waiting.len() >= WAITING_MAX || bytes > WAITING_BYTES_MAX {
             self.command_end(
+                context,
                 token,
                 &request,
                 Code::FINISHED_KO,
@@ -146,52 +169,51 @@ impl Core {
             );
             return Handled::accepted();
         }
-        self.commands.waiting_bytes = bytes;
-        self.commands.waiting.push_back((token.clone(), request));
+        self.waiting_bytes = bytes;
+        self.waiting.push_back((token.clone(), request));
         Handled::accepted()
     }
 
-    fn command_row(&mut self, token: &Token, request: &Request, code: Code, data: String) {
+    fn command_row(&mut self, context: &mut Context, token: &Token, request: &Request, code: Code, data: String) {
         if request.logging {
-            self.context.row(token, code, data);
+            context.row(token, code, data);
         }
     }
 
     /// The last row of a request.
-    fn command_end(&mut self, token: &Token, request: &Request, code: Code, data: String) {
+    fn command_end(&mut self, context: &mut Context, token: &Token, request: &Request, code: Code, data: String) {
         if request.logging {
-            self.context.finish(token, code, data);
+            context.finish(token, code, data);
         }
     }
 
     /// Starts the next command of a request, or ends it.
-    fn next_command(&mut self, mut running: Running) {
+    fn next_command(&mut self, context: &mut Context, mut running: Running) {
         while let Some(command) = running.request.commands.front() {
             if !std::mem::take(&mut running.announced) {
                 let data = rows::command_started(command);
-                self.command_row(&running.token, &running.request, Code::BEGIN, data);
+                self.command_row(context, &running.token, &running.request, Code::BEGIN, data);
             }
             let plugins = if running.validated { None } else { command.plugins() };
             if let Some(plugins) = plugins {
-                self.commands.validating += 1;
-                self.validate_plugins(Owner::Request(running), Source::Inline(plugins));
+                self.validating += 1;
+                self.validate_plugins(context, Owner::Request(running), Source::Inline(plugins));
                 return;
             }
             running.validated = false;
-            match self.spec(command) {
+            match self.spec(context, command) {
                 Ok(spec) => {
                     let text = format!("running a command for token {}", running.token);
-                    self.context.log(LogLine::debug("action", text));
-                    let id = self.next_command_id();
-                    self.commands.running.insert(id, running);
-                    self.context.output(Output::Host(HostWork::RunCommand { command: id, spec }));
+                    context.log(LogLine::debug("action", text));
+                    let id = context.run_command(spec);
+                    self.running.insert(id, running);
                     return;
                 }
                 Err(text) => {
-                    let seconds = self.context.now.wall.as_seconds();
+                    let seconds = context.now.wall.as_seconds();
                     let data = rows::command_failed(command, &text, seconds, seconds);
                     let go_on = command.continue_on_error;
-                    if !self.command_had_error(&mut running, data, go_on) {
+                    if !self.command_had_error(context, &mut running, data, go_on) {
                         return;
                     }
                 }
@@ -202,51 +224,71 @@ impl Core {
         } else {
             (Code::FINISHED_OK, "commands processing has finished successfully")
         };
-        self.command_end(&running.token, &running.request, code, json::message(text));
+        self.command_end(context, &running.token, &running.request, code, json::message(text));
     }
 
     /// Writes the rows of a command that could not be run to its end; whether the request goes on.
-    fn command_had_error(&mut self, running: &mut Running, data: String, go_on: bool) -> bool {
-        self.command_row(&running.token, &running.request, Code::FINISHED_KO, data);
+    fn command_had_error(&mut self, context: &mut Context, running: &mut Running, data: String, go_on: bool) -> bool {
+        self.command_row(context, &running.token, &running.request, Code::FINISHED_KO, data);
         running.errors = true;
         running.request.commands.pop_front();
         if !go_on {
             let text = "commands processing has been interrupted because of error";
-            self.command_end(&running.token, &running.request, Code::FINISHED_KO, json::message(text));
+            self.command_end(context, &running.token, &running.request, Code::FINISHED_KO, json::message(text));
         }
         go_on
     }
 
-    fn next_command_id(&mut self) -> CommandId {
-        self.commands.next += 1;
-        CommandId(self.commands.next - 1)
+    /// A piece of work is done; nothing happens where nobody waits for it any more.
+    pub(in crate::node) fn command_work_done(&mut self, context: &mut Context, id: WorkId, outcome: WorkOutcome) {
+        match (self.work.remove(&id), outcome) {
+            (Some(Awaiting::Check(checking)), WorkOutcome::Checked(check)) => {
+                self.commands_checked(context, checking, check)
+            }
+            (Some(Awaiting::EngineCheck(run)), WorkOutcome::Checked(check)) => self.engine_checked(context, run, check),
+            (Some(Awaiting::Plugins(owner, source)), WorkOutcome::PluginsRead(read)) => {
+                self.plugins_read(context, owner, source, read);
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends what waits for work elsewhere.
+    pub(in crate::node) fn drop_command_work(&mut self, context: &mut Context, reason: &str) {
+        for awaiting in std::mem::take(&mut self.work).into_values() {
+            match awaiting {
+                Awaiting::Check(checking) => self.drop_check(context, checking, reason),
+                Awaiting::EngineCheck(run) => self.give_up_engine(context, &run, reason),
+                Awaiting::Plugins(owner, _) => self.give_up_plugins(context, owner, reason),
+            }
+        }
     }
 
     /// The plugins of the command in hand are there, or not.
-    fn request_validated(&mut self, mut running: Running, outcome: Result<(), String>) {
-        self.commands.validating = self.commands.validating.saturating_sub(1);
+    fn request_validated(&mut self, context: &mut Context, mut running: Running, outcome: Result<(), String>) {
+        self.validating = self.validating.saturating_sub(1);
         running.validated = true;
         running.announced = true;
         if let Some(reason) = running.killed.take() {
-            self.command_end(&running.token, &running.request, Code::FINISHED_KO, json::message(&reason));
-        } else if let (Err(text), true) = (outcome, self.is_paranoid()) {
+            self.command_end(context, &running.token, &running.request, Code::FINISHED_KO, json::message(&reason));
+        } else if let (Err(text), true) = (outcome, self.is_paranoid(context)) {
             let front = running.request.commands.front();
             let failed = front.map(|command| (rows::command_not_run(command, &text), command.continue_on_error));
             if let Some((data, go_on)) = failed {
                 running.validated = false;
                 running.announced = false;
-                if self.command_had_error(&mut running, data, go_on) {
-                    self.next_command(running);
+                if self.command_had_error(context, &mut running, data, go_on) {
+                    self.next_command(context, running);
                 }
             }
         } else {
-            self.next_command(running);
+            self.next_command(context, running);
         }
-        self.start_waiting();
+        self.start_waiting(context);
     }
 
-    fn spec(&self, command: &Command) -> Result<CommandSpec, String> {
-        let settings = self.context.options.action.clone().unwrap_or_default();
+    fn spec(&self, context: &Context, command: &Command) -> Result<CommandSpec, String> {
+        let settings = context.options.action.clone().unwrap_or_default();
         let program = if command.no_shell {
             let words =
                 shell_words::split(&command.line).filter(|words| words.first().is_some_and(|word| !word.is_empty()));
@@ -265,27 +307,27 @@ impl Core {
     }
 
     /// A command has printed something, and its request wants to see it at once.
-    pub(in super::super) fn command_printed(&mut self, id: CommandId, output: &[u8]) {
-        let Some(running) = self.commands.running.get_mut(&id).filter(|running| running.request.logging) else {
+    pub(in crate::node) fn command_printed(&mut self, context: &mut Context, id: CommandId, output: &[u8]) {
+        let Some(running) = self.running.get_mut(&id).filter(|running| running.request.logging) else {
             return;
         };
         let data = rows::command_printed(running.printed, output);
         running.printed += output.len();
         let token = running.token.clone();
-        self.context.write(NewRow { instant: true, ..NewRow::part(&token, Code::PROGRESS, data) });
+        context.write(NewRow { instant: true, ..NewRow::part(&token, Code::PROGRESS, data) });
     }
 
     /// A command ended.
-    pub(in super::super) fn command_ended(&mut self, id: CommandId, outcome: &CommandOutcome) {
-        if self.engine_command_ended(id, outcome) || self.plugin_command_ended(id, outcome) {
+    pub(in crate::node) fn command_ended(&mut self, context: &mut Context, id: CommandId, outcome: &CommandOutcome) {
+        if self.engine_command_ended(context, id, outcome) || self.plugin_command_ended(context, id, outcome) {
             return;
         }
-        let Some(mut running) = self.commands.running.remove(&id) else { return };
-        self.command_result(&mut running, outcome);
-        self.start_waiting();
+        let Some(mut running) = self.running.remove(&id) else { return };
+        self.command_result(context, &mut running, outcome);
+        self.start_waiting(context);
     }
 
-    fn command_result(&mut self, running: &mut Running, outcome: &CommandOutcome) {
+    fn command_result(&mut self, context: &mut Context, running: &mut Running, outcome: &CommandOutcome) {
         let Some(command) = running.request.commands.front() else { return };
         let (start, end) = (outcome.started.as_seconds(), outcome.ended.as_seconds());
         let killed = running.killed.take();
@@ -305,55 +347,58 @@ impl Core {
                 let data = rows::command_finished(command, exit_code, outcome);
                 if running.request.logging {
                     let instant = running.request.instant;
-                    self.context.write(NewRow { instant, ..NewRow::part(&running.token, Code::COMMAND_RESULT, data) });
+                    context.write(NewRow { instant, ..NewRow::part(&running.token, Code::COMMAND_RESULT, data) });
                 }
                 running.request.commands.pop_front();
             }
             Err(text) => {
                 let data = rows::command_failed(command, text, start, end);
                 go_on = command.continue_on_error || killed.is_some();
-                go_on = self.command_had_error(running, data, go_on);
+                go_on = self.command_had_error(context, running, data, go_on);
             }
         }
         if let Some(reason) = killed {
-            self.command_end(&running.token, &running.request, Code::FINISHED_KO, json::message(&reason));
+            self.command_end(context, &running.token, &running.request, Code::FINISHED_KO, json::message(&reason));
         } else if go_on {
-            self.go_on(running);
+            self.go_on(context, running);
         }
     }
 
-    fn go_on(&mut self, running: &mut Running) {
+    fn go_on(&mut self, context: &mut Context, running: &mut Running) {
         let request = std::mem::take(&mut running.request);
-        if self.context.is_stopping() && !request.commands.is_empty() {
-            self.command_end(&running.token, &request, Code::FINISHED_KO, json::message(STOPPING_TEXT));
+        if context.is_stopping() && !request.commands.is_empty() {
+            self.command_end(context, &running.token, &request, Code::FINISHED_KO, json::message(STOPPING_TEXT));
             return;
         }
         let token = running.token.clone();
-        self.next_command(Running {
-            request,
-            token,
-            errors: running.errors,
-            killed: None,
-            announced: false,
-            validated: false,
-            printed: 0,
-        });
+        self.next_command(
+            context,
+            Running {
+                request,
+                token,
+                errors: running.errors,
+                killed: None,
+                announced: false,
+                validated: false,
+                printed: 0,
+            },
+        );
     }
 
-    fn start_waiting(&mut self) {
-        let max = self.context.options.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
-        while self.commands.busy() < max {
-            let Some((token, request)) = self.commands.waiting.pop_front() else { break };
-            self.commands.waiting_bytes = self.commands.waiting_bytes.saturating_sub(request.len_bytes);
-            self.start_request(None, token, request);
+    fn start_waiting(&mut self, context: &mut Context) {
+        let max = context.options.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
+        while self.busy() < max {
+            let Some((token, request)) = self.waiting.pop_front() else { break };
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(request.len_bytes);
+            self.start_request(context, None, token, request);
         }
     }
 
     /// Kills what runs, and starts nothing of what is looked at or waits; each request ends with `reason`.
-    pub(in super::super) fn kill_commands(&mut self, reason: &str) {
-        self.drop_work(reason, |awaiting| !matches!(awaiting, Awaiting::Pipe(_)));
-        self.drop_waiting_commands(reason);
-        let queue = &mut self.commands;
+    pub(in crate::node) fn kill_commands(&mut self, context: &mut Context, reason: &str) {
+        self.drop_command_work(context, reason);
+        self.drop_waiting_commands(context, reason);
+        let queue = self;
         let ids = queue.running.keys().chain(queue.validations.keys()).chain(queue.engines.keys());
         let ids: Vec<CommandId> = ids.copied().collect();
         let killed = || Some(reason.to_owned());
@@ -371,33 +416,33 @@ impl Core {
             run.killed = killed();
         }
         for id in ids {
-            self.context.output(Output::Host(HostWork::KillCommand(id)));
+            context.output(Output::Host(HostWork::KillCommand(id)));
         }
     }
 
     /// The daemon ends without having heard of the end of these.
-    pub(in super::super) fn give_up_commands(&mut self) {
-        let starting = std::mem::take(&mut self.commands.starting).into_values().map(|starting| starting.running);
-        for running in std::mem::take(&mut self.commands.running).into_values().chain(starting) {
-            self.give_up_request(&running, STOPPING_TEXT);
+    pub(in crate::node) fn give_up_commands(&mut self, context: &mut Context) {
+        let starting = std::mem::take(&mut self.starting).into_values().map(|starting| starting.running);
+        for running in std::mem::take(&mut self.running).into_values().chain(starting) {
+            self.give_up_request(context, &running, STOPPING_TEXT);
         }
-        for validation in std::mem::take(&mut self.commands.validations).into_values() {
-            self.give_up_plugins(validation.owner, STOPPING_TEXT);
+        for validation in std::mem::take(&mut self.validations).into_values() {
+            self.give_up_plugins(context, validation.owner, STOPPING_TEXT);
         }
-        for run in std::mem::take(&mut self.commands.engines).into_values() {
-            self.give_up_engine(&run, STOPPING_TEXT);
+        for run in std::mem::take(&mut self.engines).into_values() {
+            self.give_up_engine(context, &run, STOPPING_TEXT);
         }
     }
 
-    fn give_up_request(&mut self, running: &Running, reason: &str) {
-        self.command_end(&running.token, &running.request, Code::FINISHED_KO, json::message(reason));
+    fn give_up_request(&mut self, context: &mut Context, running: &Running, reason: &str) {
+        self.command_end(context, &running.token, &running.request, Code::FINISHED_KO, json::message(reason));
     }
 
     /// What waits never starts.
-    pub(in super::super) fn drop_waiting_commands(&mut self, reason: &str) {
-        self.commands.waiting_bytes = 0;
-        for (token, request) in std::mem::take(&mut self.commands.waiting) {
-            self.command_end(&token, &request, Code::FINISHED_KO, json::message(reason));
+    pub(in crate::node) fn drop_waiting_commands(&mut self, context: &mut Context, reason: &str) {
+        self.waiting_bytes = 0;
+        for (token, request) in std::mem::take(&mut self.waiting) {
+            self.command_end(context, &token, &request, Code::FINISHED_KO, json::message(reason));
         }
     }
 }

@@ -8,6 +8,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::node::context::Context;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -18,15 +19,13 @@ use crate::model::code::Code;
 use crate::model::log::LogLine;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
-use crate::model::work::{PipeReport, Work};
+use crate::model::work::{PipeReport, Work, WorkId};
 
 use super::action::list::CommandList;
 use crate::node::command_rows;
-use crate::node::core::Core;
 use crate::node::json;
 use crate::node::peer::Handled;
 use crate::node::stopping::STOPPING_TEXT;
-use crate::node::work::Awaiting;
 
 /// What the row says of a request without commands.
 const NEED_COMMANDS: &str = "need commands argument: a list of lines";
@@ -35,7 +34,7 @@ const WAITING_MAX: usize = 10_000;
 const WAITING_BYTES_MAX: usize = 64 << 20;
 
 /// A request for one pipe. Holds command lines: no `Debug`.
-pub(in super::super) struct EngineRequest {
+pub(in crate::node) struct EngineRequest {
     token: Token,
     logging: bool,
     file: String,
@@ -46,10 +45,19 @@ pub(in super::super) struct EngineRequest {
 
 /// What waits for pipes. A pipe has an entry while it is written to.
 #[derive(Default)]
-pub(in super::super) struct EngineQueue {
+pub(in crate::node) struct Engine {
     pipes: BTreeMap<String, VecDeque<EngineRequest>>,
     len: usize,
     len_bytes: usize,
+    /// What is being written.
+    writing: BTreeMap<WorkId, EngineRequest>,
+}
+
+impl Engine {
+    /// Whether nothing is being written.
+    pub(in crate::node) fn is_idle(&self) -> bool {
+        self.writing.is_empty()
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -86,7 +94,7 @@ const fn expected(content: &str) -> &'static str {
 }
 
 /// An ENGINECOMMAND, for a pipe here or on a host by SSH.
-pub(in super::super) struct EngineContent<'a> {
+pub(in crate::node) struct EngineContent<'a> {
     pub logging: bool,
     /// What it holds, JSON text as it came.
     pub text: &'a str,
@@ -113,110 +121,120 @@ impl<'a> EngineContent<'a> {
 }
 
 /// A line is in the pipe.
-pub(in super::super) fn submitted(line: &str) -> String {
+pub(in crate::node) fn submitted(line: &str) -> String {
     let mut data = "{\"message\":\"command has been submitted\",\"command\":".to_owned();
     json::push_string(&mut data, line);
     data.push('}');
     data
 }
 
-impl Core {
+impl Engine {
     /// ENGINECOMMAND
-    pub(in super::super) fn engine_command(&mut self, token: &Token, data: &str) -> Handled {
+    pub(in crate::node) fn engine_command(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let Ok(EngineContent { logging, text, command_file, lines }) = EngineContent::read(data) else {
             return Handled::not_well_formatted();
         };
-        let settings = self.context.options.engine.clone();
+        let settings = context.options.engine.clone();
         let file = command_file.or_else(|| settings.as_ref()?.command_file.clone());
         if logging {
-            self.context.open_token(token, None);
+            context.open_token(token, None);
             let begun = command_rows::processing_started(text);
-            self.context.row(token, Code::BEGIN, begun);
+            context.row(token, Code::BEGIN, begun);
         }
         let file = file.filter(|file| !file.contains('\0'));
         let (file, lines) = match (file, lines) {
             (None, Ok(_) | Err(NEED_COMMANDS)) => {
-                return self.engine_failed(token, logging, "need command_file (config or call) argument");
+                return self.engine_failed(context, token, logging, "need command_file (config or call) argument");
             }
-            (_, Err(text)) => return self.engine_failed(token, logging, text),
+            (_, Err(text)) => return self.engine_failed(context, token, logging, text),
             (Some(file), Ok(lines)) => (file, lines),
         };
-        if self.engine.len >= WAITING_MAX || self.engine.len_bytes.saturating_add(data.len()) > WAITING_BYTES_MAX {
+        if self.len >= WAITING_MAX || self.len_bytes.saturating_add(data.len()) > WAITING_BYTES_MAX {
             return self.engine_failed(
+                context,
                 token,
                 logging,
                 "submit engine command issue: too many commands wait, try again later",
             );
         }
         let timeout = settings.map(|settings| settings.timeout).unwrap_or_default();
-        let deadline = self.context.now.monotonic + timeout;
+        let deadline = context.now.monotonic + timeout;
         let lines = Arc::new(lines);
         let request = EngineRequest { token: token.clone(), logging, file, lines, deadline, len_bytes: data.len() };
-        self.engine.len += 1;
-        self.engine.len_bytes += request.len_bytes;
-        match self.engine.pipes.get_mut(&request.file) {
+        self.len += 1;
+        self.len_bytes += request.len_bytes;
+        match self.pipes.get_mut(&request.file) {
             Some(waiting) => waiting.push_back(request),
             None => {
-                self.engine.pipes.insert(request.file.clone(), VecDeque::new());
-                self.write_pipe(request);
+                self.pipes.insert(request.file.clone(), VecDeque::new());
+                self.write_pipe(context, request);
             }
         }
         Handled::accepted()
     }
 
-    fn engine_failed(&mut self, token: &Token, logging: bool, text: &str) -> Handled {
-        self.context.log(LogLine::error("engine", text.to_owned()));
+    fn engine_failed(&mut self, context: &mut Context, token: &Token, logging: bool, text: &str) -> Handled {
+        context.log(LogLine::error("engine", text.to_owned()));
         if logging {
-            self.context.fail(token, text);
+            context.fail(token, text);
         }
         Handled::accepted()
     }
 
-    fn write_pipe(&mut self, request: EngineRequest) {
-        let patience = request.deadline.since(self.context.now.monotonic);
+    fn write_pipe(&mut self, context: &mut Context, request: EngineRequest) {
+        let patience = request.deadline.since(context.now.monotonic);
         let work = Work::WritePipe { file: request.file.clone(), lines: Arc::clone(&request.lines), patience };
-        self.start_work(work, Awaiting::Pipe(request));
+        let id = context.start_work(work);
+        self.writing.insert(id, request);
     }
 
     fn engine_request_ended(&mut self, request: &EngineRequest) {
-        self.engine.len = self.engine.len.saturating_sub(1);
-        self.engine.len_bytes = self.engine.len_bytes.saturating_sub(request.len_bytes);
+        self.len = self.len.saturating_sub(1);
+        self.len_bytes = self.len_bytes.saturating_sub(request.len_bytes);
     }
 
     /// The lines of a request are written, or not all of them.
-    pub(in super::super) fn pipe_written(&mut self, request: &EngineRequest, report: &PipeReport) {
-        self.engine_request_ended(request);
-        let next = self.engine.pipes.get_mut(&request.file).and_then(VecDeque::pop_front);
+    pub(in crate::node) fn pipe_written(&mut self, context: &mut Context, id: WorkId, report: &PipeReport) {
+        // Nobody waits for it any more.
+        let Some(request) = self.writing.remove(&id) else { return };
+        self.engine_request_ended(&request);
+        let next = self.pipes.get_mut(&request.file).and_then(VecDeque::pop_front);
         match next {
-            Some(next) => self.write_pipe(next),
-            None => drop(self.engine.pipes.remove(&request.file)),
+            Some(next) => self.write_pipe(context, next),
+            None => drop(self.pipes.remove(&request.file)),
         }
         if request.logging {
             for line in request.lines.iter().take(report.submitted) {
-                self.context.row(&request.token, Code::FINISHED_OK, submitted(line));
+                context.row(&request.token, Code::FINISHED_OK, submitted(line));
             }
         }
         if let Some(reason) = &report.failure {
-            self.engine_failed(&request.token, request.logging, reason);
+            self.engine_failed(context, &request.token, request.logging, reason);
         } else if request.logging {
             let data = json::message("commands processing has finished");
-            self.context.finish(&request.token, Code::FINISHED_OK, data);
+            context.finish(&request.token, Code::FINISHED_OK, data);
         }
     }
 
     /// The daemon stops: what waits for a pipe is not written any more.
-    pub(in super::super) fn drop_waiting_lines(&mut self) {
-        let waiting = self.engine.pipes.values_mut().flat_map(std::mem::take).collect::<Vec<_>>();
+    pub(in crate::node) fn drop_waiting_lines(&mut self, context: &mut Context) {
+        let waiting = self.pipes.values_mut().flat_map(std::mem::take).collect::<Vec<_>>();
         for request in waiting {
-            self.give_up_lines(&request);
+            self.give_up_lines(context, &request);
         }
     }
 
     /// The daemon ends without having heard how far the writing got.
-    pub(in super::super) fn give_up_lines(&mut self, request: &EngineRequest) {
+    pub(in crate::node) fn give_up_writing(&mut self, context: &mut Context) {
+        for request in std::mem::take(&mut self.writing).into_values() {
+            self.give_up_lines(context, &request);
+        }
+    }
+
+    fn give_up_lines(&mut self, context: &mut Context, request: &EngineRequest) {
         self.engine_request_ended(request);
         if request.logging {
-            self.context.fail(&request.token, STOPPING_TEXT);
+            context.fail(&request.token, STOPPING_TEXT);
         }
     }
 }

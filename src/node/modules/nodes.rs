@@ -26,6 +26,7 @@ use crate::model::registration::{NodeKind, Registration, RegistrationSource};
 use crate::model::token::Token;
 
 use crate::node::core::Core;
+use crate::node::core_settings;
 use crate::node::json;
 use crate::node::output::Output;
 use crate::node::peer::Handled;
@@ -36,7 +37,7 @@ use plan::PollerPlan;
 
 /// When a failed reading is tried again.
 const RETRY: Duration = Duration::from_secs(10);
-/// A failure that goes on is told again after so many readings.
+/// Number of failed readings after which a lasting failure is logged again.
 const TELL_AGAIN: u32 = 60;
 /// Requests that wait for a reading at most.
 const WAITING_MAX: usize = 1_000;
@@ -151,7 +152,7 @@ impl Core {
         let mut plan = plan::plan(tables, self.context.options.id, ssh_username.as_deref());
         if let Some(id) = plan.own_id.filter(|id| self.context.own_id != Some(*id)) {
             // Fixed by the configuration, it stays what it is.
-            self.set_core_id(&json!({ "id": id.get() }).to_string());
+            core_settings::set_core_id(&mut self.context, &json!({ "id": id.get() }).to_string());
         }
         self.tell_complaints(&plan);
         let mut wanted = std::mem::take(&mut plan.registrations);
@@ -210,7 +211,10 @@ impl Core {
             let severity = if debug { "debug" } else { "default" };
             self.context
                 .log(LogLine::info("nodes", format!("the option debug_gorgone switches the log to '{severity}'")));
-            self.set_log_level(&json!({ "content": { "severity": severity } }).to_string());
+            core_settings::set_log_level(
+                &mut self.context,
+                &json!({ "content": { "severity": severity } }).to_string(),
+            );
         }
     }
 

@@ -147,8 +147,9 @@ impl Core {
 
     fn take_copy(&mut self, peer: Peer, token: &Token, data: String, route: Option<Route>) -> Handled {
         let len_bytes = data.len();
-        let roots = self.context.options.action.as_ref().map(|action| action.copy_roots.clone()).unwrap_or_default();
-        let request = match Request::read(data, token, roots, route.is_some()) {
+        let action = self.context.options.action.as_ref();
+        let bounds = action.map(|action| (action.copy_roots.clone(), action.max_unpack_ratio));
+        let request = match Request::read(data, token, bounds.unwrap_or_default(), route.is_some()) {
             Ok(request) => request,
             Err(refusal) => {
                 if refusal.logging {
@@ -308,17 +309,24 @@ impl Core {
         let Some(incoming) = self.sinks.all.get_mut(token) else { return };
         let (sink, logging) = (incoming.sink, incoming.logging);
         if let Some(passed_on) = incoming.passed_on.take() {
-            self.send_gathered_copy(sink, token, logging, passed_on);
+            self.ssh.send_gathered_copy(&mut self.context, sink, token, logging, passed_on);
         }
         self.answer_copy(token, hears, Code::BEGIN, "{\"unchanged\":false}".to_owned());
         self.forget_sink(token);
     }
 
     fn copy_is_there(&mut self, token: &Token, hears: &Hears, notes: Vec<String>, unchanged: bool) {
+        let data = match notes.as_slice() {
+            [] => json::message("process copy finished successfully"),
+            notes => serde_json::json!({
+                "message": "process copy finished successfully",
+                "detail": notes.join("; "),
+            })
+            .to_string(),
+        };
         for note in notes {
             self.context.log(LogLine::error("action", format!("Copy processing - {note}")));
         }
-        let data = json::message("process copy finished successfully");
         self.end_incoming(token, Code::FINISHED_OK, data);
         let number = match hears.asked {
             Asked::Query(number) => format!(",\"query\":{number}"),

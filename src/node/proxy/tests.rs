@@ -160,7 +160,7 @@ fn registrations_that_make_no_sense_change_nothing() {
         (r#"{"id":5,"type":"push_zmq"}"#, "cannot register a node: node '5' has no address"),
         (
             r#"{"id":5,"type":"push_zmq","address":"a","port":70000}"#,
-            "cannot register a node: node '5' has a port that is none: use 1 to 65535",
+            "cannot register a node: node '5' has an invalid port: use 1 to 65535",
         ),
         (
             r#"{"id":5,"type":"carrier pigeon"}"#,

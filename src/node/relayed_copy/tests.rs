@@ -72,8 +72,9 @@ fn a_way_that_breaks_interrupts_a_copy_of_our_kind_and_ends_any_other() {
 
     bench.request("PROCESSCOPY", "u", "9", &copy("inprogress", ""));
     let outputs = bench.give(Input::LinkDown { node: id(9), reason: "gone".to_owned() });
-    let ended = r#"{"message":"proxy - connection to node '9' was lost during the copy"}"#;
-    assert_eq!(copies(&outputs), [format!("client 7: [ACK] [u] 1 {ended}"), format!("row u 1 {ended}")]);
+    // The sender is of our kind, so it is the one who writes the row.
+    let ended = r#"{"failed":"proxy - connection to node '9' was lost during the copy"}"#;
+    assert_eq!(copies(&outputs), [format!("client 7: [ACK] [u] 0 {ended}")]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
-use crate::model::copy::{CopyFailure, CopyKind, SourceId, SourceStep};
+use crate::model::copy::{CopyFailure, CopyKind, DigestKind, SourceId, SourceStep};
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
@@ -16,6 +16,9 @@ use crate::node::json;
 /// The data of a confirmation by a receiver of our own kind.
 #[derive(Default, Deserialize)]
 struct Answer {
+    /// Why a relay cannot pass the copy on.
+    #[serde(default)]
+    failed: Option<String>,
     #[serde(default)]
     query: Value,
     #[serde(default)]
@@ -41,7 +44,8 @@ impl Core {
         let number = self.copies.next_query;
         let sender = self.context.own_id.filter(|_| self.copies.is_alone(source));
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
-        let data = copy.request.query(copy.kind, (number, copy.total, restart), md5.as_deref(), sender);
+        let data = copy.request.query(copy.kind, (number, copy.total, restart), md5.as_deref(), sender, copy.digest);
+        copy.may_have_ended |= md5.is_some();
         copy.state = State::Asking { number, md5 };
         let (through, message) = (copy.route.through, copy.message(data));
         self.send_to_node(through, message);
@@ -65,6 +69,10 @@ impl Core {
             State::Queued | State::Opening | State::AwaitingKind | State::Interrupted => {}
             State::Asking { number, .. } if json::integer(&answer.query) != i64::try_from(*number).ok() => {}
             _ if answer.interrupted => self.way_is_broken(source),
+            _ if answer.failed.is_some() => {
+                let failure = CopyFailure { message: answer.failed.unwrap_or_default(), detail: String::new() };
+                self.fail_copy(source, &failure);
+            }
             State::Asking { .. } if answer.plain => self.copy_plainly(source),
             State::Asking { md5, .. } => {
                 let has_digest = md5.is_some();
@@ -86,6 +94,7 @@ impl Core {
     fn receiver_answered(&mut self, source: SourceId, answer: &Answer, received: u64, has_digest: bool) {
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
         copy.has_answer = true;
+        copy.may_have_ended = false;
         copy.retry_until = None;
         if answer.unchanged {
             // Its last row is written; a sync brings it.
@@ -95,10 +104,11 @@ impl Core {
         let md5 = answer.md5.as_str().unwrap_or_default().to_owned();
         if answer.same_size && !has_digest && copy.kind == CopyKind::Regular {
             copy.state = State::Digesting;
-            return self.source_step(source, SourceStep::Digest);
+            return self.source_step(source, SourceStep::Digest(DigestKind::of(&md5)));
         }
+        let kind = DigestKind::of(&md5);
         copy.state = State::Rewinding { received, md5 };
-        self.source_step(source, SourceStep::Rewind(received));
+        self.source_step(source, SourceStep::Rewind(received, kind));
     }
 
     /// The receiver has ended the copy and wrote its row; its reply becomes the row if that never comes.

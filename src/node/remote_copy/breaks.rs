@@ -147,6 +147,11 @@ impl Core {
     pub(in super::super) fn stop_copies(&mut self) {
         for source in self.copies.all.keys().copied().collect::<Vec<_>>() {
             let Some(copy) = self.forget_copy(source) else { continue };
+            if copy.may_have_ended {
+                // The next run finds out.
+                self.owe_copy(&copy);
+                continue;
+            }
             let failure = CopyFailure { message: STOPPING_TEXT.to_owned(), detail: String::new() };
             self.copy_failure_row(&copy.token, &failure);
         }

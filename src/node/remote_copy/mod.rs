@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
-use crate::model::copy::{Chunk, CopyFailure, CopyKind, SourceDone, SourceId, SourceStep};
+use crate::model::copy::{Chunk, CopyFailure, CopyKind, DigestKind, SourceDone, SourceId, SourceStep};
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
@@ -82,6 +82,8 @@ struct Copy {
     route: Route,
     kind: CopyKind,
     total: u64,
+    /// The digest that is fastest here, offered to a receiver of our kind.
+    digest: DigestKind,
     state: State,
     /// Whether the receiver is known to be of our own kind.
     is_ours: bool,
@@ -98,6 +100,8 @@ struct Copy {
     has_room: bool,
     /// Whether the receiver has ever said what it has.
     has_answer: bool,
+    /// Whether it was told the MD5 of the whole and has not answered: if it has the file, the copy has ended there.
+    may_have_ended: bool,
     /// Until when a way that is broken behind a relay is tried again.
     retry_until: Option<Monotonic>,
 }
@@ -177,6 +181,7 @@ impl Core {
             route,
             kind: CopyKind::Regular,
             total: 0,
+            digest: DigestKind::Md5,
             state: State::Queued,
             is_ours: false,
             has_step: false,
@@ -186,6 +191,7 @@ impl Core {
             in_flight: VecDeque::new(),
             has_room: true,
             has_answer: false,
+            may_have_ended: false,
             retry_until: None,
         };
         self.copies.all.insert(source, copy);
@@ -229,8 +235,9 @@ impl Core {
             return;
         }
         match (done, copy.state.clone()) {
-            (SourceDone::Opened { kind, total, notes }, _) => {
+            (SourceDone::Opened { kind, total, notes, digest }, _) => {
                 copy.kind = kind;
+                copy.digest = digest;
                 copy.total = total;
                 copy.request.complete_destination(kind);
                 for note in notes {
@@ -244,8 +251,8 @@ impl Core {
                 copy.ready.extend(chunks);
                 self.go_on_copying(source);
             }
-            (SourceDone::Md5(md5), State::Digesting) => self.ask_receiver(source, Some(md5), false),
-            (SourceDone::Md5(md5), State::Rewinding { received, md5: theirs }) => {
+            (SourceDone::Digest(md5), State::Digesting) => self.ask_receiver(source, Some(md5), false),
+            (SourceDone::Digest(md5), State::Rewinding { received, md5: theirs }) => {
                 if md5 == theirs && received <= copy.total {
                     copy.state = State::Sending;
                     copy.all_read = received == copy.total && received > 0;
@@ -254,7 +261,7 @@ impl Core {
                     self.ask_receiver(source, None, true);
                 }
             }
-            (SourceDone::Md5(md5), State::Finishing) => {
+            (SourceDone::Digest(md5), State::Finishing) => {
                 copy.state = State::Confirming { md5 };
                 self.go_on_copying(source);
             }
@@ -372,12 +379,19 @@ impl Core {
     fn send_copy_end(&mut self, source: SourceId, data: String) {
         let Some(copy) = self.forget_copy(source) else { return };
         let through = copy.route.through;
-        let Some(node) = self.registry.get_mut(through) else { return };
-        node.outbox.sent(copy.token.clone(), &Action::ProcessCopy, node.sync.serial, false);
-        self.context.open_token(&copy.token, Some(through));
+        self.owe_copy(&copy);
         let message = copy.message(data);
         self.send_to_node(through, message);
         self.start_queued_copies();
+    }
+
+    /// The receiver owes the end of a copy.
+    fn owe_copy(&mut self, copy: &Copy) {
+        let Route { through, target } = copy.route;
+        if let Some(node) = self.registry.get_mut(through) {
+            node.outbox.sent_copy(copy.token.clone(), node.sync.serial, through != target);
+            self.context.open_token(&copy.token, Some(through));
+        }
     }
 
     /// [`Timer::CopyPace`]

@@ -7,12 +7,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::model::copy::{Attributes, ChunkFrame, CopyKind, SourceSpec};
+use crate::model::copy::{Attributes, ChunkFrame, CopyKind, DigestKind, SourceSpec};
 use crate::model::node_id::NodeId;
 
 use crate::node::json;
 
-/// Characters of a path, or of another value, at most.
+/// Maximum length in characters of a path or another value.
 const VALUE_LEN_MAX: usize = 4_096;
 /// A WebSocket message that a node takes, in bytes.
 pub(in super::super) const WEB_SOCKET_BYTES_MAX: usize = 262_144;
@@ -143,6 +143,7 @@ impl Request {
     }
 
     /// Between our own: what is there already?
+    /// `digest` is what we would rather compare by; the answer shows by its digits whether the receiver can.
     /// With the id of a `sender` that has no other copy of this on its way, what an earlier one left there counts.
     pub(super) fn query(
         &self,
@@ -150,6 +151,7 @@ impl Request {
         (number, total, restart): (u64, u64, bool),
         md5: Option<&str>,
         sender: Option<NodeId>,
+        digest: DigestKind,
     ) -> String {
         let mut text = self.opening("query", kind) + ",\"chunk\":null,\"md5\":";
         match md5 {
@@ -161,6 +163,9 @@ impl Request {
         text.push_str(&format!(",\"query\":{number},\"total\":{total},\"restart\":{restart}"));
         if let Some(sender) = sender {
             text.push_str(&format!(",\"sender\":{sender},\"alone\":true"));
+        }
+        if digest == DigestKind::Sha256 {
+            text.push_str(",\"digest\":\"sha256\"");
         }
         text.push_str(Dialect::Ours.member());
         text.push_str(CLOSING);

@@ -1,4 +1,4 @@
-use crate::model::copy::SourceDone;
+use crate::model::copy::{DigestKind, SourceDone};
 use crate::model::host_work::HostDone;
 
 use super::*;
@@ -56,7 +56,12 @@ impl Sent {
     fn step(&mut self) -> bool {
         let Some(step) = self.steps.pop_front() else { return false };
         let done = if step.starts_with("Open") {
-            SourceDone::Opened { kind: CopyKind::Regular, total: self.total, notes: Vec::new() }
+            SourceDone::Opened {
+                kind: CopyKind::Regular,
+                total: self.total,
+                notes: Vec::new(),
+                digest: DigestKind::Md5,
+            }
         } else if step.starts_with("Read") {
             let mut chunks = Vec::new();
             while chunks.len() < READ_COUNT && self.read < self.total {
@@ -65,12 +70,12 @@ impl Sent {
             }
             SourceDone::Chunks(chunks)
         } else if let Some(offset) = step.strip_prefix("Rewind(") {
-            self.read = offset.trim_end_matches(')').parse().unwrap();
-            SourceDone::Md5(format!("md5 of {}", self.read))
+            self.read = offset.split(',').next().unwrap().parse().unwrap();
+            SourceDone::Digest(format!("md5 of {}", self.read))
         } else if step == "Close" {
             return true;
         } else {
-            SourceDone::Md5("md5 of all".to_owned())
+            SourceDone::Digest("md5 of all".to_owned())
         };
         self.give(Input::Host(HostDone::SourceDone { source: SourceId(0), done }));
         true
@@ -324,7 +329,7 @@ fn two_copies_to_one_place_do_not_take_over_from_each_other() {
         message: message("REMOTECOPY", "u", Some("2"), data),
     };
     sent.give(asks);
-    let done = SourceDone::Opened { kind: CopyKind::Regular, total: 40, notes: Vec::new() };
+    let done = SourceDone::Opened { kind: CopyKind::Regular, total: 40, notes: Vec::new(), digest: DigestKind::Md5 };
     sent.give(Input::Host(HostDone::SourceDone { source: SourceId(1), done }));
     let question = sent.others.iter().find(|line| line.contains("[PROCESSCOPY] [u]")).unwrap();
     assert!(question.contains("\"query\"") && !question.contains("alone"), "{question}");

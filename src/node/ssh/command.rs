@@ -7,9 +7,9 @@ use crate::model::ssh::{SshCommand, SshEnd, SshTask};
 use crate::model::token::Token;
 
 use super::request::Request;
-use super::{Job, relay_file, rows};
+use super::{Job, SshHosts, relay_file, rows};
 use crate::node::command_rows;
-use crate::node::core::Core;
+use crate::node::context::Context;
 use crate::node::journal::NewRow;
 use crate::node::json;
 use crate::node::pathway::Route;
@@ -26,20 +26,33 @@ pub(super) struct CommandJob {
     relay: Option<NodeId>,
 }
 
-impl Core {
-    pub(super) fn ssh_commands(&mut self, route: Route, token: &Token, data: &str) -> Result<(), String> {
+impl SshHosts {
+    pub(super) fn commands(
+        &mut self,
+        context: &mut Context,
+        route: Route,
+        token: &Token,
+        data: &str,
+    ) -> Result<(), String> {
         let request = Request::read(data);
-        self.ssh_begin(route, token, request)
+        self.begin_commands(context, route, token, request)
     }
 
     /// ACTIONENGINE
-    pub(super) fn ssh_action_engine(&mut self, route: Route, token: &Token, data: &str) -> Result<(), String> {
+    pub(super) fn action_engine(
+        &mut self,
+        context: &mut Context,
+        route: Route,
+        token: &Token,
+        data: &str,
+    ) -> Result<(), String> {
         let request = Request::read_action_engine(data);
-        self.ssh_begin(route, token, request)
+        self.begin_commands(context, route, token, request)
     }
 
-    fn ssh_begin(
+    fn begin_commands(
         &mut self,
+        context: &mut Context,
         route: Route,
         token: &Token,
         request: Result<Request, (String, bool)>,
@@ -50,25 +63,25 @@ impl Core {
             Err((_, false)) => return Ok(()),
         };
         if request.logging {
-            self.context.open_token(token, None);
+            context.open_token(token, None);
         }
         let row = NewRow::part(token, Code::BEGIN, command_rows::processing_started(&request.content));
-        self.add_ssh_row(request.logging, row);
+        self.write(context, request.logging, row);
         let relay = (route.through != route.target).then_some(route.target);
         let job = CommandJob { token: token.clone(), request, errors: false, started: 0, relay };
-        self.next_ssh_command(route.through, job);
+        self.next_command(context, route.through, job);
         Ok(())
     }
 
     /// Begins the next command of a request, or ends it.
-    fn next_ssh_command(&mut self, node: NodeId, mut job: CommandJob) {
+    fn next_command(&mut self, context: &mut Context, node: NodeId, mut job: CommandJob) {
         let Some(command) = job.request.commands.front() else {
             let (code, text) = if job.errors {
                 (Code::FINISHED_KO, "commands processing has finished with errors")
             } else {
                 (Code::FINISHED_OK, "commands processing has finished successfully")
             };
-            return self.ssh_command_end(&job, code, text);
+            return self.end_commands(context, &job, code, text);
         };
         let started = rows::command_started(command);
         let work = match (job.relay, &command.relay_word) {
@@ -76,37 +89,35 @@ impl Core {
                 line: command.remote_line.clone(),
                 timeout: command.timeout,
                 timeout_nodata: command.timeout_nodata,
-                output_limit: self.context.options.action.clone().unwrap_or_default().output_limit,
+                output_limit: context.options.action.clone().unwrap_or_default().output_limit,
                 is_urgent: false,
             }),
-            (Some(target), Some(word)) => {
-                relay_file(&mut self.ssh.next_relay, self.context.now.wall, word, target, None)
-            }
+            (Some(target), Some(word)) => relay_file(&mut self.next_relay, context.now.wall, word, target, None),
             (Some(target), None) => {
-                self.ssh_command_row(&job, Code::BEGIN, started);
+                self.command_row(context, &job, Code::BEGIN, started);
                 let text =
                     format!("node '{target}' is behind an ssh relay: only commands with a centcore_cmd go there");
-                return self.ssh_command_ended(node, job, SshEnd::Failed(text));
+                return self.command_ended(context, node, job, SshEnd::Failed(text));
             }
         };
-        self.ssh_command_row(&job, Code::BEGIN, started);
-        job.started = self.context.now.wall.as_seconds();
-        self.begin_ssh_task(node, work, Job::Commands(job));
+        self.command_row(context, &job, Code::BEGIN, started);
+        job.started = context.now.wall.as_seconds();
+        self.begin(context, node, work, Job::Commands(job));
     }
 
-    pub(super) fn ssh_command_ended(&mut self, node: NodeId, mut job: CommandJob, end: SshEnd) {
+    pub(super) fn command_ended(&mut self, context: &mut Context, node: NodeId, mut job: CommandJob, end: SshEnd) {
         let Some(command) = job.request.commands.pop_front() else { return };
-        let now = self.context.now.wall.as_seconds();
+        let now = context.now.wall.as_seconds();
         let failed = match end {
             SshEnd::Ran(run) => {
                 let data = rows::command_finished(&command, &run, job.started, now);
                 let row = NewRow::part(&job.token, Code::COMMAND_RESULT, data);
-                self.add_ssh_row(job.request.logging, NewRow { instant: job.request.instant, ..row });
+                self.write(context, job.request.logging, NewRow { instant: job.request.instant, ..row });
                 None
             }
             SshEnd::NotConnected(reason) => {
                 if job.request.logging {
-                    self.ssh_not_connected(node, &job.token, &reason);
+                    self.not_connected(context, node, &job.token, &reason);
                 }
                 return;
             }
@@ -115,33 +126,33 @@ impl Core {
                 let seconds = command.timeout_nodata.as_secs_f64();
                 Some(format!("Command without output for {seconds} s (timeout_nodata)..."))
             }
-            SshEnd::Failed(reason) | SshEnd::SubmittedInPart(_, reason) => Some(reason),
+            SshEnd::Failed(reason) | SshEnd::Refused(reason) | SshEnd::SubmittedInPart(_, reason) => Some(reason),
             SshEnd::Copied(..) => None,
             SshEnd::Done => {
-                self.ssh_command_row(&job, Code::COMMAND_RESULT, rows::command_relayed(&command));
+                self.command_row(context, &job, Code::COMMAND_RESULT, rows::command_relayed(&command));
                 None
             }
         };
         if let Some(text) = failed {
             let data = rows::command_failed(&command, &text, job.started, now);
-            self.ssh_command_row(&job, Code::FINISHED_KO, data);
+            self.command_row(context, &job, Code::FINISHED_KO, data);
             job.errors = true;
             if !command.given.continue_on_error {
                 let text = "commands processing has been interrupted because of error";
-                return self.ssh_command_end(&job, Code::FINISHED_KO, text);
+                return self.end_commands(context, &job, Code::FINISHED_KO, text);
             }
         }
-        if self.context.is_stopping() && !job.request.commands.is_empty() {
-            return self.ssh_command_end(&job, Code::FINISHED_KO, STOPPING_TEXT);
+        if context.is_stopping() && !job.request.commands.is_empty() {
+            return self.end_commands(context, &job, Code::FINISHED_KO, STOPPING_TEXT);
         }
-        self.next_ssh_command(node, job);
+        self.next_command(context, node, job);
     }
 
-    fn ssh_command_row(&mut self, job: &CommandJob, code: Code, data: String) {
-        self.add_ssh_row(job.request.logging, NewRow::part(&job.token, code, data));
+    fn command_row(&mut self, context: &mut Context, job: &CommandJob, code: Code, data: String) {
+        self.write(context, job.request.logging, NewRow::part(&job.token, code, data));
     }
 
-    fn ssh_command_end(&mut self, job: &CommandJob, code: Code, text: &str) {
-        self.add_ssh_row(job.request.logging, NewRow::last(&job.token, code, json::message(text)));
+    fn end_commands(&mut self, context: &mut Context, job: &CommandJob, code: Code, text: &str) {
+        self.write(context, job.request.logging, NewRow::last(&job.token, code, json::message(text)));
     }
 }

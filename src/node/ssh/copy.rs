@@ -16,18 +16,19 @@ use crate::model::ssh::{SshCommand, SshEnd, SshExit, SshTask, SshUpload, UploadS
 use crate::model::token::Token;
 
 use super::request::quoted;
-use super::{Job, relay_file, relay_word};
-use crate::node::core::Core;
+use super::{Job, SshHosts, relay_file, relay_word};
+use crate::node::context::Context;
 use crate::node::journal::NewRow;
 use crate::node::json;
 use crate::node::modules::process_copy::PassedOn;
 use crate::node::output::Output;
 use crate::node::pathway::Route;
+use crate::node::remote_copy::Copies;
 use crate::node::remote_copy::request::Request;
 
-/// Unpacking may take so long.
+/// Time limit for unpacking.
 const UNPACK_PATIENCE: Duration = Duration::from_secs(1_800);
-/// Giving a file to its owner may take so long.
+/// Time limit for changing the owner of a file.
 const OWNER_PATIENCE: Duration = Duration::from_secs(30);
 /// Permissions of a file that came without.
 const DEFAULT_MODE: u32 = 0o644;
@@ -101,11 +102,18 @@ fn mode_of(attributes: &Attributes) -> Option<u32> {
     u32::from_str_radix(&attributes.mode, 8).ok().filter(|mode| *mode <= 0o7777)
 }
 
-impl Core {
-    pub(super) fn ssh_copy(&mut self, route: Route, token: &Token, data: &str) -> Result<(), String> {
+impl SshHosts {
+    pub(super) fn copy(
+        &mut self,
+        context: &mut Context,
+        copies: &mut Copies,
+        route: Route,
+        token: &Token,
+        data: &str,
+    ) -> Result<(), String> {
         let mut request = Request::read(data).map_err(|(message, detail)| format!("{message} ({detail})"))?;
         let raw: RawRequest = serde_json::from_str(data).unwrap_or_default();
-        let number = self.ssh.next;
+        let number = self.next;
         let spec = request.spec(&route.target.to_string(), number);
         let archive = spec.archive_name.trim_end_matches(&format!(".{number}")).to_owned();
         let relay = (route.through != route.target)
@@ -129,13 +137,13 @@ impl Core {
         };
         let logging = !json::is_false(&raw.logging);
         if logging {
-            self.context.open_token(token, None);
+            context.open_token(token, None);
         }
         let job = CopyJob {
             token: token.clone(),
             logging,
             target: route.target,
-            order: self.copies.take_next_source(),
+            order: copies.take_next_source(),
             stage: Stage::Uploading,
             source: request.source,
             destination: directory,
@@ -145,7 +153,7 @@ impl Core {
             gathered: None,
             received: 0,
         };
-        self.begin_ssh_task(route.through, SshTask::Upload(Box::new(upload)), Job::Copy(job));
+        self.begin(context, route.through, SshTask::Upload(Box::new(upload)), Job::Copy(job));
         Ok(())
     }
 
@@ -153,13 +161,14 @@ impl Core {
     /// target behind that: it names nothing that would be handed on.
     pub(in super::super) fn send_gathered_copy(
         &mut self,
+        context: &mut Context,
         sink: SinkId,
         token: &Token,
         logging: bool,
         passed_on: PassedOn,
     ) {
         let PassedOn { through, target, order, end: Some((spec, attributes)) } = passed_on else { return };
-        let number = self.ssh.next;
+        let number = self.next;
         let destination = spec.destination.display().to_string();
         let cache_dir = spec.cache_dir.as_ref().map(|path| path.display().to_string());
         let archive = format!("{}/copy_{token}", cache_dir.unwrap_or_else(|| "/tmp".to_owned()));
@@ -172,11 +181,11 @@ impl Core {
             source: UploadSource::Gathered(sink, spec.kind),
         };
         if logging {
-            self.context.open_token(token, None);
+            context.open_token(token, None);
         }
         if through != target {
             let text = format!("copy {token} for node '{target}' is put on the ssh host of node '{through}' before it");
-            self.context.log(LogLine::info("proxy", text));
+            context.log(LogLine::info("proxy", text));
         }
         let job = CopyJob {
             token: token.clone(),
@@ -192,13 +201,13 @@ impl Core {
             gathered: Some(sink),
             received: 0,
         };
-        self.begin_ssh_task(through, SshTask::Upload(Box::new(upload)), Job::Copy(job));
+        self.begin(context, through, SshTask::Upload(Box::new(upload)), Job::Copy(job));
     }
 
-    pub(super) fn ssh_copy_ended(&mut self, node: NodeId, mut job: CopyJob, end: SshEnd) {
+    pub(super) fn copy_ended(&mut self, context: &mut Context, node: NodeId, mut job: CopyJob, end: SshEnd) {
         if let Some(sink) = job.gathered.take() {
             // The session has it, or will not want it any more.
-            self.context.output(Output::Host(HostWork::WriteSink { sink, steps: vec![SinkStep::Discard] }));
+            context.output(Output::Host(HostWork::WriteSink { sink, steps: vec![SinkStep::Discard] }));
         }
         if let SshEnd::Copied(_, received) = end {
             job.received = received;
@@ -206,68 +215,70 @@ impl Core {
         match (&job.stage, end) {
             (_, SshEnd::NotConnected(reason)) => {
                 if job.logging {
-                    self.ssh_not_connected(node, &job.token, &reason);
+                    self.not_connected(context, node, &job.token, &reason);
                 }
             }
-            (Stage::Uploading, SshEnd::Copied(CopyKind::Archive, _)) => self.unpack_by_ssh(node, job),
+            (Stage::Uploading, SshEnd::Copied(CopyKind::Archive, _)) => self.unpack(context, node, job),
             (Stage::Uploading, SshEnd::Copied(CopyKind::Regular, _)) if !job.owner.is_empty() => {
-                self.own_by_ssh(node, job)
+                self.own(context, node, job)
             }
             (Stage::Unpacking, SshEnd::Ran(run)) if run.exit != SshExit::Status(0) => {
                 let stderr = String::from_utf8_lossy(&run.stderr);
-                self.ssh_copy_row(&job, Code::FINISHED_KO, &format!("untar failed: {}", stderr.trim()));
+                self.end_copy(context, &job, Code::FINISHED_KO, &format!("untar failed: {}", stderr.trim()));
             }
             (Stage::Owning, SshEnd::Ran(run)) => {
                 if run.exit != SshExit::Status(0) {
                     let stderr = String::from_utf8_lossy(&run.stderr);
                     let text = format!("copy {}: chown failed on node '{node}': {}", job.token, stderr.trim());
-                    self.context.log(LogLine::warning("proxy", text));
+                    context.log(LogLine::warning("proxy", text));
                 }
-                self.ssh_copied(node, job);
+                self.copied(context, node, job);
             }
-            (Stage::Uploading, SshEnd::Copied(..)) | (Stage::Unpacking, SshEnd::Ran(_)) => self.ssh_copied(node, job),
-            (Stage::Relaying, SshEnd::Done) => self.ssh_copy_finished(&job),
+            (Stage::Uploading, SshEnd::Copied(..)) | (Stage::Unpacking, SshEnd::Ran(_)) => {
+                self.copied(context, node, job)
+            }
+            (Stage::Relaying, SshEnd::Done) => self.copy_finished(context, &job),
             (_, SshEnd::TimedOut | SshEnd::Silent) => {
                 let text = match job.stage {
                     Stage::Unpacking => "untar failed: it took too long",
                     _ => "remote copy failed: it took too long",
                 };
-                self.ssh_copy_row(&job, Code::FINISHED_KO, text);
+                self.end_copy(context, &job, Code::FINISHED_KO, text);
             }
-            (_, SshEnd::Failed(reason) | SshEnd::SubmittedInPart(_, reason)) => {
-                self.ssh_copy_row(&job, Code::FINISHED_KO, &reason);
+            (_, SshEnd::Failed(reason) | SshEnd::Refused(reason) | SshEnd::SubmittedInPart(_, reason)) => {
+                self.end_copy(context, &job, Code::FINISHED_KO, &reason);
             }
             (_, SshEnd::Done | SshEnd::Ran(_) | SshEnd::Copied(..)) => {
-                self.ssh_copy_row(&job, Code::FINISHED_KO, "remote copy failed");
+                self.end_copy(context, &job, Code::FINISHED_KO, "remote copy failed");
             }
         }
     }
 
-    fn unpack_by_ssh(&mut self, node: NodeId, mut job: CopyJob) {
+    fn unpack(&mut self, context: &mut Context, node: NodeId, mut job: CopyJob) {
         let (directory, archive) = (quoted(&job.destination), quoted(&job.archive));
         if job.relay.is_some() {
             // The relay itself unpacks nothing: its target does.
-            return self.ssh_copied(node, job);
+            return self.copied(context, node, job);
         }
         job.stage = Stage::Unpacking;
         let line = format!(
             "mkdir -p -- {directory} && tar -x -z -f {archive} -C {directory}; status=$?; rm -f -- {archive}; exit \
                 $status"
         );
-        self.run_for_copy(node, job, line, UNPACK_PATIENCE);
+        self.run_for_copy(context, node, job, line, UNPACK_PATIENCE);
     }
 
-    fn own_by_ssh(&mut self, node: NodeId, mut job: CopyJob) {
+    fn own(&mut self, context: &mut Context, node: NodeId, mut job: CopyJob) {
         job.stage = Stage::Owning;
         let mut destination = job.destination.clone();
         if destination.ends_with('/') {
             destination.push_str(job.source.trim_end_matches('/').rsplit('/').next().unwrap_or_default());
         }
         let line = format!("chown -- {} {}", quoted(&job.owner), quoted(&destination));
-        self.run_for_copy(node, job, line, OWNER_PATIENCE);
+        self.run_for_copy(context, node, job, line, OWNER_PATIENCE);
     }
 
-    fn run_for_copy(&mut self, node: NodeId, job: CopyJob, line: String, patience: Duration) {
+    fn run_for_copy(&mut self, context: &mut Context, node: NodeId, job: CopyJob, line: String, patience: Duration) {
         let command = SshCommand {
             line,
             timeout: patience,
@@ -275,26 +286,26 @@ impl Core {
             output_limit: OUTPUT_MAX,
             is_urgent: false,
         };
-        self.begin_ssh_task(node, SshTask::Run(command), Job::Copy(job));
+        self.begin(context, node, SshTask::Run(command), Job::Copy(job));
     }
 
     /// All is there; a relay still hears of it.
-    fn ssh_copied(&mut self, node: NodeId, mut job: CopyJob) {
+    fn copied(&mut self, context: &mut Context, node: NodeId, mut job: CopyJob) {
         if let Some(Relay::Tell(word)) = &job.relay {
-            let work = relay_file(&mut self.ssh.next_relay, self.context.now.wall, word, job.target, None);
+            let work = relay_file(&mut self.next_relay, context.now.wall, word, job.target, None);
             job.stage = Stage::Relaying;
-            return self.begin_ssh_task(node, work, Job::Copy(job));
+            return self.begin(context, node, work, Job::Copy(job));
         }
-        self.ssh_copy_finished(&job);
+        self.copy_finished(context, &job);
     }
 
     /// Nobody over there tells how far it is, so the last row does.
-    fn ssh_copy_finished(&mut self, job: &CopyJob) {
+    fn copy_finished(&mut self, context: &mut Context, job: &CopyJob) {
         let data = format!("{{\"message\":\"process copy finished successfully\",\"received\":{}}}", job.received);
-        self.add_ssh_row(job.logging, NewRow::last(&job.token, Code::FINISHED_OK, data));
+        self.write(context, job.logging, NewRow::last(&job.token, Code::FINISHED_OK, data));
     }
 
-    fn ssh_copy_row(&mut self, job: &CopyJob, code: Code, text: &str) {
-        self.add_ssh_row(job.logging, NewRow::last(&job.token, code, json::message(text)));
+    fn end_copy(&mut self, context: &mut Context, job: &CopyJob, code: Code, text: &str) {
+        self.write(context, job.logging, NewRow::last(&job.token, code, json::message(text)));
     }
 }

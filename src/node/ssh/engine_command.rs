@@ -6,9 +6,9 @@ use crate::model::node_id::NodeId;
 use crate::model::ssh::{SshEnd, SshTask};
 use crate::model::token::Token;
 
-use super::{Job, relay_file};
+use super::{Job, SshHosts, relay_file};
 use crate::node::command_rows;
-use crate::node::core::Core;
+use crate::node::context::Context;
 use crate::node::journal::NewRow;
 use crate::node::json;
 use crate::node::modules::engine::{EngineContent, submitted};
@@ -33,8 +33,14 @@ fn read_line(line: &str) -> Result<String, String> {
     Ok(line.to_owned())
 }
 
-impl Core {
-    pub(super) fn ssh_engine_commands(&mut self, route: Route, token: &Token, data: &str) -> Result<(), String> {
+impl SshHosts {
+    pub(super) fn engine_commands(
+        &mut self,
+        context: &mut Context,
+        route: Route,
+        token: &Token,
+        data: &str,
+    ) -> Result<(), String> {
         let EngineContent { logging, text, command_file, lines } = EngineContent::read(data)?;
         let lines = lines?.iter().map(|line| read_line(line)).collect::<Result<Vec<_>, _>>()?;
         if lines.is_empty() {
@@ -46,55 +52,55 @@ impl Core {
             return Err("need command_file argument".to_owned());
         }
         if logging {
-            self.context.open_token(token, None);
+            context.open_token(token, None);
         }
         let started = command_rows::processing_started(text);
-        self.add_ssh_row(logging, NewRow::part(token, Code::BEGIN, started));
+        self.write(context, logging, NewRow::part(token, Code::BEGIN, started));
         if is_relayed {
             let job =
                 EngineJob { token: token.clone(), logging, lines: Vec::new(), relay: Some((route.target, lines)) };
-            self.next_relayed_line(route.through, job);
+            self.next_relayed_line(context, route.through, job);
             return Ok(());
         }
         let work = SshTask::Submit { pipe: pipe.unwrap_or_default(), lines: lines.clone() };
         let job = EngineJob { token: token.clone(), logging, lines, relay: None };
-        self.begin_ssh_task(route.through, work, Job::Engine(job));
+        self.begin(context, route.through, work, Job::Engine(job));
         Ok(())
     }
 
-    fn next_relayed_line(&mut self, node: NodeId, mut job: EngineJob) {
+    fn next_relayed_line(&mut self, context: &mut Context, node: NodeId, mut job: EngineJob) {
         let next =
             job.relay.as_mut().filter(|(_, lines)| !lines.is_empty()).map(|(target, lines)| (*target, lines.remove(0)));
         let Some((target, line)) = next else {
             let row = NewRow::last(&job.token, Code::FINISHED_OK, json::message("commands processing has finished"));
-            return self.add_ssh_row(job.logging, row);
+            return self.write(context, job.logging, row);
         };
-        let work = relay_file(&mut self.ssh.next_relay, self.context.now.wall, "EXTERNALCMD", target, Some(&line));
+        let work = relay_file(&mut self.next_relay, context.now.wall, "EXTERNALCMD", target, Some(&line));
         job.lines = vec![line];
-        self.begin_ssh_task(node, work, Job::Engine(job));
+        self.begin(context, node, work, Job::Engine(job));
     }
 
-    pub(super) fn ssh_engine_ended(&mut self, node: NodeId, job: EngineJob, end: SshEnd) {
+    pub(super) fn engine_ended(&mut self, context: &mut Context, node: NodeId, job: EngineJob, end: SshEnd) {
         let (done, failed) = match end {
             SshEnd::Done => (job.lines.len(), None),
             SshEnd::SubmittedInPart(lines, reason) => (lines, Some(reason)),
             SshEnd::NotConnected(reason) => {
                 if job.logging {
-                    self.ssh_not_connected(node, &job.token, &reason);
+                    self.not_connected(context, node, &job.token, &reason);
                 }
                 return;
             }
-            SshEnd::Failed(reason) => (0, Some(reason)),
+            SshEnd::Failed(reason) | SshEnd::Refused(reason) => (0, Some(reason)),
             SshEnd::TimedOut | SshEnd::Silent => (0, Some("it took too long".to_owned())),
             SshEnd::Ran(_) | SshEnd::Copied(..) => (0, None),
         };
         for line in job.lines.iter().take(done) {
-            self.add_ssh_row(job.logging, NewRow::part(&job.token, Code::FINISHED_OK, submitted(line)));
+            self.write(context, job.logging, NewRow::part(&job.token, Code::FINISHED_OK, submitted(line)));
         }
         if let Some(reason) = failed {
             let row = NewRow::last(&job.token, Code::FINISHED_KO, json::message(&reason));
-            return self.add_ssh_row(job.logging, row);
+            return self.write(context, job.logging, row);
         }
-        self.next_relayed_line(node, job);
+        self.next_relayed_line(context, node, job);
     }
 }

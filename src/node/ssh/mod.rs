@@ -24,12 +24,12 @@ use crate::model::time::WallTime;
 use crate::model::token::Token;
 
 use super::actions::{self, Also};
-use super::core::Core;
+use super::context::Context;
 use super::journal::NewRow;
 use super::json;
 use super::output::Output;
 use super::pathway::Route;
-use super::registry::Link;
+use super::remote_copy::Copies;
 use super::stopping::STOPPING_TEXT;
 use command::CommandJob;
 use copy::CopyJob;
@@ -51,6 +51,27 @@ enum Job {
     Copy(CopyJob),
 }
 
+/// What a ping has found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pinged {
+    /// The host answers, whatever it says.
+    Answered,
+    /// It took the question and says nothing.
+    Unanswered,
+    /// There was no way to ask.
+    NotSent,
+}
+
+impl Pinged {
+    const fn of(end: &SshEnd) -> Self {
+        match end {
+            SshEnd::Ran(_) | SshEnd::Refused(_) => Self::Answered,
+            SshEnd::TimedOut | SshEnd::Silent => Self::Unanswered,
+            _ => Self::NotSent,
+        }
+    }
+}
+
 /// A task under way.
 struct Begun {
     node: NodeId,
@@ -59,14 +80,14 @@ struct Begun {
 
 /// The work on nodes that are reached by SSH. Holds command lines: no `Debug`.
 #[derive(Default)]
-pub(super) struct SshTasks {
+pub(super) struct SshHosts {
     begun: BTreeMap<SshTaskId, Begun>,
     next: u64,
     /// Relay files made so far.
     next_relay: u64,
 }
 
-impl SshTasks {
+impl SshHosts {
     /// Whether nothing but pings is under way.
     pub fn is_idle(&self) -> bool {
         self.begun.values().all(|begun| matches!(begun.job, Job::Ping))
@@ -98,13 +119,15 @@ fn relay_file(count: &mut u64, now: WallTime, word: &str, target: NodeId, parame
     }
 }
 
-impl Core {
+impl SshHosts {
     /// A request whose way leads to a node that is reached by SSH. Every token ends with a row of ours.
     ///
     /// # Errors
     /// The message of the history row that ends the token.
-    pub(super) fn ssh_request(
+    pub(super) fn request(
         &mut self,
+        context: &mut Context,
+        copies: &mut Copies,
         route: Route,
         action: &Action,
         token: &Token,
@@ -113,15 +136,15 @@ impl Core {
         if *action == Action::GetLog {
             return Err("proxy - can't get log a ssh target or through a ssh node".to_owned());
         }
-        self.may_use_ssh()?;
+        self.has_room()?;
         if !actions::is(action, Also::OverSsh) {
             return Err("unsupported action".to_owned());
         }
         match action {
-            Action::RemoteCopy => self.ssh_copy(route, token, data),
-            Action::ActionEngine => self.ssh_action_engine(route, token, data),
-            Action::EngineCommand => self.ssh_engine_commands(route, token, data),
-            _ => self.ssh_commands(route, token, data),
+            Action::RemoteCopy => self.copy(context, copies, route, token, data),
+            Action::ActionEngine => self.action_engine(context, route, token, data),
+            Action::EngineCommand => self.engine_commands(context, route, token, data),
+            _ => self.commands(context, route, token, data),
         }
     }
 
@@ -129,25 +152,25 @@ impl Core {
     ///
     /// # Errors
     /// The message of the history row that ends the token.
-    pub(super) fn may_use_ssh(&self) -> Result<(), String> {
+    pub(super) fn has_room(&self) -> Result<(), String> {
         if !cfg!(feature = "ssh") {
             return Err("push_ssh needs a build with ssh".to_owned());
         }
-        if self.ssh.begun.len() >= JOBS_MAX {
+        if self.begun.len() >= JOBS_MAX {
             return Err("too many requests for ssh nodes wait, try again later".to_owned());
         }
         Ok(())
     }
 
-    fn begin_ssh_task(&mut self, node: NodeId, work: SshTask, job: Job) {
-        let task = SshTaskId(self.ssh.next);
-        self.ssh.next += 1;
-        self.ssh.begun.insert(task, Begun { node, job });
-        self.context.output(Output::StartSshTask { node, task, work });
+    fn begin(&mut self, context: &mut Context, node: NodeId, work: SshTask, job: Job) {
+        let task = SshTaskId(self.next);
+        self.next += 1;
+        self.begun.insert(task, Begun { node, job });
+        context.output(Output::StartSshTask { node, task, work });
     }
 
     /// Whether a node lives is found out by a command.
-    pub(super) fn ping_by_ssh(&mut self, node: NodeId) {
+    pub(super) fn ping(&mut self, context: &mut Context, node: NodeId) {
         let work = SshTask::Run(SshCommand {
             line: PING_LINE.to_owned(),
             timeout: PING_PATIENCE,
@@ -155,55 +178,38 @@ impl Core {
             output_limit: 1_024,
             is_urgent: true,
         });
-        self.begin_ssh_task(node, work, Job::Ping);
+        self.begin(context, node, work, Job::Ping);
     }
 
-    /// [`super::input::Input::SshEnded`]
-    pub(super) fn ssh_ended(&mut self, task: SshTaskId, end: SshEnd) {
-        let Some(Begun { node, job }) = self.ssh.begun.remove(&task) else { return };
+    /// [`super::input::Input::SshEnded`]; what a ping has found out, if it was one.
+    pub fn ended(&mut self, context: &mut Context, task: SshTaskId, end: SshEnd) -> Option<(NodeId, Pinged)> {
+        let Begun { node, job } = self.begun.remove(&task)?;
         match job {
-            Job::Ping => self.ssh_ping_ended(node, &end),
-            Job::Commands(job) => self.ssh_command_ended(node, job, end),
-            Job::Engine(job) => self.ssh_engine_ended(node, job, end),
-            Job::Copy(job) => self.ssh_copy_ended(node, job, end),
+            Job::Ping => return Some((node, Pinged::of(&end))),
+            Job::Commands(job) => self.command_ended(context, node, job, end),
+            Job::Engine(job) => self.engine_ended(context, node, job, end),
+            Job::Copy(job) => self.copy_ended(context, node, job, end),
         }
-    }
-
-    fn ssh_ping_ended(&mut self, node: NodeId, end: &SshEnd) {
-        match end {
-            SshEnd::Ran(_) => {
-                self.node_is_alive(node);
-                if let Some(node) = self.registry.get_mut(node) {
-                    node.liveness.ping_ok += 1;
-                }
-            }
-            SshEnd::TimedOut | SshEnd::Silent => {
-                self.ping_not_sent(node);
-                self.context.output(Output::ResetLink(node));
-            }
-            // With the link its pings are looked after.
-            _ if self.registry.get(node).is_some_and(|node| node.link == Link::Up) => self.ping_not_sent(node),
-            _ => {}
-        }
+        None
     }
 
     /// Why a task could not even begin, as the row that ends its token says it.
-    fn ssh_not_connected(&mut self, node: NodeId, token: &Token, reason: &str) {
-        self.context.fail(token, &format!("cannot connect on target node '{node}': {reason}"));
+    fn not_connected(&mut self, context: &mut Context, node: NodeId, token: &Token, reason: &str) {
+        context.fail(token, &format!("cannot connect on target node '{node}': {reason}"));
     }
 
     /// The daemon stops, or does not wait any longer: what runs there is ended.
-    pub(super) fn abort_ssh_tasks(&mut self, reason: &str) {
-        let all = self.ssh.begun.iter().filter(|(_, begun)| !matches!(begun.job, Job::Ping));
+    pub(super) fn abort_all(&mut self, context: &mut Context, reason: &str) {
+        let all = self.begun.iter().filter(|(_, begun)| !matches!(begun.job, Job::Ping));
         let all: Vec<_> = all.map(|(task, begun)| (*task, begun.node)).collect();
         for (task, node) in all {
-            self.context.output(Output::AbortSshTask { node, task, reason: reason.to_owned() });
+            context.output(Output::AbortSshTask { node, task, reason: reason.to_owned() });
         }
     }
 
     /// The daemon ends without having heard of the end of these.
-    pub(super) fn give_up_ssh_tasks(&mut self) {
-        for begun in std::mem::take(&mut self.ssh.begun).into_values() {
+    pub(super) fn give_up_all(&mut self, context: &mut Context) {
+        for begun in std::mem::take(&mut self.begun).into_values() {
             let (logging, token) = match begun.job {
                 Job::Ping => continue,
                 Job::Commands(job) => (job.request.logging, job.token),
@@ -211,13 +217,13 @@ impl Core {
                 Job::Copy(job) => (job.logging, job.token),
             };
             let row = NewRow::last(&token, Code::FINISHED_KO, json::message(STOPPING_TEXT));
-            self.add_ssh_row(logging, row);
+            self.write(context, logging, row);
         }
     }
 
-    fn add_ssh_row(&mut self, logging: bool, row: NewRow) {
+    fn write(&mut self, context: &mut Context, logging: bool, row: NewRow) {
         if logging {
-            self.context.write(row);
+            context.write(row);
         }
     }
 }

@@ -55,6 +55,8 @@ pub struct Answers {
     first_number: u64,
     /// Bodies of the calls that run.
     body_bytes: usize,
+    /// Bodies of the answers that wait for others before them.
+    ready_bytes: usize,
 }
 
 impl Answers {
@@ -76,6 +78,12 @@ impl Answers {
         self.body_bytes
     }
 
+    /// Bytes of the answers that are not taken yet.
+    #[must_use]
+    pub const fn ready_bytes(&self) -> usize {
+        self.ready_bytes
+    }
+
     /// Adds a request whose answer comes later; returns its number.
     pub fn await_answer(&mut self, form: ResponseForm, body_bytes: usize) -> u64 {
         self.body_bytes = self.body_bytes.saturating_add(body_bytes);
@@ -84,6 +92,7 @@ impl Answers {
 
     /// Adds a request that has its response already.
     pub fn push_ready(&mut self, response: Response) {
+        self.ready_bytes = self.ready_bytes.saturating_add(response.body.len());
         self.push(Slot::Ready(response));
     }
 
@@ -99,6 +108,7 @@ impl Answers {
         let Some(slot) = index.and_then(|index| self.slots.get_mut(index)) else { return };
         if let Slot::Awaiting { form, body_bytes } = *slot {
             self.body_bytes = self.body_bytes.saturating_sub(body_bytes);
+            self.ready_bytes = self.ready_bytes.saturating_add(body.len());
             *slot = Slot::Ready(form.respond(status, body.into(), allow));
         }
     }
@@ -107,6 +117,7 @@ impl Answers {
     pub fn pop_ready(&mut self) -> Option<Response> {
         match self.slots.pop_front()? {
             Slot::Ready(response) => {
+                self.ready_bytes = self.ready_bytes.saturating_sub(response.body.len());
                 self.first_number = self.first_number.saturating_add(1);
                 Some(response)
             }

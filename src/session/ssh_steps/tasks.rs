@@ -9,6 +9,8 @@ use crate::model::time::Monotonic;
 /// Commands at once. With the channel of SFTP, that of a ping and the one that listens it makes ten, as many as
 /// OpenSSH's sshd allows by default (`MaxSessions`).
 const COMMANDS_MAX: usize = 7;
+/// A task waits so long for a connection that is down.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 /// A transfer that does not move for so long is given up: nobody reads the pipe, or the host hangs.
 const TRANSFER_SILENCE: Duration = Duration::from_secs(15);
 
@@ -24,9 +26,13 @@ struct Waiting {
 
 struct Begun {
     task: SshTask,
+    /// As for a waiting one: it may wait again.
+    until: Monotonic,
     since: Monotonic,
     moved: Monotonic,
     has_moved: bool,
+    /// The host has been asked to do it.
+    is_asked: bool,
 }
 
 /// See the module's page.
@@ -36,11 +42,42 @@ pub(super) struct Tasks {
     begun: BTreeMap<SshTaskId, Begun>,
     /// Commands that the host lets run at once, as far as it is known.
     limit: usize,
+    /// Channels that the host gives at once, for commands and SFTP together, where it has refused one.
+    channels: Option<usize>,
+    /// Where channels are few, commands and transfers take turns.
+    last_was_transfer: bool,
+    /// The host gives one channel in the life of a connection.
+    is_single: bool,
+}
+
+/// What is to be done about a task for which the host gave no channel.
+pub(super) enum NoChannel {
+    /// It is not known any more, or waits for the end of another one.
+    Waits,
+    /// The host answered, which is all that a ping is for.
+    Ends,
+    /// It waits, though no other task has a channel.
+    Alone,
+}
+
+/// A task that was lost with its connection.
+pub(super) struct Lost {
+    pub id: SshTaskId,
+    pub was_begun: bool,
+    pub is_command: bool,
 }
 
 impl Default for Tasks {
     fn default() -> Self {
-        Self { commands: VecDeque::new(), transfers: VecDeque::new(), begun: BTreeMap::new(), limit: COMMANDS_MAX }
+        Self {
+            commands: VecDeque::new(),
+            transfers: VecDeque::new(),
+            begun: BTreeMap::new(),
+            limit: COMMANDS_MAX,
+            channels: None,
+            last_was_transfer: false,
+            is_single: false,
+        }
     }
 }
 
@@ -70,8 +107,8 @@ impl Begun {
 }
 
 impl Tasks {
-    pub fn add(&mut self, id: SshTaskId, task: SshTask, until: Monotonic) {
-        let waiting = Waiting { id, until, task };
+    pub fn add(&mut self, id: SshTaskId, task: SshTask, at: Monotonic) {
+        let waiting = Waiting { id, until: at + MAX_WAIT, task };
         if waiting.task.is_transfer() {
             self.transfers.push_back(waiting);
         } else if is_urgent(&waiting.task) {
@@ -83,14 +120,41 @@ impl Tasks {
 
     /// The next task that may begin now; from then on it runs.
     pub fn begin(&mut self, at: Monotonic) -> Option<(SshTaskId, SshTask)> {
+        let is_urgent_next = self.commands.front().is_some_and(|waiting| is_urgent(&waiting.task));
+        let is_full = self.channels.is_some_and(|channels| self.begun.len() >= channels);
+        if self.is_single && !self.begun.is_empty() || is_full && !is_urgent_next {
+            return None;
+        }
         let commands = self.begun.values().filter(|begun| !begun.task.is_transfer() && !is_urgent(&begun.task)).count();
-        let front_is_urgent = self.commands.front().is_some_and(|waiting| is_urgent(&waiting.task));
-        let waiting = if front_is_urgent || commands < self.limit { self.commands.pop_front() } else { None };
-        let transfers = self.begun.values().any(|begun| begun.task.is_transfer());
-        let waiting = waiting.or_else(|| if transfers { None } else { self.transfers.pop_front() })?;
-        let Waiting { id, task, .. } = waiting;
-        self.begun.insert(id, Begun { task: task.clone(), since: at, moved: at, has_moved: false });
+        let may_command = is_urgent_next || commands < self.limit;
+        let may_transfer = !self.begun.values().any(|begun| begun.task.is_transfer());
+        let is_transfers_turn = self.channels.is_some() && !self.last_was_transfer && !is_urgent_next;
+        let mut queues = [(may_command, &mut self.commands), (may_transfer, &mut self.transfers)];
+        if is_transfers_turn {
+            queues.reverse();
+        }
+        let mut queues = queues.into_iter().filter(|(may, _)| *may);
+        let Waiting { id, task, until } = queues.find_map(|(_, queue)| queue.pop_front())?;
+        self.last_was_transfer = task.is_transfer();
+        self.begun
+            .insert(id, Begun { task: task.clone(), until, since: at, moved: at, has_moved: false, is_asked: false });
         Some((id, task))
+    }
+
+    pub fn asked(&mut self, id: SshTaskId) {
+        if let Some(begun) = self.begun.get_mut(&id) {
+            begun.is_asked = true;
+        }
+    }
+
+    /// Whether the host does nothing for us.
+    pub fn is_host_idle(&self) -> bool {
+        !self.begun.values().any(|begun| begun.is_asked)
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.begun.is_empty()
     }
 
     pub fn moved(&mut self, id: SshTaskId, at: Monotonic) {
@@ -100,16 +164,26 @@ impl Tasks {
         }
     }
 
-    /// The host has no channel for a command: it waits for the end of another one, if there is any.
-    pub fn no_channel(&mut self, id: SshTaskId, reason: &str, at: Monotonic) -> Option<SshEnd> {
-        let begun = self.begun.remove(&id)?;
-        let others = self.begun.values().filter(|begun| !begun.task.is_transfer()).count();
-        if others == 0 {
-            return Some(SshEnd::Failed(format!("the host gives no channel: {reason}")));
+    /// The host has no channel for a task.
+    pub fn no_channel(&mut self, id: SshTaskId) -> NoChannel {
+        let Some(begun) = self.begun.remove(&id) else { return NoChannel::Waits };
+        let others = self.begun.len();
+        self.channels = Some(others.max(1));
+        if others > 0 && is_urgent(&begun.task) {
+            return NoChannel::Ends;
         }
-        self.limit = others.clamp(1, COMMANDS_MAX);
-        self.commands.push_front(Waiting { id, task: begun.task, until: at });
-        None
+        self.put_back(id, begun);
+        if others > 0 { NoChannel::Waits } else { NoChannel::Alone }
+    }
+
+    /// From now on each task has a connection of its own.
+    pub const fn run_one_for_each_connection(&mut self) {
+        self.is_single = true;
+    }
+
+    /// Whether each task has a connection of its own.
+    pub const fn has_one_for_each_connection(&self) -> bool {
+        self.is_single
     }
 
     /// Until the connection ends, each command waits for the one before it.
@@ -128,18 +202,34 @@ impl Tasks {
         before > self.commands.len() + self.transfers.len()
     }
 
-    /// What ran is lost; what waits stays unless the host `is_refusing`. The lost ones, and whether they had begun.
-    pub fn connection_lost(&mut self, is_refusing: bool) -> Vec<(SshTaskId, bool)> {
-        self.limit = COMMANDS_MAX;
-        let mut lost: Vec<_> = std::mem::take(&mut self.begun).into_keys().map(|id| (id, true)).collect();
-        if is_refusing {
-            lost.extend(self.commands.drain(..).chain(self.transfers.drain(..)).map(|waiting| (waiting.id, false)));
+    fn put_back(&mut self, id: SshTaskId, begun: Begun) {
+        let Begun { task, until, .. } = begun;
+        let queue = if task.is_transfer() { &mut self.transfers } else { &mut self.commands };
+        queue.push_front(Waiting { id, task, until });
+    }
+
+    /// What the host was asked to do is lost; what it was not, and what waits, stays unless the host `is_refusing`.
+    pub fn connection_lost(&mut self, is_refusing: bool) -> Vec<Lost> {
+        (self.limit, self.channels) = (COMMANDS_MAX, None);
+        let lost = |id, was_begun, task: &SshTask| Lost { id, was_begun, is_command: !task.is_transfer() };
+        let mut all = Vec::new();
+        for (id, begun) in std::mem::take(&mut self.begun).into_iter().rev() {
+            if begun.is_asked {
+                all.push(lost(id, true, &begun.task));
+            } else {
+                self.put_back(id, begun);
+            }
         }
-        lost
+        all.reverse();
+        if is_refusing {
+            let waiting = self.commands.drain(..).chain(self.transfers.drain(..));
+            all.extend(waiting.map(|waiting| lost(waiting.id, false, &waiting.task)));
+        }
+        all
     }
 
     pub fn take_all(&mut self) -> Vec<SshTaskId> {
-        self.connection_lost(true).into_iter().map(|(id, _)| id).collect()
+        self.connection_lost(true).into_iter().map(|lost| lost.id).collect()
     }
 
     /// The tasks that have taken too long, how each ends, and whether it had begun.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::ssh::{SshCommand, SshExit, SshRun};
+use crate::model::ssh::{HostKeyCheck, HostKeyVerdict, SshCommand, SshExit, SshRun};
 use crate::model::time::WallTime;
 use crate::wire::gorgone::seeded_random::SeededRandom;
 
@@ -20,6 +20,7 @@ fn report(verdict: HostKeyVerdict) -> SshNews {
         fingerprint: "SHA256:x".to_owned(),
         line: "[host]:2222 ssh-ed25519 AAAA".to_owned(),
         verdict,
+        authority: None,
     })
 }
 
@@ -96,7 +97,13 @@ impl Bench {
             lines.push(match output {
                 StepsOutput::Connect => "connect".to_owned(),
                 StepsOutput::Disconnect => "disconnect".to_owned(),
-                StepsOutput::Order(SshOrder::Open { .. }) => "open".to_owned(),
+                StepsOutput::Order(SshOrder::Open { is_sparing, .. }) => {
+                    if is_sparing {
+                        "open for one channel".to_owned()
+                    } else {
+                        "open".to_owned()
+                    }
+                }
                 StepsOutput::Order(SshOrder::Trust { add }) => format!("trust, add {add:?}"),
                 StepsOutput::Order(SshOrder::Start(id, _)) => format!("start {}", id.0),
                 StepsOutput::Order(SshOrder::Abort(id)) => format!("abort {}", id.0),
@@ -220,16 +227,102 @@ fn only_so_many_commands_run_at_once_and_a_ping_does_not_wait_for_them() {
     assert_eq!(bench.news(SshNews::Ended(SshTaskId(3), ran())).last().map(String::as_str), Some("start 8"));
 }
 
+fn no_channel(id: u64, had_one: bool) -> SshNews {
+    SshNews::NoChannel { id: SshTaskId(id), reason: "too many".to_owned(), had_one }
+}
+
 #[test]
-fn a_command_that_gets_no_channel_waits_for_another_to_end() {
+fn a_task_that_gets_no_channel_waits_for_another_to_end_and_the_kinds_take_turns() {
     let mut bench = Bench::up();
+    let upload = |pipe: &str| SshTask::Submit { pipe: pipe.to_owned(), lines: Vec::new() };
     bench.start(1, command("a", false));
     bench.start(2, command("b", false));
-    let refused = |id| SshNews::NoChannel(SshTaskId(id), "too many".to_owned());
-    assert_eq!(bench.news(refused(2)), [""; 0]);
-    assert_eq!(bench.start(3, command("c", false)), [""; 0]);
-    assert_eq!(bench.news(SshNews::Ended(SshTaskId(1), ran())).last().map(String::as_str), Some("start 2"));
-    assert_eq!(bench.news(refused(2)), [r#"ended 2: Failed("the host gives no channel: too many")"#]);
+    bench.start(3, upload("c"));
+    assert_eq!(bench.news(no_channel(3, true)), [""; 0]);
+    assert_eq!(bench.start(4, command("d", false)), [""; 0]);
+    // A host that says no lives, and that is what a ping asks.
+    assert_eq!(bench.start(5, command("hostname", true)), ["start 5"]);
+    assert_eq!(bench.news(no_channel(5, true)), [r#"ended 5: Refused("the host gives no channel: too many")"#]);
+    assert_eq!(bench.news(SshNews::Ended(SshTaskId(1), ran())).last().map(String::as_str), Some("start 3"));
+    assert_eq!(bench.news(SshNews::Ended(SshTaskId(2), ran())).last().map(String::as_str), Some("start 4"));
+}
+
+#[test]
+fn a_host_without_any_channel_is_asked_a_few_times_and_then_said_to_give_none() {
+    let mut bench = Bench::up();
+    assert_eq!(bench.start(1, command("a", false)), ["start 1"]);
+    for _ in 0..3 {
+        assert_eq!(bench.news(no_channel(1, false)), [""; 0]);
+        assert_eq!(bench.pass(299), [""; 0]);
+        assert_eq!(bench.pass(1), ["start 1"]);
+    }
+    assert_eq!(bench.news(no_channel(1, false)), [r#"ended 1: Refused("the host gives no channel: too many")"#]);
+}
+
+#[test]
+fn a_host_that_gives_one_channel_for_each_connection_gets_a_connection_for_each_task() {
+    let mut bench = Bench::up();
+    bench.start(1, command("a", false));
+    for _ in 0..3 {
+        bench.news(no_channel(1, true));
+        assert_eq!(bench.pass(300), ["start 1"]);
+    }
+    assert_eq!(bench.news(no_channel(1, true)), ["disconnect", "connect"]);
+    let log_in = |bench: &mut Bench| {
+        assert_eq!(bench.connected(), ["open for one channel"]);
+        bench.news(report(HostKeyVerdict::Known));
+        bench.news(SshNews::LoggedIn("key".to_owned()))
+    };
+    assert_eq!(log_in(&mut bench), ["start 1"]);
+    assert_eq!(bench.start(2, command("b", false)), [""; 0]);
+    // Nobody hears that the connection was gone, and nobody who waits gives up because of that.
+    assert_eq!(bench.news(SshNews::Ended(SshTaskId(1), ran()))[1..], ["disconnect", "connect"]);
+    assert_eq!(log_in(&mut bench), ["start 2"]);
+    assert_eq!(bench.news(SshNews::Closed("gone".to_owned()))[..2], ["disconnect", "down: gone"]);
+}
+
+#[test]
+fn a_host_that_closes_with_its_first_task_gets_a_connection_for_each() {
+    let mut bench = Bench::up();
+    let done = |bench: &mut Bench, id: u64| {
+        bench.news(SshNews::Asked(SshTaskId(id)));
+        bench.news(SshNews::Ended(SshTaskId(id), ran()))
+    };
+    bench.start(1, command("a", false));
+    done(&mut bench, 1);
+    // Begun in the moment in which the host closes: it never got there.
+    assert_eq!(bench.start(2, command("b", false)), ["start 2"]);
+    assert_eq!(bench.news(SshNews::Closed("gone".to_owned())), ["disconnect", "disconnect", "connect"]);
+    assert_eq!(bench.connected(), ["open"]);
+    bench.news(report(HostKeyVerdict::Known));
+    assert_eq!(bench.news(SshNews::LoggedIn("key".to_owned())), ["start 2"]);
+    done(&mut bench, 2);
+    assert_eq!(bench.news(SshNews::Closed("gone".to_owned())), ["disconnect", "disconnect", "connect"]);
+    assert_eq!(bench.connected(), ["open for one channel"]);
+}
+
+#[test]
+fn a_task_that_never_reaches_its_host_ends_all_the_same() {
+    let mut bench = Bench::up();
+    bench.start(1, command("a", false));
+    bench.news(SshNews::Closed("gone".to_owned()));
+    assert_eq!(bench.pass(5_000), ["connect"]);
+    bench.connected();
+    bench.news(report(HostKeyVerdict::Known));
+    assert_eq!(bench.news(SshNews::LoggedIn("key".to_owned())), ["up", "start 1"]);
+    bench.news(SshNews::Closed("gone".to_owned()));
+    let said = bench.pass(5_000);
+    assert!(said.contains(&r#"ended 1: NotConnected("gone")"#.to_owned()), "{said:?}");
+}
+
+#[test]
+fn a_host_that_takes_no_connections_for_now_is_left_alone_for_a_while() {
+    let mut bench = Bench::new(HostKeyCheck::First);
+    bench.connected();
+    assert_eq!(bench.news(SshNews::TurnedAway("not now".to_owned())), ["disconnect", "down: not now"]);
+    assert_eq!(bench.start(1, command("a", false)), [r#"ended 1: NotConnected("not now")"#]);
+    assert_eq!(bench.pass(29_000), [""; 0]);
+    assert_eq!(bench.pass(1_000), ["connect"]);
 }
 
 #[test]
@@ -249,14 +342,16 @@ fn a_command_ends_when_it_takes_too_long_or_is_silent_for_too_long() {
 fn what_ran_is_lost_with_the_connection_and_what_waits_runs_on_the_next() {
     let mut bench = Bench::up();
     (1..=8).for_each(|id| drop(bench.start(id, command("a", false))));
+    // The seventh did not reach the host, so it may run on the next connection.
+    (1..=6).for_each(|id| drop(bench.news(SshNews::Asked(SshTaskId(id)))));
     let lines = bench.news(SshNews::Closed("gone".to_owned()));
     assert_eq!(lines[..2], ["disconnect", "down: gone"]);
-    assert_eq!(lines.len(), 9);
-    assert_eq!(lines[2], r#"ended 1: Failed("the connection broke: gone")"#);
+    assert_eq!(lines.len(), 8);
+    assert_eq!(lines[2], r#"ended 1: Failed("the connection broke before the exit status: gone")"#);
     assert_eq!(bench.pass(100), ["connect"]);
     bench.connected();
     bench.news(report(HostKeyVerdict::Known));
-    assert_eq!(bench.news(SshNews::LoggedIn("key".to_owned())), ["up", "start 8"]);
+    assert_eq!(bench.news(SshNews::LoggedIn("key".to_owned())), ["up", "start 7", "start 8"]);
 }
 
 #[test]

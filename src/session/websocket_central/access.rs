@@ -1,5 +1,6 @@
 //! What all WebSocket connections of the listener share.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::MODULE;
@@ -21,8 +22,12 @@ pub struct WebSocketCentralSettings {
     pub silence_timeout: Duration,
     /// A node that takes nothing of what waits for it for so long is closed (30 s).
     pub write_timeout: Duration,
-    /// The largest message in either direction, in bytes (262144).
+    /// The largest message to a node, and from a client that has not registered, in bytes (262144).
     pub max_message_bytes: usize,
+    /// The largest message of a node that has registered (16 MiB): a Perl node sends its whole backlog as one.
+    pub max_backlog_bytes: usize,
+    /// Bytes of such messages that all nodes together may have under way (64 MiB).
+    pub max_backlogs_bytes: usize,
     /// Once more bytes than these wait for a node, no more are taken (16 MiB).
     pub max_waiting_bytes: usize,
 }
@@ -35,6 +40,8 @@ impl Default for WebSocketCentralSettings {
             silence_timeout: Duration::from_secs(300),
             write_timeout: Duration::from_secs(30),
             max_message_bytes: MAX_MESSAGE_BYTES,
+            max_backlog_bytes: 16 << 20,
+            max_backlogs_bytes: 64 << 20,
             max_waiting_bytes: 16 << 20,
         }
     }
@@ -45,13 +52,30 @@ pub struct WebSocketAccess {
     settings: WebSocketCentralSettings,
     token: BearerToken,
     refusals: RefusalLog,
+    /// Bytes of backlogs under way.
+    backlogs_bytes: Cell<usize>,
 }
 
 impl WebSocketAccess {
     /// Keeps only a hash of the token.
     #[must_use]
     pub fn new(token: &str, settings: WebSocketCentralSettings) -> Self {
-        Self { settings, token: BearerToken::new(token), refusals: RefusalLog::new(MODULE) }
+        Self {
+            settings,
+            token: BearerToken::new(token),
+            refusals: RefusalLog::new(MODULE),
+            backlogs_bytes: Cell::new(0),
+        }
+    }
+
+    /// A connection that had `before` bytes of a backlog under way has `now`; `false` when that is too much for all.
+    pub(super) fn account(&self, before: usize, now: usize) -> bool {
+        let all = self.backlogs_bytes.get().saturating_sub(before).saturating_add(now);
+        let fits = now <= before || all <= self.settings.max_backlogs_bytes;
+        if fits {
+            self.backlogs_bytes.set(all);
+        }
+        fits
     }
 
     /// The bounds.

@@ -4,10 +4,10 @@ use super::settings::WebSocketNodeSettings;
 use crate::session::back_off::Severity;
 use crate::wire::websocket::upgrade::ResponseProblem;
 
-/// At most so many characters of a peer's own words are shown.
+/// Maximum number of characters shown of a peer's own words.
 const SHOWN_CHARACTERS: usize = 120;
 
-/// The message of a JSON refusal (docs/protocol.md section 9); `None` if the text is none.
+/// The message of a JSON refusal (docs/protocol.md section 9); `None` if the text is not one.
 pub fn message_of(text: &[u8]) -> Option<String> {
     if !text.trim_ascii_start().starts_with(b"{") {
         return None;

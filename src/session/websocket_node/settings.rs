@@ -30,7 +30,7 @@ pub struct WebSocketNodeSettings {
     pub proxy: Option<WebSocketProxy>,
     /// How long each step may take: connecting, the proxy's answer, TLS and upgrade together (10 s).
     pub step_timeout: Duration,
-    /// A central that is silent for so long is given up; after half of it, it is pinged (120 s).
+    /// Silence after which the central is given up (120 s); it is pinged after half of that.
     pub silence_timeout: Duration,
     /// The largest message in either direction, in bytes (262144).
     pub max_message_bytes: usize,

@@ -26,8 +26,8 @@ impl Sealed {
         Self { key: SessionKey::new(material), old: None, since: now, heard: false }
     }
 
-    pub fn seal(&self, plain: &[u8]) -> Vec<u8> {
-        self.key.seal(plain)
+    pub fn seal(&self, parts: &[&[u8]]) -> Vec<u8> {
+        self.key.seal_parts(parts)
     }
 
     /// For how long the link is up.
@@ -78,7 +78,7 @@ impl ZmqDialer {
             }
             return;
         }
-        self.outputs.push_back(match envelope::parse(&plain) {
+        self.outputs.push_back(match envelope::parse_owned(plain) {
             Ok(message) => DialerOutput::Message(message),
             Err(error) => DialerOutput::Malformed { reason: error.to_string(), token: error.token },
         });

@@ -51,7 +51,7 @@ fn a_rotated_key_is_used_at_once_and_the_old_one_still_read() {
     dialer.handle_payload(&key(1).seal(b"[PONG] [a] [] {}"), now_at(3), &mut random);
     dialer.handle_payload(&key(2).seal(b"[PONG] [b] [] {}"), now_at(3), &mut random);
     assert_eq!(messages(&mut dialer).len(), 2);
-    dialer.send(b"[PING] [] [] {}".to_vec(), None, now_at(4));
+    dialer.send(&[b"[PING] ", b"[] [] {}"], None, now_at(4));
     let sent = outputs(&mut dialer);
     assert!(matches!(&sent[..], [DialerOutput::Send(payload)] if key(2).open(payload).is_some()));
 }
@@ -127,7 +127,7 @@ fn a_link_that_stops_fails_what_waits() {
     let mut dialer = ZmqDialer::new(DialerSettings { queue_messages: 2, ..dialer_settings() });
     dialer.handle_start(now_at(0), &mut random);
     for name in ["a", "b", "c"] {
-        dialer.send(Vec::new(), Token::parse(name).ok(), now_at(0));
+        dialer.send(&[], Token::parse(name).ok(), now_at(0));
     }
     let failed = |dialer: &mut ZmqDialer| -> Vec<(String, String)> {
         let only = |output| match output {
@@ -163,7 +163,7 @@ fn garbage_in_any_state_never_panics_and_the_link_always_tries_again() {
             3 => dialer.handle_payload(&encode_public_key("x"), now_at(now_ms), &mut random),
             4 => dialer.handle_payload(&key(1).seal(&payload), now_at(now_ms), &mut random),
             5 => dialer.handle_payload(&payload, now_at(now_ms), &mut random),
-            6 => dialer.send(payload, None, now_at(now_ms)),
+            6 => dialer.send(&[&payload], None, now_at(now_ms)),
             _ => dialer.handle_timeout(now_at(now_ms), &mut random),
         }
         for output in outputs(&mut dialer) {
@@ -187,7 +187,7 @@ fn a_node_that_sends_several_frames_is_named_and_what_waits_ends_with_that_reaso
     let mut dialer = ZmqDialer::new(dialer_settings());
     dialer.handle_start(now_at(0), &mut random);
     dialer.handle_connected(now_at(0));
-    dialer.send(b"[COMMAND] [t] [] {}".to_vec(), Token::parse("t").ok(), now_at(0));
+    dialer.send(&[b"[COMMAND] [t] [] {}"], Token::parse("t").ok(), now_at(0));
     outputs(&mut dialer);
     dialer.handle_multipart(2, now_at(10), &mut random);
     let after = outputs(&mut dialer);
@@ -213,7 +213,7 @@ fn what_waits_for_a_first_handshake_says_which_step_takes_so_long() {
     let mut random = SeededRandom::new(&[6; 32]);
     let mut dialer = ZmqDialer::new(dialer_settings());
     dialer.handle_start(now_at(0), &mut random);
-    dialer.send(b"[COMMAND] [t] [] {}".to_vec(), None, now_at(0));
+    dialer.send(&[b"[COMMAND] [t] [] {}"], None, now_at(0));
     dialer.handle_connected(now_at(5_000));
     outputs(&mut dialer);
     dialer.handle_timeout(now_at(10_000), &mut random);

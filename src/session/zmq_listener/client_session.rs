@@ -136,8 +136,8 @@ impl ClientSession {
     }
 
     /// Seals plain text under the current key.
-    pub fn seal(&self, plain: &[u8]) -> Vec<u8> {
-        self.key.seal(plain)
+    pub fn seal(&self, parts: &[&[u8]]) -> Vec<u8> {
+        self.key.seal_parts(parts)
     }
 
     /// Opens what the client sent.

@@ -48,6 +48,19 @@ impl Hellos {
 }
 
 impl ZmqListener {
+    /// From now on these keys may talk to us; sessions of keys that no longer may are closed. The key of a session from
+    /// before the start is not known: such a session ends with its next handshake.
+    pub fn authorize(&mut self, keys: &[String]) {
+        let authorized: BTreeSet<String> = keys.iter().cloned().collect();
+        let is_out = |session: &ClientSession| {
+            session.thumbprint.as_ref().is_some_and(|thumbprint| !authorized.contains(thumbprint))
+        };
+        let out: Vec<ClientId> =
+            self.sessions.iter().filter(|(_, session)| is_out(session)).map(|(client, _)| *client).collect();
+        out.into_iter().for_each(|client| self.drop_session(client));
+        self.hellos.authorized = Arc::new(authorized);
+    }
+
     pub(super) fn begin_hello(&mut self, connection: ConnectionId, hello: Hello, now: Now, random: &mut dyn Random) {
         let Some(entry) = self.connections.get(&connection) else { return };
         let (routing_id, peer) = (Arc::clone(&entry.routing_id), entry.peer);

@@ -62,7 +62,7 @@ impl Stubborn {
     fn round_trip(&mut self, lost: bool) -> bool {
         self.bench.feed(self.connection, &self.key.seal(b"[PING] [] [] {}"), self.now_ms);
         let (client, _) = self.bench.messages.pop().expect("the listener reads whatever it sends");
-        self.bench.listener.send(client, b"[PONG] [] [] {}");
+        self.bench.listener.send(client, &[b"[PONG] [] [] {}"]);
         self.bench.drain();
         self.receive(lost) == 1
     }

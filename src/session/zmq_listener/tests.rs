@@ -152,12 +152,12 @@ fn a_newer_connection_takes_a_routing_id_over_with_its_session() {
     bench.listener.handle_closed(ConnectionId(1));
     bench.feed(2, &key.seal(b"[PING] [] [] {}"), 0);
     let client = bench.messages[0].0;
-    assert_eq!(bench.listener.send(client, b"[PONG] [] [] {}"), Delivery::Sent);
+    assert_eq!(bench.listener.send(client, &[b"[PONG] [] [] {}"]), Delivery::Sent);
     assert_eq!(bench.listener.connection_of(client), Some(ConnectionId(2)));
     assert_eq!(bench.listener.client_of(b"gorgone-a"), Some(client));
     assert_eq!(bench.listener.routing_id(client), Some(&b"gorgone-a"[..]));
     bench.listener.handle_closed(ConnectionId(2));
-    assert_eq!(bench.listener.send(client, b"[PONG] [] [] {}"), Delivery::NotConnected);
+    assert_eq!(bench.listener.send(client, &[b"[PONG] [] [] {}"]), Delivery::NotConnected);
 }
 
 #[test]

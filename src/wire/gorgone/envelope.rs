@@ -2,6 +2,7 @@
 //!
 //! Absent on purpose: what an action means, and any look into DATA.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::model::action::Action;
@@ -62,29 +63,65 @@ impl fmt::Display for EnvelopeError {
 /// [`EnvelopeError`] with the token where it could be read.
 pub fn parse(bytes: &[u8]) -> Result<Message, EnvelopeError> {
     let text = text::from_bytes(bytes);
-    let (word, rest) = field(&text).ok_or(EnvelopeError::new(EnvelopeProblem::Action))?;
-    if word.is_empty() || word.len() > MAX_ACTION_LEN {
-        return Err(EnvelopeError::new(EnvelopeProblem::Action));
-    }
-    let token_field = after_space(rest).and_then(field).filter(|(_, rest)| ends_field(rest));
-    let (token_text, rest) = token_field.ok_or(EnvelopeError::new(EnvelopeProblem::TokenField))?;
-    let token = if token_text.is_empty() {
-        None
-    } else {
-        Some(Token::parse(token_text).map_err(|_| EnvelopeError::new(EnvelopeProblem::Token))?)
-    };
-    let rest = rest.trim_start();
-    let (target, data) = match field(rest) {
-        Some((target, rest)) if is_target(target, rest) => {
-            if target.len() > MAX_TARGET_LEN {
-                return Err(EnvelopeError { problem: EnvelopeProblem::Target, token });
-            }
-            (Some(target.into()), rest.trim_start())
+    let head = Head::read(&text)?;
+    let data = text.get(head.len..).unwrap_or_default().to_owned();
+    Ok(head.message(data))
+}
+
+/// The same of bytes that nobody else needs, which become the message's data where they can.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_owned(bytes: Vec<u8>) -> Result<Message, EnvelopeError> {
+    match String::from_utf8(bytes) {
+        Ok(mut text) => {
+            let head = Head::read(&text)?;
+            drop(text.drain(..head.len));
+            Ok(head.message(text))
         }
-        _ => (None, rest),
-    };
-    let data = if data.is_empty() { "{}" } else { data };
-    Ok(Message { action: Action::parse(word), token, target, data: data.to_owned() })
+        Err(error) => parse(error.as_bytes()),
+    }
+}
+
+/// What stands before DATA.
+struct Head {
+    action: Action,
+    token: Option<Token>,
+    target: Option<Box<str>>,
+    /// Up to where it goes, in bytes.
+    len: usize,
+}
+
+impl Head {
+    fn read(text: &str) -> Result<Self, EnvelopeError> {
+        let (word, rest) = field(text).ok_or(EnvelopeError::new(EnvelopeProblem::Action))?;
+        if word.is_empty() || word.len() > MAX_ACTION_LEN {
+            return Err(EnvelopeError::new(EnvelopeProblem::Action));
+        }
+        let token_field = after_space(rest).and_then(field).filter(|(_, rest)| ends_field(rest));
+        let (token_text, rest) = token_field.ok_or(EnvelopeError::new(EnvelopeProblem::TokenField))?;
+        let token = if token_text.is_empty() {
+            None
+        } else {
+            Some(Token::parse(token_text).map_err(|_| EnvelopeError::new(EnvelopeProblem::Token))?)
+        };
+        let rest = rest.trim_start();
+        let (target, data) = match field(rest) {
+            Some((target, rest)) if is_target(target, rest) => {
+                if target.len() > MAX_TARGET_LEN {
+                    return Err(EnvelopeError { problem: EnvelopeProblem::Target, token });
+                }
+                (Some(target.into()), rest.trim_start())
+            }
+            _ => (None, rest),
+        };
+        Ok(Self { action: Action::parse(word), token, target, len: text.len() - data.len() })
+    }
+
+    fn message(self, data: String) -> Message {
+        let data = if data.is_empty() { "{}".to_owned() } else { data };
+        Message { action: self.action, token: self.token, target: self.target, data }
+    }
 }
 
 /// Whether plain text begins as a message does: `[`, 1 to 64 bytes none of which is a control character, `]`. Text that
@@ -97,44 +134,71 @@ pub fn begins_with_word(plain: &[u8]) -> bool {
     end > 0 && window.iter().take(end).all(|byte| !byte.is_ascii_control())
 }
 
-/// The text of a request, always with three fields. Its data has letters instead of their escapes, which a Perl daemon
-/// cannot take.
+/// The text of a message that goes out, in the places where it stands: what is before DATA, DATA, what is behind it.
+pub struct Text<'a> {
+    head: String,
+    data: Cow<'a, str>,
+    tail: &'static str,
+}
+
+impl Text<'_> {
+    /// Its parts, in their order.
+    #[must_use]
+    pub fn parts(&self) -> [&[u8]; 3] {
+        [self.head.as_bytes(), self.data.as_bytes(), self.tail.as_bytes()]
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn join(&self) -> Vec<u8> {
+        self.parts().concat()
+    }
+}
+
+/// The text of whatever goes out: a request with three fields, a reply with three (`PONG`, `SYNCLOGS`) or two. The data
+/// of a request has letters instead of their escapes, which a Perl daemon cannot take.
 #[must_use]
-pub fn encode_request(message: &Message) -> Vec<u8> {
+pub fn text_of(outgoing: &Outgoing) -> Text<'_> {
+    match outgoing {
+        Outgoing::Request(message) => text_of_request(message),
+        Outgoing::Reply(reply) => text_of_reply(reply),
+    }
+}
+
+fn text_of_request(message: &Message) -> Text<'_> {
     let token = message.token.as_ref().map_or("", Token::as_str);
     let target = message.target.as_deref().unwrap_or("");
     let data = if message.data.is_empty() { "{}" } else { &message.data };
-    let data = text::without_escaped_letters(data);
-    join(&["[", message.action.as_str(), "] [", token, "] [", target, "] ", &data])
+    let head = format!("[{}] [{token}] [{target}] ", message.action.as_str());
+    Text { head, data: text::without_escaped_letters(data), tail: "" }
 }
 
-/// The text of a reply: three fields for `PONG` and `SYNCLOGS`, else two. Its data has letters, as that of a request.
-#[must_use]
-pub fn encode_reply(reply: &Reply) -> Vec<u8> {
+fn text_of_reply(reply: &Reply) -> Text<'_> {
     let token = reply.token.as_ref().map_or("", Token::as_str);
     let has_target = matches!(reply.kind, Action::Pong | Action::SyncLogs);
-    let data = text::without_escaped_letters(if reply.data.is_empty() { "null" } else { &reply.data });
-    let open = if has_target { "] [] {\"code\":" } else { "] {\"code\":" };
-    let code = reply.code.0.to_string();
-    join(&["[", reply.kind.as_str(), "] [", token, open, &code, ",\"data\":", &data, "}"])
+    let data = if reply.data.is_empty() { "null" } else { &reply.data };
+    let target = if has_target { " []" } else { "" };
+    let head = format!("[{}] [{token}]{target} {{\"code\":{},\"data\":", reply.kind.as_str(), reply.code.0);
+    Text { head, data: Cow::Borrowed(data), tail: "}" }
+}
+
+/// The text of a request.
+#[must_use]
+pub fn encode_request(message: &Message) -> Vec<u8> {
+    text_of_request(message).join()
+}
+
+/// The text of a reply.
+#[must_use]
+#[cfg(test)]
+pub fn encode_reply(reply: &Reply) -> Vec<u8> {
+    text_of_reply(reply).join()
 }
 
 /// The text of whatever goes out.
 #[must_use]
 pub fn encode(outgoing: &Outgoing) -> Vec<u8> {
-    match outgoing {
-        Outgoing::Request(message) => encode_request(message),
-        Outgoing::Reply(reply) => encode_reply(reply),
-    }
-}
-
-fn join(parts: &[&str]) -> Vec<u8> {
-    let len = parts.iter().map(|part| part.len()).sum();
-    let mut text = Vec::with_capacity(len);
-    for part in parts {
-        text.extend_from_slice(part.as_bytes());
-    }
-    text
+    text_of(outgoing).join()
 }
 
 /// What stands between `[` and the next `]`, and what follows.
@@ -324,8 +388,9 @@ mod tests {
             assert_eq!(message.token.as_ref().map_or(0, |token| token.as_str().len()), token_len);
             assert!(serde_json::from_str::<serde_json::Value>(&message.data).is_ok(), "{text}");
             assert!(begins_with_word(text.as_bytes()));
+            assert_eq!(parse_owned(text.into()).unwrap(), message);
             for end in 0..text.len() {
-                let _ = parse(&text.as_bytes()[..end]);
+                assert_eq!(parse(&text.as_bytes()[..end]), parse_owned(text.as_bytes()[..end].to_vec()));
                 let _ = begins_with_word(&text.as_bytes()[..end]);
             }
         }

@@ -18,7 +18,7 @@ pub use jobs::{DialJob, DialResult, HelloJob, HelloOutcome, RefusalReason};
 pub const GET_PUBLIC_KEY: &[u8] = b"[GETPUBKEY]";
 /// What a refused client is told in clear, whatever failed.
 pub const HANDSHAKE_ISSUE: &[u8] = br#"[ACK] [] {"code":1,"data":{"message":"handshake issue"}}"#;
-/// The longest `NAME` of step 4, in bytes.
+/// The longest `NAME` of step 4, in characters.
 pub const MAX_NAME_LEN: usize = 255;
 /// The longest base64 field of the exchange, in bytes: a 4096-bit key in PEM and base64 has some 1,100.
 pub const MAX_FIELD_LEN: usize = 8 * 1_024;
@@ -68,12 +68,15 @@ impl Hello {
         let (name, rest) = bracketed(payload.trim_ascii_start())?;
         let (pem, rest) = bracketed(after_space(rest)?)?;
         let (encrypted, rest) = bracketed(after_space(rest)?)?;
-        let sized = (1..=MAX_NAME_LEN).contains(&name.len()) && pem.len().max(encrypted.len()) <= MAX_FIELD_LEN;
+        // As text, so that a name of Latin-1 may be written again in UTF-8.
+        let name = text::from_bytes(name);
+        let sized =
+            (1..=MAX_NAME_LEN).contains(&name.chars().count()) && pem.len().max(encrypted.len()) <= MAX_FIELD_LEN;
         if !sized || !rest.trim_ascii().is_empty() || pem.is_empty() || encrypted.is_empty() {
             return None;
         }
         Some(Self {
-            name: text::from_bytes(name).into_owned(),
+            name: name.into_owned(),
             public_key_pem: decode_base64(pem)?,
             encrypted: decode_base64(encrypted)?,
         })

@@ -9,6 +9,8 @@ use aes::cipher::consts::U16;
 use aes::cipher::{BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit};
 use aes::{Aes128, Aes192, Aes256, Block};
 
+use zeroize::Zeroize as _;
+
 use crate::model::base64_text;
 use crate::model::random::Random;
 
@@ -23,6 +25,13 @@ const STRIDE: usize = 48 * 32;
 pub struct KeyMaterial {
     key: Vec<u8>,
     iv: [u8; IV_LEN],
+}
+
+impl Drop for KeyMaterial {
+    fn drop(&mut self) {
+        self.key.zeroize();
+        self.iv.zeroize();
+    }
 }
 
 impl KeyMaterial {
@@ -97,10 +106,16 @@ impl SessionKey {
     /// Seals plain text: base64 without newlines.
     #[must_use]
     pub fn seal(&self, plain: &[u8]) -> Vec<u8> {
+        self.seal_parts(&[plain])
+    }
+
+    /// Seals a plain text that stands in several places, without joining it.
+    #[must_use]
+    pub fn seal_parts(&self, parts: &[&[u8]]) -> Vec<u8> {
         match &*self.cipher {
-            Cipher::Aes128(cipher) => seal_with(cipher, self.material.iv, plain),
-            Cipher::Aes192(cipher) => seal_with(cipher, self.material.iv, plain),
-            Cipher::Aes256(cipher) => seal_with(cipher, self.material.iv, plain),
+            Cipher::Aes128(cipher) => seal_with(cipher, self.material.iv, parts),
+            Cipher::Aes192(cipher) => seal_with(cipher, self.material.iv, parts),
+            Cipher::Aes256(cipher) => seal_with(cipher, self.material.iv, parts),
         }
     }
 
@@ -140,31 +155,41 @@ pub fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Encrypts in strides on the stack and writes base64 straight into the result, which is the only allocation.
-fn seal_with<C>(cipher: &C, iv: [u8; IV_LEN], plain: &[u8]) -> Vec<u8>
+fn seal_with<C>(cipher: &C, iv: [u8; IV_LEN], parts: &[&[u8]]) -> Vec<u8>
 where
     C: BlockCipherEncrypt<BlockSize = U16>,
 {
     let mut encryptor = cbc::Encryptor::inner_iv_init(cipher, &Block::from(iv));
-    let padded_len = (plain.len() / BLOCK_LEN + 1) * BLOCK_LEN;
+    let plain_len: usize = parts.iter().map(|part| part.len()).sum();
+    let padded_len = (plain_len / BLOCK_LEN + 1) * BLOCK_LEN;
     let mut sealed = Vec::with_capacity(base64_text::encoded_len(padded_len));
+    let mut seal = |blocks: &mut [u8]| {
+        encryptor.encrypt_blocks(Array::slice_as_chunks_mut(blocks).0);
+        base64_text::push(blocks, &mut sealed);
+    };
     let mut stride = [0; STRIDE];
-    // The last stride holds at least the padding: an empty one when the text fills whole strides.
-    let last = plain.len() - plain.len() % STRIDE;
-    let full = plain.get(..last).unwrap_or_default().chunks_exact(STRIDE);
-    for chunk in full.chain(std::iter::once(plain.get(last..).unwrap_or_default())) {
-        let mut len = chunk.len();
-        if len < STRIDE {
-            let pad = BLOCK_LEN - len % BLOCK_LEN;
-            // At most 16, so the conversion is exact.
-            stride.fill(u8::try_from(pad).unwrap_or(0));
-            len += pad;
+    let mut filled = 0;
+    for part in parts {
+        let mut rest = *part;
+        while let Some(room) = stride.get_mut(filled..).filter(|_| !rest.is_empty()) {
+            let (now, later) = rest.split_at(rest.len().min(room.len()));
+            room.iter_mut().zip(now).for_each(|(to, from)| *to = *from);
+            filled += now.len();
+            rest = later;
+            if filled == STRIDE {
+                seal(&mut stride);
+                filled = 0;
+            }
         }
-        if let Some(text) = stride.get_mut(..chunk.len()) {
-            text.copy_from_slice(chunk);
-        }
-        let Some(bytes) = stride.get_mut(..len) else { break };
-        encryptor.encrypt_blocks(Array::slice_as_chunks_mut(bytes).0);
-        base64_text::push(bytes, &mut sealed);
+    }
+    // At most 16, so the conversion is exact. A stride is whole blocks and not full here, so the padding fits.
+    let pad = BLOCK_LEN - filled % BLOCK_LEN;
+    let padded = filled + pad;
+    if let Some(padding) = stride.get_mut(filled..padded) {
+        padding.fill(u8::try_from(pad).unwrap_or(0));
+    }
+    if let Some(last) = stride.get_mut(..padded) {
+        seal(last);
     }
     sealed
 }
@@ -212,6 +237,8 @@ mod tests {
                 let sealed = key.seal(&plain);
                 assert!(sealed.iter().all(|byte| !byte.is_ascii_whitespace() && *byte != 0));
                 assert_eq!(key.open(&sealed).as_deref(), Some(plain.as_slice()), "{size} {len}");
+                let (head, tail) = plain.split_at(len / 3);
+                assert_eq!(key.seal_parts(&[head, b"", tail]), sealed);
             }
         }
     }

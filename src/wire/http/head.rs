@@ -52,6 +52,15 @@ pub struct UpgradeRequest {
 }
 
 impl UpgradeRequest {
+    /// Whether the client calls itself so.
+    #[must_use]
+    pub fn is_from(&self, user_agent: &[u8]) -> bool {
+        let is_name = |name: &str| name.eq_ignore_ascii_case("user-agent");
+        self.headers.iter().any(|(name, value)| is_name(name) && value.trim_ascii() == user_agent)
+    }
+}
+
+impl UpgradeRequest {
     /// The values of a header in their order; the case of `name` is of no interest.
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.headers.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)

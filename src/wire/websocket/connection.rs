@@ -281,6 +281,18 @@ impl Connection {
         }
     }
 
+    /// From the next frame on messages of this size are taken.
+    pub const fn set_max_message_bytes(&mut self, max_message_bytes: usize) {
+        self.settings.max_message_bytes = max_message_bytes;
+    }
+
+    /// Bytes of the message that is coming in: those that are here, and those that its frame has announced.
+    #[must_use]
+    pub fn incoming_bytes(&self) -> usize {
+        let here = self.partial.as_ref().map_or(0, |partial| partial.payload.len());
+        here + self.incoming.as_ref().map_or(0, |incoming| incoming.missing_bytes)
+    }
+
     /// Checks a data frame against the message that it belongs to, before anything is allocated for it.
     fn begin_frame(&mut self, header: FrameHeader) -> Result<(), WebSocketError> {
         let partial = match (header.opcode, self.partial.take()) {

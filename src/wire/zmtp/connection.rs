@@ -103,7 +103,7 @@ enum State {
 
 /// Our end of one ZMTP 3.x connection with the mechanism NULL.
 ///
-/// To drive it: put received bytes in ([`Self::receive`] or [`Self::receive_buffer`]), call [`Self::poll_event`] until
+/// To drive it: put received bytes in ([`Self::receive`] or [`Self::room`]), call [`Self::poll_event`] until
 /// it gives `None`, write out [`Self::send_queue`]; the latter also before the first byte comes in and after an error,
 /// when it can hold a last word to the peer.
 ///
@@ -141,9 +141,26 @@ impl Connection {
         }
     }
 
-    /// The buffer that received bytes go into, to read a socket into it directly.
-    pub const fn receive_buffer(&mut self) -> &mut ReceiveBuffer {
-        &mut self.received
+    /// Where the next bytes of a large message go, to read a socket straight into it; `None` where received bytes are
+    /// to be given to [`Self::receive`]. Tell [`Self::received_into_room`] what was read.
+    pub fn room(&mut self) -> Option<&mut [u8]> {
+        match &mut self.state {
+            State::Ready(traffic) if self.received.is_empty() => traffic.room(),
+            _ => None,
+        }
+    }
+
+    /// So many bytes were read into [`Self::room`].
+    pub fn received_into_room(&mut self, count_bytes: usize) {
+        if let State::Ready(traffic) = &mut self.state {
+            traffic.fill(count_bytes);
+        }
+    }
+
+    /// Memory held for bytes that wait to be read.
+    #[cfg(test)]
+    pub(super) fn receive_capacity_bytes(&self) -> usize {
+        self.received.capacity_bytes()
     }
 
     // Events out.

@@ -11,6 +11,9 @@ use crate::wire::send_queue::SendQueue;
 /// the receive buffer stays small.
 const WAIT_IN_BUFFER_BYTES: usize = 64 * 1024;
 
+/// Room for a message that begins to come in: nothing of it is touched before its bytes are there.
+const FIRST_ROOM_BYTES: usize = 512 * 1024;
+
 /// The reader of one peer's traffic.
 #[derive(Default)]
 pub(super) struct Traffic {
@@ -24,10 +27,52 @@ enum Body {
     /// Between two frames, or in one that is still in the receive buffer as a whole.
     #[default]
     Between,
-    /// A message comes in; `payload` has a part of its `size_bytes`.
-    Gathering { payload: Vec<u8>, size_bytes: usize },
+    /// A message comes in.
+    Gathering(Gathering),
     /// The body of a frame that is not wanted comes in.
     Skipping { missing_bytes: usize, last: bool },
+}
+
+/// A message of `size_bytes` of which the first `filled_bytes` of `payload` are here.
+struct Gathering {
+    payload: Vec<u8>,
+    filled_bytes: usize,
+    size_bytes: usize,
+}
+
+impl Gathering {
+    /// Where the next bytes go; not empty. It grows with what really came, from [`FIRST_ROOM_BYTES`] on.
+    fn room(&mut self) -> &mut [u8] {
+        if self.payload.len() == self.filled_bytes {
+            let len = self.filled_bytes.saturating_mul(2).max(FIRST_ROOM_BYTES).min(self.size_bytes);
+            if self.payload.is_empty() {
+                // A fresh zeroed block is cheaper than one that is then filled.
+                self.payload = vec![0; len];
+            } else {
+                self.payload.reserve_exact(len.saturating_sub(self.filled_bytes));
+                self.payload.resize(len, 0);
+            }
+        }
+        self.payload.get_mut(self.filled_bytes..).unwrap_or_default()
+    }
+
+    /// Copies what is there of the body.
+    fn take(&mut self, received: &mut ReceiveBuffer) {
+        while !self.is_whole() && !received.is_empty() {
+            let room = self.room();
+            let here = received.readable();
+            let count = here.len().min(room.len());
+            if let (Some(room), Some(here)) = (room.get_mut(..count), here.get(..count)) {
+                room.copy_from_slice(here);
+            }
+            received.consume(count);
+            self.filled_bytes += count;
+        }
+    }
+
+    const fn is_whole(&self) -> bool {
+        self.filled_bytes >= self.size_bytes
+    }
 }
 
 #[derive(Default)]
@@ -40,8 +85,24 @@ impl Traffic {
     /// Bytes of a message that has come in in part.
     pub(super) const fn gathered_bytes(&self) -> usize {
         match &self.body {
-            Body::Gathering { payload, .. } => payload.len(),
+            Body::Gathering(gathering) => gathering.filled_bytes,
             Body::Between | Body::Skipping { .. } => 0,
+        }
+    }
+
+    /// Where the next bytes of a large message go, so that a socket can be read straight into it; `None` between
+    /// messages.
+    pub(super) fn room(&mut self) -> Option<&mut [u8]> {
+        match &mut self.body {
+            Body::Gathering(gathering) if !gathering.is_whole() => Some(gathering.room()),
+            Body::Gathering(_) | Body::Between | Body::Skipping { .. } => None,
+        }
+    }
+
+    /// So many bytes were put into [`Self::room`].
+    pub(super) fn fill(&mut self, count_bytes: usize) {
+        if let Body::Gathering(gathering) = &mut self.body {
+            gathering.filled_bytes = gathering.filled_bytes.saturating_add(count_bytes).min(gathering.payload.len());
         }
     }
 
@@ -60,12 +121,12 @@ impl Traffic {
                     FrameKind::More | FrameKind::Last => self.read_message_frame(header, received, max_message_bytes),
                 }
             }
-            Body::Gathering { payload, size_bytes } => {
-                gather(payload, *size_bytes, received);
-                if payload.len() < *size_bytes {
+            Body::Gathering(gathering) => {
+                gathering.take(received);
+                if !gathering.is_whole() {
                     return Ok(Step::Wait);
                 }
-                let payload = std::mem::take(payload);
+                let payload = std::mem::take(&mut gathering.payload);
                 self.body = Body::Between;
                 Ok(Step::Event(Event::Message(payload)))
             }
@@ -110,7 +171,7 @@ impl Traffic {
             return Ok(Step::Wait);
         }
         received.consume(header.header_bytes);
-        self.body = Body::Gathering { payload: Vec::new(), size_bytes: body_bytes };
+        self.body = Body::Gathering(Gathering { payload: Vec::new(), filled_bytes: 0, size_bytes: body_bytes });
         Ok(Step::Again)
     }
 }
@@ -118,21 +179,6 @@ impl Traffic {
 /// The body of the frame at the start of the buffer, once it is there as a whole.
 pub(super) fn whole_body(header: FrameHeader, body_bytes: usize, received: &ReceiveBuffer) -> Option<&[u8]> {
     received.readable().get(header.header_bytes..)?.get(..body_bytes)
-}
-
-/// Moves what is there of a body to its payload. The payload grows with what really came, never beyond `size_bytes`.
-fn gather(payload: &mut Vec<u8>, size_bytes: usize, received: &mut ReceiveBuffer) {
-    let missing_bytes = size_bytes.saturating_sub(payload.len());
-    let here = received.readable();
-    let here = here.get(..missing_bytes).unwrap_or(here);
-    let needed_bytes = payload.len() + here.len();
-    if needed_bytes > payload.capacity() {
-        let capacity_bytes = payload.capacity().saturating_mul(2).max(needed_bytes).min(size_bytes);
-        payload.reserve_exact(capacity_bytes - payload.len());
-    }
-    payload.extend_from_slice(here);
-    let here_bytes = here.len();
-    received.consume(here_bytes);
 }
 
 fn read_command(header: FrameHeader, received: &mut ReceiveBuffer, to_send: &mut SendQueue) -> Result<Step, ZmtpError> {

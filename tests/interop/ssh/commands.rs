@@ -86,10 +86,11 @@ fn old_algorithms_are_used_where_they_are_asked_for_and_named_where_the_build_la
     let central = Daemon::start(central(&platform, &nodes));
     let api = central.api();
     assert_eq!(api.output_of_ssh(4, "echo old"), "old");
-    for id in [5, 7] {
-        let said = last_message(&command(&api, id, &json!([{ "command": "true" }])));
-        assert!(said.contains("key exchange") && said.contains("ssh_legacy_algorithms"), "{id}: {said}");
-    }
+    let said = last_message(&command(&api, 5, &json!([{ "command": "true" }])));
+    assert!(said.contains("ssh_legacy_algorithms: true offers older ones"), "{said}");
+    // The option is no help where the build has none of them.
+    let said = last_message(&command(&api, 7, &json!([{ "command": "true" }])));
+    assert!(said.contains("ssh_legacy_algorithms: true") || said.contains("LIBSSH2_KEX_SHA1_ENABLE"), "{said}");
     // As the library is usually built it has no SHA-1; the log says what such a build needs.
     let said = last_message(&command(&api, 6, &json!([{ "command": "true" }])));
     let log = central.log();

@@ -67,13 +67,16 @@ impl Drop for Proxy {
 #[test]
 fn a_host_that_closes_in_any_phase_ends_what_was_asked_of_it_and_harms_nobody_else() {
     const ALL: usize = usize::MAX;
+    // Up to the middle of the copy; not a whole number of packets.
+    const STEPS: usize = 40;
+    const STEP_BYTES: usize = 181;
     let platform = Platform::new();
     let sshd = Sshd::start(&platform, "host", &[]);
     let there = platform.path("there");
     fs::create_dir(&there).unwrap();
     // From the banner over key exchange, login, channels and exec to the middle of a file.
-    let from_host = (0..18).map(|step| (step * 400, ALL));
-    let to_host = (0..18).map(|step| (ALL, step * 400)).chain([(ALL, 700_000), (ALL, 1_500_000)]);
+    let from_host = (0..STEPS).map(|step| (step * STEP_BYTES, ALL));
+    let to_host = (0..STEPS).map(|step| (ALL, step * STEP_BYTES)).chain([(ALL, 700_000), (ALL, 1_500_000)]);
     let proxies: Vec<(u32, Proxy)> =
         (100..).zip(from_host.chain(to_host).map(|(from, to)| Proxy::start(sshd.port, from, to))).collect();
     let mut nodes = vec![(4, sshd.node(&[]))];
@@ -91,7 +94,7 @@ fn a_host_that_closes_in_any_phase_ends_what_was_asked_of_it_and_harms_nobody_el
         .map(|(id, _)| {
             let request = json!({ "source": source, "destination": there.join(id.to_string()) });
             let copied = api.post(&format!("/api/nodes/{id}/core/proxy/remotecopy"), &request).json();
-            (*id, api.command(*id, "echo $((6 * 7))"), copied["token"].as_str().unwrap().to_owned())
+            (*id, api.command(*id, "echo $((6 * 7)); exit 7"), copied["token"].as_str().unwrap().to_owned())
         })
         .collect();
     let (mut ran, mut copies) = (0, 0);
@@ -99,7 +102,9 @@ fn a_host_that_closes_in_any_phase_ends_what_was_asked_of_it_and_harms_nobody_el
         let rows = api.finished_rows(0, command, seconds(60));
         match rows.iter().find(|row| code(row) == 100) {
             Some(row) => {
-                assert_eq!(data(row)["result"]["stdout"], "42", "{id}");
+                let (result, whole) =
+                    (data(row)["result"].clone(), json!({ "exit_code": 7, "stdout": "42", "stderr": "" }));
+                assert_eq!(result, whole, "{id}: a success that was none");
                 ran += 1;
             }
             None => assert_eq!(rows.last().map(code), Some(1), "{id}: {rows:?}"),

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,18 +18,27 @@ use crate::platform::{Daemon, Platform, assert_within, seconds, until};
 type Serve = fn(TcpStream, &AtomicBool);
 
 /// A port where each connection is given to `serve`, on a thread of its own.
-struct Script {
+pub struct Script {
     port: u16,
+    connections: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Script {
-    fn start(serve: Serve) -> Self {
+    /// Says a text to everybody and closes.
+    pub fn saying(text: &str) -> Self {
+        let text = text.to_owned();
+        Self::start(move |mut stream: TcpStream, _: &AtomicBool| drop(stream.write_all(text.as_bytes())))
+    }
+
+    fn start(serve: impl Fn(TcpStream, &AtomicBool) + Clone + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 if told.load(Ordering::Relaxed) {
@@ -37,14 +46,20 @@ impl Script {
                 }
                 stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
                 stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
-                let told = Arc::clone(&told);
+                count.fetch_add(1, Ordering::Relaxed);
+                let (told, serve) = (Arc::clone(&told), serve.clone());
                 std::thread::spawn(move || serve(stream, &told));
             }
         });
-        Self { port, stop, thread: Some(thread) }
+        Self { port, connections, stop, thread: Some(thread) }
     }
 
-    fn node(&self) -> Vec<String> {
+    /// How often it was connected to.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub fn node(&self) -> Vec<String> {
         ["address: 127.0.0.1".to_owned(), format!("ssh_port: {}", self.port), "ssh_connect_timeout: 2".to_owned()]
             .into()
     }
@@ -115,9 +130,9 @@ fn ports_that_are_no_ssh_hosts_are_told_apart_and_cost_a_good_node_nothing() {
     let sshd = Sshd::start(&platform, "host", &[]);
     let scripts: [(Serve, &str); 8] = [
         (silent, "no key exchange within 2 s"),
-        (http, "it is no SSH server, it says: HTTP/1.1 400 Bad Request"),
-        (endless_banner, "it is no SSH server, it says: still not SSH"),
-        (endless_line, "it is no SSH server, it says: xxx"),
+        (http, "it is not an SSH server, it says: HTTP/1.1 400 Bad Request"),
+        (endless_banner, "it is not an SSH server, it says: still not SSH"),
+        (endless_line, "it is not an SSH server, it says: xxx"),
         (closes_at_once, "closed the connection"),
         (closes_after_its_banner, "closed the connection"),
         (is_silent_after_its_banner, "no key exchange within 2 s"),

@@ -48,6 +48,15 @@ fn a_password_opens_by_either_way_and_stays_unseen() {
         api.wait_for_pong(id, seconds(20));
         assert_eq!(api.output_of_ssh(id, "some command"), format!("{user} ran some command"));
     }
+    // A command whose end nobody tells was no success.
+    for (line, words) in
+        [("leave", "the host closed the channel before the exit status"), ("cut", "the connection broke before")]
+    {
+        let rows = command(&api, 10, &json!([{ "command": line }]));
+        assert_eq!(rows.iter().map(|(code, _)| *code).collect::<Vec<_>>(), [0, 0, 1, 1], "{rows:?}");
+        assert_eq!(rows[2].1["result"]["exit_code"], -1, "{rows:?}");
+        assert!(rows[2].1["result"]["stdout"].as_str().is_some_and(|text| text.starts_with(words)), "{rows:?}");
+    }
     central.wait_for_log("logged in by password", seconds(5));
     central.wait_for_log("logged in by keyboard-interactive", seconds(5));
     for (id, (user, _, words)) in (20..).zip(&bad) {

@@ -110,6 +110,29 @@ impl Sshd {
         path
     }
 
+    /// The public half of the key that opens.
+    pub fn public_key(&self) -> String {
+        fs::read_to_string(self.folder.join("id.pub")).unwrap()
+    }
+
+    /// Has an authority sign the host's key, for any name.
+    pub fn certify(&self, authority: &Path, certificate: &Path) {
+        let mut command = Command::new("ssh-keygen");
+        command.arg("-q").arg("-s").arg(authority).args(["-I", "host", "-h"]).arg(self.folder.join("ed25519.pub"));
+        assert!(command.status().unwrap().success());
+        fs::rename(self.folder.join("ed25519-cert.pub"), certificate).unwrap();
+    }
+
+    /// The same host with further lines of `sshd_config`.
+    pub fn start_again(mut self, lines: &[String]) -> Self {
+        self.stop();
+        let file = self.folder.join("config");
+        let config = fs::read_to_string(&file).unwrap();
+        fs::write(&file, format!("{}\n{config}", lines.join("\n"))).unwrap();
+        self.process = Self::run(&self.folder, self.port);
+        self
+    }
+
     /// The line of a known-hosts file for one of its keys.
     pub fn known_hosts_line(&self, kind: &str) -> String {
         let key = fs::read_to_string(self.folder.join(format!("{kind}.pub"))).unwrap();

@@ -28,6 +28,7 @@ impl Folder {
             destination: self.destination.clone(),
             kind: CopyKind::Archive,
             roots: Arc::new([]),
+            max_ratio: 0,
             is_passed_on: false,
         }
     }
@@ -40,6 +41,7 @@ impl Folder {
             attributes: Attributes::default(),
             restart: false,
             identity: identity.map(str::to_owned),
+            digest: DigestKind::Md5,
         }
     }
 
@@ -163,7 +165,7 @@ fn what_is_forgotten_at_a_question_leaves_no_mark() {
     };
     assert!(matches!(sink.run(folder.chunk("token", b"text", 19)), SinkDone::Failed(_)), "a chunk of what was kept");
     assert_eq!(folder.names("cache"), Vec::<String>::new());
-    let anew = SinkStep::Query { spec, total, md5, attributes, restart: true, identity };
+    let anew = SinkStep::Query { spec, total, md5, attributes, restart: true, identity, digest: DigestKind::Md5 };
     assert_eq!(found(&sink.run(anew)), 0);
     assert_eq!(folder.names("cache"), Vec::<String>::new());
 }

@@ -3,7 +3,8 @@
 #[cfg(test)]
 mod tests;
 
-use crate::model::host_work::HostWork;
+use crate::node::context::Context;
+use crate::node::modules::action::Commands;
 use serde_json::Value;
 
 use crate::model::code::Code;
@@ -12,17 +13,15 @@ use crate::model::log::LogLine;
 use crate::model::token::Token;
 use crate::model::work::{CommandCheck, Work};
 
+use super::Awaiting;
 use super::plugins::{Owner, Source};
 use super::request::shown_line;
 use super::rows;
-use crate::node::core::Core;
 use crate::node::json;
-use crate::node::output::Output;
 use crate::node::peer::Handled;
-use crate::node::work::Awaiting;
 
 /// A request on its way. Holds a command line: no `Debug`.
-pub(in super::super::super) struct EngineRun {
+pub(in crate::node) struct EngineRun {
     token: Token,
     logging: bool,
     line: String,
@@ -32,15 +31,15 @@ pub(in super::super::super) struct EngineRun {
     pub(super) killed: Option<String>,
 }
 
-impl Core {
+impl Commands {
     /// ACTIONENGINE
-    pub(in super::super::super) fn action_engine(&mut self, token: &Token, data: &str) -> Handled {
+    pub(in crate::node) fn action_engine(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let logging = !json::is_false(data.get("logging").unwrap_or(&Value::Null));
         let content = data.get("content").filter(|content| !content.is_null() && content.as_str() != Some(""));
         let text = |name: &str| content.and_then(|content| content.get(name)).and_then(json::text);
-        let max = self.context.options.action.as_ref().map_or(1, |action| action.max_concurrent_engine.max(1));
-        let (line, count) = (text("command").filter(|line| !line.contains('\0')), self.commands.engine_runs);
+        let max = context.options.action.as_ref().map_or(1, |action| action.max_concurrent_engine.max(1));
+        let (line, count) = (text("command").filter(|line| !line.contains('\0')), self.engine_runs);
         let refusal = match &line {
             _ if content.is_none() => Some("no content".to_owned()),
             None => Some("need valid command argument".to_owned()),
@@ -48,9 +47,9 @@ impl Core {
             Some(_) => None,
         };
         if let Some(refusal) = refusal {
-            self.context.log(LogLine::error("action", refusal.clone()));
+            context.log(LogLine::error("action", refusal.clone()));
             if logging {
-                self.context.fail(token, &refusal);
+                context.fail(token, &refusal);
             }
             return Handled::accepted();
         }
@@ -61,71 +60,79 @@ impl Core {
             plugins: text("plugins"),
             killed: None,
         };
-        self.commands.engine_runs += 1;
+        self.engine_runs += 1;
         if logging {
-            self.context.open_token(token, None);
+            context.open_token(token, None);
         }
-        if self.context.options.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
+        if context.options.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
             let work = Work::CheckCommands { lines: vec![run.line.clone()], wanted: 1 };
-            self.start_work(work, Awaiting::EngineCheck(run));
+            let id = context.start_work(work);
+            self.work.insert(id, Awaiting::EngineCheck(run));
         } else {
-            self.engine_allowed(run);
+            self.engine_allowed(context, run);
         }
         Handled::accepted()
     }
 
     /// The allow-list has spoken.
-    pub(in super::super::super) fn engine_checked(&mut self, run: EngineRun, check: CommandCheck) {
+    pub(in crate::node) fn engine_checked(&mut self, context: &mut Context, run: EngineRun, check: CommandCheck) {
         let is_refused = !check.refused.is_empty();
-        self.log_complaints(check.complaints);
+        self.log_complaints(context, check.complaints);
         let shown = shown_line(&run.line);
-        if is_refused && self.is_audit() {
+        if is_refused && self.is_audit(context) {
             let text = format!("command would not be allowed (whitelist): {shown} (token {})", run.token);
-            self.context.log(LogLine::warning("action", text));
+            context.log(LogLine::warning("action", text));
         } else if is_refused {
-            self.context.log(LogLine::error("action", format!("command not allowed (whitelist): {shown}")));
+            context.log(LogLine::error("action", format!("command not allowed (whitelist): {shown}")));
             // The original puts nothing between the two.
             self.engine_ended(
+                context,
                 &run,
                 Code::FINISHED_KO,
                 json::message(&format!("command not allowed (whitelist){shown}")),
             );
             return;
         }
-        self.engine_allowed(run);
+        self.engine_allowed(context, run);
     }
 
-    fn engine_allowed(&mut self, run: EngineRun) {
+    fn engine_allowed(&mut self, context: &mut Context, run: EngineRun) {
         match run.plugins.clone() {
-            Some(file) => self.validate_plugins(Owner::Engine(run), Source::File(file)),
-            None => self.run_engine(run),
+            Some(file) => self.validate_plugins(context, Owner::Engine(run), Source::File(file)),
+            None => self.run_engine(context, run),
         }
     }
 
     /// Its plugins are there, or not.
-    pub(super) fn engine_validated(&mut self, run: EngineRun, outcome: Result<(), String>) {
+    pub(super) fn engine_validated(&mut self, context: &mut Context, run: EngineRun, outcome: Result<(), String>) {
         if let Some(reason) = &run.killed {
-            self.engine_ended(&run, Code::FINISHED_KO, json::message(reason));
+            self.engine_ended(context, &run, Code::FINISHED_KO, json::message(reason));
             return;
         }
         match outcome {
-            Err(text) if self.is_paranoid() => self.engine_ended(&run, Code::FINISHED_KO, json::message(&text)),
-            _ => self.run_engine(run),
+            Err(text) if self.is_paranoid(context) => {
+                self.engine_ended(context, &run, Code::FINISHED_KO, json::message(&text))
+            }
+            _ => self.run_engine(context, run),
         }
     }
 
-    fn run_engine(&mut self, run: EngineRun) {
-        let settings = self.context.options.action.clone().unwrap_or_default();
+    fn run_engine(&mut self, context: &mut Context, run: EngineRun) {
+        let settings = context.options.action.clone().unwrap_or_default();
         let (timeout, output_limit) = (settings.command_timeout, settings.output_limit);
         let spec = CommandSpec { program: Program::Shell(run.line.clone()), timeout, output_limit, streams: false };
-        let id = self.next_command_id();
-        self.commands.engines.insert(id, run);
-        self.context.output(Output::Host(HostWork::RunCommand { command: id, spec }));
+        let id = context.run_command(spec);
+        self.engines.insert(id, run);
     }
 
     /// The command of a request ended; `false` when it is not one of these.
-    pub(super) fn engine_command_ended(&mut self, id: CommandId, outcome: &CommandOutcome) -> bool {
-        let Some(run) = self.commands.engines.remove(&id) else { return false };
+    pub(super) fn engine_command_ended(
+        &mut self,
+        context: &mut Context,
+        id: CommandId,
+        outcome: &CommandOutcome,
+    ) -> bool {
+        let Some(run) = self.engines.remove(&id) else { return false };
         let failed = match (&outcome.end, &run.killed) {
             (CommandEnd::Exited(exit_code), Some(reason)) if *exit_code > 128 => Err(reason.as_str()),
             (CommandEnd::Exited(exit_code), _) => Ok(*exit_code),
@@ -136,26 +143,26 @@ impl Core {
         match failed {
             Ok(exit_code) => {
                 let data = rows::engine_finished(&run.line, exit_code, outcome);
-                self.engine_ended(&run, Code::FINISHED_OK, data);
+                self.engine_ended(context, &run, Code::FINISHED_OK, data);
             }
             Err(text) => {
                 let (start, end) = (outcome.started.as_seconds(), outcome.ended.as_seconds());
                 let data = rows::engine_failed(&run.line, text, start, end);
-                self.engine_ended(&run, Code::FINISHED_KO, data);
+                self.engine_ended(context, &run, Code::FINISHED_KO, data);
             }
         }
         true
     }
 
-    fn engine_ended(&mut self, run: &EngineRun, code: Code, data: String) {
-        self.commands.engine_runs = self.commands.engine_runs.saturating_sub(1);
+    fn engine_ended(&mut self, context: &mut Context, run: &EngineRun, code: Code, data: String) {
+        self.engine_runs = self.engine_runs.saturating_sub(1);
         if run.logging {
-            self.context.finish(&run.token, code, data);
+            context.finish(&run.token, code, data);
         }
     }
 
     /// Its command does not run to its end.
-    pub(in super::super::super) fn give_up_engine(&mut self, run: &EngineRun, reason: &str) {
-        self.engine_ended(run, Code::FINISHED_KO, json::message(reason));
+    pub(in crate::node) fn give_up_engine(&mut self, context: &mut Context, run: &EngineRun, reason: &str) {
+        self.engine_ended(context, run, Code::FINISHED_KO, json::message(reason));
     }
 }

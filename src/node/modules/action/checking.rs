@@ -6,11 +6,12 @@ use crate::model::log::LogLine;
 use crate::model::message::Reply;
 use crate::model::token::Token;
 use crate::model::work::{CommandCheck, Work};
+use crate::node::context::Context;
+use crate::node::modules::action::Commands;
 
+use super::Awaiting;
 use super::request::{Refusal, Request, shown_line};
-use crate::node::core::Core;
 use crate::node::peer::Handled;
-use crate::node::work::Awaiting;
 
 /// Refused commands of one request that the log names in audit.
 const AUDITED_MAX: usize = 20;
@@ -19,7 +20,7 @@ const CHECKING_MAX: usize = 10_000;
 const CHECKING_BYTES_MAX: usize = 64 << 20;
 
 /// A request that is being checked. Holds command lines: no `Debug`.
-pub(in super::super::super) struct Checking {
+pub(in crate::node) struct Checking {
     /// Who hears whether it is accepted; `None` where replies are not read.
     asker: Option<ClientId>,
     token: Token,
@@ -36,10 +37,11 @@ pub(super) struct CheckLoad {
     bytes: usize,
 }
 
-impl Core {
+impl Commands {
     /// Has the commands of a request checked. Those behind the first that makes no sense are never run, nor looked at.
     pub(super) fn check_request(
         &mut self,
+        context: &mut Context,
         asker: Option<ClientId>,
         token: &Token,
         request: Result<Request, Refusal>,
@@ -50,31 +52,32 @@ impl Core {
             Err(refusal) => refusal.before.clone(),
         };
         if lines.is_empty() {
-            return self.admit(asker, token, request);
+            return self.admit(context, asker, token, request);
         }
-        let load = self.commands.checking;
+        let load = self.checking;
         let bytes = load.bytes.saturating_add(len_bytes);
         if load.requests >= CHECKING_MAX || bytes > CHECKING_BYTES_MAX {
             let logging = request.as_ref().map_or_else(|refusal| refusal.logging, |request| request.logging);
             let text = "too many commands wait, try again later".to_owned();
-            return self.admit(asker, token, Err(Refusal { text, logging, before: Vec::new() }));
+            return self.admit(context, asker, token, Err(Refusal { text, logging, before: Vec::new() }));
         }
-        self.commands.checking = CheckLoad { requests: load.requests + 1, bytes };
-        let wanted = if self.is_audit() { AUDITED_MAX } else { 1 };
+        self.checking = CheckLoad { requests: load.requests + 1, bytes };
+        let wanted = if self.is_audit(context) { AUDITED_MAX } else { 1 };
         let shown = lines.iter().map(|line| shown_line(line)).collect();
         let checking = Checking { asker, token: token.clone(), request, shown, len_bytes };
-        self.start_work(Work::CheckCommands { lines, wanted }, Awaiting::Check(checking));
+        let id = context.start_work(Work::CheckCommands { lines, wanted });
+        self.work.insert(id, Awaiting::Check(checking));
         Handled::Later
     }
 
-    pub(super) fn log_complaints(&mut self, complaints: Vec<String>) {
+    pub(super) fn log_complaints(&mut self, context: &mut Context, complaints: Vec<String>) {
         for complaint in complaints {
-            self.context.log(LogLine::warning("action", complaint));
+            context.log(LogLine::warning("action", complaint));
         }
     }
 
-    pub(super) fn is_audit(&self) -> bool {
-        self.context
+    pub(super) fn is_audit(&self, context: &Context) -> bool {
+        context
             .options
             .action
             .as_ref()
@@ -83,22 +86,22 @@ impl Core {
     }
 
     /// The allow-list has spoken.
-    pub(in super::super::super) fn commands_checked(&mut self, checking: Checking, check: CommandCheck) {
+    pub(in crate::node) fn commands_checked(&mut self, context: &mut Context, checking: Checking, check: CommandCheck) {
         let Checking { asker, token, request, shown, len_bytes } = checking;
-        let load = self.commands.checking;
+        let load = self.checking;
         let (requests, bytes) = (load.requests.saturating_sub(1), load.bytes.saturating_sub(len_bytes));
-        self.commands.checking = CheckLoad { requests, bytes };
-        self.log_complaints(check.complaints);
-        let is_audit = self.is_audit();
+        self.checking = CheckLoad { requests, bytes };
+        self.log_complaints(context, check.complaints);
+        let is_audit = self.is_audit(context);
         let mut refusal = None;
         for index in check.refused {
             let line = shown.get(index).map(String::as_str).unwrap_or_default();
             if is_audit {
                 let text =
                     format!("command would not be allowed (whitelist): {line} (token {token}, array index '{index}')");
-                self.context.log(LogLine::warning("action", text));
+                context.log(LogLine::warning("action", text));
             } else {
-                self.context.log(LogLine::error("action", format!("command not allowed (whitelist): {line}")));
+                context.log(LogLine::error("action", format!("command not allowed (whitelist): {line}")));
                 let logging = request.as_ref().map_or_else(|refusal| refusal.logging, |request| request.logging);
                 let text = format!("command not allowed (whitelist) at array index '{index}' : {line}");
                 refusal = Some(Refusal { text, logging, before: Vec::new() });
@@ -106,21 +109,23 @@ impl Core {
             }
         }
         let request = refusal.map_or(request, Err);
-        if let (Handled::Reply(kind, code, data), Some(client)) = (self.admit(asker, &token, request), asker) {
-            self.context.reply(client, Reply { kind, token: Some(token), code, data });
+        if let (Handled::Reply(kind, code, data), Some(client)) = (self.admit(context, asker, &token, request), asker) {
+            context.reply(client, Reply { kind, token: Some(token), code, data });
         }
     }
 
     /// Nobody waits any more until the allow-list has spoken.
-    pub(in super::super::super) fn drop_check(&mut self, checking: Checking, reason: &str) {
+    pub(in crate::node) fn drop_check(&mut self, context: &mut Context, checking: Checking, reason: &str) {
         let Checking { asker, token, request, len_bytes, .. } = checking;
-        let load = self.commands.checking;
+        let load = self.checking;
         let (requests, bytes) = (load.requests.saturating_sub(1), load.bytes.saturating_sub(len_bytes));
-        self.commands.checking = CheckLoad { requests, bytes };
+        self.checking = CheckLoad { requests, bytes };
         let logging = request.as_ref().map_or_else(|refusal| refusal.logging, |request| request.logging);
         let refusal = Refusal { text: reason.to_owned(), logging, before: Vec::new() };
-        if let (Handled::Reply(kind, code, data), Some(client)) = (self.admit(asker, &token, Err(refusal)), asker) {
-            self.context.reply(client, Reply { kind, token: Some(token), code, data });
+        if let (Handled::Reply(kind, code, data), Some(client)) =
+            (self.admit(context, asker, &token, Err(refusal)), asker)
+        {
+            context.reply(client, Reply { kind, token: Some(token), code, data });
         }
     }
 }

@@ -65,7 +65,7 @@ pub(in super::super::super) struct Command {
     pub metadata: String,
     /// It is ended after this time. Absent: here the module's `command_timeout`, by SSH 60 s.
     pub timeout: Option<Duration>,
-    /// It is ended when it prints nothing for so long. Absent: here never, by SSH after 30 s; here it is not looked at.
+    /// Silence on its outputs after which it is ended. Absent: here never, by SSH after 30 s; here it is not looked at.
     pub timeout_nodata: Option<Duration>,
     /// Whether the request goes on after it has failed; it does where this is absent.
     pub continue_on_error: bool,

@@ -8,7 +8,8 @@
 #[cfg(test)]
 mod tests;
 
-use crate::model::host_work::HostWork;
+use crate::node::context::Context;
+use crate::node::modules::action::Commands;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -18,12 +19,10 @@ use crate::model::command::{CommandEnd, CommandId, CommandOutcome, CommandSpec, 
 use crate::model::log::LogLine;
 use crate::model::work::{PackageManager, PluginsRead, Work};
 
+use super::Awaiting;
 use super::Running;
 use super::action_engine::EngineRun;
-use crate::node::core::Core;
 use crate::node::json;
-use crate::node::output::Output;
-use crate::node::work::Awaiting;
 
 /// The original's installer; only it may be run as root.
 const INSTALLER: &str = "/usr/local/bin/gorgone_install_plugins.pl";
@@ -35,7 +34,7 @@ const OUTPUT_MAX: usize = 4 << 20;
 const PLUGINS_MAX: usize = 2_000;
 
 /// Who waits for plugins.
-pub(in super::super::super) enum Owner {
+pub(in crate::node) enum Owner {
     /// A COMMAND, for the command in hand.
     Request(Running),
     /// An ACTIONENGINE.
@@ -43,7 +42,7 @@ pub(in super::super::super) enum Owner {
 }
 
 /// Where the plugins are named.
-pub(in super::super::super) enum Source {
+pub(in crate::node) enum Source {
     /// JSON text in the request.
     Inline(Value),
     /// A file with JSON text.
@@ -139,22 +138,29 @@ fn installer(manager: PackageManager, missing: Vec<String>) -> Vec<String> {
     ["sudo", INSTALLER, kind].map(str::to_owned).into_iter().chain(missing).collect()
 }
 
-impl Core {
-    pub(super) fn is_paranoid(&self) -> bool {
-        self.context.options.action.as_ref().is_some_and(|action| action.paranoid_plugins)
+impl Commands {
+    pub(super) fn is_paranoid(&self, context: &Context) -> bool {
+        context.options.action.as_ref().is_some_and(|action| action.paranoid_plugins)
     }
 
     /// Looks whether plugins are installed, and installs them.
-    pub(super) fn validate_plugins(&mut self, owner: Owner, source: Source) {
+    pub(super) fn validate_plugins(&mut self, context: &mut Context, owner: Owner, source: Source) {
         let file = match &source {
             Source::Inline(_) => None,
             Source::File(file) => Some(file.clone()),
         };
-        self.start_work(Work::ReadPlugins { file }, Awaiting::Plugins(owner, source));
+        let id = context.start_work(Work::ReadPlugins { file });
+        self.work.insert(id, Awaiting::Plugins(owner, source));
     }
 
     /// It is known which package manager there is, and what the file says.
-    pub(in super::super::super) fn plugins_read(&mut self, owner: Owner, source: Source, read: PluginsRead) {
+    pub(in crate::node) fn plugins_read(
+        &mut self,
+        context: &mut Context,
+        owner: Owner,
+        source: Source,
+        read: PluginsRead,
+    ) {
         let value = match (source, read.content) {
             (Source::Inline(value), _) => Ok(value),
             (Source::File(_), Ok(text)) => serde_json::from_str(&text).map_err(|_| "cannot decode json".to_owned()),
@@ -163,31 +169,41 @@ impl Core {
         let is_empty = |value: &Value| value.as_object().is_none_or(serde_json::Map::is_empty);
         let wanted = match (value, read.manager) {
             (Err(reason), _) => Err(reason),
-            (Ok(value), _) if is_empty(&value) => return self.plugins_validated(owner, Ok(())),
+            (Ok(value), _) if is_empty(&value) => return self.plugins_validated(context, owner, Ok(())),
             (Ok(_), None) => Err("validate plugins - unsupported operating system".to_owned()),
             (Ok(value), Some(manager)) => wanted_plugins(&value, manager).map(|wanted| (manager, wanted)),
         };
         match wanted {
-            Ok((manager, wanted)) => self.ask_packages(Validation { owner, manager, wanted, step: Step::Ask }),
-            Err(reason) => self.plugins_validated(owner, Err(reason)),
+            Ok((manager, wanted)) => self.ask_packages(context, Validation { owner, manager, wanted, step: Step::Ask }),
+            Err(reason) => self.plugins_validated(context, owner, Err(reason)),
         }
     }
 
-    fn ask_packages(&mut self, validation: Validation) {
+    fn ask_packages(&mut self, context: &mut Context, validation: Validation) {
         let words = query(validation.manager, &validation.wanted);
-        self.run_for_plugins(validation, words, QUERY_TIMEOUT);
+        self.run_for_plugins(context, validation, words, QUERY_TIMEOUT);
     }
 
-    fn run_for_plugins(&mut self, validation: Validation, words: Vec<String>, timeout: Duration) {
-        let id = self.next_command_id();
-        self.commands.validations.insert(id, validation);
+    fn run_for_plugins(
+        &mut self,
+        context: &mut Context,
+        validation: Validation,
+        words: Vec<String>,
+        timeout: Duration,
+    ) {
         let spec = CommandSpec { program: Program::Words(words), timeout, output_limit: OUTPUT_MAX, streams: false };
-        self.context.output(Output::Host(HostWork::RunCommand { command: id, spec }));
+        let id = context.run_command(spec);
+        self.validations.insert(id, validation);
     }
 
     /// A command of a validation ended; `false` when it is not one of these.
-    pub(super) fn plugin_command_ended(&mut self, id: CommandId, outcome: &CommandOutcome) -> bool {
-        let Some(mut validation) = self.commands.validations.remove(&id) else { return false };
+    pub(super) fn plugin_command_ended(
+        &mut self,
+        context: &mut Context,
+        id: CommandId,
+        outcome: &CommandOutcome,
+    ) -> bool {
+        let Some(mut validation) = self.validations.remove(&id) else { return false };
         let answer = String::from_utf8_lossy(&outcome.output);
         let failure = match &outcome.end {
             CommandEnd::Exited(_) => None,
@@ -203,7 +219,7 @@ impl Core {
             (Step::Install, Some(reason)) => Err(format!("install plugins command issue: {reason}")),
             (Step::Install, None) => {
                 validation.step = Step::AskAgain;
-                self.ask_packages(validation);
+                self.ask_packages(context, validation);
                 return true;
             }
             (_, Some(reason)) if validation.manager == PackageManager::Rpm => {
@@ -212,39 +228,38 @@ impl Core {
             (step, _) => {
                 let missing = missing(&validation.wanted, validation.manager, &answer);
                 if step == Step::Ask && !missing.is_empty() {
-                    self.context
-                        .log(LogLine::info("action", format!("validate plugins - install {}", missing.join(" "))));
+                    context.log(LogLine::info("action", format!("validate plugins - install {}", missing.join(" "))));
                     validation.step = Step::Install;
                     let words = installer(validation.manager, missing);
-                    self.run_for_plugins(validation, words, INSTALL_TIMEOUT);
+                    self.run_for_plugins(context, validation, words, INSTALL_TIMEOUT);
                     return true;
                 }
                 let still = format!("validate plugins - still some to install: {}", missing.join(" "));
                 if missing.is_empty() { Ok(()) } else { Err(still) }
             }
         };
-        self.plugins_validated(validation.owner, result);
+        self.plugins_validated(context, validation.owner, result);
         true
     }
 
-    fn plugins_validated(&mut self, owner: Owner, result: Result<(), String>) {
+    fn plugins_validated(&mut self, context: &mut Context, owner: Owner, result: Result<(), String>) {
         if let Err(reason) = &result {
-            self.context.log(LogLine::error("action", reason.clone()));
+            context.log(LogLine::error("action", reason.clone()));
         }
         match owner {
-            Owner::Request(running) => self.request_validated(running, result),
-            Owner::Engine(run) => self.engine_validated(run, result),
+            Owner::Request(running) => self.request_validated(context, running, result),
+            Owner::Engine(run) => self.engine_validated(context, run, result),
         }
     }
 
     /// Nobody waits any more until the plugins are known.
-    pub(in super::super::super) fn give_up_plugins(&mut self, owner: Owner, reason: &str) {
+    pub(in crate::node) fn give_up_plugins(&mut self, context: &mut Context, owner: Owner, reason: &str) {
         match owner {
             Owner::Request(running) => {
-                self.commands.validating = self.commands.validating.saturating_sub(1);
-                self.give_up_request(&running, reason);
+                self.validating = self.validating.saturating_sub(1);
+                self.give_up_request(context, &running, reason);
             }
-            Owner::Engine(run) => self.give_up_engine(&run, reason),
+            Owner::Engine(run) => self.give_up_engine(context, &run, reason),
         }
     }
 }

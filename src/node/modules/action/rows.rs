@@ -17,7 +17,7 @@ pub(super) fn command_started(command: &Command) -> String {
     out
 }
 
-/// What a command has printed while it runs, behind so many bytes. The original has no such row.
+/// A piece of the output of a running command and its offset in bytes. The original has no such row.
 pub(super) fn command_printed(offset: usize, output: &[u8]) -> String {
     let mut out = format!("{{\"message\":\"command output\",\"offset\":{offset},\"output\":");
     json::push_string(&mut out, &text::from_bytes(output));

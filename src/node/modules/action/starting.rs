@@ -6,13 +6,13 @@ use crate::model::code::Code;
 use crate::model::connection::ClientId;
 use crate::model::message::Reply;
 use crate::model::token::Token;
+use crate::node::context::Context;
 use crate::node::journal::Awaited;
+use crate::node::modules::action::Commands;
 
 use super::request::Request;
 use super::{Running, rows};
-use crate::node::api::waits;
 use crate::node::command_rows;
-use crate::node::core::Core;
 use crate::node::journal::NewRow;
 use crate::node::json;
 use crate::node::output::ReceiptId;
@@ -31,56 +31,68 @@ pub(super) struct Starting {
     opened: bool,
 }
 
-impl Core {
+impl Commands {
     /// Writes the first rows of a request, or runs one that has none at once.
-    pub(super) fn start_request(&mut self, asker: Option<ClientId>, token: Token, request: Request) -> Handled {
+    pub(super) fn start_request(
+        &mut self,
+        context: &mut Context,
+        asker: Option<ClientId>,
+        token: Token,
+        request: Request,
+    ) -> Handled {
         let mut running =
             Running { request, token, errors: false, killed: None, announced: false, validated: false, printed: 0 };
         if !running.request.logging {
-            self.next_command(running);
+            self.next_command(context, running);
             return Handled::accepted();
         }
-        let Some(receipt) = self.context.await_receipt(Awaited::Begin) else {
+        let Some(receipt) = context.await_receipt(Awaited::Begin) else {
             if asker.is_none() {
-                self.context.fail(&running.token, DATABASE_ISSUE);
+                context.fail(&running.token, DATABASE_ISSUE);
             }
             return Handled::refused(json::message(DATABASE_ISSUE));
         };
         let first = running.request.commands.front().map(rows::command_started);
         running.announced = first.is_some();
-        let opened = self.context.open_token_with(&running.token, receipt);
+        let opened = context.open_token_with(&running.token, receipt);
         for data in [command_rows::processing_started(&running.request.content)].into_iter().chain(first) {
-            self.context.write_with(NewRow::part(&running.token, Code::BEGIN, data), None, Some(receipt));
+            context.write_with(NewRow::part(&running.token, Code::BEGIN, data), None, Some(receipt));
         }
-        self.commands.starting.insert(receipt, Starting { running, asker, opened });
+        self.starting.insert(receipt, Starting { running, asker, opened });
         Handled::Later
     }
 
-    /// The database has spoken about the first rows of a request.
-    pub(in super::super::super) fn command_begun(&mut self, receipt: ReceiptId, stored: bool) {
-        let Some(Starting { mut running, asker, opened }) = self.commands.starting.remove(&receipt) else { return };
+    /// The database has spoken about the first rows of a request. Returns the token of one that was accepted before and
+    /// has not begun.
+    pub(in crate::node) fn command_begun(
+        &mut self,
+        context: &mut Context,
+        receipt: ReceiptId,
+        stored: bool,
+    ) -> Option<Token> {
+        let Starting { mut running, asker, opened } = self.starting.remove(&receipt)?;
         let token = running.token.clone();
         if !stored && opened {
-            self.context.journal.forget(&token);
+            context.journal.forget(&token);
         }
-        let stopping = || (self.context.is_stopping()).then(|| STOPPING_TEXT.to_owned());
+        let stopping = || (context.is_stopping()).then(|| STOPPING_TEXT.to_owned());
         let (code, data) = if !stored {
             (Code::FINISHED_KO, json::message(DATABASE_ISSUE))
         } else if let Some(reason) = running.killed.take().or_else(stopping) {
-            self.context.fail(&token, &reason);
+            context.fail(&token, &reason);
             (Code::BEGIN, "null".to_owned())
         } else {
-            self.next_command(running);
+            self.next_command(context, running);
             (Code::BEGIN, "null".to_owned())
         };
-        match asker {
-            Some(client) => self.context.reply(client, Reply { kind: Action::Ack, token: Some(token), code, data }),
-            None if !stored => {
-                waits::token_not_stored(self, token.as_str());
-                self.context.fail(&token, DATABASE_ISSUE);
-            }
-            None => {}
+        let is_lost = asker.is_none() && !stored;
+        if is_lost {
+            context.fail(&token, DATABASE_ISSUE);
         }
-        self.start_waiting();
+        if let Some(client) = asker {
+            context.reply(client, Reply { kind: Action::Ack, token: Some(token.clone()), code, data });
+        }
+        self.start_waiting(context);
+        is_lost.then_some(token)
     }
 }

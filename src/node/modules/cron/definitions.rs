@@ -2,6 +2,9 @@
 //! ends, as in the original.
 
 use crate::model::action::Action;
+use crate::node::context::Context;
+use crate::node::get_log::Questions;
+use crate::node::modules::cron::Cron;
 use serde_json::{Value, json};
 
 use crate::config::settings::{CRON_JOBS_MAX, CronJob};
@@ -10,10 +13,10 @@ use crate::model::cron_expression::CronExpression;
 use crate::model::history::LogFilter;
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
+use crate::model::time_zone::Minute;
 use crate::model::token::Token;
 
 use super::Job;
-use crate::node::core::Core;
 use crate::node::get_log::read_filter;
 use crate::node::json as read;
 use crate::node::peer::Handled;
@@ -27,7 +30,10 @@ fn variable(data: &Value, index: usize) -> Option<String> {
     data.get("variables")?.get(index).and_then(read::text)
 }
 
-fn definition_json(job: &CronJob) -> Value {
+/// Runs to come that a definition shows.
+const NEXT_RUNS: usize = 5;
+
+fn definition_json(job: &CronJob, local: Minute) -> Value {
     let parameters: Value = serde_json::from_str(&job.parameters).unwrap_or(Value::Null);
     let mut definition = json!({
         "id": job.id,
@@ -35,6 +41,7 @@ fn definition_json(job: &CronJob) -> Value {
         "action": job.action,
         "parameters": parameters,
         "keep_token": job.keep_token,
+        "next_runs": job.expression.next_runs(local, NEXT_RUNS),
     });
     if let Some(members) = definition.as_object_mut().filter(|_| !job.target.is_empty()) {
         members.insert("target".to_owned(), job.target.as_str().into());
@@ -95,48 +102,63 @@ fn read_definition(definition: &Value) -> Result<Option<CronJob>, String> {
     }))
 }
 
-impl Core {
-    pub(in crate::node) fn cron_request(&mut self, action: &Action, token: &Token, data: &str) -> Handled {
+impl Cron {
+    pub(in crate::node) fn cron_request(
+        &mut self,
+        context: &mut Context,
+        questions: &mut Questions,
+        action: &Action,
+        token: &Token,
+        data: &str,
+    ) -> Handled {
         match action {
-            Action::AddCron => self.add_cron(token, data),
-            Action::UpdateCron => self.update_cron(token, data),
-            Action::DeleteCron => self.delete_cron(token, data),
-            _ => self.get_cron(token, data),
+            Action::AddCron => self.add_cron(context, token, data),
+            Action::UpdateCron => self.update_cron(context, token, data),
+            Action::DeleteCron => self.delete_cron(context, token, data),
+            _ => self.get_cron(context, questions, token, data),
         }
     }
 
-    fn cron_row(&mut self, token: &Token, outcome: Result<&str, &str>) -> Handled {
+    fn cron_row(&mut self, context: &mut Context, token: &Token, outcome: Result<&str, &str>) -> Handled {
         match outcome {
-            Ok(text) => self.context.finish(token, Code::FINISHED_OK, read::message(text)),
+            Ok(text) => context.finish(token, Code::FINISHED_OK, read::message(text)),
             Err(text) => {
-                self.context.log(LogLine::error("cron", text.to_owned()));
-                self.context.fail(token, text);
+                context.log(LogLine::error("cron", text.to_owned()));
+                context.fail(token, text);
             }
         }
         Handled::accepted()
     }
 
     /// GETCRON: all jobs, one, or the rows of the last run of one.
-    fn get_cron(&mut self, token: &Token, data: &str) -> Handled {
+    fn get_cron(&mut self, context: &mut Context, questions: &mut Questions, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+        let local = self.local_minute(context);
         let found: Vec<Value> = match variable(&data, 0) {
-            None => self.cron.jobs.values().map(|job| definition_json(&job.definition)).collect(),
+            None => self.jobs.values().map(|job| definition_json(&job.definition, local)).collect(),
             Some(id) => {
-                let Some(job) = self.cron.jobs.get(&id) else {
-                    return self.cron_row(token, Err("no entry found for id"));
+                let Some(job) = self.jobs.get(&id) else {
+                    return self.cron_row(context, token, Err("no entry found for id"));
                 };
                 if variable(&data, 1).as_deref() == Some("status") {
                     let last = job.last_token.as_ref().map_or(id.clone(), |last| last.as_str().to_owned());
-                    return self.get_cron_status(token, last, &data);
+                    return self.get_cron_status(context, questions, token, last, &data);
                 }
-                vec![definition_json(&job.definition)]
+                vec![definition_json(&job.definition, local)]
             }
         };
-        self.context.finish(token, Code::FINISHED_OK, Value::from(found).to_string());
+        context.finish(token, Code::FINISHED_OK, Value::from(found).to_string());
         Handled::accepted()
     }
 
-    fn get_cron_status(&mut self, token: &Token, last: String, data: &Value) -> Handled {
+    fn get_cron_status(
+        &mut self,
+        context: &mut Context,
+        questions: &mut Questions,
+        token: &Token,
+        last: String,
+        data: &Value,
+    ) -> Handled {
         let parameters = data.get("parameters");
         let filter = read_filter(|name| {
             parameters
@@ -144,72 +166,80 @@ impl Core {
                 .filter(|_| matches!(name, "ctime" | "etime" | "limit" | "code"))
         });
         let Some(filter) = filter else {
-            return self.cron_row(token, Err("code, ctime, etime and limit must be numbers"));
+            return self.cron_row(context, token, Err("code, ctime, etime and limit must be numbers"));
         };
-        if !self.ask_for_job(token.clone(), LogFilter { token: Some(last), ..filter }) {
-            return self.cron_row(token, Err("busy: too many questions are open, try again"));
+        if !questions.ask_for_job(context, token.clone(), LogFilter { token: Some(last), ..filter }) {
+            return self.cron_row(context, token, Err("busy: too many questions are open, try again"));
         }
         Handled::accepted()
     }
 
     /// ADDCRON: one definition or several; those that are there already are left alone and named.
-    fn add_cron(&mut self, token: &Token, data: &str) -> Handled {
+    fn add_cron(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let mut jobs = Vec::new();
         let content = data.get("content").unwrap_or(&Value::Null);
         for definition in content.as_array().map_or(std::slice::from_ref(content), Vec::as_slice) {
             match read_definition(definition) {
                 Ok(Some(job)) => jobs.push(job),
-                Ok(None) => return self.cron_row(token, Err("missing arguments")),
-                Err(reason) => return self.cron_row(token, Err(&format!("add failed: {reason}"))),
+                Ok(None) => return self.cron_row(context, token, Err("missing arguments")),
+                Err(reason) => return self.cron_row(context, token, Err(&format!("add failed: {reason}"))),
             }
         }
-        if self.cron.jobs.len() + jobs.len() > CRON_JOBS_MAX {
-            return self.cron_row(token, Err(&format!("add failed: more than {} jobs", CRON_JOBS_MAX)));
+        if self.jobs.len() + jobs.len() > CRON_JOBS_MAX {
+            return self.cron_row(context, token, Err(&format!("add failed: more than {} jobs", CRON_JOBS_MAX)));
         }
+        // What was due before is not the new jobs' matter.
+        self.look_at_clock(context);
         let mut there = None;
         for job in jobs {
-            if self.cron.jobs.contains_key(&job.id) {
+            if self.jobs.contains_key(&job.id) {
                 there.get_or_insert(job.id);
             } else {
-                self.context.log(LogLine::info("cron", format!("adding cron definition '{}'", job.id.escape_debug())));
-                self.cron.jobs.insert(job.id.clone(), Job::new(job));
+                context.log(LogLine::info("cron", format!("adding cron definition '{}'", job.id.escape_debug())));
+                self.jobs.insert(job.id.clone(), Job::new(job));
             }
         }
+        self.set_cron_timer(context);
         match there {
-            Some(id) => self.cron_row(token, Err(&format!("id '{id}' already exists"))),
-            None => self.cron_row(token, Ok("add succeed")),
+            Some(id) => self.cron_row(context, token, Err(&format!("id '{id}' already exists"))),
+            None => self.cron_row(context, token, Ok("add succeed")),
         }
     }
 
     /// UPDATECRON: any member of a definition but its id.
-    fn update_cron(&mut self, token: &Token, data: &str) -> Handled {
+    fn update_cron(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
-        let Some(id) = variable(&data, 0) else { return self.cron_row(token, Err("missing id")) };
-        let Some(job) = self.cron.jobs.get_mut(&id) else { return self.cron_row(token, Err("no entry found for id")) };
+        self.look_at_clock(context);
+        let Some(id) = variable(&data, 0) else { return self.cron_row(context, token, Err("missing id")) };
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return self.cron_row(context, token, Err("no entry found for id"));
+        };
         let content = data.get("content").unwrap_or(&Value::Null);
         let names = ["timespec", "action", "parameters", "target", "keep_token", "command_line"];
         if !names.iter().any(|name| given(content, name).is_some()) {
-            return self.cron_row(token, Err("missing arguments"));
+            return self.cron_row(context, token, Err("missing arguments"));
         }
         match updated(&job.definition, content) {
             Ok(definition) => {
                 job.definition = definition;
-                self.cron_row(token, Ok("update succeed"))
+                self.set_cron_timer(context);
+                self.cron_row(context, token, Ok("update succeed"))
             }
-            Err(reason) => self.cron_row(token, Err(&format!("update failed: {reason}"))),
+            Err(reason) => self.cron_row(context, token, Err(&format!("update failed: {reason}"))),
         }
     }
 
     /// DELETECRON: what runs goes on.
-    fn delete_cron(&mut self, token: &Token, data: &str) -> Handled {
+    fn delete_cron(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
-        let Some(id) = variable(&data, 0) else { return self.cron_row(token, Err("missing id")) };
-        let outcome = match self.cron.jobs.remove(&id) {
+        let Some(id) = variable(&data, 0) else { return self.cron_row(context, token, Err("missing id")) };
+        let outcome = match self.jobs.remove(&id) {
             Some(_) => Ok("delete succeed"),
             None => Err("no entry found for id"),
         };
-        self.cron_row(token, outcome)
+        self.this_minute.remove(&id);
+        self.cron_row(context, token, outcome)
     }
 }
 

@@ -47,6 +47,11 @@ impl Schedule {
         Self { reached: local, seen: local }
     }
 
+    /// Whether `local` is another minute than the one seen last.
+    pub(super) const fn is_later(&self, local: Minute) -> bool {
+        local != self.seen
+    }
+
     /// The clock on the wall shows `local`.
     pub(super) fn advance(&mut self, local: Minute) -> Due {
         let (seen, reached) = (std::mem::replace(&mut self.seen, local), self.reached);

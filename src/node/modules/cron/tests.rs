@@ -3,6 +3,7 @@
 use crate::config::settings::CronJob;
 use crate::model::api::Method;
 use crate::model::cron_expression::CronExpression;
+use crate::node::journal::Ended;
 
 use crate::node::testing::{Bench, node_message, options, push_node, row};
 
@@ -97,14 +98,20 @@ fn definitions_are_listed_added_changed_and_deleted_through_the_api() {
         row.split_once(' ').unwrap().1.split_once(' ').unwrap().1.to_owned()
     };
     let path = "core/cron/definitions";
-    let first =
-        r#"{"action":"COMMAND","id":"a","keep_token":true,"parameters":[{"command":"date"}],"timespec":"* * * * *"}"#;
+    let next: Vec<String> = (7..12).map(|minute| format!("2026-11-23 16:{minute:02}")).collect();
+    let first = format!(
+        r#"{{"action":"COMMAND","id":"a","keep_token":true,"next_runs":{},"parameters":[{{"command":"date"}}],"timespec":"* * * * *"}}"#,
+        serde_json::json!(next)
+    );
     assert_eq!(call(&mut bench, Method::Get, path, ""), format!("2 [{first}]"));
     let body = r#"[{"id":"b","timespec":"5 4 * * *","action":"PING","target":2}]"#;
     assert_eq!(call(&mut bench, Method::Post, path, body), r#"2 {"message":"add succeed"}"#);
     assert_eq!(call(&mut bench, Method::Post, path, body), r#"1 {"message":"id 'b' already exists"}"#);
-    let second =
-        r#"{"action":"PING","id":"b","keep_token":false,"parameters":null,"target":"2","timespec":"5 4 * * *"}"#;
+    let next: Vec<String> = (24..29).map(|day| format!("2026-11-{day} 04:05")).collect();
+    let second = format!(
+        r#"{{"action":"PING","id":"b","keep_token":false,"next_runs":{},"parameters":null,"target":"2","timespec":"5 4 * * *"}}"#,
+        serde_json::json!(next)
+    );
     assert_eq!(call(&mut bench, Method::Get, &format!("{path}/b"), ""), format!("2 [{second}]"));
     let changed = call(
         &mut bench,
@@ -165,4 +172,60 @@ fn an_unloaded_module_starts_nothing_and_a_job_that_is_gone_hurts_nobody() {
     let package = format!(r#"{{"content":{{"name":"cron","package":"{}"}}}}"#, super::Module::Cron.package());
     bench.request("LOADMODULE", "u", "", &package);
     assert_eq!(bench.pass_seconds(60).iter().filter(|line| line.contains("information")).count(), 1);
+}
+
+#[test]
+fn a_field_of_seconds_starts_a_job_at_each_of_them() {
+    let mut bench = bench(vec![job("often", "* * * * * */20", "INFORMATION", "", true)]);
+    let starts = |outputs: Vec<String>| outputs.iter().filter(|line| line.starts_with("row often 2 ")).count();
+    assert_eq!(starts(bench.pass_seconds(19)), 0, "the minute that has begun is not its first");
+    let counts: Vec<usize> = (0..4).map(|_| starts(bench.pass_seconds(20))).collect();
+    assert_eq!(counts, [1, 1, 1, 1], "16:07:00, :20, :40 and 16:08:00");
+    bench.request("DELETECRON", "d", "", r#"{"variables":["often"]}"#);
+    assert_eq!(starts(bench.pass_seconds(120)), 0);
+}
+
+#[test]
+fn a_run_that_ends_with_an_error_is_a_warning_with_its_message() {
+    let mut cron = super::Cron::default();
+    cron.running.insert("t".to_owned(), "broken".to_owned());
+    let ended = |token: &str, error: Option<&str>| {
+        let (token, error) = (token.to_owned(), error.map(str::to_owned));
+        Ended { token, owed_by: None, of_node: false, error }
+    };
+    let data = r#"{"message":"expected array, found 'HASH'"}"#;
+    let line = cron.complaint(&ended("t", Some(data))).unwrap();
+    assert_eq!(line.text, "job 'broken' failed (token t): expected array, found \\'HASH\\'");
+    assert!(cron.complaint(&ended("t", None)).is_none());
+    assert!(cron.complaint(&ended("another", Some(data))).is_none());
+}
+
+#[test]
+fn the_clock_is_looked_at_when_something_is_due_twice_an_hour_and_when_it_was_set() {
+    for (timespec, minutes) in [("* * * * *", 1), ("10 16 * * *", 4), ("40 16 * * *", 24), ("0 3 * * *", 24)] {
+        let bench = bench(vec![job("a", timespec, "INFORMATION", "", true)]);
+        assert_eq!(bench.core.cron.minutes_to_next_look(&bench.core.context), minutes, "{timespec}");
+    }
+    let mut bench = bench(vec![job("a", "0 3 * * *", "INFORMATION", "", true)]);
+    let now = bench.core.context.now.monotonic;
+    assert!(bench.core.poll_timeout().is_none_or(|next| next > now));
+    // As if the clock on the wall had shown two hours more when the timer was set.
+    bench.core.cron.clock_offset += 7_200_000_000;
+    bench.core.cron.notice_clock(&mut bench.core.context);
+    assert_eq!(bench.core.poll_timeout(), Some(now));
+}
+
+#[test]
+fn without_a_job_nothing_wakes_and_an_added_one_runs_at_its_next_time() {
+    let mut bench = bench(Vec::new());
+    let starts =
+        |outputs: Vec<String>| outputs.iter().filter(|line| line.contains(r#""action":"information""#)).count();
+    bench.pass_seconds(7_200);
+    let add = |timespec: &str| {
+        format!(r#"{{"content":[{{"id":"{timespec}","timespec":"{timespec}","action":"INFORMATION"}}]}}"#)
+    };
+    bench.request("ADDCRON", "t", "", &add("0 18 * * *"));
+    assert_eq!(starts(bench.pass_seconds(1_800)), 0, "18:00 had passed");
+    bench.request("ADDCRON", "t", "", &add("0 19 * * *"));
+    assert_eq!(starts(bench.pass_seconds(3_600)), 1);
 }

@@ -41,11 +41,7 @@ pub fn plan(tables: &PollerTables, fixed_id: Option<NodeId>, ssh_username: Optio
     let mut pollers = BTreeMap::new();
     for row in &tables.pollers {
         let Ok(id) = row.id.parse::<NodeId>() else {
-            plan.complaints.push(format!(
-                "a poller {} has the id {}, which is none",
-                quoted(&row.name),
-                quoted(&row.id)
-            ));
+            plan.complaints.push(format!("a poller {} has the invalid id {}", quoted(&row.name), quoted(&row.id)));
             continue;
         };
         if row.localhost.as_deref() != Some("1") {
@@ -177,7 +173,7 @@ fn host(row: &PollerRow) -> Result<String, String> {
     let address = row.address.as_deref().unwrap_or_default();
     address::host(address).ok_or_else(|| {
         format!(
-            "has the address {}, which is none, so it is left as it was; allowed: a host name, an IPv4 or an IPv6 \
+            "has the invalid address {}, so it is left as it was; allowed: a host name, an IPv4 or an IPv6 \
                 address, without a port",
             quoted(address)
         )

@@ -120,7 +120,7 @@ fn a_value_that_is_no_address_or_no_port_concerns_its_row_alone() {
         assert_eq!(shown(&plan), ["3 tcp://10.0.0.3:5556"], "{address:?}");
         assert_eq!(plan.refused.iter().map(|id| id.get()).collect::<Vec<_>>(), [2]);
         let [text] = plan.complaints.as_slice() else { panic!("{:?}", plan.complaints) };
-        assert!(text.starts_with("poller 2 'b\\\"a\\nd' has the address '") && text.len() < 400, "{text}");
+        assert!(text.starts_with("poller 2 'b\\\"a\\nd' has the invalid address '") && text.len() < 400, "{text}");
     }
     for port in ["0", "65536", "-1", "x", "5556 "] {
         let bad = PollerRow { port: Some(port.to_owned()), ..row(2, "b") };
@@ -142,7 +142,7 @@ fn two_centrals_an_id_that_is_none_and_our_own_id_are_told() {
     assert_eq!((plan.own_id.map(NodeId::get), shown(&plan)), (Some(1), vec!["3 tcp://10.0.0.3:5556".to_owned()]));
     let expected = [
         "poller 6 'second' is marked as localhost, but so is 1, which counts",
-        "a poller 'bad' has the id '-5', which is none",
+        "a poller 'bad' has the invalid id '-5'",
         "the database has our own id as 1, the configuration as 4, which counts",
         "poller 'we' has our own id 4",
     ];

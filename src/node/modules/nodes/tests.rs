@@ -145,11 +145,9 @@ fn a_row_that_goes_wrong_leaves_its_node_as_it_was() {
     wrong.pollers[0].address = Some("../x y".to_owned());
     let outputs = read(&mut bench, wrong);
     assert_eq!(links(&outputs), Vec::<&str>::new());
-    assert!(
-        outputs
-            .iter()
-            .any(|line| line.starts_with("row t 2") && line.contains("poller 2 'poller 2' has the address '../x y'"))
-    );
+    assert!(outputs.iter().any(
+        |line| line.starts_with("row t 2") && line.contains("poller 2 'poller 2' has the invalid address '../x y'")
+    ));
     assert!(bench.core.registry.get(id(2)).is_some());
     bench.request("CENTREONNODESSYNC", "u", "", "{}");
     assert_eq!(links(&read(&mut bench, tables(&[3]))), ["close 2"]);

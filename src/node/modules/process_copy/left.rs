@@ -17,9 +17,9 @@ use crate::node::output::Output;
 use crate::node::remote_copy::failure_data;
 use crate::node::timers::Timer;
 
-/// A copy without a message for so long is over.
+/// Time without a message after which a copy is over.
 pub(super) const IDLE: Duration = Duration::from_secs(600);
-/// What is here of a copy that its sender may ask for anew stays so long.
+/// How long the received part of a copy is kept for a sender that may ask again.
 const LEFT: Duration = Duration::from_secs(86_400);
 
 impl Core {

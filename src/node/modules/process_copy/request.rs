@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::model::copy::{Attributes, CopyKind, SinkSpec, SinkStep};
+use crate::model::copy::{Attributes, CopyKind, DigestKind, SinkSpec, SinkStep};
 use crate::model::token::Token;
 
 use crate::node::json;
@@ -97,6 +97,9 @@ struct RawContent<'a> {
     sender: Value,
     #[serde(default)]
     alone: bool,
+    /// What the sender would rather compare by than MD5.
+    #[serde(default)]
+    digest: Value,
 }
 
 #[derive(Deserialize)]
@@ -148,7 +151,7 @@ impl Request {
     pub(super) fn read(
         data: String,
         token: &Token,
-        roots: Arc<[PathBuf]>,
+        (roots, max_ratio): (Arc<[PathBuf]>, u64),
         is_passed_on: bool,
     ) -> Result<Self, Refusal> {
         let (logging, content) = match serde_json::from_str::<UsualRequest<'_>>(&data) {
@@ -164,7 +167,7 @@ impl Request {
             _ => return Err(Refusal { text: "process copy failed: the type is neither regular nor archive", logging }),
         };
         let cache_dir = path(&content.cache_dir);
-        let spec = SinkSpec { token: token.clone(), cache_dir, destination, kind, roots, is_passed_on };
+        let spec = SinkSpec { token: token.clone(), cache_dir, destination, kind, roots, max_ratio, is_passed_on };
         let attributes = Attributes {
             owner: attribute(&content.owner),
             group: attribute(&content.group),
@@ -193,7 +196,11 @@ impl Request {
                 // What is for a host behind us is gathered for that host alone.
                 let sender = whole(&content.sender).filter(|_| content.alone && !is_passed_on);
                 let identity = sender.map(|sender| identity(sender, &spec, total));
-                (SinkStep::Query { spec, total, md5, attributes, restart, identity }, Asked::Query(number))
+                let digest = match content.digest.as_str() {
+                    Some("sha256") => DigestKind::Sha256,
+                    _ => DigestKind::Md5,
+                };
+                (SinkStep::Query { spec, total, md5, attributes, restart, identity, digest }, Asked::Query(number))
             }
             (Some("abort"), ..) => (SinkStep::Discard, Asked::Abort),
             _ => return Err(unreadable(logging)),

@@ -55,7 +55,7 @@ pub enum HelloOutcome {
     Refused {
         /// Thumbprint of its key, where it has one.
         thumbprint: Option<String>,
-        /// Why.
+        /// The cause, as a sentence for the log and for rows.
         reason: RefusalReason,
     },
 }

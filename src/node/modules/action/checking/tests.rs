@@ -73,7 +73,7 @@ fn without_logging_a_refusal_leaves_no_row() {
 #[test]
 fn audit_logs_what_would_be_refused_and_runs_it() {
     let mut bench = bench(true);
-    let now = crate::model::time::Now::default();
+    let now = bench.core.context.now;
     bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a"},{"command":"rm -r x"}]}"#);
     let outcome = CommandCheck { refused: vec![1], complaints: vec!["'(a+)+' was cut off".to_owned()] };
     let (id, outcome) = (crate::model::work::WorkId(0), WorkOutcome::Checked(outcome));

@@ -1,0 +1,197 @@
+//! Every option of every map of the files, by name. What the readers ask for must stand here (they assert it in debug
+//! builds), `docs/options.md` is checked against it, and what stands in a file but not here is an unknown key.
+
+/// A map of the files.
+pub(super) struct Options {
+    /// How the documentation calls it.
+    pub(super) name: &'static str,
+    /// Where it stands, for a person.
+    pub(super) place: &'static str,
+    /// The options that are read.
+    pub(super) read: &'static [&'static str],
+    /// Keys of the original without a use here, which nobody is warned of. `name_*` stands for all that begin with
+    /// `name_`.
+    pub(super) unused: &'static [&'static str],
+}
+
+macro_rules! options {
+    ($($ident:ident = $name:literal in $place:literal { $($read:literal),* $(,)? } unused { $($unused:literal),*
+        $(,)? })*) => {
+        $(
+            pub(super) static $ident: Options = Options { name: $name, place: $place, read: &[$($read),*], unused:
+                &[$($unused),*] };
+        )*
+        /// All of them, in the order of the documentation.
+        pub(super) static ALL: &[&Options] = &[$(&$ident),*];
+    };
+}
+
+options! {
+    TOP = "top" in "the top of the file" { "name", "configuration", "gorgone", "centreon" } unused { "description" }
+    CONFIGURATION = "configuration" in "'configuration'" {
+        "gorgone", "centreon",
+    } unused {
+        "name", "description", "nodes",
+    }
+    GORGONE = "gorgone" in "'gorgone'" { "gorgonecore", "modules" } unused { "tpapi", "name", "description" }
+    CORE = "gorgonecore" in "'gorgonecore'" {
+        "id", "hostname", "timeout", "external_com_type", "external_com_path", "external_com_cipher",
+        "external_com_padding", "external_com_keysize", "external_com_rotation", "external_com_zmq_tcp_keepalive",
+        "ipv6", "privkey", "pubkey", "authorized_clients", "fingerprint_mode", "gorgone_db_type", "gorgone_db_name",
+        "gorgone_db_autocreate_schema", "gorgone_db_synchronous", "max_memory", "max_message_size",
+    } unused {
+        "internal_com_*", "external_com_zmq_router_handover", "external_com_msg_size", "gorgone_db_host",
+        "gorgone_db_port", "gorgone_db_user", "gorgone_db_password", "fingerprint_mgr", "proxy_name", "cipher",
+        "keysize", "vector", "padding",
+    }
+    AUTHORIZED_CLIENT = "authorized_clients" in "an entry of 'authorized_clients'" { "key" } unused {}
+    MODULE = "modules" in "an entry of 'modules'" { "name", "package", "enable" } unused {}
+    PROXY = "proxy" in "the module 'proxy'" {
+        "httpserver", "pool", "synchistory_time", "synchistory_timeout", "ping", "pong_discard_timeout",
+        "failover_after", "pong_max_timeout", "copy_rate_limit", "buffer_size",
+    } unused {}
+    PROXY_HTTPSERVER = "proxy httpserver" in "'httpserver' of the module 'proxy'" {
+        "enable", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "token", "address", "port",
+    } unused {}
+    REGISTER = "register" in "the module 'register'" { "config_file" } unused {}
+    REGISTER_FILE = "register file" in "the register file" { "nodes" } unused { "name", "description" }
+    NODE = "register node" in "an entry of 'nodes' of the register file" {
+        "id", "type", "address", "port", "prevail", "nodes", "ssh_port", "strict_serverkey_check", "ssh_username",
+        "ssh_password", "ssh_directory", "ssh_known_hosts", "ssh_identity", "ssh_passphrase", "ssh_connect_timeout",
+        "ssh_legacy_algorithms",
+    } unused {
+        "name", "identity", "server_pubkey", "client_pubkey", "client_privkey", "cipher", "keysize", "vector",
+        "ssh_*",
+    }
+    SUBNODE = "register subnode" in "an entry of 'nodes' of a node" { "id", "pathscore" } unused { "name" }
+    ACTION = "action" in "the module 'action'" {
+        "command_timeout", "max_concurrent_commands", "max_output_size", "whitelist_cmds", "whitelist_mode",
+        "allowed_cmds", "max_concurrent_engine", "paranoid_plugins", "copy_roots", "max_unpack_ratio", "environment",
+    } unused {
+        "tar_insecure_extra_mode",
+    }
+    ENGINE = "engine" in "the module 'engine'" { "command_file", "timeout" } unused {}
+    CRON = "cron" in "the module 'cron'" { "cron" } unused {}
+    CRON_JOB = "cron job" in "a job of the module 'cron'" {
+        "id", "timespec", "action", "target", "parameters", "keep_token",
+    } unused {}
+    HTTPSERVER = "httpserver" in "the module 'httpserver'" {
+        "address", "port", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "auth", "allowed_hosts",
+    } unused {
+        "dispatch", "no_shell_interpretation",
+    }
+    AUTH = "httpserver auth" in "'auth' of the module 'httpserver'" { "enabled", "user", "password" } unused {}
+    ALLOWED_HOSTS = "httpserver allowed_hosts" in "'allowed_hosts' of the module 'httpserver'" {
+        "enabled", "subnets",
+    } unused {}
+    PULL = "pull" in "the module 'pull'" {
+        "target_type", "target_path", "ping", "ping_timeout",
+    } unused {
+        "cipher", "keysize", "vector", "padding", "server_pubkey", "client_*",
+    }
+    PULLWSS = "pullwss" in "the module 'pullwss'" {
+        "address", "port", "token", "ssl", "https_cert_no_verify", "ssl_ca_file", "ssl_fingerprint", "central_uri",
+        "proxy", "ping", "max_msg_size",
+    } unused {
+        "ping_timeout",
+    }
+    NODES = "nodes" in "the module 'nodes'" { "resync_time", "ssh_username" } unused {}
+    DBCLEANER = "dbcleaner" in "the module 'dbcleaner'" { "purge_sessions_time", "purge_history_time" } unused {}
+    CENTREON = "centreon" in "'centreon'" { "database" } unused { "name", "description" }
+    DATABASE = "centreon database" in "'centreon.database'" { "db_configuration" } unused { "db_realtime" }
+    DB_CONFIGURATION = "centreon database db_configuration" in "'centreon.database.db_configuration'" {
+        "dsn", "username", "password",
+    } unused {}
+}
+
+impl Options {
+    /// Whether `key` may stand in this map without a warning.
+    pub(super) fn knows(&self, key: &str) -> bool {
+        self.reads(key)
+            || self
+                .unused
+                .iter()
+                .any(|name| name.strip_suffix('*').map_or(*name == key, |start| key.starts_with(start)))
+    }
+
+    /// Whether `key` is read.
+    pub(super) fn reads(&self, key: &str) -> bool {
+        self.read.contains(&key)
+    }
+
+    /// What an administrator may have meant by an unknown `key`: a known one with nearly this name, or the place where
+    /// one of exactly this name belongs.
+    pub(super) fn advice(&self, key: &str) -> String {
+        if let Some(name) = nearest(key, self.read) {
+            return format!("; is '{name}' meant?");
+        }
+        let elsewhere = |wanted: &dyn Fn(&&&Options) -> bool| -> Vec<&str> {
+            ALL.iter().filter(wanted).map(|options| options.place).take(3).collect()
+        };
+        let exact = elsewhere(&|options| options.reads(key));
+        if !exact.is_empty() {
+            return format!("; it belongs to {}", exact.join(" or "));
+        }
+        let found = ALL.iter().find_map(|options| nearest(key, options.read).map(|name| (name, options.place)));
+        found.map(|(name, place)| format!("; is '{name}' meant? It belongs to {place}")).unwrap_or_default()
+    }
+}
+
+/// The name that differs from `key` in the fewest letters, at most in one of three and never in more than three.
+pub(super) fn nearest<'a>(key: &str, names: &[&'a str]) -> Option<&'a str> {
+    let simple = |text: &str| text.to_lowercase().replace('-', "_");
+    let key = simple(key);
+    let most = (key.chars().count() / 3).clamp(1, 3);
+    let ranked = names.iter().map(|name| (distance(&key, &simple(name)), *name));
+    ranked.filter(|(distance, _)| *distance <= most).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
+}
+
+/// Letters to insert, remove or replace between two words (Levenshtein); words of more than 64 letters are far from
+/// all.
+fn distance(left: &str, right: &str) -> usize {
+    const LEN_MAX: usize = 64;
+    let right: Vec<char> = right.chars().take(LEN_MAX).collect();
+    if left.chars().count() > LEN_MAX {
+        return LEN_MAX;
+    }
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (line, letter) in left.chars().enumerate() {
+        let mut diagonal = line;
+        let mut before = line.saturating_add(1);
+        for (place, other) in row.iter_mut().skip(1).zip(&right) {
+            let replaced = diagonal.saturating_add(usize::from(letter != *other));
+            diagonal = *place;
+            before = replaced.min(before.saturating_add(1)).min(place.saturating_add(1));
+            *place = before;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = line.saturating_add(1);
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_distance_counts_letters() {
+        for (left, right, expected) in
+            [("module", "modules", 1), ("", "abc", 3), ("kitten", "sitting", 3), ("same", "same", 0), ("ab", "ba", 2)]
+        {
+            assert_eq!(distance(left, right), expected, "{left} {right}");
+            assert_eq!(distance(right, left), expected, "{right} {left}");
+        }
+    }
+
+    #[test]
+    fn advice_names_the_option_or_the_place_where_it_belongs() {
+        assert_eq!(GORGONE.advice("module"), "; is 'modules' meant?");
+        assert_eq!(TOP.advice("modules"), "; it belongs to 'gorgone'");
+        assert_eq!(CORE.advice("purge_history_time"), "; it belongs to the module 'dbcleaner'");
+        assert_eq!(PROXY.advice("Pong-Discard-Timeout"), "; is 'pong_discard_timeout' meant?");
+        assert_eq!(CORE.advice("comand_timeout"), "; is 'command_timeout' meant? It belongs to the module 'action'");
+        assert_eq!(CORE.advice("colour"), "");
+    }
+}

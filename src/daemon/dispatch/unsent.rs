@@ -1,0 +1,257 @@
+//! Bytes that wait for peers, of all connections together: one budget for answers under way.
+//!
+//! A connection asks its next question when the answers before have left. Above the budget no
+//! question is asked whose answer may be large, and a peer that takes nothing is closed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::model::connection::ConnectionId;
+use crate::model::history::LogPage;
+use crate::model::host_work::{HostDone, HostWork};
+use crate::model::time::{Monotonic, Now};
+use crate::node::input::Input;
+
+use super::connections::Kind;
+use super::{Dispatch, Effect, Owner};
+
+/// Bytes that wait for all peers together before answers become small; less where `max_memory` is low.
+const BUDGET_BYTES: usize = 48 << 20;
+/// Above the budget answers to questions have at most so many bytes.
+const SMALL_ANSWER_BYTES: usize = 64 << 10;
+/// So many bytes above the budget no question is asked any more.
+const SMALL_ANSWERS_BYTES: usize = 16 << 20;
+/// A connection for which so much waits asks nothing.
+const ASKS_BELOW_BYTES: usize = 256 << 10;
+/// Questions of one connection that are asked at once; one where more than half of the budget is used.
+const OPEN_MAX: usize = 4;
+/// Above the budget a peer must take [`TAKEN_BYTES`] within this time.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// See [`PATIENCE`].
+const TAKEN_BYTES: usize = 64 << 10;
+
+/// How large an answer may be now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerRoom {
+    /// As large as it is.
+    Whole,
+    /// At most so many bytes.
+    Bytes(usize),
+    /// Nothing is asked for now.
+    None,
+}
+
+/// What waits for one peer.
+struct Waiting {
+    bytes: usize,
+    /// What waited when it last had taken enough, and when that was.
+    mark: (usize, Monotonic),
+}
+
+/// See the module's page.
+pub(super) struct Unsent {
+    budget_bytes: usize,
+    by_connection: BTreeMap<ConnectionId, Waiting>,
+    total_bytes: usize,
+    asking: BTreeMap<ConnectionId, Asking>,
+}
+
+/// The questions of one connection.
+#[derive(Default)]
+struct Asking {
+    /// Asked, and not answered.
+    open: usize,
+    /// To be asked when one of these is answered and has left.
+    waiting: VecDeque<HostWork>,
+}
+
+impl Unsent {
+    /// `max_memory`: of the whole daemon, in bytes.
+    pub(super) fn new(max_memory: Option<u64>) -> Self {
+        let share = max_memory.map(|bytes| usize::try_from(bytes / 4).unwrap_or(BUDGET_BYTES));
+        let budget_bytes = share.map_or(BUDGET_BYTES, |share| share.min(BUDGET_BYTES));
+        Self { budget_bytes, by_connection: BTreeMap::new(), total_bytes: 0, asking: BTreeMap::new() }
+    }
+
+    const fn is_above(&self) -> bool {
+        self.total_bytes >= self.budget_bytes
+    }
+
+    fn note(&mut self, connection: ConnectionId, bytes: usize, now: Monotonic) {
+        let waiting = self.by_connection.get(&connection);
+        if bytes == 0 && waiting.is_none() {
+            return;
+        }
+        self.total_bytes = self.total_bytes.saturating_sub(waiting.map_or(0, |waiting| waiting.bytes)) + bytes;
+        if bytes == 0 {
+            self.by_connection.remove(&connection);
+            return;
+        }
+        let (before, since) = waiting.map_or((bytes, now), |waiting| waiting.mark);
+        // What comes on top is no excuse, and no reproach.
+        let grown = bytes.saturating_sub(waiting.map_or(bytes, |waiting| waiting.bytes));
+        let before = before + grown;
+        let mark = if before.saturating_sub(bytes) >= TAKEN_BYTES { (bytes, now) } else { (before, since) };
+        self.by_connection.insert(connection, Waiting { bytes, mark });
+    }
+
+    /// A connection is gone; its questions that were not asked yet.
+    fn forget(&mut self, connection: ConnectionId) -> VecDeque<HostWork> {
+        self.note(connection, 0, Monotonic::default());
+        self.asking.remove(&connection).unwrap_or_default().waiting
+    }
+
+    /// The next question of a connection, if it may be asked now.
+    fn next_question(&mut self, connection: ConnectionId) -> Option<HostWork> {
+        let most = if self.total_bytes < self.budget_bytes / 2 { OPEN_MAX } else { 1 };
+        let may_ask = self.of(connection) < ASKS_BELOW_BYTES;
+        let asking = self.asking.get_mut(&connection)?;
+        let next = if may_ask && asking.open < most { asking.waiting.pop_front() } else { None };
+        asking.open += usize::from(next.is_some());
+        if asking.open == 0 && asking.waiting.is_empty() {
+            self.asking.remove(&connection);
+        }
+        next
+    }
+
+    fn answered(&mut self, connection: ConnectionId) {
+        if let Some(asking) = self.asking.get_mut(&connection) {
+            asking.open = asking.open.saturating_sub(1);
+        }
+    }
+
+    fn of(&self, connection: ConnectionId) -> usize {
+        self.by_connection.get(&connection).map_or(0, |waiting| waiting.bytes)
+    }
+
+    fn room(&self) -> AnswerRoom {
+        match self.total_bytes {
+            bytes if bytes < self.budget_bytes => AnswerRoom::Whole,
+            bytes if bytes < self.budget_bytes + SMALL_ANSWERS_BYTES => AnswerRoom::Bytes(SMALL_ANSWER_BYTES),
+            _ => AnswerRoom::None,
+        }
+    }
+
+    /// The peer that has taken too little for too long and for which most waits.
+    fn idler(&self, now: Monotonic) -> Option<ConnectionId> {
+        let idle = self.by_connection.iter().filter(|(_, waiting)| now.since(waiting.mark.1) >= PATIENCE);
+        idle.max_by_key(|(_, waiting)| waiting.bytes).map(|(connection, _)| *connection)
+    }
+}
+
+impl Dispatch {
+    /// How large the answer to a question may be that is asked now.
+    #[must_use]
+    pub fn answer_room(&self) -> AnswerRoom {
+        self.unsent.room()
+    }
+
+    /// Asks a question of a connection, once little waits for it.
+    pub(super) fn ask_in_turn(&mut self, connection: ConnectionId, work: HostWork) {
+        self.unsent.asking.entry(connection).or_default().waiting.push_back(work);
+        self.ask_next(connection);
+    }
+
+    /// A question of a connection is answered.
+    pub(super) fn question_answered(&mut self, connection: ConnectionId, now: Now) {
+        self.unsent.answered(connection);
+        self.note_unsent(connection, now);
+    }
+
+    fn ask_next(&mut self, connection: ConnectionId) {
+        while let Some(work) = self.unsent.next_question(connection) {
+            self.effects.push_back(Effect::Host(work));
+        }
+    }
+
+    /// Takes stock of a connection whose send queue has changed.
+    pub(super) fn note_unsent(&mut self, connection: ConnectionId, now: Now) {
+        let bytes = self.unsent_bytes(connection);
+        self.unsent.note(connection, bytes, now.monotonic);
+        self.ask_next(connection);
+        if self.unsent.is_above() {
+            self.timers.set_if_unset(Owner::Unsent, now.monotonic + PATIENCE);
+        }
+    }
+
+    /// A connection is gone: what it wanted to ask is not asked any more.
+    pub(super) fn forget_unsent(&mut self, connection: ConnectionId, now: Now) {
+        for work in self.unsent.forget(connection) {
+            if let HostWork::Query { query, .. } = work {
+                self.connections.answered(query);
+                let nothing = LogPage { rows: Vec::new(), more: false };
+                let done = HostDone::QueryAnswer { query, result: Ok(nothing) };
+                self.core.handle_input(Input::Host(done), now);
+            }
+        }
+    }
+
+    /// [`Owner::Unsent`]: above the budget whoever takes nothing is closed, the largest first.
+    pub(super) fn close_idlers(&mut self, now: Now) {
+        while self.unsent.is_above()
+            && let Some(idler) = self.unsent.idler(now.monotonic)
+        {
+            let (bytes, peer) = (self.unsent.of(idler), self.connections.get(idler).map(|entry| entry.peer));
+            if let Some(peer) = peer {
+                let total = self.unsent.total_bytes >> 20;
+                let text = format!(
+                    "{peer}: does not read its answers, {bytes} bytes wait for it and {total} MiB for all: closed"
+                );
+                self.complain(text, now);
+            }
+            self.effects.push_back(Effect::Close(idler));
+            self.closed(idler, "it does not read".to_owned(), now);
+            self.unsent.note(idler, 0, now.monotonic);
+        }
+        if self.unsent.is_above() {
+            self.timers.set(Owner::Unsent, now.monotonic + PATIENCE / 5);
+        }
+    }
+
+    fn unsent_bytes(&mut self, connection: ConnectionId) -> usize {
+        if let Some(Kind::Api(client)) = self.connections.get(connection).map(|entry| &entry.kind) {
+            return client.unsent_bytes();
+        }
+        self.send_queue(connection).map_or(0, |queue| queue.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: ConnectionId = ConnectionId(1);
+    const TWO: ConnectionId = ConnectionId(2);
+
+    fn at(millis: u64) -> Monotonic {
+        Monotonic::from_millis(millis)
+    }
+
+    #[test]
+    fn answers_become_small_and_then_none_and_whole_again_when_they_have_left() {
+        let mut unsent = Unsent::new(None);
+        unsent.note(ONE, 30 << 20, at(0));
+        assert_eq!(unsent.room(), AnswerRoom::Whole);
+        unsent.note(TWO, 20 << 20, at(0));
+        assert_eq!(unsent.room(), AnswerRoom::Bytes(SMALL_ANSWER_BYTES));
+        unsent.note(TWO, 40 << 20, at(0));
+        assert_eq!(unsent.room(), AnswerRoom::None);
+        unsent.note(TWO, 0, at(0));
+        unsent.forget(ONE);
+        assert_eq!((unsent.room(), unsent.total_bytes), (AnswerRoom::Whole, 0));
+    }
+
+    #[test]
+    fn the_idler_is_who_takes_too_little_however_much_comes_on_top() {
+        let mut unsent = Unsent::new(None);
+        unsent.note(ONE, 10 << 20, at(0));
+        unsent.note(TWO, 30 << 20, at(0));
+        for second in 1..=5 {
+            unsent.note(ONE, (10 << 20) + second, at(1_000 * second as u64));
+            unsent.note(TWO, (30 << 20) - second * TAKEN_BYTES, at(1_000 * second as u64));
+        }
+        assert_eq!(unsent.idler(at(4_999)), None);
+        assert_eq!(unsent.idler(at(5_000)), Some(ONE));
+        assert_eq!(unsent.idler(at(10_000)), Some(TWO), "the largest of both");
+    }
+}

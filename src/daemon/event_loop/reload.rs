@@ -1,0 +1,50 @@
+//! SIGHUP: the configuration is read again on a worker. What can change while the daemon runs takes effect, each change
+//! with a line; what cannot is named; a configuration with problems changes nothing.
+
+use crate::config;
+use crate::config::settings::{Config, Problem};
+use crate::model::log::LogLine;
+use crate::model::time::Now;
+
+use super::EventLoop;
+use super::storage::JobResult;
+use super::workers::Rank;
+
+/// What the files say now, or every problem in them.
+pub(super) type Reading = Result<Box<Config>, Vec<Problem>>;
+
+impl EventLoop {
+    /// Reads the configuration again; one reading at a time.
+    pub(super) fn reload_configuration(&mut self) {
+        let path = self.config_path.clone();
+        let read = move || JobResult::ConfigurationRead(config::load(&path).map(Box::new));
+        self.workers.submit(Rank::Own, Box::new(read));
+    }
+
+    /// A worker has read it.
+    pub(super) fn configuration_read(&mut self, reading: Reading, now: Now) {
+        let mut log = |line: LogLine| self.log.write(&line, now.wall);
+        let read = match reading {
+            Ok(read) => read,
+            Err(problems) => {
+                problems.iter().for_each(|problem| log(LogLine::error("core", problem.to_string())));
+                let text = "the configuration cannot be used as it is now: the daemon goes on with the one from before";
+                return log(LogLine::error("core", text));
+            }
+        };
+        let changes = self.dispatch.reconfigure(&read, now);
+        for text in &changes.taken {
+            log(LogLine::info("core", format!("configuration: {text}")));
+        }
+        for key in &changes.after_restart {
+            log(LogLine::warning(
+                "core",
+                format!("configuration: {key} has changed, which takes effect after a restart"),
+            ));
+        }
+        if changes.is_empty() {
+            log(LogLine::info("core", "configuration read again: nothing has changed"));
+        }
+        self.host.take_list(&read);
+    }
+}

@@ -1,0 +1,68 @@
+//! The environment of commands: few variables, so that no secret and no oddity of the daemon's own reaches them.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+
+/// What is handed on of our own environment, where it is set there.
+const KEPT: [&str; 6] = ["PATH", "HOME", "LANG", "USER", "SHELL", "TZ"];
+/// Where programs are looked for without a `PATH` of our own.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The variables that each command starts with.
+#[derive(Clone, Debug)]
+pub struct Environment(Vec<(OsString, OsString)>);
+
+impl Environment {
+    /// `PATH`, `HOME`, `LANG`, `USER`, `SHELL`, `TZ`, and what else is named: `NAME` for our own value, `NAME=VALUE`
+    /// for another.
+    #[must_use]
+    pub fn new(named: &[String]) -> Self {
+        let mut variables = vec![(OsString::from("PATH"), OsString::from(DEFAULT_PATH))];
+        let mut set = |name: &str, value: OsString| {
+            variables.retain(|(known, _)| known != name);
+            variables.push((name.into(), value));
+        };
+        for entry in KEPT.into_iter().chain(named.iter().map(String::as_str)) {
+            match entry.split_once('=') {
+                Some((name, value)) => set(name, value.into()),
+                None => env::var_os(entry).into_iter().for_each(|value| set(entry, value)),
+            }
+        }
+        Self(variables)
+    }
+
+    /// Name and value of each.
+    pub(super) fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+
+    /// The file that a program's name stands for: the name itself where it has a slash, else the first in `PATH` that
+    /// may be executed.
+    ///
+    /// # Errors
+    /// The program does not exist or is not executable.
+    pub(super) fn find(&self, program: &str) -> io::Result<PathBuf> {
+        if program.contains('/') {
+            return Ok(program.into());
+        }
+        let mut problem = io::ErrorKind::NotFound;
+        let path = self.0.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
+        for directory in path.unwrap_or_default().as_bytes().split(|byte| *byte == b':') {
+            // An empty entry is the directory of the command, which is the root.
+            let file = Path::new("/").join(OsStr::from_bytes(directory)).join(program);
+            if fs::metadata(&file).is_ok_and(|metadata| metadata.is_file()) {
+                if access(&file, Access::EXEC_OK).is_ok() {
+                    return Ok(file);
+                }
+                problem = io::ErrorKind::PermissionDenied;
+            }
+        }
+        Err(problem.into())
+    }
+}

@@ -1,0 +1,122 @@
+//! Whether an archive still fits where it is unpacked: what is free on the disk, less a reserve for everybody else, and
+//! how much of it came out of how few bytes.
+
+use std::cell::Cell;
+use std::io::{self, Read};
+use std::rc::Rc;
+
+use rustix::io::Errno;
+
+use super::inside::Inside;
+use super::text::words;
+
+/// Always left free: a twentieth of the file system, but no more than this.
+const RESERVE_MAX: u64 = 1 << 30;
+/// So much may come out of any archive: a few kilobytes of text that repeats itself are no attack.
+const ALWAYS_ALLOWED: u64 = 64 << 20;
+/// Number of bytes after which the free space is read again.
+const LOOK_EVERY: u64 = 16 << 20;
+
+/// See the module's page.
+pub(super) struct Room<'a> {
+    inside: &'a Inside,
+    /// Bytes of the archive that were read.
+    read: Rc<Cell<u64>>,
+    unpacked: u64,
+    /// What may be written before the disk is asked again.
+    free: u64,
+    max_ratio: u64,
+}
+
+impl<'a> Room<'a> {
+    /// What is unpacked may be `max_ratio` times as large as the archive; 0 is no limit.
+    pub(super) fn new(inside: &'a Inside, max_ratio: u64) -> Self {
+        Self { inside, read: Rc::default(), unpacked: 0, free: 0, max_ratio }
+    }
+
+    /// The count for [`Counted`].
+    pub(super) fn read(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.read)
+    }
+
+    /// A file of `size` bytes comes next.
+    ///
+    /// # Errors
+    /// Why it must not be written, as a part of a sentence.
+    pub(super) fn take(&mut self, size: u64) -> Result<(), String> {
+        self.unpacked = self.unpacked.saturating_add(size);
+        let allowed = self.read.get().saturating_mul(self.max_ratio).saturating_add(ALWAYS_ALLOWED);
+        if self.max_ratio > 0 && self.unpacked > allowed {
+            return Err(format!(
+                "the unpacked files are more than {} times as large as the archive; if that is right, raise \
+                 max_unpack_ratio",
+                self.max_ratio
+            ));
+        }
+        if size > self.free {
+            self.free = self.ask_disk(size)?;
+        }
+        self.free -= size;
+        Ok(())
+    }
+
+    fn ask_disk(&self, size: u64) -> Result<u64, String> {
+        // A file system that does not tell refuses by itself when it is full.
+        let Ok(disk) = rustix::fs::fstatvfs(self.inside.root()) else { return Ok(u64::MAX) };
+        let available = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let reserve = (disk.f_blocks.saturating_mul(disk.f_frsize) / 20).min(RESERVE_MAX);
+        let usable = available.saturating_sub(reserve);
+        if size > available {
+            return Err(words(&Errno::NOSPC.into()));
+        }
+        if size > usable {
+            return Err(format!("{size} bytes, but only {available} are free, of which {reserve} stay so"));
+        }
+        Ok(size.max(LOOK_EVERY).min(usable))
+    }
+}
+
+/// Counts what is read of an archive.
+pub(super) struct Counted<R> {
+    pub inner: R,
+    pub read: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.read.set(self.read.get().saturating_add(count as u64));
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::temp_dir::TempDir;
+
+    #[test]
+    fn what_does_not_fit_beside_the_reserve_is_refused_before_it_is_written() {
+        let folder = TempDir::new();
+        let inside = Inside::open(folder.path()).unwrap();
+        let disk = rustix::fs::fstatvfs(inside.root()).unwrap();
+        let mut room = Room::new(&inside, 0);
+        assert_eq!(room.take(1_000), Ok(()));
+        let available = disk.f_bavail * disk.f_frsize;
+        let refused = room.take(available - 1_000).unwrap_err();
+        assert!(refused.contains("stay so"), "{refused}");
+        assert_eq!(room.take(available * 2), Err("No space left on device".to_owned()));
+    }
+
+    #[test]
+    fn little_that_becomes_very_much_is_refused_by_the_ratio() {
+        let folder = TempDir::new();
+        let inside = Inside::open(folder.path()).unwrap();
+        let mut room = Room::new(&inside, 100);
+        room.read().set(1_000);
+        assert_eq!(room.take(ALWAYS_ALLOWED + 100_000), Ok(()));
+        assert!(room.take(1).unwrap_err().contains("max_unpack_ratio"));
+        room.read().set(2_000);
+        assert_eq!(room.take(1), Ok(()), "as the archive goes on");
+    }
+}

@@ -1,0 +1,122 @@
+//! Whether the database is still the file that was opened. SQLite goes on writing into a file that was deleted or
+//! replaced, and every row that is acknowledged then is lost.
+//!
+//! The kernel tells when something is done to the file (`inotify(7)`), so nothing wakes an idle daemon; where it
+//! cannot, each commit and checkpoint looks. The file is never opened: closing it would take SQLite's locks away.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::inotify::WatchFlags;
+
+use super::HistoryStore;
+use crate::edge::event_file::EventFile;
+use crate::edge::system;
+
+/// Which file it is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// The files of the database as they were last seen.
+pub(super) struct Identity {
+    file: FileId,
+    /// Bytes of the file after the last checkpoint; only checkpoints write to it.
+    size_bytes: u64,
+    /// The write-ahead log, once there is one.
+    log: Option<FileId>,
+    events: Option<EventFile>,
+}
+
+impl Identity {
+    pub(super) fn new(path: &Path) -> std::io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        let events = system::watch_descriptor().ok().map(EventFile::new);
+        let identity = Self { file: FileId::of(&metadata), size_bytes: metadata.len(), log: None, events };
+        identity.watch(path, WatchFlags::ATTRIB | WatchFlags::MOVE_SELF | WatchFlags::MODIFY);
+        Ok(identity)
+    }
+
+    /// Without the kernel's help each commit looks.
+    fn watch(&self, path: &Path, mask: WatchFlags) {
+        if let Some(events) = &self.events {
+            let _not_on_this_file_system = system::watch_path(events.file(), path, mask);
+        }
+    }
+}
+
+/// The path of the write-ahead log.
+fn log_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+impl HistoryStore {
+    /// What the event loop watches: something was done to the files.
+    pub const fn watch(&mut self) -> Option<&mut EventFile> {
+        self.identity.events.as_mut()
+    }
+
+    /// Takes what the kernel has told, so that the loop can wait again.
+    pub fn take_events(&mut self) {
+        let mut buffer = [0_u8; 4_096];
+        if let Some(events) = &mut self.identity.events {
+            events.read_all(&mut buffer, |_| {});
+        }
+    }
+
+    /// Whether the files are those that were opened. Costs microseconds.
+    ///
+    /// # Errors
+    /// What happened to them. Nothing may be written any more.
+    pub fn check_identity(&mut self) -> Result<(), String> {
+        let found =
+            |path: &Path, what: &str| Err(format!("{}: the file was {what} while the daemon runs", path.display()));
+        let path = &self.path;
+        let Ok(metadata) = fs::metadata(path) else { return found(path, "deleted") };
+        if FileId::of(&metadata) != self.identity.file {
+            return found(path, "replaced by another");
+        }
+        if metadata.len() < self.identity.size_bytes && metadata.len() < self.needed_bytes() {
+            return found(path, "cut short");
+        }
+        let log = log_path(path);
+        match (fs::metadata(&log).ok().map(|metadata| FileId::of(&metadata)), self.identity.log) {
+            (None, None) => Ok(()),
+            (None, Some(_)) => found(&log, "deleted"),
+            (Some(now), Some(before)) if now != before => found(&log, "replaced by another"),
+            (Some(_), Some(_)) => Ok(()),
+            (Some(now), None) => {
+                self.identity.log = Some(now);
+                self.identity.watch(&log, WatchFlags::ATTRIB | WatchFlags::MOVE_SELF);
+                Ok(())
+            }
+        }
+    }
+
+    /// A checkpoint has written to the file.
+    pub fn note_checkpoint(&mut self) {
+        if let Ok(metadata) = fs::metadata(&self.path) {
+            self.identity.size_bytes = metadata.len();
+        }
+    }
+
+    /// Bytes of the database, wherever they are: somebody may have made it smaller with `VACUUM`.
+    fn needed_bytes(&self) -> u64 {
+        let number = |pragma: &str| {
+            let number = self.connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+            number.ok().and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
+        };
+        number("page_count").saturating_mul(number("page_size"))
+    }
+}

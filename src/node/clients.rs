@@ -1,0 +1,33 @@
+//! What our centrals say, taken to the rooms that are concerned.
+
+use crate::model::action::Action;
+use crate::model::connection::{ClientId, ParentKind};
+use crate::model::message::{Message, Reply};
+use crate::node::core::Core;
+use crate::node::peer::{Handled, Peer};
+use crate::node::timers::Timer;
+
+impl Core {
+    /// Our central sent something.
+    pub(super) fn parent_message(&mut self, kind: ParentKind, message: Message) {
+        self.context.timers.cancel(&Timer::ParentSilence(kind));
+        let Message { action, token, target, data } = message;
+        // Replies, such as the ACK of REGISTERNODES, show that it is there.
+        if matches!(
+            action,
+            Action::Ack | Action::Pong | Action::SetLogs | Action::RegisterNodes | Action::UnregisterNodes
+        ) {
+            return;
+        }
+        let client = ClientId::Parent(kind);
+        let peer = if token.is_some() { Peer::Client(client) } else { Peer::ClientWithoutToken(client) };
+        let has_token = token.is_some();
+        let token = token.unwrap_or_else(|| self.context.generate_token());
+        let handled = self.request(peer, action, &token, &target.unwrap_or_default(), data);
+        let Handled::Reply(reply_kind, code, data) = handled else { return };
+        if code.is_terminal() && has_token && !self.context.journal.has_just_ended(&token) {
+            self.context.finish(&token, code, data.clone());
+        }
+        self.context.reply(client, Reply { kind: reply_kind, token: Some(token), code, data });
+    }
+}
