@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::model::work::PipeReport;
 
@@ -20,8 +20,12 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// Pipes that are remembered at most, for a request may name any.
 const CUT_MAX: usize = 1_000;
-/// Pipes whose last line lacks its end, each by device and inode: another pipe of the same name has none.
-static CUT: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+/// Pipes whose last line lacks its end: another pipe of the same name has none.
+static CUT: Mutex<BTreeSet<PipeIdentity>> = Mutex::new(BTreeSet::new());
+
+/// Device, inode and, where the file system tells it, the time when the pipe was made: a new pipe may get the inode of
+/// one that was removed.
+type PipeIdentity = (u64, u64, Option<SystemTime>);
 
 /// Writes each line with a newline behind it. Waits up to `patience` in all for a reader and for room; a line is
 /// reported as submitted when the pipe has all of it.
@@ -59,12 +63,12 @@ fn write_all(path: &str, lines: &[String], deadline: Instant, submitted: &mut us
     Ok(())
 }
 
-fn cut_lines<T>(act: impl FnOnce(&mut BTreeSet<(u64, u64)>) -> T) -> T {
+fn cut_lines<T>(act: impl FnOnce(&mut BTreeSet<PipeIdentity>) -> T) -> T {
     act(&mut CUT.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Opens the pipe for writing as soon as somebody reads it; with its device and inode.
-fn open(path: &str, deadline: Instant) -> Result<(File, (u64, u64)), String> {
+/// Opens the pipe for writing as soon as somebody reads it.
+fn open(path: &str, deadline: Instant) -> Result<(File, PipeIdentity), String> {
     loop {
         check(path)?;
         let file = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(Path::new(path));
@@ -73,7 +77,8 @@ fn open(path: &str, deadline: Instant) -> Result<(File, (u64, u64)), String> {
             Ok(file) => {
                 let metadata = file.metadata().ok().filter(|metadata| metadata.file_type().is_fifo());
                 let metadata = metadata.ok_or_else(|| not_a_pipe(path))?;
-                return Ok((file, (metadata.dev(), metadata.ino())));
+                let identity = (metadata.dev(), metadata.ino(), metadata.created().ok());
+                return Ok((file, identity));
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 return Err(format!("command file '{path}' must be writeable"));
