@@ -37,6 +37,8 @@ pub(super) enum Command {
     },
     /// `keys thumbprint FILE`
     KeysThumbprint(PathBuf),
+    /// `keys hash-password`
+    KeysHashPassword,
     /// `copy SOURCE NODE:DESTINATION`
     Copy(CopyOptions),
     /// `exec NODE -- COMMAND`
@@ -163,7 +165,7 @@ fn player(parser: &mut lexopt::Parser, option: &str) -> Result<String, String> {
 }
 
 fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
-    const NEEDED: &str = "'keys' needs 'generate DIR' or 'thumbprint FILE'";
+    const NEEDED: &str = "'keys' needs 'generate DIR', 'thumbprint FILE' or 'hash-password'";
     let (mut verb, mut place, mut bits) = (None, None, None);
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
@@ -188,6 +190,10 @@ fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
         (Some("thumbprint"), _) if bits.is_some() => Err("--bits belongs to 'keys generate'".to_owned()),
         (Some("thumbprint"), Some(file)) => Ok(Command::KeysThumbprint(file)),
         (Some("thumbprint"), None) => Err("'keys thumbprint' needs the file of a private or public key".to_owned()),
+        (Some("hash-password"), None) if bits.is_none() => Ok(Command::KeysHashPassword),
+        (Some("hash-password"), _) => {
+            Err("'keys hash-password' takes no arguments: it reads a line from standard input".to_owned())
+        }
         (Some(verb), _) => Err(format!("there is no 'keys {verb}'; {NEEDED}")),
         (None, _) => Err(NEEDED.to_owned()),
     }
@@ -298,6 +304,7 @@ mod tests {
             parse("keys generate --bits 4096 d"),
             Ok(Command::KeysGenerate { directory: "d".into(), bits: 4096 })
         );
+        assert_eq!(parse("keys hash-password"), Ok(Command::KeysHashPassword));
         assert_eq!(parse("keys thumbprint f"), Ok(Command::KeysThumbprint("f".into())));
         assert_eq!(parse("demo --once"), Ok(Command::Demo(DemoOptions { once: true, ..DemoOptions::default() })));
         let all = DemoOptions { once: true, ssh: true, keep: true, central: Some("a".into()), nodes: Some("b".into()) };
@@ -363,6 +370,7 @@ mod tests {
             ("keys generate", "needs the directory"),
             ("keys generate d --bits 1024", "--bits is '1024'; allowed: a multiple of 64 from 2048 to 4096"),
             ("keys thumbprint", "needs the file"),
+            ("keys hash-password secret", "reads a line from standard input"),
             ("demo --nodes", "missing argument"),
             ("demo --nodes=", "--nodes needs a command"),
             ("help me", "there is no help on 'me'"),

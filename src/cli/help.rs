@@ -81,6 +81,7 @@ Usage:
   stheno check --config FILE [--json]                            look at a configuration, change nothing
   stheno keys generate DIR [--bits N]                            make a key pair
   stheno keys thumbprint FILE                                    print the thumbprint of a key
+  stheno keys hash-password                                      print the hash of a password of an API user
   stheno copy --config FILE SOURCE NODE:DESTINATION              copy a file or directory to a node
   stheno exec --config FILE NODE -- COMMAND                      run a command on a node
   stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
@@ -146,6 +147,7 @@ Examples:
 const KEYS: &str = "\
 Usage: stheno keys generate DIR [--bits N]
        stheno keys thumbprint FILE
+       stheno keys hash-password
 
 'generate' writes rsakey.priv.pem (mode 0600) and rsakey.pub.pem (mode 0640) into DIR, which is made if it is missing,
 and prints the thumbprint. Files that are there already are never overwritten. A daemon makes its own pair on its first
@@ -154,9 +156,13 @@ start.
 'thumbprint' prints the thumbprint of a private or public key: the value that the other side lists below
 'authorized_clients'. It is the RFC 7638 thumbprint (SHA-256), the same that the original's tools print.
 
+'hash-password' reads a password from standard input, one line, and prints its Argon2 hash, for 'password_hash' of a
+user of the REST API. Nothing is stored.
+
   --bits N   size of the key, 2048 (default) to 4096
 
 Examples:
+  stheno keys hash-password
   stheno keys generate /var/lib/centreon-gorgone/.keys
   stheno keys thumbprint /var/lib/centreon-gorgone/.keys/rsakey.pub.pem
 ";

@@ -40,6 +40,7 @@ pub fn main() -> ExitCode {
         Ok(Command::CheckFiles(config)) => run::check_files(&config),
         Ok(Command::KeysGenerate { directory, bits }) => keys::generate(&directory, bits),
         Ok(Command::KeysThumbprint(file)) => keys::thumbprint(&file),
+        Ok(Command::KeysHashPassword) => keys::hash_password(),
         Ok(Command::Copy(options)) => copy::run(&options),
         Ok(Command::Exec(options)) => exec::run(&options),
         Ok(Command::Demo(arguments)) => demo::run(arguments),

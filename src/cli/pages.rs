@@ -119,7 +119,11 @@ impl CommandPage<'static> {
     /// What stands behind the name in a form of `Usage:`.
     fn read_usage(&mut self, line: &'static str) {
         let mut words = line.split_whitespace();
-        if let Some(word) = words.next().filter(|word| word.chars().all(|letter| letter.is_ascii_lowercase()))
+        let is_plain = |word: &&str| {
+            word.starts_with(|letter: char| letter.is_ascii_lowercase())
+                && word.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-')
+        };
+        if let Some(word) = words.next().filter(is_plain)
             && !self.words.contains(&word)
         {
             self.words.push(word);

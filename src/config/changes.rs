@@ -55,6 +55,7 @@ pub fn take_over(running: &mut Config, read: &Config) -> Changes {
         "gorgonecore.fingerprint_mode": fingerprint_mode, "gorgonecore.gorgone_db_name": database,
         "gorgonecore.gorgone_db_synchronous": database_synchronous,
         "gorgonecore.max_message_size": max_message_size, "gorgonecore.max_memory": max_memory,
+        "gorgonecore.audit_log": audit_log,
     });
     let (old, new) = (&mut running.modules, &read.modules);
     if let (Some(old), Some(new)) = (&mut old.action, &new.action) {
@@ -79,14 +80,20 @@ pub fn take_over(running: &mut Config, read: &Config) -> Changes {
 }
 
 fn authorized_clients(running: &mut Config, read: &Config, changes: &mut Changes) {
-    let (old, new) = (&mut running.core.authorized_clients, &read.core.authorized_clients);
+    let (old, new) = (&running.core.authorized_clients, &read.core.authorized_clients);
     let added = new.iter().filter(|key| !old.contains(key));
     changes.taken.extend(added.map(|key| format!("gorgonecore.authorized_clients: {key} may connect now")));
     let removed = old.iter().filter(|key| !new.contains(key));
     changes.taken.extend(removed.map(|key| {
         format!("gorgonecore.authorized_clients: {key} may no longer connect, and its sessions are closed")
     }));
-    old.clone_from(new);
+    let binding = |config: &Config, key: &str| config.core.bound_keys.get(key).cloned();
+    let rebound = new.iter().filter(|key| old.contains(key) && binding(running, key) != binding(read, key));
+    changes.taken.extend(rebound.map(|key| {
+        format!("gorgonecore.authorized_clients: what {key} may ask for has changed, and its sessions are made anew")
+    }));
+    running.core.authorized_clients.clone_from(new);
+    running.core.bound_keys.clone_from(&read.core.bound_keys);
 }
 
 fn action(old: &mut ActionSettings, new: &ActionSettings, changes: &mut Changes) {
@@ -114,7 +121,10 @@ fn action(old: &mut ActionSettings, new: &ActionSettings, changes: &mut Changes)
 fn api(old: &mut HttpSettings, new: &HttpSettings, changes: &mut Changes) {
     take!(changes, old, new, {
         "modules[httpserver].auth": auth,
+        "modules[httpserver].auth.users": users,
         "modules[httpserver].allowed_hosts": allowed_hosts,
+        "modules[httpserver].trusted_proxies": trusted_proxies,
+        "modules[httpserver].host_names": host_names,
     });
     after_restart!(changes, old, new, {
         "modules[httpserver].address": address, "modules[httpserver].port": port, "modules[httpserver].ssl": tls,

@@ -1,17 +1,22 @@
 //! `gorgonecore` to [`CoreSettings`] (docs/protocol.md section 14).
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::address;
 use super::findings::{Findings, quoted};
 use super::options;
 use super::raw::RawConfig;
+use super::rights_section;
 use super::section::{Section, Unit, refuse, scalar};
 use super::settings::{CoreSettings, FingerprintMode};
 use super::tree::Value;
 use crate::model::connection::Endpoint;
+use crate::model::node_id::NodeId;
+use crate::model::rights::{BoundKey, Rights};
 
 /// A day, the longest time that a stop or a wait may take.
 pub(super) const DAY_SECONDS: u32 = 86_400;
@@ -32,7 +37,7 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
     let name = raw.name.and_then(|node| if node.value == Value::Null { None } else { scalar(node, "name", findings) });
     let external = external(&section, findings);
     check_ciphers(&section, findings);
-    let authorized_clients = authorized_clients(&section, findings);
+    let (authorized_clients, bound_keys) = authorized_clients(&section, findings);
     if external.is_some() && authorized_clients.is_empty() {
         let text = "is empty or absent, so nobody can use the external socket; list '- key: THUMBPRINT' of each peer";
         findings.warning(section.place(), "gorgonecore.authorized_clients", text);
@@ -63,6 +68,7 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
         private_key: path(&section, "privkey", "/var/lib/centreon-gorgone/.keys/rsakey.priv.pem", findings),
         public_key: path(&section, "pubkey", "/var/lib/centreon-gorgone/.keys/rsakey.pub.pem", findings),
         authorized_clients,
+        bound_keys,
         fingerprint_mode: section.parsed(
             "fingerprint_mode",
             FingerprintMode::First,
@@ -75,6 +81,7 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
                 _ => None,
             },
         ),
+        audit_log: section.text("audit_log", findings).map(|(text, _)| PathBuf::from(text)),
         database: database(&section, findings),
         create_schema: section.boolean("gorgone_db_autocreate_schema", true, findings),
         database_synchronous: section.parsed("gorgone_db_synchronous", true, "full or normal", findings, |text| {
@@ -94,7 +101,7 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
 }
 
 /// The host name of the machine, as the kernel tells it.
-fn machine_name() -> String {
+pub(super) fn machine_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| fs::read_to_string("/etc/hostname"));
     name.ok()
         .map(|name| name.trim().to_owned())
@@ -151,9 +158,13 @@ fn external(section: &Section<'_>, findings: &mut Findings) -> Option<Endpoint> 
     endpoint
 }
 
-fn authorized_clients(section: &Section<'_>, findings: &mut Findings) -> Vec<String> {
+/// The keys that may use the external socket, and what those are bound to that are.
+fn authorized_clients(
+    section: &Section<'_>,
+    findings: &mut Findings,
+) -> (Vec<String>, BTreeMap<String, Arc<BoundKey>>) {
     const ALLOWED: &str = "'- key: THUMBPRINT', 43 letters, digits, '-' or '_' ('keys thumbprint FILE' prints it)";
-    let mut thumbprints = Vec::new();
+    let (mut thumbprints, mut bound) = (Vec::new(), BTreeMap::new());
     for (index, item) in section.items("authorized_clients", findings).unwrap_or_default().iter().enumerate() {
         let key = section.path(&format!("authorized_clients[{index}]"));
         if !matches!(item.value, Value::Map(_)) {
@@ -161,6 +172,7 @@ fn authorized_clients(section: &Section<'_>, findings: &mut Findings) -> Vec<Str
             continue;
         }
         let entry = Section::new(Some(item), section.place(), &key, &options::AUTHORIZED_CLIENT, findings);
+        let binding = binding(&entry, findings);
         match entry.text("key", findings) {
             Some((text, place)) if is_thumbprint(text) => {
                 if text == EXAMPLE_THUMBPRINT {
@@ -169,12 +181,34 @@ fn authorized_clients(section: &Section<'_>, findings: &mut Findings) -> Vec<Str
                     findings.warning(place, &entry.path("key"), text);
                 }
                 thumbprints.push(text.to_owned());
+                bound.extend(binding.map(|binding| (text.to_owned(), Arc::new(binding))));
             }
             Some((text, file)) => refuse(file, &entry.path("key"), text, ALLOWED, findings),
             None => findings.problem(&item.place, &key, format!("has no 'key'; allowed: {ALLOWED}")),
         }
     }
-    thumbprints
+    if let Some(plain) = thumbprints.iter().find(|thumbprint| !bound.contains_key(*thumbprint)) {
+        let text = format!(
+            "has keys that may ask for everything; safer: '- {{key: {plain}, name: central, may: central}}' for the \
+             daemon above, '- {{key: …, node: ID}}' for a node that dials in"
+        );
+        findings.warning(section.place(), &section.path("authorized_clients"), text);
+    }
+    (thumbprints, bound)
+}
+
+/// What an entry binds its key to; `None` for a plain one, which may ask for everything. A key of a node that has no
+/// `may` may say what such a node says.
+fn binding(entry: &Section<'_>, findings: &mut Findings) -> Option<BoundKey> {
+    let name = entry.text("name", findings).map(|(text, _)| text.to_owned());
+    let node = entry.parsed("node", None, "a node's id", findings, |text| text.parse::<NodeId>().ok().map(Some));
+    let may = rights_section::may(entry, findings);
+    if name.is_none() && node.is_none() && may.is_none() {
+        return None;
+    }
+    let rights = may.unwrap_or_else(|| if node.is_some() { Rights::node() } else { Rights::admin() });
+    let name = name.or_else(|| node.map(|node| format!("node {node}"))).unwrap_or_else(|| "a client".to_owned());
+    Some(BoundKey { name, node, rights })
 }
 
 /// 32 bytes in base64url without padding.

@@ -1,37 +1,62 @@
 //! The options of the module `httpserver` (docs/protocol.md section 13).
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use super::address;
+use super::core_section::machine_name;
 use super::findings::Findings;
 use super::options;
+use super::rights_section;
 use super::section::{Section, refuse, scalar};
-use super::settings::{BasicAuth, HttpSettings, Subnet};
+use super::settings::{BasicAuth, HttpSettings, HttpUser, Subnet};
 use super::tls_section;
+
+const RANGE: &str = "a range such as 10.30.2.0/24 or 2001:db8::/32, or one address";
+const NAME: &str = "a host name without a port, for instance gorgone.example.org";
 
 /// Reads the options; wrong values are noted and read as their default.
 pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> HttpSettings {
     const ADDRESS: &str = "an IPv4 or IPv6 address to listen on, for instance 0.0.0.0 or ::1";
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    HttpSettings {
-        tls: tls_section::read_server(&section, findings),
-        address: section.parsed("address", any, ADDRESS, findings, address::listen_address),
-        port: section.parsed("port", 8080, "a whole number from 1 to 65535", findings, address::port_number),
-        auth: auth(&section, findings),
+    let tls = tls_section::read_server(&section, findings);
+    let address = section.parsed("address", any, ADDRESS, findings, address::listen_address);
+    let port = section.parsed("port", 8080, "a whole number from 1 to 65535", findings, address::port_number);
+    let (auth, users) = auth(&section, findings);
+    let settings = HttpSettings {
+        tls,
+        address,
+        port,
+        auth,
+        users,
         allowed_hosts: allowed_hosts(&section, findings),
+        trusted_proxies: subnets(&section, "trusted_proxies", findings),
+        host_names: host_names(&section, findings),
+    };
+    let is_open = settings.auth.is_none() && settings.users.is_empty() && settings.allowed_hosts.is_none();
+    if is_open && !settings.address.is_loopback() {
+        let text = format!(
+            "is {}, and neither 'auth' nor 'allowed_hosts' is enabled: everybody who reaches it can run commands; \
+             enable one of them, or listen on 127.0.0.1",
+            settings.address
+        );
+        findings.warning(section.place(), &section.path("address"), text);
     }
+    settings
 }
 
-fn auth(section: &Section<'_>, findings: &mut Findings) -> Option<BasicAuth> {
+fn auth(section: &Section<'_>, findings: &mut Findings) -> (Option<BasicAuth>, Vec<HttpUser>) {
     let auth = section.child("auth", &options::AUTH, findings);
     let enabled = auth.boolean_unlike("enabled", false, |text| text == "true", findings);
     if !enabled {
-        return None;
+        return (None, Vec::new());
     }
+    let users = users(&auth, findings);
     let user = auth.exact("user", findings).map(|(text, _)| text.to_owned());
     let password = auth.exact("password", findings).map(|(text, _)| text.to_owned());
+    let is_needed = users.is_empty() || user.is_some() || password.is_some();
     for (key, value) in [("user", &user), ("password", &password)] {
-        if value.is_none() {
+        if value.is_none() && is_needed {
             findings.problem(
                 auth.place(),
                 &auth.path(key),
@@ -40,28 +65,88 @@ fn auth(section: &Section<'_>, findings: &mut Findings) -> Option<BasicAuth> {
         }
     }
     if let Some(user) = user.as_deref().filter(|user| user.contains(':')) {
-        refuse(auth.place(), &auth.path("user"), user, "a name without ':' (Basic authentication)", findings);
+        refuse(auth.place(), &auth.path("user"), user, USER, findings);
     }
-    Some(BasicAuth { user: user?, password: password? })
+    (user.zip(password).map(|(user, password)| BasicAuth { user, password }), users)
+}
+
+const USER: &str = "a name without ':' (Basic authentication)";
+
+fn users(auth: &Section<'_>, findings: &mut Findings) -> Vec<HttpUser> {
+    let mut users: Vec<HttpUser> = Vec::new();
+    for (index, item) in auth.items("users", findings).unwrap_or_default().iter().enumerate() {
+        let key = auth.path(&format!("users[{index}]"));
+        let entry = Section::new(Some(item), auth.place(), &key, &options::API_USER, findings);
+        let name = entry.text("name", findings).map(|(text, _)| text.to_owned());
+        let hash = entry.text("password_hash", findings).map(|(text, _)| text.to_owned());
+        let rights = rights_section::may(&entry, findings);
+        if let Some(name) = name.as_deref().filter(|name| name.contains(':')) {
+            refuse(&item.place, &entry.path("name"), name, USER, findings);
+        }
+        if let Some(name) = name.as_deref().filter(|name| users.iter().any(|user| user.name == *name)) {
+            findings.problem(&item.place, &entry.path("name"), format!("is '{name}', as that of another user"));
+        }
+        if hash.as_deref().is_some_and(|hash| !is_password_hash(hash)) {
+            let text = "is no Argon2 hash; 'stheno keys hash-password' prints one";
+            findings.problem(&item.place, &entry.path("password_hash"), text);
+        }
+        for (key, is_given) in [("name", name.is_some()), ("password_hash", hash.is_some()), ("may", rights.is_some())]
+        {
+            if !is_given {
+                findings.problem(&item.place, &entry.path(key), "is missing or empty; each user needs it");
+            }
+        }
+        if let (Some(name), Some(password_hash), Some(rights)) = (name, hash, rights) {
+            users.push(HttpUser { name, password_hash, rights: Arc::new(rights) });
+        }
+    }
+    users
+}
+
+/// `$argon2id$v=19$m=…,t=…,p=…$SALT$HASH`
+fn is_password_hash(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('$').collect();
+    matches!(parts.as_slice(), ["", "argon2id" | "argon2i" | "argon2d", version, costs, salt, hash]
+        if version.starts_with("v=") && costs.starts_with("m=") && !salt.is_empty() && !hash.is_empty())
 }
 
 fn allowed_hosts(section: &Section<'_>, findings: &mut Findings) -> Option<Vec<Subnet>> {
-    const ALLOWED: &str = "a range such as 10.30.2.0/24 or 2001:db8::/32, or one address";
     let hosts = section.child("allowed_hosts", &options::ALLOWED_HOSTS, findings);
     let enabled = hosts.boolean("enabled", false, findings);
-    let mut subnets = Vec::new();
-    let items = hosts.items("subnets", findings);
-    for (index, item) in items.unwrap_or_default().iter().enumerate() {
-        let key = hosts.path(&format!("subnets[{index}]"));
-        let Some(text) = scalar(item, &key, findings).map(str::trim) else { continue };
-        match address::subnet(text) {
-            Some(subnet) => subnets.push(subnet),
-            None => refuse(&item.place, &key, text, ALLOWED, findings),
-        }
-    }
-    if enabled && items.is_none_or(<[_]>::is_empty) {
-        let text = format!("is empty, so that nobody could use the API; list at least one '- RANGE', {ALLOWED}");
+    let is_empty = hosts.items("subnets", findings).is_none_or(<[_]>::is_empty);
+    let subnets = subnets(&hosts, "subnets", findings);
+    if enabled && is_empty {
+        let text = format!("is empty, so that nobody could use the API; list at least one '- RANGE', {RANGE}");
         findings.problem(hosts.place(), &hosts.path("subnets"), text);
     }
     enabled.then_some(subnets)
+}
+
+/// A list of ranges of addresses.
+pub(super) fn subnets(section: &Section<'_>, name: &'static str, findings: &mut Findings) -> Vec<Subnet> {
+    let mut subnets = Vec::new();
+    for (index, item) in section.items(name, findings).unwrap_or_default().iter().enumerate() {
+        let key = section.path(&format!("{name}[{index}]"));
+        let Some(text) = scalar(item, &key, findings).map(str::trim) else { continue };
+        match address::subnet(text) {
+            Some(subnet) => subnets.push(subnet),
+            None => refuse(&item.place, &key, text, RANGE, findings),
+        }
+    }
+    subnets
+}
+
+fn host_names(section: &Section<'_>, findings: &mut Findings) -> Vec<String> {
+    let mut names = vec![machine_name()];
+    for (index, item) in section.items("host_names", findings).unwrap_or_default().iter().enumerate() {
+        let key = section.path(&format!("host_names[{index}]"));
+        let Some(text) = scalar(item, &key, findings).map(str::trim) else { continue };
+        let is_name = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
+        if is_name {
+            names.push(text.to_owned());
+        } else {
+            refuse(&item.place, &key, text, NAME, findings);
+        }
+    }
+    names
 }

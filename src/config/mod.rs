@@ -26,6 +26,7 @@ mod options;
 mod ports;
 mod raw;
 pub mod register_file;
+mod rights_section;
 mod role;
 mod section;
 pub mod settings;

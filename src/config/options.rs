@@ -36,15 +36,17 @@ options! {
     GORGONE = "gorgone" in "'gorgone'" { "gorgonecore", "modules" } unused { "tpapi", "name", "description" }
     CORE = "gorgonecore" in "'gorgonecore'" {
         "id", "hostname", "timeout", "external_com_type", "external_com_path", "external_com_cipher",
-        "external_com_padding", "external_com_keysize", "external_com_rotation", "external_com_zmq_tcp_keepalive",
-        "ipv6", "privkey", "pubkey", "authorized_clients", "fingerprint_mode", "gorgone_db_type", "gorgone_db_name",
-        "gorgone_db_autocreate_schema", "gorgone_db_synchronous", "max_memory", "max_message_size",
+         "external_com_padding", "external_com_keysize", "external_com_rotation", "external_com_zmq_tcp_keepalive",
+         "ipv6", "privkey", "pubkey", "authorized_clients", "fingerprint_mode", "gorgone_db_type", "gorgone_db_name",
+         "gorgone_db_autocreate_schema", "gorgone_db_synchronous", "max_memory", "max_message_size", "audit_log",
     } unused {
         "internal_com_*", "external_com_zmq_router_handover", "external_com_msg_size", "gorgone_db_host",
         "gorgone_db_port", "gorgone_db_user", "gorgone_db_password", "fingerprint_mgr", "proxy_name", "cipher",
         "keysize", "vector", "padding",
     }
-    AUTHORIZED_CLIENT = "authorized_clients" in "an entry of 'authorized_clients'" { "key" } unused {}
+    AUTHORIZED_CLIENT = "authorized_clients" in "an entry of 'authorized_clients'" {
+        "key", "name", "node", "may",
+    } unused {}
     MODULE = "modules" in "an entry of 'modules'" { "name", "package", "enable" } unused {}
     PROXY = "proxy" in "the module 'proxy'" {
         "httpserver", "pool", "synchistory_time", "synchistory_timeout", "ping", "pong_discard_timeout",
@@ -77,10 +79,16 @@ options! {
     } unused {}
     HTTPSERVER = "httpserver" in "the module 'httpserver'" {
         "address", "port", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "auth", "allowed_hosts",
+        "trusted_proxies", "host_names",
     } unused {
         "dispatch", "no_shell_interpretation",
     }
-    AUTH = "httpserver auth" in "'auth' of the module 'httpserver'" { "enabled", "user", "password" } unused {}
+    AUTH = "httpserver auth" in "'auth' of the module 'httpserver'" {
+        "enabled", "user", "password", "users",
+    } unused {}
+    API_USER = "httpserver auth users" in "an entry of 'users' of 'auth' of the module 'httpserver'" {
+        "name", "password_hash", "may",
+    } unused {}
     ALLOWED_HOSTS = "httpserver allowed_hosts" in "'allowed_hosts' of the module 'httpserver'" {
         "enabled", "subnets",
     } unused {}

@@ -12,6 +12,7 @@ use super::database::NodesSettings;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
+use crate::model::rights::{BoundKey, Rights};
 
 /// Everything a start needs.
 #[derive(Clone, Debug)]
@@ -85,6 +86,8 @@ pub struct CoreSettings {
     pub public_key: PathBuf,
     /// `authorized_clients`: thumbprints of the keys that may talk to the external socket.
     pub authorized_clients: Vec<String>,
+    /// Those of them with a `name`, a `node` or `may`, by their thumbprint.
+    pub bound_keys: BTreeMap<String, Arc<BoundKey>>,
     /// `fingerprint_mode`
     pub fingerprint_mode: FingerprintMode,
     /// Path from `gorgone_db_name`.
@@ -96,6 +99,8 @@ pub struct CoreSettings {
     pub database_synchronous: bool,
     /// `max_message_size` in bytes (16 MiB): larger messages of an authenticated client are refused.
     pub max_message_size: usize,
+    /// `audit_log`: the file that says who asked for what.
+    pub audit_log: Option<PathBuf>,
     /// `max_memory` in bytes: above it less is taken in; `None` for no limit (0, the default).
     pub max_memory: Option<u64>,
 }
@@ -257,14 +262,31 @@ pub struct HttpSettings {
     pub tls: Option<ServerTls>,
     /// `auth`: user and password, where enabled.
     pub auth: Option<BasicAuth>,
+    /// `auth.users`: further users, where `auth` is enabled.
+    pub users: Vec<HttpUser>,
     /// `allowed_hosts.subnets`, where enabled.
     pub allowed_hosts: Option<Vec<Subnet>>,
+    /// `trusted_proxies`: proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Subnet>,
+    /// The name of this machine, and `host_names`: under which a browser may call us beside `gorgonecore.hostname`.
+    pub host_names: Vec<String>,
 }
 
 impl std::fmt::Debug for HttpSettings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "HttpSettings({}:{})", self.address, self.port)
     }
+}
+
+/// A user of the REST API. Holds a hash of a password: no `Debug`.
+#[derive(Clone, PartialEq)]
+pub struct HttpUser {
+    /// `name`, without a colon.
+    pub name: String,
+    /// `password_hash`, in PHC form.
+    pub password_hash: String,
+    /// `may`
+    pub rights: Arc<Rights>,
 }
 
 /// A server's certificate and key. Holds a passphrase: no `Debug`.

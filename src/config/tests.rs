@@ -12,6 +12,7 @@ use crate::model::connection::Endpoint;
 use crate::model::registration::NodeKind;
 
 mod allowed_commands;
+mod brought;
 mod dial_in;
 mod documentation;
 mod includes;
@@ -195,9 +196,14 @@ fn the_packages_layout_brings_only_warnings_about_what_is_not_here_yet() {
     warnings.retain(|line| cfg!(feature = "centreon") || !line.contains("modules[nodes]"));
     assert_eq!(
         warnings,
-        ["config.d/whitelist.conf.d/centreon.yaml: modules[action].allowed_cmds[1]: '^echo' is not anchored: with \
+        [
+            "config.d/40-gorgoned.yaml: gorgonecore.authorized_clients: has keys that may ask for everything; safer: '- \
+             {key: 0123456789abcdefghijABCDEFGHIJ-_0123456789a, name: central, may: central}' for the daemon above, '- \
+             {key: …, node: ID}' for a node that dials in",
+            "config.d/whitelist.conf.d/centreon.yaml: modules[action].allowed_cmds[1]: '^echo' is not anchored: with \
                 a shell it \
-             also allows “echo; id”; begin it with ^ and end it with $",]
+             also allows “echo; id”; begin it with ^ and end it with $",
+        ]
     );
 }
 

@@ -5,3 +5,4 @@ pub mod event_loop;
 pub mod key_files;
 pub mod poller_preview;
 pub mod run_options;
+pub mod secrets;

@@ -21,11 +21,11 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Pipes that are remembered at most, for a request may name any.
 const CUT_MAX: usize = 1_000;
 /// Pipes whose last line lacks its end: another pipe of the same name has none.
-static CUT: Mutex<BTreeSet<PipeIdentity>> = Mutex::new(BTreeSet::new());
+static CUT: Mutex<BTreeSet<PipeId>> = Mutex::new(BTreeSet::new());
 
-/// Device, inode and, where the file system tells it, the time when the pipe was made: a new pipe may get the inode of
-/// one that was removed.
-type PipeIdentity = (u64, u64, Option<SystemTime>);
+/// What tells pipes apart: device, inode, and where the file system knows it when it was made, since an inode is used
+/// again.
+type PipeId = (u64, u64, Option<SystemTime>);
 
 /// Writes each line with a newline behind it. Waits up to `patience` in all for a reader and for room; a line is
 /// reported as submitted when the pipe has all of it.
@@ -63,12 +63,12 @@ fn write_all(path: &str, lines: &[String], deadline: Instant, submitted: &mut us
     Ok(())
 }
 
-fn cut_lines<T>(act: impl FnOnce(&mut BTreeSet<PipeIdentity>) -> T) -> T {
+fn cut_lines<T>(act: impl FnOnce(&mut BTreeSet<PipeId>) -> T) -> T {
     act(&mut CUT.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Opens the pipe for writing as soon as somebody reads it.
-fn open(path: &str, deadline: Instant) -> Result<(File, PipeIdentity), String> {
+/// Opens the pipe for writing as soon as somebody reads it; with what tells it from others.
+fn open(path: &str, deadline: Instant) -> Result<(File, PipeId), String> {
     loop {
         check(path)?;
         let file = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(Path::new(path));
@@ -77,8 +77,7 @@ fn open(path: &str, deadline: Instant) -> Result<(File, PipeIdentity), String> {
             Ok(file) => {
                 let metadata = file.metadata().ok().filter(|metadata| metadata.file_type().is_fifo());
                 let metadata = metadata.ok_or_else(|| not_a_pipe(path))?;
-                let identity = (metadata.dev(), metadata.ino(), metadata.created().ok());
-                return Ok((file, identity));
+                return Ok((file, (metadata.dev(), metadata.ino(), metadata.created().ok())));
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 return Err(format!("command file '{path}' must be writeable"));

@@ -13,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{journal, system};
-use crate::model::log::{Level, LogLine};
+use crate::model::log::{AUDIT, Level, LogLine};
 use crate::model::time::WallTime;
 
 /// Maximum length in bytes of a text; longer ones are cut.
@@ -34,6 +34,17 @@ pub struct LogWriter {
     has_journal: bool,
     lost_lines: u64,
     stamp: Stamp,
+    audit: Audit,
+}
+
+/// What a writer does with lines of the audit log.
+enum Audit {
+    /// They are for nobody.
+    Dropped,
+    /// They go there.
+    To(Box<LogWriter>),
+    /// This is the audit log.
+    Here,
 }
 
 enum Target {
@@ -67,7 +78,19 @@ impl LogWriter {
             has_journal: journal::is_standard_error(),
             lost_lines: 0,
             stamp: Stamp::default(),
+            audit: Audit::Dropped,
         })
+    }
+
+    /// Opens the audit log beside this one.
+    ///
+    /// # Errors
+    /// A sentence that names the file and the remedy.
+    pub fn open_audit(&mut self, path: &Path) -> Result<(), String> {
+        let mut audit = Self::open(Some(path), Level::Info)?;
+        (audit.has_journal, audit.audit) = (false, Audit::Here);
+        self.audit = Audit::To(Box::new(audit));
+        Ok(())
     }
 
     /// Changes the severity; `None` goes back to the one given to [`LogWriter::open`].
@@ -86,6 +109,11 @@ impl LogWriter {
 
     /// Adds a line when the severity shows it. Reaches the file with the next [`LogWriter::flush`].
     pub fn write(&mut self, line: &LogLine, wall: WallTime) {
+        match &mut self.audit {
+            Audit::To(audit) if line.module == AUDIT => return audit.write(line, wall),
+            Audit::Dropped if line.module == AUDIT => return,
+            Audit::To(_) | Audit::Dropped | Audit::Here => {}
+        }
         if !self.shows(line.level) {
             return;
         }
@@ -121,6 +149,9 @@ impl LogWriter {
 
     /// Hands everything to the operating system as far as that does not block; what is left stays for the next time.
     pub fn flush(&mut self, wall: WallTime) {
+        if let Audit::To(audit) = &mut self.audit {
+            audit.flush(wall);
+        }
         if self.lost_lines > 0 && self.buffer.len() < MAX_BUFFERED {
             let text = format!("{} lines were lost because the log could not be written", self.lost_lines);
             self.lost_lines = 0;
@@ -152,6 +183,9 @@ impl LogWriter {
     /// # Errors
     /// A sentence; the old file stays in use.
     pub fn reopen(&mut self, wall: WallTime) -> Result<(), String> {
+        if let Audit::To(audit) = &mut self.audit {
+            audit.reopen(wall)?;
+        }
         self.flush(wall);
         if let Target::File { path, file } = &mut self.target {
             *file = open_file(path)?;

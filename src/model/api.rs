@@ -1,5 +1,10 @@
 //! Calls of the REST API as values (docs/protocol.md section 13).
 
+use std::sync::Arc;
+
+use super::connection::PeerAddress;
+use super::rights::Rights;
+
 /// One call; never used twice in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
@@ -36,6 +41,23 @@ impl Method {
     }
 }
 
+/// Who calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// A user of `auth.users`; `None` for the one user of `auth`, or where nobody has to log in.
+    pub user: Option<Arc<str>>,
+    /// What it may ask for.
+    pub rights: Arc<Rights>,
+    /// From where.
+    pub address: PeerAddress,
+}
+
+impl Default for Caller {
+    fn default() -> Self {
+        Self { user: None, rights: Arc::new(Rights::admin()), address: PeerAddress::Local }
+    }
+}
+
 /// One authorised call below `/api`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiCall {
@@ -47,6 +69,8 @@ pub struct ApiCall {
     pub query: Vec<(String, String)>,
     /// The body; empty without one.
     pub body: Vec<u8>,
+    /// Who calls.
+    pub caller: Caller,
 }
 
 /// The answer to a call.

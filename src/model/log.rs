@@ -13,6 +13,9 @@ pub enum Level {
     Error,
 }
 
+/// The module of lines that belong into the audit log and nowhere else.
+pub const AUDIT: &str = "audit";
+
 /// One line of the log. Never holds a secret; line breaks in `text` are escaped when it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {

@@ -17,6 +17,7 @@ pub mod node_id;
 pub mod poller;
 pub mod random;
 pub mod registration;
+pub mod rights;
 pub mod session;
 pub mod ssh;
 pub mod text;

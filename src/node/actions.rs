@@ -3,6 +3,7 @@
 use crate::model::action::Action;
 use crate::model::api::Method::{self, Delete, Get, Patch, Post};
 use crate::model::module::Module;
+use crate::model::rights::May;
 
 /// Who answers an action here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,19 +37,6 @@ pub(super) enum Ends {
     RowOrReply,
 }
 
-/// Which peers have a use for an action, beside one that may ask for everything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum May {
-    /// Who only looks.
-    Read,
-    /// A central above us.
-    Central,
-    /// A node that dials in, and the central before it.
-    Node,
-    /// Nobody else.
-    Admin,
-}
-
 /// What else holds for an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Also {
@@ -66,7 +54,6 @@ pub(super) struct ActionSpec {
     /// The module that brings it; `None` where it is always there.
     pub module: Option<Module>,
     pub ends: Ends,
-    #[cfg_attr(not(test), expect(dead_code, reason = "the rights of keys will be read from here"))]
     pub may: May,
     /// Its paths after `/api/`.
     pub endpoints: &'static [(Method, &'static str)],
@@ -102,8 +89,8 @@ actions! {
     ConStatus: Core, None, Row, Read, [(Get, "internal/constatus")], [];
     Information: Core, None, Row, Read, [(Get, "internal/information")], [];
     GetThumbprint: Core, None, Row, Read, [(Get, "internal/thumbprint")], [];
-    SetCoreId: Core, None, RowOrReply, Admin, [], [];
-    BroadcastLogger: Core, None, Reply, Admin, [(Post, "internal/logger")], [];
+    SetCoreId: Core, None, RowOrReply, Central, [], [];
+    BroadcastLogger: Core, None, Reply, Central, [(Post, "internal/logger")], [];
     LoadModule: Core, None, Reply, Admin, [], [];
     UnloadModule: Core, None, Reply, Admin, [], [];
     Kill: Core, None, RowOrReply, Admin, [], [];
@@ -122,9 +109,9 @@ actions! {
     ProcessCopy: Copies, ACTION, Row, Central, [], [];
     EngineCommand: Engine, ENGINE, Row, Central, [(Post, "centreon/engine/command")], [AfterCopies, OverSsh];
     GetCron: Cron, CRON, Row, Read, [(Get, CRON_PATH)], [];
-    AddCron: Cron, CRON, Row, Admin, [(Post, CRON_PATH)], [];
-    UpdateCron: Cron, CRON, Row, Admin, [(Patch, CRON_PATH)], [];
-    DeleteCron: Cron, CRON, Row, Admin, [(Delete, CRON_PATH)], [];
+    AddCron: Cron, CRON, Row, Central, [(Post, CRON_PATH)], [];
+    UpdateCron: Cron, CRON, Row, Central, [(Patch, CRON_PATH)], [];
+    DeleteCron: Cron, CRON, Row, Central, [(Delete, CRON_PATH)], [];
     CentreonNodesSync: Pollers, NODES, Row, Central, [(Post, "centreon/nodes/sync")], [];
 }
 
@@ -136,6 +123,11 @@ pub(super) fn find(action: &Action) -> Option<&'static ActionSpec> {
 /// What ends its token on a node; one that we do not know may write a row.
 pub(super) fn ends(action: &Action) -> Ends {
     find(action).map_or(Ends::Row, |spec| spec.ends)
+}
+
+/// Who has a use for an action; one that we do not know may be a newer central's.
+pub(super) fn may(action: &Action) -> May {
+    find(action).map_or(May::Central, |spec| spec.may)
 }
 
 /// Whether something holds for an action.

@@ -22,7 +22,7 @@ use super::core::Core;
 use super::get_log::read_filter;
 use super::output::Output;
 use super::peer::{Handled, Peer};
-use super::{json, stopping};
+use super::{audit, json, stopping};
 use waits::{Lookup, WAITING_MAX};
 
 /// `sync_wait` where it is not given, in microseconds.
@@ -111,6 +111,9 @@ impl Core {
 
     /// `GET /api/[nodes/<id>/]log/<token>`
     fn log_call(&mut self, id: CallId, call: &ApiCall, token: &str, target: Option<&str>) -> Option<ApiAnswer> {
+        if self.admit_call(call, &Action::GetLog, "").is_err() {
+            return Some(forbidden());
+        }
         let Some(lookup) = lookup(call, token, target) else {
             return Some(waits::no_log(token));
         };
@@ -122,7 +125,7 @@ impl Core {
     }
 
     /// What an endpoint stands for; `depth` segments name the node, the next `len` the endpoint.
-    fn find_endpoint(&self, call: &ApiCall, depth: usize, len: usize) -> Result<(Action, String), ApiAnswer> {
+    fn find_endpoint(&mut self, call: &ApiCall, depth: usize, len: usize) -> Result<(Action, String), ApiAnswer> {
         let segments = call.path.get(depth..).unwrap_or_default();
         let (name, variables) = segments.split_at_checked(len).unwrap_or((segments, &[]));
         let name = name.join("/");
@@ -130,10 +133,21 @@ impl Core {
         let Some(action) = endpoints::find(call.method, &name, has) else {
             return Err(unknown_path(endpoints::allowed(&name, has)));
         };
-        match action_data(call, variables) {
-            Some(data) => Ok((action, data)),
-            None => Err(refusal(400, "decode_error", "POST content must be JSON-formated")),
-        }
+        let Some(data) = action_data(call, variables) else {
+            return Err(refusal(400, "decode_error", "POST content must be JSON-formated"));
+        };
+        self.admit_call(call, &action, &data).map_err(|()| forbidden())?;
+        Ok((action, data))
+    }
+
+    /// Whether the caller may ask for that. Either way a line says so: in the log for a refusal, in the audit log else.
+    fn admit_call(&mut self, call: &ApiCall, action: &Action, data: &str) -> Result<(), ()> {
+        let caller = audit::Asker::of(&call.caller);
+        let target = match call.path.as_slice() {
+            [nodes, target, ..] if nodes == "nodes" => target,
+            _ => "",
+        };
+        self.context.admit(&caller, action, target, data)
     }
 
     /// An endpoint of the core or of a module that answers with a token.
@@ -219,6 +233,10 @@ impl Core {
     pub(super) fn cancel_call(&mut self, id: CallId) {
         waits::forget(self, id);
     }
+}
+
+fn forbidden() -> ApiAnswer {
+    refusal(403, "http_error_403", "forbidden")
 }
 
 fn busy() -> ApiAnswer {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::code::Code;
-use crate::model::connection::ClientId;
+use crate::model::connection::{ClientId, ParentKind};
 use crate::model::history::SyncMark;
 use crate::model::module::Module;
 use crate::model::node_id::NodeId;
@@ -28,6 +28,7 @@ use super::counters::Counters;
 use super::dial_in::DialledIn;
 use super::dial_out::DialledOut;
 use super::get_log::Questions;
+use super::guard::Guard;
 use super::history_sync::{OriginMarks, StoredPage};
 use super::input::Input;
 use super::journal::{Awaited, NewRow};
@@ -58,6 +59,7 @@ pub struct Core {
     pub(super) registry: Registry,
     pub(super) wanted: Wanted,
     pub(super) passed_on: PassedOn,
+    pub(super) guard: Guard,
     pub(super) sent_tokens: SentTokens,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
     pub(super) origins: OriginMarks,
@@ -118,6 +120,7 @@ impl Core {
             registry: Registry::default(),
             wanted: Wanted::default(),
             passed_on: PassedOn::default(),
+            guard: Guard::default(),
             sent_tokens: SentTokens::default(),
             marks: restored.marks.into_iter().map(|(id, mark)| (id, mark.clamped(now.wall))).collect(),
             origins: OriginMarks::new(restored.origins),
@@ -166,6 +169,7 @@ impl Core {
         self.context.set_now(now);
         match input {
             Input::ClientMessage { client, message } => self.client_message(client, message),
+            Input::ClientBound { client, key } => self.guard.bind(client, key),
             Input::ClientIsDaemon(client) => self.subscribers.is_daemon(client),
             Input::ClientMalformed { client, token, reason } => self.client_malformed(client, token, &reason),
             Input::ClientGone(client) => self.client_gone(client),
@@ -200,6 +204,11 @@ impl Core {
             Input::Stop => self.stop(),
         }
         self.after_event();
+    }
+
+    /// The central that we dialled, and have just been connected to, is a Perl one.
+    pub const fn central_is_perl(&mut self, kind: ParentKind) {
+        self.dialled_out.parent_is_perl(kind);
     }
 
     /// Does what is due.

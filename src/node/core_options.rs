@@ -23,6 +23,8 @@ pub struct CoreOptions {
     pub thumbprint: String,
     /// Whether the daemon's severity is `debug`: only then received messages become log lines.
     pub debug: bool,
+    /// Whether what is accepted becomes lines of the audit log.
+    pub audits: bool,
     /// The proxy, where it is loaded.
     pub proxy: Option<ProxySettings>,
     /// The nodes of the register file.
@@ -57,6 +59,7 @@ impl CoreOptions {
             hostname: config.core.hostname.clone(),
             thumbprint,
             debug,
+            audits: config.core.audit_log.is_some(),
             proxy: modules.proxy.clone(),
             nodes: modules.register.as_ref().map(|register| register.nodes.clone()).unwrap_or_default(),
             action: modules.action.clone(),

@@ -216,7 +216,7 @@ impl Core {
         let bound = self.registry.get(id).and_then(|node| node.client);
         let identity = registration.identity.take();
         if let Some(before) = bound.filter(|before| *before != client) {
-            self.replace_client(id, before);
+            self.replace_client(id, before, client);
         }
         if let Some(other) = self.dialled_in.nodes.get(&client).copied().filter(|other| *other != id) {
             self.release_client(other, client);
@@ -250,13 +250,10 @@ impl Core {
     }
 
     /// A node has come with another connection.
-    fn replace_client(&mut self, id: NodeId, before: ClientId) {
+    fn replace_client(&mut self, id: NodeId, before: ClientId, client: ClientId) {
         self.release_client(id, before);
+        self.context.output(Output::NodeMoved { node: id, before, client });
         if self.registry.get(id).is_some_and(|node| node.registration.kind == NodeKind::WebSocket) {
-            self.context.log(LogLine::info(
-                "proxy",
-                format!("node '{id}' has connected again: the older connection is closed"),
-            ));
             self.context.output(Output::CloseClient { client: before, refusal: None });
         }
     }
@@ -274,6 +271,7 @@ impl Core {
     pub(super) fn client_gone(&mut self, client: ClientId) {
         self.subscribers.gone(client);
         self.malformed.forget(client);
+        self.guard.forget(client);
         self.forget_left_client(client);
         self.context.timers.cancel(&Timer::Subscriber(client));
         if let Some(id) = self.dialled_in.nodes.get(&client).copied() {

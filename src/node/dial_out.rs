@@ -57,6 +57,11 @@ impl DialledOut {
         self.register_with_parent(context, kind);
     }
 
+    /// The central that we are connected to is a Perl one.
+    pub(super) const fn parent_is_perl(&mut self, kind: ParentKind) {
+        self.parent(kind).taken.is_perl();
+    }
+
     /// The connection to our central is lost or could not be made.
     pub(super) fn parent_down(
         &mut self,

@@ -1,5 +1,7 @@
 //! Everything that can happen to the deciding part of a daemon.
 
+use std::sync::Arc;
+
 use crate::config::settings::{ActionSettings, ProxySettings};
 use crate::model::api::{ApiCall, CallId};
 use crate::model::connection::{ClientId, ParentKind};
@@ -7,6 +9,7 @@ use crate::model::host_work::HostDone;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::registration::{Registration, RegistrationSource};
+use crate::model::rights::BoundKey;
 use crate::model::ssh::{SshEnd, SshTaskId};
 use crate::model::token::Token;
 
@@ -122,6 +125,13 @@ pub enum Input {
     },
     /// Little waits to be sent to a node now, see [`super::output::Output::AwaitRoom`].
     Room(NodeId),
+    /// A client of the external socket has a key that is bound to something.
+    ClientBound {
+        /// Who.
+        client: ClientId,
+        /// What its key is bound to.
+        key: Arc<BoundKey>,
+    },
     /// A call of the REST API, already authorised.
     ApiCall {
         /// The number of the call, for its answer.

@@ -67,6 +67,15 @@ pub enum Output {
     ResetLink(NodeId),
     /// Drop a link for good.
     CloseLink(NodeId),
+    /// A node has come with another connection, which is used from now on. Said before the older one is closed.
+    NodeMoved {
+        /// The node.
+        node: NodeId,
+        /// The older client, whose connection may be gone.
+        before: ClientId,
+        /// The newer one.
+        client: ClientId,
+    },
     /// Close the WebSocket of a node that was replaced or that breaks the rules; `refusal` is its last word, if any. No
     /// [`super::input::Input::ClientGone`] follows.
     CloseClient {

@@ -57,12 +57,20 @@ impl Core {
         let mut reasons = Vec::new();
         for node in &nodes {
             match node.get("id").map(NodeId::from_json) {
+                Some(Ok(id)) if peer.client().is_some() && self.is_configured_and_dialled(id) => {
+                    reasons.push(format!("node '{id}' is configured here, so it is not unregistered from elsewhere"));
+                }
                 Some(Ok(id)) => self.unregister(id),
                 Some(Err(error)) => reasons.push(format!("cannot unregister a node: {error}")),
                 None => reasons.push("cannot unregister a node: it has no id".to_owned()),
             }
         }
         self.registering_ends(peer, token, "nodes unregistered", &reasons)
+    }
+
+    /// Whether the configuration names a node that we connect to. One that dials in says so itself when it leaves.
+    fn is_configured_and_dialled(&self, id: NodeId) -> bool {
+        self.registry.get(id).is_some_and(|node| node.registration.prevail && node.is_dialled())
     }
 
     fn registering_ends(&mut self, peer: Peer, token: &Token, done: &str, reasons: &[String]) -> Handled {

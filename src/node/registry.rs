@@ -90,6 +90,13 @@ impl Node {
         matches!(self.registration.kind, NodeKind::Pull | NodeKind::WebSocket)
     }
 
+    /// Whether nothing but the node's own word stands for this way: nodes with a WebSocket share a token, so that any
+    /// of them may say anything. What the configuration says of it is another matter.
+    const fn only_claims(&self, way: Way) -> bool {
+        let is_configured = self.registration.prevail && matches!(way, Way::Static(_));
+        matches!(self.registration.kind, NodeKind::WebSocket) && !is_configured
+    }
+
     /// Whether it is one that connects to us and never did.
     pub(super) const fn never_connected(&self) -> bool {
         self.dials_in() && self.registration.identity.is_none()
@@ -172,15 +179,22 @@ impl Registry {
     }
 
     /// The nodes through which `target` may be reached, best first: itself, static routes by score, dynamic routes by
-    /// distance.
+    /// distance; what WebSocket nodes claim comes last, and not at all for a target that is known otherwise.
     pub(super) fn candidates(&self, target: NodeId) -> impl Iterator<Item = (NodeId, Way, &Node)> {
         let itself = self.nodes.contains_key(&target).then_some((target, Way::Direct));
+        let is_known = itself.is_some() || self.is_prevailing_subnode(target);
+        let claims = self.ways_behind(target).filter(move |(_, way, node)| !is_known && node.only_claims(*way));
+        let ways = self.ways_behind(target).filter(|(_, way, node)| !node.only_claims(*way));
+        let itself = itself.into_iter().filter_map(|(id, way)| self.nodes.get(&id).map(|node| (id, way, node)));
+        itself.chain(ways).chain(claims)
+    }
+
+    /// The nodes that `target` is said to be behind.
+    fn ways_behind(&self, target: NodeId) -> impl Iterator<Item = (NodeId, Way, &Node)> {
         let statics = self.static_routes.get(&target).into_iter().flatten();
         let dynamics = self.dynamic_routes.get(&target).into_iter().flatten();
-        let all = itself
-            .into_iter()
-            .chain(statics.map(|(score, parent)| (*parent, Way::Static(*score))))
-            .chain(dynamics.map(|(steps, parent)| (*parent, Way::Dynamic(*steps))));
+        let statics = statics.map(|(score, parent)| (*parent, Way::Static(*score)));
+        let all = statics.chain(dynamics.map(|(steps, parent)| (*parent, Way::Dynamic(*steps))));
         all.filter_map(|(id, way)| self.nodes.get(&id).map(|node| (id, way, node)))
     }
 

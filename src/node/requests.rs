@@ -13,12 +13,15 @@ use crate::node::peer::Peer;
 use super::actions::{self, Room};
 use super::core::Core;
 use super::counters::Way;
-use super::json;
 use super::stopping::STOPPING_TEXT;
+use super::{json, masked};
 
 impl Core {
     /// A client sent a message.
     pub(super) fn client_message(&mut self, client: ClientId, message: Message) {
+        if let Err(text) = self.guard.admit(&mut self.context, client, &message) {
+            return self.refuse_client(client, message.token, &text);
+        }
         if self.said_by_pull_node(client, &message) {
             return;
         }
@@ -34,6 +37,15 @@ impl Core {
         }
     }
 
+    /// A client may not ask for that: its token ends, and it is told.
+    fn refuse_client(&mut self, client: ClientId, token: Option<Token>, text: &str) {
+        if let Some(token) = &token {
+            self.context.fail(token, text);
+        }
+        let data = json::message(text);
+        self.context.reply(client, Reply { kind: Action::Ack, token, code: Code::FINISHED_KO, data });
+    }
+
     /// A client sent something that is no message.
     pub(super) fn client_malformed(&mut self, client: ClientId, token: Option<Token>, reason: &str) {
         if let Some(line) = self.malformed.line(client, reason, self.context.now.monotonic) {
@@ -47,7 +59,8 @@ impl Core {
     pub(super) fn request(&mut self, peer: Peer, action: Action, token: &Token, target: &str, data: String) -> Handled {
         if self.context.debug {
             let way = if peer == Peer::Ourselves { "internal" } else { "external" };
-            let text = format!("Message received {way} - [{}] [{token}] [{target}] {data}", action.as_str());
+            let shown = masked::without_secrets(&data);
+            let text = format!("Message received {way} - [{}] [{token}] [{target}] {shown}", action.as_str());
             self.context.log(LogLine::debug("core", text));
         }
         let here = target.is_empty() || self.context.is_own(target);

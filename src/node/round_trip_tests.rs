@@ -300,6 +300,7 @@ impl World {
             path: ["nodes", "2", "core", "action", "command"].map(str::to_owned).to_vec(),
             query: vec![("log_wait".to_owned(), log_wait_micros.to_string())],
             body: br#"[{"command":"true"}]"#.to_vec(),
+            caller: crate::model::api::Caller::default(),
         };
         self.central.core.handle_input(Input::ApiCall { id: CallId(number), call }, self.now());
     }

@@ -1,6 +1,5 @@
 //! How a node is reached by SSH, as REGISTERNODES says it (docs/protocol.md section 10).
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,12 +12,20 @@ use super::json;
 /// A connection may take between one second and ten minutes.
 const CONNECT_TIMEOUTS: std::ops::RangeInclusive<f64> = 1.0..=600.0;
 
-/// Reads the options of an entry.
+/// Options that name a file here: whoever sends them over the network could have us write to it, or try any key.
+const PATHS: [&str; 3] = ["ssh_directory", "ssh_known_hosts", "ssh_identity"];
+
+/// Reads the options of an entry that came over the network.
 ///
 /// # Errors
 /// What is wrong with it.
 pub(super) fn read(node: &Value, id: NodeId) -> Result<SshTarget, String> {
     let member = |key: &str| node.get(key).filter(|value| !value.is_null());
+    if let Some(path) = PATHS.iter().find(|path| member(path).and_then(json::text).is_some()) {
+        return Err(format!(
+            "node '{id}' has {path}: files of this machine are named by its own register file or database only"
+        ));
+    }
     let text = |key: &str| member(key).and_then(json::text);
     let port = match member("ssh_port").filter(|port| port.as_str() != Some("")) {
         None => DEFAULT_PORT,
@@ -35,9 +42,9 @@ pub(super) fn read(node: &Value, id: NodeId) -> Result<SshTarget, String> {
         port,
         username: text("ssh_username").unwrap_or_default(),
         password: text("ssh_password").map(Secret::new),
-        directory: text("ssh_directory").map(PathBuf::from),
-        known_hosts: text("ssh_known_hosts").map(PathBuf::from),
-        identity: text("ssh_identity").map(PathBuf::from),
+        directory: None,
+        known_hosts: None,
+        identity: None,
         passphrase: text("ssh_passphrase").map(Secret::new),
         host_key_check: match check {
             Some(word) if word.as_str() == Some("never") => HostKeyCheck::Never,

@@ -81,6 +81,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         hostname: "central".to_owned(),
         thumbprint: "thumb".to_owned(),
         debug: false,
+        audits: false,
         proxy: Some(ProxySettings::default()),
         nodes,
         action: Some(ActionSettings::default()),
@@ -207,6 +208,7 @@ impl Bench {
             path: path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
             query: pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
             body: body.as_bytes().to_vec(),
+            caller: crate::model::api::Caller::default(),
         };
         self.give(Input::ApiCall { id: CallId(number), call })
     }
@@ -372,6 +374,9 @@ pub fn describe(output: &Output) -> String {
         }
         Output::Log(line) => format!("log {}", line.text),
         Output::SetLogLevel(level) => format!("level {level:?}"),
+        Output::NodeMoved { node, before, client } => {
+            format!("node {node} moves from {} to {}", name(*before), name(*client))
+        }
         Output::CloseClient { client, refusal } => format!("close client {}: {refusal:?}", name(*client)),
         Output::SendToParent { kind, outgoing: sent } => format!("parent {kind:?}: {}", outgoing(sent)),
         Output::ResetParent(kind) => format!("reset parent {kind:?}"),

@@ -8,6 +8,7 @@
 //! Absent on purpose: sockets, clocks, TLS, routing of paths, JSON.
 
 pub mod access;
+mod admission;
 mod answers;
 #[cfg(test)]
 mod tests;
@@ -16,21 +17,19 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use self::access::ApiAccess;
+use self::access::{ApiAccess, LoginCheck};
 use self::answers::{Answers, ResponseForm};
-use crate::model::api::{ApiAnswer, ApiCall, Method};
+use crate::model::api::{ApiAnswer, ApiCall, Caller, Method};
 use crate::model::connection::PeerAddress;
 use crate::model::log::LogLine;
 use crate::model::time::{Monotonic, Now};
 use crate::wire::http::date::HttpDate;
-use crate::wire::http::head::{BodyLength, RequestHead, RequestMethod};
+use crate::wire::http::head::{BodyLength, RequestHead};
 use crate::wire::http::head_scanner::Limits;
 use crate::wire::http::request::{Awaited, RequestEvent, RequestParser};
 use crate::wire::http::response::{CONTINUE, Persistence};
 use crate::wire::send_queue::SendQueue;
 
-const UNAUTHORIZED: &str = r#"{"error":"http_error_401","message":"unauthorized"}"#;
-const FORBIDDEN: &str = r#"{"error":"http_error_403","message":"forbidden"}"#;
 const TOO_SLOW: &str = r#"{"error":"http_error_408","message":"the request did not arrive in time; send it at once"}"#;
 
 /// Number of refused credentials after which a connection is closed.
@@ -56,6 +55,8 @@ pub enum ApiClientOutput {
         /// What is called.
         call: ApiCall,
     },
+    /// Have this password checked by a worker; tell [`ApiClient::handle_login`].
+    CheckLogin(LoginCheck),
     /// Everything is sent: end the sending direction, and go on reading (and throwing away) until
     /// [`ApiClientOutput::Close`].
     Shutdown,
@@ -95,7 +96,9 @@ enum Reading {
 /// A request whose body is still coming.
 enum Current {
     /// It becomes a call.
-    Accepted(Box<RequestHead>, Method),
+    Accepted(Box<RequestHead>, Method, Caller),
+    /// The password of its head is being checked.
+    Checked(Box<RequestHead>, LoginCheck),
     /// It was answered already, or there is none.
     Nothing,
 }
@@ -160,10 +163,8 @@ impl ApiClient {
         if self.phase != Phase::Open {
             let buffer = self.parser.receive_buffer();
             buffer.consume(buffer.len());
-        } else if !self.access.is_allowed(self.peer) {
-            // The original answers 401 here, too.
-            self.log_refusal("not in allowed_hosts.subnets, refused", now);
-            self.refuse_last(401, UNAUTHORIZED.to_owned());
+        } else if !self.access.is_heard(self.peer) {
+            self.refuse_address(self.peer, now);
         }
         self.advance(now);
     }
@@ -257,7 +258,11 @@ impl ApiClient {
     }
 
     fn log_refusal(&mut self, reason: &str, now: Now) {
-        let line = self.access.refusal_line(self.peer, reason, now.monotonic);
+        self.log_refusal_of(self.peer, reason, now);
+    }
+
+    fn log_refusal_of(&mut self, from: PeerAddress, reason: &str, now: Now) {
+        let line = self.access.refusal_line(from, reason, now.monotonic);
         self.outputs.extend(line.map(ApiClientOutput::Log));
     }
 
@@ -285,6 +290,7 @@ impl ApiClient {
     fn may_parse(&self) -> bool {
         let settings = self.access.settings();
         !self.is_congested
+            && !matches!(self.current, Current::Checked(..))
             && self.answers.len() < settings.max_pipelined
             && self.answers.body_bytes() < settings.max_body_bytes
     }
@@ -303,33 +309,11 @@ impl ApiClient {
         true
     }
 
-    fn handle_head(&mut self, head: Box<RequestHead>, now: Now) {
-        self.requests = self.requests.wrapping_add(1);
-        if !self.access.is_authorized(head.authorization.as_deref()) {
-            self.auth_failures = self.auth_failures.saturating_add(1);
-            if self.auth_failures == 1 {
-                self.log_refusal("wrong or missing user and password, refused", now);
-            }
-            return self.refuse(&head, 401, UNAUTHORIZED);
-        }
-        if head.target.path.first().is_none_or(|root| root != "api") {
-            return self.refuse(&head, 403, FORBIDDEN);
-        }
-        let method = match head.method {
-            RequestMethod::Get | RequestMethod::Head => Method::Get,
-            RequestMethod::Post => Method::Post,
-            RequestMethod::Put => Method::Put,
-            RequestMethod::Patch => Method::Patch,
-            RequestMethod::Delete => Method::Delete,
-            RequestMethod::Other => Method::Other,
-        };
-        self.continue_owed = head.expects_continue;
-        self.current = Current::Accepted(head, method);
-    }
-
     fn handle_body(&mut self, body: Vec<u8>) {
         self.continue_owed = false;
-        let Current::Accepted(head, method) = std::mem::replace(&mut self.current, Current::Nothing) else { return };
+        let Current::Accepted(head, method, caller) = std::mem::replace(&mut self.current, Current::Nothing) else {
+            return;
+        };
         let form = ResponseForm::of(&head);
         let number = self.answers.await_answer(form, body.len());
         if form.persistence == Persistence::Close {
@@ -337,7 +321,7 @@ impl ApiClient {
         }
         let mut path = head.target.path;
         path.remove(0);
-        let call = ApiCall { method, path, query: head.target.query, body };
+        let call = ApiCall { method, path, query: head.target.query, body, caller };
         self.outputs.push_back(ApiClientOutput::Call { number, call });
     }
 

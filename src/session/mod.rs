@@ -2,9 +2,12 @@
 
 pub mod api_client;
 mod back_off;
+pub mod forwarded;
 mod log_throttle;
+pub mod login_brake;
 mod not_sent;
 pub mod refusal_log;
+pub mod same_site;
 pub mod ssh_steps;
 pub mod websocket_central;
 pub mod websocket_node;

@@ -31,6 +31,7 @@ pub fn now_at(milliseconds: u64) -> Now {
 pub fn listener_settings() -> ListenerSettings {
     ListenerSettings {
         public_key_pem: server_key().public().to_pem(),
+        fresh_sessions: false,
         authorized: vec![client_key().public().thumbprint()],
         key_size: 32,
         rotation: Duration::from_secs(86_400),
@@ -194,7 +195,7 @@ impl Pair {
                     self.transit.push_back(Transit::ToDialer(connection, payload));
                 }
             }
-            ListenerOutput::Close { .. } | ListenerOutput::Authenticated(_) => {}
+            ListenerOutput::Close { .. } | ListenerOutput::Authenticated(_) | ListenerOutput::Identified { .. } => {}
             ListenerOutput::Message { client, message } => self.at_listener.push((client, message)),
             ListenerOutput::Malformed { reason, .. } => panic!("{reason}"),
             ListenerOutput::ClientGone(_) => self.gone += 1,

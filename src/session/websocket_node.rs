@@ -99,6 +99,8 @@ pub struct WebSocketNode {
     log: LogThrottle,
     /// Whether the log's last word above `debug` is not that it is up.
     failure_shown: bool,
+    /// Whether the central is a Perl one.
+    is_perl: bool,
     outputs: VecDeque<WebSocketNodeOutput>,
 }
 
@@ -113,6 +115,7 @@ impl WebSocketNode {
             back_off: BackOff::default(),
             log: LogThrottle::default(),
             failure_shown: true,
+            is_perl: false,
             outputs: VecDeque::new(),
         }
     }
@@ -260,6 +263,12 @@ impl WebSocketNode {
         matches!(self.state, State::Up { .. })
     }
 
+    /// Whether the central that it was connected to last is a Perl one.
+    #[must_use]
+    pub const fn is_perl(&self) -> bool {
+        self.is_perl
+    }
+
     /// Whether it was never started, or nothing is left to do after [`WebSocketNode::stop`].
     #[must_use]
     #[cfg(test)]
@@ -344,6 +353,7 @@ impl WebSocketNode {
         match call.read_response(received) {
             Ok(false) => {}
             Ok(true) => {
+                self.is_perl = call.is_perl();
                 let limits = Settings { max_message_bytes: self.settings.max_message_bytes };
                 let mut socket = Box::new(Connection::client(limits, std::mem::take(received), random));
                 // Nothing is left of the request, since the answer depends on it.

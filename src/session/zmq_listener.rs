@@ -46,6 +46,8 @@ pub struct ListenerSettings {
     pub public_key_pem: String,
     /// Thumbprints of the keys that may talk to us.
     pub authorized: Vec<String>,
+    /// Whether sessions of the database are dropped: they do not tell whose key a client has.
+    pub fresh_sessions: bool,
     /// Bytes of a session key: 16, 24 or 32.
     pub key_size: usize,
     /// Age at which a key is replaced; zero for never.
@@ -92,6 +94,13 @@ pub enum ListenerOutput {
         connection: ConnectionId,
         /// Why, for the log.
         reason: String,
+    },
+    /// A client has proved that it has this key.
+    Identified {
+        /// Who.
+        client: ClientId,
+        /// The thumbprint of its key.
+        thumbprint: String,
     },
     /// The connection's routing id has a session: it may send large messages from now on. Told when a handshake
     /// succeeds and when the routing id of a known session comes back, whose first message may be a large one.
@@ -178,7 +187,8 @@ impl ZmqListener {
         };
         restored.sort_by_key(|stored| std::cmp::Reverse(stored.used));
         for stored in restored {
-            let room = listener.sessions.len() < listener.settings.max_sessions
+            let room = !listener.settings.fresh_sessions
+                && listener.sessions.len() < listener.settings.max_sessions
                 && !listener.clients.contains_key(stored.routing_id.as_slice());
             match ClientSession::restore(&stored, lifetimes, now).filter(|_| room) {
                 Some(session) => drop(listener.insert_session(session)),

@@ -73,3 +73,16 @@ fn a_start_refuses_a_private_key_that_others_can_replace() {
         "stheno: k/rsakey.priv.pem: others can replace this private key (mode 0666); chmod 600 it\n"
     );
 }
+
+#[test]
+fn the_hash_of_a_password_is_printed_alone_and_is_another_one_each_time() {
+    let hash = |password: &str| {
+        let script = format!("printf '%s\\n' '{password}' | '{}' keys hash-password", env!("CARGO_BIN_EXE_stheno"));
+        Command::new("sh").arg("-c").arg(script).output().unwrap()
+    };
+    let (first, second) = (hash("s3cret"), hash("s3cret"));
+    let shown = text(&first.stdout);
+    assert!(shown.starts_with("$argon2id$v=19$m=19456,t=2,p=1$") && shown.lines().count() == 1, "{shown}");
+    assert_ne!(first.stdout, second.stdout);
+    assert_eq!(hash("").status.code(), Some(1));
+}

@@ -156,3 +156,19 @@ fn outputs_of_many_commands_share_one_budget() {
     assert!(central.peak_kib() < 90_000, "{} KiB at most", central.peak_kib());
     central.assert_running();
 }
+
+#[test]
+fn a_node_that_is_connected_twice_is_one_line_that_names_both_addresses() {
+    const TOKEN: &str = "t0k3n-0f-the-test";
+    let platform = Platform::new();
+    let port = crate::platform::free_port();
+    let plan = platform.plan("central", 1).with_api().with_dial_in_node(7, "wss");
+    let plan = plan.with_proxy("httpserver:").with_proxy("  enable: true").with_proxy("  address: 127.0.0.1");
+    let central = Daemon::start(plan.with_proxy(&format!("  port: {port}")).with_proxy(&format!("  token: {TOKEN}")));
+    let lines = ["address: 127.0.0.1".to_owned(), format!("port: {port}"), format!("token: {TOKEN}")];
+    let _nodes = ["first", "second"].map(|name| Daemon::start(platform.plan(name, 7).with_module("pullwss", &lines)));
+    central.wait_for_log("node '7' is connected twice, from 127.0.0.1 and from 127.0.0.1", seconds(20));
+    let takes_over = || central.log().matches("node '7' is connected\n").count() >= 4;
+    until("they take over from each other", seconds(20), || takes_over().then_some(()));
+    assert_eq!(central.log().matches("is connected twice").count(), 1, "{}", central.log());
+}

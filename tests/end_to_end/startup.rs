@@ -186,7 +186,7 @@ fn keys_that_cannot_be_trusted_are_refused_with_a_reason() {
     let platform = Platform::new();
     let spoilt: [(&str, Spoil); 4] = [
         ("open to all", |plan| {
-            fs::set_permissions(plan.keys.join(PRIVATE_FILE), fs::Permissions::from_mode(0o644)).unwrap();
+            fs::set_permissions(plan.keys.join(PRIVATE_FILE), fs::Permissions::from_mode(0o666)).unwrap();
         }),
         ("of two pairs", |plan| {
             fs::copy(keys::folder("stranger").join(PUBLIC_FILE), plan.keys.join(PUBLIC_FILE)).unwrap();
@@ -201,8 +201,12 @@ fn keys_that_cannot_be_trusted_are_refused_with_a_reason() {
         assert!(!status.success(), "{name}: {said}");
         assert!(said.contains(plan.keys.to_str().unwrap()), "{name}: the message names the file: {said}");
     }
-    let fine = with_own_keys(&platform, "fine");
-    Daemon::start(fine).stop();
+    // As the original's own script leaves it: used, with a warning.
+    let readable = with_own_keys(&platform, "readable");
+    fs::set_permissions(readable.keys.join(PRIVATE_FILE), fs::Permissions::from_mode(0o644)).unwrap();
+    let mut readable = Daemon::start(readable);
+    readable.wait_for_log("others can read this private key (mode 0644); chmod 600 ", seconds(10));
+    readable.stop();
 }
 
 #[test]

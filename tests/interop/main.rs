@@ -8,6 +8,7 @@ mod mariadb;
 #[path = "../platform/mod.rs"]
 mod platform;
 mod pollers;
+mod proxies;
 mod pull;
 mod script;
 #[cfg(feature = "ssh")]

@@ -47,7 +47,7 @@ fn our_pull_node_serves_a_libzmq_central_and_takes_its_leave() {
     let port = free_port();
     let mut script = start("central", port, "central", "serve");
     assert_eq!(script.line(), "ready");
-    let mut node = Daemon::start(node(&platform, port, &["ping: 1"]));
+    let mut node = Daemon::start(node(&platform, port, &[]));
     assert_eq!(script.line(), "stop");
     let (status, _) = node.stop();
     assert!(status.success(), "{status}");
@@ -60,7 +60,7 @@ fn our_pull_node_takes_a_new_routing_id_when_its_central_stays_silent() {
     let port = free_port();
     let mut script = start("central", port, "central", "silent");
     assert_eq!(script.line(), "ready");
-    let _node = Daemon::start(node(&platform, port, &["ping: 1", "ping_timeout: 1"]));
+    let _node = Daemon::start(node(&platform, port, &["ping_timeout: 1"]));
     script.succeeds(seconds(25));
 }
 

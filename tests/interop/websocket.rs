@@ -85,7 +85,7 @@ fn a_client_that_stays_silent_is_told_and_closed() {
 }
 
 #[test]
-fn a_message_above_262144_bytes_is_closed_with_1009() {
+fn a_message_above_262144_bytes_is_closed_with_1009_unless_a_registered_node_sends_it() {
     play("too_large");
 }
 
@@ -217,4 +217,41 @@ fn our_node_with_a_wrong_token_says_so_in_its_log_without_the_token() {
     let node = Daemon::start(node(&platform, port, &[]));
     node.wait_for_log("token authorization unallowed", seconds(15));
     assert!(!node.log().contains(TOKEN), "{}", node.log());
+}
+
+#[test]
+fn a_central_with_the_habits_of_a_perl_one_gets_every_row_of_six_hundred_commands_at_once() {
+    let platform = Platform::new();
+    let port = free_port();
+    let mut script = Script::start("perl_central", &[&port.to_string(), TOKEN, "600"]);
+    assert_eq!(script.line(), "ready");
+    let _node = Daemon::start(node(&platform, port, &[]));
+    script.succeeds(seconds(170));
+}
+
+#[test]
+fn three_thousand_rows_and_a_large_one_of_a_node_with_the_habits_of_a_perl_one_arrive_once_and_unchanged() {
+    let platform = Platform::new();
+    let port = free_port();
+    let central = Daemon::start(central(&platform, port, &[]));
+    let mut script = start_script(port, "3000");
+    assert_eq!(script.line(), "sent");
+    let count: (i64, i64) = central
+        .database()
+        .query_row(
+            "SELECT count(*), count(DISTINCT token) FROM gorgone_history WHERE token LIKE 'row-%' OR token = 'large'",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .unwrap();
+    assert_eq!(count, (3_001, 3_001));
+    let text: String = central
+        .database()
+        .query_row("SELECT data FROM gorgone_history WHERE token = 'row-2999'", [], |row| row.get(0))
+        .unwrap();
+    assert!(text.contains("café € 日本 русский 🙂 <&"), "{text}");
+}
+
+fn start_script(port: u16, rows: &str) -> Script {
+    Script::start("perl_node", &[&format!("ws://127.0.0.1:{port}/"), TOKEN, rows])
 }

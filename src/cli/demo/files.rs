@@ -111,8 +111,11 @@ pub(super) fn write(program: &Path, folder: &Path, with_ssh: bool) -> Result<Pla
     let (central, pull) = (thumbprint("central")?, thumbprint("pull")?);
     for daemon in &plan.daemons {
         // Each lets in those that connect to it.
-        let trusted = if daemon.kind == Kind::Central { &pull } else { &central };
-        put(&daemon.config, &config(&plan, daemon, trusted))?;
+        let trusted = match (daemon.kind, plan.daemons.iter().find(|daemon| daemon.kind == Kind::Pull)) {
+            (Kind::Central, Some(node)) => format!("key: {pull}, node: {}", node.id),
+            _ => format!("key: {central}, name: central, may: central"),
+        };
+        put(&daemon.config, &config(&plan, daemon, &trusted))?;
     }
     put(&folder.join("nodes.yaml"), &register_file(&plan))?;
     Ok(plan)
@@ -255,7 +258,7 @@ configuration:
     if let Some(port) = listener {
         text.push_str(&format!(
             "      external_com_type: tcp\n      external_com_path: '127.0.0.1:{port}'\n      \
-             authorized_clients:\n        - key: {trusted}\n"
+             authorized_clients:\n        - {{{trusted}}}\n"
         ));
     }
     let roots = format!("        copy_roots: [{}]\n", yaml_path(&plan.folder));
@@ -311,8 +314,9 @@ mod tests {
                 plan.daemons.push(DaemonFiles { id, name, kind, place, config, log });
             }
             put(&folder.join("nodes.yaml"), &register_file(&plan)).unwrap();
+            const TRUSTED: &str = "key: 0123456789abcdefghijABCDEFGHIJ-_0123456789a, name: central, may: central";
             for daemon in &plan.daemons {
-                put(&daemon.config, &config(&plan, daemon, "ra_1Joy6SIBNPQ1RztWueShPGoA1Bp0zl5LzR1wYSm8")).unwrap();
+                put(&daemon.config, &config(&plan, daemon, TRUSTED)).unwrap();
                 let read = config::load(&daemon.config).unwrap_or_else(|problems| panic!("{problems:?}"));
                 assert_eq!(read.warnings, [], "{}", daemon.name);
             }

@@ -1,23 +1,34 @@
 //! Connections of the REST API.
 
-use crate::config::settings::HttpSettings;
+use std::sync::Arc;
+
+use crate::config::settings::{HttpSettings, HttpUser, Subnet};
 use crate::model::api::{ApiAnswer, ApiCall, CallId};
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::time::Now;
 use crate::node::input::Input;
-use crate::session::api_client::access::{ApiAccess, ApiClientSettings};
+use crate::session::api_client::access::{ApiAccess, ApiClientSettings, ApiUser};
 use crate::session::api_client::{ApiClient, ApiClientOutput};
+use crate::session::forwarded::Ranges;
+use crate::session::same_site::OwnNames;
 
 use super::connections::{Connection, Kind};
-use super::{Dispatch, Effect, Owner};
+use super::{CryptoJob, Dispatch, Effect, Owner};
 
-pub(super) fn access(http: &HttpSettings) -> ApiAccess {
+/// `own_names`: of this machine.
+pub(super) fn access(http: &HttpSettings, own_names: impl IntoIterator<Item = String>) -> ApiAccess {
+    let ranges = |subnets: &[Subnet]| subnets.iter().map(|subnet| (subnet.address, subnet.prefix)).collect();
+    let user = |user: &HttpUser| ApiUser {
+        name: user.name.as_str().into(),
+        password_hash: user.password_hash.as_str().into(),
+        rights: Arc::clone(&user.rights),
+    };
     ApiAccess::new(ApiClientSettings {
         auth: http.auth.as_ref().map(|auth| (auth.user.clone(), auth.password.clone())),
-        allowed: http
-            .allowed_hosts
-            .as_ref()
-            .map(|subnets| subnets.iter().map(|subnet| (subnet.address, subnet.prefix)).collect()),
+        users: http.users.iter().map(user).collect(),
+        allowed: http.allowed_hosts.as_deref().map(ranges),
+        trusted_proxies: Ranges::new(ranges(&http.trusted_proxies)),
+        own_names: OwnNames::new(own_names.into_iter().chain(http.host_names.iter().cloned())),
         ..ApiClientSettings::default()
     })
 }
@@ -49,6 +60,9 @@ impl Dispatch {
                     self.no_stranger(connection, now);
                     self.start_call(connection, number, call, now);
                 }
+                Some(ApiClientOutput::CheckLogin(check)) => {
+                    self.effects.push_back(Effect::Crypto(CryptoJob::Login { connection, check }));
+                }
                 Some(ApiClientOutput::Shutdown) => self.effects.push_back(Effect::Shutdown(connection)),
                 Some(ApiClientOutput::Close) => self.close(connection, now),
                 Some(ApiClientOutput::Log(line)) => self.log(line),
@@ -56,6 +70,17 @@ impl Dispatch {
         }
         self.schedule_api(connection);
         self.connections.mark_dirty(connection);
+    }
+
+    /// A password was checked.
+    pub(super) fn login_checked(&mut self, connection: ConnectionId, is_right: bool, now: Now) {
+        if let Some(access) = &self.api_access {
+            access.check_ended();
+        }
+        if let Some(Connection { kind: Kind::Api(client), .. }) = self.connections.get_mut(connection) {
+            client.handle_login(is_right, now);
+            self.pump_api(connection, now);
+        }
     }
 
     fn start_call(&mut self, connection: ConnectionId, number: u64, call: ApiCall, now: Now) {

@@ -31,7 +31,7 @@ impl Dispatch {
         }
     }
 
-    fn connection_of_client(&self, client: ClientId) -> Option<ConnectionId> {
+    pub(super) fn connection_of_client(&self, client: ClientId) -> Option<ConnectionId> {
         match client {
             ClientId::Zmq(_) => self.listener.connection_of(client),
             ClientId::WebSocket(connection) => Some(connection),

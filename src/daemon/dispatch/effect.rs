@@ -5,10 +5,12 @@ use crate::model::host_work::HostWork;
 use crate::model::log::{Level, LogLine};
 use crate::model::node_id::NodeId;
 use crate::model::ssh::SshOrder;
+use crate::session::api_client::access::LoginCheck;
 use crate::session::zmq_dialer::{DialOutcome, DialTicket};
 use crate::session::zmq_listener::HelloId;
 use crate::wire::gorgone::key_exchange::{HelloJob, HelloOutcome};
 use crate::wire::gorgone::keys::PrivateKey;
+use crate::wire::http::password_hash;
 
 use super::dialled::PeerKey;
 
@@ -73,7 +75,7 @@ pub enum SshWork {
     Close,
 }
 
-/// RSA work for a worker thread: a pure function of its data and our private key.
+/// RSA and password work for a worker thread: a pure function of its data and our private key.
 pub enum CryptoJob {
     /// A client's hello on the external socket.
     Hello {
@@ -86,6 +88,13 @@ pub enum CryptoJob {
     },
     /// A step of our own handshake with a node.
     Dial(PeerKey, DialTicket),
+    /// A password of a call to be hashed.
+    Login {
+        /// Who called.
+        connection: ConnectionId,
+        /// The work.
+        check: LoginCheck,
+    },
 }
 
 /// The result of a [`CryptoJob`].
@@ -94,6 +103,8 @@ pub enum CryptoOutcome {
     Hello(HelloId, HelloOutcome),
     /// Of [`CryptoJob::Dial`].
     Dial(PeerKey, DialOutcome),
+    /// Of [`CryptoJob::Login`]: whether the password is right.
+    Login(ConnectionId, bool),
 }
 
 impl CryptoJob {
@@ -102,6 +113,10 @@ impl CryptoJob {
     pub fn run(self, key: &PrivateKey) -> CryptoOutcome {
         match self {
             Self::Hello { hello, job, .. } => CryptoOutcome::Hello(hello, job.run(key)),
+            Self::Login { connection, check } => {
+                let (password, hash) = check.parts();
+                CryptoOutcome::Login(connection, password_hash::matches(password, hash))
+            }
             Self::Dial(link, ticket) => CryptoOutcome::Dial(link, ticket.run(key)),
         }
     }

@@ -1,10 +1,11 @@
 //! How connections are let in, complained about and closed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::log::LogLine;
+use crate::model::node_id::NodeId;
 use crate::model::time::{Monotonic, Now};
 use crate::session::refusal_log::RefusalLog;
 
@@ -20,6 +21,8 @@ const MAX_UNREADY: usize = 1_000;
 const MAX_COMPLAINTS: u32 = 20;
 /// See [`MAX_COMPLAINTS`].
 const COMPLAINT_PERIOD: Duration = Duration::from_secs(10);
+/// Log lines about one node that is connected twice, at most one in this time.
+const TWICE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// How much was said about misbehaving connections lately.
 pub(super) struct Complaints {
@@ -28,11 +31,30 @@ pub(super) struct Complaints {
     hidden: u32,
     /// TLS handshakes that failed.
     handshakes: RefusalLog,
+    /// Nodes that were connected twice, and when that was said. Bounded by the registered nodes.
+    twice: BTreeMap<NodeId, Monotonic>,
 }
 
 impl Default for Complaints {
     fn default() -> Self {
-        Self { since: Monotonic::default(), shown: 0, hidden: 0, handshakes: RefusalLog::new("tls") }
+        Self {
+            since: Monotonic::default(),
+            shown: 0,
+            hidden: 0,
+            handshakes: RefusalLog::new("tls"),
+            twice: BTreeMap::new(),
+        }
+    }
+}
+
+impl Complaints {
+    /// Whether the log may say now that a node is connected twice: once in [`TWICE_EVERY`].
+    pub(super) fn may_tell_of(&mut self, node: NodeId, now: Now) -> bool {
+        let told = self.twice.get(&node).is_some_and(|at| now.monotonic.since(*at) < TWICE_EVERY);
+        if !told {
+            self.twice.insert(node, now.monotonic);
+        }
+        !told
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) fn listener_settings(config: &Config, own_key: &OwnKey) -> ListenerSe
     ListenerSettings {
         public_key_pem: own_key.public_pem.clone(),
         authorized: config.core.authorized_clients.clone(),
+        fresh_sessions: !config.core.bound_keys.is_empty(),
         key_size: config.core.key_size,
         rotation: config.core.rotation,
         hostname: config.core.hostname.clone(),
@@ -136,6 +137,11 @@ impl Dispatch {
             ListenerOutput::Close { connection, reason } => {
                 self.log(LogLine::info("core", reason));
                 self.close(connection, now);
+            }
+            ListenerOutput::Identified { client, thumbprint } => {
+                if let Some(key) = self.config.core.bound_keys.get(&thumbprint).cloned() {
+                    self.core.handle_input(Input::ClientBound { client, key }, now);
+                }
             }
             ListenerOutput::Authenticated(connection) => self.authenticated(connection),
             ListenerOutput::Message { client, message } => {

@@ -171,7 +171,8 @@ impl Dispatch {
         };
         let core = Core::new(options, remembered, surroundings.core_random, now);
         let listener = ZmqListener::new(external::listener_settings(&config, &own_key), restored.sessions, now);
-        let api_access = config.modules.httpserver.as_ref().map(|http| Rc::new(api::access(http)));
+        let own_names = [config.core.hostname.clone()];
+        let api_access = config.modules.httpserver.as_ref().map(|http| Rc::new(api::access(http, own_names)));
         let listener_settings = config.modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
         let websocket_access = listener_settings.map(websocket::access);
         let mut dispatch = Self {
@@ -226,6 +227,7 @@ impl Dispatch {
                 self.listener.handle_hello(hello, outcome, now);
             }
             CryptoOutcome::Dial(key, outcome) => self.dial_job_done(key, outcome, now),
+            CryptoOutcome::Login(connection, is_right) => self.login_checked(connection, is_right, now),
         }
         self.drain(now);
     }
@@ -259,14 +261,19 @@ impl Dispatch {
     /// The configuration was read again. Takes over what can change now, and returns what has changed.
     pub fn reconfigure(&mut self, read: &Config, now: Now) -> Changes {
         let config = Rc::make_mut(&mut self.config);
+        // A key that is bound otherwise than before is not authorised for a moment: its sessions go.
+        let is_kept = |key: &String| config.core.bound_keys.get(key) == read.core.bound_keys.get(key);
+        let kept: Vec<String> = config.core.authorized_clients.iter().filter(|key| is_kept(key)).cloned().collect();
+        self.listener.authorize(&kept, !read.core.bound_keys.is_empty());
         let changes = changes::take_over(config, read);
         let modules = &config.modules;
-        self.api_access = modules.httpserver.as_ref().map(|http| Rc::new(api::access(http)));
+        let own_names = [config.core.hostname.clone()];
+        self.api_access = modules.httpserver.as_ref().map(|http| Rc::new(api::access(http, own_names)));
         let websocket = modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
         self.websocket_access = websocket.map(websocket::access);
         let action = modules.action.clone().map(Box::new);
         let proxy = modules.proxy.clone().map(Box::new);
-        self.listener.authorize(&config.core.authorized_clients);
+        self.listener.authorize(&config.core.authorized_clients, false);
         self.core.handle_input(Input::Reconfigured { action, proxy }, now);
         self.drain(now);
         changes

@@ -150,6 +150,9 @@ impl Dispatch {
                 WebSocketNodeOutput::Up => {
                     let input = Input::ParentUp { kind: KIND, identity: String::new() };
                     self.core.handle_input(input, now);
+                    if self.dialled.websocket().is_some_and(|parent| parent.node.is_perl()) {
+                        self.core.central_is_perl(KIND);
+                    }
                 }
                 WebSocketNodeOutput::Down { reason } => {
                     self.core.handle_input(Input::ParentDown { kind: KIND, reason }, now);

@@ -5,7 +5,9 @@ use std::rc::Rc;
 
 use crate::config::settings::WebSocketSettings;
 use crate::model::connection::{ClientId, ConnectionId, PeerAddress};
+use crate::model::log::LogLine;
 use crate::model::message::Outgoing;
+use crate::model::node_id::NodeId;
 use crate::model::time::Now;
 use crate::model::token::Token;
 use crate::node::input::Input;
@@ -137,6 +139,24 @@ impl Dispatch {
             (Err(_), _) => Input::ClientNotReached { client: ClientId::WebSocket(connection), token },
         };
         self.core.handle_input(input, now);
+    }
+
+    /// A node has come with another connection. While the older one stands, two daemons may have one id.
+    pub(super) fn node_moved(&mut self, node: NodeId, before: ClientId, client: ClientId, now: Now) {
+        let peer = |client| {
+            let connection = self.connection_of_client(client)?;
+            self.connections.get(connection).map(|entry| entry.peer)
+        };
+        let (Some(first), Some(second)) = (peer(before), peer(client)) else {
+            return self.log(LogLine::info("proxy", format!("node '{node}' has connected again")));
+        };
+        if self.complaints.may_tell_of(node, now) {
+            let text = format!(
+                "node '{node}' is connected twice, from {first} and from {second}; the newer connection is used. If \
+                 two daemons have this id, give one of them another 'gorgonecore.id'"
+            );
+            self.log(LogLine::warning("proxy", text));
+        }
     }
 
     /// The last word to a node that was replaced or breaks the rules.

@@ -121,6 +121,9 @@ enum Phase {
 /// What could not be opened, bound or read, with the remedy.
 pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<(), RunError> {
     let mut log = LogWriter::open(options.logfile.as_deref(), options.severity).map_err(RunError::new)?;
+    let core = &config.core;
+    let own = [&core.private_key, &core.public_key, &options.config_path].into_iter().chain(&options.logfile);
+    edge::copy::set_own_files(own.cloned().collect(), &core.database);
     match EventLoop::start(config, keys, options.config_path.clone(), &mut log) {
         Ok(with_log) => with_log(log).run(),
         Err(error) => {
@@ -149,6 +152,9 @@ impl EventLoop {
             log.write(&LogLine::warning("core", format!("the limit of open files stays low: {error}")), now.wall);
             1_024
         });
+        if let Some(path) = &config.core.audit_log {
+            log.open_audit(path).map_err(RunError::new)?;
+        }
         announcing::announce(&config, keys.origin, log, now);
         let poll = Poll::new().map_err(RunError::new)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(RunError::new)?);

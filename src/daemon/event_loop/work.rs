@@ -82,7 +82,7 @@ impl Host {
     /// A step of a handshake, and its rank.
     pub(super) fn crypto_job(&self, job: CryptoJob) -> (Rank, Job<JobResult>) {
         let rank = match job {
-            CryptoJob::Hello { is_known: false, .. } => Rank::Stranger,
+            CryptoJob::Hello { is_known: false, .. } | CryptoJob::Login { .. } => Rank::Stranger,
             CryptoJob::Hello { .. } | CryptoJob::Dial(..) => Rank::Handshake,
         };
         let key = Arc::clone(&self.key);

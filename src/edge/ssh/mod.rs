@@ -20,10 +20,10 @@ pub use session::{Session, Turn};
 
 /// Whether these lines know a key of which nobody has the other half.
 #[cfg(fuzzing)]
-pub fn knows_made_up_key(text: &str, name: &str) -> bool {
+pub fn knows_made_up_key(text: &str, target: &crate::model::ssh::SshTarget) -> bool {
     use crate::model::ssh::HostKeyVerdict;
     let mut known = known_hosts::KnownHosts::default();
-    known.read(text, "text", true, name);
+    known.read(text, "text", true, target);
     let _ = known.preferred();
     matches!(known.verdict(b"\0\0\0\x07made-up"), HostKeyVerdict::Known)
 }

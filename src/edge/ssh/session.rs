@@ -355,7 +355,7 @@ impl Session {
         moved
     }
 
-    /// Takes in what came though no task reads: for the channel that is there for that, or by opening it.
+    /// Takes in what came though no task reads, or notices at least the end of the connection.
     fn listen(&mut self) {
         match self.listening {
             Some(channel) if self.running.is_empty() => {

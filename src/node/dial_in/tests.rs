@@ -166,7 +166,7 @@ fn a_pull_node_with_a_new_session_is_the_same_node() {
     let mut bench = pulled();
     let message = message("REGISTERNODES", "", Some(""), &registers(6, "pull", "gorgone-6-cd"));
     let outputs = bench.give(Input::ClientMessage { client: ClientId::Zmq(8), message });
-    assert_eq!(outputs[0], "client 8: [PING] [] [6] {}");
+    assert_eq!(outputs[..2], ["node 6 moves from 7 to 8", "client 8: [PING] [] [6] {}"]);
     assert_eq!(bench.give(gone(7)), Vec::<String>::new(), "the old session is of no interest any more");
     assert_eq!(bench.request("COMMAND", "t", "6", "{}"), ["client 8: [COMMAND] [t] [6] {}", ACCEPTED]);
     bench.give(gone(8));
@@ -251,7 +251,7 @@ fn a_web_socket_that_registers_another_node_is_closed_and_unregisters_none() {
 fn the_second_connection_of_a_node_replaces_the_first() {
     let mut bench = connected();
     let outputs = bench.give(says(71, "REGISTERNODES", &registers(6, "wss", "6")));
-    assert_eq!(outputs[..2], ["close client 70: None", "client 71: [PING] [] [] {}"]);
+    assert_eq!(outputs[..3], ["node 6 moves from 70 to 71", "close client 70: None", "client 71: [PING] [] [] {}"]);
     assert_eq!(bench.give(gone(70)), Vec::<String>::new());
     assert_eq!(bench.request("COMMAND", "t", "6", "{}")[0], "client 71: [COMMAND] [t] [] {}");
 }

@@ -68,6 +68,11 @@ impl PartsTaken {
         (limit, behind)
     }
 
+    /// Perl centrals are known to take the first part only.
+    pub(super) const fn is_perl(&mut self) {
+        self.takes_one = true;
+    }
+
     /// The connection is gone.
     pub(super) fn lost(&mut self) {
         self.first_end = None;
@@ -214,7 +219,7 @@ fn parts(mut rows: Vec<HistoryRow>, division: Division) -> Vec<Part> {
 /// A row as JSON; one of more than `bytes_max` when encoded is cut.
 fn row_text(row: &HistoryRow, bytes_max: usize) -> String {
     let mut row = row.clone();
-    let mut len_max = bytes_max / 2;
+    let mut len_max = bytes_max - (bytes_max >> 5);
     loop {
         let text = rows_json(std::slice::from_ref(&row));
         let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(&text);
@@ -284,7 +289,8 @@ impl DialledOut {
         let (rows, mut more) = (page.rows, page.more);
         let mut parts = match (kind, &context.options.pullwss) {
             (ParentKind::WebSocket, Some(settings)) => {
-                let row_bytes_max = parent.taken.row_bytes_max;
+                // A Perl central closes the connection instead, and what it was sending then is lost for good.
+                let row_bytes_max = if by_ctime { ENCODED_BYTES_MAX } else { parent.taken.row_bytes_max };
                 parts(rows, Division { chars_max: settings.max_message_size, row_bytes_max, by_ctime })
             }
             _ => vec![Part { rows: rows_json(&rows), ..Part::new() }],

@@ -223,7 +223,7 @@ impl Cron {
         Some(Run { action: Action::parse(&action), token, target, data, is_here })
     }
 
-    /// A job was handed over; what leaves nothing open here is done.
+    /// A job was handed over; what leaves nothing open here is done. A run that has just ended is told like any other.
     pub(in crate::node) fn job_started(
         &mut self,
         context: &mut Context,
@@ -231,7 +231,11 @@ impl Cron {
         is_here: bool,
         handled: &Handled,
     ) {
-        if is_here && matches!(handled, Handled::Reply(..)) && !context.journal.is_open(token) {
+        if is_here
+            && matches!(handled, Handled::Reply(..))
+            && !context.journal.is_open(token)
+            && !context.journal.has_just_ended(token)
+        {
             self.token_ended(token.as_str());
         }
     }

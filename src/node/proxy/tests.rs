@@ -229,7 +229,14 @@ fn a_request_that_comes_back_by_another_way_ends_and_says_so() {
     assert_eq!(bench.request("COMMAND", "t", "9", "{}"), [sent, ACCEPTED]);
     // The same client may say the same again, for instance a question.
     assert_eq!(bench.request("COMMAND", "t", "9", "{}"), [sent, ACCEPTED]);
-    let returned = Input::ClientMessage { client: ClientId::Zmq(8), message: message("COMMAND", "t", Some("9"), "{}") };
+    let from = |client| Input::ClientMessage {
+        client: ClientId::Zmq(client),
+        message: message("COMMAND", "t", Some("9"), "{}"),
+    };
+    // And a client that is no daemon, from a new session.
+    assert_eq!(bench.give(from(6)), [sent, &ACCEPTED.replace("client 7", "client 6")]);
+    bench.give(Input::ClientIsDaemon(ClientId::Zmq(8)));
+    let returned = from(8);
     let text = "proxy - the way to target 9 goes in a circle: the message came back to us";
     assert_eq!(bench.give(returned), [ended(1, text), ACCEPTED.replace("client 7", "client 8")]);
     // It is not ended once more when the connection breaks before node 2 has confirmed it.

@@ -1,21 +1,49 @@
 //! Who may call the API, and what all connections of one listener share.
 
+mod logins;
+
+use std::cell::RefCell;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::api::Caller;
 use crate::model::connection::PeerAddress;
 use crate::model::log::LogLine;
+use crate::model::rights::Rights;
 use crate::model::time::Monotonic;
+use crate::session::forwarded::{self, Ranges};
 use crate::session::refusal_log::RefusalLog;
-use crate::wire::http::basic_auth::BasicCredentials;
+use crate::session::same_site::OwnNames;
+use crate::wire::http::head::RequestSource;
+
+use logins::Logins;
+pub use logins::{LoginCheck, Verdict};
+
+/// A user of `auth.users`. Holds a hash of a password: no `Debug`.
+#[derive(Clone)]
+pub struct ApiUser {
+    /// The name, without a colon.
+    pub name: Arc<str>,
+    /// Of its password, in PHC form.
+    pub password_hash: Arc<str>,
+    /// What it may ask for.
+    pub rights: Arc<Rights>,
+}
 
 /// Options of the API's listener. Holds a password: no `Debug`.
 #[derive(Clone)]
 pub struct ApiClientSettings {
-    /// User and password of Basic authentication; `None` lets everyone in.
+    /// User and password of Basic authentication, who may ask for everything.
     pub auth: Option<(String, String)>,
+    /// More users. Where neither these nor `auth` are given everyone is let in.
+    pub users: Vec<ApiUser>,
     /// Ranges (address, leading bits that count) that may call; `None` for all. A peer on a Unix socket always may.
     pub allowed: Option<Vec<(IpAddr, u8)>>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Ranges,
+    /// The names under which a browser may call us.
+    pub own_names: OwnNames,
     /// Largest body of a request in bytes (8 MiB).
     pub max_body_bytes: usize,
     /// A request's head has to be complete this long after its first byte, the first one after the connection was made
@@ -35,7 +63,10 @@ impl Default for ApiClientSettings {
     fn default() -> Self {
         Self {
             auth: None,
+            users: Vec::new(),
             allowed: None,
+            trusted_proxies: Ranges::default(),
+            own_names: OwnNames::default(),
             max_body_bytes: 8 * 1024 * 1024,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
@@ -46,20 +77,22 @@ impl Default for ApiClientSettings {
     }
 }
 
-/// The settings made ready, and the budget of log lines, for all connections of a listener. Shared by `Rc`: connections
-/// live on one thread.
+/// The settings made ready, the logins of late, and the budget of log lines, for all connections of a listener. Shared
+/// by `Rc`: connections live on one thread.
 pub struct ApiAccess {
     settings: ApiClientSettings,
-    credentials: Option<BasicCredentials>,
+    allowed: Option<Ranges>,
+    logins: RefCell<Logins>,
     refusals: RefusalLog,
 }
 
 impl ApiAccess {
-    /// Takes the settings and keeps only a hash of the password.
+    /// Takes the settings and keeps only hashes of passwords.
     #[must_use]
     pub fn new(mut settings: ApiClientSettings) -> Self {
-        let credentials = settings.auth.take().map(|(user, password)| BasicCredentials::new(&user, &password));
-        Self { settings, credentials, refusals: RefusalLog::new("httpserver") }
+        let logins = RefCell::new(Logins::new(settings.auth.take(), std::mem::take(&mut settings.users)));
+        let allowed = settings.allowed.take().map(Ranges::new);
+        Self { settings, allowed, logins, refusals: RefusalLog::new("httpserver") }
     }
 
     /// The settings, without the credentials.
@@ -68,22 +101,43 @@ impl ApiAccess {
         &self.settings
     }
 
-    /// Whether a peer's address is in one of the allowed ranges.
+    /// Whether a peer may be heard: its address is allowed, or it is a proxy that will say for whom it asks.
+    #[must_use]
+    pub fn is_heard(&self, peer: PeerAddress) -> bool {
+        let is_proxy = |address| self.settings.trusted_proxies.contain(address);
+        self.is_allowed(peer) || matches!(peer, PeerAddress::Ip(address) if is_proxy(address))
+    }
+
+    /// Whether an address is in one of the allowed ranges.
     #[must_use]
     pub fn is_allowed(&self, peer: PeerAddress) -> bool {
-        match (&self.settings.allowed, peer) {
+        match (&self.allowed, peer) {
             (None, _) | (_, PeerAddress::Local) => true,
-            (Some(ranges), PeerAddress::Ip(address)) => {
-                ranges.iter().any(|(range, prefix)| in_range(*range, *prefix, address.to_canonical()))
-            }
+            (Some(ranges), PeerAddress::Ip(address)) => ranges.contain(address),
         }
     }
 
-    /// Whether the value of an `Authorization` header lets a request in.
+    /// Who sent a request that came from `peer`.
     #[must_use]
-    pub fn is_authorized(&self, authorization: Option<&[u8]>) -> bool {
-        let Some(credentials) = &self.credentials else { return true };
-        authorization.is_some_and(|value| credentials.match_header(value))
+    pub fn client_of(&self, peer: PeerAddress, source: &RequestSource) -> PeerAddress {
+        forwarded::client_of(peer, source, &self.settings.trusted_proxies)
+    }
+
+    /// What to do about the value of an `Authorization` header.
+    #[must_use]
+    pub fn judge(&self, authorization: Option<&[u8]>, from: PeerAddress, now: Monotonic) -> Verdict {
+        self.logins.borrow_mut().judge(authorization, from, now)
+    }
+
+    /// A check of a password is over, also one whose connection is gone.
+    pub fn check_ended(&self) {
+        self.logins.borrow_mut().check_ended();
+    }
+
+    /// The outcome of a [`Verdict::Check`]: the caller, unless the password was wrong.
+    #[must_use]
+    pub fn checked(&self, check: &LoginCheck, is_right: bool, now: Monotonic) -> Option<Caller> {
+        self.logins.borrow_mut().checked(check, is_right, now)
     }
 
     /// A line about a refusal, unless too many were written lately; those are counted in the next line that is.
@@ -93,46 +147,18 @@ impl ApiAccess {
     }
 }
 
-fn in_range(range: IpAddr, prefix: u8, address: IpAddr) -> bool {
-    let shift = |bits: u32| bits.saturating_sub(u32::from(prefix));
-    match (range, address) {
-        (IpAddr::V4(range), IpAddr::V4(address)) => {
-            (range.to_bits() ^ address.to_bits()).checked_shr(shift(32)).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(range), IpAddr::V6(address)) => {
-            (range.to_bits() ^ address.to_bits()).checked_shr(shift(128)).unwrap_or(0) == 0
-        }
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> PeerAddress {
-        PeerAddress::Ip(text.parse().unwrap())
-    }
-
     #[test]
     fn only_peers_of_an_allowed_range_are_let_in() {
-        let allowed = Some(vec![
-            ("127.0.0.1".parse().unwrap(), 32),
-            ("10.30.2.0".parse().unwrap(), 16),
-            ("2001:db8::".parse().unwrap(), 32),
-        ]);
-        let access = ApiAccess::new(ApiClientSettings { allowed, ..ApiClientSettings::default() });
-        for good in ["127.0.0.1", "10.30.255.1", "::ffff:127.0.0.1", "2001:db8:1::2"] {
-            assert!(access.is_allowed(ip(good)), "{good}");
-        }
-        for bad in ["127.0.0.2", "10.31.0.1", "::1", "2001:db9::"] {
-            assert!(!access.is_allowed(ip(bad)), "{bad}");
-        }
-        assert!(access.is_allowed(PeerAddress::Local));
-        let everyone = ApiAccess::new(ApiClientSettings {
-            allowed: Some(vec![("0.0.0.0".parse().unwrap(), 0)]),
-            ..ApiClientSettings::default()
-        });
-        assert!(everyone.is_allowed(ip("192.0.2.1")) && !everyone.is_allowed(ip("::1")));
+        let allowed = Some(vec![("127.0.0.1".parse().unwrap(), 32)]);
+        let trusted_proxies = Ranges::new(vec![("192.0.2.7".parse().unwrap(), 32)]);
+        let access = ApiAccess::new(ApiClientSettings { allowed, trusted_proxies, ..ApiClientSettings::default() });
+        let ip = |text: &str| PeerAddress::Ip(text.parse().unwrap());
+        assert!(access.is_allowed(ip("127.0.0.1")) && access.is_allowed(PeerAddress::Local));
+        assert!(!access.is_allowed(ip("192.0.2.7")) && access.is_heard(ip("192.0.2.7")));
+        assert!(!access.is_heard(ip("192.0.2.8")));
     }
 }

@@ -1,6 +1,12 @@
-use super::access::ApiClientSettings;
+use std::sync::Arc;
+
+use super::access::{ApiClientSettings, ApiUser};
+use super::admission::{FORBIDDEN, UNAUTHORIZED};
 use super::*;
+use crate::model::rights::Rights;
 use crate::model::time::WallTime;
+use crate::session::forwarded::Ranges;
+use crate::session::same_site::OwnNames;
 
 /// A connection with its peer's view, under virtual time.
 struct Rig {
@@ -8,6 +14,7 @@ struct Rig {
     at_ms: u64,
     calls: Vec<(u64, ApiCall)>,
     logs: Vec<String>,
+    checks: usize,
     sent: String,
     has_shutdown: bool,
     has_closed: bool,
@@ -15,9 +22,10 @@ struct Rig {
 
 impl Rig {
     fn new(settings: ApiClientSettings) -> Self {
+        let settings = ApiClientSettings { own_names: OwnNames::new(["a".to_owned()]), ..settings };
         let client = ApiClient::new(Rc::new(ApiAccess::new(settings)), peer(), at(0));
         let (calls, logs) = (Vec::new(), Vec::new());
-        Self { client, at_ms: 0, calls, logs, sent: String::new(), has_shutdown: false, has_closed: false }
+        Self { client, at_ms: 0, calls, logs, checks: 0, sent: String::new(), has_shutdown: false, has_closed: false }
     }
 
     fn now(&self) -> Now {
@@ -29,6 +37,7 @@ impl Rig {
             assert!(!self.has_closed, "nothing comes after Close");
             match output {
                 ApiClientOutput::Call { number, call } => self.calls.push((number, call)),
+                ApiClientOutput::CheckLogin(_) => self.checks += 1,
                 ApiClientOutput::Shutdown => self.has_shutdown = true,
                 ApiClientOutput::Close => self.has_closed = true,
                 ApiClientOutput::Log(line) => self.logs.push(line.text),
@@ -173,6 +182,78 @@ fn peers_outside_the_allowed_ranges_are_answered_without_being_heard() {
     assert_eq!(rig.statuses(), ["401"]);
     assert_eq!(rig.logs, ["192.0.2.1: not in allowed_hosts.subnets, refused"]);
     assert!(rig.has_shutdown);
+}
+
+#[test]
+fn behind_a_trusted_proxy_the_client_counts_and_behind_no_other() {
+    let request = |from: &str| format!("GET /api/a HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.0.0.1, {from}\r\n\r\n");
+    for (proxy, from, status, logged) in [
+        ("192.0.2.0", "10.0.0.9", None, None),
+        ("192.0.2.0", "198.51.100.1", Some("401"), Some("198.51.100.1: not in allowed_hosts.subnets, refused")),
+        ("198.51.100.0", "10.0.0.9", Some("401"), Some("192.0.2.1: not in allowed_hosts.subnets, refused")),
+    ] {
+        let allowed = Some(vec![("10.0.0.0".parse().unwrap(), 8)]);
+        let trusted_proxies = Ranges::new(vec![(proxy.parse().unwrap(), 24)]);
+        let mut rig = Rig::new(ApiClientSettings { allowed, trusted_proxies, ..ApiClientSettings::default() });
+        rig.receive(request(from));
+        assert_eq!(rig.statuses().first().map(String::as_str), status, "{proxy} {from}");
+        assert_eq!(rig.logs.first().map(String::as_str), logged);
+        assert_eq!(rig.calls.len(), usize::from(status.is_none()));
+        if let Some((_, call)) = rig.calls.first() {
+            assert_eq!(call.caller.address, PeerAddress::Ip(from.parse().unwrap()));
+        }
+    }
+}
+
+#[test]
+fn a_page_of_another_site_is_refused_and_its_body_is_not_run() {
+    let mut rig = open();
+    let post = "POST /api/core/action/command HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n";
+    rig.receive(format!("{post}Content-Type: text/plain\r\nOrigin: http://evil.example\r\n\r\n[]"));
+    rig.receive(format!("{post}Sec-Fetch-Site: cross-site\r\n\r\n[]"));
+    rig.receive("GET /api/internal/constatus HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+    assert_eq!(rig.statuses(), ["403", "403", "403"]);
+    assert!(rig.calls.is_empty() && rig.logs.len() == 3, "{:?}", rig.logs);
+    rig.receive(format!("{post}Origin: http://a\r\nSec-Fetch-Site: same-origin\r\n\r\n[]"));
+    assert_eq!(rig.calls.len(), 1);
+}
+
+#[test]
+fn a_password_of_a_user_is_checked_by_a_worker_before_the_call() {
+    let mut rights = Rights::default();
+    rights.add("read");
+    let user = ApiUser { name: "x".into(), password_hash: "HASH".into(), rights: Arc::new(rights) };
+    let mut rig = Rig::new(ApiClientSettings { users: vec![user], ..ApiClientSettings::default() });
+    rig.receive(AUTHORIZED.repeat(2));
+    assert_eq!((rig.checks, rig.calls.len()), (1, 0));
+    assert!(!rig.client.wants_read(), "what follows waits");
+    rig.client.handle_login(true, rig.now());
+    rig.take_outputs();
+    assert_eq!((rig.checks, rig.calls.len()), (1, 2), "it is known now");
+    assert_eq!(rig.calls[0].1.caller.user.as_deref(), Some("x"));
+    rig.receive(AUTHORIZED.replace("eDp5", "eDp6"));
+    rig.client.handle_login(false, rig.now());
+    rig.take_outputs();
+    rig.answer(0, "{}");
+    rig.answer(1, "{}");
+    assert_eq!(rig.statuses(), ["200", "200", "401"]);
+}
+
+#[test]
+fn many_wrong_passwords_are_not_even_looked_at() {
+    let auth = Some(("x".to_owned(), "y".to_owned()));
+    let mut rig = Rig::new(ApiClientSettings { auth, ..ApiClientSettings::default() });
+    let wrong = AUTHORIZED.replace("eDp5", "eDp6");
+    rig.receive(wrong.repeat(9));
+    assert_eq!(rig.statuses(), ["401"; 9]);
+    let access = Rc::clone(&rig.client.access);
+    let mut rig = Rig { client: ApiClient::new(access, peer(), at(0)), ..Rig::new(ApiClientSettings::default()) };
+    rig.receive(wrong.repeat(2));
+    rig.receive(AUTHORIZED);
+    assert_eq!(rig.statuses(), ["401", "429", "429"]);
+    rig.at_ms = 60_000;
+    rig.receive(AUTHORIZED);
+    assert_eq!(rig.calls.len(), 1, "{:?}", rig.logs);
 }
 
 #[test]

@@ -49,11 +49,11 @@ impl Hellos {
 
 impl ZmqListener {
     /// From now on these keys may talk to us; sessions of keys that no longer may are closed. The key of a session from
-    /// before the start is not known: such a session ends with its next handshake.
-    pub fn authorize(&mut self, keys: &[String]) {
+    /// before the start is not known: such a session ends with its next handshake, or now if `must_be_known`.
+    pub fn authorize(&mut self, keys: &[String], must_be_known: bool) {
         let authorized: BTreeSet<String> = keys.iter().cloned().collect();
         let is_out = |session: &ClientSession| {
-            session.thumbprint.as_ref().is_some_and(|thumbprint| !authorized.contains(thumbprint))
+            session.thumbprint.as_ref().map_or(must_be_known, |thumbprint| !authorized.contains(thumbprint))
         };
         let out: Vec<ClientId> =
             self.sessions.iter().filter(|(_, session)| is_out(session)).map(|(client, _)| *client).collect();
@@ -136,6 +136,8 @@ impl ZmqListener {
                         )
                     });
                 };
+                let identified = ListenerOutput::Identified { client, thumbprint: thumbprint.clone() };
+                self.outputs.push_back(identified);
                 self.attach(client, connection);
                 self.limits.note_known(peer, now.monotonic);
                 // Stored first: the client must not hold a key that a restart would not know.

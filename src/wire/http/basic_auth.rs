@@ -35,6 +35,17 @@ impl BasicCredentials {
     }
 }
 
+/// The user and the password in the value of an `Authorization` header.
+#[must_use]
+pub fn read(value: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (scheme, encoded) = value.split_at_checked(6)?;
+    let mut user = ENGINE.decode(encoded.trim_ascii()).ok().filter(|_| scheme.eq_ignore_ascii_case(b"basic "))?;
+    let colon = user.iter().position(|byte| *byte == b':')?;
+    let password = user.split_off(colon.saturating_add(1));
+    user.truncate(colon);
+    Some((user, password))
+}
+
 /// Digests of unknown strings: even so every byte is looked at.
 pub(super) fn are_equal(left: digest::Digest, right: digest::Digest) -> bool {
     left.as_ref().iter().zip(right.as_ref()).fold(0, |sum, (left, right)| sum | (left ^ right)) == 0

@@ -67,6 +67,40 @@ impl UpgradeRequest {
     }
 }
 
+/// What headers say about where a request comes from. Nobody has to tell the truth here, but a browser does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestSource {
+    /// `Host`
+    pub host: Option<Box<[u8]>>,
+    /// `Origin`: the site of the page that asks.
+    pub origin: Option<Box<[u8]>>,
+    /// `Sec-Fetch-Site`: how that site and ours are related.
+    pub fetch_site: Option<Box<[u8]>>,
+    /// `Sec-Fetch-Mode`: `navigate` where somebody follows a link.
+    pub fetch_mode: Option<Box<[u8]>>,
+    /// All values of `X-Forwarded-For`, in their order: for whom a proxy asks.
+    pub forwarded_for: Vec<Box<[u8]>>,
+}
+
+impl RequestSource {
+    fn of(headers: &[httparse::Header<'_>]) -> Self {
+        let mut source = Self::default();
+        for header in headers {
+            let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+            let value = || header.value.trim_ascii().into();
+            match header.name.len() {
+                4 if is("host") => source.host = Some(value()),
+                6 if is("origin") => source.origin = Some(value()),
+                14 if is("sec-fetch-site") => source.fetch_site = Some(value()),
+                14 if is("sec-fetch-mode") => source.fetch_mode = Some(value()),
+                15 if is("x-forwarded-for") => source.forwarded_for.push(value()),
+                _ => {}
+            }
+        }
+        source
+    }
+}
+
 /// What a head says. `Debug` leaves out whatever may be secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestHead {
@@ -84,6 +118,8 @@ pub struct RequestHead {
     pub expects_continue: bool,
     /// Value of `Authorization`.
     pub authorization: Option<Box<[u8]>>,
+    /// Where it says that it comes from.
+    pub source: RequestSource,
     /// Set where `Connection: upgrade` and `Upgrade` came, so that the connection can be handed over.
     pub upgrade: Option<Box<UpgradeRequest>>,
 }
@@ -136,6 +172,7 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<RequestHead, HttpError> {
         body: known.body_length(version, limits)?,
         expects_continue: known.expects_continue(version)?,
         authorization: known.authorization.map(Into::into),
+        source: RequestSource::of(request.headers),
         upgrade: upgrades.then(|| Box::new(keep_all(request.headers))),
     })
 }

@@ -12,6 +12,7 @@ pub mod date;
 pub mod error;
 pub mod head;
 pub mod head_scanner;
+pub mod password_hash;
 pub mod request;
 pub mod response;
 pub mod target;

@@ -3,6 +3,7 @@
 //!
 //! Extensions and subprotocols are neither offered nor accepted.
 
+use std::cell::Cell;
 use std::fmt;
 use std::mem::MaybeUninit;
 
@@ -163,7 +164,11 @@ impl fmt::Display for ResponseProblem {
 /// One request of ours for a WebSocket, until its response is there.
 pub struct UpgradeCall {
     key: String,
+    is_perl: Cell<bool>,
 }
+
+/// What a Perl central calls itself.
+const PERL_CENTRAL: &[u8] = b"Mojolicious (Perl)";
 
 impl UpgradeCall {
     /// A call with a fresh key.
@@ -171,7 +176,13 @@ impl UpgradeCall {
     pub fn new(random: &mut dyn Random) -> Self {
         let mut key = [0; 16];
         random.fill(&mut key);
-        Self { key: STANDARD.encode(key) }
+        Self { key: STANDARD.encode(key), is_perl: Cell::new(false) }
+    }
+
+    /// Whether a Perl central has answered.
+    #[must_use]
+    pub const fn is_perl(&self) -> bool {
+        self.is_perl.get()
     }
 
     /// The request. `host` is a name or an address, without brackets; control characters and spaces of the arguments
@@ -217,6 +228,8 @@ impl UpgradeCall {
             if accepted.is_none_or(|value| value.trim_ascii() != expected.as_bytes()) {
                 return Err(ResponseProblem::NotOurUpgrade("Sec-WebSocket-Accept"));
             }
+            let mut servers = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("server"));
+            self.is_perl.set(servers.any(|header| header.value.trim_ascii() == PERL_CENTRAL));
             // Nothing was offered, so nothing can be accepted (RFC 6455 section 4.1).
             for header in ["Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol"] {
                 if headers.iter().any(|other| other.name.eq_ignore_ascii_case(header)) {

@@ -13,7 +13,7 @@ use super::{COPIED, central, command, copy, last_message};
 use crate::platform::api::{Api, code, data, number};
 use crate::platform::{Daemon, Platform, free_port, seconds, until};
 
-/// tinysshd on a port of its own. It knows keys of `~/.ssh/authorized_keys` only, so the user's home is one of ours.
+/// tinysshd on a port of its own. It knows the keys of `~/.ssh/authorized_keys` only, see [`OwnKey`].
 struct Tinysshd {
     port: u16,
     process: Child,

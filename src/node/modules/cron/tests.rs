@@ -3,7 +3,10 @@
 use crate::config::settings::CronJob;
 use crate::model::api::Method;
 use crate::model::cron_expression::CronExpression;
+use crate::model::token::Token;
+use crate::node::core::Core;
 use crate::node::journal::Ended;
+use crate::node::peer::Handled;
 
 use crate::node::testing::{Bench, node_message, options, push_node, row};
 
@@ -228,4 +231,19 @@ fn without_a_job_nothing_wakes_and_an_added_one_runs_at_its_next_time() {
     assert_eq!(starts(bench.pass_seconds(1_800)), 0, "18:00 had passed");
     bench.request("ADDCRON", "t", "", &add("0 19 * * *"));
     assert_eq!(starts(bench.pass_seconds(3_600)), 1);
+}
+
+#[test]
+fn a_run_that_fails_at_once_is_not_forgotten_before_it_is_told() {
+    let mut bench = bench(Vec::new());
+    let token = Token::parse("t").unwrap();
+    let Core { cron, context, .. } = &mut bench.core;
+    cron.running.insert("t".to_owned(), "bad".to_owned());
+    context.fail(&token, "expected array, found 'HASH'");
+    cron.job_started(context, &token, true, &Handled::accepted());
+    assert!(cron.running.contains_key("t"));
+    // Where nothing is written, nothing is waited for.
+    cron.running.insert("silent".to_owned(), "silent".to_owned());
+    cron.job_started(context, &Token::parse("silent").unwrap(), true, &Handled::accepted());
+    assert!(!cron.running.contains_key("silent"));
 }

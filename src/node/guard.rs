@@ -1,0 +1,75 @@
+//! Clients of the external socket whose key is bound to a node or to what it may ask for.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::model::action::Action;
+use crate::model::connection::ClientId;
+use crate::model::log::LogLine;
+use crate::model::message::Message;
+use crate::model::node_id::NodeId;
+use crate::model::rights::BoundKey;
+
+use super::audit::Asker;
+use super::context::Context;
+
+/// What the keys of clients are bound to. Clients with a plain key are not here.
+#[derive(Debug, Default)]
+pub(super) struct Guard {
+    bound: BTreeMap<ClientId, Arc<BoundKey>>,
+}
+
+impl Guard {
+    /// A client has this key.
+    pub(super) fn bind(&mut self, client: ClientId, key: Arc<BoundKey>) {
+        self.bound.insert(client, key);
+    }
+
+    /// A client is gone.
+    pub(super) fn forget(&mut self, client: ClientId) {
+        self.bound.remove(&client);
+    }
+
+    /// Whether a client may send a message.
+    ///
+    /// # Errors
+    /// What it is told.
+    pub(super) fn admit(&self, context: &mut Context, client: ClientId, message: &Message) -> Result<(), String> {
+        let Some(key) = self.bound.get(&client) else { return Ok(()) };
+        let Message { action, target, data, .. } = message;
+        let word: String = action.as_str().chars().take(64).collect();
+        let asker = Asker::named(key.name.clone(), &key.rights);
+        if context.admit(&asker, action, target.as_deref().unwrap_or_default(), data).is_err() {
+            return Err(format!("{} may not ask for {word}", key.name));
+        }
+        match key.node {
+            Some(node) if !speaks_for(node, action, data) => {
+                let text = format!("{} may not ask for {word} of another node than {node}", key.name);
+                context.log(LogLine::warning("core", format!("{text}: refused")));
+                Err(text)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a registration names this node and no other; anything else speaks for nobody.
+fn speaks_for(node: NodeId, action: &Action, data: &str) -> bool {
+    if !matches!(action, Action::RegisterNodes | Action::UnregisterNodes) {
+        return true;
+    }
+    let data: Value = serde_json::from_str(data).unwrap_or_default();
+    let nodes = data.get("nodes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let id = |entry: &Value| NodeId::from_json(entry.get("id")?).ok();
+    !nodes.is_empty() && nodes.iter().all(|entry| id(entry) == Some(node) && dials_in(action, entry))
+}
+
+/// A node that is bound to its id is one that dials in: it cannot make us dial somewhere.
+fn dials_in(action: &Action, entry: &Value) -> bool {
+    *action == Action::UnregisterNodes || entry.get("type").and_then(Value::as_str) == Some("pull")
+}

@@ -1,0 +1,93 @@
+//! Which requests become calls: those of an allowed address, of no page of another site, with the right user and
+//! password.
+
+use super::access::Verdict;
+use super::{ApiClient, ApiClientOutput, Current};
+use crate::model::api::{Caller, Method};
+use crate::model::connection::PeerAddress;
+use crate::model::time::Now;
+use crate::wire::http::head::{RequestHead, RequestMethod};
+
+pub(super) const UNAUTHORIZED: &str = r#"{"error":"http_error_401","message":"unauthorized"}"#;
+pub(super) const FORBIDDEN: &str = r#"{"error":"http_error_403","message":"forbidden"}"#;
+const TOO_MANY: &str =
+    r#"{"error":"http_error_429","message":"too many wrong passwords came from this address, try again later"}"#;
+
+/// Whether a request is for a page that a person looks at, and not for the API.
+fn is_page(head: &RequestHead) -> bool {
+    head.method == RequestMethod::Get && head.target.path.first().is_none_or(|root| root != "api")
+}
+
+impl ApiClient {
+    /// The password of a [`ApiClientOutput::CheckLogin`] is right or wrong.
+    pub fn handle_login(&mut self, is_right: bool, now: Now) {
+        match std::mem::replace(&mut self.current, Current::Nothing) {
+            Current::Checked(head, check) => match self.access.checked(&check, is_right, now.monotonic) {
+                Some(caller) => self.accept(head, caller),
+                None => self.refuse_login(&head, now),
+            },
+            current => self.current = current,
+        }
+        self.advance(now);
+    }
+
+    pub(super) fn handle_head(&mut self, head: Box<RequestHead>, now: Now) {
+        self.requests = self.requests.wrapping_add(1);
+        let from = self.access.client_of(self.peer, &head.source);
+        if !self.access.is_allowed(from) {
+            return self.refuse_address(from, now);
+        }
+        let is_page = is_page(&head);
+        if let Some(reason) = self.access.settings().own_names.refusal(&head.source, is_page) {
+            self.log_refusal_of(from, &format!("{reason}, refused"), now);
+            return self.refuse(&head, 403, FORBIDDEN);
+        }
+        match self.access.judge(head.authorization.as_deref(), from, now.monotonic) {
+            Verdict::Open(caller) => self.accept(head, caller),
+            Verdict::Wrong => self.refuse_login(&head, now),
+            Verdict::Braked => {
+                self.auth_failures = self.auth_failures.saturating_add(1);
+                if self.auth_failures == 1 {
+                    self.log_refusal_of(from, "too many wrong passwords from this address, not even looked at", now);
+                }
+                self.refuse(&head, 429, TOO_MANY);
+            }
+            Verdict::Check(check) => {
+                self.outputs.push_back(ApiClientOutput::CheckLogin(check.clone()));
+                self.current = Current::Checked(head, check);
+            }
+        }
+    }
+
+    pub(super) fn refuse_address(&mut self, from: PeerAddress, now: Now) {
+        // The original answers 401 here, too.
+        self.log_refusal_of(from, "not in allowed_hosts.subnets, refused", now);
+        self.refuse_last(401, UNAUTHORIZED.to_owned());
+    }
+
+    fn refuse_login(&mut self, head: &RequestHead, now: Now) {
+        self.auth_failures = self.auth_failures.saturating_add(1);
+        if self.auth_failures == 1 {
+            let from = self.access.client_of(self.peer, &head.source);
+            self.log_refusal_of(from, "wrong or missing user and password, refused", now);
+        }
+        self.refuse(head, 401, UNAUTHORIZED);
+    }
+
+    /// A request whose sender may call.
+    fn accept(&mut self, head: Box<RequestHead>, caller: Caller) {
+        if head.target.path.first().is_none_or(|root| root != "api") {
+            return self.refuse(&head, 403, FORBIDDEN);
+        }
+        let method = match head.method {
+            RequestMethod::Get | RequestMethod::Head => Method::Get,
+            RequestMethod::Post => Method::Post,
+            RequestMethod::Put => Method::Put,
+            RequestMethod::Patch => Method::Patch,
+            RequestMethod::Delete => Method::Delete,
+            RequestMethod::Other => Method::Other,
+        };
+        self.continue_owed = head.expects_continue;
+        self.current = Current::Accepted(head, method, caller);
+    }
+}

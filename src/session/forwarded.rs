@@ -1,0 +1,109 @@
+//! For whom a request was made that came through a proxy: `X-Forwarded-For`, read from proxies that are trusted alone.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::model::connection::PeerAddress;
+use crate::wire::http::head::RequestSource;
+
+/// Ranges of addresses: an address and the leading bits that count.
+#[derive(Clone, Default)]
+pub struct Ranges(Vec<(IpAddr, u8)>);
+
+impl Ranges {
+    /// These ranges.
+    #[must_use]
+    pub const fn new(ranges: Vec<(IpAddr, u8)>) -> Self {
+        Self(ranges)
+    }
+
+    /// Whether an address is in one of them.
+    #[must_use]
+    pub fn contain(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|(range, prefix)| in_range(*range, *prefix, address.to_canonical()))
+    }
+}
+
+/// Who asks: the peer itself, or where that is a trusted proxy the address nearest to us that is none. What stands left
+/// of it was written by that client and counts for nothing; so does everything from a word on that is no address.
+#[must_use]
+pub fn client_of(peer: PeerAddress, source: &RequestSource, trusted: &Ranges) -> PeerAddress {
+    let PeerAddress::Ip(mut nearest) = peer else { return peer };
+    let entries = source.forwarded_for.iter().rev();
+    let mut entries = entries.flat_map(|value| value.rsplit(|byte| *byte == b',')).map(address);
+    while trusted.contain(nearest) {
+        match entries.next() {
+            Some(Some(address)) => nearest = address.to_canonical(),
+            Some(None) | None => break,
+        }
+    }
+    PeerAddress::Ip(nearest)
+}
+
+/// An address as proxies write it: some with a port, an IPv6 one in brackets then.
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+}
+
+fn in_range(range: IpAddr, prefix: u8, address: IpAddr) -> bool {
+    let shift = |bits: u32| bits.saturating_sub(u32::from(prefix));
+    match (range, address) {
+        (IpAddr::V4(range), IpAddr::V4(address)) => {
+            (range.to_bits() ^ address.to_bits()).checked_shr(shift(32)).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(range), IpAddr::V6(address)) => {
+            (range.to_bits() ^ address.to_bits()).checked_shr(shift(128)).unwrap_or(0) == 0
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_right_most_address_that_is_no_trusted_proxy_is_the_client() {
+        let trusted = Ranges::new(vec![(ip("127.0.0.1"), 32), (ip("10.0.0.0"), 8), (ip("::1"), 128)]);
+        for (peer, headers, expected) in [
+            ("192.0.2.9", &["198.51.100.1"][..], "192.0.2.9"),
+            ("127.0.0.1", &[], "127.0.0.1"),
+            ("127.0.0.1", &["198.51.100.1"], "198.51.100.1"),
+            ("127.0.0.1", &["127.0.0.1, 198.51.100.1"], "198.51.100.1"),
+            ("127.0.0.1", &["203.0.113.5, 198.51.100.1, 10.1.2.3"], "198.51.100.1"),
+            ("127.0.0.1", &["203.0.113.5", "198.51.100.1,10.1.2.3"], "198.51.100.1"),
+            ("127.0.0.1", &["10.0.0.1, 10.0.0.2"], "10.0.0.1"),
+            ("127.0.0.1", &["unknown"], "127.0.0.1"),
+            ("127.0.0.1", &["203.0.113.5, , 10.0.0.2"], "10.0.0.2"),
+            ("::1", &["[2001:db8::7]:4711"], "2001:db8::7"),
+            ("::ffff:127.0.0.1", &["198.51.100.1:80"], "198.51.100.1"),
+        ] {
+            let forwarded_for = headers.iter().map(|value| value.as_bytes().into()).collect();
+            let source = RequestSource { forwarded_for, ..RequestSource::default() };
+            let client = client_of(PeerAddress::Ip(ip(peer)), &source, &trusted);
+            assert_eq!(client, PeerAddress::Ip(ip(expected)), "{peer} {headers:?}");
+        }
+        let nobody = Ranges::default();
+        let source = RequestSource { forwarded_for: vec![b"1.2.3.4"[..].into()], ..RequestSource::default() };
+        assert_eq!(client_of(PeerAddress::Ip(ip("127.0.0.1")), &source, &nobody), PeerAddress::Ip(ip("127.0.0.1")));
+        assert_eq!(client_of(PeerAddress::Local, &source, &trusted), PeerAddress::Local);
+    }
+
+    #[test]
+    fn ranges_hold_whole_prefixes_of_their_own_family() {
+        let ranges = Ranges::new(vec![(ip("127.0.0.1"), 32), (ip("10.30.2.0"), 16), (ip("2001:db8::"), 32)]);
+        for good in ["127.0.0.1", "10.30.255.1", "::ffff:127.0.0.1", "2001:db8:1::2"] {
+            assert!(ranges.contain(ip(good)), "{good}");
+        }
+        for bad in ["127.0.0.2", "10.31.0.1", "::1", "2001:db9::"] {
+            assert!(!ranges.contain(ip(bad)), "{bad}");
+        }
+        let everyone = Ranges::new(vec![(ip("0.0.0.0"), 0)]);
+        assert!(everyone.contain(ip("192.0.2.1")) && !everyone.contain(ip("::1")));
+    }
+}

@@ -1,0 +1,177 @@
+//! Which requests a browser may make: only those of our own pages. A page of another site can make the browser of an
+//! administrator send requests to a daemon that the browser reaches and the page's author does not.
+//!
+//! `curl`, scripts and other daemons send neither `Origin` nor `Sec-Fetch-Site`; for them, only `Host` counts.
+
+use std::net::IpAddr;
+
+use crate::wire::http::head::RequestSource;
+
+/// The names under which we may be called, in lower case.
+#[derive(Clone, Default)]
+pub struct OwnNames(Vec<String>);
+
+/// A host and a port as a header has them; the host in lower case, without brackets.
+#[derive(PartialEq, Eq)]
+struct Authority {
+    host: String,
+    port: Option<u16>,
+}
+
+impl OwnNames {
+    /// These names; empty ones are left out.
+    #[must_use]
+    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+        let names = names.into_iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
+        Self(names.filter(|name| !name.is_empty()).collect())
+    }
+
+    /// Why a request is refused; `None` for one of ours or of no browser. `is_page`: it asks for a page, not for the
+    /// API.
+    #[must_use]
+    pub fn refusal(&self, source: &RequestSource, is_page: bool) -> Option<String> {
+        let shown = |value: &[u8]| value.escape_ascii().to_string().chars().take(80).collect::<String>();
+        let own = source.host.as_deref().map(Authority::parse);
+        if let (Some(host), Some(own)) = (&source.host, &own)
+            && !own.as_ref().is_some_and(|own| self.knows(&own.host))
+        {
+            let name = shown(host);
+            return Some(format!(
+                "the Host '{name}' is no address and none of our names; if it is one, add it to host_names of module \
+                 httpserver"
+            ));
+        }
+        if let Some(origin) = &source.origin
+            && !self.is_own_origin(origin, own.flatten().as_ref())
+        {
+            return Some(format!("it comes from a page of another site (Origin '{}')", shown(origin)));
+        }
+        let follows_link = is_page && source.fetch_mode.as_deref() == Some(b"navigate");
+        match source.fetch_site.as_deref() {
+            None | Some(b"same-origin" | b"none") => None,
+            Some(_) if follows_link => None,
+            Some(site) => Some(format!("it comes from a page of another site (Sec-Fetch-Site '{}')", shown(site))),
+        }
+    }
+
+    /// An address cannot be bound to another site's name, so it is as good as a name of ours.
+    fn knows(&self, host: &str) -> bool {
+        host.parse::<IpAddr>().is_ok() || host == "localhost" || self.0.iter().any(|name| name == host)
+    }
+
+    /// Whether a page is one of ours: it has the host and port that the request is for, or a name that was configured
+    /// (behind a proxy, the request has the proxy's word for it).
+    fn is_own_origin(&self, origin: &[u8], own: Option<&Authority>) -> bool {
+        let Some((scheme, rest)) = std::str::from_utf8(origin).ok().and_then(|origin| origin.split_once("://")) else {
+            return false;
+        };
+        let default_port = match scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => return false,
+        };
+        let Some(page) = Authority::parse(rest.as_bytes()) else { return false };
+        let port = |authority: &Authority| authority.port.unwrap_or(default_port);
+        own.is_some_and(|own| own.host == page.host && port(own) == port(&page))
+            || (self.0.contains(&page.host) && page.port.is_none())
+    }
+}
+
+impl Authority {
+    fn parse(value: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(value).ok()?;
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, rest) = rest.split_once(']')?;
+                (host, rest)
+            }
+            None => text.split_at(text.find(':').unwrap_or(text.len())),
+        };
+        let port = match port.strip_prefix(':') {
+            Some(digits) => Some(digits.parse().ok()?),
+            None if port.is_empty() => None,
+            None => return None,
+        };
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        (!host.is_empty()).then_some(Self { host, port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(host: &str, origin: Option<&str>, site: Option<&str>) -> RequestSource {
+        let bytes = |text: &str| text.as_bytes().into();
+        RequestSource {
+            host: (!host.is_empty()).then(|| bytes(host)),
+            origin: origin.map(bytes),
+            fetch_site: site.map(bytes),
+            ..RequestSource::default()
+        }
+    }
+
+    fn names() -> OwnNames {
+        OwnNames::new(["central".to_owned(), "Gorgone.Example.org".to_owned(), String::new()])
+    }
+
+    #[test]
+    fn scripts_and_our_own_pages_are_let_through() {
+        for (host, origin, site) in [
+            ("", None, None),
+            ("127.0.0.1:8085", None, None),
+            ("[::1]:8085", None, None),
+            ("192.0.2.7", None, None),
+            ("localhost:8085", None, None),
+            ("central:8085", None, None),
+            ("CENTRAL.:8085", None, None),
+            ("gorgone.example.org", Some("https://gorgone.example.org"), Some("same-origin")),
+            ("127.0.0.1:8085", Some("https://gorgone.example.org"), None),
+            ("127.0.0.1:8085", Some("http://127.0.0.1:8085"), Some("same-origin")),
+            ("central", Some("http://central"), Some("same-origin")),
+            ("central:80", Some("http://central"), None),
+            ("central:443", Some("https://central"), None),
+            ("localhost:8085", None, Some("none")),
+        ] {
+            assert_eq!(names().refusal(&source(host, origin, site), false), None, "{host} {origin:?} {site:?}");
+        }
+    }
+
+    #[test]
+    fn pages_of_other_sites_and_foreign_hosts_are_refused() {
+        for (host, origin, site, words) in [
+            ("evil.example", None, None, "host_names"),
+            ("evil.example:8085", Some("http://evil.example:8085"), Some("same-origin"), "host_names"),
+            ("central.evil.example", None, None, "host_names"),
+            ("localhost.evil.example", None, None, "host_names"),
+            ("127.0.0.1.evil.example", None, None, "host_names"),
+            ("", Some("http://evil.example"), None, "Origin 'http://evil.example'"),
+            ("127.0.0.1:8085", Some("http://evil.example"), None, "Origin"),
+            ("127.0.0.1:8085", Some("null"), None, "Origin 'null'"),
+            ("127.0.0.1:8085", Some("http://127.0.0.1:3000"), None, "Origin"),
+            ("127.0.0.1:8085", Some("http://127.0.0.1"), None, "Origin"),
+            ("127.0.0.1:8085", Some("https://gorgone.example.org:8443"), None, "Origin"),
+            ("127.0.0.1:8085", Some("file://"), None, "Origin"),
+            ("127.0.0.1:8085", None, Some("cross-site"), "Sec-Fetch-Site 'cross-site'"),
+            ("127.0.0.1:8085", None, Some("same-site"), "Sec-Fetch-Site"),
+            ("127.0.0.1:x", None, None, "host_names"),
+            ("a b", None, None, "host_names"),
+        ] {
+            let refusal = names().refusal(&source(host, origin, site), false);
+            assert!(
+                refusal.as_ref().is_some_and(|text| text.contains(words)),
+                "{host} {origin:?} {site:?}: {refusal:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_link_from_elsewhere_leads_to_a_page_but_not_to_the_api() {
+        let mut followed = source("central", None, Some("cross-site"));
+        followed.fetch_mode = Some(b"navigate"[..].into());
+        assert_eq!(names().refusal(&followed, true), None);
+        assert!(names().refusal(&followed, false).is_some());
+        followed.fetch_mode = Some(b"no-cors"[..].into());
+        assert!(names().refusal(&followed, true).is_some());
+    }
+}

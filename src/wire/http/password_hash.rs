@@ -1,0 +1,43 @@
+//! Password hashes in PHC form (`$argon2id$v=19$…`), by Argon2. Slow on purpose: some 20 ms and 19 MiB; for worker
+//! threads.
+
+use argon2::Argon2;
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+
+/// Bytes of a salt.
+pub const SALT_BYTES: usize = 16;
+
+/// The hash of a password, to be written into a configuration.
+///
+/// # Errors
+/// The password is longer than Argon2 takes (4 GiB).
+pub fn hash(password: &[u8], salt: &[u8; SALT_BYTES]) -> Result<String, String> {
+    let hash = Argon2::default().hash_password_with_salt(password, salt).map_err(|error| error.to_string())?;
+    Ok(hash.to_string())
+}
+
+/// Whether a password has this hash; `false` for a hash that cannot be read.
+#[must_use]
+pub fn matches(password: &[u8], hash: &str) -> bool {
+    Argon2::default().verify_password(password, hash).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_password_has_its_hash() {
+        let hashed = hash("pässword".as_bytes(), &[7; SALT_BYTES]).unwrap();
+        assert!(hashed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hashed}");
+        assert!(matches("pässword".as_bytes(), &hashed));
+        for wrong in ["", "password", "pässword "] {
+            assert!(!matches(wrong.as_bytes(), &hashed), "{wrong}");
+        }
+        assert!(!matches(b"x", "no hash"));
+        assert_ne!(hash(b"x", &[1; SALT_BYTES]), hash(b"x", &[2; SALT_BYTES]));
+        // A hash of the reference implementation's command line.
+        let theirs = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+        assert!(matches(b"password", theirs));
+    }
+}
