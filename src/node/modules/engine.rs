@@ -25,7 +25,7 @@ use super::action::list::CommandList;
 use crate::node::command_rows;
 use crate::node::json;
 use crate::node::peer::Handled;
-use crate::node::stopping::STOPPING_TEXT;
+use crate::node::phase::STOPPING_TEXT;
 
 /// What the row says of a request without commands.
 const NEED_COMMANDS: &str = "need commands argument: a list of lines";

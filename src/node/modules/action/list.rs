@@ -20,7 +20,7 @@ struct RawRequest<'a> {
 }
 
 /// A request whose commands are not looked at yet.
-pub(in super::super::super) struct CommandList<'a> {
+pub(in crate::node) struct CommandList<'a> {
     /// What it holds, JSON text as it came; empty for nothing.
     pub content: &'a str,
     /// Whether rows are written.
@@ -58,7 +58,7 @@ impl<'a> CommandList<'a> {
 
 /// One command of a request, as it was given. Holds a command line: no `Debug`.
 #[derive(Clone, PartialEq)]
-pub(in super::super::super) struct Command {
+pub(in crate::node) struct Command {
     /// As it was given, without NUL.
     pub line: String,
     /// JSON text that goes back into the rows.
