@@ -12,6 +12,7 @@ use crate::model::connection::Endpoint;
 use crate::model::registration::NodeKind;
 
 mod allowed_commands;
+mod brought;
 mod dial_in;
 mod documentation;
 mod includes;

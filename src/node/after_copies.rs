@@ -16,7 +16,7 @@ use crate::model::token::Token;
 use super::actions::{self, Also};
 use super::core::Core;
 use super::peer::{Handled, Peer};
-use super::stopping::STOPPING_TEXT;
+use super::phase::STOPPING_TEXT;
 use super::timers::Timer;
 
 /// So long a command waits at most.

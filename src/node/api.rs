@@ -22,7 +22,7 @@ use super::core::Core;
 use super::get_log::read_filter;
 use super::output::Output;
 use super::peer::{Handled, Peer};
-use super::{audit, json, stopping};
+use super::{audit, json, phase};
 use waits::{Lookup, WAITING_MAX};
 
 /// `sync_wait` where it is not given, in microseconds.
@@ -147,7 +147,7 @@ impl Core {
             [nodes, target, ..] if nodes == "nodes" => target,
             _ => "",
         };
-        self.context.admit(&caller, action, target, data)
+        audit::admit(&mut self.context, &caller, action, target, data)
     }
 
     /// An endpoint of the core or of a module that answers with a token.
@@ -173,7 +173,7 @@ impl Core {
         };
         let token = self.context.generate_token();
         Some(match self.request(Peer::Ourselves, action, &token, "", data) {
-            Handled::Reply(_, Code::FINISHED_KO, data) if self.context.stopping != stopping::Stopping::No => {
+            Handled::Reply(_, Code::FINISHED_KO, data) if self.context.stopping != phase::Stopping::No => {
                 answer(503, data)
             }
             Handled::Reply(_, _, data) if data == "null" => answer(204, ""),
@@ -214,7 +214,7 @@ impl Core {
     /// Runs an action whose end is found by its token, also where the reply of the core alone says what came of it.
     fn run_action(&mut self, action: Action, token: &Token, target: Option<&str>, data: String) {
         let is_said_by_reply = matches!(action, Action::ConStatus | Action::Routes | Action::BroadcastLogger);
-        let is_here = target.is_none() && self.context.stopping == stopping::Stopping::No;
+        let is_here = target.is_none() && self.context.stopping == phase::Stopping::No;
         if action == Action::ConStatus && is_here {
             let (status, _) = self.constatus_text(false);
             return self.context.finish(token, Code::FINISHED_OK, status);

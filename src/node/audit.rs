@@ -38,25 +38,29 @@ impl<'a> Asker<'a> {
     }
 }
 
-impl Context {
-    /// Whether somebody may ask for something.
-    pub(super) fn admit(&mut self, asker: &Asker<'_>, action: &Action, target: &str, data: &str) -> Result<(), ()> {
-        let node = match target.chars().take(TARGET_MAX).flat_map(char::escape_debug).collect::<String>() {
-            target if target.is_empty() => "this node".to_owned(),
-            target => format!("node {target}"),
-        };
-        let (name, word) = (&asker.name, action.as_str().chars().take(64).collect::<String>());
-        if !asker.rights.allow(actions::may(action), action, data) {
-            self.log(LogLine::warning("core", format!("{name} may not ask for {word} on {node}: refused")));
-            return Err(());
-        }
-        if self.options.audits && is_worth_a_line(action) {
-            let shown: String = data.chars().take(SHOWN_MAX).collect();
-            let text = format!("{name}: {word} on {node}: {}", super::masked::without_secrets(&shown));
-            self.log(LogLine::info(AUDIT, text));
-        }
-        Ok(())
+/// Whether somebody may ask for something.
+pub(super) fn admit(
+    context: &mut Context,
+    asker: &Asker<'_>,
+    action: &Action,
+    target: &str,
+    data: &str,
+) -> Result<(), ()> {
+    let node = match target.chars().take(TARGET_MAX).flat_map(char::escape_debug).collect::<String>() {
+        target if target.is_empty() => "this node".to_owned(),
+        target => format!("node {target}"),
+    };
+    let (name, word) = (&asker.name, action.as_str().chars().take(64).collect::<String>());
+    if !asker.rights.allow(actions::may(action), action, data) {
+        context.log(LogLine::warning("core", format!("{name} may not ask for {word} on {node}: refused")));
+        return Err(());
     }
+    if context.options.audits && is_worth_a_line(action) {
+        let shown: String = data.chars().take(SHOWN_MAX).collect();
+        let text = format!("{name}: {word} on {node}: {}", super::masked::without_secrets(&shown));
+        context.log(LogLine::info(AUDIT, text));
+    }
+    Ok(())
 }
 
 /// Not what changes nothing, and not what nodes say all the time.

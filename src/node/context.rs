@@ -24,10 +24,11 @@ use crate::model::work::{Work, WorkId};
 use super::actions;
 use super::clock_watch::ClockWatch;
 use super::core_options::CoreOptions;
+use super::flow::{Flow, Why};
 use super::journal::{Awaited, Journal, NewRow};
 use super::json;
 use super::output::{Output, ReceiptId};
-use super::stopping::Stopping;
+use super::phase::Stopping;
 use super::timers::Timers;
 
 /// See the module's page.
@@ -48,6 +49,7 @@ pub(super) struct Context {
     pub journal: Journal,
     /// The centrals that we dial and are connected to.
     pub connected_parents: BTreeSet<ParentKind>,
+    flow: Flow,
     outputs: VecDeque<Output>,
     next_work: u64,
     next_command: u64,
@@ -69,6 +71,7 @@ impl Context {
             own_history: 0,
             journal: Journal::default(),
             connected_parents: BTreeSet::new(),
+            flow: Flow::default(),
             outputs: line.into_iter().map(Output::Log).collect(),
             next_work: 0,
             next_command: 0,
@@ -115,6 +118,25 @@ impl Context {
                 }
             }
             Some(_) => {}
+        }
+    }
+
+    /// Reads nothing from a client until that is released again.
+    pub fn hold(&mut self, why: Why, client: ClientId) {
+        let output = self.flow.hold(why, client);
+        self.outputs.extend(output);
+    }
+
+    /// One reason not to read from a client is gone.
+    pub fn release(&mut self, why: Why, client: ClientId) {
+        let output = self.flow.release(why, client);
+        self.outputs.extend(output);
+    }
+
+    /// One reason not to read from clients is gone for all of them.
+    pub fn release_all(&mut self, why: Why) {
+        for client in self.flow.held_for(why) {
+            self.release(why, client);
         }
     }
 

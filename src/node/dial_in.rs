@@ -23,7 +23,7 @@ use crate::model::token::Token;
 use super::core::Core;
 use super::counters::Way;
 use super::output::Output;
-use super::proxy::read_registration;
+use super::registration::read_registration;
 use super::registry::{Link, Node};
 use super::timers::Timer;
 

@@ -22,7 +22,7 @@ use crate::model::token::Token;
 use super::dial_out::Position;
 use super::output::Output;
 use super::peer::{Handled, Peer};
-use super::{json, proxy};
+use super::{json, trace};
 
 /// Questions whose answer is awaited at most.
 const QUESTIONS_MAX: usize = 1_000;
@@ -127,7 +127,7 @@ pub(super) fn rows_json(rows: &[HistoryRow]) -> String {
 
 /// Whether a row stays here unless its reader pages: only our own kind looks for it.
 fn is_trace_row(row: &HistoryRow) -> bool {
-    proxy::is_trace(row.code, row.instant, &row.data)
+    trace::is_trace(row.code, row.instant, &row.data)
 }
 
 impl Questions {

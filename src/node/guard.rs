@@ -15,7 +15,7 @@ use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::rights::BoundKey;
 
-use super::audit::Asker;
+use super::audit::{self, Asker};
 use super::context::Context;
 
 /// What the keys of clients are bound to. Clients with a plain key are not here.
@@ -44,7 +44,7 @@ impl Guard {
         let Message { action, target, data, .. } = message;
         let word: String = action.as_str().chars().take(64).collect();
         let asker = Asker::named(key.name.clone(), &key.rights);
-        if context.admit(&asker, action, target.as_deref().unwrap_or_default(), data).is_err() {
+        if audit::admit(context, &asker, action, target.as_deref().unwrap_or_default(), data).is_err() {
             return Err(format!("{} may not ask for {word}", key.name));
         }
         match key.node {

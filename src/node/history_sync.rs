@@ -29,7 +29,7 @@ use super::liveness::REPEATS_MAX;
 use super::output::ReceiptId;
 use super::registry::Link;
 use super::timers::Timer;
-use super::{api, json, proxy};
+use super::{api, json, trace};
 
 pub(super) use answer::Answer;
 pub(super) use origins::OriginMarks;
@@ -343,7 +343,7 @@ impl Core {
             if let Some(origin) = origin.filter(|_| !is_taken) {
                 moved.note(origin);
             }
-            if is_taken || is_early || proxy::is_trace(row.code, row.instant, &row.data) {
+            if is_taken || is_early || trace::is_trace(row.code, row.instant, &row.data) {
                 self.settle_owed(id, &row, origin);
                 continue;
             }

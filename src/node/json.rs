@@ -1,7 +1,16 @@
 //! JSON as peers write it: numbers as strings, truth as `1`, `"true"` or `true`, absent values as `null`.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+/// An object in which a key stands more than once, with the last of its values alone, as Perl reads it. `None` for
+/// anything but an object.
+pub(super) fn without_repeats(text: &str) -> Option<String> {
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+    serde_json::to_string(&members).ok()
+}
 
 /// Appends `text` as a JSON string.
 pub(super) fn push_string(out: &mut String, text: &str) {

@@ -13,7 +13,7 @@ use crate::model::token::Token;
 use super::core::Core;
 use super::json;
 use super::peer::{Handled, Peer};
-use super::proxy::read_registration;
+use super::registration::read_registration;
 use super::registry::NODES_MAX;
 
 /// Reasons that fit a row; more are only logged.

@@ -11,11 +11,10 @@ use crate::model::time::Monotonic;
 use super::history_sync::NodeSync;
 use super::liveness::Liveness;
 use super::outbox::Outbox;
+use super::registration::SUBNODES_MAX;
 
 /// Nodes at most.
 pub(super) const NODES_MAX: usize = 20_000;
-/// Subnodes of one node at most.
-pub(super) const SUBNODES_MAX: usize = 20_000;
 
 /// Ids that a node announces, and how many steps behind it they are: 1 for its own nodes.
 pub(super) type Announced = BTreeMap<NodeId, u8>;

@@ -23,11 +23,12 @@ use crate::model::registration::NodeKind;
 use crate::model::token::Token;
 
 use super::core::Core;
+use super::flow::Why;
 use super::output::Output;
 use super::pathway::Route;
 use super::peer::{Handled, Peer};
-use super::proxy::passed_on;
 use super::registry::{Link, Node};
+use super::trace::passed_on;
 
 /// Bytes of one client that may be on their way before it is read no further, and below which it is read again.
 const HIGH_BYTES: usize = 4 << 20;
@@ -56,7 +57,6 @@ struct Passed {
 pub(super) struct RelayedCopies {
     passed: BTreeMap<NodeId, VecDeque<Passed>>,
     bytes: BTreeMap<ClientId, usize>,
-    paused: BTreeSet<ClientId>,
     /// Tokens that ended here, the last ones: more of their messages may still come.
     ended: VecDeque<Token>,
     /// Tokens whose way broke here. Chunks that were sent before the sender heard of it still come, perhaps when the
@@ -253,9 +253,8 @@ impl Core {
         }
         if let Some(client) = client
             && self.relayed_copies.bytes.get(&client).is_some_and(|bytes| *bytes > HIGH_BYTES)
-            && self.relayed_copies.paused.insert(client)
         {
-            self.pause_sender(client, true);
+            self.context.hold(Why::Relay, client);
         }
         if let Some(client) = room_of {
             self.context.output(Output::AwaitRoom { node: through, client });
@@ -363,8 +362,8 @@ impl Core {
         if bytes == 0 {
             self.relayed_copies.bytes.remove(&client);
         }
-        if bytes < LOW_BYTES && self.relayed_copies.paused.remove(&client) {
-            self.pause_sender(client, false);
+        if bytes < LOW_BYTES {
+            self.context.release(Why::Relay, client);
         }
     }
 }

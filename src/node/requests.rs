@@ -13,7 +13,7 @@ use crate::node::peer::Peer;
 use super::actions::{self, Room};
 use super::core::Core;
 use super::counters::Way;
-use super::stopping::STOPPING_TEXT;
+use super::phase::STOPPING_TEXT;
 use super::{json, masked};
 
 impl Core {

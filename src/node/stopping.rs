@@ -7,28 +7,14 @@ use crate::model::token::Token;
 use super::api::waits;
 use super::core::Core;
 use super::output::Output;
+use super::phase::{STOPPING_TEXT, Stopping};
 use super::registry::Link;
 use super::timers::Timer;
 
-/// What every request hears while the daemon stops.
-pub(super) const STOPPING_TEXT: &str = "gorgone is stopping/restarting. Cannot proceed request.";
 /// So long commands may go on; then they are killed.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// So long killed commands may take to be reported.
 const LAST_WAIT: Duration = Duration::from_millis(300);
-
-/// How far the daemon is with stopping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stopping {
-    /// It runs.
-    No,
-    /// It waits for commands.
-    Waiting,
-    /// It has killed the commands.
-    Killed,
-    /// It has said so.
-    Stopped,
-}
 
 impl Core {
     /// [`super::input::Input::Stop`]; a second one changes nothing.

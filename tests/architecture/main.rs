@@ -4,6 +4,7 @@
 mod citations;
 mod rules;
 mod source;
+mod structure;
 mod troubleshooting;
 mod unused;
 

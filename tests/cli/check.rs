@@ -26,7 +26,7 @@ fn central() -> Folder {
     external_com_type: tcp
     external_com_path: "*:5556"
     authorized_clients:
-      - key: 0123456789abcdefghijABCDEFGHIJ-_0123456789a
+      - {{key: 0123456789abcdefghijABCDEFGHIJ-_0123456789a, name: central, may: central}}
     privkey: "{root}/rsakey.priv.pem"
     pubkey: "{root}/rsakey.pub.pem"
     gorgone_db_name: "dbname={root}/history.sdb"

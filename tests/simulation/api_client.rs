@@ -26,7 +26,8 @@ impl World {
         self.pipes.push(Pipe { ends: [Some((0, connection)), None], directions: Default::default(), open: true });
         let pipe = self.pipes.len() - 1;
         self.machines[0].pipes.insert(connection, pipe);
-        let request = format!("POST {path} HTTP/1.1\r\nHost: sim\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let request =
+            format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         self.machines[0].dispatch.as_mut()?.received(connection, request.as_bytes(), now);
         self.waiting_answers.push(pipe);
         self.settle_turn(0);

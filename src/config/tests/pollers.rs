@@ -33,6 +33,8 @@ fn a_dsn_is_read_with_every_separator() {
     for (dsn, place) in [
         ("mysql:host=db.example.org;port=3307;dbname=centreon", tcp("db.example.org", 3307)),
         ("mysql:host=10.0.0.1:port=3307;dbname=centreon", tcp("10.0.0.1", 3307)),
+        ("mysql:host=127.0.0.1:21306;dbname=centreon", tcp("127.0.0.1", 21306)),
+        ("mysql:dbname=centreon;host=10.0.0.1:3307;port=3308", tcp("10.0.0.1", 3308)),
         ("MariaDB:database=centreon;host=10.0.0.1", tcp("10.0.0.1", 3306)),
         ("DBI:mysql:centreon:10.0.0.1:3308", tcp("10.0.0.1", 3308)),
         ("mysql:host=[2001:db8::1];dbname=centreon", tcp("2001:db8::1", 3306)),

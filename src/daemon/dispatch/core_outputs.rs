@@ -37,7 +37,10 @@ impl Dispatch {
             Output::ResetParent(kind) => self.reset_dialled(PeerKey::Parent(kind), now),
             Output::Log(line) => self.log(line),
             Output::SetLogLevel(level) => self.effects.push_back(Effect::SetLogLevel(level)),
-            Output::Stopped => self.effects.push_back(Effect::Stopped),
+            Output::Stopped => {
+                self.stop_websocket_parent(now);
+                self.effects.push_back(Effect::Stopped);
+            }
         }
     }
 

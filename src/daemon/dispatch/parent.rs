@@ -133,6 +133,14 @@ impl Dispatch {
         }
     }
 
+    /// What waits for our central is still sent, then a close.
+    pub(super) fn stop_websocket_parent(&mut self, now: Now) {
+        if let Some(parent) = self.dialled.websocket() {
+            parent.node.stop(now);
+            self.touch(Owner::Dialled(KEY));
+        }
+    }
+
     pub(super) fn drain_websocket_parent(&mut self, now: Now) {
         while let Some(output) = self.dialled.websocket().and_then(|parent| parent.node.poll_output()) {
             match output {

@@ -12,11 +12,13 @@ mod digest;
 mod inside;
 mod left_over;
 mod marks;
+mod own_files;
 mod pack;
 mod place;
 mod room;
 mod tar_headers;
 mod text;
 
+pub use own_files::set_own_files;
 #[cfg(feature = "ssh")]
 pub use source::{Opened, open_source};

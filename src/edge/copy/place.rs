@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::attributes::{self, umask};
 use super::inside::{Inside, LINKS_MAX, Missing, Problem};
 use super::left_over::{self, Note};
+use super::own_files::refuse_own;
 use super::text::words;
 use crate::model::copy::Attributes;
 
@@ -106,6 +107,7 @@ impl Place {
         if !roots.is_empty() && root_of(directory.path(), roots).is_none() {
             return Err("it is outside copy_roots".to_owned());
         }
+        refuse_own(directory.root().as_fd(), &name)?;
         let before = match rustix::fs::statat(directory.root().as_fd(), &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Some(stat),
             Err(Errno::NOENT) => None,

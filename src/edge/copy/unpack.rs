@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,7 @@ use tar::{Archive, Entry, EntryType, Header};
 use super::attributes::umask;
 use super::inside::{Inside, Missing, Problem};
 use super::left_over;
+use super::own_files::refuse_own;
 use super::room::{Counted, Room};
 use super::tar_headers::{Extensions, LookedUp, long_text, read_pax};
 use super::text::words;
@@ -80,6 +81,10 @@ fn shown(name: &Path) -> String {
 
 fn refused(name: &Path, why: &str) -> Failed {
     format!("'{}' {why}", shown(name))
+}
+
+fn own_file(name: &Path, directory: BorrowedFd<'_>, last: &OsStr) -> Result<(), Failed> {
+    refuse_own(directory, last).map_err(|why| format!("'{}': {why}", shown(name)))
 }
 
 fn of_problem(name: &Path, problem: &Problem) -> Failed {
@@ -244,6 +249,7 @@ impl<'a> Unpacking<'a> {
         self.room.take(size).map_err(|why| format!("'{}': {why}", shown(name)))?;
         let written_as = self.temporary_name();
         let way = self.inside.walk(&parent, Missing::Make).map_err(|problem| of_problem(name, &problem))?;
+        own_file(name, way.directory().as_fd(), &last)?;
         let file = create(&way.directory(), &written_as).map_err(|error| of_errno(name, error))?;
         drop(way);
         self.staged.push(Staged { parent, written_as, name: last });
@@ -318,6 +324,7 @@ impl<'a> Unpacking<'a> {
         self.commit()?;
         let written_as = self.temporary_name();
         let way = self.inside.walk(&parent, Missing::Make).map_err(|problem| of_problem(name, &problem))?;
+        own_file(name, way.directory().as_fd(), &last)?;
         rustix::fs::symlinkat(target, way.directory(), &written_as).map_err(|error| of_errno(name, error))?;
         let renamed = rustix::fs::renameat(way.directory(), &written_as, way.directory(), &last);
         if renamed.is_err() {
@@ -377,6 +384,7 @@ impl<'a> Unpacking<'a> {
         }
         let written_as = self.temporary_name();
         let way = self.inside.walk(parent, Missing::Make).map_err(|problem| of_problem(name, &problem))?;
+        own_file(name, way.directory().as_fd(), last)?;
         rustix::fs::linkat(target_way.directory(), &target_name, way.directory(), &written_as, AtFlags::empty())
             .and_then(|()| rustix::fs::renameat(way.directory(), &written_as, way.directory(), last))
             .map_err(|error| of_errno(name, error))?;

@@ -47,7 +47,7 @@ enum Waiting {
 
 /// The calls that wait.
 #[derive(Debug, Default)]
-pub(in super::super) struct Calls {
+pub(in crate::node) struct Calls {
     waiting: BTreeMap<CallId, Waiting>,
     by_token: BTreeMap<String, BTreeSet<CallId>>,
     /// Targets whose tokens are waited for.
@@ -76,7 +76,7 @@ impl Calls {
     }
 
     /// Those that wait for the sync `serial` of a node, or an earlier one.
-    pub(in super::super) fn waiting_for_sync(&self, id: NodeId, serial: u64) -> Vec<CallId> {
+    pub(in crate::node) fn waiting_for_sync(&self, id: NodeId, serial: u64) -> Vec<CallId> {
         let is_due = |waiting: &Waiting| match waiting {
             Waiting::Log { sync: Some((node, wanted)), .. } => *node == id && *wanted <= serial,
             _ => false,
@@ -85,7 +85,7 @@ impl Calls {
     }
 
     /// Those that do not wait for the history yet.
-    pub(in super::super) fn waiting(&self) -> Vec<CallId> {
+    pub(in crate::node) fn waiting(&self) -> Vec<CallId> {
         let waits = |waiting: &Waiting| !matches!(waiting, Waiting::History { .. });
         self.waiting.iter().filter(|(_, waiting)| waits(waiting)).map(|(call, _)| *call).collect()
     }
@@ -138,7 +138,7 @@ fn poll_from_now(core: &mut Core, target: NodeId) {
 }
 
 /// A node, or the relay before it, has confirmed a token.
-pub(in super::super) fn token_confirmed(core: &mut Core, token: &str) {
+pub(in crate::node) fn token_confirmed(core: &mut Core, token: &str) {
     let call = core.calls.by_token.get(token).and_then(BTreeSet::first);
     let target = match call.and_then(|call| core.calls.waiting.get(call)) {
         Some(Waiting::Token(lookup)) => lookup.node(),
@@ -150,7 +150,7 @@ pub(in super::super) fn token_confirmed(core: &mut Core, token: &str) {
 }
 
 /// [`Timer::Poll`]
-pub(in super::super) fn poll_due(core: &mut Core, target: NodeId) {
+pub(in crate::node) fn poll_due(core: &mut Core, target: NodeId) {
     let Some(polled) = core.calls.polled.get_mut(&target) else { return };
     let next = core.context.now.monotonic + polled.distance;
     polled.distance = polled.distance.saturating_mul(2).min(POLL_MAX);
@@ -183,14 +183,14 @@ pub(super) fn look_up(core: &mut Core, call: CallId, lookup: Lookup) {
 }
 
 /// A terminal row of a token is written.
-pub(in super::super) fn token_ended(core: &mut Core, token: &str) {
+pub(in crate::node) fn token_ended(core: &mut Core, token: &str) {
     for call in core.calls.by_token.get(token).cloned().unwrap_or_default() {
         ask_history(core, call);
     }
 }
 
 /// The rows of a token cannot be stored: whoever waits for them is told, for there will be none to read.
-pub(in super::super) fn token_not_stored(core: &mut Core, token: &str) {
+pub(in crate::node) fn token_not_stored(core: &mut Core, token: &str) {
     for call in core.calls.by_token.get(token).cloned().unwrap_or_default() {
         stop_waiting(core, call);
         let answer =
@@ -200,7 +200,7 @@ pub(in super::super) fn token_not_stored(core: &mut Core, token: &str) {
 }
 
 /// [`Timer::Call`]: the wait is over.
-pub(in super::super) fn waited(core: &mut Core, call: CallId) {
+pub(in crate::node) fn waited(core: &mut Core, call: CallId) {
     match stop_waiting(core, call) {
         Some(Waiting::Token(lookup)) => look_up(core, call, lookup),
         Some(waiting @ Waiting::Log { .. }) => {
@@ -215,7 +215,7 @@ pub(in super::super) fn waited(core: &mut Core, call: CallId) {
 }
 
 /// Waits no longer for anything but the history.
-pub(in super::super) fn ask_history(core: &mut Core, call: CallId) {
+pub(in crate::node) fn ask_history(core: &mut Core, call: CallId) {
     let lookup = match stop_waiting(core, call) {
         Some(Waiting::Token(lookup) | Waiting::Log { lookup, .. }) => lookup,
         Some(waiting @ Waiting::History { .. }) => {
@@ -233,7 +233,7 @@ pub(in super::super) fn ask_history(core: &mut Core, call: CallId) {
 }
 
 /// The history answered.
-pub(in super::super) fn history_answered(core: &mut Core, call: CallId, result: Result<LogPage, String>) {
+pub(in crate::node) fn history_answered(core: &mut Core, call: CallId, result: Result<LogPage, String>) {
     let Some(Waiting::History { token }) = core.calls.remove(call) else { return };
     let answer = match result {
         Ok(page) => found(&token, &page),

@@ -20,7 +20,7 @@ const TOKEN_LEN_MAX: usize = 2_048;
 
 /// The rows of an answer, in ascending order of id.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(in super::super) struct Answer {
+pub(in crate::node) struct Answer {
     /// The rows that make sense.
     pub rows: Vec<AnsweredRow>,
     /// How many do not: their `ctime` is no time.
@@ -37,7 +37,7 @@ pub(in super::super) struct Answer {
 
 /// One row, in the node's own ids and times.
 #[derive(Clone, Debug, PartialEq)]
-pub(in super::super) struct AnsweredRow {
+pub(in crate::node) struct AnsweredRow {
     pub id: i64,
     pub ctime: f64,
     pub etime: i64,
@@ -88,7 +88,7 @@ struct RawRow<'a> {
 
 impl Answer {
     /// Reads the `data` member of a reply; `None` when it is no answer to a GETLOG.
-    pub(in super::super) fn read(data: &str) -> Option<Self> {
+    pub(in crate::node) fn read(data: &str) -> Option<Self> {
         let raw: RawAnswer<'_> = serde_json::from_str(data).ok()?;
         if raw.action.as_str() != Some("getlog") {
             return None;
@@ -120,7 +120,7 @@ fn origin(value: &Value) -> Option<RowOrigin> {
 
 impl AnsweredRow {
     /// Where it was written first, as far as that can be known: a node of our kind tells the `number` of its history.
-    pub(in super::super) fn origin_in(&self, node: NodeId, number: i64, pages: bool) -> Option<RowOrigin> {
+    pub(in crate::node) fn origin_in(&self, node: NodeId, number: i64, pages: bool) -> Option<RowOrigin> {
         let history = HistoryName { node, number };
         let own = (pages && number != 0 && self.id > 0).then_some(RowOrigin { history, id: self.id });
         self.origin.or(own)

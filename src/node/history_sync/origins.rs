@@ -17,7 +17,7 @@ const HISTORIES_MAX: usize = 100_000;
 
 /// See the module's page.
 #[derive(Debug, Default)]
-pub(in super::super) struct OriginMarks {
+pub(in crate::node) struct OriginMarks {
     own: i64,
     last_ids: BTreeMap<HistoryName, i64>,
 }
@@ -41,7 +41,7 @@ impl SyncMark {
 }
 
 impl OriginMarks {
-    pub(in super::super) fn new(origins: Origins) -> Self {
+    pub(in crate::node) fn new(origins: Origins) -> Self {
         Self { own: origins.own, last_ids: origins.marks.into_iter().collect() }
     }
 

@@ -30,7 +30,7 @@ use crate::node::json;
 use crate::node::output::Output;
 use crate::node::output::ReceiptId;
 use crate::node::peer::{Handled, Peer};
-use crate::node::stopping::STOPPING_TEXT;
+use crate::node::phase::STOPPING_TEXT;
 use action_engine::EngineRun;
 use checking::CheckLoad;
 use checking::Checking;

@@ -25,7 +25,7 @@ use super::action::list::CommandList;
 use crate::node::command_rows;
 use crate::node::json;
 use crate::node::peer::Handled;
-use crate::node::stopping::STOPPING_TEXT;
+use crate::node::phase::STOPPING_TEXT;
 
 /// What the row says of a request without commands.
 const NEED_COMMANDS: &str = "need commands argument: a list of lines";
@@ -113,7 +113,10 @@ impl<'a> EngineContent<'a> {
         let text = if list.content.is_empty() { "null" } else { list.content };
         // A list would be read as the members in their order.
         let is_object = text.starts_with('{') || text == "null";
-        let content: Option<RawContent> = is_object.then(|| serde_json::from_str(text).unwrap_or_default());
+        let content: Option<RawContent> = is_object.then(|| {
+            let single = || serde_json::from_str(&json::without_repeats(text)?).ok();
+            serde_json::from_str(text).ok().or_else(single).unwrap_or_default()
+        });
         let command_file = content.as_ref().and_then(|content| json::text(&content.command_file));
         let lines = content.map_or_else(|| Err(expected(text)), |content| lines(&content.commands));
         Ok(Self { logging: list.logging, text, command_file, lines })

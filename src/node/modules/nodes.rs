@@ -30,7 +30,7 @@ use crate::node::core_settings;
 use crate::node::json;
 use crate::node::output::Output;
 use crate::node::peer::Handled;
-use crate::node::stopping::STOPPING_TEXT;
+use crate::node::phase::STOPPING_TEXT;
 use crate::node::timers::Timer;
 use crate::node::wanted::RegistrationChanges;
 use plan::PollerPlan;
@@ -49,7 +49,7 @@ const COMPLAINTS_LOGGED_MAX: usize = 100;
 
 /// What the module remembers between two readings.
 #[derive(Debug, Default)]
-pub(in super::super) struct NodesModule {
+pub(in crate::node) struct NodesModule {
     /// Set while a reading is under way: the requests that it answers.
     reading: Option<Vec<Token>>,
     /// Requests that came meanwhile; the reading under way may be older than what they are about.
@@ -70,14 +70,14 @@ pub(in super::super) struct NodesModule {
 
 impl Core {
     /// Begins with the module, where it is loaded.
-    pub(in super::super) fn start_reading_pollers(&mut self) {
+    pub(in crate::node) fn start_reading_pollers(&mut self) {
         if self.context.options.pollers.is_some() {
             self.read_pollers();
         }
     }
 
     /// [`Timer::ReadPollers`]
-    pub(in super::super) fn read_pollers(&mut self) {
+    pub(in crate::node) fn read_pollers(&mut self) {
         if self.nodes_module.reading.is_none() {
             self.nodes_module.reading = Some(std::mem::take(&mut self.nodes_module.waiting));
             self.context.timers.cancel(&Timer::ReadPollers);
@@ -86,7 +86,7 @@ impl Core {
     }
 
     /// CENTREONNODESSYNC
-    pub(in super::super) fn sync_pollers(&mut self, token: &Token) -> Handled {
+    pub(in crate::node) fn sync_pollers(&mut self, token: &Token) -> Handled {
         self.context.row(token, Code::BEGIN, json::message("action nodesresync proceed"));
         if self.nodes_module.waiting.len() >= WAITING_MAX {
             self.context.fail(token, "too many requests wait for the database, try again later");
@@ -99,7 +99,7 @@ impl Core {
     }
 
     /// The daemon stops: nobody waits for the database any more.
-    pub(in super::super) fn end_poller_syncs(&mut self) {
+    pub(in crate::node) fn end_poller_syncs(&mut self) {
         let mut tokens = std::mem::take(&mut self.nodes_module.waiting);
         tokens.extend(self.nodes_module.reading.iter_mut().flat_map(std::mem::take));
         for token in tokens {
@@ -108,7 +108,7 @@ impl Core {
     }
 
     /// The database was read, or not.
-    pub(in super::super) fn pollers_read(&mut self, result: Result<PollerTables, String>) {
+    pub(in crate::node) fn pollers_read(&mut self, result: Result<PollerTables, String>) {
         let Some(tokens) = self.nodes_module.reading.take() else { return };
         if self.context.is_stopping() {
             return;
@@ -190,12 +190,12 @@ impl Core {
     }
 
     /// Whether a client that is still connected spoke for a node that is gone.
-    pub(in super::super) fn has_left(&self, client: ClientId) -> bool {
+    pub(in crate::node) fn has_left(&self, client: ClientId) -> bool {
         self.nodes_module.left.values().any(|(_, left)| *left == client)
     }
 
     /// A session or a WebSocket has ended.
-    pub(in super::super) fn forget_left_client(&mut self, client: ClientId) {
+    pub(in crate::node) fn forget_left_client(&mut self, client: ClientId) {
         self.nodes_module.left.retain(|_, (_, left)| *left != client);
     }
 

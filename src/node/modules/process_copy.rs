@@ -9,7 +9,7 @@ mod request;
 mod tests;
 
 use crate::model::host_work::HostWork;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::model::action::Action;
@@ -23,6 +23,7 @@ use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
 use crate::node::core::Core;
+use crate::node::flow::Why;
 use crate::node::json;
 use crate::node::output::Output;
 use crate::node::pathway::Route;
@@ -56,7 +57,7 @@ struct Hears {
 
 /// A copy for a host that is reached by SSH.
 #[derive(Clone, Debug)]
-pub(in super::super) struct PassedOn {
+pub(in crate::node) struct PassedOn {
     /// The host.
     pub through: NodeId,
     /// Whom it is for: the host, or somebody behind it.
@@ -92,12 +93,11 @@ struct Incoming {
 
 /// All copies that we receive.
 #[derive(Debug, Default)]
-pub(in super::super) struct Sinks {
+pub(in crate::node) struct Sinks {
     all: BTreeMap<Token, Incoming>,
     tokens: BTreeMap<SinkId, Token>,
     next: u64,
     bytes: usize,
-    paused: BTreeSet<ClientId>,
 }
 
 impl Incoming {
@@ -110,12 +110,12 @@ impl Incoming {
 
 impl Sinks {
     /// Whether all of a copy to here has come, and is not in its place yet.
-    pub(in super::super) fn is_ending(&self) -> bool {
+    pub(in crate::node) fn is_ending(&self) -> bool {
         self.all.values().any(|incoming| incoming.passed_on.is_none() && incoming.is_ending())
     }
 
     /// Whether all of a copy for a host has come, and is not under way to it yet; with an id, of those before it.
-    pub(in super::super) fn is_ending_for(&self, target: NodeId, before: Option<SourceId>) -> bool {
+    pub(in crate::node) fn is_ending_for(&self, target: NodeId, before: Option<SourceId>) -> bool {
         self.all.values().filter(|incoming| incoming.is_ending()).any(|incoming| {
             let passed_on = incoming.passed_on.as_ref().filter(|passed_on| passed_on.target == target);
             passed_on.is_some_and(|passed_on| before.is_none_or(|before| passed_on.order < before))
@@ -123,19 +123,19 @@ impl Sinks {
     }
 
     /// Whether no job is under way.
-    pub(in super::super) fn is_idle(&self) -> bool {
+    pub(in crate::node) fn is_idle(&self) -> bool {
         self.all.values().all(|incoming| incoming.running.is_empty())
     }
 }
 
 impl Core {
     /// PROCESSCOPY
-    pub(in super::super) fn process_copy(&mut self, peer: Peer, token: &Token, data: String) -> Handled {
+    pub(in crate::node) fn process_copy(&mut self, peer: Peer, token: &Token, data: String) -> Handled {
         self.take_copy(peer, token, data, None)
     }
 
     /// PROCESSCOPY for a host that is reached by SSH: gathered here, then sent.
-    pub(in super::super) fn process_copy_by_ssh(
+    pub(in crate::node) fn process_copy_by_ssh(
         &mut self,
         peer: Peer,
         token: &Token,
@@ -200,17 +200,11 @@ impl Core {
         self.context.timers.set(Timer::Sink(token.clone()), self.context.now.monotonic + IDLE);
         if self.sinks.bytes > HIGH_BYTES
             && let Some(client) = peer.client()
-            && self.sinks.paused.insert(client)
         {
-            self.pause_sender(client, true);
+            self.context.hold(Why::Disk, client);
         }
         self.run_sink(token);
         Handled::Later
-    }
-
-    /// Reads nothing from a client for now, or goes on.
-    pub(in super::super) fn pause_sender(&mut self, client: ClientId, paused: bool) {
-        self.context.output(Output::PauseSender { sender: client, paused });
     }
 
     fn incoming(&mut self, token: &Token, passed_on: Option<PassedOn>) -> &mut Incoming {
@@ -249,7 +243,7 @@ impl Core {
     }
 
     /// Steps are done.
-    pub(in super::super) fn sink_done(&mut self, sink: SinkId, done: Vec<SinkDone>) {
+    pub(in crate::node) fn sink_done(&mut self, sink: SinkId, done: Vec<SinkDone>) {
         let Some(token) = self.sinks.tokens.get(&sink).cloned() else { return };
         let Some(incoming) = self.sinks.all.get_mut(&token) else { return };
         let hears = std::mem::take(&mut incoming.running);
@@ -258,9 +252,7 @@ impl Core {
             self.sink_step_done(&token, &hears, done);
         }
         if self.sinks.bytes < LOW_BYTES {
-            for client in std::mem::take(&mut self.sinks.paused) {
-                self.pause_sender(client, false);
-            }
+            self.context.release_all(Why::Disk);
         }
         self.refuse_late_steps(&token);
         self.run_sink(&token);

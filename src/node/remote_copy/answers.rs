@@ -53,7 +53,7 @@ impl Core {
     }
 
     /// A node replied with the token of a copy; `false` when it is none.
-    pub(in super::super) fn copy_confirmed(&mut self, through: NodeId, token: &Token, code: Code, data: &str) -> bool {
+    pub(in crate::node) fn copy_confirmed(&mut self, through: NodeId, token: &Token, code: Code, data: &str) -> bool {
         let Some(source) = self.copies.of_token(token.as_str()) else { return false };
         let Some(copy) = self.copies.all.get_mut(&source) else { return false };
         if copy.route.through != through {

@@ -9,7 +9,7 @@ use crate::model::token::Token;
 
 use super::{Copies, Copy, State};
 use crate::node::core::Core;
-use crate::node::stopping::STOPPING_TEXT;
+use crate::node::phase::STOPPING_TEXT;
 use crate::node::timers::Timer;
 
 /// A way that is broken behind a relay is tried again so often.
@@ -89,7 +89,7 @@ impl Core {
     }
 
     /// A link is up: what broke off goes on.
-    pub(in super::super) fn copies_link_up(&mut self, through: NodeId) {
+    pub(in crate::node) fn copies_link_up(&mut self, through: NodeId) {
         for source in self.copies.of_node(through) {
             let Some(copy) = self.copies.all.get(&source) else { continue };
             if copy.state == State::Interrupted && !copy.has_step {
@@ -99,7 +99,7 @@ impl Core {
     }
 
     /// A link broke: a receiver of our own kind may go on later, any other copy is over.
-    pub(in super::super) fn copies_link_down(&mut self, through: NodeId) {
+    pub(in crate::node) fn copies_link_down(&mut self, through: NodeId) {
         for source in self.copies.of_node(through) {
             let Some(copy) = self.copies.all.get_mut(&source) else { continue };
             match &copy.state {
@@ -121,7 +121,7 @@ impl Core {
     }
 
     /// A message of a copy left the link's queue unsent; `true` when the token is one of a copy.
-    pub(in super::super) fn copy_not_sent(&mut self, through: NodeId, token: &Token, reason: &str) -> bool {
+    pub(in crate::node) fn copy_not_sent(&mut self, through: NodeId, token: &Token, reason: &str) -> bool {
         let Some(source) = self.copies.of_token(token.as_str()) else { return false };
         if self.copies.all.get(&source).is_some_and(|copy| copy.state != State::Interrupted) {
             let message = format!("Send message problem for '{through}': {reason}");
@@ -131,20 +131,20 @@ impl Core {
     }
 
     /// Little waits to be sent to a node.
-    pub(in super::super) fn room_for(&mut self, through: NodeId) {
+    pub(in crate::node) fn room_for(&mut self, through: NodeId) {
         self.room_for_copies(through);
         self.room_for_relayed(through);
     }
 
     /// A node is not registered any more.
-    pub(in super::super) fn end_copies_of(&mut self, through: NodeId) {
+    pub(in crate::node) fn end_copies_of(&mut self, through: NodeId) {
         for source in self.copies.of_node(through) {
             self.fail_copy(source, &node_is_gone(through));
         }
     }
 
     /// The daemon stops. What the receivers have stays there for copies that are asked for anew.
-    pub(in super::super) fn stop_copies(&mut self) {
+    pub(in crate::node) fn stop_copies(&mut self) {
         for source in self.copies.all.keys().copied().collect::<Vec<_>>() {
             let Some(copy) = self.forget_copy(source) else { continue };
             if copy.may_have_ended {

@@ -51,7 +51,7 @@ impl Core {
     }
 
     /// A node answered a GETLOG, which shows of what kind it is.
-    pub(in super::super) fn copy_kind_known(&mut self, through: NodeId) {
+    pub(in crate::node) fn copy_kind_known(&mut self, through: NodeId) {
         for source in self.copies.of_node(through) {
             if self.copies.all.get(&source).is_some_and(|copy| copy.state == State::AwaitingKind) {
                 self.find_out_kind(source);

@@ -15,13 +15,13 @@ use crate::node::json;
 /// Maximum length in characters of a path or another value.
 const VALUE_LEN_MAX: usize = 4_096;
 /// A WebSocket message that a node takes, in bytes.
-pub(in super::super) const WEB_SOCKET_BYTES_MAX: usize = 262_144;
+pub(in crate::node) const WEB_SOCKET_BYTES_MAX: usize = 262_144;
 /// Bytes of an envelope around the data of a message: action, token, target.
-pub(in super::super) const ENVELOPE_BYTES_MAX: usize = 600;
+pub(in crate::node) const ENVELOPE_BYTES_MAX: usize = 600;
 
 /// What a copy is asked to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct Request {
+pub(in crate::node) struct Request {
     /// The member `logging` as it came, JSON text.
     logging: String,
     pub source: String,
@@ -54,7 +54,7 @@ impl Request {
     ///
     /// # Errors
     /// The message of the row, and what it is about.
-    pub(in super::super) fn read(data: &str) -> Result<Self, (&'static str, &'static str)> {
+    pub(in crate::node) fn read(data: &str) -> Result<Self, (&'static str, &'static str)> {
         const FAILED: &str = "remote copy failed";
         let raw: RawRequest<'_> = serde_json::from_str(data).map_err(|_| (FAILED, "the request cannot be read"))?;
         let member = |key: &str| raw.content.get(key).and_then(json::text);
@@ -76,7 +76,7 @@ impl Request {
     }
 
     /// What is to be opened.
-    pub(in super::super) fn spec(&self, target: &str, number: u64) -> SourceSpec {
+    pub(in crate::node) fn spec(&self, target: &str, number: u64) -> SourceSpec {
         SourceSpec {
             source: PathBuf::from(&self.source),
             cache_dir: self.cache_dir.as_ref().map(PathBuf::from),
@@ -86,7 +86,7 @@ impl Request {
     }
 
     /// The base name goes behind a directory.
-    pub(in super::super) fn complete_destination(&mut self, kind: CopyKind) {
+    pub(in crate::node) fn complete_destination(&mut self, kind: CopyKind) {
         if kind == CopyKind::Regular && self.destination.ends_with('/') {
             let name = self.source.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
             self.destination.push_str(name);

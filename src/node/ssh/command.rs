@@ -13,7 +13,7 @@ use crate::node::context::Context;
 use crate::node::journal::NewRow;
 use crate::node::json;
 use crate::node::pathway::Route;
-use crate::node::stopping::STOPPING_TEXT;
+use crate::node::phase::STOPPING_TEXT;
 
 /// A request of which one command is under way.
 pub(super) struct CommandJob {

@@ -159,7 +159,7 @@ impl SshHosts {
 
     /// A PROCESSCOPY has come whole, as `sink`. Like the original we put it where it says on the host, also for a
     /// target behind that: it names nothing that would be handed on.
-    pub(in super::super) fn send_gathered_copy(
+    pub(in crate::node) fn send_gathered_copy(
         &mut self,
         context: &mut Context,
         sink: SinkId,

@@ -20,7 +20,7 @@ struct RawRequest<'a> {
 }
 
 /// A request whose commands are not looked at yet.
-pub(in super::super::super) struct CommandList<'a> {
+pub(in crate::node) struct CommandList<'a> {
     /// What it holds, JSON text as it came; empty for nothing.
     pub content: &'a str,
     /// Whether rows are written.
@@ -58,7 +58,7 @@ impl<'a> CommandList<'a> {
 
 /// One command of a request, as it was given. Holds a command line: no `Debug`.
 #[derive(Clone, PartialEq)]
-pub(in super::super::super) struct Command {
+pub(in crate::node) struct Command {
     /// As it was given, without NUL.
     pub line: String,
     /// JSON text that goes back into the rows.
@@ -106,7 +106,14 @@ impl Command {
     /// What the row says: there is no command line.
     pub fn read(text: &str) -> Result<Self, &'static str> {
         let need = "need command argument";
-        let raw: RawCommand<'_> = serde_json::from_str(text).map_err(|_| need)?;
+        let single;
+        let raw: RawCommand<'_> = match serde_json::from_str(text) {
+            Ok(raw) => raw,
+            Err(_) => {
+                single = json::without_repeats(text).ok_or(need)?;
+                serde_json::from_str(&single).map_err(|_| need)?
+            }
+        };
         Ok(Self {
             line: json::text(&raw.command).filter(|line| !line.contains('\0')).ok_or(need)?,
             metadata: raw.metadata.map_or("null", RawValue::get).to_owned(),
@@ -124,5 +131,18 @@ impl Command {
         let mut metadata: Value =
             self.metadata.contains("pkg_install").then(|| serde_json::from_str(&self.metadata).ok())??;
         metadata.get_mut("pkg_install").map(Value::take).filter(|plugins| !plugins.is_null())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_key_that_stands_twice_the_last_value_counts() {
+        let text = r#"{"command":"a","timeout":1,"command":"b","timeout":"7"}"#;
+        let command = Command::read(text).ok().unwrap();
+        assert_eq!((command.line.as_str(), command.timeout), ("b", Some(Duration::from_secs(7))));
+        assert!(Command::read(r#"{"command":"a","command":null}"#).is_err());
     }
 }

@@ -2,7 +2,7 @@
 //! backslashes; nothing else means anything.
 
 /// The words of `line`; `None` when a quote is not closed.
-pub(in super::super::super) fn split(line: &str) -> Option<Vec<String>> {
+pub(in crate::node) fn split(line: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut characters = line.chars();

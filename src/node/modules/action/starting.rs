@@ -17,7 +17,7 @@ use crate::node::journal::NewRow;
 use crate::node::json;
 use crate::node::output::ReceiptId;
 use crate::node::peer::Handled;
-use crate::node::stopping::STOPPING_TEXT;
+use crate::node::phase::STOPPING_TEXT;
 
 /// What is said where the rows cannot be stored.
 const DATABASE_ISSUE: &str = "database issue";

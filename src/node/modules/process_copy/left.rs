@@ -57,7 +57,7 @@ impl Core {
     }
 
     /// Gives up what is being copied to us; each copy ends with `reason`.
-    pub(in super::super::super) fn kill_sinks(&mut self, reason: &str) {
+    pub(in crate::node) fn kill_sinks(&mut self, reason: &str) {
         let tokens: Vec<Token> = self.sinks.all.keys().cloned().collect();
         for token in tokens {
             let Some(incoming) = self.sinks.all.get_mut(&token).filter(|incoming| incoming.ended.is_none()) else {
@@ -75,7 +75,7 @@ impl Core {
     }
 
     /// [`Timer::Sink`]
-    pub(in super::super::super) fn sink_is_idle(&mut self, token: &Token) {
+    pub(in crate::node) fn sink_is_idle(&mut self, token: &Token) {
         let Some(incoming) = self.sinks.all.get(token) else { return };
         if !incoming.running.is_empty() {
             return self.context.timers.set(Timer::Sink(token.clone()), self.context.now.monotonic + IDLE);
