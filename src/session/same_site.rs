@@ -54,9 +54,10 @@ impl OwnNames {
         }
     }
 
-    /// An address cannot be bound to another site's name, so it is as good as a name of ours.
+    /// An address is nobody else's name, and nobody can register a name without a dot: no other site has one.
     fn knows(&self, host: &str) -> bool {
-        host.parse::<IpAddr>().is_ok() || host == "localhost" || self.0.iter().any(|name| name == host)
+        let is_label = || host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        host.parse::<IpAddr>().is_ok() || is_label() || self.0.iter().any(|name| name == host)
     }
 
     /// Whether a page is one of ours: it has the host and port that the request is for, or a name that was configured
@@ -125,6 +126,7 @@ mod tests {
             ("localhost:8085", None, None),
             ("central:8085", None, None),
             ("CENTRAL.:8085", None, None),
+            ("x", None, None),
             ("gorgone.example.org", Some("https://gorgone.example.org"), Some("same-origin")),
             ("127.0.0.1:8085", Some("https://gorgone.example.org"), None),
             ("127.0.0.1:8085", Some("http://127.0.0.1:8085"), Some("same-origin")),

@@ -290,3 +290,61 @@ fn options_name_the_methods_of_a_path_and_words_for_numbers_find_no_row() {
     let result = rows.iter().find(|row| code(row) == 100).map(data).unwrap();
     assert_eq!(result["result"]["exit_code"], 127, "{result}");
 }
+
+#[test]
+fn a_user_with_a_role_asks_for_what_it_may_and_leaves_audit_lines() {
+    let platform = Platform::new();
+    let hashed = std::process::Command::new("sh")
+        .arg("-c")
+        .arg(format!("echo s3cret | '{}' keys hash-password", crate::platform::STHENO))
+        .output()
+        .unwrap();
+    let hash = String::from_utf8(hashed.stdout).unwrap();
+    let users = format!(
+        "auth: {{enabled: \"true\", users: [{{name: reader, password_hash: '{0}', may: read}}, {{name: runner, \
+         password_hash: '{0}', may: [\"command:echo *\"]}}]}}",
+        hash.trim()
+    );
+    let audit = platform.path("audit.log");
+    let plan = platform.plan("central", 1).with_api().with_api_option(&users);
+    let central = Daemon::start(plan.with_core(&format!("audit_log: {}", audit.display())));
+    let mut api = central.api();
+    let command = |line: &str| json!([{ "command": line }]);
+    // reader:s3cret
+    api.headers = "Authorization: Basic cmVhZGVyOnMzY3JldA==\r\n".to_owned();
+    assert_eq!(api.get("/api/internal/information").status, 200);
+    assert_eq!(api.post("/api/core/action/command", &command("echo a")).status, 403);
+    central.wait_for_log("user 'reader' from 127.0.0.1 may not ask for COMMAND on this node: refused", seconds(5));
+    // runner:s3cret
+    api.headers = "Authorization: Basic cnVubmVyOnMzY3JldA==\r\n".to_owned();
+    assert_eq!(api.post("/api/core/action/command", &command("echo a; id")).status, 403);
+    let answer = api.post("/api/core/action/command?log_wait=20000000", &command("echo allowed")).json();
+    assert!(answer.to_string().contains("allowed"), "{answer}");
+    let lines = crate::platform::until("the audit line", seconds(5), || {
+        std::fs::read_to_string(&audit).ok().filter(|text| text.contains("echo allowed"))
+    });
+    assert!(
+        lines.contains("user 'runner' from 127.0.0.1: COMMAND on this node") && !lines.contains("reader"),
+        "{lines}"
+    );
+    // runner:wrong
+    api.headers = "Authorization: Basic cnVubmVyOndyb25n\r\n".to_owned();
+    assert_eq!(api.get("/api/internal/information").status, 401);
+}
+
+#[test]
+fn a_page_of_another_site_runs_nothing() {
+    let platform = Platform::new();
+    let central = central(&platform);
+    let port = central.plan.api_port.unwrap();
+    let command = br#"[{"command":"touch /tmp/never"}]"#;
+    for headers in ["Origin: http://evil.example\r\nContent-Type: text/plain\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+        let mut connection = Connection::open(port).unwrap();
+        let answer = connection.call("POST", "/api/core/action/command", headers, command).unwrap();
+        assert_eq!(answer.status, 403, "{headers}");
+    }
+    let mut connection = Connection::open(port).unwrap();
+    connection.send(b"GET /api/internal/constatus HTTP/1.1\r\nHost: evil.example\r\n\r\n").unwrap();
+    assert_eq!(connection.receive().unwrap().status, 403);
+    central.wait_for_log("it comes from a page of another site", seconds(5));
+}

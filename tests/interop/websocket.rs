@@ -233,7 +233,7 @@ fn a_central_with_the_habits_of_a_perl_one_gets_every_row_of_six_hundred_command
 fn three_thousand_rows_and_a_large_one_of_a_node_with_the_habits_of_a_perl_one_arrive_once_and_unchanged() {
     let platform = Platform::new();
     let port = free_port();
-    let central = Daemon::start(central(&platform, port, &[]));
+    let central = Daemon::start(central(&platform, port, &[]).with_proxy("synchistory_time: 1"));
     let mut script = start_script(port, "3000");
     assert_eq!(script.line(), "sent");
     let count: (i64, i64) = central
