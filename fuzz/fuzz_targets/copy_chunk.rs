@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use libfuzzer_sys::fuzz_target;
 use stheno::edge::copy::sink::{Sink, decode};
-use stheno::model::copy::{Attributes, CopyKind, SinkDone, SinkSpec, SinkStep};
+use stheno::model::copy::{Attributes, CopyKind, DigestKind, SinkDone, SinkSpec, SinkStep};
 use stheno::model::token::Token;
 
 fn folder() -> &'static Path {
@@ -32,6 +32,7 @@ fn spec(kind: CopyKind) -> SinkSpec {
         kind,
         roots: Arc::new([]),
         is_passed_on: false,
+        max_ratio: 0,
     }
 }
 
@@ -74,6 +75,7 @@ fuzz_target!(|input: &[u8]| {
                 attributes: Attributes::default(),
                 restart: choice % 2 == 0,
                 identity: (choice % 3 == 0).then(|| "the same".to_owned()),
+                digest: DigestKind::Sha256,
             },
             _ if choice % 2 == 0 => SinkStep::Keep,
             _ => SinkStep::Discard,

@@ -53,7 +53,7 @@ fuzz_target!(|input: &[u8]| {
         wall: WallTime::from_micros(1_800_000_000_000_000 + i64::try_from(millis).unwrap_or(0) * 1_000),
     };
     let mut core = Core::new(OPTIONS.clone(), Restored::default(), Box::new(Counting(0)), at(0));
-    let node = NodeId::parse("2").expect("an id");
+    let node = NodeId::new(2).expect("an id");
     core.handle_input(Input::LinkUp(node), at(1));
     for (number, line) in input.split(|byte| *byte == b'\n').take(64).enumerate() {
         let Some((from, text)) = line.split_first() else { continue };

@@ -255,7 +255,7 @@ impl Questions {
                 self.get_log_page(context, dialled_out, client, token, page, None)
             }
             (Question::Page { client, token, mark, from }, Ok(page)) => {
-                self.page_answered(context, dialled_out, client, token, mark, from, page);
+                self.page_answered(context, dialled_out, client, token, (mark, from), page);
             }
             (Question::NewestId { client, token, after_id }, Ok(page)) => {
                 let newest = page.rows.last().map_or(0, |row| row.id);
@@ -279,8 +279,7 @@ impl Questions {
         dialled_out: &mut DialledOut,
         client: ClientId,
         token: Token,
-        mark: SyncMark,
-        from: From,
+        (mark, from): (SyncMark, From),
         mut page: LogPage,
     ) {
         let marked = page.rows.first().filter(|row| from == From::Mark && row.id == mark.last_id);

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::platform::client::{Client, SystemRandom};
-use crate::platform::{Daemon, Platform, STHENO, assert_within, seconds, until};
+use crate::platform::{Daemon, Platform, STHENO, seconds, until};
 
 /// Keeps 50 PUTLOGs under way until the connection breaks and notes every one that was acknowledged.
 fn put_until_cut_off(mut client: Client, round: u64, acknowledged: &Mutex<BTreeSet<u64>>, count: &AtomicU64) {
@@ -167,19 +167,22 @@ fn a_full_disk_is_told_to_whoever_asks_to_store_and_everyone_else_is_served() {
 }
 
 #[test]
-fn a_locked_database_is_waited_for_and_stops_nobody() {
+fn a_lock_of_another_program_is_waited_for_and_stops_nobody() {
     let platform = Platform::new();
     let central = Daemon::start(platform.plan("central", 1).with_api());
-    let mut newcomer = central.client();
+    let (mut client, mut other) = (central.client(), central.client());
     let lock = Connection::open(&central.plan.database).unwrap();
     lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let row = json!({ "code": 2, "etime": 1, "token": "waits", "data": {} });
+    client.send("PUTLOG", "first", "", &row).unwrap();
+    // Longer than a commit itself waits.
     let start = std::time::Instant::now();
-    let token = central.api().command(1, "echo waited");
-    for _ in 0..5 {
-        assert_eq!(newcomer.request("PING", "ping", "", &json!({})).kind, "PONG");
+    while start.elapsed() < seconds(2) {
+        assert_eq!(other.request("PING", "ping", "", &json!({})).kind, "PONG");
     }
-    assert_within(start.elapsed(), seconds(1));
     lock.execute_batch("ROLLBACK").unwrap();
-    let rows = central.api().finished_rows(0, &token, seconds(10));
-    assert!(rows.iter().any(|row| row["code"] == 2), "{rows:?}");
+    let reply = client.receive().unwrap();
+    assert_eq!((reply.token.as_str(), &reply.json["code"]), ("first", &json!(0)), "{}", reply.json);
+    let rows = "SELECT count(*) FROM gorgone_history WHERE token = 'waits'";
+    assert_eq!(lock.query_row(rows, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
 }
