@@ -69,6 +69,8 @@ impl Core {
             State::Queued | State::Opening | State::AwaitingKind | State::Interrupted => {}
             State::Asking { number, .. } if json::integer(&answer.query) != i64::try_from(*number).ok() => {}
             _ if answer.interrupted => self.way_is_broken(source),
+            // A relay that was restarted may not know yet what is behind it.
+            State::Asking { .. } if answer.failed.is_some() && copy.has_answer => self.way_is_broken(source),
             _ if answer.failed.is_some() => {
                 let failure = CopyFailure { message: answer.failed.unwrap_or_default(), detail: String::new() };
                 self.fail_copy(source, &failure);
