@@ -1,4 +1,5 @@
-//! What `copy`, `exec` and `keys` share: the REST API of the daemon that a configuration describes, and the rows of a token.
+//! What `copy`, `exec` and `keys` share: the REST API of the daemon that a configuration describes, and the rows of a
+//! token.
 
 use std::path::Path;
 use std::thread;

@@ -1,5 +1,5 @@
-//! FORGETKEY and TRUSTKEY: what is remembered of the key of a node that we connect to changes while we run. Actions of our
-//! own; the original has none like them.
+//! FORGETKEY and TRUSTKEY: what is remembered of the key of a node that we connect to changes while we run. Actions of
+//! our own; the original has none like them.
 
 use serde_json::{Value, json};
 
