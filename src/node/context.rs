@@ -28,6 +28,7 @@ use super::flow::{Flow, Why};
 use super::journal::{Awaited, Journal, NewRow};
 use super::json;
 use super::output::{Output, ReceiptId};
+use super::peer::Handled;
 use super::phase::Stopping;
 use super::timers::Timers;
 
@@ -230,6 +231,15 @@ impl Context {
     /// Ends a token with an error.
     pub fn fail(&mut self, token: &Token, text: &str) {
         self.finish(token, Code::FINISHED_KO, json::message(text));
+    }
+
+    /// Ends the token of an action that nobody here has.
+    pub fn refuse_unknown(&mut self, action: &Action, token: &Token) -> Handled {
+        let word: String = action.as_str().chars().take(64).collect();
+        let data = serde_json::json!({ "error": "unknown_action", "message": format!("action '{word}' is unknown") });
+        let data = data.to_string();
+        self.finish(token, Code::FINISHED_KO, data.clone());
+        Handled::refused(data)
     }
 
     /// Writes a row.

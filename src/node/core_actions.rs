@@ -48,7 +48,8 @@ impl Core {
             Action::LoadModule => self.load_module(data),
             Action::UnloadModule => self.unload_module(data),
             Action::Kill => self.kill_module(data),
-            _ => self.ping(peer),
+            Action::Ping => self.ping(peer),
+            _ => self.context.refuse_unknown(action, token),
         }
     }
 

@@ -65,7 +65,7 @@ impl Core {
         }
         let here = target.is_empty() || self.context.is_own(target);
         if action.is_internal() || (here && !self.context.is_known(&action)) {
-            return self.refuse_unknown(&action, token);
+            return self.context.refuse_unknown(&action, token);
         }
         self.counters.count(if peer == Peer::Ourselves { Way::Internal } else { Way::External }, &action);
         if self.context.is_stopping() && action == Action::ProcessCopy {
@@ -87,7 +87,7 @@ impl Core {
 
     /// The room of an action answers.
     pub(super) fn request_here(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
-        let Some(spec) = actions::find(action) else { return self.refuse_unknown(action, token) };
+        let Some(spec) = actions::find(action) else { return self.context.refuse_unknown(action, token) };
         match spec.room {
             Room::Core => self.core_request(peer, action, token, data),
             Room::History => self.history_request(peer, action, token, data),
@@ -108,7 +108,7 @@ impl Core {
         match action {
             Action::PutLog => self.put_log(peer, token, data),
             Action::AddListener => self.listeners.add_listeners(&mut self.context, data),
-            _ => self.questions.get_log(
+            Action::GetLog => self.questions.get_log(
                 &mut self.context,
                 &mut self.subscribers,
                 &mut self.dialled_out,
@@ -116,6 +116,7 @@ impl Core {
                 token,
                 data,
             ),
+            _ => self.context.refuse_unknown(action, token),
         }
     }
 
@@ -123,6 +124,8 @@ impl Core {
         match action {
             Action::SyncLogs => self.sync_logs(data),
             Action::Routes => self.routes(peer, token, data),
+            Action::ForgetKey => self.forget_key(token, data),
+            Action::TrustKey => self.trust_key(token, data),
             Action::RegisterNodes => self.register_nodes(peer, token, data),
             Action::UnregisterNodes => self.unregister_nodes(peer, token, data),
             Action::RemoteCopy => {
@@ -130,7 +133,8 @@ impl Core {
                 Handled::accepted()
             }
             // Answers of nodes that connect to us; this one is none of them.
-            _ => self.answer_of_no_node(peer, action),
+            Action::Pong | Action::SetLogs => self.answer_of_no_node(peer, action),
+            _ => self.context.refuse_unknown(action, token),
         }
     }
 
@@ -141,13 +145,5 @@ impl Core {
             self.context.log(LogLine::warning("core", line));
         }
         Handled::accepted()
-    }
-
-    fn refuse_unknown(&mut self, action: &Action, token: &Token) -> Handled {
-        let word: String = action.as_str().chars().take(64).collect();
-        let data = serde_json::json!({ "error": "unknown_action", "message": format!("action '{word}' is unknown") });
-        let data = data.to_string();
-        self.context.finish(token, Code::FINISHED_KO, data.clone());
-        Handled::refused(data)
     }
 }

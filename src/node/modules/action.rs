@@ -116,10 +116,10 @@ impl Commands {
         token: &Token,
         data: &str,
     ) -> Handled {
-        if *action == Action::ActionEngine {
-            self.action_engine(context, token, data)
-        } else {
-            self.command(context, peer, token, data)
+        match action {
+            Action::ActionEngine => self.action_engine(context, token, data),
+            Action::Command => self.command(context, peer, token, data),
+            _ => context.refuse_unknown(action, token),
         }
     }
 

@@ -115,7 +115,8 @@ impl Cron {
             Action::AddCron => self.add_cron(context, token, data),
             Action::UpdateCron => self.update_cron(context, token, data),
             Action::DeleteCron => self.delete_cron(context, token, data),
-            _ => self.get_cron(context, questions, token, data),
+            Action::GetCron => self.get_cron(context, questions, token, data),
+            _ => context.refuse_unknown(action, token),
         }
     }
 
