@@ -235,13 +235,16 @@ impl Dispatch {
     /// An [`Effect::Host`] is answered.
     pub fn host_done(&mut self, done: HostDone, now: Now) {
         let origin = match &done {
-            HostDone::QueryAnswer { query, .. } => self.connections.answered(*query),
+            HostDone::QueryAnswer { query, result } => {
+                let bytes = result.as_ref().map_or(0, |page| page.rows.iter().map(|row| row.data.len()).sum());
+                self.connections.answered(*query).map(|origin| (origin, bytes))
+            }
             _ => None,
         };
         self.core.handle_input(Input::Host(done), now);
         self.drain(now);
-        if let Some(origin) = origin {
-            self.question_answered(origin, now);
+        if let Some((origin, bytes)) = origin {
+            self.question_answered(origin, bytes, now);
             self.pump(origin, now);
         }
     }

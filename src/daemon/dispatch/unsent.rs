@@ -23,8 +23,10 @@ const SMALL_ANSWER_BYTES: usize = 64 << 10;
 const SMALL_ANSWERS_BYTES: usize = 16 << 20;
 /// A connection for which so much waits asks nothing.
 const ASKS_BELOW_BYTES: usize = 256 << 10;
-/// Questions of one connection that are asked at once; one where more than half of the budget is used.
-const OPEN_MAX: usize = 4;
+/// Questions of one connection that are asked at once: at first, and at most while its answers are small. After a large
+/// answer, and where more than half of the budget is used, it is one at a time.
+const OPEN_FIRST: usize = 4;
+const OPEN_MAX: usize = 64;
 /// Above the budget a peer must take [`TAKEN_BYTES`] within this time.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// See [`PATIENCE`].
@@ -57,12 +59,19 @@ pub(super) struct Unsent {
 }
 
 /// The questions of one connection.
-#[derive(Default)]
 struct Asking {
     /// Asked, and not answered.
     open: usize,
+    /// How many may be open.
+    most: usize,
     /// To be asked when one of these is answered and has left.
     waiting: VecDeque<HostWork>,
+}
+
+impl Default for Asking {
+    fn default() -> Self {
+        Self { open: 0, most: OPEN_FIRST, waiting: VecDeque::new() }
+    }
 }
 
 impl Unsent {
@@ -103,20 +112,19 @@ impl Unsent {
 
     /// The next question of a connection, if it may be asked now.
     fn next_question(&mut self, connection: ConnectionId) -> Option<HostWork> {
-        let most = if self.total_bytes < self.budget_bytes / 2 { OPEN_MAX } else { 1 };
+        let is_low = self.total_bytes < self.budget_bytes / 2;
         let may_ask = self.of(connection) < ASKS_BELOW_BYTES;
         let asking = self.asking.get_mut(&connection)?;
+        let most = if is_low { asking.most } else { 1 };
         let next = if may_ask && asking.open < most { asking.waiting.pop_front() } else { None };
         asking.open += usize::from(next.is_some());
-        if asking.open == 0 && asking.waiting.is_empty() {
-            self.asking.remove(&connection);
-        }
         next
     }
 
-    fn answered(&mut self, connection: ConnectionId) {
+    fn answered(&mut self, connection: ConnectionId, answer_bytes: usize) {
         if let Some(asking) = self.asking.get_mut(&connection) {
             asking.open = asking.open.saturating_sub(1);
+            asking.most = if answer_bytes > SMALL_ANSWER_BYTES { 1 } else { (asking.most * 2).min(OPEN_MAX) };
         }
     }
 
@@ -152,9 +160,9 @@ impl Dispatch {
         self.ask_next(connection);
     }
 
-    /// A question of a connection is answered.
-    pub(super) fn question_answered(&mut self, connection: ConnectionId, now: Now) {
-        self.unsent.answered(connection);
+    /// A question of a connection is answered, with rows of so many bytes.
+    pub(super) fn question_answered(&mut self, connection: ConnectionId, answer_bytes: usize, now: Now) {
+        self.unsent.answered(connection, answer_bytes);
         self.note_unsent(connection, now);
     }
 
