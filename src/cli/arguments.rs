@@ -39,6 +39,10 @@ pub(super) enum Command {
     KeysThumbprint(PathBuf),
     /// `keys hash-password`
     KeysHashPassword,
+    /// `keys hash-token`
+    KeysHashToken,
+    /// `keys new-token`
+    KeysNewToken,
     /// `copy SOURCE NODE:DESTINATION`
     Copy(CopyOptions),
     /// `exec NODE -- COMMAND`
@@ -165,7 +169,7 @@ fn player(parser: &mut lexopt::Parser, option: &str) -> Result<String, String> {
 }
 
 fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
-    const NEEDED: &str = "'keys' needs 'generate DIR', 'thumbprint FILE' or 'hash-password'";
+    const NEEDED: &str = "'keys' needs 'generate DIR', 'thumbprint FILE', 'hash-password', 'hash-token' or 'new-token'";
     let (mut verb, mut place, mut bits) = (None, None, None);
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
@@ -191,9 +195,12 @@ fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
         (Some("thumbprint"), Some(file)) => Ok(Command::KeysThumbprint(file)),
         (Some("thumbprint"), None) => Err("'keys thumbprint' needs the file of a private or public key".to_owned()),
         (Some("hash-password"), None) if bits.is_none() => Ok(Command::KeysHashPassword),
-        (Some("hash-password"), _) => {
-            Err("'keys hash-password' takes no arguments: it reads a line from standard input".to_owned())
+        (Some("hash-token"), None) if bits.is_none() => Ok(Command::KeysHashToken),
+        (Some("new-token"), None) if bits.is_none() => Ok(Command::KeysNewToken),
+        (Some(verb @ ("hash-password" | "hash-token")), _) => {
+            Err(format!("'keys {verb}' takes no arguments: it reads a line from standard input"))
         }
+        (Some("new-token"), _) => Err("'keys new-token' takes no arguments".to_owned()),
         (Some(verb), _) => Err(format!("there is no 'keys {verb}'; {NEEDED}")),
         (None, _) => Err(NEEDED.to_owned()),
     }
@@ -305,6 +312,8 @@ mod tests {
             Ok(Command::KeysGenerate { directory: "d".into(), bits: 4096 })
         );
         assert_eq!(parse("keys hash-password"), Ok(Command::KeysHashPassword));
+        assert_eq!(parse("keys hash-token"), Ok(Command::KeysHashToken));
+        assert_eq!(parse("keys new-token"), Ok(Command::KeysNewToken));
         assert_eq!(parse("keys thumbprint f"), Ok(Command::KeysThumbprint("f".into())));
         assert_eq!(parse("demo --once"), Ok(Command::Demo(DemoOptions { once: true, ..DemoOptions::default() })));
         let all = DemoOptions { once: true, ssh: true, keep: true, central: Some("a".into()), nodes: Some("b".into()) };
@@ -371,6 +380,8 @@ mod tests {
             ("keys generate d --bits 1024", "--bits is '1024'; allowed: a multiple of 64 from 2048 to 4096"),
             ("keys thumbprint", "needs the file"),
             ("keys hash-password secret", "reads a line from standard input"),
+            ("keys hash-token secret", "reads a line from standard input"),
+            ("keys new-token --bits 2048", "takes no arguments"),
             ("demo --nodes", "missing argument"),
             ("demo --nodes=", "--nodes needs a command"),
             ("help me", "there is no help on 'me'"),

@@ -82,6 +82,8 @@ Usage:
   stheno keys generate DIR [--bits N]                            make a key pair
   stheno keys thumbprint FILE                                    print the thumbprint of a key
   stheno keys hash-password                                      print the hash of a password of an API user
+  stheno keys hash-token                                         print the hash of a token of a pullwss node
+  stheno keys new-token                                          make such a token
   stheno copy --config FILE SOURCE NODE:DESTINATION              copy a file or directory to a node
   stheno exec --config FILE NODE -- COMMAND                      run a command on a node
   stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
@@ -148,6 +150,8 @@ const KEYS: &str = "\
 Usage: stheno keys generate DIR [--bits N]
        stheno keys thumbprint FILE
        stheno keys hash-password
+       stheno keys hash-token
+       stheno keys new-token
 
 'generate' writes rsakey.priv.pem (mode 0600) and rsakey.pub.pem (mode 0640) into DIR, which is made if it is missing,
 and prints the thumbprint. Files that are there already are never overwritten. A daemon makes its own pair on its first
@@ -159,10 +163,15 @@ start.
 'hash-password' reads a password from standard input, one line, and prints its Argon2 hash, for 'password_hash' of a
 user of the REST API. Nothing is stored.
 
+'new-token' makes a random token for a pullwss node and prints it with its hash: the token is for 'token' of the node's
+module 'pullwss', the hash for 'tokens' of 'httpserver' of the central's module 'proxy'. 'hash-token' prints the hash
+(SHA-256) of a token that there is already; it comes from standard input, one line.
+
   --bits N   size of the key, 2048 (default) to 4096
 
 Examples:
   stheno keys hash-password
+  stheno keys new-token
   stheno keys generate /var/lib/centreon-gorgone/.keys
   stheno keys thumbprint /var/lib/centreon-gorgone/.keys/rsakey.pub.pem
 ";
