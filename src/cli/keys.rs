@@ -1,9 +1,10 @@
-//! `keys generate`, `keys thumbprint`, `keys hash-password`, `keys hash-token` and `keys new-token`.
+//! `keys generate`, `thumbprint`, `hash-password`, `hash-token`, `new-token`, `forget` and `trust`.
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::remote::Remote;
 use super::{fail, say};
 use crate::daemon::key_files::{self, PRIVATE_NAME, PUBLIC_NAME};
 use crate::daemon::secrets;
@@ -81,5 +82,13 @@ fn print_hash_of(what: &str, hash: impl FnOnce(&[u8]) -> Result<String, String>)
     match hash(&line) {
         Ok(hash) => say(&format!("{hash}\n")),
         Err(error) => fail(&error),
+    }
+}
+
+/// Has the daemon of a configuration trust a key of a node, or forget the one that it knows; prints what it says.
+pub(super) fn set_node_key(config: &Path, node: u64, thumbprint: Option<&str>) -> ExitCode {
+    match Remote::of_config(config).and_then(|remote| remote.set_node_key(node, thumbprint)) {
+        Ok(text) => say(&format!("{text}\n")),
+        Err(text) => fail(&text),
     }
 }

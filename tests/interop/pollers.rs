@@ -195,11 +195,11 @@ fn hostile_values_and_names_in_every_script_concern_one_poller_each() {
     wait_for_nodes(&central, &expected);
     let log = central.log();
     for id in 100..100 + hostile.len() {
-        let line = log.lines().find(|line| line.contains(&format!("poller {id} 'bad {id}' has the address")));
+        let line = log.lines().find(|line| line.contains(&format!("poller {id} 'bad {id}' has the invalid address")));
         assert!(line.is_some_and(|line| line.len() < 400), "{id}: {log}");
     }
     assert!(log.contains("poller 200 'port' has the port '70000'"), "{log}");
-    assert!(log.contains("a poller 'minus' has the id '-3'"), "{log}");
+    assert!(log.contains("a poller 'minus' has the invalid id '-3'"), "{log}");
     assert!(log.lines().all(|line| line.starts_with("20")), "one line for one thing: {log}");
     // A name is shown as it is.
     database.run("UPDATE nagios_server SET ns_ip_address = 'a b' WHERE id < 12 AND id > 1;");
@@ -250,7 +250,7 @@ fn check_prints_the_nodes_and_a_sentence_for_each_mistake() {
     assert_eq!(status, Some(0), "{text}");
     assert!(text.contains("  2   push_zmq  tcp://10.0.0.2:5556") || text.contains("  2   push_zmq"), "{text}");
     assert!(text.contains("id           1, by the Centreon database"), "{text}");
-    assert!(text.contains("poller 3 'bad' has the address '10.0.0.3:1'"), "{text}");
+    assert!(text.contains("poller 3 'bad' has the invalid address '10.0.0.3:1'"), "{text}");
     let (_, json) = check(&plan, &["--json"]);
     let document: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(document["database_nodes"][0]["address"], "tcp://10.0.0.2:5556");
@@ -325,7 +325,7 @@ fn the_socket_tls_and_schemas_of_other_versions_are_read() {
     }
     // Another authority, and a name that the certificate does not have.
     for (dsn, sentence) in [
-        (format!("{at};mysql_ssl_ca_file={folder}/other.pem"), "the issuer of its certificate is unknown"),
+        (format!("{at};mysql_ssl_ca_file={folder}/other.pem"), "its certificate was not issued by an authority in"),
         (
             at.replace("127.0.0.1", "localhost")
                 + &format!(";mysql_ssl_ca_file={folder}/ca.pem;mysql_ssl_verify_server_cert=1"),
