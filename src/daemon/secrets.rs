@@ -20,7 +20,8 @@ pub fn hash_password(password: &[u8], random: &mut dyn Random) -> Result<String,
 /// Bytes of a new token.
 const TOKEN_BYTES: usize = 32;
 
-/// The hash of a token for `hash` of `tokens` of the proxy's `httpserver`. A plain one, because tokens are random and long.
+/// The hash of a token for `hash` of `tokens` of the proxy's `httpserver`. A plain one, because tokens are
+/// random and long.
 ///
 /// # Errors
 /// The token is empty, or no header can carry it.

@@ -47,8 +47,8 @@ pub(super) struct NodeTokens {
     common: Option<TokenHash>,
     named: Vec<Rc<NamedToken>>,
     brake: RefCell<LoginBrake>,
-    /// Who showed which right token: these come in whatever else their address sends, such as other nodes behind the same
-    /// proxy.
+    /// Who showed which right token: these come in whatever else their address sends, such as other nodes behind the
+    /// same proxy.
     remembered: RefCell<BTreeSet<(PeerAddress, [u8; 32])>>,
 }
 
