@@ -14,7 +14,7 @@ use super::settings::{
     BasicAuth, CoreSettings, HttpProxy, NodeToken, PullSettings, PullWssSettings, WebSocketSettings,
 };
 use super::tls_section;
-use super::tree::Place;
+use super::tree::{Node, Place, Value};
 use crate::model::base64_text;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
@@ -59,6 +59,10 @@ fn tokens(section: &Section<'_>, findings: &mut Findings) -> Vec<NodeToken> {
         let entry = Section::new(Some(item), section.place(), &key, &options::NODE_TOKEN, findings);
         let node =
             entry.parsed("node", None, "the id of a node", findings, |text| text.parse::<NodeId>().ok().map(Some));
+        if names_no_node(item) {
+            let text = "is empty, so the token would speak for every node; give the id, or leave the key out";
+            findings.problem(&item.place, &entry.path("node"), text);
+        }
         let name = entry.text("name", findings).map(|(text, _)| text.to_owned());
         let hash = entry.text("hash", findings).map(|(text, _)| token_hash(text));
         for (key, is_given) in [("name", name.is_some()), ("hash", hash.is_some())] {
@@ -86,6 +90,16 @@ fn tokens(section: &Section<'_>, findings: &mut Findings) -> Vec<NodeToken> {
         }
     }
     tokens
+}
+
+/// Whether there is the key `node`, without a value.
+fn names_no_node(item: &Node) -> bool {
+    let Value::Map(entries) = &item.value else { return false };
+    entries.iter().filter(|(name, _)| **name == *"node").any(|(_, node)| match &node.value {
+        Value::Null => true,
+        Value::Text(text) => text.trim().is_empty(),
+        _ => false,
+    })
 }
 
 fn is_token_name(name: &str) -> bool {

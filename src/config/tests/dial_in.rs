@@ -227,6 +227,8 @@ fn tokens_of_single_nodes_are_read_and_need_no_common_one() {
         ("[{name: a, hash: my-own-secret}]", "tokens[0].hash: is no hash"),
         (&format!("[{{name: 'a:b', hash: {hex}}}]"), "tokens[0].name: is 'a:b'"),
         (&format!("[{{name: a, hash: {hex}, node: five}}]"), "tokens[0].node: is 'five'"),
+        (&format!("[{{name: a, hash: {hex}, node: }}]"), "tokens[0].node: is empty"),
+        (&format!("[{{name: a, hash: {hex}, node: ' '}}]"), "tokens[0].node: is empty"),
         (&format!("[{{name: a, hash: {hex}}}, {{name: b, hash: {hex}}}]"), "tokens[1].hash: is that of the token 'a'"),
     ] {
         let found = problems(lines);
