@@ -16,6 +16,7 @@ full    release
 flavour_features() { awk -v name="$1" '$1 == name { $1 = $2 = ""; print }' <<<"$FLAVOURS"; }
 
 target_names() { awk 'NF { print $1 }' <<<"$TARGETS"; }
+target_architectures() { awk 'NF { print $2 }' <<<"$TARGETS"; }
 flavour_names() { awk 'NF { print $1 }' <<<"$FLAVOURS"; }
 
 # target_field NAME COLUMN, flavour_field NAME COLUMN: nothing for an unknown name.

@@ -1,5 +1,5 @@
 //! A seeded platform in one thread: a central and push, pull and pullwss nodes made of the real `dispatch`, `session`, `wire` and `node`, an
-//! in-memory history, a virtual clock, and streams that re-chunk, stall and break. `SEED=… STEPS=… cargo test --test
+//! in-memory history, a virtual clock, and streams that re-chunk, stall and break. `SEED=… STEPS=… cargo test --locked --test
 //! simulation` repeats a run; a failure prints both.
 
 #![allow(
@@ -114,7 +114,8 @@ fn the_same_seed_runs_the_same_way_twice() {
 }
 
 /// What may grow is the sessions of the streams that break, one a minute: they are kept until the cleaner takes them, which the
-/// simulation does not show. It looks at the memory of the whole process, so it runs alone: `cargo test --test simulation -- --ignored hour`.
+/// simulation does not show. It looks at the memory of the whole process, so it runs alone:
+/// `cargo test --locked --test simulation -- --ignored hour`.
 #[test]
 #[ignore = "measures the process, so no other test may run beside it"]
 fn an_hour_of_steady_work_takes_no_memory() {

@@ -1,8 +1,8 @@
 //! Measures real daemons: speed, latency, start, memory. Linux only; nothing here fails because of a figure.
 //!
-//!     cargo bench --bench scenarios                 all of them
-//!     cargo bench --bench scenarios -- NAME…        just these
-//!     cargo bench --bench scenarios -- --list
+//!     cargo bench --locked --bench scenarios                 all of them
+//!     cargo bench --locked --bench scenarios -- NAME…        just these
+//!     cargo bench --locked --bench scenarios -- --list
 //!
 //! `--quick` does a tenth of the work; `--json FILE` writes the figures there as well, `--markdown FILE` puts the table
 //! into a page between its two markers. `--peer CMD` measures another daemon, which the shell command CMD starts (see

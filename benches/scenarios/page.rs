@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::Outcome;
 use crate::report::Report;
 
-const BEGIN: &str = "<!-- figures: written by cargo bench --bench scenarios -- --markdown -->";
+const BEGIN: &str = "<!-- figures: written by cargo bench --locked --bench scenarios -- --markdown -->";
 const END: &str = "<!-- end of figures -->";
 
 /// Replaces what stands between the two markers of a page by where the figures are from and the table.

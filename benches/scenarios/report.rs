@@ -198,7 +198,7 @@ impl fmt::Display for Report {
             let (name, verdict) = (row.name(), row.figure.verdict());
             let (figure, target) = (row.figure_text(), row.target_text());
             let (floor, original) = (row.floor_text(), row.original_text());
-            let command = format!("cargo bench --bench scenarios -- {}", row.scenario.name);
+            let command = format!("cargo bench --locked --bench scenarios -- {}", row.scenario.name);
             writeln!(
                 formatter,
                 "{name:<36} {figure:>16} {target:>18} {verdict:4}  {floor:>22} {original:>22}  {command}"

@@ -70,7 +70,7 @@ fuzz_target!(|input: &[u8]| {
     };
     prepare();
     let root = folder().join("in");
-    let _outcome = unpack(packed.as_slice(), &root, "fuzz", 0);
+    let _outcome = unpack(packed.as_slice(), &root, "fuzz", u64::MAX);
     let outside: Vec<_> = fs::read_dir(folder().join("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(outside, ["secret"]);
     assert_eq!(fs::read_to_string(folder().join("out/secret")).unwrap(), SECRET);

@@ -39,6 +39,15 @@ pub(super) enum Command {
     KeysThumbprint(PathBuf),
     /// `keys hash-password`
     KeysHashPassword,
+    /// `keys forget NODE` and `keys trust NODE THUMBPRINT`
+    NodeKey {
+        /// `--config`: of the daemon that connects to the node.
+        config: PathBuf,
+        /// The node's id.
+        node: u64,
+        /// The key that it has from now on; `None` forgets the one that is known.
+        thumbprint: Option<String>,
+    },
     /// `copy SOURCE NODE:DESTINATION`
     Copy(CopyOptions),
     /// `exec NODE -- COMMAND`
@@ -165,8 +174,10 @@ fn player(parser: &mut lexopt::Parser, option: &str) -> Result<String, String> {
 }
 
 fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
-    const NEEDED: &str = "'keys' needs 'generate DIR', 'thumbprint FILE' or 'hash-password'";
-    let (mut verb, mut place, mut bits) = (None, None, None);
+    const NEEDED: &str = "'keys' needs 'generate DIR', 'thumbprint FILE', 'hash-password', \
+        'forget NODE' or 'trust NODE THUMBPRINT'";
+    let (mut verb, mut place, mut bits, mut config) = (None, None, None, None);
+    let mut key = None;
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
             Long("bits") => {
@@ -178,9 +189,22 @@ fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
             }
             Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Keys)),
             Value(word) if verb.is_none() => verb = Some(word.string().map_err(text)?),
+            Long("config") => config = Some(path(&mut parser, "--config")?),
             Value(word) if place.is_none() => place = Some(PathBuf::from(word)),
+            Value(word) if key.is_none() && verb.as_deref() == Some("trust") => {
+                key = Some(word.string().map_err(text)?)
+            }
             other => return Err(unexpected(&other, Topic::Keys)),
         }
+    }
+    if let Some(verb @ ("forget" | "trust")) = verb.as_deref() {
+        if bits.is_some() {
+            return Err("--bits belongs to 'keys generate'".to_owned());
+        }
+        return node_key(verb, config, place, key).map_or_else(|| Err(node_key_needs(verb)), Ok);
+    }
+    if config.is_some() {
+        return Err("--config belongs to 'keys forget' and 'keys trust'".to_owned());
     }
     match (verb.as_deref(), place) {
         (Some("generate"), Some(directory)) => {
@@ -197,6 +221,19 @@ fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
         (Some(verb), _) => Err(format!("there is no 'keys {verb}'; {NEEDED}")),
         (None, _) => Err(NEEDED.to_owned()),
     }
+}
+
+fn node_key(verb: &str, config: Option<PathBuf>, node: Option<PathBuf>, key: Option<String>) -> Option<Command> {
+    let node = node?.to_str()?.parse().ok()?;
+    (key.is_some() == (verb == "trust")).then_some(())?;
+    Some(Command::NodeKey { config: config?, node, thumbprint: key })
+}
+
+fn node_key_needs(verb: &str) -> String {
+    let (key, example) = if verb == "trust" { (" THUMBPRINT", " pnI6…") } else { ("", "") };
+    format!(
+        "'keys {verb}' needs --config FILE NODE{key}, NODE by its id: 'keys {verb} --config central.yaml 2{example}'"
+    )
 }
 
 fn parse_help(mut parser: lexopt::Parser) -> Result<Command, String> {
@@ -329,6 +366,9 @@ mod tests {
             json: false,
         };
         assert_eq!(parse("copy --config c --owner root --mode 0644 /etc/hosts 2:/tmp/a:b"), Ok(Command::Copy(copy)));
+        let key = |thumbprint| Ok(Command::NodeKey { config: "c".into(), node: 2, thumbprint });
+        assert_eq!(parse("keys forget --config c 2"), key(None));
+        assert_eq!(parse("keys trust 2 abc --config c"), key(Some("abc".to_owned())));
         assert_eq!(parse("demo --help"), Ok(Command::Help(Topic::Demo)));
         assert!(parse("demo --twice").unwrap_err().contains("--twice"));
         for (line, topic) in [
@@ -371,6 +411,12 @@ mod tests {
             ("keys generate d --bits 1024", "--bits is '1024'; allowed: a multiple of 64 from 2048 to 4096"),
             ("keys thumbprint", "needs the file"),
             ("keys hash-password secret", "reads a line from standard input"),
+            ("keys trust --config c 2", "needs --config FILE NODE THUMBPRINT"),
+            ("keys forget 2", "needs --config FILE NODE, NODE by its id"),
+            ("keys forget --config c two", "needs --config FILE NODE, NODE by its id"),
+            ("keys forget --config c 2 extra", "unknown argument 'extra'"),
+            ("keys forget --config c --bits 2048 2", "--bits belongs to"),
+            ("keys hash-password --config c", "--config belongs to"),
             ("demo --nodes", "missing argument"),
             ("demo --nodes=", "--nodes needs a command"),
             ("help me", "there is no help on 'me'"),

@@ -82,6 +82,8 @@ Usage:
   stheno keys generate DIR [--bits N]                            make a key pair
   stheno keys thumbprint FILE                                    print the thumbprint of a key
   stheno keys hash-password                                      print the hash of a password of an API user
+  stheno keys forget --config FILE NODE                          forget the key of a node
+  stheno keys trust --config FILE NODE THUMBPRINT                take another key of a node for the right one
   stheno copy --config FILE SOURCE NODE:DESTINATION              copy a file or directory to a node
   stheno exec --config FILE NODE -- COMMAND                      run a command on a node
   stheno demo [--once] [--ssh] [--keep]                          a central and a node of each kind, here
@@ -148,6 +150,8 @@ const KEYS: &str = "\
 Usage: stheno keys generate DIR [--bits N]
        stheno keys thumbprint FILE
        stheno keys hash-password
+       stheno keys forget --config FILE NODE
+       stheno keys trust --config FILE NODE THUMBPRINT
 
 'generate' writes rsakey.priv.pem (mode 0600) and rsakey.pub.pem (mode 0640) into DIR, which is made if it is missing,
 and prints the thumbprint. Files that are there already are never overwritten. A daemon makes its own pair on its first
@@ -159,12 +163,19 @@ start.
 'hash-password' reads a password from standard input, one line, and prints its Argon2 hash, for 'password_hash' of a
 user of the REST API. Nothing is stored.
 
-  --bits N   size of the key, 2048 (default) to 4096
+'forget' and 'trust' are for a node that got a new key and that the daemon of FILE connects to. They ask this running
+daemon through its REST API; what they change holds at once and is stored. 'forget' lets the next key that the node
+shows be judged as that of a first contact (fingerprint_mode, for hosts by SSH strict_serverkey_check); 'trust' names
+the key that the node has from now on: compare it with what 'keys thumbprint' prints there.
+
+  --bits N        size of the key, 2048 (default) to 4096
+  --config FILE   the top file of the daemon that connects to the node
 
 Examples:
   stheno keys hash-password
   stheno keys generate /var/lib/centreon-gorgone/.keys
   stheno keys thumbprint /var/lib/centreon-gorgone/.keys/rsakey.pub.pem
+  stheno keys trust --config /etc/centreon-gorgone/config.yaml 2 NOKI_HazwKrEonsK_mZnn3-H-IOZmbYzVDcGuePg0Gs
 ";
 
 const COPY: &str = "\

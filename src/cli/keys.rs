@@ -1,9 +1,10 @@
-//! `keys generate`, `keys thumbprint` and `keys hash-password`.
+//! `keys generate`, `keys thumbprint`, `keys hash-password`, `keys forget` and `keys trust`.
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::remote::Remote;
 use super::{fail, say};
 use crate::daemon::key_files::{self, PRIVATE_NAME, PUBLIC_NAME};
 use crate::daemon::secrets;
@@ -49,5 +50,13 @@ pub(super) fn hash_password() -> ExitCode {
     match secrets::hash_password(&line, &mut SystemRandom::new()) {
         Ok(hash) => say(&format!("{hash}\n")),
         Err(error) => fail(&error),
+    }
+}
+
+/// Has the daemon of a configuration trust a key of a node, or forget the one that it knows; prints what it says.
+pub(super) fn set_node_key(config: &Path, node: u64, thumbprint: Option<&str>) -> ExitCode {
+    match Remote::of_config(config).and_then(|remote| remote.set_node_key(node, thumbprint)) {
+        Ok(text) => say(&format!("{text}\n")),
+        Err(text) => fail(&text),
     }
 }

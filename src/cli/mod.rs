@@ -41,6 +41,7 @@ pub fn main() -> ExitCode {
         Ok(Command::KeysGenerate { directory, bits }) => keys::generate(&directory, bits),
         Ok(Command::KeysThumbprint(file)) => keys::thumbprint(&file),
         Ok(Command::KeysHashPassword) => keys::hash_password(),
+        Ok(Command::NodeKey { config, node, thumbprint }) => keys::set_node_key(&config, node, thumbprint.as_deref()),
         Ok(Command::Copy(options)) => copy::run(&options),
         Ok(Command::Exec(options)) => exec::run(&options),
         Ok(Command::Demo(arguments)) => demo::run(arguments),

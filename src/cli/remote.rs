@@ -1,10 +1,11 @@
-//! What `copy` and `exec` share: the REST API of the daemon that a configuration describes, and the rows of a token.
+//! What `copy`, `exec` and `keys` share: the REST API of the daemon that a configuration describes, and the rows of a
+//! token.
 
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::waiting::NodeState;
 use crate::config;
@@ -140,6 +141,20 @@ impl Remote {
         };
         let routes = data(&format!("/api/internal/routes/{node}"))?;
         Ok(NodeState::read(node, &routes, &data("/api/internal/constatus")?))
+    }
+
+    /// Makes a key the one of a node, or with `None` has it forgotten; what the daemon says to that.
+    ///
+    /// # Errors
+    /// The daemon refuses, or is away.
+    pub(super) fn set_node_key(&self, node: u64, thumbprint: Option<&str>) -> Result<String, String> {
+        let path = format!("/api/internal/keys/{node}");
+        let answer = match thumbprint {
+            Some(thumbprint) => self.call("POST", &path, &json!({ "thumbprint": thumbprint }).to_string())?,
+            None => self.call("DELETE", &path, "")?,
+        };
+        let text = answer.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if answer.get("error").is_some() { Err(text) } else { Ok(text) }
     }
 
     /// Starts an action, and returns the answer: a token, or rows where the path waits for them.

@@ -17,6 +17,7 @@ use super::tree::Value;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
 use crate::model::rights::{BoundKey, Rights};
+use crate::model::session::is_thumbprint;
 
 /// A day, the longest time that a stop or a wait may take.
 pub(super) const DAY_SECONDS: u32 = 86_400;
@@ -209,11 +210,6 @@ fn binding(entry: &Section<'_>, findings: &mut Findings) -> Option<BoundKey> {
     let rights = may.unwrap_or_else(|| if node.is_some() { Rights::node() } else { Rights::admin() });
     let name = name.or_else(|| node.map(|node| format!("node {node}"))).unwrap_or_else(|| "a client".to_owned());
     Some(BoundKey { name, node, rights })
-}
-
-/// 32 bytes in base64url without padding.
-fn is_thumbprint(text: &str) -> bool {
-    text.len() == 43 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 fn database(section: &Section<'_>, findings: &mut Findings) -> PathBuf {

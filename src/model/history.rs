@@ -224,6 +224,8 @@ pub enum StoreChange {
         /// RFC 7638 thumbprint of its key.
         thumbprint: String,
     },
+    /// Forget the key of a server.
+    DeleteFingerprint(String),
     /// Remember the key of an SSH host.
     PutHostKey {
         /// The host as known-hosts lines name it.
@@ -231,6 +233,8 @@ pub enum StoreChange {
         /// The line.
         line: String,
     },
+    /// Forget the key of an SSH host, as known-hosts lines name it.
+    DeleteHostKey(String),
     /// Move a node's mark.
     PutSyncMark(NodeId, SyncMark),
     /// So far a history was taken over, whoever brought its rows.

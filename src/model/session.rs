@@ -1,5 +1,11 @@
 //! Sealed sessions and fingerprints as they are stored.
 
+/// Whether a text can be the RFC 7638 thumbprint of a key: 32 bytes in base64url without padding, so 43 characters.
+#[must_use]
+pub fn is_thumbprint(text: &str) -> bool {
+    text.len() == 43 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
 /// One row of `gorgone_identity`: a session of the external socket that survives our restart. Holds keys: no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredSession {

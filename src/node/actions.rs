@@ -82,6 +82,7 @@ const ENGINE: Option<Module> = Some(Module::Engine);
 const NODES: Option<Module> = Some(Module::Nodes);
 const PROXY: Option<Module> = Some(Module::Proxy);
 
+const KEYS_PATH: &str = "internal/keys";
 const CRON_PATH: &str = "core/cron/definitions";
 
 actions! {
@@ -103,6 +104,8 @@ actions! {
     UnregisterNodes: Nodes, PROXY, Reply, Node, [], [];
     Pong: Nodes, PROXY, Row, Node, [], [];
     SetLogs: Nodes, PROXY, Row, Node, [], [];
+    ForgetKey: Nodes, PROXY, Row, Admin, [(Delete, KEYS_PATH)], [];
+    TrustKey: Nodes, PROXY, Row, Admin, [(Post, KEYS_PATH)], [];
     RemoteCopy: Nodes, PROXY, Row, Central, [(Post, "core/proxy/remotecopy")], [OverSsh];
     Command: Commands, ACTION, Row, Central, [(Post, "core/action/command")], [AfterCopies, OverSsh];
     ActionEngine: Commands, ACTION, Row, Central, [(Post, "core/action/engine")], [AfterCopies, OverSsh];

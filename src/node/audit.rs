@@ -1,6 +1,8 @@
 //! Who may ask for what, and the lines about it: a refusal in the log, everything that was accepted and changes
 //! something in the audit log.
 
+use std::fmt;
+
 use crate::model::action::Action;
 use crate::model::api::Caller;
 use crate::model::connection::PeerAddress;
@@ -15,26 +17,43 @@ const SHOWN_MAX: usize = 2_000;
 /// Characters of a target that are shown.
 const TARGET_MAX: usize = 40;
 
-/// Somebody who asks.
+/// Somebody who asks; shown only where there is a line to write.
 pub(super) struct Asker<'a> {
-    name: String,
+    who: Who<'a>,
     rights: &'a Rights,
+}
+
+enum Who<'a> {
+    Caller(&'a Caller),
+    Client(&'a str),
 }
 
 impl<'a> Asker<'a> {
     /// A caller of the API.
     pub(super) fn of(caller: &'a Caller) -> Self {
-        let from = match caller.address {
-            PeerAddress::Ip(address) => address.to_string(),
-            PeerAddress::Local => "a local socket".to_owned(),
-        };
-        let user = caller.user.as_deref().map_or_else(|| "the API".to_owned(), |user| format!("user '{user}'"));
-        Self { name: format!("{user} from {from}"), rights: &caller.rights }
+        Self { who: Who::Caller(caller), rights: &caller.rights }
     }
 
     /// A client of the external socket.
-    pub(super) const fn named(name: String, rights: &'a Rights) -> Self {
-        Self { name, rights }
+    pub(super) const fn named(name: &'a str, rights: &'a Rights) -> Self {
+        Self { who: Who::Client(name), rights }
+    }
+}
+
+impl fmt::Display for Asker<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let caller = match self.who {
+            Who::Client(name) => return formatter.write_str(name),
+            Who::Caller(caller) => caller,
+        };
+        match caller.user.as_deref() {
+            Some(user) => write!(formatter, "user '{user}'")?,
+            None => formatter.write_str("the API")?,
+        }
+        match caller.address {
+            PeerAddress::Ip(address) => write!(formatter, " from {address}"),
+            PeerAddress::Local => formatter.write_str(" from a local socket"),
+        }
     }
 }
 
@@ -46,18 +65,20 @@ pub(super) fn admit(
     target: &str,
     data: &str,
 ) -> Result<(), ()> {
-    let node = match target.chars().take(TARGET_MAX).flat_map(char::escape_debug).collect::<String>() {
-        target if target.is_empty() => "this node".to_owned(),
-        target => format!("node {target}"),
+    let request = || {
+        let word: String = action.as_str().chars().take(64).collect();
+        match target.chars().take(TARGET_MAX).flat_map(char::escape_debug).collect::<String>() {
+            target if target.is_empty() => format!("{word} on this node"),
+            target => format!("{word} on node {target}"),
+        }
     };
-    let (name, word) = (&asker.name, action.as_str().chars().take(64).collect::<String>());
     if !asker.rights.allow(actions::may(action), action, data) {
-        context.log(LogLine::warning("core", format!("{name} may not ask for {word} on {node}: refused")));
+        context.log(LogLine::warning("core", format!("{asker} may not ask for {}: refused", request())));
         return Err(());
     }
     if context.options.audits && is_worth_a_line(action) {
         let shown: String = data.chars().take(SHOWN_MAX).collect();
-        let text = format!("{name}: {word} on {node}: {}", super::masked::without_secrets(&shown));
+        let text = format!("{asker}: {}: {}", request(), super::masked::without_secrets(&shown));
         context.log(LogLine::info(AUDIT, text));
     }
     Ok(())

@@ -42,14 +42,14 @@ impl Guard {
     pub(super) fn admit(&self, context: &mut Context, client: ClientId, message: &Message) -> Result<(), String> {
         let Some(key) = self.bound.get(&client) else { return Ok(()) };
         let Message { action, target, data, .. } = message;
-        let word: String = action.as_str().chars().take(64).collect();
-        let asker = Asker::named(key.name.clone(), &key.rights);
+        let word = || action.as_str().chars().take(64).collect::<String>();
+        let asker = Asker::named(&key.name, &key.rights);
         if audit::admit(context, &asker, action, target.as_deref().unwrap_or_default(), data).is_err() {
-            return Err(format!("{} may not ask for {word}", key.name));
+            return Err(format!("{} may not ask for {}", key.name, word()));
         }
         match key.node {
             Some(node) if !speaks_for(node, action, data) => {
-                let text = format!("{} may not ask for {word} of another node than {node}", key.name);
+                let text = format!("{} may not ask for {} of another node than {node}", key.name, word());
                 context.log(LogLine::warning("core", format!("{text}: refused")));
                 Err(text)
             }

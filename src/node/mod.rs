@@ -33,6 +33,7 @@ mod liveness;
 mod malformed;
 mod masked;
 mod modules;
+mod node_keys;
 mod node_messages;
 mod open_tokens;
 mod outbox;

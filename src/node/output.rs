@@ -65,6 +65,13 @@ pub enum Output {
     },
     /// Drop the connection of a link and build it again at once.
     ResetLink(NodeId),
+    /// Another key of a node that we connect to is right from now on; its link is built again.
+    SetNodeKey {
+        /// The node this is about.
+        node: NodeId,
+        /// RFC 7638 thumbprint of the key; `None` forgets the one that is known. For SSH it is always `None`.
+        thumbprint: Option<String>,
+    },
     /// Drop a link for good.
     CloseLink(NodeId),
     /// A node has come with another connection, which is used from now on. Said before the older one is closed.

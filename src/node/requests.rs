@@ -124,6 +124,8 @@ impl Core {
         match action {
             Action::SyncLogs => self.sync_logs(data),
             Action::Routes => self.routes(peer, token, data),
+            Action::ForgetKey => self.forget_key(token, data),
+            Action::TrustKey => self.trust_key(token, data),
             Action::RegisterNodes => self.register_nodes(peer, token, data),
             Action::UnregisterNodes => self.unregister_nodes(peer, token, data),
             Action::RemoteCopy => {

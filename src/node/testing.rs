@@ -380,6 +380,7 @@ pub fn describe(output: &Output) -> String {
         Output::CloseClient { client, refusal } => format!("close client {}: {refusal:?}", name(*client)),
         Output::SendToParent { kind, outgoing: sent } => format!("parent {kind:?}: {}", outgoing(sent)),
         Output::ResetParent(kind) => format!("reset parent {kind:?}"),
+        Output::SetNodeKey { node, thumbprint } => format!("key of {node}: {thumbprint:?}"),
         Output::Stopped => "stopped".to_owned(),
     }
 }

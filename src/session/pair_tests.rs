@@ -8,6 +8,7 @@ use super::zmq_listener::{Delivery, ListenerOutput, ListenerSettings, ZmqListene
 use crate::model::connection::{ClientId, ConnectionId, Endpoint, PeerAddress};
 use crate::model::log::{Level, LogLine};
 use crate::model::message::Message;
+use crate::model::node_id::NodeId;
 use crate::model::session::StoredSession;
 use crate::model::time::{Monotonic, Now, WallTime};
 use crate::model::token::Token;
@@ -49,6 +50,7 @@ pub fn dialer_settings() -> DialerSettings {
         own_name: "gorgone-proxy-1-2".into(),
         endpoint: Endpoint::Tcp { host: "192.0.2.7".into(), port: 5556 },
         fingerprint_mode: FingerprintMode::First,
+        node: NodeId::new(2).ok(),
         stored_fingerprint: None,
         public_key_pem: client_key().public().to_pem(),
         queue_messages: 10_000,
@@ -416,10 +418,10 @@ fn the_fingerprint_modes_accept_and_refuse_as_they_say() {
         (FingerprintMode::Always, other.clone(), 1, 0, ""),
         (FingerprintMode::First, None, 1, 1, ""),
         (FingerprintMode::First, known.clone(), 1, 0, ""),
-        (FingerprintMode::First, other.clone(), 0, 0, "DELETE FROM gorgone_target_fingerprint"),
+        (FingerprintMode::First, other.clone(), 0, 0, "stheno keys trust --config FILE 2 "),
         (FingerprintMode::Strict, known, 1, 0, ""),
-        (FingerprintMode::Strict, other, 0, 0, "DELETE FROM gorgone_target_fingerprint"),
-        (FingerprintMode::Strict, None, 0, 0, "INSERT INTO gorgone_target_fingerprint"),
+        (FingerprintMode::Strict, other, 0, 0, "stheno keys trust --config FILE 2 "),
+        (FingerprintMode::Strict, None, 0, 0, "stheno keys trust --config FILE 2 "),
     ] {
         let settings = DialerSettings { fingerprint_mode: mode, stored_fingerprint: stored, ..dialer_settings() };
         let pair = Pair::new(listener_settings(), settings);

@@ -144,6 +144,17 @@ impl SshSteps {
         }
     }
 
+    /// The key that was remembered of the host counts no more. An attempt that waits is made at once, and what comes of
+    /// it is said again.
+    pub fn forget_host_key(&mut self, now: Now) {
+        self.remembered.clear();
+        self.back_off.reset();
+        self.throttle = LogThrottle::default();
+        if matches!(self.state, State::Waiting { .. }) {
+            self.connect(now.monotonic);
+        }
+    }
+
     /// Drops the connection and makes a new one, unless the host is only slow: then what runs there would be lost for
     /// nothing.
     pub fn reset(&mut self, now: Now, random: &mut dyn Random) {

@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::model::connection::Endpoint;
 use crate::model::log::{Level, LogLine};
 use crate::model::message::Message;
+use crate::model::node_id::NodeId;
 use crate::model::random::{Random, to_hex};
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
@@ -61,6 +62,8 @@ pub struct DialerSettings {
     pub endpoint: Endpoint,
     /// How its key is checked.
     pub fingerprint_mode: FingerprintMode,
+    /// Which node of ours it is; `None` for our central.
+    pub node: Option<NodeId>,
     /// The thumbprint that is known of it.
     pub stored_fingerprint: Option<String>,
     /// Our public key, SPKI.
@@ -338,6 +341,14 @@ impl ZmqDialer {
         self.outputs.pop_front()
     }
 
+    /// Another key is known of it from now on, or none; the next attempt is a first one,
+    /// and what comes of it is said again.
+    pub fn set_fingerprint(&mut self, thumbprint: Option<String>) {
+        self.settings.stored_fingerprint = thumbprint;
+        self.back_off.reset();
+        self.log = LogThrottle::default();
+    }
+
     /// Drops the connection and builds it again at once, whatever the state; a link that was not started stays as it
     /// is.
     pub fn reset(&mut self, now: Now, random: &mut dyn Random) {
@@ -436,17 +447,28 @@ impl ZmqDialer {
                 Ok(())
             }
             (_, Some(stored)) => Err(format!(
-                "the key of {target} is {thumbprint}, but {stored} is known of it: somebody may be in between. If the \
-                    node \
-                 got a new key on purpose, run DELETE FROM gorgone_target_fingerprint WHERE target='{target}' on the \
-                 database of gorgone_db_name and restart this daemon"
+                "the key of {target} is {thumbprint}, but {stored} is known of it: somebody may be in between. If it \
+                 got a new key on purpose, {}",
+                self.trusting(&thumbprint)
             )),
             (FingerprintMode::Strict, None) => Err(format!(
-                "the key of {target} is {thumbprint} and not known here, which fingerprint_mode: strict demands. If \
-                    it is \
-                 the right one, run INSERT INTO gorgone_target_fingerprint (target, fingerprint) VALUES ('{target}', \
-                 '{thumbprint}') on the database of gorgone_db_name and restart this daemon"
+                "the key of {target} is {thumbprint} and not known here, which fingerprint_mode: strict demands. If it \
+                 is the right one, {}",
+                self.trusting(&thumbprint)
             )),
+        }
+    }
+
+    /// How somebody makes a key the right one. What dials its central seldom has an API to be asked by.
+    fn trusting(&self, thumbprint: &str) -> String {
+        let target = &self.settings.endpoint;
+        match self.settings.node {
+            Some(node) => format!("run 'stheno keys trust --config FILE {node} {thumbprint}'"),
+            None => format!(
+                "run DELETE FROM gorgone_target_fingerprint WHERE target='{target}'; INSERT INTO \
+                 gorgone_target_fingerprint (target, fingerprint) VALUES ('{target}', '{thumbprint}') on the database \
+                 of gorgone_db_name and restart this daemon"
+            ),
         }
     }
 

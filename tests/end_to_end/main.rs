@@ -17,6 +17,7 @@ mod hostile_routes;
 mod hostile_websockets;
 mod liveness;
 mod namespaces;
+mod node_keys;
 #[path = "../platform/mod.rs"]
 mod platform;
 mod plugins;

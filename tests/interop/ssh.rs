@@ -273,8 +273,17 @@ fn a_key_that_the_database_remembers_is_not_exchanged_for_another() {
     sshd.stop();
     sshd.change_host_keys();
     central.start_again();
-    let said = last_message(&command(&central.api(), 4, &json!([{ "command": "true" }])));
+    let api = central.api();
+    let said = last_message(&command(&api, 4, &json!([{ "command": "true" }])));
     assert!(said.contains("HOST KEY CHANGED") && said.contains("the database"), "{said}");
+    assert!(said.contains("stheno keys forget"), "{said}");
+
+    let answer = api.call("DELETE", "/api/internal/keys/4", b"").json();
+    assert!(answer["message"].as_str().unwrap().contains("forgotten"), "{answer}");
+    api.wait_for_pong(4, seconds(15));
+    central.stop();
+    central.start_again();
+    central.api().wait_for_pong(4, seconds(15));
 }
 
 #[test]

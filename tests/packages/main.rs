@@ -4,6 +4,7 @@
 mod offline;
 mod packages;
 mod scripts;
+mod supply_chain;
 
 use std::fs;
 use std::path::{Path, PathBuf};

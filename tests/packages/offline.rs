@@ -1,5 +1,5 @@
 //! A build without a network. It takes minutes, so it runs by name:
-//! `cargo test --test packages -- --ignored offline`.
+//! `cargo test --locked --test packages -- --ignored offline`.
 
 use std::process::Command;
 

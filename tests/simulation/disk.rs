@@ -65,6 +65,9 @@ impl Disk {
                 StoreChange::PutFingerprint { target, thumbprint } => {
                     self.fingerprints.insert(target, thumbprint);
                 }
+                StoreChange::DeleteFingerprint(target) => {
+                    self.fingerprints.remove(&target);
+                }
                 StoreChange::PutSyncMark(node, mark) => {
                     self.marks.insert(node, mark);
                 }
@@ -81,7 +84,7 @@ impl Disk {
                     self.open_tokens.remove(&token);
                 }
                 // A run of the simulation is shorter than any purge time.
-                StoreChange::PutHostKey { .. } | StoreChange::Purge { .. } => {}
+                StoreChange::PutHostKey { .. } | StoreChange::DeleteHostKey(_) | StoreChange::Purge { .. } => {}
             }
         }
     }

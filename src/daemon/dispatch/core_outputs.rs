@@ -17,6 +17,7 @@ impl Dispatch {
             Output::StartSshTask { node, task, work } => self.start_ssh_task(node, task, work, now),
             Output::AbortSshTask { node, task, reason } => self.abort_ssh_task(node, task, &reason, now),
             Output::ResetLink(node) => self.reset_dialled(PeerKey::Node(node), now),
+            Output::SetNodeKey { node, thumbprint } => self.set_node_key(node, thumbprint, now),
             Output::CloseLink(node) => self.close_dialled(PeerKey::Node(node), now),
             Output::Store { change, receipt } => {
                 if let StoreChange::Purge { used_before, .. } = change {

@@ -76,6 +76,10 @@ impl Dispatch {
                 FingerprintMode::First => zmq_dialer::FingerprintMode::First,
                 FingerprintMode::Strict => zmq_dialer::FingerprintMode::Strict,
             },
+            node: match key {
+                PeerKey::Node(node) => Some(node),
+                PeerKey::Parent(_) => None,
+            },
             stored_fingerprint: self.keys.fingerprints.get(&endpoint.to_string()).cloned(),
             public_key_pem: self.keys.own.public_pem.clone(),
             queue_messages: 10_000,
@@ -100,6 +104,25 @@ impl Dispatch {
         if let Some(connection) = link.connection {
             self.close(connection, now);
         }
+    }
+
+    /// Another key is right from now on, or with `None` the next one that is shown; the connection is built again.
+    pub(super) fn set_node_key(&mut self, node: NodeId, thumbprint: Option<String>, now: Now) {
+        let key = PeerKey::Node(node);
+        let Some(link) = self.dialled.link(key) else { return self.forget_host_key(node, now) };
+        let target = link.endpoint.to_string();
+        link.dialer.set_fingerprint(thumbprint.clone());
+        self.storing.push(match thumbprint {
+            Some(thumbprint) => {
+                self.keys.fingerprints.insert(target.clone(), thumbprint.clone());
+                StoreChange::PutFingerprint { target, thumbprint }
+            }
+            None => {
+                self.keys.fingerprints.remove(&target);
+                StoreChange::DeleteFingerprint(target)
+            }
+        });
+        self.reset_dialled(key, now);
     }
 
     pub(super) fn send_to_node(&mut self, node: NodeId, outgoing: &Outgoing, now: Now) {

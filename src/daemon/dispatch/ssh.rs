@@ -120,6 +120,16 @@ impl Dispatch {
         self.touch(Owner::Dialled(PeerKey::Node(node)));
     }
 
+    /// A connection that is there stays.
+    pub(super) fn forget_host_key(&mut self, node: NodeId, now: Now) {
+        let Some(link) = self.dialled.ssh(node) else { return };
+        let host = link.steps.target().known_as();
+        link.steps.forget_host_key(now);
+        self.keys.hosts.remove(&host);
+        self.storing.push(StoreChange::DeleteHostKey(host));
+        self.touch(Owner::Dialled(PeerKey::Node(node)));
+    }
+
     pub(super) fn close_ssh(&mut self, key: PeerKey, mut link: SshLink, now: Now) {
         let PeerKey::Node(node) = key else { return };
         self.ssh_turns.begun.remove(&node);

@@ -32,7 +32,7 @@ use crate::edge::child_process::Environment;
 use crate::edge::jobs::Job;
 use crate::edge::log::LogWriter;
 use crate::edge::notify::State as ServiceState;
-use crate::edge::random::SystemRandom;
+use crate::edge::random::{BlockRandom, SystemRandom};
 use crate::edge::signals::{Signal, Signals};
 use crate::edge::{self, child_process, clock};
 use crate::model::connection::ConnectionId;
@@ -171,7 +171,7 @@ impl EventLoop {
         let copies = CopyWork::new(threads, wake);
         let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
         let surroundings = Surroundings {
-            core_random: Box::new(SystemRandom::new()),
+            core_random: Box::new(BlockRandom::new()),
             session_random: Box::new(SystemRandom::new()),
             debug: log.shows(Level::Debug),
             time_zone: local_time_zone(&config, log, now),
@@ -214,8 +214,6 @@ impl EventLoop {
         self.reload_register_file();
         self.tell_service_manager(ServiceState::Ready);
         self.turn(clock::read());
-        // Most of what a start needed is never needed again.
-        self.storage.release_memory();
         loop {
             let timeout = self.timeout(clock::read().monotonic);
             if let Err(error) = self.poll.poll(&mut events, timeout)

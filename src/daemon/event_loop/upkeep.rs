@@ -17,7 +17,7 @@ const MEMORY_LOOK: Duration = Duration::from_millis(50);
 /// Above the limit there is one turn in so long in which something is taken in: a limit that cannot be held makes a
 /// slow daemon, never a deaf one.
 const SLOW_TURN: Duration = Duration::from_millis(100);
-/// Delay after a burst before memory is given back.
+/// Delay after the start, and after a burst, before memory is given back.
 const RELEASE_AFTER: Duration = Duration::from_secs(3);
 /// How often pages of the program are given back in a long burst, which needs few of them.
 const PROGRAM_RELEASE: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ const COMPLAINT: Duration = Duration::from_secs(60);
 pub(super) struct Upkeep {
     watchdog: Option<Watchdog>,
     memory: Option<MemoryLimit>,
-    /// When memory is given back after a burst.
+    /// When memory is given back after the start or a burst.
     release_at: Option<Monotonic>,
     /// No pages of the program are given back before.
     release_program_at: Option<Monotonic>,
@@ -67,7 +67,8 @@ impl Upkeep {
         Self {
             watchdog,
             memory: max_memory.map(|limit_bytes| MemoryLimit::new(limit_bytes, process_memory::anonymous_bytes)),
-            release_at: None,
+            // Most of what a start needed is never needed again, nor what the first connections did.
+            release_at: Some(now.monotonic + RELEASE_AFTER),
             release_program_at: None,
         }
     }
@@ -153,8 +154,8 @@ impl EventLoop {
         self.read_children(now);
     }
 
-    /// Gives memory back some seconds after a burst, and pages of the program during a long one; an idle daemon is not
-    /// woken for it.
+    /// Gives memory back some seconds after the start or a burst, and pages of the program during a long one; an idle
+    /// daemon is not woken for it.
     pub(super) fn release_memory(&mut self, now: Now) {
         let upkeep = &mut self.upkeep;
         if self.streams.take_burst() {

@@ -1,9 +1,5 @@
 //! Whether an archive still fits where it is unpacked: what is free on the disk, less a reserve for everybody else, and
-//! how much of it came out of how few bytes.
-
-use std::cell::Cell;
-use std::io::{self, Read};
-use std::rc::Rc;
+//! how much an archive of its size may become.
 
 use rustix::io::Errno;
 
@@ -20,23 +16,24 @@ const LOOK_EVERY: u64 = 16 << 20;
 /// See the module's page.
 pub(super) struct Room<'a> {
     inside: &'a Inside,
-    /// Bytes of the archive that were read.
-    read: Rc<Cell<u64>>,
     unpacked: u64,
     /// What may be written before the disk is asked again.
     free: u64,
-    max_ratio: u64,
+    max_bytes: u64,
+}
+
+/// The bytes that an archive may become when its files may be `max_ratio` times as large; 0 is no limit.
+pub(super) const fn max_unpacked_bytes(archive_bytes: u64, max_ratio: u64) -> u64 {
+    if max_ratio == 0 {
+        return u64::MAX;
+    }
+    archive_bytes.saturating_mul(max_ratio).saturating_add(ALWAYS_ALLOWED)
 }
 
 impl<'a> Room<'a> {
-    /// What is unpacked may be `max_ratio` times as large as the archive; 0 is no limit.
-    pub(super) fn new(inside: &'a Inside, max_ratio: u64) -> Self {
-        Self { inside, read: Rc::default(), unpacked: 0, free: 0, max_ratio }
-    }
-
-    /// The count for [`Counted`].
-    pub(super) fn read(&self) -> Rc<Cell<u64>> {
-        Rc::clone(&self.read)
+    /// For an archive that may become `max_bytes` ([`max_unpacked_bytes`]).
+    pub(super) const fn new(inside: &'a Inside, max_bytes: u64) -> Self {
+        Self { inside, unpacked: 0, free: 0, max_bytes }
     }
 
     /// A file of `size` bytes comes next.
@@ -45,12 +42,11 @@ impl<'a> Room<'a> {
     /// Why it must not be written, as a part of a sentence.
     pub(super) fn take(&mut self, size: u64) -> Result<(), String> {
         self.unpacked = self.unpacked.saturating_add(size);
-        let allowed = self.read.get().saturating_mul(self.max_ratio).saturating_add(ALWAYS_ALLOWED);
-        if self.max_ratio > 0 && self.unpacked > allowed {
+        if self.unpacked > self.max_bytes {
             return Err(format!(
-                "the unpacked files are more than {} times as large as the archive; if that is right, raise \
-                 max_unpack_ratio",
-                self.max_ratio
+                "the unpacked files are larger than the {} bytes that an archive of this size may become; if that is \
+                 right, raise max_unpack_ratio",
+                self.max_bytes
             ));
         }
         if size > self.free {
@@ -76,20 +72,6 @@ impl<'a> Room<'a> {
     }
 }
 
-/// Counts what is read of an archive.
-pub(super) struct Counted<R> {
-    pub inner: R,
-    pub read: Rc<Cell<u64>>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.read.set(self.read.get().saturating_add(count as u64));
-        Ok(count)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,7 +82,7 @@ mod tests {
         let folder = TempDir::new();
         let inside = Inside::open(folder.path()).unwrap();
         let disk = rustix::fs::fstatvfs(inside.root()).unwrap();
-        let mut room = Room::new(&inside, 0);
+        let mut room = Room::new(&inside, max_unpacked_bytes(1, 0));
         assert_eq!(room.take(1_000), Ok(()));
         let available = disk.f_bavail * disk.f_frsize;
         let refused = room.take(available - 1_000).unwrap_err();
@@ -112,11 +94,8 @@ mod tests {
     fn little_that_becomes_very_much_is_refused_by_the_ratio() {
         let folder = TempDir::new();
         let inside = Inside::open(folder.path()).unwrap();
-        let mut room = Room::new(&inside, 100);
-        room.read().set(1_000);
-        assert_eq!(room.take(ALWAYS_ALLOWED + 100_000), Ok(()));
+        let mut room = Room::new(&inside, max_unpacked_bytes(1_000, 100));
+        assert_eq!(room.take(ALWAYS_ALLOWED + 100_000), Ok(()), "however little of the archive was read by then");
         assert!(room.take(1).unwrap_err().contains("max_unpack_ratio"));
-        room.read().set(2_000);
-        assert_eq!(room.take(1), Ok(()), "as the archive goes on");
     }
 }

@@ -11,6 +11,7 @@ use super::digest::{self, Digest};
 use super::left_over::{self, Note};
 use super::marks::{self, Mark};
 use super::place::{self, Gathered};
+use super::room::max_unpacked_bytes;
 use super::text::{about, failure, hex, words};
 use super::{attributes, unpack};
 use crate::edge::{private_tmp, system};
@@ -235,10 +236,12 @@ impl Sink {
             CopyKind::Archive => {
                 open.file.rewind().map_err(|error| failure("untar failed", about(&open.path, &error)))?;
                 let inside = place::open_directory(&spec.destination, &spec.roots);
+                let archive_bytes = open.file.metadata().map_or(0, |metadata| metadata.len());
+                let max_bytes = max_unpacked_bytes(archive_bytes, spec.max_ratio);
                 let note = Note::beside(&open.path);
                 let notes = inside.and_then(|inside| {
                     note.set(inside.path());
-                    unpack::unpack_into(&mut open.file, &inside, &digest, spec.max_ratio)
+                    unpack::unpack_into(&mut open.file, &inside, &digest, max_bytes)
                 });
                 note.unset();
                 notes

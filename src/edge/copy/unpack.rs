@@ -17,7 +17,7 @@ use super::attributes::umask;
 use super::inside::{Inside, Missing, Problem};
 use super::left_over;
 use super::own_files::refuse_own;
-use super::room::{Counted, Room};
+use super::room::Room;
 use super::tar_headers::{Extensions, LookedUp, long_text, read_pax};
 use super::text::words;
 use crate::edge::system;
@@ -34,9 +34,9 @@ const MTIME_MAX: u64 = 100_000_000_000;
 ///
 /// # Errors
 /// What is wrong, with the name of the entry.
-pub fn unpack(archive: impl Read, directory: &Path, mark: &str, max_ratio: u64) -> Result<Vec<String>, String> {
+pub fn unpack(archive: impl Read, directory: &Path, mark: &str, max_bytes: u64) -> Result<Vec<String>, String> {
     let inside = Inside::open(directory).map_err(|error| format!("{}: {}", directory.display(), words(&error)))?;
-    unpack_into(archive, &inside, mark, max_ratio)
+    unpack_into(archive, &inside, mark, max_bytes)
 }
 
 /// The same for a directory that is open.
@@ -44,9 +44,9 @@ pub(super) fn unpack_into(
     archive: impl Read,
     inside: &Inside,
     mark: &str,
-    max_ratio: u64,
+    max_bytes: u64,
 ) -> Result<Vec<String>, String> {
-    Unpacking::new(inside, mark, max_ratio).run(archive)
+    Unpacking::new(inside, mark, max_bytes).run(archive)
 }
 
 /// A file that has its content, but not its name.
@@ -103,12 +103,12 @@ fn broken(error: &io::Error) -> Failed {
 }
 
 impl<'a> Unpacking<'a> {
-    fn new(inside: &'a Inside, mark: &'a str, max_ratio: u64) -> Self {
+    fn new(inside: &'a Inside, mark: &'a str, max_bytes: u64) -> Self {
         let device = rustix::fs::fstat(inside.root().as_fd()).map_or(0, |stat| stat.st_dev);
         Self {
             inside,
             mark,
-            room: Room::new(inside, max_ratio),
+            room: Room::new(inside, max_bytes),
             is_root: rustix::process::geteuid().is_root(),
             umask: umask(),
             device,
@@ -146,8 +146,7 @@ impl<'a> Unpacking<'a> {
     }
 
     fn entries(&mut self, archive: impl Read) -> Result<(), Failed> {
-        let read = self.room.read();
-        each_entry(Counted { inner: archive, read }, |entry, name, extensions| self.entry(entry, name, extensions))
+        each_entry(archive, |entry, name, extensions| self.entry(entry, name, extensions))
     }
 
     fn entry(&mut self, entry: &mut Entry<'_, impl Read>, name: PathBuf, extensions: Extensions) -> Result<(), Failed> {

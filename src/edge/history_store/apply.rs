@@ -135,6 +135,14 @@ fn run(
                 transaction.prepare_cached(sql)?.execute([to_hex(routing_id)])?;
             }
             StoreChange::PutFingerprint { target, thumbprint } => put_fingerprint(&transaction, target, thumbprint)?,
+            StoreChange::DeleteFingerprint(target) => {
+                let sql = "DELETE FROM gorgone_target_fingerprint WHERE target = ?1";
+                transaction.prepare_cached(sql)?.execute([target])?;
+            }
+            StoreChange::DeleteHostKey(host) => {
+                let sql = "DELETE FROM stheno_ssh_host_keys WHERE host = ?1";
+                transaction.prepare_cached(sql)?.execute([host])?;
+            }
             StoreChange::PutHostKey { host, line } => {
                 let sql = "INSERT OR REPLACE INTO stheno_ssh_host_keys (host, line) VALUES (?1, ?2)";
                 transaction.prepare_cached(sql)?.execute([host, line])?;

@@ -152,6 +152,7 @@ fn sessions_marks_and_fingerprints_survive_and_are_replaced_by_name() {
     renewed.old_iv = Some(vec![2; 16]);
     let fingerprint =
         |thumbprint: &str| StoreChange::PutFingerprint { target: "tcp://h:1".into(), thumbprint: thumbprint.into() };
+    let host_key = |host: &str| StoreChange::PutHostKey { host: host.into(), line: format!("{host} ssh-ed25519 AAAA") };
     let changes = [
         StoreChange::PutSession(session("gorgone-a", 20)),
         StoreChange::PutSession(session("gorgone-b", 10)),
@@ -164,6 +165,11 @@ fn sessions_marks_and_fingerprints_survive_and_are_replaced_by_name() {
         StoreChange::DeleteSyncMark(NodeId::new(4).unwrap()),
         fingerprint("old"),
         fingerprint("new"),
+        StoreChange::PutFingerprint { target: "tcp://h:2".into(), thumbprint: "gone".into() },
+        StoreChange::DeleteFingerprint("tcp://h:2".into()),
+        host_key("kept"),
+        host_key("gone"),
+        StoreChange::DeleteHostKey("gone".into()),
     ];
     store.apply(&changes, WALL).unwrap();
     drop(store);
@@ -171,6 +177,7 @@ fn sessions_marks_and_fingerprints_survive_and_are_replaced_by_name() {
     assert!(stored.sessions == [session("gorgone-a", 20), renewed], "the sessions differ");
     assert_eq!(stored.marks, [(node, SyncMark { ctime: 2.5, newest: 2.5, last_id: 2, history: 0 })]);
     assert_eq!(stored.fingerprints, [("tcp://h:1".to_owned(), "new".to_owned())]);
+    assert_eq!(stored.host_keys, [("kept".to_owned(), "kept ssh-ed25519 AAAA".to_owned())]);
     assert!(stored.warnings.is_empty());
 }
 

@@ -33,8 +33,12 @@ pub(super) fn judge(target: &SshTarget, report: &HostKeyReport) -> Verdict {
         }
         HostKeyVerdict::Changed(place) => Verdict::Refuse(format!(
             "HOST KEY CHANGED: it shows {shown}, another one is known ({place}). Somebody may be in between, or the \
-             host was set up anew: then {} and add '{}'",
-            if place == "the database" { "name a known-hosts file (ssh_known_hosts)" } else { "remove that line" },
+             host was set up anew: then {} '{}'",
+            if place == "the database" {
+                "run 'stheno keys forget --config FILE NODE'; its line is now"
+            } else {
+                "replace that line by"
+            },
             report.line
         )),
         HostKeyVerdict::Unknown | HostKeyVerdict::Unreadable(_) if check == HostKeyCheck::Never => {

@@ -181,6 +181,16 @@ fn a_new_key_goes_into_the_known_hosts_file_where_one_is_named() {
 }
 
 #[test]
+fn a_host_whose_key_is_forgotten_is_tried_again_at_once() {
+    let mut bench = Bench::new(HostKeyCheck::First);
+    bench.connected();
+    let refused = bench.news(report(HostKeyVerdict::Changed("the database".to_owned()))).join("; ");
+    assert!(refused.contains("stheno keys forget"), "{refused}");
+    bench.steps.forget_host_key(bench.now());
+    assert_eq!(bench.drain(), ["connect"]);
+}
+
+#[test]
 fn every_phase_has_its_time_and_what_waits_ends_with_the_reason() {
     let mut bench = Bench::new(HostKeyCheck::First);
     assert_eq!(bench.pass(5_000), ["disconnect", "down: no connection within 5 s"]);
