@@ -272,6 +272,14 @@ pub struct HttpSettings {
     pub host_names: Vec<String>,
 }
 
+impl HttpSettings {
+    /// Whether callers need a user and a password.
+    #[must_use]
+    pub const fn wants_password(&self) -> bool {
+        self.auth.is_some() || !self.users.is_empty()
+    }
+}
+
 impl std::fmt::Debug for HttpSettings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "HttpSettings({}:{})", self.address, self.port)
