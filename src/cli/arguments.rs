@@ -39,6 +39,10 @@ pub(super) enum Command {
     KeysThumbprint(PathBuf),
     /// `keys hash-password`
     KeysHashPassword,
+    /// `keys hash-token`
+    KeysHashToken,
+    /// `keys new-token`
+    KeysNewToken,
     /// `keys forget NODE` and `keys trust NODE THUMBPRINT`
     NodeKey {
         /// `--config`: of the daemon that connects to the node.
@@ -174,7 +178,7 @@ fn player(parser: &mut lexopt::Parser, option: &str) -> Result<String, String> {
 }
 
 fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
-    const NEEDED: &str = "'keys' needs 'generate DIR', 'thumbprint FILE', 'hash-password', \
+    const NEEDED: &str = "'keys' needs 'generate DIR', 'thumbprint FILE', 'hash-password', 'hash-token', 'new-token', \
         'forget NODE' or 'trust NODE THUMBPRINT'";
     let (mut verb, mut place, mut bits, mut config) = (None, None, None, None);
     let mut key = None;
@@ -215,9 +219,12 @@ fn parse_keys(mut parser: lexopt::Parser) -> Result<Command, String> {
         (Some("thumbprint"), Some(file)) => Ok(Command::KeysThumbprint(file)),
         (Some("thumbprint"), None) => Err("'keys thumbprint' needs the file of a private or public key".to_owned()),
         (Some("hash-password"), None) if bits.is_none() => Ok(Command::KeysHashPassword),
-        (Some("hash-password"), _) => {
-            Err("'keys hash-password' takes no arguments: it reads a line from standard input".to_owned())
+        (Some("hash-token"), None) if bits.is_none() => Ok(Command::KeysHashToken),
+        (Some("new-token"), None) if bits.is_none() => Ok(Command::KeysNewToken),
+        (Some(verb @ ("hash-password" | "hash-token")), _) => {
+            Err(format!("'keys {verb}' takes no arguments: it reads a line from standard input"))
         }
+        (Some("new-token"), _) => Err("'keys new-token' takes no arguments".to_owned()),
         (Some(verb), _) => Err(format!("there is no 'keys {verb}'; {NEEDED}")),
         (None, _) => Err(NEEDED.to_owned()),
     }
@@ -342,6 +349,8 @@ mod tests {
             Ok(Command::KeysGenerate { directory: "d".into(), bits: 4096 })
         );
         assert_eq!(parse("keys hash-password"), Ok(Command::KeysHashPassword));
+        assert_eq!(parse("keys hash-token"), Ok(Command::KeysHashToken));
+        assert_eq!(parse("keys new-token"), Ok(Command::KeysNewToken));
         assert_eq!(parse("keys thumbprint f"), Ok(Command::KeysThumbprint("f".into())));
         assert_eq!(parse("demo --once"), Ok(Command::Demo(DemoOptions { once: true, ..DemoOptions::default() })));
         let all = DemoOptions { once: true, ssh: true, keep: true, central: Some("a".into()), nodes: Some("b".into()) };
@@ -411,6 +420,8 @@ mod tests {
             ("keys generate d --bits 1024", "--bits is '1024'; allowed: a multiple of 64 from 2048 to 4096"),
             ("keys thumbprint", "needs the file"),
             ("keys hash-password secret", "reads a line from standard input"),
+            ("keys hash-token secret", "reads a line from standard input"),
+            ("keys new-token --bits 2048", "takes no arguments"),
             ("keys trust --config c 2", "needs --config FILE NODE THUMBPRINT"),
             ("keys forget 2", "needs --config FILE NODE, NODE by its id"),
             ("keys forget --config c two", "needs --config FILE NODE, NODE by its id"),

@@ -207,7 +207,10 @@ mod tests {
     #[test]
     fn words_and_places_are_read_off_the_forms() {
         let keys = command("keys");
-        assert_eq!(keys.words, ["generate", "thumbprint", "hash-password", "forget", "trust"]);
+        assert_eq!(
+            keys.words,
+            ["generate", "thumbprint", "hash-password", "hash-token", "new-token", "forget", "trust"]
+        );
         assert!(keys.takes_path);
         let run = command("run");
         assert!(run.words.is_empty() && !run.takes_path);

@@ -82,6 +82,8 @@ Usage:
   stheno keys generate DIR [--bits N]                            make a key pair
   stheno keys thumbprint FILE                                    print the thumbprint of a key
   stheno keys hash-password                                      print the hash of a password of an API user
+  stheno keys hash-token                                         print the hash of a token of a pullwss node
+  stheno keys new-token                                          make such a token
   stheno keys forget --config FILE NODE                          forget the key of a node
   stheno keys trust --config FILE NODE THUMBPRINT                take another key of a node for the right one
   stheno copy --config FILE SOURCE NODE:DESTINATION              copy a file or directory to a node
@@ -150,6 +152,8 @@ const KEYS: &str = "\
 Usage: stheno keys generate DIR [--bits N]
        stheno keys thumbprint FILE
        stheno keys hash-password
+       stheno keys hash-token
+       stheno keys new-token
        stheno keys forget --config FILE NODE
        stheno keys trust --config FILE NODE THUMBPRINT
 
@@ -163,6 +167,10 @@ start.
 'hash-password' reads a password from standard input, one line, and prints its Argon2 hash, for 'password_hash' of a
 user of the REST API. Nothing is stored.
 
+'new-token' makes a random token for a pullwss node and prints it with its hash: the token is for 'token' of the node's
+module 'pullwss', the hash for 'tokens' of 'httpserver' of the central's module 'proxy'. 'hash-token' prints the hash
+(SHA-256) of a token that there is already; it comes from standard input, one line.
+
 'forget' and 'trust' are for a node that got a new key and that the daemon of FILE connects to. They ask this running
 daemon through its REST API; what they change holds at once and is stored. 'forget' lets the next key that the node
 shows be judged as that of a first contact (fingerprint_mode, for hosts by SSH strict_serverkey_check); 'trust' names
@@ -173,6 +181,7 @@ the key that the node has from now on: compare it with what 'keys thumbprint' pr
 
 Examples:
   stheno keys hash-password
+  stheno keys new-token
   stheno keys generate /var/lib/centreon-gorgone/.keys
   stheno keys thumbprint /var/lib/centreon-gorgone/.keys/rsakey.pub.pem
   stheno keys trust --config /etc/centreon-gorgone/config.yaml 2 NOKI_HazwKrEonsK_mZnn3-H-IOZmbYzVDcGuePg0Gs

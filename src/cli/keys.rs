@@ -1,4 +1,4 @@
-//! `keys generate`, `keys thumbprint`, `keys hash-password`, `keys forget` and `keys trust`.
+//! `keys generate`, `thumbprint`, `hash-password`, `hash-token`, `new-token`, `forget` and `trust`.
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::path::Path;
@@ -33,12 +33,44 @@ pub(super) fn thumbprint(file: &Path) -> ExitCode {
 /// Bytes of a secret that are read.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
 
+/// Characters that a token of hex digits needs so that its plain hash tells nothing.
+const SAFE_TOKEN: usize = 20;
+
 /// Prints the hash of a password that comes from standard input.
 pub(super) fn hash_password() -> ExitCode {
+    print_hash_of("Password", |line| secrets::hash_password(line, &mut SystemRandom::new()))
+}
+
+/// Prints the hash of a token that comes from standard input.
+pub(super) fn hash_token() -> ExitCode {
+    print_hash_of("Token", |line| {
+        let hash = secrets::hash_token(line)?;
+        if line.len() < SAFE_TOKEN {
+            eprintln!(
+                "stheno: warning: a token of {} characters can be found out from its hash; 'stheno keys new-token' \
+                 makes a long random one",
+                line.len()
+            );
+        }
+        Ok(hash)
+    })
+}
+
+/// Makes a token and prints it with its hash.
+pub(super) fn new_token() -> ExitCode {
+    let token = secrets::new_token(&mut SystemRandom::new());
+    match secrets::hash_token(token.as_bytes()) {
+        Ok(hash) => say(&format!("token  {token}\nhash   {hash}\n")),
+        Err(error) => fail(&error),
+    }
+}
+
+/// Prints the hash of a line of standard input.
+fn print_hash_of(what: &str, hash: impl FnOnce(&[u8]) -> Result<String, String>) -> ExitCode {
     let input = std::io::stdin();
     if input.is_terminal() {
         // Not to standard output, where the hash alone goes.
-        eprint!("Password: ");
+        eprint!("{what}: ");
     }
     let mut line = Vec::new();
     if let Err(error) = input.lock().take(MAX_SECRET_BYTES).read_until(b'\n', &mut line) {
@@ -47,7 +79,7 @@ pub(super) fn hash_password() -> ExitCode {
     while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
         line.pop();
     }
-    match secrets::hash_password(&line, &mut SystemRandom::new()) {
+    match hash(&line) {
         Ok(hash) => say(&format!("{hash}\n")),
         Err(error) => fail(&error),
     }

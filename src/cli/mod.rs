@@ -41,6 +41,8 @@ pub fn main() -> ExitCode {
         Ok(Command::KeysGenerate { directory, bits }) => keys::generate(&directory, bits),
         Ok(Command::KeysThumbprint(file)) => keys::thumbprint(&file),
         Ok(Command::KeysHashPassword) => keys::hash_password(),
+        Ok(Command::KeysHashToken) => keys::hash_token(),
+        Ok(Command::KeysNewToken) => keys::new_token(),
         Ok(Command::NodeKey { config, node, thumbprint }) => keys::set_node_key(&config, node, thumbprint.as_deref()),
         Ok(Command::Copy(options)) => copy::run(&options),
         Ok(Command::Exec(options)) => exec::run(&options),

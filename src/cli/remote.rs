@@ -116,6 +116,13 @@ impl Remote {
         let http = config.modules.httpserver.as_ref().ok_or_else(|| {
             format!("{}: the module httpserver is not loaded, so there is no REST API to ask", path.display())
         })?;
+        if http.auth.is_none() && http.wants_password() {
+            return Err(format!(
+                "{}: httpserver.auth has hashes of passwords only, and this command logs in with 'user' and \
+                 'password': set these beside 'users', or ask the API with curl",
+                path.display()
+            ));
+        }
         Ok(Self { api: ApiConnection::new(http)?, own_id: config.core.id.map(NodeId::get) })
     }
 
@@ -183,8 +190,10 @@ impl Remote {
         }
         let said = answer.get("message").and_then(Value::as_str).unwrap_or_default();
         let remedy = match reply.status {
-            401 => ": user and password of the running daemon are not those of the configuration",
-            403 => ": add 127.0.0.1/32 to allowed_hosts of the module httpserver",
+            401 => {
+                ": either user and password of the running daemon are not those of the configuration, or \
+                 allowed_hosts of the module httpserver needs this machine's address, for instance 127.0.0.1/32"
+            }
             404 => ": is the module loaded, and is that the daemon of the configuration?",
             _ => "",
         };

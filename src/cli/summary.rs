@@ -75,7 +75,7 @@ pub(super) fn as_json(config: &Config, keys: &KeyState, pollers: Option<&PollerP
     };
     let api = config.modules.httpserver.as_ref().map(|http| {
         json!({
-            "address": http.address, "port": http.port, "auth": http.auth.is_some(), "allowed_hosts": subnets(http),
+            "address": http.address, "port": http.port, "auth": http.wants_password(), "allowed_hosts": subnets(http),
             "certificate": certificate(http.tls.as_ref()),
         })
     });
@@ -135,7 +135,7 @@ fn external(config: &Config) -> String {
 }
 
 fn api(http: &HttpSettings) -> String {
-    let auth = if http.auth.is_some() { "password needed" } else { "no password" };
+    let auth = if http.wants_password() { "password needed" } else { "no password" };
     let hosts = subnets(http).map_or_else(|| "from anywhere".to_owned(), |list| format!("from {}", list.join(", ")));
     let endpoint = std::net::SocketAddr::from((http.address, http.port));
     match &http.tls {

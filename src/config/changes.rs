@@ -145,7 +145,10 @@ fn proxy(old: &mut ProxySettings, new: &ProxySettings, changes: &mut Changes) {
     after_restart!(changes, old, new, { "modules[proxy].pool": pool });
     match (&mut old.httpserver, &new.httpserver) {
         (Some(old), Some(new)) => {
-            take!(changes, old, new, { "modules[proxy].httpserver.token": token });
+            take!(changes, old, new, {
+                "modules[proxy].httpserver.token": token,
+                "modules[proxy].httpserver.tokens": tokens,
+            });
             after_restart!(changes, old, new, {
                 "modules[proxy].httpserver.address": address, "modules[proxy].httpserver.port": port,
                 "modules[proxy].httpserver.ssl": tls,

@@ -8,11 +8,17 @@ use std::time::Duration;
 use super::address;
 use super::core_section::{DAY_SECONDS, SOCKET_PATH_LIMIT};
 use super::findings::{Findings, quoted};
+use super::options;
 use super::section::{Section, Unit, refuse};
-use super::settings::{BasicAuth, CoreSettings, HttpProxy, PullSettings, PullWssSettings, WebSocketSettings};
+use super::settings::{
+    BasicAuth, CoreSettings, HttpProxy, NodeToken, PullSettings, PullWssSettings, WebSocketSettings,
+};
 use super::tls_section;
-use super::tree::Place;
+use super::tree::{Node, Place, Value};
+use crate::model::base64_text;
 use crate::model::connection::Endpoint;
+use crate::model::node_id::NodeId;
+use crate::model::random::from_hex;
 
 const PORTS: &str = "a whole number from 1 to 65535";
 const TOKENS: &str = "visible ASCII characters without spaces (it travels in an HTTP header)";
@@ -33,12 +39,83 @@ pub(super) fn read_listener(section: Section<'_>, findings: &mut Findings) -> Op
     let address = section.parsed("address", any, ADDRESS, findings, address::listen_address);
     let port = section.parsed("port", default_port(uses_tls), PORTS, findings, address::port_number);
     let token = token(&section, findings);
-    if section.value("token").is_none() {
+    let tokens = tokens(&section, findings);
+    if section.value("token").is_none() && tokens.is_empty() {
         let text = "is missing or empty, so the listener does not start and no pullwss node can connect; \
-                    set the token that the nodes have";
+                    set the token that the nodes have, or 'tokens'";
         findings.warning(section.place(), &section.path("token"), text);
     }
-    Some(WebSocketSettings { address, port, token: token?, tls })
+    let has_any = token.is_some() || !tokens.is_empty();
+    has_any.then_some(WebSocketSettings { address, port, token, tokens, tls })
+}
+
+/// `tokens`: those of single nodes.
+fn tokens(section: &Section<'_>, findings: &mut Findings) -> Vec<NodeToken> {
+    const NAMES: &str = "a name of letters, digits, '.', '_' and '-', at most 64 characters";
+    const HASHES: &str = "the SHA-256 of the token in hex or base64; 'stheno keys hash-token' prints it";
+    let mut tokens: Vec<NodeToken> = Vec::new();
+    for (index, item) in section.items("tokens", findings).unwrap_or_default().iter().enumerate() {
+        let key = section.path(&format!("tokens[{index}]"));
+        let entry = Section::new(Some(item), section.place(), &key, &options::NODE_TOKEN, findings);
+        let node =
+            entry.parsed("node", None, "the id of a node", findings, |text| text.parse::<NodeId>().ok().map(Some));
+        if names_no_node(item) {
+            let text = "is empty, so the token would speak for every node; give the id, or leave the key out";
+            findings.problem(&item.place, &entry.path("node"), text);
+        }
+        let name = entry.text("name", findings).map(|(text, _)| text.to_owned());
+        let hash = entry.text("hash", findings).map(|(text, _)| token_hash(text));
+        for (key, is_given) in [("name", name.is_some()), ("hash", hash.is_some())] {
+            if !is_given {
+                findings.problem(&item.place, &entry.path(key), "is missing or empty; each token needs it");
+            }
+        }
+        if let Some(name) = name.as_deref().filter(|name| !is_token_name(name)) {
+            refuse(&item.place, &entry.path("name"), name, NAMES, findings);
+        }
+        if name.is_some() && tokens.iter().any(|token| Some(&token.name) == name.as_ref()) {
+            findings.problem(&item.place, &entry.path("name"), "is that of another token");
+        }
+        if hash == Some(None) {
+            // Perhaps it is the token itself, so it is not shown.
+            findings.problem(&item.place, &entry.path("hash"), format!("is no hash; allowed: {HASHES}"));
+        }
+        let hash = hash.flatten();
+        if let Some(same) = tokens.iter().find(|token| Some(token.hash) == hash) {
+            let text = format!("is that of the token '{}'; each needs a value of its own", same.name);
+            findings.problem(&item.place, &entry.path("hash"), text);
+        }
+        if let (Some(name), Some(hash)) = (name, hash) {
+            tokens.push(NodeToken { name, hash, node });
+        }
+    }
+    tokens
+}
+
+/// Whether there is the key `node`, without a value.
+fn names_no_node(item: &Node) -> bool {
+    let Value::Map(entries) = &item.value else { return false };
+    entries.iter().filter(|(name, _)| **name == *"node").any(|(_, node)| match &node.value {
+        Value::Null => true,
+        Value::Text(text) => text.trim().is_empty(),
+        _ => false,
+    })
+}
+
+fn is_token_name(name: &str) -> bool {
+    name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// 64 hexadecimal digits, or base64 of either alphabet.
+fn token_hash(text: &str) -> Option<[u8; 32]> {
+    if text.len() == 64 {
+        return from_hex(text)?.try_into().ok();
+    }
+    let text = text.trim_end_matches('=').replace('-', "+").replace('_', "/");
+    if text.len() != 43 {
+        return None;
+    }
+    base64_text::decode(format!("{text}=").as_bytes())?.try_into().ok()
 }
 
 const fn default_port(uses_tls: bool) -> u16 {

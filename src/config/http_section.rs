@@ -33,7 +33,7 @@ pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> HttpSetting
         trusted_proxies: subnets(&section, "trusted_proxies", findings),
         host_names: host_names(&section, findings),
     };
-    let is_open = settings.auth.is_none() && settings.users.is_empty() && settings.allowed_hosts.is_none();
+    let is_open = !settings.wants_password() && settings.allowed_hosts.is_none();
     if is_open && !settings.address.is_loopback() {
         let text = format!(
             "is {}, and neither 'auth' nor 'allowed_hosts' is enabled: everybody who reaches it can run commands; \

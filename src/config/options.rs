@@ -53,7 +53,10 @@ options! {
         "failover_after", "pong_max_timeout", "copy_rate_limit", "buffer_size",
     } unused {}
     PROXY_HTTPSERVER = "proxy httpserver" in "'httpserver' of the module 'proxy'" {
-        "enable", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "token", "address", "port",
+        "enable", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "token", "tokens", "address", "port",
+    } unused {}
+    NODE_TOKEN = "proxy httpserver tokens" in "an entry of 'tokens' of 'httpserver' of the module 'proxy'" {
+        "name", "hash", "node",
     } unused {}
     REGISTER = "register" in "the module 'register'" { "config_file" } unused {}
     REGISTER_FILE = "register file" in "the register file" { "nodes" } unused { "name", "description" }

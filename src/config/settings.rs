@@ -272,6 +272,14 @@ pub struct HttpSettings {
     pub host_names: Vec<String>,
 }
 
+impl HttpSettings {
+    /// Whether callers need a user and a password.
+    #[must_use]
+    pub const fn wants_password(&self) -> bool {
+        self.auth.is_some() || !self.users.is_empty()
+    }
+}
+
 impl std::fmt::Debug for HttpSettings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "HttpSettings({}:{})", self.address, self.port)
@@ -307,8 +315,10 @@ pub struct WebSocketSettings {
     pub address: IpAddr,
     /// `port` (443 with TLS, 80 without)
     pub port: u16,
-    /// `token`, never empty.
-    pub token: String,
+    /// `token`, never empty. Absent only where there are `tokens`.
+    pub token: Option<String>,
+    /// `tokens`
+    pub tokens: Vec<NodeToken>,
     /// `ssl` and its files.
     pub tls: Option<ServerTls>,
 }
@@ -317,6 +327,17 @@ impl std::fmt::Debug for WebSocketSettings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "WebSocketSettings({}:{})", self.address, self.port)
     }
+}
+
+/// A token of a pullwss node's own. Holds a hash: no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NodeToken {
+    /// `name`, without a colon.
+    pub name: String,
+    /// `hash`: SHA-256 of the value.
+    pub hash: [u8; 32],
+    /// `node`: the one node that it speaks for; `None` for any.
+    pub node: Option<NodeId>,
 }
 
 /// Options of the module `pull` (docs/protocol.md section 8).

@@ -27,12 +27,13 @@ impl OwnNames {
     }
 
     /// Why a request is refused; `None` for one of ours or of no browser. `is_page`: it asks for a page, not for the
-    /// API.
+    /// API. `shows_login`: it has user and password, which are judged later; a page that reaches us under another
+    /// site's name knows neither, so any `Host` will do.
     #[must_use]
-    pub fn refusal(&self, source: &RequestSource, is_page: bool) -> Option<String> {
+    pub fn refusal(&self, source: &RequestSource, is_page: bool, shows_login: bool) -> Option<String> {
         let shown = |value: &[u8]| value.escape_ascii().to_string().chars().take(80).collect::<String>();
         let own = source.host.as_deref().map(Authority::parse);
-        if let (Some(host), Some(own)) = (&source.host, &own)
+        if let (Some(host), Some(own), false) = (&source.host, &own, shows_login)
             && !own.as_ref().is_some_and(|own| self.knows(&own.host))
         {
             let name = shown(host);
@@ -135,7 +136,7 @@ mod tests {
             ("central:443", Some("https://central"), None),
             ("localhost:8085", None, Some("none")),
         ] {
-            assert_eq!(names().refusal(&source(host, origin, site), false), None, "{host} {origin:?} {site:?}");
+            assert_eq!(names().refusal(&source(host, origin, site), false, false), None, "{host} {origin:?} {site:?}");
         }
     }
 
@@ -159,7 +160,7 @@ mod tests {
             ("127.0.0.1:x", None, None, "host_names"),
             ("a b", None, None, "host_names"),
         ] {
-            let refusal = names().refusal(&source(host, origin, site), false);
+            let refusal = names().refusal(&source(host, origin, site), false, false);
             assert!(
                 refusal.as_ref().is_some_and(|text| text.contains(words)),
                 "{host} {origin:?} {site:?}: {refusal:?}"
@@ -168,12 +169,20 @@ mod tests {
     }
 
     #[test]
+    fn a_login_may_be_shown_under_any_name_but_not_by_a_page_of_another_site() {
+        let refusal = |origin, site| names().refusal(&source("alias.example", origin, site), false, true);
+        assert_eq!(refusal(None, None), None);
+        assert!(refusal(Some("http://evil.example"), None).is_some());
+        assert!(refusal(None, Some("cross-site")).is_some());
+    }
+
+    #[test]
     fn a_link_from_elsewhere_leads_to_a_page_but_not_to_the_api() {
         let mut followed = source("central", None, Some("cross-site"));
         followed.fetch_mode = Some(b"navigate"[..].into());
-        assert_eq!(names().refusal(&followed, true), None);
-        assert!(names().refusal(&followed, false).is_some());
+        assert_eq!(names().refusal(&followed, true, false), None);
+        assert!(names().refusal(&followed, false, false).is_some());
         followed.fetch_mode = Some(b"no-cors"[..].into());
-        assert!(names().refusal(&followed, true).is_some());
+        assert!(names().refusal(&followed, true, false).is_some());
     }
 }

@@ -6,12 +6,15 @@
 mod access;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
 pub use self::access::{WebSocketAccess, WebSocketCentralSettings};
+use self::tokens::Admission;
+pub use self::tokens::NamedToken;
 use super::NotSent;
 use crate::model::action::Action;
 use crate::model::connection::PeerAddress;
@@ -34,6 +37,7 @@ use crate::wire::websocket::{entities, upgrade};
 
 const MODULE: &str = "proxy";
 const WRONG_TOKEN: &str = "token authorization unallowed";
+const BRAKED: &str = "too many wrong tokens from this address, try again later";
 const NOT_REGISTERED: &str = "please registernodes";
 const UNREADABLE: &str = "decode error: unsupported format";
 const SILENT: &str = "timeout reached";
@@ -96,6 +100,8 @@ pub struct WebSocketCentral {
     /// Whether it is a Perl node. It takes each character for a byte, and dies of one above U+00FF, so it gets each byte of
     /// our UTF-8 as a character.
     wants_bytes: bool,
+    /// The token of its own that it showed.
+    token: Option<Rc<NamedToken>>,
 }
 
 impl Drop for WebSocketCentral {
@@ -121,6 +127,7 @@ impl WebSocketCentral {
             taken_at: now.monotonic,
             backlog_bytes: 0,
             wants_bytes: false,
+            token: None,
         }
     }
 
@@ -368,8 +375,10 @@ impl WebSocketCentral {
         self.deadline = now.monotonic + settings.registration_timeout;
         self.phase = Phase::Open { socket, node: None };
         // The original says so at the first message; a peer without the token has no use for the time until then.
-        if !self.access.is_authorized(head.authorization.as_deref()) {
-            self.refuse(WRONG_TOKEN, now);
+        match self.access.admit(head.authorization.as_deref(), self.peer, now.monotonic) {
+            Admission::Granted(token) => self.token = token,
+            Admission::Wrong => self.refuse(WRONG_TOKEN, now),
+            Admission::Braked => self.refuse(BRAKED, now),
         }
     }
 
@@ -424,6 +433,9 @@ impl WebSocketCentral {
                 return self.outputs.push_back(output);
             }
         };
+        if let Some(reason) = self.foreign_registration(&message) {
+            return self.refuse(&reason, now);
+        }
         match message.action {
             // An ACK comes only from a node of our own kind, and only where it was asked for.
             Action::Ack
@@ -439,6 +451,12 @@ impl WebSocketCentral {
         }
     }
 
+    /// Why a later REGISTERNODES may not come with the token of this connection.
+    fn foreign_registration(&self, message: &Message) -> Option<String> {
+        let token = self.token.as_ref().filter(|_| message.action == Action::RegisterNodes)?;
+        token.refusal_of(only_node(&serde_json::from_str(&message.data).ok()?)?)
+    }
+
     /// The first message has to say who is there.
     fn register(&mut self, message: Option<Message>, now: Now) {
         let Some(message) = message.filter(|message| message.action == Action::RegisterNodes) else {
@@ -448,6 +466,9 @@ impl WebSocketCentral {
             return self.refuse(UNREADABLE, now);
         };
         let Some(id) = only_node(&data) else { return self.refuse(NOT_REGISTERED, now) };
+        if let Some(reason) = self.token.as_ref().and_then(|token| token.refusal_of(id)) {
+            return self.refuse(&reason, now);
+        }
         if let Phase::Open { node, socket } = &mut self.phase {
             *node = Some(id);
             socket.set_max_message_bytes(self.access.settings().max_backlog_bytes);

@@ -34,7 +34,7 @@ fn connected(token: &str) -> Pair {
         max_message_bytes: 262_144,
         max_waiting_bytes: 1 << 20,
     };
-    let access = Rc::new(WebSocketAccess::new("s3cret", WebSocketCentralSettings::default()));
+    let access = Rc::new(WebSocketAccess::new(Some("s3cret"), Vec::new(), WebSocketCentralSettings::default()));
     let mut pair = Pair {
         node: WebSocketNode::new(settings),
         central: WebSocketCentral::new(access, PeerAddress::Local, now),

@@ -86,3 +86,27 @@ fn the_hash_of_a_password_is_printed_alone_and_is_another_one_each_time() {
     assert_ne!(first.stdout, second.stdout);
     assert_eq!(hash("").status.code(), Some(1));
 }
+
+#[test]
+fn a_new_token_comes_with_the_hash_that_hash_token_prints() {
+    let hash = |token: &str| {
+        let script = format!("printf '%s\\n' '{token}' | '{}' keys hash-token", env!("CARGO_BIN_EXE_stheno"));
+        Command::new("sh").arg("-c").arg(script).output().unwrap()
+    };
+    let made = stheno(&["keys", "new-token"]);
+    let lines = text(&made.stdout);
+    let word = |name: &str| lines.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    let hashed = hash(&word("token"));
+    assert_eq!(text(&hashed.stdout).trim_end(), word("hash"));
+    assert!(hashed.stderr.is_empty());
+    let short = hash("abc");
+    assert_eq!(
+        text(&short.stdout),
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n",
+        "as sha256sum prints it"
+    );
+    assert!(text(&short.stderr).contains("'stheno keys new-token' makes"), "{}", text(&short.stderr));
+    for bad in ["", "two words"] {
+        assert_eq!(hash(bad).status.code(), Some(1), "{bad}");
+    }
+}

@@ -230,3 +230,16 @@ fn a_copy_to_the_daemon_itself_is_told_what_to_use() {
     assert_eq!(status.code(), Some(1));
     assert_eq!(err, "stheno: node 1 is this machine itself, and a copy goes to another one: use cp /etc/hosts /tmp/\n");
 }
+
+#[test]
+fn a_configuration_with_hashed_passwords_only_is_told_what_exec_needs_and_check_says_that_a_password_is() {
+    let platform = Platform::new();
+    let hash = "$argon2id$v=19$m=19456,t=2,p=1$Ui0CzYAYXnG/ElBoSRSrJA$R83I5bvVo1mKlkNjr6OnJ1SkBgdOn4se2SWku4FzQL8";
+    let users = format!("auth: {{enabled: \"true\", users: [{{name: reader, password_hash: '{hash}', may: read}}]}}");
+    let central = Daemon::start(platform.plan("central", 1).with_api().with_api_option(&users));
+    let (_, err, status) = Running::start(&central, "exec", &["1", "--", "true"]).end();
+    assert!(err.contains("has hashes of passwords only") && err.contains("set these"), "{err}");
+    assert_eq!(status.code(), Some(255));
+    let (out, _, _) = Running::start(&central, "check", &[]).end();
+    assert!(out.contains("password needed"), "{out}");
+}

@@ -262,3 +262,41 @@ fn the_shared_token_takes_over_neither_a_pull_node_nor_the_central_itself() {
     }
     assert_eq!(central.api().output_of(6, "echo mine", seconds(15)), "mine");
 }
+
+#[test]
+fn a_token_that_is_bound_to_a_node_speaks_for_that_node_only() {
+    let platform = Platform::new();
+    let port = free_port();
+    // The SHA-256 of 'abc'; there is no common token.
+    let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let plan = platform.plan("central", 1).with_api().with_dial_in_node(7, "wss").with_dial_in_node(8, "wss");
+    let plan = plan.with_proxy("httpserver:").with_proxy("  enable: true").with_proxy("  address: 127.0.0.1");
+    let plan = plan.with_proxy(&format!("  port: {port}"));
+    let plan = plan.with_proxy(&format!("  tokens: [{{name: seven, hash: {hash}, node: 7}}]"));
+    let mut central = Daemon::start(plan);
+    let lines = ["address: 127.0.0.1".to_owned(), format!("port: {port}"), "token: 'seven:abc'".to_owned()];
+    let _node = Daemon::start(platform.plan("node", 7).with_module("pullwss", &lines));
+    central.api().wait_for_pong(7, seconds(10));
+    assert_serves(&mut central);
+
+    let refused = |token: &str| {
+        let mut stream = open(port, &upgrade(&good_lines().replace(TOKEN, token)));
+        assert!(head(&mut stream).starts_with("HTTP/1.1 101 "));
+        let _may_be_cut_off = stream.write_all(&frame(0x81, REGISTER));
+        String::from_utf8_lossy(&rest(&mut stream, token)).into_owned()
+    };
+    for token in ["abc", "seven:abc"] {
+        let answer = refused(token);
+        assert!(answer.contains("the token 'seven' speaks for node 7, not for node 8"), "{answer}");
+    }
+    assert!(refused(TOKEN).contains("token authorization unallowed"));
+    // All at once, because each waits for an end of ours.
+    let guesses: Vec<_> = (0..40).map(|_| open(port, &upgrade(&good_lines()))).collect();
+    let is_braked = |mut guess: TcpStream| {
+        let answer = rest(&mut guess, "a guess");
+        String::from_utf8_lossy(&answer).contains("too many wrong tokens from this address")
+    };
+    assert!(guesses.into_iter().map(is_braked).filter(|braked| *braked).count() > 10, "guesses go on");
+    assert!(refused("abc").contains("not for node 8"), "a token that was right from here before is no guess");
+    assert_serves(&mut central);
+}

@@ -110,8 +110,7 @@ impl Machine {
         };
         let listed =
             nodes.iter().filter(|(_, kind)| *kind == Kind::Push || random.once_in(2)).map(registered).collect();
-        let httpserver =
-            WebSocketSettings { address: "127.0.0.1".parse().unwrap(), port: 81, token: TOKEN.to_owned(), tls: None };
+        let httpserver = listener();
         let modules = Modules {
             proxy: Some(ProxySettings { httpserver: Some(httpserver), buffer_size: 2_000, ..ProxySettings::default() }),
             register: Some(RegisterSettings { file: "unused".into(), nodes: listed }),
@@ -172,8 +171,7 @@ impl Machine {
             None => Self::central(&[], random),
             Some((parent, kind)) => Self::node_of(id, parent, kind, random),
         };
-        let httpserver =
-            WebSocketSettings { address: "127.0.0.1".parse().unwrap(), port: 81, token: TOKEN.to_owned(), tls: None };
+        let httpserver = listener();
         let failover_after = Duration::from_secs(if random.once_in(2) { 2 } else { 30 });
         let modules = &mut machine.config.modules;
         modules.proxy = Some(ProxySettings {
@@ -212,4 +210,9 @@ impl Machine {
         };
         self.dispatch = Some(Dispatch::new(config, own_key, self.disk.restored(), surroundings, now));
     }
+}
+
+fn listener() -> WebSocketSettings {
+    let (address, token) = ("127.0.0.1".parse().unwrap(), Some(TOKEN.to_owned()));
+    WebSocketSettings { address, port: 81, token, tokens: Vec::new(), tls: None }
 }

@@ -178,10 +178,13 @@ fn wrong_values_of_pullwss_are_named_and_secrets_are_not_shown() {
 #[test]
 fn the_websocket_listener_has_the_ports_of_the_web_and_needs_a_token() {
     let plain = listener("token: t0k3n").unwrap();
-    assert_eq!((plain.address.to_string().as_str(), plain.port, plain.token.as_str()), ("0.0.0.0", 80, "t0k3n"));
+    assert_eq!(
+        (plain.address.to_string().as_str(), plain.port, plain.token.as_deref()),
+        ("0.0.0.0", 80, Some("t0k3n"))
+    );
     assert!(plain.tls.is_none());
     let tls = listener(&format!("token: 1234, address: '::1', {TLS}, passphrase: p")).unwrap();
-    assert_eq!((tls.address.to_string().as_str(), tls.port, tls.token.as_str()), ("::1", 443, "1234"));
+    assert_eq!((tls.address.to_string().as_str(), tls.port, tls.token.as_deref()), ("::1", 443, Some("1234")));
     let ServerTls { certificate_file, key_file, passphrase } = tls.tls.unwrap();
     assert!(certificate_file.ends_with("cert.pem") && key_file.ends_with("key.pem") && passphrase.is_some());
     for lines in ["port: 8086", "token: ''", "token: null"] {
@@ -191,11 +194,46 @@ fn the_websocket_listener_has_the_ports_of_the_web_and_needs_a_token() {
             warnings,
             ["c.yaml: modules[proxy].httpserver.token: is missing or empty, so the listener does not start and no \
                     pullwss node \
-                 can connect; set the token that the nodes have"]
+                 can connect; set the token that the nodes have, or 'tokens'"]
         );
     }
     let disabled = config_of(&module("proxy", "httpserver: {enable: false, ssl: true, token: t}"));
     assert!(disabled.modules.proxy.unwrap().httpserver.is_none() && disabled.warnings.is_empty());
+}
+
+#[test]
+fn tokens_of_single_nodes_are_read_and_need_no_common_one() {
+    // printf abc | sha256sum
+    let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    for hash in [
+        hex,
+        &hex.to_uppercase(),
+        "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=",
+        "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0",
+    ] {
+        let settings = listener(&format!("tokens: [{{name: paris, hash: '{hash}', node: 5}}]")).unwrap();
+        assert!(settings.token.is_none());
+        let [token] = settings.tokens.as_slice() else { panic!("{}", settings.tokens.len()) };
+        assert_eq!((token.name.as_str(), token.node.map(|node| node.to_string())), ("paris", Some("5".to_owned())));
+        assert_eq!(crate::model::random::to_hex(&token.hash), hex);
+    }
+    let problems = |lines: &str| {
+        let text = module("proxy", &format!("httpserver: {{enable: true, token: t, tokens: {lines}}}"));
+        with_files(&text).problems("c.yaml").join("\n")
+    };
+    for (lines, expected) in [
+        ("[{name: a}]", "tokens[0].hash: is missing or empty"),
+        (&format!("[{{hash: {hex}}}]"), "tokens[0].name: is missing or empty"),
+        ("[{name: a, hash: my-own-secret}]", "tokens[0].hash: is no hash"),
+        (&format!("[{{name: 'a:b', hash: {hex}}}]"), "tokens[0].name: is 'a:b'"),
+        (&format!("[{{name: a, hash: {hex}, node: five}}]"), "tokens[0].node: is 'five'"),
+        (&format!("[{{name: a, hash: {hex}, node: }}]"), "tokens[0].node: is empty"),
+        (&format!("[{{name: a, hash: {hex}, node: ' '}}]"), "tokens[0].node: is empty"),
+        (&format!("[{{name: a, hash: {hex}}}, {{name: b, hash: {hex}}}]"), "tokens[1].hash: is that of the token 'a'"),
+    ] {
+        let found = problems(lines);
+        assert!(found.contains(expected) && !found.contains("my-own-secret"), "{lines}: {found}");
+    }
 }
 
 #[test]

@@ -12,9 +12,10 @@ use crate::model::time::Now;
 use crate::model::token::Token;
 use crate::node::input::Input;
 use crate::session::NotSent;
-use crate::session::websocket_central::{WebSocketAccess, WebSocketCentralSettings};
+use crate::session::websocket_central::{NamedToken, WebSocketAccess, WebSocketCentralSettings};
 use crate::session::websocket_central::{WebSocketCentral, WebSocketCentralOutput};
 use crate::wire::gorgone::envelope;
+use crate::wire::http::bearer_auth::TokenHash;
 use crate::wire::http::head_scanner::Limits;
 use crate::wire::http::request::{RequestEvent, RequestParser};
 use crate::wire::send_queue::SendQueue;
@@ -37,7 +38,13 @@ impl Undecided {
 }
 
 pub(super) fn access(settings: &WebSocketSettings) -> Rc<WebSocketAccess> {
-    Rc::new(WebSocketAccess::new(&settings.token, WebSocketCentralSettings::default()))
+    let tokens = settings.tokens.iter().map(|token| NamedToken {
+        name: token.name.clone(),
+        hash: TokenHash::from_bytes(token.hash),
+        node: token.node,
+    });
+    let bounds = WebSocketCentralSettings::default();
+    Rc::new(WebSocketAccess::new(settings.token.as_deref(), tokens.collect(), bounds))
 }
 
 /// What the first bytes of a connection ask for; `None` while that cannot be told.

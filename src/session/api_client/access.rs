@@ -123,6 +123,12 @@ impl ApiAccess {
         forwarded::client_of(peer, source, &self.settings.trusted_proxies)
     }
 
+    /// Whether callers need a user and a password.
+    #[must_use]
+    pub fn wants_password(&self) -> bool {
+        self.logins.borrow().wants_password()
+    }
+
     /// What to do about the value of an `Authorization` header.
     #[must_use]
     pub fn judge(&self, authorization: Option<&[u8]>, from: PeerAddress, now: Monotonic) -> Verdict {

@@ -38,7 +38,8 @@ impl ApiClient {
             return self.refuse_address(from, now);
         }
         let is_page = is_page(&head);
-        if let Some(reason) = self.access.settings().own_names.refusal(&head.source, is_page) {
+        let shows_login = head.authorization.is_some() && self.access.wants_password();
+        if let Some(reason) = self.access.settings().own_names.refusal(&head.source, is_page, shows_login) {
             self.log_refusal_of(from, &format!("{reason}, refused"), now);
             return self.refuse(&head, 403, FORBIDDEN);
         }

@@ -219,6 +219,14 @@ fn a_page_of_another_site_is_refused_and_its_body_is_not_run() {
 }
 
 #[test]
+fn a_name_that_is_not_ours_does_with_the_right_password_only() {
+    for (mut rig, statuses, calls) in [(with_auth(), "403", 1), (open(), "403 403", 0)] {
+        rig.receive((get("/api/a") + AUTHORIZED).replace("Host: a", "Host: alias.example"));
+        assert_eq!((rig.statuses().join(" ").as_str(), rig.calls.len()), (statuses, calls));
+    }
+}
+
+#[test]
 fn a_password_of_a_user_is_checked_by_a_worker_before_the_call() {
     let mut rights = Rights::default();
     rights.add("read");

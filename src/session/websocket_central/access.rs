@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::MODULE;
+use super::tokens::{Admission, NamedToken, NodeTokens};
 use crate::model::connection::PeerAddress;
 use crate::model::log::LogLine;
 use crate::model::time::Monotonic;
 use crate::session::refusal_log::RefusalLog;
-use crate::wire::http::bearer_auth::BearerToken;
 use crate::wire::websocket::connection::MAX_MESSAGE_BYTES;
 
 /// Bounds of a connection.
@@ -47,22 +47,22 @@ impl Default for WebSocketCentralSettings {
     }
 }
 
-/// The token as a hash, the bounds, and the budget of log lines. Shared by `Rc`: connections live on one thread.
+/// The tokens as hashes, the bounds, and the budget of log lines. Shared by `Rc`: connections live on one thread.
 pub struct WebSocketAccess {
     settings: WebSocketCentralSettings,
-    token: BearerToken,
+    tokens: NodeTokens,
     refusals: RefusalLog,
     /// Bytes of backlogs under way.
     backlogs_bytes: Cell<usize>,
 }
 
 impl WebSocketAccess {
-    /// Keeps only a hash of the token.
+    /// `common`: the token that all nodes share, of which only a hash is kept.
     #[must_use]
-    pub fn new(token: &str, settings: WebSocketCentralSettings) -> Self {
+    pub fn new(common: Option<&str>, named: Vec<NamedToken>, settings: WebSocketCentralSettings) -> Self {
         Self {
             settings,
-            token: BearerToken::new(token),
+            tokens: NodeTokens::new(common, named),
             refusals: RefusalLog::new(MODULE),
             backlogs_bytes: Cell::new(0),
         }
@@ -84,10 +84,9 @@ impl WebSocketAccess {
         &self.settings
     }
 
-    /// Whether the value of an `Authorization` header holds the token.
-    #[must_use]
-    pub fn is_authorized(&self, authorization: Option<&[u8]>) -> bool {
-        authorization.is_some_and(|value| self.token.match_header(value))
+    /// Whether the value of an `Authorization` header holds a token, and which.
+    pub(super) fn admit(&self, authorization: Option<&[u8]>, peer: PeerAddress, now: Monotonic) -> Admission {
+        self.tokens.admit(authorization, peer, now)
     }
 
     /// A line about a refusal, unless too many were written lately; those are counted in the next line that is.

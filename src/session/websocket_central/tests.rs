@@ -29,8 +29,16 @@ fn drain(queue: &mut SendQueue) -> Vec<u8> {
     bytes
 }
 
+/// A connection that showed a token which is bound to node 5.
+fn bound() -> Pair {
+    let hash = crate::wire::http::bearer_auth::TokenHash::of(b"its-own");
+    let token = NamedToken { name: "paris".to_owned(), hash, node: NodeId::new(5).ok() };
+    let access = Rc::new(WebSocketAccess::new(None, vec![token], WebSocketCentralSettings::default()));
+    Pair::of(WebSocketCentral::new(access, PeerAddress::Local, at(0)), "paris:its-own")
+}
+
 fn fresh() -> WebSocketCentral {
-    let access = Rc::new(WebSocketAccess::new("s3cret", WebSocketCentralSettings::default()));
+    let access = Rc::new(WebSocketAccess::new(Some("s3cret"), Vec::new(), WebSocketCentralSettings::default()));
     WebSocketCentral::new(access, PeerAddress::Local, at(0))
 }
 
@@ -42,7 +50,11 @@ fn outputs(central: &mut WebSocketCentral) -> Vec<WebSocketCentralOutput> {
 
 impl Pair {
     fn upgraded(token: &str) -> Self {
-        let (mut central, call) = (fresh(), UpgradeCall::new(&mut random()));
+        Self::of(fresh(), token)
+    }
+
+    fn of(mut central: WebSocketCentral, token: &str) -> Self {
+        let call = UpgradeCall::new(&mut random());
         for byte in call.request("central", 443, true, "/", token) {
             central.receive(&[byte], at(0));
         }
@@ -111,6 +123,23 @@ fn a_wrong_token_is_refused_after_the_upgrade() {
         pair.exchange(at(1));
         assert_eq!(pair.refusal(at(1)), refused(WRONG_TOKEN), "{token}");
     }
+}
+
+#[test]
+fn a_bound_token_registers_its_node_only_at_first_and_later() {
+    let other = REGISTER.replace("\"id\":\"5\"", "\"id\":\"6\"");
+    let message = refused("the token 'paris' speaks for node 5, not for node 6");
+    let mut pair = bound();
+    pair.say(&other, at(1));
+    assert_eq!(pair.refusal(at(1)), message);
+    assert_eq!(pair.outputs, [WebSocketCentralOutput::Close]);
+    let mut pair = bound();
+    pair.say(REGISTER, at(1));
+    assert_eq!(pair.central.node(), NodeId::new(5).ok());
+    pair.say(REGISTER, at(1));
+    assert_eq!(pair.outputs.len(), 2);
+    pair.say(&other, at(1));
+    assert_eq!(pair.refusal(at(1)), message);
 }
 
 #[test]

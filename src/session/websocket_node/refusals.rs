@@ -26,6 +26,9 @@ pub fn of_central(settings: &WebSocketNodeSettings, message: &str) -> (String, S
         "please registernodes" | "authentication failed" => {
             "check that 'id' of gorgonecore here is the id of a node that the central knows as pullwss"
         }
+        "too many wrong tokens from this address, try again later" => {
+            return (said(settings, message, "others at our address have a wrong token"), Severity::Transient);
+        }
         "timeout reached" => return (said(settings, message, "it heard nothing from us"), Severity::Transient),
         _ => "look into the log of the central",
     };

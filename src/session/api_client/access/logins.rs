@@ -65,6 +65,10 @@ pub struct Logins {
 }
 
 impl Logins {
+    pub fn wants_password(&self) -> bool {
+        self.original.is_some() || !self.users.is_empty()
+    }
+
     pub fn new(original: Option<(String, String)>, users: Vec<ApiUser>) -> Self {
         Self {
             original: original.map(|(user, password)| BasicCredentials::new(&user, &password)),
@@ -76,7 +80,7 @@ impl Logins {
     }
 
     pub fn judge(&mut self, authorization: Option<&[u8]>, from: PeerAddress, now: Monotonic) -> Verdict {
-        if self.original.is_none() && self.users.is_empty() {
+        if !self.wants_password() {
             return Verdict::Open(self.caller(None, from));
         }
         let Some(value) = authorization else { return Verdict::Wrong };

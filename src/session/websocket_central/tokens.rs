@@ -1,0 +1,159 @@
+//! Tokens of nodes: the common one, and those that have a name and may be bound to one node; a brake on wrong ones.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use crate::model::connection::PeerAddress;
+use crate::model::node_id::NodeId;
+use crate::model::time::Monotonic;
+use crate::session::login_brake::LoginBrake;
+use crate::wire::http::bearer_auth::{self, TokenHash};
+
+/// Addresses with a right token that are remembered; beyond it all are forgotten.
+const MAX_REMEMBERED: usize = 10_000;
+
+/// A token of its own. Holds a hash: no `Debug`.
+#[derive(Clone)]
+pub struct NamedToken {
+    /// Without a colon.
+    pub name: String,
+    /// Of the value.
+    pub hash: TokenHash,
+    /// The one node that it speaks for; `None` for any.
+    pub node: Option<NodeId>,
+}
+
+impl NamedToken {
+    /// Why it may not register a node; `None` if it may.
+    pub(super) fn refusal_of(&self, id: NodeId) -> Option<String> {
+        let bound = self.node.filter(|bound| *bound != id)?;
+        Some(format!("the token '{}' speaks for node {bound}, not for node {id}", self.name))
+    }
+}
+
+/// What a request is let in with.
+pub(super) enum Admission {
+    /// The common token (`None`) or a named one.
+    Granted(Option<Rc<NamedToken>>),
+    /// No or a wrong token.
+    Wrong,
+    /// Too many wrong ones came from its address.
+    Braked,
+}
+
+/// See the module's page.
+pub(super) struct NodeTokens {
+    common: Option<TokenHash>,
+    named: Vec<Rc<NamedToken>>,
+    brake: RefCell<LoginBrake>,
+    /// Who showed which right token: these come in whatever else their address sends, such as other nodes behind the
+    /// same proxy.
+    remembered: RefCell<BTreeSet<(PeerAddress, [u8; 32])>>,
+}
+
+impl NodeTokens {
+    pub(super) fn new(common: Option<&str>, named: Vec<NamedToken>) -> Self {
+        Self {
+            common: common.map(|token| TokenHash::of(token.as_bytes())),
+            named: named.into_iter().map(Rc::new).collect(),
+            brake: RefCell::default(),
+            remembered: RefCell::default(),
+        }
+    }
+
+    pub(super) fn admit(&self, authorization: Option<&[u8]>, peer: PeerAddress, now: Monotonic) -> Admission {
+        let Some(token) = authorization.and_then(bearer_auth::read) else { return Admission::Wrong };
+        let login = (peer.network(), *TokenHash::of(token).as_bytes());
+        let mut brake = self.brake.borrow_mut();
+        let mut remembered = self.remembered.borrow_mut();
+        if !remembered.contains(&login) && !brake.wait(peer, now).is_zero() {
+            return Admission::Braked;
+        }
+        let Some(holder) = self.holder(token) else {
+            brake.note_failure(peer, now);
+            return Admission::Wrong;
+        };
+        if remembered.len() >= MAX_REMEMBERED {
+            remembered.clear();
+        }
+        remembered.insert(login);
+        Admission::Granted(holder)
+    }
+
+    /// `VALUE` or `NAME:VALUE` (docs/protocol.md section 18). Every token is compared, whichever fits.
+    fn holder(&self, token: &[u8]) -> Option<Option<Rc<NamedToken>>> {
+        let whole = TokenHash::of(token);
+        let colon = token.iter().position(|byte| *byte == b':').and_then(|colon| token.split_at_checked(colon));
+        let pair = colon.map(|(name, value)| (name, TokenHash::of(value.get(1..).unwrap_or_default())));
+        let mut holder = self.common.filter(|common| common.is(whole)).map(|_| None);
+        for named in &self.named {
+            let fits_pair = pair.is_some_and(|(name, value)| {
+                let is_right = named.hash.is(value);
+                name == named.name.as_bytes() && is_right
+            });
+            if named.hash.is(whole) | fits_pair {
+                holder = Some(Some(Rc::clone(named)));
+            }
+        }
+        holder
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens() -> NodeTokens {
+        let named = |name: &str, value: &str, node: Option<u64>| NamedToken {
+            name: name.to_owned(),
+            hash: TokenHash::of(value.as_bytes()),
+            node: node.map(|id| NodeId::new(id).unwrap()),
+        };
+        NodeTokens::new(Some("com:mon"), vec![named("paris", "va:lue", Some(5)), named("any", "other", None)])
+    }
+
+    /// The name of the token that lets the header in.
+    fn name(tokens: &NodeTokens, header: &str, peer: PeerAddress, at_ms: u64) -> Result<String, &'static str> {
+        match tokens.admit(Some(header.as_bytes()), peer, Monotonic::from_millis(at_ms)) {
+            Admission::Granted(holder) => Ok(holder.map_or_else(String::new, |holder| holder.name.clone())),
+            Admission::Wrong => Err("wrong"),
+            Admission::Braked => Err("braked"),
+        }
+    }
+
+    #[test]
+    fn a_token_is_known_with_and_without_its_name() {
+        for (header, expected) in [
+            ("Bearer com:mon", Ok("")),
+            ("Bearer va:lue", Ok("paris")),
+            ("Bearer paris:va:lue", Ok("paris")),
+            ("Bearer any:other", Ok("any")),
+            ("bearer  other ", Ok("any")),
+            ("Bearer any:va:lue", Err("wrong")),
+            ("Bearer :other", Err("wrong")),
+            ("Bearer paris:", Err("wrong")),
+            ("Bearer paris", Err("wrong")),
+            ("Bearer :", Err("wrong")),
+            ("Basic other", Err("wrong")),
+            ("", Err("wrong")),
+        ] {
+            let found = name(&tokens(), header, PeerAddress::Local, 0);
+            assert_eq!(found.as_deref(), expected.as_deref(), "{header}");
+        }
+    }
+
+    #[test]
+    fn guesses_of_one_address_are_braked_but_a_known_node_comes_in() {
+        let tokens = tokens();
+        let peer = |last| PeerAddress::Ip(std::net::Ipv4Addr::new(192, 0, 2, last).into());
+        assert_eq!(name(&tokens, "Bearer other", peer(1), 0), Ok("any".to_owned()));
+        for _ in 0..10 {
+            assert_eq!(name(&tokens, "Bearer guess", peer(1), 0), Err("wrong"));
+        }
+        assert_eq!(name(&tokens, "Bearer com:mon", peer(1), 0), Err("braked"), "a right guess does not show");
+        assert_eq!(name(&tokens, "Bearer other", peer(1), 0), Ok("any".to_owned()));
+        assert_eq!(name(&tokens, "Bearer com:mon", peer(2), 0), Ok(String::new()));
+        assert_eq!(name(&tokens, "Bearer com:mon", peer(1), 2_000), Ok(String::new()));
+    }
+}
