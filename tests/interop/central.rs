@@ -78,8 +78,8 @@ fn a_poller_whose_key_changed_is_refused_with_a_line_that_says_what_to_do() {
     drop(first);
     let _impostor = poller(port, "stranger", "serve");
     central.start_again();
-    central.wait_for_log("fingerprint", seconds(15));
-    let line = central.log().lines().find(|line| line.contains("fingerprint")).unwrap().to_owned();
+    central.wait_for_log("keys trust", seconds(15));
+    let line = central.log().lines().find(|line| line.contains("keys trust")).unwrap().to_owned();
     assert!(line.contains(&format!("tcp://127.0.0.1:{port}")), "the line names the target: {line}");
     assert!(central.api().node_status(2)["ping_ok"].as_i64().unwrap_or(0) == 0, "an impostor never counts as alive");
 }
