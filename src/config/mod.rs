@@ -5,7 +5,7 @@
 //! and [`ports`] looks whether the listeners fit together. Nothing stops at the first problem: all of them are
 //! collected in [`findings`].
 //!
-//! Absent on purpose: vault references of the original. Such a reference is a problem that says so.
+//! Out of scope: vault references of the original. Such a reference is a problem that says so.
 
 mod action_section;
 pub mod address;
