@@ -2,8 +2,8 @@
 //!
 //! The way of a value: [`include`] reads files and resolves `!include` into one tree whose every value knows its file,
 //! [`environment`] sets what variables say, [`raw`] finds the sections in it, [`core_section`], [`modules`] and
-//! [`register_file`] turn them into [`settings`], and [`ports`] looks whether the listeners fit together. Nothing stops at the first problem: all of them are
-//! collected in [`findings`].
+//! [`register_file`] turn them into [`settings`], and [`ports`] looks whether the listeners fit together. Nothing stops
+//! at the first problem: all of them are collected in [`findings`].
 //!
 //! Out of scope: vault references of the original. Such a reference is a problem that says so.
 
