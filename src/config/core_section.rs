@@ -15,7 +15,7 @@ use super::section::{Section, Unit, refuse, scalar};
 use super::settings::{CoreSettings, FingerprintMode};
 use super::tree::Value;
 use crate::model::connection::Endpoint;
-use crate::model::node_id::NodeId;
+use crate::model::node_id::{self, NodeId};
 use crate::model::rights::{BoundKey, Rights};
 use crate::model::session::is_thumbprint;
 
@@ -45,9 +45,7 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
     }
     CoreSettings {
         name: name.filter(|name| !name.is_empty()).unwrap_or(&machine).to_owned(),
-        id: section.parsed("id", None, "a whole number from 1 to 9007199254740991", findings, |text| {
-            text.parse().ok().map(Some)
-        }),
+        id: section.parsed("id", None, node_id::ALLOWED, findings, |text| text.parse().ok().map(Some)),
         hostname: section.text("hostname", findings).map_or(machine, |(text, _)| text.to_owned()),
         timeout: section.duration("timeout", Duration::from_secs(50), Unit::Seconds, DAY_SECONDS, findings),
         external,

@@ -12,10 +12,10 @@ use super::settings::{Problem, RegisterSettings};
 use super::ssh_node;
 use super::tree::{Node, Place, Value};
 use crate::model::connection::Endpoint;
-use crate::model::node_id::NodeId;
+use crate::model::node_id::{self, NodeId};
 use crate::model::registration::{NodeKind, Registration, Subnode};
 
-const IDS: &str = "a whole number from 1 to 9007199254740991";
+const IDS: &str = node_id::ALLOWED;
 const KINDS: &str = "push_zmq, push_ssh, pull, wss or pullwss";
 
 /// Reads the options of the module and the file that they name. `None` without a `config_file`, which the original's
@@ -116,9 +116,11 @@ fn read_node(item: &Node, key: &str, findings: &mut Findings) -> Option<Registra
         let path_score = entry.parsed("pathscore", 1, "a whole number from -1000000 to 1000000", findings, |text| {
             text.parse().ok().filter(|score| (-1_000_000..=1_000_000).contains(score))
         });
-        subnodes.extend(id.map(|id| Subnode { id, path_score }));
+        let uid = read_uid(&entry, findings);
+        subnodes.extend(id.map(|id| Subnode { id, path_score, uid }));
     }
-    Some(Registration { id: id?, kind: kind?, identity: None, prevail, subnodes })
+    let uid = read_uid(&section, findings);
+    Some(Registration { id: id?, uid, kind: kind?, identity: None, prevail, subnodes })
 }
 
 fn read_id(section: &Section<'_>, findings: &mut Findings) -> Option<NodeId> {
@@ -128,6 +130,10 @@ fn read_id(section: &Section<'_>, findings: &mut Findings) -> Option<NodeId> {
         refuse(file, &section.path("id"), text, IDS, findings);
     }
     id
+}
+
+fn read_uid(section: &Section<'_>, findings: &mut Findings) -> Option<NodeId> {
+    section.parsed("uid", None, IDS, findings, |text| text.parse().ok().map(Some))
 }
 
 fn read_kind(section: &Section<'_>, id: Option<NodeId>, findings: &mut Findings) -> Option<NodeKind> {

@@ -337,7 +337,7 @@ impl Core {
             );
             json::push_string(&mut text, &self.context.options.hostname);
             text.push_str(",\"data\":");
-            text.push_str(&super::nodes::constatus::write_map(&self.nodes.registry));
+            text.push_str(&super::nodes::constatus::write_map(&self.nodes.registry, &self.context.names));
             text.push('}');
             self.pong = PongText { version, own_id, text };
         }
@@ -348,7 +348,7 @@ impl Core {
     pub(super) fn constatus_text(&mut self, is_api: bool) -> (String, bool) {
         let version = self.nodes.registry.version() + 1;
         if self.constatus.version != version {
-            let map = super::nodes::constatus::write_map(&self.nodes.registry);
+            let map = super::nodes::constatus::write_map(&self.nodes.registry, &self.context.names);
             let text = format!("{{\"action\":\"constatus\",\"message\":\"ok\",\"data\":{map}}}");
             self.constatus = ConStatusText { version, text, has_row: false };
         }

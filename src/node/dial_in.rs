@@ -49,9 +49,11 @@ impl Core {
             self.context.log(LogLine::warning("proxy", text));
             return Err(text.to_owned());
         }
+        let name = registration.id;
+        let registration = self.context.names.by_ids(registration);
         let id = registration.id;
         let refused = || format!("node '{id}' is not registered as one that dials in, see the log");
-        if self.bind(client, registration) { Ok(()) } else { Err(refused()) }
+        if self.bind(client, name, registration) { Ok(()) } else { Err(refused()) }
     }
 
     /// Messages of a pull node other than requests: `true` when the message is dealt with.
@@ -105,8 +107,8 @@ impl Core {
         let [node] = nodes else {
             return self.refuse_web_socket(client, "REGISTERNODES of a WebSocket names exactly one node");
         };
-        let registration = match read_registration(node) {
-            Ok(registration) => registration,
+        let (name, registration) = match read_registration(node) {
+            Ok(said) => (said.id, self.context.names.by_ids(said)),
             Err(text) => return self.refuse_web_socket(client, &text),
         };
         let id = registration.id;
@@ -132,7 +134,7 @@ impl Core {
         }
         // Only the register file may prevail, and a node that is connected has an identity.
         let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
-        if !self.bind(client, Registration { prevail: false, identity, ..registration }) {
+        if !self.bind(client, name, Registration { prevail: false, identity, ..registration }) {
             self.refuse_web_socket(client, &format!("node '{id}' cannot be registered"));
         }
     }
@@ -141,6 +143,7 @@ impl Core {
         let data: Value = serde_json::from_str(data).unwrap_or_default();
         let nodes = data.get("nodes").and_then(Value::as_array).into_iter().flatten();
         for id in nodes.filter_map(|node| NodeId::from_json(node.get("id")?).ok()).take(2) {
+            let id = self.context.names.id_of(id);
             if id == own {
                 self.unregister(own);
                 return;
@@ -156,7 +159,8 @@ impl Core {
     }
 
     /// A client speaks for a node from now on; `false` when the node is refused. The keep-alive costs next to nothing.
-    fn bind(&mut self, client: ClientId, mut registration: Registration) -> bool {
+    /// `name` is what it calls itself: its id or its uid.
+    fn bind(&mut self, client: ClientId, name: NodeId, mut registration: Registration) -> bool {
         let id = registration.id;
         if registration.identity.as_ref().is_some_and(|identity| identity.len() > IDENTITY_LEN_MAX) {
             self.context
@@ -164,6 +168,11 @@ impl Core {
             return false;
         }
         let known = self.nodes.get(id);
+        if known.is_none() && self.lists_all_nodes() && !self.is_listed(id) {
+            let text = format!("node '{id}' has dialled in, but the Centreon database does not have it: ignored");
+            self.context.log(LogLine::warning("proxy", text));
+            return false;
+        }
         let adds = known.is_some_and(|node| {
             !registration.subnodes.is_empty() && node.registration.subnodes != registration.subnodes
         });
@@ -194,6 +203,7 @@ impl Core {
         }
         let Some(node) = self.nodes.get_mut(id) else { return false };
         node.client = Some(client);
+        node.calls_itself(name);
         node.registration.identity = identity;
         if node.link != Link::Up {
             self.context.log(LogLine::info("proxy", format!("node '{id}' is connected")));
@@ -207,9 +217,9 @@ impl Core {
     pub(super) fn bind_again(&mut self, id: NodeId, client: ClientId) {
         let is_free = !self.dialled_in.nodes.contains_key(&client);
         let known = self.nodes.get(id).filter(|node| is_free && node.dials_in() && node.client.is_none());
-        if let Some(registration) = known.map(|node| node.registration.clone()) {
+        if let Some((name, registration)) = known.map(|node| (node.name_of(id), node.registration.clone())) {
             let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
-            self.bind(client, Registration { identity, ..registration });
+            self.bind(client, name, Registration { identity, ..registration });
         }
     }
 

@@ -102,8 +102,8 @@ impl DialledOut {
             return;
         };
         let node = match kind {
-            ParentKind::Pull => serde_json::json!({ "id": id.get(), "type": "pull", "identity": identity }),
-            ParentKind::WebSocket => serde_json::json!({ "id": id.get(), "type": "wss", "identity": id.get() }),
+            ParentKind::Pull => serde_json::json!({ "id": id.to_json(), "type": "pull", "identity": identity }),
+            ParentKind::WebSocket => serde_json::json!({ "id": id.to_json(), "type": "wss", "identity": id.to_json() }),
         };
         self.say_to_parent(context, kind, Action::RegisterNodes, &serde_json::json!({ "nodes": [node] }));
         if let Some(patience) = patience {
@@ -134,7 +134,7 @@ impl DialledOut {
                 context.timers.cancel(&timer);
             }
             if let Some(id) = context.own_id.filter(|_| connected) {
-                let data = serde_json::json!({ "nodes": [{ "id": id.get() }] });
+                let data = serde_json::json!({ "nodes": [{ "id": id.to_json() }] });
                 self.say_to_parent(context, kind, Action::UnregisterNodes, &data);
             }
         }

@@ -32,6 +32,7 @@ mod liveness;
 mod malformed;
 mod masked;
 mod modules;
+mod names;
 mod node_keys;
 mod node_messages;
 mod nodes;

@@ -173,10 +173,11 @@ impl Core {
         }
         let Request { step, logging, total, wants_ack, asked } = request;
         let hears = Hears { client: peer.client(), wants_ack, asked, len_bytes };
-        let passed_on = route.filter(|_| !self.sinks.all.contains_key(token)).map(|Route { through, target }| {
-            let order = self.copies.take_next_source();
-            PassedOn { through, target, order, end: None }
-        });
+        let passed_on =
+            route.filter(|_| !self.sinks.all.contains_key(token)).map(|Route { through, target, .. }| {
+                let order = self.copies.take_next_source();
+                PassedOn { through, target, order, end: None }
+            });
         let incoming = self.incoming(token, passed_on);
         if let (Some(passed_on), SinkStep::End { spec, attributes, .. }) = (&mut incoming.passed_on, &step) {
             passed_on.end = Some((spec.clone(), attributes.clone()));

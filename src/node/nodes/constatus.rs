@@ -1,16 +1,17 @@
 //! The constatus map (docs/protocol.md section 4) as JSON text: ours, built when it is asked for and kept until
 //! something changes, and the maps that nodes announce in their PONG, cut to bounds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::model::node_id::NodeId;
 
 use super::node::Announced;
 use super::registry::Registry;
 use crate::node::liveness::Ping;
+use crate::node::names::Names;
 
 /// Characters of a node's map at most; a larger one is left out.
 const MAP_BYTES_MAX: usize = 1 << 20;
@@ -18,7 +19,7 @@ const MAP_BYTES_MAX: usize = 1 << 20;
 const LEVELS_MAX: u8 = 32;
 
 /// The map of every node of the registry.
-pub(in crate::node) fn write_map(registry: &Registry) -> String {
+pub(in crate::node) fn write_map(registry: &Registry, names: &Names) -> String {
     let mut out = String::from("{");
     for (id, node) in registry.iter() {
         if out.len() > 1 {
@@ -40,15 +41,33 @@ pub(in crate::node) fn write_map(registry: &Registry) -> String {
             liveness.ping_failed,
             liveness.ping_timeout,
         );
+        if let Some(uid) = names.uid_of(id) {
+            out.pop();
+            let _ = write!(out, ",\"uid\":{}}}", uid.json_text());
+        }
     }
     out.push('}');
     out
 }
 
-/// A node's own map: the text to keep, and the ids in it with their distance. Each id is opened where it stands
+/// What a node's map says.
+pub(in crate::node) struct NodeMap {
+    /// The text to keep.
+    pub text: String,
+    /// The ids in it with their distance.
+    pub ids: Announced,
+    /// What it calls those that it calls by their uid.
+    pub names: BTreeMap<NodeId, NodeId>,
+}
+
+/// A node's own map. Each id is opened where it stands
 /// nearest, and `around` (we ourselves and that node) nowhere: relays that know each other would otherwise repeat each
 /// other's nodes without end, and a way that leads through us is none. `None` when it is no map or too large.
-pub(in crate::node) fn read_map(text: &str, around: impl IntoIterator<Item = NodeId>) -> Option<(String, Announced)> {
+pub(in crate::node) fn read_map(
+    text: &str,
+    around: impl IntoIterator<Item = NodeId>,
+    names: &Names,
+) -> Option<NodeMap> {
     if text.len() > MAP_BYTES_MAX {
         return None;
     }
@@ -57,9 +76,13 @@ pub(in crate::node) fn read_map(text: &str, around: impl IntoIterator<Item = Nod
     let around: BTreeSet<NodeId> = around.into_iter().collect();
     let mut opened = around.clone();
     let mut ids = Announced::new();
+    let mut called = BTreeMap::new();
     let mut level = vec![&mut map];
     for steps in 1..=LEVELS_MAX {
         let mut below = Vec::new();
+        for map in level.iter_mut().filter_map(|value| value.as_object_mut()) {
+            by_ids(map, names, &mut called);
+        }
         for (key, entry) in level.into_iter().filter_map(Value::as_object_mut).flatten() {
             let id = key.parse::<NodeId>().ok();
             if let Some(id) = id.filter(|id| !around.contains(id)) {
@@ -74,7 +97,24 @@ pub(in crate::node) fn read_map(text: &str, around: impl IntoIterator<Item = Nod
         }
         level = below;
     }
-    Some((map.to_string(), ids))
+    Some(NodeMap { text: map.to_string(), ids, names: called })
+}
+
+/// Puts what stands under a uid under the id.
+fn by_ids(map: &mut Map<String, Value>, names: &Names, called: &mut BTreeMap<NodeId, NodeId>) {
+    let translated = map.keys().filter_map(|key| {
+        let name: NodeId = key.parse().ok()?;
+        let id = names.id_of(name);
+        (id != name).then(|| (key.clone(), id, name))
+    });
+    for (key, id, name) in translated.collect::<Vec<_>>() {
+        let Some(mut entry) = map.remove(&key) else { continue };
+        if let Some(entry) = entry.as_object_mut() {
+            entry.insert("uid".to_owned(), name.to_json());
+        }
+        called.insert(id, name);
+        map.entry(id.to_string()).or_insert(entry);
+    }
 }
 
 #[cfg(test)]
@@ -86,8 +126,8 @@ mod tests {
     }
 
     fn read(text: &str) -> Option<(String, Vec<(u64, u8)>)> {
-        let (kept, ids) = read_map(text, [id(1)])?;
-        Some((kept, ids.into_iter().map(|(id, steps)| (id.get(), steps)).collect()))
+        let map = read_map(text, [id(1)], &Names::default())?;
+        Some((map.text, map.ids.into_iter().map(|(id, steps)| (id.get(), steps)).collect()))
     }
 
     #[test]

@@ -68,7 +68,13 @@ impl Nodes {
     /// # Errors
     /// The message of the history row that ends the token.
     pub(super) fn route_to(&self, context: &Context, target: &str) -> Result<Route, String> {
-        pathway::choose(&self.registry, target, context.now.monotonic, Self::patience(context))
+        let name = context.names.target(target).map(|id| id.to_string());
+        pathway::choose(
+            &self.registry,
+            name.as_deref().unwrap_or(target),
+            context.now.monotonic,
+            Self::patience(context),
+        )
     }
 
     /// When a node counts as dead, as configured.

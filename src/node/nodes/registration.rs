@@ -42,8 +42,10 @@ pub(in crate::node) fn read_registration(node: &Value) -> Result<Registration, S
         }
     };
     let subnodes = read_subnodes(node.get("nodes")).map_err(|error| format!("node '{id}' has {error}"))?;
+    let uid = read_uid(node).map_err(|error| format!("node '{id}' has {error}"))?;
     Ok(Registration {
         id,
+        uid,
         kind,
         identity: member("identity"),
         prevail: node.get("prevail").is_some_and(json::is_true),
@@ -70,9 +72,15 @@ fn read_subnodes(nodes: Option<&Value>) -> Result<Vec<Subnode>, String> {
                 format!("the subnode '{id}' with the pathscore {}: use a whole number", shown(&score.to_string()))
             })?,
         };
-        Ok(Subnode { id, path_score })
+        Ok(Subnode { id, path_score, uid: read_uid(subnode)? })
     };
     nodes.map(read).collect()
+}
+
+fn read_uid(node: &Value) -> Result<Option<NodeId>, String> {
+    let uid = node.get("uid").filter(|uid| !uid.is_null());
+    uid.map(|uid| NodeId::from_json(uid).map_err(|error| format!("the uid {}: {error}", shown(&uid.to_string()))))
+        .transpose()
 }
 
 fn shown(text: &str) -> String {
