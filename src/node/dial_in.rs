@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::model::action::Action;
 use crate::model::connection::ClientId;
 use crate::model::log::LogLine;
-use crate::model::message::{Message, Outgoing};
+use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration};
 use crate::model::token::Token;
@@ -61,20 +61,6 @@ impl Node {
 }
 
 impl Core {
-    /// The one place that knows how a node is reached. What cannot be sent is dropped; [`Node::reachable`] tells.
-    pub(super) fn send_to_node(&mut self, id: NodeId, mut message: Message) {
-        let Some(node) = self.registry.get(id) else { return };
-        if node.endpoint().is_some() {
-            self.context.output(Output::SendToNode { node: id, outgoing: Outgoing::Request(message) });
-        } else if let Some(client) = node.client {
-            // A pull node always gets the target's id in the third field.
-            if node.registration.kind == NodeKind::Pull && message.target.as_deref().is_none_or(str::is_empty) {
-                message.target = Some(id.to_string().into());
-            }
-            self.context.output(Output::SendToClient { client, outgoing: Outgoing::Request(message) });
-        }
-    }
-
     /// A pull node registers itself over the external socket.
     ///
     /// # Errors

@@ -18,19 +18,16 @@ use crate::model::time::{Monotonic, Now};
 
 use super::core::Core;
 use super::output::Output;
+use super::reach::{self, REPEATS_MAX};
 use super::registry::Link;
 use super::ssh::Pinged;
+use super::sync::asking;
 use super::timers::Timer;
 
 /// How long a ping waits for a link that is down before it counts as failed.
 const LINK_WAIT: Duration = Duration::from_secs(10);
 /// A ping of a node that dials in is forgotten after this time.
 const DIAL_IN_PATIENCE: Duration = Duration::from_secs(30);
-
-/// A node that dials in is asked again after this time: a Perl node drops what comes while it sends.
-const REPEAT_AFTER: Duration = Duration::from_secs(5);
-/// So often.
-pub(super) const REPEATS_MAX: u8 = 3;
 
 /// The ping in progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -143,7 +140,7 @@ impl Core {
         self.context.timers.cancel(&Timer::Unconfirmed(id));
         self.context.log(LogLine::debug("proxy", format!("connected to node '{id}'")));
         self.send_ping(id);
-        self.restart_sync(id);
+        asking::restart_sync(&mut self.context, &mut self.registry, id);
         self.copies_link_up(id);
     }
 
@@ -194,15 +191,10 @@ impl Core {
         if matches!(node.registration.kind, NodeKind::PushSsh(_)) {
             return self.ssh.ping(&mut self.context, id);
         }
-        self.send_to_node(id, ping());
+        reach::send(&mut self.context, &self.registry, id, ping());
         if dials_in {
-            self.repeat_later(id);
+            reach::repeat_later(&mut self.context, id);
         }
-    }
-
-    /// What a node that dials in does not answer is said again.
-    pub(super) fn repeat_later(&mut self, id: NodeId) {
-        self.context.timers.set_if_unset(Timer::Repeat(id), self.context.now.monotonic + REPEAT_AFTER);
     }
 
     /// [`Timer::Repeat`]
@@ -214,10 +206,10 @@ impl Core {
         let is_silent = liveness.ping == Ping::AwaitingPong && liveness.repeats < REPEATS_MAX;
         if is_silent {
             liveness.repeats += 1;
-            self.send_to_node(id, ping());
+            reach::send(&mut self.context, &self.registry, id, ping());
         }
-        if self.repeat_question(id) || is_silent {
-            self.repeat_later(id);
+        if asking::repeat_question(&mut self.context, &mut self.registry, id) || is_silent {
+            reach::repeat_later(&mut self.context, id);
         }
     }
 

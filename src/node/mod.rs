@@ -2,7 +2,7 @@
 //!
 //! [`core::Core`] is the one state machine; the other rooms are its parts. A request of a client goes
 //! `core` → `requests` → `core_actions`, a module or `proxy`; a message of a node goes `core` → `node_messages` →
-//! `liveness`, `history_sync` or `outbox`; a call of the REST API goes `core` → `api`.
+//! `liveness`, `sync` or `outbox`; a call of the REST API goes `core` → `api`.
 //!
 //! Absent on purpose: sockets, clocks, files, threads, bytes of any wire format.
 
@@ -24,7 +24,6 @@ mod dial_out;
 mod flow;
 mod get_log;
 mod guard;
-mod history_sync;
 mod host;
 mod journal;
 mod json;
@@ -42,6 +41,7 @@ mod pathway;
 mod peer;
 mod phase;
 mod proxy;
+mod reach;
 mod registering;
 mod registration;
 mod registry;
@@ -54,6 +54,7 @@ mod ssh;
 mod ssh_registration;
 mod stopping;
 mod subscribers;
+mod sync;
 mod timers;
 mod trace;
 mod wanted;

@@ -18,7 +18,9 @@ use super::outbox::Outbox;
 use super::output::Output;
 use super::pathway::{self, Patience, Route};
 use super::peer::{Handled, Peer};
+use super::reach;
 use super::registry::{Link, NODES_MAX, Node, Registered, Unregistered};
+use super::sync::asking;
 use super::timers::Timer;
 use super::trace::passed_on;
 
@@ -107,7 +109,8 @@ impl Core {
         }
         if action == Action::GetLog && route.through == route.target {
             let token_to_end = (!matches!(peer, Peer::ClientWithoutToken(_))).then(|| token.clone());
-            return self.sync_for(route.target, token_to_end).map(|()| Handled::accepted());
+            return asking::sync_for(&mut self.context, &mut self.registry, route.target, token_to_end)
+                .map(|()| Handled::accepted());
         }
         self.sent_tokens.note(token, route.through, route.target);
         if self.hold_for_node(peer, &action, token, route.target, &data) {
@@ -147,7 +150,7 @@ impl Core {
             }
         }
         let message = Message { action, token: Some(token.clone()), target: Some(route.target_field()), data };
-        self.send_to_node(route.through, message);
+        reach::send(&mut self.context, &self.registry, route.through, message);
         Ok(Handled::accepted())
     }
 
@@ -157,12 +160,12 @@ impl Core {
         self.context.options.proxy.as_ref()?;
         let route = self.route_to(target).ok()?;
         if route.through == route.target {
-            return Some((route.target, self.sync_soon(route.target)?));
+            return Some((route.target, asking::sync_soon(&mut self.context, &mut self.registry, route.target)?));
         }
         self.registry.get(route.through).filter(|node| node.link != Link::None)?;
         let target = Some(route.target_field());
         let message = Message { action: Action::GetLog, token: None, target, data: "{}".to_owned() };
-        self.send_to_node(route.through, message);
+        reach::send(&mut self.context, &self.registry, route.through, message);
         None
     }
 
@@ -175,9 +178,9 @@ impl Core {
         if route.through != route.target && self.registry.get(route.through).is_some_and(|node| node.link == Link::Up) {
             let target = Some(route.target_field());
             let message = Message { action: Action::GetLog, token: None, target, data: "{}".to_owned() };
-            self.send_to_node(route.through, message);
+            reach::send(&mut self.context, &self.registry, route.through, message);
         }
-        self.sync_for_waiting(route.through);
+        asking::sync_for_waiting(&mut self.context, &mut self.registry, route.through);
     }
 
     /// Adds a node, or replaces what is known of it, and asks for its link.

@@ -8,10 +8,10 @@ use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration};
 use crate::model::time::Monotonic;
 
-use super::history_sync::NodeSync;
 use super::liveness::Liveness;
 use super::outbox::Outbox;
 use super::registration::SUBNODES_MAX;
+use super::sync::state::NodeSync;
 
 /// Nodes at most.
 pub(super) const NODES_MAX: usize = 20_000;

@@ -27,6 +27,7 @@ use super::flow::Why;
 use super::output::Output;
 use super::pathway::Route;
 use super::peer::{Handled, Peer};
+use super::reach;
 use super::registry::{Link, Node};
 use super::trace::passed_on;
 
@@ -249,7 +250,7 @@ impl Core {
             }
             let target = Some(route.target_field());
             let message = Message { action: Action::ProcessCopy, token: Some(token.clone()), target, data };
-            self.send_to_node(through, message);
+            reach::send(&mut self.context, &self.registry, through, message);
         }
         if let Some(client) = client
             && self.relayed_copies.bytes.get(&client).is_some_and(|bytes| *bytes > HIGH_BYTES)

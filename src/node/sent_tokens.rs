@@ -7,7 +7,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::core::Core;
+use super::context::Context;
+use super::registry::Registry;
 
 /// Tokens remembered.
 const REMEMBERED_MAX: usize = 65_536;
@@ -34,22 +35,14 @@ impl SentTokens {
             self.routes.remove(&oldest);
         }
     }
-}
 
-fn hash_of(token: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    token.hash(&mut hasher);
-    hasher.finish()
-}
-
-impl Core {
     /// Whether a row of `node` may end a token here: the node got it, or the target that it is for is behind the node.
-    pub(super) fn may_end(&self, node: NodeId, token: &str) -> bool {
-        let leads_to = |target: NodeId| self.registry.candidates(target).any(|(through, ..)| through == node);
-        if let Some((through, target)) = self.sent_tokens.routes.get(&hash_of(token)) {
+    pub(super) fn may_end(&self, context: &Context, nodes: &Registry, node: NodeId, token: &str) -> bool {
+        let leads_to = |target: NodeId| nodes.candidates(target).any(|(through, ..)| through == node);
+        if let Some((through, target)) = self.routes.get(&hash_of(token)) {
             return node == *through || node == *target || leads_to(*target);
         }
-        match self.context.journal.opened_for(token) {
+        match context.journal.opened_for(token) {
             // Work of our own.
             Some(None) => false,
             Some(Some(through)) => node == through || leads_to(through),
@@ -57,6 +50,12 @@ impl Core {
             None => true,
         }
     }
+}
+
+fn hash_of(token: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    token.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

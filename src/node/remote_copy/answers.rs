@@ -12,6 +12,8 @@ use crate::model::token::Token;
 use super::State;
 use crate::node::core::Core;
 use crate::node::json;
+use crate::node::reach;
+use crate::node::sync::asking;
 
 /// The data of a confirmation by a receiver of our own kind.
 #[derive(Default, Deserialize)]
@@ -48,7 +50,7 @@ impl Core {
         copy.may_have_ended |= md5.is_some();
         copy.state = State::Asking { number, md5 };
         let (through, message) = (copy.route.through, copy.message(data));
-        self.send_to_node(through, message);
+        reach::send(&mut self.context, &self.registry, through, message);
         self.await_progress(source);
     }
 
@@ -124,13 +126,13 @@ impl Core {
         if through != copy.route.target && node.sync.is_of_our_kind() {
             // The row is in the history of the receiver, and comes by way of the relay when that has it.
             self.context.close_token(copy.token.as_str());
-            self.sync_soon(through);
+            asking::sync_soon(&mut self.context, &mut self.registry, through);
             return self.start_queued_copies();
         }
         node.outbox.sent(copy.token.clone(), &Action::ProcessCopy, node.sync.serial, false);
         let (_, sync) = node.outbox.replied(&copy.token, code, data, node.sync.serial);
         if sync {
-            self.sync_soon(through);
+            asking::sync_soon(&mut self.context, &mut self.registry, through);
         }
         self.start_queued_copies();
     }

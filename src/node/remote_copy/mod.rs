@@ -32,6 +32,7 @@ use crate::model::token::Token;
 use super::core::Core;
 use super::output::Output;
 use super::pathway::Route;
+use super::reach;
 use super::registry::Link;
 use super::timers::Timer;
 use pace::Pace;
@@ -367,7 +368,7 @@ impl Core {
             copy.has_room = false;
         }
         let message = copy.message(chunk.data);
-        self.send_to_node(through, message);
+        reach::send(&mut self.context, &self.registry, through, message);
         self.await_progress(source);
         if !is_confirmed {
             self.context.output(Output::AwaitRoom { node: through, client });
@@ -381,7 +382,7 @@ impl Core {
         let through = copy.route.through;
         self.owe_copy(&copy);
         let message = copy.message(data);
-        self.send_to_node(through, message);
+        reach::send(&mut self.context, &self.registry, through, message);
         self.start_queued_copies();
     }
 
@@ -432,7 +433,7 @@ impl Core {
         let Some(copy) = self.forget_copy(source) else { return };
         if copy.is_ours && self.registry.get(copy.route.through).is_some_and(|node| node.link == Link::Up) {
             let message = copy.message(copy.request.abort(copy.kind));
-            self.send_to_node(copy.route.through, message);
+            reach::send(&mut self.context, &self.registry, copy.route.through, message);
         }
         self.copy_failure_row(&copy.token, failure);
         self.start_queued_copies();
