@@ -141,7 +141,7 @@ impl Core {
         if self.context.options.proxy.is_none() {
             return Handled::refused(json::action_message("synclog", "no proxy module"));
         }
-        asking::sync_all(&mut self.context, &mut self.registry);
+        asking::sync_all(&mut self.context, &mut self.nodes);
         Handled::Reply(Action::Ack, Code::BEGIN, json::action_message("synclog", "synclog launched"))
     }
 

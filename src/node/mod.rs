@@ -4,7 +4,7 @@
 //! `core` → `requests` → `core_actions`, a module or `proxy`; a message of a node goes `core` → `node_messages` →
 //! `liveness`, `sync` or `outbox`; a call of the REST API goes `core` → `api`.
 //!
-//! Absent on purpose: sockets, clocks, files, threads, bytes of any wire format.
+//! Out of scope: sockets, clocks, files, threads, bytes of any wire format.
 
 mod actions;
 mod after_copies;
@@ -13,7 +13,6 @@ mod audit;
 mod clients;
 mod clock_watch;
 mod command_rows;
-mod constatus;
 mod context;
 mod core_actions;
 mod core_options;
@@ -34,24 +33,17 @@ mod masked;
 mod modules;
 mod node_keys;
 mod node_messages;
+mod nodes;
 mod open_tokens;
-mod outbox;
-mod passed_on;
-mod pathway;
 mod peer;
 mod phase;
 mod proxy;
-mod reach;
 mod registering;
-mod registration;
-mod registry;
 mod relayed_copy;
 mod remote_copy;
 mod requests;
 mod routes;
-mod sent_tokens;
 mod ssh;
-mod ssh_registration;
 mod stopping;
 mod subscribers;
 mod sync;

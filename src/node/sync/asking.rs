@@ -1,5 +1,7 @@
 //! Asking nodes for their history.
 
+use std::time::Duration;
+
 use crate::model::action::Action;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
@@ -7,12 +9,23 @@ use crate::model::registration::NodeKind;
 use crate::model::token::Token;
 
 use crate::node::context::Context;
-use crate::node::reach::{self, REPEATS_MAX};
-use crate::node::registry::{Link, Registry};
+use crate::node::nodes::Nodes;
+use crate::node::nodes::node::Link;
 use crate::node::timers::Timer;
 
+/// A node that dials in is asked again after this time: a Perl node drops what comes while it sends.
+const REPEAT_AFTER: Duration = Duration::from_secs(5);
+/// So often.
+pub(in crate::node) const REPEATS_MAX: u8 = 3;
+
+/// What a node that dials in does not answer is said again.
+pub(in crate::node) fn repeat_later(context: &mut Context, id: NodeId) {
+    let at = context.now.monotonic + REPEAT_AFTER;
+    context.timers.set_if_unset(Timer::Repeat(id), at);
+}
+
 /// [`Timer::SyncAll`], or a SYNCLOGS of a client: every node with a link that is up.
-pub(in crate::node) fn sync_all(context: &mut Context, nodes: &mut Registry) {
+pub(in crate::node) fn sync_all(context: &mut Context, nodes: &mut Nodes) {
     for id in nodes.ids() {
         if nodes.get(id).is_some_and(|node| node.link == Link::Up) {
             sync_soon(context, nodes, id);
@@ -21,7 +34,7 @@ pub(in crate::node) fn sync_all(context: &mut Context, nodes: &mut Registry) {
 }
 
 /// Starts a sync, or remembers to start one after the one in progress. Returns its serial number.
-pub(in crate::node) fn sync_soon(context: &mut Context, nodes: &mut Registry, id: NodeId) -> Option<u64> {
+pub(in crate::node) fn sync_soon(context: &mut Context, nodes: &mut Nodes, id: NodeId) -> Option<u64> {
     let node = nodes.get_mut(id)?;
     if node.sync.in_progress {
         node.sync.again = true;
@@ -36,7 +49,7 @@ pub(in crate::node) fn sync_soon(context: &mut Context, nodes: &mut Registry, id
 /// The message of the history row that ends the token.
 pub(in crate::node) fn sync_for(
     context: &mut Context,
-    nodes: &mut Registry,
+    nodes: &mut Nodes,
     id: NodeId,
     token: Option<Token>,
 ) -> Result<(), String> {
@@ -55,7 +68,7 @@ pub(in crate::node) fn sync_for(
 }
 
 /// Asks a node, whatever was asked before; without a link the question waits for it. Returns the serial number.
-pub(in crate::node) fn restart_sync(context: &mut Context, nodes: &mut Registry, id: NodeId) -> Option<u64> {
+pub(in crate::node) fn restart_sync(context: &mut Context, nodes: &mut Nodes, id: NodeId) -> Option<u64> {
     let deadline = context.now.monotonic + context.proxy_settings().sync_timeout;
     let node = nodes.get_mut(id)?;
     // On a host without a daemon there is no history.
@@ -75,7 +88,7 @@ pub(in crate::node) fn restart_sync(context: &mut Context, nodes: &mut Registry,
 }
 
 /// A token of a node that does not announce its rows is waited for. A sync that is under way is not doubled.
-pub(in crate::node) fn sync_for_waiting(context: &mut Context, nodes: &mut Registry, id: NodeId) {
+pub(in crate::node) fn sync_for_waiting(context: &mut Context, nodes: &mut Nodes, id: NodeId) {
     let Some(node) = nodes.get_quietly(id).filter(|node| node.link == Link::Up && node.sync.pages != Some(true)) else {
         return;
     };
@@ -87,20 +100,20 @@ pub(in crate::node) fn sync_for_waiting(context: &mut Context, nodes: &mut Regis
     }
 }
 
-pub(super) fn ask_for_log(context: &mut Context, nodes: &mut Registry, id: NodeId) {
+pub(super) fn ask_for_log(context: &mut Context, nodes: &mut Nodes, id: NodeId) {
     let wall = context.now.wall;
     let Some(node) = nodes.get_quietly(id) else { return };
     node.sync.is_unanswered = true;
     let (data, dials_in) = (node.sync.question(wall), node.dials_in());
     let message = Message { action: Action::GetLog, token: None, target: Some("".into()), data };
-    reach::send(context, nodes, id, message);
+    nodes.send(context, id, message);
     if dials_in {
-        reach::repeat_later(context, id);
+        repeat_later(context, id);
     }
 }
 
 /// The question once more, where no answer came; whether it was sent.
-pub(in crate::node) fn repeat_question(context: &mut Context, nodes: &mut Registry, id: NodeId) -> bool {
+pub(in crate::node) fn repeat_question(context: &mut Context, nodes: &mut Nodes, id: NodeId) -> bool {
     let now = context.now.monotonic;
     let Some(sync) = nodes.get_quietly(id).map(|node| &mut node.sync) else { return false };
     let is_due = sync.in_progress && sync.is_unanswered && sync.repeats < REPEATS_MAX;

@@ -1,5 +1,5 @@
-//! Answers that come in several messages wait in memory until all are there, so that rows and mark are stored together.
-//! When too much waits, the rows of the node in hand are stored before their mark, and their ids are remembered instead.
+//! The messages of one answer wait in memory until all are there, so that rows and mark are stored together. When too
+//! much waits, the rows of the node in hand are stored before their mark, and their ids are remembered instead.
 
 use crate::model::history::SyncMark;
 use crate::model::log::LogLine;
@@ -174,7 +174,7 @@ mod tests {
         };
         assert_eq!(bench.give(large("g", 1, 3)).len(), 0);
         assert_eq!(bench.give(large("g", 2, 3)).len(), 2);
-        assert_eq!(bench.core.registry.get(super::NodeId::new(6).unwrap()).unwrap().sync.early.len(), 2);
+        assert_eq!(bench.core.nodes.get(super::NodeId::new(6).unwrap()).unwrap().sync.early.len(), 2);
         bench.pass_seconds(31);
         assert_eq!(bench.give(large("h", 1, 3)).len(), 0);
         assert_eq!(bench.give(part("h", &[3], 3)), Vec::<String>::new());

@@ -25,12 +25,12 @@ use crate::model::token::Token;
 
 use super::context::Context;
 use super::journal::NewRow;
+use super::nodes::Nodes;
+use super::nodes::node::Link;
 use super::output::ReceiptId;
-use super::registry::{Link, Registry};
-use super::sent_tokens::SentTokens;
 use super::subscribers::Subscribers;
 use super::timers::Timer;
-use super::{json, open_tokens, trace};
+use super::{json, trace};
 
 pub(super) use answer::Answer;
 use origins::OriginMarks;
@@ -65,9 +65,8 @@ pub(super) struct Syncs {
 /// The syncs with what they work on.
 pub(super) struct SyncRoom<'a> {
     pub context: &'a mut Context,
-    pub nodes: &'a mut Registry,
+    pub nodes: &'a mut Nodes,
     pub subscribers: &'a mut Subscribers,
-    pub sent_tokens: &'a SentTokens,
     pub state: &'a mut Syncs,
 }
 
@@ -268,7 +267,7 @@ impl SyncRoom<'_> {
         let is_telling = is_telling && row.code != Code::COPY_IN_PROGRESS;
         if let Some(token) = row.token.as_deref().filter(|_| is_telling).and_then(|token| Token::parse(token).ok())
             && let Some(node) = self.nodes.get_mut(id)
-            && node.outbox.ended(&token)
+            && node.owed.ended(&token)
         {
             self.context.close_token(token.as_str());
         }
@@ -285,9 +284,7 @@ impl SyncRoom<'_> {
         self.settle_owed(id, &row, origin);
         let (etime, instant) = (Some(row.etime), row.instant);
         let row = NewRow { etime, instant, of_node: true, ..NewRow::foreign(row.token, row.code, row.data) };
-        if row.is_last
-            && row.token.as_deref().is_some_and(|token| !self.sent_tokens.may_end(self.context, self.nodes, id, token))
-        {
+        if row.is_last && row.token.as_deref().is_some_and(|token| !self.nodes.may_end(self.context, id, token)) {
             self.context.store_unseen(row, origin, receipt);
             return false;
         }
@@ -304,9 +301,9 @@ impl SyncRoom<'_> {
         let serial = node.sync.serial;
         let again = std::mem::take(&mut node.sync.again);
         let token = node.sync.token.take();
-        let mut endings = node.outbox.synced(serial, now);
+        let mut endings = node.owed.synced(serial, now);
         // Its ACKs stay at home: an answer to a later question shows that what went before has arrived.
-        let arrived = if node.dials_in() && node.link == Link::Up { node.outbox.arrived(serial) } else { Vec::new() };
+        let arrived = if node.dials_in() && node.link == Link::Up { node.owed.arrived(serial) } else { Vec::new() };
         self.context.timers.cancel(&Timer::SyncTimeout(id));
         if let Some(token) = token {
             let data = json::message("proxy - getlog finished");
@@ -317,7 +314,7 @@ impl SyncRoom<'_> {
             endings.extend(ending.map(|ending| (token, ending)));
         }
         for (token, ending) in endings {
-            open_tokens::end_owed(self.context, id, &token, ending);
+            ending.write(self.context, id, &token);
         }
         self.state.finished.push_back((id, serial));
         if again {
