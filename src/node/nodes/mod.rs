@@ -9,7 +9,6 @@ pub(in crate::node) mod pathway;
 pub(in crate::node) mod registration;
 pub(in crate::node) mod registry;
 pub(in crate::node) mod sent_tokens;
-mod ssh_registration;
 
 use crate::config::settings::ProxySettings;
 use crate::model::message::Message;
