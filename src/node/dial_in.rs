@@ -3,7 +3,7 @@
 //!
 //! A WebSocket client may speak for its own id and the nodes behind it only, and is never answered with an ACK.
 //!
-//! Absent on purpose: sessions and connections. Whether a client can be reached is told by the inputs.
+//! Out of scope: sessions and connections. Whether a client can be reached is told by the inputs.
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 //! `core` → `requests` → `core_actions`, a module or `proxy`; a message of a node goes `core` → `node_messages` →
 //! `liveness`, `history_sync` or `nodes`; a call of the REST API goes `core` → `api`.
 //!
-//! Absent on purpose: sockets, clocks, files, threads, bytes of any wire format.
+//! Out of scope: sockets, clocks, files, threads, bytes of any wire format.
 
 mod actions;
 mod after_copies;

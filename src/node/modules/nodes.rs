@@ -4,7 +4,7 @@
 //! what the rows mean; the difference to the last reading is applied, so a node that did not change keeps its
 //! connection. As long as the database cannot be read, everything stays as it is.
 //!
-//! Absent on purpose: the database itself. [`HostWork::ReadPollers`] asks for it,
+//! Out of scope: the database itself. [`HostWork::ReadPollers`] asks for it,
 //! [`crate::model::host_work::HostDone::PollersRead`] answers.
 
 pub mod plan;

@@ -1,7 +1,7 @@
 //! Copies that we receive (docs/protocol.md section 12): PROCESSCOPY messages become steps of jobs, in the order of
 //! their token, and rows. A sender is read no further while too much waits for the disk.
 //!
-//! Absent on purpose: files.
+//! Out of scope: files.
 
 mod left;
 mod request;

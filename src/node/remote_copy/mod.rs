@@ -5,7 +5,7 @@
 //! queue tells when more may go. A receiver of our own kind is asked first what it has: a copy goes on where it broke
 //! off, and a file that is there already is not sent.
 //!
-//! Absent on purpose: files, and what the receiver does.
+//! Out of scope: files, and what the receiver does.
 
 mod answers;
 mod breaks;
