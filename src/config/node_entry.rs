@@ -6,12 +6,12 @@ use std::fmt;
 use std::time::Duration;
 
 use super::address;
-use super::findings::quoted;
 use super::section::{BOOLEANS, boolean};
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration, Subnode};
 use crate::model::ssh::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_PORT, HostKeyCheck, Secret, SshTarget};
+use crate::model::text::quoted;
 
 /// Port of a `push_zmq` node where its source leaves it out.
 pub const ZMQ_PORT: &str = "5556";
@@ -49,7 +49,7 @@ pub struct NodeEntry {
     pub below: Vec<NodeEntry>,
 }
 
-/// A field that is missing or wrong. It reads like `no address; allowed: …` or `the invalid address '-'; allowed: …`, to be put behind "has".
+/// A field that is missing or wrong. It reads like `no address; allowed: …`, to be put behind "has".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The number of the entry below that has it.

@@ -11,6 +11,7 @@ use crate::config::node_entry::{Fault, NodeEntry, ZMQ_PORT};
 use crate::model::node_id::NodeId;
 use crate::model::poller::{PollerRow, PollerTables};
 use crate::model::registration::{NodeKind, Registration, Subnode};
+use crate::model::text::quoted;
 
 /// Score of a poller behind the remote server that it is reached through.
 const PROXIED_SCORE: i64 = 1;
@@ -168,13 +169,4 @@ fn kind(row: &PollerRow, ssh_username: Option<&str>) -> Result<NodeKind, String>
 
 fn named(id: NodeId, row: &PollerRow) -> String {
     format!("poller {id} {}", quoted(&row.name))
-}
-
-/// A value as a line of the log shows it: cut, control characters escaped.
-fn quoted(text: &str) -> String {
-    let mut shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
-    if text.chars().nth(60).is_some() {
-        shown.push('…');
-    }
-    format!("'{shown}'")
 }
