@@ -56,6 +56,7 @@ mod stopping;
 mod subscribers;
 mod timers;
 mod trace;
+mod unlisted;
 mod wanted;
 
 pub mod core;
