@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::module::Module;
 
 use super::core_section::DAY_SECONDS;
-use super::findings::{Findings, quoted};
+use super::findings::Findings;
 use super::include::Loader;
 use super::options::{self, Options};
 use super::raw::RawConfig;
@@ -15,6 +15,7 @@ use super::tree::{Node, Value};
 use super::{
     action_section, copy_section, cron_section, database_section, dial_in_section, http_section, register_file,
 };
+use crate::model::text::quoted;
 
 /// Ten years, the longest that a history may be kept.
 const TEN_YEARS_SECONDS: u32 = 315_360_000;
