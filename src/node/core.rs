@@ -49,6 +49,7 @@ use super::ssh::SshHosts;
 use super::subscribers::Subscribers;
 use super::sync::{SyncRoom, Syncs, asking};
 use super::timers::Timer;
+use super::unlisted::Unlisted;
 use super::wanted::Wanted;
 
 /// Everything that this daemon decides, for one daemon.
@@ -65,6 +66,8 @@ pub struct Core {
     pub(super) dialled_in: DialledIn,
     /// The centrals that we dial.
     pub(super) dialled_out: DialledOut,
+    /// Of those the ones that no list has.
+    pub(super) unlisted: Unlisted,
     pub(super) listeners: Listeners,
     pub(super) questions: Questions,
     pub(super) calls: Calls,
@@ -100,6 +103,7 @@ impl Core {
             counters: Counters::default(),
             subscribers: Subscribers::default(),
             dialled_in: DialledIn::default(),
+            unlisted: Unlisted::default(),
             dialled_out: DialledOut::default(),
             listeners: Listeners::default(),
             questions: Questions::default(),
@@ -140,6 +144,7 @@ impl Core {
         match input {
             Input::ClientMessage { client, message } => self.client_message(client, message),
             Input::ClientBound { client, key } => self.guard.bind(client, key),
+            Input::ClientAddress { client, address } => self.unlisted.note_address(client, address),
             Input::ClientIsDaemon(client) => self.subscribers.is_daemon(client),
             Input::ClientMalformed { client, token, reason } => self.client_malformed(client, token, &reason),
             Input::ClientGone(client) => self.client_gone(client),
@@ -216,6 +221,7 @@ impl Core {
             Timer::Repeat(id) => self.repeat_unanswered(id),
             Timer::SyncTimeout(id) => self.sync().sync_timed_out(id),
             Timer::Unconfirmed(id) => self.give_up_unconfirmed(id),
+            Timer::Unlisted(id) => self.unlisted_stays_away(id),
             Timer::Register(kind) => self.dialled_out.register_with_parent(&mut self.context, kind),
             Timer::ParentSilence(kind) => {
                 self.dialled_out.parent_is_silent(&mut self.context, &mut self.subscribers, kind)

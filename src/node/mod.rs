@@ -47,6 +47,7 @@ mod subscribers;
 mod sync;
 mod timers;
 mod trace;
+mod unlisted;
 mod wanted;
 
 pub mod core;
