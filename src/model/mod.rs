@@ -16,6 +16,7 @@ pub mod module;
 pub mod node_id;
 pub mod poller;
 pub mod random;
+pub mod refusal_log;
 pub mod registration;
 pub mod rights;
 pub mod session;

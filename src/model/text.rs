@@ -17,6 +17,16 @@ pub fn from_bytes(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
+/// `text` in quotes, cut after 60 characters, control characters escaped: a value as a message shows it.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
+    if text.chars().nth(60).is_some() {
+        shown.push('…');
+    }
+    format!("'{shown}'")
+}
+
 /// JSON text whose escapes for characters outside ASCII (`\u20ac`, also surrogate pairs) are replaced by the
 /// characters; borrowed where it has none. Half a surrogate pair becomes U+FFFD.
 ///
