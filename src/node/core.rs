@@ -20,16 +20,15 @@ use crate::model::registration::RegistrationSource;
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 
-use super::after_copies::AfterCopies;
 use super::api::waits::{self, Calls};
 use super::context::Context;
+use super::copies::Copies;
 use super::core_options::{CoreOptions, Restored};
 use super::counters::Counters;
 use super::dial_in::DialledIn;
 use super::dial_out::DialledOut;
 use super::get_log::Questions;
 use super::guard::Guard;
-use super::history_sync::{OriginMarks, StoredPage};
 use super::input::Input;
 use super::journal::{Awaited, NewRow};
 use super::json;
@@ -40,15 +39,14 @@ use super::modules::cleaner;
 use super::modules::cron::Cron;
 use super::modules::engine::Engine;
 use super::modules::nodes::NodesModule;
-use super::modules::process_copy::Sinks;
 use super::nodes::Nodes;
 use super::nodes::owed::OwedTokens;
 use super::output::{Output, ReceiptId};
-use super::relayed_copy::RelayedCopies;
-use super::remote_copy::Copies;
 use super::ssh::SshHosts;
 use super::subscribers::Subscribers;
+use super::sync::{SyncRoom, Syncs, asking};
 use super::timers::Timer;
+use super::unlisted::Unlisted;
 use super::wanted::Wanted;
 
 /// Everything that this daemon decides, for one daemon.
@@ -58,51 +56,29 @@ pub struct Core {
     pub(super) wanted: Wanted,
     pub(super) guard: Guard,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
-    pub(super) origins: OriginMarks,
+    syncs: Syncs,
     pub(super) counters: Counters,
     pub(super) subscribers: Subscribers,
     /// The nodes that have dialled in.
     pub(super) dialled_in: DialledIn,
     /// The centrals that we dial.
     pub(super) dialled_out: DialledOut,
+    /// Of those the ones that no list has.
+    pub(super) unlisted: Unlisted,
     pub(super) listeners: Listeners,
     pub(super) questions: Questions,
     pub(super) calls: Calls,
     pub(super) commands: Commands,
-    pub(super) after_copies: AfterCopies,
     pub(super) ssh: SshHosts,
     pub(super) copies: Copies,
-    pub(super) relayed_copies: RelayedCopies,
-    pub(super) sinks: Sinks,
     pub(super) nodes_module: NodesModule,
     pub(super) cron: Cron,
     pub(super) engine: Engine,
     pub(super) malformed: MalformedLog,
     /// The clients that hear whether the row of their PUTLOG is stored.
     pub(super) put_logs: BTreeMap<ReceiptId, (ClientId, Token)>,
-    /// Pages of syncs on their way into the database.
-    pub(super) pages: BTreeMap<ReceiptId, StoredPage>,
-    pong: PongText,
-    constatus: ConStatusText,
     /// What nodes owe that are not registered now; each has its [`Timer::Unconfirmed`].
     pub(super) absent_outboxes: BTreeMap<NodeId, OwedTokens>,
-}
-
-/// The `data` of our PONG, built again only when something in it has changed.
-#[derive(Debug, Default)]
-struct PongText {
-    version: u64,
-    own_id: Option<NodeId>,
-    text: String,
-}
-
-/// The `data` of our CONSTATUS, built again only when something in it has changed.
-#[derive(Debug, Default)]
-struct ConStatusText {
-    version: u64,
-    text: String,
-    /// A call of the API has left a row with this text.
-    has_row: bool,
 }
 
 impl Core {
@@ -117,28 +93,23 @@ impl Core {
             wanted: Wanted::default(),
             guard: Guard::default(),
             marks: restored.marks.into_iter().map(|(id, mark)| (id, mark.clamped(now.wall))).collect(),
-            origins: OriginMarks::new(restored.origins),
+            syncs: Syncs::new(restored.origins),
             counters: Counters::default(),
             subscribers: Subscribers::default(),
             dialled_in: DialledIn::default(),
+            unlisted: Unlisted::default(),
             dialled_out: DialledOut::default(),
             listeners: Listeners::default(),
             questions: Questions::default(),
             calls: Calls::default(),
             commands: Commands::default(),
-            after_copies: AfterCopies::default(),
             ssh: SshHosts::default(),
             copies: Copies::default(),
-            relayed_copies: RelayedCopies::default(),
-            sinks: Sinks::default(),
             nodes_module: NodesModule::default(),
             cron: Cron::default(),
             engine: Engine::default(),
             malformed: MalformedLog::default(),
             put_logs: BTreeMap::new(),
-            pages: BTreeMap::new(),
-            pong: PongText::default(),
-            constatus: ConStatusText::default(),
             absent_outboxes: BTreeMap::new(),
         };
         let cleaner = Module::DbCleaner;
@@ -164,6 +135,7 @@ impl Core {
         match input {
             Input::ClientMessage { client, message } => self.client_message(client, message),
             Input::ClientBound { client, key } => self.guard.bind(client, key),
+            Input::ClientAddress { client, address } => self.unlisted.note_address(client, address),
             Input::ClientIsDaemon(client) => self.subscribers.is_daemon(client),
             Input::ClientMalformed { client, token, reason } => self.client_malformed(client, token, &reason),
             Input::ClientGone(client) => self.client_gone(client),
@@ -186,7 +158,7 @@ impl Core {
                     self.ssh_pinged(node, ping);
                 }
             }
-            Input::Room(node) => self.room_for(node),
+            Input::Room(node) => self.copies.room(&mut self.context, &mut self.nodes, node),
             Input::ApiCall { id, call } => self.api_call(id, &call),
             Input::ApiCancelled(id) => self.cancel_call(id),
             Input::ApiCallerEnded(id) => super::api::waits::ask_history(self, id),
@@ -238,8 +210,9 @@ impl Core {
             Timer::PingLink(id) => self.ping_found_no_link(id),
             Timer::Pong(id) => self.ping_got_no_pong(id),
             Timer::Repeat(id) => self.repeat_unanswered(id),
-            Timer::SyncTimeout(id) => self.sync_timed_out(id),
+            Timer::SyncTimeout(id) => self.sync().sync_timed_out(id),
             Timer::Unconfirmed(id) => self.give_up_unconfirmed(id),
+            Timer::Unlisted(id) => self.unlisted_stays_away(id),
             Timer::Register(kind) => self.dialled_out.register_with_parent(&mut self.context, kind),
             Timer::ParentSilence(kind) => {
                 self.dialled_out.parent_is_silent(&mut self.context, &mut self.subscribers, kind)
@@ -250,14 +223,14 @@ impl Core {
                     self.poll_log_of(&target);
                 }
             }
-            Timer::Copy(source) => self.copy_timer_due(source),
-            Timer::CopyPace(node) => self.copy_pace_due(node),
-            Timer::AfterCopies => self.wait_for_copies_no_longer(),
-            Timer::Sink(token) => self.sink_is_idle(&token),
+            Timer::Copy(source) => self.copies.sender(&mut self.context, &mut self.nodes).timer_due(source),
+            Timer::CopyPace(node) => self.copies.sender(&mut self.context, &mut self.nodes).pace_due(node),
+            Timer::AfterCopies => self.copies.free_all(),
+            Timer::Sink(token) => self.copies.receiving.timer_due(&mut self.context, &token),
             Timer::Call(call) => waits::waited(self, call),
             Timer::Poll(target) => waits::poll_due(self, target),
             Timer::SyncAll => {
-                self.sync_all();
+                asking::sync_all(&mut self.context, &mut self.nodes);
                 let period = self.context.proxy_settings().sync_time.max(Duration::from_secs(1));
                 self.context.timers.set(Timer::SyncAll, self.context.now.monotonic + period);
             }
@@ -274,7 +247,7 @@ impl Core {
     fn after_event(&mut self) {
         self.cron.notice_clock(&mut self.context);
         self.tell_ended();
-        self.run_after_copies();
+        self.run_held();
         self.run_listener_events();
         self.tell_ended();
         self.check_stopped();
@@ -297,15 +270,30 @@ impl Core {
         }
     }
 
-    /// Takes ended tokens to whoever wants to know.
+    /// The syncs with what they work on.
+    pub(super) fn sync(&mut self) -> SyncRoom<'_> {
+        SyncRoom {
+            context: &mut self.context,
+            nodes: &mut self.nodes,
+            subscribers: &mut self.subscribers,
+            state: &mut self.syncs,
+        }
+    }
+
+    /// Takes syncs that are over, and ended tokens, to whoever wants to know.
     fn tell_ended(&mut self) {
+        while let Some((node, serial)) = self.syncs.next_finished() {
+            for call in self.calls.waiting_for_sync(node, serial) {
+                waits::ask_history(self, call);
+            }
+        }
         while let Some(ended) = self.context.journal.next_ended() {
             self.owed_token_ended(&ended);
             if let Some(line) = self.cron.complaint(&ended) {
                 self.context.log(line);
             }
             self.cron.token_ended(&ended.token);
-            self.copy_token_ended(&ended.token);
+            self.copies.sender(&mut self.context, &mut self.nodes).token_ended(&ended.token);
             waits::token_ended(self, &ended.token);
             if !ended.of_node {
                 self.subscribers.tell_subscribers(&mut self.context, false);
@@ -316,7 +304,7 @@ impl Core {
     fn stored(&mut self, receipt: ReceiptId, stored: bool) {
         match self.context.journal.stored(receipt) {
             Some(Awaited::PutLog) => self.put_log_stored(receipt, stored),
-            Some(Awaited::Page) => self.page_stored(receipt, stored),
+            Some(Awaited::Page) => self.sync().page_stored(receipt, stored),
             Some(Awaited::Begin) => {
                 if let Some(token) = self.commands.command_begun(&mut self.context, receipt, stored) {
                     waits::token_not_stored(self, token.as_str());
@@ -324,35 +312,5 @@ impl Core {
             }
             None => {}
         }
-    }
-
-    /// The `data` of a PONG.
-    pub(super) fn pong_text(&mut self) -> String {
-        let version = self.nodes.registry.version() + 1;
-        let own_id = self.context.own_id;
-        if self.pong.version != version || self.pong.own_id != own_id {
-            let mut text = format!(
-                "{{\"action\":\"ping\",\"message\":\"ping ok\",\"id\":{},\"hostname\":",
-                self.context.id_json()
-            );
-            json::push_string(&mut text, &self.context.options.hostname);
-            text.push_str(",\"data\":");
-            text.push_str(&super::nodes::constatus::write_map(&self.nodes.registry, &self.context.names));
-            text.push('}');
-            self.pong = PongText { version, own_id, text };
-        }
-        self.pong.text.clone()
-    }
-
-    /// The `data` of a CONSTATUS, and whether an answer to the API leaves a row: the first of those that say the same.
-    pub(super) fn constatus_text(&mut self, is_api: bool) -> (String, bool) {
-        let version = self.nodes.registry.version() + 1;
-        if self.constatus.version != version {
-            let map = super::nodes::constatus::write_map(&self.nodes.registry, &self.context.names);
-            let text = format!("{{\"action\":\"constatus\",\"message\":\"ok\",\"data\":{map}}}");
-            self.constatus = ConStatusText { version, text, has_row: false };
-        }
-        let is_new = is_api && !std::mem::replace(&mut self.constatus.has_row, true);
-        (self.constatus.text.clone(), is_new)
     }
 }

@@ -15,9 +15,9 @@ use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::core::Core;
-use super::history_sync::Answer;
 use super::nodes::constatus::{self, NodeMap};
 use super::nodes::node::Announced;
+use super::sync::{Answer, asking};
 use super::{api, json};
 
 /// The row of a PING that went on to a node; its constatus map is of no use there.
@@ -66,7 +66,7 @@ impl Core {
                 data = PONG_ROW;
             }
             Action::SyncLogs => {
-                self.sync_soon(id);
+                asking::sync_soon(&mut self.context, &mut self.nodes, id);
                 return;
             }
             Action::Ack | Action::SetLogs => {
@@ -78,8 +78,12 @@ impl Core {
                         );
                         self.context.log(LogLine::warning("proxy", text));
                     }
-                    self.log_answered(id, message.token.as_ref(), answer);
-                    self.copy_kind_known(id);
+                    if let Some(node) = self.nodes.get_quietly(id) {
+                        node.sync.is_unanswered = false;
+                    }
+                    self.node_is_alive(id);
+                    self.sync().log_answered(id, message.token.as_ref(), answer);
+                    self.copies.sender(&mut self.context, &mut self.nodes).kind_known(id);
                 }
             }
             Action::ConStatus
@@ -124,7 +128,7 @@ impl Core {
     }
 
     fn node_replied(&mut self, id: NodeId, token: &Token, code: Code, data: &str) {
-        if self.copy_confirmed(id, token, code, data) || self.relayed_copy_confirmed(id, token, code, data) {
+        if self.copies.confirmed(&mut self.context, &mut self.nodes, (id, token), code, data) {
             return;
         }
         let Some(node) = self.nodes.get_mut(id) else { return };
@@ -135,10 +139,10 @@ impl Core {
             api::waits::token_confirmed(self, token.as_str());
         }
         if let Some(ending) = ending {
-            self.end_owed(id, token, ending);
+            ending.write(&mut self.context, id, token);
         }
         if sync {
-            self.sync_soon(id);
+            asking::sync_soon(&mut self.context, &mut self.nodes, id);
         }
     }
 
@@ -146,12 +150,13 @@ impl Core {
     pub(super) fn send_failed(&mut self, id: NodeId, token: Option<&Token>, reason: &str) {
         self.context.log(LogLine::error("proxy", format!("send message problem for '{id}': {reason}")));
         let Some(token) = token else { return };
-        if self.copy_not_sent(id, token, reason) {
+        if self.copies.sender(&mut self.context, &mut self.nodes).not_sent(id, token, reason) {
             return;
         }
         let text = format!("Send message problem for '{id}': {reason}");
         let owed = self.nodes.get_mut(id).is_some_and(|node| node.owed.ended(token));
-        if self.relayed_not_sent(id, token, &text).unwrap_or(owed) {
+        let relayed = self.copies.relay(&mut self.context, &mut self.nodes).not_sent(id, token, &text);
+        if relayed.unwrap_or(owed) {
             self.context.finish(token, Code::FINISHED_KO, json::message(&text));
         }
     }

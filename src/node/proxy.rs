@@ -5,6 +5,7 @@ mod tests;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
+use crate::model::history::SyncMark;
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
@@ -15,9 +16,11 @@ use super::core::Core;
 use super::json;
 use super::nodes::node::{Link, Node};
 use super::nodes::owed::OwedTokens;
+use super::nodes::pathway::Route;
 use super::nodes::registry::{NODES_MAX, Registered, Unregistered};
 use super::output::Output;
 use super::peer::{Handled, Peer};
+use super::sync::asking;
 use super::timers::Timer;
 use super::trace::passed_on;
 
@@ -52,7 +55,8 @@ impl Core {
 
     /// A request that was held back and is answered already.
     pub(super) fn request_now(&mut self, peer: Peer, action: Action, token: &Token, target: &str, data: String) {
-        if let Err(text) = self.pass_on(peer, action, token, target, data) {
+        let route = self.nodes.route_to(&self.context, target);
+        if let Err(text) = route.and_then(|route| self.hand_on(peer, action, token, route, data)) {
             self.context.fail(token, &text);
         }
     }
@@ -75,9 +79,15 @@ impl Core {
             return match self.nodes.route_to(&self.context, target) {
                 Ok(route) => {
                     self.nodes.sent_tokens.note(token, route.through, route.target);
-                    self.relay_copy(peer, token, route, data)
+                    if self.nodes.get(route.through).is_some_and(Node::is_ssh_host) {
+                        self.ssh.has_room()?;
+                        return Ok(self.copies.receiving.take(&mut self.context, peer, token, data, Some(route)));
+                    }
+                    let is_of_daemon = self.subscribers.are_asked_by(peer);
+                    let mut relay = self.copies.relay(&mut self.context, &mut self.nodes);
+                    relay.pass_on((peer, is_of_daemon), token, route, data)
                 }
-                Err(text) => self.relay_has_no_way(peer, token, &data, text),
+                Err(text) => self.copies.relay(&mut self.context, &mut self.nodes).has_no_way(peer, token, &data, text),
             };
         }
         if !json::is_valid(&data) {
@@ -93,27 +103,38 @@ impl Core {
         }
         if action == Action::GetLog && route.through == route.target {
             let token_to_end = (!matches!(peer, Peer::ClientWithoutToken(_))).then(|| token.clone());
-            return self.sync_for(route.target, token_to_end).map(|()| Handled::accepted());
+            return asking::sync_for(&mut self.context, &mut self.nodes, route.target, token_to_end)
+                .map(|()| Handled::accepted());
         }
         self.nodes.sent_tokens.note(token, route.through, route.target);
-        if self.hold_for_node(peer, &action, token, route.target, &data) {
+        if self.held_back(peer, &action, token, Some(route.target), &data) {
             return Ok(Handled::accepted());
         }
+        self.hand_on(peer, action, token, route, data)
+    }
+
+    /// A request for another daemon goes on its way.
+    fn hand_on(
+        &mut self,
+        peer: Peer,
+        action: Action,
+        token: &Token,
+        route: Route,
+        data: String,
+    ) -> Result<Handled, String> {
         let Some(node) = self.nodes.get_mut(route.through) else {
-            return Err(format!("proxy - no pathway for target {target}"));
+            return Err(format!("proxy - no pathway for target {}", route.target));
         };
         match node.registration.kind {
             NodeKind::PushZmq { .. } => {}
             NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
             NodeKind::PushSsh(_) => {
                 let (ssh, context) = (&mut self.ssh, &mut self.context);
-                return ssh
-                    .request(context, &mut self.copies, route, &action, token, &data)
-                    .map(|()| Handled::accepted());
+                return ssh.request(context, route, &action, token, &data).map(|()| Handled::accepted());
             }
         }
         if action == Action::RemoteCopy {
-            self.remote_copy(token, route, &data);
+            self.copies.sender(&mut self.context, &mut self.nodes).begin(token, route, &data);
             return Ok(Handled::accepted());
         }
         if node.owed.is_full() {
@@ -143,7 +164,7 @@ impl Core {
         self.context.options.proxy.as_ref()?;
         let route = self.nodes.route_to(&self.context, target).ok()?;
         if route.through == route.target {
-            return Some((route.target, self.sync_soon(route.target)?));
+            return Some((route.target, asking::sync_soon(&mut self.context, &mut self.nodes, route.target)?));
         }
         self.nodes.get(route.through).filter(|node| node.link != Link::None)?;
         let target = Some(route.target_field());
@@ -163,7 +184,7 @@ impl Core {
             let message = Message { action: Action::GetLog, token: None, target, data: "{}".to_owned() };
             self.nodes.send(&mut self.context, route.through, message);
         }
-        self.sync_for_waiting(route.through);
+        asking::sync_for_waiting(&mut self.context, &mut self.nodes, route.through);
     }
 
     /// Adds a node, or replaces what is known of it, and asks for its link.
@@ -270,7 +291,7 @@ impl Core {
 
     /// Nothing more comes from a node: what it owes ends.
     fn end_all_owed(&mut self, id: NodeId) {
-        self.end_copies_of(id);
+        self.copies.sender(&mut self.context, &mut self.nodes).node_gone(id);
         let Some(node) = self.nodes.get_mut(id) else { return };
         let mut owed = node.owed.take_all();
         owed.extend(node.sync.abandon());
@@ -300,8 +321,10 @@ impl Core {
                 self.await_absent(id, outbox);
             }
         }
+        self.unlisted.remove(id);
         // The mark stays valid for the day the node comes back.
-        if self.nodes.registry.unregister(id) == Unregistered::Gone && self.marks.len() < MARKS_MAX {
+        let is_gone = self.nodes.registry.unregister(id) == Unregistered::Gone;
+        if is_gone && self.marks.len() < MARKS_MAX && mark != SyncMark::default() {
             self.marks.insert(id, mark);
         }
         if had_link {

@@ -38,7 +38,11 @@ impl Core {
             let done = match read_registration(node) {
                 Ok(said) => match peer.client().filter(|_| is_one && dials_in_as_pull(&said)) {
                     Some(client) => self.pull_node_dialled_in(client, said),
-                    None => self.register(self.context.names.by_ids(said)),
+                    None => {
+                        let registration = self.context.names.by_ids(said);
+                        self.unlisted.remove(registration.id);
+                        self.register(registration)
+                    }
                 },
                 Err(text) => {
                     let text = format!("cannot register a node: {text}");

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
-use crate::model::registration::{Registration, RegistrationSource, Subnode};
+use crate::model::registration::{NodeKind, Registration, RegistrationSource, Subnode};
 
 use super::core::Core;
 
@@ -38,9 +38,7 @@ impl Wanted {
     fn by_others(&self, source: RegistrationSource, id: NodeId) -> bool {
         self.sources.iter().any(|(other, wanted)| *other != source && wanted.contains_key(&id))
     }
-}
 
-impl Wanted {
     /// What all sources together want of a node: the one that prevails, else the database, says how it is reached; the
     /// nodes behind it come from either.
     fn merged(&self, id: NodeId) -> Option<Registration> {
@@ -57,8 +55,20 @@ impl Wanted {
         Some(merged)
     }
 
-    fn is_wanted(&self, id: NodeId) -> bool {
-        self.sources.values().any(|wanted| wanted.contains_key(&id))
+    /// Whether any source lists a node, or says that it is behind another.
+    pub(super) fn lists(&self, id: NodeId) -> bool {
+        let behind = |node: &Registration| node.subnodes.iter().any(|below| below.id == id);
+        let mut all = self.sources.values();
+        all.any(|wanted| wanted.contains_key(&id) || wanted.values().any(behind))
+    }
+
+    /// Whether the database, once it was read, says which nodes there are, or a file lists one that dials in.
+    pub(super) fn lists_one_that_dials_in(&self, awaits_database: bool) -> bool {
+        if awaits_database {
+            return self.sources.contains_key(&RegistrationSource::Database);
+        }
+        let dials_in = |node: &Registration| matches!(node.kind, NodeKind::Pull | NodeKind::WebSocket);
+        self.sources.values().flat_map(BTreeMap::values).any(dials_in)
     }
 }
 
@@ -137,6 +147,7 @@ impl Core {
         changes: &mut RegistrationChanges,
     ) {
         let Some(registration) = self.wanted.by(source, id).cloned() else { return };
+        self.unlisted.remove(id);
         let is_known = self.nodes.get(id).is_some();
         if is_known && before == Some(&registration) {
             return;
@@ -159,12 +170,6 @@ impl Core {
     /// Whether a source other than `source` wants a node.
     pub(super) fn is_wanted_elsewhere(&self, source: RegistrationSource, id: NodeId) -> bool {
         self.wanted.by_others(source, id)
-    }
-
-    /// Whether a file or the database has a node, or says that it is behind another.
-    pub(super) fn is_listed(&self, id: NodeId) -> bool {
-        let behind = |node: &Registration| node.subnodes.iter().any(|below| below.id == id);
-        self.wanted.is_wanted(id) || self.wanted.sources.values().flat_map(BTreeMap::values).any(behind)
     }
 
     /// Nodes that the file has under what is known to be a uid now are those with that uid.
@@ -218,7 +223,6 @@ fn is_alike(left: &Registration, right: &Registration) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::registration::NodeKind;
 
     use super::*;
     use crate::node::input::Input;

@@ -193,18 +193,14 @@ impl Core {
         end_of_sync(count, &changes, &plan)
     }
 
-    /// Whether the database has said which nodes there are, so that no other may dial in.
-    pub(in crate::node) const fn lists_all_nodes(&self) -> bool {
-        self.nodes_module.is_read
-    }
-
     /// Nodes that have dialled in before the database was read, and that it does not have.
     fn disconnect_unlisted(&mut self) {
-        if std::mem::replace(&mut self.nodes_module.is_read, true) {
+        let is_first = !std::mem::replace(&mut self.nodes_module.is_read, true);
+        if !is_first || self.context.proxy_settings().only_listed == Some(false) {
             return;
         }
-        let unlisted = self.nodes.iter().filter(|(id, node)| node.dials_in() && !self.is_listed(*id));
-        for id in unlisted.map(|(id, _)| id).collect::<Vec<_>>() {
+        let unlisted = self.nodes.iter().map(|(id, _)| id).filter(|id| self.unlisted.contains(*id));
+        for id in unlisted.collect::<Vec<_>>() {
             self.context.log(LogLine::warning("nodes", format!("node '{id}' is not in the database: it has to go")));
             self.disconnect(id);
             self.unregister(id);

@@ -11,9 +11,9 @@ use crate::model::time::Monotonic;
 
 use super::owed::OwedTokens;
 use crate::node::context::Context;
-use crate::node::history_sync::NodeSync;
 use crate::node::liveness::Liveness;
 use crate::node::output::Output;
+use crate::node::sync::state::NodeSync;
 
 /// Ids that a node announces, and how many steps behind it they are: 1 for its own nodes.
 pub(in crate::node) type Announced = BTreeMap<NodeId, u8>;
@@ -143,6 +143,11 @@ impl Node {
     /// Whether it is one that we connect to.
     pub(in crate::node) const fn is_dialled(&self) -> bool {
         matches!(self.registration.kind, NodeKind::PushZmq { .. } | NodeKind::PushSsh(_))
+    }
+
+    /// Whether it is a host without a daemon, reached by SSH.
+    pub(in crate::node) const fn is_ssh_host(&self) -> bool {
+        matches!(self.registration.kind, NodeKind::PushSsh(_))
     }
 
     /// Whether it is one that connects to us.

@@ -233,6 +233,12 @@ fn what_a_node_still_answers_after_it_was_taken_away_does_not_cost_its_connectio
 
 const UID: u64 = u64::MAX;
 
+impl Bench {
+    fn map(&mut self) -> String {
+        self.core.nodes.constatus_text(&self.core.context, false).0
+    }
+}
+
 fn with_uid(number: u64, uid: u64, kind: &str) -> PollerRow {
     PollerRow { uid: Some(uid.to_string()), communication_type: Some(kind.to_owned()), ..row(number) }
 }
@@ -252,13 +258,10 @@ fn a_poller_is_reached_by_its_uid_and_stands_under_its_id_with_the_uid_beside_it
     bench.give(Input::LinkUp(id(2)));
     let outputs = bench.request("ENGINECOMMAND", "t", &UID.to_string(), "{}");
     assert!(outputs.iter().any(|line| line.starts_with("node 2: [ENGINECOMMAND] [t] [] {}")), "{outputs:?}");
-    let map = bench.core.constatus_text(false).0;
+    let map = bench.map();
     assert!(map.contains(&format!(",\"uid\":\"{UID}\"}}")) && map.contains("\"2\":{"), "{map}");
     let routes = bench.call(1, Method::Get, &format!("internal/routes/{UID}"), "");
-    assert!(
-        routes[0].contains(&format!("\"2\":{{\"candidates\":")) && routes[0].contains("\"uid\":\"18"),
-        "{routes:?}"
-    );
+    assert!(routes[0].contains("\"2\":{\"candidates\":") && routes[0].contains("\"uid\":\"18"), "{routes:?}");
 }
 
 #[test]
@@ -292,7 +295,7 @@ fn a_relay_that_knows_a_poller_by_its_uid_hears_the_uid() {
         let expected = format!("node 2: [ENGINECOMMAND] [{target}] [99] {{}}");
         assert!(outputs.contains(&expected), "{outputs:?}");
     }
-    let map = bench.core.constatus_text(false).0;
+    let map = bench.map();
     assert!(map.contains(r#""nodes":{"9":{"nodes":{},"type":"wss","uid":99}}"#), "{map}");
 }
 
