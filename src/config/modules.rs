@@ -219,6 +219,11 @@ fn read_proxy(section: Section<'_>, findings: &mut Findings) -> ProxySettings {
             findings,
             |text| text.parse().ok().filter(|number| (1..=1_000).contains(number)),
         ),
+        replaces_twice: section.parsed("id_twice", false, "refuse or replace", findings, |text| match text {
+            "refuse" => Some(false),
+            "replace" => Some(true),
+            _ => None,
+        }),
         copy_rate_limit: copy_section::read_rate_limit(&section, findings),
         buffer_size: section.number("buffer_size", default.buffer_size, 1..=8 << 20, "bytes", findings),
     }

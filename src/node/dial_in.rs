@@ -5,6 +5,7 @@
 //!
 //! Absent on purpose: sessions and connections. Whether a client can be reached is told by the inputs.
 
+mod rival;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +23,7 @@ use crate::model::token::Token;
 
 use super::core::Core;
 use super::counters::Way;
-use super::output::Output;
+use super::output::{Output, Twice};
 use super::registration::read_registration;
 use super::registry::{Link, Node};
 use super::timers::Timer;
@@ -36,6 +37,25 @@ const PLEASE_REGISTER: &str = r#"{"code":500,"message":"please registernodes"}"#
 #[derive(Debug, Default)]
 pub(super) struct DialledIn {
     nodes: BTreeMap<ClientId, NodeId>,
+    /// Clients that want to speak for a node that another client speaks for.
+    rivals: BTreeMap<NodeId, Newcomer>,
+}
+
+/// A client that registers itself as a node.
+#[derive(Clone, Debug)]
+pub(super) struct Newcomer {
+    client: ClientId,
+    registration: Registration,
+    /// A word that its daemon made up at its start; a Perl daemon has none.
+    instance: Option<Box<str>>,
+}
+
+impl Newcomer {
+    /// `entry` is the entry of REGISTERNODES that was read.
+    pub(super) fn new(client: ClientId, registration: Registration, entry: &Value) -> Self {
+        let instance = entry.get("instance").and_then(Value::as_str).filter(|word| word.len() <= IDENTITY_LEN_MAX);
+        Self { client, registration, instance: instance.map(Into::into) }
+    }
 }
 
 impl Node {
@@ -79,15 +99,15 @@ impl Core {
     ///
     /// # Errors
     /// Why it is not bound to the client.
-    pub(super) fn pull_node_dialled_in(&mut self, client: ClientId, registration: Registration) -> Result<(), String> {
-        if client.parent().is_some() {
+    pub(super) fn pull_node_dialled_in(&mut self, newcomer: Newcomer) -> Result<(), String> {
+        if newcomer.client.parent().is_some() {
             let text = "our central cannot be a pull node of ours: registration ignored";
             self.context.log(LogLine::warning("proxy", text));
             return Err(text.to_owned());
         }
-        let id = registration.id;
+        let id = newcomer.registration.id;
         let refused = || format!("node '{id}' is not registered as one that dials in, see the log");
-        if self.bind(client, registration) { Ok(()) } else { Err(refused()) }
+        if self.bind(newcomer) { Ok(()) } else { Err(refused()) }
     }
 
     /// Messages of a pull node other than requests: `true` when the message is dealt with.
@@ -101,6 +121,7 @@ impl Core {
         }
         self.counters.count(Way::External, &message.action);
         self.node_message(id, message);
+        self.older_answers(id);
         true
     }
 
@@ -112,10 +133,14 @@ impl Core {
         if let Some(node) = own.and_then(|id| self.registry.get_quietly(id)) {
             node.heard = Some(now);
         }
+        if let Some(id) = own {
+            self.older_answers(id);
+        }
         match (own, &message.action) {
             (None, Action::RegisterNodes) => self.web_socket_registers(client, None, &message.data),
             // An answer to what it was asked before the database took it away.
             (None, Action::Ack | Action::Pong | Action::SetLogs | Action::SyncLogs) if self.has_left(client) => {}
+            (None, _) if self.is_rival(client) => {}
             (None, _) => self.refuse_web_socket(client, "its first message is not REGISTERNODES"),
             (Some(id), Action::RegisterNodes) => self.web_socket_registers(client, Some(id), &message.data),
             (Some(id), Action::UnregisterNodes) => self.web_socket_unregisters(id, &message.data),
@@ -168,7 +193,8 @@ impl Core {
         }
         // Only the register file may prevail, and a node that is connected has an identity.
         let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
-        if !self.bind(client, Registration { prevail: false, identity, ..registration }) {
+        let registration = Registration { prevail: false, identity, ..registration };
+        if !self.bind(Newcomer::new(client, registration, node)) {
             self.refuse_web_socket(client, &format!("node '{id}' cannot be registered"));
         }
     }
@@ -192,13 +218,18 @@ impl Core {
     }
 
     /// A client speaks for a node from now on; `false` when the node is refused. The keep-alive costs next to nothing.
-    fn bind(&mut self, client: ClientId, mut registration: Registration) -> bool {
-        let id = registration.id;
-        if registration.identity.as_ref().is_some_and(|identity| identity.len() > IDENTITY_LEN_MAX) {
+    fn bind(&mut self, newcomer: Newcomer) -> bool {
+        let Registration { id, identity, .. } = &newcomer.registration;
+        if identity.as_ref().is_some_and(|identity| identity.len() > IDENTITY_LEN_MAX) {
             self.context
                 .log(LogLine::warning("proxy", format!("node '{id}' is not registered: its identity is too long")));
             return false;
         }
+        self.must_wait(&newcomer) || self.bind_now(newcomer)
+    }
+
+    fn bind_now(&mut self, Newcomer { client, mut registration, instance }: Newcomer) -> bool {
+        let id = registration.id;
         let known = self.registry.get(id);
         let adds = known.is_some_and(|node| {
             !registration.subnodes.is_empty() && node.registration.subnodes != registration.subnodes
@@ -216,7 +247,13 @@ impl Core {
         let bound = self.registry.get(id).and_then(|node| node.client);
         let identity = registration.identity.take();
         if let Some(before) = bound.filter(|before| *before != client) {
-            self.replace_client(id, before, client);
+            let is_again = instance.is_some() && instance == self.registry.get(id).and_then(|node| node.instance.clone());
+            let twice = match self.context.proxy_settings().replaces_twice {
+                _ if is_again => Twice::Again,
+                true => Twice::Replaced,
+                false => Twice::Silent,
+            };
+            self.replace_client(id, before, client, twice);
         }
         if let Some(other) = self.dialled_in.nodes.get(&client).copied().filter(|other| *other != id) {
             self.release_client(other, client);
@@ -230,6 +267,7 @@ impl Core {
         }
         let Some(node) = self.registry.get_mut(id) else { return false };
         node.client = Some(client);
+        node.instance = instance;
         node.registration.identity = identity;
         if node.link != Link::Up {
             self.context.log(LogLine::info("proxy", format!("node '{id}' is connected")));
@@ -243,16 +281,16 @@ impl Core {
     pub(super) fn bind_again(&mut self, id: NodeId, client: ClientId) {
         let is_free = !self.dialled_in.nodes.contains_key(&client);
         let known = self.registry.get(id).filter(|node| is_free && node.dials_in() && node.client.is_none());
-        if let Some(registration) = known.map(|node| node.registration.clone()) {
+        if let Some((registration, instance)) = known.map(|node| (node.registration.clone(), node.instance.clone())) {
             let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
-            self.bind(client, Registration { identity, ..registration });
+            self.bind(Newcomer { client, registration: Registration { identity, ..registration }, instance });
         }
     }
 
     /// A node has come with another connection.
-    fn replace_client(&mut self, id: NodeId, before: ClientId, client: ClientId) {
+    fn replace_client(&mut self, id: NodeId, before: ClientId, client: ClientId, twice: Twice) {
         self.release_client(id, before);
-        self.context.output(Output::NodeMoved { node: id, before, client });
+        self.context.output(Output::NodeMoved { node: id, before, client, twice });
         if self.registry.get(id).is_some_and(|node| node.registration.kind == NodeKind::WebSocket) {
             self.context.output(Output::CloseClient { client: before, refusal: None });
         }
@@ -276,7 +314,9 @@ impl Core {
         self.context.timers.cancel(&Timer::Subscriber(client));
         if let Some(id) = self.dialled_in.nodes.get(&client).copied() {
             self.release_client(id, client);
+            self.older_is_silent(id);
         }
+        self.rival_is_gone(client);
     }
 
     /// A message for a client did not leave, or its connection broke while the session goes on.
@@ -287,5 +327,6 @@ impl Core {
         }
         self.ping_not_sent(id);
         self.link_down(id, "it is not connected");
+        self.older_is_silent(id);
     }
 }

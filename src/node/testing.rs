@@ -374,8 +374,8 @@ pub fn describe(output: &Output) -> String {
         }
         Output::Log(line) => format!("log {}", line.text),
         Output::SetLogLevel(level) => format!("level {level:?}"),
-        Output::NodeMoved { node, before, client } => {
-            format!("node {node} moves from {} to {}", name(*before), name(*client))
+        Output::NodeMoved { node, before, client, twice } => {
+            format!("node {node} moves from {} to {}: {twice:?}", name(*before), name(*client))
         }
         Output::CloseClient { client, refusal } => format!("close client {}: {refusal:?}", name(*client)),
         Output::SendToParent { kind, outgoing: sent } => format!("parent {kind:?}: {}", outgoing(sent)),
