@@ -1,7 +1,7 @@
 //! A configuration that was read again while the daemon runs: what of it takes effect at once, and what needs a
 //! restart.
 //!
-//! [`take_over`] is the one list of both. Absent on purpose: the nodes of the register file, which are read again by
+//! [`take_over`] is the one list of both. Out of scope: the nodes of the register file, which are read again by
 //! themselves.
 
 use super::settings::{ActionSettings, Config, HttpSettings, ProxySettings};

@@ -5,7 +5,7 @@
 //! and [`ports`] looks whether the listeners fit together. Nothing stops at the first problem: all of them are
 //! collected in [`findings`].
 //!
-//! Absent on purpose: environment variables and vault references of the original. A vault reference is a problem that
+//! Out of scope: environment variables and vault references of the original. A vault reference is a problem that
 //! says so.
 
 mod action_section;

@@ -4,7 +4,7 @@
 //! Two pipes tell the streams apart, but not which of them was written to first. So at the beginning each pipe holds
 //! one write only (one page, in packets), and is read once for each event: a command that prints to both waits until we
 //! have read what it printed before. A command that goes on printing gets pipes of the usual size, and is read in
-//! larger pieces; then the order between the two is that in which they became readable. Absent on purpose: the process,
+//! larger pieces; then the order between the two is that in which they became readable. Out of scope: the process,
 //! and the poll that watches the pipes.
 
 use std::collections::VecDeque;

@@ -2,7 +2,7 @@
 //!
 //! [`ChildProcess::spawn`] may block and belongs in a job; everything else is for the loop's thread and never blocks.
 //! The loop calls [`ChildProcess::poll`] once after the spawn and then for every child at each `SIGCHLD`, since a
-//! signal does not tell reliably which child ended. Absent on purpose: how many run at once, and what a result means.
+//! signal does not tell reliably which child ended. Out of scope: how many run at once, and what a result means.
 
 use std::io;
 use std::os::fd::RawFd;

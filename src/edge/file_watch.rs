@@ -2,7 +2,7 @@
 //! watched, because editors put a new file in the place of the old one. Nothing wakes the daemon while nobody writes
 //! there.
 //!
-//! Absent on purpose: reading the file; files that it includes.
+//! Out of scope: reading the file; files that it includes.
 
 use std::fs::File;
 use std::io;

@@ -1,7 +1,7 @@
 //! Base64 (RFC 4648 section 4) of the many bytes that a copy encodes and decodes twice, by the vector instructions of
 //! the processor that runs it: at least five times as fast as the crate `base64`, which serves for everything small.
 //!
-//! Absent on purpose: other alphabets, white space, and text without padding.
+//! Out of scope: other alphabets, white space, and text without padding.
 
 use base64_simd::{AppendBase64Encode, STANDARD};
 

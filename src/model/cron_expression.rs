@@ -4,7 +4,7 @@
 //! They mean what they mean in Perl's Schedule::Cron, which the original uses and which differs from cron(8): a step in
 //! the day or month field counts from 0 (`*/2` is the 1st and every even day), and only a field of `*` alone is no
 //! restriction, so with two restricted day fields a job runs on a day that fits either. Beyond it there are words such
-//! as `@hourly`. Absent on purpose: time zones and the clock.
+//! as `@hourly`. Out of scope: time zones and the clock.
 
 use super::time_zone::Minute;
 

@@ -1,6 +1,6 @@
 //! What a key, a user or a token may ask for (docs/security.md). Pure: words in, yes or no out.
 //!
-//! Absent on purpose: who somebody is, and what becomes of a refusal.
+//! Out of scope: who somebody is, and what becomes of a refusal.
 
 use serde::Deserialize;
 use serde_json::Value;

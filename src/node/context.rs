@@ -1,7 +1,7 @@
 //! What every room gets beside its own state: the event's time, timers, randomness, settings, the journal and the
 //! outputs.
 //!
-//! Absent on purpose: anything that belongs to one room or to the nodes.
+//! Out of scope: anything that belongs to one room or to the nodes.
 
 use std::collections::{BTreeSet, VecDeque};
 

@@ -41,13 +41,11 @@ use super::modules::cron::Cron;
 use super::modules::engine::Engine;
 use super::modules::nodes::NodesModule;
 use super::modules::process_copy::Sinks;
-use super::outbox::Outbox;
+use super::nodes::Nodes;
+use super::nodes::owed::OwedTokens;
 use super::output::{Output, ReceiptId};
-use super::passed_on::PassedOn;
-use super::registry::Registry;
 use super::relayed_copy::RelayedCopies;
 use super::remote_copy::Copies;
-use super::sent_tokens::SentTokens;
 use super::ssh::SshHosts;
 use super::subscribers::Subscribers;
 use super::timers::Timer;
@@ -56,11 +54,9 @@ use super::wanted::Wanted;
 /// Everything that this daemon decides, for one daemon.
 pub struct Core {
     pub(super) context: Context,
-    pub(super) registry: Registry,
+    pub(super) nodes: Nodes,
     pub(super) wanted: Wanted,
-    pub(super) passed_on: PassedOn,
     pub(super) guard: Guard,
-    pub(super) sent_tokens: SentTokens,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
     pub(super) origins: OriginMarks,
     pub(super) counters: Counters,
@@ -89,7 +85,7 @@ pub struct Core {
     pong: PongText,
     constatus: ConStatusText,
     /// What nodes owe that are not registered now; each has its [`Timer::Unconfirmed`].
-    pub(super) absent_outboxes: BTreeMap<NodeId, Outbox>,
+    pub(super) absent_outboxes: BTreeMap<NodeId, OwedTokens>,
 }
 
 /// The `data` of our PONG, built again only when something in it has changed.
@@ -117,11 +113,9 @@ impl Core {
         context.own_history = restored.origins.own;
         let mut core = Self {
             context,
-            registry: Registry::default(),
+            nodes: Nodes::default(),
             wanted: Wanted::default(),
-            passed_on: PassedOn::default(),
             guard: Guard::default(),
-            sent_tokens: SentTokens::default(),
             marks: restored.marks.into_iter().map(|(id, mark)| (id, mark.clamped(now.wall))).collect(),
             origins: OriginMarks::new(restored.origins),
             counters: Counters::default(),
@@ -335,7 +329,7 @@ impl Core {
 
     /// The `data` of a PONG.
     pub(super) fn pong_text(&mut self) -> String {
-        let version = self.registry.version() + 1;
+        let version = self.nodes.registry.version() + 1;
         let own_id = self.context.own_id;
         if self.pong.version != version || self.pong.own_id != own_id {
             let mut text = format!(
@@ -344,7 +338,7 @@ impl Core {
             );
             json::push_string(&mut text, &self.context.options.hostname);
             text.push_str(",\"data\":");
-            text.push_str(&super::constatus::write_map(&self.registry));
+            text.push_str(&super::nodes::constatus::write_map(&self.nodes.registry));
             text.push('}');
             self.pong = PongText { version, own_id, text };
         }
@@ -353,9 +347,9 @@ impl Core {
 
     /// The `data` of a CONSTATUS, and whether an answer to the API leaves a row: the first of those that say the same.
     pub(super) fn constatus_text(&mut self, is_api: bool) -> (String, bool) {
-        let version = self.registry.version() + 1;
+        let version = self.nodes.registry.version() + 1;
         if self.constatus.version != version {
-            let map = super::constatus::write_map(&self.registry);
+            let map = super::nodes::constatus::write_map(&self.nodes.registry);
             let text = format!("{{\"action\":\"constatus\",\"message\":\"ok\",\"data\":{map}}}");
             self.constatus = ConStatusText { version, text, has_row: false };
         }

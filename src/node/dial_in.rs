@@ -3,7 +3,7 @@
 //!
 //! A WebSocket client may speak for its own id and the nodes behind it only, and is never answered with an ACK.
 //!
-//! Absent on purpose: sessions and connections. Whether a client can be reached is told by the inputs.
+//! Out of scope: sessions and connections. Whether a client can be reached is told by the inputs.
 
 mod rival;
 #[cfg(test)]
@@ -16,16 +16,16 @@ use serde_json::Value;
 use crate::model::action::Action;
 use crate::model::connection::ClientId;
 use crate::model::log::LogLine;
-use crate::model::message::{Message, Outgoing};
+use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration};
 use crate::model::token::Token;
 
 use super::core::Core;
 use super::counters::Way;
+use super::nodes::node::Link;
+use super::nodes::registration::read_registration;
 use super::output::{Output, Twice};
-use super::registration::read_registration;
-use super::registry::{Link, Node};
 use super::timers::Timer;
 
 /// Characters of an identity at most.
@@ -58,43 +58,7 @@ impl Newcomer {
     }
 }
 
-impl Node {
-    /// Whether there is someone to send to.
-    ///
-    /// # Errors
-    /// The message of the history row that ends the token.
-    pub(super) fn reachable(&self) -> Result<(), String> {
-        let id = self.registration.id;
-        match self.registration.kind {
-            NodeKind::WebSocket if self.client.is_none() => {
-                Err(format!("cannot get connection from target node '{id}'"))
-            }
-            NodeKind::Pull if self.registration.identity.is_none() => {
-                Err(format!("proxy - node '{id}' had never been connected"))
-            }
-            NodeKind::Pull if self.client.is_none() => {
-                Err(format!("Send message problem for '{id}': it is not connected"))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
 impl Core {
-    /// The one place that knows how a node is reached. What cannot be sent is dropped; [`Node::reachable`] tells.
-    pub(super) fn send_to_node(&mut self, id: NodeId, mut message: Message) {
-        let Some(node) = self.registry.get(id) else { return };
-        if node.endpoint().is_some() {
-            self.context.output(Output::SendToNode { node: id, outgoing: Outgoing::Request(message) });
-        } else if let Some(client) = node.client {
-            // A pull node always gets the target's id in the third field.
-            if node.registration.kind == NodeKind::Pull && message.target.as_deref().is_none_or(str::is_empty) {
-                message.target = Some(id.to_string().into());
-            }
-            self.context.output(Output::SendToClient { client, outgoing: Outgoing::Request(message) });
-        }
-    }
-
     /// A pull node registers itself over the external socket.
     ///
     /// # Errors
@@ -113,7 +77,7 @@ impl Core {
     /// Messages of a pull node other than requests: `true` when the message is dealt with.
     pub(super) fn said_by_pull_node(&mut self, client: ClientId, message: &Message) -> bool {
         let Some(id) = self.dialled_in.nodes.get(&client).copied() else { return false };
-        if self.registry.get(id).is_some_and(|node| node.link != Link::Up) {
+        if self.nodes.get(id).is_some_and(|node| node.link != Link::Up) {
             self.link_up(id);
         }
         if !matches!(message.action, Action::Ack | Action::Pong | Action::SetLogs | Action::SyncLogs) {
@@ -130,10 +94,10 @@ impl Core {
         self.counters.count(Way::External, &message.action);
         let own = self.dialled_in.nodes.get(&client).copied();
         let now = self.context.now.monotonic;
-        if let Some(node) = own.and_then(|id| self.registry.get_quietly(id)) {
+        if let Some(node) = own.and_then(|id| self.nodes.get_quietly(id)) {
             node.heard = Some(now);
         }
-        if let Some(id) = own {
+        if let Some(id) = own.filter(|_| message.action != Action::UnregisterNodes) {
             self.older_answers(id);
         }
         match (own, &message.action) {
@@ -183,7 +147,7 @@ impl Core {
             return self.client_gone(client);
         }
         // The token is shared by all nodes: it must not take over one that is known by its own key.
-        let other = match self.registry.get(id).map(|node| &node.registration.kind) {
+        let other = match self.nodes.get(id).map(|node| &node.registration.kind) {
             None | Some(NodeKind::WebSocket) => None,
             Some(NodeKind::Pull) => Some("a pull node: register it with the type wss, or unregister it"),
             Some(_) => Some("one that we connect to"),
@@ -214,7 +178,7 @@ impl Core {
 
     /// Whether `id` is reached through `parent`.
     fn is_behind(&self, parent: NodeId, id: NodeId) -> bool {
-        id != parent && self.registry.candidates(id).any(|(through, ..)| through == parent)
+        id != parent && self.nodes.registry.candidates(id).any(|(through, ..)| through == parent)
     }
 
     /// A client speaks for a node from now on; `false` when the node is refused. The keep-alive costs next to nothing.
@@ -230,7 +194,7 @@ impl Core {
 
     fn bind_now(&mut self, Newcomer { client, mut registration, instance }: Newcomer) -> bool {
         let id = registration.id;
-        let known = self.registry.get(id);
+        let known = self.nodes.get(id);
         let adds = known.is_some_and(|node| {
             !registration.subnodes.is_empty() && node.registration.subnodes != registration.subnodes
         });
@@ -239,15 +203,15 @@ impl Core {
             // A refusal is logged; whether the node is known all the same is what counts below.
             let _ = self.register(registration.clone());
         }
-        if self.registry.get(id).is_none_or(|node| !node.dials_in()) {
+        if self.nodes.get(id).is_none_or(|node| !node.dials_in()) {
             let text = format!("node '{id}' has dialled in, but it is not registered as one that may: ignored");
             self.context.log(LogLine::warning("proxy", text));
             return false;
         }
-        let bound = self.registry.get(id).and_then(|node| node.client);
+        let bound = self.nodes.get(id).and_then(|node| node.client);
         let identity = registration.identity.take();
         if let Some(before) = bound.filter(|before| *before != client) {
-            let is_again = instance.is_some() && instance == self.registry.get(id).and_then(|node| node.instance.clone());
+            let is_again = instance.is_some() && instance == self.nodes.get(id).and_then(|node| node.instance.clone());
             let twice = match self.context.proxy_settings().replaces_twice {
                 _ if is_again => Twice::Again,
                 true => Twice::Replaced,
@@ -259,13 +223,16 @@ impl Core {
             self.release_client(other, client);
         }
         self.dialled_in.nodes.insert(client, id);
-        let known = self.registry.get(id).map(|node| (node.client, node.link));
+        let known = self.nodes.get(id).map(|node| (node.client, node.link));
         if known == Some((Some(client), Link::Up))
-            && self.registry.get(id).is_some_and(|node| node.registration.identity == identity)
+            && self
+                .nodes
+                .get(id)
+                .is_some_and(|node| node.registration.identity == identity && node.instance == instance)
         {
             return true;
         }
-        let Some(node) = self.registry.get_mut(id) else { return false };
+        let Some(node) = self.nodes.get_mut(id) else { return false };
         node.client = Some(client);
         node.instance = instance;
         node.registration.identity = identity;
@@ -280,7 +247,7 @@ impl Core {
     /// else, goes on.
     pub(super) fn bind_again(&mut self, id: NodeId, client: ClientId) {
         let is_free = !self.dialled_in.nodes.contains_key(&client);
-        let known = self.registry.get(id).filter(|node| is_free && node.dials_in() && node.client.is_none());
+        let known = self.nodes.get(id).filter(|node| is_free && node.dials_in() && node.client.is_none());
         if let Some((registration, instance)) = known.map(|node| (node.registration.clone(), node.instance.clone())) {
             let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
             self.bind(Newcomer { client, registration: Registration { identity, ..registration }, instance });
@@ -291,7 +258,7 @@ impl Core {
     fn replace_client(&mut self, id: NodeId, before: ClientId, client: ClientId, twice: Twice) {
         self.release_client(id, before);
         self.context.output(Output::NodeMoved { node: id, before, client, twice });
-        if self.registry.get(id).is_some_and(|node| node.registration.kind == NodeKind::WebSocket) {
+        if self.nodes.get(id).is_some_and(|node| node.registration.kind == NodeKind::WebSocket) {
             self.context.output(Output::CloseClient { client: before, refusal: None });
         }
     }
@@ -299,7 +266,7 @@ impl Core {
     /// Nothing more goes to a client as to a node.
     pub(super) fn release_client(&mut self, id: NodeId, client: ClientId) {
         self.dialled_in.nodes.remove(&client);
-        if let Some(node) = self.registry.get_mut(id) {
+        if let Some(node) = self.nodes.get_mut(id) {
             node.client = None;
         }
         self.link_down(id, "its connection has ended");

@@ -3,7 +3,7 @@
 //! We run what it sends as any request. Back go PONG, SYNCLOGS and answers to GETLOG, as SETLOGS; other replies stay
 //! here, and a reply that ends a token without a row becomes one, so that the history tells the central.
 //!
-//! Absent on purpose: the connection and its keep-alive, the entity encoding.
+//! Out of scope: the connection and its keep-alive, the entity encoding.
 
 mod set_logs;
 #[cfg(test)]
@@ -30,6 +30,8 @@ pub(super) use set_logs::Position;
 const INSTANCE_DIGITS: usize = 32;
 /// Characters shown of our central's own words at most.
 const SHOWN_CHARACTERS: usize = 200;
+/// What ends so soon was no connection.
+const REFUSED_WITHIN: Duration = Duration::from_secs(5);
 /// The same refusal is told again after this time.
 const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(3_600);
 
@@ -38,6 +40,8 @@ const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(3_600);
 struct DialledParent {
     /// Our routing id on it while we are connected.
     identity: Option<String>,
+    /// When we were connected last.
+    since: Monotonic,
     /// How it takes our rows.
     taken: set_logs::PartsTaken,
     /// What the log was told of its last refusal, and when.
@@ -65,7 +69,9 @@ impl DialledOut {
 impl DialledOut {
     /// We are connected to our central.
     pub(super) fn parent_up(&mut self, context: &mut Context, kind: ParentKind, identity: String) {
-        self.parent(kind).identity = Some(identity);
+        let since = context.now.monotonic;
+        let parent = self.parent(kind);
+        (parent.identity, parent.since) = (Some(identity), since);
         context.connected_parents.insert(kind);
         context.timers.cancel(&Timer::ParentSilence(kind));
         self.register_with_parent(context, kind);
@@ -85,7 +91,10 @@ impl DialledOut {
         reason: &str,
     ) {
         context.connected_parents.remove(&kind);
-        let was_up = self.parent(kind).identity.take().is_some();
+        let parent = self.parent(kind);
+        // Of a central that lets us in only to refuse us the session tells, and not at every attempt.
+        let lived = context.now.monotonic.since(parent.since) >= REFUSED_WITHIN;
+        let was_up = parent.identity.take().is_some() && lived;
         for timer in [Timer::Register(kind), Timer::ParentSilence(kind), Timer::Subscriber(ClientId::Parent(kind))] {
             context.timers.cancel(&timer);
         }

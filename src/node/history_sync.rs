@@ -26,8 +26,8 @@ use crate::model::token::Token;
 use super::core::Core;
 use super::journal::NewRow;
 use super::liveness::REPEATS_MAX;
+use super::nodes::node::Link;
 use super::output::ReceiptId;
-use super::registry::Link;
 use super::timers::Timer;
 use super::{api, json, trace};
 
@@ -145,8 +145,8 @@ impl NodeSync {
 impl Core {
     /// [`Timer::SyncAll`], or a SYNCLOGS of a client: every node with a link that is up.
     pub(super) fn sync_all(&mut self) {
-        for id in self.registry.ids() {
-            if self.registry.get(id).is_some_and(|node| node.link == Link::Up) {
+        for id in self.nodes.ids() {
+            if self.nodes.get(id).is_some_and(|node| node.link == Link::Up) {
                 self.sync_soon(id);
             }
         }
@@ -154,7 +154,7 @@ impl Core {
 
     /// Starts a sync, or remembers to start one after the one in progress. Returns its serial number.
     pub(super) fn sync_soon(&mut self, id: NodeId) -> Option<u64> {
-        let node = self.registry.get_mut(id)?;
+        let node = self.nodes.get_mut(id)?;
         if node.sync.in_progress {
             node.sync.again = true;
             return Some(node.sync.serial + 1);
@@ -167,7 +167,7 @@ impl Core {
     /// # Errors
     /// The message of the history row that ends the token.
     pub(super) fn sync_for(&mut self, id: NodeId, token: Option<Token>) -> Result<(), String> {
-        let Some(node) = self.registry.get_mut(id) else { return Err(format!("proxy - unknown target {id}")) };
+        let Some(node) = self.nodes.get_mut(id) else { return Err(format!("proxy - unknown target {id}")) };
         match node.registration.kind {
             NodeKind::PushZmq { .. } => {}
             NodeKind::PushSsh(_) => return Err("proxy - can't get log a ssh target or through a ssh node".to_owned()),
@@ -184,7 +184,7 @@ impl Core {
     /// Asks a node, whatever was asked before; without a link the question waits for it. Returns the serial number.
     pub(super) fn restart_sync(&mut self, id: NodeId) -> Option<u64> {
         let deadline = self.context.now.monotonic + self.context.proxy_settings().sync_timeout;
-        let node = self.registry.get_mut(id)?;
+        let node = self.nodes.get_mut(id)?;
         // On a host without a daemon there is no history.
         if node.link == Link::None || matches!(node.registration.kind, NodeKind::PushSsh(_)) {
             return None;
@@ -204,7 +204,7 @@ impl Core {
     /// A token of a node that does not announce its rows is waited for. A sync that is under way is not doubled.
     pub(super) fn sync_for_waiting(&mut self, id: NodeId) {
         let Some(node) =
-            self.registry.get_quietly(id).filter(|node| node.link == Link::Up && node.sync.pages != Some(true))
+            self.nodes.get_quietly(id).filter(|node| node.link == Link::Up && node.sync.pages != Some(true))
         else {
             return;
         };
@@ -218,11 +218,11 @@ impl Core {
 
     fn ask_for_log(&mut self, id: NodeId) {
         let wall = self.context.now.wall;
-        let Some(node) = self.registry.get_quietly(id) else { return };
+        let Some(node) = self.nodes.get_quietly(id) else { return };
         node.sync.is_unanswered = true;
         let (data, dials_in) = (node.sync.question(wall), node.dials_in());
         let message = Message { action: Action::GetLog, token: None, target: Some("".into()), data };
-        self.send_to_node(id, message);
+        self.nodes.send(&mut self.context, id, message);
         if dials_in {
             self.repeat_later(id);
         }
@@ -231,7 +231,7 @@ impl Core {
     /// The question once more, where no answer came; whether it was sent.
     pub(super) fn repeat_question(&mut self, id: NodeId) -> bool {
         let now = self.context.now.monotonic;
-        let Some(sync) = self.registry.get_quietly(id).map(|node| &mut node.sync) else { return false };
+        let Some(sync) = self.nodes.get_quietly(id).map(|node| &mut node.sync) else { return false };
         let is_due = sync.in_progress && sync.is_unanswered && sync.repeats < REPEATS_MAX;
         if is_due {
             sync.repeats += 1;
@@ -245,7 +245,7 @@ impl Core {
     pub(super) fn sync_timed_out(&mut self, id: NodeId) {
         let patience = self.context.proxy_settings().sync_timeout;
         let now = self.context.now.monotonic;
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         let is_missing_part = node.sync.gathering.take().is_some();
         // A Perl node with a WebSocket says nothing when it has no rows.
         let is_heard = node.heard.is_some_and(|heard| now.since(heard) <= patience);
@@ -270,16 +270,16 @@ impl Core {
 
     /// A node answered GETLOG. Also taken when nobody waits for it any more.
     pub(super) fn log_answered(&mut self, id: NodeId, token: Option<&Token>, answer: Answer) {
-        if let Some(node) = self.registry.get_quietly(id) {
+        if let Some(node) = self.nodes.get_quietly(id) {
             node.sync.is_unanswered = false;
         }
         self.node_is_alive(id);
         let now = self.context.now.monotonic;
-        if self.registry.get_quietly(id).is_some_and(|node| node.sync.is_storing) {
+        if self.nodes.get_quietly(id).is_some_and(|node| node.sync.is_storing) {
             return;
         }
         let Some(answer) = self.gather(id, token, answer) else { return };
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         let before = node.sync.mark;
         let may_be_late = node.sync.repeated_at.is_some_and(|repeated| now.since(repeated) < LATE);
         let pages = answer.last_id.is_some();
@@ -306,7 +306,7 @@ impl Core {
             self.finish_sync(id);
             return;
         }
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         node.sync.mark = after;
         node.sync.is_storing = true;
         let page = StoredPage { id, serial: node.sync.serial, before, origins_before, more };
@@ -318,7 +318,7 @@ impl Core {
     /// the rows come from were taken over before.
     fn store_answer(&mut self, id: NodeId, start: SyncMark, answer: Answer) -> (SyncMark, Vec<RowOrigin>) {
         let pages = answer.last_id.is_some();
-        let early = self.registry.get_mut(id).map(|node| std::mem::take(&mut node.sync.early)).unwrap_or_default();
+        let early = self.nodes.get_mut(id).map(|node| std::mem::take(&mut node.sync.early)).unwrap_or_default();
         // Rows and marks share a receipt: they are stored together or not at all.
         let receipt = self.context.next_receipt();
         let mut after = start;
@@ -371,7 +371,7 @@ impl Core {
     pub(super) fn page_stored(&mut self, receipt: ReceiptId, stored: bool) {
         let Some(page) = self.pages.remove(&receipt) else { return };
         let id = page.id;
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         node.sync.is_storing = false;
         if !stored {
             // Nothing of the page is there; it is asked for again with the next sync.
@@ -390,7 +390,7 @@ impl Core {
     /// A full page came: the next one is asked for at once.
     fn continue_sync(&mut self, id: NodeId) {
         let deadline = self.context.now.monotonic + self.context.proxy_settings().sync_timeout;
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         node.sync.in_progress = true;
         self.context.timers.set(Timer::SyncTimeout(id), deadline);
         self.ask_for_log(id);
@@ -398,7 +398,7 @@ impl Core {
 
     /// The node's ids start over: its database is a new one. From here its rows are asked for by `ctime`.
     fn history_was_replaced(&mut self, id: NodeId) {
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         node.sync.mark.last_id = 0;
         node.sync.early.clear();
         let mark = node.sync.mark;
@@ -419,8 +419,8 @@ impl Core {
         // A part of a copy that has arrived tells nothing of its end.
         let is_telling = is_telling && row.code != Code::COPY_IN_PROGRESS;
         if let Some(token) = row.token.as_deref().filter(|_| is_telling).and_then(|token| Token::parse(token).ok())
-            && let Some(node) = self.registry.get_mut(id)
-            && node.outbox.ended(&token)
+            && let Some(node) = self.nodes.get_mut(id)
+            && node.owed.ended(&token)
         {
             self.context.close_token(token.as_str());
         }
@@ -437,7 +437,7 @@ impl Core {
         self.settle_owed(id, &row, origin);
         let (etime, instant) = (Some(row.etime), row.instant);
         let row = NewRow { etime, instant, of_node: true, ..NewRow::foreign(row.token, row.code, row.data) };
-        if row.is_last && row.token.as_deref().is_some_and(|token| !self.may_end(id, token)) {
+        if row.is_last && row.token.as_deref().is_some_and(|token| !self.nodes.may_end(&self.context, id, token)) {
             self.context.store_unseen(row, origin, receipt);
             return false;
         }
@@ -446,7 +446,7 @@ impl Core {
     }
 
     fn finish_sync(&mut self, id: NodeId) {
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         if !std::mem::take(&mut node.sync.in_progress) {
             return;
         }
@@ -454,9 +454,9 @@ impl Core {
         let serial = node.sync.serial;
         let again = std::mem::take(&mut node.sync.again);
         let token = node.sync.token.take();
-        let mut endings = node.outbox.synced(serial, now);
+        let mut endings = node.owed.synced(serial, now);
         // Its ACKs stay at home: an answer to a later question shows that what went before has arrived.
-        let arrived = if node.dials_in() && node.link == Link::Up { node.outbox.arrived(serial) } else { Vec::new() };
+        let arrived = if node.dials_in() && node.link == Link::Up { node.owed.arrived(serial) } else { Vec::new() };
         self.context.timers.cancel(&Timer::SyncTimeout(id));
         if let Some(token) = token {
             let data = json::message("proxy - getlog finished");

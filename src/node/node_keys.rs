@@ -62,7 +62,7 @@ impl Core {
     fn dialled_node(&self, asked: &Value) -> Result<(NodeId, &NodeKind), String> {
         let named = asked.pointer("/variables/0").or_else(|| asked.get("id")).unwrap_or(&Value::Null);
         let id = NodeId::from_json(named).map_err(|error| format!("{}: {error}", shortened(&named.to_string())))?;
-        let node = self.registry.get(id).ok_or_else(|| {
+        let node = self.nodes.get(id).ok_or_else(|| {
             format!("node '{id}' is none of this daemon's own nodes; ask the daemon that connects to it")
         })?;
         if node.is_dialled() {

@@ -14,8 +14,9 @@ use crate::model::token::Token;
 
 use super::core::Core;
 use super::history_sync::Answer;
-use super::registry::Announced;
-use super::{api, constatus, json};
+use super::nodes::constatus;
+use super::nodes::node::Announced;
+use super::{api, json};
 
 /// The row of a PING that went on to a node; its constatus map is of no use there.
 const PONG_ROW: &str = r#"{"action":"ping","message":"ping ok"}"#;
@@ -37,7 +38,7 @@ struct PongText<'a> {
 impl Core {
     /// A message came over the link to a node.
     pub(super) fn node_message(&mut self, id: NodeId, message: &Message) {
-        if self.registry.get(id).is_none() {
+        if self.nodes.get(id).is_none() {
             return;
         }
         if self.context.debug {
@@ -99,7 +100,7 @@ impl Core {
         let map =
             serde_json::from_str::<PongText<'_>>(data).ok().and_then(|pong| pong.data).map_or("{}", RawValue::get);
         let read = constatus::read_map(map, self.context.own_id.into_iter().chain([id]));
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         node.liveness.ping_ok += 1;
         let was_readable = std::mem::replace(&mut node.liveness.has_readable_map, read.is_some());
         if was_readable && read.is_none() {
@@ -109,18 +110,18 @@ impl Core {
             );
             self.context.log(LogLine::warning("proxy", text));
         }
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         let (nodes, announced) = read.unwrap_or_else(|| ("{}".to_owned(), Announced::new()));
         node.liveness.nodes = nodes;
-        self.registry.announce(id, announced);
+        self.nodes.registry.announce(id, announced);
     }
 
     fn node_replied(&mut self, id: NodeId, token: &Token, code: Code, data: &str) {
         if self.copy_confirmed(id, token, code, data) || self.relayed_copy_confirmed(id, token, code, data) {
             return;
         }
-        let Some(node) = self.registry.get_mut(id) else { return };
-        let (ending, sync) = node.outbox.replied(token, code, data, node.sync.serial);
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        let (ending, sync) = node.owed.replied(token, code, data, node.sync.serial);
         let confirmed = !code.is_terminal();
         if confirmed {
             self.context.close_token(token.as_str());
@@ -142,7 +143,7 @@ impl Core {
             return;
         }
         let text = format!("Send message problem for '{id}': {reason}");
-        let owed = self.registry.get_mut(id).is_some_and(|node| node.outbox.ended(token));
+        let owed = self.nodes.get_mut(id).is_some_and(|node| node.owed.ended(token));
         if self.relayed_not_sent(id, token, &text).unwrap_or(owed) {
             self.context.finish(token, Code::FINISHED_KO, json::message(&text));
         }

@@ -9,7 +9,7 @@ use crate::model::token::Token;
 use super::core::Core;
 use super::journal::Ended;
 use super::json;
-use super::outbox::{Ending, Outbox};
+use super::nodes::owed::{Ending, OwedTokens};
 use super::timers::Timer;
 
 impl Core {
@@ -28,8 +28,8 @@ impl Core {
 
     /// [`Timer::Unconfirmed`]
     pub(super) fn give_up_unconfirmed(&mut self, id: NodeId) {
-        let given_up = match self.registry.get_mut(id) {
-            Some(node) => node.outbox.give_up(),
+        let given_up = match self.nodes.get_mut(id) {
+            Some(node) => node.owed.give_up(),
             None => self.absent_outboxes.remove(&id).map_or_else(Vec::new, |mut outbox| outbox.give_up()),
         };
         for (token, ending) in given_up {
@@ -40,8 +40,8 @@ impl Core {
     /// A token has its last row, whoever brought it: the node that has not confirmed it yet owes nothing more.
     pub(super) fn owed_token_ended(&mut self, ended: &Ended) {
         let Some((id, token)) = ended.owed_by.zip(Token::parse(&ended.token).ok()) else { return };
-        match self.registry.get_quietly(id) {
-            Some(node) => _ = node.outbox.ended(&token),
+        match self.nodes.get_quietly(id) {
+            Some(node) => _ = node.owed.ended(&token),
             None => _ = self.absent_outboxes.get_mut(&id).map(|outbox| outbox.ended(&token)),
         }
     }
@@ -49,12 +49,12 @@ impl Core {
     /// Ends what an earlier run left open. Whether a node got its message is found out by the next sync with it.
     pub(super) fn restore_open_tokens(&mut self, open_tokens: Vec<(Token, Option<NodeId>)>) {
         let patience = self.context.proxy_settings().pong_discard_timeout;
-        let mut absent: BTreeMap<NodeId, Outbox> = BTreeMap::new();
+        let mut absent: BTreeMap<NodeId, OwedTokens> = BTreeMap::new();
         for (token, node) in open_tokens {
             self.context.journal.restore(token.clone(), node);
-            match node.and_then(|id| Some((id, self.registry.get_mut(id)?))) {
+            match node.and_then(|id| Some((id, self.nodes.get_mut(id)?))) {
                 Some((id, node)) => {
-                    node.outbox.restore(token);
+                    node.owed.restore(token);
                     self.context.timers.set_if_unset(Timer::Unconfirmed(id), self.context.now.monotonic + patience);
                 }
                 None => match node {

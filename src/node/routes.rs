@@ -9,9 +9,10 @@ use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::core::Core;
-use super::pathway::{self, Patience, Standing};
+use super::nodes::Nodes;
+use super::nodes::pathway::{self, Patience, Standing};
+use super::nodes::registry::Way;
 use super::peer::{Handled, Peer};
-use super::registry::Way;
 
 /// Maximum number of ids in one answer; the rest is asked for with the id to go on from.
 const IDS_MAX: usize = 5_000;
@@ -35,7 +36,7 @@ impl Core {
         if let Some(id) = one {
             routes.insert(id.to_string(), self.ways_to(id));
         } else if let Some(first) = from.or_else(|| NodeId::new(1).ok()) {
-            let mut ids = self.registry.known_from(first);
+            let mut ids = self.nodes.registry.known_from(first);
             let page: Vec<NodeId> = ids.by_ref().take(IDS_MAX).collect();
             next = ids.next();
             drop(ids);
@@ -59,11 +60,11 @@ impl Core {
     }
 
     fn ways_to(&self, target: NodeId) -> Value {
-        let (now, patience) = (self.context.now.monotonic, self.patience());
-        let chosen = pathway::choose(&self.registry, &target.to_string(), now, patience);
+        let (now, patience) = (self.context.now.monotonic, Nodes::patience(&self.context));
+        let chosen = pathway::choose(&self.nodes.registry, &target.to_string(), now, patience);
         let in_use = chosen.as_ref().ok().map(|route| route.through);
         let mut taken = None;
-        let candidates = self.registry.candidates(target).map(|(through, way, node)| {
+        let candidates = self.nodes.registry.candidates(target).map(|(through, way, node)| {
             let standing = pathway::standing(node, now, patience);
             // The same node may be a way twice; the first time counts.
             let is_used = taken.is_none() && in_use == Some(through);

@@ -117,13 +117,13 @@ impl Core {
         changes: &mut RegistrationChanges,
     ) {
         let Some(registration) = self.wanted.by(source, id).cloned() else { return };
-        let is_known = self.registry.get(id).is_some();
+        let is_known = self.nodes.get(id).is_some();
         if is_known && before == Some(&registration) {
             return;
         }
         let prevailed = before.is_some_and(|before| before.prevail) && !registration.prevail;
         if prevailed {
-            self.registry.prevail_no_more(id);
+            self.nodes.registry.prevail_no_more(id);
         }
         match self.register(registration) {
             Ok(()) if is_known => changes.changed.push(id),
@@ -134,17 +134,17 @@ impl Core {
 
     fn not_wanted_any_more(&mut self, source: RegistrationSource, id: NodeId) {
         let other = self.wanted.by_others(source, id).cloned();
-        let prevails = self.registry.get(id).is_some_and(|node| node.registration.prevail);
+        let prevails = self.nodes.get(id).is_some_and(|node| node.registration.prevail);
         match other {
             // It is registered as the other source wants it.
             Some(other) if other.prevail && prevails => {}
             Some(other) => {
-                self.registry.prevail_no_more(id);
+                self.nodes.registry.prevail_no_more(id);
                 // A refusal is logged.
                 let _ = self.register(other);
             }
             None => {
-                self.registry.prevail_no_more(id);
+                self.nodes.registry.prevail_no_more(id);
                 self.unregister(id);
             }
         }
@@ -154,8 +154,8 @@ impl Core {
         let others = self.wanted.sources.iter().filter(|(other, _)| **other != source);
         let is_possible = |registration: &&Registration| {
             let id = registration.id;
-            let is_free = self.registry.get(id).is_none() && Some(id) != self.context.own_id;
-            is_free && (registration.prevail || !self.registry.is_prevailing_subnode(id))
+            let is_free = self.nodes.get(id).is_none() && Some(id) != self.context.own_id;
+            is_free && (registration.prevail || !self.nodes.registry.is_prevailing_subnode(id))
         };
         let absent: Vec<Registration> =
             others.flat_map(|(_, wanted)| wanted.values()).filter(is_possible).cloned().collect();
@@ -210,7 +210,7 @@ mod tests {
         let changes = bench.core.apply_registrations(FILE, vec![behind(2, &[8])]);
         assert_eq!(changes.changed, ids(&[2]));
         assert_eq!(bench.drain(), Vec::<String>::new());
-        assert!(bench.core.registry.knows(id(8)) && !bench.core.registry.knows(id(7)));
+        assert!(bench.core.nodes.registry.knows(id(8)) && !bench.core.nodes.registry.knows(id(7)));
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
         let refused = RegistrationChanges { refused: vec![(id(2), reason)], ..RegistrationChanges::default() };
         assert_eq!(bench.core.apply_registrations(DATABASE, vec![elsewhere.clone()]), refused);
         bench.core.apply_registrations(DATABASE, Vec::new());
-        assert!(bench.core.registry.get(id(2)).is_some(), "the database does not take away what the file wants");
+        assert!(bench.core.nodes.get(id(2)).is_some(), "the database does not take away what the file wants");
         bench.core.apply_registrations(DATABASE, vec![elsewhere]);
         bench.drain();
         bench.core.apply_registrations(FILE, Vec::new());
@@ -242,7 +242,7 @@ mod tests {
         let pull = Registration { kind: NodeKind::Pull, ..prevailing(push_node(6)) };
         let mut bench = Bench::new(options(vec![pull]));
         assert_eq!(bench.core.apply_registrations(FILE, Vec::new()).removed, ids(&[6]));
-        assert!(!bench.core.registry.knows(id(6)));
+        assert!(!bench.core.nodes.registry.knows(id(6)));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! before. Whoever decides takes calls in one after the other, so a `GET` behind a `POST` sees what that `POST` did;
 //! only their waiting for logs runs side by side. The answers go out in the order of the requests.
 //!
-//! Absent on purpose: sockets, clocks, TLS, routing of paths, JSON.
+//! Out of scope: sockets, clocks, TLS, routing of paths, JSON.
 
 pub mod access;
 mod admission;

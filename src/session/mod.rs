@@ -1,4 +1,4 @@
-//! One peer's conversation as a state machine. Absent on purpose: sockets, clocks, threads, files.
+//! One peer's conversation as a state machine. Out of scope: sockets, clocks, threads, files.
 
 pub mod api_client;
 mod back_off;

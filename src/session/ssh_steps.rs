@@ -1,7 +1,7 @@
 //! The conversation with one host over SSH as a state machine (docs/protocol.md section 10): when to connect and again,
 //! whether its key is trusted, which tasks run now, and how long each step may take.
 //!
-//! Absent on purpose: sockets, libssh2, files and clocks (`edge::ssh` is given orders and tells news), what tasks mean.
+//! Out of scope: sockets, libssh2, files and clocks (`edge::ssh` is given orders and tells news), what tasks mean.
 
 mod channels;
 mod host_keys;

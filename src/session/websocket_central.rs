@@ -1,7 +1,7 @@
 //! One node that dialled our WebSocket (docs/protocol.md section 9, the central's end): upgrade, token, first message,
 //! then messages both ways.
 //!
-//! Absent on purpose: sockets, TLS, clocks, who may speak for which node, and which connection of a node is the newest.
+//! Out of scope: sockets, TLS, clocks, who may speak for which node, and which connection of a node is the newest.
 
 mod access;
 #[cfg(test)]

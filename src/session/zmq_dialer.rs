@@ -4,7 +4,7 @@
 //! id and key when TCP breaks, which is deaf if the node lost the session meanwhile; a handshake costs milliseconds and
 //! always works.
 //!
-//! Absent on purpose: sockets and ZMTP (told by `handle_connected` and `handle_disconnected`), RSA (handed out as
+//! Out of scope: sockets and ZMTP (told by `handle_connected` and `handle_disconnected`), RSA (handed out as
 //! jobs), clocks, whether a silent link is alive (`node` pings it).
 
 mod outbox;

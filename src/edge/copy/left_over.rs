@@ -3,7 +3,7 @@
 //! for the copy again.
 //!
 //! The note is a symlink `.copy_<digest>.to`. Only the very names that we must have used are removed, those that the
-//! archive yields once more. Absent on purpose: when a copy has been waiting for too long (`super::marks`).
+//! archive yields once more. Out of scope: when a copy has been waiting for too long (`super::marks`).
 
 use std::fs::{self, File};
 use std::io::Seek;

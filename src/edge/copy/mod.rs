@@ -1,7 +1,7 @@
 //! Files that are copied from daemon to daemon (docs/protocol.md section 12): read, packed, gathered, unpacked, moved
 //! into place.
 //!
-//! Everything here blocks and runs on worker threads. Absent on purpose: messages, the order of steps, what a row says.
+//! Everything here blocks and runs on worker threads. Out of scope: messages, the order of steps, what a row says.
 
 pub mod sink;
 pub mod source;

@@ -1,7 +1,7 @@
 //! TLS 1.2 and 1.3 (RFC 5246, RFC 8446) for streams of the event loop, by rustls with ring.
 //!
 //! [`server::ServerContext`] and [`client::ClientContext`] are what the files say; [`session::Session`] is one
-//! connection's state, without a socket. Absent on purpose: client certificates (but towards a database), revocation
+//! connection's state, without a socket. Out of scope: client certificates (but towards a database), revocation
 //! lists, early data, ALPN (peers of this daemon speak HTTP/1.1 whatever they offer), renegotiation.
 
 mod certificate;

@@ -16,8 +16,8 @@ use super::{Core, Newcomer};
 use crate::model::action::Action;
 use crate::node::json;
 use crate::node::liveness::ping;
+use crate::node::nodes::node::Link;
 use crate::node::output::{Output, Twice};
-use crate::node::registry::Link;
 use crate::node::timers::Timer;
 
 /// How long the older connection may take to answer.
@@ -27,7 +27,7 @@ impl Core {
     /// Whether a newcomer has to wait until the older connection of its node was asked. It is bound or refused later.
     pub(super) fn must_wait(&mut self, newcomer: &Newcomer) -> bool {
         let id = newcomer.registration.id;
-        let Some(node) = self.registry.get(id).filter(|node| node.link == Link::Up && node.dials_in()) else {
+        let Some(node) = self.nodes.get(id).filter(|node| node.link == Link::Up && node.dials_in()) else {
             return false;
         };
         let Some(older) = node.client.filter(|older| *older != newcomer.client) else {
@@ -44,7 +44,7 @@ impl Core {
             None => {
                 self.dialled_in.rivals.insert(id, newcomer.clone());
                 self.context.timers.set(Timer::Rival(id), self.context.now.monotonic + PATIENCE);
-                self.send_to_node(id, ping());
+                self.nodes.send(&mut self.context, id, ping());
             }
         }
         true
@@ -58,7 +58,7 @@ impl Core {
     /// The older connection of a node says something: it lives.
     pub(super) fn older_answers(&mut self, id: NodeId) {
         if let Some(rival) = self.take_rival(id)
-            && let Some(older) = self.registry.get(id).and_then(|node| node.client)
+            && let Some(older) = self.nodes.get(id).and_then(|node| node.client)
         {
             self.refuse_rival(older, rival);
         }
@@ -101,6 +101,6 @@ impl Core {
     }
 
     fn is_web_socket(&self, id: NodeId) -> bool {
-        self.registry.get(id).is_some_and(|node| node.registration.kind == NodeKind::WebSocket)
+        self.nodes.get(id).is_some_and(|node| node.registration.kind == NodeKind::WebSocket)
     }
 }

@@ -4,8 +4,7 @@ use crate::node::CoreOptions;
 use crate::node::input::Input;
 use crate::node::testing::{Bench, id, message, options, pull_settings, pullwss_settings, push_node, row};
 
-const REGISTERS: &str =
-    r#"parent Pull: [REGISTERNODES] [] [] {"nodes":[{"id":6,"identity":"gorgone-6-ab","instance":"01010101010101010101010101010101","type":"pull"}]}"#;
+const REGISTERS: &str = r#"parent Pull: [REGISTERNODES] [] [] {"nodes":[{"id":6,"identity":"gorgone-6-ab","instance":"01010101010101010101010101010101","type":"pull"}]}"#;
 
 fn node() -> Bench {
     let options = options(vec![push_node(9)]);

@@ -75,7 +75,7 @@ fn row_bytes(row: &AnsweredRow) -> usize {
 impl Core {
     /// The whole answer once its last part is there; one that is not split passes through.
     pub(super) fn gather(&mut self, id: NodeId, token: Option<&Token>, answer: Answer) -> Option<Answer> {
-        let node = self.registry.get_mut(id)?;
+        let node = self.nodes.get_mut(id)?;
         if answer.parts <= 1 {
             node.sync.gathering = None;
             return Some(answer);
@@ -96,7 +96,7 @@ impl Core {
             self.context.timers.set(Timer::SyncTimeout(id), deadline);
         }
         let waiting: usize =
-            self.registry.iter().filter_map(|(_, node)| node.sync.gathering.as_ref()).map(|part| part.bytes).sum();
+            self.nodes.iter().filter_map(|(_, node)| node.sync.gathering.as_ref()).map(|part| part.bytes).sum();
         if waiting > WAITING_BYTES_MAX {
             self.store_early(id);
         }
@@ -106,7 +106,7 @@ impl Core {
     /// Stores what a node has sent so far; its mark stays until all is there.
     fn store_early(&mut self, id: NodeId) {
         let wall = self.context.now.wall;
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         let Some(gathering) = &mut node.sync.gathering else { return };
         let mark = node.sync.mark;
         let rows = std::mem::take(&mut gathering.rows);
@@ -230,7 +230,7 @@ mod tests {
         };
         assert_eq!(bench.give(large("g", 1, 3)).len(), 0);
         assert_eq!(bench.give(large("g", 2, 3)).len(), 2);
-        assert_eq!(bench.core.registry.get(super::NodeId::new(6).unwrap()).unwrap().sync.early.len(), 2);
+        assert_eq!(bench.core.nodes.get(super::NodeId::new(6).unwrap()).unwrap().sync.early.len(), 2);
         bench.pass_seconds(31);
         assert_eq!(bench.give(large("h", 1, 3)).len(), 0);
         assert_eq!(bench.give(part("h", &[3], 3)), Vec::<String>::new());

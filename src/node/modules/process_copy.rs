@@ -1,7 +1,7 @@
 //! Copies that we receive (docs/protocol.md section 12): PROCESSCOPY messages become steps of jobs, in the order of
 //! their token, and rows. A sender is read no further while too much waits for the disk.
 //!
-//! Absent on purpose: files.
+//! Out of scope: files.
 
 mod left;
 mod request;
@@ -25,8 +25,8 @@ use crate::model::token::Token;
 use crate::node::core::Core;
 use crate::node::flow::Why;
 use crate::node::json;
+use crate::node::nodes::pathway::Route;
 use crate::node::output::Output;
-use crate::node::pathway::Route;
 use crate::node::peer::{Handled, Peer};
 use crate::node::remote_copy::failure_data;
 use crate::node::timers::Timer;

@@ -118,7 +118,7 @@ fn a_reply_that_says_it_all_ends_the_token() {
 #[test]
 fn so_many_tokens_may_be_owed_by_a_node() {
     let mut bench = Bench::linked(&[2]);
-    for number in 0..crate::node::outbox::OWED_MAX {
+    for number in 0..crate::node::nodes::owed::OWED_MAX {
         bench.request("COMMAND", &format!("t{number}"), "2", "{}");
     }
     let text = "proxy - too many messages to node '2' wait to be confirmed";

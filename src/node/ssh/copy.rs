@@ -21,8 +21,8 @@ use crate::node::context::Context;
 use crate::node::journal::NewRow;
 use crate::node::json;
 use crate::node::modules::process_copy::PassedOn;
+use crate::node::nodes::pathway::Route;
 use crate::node::output::Output;
-use crate::node::pathway::Route;
 use crate::node::remote_copy::Copies;
 use crate::node::remote_copy::request::Request;
 

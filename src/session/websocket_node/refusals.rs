@@ -95,5 +95,5 @@ pub fn of_close(settings: &WebSocketNodeSettings, code: Option<u16>, reason: &st
 }
 
 fn shown(text: &str) -> String {
-    text.chars().take(SHOWN_CHARACTERS).flat_map(char::escape_debug).collect()
+    text.chars().take(SHOWN_CHARACTERS).map(|character| if character.is_control() { ' ' } else { character }).collect()
 }

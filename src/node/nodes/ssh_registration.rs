@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::model::node_id::NodeId;
 use crate::model::ssh::{DEFAULT_PORT, HostKeyCheck, Secret, SshTarget};
 
-use super::json;
+use crate::node::json;
 
 /// A connection may take between one second and ten minutes.
 const CONNECT_TIMEOUTS: std::ops::RangeInclusive<f64> = 1.0..=600.0;
@@ -19,7 +19,7 @@ const PATHS: [&str; 3] = ["ssh_directory", "ssh_known_hosts", "ssh_identity"];
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn read(node: &Value, id: NodeId) -> Result<SshTarget, String> {
+pub(in crate::node) fn read(node: &Value, id: NodeId) -> Result<SshTarget, String> {
     let member = |key: &str| node.get(key).filter(|value| !value.is_null());
     if let Some(path) = PATHS.iter().find(|path| member(path).and_then(json::text).is_some()) {
         return Err(format!(

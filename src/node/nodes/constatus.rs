@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::model::node_id::NodeId;
 
-use super::liveness::Ping;
-use super::registry::{Announced, Registry};
+use super::node::Announced;
+use super::registry::Registry;
+use crate::node::liveness::Ping;
 
 /// Characters of a node's map at most; a larger one is left out.
 const MAP_BYTES_MAX: usize = 1 << 20;
@@ -17,7 +18,7 @@ const MAP_BYTES_MAX: usize = 1 << 20;
 const LEVELS_MAX: u8 = 32;
 
 /// The map of every node of the registry.
-pub(super) fn write_map(registry: &Registry) -> String {
+pub(in crate::node) fn write_map(registry: &Registry) -> String {
     let mut out = String::from("{");
     for (id, node) in registry.iter() {
         if out.len() > 1 {
@@ -47,7 +48,7 @@ pub(super) fn write_map(registry: &Registry) -> String {
 /// A node's own map: the text to keep, and the ids in it with their distance. Each id is opened where it stands
 /// nearest, and `around` (we ourselves and that node) nowhere: relays that know each other would otherwise repeat each
 /// other's nodes without end, and a way that leads through us is none. `None` when it is no map or too large.
-pub(super) fn read_map(text: &str, around: impl IntoIterator<Item = NodeId>) -> Option<(String, Announced)> {
+pub(in crate::node) fn read_map(text: &str, around: impl IntoIterator<Item = NodeId>) -> Option<(String, Announced)> {
     if text.len() > MAP_BYTES_MAX {
         return None;
     }

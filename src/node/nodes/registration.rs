@@ -6,16 +6,16 @@ use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration, Subnode};
 
-use super::json;
 use super::ssh_registration;
+use crate::node::json;
 
 /// Subnodes of one node at most.
-pub(super) const SUBNODES_MAX: usize = 20_000;
+pub(in crate::node) const SUBNODES_MAX: usize = 20_000;
 /// Port of a `push_zmq` node that names none.
 const DEFAULT_PORT: u16 = 5_556;
 
 /// Reads one entry of REGISTERNODES.
-pub(super) fn read_registration(node: &Value) -> Result<Registration, String> {
+pub(in crate::node) fn read_registration(node: &Value) -> Result<Registration, String> {
     let member = |key: &str| node.get(key).and_then(json::text);
     let id = node.get("id").map_or(Err("it has no id".to_owned()), |id| {
         NodeId::from_json(id).map_err(|error| format!("id {}: {error}", shown(&id.to_string())))
