@@ -9,6 +9,8 @@ use std::time::Duration;
 use super::allow_list::AllowList;
 pub use super::cron_section::{CRON_JOBS_MAX, CronJob};
 use super::database::NodesSettings;
+use super::environment::FromEnvironment;
+use super::web_api::WebAccount;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
@@ -21,6 +23,10 @@ pub struct Config {
     pub core: CoreSettings,
     /// The modules that are enabled and known.
     pub modules: Modules,
+    /// `tpapi`: accounts of the web interface.
+    pub tpapi: Vec<WebAccount>,
+    /// The values that environment variables have set.
+    pub from_environment: Vec<FromEnvironment>,
     /// What an administrator should know before the start; each is also a line of the log.
     pub warnings: Vec<Problem>,
 }
