@@ -180,6 +180,12 @@ pub struct SyncMark {
 }
 
 impl SyncMark {
+    /// Whether it belongs to another history than the one with this number, as far as both are known.
+    #[must_use]
+    pub const fn is_of_another(&self, history: i64) -> bool {
+        history != 0 && self.history != 0 && history != self.history
+    }
+
     /// So far the clock of a node may be ahead of ours.
     pub const TOLERANCE_SECONDS: f64 = 5.0;
     /// A time that is further ahead is no time of a clock that somebody keeps.

@@ -29,7 +29,6 @@ use super::dial_in::DialledIn;
 use super::dial_out::DialledOut;
 use super::get_log::Questions;
 use super::guard::Guard;
-use super::history_sync::{OriginMarks, StoredPage};
 use super::input::Input;
 use super::journal::{Awaited, NewRow};
 use super::json;
@@ -48,6 +47,7 @@ use super::relayed_copy::RelayedCopies;
 use super::remote_copy::Copies;
 use super::ssh::SshHosts;
 use super::subscribers::Subscribers;
+use super::sync::{SyncRoom, Syncs, asking};
 use super::timers::Timer;
 use super::wanted::Wanted;
 
@@ -58,7 +58,7 @@ pub struct Core {
     pub(super) wanted: Wanted,
     pub(super) guard: Guard,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
-    pub(super) origins: OriginMarks,
+    syncs: Syncs,
     pub(super) counters: Counters,
     pub(super) subscribers: Subscribers,
     /// The nodes that have dialled in.
@@ -80,8 +80,6 @@ pub struct Core {
     pub(super) malformed: MalformedLog,
     /// The clients that hear whether the row of their PUTLOG is stored.
     pub(super) put_logs: BTreeMap<ReceiptId, (ClientId, Token)>,
-    /// Pages of syncs on their way into the database.
-    pub(super) pages: BTreeMap<ReceiptId, StoredPage>,
     pong: PongText,
     constatus: ConStatusText,
     /// What nodes owe that are not registered now; each has its [`Timer::Unconfirmed`].
@@ -117,7 +115,7 @@ impl Core {
             wanted: Wanted::default(),
             guard: Guard::default(),
             marks: restored.marks.into_iter().map(|(id, mark)| (id, mark.clamped(now.wall))).collect(),
-            origins: OriginMarks::new(restored.origins),
+            syncs: Syncs::new(restored.origins),
             counters: Counters::default(),
             subscribers: Subscribers::default(),
             dialled_in: DialledIn::default(),
@@ -136,7 +134,6 @@ impl Core {
             engine: Engine::default(),
             malformed: MalformedLog::default(),
             put_logs: BTreeMap::new(),
-            pages: BTreeMap::new(),
             pong: PongText::default(),
             constatus: ConStatusText::default(),
             absent_outboxes: BTreeMap::new(),
@@ -239,7 +236,7 @@ impl Core {
             Timer::Pong(id) => self.ping_got_no_pong(id),
             Timer::Rival(id) => self.older_is_silent(id),
             Timer::Repeat(id) => self.repeat_unanswered(id),
-            Timer::SyncTimeout(id) => self.sync_timed_out(id),
+            Timer::SyncTimeout(id) => self.sync().sync_timed_out(id),
             Timer::Unconfirmed(id) => self.give_up_unconfirmed(id),
             Timer::Register(kind) => self.dialled_out.register_with_parent(&mut self.context, kind),
             Timer::ParentSilence(kind) => {
@@ -258,7 +255,7 @@ impl Core {
             Timer::Call(call) => waits::waited(self, call),
             Timer::Poll(target) => waits::poll_due(self, target),
             Timer::SyncAll => {
-                self.sync_all();
+                asking::sync_all(&mut self.context, &mut self.nodes);
                 let period = self.context.proxy_settings().sync_time.max(Duration::from_secs(1));
                 self.context.timers.set(Timer::SyncAll, self.context.now.monotonic + period);
             }
@@ -298,8 +295,23 @@ impl Core {
         }
     }
 
-    /// Takes ended tokens to whoever wants to know.
+    /// The syncs with what they work on.
+    pub(super) fn sync(&mut self) -> SyncRoom<'_> {
+        SyncRoom {
+            context: &mut self.context,
+            nodes: &mut self.nodes,
+            subscribers: &mut self.subscribers,
+            state: &mut self.syncs,
+        }
+    }
+
+    /// Takes syncs that are over, and ended tokens, to whoever wants to know.
     fn tell_ended(&mut self) {
+        while let Some((node, serial)) = self.syncs.next_finished() {
+            for call in self.calls.waiting_for_sync(node, serial) {
+                waits::ask_history(self, call);
+            }
+        }
         while let Some(ended) = self.context.journal.next_ended() {
             self.owed_token_ended(&ended);
             if let Some(line) = self.cron.complaint(&ended) {
@@ -317,7 +329,7 @@ impl Core {
     fn stored(&mut self, receipt: ReceiptId, stored: bool) {
         match self.context.journal.stored(receipt) {
             Some(Awaited::PutLog) => self.put_log_stored(receipt, stored),
-            Some(Awaited::Page) => self.page_stored(receipt, stored),
+            Some(Awaited::Page) => self.sync().page_stored(receipt, stored),
             Some(Awaited::Begin) => {
                 if let Some(token) = self.commands.command_begun(&mut self.context, receipt, stored) {
                     waits::token_not_stored(self, token.as_str());

@@ -22,6 +22,7 @@ use super::core_settings;
 use super::journal::NewRow;
 use super::json;
 use super::peer::{Handled, Peer};
+use super::sync::asking;
 
 #[derive(Deserialize)]
 struct PutLog<'a> {
@@ -140,7 +141,7 @@ impl Core {
         if self.context.options.proxy.is_none() {
             return Handled::refused(json::action_message("synclog", "no proxy module"));
         }
-        self.sync_all();
+        asking::sync_all(&mut self.context, &mut self.nodes);
         Handled::Reply(Action::Ack, Code::BEGIN, json::action_message("synclog", "synclog launched"))
     }
 

@@ -20,17 +20,13 @@ use super::core::Core;
 use super::nodes::node::Link;
 use super::output::Output;
 use super::ssh::Pinged;
+use super::sync::asking;
 use super::timers::Timer;
 
 /// How long a ping waits for a link that is down before it counts as failed.
 const LINK_WAIT: Duration = Duration::from_secs(10);
 /// A ping of a node that dials in is forgotten after this time.
 const DIAL_IN_PATIENCE: Duration = Duration::from_secs(30);
-
-/// A node that dials in is asked again after this time: a Perl node drops what comes while it sends.
-const REPEAT_AFTER: Duration = Duration::from_secs(5);
-/// So often.
-pub(super) const REPEATS_MAX: u8 = 3;
 
 /// The ping in progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,7 +140,7 @@ impl Core {
         self.context.timers.cancel(&Timer::Unconfirmed(id));
         self.context.log(LogLine::debug("proxy", format!("connected to node '{id}'")));
         self.send_ping(id);
-        self.restart_sync(id);
+        asking::restart_sync(&mut self.context, &mut self.nodes, id);
         self.copies_link_up(id);
     }
 
@@ -197,13 +193,8 @@ impl Core {
         }
         self.nodes.send(&mut self.context, id, ping());
         if dials_in {
-            self.repeat_later(id);
+            asking::repeat_later(&mut self.context, id);
         }
-    }
-
-    /// What a node that dials in does not answer is said again.
-    pub(super) fn repeat_later(&mut self, id: NodeId) {
-        self.context.timers.set_if_unset(Timer::Repeat(id), self.context.now.monotonic + REPEAT_AFTER);
     }
 
     /// [`Timer::Repeat`]
@@ -212,13 +203,13 @@ impl Core {
             return;
         };
         let liveness = &mut node.liveness;
-        let is_silent = liveness.ping == Ping::AwaitingPong && liveness.repeats < REPEATS_MAX;
+        let is_silent = liveness.ping == Ping::AwaitingPong && liveness.repeats < asking::REPEATS_MAX;
         if is_silent {
             liveness.repeats += 1;
             self.nodes.send(&mut self.context, id, ping());
         }
-        if self.repeat_question(id) || is_silent {
-            self.repeat_later(id);
+        if asking::repeat_question(&mut self.context, &mut self.nodes, id) || is_silent {
+            asking::repeat_later(&mut self.context, id);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! [`core::Core`] is the one state machine; the other rooms are its parts. A request of a client goes
 //! `core` → `requests` → `core_actions`, a module or `proxy`; a message of a node goes `core` → `node_messages` →
-//! `liveness`, `history_sync` or `nodes`; a call of the REST API goes `core` → `api`.
+//! `liveness`, `sync` or `outbox`; a call of the REST API goes `core` → `api`.
 //!
 //! Out of scope: sockets, clocks, files, threads, bytes of any wire format.
 
@@ -23,7 +23,6 @@ mod dial_out;
 mod flow;
 mod get_log;
 mod guard;
-mod history_sync;
 mod host;
 mod journal;
 mod json;
@@ -47,6 +46,7 @@ mod routes;
 mod ssh;
 mod stopping;
 mod subscribers;
+mod sync;
 mod timers;
 mod trace;
 mod wanted;

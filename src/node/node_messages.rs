@@ -13,9 +13,9 @@ use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::core::Core;
-use super::history_sync::Answer;
 use super::nodes::constatus;
 use super::nodes::node::Announced;
+use super::sync::{Answer, asking};
 use super::{api, json};
 
 /// The row of a PING that went on to a node; its constatus map is of no use there.
@@ -63,7 +63,7 @@ impl Core {
                 data = PONG_ROW;
             }
             Action::SyncLogs => {
-                self.sync_soon(id);
+                asking::sync_soon(&mut self.context, &mut self.nodes, id);
                 return;
             }
             Action::Ack | Action::SetLogs => {
@@ -75,7 +75,11 @@ impl Core {
                         );
                         self.context.log(LogLine::warning("proxy", text));
                     }
-                    self.log_answered(id, message.token.as_ref(), answer);
+                    if let Some(node) = self.nodes.get_quietly(id) {
+                        node.sync.is_unanswered = false;
+                    }
+                    self.node_is_alive(id);
+                    self.sync().log_answered(id, message.token.as_ref(), answer);
                     self.copy_kind_known(id);
                 }
             }
@@ -128,10 +132,10 @@ impl Core {
             api::waits::token_confirmed(self, token.as_str());
         }
         if let Some(ending) = ending {
-            self.end_owed(id, token, ending);
+            ending.write(&mut self.context, id, token);
         }
         if sync {
-            self.sync_soon(id);
+            asking::sync_soon(&mut self.context, &mut self.nodes, id);
         }
     }
 

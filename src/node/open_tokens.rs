@@ -2,30 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::code::Code;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::core::Core;
 use super::journal::Ended;
-use super::json;
-use super::nodes::owed::{Ending, OwedTokens};
+use super::nodes::owed::OwedTokens;
 use super::timers::Timer;
 
 impl Core {
-    /// Writes the row of a token that will get none from its node.
-    pub(super) fn end_owed(&mut self, id: NodeId, token: &Token, ending: Ending) {
-        let (code, data) = match ending {
-            Ending::Lost => {
-                let text = format!("proxy - connection to node '{id}' was lost before it confirmed the message");
-                (Code::FINISHED_KO, json::message(&text))
-            }
-            Ending::Answered { code, data } if data == "null" => (code, json::message("done")),
-            Ending::Answered { code, data } => (code, data),
-        };
-        self.context.finish(token, code, data);
-    }
-
     /// [`Timer::Unconfirmed`]
     pub(super) fn give_up_unconfirmed(&mut self, id: NodeId) {
         let given_up = match self.nodes.get_mut(id) {
@@ -33,7 +18,7 @@ impl Core {
             None => self.absent_outboxes.remove(&id).map_or_else(Vec::new, |mut outbox| outbox.give_up()),
         };
         for (token, ending) in given_up {
-            self.end_owed(id, &token, ending);
+            ending.write(&mut self.context, id, &token);
         }
     }
 

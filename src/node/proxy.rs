@@ -18,6 +18,7 @@ use super::nodes::owed::OwedTokens;
 use super::nodes::registry::{NODES_MAX, Registered, Unregistered};
 use super::output::Output;
 use super::peer::{Handled, Peer};
+use super::sync::asking;
 use super::timers::Timer;
 use super::trace::passed_on;
 
@@ -93,7 +94,8 @@ impl Core {
         }
         if action == Action::GetLog && route.through == route.target {
             let token_to_end = (!matches!(peer, Peer::ClientWithoutToken(_))).then(|| token.clone());
-            return self.sync_for(route.target, token_to_end).map(|()| Handled::accepted());
+            return asking::sync_for(&mut self.context, &mut self.nodes, route.target, token_to_end)
+                .map(|()| Handled::accepted());
         }
         self.nodes.sent_tokens.note(token, route.through, route.target);
         if self.hold_for_node(peer, &action, token, route.target, &data) {
@@ -107,9 +109,7 @@ impl Core {
             NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
             NodeKind::PushSsh(_) => {
                 let (ssh, context) = (&mut self.ssh, &mut self.context);
-                return ssh
-                    .request(context, &mut self.copies, route, &action, token, &data)
-                    .map(|()| Handled::accepted());
+                return ssh.request(context, route, &action, token, &data).map(|()| Handled::accepted());
             }
         }
         if action == Action::RemoteCopy {
@@ -143,7 +143,7 @@ impl Core {
         self.context.options.proxy.as_ref()?;
         let route = self.nodes.route_to(&self.context, target).ok()?;
         if route.through == route.target {
-            return Some((route.target, self.sync_soon(route.target)?));
+            return Some((route.target, asking::sync_soon(&mut self.context, &mut self.nodes, route.target)?));
         }
         self.nodes.get(route.through).filter(|node| node.link != Link::None)?;
         let target = Some(route.target_field());
@@ -163,7 +163,7 @@ impl Core {
             let message = Message { action: Action::GetLog, token: None, target, data: "{}".to_owned() };
             self.nodes.send(&mut self.context, route.through, message);
         }
-        self.sync_for_waiting(route.through);
+        asking::sync_for_waiting(&mut self.context, &mut self.nodes, route.through);
     }
 
     /// Adds a node, or replaces what is known of it, and asks for its link.

@@ -174,7 +174,7 @@ impl Core {
         let Request { step, logging, total, wants_ack, asked } = request;
         let hears = Hears { client: peer.client(), wants_ack, asked, len_bytes };
         let passed_on = route.filter(|_| !self.sinks.all.contains_key(token)).map(|Route { through, target }| {
-            let order = self.copies.take_next_source();
+            let order = self.context.begin_copy();
             PassedOn { through, target, order, end: None }
         });
         let incoming = self.incoming(token, passed_on);

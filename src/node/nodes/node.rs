@@ -11,9 +11,9 @@ use crate::model::time::Monotonic;
 
 use super::owed::OwedTokens;
 use crate::node::context::Context;
-use crate::node::history_sync::NodeSync;
 use crate::node::liveness::Liveness;
 use crate::node::output::Output;
+use crate::node::sync::state::NodeSync;
 
 /// Ids that a node announces, and how many steps behind it they are: 1 for its own nodes.
 pub(in crate::node) type Announced = BTreeMap<NodeId, u8>;

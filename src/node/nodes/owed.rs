@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
+use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
 use crate::node::actions::{self, Ends};
+use crate::node::context::Context;
+use crate::node::json;
 
 /// Tokens owed per node at most.
 pub(in crate::node) const OWED_MAX: usize = 10_000;
@@ -53,6 +56,21 @@ pub(in crate::node) enum Ending {
     Lost,
     /// The node said so in its reply.
     Answered { code: Code, data: String },
+}
+
+impl Ending {
+    /// Writes the row of a token that will get none from its node.
+    pub(in crate::node) fn write(self, context: &mut Context, id: NodeId, token: &Token) {
+        let (code, data) = match self {
+            Self::Lost => {
+                let text = format!("proxy - connection to node '{id}' was lost before it confirmed the message");
+                (Code::FINISHED_KO, json::message(&text))
+            }
+            Self::Answered { code, data } if data == "null" => (code, json::message("done")),
+            Self::Answered { code, data } => (code, data),
+        };
+        context.finish(token, code, data);
+    }
 }
 
 /// The tokens owed by one node.

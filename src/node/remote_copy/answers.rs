@@ -12,6 +12,7 @@ use crate::model::token::Token;
 use super::State;
 use crate::node::core::Core;
 use crate::node::json;
+use crate::node::sync::asking;
 
 /// The data of a confirmation by a receiver of our own kind.
 #[derive(Default, Deserialize)]
@@ -124,13 +125,13 @@ impl Core {
         if through != copy.route.target && node.sync.is_of_our_kind() {
             // The row is in the history of the receiver, and comes by way of the relay when that has it.
             self.context.close_token(copy.token.as_str());
-            self.sync_soon(through);
+            asking::sync_soon(&mut self.context, &mut self.nodes, through);
             return self.start_queued_copies();
         }
         node.owed.sent(copy.token.clone(), &Action::ProcessCopy, node.sync.serial, false);
         let (_, sync) = node.owed.replied(&copy.token, code, data, node.sync.serial);
         if sync {
-            self.sync_soon(through);
+            asking::sync_soon(&mut self.context, &mut self.nodes, through);
         }
         self.start_queued_copies();
     }

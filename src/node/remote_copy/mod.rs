@@ -112,7 +112,6 @@ pub(super) struct Copies {
     all: BTreeMap<SourceId, Copy>,
     by_token: BTreeMap<Token, SourceId>,
     queued: VecDeque<SourceId>,
-    next: u64,
     next_query: u64,
     pace: Pace,
 }
@@ -129,18 +128,6 @@ impl Copies {
         self.all
             .iter()
             .any(|(source, copy)| copy.route.target == target && is_before(source) && copy.state != State::Interrupted)
-    }
-
-    /// An id for a copy of another kind, in the same order.
-    pub(super) const fn take_next_source(&mut self) -> SourceId {
-        let source = SourceId(self.next);
-        self.next += 1;
-        source
-    }
-
-    /// The id of the next copy.
-    pub(super) const fn next_source(&self) -> SourceId {
-        SourceId(self.next)
     }
 
     fn of_token(&self, token: &str) -> Option<SourceId> {
@@ -173,7 +160,7 @@ impl Core {
         if self.copies.all.len() >= COPIES_MAX {
             return self.context.fail(token, "proxy - too many copies wait, try again later");
         }
-        let source = self.copies.take_next_source();
+        let source = self.context.begin_copy();
         self.context.open_token(token, None);
         let copy = Copy {
             token: token.clone(),
