@@ -71,12 +71,12 @@ pub(super) fn read(raw: &RawConfig<'_>, core: &CoreSettings, loader: &mut Loader
     if modules.register.is_some() && modules.proxy.is_none() {
         let text = "'register' is loaded but 'proxy' is not, so its nodes are not reached; add \
             gorgone::modules::core::proxy::hooks";
-        findings.warning(&raw.file, "modules", text);
+        findings.warning(raw.place_of(Module::Register), "modules", text);
     }
     if modules.nodes.is_some() && modules.proxy.is_none() {
         let text = "'nodes' is loaded but 'proxy' is not, so its pollers are not reached; add \
             gorgone::modules::core::proxy::hooks";
-        findings.warning(&raw.file, "modules", text);
+        findings.warning(raw.place_of(Module::Nodes), "modules", text);
     }
     let cleaner = Module::DbCleaner;
     modules.loaded.insert(cleaner.name().to_owned(), cleaner.package().to_owned());

@@ -107,6 +107,14 @@ impl Rights {
     }
 }
 
+impl Rights {
+    /// Whether nothing is allowed.
+    #[must_use]
+    pub const fn are_none(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl Right {
     fn pattern(&self) -> Option<&str> {
         match self {

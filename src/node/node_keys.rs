@@ -25,7 +25,8 @@ impl Core {
                 NodeKind::PushSsh(target) => forgotten_host(id, target),
                 _ => format!(
                     "the key of node '{id}' is forgotten, its connection is built again; under fingerprint_mode: \
-                     strict, name its new key with 'stheno keys trust'"
+                     strict, name its new key with 'stheno keys trust'{}",
+                    self.without_effect()
                 ),
             };
             (id, None, text)
@@ -46,7 +47,10 @@ impl Core {
                 Some(thumbprint) => Ok((
                     id,
                     Some(thumbprint.to_owned()),
-                    format!("the key of node '{id}' is {thumbprint} from now on, its connection is built again"),
+                    format!(
+                        "the key of node '{id}' is {thumbprint} from now on, its connection is built again{}",
+                        self.without_effect()
+                    ),
                 )),
                 None => Err(format!(
                     "the thumbprint is {}; it has 43 letters, digits, '-' or '_' ('stheno keys thumbprint FILE' on the \
@@ -56,6 +60,16 @@ impl Core {
             },
         });
         self.key_answered("trustkey", token, done)
+    }
+
+    /// What is to be said where keys are not looked at.
+    const fn without_effect(&self) -> &'static str {
+        if self.context.options.takes_every_key {
+            "; it has no effect now: under fingerprint_mode: always the key of a node is not looked at, set it to first \
+             or strict"
+        } else {
+            ""
+        }
     }
 
     /// The node that a call names, where it is one whose key we judge.

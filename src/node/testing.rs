@@ -81,6 +81,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         hostname: "central".to_owned(),
         thumbprint: "thumb".to_owned(),
         debug: false,
+        takes_every_key: false,
         audits: false,
         proxy: Some(ProxySettings::default()),
         nodes,
