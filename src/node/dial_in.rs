@@ -69,15 +69,15 @@ impl Core {
             self.context.log(LogLine::warning("proxy", text));
             return Err(text.to_owned());
         }
-        let id = newcomer.registration.id;
-        let refused = || format!("node '{id}' is not registered as one that dials in, see the log");
-        if self.bind(newcomer) { Ok(()) } else { Err(refused()) }
+        let client = newcomer.client;
+        self.bind(newcomer).inspect_err(|reason| self.log_refusal(client, reason))
     }
 
     /// Messages of a pull node other than requests: `true` when the message is dealt with.
     pub(super) fn said_by_pull_node(&mut self, client: ClientId, message: &Message) -> bool {
         let Some(id) = self.dialled_in.nodes.get(&client).copied() else { return false };
         if self.nodes.get(id).is_some_and(|node| node.link != Link::Up) {
+            self.context.timers.cancel(&Timer::Unlisted(id));
             self.link_up(id);
         }
         if !matches!(message.action, Action::Ack | Action::Pong | Action::SetLogs | Action::SyncLogs) {
@@ -119,7 +119,7 @@ impl Core {
     }
 
     fn refuse_web_socket(&mut self, client: ClientId, reason: &str) {
-        self.context.log(LogLine::warning("proxy", format!("a WebSocket is closed: {reason}")));
+        self.log_refusal(client, &format!("a WebSocket is closed: {reason}"));
         self.context.output(Output::CloseClient { client, refusal: Some(PLEASE_REGISTER.to_owned()) });
     }
 
@@ -158,8 +158,8 @@ impl Core {
         // Only the register file may prevail, and a node that is connected has an identity.
         let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
         let registration = Registration { prevail: false, identity, ..registration };
-        if !self.bind(Newcomer::new(client, registration, node)) {
-            self.refuse_web_socket(client, &format!("node '{id}' cannot be registered"));
+        if let Err(reason) = self.bind(Newcomer::new(client, registration, node)) {
+            self.refuse_web_socket(client, &reason);
         }
     }
 
@@ -181,32 +181,79 @@ impl Core {
         id != parent && self.nodes.registry.candidates(id).any(|(through, ..)| through == parent)
     }
 
-    /// A client speaks for a node from now on; `false` when the node is refused. The keep-alive costs next to nothing.
-    fn bind(&mut self, newcomer: Newcomer) -> bool {
-        let Registration { id, identity, .. } = &newcomer.registration;
-        if identity.as_ref().is_some_and(|identity| identity.len() > IDENTITY_LEN_MAX) {
-            self.context
-                .log(LogLine::warning("proxy", format!("node '{id}' is not registered: its identity is too long")));
-            return false;
+    /// Whether a node may register itself: a listed one may, any other within bounds.
+    fn admit_unlisted(&self, id: NodeId, client: ClientId) -> Result<(), String> {
+        if self.nodes.get(id).is_some() || self.is_listed(id, client) {
+            return Ok(());
         }
-        self.must_wait(&newcomer) || self.bind_now(newcomer)
+        let proxy = self.context.options.proxy.as_ref();
+        let awaits_database = self.context.options.pollers.is_some();
+        let only_listed = proxy.and_then(|proxy| proxy.only_listed);
+        let only_listed = only_listed.unwrap_or_else(|| self.wanted.lists_one_that_dials_in(awaits_database));
+        self.unlisted.admit(id, client, only_listed)
     }
 
-    fn bind_now(&mut self, Newcomer { client, mut registration, instance }: Newcomer) -> bool {
+    /// Whether a list, or a key or token that is bound to it, names a node.
+    fn is_listed(&self, id: NodeId, client: ClientId) -> bool {
+        let server = self.context.options.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
+        let has_token = server.is_some_and(|server| server.tokens.iter().any(|token| token.node == Some(id)));
+        has_token || self.wanted.lists(id) || self.guard.node_of(client) == Some(id)
+    }
+
+    /// An unlisted node has lost its client.
+    fn unlisted_has_left(&mut self, id: NodeId) {
+        if self.unlisted.contains(id) && self.nodes.get(id).is_some_and(|node| node.client.is_none()) {
+            self.context.timers.cancel(&Timer::Unlisted(id));
+            self.unregister(id);
+        }
+    }
+
+    /// [`Timer::Unlisted`]: an unlisted node has not come back with its session.
+    pub(super) fn unlisted_stays_away(&mut self, id: NodeId) {
+        let client = self.nodes.get(id).and_then(|node| node.client);
+        if let Some(client) = client.filter(|_| self.unlisted.contains(id)) {
+            self.release_client(id, client);
+            self.unlisted_has_left(id);
+        }
+    }
+
+    /// A client that wanted to register a node is refused.
+    fn log_refusal(&mut self, client: ClientId, reason: &str) {
+        let line = self.unlisted.refusal_line(client, reason, self.context.now.monotonic);
+        if let Some(line) = line {
+            self.context.log(line);
+        }
+    }
+
+    /// A client speaks for a node from now on. The keep-alive costs next to nothing.
+    ///
+    /// # Errors
+    /// Why the node is refused.
+    fn bind(&mut self, newcomer: Newcomer) -> Result<(), String> {
+        let Registration { id, identity, .. } = &newcomer.registration;
+        if identity.as_ref().is_some_and(|identity| identity.len() > IDENTITY_LEN_MAX) {
+            return Err(format!("node '{id}' is not registered: its identity is too long"));
+        }
+        if self.must_wait(&newcomer) { Ok(()) } else { self.bind_now(newcomer) }
+    }
+
+    fn bind_now(&mut self, Newcomer { client, mut registration, instance }: Newcomer) -> Result<(), String> {
         let id = registration.id;
+        self.admit_unlisted(id, client)?;
+        let is_new = self.nodes.get(id).is_none();
         let known = self.nodes.get(id);
         let adds = known.is_some_and(|node| {
             !registration.subnodes.is_empty() && node.registration.subnodes != registration.subnodes
         });
         let only_identity = known.is_some_and(|node| node.dials_in() && (node.registration.prevail || !adds));
-        if !only_identity {
-            // A refusal is logged; whether the node is known all the same is what counts below.
-            let _ = self.register(registration.clone());
-        }
+        // Whether the node is known all the same is what counts below.
+        let refused = if only_identity { None } else { self.register(registration.clone()).err() };
         if self.nodes.get(id).is_none_or(|node| !node.dials_in()) {
             let text = format!("node '{id}' has dialled in, but it is not registered as one that may: ignored");
-            self.context.log(LogLine::warning("proxy", text));
-            return false;
+            return Err(refused.unwrap_or(text));
+        }
+        if is_new && !self.is_listed(id, client) {
+            self.unlisted.insert(id, client);
         }
         let bound = self.nodes.get(id).and_then(|node| node.client);
         let identity = registration.identity.take();
@@ -221,8 +268,10 @@ impl Core {
         }
         if let Some(other) = self.dialled_in.nodes.get(&client).copied().filter(|other| *other != id) {
             self.release_client(other, client);
+            self.unlisted_has_left(other);
         }
         self.dialled_in.nodes.insert(client, id);
+        self.context.timers.cancel(&Timer::Unlisted(id));
         let known = self.nodes.get(id).map(|node| (node.client, node.link));
         if known == Some((Some(client), Link::Up))
             && self
@@ -230,9 +279,9 @@ impl Core {
                 .get(id)
                 .is_some_and(|node| node.registration.identity == identity && node.instance == instance)
         {
-            return true;
+            return Ok(());
         }
-        let Some(node) = self.nodes.get_mut(id) else { return false };
+        let Some(node) = self.nodes.get_mut(id) else { return Ok(()) };
         node.client = Some(client);
         node.instance = instance;
         node.registration.identity = identity;
@@ -240,7 +289,7 @@ impl Core {
             self.context.log(LogLine::info("proxy", format!("node '{id}' is connected")));
             self.link_up(id);
         }
-        true
+        Ok(())
     }
 
     /// A node that was unregistered while it was connected is registered again: its client, if it speaks for nobody
@@ -250,7 +299,10 @@ impl Core {
         let known = self.nodes.get(id).filter(|node| is_free && node.dials_in() && node.client.is_none());
         if let Some((registration, instance)) = known.map(|node| (node.registration.clone(), node.instance.clone())) {
             let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
-            self.bind(Newcomer { client, registration: Registration { identity, ..registration }, instance });
+            let registration = Registration { identity, ..registration };
+            if let Err(reason) = self.bind(Newcomer { client, registration, instance }) {
+                self.log_refusal(client, &reason);
+            }
         }
     }
 
@@ -279,9 +331,11 @@ impl Core {
         self.guard.forget(client);
         self.forget_left_client(client);
         self.context.timers.cancel(&Timer::Subscriber(client));
+        self.unlisted.forget_client(client);
         if let Some(id) = self.dialled_in.nodes.get(&client).copied() {
             self.release_client(id, client);
             self.older_is_silent(id);
+            self.unlisted_has_left(id);
         }
         self.rival_is_gone(client);
     }
@@ -293,6 +347,10 @@ impl Core {
             self.send_failed(id, token, "it is not connected");
         }
         self.ping_not_sent(id);
+        if self.unlisted.contains(id) {
+            let patience = self.context.proxy_settings().pong_discard_timeout;
+            self.context.timers.set_if_unset(Timer::Unlisted(id), self.context.now.monotonic + patience);
+        }
         self.link_down(id, "it is not connected");
         self.older_is_silent(id);
     }

@@ -39,7 +39,10 @@ impl Core {
             let done = match read_registration(node) {
                 Ok(registration) => match peer.client().filter(|_| is_one && dials_in_as_pull(&registration)) {
                     Some(client) => self.pull_node_dialled_in(Newcomer::new(client, registration, node)),
-                    None => self.register(registration),
+                    None => {
+                        self.unlisted.remove(registration.id);
+                        self.register(registration)
+                    }
                 },
                 Err(text) => {
                     let text = format!("cannot register a node: {text}");

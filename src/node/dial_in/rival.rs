@@ -68,8 +68,10 @@ impl Core {
     pub(in crate::node) fn older_is_silent(&mut self, id: NodeId) {
         let Some(rival) = self.take_rival(id) else { return };
         let client = rival.client;
-        if !self.bind_now(rival) && self.is_web_socket(id) {
-            self.refuse_web_socket(client, &format!("node '{id}' cannot be registered"));
+        match self.bind_now(rival) {
+            Ok(()) => {}
+            Err(reason) if self.is_web_socket(id) => self.refuse_web_socket(client, &reason),
+            Err(reason) => self.log_refusal(client, &reason),
         }
     }
 
