@@ -163,6 +163,7 @@ impl Storage {
         }
         self.store.be_patient_at_last();
         let stored = self.store.apply(&last.changes, wall);
+        let _looked_at_by_the_next_start = self.store.note_order();
         let _kept_in_the_log = history_store::checkpoint(&self.path);
         stored.map(drop).map_err(|error| format!("{} changes are lost: {error}", last.changes.len()))
     }
