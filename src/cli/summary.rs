@@ -54,6 +54,11 @@ pub(super) fn as_text(path: &Path, config: &Config, keys: &KeyState, pollers: Op
         text.push_str(&table(&["id", "type", "address", "prevails", "behind it"].map(str::to_owned), rows));
     }
     text.push_str(&jobs(config));
+    if !config.from_environment.is_empty() {
+        text.push_str("\nfrom the environment\n");
+        let rows = config.from_environment.iter().map(|value| [value.key.clone(), value.variable.clone()]);
+        text.push_str(&table(&["value", "variable"].map(str::to_owned), rows.collect()));
+    }
     for (title, is_error) in [("will not work", true), ("warnings", false)] {
         let lines: Vec<_> = config.warnings.iter().filter(|warning| warning.is_error == is_error).collect();
         if !lines.is_empty() {
@@ -110,6 +115,8 @@ pub(super) fn as_json(config: &Config, keys: &KeyState, pollers: Option<&PollerP
         "database_id": pollers.and_then(|plan| plan.own_id).map(|id| id.get()),
         "database_nodes": pollers.map(|plan| plan.registrations.iter().map(node_as_json).collect::<Vec<_>>()),
         "cron": config.modules.cron.iter().flatten().map(|job| job_as_json(job, now)).collect::<Vec<_>>(),
+        "environment": config.from_environment.iter()
+            .map(|value| json!({ "key": value.key, "variable": value.variable })).collect::<Vec<_>>(),
         "warnings": config.warnings.iter().map(problem_as_json).collect::<Vec<_>>(),
     });
     format!("{document:#}\n")

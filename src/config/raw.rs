@@ -5,7 +5,7 @@ use super::options;
 use super::section::Section;
 use super::tree::{Node, Place, Value};
 
-/// The sections that matter here; `tpapi` belongs to modules that this version does not have.
+/// The sections that matter here.
 pub(super) struct RawConfig<'a> {
     /// The top file.
     pub(super) file: Place,
@@ -15,6 +15,8 @@ pub(super) struct RawConfig<'a> {
     pub(super) core: Option<&'a Node>,
     /// The entries of `modules`.
     pub(super) modules: &'a [Node],
+    /// The entries of `tpapi`.
+    pub(super) tpapi: &'a [Node],
     /// `centreon`, beside `gorgone`.
     pub(super) centreon: Option<&'a Node>,
 }
@@ -52,19 +54,24 @@ impl<'a> RawConfig<'a> {
             }
         });
         warn_of_unknown(tree, gorgone, findings);
-        let modules = gorgone.get("modules").map_or(&[][..], |node| match &node.value {
-            Value::List(items) => items,
-            Value::Null => &[],
-            _ => {
-                let text =
-                    format!("is {}; allowed: a list of modules, each beginning with '- name:'", node.value.kind());
-                findings.problem(&node.place, "modules", text);
-                &[]
-            }
-        });
+        let modules = items(gorgone, "modules", findings);
+        let tpapi = items(gorgone, "tpapi", findings);
         let centreon = tree.get("configuration").and_then(|node| node.get("centreon")).or_else(|| tree.get("centreon"));
-        Some(Self { file, name: tree.get("name"), core, modules, centreon })
+        Some(Self { file, name: tree.get("name"), core, modules, tpapi, centreon })
     }
+}
+
+/// The entries of a list of `gorgone`; none where it is absent.
+fn items<'a>(gorgone: &'a Node, key: &str, findings: &mut Findings) -> &'a [Node] {
+    gorgone.get(key).map_or(&[][..], |node| match &node.value {
+        Value::List(items) => items,
+        Value::Null => &[],
+        _ => {
+            let text = format!("is {}; allowed: a list, each entry beginning with '- name:'", node.value.kind());
+            findings.problem(&node.place, key, text);
+            &[]
+        }
+    })
 }
 
 /// Warns of unknown keys above the sections that somebody reads.

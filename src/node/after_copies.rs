@@ -57,7 +57,7 @@ impl Core {
     ) -> bool {
         let waits =
             actions::is(action, Also::AfterCopies) && !self.after_copies.is_over && self.is_copying_to(target, None);
-        waits && self.hold(peer, action, token, data, Some((target, self.copies.next_source())))
+        waits && self.hold(peer, action, token, data, Some((target, self.context.next_copy())))
     }
 
     /// Whether copies to a node are under way; with an id, those before it.

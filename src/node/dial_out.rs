@@ -3,7 +3,7 @@
 //! We run what it sends as any request. Back go PONG, SYNCLOGS and answers to GETLOG, as SETLOGS; other replies stay
 //! here, and a reply that ends a token without a row becomes one, so that the history tells the central.
 //!
-//! Absent on purpose: the connection and its keep-alive, the entity encoding.
+//! Out of scope: the connection and its keep-alive, the entity encoding.
 
 mod set_logs;
 #[cfg(test)]

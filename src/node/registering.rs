@@ -12,9 +12,9 @@ use crate::model::token::Token;
 
 use super::core::Core;
 use super::json;
+use super::nodes::registration::read_registration;
+use super::nodes::registry::NODES_MAX;
 use super::peer::{Handled, Peer};
-use super::registration::read_registration;
-use super::registry::NODES_MAX;
 
 /// Reasons that fit a row; more are only logged.
 const REASONS_MAX: usize = 10;
@@ -38,7 +38,10 @@ impl Core {
             let done = match read_registration(node) {
                 Ok(registration) => match peer.client().filter(|_| is_one && dials_in_as_pull(&registration)) {
                     Some(client) => self.pull_node_dialled_in(client, registration),
-                    None => self.register(registration),
+                    None => {
+                        self.unlisted.remove(registration.id);
+                        self.register(registration)
+                    }
                 },
                 Err(text) => {
                     let text = format!("cannot register a node: {text}");
@@ -70,7 +73,7 @@ impl Core {
 
     /// Whether the configuration names a node that we connect to. One that dials in says so itself when it leaves.
     fn is_configured_and_dialled(&self, id: NodeId) -> bool {
-        self.registry.get(id).is_some_and(|node| node.registration.prevail && node.is_dialled())
+        self.nodes.get(id).is_some_and(|node| node.registration.prevail && node.is_dialled())
     }
 
     fn registering_ends(&mut self, peer: Peer, token: &Token, done: &str, reasons: &[String]) -> Handled {

@@ -24,10 +24,10 @@ use crate::model::token::Token;
 
 use super::core::Core;
 use super::flow::Why;
+use super::nodes::node::{Link, Node};
+use super::nodes::pathway::Route;
 use super::output::Output;
-use super::pathway::Route;
 use super::peer::{Handled, Peer};
-use super::registry::{Link, Node};
 use super::trace::passed_on;
 
 /// Bytes of one client that may be on their way before it is read no further, and below which it is read again.
@@ -139,7 +139,7 @@ impl Core {
         data: String,
     ) -> Result<Handled, String> {
         let is_ssh = |node: &Node| matches!(node.registration.kind, NodeKind::PushSsh(_));
-        if self.registry.get(route.through).is_some_and(is_ssh) {
+        if self.nodes.get(route.through).is_some_and(is_ssh) {
             self.ssh.has_room()?;
             return Ok(self.process_copy_by_ssh(peer, token, data, route));
         }
@@ -203,7 +203,7 @@ impl Core {
         (is_end, asks, question): (bool, bool, Option<i64>),
     ) -> Result<Handled, String> {
         let through = route.through;
-        let Some(node) = self.registry.get_mut(through) else {
+        let Some(node) = self.nodes.get_mut(through) else {
             return Err(format!("proxy - no pathway for target {}", route.target));
         };
         let is_ours = node.sync.peer_pages();
@@ -225,10 +225,10 @@ impl Core {
         let room_of = (node.dials_in() && !goes_on).then_some(node.client);
         let is_web_socket = node.registration.kind == NodeKind::WebSocket;
         if is_end {
-            if node.outbox.is_full() {
+            if node.owed.is_full() {
                 return Err(format!("proxy - too many messages to node '{through}' wait to be confirmed"));
             }
-            node.outbox.sent_copy(token.clone(), node.sync.serial, through != route.target);
+            node.owed.sent_copy(token.clone(), node.sync.serial, through != route.target);
             self.context.open_token(token, Some(through));
             // If the sender's link breaks now, its next sync shows that the end went on.
             if self.subscribers.are_asked_by(peer) {
@@ -249,7 +249,7 @@ impl Core {
             }
             let target = Some(route.target_field());
             let message = Message { action: Action::ProcessCopy, token: Some(token.clone()), target, data };
-            self.send_to_node(through, message);
+            self.nodes.send(&mut self.context, through, message);
         }
         if let Some(client) = client
             && self.relayed_copies.bytes.get(&client).is_some_and(|bytes| *bytes > HIGH_BYTES)
@@ -318,7 +318,7 @@ impl Core {
                 continue;
             }
             // One that the outbox knows ends here with the next sync, if it did not arrive; until then nobody knows.
-            let is_owed = self.registry.get(through).is_some_and(|node| node.outbox.owes(&passed.token));
+            let is_owed = self.nodes.get(through).is_some_and(|node| node.owed.owes(&passed.token));
             if is_owed || over.contains(&passed.token) {
                 self.settle_relayed(&passed, Code::BEGIN, "null");
                 continue;

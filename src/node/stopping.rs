@@ -6,9 +6,9 @@ use crate::model::token::Token;
 
 use super::api::waits;
 use super::core::Core;
+use super::nodes::node::Link;
 use super::output::Output;
 use super::phase::{STOPPING_TEXT, Stopping};
-use super::registry::Link;
 use super::timers::Timer;
 
 /// So long commands may go on; then they are killed.
@@ -38,11 +38,11 @@ impl Core {
     /// What waits for a link that is down will never be sent. What may have been sent is looked for by the next run.
     /// At the very end: until then a link may still come up and take what waits.
     fn end_unsent(&mut self) {
-        for id in self.registry.ids() {
-            let Some(node) = self.registry.get_mut(id).filter(|node| node.link != Link::Up) else { continue };
+        for id in self.nodes.ids() {
+            let Some(node) = self.nodes.get_mut(id).filter(|node| node.link != Link::Up) else { continue };
             let never_sent = !node.dials_in();
             let is_remembered = |token: &Token| self.context.journal.is_open(token);
-            for token in node.outbox.take_unknown(never_sent, is_remembered) {
+            for token in node.owed.take_unknown(never_sent, is_remembered) {
                 self.context.fail(&token, STOPPING_TEXT);
             }
         }

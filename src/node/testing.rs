@@ -235,7 +235,8 @@ impl Bench {
 
     /// The constatus entry of a node.
     pub fn constatus(&mut self, number: u64) -> serde_json::Value {
-        let map: serde_json::Value = serde_json::from_str(&super::constatus::write_map(&self.core.registry)).unwrap();
+        let map: serde_json::Value =
+            serde_json::from_str(&super::nodes::constatus::write_map(&self.core.nodes.registry)).unwrap();
         map[number.to_string()].clone()
     }
 }

@@ -32,7 +32,7 @@ fn a_configuration_without_a_gorgone_section_says_so() {
         problems_of("gorgone: {gorgonecore: x, modules: {a: b}}\n"),
         [
             "c.yaml: gorgonecore: is a single value; allowed: a map",
-            "c.yaml: modules: is a map; allowed: a list of modules, each beginning with '- name:'",
+            "c.yaml: modules: is a map; allowed: a list, each entry beginning with '- name:'",
         ]
     );
 }

@@ -3,7 +3,7 @@
 //!
 //! [`HistoryStore`] is the one writer and lives on the loop's thread: one [`HistoryStore::apply`] a turn, one
 //! transaction. [`HistoryReader`], [`checkpoint`] and [`check_integrity`] use connections of their own and belong on
-//! worker threads. Absent on purpose: retries, decisions what is kept, any repair of a damaged file.
+//! worker threads. Out of scope: retries, decisions what is kept, any repair of a damaged file.
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;

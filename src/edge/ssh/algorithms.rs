@@ -1,4 +1,4 @@
-//! Which algorithms are offered to a host, and what to say where the host knows none of them.
+//! The algorithms offered to a host, and the error if the host knows none of them.
 
 use std::ffi::c_int;
 
@@ -6,23 +6,23 @@ use libssh2_sys as sys;
 
 use super::ffi::{Outcome, Ssh2};
 
-/// What two hosts have to agree on, in the order of the lists in their offers (RFC 4253, 7.1); by its name here and by
-/// that of the option in `sshd_config`. Ciphers and MACs are agreed on for each direction.
+/// The kinds of algorithms that two hosts agree on, in the order of the lists in an offer (RFC 4253, 7.1): our name,
+/// the option of `sshd_config`, the library's numbers. Ciphers and MACs are agreed on for each direction.
 const KINDS: [(&str, &str, &[c_int]); 4] = [
     ("key exchange", "KexAlgorithms", &[sys::LIBSSH2_METHOD_KEX]),
     ("host key", "HostKeyAlgorithms", &[sys::LIBSSH2_METHOD_HOSTKEY]),
     ("cipher", "Ciphers", &[sys::LIBSSH2_METHOD_CRYPT_CS, sys::LIBSSH2_METHOD_CRYPT_SC]),
     ("MAC", "MACs", &[sys::LIBSSH2_METHOD_MAC_CS, sys::LIBSSH2_METHOD_MAC_SC]),
 ];
-/// `SSH_MSG_KEXINIT` and the cookie behind it.
+/// `SSH_MSG_KEXINIT`, and the length of the cookie after it.
 const KEXINIT: u8 = 20;
 const KEXINIT_HEAD_BYTES: usize = 17;
-/// Names of no algorithm that stand among those of the key exchange: the library adds them itself.
+/// Markers among the names of key exchanges that name no algorithm. The library adds its own.
 const MARKERS: [&str; 3] = ["ext-info-", "kex-strict-", "kexguess"];
-/// Parts of the names of what is no longer considered safe.
+/// Parts of the names of algorithms that are no longer considered safe.
 const OLD: [&str; 10] =
     ["sha1", "md5", "-cbc", "arcfour", "ripemd", "ssh-dss", "ssh-rsa", "group1-", "-cert-v00", "none"];
-/// What the library leaves out as it is usually built, and how it would have it.
+/// What the usual build of the library leaves out, and how to build one that has it.
 const OLD_BUILD: &str = "this build has CBC ciphers, but neither ssh-rsa keys nor SHA-1; build with \
                          CFLAGS='-DLIBSSH2_RSA_SHA1_ENABLE -DLIBSSH2_KEX_SHA1_ENABLE -DLIBSSH2_HMAC_SHA1_ENABLE \
                          -DLIBSSH2_DSA_ENABLE -DLIBSSH2_3DES_ENABLE' for those";
@@ -35,13 +35,13 @@ fn is_old(name: &str) -> bool {
     OLD.iter().any(|part| name.contains(part))
 }
 
-/// Certificates are not looked at, so a host is asked for its plain key.
+/// Certificates are not checked, so a host is asked for its plain key.
 fn is_certificate(name: &str) -> bool {
     name.contains("-cert-v")
 }
 
-/// The place of an algorithm among those of its kind, before the library's own order. AES-GCM comes before ChaCha20: it
-/// is several times faster here, on both ends. Large groups take long.
+/// Rank of an algorithm among those of its kind; equal ranks keep the library's order. AES-GCM comes before ChaCha20
+/// because it is several times faster on both ends. Large groups come last because they take long.
 fn rank(name: &str) -> u8 {
     match name {
         _ if is_old(name) => 9,
@@ -54,22 +54,22 @@ fn rank(name: &str) -> u8 {
     }
 }
 
-/// What we offer.
+/// Our offer.
 #[derive(Default)]
 pub(super) struct Offer {
-    /// By kind, the preferred ones first.
+    /// For each kind, the preferred ones first.
     ours: [Vec<String>; 4],
-    /// What the library has beside those.
+    /// What the library also has and we do not offer.
     withheld: [Vec<String>; 4],
     has_old: bool,
 }
 
 impl Offer {
-    /// Tells a new session what to offer: all that the library has, `preferred` host keys first, and what is no longer
-    /// considered safe only with `has_old`.
+    /// Sets the offer of a new session: all that the library has, with the `preferred` host keys first. What is no
+    /// longer considered safe is offered only with `has_old`.
     ///
     /// # Errors
-    /// The library takes none of it.
+    /// The library refuses the offer.
     pub fn make(ssh: &mut Ssh2, preferred: &[&'static str], has_old: bool) -> Outcome<Self> {
         let mut offer = Self { has_old, ..Self::default() };
         for (at, (_, _, numbers)) in KINDS.iter().enumerate() {
@@ -88,13 +88,13 @@ impl Offer {
         Ok(offer)
     }
 
-    /// What the log says of an offer that was to have old algorithms.
+    /// The log line about an offer that should include old algorithms; `None` if there is nothing to say.
     pub fn notice(&self) -> Option<String> {
         let lacks = self.has_old && !self.ours.iter().flatten().any(|name| name == "ssh-rsa");
         lacks.then(|| format!("ssh_legacy_algorithms: {OLD_BUILD}"))
     }
 
-    /// Why no algorithms are agreed on with a host that said `words`; `None` where they could be.
+    /// Why we and a host that sent `words` have no common algorithm; `None` if we have.
     pub fn disagreement(&self, words: &[u8]) -> Option<String> {
         let theirs = read_offer(words)?;
         let of_host = |at: usize| theirs.get(at).map_or(&[][..], Vec::as_slice);
@@ -127,7 +127,7 @@ impl Offer {
     }
 }
 
-/// The six lists of names in a host's offer, out of the first bytes that it sent.
+/// Reads the six lists of names of a host's offer from the first bytes that it sent.
 fn read_offer(words: &[u8]) -> Option<Vec<Vec<&str>>> {
     let version = words.windows(4).position(|piece| piece == b"SSH-")?;
     let end = version + words.get(version..)?.iter().position(|byte| *byte == b'\n')? + 1;

@@ -1,5 +1,5 @@
-//! Logging in: public keys first (the configured one, the usual ones, an agent's), then the password, also by
-//! keyboard-interactive. What was tried and why it failed is kept in words, never with a secret.
+//! Login: public keys first (the configured one, the usual ones, an agent's), then the password, also by
+//! keyboard-interactive. An account of what was tried and why it failed is kept. It never holds a secret.
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -12,10 +12,10 @@ use super::ffi::{Fault, Outcome, Ssh2};
 use super::key_files::{self, KeyText};
 use crate::model::ssh::{SshNews, SshTarget};
 
-/// Public keys that are tried, at most: a host counts each, and OpenSSH's sshd ends the connection at the sixth
+/// Maximum number of public keys tried. A host counts each, and OpenSSH's sshd ends the connection at the sixth
 /// failure.
 const MAX_KEYS: usize = 4;
-/// How the library says that a host does not let us in by this way, and that a private key makes no sense.
+/// The library's error numbers for a login that the host refuses and for an invalid private key.
 const REFUSED: [i32; 2] = [sys::LIBSSH2_ERROR_AUTHENTICATION_FAILED, sys::LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED];
 const UNREADABLE: [i32; 2] = [sys::LIBSSH2_ERROR_KEYFILE_AUTH_FAILED, sys::LIBSSH2_ERROR_FILE];
 
@@ -27,9 +27,9 @@ enum Attempt {
 }
 
 enum State {
-    /// The host is asked which ways there are.
+    /// The host was asked for its login methods.
     Asking,
-    /// One way is under way.
+    /// One method is being tried.
     Trying(Attempt),
     Over,
 }
@@ -43,7 +43,7 @@ pub(super) struct Authentication {
     keys_tried: usize,
 }
 
-/// What one step brought.
+/// The result of one step.
 enum Step {
     WouldBlock,
     LoggedIn(String),
@@ -61,7 +61,7 @@ impl Authentication {
         }
     }
 
-    /// Goes on as far as the socket allows; the news that ends it, if it has ended.
+    /// Continues as far as the socket allows. Returns the news that ends the login, if it has ended.
     pub fn go_on(&mut self, ssh: &mut Ssh2, target: &SshTarget) -> Option<SshNews> {
         loop {
             match &self.state {
@@ -100,7 +100,7 @@ impl Authentication {
         self.state = self.left.pop_front().map_or(State::Over, State::Trying);
     }
 
-    /// Asks which ways the host offers; `None` while the answer is awaited.
+    /// Asks for the login methods of the host; `None` while the answer is awaited.
     fn ask(&mut self, ssh: &mut Ssh2, target: &SshTarget) -> Option<Result<(), SshNews>> {
         let methods = match ssh.login_methods(&target.username) {
             Ok(Some(methods)) => methods,
@@ -162,7 +162,7 @@ impl Authentication {
     }
 }
 
-/// The outcome of one call of the library.
+/// Turns the result of one call of the library into a step.
 fn judge(outcome: Outcome<()>, how: &str) -> Step {
     match outcome {
         Ok(()) => Step::LoggedIn(how.to_owned()),
@@ -205,8 +205,7 @@ struct Agent {
     tried: usize,
 }
 
-/// Whether somebody listens on the agent's socket and takes a connection at once: libssh2 would wait for one who does
-/// not.
+/// Checks that the agent accepts a connection at once, because libssh2 would wait for one that does not.
 fn look_for_agent() -> Result<(), String> {
     let path = std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty());
     let path = path.ok_or("there is none (SSH_AUTH_SOCK is not set)")?;
@@ -214,7 +213,7 @@ fn look_for_agent() -> Result<(), String> {
 }
 
 impl Agent {
-    /// Tries key after key.
+    /// Tries the agent's keys one after the other.
     fn go_on(&mut self, ssh: &mut Ssh2, user: &str, keys_tried: &mut usize) -> Step {
         let Ok(user) = CString::new(user) else { return Step::Failed("agent: a strange user name".to_owned()) };
         if !self.has_key

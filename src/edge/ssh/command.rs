@@ -9,8 +9,7 @@ use crate::model::ssh::{SshCommand, SshEnd, SshExit, SshRun};
 
 /// stdout and stderr.
 const STREAMS: [c_int; 2] = [0, 1];
-/// All that OpenSSH's sshd prints in place of any command where `ForceCommand internal-sftp` holds; it then exits with
-/// 1.
+/// The whole output of any command under `ForceCommand internal-sftp` of OpenSSH's sshd, which then exits with 1.
 const SFTP_ONLY: &[u8] = b"This service allows sftp connections only.\n";
 const SFTP_ONLY_TEXT: &str =
     "the host runs no commands for this user, it allows SFTP only (ForceCommand internal-sftp in its sshd_config)";
@@ -31,13 +30,13 @@ enum Phase {
     Closing,
 }
 
-/// What one look brought.
+/// The result of one look at a command.
 pub(super) enum Look {
     /// Nothing new.
     Quiet,
-    /// Something came.
+    /// There was output or an answer.
     Moved,
-    /// It is over; the channel is to be closed.
+    /// The command has ended. The channel is to be closed.
     Ended(SshEnd),
 }
 
@@ -53,7 +52,7 @@ impl Running {
         }
     }
 
-    /// Whether the host has not confirmed yet that it runs.
+    /// Whether the host has yet to confirm the start of the command.
     pub const fn is_starting(&self) -> bool {
         matches!(self.phase, Phase::Starting(_))
     }
@@ -62,10 +61,10 @@ impl Running {
         self.channel
     }
 
-    /// Goes on as far as the socket allows, with `buffer` for what is read.
+    /// Continues as far as the socket allows. Output is read into `buffer`.
     ///
     /// # Errors
-    /// The session is of no use any more.
+    /// The session can no longer be used.
     pub fn look(&mut self, ssh: &mut Ssh2, buffer: &mut [u8]) -> Outcome<Look> {
         match self.go_on(ssh, buffer) {
             Err(Fault::WouldBlock) => Ok(Look::Quiet),

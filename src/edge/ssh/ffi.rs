@@ -25,7 +25,7 @@ use crate::model::ssh::SshExit;
 const CALLBACKS: [c_int; 2] = [5, 6];
 /// `OPENSSL_INIT_NO_ATEXIT`: a worker may still calculate when the process ends.
 const NO_ATEXIT: u64 = 0x0008_0000;
-/// Bytes of a channel's output that a host may send before we have read them.
+/// Window of a channel: number of output bytes that a host may send before we have read them.
 const WINDOW_BYTES: c_uint = 256 << 10;
 const PACKET_BYTES: c_uint = 32 << 10;
 /// Minimum interval in seconds between two keep-alives.
@@ -44,19 +44,19 @@ unsafe extern "C" {
 /// Why a call has no result.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The socket has nothing, or takes nothing, now.
+    /// The socket has no data, or takes none, at the moment.
     WouldBlock,
-    /// It went wrong.
+    /// The call failed.
     Failed {
-        /// The library's number for it.
+        /// The error number of the library.
         number: c_int,
-        /// In words.
+        /// The error in words.
         text: String,
     },
 }
 
 impl Fault {
-    /// The call went wrong with one of these numbers.
+    /// Whether the call failed with one of these error numbers.
     pub fn is(&self, wanted: &[c_int]) -> bool {
         matches!(self, Self::Failed { number, .. } if wanted.contains(number))
     }
@@ -71,10 +71,10 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What a call of the library brought.
+/// The result of a call of the library.
 pub(super) type Outcome<T> = Result<T, Fault>;
 
-/// A channel of a session; of no use in another one.
+/// A channel of one session. It means nothing to another session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ChannelId(u32);
 
@@ -84,10 +84,10 @@ struct Agent {
     key: *mut sys::libssh2_agent_publickey,
 }
 
-/// See the module's page. Made on any thread, used by one at a time.
+/// One session of the library; see the module's documentation. It may move between threads.
 pub(super) struct Ssh2 {
     raw: NonNull<sys::LIBSSH2_SESSION>,
-    /// Reached by the library's callbacks, hence no reference is kept.
+    /// The library's callbacks use it too, so no reference to it is kept.
     io: NonNull<SocketIo>,
     channels: BTreeMap<ChannelId, NonNull<sys::LIBSSH2_CHANNEL>>,
     next_channel: u32,
@@ -100,17 +100,17 @@ pub(super) struct Ssh2 {
 // libssh2 and OpenSSL keep nothing per thread that a session needs.
 unsafe impl Send for Ssh2 {}
 
-/// A pointer to text for the library, which takes a length beside it.
+/// A pointer to text. The library takes the length as a separate argument.
 const fn chars(text: &[u8]) -> *const c_char {
     text.as_ptr().cast()
 }
 
-/// A length as the library's older functions want it.
+/// A length in the type of the library's older functions.
 fn len(text: &[u8]) -> c_uint {
     c_uint::try_from(text.len()).unwrap_or(c_uint::MAX)
 }
 
-/// Makes the library ready, once. Before the first SSH node nothing of it or of OpenSSL is touched.
+/// Initialises the library once. Neither it nor OpenSSL is used before the first SSH node.
 fn initialise() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -156,7 +156,7 @@ impl Ssh2 {
         unsafe { self.io.as_mut() }
     }
 
-    /// The socket, to look at.
+    /// The socket, for reading its state.
     pub const fn socket(&self) -> &SocketIo {
         // SAFETY: as in `io`.
         unsafe { self.io.as_ref() }
@@ -219,7 +219,7 @@ impl Ssh2 {
         self.check(unsafe { sys::libssh2_session_method_pref(self.raw.as_ptr(), kind, list.as_ptr()) })
     }
 
-    /// Banners and key exchange.
+    /// Exchanges banners and keys.
     pub fn handshake(&mut self) -> Outcome<()> {
         let descriptor = self.socket().descriptor();
         // SAFETY: the socket is open.
@@ -236,7 +236,7 @@ impl Ssh2 {
         }
     }
 
-    /// What the host calls itself.
+    /// The banner of the host.
     pub fn banner(&self) -> String {
         // SAFETY: a C string that belongs to the session and is copied at once.
         unsafe {
@@ -245,13 +245,13 @@ impl Ssh2 {
         }
     }
 
-    /// Sends something, so that the connection stays known to routers on the way.
+    /// Sends a keep-alive, so that routers on the way do not forget the connection.
     pub fn keep_alive(&mut self) {
         // SAFETY: nobody wants to know when the next one is due. A broken connection is noticed by its socket.
         unsafe { sys::libssh2_keepalive_send(self.raw.as_ptr(), null_mut()) };
     }
 
-    /// The ways to log in that the host offers; `None` where it lets us in without any.
+    /// The login methods that the host offers; `None` if it needs no login.
     pub fn login_methods(&mut self, user: &str) -> Outcome<Option<String>> {
         let user = user.as_bytes();
         // SAFETY: the name is given with its length; the answer is a C string of the library, copied at once.
@@ -323,7 +323,7 @@ impl Ssh2 {
         self.check(unsafe { sys::libssh2_agent_list_identities(raw.as_ptr()) })
     }
 
-    /// Turns to the agent's next key; whether there is one.
+    /// Selects the agent's next key. Returns whether there is one.
     pub fn next_agent_key(&mut self) -> bool {
         let Some(agent) = &mut self.agent else { return false };
         let before = agent.key;
@@ -331,14 +331,14 @@ impl Ssh2 {
         unsafe { sys::libssh2_agent_get_identity(agent.raw.as_ptr(), &raw mut agent.key, before) == 0 }
     }
 
-    /// Logs in with the agent's key in hand.
+    /// Logs in with the selected key of the agent.
     pub fn log_in_by_agent(&mut self, user: &CStr) -> Outcome<()> {
         let agent = self.agent.as_ref().filter(|agent| !agent.key.is_null()).ok_or_else(Self::no_longer_there)?;
         // SAFETY: agent and key are alive, the name is a C string.
         self.check(unsafe { sys::libssh2_agent_userauth(agent.raw.as_ptr(), user.as_ptr(), agent.key) })
     }
 
-    /// Opens a channel. The library does one at a time: while it would block, nothing else may be opened.
+    /// Opens a channel. The library opens one at a time: nothing else may be opened until this call ends.
     pub fn open_channel(&mut self) -> Outcome<ChannelId> {
         const KIND: &[u8] = b"session";
         // SAFETY: the kind is given with its length, a null message has none.
@@ -367,27 +367,27 @@ impl Ssh2 {
         })
     }
 
-    /// Reads what came on a stream of a channel (0 stdout, 1 stderr); 0 at its end.
+    /// Reads from a stream of a channel (0 is stdout, 1 is stderr). Returns the number of bytes, 0 at its end.
     pub fn read(&mut self, id: ChannelId, stream: c_int, into: &mut [u8]) -> Outcome<usize> {
         let channel = self.channel(id)?;
         // SAFETY: the channel is alive; pointer and length describe `into`.
         self.check_len(unsafe { sys::libssh2_channel_read_ex(channel, stream, into.as_mut_ptr().cast(), into.len()) })
     }
 
-    /// Whether all that a channel brings was read.
+    /// Whether all output of a channel has been read.
     pub fn has_ended(&self, id: ChannelId) -> bool {
         // SAFETY: the channel is alive.
         self.channel(id).is_ok_and(|channel| unsafe { sys::libssh2_channel_eof(channel) == 1 })
     }
 
-    /// Waits until the host has closed a channel that has ended: by then it has said how the command ended.
+    /// Awaits the host's close of a channel at its end. By then the host has sent the exit status.
     pub fn wait_closed(&mut self, id: ChannelId) -> Outcome<()> {
         let channel = self.channel(id)?;
         // SAFETY: the channel is alive.
         self.check(unsafe { sys::libssh2_channel_wait_closed(channel) })
     }
 
-    /// How the command of a channel ended; `None` where the host has not said so.
+    /// How the command of a channel ended; `None` if the host has not said so.
     pub fn exit(&mut self, id: ChannelId) -> Option<SshExit> {
         let channel = self.channel(id).ok()?;
         let (mut name, mut len) = (null_mut::<c_char>(), 0);
@@ -406,7 +406,7 @@ impl Ssh2 {
         }
     }
 
-    /// Ends what runs in a channel, as far as the host does that.
+    /// Asks the host to kill what runs in a channel. Not every host does.
     pub fn kill(&mut self, id: ChannelId) {
         const NAME: &[u8] = b"KILL";
         if let Ok(channel) = self.channel(id) {
@@ -416,7 +416,7 @@ impl Ssh2 {
         }
     }
 
-    /// Closes a channel; `false` while that would block, then it is called again.
+    /// Closes a channel. Returns `false` while that would block; then call it again.
     pub fn close_channel(&mut self, id: ChannelId) -> bool {
         let Ok(channel) = self.channel(id) else { return true };
         // SAFETY: the channel is alive; after any other answer than "would block" it is gone, and forgotten here.

@@ -1,5 +1,5 @@
-//! Private keys and known-hosts files on disk: read with a bound, and what is wrong with them in words an administrator
-//! can act on. Nothing is decrypted here.
+//! Private keys and known-hosts files on disk. They are read up to a maximum size. Errors say what an administrator can
+//! do. Nothing is decrypted here.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -11,26 +11,26 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::model::ssh::SshTarget;
 
-/// The largest private key file.
+/// Maximum size of a private key file in bytes.
 const MAX_KEY_BYTES: u64 = 64 << 10;
-/// The largest known-hosts file.
+/// Maximum size of a known-hosts file in bytes.
 const MAX_KNOWN_HOSTS_BYTES: u64 = 16 << 20;
-/// The names that OpenSSH gives keys, the better ones first.
+/// OpenSSH's default file names of private keys, the better ones first.
 const USUAL_NAMES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
 
-/// The text of a private key that can be tried. No `Debug`.
+/// The text of a private key that can be tried. It has no `Debug`, so that it is never logged.
 pub(super) struct KeyText {
     pub path: PathBuf,
     pub text: Vec<u8>,
 }
 
-/// Where keys and `known_hosts` are looked for.
+/// The folder of keys and `known_hosts`.
 pub(super) fn directory(target: &SshTarget) -> Option<PathBuf> {
     let home = || std::env::var_os("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(".ssh"));
     target.directory.clone().or_else(home)
 }
 
-/// The keys that can be tried, the configured one first, and why others cannot.
+/// The keys that can be tried, the configured one first, and the reasons why others cannot.
 pub(super) fn candidates(target: &SshTarget) -> (Vec<KeyText>, Vec<String>) {
     let (mut keys, mut problems) = (Vec::new(), Vec::new());
     let usual = directory(target).into_iter().flat_map(|directory| USUAL_NAMES.map(|name| directory.join(name)));
@@ -71,7 +71,7 @@ fn read_key(path: &Path, has_passphrase: bool) -> Result<Vec<u8>, String> {
     Ok(text)
 }
 
-/// PEM says so in its header lines, OpenSSH's format by naming a cipher.
+/// Whether a key is encrypted. PEM says so in its header lines, OpenSSH's format by naming a cipher.
 fn is_encrypted(text: &str) -> bool {
     const MAGIC: &[u8] = b"openssh-key-v1\0\0\0\0\x04none";
     if !text.contains("BEGIN OPENSSH PRIVATE KEY") {
@@ -85,7 +85,7 @@ fn is_encrypted(text: &str) -> bool {
 /// The content of a known-hosts file; empty if the file does not exist.
 ///
 /// # Errors
-/// It is there and cannot be read.
+/// The file exists and cannot be read.
 pub(super) fn read_known_hosts(path: &Path) -> Result<String, String> {
     let say = |error: io::Error| format!("{}: {error}", path.display());
     let file = match File::open(path) {
@@ -101,10 +101,10 @@ pub(super) fn read_known_hosts(path: &Path) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Adds a line to a known-hosts file, which is made where it is missing.
+/// Adds a line to a known-hosts file. Creates the file if it is missing.
 ///
 /// # Errors
-/// It cannot be written.
+/// The file cannot be written.
 pub(super) fn add_known_host(path: &Path, line: &str) -> Result<(), String> {
     let add = || -> io::Result<()> {
         let ends_well = fs::read(path).map_or(true, |text| text.last().is_none_or(|last| *last == b'\n'));

@@ -1,6 +1,6 @@
 //! Known-hosts files as OpenSSH writes them (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): plain and hashed names, ports,
-//! wildcards, several keys of one host, revoked keys. Where nothing is said of `[host]:port`, the key of `host` counts
-//! as known, as for ssh(1). Certificates are not used. No file is opened here.
+//! wildcards, several keys of one host, revoked keys. If no line names `[host]:port`, the key of `host` counts as
+//! known, as with ssh(1). Certificates are not used. This module opens no file.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -11,12 +11,12 @@ use crate::model::ssh::{HostKeyReport, HostKeyVerdict, SshTarget};
 /// Maximum number of lines considered for one host.
 const MAX_ENTRIES: usize = 64;
 
-/// What is known of one host.
+/// What the files say about one host.
 #[derive(Default)]
 pub(super) struct KnownHosts {
     entries: Vec<Entry>,
     unreadable: Option<String>,
-    /// Where the key of an authority is given that would speak for the host.
+    /// Where a certificate authority for the host is named.
     authority: Option<String>,
 }
 
@@ -25,7 +25,7 @@ struct Entry {
     key: Vec<u8>,
     place: String,
     is_revoked: bool,
-    /// The line names the host without its port, which is not the usual one.
+    /// The line names the host without its port, although the port is not 22.
     is_bare: bool,
 }
 
@@ -35,7 +35,7 @@ enum Line {
 }
 
 impl KnownHosts {
-    /// Takes the lines of `text` that speak of `target`; `source` is what messages call the text.
+    /// Takes the lines of `text` that name `target`. Messages call the text `source`.
     pub fn read(&mut self, text: &str, source: &str, has_lines: bool, target: &SshTarget) {
         let name = target.known_as();
         for (index, line) in text.lines().enumerate() {
@@ -51,12 +51,12 @@ impl KnownHosts {
         }
     }
 
-    /// A file could not be read, so nobody knows what it would have said.
+    /// Notes that a file could not be read.
     pub fn cannot_read(&mut self, reason: String) {
         self.unreadable.get_or_insert(reason);
     }
 
-    /// The host-key algorithms to ask for first, so that a host with several keys shows one that is known.
+    /// The host-key algorithms to prefer, so that a host with several keys shows a known one.
     pub fn preferred(&self) -> Vec<&'static str> {
         let mut methods = Vec::new();
         for entry in self.entries.iter().filter(|entry| !entry.is_revoked) {
@@ -73,7 +73,7 @@ impl KnownHosts {
         methods
     }
 
-    /// What is to be said of the key that the host showed.
+    /// Judges the key that the host showed.
     pub fn report(&self, target: &SshTarget, key: &[u8]) -> HostKeyReport {
         let kind = kind_of(key).unwrap_or("unknown").to_owned();
         let fingerprint = digest::digest(&digest::SHA256, key);
@@ -105,7 +105,7 @@ impl KnownHosts {
     }
 }
 
-/// The kind that a key says it is of.
+/// The type named in a key.
 fn kind_of(key: &[u8]) -> Option<&str> {
     let (len, rest) = key.split_first_chunk::<4>()?;
     let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
@@ -131,7 +131,7 @@ fn read_line(line: &str, name: &str, host: &str, place: impl Fn() -> String) -> 
     Some(Line::Key(Entry { kind: kind.to_owned(), key, place: place(), is_revoked, is_bare }))
 }
 
-/// Whether the first field of a line speaks of `name`.
+/// Whether the first field of a line names `name`.
 fn names(hosts: &str, name: &str) -> bool {
     if let Some(hashed) = hosts.strip_prefix("|1|") {
         return is_hash_of(hashed, name).unwrap_or(false);
@@ -149,7 +149,7 @@ fn names(hosts: &str, name: &str) -> bool {
     found
 }
 
-/// `SALT|HASH`: HMAC-SHA1 of the name under the salt.
+/// Whether `SALT|HASH` is the HMAC-SHA1 of the name with the salt as key.
 fn is_hash_of(hashed: &str, name: &str) -> Option<bool> {
     let (salt, hash) = hashed.split_once('|')?;
     let (salt, hash) = (STANDARD.decode(salt).ok()?, STANDARD.decode(hash).ok()?);
@@ -157,7 +157,8 @@ fn is_hash_of(hashed: &str, name: &str) -> Option<bool> {
     Some(hmac::sign(&key, name.to_ascii_lowercase().as_bytes()).as_ref() == hash)
 }
 
-/// `*` stands for any number of characters, `?` for one. Linear in the length of the text for each `*`.
+/// Matches a pattern in which `*` stands for any number of characters and `?` for one. Takes linear time in the length
+/// of the text for each `*`.
 fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut pos) = (0, 0);
     let mut star: Option<(usize, usize)> = None;

@@ -1,9 +1,9 @@
 //! SSH sessions through libssh2 in non-blocking mode (docs/protocol.md section 10): key exchange, host keys,
 //! authentication, commands and file transfers, several at once in one session.
 //!
-//! A [`Session`] is moved to a worker for each of its turns, since arithmetic, key files and the files that are copied
-//! may take their time; between turns it rests with the event loop, which watches its socket. Absent: time-outs,
-//! waiting, and every decision whether a host is trusted or a task begun (`session::ssh_steps`).
+//! A [`Session`] moves to a worker for each of its turns, because cryptography, key files and copied files may take
+//! long. Between turns the event loop holds it and watches its socket. Time-outs and the decisions whether a host is
+//! trusted and whether a task begins are not made here but in `session::ssh_steps`.
 
 mod algorithms;
 mod authentication;
@@ -18,7 +18,7 @@ mod transfers;
 
 pub use session::{Session, Turn};
 
-/// Whether these lines know a key of which nobody has the other half.
+/// Returns whether these known-hosts lines accept a key whose private half nobody has.
 #[cfg(fuzzing)]
 pub fn knows_made_up_key(text: &str, target: &crate::model::ssh::SshTarget) -> bool {
     use crate::model::ssh::HostKeyVerdict;

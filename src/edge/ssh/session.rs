@@ -18,56 +18,57 @@ use crate::edge::copy::Opened;
 use crate::edge::system;
 use crate::model::ssh::{SshCommand, SshNews, SshOrder, SshTarget, SshTask, SshTaskId};
 
-/// So long one turn may go on before another session has its turn.
+/// Maximum duration of one turn, after which other sessions get theirs.
 const TURN: Duration = Duration::from_millis(20);
-/// Output read at once.
+/// Maximum number of output bytes read at once.
 const READ_BYTES: usize = 32 << 10;
-/// What a host says in place of its version when it takes no connection now: OpenSSH's sshd after failures of ours, or
-/// while too many log in.
+/// What a host sends instead of its version when it takes no connection now: OpenSSH's sshd does so after our failures,
+/// or while too many clients log in.
 const REFUSALS: [&str; 2] = ["Not allowed at this time", "Exceeded MaxStartups"];
 
-/// What a turn brought.
+/// The result of a turn.
 pub struct Turn {
-    /// What happened, in its order.
+    /// What happened, in order.
     pub news: Vec<SshNews>,
-    /// There is more to do without an event of the socket.
+    /// There is more to do, without an event of the socket.
     pub again: bool,
 }
 
 enum Phase {
-    /// Nothing was ordered yet.
+    /// No order has been given yet.
     New,
     Exchanging,
-    /// Whether the host is trusted is decided elsewhere.
+    /// The decision whether the host is trusted is awaited.
     Judging,
     LoggingIn(Authentication),
     Ready,
     Over,
 }
 
-/// See the module's page. Made on any thread, used by one at a time.
+/// One SSH session; see the module's documentation. It may move between threads.
 pub struct Session {
     ssh: Ssh2,
     phase: Phase,
     target: Option<Box<SshTarget>>,
     known: KnownHosts,
     offer: Offer,
-    /// Commands that wait for a channel; the library opens one channel at a time, that of the first.
+    /// Commands that wait for a channel. The library opens one channel at a time, for the first of them.
     opening: VecDeque<(SshTaskId, SshCommand)>,
     /// Whether the library is opening a channel.
     is_opening: bool,
     given_up: BTreeSet<SshTaskId>,
-    /// The command whose start the host has been asked for: the library confuses the answers to two such questions.
+    /// The command whose start was requested. There is only one, because the library mixes up the answers to two
+    /// requests.
     starting: Option<SshTaskId>,
     running: BTreeMap<SshTaskId, Running>,
-    /// Read when nothing else is: only so the host's own requests and its farewell are noticed.
+    /// A channel that is read when no other is. This is how the host's own requests and its disconnect are noticed.
     listening: Option<ChannelId>,
-    /// The host gives few channels: none is open that nobody needs, and none is asked for while another one closes.
+    /// The host gives few channels: keep none open without need, and open none while another one closes.
     is_sparing: bool,
-    /// The host gives one channel in the life of a connection.
+    /// The host gives only one channel in the life of a connection.
     is_single: bool,
     had_channel: bool,
-    /// Something came that nobody read.
+    /// Data arrived that nobody has read.
     is_unread: bool,
     closing: Vec<ChannelId>,
     transfers: Transfers,
@@ -78,7 +79,7 @@ impl Session {
     /// A session over a connected socket. Nothing is sent before [`SshOrder::Open`].
     ///
     /// # Errors
-    /// There is no memory.
+    /// Out of memory.
     pub fn new(socket: TcpStream) -> Result<Self, String> {
         Ok(Self {
             ssh: Ssh2::new(SocketIo::new(socket)).ok_or("no memory for an SSH session")?,
@@ -102,7 +103,7 @@ impl Session {
         })
     }
 
-    /// Takes orders and goes on as far as the socket allows. `sources` are what the uploads among the orders copy.
+    /// Takes orders and continues as far as the socket allows. `sources` are the files of the uploads among the orders.
     pub fn turn(&mut self, orders: Vec<SshOrder>, mut sources: Vec<(SshTaskId, Opened)>) -> Turn {
         let started = Instant::now();
         let received = self.ssh.socket().received();
@@ -136,7 +137,7 @@ impl Session {
         Turn { news: std::mem::take(&mut self.news), again }
     }
 
-    /// Whether something came, or the end did, that nobody has read yet.
+    /// Whether data or the end of the connection is there and has not been read.
     #[must_use]
     pub fn has_input(&self) -> bool {
         self.ssh.socket().has_input()
@@ -213,7 +214,7 @@ impl Session {
         }
     }
 
-    /// Does a little of everything that is due; whether anything moved.
+    /// Does some of everything that is due. Returns whether anything moved.
     fn step(&mut self) -> bool {
         match &mut self.phase {
             Phase::New | Phase::Judging | Phase::Over => false,
@@ -281,7 +282,7 @@ impl Session {
         self.news.push(SshNews::TurnedAway(text));
     }
 
-    /// Channels, commands and transfers.
+    /// Continues with channels, commands and transfers. Returns whether anything moved.
     fn work(&mut self) -> bool {
         let mut moved = self.open_channels();
         let mut buffer = vec![0; READ_BYTES];
@@ -338,7 +339,7 @@ impl Session {
         moved
     }
 
-    /// Goes on with transfers; whether anything moved.
+    /// Continues with transfers. Returns whether anything moved.
     fn transfer(&mut self) -> bool {
         let may_open = self.starting.is_none() && !self.is_opening && (!self.is_sparing || self.closing.is_empty());
         let moved = self.transfers.go_on(&mut self.ssh, may_open, &mut self.news);
@@ -355,7 +356,7 @@ impl Session {
         moved
     }
 
-    /// Takes in what came though no task reads, or notices at least the end of the connection.
+    /// Reads what arrived although no task wants it, or at least notices the end of the connection.
     fn listen(&mut self) {
         match self.listening {
             Some(channel) if self.running.is_empty() => {
@@ -375,12 +376,12 @@ impl Session {
         }
     }
 
-    /// The host gives no channel for a task.
+    /// Handles a host that gives no channel for a task.
     fn no_channel(&mut self, id: SshTaskId, reason: String) {
         self.news.push(SshNews::NoChannel { id, reason, had_one: self.had_channel });
     }
 
-    /// Gives up a channel that no task uses, so that one may have it; whether there was any.
+    /// Closes a channel that no task uses, so that a task can have it. Returns whether there was one.
     fn make_room(&mut self) -> bool {
         self.is_sparing = true;
         let listening = self.listening.take();
@@ -388,14 +389,14 @@ impl Session {
         listening.is_some() || self.transfers.yield_channel() || self.transfers.is_closing() || !self.closing.is_empty()
     }
 
-    /// Whether a channel is wanted for nothing but reading. It is never the first one, which may be the only one.
+    /// Whether a channel should be opened only for reading. It is never the first one, which may be the only one.
     fn wants_listening(&self) -> bool {
         let is_idle = self.opening.is_empty() && self.running.is_empty() && self.closing.is_empty();
         let is_wanted = !self.is_sparing || self.is_unread && !self.transfers.has_channel();
         is_idle && is_wanted && self.listening.is_none() && self.had_channel && !self.is_single
     }
 
-    /// The library opens one channel at a time.
+    /// Continues to open a channel. The library opens one at a time.
     fn open_channels(&mut self) -> bool {
         let mut moved = false;
         loop {
@@ -439,7 +440,7 @@ impl Session {
         moved
     }
 
-    /// The session is over; an empty reason stands for that of the socket.
+    /// Ends the session. An empty reason stands for that of the socket.
     fn close(&mut self, reason: &str) {
         let broken = self.ssh.socket().broken().unwrap_or_default();
         let mut reason = if reason.is_empty() { broken.to_owned() } else { reason.to_owned() };
@@ -455,7 +456,7 @@ impl Session {
     }
 }
 
-/// What a host said in place of an SSH version.
+/// What a host sent instead of an SSH version.
 fn strange_words(words: &[u8]) -> Option<String> {
     let has_version = words.starts_with(b"SSH-") || words.windows(5).any(|piece| piece == b"\nSSH-");
     if words.is_empty() || has_version {
@@ -465,8 +466,8 @@ fn strange_words(words: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(line).chars().take(60).collect())
 }
 
-/// dropbear before 2024.86 closes a channel in which nothing runs yet when a command ends in another, and dies of what
-/// is asked there next.
+/// Whether the host is dropbear before 2024.86, which closes a channel without a command when a command ends in another
+/// channel, and breaks the connection at the next request there.
 fn loses_sessions(banner: &str) -> bool {
     let Some((_, version)) = banner.split_once("dropbear_") else { return banner.contains("dropbear") };
     let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));

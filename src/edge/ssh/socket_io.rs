@@ -14,13 +14,13 @@ use crate::model::ssh::Secret;
 
 /// Maximum number of bytes read in one turn of a session.
 const READ_BUDGET: usize = 4 << 20;
-/// What a host says before its version, at most: other lines may stand there.
+/// Maximum number of bytes that a host may send before its version line (RFC 4253, 4.2, allows other lines there).
 const BANNER_MAX: usize = 16 << 10;
-/// What is kept of a host's first words: its version, and the algorithms that it offers.
+/// Maximum number of bytes kept of a host's first data: its version and the algorithms that it offers.
 const FIRST_WORDS_MAX: usize = 32 << 10;
-/// While so much waits to be sent, nothing is read: a host that does not read shall not make us answer without end.
+/// Nothing is read while this many bytes wait to be sent, so that a host that does not read cannot fill our memory.
 const UNSENT_MAX: usize = 4 << 20;
-/// While so much waits to be sent, no further file data is made into packets.
+/// No further file data is put into packets while this many bytes wait to be sent.
 const UNSENT_HIGH: usize = 1 << 20;
 /// How long an agent may take to answer.
 const AGENT_PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
@@ -34,7 +34,7 @@ pub(super) struct SocketIo {
     budget: usize,
     received: usize,
     is_starved: bool,
-    /// What came first, until the key exchange is done; the library has had the bytes up to `handed_out`.
+    /// The first bytes received, kept until the key exchange is done. The library has had those before `handed_out`.
     first_words: Option<Vec<u8>>,
     handed_out: usize,
     broken: Option<String>,
@@ -57,12 +57,12 @@ impl SocketIo {
         }
     }
 
-    /// The socket's number, which libssh2 hands back to the callbacks.
+    /// The file descriptor of the socket. libssh2 passes it to the callbacks.
     pub fn descriptor(&self) -> c_int {
         self.socket.as_raw_fd()
     }
 
-    /// Bytes read so far, wrapping.
+    /// Number of bytes read so far. Wraps around.
     pub const fn received(&self) -> usize {
         self.received
     }
@@ -72,27 +72,27 @@ impl SocketIo {
         self.is_starved
     }
 
-    /// Why the connection is of no use any more.
+    /// Why the connection can no longer be used; `None` while it can.
     pub fn broken(&self) -> Option<&str> {
         self.broken.as_deref()
     }
 
-    /// The answer to keyboard-interactive questions.
+    /// Sets the answer to keyboard-interactive questions.
     pub fn set_password(&mut self, password: Option<Secret>) {
         self.password = password;
     }
 
-    /// The answer to a question that is not shown while it is typed.
+    /// The answer to a question whose answer is not echoed.
     pub fn password(&self) -> &[u8] {
         self.password.as_ref().map_or(&[], |secret| secret.reveal().as_bytes())
     }
 
-    /// Whether something came, or the end did, that nobody has read yet.
+    /// Whether data or the end of the connection is there and has not been read.
     pub fn has_input(&self) -> bool {
         !matches!(self.socket.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Notices the end of a connection though nobody reads; whether bytes wait.
+    /// Notices the end of the connection even if nobody reads. Returns whether bytes are waiting.
     pub fn look(&mut self) -> bool {
         match self.socket.peek(&mut [0]) {
             Ok(0) => self.break_off("the host closed the connection"),
@@ -103,18 +103,18 @@ impl SocketIo {
         false
     }
 
-    /// A turn begins.
+    /// Begins a turn: the read budget is full again.
     pub const fn refill(&mut self) {
         self.budget = READ_BUDGET;
         self.is_starved = false;
     }
 
-    /// Whether file data may be made into packets.
+    /// Whether further file data may be put into packets.
     pub const fn has_room(&self) -> bool {
         self.unsent.len() - self.sent < UNSENT_HIGH
     }
 
-    /// From now on everything fails: what libssh2 still wants to tell the host is not sent.
+    /// Makes every later call fail, so that nothing that libssh2 still wants to send goes out.
     pub fn shut(&mut self) {
         self.break_off("closed by us");
     }
@@ -123,19 +123,19 @@ impl SocketIo {
         self.broken.get_or_insert_with(|| reason.to_owned());
     }
 
-    /// What the host has said in clear text: its version and its offer. Empty after the key exchange.
+    /// What the host has sent in clear text: its version and its offer of algorithms. Empty after the key exchange.
     pub fn first_words(&self) -> &[u8] {
         self.first_words.as_deref().unwrap_or_default()
     }
 
-    /// The key exchange is done.
+    /// Drops the first bytes, once the key exchange is done.
     pub fn forget_first_words(&mut self) {
         if self.first_words.as_ref().is_some_and(|words| self.handed_out >= words.len()) {
             self.first_words = None;
         }
     }
 
-    /// Sends what waits, as far as the socket takes it.
+    /// Sends what is waiting, as far as the socket takes it.
     pub fn flush(&mut self) {
         while self.broken.is_none() && self.sent < self.unsent.len() {
             match self.socket.write(self.unsent.get(self.sent..).unwrap_or_default()) {
@@ -156,7 +156,7 @@ impl SocketIo {
         }
     }
 
-    /// For the library: takes bytes to send.
+    /// Takes bytes that the library sends.
     ///
     /// # Errors
     /// `errno`
@@ -168,7 +168,7 @@ impl SocketIo {
         if self.broken.is_some() { Err(libc::EPIPE) } else { Ok(bytes.len()) }
     }
 
-    /// For the library: what came; 0 at the end.
+    /// Gives the library what has arrived. Returns the number of bytes, 0 at the end of the connection.
     ///
     /// # Errors
     /// `errno`
@@ -185,7 +185,7 @@ impl SocketIo {
         outcome
     }
 
-    /// The library asks for the version byte by byte, so it is read in pieces beforehand.
+    /// Reads ahead, because the library asks for the version line byte by byte.
     fn receive_first_words(&mut self, words: &mut Vec<u8>, into: &mut [u8]) -> Result<usize, c_int> {
         if self.handed_out == words.len() {
             let mut piece = [0; 2_048];
@@ -239,7 +239,7 @@ fn wait_for_agent(agent: BorrowedFd<'_>, events: PollFlags) -> Result<(), c_int>
     }
 }
 
-/// For the library: sends some of `bytes` to an agent.
+/// Sends some of `bytes` from the library to an agent.
 ///
 /// # Errors
 /// `errno`
@@ -248,7 +248,7 @@ pub(super) fn send_to_agent(agent: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize
     rustix::io::write(agent, bytes).map_err(rustix::io::Errno::raw_os_error)
 }
 
-/// For the library: reads what an agent answers; 0 at the end.
+/// Reads an agent's answer for the library. Returns the number of bytes, 0 at the end.
 ///
 /// # Errors
 /// `errno`

@@ -1,5 +1,5 @@
-//! File transfers of a session over SFTP, one at a time: lines into a named pipe, small files, copies of local files. A
-//! file is written under another name and renamed, so it appears whole or not at all.
+//! One file transfer over SFTP: lines into a named pipe, a small file, or a copy of a local file. A file is written
+//! under another name and renamed, so it appears whole or not at all.
 
 use std::ffi::c_ulong;
 use std::fs::File;
@@ -13,9 +13,10 @@ use crate::edge::copy::Opened;
 use crate::model::copy::CopyKind;
 use crate::model::ssh::{SshEnd, SshTask, SshTaskId};
 
-/// File data on its way at once: more than the window of OpenSSH's sshd, so that it never waits for us.
+/// Maximum number of bytes of file data on the way: more than the window of OpenSSH's sshd, so that it never waits for
+/// us.
 const WINDOW_BYTES: usize = 2 << 20;
-/// Read from the local file at once.
+/// Number of bytes read from the local file at once.
 const READ_BYTES: usize = 256 << 10;
 /// Maximum number of acknowledgements handled at once.
 const LOOK_BYTES: usize = 4 << 20;
@@ -45,16 +46,16 @@ enum Phase {
 
 pub(super) struct Transfer {
     pub id: SshTaskId,
-    /// It has begun.
+    /// The transfer has begun.
     pub is_asked: bool,
     phase: Phase,
-    /// What is opened.
+    /// The path that is opened.
     name: String,
-    /// What it is called in the end; `None` for a pipe.
+    /// The final path; `None` for a pipe.
     renamed: Option<String>,
     mode: u32,
     source: Source,
-    /// Bytes from `done` on are not acknowledged.
+    /// The bytes before `done` are acknowledged.
     window: Vec<u8>,
     done: usize,
     at_end: bool,
@@ -64,7 +65,7 @@ pub(super) struct Transfer {
 }
 
 impl Transfer {
-    /// `opened` is the source of an upload.
+    /// Prepares a transfer. `opened` is the source of an upload.
     pub fn new(id: SshTaskId, task: SshTask, opened: Option<Opened>) -> Option<Self> {
         let mut end = SshEnd::Done;
         let mut source = Source::Memory;
@@ -162,7 +163,7 @@ impl Transfer {
     }
 }
 
-/// A status of SFTP in words.
+/// The name of an SFTP status.
 pub(super) const fn words_of(status: c_ulong) -> &'static str {
     match status {
         2 | 10 => NO_SUCH_FILE,
@@ -181,7 +182,7 @@ pub(super) const fn words_of(status: c_ulong) -> &'static str {
 }
 
 impl Transfer {
-    /// Goes on as far as the host answers; whether it is over. What fails ends it, with its reason.
+    /// Continues as far as the host answers. Returns whether the transfer is over. A failure ends it with a reason.
     pub fn go_on(&mut self, ssh: &mut Ssh2, moved: &mut bool) -> bool {
         while let Ok(next) = self.step(ssh, moved) {
             *moved = true;
@@ -218,7 +219,7 @@ impl Transfer {
         self.end
     }
 
-    /// Whether the pipe is one.
+    /// Checks that the destination is a pipe.
     fn look(&mut self, ssh: &mut Ssh2) -> Next {
         let shown = &self.name;
         let text = match settled(ssh.is_pipe(shown))? {
@@ -299,13 +300,13 @@ impl Transfer {
     }
 }
 
-/// The host has not answered yet, or others have their turn.
+/// The host has not answered yet, or it is the turn of others.
 struct Later;
 
-/// What a transfer does next; `None` where it is over.
+/// What a transfer does next; `None` when it is over.
 type Next = Result<Option<Phase>, Later>;
 
-/// The outcome of a call once the host has answered, an error in words.
+/// The result of a call once the host has answered; an error is in words.
 fn settled<T>(outcome: Outcome<T>) -> Result<Result<T, String>, Later> {
     match outcome {
         Ok(value) => Ok(Ok(value)),

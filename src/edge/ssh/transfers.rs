@@ -1,4 +1,4 @@
-//! The file transfers of a session: their SFTP channel, and which of them has its turn. One at a time.
+//! The file transfers of a session. They share one SFTP channel and run one at a time.
 
 use std::collections::VecDeque;
 
@@ -7,17 +7,17 @@ use super::transfer::Transfer;
 use crate::edge::copy::Opened;
 use crate::model::ssh::{SshEnd, SshNews, SshTask, SshTaskId};
 
-/// How the library says that it got no channel, not that the host has no SFTP.
+/// The library's words for "no channel", as opposed to "no SFTP on this host".
 const NO_CHANNEL: &str = "Unable to startup channel";
 
 /// The SFTP channel of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sftp {
     None,
-    /// The host has been asked for it and has not answered.
+    /// The host has been asked for the channel and has not answered.
     Opening,
     Open,
-    /// It is of no use any more, but not gone yet.
+    /// The channel is being closed.
     Closing,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Transfers {
     sftp: Sftp,
     waiting: VecDeque<Transfer>,
     current: Option<Transfer>,
-    /// The host gave no channel for the transfer in hand; its words.
+    /// The host's words when it gave no channel for the current transfer.
     refusal: Option<String>,
 }
 
@@ -35,17 +35,17 @@ impl Transfers {
         Self { sftp: Sftp::None, waiting: VecDeque::new(), current: None, refusal: None }
     }
 
-    /// Whether the host is being asked for the SFTP channel; meanwhile no command may be started.
+    /// Whether the SFTP channel is being opened. No command may be started meanwhile.
     pub fn is_opening(&self) -> bool {
         self.sftp == Sftp::Opening
     }
 
-    /// Whether the SFTP channel, or one that is not gone yet, takes the place of another.
+    /// Whether an SFTP channel is there, also one that is opening or closing.
     pub fn has_channel(&self) -> bool {
         self.sftp != Sftp::None
     }
 
-    /// Whether the SFTP channel is on its way out.
+    /// Whether the SFTP channel is closing.
     pub fn is_closing(&self) -> bool {
         self.sftp == Sftp::Closing
     }
@@ -54,8 +54,8 @@ impl Transfers {
         self.waiting.extend(Transfer::new(id, task, opened));
     }
 
-    /// Nothing more is told of the transfer. Where it is under way the host does not answer, and the whole channel
-    /// goes.
+    /// Drops a transfer without news of it. If it is under way, the host does not answer, so the whole channel is
+    /// closed.
     pub fn abort(&mut self, id: SshTaskId) {
         self.waiting.retain(|waiting| waiting.id != id);
         if self.current.take_if(|current| current.id == id).is_some() && self.sftp == Sftp::Open {
@@ -63,13 +63,13 @@ impl Transfers {
         }
     }
 
-    /// The session is over. What is open there goes with it.
+    /// Ends all transfers with the session.
     pub fn break_off(&mut self) {
         self.current = None;
         self.waiting.clear();
     }
 
-    /// Gives the SFTP channel back if nobody uses it; whether there was such a one.
+    /// Closes the SFTP channel if no transfer uses it. Returns whether that was so.
     pub fn yield_channel(&mut self) -> bool {
         let is_idle = self.sftp == Sftp::Open && self.current.is_none() && self.waiting.is_empty();
         if is_idle {
@@ -78,18 +78,18 @@ impl Transfers {
         is_idle
     }
 
-    /// Why the host gives no channel for the transfer in hand, if it was asked for one; it is asked again the next
-    /// time.
+    /// Takes the reason why the host gave no channel for the current transfer. The next call asks the host again.
     pub const fn take_refusal(&mut self) -> Option<String> {
         self.refusal.take()
     }
 
-    /// Gives up the transfer in hand, which was not begun.
+    /// Takes out the current transfer, which has not begun.
     pub fn take_current(&mut self) -> Option<Transfer> {
         self.current.take()
     }
 
-    /// Goes on as far as the socket allows; whether anything moved. The SFTP channel is made only where it `may_open`.
+    /// Continues as far as the socket allows. Returns whether anything moved. Opens the SFTP channel only if it
+    /// `may_open`.
     pub fn go_on(&mut self, ssh: &mut Ssh2, may_open: bool, news: &mut Vec<SshNews>) -> bool {
         if self.sftp == Sftp::Closing {
             if !ssh.close_sftp() {
@@ -137,7 +137,7 @@ impl Transfers {
         }
     }
 
-    /// Makes the SFTP channel when it is needed first.
+    /// Opens the SFTP channel before the first transfer.
     fn open(&mut self, ssh: &mut Ssh2) -> Result<(), Fault> {
         let opened = ssh.open_sftp();
         self.sftp = match opened {

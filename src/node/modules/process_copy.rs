@@ -1,7 +1,7 @@
 //! Copies that we receive (docs/protocol.md section 12): PROCESSCOPY messages become steps of jobs, in the order of
 //! their token, and rows. A sender is read no further while too much waits for the disk.
 //!
-//! Absent on purpose: files.
+//! Out of scope: files.
 
 mod left;
 mod request;
@@ -25,8 +25,8 @@ use crate::model::token::Token;
 use crate::node::core::Core;
 use crate::node::flow::Why;
 use crate::node::json;
+use crate::node::nodes::pathway::Route;
 use crate::node::output::Output;
-use crate::node::pathway::Route;
 use crate::node::peer::{Handled, Peer};
 use crate::node::remote_copy::failure_data;
 use crate::node::timers::Timer;
@@ -174,7 +174,7 @@ impl Core {
         let Request { step, logging, total, wants_ack, asked } = request;
         let hears = Hears { client: peer.client(), wants_ack, asked, len_bytes };
         let passed_on = route.filter(|_| !self.sinks.all.contains_key(token)).map(|Route { through, target }| {
-            let order = self.copies.take_next_source();
+            let order = self.context.begin_copy();
             PassedOn { through, target, order, end: None }
         });
         let incoming = self.incoming(token, passed_on);

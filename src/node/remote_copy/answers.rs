@@ -12,6 +12,7 @@ use crate::model::token::Token;
 use super::State;
 use crate::node::core::Core;
 use crate::node::json;
+use crate::node::sync::asking;
 
 /// The data of a confirmation by a receiver of our own kind.
 #[derive(Default, Deserialize)]
@@ -48,7 +49,7 @@ impl Core {
         copy.may_have_ended |= md5.is_some();
         copy.state = State::Asking { number, md5 };
         let (through, message) = (copy.route.through, copy.message(data));
-        self.send_to_node(through, message);
+        self.nodes.send(&mut self.context, through, message);
         self.await_progress(source);
     }
 
@@ -117,20 +118,20 @@ impl Core {
     fn receiver_gave_up(&mut self, source: SourceId, code: Code, data: &str) {
         let Some(copy) = self.forget_copy(source) else { return };
         let through = copy.route.through;
-        let Some(node) = self.registry.get_mut(through) else {
+        let Some(node) = self.nodes.get_mut(through) else {
             let failure = CopyFailure { message: "remote copy failed".to_owned(), detail: String::new() };
             return self.copy_failure_row(&copy.token, &failure);
         };
         if through != copy.route.target && node.sync.is_of_our_kind() {
             // The row is in the history of the receiver, and comes by way of the relay when that has it.
             self.context.close_token(copy.token.as_str());
-            self.sync_soon(through);
+            asking::sync_soon(&mut self.context, &mut self.nodes, through);
             return self.start_queued_copies();
         }
-        node.outbox.sent(copy.token.clone(), &Action::ProcessCopy, node.sync.serial, false);
-        let (_, sync) = node.outbox.replied(&copy.token, code, data, node.sync.serial);
+        node.owed.sent(copy.token.clone(), &Action::ProcessCopy, node.sync.serial, false);
+        let (_, sync) = node.owed.replied(&copy.token, code, data, node.sync.serial);
         if sync {
-            self.sync_soon(through);
+            asking::sync_soon(&mut self.context, &mut self.nodes, through);
         }
         self.start_queued_copies();
     }

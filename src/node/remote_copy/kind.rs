@@ -8,7 +8,7 @@ use crate::model::node_id::NodeId;
 use super::State;
 use super::breaks::node_is_gone;
 use crate::node::core::Core;
-use crate::node::registry::Link;
+use crate::node::nodes::node::Link;
 use crate::node::timers::Timer;
 
 /// So long a copy waits for the answer that shows what kind of daemon its receiver is.
@@ -25,7 +25,7 @@ impl Core {
         // From its first message on the receiver may be the one that ends the copy: after a restart its history tells.
         self.context.open_token(&token, Some(through));
         let Some(copy) = self.copies.all.get_mut(&source) else { return };
-        let Some(node) = self.registry.get(through) else {
+        let Some(node) = self.nodes.get(through) else {
             return self.fail_copy(source, &node_is_gone(through));
         };
         match node.sync.peer_pages() {

@@ -5,7 +5,7 @@
 //! queue tells when more may go. A receiver of our own kind is asked first what it has: a copy goes on where it broke
 //! off, and a file that is there already is not sent.
 //!
-//! Absent on purpose: files, and what the receiver does.
+//! Out of scope: files, and what the receiver does.
 
 mod answers;
 mod breaks;
@@ -30,9 +30,9 @@ use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
 use super::core::Core;
+use super::nodes::node::Link;
+use super::nodes::pathway::Route;
 use super::output::Output;
-use super::pathway::Route;
-use super::registry::Link;
 use super::timers::Timer;
 use pace::Pace;
 use request::{Dialect, Request, web_socket_chunk_bytes};
@@ -112,7 +112,6 @@ pub(super) struct Copies {
     all: BTreeMap<SourceId, Copy>,
     by_token: BTreeMap<Token, SourceId>,
     queued: VecDeque<SourceId>,
-    next: u64,
     next_query: u64,
     pace: Pace,
 }
@@ -129,18 +128,6 @@ impl Copies {
         self.all
             .iter()
             .any(|(source, copy)| copy.route.target == target && is_before(source) && copy.state != State::Interrupted)
-    }
-
-    /// An id for a copy of another kind, in the same order.
-    pub(super) const fn take_next_source(&mut self) -> SourceId {
-        let source = SourceId(self.next);
-        self.next += 1;
-        source
-    }
-
-    /// The id of the next copy.
-    pub(super) const fn next_source(&self) -> SourceId {
-        SourceId(self.next)
     }
 
     fn of_token(&self, token: &str) -> Option<SourceId> {
@@ -173,7 +160,7 @@ impl Core {
         if self.copies.all.len() >= COPIES_MAX {
             return self.context.fail(token, "proxy - too many copies wait, try again later");
         }
-        let source = self.copies.take_next_source();
+        let source = self.context.begin_copy();
         self.context.open_token(token, None);
         let copy = Copy {
             token: token.clone(),
@@ -298,7 +285,7 @@ impl Core {
 
     fn is_link_up(&self, source: SourceId) -> bool {
         let copy = self.copies.all.get(&source);
-        copy.and_then(|copy| self.registry.get(copy.route.through)).is_some_and(|node| node.link == Link::Up)
+        copy.and_then(|copy| self.nodes.get(copy.route.through)).is_some_and(|node| node.link == Link::Up)
     }
 
     /// Sends what may be sent and orders what is to be read.
@@ -317,7 +304,7 @@ impl Core {
             State::Sending if !copy.all_read && copy.ready.len() < READ_COUNT => {
                 let frame = copy.request.frame(copy.kind, copy.dialect());
                 let is_push = self
-                    .registry
+                    .nodes
                     .get(copy.route.through)
                     .is_some_and(|node| matches!(node.registration.kind, NodeKind::PushZmq { .. }));
                 let chunk_bytes = if is_push && copy.route.through == copy.route.target {
@@ -347,7 +334,7 @@ impl Core {
         if copy.state != State::Sending || copy.ready.is_empty() {
             return false;
         }
-        let Some(node) = self.registry.get(copy.route.through) else { return false };
+        let Some(node) = self.nodes.get(copy.route.through) else { return false };
         let is_confirmed = copy.is_ours || matches!(node.registration.kind, NodeKind::PushZmq { .. });
         let may_send = if is_confirmed { copy.in_flight.len() < WINDOW } else { copy.has_room };
         if !may_send {
@@ -367,7 +354,7 @@ impl Core {
             copy.has_room = false;
         }
         let message = copy.message(chunk.data);
-        self.send_to_node(through, message);
+        self.nodes.send(&mut self.context, through, message);
         self.await_progress(source);
         if !is_confirmed {
             self.context.output(Output::AwaitRoom { node: through, client });
@@ -381,15 +368,15 @@ impl Core {
         let through = copy.route.through;
         self.owe_copy(&copy);
         let message = copy.message(data);
-        self.send_to_node(through, message);
+        self.nodes.send(&mut self.context, through, message);
         self.start_queued_copies();
     }
 
     /// The receiver owes the end of a copy.
     fn owe_copy(&mut self, copy: &Copy) {
         let Route { through, target } = copy.route;
-        if let Some(node) = self.registry.get_mut(through) {
-            node.outbox.sent_copy(copy.token.clone(), node.sync.serial, through != target);
+        if let Some(node) = self.nodes.get_mut(through) {
+            node.owed.sent_copy(copy.token.clone(), node.sync.serial, through != target);
             self.context.open_token(&copy.token, Some(through));
         }
     }
@@ -430,9 +417,9 @@ impl Core {
 
     fn fail_copy(&mut self, source: SourceId, failure: &CopyFailure) {
         let Some(copy) = self.forget_copy(source) else { return };
-        if copy.is_ours && self.registry.get(copy.route.through).is_some_and(|node| node.link == Link::Up) {
+        if copy.is_ours && self.nodes.get(copy.route.through).is_some_and(|node| node.link == Link::Up) {
             let message = copy.message(copy.request.abort(copy.kind));
-            self.send_to_node(copy.route.through, message);
+            self.nodes.send(&mut self.context, copy.route.through, message);
         }
         self.copy_failure_row(&copy.token, failure);
         self.start_queued_copies();

@@ -21,9 +21,8 @@ use crate::node::context::Context;
 use crate::node::journal::NewRow;
 use crate::node::json;
 use crate::node::modules::process_copy::PassedOn;
+use crate::node::nodes::pathway::Route;
 use crate::node::output::Output;
-use crate::node::pathway::Route;
-use crate::node::remote_copy::Copies;
 use crate::node::remote_copy::request::Request;
 
 /// Time limit for unpacking.
@@ -106,7 +105,6 @@ impl SshHosts {
     pub(super) fn copy(
         &mut self,
         context: &mut Context,
-        copies: &mut Copies,
         route: Route,
         token: &Token,
         data: &str,
@@ -143,7 +141,7 @@ impl SshHosts {
             token: token.clone(),
             logging,
             target: route.target,
-            order: copies.take_next_source(),
+            order: context.begin_copy(),
             stage: Stage::Uploading,
             source: request.source,
             destination: directory,

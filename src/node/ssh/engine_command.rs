@@ -12,7 +12,7 @@ use crate::node::context::Context;
 use crate::node::journal::NewRow;
 use crate::node::json;
 use crate::node::modules::engine::{EngineContent, submitted};
-use crate::node::pathway::Route;
+use crate::node::nodes::pathway::Route;
 
 /// A request under way.
 pub(super) struct EngineJob {

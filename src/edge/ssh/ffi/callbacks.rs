@@ -1,4 +1,4 @@
-//! What libssh2 calls back: its socket, and questions of a login.
+//! The callbacks of libssh2: socket input and output, and questions of a login.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int, c_void};
@@ -10,7 +10,7 @@ use libssh2_sys as sys;
 use super::super::socket_io::{self, SocketIo};
 use super::len;
 
-/// A length, or an error as the library's callbacks return it.
+/// A length or an error in the form that the library's callbacks return.
 fn returned(outcome: Result<usize, c_int>) -> ssize_t {
     match outcome {
         Ok(len) => ssize_t::try_from(len).unwrap_or(ssize_t::MAX),

@@ -36,7 +36,7 @@ impl Ssh2 {
         Ok(())
     }
 
-    /// Closes the SFTP channel with what is open there; `false` while that would block, then it is called again.
+    /// Closes the SFTP channel and the file open in it. Returns `false` while that would block; then call it again.
     pub fn close_sftp(&mut self) -> bool {
         if let Some(file) = self.file.take() {
             // SAFETY: the handle is alive and forgotten here. The request goes out; its answer is not awaited, and
@@ -60,7 +60,7 @@ impl Ssh2 {
         self.file.map(NonNull::as_ptr).ok_or_else(Self::no_longer_there)
     }
 
-    /// An error of the SFTP channel, with its own number and words where the host gave one.
+    /// An error of the SFTP channel, with the host's number and text if it gave them.
     fn in_sftp<T>(&self, outcome: Outcome<T>) -> Outcome<T> {
         let fault = match outcome {
             Err(fault) if fault.is(&[sys::LIBSSH2_ERROR_SFTP_PROTOCOL]) => fault,
@@ -76,7 +76,7 @@ impl Ssh2 {
         }
     }
 
-    /// Whether a name there stands for a named pipe.
+    /// Whether a path on the host is a named pipe.
     pub fn is_pipe(&mut self, name: &str) -> Outcome<bool> {
         let (sftp, name, mut found) = (self.sftp()?, name.as_bytes(), attributes(0, 0));
         // SAFETY: the channel is alive, the name is given with its length, `found` is a place for the answer.
@@ -86,7 +86,8 @@ impl Ssh2 {
         Ok(found.permissions & sys::LIBSSH2_SFTP_S_IFMT == sys::LIBSSH2_SFTP_S_IFIFO)
     }
 
-    /// Opens a file there to write: a new one with these permissions, or to append without. One is open at a time.
+    /// Opens a file on the host for writing: a new one if permissions are given, else to append. One file is open at a
+    /// time.
     pub fn open_file(&mut self, name: &str, new: Option<u32>) -> Outcome<()> {
         let (sftp, name) = (self.sftp()?, name.as_bytes());
         let flags = match new {
@@ -102,7 +103,7 @@ impl Ssh2 {
         Ok(())
     }
 
-    /// Writes to the open file; the bytes that the host has confirmed, which need not be given again.
+    /// Writes to the open file. Returns the number of bytes that the host has confirmed.
     pub fn write(&mut self, bytes: &[u8]) -> Outcome<usize> {
         let file = self.file()?;
         // SAFETY: the handle is alive; pointer and length describe `bytes`.
@@ -110,7 +111,7 @@ impl Ssh2 {
         self.in_sftp(self.check_len(result))
     }
 
-    /// Gives the open file permissions.
+    /// Sets the permissions of the open file.
     pub fn set_mode(&mut self, mode: u32) -> Outcome<()> {
         let (file, mut wanted) = (self.file()?, attributes(sys::LIBSSH2_SFTP_ATTR_PERMISSIONS, mode));
         // SAFETY: handle and attributes are alive.
@@ -118,7 +119,7 @@ impl Ssh2 {
         self.in_sftp(self.check(result))
     }
 
-    /// Has the host bring the open file to its disk.
+    /// Asks the host to sync the open file to disk.
     pub fn sync(&mut self) -> Outcome<()> {
         let file = self.file()?;
         // SAFETY: the handle is alive.
@@ -137,7 +138,7 @@ impl Ssh2 {
         self.in_sftp(self.check(result))
     }
 
-    /// Gives a file another name, in place of whatever has it; a host may know only the plain renaming.
+    /// Renames a file, replacing what has the new name. Falls back to the plain rename if the host knows only that.
     pub fn rename(&mut self, from: &str, to: &str, plain: bool) -> Outcome<()> {
         const FLAGS: c_long =
             sys::LIBSSH2_SFTP_RENAME_OVERWRITE | sys::LIBSSH2_SFTP_RENAME_ATOMIC | sys::LIBSSH2_SFTP_RENAME_NATIVE;

@@ -1,5 +1,5 @@
-//! Logins of the API: the one user of the original, users with rights and a hash of their password, a brake on guesses,
-//! and a bounded memory of logins that were right, so that not each request of a user costs a slow hash.
+//! Logins of the API: the single user of the original, users with rights and a password hash, a brake on guessing, and
+//! a bounded cache of successful logins, so that not every request of a user costs a slow hash.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,37 +15,37 @@ use crate::model::time::Monotonic;
 use crate::session::login_brake::LoginBrake;
 use crate::wire::http::basic_auth::{self, BasicCredentials};
 
-/// A login that was right is known for so long.
+/// How long a successful login is remembered.
 const REMEMBERED: Duration = Duration::from_secs(3_600);
-/// Logins that are remembered; beyond it all are forgotten.
+/// Maximum number of remembered logins; beyond it all are forgotten.
 const MAX_REMEMBERED: usize = 1_000;
-/// Passwords that are checked at once.
+/// Maximum number of passwords checked at once.
 const MAX_CHECKS: usize = 16;
 
-/// What to do about a request.
+/// What to do with a request.
 pub enum Verdict {
     /// Let it in.
     Open(Caller),
     /// No or wrong credentials.
     Wrong,
-    /// Too many wrong ones came from its address.
+    /// Too many wrong attempts came from its address.
     Braked,
-    /// The password has to be hashed first, by a worker.
+    /// A worker has to hash the password first.
     Check(LoginCheck),
 }
 
-/// A password and the hash that it should have. No `Debug`.
+/// A password and its expected hash. No `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LoginCheck {
     password: Vec<u8>,
     hash: Arc<str>,
-    /// Among the users; `None` where the name is unknown, which takes as long.
+    /// Index of the user; `None` for an unknown name, whose check takes as long.
     user: Option<usize>,
     login: Login,
 }
 
 impl LoginCheck {
-    /// The password that was given and the hash that it should have.
+    /// The given password and the expected hash.
     #[must_use]
     pub fn parts(&self) -> (&[u8], &str) {
         (&self.password, &self.hash)
@@ -55,7 +55,7 @@ impl LoginCheck {
 /// An address and a hash of the header.
 type Login = (PeerAddress, [u8; 32]);
 
-/// See the module's page.
+/// The state of all logins; see the module's documentation.
 pub struct Logins {
     original: Option<BasicCredentials>,
     users: Vec<ApiUser>,
@@ -106,12 +106,12 @@ impl Logins {
             return Verdict::Braked;
         }
         self.checks += 1;
-        // Counted now, so that many at once do not slip through while the first is checked; see `checked`.
+        // Counted now, so that many attempts at once cannot pass while the first is being checked; see `checked`.
         self.brake.note_failure(from, now);
         Verdict::Check(LoginCheck { password, hash, user, login })
     }
 
-    /// A check is over, whether anybody still waits for it or not.
+    /// Notes the end of a check, even if nobody waits for it.
     pub fn check_ended(&mut self) {
         self.checks = self.checks.saturating_sub(1);
     }

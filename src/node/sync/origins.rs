@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::history::{HistoryName, Origins, RowOrigin, StoreChange, SyncMark};
+use crate::model::history::{HistoryName, Origins, RowOrigin, StoreChange};
 use crate::model::node_id::NodeId;
 
-use crate::node::core::Core;
+use crate::node::context::Context;
 use crate::node::output::{Output, ReceiptId};
 
 /// Histories remembered. A node that makes a new database gives it a new number; rows of further ones are not compared.
@@ -17,7 +17,7 @@ const HISTORIES_MAX: usize = 100_000;
 
 /// See the module's page.
 #[derive(Debug, Default)]
-pub(in crate::node) struct OriginMarks {
+pub(super) struct OriginMarks {
     own: i64,
     last_ids: BTreeMap<HistoryName, i64>,
 }
@@ -33,15 +33,8 @@ impl Moved {
     }
 }
 
-impl SyncMark {
-    /// Whether it belongs to another history than the one with this number, as far as both are known.
-    pub(super) const fn is_of_another(&self, history: i64) -> bool {
-        history != 0 && self.history != 0 && history != self.history
-    }
-}
-
 impl OriginMarks {
-    pub(in crate::node) fn new(origins: Origins) -> Self {
+    pub(super) fn new(origins: Origins) -> Self {
         Self { own: origins.own, last_ids: origins.marks.into_iter().collect() }
     }
 
@@ -65,15 +58,13 @@ impl OriginMarks {
             }
         }
     }
-}
 
-impl Core {
     /// Moves the marks of the histories that an answer has brought rows of, together with the rows; returns those
     /// before.
-    pub(super) fn move_origins(&mut self, moved: Moved, receipt: ReceiptId) -> Vec<RowOrigin> {
+    pub(super) fn advance(&mut self, context: &mut Context, moved: Moved, receipt: ReceiptId) -> Vec<RowOrigin> {
         let mut before = Vec::new();
         for (history, id) in moved.0 {
-            let last_ids = &mut self.origins.last_ids;
+            let last_ids = &mut self.last_ids;
             let last = last_ids.get(&history).copied();
             let is_full = last.is_none() && last_ids.len() >= HISTORIES_MAX;
             if is_full || last.is_some_and(|last| id <= last) {
@@ -82,7 +73,7 @@ impl Core {
             last_ids.insert(history, id);
             before.push(RowOrigin { history, id: last.unwrap_or(0) });
             let change = StoreChange::PutOriginMark(RowOrigin { history, id });
-            self.context.output(Output::Store { change, receipt: Some(receipt) });
+            context.output(Output::Store { change, receipt: Some(receipt) });
         }
         before
     }

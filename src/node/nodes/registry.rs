@@ -2,26 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::connection::{ClientId, Endpoint};
 use crate::model::history::SyncMark;
 use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration};
-use crate::model::time::Monotonic;
 
-use super::history_sync::NodeSync;
-use super::liveness::Liveness;
-use super::outbox::Outbox;
+use super::node::{Announced, Link, Node};
 use super::registration::SUBNODES_MAX;
+use crate::node::liveness::Liveness;
 
 /// Nodes at most.
-pub(super) const NODES_MAX: usize = 20_000;
-
-/// Ids that a node announces, and how many steps behind it they are: 1 for its own nodes.
-pub(super) type Announced = BTreeMap<NodeId, u8>;
+pub(in crate::node) const NODES_MAX: usize = 20_000;
 
 /// How a node comes to be a way to a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(in crate::node) enum Way {
     /// It is the target.
     Direct,
     /// A registration says so, with this score.
@@ -30,81 +24,16 @@ pub(super) enum Way {
     Dynamic(u8),
 }
 
-/// Whether messages can go to a node now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Link {
-    /// We never connect to it, and it has not dialled in.
-    None,
-    /// Not connected at the moment.
-    Down,
-    /// Connected and sealed.
-    Up,
-}
-
-impl Link {
-    const fn of(kind: &NodeKind) -> Self {
-        if matches!(kind, NodeKind::PushZmq { .. } | NodeKind::PushSsh(_)) { Self::Down } else { Self::None }
-    }
-}
-
-/// All that is known of one node.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub registration: Registration,
-    pub link: Link,
-    /// The connection or session over which a node that dials in is reached.
-    pub client: Option<ClientId>,
-    /// When its client last said anything.
-    pub heard: Option<Monotonic>,
-    pub liveness: Liveness,
-    pub sync: NodeSync,
-    pub outbox: Outbox,
-    /// Since when its link is down, while it is.
-    pub down_since: Option<Monotonic>,
-    /// The ids in its own constatus map, at every depth.
-    announced: Announced,
-}
-
-impl Node {
-    /// Where to connect, for a node that we connect to.
-    pub(super) const fn endpoint(&self) -> Option<&Endpoint> {
-        match &self.registration.kind {
-            NodeKind::PushZmq { endpoint } => Some(endpoint),
-            _ => None,
-        }
-    }
-
-    /// Whether other nodes are reached by it.
-    pub(super) fn is_relay(&self) -> bool {
-        !self.registration.subnodes.is_empty() || !self.announced.is_empty()
-    }
-
-    /// Whether it is one that we connect to.
-    pub(super) const fn is_dialled(&self) -> bool {
-        matches!(self.registration.kind, NodeKind::PushZmq { .. } | NodeKind::PushSsh(_))
-    }
-
-    /// Whether it is one that connects to us.
-    pub(super) const fn dials_in(&self) -> bool {
-        matches!(self.registration.kind, NodeKind::Pull | NodeKind::WebSocket)
-    }
-
-    /// Whether nothing but the node's own word stands for this way: nodes with a WebSocket share a token, so that any
-    /// of them may say anything. What the configuration says of it is another matter.
-    const fn only_claims(&self, way: Way) -> bool {
-        let is_configured = self.registration.prevail && matches!(way, Way::Static(_));
-        matches!(self.registration.kind, NodeKind::WebSocket) && !is_configured
-    }
-
-    /// Whether it is one that connects to us and never did.
-    pub(super) const fn never_connected(&self) -> bool {
-        self.dials_in() && self.registration.identity.is_none()
-    }
+/// Whether nothing but the node's own word stands for this way: nodes with a WebSocket share a token, so that any
+/// of them may say anything. What the configuration says of it is another matter.
+const fn only_claims(node: &Node, way: Way) -> bool {
+    let is_configured = node.registration.prevail && matches!(way, Way::Static(_));
+    matches!(node.registration.kind, NodeKind::WebSocket) && !is_configured
 }
 
 /// What a registration changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Registered {
+pub(in crate::node) enum Registered {
     /// The node is new, or of another kind than before.
     New,
     /// It was known; its endpoint is another one.
@@ -117,7 +46,7 @@ pub(super) enum Registered {
 
 /// What an unregistration changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Unregistered {
+pub(in crate::node) enum Unregistered {
     /// The node is gone.
     Gone,
     /// A prevailing node that connects to us: it stays known, but is disconnected.
@@ -128,7 +57,7 @@ pub(super) enum Unregistered {
 
 /// Every node and every route.
 #[derive(Debug, Default)]
-pub(super) struct Registry {
+pub(in crate::node) struct Registry {
     nodes: BTreeMap<NodeId, Node>,
     /// Subnode to its parents, best score first.
     static_routes: BTreeMap<NodeId, BTreeSet<(i64, NodeId)>>,
@@ -140,38 +69,38 @@ pub(super) struct Registry {
 
 impl Registry {
     /// A number that changes when the constatus map may have changed.
-    pub(super) const fn version(&self) -> u64 {
+    pub(in crate::node) const fn version(&self) -> u64 {
         self.version
     }
 
     /// A node, to read.
-    pub(super) fn get(&self, id: NodeId) -> Option<&Node> {
+    pub(in crate::node) fn get(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(&id)
     }
 
     /// A node, to change.
-    pub(super) fn get_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+    pub(in crate::node) fn get_mut(&mut self, id: NodeId) -> Option<&mut Node> {
         self.version += 1;
         self.nodes.get_mut(&id)
     }
 
     /// A node, to change in what the constatus map does not show.
-    pub(super) fn get_quietly(&mut self, id: NodeId) -> Option<&mut Node> {
+    pub(in crate::node) fn get_quietly(&mut self, id: NodeId) -> Option<&mut Node> {
         self.nodes.get_mut(&id)
     }
 
     /// Every node by id.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+    pub(in crate::node) fn iter(&self) -> impl Iterator<Item = (NodeId, &Node)> {
         self.nodes.iter().map(|(id, node)| (*id, node))
     }
 
     /// Every id, in order.
-    pub(super) fn ids(&self) -> Vec<NodeId> {
+    pub(in crate::node) fn ids(&self) -> Vec<NodeId> {
         self.nodes.keys().copied().collect()
     }
 
     /// Whether `target` is a node or behind one.
-    pub(super) fn knows(&self, target: NodeId) -> bool {
+    pub(in crate::node) fn knows(&self, target: NodeId) -> bool {
         self.nodes.contains_key(&target)
             || self.static_routes.contains_key(&target)
             || self.dynamic_routes.contains_key(&target)
@@ -179,11 +108,11 @@ impl Registry {
 
     /// The nodes through which `target` may be reached, best first: itself, static routes by score, dynamic routes by
     /// distance; what WebSocket nodes claim comes last, and not at all for a target that is known otherwise.
-    pub(super) fn candidates(&self, target: NodeId) -> impl Iterator<Item = (NodeId, Way, &Node)> {
+    pub(in crate::node) fn candidates(&self, target: NodeId) -> impl Iterator<Item = (NodeId, Way, &Node)> {
         let itself = self.nodes.contains_key(&target).then_some((target, Way::Direct));
         let is_known = itself.is_some() || self.is_prevailing_subnode(target);
-        let claims = self.ways_behind(target).filter(move |(_, way, node)| !is_known && node.only_claims(*way));
-        let ways = self.ways_behind(target).filter(|(_, way, node)| !node.only_claims(*way));
+        let claims = self.ways_behind(target).filter(move |(_, way, node)| !is_known && only_claims(node, *way));
+        let ways = self.ways_behind(target).filter(|(_, way, node)| !only_claims(node, *way));
         let itself = itself.into_iter().filter_map(|(id, way)| self.nodes.get(&id).map(|node| (id, way, node)));
         itself.chain(ways).chain(claims)
     }
@@ -198,7 +127,7 @@ impl Registry {
     }
 
     /// Every id that is a node or behind one, in order, from `first` on.
-    pub(super) fn known_from(&self, first: NodeId) -> impl Iterator<Item = NodeId> {
+    pub(in crate::node) fn known_from(&self, first: NodeId) -> impl Iterator<Item = NodeId> {
         let mut next = Some(first);
         std::iter::from_fn(move || {
             let from = next?;
@@ -212,7 +141,7 @@ impl Registry {
     }
 
     /// Adds a node or replaces what is registered of it.
-    pub(super) fn register(&mut self, registration: Registration, mark: SyncMark) -> Registered {
+    pub(in crate::node) fn register(&mut self, registration: Registration, mark: SyncMark) -> Registered {
         let id = registration.id;
         if !registration.prevail && self.is_prevailing_subnode(id) {
             return Registered::Refused("it is already defined as a subnode that prevails");
@@ -259,7 +188,7 @@ impl Registry {
         }
         node.link = Link::of(&node.registration.kind);
         // What went out over the old way may be lost.
-        node.outbox.link_lost();
+        node.owed.link_lost();
         node.liveness = Liveness::default();
         node.announced.clear();
         self.remove_dynamic_routes(id);
@@ -268,22 +197,11 @@ impl Registry {
 
     fn insert(&mut self, registration: Registration, mark: SyncMark) {
         self.add_static_routes(&registration);
-        let node = Node {
-            link: Link::of(&registration.kind),
-            client: None,
-            heard: None,
-            liveness: Liveness::default(),
-            sync: NodeSync::new(mark),
-            outbox: Outbox::default(),
-            down_since: None,
-            announced: Announced::new(),
-            registration,
-        };
-        self.nodes.insert(node.registration.id, node);
+        self.nodes.insert(registration.id, Node::new(registration, mark));
     }
 
     /// Drops a node with its routes. The caller ends its tokens first.
-    pub(super) fn unregister(&mut self, id: NodeId) -> Unregistered {
+    pub(in crate::node) fn unregister(&mut self, id: NodeId) -> Unregistered {
         self.version += 1;
         let Some(node) = self.nodes.get_mut(&id) else { return Unregistered::Unknown };
         if node.dials_in() && node.registration.prevail {
@@ -300,13 +218,13 @@ impl Registry {
     }
 
     /// Whether a node that prevails has `id` as its subnode.
-    pub(super) fn is_prevailing_subnode(&self, id: NodeId) -> bool {
+    pub(in crate::node) fn is_prevailing_subnode(&self, id: NodeId) -> bool {
         let parents = self.static_routes.get(&id).into_iter().flatten();
         parents.filter_map(|(_, parent)| self.nodes.get(parent)).any(|parent| parent.registration.prevail)
     }
 
     /// What is registered of a node may be replaced from now on.
-    pub(super) fn prevail_no_more(&mut self, id: NodeId) {
+    pub(in crate::node) fn prevail_no_more(&mut self, id: NodeId) {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.registration.prevail = false;
         }
@@ -314,7 +232,7 @@ impl Registry {
 
     /// Ids that a registration with `prevail` claims as its subnodes and that are registered themselves, but do not
     /// prevail.
-    pub(super) fn claimed_by(&self, registration: &Registration) -> Vec<NodeId> {
+    pub(in crate::node) fn claimed_by(&self, registration: &Registration) -> Vec<NodeId> {
         if !registration.prevail {
             return Vec::new();
         }
@@ -353,7 +271,7 @@ impl Registry {
     }
 
     /// Replaces what a node announced in its PONG: at most [`SUBNODES_MAX`] ids are taken.
-    pub(super) fn announce(&mut self, parent: NodeId, mut announced: Announced) {
+    pub(in crate::node) fn announce(&mut self, parent: NodeId, mut announced: Announced) {
         announced.remove(&parent);
         while announced.len() > SUBNODES_MAX {
             announced.pop_last();

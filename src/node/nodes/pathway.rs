@@ -5,11 +5,12 @@ use std::time::Duration;
 use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 
-use super::registry::{Node, Registry};
+use super::node::Node;
+use super::registry::Registry;
 
 /// The way to a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Route {
+pub(in crate::node) struct Route {
     /// The node that the message goes to.
     pub through: NodeId,
     /// The node that it is for.
@@ -18,14 +19,14 @@ pub(super) struct Route {
 
 impl Route {
     /// The third field of the message: empty when the chosen node is the target itself.
-    pub(super) fn target_field(&self) -> Box<str> {
+    pub(in crate::node) fn target_field(&self) -> Box<str> {
         if self.through == self.target { "".into() } else { self.target.to_string().into() }
     }
 }
 
 /// When a node counts as dead.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(in crate::node) struct Patience {
     /// So long after its last PONG.
     pub pong_discard: Duration,
     /// So long after the connection that we make to it was seen to be down.
@@ -34,7 +35,7 @@ pub(super) struct Patience {
 
 /// What speaks for or against a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(in crate::node) enum Standing {
     /// It answers, or was never asked.
     Live,
     /// It connects to us and never did: no way at all.
@@ -48,7 +49,7 @@ pub(super) enum Standing {
 }
 
 /// Judges a candidate.
-pub(super) fn standing(node: &Node, now: Monotonic, patience: Patience) -> Standing {
+pub(in crate::node) fn standing(node: &Node, now: Monotonic, patience: Patience) -> Standing {
     if node.never_connected() {
         return Standing::NeverConnected;
     }
@@ -68,7 +69,12 @@ pub(super) fn standing(node: &Node, now: Monotonic, patience: Patience) -> Stand
 ///
 /// # Errors
 /// The message of the history row that ends the token.
-pub(super) fn choose(registry: &Registry, target: &str, now: Monotonic, patience: Patience) -> Result<Route, String> {
+pub(in crate::node) fn choose(
+    registry: &Registry,
+    target: &str,
+    now: Monotonic,
+    patience: Patience,
+) -> Result<Route, String> {
     let unknown = || format!("proxy - unknown target {}", shown(target));
     let target_id: NodeId = target.parse().map_err(|_| unknown())?;
     if !registry.knows(target_id) {
@@ -102,7 +108,7 @@ mod tests {
     use crate::model::history::SyncMark;
     use crate::model::registration::{NodeKind, Registration, Subnode};
 
-    use crate::node::registry::Announced;
+    use super::super::node::Announced;
 
     use super::*;
 
@@ -220,7 +226,7 @@ mod tests {
 
     #[test]
     fn what_prevails_is_not_overridden() {
-        use crate::node::registry::Registered;
+        use super::super::registry::Registered;
         let mut registry = registry(vec![Registration { prevail: true, ..push(2, &[(8, 1)]) }]);
         assert_eq!(
             registry.register(push(8, &[]), SyncMark::default()),

@@ -1,17 +1,14 @@
-//! An answer that comes in several messages (docs/protocol.md section 9). Its parts carry their number, but no order.
-//!
-//! Parts wait in memory until all are there, so that rows and mark are stored together. When too much waits, the rows
-//! of the node in hand are stored before their mark, and their ids are remembered instead.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! The messages of one answer wait in memory until all are there, so that rows and mark are stored together. When too
+//! much waits, the rows of the node in hand are stored before their mark, and their ids are remembered instead.
 
 use crate::model::history::SyncMark;
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::{Answer, answer::AnsweredRow};
-use crate::node::core::Core;
+use super::SyncRoom;
+use super::answer::{Answer, AnsweredRow};
+use super::parts::Gathering;
 use crate::node::timers::Timer;
 
 /// Bytes of rows that wait for the rest of their answer at most, for all nodes together.
@@ -19,63 +16,10 @@ const WAITING_BYTES_MAX: usize = 32 << 20;
 /// Ids of one node that are stored before their mark at most.
 const EARLY_IDS_MAX: usize = 1_000_000;
 
-/// Tells parts of one answer apart: they have no row in common.
-type PartKey = (i64, i64, usize);
-
-/// The parts of one answer so far.
-#[derive(Debug)]
-pub(super) struct Gathering {
-    token: Option<Token>,
-    total: usize,
-    seen: BTreeSet<PartKey>,
-    rows: BTreeMap<i64, AnsweredRow>,
-    bytes: usize,
-    last_id: Option<i64>,
-    history: i64,
-    more: bool,
-}
-
-impl Gathering {
-    fn new(token: Option<Token>, total: usize) -> Self {
-        let (seen, rows) = (BTreeSet::new(), BTreeMap::new());
-        Self { token, total, seen, rows, bytes: 0, last_id: None, history: 0, more: false }
-    }
-
-    /// Takes a part; `false` when it was there already.
-    fn take(&mut self, part: Answer) -> bool {
-        let first = part.rows.first().map_or(0, |row| row.id);
-        let last = part.rows.last().map_or(0, |row| row.id);
-        if !self.seen.insert((first, last, part.rows.len())) {
-            return false;
-        }
-        self.last_id = self.last_id.max(part.last_id);
-        self.history = self.history.max(part.history);
-        self.more |= part.more;
-        for row in part.rows {
-            self.bytes += row_bytes(&row);
-            self.rows.insert(row.id, row);
-        }
-        true
-    }
-
-    fn is_whole(&self) -> bool {
-        self.seen.len() >= self.total
-    }
-
-    fn into_answer(self) -> Answer {
-        let rows = self.rows.into_values().collect();
-        Answer { rows, left_out: 0, last_id: self.last_id, history: self.history, more: self.more, parts: 1 }
-    }
-}
-
-fn row_bytes(row: &AnsweredRow) -> usize {
-    row.data.len() + row.token.as_ref().map_or(0, String::len) + size_of::<AnsweredRow>()
-}
-
-impl Core {
+impl SyncRoom<'_> {
     /// The whole answer once its last part is there; one that is not split passes through.
     pub(super) fn gather(&mut self, id: NodeId, token: Option<&Token>, answer: Answer) -> Option<Answer> {
-        let node = self.registry.get_mut(id)?;
+        let node = self.nodes.get_mut(id)?;
         if answer.parts <= 1 {
             node.sync.gathering = None;
             return Some(answer);
@@ -96,7 +40,7 @@ impl Core {
             self.context.timers.set(Timer::SyncTimeout(id), deadline);
         }
         let waiting: usize =
-            self.registry.iter().filter_map(|(_, node)| node.sync.gathering.as_ref()).map(|part| part.bytes).sum();
+            self.nodes.iter().filter_map(|(_, node)| node.sync.gathering.as_ref()).map(|part| part.bytes).sum();
         if waiting > WAITING_BYTES_MAX {
             self.store_early(id);
         }
@@ -106,7 +50,7 @@ impl Core {
     /// Stores what a node has sent so far; its mark stays until all is there.
     fn store_early(&mut self, id: NodeId) {
         let wall = self.context.now.wall;
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         let Some(gathering) = &mut node.sync.gathering else { return };
         let mark = node.sync.mark;
         let rows = std::mem::take(&mut gathering.rows);
@@ -135,7 +79,7 @@ impl Core {
         }
         for row in fresh {
             let origin = row.origin_in(id, history, pages);
-            if origin.is_none_or(|origin| !self.origins.is_taken(origin, self.context.own_id)) {
+            if origin.is_none_or(|origin| !self.state.origins.is_taken(origin, self.context.own_id)) {
                 self.add_synced_row(id, row, origin, None);
             }
         }
@@ -230,7 +174,7 @@ mod tests {
         };
         assert_eq!(bench.give(large("g", 1, 3)).len(), 0);
         assert_eq!(bench.give(large("g", 2, 3)).len(), 2);
-        assert_eq!(bench.core.registry.get(super::NodeId::new(6).unwrap()).unwrap().sync.early.len(), 2);
+        assert_eq!(bench.core.nodes.get(super::NodeId::new(6).unwrap()).unwrap().sync.early.len(), 2);
         bench.pass_seconds(31);
         assert_eq!(bench.give(large("h", 1, 3)).len(), 0);
         assert_eq!(bench.give(part("h", &[3], 3)), Vec::<String>::new());

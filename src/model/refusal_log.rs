@@ -1,5 +1,5 @@
-//! Log lines about peers that are refused: each reason once an hour for a peer, with a count, and so few in all that a
-//! flood of peers does not become a flood of lines.
+//! Log lines about refused peers: each reason once an hour for a peer, with a count, and a limited number in all, so
+//! that a flood of peers does not become a flood of lines.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -9,15 +9,15 @@ use crate::model::connection::PeerAddress;
 use crate::model::log::LogLine;
 use crate::model::time::Monotonic;
 
-/// Lines in one [`LOG_WINDOW`], at most.
+/// Maximum number of lines in one [`LOG_WINDOW`].
 const LOG_LINES: u32 = 10;
 const LOG_WINDOW: Duration = Duration::from_secs(10);
-/// A peer's reason is told again after this time.
+/// Time after which a reason is logged again for a peer.
 const REPEAT_AFTER: Duration = Duration::from_secs(3_600);
-/// Reasons of peers that are remembered at once; further ones are bounded by [`LOG_LINES`] alone.
+/// Maximum number of remembered reasons. Further ones are only limited by [`LOG_LINES`].
 const MAX_KNOWN: usize = 256;
 
-/// The lines that all connections of one listener share.
+/// The log lines of all connections of one listener.
 pub struct RefusalLog {
     module: &'static str,
     window: Cell<Option<Monotonic>>,
@@ -26,15 +26,15 @@ pub struct RefusalLog {
     known: RefCell<BTreeMap<(PeerAddress, String), Told>>,
 }
 
-/// A reason that was told.
+/// A logged reason.
 struct Told {
     at: Monotonic,
-    /// How often it has come since.
+    /// How often it has occurred since.
     again: u64,
 }
 
 impl RefusalLog {
-    /// Lines of this module; nothing was told yet.
+    /// An empty record for lines of this module.
     pub const fn new(module: &'static str) -> Self {
         Self {
             module,
@@ -45,8 +45,8 @@ impl RefusalLog {
         }
     }
 
-    /// A line about a refusal, unless this peer was told of for this reason within the hour, or too many lines were
-    /// written lately. What is left out is counted in a later line.
+    /// A line about a refusal; `None` if this peer was logged for this reason within the hour, or too many lines were
+    /// written recently. A later line counts what is left out.
     pub fn line(&self, peer: PeerAddress, reason: &str, now: Monotonic) -> Option<LogLine> {
         let mut known = self.known.borrow_mut();
         let key = (peer, reason.to_owned());
@@ -76,7 +76,7 @@ impl RefusalLog {
         Some(LogLine::warning(self.module, format!("{peer}: {reason}{repeated}{others}")))
     }
 
-    /// Takes one line of the window.
+    /// Takes one line of the current window if it has room.
     fn has_room(&self, now: Monotonic) -> bool {
         if self.window.get().is_none_or(|start| now.since(start) >= LOG_WINDOW) {
             self.window.set(Some(now));

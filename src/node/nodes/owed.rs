@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
+use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
-use super::actions::{self, Ends};
+use crate::node::actions::{self, Ends};
+use crate::node::context::Context;
+use crate::node::json;
 
 /// Tokens owed per node at most.
-pub(super) const OWED_MAX: usize = 10_000;
+pub(in crate::node) const OWED_MAX: usize = 10_000;
 
 /// Characters of an answer that are kept; a larger one belongs to a row that the node writes itself.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
@@ -48,43 +51,58 @@ struct Owed {
 
 /// How a token ends that got no row of its own.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Ending {
+pub(in crate::node) enum Ending {
     /// It is not known whether the message arrived.
     Lost,
     /// The node said so in its reply.
     Answered { code: Code, data: String },
 }
 
+impl Ending {
+    /// Writes the row of a token that will get none from its node.
+    pub(in crate::node) fn write(self, context: &mut Context, id: NodeId, token: &Token) {
+        let (code, data) = match self {
+            Self::Lost => {
+                let text = format!("proxy - connection to node '{id}' was lost before it confirmed the message");
+                (Code::FINISHED_KO, json::message(&text))
+            }
+            Self::Answered { code, data } if data == "null" => (code, json::message("done")),
+            Self::Answered { code, data } => (code, data),
+        };
+        context.finish(token, code, data);
+    }
+}
+
 /// The tokens owed by one node.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(in crate::node) struct OwedTokens {
     owed: BTreeMap<Token, Owed>,
 }
 
-impl Outbox {
+impl OwedTokens {
     /// Whether nothing more is taken.
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::node) fn is_full(&self) -> bool {
         self.owed.len() >= OWED_MAX
     }
 
     /// Whether nothing is owed.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::node) fn is_empty(&self) -> bool {
         self.owed.is_empty()
     }
 
     /// Whether it owes a token.
-    pub(super) fn owes(&self, token: &Token) -> bool {
+    pub(in crate::node) fn owes(&self, token: &Token) -> bool {
         self.owed.contains_key(token)
     }
 
     /// Whether any token waits for a sync to settle it.
-    pub(super) fn has_unsettled(&self) -> bool {
+    pub(in crate::node) fn has_unsettled(&self) -> bool {
         self.owed.values().any(|owed| owed.progress != Progress::Sent)
     }
 
     /// Remembers a message that is handed to the link. Whether a row is owed for it, so that a restart must not forget
     /// it. For one that `is_relayed` the relay writes a row in any case.
-    pub(super) fn sent(&mut self, token: Token, action: &Action, current_sync: u64, is_relayed: bool) -> bool {
+    pub(in crate::node) fn sent(&mut self, token: Token, action: &Action, current_sync: u64, is_relayed: bool) -> bool {
         let ends = if is_relayed { Ends::Row } else { actions::ends(action) };
         let ends_with_reply = ends == Ends::Reply;
         let leaves_no_row = ends != Ends::Row;
@@ -97,7 +115,7 @@ impl Outbox {
     }
 
     /// The same for the last message of a copy; `is_relayed` when the receiver is behind the node.
-    pub(super) fn sent_copy(&mut self, token: Token, current_sync: u64, is_relayed: bool) {
+    pub(in crate::node) fn sent_copy(&mut self, token: Token, current_sync: u64, is_relayed: bool) {
         self.sent(token.clone(), &Action::ProcessCopy, current_sync, false);
         if let Some(owed) = self.owed.get_mut(&token).filter(|_| is_relayed) {
             owed.is_relayed_copy = true;
@@ -105,7 +123,7 @@ impl Outbox {
     }
 
     /// Takes over a token that an earlier run had sent and that was not confirmed then.
-    pub(super) fn restore(&mut self, token: Token) {
+    pub(in crate::node) fn restore(&mut self, token: Token) {
         let progress = Progress::Unconfirmed;
         let owed = Owed { progress, ends_with_reply: false, ..Owed::default() };
         self.owed.insert(token, owed);
@@ -113,7 +131,7 @@ impl Outbox {
 
     /// The node replied. Returns the ending when this reply is all that ever comes; `true` in second place when the
     /// node's history should be taken over soon.
-    pub(super) fn replied(
+    pub(in crate::node) fn replied(
         &mut self,
         token: &Token,
         code: Code,
@@ -133,12 +151,12 @@ impl Outbox {
     }
 
     /// The token has its row.
-    pub(super) fn ended(&mut self, token: &Token) -> bool {
+    pub(in crate::node) fn ended(&mut self, token: &Token) -> bool {
         self.owed.remove(token).is_some()
     }
 
     /// The link broke: whatever was sent may be lost.
-    pub(super) fn link_lost(&mut self) {
+    pub(in crate::node) fn link_lost(&mut self) {
         for owed in self.owed.values_mut() {
             if owed.progress == Progress::Sent {
                 owed.progress = Progress::Unconfirmed;
@@ -147,7 +165,7 @@ impl Outbox {
     }
 
     /// The link is back, and what was lost is looked for in syncs after `current_sync`.
-    pub(super) fn link_restored(&mut self, current_sync: u64) {
+    pub(in crate::node) fn link_restored(&mut self, current_sync: u64) {
         for owed in self.owed.values_mut() {
             if owed.progress == Progress::Unconfirmed {
                 owed.after_sync = current_sync;
@@ -156,7 +174,7 @@ impl Outbox {
     }
 
     /// A sync is complete: what it should have brought and did not ends now.
-    pub(super) fn synced(&mut self, serial: u64, now: Monotonic) -> Vec<(Token, Ending)> {
+    pub(in crate::node) fn synced(&mut self, serial: u64, now: Monotonic) -> Vec<(Token, Ending)> {
         for owed in self.owed.values_mut().filter(|owed| owed.is_relayed_copy && owed.progress != Progress::Sent) {
             if owed.after_sync < serial {
                 owed.missed_at.get_or_insert(now);
@@ -168,7 +186,7 @@ impl Outbox {
 
     /// A sync over an unbroken connection is complete: what was sent before its question has arrived. The ending of
     /// those whose action leaves no row.
-    pub(super) fn arrived(&mut self, serial: u64) -> Vec<(Token, Option<Ending>)> {
+    pub(in crate::node) fn arrived(&mut self, serial: u64) -> Vec<(Token, Option<Ending>)> {
         let has_arrived = |owed: &Owed| owed.progress == Progress::Sent && owed.after_sync < serial;
         let tokens: Vec<Token> =
             self.owed.iter().filter(|(_, owed)| has_arrived(owed)).map(|(token, _)| token.clone()).collect();
@@ -180,17 +198,21 @@ impl Outbox {
     }
 
     /// The node did not come back: every token that waits for its sync ends.
-    pub(super) fn give_up(&mut self) -> Vec<(Token, Ending)> {
+    pub(in crate::node) fn give_up(&mut self) -> Vec<(Token, Ending)> {
         self.take(|_| true)
     }
 
     /// The node is unregistered, or the daemon stops with the link down: every token ends.
-    pub(super) fn take_all(&mut self) -> Vec<Token> {
+    pub(in crate::node) fn take_all(&mut self) -> Vec<Token> {
         std::mem::take(&mut self.owed).into_keys().collect()
     }
 
     /// The daemon stops: the tokens of which the next run would know nothing, and those that were `never_sent`.
-    pub(super) fn take_unknown(&mut self, never_sent: bool, is_remembered: impl Fn(&Token) -> bool) -> Vec<Token> {
+    pub(in crate::node) fn take_unknown(
+        &mut self,
+        never_sent: bool,
+        is_remembered: impl Fn(&Token) -> bool,
+    ) -> Vec<Token> {
         let ends =
             |(token, owed): &(&Token, &Owed)| !is_remembered(token) || never_sent && owed.progress == Progress::Sent;
         let tokens: Vec<Token> = self.owed.iter().filter(ends).map(|(token, _)| token.clone()).collect();
@@ -223,68 +245,68 @@ mod tests {
 
     #[test]
     fn a_reply_confirms_a_message() {
-        let mut outbox = Outbox::default();
-        outbox.sent(token("a"), &Action::Command, 3, false);
-        assert_eq!(outbox.replied(&token("a"), Code::BEGIN, "null", 3), (None, false));
-        outbox.link_lost();
-        assert!(!outbox.has_unsettled());
+        let mut owed = OwedTokens::default();
+        owed.sent(token("a"), &Action::Command, 3, false);
+        assert_eq!(owed.replied(&token("a"), Code::BEGIN, "null", 3), (None, false));
+        owed.link_lost();
+        assert!(!owed.has_unsettled());
     }
 
     #[test]
     fn an_unconfirmed_token_ends_with_the_first_sync_after_reconnection_that_does_not_bring_its_row() {
-        let mut outbox = Outbox::default();
-        outbox.sent(token("a"), &Action::Command, 3, false);
-        outbox.sent(token("b"), &Action::Command, 3, false);
-        outbox.link_lost();
-        outbox.link_restored(4);
-        assert_eq!(outbox.synced(4, NOW), vec![]);
-        assert!(outbox.ended(&token("b")));
-        assert_eq!(outbox.synced(5, NOW), vec![(token("a"), Ending::Lost)]);
-        assert_eq!(outbox.synced(6, NOW), vec![]);
+        let mut owed = OwedTokens::default();
+        owed.sent(token("a"), &Action::Command, 3, false);
+        owed.sent(token("b"), &Action::Command, 3, false);
+        owed.link_lost();
+        owed.link_restored(4);
+        assert_eq!(owed.synced(4, NOW), vec![]);
+        assert!(owed.ended(&token("b")));
+        assert_eq!(owed.synced(5, NOW), vec![(token("a"), Ending::Lost)]);
+        assert_eq!(owed.synced(6, NOW), vec![]);
     }
 
     #[test]
     fn a_terminal_reply_becomes_the_row_when_the_node_wrote_none() {
-        let mut outbox = Outbox::default();
-        outbox.sent(token("a"), &Action::Kill, 0, false);
-        assert_eq!(outbox.replied(&token("a"), Code::FINISHED_KO, "{}", 1), (None, true));
-        assert_eq!(outbox.synced(1, NOW), vec![]);
+        let mut owed = OwedTokens::default();
+        owed.sent(token("a"), &Action::Kill, 0, false);
+        assert_eq!(owed.replied(&token("a"), Code::FINISHED_KO, "{}", 1), (None, true));
+        assert_eq!(owed.synced(1, NOW), vec![]);
         let ending = Ending::Answered { code: Code::FINISHED_KO, data: "{}".to_owned() };
-        assert_eq!(outbox.synced(2, NOW), vec![(token("a"), ending)]);
+        assert_eq!(owed.synced(2, NOW), vec![(token("a"), ending)]);
     }
 
     #[test]
     fn a_reply_to_an_action_without_rows_ends_the_token_at_once() {
-        let mut outbox = Outbox::default();
-        outbox.sent(token("a"), &Action::PutLog, 0, false);
+        let mut owed = OwedTokens::default();
+        owed.sent(token("a"), &Action::PutLog, 0, false);
         let ending = Ending::Answered { code: Code::FINISHED_OK, data: "{}".to_owned() };
-        assert_eq!(outbox.replied(&token("a"), Code::BEGIN, "{}", 0), (Some(ending), false));
+        assert_eq!(owed.replied(&token("a"), Code::BEGIN, "{}", 0), (Some(ending), false));
     }
 
     #[test]
     fn a_relay_of_our_kind_owes_a_row_whatever_it_replies() {
-        let mut outbox = Outbox::default();
-        assert!(outbox.sent(token("a"), &Action::PutLog, 0, true));
-        assert_eq!(outbox.replied(&token("a"), Code::BEGIN, "null", 0), (None, false));
+        let mut owed = OwedTokens::default();
+        assert!(owed.sent(token("a"), &Action::PutLog, 0, true));
+        assert_eq!(owed.replied(&token("a"), Code::BEGIN, "null", 0), (None, false));
     }
 
     #[test]
     fn a_message_that_still_waits_in_the_link_is_not_given_up() {
-        let mut outbox = Outbox::default();
-        outbox.sent(token("a"), &Action::Command, 0, false);
-        assert_eq!(outbox.give_up(), vec![]);
-        outbox.link_lost();
-        assert_eq!(outbox.give_up(), vec![(token("a"), Ending::Lost)]);
+        let mut owed = OwedTokens::default();
+        owed.sent(token("a"), &Action::Command, 0, false);
+        assert_eq!(owed.give_up(), vec![]);
+        owed.link_lost();
+        assert_eq!(owed.give_up(), vec![(token("a"), Ending::Lost)]);
     }
 
     #[test]
     fn the_end_of_a_copy_behind_a_relay_may_come_later_than_the_next_sync() {
-        let mut outbox = Outbox::default();
-        outbox.sent_copy(token("a"), 3, true);
-        outbox.link_lost();
-        outbox.link_restored(4);
-        assert_eq!(outbox.synced(5, NOW), vec![]);
-        assert_eq!(outbox.synced(9, NOW + Duration::from_secs(59)), vec![]);
-        assert_eq!(outbox.synced(10, NOW + RELAYED_COPY_WAIT), vec![(token("a"), Ending::Lost)]);
+        let mut owed = OwedTokens::default();
+        owed.sent_copy(token("a"), 3, true);
+        owed.link_lost();
+        owed.link_restored(4);
+        assert_eq!(owed.synced(5, NOW), vec![]);
+        assert_eq!(owed.synced(9, NOW + Duration::from_secs(59)), vec![]);
+        assert_eq!(owed.synced(10, NOW + RELAYED_COPY_WAIT), vec![(token("a"), Ending::Lost)]);
     }
 }

@@ -20,7 +20,7 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
 /// See the module's page.
 #[derive(Debug, Default)]
-pub(super) struct PassedOn {
+pub(in crate::node) struct PassedOn {
     /// Hash of a request to who sent it; `None` for a call of the API or an event of our own.
     senders: BTreeMap<u64, Option<ClientId>>,
     order: VecDeque<(Monotonic, u64)>,
@@ -28,7 +28,7 @@ pub(super) struct PassedOn {
 
 impl PassedOn {
     /// Remembers a request that is about to be passed on; whether somebody else has sent us the very same one before.
-    pub(super) fn comes_back(
+    pub(in crate::node) fn comes_back(
         &mut self,
         sender: Option<ClientId>,
         action: &Action,

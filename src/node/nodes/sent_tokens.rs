@@ -7,14 +7,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::core::Core;
+use super::Nodes;
+use crate::node::context::Context;
 
 /// Tokens remembered.
 const REMEMBERED_MAX: usize = 65_536;
 
 /// See the module's page.
 #[derive(Debug, Default)]
-pub(super) struct SentTokens {
+pub(in crate::node) struct SentTokens {
     /// Hash of a token to the node that it was sent to last, and the node that it is for.
     routes: BTreeMap<u64, (NodeId, NodeId)>,
     order: VecDeque<u64>,
@@ -22,7 +23,7 @@ pub(super) struct SentTokens {
 
 impl SentTokens {
     /// A message goes to `target` by way of `through`.
-    pub(super) fn note(&mut self, token: &Token, through: NodeId, target: NodeId) {
+    pub(in crate::node) fn note(&mut self, token: &Token, through: NodeId, target: NodeId) {
         let hash = hash_of(token.as_str());
         if self.routes.insert(hash, (through, target)).is_some() {
             return;
@@ -42,14 +43,14 @@ fn hash_of(token: &str) -> u64 {
     hasher.finish()
 }
 
-impl Core {
+impl Nodes {
     /// Whether a row of `node` may end a token here: the node got it, or the target that it is for is behind the node.
-    pub(super) fn may_end(&self, node: NodeId, token: &str) -> bool {
+    pub(in crate::node) fn may_end(&self, context: &Context, node: NodeId, token: &str) -> bool {
         let leads_to = |target: NodeId| self.registry.candidates(target).any(|(through, ..)| through == node);
         if let Some((through, target)) = self.sent_tokens.routes.get(&hash_of(token)) {
             return node == *through || node == *target || leads_to(*target);
         }
-        match self.context.journal.opened_for(token) {
+        match context.journal.opened_for(token) {
             // Work of our own.
             Some(None) => false,
             Some(Some(through)) => node == through || leads_to(through),
