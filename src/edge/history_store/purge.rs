@@ -50,7 +50,7 @@ const INSTANT_ROWS: &str = "DELETE FROM gorgone_history WHERE id IN \
 const OLD_ROWS_BY_INDEX: &str = "DELETE FROM gorgone_history WHERE id IN \
                         (SELECT id FROM gorgone_history WHERE ctime < ?1 ORDER BY ctime LIMIT ?2) \
                         AND id <> (SELECT max(id) FROM gorgone_history)";
-/// Row ids mostly grow with `ctime`, so the newest row that is old enough bounds the part of the index that is looked at.
+/// Row ids mostly grow with `ctime`, so the newest row that is old enough bounds the part of the index that is read.
 const INSTANT_ROWS_BY_INDEX: &str = "DELETE FROM gorgone_history WHERE id IN \
                             (SELECT id FROM gorgone_history WHERE instant = 1 AND +ctime < ?1 AND id <= \
                             (SELECT id FROM gorgone_history WHERE ctime < ?1 ORDER BY ctime DESC LIMIT 1) LIMIT ?2) \
