@@ -197,9 +197,8 @@ impl Core {
         };
         if module == Some(Module::Action) {
             const REASON: &str = "the module 'action' was killed";
-            self.drop_held_for_us(REASON);
+            self.copies.kill(&mut self.context, REASON);
             self.commands.kill_commands(&mut self.context, REASON);
-            self.kill_sinks(REASON);
         }
         let data = json::action_message("kill", &format!("module '{called}' kill in progress"));
         Handled::Reply(Action::Ack, Code::FINISHED_OK, data)

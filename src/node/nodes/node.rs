@@ -125,6 +125,11 @@ impl Node {
         matches!(self.registration.kind, NodeKind::PushZmq { .. } | NodeKind::PushSsh(_))
     }
 
+    /// Whether it is a host without a daemon, reached by SSH.
+    pub(in crate::node) const fn is_ssh_host(&self) -> bool {
+        matches!(self.registration.kind, NodeKind::PushSsh(_))
+    }
+
     /// Whether it is one that connects to us.
     pub(in crate::node) const fn dials_in(&self) -> bool {
         matches!(self.registration.kind, NodeKind::Pull | NodeKind::WebSocket)
