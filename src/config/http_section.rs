@@ -45,8 +45,8 @@ pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> HttpSetting
     }
     if !settings.wants_password() && !settings.address.is_loopback() && names_no_host {
         let text = format!(
-            "is absent and the API has no login: a call by another name than '{}', a name without a dot or an address is \
-             answered 403; list the names by which this daemon is called",
+            "is absent and the API has no login: a call by another name than '{}', a name without a dot or an address \
+             is answered 403; list the names by which this daemon is called",
             machine_name()
         );
         findings.warning(section.place(), &section.path("host_names"), text);

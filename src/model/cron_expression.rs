@@ -121,8 +121,8 @@ impl CronExpression {
         self.seconds
     }
 
-    /// The next runs after a second of a minute of local time, as `2026-11-30 04:00` or, with a sixth field, `2026-11-30
-    /// 04:00:10`.
+    /// The next runs after a second of a minute of local time, as `2026-11-30 04:00` or, with a sixth field,
+    /// `2026-11-30 04:00:10`.
     #[must_use]
     pub fn next_runs(&self, minute: Minute, second: i64, count: usize) -> Vec<String> {
         let first = if self.seconds.is_some() { minute } else { minute.saturating_add(1) };
