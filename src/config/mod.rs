@@ -21,6 +21,8 @@ mod dial_in_section;
 mod findings;
 mod http_section;
 mod include;
+pub mod legacy;
+mod legacy_section;
 mod modules;
 mod options;
 mod ports;

@@ -33,7 +33,7 @@ options! {
     } unused {
         "name", "description", "nodes",
     }
-    GORGONE = "gorgone" in "'gorgone'" { "gorgonecore", "modules" } unused { "tpapi", "name", "description" }
+    GORGONE = "gorgone" in "'gorgone'" { "gorgonecore", "modules", "tpapi" } unused { "name", "description" }
     CORE = "gorgonecore" in "'gorgonecore'" {
         "id", "hostname", "timeout", "external_com_type", "external_com_path", "external_com_cipher",
          "external_com_padding", "external_com_keysize", "external_com_rotation", "external_com_zmq_tcp_keepalive",
@@ -107,6 +107,13 @@ options! {
         "ping_timeout",
     }
     NODES = "nodes" in "the module 'nodes'" { "resync_time", "ssh_username" } unused {}
+    LEGACYCMD = "legacycmd" in "the module 'legacycmd'" {
+        "cmd_file", "cmd_dir", "cache_dir", "cache_dir_trap", "remote_dir", "centreon_dir", "bulk_external_cmd",
+        "bulk_external_cmd_sequential", "tpapi_clapi",
+    } unused {
+        "dirty_mode", "buffer_size",
+    }
+    TPAPI = "tpapi" in "an entry of 'tpapi'" { "name", "username", "password" } unused { "base_url", "timeout" }
     DBCLEANER = "dbcleaner" in "the module 'dbcleaner'" { "purge_sessions_time", "purge_history_time" } unused {}
     CENTREON = "centreon" in "'centreon'" { "database" } unused { "name", "description" }
     DATABASE = "centreon database" in "'centreon.database'" { "db_configuration" } unused { "db_realtime" }

@@ -5,7 +5,7 @@ use super::options;
 use super::section::Section;
 use super::tree::{Node, Place, Value};
 
-/// The sections that matter here; `tpapi` belongs to modules that this version does not have.
+/// The sections that matter here.
 pub(super) struct RawConfig<'a> {
     /// The top file.
     pub(super) file: Place,
@@ -15,6 +15,8 @@ pub(super) struct RawConfig<'a> {
     pub(super) core: Option<&'a Node>,
     /// The entries of `modules`.
     pub(super) modules: &'a [Node],
+    /// `tpapi` below `gorgone`: accounts of Centreon Web's own interfaces.
+    pub(super) tpapi: Option<&'a Node>,
     /// `centreon`, beside `gorgone`.
     pub(super) centreon: Option<&'a Node>,
 }
@@ -63,7 +65,7 @@ impl<'a> RawConfig<'a> {
             }
         });
         let centreon = tree.get("configuration").and_then(|node| node.get("centreon")).or_else(|| tree.get("centreon"));
-        Some(Self { file, name: tree.get("name"), core, modules, centreon })
+        Some(Self { file, name: tree.get("name"), core, modules, tpapi: gorgone.get("tpapi"), centreon })
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::allow_list::AllowList;
 pub use super::cron_section::{CRON_JOBS_MAX, CronJob};
 use super::database::NodesSettings;
+use super::legacy::LegacySettings;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
@@ -137,6 +138,8 @@ pub struct Modules {
     pub pullwss: Option<PullWssSettings>,
     /// `gorgone::modules::centreon::nodes::hooks`
     pub nodes: Option<NodesSettings>,
+    /// `gorgone::modules::centreon::legacycmd::hooks`
+    pub legacycmd: Option<LegacySettings>,
     /// `gorgone::modules::core::dbcleaner::hooks`; always on.
     pub dbcleaner: CleanerSettings,
     /// Every package that is loaded, by module name, for `INFORMATION`.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::legacy::{LegacyDone, LegacyWork};
+
 /// One piece of work; never used twice in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkId(pub u64);
@@ -28,13 +30,17 @@ pub enum Work {
         file: String,
         /// The lines, without their newlines.
         lines: Arc<Vec<String>>,
+        /// What is written instead of the one line, where that is no UTF-8.
+        raw: Option<Arc<[u8]>>,
         /// How long to wait for a reader and for room.
         patience: Duration,
     },
+    /// Work for the orders of Centreon Web.
+    Legacy(LegacyWork),
 }
 
-/// What came of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What came of it. Holds command lines: no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
 pub enum WorkOutcome {
     /// Of [`Work::CheckCommands`].
     Checked(CommandCheck),
@@ -42,6 +48,8 @@ pub enum WorkOutcome {
     PluginsRead(PluginsRead),
     /// Of [`Work::WritePipe`].
     PipeWritten(PipeReport),
+    /// Of [`Work::Legacy`].
+    Legacy(LegacyDone),
 }
 
 /// What a check against the allow-list found.

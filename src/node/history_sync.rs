@@ -467,7 +467,9 @@ impl Core {
             endings.extend(ending.map(|ending| (token, ending)));
         }
         for (token, ending) in endings {
-            self.end_owed(id, &token, ending);
+            if ending != super::outbox::Ending::Lost || !self.legacy.send_again(&mut self.context, &token) {
+                self.end_owed(id, &token, ending);
+            }
         }
         self.sync_calls_go_on(id, serial);
         if again {

@@ -54,6 +54,7 @@ mod ssh;
 mod ssh_registration;
 mod stopping;
 mod subscribers;
+mod taken_tokens;
 mod timers;
 mod trace;
 mod wanted;

@@ -73,7 +73,11 @@ impl Core {
         self.registry.get(id).is_some_and(Node::is_relay)
     }
 
-    fn route_to(&self, target: &str) -> Result<Route, String> {
+    /// The way to a target.
+    ///
+    /// # Errors
+    /// What the row says.
+    pub(super) fn route_to(&self, target: &str) -> Result<Route, String> {
         pathway::choose(&self.registry, target, self.context.now.monotonic, self.patience())
     }
 
