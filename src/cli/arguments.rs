@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
 use super::completions::Shell;
+use super::defaults::Defaults;
 use super::help::Topic;
 use super::remote_arguments::{CopyOptions, ExecOptions, parse_copy, parse_exec};
 use crate::daemon::key_files::DEFAULT_BITS;
@@ -83,16 +84,16 @@ pub(super) struct DemoOptions {
     pub nodes: Option<String>,
 }
 
-/// Reads the arguments after the program's name.
+/// Reads the arguments after the program's name; `defaults` take the place of options that are not there.
 ///
 /// # Errors
 /// One line that says what is wrong and what to do.
-pub(super) fn parse(arguments: Vec<OsString>) -> Result<Command, String> {
+pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Command, String> {
     let first = arguments.first().and_then(|word| word.to_str()).map(str::to_owned);
     let rest = || lexopt::Parser::from_args(arguments.iter().skip(1).cloned());
     match first.as_deref() {
-        Some("run") => parse_run(rest()),
-        Some("check") => parse_check(rest()),
+        Some("run") => parse_run(rest(), defaults),
+        Some("check") => parse_check(rest(), defaults),
         Some("keys") => parse_keys(rest()),
         Some("copy") => parse_copy(rest()),
         Some("exec") => parse_exec(rest()),
@@ -102,8 +103,9 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<Command, String> {
         Some("--version" | "-V" | "version") => Ok(Command::Version),
         Some("--help" | "-h" | "-?") => Ok(Command::Help(Topic::All)),
         // The original has no subcommands: its options alone start the daemon.
-        Some(option) if option.starts_with('-') => parse_run(lexopt::Parser::from_args(arguments)),
+        Some(option) if option.starts_with('-') => parse_run(lexopt::Parser::from_args(arguments), defaults),
         Some(word) => Err(format!("there is no command '{word}'; commands are {}", Topic::NAMES.join(", "))),
+        None if arguments.is_empty() && defaults.config.is_some() => parse_run(rest(), defaults),
         None if arguments.is_empty() => {
             Err("say what to do: 'stheno run --config FILE' starts a daemon, 'stheno help' tells the rest".to_owned())
         }
@@ -111,13 +113,14 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<Command, String> {
     }
 }
 
-fn parse_run(mut parser: lexopt::Parser) -> Result<Command, String> {
-    let (mut config, mut logfile, mut severity) = (None, None, Level::Info);
+fn parse_run(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
+    let (mut config, mut logfile) = (defaults.config.clone(), defaults.logfile.clone());
+    let mut severity = None;
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
             Long("config") => config = Some(path(&mut parser, "--config")?),
             Long("logfile") => logfile = Some(path(&mut parser, "--logfile")?),
-            Long("severity") => severity = read_severity(&mut parser)?,
+            Long("severity") => severity = Some(read_severity(&mut parser)?),
             // The original's: log lines are never held back here, and vault references are refused where they stand.
             Long("flushoutput") => {}
             Long("vault") => drop(path(&mut parser, "--vault")?),
@@ -128,11 +131,12 @@ fn parse_run(mut parser: lexopt::Parser) -> Result<Command, String> {
     }
     let config_path =
         config.ok_or("'run' needs --config FILE, for instance --config /etc/centreon-gorgone/config.yaml")?;
+    let severity = severity.map_or_else(|| defaults.severity(), Ok)?;
     Ok(Command::Run(RunOptions { config_path, logfile, severity }))
 }
 
-fn parse_check(mut parser: lexopt::Parser) -> Result<Command, String> {
-    let (mut config, mut logfile, mut json, mut files_only) = (None, None, false, false);
+fn parse_check(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
+    let (mut config, mut logfile, mut json, mut files_only) = (None, defaults.logfile.clone(), false, false);
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
             Long("config") => config = Some(path(&mut parser, "--config")?),
@@ -146,8 +150,9 @@ fn parse_check(mut parser: lexopt::Parser) -> Result<Command, String> {
             other => return Err(unexpected(&other, Topic::Check)),
         }
     }
-    let config =
-        config.ok_or("'check' needs --config FILE, for instance --config /etc/centreon-gorgone/config.yaml")?;
+    let config = config
+        .or_else(|| defaults.config.clone())
+        .ok_or("'check' needs --config FILE, for instance --config /etc/centreon-gorgone/config.yaml")?;
     Ok(if files_only { Command::CheckFiles(config) } else { Command::Check { config, logfile, json } })
 }
 
@@ -277,8 +282,11 @@ fn parse_completions(mut parser: lexopt::Parser) -> Result<Command, String> {
 
 fn read_severity(parser: &mut lexopt::Parser) -> Result<Level, String> {
     let word = parser.value().map_err(text)?;
-    let word = word.to_string_lossy();
-    level(&word).ok_or_else(|| format!("--severity is '{word}'; allowed: debug, info, warning or error"))
+    named_severity(&word.to_string_lossy(), "--severity")
+}
+
+pub(super) fn named_severity(word: &str, option: &str) -> Result<Level, String> {
+    level(word).ok_or_else(|| format!("{option} is '{word}'; allowed: debug, info, warning or error"))
 }
 
 /// The words and numbers of the original's logger.
@@ -315,7 +323,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Command, String> {
-        super::parse(line.split_whitespace().map(OsString::from).collect())
+        super::parse(line.split_whitespace().map(OsString::from).collect(), &Defaults::default())
     }
 
     fn run(config: &str, logfile: Option<&str>, severity: Level) -> Result<Command, String> {
@@ -432,11 +440,13 @@ mod tests {
             ("demo --nodes=", "--nodes needs a command"),
             ("help me", "there is no help on 'me'"),
             ("copy --config c /etc/hosts", "needs --config FILE SOURCE NODE:DESTINATION"),
-            ("copy --config c /etc/hosts two:/tmp/", "needs --config FILE SOURCE NODE:DESTINATION"),
+            ("copy --config c /etc/hosts two:/tmp/", "'two' is no node"),
+            ("copy --config c /etc/hosts 0:/tmp/", "'0' is no node: give its id, a whole number from 1 on"),
             ("copy --config c /etc/hosts 2:", "needs --config FILE SOURCE NODE:DESTINATION"),
             ("copy --config c --mode rw a 2:b", "--mode is 'rw'; allowed: one to four octal digits"),
             ("exec --config c 2 --", "needs --config FILE NODE -- COMMAND"),
             ("exec --config c two -- id", "'two' is no node"),
+            ("exec --config c 0 -- id", "'0' is no node: give its id, a whole number from 1 on"),
             ("exec --config c --timeout 0 2 -- id", "--timeout is '0'; allowed: 1 to 86400 seconds"),
             ("completions", "needs the name of a shell: bash, zsh, fish"),
             ("completions csh", "there are no completions for 'csh'"),

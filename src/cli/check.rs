@@ -22,7 +22,7 @@ use crate::model::connection::Endpoint;
 
 /// Checks the configuration `path`, and that `logfile` could be written, and prints a summary or every problem.
 pub(super) fn run(path: &Path, logfile: Option<&Path>, json: bool) -> ExitCode {
-    let checked = match config::load_with_warnings(path) {
+    let checked = match config::load_with_warnings(path, &config::environment()) {
         Ok(mut config) => {
             let (keys, mut problems) = look_around(&config, logfile, &[]);
             let (occupied, running) = look_at_occupants(&config);

@@ -2,7 +2,7 @@
 //! through the REST API.
 //!
 //! Everything goes the way a user's own platform would: keys from `keys generate`, YAML files, four times
-//! `run --config`, HTTP from outside. Absent on purpose: any shortcut into the daemon.
+//! `run --config`, HTTP from outside. Out of scope: any shortcut into the daemon.
 
 mod api;
 mod certificate;

@@ -5,6 +5,7 @@ mod arguments;
 mod check;
 mod completions;
 mod copy;
+mod defaults;
 mod demo;
 mod exec;
 mod help;
@@ -21,6 +22,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use arguments::Command;
+use defaults::Defaults;
 
 use crate::edge::journal;
 use crate::model::log::Level;
@@ -34,7 +36,8 @@ const BROKEN_CONFIGURATION: u8 = 78;
 /// Runs the command line and returns the exit status.
 #[must_use]
 pub fn main() -> ExitCode {
-    match arguments::parse(std::env::args_os().skip(1).collect()) {
+    let defaults = Defaults::read(|name| std::env::var_os(name));
+    match arguments::parse(std::env::args_os().skip(1).collect(), &defaults) {
         Ok(Command::Run(options)) => run::run(&options),
         Ok(Command::Check { config, logfile, json }) => check::run(&config, logfile.as_deref(), json),
         Ok(Command::CheckFiles(config)) => run::check_files(&config),

@@ -2,7 +2,7 @@
 //!
 //! As in the original an expression matches anywhere in the command line unless it says otherwise with `^` and `$`, and
 //! a command is allowed when one expression matches. Each match has limits, so that an expression that backtracks
-//! without end is cut off. Absent on purpose: who asks, and what happens to a command that is not allowed.
+//! without end is cut off. Out of scope: who asks, and what happens to a command that is not allowed.
 
 mod example;
 mod holes;

@@ -1,7 +1,7 @@
 //! A configuration that was read again while the daemon runs: what of it takes effect at once, and what needs a
 //! restart.
 //!
-//! [`take_over`] is the one list of both. Absent on purpose: the nodes of the register file, which are read again by
+//! [`take_over`] is the one list of both. Out of scope: the nodes of the register file, which are read again by
 //! themselves.
 
 use super::settings::{ActionSettings, Config, HttpSettings, ProxySettings};
@@ -139,8 +139,10 @@ fn proxy(old: &mut ProxySettings, new: &ProxySettings, changes: &mut Changes) {
         "modules[proxy].pong_discard_timeout": pong_discard_timeout,
         "modules[proxy].failover_after": failover_after,
         "modules[proxy].pong_max_timeout": pong_max_timeout,
+        "modules[proxy].id_twice": replaces_twice,
         "modules[proxy].buffer_size": buffer_size,
         "modules[proxy].copy_rate_limit": copy_rate_limit,
+        "modules[proxy].only_listed": only_listed,
     });
     after_restart!(changes, old, new, { "modules[proxy].pool": pool });
     match (&mut old.httpserver, &new.httpserver) {

@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use super::database::{DatabaseSettings, Secret};
+use super::database::DatabaseSettings;
+use super::web_api::WebAccount;
 
 /// Options of the module `legacycmd` (docs/protocol.md section 16).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,16 +28,7 @@ pub struct LegacySettings {
     /// `tpapi_clapi` (`clapi`): the entry of `tpapi` with the account.
     pub account_name: String,
     /// That account, where the section `tpapi` has it.
-    pub account: Option<Account>,
+    pub account: Option<WebAccount>,
     /// Where the pollers are read.
     pub database: DatabaseSettings,
-}
-
-/// The account of a command of Centreon Web.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
-    /// `username`
-    pub username: String,
-    /// `password`
-    pub password: Secret,
 }

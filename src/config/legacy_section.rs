@@ -2,19 +2,16 @@
 
 use std::path::PathBuf;
 
-use super::database::Secret;
 use super::database_section;
 use super::findings::Findings;
-use super::legacy::{Account, LegacySettings};
-use super::options;
+use super::legacy::LegacySettings;
 use super::raw::RawConfig;
 use super::section::Section;
-use super::tree::Value;
 
 /// Lines of one message at most.
 const BULK_MAX: usize = 1_000;
 
-/// The module `legacycmd`; `None` after a problem and without a database.
+/// The module `legacycmd`, without its account yet; `None` after a problem and without a database.
 pub(super) fn read(section: Section<'_>, raw: &RawConfig<'_>, findings: &mut Findings) -> Option<LegacySettings> {
     let mut path = |key: &'static str, default: &str| -> String {
         let given = section.text(key, findings);
@@ -34,7 +31,6 @@ pub(super) fn read(section: Section<'_>, raw: &RawConfig<'_>, findings: &mut Fin
     let bulk = section.number("bulk_external_cmd", 50, 1..=BULK_MAX, "lines", findings);
     let is_sequential = section.boolean("bulk_external_cmd_sequential", true, findings);
     let account_name = section.text("tpapi_clapi", findings).map_or("clapi", |(text, _)| text).to_owned();
-    let account = account(raw, &account_name, findings);
     let database = database_section::of_module(&section, raw, findings)?;
     Some(LegacySettings {
         cmd_file: PathBuf::from(cmd_file),
@@ -46,19 +42,7 @@ pub(super) fn read(section: Section<'_>, raw: &RawConfig<'_>, findings: &mut Fin
         bulk,
         is_sequential,
         account_name,
-        account,
+        account: None,
         database,
     })
-}
-
-/// The entry of `tpapi` with this name.
-fn account(raw: &RawConfig<'_>, name: &str, findings: &mut Findings) -> Option<Account> {
-    let Value::List(entries) = &raw.tpapi?.value else { return None };
-    let is_named = |text: &Value| matches!(text, Value::Text(text) if text.trim() == name);
-    let entry = entries.iter().find(|entry| entry.get("name").is_some_and(|node| is_named(&node.value)))?;
-    let key = format!("tpapi[{name}]");
-    let section = Section::among(Some(entry), &entry.place, &key, &options::TPAPI, findings);
-    let username = section.exact("username", findings).map(|(text, _)| text.to_owned())?;
-    let password = section.exact("password", findings).map(|(text, _)| Secret::new(text))?;
-    Some(Account { username, password })
 }

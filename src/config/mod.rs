@@ -1,12 +1,11 @@
 //! Configuration files to validated settings. Reads files; opens no socket, starts nothing, changes nothing.
 //!
 //! The way of a value: [`include`] reads files and resolves `!include` into one tree whose every value knows its file,
-//! [`raw`] finds the sections in it, [`core_section`], [`modules`] and [`register_file`] turn them into [`settings`],
-//! and [`ports`] looks whether the listeners fit together. Nothing stops at the first problem: all of them are
-//! collected in [`findings`].
+//! [`environment`] sets what variables say, [`raw`] finds the sections in it, [`core_section`], [`modules`] and
+//! [`register_file`] turn them into [`settings`], and [`ports`] looks whether the listeners fit together. Nothing stops
+//! at the first problem: all of them are collected in [`findings`].
 //!
-//! Absent on purpose: environment variables and vault references of the original. A vault reference is a problem that
-//! says so.
+//! Out of scope: vault references of the original. Such a reference is a problem that says so.
 
 mod action_section;
 pub mod address;
@@ -18,12 +17,14 @@ mod cron_section;
 pub mod database;
 mod database_section;
 mod dial_in_section;
+pub mod environment;
 mod findings;
 mod http_section;
 mod include;
 pub mod legacy;
 mod legacy_section;
 mod modules;
+pub mod node_entry;
 mod options;
 mod ports;
 mod raw;
@@ -32,9 +33,10 @@ mod rights_section;
 mod role;
 mod section;
 pub mod settings;
-mod ssh_node;
 mod tls_section;
+mod tpapi_section;
 mod tree;
+pub mod web_api;
 mod wildcard;
 mod yaml;
 
@@ -55,7 +57,15 @@ use settings::{Config, Problem};
 /// Every problem that was found, in the order of the files; none of them is a mere warning. Warnings are in
 /// [`Config::warnings`].
 pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
-    load_with_warnings(path).map_err(|refused| refused.problems)
+    load_with_warnings(path, &environment()).map_err(|refused| refused.problems)
+}
+
+/// The variables of this process that may say something about a configuration.
+#[must_use]
+pub fn environment() -> Vec<(String, String)> {
+    let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let ours = all.filter(|(name, _)| name.starts_with("GORGONE_") || name.starts_with("CENTRAL_"));
+    ours.map(|(name, value)| (name, value.to_string_lossy().into_owned())).collect()
 }
 
 /// Why a configuration cannot be used, and what else was noticed in it.
@@ -70,27 +80,40 @@ pub struct Refused {
     pub readable: Option<Box<Config>>,
 }
 
-/// The same as [`load`], with the warnings of a configuration that cannot be used.
+/// The same as [`load`] with other variables, and with the warnings of a configuration that cannot be used.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_with_warnings(path: &Path) -> Result<Config, Refused> {
+pub fn load_with_warnings(path: &Path, variables: &[(String, String)]) -> Result<Config, Refused> {
     let mut findings = Findings::default();
     let mut loader = Loader::default();
-    let config = loader.read(path, "", &mut findings).and_then(|tree| {
-        let raw = RawConfig::find(&tree, &mut findings)?;
-        let core = core_section::read(&raw, &mut findings);
-        let modules = modules::read(&raw, &core, &mut loader, &mut findings);
-        ports::check(&raw, &core, &modules, &mut findings);
-        Some((core, modules))
-    });
+    let tree = loader.read(path, "", &mut findings);
+    let config = tree.and_then(|tree| read_tree(tree, variables, &mut loader, &mut findings));
     let (problems, warnings) = findings.into_parts();
     match config {
-        Some((core, modules)) if problems.is_empty() => Ok(Config { core, modules, warnings }),
-        Some((core, modules)) if problems.iter().all(|problem| !problem.key.is_empty()) => {
-            let readable = Some(Box::new(Config { core, modules, warnings: Vec::new() }));
-            Err(Refused { problems, warnings, readable })
+        Some(config) if problems.is_empty() => Ok(Config { warnings, ..config }),
+        Some(config) if problems.iter().all(|problem| !problem.key.is_empty()) => {
+            Err(Refused { problems, warnings, readable: Some(Box::new(config)) })
         }
         _ => Err(Refused { problems, warnings, readable: None }),
     }
+}
+
+/// The settings, without the warnings.
+fn read_tree(
+    mut tree: tree::Node,
+    variables: &[(String, String)],
+    loader: &mut Loader,
+    findings: &mut Findings,
+) -> Option<Config> {
+    let from_environment = environment::apply(&mut tree, variables, findings);
+    let raw = RawConfig::find(&tree, findings)?;
+    let core = core_section::read(&raw, findings);
+    let mut modules = modules::read(&raw, &core, loader, findings);
+    ports::check(&raw, &core, &modules, findings);
+    let tpapi = if cfg!(feature = "centreon") { tpapi_section::read(&raw, findings) } else { Vec::new() };
+    if let Some(legacycmd) = &mut modules.legacycmd {
+        legacycmd.account = tpapi.iter().find(|account| account.name == legacycmd.account_name).cloned();
+    }
+    Some(Config { core, modules, tpapi, from_environment, warnings: Vec::new() })
 }

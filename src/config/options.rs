@@ -34,6 +34,14 @@ options! {
         "name", "description", "nodes",
     }
     GORGONE = "gorgone" in "'gorgone'" { "gorgonecore", "modules", "tpapi" } unused { "name", "description" }
+    TPAPI = "tpapi" in "an entry of 'tpapi'" {
+        "name", "base_url", "username", "password", "curlopts", "ssl_ca_file", "https_cert_no_verify",
+    } unused { "backend" }
+    TPAPI_CURL = "tpapi curlopts" in "'curlopts' of an entry of 'tpapi'" {
+        "CURLOPT_SSL_VERIFYPEER",
+    } unused {
+        "CURLOPT_*",
+    }
     CORE = "gorgonecore" in "'gorgonecore'" {
         "id", "hostname", "timeout", "external_com_type", "external_com_path", "external_com_cipher",
          "external_com_padding", "external_com_keysize", "external_com_rotation", "external_com_zmq_tcp_keepalive",
@@ -50,7 +58,7 @@ options! {
     MODULE = "modules" in "an entry of 'modules'" { "name", "package", "enable" } unused {}
     PROXY = "proxy" in "the module 'proxy'" {
         "httpserver", "pool", "synchistory_time", "synchistory_timeout", "ping", "pong_discard_timeout",
-        "failover_after", "pong_max_timeout", "copy_rate_limit", "buffer_size",
+        "failover_after", "pong_max_timeout", "id_twice", "copy_rate_limit", "buffer_size", "only_listed",
     } unused {}
     PROXY_HTTPSERVER = "proxy httpserver" in "'httpserver' of the module 'proxy'" {
         "enable", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "token", "tokens", "address", "port",
@@ -113,7 +121,6 @@ options! {
     } unused {
         "dirty_mode", "buffer_size",
     }
-    TPAPI = "tpapi" in "an entry of 'tpapi'" { "name", "username", "password" } unused { "base_url", "timeout" }
     DBCLEANER = "dbcleaner" in "the module 'dbcleaner'" { "purge_sessions_time", "purge_history_time" } unused {}
     CENTREON = "centreon" in "'centreon'" { "database" } unused { "name", "description" }
     DATABASE = "centreon database" in "'centreon.database'" { "db_configuration" } unused { "db_realtime" }

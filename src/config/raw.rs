@@ -4,19 +4,20 @@ use super::findings::Findings;
 use super::options;
 use super::section::Section;
 use super::tree::{Node, Place, Value};
+use crate::model::module::Module;
 
 /// The sections that matter here.
 pub(super) struct RawConfig<'a> {
-    /// The top file.
-    pub(super) file: Place,
+    /// Where `gorgone` stands.
+    pub(super) gorgone: &'a Place,
     /// `name` of the top file.
     pub(super) name: Option<&'a Node>,
     /// `gorgonecore`, a map.
     pub(super) core: Option<&'a Node>,
     /// The entries of `modules`.
     pub(super) modules: &'a [Node],
-    /// `tpapi` below `gorgone`: accounts of Centreon Web's own interfaces.
-    pub(super) tpapi: Option<&'a Node>,
+    /// The entries of `tpapi`.
+    pub(super) tpapi: &'a [Node],
     /// `centreon`, beside `gorgone`.
     pub(super) centreon: Option<&'a Node>,
 }
@@ -54,19 +55,37 @@ impl<'a> RawConfig<'a> {
             }
         });
         warn_of_unknown(tree, gorgone, findings);
-        let modules = gorgone.get("modules").map_or(&[][..], |node| match &node.value {
-            Value::List(items) => items,
-            Value::Null => &[],
-            _ => {
-                let text =
-                    format!("is {}; allowed: a list of modules, each beginning with '- name:'", node.value.kind());
-                findings.problem(&node.place, "modules", text);
-                &[]
-            }
-        });
+        let modules = items(gorgone, "modules", findings);
+        let tpapi = items(gorgone, "tpapi", findings);
         let centreon = tree.get("configuration").and_then(|node| node.get("centreon")).or_else(|| tree.get("centreon"));
-        Some(Self { file, name: tree.get("name"), core, modules, tpapi: gorgone.get("tpapi"), centreon })
+        Some(Self { gorgone: &gorgone.place, name: tree.get("name"), core, modules, tpapi, centreon })
     }
+}
+
+impl<'a> RawConfig<'a> {
+    /// Where the first entry of a module stands.
+    pub(super) fn place_of(&self, module: Module) -> &'a Place {
+        let is_it = |entry: &&Node| {
+            entry.get("package").is_some_and(|package| match &package.value {
+                Value::Text(text) => text.trim() == module.package(),
+                _ => false,
+            })
+        };
+        self.modules.iter().find(is_it).map_or(self.gorgone, |entry| &entry.place)
+    }
+}
+
+/// The entries of a list of `gorgone`; none where it is absent.
+fn items<'a>(gorgone: &'a Node, key: &str, findings: &mut Findings) -> &'a [Node] {
+    gorgone.get(key).map_or(&[][..], |node| match &node.value {
+        Value::List(items) => items,
+        Value::Null => &[],
+        _ => {
+            let text = format!("is {}; allowed: a list, each entry beginning with '- name:'", node.value.kind());
+            findings.problem(&node.place, key, text);
+            &[]
+        }
+    })
 }
 
 /// Warns of unknown keys above the sections that somebody reads.

@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::allow_list::AllowList;
 pub use super::cron_section::{CRON_JOBS_MAX, CronJob};
 use super::database::NodesSettings;
+use super::environment::FromEnvironment;
 use super::legacy::LegacySettings;
+use super::web_api::WebAccount;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
@@ -22,6 +24,10 @@ pub struct Config {
     pub core: CoreSettings,
     /// The modules that are enabled and known.
     pub modules: Modules,
+    /// `tpapi`: accounts of the web interface.
+    pub tpapi: Vec<WebAccount>,
+    /// The values that environment variables have set.
+    pub from_environment: Vec<FromEnvironment>,
     /// What an administrator should know before the start; each is also a line of the log.
     pub warnings: Vec<Problem>,
 }
@@ -163,10 +169,16 @@ pub struct ProxySettings {
     pub failover_after: Duration,
     /// `pong_max_timeout` (3)
     pub pong_max_timeout: u32,
+    /// `id_twice`: whether a second daemon with the id of one that is connected and answers takes its place (`replace`)
+    /// or is refused (`refuse`, the default).
+    pub replaces_twice: bool,
     /// `buffer_size` (150000 bytes)
     pub buffer_size: usize,
     /// `copy_rate_limit` in bytes a second towards each node; none without the option.
     pub copy_rate_limit: Option<u64>,
+    /// `only_listed`: nodes that dial in must be listed. Without the option they must where the register file or the
+    /// Centreon database lists nodes that dial in.
+    pub only_listed: Option<bool>,
     /// `httpserver`: where pullwss nodes connect, where enabled.
     pub httpserver: Option<WebSocketSettings>,
 }
@@ -181,8 +193,10 @@ impl Default for ProxySettings {
             pong_discard_timeout: Duration::from_secs(300),
             failover_after: Duration::from_secs(30),
             pong_max_timeout: 3,
+            replaces_twice: false,
             buffer_size: 150_000,
             copy_rate_limit: None,
+            only_listed: None,
             httpserver: None,
         }
     }

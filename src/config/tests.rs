@@ -15,6 +15,7 @@ mod allowed_commands;
 mod brought;
 mod dial_in;
 mod documentation;
+mod environment;
 mod includes;
 mod pollers;
 mod values;

@@ -83,6 +83,19 @@ pub(super) fn read_client(section: &Section<'_>, findings: &mut Findings) -> Opt
     Some(ClientTls::Verify { ca_file })
 }
 
+/// `https_cert_no_verify` and `ssl_ca_file` of a server whose address says whether it has TLS; `is_unverified` where
+/// another option says that its certificate is not checked.
+pub(super) fn read_check(section: &Section<'_>, is_unverified: bool, findings: &mut Findings) -> ClientTls {
+    let ca_file = file(section, "ssl_ca_file", findings);
+    if section.boolean("https_cert_no_verify", is_unverified, findings) {
+        let text = "its certificate is not checked, so anybody on the way can read and change everything; safe: \
+                    https_cert_no_verify: false, with 'ssl_ca_file' where the system does not know its authority";
+        findings.warning(section.place(), &section.path("https_cert_no_verify"), text);
+        return ClientTls::NoVerify;
+    }
+    ClientTls::Verify { ca_file }
+}
+
 /// 32 bytes in hex, the bytes separated by `:` or not.
 fn fingerprint(text: &str) -> Option<[u8; 32]> {
     let digits: Vec<u8> = text

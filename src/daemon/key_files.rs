@@ -1,6 +1,6 @@
 //! The key pair of this daemon on disk (docs/protocol.md section 3): loaded, or made where both files are missing.
 //!
-//! Absent on purpose: the format of keys, which is `wire::gorgone::keys`. Everything here blocks and may take seconds,
+//! Out of scope: the format of keys, which is `wire::gorgone::keys`. Everything here blocks and may take seconds,
 //! so it runs before the event loop does.
 
 use std::fmt;

@@ -6,7 +6,7 @@
 //! [`KEPT_BYTES`]; what lies there after a burst goes back by [`release`]. Nobody ever waits for the shelf: who finds
 //! it taken by another thread asks the C library.
 //!
-//! Absent on purpose: small blocks, which the C library does well, and what SQLite and other C libraries ask for.
+//! Out of scope: small blocks, which the C library does well, and what SQLite and other C libraries ask for.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -1,7 +1,7 @@
 //! Everything that touches the operating system: sockets, files, SQLite, child processes, signals, threads, the clock.
 //!
 //! Simple synchronous building blocks; `daemon::event_loop` decides what runs on its own thread and what is a job.
-//! Absent on purpose: protocols, decisions, waiting (only worker threads of [`jobs`] ever wait).
+//! Out of scope: protocols, decisions, waiting (only worker threads of [`jobs`] ever wait).
 
 pub mod api_connection;
 pub mod centreon_database;

@@ -12,7 +12,7 @@ pub(super) enum Room {
     Core,
     /// The history: `core_actions`, `get_log` and `listeners`.
     History,
-    /// The nodes behind us (`registering`, `routes`, `history_sync`).
+    /// The nodes behind us (`registering`, `routes`, `sync`).
     Nodes,
     /// The module `action`: commands.
     Commands,

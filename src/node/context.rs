@@ -1,7 +1,7 @@
 //! What every room gets beside its own state: the event's time, timers, randomness, settings, the journal and the
 //! outputs.
 //!
-//! Absent on purpose: anything that belongs to one room or to the nodes.
+//! Out of scope: anything that belongs to one room or to the nodes.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -10,6 +10,7 @@ use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::command::{CommandId, CommandSpec};
 use crate::model::connection::{ClientId, ParentKind};
+use crate::model::copy::SourceId;
 use crate::model::history::{RowOrigin, StoreChange, SyncMark};
 use crate::model::host_work::HostWork;
 use crate::model::log::LogLine;
@@ -54,6 +55,7 @@ pub(super) struct Context {
     outputs: VecDeque<Output>,
     next_work: u64,
     next_command: u64,
+    next_copy: u64,
 }
 
 impl Context {
@@ -76,6 +78,7 @@ impl Context {
             outputs: line.into_iter().map(Output::Log).collect(),
             next_work: 0,
             next_command: 0,
+            next_copy: 0,
         }
     }
 
@@ -157,6 +160,18 @@ impl Context {
         command
     }
 
+    /// The number of a copy that we send from now on, in the order in which they were asked for.
+    pub const fn begin_copy(&mut self) -> SourceId {
+        let source = SourceId(self.next_copy);
+        self.next_copy += 1;
+        source
+    }
+
+    /// The number of the next copy.
+    pub const fn next_copy(&self) -> SourceId {
+        SourceId(self.next_copy)
+    }
+
     pub fn generate_token(&mut self) -> Token {
         Token::generate(&mut *self.random)
     }
@@ -232,6 +247,12 @@ impl Context {
     /// Ends a token with an error.
     pub fn fail(&mut self, token: &Token, text: &str) {
         self.finish(token, Code::FINISHED_KO, json::message(text));
+    }
+
+    /// Ends a token with what its reply says, too.
+    pub fn reply_with_row(&mut self, kind: Action, token: &Token, code: Code, data: String) -> Handled {
+        self.finish(token, code, data.clone());
+        Handled::Reply(kind, code, data)
     }
 
     /// Ends the token of an action that nobody here has.

@@ -21,16 +21,15 @@ use crate::model::registration::{NodeKind, RegistrationSource};
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 
-use super::after_copies::AfterCopies;
 use super::api::waits::{self, Calls};
 use super::context::Context;
+use super::copies::Copies;
 use super::core_options::{CoreOptions, Restored};
 use super::counters::Counters;
 use super::dial_in::DialledIn;
 use super::dial_out::DialledOut;
 use super::get_log::Questions;
 use super::guard::Guard;
-use super::history_sync::{OriginMarks, StoredPage};
 use super::input::Input;
 use super::journal::{Awaited, NewRow};
 use super::json;
@@ -42,45 +41,40 @@ use super::modules::cron::Cron;
 use super::modules::engine::Engine;
 use super::modules::legacycmd::{LegacyCmd, Outgoing};
 use super::modules::nodes::NodesModule;
-use super::modules::process_copy::Sinks;
-use super::outbox::Outbox;
+use super::nodes::Nodes;
+use super::nodes::node::Link;
+use super::nodes::owed::OwedTokens;
 use super::output::{Output, ReceiptId};
-use super::passed_on::PassedOn;
-use super::registry::{Link, Registry};
-use super::relayed_copy::RelayedCopies;
-use super::remote_copy::Copies;
-use super::sent_tokens::SentTokens;
 use super::ssh::SshHosts;
 use super::subscribers::Subscribers;
+use super::sync::{SyncRoom, Syncs, asking};
 use super::taken_tokens::TakenTokens;
 use super::timers::Timer;
+use super::unlisted::Unlisted;
 use super::wanted::Wanted;
 
 /// Everything that this daemon decides, for one daemon.
 pub struct Core {
     pub(super) context: Context,
-    pub(super) registry: Registry,
+    pub(super) nodes: Nodes,
     pub(super) wanted: Wanted,
-    pub(super) passed_on: PassedOn,
     pub(super) guard: Guard,
-    pub(super) sent_tokens: SentTokens,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
-    pub(super) origins: OriginMarks,
+    syncs: Syncs,
     pub(super) counters: Counters,
     pub(super) subscribers: Subscribers,
     /// The nodes that have dialled in.
     pub(super) dialled_in: DialledIn,
     /// The centrals that we dial.
     pub(super) dialled_out: DialledOut,
+    /// Of those the ones that no list has.
+    pub(super) unlisted: Unlisted,
     pub(super) listeners: Listeners,
     pub(super) questions: Questions,
     pub(super) calls: Calls,
     pub(super) commands: Commands,
-    pub(super) after_copies: AfterCopies,
     pub(super) ssh: SshHosts,
     pub(super) copies: Copies,
-    pub(super) relayed_copies: RelayedCopies,
-    pub(super) sinks: Sinks,
     pub(super) nodes_module: NodesModule,
     pub(super) legacy: LegacyCmd,
     pub(super) taken_tokens: TakenTokens,
@@ -89,29 +83,8 @@ pub struct Core {
     pub(super) malformed: MalformedLog,
     /// The clients that hear whether the row of their PUTLOG is stored.
     pub(super) put_logs: BTreeMap<ReceiptId, (ClientId, Token)>,
-    /// Pages of syncs on their way into the database.
-    pub(super) pages: BTreeMap<ReceiptId, StoredPage>,
-    pong: PongText,
-    constatus: ConStatusText,
     /// What nodes owe that are not registered now; each has its [`Timer::Unconfirmed`].
-    pub(super) absent_outboxes: BTreeMap<NodeId, Outbox>,
-}
-
-/// The `data` of our PONG, built again only when something in it has changed.
-#[derive(Debug, Default)]
-struct PongText {
-    version: u64,
-    own_id: Option<NodeId>,
-    text: String,
-}
-
-/// The `data` of our CONSTATUS, built again only when something in it has changed.
-#[derive(Debug, Default)]
-struct ConStatusText {
-    version: u64,
-    text: String,
-    /// A call of the API has left a row with this text.
-    has_row: bool,
+    pub(super) absent_outboxes: BTreeMap<NodeId, OwedTokens>,
 }
 
 impl Core {
@@ -122,26 +95,22 @@ impl Core {
         context.own_history = restored.origins.own;
         let mut core = Self {
             context,
-            registry: Registry::default(),
+            nodes: Nodes::default(),
             wanted: Wanted::default(),
-            passed_on: PassedOn::default(),
             guard: Guard::default(),
-            sent_tokens: SentTokens::default(),
             marks: restored.marks.into_iter().map(|(id, mark)| (id, mark.clamped(now.wall))).collect(),
-            origins: OriginMarks::new(restored.origins),
+            syncs: Syncs::new(restored.origins),
             counters: Counters::default(),
             subscribers: Subscribers::default(),
             dialled_in: DialledIn::default(),
+            unlisted: Unlisted::default(),
             dialled_out: DialledOut::default(),
             listeners: Listeners::default(),
             questions: Questions::default(),
             calls: Calls::default(),
             commands: Commands::default(),
-            after_copies: AfterCopies::default(),
             ssh: SshHosts::default(),
             copies: Copies::default(),
-            relayed_copies: RelayedCopies::default(),
-            sinks: Sinks::default(),
             nodes_module: NodesModule::default(),
             legacy: LegacyCmd::default(),
             taken_tokens: TakenTokens::restored(restored.taken_tokens),
@@ -149,9 +118,6 @@ impl Core {
             engine: Engine::default(),
             malformed: MalformedLog::default(),
             put_logs: BTreeMap::new(),
-            pages: BTreeMap::new(),
-            pong: PongText::default(),
-            constatus: ConStatusText::default(),
             absent_outboxes: BTreeMap::new(),
         };
         let cleaner = Module::DbCleaner;
@@ -178,6 +144,7 @@ impl Core {
         match input {
             Input::ClientMessage { client, message } => self.client_message(client, message),
             Input::ClientBound { client, key } => self.guard.bind(client, key),
+            Input::ClientAddress { client, address } => self.unlisted.note_address(client, address),
             Input::ClientIsDaemon(client) => self.subscribers.is_daemon(client),
             Input::ClientMalformed { client, token, reason } => self.client_malformed(client, token, &reason),
             Input::ClientGone(client) => self.client_gone(client),
@@ -200,7 +167,7 @@ impl Core {
                     self.ssh_pinged(node, ping);
                 }
             }
-            Input::Room(node) => self.room_for(node),
+            Input::Room(node) => self.copies.room(&mut self.context, &mut self.nodes, node),
             Input::ApiCall { id, call } => self.api_call(id, &call),
             Input::ApiCancelled(id) => self.cancel_call(id),
             Input::ApiCallerEnded(id) => super::api::waits::ask_history(self, id),
@@ -252,9 +219,11 @@ impl Core {
             Timer::Ping(id) => self.ping_due(id),
             Timer::PingLink(id) => self.ping_found_no_link(id),
             Timer::Pong(id) => self.ping_got_no_pong(id),
+            Timer::Rival(id) => self.older_is_silent(id),
             Timer::Repeat(id) => self.repeat_unanswered(id),
-            Timer::SyncTimeout(id) => self.sync_timed_out(id),
+            Timer::SyncTimeout(id) => self.sync().sync_timed_out(id),
             Timer::Unconfirmed(id) => self.give_up_unconfirmed(id),
+            Timer::Unlisted(id) => self.unlisted_stays_away(id),
             Timer::Register(kind) => self.dialled_out.register_with_parent(&mut self.context, kind),
             Timer::ParentSilence(kind) => {
                 self.dialled_out.parent_is_silent(&mut self.context, &mut self.subscribers, kind)
@@ -265,14 +234,14 @@ impl Core {
                     self.poll_log_of(&target);
                 }
             }
-            Timer::Copy(source) => self.copy_timer_due(source),
-            Timer::CopyPace(node) => self.copy_pace_due(node),
-            Timer::AfterCopies => self.wait_for_copies_no_longer(),
-            Timer::Sink(token) => self.sink_is_idle(&token),
+            Timer::Copy(source) => self.copies.sender(&mut self.context, &mut self.nodes).timer_due(source),
+            Timer::CopyPace(node) => self.copies.sender(&mut self.context, &mut self.nodes).pace_due(node),
+            Timer::AfterCopies => self.copies.free_all(),
+            Timer::Sink(token) => self.copies.receiving.timer_due(&mut self.context, &token),
             Timer::Call(call) => waits::waited(self, call),
             Timer::Poll(target) => waits::poll_due(self, target),
             Timer::SyncAll => {
-                self.sync_all();
+                asking::sync_all(&mut self.context, &mut self.nodes);
                 let period = self.context.proxy_settings().sync_time.max(Duration::from_secs(1));
                 self.context.timers.set(Timer::SyncAll, self.context.now.monotonic + period);
             }
@@ -292,7 +261,7 @@ impl Core {
     fn after_event(&mut self) {
         self.cron.notice_clock(&mut self.context);
         self.tell_ended();
-        self.run_after_copies();
+        self.run_held();
         self.run_listener_events();
         self.tell_ended();
         self.check_stopped();
@@ -315,8 +284,23 @@ impl Core {
         }
     }
 
-    /// Takes ended tokens to whoever wants to know.
+    /// The syncs with what they work on.
+    pub(super) fn sync(&mut self) -> SyncRoom<'_> {
+        SyncRoom {
+            context: &mut self.context,
+            nodes: &mut self.nodes,
+            subscribers: &mut self.subscribers,
+            state: &mut self.syncs,
+        }
+    }
+
+    /// Takes syncs that are over, and ended tokens, to whoever wants to know.
     fn tell_ended(&mut self) {
+        while let Some((node, serial)) = self.syncs.next_finished() {
+            for call in self.calls.waiting_for_sync(node, serial) {
+                waits::ask_history(self, call);
+            }
+        }
         while let Some(ended) = self.context.journal.next_ended() {
             self.owed_token_ended(&ended);
             if let Some(line) = self.cron.complaint(&ended) {
@@ -324,11 +308,14 @@ impl Core {
             }
             self.cron.token_ended(&ended.token);
             self.legacy.token_ended(&mut self.context, &ended);
-            self.copy_token_ended(&ended.token);
+            self.copies.sender(&mut self.context, &mut self.nodes).token_ended(&ended.token);
             waits::token_ended(self, &ended.token);
             if !ended.of_node {
                 self.subscribers.tell_subscribers(&mut self.context, false);
             }
+        }
+        while let Some(token) = self.context.journal.next_lost() {
+            self.legacy.send_again(&mut self.context, &token);
         }
         while let Some(token) = self.context.journal.next_confirmed() {
             self.legacy.confirmed(&mut self.context, token.as_str());
@@ -368,10 +355,10 @@ impl Core {
         if target.is_empty() || self.context.is_own(target) {
             return true;
         }
-        let Ok(route) = self.route_to(target) else { return false };
-        self.registry.get(route.through).is_some_and(|node| {
+        let Ok(route) = self.nodes.route_to(&self.context, target) else { return false };
+        self.nodes.get(route.through).is_some_and(|node| {
             let is_up = matches!(node.registration.kind, NodeKind::PushSsh(_)) || node.link == Link::Up;
-            is_up && node.reachable().is_ok() && !node.outbox.has_unsettled()
+            is_up && node.reachable().is_ok() && !node.owed.has_unsettled()
         })
     }
 
@@ -381,7 +368,7 @@ impl Core {
         if order.target.is_empty() || self.context.is_own(&order.target) {
             return self.taken_tokens.has(&order.token);
         }
-        let node = order.target.parse().ok().and_then(|id| self.registry.get(id));
+        let node = order.target.parse().ok().and_then(|id| self.nodes.get(id));
         let is_ssh = node.is_some_and(|node| matches!(node.registration.kind, NodeKind::PushSsh(_)));
         is_ssh && order.action != Action::RemoteCopy
     }
@@ -389,7 +376,7 @@ impl Core {
     fn stored(&mut self, receipt: ReceiptId, stored: bool) {
         match self.context.journal.stored(receipt) {
             Some(Awaited::PutLog) => self.put_log_stored(receipt, stored),
-            Some(Awaited::Page) => self.page_stored(receipt, stored),
+            Some(Awaited::Page) => self.sync().page_stored(receipt, stored),
             Some(Awaited::Begin) => {
                 if let Some(token) = self.commands.command_begun(&mut self.context, receipt, stored) {
                     waits::token_not_stored(self, token.as_str());
@@ -398,35 +385,5 @@ impl Core {
             Some(Awaited::Orders) => self.legacy.stored(&mut self.context, receipt, stored),
             None => {}
         }
-    }
-
-    /// The `data` of a PONG.
-    pub(super) fn pong_text(&mut self) -> String {
-        let version = self.registry.version() + 1;
-        let own_id = self.context.own_id;
-        if self.pong.version != version || self.pong.own_id != own_id {
-            let mut text = format!(
-                "{{\"action\":\"ping\",\"message\":\"ping ok\",\"id\":{},\"hostname\":",
-                self.context.id_json()
-            );
-            json::push_string(&mut text, &self.context.options.hostname);
-            text.push_str(",\"data\":");
-            text.push_str(&super::constatus::write_map(&self.registry));
-            text.push('}');
-            self.pong = PongText { version, own_id, text };
-        }
-        self.pong.text.clone()
-    }
-
-    /// The `data` of a CONSTATUS, and whether an answer to the API leaves a row: the first of those that say the same.
-    pub(super) fn constatus_text(&mut self, is_api: bool) -> (String, bool) {
-        let version = self.registry.version() + 1;
-        if self.constatus.version != version {
-            let map = super::constatus::write_map(&self.registry);
-            let text = format!("{{\"action\":\"constatus\",\"message\":\"ok\",\"data\":{map}}}");
-            self.constatus = ConStatusText { version, text, has_row: false };
-        }
-        let is_new = is_api && !std::mem::replace(&mut self.constatus.has_row, true);
-        (self.constatus.text.clone(), is_new)
     }
 }

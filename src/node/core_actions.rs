@@ -22,6 +22,7 @@ use super::core_settings;
 use super::journal::NewRow;
 use super::json;
 use super::peer::{Handled, Peer};
+use super::sync::asking;
 
 #[derive(Deserialize)]
 struct PutLog<'a> {
@@ -57,11 +58,14 @@ impl Core {
         if let Some(client) = peer.client() {
             self.subscribers.pinged(client, self.context.now.monotonic);
         }
-        Handled::Reply(Action::Pong, Code::BEGIN, self.pong_text())
+        Handled::Reply(Action::Pong, Code::BEGIN, self.nodes.pong_text(&self.context))
     }
 
     pub(super) fn put_log(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
-        let Ok(put) = serde_json::from_str::<PutLog<'_>>(data) else { return Handled::not_well_formatted() };
+        let mut single = String::new();
+        let Some(put) = json::read_object::<PutLog<'_>>(data, &mut single) else {
+            return Handled::not_well_formatted();
+        };
         let row = NewRow {
             etime: json::integer(&put.etime),
             instant: json::is_true(&put.instant),
@@ -98,9 +102,9 @@ impl Core {
     /// that are answered alike only the first leaves a row, so that a page that asks all the time does not fill the
     /// disk.
     fn con_status(&mut self, peer: Peer, token: &Token) -> Handled {
-        let (data, is_new) = self.constatus_text(peer == Peer::Ourselves);
+        let (data, is_new) = self.nodes.constatus_text(peer == Peer::Ourselves);
         if peer != Peer::Ourselves || is_new {
-            return self.reply_with_row(Action::ConStatus, token, Code::FINISHED_OK, data);
+            return self.context.reply_with_row(Action::ConStatus, token, Code::FINISHED_OK, data);
         }
         Handled::Reply(Action::ConStatus, Code::FINISHED_OK, data)
     }
@@ -115,7 +119,7 @@ impl Core {
                 "api_endpoints": super::api::endpoints::listed(|module| self.context.has(module)),
             },
         });
-        self.reply_with_row(Action::Information, token, Code::FINISHED_OK, data.to_string())
+        self.context.reply_with_row(Action::Information, token, Code::FINISHED_OK, data.to_string())
     }
 
     fn get_thumbprint(&mut self, token: &Token) -> Handled {
@@ -124,12 +128,7 @@ impl Core {
             "message": "ok",
             "data": { "thumbprint": self.context.options.thumbprint },
         });
-        self.reply_with_row(Action::GetThumbprint, token, Code::FINISHED_OK, data.to_string())
-    }
-
-    pub(super) fn reply_with_row(&mut self, kind: Action, token: &Token, code: Code, data: String) -> Handled {
-        self.context.finish(token, code, data.clone());
-        Handled::Reply(kind, code, data)
+        self.context.reply_with_row(Action::GetThumbprint, token, Code::FINISHED_OK, data.to_string())
     }
 
     pub(super) fn sync_logs(&mut self, data: &str) -> Handled {
@@ -140,7 +139,7 @@ impl Core {
         if self.context.options.proxy.is_none() {
             return Handled::refused(json::action_message("synclog", "no proxy module"));
         }
-        self.sync_all();
+        asking::sync_all(&mut self.context, &mut self.nodes);
         Handled::Reply(Action::Ack, Code::BEGIN, json::action_message("synclog", "synclog launched"))
     }
 
@@ -198,9 +197,8 @@ impl Core {
         };
         if module == Some(Module::Action) {
             const REASON: &str = "the module 'action' was killed";
-            self.drop_held_for_us(REASON);
+            self.copies.kill(&mut self.context, REASON);
             self.commands.kill_commands(&mut self.context, REASON);
-            self.kill_sinks(REASON);
         }
         let data = json::action_message("kill", &format!("module '{called}' kill in progress"));
         Handled::Reply(Action::Ack, Code::FINISHED_OK, data)

@@ -3,8 +3,9 @@
 //!
 //! A WebSocket client may speak for its own id and the nodes behind it only, and is never answered with an ACK.
 //!
-//! Absent on purpose: sessions and connections. Whether a client can be reached is told by the inputs.
+//! Out of scope: sessions and connections. Whether a client can be reached is told by the inputs.
 
+mod rival;
 #[cfg(test)]
 mod tests;
 
@@ -15,16 +16,16 @@ use serde_json::Value;
 use crate::model::action::Action;
 use crate::model::connection::ClientId;
 use crate::model::log::LogLine;
-use crate::model::message::{Message, Outgoing};
+use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration};
 use crate::model::token::Token;
 
 use super::core::Core;
 use super::counters::Way;
-use super::output::Output;
-use super::registration::read_registration;
-use super::registry::{Link, Node};
+use super::nodes::node::Link;
+use super::nodes::registration::read_registration;
+use super::output::{Output, Twice};
 use super::timers::Timer;
 
 /// Characters of an identity at most.
@@ -36,64 +37,47 @@ const PLEASE_REGISTER: &str = r#"{"code":500,"message":"please registernodes"}"#
 #[derive(Debug, Default)]
 pub(super) struct DialledIn {
     nodes: BTreeMap<ClientId, NodeId>,
+    /// Clients that want to speak for a node that another client speaks for.
+    rivals: BTreeMap<NodeId, Newcomer>,
 }
 
-impl Node {
-    /// Whether there is someone to send to.
-    ///
-    /// # Errors
-    /// The message of the history row that ends the token.
-    pub(super) fn reachable(&self) -> Result<(), String> {
-        let id = self.registration.id;
-        match self.registration.kind {
-            NodeKind::WebSocket if self.client.is_none() => {
-                Err(format!("cannot get connection from target node '{id}'"))
-            }
-            NodeKind::Pull if self.registration.identity.is_none() => {
-                Err(format!("proxy - node '{id}' had never been connected"))
-            }
-            NodeKind::Pull if self.client.is_none() => {
-                Err(format!("Send message problem for '{id}': it is not connected"))
-            }
-            _ => Ok(()),
-        }
+/// A client that registers itself as a node.
+#[derive(Clone, Debug)]
+pub(super) struct Newcomer {
+    client: ClientId,
+    registration: Registration,
+    /// A word that its daemon made up at its start; a Perl daemon has none.
+    instance: Option<Box<str>>,
+}
+
+impl Newcomer {
+    /// `entry` is the entry of REGISTERNODES that was read.
+    pub(super) fn new(client: ClientId, registration: Registration, entry: &Value) -> Self {
+        let instance = entry.get("instance").and_then(Value::as_str).filter(|word| word.len() <= IDENTITY_LEN_MAX);
+        Self { client, registration, instance: instance.map(Into::into) }
     }
 }
 
 impl Core {
-    /// The one place that knows how a node is reached. What cannot be sent is dropped; [`Node::reachable`] tells.
-    pub(super) fn send_to_node(&mut self, id: NodeId, mut message: Message) {
-        let Some(node) = self.registry.get(id) else { return };
-        if node.endpoint().is_some() {
-            self.context.output(Output::SendToNode { node: id, outgoing: Outgoing::Request(message) });
-        } else if let Some(client) = node.client {
-            // A pull node always gets the target's id in the third field.
-            if node.registration.kind == NodeKind::Pull && message.target.as_deref().is_none_or(str::is_empty) {
-                message.target = Some(id.to_string().into());
-            }
-            self.context.output(Output::SendToClient { client, outgoing: Outgoing::Request(message) });
-        }
-    }
-
     /// A pull node registers itself over the external socket.
     ///
     /// # Errors
     /// Why it is not bound to the client.
-    pub(super) fn pull_node_dialled_in(&mut self, client: ClientId, registration: Registration) -> Result<(), String> {
-        if client.parent().is_some() {
+    pub(super) fn pull_node_dialled_in(&mut self, newcomer: Newcomer) -> Result<(), String> {
+        if newcomer.client.parent().is_some() {
             let text = "our central cannot be a pull node of ours: registration ignored";
             self.context.log(LogLine::warning("proxy", text));
             return Err(text.to_owned());
         }
-        let id = registration.id;
-        let refused = || format!("node '{id}' is not registered as one that dials in, see the log");
-        if self.bind(client, registration) { Ok(()) } else { Err(refused()) }
+        let client = newcomer.client;
+        self.bind(newcomer).inspect_err(|reason| self.log_refusal(client, reason))
     }
 
     /// Messages of a pull node other than requests: `true` when the message is dealt with.
     pub(super) fn said_by_pull_node(&mut self, client: ClientId, message: &Message) -> bool {
         let Some(id) = self.dialled_in.nodes.get(&client).copied() else { return false };
-        if self.registry.get(id).is_some_and(|node| node.link != Link::Up) {
+        if self.nodes.get(id).is_some_and(|node| node.link != Link::Up) {
+            self.context.timers.cancel(&Timer::Unlisted(id));
             self.link_up(id);
         }
         if !matches!(message.action, Action::Ack | Action::Pong | Action::SetLogs | Action::SyncLogs) {
@@ -101,6 +85,7 @@ impl Core {
         }
         self.counters.count(Way::External, &message.action);
         self.node_message(id, message);
+        self.older_answers(id);
         true
     }
 
@@ -109,13 +94,17 @@ impl Core {
         self.counters.count(Way::External, &message.action);
         let own = self.dialled_in.nodes.get(&client).copied();
         let now = self.context.now.monotonic;
-        if let Some(node) = own.and_then(|id| self.registry.get_quietly(id)) {
+        if let Some(node) = own.and_then(|id| self.nodes.get_quietly(id)) {
             node.heard = Some(now);
+        }
+        if let Some(id) = own.filter(|_| message.action != Action::UnregisterNodes) {
+            self.older_answers(id);
         }
         match (own, &message.action) {
             (None, Action::RegisterNodes) => self.web_socket_registers(client, None, &message.data),
             // An answer to what it was asked before the database took it away.
             (None, Action::Ack | Action::Pong | Action::SetLogs | Action::SyncLogs) if self.has_left(client) => {}
+            (None, _) if self.is_rival(client) => {}
             (None, _) => self.refuse_web_socket(client, "its first message is not REGISTERNODES"),
             (Some(id), Action::RegisterNodes) => self.web_socket_registers(client, Some(id), &message.data),
             (Some(id), Action::UnregisterNodes) => self.web_socket_unregisters(id, &message.data),
@@ -130,7 +119,7 @@ impl Core {
     }
 
     fn refuse_web_socket(&mut self, client: ClientId, reason: &str) {
-        self.context.log(LogLine::warning("proxy", format!("a WebSocket is closed: {reason}")));
+        self.log_refusal(client, &format!("a WebSocket is closed: {reason}"));
         self.context.output(Output::CloseClient { client, refusal: Some(PLEASE_REGISTER.to_owned()) });
     }
 
@@ -158,7 +147,7 @@ impl Core {
             return self.client_gone(client);
         }
         // The token is shared by all nodes: it must not take over one that is known by its own key.
-        let other = match self.registry.get(id).map(|node| &node.registration.kind) {
+        let other = match self.nodes.get(id).map(|node| &node.registration.kind) {
             None | Some(NodeKind::WebSocket) => None,
             Some(NodeKind::Pull) => Some("a pull node: register it with the type wss, or unregister it"),
             Some(_) => Some("one that we connect to"),
@@ -168,8 +157,9 @@ impl Core {
         }
         // Only the register file may prevail, and a node that is connected has an identity.
         let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
-        if !self.bind(client, Registration { prevail: false, identity, ..registration }) {
-            self.refuse_web_socket(client, &format!("node '{id}' cannot be registered"));
+        let registration = Registration { prevail: false, identity, ..registration };
+        if let Err(reason) = self.bind(Newcomer::new(client, registration, node)) {
+            self.refuse_web_socket(client, &reason);
         }
     }
 
@@ -188,72 +178,139 @@ impl Core {
 
     /// Whether `id` is reached through `parent`.
     fn is_behind(&self, parent: NodeId, id: NodeId) -> bool {
-        id != parent && self.registry.candidates(id).any(|(through, ..)| through == parent)
+        id != parent && self.nodes.registry.candidates(id).any(|(through, ..)| through == parent)
     }
 
-    /// A client speaks for a node from now on; `false` when the node is refused. The keep-alive costs next to nothing.
-    fn bind(&mut self, client: ClientId, mut registration: Registration) -> bool {
-        let id = registration.id;
-        if registration.identity.as_ref().is_some_and(|identity| identity.len() > IDENTITY_LEN_MAX) {
-            self.context
-                .log(LogLine::warning("proxy", format!("node '{id}' is not registered: its identity is too long")));
-            return false;
+    /// Whether a node may register itself: a listed one may, any other within bounds.
+    fn admit_unlisted(&self, id: NodeId, client: ClientId) -> Result<(), String> {
+        if self.nodes.get(id).is_some() || self.is_listed(id, client) {
+            return Ok(());
         }
-        let known = self.registry.get(id);
+        let proxy = self.context.options.proxy.as_ref();
+        let awaits_database = self.context.options.pollers.is_some();
+        let only_listed = proxy.and_then(|proxy| proxy.only_listed);
+        let only_listed = only_listed.unwrap_or_else(|| self.wanted.lists_one_that_dials_in(awaits_database));
+        self.unlisted.admit(id, client, only_listed)
+    }
+
+    /// Whether a list, or a key or token that is bound to it, names a node.
+    fn is_listed(&self, id: NodeId, client: ClientId) -> bool {
+        let server = self.context.options.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
+        let has_token = server.is_some_and(|server| server.tokens.iter().any(|token| token.node == Some(id)));
+        has_token || self.wanted.lists(id) || self.guard.node_of(client) == Some(id)
+    }
+
+    /// An unlisted node has lost its client.
+    fn unlisted_has_left(&mut self, id: NodeId) {
+        if self.unlisted.contains(id) && self.nodes.get(id).is_some_and(|node| node.client.is_none()) {
+            self.context.timers.cancel(&Timer::Unlisted(id));
+            self.unregister(id);
+        }
+    }
+
+    /// [`Timer::Unlisted`]: an unlisted node has not come back with its session.
+    pub(super) fn unlisted_stays_away(&mut self, id: NodeId) {
+        let client = self.nodes.get(id).and_then(|node| node.client);
+        if let Some(client) = client.filter(|_| self.unlisted.contains(id)) {
+            self.release_client(id, client);
+            self.unlisted_has_left(id);
+        }
+    }
+
+    /// A client that wanted to register a node is refused.
+    fn log_refusal(&mut self, client: ClientId, reason: &str) {
+        let line = self.unlisted.refusal_line(client, reason, self.context.now.monotonic);
+        if let Some(line) = line {
+            self.context.log(line);
+        }
+    }
+
+    /// A client speaks for a node from now on. The keep-alive costs next to nothing.
+    ///
+    /// # Errors
+    /// Why the node is refused.
+    fn bind(&mut self, newcomer: Newcomer) -> Result<(), String> {
+        let Registration { id, identity, .. } = &newcomer.registration;
+        if identity.as_ref().is_some_and(|identity| identity.len() > IDENTITY_LEN_MAX) {
+            return Err(format!("node '{id}' is not registered: its identity is too long"));
+        }
+        if self.must_wait(&newcomer) { Ok(()) } else { self.bind_now(newcomer) }
+    }
+
+    fn bind_now(&mut self, Newcomer { client, mut registration, instance }: Newcomer) -> Result<(), String> {
+        let id = registration.id;
+        self.admit_unlisted(id, client)?;
+        let is_new = self.nodes.get(id).is_none();
+        let known = self.nodes.get(id);
         let adds = known.is_some_and(|node| {
             !registration.subnodes.is_empty() && node.registration.subnodes != registration.subnodes
         });
         let only_identity = known.is_some_and(|node| node.dials_in() && (node.registration.prevail || !adds));
-        if !only_identity {
-            // A refusal is logged; whether the node is known all the same is what counts below.
-            let _ = self.register(registration.clone());
-        }
-        if self.registry.get(id).is_none_or(|node| !node.dials_in()) {
+        // Whether the node is known all the same is what counts below.
+        let refused = if only_identity { None } else { self.register(registration.clone()).err() };
+        if self.nodes.get(id).is_none_or(|node| !node.dials_in()) {
             let text = format!("node '{id}' has dialled in, but it is not registered as one that may: ignored");
-            self.context.log(LogLine::warning("proxy", text));
-            return false;
+            return Err(refused.unwrap_or(text));
         }
-        let bound = self.registry.get(id).and_then(|node| node.client);
+        if is_new && !self.is_listed(id, client) {
+            self.unlisted.insert(id, client);
+        }
+        let bound = self.nodes.get(id).and_then(|node| node.client);
         let identity = registration.identity.take();
         if let Some(before) = bound.filter(|before| *before != client) {
-            self.replace_client(id, before, client);
+            let is_again = instance.is_some() && instance == self.nodes.get(id).and_then(|node| node.instance.clone());
+            let twice = match self.context.proxy_settings().replaces_twice {
+                _ if is_again => Twice::Again,
+                true => Twice::Replaced,
+                false => Twice::Silent,
+            };
+            self.replace_client(id, before, client, twice);
         }
         if let Some(other) = self.dialled_in.nodes.get(&client).copied().filter(|other| *other != id) {
             self.release_client(other, client);
+            self.unlisted_has_left(other);
         }
         self.dialled_in.nodes.insert(client, id);
-        let known = self.registry.get(id).map(|node| (node.client, node.link));
+        self.context.timers.cancel(&Timer::Unlisted(id));
+        let known = self.nodes.get(id).map(|node| (node.client, node.link));
         if known == Some((Some(client), Link::Up))
-            && self.registry.get(id).is_some_and(|node| node.registration.identity == identity)
+            && self
+                .nodes
+                .get(id)
+                .is_some_and(|node| node.registration.identity == identity && node.instance == instance)
         {
-            return true;
+            return Ok(());
         }
-        let Some(node) = self.registry.get_mut(id) else { return false };
+        let Some(node) = self.nodes.get_mut(id) else { return Ok(()) };
         node.client = Some(client);
+        node.instance = instance;
         node.registration.identity = identity;
         if node.link != Link::Up {
             self.context.log(LogLine::info("proxy", format!("node '{id}' is connected")));
             self.link_up(id);
         }
-        true
+        Ok(())
     }
 
     /// A node that was unregistered while it was connected is registered again: its client, if it speaks for nobody
     /// else, goes on.
     pub(super) fn bind_again(&mut self, id: NodeId, client: ClientId) {
         let is_free = !self.dialled_in.nodes.contains_key(&client);
-        let known = self.registry.get(id).filter(|node| is_free && node.dials_in() && node.client.is_none());
-        if let Some(registration) = known.map(|node| node.registration.clone()) {
+        let known = self.nodes.get(id).filter(|node| is_free && node.dials_in() && node.client.is_none());
+        if let Some((registration, instance)) = known.map(|node| (node.registration.clone(), node.instance.clone())) {
             let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
-            self.bind(client, Registration { identity, ..registration });
+            let registration = Registration { identity, ..registration };
+            if let Err(reason) = self.bind(Newcomer { client, registration, instance }) {
+                self.log_refusal(client, &reason);
+            }
         }
     }
 
     /// A node has come with another connection.
-    fn replace_client(&mut self, id: NodeId, before: ClientId, client: ClientId) {
+    fn replace_client(&mut self, id: NodeId, before: ClientId, client: ClientId, twice: Twice) {
         self.release_client(id, before);
-        self.context.output(Output::NodeMoved { node: id, before, client });
-        if self.registry.get(id).is_some_and(|node| node.registration.kind == NodeKind::WebSocket) {
+        self.context.output(Output::NodeMoved { node: id, before, client, twice });
+        if self.nodes.get(id).is_some_and(|node| node.registration.kind == NodeKind::WebSocket) {
             self.context.output(Output::CloseClient { client: before, refusal: None });
         }
     }
@@ -261,7 +318,7 @@ impl Core {
     /// Nothing more goes to a client as to a node.
     pub(super) fn release_client(&mut self, id: NodeId, client: ClientId) {
         self.dialled_in.nodes.remove(&client);
-        if let Some(node) = self.registry.get_mut(id) {
+        if let Some(node) = self.nodes.get_mut(id) {
             node.client = None;
         }
         self.link_down(id, "its connection has ended");
@@ -274,9 +331,13 @@ impl Core {
         self.guard.forget(client);
         self.forget_left_client(client);
         self.context.timers.cancel(&Timer::Subscriber(client));
+        self.unlisted.forget_client(client);
         if let Some(id) = self.dialled_in.nodes.get(&client).copied() {
             self.release_client(id, client);
+            self.older_is_silent(id);
+            self.unlisted_has_left(id);
         }
+        self.rival_is_gone(client);
     }
 
     /// A message for a client did not leave, or its connection broke while the session goes on.
@@ -286,6 +347,11 @@ impl Core {
             self.send_failed(id, token, "it is not connected");
         }
         self.ping_not_sent(id);
+        if self.unlisted.contains(id) {
+            let patience = self.context.proxy_settings().pong_discard_timeout;
+            self.context.timers.set_if_unset(Timer::Unlisted(id), self.context.now.monotonic + patience);
+        }
         self.link_down(id, "it is not connected");
+        self.older_is_silent(id);
     }
 }

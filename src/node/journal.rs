@@ -120,9 +120,11 @@ pub(super) struct Journal {
     ended: VecDeque<Ended>,
     watched: BTreeSet<String>,
     seen: VecDeque<Seen>,
-    /// Tokens of which somebody wants to know that their nodes have confirmed them, and those that have.
+    /// Tokens of which somebody wants to know what became of them: those that their nodes have confirmed, and those
+    /// that a node has not got.
     tracked: BTreeSet<Token>,
     confirmed: VecDeque<Token>,
+    lost: VecDeque<Token>,
     /// Texts that no row of a token may show.
     masks: BTreeMap<Token, String>,
 }
@@ -172,7 +174,7 @@ impl Journal {
         self.watched.insert(token.as_str().to_owned());
     }
 
-    /// It is of interest that a token's node has confirmed it.
+    /// Somebody wants to know whether a token's node has confirmed it, and sends it again if the node has not got it.
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
     pub fn track(&mut self, token: &Token) {
         self.tracked.insert(token.clone());
@@ -182,6 +184,25 @@ impl Journal {
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
     pub fn untrack(&mut self, token: &str) {
         self.tracked.remove(token);
+    }
+
+    /// Whether it is.
+    pub fn is_tracked(&self, token: &Token) -> bool {
+        self.tracked.contains(token)
+    }
+
+    /// A node has not got a token, as its history shows. Whether somebody sends it again.
+    pub fn is_lost(&mut self, token: &Token) -> bool {
+        let is_tracked = self.is_tracked(token);
+        if is_tracked {
+            self.lost.push_back(token.clone());
+        }
+        is_tracked
+    }
+
+    /// The next tracked token that its node has not got.
+    pub fn next_lost(&mut self) -> Option<Token> {
+        self.lost.pop_front()
     }
 
     /// The next tracked token that its node has confirmed.

@@ -17,20 +17,16 @@ use crate::model::registration::NodeKind;
 use crate::model::time::{Monotonic, Now};
 
 use super::core::Core;
+use super::nodes::node::Link;
 use super::output::Output;
-use super::registry::Link;
 use super::ssh::Pinged;
+use super::sync::asking;
 use super::timers::Timer;
 
 /// How long a ping waits for a link that is down before it counts as failed.
 const LINK_WAIT: Duration = Duration::from_secs(10);
 /// A ping of a node that dials in is forgotten after this time.
 const DIAL_IN_PATIENCE: Duration = Duration::from_secs(30);
-
-/// A node that dials in is asked again after this time: a Perl node drops what comes while it sends.
-const REPEAT_AFTER: Duration = Duration::from_secs(5);
-/// So often.
-pub(super) const REPEATS_MAX: u8 = 3;
 
 /// The ping in progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,7 +97,8 @@ impl Liveness {
     }
 }
 
-fn ping() -> Message {
+/// The message that asks whether a node lives.
+pub(super) fn ping() -> Message {
     Message { action: Action::Ping, token: None, target: Some("".into()), data: "{}".to_owned() }
 }
 
@@ -119,7 +116,7 @@ impl Core {
     /// A push node was registered or its link is rebuilt: the first ping goes out when the link comes up.
     pub(super) fn await_first_ping(&mut self, id: NodeId) {
         let (now, period) = (self.context.now, self.ping_period());
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         node.liveness.schedule(now, period);
         node.liveness.ping = Ping::AwaitingLink;
         self.context.timers.set(Timer::Ping(id), now.monotonic + period);
@@ -135,23 +132,23 @@ impl Core {
 
     /// The link to a node is up.
     pub(super) fn link_up(&mut self, id: NodeId) {
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         node.link = Link::Up;
         node.down_since = None;
         let serial = node.sync.serial;
-        node.outbox.link_restored(serial);
+        node.owed.link_restored(serial);
         self.context.timers.cancel(&Timer::Unconfirmed(id));
         self.context.log(LogLine::debug("proxy", format!("connected to node '{id}'")));
         self.send_ping(id);
-        self.restart_sync(id);
-        self.copies_link_up(id);
+        asking::restart_sync(&mut self.context, &mut self.nodes, id);
+        self.copies.sender(&mut self.context, &mut self.nodes).link_up(id);
     }
 
     /// The link to a node broke, or could not be made.
     pub(super) fn link_down(&mut self, id: NodeId, reason: &str) {
         let now = self.context.now.monotonic;
         let discard = self.context.proxy_settings().pong_discard_timeout;
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         let was_up = std::mem::replace(&mut node.link, Link::Down) == Link::Up;
         node.down_since.get_or_insert(now);
         let ping_lost = node.liveness.ping == Ping::AwaitingPong;
@@ -161,9 +158,9 @@ impl Core {
         // What was sent to a node that dials in went out at once, if only into a connection that was dead already.
         let may_have_lost = was_up || node.dials_in();
         if may_have_lost {
-            node.outbox.link_lost();
+            node.owed.link_lost();
         }
-        if node.outbox.has_unsettled() {
+        if node.owed.has_unsettled() {
             self.context.timers.set_if_unset(Timer::Unconfirmed(id), now + discard);
         }
         if ping_lost {
@@ -173,15 +170,14 @@ impl Core {
         // The link itself says it louder, but not at every attempt.
         self.context.log(LogLine::debug("proxy", format!("no connection to node '{id}': {reason}")));
         if may_have_lost {
-            self.copies_link_down(id);
-            self.relayed_link_down(id);
+            self.copies.link_down(&mut self.context, &mut self.nodes, id);
         }
     }
 
     fn send_ping(&mut self, id: NodeId) {
         let (now, period) = (self.context.now, self.ping_period());
         let discard = self.context.proxy_settings().pong_discard_timeout;
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         node.liveness.schedule(now, period);
         node.liveness.last_ping_sent = now.wall.as_seconds();
         node.liveness.ping = Ping::AwaitingPong;
@@ -194,37 +190,32 @@ impl Core {
         if matches!(node.registration.kind, NodeKind::PushSsh(_)) {
             return self.ssh.ping(&mut self.context, id);
         }
-        self.send_to_node(id, ping());
+        self.nodes.send(&mut self.context, id, ping());
         if dials_in {
-            self.repeat_later(id);
+            asking::repeat_later(&mut self.context, id);
         }
-    }
-
-    /// What a node that dials in does not answer is said again.
-    pub(super) fn repeat_later(&mut self, id: NodeId) {
-        self.context.timers.set_if_unset(Timer::Repeat(id), self.context.now.monotonic + REPEAT_AFTER);
     }
 
     /// [`Timer::Repeat`]
     pub(super) fn repeat_unanswered(&mut self, id: NodeId) {
-        let Some(node) = self.registry.get_quietly(id).filter(|node| node.dials_in() && node.link == Link::Up) else {
+        let Some(node) = self.nodes.get_quietly(id).filter(|node| node.dials_in() && node.link == Link::Up) else {
             return;
         };
         let liveness = &mut node.liveness;
-        let is_silent = liveness.ping == Ping::AwaitingPong && liveness.repeats < REPEATS_MAX;
+        let is_silent = liveness.ping == Ping::AwaitingPong && liveness.repeats < asking::REPEATS_MAX;
         if is_silent {
             liveness.repeats += 1;
-            self.send_to_node(id, ping());
+            self.nodes.send(&mut self.context, id, ping());
         }
-        if self.repeat_question(id) || is_silent {
-            self.repeat_later(id);
+        if asking::repeat_question(&mut self.context, &mut self.nodes, id) || is_silent {
+            asking::repeat_later(&mut self.context, id);
         }
     }
 
     /// [`Timer::Ping`]
     pub(super) fn ping_due(&mut self, id: NodeId) {
         let (now, period) = (self.context.now, self.ping_period());
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         match (node.liveness.ping, node.link) {
             // The answer, or the lack of it, sets the timer again.
             (Ping::AwaitingPong, _) | (_, Link::None) => {}
@@ -243,7 +234,7 @@ impl Core {
     /// [`Timer::PingLink`]
     pub(super) fn ping_found_no_link(&mut self, id: NodeId) {
         let (now, period) = (self.context.now.monotonic, self.ping_period());
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         if node.liveness.ping == Ping::AwaitingLink {
             node.liveness.ping = Ping::Idle;
             node.liveness.count_failure(now, period);
@@ -254,7 +245,7 @@ impl Core {
     pub(super) fn ping_got_no_pong(&mut self, id: NodeId) {
         let (now, period) = (self.context.now.monotonic, self.ping_period());
         let max = self.context.proxy_settings().pong_max_timeout;
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         let dials_in = node.dials_in();
         let liveness = &mut node.liveness;
         liveness.ping = Ping::Idle;
@@ -280,7 +271,7 @@ impl Core {
     /// A ping could not be sent.
     pub(super) fn ping_not_sent(&mut self, id: NodeId) {
         let (now, period) = (self.context.now.monotonic, self.ping_period());
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         if node.liveness.ping == Ping::AwaitingPong {
             node.liveness.ping = Ping::Idle;
             node.liveness.count_failure(now, period);
@@ -295,7 +286,7 @@ impl Core {
         match pinged {
             Pinged::Answered => {
                 self.node_is_alive(id);
-                if let Some(node) = self.registry.get_mut(id) {
+                if let Some(node) = self.nodes.get_mut(id) {
                     node.liveness.ping_ok += 1;
                 }
             }
@@ -304,7 +295,7 @@ impl Core {
                 self.context.output(Output::ResetLink(id));
             }
             // With the link its pings are looked after.
-            Pinged::NotSent if self.registry.get(id).is_some_and(|node| node.link == Link::Up) => {
+            Pinged::NotSent if self.nodes.get(id).is_some_and(|node| node.link == Link::Up) => {
                 self.ping_not_sent(id);
             }
             Pinged::NotSent => {}
@@ -314,7 +305,7 @@ impl Core {
     /// A node gave a sign of life that answers a ping.
     pub(super) fn node_is_alive(&mut self, id: NodeId) {
         let now = self.context.now;
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         let liveness = &mut node.liveness;
         liveness.ping_timeout = 0;
         liveness.last_ping_received = now.wall.as_seconds();

@@ -2,19 +2,18 @@
 //!
 //! [`core::Core`] is the one state machine; the other rooms are its parts. A request of a client goes
 //! `core` → `requests` → `core_actions`, a module or `proxy`; a message of a node goes `core` → `node_messages` →
-//! `liveness`, `history_sync` or `outbox`; a call of the REST API goes `core` → `api`.
+//! `liveness`, `sync` or `outbox`; a call of the REST API goes `core` → `api`.
 //!
-//! Absent on purpose: sockets, clocks, files, threads, bytes of any wire format.
+//! Out of scope: sockets, clocks, files, threads, bytes of any wire format.
 
 mod actions;
-mod after_copies;
 mod api;
 mod audit;
 mod clients;
 mod clock_watch;
 mod command_rows;
-mod constatus;
 mod context;
+mod copies;
 mod core_actions;
 mod core_options;
 mod core_settings;
@@ -24,7 +23,6 @@ mod dial_out;
 mod flow;
 mod get_log;
 mod guard;
-mod history_sync;
 mod host;
 mod journal;
 mod json;
@@ -33,30 +31,22 @@ mod liveness;
 mod malformed;
 mod masked;
 mod modules;
-mod node_keys;
 mod node_messages;
+mod nodes;
 mod open_tokens;
-mod outbox;
-mod passed_on;
-mod pathway;
 mod peer;
 mod phase;
 mod proxy;
 mod registering;
-mod registration;
-mod registry;
-mod relayed_copy;
-mod remote_copy;
 mod requests;
-mod routes;
-mod sent_tokens;
 mod ssh;
-mod ssh_registration;
 mod stopping;
 mod subscribers;
+mod sync;
 mod taken_tokens;
 mod timers;
 mod trace;
+mod unlisted;
 mod wanted;
 
 pub mod core;

@@ -13,9 +13,10 @@ use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::core::Core;
-use super::history_sync::Answer;
-use super::registry::Announced;
-use super::{api, constatus, json};
+use super::nodes::constatus;
+use super::nodes::node::Announced;
+use super::sync::{Answer, asking};
+use super::{api, json};
 
 /// The row of a PING that went on to a node; its constatus map is of no use there.
 const PONG_ROW: &str = r#"{"action":"ping","message":"ping ok"}"#;
@@ -37,7 +38,7 @@ struct PongText<'a> {
 impl Core {
     /// A message came over the link to a node.
     pub(super) fn node_message(&mut self, id: NodeId, message: &Message) {
-        if self.registry.get(id).is_none() {
+        if self.nodes.get(id).is_none() {
             return;
         }
         if self.context.debug {
@@ -62,7 +63,7 @@ impl Core {
                 data = PONG_ROW;
             }
             Action::SyncLogs => {
-                self.sync_soon(id);
+                asking::sync_soon(&mut self.context, &mut self.nodes, id);
                 return;
             }
             Action::Ack | Action::SetLogs => {
@@ -74,8 +75,12 @@ impl Core {
                         );
                         self.context.log(LogLine::warning("proxy", text));
                     }
-                    self.log_answered(id, message.token.as_ref(), answer);
-                    self.copy_kind_known(id);
+                    if let Some(node) = self.nodes.get_quietly(id) {
+                        node.sync.is_unanswered = false;
+                    }
+                    self.node_is_alive(id);
+                    self.sync().log_answered(id, message.token.as_ref(), answer);
+                    self.copies.sender(&mut self.context, &mut self.nodes).kind_known(id);
                 }
             }
             Action::ConStatus
@@ -99,7 +104,7 @@ impl Core {
         let map =
             serde_json::from_str::<PongText<'_>>(data).ok().and_then(|pong| pong.data).map_or("{}", RawValue::get);
         let read = constatus::read_map(map, self.context.own_id.into_iter().chain([id]));
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         node.liveness.ping_ok += 1;
         let was_readable = std::mem::replace(&mut node.liveness.has_readable_map, read.is_some());
         if was_readable && read.is_none() {
@@ -109,28 +114,28 @@ impl Core {
             );
             self.context.log(LogLine::warning("proxy", text));
         }
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         let (nodes, announced) = read.unwrap_or_else(|| ("{}".to_owned(), Announced::new()));
         node.liveness.nodes = nodes;
-        self.registry.announce(id, announced);
+        self.nodes.registry.announce(id, announced);
     }
 
     fn node_replied(&mut self, id: NodeId, token: &Token, code: Code, data: &str) {
-        if self.copy_confirmed(id, token, code, data) || self.relayed_copy_confirmed(id, token, code, data) {
+        if self.copies.confirmed(&mut self.context, &mut self.nodes, (id, token), code, data) {
             return;
         }
-        let Some(node) = self.registry.get_mut(id) else { return };
-        let (ending, sync) = node.outbox.replied(token, code, data, node.sync.serial);
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        let (ending, sync) = node.owed.replied(token, code, data, node.sync.serial);
         let confirmed = !code.is_terminal();
         if confirmed {
             self.context.close_token(token.as_str());
             api::waits::token_confirmed(self, token.as_str());
         }
         if let Some(ending) = ending {
-            self.end_owed(id, token, ending);
+            ending.write(&mut self.context, id, token);
         }
         if sync {
-            self.sync_soon(id);
+            asking::sync_soon(&mut self.context, &mut self.nodes, id);
         }
     }
 
@@ -138,12 +143,13 @@ impl Core {
     pub(super) fn send_failed(&mut self, id: NodeId, token: Option<&Token>, reason: &str) {
         self.context.log(LogLine::error("proxy", format!("send message problem for '{id}': {reason}")));
         let Some(token) = token else { return };
-        if self.copy_not_sent(id, token, reason) {
+        if self.copies.sender(&mut self.context, &mut self.nodes).not_sent(id, token, reason) {
             return;
         }
         let text = format!("Send message problem for '{id}': {reason}");
-        let owed = self.registry.get_mut(id).is_some_and(|node| node.outbox.ended(token));
-        if self.relayed_not_sent(id, token, &text).unwrap_or(owed) {
+        let owed = self.nodes.get_mut(id).is_some_and(|node| node.owed.ended(token));
+        let relayed = self.copies.relay(&mut self.context, &mut self.nodes).not_sent(id, token, &text);
+        if relayed.unwrap_or(owed) {
             self.context.finish(token, Code::FINISHED_KO, json::message(&text));
         }
     }

@@ -2,46 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::code::Code;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::core::Core;
 use super::journal::Ended;
-use super::json;
-use super::outbox::{Ending, Outbox};
+use super::nodes::owed::OwedTokens;
 use super::timers::Timer;
 
 impl Core {
-    /// Writes the row of a token that will get none from its node.
-    pub(super) fn end_owed(&mut self, id: NodeId, token: &Token, ending: Ending) {
-        let (code, data) = match ending {
-            Ending::Lost => {
-                let text = format!("proxy - connection to node '{id}' was lost before it confirmed the message");
-                (Code::FINISHED_KO, json::message(&text))
-            }
-            Ending::Answered { code, data } if data == "null" => (code, json::message("done")),
-            Ending::Answered { code, data } => (code, data),
-        };
-        self.context.finish(token, code, data);
-    }
-
     /// [`Timer::Unconfirmed`]
     pub(super) fn give_up_unconfirmed(&mut self, id: NodeId) {
-        let given_up = match self.registry.get_mut(id) {
-            Some(node) => node.outbox.give_up(),
+        let given_up = match self.nodes.get_mut(id) {
+            Some(node) => node.owed.give_up(),
             None => self.absent_outboxes.remove(&id).map_or_else(Vec::new, |mut outbox| outbox.give_up()),
         };
         for (token, ending) in given_up {
-            self.end_owed(id, &token, ending);
+            ending.write(&mut self.context, id, &token);
         }
     }
 
     /// A token has its last row, whoever brought it: the node that has not confirmed it yet owes nothing more.
     pub(super) fn owed_token_ended(&mut self, ended: &Ended) {
         let Some((id, token)) = ended.owed_by.zip(Token::parse(&ended.token).ok()) else { return };
-        match self.registry.get_quietly(id) {
-            Some(node) => _ = node.outbox.ended(&token),
+        match self.nodes.get_quietly(id) {
+            Some(node) => _ = node.owed.ended(&token),
             None => _ = self.absent_outboxes.get_mut(&id).map(|outbox| outbox.ended(&token)),
         }
     }
@@ -49,12 +34,12 @@ impl Core {
     /// Ends what an earlier run left open. Whether a node got its message is found out by the next sync with it.
     pub(super) fn restore_open_tokens(&mut self, open_tokens: Vec<(Token, Option<NodeId>)>) {
         let patience = self.context.proxy_settings().pong_discard_timeout;
-        let mut absent: BTreeMap<NodeId, Outbox> = BTreeMap::new();
+        let mut absent: BTreeMap<NodeId, OwedTokens> = BTreeMap::new();
         for (token, node) in open_tokens {
             self.context.journal.restore(token.clone(), node);
-            match node.and_then(|id| Some((id, self.registry.get_mut(id)?))) {
+            match node.and_then(|id| Some((id, self.nodes.get_mut(id)?))) {
                 Some((id, node)) => {
-                    node.outbox.restore(token);
+                    node.owed.restore(token);
                     self.context.timers.set_if_unset(Timer::Unconfirmed(id), self.context.now.monotonic + patience);
                 }
                 None => match node {

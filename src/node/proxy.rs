@@ -3,9 +3,9 @@
 #[cfg(test)]
 mod tests;
 
-use crate::config::settings::ProxySettings;
 use crate::model::action::Action;
 use crate::model::code::Code;
+use crate::model::history::SyncMark;
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
@@ -14,11 +14,13 @@ use crate::model::token::Token;
 
 use super::core::Core;
 use super::json;
-use super::outbox::Outbox;
+use super::nodes::node::{Link, Node};
+use super::nodes::owed::OwedTokens;
+use super::nodes::pathway::Route;
+use super::nodes::registry::{NODES_MAX, Registered, Unregistered};
 use super::output::Output;
-use super::pathway::{self, Patience, Route};
 use super::peer::{Handled, Peer};
-use super::registry::{Link, NODES_MAX, Node, Registered, Unregistered};
+use super::sync::asking;
 use super::timers::Timer;
 use super::trace::passed_on;
 
@@ -53,32 +55,16 @@ impl Core {
 
     /// A request that was held back and is answered already.
     pub(super) fn request_now(&mut self, peer: Peer, action: Action, token: &Token, target: &str, data: String) {
-        if let Err(text) = self.pass_on(peer, action, token, target, data) {
+        let route = self.nodes.route_to(&self.context, target);
+        if let Err(text) = route.and_then(|route| self.hand_on(peer, action, token, route, data)) {
             self.context.fail(token, &text);
         }
-    }
-
-    /// When a node counts as dead, as configured.
-    pub(super) fn patience(&self) -> Patience {
-        let of = |proxy: &ProxySettings| Patience {
-            pong_discard: proxy.pong_discard_timeout,
-            failover_after: proxy.failover_after,
-        };
-        self.context.options.proxy.as_ref().map_or_else(|| of(&ProxySettings::default()), of)
     }
 
     /// Whether other nodes are reached by a node of ours.
     #[must_use]
     pub fn is_relay(&self, id: NodeId) -> bool {
-        self.registry.get(id).is_some_and(Node::is_relay)
-    }
-
-    /// The way to a target.
-    ///
-    /// # Errors
-    /// What the row says.
-    pub(super) fn route_to(&self, target: &str) -> Result<Route, String> {
-        pathway::choose(&self.registry, target, self.context.now.monotonic, self.patience())
+        self.nodes.get(id).is_some_and(Node::is_relay)
     }
 
     fn pass_on(
@@ -90,58 +76,75 @@ impl Core {
         data: String,
     ) -> Result<Handled, String> {
         if action == Action::ProcessCopy {
-            return match self.route_to(target) {
+            return match self.nodes.route_to(&self.context, target) {
                 Ok(route) => {
-                    self.sent_tokens.note(token, route.through, route.target);
-                    self.relay_copy(peer, token, route, data)
+                    self.nodes.sent_tokens.note(token, route.through, route.target);
+                    if self.nodes.get(route.through).is_some_and(Node::is_ssh_host) {
+                        self.ssh.has_room()?;
+                        return Ok(self.copies.receiving.take(&mut self.context, peer, token, data, Some(route)));
+                    }
+                    let is_of_daemon = self.subscribers.are_asked_by(peer);
+                    let mut relay = self.copies.relay(&mut self.context, &mut self.nodes);
+                    relay.pass_on((peer, is_of_daemon), token, route, data)
                 }
-                Err(text) => self.relay_has_no_way(peer, token, &data, text),
+                Err(text) => self.copies.relay(&mut self.context, &mut self.nodes).has_no_way(peer, token, &data, text),
             };
         }
         if !json::is_valid(&data) {
             return Err("proxy - cannot decode json".to_owned());
         }
-        let route = self.route_to(target)?;
+        let route = self.nodes.route_to(&self.context, target)?;
         let now = self.context.now.monotonic;
         // Only a daemon sends something back; any other client asks again.
-        if self.passed_on.comes_back(peer.client(), &action, token, target, &data, now)
+        if self.nodes.passed_on.comes_back(peer.client(), &action, token, target, &data, now)
             && self.subscribers.are_asked_by(peer)
         {
             return Err(format!("proxy - the way to target {target} goes in a circle: the message came back to us"));
         }
         if action == Action::GetLog && route.through == route.target {
             let token_to_end = (!matches!(peer, Peer::ClientWithoutToken(_))).then(|| token.clone());
-            return self.sync_for(route.target, token_to_end).map(|()| Handled::accepted());
+            return asking::sync_for(&mut self.context, &mut self.nodes, route.target, token_to_end)
+                .map(|()| Handled::accepted());
         }
-        self.sent_tokens.note(token, route.through, route.target);
-        if self.hold_for_node(peer, &action, token, route.target, &data) {
+        self.nodes.sent_tokens.note(token, route.through, route.target);
+        if self.held_back(peer, &action, token, Some(route.target), &data) {
             return Ok(Handled::accepted());
         }
-        let Some(node) = self.registry.get_mut(route.through) else {
-            return Err(format!("proxy - no pathway for target {target}"));
+        self.hand_on(peer, action, token, route, data)
+    }
+
+    /// A request for another daemon goes on its way.
+    fn hand_on(
+        &mut self,
+        peer: Peer,
+        action: Action,
+        token: &Token,
+        route: Route,
+        data: String,
+    ) -> Result<Handled, String> {
+        let Some(node) = self.nodes.get_mut(route.through) else {
+            return Err(format!("proxy - no pathway for target {}", route.target));
         };
         match node.registration.kind {
             NodeKind::PushZmq { .. } => {}
             NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
             NodeKind::PushSsh(_) => {
                 let (ssh, context) = (&mut self.ssh, &mut self.context);
-                return ssh
-                    .request(context, &mut self.copies, route, &action, token, &data)
-                    .map(|()| Handled::accepted());
+                return ssh.request(context, route, &action, token, &data).map(|()| Handled::accepted());
             }
         }
         if action == Action::RemoteCopy {
-            self.remote_copy(token, route, &data);
+            self.copies.sender(&mut self.context, &mut self.nodes).begin(token, route, &data);
             return Ok(Handled::accepted());
         }
-        if node.outbox.is_full() {
+        if node.owed.is_full() {
             return Err(format!("proxy - too many messages to node '{}' wait to be confirmed", route.through));
         }
         let is_owed = action != Action::GetLog || !matches!(peer, Peer::ClientWithoutToken(_));
         if is_owed {
             // A relay of our kind writes the end itself, whatever the action.
             let is_relayed = route.through != route.target && node.sync.is_of_our_kind();
-            let has_row = node.outbox.sent(token.clone(), &action, node.sync.serial, is_relayed);
+            let has_row = node.owed.sent(token.clone(), &action, node.sync.serial, is_relayed);
             let is_of_daemon = self.subscribers.are_asked_by(peer);
             if has_row || is_of_daemon {
                 self.context.open_token(token, Some(route.through));
@@ -151,7 +154,7 @@ impl Core {
             }
         }
         let message = Message { action, token: Some(token.clone()), target: Some(route.target_field()), data };
-        self.send_to_node(route.through, message);
+        self.nodes.send(&mut self.context, route.through, message);
         Ok(Handled::accepted())
     }
 
@@ -159,14 +162,14 @@ impl Core {
     /// the serial number of the sync, when it is one.
     pub(super) fn poll_log_of(&mut self, target: &str) -> Option<(NodeId, u64)> {
         self.context.options.proxy.as_ref()?;
-        let route = self.route_to(target).ok()?;
+        let route = self.nodes.route_to(&self.context, target).ok()?;
         if route.through == route.target {
-            return Some((route.target, self.sync_soon(route.target)?));
+            return Some((route.target, asking::sync_soon(&mut self.context, &mut self.nodes, route.target)?));
         }
-        self.registry.get(route.through).filter(|node| node.link != Link::None)?;
+        self.nodes.get(route.through).filter(|node| node.link != Link::None)?;
         let target = Some(route.target_field());
         let message = Message { action: Action::GetLog, token: None, target, data: "{}".to_owned() };
-        self.send_to_node(route.through, message);
+        self.nodes.send(&mut self.context, route.through, message);
         None
     }
 
@@ -175,13 +178,13 @@ impl Core {
         if self.context.options.proxy.is_none() {
             return;
         }
-        let Ok(route) = self.route_to(&target.to_string()) else { return };
-        if route.through != route.target && self.registry.get(route.through).is_some_and(|node| node.link == Link::Up) {
+        let Ok(route) = self.nodes.route_to(&self.context, &target.to_string()) else { return };
+        if route.through != route.target && self.nodes.get(route.through).is_some_and(|node| node.link == Link::Up) {
             let target = Some(route.target_field());
             let message = Message { action: Action::GetLog, token: None, target, data: "{}".to_owned() };
-            self.send_to_node(route.through, message);
+            self.nodes.send(&mut self.context, route.through, message);
         }
-        self.sync_for_waiting(route.through);
+        asking::sync_for_waiting(&mut self.context, &mut self.nodes, route.through);
     }
 
     /// Adds a node, or replaces what is known of it, and asks for its link.
@@ -200,14 +203,14 @@ impl Core {
             self.context.log(LogLine::warning("proxy", text.clone()));
             return Err(text);
         }
-        for subnode in self.registry.claimed_by(&registration) {
+        for subnode in self.nodes.registry.claimed_by(&registration) {
             self.unregister(subnode);
         }
-        let had_link = self.registry.get(id).is_some_and(Node::is_dialled);
-        let had_client = self.registry.get(id).and_then(|node| node.client);
+        let had_link = self.nodes.get(id).is_some_and(Node::is_dialled);
+        let had_client = self.nodes.get(id).and_then(|node| node.client);
         let mark = self.marks.get(&id).copied().unwrap_or_default();
-        let registered = self.registry.register(registration, mark);
-        let opening = self.registry.get(id).and_then(open_link);
+        let registered = self.nodes.registry.register(registration, mark);
+        let opening = self.nodes.get(id).and_then(open_link);
         match registered {
             Registered::Refused(reason) => {
                 let text = format!("cannot register node '{id}': {reason}");
@@ -217,13 +220,13 @@ impl Core {
             Registered::Kept => {}
             Registered::New | Registered::Moved => {
                 if let Some(outbox) = self.absent_outboxes.remove(&id)
-                    && let Some(node) = self.registry.get_mut(id)
+                    && let Some(node) = self.nodes.get_mut(id)
                 {
-                    node.outbox = outbox;
+                    node.owed = outbox;
                 }
                 self.context.log(LogLine::info("proxy", format!("node '{id}' is registered")));
                 let now = self.context.now.monotonic;
-                if let Some(node) = self.registry.get_mut(id).filter(|node| node.link != Link::Up) {
+                if let Some(node) = self.nodes.get_mut(id).filter(|node| node.link != Link::Up) {
                     node.down_since = Some(now);
                 }
                 match opening {
@@ -261,7 +264,7 @@ impl Core {
     }
 
     /// A node that is not registered owes ends of tokens: it has the usual time to come back.
-    pub(super) fn await_absent(&mut self, id: NodeId, mut outbox: Outbox) {
+    pub(super) fn await_absent(&mut self, id: NodeId, mut outbox: OwedTokens) {
         outbox.link_lost();
         if outbox.is_empty() {
             return;
@@ -287,9 +290,9 @@ impl Core {
 
     /// Nothing more comes from a node: what it owes ends.
     fn end_all_owed(&mut self, id: NodeId) {
-        self.end_copies_of(id);
-        let Some(node) = self.registry.get_mut(id) else { return };
-        let mut owed = node.outbox.take_all();
+        self.copies.sender(&mut self.context, &mut self.nodes).node_gone(id);
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        let mut owed = node.owed.take_all();
         owed.extend(node.sync.abandon());
         for token in owed {
             self.context.fail(&token, &format!("proxy - node '{id}' was unregistered before it confirmed the message"));
@@ -298,7 +301,7 @@ impl Core {
 
     /// Drops a node, its routes and its sync state; what it owed ends.
     pub(super) fn unregister(&mut self, id: NodeId) {
-        let Some(node) = self.registry.get_mut(id) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         let had_link = node.is_dialled();
         let mark = node.sync.mark;
         let client = node.client;
@@ -306,19 +309,21 @@ impl Core {
             self.release_client(id, client);
         }
         // A node that dials in says so when it stops; what it has taken it still has when it comes back.
-        match self.registry.get_mut(id).filter(|node| node.dials_in()) {
+        match self.nodes.get_mut(id).filter(|node| node.dials_in()) {
             None => self.end_all_owed(id),
             Some(node) if node.registration.prevail => {}
             Some(node) => {
-                let (outbox, asked) = (std::mem::take(&mut node.outbox), node.sync.abandon());
+                let (outbox, asked) = (std::mem::take(&mut node.owed), node.sync.abandon());
                 if let Some(token) = asked {
                     self.context.fail(&token, &format!("proxy - node '{id}' was unregistered before it answered"));
                 }
                 self.await_absent(id, outbox);
             }
         }
+        self.unlisted.remove(id);
         // The mark stays valid for the day the node comes back.
-        if self.registry.unregister(id) == Unregistered::Gone && self.marks.len() < MARKS_MAX {
+        let is_gone = self.nodes.registry.unregister(id) == Unregistered::Gone;
+        if is_gone && self.marks.len() < MARKS_MAX && mark != SyncMark::default() {
             self.marks.insert(id, mark);
         }
         if had_link {
@@ -327,6 +332,7 @@ impl Core {
             self.forget_pings(id);
         }
         self.context.log(LogLine::info("proxy", format!("node '{id}' is unregistered")));
+        self.older_is_silent(id);
     }
 }
 

@@ -11,10 +11,11 @@ use crate::model::registration::{NodeKind, Registration};
 use crate::model::token::Token;
 
 use super::core::Core;
+use super::dial_in::Newcomer;
 use super::json;
+use super::nodes::registration::read_registration;
+use super::nodes::registry::NODES_MAX;
 use super::peer::{Handled, Peer};
-use super::registration::read_registration;
-use super::registry::NODES_MAX;
 
 /// Reasons that fit a row; more are only logged.
 const REASONS_MAX: usize = 10;
@@ -37,8 +38,11 @@ impl Core {
         for node in &nodes {
             let done = match read_registration(node) {
                 Ok(registration) => match peer.client().filter(|_| is_one && dials_in_as_pull(&registration)) {
-                    Some(client) => self.pull_node_dialled_in(client, registration),
-                    None => self.register(registration),
+                    Some(client) => self.pull_node_dialled_in(Newcomer::new(client, registration, node)),
+                    None => {
+                        self.unlisted.remove(registration.id);
+                        self.register(registration)
+                    }
                 },
                 Err(text) => {
                     let text = format!("cannot register a node: {text}");
@@ -70,7 +74,7 @@ impl Core {
 
     /// Whether the configuration names a node that we connect to. One that dials in says so itself when it leaves.
     fn is_configured_and_dialled(&self, id: NodeId) -> bool {
-        self.registry.get(id).is_some_and(|node| node.registration.prevail && node.is_dialled())
+        self.nodes.get(id).is_some_and(|node| node.registration.prevail && node.is_dialled())
     }
 
     fn registering_ends(&mut self, peer: Peer, token: &Token, done: &str, reasons: &[String]) -> Handled {

@@ -6,9 +6,9 @@ use crate::model::token::Token;
 
 use super::api::waits;
 use super::core::Core;
+use super::nodes::node::Link;
 use super::output::Output;
 use super::phase::{STOPPING_TEXT, Stopping};
-use super::registry::Link;
 use super::timers::Timer;
 
 /// So long commands may go on; then they are killed.
@@ -27,8 +27,8 @@ impl Core {
         self.commands.drop_command_work(&mut self.context, STOPPING_TEXT);
         self.engine.drop_waiting_lines(&mut self.context);
         self.commands.drop_waiting_commands(&mut self.context, STOPPING_TEXT);
-        self.stop_copies();
-        self.wait_for_copies_no_longer();
+        self.copies.sender(&mut self.context, &mut self.nodes).stop();
+        self.copies.free_all();
         self.end_poller_syncs();
         self.legacy.stop(&mut self.context);
         for call in self.calls.waiting() {
@@ -39,13 +39,13 @@ impl Core {
     /// What waits for a link that is down will never be sent. What may have been sent is looked for by the next run.
     /// At the very end: until then a link may still come up and take what waits.
     fn end_unsent(&mut self) {
-        for id in self.registry.ids() {
-            let Some(node) = self.registry.get_mut(id).filter(|node| node.link != Link::Up) else { continue };
+        for id in self.nodes.ids() {
+            let Some(node) = self.nodes.get_mut(id).filter(|node| node.link != Link::Up) else { continue };
             let never_sent = !node.dials_in();
             let is_remembered = |token: &Token| self.context.journal.is_open(token);
-            for token in node.outbox.take_unknown(never_sent, is_remembered) {
+            for token in node.owed.take_unknown(never_sent, is_remembered) {
                 // The next run sends it.
-                if self.legacy.keeps(&token) {
+                if self.context.journal.is_tracked(&token) {
                     continue;
                 }
                 self.context.fail(&token, STOPPING_TEXT);
@@ -70,7 +70,8 @@ impl Core {
     /// Says so as soon as nothing is left to wait for.
     pub(super) fn check_stopped(&mut self) {
         let waits = matches!(self.context.stopping, Stopping::Waiting | Stopping::Killed);
-        let idle = self.commands.is_idle() && self.engine.is_idle() && self.sinks.is_idle() && self.ssh.is_idle();
+        let idle =
+            self.commands.is_idle() && self.engine.is_idle() && self.copies.receiving.is_idle() && self.ssh.is_idle();
         if waits && idle && self.questions.is_empty() && self.context.journal.all_stored() {
             self.say_stopped();
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
-use crate::model::registration::{Registration, RegistrationSource};
+use crate::model::registration::{NodeKind, Registration, RegistrationSource};
 
 use super::core::Core;
 
@@ -33,6 +33,20 @@ pub(super) struct RegistrationChanges {
 impl Wanted {
     fn by(&self, source: RegistrationSource, id: NodeId) -> Option<&Registration> {
         self.sources.get(&source)?.get(&id)
+    }
+
+    /// Whether any source lists a node.
+    pub(super) fn lists(&self, id: NodeId) -> bool {
+        self.sources.values().any(|wanted| wanted.contains_key(&id))
+    }
+
+    /// Whether any source lists a node that dials in; not while the database is still to be read.
+    pub(super) fn lists_one_that_dials_in(&self, awaits_database: bool) -> bool {
+        if awaits_database && !self.sources.contains_key(&RegistrationSource::Database) {
+            return false;
+        }
+        let dials_in = |node: &Registration| matches!(node.kind, NodeKind::Pull | NodeKind::WebSocket);
+        self.sources.values().flat_map(BTreeMap::values).any(dials_in)
     }
 
     /// What a source other than `source` wants of a node; the one that prevails first.
@@ -117,13 +131,14 @@ impl Core {
         changes: &mut RegistrationChanges,
     ) {
         let Some(registration) = self.wanted.by(source, id).cloned() else { return };
-        let is_known = self.registry.get(id).is_some();
+        self.unlisted.remove(id);
+        let is_known = self.nodes.get(id).is_some();
         if is_known && before == Some(&registration) {
             return;
         }
         let prevailed = before.is_some_and(|before| before.prevail) && !registration.prevail;
         if prevailed {
-            self.registry.prevail_no_more(id);
+            self.nodes.registry.prevail_no_more(id);
         }
         match self.register(registration) {
             Ok(()) if is_known => changes.changed.push(id),
@@ -134,17 +149,17 @@ impl Core {
 
     fn not_wanted_any_more(&mut self, source: RegistrationSource, id: NodeId) {
         let other = self.wanted.by_others(source, id).cloned();
-        let prevails = self.registry.get(id).is_some_and(|node| node.registration.prevail);
+        let prevails = self.nodes.get(id).is_some_and(|node| node.registration.prevail);
         match other {
             // It is registered as the other source wants it.
             Some(other) if other.prevail && prevails => {}
             Some(other) => {
-                self.registry.prevail_no_more(id);
+                self.nodes.registry.prevail_no_more(id);
                 // A refusal is logged.
                 let _ = self.register(other);
             }
             None => {
-                self.registry.prevail_no_more(id);
+                self.nodes.registry.prevail_no_more(id);
                 self.unregister(id);
             }
         }
@@ -154,8 +169,8 @@ impl Core {
         let others = self.wanted.sources.iter().filter(|(other, _)| **other != source);
         let is_possible = |registration: &&Registration| {
             let id = registration.id;
-            let is_free = self.registry.get(id).is_none() && Some(id) != self.context.own_id;
-            is_free && (registration.prevail || !self.registry.is_prevailing_subnode(id))
+            let is_free = self.nodes.get(id).is_none() && Some(id) != self.context.own_id;
+            is_free && (registration.prevail || !self.nodes.registry.is_prevailing_subnode(id))
         };
         let absent: Vec<Registration> =
             others.flat_map(|(_, wanted)| wanted.values()).filter(is_possible).cloned().collect();
@@ -168,7 +183,7 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::registration::{NodeKind, Subnode};
+    use crate::model::registration::Subnode;
 
     use super::*;
     use crate::node::input::Input;
@@ -210,7 +225,7 @@ mod tests {
         let changes = bench.core.apply_registrations(FILE, vec![behind(2, &[8])]);
         assert_eq!(changes.changed, ids(&[2]));
         assert_eq!(bench.drain(), Vec::<String>::new());
-        assert!(bench.core.registry.knows(id(8)) && !bench.core.registry.knows(id(7)));
+        assert!(bench.core.nodes.registry.knows(id(8)) && !bench.core.nodes.registry.knows(id(7)));
     }
 
     #[test]
@@ -221,7 +236,7 @@ mod tests {
         let refused = RegistrationChanges { refused: vec![(id(2), reason)], ..RegistrationChanges::default() };
         assert_eq!(bench.core.apply_registrations(DATABASE, vec![elsewhere.clone()]), refused);
         bench.core.apply_registrations(DATABASE, Vec::new());
-        assert!(bench.core.registry.get(id(2)).is_some(), "the database does not take away what the file wants");
+        assert!(bench.core.nodes.get(id(2)).is_some(), "the database does not take away what the file wants");
         bench.core.apply_registrations(DATABASE, vec![elsewhere]);
         bench.drain();
         bench.core.apply_registrations(FILE, Vec::new());
@@ -242,7 +257,7 @@ mod tests {
         let pull = Registration { kind: NodeKind::Pull, ..prevailing(push_node(6)) };
         let mut bench = Bench::new(options(vec![pull]));
         assert_eq!(bench.core.apply_registrations(FILE, Vec::new()).removed, ids(&[6]));
-        assert!(!bench.core.registry.knows(id(6)));
+        assert!(!bench.core.nodes.registry.knows(id(6)));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! One connection to the REST API (docs/protocol.md section 13): reads requests, lets authorised ones through as calls,
 //! writes the answers.
 //!
-//! Pipelined requests start in their order, up to `max_pipelined` at once, without waiting for the answers of those
-//! before. Whoever decides takes calls in one after the other, so a `GET` behind a `POST` sees what that `POST` did;
-//! only their waiting for logs runs side by side. The answers go out in the order of the requests.
+//! Pipelined requests start in order, up to `max_pipelined` at once, without waiting for earlier answers. Calls are
+//! handled one after the other, so a `GET` after a `POST` sees the effect of that `POST`; only their waiting for logs
+//! overlaps. The answers are sent in the order of the requests.
 //!
-//! Absent on purpose: sockets, clocks, TLS, routing of paths, JSON.
+//! Out of scope: sockets, clocks, TLS, routing of paths, JSON.
 
 pub mod access;
 mod admission;
@@ -32,35 +32,36 @@ use crate::wire::send_queue::SendQueue;
 
 const TOO_SLOW: &str = r#"{"error":"http_error_408","message":"the request did not arrive in time; send it at once"}"#;
 
-/// Number of refused credentials after which a connection is closed.
+/// Maximum number of refused credentials of a connection before it is closed.
 const MAX_AUTH_FAILURES: u32 = 10;
 
-/// The body of a refused request is read and thrown away up to this size; with a larger one the connection is closed.
+/// Maximum size of the body of a refused request that is read and discarded; with a larger one the connection is
+/// closed.
 const MAX_DISCARDED_BYTES: usize = 64 * 1024;
 
-/// After the last answer the peer has this long to close, so that it can read that answer before unread bytes reset the
+/// Time that the peer has to close after the last answer, so that it can read that answer before unread bytes reset the
 /// connection (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Fewer bytes taken within the write time-out count as none.
+/// Fewer bytes than this taken within the write time-out count as none.
 const MIN_TAKEN_BYTES: u64 = 1024;
 
-/// What the owner of the connection has to do.
+/// Side effects for the owner of the connection.
 #[derive(PartialEq, Eq)]
 pub enum ApiClientOutput {
     /// Have this call answered by [`ApiClient::handle_answer`] with the same number.
     Call {
         /// The call's number on this connection.
         number: u64,
-        /// What is called.
+        /// The call.
         call: ApiCall,
     },
-    /// Have this password checked by a worker; tell [`ApiClient::handle_login`].
+    /// Have a worker check this password and call [`ApiClient::handle_login`].
     CheckLogin(LoginCheck),
-    /// Everything is sent: end the sending direction, and go on reading (and throwing away) until
+    /// Everything is sent: shut down the sending direction, but keep reading and discarding until
     /// [`ApiClientOutput::Close`].
     Shutdown,
-    /// Close the connection now; answers to its calls are of no interest any more. The last output.
+    /// Close the connection now. Answers to its calls are no longer needed. This is the last output.
     Close,
     /// Write a line to the log.
     Log(LogLine),
@@ -70,18 +71,18 @@ pub enum ApiClientOutput {
 enum Phase {
     /// Requests are read.
     Open,
-    /// No more requests are read; the answers that are owed go out.
+    /// No more requests are read. Outstanding answers are sent.
     LastAnswers,
-    /// All is sent; the peer should close until then.
+    /// Everything is sent. The peer should close before this time.
     Lingering(Monotonic),
-    /// [`ApiClientOutput::Close`] was given.
+    /// [`ApiClientOutput::Close`] was output.
     Closed,
 }
 
-/// What the peer owes us while we read.
+/// What we wait for from the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
-    /// Nothing: we do not read, or the peer waits for us.
+    /// Nothing: we do not read, or the peer is waiting for us.
     Paused,
     /// A first request.
     FirstRequest,
@@ -93,17 +94,17 @@ enum Reading {
     Body,
 }
 
-/// A request whose body is still coming.
+/// A request whose body is being received.
 enum Current {
-    /// It becomes a call.
+    /// It will become a call.
     Accepted(Box<RequestHead>, Method, Caller),
     /// The password of its head is being checked.
     Checked(Box<RequestHead>, LoginCheck),
-    /// It was answered already, or there is none.
+    /// It has been answered, or there is none.
     Nothing,
 }
 
-/// The state of one connection. After every `handle_…` take all outputs and write the [`Self::send_queue`].
+/// The state of one connection. After every `handle_…` call take all outputs and write the [`Self::send_queue`].
 pub struct ApiClient {
     access: Rc<ApiAccess>,
     peer: PeerAddress,
@@ -117,20 +118,20 @@ pub struct ApiClient {
     peer_has_ended: bool,
     auth_failures: u32,
     date: HttpDate,
-    /// Answers wait until the peer has taken enough of those before.
+    /// Answers wait until the peer has taken enough of earlier ones.
     is_congested: bool,
-    /// Requests begun so far; with `reading` it tells whether the peer has moved on.
+    /// Number of requests begun so far. Together with `reading` it shows progress of the peer.
     requests: u64,
     reading: (u64, Reading),
     reading_since: Monotonic,
-    /// Bytes ever put into the send queue, and how many of them were gone at `taken_at`.
+    /// Total number of bytes put into the send queue, and how many of them had been taken at `taken_at`.
     queued_bytes: u64,
     taken_bytes: u64,
     taken_at: Monotonic,
 }
 
 impl ApiClient {
-    /// A connection that was accepted just now.
+    /// A newly accepted connection.
     #[must_use]
     pub fn new(access: Rc<ApiAccess>, peer: PeerAddress, now: Now) -> Self {
         let limits = Limits { body_bytes: access.settings().max_body_bytes, ..Limits::default() };
@@ -157,7 +158,21 @@ impl ApiClient {
         }
     }
 
-    /// Takes bytes that came.
+    /// Other callers are let in from now on. A request whose password is being checked is refused, one whose body comes
+    /// is judged again, and the next ones by what holds now. Whether calls are unanswered.
+    #[must_use]
+    pub fn renew_access(&mut self, access: &Rc<ApiAccess>, now: Now) -> bool {
+        self.access = Rc::clone(access);
+        match std::mem::replace(&mut self.current, Current::Nothing) {
+            Current::Accepted(head, ..) => self.handle_head(head, now),
+            Current::Checked(..) => self.refuse_last(401, admission::UNAUTHORIZED.to_owned()),
+            Current::Nothing => {}
+        }
+        self.advance(now);
+        !self.answers.is_empty()
+    }
+
+    /// Takes received bytes.
     pub fn receive(&mut self, bytes: &[u8], now: Now) {
         self.parser.receive(bytes);
         if self.phase != Phase::Open {
@@ -169,11 +184,11 @@ impl ApiClient {
         self.advance(now);
     }
 
-    /// The peer will send no more. What it asked for already is still answered.
+    /// The peer will send nothing more. Requests already received are still answered.
     pub fn handle_end(&mut self, now: Now) {
         self.peer_has_ended = true;
         if self.phase == Phase::Open && !self.may_parse() {
-            // Requests that wait in the buffer are still parsed when there is room.
+            // Requests in the buffer are still parsed when there is room.
             return self.advance(now);
         }
         self.stop_reading();
@@ -186,7 +201,7 @@ impl ApiClient {
         self.advance(now);
     }
 
-    /// Bytes were taken from the [`Self::send_queue`].
+    /// Notes that bytes were taken from the [`Self::send_queue`].
     pub fn handle_sent(&mut self, now: Now) {
         self.advance(now);
     }
@@ -196,13 +211,13 @@ impl ApiClient {
         &mut self.send_queue
     }
 
-    /// Bytes of all answers that wait to be written, those that wait for others before them included.
+    /// Number of bytes of all unwritten answers, including those that wait for earlier answers.
     #[must_use]
     pub fn unsent_bytes(&self) -> usize {
         self.send_queue.len().saturating_add(self.answers.ready_bytes())
     }
 
-    /// Whether to read from the socket: not while too many requests or answers wait.
+    /// Whether to read from the socket: not while too many requests or answers are waiting.
     #[must_use]
     pub fn wants_read(&self) -> bool {
         match self.phase {
@@ -217,7 +232,7 @@ impl ApiClient {
         self.outputs.pop_front()
     }
 
-    /// When [`Self::handle_timeout`] has to be called.
+    /// When to call [`Self::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         let write = (!self.send_queue.is_empty()).then(|| self.taken_at + self.access.settings().write_timeout);
@@ -230,7 +245,7 @@ impl ApiClient {
         write.into_iter().chain(other).min()
     }
 
-    /// Acts on deadlines that have passed.
+    /// Handles deadlines that have passed.
     pub fn handle_timeout(&mut self, now: Now) {
         self.advance(now);
         if self.phase == Phase::Closed || self.poll_timeout().is_none_or(|deadline| now.monotonic < deadline) {
@@ -266,7 +281,7 @@ impl ApiClient {
         self.outputs.extend(line.map(ApiClientOutput::Log));
     }
 
-    /// Parses and writes as much as can be, until neither gets any further.
+    /// Parses and writes until neither makes progress.
     fn advance(&mut self, now: Now) {
         if self.phase == Phase::Closed {
             return;
@@ -325,10 +340,11 @@ impl ApiClient {
         self.outputs.push_back(ApiClientOutput::Call { number, call });
     }
 
-    /// Answers a request without a call. The connection goes on where the end of the body is near.
+    /// Answers a request without a call. The connection stays open if the end of the body is near.
     fn refuse(&mut self, head: &RequestHead, status: u16, body: &'static str) {
         let mut form = ResponseForm::of(head);
-        // A client that waits for 100 may send its body or not after another answer; what comes next is unclear.
+        // A client that awaits `100 Continue` may or may not send its body after another answer, so the next bytes are
+        // ambiguous.
         let body_is_near = matches!(head.body, BodyLength::Known(..=MAX_DISCARDED_BYTES)) && !head.expects_continue;
         if !body_is_near || self.auth_failures >= MAX_AUTH_FAILURES {
             form.persistence = Persistence::Close;
@@ -341,7 +357,7 @@ impl ApiClient {
         }
     }
 
-    /// Answers whatever is being read, for the last time on this connection.
+    /// Gives the last answer of this connection to the request being read.
     fn refuse_last(&mut self, status: u16, body: String) {
         self.answers.push_ready(ResponseForm::last().respond(status, body.into(), None));
         self.stop_reading();
@@ -357,7 +373,7 @@ impl ApiClient {
         }
     }
 
-    /// Writes the responses whose turn it is; `false` when there was none.
+    /// Writes the responses that are next in order. Returns `false` if there was none.
     fn write_ready(&mut self, now: Now) -> bool {
         let before_bytes = self.send_queue.len();
         while let Some(response) = self.answers.pop_ready() {
@@ -376,7 +392,7 @@ impl ApiClient {
         written_bytes > 0
     }
 
-    /// Once everything is sent after the last request: end the sending direction, then wait for the peer's end.
+    /// After the last answer is sent: shuts down the sending direction, then waits for the peer's end.
     fn end_if_done(&mut self, now: Now) {
         if self.phase == Phase::LastAnswers && self.answers.is_empty() && self.send_queue.is_empty() {
             self.phase = Phase::Lingering(now.monotonic + LINGER);
@@ -389,7 +405,7 @@ impl ApiClient {
         }
     }
 
-    /// Notices how much the peer took of the send queue since the last time.
+    /// Notes how much of the send queue the peer has taken since the last call.
     fn note_taken(&mut self, now: Now) {
         let left_bytes = u64::try_from(self.send_queue.len()).unwrap_or(u64::MAX);
         let taken_bytes = self.queued_bytes.saturating_sub(left_bytes);
@@ -399,7 +415,7 @@ impl ApiClient {
         }
     }
 
-    /// Starts the clock anew when the peer owes us something else than before.
+    /// Restarts the deadline when we wait for something else than before.
     fn note_reading(&mut self, now: Now) {
         let all_is_sent = self.answers.is_empty() && self.send_queue.is_empty();
         let reading = match self.parser.awaited() {
@@ -408,7 +424,7 @@ impl ApiClient {
             Awaited::Request if all_is_sent => Reading::NextRequest,
             Awaited::Request | Awaited::Nothing => Reading::Paused,
             Awaited::Head => Reading::Head,
-            // It waits for our 100, which waits for the answers before.
+            // The peer waits for our `100 Continue`, which waits for earlier answers.
             Awaited::Body { .. } if self.continue_owed => Reading::Paused,
             Awaited::Body { .. } => Reading::Body,
         };

@@ -1,34 +1,34 @@
-//! Waiting times between attempts: growing, jittered, bounded.
+//! Growing, jittered and bounded delays between attempts.
 
 use std::time::Duration;
 
 use crate::model::random::Random;
 
-/// How bad a failure is.
+/// How serious a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// The other side is away or restarts: from 10 ms to 5 s, each time half again as long, so that whoever was away
-    /// for a moment is met within half that moment.
+    /// The other side is away or restarting: from 10 ms to 5 s, growing by half each time, so that a peer that was away
+    /// for some time is reached within half of that time.
     Transient,
-    /// The same of one that is not to be met at once: an SSH host may ban those who come too often, a relay has to find
-    /// the nodes behind it first. From 100 ms to 5 s, doubling.
+    /// The same for a peer that should not be tried so soon: an SSH host may ban clients that connect too often, and a
+    /// relay must first find the nodes behind it. From 100 ms to 5 s, doubling.
     TransientUnhurried,
-    /// Somebody has to change something, here or there: from 1 s to 30 s, doubling.
+    /// An administrator has to change something, here or there: from 1 s to 30 s, doubling.
     NeedsOperator,
 }
 
-/// Failures that make the next delay after [`Severity::Transient`] some 110 ms long.
+/// Number of failures after which the next delay of [`Severity::Transient`] is about 110 ms.
 const BRIEF_FAILURES: u32 = 6;
 
-/// Failures since the last success.
+/// Number of failures since the last success.
 #[derive(Default)]
 pub struct BackOff {
     failures: u32,
 }
 
 impl BackOff {
-    /// How long to wait after one more failure: between half and the whole of the time that has grown so far, so that
-    /// many links to one place do not return in step.
+    /// The delay after one more failure: between half and all of the time reached so far, so that many links to one
+    /// place do not return together.
     pub fn next_delay(&mut self, severity: Severity, random: &mut dyn Random) -> Duration {
         let (first_ms, most_ms, grown_by) = match severity {
             Severity::Transient => (10_u64, 5_000, (3, 2)),
@@ -41,12 +41,12 @@ impl BackOff {
         Duration::from_millis(whole_ms / 2 + random.below(whole_ms / 2 + 1))
     }
 
-    /// The link works.
+    /// Notes that the link works.
     pub const fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// The link worked, but broke at once. Should it do so each time, the attempts get no denser than ten in a second.
+    /// Notes that the link worked but broke at once. If that repeats, there are at most about ten attempts in a second.
     pub fn reset_after_brief_success(&mut self) {
         self.failures = self.failures.min(BRIEF_FAILURES);
     }

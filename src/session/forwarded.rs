@@ -1,11 +1,11 @@
-//! For whom a request was made that came through a proxy: `X-Forwarded-For`, read from proxies that are trusted alone.
+//! The client of a request that came through a proxy: `X-Forwarded-For`, read only from trusted proxies.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::model::connection::PeerAddress;
 use crate::wire::http::head::RequestSource;
 
-/// Ranges of addresses: an address and the leading bits that count.
+/// Address ranges: an address and the number of its leading bits that count.
 #[derive(Clone, Default)]
 pub struct Ranges(Vec<(IpAddr, u8)>);
 
@@ -23,8 +23,8 @@ impl Ranges {
     }
 }
 
-/// Who asks: the peer itself, or where that is a trusted proxy the address nearest to us that is none. What stands left
-/// of it was written by that client and counts for nothing; so does everything from a word on that is no address.
+/// The client: the peer itself, or if that is a trusted proxy, the last address that is not a trusted proxy. What
+/// precedes it was written by that client and is ignored, like everything before a word that is not an address.
 #[must_use]
 pub fn client_of(peer: PeerAddress, source: &RequestSource, trusted: &Ranges) -> PeerAddress {
     let PeerAddress::Ip(mut nearest) = peer else { return peer };
@@ -39,7 +39,7 @@ pub fn client_of(peer: PeerAddress, source: &RequestSource, trusted: &Ranges) ->
     PeerAddress::Ip(nearest)
 }
 
-/// An address as proxies write it: some with a port, an IPv6 one in brackets then.
+/// Reads an address as proxies write it: possibly with a port, and IPv6 then in brackets.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);

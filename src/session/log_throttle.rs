@@ -1,23 +1,23 @@
-//! Says each reason of a failing link once, then again only after a while.
+//! Logs each reason of a failing link once, then again only after some time.
 
 use std::time::Duration;
 
 use crate::model::log::{Level, LogLine};
 use crate::model::time::Monotonic;
 
-/// Time after which a reason is shown again.
+/// Time after which a reason is logged again.
 const REPEAT_AFTER: Duration = Duration::from_secs(300);
-/// Maximum number of reasons that are remembered at once.
+/// Maximum number of remembered reasons.
 const MAX_REASONS: usize = 8;
 
-/// The reasons that were shown lately.
+/// The recently logged reasons.
 #[derive(Default)]
 pub struct LogThrottle {
     shown: Vec<(String, Monotonic)>,
 }
 
 impl LogThrottle {
-    /// The line at `level`, or at `debug` if the log showed the same text within five minutes.
+    /// A line at `level`, or at `debug` if the same text was logged within five minutes.
     pub fn line(&mut self, level: Level, module: &'static str, text: String, now: Monotonic) -> LogLine {
         self.shown.retain(|(_, at)| now.since(*at) < REPEAT_AFTER);
         if self.shown.iter().any(|(shown, _)| *shown == text) {

@@ -1,4 +1,4 @@
-//! How often an address may try a password or a token: a few times at once, then once in a while.
+//! Limits how often an address may try a password or a token: a few times at once, then at intervals.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,29 +6,29 @@ use std::time::Duration;
 use crate::model::connection::PeerAddress;
 use crate::model::time::Monotonic;
 
-/// Wrong attempts at once.
+/// Number of wrong attempts allowed at once.
 const BURST: u32 = 10;
-/// After them one attempt in this time.
+/// Afterwards one attempt is allowed in this time.
 const EVERY: Duration = Duration::from_secs(2);
-/// Addresses that are remembered; beyond it those that were quiet for long are forgotten, then all.
+/// Maximum number of remembered addresses. Beyond it those that have been quiet long are forgotten, then all.
 const MAX_ADDRESSES: usize = 10_000;
 
-/// The wrong attempts of late.
+/// The recent wrong attempts.
 #[derive(Default)]
 pub struct LoginBrake {
-    /// Until when the attempts of an address reach, each [`EVERY`] long.
+    /// For each address the time up to which its attempts are used up. Each attempt takes [`EVERY`].
     spent: BTreeMap<PeerAddress, Monotonic>,
 }
 
 impl LoginBrake {
-    /// How long an address has to wait before it may try again; zero for not at all.
+    /// How long an address must wait before it may try again; zero if it may now.
     #[must_use]
     pub fn wait(&self, peer: PeerAddress, now: Monotonic) -> Duration {
         let spent = self.spent.get(&peer.network()).map_or(Duration::ZERO, |until| until.since(now));
         spent.saturating_sub(EVERY * (BURST - 1))
     }
 
-    /// An attempt was wrong.
+    /// Notes a wrong attempt.
     pub fn note_failure(&mut self, peer: PeerAddress, now: Monotonic) {
         if self.spent.len() >= MAX_ADDRESSES {
             self.spent.retain(|_, until| *until > now);
@@ -40,7 +40,7 @@ impl LoginBrake {
         *until = (*until).max(now) + EVERY;
     }
 
-    /// An attempt that was noted beforehand was right after all.
+    /// Takes back a noted attempt that turned out to be right.
     pub fn take_back(&mut self, peer: PeerAddress) {
         if let Some(until) = self.spent.get_mut(&peer.network()) {
             *until =

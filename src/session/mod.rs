@@ -1,4 +1,4 @@
-//! One peer's conversation as a state machine. Absent on purpose: sockets, clocks, threads, files.
+//! One peer's conversation as a state machine. Out of scope: sockets, clocks, threads, files.
 
 pub mod api_client;
 mod back_off;
@@ -6,7 +6,6 @@ pub mod forwarded;
 mod log_throttle;
 pub mod login_brake;
 mod not_sent;
-pub mod refusal_log;
 pub mod same_site;
 pub mod ssh_steps;
 pub mod websocket_central;

@@ -1,22 +1,22 @@
-//! Why a message did not go out over a WebSocket.
+//! Why a message was not sent over a WebSocket.
 
 use std::fmt;
 
-/// Why a message was not taken. Nothing of it was sent.
+/// Why a message was not sent. No part of it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotSent {
-    /// The other end is not connected, or not registered yet.
+    /// The other end is not connected or not registered.
     NotConnected,
-    /// It is larger than the other end accepts.
+    /// The message is larger than the other end accepts.
     TooLarge {
         /// Its size on the wire, in bytes.
         size_bytes: usize,
-        /// The largest that is accepted, in bytes.
+        /// The maximum accepted size in bytes.
         limit_bytes: usize,
     },
-    /// The other end does not read: so many bytes already wait for it.
+    /// The other end does not read, and too many bytes are waiting for it.
     Congested {
-        /// Bytes that wait.
+        /// Number of waiting bytes.
         waiting_bytes: usize,
     },
 }

@@ -1,17 +1,17 @@
-//! Which requests a browser may make: only those of our own pages. A page of another site can make the browser of an
-//! administrator send requests to a daemon that the browser reaches and the page's author does not.
+//! Accepts requests of browsers only from our own pages. A page of another site could make an administrator's browser
+//! send requests to a daemon that the page's author cannot reach.
 //!
-//! `curl`, scripts and other daemons send neither `Origin` nor `Sec-Fetch-Site`; for them, only `Host` counts.
+//! `curl`, scripts and other daemons send neither `Origin` nor `Sec-Fetch-Site`. For them only `Host` counts.
 
 use std::net::IpAddr;
 
 use crate::wire::http::head::RequestSource;
 
-/// The names under which we may be called, in lower case.
+/// The allowed host names in lower case.
 #[derive(Clone, Default)]
 pub struct OwnNames(Vec<String>);
 
-/// A host and a port as a header has them; the host in lower case, without brackets.
+/// Host and port of a header. The host is in lower case and without brackets.
 #[derive(PartialEq, Eq)]
 struct Authority {
     host: String,
@@ -19,16 +19,16 @@ struct Authority {
 }
 
 impl OwnNames {
-    /// These names; empty ones are left out.
+    /// Takes host names; empty ones are omitted.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         let names = names.into_iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
         Self(names.filter(|name| !name.is_empty()).collect())
     }
 
-    /// Why a request is refused; `None` for one of ours or of no browser. `is_page`: it asks for a page, not for the
-    /// API. `shows_login`: it has user and password, which are judged later; a page that reaches us under another
-    /// site's name knows neither, so any `Host` will do.
+    /// Why a request is refused; `None` if it comes from one of our pages or not from a browser. `is_page`: it asks for
+    /// a page and not for the API. `shows_login`: it has a user and a password, which are checked later. A page that
+    /// reaches us under another site's name knows neither, so any `Host` is allowed.
     #[must_use]
     pub fn refusal(&self, source: &RequestSource, is_page: bool, shows_login: bool) -> Option<String> {
         let shown = |value: &[u8]| value.escape_ascii().to_string().chars().take(80).collect::<String>();
@@ -55,14 +55,15 @@ impl OwnNames {
         }
     }
 
-    /// An address is nobody else's name, and nobody can register a name without a dot: no other site has one.
+    /// Whether a host is ours. Addresses and names without a dot are accepted, because no other site can have such a
+    /// name.
     fn knows(&self, host: &str) -> bool {
         let is_label = || host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
         host.parse::<IpAddr>().is_ok() || is_label() || self.0.iter().any(|name| name == host)
     }
 
-    /// Whether a page is one of ours: it has the host and port that the request is for, or a name that was configured
-    /// (behind a proxy, the request has the proxy's word for it).
+    /// Whether a page is ours: its host and port are those of the request, or its name is configured (behind a proxy
+    /// the request has the proxy's host).
     fn is_own_origin(&self, origin: &[u8], own: Option<&Authority>) -> bool {
         let Some((scheme, rest)) = std::str::from_utf8(origin).ok().and_then(|origin| origin.split_once("://")) else {
             return false;

@@ -1,7 +1,8 @@
-//! The conversation with one host over SSH as a state machine (docs/protocol.md section 10): when to connect and again,
+//! The conversation with one SSH host as a state machine (docs/protocol.md section 10): when to connect and reconnect,
 //! whether its key is trusted, which tasks run now, and how long each step may take.
 //!
-//! Absent on purpose: sockets, libssh2, files and clocks (`edge::ssh` is given orders and tells news), what tasks mean.
+//! Out of scope: sockets, libssh2, files and clocks (`edge::ssh` takes orders and gives news), and the meaning of
+//! tasks.
 
 mod channels;
 mod host_keys;
@@ -24,48 +25,48 @@ use host_keys::Verdict;
 use tasks::{Lost, Tasks};
 
 const MODULE: &str = "proxy";
-/// A login may take so much longer than a key exchange: hosts delay failures, keys are decrypted.
+/// Extra time for a login beyond that for a key exchange: hosts delay failures, and keys are decrypted.
 const LOGIN_EXTRA: Duration = Duration::from_secs(15);
-/// A host that says nothing is spoken to after this time, or half of what it has.
+/// Time after which we speak first to a silent host, or half of its time limit if that is less.
 const GREETING: Duration = Duration::from_secs(1);
-/// Who waits for a turn looks for it so often.
+/// Interval of checks while waiting for a turn.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A key exchange takes no longer than so many times what the host has to say something.
+/// Maximum duration of a key exchange, as a multiple of the time limit for one answer.
 const EXCHANGE_FACTOR: u32 = 4;
-/// A session that was up for so long was a success, whatever ends it.
+/// Time after which a session counts as a success, whatever ends it.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
-/// A host that said nothing for so long, though it was asked, may be gone.
+/// Time after which a host that does not answer may be gone.
 const SILENCE: Duration = Duration::from_secs(4);
-/// Between two keep-alives.
+/// Interval between keep-alives.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// A host that turns us away is left alone for this time: trying makes it no better.
+/// Pause after a host turned the connection away.
 const TURNED_AWAY_PAUSE: Duration = Duration::from_secs(30);
-/// A host that refused us is asked again after this time, so that nobody is locked out for trying.
+/// Pause after a host refused the login, so that nobody is locked out by repeated attempts.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
-/// One side effect.
+/// A side effect.
 #[derive(Clone, PartialEq, Eq)]
 pub enum StepsOutput {
-    /// Connect; tell `handle_connected` or `handle_closed`.
+    /// Connect, then call `handle_connected` or `handle_closed`.
     Connect,
-    /// Drop the connection, or the attempt to make one. Nothing more is told about it.
+    /// Drop the connection or the attempt. Report nothing more about it.
     Disconnect,
-    /// For the session of the library.
+    /// An order for the session of the library.
     Order(SshOrder),
-    /// Logged in.
+    /// The login succeeded.
     Up,
     /// The connection broke, or an attempt failed.
     Down {
         /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
-    /// A task is over.
+    /// A task has ended.
     Ended(SshTaskId, SshEnd),
-    /// Remember the key of the host in the database.
+    /// Store the key of the host in the database.
     StoreHostKey {
-        /// The host as known-hosts lines name it.
+        /// The host in the form of known-hosts lines.
         host: String,
-        /// The line.
+        /// The known-hosts line.
         line: String,
     },
     /// Write to the log.
@@ -73,25 +74,25 @@ pub enum StepsOutput {
 }
 
 enum State {
-    /// Not started, or stopped.
+    /// Not started or stopped.
     Stopped,
-    /// Between two attempts; with a reason, no task is kept waiting for the next one.
+    /// Between two attempts. If there is a reason, no task waits for the next attempt.
     Waiting { until: Monotonic, refused: Option<String> },
-    /// TCP is being set up.
+    /// The TCP connection is being made.
     Connecting { deadline: Monotonic },
-    /// TCP is there. Hosts speak first, so who does not may be none and waits for no turn.
+    /// TCP is connected. SSH hosts speak first, so a silent peer may not be one and gets no turn.
     Greeting { since: Monotonic },
-    /// The host has spoken; its key exchange waits until fewer others are under way.
+    /// The host has spoken. Its key exchange waits until fewer others are under way.
     Queued { look: Monotonic },
-    /// Banner and key exchange. As long as the host speaks, the deadline moves, up to the last one.
+    /// Banner and key exchange. The deadline moves while the host speaks, at most to `last`.
     Exchanging { deadline: Monotonic, last: Monotonic },
-    /// The key is trusted.
+    /// The key is trusted. The login is under way.
     LoggingIn { deadline: Monotonic },
-    /// Logged in.
+    /// The login succeeded.
     Up(Up),
 }
 
-/// See the module's page.
+/// One conversation; see the module's documentation.
 pub struct SshSteps {
     target: Box<SshTarget>,
     remembered: Vec<String>,
@@ -100,15 +101,15 @@ pub struct SshSteps {
     back_off: BackOff,
     throttle: LogThrottle,
     last_failure: String,
-    /// Connections in a row that the host closed when their first task had ended.
+    /// Number of successive connections that the host closed at the end of their first task.
     ends_with_task: u32,
-    /// The connection is made anew for the next task; nobody is told that it was gone.
+    /// The connection is being made again for the next task. Its loss is not reported.
     is_renewing: bool,
     outputs: VecDeque<StepsOutput>,
 }
 
 impl SshSteps {
-    /// A host that is not connected to yet; `remembered` are its known-hosts lines of the database.
+    /// A host without a connection. `remembered` are its known-hosts lines from the database.
     #[must_use]
     pub fn new(target: Box<SshTarget>, remembered: Vec<String>) -> Self {
         Self {
@@ -125,18 +126,18 @@ impl SshSteps {
         }
     }
 
-    /// Where it leads.
+    /// The target.
     #[must_use]
     pub fn target(&self) -> &SshTarget {
         &self.target
     }
 
-    /// Begins to connect.
+    /// Starts connecting.
     pub fn handle_start(&mut self, now: Now) {
         self.connect(now.monotonic);
     }
 
-    /// Everything ends: tasks that are known fail with `reason`.
+    /// Ends everything. All tasks fail with `reason`.
     pub fn stop(&mut self, reason: &str) {
         self.state = State::Stopped;
         for id in self.tasks.take_all() {
@@ -144,8 +145,7 @@ impl SshSteps {
         }
     }
 
-    /// The key that was remembered of the host counts no more. An attempt that waits is made at once, and what comes of
-    /// it is said again.
+    /// Forgets the remembered key of the host. A waiting attempt is made at once, and its result is logged again.
     pub fn forget_host_key(&mut self, now: Now) {
         self.remembered.clear();
         self.back_off.reset();
@@ -155,8 +155,8 @@ impl SshSteps {
         }
     }
 
-    /// Drops the connection and makes a new one, unless the host is only slow: then what runs there would be lost for
-    /// nothing.
+    /// Drops the connection and makes a new one. If the host is only slow, the connection is kept, because what runs
+    /// there would be lost.
     pub fn reset(&mut self, now: Now, random: &mut dyn Random) {
         if let State::Up(Up { heard, .. }) = self.state
             && now.monotonic.since(heard) >= SILENCE
@@ -166,7 +166,7 @@ impl SshSteps {
         }
     }
 
-    /// Begins a task as soon as there is a connection and room.
+    /// Starts a task as soon as there is a connection and room.
     pub fn start_task(&mut self, id: SshTaskId, task: SshTask, now: Now) {
         if let State::Waiting { refused: Some(reason), .. } = &self.state {
             self.outputs.push_back(StepsOutput::Ended(id, SshEnd::NotConnected(reason.clone())));
@@ -176,7 +176,7 @@ impl SshSteps {
         self.begin_tasks(now.monotonic);
     }
 
-    /// Gives a task up; its end is told as [`SshEnd::Failed`] with `reason`.
+    /// Aborts a task. Its end is [`SshEnd::Failed`] with `reason`.
     pub fn abort_task(&mut self, id: SshTaskId, reason: &str, now: Now) {
         if self.tasks.remove(id) {
             self.outputs.push_back(StepsOutput::Order(SshOrder::Abort(id)));
@@ -185,21 +185,21 @@ impl SshSteps {
         }
     }
 
-    /// TCP is there.
+    /// TCP is connected.
     pub fn handle_connected(&mut self, now: Now) {
         if matches!(self.state, State::Connecting { .. }) {
             self.state = State::Greeting { since: now.monotonic };
         }
     }
 
-    /// The host has said its first word.
+    /// The host has sent its first bytes.
     pub fn handle_spoken(&mut self, now: Now) {
         if matches!(self.state, State::Greeting { .. }) {
             self.state = State::Queued { look: now.monotonic + LOOK_EVERY };
         }
     }
 
-    /// Whether a key exchange is to begin, which [`Self::begin_exchange`] does.
+    /// Whether a key exchange should begin; see [`Self::begin_exchange`].
     #[must_use]
     pub const fn wants_turn(&self) -> bool {
         matches!(self.state, State::Queued { .. })
@@ -211,14 +211,14 @@ impl SshSteps {
         matches!(self.state, State::Exchanging { .. } | State::LoggingIn { .. })
     }
 
-    /// It is this host's turn.
+    /// Begins the key exchange of this host, whose turn it is.
     pub fn begin_exchange(&mut self, now: Now) {
         if self.wants_turn() {
             self.exchange(now.monotonic);
         }
     }
 
-    /// Begins the key exchange; `since` then its time runs.
+    /// Begins the key exchange. Its time counts from `since`.
     fn exchange(&mut self, since: Monotonic) {
         let timeout = self.target.connect_timeout;
         self.state = State::Exchanging { deadline: since + timeout, last: since + timeout * EXCHANGE_FACTOR };
@@ -227,7 +227,7 @@ impl SshSteps {
         self.outputs.push_back(StepsOutput::Order(order));
     }
 
-    /// When a host that says nothing is spoken to.
+    /// When we speak first to a silent host.
     fn greeting_end(&self, since: Monotonic) -> Monotonic {
         since + GREETING.min(self.target.connect_timeout / 2)
     }
@@ -243,7 +243,7 @@ impl SshSteps {
         }
     }
 
-    /// The session of the library has something to tell.
+    /// Handles news from the session of the library.
     pub fn handle_news(&mut self, news: SshNews, now: Now, random: &mut dyn Random) {
         match news {
             SshNews::HostKey(report) => self.host_key(&report, now, random),
@@ -284,7 +284,7 @@ impl SshSteps {
         }
     }
 
-    /// Whatever is due.
+    /// Handles deadlines that have passed.
     pub fn handle_timeout(&mut self, now: Now, random: &mut dyn Random) {
         let at = now.monotonic;
         match &mut self.state {
@@ -328,12 +328,12 @@ impl SshSteps {
         self.begin_tasks(at);
     }
 
-    /// The next side effect; drain it to the end after every event.
+    /// The next side effect. Drain them all after every event.
     pub fn poll_output(&mut self) -> Option<StepsOutput> {
         self.outputs.pop_front()
     }
 
-    /// When [`Self::handle_timeout`] is wanted.
+    /// When to call [`Self::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         let own = match &self.state {
@@ -359,7 +359,7 @@ impl SshSteps {
         self.fail(reason, self.severity(), None, now, random);
     }
 
-    /// Key exchanges and logins cost both sides much, and hosts ban those who try too often.
+    /// Key exchanges and logins are expensive for both sides, and hosts ban clients that try too often.
     const fn severity(&self) -> Severity {
         match self.state {
             State::Exchanging { .. } | State::LoggingIn { .. } => Severity::NeedsOperator,
@@ -367,12 +367,12 @@ impl SshSteps {
         }
     }
 
-    /// Whether what waits need not fear that nobody comes.
+    /// Whether waiting tasks can expect a connection.
     const fn counts_as_up(&self) -> bool {
         self.is_renewing || matches!(self.state, State::Up(_))
     }
 
-    /// The attempt or the connection is over. With `refused`, tasks do not wait for the next one, which is not made
+    /// Ends the attempt or the connection. With `refused`, tasks do not wait for the next attempt, which is not made
     /// before that time.
     fn fail(
         &mut self,
@@ -438,7 +438,7 @@ impl SshSteps {
         self.outputs.push_back(StepsOutput::Order(SshOrder::Trust { add }));
     }
 
-    /// Somebody has to change something before the host and we get on.
+    /// Ends an attempt that an administrator must correct first.
     fn refused(&mut self, reason: String, now: Now, random: &mut dyn Random) {
         self.fail(&reason.clone(), Severity::NeedsOperator, Some((reason, REFUSED_PAUSE)), now, random);
     }

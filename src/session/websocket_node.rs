@@ -1,6 +1,6 @@
 //! Our WebSocket to a central (module `pullwss`; docs/protocol.md section 9, the node's end), with its reconnecting.
 //!
-//! Absent on purpose: sockets, TLS (asked for with `StartTls`), clocks, what is said when (`node` registers, answers
+//! Out of scope: sockets, TLS (asked for with `StartTls`), clocks, what is said when (`node` registers, answers
 //! pings and sends its history).
 
 mod refusals;

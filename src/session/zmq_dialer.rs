@@ -1,11 +1,11 @@
-//! One sealed link to a push node (docs/protocol.md sections 2 and 3, client side), with its reconnecting.
+//! One sealed link to a push node (docs/protocol.md sections 2 and 3, client side), including reconnecting.
 //!
-//! Every connection makes a new session: a fresh routing id, then the whole handshake. The original keeps its routing
-//! id and key when TCP breaks, which is deaf if the node lost the session meanwhile; a handshake costs milliseconds and
+//! Every connection makes a new session: a new routing id, then the whole handshake. The original keeps its routing id
+//! and key when TCP breaks, and is deaf if the node has lost the session meanwhile. A handshake costs milliseconds and
 //! always works.
 //!
-//! Absent on purpose: sockets and ZMTP (told by `handle_connected` and `handle_disconnected`), RSA (handed out as
-//! jobs), clocks, whether a silent link is alive (`node` pings it).
+//! Out of scope: sockets and ZMTP (reported by `handle_connected` and `handle_disconnected`), RSA (handed out as jobs),
+//! clocks, and whether a silent link is alive (`node` pings it).
 
 mod outbox;
 mod sealed;
@@ -36,52 +36,52 @@ use sealed::Sealed;
 use state::State;
 
 const MODULE: &str = "proxy";
-/// A link that was up for so long was a success, whatever ends it.
+/// Time after which a link counts as a success, whatever ends it.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
-/// Messages of the node that may arrive while its key is being opened, and their bytes.
+/// Maximum number of messages, and of their bytes, that may arrive from the node while its key is being decrypted.
 const MAX_EARLY_MESSAGES: usize = 64;
 const MAX_EARLY_BYTES: usize = 1 << 20;
 
-/// What is done with the key of the node (docs/protocol.md section 3, step 3).
+/// How the key of the node is checked (docs/protocol.md section 3, step 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FingerprintMode {
     /// No check.
     Always,
-    /// Remember the first, refuse a change.
+    /// Remember the first key and refuse another.
     First,
-    /// It must be known already.
+    /// The key must be known.
     Strict,
 }
 
-/// What a link needs to know.
+/// Settings of a link.
 #[derive(Clone)]
 pub struct DialerSettings {
     /// Our name, for instance `gorgone-proxy-1-2`: the routing id without its random suffix.
     pub own_name: String,
-    /// Where the node listens.
+    /// Address of the node.
     pub endpoint: Endpoint,
     /// How its key is checked.
     pub fingerprint_mode: FingerprintMode,
-    /// Which node of ours it is; `None` for our central.
+    /// Id of the node; `None` for our central.
     pub node: Option<NodeId>,
-    /// The thumbprint that is known of it.
+    /// Its known thumbprint.
     pub stored_fingerprint: Option<String>,
     /// Our public key, SPKI.
     pub public_key_pem: String,
-    /// Messages that may wait for the link (10,000).
+    /// Maximum number of messages that wait for the link (10,000).
     pub queue_messages: usize,
-    /// Their bytes (32 MiB).
+    /// Maximum number of their bytes (32 MiB).
     pub queue_bytes: usize,
-    /// How long each step may take, connecting included (10 s).
+    /// Maximum duration of each step, including connecting (10 s).
     pub step_timeout: Duration,
-    /// How long a message waits for the link (10 s).
+    /// Maximum time that a message waits for the link (10 s).
     pub max_wait: Duration,
 }
 
-/// A job together with the attempt that wants it.
+/// A job and the attempt that needs it.
 pub struct DialTicket {
     attempt: u64,
-    /// The work; run it on a worker.
+    /// The work for a worker.
     pub job: DialJob,
 }
 
@@ -99,17 +99,17 @@ impl DialTicket {
     }
 }
 
-/// One side effect. No `Debug`: jobs hold keys.
+/// A side effect. No `Debug`: jobs hold keys.
 pub enum DialerOutput {
-    /// Connect and do the ZMTP handshake as a DEALER with this routing id; tell `handle_connected` or
+    /// Connect and do the ZMTP handshake as a DEALER with this routing id, then call `handle_connected` or
     /// `handle_disconnected`.
     Connect {
         /// The address to connect to.
         endpoint: Endpoint,
-        /// With which routing id.
+        /// The routing id.
         routing_id: Vec<u8>,
     },
-    /// Drop the connection, or the attempt to make one. Nothing more is told about it.
+    /// Drop the connection or the attempt. Report nothing more about it.
     Disconnect,
     /// Send a payload as one frame.
     Send(Vec<u8>),
@@ -120,25 +120,25 @@ pub enum DialerOutput {
         /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
-    /// A message of the node.
+    /// A message from the node.
     Message(Message),
-    /// The node sent what is no message.
+    /// The node sent something that is not a message.
     Malformed {
-        /// The token, where one could be read.
+        /// The token, if one could be read.
         token: Option<Token>,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
-    /// A message left the queue unsent.
+    /// A message was dropped from the queue unsent.
     Failed {
-        /// Its token.
+        /// The token of the message.
         token: Option<Token>,
         /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
-    /// Run the job on a worker and bring its outcome to [`ZmqDialer::handle_job`].
+    /// Run the job on a worker and pass its result to [`ZmqDialer::handle_job`].
     RunJob(DialTicket),
-    /// Remember the key of the node.
+    /// Store the key of the node.
     StoreFingerprint {
         /// `tcp://address:port`.
         target: String,
@@ -149,19 +149,19 @@ pub enum DialerOutput {
     Log(LogLine),
 }
 
-/// The state machine. After every `handle_*`, `send` and `reset`, drain [`ZmqDialer::poll_output`].
+/// The state machine. Drain [`ZmqDialer::poll_output`] after every `handle_*`, `send` and `reset`.
 pub struct ZmqDialer {
     settings: DialerSettings,
     public_key_pem: Arc<str>,
     state: State,
-    /// Tells the outcome of this attempt's job from that of an abandoned one.
+    /// Distinguishes the result of this attempt's job from that of an abandoned one.
     attempt: u64,
     outbox: Outbox,
     back_off: BackOff,
     is_relay: bool,
     log: LogThrottle,
     last_failure: Option<String>,
-    /// Whether the log's last word on this link above `debug` is not that it is up.
+    /// Whether the last log line about this link above `debug` says that it is down.
     failure_shown: bool,
     outputs: VecDeque<DialerOutput>,
 }
@@ -185,7 +185,7 @@ impl ZmqDialer {
         }
     }
 
-    /// Connects now.
+    /// Starts connecting.
     pub fn handle_start(&mut self, now: Now, random: &mut dyn Random) {
         if matches!(self.state, State::Stopped) {
             self.connect(now, random);
@@ -200,7 +200,7 @@ impl ZmqDialer {
         }
     }
 
-    /// Whether messages for others go through the node: then it gets some time before the next attempt.
+    /// Sets whether messages for other nodes go through the node. A relay gets more time before the next attempt.
     pub const fn set_relay(&mut self, is_relay: bool) {
         self.is_relay = is_relay;
     }
@@ -242,7 +242,7 @@ impl ZmqDialer {
                 self.state = State::OpeningKey { deadline: self.step_deadline(now), early: Vec::new() };
                 self.run_job(job);
             }
-            // Other clear text of the node is not for this step.
+            // Other clear text from the node does not belong to this step.
             State::AwaitingPublicKey { .. } | State::AwaitingKey { .. } => {}
             State::OpeningKey { early, .. } => {
                 let bytes: usize = early.iter().map(Vec::len).sum();
@@ -256,8 +256,8 @@ impl ZmqDialer {
         }
     }
 
-    /// A message of several frames arrived: the peer is no Gorgone, or its ZeroMQ library adds a frame (rzmq an empty
-    /// one). Before the link is up it cannot come up so.
+    /// A message of several frames arrived: the peer is not a Gorgone, or its ZeroMQ library adds a frame (rzmq adds an
+    /// empty one). Ends an attempt, because the link cannot come up like this.
     pub fn handle_multipart(&mut self, frames: usize, now: Now, random: &mut dyn Random) {
         let endpoint = &self.settings.endpoint;
         let text = format!("{endpoint} sent a message of {frames} frames, one is expected: is it a Gorgone daemon?");
@@ -269,7 +269,7 @@ impl ZmqDialer {
         }
     }
 
-    /// The outcome of a job. That of an abandoned attempt is ignored.
+    /// Takes the result of a job. That of an abandoned attempt is ignored.
     pub fn handle_job(&mut self, outcome: DialOutcome, now: Now, random: &mut dyn Random) {
         if outcome.attempt != self.attempt {
             return;
@@ -297,7 +297,7 @@ impl ZmqDialer {
         }
     }
 
-    /// Sends plain text that stands in several places, or queues it until the link is up.
+    /// Sends plain text of several parts, or queues it until the link is up.
     pub fn send(&mut self, parts: &[&[u8]], token: Option<Token>, now: Now) {
         if let State::Up(sealed) = &self.state {
             self.outputs.push_back(DialerOutput::Send(sealed.seal(parts)));
@@ -307,9 +307,9 @@ impl ZmqDialer {
         }
     }
 
-    /// Ends steps and waits that took too long.
+    /// Ends steps and waits that have passed their deadline.
     pub fn handle_timeout(&mut self, now: Now, random: &mut dyn Random) {
-        // First, so that a message that has waited too long fails with the newest reason.
+        // Steps first, so that a message that has waited too long fails with the newest reason.
         if self.state.deadline().is_some_and(|at| at <= now.monotonic) {
             match self.state.step() {
                 Some(step) => {
@@ -330,7 +330,7 @@ impl ZmqDialer {
         }
     }
 
-    /// When [`ZmqDialer::handle_timeout`] is wanted next.
+    /// When to call [`ZmqDialer::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         [self.state.deadline(), self.outbox.next_deadline()].into_iter().flatten().min()
@@ -341,16 +341,14 @@ impl ZmqDialer {
         self.outputs.pop_front()
     }
 
-    /// Another key is known of it from now on, or none; the next attempt is a first one,
-    /// and what comes of it is said again.
+    /// Sets or removes the known key of the node. The next attempt counts as the first, and its result is logged again.
     pub fn set_fingerprint(&mut self, thumbprint: Option<String>) {
         self.settings.stored_fingerprint = thumbprint;
         self.back_off.reset();
         self.log = LogThrottle::default();
     }
 
-    /// Drops the connection and builds it again at once, whatever the state; a link that was not started stays as it
-    /// is.
+    /// Drops the connection and connects again at once in any state but before the start.
     pub fn reset(&mut self, now: Now, random: &mut dyn Random) {
         if matches!(self.state, State::Stopped) {
             return;
@@ -366,7 +364,7 @@ impl ZmqDialer {
         self.connect(now, random);
     }
 
-    /// Drops the connection for good; every message that still waits fails with `reason`.
+    /// Drops the connection for good. Every waiting message fails with `reason`.
     pub fn stop(&mut self, reason: &str) {
         if self.has_connection() {
             self.outputs.push_back(DialerOutput::Disconnect);
@@ -401,13 +399,13 @@ impl ZmqDialer {
         }
         self.state = State::Up(sealed);
         self.last_failure = None;
-        // The first time, and whenever the log said that it was down.
+        // At `info` the first time, and whenever the log said that the link was down.
         let level = if std::mem::take(&mut self.failure_shown) { Level::Info } else { Level::Debug };
         let text = format!("link to {} is up", self.settings.endpoint);
         self.outputs.push_back(DialerOutput::Log(LogLine { level, module: MODULE, text }));
     }
 
-    /// Ends the attempt or the link; the next attempt follows after the back-off.
+    /// Ends the attempt or the link. The next attempt follows after the back-off.
     fn fail(&mut self, reason: String, severity: Severity, disconnect: bool, now: Now, random: &mut dyn Random) {
         match &self.state {
             State::Up(sealed) if sealed.age(now.monotonic) >= STABLE_AFTER => self.back_off.reset(),
@@ -459,7 +457,7 @@ impl ZmqDialer {
         }
     }
 
-    /// How somebody makes a key the right one. What dials its central seldom has an API to be asked by.
+    /// What to do to trust a key. A daemon that dials its central seldom has an API, so the text depends on that.
     fn trusting(&self, thumbprint: &str) -> String {
         let target = &self.settings.endpoint;
         match self.settings.node {

@@ -1,10 +1,10 @@
 //! All sealed sessions of the external ROUTER socket (docs/protocol.md sections 2 and 3, server side).
 //!
-//! Speaks in whole message payloads; ZMTP below it and the meaning of messages above it are elsewhere. Absent on
-//! purpose: sockets, clocks, RSA (handed out as jobs), the database.
+//! Works on whole message payloads. Out of scope: ZMTP, the meaning of messages, sockets, clocks, RSA (handed out as
+//! jobs) and the database.
 //!
-//! What keeps a client from going deaf: see [`client_session`]; besides, whoever sends what no key of its routing id
-//! opens is told `handshake issue` in clear, so that it starts over.
+//! [`client_session`] keeps a client from going deaf. Besides, a client whose message no key of its routing id opens
+//! gets `handshake issue` in clear, so that it starts over.
 
 pub mod client_session;
 mod hellos;
@@ -33,53 +33,55 @@ use client_session::{ClientSession, Lifetimes, Opened};
 use hellos::Hellos;
 use peer_limits::PeerLimits;
 
-/// The beginning of every routing id that is served.
+/// The prefix of every served routing id.
 pub const ROUTING_ID_PREFIX: &[u8] = b"gorgone-";
-/// Minimum interval between two answers to noise on one connection.
+/// Minimum interval between two answers to unreadable messages on one connection.
 const REFUSE_EVERY: Duration = Duration::from_secs(1);
 const MODULE: &str = "core";
 
-/// What the listener needs to know.
+/// Settings of the listener.
 #[derive(Clone)]
 pub struct ListenerSettings {
     /// Our public key, SPKI.
     pub public_key_pem: String,
-    /// Thumbprints of the keys that may talk to us.
+    /// Thumbprints of the authorised keys.
     pub authorized: Vec<String>,
-    /// Whether sessions of the database are dropped: they do not tell whose key a client has.
+    /// Whether stored sessions are dropped because they do not say which key the client has.
     pub fresh_sessions: bool,
-    /// Bytes of a session key: 16, 24 or 32.
+    /// Length of a session key in bytes: 16, 24 or 32.
     pub key_size: usize,
-    /// Age at which a key is replaced; zero for never.
+    /// Age at which a key is replaced; zero means never.
     pub rotation: Duration,
-    /// Our host name, told to clients with their key.
+    /// Our host name, which clients get with their key.
     pub hostname: String,
-    /// A session unused for so long is dropped (24 h).
+    /// Time without use after which a session is dropped (24 h).
     pub session_idle: Duration,
-    /// Sessions at most (10,000); beyond it the longest unused one without a connection goes.
+    /// Maximum number of sessions (10,000). Beyond it the longest unused one without a connection is dropped.
     pub max_sessions: usize,
-    /// Handshakes that wait for their RSA job at most (256), and as many of addresses that had a session before.
+    /// Maximum number of handshakes that wait for their RSA job (256), and as many from addresses that had a session
+    /// before.
     pub max_pending_hellos: usize,
-    /// Handshakes per second of one peer address; five times as many at once (20).
+    /// Maximum number of handshakes per second from one address (20). Five times as many are allowed at once.
     pub hellos_per_peer_per_second: u32,
-    /// Handshakes per second of all addresses that had no session before; five times as many at once (100).
+    /// Maximum number of handshakes per second from all addresses without a previous session (100). Five times as many
+    /// are allowed at once.
     pub hellos_of_strangers_per_second: u32,
 }
 
-/// One handshake; never used twice in the life of a process.
+/// Number of a handshake, unique in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HelloId(pub u64);
 
-/// What became of a message for a client.
+/// The result of sending a message to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// It was handed to the client's connection.
+    /// It was put on the client's connection.
     Sent,
-    /// The client is not connected now, or has no session any more: the message is dropped.
+    /// The client is not connected or has no session, so the message was dropped.
     NotConnected,
 }
 
-/// One side effect. No `Debug`: some hold keys.
+/// A side effect. No `Debug`: some hold keys.
 pub enum ListenerOutput {
     /// Send a payload as one frame.
     Send {
@@ -88,48 +90,48 @@ pub enum ListenerOutput {
         /// The bytes of one frame.
         payload: Vec<u8>,
     },
-    /// Close a connection; nothing more is expected from it.
+    /// Close a connection.
     Close {
-        /// The connection this is about.
+        /// The connection.
         connection: ConnectionId,
-        /// Why, for the log.
+        /// The reason for the log.
         reason: String,
     },
-    /// A client has proved that it has this key.
+    /// A client has proved that it owns this key.
     Identified {
-        /// Who.
+        /// The client.
         client: ClientId,
         /// The thumbprint of its key.
         thumbprint: String,
     },
-    /// The connection's routing id has a session: it may send large messages from now on. Told when a handshake
-    /// succeeds and when the routing id of a known session comes back, whose first message may be a large one.
+    /// The routing id of the connection has a session, so it may send large messages from now on. Output when a
+    /// handshake succeeds and when the routing id of a known session returns, because its first message may be large.
     Authenticated(ConnectionId),
-    /// A message of a client.
+    /// A message from a client.
     Message {
         /// The client whose session it came over.
         client: ClientId,
         /// The opened message.
         message: Message,
     },
-    /// An authenticated client sent what is no message.
+    /// An authenticated client sent something that is not a message.
     Malformed {
         /// The client whose session it came over.
         client: ClientId,
-        /// The token, where one could be read.
+        /// The token, if one could be read.
         token: Option<Token>,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
     /// A session has ended for good.
     ClientGone(ClientId),
-    /// Run the job on a worker and bring its outcome to [`ZmqListener::handle_hello`].
+    /// Run the job on a worker and pass its result to [`ZmqListener::handle_hello`].
     OpenHello {
-        /// The number of the handshake, for its outcome.
+        /// The number of the handshake, for its result.
         hello: HelloId,
         /// The calculation for a worker thread.
         job: HelloJob,
-        /// Whether its address had a session before.
+        /// Whether its address has had a session.
         is_known: bool,
     },
     /// Insert or replace the row of a session, in the commit before the next flush of outputs.
@@ -140,7 +142,7 @@ pub enum ListenerOutput {
     Log(LogLine),
 }
 
-/// One connection whose routing id is served.
+/// One connection with a served routing id.
 struct Connection {
     routing_id: Arc<[u8]>,
     peer: PeerAddress,
@@ -148,12 +150,12 @@ struct Connection {
     refused_at: Option<Monotonic>,
 }
 
-/// The state machine. After every `handle_*` and `send`, drain [`ZmqListener::poll_output`].
+/// The state machine. Drain [`ZmqListener::poll_output`] after every `handle_*` and `send`.
 pub struct ZmqListener {
     settings: ListenerSettings,
     lifetimes: Lifetimes,
     hostname: Arc<str>,
-    /// Connections of the event loop whose routing id is served; the event loop bounds their number.
+    /// Connections with a served routing id. The event loop limits their number.
     connections: BTreeMap<ConnectionId, Connection>,
     live: BTreeMap<Arc<[u8]>, ConnectionId>,
     sessions: BTreeMap<ClientId, ClientSession>,
@@ -166,7 +168,7 @@ pub struct ZmqListener {
 }
 
 impl ZmqListener {
-    /// Takes over the sessions of the database; those that are too old, damaged or too many are dropped from it.
+    /// Restores the sessions of the database. Drops those that are too old, damaged or too many.
     #[must_use]
     pub fn new(settings: ListenerSettings, mut restored: Vec<StoredSession>, now: Now) -> Self {
         let rotation = (!settings.rotation.is_zero()).then_some(settings.rotation);
@@ -198,7 +200,7 @@ impl ZmqListener {
         listener
     }
 
-    /// A connection finished its ZMTP handshake. An older one with the same routing id is told to close.
+    /// A connection finished its ZMTP handshake. An older one with the same routing id is closed.
     pub fn handle_ready(&mut self, connection: ConnectionId, routing_id: Vec<u8>, peer: PeerAddress, now: Now) {
         if !routing_id.starts_with(ROUTING_ID_PREFIX) {
             let shown = show(&routing_id);
@@ -229,7 +231,7 @@ impl ZmqListener {
         self.arm(client);
     }
 
-    /// A connection is gone. Its session stays.
+    /// A connection has closed. Its session stays.
     pub fn handle_closed(&mut self, connection: ConnectionId) {
         let Some(entry) = self.connections.remove(&connection) else { return };
         if self.live.get(&entry.routing_id) == Some(&connection) {
@@ -274,8 +276,8 @@ impl ZmqListener {
         });
     }
 
-    /// Has the sessions of connected clients stored as used at `used_before` (seconds) where they are to be purged as
-    /// unused since then.
+    /// Stores the use of sessions of connected clients that would otherwise be purged as unused since `used_before`
+    /// (seconds).
     pub fn keep_connected(&mut self, used_before: i64) {
         let connected = self.sessions.values().filter(|session| session.connection.is_some());
         let kept = connected.filter_map(|session| session.kept(used_before)).map(ListenerOutput::StoreSession);
@@ -296,7 +298,7 @@ impl ZmqListener {
             } else if session.is_rotation_due(now) {
                 let material = KeyMaterial::generate(self.settings.key_size, random);
                 let payload = session.rotate(material, &self.hostname, self.lifetimes, now);
-                // Stored first: the client must not hold a key that a restart would not know.
+                // Stored first, so that the client never holds a key that is lost by a restart.
                 self.outputs.push_back(ListenerOutput::StoreSession(session.to_stored()));
                 if let Some(connection) = session.connection {
                     self.outputs.push_back(ListenerOutput::Send { connection, payload });
@@ -308,7 +310,7 @@ impl ZmqListener {
         }
     }
 
-    /// When [`ZmqListener::handle_timeout`] is wanted next.
+    /// When to call [`ZmqListener::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         self.deadlines.first().map(|(at, _)| *at)
@@ -319,7 +321,7 @@ impl ZmqListener {
         self.outputs.pop_front()
     }
 
-    /// Seals and sends plain text, which may stand in several places, to a client.
+    /// Seals plain text of several parts and sends it to a client.
     pub fn send(&mut self, client: ClientId, parts: &[&[u8]]) -> Delivery {
         let Some(session) = self.sessions.get(&client) else { return Delivery::NotConnected };
         let Some(connection) = session.connection else { return Delivery::NotConnected };
@@ -328,12 +330,12 @@ impl ZmqListener {
         Delivery::Sent
     }
 
-    /// An address has shown elsewhere that it may speak with us.
+    /// Notes that an address has authenticated elsewhere.
     pub fn note_known(&mut self, peer: PeerAddress, now: Now) {
         self.limits.note_known(peer, now.monotonic);
     }
 
-    /// Whether an address had a session with us lately.
+    /// Whether an address has had a session recently.
     #[must_use]
     pub fn is_known(&self, peer: PeerAddress) -> bool {
         self.limits.is_known(peer)
@@ -363,7 +365,7 @@ impl ZmqListener {
         self.sessions.get(&client)?.connection
     }
 
-    /// A payload that no key of its routing id opens: a handshake, or the noise of a client whose session we do not
+    /// Handles a payload that no key of its routing id opens: a handshake, or a message of a session that we do not
     /// have.
     fn handle_foreign(&mut self, connection: ConnectionId, payload: &[u8], now: Now, random: &mut dyn Random) {
         if let Some(hello) = Hello::parse(payload) {
@@ -435,7 +437,7 @@ impl ZmqListener {
         self.outputs.push_back(ListenerOutput::ClientGone(client));
     }
 
-    /// Brings a session's entry among the timers up to date.
+    /// Updates a session's timer.
     fn arm(&mut self, client: Option<ClientId>) {
         let Some(client) = client else { return };
         let Some(session) = self.sessions.get_mut(&client) else { return };
@@ -446,7 +448,7 @@ impl ZmqListener {
         self.deadlines.insert((next, client));
     }
 
-    /// A line about a peer, at most one a minute of each.
+    /// Logs a line about a peer, at most one a minute for each peer.
     fn log_of(&mut self, peer: PeerAddress, now: Now, line: impl FnOnce(&str) -> LogLine) {
         if let Some(spared) = self.limits.may_log(peer, now.monotonic) {
             let more = if spared == 0 {

@@ -1,4 +1,4 @@
-//! Bytes to values and back. No socket, no clock: fed with slices, drained of slices.
+//! Bytes to values and back. Nothing here uses a socket or a clock: input and output are slices.
 
 pub mod gorgone;
 pub mod http;

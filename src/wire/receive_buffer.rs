@@ -1,11 +1,11 @@
-//! Bytes that came in and have not been read yet. No socket.
+//! Received bytes that have not been read.
 
 /// A contiguous first-in first-out byte buffer.
 ///
-/// Invariant: `start <= storage.len()`; the bytes from `start` on are readable. When everything is consumed the storage
-/// is given back, so that an idle connection costs nothing.
+/// Invariant: `start <= storage.len()`, and the bytes from `start` on are readable. Once everything is consumed the
+/// storage is freed, so that an idle connection costs nothing.
 ///
-/// It has no bound of its own: the owner decides how much it reads before it consumes.
+/// It has no bound of its own: the owner limits how much it reads before it consumes.
 #[derive(Default)]
 pub struct ReceiveBuffer {
     storage: Vec<u8>,
@@ -21,8 +21,7 @@ impl ReceiveBuffer {
 
     /// Appends a copy of `bytes`.
     ///
-    /// The bytes moved to make room are fewer than those consumed since the last move, so the cost per byte is
-    /// constant.
+    /// Fewer bytes are moved than were consumed since the last move, so the cost per byte is constant.
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         let fits = self.storage.capacity() - self.storage.len() >= bytes.len();
         if !fits && self.start >= self.len() {
@@ -32,13 +31,13 @@ impl ReceiveBuffer {
         self.storage.extend_from_slice(bytes);
     }
 
-    /// What can be read now.
+    /// The readable bytes.
     #[must_use]
     pub fn readable(&self) -> &[u8] {
         self.storage.get(self.start..).unwrap_or_default()
     }
 
-    /// Drops the first `count_bytes` readable bytes; more than there is counts as all of them.
+    /// Drops the first `count_bytes` readable bytes, or all of them if there are fewer.
     pub fn consume(&mut self, count_bytes: usize) {
         self.start = self.start.saturating_add(count_bytes).min(self.storage.len());
         if self.is_empty() {

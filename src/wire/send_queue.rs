@@ -1,4 +1,4 @@
-//! Bytes that wait to go out. No socket: the owner writes [`SendQueue::front`] and tells what was taken.
+//! Bytes that wait to be sent. The owner writes [`SendQueue::front`] to its socket and reports what the socket took.
 
 use std::collections::VecDeque;
 
@@ -30,16 +30,16 @@ impl Default for WaterMarks {
     }
 }
 
-/// A first-in first-out queue of bytes, kept as chunks that are each one write.
+/// A first-in first-out queue of bytes in chunks. Each chunk is one write.
 ///
-/// Takes whatever it is given: the water marks inform, they do not refuse. Drained, it holds no memory.
+/// It accepts everything: the water marks inform and do not refuse. An empty queue holds no memory.
 #[derive(Default)]
 pub struct SendQueue {
     /// No chunk is empty, and the front one has more than `sent_bytes`.
     chunks: VecDeque<Vec<u8>>,
-    /// How much of the front chunk is gone already.
+    /// Number of bytes of the front chunk that have been sent.
     sent_bytes: usize,
-    /// What is left over all chunks.
+    /// Number of unsent bytes in all chunks.
     len_bytes: usize,
     marks: WaterMarks,
 }
@@ -51,7 +51,7 @@ impl SendQueue {
         Self { chunks: VecDeque::new(), sent_bytes: 0, len_bytes: 0, marks }
     }
 
-    /// Appends `bytes`: taken over without a copy where they are large, or first in the queue.
+    /// Appends `bytes`, without a copy if they are large or the queue is empty.
     pub fn push(&mut self, bytes: Vec<u8>) {
         if bytes.len() < KEEP_WHOLE_BYTES && !self.chunks.is_empty() {
             self.extend_from_slice(&bytes);
@@ -61,7 +61,7 @@ impl SendQueue {
         }
     }
 
-    /// Appends a copy of `bytes`, behind the last chunk's where they fit.
+    /// Appends a copy of `bytes`, to the last chunk if they fit.
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
@@ -73,13 +73,13 @@ impl SendQueue {
         }
     }
 
-    /// What to write next; empty only when the queue is.
+    /// The bytes to write next; empty only if the queue is empty.
     #[must_use]
     pub fn front(&self) -> &[u8] {
         self.chunks.front().and_then(|chunk| chunk.get(self.sent_bytes..)).unwrap_or_default()
     }
 
-    /// Drops the first `count_bytes`; more than there is counts as all of them.
+    /// Drops the first `count_bytes`, or all bytes if there are fewer.
     pub fn consume(&mut self, count_bytes: usize) {
         let mut left_bytes = count_bytes.min(self.len_bytes);
         self.len_bytes -= left_bytes;
@@ -98,31 +98,31 @@ impl SendQueue {
         }
     }
 
-    /// Number of bytes that wait.
+    /// Number of unsent bytes.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.len_bytes
     }
 
-    /// Whether nothing waits.
+    /// Whether there are no unsent bytes.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len_bytes == 0
     }
 
-    /// Whether so much waits that its source should be paused.
+    /// Whether the source should be paused.
     #[must_use]
     pub const fn is_above_high(&self) -> bool {
         self.len_bytes > self.marks.high_bytes
     }
 
-    /// Whether so little waits that a paused source may go on.
+    /// Whether a paused source may resume.
     #[must_use]
     pub const fn is_below_low(&self) -> bool {
         self.len_bytes < self.marks.low_bytes
     }
 
-    /// Bytes of memory held by the chunks, sent parts included; 0 when drained.
+    /// Number of bytes of memory held by the chunks, including sent parts; 0 if empty.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
         self.chunks.iter().map(Vec::capacity).sum()

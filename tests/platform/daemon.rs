@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::api::Api;
 use super::client::Client;
-use super::{Plan, STHENO, keys, seconds, tail, until};
+use super::{Plan, keys, program, seconds, tail, until};
 
 /// A running daemon; killed and reaped when it is dropped.
 pub struct Daemon {
@@ -25,7 +25,7 @@ impl Daemon {
     /// Writes the configuration, starts the daemon and waits until it serves.
     #[track_caller]
     pub fn start(plan: Plan) -> Self {
-        let mut command = Command::new(STHENO);
+        let mut command = Command::new(program());
         command.arg("run");
         Self::start_as(plan, command)
     }
@@ -43,7 +43,7 @@ impl Daemon {
     #[track_caller]
     pub fn refused(plan: Plan) -> (ExitStatus, String) {
         plan.write();
-        let mut daemon = Self { child: spawn(&plan, Command::new(STHENO).arg("run")), plan };
+        let mut daemon = Self { child: spawn(&plan, Command::new(program()).arg("run")), plan };
         let status = daemon.wait_for_exit(seconds(20));
         (status, daemon.said())
     }
@@ -113,7 +113,7 @@ impl Daemon {
     /// Starts it again after [`Self::kill`] or [`Self::stop`], on the same ports and files.
     #[track_caller]
     pub fn start_again(&mut self) {
-        self.child = spawn(&self.plan, Command::new(STHENO).arg("run"));
+        self.child = spawn(&self.plan, Command::new(program()).arg("run"));
         self.wait_until_ready();
     }
 

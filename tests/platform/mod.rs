@@ -24,6 +24,11 @@ pub use small_disk::SmallDisk;
 /// The program under test.
 pub const STHENO: &str = env!("CARGO_BIN_EXE_stheno");
 
+/// The program to start: [`STHENO`], or what `STHENO_PROGRAM` names instead, to compare with another build.
+pub fn program() -> String {
+    std::env::var("STHENO_PROGRAM").unwrap_or_else(|_| STHENO.to_owned())
+}
+
 /// A temporary folder; removed when the test passed, kept and named when it failed.
 pub struct Platform {
     folder: PathBuf,

@@ -1,24 +1,34 @@
-//! A file system of 1 MB, for what happens when a disk is full or cannot be written to.
+//! A small file system, for what happens when a disk is full or cannot be written to.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A mounted file system of 1 MB, unmounted when dropped.
+/// A mounted file system, unmounted when dropped.
 pub struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
-    /// Mounts one at `place`, which is made. Without the right to mount the test is skipped: it says so and gets `None`.
+    /// Mounts one of 1 MB at `place`, which is made. Without the right to mount the test is skipped: it says so and gets `None`.
     pub fn new(place: PathBuf) -> Option<Self> {
-        fs::create_dir(&place).unwrap();
-        match mount(&["-t", "tmpfs", "-o", "size=1m", "tmpfs"], &place) {
-            Ok(()) => Some(Self(place)),
+        match Self::mounted(place, "1m") {
+            Ok(disk) => Some(disk),
             Err(reason) => {
-                println!("SKIPPED: file systems may not be mounted here: {reason}");
-                eprintln!("SKIPPED: file systems may not be mounted here: {reason}");
+                println!("SKIPPED: {reason}");
+                eprintln!("SKIPPED: {reason}");
                 None
             }
         }
+    }
+
+    /// Mounts one of this size (`8m`).
+    ///
+    /// # Errors
+    /// Why file systems may not be mounted here.
+    pub fn mounted(place: PathBuf, size: &str) -> Result<Self, String> {
+        fs::create_dir(&place).unwrap();
+        let mounted = mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], &place);
+        mounted.map_err(|reason| format!("file systems may not be mounted here: {reason}"))?;
+        Ok(Self(place))
     }
 
     /// From now on nothing can be written.

@@ -192,7 +192,13 @@ impl Machine {
     fn new(id: u64, key: &str, peer_key: &str, modules: Modules) -> Self {
         let key = PrivateKey::from_pem(key.as_bytes()).unwrap();
         let authorized = thumbprint(peer_key);
-        let config = Config { core: core_settings(id, authorized), modules, warnings: Vec::new() };
+        let config = Config {
+            core: core_settings(id, authorized),
+            modules,
+            tpapi: Vec::new(),
+            from_environment: Vec::new(),
+            warnings: Vec::new(),
+        };
         // Some are copies of one image.
         let disk = Disk::new(i64::try_from(id / 2).unwrap() + 1_000_000);
         let (pipes, seen_origins) = (BTreeMap::new(), BTreeMap::new());

@@ -1,5 +1,5 @@
 //! A throw-away sshd for `demo --ssh`: the machine's own program with a configuration, keys and a port of the demo's.
-//! Without that program there is no such node in the demo; everything else works. Absent on purpose: PAM, passwords,
+//! Without that program there is no such node in the demo; everything else works. Out of scope: PAM, passwords,
 //! any file of the system's sshd or of the user's `~/.ssh`.
 
 use std::fs;

@@ -1,7 +1,7 @@
 //! A command line that an expression allows, made from the expression itself.
 //!
 //! Knows the part of Perl's syntax that lists of commands use. What it makes is a guess: whoever uses it asks the
-//! expression. Absent on purpose: look-around, back references and recursion; for those there is no example.
+//! expression. Out of scope: look-around, back references and recursion; for those there is no example.
 
 /// Copies made of one repeated part.
 const REPEAT_MAX: usize = 20;

@@ -3,7 +3,7 @@
 //! The two differ in little: a hyphen beside a class in brackets (`[\w-.]`), letters with a backslash that mean
 //! nothing (`\Q` in a file quotes nothing, because Perl looks for it in its own source only), names of properties
 //! (`\p{Word}`), and flags for the character set. `tests` compares with Perl itself.
-//! Absent on purpose: whether an expression is right at all. PCRE2 says so.
+//! Out of scope: whether an expression is right at all. PCRE2 says so.
 
 mod property;
 #[cfg(test)]

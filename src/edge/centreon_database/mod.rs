@@ -2,7 +2,7 @@
 //! one for the whole: a job for a worker thread.
 //!
 //! The client speaks as much of the MySQL protocol as this needs: one connection, text queries, results that fit into
-//! memory. Absent on purpose: prepared statements, compression, connections that are kept.
+//! memory. Out of scope: prepared statements, compression, connections that are kept.
 
 #[cfg(feature = "centreon")]
 mod auth;

@@ -43,9 +43,9 @@ fn a_key_of_a_node_registers_that_node_and_asks_for_nothing() {
         assert!(outputs.iter().any(refused), "{action} {data}: {outputs:?}");
         assert!(!outputs.iter().any(|line| line.starts_with("run ") || line.starts_with("level ")), "{outputs:?}");
     }
-    assert!(bench.core.registry.get(id(2)).is_some() && bench.core.registry.get(id(5)).is_none());
+    assert!(bench.core.nodes.get(id(2)).is_some() && bench.core.nodes.get(id(5)).is_none());
     say(&mut bench, "REGISTERNODES", &register(6, "pull"));
-    assert_eq!(bench.core.registry.get(id(6)).unwrap().client, Some(CLIENT));
+    assert_eq!(bench.core.nodes.get(id(6)).unwrap().client, Some(CLIENT));
 }
 
 #[test]

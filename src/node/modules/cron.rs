@@ -18,6 +18,7 @@ use crate::config::settings::CronJob;
 use crate::model::action::Action;
 use crate::model::log::LogLine;
 use crate::model::module::Module;
+use crate::model::text::quoted;
 use crate::model::time::Monotonic;
 use crate::model::time_zone::minute_of;
 use crate::model::token::Token;
@@ -64,6 +65,16 @@ pub(in crate::node) struct Run {
     pub is_here: bool,
 }
 
+/// The second of the minute that the clock shows.
+const fn second(context: &Context) -> i64 {
+    context.now.wall.as_micros().rem_euclid(MINUTE_MICROS) / SECOND_MICROS
+}
+
+/// The seconds of a minute up to this one, a bit for each.
+const fn passed(second: i64) -> u64 {
+    (2 << second) - 1
+}
+
 /// The jobs of this daemon.
 #[derive(Default)]
 pub(in crate::node) struct Cron {
@@ -106,7 +117,20 @@ impl Cron {
         let Some(definitions) = context.options.cron.as_mut().map(std::mem::take) else { return };
         self.jobs = definitions.into_iter().map(|job| (job.id.clone(), Job::new(job))).collect();
         self.schedule = Some(Schedule::new(self.local_minute(context)));
+        let ids: Vec<String> = self.jobs.keys().cloned().collect();
+        ids.iter().for_each(|id| self.join_minute(context, id));
         self.set_cron_timer(context);
+    }
+
+    /// A job with a field of seconds that is new, or other than before: what is left of this minute counts.
+    fn join_minute(&mut self, context: &Context, id: &str) {
+        self.this_minute.remove(id);
+        let local = self.local_minute(context);
+        let Some(expression) = self.jobs.get(id).map(|job| &job.definition.expression) else { return };
+        let to_come = expression.seconds().filter(|_| expression.fits(local)).unwrap_or(0) & !passed(second(context));
+        if to_come != 0 {
+            self.this_minute.insert(id.to_owned(), to_come);
+        }
     }
 
     fn local_minute(&self, context: &Context) -> i64 {
@@ -173,7 +197,7 @@ impl Cron {
     /// The jobs to start now.
     fn jobs_due(&mut self, context: &mut Context) -> Vec<String> {
         let local = self.local_minute(context);
-        let second = context.now.wall.as_micros().rem_euclid(MINUTE_MICROS) / SECOND_MICROS;
+        let second = second(context);
         let Cron { jobs, schedule: Some(schedule), this_minute, .. } = self else { return Vec::new() };
         let mut ids = Vec::new();
         if schedule.is_later(local) {
@@ -190,7 +214,7 @@ impl Cron {
                 None => ids.push(job.definition.id.clone()),
             }
         }
-        let passed = (2 << second) - 1;
+        let passed = passed(second);
         this_minute.retain(|id, seconds| {
             if *seconds & passed != 0 {
                 ids.push(id.clone());
@@ -206,9 +230,9 @@ impl Cron {
         let now = context.now.monotonic;
         let fresh = context.generate_token();
         let job = self.jobs.get_mut(id)?;
-        let shown: String = id.chars().take(64).flat_map(char::escape_debug).collect();
+        let shown = quoted(id);
         if job.runs_until.is_some_and(|until| until > now) {
-            let text = format!("job '{shown}' is left out this time: its last run has not ended");
+            let text = format!("job {shown} is left out this time: its last run has not ended");
             context.log(LogLine::warning("cron", text));
             return None;
         }
@@ -218,7 +242,7 @@ impl Cron {
         job.runs_until = Some(now + if is_here { RUN_MAX } else { RUN_ON_NODE_MAX });
         job.last_token = Some(token.clone());
         self.running.insert(token.as_str().to_owned(), id.to_owned());
-        context.log(LogLine::info("cron", format!("launching job '{shown}' (token {token})")));
+        context.log(LogLine::info("cron", format!("launching job {shown} (token {token})")));
         let data = format!("{{\"content\":{parameters}}}");
         Some(Run { action: Action::parse(&action), token, target, data, is_here })
     }

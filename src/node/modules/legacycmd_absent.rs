@@ -65,9 +65,7 @@ impl LegacyCmd {
         false
     }
 
-    pub(in crate::node) const fn send_again(&mut self, _: &mut Context, _: &Token) -> bool {
-        false
-    }
+    pub(in crate::node) fn send_again(&mut self, _: &mut Context, _: &Token) {}
 
     pub(in crate::node) fn request(
         &mut self,

@@ -7,4 +7,3 @@ pub(super) mod engine;
 #[cfg_attr(not(feature = "centreon"), path = "legacycmd_absent.rs")]
 pub(super) mod legacycmd;
 pub(super) mod nodes;
-pub(super) mod process_copy;

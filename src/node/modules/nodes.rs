@@ -4,7 +4,7 @@
 //! what the rows mean; the difference to the last reading is applied, so a node that did not change keeps its
 //! connection. As long as the database cannot be read, everything stays as it is.
 //!
-//! Absent on purpose: the database itself. [`HostWork::ReadPollers`] asks for it,
+//! Out of scope: the database itself. [`HostWork::ReadPollers`] asks for it,
 //! [`crate::model::host_work::HostDone::PollersRead`] answers.
 
 pub mod plan;
@@ -165,7 +165,7 @@ impl Core {
         let clients: Vec<_> = leaving
             .iter()
             .filter_map(|id| {
-                let node = self.registry.get(*id)?;
+                let node = self.nodes.get(*id)?;
                 Some((*id, (node.registration.kind.clone(), node.client?)))
             })
             .collect();
@@ -182,7 +182,7 @@ impl Core {
     fn take_back(&mut self, added: &[NodeId]) {
         for id in added {
             if let Some((kind, client)) = self.nodes_module.left.remove(id)
-                && self.registry.get(*id).is_some_and(|node| node.registration.kind == kind)
+                && self.nodes.get(*id).is_some_and(|node| node.registration.kind == kind)
             {
                 self.bind_again(*id, client);
             }
@@ -200,8 +200,8 @@ impl Core {
     }
 
     fn prevails(&self, id: NodeId) -> bool {
-        let itself = self.registry.get(id).is_some_and(|node| node.registration.prevail);
-        itself || self.registry.is_prevailing_subnode(id)
+        let itself = self.nodes.get(id).is_some_and(|node| node.registration.prevail);
+        itself || self.nodes.registry.is_prevailing_subnode(id)
     }
 
     /// The option `debug_gorgone`: told when it changes, so that a severity that was set otherwise stays.

@@ -12,7 +12,7 @@ use crate::node::command_rows;
 use crate::node::context::Context;
 use crate::node::journal::NewRow;
 use crate::node::json;
-use crate::node::pathway::Route;
+use crate::node::nodes::pathway::Route;
 use crate::node::phase::STOPPING_TEXT;
 
 /// A request of which one command is under way.

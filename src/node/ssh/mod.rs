@@ -27,10 +27,9 @@ use super::actions::{self, Also};
 use super::context::Context;
 use super::journal::NewRow;
 use super::json;
+use super::nodes::pathway::Route;
 use super::output::Output;
-use super::pathway::Route;
 use super::phase::STOPPING_TEXT;
-use super::remote_copy::Copies;
 use command::CommandJob;
 use copy::CopyJob;
 use engine_command::EngineJob;
@@ -127,7 +126,6 @@ impl SshHosts {
     pub(super) fn request(
         &mut self,
         context: &mut Context,
-        copies: &mut Copies,
         route: Route,
         action: &Action,
         token: &Token,
@@ -141,7 +139,7 @@ impl SshHosts {
             return Err("unsupported action".to_owned());
         }
         match action {
-            Action::RemoteCopy => self.copy(context, copies, route, token, data),
+            Action::RemoteCopy => self.copy(context, route, token, data),
             Action::ActionEngine => self.action_engine(context, route, token, data),
             Action::EngineCommand => self.engine_commands(context, route, token, data),
             _ => self.commands(context, route, token, data),

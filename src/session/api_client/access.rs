@@ -1,4 +1,4 @@
-//! Who may call the API, and what all connections of one listener share.
+//! Who may call the API, and the state that all connections of one listener share.
 
 mod logins;
 
@@ -10,10 +10,10 @@ use std::time::Duration;
 use crate::model::api::Caller;
 use crate::model::connection::PeerAddress;
 use crate::model::log::LogLine;
+use crate::model::refusal_log::RefusalLog;
 use crate::model::rights::Rights;
 use crate::model::time::Monotonic;
 use crate::session::forwarded::{self, Ranges};
-use crate::session::refusal_log::RefusalLog;
 use crate::session::same_site::OwnNames;
 use crate::wire::http::head::RequestSource;
 
@@ -25,37 +25,37 @@ pub use logins::{LoginCheck, Verdict};
 pub struct ApiUser {
     /// The name, without a colon.
     pub name: Arc<str>,
-    /// Of its password, in PHC form.
+    /// Hash of the password in PHC form.
     pub password_hash: Arc<str>,
-    /// What it may ask for.
+    /// The rights of the user.
     pub rights: Arc<Rights>,
 }
 
 /// Options of the API's listener. Holds a password: no `Debug`.
 #[derive(Clone)]
 pub struct ApiClientSettings {
-    /// User and password of Basic authentication, who may ask for everything.
+    /// User and password of Basic authentication. This user may do everything.
     pub auth: Option<(String, String)>,
-    /// More users. Where neither these nor `auth` are given everyone is let in.
+    /// More users. Without these and without `auth` everyone is let in.
     pub users: Vec<ApiUser>,
-    /// Ranges (address, leading bits that count) that may call; `None` for all. A peer on a Unix socket always may.
+    /// Address ranges (address, number of leading bits) that may call; `None` for all. A peer on a Unix socket always
+    /// may.
     pub allowed: Option<Vec<(IpAddr, u8)>>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Ranges,
-    /// The names under which a browser may call us.
+    /// The host names under which a browser may call us.
     pub own_names: OwnNames,
-    /// Largest body of a request in bytes (8 MiB).
+    /// Maximum size of the body of a request in bytes (8 MiB).
     pub max_body_bytes: usize,
-    /// A request's head has to be complete this long after its first byte, the first one after the connection was made
-    /// (10 s).
+    /// Time limit for a request's head after its first byte, for the first head after the connection was made (10 s).
     pub head_timeout: Duration,
-    /// A body has to be complete this long after its head, plus a second for each KiB that came (30 s).
+    /// Time limit for a body after its head, plus a second for each KiB received (30 s).
     pub body_timeout: Duration,
-    /// A connection without a request is closed after this time (60 s).
+    /// Time after which a connection without a request is closed (60 s).
     pub idle_timeout: Duration,
-    /// A connection whose peer takes nothing of the waiting answers for this long is closed (30 s).
+    /// Time after which a connection is closed if its peer takes nothing of the waiting answers (30 s).
     pub write_timeout: Duration,
-    /// Requests of one connection that may be unanswered before reading pauses (64).
+    /// Maximum number of unanswered requests of one connection before reading pauses (64).
     pub max_pipelined: usize,
 }
 
@@ -77,8 +77,8 @@ impl Default for ApiClientSettings {
     }
 }
 
-/// The settings made ready, the logins of late, and the budget of log lines, for all connections of a listener. Shared
-/// by `Rc`: connections live on one thread.
+/// The prepared settings, the recent logins and the budget of log lines of all connections of a listener. Shared by
+/// `Rc`, because all connections live on one thread.
 pub struct ApiAccess {
     settings: ApiClientSettings,
     allowed: Option<Ranges>,
@@ -87,7 +87,7 @@ pub struct ApiAccess {
 }
 
 impl ApiAccess {
-    /// Takes the settings and keeps only hashes of passwords.
+    /// Prepares the settings. Of passwords only hashes are kept.
     #[must_use]
     pub fn new(mut settings: ApiClientSettings) -> Self {
         let logins = RefCell::new(Logins::new(settings.auth.take(), std::mem::take(&mut settings.users)));
@@ -101,7 +101,7 @@ impl ApiAccess {
         &self.settings
     }
 
-    /// Whether a peer may be heard: its address is allowed, or it is a proxy that will say for whom it asks.
+    /// Whether a peer may connect: its address is allowed, or it is a proxy that names its client.
     #[must_use]
     pub fn is_heard(&self, peer: PeerAddress) -> bool {
         let is_proxy = |address| self.settings.trusted_proxies.contain(address);
@@ -117,7 +117,7 @@ impl ApiAccess {
         }
     }
 
-    /// Who sent a request that came from `peer`.
+    /// The client that sent a request which arrived from `peer`.
     #[must_use]
     pub fn client_of(&self, peer: PeerAddress, source: &RequestSource) -> PeerAddress {
         forwarded::client_of(peer, source, &self.settings.trusted_proxies)
@@ -129,24 +129,24 @@ impl ApiAccess {
         self.logins.borrow().wants_password()
     }
 
-    /// What to do about the value of an `Authorization` header.
+    /// Judges the value of an `Authorization` header.
     #[must_use]
     pub fn judge(&self, authorization: Option<&[u8]>, from: PeerAddress, now: Monotonic) -> Verdict {
         self.logins.borrow_mut().judge(authorization, from, now)
     }
 
-    /// A check of a password is over, also one whose connection is gone.
+    /// Notes the end of a check of a password, even if its connection is gone.
     pub fn check_ended(&self) {
         self.logins.borrow_mut().check_ended();
     }
 
-    /// The outcome of a [`Verdict::Check`]: the caller, unless the password was wrong.
+    /// The result of a [`Verdict::Check`]: the caller, unless the password was wrong.
     #[must_use]
     pub fn checked(&self, check: &LoginCheck, is_right: bool, now: Monotonic) -> Option<Caller> {
         self.logins.borrow_mut().checked(check, is_right, now)
     }
 
-    /// A line about a refusal, unless too many were written lately; those are counted in the next line that is.
+    /// A log line about a refusal; `None` if too many were written recently. The next line counts those left out.
     #[must_use]
     pub fn refusal_line(&self, peer: PeerAddress, reason: &str, now: Monotonic) -> Option<LogLine> {
         self.refusals.line(peer, reason, now)

@@ -1,5 +1,5 @@
-//! Which requests become calls: those of an allowed address, of no page of another site, with the right user and
-//! password.
+//! Decides which requests become calls: those from an allowed address, not from a page of another site, with the right
+//! user and password.
 
 use super::access::Verdict;
 use super::{ApiClient, ApiClientOutput, Current};
@@ -13,13 +13,13 @@ pub(super) const FORBIDDEN: &str = r#"{"error":"http_error_403","message":"forbi
 const TOO_MANY: &str =
     r#"{"error":"http_error_429","message":"too many wrong passwords came from this address, try again later"}"#;
 
-/// Whether a request is for a page that a person looks at, and not for the API.
+/// Whether a request is for a page and not for the API.
 fn is_page(head: &RequestHead) -> bool {
     head.method == RequestMethod::Get && head.target.path.first().is_none_or(|root| root != "api")
 }
 
 impl ApiClient {
-    /// The password of a [`ApiClientOutput::CheckLogin`] is right or wrong.
+    /// Takes the result of an [`ApiClientOutput::CheckLogin`].
     pub fn handle_login(&mut self, is_right: bool, now: Now) {
         match std::mem::replace(&mut self.current, Current::Nothing) {
             Current::Checked(head, check) => match self.access.checked(&check, is_right, now.monotonic) {
@@ -61,7 +61,7 @@ impl ApiClient {
     }
 
     pub(super) fn refuse_address(&mut self, from: PeerAddress, now: Now) {
-        // The original answers 401 here, too.
+        // The original also answers 401 here.
         self.log_refusal_of(from, "not in allowed_hosts.subnets, refused", now);
         self.refuse_last(401, UNAUTHORIZED.to_owned());
     }
@@ -75,7 +75,7 @@ impl ApiClient {
         self.refuse(head, 401, UNAUTHORIZED);
     }
 
-    /// A request whose sender may call.
+    /// Accepts a request whose sender may call.
     fn accept(&mut self, head: Box<RequestHead>, caller: Caller) {
         if head.target.path.first().is_none_or(|root| root != "api") {
             return self.refuse(&head, 403, FORBIDDEN);

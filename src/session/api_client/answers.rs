@@ -6,17 +6,17 @@ use std::collections::VecDeque;
 use crate::wire::http::head::{RequestHead, RequestMethod, Version};
 use crate::wire::http::response::{Persistence, Response};
 
-/// What a request says about the form of its response.
+/// What the form of a response depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseForm {
-    /// `HEAD`
+    /// The request was `HEAD`.
     pub head_only: bool,
-    /// What becomes of the connection.
+    /// Whether the connection stays open.
     pub persistence: Persistence,
 }
 
 impl ResponseForm {
-    /// The form for the request with this head.
+    /// The form of the response to a request with this head.
     #[must_use]
     pub fn of(head: &RequestHead) -> Self {
         let persistence = match (head.keep_alive, head.version) {
@@ -40,57 +40,57 @@ impl ResponseForm {
     }
 }
 
-/// One request that is not answered on the wire yet.
+/// One request whose response has not been written.
 enum Slot {
-    /// The call runs.
+    /// The call is running.
     Awaiting { form: ResponseForm, body_bytes: usize },
-    /// The response waits for those before it.
+    /// The response waits for earlier ones.
     Ready(Response),
 }
 
-/// The unanswered requests of a connection, oldest first, numbered one after the other from 0.
+/// The unanswered requests of a connection, oldest first, numbered from 0.
 #[derive(Default)]
 pub struct Answers {
     slots: VecDeque<Slot>,
     first_number: u64,
-    /// Bodies of the calls that run.
+    /// Number of bytes of the bodies of running calls.
     body_bytes: usize,
-    /// Bodies of the answers that wait for others before them.
+    /// Number of bytes of the answers that wait for earlier ones.
     ready_bytes: usize,
 }
 
 impl Answers {
-    /// Requests without a written response.
+    /// Number of requests without a written response.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Whether every request has its written response.
+    /// Whether every response has been written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// Bytes of the bodies whose calls run.
+    /// Number of bytes of the bodies of running calls.
     #[must_use]
     pub const fn body_bytes(&self) -> usize {
         self.body_bytes
     }
 
-    /// Bytes of the answers that are not taken yet.
+    /// Number of bytes of the answers that have not been taken.
     #[must_use]
     pub const fn ready_bytes(&self) -> usize {
         self.ready_bytes
     }
 
-    /// Adds a request whose answer comes later; returns its number.
+    /// Adds a request whose answer follows later. Returns its number.
     pub fn await_answer(&mut self, form: ResponseForm, body_bytes: usize) -> u64 {
         self.body_bytes = self.body_bytes.saturating_add(body_bytes);
         self.push(Slot::Awaiting { form, body_bytes })
     }
 
-    /// Adds a request that has its response already.
+    /// Adds a request together with its response.
     pub fn push_ready(&mut self, response: Response) {
         self.ready_bytes = self.ready_bytes.saturating_add(response.body.len());
         self.push(Slot::Ready(response));
@@ -102,7 +102,7 @@ impl Answers {
         self.first_number.saturating_add(offset)
     }
 
-    /// Fills in the answer to a call; an unknown number or a second answer changes nothing.
+    /// Sets the answer to a call. An unknown number or a second answer changes nothing.
     pub fn set_answer(&mut self, number: u64, status: u16, body: String, allow: Option<&'static str>) {
         let index = number.checked_sub(self.first_number).and_then(|offset| usize::try_from(offset).ok());
         let Some(slot) = index.and_then(|index| self.slots.get_mut(index)) else { return };
@@ -113,7 +113,7 @@ impl Answers {
         }
     }
 
-    /// The response that is next on the wire, once it is there.
+    /// The next response in order, once it is known.
     pub fn pop_ready(&mut self) -> Option<Response> {
         match self.slots.pop_front()? {
             Slot::Ready(response) => {

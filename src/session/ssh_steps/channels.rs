@@ -1,5 +1,5 @@
-//! How tasks get along with the channels that a host gives: OpenSSH's sshd with a small `MaxSessions` gives few at
-//! once, others give one in the life of a connection, which some end with it.
+//! Fits tasks to the channels that a host gives. OpenSSH's sshd with a small `MaxSessions` gives few at once. Other
+//! servers give one in the life of a connection, and some close the connection with it.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use crate::model::time::{Monotonic, Now};
 use super::tasks::NoChannel;
 use super::{KEEP_ALIVE, SshSteps, State, StepsOutput};
 
-/// A host that gives no channel though none is open is asked again after this time, so often: the last one may not be
-/// gone.
+/// Pause and number of retries when a host gives no channel although none is open: it may still be closing the last
+/// one.
 const CHANNEL_PAUSE: Duration = Duration::from_millis(300);
 const CHANNEL_TRIES: u32 = 3;
-/// A host that closes the connection so soon after its first task, twice in a row, does so each time.
+/// A host that closes the connection within this time after its first task, twice in a row, does so each time.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
 const ENDS_WITH_TASK: u32 = 2;
-/// A connection over which we are logged in.
+/// A connection with a login.
 pub(super) struct Up {
     pub since: Monotonic,
     pub keep_alive: Monotonic,
     pub heard: Monotonic,
-    /// A task has begun over this connection.
+    /// A task has begun on this connection.
     is_used: bool,
-    /// Tasks that have ended over it, and when the last one did.
+    /// Number of tasks that have ended on it, and when the last one did.
     ended: u32,
     last_end: Monotonic,
-    /// The host gave no channel though none was open; the next try, and how many there were.
+    /// The host gave no channel although none was open: the time of the next try, and the number of tries.
     pub channel_pause: Option<Monotonic>,
     refusals: u32,
 }
@@ -46,14 +46,14 @@ impl Up {
         }
     }
 
-    /// Whether a host that closes now does so because the first task is over.
+    /// Whether a host that closes now does so because its first task has ended.
     pub fn has_ended_with_its_task(&self, at: Monotonic) -> bool {
         self.ended == 1 && at.since(self.last_end) <= ENDS_WITHIN
     }
 }
 
 impl SshSteps {
-    /// A task has ended over the connection.
+    /// Notes that a task has ended on the connection.
     pub(super) fn task_ended(&mut self, at: Monotonic) {
         if let State::Up(up) = &mut self.state {
             (up.refusals, up.ended, up.last_end) = (0, up.ended + 1, at);
@@ -61,7 +61,7 @@ impl SshSteps {
         }
     }
 
-    /// The host has closed the connection with its first task.
+    /// Handles a host that has closed the connection with its first task.
     pub(super) fn ended_with_its_task(&mut self, now: Now) {
         self.ends_with_task += 1;
         if self.ends_with_task >= ENDS_WITH_TASK {
@@ -70,7 +70,7 @@ impl SshSteps {
         self.renew(now.monotonic);
     }
 
-    /// The host gives no channel for a task.
+    /// Handles a host that gives no channel for a task.
     pub(super) fn no_channel(&mut self, id: SshTaskId, reason: &str, had_one: bool, now: Now) {
         let refused = || SshEnd::Refused(format!("the host gives no channel: {reason}"));
         let State::Up(up) = &mut self.state else { return };
@@ -103,7 +103,7 @@ impl SshSteps {
         }
     }
 
-    /// Makes a new connection, without a word. Nothing is lost: what has begun did not reach the host.
+    /// Makes a new connection without reporting it. Nothing is lost, because what has begun did not reach the host.
     fn renew(&mut self, at: Monotonic) {
         self.tasks.connection_lost(false);
         self.is_renewing = true;
@@ -111,7 +111,7 @@ impl SshSteps {
         self.connect(at);
     }
 
-    /// Begins what waits, as far as there is room.
+    /// Starts waiting tasks, as far as there is room.
     pub(super) fn begin_tasks(&mut self, at: Monotonic) {
         let State::Up(up) = &mut self.state else { return };
         if up.channel_pause.is_some() {

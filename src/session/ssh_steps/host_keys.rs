@@ -1,22 +1,22 @@
-//! Whether the key of a host is taken.
+//! Decides whether the key of a host is accepted.
 
 use crate::model::log::Level;
 use crate::model::ssh::{HostKeyCheck, HostKeyReport, HostKeyVerdict, SshTarget};
 
-/// What is done about a key.
+/// The decision about a key.
 pub(super) enum Verdict {
-    /// It is taken.
+    /// Accept it.
     Take {
-        /// What the log says of it.
+        /// The log line about it.
         warning: Option<String>,
     },
-    /// It is taken and remembered; what the log says of it.
+    /// Accept and store it, with a log line.
     Remember { level: Level, text: String },
-    /// It is not; why.
+    /// Refuse it, with the reason.
     Refuse(String),
 }
 
-/// Judges a key by what is known of the host and by the option `strict_serverkey_check`.
+/// Judges a key by the known keys of the host and the option `strict_serverkey_check`.
 pub(super) fn judge(target: &SshTarget, report: &HostKeyReport) -> Verdict {
     let shown = format!("{} {}", report.kind, report.fingerprint);
     let file = target.known_hosts.as_ref().map(|path| path.display().to_string());

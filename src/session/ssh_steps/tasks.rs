@@ -1,4 +1,4 @@
-//! The tasks of one host: which wait, which run, and until when. No time of its own.
+//! The tasks of one host: which wait, which run, and their deadlines. It reads no clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -6,57 +6,57 @@ use std::time::Duration;
 use crate::model::ssh::{SshEnd, SshTask, SshTaskId};
 use crate::model::time::Monotonic;
 
-/// Commands at once. With the channel of SFTP, that of a ping and the one that listens it makes ten, as many as
-/// OpenSSH's sshd allows by default (`MaxSessions`).
+/// Maximum number of commands at once. With the channels of SFTP, a ping and the one that listens there are ten, the
+/// default of `MaxSessions` of OpenSSH's sshd.
 const COMMANDS_MAX: usize = 7;
-/// A task waits so long for a connection that is down.
+/// Maximum time that a task waits for a connection.
 const MAX_WAIT: Duration = Duration::from_secs(10);
-/// A transfer that does not move for so long is given up: nobody reads the pipe, or the host hangs.
+/// Time without progress after which a transfer is aborted: nobody reads the pipe, or the host hangs.
 const TRANSFER_SILENCE: Duration = Duration::from_secs(15);
 
-/// Packing a directory takes no longer.
+/// Maximum time for packing a directory.
 const PACK_PATIENCE: Duration = Duration::from_secs(3_600);
 
 struct Waiting {
     id: SshTaskId,
     task: SshTask,
-    /// Without a connection it is not kept longer.
+    /// Deadline while there is no connection.
     until: Monotonic,
 }
 
 struct Begun {
     task: SshTask,
-    /// As for a waiting one: it may wait again.
+    /// Deadline if it has to wait again.
     until: Monotonic,
     since: Monotonic,
     moved: Monotonic,
     has_moved: bool,
-    /// The host has been asked to do it.
+    /// The host has been asked to run it.
     is_asked: bool,
 }
 
-/// See the module's page.
+/// All tasks of one host; see the module's documentation.
 pub(super) struct Tasks {
     commands: VecDeque<Waiting>,
     transfers: VecDeque<Waiting>,
     begun: BTreeMap<SshTaskId, Begun>,
-    /// Commands that the host lets run at once, as far as it is known.
+    /// Number of commands that the host allows at once, as far as known.
     limit: usize,
-    /// Channels that the host gives at once, for commands and SFTP together, where it has refused one.
+    /// Number of channels that the host gives at once for commands and SFTP together, known after it has refused one.
     channels: Option<usize>,
-    /// Where channels are few, commands and transfers take turns.
+    /// If channels are few, commands and transfers take turns.
     last_was_transfer: bool,
-    /// The host gives one channel in the life of a connection.
+    /// The host gives only one channel in the life of a connection.
     is_single: bool,
 }
 
-/// What is to be done about a task for which the host gave no channel.
+/// What to do with a task for which the host gave no channel.
 pub(super) enum NoChannel {
-    /// It is not known any more, or waits for the end of another one.
+    /// The task is no longer known, or waits for the end of another one.
     Waits,
-    /// The host answered, which is all that a ping is for.
+    /// The task ends: it is a ping, and the host has answered.
     Ends,
-    /// It waits, though no other task has a channel.
+    /// The task waits although no other task has a channel.
     Alone,
 }
 
@@ -118,7 +118,7 @@ impl Tasks {
         }
     }
 
-    /// The next task that may begin now; from then on it runs.
+    /// The next task that may begin now. It then counts as running.
     pub fn begin(&mut self, at: Monotonic) -> Option<(SshTaskId, SshTask)> {
         let is_urgent_next = self.commands.front().is_some_and(|waiting| is_urgent(&waiting.task));
         let is_full = self.channels.is_some_and(|channels| self.begun.len() >= channels);
@@ -147,7 +147,7 @@ impl Tasks {
         }
     }
 
-    /// Whether the host does nothing for us.
+    /// Whether no task runs on the host.
     pub fn is_host_idle(&self) -> bool {
         !self.begun.values().any(|begun| begun.is_asked)
     }
@@ -164,7 +164,7 @@ impl Tasks {
         }
     }
 
-    /// The host has no channel for a task.
+    /// Notes that the host has no channel for a task.
     pub fn no_channel(&mut self, id: SshTaskId) -> NoChannel {
         let Some(begun) = self.begun.remove(&id) else { return NoChannel::Waits };
         let others = self.begun.len();
@@ -176,7 +176,7 @@ impl Tasks {
         if others > 0 { NoChannel::Waits } else { NoChannel::Alone }
     }
 
-    /// From now on each task has a connection of its own.
+    /// Gives each task a connection of its own from now on.
     pub const fn run_one_for_each_connection(&mut self) {
         self.is_single = true;
     }
@@ -186,12 +186,12 @@ impl Tasks {
         self.is_single
     }
 
-    /// Until the connection ends, each command waits for the one before it.
+    /// Lets each command wait for the one before it until the connection ends.
     pub const fn run_one_at_a_time(&mut self) {
         self.limit = 1;
     }
 
-    /// Forgets a task; whether it was known.
+    /// Forgets a task. Returns whether it was known.
     pub fn remove(&mut self, id: SshTaskId) -> bool {
         if self.begun.remove(&id).is_some() {
             return true;
@@ -208,7 +208,8 @@ impl Tasks {
         queue.push_front(Waiting { id, task, until });
     }
 
-    /// What the host was asked to do is lost; what it was not, and what waits, stays unless the host `is_refusing`.
+    /// Takes out the tasks lost with the connection: those that the host was asked to run. The others stay, unless the
+    /// host `is_refusing`.
     pub fn connection_lost(&mut self, is_refusing: bool) -> Vec<Lost> {
         (self.limit, self.channels) = (COMMANDS_MAX, None);
         let lost = |id, was_begun, task: &SshTask| Lost { id, was_begun, is_command: !task.is_transfer() };
@@ -232,7 +233,7 @@ impl Tasks {
         self.connection_lost(true).into_iter().map(|lost| lost.id).collect()
     }
 
-    /// The tasks that have taken too long, how each ends, and whether it had begun.
+    /// The tasks past their deadline, how each ends, and whether it had begun.
     pub fn due(&mut self, at: Monotonic, is_up: bool) -> Vec<(SshTaskId, SshEnd, bool)> {
         let late: Vec<SshTaskId> =
             self.begun.iter().filter(|(_, begun)| begun.deadline() <= at).map(|(id, _)| *id).collect();

@@ -1,4 +1,4 @@
-//! Messages that wait for the link, bounded by number, bytes and time.
+//! Messages that wait for the link, limited in number, bytes and time.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
-/// One message that waits.
+/// One waiting message.
 pub struct Waiting {
     /// Its plain text.
     pub text: Vec<u8>,
@@ -32,7 +32,7 @@ impl Outbox {
     /// Queues a message.
     ///
     /// # Errors
-    /// The token, and in words that a user understands, why the queue did not take it.
+    /// The token, and a sentence that says why the queue did not take the message.
     pub fn push(&mut self, text: Vec<u8>, token: Option<Token>, now: Monotonic) -> Result<(), (Option<Token>, String)> {
         if self.messages.len() >= self.max_messages {
             return Err((token, format!("{} messages already wait for it", self.messages.len())));
@@ -58,7 +58,7 @@ impl Outbox {
         if self.next_deadline()? > now { None } else { self.pop() }
     }
 
-    /// When the oldest message will have waited too long.
+    /// When the waiting time of the oldest message ends.
     pub fn next_deadline(&self) -> Option<Monotonic> {
         self.messages.front().map(|waiting| waiting.deadline)
     }

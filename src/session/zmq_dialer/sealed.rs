@@ -1,4 +1,4 @@
-//! The link while it is sealed: messages in, and the rotation of its key (docs/protocol.md section 3, step 7).
+//! The sealed link: received messages and the rotation of its key (docs/protocol.md section 3, step 7).
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::session::back_off::Severity;
 /// The keys of a link. No `Debug`.
 pub(super) struct Sealed {
     key: SessionKey,
-    /// The key before: a server that repeats a rotation seals it under this one.
+    /// The previous key: a server that repeats a rotation seals it with this one.
     old: Option<SessionKey>,
     since: Monotonic,
-    /// Whether the node has sent a message that opened.
+    /// Whether the node has sent a message that could be opened.
     heard: bool,
 }
 
@@ -30,12 +30,12 @@ impl Sealed {
         self.key.seal_parts(parts)
     }
 
-    /// For how long the link is up.
+    /// How long the link has been up.
     pub fn age(&self, now: Monotonic) -> Duration {
         now.since(self.since)
     }
 
-    /// Whether the node said anything that opens.
+    /// Whether the node has sent a message that could be opened.
     pub const fn was_heard(&self) -> bool {
         self.heard
     }
@@ -60,7 +60,7 @@ impl ZmqDialer {
             let text = if is_handshake_issue(payload) {
                 format!("{endpoint} lost our session; a new one is made")
             } else if payload.starts_with(b"[") {
-                // Clear text of an earlier step, for instance a second PUBKEY.
+                // Clear text of an earlier step, such as a second PUBKEY.
                 return;
             } else {
                 format!("{endpoint} sent what our keys do not open; a new session is made")

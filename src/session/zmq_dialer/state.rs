@@ -1,31 +1,31 @@
-//! Where an attempt to build a link stands.
+//! State of a link or of an attempt to make one.
 
 use crate::model::time::Monotonic;
 
 use super::sealed::Sealed;
 
-/// The states, in their order.
+/// The states in order.
 pub(super) enum State {
-    /// Not started, or stopped.
+    /// Not started or stopped.
     Stopped,
     /// Between two attempts.
     Waiting { until: Monotonic },
-    /// TCP and ZMTP are being set up.
+    /// TCP and ZMTP are connecting.
     Connecting { deadline: Monotonic },
-    /// Step 1 is sent.
+    /// Step 1 was sent.
     AwaitingPublicKey { deadline: Monotonic },
     /// Step 4 is being made.
     SealingHello { deadline: Monotonic },
-    /// Step 4 is sent.
+    /// Step 4 was sent.
     AwaitingKey { deadline: Monotonic },
-    /// Step 6 is being opened; the node may already use its key.
+    /// Step 6 is being decrypted. The node may already use its key.
     OpeningKey { deadline: Monotonic, early: Vec<Vec<u8>> },
     /// Sealed.
     Up(Sealed),
 }
 
 impl State {
-    /// What is awaited, in words; `None` where no step is under way.
+    /// What is awaited, in words; `None` if no step is under way.
     pub(super) const fn step(&self) -> Option<&'static str> {
         match self {
             Self::Stopped | Self::Waiting { .. } | Self::Up(_) => None,
@@ -36,7 +36,7 @@ impl State {
         }
     }
 
-    /// When the step or the wait takes too long.
+    /// The deadline of the step or the wait.
     pub(super) const fn deadline(&self) -> Option<Monotonic> {
         match self {
             Self::Stopped | Self::Up(_) => None,

@@ -1,7 +1,7 @@
-//! The keys of one client: which it holds for certain, which it may hold, and when the next one is due.
+//! The keys of one client: which it certainly holds, which it may hold, and when the next one is due.
 //!
-//! A client is never deaf because it always holds one of the two keys kept here: a key is replaced only after the
-//! client has used it (`confirmed`), and a client that goes on using the old one is sent the new one again under the
+//! A client is never deaf, because it always holds one of the two keys kept here: a key is replaced only after the
+//! client has used it (`confirmed`), and a client that keeps using the old key gets the new one again, sealed with the
 //! old one.
 
 use std::sync::Arc;
@@ -14,18 +14,18 @@ use crate::wire::gorgone::envelope::begins_with_word;
 use crate::wire::gorgone::key_exchange::encode_key;
 use crate::wire::gorgone::sealing::{KeyMaterial, SessionKey};
 
-/// Messages under the old key are normal for so long after the new one was sent: they were on their way.
+/// How long after a new key was sent messages with the old key are normal, because they were on the way.
 const IN_FLIGHT: Duration = Duration::from_secs(2);
-/// The time of last use is stored at most so often.
+/// Minimum interval between stores of the time of last use.
 const STORE_USE_EVERY: Duration = Duration::from_secs(60);
 
 /// One client's session. No `Debug`: it holds keys.
 pub struct ClientSession {
     /// Its routing id.
     pub routing_id: Arc<[u8]>,
-    /// Where it is connected now.
+    /// Its current connection.
     pub connection: Option<ConnectionId>,
-    /// Thumbprint of its RSA key; unknown after a restart of ours.
+    /// Thumbprint of its RSA key; unknown after our restart.
     pub thumbprint: Option<String>,
     key: SessionKey,
     old: Option<OldKey>,
@@ -33,7 +33,7 @@ pub struct ClientSession {
     created_seconds: i64,
     used_seconds: i64,
     stored_at: Monotonic,
-    /// When it is dropped unless it is used before.
+    /// When it is dropped if not used before.
     pub idle_at: Monotonic,
     rotate_at: Option<Monotonic>,
     /// Its entry in the listener's timers.
@@ -42,33 +42,33 @@ pub struct ClientSession {
 
 struct OldKey {
     key: SessionKey,
-    /// When and where the new key was last sent; `None` if not in this process.
+    /// When and on which connection the new key was last sent; `None` if not since our start.
     new_key_sent: Option<(Monotonic, Option<ConnectionId>)>,
 }
 
-/// Lengths of a session's life.
+/// Lifetimes of a session.
 #[derive(Clone, Copy)]
 pub struct Lifetimes {
-    /// Age at which a key is replaced; `None` for never.
+    /// Age at which a key is replaced; `None` means never.
     pub rotation: Option<Duration>,
-    /// A session unused for so long is dropped.
+    /// Time without use after which a session is dropped.
     pub idle: Duration,
 }
 
-/// What a payload was found to be.
+/// The kinds of payloads.
 pub enum Opened {
-    /// A message under the current key.
+    /// A message sealed with the current key.
     Message(Vec<u8>),
-    /// A message under the key before.
+    /// A message sealed with the previous key.
     UnderOldKey(Vec<u8>),
-    /// Readable text under one of the keys, but no message.
+    /// Readable text that is sealed with one of the keys but is not a message.
     Text,
-    /// Nothing that this client's keys open.
+    /// Not opened by any key of this client.
     Foreign,
 }
 
 impl ClientSession {
-    /// A session that was just agreed on.
+    /// A newly agreed session.
     pub fn new(
         routing_id: Arc<[u8]>,
         thumbprint: String,
@@ -92,9 +92,9 @@ impl ClientSession {
         }
     }
 
-    /// A session from the database. `None` when it is too old or its keys are none.
+    /// A session from the database; `None` if it is too old or its keys are invalid.
     pub fn restore(stored: &StoredSession, lifetimes: Lifetimes, now: Now) -> Option<Self> {
-        // A clock that was set back makes ages negative: then they count as zero.
+        // A clock that was set back gives negative ages, which count as zero.
         let age =
             |since: i64| Duration::from_secs(u64::try_from(now.wall.as_seconds().saturating_sub(since)).unwrap_or(0));
         let idle_left = lifetimes.idle.checked_sub(age(stored.used)).filter(|left| !left.is_zero())?;
@@ -108,7 +108,7 @@ impl ClientSession {
             connection: None,
             thumbprint: None,
             key: SessionKey::new(material),
-            // Whether the client saw the newest key is not stored, so it has to show it.
+            // Whether the client has the newest key is not stored, so the client must show it.
             confirmed: old.is_none(),
             old: old.map(|material| OldKey { key: SessionKey::new(material), new_key_sent: None }),
             created_seconds: stored.created,
@@ -158,9 +158,10 @@ impl ClientSession {
         }
     }
 
-    /// What to store so that it is not taken for unused since `used_before`; `None` when that is stored already.
+    /// The row to store so that the session does not count as unused since `used_before`; `None` if the stored row is
+    /// new enough.
     pub fn kept(&self, used_before: i64) -> Option<StoredSession> {
-        // What is stored may be that much older than the last use.
+        // The stored time may be older than the last use by this interval.
         let is_late = self.used_seconds < used_before.saturating_add(STORE_USE_EVERY.as_secs().cast_signed());
         is_late.then(|| StoredSession { used: self.used_seconds.max(used_before), ..self.to_stored() })
     }
@@ -176,16 +177,17 @@ impl ClientSession {
         due
     }
 
-    /// Notes that the client used the current key. Returns whether that is news.
+    /// Notes that the client used the current key. Returns whether this is the first time.
     pub fn confirm(&mut self) -> bool {
         !std::mem::replace(&mut self.confirmed, true)
     }
 
-    /// The new key once more under the old one, for a client that still uses the old one. `None` while that is normal.
+    /// The new key again, sealed with the old one, for a client that still uses the old one; `None` while that is
+    /// normal.
     pub fn remind_of_key(&mut self, hostname: &str, now: Now) -> Option<Vec<u8>> {
         let old = self.old.as_mut()?;
         let connection = self.connection;
-        // What was sent on a connection that broke since is probably lost.
+        // What was sent on a connection that has broken since is probably lost.
         if old.new_key_sent.is_some_and(|(at, on)| on == connection && now.monotonic.since(at) < IN_FLIGHT) {
             return None;
         }
@@ -193,8 +195,8 @@ impl ClientSession {
         Some(old.key.seal(&encode_key(self.key.material(), hostname, usize::MAX)))
     }
 
-    /// When this session wants to be looked at: to be dropped, or, while it is connected and the client has shown that
-    /// it holds the current key, to be rotated.
+    /// When this session needs attention: to be dropped, or to be rotated if it is connected and the client has shown
+    /// that it holds the current key.
     pub fn next_deadline(&self) -> Monotonic {
         match self.rotate_at {
             Some(at) if self.may_rotate() => at.min(self.idle_at),
@@ -211,15 +213,15 @@ impl ClientSession {
         self.confirmed && self.connection.is_some()
     }
 
-    /// Replaces the key by a rotation. Returns the `[KEY]` for the client, sealed under the key that it holds.
+    /// Replaces the key by a rotation. Returns the `[KEY]` for the client, sealed with the key that it holds.
     pub fn rotate(&mut self, material: KeyMaterial, hostname: &str, lifetimes: Lifetimes, now: Now) -> Vec<u8> {
         let payload = self.key.seal(&encode_key(&material, hostname, usize::MAX));
         self.replace_key(material, lifetimes, now);
         payload
     }
 
-    /// Replaces the key after another handshake of the same client. The last key that it used stays readable: a
-    /// handshake that somebody replayed on its routing id must not make it deaf.
+    /// Replaces the key after another handshake of the same client. The last key that it used stays valid, so that a
+    /// handshake replayed by somebody else on its routing id does not make it deaf.
     pub fn replace_key(&mut self, material: KeyMaterial, lifetimes: Lifetimes, now: Now) {
         let before = std::mem::replace(&mut self.key, SessionKey::new(material));
         if self.confirmed {
@@ -233,14 +235,14 @@ impl ClientSession {
         self.rotate_at = lifetimes.rotation.map(|after| now.monotonic + after);
     }
 
-    /// When it was last used, seconds since the epoch.
+    /// Time of last use in seconds since the epoch.
     pub const fn used_seconds(&self) -> i64 {
         self.used_seconds
     }
 }
 
-/// Text that no wrong key produces: valid UTF-8 without control characters. One wrong key in 256 passes the padding, so
-/// this tells a client that writes nonsense from one whose key we lost.
+/// Whether plain text is valid UTF-8 without control characters, which a wrong key does not produce. One wrong key in
+/// 256 passes the padding check, so this distinguishes a client that sends nonsense from one whose key we have lost.
 fn is_readable(plain: &[u8]) -> bool {
     std::str::from_utf8(plain).is_ok_and(|text| !text.chars().any(|c| c.is_control() && !c.is_whitespace()))
 }

@@ -1,4 +1,4 @@
-//! Handshakes of clients: begun, judged by a job, and turned into sessions (docs/protocol.md section 3, steps 4 to 6).
+//! Handshakes of clients: begun, checked by a job, and turned into sessions (docs/protocol.md section 3, steps 4 to 6).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::wire::gorgone::seeded_random::SEED_LEN;
 use super::client_session::ClientSession;
 use super::{HelloId, ListenerOutput, ListenerSettings, MODULE, ZmqListener, show};
 
-/// Handshakes whose job is running.
+/// Handshakes with a running job.
 pub(super) struct Hellos {
     authorized: Arc<BTreeSet<String>>,
     next: u64,
@@ -25,7 +25,7 @@ struct PendingHello {
     routing_id: Arc<[u8]>,
     connection: ConnectionId,
     peer: PeerAddress,
-    /// Its address had a session before.
+    /// Its address has had a session.
     is_known: bool,
     /// A later handshake of the same routing id takes precedence.
     superseded: bool,
@@ -36,8 +36,8 @@ impl Hellos {
         Self { authorized: Arc::new(settings.authorized.iter().cloned().collect()), next: 0, pending: BTreeMap::new() }
     }
 
-    /// Whether one more would be too many. Strangers and known addresses do not take each other's place, and while half
-    /// of the strangers' places are taken one address gets no further one.
+    /// Whether one more would be too many. Strangers and known addresses have separate places, and once half of the
+    /// strangers' places are taken an address gets only one.
     fn is_full(&self, peer: PeerAddress, is_known: bool, max: usize) -> bool {
         let like = self.pending.values().filter(|pending| pending.is_known == is_known);
         let (all, of_peer) = like.fold((0, 0), |(all, of_peer), pending| {
@@ -48,8 +48,8 @@ impl Hellos {
 }
 
 impl ZmqListener {
-    /// From now on these keys may talk to us; sessions of keys that no longer may are closed. The key of a session from
-    /// before the start is not known: such a session ends with its next handshake, or now if `must_be_known`.
+    /// Replaces the authorised keys and closes sessions of keys that are no longer authorised. The key of a session
+    /// from before the start is unknown: such a session ends with its next handshake, or now if `must_be_known`.
     pub fn authorize(&mut self, keys: &[String], must_be_known: bool) {
         let authorized: BTreeSet<String> = keys.iter().cloned().collect();
         let is_out = |session: &ClientSession| {
@@ -66,7 +66,7 @@ impl ZmqListener {
         let (routing_id, peer) = (Arc::clone(&entry.routing_id), entry.peer);
         let mut same_id = self.hellos.pending.values_mut().filter(|pending| pending.routing_id == routing_id);
         if same_id.any(|pending| pending.connection == connection && !pending.superseded) {
-            // Its first attempt is being judged; that answer will serve it.
+            // Its first attempt is being checked, and that answer will serve it.
             return;
         }
         let is_known = self.limits.is_known(peer);
@@ -105,8 +105,8 @@ impl ZmqListener {
         self.outputs.push_back(ListenerOutput::OpenHello { hello, job, is_known });
     }
 
-    /// The outcome of a handshake's job. The answer goes to whichever connection has the routing id now: a libzmq
-    /// client that was reconnected meanwhile still waits for it, and nobody else can read it.
+    /// Takes the result of a handshake's job. The answer goes to the connection that has the routing id now: a libzmq
+    /// client that has reconnected meanwhile still waits for it, and nobody else can read it.
     pub fn handle_hello(&mut self, hello: HelloId, outcome: HelloOutcome, now: Now) {
         let Some(pending) = self.hellos.pending.remove(&hello) else { return };
         if pending.superseded {
@@ -140,7 +140,7 @@ impl ZmqListener {
                 self.outputs.push_back(identified);
                 self.attach(client, connection);
                 self.limits.note_known(peer, now.monotonic);
-                // Stored first: the client must not hold a key that a restart would not know.
+                // Stored first, so that the client never holds a key that is lost by a restart.
                 if let Some(session) = self.sessions.get(&client) {
                     self.outputs.push_back(ListenerOutput::StoreSession(session.to_stored()));
                 }
@@ -151,8 +151,8 @@ impl ZmqListener {
         }
     }
 
-    /// Gives the key to the client's session, or makes a session. A routing id that comes back with another RSA key is
-    /// another client. `None` when there is no room.
+    /// Gives the key to the client's session, or makes a session; `None` if there is no room. A routing id that returns
+    /// with another RSA key is another client.
     fn open_session(
         &mut self,
         routing_id: &Arc<[u8]>,

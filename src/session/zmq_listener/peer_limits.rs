@@ -1,4 +1,4 @@
-//! How often one peer address may ask for a handshake, and how often the log speaks of it.
+//! Limits how often an address may ask for a handshake and appear in the log.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,19 +6,19 @@ use std::time::Duration;
 use crate::model::connection::PeerAddress;
 use crate::model::time::Monotonic;
 
-/// Addresses that are remembered at once; all others share one record.
+/// Maximum number of remembered addresses. All others share one record.
 const MAX_PEERS: usize = 4_096;
-/// A record that was not touched for so long is forgotten when room is needed.
+/// Time without use after which a record is forgotten if room is needed.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
-/// One log line per peer within this time.
+/// Minimum interval between log lines about one peer.
 const LOG_EVERY: Duration = Duration::from_secs(60);
-/// An address may save up the handshakes of so many seconds: pollers behind one router all return at once.
+/// Number of seconds whose handshakes an address may save up: pollers behind one router all return at once.
 const BURST_SECONDS: u64 = 5;
 
-/// Addresses with a session that are remembered at once.
+/// Maximum number of remembered addresses with a session.
 const MAX_KNOWN: usize = 10_000;
 
-/// Token buckets by peer address (IPv6: by network of 64 bits), one for all strangers, and who is none.
+/// Token buckets for each address (IPv6: each /64 network), one for all strangers, and the set of known addresses.
 pub struct PeerLimits {
     per_second: u64,
     strangers_per_second: u64,
@@ -31,7 +31,7 @@ pub struct PeerLimits {
 
 #[derive(Clone, Copy)]
 struct Record {
-    /// Thousandths of a handshake that may still be asked for.
+    /// Remaining handshakes in thousandths.
     credit: u64,
     touched_at: Monotonic,
     logged_at: Option<Monotonic>,
@@ -39,7 +39,8 @@ struct Record {
 }
 
 impl PeerLimits {
-    /// `per_second` handshakes of one address, `strangers_per_second` of all that had no session before; 0 counts as 1.
+    /// Allows `per_second` handshakes of one address and `strangers_per_second` of all addresses without a previous
+    /// session; 0 counts as 1.
     pub fn new(per_second: u32, strangers_per_second: u32) -> Self {
         let (per_second, strangers_per_second) = (u64::from(per_second.max(1)), u64::from(strangers_per_second.max(1)));
         Self {
@@ -53,7 +54,7 @@ impl PeerLimits {
         }
     }
 
-    /// An address has a session; when too many are remembered the one that was longest silent is forgotten.
+    /// Notes that an address has a session. If too many are remembered, the one silent longest is forgotten.
     pub fn note_known(&mut self, peer: PeerAddress, now: Monotonic) {
         let is_new = self.known.insert(peer.network(), now).is_none();
         if is_new
@@ -64,7 +65,7 @@ impl PeerLimits {
         }
     }
 
-    /// Whether an address had a session before.
+    /// Whether an address has had a session.
     pub fn is_known(&self, peer: PeerAddress) -> bool {
         self.known.contains_key(&peer.network())
     }
@@ -76,7 +77,7 @@ impl PeerLimits {
             && (is_known || self.strangers.take(self.strangers_per_second, now))
     }
 
-    /// Whether the log may speak of `peer` now; then, of how many lines it was spared before.
+    /// Whether a line about `peer` may be logged now; if so, how many lines were left out before.
     pub fn may_log(&mut self, peer: PeerAddress, now: Monotonic) -> Option<u64> {
         let record = self.record(peer, now);
         if record.logged_at.is_some_and(|at| now.since(at) < LOG_EVERY) {
@@ -90,7 +91,7 @@ impl PeerLimits {
     fn record(&mut self, peer: PeerAddress, now: Monotonic) -> &mut Record {
         let peer = peer.network();
         if !self.peers.contains_key(&peer) && self.peers.len() >= MAX_PEERS {
-            // At most once a second, so that a crowd of addresses does not buy a scan each.
+            // At most once a second, so that many addresses do not cause a scan each.
             if now.since(self.swept_at) >= Duration::from_secs(1) {
                 self.swept_at = now;
                 self.peers.retain(|_, record| now.since(record.last_use()) < FORGET_AFTER);
@@ -109,7 +110,7 @@ impl Record {
         Self { credit: per_second * BURST_SECONDS * 1_000, touched_at: now, logged_at: None, unlogged: 0 }
     }
 
-    /// Takes one handshake out of the bucket.
+    /// Takes one handshake from the bucket.
     fn take(&mut self, per_second: u64, now: Monotonic) -> bool {
         let earned = u64::try_from(now.since(self.touched_at).as_millis()).unwrap_or(u64::MAX);
         let credit = self.credit.saturating_add(earned.saturating_mul(per_second));

@@ -1,6 +1,6 @@
 //! The envelope `[ACTION] [TOKEN] [TARGET] DATA` (docs/protocol.md section 1).
 //!
-//! Absent on purpose: what an action means, and any look into DATA.
+//! Out of scope: what an action means, and any look into DATA.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,15 +10,15 @@ use crate::model::message::{Message, Outgoing, Reply};
 use crate::model::text;
 use crate::model::token::Token;
 
-/// The longest action word we take, in bytes.
+/// Maximum length of an action word in bytes.
 pub const MAX_ACTION_LEN: usize = 64;
-/// The longest target we take, in bytes. Targets are node ids; the rest is room for an honest error message.
+/// Maximum length of a target in bytes. Targets are node ids; a longer text is accepted so that an error can show it.
 pub const MAX_TARGET_LEN: usize = 255;
 
 /// What is wrong with an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnvelopeProblem {
-    /// It does not begin with `[`, 1 to 64 characters, `]`.
+    /// The text does not begin with `[`, 1 to 64 characters and `]`.
     Action,
     /// The second field is missing or is not closed.
     TokenField,
@@ -33,7 +33,7 @@ pub enum EnvelopeProblem {
 pub struct EnvelopeError {
     /// What is wrong.
     pub problem: EnvelopeProblem,
-    /// The token, where a valid one stands in the second field; an answer carries it.
+    /// The token, if the second field holds a valid one. An answer carries it.
     pub token: Option<Token>,
 }
 
@@ -68,7 +68,7 @@ pub fn parse(bytes: &[u8]) -> Result<Message, EnvelopeError> {
     Ok(head.message(data))
 }
 
-/// The same of bytes that nobody else needs, which become the message's data where they can.
+/// Like [`parse`] for owned bytes, which become the message's data without a copy where possible.
 ///
 /// # Errors
 /// As [`parse`].
@@ -83,12 +83,12 @@ pub fn parse_owned(bytes: Vec<u8>) -> Result<Message, EnvelopeError> {
     }
 }
 
-/// What stands before DATA.
+/// The fields before DATA.
 struct Head {
     action: Action,
     token: Option<Token>,
     target: Option<Box<str>>,
-    /// Up to where it goes, in bytes.
+    /// Length of the fields in bytes.
     len: usize,
 }
 
@@ -124,8 +124,8 @@ impl Head {
     }
 }
 
-/// Whether plain text begins as a message does: `[`, 1 to 64 bytes none of which is a control character, `]`. Text that
-/// was opened with a wrong key does not (docs/protocol.md section 3).
+/// Whether plain text begins like a message: `[`, 1 to 64 bytes without control characters, `]`. Text that was
+/// decrypted with a wrong key does not (docs/protocol.md section 3).
 #[must_use]
 pub fn begins_with_word(plain: &[u8]) -> bool {
     let Some(rest) = plain.strip_prefix(b"[") else { return false };
@@ -134,7 +134,7 @@ pub fn begins_with_word(plain: &[u8]) -> bool {
     end > 0 && window.iter().take(end).all(|byte| !byte.is_ascii_control())
 }
 
-/// The text of a message that goes out, in the places where it stands: what is before DATA, DATA, what is behind it.
+/// The text of an outgoing message in three parts that are not joined: the fields before DATA, DATA, the end.
 pub struct Text<'a> {
     head: String,
     data: Cow<'a, str>,
@@ -142,21 +142,21 @@ pub struct Text<'a> {
 }
 
 impl Text<'_> {
-    /// Its parts, in their order.
+    /// The parts in order.
     #[must_use]
     pub fn parts(&self) -> [&[u8]; 3] {
         [self.head.as_bytes(), self.data.as_bytes(), self.tail.as_bytes()]
     }
 
-    /// All of it.
+    /// The parts joined.
     #[must_use]
     pub fn join(&self) -> Vec<u8> {
         self.parts().concat()
     }
 }
 
-/// The text of whatever goes out: a request with three fields, a reply with three (`PONG`, `SYNCLOGS`) or two. The data
-/// of a request has letters instead of their escapes, which a Perl daemon cannot take.
+/// The text of any outgoing message: a request with three fields, a reply with three (`PONG`, `SYNCLOGS`) or two.
+/// Escapes in the data of a request become letters, because a Perl daemon cannot read the escapes.
 #[must_use]
 pub fn text_of(outgoing: &Outgoing) -> Text<'_> {
     match outgoing {
@@ -195,18 +195,18 @@ pub fn encode_reply(reply: &Reply) -> Vec<u8> {
     text_of_reply(reply).join()
 }
 
-/// The text of whatever goes out.
+/// The text of any outgoing message.
 #[must_use]
 pub fn encode(outgoing: &Outgoing) -> Vec<u8> {
     text_of(outgoing).join()
 }
 
-/// What stands between `[` and the next `]`, and what follows.
+/// Splits `[FIELD]REST` into field and rest.
 fn field(text: &str) -> Option<(&str, &str)> {
     text.strip_prefix('[')?.split_once(']')
 }
 
-/// The text after white space, of which there must be some.
+/// The text after white space; `None` if there is no white space.
 fn after_space(text: &str) -> Option<&str> {
     let rest = text.trim_start();
     (rest.len() < text.len()).then_some(rest)
@@ -217,7 +217,7 @@ fn ends_field(rest: &str) -> bool {
 }
 
 fn is_target(target: &str, rest: &str) -> bool {
-    // `[{"event":…}]` at the very end is DATA without a target in front of it: no node is called that.
+    // `[{"event":…}]` at the end is DATA without a target before it: it is not a node id.
     ends_field(rest) && !(rest.is_empty() && target.starts_with('{'))
 }
 
@@ -349,7 +349,7 @@ mod tests {
         }
     }
 
-    /// Plain texts that Perl daemons and third-party peers really sent.
+    /// Plain texts that Perl daemons and third-party peers sent.
     const REAL: [(&str, &str, usize); 9] = [
         ("[PONG] [] [] {\"code\": 0, \"data\": {\"action\": \"ping\", \"id\": \"5\", \"data\": {}}}", "PONG", 0),
         ("[GETLOG] [] [] {\"ctime\":0}", "GETLOG", 0),

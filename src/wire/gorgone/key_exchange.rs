@@ -1,6 +1,6 @@
 //! The texts of the key exchange, and its RSA work as jobs that are pure functions (docs/protocol.md section 3).
 //!
-//! Absent on purpose: the order of the steps (`session`), threads, randomness of its own (each job carries a seed).
+//! Out of scope: the order of the steps (`session`), threads, randomness of its own (each job carries a seed).
 
 mod jobs;
 
@@ -16,11 +16,11 @@ pub use jobs::{DialJob, DialResult, HelloJob, HelloOutcome, RefusalReason};
 
 /// Step 1, always in clear.
 pub const GET_PUBLIC_KEY: &[u8] = b"[GETPUBKEY]";
-/// What a refused client is told in clear, whatever failed.
+/// The answer to a refused client, in clear, whatever failed.
 pub const HANDSHAKE_ISSUE: &[u8] = br#"[ACK] [] {"code":1,"data":{"message":"handshake issue"}}"#;
-/// The longest `NAME` of step 4, in characters.
+/// Maximum length of `NAME` in step 4, in characters.
 pub const MAX_NAME_LEN: usize = 255;
-/// The longest base64 field of the exchange, in bytes: a 4096-bit key in PEM and base64 has some 1,100.
+/// Maximum length of a base64 field of the exchange in bytes. A 4096-bit key in PEM and base64 takes about 1,100.
 pub const MAX_FIELD_LEN: usize = 8 * 1_024;
 
 /// Whether this is step 1.
@@ -50,10 +50,10 @@ pub fn parse_public_key(payload: &[u8]) -> Option<Vec<u8>> {
     decode_base64(field)
 }
 
-/// Step 4 as it was received: who asks for a session. Nothing in it is checked yet.
+/// Step 4 as received: who asks for a session. Nothing in it has been checked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hello {
-    /// The name that the client gives itself, for the log.
+    /// The client's name for itself, for the log.
     pub name: String,
     /// PEM text of the client's public key.
     pub public_key_pem: Vec<u8>,
@@ -62,13 +62,13 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// Reads step 4. `None` when the text has another form; then it is no handshake at all.
+    /// Reads step 4. `None` if the text has another form, so it is not a handshake.
     #[must_use]
     pub fn parse(payload: &[u8]) -> Option<Self> {
         let (name, rest) = bracketed(payload.trim_ascii_start())?;
         let (pem, rest) = bracketed(after_space(rest)?)?;
         let (encrypted, rest) = bracketed(after_space(rest)?)?;
-        // As text, so that a name of Latin-1 may be written again in UTF-8.
+        // Decoded as text, so that a Latin-1 name can be written again in UTF-8.
         let name = text::from_bytes(name);
         let sized =
             (1..=MAX_NAME_LEN).contains(&name.chars().count()) && pem.len().max(encrypted.len()) <= MAX_FIELD_LEN;
@@ -90,9 +90,9 @@ impl Hello {
     }
 }
 
-/// The text `[KEY] {…}` of step 6 and of a rotation, at most `capacity_bytes` long: the host name is cut as needed, at
-/// a character, because the text must fit the modulus of the client's key. A key of 2048 bits holds 245 bytes, 84 of
-/// them of the host name beside a 32-byte session key.
+/// The text `[KEY] {…}` of step 6 and of a rotation, at most `capacity_bytes` long. The host name is cut at a character
+/// as needed, because the text must fit the modulus of the client's key. A key of 2048 bits holds 245 bytes, which
+/// leaves 84 for the host name beside a 32-byte session key.
 #[must_use]
 pub fn encode_key(material: &KeyMaterial, hostname: &str, capacity_bytes: usize) -> Vec<u8> {
     let key = to_hex(material.key());
@@ -100,7 +100,7 @@ pub fn encode_key(material: &KeyMaterial, hostname: &str, capacity_bytes: usize)
     let tail = format!("\",\"cipher\":\"AES\",\"padding\":1,\"key\":\"{key}\",\"iv\":\"{iv}\"}}");
     let mut text = String::from("[KEY] {\"hostname\":\"");
     for character in hostname.chars() {
-        // No host name holds these; left out, the text needs no escapes.
+        // No host name contains these. Without them the text needs no escapes.
         if character.is_control() || matches!(character, '"' | '\\') {
             continue;
         }
@@ -113,7 +113,7 @@ pub fn encode_key(material: &KeyMaterial, hostname: &str, capacity_bytes: usize)
     text.into_bytes()
 }
 
-/// Whether an opened text is a `[KEY]`.
+/// Whether a decrypted text is a `[KEY]`.
 #[must_use]
 pub fn is_key(plain: &[u8]) -> bool {
     plain.starts_with(b"[KEY]")
@@ -122,7 +122,7 @@ pub fn is_key(plain: &[u8]) -> bool {
 /// Reads `[KEY] {…}`. Unknown members are ignored, `padding` may be a number or a string.
 ///
 /// # Errors
-/// What is wrong, in words for the log. Never the key itself.
+/// A sentence for the log that never holds the key.
 pub fn parse_key(plain: &[u8]) -> Result<KeyMaterial, &'static str> {
     #[derive(Deserialize)]
     struct Key {
@@ -151,7 +151,7 @@ pub fn parse_key(plain: &[u8]) -> Result<KeyMaterial, &'static str> {
     KeyMaterial::new(bytes, &iv).ok_or("its key has not 16, 24 or 32 bytes")
 }
 
-/// What stands between `[` and the next `]`, and what follows.
+/// Splits `[FIELD]REST` into field and rest.
 fn bracketed(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = text.strip_prefix(b"[")?;
     let end = rest.iter().position(|byte| *byte == b']')?;
@@ -159,7 +159,7 @@ fn bracketed(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((inside, after.get(1..)?))
 }
 
-/// The text after white space, of which there must be some.
+/// The text after white space; `None` if there is no white space.
 fn after_space(text: &[u8]) -> Option<&[u8]> {
     let rest = text.trim_ascii_start();
     (rest.len() < text.len()).then_some(rest)

@@ -1,6 +1,6 @@
 //! RSA keys: PEM files, thumbprints, and the two operations of the key exchange (docs/protocol.md section 3).
 //!
-//! Absent on purpose: files. Private keys have no `Debug`; every operation with them belongs on a worker thread.
+//! Out of scope: files. Private keys have no `Debug`; every operation with them belongs on a worker thread.
 
 use std::fmt;
 
@@ -14,21 +14,21 @@ use rsa::traits::PublicKeyParts as _;
 use super::seeded_random::RsaRandom;
 use crate::model::random::Random;
 
-/// The shortest modulus we take, in bits.
+/// Minimum size of a modulus in bits.
 pub const MIN_BITS: usize = 2_048;
-/// The longest modulus we take, in bits.
+/// Maximum size of a modulus in bits.
 pub const MAX_BITS: usize = 4_096;
-/// The longest PEM text that is looked at, in bytes.
+/// Maximum length of a PEM text in bytes.
 pub const MAX_PEM_LEN: usize = 16 * 1_024;
-/// A 4096-bit public key has some 550 bytes of DER; more is refused before any arithmetic.
+/// Maximum length of a public key in DER. A 4096-bit key takes about 550 bytes; more is refused before any arithmetic.
 const MAX_PUBLIC_DER_LEN: usize = 1_024;
-/// PKCS#1 v1.5 padding takes at least so many bytes (RFC 8017 section 7.2.1).
+/// Minimum length of PKCS#1 v1.5 padding in bytes (RFC 8017 section 7.2.1).
 const PADDING_LEN: usize = 11;
 
 /// Why a key cannot be used; the caller names the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyError {
-    /// No PEM block of the wanted kind.
+    /// There is no PEM block of the wanted kind.
     NotPem,
     /// The text is longer than any key.
     TooLong,
@@ -36,11 +36,11 @@ pub enum KeyError {
     Encrypted,
     /// A key of another algorithm than RSA; the word names it.
     NotRsa(&'static str),
-    /// A public key where a private one is wanted.
+    /// The key is public and should be private.
     OnlyPublic,
-    /// A private key where a public one is wanted.
+    /// The key is private and should be public.
     IsPrivate,
-    /// The block is there, but its content is no valid RSA key.
+    /// The block is there, but its content is not a valid RSA key.
     Damaged,
     /// The modulus has fewer than 2048 or more than 4096 bits.
     Size(usize),
@@ -85,7 +85,7 @@ impl PublicKey {
     /// `RSA PUBLIC KEY` around SPKI.
     ///
     /// # Errors
-    /// [`KeyError`] when it is no public RSA key of an allowed size.
+    /// [`KeyError`] if it is not a public RSA key of an allowed size.
     pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
         let blocks = pem_blocks(pem)?;
         if blocks.iter().any(|block| block.label.ends_with("PRIVATE KEY")) {
@@ -116,7 +116,7 @@ impl PublicKey {
         encode(digest::digest(&digest::SHA256, jwk.as_bytes()).as_ref())
     }
 
-    /// How many bytes fit into one [`PublicKey::encrypt`].
+    /// Maximum number of bytes for one [`PublicKey::encrypt`].
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
         self.0.size().saturating_sub(PADDING_LEN)
@@ -160,7 +160,7 @@ impl PrivateKey {
         Ok(Self(key))
     }
 
-    /// Makes a key with the public exponent 65537. Takes up to some seconds: never on the event loop.
+    /// Makes a key with the public exponent 65537. Takes up to several seconds, so it never runs on the event loop.
     ///
     /// # Errors
     /// [`KeyError::Size`] outside 2048 to 4096 bits.
@@ -172,7 +172,7 @@ impl PrivateKey {
     /// The key as PKCS#1 in an `RSA PRIVATE KEY` block, lines ending with LF.
     ///
     /// # Errors
-    /// [`KeyError::Damaged`] when the key cannot be written, which a valid one always can.
+    /// [`KeyError::Damaged`] if the key cannot be encoded. A valid key always can.
     pub fn to_pkcs1_pem(&self) -> Result<String, KeyError> {
         let pem = self.0.to_pkcs1_pem(LineEnding::LF).map_err(|_| KeyError::Damaged)?;
         Ok(pem.as_str().to_owned())
@@ -184,14 +184,14 @@ impl PrivateKey {
         PublicKey(rsa::PublicKey::from(&self.0))
     }
 
-    /// Length of everything that is encrypted for this key, in bytes.
+    /// Length in bytes of every text that is encrypted with this key.
     #[must_use]
     pub fn encrypted_len(&self) -> usize {
         self.0.size()
     }
 
-    /// RSAES-PKCS1-v1_5 with implicit rejection: wrong padding gives a text that nobody can predict, not an error, so
-    /// the caller compares with what it expects. `None` at once where `encrypted` has the wrong length or exceeds the
+    /// RSAES-PKCS1-v1_5 with implicit rejection: wrong padding gives an unpredictable text and not an error, so the
+    /// caller compares it with the expected text. `None` at once if `encrypted` has the wrong length or exceeds the
     /// modulus.
     #[must_use]
     pub fn decrypt(&self, encrypted: &[u8], random: &mut dyn Random) -> Option<Vec<u8>> {
@@ -206,7 +206,7 @@ fn check_size(bits: u32) -> Result<(), KeyError> {
 
 /// Names the algorithm of a PKCS#8 or SPKI text that is not RSA, by its object identifier in DER.
 fn foreign_algorithm(der: &[u8]) -> Option<KeyError> {
-    // A short key fails in the RSA library before its size can be told, so its modulus is looked up here.
+    // A short key fails in the RSA library before its size is known, so its modulus is found here.
     const KNOWN: [(&[u8], &str); 3] = [
         (&[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01], "an elliptic-curve"),
         (&[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01], "a DSA"),
@@ -229,7 +229,7 @@ impl PemBlock<'_> {
     }
 }
 
-/// The PEM blocks of a text (RFC 7468), lines of any length, anything between the blocks skipped.
+/// The PEM blocks of a text (RFC 7468). Lines may have any length; text between blocks is skipped.
 fn pem_blocks(pem: &[u8]) -> Result<Vec<PemBlock<'_>>, KeyError> {
     if pem.len() > MAX_PEM_LEN {
         return Err(KeyError::TooLong);

@@ -1,6 +1,6 @@
 //! What Gorgone daemons say inside the frames of their transport (docs/protocol.md sections 1 and 3).
 //!
-//! Absent on purpose: framing (`wire::zmtp`), the order of a conversation (`session`), clocks, randomness of its own.
+//! Out of scope: framing (`wire::zmtp`), the order of a conversation (`session`), clocks, randomness of its own.
 
 pub mod envelope;
 pub mod key_exchange;

@@ -1,8 +1,8 @@
 //! Sealed messages: base64 of AES-CBC with PKCS#7, under the fixed key and vector of a session (docs/protocol.md
 //! section 3).
 //!
-//! Known limits of this scheme, which no implementation can mend against an original peer: the vector is reused for
-//! every message of a session, there is no authentication tag and no replay counter.
+//! Known limits of this scheme, which an implementation cannot change opposite an original peer: every message of a
+//! session uses the same vector, and there is neither an authentication tag nor a replay counter.
 
 use aes::cipher::array::Array;
 use aes::cipher::consts::U16;
@@ -17,10 +17,11 @@ use crate::model::random::Random;
 /// Length of a vector in bytes.
 pub const IV_LEN: usize = 16;
 const BLOCK_LEN: usize = 16;
-/// Bytes that are encrypted at once: whole blocks, and whole groups of three so that base64 goes on without a seam.
+/// Number of bytes encrypted at once: whole blocks, and whole groups of three so that base64 needs no padding in
+/// between.
 const STRIDE: usize = 48 * 32;
 
-/// The bytes of a session's key, as they are exchanged and stored. No `Debug`.
+/// The key and vector of a session, as exchanged and stored. No `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyMaterial {
     key: Vec<u8>,
@@ -42,7 +43,7 @@ impl KeyMaterial {
         matches!(key.len(), 16 | 24 | 32).then_some(Self { key, iv })
     }
 
-    /// A fresh random key; `key_size` is 16, 24 or 32 bytes, anything else counts as 32.
+    /// A new random key of `key_size` bytes: 16, 24 or 32. Any other size counts as 32.
     #[must_use]
     pub fn generate(key_size: usize, random: &mut dyn Random) -> Self {
         let mut key = vec![0; if matches!(key_size, 16 | 24) { key_size } else { 32 }];
@@ -71,7 +72,7 @@ enum Cipher {
     Aes256(Aes256),
 }
 
-/// A session's key with its key schedule expanded, for sealing and opening. No `Debug`.
+/// The key of a session with its key schedule, for sealing and opening. No `Debug`.
 pub struct SessionKey {
     cipher: Box<Cipher>,
     material: KeyMaterial,
@@ -109,7 +110,7 @@ impl SessionKey {
         self.seal_parts(&[plain])
     }
 
-    /// Seals a plain text that stands in several places, without joining it.
+    /// Seals a plain text of several parts without joining them.
     #[must_use]
     pub fn seal_parts(&self, parts: &[&[u8]]) -> Vec<u8> {
         match &*self.cipher {
@@ -119,9 +120,9 @@ impl SessionKey {
         }
     }
 
-    /// Opens a sealed message, white space in the base64 allowed. `None` when it is not base64, not whole blocks, or
-    /// its padding is wrong: then it was sealed under another key, or is no sealed message at all. A wrong key passes
-    /// for right once in 256 times, so the caller looks at the beginning of the text as well.
+    /// Opens a sealed message. White space in the base64 is allowed. `None` if it is not base64, not whole blocks, or
+    /// has wrong padding: it was sealed with another key or not at all. A wrong key goes unnoticed once in 256 times,
+    /// so the caller also checks the beginning of the text.
     #[must_use]
     pub fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
         let mut buffer = decode_base64(sealed)?;
@@ -146,7 +147,7 @@ impl SessionKey {
 #[must_use]
 pub fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     base64_text::decode(text).or_else(|| {
-        // Sealed messages of daemons have no newlines, so the copy is for third-party clients only.
+        // Daemons write no newlines, so only third-party clients cause this copy.
         text.iter().any(u8::is_ascii_whitespace).then(|| {
             let joined: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
             base64_text::decode(&joined)
@@ -194,7 +195,8 @@ where
     sealed
 }
 
-/// The length of the text in `len` bytes that end with `last`; every padding byte is checked (RFC 5652 section 6.3).
+/// The length of the text within `len` bytes whose last block is `last`. Every padding byte is checked (RFC 5652
+/// section 6.3).
 fn unpadded_len(last: &Block, len: usize) -> Option<usize> {
     let pad = usize::from(*last.last()?);
     let valid = (1..=BLOCK_LEN).contains(&pad) && last.iter().rev().take(pad).all(|byte| usize::from(*byte) == pad);

@@ -1,4 +1,4 @@
-//! Randomness that follows from a seed, so that a job on a worker thread is a pure function of what it was given.
+//! Randomness from a seed, so that a job on a worker thread is a pure function of its arguments.
 
 use std::convert::Infallible;
 
@@ -18,7 +18,7 @@ pub struct SeededRandom {
 }
 
 impl SeededRandom {
-    /// Expands a seed; the same seed gives the same bytes, so each is used once.
+    /// Expands a seed. The same seed gives the same bytes, so use each seed once.
     #[must_use]
     pub fn new(seed: &[u8; SEED_LEN]) -> Self {
         Self { cipher: Aes256::new(seed.into()), counter: 0 }

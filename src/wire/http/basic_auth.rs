@@ -1,11 +1,11 @@
-//! Basic credentials (RFC 7617), compared without telling by the time how much of them is right.
+//! Basic credentials (RFC 7617), compared in constant time.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use ring::digest;
 
-/// Some clients leave the padding out.
+/// Some clients omit the padding.
 const ENGINE: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -17,13 +17,13 @@ pub struct BasicCredentials {
 }
 
 impl BasicCredentials {
-    /// The credentials to wait for; a user cannot hold a colon (RFC 7617 section 2).
+    /// The expected credentials. A user name cannot contain a colon (RFC 7617 section 2).
     #[must_use]
     pub fn new(user: &str, password: &str) -> Self {
         Self { digest: digest::digest(&digest::SHA256, format!("{user}:{password}").as_bytes()) }
     }
 
-    /// Whether the value of an `Authorization` header holds them.
+    /// Whether the value of an `Authorization` header holds these credentials.
     #[must_use]
     pub fn match_header(&self, value: &[u8]) -> bool {
         let Some((scheme, encoded)) = value.split_at_checked(6) else { return false };
@@ -46,7 +46,7 @@ pub fn read(value: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((user, password))
 }
 
-/// Digests of unknown strings: even so every byte is looked at.
+/// Compares digests in constant time.
 pub(super) fn are_equal(left: digest::Digest, right: digest::Digest) -> bool {
     left.as_ref().iter().zip(right.as_ref()).fold(0, |sum, (left, right)| sum | (left ^ right)) == 0
 }

@@ -1,4 +1,4 @@
-//! Bearer tokens (RFC 6750 section 2.1), compared without telling by the time how much of one is right.
+//! Bearer tokens (RFC 6750 section 2.1), compared in constant time.
 
 use ring::digest::{SHA256, digest};
 
@@ -15,7 +15,7 @@ impl TokenHash {
         Self(bytes)
     }
 
-    /// A hash that a configuration holds.
+    /// The hash from a configuration.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -27,7 +27,7 @@ impl TokenHash {
         &self.0
     }
 
-    /// Looks at every byte.
+    /// Compares in constant time.
     #[must_use]
     pub fn is(self, other: Self) -> bool {
         self.0.iter().zip(other.0).fold(0, |sum, (left, right)| sum | (left ^ right)) == 0

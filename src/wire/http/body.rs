@@ -3,24 +3,24 @@
 use super::error::HttpError;
 use super::head::BodyLength;
 
-/// Chunk extensions and trailers of one body together; nothing reads them, so more is only a burden.
+/// Maximum number of bytes of chunk extensions and trailers of one body. Nothing reads them.
 const MAX_EXTRA_BYTES: usize = 16 * 1024;
 
-/// Space reserved for a body before its bytes are there.
+/// Maximum space reserved for a body before its bytes arrive.
 const MAX_RESERVED_BYTES: usize = 64 * 1024;
 
-/// Reads one body. Every byte is looked at once.
+/// Reads one body. Looks at every byte once.
 #[derive(Debug)]
 pub struct BodyReader {
     state: State,
-    /// `None` once the body is of no interest.
+    /// `None` once the body is discarded.
     data: Option<Vec<u8>>,
     received_bytes: usize,
     extra_bytes: usize,
     limit_bytes: usize,
 }
 
-/// What comes next.
+/// What the next byte is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Data of a body with a known length.
@@ -45,7 +45,7 @@ enum State {
     TrailerEnd,
     /// The line feed of the final empty line.
     LastEnd,
-    /// Nothing.
+    /// The body is complete.
     Complete,
 }
 
@@ -61,12 +61,12 @@ impl BodyReader {
         Self { state, data: Some(Vec::with_capacity(reserved)), received_bytes: 0, extra_bytes: 0, limit_bytes }
     }
 
-    /// Goes on reading to the end of the body but keeps nothing of it.
+    /// Keeps nothing of the body, but still reads to its end.
     pub fn discard(&mut self) {
         self.data = None;
     }
 
-    /// Data received so far.
+    /// Number of bytes of data received so far.
     #[must_use]
     pub const fn received_bytes(&self) -> usize {
         self.received_bytes
@@ -78,13 +78,13 @@ impl BodyReader {
         self.state == State::Complete
     }
 
-    /// The body's data; empty where it was discarded.
+    /// The data of the body; empty if discarded.
     #[must_use]
     pub fn into_data(self) -> Vec<u8> {
         self.data.unwrap_or_default()
     }
 
-    /// Takes what belongs to the body and returns how many bytes of `input` that were.
+    /// Takes the bytes of `input` that belong to the body and returns their number.
     ///
     /// # Errors
     /// [`HttpError::BadChunk`] and [`HttpError::BodyTooLarge`].
@@ -123,7 +123,7 @@ impl BodyReader {
         (left_bytes.saturating_sub(taken.len()), rest)
     }
 
-    /// One byte between the data of chunks.
+    /// Handles one byte between the data of chunks.
     fn next_framing(&mut self, byte: u8) -> Result<State, HttpError> {
         match (self.state, byte) {
             (State::Size { size_bytes, digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
@@ -148,7 +148,7 @@ impl BodyReader {
     }
 
     fn add_digit(&self, size_bytes: usize, digits: u8, byte: u8) -> Result<State, HttpError> {
-        // Enough for every size that is allowed; a peer could fill a line with zeros otherwise.
+        // 16 digits are enough for every allowed size. Without a limit a peer could send zeros for ever.
         if digits >= 16 {
             return Err(HttpError::BadChunk);
         }

@@ -6,7 +6,7 @@ const WEEKDAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue",
 const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
-/// A value such as `Sun, 06 Nov 1994 08:49:37 GMT`, written anew only when the second changes.
+/// A value such as `Sun, 06 Nov 1994 08:49:37 GMT`, rewritten only when the second changes.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpDate {
     seconds: i64,
@@ -20,7 +20,7 @@ impl HttpDate {
         Self { seconds: now.as_seconds(), text: format(now.as_seconds()) }
     }
 
-    /// Moves to `now`.
+    /// Sets the time to `now`.
     pub fn update(&mut self, now: WallTime) {
         if self.seconds != now.as_seconds() {
             *self = Self::new(now);
@@ -52,7 +52,7 @@ fn format(seconds: i64) -> [u8; 29] {
 
 /// Year, month (1 to 12) and day of the proleptic Gregorian calendar, `days` after 1970-01-01.
 ///
-/// Years are counted from 1 March, so that the leap day is the last of its year and month lengths follow a line.
+/// Years are counted from 1 March, so that the leap day is the last day and the month lengths follow a linear formula.
 const fn civil_date(days: i64) -> (i64, i64, i64) {
     let shifted = days.saturating_add(719_468);
     let era = shifted.div_euclid(146_097);

@@ -1,8 +1,8 @@
-//! What can be wrong with a request.
+//! Errors of requests.
 
 use std::fmt;
 
-/// Why a request is refused. The connection cannot go on after it: where the next request begins is not known.
+/// Why a request is refused. The connection must close afterwards, because the start of the next request is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpError {
     /// The first byte cannot begin a method.
@@ -15,21 +15,21 @@ pub enum HttpError {
     UnsupportedVersion,
     /// No `METHOD TARGET VERSION` with single spaces.
     BadRequestLine,
-    /// The request line is longer than so many bytes.
+    /// The request line is longer than this number of bytes.
     RequestLineTooLong(usize),
-    /// The head is larger than so many bytes.
+    /// The head is larger than this number of bytes.
     HeadTooLarge(usize),
     /// More headers than this.
     TooManyHeaders(usize),
     /// A line that ends without a carriage return.
     BareLineFeed,
-    /// A header that is no `name: value`, or one that is folded.
+    /// A header that is not `name: value`, or a folded one.
     BadHeader,
     /// A target that is neither a path nor an absolute URL, or has an invalid percent-encoding.
     BadTarget,
     /// HTTP/1.1 without `Host`.
     MissingHost,
-    /// A header that may come once came again.
+    /// A header that may occur once occurred again.
     RepeatedHeader(&'static str),
     /// A `Content-Length` that is not a plain number.
     BadContentLength,
@@ -39,14 +39,14 @@ pub enum HttpError {
     UnsupportedCoding,
     /// An expectation other than `100-continue`.
     UnsupportedExpectation,
-    /// The body is larger than so many bytes.
+    /// The body is larger than this number of bytes.
     BodyTooLarge(usize),
-    /// Broken chunk framing, or too much of it beside the data.
+    /// Broken chunk framing, or too many bytes of it.
     BadChunk,
 }
 
 impl HttpError {
-    /// The status to answer with.
+    /// The status code of the answer.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
@@ -62,7 +62,7 @@ impl HttpError {
 }
 
 impl fmt::Display for HttpError {
-    /// A sentence that can stand in a JSON string as it is.
+    /// A sentence that needs no escapes in a JSON string.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::RequestLineTooLong(limit) => {

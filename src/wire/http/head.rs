@@ -7,7 +7,7 @@ use super::error::HttpError;
 use super::head_scanner::Limits;
 use super::target::Target;
 
-/// Methods that differ for us.
+/// Methods that the server treats differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestMethod {
     /// `GET`
@@ -26,7 +26,7 @@ pub enum RequestMethod {
     Other,
 }
 
-/// Versions that are spoken.
+/// Supported versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// HTTP/1.0
@@ -35,10 +35,10 @@ pub enum Version {
     Http11,
 }
 
-/// How the end of a body is known.
+/// How the end of a body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
-    /// So many bytes follow; 0 without a body.
+    /// This number of bytes follows; 0 without a body.
     Known(usize),
     /// Chunks follow.
     Chunked,
@@ -52,7 +52,7 @@ pub struct UpgradeRequest {
 }
 
 impl UpgradeRequest {
-    /// Whether the client calls itself so.
+    /// Whether `User-Agent` has this value.
     #[must_use]
     pub fn is_from(&self, user_agent: &[u8]) -> bool {
         let is_name = |name: &str| name.eq_ignore_ascii_case("user-agent");
@@ -61,24 +61,24 @@ impl UpgradeRequest {
 }
 
 impl UpgradeRequest {
-    /// The values of a header in their order; the case of `name` is of no interest.
+    /// The values of a header in order. The case of `name` is ignored.
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.headers.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
     }
 }
 
-/// What headers say about where a request comes from. Nobody has to tell the truth here, but a browser does.
+/// Headers that say where a request comes from. A client may lie here; a browser does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestSource {
     /// `Host`
     pub host: Option<Box<[u8]>>,
-    /// `Origin`: the site of the page that asks.
+    /// `Origin`: the site of the page that sends the request.
     pub origin: Option<Box<[u8]>>,
-    /// `Sec-Fetch-Site`: how that site and ours are related.
+    /// `Sec-Fetch-Site`: the relation between that site and ours.
     pub fetch_site: Option<Box<[u8]>>,
-    /// `Sec-Fetch-Mode`: `navigate` where somebody follows a link.
+    /// `Sec-Fetch-Mode`: `navigate` when a user follows a link.
     pub fetch_mode: Option<Box<[u8]>>,
-    /// All values of `X-Forwarded-For`, in their order: for whom a proxy asks.
+    /// All values of `X-Forwarded-For` in order: the clients for which a proxy asks.
     pub forwarded_for: Vec<Box<[u8]>>,
 }
 
@@ -101,7 +101,7 @@ impl RequestSource {
     }
 }
 
-/// What a head says. `Debug` leaves out whatever may be secret.
+/// The content of a head. `Debug` omits what may be secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestHead {
     /// The method.
@@ -114,13 +114,13 @@ pub struct RequestHead {
     pub keep_alive: bool,
     /// The body that follows.
     pub body: BodyLength,
-    /// The client sends the body after a `100 Continue` only.
+    /// The client sends the body only after a `100 Continue`.
     pub expects_continue: bool,
     /// Value of `Authorization`.
     pub authorization: Option<Box<[u8]>>,
-    /// Where it says that it comes from.
+    /// Where the request claims to come from.
     pub source: RequestSource,
-    /// Set where `Connection: upgrade` and `Upgrade` came, so that the connection can be handed over.
+    /// Set if `Connection: upgrade` and `Upgrade` are present, so that the connection can be handed over.
     pub upgrade: Option<Box<UpgradeRequest>>,
 }
 
@@ -139,7 +139,7 @@ impl fmt::Debug for RequestHead {
 /// Reads a complete head as [`super::head_scanner::HeadScanner`] delimits it.
 ///
 /// # Errors
-/// [`HttpError`] names the first thing that is wrong.
+/// [`HttpError`] for the first fault found.
 pub fn parse(bytes: &[u8], limits: &Limits) -> Result<RequestHead, HttpError> {
     let mut headers = [const { MaybeUninit::uninit() }; Limits::MAX_HEADERS];
     let mut request = httparse::Request::new(&mut []);
@@ -228,7 +228,7 @@ impl<'a> KnownHeaders<'a> {
                 }
                 _ => continue,
             };
-            // Two equal lengths would be allowed (RFC 9110 section 8.6), yet no client sends them but to confuse.
+            // Two equal lengths are allowed (RFC 9110 section 8.6), but only an attacker sends them.
             if slot.0.replace(header.value).is_some() {
                 return Err(HttpError::RepeatedHeader(slot.1));
             }
@@ -256,7 +256,7 @@ impl<'a> KnownHeaders<'a> {
         }
     }
 
-    /// HTTP/1.0 knows no `100 Continue`: there the header is ignored (RFC 9110 section 10.1.1).
+    /// HTTP/1.0 has no `100 Continue`, so the header is ignored there (RFC 9110 section 10.1.1).
     fn expects_continue(&self, version: Version) -> Result<bool, HttpError> {
         match self.expect {
             None => Ok(false),
@@ -267,7 +267,7 @@ impl<'a> KnownHeaders<'a> {
     }
 }
 
-/// Digits only; a number beyond every integer type is merely too large.
+/// Digits only. A number that exceeds every integer type is too large, not invalid.
 fn content_length(value: &[u8], limits: &Limits) -> Result<usize, HttpError> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(HttpError::BadContentLength);

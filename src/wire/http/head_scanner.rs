@@ -1,20 +1,20 @@
-//! Finds the end of a head that arrives in pieces, looking at each byte once.
+//! Finds the end of a head that arrives in pieces. Looks at each byte once.
 
 use super::error::HttpError;
 
 /// Bounds of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Request line without its CRLF; beyond it 414.
+    /// Maximum length of a request line without its CRLF; beyond it 414.
     pub request_line_bytes: usize,
-    /// Request line, headers and line ends together; beyond it 431.
+    /// Maximum length of request line, headers and line ends together; beyond it 431.
     pub head_bytes: usize,
-    /// Decoded body; beyond it 413.
+    /// Maximum length of a decoded body; beyond it 413.
     pub body_bytes: usize,
 }
 
 impl Limits {
-    /// Headers at most; beyond it 431. Not a setting: the parser keeps that many on its stack.
+    /// Maximum number of headers; beyond it 431. Not a setting, because the parser keeps them on its stack.
     pub const MAX_HEADERS: usize = 64;
 }
 
@@ -24,7 +24,7 @@ impl Default for Limits {
     }
 }
 
-/// Where the search for the end of a head stands. Offsets count from the first byte of the request line.
+/// State of the search for the end of a head. Offsets count from the first byte of the request line.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadScanner {
     scanned: usize,
@@ -33,14 +33,14 @@ pub struct HeadScanner {
 }
 
 impl HeadScanner {
-    /// Whether nothing was looked at yet.
+    /// Whether no byte has been looked at.
     #[must_use]
     pub const fn is_at_start(&self) -> bool {
         self.scanned == 0
     }
 
-    /// Looks at the bytes that came since the last call; `bytes` always begins at the request line. Returns the length
-    /// of the head with its empty line, once it is complete.
+    /// Looks at the bytes that arrived since the last call. `bytes` always begins at the request line. Returns the
+    /// length of the head including its empty line, once it is complete.
     ///
     /// # Errors
     /// [`HttpError`] as soon as the bytes cannot become a head within `limits`.
@@ -52,7 +52,7 @@ impl HeadScanner {
             let end = self.scanned.saturating_add(step);
             self.scanned = end.saturating_add(1);
             let line = bytes.get(self.line_start..end).unwrap_or_default();
-            // Sizes come first, so that the verdict is the same however the bytes were cut.
+            // Sizes are checked first, so that the result does not depend on how the bytes were split.
             self.check_sizes(self.scanned, line.len(), limits)?;
             let Some((b'\r', line)) = line.split_last() else { return Err(HttpError::BareLineFeed) };
             if line.is_empty() && self.lines > 0 {
@@ -68,7 +68,7 @@ impl HeadScanner {
             self.line_start = self.scanned;
         }
         self.scanned = bytes.len();
-        // The byte that is still missing at least counts as well.
+        // At least one byte is still missing, and it counts too.
         self.check_sizes(bytes.len().saturating_add(1), bytes.len().saturating_sub(self.line_start), limits)?;
         Ok(None)
     }
@@ -85,7 +85,7 @@ impl HeadScanner {
     }
 }
 
-/// Tells peers that speak something else at once, instead of waiting for a line that never ends.
+/// Refuses peers of another protocol at once instead of waiting for the end of a line.
 fn check_first_byte(bytes: &[u8]) -> Result<(), HttpError> {
     match bytes.first() {
         None | Some(b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9') => Ok(()),

@@ -3,7 +3,7 @@
 //! Strict where two readers of one byte stream could disagree (request smuggling): one `Content-Length` of digits only
 //! or `Transfer-Encoding: chunked`, never both; lines end with CRLF; no folded headers.
 //!
-//! Absent on purpose: sockets, clocks, routing, HTTP/2, content codings, ranges, and the client's side.
+//! Out of scope: sockets, clocks, routing, HTTP/2, content codings, ranges, and the client's side.
 
 pub mod basic_auth;
 pub mod bearer_auth;

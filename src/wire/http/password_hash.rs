@@ -1,10 +1,10 @@
-//! Password hashes in PHC form (`$argon2id$v=19$…`), by Argon2. Slow on purpose: some 20 ms and 19 MiB; for worker
-//! threads.
+//! Password hashes in PHC form (`$argon2id$v=19$…`) by Argon2. One takes about 20 ms and 19 MiB on purpose, so it runs
+//! on worker threads.
 
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 
-/// Bytes of a salt.
+/// Length of a salt in bytes.
 pub const SALT_BYTES: usize = 16;
 
 /// The hash of a password, to be written into a configuration.
@@ -16,7 +16,7 @@ pub fn hash(password: &[u8], salt: &[u8; SALT_BYTES]) -> Result<String, String> 
     Ok(hash.to_string())
 }
 
-/// Whether a password has this hash; `false` for a hash that cannot be read.
+/// Whether a password has this hash; `false` for a malformed hash.
 #[must_use]
 pub fn matches(password: &[u8], hash: &str) -> bool {
     Argon2::default().verify_password(password, hash).is_ok()

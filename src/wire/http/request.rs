@@ -6,13 +6,13 @@ use super::head::{self, RequestHead};
 use super::head_scanner::{HeadScanner, Limits};
 use crate::wire::receive_buffer::ReceiveBuffer;
 
-/// What came.
+/// What has arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RequestEvent {
-    /// The head of a request. Its body follows as [`RequestEvent::Body`], also where it is empty, unless the connection
-    /// is handed over with [`RequestParser::into_remaining`].
+    /// The head of a request. Its body follows as [`RequestEvent::Body`], even an empty one, unless the connection is
+    /// handed over with [`RequestParser::into_remaining`].
     Head(Box<RequestHead>),
-    /// The whole body of that request: it is complete.
+    /// The whole body of that request, which is now complete.
     Body(Vec<u8>),
 }
 
@@ -25,7 +25,7 @@ pub enum Awaited {
     Head,
     /// The rest of a body.
     Body {
-        /// Bytes of it that came so far.
+        /// Number of bytes received so far.
         received_bytes: usize,
     },
     /// Nothing: the bytes were refused.
@@ -44,7 +44,7 @@ impl State {
     }
 }
 
-/// Reads requests one after the other; bytes behind the current one wait unread. Holds at most what it was given and a
+/// Reads requests one after the other. Bytes after the current request stay unread. Holds at most its input and one
 /// body.
 pub struct RequestParser {
     limits: Limits,
@@ -59,7 +59,7 @@ impl RequestParser {
         Self { limits, buffer: ReceiveBuffer::new(), state: State::between_requests() }
     }
 
-    /// Takes bytes that came; call [`Self::poll_event`] afterwards.
+    /// Takes received bytes. Call [`Self::poll_event`] afterwards.
     pub fn receive(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
@@ -69,13 +69,13 @@ impl RequestParser {
         &mut self.buffer
     }
 
-    /// Bytes that were not looked at yet or belong to an unfinished head.
+    /// Number of bytes that are unread or belong to an unfinished head.
     #[must_use]
     pub const fn buffered_bytes(&self) -> usize {
         self.buffer.len()
     }
 
-    /// What has to come next.
+    /// What the parser waits for.
     #[must_use]
     pub const fn awaited(&self) -> Awaited {
         match &self.state {
@@ -86,14 +86,14 @@ impl RequestParser {
         }
     }
 
-    /// Throws the current request's body away as it comes; [`RequestEvent::Body`] is empty then.
+    /// Discards the body of the current request; [`RequestEvent::Body`] will be empty.
     pub fn discard_body(&mut self) {
         if let State::Body(reader) = &mut self.state {
             reader.discard();
         }
     }
 
-    /// The bytes behind the current head, for whoever speaks the next protocol on this connection.
+    /// The bytes after the current head, for the next protocol on this connection.
     #[must_use]
     pub fn into_remaining(self) -> ReceiveBuffer {
         self.buffer
@@ -158,7 +158,7 @@ fn read_head(
     scanner: &mut HeadScanner,
 ) -> Result<Option<RequestHead>, HttpError> {
     let bytes = buffer.readable();
-    // The carriage return of an empty line whose line feed is still on its way.
+    // A carriage return whose line feed has not arrived.
     if bytes.is_empty() || (bytes == b"\r" && scanner.is_at_start()) {
         return Ok(None);
     }

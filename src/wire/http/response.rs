@@ -8,18 +8,18 @@ use crate::wire::send_queue::SendQueue;
 /// The interim response to `Expect: 100-continue`.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Head of a response with every header, with room to spare.
+/// Space reserved for the head of a response with every header.
 const HEAD_BYTES: usize = 256;
 
-/// A body from this size on is handed to the queue instead of being copied behind the head.
+/// From this size on a body is moved into the queue instead of being copied after the head.
 const LARGE_BODY_BYTES: usize = 16 * 1024;
 
 /// What a response says about the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {
-    /// It goes on, as HTTP/1.1 assumes.
+    /// It stays open, as HTTP/1.1 assumes.
     Implied,
-    /// It goes on, which an HTTP/1.0 client has to be told.
+    /// It stays open, which an HTTP/1.0 client must be told.
     KeepAlive,
     /// This is the last response.
     Close,
@@ -28,11 +28,11 @@ pub enum Persistence {
 /// One response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// The status; an empty body with a status of 200 is sent as 204.
+    /// The status. An empty body with status 200 is sent as 204.
     pub status: u16,
     /// JSON text without the final newline.
     pub body: Cow<'static, str>,
-    /// Methods for the header `Allow`.
+    /// The value of the header `Allow`.
     pub allow: Option<&'static str>,
     /// What becomes of the connection.
     pub persistence: Persistence,

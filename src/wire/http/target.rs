@@ -3,19 +3,18 @@
 use super::error::HttpError;
 use crate::model::text;
 
-/// A target, percent-decoded. Segments are data: `..` and NUL stay what they are, whoever uses them as names checks
+/// A percent-decoded target. Segments are data: `..` and NUL stay as they are, and code that uses them as names checks
 /// them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
-    /// Path segments; empty ones are left out.
+    /// Path segments without the empty ones.
     pub path: Vec<String>,
-    /// Query parameters in their order; one without `=` has an empty value.
+    /// Query parameters in order. One without `=` has an empty value.
     pub query: Vec<(String, String)>,
 }
 
 impl Target {
-    /// Reads origin form (`/path?query`), absolute form (`http://host/path?query`, where the host is of no interest) or
-    /// `*`.
+    /// Reads origin form (`/path?query`), absolute form (`http://host/path?query`, whose host is ignored) or `*`.
     ///
     /// # Errors
     /// [`HttpError::BadTarget`] for another form, a fragment, a byte outside ASCII or an invalid percent-encoding.
@@ -37,7 +36,7 @@ impl Target {
     }
 }
 
-/// What follows scheme and host of an absolute form.
+/// The rest of an absolute form after scheme and host.
 fn without_authority(raw: &str) -> Result<&str, HttpError> {
     let (scheme, rest) = raw.split_once("://").ok_or(HttpError::BadTarget)?;
     let authority_len = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -53,7 +52,7 @@ fn decode_parameter(part: &str) -> Result<(String, String), HttpError> {
     Ok((decode(name, true)?, decode(value, true)?))
 }
 
-/// Undoes percent-encoding, and `+` for a space in form data. Bytes that are not UTF-8 then read as Latin-1
+/// Decodes percent-encoding, and `+` as a space in form data. Bytes that are not UTF-8 are read as Latin-1
 /// (docs/protocol.md section 1).
 fn decode(part: &str, is_form: bool) -> Result<String, HttpError> {
     if !part.bytes().any(|byte| byte == b'%' || (is_form && byte == b'+')) {

@@ -10,24 +10,24 @@ use crate::wire::send_queue::SendQueue;
 /// The largest message that both ends of docs/protocol.md section 9 accept, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 262_144;
 
-/// A message comes in at most so many fragments.
+/// Maximum number of fragments of a message.
 pub const MAX_FRAGMENTS: usize = 4096;
 
 /// Codes of close frames (RFC 6455 section 7.4.1).
 pub mod close_code {
-    /// All is done.
+    /// Normal end.
     pub const NORMAL: u16 = 1000;
-    /// This end goes away.
+    /// This end is going away.
     pub const GOING_AWAY: u16 = 1001;
-    /// The other end broke the RFC.
+    /// The other end violated the RFC.
     pub const PROTOCOL_ERROR: u16 = 1002;
-    /// The other end is not let in.
+    /// The other end is not allowed.
     pub const POLICY: u16 = 1008;
     /// A message is too large.
     pub const TOO_LARGE: u16 = 1009;
 }
 
-/// What a connection is to be.
+/// Settings of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// The largest message that is accepted, in bytes ([`MAX_MESSAGE_BYTES`]).
@@ -40,48 +40,48 @@ impl Default for Settings {
     }
 }
 
-/// What a connection tells its owner.
+/// Events for the owner of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A whole text message. Its bytes need not be valid UTF-8 (docs/protocol.md section 1).
     Text(Vec<u8>),
     /// A whole binary message.
     Binary(Vec<u8>),
-    /// A ping; it was answered already.
+    /// A ping, which has been answered.
     Ping,
     /// A pong.
     Pong,
     /// The peer closed the WebSocket, by itself or in answer to our close. The last event; the answer is in the send
     /// queue.
     Closed {
-        /// Its code, if it gave one.
+        /// The peer's code, if it gave one.
         code: Option<u16>,
-        /// Its reason, at most 123 bytes; what is not UTF-8 in it is replaced.
+        /// The peer's reason, at most 123 bytes. Invalid UTF-8 is replaced.
         reason: String,
     },
 }
 
 /// Which end we are.
 enum Role {
-    /// We dialled: we mask, the peer must not. Masks come from a generator that the owner's random source has seeded.
+    /// We dialled: we mask and the peer must not. Masks come from a generator seeded by the owner's random source.
     Client(Box<SeededRandom>),
     /// The peer dialled: it must mask.
     Server,
 }
 
-/// A message that has come in in part.
+/// A partly received message.
 struct Partial {
     is_text: bool,
     payload: Vec<u8>,
     fragments: usize,
 }
 
-/// The data frame whose payload comes in.
+/// The data frame whose payload is being received.
 struct Incoming {
     is_final: bool,
     mask: Option<[u8; 4]>,
     missing_bytes: usize,
-    /// How much of this frame's payload is there.
+    /// Number of bytes of this frame's payload that have arrived.
     offset_bytes: usize,
 }
 
@@ -91,7 +91,7 @@ enum State {
     Failed(WebSocketError),
 }
 
-/// The outcome of reading on.
+/// The result of one step of reading.
 enum Step {
     Again,
     Wait,
@@ -103,8 +103,8 @@ enum Step {
 /// To drive it: put received bytes in, call [`Self::poll_event`] until it gives `None`, write out [`Self::send_queue`];
 /// the latter also after an error or [`Event::Closed`], when it holds the close frame.
 ///
-/// It reads no clock: its owner closes one that is silent. Memory is held for bytes that came, never more than one
-/// message of the largest size beside what was not read yet, and for what waits to be sent.
+/// It reads no clock: its owner closes a silent connection. It holds memory for one message of at most the maximum
+/// size, for unread bytes, and for what waits to be sent.
 pub struct Connection {
     role: Role,
     settings: Settings,
@@ -117,13 +117,14 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The end that accepted, with bytes that came behind the upgrade.
+    /// The end that accepted, with the bytes received after the upgrade.
     #[must_use]
     pub fn server(settings: Settings, received: ReceiveBuffer) -> Self {
         Self::new(Role::Server, settings, received)
     }
 
-    /// The end that dialled, with bytes that came behind the upgrade. `random` seeds the masks (RFC 6455 section 10.3).
+    /// The end that dialled, with the bytes received after the upgrade. `random` seeds the masks (RFC 6455 section
+    /// 10.3).
     #[must_use]
     pub fn client(settings: Settings, received: ReceiveBuffer, random: &mut dyn Random) -> Self {
         let mut seed = [0; SEED_LEN];
@@ -146,7 +147,7 @@ impl Connection {
 
     // Bytes in.
 
-    /// Takes received bytes; after the end they are dropped.
+    /// Takes received bytes. After the end of the connection they are dropped.
     pub fn receive(&mut self, bytes: &[u8]) {
         if matches!(self.state, State::Open) {
             self.received.extend_from_slice(bytes);
@@ -158,7 +159,7 @@ impl Connection {
     /// The next event; `None` when more bytes are needed, and after [`Event::Closed`].
     ///
     /// # Errors
-    /// What is wrong with the peer, from then on for ever. The owner writes out the send queue and closes.
+    /// The peer's fault, at this and every later call. The owner writes out the send queue and closes.
     pub fn poll_event(&mut self) -> Result<Option<Event>, WebSocketError> {
         match self.state {
             State::Open => {}
@@ -209,7 +210,7 @@ impl Connection {
         &mut self.to_send
     }
 
-    /// What is left to write out of a connection that is over.
+    /// The remaining bytes to write of a connection that has ended.
     #[must_use]
     pub fn into_send_queue(self) -> SendQueue {
         self.to_send
@@ -223,7 +224,7 @@ impl Connection {
         self.to_send.is_above_high()
     }
 
-    /// Bytes that came in and wait to be read, or to become a whole message.
+    /// Number of bytes that are unread or belong to an unfinished message.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {
         self.received.len().saturating_add(self.partial.as_ref().map_or(0, |partial| partial.payload.len()))
@@ -260,7 +261,7 @@ impl Connection {
             return Ok(self.gather(incoming));
         }
         let bytes = self.received.readable();
-        // The verdict on the first two bytes comes first, so that it is the same however the bytes were cut.
+        // The first two bytes are checked first, so that the result does not depend on how the bytes were split.
         if let Some(beginning @ [_, second]) = bytes.get(..2) {
             FrameHeader::parse(beginning)?;
             self.check_mask(second & 0x80 != 0)?;
@@ -281,12 +282,12 @@ impl Connection {
         }
     }
 
-    /// From the next frame on messages of this size are taken.
+    /// Sets the maximum message size from the next frame on.
     pub const fn set_max_message_bytes(&mut self, max_message_bytes: usize) {
         self.settings.max_message_bytes = max_message_bytes;
     }
 
-    /// Bytes of the message that is coming in: those that are here, and those that its frame has announced.
+    /// Size of the message being received: bytes that have arrived and bytes that its frame has announced.
     #[must_use]
     pub fn incoming_bytes(&self) -> usize {
         let here = self.partial.as_ref().map_or(0, |partial| partial.payload.len());
@@ -319,7 +320,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Moves what is there of a data frame to its message, which grows with what really came.
+    /// Moves the received part of a data frame to its message, which grows with the received bytes.
     fn gather(&mut self, mut incoming: Incoming) -> Step {
         let Some(partial) = &mut self.partial else { return Step::Again };
         let here = self.received.readable();
@@ -356,7 +357,7 @@ impl Connection {
         self.received.consume(header.header_bytes.saturating_add(payload_bytes));
         match header.opcode {
             Opcode::Ping => {
-                // A peer that asks and does not read the answers gets none while the queue is full.
+                // A peer that pings and does not read the answers gets none while the queue is full.
                 if !self.is_congested() {
                     self.send(Opcode::Pong, payload);
                 }
@@ -390,7 +391,7 @@ const fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
-/// Makes room for `here_bytes` by doubling, never beyond the `missing_bytes` of the frame.
+/// Reserves room for `here_bytes` by doubling, at most the `missing_bytes` of the frame.
 fn reserve(payload: &mut Vec<u8>, here_bytes: usize, missing_bytes: usize) {
     let needed_bytes = payload.len().saturating_add(here_bytes);
     if needed_bytes > payload.capacity() {

@@ -1,7 +1,7 @@
 //! HTML character references, in which Gorgone nodes write their text messages (docs/protocol.md section 9).
 //!
-//! Read as the HTML standard reads text outside of attributes (section 13.2.5.72 ff.): every named reference, the old
-//! ones also without their semicolon, and every numeric one. What is no reference stays as it is.
+//! They are read as the HTML standard reads text outside attributes (section 13.2.5.72 and following): every named
+//! reference, the old ones also without their semicolon, and every numeric one. Other text stays as it is.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -9,39 +9,39 @@ use std::fmt::Write as _;
 use super::entities_table::NAMED;
 use crate::model::text::from_bytes;
 
-/// The longest name that counts without its semicolon, in bytes.
+/// Maximum length in bytes of a name that is valid without its semicolon.
 const MAX_BARE_NAME_BYTES: usize = 6;
-/// The longest name, in bytes.
+/// Maximum length of a name in bytes.
 const MAX_NAME_BYTES: usize = 31;
 
-/// How many times over a Perl node may have written the bytes of its text.
+/// Maximum number of times that a Perl node encodes the bytes of its text.
 const MAX_LAYERS: usize = 3;
 
-/// What HTML reads the code points U+0080 to U+009F as (Windows-1252); 0 where it leaves them.
+/// What the HTML standard reads the code points U+0080 to U+009F as (Windows-1252); 0 if unchanged.
 const WINDOWS_1252: [u16; 32] = [
     0x20ac, 0, 0x201a, 0x192, 0x201e, 0x2026, 0x2020, 0x2021, 0x2c6, 0x2030, 0x160, 0x2039, 0x152, 0, 0x17d, 0, 0,
     0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x2dc, 0x2122, 0x161, 0x203a, 0x153, 0, 0x17e, 0x178,
 ];
 
-/// What the numbers 128 to 159 stand for.
+/// The meaning of the numbers 128 to 159.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Numbers {
-    /// Characters of Windows-1252, as HTML has it.
+    /// Characters of Windows-1252, as in HTML.
     Html,
     /// Bytes, as a node writes them.
     Bytes,
 }
 
-/// How much [`encode`] writes as references.
+/// Which characters [`encode`] writes as references.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// `&`, `<`, `>`, `"`, `'` and everything that is not ASCII, as the original does.
     Usual,
-    /// Only what a reader could misread: `&` and what is not ASCII. Shorter, and the same to every reader.
+    /// Only `&` and what is not ASCII. This is shorter, and every reader decodes it to the same text.
     Least,
 }
 
-/// The text with its references replaced; borrowed where it has none. Never longer than what was given.
+/// Replaces the references in a text. Borrows a text without any. The result is never longer.
 #[must_use]
 pub fn decode(text: &str) -> Cow<'_, str> {
     decode_as(text, Numbers::Html)
@@ -71,7 +71,7 @@ fn decode_as(text: &str, numbers: Numbers) -> Cow<'_, str> {
     }
 }
 
-/// The text of a message of a node: [`decode`], and the bytes that a node wrote one by one are put together again.
+/// Decodes the text of a node's message: [`decode`], then joins the bytes of UTF-8 that the node wrote one by one.
 ///
 /// A node writes each byte of its UTF-8 as a reference of its own (`&Atilde;&copy;` for `é`, `&acirc;&#130;&not;` for
 /// `€`), a Perl node those of history rows even twice over. A byte that is no part of UTF-8 is a letter of Latin-1.
@@ -121,12 +121,12 @@ fn join_bytes(text: &str) -> Option<String> {
         }
     }
     joined.push_str(&from_bytes(&bytes));
-    // A letter is shorter than its bytes as characters of their own.
+    // A letter is shorter than its bytes written as characters.
     (joined.len() < text.len()).then_some(joined)
 }
 
-/// The text with references for what needs one; borrowed where nothing does. What is not ASCII is written byte by byte
-/// of its UTF-8, as a Perl node does: a Perl central dies of a character above U+00FF.
+/// Writes references for the characters of `extent`. Borrows a text that needs none. What is not ASCII is written as
+/// the bytes of its UTF-8, like a Perl node does: a Perl central exits on a character above U+00FF.
 #[must_use]
 pub fn encode(text: &str, extent: Extent) -> Cow<'_, str> {
     if text.bytes().all(|byte| reference(byte, extent) == Some("")) {
@@ -146,14 +146,14 @@ pub fn encode(text: &str, extent: Extent) -> Cow<'_, str> {
     Cow::Owned(encoded)
 }
 
-/// The length of [`encode`]'s result in bytes, without making it.
+/// The length in bytes of the result of [`encode`].
 #[must_use]
 pub fn encoded_bytes(text: &str, extent: Extent) -> usize {
     // `&#`, three digits and `;`
     text.bytes().map(|byte| reference(byte, extent).map_or(6, |named| named.len().max(1))).sum()
 }
 
-/// The reference of a byte: empty where it needs none, `None` where it is written as a number.
+/// The reference of a byte: empty if it needs none, `None` if it is written as a number.
 const fn reference(byte: u8, extent: Extent) -> Option<&'static str> {
     match (byte, extent) {
         (b'&', _) => Some("&amp;"),
@@ -166,7 +166,8 @@ const fn reference(byte: u8, extent: Extent) -> Option<&'static str> {
     }
 }
 
-/// Reads the reference at the start of `text`, appends what it stands for and gives what follows; `None` if it is none.
+/// Reads the reference at the start of `text`, appends its meaning and returns the rest; `None` if it is not a
+/// reference.
 fn read_reference<'a>(text: &'a str, numbers: Numbers, decoded: &mut String) -> Option<&'a str> {
     match text.as_bytes() {
         [_, b'#', b'x' | b'X', ..] => read_number(text.get(3..)?, 16, numbers, decoded),
@@ -203,7 +204,7 @@ fn read_name<'a>(text: &'a str, decoded: &mut String) -> Option<&'a str> {
         entry.write(decoded);
         return text.get(letters.saturating_add(1)..);
     }
-    // The longest beginning that counts without a semicolon.
+    // The longest beginning that is valid without a semicolon.
     for len in (2..=letters.min(MAX_BARE_NAME_BYTES)).rev() {
         if let Some(entry) = find(name.get(..len)?)
             && entry.is_bare
@@ -215,7 +216,7 @@ fn read_name<'a>(text: &'a str, decoded: &mut String) -> Option<&'a str> {
     None
 }
 
-/// What a name stands for.
+/// The meaning of a name.
 struct Entry {
     value: &'static str,
     is_bare: bool,
@@ -228,7 +229,7 @@ impl Entry {
     }
 }
 
-/// Bisects the table by bytes: from the middle back to the start of its entry.
+/// Bisects the table by bytes, going from the middle back to the start of an entry.
 fn find(name: &str) -> Option<Entry> {
     let (mut low, mut high) = (0, NAMED.len());
     while low < high {
@@ -315,7 +316,7 @@ mod tests {
             ("&Atilde;&#131;&Acirc;&copy;", "é"),
             ("&Atilde;&cent;&Acirc;&#130;&Acirc;&not; &acirc;&#130;&not;", "€ €"),
             ("&Atilde;&#x83;&Acirc;&copy;", "é"),
-            // One letter of Latin-1 beside UTF-8.
+            // One Latin-1 letter beside UTF-8.
             ("&eacute; &Atilde;&copy; &acirc;&#130;&not;", "é é €"),
             ("&acirc;&#130; &Atilde;", "â\u{201a} Ã"),
             ("caf&eacute; &yuml;", "café ÿ"),

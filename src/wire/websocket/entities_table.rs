@@ -1,7 +1,7 @@
-//! Every named character reference of the HTML standard, as one string. Nothing but data: [`super::entities`] reads it.
+//! Every named character reference of the HTML standard as one string, which [`super::entities`] reads.
 
-/// Entries in the order of their names' bytes, each `NAME=VALUE` and a space: one or two code points in hexadecimal,
-/// joined by `+`. With `~` instead of `=` the name also counts without its semicolon.
+/// Entries in byte order of their names, each `NAME=VALUE` and a space. A value is one or two code points in
+/// hexadecimal, joined by `+`. With `~` instead of `=` the name is also valid without its semicolon.
 pub(super) static NAMED: &str = concat!(
     "AElig~c6 AMP~26 Aacute~c1 Abreve=102 Acirc~c2 Acy=410 Afr=1d504 Agrave~c0 Alpha=391 Amacr=100 And=2a53 ",
     "Aogon=104 Aopf=1d538 ApplyFunction=2061 Aring~c5 Ascr=1d49c Assign=2254 Atilde~c3 Auml~c4 Backslash=2216 ",

@@ -1,10 +1,10 @@
-//! What can be wrong with a WebSocket peer.
+//! Errors of WebSocket peers.
 
 use std::fmt;
 
 use super::connection::close_code;
 
-/// Why a WebSocket connection cannot go on. Always something about the peer; the connection is to be closed.
+/// Why a WebSocket connection must close. It is always the peer's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WebSocketError {
     /// A reserved bit is set, though no extension was agreed.
@@ -19,7 +19,7 @@ pub enum WebSocketError {
     LengthForm,
     /// A control frame that is longer than 125 bytes or split.
     ControlFrame,
-    /// A continuation without a beginning, or a new message within an unfinished one.
+    /// A continuation without a beginning, or a new message inside an unfinished one.
     Fragments,
     /// A message of more fragments than this.
     TooManyFragments(usize),
@@ -35,7 +35,7 @@ pub enum WebSocketError {
 }
 
 impl WebSocketError {
-    /// The code that the peer is told.
+    /// The close code for the peer.
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {

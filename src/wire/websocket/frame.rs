@@ -1,4 +1,4 @@
-//! Frame headers and masks (RFC 6455 section 5.2). Bodies are the connection's matter.
+//! Frame headers and masks (RFC 6455 section 5.2). The connection handles bodies.
 
 use super::WebSocketError;
 
@@ -9,10 +9,10 @@ const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
 const MASKED: u8 = 0x80;
 
-/// What a frame is.
+/// The type of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
-    /// Goes on with a message.
+    /// Continues a message.
     Continuation,
     /// Begins a text message.
     Text,
@@ -20,7 +20,7 @@ pub enum Opcode {
     Binary,
     /// Ends the connection.
     Close,
-    /// Wants a pong.
+    /// Asks for a pong.
     Ping,
     /// Answers a ping.
     Pong,
@@ -66,15 +66,15 @@ pub struct FrameHeader {
     pub opcode: Opcode,
     /// The mask of its payload.
     pub mask: Option<[u8; 4]>,
-    /// Length of the payload as announced: within the bounds of its kind, not checked against a limit yet.
+    /// Announced length of the payload. It is valid for the frame's type but not checked against a limit.
     pub payload_bytes: u64,
     /// Length of this header.
     pub header_bytes: usize,
 }
 
 impl FrameHeader {
-    /// Reads a header from the start of `bytes`; `None` while it is not whole. What is wrong with its first two bytes
-    /// or its length is said before the rest has come.
+    /// Reads a header from the start of `bytes`; `None` while it is incomplete. An error in the first two bytes or the
+    /// length is reported before the rest arrives.
     ///
     /// # Errors
     /// [`WebSocketError`] for reserved bits and opcodes, malformed lengths and control frames that are split or too
@@ -142,8 +142,8 @@ pub fn encode_header(opcode: Opcode, payload_bytes: usize, mask: Option<[u8; 4]>
     }
 }
 
-/// Masks or unmasks a part of a payload that begins `offset_bytes` behind the payload's start. Works on words of eight
-/// bytes.
+/// Masks or unmasks a part of a payload that begins `offset_bytes` after the start of the payload. Works on words of
+/// eight bytes.
 pub fn apply_mask(bytes: &mut [u8], mask: [u8; 4], offset_bytes: usize) {
     let [a, b, c, d] = mask;
     let [a, b, c, d] = match offset_bytes % 4 {

@@ -1,7 +1,7 @@
-//! WebSocket (RFC 6455) for both ends, the upgrade from HTTP, and the HTML entities that the text messages of Gorgone
-//! nodes are written with (docs/protocol.md section 9).
+//! WebSocket (RFC 6455) for both ends, the upgrade from HTTP, and the HTML entities in the text messages of Gorgone
+//! nodes (docs/protocol.md section 9).
 //!
-//! Absent on purpose: sockets, TLS, clocks, extensions (compression), subprotocols, and what a message means.
+//! Out of scope: sockets, TLS, clocks, extensions (compression), subprotocols, and what a message means.
 
 pub mod connection;
 pub mod entities;

@@ -1,5 +1,5 @@
-//! From HTTP/1.1 to a WebSocket (RFC 6455 section 4), for the end that accepts and the end that dials, there also
-//! through a proxy that is asked to CONNECT (RFC 9110 section 9.3.6).
+//! The upgrade from HTTP/1.1 to a WebSocket (RFC 6455 section 4), for the end that accepts and the end that dials. The
+//! latter may go through a proxy by CONNECT (RFC 9110 section 9.3.6).
 //!
 //! Extensions and subprotocols are neither offered nor accepted.
 
@@ -18,18 +18,18 @@ use crate::wire::receive_buffer::ReceiveBuffer;
 /// Appended to the key before hashing (RFC 6455 section 1.3).
 const KEY_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// A response's head is read up to this size, in bytes.
+/// Maximum size of the head of a response in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
-/// A reason phrase of the peer's is cut at this length in errors.
+/// Maximum length of a peer's reason phrase in errors.
 const SHOWN_CHARACTERS: usize = 80;
 
-/// Why a request is no upgrade to a WebSocket.
+/// Why a request does not upgrade to a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpgradeRefusal {
     /// It does not ask for one.
     NotAsked,
-    /// It is no `GET` of HTTP/1.1, or has a body.
+    /// It is not a `GET` of HTTP/1.1, or has a body.
     NoPlainGet,
     /// Another version than 13.
     Version,
@@ -38,7 +38,7 @@ pub enum UpgradeRefusal {
 }
 
 impl UpgradeRefusal {
-    /// The status to answer with.
+    /// The status code of the answer.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
@@ -65,7 +65,7 @@ impl UpgradeRefusal {
 }
 
 impl fmt::Display for UpgradeRefusal {
-    /// A sentence that can stand in a JSON string as it is.
+    /// A sentence that needs no escapes in a JSON string.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::NotAsked => {
@@ -95,7 +95,7 @@ pub fn accept(head: &RequestHead) -> Result<Vec<u8>, UpgradeRefusal> {
         return Err(UpgradeRefusal::Version);
     }
     let key = only(upgrade.values("sec-websocket-key")).map(<[u8]>::trim_ascii).ok_or(UpgradeRefusal::Key)?;
-    // The slice is exactly what 16 bytes need, so that nothing is allocated for longer ones.
+    // The slice has exactly the size that 16 bytes need, so longer keys fail without an allocation.
     let mut decoded = [0; 18];
     if key.len() != 24 || STANDARD.decode_slice(key, &mut decoded) != Ok(16) {
         return Err(UpgradeRefusal::Key);
@@ -124,21 +124,21 @@ fn accept_value(key: &[u8]) -> String {
     STANDARD.encode(context.finish())
 }
 
-/// What a response says, where it is not what was hoped for. Bytes of the peer appear in the text only escaped and cut.
+/// Why a response is not the expected one. The peer's bytes appear in the text only escaped and cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResponseProblem {
-    /// It is no HTTP/1.x response.
+    /// It is not an HTTP/1.x response.
     NotHttp,
     /// Its head is larger than 16 KiB or has more than 64 headers.
     TooLarge,
-    /// Another status than the one that lets us go on.
+    /// Another status than the expected one.
     Status {
         /// The status.
         status: u16,
         /// The reason phrase.
         reason: String,
     },
-    /// A `101` that does not fit our request; the header that is wrong.
+    /// A `101` that does not match our request, with the name of the wrong header.
     NotOurUpgrade(&'static str),
 }
 
@@ -161,13 +161,13 @@ impl fmt::Display for ResponseProblem {
     }
 }
 
-/// One request of ours for a WebSocket, until its response is there.
+/// One request of ours for a WebSocket, until its response arrives.
 pub struct UpgradeCall {
     key: String,
     is_perl: Cell<bool>,
 }
 
-/// What a Perl central calls itself.
+/// The `Server` header of a Perl central.
 const PERL_CENTRAL: &[u8] = b"Mojolicious (Perl)";
 
 impl UpgradeCall {
@@ -185,8 +185,8 @@ impl UpgradeCall {
         self.is_perl.get()
     }
 
-    /// The request. `host` is a name or an address, without brackets; control characters and spaces of the arguments
-    /// are left out.
+    /// The request. `host` is a name or an address without brackets. Control characters and spaces in the arguments are
+    /// omitted.
     #[must_use]
     pub fn request(&self, host: &str, port: u16, is_tls: bool, path: &str, token: &str) -> Vec<u8> {
         let host = bracketed(host);
@@ -202,8 +202,8 @@ impl UpgradeCall {
         .into_bytes()
     }
 
-    /// Reads the response from the start of `received` and consumes its head; `false` while it is not whole. Call it
-    /// whenever bytes came.
+    /// Reads the response from the start of `received` and consumes its head; `false` while it is incomplete. Call it
+    /// whenever bytes arrive.
     ///
     /// # Errors
     /// [`ResponseProblem`].
@@ -230,7 +230,7 @@ impl UpgradeCall {
             }
             let mut servers = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("server"));
             self.is_perl.set(servers.any(|header| header.value.trim_ascii() == PERL_CENTRAL));
-            // Nothing was offered, so nothing can be accepted (RFC 6455 section 4.1).
+            // We offered nothing, so the peer can accept nothing (RFC 6455 section 4.1).
             for header in ["Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol"] {
                 if headers.iter().any(|other| other.name.eq_ignore_ascii_case(header)) {
                     return Err(ResponseProblem::NotOurUpgrade(header));
@@ -252,7 +252,7 @@ pub fn connect_request(host: &str, port: u16, auth: Option<(&str, &str)>) -> Vec
 }
 
 /// Reads a proxy's response to [`connect_request`] from the start of `received` and consumes its head; `false` while it
-/// is not whole.
+/// is incomplete.
 ///
 /// # Errors
 /// [`ResponseProblem`] for anything but a 2xx.

@@ -2,11 +2,11 @@
 
 use super::ZmtpError;
 
-/// The longest command body that is read. READY of libzmq takes about 80 bytes; the rest is room for its application's
-/// own metadata.
+/// Maximum length of a command body. READY of libzmq takes about 80 bytes; the rest is room for metadata of
+/// applications.
 pub const MAX_COMMAND_BYTES: usize = 16 * 1024;
 
-/// The longest context of a PING that is echoed; libzmq cuts a longer one too.
+/// Maximum length of a PING context that is echoed. libzmq cuts longer ones too.
 pub const MAX_PING_CONTEXT_BYTES: usize = 16;
 
 const SOCKET_TYPE: &str = "Socket-Type";
@@ -19,32 +19,31 @@ pub enum Command<'body> {
     Ready(Metadata<'body>),
     /// The peer refuses us.
     Error {
-        /// Why, in its own words; 0 to 255 bytes.
+        /// The peer's reason, 0 to 255 bytes.
         reason: &'body [u8],
     },
     /// Asks for a PONG.
     Ping {
-        /// How long the peer means to wait for more traffic before we should close, in tenths of a second; 0 = for
-        /// ever.
+        /// Time in tenths of a second after which we should close if nothing more arrives; 0 means never.
         ttl_tenths: u16,
-        /// To be sent back; 0 to [`MAX_PING_CONTEXT_BYTES`] bytes.
+        /// The context to send back, 0 to [`MAX_PING_CONTEXT_BYTES`] bytes.
         context: &'body [u8],
     },
     /// Answers a PING.
     Pong,
-    /// Anything else (SUBSCRIBE, CANCEL, JOIN, what is not invented yet): nothing to us.
+    /// Any other command (SUBSCRIBE, CANCEL, JOIN, future ones). It is ignored.
     Other {
         /// Its name, 1 to 255 bytes.
         name: &'body [u8],
     },
 }
 
-/// What of a peer's metadata matters to us. Of a property that comes twice the first counts.
+/// The metadata of a peer that we use. If a property occurs twice, the first counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Metadata<'body> {
-    /// The property `Socket-Type`, where it is there.
+    /// The property `Socket-Type`, if present.
     pub socket_type: Option<&'body [u8]>,
-    /// The property `Identity`; empty when it is not there.
+    /// The property `Identity`; empty if absent.
     pub identity: &'body [u8],
 }
 
@@ -92,19 +91,19 @@ fn parse_metadata(mut data: &[u8]) -> Result<Metadata<'_>, ZmtpError> {
     Ok(Metadata { socket_type, identity: identity.unwrap_or_default() })
 }
 
-/// Splits off a string with one octet of length before it.
+/// Splits off a string with a length of one octet.
 fn split_short(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&size, rest) = bytes.split_first()?;
     rest.split_at_checked(usize::from(size))
 }
 
-/// Splits off a value with four octets of length before it.
+/// Splits off a value with a length of four octets.
 fn split_long(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (size, rest) = bytes.split_first_chunk()?;
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*size)).ok()?)
 }
 
-/// The body of a READY command. Properties are named and ordered as libzmq does it; `identity` is cut at 255 bytes.
+/// The body of a READY command. Names and order of the properties are those of libzmq. `identity` is cut at 255 bytes.
 #[must_use]
 pub fn encode_ready(socket_type: &str, identity: &[u8]) -> Vec<u8> {
     let identity = identity.get(..usize::from(u8::MAX)).unwrap_or(identity);
@@ -139,7 +138,7 @@ fn named(name: &str, data_bytes: usize) -> Vec<u8> {
     body
 }
 
-/// Appends a string with its length in one octet; what is beyond 255 bytes is cut.
+/// Appends a string with a length of one octet. The string is cut at 255 bytes.
 fn push_short(body: &mut Vec<u8>, bytes: &[u8]) {
     let size = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
     body.push(size);

@@ -9,7 +9,7 @@ use super::traffic::{Traffic, whole_body};
 use crate::wire::receive_buffer::ReceiveBuffer;
 use crate::wire::send_queue::{SendQueue, WaterMarks};
 
-/// A name of the peer's is cut at this length in errors.
+/// Maximum length of a peer's name in errors.
 const SHOWN_NAME_BYTES: usize = 32;
 
 /// Our end's socket type.
@@ -31,7 +31,7 @@ impl SocketType {
         }
     }
 
-    /// Whether a peer of the type named may talk to this one (37/ZMTP, "The Socket-Type Property").
+    /// Whether a peer of this type may talk to us (37/ZMTP, "The Socket-Type Property").
     #[must_use]
     pub fn accepts(self, peer_type: &[u8]) -> bool {
         match self {
@@ -41,48 +41,48 @@ impl SocketType {
     }
 }
 
-/// What a connection is to be.
+/// Settings of a connection.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Our socket type.
     pub socket_type: SocketType,
-    /// Our routing id, at most 255 bytes (the rest is cut); empty = none.
+    /// Our routing id, cut at 255 bytes; empty means none.
     pub identity: Vec<u8>,
-    /// The largest message that is accepted, in bytes.
+    /// Maximum size of a message in bytes.
     pub max_message_bytes: usize,
 }
 
-/// What a connection tells its owner.
+/// Events for the owner of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The handshake is done. Comes once, before any other event.
+    /// The handshake is done. Occurs once, before any other event.
     Ready {
-        /// The peer's identity as it came: it may be empty (the owner makes one up), begin with a zero octet or be
-        /// longer than 255 bytes (both against the specification; the owner decides).
+        /// The peer's identity as received. It may be empty (the owner makes one up), begin with a zero octet or be
+        /// longer than 255 bytes (both violate the specification; the owner decides).
         routing_id: Vec<u8>,
-        /// The peer's socket type, one that goes with ours.
+        /// The peer's socket type, which is compatible with ours.
         socket_type: String,
         /// 0 or 1: the minor version of ZMTP 3 that both speak.
         minor_version: u8,
     },
     /// A message of one frame.
     Message(Vec<u8>),
-    /// A message of several frames came whole and was dropped.
+    /// A message of several frames was received and dropped.
     Multipart {
-        /// How many frames.
+        /// Number of frames.
         frames: usize,
-        /// Their bodies together, in bytes.
+        /// Total size of their bodies in bytes.
         bytes: usize,
     },
 }
 
-/// The outcome of reading on.
+/// The result of one step of reading.
 pub(super) enum Step {
-    /// Something was read that its owner needs not know; there may be more.
+    /// Something was read that the owner need not know. There may be more.
     Again,
     /// More bytes are needed.
     Wait,
-    /// Something for the owner.
+    /// An event for the owner.
     Event(Event),
 }
 
@@ -93,10 +93,10 @@ enum State {
     Handshake { minor_version: u8, held: Vec<u8> },
     /// Messages flow.
     Ready(Traffic),
-    /// The end.
+    /// The connection has failed.
     Failed {
         error: ZmtpError,
-        /// Whether the handshake was done: then last words may still be sent as a message.
+        /// Whether the handshake was done, so that a last message may still be sent.
         after_handshake: bool,
     },
 }
@@ -107,8 +107,8 @@ enum State {
 /// it gives `None`, write out [`Self::send_queue`]; the latter also before the first byte comes in and after an error,
 /// when it can hold a last word to the peer.
 ///
-/// A connection reads no clock: its owner closes one that is not ready in time. Memory is held for bytes that came and
-/// were not read, for at most one message of `max_message_bytes` that comes in, and for what waits to be sent.
+/// A connection reads no clock: its owner closes one that is not ready in time. It holds memory for unread bytes, for
+/// one message of at most `max_message_bytes`, and for what waits to be sent.
 pub struct Connection {
     settings: Settings,
     state: State,
@@ -127,22 +127,23 @@ impl Connection {
     #[must_use]
     pub fn with_water_marks(settings: Settings, marks: WaterMarks) -> Self {
         let mut to_send = SendQueue::new(marks);
-        // All of it at once: a peer may wait for our mechanism before it tells its own ("Version Negotiation").
+        // The whole greeting at once: a peer may wait for our mechanism before it sends its own ("Version
+        // Negotiation").
         to_send.extend_from_slice(&OURS);
         Self { settings, state: State::Greeting { held: Vec::new() }, received: ReceiveBuffer::new(), to_send }
     }
 
     // Bytes in.
 
-    /// Takes received bytes; after an error they are dropped.
+    /// Takes received bytes. After an error they are dropped.
     pub fn receive(&mut self, bytes: &[u8]) {
         if !matches!(self.state, State::Failed { .. }) {
             self.received.extend_from_slice(bytes);
         }
     }
 
-    /// Where the next bytes of a large message go, to read a socket straight into it; `None` where received bytes are
-    /// to be given to [`Self::receive`]. Tell [`Self::received_into_room`] what was read.
+    /// The room for the next bytes of a large message, so that the socket can be read straight into it; `None` if
+    /// received bytes go to [`Self::receive`]. Report the number read to [`Self::received_into_room`].
     pub fn room(&mut self) -> Option<&mut [u8]> {
         match &mut self.state {
             State::Ready(traffic) if self.received.is_empty() => traffic.room(),
@@ -150,14 +151,14 @@ impl Connection {
         }
     }
 
-    /// So many bytes were read into [`Self::room`].
+    /// Takes the number of bytes that were read into [`Self::room`].
     pub fn received_into_room(&mut self, count_bytes: usize) {
         if let State::Ready(traffic) = &mut self.state {
             traffic.fill(count_bytes);
         }
     }
 
-    /// Memory held for bytes that wait to be read.
+    /// Number of bytes of memory held for unread bytes.
     #[cfg(test)]
     pub(super) fn receive_capacity_bytes(&self) -> usize {
         self.received.capacity_bytes()
@@ -168,8 +169,8 @@ impl Connection {
     /// The next event; `None` when more bytes are needed. Costs constant time per byte received.
     ///
     /// # Errors
-    /// What is wrong with the peer, from then on for ever. The owner writes out what is in the send queue, without
-    /// patience, and closes.
+    /// The peer's fault, at this and every later call. The owner writes what the socket takes of the send queue and
+    /// closes.
     pub fn poll_event(&mut self) -> Result<Option<Event>, ZmtpError> {
         loop {
             match self.read() {
@@ -186,8 +187,8 @@ impl Connection {
 
     // Messages and bytes to send.
 
-    /// Queues a message of one frame, copied. Before the handshake is done it is held back until then, without a bound;
-    /// after an error it is the last words to a peer whose handshake was done, and dropped for any other.
+    /// Queues a copy of a message of one frame. Before the end of the handshake it is held back, without a bound. After
+    /// an error it is a last message to a peer whose handshake was done; for any other peer it is dropped.
     pub fn send_message(&mut self, payload: &[u8]) {
         match &mut self.state {
             State::Greeting { held } | State::Handshake { held, .. } => {
@@ -219,13 +220,13 @@ impl Connection {
 
     // State.
 
-    /// Whether more bytes wait to be sent than the high mark of the queue: its owner should take no more requests.
+    /// Whether the send queue is above its high mark, so that its owner should take no more requests.
     #[must_use]
     pub const fn is_congested(&self) -> bool {
         self.to_send.is_above_high()
     }
 
-    /// Whether the handshake is done and nothing is wrong.
+    /// Whether the handshake is done and the connection has not failed.
     #[must_use]
     pub const fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready(_))
@@ -237,12 +238,12 @@ impl Connection {
         !matches!(self.state, State::Greeting { .. }) || !self.received.is_empty()
     }
 
-    /// What is awaited from the peer, for the log line of an owner whose patience has ended.
+    /// What is awaited from the peer, for the log line at the end of the owner's deadline.
     #[must_use]
     pub fn awaited(&self) -> &'static str {
         match &self.state {
             State::Greeting { .. } if self.received.is_empty() => "its ZMTP greeting",
-            // libzmq closes, and tells no mechanism of its own, when it has read that ours is another.
+            // libzmq closes without sending its own mechanism when ours is another.
             State::Greeting { .. } if self.received.readable().first() == Some(&0xff) => {
                 "the rest of its ZMTP greeting (a peer that wants the mechanism PLAIN or CURVE closes at this point)"
             }
@@ -253,12 +254,12 @@ impl Connection {
         }
     }
 
-    /// Changes the limit for messages whose header is not read yet.
+    /// Changes the maximum size for messages whose header has not been read.
     pub const fn set_max_message_bytes(&mut self, max_message_bytes: usize) {
         self.settings.max_message_bytes = max_message_bytes;
     }
 
-    /// Bytes that came in and wait to be read, or to become a whole message.
+    /// Number of bytes that are unread or belong to an unfinished message.
     #[must_use]
     pub const fn buffered_bytes(&self) -> usize {
         let gathered_bytes = if let State::Ready(traffic) = &self.state { traffic.gathered_bytes() } else { 0 };
@@ -298,7 +299,7 @@ impl Connection {
         }
     }
 
-    /// Ends the connection. The peer is told of it where the specification has words for that.
+    /// Ends the connection. Tells the peer why, if the specification has a way to.
     fn fail(&mut self, error: ZmtpError) {
         if let (State::Handshake { .. }, ZmtpError::IncompatibleSocket { ours, .. }) = (&self.state, &error) {
             let reason = format!("socket type does not go with {ours}");
@@ -314,7 +315,7 @@ impl Connection {
     }
 }
 
-/// The peer's routing id and socket type, once its READY is there and its type goes with ours.
+/// The peer's routing id and socket type, once its READY has arrived and its type is compatible with ours.
 fn read_ready(settings: &Settings, received: &mut ReceiveBuffer) -> Result<Option<(Vec<u8>, String)>, ZmtpError> {
     let Some(header) = FrameHeader::parse(received.readable())? else { return Ok(None) };
     if header.kind != FrameKind::Command {

@@ -1,17 +1,17 @@
-//! What can be wrong with a ZMTP peer.
+//! Errors of ZMTP peers.
 
 use std::fmt;
 
-/// Why a ZMTP connection cannot go on. Always something about the peer; the connection is to be closed.
+/// Why a ZMTP connection must close. It is always the peer's fault.
 ///
-/// The texts are for the log: bytes of the peer appear in them only escaped and cut.
+/// The texts are for the log. The peer's bytes appear in them only escaped and cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ZmtpError {
-    /// The first bytes are no ZMTP greeting.
+    /// The first bytes are not a ZMTP greeting.
     NotZmtp {
-        /// How the peer began, at most [`super::greeting::SIGNATURE_BYTES`] bytes.
+        /// The peer's first bytes, at most [`super::greeting::SIGNATURE_BYTES`].
         first_bytes: Vec<u8>,
-        /// What it seems to speak instead.
+        /// The protocol that it seems to speak instead.
         spoken: Option<&'static str>,
     },
     /// The peer speaks a ZMTP before 3.0.
@@ -23,19 +23,19 @@ pub enum ZmtpError {
     },
     /// The peer wants another mechanism than NULL.
     UnsupportedMechanism {
-        /// Its name, at most 20 characters, escaped.
+        /// The name of the mechanism, at most 20 characters, escaped.
         name: String,
     },
-    /// A frame has flags that the specification reserves, or that exclude each other.
+    /// A frame has reserved flags or flags that exclude each other.
     InvalidFlags {
-        /// The octet as it came.
+        /// The octet as received.
         flags: u8,
     },
-    /// A frame is larger than what is allowed here.
+    /// A frame is larger than allowed.
     TooLarge {
-        /// The size it announces, in bytes.
+        /// The announced size in bytes.
         size: u64,
-        /// The largest that is accepted, in bytes.
+        /// The maximum size in bytes.
         limit: u64,
     },
     /// A command does not follow its grammar.
@@ -43,16 +43,16 @@ pub enum ZmtpError {
         /// What is wrong.
         reason: &'static str,
     },
-    /// Something else than READY or ERROR came while the handshake was due.
+    /// Something other than READY or ERROR arrived during the handshake.
     UnexpectedInHandshake {
-        /// What came, escaped and cut.
+        /// What arrived, escaped and cut.
         found: String,
     },
-    /// The peer's socket type does not go with ours.
+    /// The peer's socket type is not compatible with ours.
     IncompatibleSocket {
         /// Our type.
         ours: &'static str,
-        /// The peer's, escaped and cut; empty when it named none.
+        /// The peer's type, escaped and cut; empty if it named none.
         theirs: String,
     },
     /// The peer refused us with an ERROR command.
@@ -110,7 +110,7 @@ impl fmt::Display for ZmtpError {
 
 impl std::error::Error for ZmtpError {}
 
-/// At most `max_bytes` of the peer's bytes, fit for a log line.
+/// At most `max_bytes` of the peer's bytes, escaped for a log line.
 pub(super) fn printable(bytes: &[u8], max_bytes: usize) -> String {
     bytes.get(..max_bytes).unwrap_or(bytes).escape_ascii().to_string()
 }

@@ -1,4 +1,4 @@
-//! Frame headers (37/ZMTP, "Framing"). Bodies are the connection's matter.
+//! Frame headers (37/ZMTP, "Framing"). The connection handles bodies.
 
 use super::ZmtpError;
 
@@ -6,7 +6,7 @@ const MORE: u8 = 0x01;
 const LONG: u8 = 0x02;
 const COMMAND: u8 = 0x04;
 
-/// Length of the longest header: flags and eight octets of size.
+/// Maximum length of a header: flags and eight octets of size.
 pub const MAX_HEADER_BYTES: usize = 9;
 
 /// What a frame carries.
@@ -14,7 +14,7 @@ pub const MAX_HEADER_BYTES: usize = 9;
 pub enum FrameKind {
     /// The last or only frame of a message.
     Last,
-    /// A frame of a message that goes on.
+    /// A frame of a message that continues.
     More,
     /// A command.
     Command,
@@ -25,18 +25,18 @@ pub enum FrameKind {
 pub struct FrameHeader {
     /// What the frame carries.
     pub kind: FrameKind,
-    /// Length of the body as announced: not checked against anything yet.
+    /// Announced length of the body, not checked against a limit.
     pub body_bytes: u64,
     /// Length of this header.
     pub header_bytes: usize,
 }
 
 impl FrameHeader {
-    /// Reads a header from the start of `bytes`; `None` while it is not whole. A long header for a short body is
+    /// Reads a header from the start of `bytes`; `None` while it is incomplete. A long header for a short body is
     /// accepted.
     ///
     /// # Errors
-    /// [`ZmtpError::InvalidFlags`] for reserved bits, and for a command that would go on in another frame.
+    /// [`ZmtpError::InvalidFlags`] for reserved bits and for a command that would continue in another frame.
     pub fn parse(bytes: &[u8]) -> Result<Option<Self>, ZmtpError> {
         let Some((&flags, rest)) = bytes.split_first() else { return Ok(None) };
         let kind = match flags & !LONG {
@@ -53,7 +53,7 @@ impl FrameHeader {
         Ok(header.map(|(body_bytes, header_bytes)| Self { kind, body_bytes, header_bytes }))
     }
 
-    /// Checks the announced body against `limit_bytes` and gives its length as a size in memory.
+    /// Checks the announced length against `limit_bytes` and returns it as a size in memory.
     ///
     /// # Errors
     /// [`ZmtpError::TooLarge`].

@@ -13,27 +13,27 @@ const VERSION_AT: usize = SIGNATURE_BYTES;
 const MECHANISM_AT: usize = 12;
 const MECHANISM_BYTES: usize = 20;
 
-/// The highest minor version of ZMTP 3 that we speak.
+/// The highest supported minor version of ZMTP 3.
 pub const MINOR_VERSION: u8 = 1;
 
 /// Our greeting: ZMTP 3.1, mechanism NULL, not a server in the mechanism's sense.
 ///
-/// The padding holds what a ZMTP 2.0 peer takes for the length of an empty identity, as libzmq sends it.
+/// The padding holds what a ZMTP 2.0 peer reads as the length of an empty identity, as in libzmq's greeting.
 pub const OURS: [u8; GREETING_BYTES] = *b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01NULL\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\
     \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
-/// What a peer's greeting says.
+/// The content of a peer's greeting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Greeting {
-    /// The minor version to talk: the lower of the peer's and [`MINOR_VERSION`].
+    /// The minor version to use: the lower of the peer's and [`MINOR_VERSION`].
     pub minor_version: u8,
 }
 
-/// Reads a greeting from the start of `bytes`; `None` while too little is there to decide.
+/// Reads a greeting from the start of `bytes`; `None` while there are too few bytes to decide.
 ///
 /// # Errors
-/// As soon as the bytes show it: [`ZmtpError::NotZmtp`], [`ZmtpError::UnsupportedVersion`],
-/// [`ZmtpError::UnsupportedMechanism`].
+/// [`ZmtpError::NotZmtp`], [`ZmtpError::UnsupportedVersion`] or [`ZmtpError::UnsupportedMechanism`], as soon as the
+/// bytes show it.
 pub fn parse(bytes: &[u8]) -> Result<Option<Greeting>, ZmtpError> {
     check_signature(bytes)?;
     let Some(&major) = bytes.get(VERSION_AT) else { return Ok(None) };
@@ -53,11 +53,12 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Greeting>, ZmtpError> {
     Ok(Some(Greeting { minor_version }))
 }
 
-/// Refuses what cannot become a ZMTP 2 or later signature. The padding is not significant and not looked at.
+/// Refuses what cannot become a signature of ZMTP 2 or later. The padding is ignored.
 fn check_signature(bytes: &[u8]) -> Result<(), ZmtpError> {
     let Some(&first) = bytes.first() else { return Ok(()) };
     if first == 0xff {
-        // ZMTP 1.0 can begin so too, with the length of a long identity; then the flags stand where we want 0x7f.
+        // ZMTP 1.0 can begin like this too, with the length of a long identity. Its flags are then where we expect
+        // 0x7f.
         return match bytes.get(SIGNATURE_BYTES - 1) {
             Some(flags) if flags & 1 == 0 => Err(ZmtpError::UnsupportedVersion { major: 1, minor: 0 }),
             _ => Ok(()),
@@ -67,7 +68,7 @@ fn check_signature(bytes: &[u8]) -> Result<(), ZmtpError> {
     if first != 0 && bytes.get(1) == Some(&0) {
         return Err(ZmtpError::UnsupportedVersion { major: 1, minor: 0 });
     }
-    // The rest of the signature's length is waited for, so that the log shows enough to recognise the peer.
+    // Waits for as many bytes as a signature has, so that the log shows enough to recognise the peer.
     match bytes.get(..SIGNATURE_BYTES) {
         Some(start) => Err(ZmtpError::NotZmtp { first_bytes: start.to_vec(), spoken: recognise(start) }),
         None => Ok(()),
@@ -83,7 +84,7 @@ const fn older_version(revision: u8) -> ZmtpError {
     }
 }
 
-/// What a peer that begins so speaks, where it is something that is often found at a wrong port.
+/// The protocol of a peer with these first bytes, if it is one that is often found at a wrong port.
 fn recognise(start: &[u8]) -> Option<&'static str> {
     const PREFIXES: [(&[u8], &str); 16] = [
         (b"GET ", "HTTP"),

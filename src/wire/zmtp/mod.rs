@@ -1,7 +1,7 @@
 //! ZMTP 3.0 and 3.1 (RFC 23/ZMTP and 37/ZMTP of the ZeroMQ project), mechanism NULL, for DEALER and ROUTER sockets
 //! (docs/protocol.md section 2).
 //!
-//! Absent on purpose: sockets, clocks (the time limit of a handshake and the TTL of a PING are the owner's), sending
+//! Out of scope: sockets, clocks (the time limit of a handshake and the TTL of a PING are the owner's), sending
 //! PINGs, routing between peers, older ZMTP versions, the mechanisms PLAIN and CURVE, and messages of more than one
 //! frame.
 

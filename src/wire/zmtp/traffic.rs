@@ -1,4 +1,4 @@
-//! What follows the handshake: messages and commands intermixed.
+//! Messages and commands after the handshake.
 
 use super::ZmtpError;
 use super::command::{self, Command, MAX_COMMAND_BYTES};
@@ -7,33 +7,33 @@ use super::frame::{FrameHeader, FrameKind};
 use crate::wire::receive_buffer::ReceiveBuffer;
 use crate::wire::send_queue::SendQueue;
 
-/// A body up to this size is waited for in the receive buffer and copied once; a longer one is gathered apart, so that
-/// the receive buffer stays small.
+/// A body up to this size is awaited in the receive buffer and copied once. A longer one is received into a buffer of
+/// its own, so that the receive buffer stays small.
 const WAIT_IN_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Room for a message that begins to come in: nothing of it is touched before its bytes are there.
+/// Initial room for a large message. Its pages are not touched before bytes arrive.
 const FIRST_ROOM_BYTES: usize = 512 * 1024;
 
 /// The reader of one peer's traffic.
 #[derive(Default)]
 pub(super) struct Traffic {
     body: Body,
-    /// The frames so far of a message of several frames, which is not served.
+    /// The frames received so far of a message of several frames, which is dropped.
     dropped: Dropped,
 }
 
 #[derive(Default)]
 enum Body {
-    /// Between two frames, or in one that is still in the receive buffer as a whole.
+    /// Between two frames, or in a frame that is awaited in the receive buffer.
     #[default]
     Between,
-    /// A message comes in.
+    /// A large message is being received.
     Gathering(Gathering),
-    /// The body of a frame that is not wanted comes in.
+    /// The body of an unwanted frame is being received.
     Skipping { missing_bytes: usize, last: bool },
 }
 
-/// A message of `size_bytes` of which the first `filled_bytes` of `payload` are here.
+/// A message of `size_bytes`. The first `filled_bytes` of `payload` have arrived.
 struct Gathering {
     payload: Vec<u8>,
     filled_bytes: usize,
@@ -41,12 +41,12 @@ struct Gathering {
 }
 
 impl Gathering {
-    /// Where the next bytes go; not empty. It grows with what really came, from [`FIRST_ROOM_BYTES`] on.
+    /// The room for the next bytes; never empty. From [`FIRST_ROOM_BYTES`] on it grows with the received bytes.
     fn room(&mut self) -> &mut [u8] {
         if self.payload.len() == self.filled_bytes {
             let len = self.filled_bytes.saturating_mul(2).max(FIRST_ROOM_BYTES).min(self.size_bytes);
             if self.payload.is_empty() {
-                // A fresh zeroed block is cheaper than one that is then filled.
+                // A new zeroed block is cheaper than one that must be zeroed.
                 self.payload = vec![0; len];
             } else {
                 self.payload.reserve_exact(len.saturating_sub(self.filled_bytes));
@@ -56,7 +56,7 @@ impl Gathering {
         self.payload.get_mut(self.filled_bytes..).unwrap_or_default()
     }
 
-    /// Copies what is there of the body.
+    /// Copies the received part of the body.
     fn take(&mut self, received: &mut ReceiveBuffer) {
         while !self.is_whole() && !received.is_empty() {
             let room = self.room();
@@ -82,7 +82,7 @@ struct Dropped {
 }
 
 impl Traffic {
-    /// Bytes of a message that has come in in part.
+    /// Number of bytes of a partly received message.
     pub(super) const fn gathered_bytes(&self) -> usize {
         match &self.body {
             Body::Gathering(gathering) => gathering.filled_bytes,
@@ -90,7 +90,7 @@ impl Traffic {
         }
     }
 
-    /// Where the next bytes of a large message go, so that a socket can be read straight into it; `None` between
+    /// The room for the next bytes of a large message, so that a socket can be read straight into it; `None` between
     /// messages.
     pub(super) fn room(&mut self) -> Option<&mut [u8]> {
         match &mut self.body {
@@ -99,14 +99,14 @@ impl Traffic {
         }
     }
 
-    /// So many bytes were put into [`Self::room`].
+    /// Takes the number of bytes that were put into [`Self::room`].
     pub(super) fn fill(&mut self, count_bytes: usize) {
         if let Body::Gathering(gathering) = &mut self.body {
             gathering.filled_bytes = gathering.filled_bytes.saturating_add(count_bytes).min(gathering.payload.len());
         }
     }
 
-    /// Reads on by one frame, or as much of one as there is. Answers to PINGs go into `to_send`.
+    /// Reads one frame, or the received part of one. Answers to PINGs go into `to_send`.
     pub(super) fn read(
         &mut self,
         received: &mut ReceiveBuffer,
@@ -176,7 +176,7 @@ impl Traffic {
     }
 }
 
-/// The body of the frame at the start of the buffer, once it is there as a whole.
+/// The body of the frame at the start of the buffer, once it is complete.
 pub(super) fn whole_body(header: FrameHeader, body_bytes: usize, received: &ReceiveBuffer) -> Option<&[u8]> {
     received.readable().get(header.header_bytes..)?.get(..body_bytes)
 }
@@ -185,8 +185,8 @@ fn read_command(header: FrameHeader, received: &mut ReceiveBuffer, to_send: &mut
     let body_bytes = header.body_within(MAX_COMMAND_BYTES)?;
     let Some(body) = whole_body(header, body_bytes, received) else { return Ok(Step::Wait) };
     match command::parse(body)? {
-        // A peer that asks and does not read the answers would fill the queue without end; it gets none while it is
-        // full.
+        // A peer that pings and does not read the answers would fill the queue without end. It gets none while the
+        // queue is full.
         Command::Ping { context, .. } if !to_send.is_above_high() => {
             push_command(to_send, &command::encode_pong(context));
         }

@@ -1,5 +1,5 @@
-//! Requests whose token ends when their orders have ended: CENTREONCOMMAND and ADDIMPORTTASKWITHPARENT. In memory: after
-//! a crash the tokens end with an error, and the orders go on.
+//! Requests whose token ends when their orders have ended: CENTREONCOMMAND and ADDIMPORTTASKWITHPARENT. In memory:
+//! after a crash the tokens end with an error, and the orders go on.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! The module `legacycmd`: what Centreon Web orders, in command files and over the API (docs/protocol.md section 16).
 //!
-//! Each line becomes messages ([`pieces`], [`orders`]). Messages and the place in the file are stored together, and only
-//! then sent ([`queue`]), so a crash loses none. A message counts until its node has confirmed it. What a node may have
-//! got is looked for in its history before it is sent again, and a node of ours takes no token twice.
+//! Each line becomes messages ([`pieces`], [`orders`]). Messages and the place in the file are stored together, and
+//! only then sent ([`queue`]), so a crash loses none. A message counts until its node has confirmed it. The history of
+//! a node is read before a message is sent to it again, and a node of ours takes no token twice.
 //!
 //! Nothing is read before the pollers are known, and nothing while the database cannot be read.
 //!
@@ -307,14 +307,12 @@ impl LegacyCmd {
         std::mem::take(&mut self.has_imported)
     }
 
-    /// A node has not got a message, as its history shows: it is sent again. Whether it is one of ours.
-    pub(in crate::node) fn send_again(&mut self, context: &mut Context, token: &Token) -> bool {
-        let is_ours = !context.is_stopping() && self.queue.send_again(token.as_str());
-        if is_ours {
+    /// A node has not got a message, as its history shows: it is sent again.
+    pub(in crate::node) fn send_again(&mut self, context: &mut Context, token: &Token) {
+        if self.queue.send_again(token.as_str()) {
             context.log(LogLine::info("legacycmd", format!("a node has not got token {token}: it is sent again")));
             self.send_later(context);
         }
-        is_ours
     }
 
     /// More of a file is read once less waits.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::database::{DatabasePlace, DatabaseSettings, Secret};
-use crate::config::legacy::Account;
+use crate::config::web_api::WebAccount;
 use crate::model::legacy::CommandTables;
 use std::time::Duration;
 
@@ -17,7 +17,12 @@ pub(in crate::node::modules::legacycmd) fn settings() -> LegacySettings {
         bulk: 50,
         is_sequential: true,
         account_name: "clapi".to_owned(),
-        account: Some(Account { username: "gorgone".to_owned(), password: Secret::new("a$b\"c") }),
+        account: Some(WebAccount {
+            name: "clapi".to_owned(),
+            url: None,
+            username: "gorgone".to_owned(),
+            password: Secret::new("a$b\"c"),
+        }),
         database: DatabaseSettings {
             place: DatabasePlace::Local,
             database: "centreon".to_owned(),

@@ -110,7 +110,7 @@ fn a_failure_changes_nothing() {
     read(&mut bench, tables(&[2, 3]));
     bench.pass_seconds(600);
     assert_eq!(links(&fail(&mut bench, "no")), Vec::<&str>::new());
-    assert!(bench.core.registry.get(id(2)).is_some() && bench.core.registry.get(id(3)).is_some());
+    assert!(bench.core.nodes.get(id(2)).is_some() && bench.core.nodes.get(id(3)).is_some());
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn the_register_file_prevails_and_that_is_no_refusal() {
     let outputs = read(&mut bench, tables(&[2]));
     assert_eq!(links(&outputs), Vec::<&str>::new());
     assert!(outputs.iter().any(|line| line.starts_with("row t 2") && line.contains(r#""refused":[]"#)), "{outputs:?}");
-    assert!(bench.core.registry.get(id(2)).is_some_and(|node| node.registration.prevail));
+    assert!(bench.core.nodes.get(id(2)).is_some_and(|node| node.registration.prevail));
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_row_that_goes_wrong_leaves_its_node_as_it_was() {
     assert!(outputs.iter().any(
         |line| line.starts_with("row t 2") && line.contains("poller 2 'poller 2' has the invalid address '../x y'")
     ));
-    assert!(bench.core.registry.get(id(2)).is_some());
+    assert!(bench.core.nodes.get(id(2)).is_some());
     bench.request("CENTREONNODESSYNC", "u", "", "{}");
     assert_eq!(links(&read(&mut bench, tables(&[3]))), ["close 2"]);
 }
@@ -180,7 +180,8 @@ fn a_relation_is_a_further_route() {
     pollers[2].remote_id = Some("2".to_owned());
     pollers[2].use_as_proxy = Some("1".to_owned());
     read(&mut bench, PollerTables { pollers, relations, debug_gorgone: None });
-    let ways = |target| bench.core.registry.candidates(id(target)).map(|(node, ..)| node.get()).collect::<Vec<_>>();
+    let ways =
+        |target| bench.core.nodes.registry.candidates(id(target)).map(|(node, ..)| node.get()).collect::<Vec<_>>();
     assert_eq!((ways(3), ways(4)), (vec![3, 2], vec![2]));
 }
 
@@ -221,7 +222,7 @@ fn what_a_node_still_answers_after_it_was_taken_away_does_not_cost_its_connectio
     bench.pass_seconds(600);
     read(&mut bench, present);
     assert_eq!(
-        bench.core.registry.get(id(7)).and_then(|node| node.client),
+        bench.core.nodes.get(id(7)).and_then(|node| node.client),
         Some(ClientId::WebSocket(crate::model::connection::ConnectionId(70)))
     );
     bench.pass_seconds(600);

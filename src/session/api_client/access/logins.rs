@@ -1,5 +1,5 @@
-//! Logins of the API: the one user of the original, users with rights and a hash of their password, a brake on guesses,
-//! and a bounded memory of logins that were right, so that not each request of a user costs a slow hash.
+//! Logins of the API: the single user of the original, users with rights and a password hash, a brake on guessing, and
+//! a bounded cache of successful logins, so that not every request of a user costs a slow hash.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,37 +15,37 @@ use crate::model::time::Monotonic;
 use crate::session::login_brake::LoginBrake;
 use crate::wire::http::basic_auth::{self, BasicCredentials};
 
-/// A login that was right is known for so long.
+/// How long a successful login is remembered.
 const REMEMBERED: Duration = Duration::from_secs(3_600);
-/// Logins that are remembered; beyond it all are forgotten.
+/// Maximum number of remembered logins; beyond it all are forgotten.
 const MAX_REMEMBERED: usize = 1_000;
-/// Passwords that are checked at once.
+/// Maximum number of passwords checked at once.
 const MAX_CHECKS: usize = 16;
 
-/// What to do about a request.
+/// What to do with a request.
 pub enum Verdict {
     /// Let it in.
     Open(Caller),
     /// No or wrong credentials.
     Wrong,
-    /// Too many wrong ones came from its address.
+    /// Too many wrong attempts came from its address.
     Braked,
-    /// The password has to be hashed first, by a worker.
+    /// A worker has to hash the password first.
     Check(LoginCheck),
 }
 
-/// A password and the hash that it should have. No `Debug`.
+/// A password and its expected hash. No `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LoginCheck {
     password: Vec<u8>,
     hash: Arc<str>,
-    /// Among the users; `None` where the name is unknown, which takes as long.
+    /// Index of the user; `None` for an unknown name, whose check takes as long.
     user: Option<usize>,
     login: Login,
 }
 
 impl LoginCheck {
-    /// The password that was given and the hash that it should have.
+    /// The given password and the expected hash.
     #[must_use]
     pub fn parts(&self) -> (&[u8], &str) {
         (&self.password, &self.hash)
@@ -55,9 +55,9 @@ impl LoginCheck {
 /// An address and a hash of the header.
 type Login = (PeerAddress, [u8; 32]);
 
-/// See the module's page.
+/// The state of all logins; see the module's documentation.
 pub struct Logins {
-    original: Option<BasicCredentials>,
+    original: Option<(Arc<str>, BasicCredentials)>,
     users: Vec<ApiUser>,
     brake: LoginBrake,
     remembered: BTreeMap<Login, (Option<usize>, Monotonic)>,
@@ -71,7 +71,7 @@ impl Logins {
 
     pub fn new(original: Option<(String, String)>, users: Vec<ApiUser>) -> Self {
         Self {
-            original: original.map(|(user, password)| BasicCredentials::new(&user, &password)),
+            original: original.map(|(user, password)| (user.as_str().into(), BasicCredentials::new(&user, &password))),
             users,
             brake: LoginBrake::default(),
             remembered: BTreeMap::new(),
@@ -93,7 +93,7 @@ impl Logins {
         if !self.brake.wait(from, now).is_zero() {
             return Verdict::Braked;
         }
-        if self.original.as_ref().is_some_and(|original| original.match_header(value)) {
+        if self.original.as_ref().is_some_and(|(_, original)| original.match_header(value)) {
             self.remember(login, None, now);
             return Verdict::Open(self.caller(None, from));
         }
@@ -106,12 +106,12 @@ impl Logins {
             return Verdict::Braked;
         }
         self.checks += 1;
-        // Counted now, so that many at once do not slip through while the first is checked; see `checked`.
+        // Counted now, so that many attempts at once cannot pass while the first is being checked; see `checked`.
         self.brake.note_failure(from, now);
         Verdict::Check(LoginCheck { password, hash, user, login })
     }
 
-    /// A check is over, whether anybody still waits for it or not.
+    /// Notes the end of a check, even if nobody waits for it.
     pub fn check_ended(&mut self) {
         self.checks = self.checks.saturating_sub(1);
     }
@@ -138,7 +138,10 @@ impl Logins {
     fn caller(&self, user: Option<usize>, address: PeerAddress) -> Caller {
         match user.and_then(|user| self.users.get(user)) {
             Some(user) => Caller { user: Some(Arc::clone(&user.name)), rights: Arc::clone(&user.rights), address },
-            None => Caller { user: None, rights: Arc::new(Rights::admin()), address },
+            None => {
+                let user = self.original.as_ref().map(|(name, _)| Arc::clone(name));
+                Caller { user, rights: Arc::new(Rights::admin()), address }
+            }
         }
     }
 }
@@ -190,7 +193,7 @@ mod tests {
     fn the_user_of_the_original_may_everything_and_unknown_names_take_as_long_as_known_ones() {
         let mut logins = logins();
         let Verdict::Open(caller) = logins.judge(Some(&header("admin", "a")), HERE, at(0)) else { panic!() };
-        assert!(caller.rights.is_admin() && caller.user.is_none());
+        assert!(caller.rights.is_admin() && caller.user.is_some());
         let Verdict::Check(check) = logins.judge(Some(&header("nobody", "x")), HERE, at(0)) else { panic!() };
         assert!(logins.checked(&check, true, at(0)).is_none(), "even if it has that hash");
         assert!(matches!(logins.judge(None, HERE, at(0)), Verdict::Wrong));

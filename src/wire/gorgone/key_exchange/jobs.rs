@@ -12,14 +12,14 @@ use super::super::seeded_random::{SEED_LEN, SeededRandom};
 use super::{Hello, encode_key, parse_key, parse_public_key};
 use crate::model::random::Random as _;
 
-/// What a client encrypts for the server.
+/// The text that a client encrypts for the server.
 const PROOF: &[u8] = b"HELO";
 
 /// Server: judges step 4 and makes step 6. No `Debug`: it holds the key of the session.
 pub struct HelloJob {
-    /// What the client sent.
+    /// Step 4 as the client sent it.
     pub hello: Hello,
-    /// Thumbprints of the keys that are allowed.
+    /// Thumbprints of the authorised keys.
     pub authorized: Arc<BTreeSet<String>>,
     /// The key that the session gets if the client is accepted.
     pub material: KeyMaterial,
@@ -34,7 +34,7 @@ pub struct HelloJob {
 pub enum RefusalReason {
     /// Its public key cannot be used.
     Key(KeyError),
-    /// It did not encrypt the right text for our key: it knows another key of ours.
+    /// It did not encrypt the right text with our key: it knows another key of ours.
     Proof,
     /// Its key is not among the authorised ones.
     Unauthorized,
@@ -51,9 +51,9 @@ pub enum HelloOutcome {
         /// The key of the session.
         material: KeyMaterial,
     },
-    /// The client gets the one refusal that all get.
+    /// The client gets the same refusal as every other.
     Refused {
-        /// Thumbprint of its key, where it has one.
+        /// Thumbprint of its key, if the key could be read.
         thumbprint: Option<String>,
         /// The cause, as a sentence for the log and for rows.
         reason: RefusalReason,
@@ -61,8 +61,8 @@ pub enum HelloOutcome {
 }
 
 impl HelloJob {
-    /// Runs every step whatever fails, with stand-ins where something is missing, so that neither the time nor the
-    /// answer tells a client what was wrong with its attempt.
+    /// Runs every step even after a failure, with stand-ins for what is missing, so that neither the time nor the
+    /// answer tells a client which part of its attempt was wrong.
     #[must_use]
     pub fn run(self, private_key: &PrivateKey) -> HelloOutcome {
         let mut random = SeededRandom::new(&self.seed);
@@ -89,13 +89,13 @@ impl HelloJob {
 
 fn proof_holds(private_key: &PrivateKey, encrypted: &[u8], random: &mut SeededRandom) -> bool {
     let opened = private_key.decrypt(encrypted, random).or_else(|| {
-        // A text of a wrong length fails without any arithmetic: decrypt something else in its place. The first byte is
-        // 0, so that it is below the modulus.
+        // A text of a wrong length would fail without any arithmetic, so a stand-in is decrypted. Its first byte is 0,
+        // which keeps it below the modulus.
         let mut stand_in = vec![0; private_key.encrypted_len()];
         random.fill(stand_in.get_mut(1..).unwrap_or_default());
         private_key.decrypt(&stand_in, random).map(|_| Vec::new())
     });
-    // Without an early end at the first difference: the decrypted text of a stranger's attempt is a secret of ours.
+    // No early end at the first difference: the decrypted text of a stranger's attempt is our secret.
     opened.is_some_and(|text| {
         text.len() == PROOF.len() && text.iter().zip(PROOF).fold(0, |all, (a, b)| all | (a ^ b)) == 0
     })
@@ -103,11 +103,11 @@ fn proof_holds(private_key: &PrivateKey, encrypted: &[u8], random: &mut SeededRa
 
 /// Client: the two steps that need RSA. No `Debug`: the second one carries a key.
 pub enum DialJob {
-    /// Reads step 2 and makes step 4 out of it.
+    /// Reads step 2 and makes step 4 from it.
     SealHello {
-        /// Step 2 as it was received.
+        /// Step 2 as received.
         payload: Vec<u8>,
-        /// The name that we give ourselves.
+        /// Our name for ourselves.
         name: String,
         /// PEM text of our public key.
         public_key_pem: Arc<str>,
@@ -116,7 +116,7 @@ pub enum DialJob {
     },
     /// Opens step 6.
     OpenKey {
-        /// Step 6 as it was received.
+        /// Step 6 as received.
         payload: Vec<u8>,
         /// Randomness for this job alone.
         seed: [u8; SEED_LEN],
@@ -134,7 +134,7 @@ pub enum DialResult {
     },
     /// The key of the session.
     Key(KeyMaterial),
-    /// The step failed; the words are for the log and hold no secret.
+    /// The step failed. The text is for the log and holds no secret.
     Failed(String),
 }
 

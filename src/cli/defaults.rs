@@ -1,0 +1,64 @@
+//! What a start and a check take where the command line says nothing: the variables `GORGONE_INIT_…` of the container
+//! images.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::arguments::named_severity;
+use crate::model::log::Level;
+
+/// The variables; empty ones count as not set.
+#[derive(Default)]
+pub(super) struct Defaults {
+    /// `GORGONE_INIT_CONFIG`
+    pub(super) config: Option<PathBuf>,
+    /// `GORGONE_INIT_LOGFILE`
+    pub(super) logfile: Option<PathBuf>,
+    severity: Option<String>,
+}
+
+impl Defaults {
+    /// Reads them by `variable`.
+    pub(super) fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let given = |name: &str| variable(name).filter(|value| !value.is_empty());
+        Self {
+            config: given("GORGONE_INIT_CONFIG").map(PathBuf::from),
+            logfile: given("GORGONE_INIT_LOGFILE").map(PathBuf::from),
+            severity: given("GORGONE_INIT_SEVERITY").map(|word| word.to_string_lossy().into_owned()),
+        }
+    }
+
+    /// `GORGONE_INIT_SEVERITY` (`info`)
+    ///
+    /// # Errors
+    /// It is no severity.
+    pub(super) fn severity(&self) -> Result<Level, String> {
+        self.severity.as_deref().map_or(Ok(Level::Info), |word| named_severity(word, "GORGONE_INIT_SEVERITY"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::arguments::{Command, parse};
+    use super::*;
+
+    #[test]
+    fn variables_take_the_place_of_options_that_are_not_there() {
+        let defaults = Defaults::read(|name| match name {
+            "GORGONE_INIT_CONFIG" => Some("/etc/a.yaml".into()),
+            "GORGONE_INIT_SEVERITY" => Some("debug".into()),
+            "GORGONE_INIT_LOGFILE" => Some("".into()),
+            _ => None,
+        });
+        let run = |words: &[&str]| match parse(words.iter().map(OsString::from).collect(), &defaults) {
+            Ok(Command::Run(options)) => (options.config_path, options.logfile, options.severity),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(run(&[]), ("/etc/a.yaml".into(), None, Level::Debug));
+        assert_eq!(run(&["run", "--severity", "error"]), ("/etc/a.yaml".into(), None, Level::Error));
+        assert_eq!(run(&["--config", "b", "--logfile=l"]), ("b".into(), Some("l".into()), Level::Debug));
+        let wrong = Defaults::read(|name| Some(if name.ends_with("SEVERITY") { "loud" } else { "c" }.into()));
+        let error = parse(vec!["run".into()], &wrong).unwrap_err();
+        assert_eq!(error, "GORGONE_INIT_SEVERITY is 'loud'; allowed: debug, info, warning or error");
+    }
+}

@@ -1,0 +1,406 @@
+//! Copies that we receive (docs/protocol.md section 12): PROCESSCOPY messages become steps of jobs, in the order of
+//! their token, and rows. A sender is read no further while too much waits for the disk.
+//!
+//! Out of scope: files.
+
+mod left;
+mod request;
+#[cfg(test)]
+mod tests;
+
+use crate::model::host_work::HostWork;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::model::code::Code;
+use crate::model::connection::ClientId;
+use crate::model::copy::{Attributes, CopyFailure, SinkDone, SinkId, SinkSpec, SinkStep, SourceId};
+use crate::model::log::LogLine;
+use crate::model::node_id::NodeId;
+use crate::model::time::Monotonic;
+use crate::model::token::Token;
+
+use super::ending::{confirm, failure_data};
+use crate::node::context::Context;
+use crate::node::flow::Why;
+use crate::node::json;
+use crate::node::nodes::pathway::Route;
+use crate::node::output::Output;
+use crate::node::peer::{Handled, Peer};
+use crate::node::timers::Timer;
+use left::IDLE;
+use request::{Asked, Request};
+
+/// Copies at most that are under way.
+const SINKS_MAX: usize = 256;
+/// Bytes that may wait for the disk before senders are read no further, and below which they are read again.
+const HIGH_BYTES: usize = 4 << 20;
+const LOW_BYTES: usize = 1 << 20;
+/// Steps of one job at most: a sender of our own kind hears of them when the job is done, and its window should not run
+/// dry.
+const STEPS_MAX: usize = 2;
+/// Rows of one copy that tell of its progress come at most so often where the sender tells the size of the whole: more
+/// would show nobody anything. A Perl sender gets a row for each chunk, as it is used to.
+const ROW_EVERY: Duration = Duration::from_millis(250);
+
+/// Who hears how a message went.
+#[derive(Clone, Debug)]
+struct Hears {
+    client: Option<ClientId>,
+    /// A central that we dial asks for it.
+    wants_ack: bool,
+    asked: Asked,
+    len_bytes: usize,
+}
+
+/// A copy for a host that is reached by SSH.
+#[derive(Clone, Debug)]
+pub(in crate::node) struct ForHost {
+    /// The host.
+    pub through: NodeId,
+    /// Whom it is for: the host, or somebody behind it.
+    pub target: NodeId,
+    /// Its place among all copies, so that commands know what they came after.
+    pub order: SourceId,
+    /// What the end said.
+    pub end: Option<(SinkSpec, Attributes)>,
+}
+
+/// A copy for a host that is reached by SSH, of which all is here.
+#[derive(Debug)]
+pub(in crate::node) struct Gathered {
+    pub sink: SinkId,
+    pub token: Token,
+    /// Whether rows are written.
+    pub logging: bool,
+    pub for_host: ForHost,
+}
+
+/// One copy.
+#[derive(Debug)]
+struct Incoming {
+    sink: SinkId,
+    waiting: VecDeque<(SinkStep, Hears)>,
+    running: Vec<Hears>,
+    /// Whether rows are written.
+    logging: bool,
+    /// Bytes of the whole, where the sender tells.
+    total: Option<u64>,
+    /// Why it is given up here, once what is under way is done.
+    killed: Option<String>,
+    /// Where it goes by SSH; `None` for a place here.
+    for_host: Option<ForHost>,
+    /// What stands for it when it is asked for anew under another token.
+    identity: Option<String>,
+    /// Whether its sender has been silent for long.
+    is_left: bool,
+    /// How it ended, when it has; what comes then is answered with that.
+    ended: Option<(Code, String)>,
+    last_row: Option<Monotonic>,
+}
+
+/// All copies that we receive.
+#[derive(Debug, Default)]
+pub(in crate::node) struct Receiving {
+    all: BTreeMap<Token, Incoming>,
+    tokens: BTreeMap<SinkId, Token>,
+    next: u64,
+    bytes: usize,
+    gathered: Vec<Gathered>,
+}
+
+impl Incoming {
+    /// Whether all has come, and is not in its place yet.
+    fn is_ending(&self) -> bool {
+        let is_end = |hears: &Hears| hears.asked == Asked::End;
+        self.running.iter().any(is_end) || self.waiting.iter().any(|(_, hears)| is_end(hears))
+    }
+}
+
+impl Receiving {
+    /// Whether all of a copy to here has come, and is not in its place yet.
+    pub(in crate::node) fn is_ending(&self) -> bool {
+        self.all.values().any(|incoming| incoming.for_host.is_none() && incoming.is_ending())
+    }
+
+    /// Whether all of a copy for a host has come, and is not under way to it yet; with an id, of those before it.
+    pub(in crate::node) fn is_ending_for(&self, target: NodeId, before: Option<SourceId>) -> bool {
+        self.all.values().filter(|incoming| incoming.is_ending()).any(|incoming| {
+            let for_host = incoming.for_host.as_ref().filter(|for_host| for_host.target == target);
+            for_host.is_some_and(|for_host| before.is_none_or(|before| for_host.order < before))
+        })
+    }
+
+    /// Whether no job is under way.
+    pub(in crate::node) fn is_idle(&self) -> bool {
+        self.all.values().all(|incoming| incoming.running.is_empty())
+    }
+}
+
+impl Receiving {
+    /// PROCESSCOPY; with a route it is for a host that is reached by SSH: gathered here, then sent.
+    pub(in crate::node) fn take(
+        &mut self,
+        context: &mut Context,
+        peer: Peer,
+        token: &Token,
+        data: String,
+        route: Option<Route>,
+    ) -> Handled {
+        let len_bytes = data.len();
+        let action = context.options.action.as_ref();
+        let bounds = action.map(|action| (action.copy_roots.clone(), action.max_unpack_ratio));
+        let request = match Request::read(data, token, bounds.unwrap_or_default(), route.is_some()) {
+            Ok(request) => request,
+            Err(refusal) => {
+                if refusal.logging {
+                    context.fail(token, refusal.text);
+                }
+                return Handled::refused(json::message(refusal.text));
+            }
+        };
+        if let SinkStep::Query { identity: Some(identity), .. } = &request.step {
+            self.take_over(context, token, identity);
+        }
+        if !self.all.contains_key(token) && self.all.len() >= SINKS_MAX {
+            self.close_left(context);
+        }
+        if !self.all.contains_key(token) && self.all.len() >= SINKS_MAX {
+            let text = "too many copies at once, try again later";
+            if request.logging {
+                context.fail(token, text);
+            }
+            return Handled::refused(json::message(text));
+        }
+        let Request { step, logging, total, wants_ack, asked } = request;
+        let hears = Hears { client: peer.client(), wants_ack, asked, len_bytes };
+        let for_host = route.filter(|_| !self.all.contains_key(token)).map(|Route { through, target }| {
+            let order = context.begin_copy();
+            ForHost { through, target, order, end: None }
+        });
+        let incoming = self.incoming(token, for_host);
+        if let (Some(for_host), SinkStep::End { spec, attributes, .. }) = (&mut incoming.for_host, &step) {
+            for_host.end = Some((spec.clone(), attributes.clone()));
+        }
+        if matches!(asked, Asked::Query(_)) {
+            // The sender begins anew.
+            incoming.ended = None;
+        }
+        if let Some((code, data)) = incoming.ended.clone() {
+            self.answer(context, token, &hears, code, data);
+            return Handled::Later;
+        }
+        if let SinkStep::Query { identity, .. } = &step {
+            incoming.identity.clone_from(identity);
+        }
+        incoming.is_left = false;
+        incoming.logging = logging;
+        incoming.total = total.or(incoming.total);
+        incoming.waiting.push_back((step, hears));
+        self.bytes += len_bytes;
+        context.timers.set(Timer::Sink(token.clone()), context.now.monotonic + IDLE);
+        if self.bytes > HIGH_BYTES
+            && let Some(client) = peer.client()
+        {
+            context.hold(Why::Disk, client);
+        }
+        self.run_sink(context, token);
+        Handled::Later
+    }
+
+    fn incoming(&mut self, token: &Token, for_host: Option<ForHost>) -> &mut Incoming {
+        self.all.entry(token.clone()).or_insert_with(|| {
+            let sink = SinkId(self.next);
+            self.next += 1;
+            self.tokens.insert(sink, token.clone());
+            Incoming {
+                sink,
+                waiting: VecDeque::new(),
+                running: Vec::new(),
+                logging: true,
+                total: None,
+                killed: None,
+                for_host,
+                identity: None,
+                is_left: false,
+                ended: None,
+                last_row: None,
+            }
+        })
+    }
+
+    /// Hands what waits to a job, unless one is under way.
+    fn run_sink(&mut self, context: &mut Context, token: &Token) {
+        let Some(incoming) = self.all.get_mut(token) else { return };
+        if !incoming.running.is_empty() || incoming.waiting.is_empty() {
+            return;
+        }
+        let count = incoming.waiting.len().min(STEPS_MAX);
+        let (steps, hears): (Vec<_>, Vec<_>) = incoming.waiting.drain(..count).unzip();
+        incoming.running = hears;
+        let sink = incoming.sink;
+        context.output(Output::Host(HostWork::WriteSink { sink, steps }));
+    }
+
+    /// Those for hosts of which all is here now: the rest is up to the sessions with the hosts.
+    pub(in crate::node) fn take_gathered(&mut self) -> Vec<Gathered> {
+        std::mem::take(&mut self.gathered)
+    }
+
+    /// Steps are done.
+    pub(in crate::node) fn done(&mut self, context: &mut Context, sink: SinkId, done: Vec<SinkDone>) {
+        let Some(token) = self.tokens.get(&sink).cloned() else { return };
+        let Some(incoming) = self.all.get_mut(&token) else { return };
+        let hears = std::mem::take(&mut incoming.running);
+        for (hears, done) in hears.into_iter().zip(done) {
+            self.bytes = self.bytes.saturating_sub(hears.len_bytes);
+            self.step_done(context, &token, &hears, done);
+        }
+        if self.bytes < LOW_BYTES {
+            context.release_all(Why::Disk);
+        }
+        self.refuse_late_steps(context, &token);
+        self.run_sink(context, &token);
+        self.forget_if_over(context, &token);
+    }
+
+    fn step_done(&mut self, context: &mut Context, token: &Token, hears: &Hears, done: SinkDone) {
+        let Some(incoming) = self.all.get_mut(token) else { return };
+        if let Some((code, data)) = incoming.ended.clone() {
+            return self.answer(context, token, hears, code, data);
+        }
+        match done {
+            SinkDone::Found { received, md5, same_size } => {
+                let Asked::Query(number) = hears.asked else { return };
+                let data = format!(
+                    "{{\"query\":{number},\"received\":{received},\"md5\":\"{md5}\",\"same_size\":{same_size}}}"
+                );
+                self.answer(context, token, hears, Code::BEGIN, data);
+            }
+            SinkDone::Written(received) => {
+                self.progress_row(context, token, received);
+                self.answer(context, token, hears, Code::BEGIN, format!("{{\"received\":{received}}}"));
+            }
+            SinkDone::Repeated(received) => {
+                let text = format!("copy {token}: a chunk came twice, {received} bytes are here");
+                context.log(LogLine::warning("action", text));
+                self.answer(context, token, hears, Code::BEGIN, format!("{{\"received\":{received}}}"));
+            }
+            SinkDone::Unchanged(notes) => self.copy_is_there(context, token, hears, notes, true),
+            SinkDone::Finished(notes) => self.copy_is_there(context, token, hears, notes, false),
+            SinkDone::Failed(failure) => {
+                self.log_failure(context, token, &failure);
+                self.end(context, token, Code::FINISHED_KO, failure_data(&failure));
+                self.answer(context, token, hears, Code::FINISHED_KO, failure_data(&failure));
+            }
+            SinkDone::Gathered => self.hand_over(context, token, hears),
+            SinkDone::Discarded => match incoming.killed.take() {
+                Some(reason) => self.end(context, token, Code::FINISHED_KO, json::message(&reason)),
+                None => incoming.ended = Some((Code::FINISHED_KO, json::message("the sender gave the copy up"))),
+            },
+        }
+    }
+
+    fn hand_over(&mut self, context: &mut Context, token: &Token, hears: &Hears) {
+        let Some(incoming) = self.all.get_mut(token) else { return };
+        let (sink, logging, token) = (incoming.sink, incoming.logging, token.clone());
+        if let Some(for_host) = incoming.for_host.take() {
+            self.gathered.push(Gathered { sink, logging, token: token.clone(), for_host });
+        }
+        self.answer(context, &token, hears, Code::BEGIN, "{\"unchanged\":false}".to_owned());
+        self.forget(context, &token);
+    }
+
+    fn copy_is_there(
+        &mut self,
+        context: &mut Context,
+        token: &Token,
+        hears: &Hears,
+        notes: Vec<String>,
+        unchanged: bool,
+    ) {
+        let data = match notes.as_slice() {
+            [] => json::message("process copy finished successfully"),
+            notes => serde_json::json!({
+                "message": "process copy finished successfully",
+                "detail": notes.join("; "),
+            })
+            .to_string(),
+        };
+        for note in notes {
+            context.log(LogLine::error("action", format!("Copy processing - {note}")));
+        }
+        self.end(context, token, Code::FINISHED_OK, data);
+        let number = match hears.asked {
+            Asked::Query(number) => format!(",\"query\":{number}"),
+            _ => String::new(),
+        };
+        self.answer(context, token, hears, Code::BEGIN, format!("{{\"unchanged\":{unchanged}{number}}}"));
+    }
+
+    fn log_failure(&mut self, context: &mut Context, token: &Token, failure: &CopyFailure) {
+        let detail = if failure.detail.is_empty() { String::new() } else { format!(" ({})", failure.detail) };
+        context.log(LogLine::error("action", format!("Copy processing - {}{detail}, token {token}", failure.message)));
+    }
+
+    /// The last row; what still comes is answered with it.
+    fn end(&mut self, context: &mut Context, token: &Token, code: Code, data: String) {
+        let Some(incoming) = self.all.get_mut(token) else { return };
+        incoming.ended = Some((code, data.clone()));
+        if incoming.logging {
+            context.finish(token, code, data);
+        }
+    }
+
+    fn progress_row(&mut self, context: &mut Context, token: &Token, received: u64) {
+        let now = context.now.monotonic;
+        let Some(incoming) = self.all.get_mut(token).filter(|incoming| incoming.logging) else { return };
+        let is_due = incoming.last_row.is_none_or(|last| now.since(last) >= ROW_EVERY);
+        let data = match incoming.total {
+            Some(total) if is_due || received >= total => {
+                format!("{{\"message\":\"process copy inprogress\",\"received\":{received},\"total\":{total}}}")
+            }
+            Some(_) => return,
+            None => format!("{{\"message\":\"process copy inprogress\",\"received\":{received}}}"),
+        };
+        incoming.last_row = Some(now);
+        context.row(token, Code::COPY_IN_PROGRESS, data);
+    }
+
+    fn answer(&mut self, context: &mut Context, token: &Token, hears: &Hears, code: Code, data: String) {
+        let Some(client) = hears.client else { return };
+        if client.parent().is_none() || hears.wants_ack {
+            confirm(context, client, token, code, data);
+        }
+    }
+
+    /// What waits for a copy that has ended is not done any more, up to a question that begins it anew.
+    fn refuse_late_steps(&mut self, context: &mut Context, token: &Token) {
+        loop {
+            let Some(incoming) = self.all.get_mut(token) else { return };
+            let Some((code, data)) = incoming.ended.clone() else { return };
+            if incoming.waiting.front().is_none_or(|(_, hears)| matches!(hears.asked, Asked::Query(_))) {
+                return;
+            }
+            let Some((_, hears)) = incoming.waiting.pop_front() else { return };
+            self.bytes = self.bytes.saturating_sub(hears.len_bytes);
+            self.answer(context, token, &hears, code, data);
+        }
+    }
+
+    /// A copy that ended well is forgotten; of one that failed more may still come.
+    fn forget_if_over(&mut self, context: &mut Context, token: &Token) {
+        let Some(incoming) = self.all.get(token) else { return };
+        let is_over = matches!(incoming.ended, Some((Code::FINISHED_OK, _)));
+        if is_over && incoming.running.is_empty() && incoming.waiting.is_empty() {
+            self.forget(context, token);
+        }
+    }
+
+    fn forget(&mut self, context: &mut Context, token: &Token) {
+        if let Some(incoming) = self.all.remove(token) {
+            self.tokens.remove(&incoming.sink);
+            context.timers.cancel(&Timer::Sink(token.clone()));
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! A REMOTECOPY, and the PROCESSCOPY messages that it becomes (docs/protocol.md section 12).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::model::copy::{Attributes, ChunkFrame, CopyKind, DigestKind, SourceSpec};
+use crate::model::node_id::NodeId;
+
+use crate::node::json;
+
+/// Maximum length in characters of a path or another value.
+const VALUE_LEN_MAX: usize = 4_096;
+/// A WebSocket message that a node takes, in bytes.
+pub(in crate::node) const WEB_SOCKET_BYTES_MAX: usize = 262_144;
+/// Bytes of an envelope around the data of a message: action, token, target.
+pub(in crate::node) const ENVELOPE_BYTES_MAX: usize = 600;
+
+/// What a copy is asked to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::node) struct Request {
+    /// The member `logging` as it came, JSON text.
+    logging: String,
+    pub source: String,
+    pub destination: String,
+    cache_dir: Option<String>,
+    pub attributes: Attributes,
+    /// The beginning of a packed file's name.
+    prefix: String,
+}
+
+/// What a chunk says beside the protocol, towards a receiver of our own kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// Nothing that changes what the receiver does.
+    Plain,
+    /// It is to confirm each message, also where a Perl node would not.
+    Ours,
+}
+
+#[derive(Deserialize)]
+struct RawRequest<'a> {
+    #[serde(default)]
+    content: Value,
+    #[serde(borrow, default)]
+    logging: Option<&'a RawValue>,
+}
+
+impl Request {
+    /// Reads the data of a REMOTECOPY.
+    ///
+    /// # Errors
+    /// The message of the row, and what it is about.
+    pub(in crate::node) fn read(data: &str) -> Result<Self, (&'static str, &'static str)> {
+        const FAILED: &str = "remote copy failed";
+        let mut single = String::new();
+        let raw: RawRequest<'_> = json::read_object(data, &mut single).ok_or((FAILED, "the request cannot be read"))?;
+        let member = |key: &str| raw.content.get(key).and_then(json::text);
+        let source = member("source").ok_or((FAILED, "the source is missing"))?;
+        let destination = member("destination").ok_or((FAILED, "the destination is missing"))?;
+        let cache_dir = member("cache_dir");
+        let prefix = member("type").unwrap_or_else(|| "tmp".to_owned());
+        let all = [Some(&source), Some(&destination), cache_dir.as_ref(), Some(&prefix)];
+        if all.into_iter().flatten().any(|text| text.len() > VALUE_LEN_MAX || text.contains('\0')) {
+            return Err((FAILED, "a path is longer than 4096 characters or holds a NUL"));
+        }
+        if prefix.contains('/') || prefix.len() > 128 {
+            return Err((FAILED, "the type becomes part of a file name: at most 128 characters and no '/'"));
+        }
+        let attribute = |key: &str| member(key).filter(|text| text.len() <= 256).unwrap_or_default();
+        let attributes = Attributes { owner: attribute("owner"), group: attribute("group"), mode: attribute("mode") };
+        let logging = raw.logging.map_or("null", RawValue::get).to_owned();
+        Ok(Self { logging, source, destination, cache_dir, attributes, prefix })
+    }
+
+    /// What is to be opened.
+    pub(in crate::node) fn spec(&self, target: &str, number: u64) -> SourceSpec {
+        SourceSpec {
+            source: PathBuf::from(&self.source),
+            cache_dir: self.cache_dir.as_ref().map(PathBuf::from),
+            archive_name: format!("{}-{target}.tar.gz.{number}", self.prefix),
+            attributes: self.attributes.clone(),
+        }
+    }
+
+    /// The base name goes behind a directory.
+    pub(in crate::node) fn complete_destination(&mut self, kind: CopyKind) {
+        if kind == CopyKind::Regular && self.destination.ends_with('/') {
+            let name = self.source.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+            self.destination.push_str(name);
+        }
+    }
+
+    fn opening(&self, status: &str, kind: CopyKind) -> String {
+        format!("{{\"logging\":{},\"content\":{{\"status\":\"{status}\",\"type\":\"{}\"", self.logging, kind.as_str())
+    }
+
+    fn places(&self, out: &mut String) {
+        out.push_str(",\"destination\":");
+        json::push_string(out, &self.destination);
+        out.push_str(",\"cache_dir\":");
+        match &self.cache_dir {
+            Some(cache_dir) => json::push_string(out, cache_dir),
+            None => out.push_str("null"),
+        }
+    }
+
+    fn attributes(&self, kind: CopyKind, out: &mut String) {
+        let mut attribute = |key: &str, value: &str| {
+            out.push_str(",\"");
+            out.push_str(key);
+            out.push_str("\":");
+            if value.is_empty() { out.push_str("null") } else { json::push_string(out, value) }
+        };
+        attribute("owner", &self.attributes.owner);
+        attribute("group", &self.attributes.group);
+        // An archive has the permissions in it.
+        if kind == CopyKind::Regular {
+            attribute("mode", &self.attributes.mode);
+        }
+    }
+
+    /// The text around every chunk.
+    pub(super) fn frame(&self, kind: CopyKind, dialect: Dialect) -> ChunkFrame {
+        let before = self.opening("inprogress", kind) + ",\"chunk\":{\"data\":\"";
+        let mut after = "},\"md5\":null".to_owned();
+        self.places(&mut after);
+        after.push_str(dialect.member());
+        after.push_str(CLOSING);
+        ChunkFrame { before: Arc::from(before), after: Arc::from(after) }
+    }
+
+    /// The last message.
+    pub(super) fn end(&self, kind: CopyKind, md5: &str, dialect: Dialect) -> String {
+        let mut text = self.opening("end", kind) + ",\"chunk\":null,\"md5\":\"" + md5 + "\"";
+        self.places(&mut text);
+        self.attributes(kind, &mut text);
+        text.push_str(dialect.member());
+        text.push_str(CLOSING);
+        text
+    }
+
+    /// Between our own: what is there already?
+    /// `digest` is what we would rather compare by; the answer shows by its digits whether the receiver can.
+    /// With the id of a `sender` that has no other copy of this on its way, what an earlier one left there counts.
+    pub(super) fn query(
+        &self,
+        kind: CopyKind,
+        (number, total, restart): (u64, u64, bool),
+        md5: Option<&str>,
+        sender: Option<NodeId>,
+        digest: DigestKind,
+    ) -> String {
+        let mut text = self.opening("query", kind) + ",\"chunk\":null,\"md5\":";
+        match md5 {
+            Some(md5) => json::push_string(&mut text, md5),
+            None => text.push_str("null"),
+        }
+        self.places(&mut text);
+        self.attributes(kind, &mut text);
+        text.push_str(&format!(",\"query\":{number},\"total\":{total},\"restart\":{restart}"));
+        if let Some(sender) = sender {
+            text.push_str(&format!(",\"sender\":{sender},\"alone\":true"));
+        }
+        if digest == DigestKind::Sha256 {
+            text.push_str(",\"digest\":\"sha256\"");
+        }
+        text.push_str(Dialect::Ours.member());
+        text.push_str(CLOSING);
+        text
+    }
+
+    /// Between our own: the sender has given up.
+    pub(super) fn abort(&self, kind: CopyKind) -> String {
+        let mut text = self.opening("abort", kind) + ",\"chunk\":null,\"md5\":null";
+        self.places(&mut text);
+        text.push_str(CLOSING);
+        text
+    }
+}
+
+/// The end of every message.
+const CLOSING: &str = "},\"parameters\":{\"no_fork\":1}}";
+
+impl Dialect {
+    const fn member(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Ours => ",\"ack\":1",
+        }
+    }
+}
+
+/// Bytes of a chunk whose message fits into a WebSocket message.
+pub(super) fn web_socket_chunk_bytes(frame: &ChunkFrame) -> usize {
+    // Three numbers of at most 20 digits, and their names.
+    let around = frame.before.len() + frame.after.len() + ENVELOPE_BYTES_MAX + 100;
+    (WEB_SOCKET_BYTES_MAX.saturating_sub(around) / 4 * 3).max(1)
+}

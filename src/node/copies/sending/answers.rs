@@ -1,0 +1,137 @@
+//! What the receiver of a copy says: confirmations, and, between our own kind, what it has already.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::copy::{CopyFailure, CopyKind, DigestKind, SourceId, SourceStep};
+use crate::model::node_id::NodeId;
+use crate::model::token::Token;
+
+use super::{Sender, State};
+use crate::node::json;
+use crate::node::sync::asking;
+
+/// The data of a confirmation by a receiver of our own kind.
+#[derive(Default, Deserialize)]
+struct Answer {
+    /// Why a relay cannot pass the copy on.
+    #[serde(default)]
+    failed: Option<String>,
+    #[serde(default)]
+    query: Value,
+    #[serde(default)]
+    received: Value,
+    #[serde(default)]
+    md5: Value,
+    #[serde(default)]
+    same_size: bool,
+    #[serde(default)]
+    unchanged: bool,
+    /// A relay: the receiver, or the next relay, is none of our kind.
+    #[serde(default)]
+    plain: bool,
+    /// A relay: the way behind it is broken, or not known yet.
+    #[serde(default)]
+    interrupted: bool,
+}
+
+impl Sender<'_> {
+    /// Asks a receiver of our own kind what it has.
+    pub(super) fn ask_receiver(&mut self, source: SourceId, md5: Option<String>, restart: bool) {
+        self.sending.next_query += 1;
+        let number = self.sending.next_query;
+        let sender = self.context.own_id.filter(|_| self.sending.is_alone(source));
+        let Some(copy) = self.sending.all.get_mut(&source) else { return };
+        let data = copy.request.query(copy.kind, (number, copy.total, restart), md5.as_deref(), sender, copy.digest);
+        copy.may_have_ended |= md5.is_some();
+        copy.state = State::Asking { number, md5 };
+        let (through, message) = (copy.route.through, copy.message(data));
+        self.nodes.send(self.context, through, message);
+        self.await_progress(source);
+    }
+
+    /// A node replied with the token of a copy; `false` when it is none.
+    pub(in crate::node) fn confirmed(&mut self, through: NodeId, token: &Token, code: Code, data: &str) -> bool {
+        let Some(source) = self.sending.of_token(token.as_str()) else { return false };
+        let Some(copy) = self.sending.all.get_mut(&source) else { return false };
+        if copy.route.through != through {
+            return true;
+        }
+        if code.is_terminal() {
+            self.receiver_gave_up(source, code, data);
+            return true;
+        }
+        let answer: Answer = serde_json::from_str(data).unwrap_or_default();
+        let received = json::integer(&answer.received).and_then(|received| u64::try_from(received).ok());
+        match &copy.state {
+            State::Queued | State::Opening | State::AwaitingKind | State::Interrupted => {}
+            State::Asking { number, .. } if json::integer(&answer.query) != i64::try_from(*number).ok() => {}
+            _ if answer.interrupted => self.way_is_broken(source),
+            // A relay that was restarted may not know yet what is behind it.
+            State::Asking { .. } if answer.failed.is_some() && copy.has_answer => self.way_is_broken(source),
+            _ if answer.failed.is_some() => {
+                let failure = CopyFailure { message: answer.failed.unwrap_or_default(), detail: String::new() };
+                self.fail(source, &failure);
+            }
+            State::Asking { .. } if answer.plain => self.copy_plainly(source),
+            State::Asking { md5, .. } => {
+                let has_digest = md5.is_some();
+                self.receiver_answered(source, &answer, received.unwrap_or(0), has_digest);
+            }
+            State::Sending | State::Finishing | State::Confirming { .. } => {
+                match received {
+                    Some(received) => copy.in_flight.retain(|end| *end > received),
+                    None => drop(copy.in_flight.pop_front()),
+                }
+                self.await_progress(source);
+                self.go_on(source);
+            }
+            State::Digesting | State::Rewinding { .. } => {}
+        }
+        true
+    }
+
+    fn receiver_answered(&mut self, source: SourceId, answer: &Answer, received: u64, has_digest: bool) {
+        let Some(copy) = self.sending.all.get_mut(&source) else { return };
+        copy.has_answer = true;
+        copy.may_have_ended = false;
+        copy.retry_until = None;
+        if answer.unchanged {
+            // Its last row is written; a sync brings it.
+            let code = Code::FINISHED_OK;
+            return self.receiver_gave_up(source, code, &json::message("process copy finished successfully"));
+        }
+        let md5 = answer.md5.as_str().unwrap_or_default().to_owned();
+        if answer.same_size && !has_digest && copy.kind == CopyKind::Regular {
+            copy.state = State::Digesting;
+            return self.source_step(source, SourceStep::Digest(DigestKind::of(&md5)));
+        }
+        let kind = DigestKind::of(&md5);
+        copy.state = State::Rewinding { received, md5 };
+        self.source_step(source, SourceStep::Rewind(received, kind));
+    }
+
+    /// The receiver has ended the copy and wrote its row; its reply becomes the row if that never comes.
+    fn receiver_gave_up(&mut self, source: SourceId, code: Code, data: &str) {
+        let Some(copy) = self.forget(source) else { return };
+        let through = copy.route.through;
+        let Some(node) = self.nodes.get_mut(through) else {
+            let failure = CopyFailure { message: "remote copy failed".to_owned(), detail: String::new() };
+            return self.failure_row(&copy.token, &failure);
+        };
+        if through != copy.route.target && node.sync.is_of_our_kind() {
+            // The row is in the history of the receiver, and comes by way of the relay when that has it.
+            self.context.close_token(copy.token.as_str());
+            asking::sync_soon(self.context, self.nodes, through);
+            return self.start_queued();
+        }
+        node.owed.sent(copy.token.clone(), &Action::ProcessCopy, node.sync.serial, false);
+        let (_, sync) = node.owed.replied(&copy.token, code, data, node.sync.serial);
+        if sync {
+            asking::sync_soon(self.context, self.nodes, through);
+        }
+        self.start_queued();
+    }
+}

@@ -1,0 +1,463 @@
+//! Copies that we send (docs/protocol.md section 12): a REMOTECOPY becomes PROCESSCOPY messages, read and packed by
+//! jobs, a few under way at a time.
+//!
+//! A push node confirms every message, and so does each node of our own kind; towards any other the transport's send
+//! queue tells when more may go. A receiver of our own kind is asked first what it has: a copy goes on where it broke
+//! off, and a file that is there already is not sent.
+//!
+//! Out of scope: files, and what the receiver does.
+
+mod answers;
+mod breaks;
+mod kind;
+mod pace;
+#[cfg(test)]
+mod tests;
+
+use crate::model::host_work::HostWork;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::copy::{Chunk, CopyFailure, CopyKind, DigestKind, SourceDone, SourceId, SourceStep};
+use crate::model::log::LogLine;
+use crate::model::message::Message;
+use crate::model::node_id::NodeId;
+use crate::model::registration::NodeKind;
+use crate::model::time::Monotonic;
+use crate::model::token::Token;
+
+use super::ending::failure_data;
+use super::request::{Dialect, Request, web_socket_chunk_bytes};
+use crate::node::context::Context;
+use crate::node::nodes::Nodes;
+use crate::node::nodes::node::Link;
+use crate::node::nodes::pathway::Route;
+use crate::node::output::Output;
+use crate::node::timers::Timer;
+use pace::Pace;
+
+/// Copies at most, those that wait included.
+const COPIES_MAX: usize = 10_000;
+/// Copies that are read and sent at the same time.
+const ACTIVE_MAX: usize = 8;
+/// Chunks that are not confirmed at most.
+const WINDOW: usize = 8;
+/// Chunks of one reading job, and the number below which the next one is ordered.
+const READ_COUNT: usize = 2;
+/// Chunks that are sealed at once at most: meanwhile no job is ordered and no byte goes out. The next confirmation
+/// sends more.
+const SEND_COUNT: usize = 2;
+
+/// How far a copy is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// Others are sent first.
+    Queued,
+    /// The source is being opened, a directory packed.
+    Opening,
+    /// Whether the receiver is of our own kind is not known yet.
+    AwaitingKind,
+    /// The receiver is asked what it has. With the MD5 of the whole, if it may be there.
+    Asking { number: u64, md5: Option<String> },
+    /// The MD5 of the whole is taken, for that question.
+    Digesting,
+    /// The source is read again up to where the receiver is; the MD5 that it has.
+    Rewinding { received: u64, md5: String },
+    /// Chunks go out.
+    Sending,
+    /// All chunks are out; the MD5 is taken.
+    Finishing,
+    /// All is read, and the last chunks are being confirmed.
+    Confirming { md5: String },
+    /// The connection broke; it goes on when that is back.
+    Interrupted,
+}
+
+/// One copy.
+#[derive(Debug)]
+struct Copy {
+    token: Token,
+    request: Request,
+    route: Route,
+    kind: CopyKind,
+    total: u64,
+    /// The digest that is fastest here, offered to a receiver of our kind.
+    digest: DigestKind,
+    state: State,
+    /// Whether the receiver is known to be of our own kind.
+    is_ours: bool,
+    /// Whether a step is under way, and whether its outcome is of no use any more.
+    has_step: bool,
+    is_stale: bool,
+    /// Chunks that are read.
+    ready: VecDeque<Chunk>,
+    /// Whether all of them are.
+    all_read: bool,
+    /// Where the chunks end that are not confirmed.
+    in_flight: VecDeque<u64>,
+    /// Whether the transport has room, where nobody confirms.
+    has_room: bool,
+    /// Whether the receiver has ever said what it has.
+    has_answer: bool,
+    /// Whether it was told the MD5 of the whole and has not answered: if it has the file, the copy has ended there.
+    may_have_ended: bool,
+    /// Until when a way that is broken behind a relay is tried again.
+    retry_until: Option<Monotonic>,
+}
+
+/// Every copy that we send.
+#[derive(Debug, Default)]
+pub(in crate::node) struct Sending {
+    all: BTreeMap<SourceId, Copy>,
+    by_token: BTreeMap<Token, SourceId>,
+    queued: VecDeque<SourceId>,
+    next_query: u64,
+    pace: Pace,
+}
+
+/// The copies that we send, with what they work on.
+pub(in crate::node) struct Sender<'a> {
+    pub context: &'a mut Context,
+    pub nodes: &'a mut Nodes,
+    pub sending: &'a mut Sending,
+}
+
+impl Sending {
+    /// Whether a token belongs to a copy that goes on.
+    pub(super) fn has(&self, token: &Token) -> bool {
+        self.by_token.contains_key(token)
+    }
+
+    /// Whether copies to a node are under way; with an id, those before it. One that broke off counts for nothing.
+    pub(super) fn is_sending_to(&self, target: NodeId, before: Option<SourceId>) -> bool {
+        let is_before = |source: &SourceId| before.is_none_or(|before| *source < before);
+        self.all
+            .iter()
+            .any(|(source, copy)| copy.route.target == target && is_before(source) && copy.state != State::Interrupted)
+    }
+
+    fn of_token(&self, token: &str) -> Option<SourceId> {
+        self.by_token.get(token).copied()
+    }
+
+    fn of_node(&self, through: NodeId) -> Vec<SourceId> {
+        self.all.iter().filter(|(_, copy)| copy.route.through == through).map(|(source, _)| *source).collect()
+    }
+
+    fn active(&self) -> usize {
+        self.all.values().filter(|copy| !matches!(copy.state, State::Queued | State::Interrupted)).count()
+    }
+}
+
+impl Sender<'_> {
+    /// A REMOTECOPY whose target is not here and not reached by SSH.
+    pub(in crate::node) fn begin(&mut self, token: &Token, route: Route, data: &str) {
+        if self.sending.has(token) {
+            let text = format!("REMOTECOPY with the token {token} of a copy that goes on: ignored");
+            return self.context.log(LogLine::warning("proxy", text));
+        }
+        let request = match Request::read(data) {
+            Ok(request) => request,
+            Err((message, detail)) => {
+                let failure = CopyFailure { message: message.to_owned(), detail: detail.to_owned() };
+                return self.failure_row(token, &failure);
+            }
+        };
+        if self.sending.all.len() >= COPIES_MAX {
+            return self.context.fail(token, "proxy - too many copies wait, try again later");
+        }
+        let source = self.context.begin_copy();
+        self.context.open_token(token, None);
+        let copy = Copy {
+            token: token.clone(),
+            request,
+            route,
+            kind: CopyKind::Regular,
+            total: 0,
+            digest: DigestKind::Md5,
+            state: State::Queued,
+            is_ours: false,
+            has_step: false,
+            is_stale: false,
+            ready: VecDeque::new(),
+            all_read: false,
+            in_flight: VecDeque::new(),
+            has_room: true,
+            has_answer: false,
+            may_have_ended: false,
+            retry_until: None,
+        };
+        self.sending.all.insert(source, copy);
+        self.sending.by_token.insert(token.clone(), source);
+        self.sending.queued.push_back(source);
+        self.start_queued();
+    }
+
+    fn start_queued(&mut self) {
+        while self.sending.active() < ACTIVE_MAX {
+            let Some(source) = self.sending.queued.pop_front() else { break };
+            let Some(copy) = self.sending.all.get_mut(&source) else { continue };
+            copy.state = State::Opening;
+            let spec = copy.request.spec(&copy.route.target.to_string(), source.0);
+            self.source_step(source, SourceStep::Open(spec));
+        }
+    }
+
+    fn source_step(&mut self, source: SourceId, step: SourceStep) {
+        if let Some(copy) = self.sending.all.get_mut(&source) {
+            copy.has_step = true;
+            self.context.output(Output::Host(HostWork::ReadSource { source, step }));
+        }
+    }
+
+    /// A step of a copy is done.
+    pub(in crate::node) fn done(&mut self, source: SourceId, done: SourceDone) {
+        let Some(copy) = self.sending.all.get_mut(&source) else { return };
+        copy.has_step = false;
+        let is_stale = std::mem::take(&mut copy.is_stale);
+        if let SourceDone::Failed(failure) = done {
+            return self.fail(source, &failure);
+        }
+        if is_stale {
+            // The connection is back already.
+            if self.is_link_up(source)
+                && self.sending.all.get(&source).is_some_and(|copy| copy.state == State::Interrupted)
+            {
+                self.ask_receiver(source, None, false);
+            }
+            return;
+        }
+        match (done, copy.state.clone()) {
+            (SourceDone::Opened { kind, total, notes, digest }, _) => {
+                copy.kind = kind;
+                copy.digest = digest;
+                copy.total = total;
+                copy.request.complete_destination(kind);
+                for note in notes {
+                    self.context.log(LogLine::warning("proxy", note));
+                }
+                self.find_out_kind(source);
+            }
+            (SourceDone::Chunks(chunks), State::Sending) => {
+                copy.all_read = chunks.len() < READ_COUNT
+                    || chunks.last().is_none_or(|chunk| chunk.offset + chunk.len_bytes >= copy.total);
+                copy.ready.extend(chunks);
+                self.go_on(source);
+            }
+            (SourceDone::Digest(md5), State::Digesting) => self.ask_receiver(source, Some(md5), false),
+            (SourceDone::Digest(md5), State::Rewinding { received, md5: theirs }) => {
+                if md5 == theirs && received <= copy.total {
+                    copy.state = State::Sending;
+                    copy.all_read = received == copy.total && received > 0;
+                    self.go_on(source);
+                } else {
+                    self.ask_receiver(source, None, true);
+                }
+            }
+            (SourceDone::Digest(md5), State::Finishing) => {
+                copy.state = State::Confirming { md5 };
+                self.go_on(source);
+            }
+            _ => {}
+        }
+    }
+
+    /// [`Timer::Copy`]
+    pub(in crate::node) fn timer_due(&mut self, source: SourceId) {
+        let Some(copy) = self.sending.all.get_mut(&source) else { return };
+        if copy.state == State::AwaitingKind {
+            copy.state = State::Sending;
+            self.await_progress(source);
+            return self.go_on(source);
+        }
+        if self.try_way_again(source) {
+            return;
+        }
+        let Some(copy) = self.sending.all.get_mut(&source) else { return };
+        // A job of ours that takes long is no silence of the node.
+        if copy.has_step {
+            return self.await_progress(source);
+        }
+        let through = copy.route.through;
+        let text = format!("proxy - node '{through}' did not go on with the copy in time");
+        self.fail(source, &CopyFailure { message: text, detail: String::new() });
+    }
+
+    /// From now on the node has the usual time to go on.
+    fn await_progress(&mut self, source: SourceId) {
+        let patience = self.context.proxy_settings().pong_discard_timeout.max(Duration::from_secs(1));
+        self.context.timers.set(Timer::Copy(source), self.context.now.monotonic + patience);
+    }
+
+    fn is_link_up(&self, source: SourceId) -> bool {
+        let copy = self.sending.all.get(&source);
+        copy.and_then(|copy| self.nodes.get(copy.route.through)).is_some_and(|node| node.link == Link::Up)
+    }
+
+    /// Sends what may be sent and orders what is to be read.
+    fn go_on(&mut self, source: SourceId) {
+        for _ in 0..SEND_COUNT {
+            if !self.send_next_chunk(source) {
+                break;
+            }
+        }
+        let buffer_size = self.context.proxy_settings().buffer_size;
+        let Some(copy) = self.sending.all.get_mut(&source) else { return };
+        if copy.has_step {
+            return;
+        }
+        match &copy.state {
+            State::Sending if !copy.all_read && copy.ready.len() < READ_COUNT => {
+                let frame = copy.request.frame(copy.kind, copy.dialect());
+                let is_push = self
+                    .nodes
+                    .get(copy.route.through)
+                    .is_some_and(|node| matches!(node.registration.kind, NodeKind::PushZmq { .. }));
+                let chunk_bytes = if is_push && copy.route.through == copy.route.target {
+                    buffer_size
+                } else {
+                    buffer_size.min(web_socket_chunk_bytes(&frame))
+                };
+                self.source_step(source, SourceStep::Read { count: READ_COUNT, chunk_bytes, frame });
+            }
+            State::Sending if copy.all_read && copy.ready.is_empty() => {
+                copy.state = State::Finishing;
+                self.source_step(source, SourceStep::Finish);
+            }
+            State::Confirming { md5 } if copy.in_flight.is_empty() => {
+                let data = copy.request.end(copy.kind, md5, copy.dialect());
+                self.send_end(source, data);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether one was sent.
+    fn send_next_chunk(&mut self, source: SourceId) -> bool {
+        let now = self.context.now.monotonic;
+        let limit = self.context.proxy_settings().copy_rate_limit;
+        let Some(copy) = self.sending.all.get_mut(&source) else { return false };
+        if copy.state != State::Sending || copy.ready.is_empty() {
+            return false;
+        }
+        let Some(node) = self.nodes.get(copy.route.through) else { return false };
+        let is_confirmed = copy.is_ours || matches!(node.registration.kind, NodeKind::PushZmq { .. });
+        let may_send = if is_confirmed { copy.in_flight.len() < WINDOW } else { copy.has_room };
+        if !may_send {
+            return false;
+        }
+        if let Some(limit) = limit
+            && let Err(at) = self.sending.pace.take(copy.route.target, limit, copy.ready.front(), now)
+        {
+            self.context.timers.set(Timer::CopyPace(copy.route.target), at);
+            return false;
+        }
+        let Some(chunk) = copy.ready.pop_front() else { return false };
+        let (through, client) = (copy.route.through, node.client);
+        if is_confirmed {
+            copy.in_flight.push_back(chunk.offset + chunk.len_bytes);
+        } else {
+            copy.has_room = false;
+        }
+        let message = copy.message(chunk.data);
+        self.nodes.send(self.context, through, message);
+        self.await_progress(source);
+        if !is_confirmed {
+            self.context.output(Output::AwaitRoom { node: through, client });
+        }
+        true
+    }
+
+    /// The receiver owes the end from now on, as it does for any request.
+    fn send_end(&mut self, source: SourceId, data: String) {
+        let Some(copy) = self.forget(source) else { return };
+        let through = copy.route.through;
+        self.owe(&copy);
+        let message = copy.message(data);
+        self.nodes.send(self.context, through, message);
+        self.start_queued();
+    }
+
+    /// The receiver owes the end of a copy.
+    fn owe(&mut self, copy: &Copy) {
+        let Route { through, target } = copy.route;
+        if let Some(node) = self.nodes.get_mut(through) {
+            node.owed.sent_copy(copy.token.clone(), node.sync.serial, through != target);
+            self.context.open_token(&copy.token, Some(through));
+        }
+    }
+
+    /// [`Timer::CopyPace`]
+    pub(in crate::node) fn pace_due(&mut self, target: NodeId) {
+        let waiting: Vec<SourceId> = self
+            .sending
+            .all
+            .iter()
+            .filter(|(_, copy)| copy.route.target == target)
+            .map(|(source, _)| *source)
+            .collect();
+        for source in waiting {
+            self.go_on(source);
+        }
+    }
+
+    /// Little waits to be sent to a node.
+    pub(in crate::node) fn room(&mut self, through: NodeId) {
+        for source in self.sending.of_node(through) {
+            if let Some(copy) = self.sending.all.get_mut(&source) {
+                copy.has_room = true;
+            }
+            self.go_on(source);
+        }
+    }
+
+    /// A token has its last row, whoever wrote it.
+    pub(in crate::node) fn token_ended(&mut self, token: &str) {
+        if let Some(source) = self.sending.of_token(token) {
+            drop(self.forget(source));
+            self.start_queued();
+        }
+    }
+
+    fn forget(&mut self, source: SourceId) -> Option<Copy> {
+        let copy = self.sending.all.remove(&source)?;
+        self.sending.by_token.remove(&copy.token);
+        self.context.timers.cancel(&Timer::Copy(source));
+        self.context.output(Output::Host(HostWork::ReadSource { source, step: SourceStep::Close }));
+        Some(copy)
+    }
+
+    fn fail(&mut self, source: SourceId, failure: &CopyFailure) {
+        let Some(copy) = self.forget(source) else { return };
+        if copy.is_ours && self.nodes.get(copy.route.through).is_some_and(|node| node.link == Link::Up) {
+            let message = copy.message(copy.request.abort(copy.kind));
+            self.nodes.send(self.context, copy.route.through, message);
+        }
+        self.failure_row(&copy.token, failure);
+        self.start_queued();
+    }
+
+    /// The row that ends a copy with an error.
+    pub(super) fn failure_row(&mut self, token: &Token, failure: &CopyFailure) {
+        let text = if failure.detail.is_empty() {
+            failure.message.clone()
+        } else {
+            format!("{} ({})", failure.message, failure.detail)
+        };
+        self.context.log(LogLine::error("proxy", format!("copy {token}: {text}")));
+        self.context.finish(token, Code::FINISHED_KO, failure_data(failure));
+    }
+}
+
+impl Copy {
+    const fn dialect(&self) -> Dialect {
+        if self.is_ours { Dialect::Ours } else { Dialect::Plain }
+    }
+
+    fn message(&self, data: String) -> Message {
+        let target = Some(self.route.target_field());
+        Message { action: Action::ProcessCopy, token: Some(self.token.clone()), target, data }
+    }
+}

@@ -1,0 +1,163 @@
+//! The constatus map (docs/protocol.md section 4) as JSON text: ours, built when it is asked for and kept until
+//! something changes, and the maps that nodes announce in their PONG, cut to bounds.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::model::node_id::NodeId;
+
+use super::node::Announced;
+use super::registry::Registry;
+use crate::node::context::Context;
+use crate::node::json;
+use crate::node::liveness::Ping;
+
+/// Characters of a node's map at most; a larger one is left out.
+const MAP_BYTES_MAX: usize = 1 << 20;
+/// Levels of nodes behind nodes at most; deeper ones are cut.
+const LEVELS_MAX: u8 = 32;
+
+/// What we say of our nodes, built again only when something in it has changed.
+#[derive(Debug, Default)]
+pub(super) struct StatusTexts {
+    /// What the PONG was made of.
+    pong_of: (u64, Option<NodeId>),
+    pong: String,
+    constatus_of: u64,
+    constatus: String,
+    /// A call of the API has left a row with this text.
+    has_row: bool,
+}
+
+impl StatusTexts {
+    /// The `data` of a PONG.
+    pub(super) fn pong(&mut self, context: &Context, registry: &Registry) -> &str {
+        let made_of = (registry.version() + 1, context.own_id);
+        if self.pong_of != made_of {
+            let mut text =
+                format!("{{\"action\":\"ping\",\"message\":\"ping ok\",\"id\":{},\"hostname\":", context.id_json());
+            json::push_string(&mut text, &context.options.hostname);
+            text.push_str(",\"data\":");
+            text.push_str(&write_map(registry));
+            text.push('}');
+            (self.pong_of, self.pong) = (made_of, text);
+        }
+        &self.pong
+    }
+
+    /// The `data` of a CONSTATUS, and whether an answer to the API leaves a row: the first of those that say the same.
+    pub(super) fn constatus(&mut self, registry: &Registry, is_api: bool) -> (&str, bool) {
+        let version = registry.version() + 1;
+        if self.constatus_of != version {
+            let map = write_map(registry);
+            self.constatus = format!("{{\"action\":\"constatus\",\"message\":\"ok\",\"data\":{map}}}");
+            (self.constatus_of, self.has_row) = (version, false);
+        }
+        let is_new = is_api && !std::mem::replace(&mut self.has_row, true);
+        (&self.constatus, is_new)
+    }
+}
+
+/// The map of every node of the registry.
+pub(in crate::node) fn write_map(registry: &Registry) -> String {
+    let mut out = String::from("{");
+    for (id, node) in registry.iter() {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        let liveness = &node.liveness;
+        // Writing to a string cannot fail.
+        let _ = write!(
+            out,
+            "\"{id}\":{{\"type\":\"{}\",\"nodes\":{},\"last_ping_sent\":{},\"last_ping_recv\":{},\"next_ping\":{},\
+             \"in_progress_ping\":{},\"ping_ok\":{},\"ping_failed\":{},\"ping_timeout\":{}}}",
+            node.registration.kind.as_str(),
+            liveness.nodes,
+            liveness.last_ping_sent,
+            liveness.last_ping_received,
+            liveness.next_ping,
+            u8::from(liveness.ping != Ping::Idle),
+            liveness.ping_ok,
+            liveness.ping_failed,
+            liveness.ping_timeout,
+        );
+    }
+    out.push('}');
+    out
+}
+
+/// A node's own map: the text to keep, and the ids in it with their distance. Each id is opened where it stands
+/// nearest, and `around` (we ourselves and that node) nowhere: relays that know each other would otherwise repeat each
+/// other's nodes without end, and a way that leads through us is none. `None` when it is no map or too large.
+pub(in crate::node) fn read_map(text: &str, around: impl IntoIterator<Item = NodeId>) -> Option<(String, Announced)> {
+    if text.len() > MAP_BYTES_MAX {
+        return None;
+    }
+    let mut map: Value = serde_json::from_str(text).ok()?;
+    map.is_object().then_some(())?;
+    let around: BTreeSet<NodeId> = around.into_iter().collect();
+    let mut opened = around.clone();
+    let mut ids = Announced::new();
+    let mut level = vec![&mut map];
+    for steps in 1..=LEVELS_MAX {
+        let mut below = Vec::new();
+        for (key, entry) in level.into_iter().filter_map(Value::as_object_mut).flatten() {
+            let id = key.parse::<NodeId>().ok();
+            if let Some(id) = id.filter(|id| !around.contains(id)) {
+                ids.entry(id).or_insert(steps);
+            }
+            let Some(nodes) = entry.get_mut("nodes") else { continue };
+            if steps < LEVELS_MAX && id.is_none_or(|id| opened.insert(id)) {
+                below.push(nodes);
+            } else {
+                *nodes = Value::Object(serde_json::Map::new());
+            }
+        }
+        level = below;
+    }
+    Some((map.to_string(), ids))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u64) -> NodeId {
+        NodeId::new(number).unwrap()
+    }
+
+    fn read(text: &str) -> Option<(String, Vec<(u64, u8)>)> {
+        let (kept, ids) = read_map(text, [id(1)])?;
+        Some((kept, ids.into_iter().map(|(id, steps)| (id.get(), steps)).collect()))
+    }
+
+    #[test]
+    fn ids_are_found_at_every_depth() {
+        let text = r#"{"2":{"nodes":{"3":{"nodes":{"4":{"type":"pull"}}},"x":{}}},"5":null}"#;
+        assert_eq!(read(text), Some((text.to_owned(), vec![(2, 1), (3, 2), (4, 3), (5, 1)])));
+    }
+
+    #[test]
+    fn relays_that_know_each_other_and_us_are_not_repeated() {
+        let text = r#"{"2":{"nodes":{"3":{"nodes":{"2":{"nodes":{"9":{}}},"8":{}}}}},"1":{"nodes":{"7":{}}},"3":{"nodes":{"6":{}}}}"#;
+        let kept = r#"{"2":{"nodes":{"3":{"nodes":{}}}},"1":{"nodes":{}},"3":{"nodes":{"6":{}}}}"#;
+        let (text, ids) = read(text).unwrap();
+        assert_eq!(text.parse::<Value>().unwrap(), kept.parse::<Value>().unwrap());
+        assert_eq!(ids, [(2, 1), (3, 1), (6, 2)]);
+    }
+
+    #[test]
+    fn a_map_that_goes_too_deep_is_cut_and_one_that_is_none_is_left_out() {
+        let nested = |levels: u64| {
+            let open: String = (0..levels).map(|level| format!("{{\"{}\":{{\"nodes\":", level + 2)).collect();
+            format!("{open}{{}}{}", "}}".repeat(usize::try_from(levels).unwrap()))
+        };
+        assert_eq!(read(&nested(40)).unwrap().0, nested(32));
+        assert_eq!(read(&nested(1_000)), None);
+        for bad in ["[]", "null", "3", "{", &format!("{{\"2\":\"{}\"}}", "x".repeat(MAP_BYTES_MAX))] {
+            assert_eq!(read(bad), None);
+        }
+    }
+}

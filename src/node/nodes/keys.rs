@@ -1,0 +1,127 @@
+//! FORGETKEY and TRUSTKEY: what is remembered of the key of a node that we connect to changes while we run. Actions of
+//! our own; the original has none like them.
+
+use serde_json::{Value, json};
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::log::LogLine;
+use crate::model::node_id::NodeId;
+use crate::model::registration::NodeKind;
+use crate::model::session::is_thumbprint;
+use crate::model::ssh::SshTarget;
+use crate::model::token::Token;
+
+use super::Nodes;
+use crate::node::context::Context;
+use crate::node::output::Output;
+use crate::node::peer::Handled;
+
+impl Nodes {
+    /// Forgets the key of a node: the next one that it shows is judged as that of a first contact.
+    pub(in crate::node) fn forget_key(&self, context: &mut Context, token: &Token, data: &str) -> Handled {
+        let asked = serde_json::from_str(data).unwrap_or_default();
+        let done = self.dialled_node(&asked).map(|(id, kind)| {
+            let text = match kind {
+                NodeKind::PushSsh(target) => forgotten_host(id, target),
+                _ => format!(
+                    "the key of node '{id}' is forgotten, its connection is built again; under fingerprint_mode: \
+                     strict, name its new key with 'stheno keys trust'{}",
+                    without_effect(context)
+                ),
+            };
+            (id, None, text)
+        });
+        key_answered(context, "forgetkey", token, done)
+    }
+
+    /// Makes a key that the call names the one of a node.
+    pub(in crate::node) fn trust_key(&self, context: &mut Context, token: &Token, data: &str) -> Handled {
+        let asked: Value = serde_json::from_str(data).unwrap_or_default();
+        let named = asked.pointer("/content/thumbprint").or_else(|| asked.get("thumbprint"));
+        let done = self.dialled_node(&asked).and_then(|(id, kind)| match kind {
+            NodeKind::PushSsh(_) => Err(format!(
+                "node '{id}' is reached by SSH, which has no thumbprints: add the line of its key, which the log \
+                 shows, to the file of ssh_known_hosts, or forget the old key with 'stheno keys forget'"
+            )),
+            _ => match named.and_then(Value::as_str).filter(|text| is_thumbprint(text)) {
+                Some(thumbprint) => Ok((
+                    id,
+                    Some(thumbprint.to_owned()),
+                    format!(
+                        "the key of node '{id}' is {thumbprint} from now on, its connection is built again{}",
+                        without_effect(context)
+                    ),
+                )),
+                None => Err(format!(
+                    "the thumbprint is {}; it has 43 letters, digits, '-' or '_' ('stheno keys thumbprint FILE' on the \
+                     node prints it)",
+                    named.map_or_else(|| "not given".to_owned(), |named| shortened(&named.to_string()))
+                )),
+            },
+        });
+        key_answered(context, "trustkey", token, done)
+    }
+
+    /// The node that a call names, where it is one whose key we judge.
+    fn dialled_node(&self, asked: &Value) -> Result<(NodeId, &NodeKind), String> {
+        let named = asked.pointer("/variables/0").or_else(|| asked.get("id")).unwrap_or(&Value::Null);
+        let id = NodeId::from_json(named).map_err(|error| format!("{}: {error}", shortened(&named.to_string())))?;
+        let node = self.get(id).ok_or_else(|| {
+            format!("node '{id}' is none of this daemon's own nodes; ask the daemon that connects to it")
+        })?;
+        if node.is_dialled() {
+            return Ok((id, &node.registration.kind));
+        }
+        Err(format!(
+            "node '{id}' connects to us (type {}), so no key of it is remembered here; authorized_clients says which \
+             keys may",
+            node.registration.kind.as_str()
+        ))
+    }
+}
+
+/// What is to be said where keys are not looked at.
+const fn without_effect(context: &Context) -> &'static str {
+    if context.options.takes_every_key {
+        "; it has no effect now: under fingerprint_mode: always the key of a node is not looked at, set it to first or \
+         strict"
+    } else {
+        ""
+    }
+}
+
+fn key_answered(
+    context: &mut Context,
+    action: &str,
+    token: &Token,
+    done: Result<(NodeId, Option<String>, String), String>,
+) -> Handled {
+    let (code, answer) = match done {
+        Ok((node, thumbprint, text)) => {
+            context.log(LogLine::info("proxy", text.clone()));
+            context.output(Output::SetNodeKey { node, thumbprint });
+            (Code::FINISHED_OK, json!({ "action": action, "message": text }))
+        }
+        Err(text) => (Code::FINISHED_KO, json!({ "action": action, "error": "refused", "message": text })),
+    };
+    context.reply_with_row(Action::Ack, token, code, answer.to_string())
+}
+
+/// What is known of an SSH host in files is not ours to change.
+fn forgotten_host(id: NodeId, target: &SshTarget) -> String {
+    let host = target.known_as();
+    let file = target.known_hosts.as_ref().map_or_else(
+        || "a known-hosts file, remove it with: ssh-keygen -R".to_owned(),
+        |file| format!("{0}, remove it with: ssh-keygen -f '{0}' -R", file.display()),
+    );
+    format!(
+        "the key of node '{id}' ({host}) that the database had is forgotten, the next connection takes what \
+         strict_serverkey_check allows; where a line for it stands in {file} '{host}'"
+    )
+}
+
+/// As much of a foreign value as an error message shows.
+fn shortened(text: &str) -> String {
+    text.chars().take(64).collect()
+}

@@ -1,0 +1,142 @@
+//! One node: what is registered of it, how it is reached, and what it owes.
+
+use std::collections::BTreeMap;
+
+use crate::model::connection::{ClientId, Endpoint};
+use crate::model::history::SyncMark;
+use crate::model::message::{Message, Outgoing};
+use crate::model::node_id::NodeId;
+use crate::model::registration::{NodeKind, Registration};
+use crate::model::time::Monotonic;
+
+use super::owed::OwedTokens;
+use crate::node::context::Context;
+use crate::node::liveness::Liveness;
+use crate::node::output::Output;
+use crate::node::sync::state::NodeSync;
+
+/// Ids that a node announces, and how many steps behind it they are: 1 for its own nodes.
+pub(in crate::node) type Announced = BTreeMap<NodeId, u8>;
+
+/// Whether messages can go to a node now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::node) enum Link {
+    /// We never connect to it, and it has not dialled in.
+    None,
+    /// Not connected at the moment.
+    Down,
+    /// Connected and sealed.
+    Up,
+}
+
+impl Link {
+    pub(super) const fn of(kind: &NodeKind) -> Self {
+        if matches!(kind, NodeKind::PushZmq { .. } | NodeKind::PushSsh(_)) { Self::Down } else { Self::None }
+    }
+}
+
+/// All that is known of one node.
+#[derive(Debug)]
+pub(in crate::node) struct Node {
+    pub registration: Registration,
+    pub link: Link,
+    /// The connection or session over which a node that dials in is reached.
+    pub client: Option<ClientId>,
+    /// Which start of which daemon that is, where it says so.
+    pub instance: Option<Box<str>>,
+    /// When its client last said anything.
+    pub heard: Option<Monotonic>,
+    pub liveness: Liveness,
+    pub sync: NodeSync,
+    pub owed: OwedTokens,
+    /// Since when its link is down, while it is.
+    pub down_since: Option<Monotonic>,
+    /// The ids in its own constatus map, at every depth.
+    pub(super) announced: Announced,
+}
+
+impl Node {
+    /// One whose history is stored here up to `mark`.
+    pub(super) fn new(registration: Registration, mark: SyncMark) -> Self {
+        Self {
+            link: Link::of(&registration.kind),
+            client: None,
+            instance: None,
+            heard: None,
+            liveness: Liveness::default(),
+            sync: NodeSync::new(mark),
+            owed: OwedTokens::default(),
+            down_since: None,
+            announced: Announced::new(),
+            registration,
+        }
+    }
+
+    /// Sends a message, the one place that knows how a node is reached. What cannot be sent is dropped;
+    /// [`Self::reachable`] tells.
+    pub(in crate::node) fn send(&self, context: &mut Context, mut message: Message) {
+        let id = self.registration.id;
+        if self.endpoint().is_some() {
+            context.output(Output::SendToNode { node: id, outgoing: Outgoing::Request(message) });
+        } else if let Some(client) = self.client {
+            // A pull node always gets the target's id in the third field.
+            if self.registration.kind == NodeKind::Pull && message.target.as_deref().is_none_or(str::is_empty) {
+                message.target = Some(id.to_string().into());
+            }
+            context.output(Output::SendToClient { client, outgoing: Outgoing::Request(message) });
+        }
+    }
+
+    /// Whether there is someone to send to.
+    ///
+    /// # Errors
+    /// The message of the history row that ends the token.
+    pub(in crate::node) fn reachable(&self) -> Result<(), String> {
+        let id = self.registration.id;
+        match self.registration.kind {
+            NodeKind::WebSocket if self.client.is_none() => {
+                Err(format!("cannot get connection from target node '{id}'"))
+            }
+            NodeKind::Pull if self.registration.identity.is_none() => {
+                Err(format!("proxy - node '{id}' had never been connected"))
+            }
+            NodeKind::Pull if self.client.is_none() => {
+                Err(format!("Send message problem for '{id}': it is not connected"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where to connect, for a node that we connect to.
+    pub(in crate::node) const fn endpoint(&self) -> Option<&Endpoint> {
+        match &self.registration.kind {
+            NodeKind::PushZmq { endpoint } => Some(endpoint),
+            _ => None,
+        }
+    }
+
+    /// Whether other nodes are reached by it.
+    pub(in crate::node) fn is_relay(&self) -> bool {
+        !self.registration.subnodes.is_empty() || !self.announced.is_empty()
+    }
+
+    /// Whether it is one that we connect to.
+    pub(in crate::node) const fn is_dialled(&self) -> bool {
+        matches!(self.registration.kind, NodeKind::PushZmq { .. } | NodeKind::PushSsh(_))
+    }
+
+    /// Whether it is a host without a daemon, reached by SSH.
+    pub(in crate::node) const fn is_ssh_host(&self) -> bool {
+        matches!(self.registration.kind, NodeKind::PushSsh(_))
+    }
+
+    /// Whether it is one that connects to us.
+    pub(in crate::node) const fn dials_in(&self) -> bool {
+        matches!(self.registration.kind, NodeKind::Pull | NodeKind::WebSocket)
+    }
+
+    /// Whether it is one that connects to us and never did.
+    pub(in crate::node) const fn never_connected(&self) -> bool {
+        self.dials_in() && self.registration.identity.is_none()
+    }
+}

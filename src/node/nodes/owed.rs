@@ -1,0 +1,312 @@
+//! Tokens that were sent to a node and that it has not confirmed yet. In memory only; bounded.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::node_id::NodeId;
+use crate::model::time::Monotonic;
+use crate::model::token::Token;
+
+use crate::node::actions::{self, Ends};
+use crate::node::context::Context;
+use crate::node::json;
+
+/// Tokens owed per node at most.
+pub(in crate::node) const OWED_MAX: usize = 10_000;
+
+/// Characters of an answer that are kept; a larger one belongs to a row that the node writes itself.
+const ANSWER_BYTES_MAX: usize = 16 << 10;
+
+/// A copy that goes by a relay may have failed behind it before its last message was lost on the way to the relay. The
+/// row about that comes by way of the relays, so it is waited for longer than one sync.
+const RELAYED_COPY_WAIT: Duration = Duration::from_secs(60);
+
+/// How far a message got.
+#[derive(Clone, Debug, Default, PartialEq)]
+enum Progress {
+    /// Handed to the link.
+    #[default]
+    Sent,
+    /// The link broke before the node confirmed it.
+    Unconfirmed,
+    /// The node answered with a terminal code; the row itself comes with the history sync, or never.
+    Answered { code: Code, data: String },
+}
+
+#[derive(Clone, Debug, Default)]
+struct Owed {
+    progress: Progress,
+    /// The reply is all that ever comes: the node writes no row for this action.
+    ends_with_reply: bool,
+    /// The node may write no row at all, whatever it replies.
+    leaves_no_row: bool,
+    /// A sync with a greater serial number brings the row, or it never comes.
+    after_sync: u64,
+    is_relayed_copy: bool,
+    /// When it was first missed, where that is not enough.
+    missed_at: Option<Monotonic>,
+}
+
+/// How a token ends that got no row of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::node) enum Ending {
+    /// It is not known whether the message arrived.
+    Lost,
+    /// The node said so in its reply.
+    Answered { code: Code, data: String },
+}
+
+impl Ending {
+    /// Writes the row of a token that will get none from its node.
+    pub(in crate::node) fn write(self, context: &mut Context, id: NodeId, token: &Token) {
+        let (code, data) = match self {
+            Self::Lost => {
+                let text = format!("proxy - connection to node '{id}' was lost before it confirmed the message");
+                (Code::FINISHED_KO, json::message(&text))
+            }
+            Self::Answered { code, data } if data == "null" => (code, json::message("done")),
+            Self::Answered { code, data } => (code, data),
+        };
+        context.finish(token, code, data);
+    }
+}
+
+/// The tokens owed by one node.
+#[derive(Debug, Default)]
+pub(in crate::node) struct OwedTokens {
+    owed: BTreeMap<Token, Owed>,
+}
+
+impl OwedTokens {
+    /// Whether nothing more is taken.
+    pub(in crate::node) fn is_full(&self) -> bool {
+        self.owed.len() >= OWED_MAX
+    }
+
+    /// Whether nothing is owed.
+    pub(in crate::node) fn is_empty(&self) -> bool {
+        self.owed.is_empty()
+    }
+
+    /// Whether it owes a token.
+    pub(in crate::node) fn owes(&self, token: &Token) -> bool {
+        self.owed.contains_key(token)
+    }
+
+    /// Whether any token waits for a sync to settle it.
+    pub(in crate::node) fn has_unsettled(&self) -> bool {
+        self.owed.values().any(|owed| owed.progress != Progress::Sent)
+    }
+
+    /// Remembers a message that is handed to the link. Whether a row is owed for it, so that a restart must not forget
+    /// it. For one that `is_relayed` the relay writes a row in any case.
+    pub(in crate::node) fn sent(&mut self, token: Token, action: &Action, current_sync: u64, is_relayed: bool) -> bool {
+        let ends = if is_relayed { Ends::Row } else { actions::ends(action) };
+        let ends_with_reply = ends == Ends::Reply;
+        let leaves_no_row = ends != Ends::Row;
+        let progress = Progress::Sent;
+        self.owed.insert(
+            token,
+            Owed { progress, ends_with_reply, leaves_no_row, after_sync: current_sync, ..Owed::default() },
+        );
+        !ends_with_reply
+    }
+
+    /// The same for the last message of a copy; `is_relayed` when the receiver is behind the node.
+    pub(in crate::node) fn sent_copy(&mut self, token: Token, current_sync: u64, is_relayed: bool) {
+        self.sent(token.clone(), &Action::ProcessCopy, current_sync, false);
+        if let Some(owed) = self.owed.get_mut(&token).filter(|_| is_relayed) {
+            owed.is_relayed_copy = true;
+        }
+    }
+
+    /// Takes over a token that an earlier run had sent and that was not confirmed then.
+    pub(in crate::node) fn restore(&mut self, token: Token) {
+        let progress = Progress::Unconfirmed;
+        let owed = Owed { progress, ends_with_reply: false, ..Owed::default() };
+        self.owed.insert(token, owed);
+    }
+
+    /// The node replied. Returns the ending when this reply is all that ever comes; `true` in second place when the
+    /// node's history should be taken over soon.
+    pub(in crate::node) fn replied(
+        &mut self,
+        token: &Token,
+        code: Code,
+        data: &str,
+        current_sync: u64,
+    ) -> (Option<Ending>, bool) {
+        let Some(owed) = self.owed.get_mut(token) else { return (None, false) };
+        if code.is_terminal() {
+            let data = if data.len() <= ANSWER_BYTES_MAX { data } else { "null" };
+            owed.progress = Progress::Answered { code, data: data.to_owned() };
+            owed.after_sync = current_sync;
+            return (None, true);
+        }
+        let ending = owed.ends_with_reply.then(|| Ending::Answered { code: Code::FINISHED_OK, data: data.to_owned() });
+        self.owed.remove(token);
+        (ending, false)
+    }
+
+    /// The token has its row.
+    pub(in crate::node) fn ended(&mut self, token: &Token) -> bool {
+        self.owed.remove(token).is_some()
+    }
+
+    /// The link broke: whatever was sent may be lost.
+    pub(in crate::node) fn link_lost(&mut self) {
+        for owed in self.owed.values_mut() {
+            if owed.progress == Progress::Sent {
+                owed.progress = Progress::Unconfirmed;
+            }
+        }
+    }
+
+    /// The link is back, and what was lost is looked for in syncs after `current_sync`.
+    pub(in crate::node) fn link_restored(&mut self, current_sync: u64) {
+        for owed in self.owed.values_mut() {
+            if owed.progress == Progress::Unconfirmed {
+                owed.after_sync = current_sync;
+            }
+        }
+    }
+
+    /// A sync is complete: what it should have brought and did not ends now.
+    pub(in crate::node) fn synced(&mut self, serial: u64, now: Monotonic) -> Vec<(Token, Ending)> {
+        for owed in self.owed.values_mut().filter(|owed| owed.is_relayed_copy && owed.progress != Progress::Sent) {
+            if owed.after_sync < serial {
+                owed.missed_at.get_or_insert(now);
+            }
+        }
+        let is_over = |owed: &Owed| owed.missed_at.is_some_and(|missed| now.since(missed) >= RELAYED_COPY_WAIT);
+        self.take(|owed| owed.after_sync < serial && (!owed.is_relayed_copy || is_over(owed)))
+    }
+
+    /// A sync over an unbroken connection is complete: what was sent before its question has arrived. The ending of
+    /// those whose action leaves no row.
+    pub(in crate::node) fn arrived(&mut self, serial: u64) -> Vec<(Token, Option<Ending>)> {
+        let has_arrived = |owed: &Owed| owed.progress == Progress::Sent && owed.after_sync < serial;
+        let tokens: Vec<Token> =
+            self.owed.iter().filter(|(_, owed)| has_arrived(owed)).map(|(token, _)| token.clone()).collect();
+        let end = |owed: Owed| {
+            let done = || Ending::Answered { code: Code::FINISHED_OK, data: "null".to_owned() };
+            owed.leaves_no_row.then(done)
+        };
+        tokens.into_iter().filter_map(|token| self.owed.remove(&token).map(|owed| (token, end(owed)))).collect()
+    }
+
+    /// The node did not come back: every token that waits for its sync ends.
+    pub(in crate::node) fn give_up(&mut self) -> Vec<(Token, Ending)> {
+        self.take(|_| true)
+    }
+
+    /// The node is unregistered, or the daemon stops with the link down: every token ends.
+    pub(in crate::node) fn take_all(&mut self) -> Vec<Token> {
+        std::mem::take(&mut self.owed).into_keys().collect()
+    }
+
+    /// The daemon stops: the tokens of which the next run would know nothing, and those that were `never_sent`.
+    pub(in crate::node) fn take_unknown(
+        &mut self,
+        never_sent: bool,
+        is_remembered: impl Fn(&Token) -> bool,
+    ) -> Vec<Token> {
+        let ends =
+            |(token, owed): &(&Token, &Owed)| !is_remembered(token) || never_sent && owed.progress == Progress::Sent;
+        let tokens: Vec<Token> = self.owed.iter().filter(ends).map(|(token, _)| token.clone()).collect();
+        tokens.iter().for_each(|token| drop(self.owed.remove(token)));
+        tokens
+    }
+
+    fn take(&mut self, is_due: impl Fn(&Owed) -> bool) -> Vec<(Token, Ending)> {
+        let is_due = |owed: &Owed| owed.progress != Progress::Sent && is_due(owed);
+        let due: Vec<Token> =
+            self.owed.iter().filter(|(_, owed)| is_due(owed)).map(|(token, _)| token.clone()).collect();
+        due.into_iter()
+            .filter_map(|token| match self.owed.remove(&token)?.progress {
+                Progress::Answered { code, data } => Some((token, Ending::Answered { code, data })),
+                Progress::Sent | Progress::Unconfirmed => Some((token, Ending::Lost)),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Monotonic = Monotonic::from_millis(5_000);
+
+    fn token(text: &str) -> Token {
+        Token::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_reply_confirms_a_message() {
+        let mut owed = OwedTokens::default();
+        owed.sent(token("a"), &Action::Command, 3, false);
+        assert_eq!(owed.replied(&token("a"), Code::BEGIN, "null", 3), (None, false));
+        owed.link_lost();
+        assert!(!owed.has_unsettled());
+    }
+
+    #[test]
+    fn an_unconfirmed_token_ends_with_the_first_sync_after_reconnection_that_does_not_bring_its_row() {
+        let mut owed = OwedTokens::default();
+        owed.sent(token("a"), &Action::Command, 3, false);
+        owed.sent(token("b"), &Action::Command, 3, false);
+        owed.link_lost();
+        owed.link_restored(4);
+        assert_eq!(owed.synced(4, NOW), vec![]);
+        assert!(owed.ended(&token("b")));
+        assert_eq!(owed.synced(5, NOW), vec![(token("a"), Ending::Lost)]);
+        assert_eq!(owed.synced(6, NOW), vec![]);
+    }
+
+    #[test]
+    fn a_terminal_reply_becomes_the_row_when_the_node_wrote_none() {
+        let mut owed = OwedTokens::default();
+        owed.sent(token("a"), &Action::Kill, 0, false);
+        assert_eq!(owed.replied(&token("a"), Code::FINISHED_KO, "{}", 1), (None, true));
+        assert_eq!(owed.synced(1, NOW), vec![]);
+        let ending = Ending::Answered { code: Code::FINISHED_KO, data: "{}".to_owned() };
+        assert_eq!(owed.synced(2, NOW), vec![(token("a"), ending)]);
+    }
+
+    #[test]
+    fn a_reply_to_an_action_without_rows_ends_the_token_at_once() {
+        let mut owed = OwedTokens::default();
+        owed.sent(token("a"), &Action::PutLog, 0, false);
+        let ending = Ending::Answered { code: Code::FINISHED_OK, data: "{}".to_owned() };
+        assert_eq!(owed.replied(&token("a"), Code::BEGIN, "{}", 0), (Some(ending), false));
+    }
+
+    #[test]
+    fn a_relay_of_our_kind_owes_a_row_whatever_it_replies() {
+        let mut owed = OwedTokens::default();
+        assert!(owed.sent(token("a"), &Action::PutLog, 0, true));
+        assert_eq!(owed.replied(&token("a"), Code::BEGIN, "null", 0), (None, false));
+    }
+
+    #[test]
+    fn a_message_that_still_waits_in_the_link_is_not_given_up() {
+        let mut owed = OwedTokens::default();
+        owed.sent(token("a"), &Action::Command, 0, false);
+        assert_eq!(owed.give_up(), vec![]);
+        owed.link_lost();
+        assert_eq!(owed.give_up(), vec![(token("a"), Ending::Lost)]);
+    }
+
+    #[test]
+    fn the_end_of_a_copy_behind_a_relay_may_come_later_than_the_next_sync() {
+        let mut owed = OwedTokens::default();
+        owed.sent_copy(token("a"), 3, true);
+        owed.link_lost();
+        owed.link_restored(4);
+        assert_eq!(owed.synced(5, NOW), vec![]);
+        assert_eq!(owed.synced(9, NOW + Duration::from_secs(59)), vec![]);
+        assert_eq!(owed.synced(10, NOW + RELAYED_COPY_WAIT), vec![(token("a"), Ending::Lost)]);
+    }
+}

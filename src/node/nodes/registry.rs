@@ -1,0 +1,290 @@
+//! The nodes that this daemon knows, and the routes through them (docs/protocol.md section 5). No time of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::history::SyncMark;
+use crate::model::node_id::NodeId;
+use crate::model::registration::{NodeKind, Registration};
+
+use super::node::{Announced, Link, Node};
+use super::registration::SUBNODES_MAX;
+use crate::node::liveness::Liveness;
+
+/// Nodes at most.
+pub(in crate::node) const NODES_MAX: usize = 20_000;
+
+/// How a node comes to be a way to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::node) enum Way {
+    /// It is the target.
+    Direct,
+    /// A registration says so, with this score.
+    Static(i64),
+    /// Its constatus map says so, this many steps behind it.
+    Dynamic(u8),
+}
+
+/// Whether nothing but the node's own word stands for this way: nodes with a WebSocket share a token, so that any
+/// of them may say anything. What the configuration says of it is another matter.
+const fn only_claims(node: &Node, way: Way) -> bool {
+    let is_configured = node.registration.prevail && matches!(way, Way::Static(_));
+    matches!(node.registration.kind, NodeKind::WebSocket) && !is_configured
+}
+
+/// What a registration changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::node) enum Registered {
+    /// The node is new, or of another kind than before.
+    New,
+    /// It was known; its endpoint is another one.
+    Moved,
+    /// It was known; nothing that concerns its link changed.
+    Kept,
+    /// Nothing was done, for the reason given.
+    Refused(&'static str),
+}
+
+/// What an unregistration changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::node) enum Unregistered {
+    /// The node is gone.
+    Gone,
+    /// A prevailing node that connects to us: it stays known, but is disconnected.
+    Disconnected,
+    /// It was not known.
+    Unknown,
+}
+
+/// Every node and every route.
+#[derive(Debug, Default)]
+pub(in crate::node) struct Registry {
+    nodes: BTreeMap<NodeId, Node>,
+    /// Subnode to its parents, best score first.
+    static_routes: BTreeMap<NodeId, BTreeSet<(i64, NodeId)>>,
+    /// Subnode to the nodes that announced it, nearest first.
+    dynamic_routes: BTreeMap<NodeId, BTreeSet<(u8, NodeId)>>,
+    /// Grows with everything that could show in the constatus map.
+    version: u64,
+}
+
+impl Registry {
+    /// A number that changes when the constatus map may have changed.
+    pub(in crate::node) const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// A node, to read.
+    pub(in crate::node) fn get(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(&id)
+    }
+
+    /// A node, to change.
+    pub(in crate::node) fn get_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.version += 1;
+        self.nodes.get_mut(&id)
+    }
+
+    /// A node, to change in what the constatus map does not show.
+    pub(in crate::node) fn get_quietly(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.nodes.get_mut(&id)
+    }
+
+    /// Every node by id.
+    pub(in crate::node) fn iter(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.nodes.iter().map(|(id, node)| (*id, node))
+    }
+
+    /// Every id, in order.
+    pub(in crate::node) fn ids(&self) -> Vec<NodeId> {
+        self.nodes.keys().copied().collect()
+    }
+
+    /// Whether `target` is a node or behind one.
+    pub(in crate::node) fn knows(&self, target: NodeId) -> bool {
+        self.nodes.contains_key(&target)
+            || self.static_routes.contains_key(&target)
+            || self.dynamic_routes.contains_key(&target)
+    }
+
+    /// The nodes through which `target` may be reached, best first: itself, static routes by score, dynamic routes by
+    /// distance; what WebSocket nodes claim comes last, and not at all for a target that is known otherwise.
+    pub(in crate::node) fn candidates(&self, target: NodeId) -> impl Iterator<Item = (NodeId, Way, &Node)> {
+        let itself = self.nodes.contains_key(&target).then_some((target, Way::Direct));
+        let is_known = itself.is_some() || self.is_prevailing_subnode(target);
+        let claims = self.ways_behind(target).filter(move |(_, way, node)| !is_known && only_claims(node, *way));
+        let ways = self.ways_behind(target).filter(|(_, way, node)| !only_claims(node, *way));
+        let itself = itself.into_iter().filter_map(|(id, way)| self.nodes.get(&id).map(|node| (id, way, node)));
+        itself.chain(ways).chain(claims)
+    }
+
+    /// The nodes that `target` is said to be behind.
+    fn ways_behind(&self, target: NodeId) -> impl Iterator<Item = (NodeId, Way, &Node)> {
+        let statics = self.static_routes.get(&target).into_iter().flatten();
+        let dynamics = self.dynamic_routes.get(&target).into_iter().flatten();
+        let statics = statics.map(|(score, parent)| (*parent, Way::Static(*score)));
+        let all = statics.chain(dynamics.map(|(steps, parent)| (*parent, Way::Dynamic(*steps))));
+        all.filter_map(|(id, way)| self.nodes.get(&id).map(|node| (id, way, node)))
+    }
+
+    /// Every id that is a node or behind one, in order, from `first` on.
+    pub(in crate::node) fn known_from(&self, first: NodeId) -> impl Iterator<Item = NodeId> {
+        let mut next = Some(first);
+        std::iter::from_fn(move || {
+            let from = next?;
+            let nodes = self.nodes.range(from..).next().map(|(id, _)| *id);
+            let statics = self.static_routes.range(from..).next().map(|(id, _)| *id);
+            let dynamics = self.dynamic_routes.range(from..).next().map(|(id, _)| *id);
+            let id = [nodes, statics, dynamics].into_iter().flatten().min();
+            next = id.and_then(|id| NodeId::new(id.get().saturating_add(1)).ok());
+            id
+        })
+    }
+
+    /// Adds a node or replaces what is registered of it.
+    pub(in crate::node) fn register(&mut self, registration: Registration, mark: SyncMark) -> Registered {
+        let id = registration.id;
+        if !registration.prevail && self.is_prevailing_subnode(id) {
+            return Registered::Refused("it is already defined as a subnode that prevails");
+        }
+        if registration.subnodes.len() > SUBNODES_MAX {
+            return Registered::Refused("it has more than 20000 subnodes");
+        }
+        self.version += 1;
+        let Some(before) = self.nodes.get_mut(&id) else {
+            if self.nodes.len() >= NODES_MAX {
+                return Registered::Refused("20000 nodes are known already");
+            }
+            self.insert(registration, mark);
+            return Registered::New;
+        };
+        if before.registration.prevail && !registration.prevail {
+            if let Some(identity) = registration.identity {
+                before.registration.identity = Some(identity);
+                return Registered::Kept;
+            }
+            return Registered::Refused("a registration that prevails is there already");
+        }
+        self.remove_static_routes(id);
+        self.replace(registration)
+    }
+
+    fn replace(&mut self, registration: Registration) -> Registered {
+        let id = registration.id;
+        self.add_static_routes(&registration);
+        let Some(node) = self.nodes.get_mut(&id) else { return Registered::Kept };
+        let dialled_in = node.dials_in();
+        let Registration { kind: kind_before, identity, .. } = std::mem::replace(&mut node.registration, registration);
+        if dialled_in && node.dials_in() {
+            // Whoever registers it without an identity does not know whether it is connected.
+            node.registration.identity = node.registration.identity.take().or(identity);
+            return Registered::Kept;
+        }
+        let kind = &node.registration.kind;
+        if *kind == kind_before {
+            return Registered::Kept;
+        }
+        if kind.as_str() == kind_before.as_str() {
+            return Registered::Moved;
+        }
+        node.link = Link::of(&node.registration.kind);
+        // What went out over the old way may be lost.
+        node.owed.link_lost();
+        node.liveness = Liveness::default();
+        node.announced.clear();
+        self.remove_dynamic_routes(id);
+        Registered::New
+    }
+
+    fn insert(&mut self, registration: Registration, mark: SyncMark) {
+        self.add_static_routes(&registration);
+        self.nodes.insert(registration.id, Node::new(registration, mark));
+    }
+
+    /// Drops a node with its routes. The caller ends its tokens first.
+    pub(in crate::node) fn unregister(&mut self, id: NodeId) -> Unregistered {
+        self.version += 1;
+        let Some(node) = self.nodes.get_mut(&id) else { return Unregistered::Unknown };
+        if node.dials_in() && node.registration.prevail {
+            node.registration.identity = None;
+            node.link = Link::None;
+            node.liveness = Liveness::default();
+            self.remove_dynamic_routes(id);
+            return Unregistered::Disconnected;
+        }
+        self.remove_static_routes(id);
+        self.remove_dynamic_routes(id);
+        self.nodes.remove(&id);
+        Unregistered::Gone
+    }
+
+    /// Whether a node that prevails has `id` as its subnode.
+    pub(in crate::node) fn is_prevailing_subnode(&self, id: NodeId) -> bool {
+        let parents = self.static_routes.get(&id).into_iter().flatten();
+        parents.filter_map(|(_, parent)| self.nodes.get(parent)).any(|parent| parent.registration.prevail)
+    }
+
+    /// What is registered of a node may be replaced from now on.
+    pub(in crate::node) fn prevail_no_more(&mut self, id: NodeId) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.registration.prevail = false;
+        }
+    }
+
+    /// Ids that a registration with `prevail` claims as its subnodes and that are registered themselves, but do not
+    /// prevail.
+    pub(in crate::node) fn claimed_by(&self, registration: &Registration) -> Vec<NodeId> {
+        if !registration.prevail {
+            return Vec::new();
+        }
+        let yields = |id: &NodeId| self.nodes.get(id).is_some_and(|node| !node.registration.prevail);
+        registration.subnodes.iter().map(|subnode| subnode.id).filter(yields).collect()
+    }
+
+    fn add_static_routes(&mut self, registration: &Registration) {
+        for subnode in registration.subnodes.iter().filter(|subnode| subnode.id != registration.id) {
+            self.static_routes.entry(subnode.id).or_default().insert((subnode.path_score, registration.id));
+        }
+    }
+
+    fn remove_static_routes(&mut self, parent: NodeId) {
+        let Some(node) = self.nodes.get(&parent) else { return };
+        for subnode in &node.registration.subnodes {
+            if let Some(parents) = self.static_routes.get_mut(&subnode.id) {
+                parents.retain(|(_, id)| *id != parent);
+                if parents.is_empty() {
+                    self.static_routes.remove(&subnode.id);
+                }
+            }
+        }
+    }
+
+    fn remove_dynamic_routes(&mut self, parent: NodeId) {
+        let announced = self.nodes.get_mut(&parent).map(|node| std::mem::take(&mut node.announced));
+        for (id, steps) in announced.unwrap_or_default() {
+            if let Some(parents) = self.dynamic_routes.get_mut(&id) {
+                parents.remove(&(steps, parent));
+                if parents.is_empty() {
+                    self.dynamic_routes.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// Replaces what a node announced in its PONG: at most [`SUBNODES_MAX`] ids are taken.
+    pub(in crate::node) fn announce(&mut self, parent: NodeId, mut announced: Announced) {
+        announced.remove(&parent);
+        while announced.len() > SUBNODES_MAX {
+            announced.pop_last();
+        }
+        if self.nodes.get(&parent).is_none_or(|node| node.announced == announced) {
+            return;
+        }
+        self.remove_dynamic_routes(parent);
+        for (id, steps) in &announced {
+            self.dynamic_routes.entry(*id).or_default().insert((*steps, parent));
+        }
+        if let Some(node) = self.nodes.get_mut(&parent) {
+            node.announced = announced;
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Where tokens were sent lately: a row of a node ends a token only if the token was sent there. Bounded; what is
+//! remembered is a hash.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::model::node_id::NodeId;
+use crate::model::token::Token;
+
+use super::Nodes;
+use crate::node::context::Context;
+
+/// Tokens remembered.
+const REMEMBERED_MAX: usize = 65_536;
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub(in crate::node) struct SentTokens {
+    /// Hash of a token to the node that it was sent to last, and the node that it is for.
+    routes: BTreeMap<u64, (NodeId, NodeId)>,
+    order: VecDeque<u64>,
+}
+
+impl SentTokens {
+    /// A message goes to `target` by way of `through`.
+    pub(in crate::node) fn note(&mut self, token: &Token, through: NodeId, target: NodeId) {
+        let hash = hash_of(token.as_str());
+        if self.routes.insert(hash, (through, target)).is_some() {
+            return;
+        }
+        self.order.push_back(hash);
+        if self.order.len() > REMEMBERED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.routes.remove(&oldest);
+        }
+    }
+}
+
+fn hash_of(token: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    token.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Nodes {
+    /// Whether a row of `node` may end a token here: the node got it, or the target that it is for is behind the node.
+    pub(in crate::node) fn may_end(&self, context: &Context, node: NodeId, token: &str) -> bool {
+        let leads_to = |target: NodeId| self.registry.candidates(target).any(|(through, ..)| through == node);
+        if let Some((through, target)) = self.sent_tokens.routes.get(&hash_of(token)) {
+            return node == *through || node == *target || leads_to(*target);
+        }
+        match context.journal.opened_for(token) {
+            // Work of our own.
+            Some(None) => false,
+            Some(Some(through)) => node == through || leads_to(through),
+            // Nothing here waits for it.
+            None => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_the_oldest_goes_first() {
+        let mut sent = SentTokens::default();
+        let node = |id: u64| NodeId::new(id).unwrap();
+        let token = |number: usize| Token::parse(&format!("t{number}")).unwrap();
+        for number in 0..=REMEMBERED_MAX {
+            sent.note(&token(number), node(2), node(3));
+            sent.note(&token(number), node(4), node(3));
+        }
+        assert_eq!((sent.routes.len(), sent.order.len()), (REMEMBERED_MAX, REMEMBERED_MAX));
+        assert_eq!(sent.routes.get(&hash_of("t0")), None);
+        assert_eq!(sent.routes.get(&hash_of("t1")), Some(&(node(4), node(3))));
+    }
+}

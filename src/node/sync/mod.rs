@@ -1,0 +1,327 @@
+//! Taking over the history of nodes (docs/protocol.md section 7).
+//!
+//! Between two of our own daemons the mark is the greatest row id, and the answer comes in pages, each stored together
+//! with its mark in one commit. A peer that does not page is asked by `ctime`; its rows that are stored already are
+//! skipped.
+
+mod answer;
+pub(super) mod asking;
+mod gathering;
+mod origins;
+mod parts;
+pub(super) mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::model::code::Code;
+use crate::model::history::{HistoryName, Origins, RowOrigin, StoreChange, SyncMark, is_last_row};
+use crate::model::log::LogLine;
+use crate::model::node_id::NodeId;
+use crate::model::registration::NodeKind;
+use crate::model::token::Token;
+
+use super::context::Context;
+use super::journal::NewRow;
+use super::nodes::Nodes;
+use super::nodes::node::Link;
+use super::output::ReceiptId;
+use super::subscribers::Subscribers;
+use super::timers::Timer;
+use super::{json, trace};
+
+pub(super) use answer::Answer;
+use origins::OriginMarks;
+
+/// An answer to a question that was repeated may be so late.
+const LATE: Duration = Duration::from_secs(60);
+
+/// A page of a node's history on its way into the database.
+#[derive(Debug)]
+struct StoredPage {
+    id: NodeId,
+    /// The sync that it belongs to.
+    serial: u64,
+    /// The mark before it.
+    before: SyncMark,
+    /// How far the histories that it brings were taken over before it.
+    origins_before: Vec<RowOrigin>,
+    /// Whether the node has more.
+    more: bool,
+}
+
+/// What the syncs of all nodes share.
+#[derive(Debug)]
+pub(super) struct Syncs {
+    origins: OriginMarks,
+    /// Pages on their way into the database.
+    pages: BTreeMap<ReceiptId, StoredPage>,
+    /// Syncs that are over, by node: up to this serial number.
+    finished: VecDeque<(NodeId, u64)>,
+}
+
+/// The syncs with what they work on.
+pub(super) struct SyncRoom<'a> {
+    pub context: &'a mut Context,
+    pub nodes: &'a mut Nodes,
+    pub subscribers: &'a mut Subscribers,
+    pub state: &'a mut Syncs,
+}
+
+impl Syncs {
+    /// Those of a daemon that starts with these marks.
+    pub fn new(origins: Origins) -> Self {
+        Self { origins: OriginMarks::new(origins), pages: BTreeMap::new(), finished: VecDeque::new() }
+    }
+
+    /// The next node whose syncs up to this serial number are over.
+    pub fn next_finished(&mut self) -> Option<(NodeId, u64)> {
+        self.finished.pop_front()
+    }
+}
+
+/// Rows of an answer that are not what they should be.
+#[derive(Debug, Default)]
+struct OddRows {
+    /// Their id is above the last one that the node told.
+    beyond: usize,
+    /// They end a token that was never sent to the node.
+    foreign: usize,
+}
+
+impl SyncRoom<'_> {
+    /// [`Timer::SyncTimeout`]
+    pub(super) fn sync_timed_out(&mut self, id: NodeId) {
+        let patience = self.context.proxy_settings().sync_timeout;
+        let now = self.context.now.monotonic;
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        let is_missing_part = node.sync.gathering.take().is_some();
+        // A Perl node with a WebSocket says nothing when it has no rows.
+        let is_heard = node.heard.is_some_and(|heard| now.since(heard) <= patience);
+        if is_heard && !is_missing_part && node.link == Link::Up && node.registration.kind == NodeKind::WebSocket {
+            self.finish_sync(id);
+            return;
+        }
+        node.sync.again |= is_missing_part;
+        node.sync.in_progress = false;
+        let again = std::mem::take(&mut node.sync.again) && node.link == Link::Up;
+        let token = node.sync.token.take();
+        let text = format!("proxy - getlog in timeout for '{id}'");
+        match token {
+            Some(token) => self.context.fail(&token, &text),
+            None => self.context.write(NewRow::without_token(Code::FINISHED_KO, json::message(&text))),
+        }
+        self.state.finished.push_back((id, u64::MAX));
+        if again {
+            asking::restart_sync(self.context, self.nodes, id);
+        }
+    }
+
+    /// A node answered GETLOG. Also taken when nobody waits for it any more.
+    pub(super) fn log_answered(&mut self, id: NodeId, token: Option<&Token>, answer: Answer) {
+        let now = self.context.now.monotonic;
+        if self.nodes.get_quietly(id).is_some_and(|node| node.sync.is_storing) {
+            return;
+        }
+        let Some(answer) = self.gather(id, token, answer) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        let before = node.sync.mark;
+        let may_be_late = node.sync.repeated_at.is_some_and(|repeated| now.since(repeated) < LATE);
+        let pages = answer.last_id.is_some();
+        node.sync.pages = Some(pages);
+        let start = if before.is_of_another(answer.history) {
+            node.sync.early.clear();
+            let text = format!("node '{id}' has a new history: its rows are taken from the start");
+            self.context.log(LogLine::warning("proxy", text));
+            SyncMark { history: answer.history, ..SyncMark::default() }
+        } else {
+            SyncMark { history: answer.history.max(before.history), ..before }
+        };
+        if answer.rows.is_empty() && answer.last_id.is_some_and(|last_id| last_id < start.last_id) {
+            if may_be_late {
+                self.finish_sync(id);
+            } else {
+                self.history_was_replaced(id);
+            }
+            return;
+        }
+        let more = answer.more;
+        let (after, origins_before) = self.store_answer(id, start, answer);
+        if after == before {
+            self.finish_sync(id);
+            return;
+        }
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        node.sync.mark = after;
+        node.sync.is_storing = true;
+        let page = StoredPage { id, serial: node.sync.serial, before, origins_before, more };
+        let receipt = self.context.store_mark(id, after);
+        self.state.pages.insert(receipt, page);
+    }
+
+    /// Stores the rows of an answer that are not here yet. Returns the mark behind them, and how far the histories that
+    /// the rows come from were taken over before.
+    fn store_answer(&mut self, id: NodeId, start: SyncMark, answer: Answer) -> (SyncMark, Vec<RowOrigin>) {
+        let pages = answer.last_id.is_some();
+        let early = self.nodes.get_mut(id).map(|node| std::mem::take(&mut node.sync.early)).unwrap_or_default();
+        // Rows and marks share a receipt: they are stored together or not at all.
+        let receipt = self.context.next_receipt();
+        let mut after = start;
+        let mut stored = 0_usize;
+        let mut odd = OddRows::default();
+        let mut moved = origins::Moved::default();
+        let wall = self.context.now.wall;
+        for row in answer.rows {
+            if answer.last_id.is_some_and(|last_id| row.id > last_id) {
+                odd.beyond += 1;
+                continue;
+            }
+            let known = if pages { row.id <= start.last_id } else { start.has(row.id, row.ctime, wall) };
+            after = after.with(row.id, row.ctime, wall);
+            let origin = row.origin_in(id, answer.history, pages);
+            let is_early = early.contains(&row.id);
+            if known && !is_early {
+                continue;
+            }
+            // By another way, or because it was ours: it is here.
+            let is_taken = origin.is_some_and(|origin| self.state.origins.is_taken(origin, self.context.own_id));
+            if let Some(origin) = origin.filter(|_| !is_taken) {
+                moved.note(origin);
+            }
+            if is_taken || is_early || trace::is_trace(row.code, row.instant, &row.data) {
+                self.settle_owed(id, &row, origin);
+                continue;
+            }
+            stored += 1;
+            odd.foreign += usize::from(!self.add_synced_row(id, row, origin, Some(receipt)));
+        }
+        let OddRows { beyond, foreign } = odd;
+        if foreign > 0 {
+            let text = format!("node '{id}' ends {foreign} tokens that were never sent to it: stored, without effect");
+            self.context.log(LogLine::warning("proxy", text));
+        }
+        if beyond > 0 {
+            let text = format!("node '{id}' sends {beyond} rows beyond its own last id: left out");
+            self.context.log(LogLine::warning("proxy", text));
+        }
+        let origins_before = self.state.origins.advance(self.context, moved, receipt);
+        if stored > 0 {
+            self.context.log(LogLine::debug("proxy", format!("stored {stored} history rows of node '{id}'")));
+            self.subscribers.tell_subscribers(self.context, true);
+        }
+        (after, origins_before)
+    }
+
+    /// The database has spoken about a page and its mark.
+    pub(super) fn page_stored(&mut self, receipt: ReceiptId, stored: bool) {
+        let Some(page) = self.state.pages.remove(&receipt) else { return };
+        let id = page.id;
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        node.sync.is_storing = false;
+        if !stored {
+            // Nothing of the page is there; it is asked for again with the next sync.
+            node.sync.mark = page.before;
+            self.state.origins.take_back(&page.origins_before);
+            self.context.log(LogLine::error("proxy", format!("the history of node '{id}' cannot be stored")));
+        } else if node.sync.serial != page.serial {
+            // Another sync has begun since.
+        } else if page.more {
+            self.continue_sync(id);
+        } else {
+            self.finish_sync(id);
+        }
+    }
+
+    /// A full page came: the next one is asked for at once.
+    fn continue_sync(&mut self, id: NodeId) {
+        let deadline = self.context.now.monotonic + self.context.proxy_settings().sync_timeout;
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        node.sync.in_progress = true;
+        self.context.timers.set(Timer::SyncTimeout(id), deadline);
+        asking::ask_for_log(self.context, self.nodes, id);
+    }
+
+    /// The node's ids start over: its database is a new one. From here its rows are asked for by `ctime`.
+    fn history_was_replaced(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        node.sync.mark.last_id = 0;
+        node.sync.early.clear();
+        let mark = node.sync.mark;
+        // Ids of rows that were never here are used again.
+        self.state.origins.forget(HistoryName { node: id, number: mark.history });
+        self.context.log(LogLine::warning(
+            "proxy",
+            format!("node '{id}' has a new history: its rows are taken from the start"),
+        ));
+        self.context.store(StoreChange::PutSyncMark(id, mark));
+        self.continue_sync(id);
+    }
+
+    /// Any row of a token that the node wrote itself shows that it has the message: it owes the end from now on. So
+    /// does the end, whoever wrote it; other rows may be our own that the node has taken over.
+    fn settle_owed(&mut self, id: NodeId, row: &answer::AnsweredRow, origin: Option<RowOrigin>) {
+        let is_telling = origin.is_none_or(|origin| origin.history.node == id) || is_last_row(row.code, &row.data);
+        // A part of a copy that has arrived tells nothing of its end.
+        let is_telling = is_telling && row.code != Code::COPY_IN_PROGRESS;
+        if let Some(token) = row.token.as_deref().filter(|_| is_telling).and_then(|token| Token::parse(token).ok())
+            && let Some(node) = self.nodes.get_mut(id)
+            && node.owed.ended(&token)
+        {
+            self.context.close_token(token.as_str());
+        }
+    }
+
+    /// Stores a row; `false` when it would end a token that the node never got.
+    fn add_synced_row(
+        &mut self,
+        id: NodeId,
+        row: answer::AnsweredRow,
+        origin: Option<RowOrigin>,
+        receipt: Option<ReceiptId>,
+    ) -> bool {
+        self.settle_owed(id, &row, origin);
+        let (etime, instant) = (Some(row.etime), row.instant);
+        let row = NewRow { etime, instant, of_node: true, ..NewRow::foreign(row.token, row.code, row.data) };
+        if row.is_last && row.token.as_deref().is_some_and(|token| !self.nodes.may_end(self.context, id, token)) {
+            self.context.store_unseen(row, origin, receipt);
+            return false;
+        }
+        self.context.write_with(row, origin, receipt);
+        true
+    }
+
+    fn finish_sync(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        if !std::mem::take(&mut node.sync.in_progress) {
+            return;
+        }
+        let now = self.context.now.monotonic;
+        let serial = node.sync.serial;
+        let again = std::mem::take(&mut node.sync.again);
+        let token = node.sync.token.take();
+        let mut endings = node.owed.synced(serial, now);
+        // Its ACKs stay at home: an answer to a later question shows that what went before has arrived.
+        let arrived = if node.dials_in() && node.link == Link::Up { node.owed.arrived(serial) } else { Vec::new() };
+        self.context.timers.cancel(&Timer::SyncTimeout(id));
+        if let Some(token) = token {
+            let data = json::message("proxy - getlog finished");
+            self.context.finish(&token, Code::FINISHED_OK, data);
+        }
+        for (token, ending) in arrived {
+            self.context.close_token(token.as_str());
+            endings.extend(ending.map(|ending| (token, ending)));
+        }
+        for (token, ending) in endings {
+            if ending == super::nodes::owed::Ending::Lost && self.context.journal.is_lost(&token) {
+                continue;
+            }
+            ending.write(self.context, id, &token);
+        }
+        self.state.finished.push_back((id, serial));
+        if again {
+            asking::restart_sync(self.context, self.nodes, id);
+        }
+    }
+}

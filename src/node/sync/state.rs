@@ -1,0 +1,91 @@
+//! What is known of the sync of one node.
+
+use std::collections::BTreeSet;
+
+use crate::model::history::SyncMark;
+use crate::model::time::{Monotonic, WallTime};
+use crate::model::token::Token;
+
+use super::parts::Gathering;
+
+/// The sync of one node.
+#[derive(Debug)]
+pub(in crate::node) struct NodeSync {
+    /// How far its history is stored here.
+    pub mark: SyncMark,
+    /// Whether an answer is awaited, or stored at the moment.
+    pub in_progress: bool,
+    /// Whether nothing came since the last question.
+    pub is_unanswered: bool,
+    /// How often the question was repeated.
+    pub(super) repeats: u8,
+    /// When one was last: its answer may come late, when the mark has moved.
+    pub(super) repeated_at: Option<Monotonic>,
+    /// Whether a page is on its way into the database. Another answer is of no use until that has spoken.
+    pub(super) is_storing: bool,
+    /// Whether it pages, as our own kind does: such a node also announces its rows. `None` before its first answer.
+    pub(super) pages: Option<bool>,
+    /// Counts the syncs that were started.
+    pub serial: u64,
+    /// Another one is wanted as soon as this one is over.
+    pub(super) again: bool,
+    /// The token of the request that asked for the sync in progress.
+    pub(super) token: Option<Token>,
+    /// An answer that came in part.
+    pub(super) gathering: Option<Gathering>,
+    /// Ids of rows that are stored although the mark has not passed them.
+    pub(super) early: BTreeSet<i64>,
+}
+
+impl NodeSync {
+    /// A node whose history is stored up to `mark`.
+    pub(in crate::node) const fn new(mark: SyncMark) -> Self {
+        Self {
+            mark,
+            in_progress: false,
+            is_unanswered: false,
+            repeats: 0,
+            repeated_at: None,
+            is_storing: false,
+            pages: None,
+            serial: 0,
+            again: false,
+            token: None,
+            gathering: None,
+            early: BTreeSet::new(),
+        }
+    }
+
+    /// Whether the node is known to be of our own kind; `None` before its first answer.
+    pub(in crate::node) const fn peer_pages(&self) -> Option<bool> {
+        self.pages
+    }
+
+    /// Forgets the sync in progress; returns the token of the request that asked for it.
+    pub(in crate::node) fn abandon(&mut self) -> Option<Token> {
+        self.in_progress = false;
+        self.again = false;
+        self.gathering = None;
+        self.token.take()
+    }
+
+    /// Whether the node is a daemon of our kind, as far as it has shown.
+    pub(in crate::node) const fn is_of_our_kind(&self) -> bool {
+        matches!(self.pages, Some(true)) || self.mark.history != 0
+    }
+
+    /// What to ask. A mark that a Perl daemon left has no id: asking by id would bring every row once more.
+    pub(super) fn question(&self, wall: WallTime) -> String {
+        let SyncMark { newest, last_id, history, .. } = self.mark;
+        // Our own kind goes on by id, and compares the `ctime` of that row with this one.
+        let is_ours = self.pages.unwrap_or(history != 0);
+        let ctime = if is_ours { newest } else { self.mark.clamped(wall).ctime };
+        if last_id == 0 && ctime > 0.0 {
+            format!("{{\"ctime\":{ctime}}}")
+        } else if history != 0 {
+            format!("{{\"ctime\":{ctime},\"last_id\":{last_id},\"history\":{history}}}")
+        } else {
+            format!("{{\"ctime\":{ctime},\"last_id\":{last_id}}}")
+        }
+    }
+}

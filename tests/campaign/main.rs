@@ -1,0 +1,34 @@
+//! The campaign: a platform of real daemons is troubled at random, and what must hold is checked. `tests/campaign/README.md`
+//! says how it is started and how an item is added.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+
+mod disk;
+mod item;
+mod ledger;
+mod link;
+#[path = "../platform/mod.rs"]
+mod platform;
+mod scene;
+#[path = "../simulation/seeded.rs"]
+mod seeded;
+mod simulation;
+mod troubles;
+
+use item::Item;
+
+/// What the campaign does, in the order of its table. Each function is one trial.
+const ITEMS: &[Item] = &[
+    Item { name: "kill", what: "daemons are killed and started again", trial: troubles::kill },
+    Item { name: "stop", what: "daemons are suspended and go on", trial: troubles::stop },
+    Item { name: "lock", what: "another program locks a database", trial: troubles::lock },
+    Item { name: "disk", what: "the disk of a database is full", trial: disk::full },
+    Item { name: "flap", what: "connections break, stall and crawl; nodes come and go", trial: troubles::flap },
+    Item { name: "simulation", what: "whole platforms on a virtual clock, new seeds", trial: simulation::new_seeds },
+];
+
+/// In a usual test run this is the short form; `tests/campaign/run` asks for more.
+#[test]
+fn nothing_acknowledged_is_lost_doubled_or_stuck_whatever_happens() {
+    item::run(ITEMS);
+}

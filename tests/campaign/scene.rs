@@ -1,0 +1,154 @@
+//! The platform that is troubled: a central, a node of each kind, and a relay with a node behind it. Each connection goes
+//! over a cable of the test's own.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::item::Trial;
+use crate::ledger::Ledger;
+use crate::link::{Link, State};
+use crate::platform::api::Connection;
+use crate::platform::{Daemon, Plan, Platform, free_port};
+
+const WEBSOCKET_TOKEN: &str = "t0k3n-0f-the-test";
+/// Ids of the nodes: push, pull, pullwss, a relay, and the node behind it.
+pub const NODES: [u32; 5] = [2, 3, 4, 5, 6];
+/// No daemon may ever take more, built for tests as it is.
+const MEMORY_MAX_KIB: u64 = 120 << 10;
+
+/// A running platform.
+pub struct Scene {
+    /// The central first, then [`NODES`].
+    pub daemons: Vec<Daemon>,
+    /// To nodes 2 and 5, from nodes 3 and 4 to the central, and from the relay to node 6.
+    pub links: Vec<Link>,
+    pub ledger: Ledger,
+    /// Commands leave a line here when they run.
+    pub ran: PathBuf,
+    next: u64,
+    // Goes last, when no daemon writes any more.
+    _platform: Platform,
+}
+
+impl Scene {
+    /// Starts all of it and waits until each node has done a command.
+    pub fn new() -> Self {
+        Self::with(|plan| plan)
+    }
+
+    /// The same with plans that are changed before their daemons start.
+    pub fn with(change: impl Fn(Plan) -> Plan) -> Self {
+        let platform = Platform::new();
+        let websocket = free_port();
+        let mut central = platform.plan("central", 1).with_api();
+        let push = platform.plan("push", 2);
+        let relay = platform.plan("relay", 5).with_authorized("poller");
+        let behind = platform.plan("behind", 6).with_authorized("poller");
+        let links = [push.port, relay.port, central.port, websocket, behind.port].map(Link::to);
+        let [to_push, to_relay, from_pull, from_websocket, to_behind] = &links;
+        for line in ["ping: 2", "synchistory_time: 2", "failover_after: 10", "httpserver:", "  enable: true"] {
+            central = central.with_proxy(line);
+        }
+        for line in ["  address: 127.0.0.1", &format!("  port: {websocket}"), &format!("  token: {WEBSOCKET_TOKEN}")] {
+            central = central.with_proxy(line);
+        }
+        central = central.with_authorized("poller").with_dial_in_node(3, "pull").with_dial_in_node(4, "wss");
+        central = central.with_node(2, to_push.port).with_node(5, to_relay.port);
+        let relay = relay.with_node(6, to_behind.port).with_proxy("ping: 2").with_proxy("synchistory_time: 2");
+        let pull =
+            platform.plan("pull", 3).with_module("pull", &[format!("target_path: 127.0.0.1:{}", from_pull.port)]);
+        let address = ["address: 127.0.0.1".to_owned(), format!("port: {}", from_websocket.port)];
+        let pullwss = platform
+            .plan("pullwss", 4)
+            .with_module("pullwss", &[&address[..], &[format!("token: {WEBSOCKET_TOKEN}")]].concat());
+        let plans = [central, push, pull, pullwss, relay, behind];
+        let daemons = plans.map(|plan| Daemon::start(change(plan))).into();
+        let ran = platform.write("ran", "");
+        let mut scene =
+            Self { daemons, links: links.into(), ledger: Ledger::default(), ran, next: 0, _platform: platform };
+        scene.wait_for_service(Duration::from_secs(60));
+        scene
+    }
+
+    /// The central.
+    pub fn central(&self) -> &Daemon {
+        &self.daemons[0]
+    }
+
+    /// Asks the central for a command on a node (1: on itself). If it is accepted, it is in the ledger.
+    pub fn command(&mut self, node: u32) -> Option<String> {
+        self.next += 1;
+        let (number, port) = (self.next, self.central().plan.api_port.unwrap());
+        let line = format!("echo {number} >> {}", self.ran.display());
+        let path = if node == 1 { String::new() } else { format!("nodes/{node}/") };
+        let path = format!("/api/{path}core/action/command");
+        let body = json!([{ "command": line }]).to_string();
+        let answer = Connection::open(port).and_then(|mut open| {
+            open.stream().set_read_timeout(Some(Duration::from_secs(5)))?;
+            open.call("POST", &path, "Connection: close\r\n", body.as_bytes())
+        });
+        let token = answer.ok().filter(|answer| answer.status == 200)?.json()["token"].as_str()?.to_owned();
+        self.ledger.accepted(token.clone(), number);
+        Some(token)
+    }
+
+    /// Commands for nodes at random, some at once.
+    pub fn some_commands(&mut self, trial: &mut Trial) {
+        for _ in 0..=trial.below(4) {
+            let node = 1 + u32::try_from(trial.below(1 + NODES.len())).unwrap();
+            self.command(node);
+        }
+    }
+
+    /// A command on each daemon ends well.
+    #[track_caller]
+    pub fn wait_for_service(&mut self, limit: Duration) {
+        for node in 1..=6 {
+            let start = Instant::now();
+            loop {
+                let token = self.command(node);
+                let ended_well = token.is_some_and(|token| self.ended_well(&token, start + limit));
+                if ended_well {
+                    break;
+                }
+                assert!(start.elapsed() < limit, "node {node} does no command within {limit:?}");
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        }
+    }
+
+    fn ended_well(&self, token: &str, until: Instant) -> bool {
+        loop {
+            let ends = crate::ledger::ends_of(&self.central().database(), token);
+            if let Some(code) = ends.first() {
+                return *code == 2;
+            }
+            if Instant::now() > until {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+
+    /// Everything is whole again. What was accepted ends once, all rows arrive once and in order, each daemon does what it is
+    /// told, and none has taken too much memory.
+    #[track_caller]
+    pub fn settle(&mut self, trial: &mut Trial) {
+        self.links.iter().for_each(|link| link.set(State::Whole));
+        let healed = Instant::now();
+        self.wait_for_service(Duration::from_secs(120));
+        trial.worst("all serve after", healed.elapsed().as_secs_f64(), "s");
+        self.ledger.check(&self.daemons, &self.ran, Duration::from_secs(180));
+        trial.worst("all ended after", healed.elapsed().as_secs_f64(), "s");
+        for daemon in &mut self.daemons {
+            daemon.assert_running();
+            let peak = daemon.peak_kib();
+            trial.worst("memory", peak as f64 / 1024.0, "MB");
+            assert!(peak < MEMORY_MAX_KIB, "{} had {peak} KiB", daemon.plan.name);
+        }
+        let accepted = self.ledger.len();
+        trial.worst("commands a trial", accepted as f64, "");
+    }
+}

@@ -1,0 +1,30 @@
+//! The simulation (`tests/simulation.rs`) with seeds that nobody has seen.
+
+use std::process::Command;
+use std::time::Instant;
+
+use crate::item::{Skipped, Trial};
+
+/// Seeds of one start of the test program.
+const SEEDS: u64 = 10;
+
+/// Runs seeds from the trial's own on; a failure prints the one to repeat.
+pub fn new_seeds(trial: &mut Trial) -> Result<(), Skipped> {
+    let mut from = trial.random.next() & 0xffff_ffff;
+    loop {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["test", "--locked", "--quiet", "--test", "simulation"]);
+        cargo.env("SEEDS", SEEDS.to_string()).env("SEED_FROM", from.to_string()).env("STEPS", "2000");
+        cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+        let output = cargo.output().map_err(|error| Skipped(format!("cargo: {error}")))?;
+        trial.tried += SEEDS;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        let failure = said.lines().find(|line| line.contains("SEED=")).unwrap_or(&said);
+        assert!(output.status.success(), "SEEDS={SEEDS} SEED_FROM={from}: {failure}");
+        from += SEEDS;
+        if Instant::now() >= trial.end {
+            return Ok(());
+        }
+    }
+}
