@@ -45,6 +45,13 @@ pub(super) struct AfterCopies {
     is_over: bool,
 }
 
+impl AfterCopies {
+    /// Bytes of the requests that wait.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 impl Core {
     /// Whether a command for another node is held back here.
     pub(super) fn hold_for_node(

@@ -65,6 +65,11 @@ pub(super) struct RelayedCopies {
 }
 
 impl RelayedCopies {
+    /// Bytes of chunks that nodes behind us have not confirmed.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes.values().sum()
+    }
+
     /// A copy has ended here; whether it is said for the first time.
     fn end(&mut self, token: &Token) -> bool {
         remember(&mut self.ended, token)

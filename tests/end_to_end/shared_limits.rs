@@ -172,3 +172,35 @@ fn a_node_that_is_connected_twice_is_one_line_that_names_both_addresses() {
     until("they take over from each other", seconds(20), || takes_over().then_some(()));
     assert_eq!(central.log().matches("is connected twice").count(), 1, "{}", central.log());
 }
+
+#[test]
+fn messages_that_come_by_halves_share_one_budget_and_small_ones_go_on() {
+    const CONNECTIONS: usize = 20;
+    let platform = Platform::new();
+    let mut central = Daemon::start(platform.plan("central", 1).with_api());
+    let port = central.plan.api_port.unwrap();
+    let body = vec![b' '; 7 << 20];
+    let head = "POST /api/core/action/command HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 8000000\r\n\r\n";
+    let slow: Vec<TcpStream> = (0..CONNECTIONS)
+        .map(|_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            stream.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            // What the daemon does not read stays here.
+            let _not_all = stream.write_all(&body);
+            stream
+        })
+        .collect();
+    let mut client = central.client();
+    for round in 0..20 {
+        assert_eq!(client.request("PING", "ping", "", &json!({})).kind, "PONG");
+        client.send("COMMAND", &format!("c{round}"), "", &json!({ "content": [{ "command": "true" }] })).unwrap();
+        client.wait_for_rows(&format!("c{round}"), seconds(30));
+    }
+    assert!(central.peak_kib() < 140_000, "{} KiB at most", central.peak_kib());
+    central.wait_for_log("the rest of its message does not come", seconds(30));
+    drop(slow);
+    let large = format!("[{}]", " ".repeat(1 << 20));
+    assert_eq!(central.api().call("POST", "/api/core/action/command", large.as_bytes()).status, 200);
+    central.assert_running();
+}

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::connection::ConnectionId;
+use crate::model::copy::SourceStep;
 use crate::model::host_work::HostWork;
 use crate::model::time::{Monotonic, Now};
 
@@ -57,6 +58,8 @@ pub(super) struct Budget {
     /// Requests, chunks and pages that wait in the rooms of the deciding part.
     rooms_bytes: usize,
     coming: BTreeMap<ConnectionId, Coming>,
+    /// Those that may wait and of which [`SMALL_BYTES`] have come, in the order in which they began.
+    large: BTreeMap<u64, ConnectionId>,
     coming_bytes: usize,
     next_began: u64,
     /// Whether anybody was told to wait.
@@ -75,6 +78,7 @@ impl Budget {
             outputs_bytes: 0,
             rooms_bytes: 0,
             coming: BTreeMap::new(),
+            large: BTreeMap::new(),
             coming_bytes: 0,
             next_began: 0,
             has_waiting: false,
@@ -118,48 +122,47 @@ impl Budget {
     }
 
     /// Notes how much of a message has come over a connection.
-    fn note_coming(&mut self, connection: ConnectionId, bytes: usize, now: Monotonic) {
+    fn note_coming(&mut self, connection: ConnectionId, bytes: usize, may_wait: bool, now: Monotonic) {
         let before = self.coming.get(&connection).map_or(0, |coming| coming.bytes);
-        if bytes < COUNTED_BYTES {
-            if before > 0 {
-                self.coming.remove(&connection);
-                self.coming_bytes = self.coming_bytes.saturating_sub(before);
+        if bytes < before || bytes < COUNTED_BYTES {
+            // It is whole, or another message has begun.
+            if let Some(gone) = self.coming.remove(&connection) {
+                self.coming_bytes = self.coming_bytes.saturating_sub(gone.bytes);
+                self.large.remove(&gone.began);
             }
+        }
+        if bytes < COUNTED_BYTES {
             return;
         }
-        self.coming_bytes = self.coming_bytes.saturating_sub(before) + bytes;
-        let next = &mut self.next_began;
-        let coming = self.coming.entry(connection).or_insert_with(|| {
-            *next += 1;
-            Coming { bytes, mark: (bytes, now), began: *next }
-        });
-        if bytes < coming.bytes {
-            // Another message.
-            *next += 1;
-            *coming = Coming { bytes, mark: (bytes, now), began: *next };
-        }
+        self.next_began += 1;
+        let began = self.next_began;
+        let coming = self.coming.entry(connection).or_insert(Coming { bytes: 0, mark: (bytes, now), began });
+        self.coming_bytes = self.coming_bytes.saturating_sub(coming.bytes) + bytes;
         coming.bytes = bytes;
         if bytes >= coming.mark.0 + READ_BYTES {
             coming.mark = (bytes, now);
         }
+        if may_wait && bytes >= SMALL_BYTES {
+            self.large.insert(coming.began, connection);
+        }
     }
 
     /// The large message that began first; when all is used up it is read on.
-    fn oldest(&self) -> Option<(ConnectionId, &Coming)> {
-        let large = self.coming.iter().filter(|(_, coming)| coming.bytes >= SMALL_BYTES);
-        large.min_by_key(|(_, coming)| coming.began).map(|(connection, coming)| (*connection, coming))
+    fn oldest(&self) -> Option<ConnectionId> {
+        self.large.first_key_value().map(|(_, connection)| *connection)
     }
 
     /// Whether a connection is read no further now.
     pub(super) fn holds(&self, connection: ConnectionId) -> bool {
         self.is_full()
-            && self.coming.get(&connection).is_some_and(|coming| coming.bytes >= SMALL_BYTES)
-            && self.oldest().is_some_and(|(oldest, _)| oldest != connection)
+            && self.coming.get(&connection).is_some_and(|coming| self.large.contains_key(&coming.began))
+            && self.oldest().is_some_and(|oldest| oldest != connection)
     }
 
     /// The message that keeps all others waiting and does not go on.
     fn standing_still(&self, now: Monotonic) -> Option<ConnectionId> {
-        let (connection, coming) = self.oldest().filter(|_| self.is_full())?;
+        let connection = self.oldest().filter(|_| self.is_full())?;
+        let coming = self.coming.get(&connection)?;
         (now.since(coming.mark.1) >= PATIENCE).then_some(connection)
     }
 }
@@ -185,14 +188,15 @@ impl Dispatch {
 
     /// Takes stock of what has come over a connection and is no whole message yet.
     pub(super) fn note_coming(&mut self, connection: ConnectionId, now: Now) {
-        let bytes = match self.connections.get(connection).map(|entry| &entry.kind) {
-            Some(Kind::External(external)) => external.zmtp.buffered_bytes(),
-            Some(Kind::Api(client)) => client.incoming_bytes(),
-            Some(Kind::WebSocket(node)) => node.incoming_bytes(),
-            // Our own nodes and our central never wait, but they count.
-            Some(Kind::Link { .. } | Kind::WebSocketParent | Kind::Undecided(_)) | None => 0,
+        let (bytes, may_wait) = match self.connections.get(connection).map(|entry| &entry.kind) {
+            Some(Kind::External(external)) => (external.zmtp.buffered_bytes(), true),
+            Some(Kind::Api(client)) => (client.incoming_bytes(), true),
+            Some(Kind::WebSocket(node)) => (node.incoming_bytes(), true),
+            // Those that we dialled count, and never wait.
+            Some(Kind::Link { zmtp, .. }) => (zmtp.buffered_bytes(), false),
+            Some(Kind::WebSocketParent | Kind::Undecided(_)) | None => (0, false),
         };
-        self.budget.note_coming(connection, bytes, now.monotonic);
+        self.budget.note_coming(connection, bytes, may_wait, now.monotonic);
     }
 
     /// Takes stock of the deciding part, and lets go on who waited as far as there is room.
@@ -209,9 +213,16 @@ impl Dispatch {
         }
     }
 
-    /// Work for this machine, now or, where it reads what is then to be sent, once there is room.
-    pub(super) fn host_work(&mut self, work: HostWork) {
-        if self.budget.is_full() && work.reads_a_file() {
+    /// Work for this machine: now, or once there is room where it reads what is then to be sent.
+    pub(super) fn read_when_there_is_room(&mut self, work: HostWork) {
+        let waits = |source| self.budget.reads.iter().any(|read| read.source() == Some(source));
+        let has_to_wait = match &work {
+            HostWork::ReadSource { source, step } => {
+                waits(*source) || (self.budget.is_full() && matches!(step, SourceStep::Read { .. }))
+            }
+            _ => false,
+        };
+        if has_to_wait {
             self.budget.has_waiting = true;
             self.budget.reads.push(work);
         } else {
@@ -237,7 +248,7 @@ impl Dispatch {
         self.take_stock(now);
         if self.budget.is_full() {
             self.timers.set(Owner::Budget, now.monotonic + PATIENCE / 5);
-            if let Some((oldest, _)) = self.budget.oldest() {
+            if let Some(oldest) = self.budget.oldest() {
                 self.connections.mark_dirty(oldest);
             }
         }
@@ -245,7 +256,7 @@ impl Dispatch {
 
     /// A connection is gone.
     pub(super) fn forget_coming(&mut self, connection: ConnectionId) {
-        self.budget.note_coming(connection, 0, Monotonic::default());
+        self.budget.note_coming(connection, 0, false, Monotonic::default());
     }
 }
 
@@ -266,13 +277,13 @@ mod tests {
         let mut budget = Budget::new(None);
         budget.set_answers(20 << 20);
         budget.outputs_bytes = 8 << 20;
-        budget.note_coming(ONE, 16 << 20, at(0));
+        budget.note_coming(ONE, 16 << 20, true, at(0));
         assert_eq!(budget.answer_room(), AnswerRoom::Whole);
         budget.rooms_bytes = 4 << 20;
         assert_eq!(budget.answer_room(), AnswerRoom::Bytes(SMALL_ANSWER_BYTES));
         budget.rooms_bytes = 20 << 20;
         assert_eq!(budget.answer_room(), AnswerRoom::None);
-        budget.note_coming(ONE, 0, at(1));
+        budget.note_coming(ONE, 0, true, at(1));
         assert_eq!((budget.answer_room(), budget.coming_bytes), (AnswerRoom::Bytes(SMALL_ANSWER_BYTES), 0));
     }
 
@@ -286,26 +297,26 @@ mod tests {
     #[test]
     fn when_all_is_used_up_the_oldest_message_goes_on_and_small_ones_never_wait() {
         let mut budget = Budget::new(None);
-        budget.note_coming(TWO, 10 << 20, at(0));
-        budget.note_coming(ONE, 30 << 20, at(1));
-        budget.note_coming(THREE, 63 << 10, at(2));
+        budget.note_coming(TWO, 10 << 20, true, at(0));
+        budget.note_coming(ONE, 30 << 20, true, at(1));
+        budget.note_coming(THREE, 63 << 10, true, at(2));
         assert!(![ONE, TWO, THREE].into_iter().any(|connection| budget.holds(connection)), "there is room");
         budget.set_answers(30 << 20);
         assert_eq!([ONE, TWO, THREE].map(|connection| budget.holds(connection)), [true, false, false]);
-        budget.note_coming(TWO, 5 << 10, at(3));
+        budget.note_coming(TWO, 5 << 10, true, at(3));
         assert!(!budget.holds(ONE), "the older one was whole, and another has begun");
     }
 
     #[test]
     fn a_message_that_keeps_others_waiting_must_go_on() {
         let mut budget = Budget::new(None);
-        budget.note_coming(ONE, 40 << 20, at(0));
-        budget.note_coming(TWO, 30 << 20, at(0));
+        budget.note_coming(ONE, 40 << 20, true, at(0));
+        budget.note_coming(TWO, 30 << 20, true, at(0));
         assert_eq!(budget.standing_still(at(4_999)), None);
         assert_eq!(budget.standing_still(at(5_000)), Some(ONE));
-        budget.note_coming(ONE, (40 << 20) + READ_BYTES, at(4_000));
+        budget.note_coming(ONE, (40 << 20) + READ_BYTES, true, at(4_000));
         assert_eq!(budget.standing_still(at(8_999)), None, "it goes on");
-        budget.note_coming(ONE, 0, at(9_000));
+        budget.note_coming(ONE, 0, true, at(9_000));
         assert_eq!(budget.standing_still(at(60_000)), None, "there is room");
     }
 }

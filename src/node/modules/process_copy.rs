@@ -109,6 +109,11 @@ impl Incoming {
 }
 
 impl Sinks {
+    /// Bytes that wait for the disk.
+    pub(in crate::node) const fn held_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether all of a copy to here has come, and is not in its place yet.
     pub(in crate::node) fn is_ending(&self) -> bool {
         self.all.values().any(|incoming| incoming.passed_on.is_none() && incoming.is_ending())
