@@ -1,5 +1,5 @@
-//! One account of the memory that is under way: what all peers, commands and copies hold together, and who waits when it
-//! is used up.
+//! One account of the memory that is under way: what all peers, commands and copies hold together, and who waits
+//! when it is used up.
 //!
 //! Nobody charges or releases by hand, so nothing is forgotten: each room keeps the sum of what it holds, and this one
 //! adds them up. From three quarters on answers become small. When all is used up
