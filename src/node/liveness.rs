@@ -97,7 +97,8 @@ impl Liveness {
     }
 }
 
-fn ping() -> Message {
+/// The message that asks whether a node lives.
+pub(super) fn ping() -> Message {
     Message { action: Action::Ping, token: None, target: Some("".into()), data: "{}".to_owned() }
 }
 
@@ -140,7 +141,7 @@ impl Core {
         self.context.log(LogLine::debug("proxy", format!("connected to node '{id}'")));
         self.send_ping(id);
         asking::restart_sync(&mut self.context, &mut self.nodes, id);
-        self.copies_link_up(id);
+        self.copies.sender(&mut self.context, &mut self.nodes).link_up(id);
     }
 
     /// The link to a node broke, or could not be made.
@@ -169,8 +170,7 @@ impl Core {
         // The link itself says it louder, but not at every attempt.
         self.context.log(LogLine::debug("proxy", format!("no connection to node '{id}': {reason}")));
         if may_have_lost {
-            self.copies_link_down(id);
-            self.relayed_link_down(id);
+            self.copies.link_down(&mut self.context, &mut self.nodes, id);
         }
     }
 

@@ -243,7 +243,7 @@ impl EventLoop {
         let more = self.streams.has_readable()
             || self.children.has_ready(self.dispatch.output_room())
             || self.listening.has_waiting();
-        let paused_until = self.upkeep.paused_until(now).filter(|_| more);
+        let paused_until = self.storage.full_until().or_else(|| self.upkeep.paused_until(now)).filter(|_| more);
         if (more && paused_until.is_none()) || self.dispatch.has_work() {
             return Some(Duration::ZERO);
         }
