@@ -214,6 +214,12 @@ impl Core {
         self.context.own_id
     }
 
+    /// Bytes of requests and chunks that wait in the rooms.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.copies.held_bytes() + self.commands.held_bytes() + self.engine.held_bytes()
+    }
+
     fn timer_due(&mut self, timer: Timer) {
         match timer {
             Timer::Ping(id) => self.ping_due(id),

@@ -6,6 +6,7 @@
 //! queues of [`Dispatch::take_dirty`], calling [`Dispatch::flushed`] for each that shrank.
 
 mod api;
+mod budget;
 mod calls;
 mod connections;
 mod copies;
@@ -47,6 +48,7 @@ use crate::session::api_client::access::ApiAccess;
 use crate::session::websocket_central::WebSocketAccess;
 use crate::session::zmq_listener::ZmqListener;
 
+use budget::Budget;
 use calls::Calls;
 use connections::Connections;
 use dialled::DialledPeers;
@@ -127,6 +129,8 @@ enum Owner {
     Connection(ConnectionId),
     /// What waits for all peers together.
     Unsent,
+    /// What all hold together.
+    Budget,
 }
 
 /// See the module's page.
@@ -138,6 +142,7 @@ pub struct Dispatch {
     connections: Connections,
     calls: Calls,
     unsent: Unsent,
+    budget: Budget,
     flow: copies::Flow,
     /// Peers and connections whose session may want something.
     touched: BTreeSet<Owner>,
@@ -189,7 +194,8 @@ impl Dispatch {
             ssh_turns: ssh::SshTurns::default(),
             connections: Connections::default(),
             calls: Calls::default(),
-            unsent: Unsent::new(config.core.max_memory),
+            unsent: Unsent::default(),
+            budget: Budget::new(config.core.max_memory),
             flow: copies::Flow::default(),
             touched: BTreeSet::new(),
             timers: Timers::default(),
@@ -291,6 +297,7 @@ impl Dispatch {
                 Owner::Listener => self.listener.handle_timeout(now, self.random.as_mut()),
                 Owner::Dialled(key) => self.dialled_timeout(key, now),
                 Owner::Unsent => self.close_idlers(now),
+                Owner::Budget => self.close_who_stands_still(now),
                 Owner::Connection(connection) => self.connection_timeout(connection, now),
             }
             self.drain(now);
@@ -351,6 +358,7 @@ impl Dispatch {
 
     /// Connections whose send queue may hold bytes, in a stable order.
     pub fn take_dirty(&mut self, now: Now) -> BTreeSet<ConnectionId> {
+        self.take_stock(now);
         let dirty = self.connections.take_dirty();
         for connection in &dirty {
             self.note_unsent(*connection, now);
@@ -371,7 +379,7 @@ impl Dispatch {
                 match touched {
                     Owner::Dialled(key) => self.drain_dialled(key, now),
                     Owner::Connection(connection) => self.drain_connection(connection, now),
-                    Owner::Core | Owner::Listener | Owner::Unsent => {}
+                    Owner::Core | Owner::Listener | Owner::Unsent | Owner::Budget => {}
                 }
             } else {
                 break;

@@ -33,7 +33,7 @@ use crate::node::phase::STOPPING_TEXT;
 const NEED_COMMANDS: &str = "need commands argument: a list of lines";
 /// Requests that wait at most, and the characters in them.
 const WAITING_MAX: usize = 10_000;
-const WAITING_BYTES_MAX: usize = 64 << 20;
+const WAITING_BYTES_MAX: usize = 32 << 20;
 
 /// A request for one pipe. Holds command lines: no `Debug`.
 pub(in crate::node) struct EngineRequest {
@@ -58,6 +58,11 @@ pub(in crate::node) struct Engine {
 }
 
 impl Engine {
+    /// Bytes of the requests that wait.
+    pub(in crate::node) const fn held_bytes(&self) -> usize {
+        self.len_bytes
+    }
+
     /// Whether nothing is being written.
     pub(in crate::node) fn is_idle(&self) -> bool {
         self.writing.is_empty()
