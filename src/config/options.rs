@@ -70,7 +70,8 @@ options! {
     REGISTER_FILE = "register file" in "the register file" { "nodes" } unused { "name", "description" }
     NODE = "register node" in "an entry of 'nodes' of the register file" {
         "id", "uid", "type", "address", "port", "prevail", "nodes", "ssh_port", "strict_serverkey_check",
-        "ssh_username", "ssh_password", "ssh_directory", "ssh_known_hosts", "ssh_identity", "ssh_passphrase", "ssh_connect_timeout",
+        "ssh_username", "ssh_password",
+        "ssh_directory", "ssh_known_hosts", "ssh_identity", "ssh_passphrase", "ssh_connect_timeout",
         "ssh_legacy_algorithms",
     } unused {
         "name", "identity", "server_pubkey", "client_pubkey", "client_privkey", "cipher", "keysize", "vector",
