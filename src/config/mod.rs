@@ -33,6 +33,8 @@ mod rights_section;
 mod role;
 mod section;
 pub mod settings;
+pub mod statistics;
+mod statistics_section;
 mod tls_section;
 mod tpapi_section;
 mod tree;

@@ -11,6 +11,7 @@ pub use super::cron_section::{CRON_JOBS_MAX, CronJob};
 use super::database::NodesSettings;
 use super::environment::FromEnvironment;
 use super::legacy::LegacySettings;
+use super::statistics::StatisticsSettings;
 use super::web_api::WebAccount;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
@@ -146,6 +147,8 @@ pub struct Modules {
     pub nodes: Option<NodesSettings>,
     /// `gorgone::modules::centreon::legacycmd::hooks`
     pub legacycmd: Option<LegacySettings>,
+    /// `gorgone::modules::centreon::statistics::hooks`
+    pub statistics: Option<StatisticsSettings>,
     /// `gorgone::modules::core::dbcleaner::hooks`; always on.
     pub dbcleaner: CleanerSettings,
     /// Every package that is loaded, by module name, for `INFORMATION`.

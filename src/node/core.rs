@@ -41,6 +41,7 @@ use super::modules::cron::Cron;
 use super::modules::engine::Engine;
 use super::modules::legacycmd::{LegacyCmd, Outgoing};
 use super::modules::nodes::NodesModule;
+use super::modules::statistics::Statistics;
 use super::nodes::Nodes;
 use super::nodes::node::Link;
 use super::nodes::owed::OwedTokens;
@@ -77,6 +78,7 @@ pub struct Core {
     pub(super) copies: Copies,
     pub(super) nodes_module: NodesModule,
     pub(super) legacy: LegacyCmd,
+    pub(super) statistics: Statistics,
     pub(super) taken_tokens: TakenTokens,
     pub(super) cron: Cron,
     pub(super) engine: Engine,
@@ -113,6 +115,7 @@ impl Core {
             copies: Copies::default(),
             nodes_module: NodesModule::default(),
             legacy: LegacyCmd::default(),
+            statistics: Statistics::default(),
             taken_tokens: TakenTokens::restored(restored.taken_tokens),
             cron: Cron::default(),
             engine: Engine::default(),
@@ -269,6 +272,7 @@ impl Core {
         self.tell_ended();
         self.run_held();
         self.run_listener_events();
+        self.collect_statistics();
         self.tell_ended();
         self.check_stopped();
     }
@@ -285,8 +289,16 @@ impl Core {
     /// event must not hold up the daemon.
     fn run_listener_events(&mut self) {
         for _ in 0..PENDING_MAX {
-            let Some(event) = self.listeners.next_event(&mut self.context) else { return };
+            let Some(event) = self.listeners.next_event(&mut self.context, &mut self.statistics) else { return };
             self.request(Peer::Ourselves, event.action, &event.token, "", event.data);
+        }
+    }
+
+    /// Has nodes print their statistics.
+    fn collect_statistics(&mut self) {
+        while let Some(run) = self.statistics.next_due() {
+            let target = run.target.to_string();
+            self.request(Peer::Ourselves, Action::Command, &run.token, &target, run.data);
         }
     }
 

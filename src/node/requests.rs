@@ -141,6 +141,7 @@ impl Core {
             }
             Room::Engine => self.engine.engine_command(&mut self.context, token, data),
             Room::Pollers => self.sync_pollers(token),
+            Room::Statistics => self.statistics.request(&mut self.context, action, token, data),
             Room::Legacy => self.legacy.request(&mut self.context, action, token, data),
         }
     }

@@ -31,6 +31,7 @@ impl Core {
         self.copies.free_all();
         self.end_poller_syncs();
         self.legacy.stop(&mut self.context);
+        self.statistics.stop(&mut self.context);
         for call in self.calls.waiting() {
             waits::ask_history(self, call);
         }

@@ -13,5 +13,6 @@ mod pull;
 mod script;
 #[cfg(feature = "ssh")]
 mod ssh;
+mod statistics;
 mod tls;
 mod websocket;
