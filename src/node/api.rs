@@ -34,6 +34,10 @@ fn answer(status: u16, body: impl Into<String>) -> ApiAnswer {
     ApiAnswer { status, body: body.into(), allow: None }
 }
 
+/// What a caller is told while the history takes no rows: nobody would hear what became of its action.
+pub(super) const CANNOT_STORE: &str =
+    "the history of this daemon cannot be written; its log says why, for instance a full disk";
+
 /// A refusal as the original words it.
 fn refusal(status: u16, error: &str, text: &str) -> ApiAnswer {
     answer(status, serde_json::json!({ "error": error, "message": text }).to_string())
@@ -191,6 +195,11 @@ impl Core {
         data: String,
     ) -> Option<ApiAnswer> {
         let token = self.context.generate_token();
+        if !self.context.stores {
+            // The row tries the database again.
+            self.context.fail(&token, "database issue");
+            return Some(refusal(503, "database_error", CANNOT_STORE));
+        }
         let token_answer = || Some(answer(200, format!("{{\"token\":\"{token}\"}}")));
         let Some(wait) = wait_of(call, "log_wait") else {
             self.run_action(action, &token, target, data);

@@ -112,6 +112,8 @@ pub enum Input {
         /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
+    /// Whether the history can be written has changed.
+    Stores(bool),
     /// The outcome of an [`super::output::Output::Store`] that asked for a receipt.
     Stored {
         /// The receipt that the change was given.

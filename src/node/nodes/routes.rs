@@ -81,10 +81,14 @@ impl Nodes {
             entry
         });
         let candidates: Vec<Value> = candidates.collect();
-        match chosen {
+        let mut ways = match chosen {
             Ok(route) => json!({ "in_use": route.through.get(), "candidates": candidates }),
             Err(text) => json!({ "in_use": null, "error": text, "candidates": candidates }),
+        };
+        if let Some(ways) = ways.as_object_mut().filter(|_| !context.stores) {
+            ways.insert("history".to_owned(), json!(super::super::api::CANNOT_STORE));
         }
+        ways
     }
 }
 
