@@ -210,6 +210,7 @@ impl Core {
             Timer::Ping(id) => self.ping_due(id),
             Timer::PingLink(id) => self.ping_found_no_link(id),
             Timer::Pong(id) => self.ping_got_no_pong(id),
+            Timer::Rival(id) => self.older_is_silent(id),
             Timer::Repeat(id) => self.repeat_unanswered(id),
             Timer::SyncTimeout(id) => self.sync().sync_timed_out(id),
             Timer::Unconfirmed(id) => self.give_up_unconfirmed(id),

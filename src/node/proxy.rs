@@ -303,6 +303,7 @@ impl Core {
             self.forget_pings(id);
         }
         self.context.log(LogLine::info("proxy", format!("node '{id}' is unregistered")));
+        self.older_is_silent(id);
     }
 }
 
