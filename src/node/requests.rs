@@ -65,6 +65,8 @@ impl Core {
             let text = format!("Message received {way} - [{}] [{token}] [{target}] {shown}", action.as_str());
             self.context.log(LogLine::debug("core", text));
         }
+        let named = self.context.names.target(target).map(|id| id.to_string());
+        let target = named.as_deref().unwrap_or(target);
         let here = target.is_empty() || self.context.is_own(target);
         if action.is_internal() || (here && !self.context.is_known(&action)) {
             return self.context.refuse_unknown(&action, token);
