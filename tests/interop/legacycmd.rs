@@ -173,7 +173,8 @@ fn with_path(plan: Plan, platform: &Platform) -> Plan {
 /// The rows of a request and its last code.
 #[track_caller]
 fn finish(central: &Daemon, body: &Value) -> (Vec<Value>, i64, Value) {
-    let token = central.api().post("/api/centreon/legacycmd/command", body).json()["token"].as_str().unwrap().to_owned();
+    let token =
+        central.api().post("/api/centreon/legacycmd/command", body).json()["token"].as_str().unwrap().to_owned();
     let rows = central.api().finished_rows(0, &token, seconds(30));
     let last = rows.iter().find(|row| is_last(row)).unwrap().clone();
     (rows, code(&last), data(&last))
@@ -193,12 +194,8 @@ fn commands_for_the_engine_reach_its_pipe_byte_by_byte_in_their_order_and_the_fi
     world.order("1.cmd", b"EXTERNALCMD:2:[2] LATIN;caf\xe9 \xc3\xa9\r\n");
     world.engine.wait_for(4);
     let lines = world.engine.lines.lock().unwrap().clone();
-    let expected: [&[u8]; 4] = [
-        b"[0] LEFT",
-        b"[1] FIRST;a:bc",
-        "[1] SECOND;caf\u{e9}".as_bytes(),
-        b"[2] LATIN;caf\xe9 \xc3\xa9",
-    ];
+    let expected: [&[u8]; 4] =
+        [b"[0] LEFT", b"[1] FIRST;a:bc", "[1] SECOND;caf\u{e9}".as_bytes(), b"[2] LATIN;caf\xe9 \xc3\xa9"];
     assert_eq!(lines, expected);
     world.wait_until_files_are_gone();
 }
@@ -341,7 +338,8 @@ fn twenty_thousand_acknowledgements_of_one_file_arrive_in_their_order() {
     }
     let world = World::new();
     let _central = world.start();
-    let line = |number: usize| format!("[1700000000] ACKNOWLEDGE_SVC_PROBLEM;host{number};service;2;1;1;admin;{number}");
+    let line =
+        |number: usize| format!("[1700000000] ACKNOWLEDGE_SVC_PROBLEM;host{number};service;2;1;1;admin;{number}");
     let text: String = (0..20_000).map(|number| format!("EXTERNALCMD:2:{}\n", line(number))).collect();
     let start = std::time::Instant::now();
     world.order("flood.cmd", text);

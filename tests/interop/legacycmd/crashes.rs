@@ -85,11 +85,9 @@ fn a_poller_that_is_killed_meanwhile_gets_every_line_at_most_once_and_what_is_op
     let lost = COUNT + 1 - lines.len();
     let rows: i64 = central
         .database()
-        .query_row(
-            "SELECT count(*) FROM gorgone_history WHERE token LIKE 'legacycmd-%' AND code = 1",
-            [],
-            |row| row.get(0),
-        )
+        .query_row("SELECT count(*) FROM gorgone_history WHERE token LIKE 'legacycmd-%' AND code = 1", [], |row| {
+            row.get(0)
+        })
         .unwrap();
     let rows = usize::try_from(rows).unwrap();
     assert!(lost <= rows * 50, "{lost} lines are lost, {rows} rows say so");
