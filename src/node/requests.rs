@@ -68,6 +68,8 @@ impl Core {
             let text = format!("Message received {way} - [{}] [{token}] [{target}] {shown}", action.as_str());
             self.context.log(LogLine::debug("core", text));
         }
+        let named = self.context.names.target(target).map(|id| id.to_string());
+        let target = named.as_deref().unwrap_or(target);
         let here = target.is_empty() || self.context.is_own(target);
         if action.is_internal() || (here && !self.context.is_known(&action)) {
             return self.context.refuse_unknown(&action, token);
@@ -212,7 +214,7 @@ impl Core {
         let is_said_by_reply = matches!(action, Action::ConStatus | Action::Routes | Action::BroadcastLogger);
         let is_here = target.is_none() && !self.context.is_stopping();
         if action == Action::ConStatus && is_here {
-            let (status, _) = self.nodes.constatus_text(false);
+            let (status, _) = self.nodes.constatus_text(&self.context, false);
             self.context.finish(&token, Code::FINISHED_OK, status);
             return answer;
         }

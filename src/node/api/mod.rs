@@ -135,6 +135,8 @@ impl ApiRoom<'_> {
         };
         let is_direct = target.is_none();
         let target = target.filter(|target| !self.context.is_own(target));
+        let named = target.and_then(|target| self.context.names.target(target)).map(|id| id.to_string());
+        let target = named.as_deref().or(target);
         match path {
             ["log", token @ ..] if !token.is_empty() => {
                 if call.method != Method::Get {
