@@ -96,6 +96,8 @@ impl Core {
         };
         let is_direct = target.is_none();
         let target = target.filter(|target| !self.context.is_own(target));
+        let named = target.and_then(|target| self.context.names.target(target)).map(|id| id.to_string());
+        let target = named.as_deref().or(target);
         match path {
             ["log", token @ ..] if !token.is_empty() => {
                 if call.method != Method::Get {
@@ -216,7 +218,7 @@ impl Core {
         let is_said_by_reply = matches!(action, Action::ConStatus | Action::Routes | Action::BroadcastLogger);
         let is_here = target.is_none() && self.context.stopping == phase::Stopping::No;
         if action == Action::ConStatus && is_here {
-            let (status, _) = self.nodes.constatus_text(false);
+            let (status, _) = self.nodes.constatus_text(&self.context, false);
             return self.context.finish(token, Code::FINISHED_OK, status);
         }
         let handled = self.request(Peer::Ourselves, action, token, target.unwrap_or_default(), data);

@@ -198,11 +198,12 @@ impl Core {
             self.context.log(LogLine::warning("proxy", text.clone()));
             return Err(text);
         }
-        if Some(id) == self.context.own_id {
+        if self.context.is_own_id(id) {
             let text = format!("node '{id}' is not registered: that is our own id");
             self.context.log(LogLine::warning("proxy", text.clone()));
             return Err(text);
         }
+        self.context.names.add_all(&registration);
         for subnode in self.nodes.registry.claimed_by(&registration) {
             self.unregister(subnode);
         }

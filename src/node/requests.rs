@@ -61,10 +61,12 @@ impl Core {
     pub(super) fn request(&mut self, peer: Peer, action: Action, token: &Token, target: &str, data: String) -> Handled {
         if self.context.debug {
             let way = if peer == Peer::Ourselves { "internal" } else { "external" };
-            let shown = masked::without_secrets(&data);
+            let shown = self.context.journal.masked(token, masked::without_secrets(&data));
             let text = format!("Message received {way} - [{}] [{token}] [{target}] {shown}", action.as_str());
             self.context.log(LogLine::debug("core", text));
         }
+        let named = self.context.names.target(target).map(|id| id.to_string());
+        let target = named.as_deref().unwrap_or(target);
         let here = target.is_empty() || self.context.is_own(target);
         if action.is_internal() || (here && !self.context.is_known(&action)) {
             return self.context.refuse_unknown(&action, token);
@@ -80,6 +82,9 @@ impl Core {
         }
         if !here {
             return self.request_of_node(peer, action, token, target, data);
+        }
+        if self.taken_tokens.is_repeated(&mut self.context, token, &data) {
+            return Handled::accepted();
         }
         if self.held_back(peer, &action, token, None, &data) {
             return Handled::Later;
@@ -136,6 +141,7 @@ impl Core {
             }
             Room::Engine => self.engine.engine_command(&mut self.context, token, data),
             Room::Pollers => self.sync_pollers(token),
+            Room::Legacy => self.legacy.request(&mut self.context, action, token, data),
         }
     }
 

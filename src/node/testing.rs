@@ -45,7 +45,7 @@ pub fn id(number: u64) -> NodeId {
 pub fn push_node(number: u64) -> Registration {
     let endpoint = Endpoint::Tcp { host: "192.0.2.1".to_owned(), port: 5000 + u16::try_from(number).unwrap() };
     let kind = NodeKind::PushZmq { endpoint };
-    Registration { id: id(number), kind, identity: None, prevail: false, subnodes: Vec::new() }
+    Registration { id: id(number), uid: None, kind, identity: None, prevail: false, subnodes: Vec::new() }
 }
 
 pub fn ssh_node(number: u64) -> Registration {
@@ -92,6 +92,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         engine: None,
         time_zone: TimeZone::utc(),
         pollers: None,
+        legacycmd: None,
         cleaner: CleanerSettings::default(),
         loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
     }
@@ -246,8 +247,11 @@ impl Bench {
 
     /// The constatus entry of a node.
     pub fn constatus(&mut self, number: u64) -> serde_json::Value {
-        let map: serde_json::Value =
-            serde_json::from_str(&super::nodes::constatus::write_map(&self.core.nodes.registry)).unwrap();
+        let map: serde_json::Value = serde_json::from_str(&super::nodes::constatus::write_map(
+            &self.core.nodes.registry,
+            &self.core.context.names,
+        ))
+        .unwrap();
         map[number.to_string()].clone()
     }
 }
@@ -370,9 +374,10 @@ pub fn describe(output: &Output) -> String {
         Output::Host(HostWork::ReadPollers) => "read pollers".to_owned(),
         Output::Host(HostWork::Work { id, work }) => match work {
             Work::ReadPlugins { file } => format!("work {} plugins {file:?}", id.0),
-            Work::WritePipe { file, lines, patience } => {
+            Work::WritePipe { file, lines, patience, .. } => {
                 format!("work {} write {lines:?} to {file} within {patience:?}", id.0)
             }
+            Work::Legacy(work) => format!("work {} {work:?}", id.0),
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },
         Output::Host(HostWork::KillCommand(command)) => format!("kill {}", command.0),

@@ -32,6 +32,7 @@ use crate::config::settings::Config;
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::history::{Origins, SyncMark};
 use crate::model::host_work::HostDone;
+use crate::model::legacy::LegacyStored;
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
@@ -87,6 +88,10 @@ pub struct Restored {
     pub host_keys: BTreeMap<String, String>,
     /// Tokens that had no end, and the node that had not confirmed them.
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
+    /// Hashes of the tokens that were taken for work here, the oldest first.
+    pub taken_tokens: Vec<i64>,
+    /// What Centreon Web has ordered and no node has confirmed.
+    pub legacy: LegacyStored,
     /// The `ctime` of the newest row in seconds, 0 for an empty history.
     pub newest_ctime: f64,
 }
@@ -172,6 +177,8 @@ impl Dispatch {
             marks: restored.marks,
             origins: restored.origins,
             open_tokens: restored.open_tokens,
+            taken_tokens: restored.taken_tokens,
+            legacy: restored.legacy,
             newest_ctime: restored.newest_ctime,
         };
         let core = Core::new(options, remembered, surroundings.core_random, now);
@@ -258,6 +265,13 @@ impl Dispatch {
     /// A commit left something to be purged.
     pub fn purge_left(&mut self, now: Now) {
         self.core.handle_input(Input::PurgeLeft, now);
+        self.drain(now);
+    }
+
+    /// Something has happened to the command files of Centreon Web.
+    #[cfg(feature = "centreon")]
+    pub fn command_files_touched(&mut self, now: Now) {
+        self.core.handle_input(Input::CommandFilesTouched, now);
         self.drain(now);
     }
 
