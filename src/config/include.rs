@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::findings::Findings;
-use super::tree::{Node, Place, Value};
 use super::sources::Sources;
+use super::tree::{Node, Place, Value};
 use super::{wildcard, yaml};
 use crate::model::text::quoted;
 

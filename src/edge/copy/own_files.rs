@@ -49,8 +49,10 @@ pub(super) fn refuse_own(directory: BorrowedFd<'_>, name: &OsStr) -> Result<(), 
     };
     let is_same = |own: &Stat| (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino);
     match own.files.iter().filter_map(|path| rustix::fs::stat(path).ok()).any(|own| is_same(&own)) {
-        true => Err("it is a file of this daemon itself: its key, certificate, configuration, database, log or program"
-            .to_owned()),
+        true => {
+            Err("it is a file of this daemon itself: its key, certificate, configuration, database, log or program"
+                .to_owned())
+        }
         false => Ok(()),
     }
 }
