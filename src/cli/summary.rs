@@ -10,7 +10,8 @@ use crate::daemon::key_files::KeyState;
 use crate::daemon::poller_preview::PollerPlan;
 use crate::edge::{clock, time_zone};
 use crate::model::connection::Endpoint;
-use crate::model::registration::{NodeKind, Registration};
+use crate::model::node_id::NodeId;
+use crate::model::registration::{NodeKind, Registration, Subnode};
 use crate::model::time_zone::minute_of;
 
 /// The summary for people.
@@ -94,7 +95,7 @@ pub(super) fn as_json(config: &Config, keys: &KeyState, pollers: Option<&PollerP
     let document = json!({
         "ok": true,
         "role": config.role().to_string(),
-        "id": core.id.map(|id| id.get()),
+        "id": core.id.map(NodeId::to_json),
         "name": core.name,
         "hostname": core.hostname,
         "external": core.external.as_ref().map(Endpoint::to_string),
@@ -112,7 +113,7 @@ pub(super) fn as_json(config: &Config, keys: &KeyState, pollers: Option<&PollerP
         },
         "modules": config.modules.loaded,
         "nodes": nodes_of(config).iter().map(node_as_json).collect::<Vec<_>>(),
-        "database_id": pollers.and_then(|plan| plan.own_id).map(|id| id.get()),
+        "database_id": pollers.and_then(|plan| plan.own_id).map(NodeId::to_json),
         "database_nodes": pollers.map(|plan| plan.registrations.iter().map(node_as_json).collect::<Vec<_>>()),
         "cron": config.modules.cron.iter().flatten().map(|job| job_as_json(job, now)).collect::<Vec<_>>(),
         "environment": config.from_environment.iter()
@@ -273,10 +274,10 @@ fn node_row(node: &Registration) -> [String; 5] {
 }
 
 fn node_as_json(node: &Registration) -> Value {
-    let below =
-        |below: &crate::model::registration::Subnode| json!({ "id": below.id.get(), "pathscore": below.path_score });
+    let below = |below: &Subnode| json!({ "id": below.id.to_json(), "pathscore": below.path_score });
     json!({
-        "id": node.id.get(),
+        "id": node.id.to_json(),
+        "uid": node.uid.map(NodeId::to_json),
         "type": node.kind.as_str(),
         "address": address(&node.kind),
         "prevail": node.prevail,
@@ -287,10 +288,11 @@ fn node_as_json(node: &Registration) -> Value {
 /// Runs to come that are shown of each job.
 const NEXT_RUNS: usize = 5;
 
-/// The minute that the clock on the wall shows, as the daemon's module `cron` reads it.
-fn local_minute() -> i64 {
-    let minute = minute_of(clock::wall());
-    time_zone::read().map_or(minute, |zone| zone.local_minute(minute))
+/// The minute that the clock on the wall shows, as the daemon's module `cron` reads it, and the second of it.
+fn local_minute() -> (i64, i64) {
+    let now = clock::wall();
+    let minute = minute_of(now);
+    (time_zone::read().map_or(minute, |zone| zone.local_minute(minute)), now.as_seconds().rem_euclid(60))
 }
 
 /// The jobs of the module `cron` and when they run next.
@@ -302,16 +304,16 @@ fn jobs(config: &Config) -> String {
     let now = local_minute();
     let rows = jobs.iter().map(|job| {
         let days = job.expression.days().unwrap_or_else(|| "every day".to_owned());
-        [job.id.clone(), job.timespec.clone(), days, job.expression.next_runs(now, NEXT_RUNS).join(", ")]
+        [job.id.clone(), job.timespec.clone(), days, job.expression.next_runs(now.0, now.1, NEXT_RUNS).join(", ")]
     });
     let head = ["job", "timespec", "days", "next runs"].map(str::to_owned);
     format!("\ncron\n{}", table(&head, rows.collect()))
 }
 
-fn job_as_json(job: &CronJob, now: i64) -> Value {
+fn job_as_json(job: &CronJob, now: (i64, i64)) -> Value {
     json!({
         "id": job.id, "timespec": job.timespec, "action": job.action, "target": job.target,
-        "days": job.expression.days(), "next_runs": job.expression.next_runs(now, NEXT_RUNS),
+        "days": job.expression.days(), "next_runs": job.expression.next_runs(now.0, now.1, NEXT_RUNS),
     })
 }
 

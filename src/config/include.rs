@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::findings::Findings;
+use super::sources::Sources;
 use super::tree::{Node, Place, Value};
 use super::{wildcard, yaml};
 use crate::model::text::quoted;
@@ -26,6 +27,7 @@ pub(super) struct Loader {
     open: Vec<(PathBuf, PathBuf)>,
     files: usize,
     bytes: u64,
+    sources: Sources,
 }
 
 /// An `!include`: where it stands, and below which key of the whole.
@@ -35,15 +37,24 @@ struct Site<'a> {
 }
 
 impl Loader {
+    /// What was read, so far.
+    pub(super) fn take_sources(&mut self) -> Sources {
+        std::mem::take(&mut self.sources)
+    }
+
     /// The values of `path` and of all that it includes; `None` after a problem with the file itself. `key` is where
     /// the values will stand in the whole, so that messages of files within it name it.
     pub(super) fn read(&mut self, path: &Path, key: &str, findings: &mut Findings) -> Option<Node> {
+        let bytes = self.read_bytes(path).map_err(|text| findings.problem(&Place::file(path), "", text)).ok()?;
+        self.parse(path, key, &bytes, findings)
+    }
+
+    fn parse(&mut self, path: &Path, key: &str, bytes: &[u8], findings: &mut Findings) -> Option<Node> {
         let file: Rc<Path> = Rc::from(path);
         let whole = Place { file: Rc::clone(&file), line: 0 };
-        let bytes = self.read_bytes(path).map_err(|text| findings.problem(&whole, "", text)).ok()?;
         let canonical = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         self.open.push((path.to_path_buf(), canonical));
-        let parsed = yaml::parse(&file, &bytes, &mut |tag, place, below| {
+        let parsed = yaml::parse(&file, bytes, &mut |tag, place, below| {
             self.resolve(tag, &Site { place, key: &yaml::join(key, below) }, findings)
         });
         self.open.pop();
@@ -64,6 +75,7 @@ impl Loader {
             return Err(format!("more than {FILE_LIMIT} files are included"));
         }
         self.files = self.files.saturating_add(1);
+        self.sources.files.push(path.to_path_buf());
         let cannot = |error: io::Error| format!("cannot be read: {}", reason(&error));
         // Opening a pipe that nobody writes to would wait for ever.
         let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(cannot)?;
@@ -108,11 +120,12 @@ impl Loader {
     }
 
     /// The files of one path, each with whether a wildcard caught it.
-    fn files_of(&self, path: &str, site: &Site<'_>, findings: &mut Findings) -> Vec<(PathBuf, bool)> {
+    fn files_of(&mut self, path: &str, site: &Site<'_>, findings: &mut Findings) -> Vec<(PathBuf, bool)> {
         let directory = site.place.file.parent().unwrap_or(Path::new(""));
         if !wildcard::is_pattern(path) {
             return vec![(directory.join(path), false)];
         }
+        self.sources.patterns.push(directory.join(path));
         match wildcard::expand(directory, path, FILE_LIMIT) {
             Ok(files) => {
                 if files.is_empty() {
@@ -147,7 +160,14 @@ impl Loader {
             findings.problem(site.place, site.key, text);
             return None;
         }
-        self.read(path, site.key, findings)
+        match self.read_bytes(path) {
+            Ok(bytes) => self.parse(path, site.key, &bytes, findings),
+            Err(text) => {
+                let text = format!("'!include': the file {} {text}", path.display());
+                findings.problem(site.place, site.key, text);
+                None
+            }
+        }
     }
 }
 

@@ -21,6 +21,8 @@ pub mod environment;
 mod findings;
 mod http_section;
 mod include;
+pub mod legacy;
+mod legacy_section;
 mod modules;
 pub mod node_entry;
 mod options;
@@ -31,6 +33,7 @@ mod rights_section;
 mod role;
 mod section;
 pub mod settings;
+mod sources;
 mod tls_section;
 mod tpapi_section;
 mod tree;
@@ -48,6 +51,7 @@ use include::Loader;
 use raw::RawConfig;
 pub use role::Role;
 use settings::{Config, Problem};
+pub use sources::Sources;
 
 /// Reads the top file, everything that it includes and the register file, and checks all of it.
 ///
@@ -87,6 +91,8 @@ pub fn load_with_warnings(path: &Path, variables: &[(String, String)]) -> Result
     let mut loader = Loader::default();
     let tree = loader.read(path, "", &mut findings);
     let config = tree.and_then(|tree| read_tree(tree, variables, &mut loader, &mut findings));
+    let sources = loader.take_sources();
+    let config = config.map(|config| Config { sources, ..config });
     let (problems, warnings) = findings.into_parts();
     match config {
         Some(config) if problems.is_empty() => Ok(Config { warnings, ..config }),
@@ -107,8 +113,11 @@ fn read_tree(
     let from_environment = environment::apply(&mut tree, variables, findings);
     let raw = RawConfig::find(&tree, findings)?;
     let core = core_section::read(&raw, findings);
-    let modules = modules::read(&raw, &core, loader, findings);
+    let mut modules = modules::read(&raw, &core, loader, findings);
     ports::check(&raw, &core, &modules, findings);
     let tpapi = if cfg!(feature = "centreon") { tpapi_section::read(&raw, findings) } else { Vec::new() };
-    Some(Config { core, modules, tpapi, from_environment, warnings: Vec::new() })
+    if let Some(legacycmd) = &mut modules.legacycmd {
+        legacycmd.account = tpapi.iter().find(|account| account.name == legacycmd.account_name).cloned();
+    }
+    Some(Config { core, modules, tpapi, from_environment, sources: Sources::default(), warnings: Vec::new() })
 }

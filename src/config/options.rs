@@ -58,7 +58,7 @@ options! {
     MODULE = "modules" in "an entry of 'modules'" { "name", "package", "enable" } unused {}
     PROXY = "proxy" in "the module 'proxy'" {
         "httpserver", "pool", "synchistory_time", "synchistory_timeout", "ping", "pong_discard_timeout",
-        "failover_after", "pong_max_timeout", "copy_rate_limit", "buffer_size", "only_listed",
+        "failover_after", "pong_max_timeout", "id_twice", "copy_rate_limit", "buffer_size", "only_listed",
     } unused {}
     PROXY_HTTPSERVER = "proxy httpserver" in "'httpserver' of the module 'proxy'" {
         "enable", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "token", "tokens", "address", "port",
@@ -69,14 +69,15 @@ options! {
     REGISTER = "register" in "the module 'register'" { "config_file" } unused {}
     REGISTER_FILE = "register file" in "the register file" { "nodes" } unused { "name", "description" }
     NODE = "register node" in "an entry of 'nodes' of the register file" {
-        "id", "type", "address", "port", "prevail", "nodes", "ssh_port", "strict_serverkey_check", "ssh_username",
-        "ssh_password", "ssh_directory", "ssh_known_hosts", "ssh_identity", "ssh_passphrase", "ssh_connect_timeout",
+        "id", "uid", "type", "address", "port", "prevail", "nodes", "ssh_port", "strict_serverkey_check",
+        "ssh_username", "ssh_password",
+        "ssh_directory", "ssh_known_hosts", "ssh_identity", "ssh_passphrase", "ssh_connect_timeout",
         "ssh_legacy_algorithms",
     } unused {
         "name", "identity", "server_pubkey", "client_pubkey", "client_privkey", "cipher", "keysize", "vector",
         "ssh_*",
     }
-    SUBNODE = "register subnode" in "an entry of 'nodes' of a node" { "id", "pathscore" } unused { "name" }
+    SUBNODE = "register subnode" in "an entry of 'nodes' of a node" { "id", "uid", "pathscore" } unused { "name" }
     ACTION = "action" in "the module 'action'" {
         "command_timeout", "max_concurrent_commands", "max_output_size", "whitelist_cmds", "whitelist_mode",
         "allowed_cmds", "max_concurrent_engine", "paranoid_plugins", "copy_roots", "max_unpack_ratio", "environment",
@@ -115,6 +116,12 @@ options! {
         "ping_timeout",
     }
     NODES = "nodes" in "the module 'nodes'" { "resync_time", "ssh_username" } unused {}
+    LEGACYCMD = "legacycmd" in "the module 'legacycmd'" {
+        "cmd_file", "cmd_dir", "cache_dir", "cache_dir_trap", "remote_dir", "centreon_dir", "bulk_external_cmd",
+        "bulk_external_cmd_sequential", "tpapi_clapi",
+    } unused {
+        "dirty_mode", "buffer_size",
+    }
     DBCLEANER = "dbcleaner" in "the module 'dbcleaner'" { "purge_sessions_time", "purge_history_time" } unused {}
     CENTREON = "centreon" in "'centreon'" { "database" } unused { "name", "description" }
     DATABASE = "centreon database" in "'centreon.database'" { "db_configuration" } unused { "db_realtime" }

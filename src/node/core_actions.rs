@@ -62,7 +62,10 @@ impl Core {
     }
 
     pub(super) fn put_log(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
-        let Ok(put) = serde_json::from_str::<PutLog<'_>>(data) else { return Handled::not_well_formatted() };
+        let mut single = String::new();
+        let Some(put) = json::read_object::<PutLog<'_>>(data, &mut single) else {
+            return Handled::not_well_formatted();
+        };
         let row = NewRow {
             etime: json::integer(&put.etime),
             instant: json::is_true(&put.instant),
@@ -99,7 +102,7 @@ impl Core {
     /// that are answered alike only the first leaves a row, so that a page that asks all the time does not fill the
     /// disk.
     fn con_status(&mut self, peer: Peer, token: &Token) -> Handled {
-        let (data, is_new) = self.nodes.constatus_text(peer == Peer::Ourselves);
+        let (data, is_new) = self.nodes.constatus_text(&self.context, peer == Peer::Ourselves);
         if peer != Peer::Ourselves || is_new {
             return self.context.reply_with_row(Action::ConStatus, token, Code::FINISHED_OK, data);
         }

@@ -3,7 +3,6 @@
 use crate::model::host_work::HostDone;
 use crate::model::work::WorkOutcome;
 
-use super::api::waits;
 use super::core::Core;
 
 impl Core {
@@ -18,7 +17,7 @@ impl Core {
                     query,
                     result,
                 ) {
-                    waits::history_answered(self, call, result);
+                    self.api().history_answered(call, result);
                 }
             }
             HostDone::CommandPrinted { command, output } => {
@@ -30,6 +29,9 @@ impl Core {
             HostDone::PollersRead(result) => self.pollers_read(result),
             HostDone::WorkDone { id, outcome: WorkOutcome::PipeWritten(report) } => {
                 self.engine.pipe_written(&mut self.context, id, &report)
+            }
+            HostDone::WorkDone { id, outcome: WorkOutcome::Legacy(done) } => {
+                self.legacy.work_done(&mut self.context, id, done)
             }
             HostDone::WorkDone { id, outcome } => self.commands.command_work_done(&mut self.context, id, outcome),
             HostDone::SourceDone { source, done } => {

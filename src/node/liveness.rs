@@ -97,7 +97,8 @@ impl Liveness {
     }
 }
 
-fn ping() -> Message {
+/// The message that asks whether a node lives.
+pub(super) fn ping() -> Message {
     Message { action: Action::Ping, token: None, target: Some("".into()), data: "{}".to_owned() }
 }
 

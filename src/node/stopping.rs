@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::model::token::Token;
 
-use super::api::waits;
 use super::core::Core;
 use super::nodes::node::Link;
 use super::output::Output;
@@ -30,9 +29,8 @@ impl Core {
         self.copies.sender(&mut self.context, &mut self.nodes).stop();
         self.copies.free_all();
         self.end_poller_syncs();
-        for call in self.calls.waiting() {
-            waits::ask_history(self, call);
-        }
+        self.legacy.stop(&mut self.context);
+        self.api().stop();
     }
 
     /// What waits for a link that is down will never be sent. What may have been sent is looked for by the next run.
@@ -43,6 +41,10 @@ impl Core {
             let never_sent = !node.dials_in();
             let is_remembered = |token: &Token| self.context.journal.is_open(token);
             for token in node.owed.take_unknown(never_sent, is_remembered) {
+                // The next run sends it.
+                if self.context.journal.is_tracked(&token) {
+                    continue;
+                }
                 self.context.fail(&token, STOPPING_TEXT);
             }
         }

@@ -45,7 +45,7 @@ pub fn id(number: u64) -> NodeId {
 pub fn push_node(number: u64) -> Registration {
     let endpoint = Endpoint::Tcp { host: "192.0.2.1".to_owned(), port: 5000 + u16::try_from(number).unwrap() };
     let kind = NodeKind::PushZmq { endpoint };
-    Registration { id: id(number), kind, identity: None, prevail: false, subnodes: Vec::new() }
+    Registration { id: id(number), uid: None, kind, identity: None, prevail: false, subnodes: Vec::new() }
 }
 
 pub fn ssh_node(number: u64) -> Registration {
@@ -81,6 +81,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         hostname: "central".to_owned(),
         thumbprint: "thumb".to_owned(),
         debug: false,
+        takes_every_key: false,
         audits: false,
         proxy: Some(ProxySettings::default()),
         nodes,
@@ -91,6 +92,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         engine: None,
         time_zone: TimeZone::utc(),
         pollers: None,
+        legacycmd: None,
         cleaner: CleanerSettings::default(),
         loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
     }
@@ -104,6 +106,8 @@ pub struct Bench {
     pub stores: bool,
     /// Whether a COMMAND begins before its first rows are stored, which [`Bench::commit`] does.
     pub begins_early: bool,
+    /// Every log line.
+    pub log: Vec<String>,
 }
 
 impl Bench {
@@ -124,7 +128,7 @@ impl Bench {
 
     fn undrained(options: CoreOptions, restored: Restored) -> Self {
         let core = Core::new(options, restored, Box::new(Counting(0)), Self::at(0));
-        Self { core, millis: 0, stores: true, begins_early: false }
+        Self { core, millis: 0, stores: true, begins_early: false, log: Vec::new() }
     }
 
     /// A central whose nodes are linked, with every output so far thrown away.
@@ -149,6 +153,9 @@ impl Bench {
         let mut lines: Vec<String> = Vec::new();
         loop {
             while let Some(output) = self.core.poll_output() {
+                if let Output::Log(line) = &output {
+                    self.log.push(line.text.clone());
+                }
                 if let Output::Store { change: change @ StoreChange::PutSyncMark(..), receipt: Some(receipt) } = output
                 {
                     lines.push(stored(&change));
@@ -173,6 +180,11 @@ impl Bench {
         let receipt = self.core.commands.awaited_receipt().unwrap();
         self.tell_stored(receipt, &mut []);
         self.drain()
+    }
+
+    /// How many lines of the log begin so.
+    pub fn logged(&self, text: &str) -> usize {
+        self.log.iter().filter(|line| line.starts_with(text)).count()
     }
 
     fn tell_stored(&mut self, receipt: ReceiptId, lines: &mut [String]) {
@@ -249,8 +261,11 @@ impl Bench {
 
     /// The constatus entry of a node.
     pub fn constatus(&mut self, number: u64) -> serde_json::Value {
-        let map: serde_json::Value =
-            serde_json::from_str(&super::nodes::constatus::write_map(&self.core.nodes.registry)).unwrap();
+        let map: serde_json::Value = serde_json::from_str(&super::nodes::constatus::write_map(
+            &self.core.nodes.registry,
+            &self.core.context.names,
+        ))
+        .unwrap();
         map[number.to_string()].clone()
     }
 }
@@ -374,9 +389,10 @@ pub fn describe(output: &Output) -> String {
         Output::Host(HostWork::ReadPollers) => "read pollers".to_owned(),
         Output::Host(HostWork::Work { id, work }) => match work {
             Work::ReadPlugins { file } => format!("work {} plugins {file:?}", id.0),
-            Work::WritePipe { file, lines, patience } => {
+            Work::WritePipe { file, lines, patience, .. } => {
                 format!("work {} write {lines:?} to {file} within {patience:?}", id.0)
             }
+            Work::Legacy(work) => format!("work {} {work:?}", id.0),
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },
         Output::Host(HostWork::KillCommand(command)) => format!("kill {}", command.0),
@@ -390,8 +406,8 @@ pub fn describe(output: &Output) -> String {
         }
         Output::Log(line) => format!("log {}", line.text),
         Output::SetLogLevel(level) => format!("level {level:?}"),
-        Output::NodeMoved { node, before, client } => {
-            format!("node {node} moves from {} to {}", name(*before), name(*client))
+        Output::NodeMoved { node, before, client, twice } => {
+            format!("node {node} moves from {} to {}: {twice:?}", name(*before), name(*client))
         }
         Output::CloseClient { client, refusal } => format!("close client {}: {refusal:?}", name(*client)),
         Output::SendToParent { kind, outgoing: sent } => format!("parent {kind:?}: {}", outgoing(sent)),

@@ -18,8 +18,9 @@ const WHOLE: Duration = Duration::from_secs(60);
 const SOCKETS: [&str; 4] =
     ["/run/mysqld/mysqld.sock", "/var/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock"];
 /// The columns of `nagios_server` that mean something here; which of them exist differs from version to version.
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 9] = [
     "id",
+    "uid",
     "name",
     "localhost",
     "ns_ip_address",
@@ -37,7 +38,7 @@ pub(super) fn read(settings: &DatabaseSettings) -> Result<PollerTables, Database
     Ok(tables)
 }
 
-fn connect(settings: &DatabaseSettings) -> Result<Client, DatabaseFault> {
+pub(super) fn connect(settings: &DatabaseSettings) -> Result<Client, DatabaseFault> {
     let deadline = Instant::now() + WHOLE;
     let step = settings.read_timeout;
     let over_socket = |path: &Path| {
@@ -95,6 +96,7 @@ fn poller(columns: &[&str], row: Row) -> PollerRow {
     let mut value = |column: &str| values.remove(column).flatten();
     PollerRow {
         id: value("id").unwrap_or_default(),
+        uid: value("uid"),
         name: value("name").unwrap_or_default(),
         localhost: value("localhost"),
         address: value("ns_ip_address"),
@@ -110,7 +112,7 @@ fn relation(row: Row) -> RelationRow {
     RelationRow { remote_id: values.next().unwrap_or_default(), poller_id: values.next().unwrap_or_default() }
 }
 
-fn explain(fault: Fault, settings: &DatabaseSettings) -> DatabaseFault {
+pub(super) fn explain(fault: Fault, settings: &DatabaseSettings) -> DatabaseFault {
     let fault = match fault {
         Fault::Io(error) => {
             tls::database::explain(&error, settings.tls.as_ref()).map_or(Fault::Io(error), Fault::Other)
@@ -183,7 +185,7 @@ fn sentence(fault: Fault, settings: &DatabaseSettings) -> String {
                 configuration database"
         ),
         Fault::Server(1142 | 1143, text) => {
-            format!("{at} does not let the user '{user}' read ({text}): GRANT SELECT on '{database}'")
+            format!("{at} does not let the user '{user}' do that ({text}): GRANT it on '{database}'")
         }
         Fault::Server(code, text) => format!("{at} refuses: {text} (error {code})"),
         Fault::Other(text) => format!("the database '{database}' at {place} cannot be read: {text}"),

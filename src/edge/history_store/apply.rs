@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
-use super::{HistoryStore, LAST_PATIENCE, StoreError, StoreErrorKind, WRITE_PATIENCE, column, purge, time_order};
+use super::{
+    HistoryStore, LAST_PATIENCE, StoreError, StoreErrorKind, WRITE_PATIENCE, column, legacy, purge, time_order,
+};
 use crate::model::history::{HistoryRow, RowOrigin, StoreChange, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::random::to_hex;
@@ -192,6 +195,8 @@ fn run(
                 let sql = "DELETE FROM stheno_open_tokens WHERE token = ?1";
                 transaction.prepare_cached(sql)?.execute([token.as_str()])?;
             }
+            StoreChange::TakeToken { hash, taken } => legacy::take_token(&transaction, *hash, *taken)?,
+            StoreChange::Legacy(change) => legacy::apply(&transaction, change)?,
             StoreChange::Purge { used_before, rows_before, instant_before } => {
                 let before = purge::Before { used: *used_before, rows: *rows_before, instant: *instant_before };
                 let done = purge::step(&transaction, order.is_kept, before)?;
@@ -249,9 +254,9 @@ fn insert_row(statement: &mut rusqlite::CachedStatement<'_>, row: &HistoryRow, c
     statement.raw_execute().map(|_| ())
 }
 
-/// Ids are below 2^53.
-fn sql_id(node: NodeId) -> i64 {
-    i64::try_from(node.get()).unwrap_or(i64::MAX)
+/// A number, or its digits as a blob where SQLite has no such number: a text would become a float in these columns.
+fn sql_id(node: NodeId) -> Value {
+    i64::try_from(node.get()).map_or_else(|_| Value::Blob(node.to_string().into_bytes()), Value::Integer)
 }
 
 /// The table has no unique index, and the original may have left several rows of one routing id.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Result, Row};
 
-use super::{Stored, column};
+use super::{Stored, column, legacy};
 use crate::model::history::{HistoryName, Origins, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::random::from_hex;
@@ -40,6 +40,8 @@ pub(super) fn load(connection: &Connection, number: i64) -> Result<Stored> {
         host_keys: host_keys(connection)?,
         origins: Origins { own: number, marks: origin_marks(connection)? },
         open_tokens: open_tokens(connection)?,
+        taken_tokens: legacy::taken_tokens(connection)?,
+        legacy: legacy::load(connection)?,
         warnings: Vec::new(),
     };
     stored.warnings = warnings.lines;
@@ -66,7 +68,7 @@ fn open_tokens(connection: &Connection) -> Result<Vec<(Token, Option<NodeId>)>> 
     let mut rows = statement.query([])?;
     let mut open = Vec::new();
     while let Some(row) = rows.next()? {
-        let node = column::integer(row, 1).and_then(|id| u64::try_from(id).ok()).and_then(|id| NodeId::new(id).ok());
+        let node = column::node(row, 1);
         open.extend(column::text(row, 0).and_then(|token| Token::parse(&token).ok()).map(|token| (token, node)));
     }
     Ok(open)

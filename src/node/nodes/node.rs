@@ -42,6 +42,8 @@ pub(in crate::node) struct Node {
     pub link: Link,
     /// The connection or session over which a node that dials in is reached.
     pub client: Option<ClientId>,
+    /// Which start of which daemon that is, where it says so.
+    pub instance: Option<Box<str>>,
     /// When its client last said anything.
     pub heard: Option<Monotonic>,
     pub liveness: Liveness,
@@ -51,6 +53,8 @@ pub(in crate::node) struct Node {
     pub down_since: Option<Monotonic>,
     /// The ids in its own constatus map, at every depth.
     pub(super) announced: Announced,
+    /// What it calls itself, and those in its map, where that is not the id.
+    names: BTreeMap<NodeId, NodeId>,
 }
 
 impl Node {
@@ -59,12 +63,14 @@ impl Node {
         Self {
             link: Link::of(&registration.kind),
             client: None,
+            instance: None,
             heard: None,
             liveness: Liveness::default(),
             sync: NodeSync::new(mark),
             owed: OwedTokens::default(),
             down_since: None,
             announced: Announced::new(),
+            names: BTreeMap::new(),
             registration,
         }
     }
@@ -78,7 +84,7 @@ impl Node {
         } else if let Some(client) = self.client {
             // A pull node always gets the target's id in the third field.
             if self.registration.kind == NodeKind::Pull && message.target.as_deref().is_none_or(str::is_empty) {
-                message.target = Some(id.to_string().into());
+                message.target = Some(self.name_of(id).to_string().into());
             }
             context.output(Output::SendToClient { client, outgoing: Outgoing::Request(message) });
         }
@@ -102,6 +108,26 @@ impl Node {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What it calls a node.
+    pub(in crate::node) fn name_of(&self, id: NodeId) -> NodeId {
+        self.names.get(&id).copied().unwrap_or(id)
+    }
+
+    /// It calls itself so.
+    pub(in crate::node) fn calls_itself(&mut self, name: NodeId) {
+        self.names.remove(&self.registration.id);
+        if name != self.registration.id {
+            self.names.insert(self.registration.id, name);
+        }
+    }
+
+    /// It calls the nodes in its map so, where that is not their id.
+    pub(in crate::node) fn calls_others(&mut self, mut names: BTreeMap<NodeId, NodeId>) {
+        let own = self.registration.id;
+        names.extend(self.names.remove(&own).map(|name| (own, name)));
+        self.names = names;
     }
 
     /// Where to connect, for a node that we connect to.

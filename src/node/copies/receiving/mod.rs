@@ -118,6 +118,11 @@ impl Incoming {
 }
 
 impl Receiving {
+    /// Bytes that wait for the disk.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether all of a copy to here has come, and is not in its place yet.
     pub(in crate::node) fn is_ending(&self) -> bool {
         self.all.values().any(|incoming| incoming.for_host.is_none() && incoming.is_ending())
@@ -174,7 +179,7 @@ impl Receiving {
         }
         let Request { step, logging, total, wants_ack, asked } = request;
         let hears = Hears { client: peer.client(), wants_ack, asked, len_bytes };
-        let for_host = route.filter(|_| !self.all.contains_key(token)).map(|Route { through, target }| {
+        let for_host = route.filter(|_| !self.all.contains_key(token)).map(|Route { through, target, .. }| {
             let order = context.begin_copy();
             ForHost { through, target, order, end: None }
         });

@@ -1,0 +1,1 @@
+//! The calls that Centreon Web makes, in their order (docs/protocol.md section 16).
