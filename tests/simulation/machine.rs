@@ -198,6 +198,7 @@ impl Machine {
             modules,
             tpapi: Vec::new(),
             from_environment: Vec::new(),
+            sources: Default::default(),
             warnings: Vec::new(),
         };
         // Some are copies of one image.
