@@ -310,6 +310,7 @@ impl Core {
             for call in self.calls.waiting_for_sync(node, serial) {
                 waits::ask_history(self, call);
             }
+            self.copies_synced(node);
         }
         while let Some(ended) = self.context.journal.next_ended() {
             self.owed_token_ended(&ended);

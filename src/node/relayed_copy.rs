@@ -228,7 +228,7 @@ impl Core {
             if node.owed.is_full() {
                 return Err(format!("proxy - too many messages to node '{through}' wait to be confirmed"));
             }
-            node.owed.sent_copy(token.clone(), node.sync.serial, through != route.target);
+            node.owed.sent_copy(token.clone(), node.sync.serial);
             self.context.open_token(token, Some(through));
             // If the sender's link breaks now, its next sync shows that the end went on.
             if self.subscribers.are_asked_by(peer) {

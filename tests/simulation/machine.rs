@@ -211,7 +211,7 @@ impl Machine {
         let surroundings = Surroundings {
             core_random: Box::new(Seeded(random.next())),
             session_random: Box::new(random),
-            debug: false,
+            debug: std::env::var("TRACE").is_ok(),
             time_zone: TimeZone::utc(),
         };
         self.dispatch = Some(Dispatch::new(config, own_key, self.disk.restored(), surroundings, now));

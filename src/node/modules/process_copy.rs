@@ -41,6 +41,8 @@ const LOW_BYTES: usize = 1 << 20;
 /// Steps of one job at most: a sender of our own kind hears of them when the job is done, and its window should not run
 /// dry.
 const STEPS_MAX: usize = 2;
+/// Copies that ended well and are remembered, because their sender may not know yet.
+const ENDED_MAX: usize = 1_000;
 /// Rows of one copy that tell of its progress come at most so often where the sender tells the size of the whole: more
 /// would show nobody anything. A Perl sender gets a row for each chunk, as it is used to.
 const ROW_EVERY: Duration = Duration::from_millis(250);
@@ -98,6 +100,7 @@ pub(in crate::node) struct Sinks {
     tokens: BTreeMap<SinkId, Token>,
     next: u64,
     bytes: usize,
+    ended_well: VecDeque<Token>,
 }
 
 impl Incoming {
@@ -177,6 +180,11 @@ impl Core {
             let order = self.context.begin_copy();
             PassedOn { through, target, order, end: None }
         });
+        if matches!(asked, Asked::Query(_)) && self.sinks.ended_well.contains(token) {
+            // Its sender has not heard of the end. A second one would be one too many.
+            self.answer_copy(token, &hears, Code::FINISHED_OK, finished_data(&[]));
+            return Handled::Later;
+        }
         let incoming = self.incoming(token, passed_on);
         if let (Some(passed_on), SinkStep::End { spec, attributes, .. }) = (&mut incoming.passed_on, &step) {
             passed_on.end = Some((spec.clone(), attributes.clone()));
@@ -308,14 +316,7 @@ impl Core {
     }
 
     fn copy_is_there(&mut self, token: &Token, hears: &Hears, notes: Vec<String>, unchanged: bool) {
-        let data = match notes.as_slice() {
-            [] => json::message("process copy finished successfully"),
-            notes => serde_json::json!({
-                "message": "process copy finished successfully",
-                "detail": notes.join("; "),
-            })
-            .to_string(),
-        };
+        let data = finished_data(&notes);
         for note in notes {
             self.context.log(LogLine::error("action", format!("Copy processing - {note}")));
         }
@@ -390,6 +391,10 @@ impl Core {
         let is_over = matches!(incoming.ended, Some((Code::FINISHED_OK, _)));
         if is_over && incoming.running.is_empty() && incoming.waiting.is_empty() {
             self.forget_sink(token);
+            self.sinks.ended_well.push_back(token.clone());
+            if self.sinks.ended_well.len() > ENDED_MAX {
+                self.sinks.ended_well.pop_front();
+            }
         }
     }
 
@@ -398,5 +403,14 @@ impl Core {
             self.sinks.tokens.remove(&incoming.sink);
             self.context.timers.cancel(&Timer::Sink(token.clone()));
         }
+    }
+}
+
+/// The data of the last row of a copy that is in its place.
+fn finished_data(notes: &[String]) -> String {
+    let message = "process copy finished successfully";
+    match notes {
+        [] => json::message(message),
+        notes => serde_json::json!({ "message": message, "detail": notes.join("; ") }).to_string(),
     }
 }

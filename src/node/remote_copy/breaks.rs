@@ -91,8 +91,27 @@ impl Core {
     /// A link is up: what broke off goes on.
     pub(in crate::node) fn copies_link_up(&mut self, through: NodeId) {
         for source in self.copies.of_node(through) {
-            let Some(copy) = self.copies.all.get(&source) else { continue };
-            if copy.state == State::Interrupted && !copy.has_step {
+            self.resume_copy(source);
+        }
+    }
+
+    /// Goes on with a copy that broke off. The end of one that may have ended there comes with the sync that is under
+    /// way: asked again, the receiver might end it once more.
+    pub(super) fn resume_copy(&mut self, source: SourceId) {
+        let Some(copy) = self.copies.all.get(&source) else { return };
+        let node = self.nodes.get(copy.route.through);
+        let is_awaited = copy.may_have_ended && node.is_some_and(|node| node.sync.in_progress);
+        if copy.state == State::Interrupted && !copy.has_step && !is_awaited {
+            self.ask_receiver(source, None, false);
+        }
+    }
+
+    /// A sync with a node is over.
+    pub(in crate::node) fn copies_synced(&mut self, through: NodeId) {
+        for source in self.copies.of_node(through) {
+            let copy = self.copies.all.get(&source);
+            let waits = |copy: &Copy| copy.may_have_ended && copy.state == State::Interrupted && !copy.has_step;
+            if copy.is_some_and(waits) && self.is_link_up(source) {
                 self.ask_receiver(source, None, false);
             }
         }

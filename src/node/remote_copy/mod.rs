@@ -214,10 +214,8 @@ impl Core {
         }
         if is_stale {
             // The connection is back already.
-            if self.is_link_up(source)
-                && self.copies.all.get(&source).is_some_and(|copy| copy.state == State::Interrupted)
-            {
-                self.ask_receiver(source, None, false);
+            if self.is_link_up(source) {
+                self.resume_copy(source);
             }
             return;
         }
@@ -374,9 +372,9 @@ impl Core {
 
     /// The receiver owes the end of a copy.
     fn owe_copy(&mut self, copy: &Copy) {
-        let Route { through, target } = copy.route;
+        let through = copy.route.through;
         if let Some(node) = self.nodes.get_mut(through) {
-            node.owed.sent_copy(copy.token.clone(), node.sync.serial, through != target);
+            node.owed.sent_copy(copy.token.clone(), node.sync.serial);
             self.context.open_token(&copy.token, Some(through));
         }
     }
