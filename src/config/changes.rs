@@ -141,6 +141,7 @@ fn proxy(old: &mut ProxySettings, new: &ProxySettings, changes: &mut Changes) {
         "modules[proxy].pong_max_timeout": pong_max_timeout,
         "modules[proxy].buffer_size": buffer_size,
         "modules[proxy].copy_rate_limit": copy_rate_limit,
+        "modules[proxy].only_listed": only_listed,
     });
     after_restart!(changes, old, new, { "modules[proxy].pool": pool });
     match (&mut old.httpserver, &new.httpserver) {

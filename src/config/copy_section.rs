@@ -3,8 +3,9 @@
 use std::path::{Component, PathBuf};
 use std::sync::Arc;
 
-use super::findings::{Findings, quoted};
+use super::findings::Findings;
 use super::section::{Section, scalar};
+use crate::model::text::quoted;
 
 /// The directories that copies may write under. Without the option that is anywhere, which is worth a warning.
 pub(super) fn read_roots(section: &Section<'_>, findings: &mut Findings) -> Arc<[PathBuf]> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::address;
-use super::findings::{Findings, quoted};
+use super::findings::Findings;
 use super::options;
 use super::raw::RawConfig;
 use super::rights_section;
@@ -18,6 +18,7 @@ use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
 use crate::model::rights::{BoundKey, Rights};
 use crate::model::session::is_thumbprint;
+use crate::model::text::quoted;
 
 /// A day, the longest time that a stop or a wait may take.
 pub(super) const DAY_SECONDS: u32 = 86_400;

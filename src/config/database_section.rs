@@ -7,11 +7,12 @@ use std::time::Duration;
 use super::address;
 use super::core_section::{DAY_SECONDS, SOCKET_PATH_LIMIT};
 use super::database::{DATABASE_PORT, DatabasePlace, DatabaseSettings, DatabaseTls, NodesSettings, Secret};
-use super::findings::{Findings, quoted};
+use super::findings::Findings;
 use super::options;
 use super::raw::RawConfig;
 use super::section::{BOOLEANS, Section, Unit, boolean};
 use super::tree::Node;
+use crate::model::text::quoted;
 
 const FORMS: &str = "'mysql:host=HOST;port=PORT;dbname=NAME'";
 const KEY: &str = "centreon.database.db_configuration";

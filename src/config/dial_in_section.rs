@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::address;
 use super::core_section::{DAY_SECONDS, SOCKET_PATH_LIMIT};
-use super::findings::{Findings, quoted};
+use super::findings::Findings;
 use super::options;
 use super::section::{Section, Unit, refuse};
 use super::settings::{
@@ -19,6 +19,7 @@ use crate::model::base64_text;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
 use crate::model::random::from_hex;
+use crate::model::text::quoted;
 
 const PORTS: &str = "a whole number from 1 to 65535";
 const TOKENS: &str = "visible ASCII characters without spaces (it travels in an HTTP header)";

@@ -7,9 +7,10 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use super::findings::{Findings, quoted};
+use super::findings::Findings;
 use super::tree::{Node, Place, Value};
 use crate::model::module::Module;
+use crate::model::text::quoted;
 
 /// What every long name begins with.
 const PREFIX: &str = "GORGONE__";

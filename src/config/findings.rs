@@ -42,12 +42,3 @@ fn push(lines: &mut Vec<Problem>, place: &Place, key: &str, text: String, is_err
         lines.push(line);
     }
 }
-
-/// `text` in quotes, cut after 60 characters, control characters escaped: a value as a message shows it.
-pub(super) fn quoted(text: &str) -> String {
-    let mut shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
-    if text.chars().nth(60).is_some() {
-        shown.push('…');
-    }
-    format!("'{shown}'")
-}

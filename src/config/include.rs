@@ -7,9 +7,10 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::findings::{Findings, quoted};
+use super::findings::Findings;
 use super::tree::{Node, Place, Value};
 use super::{wildcard, yaml};
+use crate::model::text::quoted;
 
 /// Files within files.
 const DEPTH_LIMIT: usize = 16;

@@ -5,16 +5,17 @@ use std::time::Duration;
 use crate::model::module::Module;
 
 use super::core_section::DAY_SECONDS;
-use super::findings::{Findings, quoted};
+use super::findings::Findings;
 use super::include::Loader;
 use super::options::{self, Options};
 use super::raw::RawConfig;
-use super::section::{Section, Unit};
+use super::section::{self, Section, Unit};
 use super::settings::{CleanerSettings, CoreSettings, EngineSettings, Modules, ProxySettings};
 use super::tree::{Node, Value};
 use super::{
     action_section, copy_section, cron_section, database_section, dial_in_section, http_section, register_file,
 };
+use crate::model::text::quoted;
 
 /// Ten years, the longest that a history may be kept.
 const TEN_YEARS_SECONDS: u32 = 315_360_000;
@@ -219,6 +220,8 @@ fn read_proxy(section: Section<'_>, findings: &mut Findings) -> ProxySettings {
             findings,
             |text| text.parse().ok().filter(|number| (1..=1_000).contains(number)),
         ),
+        only_listed: section
+            .parsed("only_listed", None, section::BOOLEANS, findings, |text| section::boolean(text).map(Some)),
         copy_rate_limit: copy_section::read_rate_limit(&section, findings),
         buffer_size: section.number("buffer_size", default.buffer_size, 1..=8 << 20, "bytes", findings),
     }

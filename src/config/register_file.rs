@@ -1,22 +1,19 @@
 //! The file of the module `register`: nodes that the administrator lists by hand (docs/protocol.md section 5).
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::address;
 use super::findings::Findings;
 use super::include::Loader;
+use super::node_entry::{Fault, NodeEntry, PATHS, SECRETS, WORDS};
 use super::options;
-use super::section::{BOOLEANS, Section, boolean, refuse};
+use super::section::{Section, refuse};
 use super::settings::{Problem, RegisterSettings};
-use super::ssh_node;
 use super::tree::{Node, Place, Value};
-use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
-use crate::model::registration::{NodeKind, Registration, Subnode};
-
-const IDS: &str = "a whole number from 1 to 9007199254740991";
-const KINDS: &str = "push_zmq, push_ssh, pull, wss or pullwss";
+use crate::model::registration::{NodeKind, Registration};
+use crate::model::ssh::SshTarget;
 
 /// Reads the options of the module and the file that they name. `None` without a `config_file`, which the original's
 /// packages leave out where nodes come from the database.
@@ -105,82 +102,88 @@ fn read_node(item: &Node, key: &str, findings: &mut Findings) -> Option<Registra
     if !matches!(item.value, Value::Map(_)) {
         return None;
     }
-    let id = read_id(&section, findings);
-    let kind = read_kind(&section, id, findings);
-    let prevail = section.parsed("prevail", false, BOOLEANS, findings, boolean);
-    let mut subnodes = Vec::new();
-    for (index, below) in section.items("nodes", findings).unwrap_or_default().iter().enumerate() {
+    let mut entry = entry_of(&section, &WORDS, findings);
+    for field in SECRETS {
+        entry.put(field, section.exact(field, findings).map_or("", |(text, _)| text));
+    }
+    let is_ssh = entry.text("type") == Some("push_ssh");
+    for field in PATHS.into_iter().filter(|_| is_ssh) {
+        entry.put(field, path(&section, field, findings).unwrap_or_default());
+    }
+    let mut below = Vec::new();
+    for (index, item) in section.items("nodes", findings).unwrap_or_default().iter().enumerate() {
         let key = section.path(&format!("nodes[{index}]"));
-        let entry = Section::new(Some(below), &below.place, &key, &options::SUBNODE, findings);
-        let id = read_id(&entry, findings);
-        let path_score = entry.parsed("pathscore", 1, "a whole number from -1000000 to 1000000", findings, |text| {
-            text.parse().ok().filter(|score| (-1_000_000..=1_000_000).contains(score))
-        });
-        subnodes.extend(id.map(|id| Subnode { id, path_score }));
+        let subnode = Section::new(Some(item), &item.place, &key, &options::SUBNODE, findings);
+        entry.below.push(entry_of(&subnode, &["id", "pathscore"], findings));
+        below.push(subnode);
     }
-    Some(Registration { id: id?, kind: kind?, identity: None, prevail, subnodes })
-}
-
-fn read_id(section: &Section<'_>, findings: &mut Findings) -> Option<NodeId> {
-    let (text, file) = required(section, "id", IDS, findings)?;
-    let id = text.parse().ok();
-    if id.is_none() {
-        refuse(file, &section.path("id"), text, IDS, findings);
+    let read = entry.read();
+    if let Ok(Registration { id, kind: NodeKind::PushSsh(target), .. }) = &read {
+        warn_of_ssh(&section, *id, target, findings);
     }
-    id
-}
-
-fn read_kind(section: &Section<'_>, id: Option<NodeId>, findings: &mut Findings) -> Option<NodeKind> {
-    let (text, file) = required(section, "type", KINDS, findings)?;
-    match text {
-        "push_zmq" => {
-            let host = address_of(section, findings);
-            let port =
-                required(section, "port", "a whole number from 1 to 65535", findings).and_then(|(text, file)| {
-                    let port = address::port_number(text);
-                    if port.is_none() {
-                        refuse(file, &section.path("port"), text, "a whole number from 1 to 65535", findings);
-                    }
-                    port
-                });
-            Some(NodeKind::PushZmq { endpoint: Endpoint::Tcp { host: host?, port: port? } })
-        }
-        "push_ssh" => {
-            let host = address_of(section, findings)?;
-            if let Some(id) = id.filter(|_| !cfg!(feature = "ssh")) {
-                let text = format!("push_ssh needs a build with ssh; node '{id}' is known but not reached");
-                findings.warning(file, &section.path("type"), text);
-            }
-            ssh_node::read(section, host, file, findings).map(|target| NodeKind::PushSsh(Box::new(target)))
-        }
-        "pull" => Some(NodeKind::Pull),
-        "wss" | "pullwss" => Some(NodeKind::WebSocket),
-        _ => {
-            refuse(file, &section.path("type"), text, KINDS, findings);
-            None
+    let faults = match read {
+        Ok(registration) => return Some(registration),
+        Err(faults) => faults,
+    };
+    for Fault { below: number, field, text, allowed } in faults {
+        let section = number.and_then(|number| below.get(number)).unwrap_or(&section);
+        let (place, path) = (place_of(section, field), section.path(field));
+        match text {
+            Some(text) => refuse(place, &path, &text, allowed, findings),
+            // What is there and no single value is told already.
+            None if section.value(field).is_some() => {}
+            None => findings.problem(place, &path, format!("is missing; allowed: {allowed}")),
         }
     }
+    None
 }
 
-fn address_of(section: &Section<'_>, findings: &mut Findings) -> Option<String> {
-    const ALLOWED: &str = "a host name, an IPv4 or an IPv6 address, without a port";
-    let (text, file) = required(section, "address", ALLOWED, findings)?;
-    let host = address::host(text);
-    if host.is_none() {
-        refuse(file, &section.path("address"), text, ALLOWED, findings);
+fn entry_of(section: &Section<'_>, fields: &[&'static str], findings: &mut Findings) -> NodeEntry {
+    let mut entry = NodeEntry::default();
+    for field in fields {
+        entry.put(field, section.text(field, findings).map_or("", |(text, _)| text));
     }
-    host
+    entry
 }
 
-fn required<'a>(
-    section: &Section<'a>,
-    key: &'static str,
-    allowed: &str,
-    findings: &mut Findings,
-) -> Option<(&'a str, &'a Place)> {
-    let present = section.value(key).is_some();
-    if !present {
-        findings.problem(section.place(), &section.path(key), format!("is missing; allowed: {allowed}"));
+/// Where a field stands, or the entry that lacks it.
+fn place_of<'a>(section: &Section<'a>, field: &'static str) -> &'a Place {
+    section.value(field).map_or(section.place(), |node| &node.place)
+}
+
+fn warn_of_ssh(section: &Section<'_>, id: NodeId, target: &SshTarget, findings: &mut Findings) {
+    if !cfg!(feature = "ssh") {
+        let text = format!("push_ssh needs a build with ssh; node '{id}' is known but not reached");
+        findings.warning(place_of(section, "type"), &section.path("type"), text);
     }
-    section.text(key, findings)
+    if let Some(identity) = target.identity.as_ref().filter(|identity| !identity.exists()) {
+        let text = format!("there is no file {}; other ways to log in are tried", identity.display());
+        findings.warning(place_of(section, "ssh_identity"), &section.path("ssh_identity"), text);
+    }
+}
+
+/// A path as text; a relative one is taken from where the file lies that names it.
+fn path(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> Option<String> {
+    const ALLOWED: &str = "a path; '~/' is the home of the daemon's user, other users have no short form";
+    let (text, place) = section.text(key, findings)?;
+    let path = if let Some(below) = text.strip_prefix("~/") {
+        home().map(|home| home.join(below))
+    } else {
+        (!text.starts_with('~')).then(|| place.beside(text))
+    };
+    if path.is_none() {
+        refuse(place, &section.path(key), text, ALLOWED, findings);
+    }
+    path.map(|path| path.to_string_lossy().into_owned())
+}
+
+/// The home of the user that this process runs as: from the environment, else from the list of users.
+fn home() -> Option<PathBuf> {
+    if let Some(home) = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()) {
+        return Some(home);
+    }
+    let own = std::fs::metadata("/proc/self").ok()?.uid().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    let line = users.lines().find(|line| line.split(':').nth(2) == Some(&own))?;
+    line.split(':').nth(5).map(PathBuf::from).filter(|home| home.is_absolute())
 }

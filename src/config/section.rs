@@ -4,10 +4,11 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::findings::{Findings, quoted};
+use super::findings::Findings;
 use super::options::Options;
 use super::tree::{Entries, Node, Place, Value};
 use super::yaml::join;
+use crate::model::text::quoted;
 
 /// A map, or nothing where the files have none; then every key has its default.
 pub(super) struct Section<'a> {

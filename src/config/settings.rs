@@ -170,6 +170,9 @@ pub struct ProxySettings {
     pub buffer_size: usize,
     /// `copy_rate_limit` in bytes a second towards each node; none without the option.
     pub copy_rate_limit: Option<u64>,
+    /// `only_listed`: nodes that dial in must be listed. Without the option they must where the register file or the
+    /// Centreon database lists nodes that dial in.
+    pub only_listed: Option<bool>,
     /// `httpserver`: where pullwss nodes connect, where enabled.
     pub httpserver: Option<WebSocketSettings>,
 }
@@ -186,6 +189,7 @@ impl Default for ProxySettings {
             pong_max_timeout: 3,
             buffer_size: 150_000,
             copy_rate_limit: None,
+            only_listed: None,
             httpserver: None,
         }
     }

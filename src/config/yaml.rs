@@ -10,8 +10,8 @@ use std::rc::Rc;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag as YamlTag};
 
-use super::findings::quoted;
 use super::tree::{Entries, Node, Place, Value};
+use crate::model::text::quoted;
 
 /// Levels of maps and lists within each other.
 const DEPTH_MAX: usize = 64;

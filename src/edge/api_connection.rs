@@ -1,6 +1,6 @@
-//! Calls of the REST API of the daemon on this machine, for subcommands: one connection a call, blocking.
+//! Calls of the REST API of the daemon on this machine, for subcommands. Each call uses one connection and blocks.
 //!
-//! With TLS the server must show the very certificate that the configuration names, so no authority is needed.
+//! With TLS the server must show exactly the certificate that the configuration names, so no authority is needed.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -13,28 +13,29 @@ use super::tls::client::ClientContext;
 use crate::config::settings::HttpSettings;
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// Longer than a subcommand asks the daemon to wait, and short enough for somebody who sits before a terminal.
+/// Time limit for an answer: longer than a subcommand asks the daemon to wait, and short enough for a user at a
+/// terminal.
 const ANSWER: Duration = Duration::from_secs(15);
-/// An answer is larger only where something is wrong.
+/// Maximum size of an answer in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
-/// Where the API is and what it wants to see. Holds a password: no `Debug`.
+/// Address and login of the API. Holds a password: no `Debug`.
 pub struct ApiConnection {
     address: SocketAddr,
     tls: Option<ClientContext>,
     authorization: Option<String>,
 }
 
-/// What the API said.
+/// An answer of the API.
 pub struct ApiReply {
-    /// Status of HTTP.
+    /// HTTP status.
     pub status: u16,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl ApiConnection {
-    /// The API that a configuration describes. Connects nothing yet.
+    /// Prepares calls of the API that a configuration describes. Does not connect.
     ///
     /// # Errors
     /// The certificate file cannot be read.
@@ -53,10 +54,10 @@ impl ApiConnection {
         Ok(Self { address: SocketAddr::new(ip, http.port), tls, authorization })
     }
 
-    /// One call.
+    /// Makes one call.
     ///
     /// # Errors
-    /// What went wrong on the way, as a sentence.
+    /// A sentence about what went wrong on the way.
     pub fn call(&self, method: &str, path: &str, body: &str) -> Result<ApiReply, String> {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!(
@@ -110,7 +111,7 @@ fn read_reply(stream: &mut impl Read) -> io::Result<ApiReply> {
     }
 }
 
-/// The answer, once all of it is there. Our own API always tells the length.
+/// The answer, once it is complete. Our API always sends the length.
 fn parse(received: &[u8]) -> io::Result<Option<ApiReply>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);

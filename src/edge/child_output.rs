@@ -1,11 +1,10 @@
-//! What a command prints: stdout and stderr apart, each with its own limit, and yet in the order in which they were
-//! written.
+//! The output of a command: stdout and stderr with separate limits, joined in the order in which they were written.
 //!
-//! Two pipes tell the streams apart, but not which of them was written to first. So at the beginning each pipe holds
-//! one write only (one page, in packets), and is read once for each event: a command that prints to both waits until we
-//! have read what it printed before. A command that goes on printing gets pipes of the usual size, and is read in
-//! larger pieces; then the order between the two is that in which they became readable. Out of scope: the process,
-//! and the poll that watches the pipes.
+//! Two pipes separate the streams but do not show which was written first. So at the beginning each pipe holds only one
+//! write (one page, in packets) and is read once for each event: a command that prints to both waits until we have read
+//! its previous output. A command that keeps printing gets pipes of the usual size and is read in larger pieces; then
+//! the order between the two is that in which they became readable. Out of scope: the process, and the poll that
+//! watches the pipes.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -16,21 +15,20 @@ use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use crate::model::command::OutputCut;
 
-/// Reads one after the other with pipes of one page; a loop that prints a character at a time must not take a turn for
-/// each.
+/// Number of ordered reads with pipes of one page. A loop that prints single characters must not take a turn for each.
 const ORDERED_READS: usize = 512;
-/// A pipe while the order is kept, and afterwards (the system's default).
+/// Size of a pipe while the order is kept.
 const ORDERED_PIPE_BYTES: usize = 4_096;
 const USUAL_PIPE_BYTES: usize = 64 << 10;
-/// Minimum number of bytes that a read counts for, so that many small reads use up a budget as well.
+/// Minimum number of bytes that a read counts as, so that many small reads also use up a budget.
 const READ_COST: usize = 1_024;
 
-/// What [`ChildOutput::read`] found.
+/// The result of [`ChildOutput::read`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadState {
-    /// The budget is used up and more may be there: call again, no event will come.
+    /// The budget is used up and more may be there: call again, because no event will come.
     Open,
-    /// Nothing more now: an event will come.
+    /// Nothing more is there now: an event will come.
     WouldBlock,
     /// Both pipes are closed for good.
     Eof,
@@ -39,27 +37,27 @@ pub enum ReadState {
 /// One of the two pipes.
 struct Stream {
     pipe: Option<Receiver>,
-    /// Nobody holds its other end any more: what it still holds comes with no event of its own.
+    /// Nobody holds the other end any more. What is left in the pipe causes no further event.
     is_hung_up: bool,
     kept: usize,
     is_cut: bool,
-    /// The beginning of a character whose rest has not come.
+    /// The beginning of a character whose rest has not arrived.
     begun: Vec<u8>,
 }
 
-/// The output of one command, and the pipes that it comes through.
+/// The output of one command, with its pipes.
 pub struct ChildOutput {
     streams: [Stream; 2],
-    /// Pipes to be read, in the order in which they became readable.
+    /// Pipes to read, in the order in which they became readable.
     unread: VecDeque<usize>,
     ordered_reads: usize,
     limit: usize,
     kept: Vec<u8>,
-    /// Up to where it was shown already.
+    /// Number of bytes already taken by [`ChildOutput::take_news`].
     shown: usize,
 }
 
-/// The ends that the command writes to: stdout and stderr.
+/// The writing ends of the pipes, for the command.
 pub struct ChildEnds {
     /// For its descriptor 1.
     pub stdout: OwnedFd,
@@ -68,10 +66,10 @@ pub struct ChildEnds {
 }
 
 impl ChildOutput {
-    /// Two pipes of which at most `limit` bytes each are kept.
+    /// Opens two pipes. At most `limit` bytes of each are kept.
     ///
     /// # Errors
-    /// The system has no more descriptors.
+    /// No file descriptor is left.
     pub fn open(limit: usize) -> io::Result<(Self, ChildEnds)> {
         let ((first, stdout), (second, stderr)) = (Stream::open()?, Stream::open()?);
         let output = Self {
@@ -85,13 +83,14 @@ impl ChildOutput {
         Ok((output, ChildEnds { stdout, stderr }))
     }
 
-    /// The descriptors of the pipes that are open, with their numbers, to be watched for reading.
+    /// The descriptors of the open pipes with their numbers, to watch for reading.
     pub fn descriptors(&self) -> impl Iterator<Item = (usize, RawFd)> {
         let pipes = self.streams.iter().enumerate();
         pipes.filter_map(|(number, stream)| stream.pipe.as_ref().map(|pipe| (number, pipe.as_raw_fd())))
     }
 
-    /// A pipe became readable, or nobody holds its other end any more. In the order of the events.
+    /// Notes that a pipe became readable, or that nobody holds its other end any more. Call it in the order of the
+    /// events.
     pub fn mark_ready(&mut self, number: usize, is_hung_up: bool) {
         if let Some(stream) = self.streams.get_mut(number).filter(|stream| stream.pipe.is_some()) {
             stream.is_hung_up |= is_hung_up;
@@ -101,12 +100,12 @@ impl ChildOutput {
         }
     }
 
-    /// Whether something may still come.
+    /// Whether more output may come.
     fn is_open(&self) -> bool {
         self.streams.iter().any(|stream| stream.pipe.is_some())
     }
 
-    /// Reads up to about `budget` bytes. Beyond the limits they are dropped, so that the command never waits for us.
+    /// Reads up to about `budget` bytes. What exceeds the limits is dropped, so that the command never waits for us.
     pub fn read(&mut self, budget: usize) -> ReadState {
         let mut left = budget;
         while let Some(number) = self.unread.pop_front() {
@@ -119,7 +118,7 @@ impl ChildOutput {
         if self.is_open() { ReadState::WouldBlock } else { ReadState::Eof }
     }
 
-    /// Reads a pipe once, and says what that cost.
+    /// Reads a pipe once. Returns the cost of that read.
     fn read_once(&mut self, number: usize) -> usize {
         let mut bytes = [0_u8; 16 << 10];
         let Some(stream) = self.streams.get_mut(number) else { return 0 };
@@ -134,7 +133,7 @@ impl ChildOutput {
                 if was_ordered && self.ordered_reads == 0 {
                     self.enlarge();
                 }
-                // Until nothing is there, unless an event tells of the next write.
+                // Read again until the pipe is empty, unless an event reports the next write.
                 if (self.ordered_reads == 0 || is_hung_up) && !self.unread.contains(&number) {
                     self.unread.push_back(number);
                 }
@@ -147,11 +146,11 @@ impl ChildOutput {
         READ_COST
     }
 
-    /// The order has been kept for long enough.
+    /// Switches to pipes of the usual size after enough ordered reads.
     fn enlarge(&mut self) {
         for (number, stream) in self.streams.iter().enumerate() {
             if let Some(pipe) = &stream.pipe {
-                // Refused where a user has many pipes; then it stays slow.
+                // The kernel refuses this if a user has many pipes. Then reading stays slow.
                 let _refused = fcntl_setpipe_size(pipe, USUAL_PIPE_BYTES);
                 if !self.unread.contains(&number) {
                     self.unread.push_back(number);
@@ -170,9 +169,9 @@ impl ChildOutput {
         self.kept.extend(stream.begun.drain(..whole));
         if taken.len() < bytes.len() {
             stream.is_cut = true;
-            // A character that the cut has split.
+            // Drops a character that the cut has split.
             stream.begun.clear();
-            // Its order is of no interest any more.
+            // Its order no longer matters.
             if self.ordered_reads > 1 {
                 self.ordered_reads = 1;
             }
@@ -186,29 +185,29 @@ impl ChildOutput {
         self.unread.retain(|unread| *unread != number);
     }
 
-    /// Whether [`Self::take_news`] has something.
+    /// Whether [`Self::take_news`] would return something.
     pub fn has_news(&self) -> bool {
         self.shown < self.kept.len()
     }
 
-    /// What has come since the last call, for those who want to see it at once.
+    /// The output since the last call, for callers that follow it.
     pub fn take_news(&mut self) -> Option<Vec<u8>> {
         let news = self.kept.get(self.shown..).filter(|news| !news.is_empty())?.to_vec();
         self.shown = self.kept.len();
         Some(news)
     }
 
-    /// What is kept and not taken yet, in bytes.
+    /// Number of bytes that are kept and have not been taken.
     pub const fn kept_bytes(&self) -> usize {
         self.kept.len()
     }
 
-    /// Whether no more is kept of it, whatever comes.
+    /// Whether both limits are reached, so that no more is kept.
     pub fn is_full(&self) -> bool {
         self.streams.iter().all(|stream| stream.is_cut || stream.pipe.is_none())
     }
 
-    /// Closes both pipes; everything that was kept, and what was not.
+    /// Closes both pipes. Returns all kept output and what was cut.
     pub fn take(&mut self) -> (Vec<u8>, OutputCut) {
         self.close(0);
         self.close(1);
@@ -218,7 +217,7 @@ impl ChildOutput {
 }
 
 impl Stream {
-    /// A pipe, and its end for the command.
+    /// Opens a pipe. Returns also the end for the command.
     fn open() -> io::Result<(Self, OwnedFd)> {
         let (reader, writer) = packet_pipe()?;
         let pipe = Receiver::from(reader);
@@ -228,7 +227,7 @@ impl Stream {
     }
 }
 
-/// A pipe that holds one write; where the system has no such, a usual one.
+/// A pipe that holds one write, or a usual one if the system has no packet pipes.
 fn packet_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let ends = match pipe_with(PipeFlags::CLOEXEC | PipeFlags::DIRECT) {
         Err(rustix::io::Errno::INVAL) => pipe_with(PipeFlags::CLOEXEC)?,
@@ -238,7 +237,7 @@ fn packet_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(ends)
 }
 
-/// How many bytes there are before a character of UTF-8 that is only begun.
+/// Number of bytes before an incomplete UTF-8 character at the end.
 fn whole_characters(bytes: &[u8]) -> usize {
     let tail = bytes.len().saturating_sub(3);
     for (at, byte) in bytes.iter().enumerate().skip(tail) {

@@ -1,8 +1,8 @@
-//! Commands as child processes: a process group of their own, no terminal.
+//! Commands as child processes, each in a process group of its own and without a terminal.
 //!
-//! [`ChildProcess::spawn`] may block and belongs in a job; everything else is for the loop's thread and never blocks.
-//! The loop calls [`ChildProcess::poll`] once after the spawn and then for every child at each `SIGCHLD`, since a
-//! signal does not tell reliably which child ended. Out of scope: how many run at once, and what a result means.
+//! [`ChildProcess::spawn`] may block, so it runs in a job. Everything else runs on the loop's thread and never blocks.
+//! The loop calls [`ChildProcess::poll`] once after the spawn and then for every child at each `SIGCHLD`, because a
+//! signal does not reliably tell which child ended. Out of scope: how many run at once, and what a result means.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -23,38 +23,38 @@ mod environment;
 #[cfg(test)]
 mod tests;
 
-/// After the exit, a pipe that a grandchild keeps open holds the result no longer than this.
+/// Maximum time after the exit that a pipe held open by a grandchild delays the result.
 const PIPE_GRACE: Duration = Duration::from_millis(200);
-/// Output is told at most so often.
+/// Minimum interval between reports of output.
 const NEWS_EVERY: Duration = Duration::from_millis(250);
-/// A killed process that does not end (it hangs in the kernel) is given up after this.
+/// Time after which a killed process that does not end (it hangs in the kernel) is abandoned.
 const KILL_GRACE: Duration = Duration::from_secs(5);
-/// A full pipe holds 64 KiB, or 1 MiB where a program enlarged it.
+/// Maximum number of bytes read after the exit. A full pipe holds 64 KiB, or 1 MiB if a program has enlarged it.
 const DRAIN_BUDGET: usize = 1 << 20;
 
-/// Children that were given up before they ended.
+/// Children that were abandoned before they ended.
 static ABANDONED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
-/// A running command. Kills its whole group when dropped before its end.
+/// A running command. Dropping it before its end kills its whole group.
 pub struct ChildProcess {
-    /// Until it is reaped.
+    /// The child until it is reaped.
     child: Option<Child>,
     id: u32,
     output: ChildOutput,
-    /// When its output is told next, where somebody wants to see it at once.
+    /// When its output is reported next, if somebody follows it.
     news_at: Option<Monotonic>,
     started: WallTime,
     phase: Phase,
 }
 
 enum Phase {
-    /// Runs until its time-out.
+    /// It is running, until its time-out.
     Running { deadline: Monotonic },
-    /// Was killed after its time-out.
+    /// It was killed after its time-out.
     Killed { give_up: Monotonic },
-    /// Is reaped; what is left in the pipe is awaited until then.
+    /// It is reaped. The rest of its output is awaited until this time.
     Exited { end: CommandEnd, until: Monotonic },
-    /// Its outcome was taken.
+    /// Its outcome has been reported.
     Reported,
 }
 
@@ -81,12 +81,12 @@ impl ChildProcess {
         let failed = |error| not_started(name, &error);
         let (output, ends) = ChildOutput::open(spec.output_limit).map_err(failed)?;
         let ChildEnds { stdout, stderr } = ends;
-        // With a path the standard library needs not search itself, which it would do after a `fork`.
+        // With a path the standard library does not search, which it would do after a `fork`.
         let mut command = Command::new(environment.find(name).map_err(failed)?);
         command.arg0(name).args(arguments).env_clear().envs(environment.variables());
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0).current_dir("/");
         let child = command.spawn().map_err(failed)?;
-        // The command holds our ends for writing: without this the pipes would never close.
+        // The `Command` holds copies of the writing ends. If it lived on, the pipes would never close.
         drop(command);
         Ok(Self {
             id: child.id(),
@@ -98,41 +98,42 @@ impl ChildProcess {
         })
     }
 
-    /// The process id, also that of its group.
+    /// The process id, which is also the id of its group.
     #[must_use]
     pub const fn id(&self) -> u32 {
         self.id
     }
 
-    /// The descriptors of its open outputs with their numbers, to be watched for reading.
+    /// The descriptors of its open outputs with their numbers, to watch for reading.
     pub fn outputs(&self) -> impl Iterator<Item = (usize, RawFd)> {
         self.output.descriptors()
     }
 
-    /// An output became readable, or (`is_hung_up`) nobody holds its other end any more. In the order of the events.
+    /// Notes that an output became readable, or (`is_hung_up`) that nobody holds its other end any more. Call it in the
+    /// order of the events.
     pub fn output_ready(&mut self, number: usize, is_hung_up: bool) {
         self.output.mark_ready(number, is_hung_up);
     }
 
-    /// Reads up to about `budget` bytes of output. Beyond the limits it is dropped, so that the command never waits for
-    /// us.
+    /// Reads up to about `budget` bytes of output. What exceeds the limits is dropped, so that the command never waits
+    /// for us.
     pub fn read_output(&mut self, budget: usize) -> ReadState {
         self.output.read(budget)
     }
 
-    /// What is kept of its output, in bytes.
+    /// Number of kept bytes of its output.
     #[must_use]
     pub const fn kept_bytes(&self) -> usize {
         self.output.kept_bytes()
     }
 
-    /// Whether no more of its output is kept, whatever it prints.
+    /// Whether both limits are reached, so that no more output is kept.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.output.is_full()
     }
 
-    /// What it has printed since the last time, where somebody wants to see it at once; now and then.
+    /// The output since the last call if somebody follows it, at intervals.
     pub fn take_news(&mut self, now: Monotonic) -> Option<Vec<u8>> {
         self.news_at.filter(|at| *at <= now)?;
         let news = self.output.take_news()?;
@@ -140,18 +141,18 @@ impl ChildProcess {
         Some(news)
     }
 
-    /// Kills the whole process group. Its end is still reported. Does nothing once the process is reaped.
+    /// Kills the whole process group. The end is still reported. Does nothing once the process is reaped.
     pub fn kill_group(&mut self) {
-        // As long as it is not reaped the number is still its own.
+        // The number belongs to the process until it is reaped.
         if let Some(child) = &mut self.child {
-            // It can only fail where a program of another user refuses us.
+            // It can only fail for a program of another user.
             if system::kill_group(self.id).is_err() {
                 let _ = child.kill();
             }
         }
     }
 
-    /// Looks whether the command has ended, and kills it when its time is up. The outcome comes once.
+    /// Checks whether the command has ended, and kills it at its time-out. Returns the outcome once.
     pub fn poll(&mut self, now: Now) -> Option<CommandOutcome> {
         match &self.phase {
             Phase::Running { deadline } => {
@@ -175,7 +176,7 @@ impl ChildProcess {
         (complete || is_late).then(|| self.report(end, now))
     }
 
-    /// When [`ChildProcess::poll`] has something to do even without an event.
+    /// When to call [`ChildProcess::poll`] without an event.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         match self.phase {
@@ -194,7 +195,7 @@ impl ChildProcess {
         let code = match self.child.as_mut().map(Child::try_wait) {
             Some(Ok(None)) => return false,
             Some(Ok(Some(status))) => exit_code(status),
-            // Somebody else reaped it, so its code is lost.
+            // Something else has reaped it, so its code is lost.
             Some(Err(_)) | None => 255,
         };
         self.child = None;
@@ -209,7 +210,7 @@ impl ChildProcess {
         CommandOutcome { end, output, cut, started: self.started, ended: now.wall }
     }
 
-    /// Leaves a process that is not reaped yet to [`reap_abandoned`].
+    /// Leaves an unreaped process to [`reap_abandoned`].
     fn abandon(&mut self) {
         if let Some(mut child) = self.child.take()
             && matches!(child.try_wait(), Ok(None))
@@ -226,13 +227,13 @@ impl Drop for ChildProcess {
     }
 }
 
-/// Reaps those children that were given up before they ended and have ended since. Cheap; called at each `SIGCHLD`.
+/// Reaps abandoned children that have ended since. It is cheap and is called at each `SIGCHLD`.
 pub fn reap_abandoned() {
     let mut abandoned = ABANDONED.lock().unwrap_or_else(PoisonError::into_inner);
     abandoned.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
 }
 
-/// A shell's number for a status.
+/// The exit code of a status, as shells number it.
 fn exit_code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(255)
 }

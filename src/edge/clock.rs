@@ -19,7 +19,7 @@ pub fn monotonic() -> Monotonic {
     Monotonic::from_millis(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// The wall clock, in microseconds; a clock before 1970 reads as negative.
+/// The wall clock in microseconds, negative before 1970.
 #[must_use]
 pub fn wall() -> WallTime {
     let micros = match SystemTime::now().duration_since(UNIX_EPOCH) {

@@ -1,8 +1,8 @@
-//! Writing lines to a named pipe that somebody else reads: the engine's command file. Blocks up to a given time; for
-//! worker threads.
+//! Writes lines to a named pipe that another program reads: the engine's command file. Blocks up to a given time, so it
+//! runs on worker threads.
 //!
-//! A line longer than what the pipe takes at once may be given up half-written. The pipe is remembered then, and the
-//! next writing ends that line first, so that it never runs into another one.
+//! A line longer than the pipe takes at once may be left half-written. The pipe is then remembered, and the next call
+//! ends that line first, so that no line runs into another.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -15,20 +15,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::model::work::PipeReport;
 
-/// Between two looks at a pipe that is full or that nobody reads.
+/// Interval of checks of a pipe that is full or that nobody reads.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Pipes that are remembered at most, for a request may name any.
+/// Maximum number of remembered pipes, because a request may name any pipe.
 const CUT_MAX: usize = 1_000;
-/// Pipes whose last line lacks its end: another pipe of the same name has none.
+/// Pipes whose last line lacks its end. Another pipe of the same name is not meant.
 static CUT: Mutex<BTreeSet<PipeId>> = Mutex::new(BTreeSet::new());
 
-/// What tells pipes apart: device, inode, and where the file system knows it when it was made, since an inode is used
-/// again.
+/// Identity of a pipe: device, inode, and the creation time if the file system has it, because inodes are reused.
 type PipeId = (u64, u64, Option<SystemTime>);
 
-/// Writes each line with a newline behind it. Waits up to `patience` in all for a reader and for room; a line is
-/// reported as submitted when the pipe has all of it.
+/// Writes each line and a newline. Waits up to `patience` in all for a reader and for room. A line counts as submitted
+/// when the pipe has all of it.
 #[must_use]
 pub fn write_lines(path: &str, lines: &[String], patience: Duration) -> PipeReport {
     let deadline = Instant::now() + patience;
@@ -67,13 +66,13 @@ fn cut_lines<T>(act: impl FnOnce(&mut BTreeSet<PipeId>) -> T) -> T {
     act(&mut CUT.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Opens the pipe for writing as soon as somebody reads it; with what tells it from others.
+/// Opens the pipe for writing as soon as somebody reads it. Returns also its identity.
 fn open(path: &str, deadline: Instant) -> Result<(File, PipeId), String> {
     loop {
         check(path)?;
         let file = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(Path::new(path));
         match file {
-            // Whatever took its place meanwhile is not written to.
+            // A file that has taken its place meanwhile is not written to.
             Ok(file) => {
                 let metadata = file.metadata().ok().filter(|metadata| metadata.file_type().is_fifo());
                 let metadata = metadata.ok_or_else(|| not_a_pipe(path))?;
@@ -109,7 +108,7 @@ fn not_a_pipe(path: &str) -> String {
     format!("command file '{path}' must be a pipe file")
 }
 
-/// The reason of a failure, and whether a part of the line is in the pipe.
+/// Writes one line. A failure has a reason and says whether a part of the line is in the pipe.
 fn write_line(pipe: &mut File, path: &str, line: &str, deadline: Instant) -> Result<(), (String, bool)> {
     let bytes = [line.as_bytes(), b"\n"].concat();
     let mut written = 0;
@@ -178,7 +177,7 @@ mod tests {
         let report = write_lines(&path, &lines(&["a"]), Duration::from_millis(20));
         let text = format!("submit engine command issue: nobody reads '{path}' (timeout)");
         assert_eq!(report, PipeReport { submitted: 0, failure: Some(text) });
-        // A reader that does not read: 64 KiB fit the pipe.
+        // A reader that does not read. The pipe holds 64 KiB.
         let _reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
         let report = write_lines(&path, &lines(&["a", &"b".repeat(100_000)]), Duration::from_millis(20));
         let text = format!(
@@ -207,7 +206,7 @@ mod tests {
         let first = write_lines(&path, &lines(&[&"a".repeat(100_000)]), short);
         assert_eq!(first.submitted, 0);
         assert!(first.failure.unwrap().ends_with("and a part of the next, which the next request to this pipe ends"));
-        // Still full: nothing of this request goes in.
+        // Still full: nothing of this request is written.
         let second = write_lines(&path, &lines(&["[2] SECOND"]), short);
         assert_eq!(second.submitted, 0);
         assert!(second.failure.unwrap().ends_with("0 of 1 commands were submitted"));

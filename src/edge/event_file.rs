@@ -1,5 +1,5 @@
-//! A descriptor that the kernel writes events to (`signalfd(2)`, `inotify(7)`), as a source of the event loop. Absent
-//! on purpose: what the events mean.
+//! A descriptor that the kernel writes events to (`signalfd(2)`, `inotify(7)`), as a source of the event loop. Out of
+//! scope: what the events mean.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,7 +9,7 @@ use mio::event::Source;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
-/// See the module's page.
+/// Such a descriptor.
 pub struct EventFile(File);
 
 impl EventFile {
@@ -22,7 +22,7 @@ impl EventFile {
         &self.0
     }
 
-    /// Hands everything that has come to `take`, at most a `buffer` at a time and only whole events. Never blocks.
+    /// Passes all events to `take`, at most one `buffer` at a time and only whole events. Never blocks.
     pub(super) fn read_all(&mut self, buffer: &mut [u8], mut take: impl FnMut(&[u8])) {
         loop {
             match self.0.read(buffer) {

@@ -1,8 +1,7 @@
-//! Notices that a file has changed, without looking at it: a source of the event loop (`inotify(7)`). The directory is
-//! watched, because editors put a new file in the place of the old one. Nothing wakes the daemon while nobody writes
-//! there.
+//! Reports changes of a file, as a source of the event loop (`inotify(7)`). The directory is watched, because editors
+//! replace the old file by a new one. Nothing wakes the daemon while nobody writes there.
 //!
-//! Out of scope: reading the file; files that it includes.
+//! Out of scope: reading the file, and files that it includes.
 
 use std::fs::File;
 use std::io;
@@ -14,10 +13,10 @@ use super::system;
 
 /// Bytes of `struct inotify_event` before the name: watch, mask, cookie and the length of the name.
 const HEAD_LEN: usize = 16;
-/// Room for many events with the longest names.
+/// Buffer size, enough for many events with the longest names.
 const BUFFER_LEN: usize = 16 << 10;
 
-/// A file that is watched.
+/// A watched file.
 pub struct FileWatch {
     events: EventFile,
     path: PathBuf,
@@ -25,7 +24,7 @@ pub struct FileWatch {
 }
 
 impl FileWatch {
-    /// Watches `path` and, where it is a link, what it leads to.
+    /// Watches `path` and, if it is a link, its target.
     ///
     /// # Errors
     /// The directory cannot be watched.
@@ -36,15 +35,14 @@ impl FileWatch {
         Ok(watch)
     }
 
-    /// Watches again: the directory may be another one now, and so may be what a link leads to.
+    /// Watches again, because the directory or the target of a link may have been replaced.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub fn renew(&mut self) -> io::Result<()> {
         self.names.clear();
         watch_parent(self.events.file(), &self.path, &mut self.names)?;
-        // Links such as those of a configuration that is replaced as a whole: the link stays, what is behind it does
-        // not.
+        // For a configuration that is replaced as a whole behind a link: the link stays and its target changes.
         if let Ok(target) = self.path.canonicalize()
             && target != self.path
         {
@@ -53,12 +51,12 @@ impl FileWatch {
         Ok(())
     }
 
-    /// What the event loop watches.
+    /// The source for the event loop.
     pub const fn source(&mut self) -> &mut EventFile {
         &mut self.events
     }
 
-    /// Whether something has happened to the file since the last call. Never blocks.
+    /// Whether the file has changed since the last call. Never blocks.
     pub fn take_changed(&mut self) -> bool {
         let mut changed = false;
         let mut buffer = [0_u8; BUFFER_LEN];
@@ -68,14 +66,14 @@ impl FileWatch {
     }
 }
 
-/// Whether one of the events is about a file with one of these names.
+/// Whether one of the events concerns a file with one of these names.
 fn concerns(names: &[Vec<u8>], mut events: &[u8]) -> bool {
     while let Some((head, rest)) = events.split_at_checked(HEAD_LEN) {
         let field = |at: usize| head.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
         let length = field(12).and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
         let Some((name, rest)) = rest.split_at_checked(length) else { return true };
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-        // Events that the kernel had no room for may have been ours.
+        // Events lost to an overflow may have concerned our file.
         let lost = field(4).is_some_and(|mask| mask & libc::IN_Q_OVERFLOW != 0);
         if lost || names.iter().any(|known| known == name) {
             return true;

@@ -1,6 +1,6 @@
 //! Blocking work (RSA, DNS, SQLite reads, starting processes) on a few worker threads.
 //!
-//! Threads start on demand and end after some idle seconds; an idle queue costs nothing and wakes nobody.
+//! Threads start on demand and end after some idle seconds. An idle queue costs nothing and causes no wake-ups.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,21 +12,21 @@ use crate::model::time::Monotonic;
 /// A piece of work and its result.
 pub type Job<R> = Box<dyn FnOnce() -> R + Send>;
 
-/// A worker without work ends after this time.
+/// Idle time after which a worker ends.
 const IDLE: Duration = Duration::from_secs(10);
-/// Stack of a worker: enough for SQLite and for 4096-bit RSA, also in a debug build.
+/// Stack size of a worker in bytes: enough for SQLite and 4096-bit RSA, also in a debug build.
 const STACK_SIZE: usize = if cfg!(debug_assertions) { 2 << 20 } else { 512 << 10 };
-/// When a thread is asked for again that the system could not start.
+/// Delay before a failed start of a thread is tried again.
 const RETRY: Duration = Duration::from_millis(200);
-/// Nice level of a background queue: about a tenth of the processor where others want all of it.
+/// Nice level of a background queue: about a tenth of a busy processor.
 const BACKGROUND_NICE: i32 = 10;
 
-/// A queue of jobs whose results are collected by one thread. What no thread can be started for waits in the queue.
+/// A queue of jobs whose results are collected by one thread. Jobs wait in the queue while no thread can be started.
 pub struct JobQueue<R> {
     shared: Arc<Shared<R>>,
     max_threads: usize,
     is_background: bool,
-    /// Jobs wait and no thread could be started: nobody will tell when one can.
+    /// Jobs are waiting, and no thread could be started. No event will tell when one can.
     is_stuck: bool,
 }
 
@@ -40,7 +40,7 @@ struct Shared<R> {
 struct State<R> {
     waiting: VecDeque<Job<R>>,
     finished: VecDeque<R>,
-    /// Jobs that were submitted and whose result was not collected yet.
+    /// Number of submitted jobs whose result has not been collected.
     pending: usize,
     threads: usize,
     idle: usize,
@@ -54,8 +54,8 @@ impl<R> Shared<R> {
 }
 
 impl<R: Send + 'static> JobQueue<R> {
-    /// A queue of at most `max_threads` (at least one) workers. `wake` is called on a worker after each result; it must
-    /// not block (a `mio::Waker`).
+    /// A queue with at most `max_threads` workers, at least one. A worker calls `wake` after each result; it must not
+    /// block (a `mio::Waker`).
     #[must_use]
     pub fn new(max_threads: usize, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
         let state = State {
@@ -70,7 +70,7 @@ impl<R: Send + 'static> JobQueue<R> {
         Self { shared: Arc::new(shared), max_threads: max_threads.max(1), is_background: false, is_stuck: false }
     }
 
-    /// Like [`JobQueue::new`], with workers that give way to every other thread of the machine.
+    /// Like [`JobQueue::new`], with workers of low priority.
     #[must_use]
     pub fn background(max_threads: usize, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
         let mut queue = Self::new(max_threads, wake);
@@ -78,16 +78,16 @@ impl<R: Send + 'static> JobQueue<R> {
         queue
     }
 
-    /// Puts a job at the end of the queue. Who asks bounds what waits; see [`JobQueue::submit_below`]. After
+    /// Appends a job. The caller limits the length of the queue; see [`JobQueue::submit_below`]. After
     /// [`JobQueue::shutdown`] the job is dropped.
     pub fn submit(&mut self, job: Job<R>) {
         let _dropped = self.submit_below(usize::MAX, job);
     }
 
-    /// Puts a job at the end of the queue if fewer than `bound` wait for a thread.
+    /// Appends a job if fewer than `bound` jobs wait for a thread.
     ///
     /// # Errors
-    /// Gives the job back when that many wait, or when the queue is shut down.
+    /// The job, if that many wait or the queue is shut down.
     pub fn submit_below(&mut self, bound: usize, job: Job<R>) -> Result<(), Job<R>> {
         let mut state = self.shared.lock();
         if state.stopping || state.waiting.len() >= bound {
@@ -101,7 +101,7 @@ impl<R: Send + 'static> JobQueue<R> {
         Ok(())
     }
 
-    /// Asks for a thread where jobs wait for more than the idle ones.
+    /// Starts a thread if more jobs wait than threads are idle.
     fn start_thread(&mut self) {
         let mut state = self.shared.lock();
         if state.idle < state.waiting.len() && state.threads < self.max_threads {
@@ -109,7 +109,7 @@ impl<R: Send + 'static> JobQueue<R> {
             let thread = std::thread::Builder::new().name("worker".to_owned()).stack_size(STACK_SIZE);
             let started = thread.spawn(move || {
                 if is_background {
-                    // Without it the worker only has the rank of the others.
+                    // If this fails, the worker keeps the usual priority.
                     let _refused = rustix::process::setpriority_process(None, BACKGROUND_NICE);
                 }
                 run_worker(&shared);
@@ -121,20 +121,20 @@ impl<R: Send + 'static> JobQueue<R> {
         self.is_stuck = !state.waiting.is_empty() && state.threads == 0;
     }
 
-    /// When [`JobQueue::handle_timeout`] is wanted; `None` while the wake-ups of finished jobs are enough.
+    /// When to call [`JobQueue::handle_timeout`]; `None` while the wake-ups of finished jobs are enough.
     #[must_use]
     pub fn poll_timeout(&self, now: Monotonic) -> Option<Monotonic> {
         self.is_stuck.then(|| now + RETRY)
     }
 
-    /// Asks again for a thread that could not be started.
+    /// Tries again to start a thread.
     pub fn handle_timeout(&mut self) {
         if self.is_stuck {
             self.start_thread();
         }
     }
 
-    /// The next result, in the order in which jobs ended; `None` when there is none now. Never blocks on a job.
+    /// The next result in the order in which jobs ended; `None` if there is none. Never blocks on a job.
     pub fn poll_finished(&self) -> Option<R> {
         let mut state = self.shared.lock();
         let result = state.finished.pop_front()?;
@@ -142,20 +142,20 @@ impl<R: Send + 'static> JobQueue<R> {
         Some(result)
     }
 
-    /// Jobs whose result was not collected yet.
+    /// Number of jobs whose result has not been collected.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.shared.lock().pending
     }
 
-    /// Forgets the jobs that wait and gives those that run at most `patience` to end. False when some still run; they
-    /// end with the process. Results stay to be collected.
+    /// Drops waiting jobs and waits up to `patience` for running ones. Returns `false` if some are still running; they
+    /// end with the process. Results can still be collected.
     pub fn shutdown(&self, patience: Duration) -> bool {
         let mut state = self.shared.lock();
         state.stopping = true;
         let forgotten = state.waiting.len();
         state.pending = state.pending.saturating_sub(forgotten);
-        // The closures may own what drops slowly: not under the lock.
+        // Closures may own values that take long to drop, so they are dropped without the lock.
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         drop(waiting);
@@ -174,10 +174,10 @@ impl<R> Drop for JobQueue<R> {
     }
 }
 
-/// Takes jobs until there is none for [`IDLE`] or the queue stops.
+/// Runs jobs until there is none for [`IDLE`] or the queue stops.
 fn run_worker<R>(shared: &Shared<R>) {
     while let Some(job) = next_job(shared) {
-        // A panic is a defect of ours; where it unwinds (tests), the queue must still count right.
+        // A panic is our defect. In tests it unwinds, and the queue must still count correctly.
         let result = catch_unwind(AssertUnwindSafe(job));
         let mut state = shared.lock();
         match result {
@@ -190,7 +190,7 @@ fn run_worker<R>(shared: &Shared<R>) {
     shared.ended.notify_all();
 }
 
-/// Waits for a job; `None` when this thread shall end, which is then already counted.
+/// Waits for a job; `None` if this thread should end, which is then already counted.
 fn next_job<R>(shared: &Shared<R>) -> Option<Job<R>> {
     let deadline = Instant::now() + IDLE;
     let mut state = shared.lock();

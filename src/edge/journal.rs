@@ -1,5 +1,4 @@
-//! Whether standard error goes to the journal of systemd, and the mark that a line needs there to keep its level
-//! (sd-daemon(3)).
+//! Whether standard error goes to the systemd journal, and the prefix that gives a line its level there (sd-daemon(3)).
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -7,8 +6,8 @@ use std::os::unix::fs::MetadataExt as _;
 
 use crate::model::log::Level;
 
-/// Whether standard error is a stream of the journal: `JOURNAL_STREAM` names the device and inode of that stream, and
-/// a child that was given another standard error inherits the variable all the same (systemd.exec(5)).
+/// Whether standard error is a stream of the journal. `JOURNAL_STREAM` names the device and inode of that stream; a
+/// child with another standard error also inherits the variable (systemd.exec(5)).
 #[must_use]
 pub fn is_standard_error() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
@@ -21,7 +20,7 @@ fn is_stream(text: &str, device: u64, inode: u64) -> bool {
     numbers == Some((Ok(device), Ok(inode)))
 }
 
-/// What a line of the level begins with.
+/// The prefix of a line of this level.
 #[must_use]
 pub const fn prefix(level: Level) -> &'static str {
     match level {

@@ -1,10 +1,11 @@
 //! Writes the log: `2026-01-31 12:00:00 - INFO - [module] text` in local time (docs/protocol.md section 14).
 //!
-//! Lines are collected per turn of the loop and written by [`LogWriter::flush`]. A log that cannot be written (full
-//! disk, nobody reads the pipe) costs lines, never the daemon: lost lines are counted and told of when it works again.
+//! Lines are collected for each turn of the loop and written by [`LogWriter::flush`]. A log that cannot be written
+//! (full disk, nobody reads the pipe) loses lines but never stops the daemon: lost lines are counted and reported when
+//! it works again.
 //!
-//! Where standard error is the journal of systemd, lines carry their level for it. A daemon that logs to a file then
-//! also tells the journal its warnings and errors, so that `systemctl status` shows what is wrong.
+//! If standard error is the systemd journal, lines carry their level for it. A daemon that logs to a file then also
+//! writes its warnings and errors to the journal, so that `systemctl status` shows them.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -16,11 +17,11 @@ use super::{journal, system};
 use crate::model::log::{AUDIT, Level, LogLine};
 use crate::model::time::WallTime;
 
-/// Maximum length in bytes of a text; longer ones are cut.
+/// Maximum length of a text in bytes; longer ones are cut.
 const MAX_TEXT_LEN: usize = 8 << 10;
-/// Unwritten bytes that are kept; lines beyond it are lost.
+/// Maximum number of unwritten bytes; further lines are lost.
 const MAX_BUFFERED: usize = 1 << 20;
-/// A pipe that is writable takes this much without blocking.
+/// Number of bytes that a writable pipe takes without blocking.
 const CHUNK: usize = 4_096;
 
 /// The daemon's log.
@@ -29,7 +30,7 @@ pub struct LogWriter {
     severity: Level,
     configured: Level,
     buffer: Vec<u8>,
-    /// Lines for the journal, beside a log file; empty where standard error is not the journal.
+    /// Lines for the journal beside a log file; empty if standard error is not the journal.
     journal: Vec<u8>,
     has_journal: bool,
     lost_lines: u64,
@@ -37,13 +38,13 @@ pub struct LogWriter {
     audit: Audit,
 }
 
-/// What a writer does with lines of the audit log.
+/// Where a writer sends lines of the audit log.
 enum Audit {
-    /// They are for nobody.
+    /// Nowhere.
     Dropped,
-    /// They go there.
+    /// To this writer.
     To(Box<LogWriter>),
-    /// This is the audit log.
+    /// Here: this is the audit log.
     Here,
 }
 
@@ -52,7 +53,7 @@ enum Target {
     File { path: PathBuf, file: File },
 }
 
-/// The rendered time of the last second a line was written in.
+/// The rendered time of the last second in which a line was written.
 #[derive(Default)]
 struct Stamp {
     second: Option<i64>,
@@ -101,13 +102,13 @@ impl LogWriter {
         };
     }
 
-    /// Whether a line of this level would be written: ask before building an expensive one.
+    /// Whether a line of this level would be written. Ask before building an expensive line.
     #[must_use]
     pub fn shows(&self, level: Level) -> bool {
         level >= self.severity
     }
 
-    /// Adds a line when the severity shows it. Reaches the file with the next [`LogWriter::flush`].
+    /// Adds a line if the severity shows it. The next [`LogWriter::flush`] writes it.
     pub fn write(&mut self, line: &LogLine, wall: WallTime) {
         match &mut self.audit {
             Audit::To(audit) if line.module == AUDIT => return audit.write(line, wall),
@@ -133,7 +134,8 @@ impl LogWriter {
         self.buffer.push(b'\n');
     }
 
-    /// The level of the line that is about to be written; beside a log file, the line as well if it is a problem.
+    /// Writes the level of the next line for the journal. Beside a log file, writes the line too if it is a warning or
+    /// an error.
     fn write_for_journal(&mut self, line: &LogLine) {
         let prefix = journal::prefix(line.level).as_bytes();
         if matches!(self.target, Target::Stderr) {
@@ -147,7 +149,7 @@ impl LogWriter {
         }
     }
 
-    /// Hands everything to the operating system as far as that does not block; what is left stays for the next time.
+    /// Writes what the operating system takes without blocking. The rest stays for the next time.
     pub fn flush(&mut self, wall: WallTime) {
         if let Audit::To(audit) = &mut self.audit {
             audit.flush(wall);
@@ -158,7 +160,7 @@ impl LogWriter {
             self.write(&LogLine::error("log", text), wall);
         }
         if !self.journal.is_empty() {
-            // The log file has these lines, whatever becomes of them here.
+            // The log file has these lines, so losing them here is harmless.
             let sent = write_available(&mut io::stderr(), &self.journal).unwrap_or(self.journal.len());
             self.journal.drain(..sent);
         }
@@ -178,10 +180,10 @@ impl LogWriter {
         }
     }
 
-    /// Opens the file again under its name, after it was rotated. Does nothing for standard error.
+    /// Opens the file again by its name, after a rotation. Does nothing for standard error.
     ///
     /// # Errors
-    /// A sentence; the old file stays in use.
+    /// A sentence. The old file stays in use.
     pub fn reopen(&mut self, wall: WallTime) -> Result<(), String> {
         if let Audit::To(audit) = &mut self.audit {
             audit.reopen(wall)?;
@@ -193,7 +195,7 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Counts and forgets what could not be written: keeping it would only delay the loss.
+    /// Counts and drops what could not be written, because keeping it would only delay the loss.
     fn lose_buffer(&mut self) {
         let lines = self.buffer.iter().filter(|byte| **byte == b'\n').count();
         self.lost_lines = self.lost_lines.saturating_add(u64::try_from(lines).unwrap_or(u64::MAX));
@@ -208,7 +210,7 @@ impl Drop for LogWriter {
 }
 
 impl Stamp {
-    /// Local time asks the C library only once a second.
+    /// The C library is asked for local time only once a second.
     fn render(&mut self, wall: WallTime) -> &str {
         let second = wall.as_seconds();
         if self.second != Some(second) {
@@ -228,7 +230,7 @@ impl Stamp {
     }
 }
 
-/// The original's words.
+/// The original's words for levels.
 const fn word(level: Level) -> &'static str {
     match level {
         Level::Debug => "DEBUG",
@@ -238,7 +240,7 @@ const fn word(level: Level) -> &'static str {
     }
 }
 
-/// Appends the text on one line: control characters and line separators as escapes, cut at [`MAX_TEXT_LEN`].
+/// Appends the text on one line, with escapes for control characters and line separators, cut at [`MAX_TEXT_LEN`].
 fn push_escaped(buffer: &mut Vec<u8>, text: &str) {
     let cut = (0..=MAX_TEXT_LEN.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     let (kept, rest) = text.split_at(cut);
@@ -259,7 +261,7 @@ fn push_escaped(buffer: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// Opens for appending. Non-blocking, so that a named pipe without a reader cannot hold us.
+/// Opens for appending without blocking, so that a named pipe without a reader cannot hold us up.
 fn open_file(path: &Path) -> Result<File, String> {
     OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(libc::O_NONBLOCK).open(path).map_err(
         |error| {
@@ -268,7 +270,7 @@ fn open_file(path: &Path) -> Result<File, String> {
     )
 }
 
-/// Writes as much as does not block; the number of bytes written. An error only where nothing was written.
+/// Writes what does not block. Returns the number of bytes; an error only if nothing was written.
 fn write_available(file: &mut (impl Write + std::os::fd::AsFd), bytes: &[u8]) -> io::Result<usize> {
     let mut written = 0;
     while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {

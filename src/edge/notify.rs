@@ -1,4 +1,4 @@
-//! Tells the service manager (systemd) how we are, by the `sd_notify` protocol: datagrams to `$NOTIFY_SOCKET`.
+//! Reports our state to the service manager (systemd) by the `sd_notify` protocol: datagrams to `$NOTIFY_SOCKET`.
 
 use std::ffi::OsStr;
 use std::os::linux::net::SocketAddrExt;
@@ -6,18 +6,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// What the service manager is told.
+/// The states reported to the service manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// The start is complete.
     Ready,
     /// The stop has begun.
     Stopping,
-    /// The loop turns.
+    /// The loop is running.
     Alive,
 }
 
-/// Tells the service manager, if there is one. Never blocks.
+/// Reports to the service manager, if there is one. Never blocks.
 ///
 /// # Errors
 /// A sentence for the log.
@@ -28,8 +28,8 @@ pub fn notify(state: State) -> Result<(), String> {
     }
 }
 
-/// How often the service manager wants to hear [`State::Alive`], halved so that one late message does no harm; `None`
-/// when it does not, or asks another process.
+/// Half the interval in which the service manager expects [`State::Alive`], so that one late message does no harm;
+/// `None` if it does not expect it, or expects it from another process.
 #[must_use]
 pub fn watchdog_period() -> Option<Duration> {
     let variable = |name| std::env::var(name).ok();
@@ -44,7 +44,7 @@ fn period(micros: Option<&str>, process: Option<&str>, own: u32) -> Option<Durat
     Some(Duration::from_micros(micros / 2).max(Duration::from_millis(1)))
 }
 
-/// Sends to a path, or to an abstract socket where the name begins with `@`.
+/// Sends to a path, or to an abstract socket if the name begins with `@`.
 fn send(socket: &OsStr, state: State) -> Result<(), String> {
     let text: &[u8] = match state {
         State::Ready => b"READY=1",

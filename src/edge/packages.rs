@@ -1,4 +1,5 @@
-//! Which package manager the system has, and small files with lists of plugins. Blocks on files; for worker threads.
+//! The package manager of the system, and small files with lists of plugins. Blocks on files, so it runs on worker
+//! threads.
 
 use std::fs::OpenOptions;
 use std::io::Read;
@@ -7,11 +8,11 @@ use std::path::Path;
 
 use crate::model::work::{PackageManager, PluginsRead};
 
-/// A list of plugins is no longer.
+/// Maximum size of a list of plugins in bytes.
 const FILE_MAX: u64 = 1 << 20;
 const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
 
-/// Reads what a validation of plugins begins with.
+/// Reads what a validation of plugins starts from.
 #[must_use]
 pub fn read_plugins(file: Option<&str>) -> PluginsRead {
     let release = OS_RELEASE.iter().find_map(|path| read_text(Path::new(path)).ok());
@@ -21,7 +22,7 @@ pub fn read_plugins(file: Option<&str>) -> PluginsRead {
     PluginsRead { manager: release.as_deref().and_then(package_manager), content }
 }
 
-/// A regular file of bounded size; a pipe does not block.
+/// Reads a regular file of limited size. A pipe does not block.
 fn read_text(path: &Path) -> Result<String, String> {
     let file =
         OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(|error| error.to_string())?;
@@ -33,7 +34,7 @@ fn read_text(path: &Path) -> Result<String, String> {
     if text.len() as u64 > FILE_MAX { Err(format!("it has more than {FILE_MAX} bytes")) } else { Ok(text) }
 }
 
-/// By `ID` and `ID_LIKE` of os-release(5).
+/// The package manager for the `ID` and `ID_LIKE` of os-release(5).
 fn package_manager(release: &str) -> Option<PackageManager> {
     let value = |key: &str| {
         let line = release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));

@@ -1,11 +1,11 @@
-//! Whether `/tmp` and `/var/tmp` are this service's own (`PrivateTmp=` of systemd), so that nobody else sees what is
-//! put there.
+//! Whether `/tmp` and `/var/tmp` are private to this service (`PrivateTmp=` of systemd), so that nobody else sees files
+//! there.
 
 use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// The directory that hides `path` from everybody but this service.
+/// The private directory that contains `path`, if there is one.
 #[must_use]
 pub fn hiding(path: &Path) -> Option<&'static str> {
     static PRIVATE: OnceLock<Vec<&'static str>> = OnceLock::new();
@@ -13,8 +13,8 @@ pub fn hiding(path: &Path) -> Option<&'static str> {
     private.iter().copied().find(|directory| path.starts_with(directory))
 }
 
-/// Those of the two directories on which a folder of systemd is mounted, from proc_pid_mountinfo(5): the fourth word of
-/// a line is the mounted folder, the fifth where it is mounted.
+/// Those of the two directories on which systemd has mounted a folder, from proc_pid_mountinfo(5): the fourth word of a
+/// line is the mounted folder, the fifth the mount point.
 fn parse(mountinfo: &str) -> Vec<&'static str> {
     let is_private = |directory: &str| {
         mountinfo.lines().any(|line| {

@@ -1,11 +1,11 @@
-//! The memory that this process uses, as the kernel counts it.
+//! The memory use of this process as counted by the kernel.
 
 use std::fs::File;
 use std::io::Read as _;
 
 use super::system;
 
-/// Resident pages that are the process's own: neither files nor shared. `None` where the kernel does not tell.
+/// Number of bytes of resident pages that are neither file-backed nor shared; `None` if the kernel does not say.
 #[must_use]
 pub fn anonymous_bytes() -> Option<u64> {
     let mut text = [0_u8; 128];
@@ -13,7 +13,7 @@ pub fn anonymous_bytes() -> Option<u64> {
     Some(parse(std::str::from_utf8(text.get(..length)?).ok()?)?.saturating_mul(system::page_bytes()))
 }
 
-/// The pages, of `size resident shared …`.
+/// The number of pages from `size resident shared …`.
 fn parse(text: &str) -> Option<u64> {
     let mut pages = text.split_ascii_whitespace().skip(1).map(|word| word.parse::<u64>().ok());
     let (resident, shared) = (pages.next()??, pages.next()??);

@@ -5,7 +5,7 @@ use zeroize::Zeroize as _;
 
 use crate::model::random::Random;
 
-/// The real source of randomness. Cheap to make; holds no state.
+/// The operating system's randomness. Cheap to make; holds no state.
 pub struct SystemRandom(Source);
 
 impl SystemRandom {
@@ -23,7 +23,7 @@ impl Default for SystemRandom {
 }
 
 impl Random for SystemRandom {
-    /// Ends the process when the operating system has no randomness to give: keys must never be predictable.
+    /// Ends the process if the operating system gives no randomness, because keys must never be predictable.
     fn fill(&mut self, bytes: &mut [u8]) {
         if self.0.fill(bytes).is_err() {
             eprintln!("stheno: the operating system gives no random bytes (getrandom failed); stopping");
@@ -32,19 +32,19 @@ impl Random for SystemRandom {
     }
 }
 
-/// Randomness that is drawn in blocks: one system call for many tokens. What was given out is wiped.
+/// Randomness in blocks: one system call for many tokens. Used bytes are wiped.
 pub struct BlockRandom {
     source: SystemRandom,
     block: [u8; BLOCK_BYTES],
-    /// Bytes of the block that were given out.
+    /// Number of used bytes of the block.
     used: usize,
 }
 
-/// Sixteen tokens.
+/// Enough for sixteen tokens.
 const BLOCK_BYTES: usize = 1_024;
 
 impl BlockRandom {
-    /// A source; nothing is drawn yet.
+    /// A source that has read nothing yet.
     #[must_use]
     pub fn new() -> Self {
         Self { source: SystemRandom::new(), block: [0; BLOCK_BYTES], used: BLOCK_BYTES }

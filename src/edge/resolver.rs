@@ -2,17 +2,17 @@
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
-/// Reads a literal IPv4 or IPv6 address (with or without brackets); `None` for a name, which needs [`resolve`].
+/// Reads a literal IPv4 or IPv6 address, with or without brackets; `None` for a name, which needs [`resolve`].
 #[must_use]
 pub fn parse_literal(host: &str, port: u16) -> Option<SocketAddr> {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     bare.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, port))
 }
 
-/// Asks the system's resolver. Blocks, possibly for many seconds: a job for a worker thread.
+/// Asks the system's resolver. May block for many seconds, so it runs on a worker thread.
 ///
 /// # Errors
-/// A sentence that names the host and the remedy. A success has at least one address.
+/// A sentence that names the host and the remedy. A success contains at least one address.
 pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     if let Some(address) = parse_literal(host, port) {
         return Ok(vec![address]);

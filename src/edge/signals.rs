@@ -1,8 +1,7 @@
-//! Signals as a source of the event loop: a handler notes each and writes to a socket that the loop watches.
+//! Signals as a source of the event loop: a handler notes each signal and writes to a socket that the loop watches.
 //!
 //! No signal is blocked, so commands start with an empty mask without any work between `fork` and `exec`, and the
-//! standard library can start them by `posix_spawn`, which copies no page tables. `exec` takes the handlers away by
-//! itself.
+//! standard library can start them by `posix_spawn`, which copies no page tables. `exec` resets the handlers.
 
 use std::ffi::c_int;
 use std::io;
@@ -16,7 +15,7 @@ use signal_hook::{flag, low_level};
 use super::event_file::EventFile;
 use super::system;
 
-/// A signal that means something to the daemon.
+/// A signal that the daemon handles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Signal {
     /// `SIGTERM` or `SIGINT`: stop.
@@ -27,19 +26,18 @@ pub enum Signal {
     Child,
 }
 
-/// What is caught, the most important first.
+/// The handled signals, the most important first.
 const SIGNALS: [(c_int, Signal); 4] =
     [(SIGTERM, Signal::Stop), (SIGINT, Signal::Stop), (SIGHUP, Signal::Reopen), (SIGCHLD, Signal::Child)];
 
-/// The daemon's signals, caught for the rest of the process's life.
+/// The daemon's signals, handled for the rest of the process's life.
 pub struct Signals {
     wakes: EventFile,
     came: [Arc<AtomicBool>; SIGNALS.len()],
 }
 
 impl Signals {
-    /// Catches the signals and takes all others out of the mask that we inherited. `SIGPIPE` is ignored already, by the
-    /// standard library.
+    /// Installs the handlers and clears the inherited signal mask. The standard library already ignores `SIGPIPE`.
     ///
     /// # Errors
     /// No file descriptor is left.
@@ -48,7 +46,7 @@ impl Signals {
         wakes.set_nonblocking(true)?;
         let came = SIGNALS.map(|_| Arc::new(AtomicBool::new(false)));
         for ((number, _), came) in SIGNALS.iter().zip(&came) {
-            // In this order: what was noted before the loop wakes up is seen by it.
+            // In this order, so that the loop sees a noted signal when it wakes up.
             flag::register(*number, Arc::clone(came))?;
             low_level::pipe::register(*number, wake.try_clone()?)?;
         }
@@ -56,12 +54,12 @@ impl Signals {
         Ok(Self { wakes: EventFile::new(wakes.into()), came })
     }
 
-    /// What the event loop watches.
+    /// The source for the event loop.
     pub const fn source(&mut self) -> &mut EventFile {
         &mut self.wakes
     }
 
-    /// Every signal since the last call, each at most once, in the order of their importance. Never blocks.
+    /// The signals since the last call, each at most once, the most important first. Never blocks.
     pub fn read(&mut self) -> Vec<Signal> {
         self.wakes.read_all(&mut [0_u8; 64], |_| {});
         let came = SIGNALS.iter().zip(&self.came).filter(|(_, came)| came.swap(false, Ordering::Relaxed));
@@ -88,7 +86,7 @@ mod tests {
         }
         let mut events = mio::Events::with_capacity(4);
         while let Err(error) = poll.poll(&mut events, Some(Duration::from_secs(10))) {
-            // A signal of another test.
+            // Interrupted by a signal of another test.
             assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
         }
         assert!(!events.is_empty(), "the descriptor is not readable");

@@ -17,25 +17,25 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-/// Connections that may wait to be accepted. The usual 128 overflow when many nodes come back at once; each that is
-/// dropped waits a second.
+/// Maximum number of connections that wait to be accepted. The usual 128 overflow when many nodes return at once, and
+/// each dropped one retries after a second.
 const BACKLOG: i32 = 4_096;
 
 use bind::Refused;
 pub use stream::{HandshakeStep, Stream};
 
-/// Connections that broke before they were accepted and are passed over in one call.
+/// Maximum number of connections that broke before they were accepted and are skipped in one call.
 const MAX_BROKEN_ACCEPTS: usize = 64;
 
 /// A bound socket that accepts connections.
 pub enum Listener {
     /// TCP.
     Tcp(TcpListener),
-    /// A Unix socket; its file is removed when the listener is dropped.
+    /// A Unix socket. Dropping the listener removes its file.
     Unix(UnixListener, SocketFile),
 }
 
-/// The file of a Unix socket that we made.
+/// The file of our Unix socket.
 pub struct SocketFile {
     path: PathBuf,
     device: u64,
@@ -44,7 +44,7 @@ pub struct SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // A daemon that replaced our file owns the name now.
+        // If another daemon has replaced our file, the name is now its own.
         let is_ours = |found: std::fs::Metadata| found.dev() == self.device && found.ino() == self.inode;
         if std::fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
             let _ = std::fs::remove_file(&self.path);
@@ -53,9 +53,9 @@ impl Drop for SocketFile {
 }
 
 impl Listener {
-    /// Binds and listens. `*` means all addresses: of IPv4, or with `ipv6` of IPv6 (and of IPv4 where the machine maps
-    /// it). A host name is resolved, which may block: for the start only. A Unix socket gets mode 0660; the file of a
-    /// daemon that is gone is replaced, that of a living one is not.
+    /// Binds and listens. `*` means all addresses: of IPv4, or with `ipv6` of IPv6 (and of IPv4 if the machine maps
+    /// it). A host name is resolved, which may block, so call this only at the start. A Unix socket gets mode 0660. The
+    /// socket file of a daemon that has ended is replaced, that of a running one is not.
     ///
     /// # Errors
     /// A sentence that names the endpoint and the remedy.
@@ -70,12 +70,11 @@ impl Listener {
         }
     }
 
-    /// The next connection; `None` when none waits. Connections that broke meanwhile are passed over. TCP streams come
-    /// with `TCP_NODELAY`.
+    /// The next connection; `None` if none is waiting. Connections that broke meanwhile are skipped. TCP streams have
+    /// `TCP_NODELAY`.
     ///
     /// # Errors
-    /// We cannot take it now. See [`is_exhausted`]: then pause accepting until a connection was closed or some time
-    /// passed.
+    /// We cannot accept now. If [`is_exhausted`], pause until a connection is closed or some time has passed.
     pub fn accept(&self) -> io::Result<Option<(Stream, PeerAddress)>> {
         for _ in 0..MAX_BROKEN_ACCEPTS {
             let accepted = match self {
@@ -92,14 +91,14 @@ impl Listener {
                 Ok(accepted) => return Ok(Some(accepted)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if is_exhausted(&error) => return Err(error),
-                // Errors of one connection that is already broken (accept(2)).
+                // An error of one connection that is already broken (accept(2)).
                 Err(_) => {}
             }
         }
         Err(io::Error::other("many connections in a row broke before they were accepted"))
     }
 
-    /// Where a TCP listener is bound, which tells the port when 0 was asked for; `None` for a Unix socket.
+    /// The bound address of a TCP listener, which shows the port if 0 was asked for; `None` for a Unix socket.
     #[must_use]
     #[cfg(test)]
     pub fn local_address(&self) -> Option<SocketAddr> {
@@ -110,8 +109,8 @@ impl Listener {
     }
 }
 
-/// The process that listens now where `endpoint` would, where it can be seen, and what a start would say. `None` for a
-/// port that is free, and for a Unix socket. Takes nothing.
+/// The process that listens where `endpoint` would, if visible, and the error that a start would give; `None` for a
+/// free port and for a Unix socket. Binds nothing.
 #[must_use]
 pub fn occupant(endpoint: &Endpoint, ipv6: bool) -> Option<(Option<u32>, String)> {
     let Endpoint::Tcp { host, port } = endpoint else { return None };
@@ -120,7 +119,7 @@ pub fn occupant(endpoint: &Endpoint, ipv6: bool) -> Option<(Option<u32>, String)
     Some((process, bind_failed(endpoint, &Refused::Listened(listener.map(|(_, text)| text)))))
 }
 
-/// Whether descriptors or memory are used up, as opposed to something wrong with one connection.
+/// Whether descriptors or memory are used up, as opposed to an error of one connection.
 #[must_use]
 pub fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
@@ -168,7 +167,7 @@ fn bind_failed(endpoint: &Endpoint, refused: &Refused) -> String {
 }
 
 fn bind_path(path: &Path) -> Result<Listener, String> {
-    // The original makes the directory too.
+    // The original also makes the directory.
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         std::fs::create_dir_all(directory).map_err(|error| format!("cannot make its directory: {error}"))?;
     }
@@ -193,13 +192,13 @@ fn bind_path(path: &Path) -> Result<Listener, String> {
     Ok(Listener::Unix(listener, file))
 }
 
-/// Removes the socket file of a daemon that is gone.
+/// Removes the socket file of a daemon that has ended.
 fn remove_stale(path: &Path) -> Result<(), String> {
     let metadata = std::fs::symlink_metadata(path).map_err(|error| error.to_string())?;
     if !metadata.file_type().is_socket() {
         return Err("something else than a socket has this name: move it away or choose another path".to_owned());
     }
-    // Non-blocking: a living daemon that is too busy to accept gives another error than a dead one.
+    // Non-blocking: a running daemon that is too busy to accept gives a different error than an ended one.
     match UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path).map_err(|error| format!("cannot remove the old socket: {error}"))

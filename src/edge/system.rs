@@ -1,4 +1,4 @@
-//! Calls of the system and the C library that have no place elsewhere, each behind a safe function.
+//! Calls of the system and the C library that belong nowhere else, each behind a safe function.
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_int};
@@ -31,7 +31,7 @@ pub struct LocalTime {
     pub second: u8,
 }
 
-/// Turns -1 into the error of the last call.
+/// Turns -1 into the last system error.
 fn check(result: c_int) -> io::Result<c_int> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
@@ -61,8 +61,7 @@ pub fn local_time(seconds: i64) -> Option<LocalTime> {
     })
 }
 
-/// Empties the signal mask of this thread and of those that it starts later: whoever started us may have left signals
-/// blocked.
+/// Clears the signal mask of this thread and of threads that it starts later: our parent may have left signals blocked.
 ///
 /// # Errors
 /// None is known.
@@ -77,8 +76,7 @@ pub fn unblock_signals() -> io::Result<()> {
     }
 }
 
-/// Keeps the descriptors that we inherited from commands that we start. Kernels before 5.11 cannot, and then they are
-/// handed on.
+/// Prevents commands from inheriting the descriptors that we inherited. Kernels before 5.11 cannot do that.
 pub fn keep_inherited_descriptors() {
     // SAFETY: no memory is involved: the call only marks descriptors from 3 on as close-on-exec.
     unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
@@ -87,31 +85,31 @@ pub fn keep_inherited_descriptors() {
 /// A non-blocking descriptor that tells of changes in directories (`inotify(7)`).
 ///
 /// # Errors
-/// The user has as many of them as the kernel allows, or no file descriptor is left.
+/// The user has reached the kernel's limit of them, or no file descriptor is left.
 pub fn watch_descriptor() -> io::Result<OwnedFd> {
     Ok(inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?)
 }
 
-/// Watches a directory for files that were written, put in place or removed. Watching it twice is watching it once.
+/// Watches a directory for files that are written, put in place or removed. Watching it twice has no further effect.
 ///
 /// # Errors
-/// There is no such directory, or the user watches as many as the kernel allows.
+/// There is no such directory, or the user has reached the kernel's limit of watches.
 pub fn watch_directory(watch: &impl AsFd, directory: &Path) -> io::Result<()> {
     let wanted = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::ONLYDIR;
     watch_path(watch, directory, wanted)
 }
 
-/// Watches a file for what `wanted` names.
+/// Watches a file for the `wanted` events.
 ///
 /// # Errors
-/// There is no such file, or the file system does not tell.
+/// There is no such file, or the file system does not support it.
 pub fn watch_path(watch: &impl AsFd, path: &Path, wanted: WatchFlags) -> io::Result<()> {
     inotify::add_watch(watch, path, wanted)?;
     Ok(())
 }
 
-/// Sends `SIGKILL` to the process group `leader`, which must be a child that is not reaped yet (else the number might
-/// belong to somebody else). A group that is gone is no error.
+/// Sends `SIGKILL` to the process group `leader`, which must be an unreaped child, because the number could otherwise
+/// belong to another process. A group that has ended is not an error.
 ///
 /// # Errors
 /// The group may not be signalled.
@@ -124,11 +122,11 @@ pub fn kill_group(leader: u32) -> io::Result<()> {
     }
 }
 
-/// Takes an exclusive `flock(2)` without waiting; it lasts until the last copy of the descriptor is closed. False when
-/// somebody else holds it.
+/// Takes an exclusive `flock(2)` without waiting; `false` if somebody else holds it. It lasts until the last copy of
+/// the descriptor is closed.
 ///
 /// # Errors
-/// The file system knows no locks.
+/// The file system has no locks.
 pub fn try_lock_exclusive(file: &impl AsFd) -> io::Result<bool> {
     match fs::flock(file, fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
@@ -144,7 +142,7 @@ pub fn is_writable(file: &impl AsFd) -> bool {
     poll(&mut file, Some(&Timespec::default())) == Ok(1)
 }
 
-/// Raises the soft limit of open files to the hard one and returns it.
+/// Raises the soft limit of open files to the hard limit and returns it.
 ///
 /// # Errors
 /// The kernel refuses.
@@ -157,7 +155,8 @@ pub fn raise_open_file_limit() -> io::Result<u64> {
     Ok(limit.current.unwrap_or(u64::MAX))
 }
 
-/// Keeps the memory of this process from core files and debuggers of the same user: keys and passwords are in it.
+/// Keeps the memory of this process out of core files and debuggers of the same user, because it holds keys and
+/// passwords.
 ///
 /// # Errors
 /// None is known.
@@ -165,8 +164,7 @@ pub fn forbid_dumps() -> io::Result<()> {
     Ok(process::set_dumpable_behavior(process::DumpableBehavior::NotDumpable)?)
 }
 
-/// Gives the free memory of the heap back to the system: what is kept of large blocks, and the rest where the C library
-/// can.
+/// Returns free memory of the heap to the system: kept large blocks, and the rest if the C library can.
 pub fn release_free_memory() {
     super::large_blocks::release();
     // SAFETY: it touches only memory that the allocator holds as free.
@@ -176,7 +174,7 @@ pub fn release_free_memory() {
     }
 }
 
-/// Asks the system to begin writing a part of a file to the disk, without waiting; flushing it later takes less time.
+/// Asks the system to start writing a part of a file to disk without waiting, so that a later flush takes less time.
 #[cfg(target_os = "linux")]
 pub fn begin_writing(file: &impl AsFd, offset: u64, len_bytes: u64) {
     let (Ok(offset), Ok(len)) = (libc::off64_t::try_from(offset), libc::off64_t::try_from(len_bytes)) else { return };
@@ -184,15 +182,14 @@ pub fn begin_writing(file: &impl AsFd, offset: u64, len_bytes: u64) {
     unsafe { libc::sync_file_range(file.as_fd().as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
-/// Bytes of a page of memory: 4, 16 or 64 KiB.
+/// Size of a page of memory in bytes: 4, 16 or 64 KiB.
 #[must_use]
 pub fn page_bytes() -> u64 {
     rustix::param::page_size() as u64
 }
 
-/// Lets go of the pages of the program's own code and constants, of which a start touches most and an idle daemon
-/// hardly any. What is needed again comes back from the file's pages in the system's cache, without a read from the
-/// disk.
+/// Releases the pages of the program's code and constants. A start touches most of them and an idle daemon few. Pages
+/// that are needed again come from the system's file cache without a read from disk.
 pub fn release_program_pages() {
     // SAFETY: the linker defines both: the first byte of the program in memory, and the first behind its code. Only
     // their addresses are taken.
@@ -210,7 +207,7 @@ pub fn release_program_pages() {
     let _no_harm = unsafe { libc::madvise(std::ptr::with_exposed_provenance_mut(start), length, libc::MADV_DONTNEED) };
 }
 
-/// The machine's name, or `localhost` if it has none; bytes that are not UTF-8 are replaced.
+/// The machine's name, or `localhost` if it has none. Invalid UTF-8 is replaced.
 #[must_use]
 pub fn hostname() -> String {
     let machine = rustix::system::uname();
@@ -218,7 +215,7 @@ pub fn hostname() -> String {
     if name.is_empty() { "localhost".to_owned() } else { name.into_owned() }
 }
 
-/// The number of a user; `None` when there is none of that name.
+/// The id of a user; `None` if there is no user of that name.
 #[must_use]
 pub fn user_id(name: &str) -> Option<u32> {
     let name = CString::new(name).ok()?;
@@ -240,7 +237,7 @@ pub fn user_id(name: &str) -> Option<u32> {
     })
 }
 
-/// The name of the user that this process runs as; its number where it has none.
+/// The name of the user of this process, or its id if it has no name.
 #[cfg(feature = "ssh")]
 #[must_use]
 pub fn own_user_name() -> String {
@@ -259,7 +256,7 @@ pub fn own_user_name() -> String {
     }
 }
 
-/// The number of a group; `None` when there is none of that name.
+/// The id of a group; `None` if there is no group of that name.
 #[must_use]
 pub fn group_id(name: &str) -> Option<u32> {
     let name = CString::new(name).ok()?;
@@ -281,7 +278,7 @@ pub fn group_id(name: &str) -> Option<u32> {
     })
 }
 
-/// Calls a look-up with larger buffers until its answer fits; a group may have thousands of members.
+/// Calls a look-up with growing buffers until its answer fits: a group may have thousands of members.
 fn look_up(call: impl Fn(&mut [u8]) -> (c_int, Option<u32>)) -> Option<u32> {
     let mut buffer = vec![0_u8; 4 << 10];
     loop {
@@ -292,10 +289,11 @@ fn look_up(call: impl Fn(&mut [u8]) -> (c_int, Option<u32>)) -> Option<u32> {
     }
 }
 
-/// Turns on TCP keep-alive: first probe after `idle` without traffic, then each `interval`, dead after `probes`.
+/// Turns on TCP keep-alive: the first probe after `idle` without traffic, then one each `interval`; dead after
+/// `probes`.
 ///
 /// # Errors
-/// The descriptor is no TCP socket.
+/// The descriptor is not a TCP socket.
 pub fn set_keepalive(socket: &impl AsFd, idle: Duration, interval: Duration, probes: u8) -> io::Result<()> {
     use rustix::net::sockopt;
     sockopt::set_socket_keepalive(socket, true)?;

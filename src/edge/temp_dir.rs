@@ -1,9 +1,9 @@
-//! A directory of a test's own, removed afterwards.
+//! A temporary directory of a test.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Removed with everything in it when dropped.
+/// A directory that is removed with its content when dropped.
 pub struct TempDir(PathBuf);
 
 impl TempDir {

@@ -1,12 +1,11 @@
-//! The local time zone of the system, read from its files by ourselves: libc's own functions are not safe beside
-//! threads.
+//! The local time zone of the system, read from its files, because libc's functions are not thread-safe.
 
 use crate::model::time_zone::TimeZone;
 
-/// What `TZ` says, else `/etc/localtime`. Blocks on small files; for the start.
+/// The zone in `TZ`, else `/etc/localtime`. Blocks on small files, so call this only at the start.
 ///
 /// # Errors
-/// Why it is not known; universal time is the usual way out.
+/// Why it is unknown. The usual fallback is universal time.
 pub fn read() -> Result<TimeZone, String> {
     let setting = std::env::var("TZ").ok().filter(|setting| !setting.is_empty());
     let (zone, source) = match &setting {

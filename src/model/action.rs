@@ -2,16 +2,16 @@
 
 macro_rules! actions {
     ($($variant:ident = $word:literal,)*) => {
-        /// What a message asks for or answers. Words that we do not know are kept, bounded by the message's own limit.
+        /// What a message asks for or answers. Unknown words are kept; their length is limited by that of the message.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub enum Action {
             $(#[doc = concat!("`", $word, "`")] $variant,)*
-            /// A word that is not ours.
+            /// Any other word.
             Other(Box<str>),
         }
 
         impl Action {
-            /// Reads a word; case counts.
+            /// Reads a word. Case matters.
             #[must_use]
             pub fn parse(word: &str) -> Self {
                 match word {
@@ -20,7 +20,7 @@ macro_rules! actions {
                 }
             }
 
-            /// The word as it stands on the wire.
+            /// The word on the wire.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {
@@ -74,7 +74,7 @@ actions! {
 }
 
 impl Action {
-    /// Words that the original's own processes say to each other and that a network peer may never send
+    /// Words that only the original's own processes send to each other and that a network peer may never send
     /// (docs/protocol.md section 5).
     #[must_use]
     pub const fn is_internal(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::connection::PeerAddress;
 use super::rights::Rights;
 
-/// One call; never used twice in the life of a process.
+/// Number of a call, unique in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
 
@@ -22,7 +22,7 @@ pub enum Method {
     Put,
     /// `DELETE`
     Delete,
-    /// Any other, for instance `OPTIONS`: no path has it, and the answer names those that it has.
+    /// Any other, such as `OPTIONS`. No path has it, and the answer names the methods of the path.
     Other,
 }
 
@@ -41,14 +41,14 @@ impl Method {
     }
 }
 
-/// Who calls.
+/// The caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// A user of `auth.users`; `None` for the one user of `auth`, or where nobody has to log in.
+    /// A user of `auth.users`; `None` for the single user of `auth`, or if nobody has to log in.
     pub user: Option<Arc<str>>,
-    /// What it may ask for.
+    /// The caller's rights.
     pub rights: Arc<Rights>,
-    /// From where.
+    /// The caller's address.
     pub address: PeerAddress,
 }
 
@@ -63,13 +63,13 @@ impl Default for Caller {
 pub struct ApiCall {
     /// The method.
     pub method: Method,
-    /// Percent-decoded path segments after `/api`, empty ones left out.
+    /// Percent-decoded path segments after `/api` without empty ones.
     pub path: Vec<String>,
-    /// Percent-decoded query parameters in their order.
+    /// Percent-decoded query parameters in order.
     pub query: Vec<(String, String)>,
     /// The body; empty without one.
     pub body: Vec<u8>,
-    /// Who calls.
+    /// The caller.
     pub caller: Caller,
 }
 
@@ -80,6 +80,6 @@ pub struct ApiAnswer {
     pub status: u16,
     /// JSON text without the final newline; empty for an empty body (then the status is 204).
     pub body: String,
-    /// The methods for an `Allow` header, for instance `POST`.
+    /// The methods for an `Allow` header, such as `POST`.
     pub allow: Option<&'static str>,
 }

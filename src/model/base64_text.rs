@@ -1,11 +1,11 @@
-//! Base64 (RFC 4648 section 4) of the many bytes that a copy encodes and decodes twice, by the vector instructions of
-//! the processor that runs it: at least five times as fast as the crate `base64`, which serves for everything small.
+//! Base64 (RFC 4648 section 4) for copies, which encode and decode many bytes twice. It uses the processor's vector
+//! instructions and is at least five times as fast as the crate `base64`, which is used for small texts.
 //!
 //! Out of scope: other alphabets, white space, and text without padding.
 
 use base64_simd::{AppendBase64Encode, STANDARD};
 
-/// Length of the base64 text of a number of bytes, padding included.
+/// Length of the base64 text of a number of bytes, including padding.
 #[must_use]
 pub const fn encoded_len(len_bytes: usize) -> usize {
     len_bytes.div_ceil(3).saturating_mul(4)
@@ -16,7 +16,7 @@ pub fn push(bytes: &[u8], text: &mut impl AppendBase64Encode) {
     STANDARD.encode_append(bytes, text);
 }
 
-/// The bytes of a text, whose padding must be there. `None` where it is not such a text.
+/// Decodes a text with its padding; `None` for any other text.
 #[must_use]
 pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     STANDARD.decode_to_vec(text).ok()

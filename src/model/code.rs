@@ -5,22 +5,22 @@
 pub struct Code(pub i64);
 
 impl Code {
-    /// Work on the token has begun.
+    /// Work for the token has begun.
     pub const BEGIN: Self = Self(0);
-    /// The token is finished, with an error.
+    /// The token has ended with an error.
     pub const FINISHED_KO: Self = Self(1);
-    /// The token is finished well.
+    /// The token has ended successfully.
     pub const FINISHED_OK: Self = Self(2);
     /// A daemon has started.
     pub const STARTED: Self = Self(3);
-    /// The token goes on.
+    /// Work for the token continues.
     pub const CONTINUE: Self = Self(4);
     /// The result of one command.
     pub const COMMAND_RESULT: Self = Self(100);
     /// A part of a copied file has arrived.
     pub const COPY_IN_PROGRESS: Self = Self(101);
 
-    /// What a command has printed so far.
+    /// The output of a command so far.
     pub const PROGRESS: Self = Self(600);
 
     /// Whether a row with this code ends its token.

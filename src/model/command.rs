@@ -1,10 +1,10 @@
-//! Running a command on this machine, as values.
+//! Commands on this machine as values.
 
 use std::time::Duration;
 
 use super::time::WallTime;
 
-/// One run of a command; never used twice in the life of a process.
+/// Number of a run of a command, unique in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u64);
 
@@ -17,39 +17,38 @@ pub enum Program {
     Words(Vec<String>),
 }
 
-/// A command with its bounds. Holds a command line: no `Debug`.
+/// A command with its limits. Holds a command line: no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CommandSpec {
     /// What to run.
     pub program: Program,
-    /// After this time the whole process group is killed.
+    /// Time after which the whole process group is killed.
     pub timeout: Duration,
     /// Maximum number of bytes kept of each output, stdout and stderr.
     pub output_limit: usize,
-    /// Whether its output is told while it runs.
+    /// Whether its output is reported while it runs.
     pub streams: bool,
 }
 
 /// How a command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandEnd {
-    /// It exited, or a signal killed it (then 128 + the signal's number, as a shell says it).
+    /// It exited, or a signal killed it (128 + the number of the signal, like in a shell).
     Exited(i32),
     /// It was killed after its time-out.
     TimedOut,
-    /// It never ran; the reason names what is wrong.
+    /// It did not run, for this reason.
     NotStarted(String),
-    /// Its program cannot be run: 127 where there is none, 126 where it may not be executed, as a shell says it; and
-    /// the reason.
+    /// Its program cannot be run: 127 if it is missing, 126 if it is not executable, like in a shell, and the reason.
     NoProgram(i32, String),
 }
 
-/// What was not kept of a command's output: for each stream that was cut, the bytes of it that were.
+/// Which streams of a command's output were cut, and the number of bytes kept of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutputCut {
-    /// Of stdout.
+    /// Kept bytes of stdout; `None` if it was not cut.
     pub stdout: Option<usize>,
-    /// Of stderr.
+    /// Kept bytes of stderr; `None` if it was not cut.
     pub stderr: Option<usize>,
 }
 
@@ -66,7 +65,7 @@ impl OutputCut {
 pub struct CommandOutcome {
     /// How it ended.
     pub end: CommandEnd,
-    /// stdout and stderr as they came, each cut at the limit.
+    /// stdout and stderr in the order of their writing, each cut at the limit.
     pub output: Vec<u8>,
     /// What was cut.
     pub cut: OutputCut,

@@ -1,10 +1,10 @@
-//! Names for connections and the places they lead to.
+//! Names of connections, peers and endpoints.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// One connection of the event loop; never used twice in the life of a process.
+/// Number of a connection of the event loop, unique in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
@@ -17,12 +17,12 @@ pub enum ParentKind {
     WebSocket,
 }
 
-/// A peer that sends requests. Never used twice in the life of a process, but for [`ClientId::Parent`].
+/// A peer that sends requests. Unique in the life of a process, except [`ClientId::Parent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClientId {
-    /// An authenticated conversation on the external socket: a routing id with its key. Survives reconnects.
+    /// An authenticated session on the external socket: a routing id with its key. It survives reconnects.
     Zmq(u64),
-    /// The WebSocket of a node that dialled in. Ends with its connection.
+    /// The WebSocket of a node that dialled in. It ends with its connection.
     WebSocket(ConnectionId),
     /// The central that we dial.
     Parent(ParentKind),
@@ -39,7 +39,7 @@ impl ClientId {
     }
 }
 
-/// Where a listener binds or a dialer connects.
+/// The address where a listener binds or a dialer connects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// `tcp`: a host name, an IPv4 or IPv6 address (without brackets), or `*` for all addresses (listeners only).
@@ -63,7 +63,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Who is at the other end of an accepted connection.
+/// The address of the peer of an accepted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PeerAddress {
     /// A TCP peer; IPv4-mapped IPv6 addresses are given as IPv4.
@@ -73,8 +73,7 @@ pub enum PeerAddress {
 }
 
 impl PeerAddress {
-    /// What counts as one peer where peers are counted: an IPv4 address, or an IPv6 network of 64 bits, which one host
-    /// may have to itself.
+    /// The unit for counting peers: an IPv4 address, or an IPv6 /64 network, which a single host may own.
     #[must_use]
     pub fn network(self) -> Self {
         match self {

@@ -1,5 +1,4 @@
-//! Copying files (docs/protocol.md section 12), as values: what the deciding part wants done to files, and what came of
-//! it.
+//! Copies of files (docs/protocol.md section 12) as values: the steps that the deciding part orders, and their results.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -7,11 +6,11 @@ use std::sync::Arc;
 
 use super::token::Token;
 
-/// One copy that we send; never used twice in the life of a process.
+/// Number of a copy that we send, unique in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(pub u64);
 
-/// One copy that we receive; never used twice in the life of a process.
+/// Number of a copy that we receive, unique in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SinkId(pub u64);
 
@@ -35,25 +34,25 @@ impl CopyKind {
     }
 }
 
-/// How the bytes of a copy are compared.
+/// The digest by which the bytes of a copy are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DigestKind {
-    /// Known to every peer.
+    /// MD5, known to every peer.
     #[default]
     Md5,
-    /// Only between our own, where both ends are faster at it.
+    /// SHA-256, between our own daemons if it is faster at both ends.
     Sha256,
 }
 
 impl DigestKind {
-    /// The kind of a digest's hexadecimal digits: 64 are SHA-256, any other number counts as MD5.
+    /// The kind of a digest in hexadecimal digits: 64 digits are SHA-256, any other number counts as MD5.
     #[must_use]
     pub const fn of(digits: &str) -> Self {
         if digits.len() == 64 { Self::Sha256 } else { Self::Md5 }
     }
 }
 
-/// Owner, group and permissions that a request asks for; each as it stands there, empty where it does not.
+/// Owner, group and permissions in a request, as text; empty if absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// A user name.
@@ -64,186 +63,188 @@ pub struct Attributes {
     pub mode: String,
 }
 
-/// Why a copy ends: the row's message, word for word the original's where it has one, and what it is about.
+/// Why a copy failed: the message of the row, which is the original's if it has one, and a detail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyFailure {
     /// The message of the row.
     pub message: String,
-    /// Which file, and why; empty where the message says it.
+    /// The file and the cause; empty if the message says it.
     pub detail: String,
 }
 
-/// Where a copy comes from.
+/// The source of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceSpec {
     /// A file or a directory.
     pub source: PathBuf,
-    /// Where a directory is packed.
+    /// The folder in which a directory is packed.
     pub cache_dir: Option<PathBuf>,
-    /// The name of the packed file there. It is removed as soon as it is open.
+    /// The name of the packed file there. It is unlinked as soon as it is open.
     pub archive_name: String,
-    /// What the packed files are to belong to.
+    /// Owner, group and permissions of the packed files.
     pub attributes: Attributes,
 }
 
-/// The text around a chunk: the data of one PROCESSCOPY is `before`, base64, the chunk's numbers, `after`.
+/// The text around a chunk: the data of a PROCESSCOPY is `before`, base64, the numbers of the chunk, `after`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkFrame {
-    /// Up to and with the quotation mark before the base64 text.
+    /// The text up to and including the quotation mark before the base64 text.
     pub before: Arc<str>,
-    /// From the end of the member `chunk` on.
+    /// The text from the end of the member `chunk` on.
     pub after: Arc<str>,
 }
 
-/// Work on a copy that we send. Steps of one copy are never under way at the same time.
+/// A step of a copy that we send. Only one step of a copy is under way at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceStep {
-    /// Find out what the source is, pack a directory, open it.
+    /// Determine the kind of the source, pack a directory, and open it.
     Open(SourceSpec),
-    /// The digest of the whole; the place of reading stays.
+    /// Compute the digest of the whole. The reading position is kept.
     Digest(DigestKind),
-    /// Go on at this place, and tell the digest of what is before it. Later ones are of the same kind.
+    /// Continue at this offset, and return the digest of the bytes before it. Later digests have the same kind.
     Rewind(u64, DigestKind),
-    /// The next chunks: maximum number of chunks, and maximum size of each in bytes.
+    /// Read the next chunks.
     Read {
-        /// Chunks.
+        /// Maximum number of chunks.
         count: usize,
-        /// Bytes of a chunk.
+        /// Maximum size of a chunk in bytes.
         chunk_bytes: usize,
-        /// What stands around each.
+        /// The text around each chunk.
         frame: ChunkFrame,
     },
-    /// The digest of everything that was read, and whether the source is still the one that was opened.
+    /// Return the digest of everything read, and check that the source has not changed since it was opened.
     Finish,
-    /// Nothing more is wanted.
+    /// Close the source.
     Close,
 }
 
 /// One chunk, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// The data of its PROCESSCOPY.
+    /// The data of the chunk's PROCESSCOPY.
     pub data: String,
-    /// Where it belongs.
+    /// Offset of the chunk in bytes.
     pub offset: u64,
-    /// Its size in bytes.
+    /// Size of the chunk in bytes.
     pub len_bytes: u64,
 }
 
-/// What came of a [`SourceStep`].
+/// The result of a [`SourceStep`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceDone {
-    /// It is open.
+    /// The source is open.
     Opened {
-        /// What it is.
+        /// The kind of the source.
         kind: CopyKind,
-        /// Bytes to be sent.
+        /// Number of bytes to send.
         total: u64,
-        /// What was left out of an archive, for the log.
+        /// Notes for the log about what was left out of an archive.
         notes: Vec<String>,
-        /// The digest that is fastest here.
+        /// The fastest digest on this machine.
         digest: DigestKind,
     },
-    /// In hexadecimal digits: of [`SourceStep::Digest`], [`SourceStep::Rewind`] and [`SourceStep::Finish`].
+    /// The digest in hexadecimal digits, of [`SourceStep::Digest`], [`SourceStep::Rewind`] and [`SourceStep::Finish`].
     Digest(String),
-    /// Fewer than asked for at the end. An empty source has one chunk without bytes.
+    /// The chunks; fewer than asked for at the end. An empty source has one empty chunk.
     Chunks(Vec<Chunk>),
-    /// The copy ends.
+    /// The copy has failed.
     Failed(CopyFailure),
 }
 
-/// Where a copy goes.
+/// The destination of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkSpec {
-    /// Its token, which is part of a file name.
+    /// The token of the copy, which is part of a file name.
     pub token: Token,
-    /// Where the chunks are gathered.
+    /// The folder in which the chunks are gathered.
     pub cache_dir: Option<PathBuf>,
-    /// The file, or the directory that an archive is unpacked into.
+    /// The file, or the directory into which an archive is unpacked.
     pub destination: PathBuf,
-    /// What comes.
+    /// The kind of the copy.
     pub kind: CopyKind,
-    /// Directories that may be written under; empty for anywhere.
+    /// Directories below which writing is allowed; empty for anywhere.
     pub roots: Arc<[PathBuf]>,
-    /// How many times as large as an archive its files may be, beyond 64 MiB; 0 is no limit.
+    /// Maximum ratio of unpacked size to size of an archive, beyond 64 MiB; 0 means no limit.
     pub max_ratio: u64,
-    /// It is for a host that is reached by SSH: gathered in a file without a name, until somebody sends it there.
+    /// Whether the copy is for a host that is reached by SSH. It is gathered in a file without a name until it is sent
+    /// there.
     pub is_passed_on: bool,
 }
 
-/// Work on a copy that we receive. The steps of one copy are done one after the other.
+/// A step of a copy that we receive. The steps of a copy are done one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkStep {
-    /// Tell what is there already.
+    /// Return what is already there.
     Query {
-        /// Where it goes.
+        /// The destination.
         spec: SinkSpec,
-        /// Bytes of the whole.
+        /// Size of the whole in bytes.
         total: u64,
-        /// Digest of the whole, where the sender wants to know whether the destination is that already.
+        /// Digest of the whole, if the sender asks whether the destination is already equal.
         md5: Option<String>,
-        /// For a destination that is.
+        /// Owner, group and permissions for an equal destination.
         attributes: Attributes,
-        /// Forget what is there.
+        /// Whether to drop what is there.
         restart: bool,
-        /// What stands for this copy when it is asked for anew under another token; `None` where that is not to be
-        /// looked for.
+        /// Identity of this copy when it is asked for again with another token; `None` if an earlier one should not be
+        /// found.
         identity: Option<String>,
-        /// The digest that the sender would rather use.
+        /// The digest that the sender prefers.
         digest: DigestKind,
     },
     /// Append a chunk.
     Chunk {
-        /// Where it goes.
+        /// The destination.
         spec: SinkSpec,
         /// The message's data.
         json: String,
-        /// Where in it the base64 text stands, as a JSON string with its quotation marks.
+        /// The range of the base64 text in it, a JSON string including its quotation marks.
         base64: Range<usize>,
-        /// Bytes that it stands for.
+        /// Number of bytes of the chunk.
         size: usize,
-        /// Where it belongs; only our own kind tells.
+        /// Offset of the chunk. Only our own daemons send it.
         offset: Option<u64>,
     },
-    /// All is here: compare, unpack or move, clean up.
+    /// Everything has arrived: compare, unpack or move, and clean up.
     End {
-        /// Where it goes.
+        /// The destination.
         spec: SinkSpec,
         /// Digest of the whole.
         md5: String,
-        /// What a file is to belong to.
+        /// Owner, group and permissions of a file.
         attributes: Attributes,
     },
-    /// Nothing is done any more for now; what is here stays for a copy that is asked for anew.
+    /// Stop for now. What has arrived is kept for another request for this copy.
     Keep,
-    /// The sender has given up, or we have: nothing is left behind.
+    /// Remove everything, because the copy was given up.
     Discard,
 }
 
-/// What came of a [`SinkStep`].
+/// The result of a [`SinkStep`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkDone {
-    /// Of [`SinkStep::Query`].
+    /// The answer to [`SinkStep::Query`].
     Found {
-        /// Bytes that are here.
+        /// Number of bytes that have arrived.
         received: u64,
         /// Their digest.
         md5: String,
-        /// Whether the destination has the size of the whole, so that it may be the same.
+        /// Whether the destination has the size of the whole, so that it may be equal.
         same_size: bool,
     },
-    /// The destination is the same already; attributes are applied. What could not be, for the log.
+    /// The destination is already equal and has its attributes. Notes for the log about attributes that could not be
+    /// set.
     Unchanged(Vec<String>),
-    /// A chunk is written: bytes that are here now.
+    /// A chunk was written. Number of bytes that have now arrived.
     Written(u64),
-    /// A chunk was here before: bytes that are here.
+    /// A chunk had already arrived. Number of bytes that have arrived.
     Repeated(u64),
-    /// The destination is there. What could not be done to it, for the log.
+    /// The destination is complete. Notes for the log about what could not be set.
     Finished(Vec<String>),
-    /// The copy ends.
+    /// The copy has failed.
     Failed(CopyFailure),
-    /// All of what is passed on is here.
+    /// A relayed copy has arrived completely.
     Gathered,
-    /// It is closed.
+    /// Everything was removed.
     Discarded,
 }

@@ -1,10 +1,10 @@
 //! The fields of a cron expression as a Centreon platform writes them: minute, hour, day of the month, month, day of
 //! the week, and optionally the second.
 //!
-//! They mean what they mean in Perl's Schedule::Cron, which the original uses and which differs from cron(8): a step in
-//! the day or month field counts from 0 (`*/2` is the 1st and every even day), and only a field of `*` alone is no
-//! restriction, so with two restricted day fields a job runs on a day that fits either. Beyond it there are words such
-//! as `@hourly`. Out of scope: time zones and the clock.
+//! They have the meaning of Perl's Schedule::Cron, which the original uses and which differs from cron(8): a step in
+//! the day or month field counts from 0 (`*/2` is the 1st and every even day), and only a plain `*` means no
+//! restriction, so with two restricted day fields a job runs on a day that matches either. In addition there are words
+//! such as `@hourly`. Out of scope: time zones and the clock.
 
 use super::time_zone::Minute;
 
@@ -14,7 +14,7 @@ const DAY: i64 = 1_440;
 const CYCLE_DAYS: i64 = 28 * 366;
 /// Every value of a field.
 const ALL: u64 = u64::MAX;
-/// Characters of an expression at most.
+/// Maximum length of an expression in characters.
 const LEN_MAX: usize = 1_024;
 
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
@@ -32,7 +32,7 @@ const WORDS: [(&str, &str); 7] = [
 /// When a job runs. Each set has a bit for each value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CronExpression {
-    /// `None` without a sixth field: at the beginning of the minute.
+    /// `None` without a sixth field: the job runs at the beginning of the minute.
     seconds: Option<u64>,
     minutes: u64,
     hours: u64,
@@ -48,7 +48,7 @@ struct Field {
     name: &'static str,
     least: u32,
     most: u32,
-    /// What `names` begin with.
+    /// The number of the first of `names`.
     first: u32,
     names: &'static [&'static str],
 }
@@ -64,7 +64,7 @@ impl CronExpression {
     /// Reads an expression.
     ///
     /// # Errors
-    /// What is wrong with it, and what is allowed.
+    /// The fault, and what is allowed.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.len() > LEN_MAX {
@@ -94,10 +94,10 @@ impl CronExpression {
             seconds: second.map(|second| second.unwrap_or(ALL)),
             minutes: minutes.unwrap_or(ALL),
             hours: hours.unwrap_or(ALL),
-            // A day or month 0 is the first one.
+            // Day or month 0 means the first one.
             days: days.map_or(ALL, |set| set | (set & 1) << 1),
             months: months.map_or(ALL, |set| set | (set & 1) << 1),
-            // 7 is Sunday, too.
+            // 7 also means Sunday.
             weekdays: weekdays.map_or(ALL, |set| (set | set >> 7) & 0x7f),
             either_day: days.is_some() && weekdays.is_some(),
             follows_clock: minute.starts_with('*') || hour.starts_with('*'),
@@ -106,7 +106,7 @@ impl CronExpression {
         if some_day { Ok(expression) } else { Err("names a day that never comes".to_owned()) }
     }
 
-    /// Whether the job runs in this minute of a clock on the wall.
+    /// Whether the job runs in this minute of local time.
     #[must_use]
     pub fn fits(&self, local: Minute) -> bool {
         let minute_of_day = local.rem_euclid(DAY);
@@ -115,14 +115,13 @@ impl CronExpression {
             && self.fits_day(local.div_euclid(DAY))
     }
 
-    /// The seconds of a fitting minute at which the job runs, one bit for each; `None` for its beginning alone.
+    /// The seconds of a matching minute at which the job runs, one bit for each; `None` for the beginning only.
     #[must_use]
     pub const fn seconds(&self) -> Option<u64> {
         self.seconds
     }
 
-    /// The next runs after a minute of the clock on the wall, as `2026-11-30 04:00` or, with a sixth field, `2026-11-30
-    /// 04:00:10`.
+    /// The next runs after a minute of local time, as `2026-11-30 04:00` or, with a sixth field, `2026-11-30 04:00:10`.
     #[must_use]
     pub fn next_runs(&self, after: Minute, count: usize) -> Vec<String> {
         let first = after.saturating_add(1);
@@ -138,8 +137,8 @@ impl CronExpression {
         minutes.flat_map(seconds).take(count).collect()
     }
 
-    /// The days on which it runs, where steps or two day fields may surprise: `1, 2, 4 or on fri`. `None` where each
-    /// day fits.
+    /// The days on which it runs, for expressions whose steps or two day fields may surprise: `1, 2, 4 or on fri`.
+    /// `None` if every day matches.
     #[must_use]
     pub fn days(&self) -> Option<String> {
         let list = |set: u64, least: i64, most: i64, name: &dyn Fn(i64) -> String| {
@@ -169,8 +168,8 @@ impl CronExpression {
         (!text.is_empty()).then_some(text)
     }
 
-    /// Whether the minute or the hour field begins with `*`: such a job follows the clock through every change. Any
-    /// other runs once, also where the clock skips its time or shows it twice.
+    /// Whether the minute or the hour field begins with `*`. Such a job follows the clock through every change. Any
+    /// other runs once, even if the clock skips its time or shows it twice.
     #[must_use]
     pub const fn follows_clock(&self) -> bool {
         self.follows_clock
@@ -194,21 +193,21 @@ fn shown(minute: Minute) -> String {
     format!("{year}-{month:02}-{day:02} {:02}:{:02}", of_day / 60, of_day % 60)
 }
 
-/// Year, month (1 to 12) and day (1 to 31) of a day since 1970-01-01 in the Gregorian calendar, by the era of 400
-/// years.
+/// Year, month (1 to 12) and day (1 to 31) of a day counted from 1970-01-01 in the Gregorian calendar, computed by eras
+/// of 400 years.
 const fn date(day: i64) -> (i64, i64, i64) {
     let day_of_era = (day + 719_468).rem_euclid(146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // Counted from March on.
+    // Months are counted from March.
     let month = (5 * day_of_year + 2) / 153;
     let year = year_of_era + (day + 719_468).div_euclid(146_097) * 400 + if month < 10 { 0 } else { 1 };
     (year, if month < 10 { month + 3 } else { month - 9 }, day_of_year - (153 * month + 2) / 5 + 1)
 }
 
 impl Field {
-    /// A list of values as a set of bits; `None` for a `*`, which restricts nothing. Commas at the end are passed over,
-    /// and an empty step or one of 0 is 1, as in the original.
+    /// Reads a list of values as a set of bits; `None` for `*`, which restricts nothing. Commas at the end are ignored,
+    /// and an empty step or a step of 0 counts as 1, like in the original.
     fn read(&self, text: &str) -> Result<Option<u64>, String> {
         let mut set = Some(0);
         for part in text.trim_end_matches(',').split(',') {
@@ -230,7 +229,7 @@ impl Field {
         let (from, to) = match range.split_once('-') {
             _ if range == "*" => (self.least, self.most),
             Some((from, to)) => (self.value(from).ok_or_else(refuse)?, self.value(to).ok_or_else(refuse)?),
-            // A step needs a range to walk through.
+            // A step needs a range.
             None if step.is_some() => return Err(refuse()),
             None => self.value(range).map(|value| (value, value)).ok_or_else(refuse)?,
         };

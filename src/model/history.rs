@@ -1,4 +1,4 @@
-//! History rows, questions about them, and what is written to the database in one commit.
+//! History rows, queries for them, and the changes of one commit.
 
 use std::collections::BTreeMap;
 
@@ -15,39 +15,39 @@ use super::token::Token;
 pub struct HistoryRow {
     /// Row id in its database; 0 for a row not stored yet.
     pub id: i64,
-    /// The request's token; daemons write rows without one, and old daemons tokens of any form.
+    /// The token of the request. Daemons also write rows without one, and old daemons write tokens of any form.
     pub token: Option<String>,
-    /// What the row tells.
+    /// The code of the row.
     pub code: Code,
     /// When it happened, seconds since the epoch.
     pub etime: i64,
     /// When it was stored here, seconds since the epoch with fraction.
     pub ctime: f64,
-    /// A row that is of no interest after a day.
+    /// Whether the row may be deleted after a day.
     pub instant: bool,
     /// JSON text.
     pub data: String,
-    /// Where it was written first; `None` for a row of this history itself, and for one of a daemon that does not tell.
+    /// Where it was first written; `None` for a row of this history, and for one of a daemon that does not say.
     pub origin: Option<RowOrigin>,
 }
 
 impl HistoryRow {
-    /// Whether it is the last of its token, see [`is_last_row`].
+    /// Whether it is the last row of its token; see [`is_last_row`].
     #[must_use]
     pub fn is_last(&self) -> bool {
         is_last_row(self.code, &self.data)
     }
 
-    /// Bytes of `data` and `token`.
+    /// Number of bytes of `data` and `token`.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         self.data.len() + self.token.as_ref().map_or(0, String::len)
     }
 }
 
-/// Whether a row, of whose writer nothing else is known, is the last of its token. A COMMAND has a row with code 1 for
-/// each command that failed, and an ENGINECOMMAND one with code 2 for each line, but they go on (docs/protocol.md
-/// section 11). That of an ACTIONENGINE that failed says the same and has no metadata: it is the last.
+/// Whether a row of an unknown writer is the last of its token. A COMMAND has a row with code 1 for each failed
+/// command, and an ENGINECOMMAND one with code 2 for each line, but these tokens continue (docs/protocol.md section
+/// 11). The row of a failed ACTIONENGINE has the same text without metadata and is the last.
 #[must_use]
 pub fn is_last_row(code: Code, data: &str) -> bool {
     const FAILED: &str = "command execution issue";
@@ -65,36 +65,36 @@ pub fn is_last_row(code: Code, data: &str) -> bool {
     !says_so || (part == FAILED && !members.contains_key("metadata"))
 }
 
-/// Which row of which history a row is, wherever it was taken over. So a row that comes by two ways, or that comes
-/// back, is known.
+/// The original history and row id of a row, wherever it was copied to. By this a row that arrives by two ways, or
+/// returns, is recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowOrigin {
-    /// Which history.
+    /// The history.
     pub history: HistoryName,
-    /// The row's id in it.
+    /// The id of the row in it.
     pub id: i64,
 }
 
-/// A history among all histories. The number alone would do, were there no machines that are copies of one image.
+/// Name of a history. The number alone would be enough if machines were never cloned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HistoryName {
-    /// The node whose history it is.
+    /// The node of the history.
     pub node: NodeId,
-    /// Its number, see [`Origins::own`].
+    /// The number of the history; see [`Origins::own`].
     pub number: i64,
 }
 
-/// The number of a history, and how far others were taken over, whoever brought them.
+/// The number of our history, and how far others have been taken over by any way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origins {
-    /// A random number from 1 to 2^53 - 1 that is drawn when a database is made, so that a new one under an old id is
-    /// known; 0 where there is none.
+    /// A random number from 1 to 2^53 - 1, drawn when a database is made, so that a new database under an old id is
+    /// recognised; 0 if there is none.
     pub own: i64,
-    /// The greatest row id taken over of each other history.
+    /// The greatest row id taken over from each other history.
     pub marks: Vec<(HistoryName, i64)>,
 }
 
-/// Which rows a `GETLOG` wants: all conditions that are set must hold (docs/protocol.md section 4).
+/// The rows that a `GETLOG` wants: all set conditions must hold (docs/protocol.md section 4).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogFilter {
     /// Rows with a greater id.
@@ -107,12 +107,12 @@ pub struct LogFilter {
     pub after_etime: Option<f64>,
     /// Rows with this code.
     pub code: Option<Code>,
-    /// Only the newest of them, still in ascending order of id.
+    /// Only this number of the newest of them, still in ascending order of id.
     pub newest: Option<u64>,
 }
 
 impl LogFilter {
-    /// Whether at least one condition is set (`limit` alone is none).
+    /// Whether at least one condition is set (`limit` is not a condition).
     #[must_use]
     pub const fn has_condition(&self) -> bool {
         self.after_id.is_some()
@@ -122,7 +122,7 @@ impl LogFilter {
             || self.code.is_some()
     }
 
-    /// Whether a row meets every condition (`newest` aside).
+    /// Whether a row meets every condition except `newest`.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch fit 53 bits")]
     pub fn matches(&self, row: &HistoryRow) -> bool {
@@ -134,16 +134,15 @@ impl LogFilter {
     }
 }
 
-/// How much of an answer to a question is read at once. The page ends at the first bound that is met, never in the
-/// middle of rows that share one `ctime` when `whole_instants` is set (a peer that pages by `ctime` would lose the
-/// rest).
+/// The limits of a page of rows. A page ends at the first limit reached. With `whole_instants` it never ends between
+/// rows with one `ctime`, because a peer that pages by `ctime` would lose the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageLimit {
-    /// Rows at most (at least one is read).
+    /// Maximum number of rows; at least one is read.
     pub rows: usize,
-    /// Characters of `data` and `token` at most (at least one row is read).
+    /// Maximum number of characters of `data` and `token`; at least one row is read.
     pub bytes: usize,
-    /// Never split rows of one `ctime`.
+    /// Whether rows of one `ctime` stay together.
     pub whole_instants: bool,
 }
 
@@ -152,60 +151,60 @@ pub struct PageLimit {
 pub struct LogPage {
     /// The rows.
     pub rows: Vec<HistoryRow>,
-    /// Whether rows were left out because of the [`PageLimit`].
+    /// Whether more rows follow beyond the [`PageLimit`].
     pub more: bool,
 }
 
 impl LogPage {
-    /// Bytes of its rows' texts.
+    /// Number of bytes of the texts of its rows.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         self.rows.iter().map(HistoryRow::size_bytes).sum()
     }
 }
 
-/// How far a node's history was taken over (`gorgone_synchistory`).
+/// How far the history of a node has been taken over (`gorgone_synchistory`).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SyncMark {
-    /// From which `ctime` on rows are asked for, in that node's own time: that of the newest row that we hold, but
-    /// never more than [`SyncMark::TOLERANCE_SECONDS`] ahead of our own clock. A node whose clock was ahead would else
-    /// be asked for nothing until that time has come.
+    /// The `ctime` in the node's own time from which rows are requested: that of the newest row that we hold, but at
+    /// most [`SyncMark::TOLERANCE_SECONDS`] ahead of our clock. Otherwise a node whose clock was ahead would be asked
+    /// for nothing until that time.
     pub ctime: f64,
-    /// Newest `ctime` of that node's rows that we hold, as the node told it.
+    /// Newest `ctime` of the node's rows that we hold, as sent by the node.
     pub newest: f64,
     /// Greatest row id of that node that we hold.
     pub last_id: i64,
-    /// The number of its history; 0 where it did not tell one.
+    /// The number of its history; 0 if it has sent none.
     pub history: i64,
 }
 
 impl SyncMark {
-    /// Whether it belongs to another history than the one with this number, as far as both are known.
+    /// Whether it belongs to another history than this number, if both are known.
     #[must_use]
     pub const fn is_of_another(&self, history: i64) -> bool {
         history != 0 && self.history != 0 && history != self.history
     }
 
-    /// So far the clock of a node may be ahead of ours.
+    /// Maximum time in seconds that the clock of a node may be ahead of ours.
     pub const TOLERANCE_SECONDS: f64 = 5.0;
-    /// A time that is further ahead is no time of a clock that somebody keeps.
+    /// A time further ahead than this number of seconds does not come from a maintained clock.
     const CREDIBLE_SECONDS: f64 = 86_400.0;
 
-    /// The mark with a `ctime` that our own clock allows.
+    /// The mark with its `ctime` limited by our clock.
     #[must_use]
     pub fn clamped(self, wall: WallTime) -> Self {
         Self { ctime: self.ctime.min(wall.as_seconds_f64() + Self::TOLERANCE_SECONDS), ..self }
     }
 
-    /// The mark behind one row more.
+    /// The mark after one more row.
     #[must_use]
     pub fn with(self, id: i64, ctime: f64, wall: WallTime) -> Self {
         let last_id = self.last_id.max(id);
         Self { last_id, newest: self.newest.max(ctime), ctime: self.ctime.max(ctime), ..self }.clamped(wall)
     }
 
-    /// Whether a row of a node that does not page is here. Its id alone does not tell, because the ids of a new
-    /// database start over; its `ctime` alone does not, because a clock may have been ahead.
+    /// Whether we have a row of a node that does not page. Its id alone is not enough, because the ids of a new
+    /// database start over. Its `ctime` alone is not enough, because the clock may have been ahead.
     #[must_use]
     pub fn has(&self, id: i64, ctime: f64, wall: WallTime) -> bool {
         let credible = wall.as_seconds_f64() + Self::CREDIBLE_SECONDS;
@@ -217,53 +216,53 @@ impl SyncMark {
 /// One change of the database. All changes of a loop turn are one transaction.
 #[derive(Clone, PartialEq)]
 pub enum StoreChange {
-    /// Insert a row; its `id` and `ctime` are given by the database: `ctime` grows from commit to commit.
+    /// Insert a row. The database assigns its `id` and `ctime`; `ctime` grows from commit to commit.
     InsertRow(HistoryRow),
     /// Insert or replace the session with this routing id.
     PutSession(StoredSession),
-    /// Forget the session with this routing id.
+    /// Delete the session with this routing id.
     DeleteSession(Vec<u8>),
-    /// Remember a server's key for a target such as `tcp://192.0.2.1:5556`.
+    /// Store a server's key for a target such as `tcp://192.0.2.1:5556`.
     PutFingerprint {
         /// The target.
         target: String,
         /// RFC 7638 thumbprint of its key.
         thumbprint: String,
     },
-    /// Forget the key of a server.
+    /// Delete the key of a server.
     DeleteFingerprint(String),
-    /// Remember the key of an SSH host.
+    /// Store the key of an SSH host.
     PutHostKey {
-        /// The host as known-hosts lines name it.
+        /// The host in the form of known-hosts lines.
         host: String,
-        /// The line.
+        /// The known-hosts line.
         line: String,
     },
-    /// Forget the key of an SSH host, as known-hosts lines name it.
+    /// Delete the key of an SSH host, named in the form of known-hosts lines.
     DeleteHostKey(String),
-    /// Move a node's mark.
+    /// Store the mark of a node.
     PutSyncMark(NodeId, SyncMark),
-    /// So far a history was taken over, whoever brought its rows.
+    /// Store how far a history has been taken over by any way.
     PutOriginMark(RowOrigin),
-    /// Forget a node's mark.
+    /// Delete the mark of a node.
     DeleteSyncMark(NodeId),
-    /// Remember that a token was accepted and has no end yet, so that a restart can end it.
+    /// Store that a token was accepted and has not ended, so that a restart can end it.
     OpenToken {
         /// The token.
         token: Token,
-        /// The node that it was sent to and that has not confirmed it; `None` for work of our own.
+        /// The node that it was sent to and that has not confirmed it; `None` for our own work.
         node: Option<NodeId>,
     },
-    /// The token has ended, or its node has confirmed it and owes the end from now on.
+    /// The token has ended, or its node has confirmed it and is now responsible for its end.
     CloseToken(Token),
     /// Delete sessions not used since `used_before` (seconds), rows stored before `rows_before`, and instant rows
-    /// stored before `instant_before`, then give free pages of the file back: as much as takes some milliseconds.
+    /// stored before `instant_before`, then release free pages of the file. Does as much as takes some milliseconds.
     Purge {
-        /// Sessions last used earlier than this go.
+        /// Sessions last used before this are deleted.
         used_before: i64,
-        /// Rows stored earlier than this go.
+        /// Rows stored before this are deleted.
         rows_before: i64,
-        /// Instant rows stored earlier than this go.
+        /// Instant rows stored before this are deleted.
         instant_before: i64,
     },
 }
@@ -280,11 +279,11 @@ mod tests {
             let with = |message: &str, more: &str| format!("{{{more}\"message\":{space}\"{message}\"}}");
             assert!(part(Code::FINISHED_KO, &with(failed, "\"metadata\":null,")));
             assert!(part(Code::FINISHED_OK, &with(submitted, "")));
-            // An ACTIONENGINE, and the other way round.
+            // An ACTIONENGINE, and the opposite case.
             assert!(!part(Code::FINISHED_KO, &with(failed, "")));
             assert!(!part(Code::FINISHED_KO, &with(submitted, "")));
             assert!(!part(Code::FINISHED_OK, &with(failed, "\"metadata\":null,")));
-            // What a command has printed tells nothing.
+            // The output of a command proves nothing.
             let printed = format!("\"metadata\":null,\"stdout\":\"\\\"message\\\":\\\"{failed}\\\"\",");
             assert!(!part(Code::FINISHED_KO, &with("x", &printed)));
         }

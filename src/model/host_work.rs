@@ -1,5 +1,5 @@
-//! What the deciding part wants the machine below it to do, and what comes of it, as values. Whatever stands between
-//! the two carries them unopened.
+//! Orders of the deciding part to the machine below it, and their results, as values. The layers between carry them
+//! unopened.
 
 use super::command::{CommandId, CommandOutcome, CommandSpec};
 use super::copy::{SinkDone, SinkId, SinkStep, SourceDone, SourceId, SourceStep};
@@ -7,72 +7,72 @@ use super::history::{LogFilter, LogPage, PageLimit};
 use super::poller::PollerTables;
 use super::work::{Work, WorkId, WorkOutcome};
 
-/// One question to the history.
+/// Number of a query of the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueryId(pub u64);
 
-/// Something to do. Holds command lines: no `Debug`.
+/// An order. Holds command lines: no `Debug`.
 #[derive(Clone, PartialEq)]
 pub enum HostWork {
-    /// Ask the history, after the commit of this turn. Answered by [`HostDone::QueryAnswer`].
+    /// Query the history after the commit of this turn. Answered by [`HostDone::QueryAnswer`].
     Query {
-        /// The name of the question.
+        /// The number of the query.
         query: QueryId,
-        /// What is wanted.
+        /// The wanted rows.
         filter: LogFilter,
-        /// How much at once.
+        /// The limits of the page.
         limit: PageLimit,
     },
-    /// Run a command. Answered by [`HostDone::CommandEnded`], and before that by [`HostDone::CommandPrinted`] where
-    /// [`CommandSpec::streams`] asks for it.
+    /// Run a command. Answered by [`HostDone::CommandEnded`], and before that by [`HostDone::CommandPrinted`] if
+    /// [`CommandSpec::streams`] is set.
     RunCommand {
-        /// The name of the run.
+        /// The number of the run.
         command: CommandId,
         /// The command.
         spec: CommandSpec,
     },
-    /// Kill a running command's process group; its end is still reported.
+    /// Kill the process group of a running command. Its end is still reported.
     KillCommand(CommandId),
-    /// Do what would block. Answered by [`HostDone::WorkDone`].
+    /// Do blocking work. Answered by [`HostDone::WorkDone`].
     Work {
-        /// The name of the work.
+        /// The number of the work.
         id: WorkId,
-        /// What to do.
+        /// The work or step to do.
         work: Work,
     },
-    /// A step of a copy that we send. Answered by [`HostDone::SourceDone`], but not [`SourceStep::Close`].
+    /// Do a step of a copy that we send. Answered by [`HostDone::SourceDone`], except [`SourceStep::Close`].
     ReadSource {
         /// The copy.
         source: SourceId,
-        /// What to do.
+        /// The work or step to do.
         step: SourceStep,
     },
-    /// Steps of a copy that we receive. Answered by [`HostDone::SinkDone`].
+    /// Do steps of a copy that we receive. Answered by [`HostDone::SinkDone`].
     WriteSink {
         /// The copy.
         sink: SinkId,
-        /// What to do, in this order.
+        /// The steps in order.
         steps: Vec<SinkStep>,
     },
-    /// Read the pollers from the Centreon database; one reading at a time. Answered by [`HostDone::PollersRead`].
+    /// Read the pollers from the Centreon database, one reading at a time. Answered by [`HostDone::PollersRead`].
     ReadPollers,
 }
 
-/// What came of a [`HostWork`].
+/// The result of a [`HostWork`].
 #[derive(Clone, PartialEq)]
 pub enum HostDone {
-    /// The history answered.
+    /// The answer of the history.
     QueryAnswer {
-        /// The question.
+        /// The query.
         query: QueryId,
-        /// The rows, or what went wrong.
+        /// The rows, or the error.
         result: Result<LogPage, String>,
     },
     /// A command printed something.
     CommandPrinted {
         /// The run.
         command: CommandId,
-        /// What has come since the last time.
+        /// The output since the last report.
         output: Vec<u8>,
     },
     /// A command ended.
@@ -84,25 +84,25 @@ pub enum HostDone {
     },
     /// Work is done.
     WorkDone {
-        /// The number of the work, for its outcome.
+        /// The number of the work.
         id: WorkId,
-        /// What came of it.
+        /// The result.
         outcome: WorkOutcome,
     },
     /// A step of a copy that we send is done.
     SourceDone {
         /// The copy.
         source: SourceId,
-        /// What came of it.
+        /// The result.
         done: SourceDone,
     },
     /// Steps of a copy that we receive are done.
     SinkDone {
         /// The copy.
         sink: SinkId,
-        /// What came of each step, in their order.
+        /// The result of each step in order.
         done: Vec<SinkDone>,
     },
-    /// What the Centreon database says, or a sentence why it could not be read.
+    /// The content of the Centreon database, or a sentence why it could not be read.
     PollersRead(Result<PollerTables, String>),
 }

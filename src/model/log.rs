@@ -1,29 +1,29 @@
 //! Log lines as values: inner layers return them, `edge` writes them.
 
-/// How loud a line is; the daemon writes lines at or above its severity.
+/// The level of a line. The daemon writes lines at or above its severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// For whoever looks for a fault; the only level that shows received commands.
+    /// For troubleshooting. Only this level shows received commands.
     Debug,
     /// Normal events.
     Info,
-    /// Something an administrator should look at; shown at severity `info`.
+    /// Something that an administrator should look at. Shown at severity `info`.
     Warning,
     /// Something that does not work.
     Error,
 }
 
-/// The module of lines that belong into the audit log and nowhere else.
+/// The module of lines that belong only in the audit log.
 pub const AUDIT: &str = "audit";
 
-/// One line of the log. Never holds a secret; line breaks in `text` are escaped when it is written.
+/// One line of the log. It never holds a secret. Line breaks in `text` are escaped when it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// How loud.
+    /// The level.
     pub level: Level,
-    /// Which module says it, for instance `proxy`.
+    /// The module, such as `proxy`.
     pub module: &'static str,
-    /// What is said.
+    /// The text.
     pub text: String,
 }
 

@@ -4,16 +4,16 @@ use super::action::Action;
 use super::code::Code;
 use super::token::Token;
 
-/// `[ACTION] [TOKEN] [TARGET] DATA` as it was received or as it is sent.
+/// A received or sent `[ACTION] [TOKEN] [TARGET] DATA`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// The first field.
     pub action: Action,
-    /// The second field; `None` where it is empty.
+    /// The second field; `None` if empty.
     pub token: Option<Token>,
-    /// The third field, not yet checked; empty for "here". `None` where a reply has only two fields.
+    /// The third field, not checked; empty means "here". `None` if a reply has only two fields.
     pub target: Option<Box<str>>,
-    /// JSON text in valid UTF-8, not yet parsed; `{}` where it was missing.
+    /// JSON text in valid UTF-8, not parsed; `{}` if missing.
     pub data: String,
 }
 
@@ -24,13 +24,13 @@ pub struct Reply {
     pub kind: Action,
     /// The request's token.
     pub token: Option<Token>,
-    /// How it went.
+    /// The code of the reply.
     pub code: Code,
     /// JSON text of the `data` member.
     pub data: String,
 }
 
-/// What goes out to a peer.
+/// An outgoing message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outgoing {
     /// A request, always with three fields.

@@ -1,4 +1,4 @@
-//! The plain values that all layers speak. No socket, no clock, no disk, no randomness of their own.
+//! The plain values that all layers use. Nothing here uses sockets, clocks, disks or random sources of its own.
 
 pub mod action;
 pub mod api;
@@ -16,6 +16,7 @@ pub mod module;
 pub mod node_id;
 pub mod poller;
 pub mod random;
+pub mod refusal_log;
 pub mod registration;
 pub mod rights;
 pub mod session;

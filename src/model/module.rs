@@ -12,7 +12,7 @@ macro_rules! modules {
             /// Every module.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// Its name, as a configuration usually gives it.
+            /// Its usual name in a configuration.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
@@ -20,7 +20,7 @@ macro_rules! modules {
                 }
             }
 
-            /// Its package, by which a configuration asks for it.
+            /// Its package, by which a configuration loads it.
             #[must_use]
             pub const fn package(self) -> &'static str {
                 match self {
@@ -51,7 +51,7 @@ impl Module {
         Self::ALL.iter().copied().find(|module| module.package() == package)
     }
 
-    /// Whether UNLOADMODULE and LOADMODULE switch it.
+    /// Whether UNLOADMODULE and LOADMODULE apply to it.
     #[must_use]
     pub const fn can_be_unloaded(self) -> bool {
         matches!(self, Self::Action | Self::DbCleaner | Self::Cron | Self::Engine)

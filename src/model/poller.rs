@@ -1,7 +1,7 @@
-//! What the Centreon configuration database says about pollers, as it says it: nothing here is checked yet.
+//! The content of the Centreon configuration database about pollers, unchecked.
 
-/// A row of `nagios_server` that is active. Values are text as the database gives it; `None` for NULL and for a column
-/// that this version of the schema does not have.
+/// An active row of `nagios_server`. Values are the text of the database; `None` for NULL and for a column that this
+/// version of the schema lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PollerRow {
     /// `id`
@@ -16,7 +16,7 @@ pub struct PollerRow {
     pub port: Option<String>,
     /// `remote_id`: the remote server before it.
     pub remote_id: Option<String>,
-    /// `remote_server_use_as_proxy`: `1` where it is reached through that remote server.
+    /// `remote_server_use_as_proxy`: `1` if it is reached through that remote server.
     pub use_as_proxy: Option<String>,
     /// `gorgone_communication_type`: `1` push_zmq, `2` push_ssh, `3` pull, `4` pullwss.
     pub communication_type: Option<String>,
@@ -31,7 +31,7 @@ pub struct RelationRow {
     pub poller_id: String,
 }
 
-/// Everything that one reading finds.
+/// The result of one reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PollerTables {
     /// `nagios_server`

@@ -1,4 +1,4 @@
-//! Randomness as an argument, so that the simulation can replace it.
+//! Random bytes as an argument, so that the simulation can replace their source.
 
 /// A source of random bytes. The real one is in `edge`, the simulation's is seeded.
 pub trait Random {
@@ -25,7 +25,7 @@ pub fn to_hex(bytes: &[u8]) -> String {
     text
 }
 
-/// The bytes that `text` spells in hexadecimal digits of either case; `None` if it is not an even number of them.
+/// The bytes of hexadecimal digits in either case; `None` if `text` is not an even number of digits.
 #[must_use]
 pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok());

@@ -1,4 +1,4 @@
-//! What is registered about a node (docs/protocol.md section 5).
+//! Registrations of nodes (docs/protocol.md section 5).
 
 use super::connection::Endpoint;
 use super::node_id::NodeId;
@@ -9,10 +9,10 @@ use super::ssh::SshTarget;
 pub enum NodeKind {
     /// We connect to its external socket.
     PushZmq {
-        /// Where it listens.
+        /// Its listening address.
         endpoint: Endpoint,
     },
-    /// We connect by SSH; it needs no daemon.
+    /// We connect by SSH. The node needs no daemon.
     PushSsh(Box<SshTarget>),
     /// It connects to our external socket.
     Pull,
@@ -38,7 +38,7 @@ impl NodeKind {
 pub struct Subnode {
     /// Its id.
     pub id: NodeId,
-    /// Smaller is preferred; 1 where it is not given.
+    /// Score of the path; the smallest is preferred. 1 if not given.
     pub path_score: i64,
 }
 
@@ -49,15 +49,15 @@ pub struct Registration {
     pub id: NodeId,
     /// How it is reached.
     pub kind: NodeKind,
-    /// The routing id it brought (pull and WebSocket nodes).
+    /// The routing id of a pull or WebSocket node.
     pub identity: Option<String>,
-    /// Whether this registration beats later ones of the same id.
+    /// Whether this registration takes precedence over later ones of the same id.
     pub prevail: bool,
     /// The nodes behind it.
     pub subnodes: Vec<Subnode>,
 }
 
-/// Who lists nodes to be registered; each list is applied by difference.
+/// The source of a list of nodes. Each list is applied by difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RegistrationSource {
     /// The file of the module `register`.

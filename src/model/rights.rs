@@ -1,6 +1,6 @@
-//! What a key, a user or a token may ask for (docs/security.md). Pure: words in, yes or no out.
+//! The rights of a key, a user or a token (docs/security.md).
 //!
-//! Out of scope: who somebody is, and what becomes of a refusal.
+//! Out of scope: authentication, and what happens on a refusal.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,23 +8,24 @@ use serde_json::Value;
 use super::action::Action;
 use super::node_id::NodeId;
 
-/// Characters that a `*` of `command:PATTERN` does not stand for: they would begin another command or read a variable.
+/// Characters that a `*` of `command:PATTERN` does not match, because they would begin another command or read a
+/// variable.
 const SHELL_LETTERS: &str = ";&|`$<>(){}\n\r\0";
 
-/// Which peers have a use for an action, beside one that may ask for everything.
+/// Which role an action needs, besides `admin`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum May {
-    /// Who only looks.
+    /// A reader.
     Read,
     /// A central above us.
     Central,
-    /// A node that dials in: of itself.
+    /// A node that dials in, for itself.
     Node,
-    /// Nobody else.
+    /// Only `admin`.
     Admin,
 }
 
-/// The words that `may` takes, for error messages.
+/// The words of `may`, for error messages.
 pub const WORDS: &str = "admin, central, node, read or command:PATTERN";
 
 /// One word of `may`.
@@ -32,17 +33,17 @@ pub const WORDS: &str = "admin, central, node, read or command:PATTERN";
 enum Right {
     /// Everything.
     Admin,
-    /// What a parent asks of its nodes.
+    /// Requests of a parent to its nodes.
     Central,
-    /// What a node that dials in says of itself.
+    /// Messages of a node that dials in about itself.
     Node,
-    /// Looking.
+    /// Reading.
     Read,
-    /// COMMAND with lines like this, and looking for what came of them.
+    /// COMMAND with lines that match this pattern, and reading their results.
     Command(Box<str>),
 }
 
-/// What somebody may ask for. Nothing by default.
+/// The rights of somebody. None by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rights(Vec<Right>);
 
@@ -53,7 +54,7 @@ impl Rights {
         Self(vec![Right::Admin])
     }
 
-    /// What a node that dials in says of itself.
+    /// Messages of a node that dials in about itself.
     #[must_use]
     pub fn node() -> Self {
         Self(vec![Right::Node])
@@ -82,7 +83,7 @@ impl Rights {
         self.0.contains(&Right::Admin)
     }
 
-    /// Whether a request with this data is allowed; `may` tells who has a use for its action.
+    /// Whether a request with this data is allowed. `may` is the role that its action needs.
     #[must_use]
     pub fn allow(&self, may: May, action: &Action, data: &str) -> bool {
         self.0.iter().any(|right| match right {
@@ -92,12 +93,12 @@ impl Rights {
             }
             Right::Node => may == May::Node || *action == Action::Ack,
             Right::Read => may == May::Read,
-            // A whole request is looked at by all patterns together, below.
+            // Command lines are checked against all patterns together below.
             Right::Command(_) => matches!(action, Action::Ping | Action::GetLog),
         }) || (matches!(action, Action::Command | Action::ActionEngine) && self.allow_commands(data))
     }
 
-    /// Whether each command line of a request fits one of the patterns.
+    /// Whether each command line of a request matches one of the patterns.
     fn allow_commands(&self, data: &str) -> bool {
         let patterns: Vec<&str> = self.0.iter().filter_map(Right::pattern).collect();
         let lines = if patterns.is_empty() { None } else { command_lines(data) };
@@ -122,7 +123,7 @@ struct Commands {
     content: Value,
 }
 
-/// The lines of a COMMAND or an ACTIONENGINE; `None` where any is not plain text.
+/// The lines of a COMMAND or an ACTIONENGINE; `None` if one is not plain text.
 fn command_lines(data: &str) -> Option<Vec<String>> {
     let line = |command: &Value| command.as_object()?.get("command")?.as_str().map(str::to_owned);
     match serde_json::from_str::<Commands>(data).ok()?.content {
@@ -131,11 +132,11 @@ fn command_lines(data: &str) -> Option<Vec<String>> {
     }
 }
 
-/// Whether `text` is `pattern`, in which each `*` stands for any text without [`SHELL_LETTERS`]. Takes no more than the
+/// Whether `text` matches `pattern`, in which `*` matches any text without [`SHELL_LETTERS`]. The time is at most the
 /// product of their lengths.
 fn fits(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    // `reached[n]`: whether the pattern so far fits the first n letters.
+    // `reached[n]`: whether the pattern so far matches the first n letters.
     let mut reached: Vec<bool> = (0..=text.len()).map(|letters| letters == 0).collect();
     for expected in pattern {
         let mut before = false;
@@ -156,12 +157,12 @@ fn fits(pattern: &str, text: &str) -> bool {
     reached.last().copied().unwrap_or(false)
 }
 
-/// What a key of a client of the external socket is bound to.
+/// The binding of a client's key on the external socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoundKey {
-    /// Who has it, for log lines.
+    /// Name of the owner for log lines.
     pub name: String,
-    /// The one node that it may speak for.
+    /// The only node that it may speak for.
     pub node: Option<NodeId>,
     /// What it may ask for.
     pub rights: Rights,

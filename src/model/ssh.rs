@@ -1,5 +1,4 @@
-//! Nodes that are reached by SSH, as values: where they are, what is to be done there, and what came of it
-//! (docs/protocol.md section 10).
+//! Nodes that are reached by SSH, as values: targets, tasks and results (docs/protocol.md section 10).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,7 +17,7 @@ impl Secret {
         Self(text)
     }
 
-    /// The secret itself.
+    /// The secret.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -31,15 +30,15 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What is done about the key of a host (`strict_serverkey_check`).
+/// How the key of a host is checked (`strict_serverkey_check`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HostKeyCheck {
-    /// `true`: it must be known.
+    /// `true`: the key must be known.
     Strict,
-    /// `false` or absent: the first one is remembered, a change is refused.
+    /// `false` or absent: the first key is remembered, and a change is refused.
     #[default]
     First,
-    /// `never`: every key is taken.
+    /// `never`: every key is accepted.
     Never,
 }
 
@@ -50,33 +49,33 @@ pub struct SshTarget {
     pub host: String,
     /// Port of its sshd.
     pub port: u16,
-    /// Whom we log in as; empty for the user of the daemon.
+    /// User for the login; empty for the user of the daemon.
     pub username: String,
-    /// For password and keyboard-interactive authentication.
+    /// Password for password and keyboard-interactive authentication.
     pub password: Option<Secret>,
-    /// Where keys and `known_hosts` are looked for; `None` for `~/.ssh` of the daemon's user.
+    /// Folder of keys and `known_hosts`; `None` for `~/.ssh` of the daemon's user.
     pub directory: Option<PathBuf>,
-    /// Known hosts in OpenSSH's format; keys that are accepted are added here.
+    /// Known-hosts file in OpenSSH's format. Accepted keys are added to it.
     pub known_hosts: Option<PathBuf>,
-    /// The private key that is tried first.
+    /// Private key that is tried first.
     pub identity: Option<PathBuf>,
-    /// Opens encrypted private keys.
+    /// Passphrase of encrypted private keys.
     pub passphrase: Option<Secret>,
     /// See [`HostKeyCheck`].
     pub host_key_check: HostKeyCheck,
-    /// For the TCP connection, and once more for the key exchange.
+    /// Time limit for the TCP connection, and again for the key exchange.
     pub connect_timeout: Duration,
-    /// Also offer algorithms that are no longer considered safe, as far as the library has them.
+    /// Whether to also offer algorithms that are no longer considered safe, if the library has them.
     pub legacy_algorithms: bool,
 }
 
 /// Port of an sshd.
 pub const DEFAULT_PORT: u16 = 22;
-/// Where nothing else is configured.
+/// Default of `connect_timeout`.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl SshTarget {
-    /// A host of which nothing else is said; an empty `username` stands for the user of the daemon.
+    /// A host with defaults for everything else. An empty `username` stands for the user of the daemon.
     #[must_use]
     pub const fn new(host: String, port: u16, username: String) -> Self {
         Self {
@@ -94,7 +93,7 @@ impl SshTarget {
         }
     }
 
-    /// The host as known-hosts files write it: `host`, or `[host]:port` where the port is not 22.
+    /// The host in the form of known-hosts files: `host`, or `[host]:port` if the port is not 22.
     #[must_use]
     pub fn known_as(&self) -> String {
         if self.port == 22 { self.host.clone() } else { format!("[{}]:{}", self.host, self.port) }
@@ -109,7 +108,7 @@ impl fmt::Display for SshTarget {
     }
 }
 
-/// One piece of work on a host; never used twice in the life of a process.
+/// Number of a task on a host, unique in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SshTaskId(pub u64);
 
@@ -118,57 +117,57 @@ pub struct SshTaskId(pub u64);
 pub struct SshCommand {
     /// The line.
     pub line: String,
-    /// It is ended after this time.
+    /// Time limit.
     pub timeout: Duration,
-    /// Silence on its outputs after which it is ended.
+    /// Time without output after which it is ended.
     pub timeout_nodata: Duration,
-    /// Bytes of stdout and stderr together that are kept; the rest is read and dropped.
+    /// Maximum number of bytes kept of stdout and stderr together. The rest is read and dropped.
     pub output_limit: usize,
-    /// Goes before all that waits (pings).
+    /// Whether it goes before all waiting tasks (pings).
     pub is_urgent: bool,
 }
 
-/// Where the bytes of an upload come from.
+/// The source of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UploadSource {
     /// A file, or a directory that is packed.
     Local(SourceSpec),
-    /// What came in pieces for the host.
+    /// A gathered copy for the host.
     Gathered(SinkId, CopyKind),
 }
 
-/// A file or a directory that is copied to the host.
+/// A copy of a file or a directory to the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshUpload {
-    /// What is copied.
+    /// The source.
     pub source: UploadSource,
-    /// The name of a file there, absolute or relative to the home directory.
+    /// The path of a file there, absolute or relative to the home directory.
     pub destination: String,
-    /// Written under this name first, then renamed.
+    /// The temporary name, before the rename.
     pub temporary: String,
-    /// The name of a packed directory there.
+    /// The path of a packed directory there.
     pub archive: String,
-    /// Written under this name first, then renamed.
+    /// The temporary name, before the rename.
     pub archive_temporary: String,
-    /// Permissions of a file there; `None` for those of the source.
+    /// Permissions of the file there; `None` for those of the source.
     pub mode: Option<u32>,
 }
 
-/// What is to be done on a host.
+/// A task on a host.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SshTask {
     /// Run a command.
     Run(SshCommand),
-    /// Write lines to a named pipe that exists.
+    /// Write lines to an existing named pipe.
     Submit {
         /// The pipe.
         pipe: String,
-        /// Each is written with a line break behind it.
+        /// The lines, without their newlines.
         lines: Vec<String>,
     },
-    /// Make a small file.
+    /// Write a small file.
     Write {
-        /// Its name.
+        /// Its path.
         path: String,
         /// Its content.
         content: String,
@@ -180,7 +179,7 @@ pub enum SshTask {
 }
 
 impl SshTask {
-    /// Whether it goes over SFTP.
+    /// Whether it uses SFTP.
     #[must_use]
     pub const fn is_transfer(&self) -> bool {
         !matches!(self, Self::Run(_))
@@ -190,7 +189,7 @@ impl SshTask {
 /// How a command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SshExit {
-    /// With this status.
+    /// With this exit status.
     Status(i32),
     /// A signal ended it, named without `SIG`.
     Signal(String),
@@ -201,9 +200,9 @@ pub enum SshExit {
 pub struct SshRun {
     /// How it ended.
     pub exit: SshExit,
-    /// What it printed.
+    /// Its standard output.
     pub stdout: Vec<u8>,
-    /// What it complained of.
+    /// Its standard error.
     pub stderr: Vec<u8>,
     /// Whether either was cut.
     pub output_cut: bool,
@@ -218,108 +217,108 @@ pub enum SshEnd {
     TimedOut,
     /// The command printed nothing for too long.
     Silent,
-    /// All is written.
+    /// Everything is written.
     Done,
-    /// A file, or a packed directory, is there; with the bytes of it.
+    /// A file or a packed directory was copied, with its size in bytes.
     Copied(CopyKind, u64),
-    /// So many lines went into the pipe, then this went wrong.
+    /// This number of lines went into the pipe, then this error occurred.
     SubmittedInPart(usize, String),
-    /// The host answers, but does no such thing; says what is wrong.
+    /// The host answers but refuses the task, for this reason.
     Refused(String),
-    /// The pipe or the file cannot be used, or the connection broke; says what is wrong.
+    /// The pipe or the file cannot be used, or the connection broke, for this reason.
     Failed(String),
-    /// There is no connection, so it was not begun; says why.
+    /// There was no connection, so the task did not begin, for this reason.
     NotConnected(String),
 }
 
-/// What is known of a host's key before it is trusted.
+/// What is known about the key of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostKeyReport {
-    /// `ssh-ed25519` and so on.
+    /// The type, such as `ssh-ed25519`.
     pub kind: String,
-    /// `SHA256:…` as `ssh-keygen -l` prints it.
+    /// `SHA256:…` in the form of `ssh-keygen -l`.
     pub fingerprint: String,
-    /// The line for a known-hosts file.
+    /// Its line for a known-hosts file.
     pub line: String,
-    /// What the known hosts say.
+    /// What the known hosts say about it.
     pub verdict: HostKeyVerdict,
-    /// Where the known hosts name an authority whose certificates would speak for the host (`FILE, line N`); not used.
+    /// Where the known hosts name a certificate authority for the host (`FILE, line N`). It is not used.
     pub authority: Option<String>,
 }
 
-/// What the known hosts say of a key.
+/// What the known hosts say about a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostKeyVerdict {
     /// It is the known one.
     Known,
-    /// Nothing is known of the host.
+    /// The host is unknown.
     Unknown,
-    /// Another key is known; says where (`FILE, line N`, or `the database`).
+    /// Another key is known, in this place (`FILE, line N`, or `the database`).
     Changed(String),
-    /// The key is marked as revoked; says where.
+    /// The key is marked as revoked in this place.
     Revoked(String),
-    /// The known hosts cannot be read; says why.
+    /// The known hosts cannot be read, for this reason.
     Unreadable(String),
 }
 
-/// What a session of the library is to do next.
+/// An order for a session of the library.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SshOrder {
-    /// Begin: banner and key exchange. `remembered` are lines of known hosts from the database.
+    /// Begin with banner and key exchange.
     Open {
-        /// Where and as whom.
+        /// The target.
         target: Box<SshTarget>,
-        /// Known hosts beside those of the files.
+        /// Known-hosts lines from the database.
         remembered: Vec<String>,
-        /// The host gives one channel in the life of a connection: none is opened but for a task.
+        /// Whether the host gives only one channel in the life of a connection, so that a channel is opened only for a
+        /// task.
         is_sparing: bool,
     },
-    /// The key of the host is accepted: log in. With a line: add it to the known-hosts file first.
+    /// Accept the key of the host and log in. If there is a line, add it to the known-hosts file first.
     Trust {
         /// The line to add.
         add: Option<String>,
     },
-    /// Begin a task.
+    /// Start a task.
     Start(SshTaskId, SshTask),
-    /// Give a task up and end what runs on the host for it. Nothing more is told of it.
+    /// Abort a task and end what it runs on the host. Nothing more is reported about it.
     Abort(SshTaskId),
-    /// Send something, so that the connection stays known to routers on the way.
+    /// Send a keep-alive, so that routers on the way do not forget the connection.
     KeepAlive,
 }
 
-/// What happened in a session of the library.
+/// News from a session of the library.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SshNews {
     /// The key exchange is done.
     HostKey(HostKeyReport),
-    /// Something that the log should show; never a secret.
+    /// A text for the log. It never holds a secret.
     Notice(String),
-    /// Logged in; says how.
+    /// The login succeeded, by this method.
     LoggedIn(String),
-    /// The host cannot run several commands over one session.
+    /// The host cannot run several commands in one session.
     OneCommandAtATime,
-    /// The host lets us in by none of the ways that we have; says what was tried and why each failed.
+    /// The host refused every login method that we have. Says what was tried and why each failed.
     LoginRefused(String),
-    /// Bytes came from the host, for whatever.
+    /// Bytes arrived from the host.
     Heard,
-    /// The host is asked to do a task; what was begun before and not told as such did not reach it.
+    /// The host was asked to do a task. A begun task without this news has not reached the host.
     Asked(SshTaskId),
-    /// Bytes came for a task.
+    /// Bytes arrived for a task.
     Moved(SshTaskId),
-    /// The host gives no channel for a task, though none is open but those of other tasks; it goes back to whoever
-    /// began it.
+    /// The host gives no channel for a task although only other tasks have channels. The task goes back to its owner.
     NoChannel {
         /// The task.
         id: SshTaskId,
-        /// Why, in the words of the library.
+        /// The reason in the words of the library.
         reason: String,
-        /// The connection has had a channel before.
+        /// Whether the connection has had a channel before.
         had_one: bool,
     },
-    /// A task is over.
+    /// A task has ended.
     Ended(SshTaskId, SshEnd),
-    /// The session is over, and with it every task; says why.
+    /// The session and all its tasks have ended, for this reason.
     Closed(String),
-    /// The host takes no connections for now, or has no algorithm in common with us; says so.
+    /// The host takes no connections now, or has no algorithm in common with us, as the text says.
     TurnedAway(String),
 }

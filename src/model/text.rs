@@ -1,9 +1,9 @@
-//! Text of peers: bytes that should be UTF-8, and JSON escapes that a Perl daemon cannot take (docs/protocol.md section
+//! Text of peers: bytes that should be UTF-8, and JSON escapes that a Perl daemon cannot read (docs/protocol.md section
 //! 1).
 
 use std::borrow::Cow;
 
-/// The text of `bytes`: UTF-8, and each byte that is no part of valid UTF-8 read as Latin-1.
+/// Decodes `bytes` as UTF-8. Each byte that is not part of valid UTF-8 is read as Latin-1.
 #[must_use]
 pub fn from_bytes(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
@@ -17,11 +17,20 @@ pub fn from_bytes(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// JSON text whose escapes for characters outside ASCII (`\u20ac`, also surrogate pairs) are replaced by the
-/// characters; borrowed where it has none. Half a surrogate pair becomes U+FFFD.
+/// `text` in quotes, cut after 60 characters, control characters escaped: a value as a message shows it.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
+    if text.chars().nth(60).is_some() {
+        shown.push('…');
+    }
+    format!("'{shown}'")
+}
+
+/// Replaces JSON escapes of characters outside ASCII (`\u20ac`, also surrogate pairs) by the characters. Borrows a text
+/// without any. Half a surrogate pair becomes U+FFFD.
 ///
-/// A Perl daemon reads such an escape as one wide character and ends there; the UTF-8 of the character passes through
-/// it.
+/// A Perl daemon reads such an escape as one wide character and exits. The UTF-8 of the character passes through it.
 #[must_use]
 pub fn without_escaped_letters(json: &str) -> Cow<'_, str> {
     let mut plain = String::new();
@@ -30,7 +39,7 @@ pub fn without_escaped_letters(json: &str) -> Cow<'_, str> {
     while let Some(found) = json.get(at..).and_then(|rest| rest.find('\\')) {
         let start = at.saturating_add(found);
         let Some((letter, len)) = json.get(start..).and_then(escaped_letter) else {
-            // The character behind the backslash belongs to it.
+            // The character after the backslash belongs to it.
             at = start.saturating_add(2).min(json.len());
             while !json.is_char_boundary(at) {
                 at = at.saturating_add(1);
@@ -49,7 +58,7 @@ pub fn without_escaped_letters(json: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-/// The letter outside ASCII that the escape at the start of `text` stands for, and the length of the escape in bytes.
+/// The character outside ASCII of the escape at the start of `text`, and the length of the escape in bytes.
 fn escaped_letter(text: &str) -> Option<(char, usize)> {
     let first = code_unit(text)?;
     if first < 0x80 {

@@ -1,9 +1,9 @@
-//! Points in time, always passed in as arguments: monotonic for timers, wall clock for what is stored or shown.
+//! Points in time, always passed as arguments: monotonic for timers, wall clock for what is stored or shown.
 
 use std::ops::Add;
 use std::time::Duration;
 
-/// Milliseconds since an arbitrary start; never goes back. For timers only.
+/// Milliseconds since an arbitrary start. Never goes back. For timers only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Monotonic(u64);
 
@@ -20,7 +20,7 @@ impl Monotonic {
         self.0
     }
 
-    /// Time passed since `earlier`, zero if `earlier` is later.
+    /// Time since `earlier`; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -58,7 +58,7 @@ impl WallTime {
         self.0.div_euclid(1_000_000)
     }
 
-    /// Seconds since the epoch with fraction, as `ctime` columns hold it.
+    /// Seconds since the epoch with fraction, like in `ctime` columns.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "microseconds until the year 2255 fit 53 bits")]
     pub fn as_seconds_f64(self) -> f64 {

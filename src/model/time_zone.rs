@@ -1,5 +1,5 @@
-//! The local time zone as a value: every change of its offset, and the rule for the time after the last one. No clock,
-//! no environment.
+//! The local time zone as a value: every change of its offset, and the rule for the time after the last one. It reads
+//! neither clock nor environment.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::time::WallTime;
 /// Seconds of a minute.
 const MINUTE: i64 = 60;
 
-/// Minutes since 1970-01-01 00:00, in UTC or as a clock on the wall shows them.
+/// Minutes since 1970-01-01 00:00, in UTC or local time.
 pub type Minute = i64;
 
 /// A time zone. Cheap to clone.
@@ -28,7 +28,7 @@ impl TimeZone {
         Self(Arc::new(zone))
     }
 
-    /// What a clock on the wall shows in the minute `utc`. Where the rules end, universal time.
+    /// The local time of the minute `utc`. Universal time beyond the end of the rules.
     #[must_use]
     pub fn local_minute(&self, utc: Minute) -> Minute {
         let seconds = utc.saturating_mul(MINUTE);

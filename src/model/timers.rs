@@ -1,10 +1,10 @@
-//! One ordered set of deadlines for everything that has at most one. No clock: the time comes in.
+//! An ordered set of deadlines, at most one for each timer. It reads no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::time::Monotonic;
 
-/// At most one deadline per timer; the earliest is found in O(log n).
+/// At most one deadline for each timer. The earliest is found in O(log n).
 #[derive(Debug)]
 pub struct Timers<Timer: Clone + Ord> {
     in_order: BTreeSet<(Monotonic, Timer)>,
@@ -18,7 +18,7 @@ impl<Timer: Clone + Ord> Default for Timers<Timer> {
 }
 
 impl<Timer: Clone + Ord> Timers<Timer> {
-    /// Sets a timer, or moves it when it is set already.
+    /// Sets or moves a timer.
     pub fn set(&mut self, timer: Timer, at: Monotonic) {
         match self.due.insert(timer.clone(), at) {
             Some(before) if before == at => {}
@@ -31,14 +31,14 @@ impl<Timer: Clone + Ord> Timers<Timer> {
         }
     }
 
-    /// Sets a timer unless it is set already.
+    /// Sets a timer unless it is already set.
     pub fn set_if_unset(&mut self, timer: Timer, at: Monotonic) {
         if !self.due.contains_key(&timer) {
             self.set(timer, at);
         }
     }
 
-    /// Sets, moves or forgets a timer.
+    /// Sets, moves or removes a timer.
     pub fn replace(&mut self, timer: Timer, at: Option<Monotonic>) {
         match at {
             Some(at) => self.set(timer, at),
@@ -46,14 +46,14 @@ impl<Timer: Clone + Ord> Timers<Timer> {
         }
     }
 
-    /// Forgets a timer.
+    /// Removes a timer.
     pub fn cancel(&mut self, timer: &Timer) {
         if let Some(at) = self.due.remove(timer) {
             self.in_order.remove(&(at, timer.clone()));
         }
     }
 
-    /// The earliest timer that is due at `now`; it is not set any more.
+    /// Removes and returns the earliest timer that is due at `now`.
     pub fn pop(&mut self, now: Monotonic) -> Option<Timer> {
         if self.in_order.first()?.0 > now {
             return None;

@@ -1,4 +1,4 @@
-//! The id that follows one request through every daemon.
+//! The id of one request in every daemon.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -10,7 +10,7 @@ use super::random::{Random, to_hex};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(Arc<str>);
 
-/// What is wrong with a token that a caller brought.
+/// The error of an invalid token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidToken;
 
@@ -21,13 +21,13 @@ impl fmt::Display for InvalidToken {
 }
 
 impl Token {
-    /// The longest token we take, in characters.
+    /// Maximum length of a token in characters.
     pub const MAX_LEN: usize = 255;
 
     /// Checks a caller's token.
     ///
     /// # Errors
-    /// [`InvalidToken`] when it is empty, too long or holds any other character.
+    /// [`InvalidToken`] if it is empty, too long or holds any other character.
     pub fn parse(text: &str) -> Result<Self, InvalidToken> {
         let valid = !text.is_empty()
             && text.len() <= Self::MAX_LEN

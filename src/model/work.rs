@@ -1,25 +1,25 @@
-//! Blocking work that the deciding part wants done elsewhere, and what comes of it, as values.
+//! Blocking work that the deciding part orders, and its results, as values.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One piece of work; never used twice in the life of a process.
+/// Number of a piece of work, unique in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkId(pub u64);
 
-/// What to do. Holds command lines: no `Debug`.
+/// The work. Holds command lines: no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Work {
-    /// Look for command lines that the allow-list of the configuration does not have.
+    /// Look for command lines that the configured allow-list does not allow.
     CheckCommands {
         /// The command lines.
         lines: Vec<String>,
-        /// How many of those that are not allowed are of interest.
+        /// Maximum number of refused lines to report.
         wanted: usize,
     },
-    /// Look which package manager the system has, and read a list of plugins.
+    /// Determine the package manager of the system, and read a list of plugins.
     ReadPlugins {
-        /// The file with the list; `None` where the request has it.
+        /// The file with the list; `None` if the request contains it.
         file: Option<String>,
     },
     /// Write lines to a named pipe.
@@ -28,41 +28,41 @@ pub enum Work {
         file: String,
         /// The lines, without their newlines.
         lines: Arc<Vec<String>>,
-        /// How long to wait for a reader and for room.
+        /// Maximum time to wait for a reader and for room.
         patience: Duration,
     },
 }
 
-/// What came of it.
+/// The result of a [`Work`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WorkOutcome {
-    /// Of [`Work::CheckCommands`].
+    /// Result of [`Work::CheckCommands`].
     Checked(CommandCheck),
-    /// Of [`Work::ReadPlugins`].
+    /// Result of [`Work::ReadPlugins`].
     PluginsRead(PluginsRead),
-    /// Of [`Work::WritePipe`].
+    /// Result of [`Work::WritePipe`].
     PipeWritten(PipeReport),
 }
 
-/// What a check against the allow-list found.
+/// The result of a check against the allow-list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandCheck {
     /// Indexes of the command lines that no expression matches, in order, up to the wanted number.
     pub refused: Vec<usize>,
-    /// What an administrator should know: expressions that were cut off, or that time was up.
+    /// Notes for the administrator: expressions that were cut off, or that time ran out.
     pub complaints: Vec<String>,
 }
 
-/// How far the writing to a pipe got.
+/// The result of writing to a pipe.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PipeReport {
-    /// Lines that the pipe has taken whole, from the first.
+    /// Number of lines, from the first, that the pipe has taken completely.
     pub submitted: usize,
-    /// Why the others were not written, as the row says it.
+    /// Why the others were not written, for the row.
     pub failure: Option<String>,
 }
 
-/// How the system's packages are managed.
+/// A package manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PackageManager {
     /// dpkg and apt.
@@ -71,11 +71,11 @@ pub enum PackageManager {
     Rpm,
 }
 
-/// What a validation of plugins begins with.
+/// What a validation of plugins starts from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PluginsRead {
-    /// The package manager; `None` on a system that is not known.
+    /// The package manager; `None` on an unknown system.
     pub manager: Option<PackageManager>,
-    /// The text of the file, empty without one; or why it cannot be read.
+    /// The text of the file (empty without a file), or why it cannot be read.
     pub content: Result<String, String>,
 }

@@ -216,7 +216,7 @@ impl Core {
         let is_said_by_reply = matches!(action, Action::ConStatus | Action::Routes | Action::BroadcastLogger);
         let is_here = target.is_none() && self.context.stopping == phase::Stopping::No;
         if action == Action::ConStatus && is_here {
-            let (status, _) = self.constatus_text(false);
+            let (status, _) = self.nodes.constatus_text(false);
             return self.context.finish(token, Code::FINISHED_OK, status);
         }
         let handled = self.request(Peer::Ourselves, action, token, target.unwrap_or_default(), data);

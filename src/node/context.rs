@@ -248,6 +248,12 @@ impl Context {
         self.finish(token, Code::FINISHED_KO, json::message(text));
     }
 
+    /// Ends a token with what its reply says, too.
+    pub fn reply_with_row(&mut self, kind: Action, token: &Token, code: Code, data: String) -> Handled {
+        self.finish(token, code, data.clone());
+        Handled::Reply(kind, code, data)
+    }
+
     /// Ends the token of an action that nobody here has.
     pub fn refuse_unknown(&mut self, action: &Action, token: &Token) -> Handled {
         let word: String = action.as_str().chars().take(64).collect();

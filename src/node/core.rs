@@ -49,6 +49,7 @@ use super::ssh::SshHosts;
 use super::subscribers::Subscribers;
 use super::sync::{SyncRoom, Syncs, asking};
 use super::timers::Timer;
+use super::unlisted::Unlisted;
 use super::wanted::Wanted;
 
 /// Everything that this daemon decides, for one daemon.
@@ -65,6 +66,8 @@ pub struct Core {
     pub(super) dialled_in: DialledIn,
     /// The centrals that we dial.
     pub(super) dialled_out: DialledOut,
+    /// Of those the ones that no list has.
+    pub(super) unlisted: Unlisted,
     pub(super) listeners: Listeners,
     pub(super) questions: Questions,
     pub(super) calls: Calls,
@@ -80,27 +83,8 @@ pub struct Core {
     pub(super) malformed: MalformedLog,
     /// The clients that hear whether the row of their PUTLOG is stored.
     pub(super) put_logs: BTreeMap<ReceiptId, (ClientId, Token)>,
-    pong: PongText,
-    constatus: ConStatusText,
     /// What nodes owe that are not registered now; each has its [`Timer::Unconfirmed`].
     pub(super) absent_outboxes: BTreeMap<NodeId, OwedTokens>,
-}
-
-/// The `data` of our PONG, built again only when something in it has changed.
-#[derive(Debug, Default)]
-struct PongText {
-    version: u64,
-    own_id: Option<NodeId>,
-    text: String,
-}
-
-/// The `data` of our CONSTATUS, built again only when something in it has changed.
-#[derive(Debug, Default)]
-struct ConStatusText {
-    version: u64,
-    text: String,
-    /// A call of the API has left a row with this text.
-    has_row: bool,
 }
 
 impl Core {
@@ -119,6 +103,7 @@ impl Core {
             counters: Counters::default(),
             subscribers: Subscribers::default(),
             dialled_in: DialledIn::default(),
+            unlisted: Unlisted::default(),
             dialled_out: DialledOut::default(),
             listeners: Listeners::default(),
             questions: Questions::default(),
@@ -134,8 +119,6 @@ impl Core {
             engine: Engine::default(),
             malformed: MalformedLog::default(),
             put_logs: BTreeMap::new(),
-            pong: PongText::default(),
-            constatus: ConStatusText::default(),
             absent_outboxes: BTreeMap::new(),
         };
         let cleaner = Module::DbCleaner;
@@ -161,6 +144,7 @@ impl Core {
         match input {
             Input::ClientMessage { client, message } => self.client_message(client, message),
             Input::ClientBound { client, key } => self.guard.bind(client, key),
+            Input::ClientAddress { client, address } => self.unlisted.note_address(client, address),
             Input::ClientIsDaemon(client) => self.subscribers.is_daemon(client),
             Input::ClientMalformed { client, token, reason } => self.client_malformed(client, token, &reason),
             Input::ClientGone(client) => self.client_gone(client),
@@ -237,6 +221,7 @@ impl Core {
             Timer::Repeat(id) => self.repeat_unanswered(id),
             Timer::SyncTimeout(id) => self.sync().sync_timed_out(id),
             Timer::Unconfirmed(id) => self.give_up_unconfirmed(id),
+            Timer::Unlisted(id) => self.unlisted_stays_away(id),
             Timer::Register(kind) => self.dialled_out.register_with_parent(&mut self.context, kind),
             Timer::ParentSilence(kind) => {
                 self.dialled_out.parent_is_silent(&mut self.context, &mut self.subscribers, kind)
@@ -337,35 +322,5 @@ impl Core {
             }
             None => {}
         }
-    }
-
-    /// The `data` of a PONG.
-    pub(super) fn pong_text(&mut self) -> String {
-        let version = self.nodes.registry.version() + 1;
-        let own_id = self.context.own_id;
-        if self.pong.version != version || self.pong.own_id != own_id {
-            let mut text = format!(
-                "{{\"action\":\"ping\",\"message\":\"ping ok\",\"id\":{},\"hostname\":",
-                self.context.id_json()
-            );
-            json::push_string(&mut text, &self.context.options.hostname);
-            text.push_str(",\"data\":");
-            text.push_str(&super::nodes::constatus::write_map(&self.nodes.registry));
-            text.push('}');
-            self.pong = PongText { version, own_id, text };
-        }
-        self.pong.text.clone()
-    }
-
-    /// The `data` of a CONSTATUS, and whether an answer to the API leaves a row: the first of those that say the same.
-    pub(super) fn constatus_text(&mut self, is_api: bool) -> (String, bool) {
-        let version = self.nodes.registry.version() + 1;
-        if self.constatus.version != version {
-            let map = super::nodes::constatus::write_map(&self.nodes.registry);
-            let text = format!("{{\"action\":\"constatus\",\"message\":\"ok\",\"data\":{map}}}");
-            self.constatus = ConStatusText { version, text, has_row: false };
-        }
-        let is_new = is_api && !std::mem::replace(&mut self.constatus.has_row, true);
-        (self.constatus.text.clone(), is_new)
     }
 }

@@ -58,7 +58,7 @@ impl Core {
         if let Some(client) = peer.client() {
             self.subscribers.pinged(client, self.context.now.monotonic);
         }
-        Handled::Reply(Action::Pong, Code::BEGIN, self.pong_text())
+        Handled::Reply(Action::Pong, Code::BEGIN, self.nodes.pong_text(&self.context))
     }
 
     pub(super) fn put_log(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
@@ -99,9 +99,9 @@ impl Core {
     /// that are answered alike only the first leaves a row, so that a page that asks all the time does not fill the
     /// disk.
     fn con_status(&mut self, peer: Peer, token: &Token) -> Handled {
-        let (data, is_new) = self.constatus_text(peer == Peer::Ourselves);
+        let (data, is_new) = self.nodes.constatus_text(peer == Peer::Ourselves);
         if peer != Peer::Ourselves || is_new {
-            return self.reply_with_row(Action::ConStatus, token, Code::FINISHED_OK, data);
+            return self.context.reply_with_row(Action::ConStatus, token, Code::FINISHED_OK, data);
         }
         Handled::Reply(Action::ConStatus, Code::FINISHED_OK, data)
     }
@@ -116,7 +116,7 @@ impl Core {
                 "api_endpoints": super::api::endpoints::listed(|module| self.context.has(module)),
             },
         });
-        self.reply_with_row(Action::Information, token, Code::FINISHED_OK, data.to_string())
+        self.context.reply_with_row(Action::Information, token, Code::FINISHED_OK, data.to_string())
     }
 
     fn get_thumbprint(&mut self, token: &Token) -> Handled {
@@ -125,12 +125,7 @@ impl Core {
             "message": "ok",
             "data": { "thumbprint": self.context.options.thumbprint },
         });
-        self.reply_with_row(Action::GetThumbprint, token, Code::FINISHED_OK, data.to_string())
-    }
-
-    pub(super) fn reply_with_row(&mut self, kind: Action, token: &Token, code: Code, data: String) -> Handled {
-        self.context.finish(token, code, data.clone());
-        Handled::Reply(kind, code, data)
+        self.context.reply_with_row(Action::GetThumbprint, token, Code::FINISHED_OK, data.to_string())
     }
 
     pub(super) fn sync_logs(&mut self, data: &str) -> Handled {

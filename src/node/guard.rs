@@ -35,6 +35,11 @@ impl Guard {
         self.bound.remove(&client);
     }
 
+    /// The node that a client's key is bound to.
+    pub(super) fn node_of(&self, client: ClientId) -> Option<NodeId> {
+        self.bound.get(&client).and_then(|key| key.node)
+    }
+
     /// Whether a client may send a message.
     ///
     /// # Errors

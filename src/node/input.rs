@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::settings::{ActionSettings, ProxySettings};
 use crate::model::api::{ApiCall, CallId};
-use crate::model::connection::{ClientId, ParentKind};
+use crate::model::connection::{ClientId, ParentKind, PeerAddress};
 use crate::model::host_work::HostDone;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
@@ -31,6 +31,13 @@ pub enum Input {
         action: Option<Box<ActionSettings>>,
         /// The module `proxy`, where it is loaded.
         proxy: Option<Box<ProxySettings>>,
+    },
+    /// Where a client is that is about to register a node.
+    ClientAddress {
+        /// Who.
+        client: ClientId,
+        /// Its address.
+        address: PeerAddress,
     },
     /// A client of the external socket is another daemon's proxy, as its routing id tells. May be said more than once.
     ClientIsDaemon(ClientId),

@@ -5,6 +5,7 @@ mod tests;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
+use crate::model::history::SyncMark;
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
@@ -299,8 +300,10 @@ impl Core {
                 self.await_absent(id, outbox);
             }
         }
+        self.unlisted.remove(id);
         // The mark stays valid for the day the node comes back.
-        if self.nodes.registry.unregister(id) == Unregistered::Gone && self.marks.len() < MARKS_MAX {
+        let is_gone = self.nodes.registry.unregister(id) == Unregistered::Gone;
+        if is_gone && self.marks.len() < MARKS_MAX && mark != SyncMark::default() {
             self.marks.insert(id, mark);
         }
         if had_link {

@@ -38,7 +38,10 @@ impl Core {
             let done = match read_registration(node) {
                 Ok(registration) => match peer.client().filter(|_| is_one && dials_in_as_pull(&registration)) {
                     Some(client) => self.pull_node_dialled_in(client, registration),
-                    None => self.register(registration),
+                    None => {
+                        self.unlisted.remove(registration.id);
+                        self.register(registration)
+                    }
                 },
                 Err(text) => {
                     let text = format!("cannot register a node: {text}");

@@ -123,9 +123,9 @@ impl Core {
     fn nodes_request(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
         match action {
             Action::SyncLogs => self.sync_logs(data),
-            Action::Routes => self.routes(peer, token, data),
-            Action::ForgetKey => self.forget_key(token, data),
-            Action::TrustKey => self.trust_key(token, data),
+            Action::Routes => self.nodes.routes(&mut self.context, peer, token, data),
+            Action::ForgetKey => self.nodes.forget_key(&mut self.context, token, data),
+            Action::TrustKey => self.nodes.trust_key(&mut self.context, token, data),
             Action::RegisterNodes => self.register_nodes(peer, token, data),
             Action::UnregisterNodes => self.unregister_nodes(peer, token, data),
             Action::RemoteCopy => {

@@ -25,6 +25,8 @@ pub(super) enum Timer {
     SyncTimeout(NodeId),
     /// Messages that a broken link left unconfirmed are given up.
     Unconfirmed(NodeId),
+    /// A node that no list has, and whose connection broke, is forgotten.
+    Unlisted(NodeId),
     /// A daemon that pinged us is told that there is something new.
     Subscriber(ClientId),
     /// We register with our central once more.

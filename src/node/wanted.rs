@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
-use crate::model::registration::{Registration, RegistrationSource};
+use crate::model::registration::{NodeKind, Registration, RegistrationSource};
 
 use super::core::Core;
 
@@ -33,6 +33,20 @@ pub(super) struct RegistrationChanges {
 impl Wanted {
     fn by(&self, source: RegistrationSource, id: NodeId) -> Option<&Registration> {
         self.sources.get(&source)?.get(&id)
+    }
+
+    /// Whether any source lists a node.
+    pub(super) fn lists(&self, id: NodeId) -> bool {
+        self.sources.values().any(|wanted| wanted.contains_key(&id))
+    }
+
+    /// Whether any source lists a node that dials in; not while the database is still to be read.
+    pub(super) fn lists_one_that_dials_in(&self, awaits_database: bool) -> bool {
+        if awaits_database && !self.sources.contains_key(&RegistrationSource::Database) {
+            return false;
+        }
+        let dials_in = |node: &Registration| matches!(node.kind, NodeKind::Pull | NodeKind::WebSocket);
+        self.sources.values().flat_map(BTreeMap::values).any(dials_in)
     }
 
     /// What a source other than `source` wants of a node; the one that prevails first.
@@ -117,6 +131,7 @@ impl Core {
         changes: &mut RegistrationChanges,
     ) {
         let Some(registration) = self.wanted.by(source, id).cloned() else { return };
+        self.unlisted.remove(id);
         let is_known = self.nodes.get(id).is_some();
         if is_known && before == Some(&registration) {
             return;
@@ -168,7 +183,7 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::registration::{NodeKind, Subnode};
+    use crate::model::registration::Subnode;
 
     use super::*;
     use crate::node::input::Input;

@@ -158,6 +158,20 @@ impl ApiClient {
         }
     }
 
+    /// Other callers are let in from now on. A request whose password is being checked is refused, one whose body comes
+    /// is judged again, and the next ones by what holds now. Whether calls are unanswered.
+    #[must_use]
+    pub fn renew_access(&mut self, access: &Rc<ApiAccess>, now: Now) -> bool {
+        self.access = Rc::clone(access);
+        match std::mem::replace(&mut self.current, Current::Nothing) {
+            Current::Accepted(head, ..) => self.handle_head(head, now),
+            Current::Checked(..) => self.refuse_last(401, admission::UNAUTHORIZED.to_owned()),
+            Current::Nothing => {}
+        }
+        self.advance(now);
+        !self.answers.is_empty()
+    }
+
     /// Takes received bytes.
     pub fn receive(&mut self, bytes: &[u8], now: Now) {
         self.parser.receive(bytes);

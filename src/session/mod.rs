@@ -6,7 +6,6 @@ pub mod forwarded;
 mod log_throttle;
 pub mod login_brake;
 mod not_sent;
-pub mod refusal_log;
 pub mod same_site;
 pub mod ssh_steps;
 pub mod websocket_central;

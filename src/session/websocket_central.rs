@@ -4,6 +4,7 @@
 //! Out of scope: sockets, TLS, clocks, who may speak for which node, and which connection of a node is the newest.
 
 mod access;
+mod registration;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -16,15 +17,12 @@ pub use self::access::{WebSocketAccess, WebSocketCentralSettings};
 use self::tokens::Admission;
 pub use self::tokens::NamedToken;
 use super::NotSent;
-use crate::model::action::Action;
 use crate::model::connection::PeerAddress;
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
-use crate::model::text;
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
-use crate::wire::gorgone::envelope;
 use crate::wire::http::date::HttpDate;
 use crate::wire::http::head::RequestHead;
 use crate::wire::http::head_scanner::Limits;
@@ -33,10 +31,11 @@ use crate::wire::http::response::{Persistence, Response};
 use crate::wire::receive_buffer::ReceiveBuffer;
 use crate::wire::send_queue::SendQueue;
 use crate::wire::websocket::connection::{Connection, Event, Settings, close_code};
-use crate::wire::websocket::{entities, upgrade};
+use crate::wire::websocket::upgrade;
 
 const MODULE: &str = "proxy";
 const WRONG_TOKEN: &str = "token authorization unallowed";
+const TAKEN_OUT: &str = "the token is not valid any more";
 const BRAKED: &str = "too many wrong tokens from this address, try again later";
 const NOT_REGISTERED: &str = "please registernodes";
 const UNREADABLE: &str = "decode error: unsupported format";
@@ -418,66 +417,6 @@ impl WebSocketCentral {
             phase => self.phase = phase,
         }
     }
-
-    fn handle_text(&mut self, bytes: &[u8], now: Now) {
-        let text = text::from_bytes(bytes);
-        let parsed = envelope::parse(entities::decode_message(&text).as_bytes());
-        if self.node().is_none() {
-            return self.register(parsed.ok(), now);
-        }
-        let message = match parsed {
-            Ok(message) => message,
-            Err(error) => {
-                let reason = error.to_string();
-                let output = WebSocketCentralOutput::Malformed { token: error.token, reason };
-                return self.outputs.push_back(output);
-            }
-        };
-        if let Some(reason) = self.foreign_registration(&message) {
-            return self.refuse(&reason, now);
-        }
-        match message.action {
-            // An ACK comes only from a node of our own kind, and only where it was asked for.
-            Action::Ack
-            | Action::Pong
-            | Action::RegisterNodes
-            | Action::UnregisterNodes
-            | Action::SyncLogs
-            | Action::SetLogs => self.outputs.push_back(WebSocketCentralOutput::Message(message)),
-            action => {
-                let word: String = action.as_str().chars().take(32).flat_map(char::escape_debug).collect();
-                self.log_refusal(&format!("a WebSocket node may not send {word}, ignored"), now);
-            }
-        }
-    }
-
-    /// Why a later REGISTERNODES may not come with the token of this connection.
-    fn foreign_registration(&self, message: &Message) -> Option<String> {
-        let token = self.token.as_ref().filter(|_| message.action == Action::RegisterNodes)?;
-        token.refusal_of(only_node(&serde_json::from_str(&message.data).ok()?)?)
-    }
-
-    /// The first message has to say who is there.
-    fn register(&mut self, message: Option<Message>, now: Now) {
-        let Some(message) = message.filter(|message| message.action == Action::RegisterNodes) else {
-            return self.refuse(NOT_REGISTERED, now);
-        };
-        let Ok(data) = serde_json::from_str::<serde_json::Value>(&message.data) else {
-            return self.refuse(UNREADABLE, now);
-        };
-        let Some(id) = only_node(&data) else { return self.refuse(NOT_REGISTERED, now) };
-        if let Some(reason) = self.token.as_ref().and_then(|token| token.refusal_of(id)) {
-            return self.refuse(&reason, now);
-        }
-        if let Phase::Open { node, socket } = &mut self.phase {
-            *node = Some(id);
-            socket.set_max_message_bytes(self.access.settings().max_backlog_bytes);
-        }
-        self.deadline = now.monotonic + self.access.settings().silence_timeout;
-        let line = LogLine::debug(MODULE, format!("{}: WebSocket of node {id} is connected", self.peer));
-        self.outputs.push_back(WebSocketCentralOutput::Log(line));
-        self.outputs.push_back(WebSocketCentralOutput::Message(message));
-    }
 }
 
 /// Each byte as the character of that number.
@@ -486,14 +425,4 @@ fn bytes_as_characters(text: Vec<u8>) -> Vec<u8> {
         return text;
     }
     text.into_iter().map(char::from).collect::<String>().into_bytes()
-}
-
-/// The id of the one WebSocket node that a REGISTERNODES names.
-fn only_node(data: &serde_json::Value) -> Option<NodeId> {
-    let [node] = data.get("nodes")?.as_array()?.as_slice() else { return None };
-    let is_ours = match node.get("type") {
-        Some(kind) => matches!(kind.as_str(), Some("wss" | "pullwss")),
-        None => true,
-    };
-    if is_ours { NodeId::from_json(node.get("id")?).ok() } else { None }
 }

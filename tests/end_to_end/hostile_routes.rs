@@ -22,16 +22,22 @@ fn registrations_that_make_no_sense_are_refused_by_name() {
         [json!(""), json!(-1), json!(1e300), json!("../x"), json!([]), json!(null), json!(1_u64 << 53), json!(0)];
     for id in absurd {
         let (code, text) = register(&mut client, &json!([{ "id": id, "type": "pull" }]));
-        assert!(code == 1 && text.contains("a node id is a whole number"), "{id}: {code} {text}");
+        assert!(
+            code == 1 && text.contains("id") && text.contains("allowed: a whole number from 1"),
+            "{id}: {code} {text}"
+        );
         let (code, text) = register(&mut client, &json!([{ "id": 50, "type": "pull", "nodes": [{ "id": id }] }]));
-        assert!(code == 1 && text.contains("node '50' has a subnode with the id"), "{id}: {code} {text}");
+        assert!(
+            code == 1 && text.contains("node '50' has in nodes[0] ") && text.contains(" id"),
+            "{id}: {code} {text}"
+        );
     }
     let (code, text) = register(&mut client, &json!([{ "id": 1, "type": "pull" }]));
     assert!(code == 1 && text.contains("our own id"), "{code} {text}");
     for score in [json!("best"), json!([]), json!("nan")] {
         let node = json!([{ "id": 50, "type": "pull", "nodes": [{ "id": 51, "pathscore": score }] }]);
         let (code, text) = register(&mut client, &node);
-        assert!(code == 1 && text.contains("node '50' has the subnode '51' with the pathscore"), "{code} {text}");
+        assert!(code == 1 && text.contains("node '50' has in nodes[0] the invalid pathscore"), "{code} {text}");
     }
     let (code, text) = register(&mut client, &json!([{ "id": 50, "type": "pull", "nodes": "51" }]));
     assert!(code == 1 && text.contains("nodes that are no list"), "{code} {text}");
@@ -46,7 +52,7 @@ fn registrations_that_make_no_sense_are_refused_by_name() {
     assert_eq!(last["data"]["10999"]["candidates"][0]["through"], json!(50), "{last}");
 
     let log = central.log();
-    for words in ["id \"../x\": a node id is", "pathscore \"best\": use a whole number", "that is our own id"] {
+    for words in ["invalid id '../x'; allowed: a whole", "pathscore 'best'; allowed: a whole", "that is our own id"] {
         assert!(log.contains(words), "no '{words}' in\n{log}");
     }
     assert_eq!(api.output_of(2, "echo served", seconds(10)), "served");

@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 
-use crate::platform::{Daemon, Plan, Platform, free_port, seconds};
+use crate::platform::{Daemon, Plan, Platform, free_port, seconds, until};
 
 const TOKEN: &str = "t0k3n-0f-the-test";
 const REGISTER: &[u8] = br#"[REGISTERNODES] [] [] {"nodes":[{"id":8,"type":"wss","identity":8}]}"#;
@@ -298,5 +298,51 @@ fn a_token_that_is_bound_to_a_node_speaks_for_that_node_only() {
     };
     assert!(guesses.into_iter().map(is_braked).filter(|braked| *braked).count() > 10, "guesses go on");
     assert!(refused("abc").contains("not for node 8"), "a token that was right from here before is no guess");
+    assert_serves(&mut central);
+}
+
+#[test]
+fn a_flood_of_new_ids_takes_no_place_from_anybody_and_is_forgotten_with_its_connections() {
+    let platform = Platform::new();
+    let port = free_port();
+    let plan = plan(&platform, port).with_proxy("only_listed: false");
+    let mut central = Daemon::start(plan);
+    let request = upgrade(&good_lines());
+    let mut sockets = Vec::new();
+    for id in 1_000..1_150 {
+        let mut stream = open(port, &request);
+        assert!(head(&mut stream).contains(" 101 "));
+        let text = format!(r#"[REGISTERNODES] [] [] {{"nodes":[{{"id":{id},"type":"wss","identity":{id}}}]}}"#);
+        stream.write_all(&frame(0x81, text.as_bytes())).unwrap();
+        sockets.push(stream);
+    }
+    let known = |central: &Daemon| {
+        let map = central.api().get("/api/internal/constatus").json();
+        map["data"].as_object().unwrap().keys().filter(|id| id.len() == 4).count()
+    };
+    until("a hundred of one address", seconds(20), || (known(&central) == 100).then_some(()));
+    let lines = central.log().matches("no list has").count();
+    assert!((1..=12).contains(&lines), "{lines} lines");
+    let lines = ["address: 127.0.0.1".to_owned(), format!("port: {port}"), format!("token: {TOKEN}")];
+    let _node = Daemon::start(platform.plan("node", 7).with_module("pullwss", &lines));
+    central.api().wait_for_pong(7, seconds(10));
+    drop(sockets);
+    until("none is left", seconds(20), || (known(&central) == 0).then_some(()));
+    assert_serves(&mut central);
+}
+
+#[test]
+fn a_node_that_no_list_has_is_refused_where_there_is_one() {
+    let platform = Platform::new();
+    let port = free_port();
+    let (mut central, _node) = central_and_node(&platform, port);
+    for _ in 0..20 {
+        let mut stream = open(port, &upgrade(&good_lines()));
+        assert!(head(&mut stream).contains(" 101 "));
+        let text = br#"[REGISTERNODES] [] [] {"nodes":[{"id":99,"type":"wss","identity":99}]}"#;
+        stream.write_all(&frame(0x81, text)).unwrap();
+        assert_eq!(close_code(&rest(&mut stream, "unlisted")), Some(1008));
+    }
+    assert_eq!(central.log().matches("node '99'").count(), 1, "{}", central.log());
     assert_serves(&mut central);
 }

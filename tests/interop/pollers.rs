@@ -198,7 +198,7 @@ fn hostile_values_and_names_in_every_script_concern_one_poller_each() {
         let line = log.lines().find(|line| line.contains(&format!("poller {id} 'bad {id}' has the invalid address")));
         assert!(line.is_some_and(|line| line.len() < 400), "{id}: {log}");
     }
-    assert!(log.contains("poller 200 'port' has the port '70000'"), "{log}");
+    assert!(log.contains("poller 200 'port' has the invalid port '70000'"), "{log}");
     assert!(log.contains("a poller 'minus' has the invalid id '-3'"), "{log}");
     assert!(log.lines().all(|line| line.starts_with("20")), "one line for one thing: {log}");
     // A name is shown as it is.

@@ -66,6 +66,11 @@ impl Connections {
         self.table.insert(connection, Connection { kind, peer, closing: false, hung_up: false, open_queries: 0 });
     }
 
+    /// Every connection.
+    pub(super) fn all(&self) -> BTreeSet<ConnectionId> {
+        self.table.keys().copied().collect()
+    }
+
     pub(super) fn get(&self, connection: ConnectionId) -> Option<&Connection> {
         self.table.get(&connection)
     }

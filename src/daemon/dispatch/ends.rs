@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
+use crate::model::refusal_log::RefusalLog;
 use crate::model::time::{Monotonic, Now};
-use crate::session::refusal_log::RefusalLog;
 
 use super::connections::{Connection, Kind};
 use super::strangers::MAX_STRANGERS;

@@ -148,6 +148,9 @@ impl Dispatch {
                 if self.listener.routing_id(client).is_some_and(|id| id.starts_with(DAEMON_ROUTING_ID)) {
                     self.core.handle_input(Input::ClientIsDaemon(client), now);
                 }
+                if let Some(connection) = self.listener.connection_of(client) {
+                    self.tell_address(client, &message, connection, now);
+                }
                 self.core.handle_input(Input::ClientMessage { client, message }, now);
             }
             ListenerOutput::Malformed { client, token, reason } => {

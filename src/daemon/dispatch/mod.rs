@@ -16,6 +16,7 @@ mod ends;
 mod external;
 mod links;
 mod parent;
+mod reload;
 mod ssh;
 mod storing;
 mod strangers;
@@ -26,7 +27,6 @@ mod websocket;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use crate::config::changes::{self, Changes};
 use crate::config::settings::Config;
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::history::{Origins, SyncMark};
@@ -259,27 +259,6 @@ impl Dispatch {
     pub fn nodes_wanted(&mut self, source: RegistrationSource, nodes: Vec<Registration>, now: Now) {
         self.core.handle_input(Input::NodesWanted { source, nodes }, now);
         self.drain(now);
-    }
-
-    /// The configuration was read again. Takes over what can change now, and returns what has changed.
-    pub fn reconfigure(&mut self, read: &Config, now: Now) -> Changes {
-        let config = Rc::make_mut(&mut self.config);
-        // A key that is bound otherwise than before is not authorised for a moment: its sessions go.
-        let is_kept = |key: &String| config.core.bound_keys.get(key) == read.core.bound_keys.get(key);
-        let kept: Vec<String> = config.core.authorized_clients.iter().filter(|key| is_kept(key)).cloned().collect();
-        self.listener.authorize(&kept, !read.core.bound_keys.is_empty());
-        let changes = changes::take_over(config, read);
-        let modules = &config.modules;
-        let own_names = [config.core.hostname.clone()];
-        self.api_access = modules.httpserver.as_ref().map(|http| Rc::new(api::access(http, own_names)));
-        let websocket = modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
-        self.websocket_access = websocket.map(websocket::access);
-        let action = modules.action.clone().map(Box::new);
-        let proxy = modules.proxy.clone().map(Box::new);
-        self.listener.authorize(&config.core.authorized_clients, false);
-        self.core.handle_input(Input::Reconfigured { action, proxy }, now);
-        self.drain(now);
-        changes
     }
 
     /// The operating system wants the daemon to stop.

@@ -4,9 +4,10 @@
 use std::rc::Rc;
 
 use crate::config::settings::WebSocketSettings;
+use crate::model::action::Action;
 use crate::model::connection::{ClientId, ConnectionId, PeerAddress};
 use crate::model::log::LogLine;
-use crate::model::message::Outgoing;
+use crate::model::message::{Message, Outgoing};
 use crate::model::node_id::NodeId;
 use crate::model::time::Now;
 use crate::model::token::Token;
@@ -102,6 +103,7 @@ impl Dispatch {
                 Some(WebSocketCentralOutput::Message(message)) => {
                     self.no_stranger(connection, now);
                     let client = ClientId::WebSocket(connection);
+                    self.tell_address(client, &message, connection, now);
                     self.core.handle_input(Input::WebSocketMessage { client, message }, now);
                 }
                 Some(WebSocketCentralOutput::Malformed { reason, .. }) => {
@@ -114,6 +116,14 @@ impl Dispatch {
             }
         }
         self.connections.mark_dirty(connection);
+    }
+
+    /// A client that registers a node is counted by its address.
+    pub(super) fn tell_address(&mut self, client: ClientId, message: &Message, connection: ConnectionId, now: Now) {
+        let peer = self.connections.get(connection).map(|entry| entry.peer);
+        if let Some(address) = peer.filter(|_| message.action == Action::RegisterNodes) {
+            self.core.handle_input(Input::ClientAddress { client, address }, now);
+        }
     }
 
     pub(super) fn websocket_closed(&mut self, connection: ConnectionId, now: Now) {

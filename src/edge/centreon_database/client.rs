@@ -8,6 +8,7 @@ use super::packet::{Greeting, Malformed, Reader, is_end, read_error};
 use super::stream::Stream;
 use crate::config::database::{DatabaseSettings, DatabaseTls};
 use crate::edge::tls;
+use crate::model::text::quoted;
 
 /// Why a conversation ended.
 #[derive(Debug)]
@@ -267,7 +268,7 @@ fn head(capabilities: u32) -> Vec<u8> {
 /// The server's version decides what it can be given instead: MySQL 9 has no mysql_native_password, MariaDB no
 /// caching_sha2_password.
 fn unknown_plugin(plugin: &str, version: &str) -> Fault {
-    let plugin: String = plugin.chars().take(60).flat_map(char::escape_debug).collect();
+    let plugin = quoted(plugin);
     let major = version.split('.').next().and_then(|number| number.parse::<u32>().ok()).unwrap_or_default();
     let instead = if version.to_ascii_lowercase().contains("mariadb") {
         "mysql_native_password"
@@ -276,7 +277,7 @@ fn unknown_plugin(plugin: &str, version: &str) -> Fault {
     } else {
         "caching_sha2_password or mysql_native_password"
     };
-    Fault::Other(format!("the user logs in with '{plugin}', which is not supported: give it {instead}"))
+    Fault::Other(format!("the user logs in with {plugin}, which is not supported: give it {instead}"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The environment of commands: few variables, so that no secret and no oddity of the daemon's own reaches them.
+//! The environment of commands: few variables, so that no secret of the daemon's environment reaches them.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-/// What is handed on of our own environment, where it is set there.
+/// The variables of our own environment that commands get, if set.
 const KEPT: [&str; 6] = ["PATH", "HOME", "LANG", "USER", "SHELL", "TZ"];
-/// Where programs are looked for without a `PATH` of our own.
+/// The search path if `PATH` is not set.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The variables that each command starts with.
@@ -19,8 +19,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub struct Environment(Vec<(OsString, OsString)>);
 
 impl Environment {
-    /// `PATH`, `HOME`, `LANG`, `USER`, `SHELL`, `TZ`, and what else is named: `NAME` for our own value, `NAME=VALUE`
-    /// for another.
+    /// `PATH`, `HOME`, `LANG`, `USER`, `SHELL`, `TZ`, and those in `named`: `NAME` takes our own value, `NAME=VALUE`
+    /// sets one.
     #[must_use]
     pub fn new(named: &[String]) -> Self {
         let mut variables = vec![(OsString::from("PATH"), OsString::from(DEFAULT_PATH))];
@@ -42,8 +42,7 @@ impl Environment {
         self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
-    /// The file that a program's name stands for: the name itself where it has a slash, else the first in `PATH` that
-    /// may be executed.
+    /// The file of a program: the name itself if it has a slash, else the first executable file in `PATH`.
     ///
     /// # Errors
     /// The program does not exist or is not executable.
@@ -54,7 +53,7 @@ impl Environment {
         let mut problem = io::ErrorKind::NotFound;
         let path = self.0.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
         for directory in path.unwrap_or_default().as_bytes().split(|byte| *byte == b':') {
-            // An empty entry is the directory of the command, which is the root.
+            // An empty entry means the working directory of the command, which is the root.
             let file = Path::new("/").join(OsStr::from_bytes(directory)).join(program);
             if fs::metadata(&file).is_ok_and(|metadata| metadata.is_file()) {
                 if access(&file, Access::EXEC_OK).is_ok() {

@@ -9,13 +9,14 @@ use super::text::words;
 use crate::edge::system;
 use crate::model::copy::Attributes;
 
-/// Reads octal digits; `None` where there are none or too many.
+/// Reads octal digits; `None` if there are none or too many.
 pub(super) fn octal(mode: &str) -> Option<u32> {
     let valid = !mode.is_empty() && mode.len() <= 5 && mode.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
     if valid { u32::from_str_radix(mode, 8).ok().filter(|mode| *mode <= 0o7777) } else { None }
 }
 
-/// Gives a file to whom the request says. What cannot be done comes back as notes for the log; it is no failure.
+/// Sets owner, group and permissions as requested. What cannot be done is returned as notes for the log and is not a
+/// failure.
 pub(super) fn apply(file: &File, attributes: &Attributes, shown: &str) -> Vec<String> {
     let mut notes = Vec::new();
     let owner = wanted("user", &attributes.owner, system::user_id, shown, &mut notes).map(Uid::from_raw);
@@ -57,7 +58,7 @@ fn wanted(
     id
 }
 
-/// The bits that a new file does not get.
+/// The umask of this process.
 pub(super) fn umask() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));

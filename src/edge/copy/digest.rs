@@ -1,5 +1,5 @@
-//! The digest of what is copied: MD5, which every peer knows, or SHA-256, where both ends are of our own kind and their
-//! processors have instructions for it. Then it takes less than half the time.
+//! The digest of a copied file: MD5, which every peer knows, or SHA-256 if both ends are ours and their processors have
+//! instructions for it, because it then takes less than half the time.
 
 use std::io;
 
@@ -7,14 +7,14 @@ use md5::Digest as _;
 
 use crate::model::copy::DigestKind;
 
-/// A digest so far.
+/// A running digest.
 #[derive(Clone)]
 pub(super) enum Digest {
     Md5(md5::Md5),
     Sha256(ring::digest::Context),
 }
 
-/// What this processor is fastest at.
+/// The fastest kind on this processor.
 pub(super) fn fastest() -> DigestKind {
     #[cfg(target_arch = "x86_64")]
     let has_sha = std::arch::is_x86_feature_detected!("sha");
@@ -26,7 +26,7 @@ pub(super) fn fastest() -> DigestKind {
 }
 
 impl Digest {
-    /// Of nothing.
+    /// The digest of no bytes.
     pub(super) fn new(kind: DigestKind) -> Self {
         match kind {
             DigestKind::Md5 => Self::Md5(md5::Md5::new()),
@@ -48,7 +48,7 @@ impl Digest {
         }
     }
 
-    /// Its hexadecimal digits so far; it may be fed on.
+    /// The hexadecimal digits so far. More bytes may follow.
     pub(super) fn hex(&self) -> String {
         match self {
             Self::Md5(digest) => super::text::hex(digest),
@@ -56,7 +56,7 @@ impl Digest {
         }
     }
 
-    /// Reads `len_bytes` bytes from where the file stands; fewer at its end. How many there were.
+    /// Reads `len_bytes` bytes from the current position, or fewer at the end of the file. Returns their number.
     pub(super) fn read(&mut self, file: &mut impl io::Read, len_bytes: u64) -> io::Result<u64> {
         let mut buffer = vec![0_u8; 128 << 10];
         let mut left = len_bytes;

@@ -1,5 +1,5 @@
-//! A directory that no name leads out of: symlinks are followed by hand, one component at a time, each opened from the
-//! directory before it, so that nothing that changes meanwhile leads elsewhere.
+//! A directory that no path leads out of. Paths are walked one component at a time, each opened from its parent
+//! directory, and symlinks are followed by this code, so that a concurrent change cannot lead elsewhere.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -12,22 +12,22 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-/// Symlinks on one way at most, as in the kernel.
+/// Maximum number of symlinks on one path, as in the kernel.
 pub(super) const LINKS_MAX: usize = 40;
-/// How a directory is opened that is only gone through.
+/// Flags for opening a directory on the way.
 const PLACE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// Of a directory: only owners remove what is in it, and anybody may write to it, as in `/tmp`.
+/// Mode bit of a directory such as `/tmp`: only owners may remove files in it.
 const STICKY: u32 = 0o1000;
 const OTHERS_WRITE: u32 = 0o002;
-/// Components of a name at most.
+/// Maximum number of components of a path.
 const DEPTH_MAX: usize = 1_024;
 
-/// Why a name is not used.
+/// Why a path is refused.
 #[derive(Debug)]
 pub(super) enum Problem {
-    /// It leads out of the directory.
+    /// The path leads out of the directory.
     Outside,
-    /// The system refuses.
+    /// The system refuses it.
     System(io::Error),
 }
 
@@ -46,31 +46,31 @@ impl From<Errno> for Problem {
     }
 }
 
-/// What is done about a component that is not there.
+/// What to do about a missing component.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// It becomes a directory.
+    /// Make a directory.
     Make,
-    /// That is an error.
+    /// Fail.
     Refuse,
-    /// The rest of the name is taken as it is written: does it stay inside?
+    /// Check the rest of the path as it is written for staying inside.
     Imagine,
 }
 
-/// See the module's page.
+/// Such a directory; see the module's documentation.
 pub(super) struct Inside {
     root: File,
     path: PathBuf,
 }
 
-/// The directories from the root to some place in it.
+/// The open directories from the root to a place in it.
 pub(super) struct Way<'a> {
     inside: &'a Inside,
     directories: Vec<OwnedFd>,
 }
 
 impl Inside {
-    /// Opens a directory. Symlinks on the way to it are followed, but none that another user may have planted.
+    /// Opens a directory. Symlinks on the way are followed, except those that another user may have planted.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let all = Self { root: rustix::fs::open("/", PLACE, Mode::empty())?.into(), path: PathBuf::from("/") };
         let absolute = std::path::absolute(path)?;
@@ -95,12 +95,12 @@ impl Inside {
         &self.root
     }
 
-    /// Its name without symlinks.
+    /// Its path without symlinks.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The components of a name, relative to the root, as they are written.
+    /// The components of a path relative to the root, as they are written.
     pub(super) fn components(&self, name: &Path) -> Result<Vec<OsString>, Problem> {
         let relative =
             if name.has_root() { name.strip_prefix(&self.path).map_err(|_| Problem::Outside)? } else { name };
@@ -116,7 +116,7 @@ impl Inside {
         if components.len() > DEPTH_MAX { Err(Errno::NAMETOOLONG.into()) } else { Ok(components) }
     }
 
-    /// Goes from the root along components.
+    /// Walks along components from the root.
     pub(super) fn walk(&self, components: &[OsString], missing: Missing) -> Result<Way<'_>, Problem> {
         let mut way = Way { inside: self, directories: Vec::new() };
         way.walk(components.iter().cloned().collect(), missing)?;
@@ -125,19 +125,19 @@ impl Inside {
 }
 
 impl Way<'_> {
-    /// The directory in which it ends.
+    /// The directory at the end of the way.
     pub(super) fn directory(&self) -> impl AsFd + '_ {
         self.directories.last().map_or_else(|| self.inside.root.as_fd(), AsFd::as_fd)
     }
 
-    /// Whether a symlink in this directory would lead to a place inside.
+    /// Checks that a symlink in this directory would lead to a place inside.
     pub(super) fn leads_inside(self, target: &Path) -> Result<(), Problem> {
         let mut way = self;
         let queue = way.follow(target)?;
         way.walk(queue, Missing::Imagine)
     }
 
-    /// The components of a symlink's target; an absolute one starts over at the root.
+    /// Returns the components of a symlink's target. An absolute target starts at the root.
     fn follow(&mut self, target: &Path) -> Result<VecDeque<OsString>, Problem> {
         let relative = if target.has_root() {
             let relative = target.strip_prefix(&self.inside.path).map_err(|_| Problem::Outside)?;
@@ -159,7 +159,7 @@ impl Way<'_> {
                 b"." => {}
                 b".." => {
                     let is_at_top = self.directories.pop().is_none();
-                    // Above the root of everything is that root.
+                    // The parent of `/` is `/`.
                     if is_at_top && self.inside.path != Path::new("/") {
                         return Err(Problem::Outside);
                     }
@@ -187,7 +187,7 @@ impl Way<'_> {
                             before.append(&mut queue);
                             queue = before;
                         }
-                        // The last component of a symlink's target may be a file.
+                        // The last component of a target may be a file.
                         None if missing == Missing::Imagine && queue.is_empty() => {}
                         None => return Err(Errno::NOTDIR.into()),
                     },
@@ -202,8 +202,8 @@ impl Way<'_> {
         rustix::fs::openat(self.directory(), name, PLACE, Mode::empty())
     }
 
-    /// A symlink of another user in a directory like `/tmp` is not followed, as the kernel does with
-    /// `fs.protected_symlinks`: whoever put it there may not write where it leads to, but we may.
+    /// The target of a symlink. A symlink of another user in a directory like `/tmp` is not followed, like the kernel
+    /// with `fs.protected_symlinks`: its owner may lack the right to write to the target, and we may have it.
     fn target_of(&self, name: &OsStr) -> Result<Option<PathBuf>, Problem> {
         let stat = rustix::fs::statat(self.directory(), name, AtFlags::SYMLINK_NOFOLLOW)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
@@ -220,7 +220,7 @@ impl Way<'_> {
     }
 }
 
-/// Whether the rest of a name stays inside, starting a number of directories below the root.
+/// Checks that the rest of a path stays inside, starting `depth` directories below the root.
 fn imagine(mut depth: usize, rest: &VecDeque<OsString>) -> Result<(), Problem> {
     for name in rest {
         match name.as_encoded_bytes() {

@@ -1,9 +1,9 @@
-//! What a receiver that was killed while it put a copy in its place left there: files under the names that they have
-//! until they are whole. A note beside the gathered file says where that is, so that they go with it when nobody asks
-//! for the copy again.
+//! Files that a receiver left at a destination because it was killed while putting a copy in place. They have temporary
+//! names. A note beside the gathered file says where they are, so that they are removed with it if nobody asks for the
+//! copy again.
 //!
-//! The note is a symlink `.copy_<digest>.to`. Only the very names that we must have used are removed, those that the
-//! archive yields once more. Out of scope: when a copy has been waiting for too long (`super::marks`).
+//! The note is a symlink `.copy_<digest>.to`. Only names that we must have used are removed, which are computed again
+//! from the archive. Out of scope: when a copy has waited too long (`super::marks`).
 
 use std::fs::{self, File};
 use std::io::Seek;
@@ -23,39 +23,39 @@ use super::unpack;
 const PREFIX: &str = ".copy_";
 const NOTE_SUFFIX: &str = ".to";
 
-/// Part of the names that the files of a copy have at the destination before they are whole. After a crash it is the
-/// same once more, so that they are overwritten when the copy is asked for again.
+/// Part of the temporary names of a copy's files at the destination. It is the same after a crash, so that the files
+/// are overwritten when the copy is asked for again.
 pub(super) fn name_digest(gathered: &Path) -> String {
     hex(&Md5::new_with_prefix(gathered.file_name().unwrap_or_default().as_encoded_bytes()))
 }
 
-/// The name that a single file has at its destination before it is whole.
+/// The temporary name of a single file at its destination.
 pub(super) fn file_name(digest: &str) -> String {
     format!("{PREFIX}{digest}")
 }
 
-/// The name that an entry of an archive, counted from 1, has before it is whole.
+/// The temporary name of an entry of an archive, counted from 1.
 pub(super) fn entry_name(digest: &str, number: u64) -> String {
     format!("{PREFIX}{digest}.{number}")
 }
 
-/// Where a copy is being put in its place.
+/// The note about a copy that is being put in place.
 pub(super) struct Note(PathBuf);
 
 impl Note {
-    /// Of the copy that `gathered` holds.
+    /// The note of the copy in the file `gathered`.
     pub(super) fn beside(gathered: &Path) -> Self {
         Self(gathered.with_file_name(format!("{PREFIX}{}{NOTE_SUFFIX}", name_digest(gathered))))
     }
 
-    /// From now on something may be left at `place`: a directory that an archive goes to, or the one file. Where no
-    /// note can be made, it stays there after a crash; that is all.
+    /// Writes the note: from now on files may be left at `place`, the directory for an archive or the single file. If
+    /// the note cannot be written, they merely stay after a crash.
     pub(super) fn set(&self, place: &Path) {
         self.unset();
         let _refused = symlink(place, &self.0);
     }
 
-    /// Nothing is left there.
+    /// Removes the note, because nothing is left there.
     pub(super) fn unset(&self) {
         let _absent = fs::remove_file(&self.0);
     }
@@ -65,7 +65,7 @@ impl Note {
         self.0 == path
     }
 
-    /// Where it leads to, if it is one of ours.
+    /// The place in the note, if the note is ours.
     fn place(&self) -> Option<PathBuf> {
         let metadata = fs::symlink_metadata(&self.0).ok()?;
         let is_ours = metadata.is_symlink() && metadata.uid() == rustix::process::geteuid().as_raw();
@@ -73,7 +73,7 @@ impl Note {
     }
 }
 
-/// Removes what is left of the copy that `archive`, which is named `gathered`, holds, and the note.
+/// Removes what is left of the copy in `archive`, whose path is `gathered`, and the note.
 pub(super) fn clear(gathered: &Path, archive: &mut File) {
     let note = Note::beside(gathered);
     let Some(place) = note.place() else { return };
@@ -87,7 +87,7 @@ pub(super) fn clear(gathered: &Path, archive: &mut File) {
     note.unset();
 }
 
-/// Removes what a single file left, if `place` is such a file.
+/// Removes a left single file if `place` is one.
 fn clear_file(place: &Path, digest: &str) -> bool {
     let name = file_name(digest);
     let (Some(directory), true) = (place.parent(), place.file_name() == Some(name.as_ref())) else { return false };
@@ -97,7 +97,7 @@ fn clear_file(place: &Path, digest: &str) -> bool {
     true
 }
 
-/// Removes an entry of an archive that has no name of its own yet.
+/// Removes an entry of an archive that still has its temporary name.
 pub(super) fn remove_entry(way: &Way<'_>, digest: &str, number: u64) {
     remove(&way.directory(), &entry_name(digest, number));
 }
@@ -106,13 +106,13 @@ fn remove(directory: &impl AsFd, name: &str) {
     let Ok(stat) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { return };
     let user = rustix::process::geteuid();
     let kind = FileType::from_raw_mode(stat.st_mode);
-    // Root may have given it to its owner already.
+    // Root may already have given it to its owner.
     if matches!(kind, FileType::RegularFile | FileType::Symlink) && (user.is_root() || stat.st_uid == user.as_raw()) {
         let _gone = rustix::fs::unlinkat(directory, name, AtFlags::empty());
     }
 }
 
-/// What is to be done about a note whose gathered file is not there: it goes after so long, and with it a single file.
+/// Handles a note whose gathered file is missing: after `kept` it is removed together with a single file.
 pub(super) fn clear_orphan(note: &Path, kept: Duration, now: SystemTime) {
     let Some(name) = note.file_name().and_then(|name| name.to_str()) else { return };
     let Some(digest) = name.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(NOTE_SUFFIX)) else { return };
@@ -124,7 +124,7 @@ pub(super) fn clear_orphan(note: &Path, kept: Duration, now: SystemTime) {
     note.unset();
 }
 
-/// Whether a name in a directory of gathered files is that of a note.
+/// Whether a name in a directory of gathered files is the name of a note.
 pub(super) fn is_note(name: &std::ffi::OsStr) -> bool {
     let name = name.as_bytes();
     name.starts_with(PREFIX.as_bytes()) && name.ends_with(NOTE_SUFFIX.as_bytes())

@@ -1,4 +1,4 @@
-//! Marks beside what was gathered of copies: a copy that is asked for anew finds what is there already by them, and
+//! Marks beside the gathered files of copies. By them a copy that is asked for again finds what is already there, and
 //! what nobody has asked for in a day is removed.
 //!
 //! A mark is a symlink `.copy_<digest of what is copied>` to `copy_<token>` beside it. Only files that a mark of ours
@@ -18,11 +18,11 @@ use super::text::hex;
 
 const MARK_PREFIX: &str = ".copy_";
 const FILE_PREFIX: &str = "copy_";
-/// So long nothing that is left there is removed.
+/// Minimum age of leftover files before they are removed.
 pub const KEPT: Duration = Duration::from_secs(86_400);
-/// Maximum number of leftover files that are kept; the newest stay.
+/// Maximum number of leftover files; the newest are kept.
 const KEPT_MAX: usize = 64;
-/// Names of a directory that are looked at.
+/// Maximum number of names of a directory that are read.
 const NAMES_MAX: usize = 100_000;
 
 /// The mark of one copy.
@@ -31,13 +31,13 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// In the directory of `file`, which gathers the copy that `identity` stands for.
+    /// The mark of the copy `identity`, in the directory of its gathered `file`.
     pub(super) fn beside(file: &Path, identity: &str) -> Self {
         let digest = hex(&Md5::new_with_prefix(identity));
         Self { path: file.with_file_name(format!("{MARK_PREFIX}{digest}")) }
     }
 
-    /// From now on it leads to `file`. Without it the copy cannot be found again; that is all.
+    /// Makes it lead to `file`. If that fails, the copy merely cannot be found again.
     pub(super) fn set(&self, file: &Path) {
         let Some(name) = file.file_name() else { return };
         if fs::read_link(&self.path).is_ok_and(|target| target == name) {
@@ -47,7 +47,7 @@ impl Mark {
         let _refused = symlink(name, &self.path);
     }
 
-    /// Removes it, if it still leads to `file`.
+    /// Removes it if it still leads to `file`.
     pub(super) fn unset(&self, file: &Path) {
         if fs::read_link(&self.path).ok().as_deref().is_some_and(|target| Some(target.as_os_str()) == file.file_name())
         {
@@ -67,10 +67,10 @@ fn target_of(mark: &Path) -> Option<PathBuf> {
     Some(mark.with_file_name(name))
 }
 
-/// Opens a file that only we can have made and that nobody works on; `None` for any other.
+/// Opens a file if only we can have made it and nobody is working on it; `None` otherwise.
 ///
 /// # Errors
-/// It is there, but cannot be opened.
+/// It exists but cannot be opened.
 pub(super) fn open_ours(path: &Path) -> io::Result<Option<File>> {
     let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits();
     let flags = i32::try_from(flags).map_err(io::Error::other)?;
@@ -85,19 +85,19 @@ pub(super) fn open_ours(path: &Path) -> io::Result<Option<File>> {
     Ok((is_ours && is_free(&file)).then_some(file))
 }
 
-/// Keeps others away from a file as long as it is open; `false` when somebody else does.
+/// Locks a file until it is closed; `false` if somebody else holds the lock.
 pub(super) fn is_free(file: &File) -> bool {
-    // A file system without locks has nobody who could hold one.
+    // On a file system without locks nobody holds one.
     rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) != Err(rustix::io::Errno::WOULDBLOCK)
 }
 
-/// Lets others have the file. Closing it is not enough: a command that is just being started holds a copy of the
-/// descriptor for a moment.
+/// Unlocks the file. Closing it is not enough: a command that is being started holds a copy of the descriptor for a
+/// moment.
 pub(super) fn release(file: &File) {
     let _without_locks = rustix::fs::flock(file, FlockOperation::Unlock);
 }
 
-/// Removes what was left of copies long ago.
+/// Removes old leftovers of copies.
 pub(super) fn sweep(directory: &Path, now: SystemTime) {
     let Ok(names) = fs::read_dir(directory) else { return };
     let uid = rustix::process::geteuid().as_raw();
@@ -119,7 +119,7 @@ pub(super) fn sweep(directory: &Path, now: SystemTime) {
                 let age = metadata.modified().ok().and_then(|modified| now.duration_since(modified).ok());
                 left.push((age.unwrap_or_default(), mark, file));
             }
-            // Its file is in its place, or gone.
+            // Its file has been put in place or removed.
             Err(_) => drop(fs::remove_file(&mark)),
         }
     }

@@ -1,7 +1,8 @@
-//! Files that are copied from daemon to daemon (docs/protocol.md section 12): read, packed, gathered, unpacked, moved
-//! into place.
+//! Files of copies between daemons (docs/protocol.md section 12): reading, packing, gathering, unpacking, moving into
+//! place.
 //!
-//! Everything here blocks and runs on worker threads. Out of scope: messages, the order of steps, what a row says.
+//! Everything here blocks and runs on worker threads. Out of scope: messages, the order of steps, and the texts of
+//! rows.
 
 pub mod sink;
 pub mod source;

@@ -1,4 +1,4 @@
-//! The files that this daemon lives by: a copy that comes in must not replace them.
+//! The files that this daemon depends on. A received copy must not replace them.
 
 use std::ffi::OsStr;
 use std::os::fd::BorrowedFd;
@@ -18,14 +18,14 @@ pub fn set_own_files(files: Vec<PathBuf>, database: &Path) {
         name.push(suffix);
         files.push(name.into());
     }
-    // Only a process that runs two daemons could come here twice; tests do.
+    // Only a process with two daemons comes here twice; tests do.
     let _first_ones_stay = OWN.set(files);
 }
 
-/// Refuses a name in a directory that is one of these files, whatever other names it has.
+/// Refuses a name in a directory if it is one of these files, also under another name.
 ///
 /// # Errors
-/// It is.
+/// It is one of these files.
 pub(super) fn refuse_own(directory: BorrowedFd<'_>, name: &OsStr) -> Result<(), String> {
     let Ok(there) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(()) };
     let is_same = |own: &Stat| (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino);

@@ -1,8 +1,8 @@
-//! A directory as a tar.gz. Names travel as bytes; directories come before what is in them, everything in the order of
-//! names, so that a directory that did not change makes the same archive again.
+//! Packs a directory as a tar.gz. Names are written as bytes, directories precede their content, and entries are sorted
+//! by name, so that an unchanged directory gives the same archive again.
 //!
-//! Only forms that Perl's Archive::Tar reads: it stops at a long target of a symlink, and takes a number that is not
-//! octal for 0, which is root.
+//! Only forms that Perl's Archive::Tar reads are written: it stops at a long target of a symlink, and reads a number
+//! that is not octal as 0, which is root.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
@@ -22,15 +22,15 @@ use super::text::{about, failure, words};
 use crate::edge::system;
 use crate::model::copy::{Attributes, CopyFailure, SourceSpec};
 
-/// Bytes of a symlink's target at most.
+/// Maximum length of a symlink's target in bytes.
 const LINK_BYTES_MAX: usize = 100;
-/// The largest id of seven octal digits, and of eight.
+/// The largest ids of seven and of eight octal digits.
 const SHORT_ID_MAX: u64 = 0o777_7777;
 const LONG_ID_MAX: u64 = 0o7777_7777;
-/// Who owns what belongs to a larger id: nobody.
+/// The owner written in place of a larger id: nobody.
 const NOBODY: u64 = 65_534;
 
-/// What every entry is changed to.
+/// Owner, group and mode that every entry gets.
 struct Changes {
     owner: Option<(String, Option<u32>)>,
     group: Option<(String, Option<u32>)>,
@@ -62,7 +62,7 @@ impl Changes {
             }
         }
         match self.mode {
-            // A directory that may be read but not searched is of no use to anybody.
+            // A directory that may be read may also be searched.
             Some(mode) if header.entry_type() == EntryType::Directory => header.set_mode(mode | (mode & 0o444) >> 2),
             Some(mode) => header.set_mode(mode),
             None => {}
@@ -71,8 +71,8 @@ impl Changes {
     }
 }
 
-/// Packs the directory, and says what was left out or changed meanwhile. The file has no name any more when this
-/// returns, so nothing is left behind whatever happens.
+/// Packs the directory. Returns also notes about what was left out or changed meanwhile. The file no longer has a name
+/// on return, so nothing is left behind.
 pub(super) fn pack(spec: &SourceSpec) -> Result<(File, Vec<String>), CopyFailure> {
     let source = &spec.source;
     fs::read_dir(source)
@@ -97,7 +97,7 @@ pub(super) fn pack(spec: &SourceSpec) -> Result<(File, Vec<String>), CopyFailure
     Ok((file, packing.notes))
 }
 
-/// A file of its own, whatever stands there, removed at once.
+/// A new file that replaces any other and is unlinked at once.
 fn create(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -108,7 +108,7 @@ fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Writes mode and ids in a form that every reader takes, and nothing that lets a program run as its owner.
+/// Writes mode and ids in a form that every reader accepts, without set-user-id and set-group-id bits.
 fn simplify(header: &mut Header) -> io::Result<()> {
     header.set_mode(header.mode()? & 0o777);
     let (uid, gid) = (header.uid()?, header.gid()?);
@@ -118,7 +118,7 @@ fn simplify(header: &mut Header) -> io::Result<()> {
     Ok(())
 }
 
-/// Eight digits where seven and an end do not do.
+/// Uses eight digits if seven and a terminator are not enough.
 fn put_id(field: &mut [u8; 8], id: u64) {
     let id = if id <= LONG_ID_MAX { id } else { NOBODY };
     let text = if id <= SHORT_ID_MAX { format!("{id:07o}\0") } else { format!("{id:08o}") };
@@ -135,7 +135,7 @@ enum Problem {
 
 struct Packing<'a> {
     root: &'a Path,
-    /// The root, open: what is put in its place later is not read.
+    /// The open root. A directory that takes its place later is not read.
     directory: File,
     changes: Changes,
     notes: Vec<String>,
@@ -145,7 +145,7 @@ impl Packing<'_> {
     fn write(&mut self, file: &mut File) -> Result<(), Problem> {
         let buffered = BufWriter::with_capacity(64 << 10, file);
         let mut builder = Builder::new(GzEncoder::new(buffered, Compression::fast()));
-        // Directories still to be read, the next one last.
+        // Unread directories, the next one last.
         let mut waiting = vec![PathBuf::new()];
         while let Some(directory) = waiting.pop() {
             let subdirectories = self.write_directory(&mut builder, &directory)?;
@@ -155,7 +155,7 @@ impl Packing<'_> {
         buffered.flush().map_err(Problem::Archive)
     }
 
-    /// Opens a directory below the root, one component at a time, so that no symlink is followed.
+    /// Opens a directory below the root one component at a time, so that no symlink is followed.
     fn enter(&self, directory: &Path) -> Result<File, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut place = rustix::fs::openat(&self.directory, ".", flags, Mode::empty())?;
@@ -165,7 +165,7 @@ impl Packing<'_> {
         Ok(place.into())
     }
 
-    /// Everything that is directly in a directory; the directories in it are returned, and have their entry.
+    /// Writes the entries of a directory. Returns the directories in it, whose own entries are written.
     fn write_directory(
         &mut self,
         builder: &mut Builder<impl Write>,
@@ -191,7 +191,7 @@ impl Packing<'_> {
         Ok(subdirectories)
     }
 
-    /// An entry of the directory `place`. Whether it is a directory.
+    /// Writes one entry of the directory `place`. Returns whether it is a directory.
     fn write_entry(
         &mut self,
         builder: &mut Builder<impl Write>,
@@ -233,7 +233,7 @@ impl Packing<'_> {
         Ok(kind.is_dir())
     }
 
-    /// The content of a file that had this metadata, as far as it goes there: of one that grows, the beginning.
+    /// Writes the content of a file up to the size in `metadata`. Of a growing file this is the beginning.
     fn write_file(
         &mut self,
         builder: &mut Builder<impl Write>,
@@ -261,8 +261,8 @@ impl Packing<'_> {
     }
 }
 
-/// Opens a file for reading, if it is still the one that was looked at: whoever may write to the directory may have put
-/// a link or a FIFO in its place.
+/// Opens a file for reading if it is still the one in `metadata`: another user may have put a link or a FIFO in its
+/// place.
 fn open_same(place: &File, name: &OsStr, metadata: &Metadata, full: &Path) -> Result<File, Problem> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(place, name, flags, Mode::empty()) {
@@ -278,7 +278,7 @@ fn open_same(place: &File, name: &OsStr, metadata: &Metadata, full: &Path) -> Re
     }
 }
 
-/// The bytes of a file, as many as its header says; tells apart what went wrong in reading and in writing.
+/// Reads exactly as many bytes of a file as its header says. Distinguishes errors of reading and of writing.
 struct Exact<'a> {
     file: io::Take<&'a File>,
     left: u64,

@@ -1,4 +1,4 @@
-//! Where a copy may go, and how what was gathered gets there: whole or not at all.
+//! Where a copy may go, and how a gathered file is put there: whole or not at all.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -17,22 +17,22 @@ use super::own_files::refuse_own;
 use super::text::words;
 use crate::model::copy::Attributes;
 
-/// A file that was gathered.
+/// A gathered file.
 pub(super) struct Gathered<'a> {
     pub file: &'a mut File,
     pub path: &'a Path,
-    /// Part of the name that it has meanwhile at its destination.
+    /// Part of its temporary name at the destination.
     pub mark: &'a str,
 }
 
-/// A directory of `roots` that `path` is in, both without symlinks; the first component of what is missing there counts
-/// as it is written.
+/// The directory of `roots` that contains `path`, both without symlinks. Components from the first missing one on count
+/// as written.
 pub(super) fn root_of<'a>(path: &Path, roots: &'a [PathBuf]) -> Option<&'a PathBuf> {
     let real = existing(path);
     roots.iter().find(|root| real.starts_with(fs::canonicalize(root).as_deref().unwrap_or(root)))
 }
 
-/// The name of a path without symlinks, as far as it exists.
+/// A path without symlinks, as far as it exists.
 fn existing(path: &Path) -> PathBuf {
     if let Ok(real) = fs::canonicalize(path) {
         return real;
@@ -47,7 +47,7 @@ fn outside_roots(path: &Path) -> String {
     format!("{} is outside copy_roots", path.display())
 }
 
-/// Opens the directory that an archive is unpacked into, and makes it if it is missing.
+/// Opens the directory for the content of an archive. Makes it if it is missing.
 pub(super) fn open_directory(path: &Path, roots: &[PathBuf]) -> Result<Inside, String> {
     let mut there = path;
     let inside = loop {
@@ -76,15 +76,15 @@ pub(super) fn open_directory(path: &Path, roots: &[PathBuf]) -> Result<Inside, S
     Inside::open(&full).map_err(|error| format!("{}: {}", path.display(), words(&error)))
 }
 
-/// The directory and the name of a file's destination; a symlink there is followed, as the original does.
+/// The directory and the name of a file's destination. A symlink there is followed, like in the original.
 struct Place {
     directory: Inside,
     name: OsString,
-    /// What is there now.
+    /// The file that is there now.
     before: Option<rustix::fs::Stat>,
 }
 
-/// The directory and the name that a path stands for, its last component followed as far as it is a symlink.
+/// The directory and the name of a path, after following a symlink in its last component.
 fn follow(path: &Path) -> io::Result<(Inside, OsString)> {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
@@ -120,11 +120,11 @@ impl Place {
         }
     }
 
-    /// What a file in this place had, or what a new one gets.
+    /// Gives the file the owner and mode of its predecessor, or those of a new file.
     fn inherit(&self, file: &File) -> io::Result<()> {
         let mode = match &self.before {
             Some(before) => {
-                // As far as we may: without the right to give files away it becomes ours.
+                // Without the right to change owners the file becomes ours.
                 let _not_permitted = rustix::fs::fchown(
                     file.as_fd(),
                     Some(Uid::from_raw(before.st_uid)),
@@ -132,7 +132,7 @@ impl Place {
                 );
                 before.st_mode & 0o7777
             }
-            // Whatever our umask is: nobody else writes to it.
+            // Regardless of our umask, nobody else may write to it.
             None => 0o644 & !umask(),
         };
         Ok(rustix::fs::fchmod(file.as_fd(), Mode::from_raw_mode(mode))?)
@@ -144,16 +144,16 @@ impl Place {
         Ok(File::from(rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o600))?))
     }
 
-    /// Renames the gathered file, where both are on one file system.
+    /// Renames the gathered file if both places are on one file system.
     fn rename(&self, gathered: &Gathered<'_>) -> Result<(), Errno> {
         rustix::fs::renameat(rustix::fs::CWD, gathered.path, self.directory.root().as_fd(), &self.name)
     }
 }
 
-/// Moves a gathered file to its destination. What could not be done to its attributes comes back for the log.
+/// Moves a gathered file to its destination. Returns notes about attributes that could not be set.
 ///
 /// # Errors
-/// Why it is not there, in the system's words.
+/// Why it failed, in the system's words.
 pub(super) fn place(
     gathered: Gathered<'_>,
     destination: &Path,
@@ -174,7 +174,7 @@ pub(super) fn place(
                 place.directory.root().sync_all().map_err(of)?;
                 return Ok(notes);
             }
-            // Another mount of the same device.
+            // A different mount of the same device.
             Err(Errno::XDEV) => {}
             Err(error) => return Err(words(&error.into())),
         }
@@ -204,10 +204,10 @@ pub(super) fn place(
     Ok(notes)
 }
 
-/// A destination that is a regular file, to be read.
+/// Opens a destination that is a regular file for reading.
 ///
 /// # Errors
-/// There is none that may be touched.
+/// There is no such file, or it may not be read.
 pub(super) fn open_destination(destination: &Path, roots: &[PathBuf]) -> Result<File, String> {
     let place = Place::find(destination, roots)?;
     place.open(&place.name, OFlags::RDONLY).map_err(|error| words(&error))
@@ -246,7 +246,7 @@ mod tests {
         symlink("../target", &link).unwrap();
         placed(&folder, &link).unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "new");
-        // Only root can play another user.
+        // Only root can make a link of another user.
         if lchown(&link, Some(65_534), None).is_ok() {
             fs::write(&target, "old").unwrap();
             let refused = placed(&folder, &link).unwrap_err();

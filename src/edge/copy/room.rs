@@ -1,28 +1,28 @@
-//! Whether an archive still fits where it is unpacked: what is free on the disk, less a reserve for everybody else, and
-//! how much an archive of its size may become.
+//! Whether an archive still fits where it is unpacked: the free disk space less a reserve, and the maximum unpacked
+//! size for an archive of its size.
 
 use rustix::io::Errno;
 
 use super::inside::Inside;
 use super::text::words;
 
-/// Always left free: a twentieth of the file system, but no more than this.
+/// Maximum reserve in bytes. The reserve is a twentieth of the file system.
 const RESERVE_MAX: u64 = 1 << 30;
-/// So much may come out of any archive: a few kilobytes of text that repeats itself are no attack.
+/// Unpacked size that any archive may have: a few kilobytes of repetitive text are not an attack.
 const ALWAYS_ALLOWED: u64 = 64 << 20;
-/// Number of bytes after which the free space is read again.
+/// Number of written bytes after which the free space is read again.
 const LOOK_EVERY: u64 = 16 << 20;
 
-/// See the module's page.
+/// The remaining room; see the module's documentation.
 pub(super) struct Room<'a> {
     inside: &'a Inside,
     unpacked: u64,
-    /// What may be written before the disk is asked again.
+    /// Number of bytes that may be written before the free space is read again.
     free: u64,
     max_bytes: u64,
 }
 
-/// The bytes that an archive may become when its files may be `max_ratio` times as large; 0 is no limit.
+/// The maximum unpacked size of an archive if its content may be `max_ratio` times as large; 0 means no limit.
 pub(super) const fn max_unpacked_bytes(archive_bytes: u64, max_ratio: u64) -> u64 {
     if max_ratio == 0 {
         return u64::MAX;
@@ -31,15 +31,15 @@ pub(super) const fn max_unpacked_bytes(archive_bytes: u64, max_ratio: u64) -> u6
 }
 
 impl<'a> Room<'a> {
-    /// For an archive that may become `max_bytes` ([`max_unpacked_bytes`]).
+    /// The room for an archive whose maximum unpacked size is `max_bytes` ([`max_unpacked_bytes`]).
     pub(super) const fn new(inside: &'a Inside, max_bytes: u64) -> Self {
         Self { inside, unpacked: 0, free: 0, max_bytes }
     }
 
-    /// A file of `size` bytes comes next.
+    /// Takes room for the next file of `size` bytes.
     ///
     /// # Errors
-    /// Why it must not be written, as a part of a sentence.
+    /// Why it must not be written, as part of a sentence.
     pub(super) fn take(&mut self, size: u64) -> Result<(), String> {
         self.unpacked = self.unpacked.saturating_add(size);
         if self.unpacked > self.max_bytes {
@@ -57,7 +57,7 @@ impl<'a> Room<'a> {
     }
 
     fn ask_disk(&self, size: u64) -> Result<u64, String> {
-        // A file system that does not tell refuses by itself when it is full.
+        // A file system that does not report free space still refuses writes when it is full.
         let Ok(disk) = rustix::fs::fstatvfs(self.inside.root()) else { return Ok(u64::MAX) };
         let available = disk.f_bavail.saturating_mul(disk.f_frsize);
         let reserve = (disk.f_blocks.saturating_mul(disk.f_frsize) / 20).min(RESERVE_MAX);

@@ -1,4 +1,5 @@
-//! The receiver's end of a copy: gathers chunks in `cache_dir/copy_<token>`, compares digests, and hands the whole on.
+//! The receiver's end of a copy: gathers chunks in `cache_dir/copy_<token>`, compares digests, and puts the file in
+//! place.
 
 use std::fs::{self, File};
 use std::io::{self, Seek, Write};
@@ -18,42 +19,42 @@ use crate::edge::{private_tmp, system};
 use crate::model::base64_text;
 use crate::model::copy::{Attributes, CopyFailure, CopyKind, DigestKind, SinkDone, SinkSpec, SinkStep};
 
-/// What was gathered so far; nothing before the first step.
+/// The gathered file; nothing before the first step.
 #[derive(Default)]
 pub struct Sink {
     open: Option<Open>,
-    /// What is copied, where the sender may ask for it anew.
+    /// Identity of the copy, if the sender may ask for it again.
     identity: Option<String>,
-    /// How both ends compare, as far as they have agreed on it.
+    /// The digest that both ends use, as far as they have agreed on it.
     kind: DigestKind,
 }
 
 struct Open {
     path: PathBuf,
-    /// By which it is found again; none for a file without a name, of which nothing is left behind, whatever happens.
+    /// The mark by which it is found again; `None` for a file without a name, which leaves nothing behind.
     mark: Option<Mark>,
-    /// Whether one of its name was there before.
+    /// Whether a file of its name was there before.
     is_found: bool,
     file: File,
     digest: Digest,
     received: u64,
-    /// Up to where the disk was told to write.
+    /// Offset up to which the disk was told to write.
     written: u64,
 }
 
-/// A longer token is not part of a file name, of which 255 bytes are allowed.
+/// Maximum length of a token in a file name, which may have 255 bytes.
 const TOKEN_IN_NAME_MAX: usize = 200;
-/// Number of bytes after which the disk is told to write, so that little is left to flush at the end.
+/// Number of bytes after which the disk is told to write, so that the final flush is short.
 const WRITE_BEHIND_BYTES: u64 = 8 << 20;
 
 impl Sink {
-    /// Whether it holds a file, or knows what is to come.
+    /// Whether it has a file or knows what will come.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.open.is_some() || self.identity.is_some()
     }
 
-    /// What was gathered of a copy that is passed on, to be read from its beginning.
+    /// The gathered file of a relayed copy, at its beginning.
     #[must_use]
     pub fn file(&self) -> Option<File> {
         let mut file = self.open.as_ref()?.file.try_clone().ok()?;
@@ -61,7 +62,7 @@ impl Sink {
         Some(file)
     }
 
-    /// Does one step. After a failure nothing is left of the copy.
+    /// Does one step. A failure leaves nothing of the copy.
     pub fn run(&mut self, step: SinkStep) -> SinkDone {
         let done = match step {
             SinkStep::Query { spec, total, md5, attributes, restart, identity, digest } => {
@@ -141,7 +142,7 @@ impl Sink {
         Ok(SinkDone::Found { received, md5, same_size: destination.is_some() })
     }
 
-    /// What was gathered before: by this copy, or by one of the same that was asked for earlier, which keeps its name.
+    /// Finds what was gathered before by this copy or by an earlier request for the same, which keeps its name.
     fn find(&mut self, path: &Path) -> io::Result<()> {
         if self.open.is_some() {
             return Ok(());
@@ -156,7 +157,7 @@ impl Sink {
         Ok(())
     }
 
-    /// What stands for the copy that `path` gathers.
+    /// The identity of the copy that is gathered in `path`.
     fn identity_of(&self, path: &Path) -> String {
         self.identity.clone().unwrap_or_else(|| path.to_string_lossy().into_owned())
     }
@@ -175,10 +176,10 @@ impl Sink {
             None if spec.is_passed_on => self.open.insert(Open::nameless(&path, self.kind)?),
             None => {
                 if offset.is_none() {
-                    // Nobody has asked before.
+                    // The first request for this copy.
                     sweep_beside(&path);
                 }
-                // Only our own kind says where a chunk belongs; of any other, more follows after a restart of ours.
+                // Only our own daemons send the offset of a chunk. Chunks of others continue after our restart.
                 let open = if offset.is_none() { Open::existing(&path, &identity, self.kind) } else { Ok(None) };
                 let open = open.and_then(|open| open.map_or_else(|| Open::new(&path, &identity, self.kind), Ok));
                 self.open.insert(open.map_err(|error| open_failed(&path, &error))?)
@@ -214,7 +215,7 @@ impl Sink {
         let open = match &mut self.open {
             Some(open) => open,
             None if spec.is_passed_on => self.open.insert(Open::nameless(&path, self.kind)?),
-            // An empty file of a Perl sender, or the end after a restart of ours.
+            // An empty file of a Perl sender, or the end of a copy after our restart.
             None => {
                 let open = Open::existing(&path, &identity, self.kind);
                 let open = open.and_then(|open| open.map_or_else(|| Open::new(&path, &identity, self.kind), Ok));
@@ -255,7 +256,7 @@ impl Sink {
             }
         };
         if let Some(open) = self.open.take() {
-            // A file that was moved has that name no more.
+            // A moved file no longer has that name.
             open.remove();
         }
         notes.extend(private_tmp::hiding(&spec.destination).map(|directory| {
@@ -268,7 +269,7 @@ impl Sink {
 
 impl Drop for Sink {
     fn drop(&mut self) {
-        // Whoever asks next gets what is there.
+        // The next request gets what is there.
         if let Some(open) = &self.open {
             marks::release(&open.file);
         }
@@ -276,7 +277,7 @@ impl Drop for Sink {
 }
 
 impl Open {
-    /// An empty file of our own, whatever stands there.
+    /// A new empty file that replaces any other.
     fn new(path: &Path, identity: &str, kind: DigestKind) -> io::Result<Self> {
         let was_there = match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -297,7 +298,8 @@ impl Open {
         })
     }
 
-    /// A file without a name, in the directory of `path` or, if that is none here, where large temporary files go.
+    /// A file without a name in the directory of `path`, or if that does not exist here, in the directory for large
+    /// temporary files.
     fn nameless(path: &Path, kind: DigestKind) -> Result<Self, CopyFailure> {
         let name = path.file_name().unwrap_or_default();
         let elsewhere = [PathBuf::from("/var/tmp"), std::env::temp_dir()].map(|directory| directory.join(name));
@@ -317,7 +319,7 @@ impl Open {
         Err(problem.unwrap_or_else(|| failure("remote copy failed", "")))
     }
 
-    /// The file that we left there; `None` when there is none that only we can have made.
+    /// The file that we left there; `None` if there is none that only we can have made.
     fn existing(path: &Path, identity: &str, kind: DigestKind) -> io::Result<Option<Self>> {
         let Some(mut file) = marks::open_ours(path)? else { return Ok(None) };
         let mut digest = Digest::new(kind);
@@ -335,7 +337,7 @@ impl Open {
         }))
     }
 
-    /// Takes the digest anew where it is of another kind: a sender may have begun without a question.
+    /// Computes the digest again if it is of another kind, because a sender may have begun without asking.
     fn digest_by(&mut self, kind: DigestKind) -> io::Result<()> {
         if self.digest.kind() != kind {
             self.digest = Digest::new(kind);
@@ -348,18 +350,18 @@ impl Open {
     fn remove(mut self) {
         if let Some(mark) = self.mark.take() {
             left_over::clear(&self.path, &mut self.file);
-            // Somebody else may have removed it.
+            // It may have been removed.
             let _gone = fs::remove_file(&self.path);
             mark.unset(&self.path);
             if self.is_found {
-                // Another mark may lead there, of the question that came before a restart of ours.
+                // A mark of a question before our restart may also lead there.
                 sweep_beside(&self.path);
             }
         }
     }
 }
 
-/// Removes what was gathered under this name, if anything was.
+/// Removes a gathered file of this name, if there is one.
 fn forget(path: &Path) {
     if let Ok(Some(mut file)) = marks::open_ours(path) {
         left_over::clear(path, &mut file);
@@ -369,7 +371,7 @@ fn forget(path: &Path) {
     }
 }
 
-/// Marks that lead nowhere go, and what was left long ago.
+/// Removes marks without a file, and old leftovers.
 fn sweep_beside(path: &Path) {
     marks::sweep(path.parent().unwrap_or(Path::new(".")), std::time::SystemTime::now());
 }
@@ -378,7 +380,8 @@ fn open_failed(path: &Path, error: &io::Error) -> CopyFailure {
     failure(format!("file '{}' open failed: {}", path.display(), words(error)), "")
 }
 
-/// Where chunks are gathered. A directory that may not be written under gives way to the one that the copy goes to.
+/// The path in which chunks are gathered. If `cache_dir` is not within the allowed roots, the directory of the
+/// destination is used.
 fn path_of(spec: &SinkSpec) -> Result<PathBuf, CopyFailure> {
     if spec.is_passed_on {
         let name = format!("copy_local_{}", spec.token);
@@ -408,7 +411,7 @@ fn path_of(spec: &SinkSpec) -> Result<PathBuf, CopyFailure> {
     }
 }
 
-/// The bytes of a chunk, whose text is a JSON string with its quotation marks; a Perl peer breaks the lines.
+/// Decodes a chunk from a JSON string with its quotation marks. A Perl peer inserts line breaks.
 #[must_use]
 pub fn decode(json: &str) -> Option<Vec<u8>> {
     let text = json.strip_prefix('"')?.strip_suffix('"')?;

@@ -1,4 +1,5 @@
-//! The sender's end of a copy: finds out what the source is, packs a directory, reads chunks and their digest.
+//! The sender's end of a copy: determines the kind of the source, packs a directory, reads chunks and computes their
+//! digest.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -11,7 +12,7 @@ use super::text::{about, failure, words};
 use crate::model::base64_text;
 use crate::model::copy::{Chunk, ChunkFrame, CopyFailure, CopyKind, DigestKind, SourceDone, SourceSpec, SourceStep};
 
-/// What was opened; nothing before the first step.
+/// The open source; nothing before the first step.
 #[derive(Default)]
 pub struct Source {
     open: Option<Open>,
@@ -22,7 +23,7 @@ struct Open {
     file: File,
     kind: CopyKind,
     size: u64,
-    /// Modification time and number of the file: what it is at the end, too, unless somebody changed it.
+    /// Modification time and inode of the file, which are the same at the end unless somebody changed it.
     stamp: Stamp,
     digest: Digest,
     read: u64,
@@ -49,7 +50,7 @@ impl Stamp {
 }
 
 impl Source {
-    /// Whether it holds a file.
+    /// Whether it has a file.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.open.is_some()
@@ -80,7 +81,7 @@ impl Source {
         let Opened { file, kind, notes } = open_source(spec)?;
         let metadata = file.metadata().map_err(|error| open_failed(path, &error))?;
         if !metadata.is_file() {
-            // Somebody put it in the place of the file that was looked at.
+            // It has replaced the file that was checked.
             return Err(failure("unknown source", format!("{}: neither a file nor a directory", path.display())));
         }
         let stamp = Stamp::of(&metadata);
@@ -99,20 +100,20 @@ impl Source {
     }
 }
 
-/// A source that is open.
+/// An open source.
 pub struct Opened {
     /// The file, or the packed directory, at its beginning.
     pub file: File,
-    /// What it is.
+    /// Its kind.
     pub kind: CopyKind,
-    /// What was left out of an archive, for the log.
+    /// Notes for the log about what was left out of an archive.
     pub notes: Vec<String>,
 }
 
-/// Finds out what the source is, packs a directory, opens it. May take long.
+/// Opens the source; a directory is packed first, which may take long.
 ///
 /// # Errors
-/// As the row that ends the copy says it.
+/// The error for the last row of the copy.
 pub fn open_source(spec: &SourceSpec) -> Result<Opened, CopyFailure> {
     let path = &spec.source;
     let metadata = fs::metadata(path).map_err(|error| failure("unknown source", about(path, &error)))?;
@@ -126,7 +127,7 @@ pub fn open_source(spec: &SourceSpec) -> Result<Opened, CopyFailure> {
     Err(failure("unknown source", format!("{}: neither a file nor a directory", path.display())))
 }
 
-/// A FIFO that somebody puts in the place of the file must not hold up a worker.
+/// Opens without blocking, so that a FIFO in place of the file does not hold up a worker.
 fn open_file(path: &Path) -> Result<File, CopyFailure> {
     let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
     fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| open_failed(path, &error))
@@ -190,7 +191,7 @@ impl Open {
 
     fn finish(&mut self) -> Result<SourceDone, CopyFailure> {
         let metadata = self.file.metadata().map_err(|error| self.read_failed(&error))?;
-        // Nobody else can reach a packed file: it has no name any more.
+        // Nobody else can change a packed file, because it has no name.
         if self.kind == CopyKind::Regular && Stamp::of(&metadata) != self.stamp {
             return Err(self.changed());
         }
@@ -271,7 +272,7 @@ mod tests {
             let _opened = source.run(spec(file.clone(), &folder));
             let _first = source.run(read(1));
             fs::write(&file, new).unwrap();
-            // The clock of file systems is coarse; a second writer would move it on.
+            // The clock of file systems is coarse, so the time is set explicitly.
             let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
             File::options().write(true).open(&file).unwrap().set_modified(later).unwrap();
             let rest = source.run(read(8));

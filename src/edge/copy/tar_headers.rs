@@ -1,5 +1,4 @@
-//! What a tar archive says about an entry beside its header, and to whom entries belong. Lengths are capped before
-//! anything is read.
+//! Extended headers of tar entries, and the owners of entries. Lengths are limited before anything is read.
 
 use std::io::{self, Read};
 
@@ -7,10 +6,10 @@ use tar::Entry;
 
 use super::text::words;
 
-/// Bytes of a long name or of extended headers at most.
+/// Maximum length of a long name or of extended headers in bytes.
 const EXTENSION_BYTES_MAX: u64 = 64 << 10;
 
-/// What headers before an entry say about it.
+/// The content of the extended headers before an entry.
 #[derive(Default)]
 pub(super) struct Extensions {
     pub name: Option<Vec<u8>>,
@@ -18,7 +17,7 @@ pub(super) struct Extensions {
     pub size: Option<u64>,
 }
 
-/// The last name that was looked up, and its number: the entries of an archive belong to few.
+/// The last name that was looked up and its id. The entries of an archive have few owners.
 #[derive(Default)]
 pub(super) struct LookedUp {
     name: String,
@@ -26,7 +25,7 @@ pub(super) struct LookedUp {
 }
 
 impl LookedUp {
-    /// By name where this machine knows it, else by number.
+    /// The id for a name if this machine knows it, else the number.
     pub(super) fn id(
         &mut self,
         name: Result<Option<&str>, std::str::Utf8Error>,
@@ -38,12 +37,12 @@ impl LookedUp {
             *self = Self { name: name.to_owned(), id: look_up(name) };
         }
         let number = || number.ok().and_then(|number| u32::try_from(number).ok());
-        // All ones means "unchanged".
+        // All ones would mean "unchanged".
         self.id.or_else(number).filter(|id| *id != u32::MAX)
     }
 }
 
-/// The content of an entry that says something about the next one.
+/// The content of an entry that describes the next one.
 pub(super) fn long_text(entry: &mut Entry<'_, impl Read>) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
     entry
@@ -59,7 +58,7 @@ pub(super) fn long_text(entry: &mut Entry<'_, impl Read>) -> Result<Vec<u8>, Str
     Ok(text)
 }
 
-/// Extended headers: lines `LENGTH KEY=VALUE`.
+/// Reads extended headers: lines `LENGTH KEY=VALUE`.
 pub(super) fn read_pax(text: &[u8], extensions: &mut Extensions) {
     let mut rest = text;
     while let Some(space) = rest.iter().position(|byte| *byte == b' ') {

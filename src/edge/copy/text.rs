@@ -1,4 +1,4 @@
-//! Errors of the system as the original's rows show them, and digests as text.
+//! Errors of the system in the form of the original's rows, and digests as text.
 
 use std::io;
 use std::path::Path;
@@ -7,7 +7,7 @@ use md5::{Digest, Md5};
 
 use crate::model::copy::CopyFailure;
 
-/// The system's words alone: `No such file or directory`.
+/// The system's words without a number: `No such file or directory`.
 pub(super) fn words(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
@@ -16,7 +16,7 @@ pub(super) fn words(error: &io::Error) -> String {
     }
 }
 
-/// A path and what is wrong with it.
+/// A path and its error.
 pub(super) fn about(path: &Path, error: &io::Error) -> String {
     format!("{}: {}", path.display(), words(error))
 }
@@ -25,7 +25,7 @@ pub(super) fn failure(message: impl Into<String>, detail: impl Into<String>) -> 
     CopyFailure { message: message.into(), detail: detail.into() }
 }
 
-/// Hexadecimal digits of a digest so far; it may be fed on.
+/// The hexadecimal digits of a digest so far. More bytes may follow.
 pub(super) fn hex(digest: &Md5) -> String {
     digest.clone().finalize().iter().fold(String::with_capacity(32), |mut text, byte| {
         for nibble in [byte >> 4, byte & 15] {

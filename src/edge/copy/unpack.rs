@@ -1,5 +1,6 @@
-//! A tar.gz that a peer sent, into a directory: merged with what is there, file by file, each whole or not at all, and
-//! nothing outside the directory. Files are written under other names, flushed to the disk together, then renamed.
+//! Unpacks a peer's tar.gz into a directory. It is merged with what is there, each file whole or not at all, and
+//! nothing is written outside the directory. Files are written under temporary names, flushed to disk together, then
+//! renamed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -22,24 +23,24 @@ use super::tar_headers::{Extensions, LookedUp, long_text, read_pax};
 use super::text::words;
 use crate::edge::system;
 
-/// Files that wait to be renamed at most, and their bytes.
+/// Maximum number of files that wait to be renamed, and maximum number of their bytes.
 const STAGED_MAX: usize = 4_096;
 const STAGED_BYTES_MAX: u64 = 256 << 20;
-/// Symlinks, and directories that their owner may not write to, at most; they are looked at once more in the end.
+/// Maximum number of symlinks, and of directories that their owner may not write to. They are handled again at the end.
 const REMEMBERED_MAX: usize = 65_536;
 /// Times beyond this (the year 5138) are invalid.
 const MTIME_MAX: u64 = 100_000_000_000;
 
-/// Unpacks; what could not be done to permissions comes back for the log.
+/// Unpacks. Returns notes about permissions that could not be set.
 ///
 /// # Errors
-/// What is wrong, with the name of the entry.
+/// The fault, with the name of the entry.
 pub fn unpack(archive: impl Read, directory: &Path, mark: &str, max_bytes: u64) -> Result<Vec<String>, String> {
     let inside = Inside::open(directory).map_err(|error| format!("{}: {}", directory.display(), words(&error)))?;
     unpack_into(archive, &inside, mark, max_bytes)
 }
 
-/// The same for a directory that is open.
+/// Like [`unpack`] for an open directory.
 pub(super) fn unpack_into(
     archive: impl Read,
     inside: &Inside,
@@ -49,7 +50,7 @@ pub(super) fn unpack_into(
     Unpacking::new(inside, mark, max_bytes).run(archive)
 }
 
-/// A file that has its content, but not its name.
+/// A complete file under its temporary name.
 struct Staged {
     parent: Vec<OsString>,
     written_as: OsString,
@@ -138,7 +139,7 @@ impl<'a> Unpacking<'a> {
         for (components, mode) in std::mem::take(&mut self.late_modes) {
             self.set_directory_mode(&components, mode);
         }
-        // The names, and what was refused, are on the disk as well.
+        // The names are on disk too, also after a refusal.
         let synced =
             rustix::fs::syncfs(self.inside.root().as_fd()).map_err(|error| of_errno(self.inside.path(), error));
         done.and(checked).and(synced)?;
@@ -186,7 +187,7 @@ impl<'a> Unpacking<'a> {
     fn directory(&mut self, name: &Path, components: Vec<OsString>, header: &Header) -> Result<(), Failed> {
         let way = self.inside.walk(&components, Missing::Make).map_err(|problem| of_problem(name, &problem))?;
         drop(way);
-        // The destination itself stays as it is.
+        // The destination itself is not changed.
         if components.is_empty() {
             return Ok(());
         }
@@ -195,7 +196,7 @@ impl<'a> Unpacking<'a> {
         if mode & 0o700 == 0o700 {
             self.set_directory_mode(&components, mode);
         } else if self.late_modes.len() < REMEMBERED_MAX {
-            // First what is in it, then what forbids that.
+            // Its content comes first, then the mode that forbids writing.
             self.late_modes.push((components, mode));
         } else {
             return Err(refused(name, "is one directory too many that its owner may not write to"));
@@ -289,7 +290,7 @@ impl<'a> Unpacking<'a> {
         }
     }
 
-    /// Gives the files that wait their names.
+    /// Renames the waiting files.
     fn commit(&mut self) -> Result<(), Failed> {
         if self.staged.is_empty() {
             return Ok(());
@@ -308,18 +309,18 @@ impl<'a> Unpacking<'a> {
         Ok(())
     }
 
-    /// What has no name yet goes.
+    /// Removes the files that still have temporary names.
     fn drop_staged(&mut self) {
         for staged in std::mem::take(&mut self.staged) {
             if let Ok(way) = self.inside.walk(&staged.parent, Missing::Refuse) {
-                // It may have got its name meanwhile.
+                // It may already have been renamed.
                 let _gone = rustix::fs::unlinkat(way.directory(), &staged.written_as, AtFlags::empty());
             }
         }
     }
 
     fn symlink(&mut self, name: &Path, parent: Vec<OsString>, last: OsString, target: &Path) -> Result<(), Failed> {
-        // Files that wait come first: a symlink must not take a name that they need.
+        // Waiting files are renamed first, because a symlink must not take a name that they need.
         self.commit()?;
         let written_as = self.temporary_name();
         let way = self.inside.walk(&parent, Missing::Make).map_err(|problem| of_problem(name, &problem))?;
@@ -348,7 +349,7 @@ impl<'a> Unpacking<'a> {
         Ok(())
     }
 
-    /// What came after a symlink may have turned it outwards.
+    /// Checks the symlinks again, because later entries may have made them lead outside.
     fn check_symlinks(&mut self) -> Result<(), Failed> {
         let mut checked = Ok(());
         for (parent, last) in std::mem::take(&mut self.symlinks) {
@@ -387,7 +388,7 @@ impl<'a> Unpacking<'a> {
         rustix::fs::linkat(target_way.directory(), &target_name, way.directory(), &written_as, AtFlags::empty())
             .and_then(|()| rustix::fs::renameat(way.directory(), &written_as, way.directory(), last))
             .map_err(|error| of_errno(name, error))?;
-        // A link to itself leaves the other name behind.
+        // Renaming onto a link to the same file leaves the temporary name behind.
         let _gone = rustix::fs::unlinkat(way.directory(), &written_as, AtFlags::empty());
         Ok(())
     }
@@ -402,14 +403,14 @@ impl<'a> Unpacking<'a> {
     }
 }
 
-/// Hands on the entries of an archive, each with its name and with what was said before it.
+/// Calls a function for each entry of an archive with its name and its extended headers.
 fn each_entry<R: Read>(
     archive: R,
     mut take: impl FnMut(&mut Entry<'_, MultiGzDecoder<R>>, PathBuf, Extensions) -> Result<(), Failed>,
 ) -> Result<(), Failed> {
     let mut archive = Archive::new(MultiGzDecoder::new(archive));
     let mut extensions = Extensions::default();
-    // Raw: what precedes an entry is read here, within bounds.
+    // Raw, because extended headers are read here within bounds.
     for entry in archive.entries().map_err(|error| broken(&error))?.raw(true) {
         let mut entry = entry.map_err(|error| broken(&error))?;
         match entry.header().entry_type() {
@@ -427,8 +428,8 @@ fn each_entry<R: Read>(
     Ok(())
 }
 
-/// Removes what an unpacking that was killed left of the same archive, with the same `mark`: the names are made as
-/// there.
+/// Removes what a killed unpacking of the same archive with the same `mark` left: the temporary names are computed
+/// again.
 pub(super) fn remove_left(archive: impl Read, inside: &Inside, mark: &str) {
     let mut number = 0;
     let _end_of_what_it_unpacked = each_entry(archive, |entry, name, _| {
@@ -447,7 +448,7 @@ pub(super) fn remove_left(archive: impl Read, inside: &Inside, mark: &str) {
     });
 }
 
-/// A new file, in the place of one that an earlier attempt left.
+/// A new file that replaces one of an earlier attempt.
 fn create(directory: &impl AsFd, name: &OsStr) -> Result<File, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let open = || rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o600));

@@ -1,10 +1,11 @@
-//! Binding a TCP port: refused while somebody listens there, with the name of that process; taken although old
-//! connections of a daemon before us linger.
+//! Binds a TCP port. Fails with the name of the process if one listens there. Succeeds although old connections of an
+//! earlier daemon linger.
 //!
-//! A Perl daemon binds with `SO_REUSEPORT` alone, and its connections stay in TIME-WAIT with it for a minute. Linux
-//! lets a socket beside them only if both have that option, so it is tried where `SO_REUSEADDR` is not enough.
-//! Connections that we accept get it, too, so that a Perl daemon can start after us; the listener itself keeps the port
-//! for us.
+//! A Perl daemon binds only with `SO_REUSEPORT`, and its connections stay in TIME-WAIT with that option for a minute.
+//! Linux allows another socket beside them only if both have the option, so it is tried if `SO_REUSEADDR` is not
+//! enough.
+//! Connections that we accept get the option too, so that a Perl daemon can start after us. The listener itself does
+//! not keep it, so that the port stays ours.
 
 use std::fs;
 use std::io;
@@ -14,15 +15,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::net::sockopt::{set_socket_reuseaddr, set_socket_reuseport};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 
-/// Why a port cannot be had.
+/// Why a port cannot be bound.
 pub enum Refused {
-    /// The port has a listener: which process, where that can be seen.
+    /// The port has a listener, with its process if visible.
     Listened(Option<String>),
     /// Anything else.
     Other(io::Error),
 }
 
-/// A listening socket, non-blocking; `backlog` connections may wait to be accepted.
+/// A non-blocking listening socket. At most `backlog` connections wait to be accepted.
 pub fn listen_on(address: SocketAddr, backlog: i32) -> Result<std::net::TcpListener, Refused> {
     match open(address, backlog, false) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
@@ -41,23 +42,23 @@ fn open(address: SocketAddr, backlog: i32, reuse_port: bool) -> io::Result<std::
     set_socket_reuseport(&socket, reuse_port)?;
     bind(&socket, &address)?;
     listen(&socket, backlog)?;
-    // From now on nobody may listen beside us.
+    // From now on nobody else may listen on the port.
     set_socket_reuseport(&socket, false)?;
     Ok(OwnedFd::into(socket))
 }
 
 /// Lets a daemon that binds with `SO_REUSEPORT` start while this accepted connection is in TIME-WAIT.
 pub fn allow_rebinding(connection: &impl AsFd) {
-    // Without it such a daemon has to wait for a minute.
+    // Without this option such a daemon has to wait for a minute.
     let _not_supported = set_socket_reuseport(connection, true);
 }
 
-/// Whether somebody listens where `address` wants to, and which process, where it can be seen.
+/// Whether somebody listens at `address`, and which process if visible.
 pub fn listener(address: SocketAddr) -> Option<Option<(u32, String)>> {
     listener_of(address).map(process_with)
 }
 
-/// The inode of a socket that listens where `address` wants to.
+/// The inode of a socket that listens at `address`.
 fn listener_of(address: SocketAddr) -> Option<u64> {
     ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|file| {
         let table = fs::read_to_string(file).ok()?;
@@ -65,7 +66,7 @@ fn listener_of(address: SocketAddr) -> Option<u64> {
     })
 }
 
-/// The inode of a line of `/proc/net/tcp` (proc(5)) that stands for a listener at `address` or at all addresses.
+/// The inode in a line of `/proc/net/tcp` (proc(5)) if it is a listener at `address` or at all addresses.
 fn listening(line: &str, address: SocketAddr) -> Option<u64> {
     const LISTEN: &str = "0A";
     let mut fields = line.split_whitespace();
@@ -88,8 +89,7 @@ fn hex(address: IpAddr) -> String {
     words.iter().map(|word| format!("{:08X}", u32::from_ne_bytes(*word))).collect()
 }
 
-/// The number and `'name' (process 123)` of a process that holds the socket with this inode; `None` where it is not
-/// ours to see.
+/// The id and `'name' (process 123)` of a process that holds the socket with this inode; `None` if not visible.
 fn process_with(inode: u64) -> Option<(u32, String)> {
     let wanted = format!("socket:[{inode}]");
     let mut processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
@@ -111,7 +111,7 @@ mod tests {
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-    /// A listener as a Perl daemon binds it.
+    /// A listener bound like a Perl daemon's.
     fn perl_like(port: u16) -> io::Result<TcpListener> {
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         set_socket_reuseport(&socket, true)?;
@@ -120,7 +120,7 @@ mod tests {
         Ok(OwnedFd::into(socket))
     }
 
-    /// Leaves a connection of `listener` in TIME-WAIT: its end closes first.
+    /// Leaves a connection of `listener` in TIME-WAIT by closing its end first.
     fn leave_time_wait(listener: TcpListener) {
         listener.set_nonblocking(false).unwrap();
         let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(near.read(&mut [0]).unwrap(), 0);
     }
 
-    /// A command that another test starts may hold a copy of a listener for a moment.
+    /// A command started by another test may hold a copy of a listener for a moment.
     fn until_free<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
         let start = std::time::Instant::now();
         loop {

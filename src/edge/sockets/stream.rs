@@ -12,10 +12,10 @@ use mio::{Interest, Registry, Token};
 use crate::edge::system;
 use crate::edge::tls::session::Session;
 
-/// The first keep-alive probe goes out after this silence, then one each [`KEEPALIVE_INTERVAL`].
+/// Silence before the first keep-alive probe. Further probes follow each [`KEEPALIVE_INTERVAL`].
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// Number of unanswered keep-alive probes after which a peer is gone.
+/// Number of unanswered keep-alive probes after which a peer counts as gone.
 const KEEPALIVE_PROBES: u8 = 6;
 
 /// Maximum number of bytes read for one step of a handshake.
@@ -30,18 +30,18 @@ pub struct Stream {
 enum Tls {
     None,
     Here(Box<Session>),
-    /// A worker has it, see [`HandshakeStep`].
+    /// A worker has the session; see [`HandshakeStep`].
     Away,
 }
 
-/// The arithmetic of one step of a listener's handshake, for a worker: a signature takes milliseconds.
+/// One step of a listener's handshake, for a worker: a signature takes milliseconds.
 pub struct HandshakeStep {
     session: Box<Session>,
     bytes: Vec<u8>,
 }
 
 impl HandshakeStep {
-    /// Does it.
+    /// Does the step.
     pub fn run(&mut self) {
         self.session.take_in(&std::mem::take(&mut self.bytes));
     }
@@ -61,11 +61,10 @@ impl Stream {
         Self { socket: Socket::Unix(stream), tls: Tls::None }
     }
 
-    /// Begins a TCP connection, with `TCP_NODELAY`. Once the stream is writable, [`Stream::connected`] tells the
-    /// outcome.
+    /// Starts a TCP connection with `TCP_NODELAY`. Once the stream is writable, [`Stream::connected`] gives the result.
     ///
     /// # Errors
-    /// It cannot even begin: no route, no descriptor left.
+    /// It cannot start: no route, or no descriptor left.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         let _ = stream.set_nodelay(true);
@@ -80,7 +79,7 @@ impl Stream {
         UnixStream::connect(path).map(Self::from_unix)
     }
 
-    /// The bare socket of a TCP connection without TLS; `None` for any other.
+    /// The socket of a TCP connection without TLS; `None` for any other.
     #[cfg(feature = "ssh")]
     #[must_use]
     pub fn into_tcp(self) -> Option<TcpStream> {
@@ -90,12 +89,12 @@ impl Stream {
         }
     }
 
-    /// From now on the stream's bytes are those inside TLS. Whatever was read or written before was not.
+    /// Starts TLS. From now on the bytes read and written are those inside TLS.
     pub fn start_tls(&mut self, session: Session) {
         self.tls = Tls::Here(Box::new(session));
     }
 
-    /// Whether a listener's handshake is under way, which goes on by [`Stream::take_step`].
+    /// Whether a listener's handshake is under way; continue it with [`Stream::take_step`].
     #[must_use]
     pub fn is_server_handshaking(&self) -> bool {
         match &self.tls {
@@ -105,10 +104,11 @@ impl Stream {
         }
     }
 
-    /// Reads what a listener's handshake goes on with. Until [`Stream::put_back`] nothing else is read or written.
+    /// Reads the input of the next step of a listener's handshake. Nothing else is read or written until
+    /// [`Stream::put_back`].
     ///
     /// # Errors
-    /// Of the socket; it would also block while a step is under way.
+    /// An error of the socket. It also would block while a step is under way.
     pub fn take_step(&mut self) -> io::Result<Box<HandshakeStep>> {
         let Tls::Here(session) = std::mem::replace(&mut self.tls, Tls::Away) else {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -126,12 +126,12 @@ impl Stream {
         }
     }
 
-    /// A step is done; flush, then read.
+    /// Takes a finished step. Flush afterwards, then read.
     pub fn put_back(&mut self, step: HandshakeStep) {
         self.tls = Tls::Here(step.session);
     }
 
-    /// Whether a TLS handshake is under way: until it is over, writing would block.
+    /// Whether a TLS handshake is under way. Writing would block until its end.
     #[must_use]
     pub fn is_handshaking(&self) -> bool {
         match &self.tls {
@@ -141,15 +141,14 @@ impl Stream {
         }
     }
 
-    /// Whether bytes that were taken for writing wait for the socket: then [`Write::flush`] is wanted when it is
-    /// writable.
+    /// Whether accepted bytes wait for the socket, so that [`Write::flush`] must be called when it is writable.
     #[must_use]
     pub fn wants_flush(&self) -> bool {
         matches!(&self.tls, Tls::Here(session) if session.wants_write())
     }
 
-    /// Whether after a read that did (`is_short`) or did not leave its buffer partly empty only a new event brings
-    /// more.
+    /// Whether nothing is left to read before the next event, after a read that filled its buffer only partly
+    /// (`is_short`) or fully.
     #[must_use]
     pub fn is_emptied(&self, is_short: bool) -> bool {
         match &self.tls {
@@ -159,10 +158,10 @@ impl Stream {
         }
     }
 
-    /// Whether a connection that was begun is complete; false as long as it is under way.
+    /// Whether a started connection is complete; `false` while it is under way.
     ///
     /// # Errors
-    /// It failed.
+    /// The connection failed.
     pub fn connected(&self) -> io::Result<bool> {
         if let Some(error) = self.take_error()? {
             return Err(error);
@@ -189,7 +188,7 @@ impl Stream {
         }
     }
 
-    /// Turns on TCP keep-alive, which notices a peer that vanished within two minutes. Nothing for a Unix socket.
+    /// Turns on TCP keep-alive, which notices a vanished peer within two minutes. Does nothing for a Unix socket.
     ///
     /// # Errors
     /// The socket is broken.
@@ -200,11 +199,11 @@ impl Stream {
         }
     }
 
-    /// Tells the peer that nothing more comes: by `close_notify` inside TLS, and by ending the socket's sending
-    /// direction. If [`Self::wants_flush`] holds afterwards, flushing completes it.
+    /// Ends the sending direction: `close_notify` inside TLS, then shutdown of the socket. If [`Self::wants_flush`]
+    /// holds afterwards, flushing completes it.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection is broken.
     pub fn shutdown_write(&mut self) -> io::Result<()> {
         let Tls::Here(session) = &mut self.tls else { return self.socket.shutdown_write() };
         session.end();
@@ -234,7 +233,7 @@ impl Write for Stream {
         }
     }
 
-    /// Writes what TLS has encrypted but not yet written; without TLS nothing ever waits.
+    /// Writes what TLS has encrypted but not written. Without TLS there is never anything to flush.
     fn flush(&mut self) -> io::Result<()> {
         let session = match &mut self.tls {
             Tls::None => return Ok(()),

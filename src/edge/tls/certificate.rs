@@ -1,6 +1,6 @@
-//! The few fields of an X.509 certificate (RFC 5280 section 4.1) that messages to the administrator need.
+//! The fields of an X.509 certificate (RFC 5280 section 4.1) that messages to the administrator need.
 //!
-//! Whether a certificate is good is decided by webpki alone; this reads names and dates for diagnosis.
+//! Only webpki decides whether a certificate is valid. This module reads names and dates for diagnosis.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::{TlsError, pem};
 
-/// Who issued a certificate to whom and when it is valid; names as DER.
+/// Issuer, subject and validity of a certificate. Names are DER.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Summary<'a> {
     pub(super) issuer: &'a [u8],
@@ -22,12 +22,12 @@ pub(super) struct Summary<'a> {
 }
 
 impl<'a> Summary<'a> {
-    /// `None` where it is no certificate.
+    /// Reads a certificate; `None` if it is not one.
     pub(super) fn read(der: &'a [u8]) -> Option<Self> {
         let (certificate, _) = element(der)?;
         let (to_be_signed, _) = element(certificate.value)?;
         let (first, rest) = element(to_be_signed.value)?;
-        // The version is absent from version 1.
+        // Version 1 has no version field.
         let rest = if first.tag == 0xa0 { element(rest)?.1 } else { rest };
         let (_signature_algorithm, rest) = element(rest)?;
         let (issuer, rest) = element(rest)?;
@@ -43,7 +43,7 @@ impl<'a> Summary<'a> {
         })
     }
 
-    /// Whether it names itself as its issuer.
+    /// Whether issuer and subject are equal.
     pub(super) fn is_self_signed(&self) -> bool {
         self.issuer == self.subject
     }
@@ -66,7 +66,7 @@ impl Element<'_> {
     }
 }
 
-/// Splits the first DER element (X.690 section 8.1) off.
+/// Splits off the first DER element (X.690 section 8.1).
 fn element(der: &[u8]) -> Option<(Element<'_>, &[u8])> {
     let (&tag, rest) = der.split_first()?;
     let (&first, rest) = rest.split_first()?;
@@ -85,7 +85,7 @@ fn element(der: &[u8]) -> Option<(Element<'_>, &[u8])> {
     Some((Element { tag, value, whole }, after))
 }
 
-/// Every certificate of a file, in order; at least one. Other blocks, such as a key, are passed over.
+/// The certificates of a file in order, at least one. Other blocks, such as a key, are skipped.
 pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let blocks = pem::read_blocks(path)?;
     let seen = blocks.first().map(|block| block.label.clone()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! How a client of TLS checks its server, and what it says when the check fails.
+//! How a TLS client checks its server, and the errors when the check fails.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::verifier::{Accepted, Verifier};
 use super::{TlsError, certificate, provider};
 use crate::config::settings::ClientTls;
 
-/// Where distributions keep the roots that the system trusts, the first that exists counts.
+/// Where distributions keep the trusted roots. The first existing file counts.
 const SYSTEM_ROOTS: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -22,7 +22,7 @@ const SYSTEM_ROOTS: [&str; 6] = [
     "/etc/ca-certificates/extracted/tls-ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
-/// Servers whose session may be resumed: a node has one parent.
+/// Maximum number of servers whose session may be resumed. A node has one parent.
 const RESUMABLE_SERVERS: usize = 4;
 
 /// The configuration of outgoing TLS connections.
@@ -32,7 +32,7 @@ pub struct ClientContext {
 }
 
 impl ClientContext {
-    /// Prepares the check; reads the roots where they are needed.
+    /// Prepares the check. Reads the roots if they are needed.
     ///
     /// # Errors
     /// The roots cannot be read, or there are none.
@@ -74,7 +74,7 @@ impl ClientContext {
 }
 
 impl ClientContext {
-    /// Takes only the certificate that a server of this machine has in this file.
+    /// Accepts only the certificate in this file, which is that of a server on this machine.
     ///
     /// # Errors
     /// The file cannot be read, or holds none.
@@ -86,7 +86,7 @@ impl ClientContext {
         Self::load(&ClientTls::Pinned(sha256))
     }
 
-    /// A connection that waits, for subcommands.
+    /// A blocking connection, for subcommands.
     ///
     /// # Errors
     /// `server_name` is invalid.
@@ -101,7 +101,7 @@ impl ClientContext {
     }
 }
 
-/// Loads what a start would.
+/// Loads what a start would load.
 ///
 /// # Errors
 /// As [`ClientContext::load`].
@@ -119,7 +119,7 @@ pub(super) fn read_roots(ca_file: Option<&Path>) -> Result<(PathBuf, RootCertSto
         return Err(TlsError::new(Path::new(""), fault));
     };
     let mut roots = RootCertStore::empty();
-    // Bundles may hold a root that webpki does not read; the others count.
+    // Bundles may hold a root that webpki cannot read. The others count.
     let (taken, _passed_over) = roots.add_parsable_certificates(certificate::read_chain(file)?);
     if taken == 0 {
         return Err(TlsError::new(file, "has no usable root certificate: X.509 version 3 is needed"));
@@ -127,7 +127,7 @@ pub(super) fn read_roots(ca_file: Option<&Path>) -> Result<(PathBuf, RootCertSto
     Ok((file.to_owned(), roots))
 }
 
-/// What a failed handshake with `server_name` means and what to do.
+/// Explains a failed handshake with `server_name`: the cause and the remedy.
 pub(super) fn explain(error: &rustls::Error, server_name: &str) -> String {
     match error {
         rustls::Error::InvalidCertificate(fault) => {

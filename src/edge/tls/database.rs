@@ -1,4 +1,4 @@
-//! TLS towards a database server, as the `mysql_ssl_*` options of its client library mean it. No socket.
+//! TLS to a database server, with the meaning of the `mysql_ssl_*` options of its client library. No socket.
 
 use std::io;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::verifier::{Accepted, Verifier};
 use super::{TlsError, certificate, client, private_key, provider};
 use crate::config::database::DatabaseTls;
 
-/// What a failed handshake means and what to do; `None` for an error from outside TLS.
+/// Explains a failed handshake: the cause and the remedy; `None` for an error from outside TLS.
 #[must_use]
 pub fn explain(error: &io::Error, settings: Option<&DatabaseTls>) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;

@@ -1,8 +1,8 @@
 //! TLS 1.2 and 1.3 (RFC 5246, RFC 8446) for streams of the event loop, by rustls with ring.
 //!
-//! [`server::ServerContext`] and [`client::ClientContext`] are what the files say; [`session::Session`] is one
-//! connection's state, without a socket. Out of scope: client certificates (but towards a database), revocation
-//! lists, early data, ALPN (peers of this daemon speak HTTP/1.1 whatever they offer), renegotiation.
+//! [`server::ServerContext`] and [`client::ClientContext`] hold what the files say. [`session::Session`] is the state
+//! of one connection, without a socket. Out of scope: client certificates (except to a database), revocation lists,
+//! early data, ALPN (peers of this daemon speak HTTP/1.1 whatever they offer), renegotiation.
 
 mod certificate;
 pub mod client;
@@ -17,7 +17,7 @@ mod verifier;
 /// The number of PEM blocks.
 ///
 /// # Errors
-/// What is wrong with one.
+/// The fault of a block.
 #[cfg(fuzzing)]
 pub fn count_pem_blocks(bytes: &[u8]) -> Result<usize, String> {
     pem::parse(bytes).map(|blocks| blocks.len())
@@ -32,12 +32,12 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-/// A certificate or key file that cannot be used, with the remedy. Holds nothing secret.
+/// Why a certificate or key file cannot be used, with the remedy. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsError {
-    /// The file; empty when no file is to blame.
+    /// The file; empty if the fault is not in a file.
     pub file: PathBuf,
-    /// What is wrong with it, and what to do.
+    /// The fault and the remedy.
     pub fault: String,
 }
 
@@ -57,12 +57,12 @@ impl fmt::Display for TlsError {
     }
 }
 
-/// The cipher suites and key exchanges that rustls deems safe, computed by ring.
+/// The cipher suites and key exchanges that rustls considers safe, computed by ring.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// Larger files are no certificates: a full bundle of roots has a quarter of a megabyte.
+/// Maximum size of a PEM file in bytes. A full bundle of roots has a quarter of a megabyte.
 const MAX_FILE_BYTES: u64 = 8 << 20;
 
 /// Reads a whole PEM file.

@@ -1,4 +1,4 @@
-//! PEM (RFC 7468), read tolerantly: text around the blocks and any line length are fine, as in OpenSSL.
+//! PEM (RFC 7468), read as tolerantly as OpenSSL does: text around the blocks and any line length are allowed.
 
 use std::path::Path;
 
@@ -9,15 +9,15 @@ use super::{TlsError, read_file};
 
 /// One `-----BEGIN label-----` block. May hold a key: no `Debug`.
 pub(super) struct Block {
-    /// For instance `CERTIFICATE`.
+    /// The label, for instance `CERTIFICATE`.
     pub(super) label: String,
-    /// What it encodes; empty for the legacy encrypted form.
+    /// The content; empty for the legacy encrypted form.
     pub(super) der: Vec<u8>,
-    /// The legacy encrypted form, with `Proc-Type: 4,ENCRYPTED` (RFC 1421).
+    /// Whether it has the legacy encrypted form with `Proc-Type: 4,ENCRYPTED` (RFC 1421).
     pub(super) is_legacy_encrypted: bool,
 }
 
-/// Every block of a file, in order; at least one.
+/// The blocks of a file in order, at least one.
 pub(super) fn read_blocks(path: &Path) -> Result<Vec<Block>, TlsError> {
     let bytes = read_file(path)?;
     let blocks = parse(&bytes).map_err(|fault| TlsError::new(path, fault))?;

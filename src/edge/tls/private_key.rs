@@ -45,7 +45,7 @@ fn read(path: &Path, passphrase: Option<&str>) -> Result<PrivateKeyDer<'static>,
     })
 }
 
-/// The command that makes a key that we read.
+/// The command that converts the key to a supported form.
 fn convert(path: &Path) -> String {
     let shown = path.display();
     format!("`openssl pkcs8 -topk8 -v2 aes256 -v2prf hmacWithSHA256 -in {shown} -out {shown}.new`")

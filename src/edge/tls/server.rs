@@ -1,4 +1,4 @@
-//! What a TLS listener shows to its clients: certificate chain and key, loaded from files.
+//! The certificate chain and key of a TLS listener, loaded from files.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,17 +13,18 @@ use super::{TlsError, private_key, provider};
 use crate::config::settings::ServerTls;
 use crate::model::time::WallTime;
 
-/// A certificate that ends within this time is warned of.
+/// Remaining validity of a certificate below which a warning is given.
 const EXPIRY_WARNING_S: i64 = 14 * 86_400;
 
-/// The configuration of one listener. Connections keep the one that they began with, so replacing it drops none.
+/// The configuration of one listener. Connections keep the one that they began with, so replacing it drops no
+/// connection.
 #[derive(Clone)]
 pub struct ServerContext {
     config: Arc<ServerConfig>,
 }
 
 impl ServerContext {
-    /// Loads certificate chain and key. Also gives warnings: an expired certificate is used all the same, so that the
+    /// Loads certificate chain and key. Returns also warnings: an expired certificate is used nevertheless, so that the
     /// daemon starts. Reading an encrypted key takes some milliseconds.
     ///
     /// # Errors
@@ -45,24 +46,24 @@ impl ServerContext {
             .map_err(fault)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        // Sessions resume by tickets that the client keeps: nothing is stored here, however many come.
+        // Sessions are resumed by tickets that the client keeps, so nothing is stored here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(fault)?;
         config.send_tls13_tickets = 1;
         Ok((Self { config: Arc::new(config) }, warnings))
     }
 
-    /// The state of a connection that was just accepted.
+    /// The state of a newly accepted connection.
     ///
     /// # Errors
-    /// A sentence; not expected to happen.
+    /// A sentence. It is not expected to happen.
     pub fn session(&self) -> Result<Session, String> {
         let connection = ServerConnection::new(Arc::clone(&self.config)).map_err(|error| error.to_string())?;
         Ok(Session::server(connection))
     }
 }
 
-/// Loads what a start would, and gives its warnings.
+/// Loads what a start would load and returns its warnings.
 ///
 /// # Errors
 /// As [`ServerContext::load`].
@@ -115,7 +116,8 @@ fn validity_warning(file: &Path, leaf: &Summary<'_>, wall: WallTime) -> Option<S
     }
 }
 
-/// Clients look for issuers in the order of the file; some pass over what stands elsewhere.
+/// A warning about certificates in the wrong order. Clients look for issuers in the order of the file, and some skip a
+/// certificate in another place.
 fn order_warning(file: &Path, chain: &[rustls::pki_types::CertificateDer<'_>]) -> Option<String> {
     let issued_by_next = chain.iter().zip(chain.iter().skip(1)).all(|(certificate, next)| {
         match (Summary::read(certificate), Summary::read(next)) {

@@ -1,7 +1,8 @@
-//! One TLS connection's state between a non-blocking socket and plain bytes. Waiting and timeouts are the owner's.
+//! The state of one TLS connection between a non-blocking socket and plain bytes. The owner handles waiting and
+//! time-outs.
 //!
-//! Reading drives the handshake, and also writes what the handshake owes. While the handshake is under way nothing
-//! plain is taken for sending, so what was taken is on its way, and a queue that is empty has been encrypted.
+//! Reading drives the handshake and also writes its messages. No plain bytes are accepted for sending during the
+//! handshake, so accepted bytes are on the way, and an empty queue means that everything has been encrypted.
 
 use std::io::{self, Read, Write};
 
@@ -9,15 +10,15 @@ use rustls::{ClientConnection, Connection, ServerConnection};
 
 use super::client;
 
-/// Encrypted bytes that wait for the socket, at most; and what one write takes.
+/// Maximum number of encrypted bytes that wait for the socket, and maximum number of bytes taken by one write.
 const MAX_UNSENT_BYTES: usize = 32 << 10;
-/// What a client of plain HTTP is told, so that a browser or curl shows it.
+/// The answer to a client of plain HTTP, so that a browser or curl shows it.
 const PLAIN_HTTP_ANSWER: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 84\r\n\
     Connection: close\r\n\r\n{\"error\":\"http_error_400\",\"message\":\"this port speaks TLS: use https:// or \
         wss://\"}\n";
-/// Reads of the socket (4 KiB each) for one read of plain bytes: a peer that sends empty records must not hold the
-/// loop.
+/// Maximum number of reads of the socket (4 KiB each) for one read of plain bytes, so that a peer that sends empty
+/// records cannot hold the loop.
 const MAX_SOCKET_READS: usize = 24;
 
 enum Role {
@@ -25,18 +26,18 @@ enum Role {
     Client { server_name: Box<str> },
 }
 
-/// See the module's page.
+/// The state of one connection; see the module's documentation.
 pub struct Session {
     connection: Connection,
     role: Role,
-    /// The peer's very first octet.
+    /// The peer's first octet.
     first_octet: Option<u8>,
     /// The last read has emptied the socket.
     socket_is_empty: bool,
     /// The socket has ended.
     socket_has_ended: bool,
     is_ending: bool,
-    /// The sending direction of the socket is to be ended once everything is written.
+    /// The sending direction of the socket should be shut down once everything is written.
     shutdown_owed: bool,
 }
 
@@ -62,15 +63,15 @@ impl Session {
         }
     }
 
-    /// Whether it is a listener's whose handshake is under way and has not failed: a worker does its arithmetic, see
-    /// [`Session::take_in`].
+    /// Whether it belongs to a listener and its handshake is under way and has not failed. A worker does the
+    /// arithmetic; see [`Session::take_in`].
     #[must_use]
     pub fn is_server_handshaking(&self) -> bool {
         matches!(self.role, Role::Server) && self.is_handshaking() && !self.socket_has_ended
     }
 
-    /// Takes in bytes that were read from the socket, none for its end, without writing. What a handshake owes is
-    /// written by the next [`Session::flush`], and an error is told by the next [`Session::read`].
+    /// Takes bytes that were read from the socket, none for its end, without writing. The next [`Session::flush`]
+    /// writes the messages of the handshake, and the next [`Session::read`] reports an error.
     pub fn take_in(&mut self, mut bytes: &[u8]) {
         self.socket_has_ended = bytes.is_empty();
         while !bytes.is_empty() {
@@ -95,24 +96,25 @@ impl Session {
         self.connection.wants_write() || self.shutdown_owed
     }
 
-    /// Whether the last [`Self::read`] left nothing behind, neither in the socket nor here: only an event brings more.
+    /// Whether the last [`Self::read`] left nothing unread, neither in the socket nor here, so that only an event
+    /// brings more.
     #[must_use]
     pub const fn is_emptied(&self) -> bool {
         self.socket_is_empty
     }
 
-    /// Reads plain bytes, as many as fit and are there; 0 is the end, also where the peer ends without saying so.
+    /// Reads plain bytes, as many as fit and are there; 0 is the end, also if the peer ends without `close_notify`.
     ///
     /// # Errors
-    /// `WouldBlock`: nothing plain is there now. `Interrupted`: much was read without anything plain in it, call again
-    /// later. Otherwise the connection is over.
+    /// `WouldBlock`: no plain bytes are there now. `Interrupted`: much was read without plain bytes; call again later.
+    /// Otherwise the connection is broken.
     pub fn read<S: Read + Write>(&mut self, socket: &mut S, bytes: &mut [u8]) -> io::Result<usize> {
         self.socket_is_empty = false;
         let mut filled = 0;
         for _ in 0..MAX_SOCKET_READS {
             while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
                 match self.connection.reader().read(rest) {
-                    // The peer said that it has ended.
+                    // The peer has sent `close_notify`.
                     Ok(0) => return Ok(filled),
                     Ok(len) => filled += len,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -129,7 +131,7 @@ impl Session {
                     self.socket_is_empty = true;
                     return if filled > 0 { Ok(filled) } else { Err(error) };
                 }
-                // What was read before counts; the same error comes again with the next read.
+                // Return what was read before. The next read gives the same error again.
                 Err(_) if filled > 0 => return Ok(filled),
                 Err(error) => return Err(error),
             }
@@ -148,7 +150,7 @@ impl Session {
         }
     }
 
-    /// Takes in what the socket has, and answers where TLS itself must.
+    /// Reads the socket and writes answers of TLS itself.
     fn receive<S: Read + Write>(&mut self, socket: &mut S) -> io::Result<()> {
         if !self.socket_has_ended {
             let mut source = FirstOctet { socket, octet: &mut self.first_octet };
@@ -160,9 +162,9 @@ impl Session {
                 sent => sent,
             },
             Err(error) => {
-                // From now on each read gives this error.
+                // Each later read gives this error.
                 self.socket_has_ended = true;
-                // The alert tells the peer why; it may be gone.
+                // The alert tells the peer why. The peer may be gone.
                 let _gone =
                     if self.is_plain_http(&error) { socket.write_all(PLAIN_HTTP_ANSWER) } else { self.send(socket) };
                 Err(io::Error::new(io::ErrorKind::InvalidData, self.explain(&error)))
@@ -170,10 +172,10 @@ impl Session {
         }
     }
 
-    /// Encrypts and writes plain bytes; what was taken may wait here, up to a bound, until [`Self::flush`].
+    /// Encrypts and writes plain bytes. Accepted bytes may wait here, up to a bound, until [`Self::flush`].
     ///
     /// # Errors
-    /// `WouldBlock`: the socket is full, or the handshake is under way. Otherwise the connection is over.
+    /// `WouldBlock`: the socket is full, or the handshake is under way. Otherwise the connection is broken.
     pub fn write<S: Write>(&mut self, socket: &mut S, bytes: &[u8]) -> io::Result<usize> {
         self.send(socket)?;
         if self.is_handshaking() {
@@ -187,17 +189,17 @@ impl Session {
         }
     }
 
-    /// Writes what waits. Success means that nothing waits any more; then, once after [`Self::end`], `true` says that
-    /// the sending direction of the socket is to be ended.
+    /// Writes waiting bytes. Success means that none are left. Once after [`Self::end`], `true` means that the sending
+    /// direction of the socket should be shut down.
     ///
     /// # Errors
-    /// `WouldBlock`: the socket is full. Otherwise the connection is over.
+    /// `WouldBlock`: the socket is full. Otherwise the connection is broken.
     pub fn flush<S: Write>(&mut self, socket: &mut S) -> io::Result<bool> {
         self.send(socket)?;
         Ok(std::mem::take(&mut self.shutdown_owed))
     }
 
-    /// Says to the peer that nothing more comes (`close_notify`); [`Self::flush`] writes it.
+    /// Queues `close_notify`; [`Self::flush`] writes it.
     pub fn end(&mut self) {
         if !self.is_ending {
             self.is_ending = true;
@@ -218,8 +220,7 @@ impl Session {
         Ok(())
     }
 
-    /// Whether a client speaks HTTP to us without TLS: a method's capital letter stands where a record of TLS has its
-    /// kind.
+    /// Whether a client speaks HTTP without TLS: a capital letter of a method is where a TLS record has its type.
     fn is_plain_http(&self, error: &rustls::Error) -> bool {
         let is_letter = self.first_octet.is_some_and(|octet| octet.is_ascii_uppercase());
         let is_server = matches!(self.role, Role::Server);
@@ -242,7 +243,7 @@ impl Session {
     }
 }
 
-/// What a client means that ends the handshake with an alert, and what helps.
+/// The meaning of an alert with which a client ends the handshake, and the remedy.
 const fn meaning(alert: rustls::AlertDescription) -> &'static str {
     use rustls::AlertDescription as Alert;
     match alert {
@@ -264,7 +265,7 @@ const fn meaning(alert: rustls::AlertDescription) -> &'static str {
     }
 }
 
-/// A socket whose first octet is kept.
+/// A socket that remembers the first octet read.
 struct FirstOctet<'a, S> {
     socket: &'a mut S,
     octet: &'a mut Option<u8>,

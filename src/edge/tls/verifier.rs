@@ -1,5 +1,5 @@
-//! How a server's certificate is checked. The handshake's signature is always verified, so that the peer must own the
-//! key of the certificate that it shows.
+//! How a server's certificate is checked. The signature of the handshake is always verified, so that the peer must own
+//! the key of its certificate.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, Signatu
 
 use super::certificate::Summary;
 
-/// Which certificate is taken.
+/// Which certificates are accepted.
 #[derive(Debug)]
 pub(super) enum Accepted {
-    /// What webpki finds good: a trusted issuer, the right name, valid now.
+    /// Those that webpki accepts: a trusted issuer, the right name, valid now.
     Verified(Arc<WebPkiServerVerifier>),
-    /// The same for any name.
+    /// The same with any name.
     #[cfg(feature = "centreon")]
     OfIssuer(Arc<WebPkiServerVerifier>),
-    /// Only the certificate whose DER has this SHA-256, whatever its names, dates and issuer.
+    /// Only the certificate with this SHA-256 of its DER, whatever its names, dates and issuer.
     Fingerprint([u8; 32]),
     /// Every certificate.
     Any,
@@ -34,7 +34,7 @@ pub(super) struct Verifier {
     pub(super) provider: Arc<CryptoProvider>,
 }
 
-/// Why a certificate is refused, where rustls has no word for it.
+/// Why a certificate is refused, if rustls has no error for it.
 #[derive(Debug)]
 struct Refusal(String);
 
@@ -50,7 +50,7 @@ fn refused(text: impl Into<String>) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Refusal(text.into())))))
 }
 
-/// As `openssl x509 -fingerprint -sha256` shows it, without the colons.
+/// The fingerprint as in `openssl x509 -fingerprint -sha256`, without the colons.
 fn check_fingerprint(certificate: &CertificateDer<'_>, wanted: &[u8; 32]) -> Result<(), Error> {
     let found = digest::digest(&digest::SHA256, certificate);
     if found.as_ref() == wanted {
@@ -76,7 +76,7 @@ impl ServerCertVerifier for Verifier {
             }
             #[cfg(feature = "centreon")]
             Accepted::OfIssuer(web_pki) => {
-                // Names are looked at last, when everything else is found good.
+                // Names are checked last, after everything else.
                 match web_pki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
                     Err(Error::InvalidCertificate(
                         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },

@@ -1,3 +1,4 @@
+use crate::config::settings::ProxySettings;
 use crate::model::connection::ClientId;
 use crate::model::registration::{NodeKind, Registration, Subnode};
 use crate::model::token::Token;
@@ -43,7 +44,9 @@ fn pulled() -> Bench {
 
 /// A central with the WebSocket node 6 as client 70, which has answered.
 fn connected() -> Bench {
-    let mut bench = Bench::new(options(vec![web_socket_node(6)]));
+    let mut options = options(vec![web_socket_node(6)]);
+    options.proxy = options.proxy.map(|proxy| ProxySettings { only_listed: Some(false), ..proxy });
+    let mut bench = Bench::new(options);
     bench.give(says(70, "REGISTERNODES", &registers(6, "wss", "6")));
     bench.give(says(70, "PONG", r#"{"code":0,"data":{"action":"ping","id":"6","data":{}}}"#));
     bench.give(says(70, "SETLOGS", r#"{"code":0,"data":{"action":"getlog","id":6,"result":[]}}"#));

@@ -18,6 +18,7 @@ use crate::config::settings::CronJob;
 use crate::model::action::Action;
 use crate::model::log::LogLine;
 use crate::model::module::Module;
+use crate::model::text::quoted;
 use crate::model::time::Monotonic;
 use crate::model::time_zone::minute_of;
 use crate::model::token::Token;
@@ -206,9 +207,9 @@ impl Cron {
         let now = context.now.monotonic;
         let fresh = context.generate_token();
         let job = self.jobs.get_mut(id)?;
-        let shown: String = id.chars().take(64).flat_map(char::escape_debug).collect();
+        let shown = quoted(id);
         if job.runs_until.is_some_and(|until| until > now) {
-            let text = format!("job '{shown}' is left out this time: its last run has not ended");
+            let text = format!("job {shown} is left out this time: its last run has not ended");
             context.log(LogLine::warning("cron", text));
             return None;
         }
@@ -218,7 +219,7 @@ impl Cron {
         job.runs_until = Some(now + if is_here { RUN_MAX } else { RUN_ON_NODE_MAX });
         job.last_token = Some(token.clone());
         self.running.insert(token.as_str().to_owned(), id.to_owned());
-        context.log(LogLine::info("cron", format!("launching job '{shown}' (token {token})")));
+        context.log(LogLine::info("cron", format!("launching job {shown} (token {token})")));
         let data = format!("{{\"content\":{parameters}}}");
         Some(Run { action: Action::parse(&action), token, target, data, is_here })
     }

@@ -10,12 +10,55 @@ use crate::model::node_id::NodeId;
 
 use super::node::Announced;
 use super::registry::Registry;
+use crate::node::context::Context;
+use crate::node::json;
 use crate::node::liveness::Ping;
 
 /// Characters of a node's map at most; a larger one is left out.
 const MAP_BYTES_MAX: usize = 1 << 20;
 /// Levels of nodes behind nodes at most; deeper ones are cut.
 const LEVELS_MAX: u8 = 32;
+
+/// What we say of our nodes, built again only when something in it has changed.
+#[derive(Debug, Default)]
+pub(super) struct StatusTexts {
+    /// What the PONG was made of.
+    pong_of: (u64, Option<NodeId>),
+    pong: String,
+    constatus_of: u64,
+    constatus: String,
+    /// A call of the API has left a row with this text.
+    has_row: bool,
+}
+
+impl StatusTexts {
+    /// The `data` of a PONG.
+    pub(super) fn pong(&mut self, context: &Context, registry: &Registry) -> &str {
+        let made_of = (registry.version() + 1, context.own_id);
+        if self.pong_of != made_of {
+            let mut text =
+                format!("{{\"action\":\"ping\",\"message\":\"ping ok\",\"id\":{},\"hostname\":", context.id_json());
+            json::push_string(&mut text, &context.options.hostname);
+            text.push_str(",\"data\":");
+            text.push_str(&write_map(registry));
+            text.push('}');
+            (self.pong_of, self.pong) = (made_of, text);
+        }
+        &self.pong
+    }
+
+    /// The `data` of a CONSTATUS, and whether an answer to the API leaves a row: the first of those that say the same.
+    pub(super) fn constatus(&mut self, registry: &Registry, is_api: bool) -> (&str, bool) {
+        let version = registry.version() + 1;
+        if self.constatus_of != version {
+            let map = write_map(registry);
+            self.constatus = format!("{{\"action\":\"constatus\",\"message\":\"ok\",\"data\":{map}}}");
+            (self.constatus_of, self.has_row) = (version, false);
+        }
+        let is_new = is_api && !std::mem::replace(&mut self.has_row, true);
+        (&self.constatus, is_new)
+    }
+}
 
 /// The map of every node of the registry.
 pub(in crate::node) fn write_map(registry: &Registry) -> String {

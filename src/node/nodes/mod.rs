@@ -2,20 +2,22 @@
 //! and what they owe.
 
 pub(in crate::node) mod constatus;
+mod keys;
 pub(in crate::node) mod node;
 pub(in crate::node) mod owed;
 pub(in crate::node) mod passed_on;
 pub(in crate::node) mod pathway;
 pub(in crate::node) mod registration;
 pub(in crate::node) mod registry;
+mod routes;
 pub(in crate::node) mod sent_tokens;
-mod ssh_registration;
 
 use crate::config::settings::ProxySettings;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 
 use super::context::Context;
+use constatus::StatusTexts;
 use node::Node;
 use passed_on::PassedOn;
 use pathway::{Patience, Route};
@@ -28,6 +30,7 @@ pub(super) struct Nodes {
     pub(super) registry: Registry,
     pub(super) passed_on: PassedOn,
     pub(super) sent_tokens: SentTokens,
+    texts: StatusTexts,
 }
 
 impl Nodes {
@@ -61,6 +64,17 @@ impl Nodes {
         if let Some(node) = self.get(id) {
             node.send(context, message);
         }
+    }
+
+    /// The `data` of a PONG.
+    pub(super) fn pong_text(&mut self, context: &Context) -> String {
+        self.texts.pong(context, &self.registry).to_owned()
+    }
+
+    /// The `data` of a CONSTATUS, and whether an answer to the API leaves a row.
+    pub(super) fn constatus_text(&mut self, is_api: bool) -> (String, bool) {
+        let (text, leaves_row) = self.texts.constatus(&self.registry, is_api);
+        (text.to_owned(), leaves_row)
     }
 
     /// The way to a target.

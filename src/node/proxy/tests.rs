@@ -155,20 +155,25 @@ fn nodes_are_registered_moved_and_dropped_by_message() {
 fn registrations_that_make_no_sense_change_nothing() {
     let mut bench = Bench::new(options(Vec::new()));
     let push = |id: u64| format!(r#"{{"id":{id},"type":"push_zmq","address":"a"}}"#);
+    let no_id = "cannot register a node: it has no id; allowed: a whole number from 1 to 9007199254740991";
     for (node, reason) in [
-        (r#"{"type":"push_zmq","address":"a"}"#, "cannot register a node: it has no id"),
-        (r#"{"id":5,"type":"push_zmq"}"#, "cannot register a node: node '5' has no address"),
+        (r#"{"type":"push_zmq","address":"a"}"#, no_id),
+        (
+            r#"{"id":5,"type":"push_zmq"}"#,
+            "cannot register a node: node '5' has no address; allowed: a host name, an IPv4 or an IPv6 address, \
+                without a port",
+        ),
         (
             r#"{"id":5,"type":"push_zmq","address":"a","port":70000}"#,
-            "cannot register a node: node '5' has an invalid port: use 1 to 65535",
+            "cannot register a node: node '5' has the invalid port '70000'; allowed: a whole number from 1 to 65535",
         ),
         (
             r#"{"id":5,"type":"carrier pigeon"}"#,
-            "cannot register a node: node '5' has the type carrier pigeon: use push_zmq, push_ssh, pull, wss or \
-                pullwss",
+            "cannot register a node: node '5' has the invalid type 'carrier pigeon'; allowed: push_zmq, push_ssh, \
+                pull, wss or pullwss",
         ),
         (&push(1), "node '1' is not registered: that is our own id"),
-        ("7", "cannot register a node: it has no id"),
+        ("7", no_id),
     ] {
         let data = format!(r#"{{"nodes":[{node}]}}"#);
         let message = format!("{{\"message\":\"proxy - {reason}\"}}");

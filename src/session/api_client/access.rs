@@ -10,10 +10,10 @@ use std::time::Duration;
 use crate::model::api::Caller;
 use crate::model::connection::PeerAddress;
 use crate::model::log::LogLine;
+use crate::model::refusal_log::RefusalLog;
 use crate::model::rights::Rights;
 use crate::model::time::Monotonic;
 use crate::session::forwarded::{self, Ranges};
-use crate::session::refusal_log::RefusalLog;
 use crate::session::same_site::OwnNames;
 use crate::wire::http::head::RequestSource;
 

@@ -7,8 +7,9 @@ use super::MODULE;
 use super::tokens::{Admission, NamedToken, NodeTokens};
 use crate::model::connection::PeerAddress;
 use crate::model::log::LogLine;
+use crate::model::node_id::NodeId;
+use crate::model::refusal_log::RefusalLog;
 use crate::model::time::Monotonic;
-use crate::session::refusal_log::RefusalLog;
 use crate::wire::websocket::connection::MAX_MESSAGE_BYTES;
 
 /// Bounds of a connection.
@@ -87,6 +88,16 @@ impl WebSocketAccess {
     /// Whether the value of an `Authorization` header holds a token, and which.
     pub(super) fn admit(&self, authorization: Option<&[u8]>, peer: PeerAddress, now: Monotonic) -> Admission {
         self.tokens.admit(authorization, peer, now)
+    }
+
+    /// Whether a token that came in under `before` is let in under this one.
+    pub(super) fn still_admits(&self, before: &Self, token: Option<&NamedToken>) -> bool {
+        self.tokens.still_hold(&before.tokens, token)
+    }
+
+    /// Why a token (`None`: the common one) may not register a node; `None` if it may.
+    pub(super) fn refusal_of(&self, token: Option<&NamedToken>, id: NodeId) -> Option<String> {
+        self.tokens.refusal_of(token, id)
     }
 
     /// A line about a refusal, unless too many were written lately; those are counted in the next line that is.

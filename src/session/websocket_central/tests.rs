@@ -1,5 +1,7 @@
 use super::*;
+use crate::wire::gorgone::envelope;
 use crate::wire::gorgone::seeded_random::SeededRandom;
+use crate::wire::http::bearer_auth::TokenHash;
 use crate::wire::websocket::upgrade::UpgradeCall;
 
 const REGISTER: &str = r#"[REGISTERNODES] [] [] {"nodes":[{"id":"5","type":"wss","identity":5}]}"#;
@@ -31,7 +33,7 @@ fn drain(queue: &mut SendQueue) -> Vec<u8> {
 
 /// A connection that showed a token which is bound to node 5.
 fn bound() -> Pair {
-    let hash = crate::wire::http::bearer_auth::TokenHash::of(b"its-own");
+    let hash = TokenHash::of(b"its-own");
     let token = NamedToken { name: "paris".to_owned(), hash, node: NodeId::new(5).ok() };
     let access = Rc::new(WebSocketAccess::new(None, vec![token], WebSocketCentralSettings::default()));
     Pair::of(WebSocketCentral::new(access, PeerAddress::Local, at(0)), "paris:its-own")
@@ -140,6 +142,36 @@ fn a_bound_token_registers_its_node_only_at_first_and_later() {
     assert_eq!(pair.outputs.len(), 2);
     pair.say(&other, at(1));
     assert_eq!(pair.refusal(at(1)), message);
+}
+
+#[test]
+fn a_node_with_a_token_of_its_own_does_not_come_with_another_one() {
+    let access = |value: &str| {
+        let token = |name: &str, node| NamedToken { name: name.to_owned(), hash: TokenHash::of(name.as_bytes()), node };
+        let named = vec![token("paris", NodeId::new(5).ok()), token("any", None)];
+        Rc::new(WebSocketAccess::new(Some(value), named, WebSocketCentralSettings::default()))
+    };
+    let central = |access: &Rc<WebSocketAccess>| WebSocketCentral::new(Rc::clone(access), PeerAddress::Local, at(0));
+    let message = refused("node 5 has a token of its own, 'paris', and must come with it");
+    for token in ["s3cret", "any"] {
+        let mut pair = Pair::of(central(&access("s3cret")), token);
+        pair.say(REGISTER, at(1));
+        assert_eq!(pair.refusal(at(1)), message, "{token}");
+    }
+    for (token, after) in [("paris", "other"), ("any", "other"), ("s3cret", "s3cret")] {
+        let mut pair = Pair::of(central(&access("s3cret")), token);
+        let id = if token == "paris" { "5" } else { "6" };
+        pair.say(&REGISTER.replace("\"id\":\"5\"", &format!("\"id\":{id}")), at(1));
+        pair.central.renew_access(&access(after), at(2));
+        assert!(pair.central.node().is_some(), "{token}: still there");
+    }
+    let mut pair = Pair::of(central(&access("s3cret")), "s3cret");
+    pair.say(&REGISTER.replace("\"id\":\"5\"", "\"id\":6"), at(1));
+    pair.heard();
+    pair.central.renew_access(&access("other"), at(2));
+    assert_eq!(pair.central.node(), None);
+    pair.exchange(at(2));
+    assert_eq!(pair.refusal(at(2)), refused("the token is not valid any more"));
 }
 
 #[test]

@@ -25,10 +25,8 @@ pub struct NamedToken {
 }
 
 impl NamedToken {
-    /// Why it may not register a node; `None` if it may.
-    pub(super) fn refusal_of(&self, id: NodeId) -> Option<String> {
-        let bound = self.node.filter(|bound| *bound != id)?;
-        Some(format!("the token '{}' speaks for node {bound}, not for node {id}", self.name))
+    fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name && self.node == other.node && self.hash.is(other.hash)
     }
 }
 
@@ -79,6 +77,26 @@ impl NodeTokens {
         }
         remembered.insert(login);
         Admission::Granted(holder)
+    }
+
+    /// Why a token (`None`: the common one) may not register a node: it speaks for another one, or the node has a token
+    /// of its own. `None` if it may.
+    pub(super) fn refusal_of(&self, token: Option<&NamedToken>, id: NodeId) -> Option<String> {
+        let bound = token.and_then(|token| Some((&token.name, token.node?)));
+        if let Some((name, bound)) = bound {
+            return (bound != id).then(|| format!("the token '{name}' speaks for node {bound}, not for node {id}"));
+        }
+        let own = self.named.iter().find(|named| named.node == Some(id))?;
+        Some(format!("node {id} has a token of its own, '{}', and must come with it", own.name))
+    }
+
+    /// Whether a token that was let in by other ones is still among these.
+    pub(super) fn still_hold(&self, before: &Self, token: Option<&NamedToken>) -> bool {
+        match (token, before.common, self.common) {
+            (Some(token), ..) => self.named.iter().any(|named| named.is_same(token)),
+            (None, Some(before), Some(now)) => before.is(now),
+            (None, ..) => false,
+        }
     }
 
     /// `VALUE` or `NAME:VALUE` (docs/protocol.md section 18). Every token is compared, whichever fits.

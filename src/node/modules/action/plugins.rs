@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::model::command::{CommandEnd, CommandId, CommandOutcome, CommandSpec, Program};
 use crate::model::log::LogLine;
+use crate::model::text::quoted;
 use crate::model::work::{PackageManager, PluginsRead, Work};
 
 use super::Awaiting;
@@ -78,8 +79,8 @@ fn wanted_plugins(value: &Value, manager: PackageManager) -> Result<BTreeMap<Str
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_+.".contains(&byte));
         let version = json::integer(version).and_then(|version| u64::try_from(version).ok());
         let (true, Some(version)) = (is_name, version) else {
-            let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
-            return Err(format!("validate plugins - '{shown}' is no package name with a version number"));
+            let shown = quoted(name);
+            return Err(format!("validate plugins - {shown} is no package name with a version number"));
         };
         let name = if manager == PackageManager::Deb { name.to_ascii_lowercase() } else { name.clone() };
         wanted.insert(name, version);

@@ -7,15 +7,12 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::address;
-use crate::model::connection::Endpoint;
+use crate::config::node_entry::{Fault, NodeEntry, ZMQ_PORT};
 use crate::model::node_id::NodeId;
 use crate::model::poller::{PollerRow, PollerTables};
 use crate::model::registration::{NodeKind, Registration, Subnode};
-use crate::model::ssh::{self, SshTarget};
+use crate::model::text::quoted;
 
-/// Port of a `push_zmq` poller whose row has none.
-const ZMQ_PORT: u16 = 5_556;
 /// Score of a poller behind the remote server that it is reached through.
 const PROXIED_SCORE: i64 = 1;
 /// Score of a poller behind a further remote server.
@@ -154,49 +151,22 @@ impl<'a> Subnodes<'a> {
 
 /// How a poller is reached, or what is wrong with its row.
 fn kind(row: &PollerRow, ssh_username: Option<&str>) -> Result<NodeKind, String> {
-    match row.communication_type.as_deref() {
-        Some("3") => Ok(NodeKind::Pull),
-        Some("4") => Ok(NodeKind::WebSocket),
-        Some("2") => {
-            let port = port(row)?.unwrap_or(ssh::DEFAULT_PORT);
-            let target = SshTarget::new(host(row)?, port, ssh_username.unwrap_or_default().to_owned());
-            Ok(NodeKind::PushSsh(Box::new(target)))
-        }
+    let mut entry = NodeEntry::default();
+    let (word, port, default) = match row.communication_type.as_deref() {
+        Some("3") => ("pull", "port", ""),
+        Some("4") => ("wss", "port", ""),
+        Some("2") => ("push_ssh", "ssh_port", ""),
         // As in the original, whatever else stands there.
-        _ => {
-            Ok(NodeKind::PushZmq { endpoint: Endpoint::Tcp { host: host(row)?, port: port(row)?.unwrap_or(ZMQ_PORT) } })
-        }
-    }
-}
-
-fn host(row: &PollerRow) -> Result<String, String> {
-    let address = row.address.as_deref().unwrap_or_default();
-    address::host(address).ok_or_else(|| {
-        format!(
-            "has the invalid address {}, so it is left as it was; allowed: a host name, an IPv4 or an IPv6 \
-                address, without a port",
-            quoted(address)
-        )
-    })
-}
-
-fn port(row: &PollerRow) -> Result<Option<u16>, String> {
-    let Some(port) = row.port.as_deref().filter(|port| !port.is_empty()) else { return Ok(None) };
-    match port.parse().ok().filter(|port| *port != 0) {
-        Some(port) => Ok(Some(port)),
-        None => Err(format!("has the port {}, so it is left as it was; allowed: 1 to 65535", quoted(port))),
-    }
+        _ => ("push_zmq", "port", ZMQ_PORT),
+    };
+    entry.put("type", word);
+    entry.put("address", row.address.as_deref().unwrap_or_default());
+    entry.put(port, row.port.as_deref().filter(|port| !port.is_empty()).unwrap_or(default));
+    entry.put("ssh_username", ssh_username.unwrap_or_default());
+    let wrong = |fault: &Fault| format!("has {fault}; it is left as it was");
+    entry.read_kind().map_err(|faults| faults.first().map(wrong).unwrap_or_default())
 }
 
 fn named(id: NodeId, row: &PollerRow) -> String {
     format!("poller {id} {}", quoted(&row.name))
-}
-
-/// A value as a line of the log shows it: cut, control characters escaped.
-fn quoted(text: &str) -> String {
-    let mut shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
-    if text.chars().nth(60).is_some() {
-        shown.push('…');
-    }
-    format!("'{shown}'")
 }

@@ -120,12 +120,12 @@ fn a_value_that_is_no_address_or_no_port_concerns_its_row_alone() {
         assert_eq!(shown(&plan), ["3 tcp://10.0.0.3:5556"], "{address:?}");
         assert_eq!(plan.refused.iter().map(|id| id.get()).collect::<Vec<_>>(), [2]);
         let [text] = plan.complaints.as_slice() else { panic!("{:?}", plan.complaints) };
-        assert!(text.starts_with("poller 2 'b\\\"a\\nd' has the invalid address '") && text.len() < 400, "{text}");
+        assert!(text.starts_with("poller 2 'b\\\"a\\nd' has ") && text.len() < 400, "{text}");
     }
     for port in ["0", "65536", "-1", "x", "5556 "] {
         let bad = PollerRow { port: Some(port.to_owned()), ..row(2, "b") };
         let plan = plan_of(vec![bad], Vec::new());
-        assert!(plan.complaints[0].contains(&format!("has the port '{port}'")), "{:?}", plan.complaints);
+        assert!(plan.complaints[0].contains(&format!("has the invalid port '{port}'")), "{:?}", plan.complaints);
     }
     // A node that dials in needs no address.
     let pull = PollerRow { address: Some("a b".into()), communication_type: Some("3".into()), ..row(2, "b") };

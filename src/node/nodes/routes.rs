@@ -8,18 +8,18 @@ use crate::model::code::Code;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::core::Core;
-use super::nodes::Nodes;
-use super::nodes::pathway::{self, Patience, Standing};
-use super::nodes::registry::Way;
-use super::peer::{Handled, Peer};
+use super::Nodes;
+use super::pathway::{self, Patience, Standing};
+use super::registry::Way;
+use crate::node::context::Context;
+use crate::node::peer::{Handled, Peer};
 
 /// Maximum number of ids in one answer; the rest is asked for with the id to go on from.
 const IDS_MAX: usize = 5_000;
 
-impl Core {
+impl Nodes {
     /// The whole table, or the ways to the one id that the call names.
-    pub(super) fn routes(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
+    pub(in crate::node) fn routes(&self, context: &mut Context, peer: Peer, token: &Token, data: &str) -> Handled {
         let asked: Value = serde_json::from_str(data).unwrap_or_default();
         let named = |pointer: &str| asked.pointer(pointer).filter(|id| !id.is_null());
         let read = |id: &Value| NodeId::from_json(id).map_err(|error| error.to_string());
@@ -28,43 +28,33 @@ impl Core {
         let (one, from) = match (one, from) {
             (Ok(one), Ok(from)) => (one, from),
             (Err(text), _) | (_, Err(text)) => {
-                return self.routes_answered(peer, token, Code::FINISHED_KO, json!({ "message": text }));
+                return routes_answered(context, peer, token, Code::FINISHED_KO, json!({ "message": text }));
             }
         };
         let mut routes = Map::new();
         let mut next = None;
         if let Some(id) = one {
-            routes.insert(id.to_string(), self.ways_to(id));
+            routes.insert(id.to_string(), self.ways_to(context, id));
         } else if let Some(first) = from.or_else(|| NodeId::new(1).ok()) {
-            let mut ids = self.nodes.registry.known_from(first);
+            let mut ids = self.registry.known_from(first);
             let page: Vec<NodeId> = ids.by_ref().take(IDS_MAX).collect();
             next = ids.next();
             drop(ids);
-            routes.extend(page.into_iter().map(|id| (id.to_string(), self.ways_to(id))));
+            routes.extend(page.into_iter().map(|id| (id.to_string(), self.ways_to(context, id))));
         }
         let mut answer = json!({ "action": "routes", "message": "ok", "data": routes });
         if let (Some(next), Some(answer)) = (next, answer.as_object_mut()) {
             answer.insert("next".to_owned(), json!(next.get()));
         }
-        self.routes_answered(peer, token, Code::FINISHED_OK, answer)
+        routes_answered(context, peer, token, Code::FINISHED_OK, answer)
     }
 
-    /// As with CONSTATUS, a page that asks all the time must not fill the disk.
-    fn routes_answered(&mut self, peer: Peer, token: &Token, code: Code, data: Value) -> Handled {
-        match peer {
-            Peer::Ourselves => Handled::Reply(Action::Ack, code, data.to_string()),
-            Peer::Client(_) | Peer::ClientWithoutToken(_) => {
-                self.reply_with_row(Action::Ack, token, code, data.to_string())
-            }
-        }
-    }
-
-    fn ways_to(&self, target: NodeId) -> Value {
-        let (now, patience) = (self.context.now.monotonic, Nodes::patience(&self.context));
-        let chosen = pathway::choose(&self.nodes.registry, &target.to_string(), now, patience);
+    fn ways_to(&self, context: &Context, target: NodeId) -> Value {
+        let (now, patience) = (context.now.monotonic, Self::patience(context));
+        let chosen = pathway::choose(&self.registry, &target.to_string(), now, patience);
         let in_use = chosen.as_ref().ok().map(|route| route.through);
         let mut taken = None;
-        let candidates = self.nodes.registry.candidates(target).map(|(through, way, node)| {
+        let candidates = self.registry.candidates(target).map(|(through, way, node)| {
             let standing = pathway::standing(node, now, patience);
             // The same node may be a way twice; the first time counts.
             let is_used = taken.is_none() && in_use == Some(through);
@@ -94,6 +84,16 @@ impl Core {
         match chosen {
             Ok(route) => json!({ "in_use": route.through.get(), "candidates": candidates }),
             Err(text) => json!({ "in_use": null, "error": text, "candidates": candidates }),
+        }
+    }
+}
+
+/// As with CONSTATUS, a page that asks all the time must not fill the disk.
+fn routes_answered(context: &mut Context, peer: Peer, token: &Token, code: Code, data: Value) -> Handled {
+    match peer {
+        Peer::Ourselves => Handled::Reply(Action::Ack, code, data.to_string()),
+        Peer::Client(_) | Peer::ClientWithoutToken(_) => {
+            context.reply_with_row(Action::Ack, token, code, data.to_string())
         }
     }
 }

@@ -12,13 +12,14 @@ use crate::model::session::is_thumbprint;
 use crate::model::ssh::SshTarget;
 use crate::model::token::Token;
 
-use super::core::Core;
-use super::output::Output;
-use super::peer::Handled;
+use super::Nodes;
+use crate::node::context::Context;
+use crate::node::output::Output;
+use crate::node::peer::Handled;
 
-impl Core {
+impl Nodes {
     /// Forgets the key of a node: the next one that it shows is judged as that of a first contact.
-    pub(super) fn forget_key(&mut self, token: &Token, data: &str) -> Handled {
+    pub(in crate::node) fn forget_key(&self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let asked = serde_json::from_str(data).unwrap_or_default();
         let done = self.dialled_node(&asked).map(|(id, kind)| {
             let text = match kind {
@@ -30,11 +31,11 @@ impl Core {
             };
             (id, None, text)
         });
-        self.key_answered("forgetkey", token, done)
+        key_answered(context, "forgetkey", token, done)
     }
 
     /// Makes a key that the call names the one of a node.
-    pub(super) fn trust_key(&mut self, token: &Token, data: &str) -> Handled {
+    pub(in crate::node) fn trust_key(&self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let asked: Value = serde_json::from_str(data).unwrap_or_default();
         let named = asked.pointer("/content/thumbprint").or_else(|| asked.get("thumbprint"));
         let done = self.dialled_node(&asked).and_then(|(id, kind)| match kind {
@@ -55,14 +56,14 @@ impl Core {
                 )),
             },
         });
-        self.key_answered("trustkey", token, done)
+        key_answered(context, "trustkey", token, done)
     }
 
     /// The node that a call names, where it is one whose key we judge.
     fn dialled_node(&self, asked: &Value) -> Result<(NodeId, &NodeKind), String> {
         let named = asked.pointer("/variables/0").or_else(|| asked.get("id")).unwrap_or(&Value::Null);
         let id = NodeId::from_json(named).map_err(|error| format!("{}: {error}", shortened(&named.to_string())))?;
-        let node = self.nodes.get(id).ok_or_else(|| {
+        let node = self.get(id).ok_or_else(|| {
             format!("node '{id}' is none of this daemon's own nodes; ask the daemon that connects to it")
         })?;
         if node.is_dialled() {
@@ -74,23 +75,23 @@ impl Core {
             node.registration.kind.as_str()
         ))
     }
+}
 
-    fn key_answered(
-        &mut self,
-        action: &str,
-        token: &Token,
-        done: Result<(NodeId, Option<String>, String), String>,
-    ) -> Handled {
-        let (code, answer) = match done {
-            Ok((node, thumbprint, text)) => {
-                self.context.log(LogLine::info("proxy", text.clone()));
-                self.context.output(Output::SetNodeKey { node, thumbprint });
-                (Code::FINISHED_OK, json!({ "action": action, "message": text }))
-            }
-            Err(text) => (Code::FINISHED_KO, json!({ "action": action, "error": "refused", "message": text })),
-        };
-        self.reply_with_row(Action::Ack, token, code, answer.to_string())
-    }
+fn key_answered(
+    context: &mut Context,
+    action: &str,
+    token: &Token,
+    done: Result<(NodeId, Option<String>, String), String>,
+) -> Handled {
+    let (code, answer) = match done {
+        Ok((node, thumbprint, text)) => {
+            context.log(LogLine::info("proxy", text.clone()));
+            context.output(Output::SetNodeKey { node, thumbprint });
+            (Code::FINISHED_OK, json!({ "action": action, "message": text }))
+        }
+        Err(text) => (Code::FINISHED_KO, json!({ "action": action, "error": "refused", "message": text })),
+    };
+    context.reply_with_row(Action::Ack, token, code, answer.to_string())
 }
 
 /// What is known of an SSH host in files is not ours to change.

@@ -1,0 +1,62 @@
+//! The configuration is read again while connections stand: whoever came in with what is taken out now is let go.
+
+use std::rc::Rc;
+
+use crate::config::changes::{self, Changes};
+use crate::config::settings::Config;
+use crate::model::time::Now;
+use crate::node::input::Input;
+
+use super::connections::Kind;
+use super::{Dispatch, Owner, api, websocket};
+
+impl Dispatch {
+    /// The configuration was read again. Takes over what can change now, and returns what has changed.
+    pub fn reconfigure(&mut self, read: &Config, now: Now) -> Changes {
+        let config = Rc::make_mut(&mut self.config);
+        // A key that is bound otherwise than before is not authorised for a moment: its sessions go.
+        let is_kept = |key: &String| config.core.bound_keys.get(key) == read.core.bound_keys.get(key);
+        let kept: Vec<String> = config.core.authorized_clients.iter().filter(|key| is_kept(key)).cloned().collect();
+        self.listener.authorize(&kept, !read.core.bound_keys.is_empty());
+        let http = config.modules.httpserver.clone();
+        let tokens = config.modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.clone());
+        let changes = changes::take_over(config, read);
+        let modules = &config.modules;
+        let has_other_callers = modules.httpserver != http;
+        let server = modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
+        let has_other_tokens = server != tokens.as_ref();
+        if has_other_callers {
+            let own_names = [config.core.hostname.clone()];
+            self.api_access = modules.httpserver.as_ref().map(|http| Rc::new(api::access(http, own_names)));
+        }
+        if has_other_tokens {
+            self.websocket_access = server.map(websocket::access);
+        }
+        let action = modules.action.clone().map(Box::new);
+        let proxy = modules.proxy.clone().map(Box::new);
+        self.listener.authorize(&config.core.authorized_clients, false);
+        self.core.handle_input(Input::Reconfigured { action, proxy }, now);
+        if has_other_callers || has_other_tokens {
+            self.review_connections(now);
+        }
+        self.drain(now);
+        changes
+    }
+
+    /// Every connection of the API and every WebSocket is judged by what holds now.
+    fn review_connections(&mut self, now: Now) {
+        for connection in self.connections.all() {
+            let Some(entry) = self.connections.get_mut(connection) else { continue };
+            match (&mut entry.kind, &self.api_access, &self.websocket_access) {
+                (Kind::Api(client), Some(access), _) => {
+                    if client.renew_access(access, now) {
+                        self.hurry_calls(connection, now);
+                    }
+                }
+                (Kind::WebSocket(node), _, Some(access)) => node.renew_access(access, now),
+                _ => continue,
+            }
+            self.touch(Owner::Connection(connection));
+        }
+    }
+}
