@@ -75,10 +75,7 @@ impl Core {
     ) -> Result<Handled, String> {
         if action == Action::ProcessCopy {
             return match self.nodes.route_to(&self.context, target) {
-                Ok(route) => {
-                    self.nodes.sent_tokens.note(token, route.through, route.target);
-                    self.relay_copy(peer, token, route, data)
-                }
+                Ok(route) => self.relay_copy(peer, token, route, data),
                 Err(text) => self.relay_has_no_way(peer, token, &data, text),
             };
         }

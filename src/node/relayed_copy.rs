@@ -28,6 +28,7 @@ use super::nodes::node::{Link, Node};
 use super::nodes::pathway::Route;
 use super::output::Output;
 use super::peer::{Handled, Peer};
+use super::sync::asking;
 use super::trace::passed_on;
 
 /// Bytes of one client that may be on their way before it is read no further, and below which it is read again.
@@ -153,13 +154,15 @@ impl Core {
         } else if self.relayed_copies.ended.contains(token) {
             return Ok(self.refuse_relayed(peer, token, asks));
         }
+        let before = self.nodes.sent_tokens.through(token);
+        self.nodes.sent_tokens.note(token, route.through, route.target);
         let passed = self.pass_copy_on_to(peer, token, route, data, (is_end, asks, question));
         let Err(text) = passed else { return passed };
         self.relayed_copies.end(token);
         if question.is_some() || asks && !is_end {
             Ok(self.answer_for_relayed(peer, token, &failed(&text, question)))
         } else {
-            Err(text)
+            self.end_relayed(peer, token, before, text)
         }
     }
 
@@ -182,7 +185,36 @@ impl Core {
             self.relayed_copies.end(token);
             return Ok(self.answer_for_relayed(peer, token, &failed(&text, question)));
         }
-        if self.relayed_copies.end(token) { Err(text) } else { Ok(self.refuse_relayed(peer, token, false)) }
+        if !self.relayed_copies.end(token) {
+            return Ok(self.refuse_relayed(peer, token, false));
+        }
+        let before = self.nodes.sent_tokens.through(token);
+        self.end_relayed(peer, token, before, text)
+    }
+
+    /// The end of a copy that cannot be passed on. A message of it that went on before may have ended the token behind that
+    /// node, so its history is looked at first.
+    ///
+    /// # Errors
+    /// The message of the row that ends it now.
+    fn end_relayed(
+        &mut self,
+        peer: Peer,
+        token: &Token,
+        before: Option<NodeId>,
+        text: String,
+    ) -> Result<Handled, String> {
+        let before = before.and_then(|id| self.nodes.get_mut(id).map(|node| (id, node)));
+        let Some((id, node)) = before.filter(|(_, node)| node.link != Link::None && !node.owed.is_full()) else {
+            return Err(text);
+        };
+        let serial = node.sync.serial;
+        node.owed.sent_copy(token.clone(), serial);
+        node.owed.replied(token, Code::FINISHED_KO, &json::message(&text), serial);
+        self.context.open_token(token, Some(id));
+        self.await_unsettled(id);
+        asking::sync_soon(&mut self.context, &mut self.nodes, id);
+        Ok(self.refuse_relayed(peer, token, false))
     }
 
     /// What comes of a copy that has ended here.

@@ -109,7 +109,9 @@ impl SyncRoom<'_> {
         node.sync.in_progress = false;
         let again = std::mem::take(&mut node.sync.again) && node.link == Link::Up;
         let text = format!("proxy - getlog in timeout for '{id}'");
-        self.fail_sync(id, &text);
+        if !self.fail_sync(id, &text) {
+            self.context.write(NewRow::without_token(Code::FINISHED_KO, json::message(&text)));
+        }
         if again {
             asking::restart_sync(self.context, self.nodes, id);
         }
@@ -240,14 +242,14 @@ impl SyncRoom<'_> {
         }
     }
 
-    /// A sync ends without all rows of the node, so nothing that they may bring is given up.
-    fn fail_sync(&mut self, id: NodeId, text: &str) {
+    /// A sync ends without all rows of the node, so nothing that they may bring is given up. Whether a token asked for it.
+    fn fail_sync(&mut self, id: NodeId, text: &str) -> bool {
         let token = self.nodes.get_mut(id).and_then(|node| node.sync.token.take());
-        match token {
-            Some(token) => self.context.fail(&token, text),
-            None => self.context.write(NewRow::without_token(Code::FINISHED_KO, json::message(text))),
+        if let Some(token) = &token {
+            self.context.fail(token, text);
         }
         self.state.finished.push_back((id, u64::MAX));
+        token.is_some()
     }
 
     /// A full page came: the next one is asked for at once.
