@@ -72,12 +72,12 @@ pub(super) fn read(raw: &RawConfig<'_>, core: &CoreSettings, loader: &mut Loader
     if modules.register.is_some() && modules.proxy.is_none() {
         let text = "'register' is loaded but 'proxy' is not, so its nodes are not reached; add \
             gorgone::modules::core::proxy::hooks";
-        findings.warning(&raw.file, "modules", text);
+        findings.warning(raw.place_of(Module::Register), "modules", text);
     }
     if modules.nodes.is_some() && modules.proxy.is_none() {
         let text = "'nodes' is loaded but 'proxy' is not, so its pollers are not reached; add \
             gorgone::modules::core::proxy::hooks";
-        findings.warning(&raw.file, "modules", text);
+        findings.warning(raw.place_of(Module::Nodes), "modules", text);
     }
     let cleaner = Module::DbCleaner;
     modules.loaded.insert(cleaner.name().to_owned(), cleaner.package().to_owned());
@@ -220,6 +220,11 @@ fn read_proxy(section: Section<'_>, findings: &mut Findings) -> ProxySettings {
             findings,
             |text| text.parse().ok().filter(|number| (1..=1_000).contains(number)),
         ),
+        replaces_twice: section.parsed("id_twice", false, "refuse or replace", findings, |text| match text {
+            "refuse" => Some(false),
+            "replace" => Some(true),
+            _ => None,
+        }),
         only_listed: section
             .parsed("only_listed", None, section::BOOLEANS, findings, |text| section::boolean(text).map(Some)),
         copy_rate_limit: copy_section::read_rate_limit(&section, findings),

@@ -58,7 +58,7 @@ options! {
     MODULE = "modules" in "an entry of 'modules'" { "name", "package", "enable" } unused {}
     PROXY = "proxy" in "the module 'proxy'" {
         "httpserver", "pool", "synchistory_time", "synchistory_timeout", "ping", "pong_discard_timeout",
-        "failover_after", "pong_max_timeout", "copy_rate_limit", "buffer_size", "only_listed",
+        "failover_after", "pong_max_timeout", "id_twice", "copy_rate_limit", "buffer_size", "only_listed",
     } unused {}
     PROXY_HTTPSERVER = "proxy httpserver" in "'httpserver' of the module 'proxy'" {
         "enable", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "token", "tokens", "address", "port",

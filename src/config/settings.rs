@@ -166,6 +166,9 @@ pub struct ProxySettings {
     pub failover_after: Duration,
     /// `pong_max_timeout` (3)
     pub pong_max_timeout: u32,
+    /// `id_twice`: whether a second daemon with the id of one that is connected and answers takes its place (`replace`)
+    /// or is refused (`refuse`, the default).
+    pub replaces_twice: bool,
     /// `buffer_size` (150000 bytes)
     pub buffer_size: usize,
     /// `copy_rate_limit` in bytes a second towards each node; none without the option.
@@ -187,6 +190,7 @@ impl Default for ProxySettings {
             pong_discard_timeout: Duration::from_secs(300),
             failover_after: Duration::from_secs(30),
             pong_max_timeout: 3,
+            replaces_twice: false,
             buffer_size: 150_000,
             copy_rate_limit: None,
             only_listed: None,

@@ -20,9 +20,9 @@ use crate::model::registration::RegistrationSource;
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 
-use super::after_copies::AfterCopies;
 use super::api::waits::{self, Calls};
 use super::context::Context;
+use super::copies::Copies;
 use super::core_options::{CoreOptions, Restored};
 use super::counters::Counters;
 use super::dial_in::DialledIn;
@@ -39,12 +39,9 @@ use super::modules::cleaner;
 use super::modules::cron::Cron;
 use super::modules::engine::Engine;
 use super::modules::nodes::NodesModule;
-use super::modules::process_copy::Sinks;
 use super::nodes::Nodes;
 use super::nodes::owed::OwedTokens;
 use super::output::{Output, ReceiptId};
-use super::relayed_copy::RelayedCopies;
-use super::remote_copy::Copies;
 use super::ssh::SshHosts;
 use super::subscribers::Subscribers;
 use super::sync::{SyncRoom, Syncs, asking};
@@ -72,11 +69,8 @@ pub struct Core {
     pub(super) questions: Questions,
     pub(super) calls: Calls,
     pub(super) commands: Commands,
-    pub(super) after_copies: AfterCopies,
     pub(super) ssh: SshHosts,
     pub(super) copies: Copies,
-    pub(super) relayed_copies: RelayedCopies,
-    pub(super) sinks: Sinks,
     pub(super) nodes_module: NodesModule,
     pub(super) cron: Cron,
     pub(super) engine: Engine,
@@ -109,11 +103,8 @@ impl Core {
             questions: Questions::default(),
             calls: Calls::default(),
             commands: Commands::default(),
-            after_copies: AfterCopies::default(),
             ssh: SshHosts::default(),
             copies: Copies::default(),
-            relayed_copies: RelayedCopies::default(),
-            sinks: Sinks::default(),
             nodes_module: NodesModule::default(),
             cron: Cron::default(),
             engine: Engine::default(),
@@ -167,7 +158,7 @@ impl Core {
                     self.ssh_pinged(node, ping);
                 }
             }
-            Input::Room(node) => self.room_for(node),
+            Input::Room(node) => self.copies.room(&mut self.context, &mut self.nodes, node),
             Input::ApiCall { id, call } => self.api_call(id, &call),
             Input::ApiCancelled(id) => self.cancel_call(id),
             Input::ApiCallerEnded(id) => super::api::waits::ask_history(self, id),
@@ -218,6 +209,7 @@ impl Core {
             Timer::Ping(id) => self.ping_due(id),
             Timer::PingLink(id) => self.ping_found_no_link(id),
             Timer::Pong(id) => self.ping_got_no_pong(id),
+            Timer::Rival(id) => self.older_is_silent(id),
             Timer::Repeat(id) => self.repeat_unanswered(id),
             Timer::SyncTimeout(id) => self.sync().sync_timed_out(id),
             Timer::Unconfirmed(id) => self.give_up_unconfirmed(id),
@@ -232,10 +224,10 @@ impl Core {
                     self.poll_log_of(&target);
                 }
             }
-            Timer::Copy(source) => self.copy_timer_due(source),
-            Timer::CopyPace(node) => self.copy_pace_due(node),
-            Timer::AfterCopies => self.wait_for_copies_no_longer(),
-            Timer::Sink(token) => self.sink_is_idle(&token),
+            Timer::Copy(source) => self.copies.sender(&mut self.context, &mut self.nodes).timer_due(source),
+            Timer::CopyPace(node) => self.copies.sender(&mut self.context, &mut self.nodes).pace_due(node),
+            Timer::AfterCopies => self.copies.free_all(),
+            Timer::Sink(token) => self.copies.receiving.timer_due(&mut self.context, &token),
             Timer::Call(call) => waits::waited(self, call),
             Timer::Poll(target) => waits::poll_due(self, target),
             Timer::SyncAll => {
@@ -256,7 +248,7 @@ impl Core {
     fn after_event(&mut self) {
         self.cron.notice_clock(&mut self.context);
         self.tell_ended();
-        self.run_after_copies();
+        self.run_held();
         self.run_listener_events();
         self.tell_ended();
         self.check_stopped();
@@ -295,7 +287,7 @@ impl Core {
             for call in self.calls.waiting_for_sync(node, serial) {
                 waits::ask_history(self, call);
             }
-            self.copies_synced(node);
+            self.copies.sender(&mut self.context, &mut self.nodes).synced(node);
         }
         while let Some(ended) = self.context.journal.next_ended() {
             self.owed_token_ended(&ended);
@@ -303,7 +295,7 @@ impl Core {
                 self.context.log(line);
             }
             self.cron.token_ended(&ended.token);
-            self.copy_token_ended(&ended.token);
+            self.copies.sender(&mut self.context, &mut self.nodes).token_ended(&ended.token);
             waits::token_ended(self, &ended.token);
             if !ended.of_node {
                 self.subscribers.tell_subscribers(&mut self.context, false);

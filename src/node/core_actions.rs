@@ -62,7 +62,10 @@ impl Core {
     }
 
     pub(super) fn put_log(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
-        let Ok(put) = serde_json::from_str::<PutLog<'_>>(data) else { return Handled::not_well_formatted() };
+        let mut single = String::new();
+        let Some(put) = json::read_object::<PutLog<'_>>(data, &mut single) else {
+            return Handled::not_well_formatted();
+        };
         let row = NewRow {
             etime: json::integer(&put.etime),
             instant: json::is_true(&put.instant),
@@ -194,9 +197,8 @@ impl Core {
         };
         if module == Some(Module::Action) {
             const REASON: &str = "the module 'action' was killed";
-            self.drop_held_for_us(REASON);
+            self.copies.kill(&mut self.context, REASON);
             self.commands.kill_commands(&mut self.context, REASON);
-            self.kill_sinks(REASON);
         }
         let data = json::action_message("kill", &format!("module '{called}' kill in progress"));
         Handled::Reply(Action::Ack, Code::FINISHED_OK, data)

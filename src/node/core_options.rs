@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::config::database::NodesSettings;
 use crate::config::settings::{
-    ActionSettings, CleanerSettings, Config, CronJob, EngineSettings, ProxySettings, PullSettings, PullWssSettings,
+    ActionSettings, CleanerSettings, Config, CronJob, EngineSettings, FingerprintMode, ProxySettings, PullSettings,
+    PullWssSettings,
 };
 use crate::model::history::{Origins, SyncMark};
 use crate::model::node_id::NodeId;
@@ -23,6 +24,8 @@ pub struct CoreOptions {
     pub thumbprint: String,
     /// Whether the daemon's severity is `debug`: only then received messages become log lines.
     pub debug: bool,
+    /// Whether the keys of nodes that we connect to are not looked at (`fingerprint_mode: always`).
+    pub takes_every_key: bool,
     /// Whether what is accepted becomes lines of the audit log.
     pub audits: bool,
     /// The proxy, where it is loaded.
@@ -59,6 +62,7 @@ impl CoreOptions {
             hostname: config.core.hostname.clone(),
             thumbprint,
             debug,
+            takes_every_key: config.core.fingerprint_mode == FingerprintMode::Always,
             audits: config.core.audit_log.is_some(),
             proxy: modules.proxy.clone(),
             nodes: modules.register.as_ref().map(|register| register.nodes.clone()).unwrap_or_default(),

@@ -5,6 +5,7 @@
 //!
 //! Out of scope: sessions and connections. Whether a client can be reached is told by the inputs.
 
+mod rival;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +25,7 @@ use super::core::Core;
 use super::counters::Way;
 use super::nodes::node::Link;
 use super::nodes::registration::read_registration;
-use super::output::Output;
+use super::output::{Output, Twice};
 use super::timers::Timer;
 
 /// Characters of an identity at most.
@@ -36,6 +37,25 @@ const PLEASE_REGISTER: &str = r#"{"code":500,"message":"please registernodes"}"#
 #[derive(Debug, Default)]
 pub(super) struct DialledIn {
     nodes: BTreeMap<ClientId, NodeId>,
+    /// Clients that want to speak for a node that another client speaks for.
+    rivals: BTreeMap<NodeId, Newcomer>,
+}
+
+/// A client that registers itself as a node.
+#[derive(Clone, Debug)]
+pub(super) struct Newcomer {
+    client: ClientId,
+    registration: Registration,
+    /// A word that its daemon made up at its start; a Perl daemon has none.
+    instance: Option<Box<str>>,
+}
+
+impl Newcomer {
+    /// `entry` is the entry of REGISTERNODES that was read.
+    pub(super) fn new(client: ClientId, registration: Registration, entry: &Value) -> Self {
+        let instance = entry.get("instance").and_then(Value::as_str).filter(|word| word.len() <= IDENTITY_LEN_MAX);
+        Self { client, registration, instance: instance.map(Into::into) }
+    }
 }
 
 impl Core {
@@ -43,13 +63,14 @@ impl Core {
     ///
     /// # Errors
     /// Why it is not bound to the client.
-    pub(super) fn pull_node_dialled_in(&mut self, client: ClientId, registration: Registration) -> Result<(), String> {
-        if client.parent().is_some() {
+    pub(super) fn pull_node_dialled_in(&mut self, newcomer: Newcomer) -> Result<(), String> {
+        if newcomer.client.parent().is_some() {
             let text = "our central cannot be a pull node of ours: registration ignored";
             self.context.log(LogLine::warning("proxy", text));
             return Err(text.to_owned());
         }
-        self.bind(client, registration).inspect_err(|reason| self.log_refusal(client, reason))
+        let client = newcomer.client;
+        self.bind(newcomer).inspect_err(|reason| self.log_refusal(client, reason))
     }
 
     /// Messages of a pull node other than requests: `true` when the message is dealt with.
@@ -64,6 +85,7 @@ impl Core {
         }
         self.counters.count(Way::External, &message.action);
         self.node_message(id, message);
+        self.older_answers(id);
         true
     }
 
@@ -75,10 +97,14 @@ impl Core {
         if let Some(node) = own.and_then(|id| self.nodes.get_quietly(id)) {
             node.heard = Some(now);
         }
+        if let Some(id) = own.filter(|_| message.action != Action::UnregisterNodes) {
+            self.older_answers(id);
+        }
         match (own, &message.action) {
             (None, Action::RegisterNodes) => self.web_socket_registers(client, None, &message.data),
             // An answer to what it was asked before the database took it away.
             (None, Action::Ack | Action::Pong | Action::SetLogs | Action::SyncLogs) if self.has_left(client) => {}
+            (None, _) if self.is_rival(client) => {}
             (None, _) => self.refuse_web_socket(client, "its first message is not REGISTERNODES"),
             (Some(id), Action::RegisterNodes) => self.web_socket_registers(client, Some(id), &message.data),
             (Some(id), Action::UnregisterNodes) => self.web_socket_unregisters(id, &message.data),
@@ -131,7 +157,8 @@ impl Core {
         }
         // Only the register file may prevail, and a node that is connected has an identity.
         let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
-        if let Err(reason) = self.bind(client, Registration { prevail: false, identity, ..registration }) {
+        let registration = Registration { prevail: false, identity, ..registration };
+        if let Err(reason) = self.bind(Newcomer::new(client, registration, node)) {
             self.refuse_web_socket(client, &reason);
         }
     }
@@ -202,11 +229,16 @@ impl Core {
     ///
     /// # Errors
     /// Why the node is refused.
-    fn bind(&mut self, client: ClientId, mut registration: Registration) -> Result<(), String> {
-        let id = registration.id;
-        if registration.identity.as_ref().is_some_and(|identity| identity.len() > IDENTITY_LEN_MAX) {
+    fn bind(&mut self, newcomer: Newcomer) -> Result<(), String> {
+        let Registration { id, identity, .. } = &newcomer.registration;
+        if identity.as_ref().is_some_and(|identity| identity.len() > IDENTITY_LEN_MAX) {
             return Err(format!("node '{id}' is not registered: its identity is too long"));
         }
+        if self.must_wait(&newcomer) { Ok(()) } else { self.bind_now(newcomer) }
+    }
+
+    fn bind_now(&mut self, Newcomer { client, mut registration, instance }: Newcomer) -> Result<(), String> {
+        let id = registration.id;
         self.admit_unlisted(id, client)?;
         let is_new = self.nodes.get(id).is_none();
         let known = self.nodes.get(id);
@@ -226,7 +258,13 @@ impl Core {
         let bound = self.nodes.get(id).and_then(|node| node.client);
         let identity = registration.identity.take();
         if let Some(before) = bound.filter(|before| *before != client) {
-            self.replace_client(id, before, client);
+            let is_again = instance.is_some() && instance == self.nodes.get(id).and_then(|node| node.instance.clone());
+            let twice = match self.context.proxy_settings().replaces_twice {
+                _ if is_again => Twice::Again,
+                true => Twice::Replaced,
+                false => Twice::Silent,
+            };
+            self.replace_client(id, before, client, twice);
         }
         if let Some(other) = self.dialled_in.nodes.get(&client).copied().filter(|other| *other != id) {
             self.release_client(other, client);
@@ -236,12 +274,16 @@ impl Core {
         self.context.timers.cancel(&Timer::Unlisted(id));
         let known = self.nodes.get(id).map(|node| (node.client, node.link));
         if known == Some((Some(client), Link::Up))
-            && self.nodes.get(id).is_some_and(|node| node.registration.identity == identity)
+            && self
+                .nodes
+                .get(id)
+                .is_some_and(|node| node.registration.identity == identity && node.instance == instance)
         {
             return Ok(());
         }
         let Some(node) = self.nodes.get_mut(id) else { return Ok(()) };
         node.client = Some(client);
+        node.instance = instance;
         node.registration.identity = identity;
         if node.link != Link::Up {
             self.context.log(LogLine::info("proxy", format!("node '{id}' is connected")));
@@ -255,18 +297,19 @@ impl Core {
     pub(super) fn bind_again(&mut self, id: NodeId, client: ClientId) {
         let is_free = !self.dialled_in.nodes.contains_key(&client);
         let known = self.nodes.get(id).filter(|node| is_free && node.dials_in() && node.client.is_none());
-        if let Some(registration) = known.map(|node| node.registration.clone()) {
+        if let Some((registration, instance)) = known.map(|node| (node.registration.clone(), node.instance.clone())) {
             let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
-            if let Err(reason) = self.bind(client, Registration { identity, ..registration }) {
+            let registration = Registration { identity, ..registration };
+            if let Err(reason) = self.bind(Newcomer { client, registration, instance }) {
                 self.log_refusal(client, &reason);
             }
         }
     }
 
     /// A node has come with another connection.
-    fn replace_client(&mut self, id: NodeId, before: ClientId, client: ClientId) {
+    fn replace_client(&mut self, id: NodeId, before: ClientId, client: ClientId, twice: Twice) {
         self.release_client(id, before);
-        self.context.output(Output::NodeMoved { node: id, before, client });
+        self.context.output(Output::NodeMoved { node: id, before, client, twice });
         if self.nodes.get(id).is_some_and(|node| node.registration.kind == NodeKind::WebSocket) {
             self.context.output(Output::CloseClient { client: before, refusal: None });
         }
@@ -291,8 +334,10 @@ impl Core {
         self.unlisted.forget_client(client);
         if let Some(id) = self.dialled_in.nodes.get(&client).copied() {
             self.release_client(id, client);
+            self.older_is_silent(id);
             self.unlisted_has_left(id);
         }
+        self.rival_is_gone(client);
     }
 
     /// A message for a client did not leave, or its connection broke while the session goes on.
@@ -307,5 +352,6 @@ impl Core {
             self.context.timers.set_if_unset(Timer::Unlisted(id), self.context.now.monotonic + patience);
         }
         self.link_down(id, "it is not connected");
+        self.older_is_silent(id);
     }
 }

@@ -32,8 +32,15 @@ impl Core {
                 self.engine.pipe_written(&mut self.context, id, &report)
             }
             HostDone::WorkDone { id, outcome } => self.commands.command_work_done(&mut self.context, id, outcome),
-            HostDone::SourceDone { source, done } => self.source_done(source, done),
-            HostDone::SinkDone { sink, done } => self.sink_done(sink, done),
+            HostDone::SourceDone { source, done } => {
+                self.copies.sender(&mut self.context, &mut self.nodes).done(source, done)
+            }
+            HostDone::SinkDone { sink, done } => {
+                self.copies.receiving.done(&mut self.context, sink, done);
+                for gathered in self.copies.receiving.take_gathered() {
+                    self.ssh.send_gathered(&mut self.context, gathered);
+                }
+            }
         }
     }
 }

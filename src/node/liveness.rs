@@ -97,7 +97,8 @@ impl Liveness {
     }
 }
 
-fn ping() -> Message {
+/// The message that asks whether a node lives.
+pub(super) fn ping() -> Message {
     Message { action: Action::Ping, token: None, target: Some("".into()), data: "{}".to_owned() }
 }
 
@@ -140,7 +141,7 @@ impl Core {
         self.context.log(LogLine::debug("proxy", format!("connected to node '{id}'")));
         self.send_ping(id);
         asking::restart_sync(&mut self.context, &mut self.nodes, id);
-        self.copies_link_up(id);
+        self.copies.sender(&mut self.context, &mut self.nodes).link_up(id);
     }
 
     /// The link to a node broke, or could not be made.
@@ -162,20 +163,11 @@ impl Core {
             self.context.timers.cancel(&Timer::Pong(id));
             self.context.timers.set(Timer::PingLink(id), now + LINK_WAIT);
         }
-        self.await_unsettled(id);
+        self.nodes.await_unsettled(&mut self.context, id);
         // The link itself says it louder, but not at every attempt.
         self.context.log(LogLine::debug("proxy", format!("no connection to node '{id}': {reason}")));
         if may_have_lost {
-            self.copies_link_down(id);
-            self.relayed_link_down(id);
-        }
-    }
-
-    /// What waits for a node whose link is down is given up after the usual time.
-    pub(super) fn await_unsettled(&mut self, id: NodeId) {
-        let at = self.context.now.monotonic + self.context.proxy_settings().pong_discard_timeout;
-        if self.nodes.get(id).is_some_and(|node| node.link != Link::Up && node.owed.has_unsettled()) {
-            self.context.timers.set_if_unset(Timer::Unconfirmed(id), at);
+            self.copies.link_down(&mut self.context, &mut self.nodes, id);
         }
     }
 

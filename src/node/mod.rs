@@ -7,13 +7,13 @@
 //! Out of scope: sockets, clocks, files, threads, bytes of any wire format.
 
 mod actions;
-mod after_copies;
 mod api;
 mod audit;
 mod clients;
 mod clock_watch;
 mod command_rows;
 mod context;
+mod copies;
 mod core_actions;
 mod core_options;
 mod core_settings;
@@ -38,8 +38,6 @@ mod peer;
 mod phase;
 mod proxy;
 mod registering;
-mod relayed_copy;
-mod remote_copy;
 mod requests;
 mod ssh;
 mod stopping;

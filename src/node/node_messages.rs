@@ -80,7 +80,7 @@ impl Core {
                     }
                     self.node_is_alive(id);
                     self.sync().log_answered(id, message.token.as_ref(), answer);
-                    self.copy_kind_known(id);
+                    self.copies.sender(&mut self.context, &mut self.nodes).kind_known(id);
                 }
             }
             Action::ConStatus
@@ -121,7 +121,7 @@ impl Core {
     }
 
     fn node_replied(&mut self, id: NodeId, token: &Token, code: Code, data: &str) {
-        if self.copy_confirmed(id, token, code, data) || self.relayed_copy_confirmed(id, token, code, data) {
+        if self.copies.confirmed(&mut self.context, &mut self.nodes, (id, token), code, data) {
             return;
         }
         let Some(node) = self.nodes.get_mut(id) else { return };
@@ -143,12 +143,13 @@ impl Core {
     pub(super) fn send_failed(&mut self, id: NodeId, token: Option<&Token>, reason: &str) {
         self.context.log(LogLine::error("proxy", format!("send message problem for '{id}': {reason}")));
         let Some(token) = token else { return };
-        if self.copy_not_sent(id, token, reason) {
+        if self.copies.sender(&mut self.context, &mut self.nodes).not_sent(id, token, reason) {
             return;
         }
         let text = format!("Send message problem for '{id}': {reason}");
         let owed = self.nodes.get_mut(id).is_some_and(|node| node.owed.ended(token));
-        if self.relayed_not_sent(id, token, &text).unwrap_or(owed) {
+        let relayed = self.copies.relay(&mut self.context, &mut self.nodes).not_sent(id, token, &text);
+        if relayed.unwrap_or(owed) {
             self.context.finish(token, Code::FINISHED_KO, json::message(&text));
         }
     }

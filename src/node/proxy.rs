@@ -16,6 +16,7 @@ use super::core::Core;
 use super::json;
 use super::nodes::node::{Link, Node};
 use super::nodes::owed::OwedTokens;
+use super::nodes::pathway::Route;
 use super::nodes::registry::{NODES_MAX, Registered, Unregistered};
 use super::output::Output;
 use super::peer::{Handled, Peer};
@@ -54,7 +55,8 @@ impl Core {
 
     /// A request that was held back and is answered already.
     pub(super) fn request_now(&mut self, peer: Peer, action: Action, token: &Token, target: &str, data: String) {
-        if let Err(text) = self.pass_on(peer, action, token, target, data) {
+        let route = self.nodes.route_to(&self.context, target);
+        if let Err(text) = route.and_then(|route| self.hand_on(peer, action, token, route, data)) {
             self.context.fail(token, &text);
         }
     }
@@ -75,8 +77,16 @@ impl Core {
     ) -> Result<Handled, String> {
         if action == Action::ProcessCopy {
             return match self.nodes.route_to(&self.context, target) {
-                Ok(route) => self.relay_copy(peer, token, route, data),
-                Err(text) => self.relay_has_no_way(peer, token, &data, text),
+                Ok(route) => {
+                    if self.nodes.get(route.through).is_some_and(Node::is_ssh_host) {
+                        self.ssh.has_room()?;
+                        return Ok(self.copies.receiving.take(&mut self.context, peer, token, data, Some(route)));
+                    }
+                    let is_of_daemon = self.subscribers.are_asked_by(peer);
+                    let mut relay = self.copies.relay(&mut self.context, &mut self.nodes);
+                    relay.pass_on((peer, is_of_daemon), token, route, data)
+                }
+                Err(text) => self.copies.relay(&mut self.context, &mut self.nodes).has_no_way(peer, token, &data, text),
             };
         }
         if !json::is_valid(&data) {
@@ -96,11 +106,23 @@ impl Core {
                 .map(|()| Handled::accepted());
         }
         self.nodes.sent_tokens.note(token, route.through, route.target);
-        if self.hold_for_node(peer, &action, token, route.target, &data) {
+        if self.held_back(peer, &action, token, Some(route.target), &data) {
             return Ok(Handled::accepted());
         }
+        self.hand_on(peer, action, token, route, data)
+    }
+
+    /// A request for another daemon goes on its way.
+    fn hand_on(
+        &mut self,
+        peer: Peer,
+        action: Action,
+        token: &Token,
+        route: Route,
+        data: String,
+    ) -> Result<Handled, String> {
         let Some(node) = self.nodes.get_mut(route.through) else {
-            return Err(format!("proxy - no pathway for target {target}"));
+            return Err(format!("proxy - no pathway for target {}", route.target));
         };
         match node.registration.kind {
             NodeKind::PushZmq { .. } => {}
@@ -111,7 +133,7 @@ impl Core {
             }
         }
         if action == Action::RemoteCopy {
-            self.remote_copy(token, route, &data);
+            self.copies.sender(&mut self.context, &mut self.nodes).begin(token, route, &data);
             return Ok(Handled::accepted());
         }
         if node.owed.is_full() {
@@ -267,7 +289,7 @@ impl Core {
 
     /// Nothing more comes from a node: what it owes ends.
     fn end_all_owed(&mut self, id: NodeId) {
-        self.end_copies_of(id);
+        self.copies.sender(&mut self.context, &mut self.nodes).node_gone(id);
         let Some(node) = self.nodes.get_mut(id) else { return };
         let mut owed = node.owed.take_all();
         owed.extend(node.sync.abandon());
@@ -309,6 +331,7 @@ impl Core {
             self.forget_pings(id);
         }
         self.context.log(LogLine::info("proxy", format!("node '{id}' is unregistered")));
+        self.older_is_silent(id);
     }
 }
 

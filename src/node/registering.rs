@@ -11,6 +11,7 @@ use crate::model::registration::{NodeKind, Registration};
 use crate::model::token::Token;
 
 use super::core::Core;
+use super::dial_in::Newcomer;
 use super::json;
 use super::nodes::registration::read_registration;
 use super::nodes::registry::NODES_MAX;
@@ -37,7 +38,7 @@ impl Core {
         for node in &nodes {
             let done = match read_registration(node) {
                 Ok(registration) => match peer.client().filter(|_| is_one && dials_in_as_pull(&registration)) {
-                    Some(client) => self.pull_node_dialled_in(client, registration),
+                    Some(client) => self.pull_node_dialled_in(Newcomer::new(client, registration, node)),
                     None => {
                         self.unlisted.remove(registration.id);
                         self.register(registration)

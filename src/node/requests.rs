@@ -6,11 +6,13 @@ use crate::model::code::Code;
 use crate::model::connection::ClientId;
 use crate::model::log::LogLine;
 use crate::model::message::{Message, Reply};
+use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 use crate::node::peer::Handled;
 use crate::node::peer::Peer;
 
 use super::actions::{self, Room};
+use super::copies::held::Held;
 use super::core::Core;
 use super::counters::Way;
 use super::phase::STOPPING_TEXT;
@@ -79,10 +81,43 @@ impl Core {
         if !here {
             return self.request_of_node(peer, action, token, target, data);
         }
-        if self.hold_for_us(peer, &action, token, &data) {
+        if self.held_back(peer, &action, token, None, &data) {
             return Handled::Later;
         }
         self.request_here(peer, &action, token, &data)
+    }
+
+    /// Whether a command waits for the copies before it: those to a node, or those to us.
+    pub(super) fn held_back(
+        &mut self,
+        peer: Peer,
+        action: &Action,
+        token: &Token,
+        node: Option<NodeId>,
+        data: &str,
+    ) -> bool {
+        if !self.copies.must_wait(&self.ssh, action, node) {
+            return false;
+        }
+        let (action, token, data) = (action.clone(), token.clone(), data.to_owned());
+        self.copies.hold(&mut self.context, Held { peer, action, token, data, node })
+    }
+
+    /// A copy is sent, in its place, or over: commands go on that waited for nothing else.
+    pub(super) fn run_held(&mut self) {
+        while let Some(held) = self.copies.next_freed(&mut self.context, &self.ssh) {
+            let Held { peer, action, token, data, node } = held;
+            match node {
+                Some(node) => self.request_now(peer, action, &token, &node.to_string(), data),
+                None if self.context.is_stopping() => self.context.fail(&token, STOPPING_TEXT),
+                None => {
+                    let handled = self.request_here(peer, &action, &token, &data);
+                    if let (Handled::Reply(kind, code, data), Some(client)) = (handled, peer.client()) {
+                        self.context.reply(client, Reply { kind, token: Some(token), code, data });
+                    }
+                }
+            }
+        }
     }
 
     /// The room of an action answers.
@@ -93,7 +128,7 @@ impl Core {
             Room::History => self.history_request(peer, action, token, data),
             Room::Nodes => self.nodes_request(peer, action, token, data),
             Room::Commands => self.commands.command_request(&mut self.context, peer, action, token, data),
-            Room::Copies => self.process_copy(peer, token, data.to_owned()),
+            Room::Copies => self.copies.receiving.take(&mut self.context, peer, token, data.to_owned(), None),
             Room::Cron => {
                 let handled = self.cron.cron_request(&mut self.context, &mut self.questions, action, token, data);
                 self.run_jobs();

@@ -27,8 +27,8 @@ impl Core {
         self.commands.drop_command_work(&mut self.context, STOPPING_TEXT);
         self.engine.drop_waiting_lines(&mut self.context);
         self.commands.drop_waiting_commands(&mut self.context, STOPPING_TEXT);
-        self.stop_copies();
-        self.wait_for_copies_no_longer();
+        self.copies.sender(&mut self.context, &mut self.nodes).stop();
+        self.copies.free_all();
         self.end_poller_syncs();
         for call in self.calls.waiting() {
             waits::ask_history(self, call);
@@ -65,7 +65,8 @@ impl Core {
     /// Says so as soon as nothing is left to wait for.
     pub(super) fn check_stopped(&mut self) {
         let waits = matches!(self.context.stopping, Stopping::Waiting | Stopping::Killed);
-        let idle = self.commands.is_idle() && self.engine.is_idle() && self.sinks.is_idle() && self.ssh.is_idle();
+        let idle =
+            self.commands.is_idle() && self.engine.is_idle() && self.copies.receiving.is_idle() && self.ssh.is_idle();
         if waits && idle && self.questions.is_empty() && self.context.journal.all_stored() {
             self.say_stopped();
         }

@@ -21,6 +21,8 @@ pub(super) enum Timer {
     Pong(NodeId),
     /// A node that dials in has not answered a PING or a GETLOG.
     Repeat(NodeId),
+    /// The older connection of a node that registers twice has not answered.
+    Rival(NodeId),
     /// A history sync waits for its answer no longer.
     SyncTimeout(NodeId),
     /// Messages that a broken link left unconfirmed are given up.

@@ -112,7 +112,12 @@ impl Machine {
             nodes.iter().filter(|(_, kind)| *kind == Kind::Push || random.once_in(2)).map(registered).collect();
         let httpserver = listener();
         let modules = Modules {
-            proxy: Some(ProxySettings { httpserver: Some(httpserver), buffer_size: 2_000, ..ProxySettings::default() }),
+            proxy: Some(ProxySettings {
+                httpserver: Some(httpserver),
+                only_listed: Some(false),
+                buffer_size: 2_000,
+                ..ProxySettings::default()
+            }),
             register: Some(RegisterSettings { file: "unused".into(), nodes: listed }),
             action: Some(ActionSettings::default()),
             pull: None,
@@ -176,6 +181,7 @@ impl Machine {
         let modules = &mut machine.config.modules;
         modules.proxy = Some(ProxySettings {
             httpserver: Some(httpserver),
+            only_listed: Some(false),
             failover_after,
             buffer_size: 2_000,
             ..ProxySettings::default()

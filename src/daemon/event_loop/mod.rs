@@ -241,7 +241,7 @@ impl EventLoop {
 
     fn timeout(&self, now: Monotonic) -> Option<Duration> {
         let more = self.streams.has_readable() || self.children.has_ready() || self.listening.has_waiting();
-        let paused_until = self.upkeep.paused_until(now).filter(|_| more);
+        let paused_until = self.storage.full_until().or_else(|| self.upkeep.paused_until(now)).filter(|_| more);
         if (more && paused_until.is_none()) || self.dispatch.has_work() {
             return Some(Duration::ZERO);
         }

@@ -61,7 +61,7 @@ fn origin_marks(connection: &Connection) -> Result<Vec<(HistoryName, i64)>> {
 }
 
 fn open_tokens(connection: &Connection) -> Result<Vec<(Token, Option<NodeId>)>> {
-    let sql = format!("SELECT token, node FROM stheno_open_tokens ORDER BY rowid LIMIT {MAX_ROWS}");
+    let sql = format!("SELECT token, node FROM stheno_open_tokens LIMIT {MAX_ROWS}");
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;
     let mut open = Vec::new();

@@ -32,6 +32,7 @@ mod reader;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod time_order;
 
 pub use apply::Applied;
 pub use error::{StoreError, StoreErrorKind};
@@ -98,6 +99,8 @@ pub struct HistoryStore {
     number: i64,
     last_row_id: i64,
     clock: apply::CommitClock,
+    /// See [`time_order`].
+    is_ordered: bool,
     patience: Duration,
     identity: identity::Identity,
     _lock: lock::DatabaseLock,
@@ -142,10 +145,11 @@ impl HistoryStore {
         connection.execute_batch(&pragmas).map_err(sqlite)?;
         complete_schema(path, &mut connection, options)?;
         let number = schema::history_number(&connection, &mut SystemRandom::new()).map_err(sqlite)?;
-        let (last_row_id, clock) = apply::resume(&connection).map_err(sqlite)?;
+        let is_ordered = time_order::settle(&connection).map_err(sqlite)?;
+        let (last_row_id, clock) = apply::resume(&connection, is_ordered).map_err(sqlite)?;
         let identity = identity::Identity::new(path).map_err(|error| StoreError::from_io(path, &error))?;
         let (path, patience) = (path.to_owned(), LONG_PATIENCE);
-        Ok(Self { connection, path, number, last_row_id, clock, patience, identity, _lock: lock })
+        Ok(Self { connection, path, number, last_row_id, clock, is_ordered, patience, identity, _lock: lock })
     }
 
     /// The greatest row id so far; 0 for an empty history. The newest row is never purged, so ids do not come back.
@@ -193,6 +197,17 @@ impl HistoryStore {
             ));
         }
         self.connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)").map_err(sqlite)
+    }
+
+    /// Leaves a note for the next start, which then need not look at the rows that are there.
+    ///
+    /// # Errors
+    /// It cannot be written; the next start takes a little longer.
+    pub fn note_order(&self) -> Result<(), StoreError> {
+        if !self.is_ordered {
+            return Ok(());
+        }
+        time_order::note_order(&self.connection).map_err(|error| StoreError::from_sqlite(&self.path, &error))
     }
 
     /// Bytes of the write-ahead log that wait for a [`checkpoint`]. Costs microseconds; above some megabytes, start one

@@ -108,15 +108,13 @@ impl<'a> EngineContent<'a> {
     ///
     /// # Errors
     /// What the row says.
-    pub fn read(data: &'a str) -> Result<Self, &'static str> {
-        let list = CommandList::read(data)?;
+    pub fn read(data: &'a str, single: &'a mut String) -> Result<Self, &'static str> {
+        let list = CommandList::read(data, single)?;
         let text = if list.content.is_empty() { "null" } else { list.content };
         // A list would be read as the members in their order.
         let is_object = text.starts_with('{') || text == "null";
-        let content: Option<RawContent> = is_object.then(|| {
-            let single = || serde_json::from_str(&json::without_repeats(text)?).ok();
-            serde_json::from_str(text).ok().or_else(single).unwrap_or_default()
-        });
+        let content: Option<RawContent> =
+            is_object.then(|| json::read_object(text, &mut String::new()).unwrap_or_default());
         let command_file = content.as_ref().and_then(|content| json::text(&content.command_file));
         let lines = content.map_or_else(|| Err(expected(text)), |content| lines(&content.commands));
         Ok(Self { logging: list.logging, text, command_file, lines })
@@ -134,7 +132,8 @@ pub(in crate::node) fn submitted(line: &str) -> String {
 impl Engine {
     /// ENGINECOMMAND
     pub(in crate::node) fn engine_command(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
-        let Ok(EngineContent { logging, text, command_file, lines }) = EngineContent::read(data) else {
+        let mut single = String::new();
+        let Ok(EngineContent { logging, text, command_file, lines }) = EngineContent::read(data, &mut single) else {
             return Handled::not_well_formatted();
         };
         let settings = context.options.engine.clone();

@@ -5,4 +5,3 @@ pub(super) mod cleaner;
 pub(super) mod cron;
 pub(super) mod engine;
 pub(super) mod nodes;
-pub(super) mod process_copy;

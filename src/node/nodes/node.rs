@@ -60,6 +60,8 @@ pub(in crate::node) struct Node {
     pub link: Link,
     /// The connection or session over which a node that dials in is reached.
     pub client: Option<ClientId>,
+    /// Which start of which daemon that is, where it says so.
+    pub instance: Option<Box<str>>,
     /// When its client last said anything.
     pub heard: Option<Monotonic>,
     pub liveness: Liveness,
@@ -77,6 +79,7 @@ impl Node {
         Self {
             link: Link::of(&registration.kind),
             client: None,
+            instance: None,
             heard: None,
             liveness: Liveness::default(),
             sync: NodeSync::new(mark),
@@ -138,6 +141,11 @@ impl Node {
     /// Whether it is one that we connect to.
     pub(in crate::node) const fn is_dialled(&self) -> bool {
         matches!(self.registration.kind, NodeKind::PushZmq { .. } | NodeKind::PushSsh(_))
+    }
+
+    /// Whether it is a host without a daemon, reached by SSH.
+    pub(in crate::node) const fn is_ssh_host(&self) -> bool {
+        matches!(self.registration.kind, NodeKind::PushSsh(_))
     }
 
     /// Whether it is one that connects to us.

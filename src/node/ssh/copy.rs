@@ -18,12 +18,12 @@ use crate::model::token::Token;
 use super::request::quoted;
 use super::{Job, SshHosts, relay_file, relay_word};
 use crate::node::context::Context;
+use crate::node::copies::receiving::{ForHost, Gathered};
+use crate::node::copies::request::Request;
 use crate::node::journal::NewRow;
 use crate::node::json;
-use crate::node::modules::process_copy::PassedOn;
 use crate::node::nodes::pathway::Route;
 use crate::node::output::Output;
-use crate::node::remote_copy::request::Request;
 
 /// Time limit for unpacking.
 const UNPACK_PATIENCE: Duration = Duration::from_secs(1_800);
@@ -110,7 +110,7 @@ impl SshHosts {
         data: &str,
     ) -> Result<(), String> {
         let mut request = Request::read(data).map_err(|(message, detail)| format!("{message} ({detail})"))?;
-        let raw: RawRequest = serde_json::from_str(data).unwrap_or_default();
+        let raw: RawRequest = json::read_object(data, &mut String::new()).unwrap_or_default();
         let number = self.next;
         let spec = request.spec(&route.target.to_string(), number);
         let archive = spec.archive_name.trim_end_matches(&format!(".{number}")).to_owned();
@@ -157,15 +157,9 @@ impl SshHosts {
 
     /// A PROCESSCOPY has come whole, as `sink`. Like the original we put it where it says on the host, also for a
     /// target behind that: it names nothing that would be handed on.
-    pub(in crate::node) fn send_gathered_copy(
-        &mut self,
-        context: &mut Context,
-        sink: SinkId,
-        token: &Token,
-        logging: bool,
-        passed_on: PassedOn,
-    ) {
-        let PassedOn { through, target, order, end: Some((spec, attributes)) } = passed_on else { return };
+    pub(in crate::node) fn send_gathered(&mut self, context: &mut Context, gathered: Gathered) {
+        let Gathered { sink, token, logging, for_host } = gathered;
+        let ForHost { through, target, order, end: Some((spec, attributes)) } = for_host else { return };
         let number = self.next;
         let destination = spec.destination.display().to_string();
         let cache_dir = spec.cache_dir.as_ref().map(|path| path.display().to_string());
@@ -179,14 +173,14 @@ impl SshHosts {
             source: UploadSource::Gathered(sink, spec.kind),
         };
         if logging {
-            context.open_token(token, None);
+            context.open_token(&token, None);
         }
         if through != target {
             let text = format!("copy {token} for node '{target}' is put on the ssh host of node '{through}' before it");
             context.log(LogLine::info("proxy", text));
         }
         let job = CopyJob {
-            token: token.clone(),
+            token,
             logging,
             target,
             order,

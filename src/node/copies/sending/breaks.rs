@@ -7,8 +7,7 @@ use crate::model::copy::{CopyFailure, SourceId};
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::{Copies, Copy, State};
-use crate::node::core::Core;
+use super::{Copy, Sender, Sending, State};
 use crate::node::phase::STOPPING_TEXT;
 use crate::node::timers::Timer;
 
@@ -23,7 +22,7 @@ pub(super) fn node_is_gone(through: NodeId) -> CopyFailure {
     CopyFailure { message, detail: String::new() }
 }
 
-impl Copies {
+impl Sending {
     /// Whether no other copy to the same place is under way.
     pub(super) fn is_alone(&self, source: SourceId) -> bool {
         let Some(copy) = self.all.get(&source) else { return false };
@@ -45,23 +44,23 @@ impl Copy {
     }
 }
 
-impl Core {
+impl Sender<'_> {
     /// A relay cannot reach the receiver now.
     pub(super) fn way_is_broken(&mut self, source: SourceId) {
         let now = self.context.now.monotonic;
         let patience = self.context.proxy_settings().pong_discard_timeout.max(WAY_PATIENCE);
-        let Some(copy) = self.copies.all.get_mut(&source) else { return };
+        let Some(copy) = self.sending.all.get_mut(&source) else { return };
         let patience = if copy.has_answer { patience } else { WAY_PATIENCE };
         copy.retry_until.get_or_insert(now + patience);
         copy.interrupt();
         self.context.timers.set(Timer::Copy(source), now + RETRY);
-        self.start_queued_copies();
+        self.start_queued();
     }
 
     /// Whether a copy that a relay could not pass on is tried once more, or as for a Perl node.
     pub(super) fn try_way_again(&mut self, source: SourceId) -> bool {
         let (now, is_up) = (self.context.now.monotonic, self.is_link_up(source));
-        let Some(copy) = self.copies.all.get_mut(&source).filter(|copy| copy.state == State::Interrupted) else {
+        let Some(copy) = self.sending.all.get_mut(&source).filter(|copy| copy.state == State::Interrupted) else {
             return false;
         };
         let Some(until) = copy.retry_until else { return false };
@@ -81,24 +80,24 @@ impl Core {
 
     /// The receiver is none of our kind, or the way to it.
     pub(super) fn copy_plainly(&mut self, source: SourceId) {
-        let Some(copy) = self.copies.all.get_mut(&source) else { return };
+        let Some(copy) = self.sending.all.get_mut(&source) else { return };
         copy.is_ours = false;
         copy.state = State::Sending;
         self.await_progress(source);
-        self.go_on_copying(source);
+        self.go_on(source);
     }
 
     /// A link is up: what broke off goes on.
-    pub(in crate::node) fn copies_link_up(&mut self, through: NodeId) {
-        for source in self.copies.of_node(through) {
-            self.resume_copy(source);
+    pub(in crate::node) fn link_up(&mut self, through: NodeId) {
+        for source in self.sending.of_node(through) {
+            self.resume(source);
         }
     }
 
     /// Goes on with a copy that broke off. The end of one that may have ended there comes with the sync that is under
     /// way: asked again, the receiver might end it once more.
-    pub(super) fn resume_copy(&mut self, source: SourceId) {
-        let Some(copy) = self.copies.all.get(&source) else { return };
+    pub(super) fn resume(&mut self, source: SourceId) {
+        let Some(copy) = self.sending.all.get(&source) else { return };
         let node = self.nodes.get(copy.route.through);
         let is_awaited = copy.may_have_ended && node.is_some_and(|node| node.sync.in_progress);
         if copy.state == State::Interrupted && !copy.has_step && !is_awaited {
@@ -107,9 +106,9 @@ impl Core {
     }
 
     /// A sync with a node is over.
-    pub(in crate::node) fn copies_synced(&mut self, through: NodeId) {
-        for source in self.copies.of_node(through) {
-            let copy = self.copies.all.get(&source);
+    pub(in crate::node) fn synced(&mut self, through: NodeId) {
+        for source in self.sending.of_node(through) {
+            let copy = self.sending.all.get(&source);
             let waits = |copy: &Copy| copy.may_have_ended && copy.state == State::Interrupted && !copy.has_step;
             if copy.is_some_and(waits) && self.is_link_up(source) {
                 self.ask_receiver(source, None, false);
@@ -118,61 +117,55 @@ impl Core {
     }
 
     /// A link broke: a receiver of our own kind may go on later, any other copy is over.
-    pub(in crate::node) fn copies_link_down(&mut self, through: NodeId) {
-        for source in self.copies.of_node(through) {
-            let Some(copy) = self.copies.all.get_mut(&source) else { continue };
+    pub(in crate::node) fn link_down(&mut self, through: NodeId) {
+        for source in self.sending.of_node(through) {
+            let Some(copy) = self.sending.all.get_mut(&source) else { continue };
             match &copy.state {
                 State::Queued | State::Opening | State::Interrupted => {}
                 State::AwaitingKind => {}
                 _ if copy.is_ours => {
                     copy.interrupt();
                     self.await_progress(source);
-                    self.start_queued_copies();
+                    self.start_queued();
                 }
                 // What waits for a link that was never up is told by `send_failed`.
                 State::Sending if copy.in_flight.is_empty() && copy.has_room => {}
                 _ => {
                     let text = format!("proxy - connection to node '{through}' was lost during the copy");
-                    self.fail_copy(source, &CopyFailure { message: text, detail: String::new() });
+                    self.fail(source, &CopyFailure { message: text, detail: String::new() });
                 }
             }
         }
     }
 
     /// A message of a copy left the link's queue unsent; `true` when the token is one of a copy.
-    pub(in crate::node) fn copy_not_sent(&mut self, through: NodeId, token: &Token, reason: &str) -> bool {
-        let Some(source) = self.copies.of_token(token.as_str()) else { return false };
-        if self.copies.all.get(&source).is_some_and(|copy| copy.state != State::Interrupted) {
+    pub(in crate::node) fn not_sent(&mut self, through: NodeId, token: &Token, reason: &str) -> bool {
+        let Some(source) = self.sending.of_token(token.as_str()) else { return false };
+        if self.sending.all.get(&source).is_some_and(|copy| copy.state != State::Interrupted) {
             let message = format!("Send message problem for '{through}': {reason}");
-            self.fail_copy(source, &CopyFailure { message, detail: String::new() });
+            self.fail(source, &CopyFailure { message, detail: String::new() });
         }
         true
     }
 
-    /// Little waits to be sent to a node.
-    pub(in crate::node) fn room_for(&mut self, through: NodeId) {
-        self.room_for_copies(through);
-        self.room_for_relayed(through);
-    }
-
     /// A node is not registered any more.
-    pub(in crate::node) fn end_copies_of(&mut self, through: NodeId) {
-        for source in self.copies.of_node(through) {
-            self.fail_copy(source, &node_is_gone(through));
+    pub(in crate::node) fn node_gone(&mut self, through: NodeId) {
+        for source in self.sending.of_node(through) {
+            self.fail(source, &node_is_gone(through));
         }
     }
 
     /// The daemon stops. What the receivers have stays there for copies that are asked for anew.
-    pub(in crate::node) fn stop_copies(&mut self) {
-        for source in self.copies.all.keys().copied().collect::<Vec<_>>() {
-            let Some(copy) = self.forget_copy(source) else { continue };
+    pub(in crate::node) fn stop(&mut self) {
+        for source in self.sending.all.keys().copied().collect::<Vec<_>>() {
+            let Some(copy) = self.forget(source) else { continue };
             if copy.may_have_ended {
                 // The next run finds out.
-                self.owe_copy(&copy);
+                self.owe(&copy);
                 continue;
             }
             let failure = CopyFailure { message: STOPPING_TEXT.to_owned(), detail: String::new() };
-            self.copy_failure_row(&copy.token, &failure);
+            self.failure_row(&copy.token, &failure);
         }
     }
 }

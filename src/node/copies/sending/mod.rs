@@ -11,7 +11,6 @@ mod answers;
 mod breaks;
 mod kind;
 mod pace;
-pub(super) mod request;
 #[cfg(test)]
 mod tests;
 
@@ -29,13 +28,15 @@ use crate::model::registration::NodeKind;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
-use super::core::Core;
-use super::nodes::node::Link;
-use super::nodes::pathway::Route;
-use super::output::Output;
-use super::timers::Timer;
+use super::ending::failure_data;
+use super::request::{Dialect, Request, web_socket_chunk_bytes};
+use crate::node::context::Context;
+use crate::node::nodes::Nodes;
+use crate::node::nodes::node::Link;
+use crate::node::nodes::pathway::Route;
+use crate::node::output::Output;
+use crate::node::timers::Timer;
 use pace::Pace;
-use request::{Dialect, Request, web_socket_chunk_bytes};
 
 /// Copies at most, those that wait included.
 const COPIES_MAX: usize = 10_000;
@@ -106,9 +107,9 @@ struct Copy {
     retry_until: Option<Monotonic>,
 }
 
-/// All copies that we send.
+/// Every copy that we send.
 #[derive(Debug, Default)]
-pub(super) struct Copies {
+pub(in crate::node) struct Sending {
     all: BTreeMap<SourceId, Copy>,
     by_token: BTreeMap<Token, SourceId>,
     queued: VecDeque<SourceId>,
@@ -116,7 +117,14 @@ pub(super) struct Copies {
     pace: Pace,
 }
 
-impl Copies {
+/// The copies that we send, with what they work on.
+pub(in crate::node) struct Sender<'a> {
+    pub context: &'a mut Context,
+    pub nodes: &'a mut Nodes,
+    pub sending: &'a mut Sending,
+}
+
+impl Sending {
     /// Whether a token belongs to a copy that goes on.
     pub(super) fn has(&self, token: &Token) -> bool {
         self.by_token.contains_key(token)
@@ -143,10 +151,10 @@ impl Copies {
     }
 }
 
-impl Core {
+impl Sender<'_> {
     /// A REMOTECOPY whose target is not here and not reached by SSH.
-    pub(super) fn remote_copy(&mut self, token: &Token, route: Route, data: &str) {
-        if self.copies.has(token) {
+    pub(in crate::node) fn begin(&mut self, token: &Token, route: Route, data: &str) {
+        if self.sending.has(token) {
             let text = format!("REMOTECOPY with the token {token} of a copy that goes on: ignored");
             return self.context.log(LogLine::warning("proxy", text));
         }
@@ -154,10 +162,10 @@ impl Core {
             Ok(request) => request,
             Err((message, detail)) => {
                 let failure = CopyFailure { message: message.to_owned(), detail: detail.to_owned() };
-                return self.copy_failure_row(token, &failure);
+                return self.failure_row(token, &failure);
             }
         };
-        if self.copies.all.len() >= COPIES_MAX {
+        if self.sending.all.len() >= COPIES_MAX {
             return self.context.fail(token, "proxy - too many copies wait, try again later");
         }
         let source = self.context.begin_copy();
@@ -181,16 +189,16 @@ impl Core {
             may_have_ended: false,
             retry_until: None,
         };
-        self.copies.all.insert(source, copy);
-        self.copies.by_token.insert(token.clone(), source);
-        self.copies.queued.push_back(source);
-        self.start_queued_copies();
+        self.sending.all.insert(source, copy);
+        self.sending.by_token.insert(token.clone(), source);
+        self.sending.queued.push_back(source);
+        self.start_queued();
     }
 
-    fn start_queued_copies(&mut self) {
-        while self.copies.active() < ACTIVE_MAX {
-            let Some(source) = self.copies.queued.pop_front() else { break };
-            let Some(copy) = self.copies.all.get_mut(&source) else { continue };
+    fn start_queued(&mut self) {
+        while self.sending.active() < ACTIVE_MAX {
+            let Some(source) = self.sending.queued.pop_front() else { break };
+            let Some(copy) = self.sending.all.get_mut(&source) else { continue };
             copy.state = State::Opening;
             let spec = copy.request.spec(&copy.route.target.to_string(), source.0);
             self.source_step(source, SourceStep::Open(spec));
@@ -198,24 +206,24 @@ impl Core {
     }
 
     fn source_step(&mut self, source: SourceId, step: SourceStep) {
-        if let Some(copy) = self.copies.all.get_mut(&source) {
+        if let Some(copy) = self.sending.all.get_mut(&source) {
             copy.has_step = true;
             self.context.output(Output::Host(HostWork::ReadSource { source, step }));
         }
     }
 
     /// A step of a copy is done.
-    pub(super) fn source_done(&mut self, source: SourceId, done: SourceDone) {
-        let Some(copy) = self.copies.all.get_mut(&source) else { return };
+    pub(in crate::node) fn done(&mut self, source: SourceId, done: SourceDone) {
+        let Some(copy) = self.sending.all.get_mut(&source) else { return };
         copy.has_step = false;
         let is_stale = std::mem::take(&mut copy.is_stale);
         if let SourceDone::Failed(failure) = done {
-            return self.fail_copy(source, &failure);
+            return self.fail(source, &failure);
         }
         if is_stale {
             // The connection is back already.
             if self.is_link_up(source) {
-                self.resume_copy(source);
+                self.resume(source);
             }
             return;
         }
@@ -234,45 +242,45 @@ impl Core {
                 copy.all_read = chunks.len() < READ_COUNT
                     || chunks.last().is_none_or(|chunk| chunk.offset + chunk.len_bytes >= copy.total);
                 copy.ready.extend(chunks);
-                self.go_on_copying(source);
+                self.go_on(source);
             }
             (SourceDone::Digest(md5), State::Digesting) => self.ask_receiver(source, Some(md5), false),
             (SourceDone::Digest(md5), State::Rewinding { received, md5: theirs }) => {
                 if md5 == theirs && received <= copy.total {
                     copy.state = State::Sending;
                     copy.all_read = received == copy.total && received > 0;
-                    self.go_on_copying(source);
+                    self.go_on(source);
                 } else {
                     self.ask_receiver(source, None, true);
                 }
             }
             (SourceDone::Digest(md5), State::Finishing) => {
                 copy.state = State::Confirming { md5 };
-                self.go_on_copying(source);
+                self.go_on(source);
             }
             _ => {}
         }
     }
 
     /// [`Timer::Copy`]
-    pub(super) fn copy_timer_due(&mut self, source: SourceId) {
-        let Some(copy) = self.copies.all.get_mut(&source) else { return };
+    pub(in crate::node) fn timer_due(&mut self, source: SourceId) {
+        let Some(copy) = self.sending.all.get_mut(&source) else { return };
         if copy.state == State::AwaitingKind {
             copy.state = State::Sending;
             self.await_progress(source);
-            return self.go_on_copying(source);
+            return self.go_on(source);
         }
         if self.try_way_again(source) {
             return;
         }
-        let Some(copy) = self.copies.all.get_mut(&source) else { return };
+        let Some(copy) = self.sending.all.get_mut(&source) else { return };
         // A job of ours that takes long is no silence of the node.
         if copy.has_step {
             return self.await_progress(source);
         }
         let through = copy.route.through;
         let text = format!("proxy - node '{through}' did not go on with the copy in time");
-        self.fail_copy(source, &CopyFailure { message: text, detail: String::new() });
+        self.fail(source, &CopyFailure { message: text, detail: String::new() });
     }
 
     /// From now on the node has the usual time to go on.
@@ -282,19 +290,19 @@ impl Core {
     }
 
     fn is_link_up(&self, source: SourceId) -> bool {
-        let copy = self.copies.all.get(&source);
+        let copy = self.sending.all.get(&source);
         copy.and_then(|copy| self.nodes.get(copy.route.through)).is_some_and(|node| node.link == Link::Up)
     }
 
     /// Sends what may be sent and orders what is to be read.
-    fn go_on_copying(&mut self, source: SourceId) {
+    fn go_on(&mut self, source: SourceId) {
         for _ in 0..SEND_COUNT {
             if !self.send_next_chunk(source) {
                 break;
             }
         }
         let buffer_size = self.context.proxy_settings().buffer_size;
-        let Some(copy) = self.copies.all.get_mut(&source) else { return };
+        let Some(copy) = self.sending.all.get_mut(&source) else { return };
         if copy.has_step {
             return;
         }
@@ -318,7 +326,7 @@ impl Core {
             }
             State::Confirming { md5 } if copy.in_flight.is_empty() => {
                 let data = copy.request.end(copy.kind, md5, copy.dialect());
-                self.send_copy_end(source, data);
+                self.send_end(source, data);
             }
             _ => {}
         }
@@ -328,7 +336,7 @@ impl Core {
     fn send_next_chunk(&mut self, source: SourceId) -> bool {
         let now = self.context.now.monotonic;
         let limit = self.context.proxy_settings().copy_rate_limit;
-        let Some(copy) = self.copies.all.get_mut(&source) else { return false };
+        let Some(copy) = self.sending.all.get_mut(&source) else { return false };
         if copy.state != State::Sending || copy.ready.is_empty() {
             return false;
         }
@@ -339,7 +347,7 @@ impl Core {
             return false;
         }
         if let Some(limit) = limit
-            && let Err(at) = self.copies.pace.take(copy.route.target, limit, copy.ready.front(), now)
+            && let Err(at) = self.sending.pace.take(copy.route.target, limit, copy.ready.front(), now)
         {
             self.context.timers.set(Timer::CopyPace(copy.route.target), at);
             return false;
@@ -352,7 +360,7 @@ impl Core {
             copy.has_room = false;
         }
         let message = copy.message(chunk.data);
-        self.nodes.send(&mut self.context, through, message);
+        self.nodes.send(self.context, through, message);
         self.await_progress(source);
         if !is_confirmed {
             self.context.output(Output::AwaitRoom { node: through, client });
@@ -361,17 +369,17 @@ impl Core {
     }
 
     /// The receiver owes the end from now on, as it does for any request.
-    fn send_copy_end(&mut self, source: SourceId, data: String) {
-        let Some(copy) = self.forget_copy(source) else { return };
+    fn send_end(&mut self, source: SourceId, data: String) {
+        let Some(copy) = self.forget(source) else { return };
         let through = copy.route.through;
-        self.owe_copy(&copy);
+        self.owe(&copy);
         let message = copy.message(data);
-        self.nodes.send(&mut self.context, through, message);
-        self.start_queued_copies();
+        self.nodes.send(self.context, through, message);
+        self.start_queued();
     }
 
     /// The receiver owes the end of a copy.
-    fn owe_copy(&mut self, copy: &Copy) {
+    fn owe(&mut self, copy: &Copy) {
         let through = copy.route.through;
         if let Some(node) = self.nodes.get_mut(through) {
             node.owed.sent_copy(copy.token.clone(), node.sync.serial);
@@ -380,51 +388,57 @@ impl Core {
     }
 
     /// [`Timer::CopyPace`]
-    pub(super) fn copy_pace_due(&mut self, target: NodeId) {
-        let waiting: Vec<SourceId> =
-            self.copies.all.iter().filter(|(_, copy)| copy.route.target == target).map(|(source, _)| *source).collect();
+    pub(in crate::node) fn pace_due(&mut self, target: NodeId) {
+        let waiting: Vec<SourceId> = self
+            .sending
+            .all
+            .iter()
+            .filter(|(_, copy)| copy.route.target == target)
+            .map(|(source, _)| *source)
+            .collect();
         for source in waiting {
-            self.go_on_copying(source);
+            self.go_on(source);
         }
     }
 
-    fn room_for_copies(&mut self, through: NodeId) {
-        for source in self.copies.of_node(through) {
-            if let Some(copy) = self.copies.all.get_mut(&source) {
+    /// Little waits to be sent to a node.
+    pub(in crate::node) fn room(&mut self, through: NodeId) {
+        for source in self.sending.of_node(through) {
+            if let Some(copy) = self.sending.all.get_mut(&source) {
                 copy.has_room = true;
             }
-            self.go_on_copying(source);
+            self.go_on(source);
         }
     }
 
     /// A token has its last row, whoever wrote it.
-    pub(super) fn copy_token_ended(&mut self, token: &str) {
-        if let Some(source) = self.copies.of_token(token) {
-            drop(self.forget_copy(source));
-            self.start_queued_copies();
+    pub(in crate::node) fn token_ended(&mut self, token: &str) {
+        if let Some(source) = self.sending.of_token(token) {
+            drop(self.forget(source));
+            self.start_queued();
         }
     }
 
-    fn forget_copy(&mut self, source: SourceId) -> Option<Copy> {
-        let copy = self.copies.all.remove(&source)?;
-        self.copies.by_token.remove(&copy.token);
+    fn forget(&mut self, source: SourceId) -> Option<Copy> {
+        let copy = self.sending.all.remove(&source)?;
+        self.sending.by_token.remove(&copy.token);
         self.context.timers.cancel(&Timer::Copy(source));
         self.context.output(Output::Host(HostWork::ReadSource { source, step: SourceStep::Close }));
         Some(copy)
     }
 
-    fn fail_copy(&mut self, source: SourceId, failure: &CopyFailure) {
-        let Some(copy) = self.forget_copy(source) else { return };
+    fn fail(&mut self, source: SourceId, failure: &CopyFailure) {
+        let Some(copy) = self.forget(source) else { return };
         if copy.is_ours && self.nodes.get(copy.route.through).is_some_and(|node| node.link == Link::Up) {
             let message = copy.message(copy.request.abort(copy.kind));
-            self.nodes.send(&mut self.context, copy.route.through, message);
+            self.nodes.send(self.context, copy.route.through, message);
         }
-        self.copy_failure_row(&copy.token, failure);
-        self.start_queued_copies();
+        self.failure_row(&copy.token, failure);
+        self.start_queued();
     }
 
     /// The row that ends a copy with an error.
-    pub(super) fn copy_failure_row(&mut self, token: &Token, failure: &CopyFailure) {
+    pub(super) fn failure_row(&mut self, token: &Token, failure: &CopyFailure) {
         let text = if failure.detail.is_empty() {
             failure.message.clone()
         } else {
@@ -432,16 +446,6 @@ impl Core {
         };
         self.context.log(LogLine::error("proxy", format!("copy {token}: {text}")));
         self.context.finish(token, Code::FINISHED_KO, failure_data(failure));
-    }
-}
-
-/// The data of the row that ends a copy with an error.
-pub(super) fn failure_data(failure: &CopyFailure) -> String {
-    let CopyFailure { message, detail } = failure;
-    if detail.is_empty() {
-        super::json::message(message)
-    } else {
-        serde_json::json!({ "message": message, "detail": detail }).to_string()
     }
 }
 

@@ -12,23 +12,21 @@ use crate::model::host_work::HostWork;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
 use crate::model::copy::{Attributes, CopyFailure, SinkDone, SinkId, SinkSpec, SinkStep, SourceId};
 use crate::model::log::LogLine;
-use crate::model::message::{Outgoing, Reply};
 use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
-use crate::node::core::Core;
+use super::ending::{confirm, failure_data};
+use crate::node::context::Context;
 use crate::node::flow::Why;
 use crate::node::json;
 use crate::node::nodes::pathway::Route;
 use crate::node::output::Output;
 use crate::node::peer::{Handled, Peer};
-use crate::node::remote_copy::failure_data;
 use crate::node::timers::Timer;
 use left::IDLE;
 use request::{Asked, Request};
@@ -59,7 +57,7 @@ struct Hears {
 
 /// A copy for a host that is reached by SSH.
 #[derive(Clone, Debug)]
-pub(in crate::node) struct PassedOn {
+pub(in crate::node) struct ForHost {
     /// The host.
     pub through: NodeId,
     /// Whom it is for: the host, or somebody behind it.
@@ -68,6 +66,16 @@ pub(in crate::node) struct PassedOn {
     pub order: SourceId,
     /// What the end said.
     pub end: Option<(SinkSpec, Attributes)>,
+}
+
+/// A copy for a host that is reached by SSH, of which all is here.
+#[derive(Debug)]
+pub(in crate::node) struct Gathered {
+    pub sink: SinkId,
+    pub token: Token,
+    /// Whether rows are written.
+    pub logging: bool,
+    pub for_host: ForHost,
 }
 
 /// One copy.
@@ -83,7 +91,7 @@ struct Incoming {
     /// Why it is given up here, once what is under way is done.
     killed: Option<String>,
     /// Where it goes by SSH; `None` for a place here.
-    passed_on: Option<PassedOn>,
+    for_host: Option<ForHost>,
     /// What stands for it when it is asked for anew under another token.
     identity: Option<String>,
     /// Whether its sender has been silent for long.
@@ -95,11 +103,13 @@ struct Incoming {
 
 /// All copies that we receive.
 #[derive(Debug, Default)]
-pub(in crate::node) struct Sinks {
+pub(in crate::node) struct Receiving {
     all: BTreeMap<Token, Incoming>,
     tokens: BTreeMap<SinkId, Token>,
     next: u64,
     bytes: usize,
+    gathered: Vec<Gathered>,
+    /// Copies that ended well, the last ones.
     ended_well: VecDeque<Token>,
 }
 
@@ -111,17 +121,17 @@ impl Incoming {
     }
 }
 
-impl Sinks {
+impl Receiving {
     /// Whether all of a copy to here has come, and is not in its place yet.
     pub(in crate::node) fn is_ending(&self) -> bool {
-        self.all.values().any(|incoming| incoming.passed_on.is_none() && incoming.is_ending())
+        self.all.values().any(|incoming| incoming.for_host.is_none() && incoming.is_ending())
     }
 
     /// Whether all of a copy for a host has come, and is not under way to it yet; with an id, of those before it.
     pub(in crate::node) fn is_ending_for(&self, target: NodeId, before: Option<SourceId>) -> bool {
         self.all.values().filter(|incoming| incoming.is_ending()).any(|incoming| {
-            let passed_on = incoming.passed_on.as_ref().filter(|passed_on| passed_on.target == target);
-            passed_on.is_some_and(|passed_on| before.is_none_or(|before| passed_on.order < before))
+            let for_host = incoming.for_host.as_ref().filter(|for_host| for_host.target == target);
+            for_host.is_some_and(|for_host| before.is_none_or(|before| for_host.order < before))
         })
     }
 
@@ -131,70 +141,62 @@ impl Sinks {
     }
 }
 
-impl Core {
-    /// PROCESSCOPY
-    pub(in crate::node) fn process_copy(&mut self, peer: Peer, token: &Token, data: String) -> Handled {
-        self.take_copy(peer, token, data, None)
-    }
-
-    /// PROCESSCOPY for a host that is reached by SSH: gathered here, then sent.
-    pub(in crate::node) fn process_copy_by_ssh(
+impl Receiving {
+    /// PROCESSCOPY; with a route it is for a host that is reached by SSH: gathered here, then sent.
+    pub(in crate::node) fn take(
         &mut self,
+        context: &mut Context,
         peer: Peer,
         token: &Token,
         data: String,
-        route: Route,
+        route: Option<Route>,
     ) -> Handled {
-        self.take_copy(peer, token, data, Some(route))
-    }
-
-    fn take_copy(&mut self, peer: Peer, token: &Token, data: String, route: Option<Route>) -> Handled {
         let len_bytes = data.len();
-        let action = self.context.options.action.as_ref();
+        let action = context.options.action.as_ref();
         let bounds = action.map(|action| (action.copy_roots.clone(), action.max_unpack_ratio));
         let request = match Request::read(data, token, bounds.unwrap_or_default(), route.is_some()) {
             Ok(request) => request,
             Err(refusal) => {
                 if refusal.logging {
-                    self.context.fail(token, refusal.text);
+                    context.fail(token, refusal.text);
                 }
                 return Handled::refused(json::message(refusal.text));
             }
         };
         if let SinkStep::Query { identity: Some(identity), .. } = &request.step {
-            self.take_over(token, identity);
+            self.take_over(context, token, identity);
         }
-        if !self.sinks.all.contains_key(token) && self.sinks.all.len() >= SINKS_MAX {
-            self.close_left_sink();
+        if !self.all.contains_key(token) && self.all.len() >= SINKS_MAX {
+            self.close_left(context);
         }
-        if !self.sinks.all.contains_key(token) && self.sinks.all.len() >= SINKS_MAX {
+        if !self.all.contains_key(token) && self.all.len() >= SINKS_MAX {
             let text = "too many copies at once, try again later";
             if request.logging {
-                self.context.fail(token, text);
+                context.fail(token, text);
             }
             return Handled::refused(json::message(text));
         }
         let Request { step, logging, total, wants_ack, asked } = request;
         let hears = Hears { client: peer.client(), wants_ack, asked, len_bytes };
-        let passed_on = route.filter(|_| !self.sinks.all.contains_key(token)).map(|Route { through, target }| {
-            let order = self.context.begin_copy();
-            PassedOn { through, target, order, end: None }
+        let for_host = route.filter(|_| !self.all.contains_key(token)).map(|Route { through, target }| {
+            let order = context.begin_copy();
+            ForHost { through, target, order, end: None }
         });
-        if matches!(asked, Asked::Query(_)) && self.sinks.ended_well.contains(token) {
+        if matches!(asked, Asked::Query(_)) && self.ended_well.contains(token) {
             // Its sender has not heard of the end. A second one would be one too many.
-            self.answer_copy(token, &hears, Code::FINISHED_OK, finished_data(&[]));
+            self.answer(context, token, &hears, Code::FINISHED_OK, finished_data(&[]));
             return Handled::Later;
         }
-        let incoming = self.incoming(token, passed_on);
-        if let (Some(passed_on), SinkStep::End { spec, attributes, .. }) = (&mut incoming.passed_on, &step) {
-            passed_on.end = Some((spec.clone(), attributes.clone()));
+        let incoming = self.incoming(token, for_host);
+        if let (Some(for_host), SinkStep::End { spec, attributes, .. }) = (&mut incoming.for_host, &step) {
+            for_host.end = Some((spec.clone(), attributes.clone()));
         }
         if matches!(asked, Asked::Query(_)) {
             // The sender begins anew.
             incoming.ended = None;
         }
         if let Some((code, data)) = incoming.ended.clone() {
-            self.answer_copy(token, &hears, code, data);
+            self.answer(context, token, &hears, code, data);
             return Handled::Later;
         }
         if let SinkStep::Query { identity, .. } = &step {
@@ -204,23 +206,22 @@ impl Core {
         incoming.logging = logging;
         incoming.total = total.or(incoming.total);
         incoming.waiting.push_back((step, hears));
-        self.sinks.bytes += len_bytes;
-        self.context.timers.set(Timer::Sink(token.clone()), self.context.now.monotonic + IDLE);
-        if self.sinks.bytes > HIGH_BYTES
+        self.bytes += len_bytes;
+        context.timers.set(Timer::Sink(token.clone()), context.now.monotonic + IDLE);
+        if self.bytes > HIGH_BYTES
             && let Some(client) = peer.client()
         {
-            self.context.hold(Why::Disk, client);
+            context.hold(Why::Disk, client);
         }
-        self.run_sink(token);
+        self.run_sink(context, token);
         Handled::Later
     }
 
-    fn incoming(&mut self, token: &Token, passed_on: Option<PassedOn>) -> &mut Incoming {
-        let sinks = &mut self.sinks;
-        sinks.all.entry(token.clone()).or_insert_with(|| {
-            let sink = SinkId(sinks.next);
-            sinks.next += 1;
-            sinks.tokens.insert(sink, token.clone());
+    fn incoming(&mut self, token: &Token, for_host: Option<ForHost>) -> &mut Incoming {
+        self.all.entry(token.clone()).or_insert_with(|| {
+            let sink = SinkId(self.next);
+            self.next += 1;
+            self.tokens.insert(sink, token.clone());
             Incoming {
                 sink,
                 waiting: VecDeque::new(),
@@ -228,7 +229,7 @@ impl Core {
                 logging: true,
                 total: None,
                 killed: None,
-                passed_on,
+                for_host,
                 identity: None,
                 is_left: false,
                 ended: None,
@@ -238,8 +239,8 @@ impl Core {
     }
 
     /// Hands what waits to a job, unless one is under way.
-    fn run_sink(&mut self, token: &Token) {
-        let Some(incoming) = self.sinks.all.get_mut(token) else { return };
+    fn run_sink(&mut self, context: &mut Context, token: &Token) {
+        let Some(incoming) = self.all.get_mut(token) else { return };
         if !incoming.running.is_empty() || incoming.waiting.is_empty() {
             return;
         }
@@ -247,30 +248,35 @@ impl Core {
         let (steps, hears): (Vec<_>, Vec<_>) = incoming.waiting.drain(..count).unzip();
         incoming.running = hears;
         let sink = incoming.sink;
-        self.context.output(Output::Host(HostWork::WriteSink { sink, steps }));
+        context.output(Output::Host(HostWork::WriteSink { sink, steps }));
+    }
+
+    /// Those for hosts of which all is here now: the rest is up to the sessions with the hosts.
+    pub(in crate::node) fn take_gathered(&mut self) -> Vec<Gathered> {
+        std::mem::take(&mut self.gathered)
     }
 
     /// Steps are done.
-    pub(in crate::node) fn sink_done(&mut self, sink: SinkId, done: Vec<SinkDone>) {
-        let Some(token) = self.sinks.tokens.get(&sink).cloned() else { return };
-        let Some(incoming) = self.sinks.all.get_mut(&token) else { return };
+    pub(in crate::node) fn done(&mut self, context: &mut Context, sink: SinkId, done: Vec<SinkDone>) {
+        let Some(token) = self.tokens.get(&sink).cloned() else { return };
+        let Some(incoming) = self.all.get_mut(&token) else { return };
         let hears = std::mem::take(&mut incoming.running);
         for (hears, done) in hears.into_iter().zip(done) {
-            self.sinks.bytes = self.sinks.bytes.saturating_sub(hears.len_bytes);
-            self.sink_step_done(&token, &hears, done);
+            self.bytes = self.bytes.saturating_sub(hears.len_bytes);
+            self.step_done(context, &token, &hears, done);
         }
-        if self.sinks.bytes < LOW_BYTES {
-            self.context.release_all(Why::Disk);
+        if self.bytes < LOW_BYTES {
+            context.release_all(Why::Disk);
         }
-        self.refuse_late_steps(&token);
-        self.run_sink(&token);
-        self.forget_sink_if_over(&token);
+        self.refuse_late_steps(context, &token);
+        self.run_sink(context, &token);
+        self.forget_if_over(context, &token);
     }
 
-    fn sink_step_done(&mut self, token: &Token, hears: &Hears, done: SinkDone) {
-        let Some(incoming) = self.sinks.all.get_mut(token) else { return };
+    fn step_done(&mut self, context: &mut Context, token: &Token, hears: &Hears, done: SinkDone) {
+        let Some(incoming) = self.all.get_mut(token) else { return };
         if let Some((code, data)) = incoming.ended.clone() {
-            return self.answer_copy(token, hears, code, data);
+            return self.answer(context, token, hears, code, data);
         }
         match done {
             SinkDone::Found { received, md5, same_size } => {
@@ -278,74 +284,79 @@ impl Core {
                 let data = format!(
                     "{{\"query\":{number},\"received\":{received},\"md5\":\"{md5}\",\"same_size\":{same_size}}}"
                 );
-                self.answer_copy(token, hears, Code::BEGIN, data);
+                self.answer(context, token, hears, Code::BEGIN, data);
             }
             SinkDone::Written(received) => {
-                self.progress_row(token, received);
-                self.answer_copy(token, hears, Code::BEGIN, format!("{{\"received\":{received}}}"));
+                self.progress_row(context, token, received);
+                self.answer(context, token, hears, Code::BEGIN, format!("{{\"received\":{received}}}"));
             }
             SinkDone::Repeated(received) => {
                 let text = format!("copy {token}: a chunk came twice, {received} bytes are here");
-                self.context.log(LogLine::warning("action", text));
-                self.answer_copy(token, hears, Code::BEGIN, format!("{{\"received\":{received}}}"));
+                context.log(LogLine::warning("action", text));
+                self.answer(context, token, hears, Code::BEGIN, format!("{{\"received\":{received}}}"));
             }
-            SinkDone::Unchanged(notes) => self.copy_is_there(token, hears, notes, true),
-            SinkDone::Finished(notes) => self.copy_is_there(token, hears, notes, false),
+            SinkDone::Unchanged(notes) => self.copy_is_there(context, token, hears, notes, true),
+            SinkDone::Finished(notes) => self.copy_is_there(context, token, hears, notes, false),
             SinkDone::Failed(failure) => {
-                self.log_copy_failure(token, &failure);
-                self.end_incoming(token, Code::FINISHED_KO, failure_data(&failure));
-                self.answer_copy(token, hears, Code::FINISHED_KO, failure_data(&failure));
+                self.log_failure(context, token, &failure);
+                self.end(context, token, Code::FINISHED_KO, failure_data(&failure));
+                self.answer(context, token, hears, Code::FINISHED_KO, failure_data(&failure));
             }
-            SinkDone::Gathered => self.pass_copy_on(token, hears),
+            SinkDone::Gathered => self.hand_over(context, token, hears),
             SinkDone::Discarded => match incoming.killed.take() {
-                Some(reason) => self.end_incoming(token, Code::FINISHED_KO, json::message(&reason)),
+                Some(reason) => self.end(context, token, Code::FINISHED_KO, json::message(&reason)),
                 None => incoming.ended = Some((Code::FINISHED_KO, json::message("the sender gave the copy up"))),
             },
         }
     }
 
-    /// All is here; the rest is up to the session with the host.
-    fn pass_copy_on(&mut self, token: &Token, hears: &Hears) {
-        let Some(incoming) = self.sinks.all.get_mut(token) else { return };
-        let (sink, logging) = (incoming.sink, incoming.logging);
-        if let Some(passed_on) = incoming.passed_on.take() {
-            self.ssh.send_gathered_copy(&mut self.context, sink, token, logging, passed_on);
+    fn hand_over(&mut self, context: &mut Context, token: &Token, hears: &Hears) {
+        let Some(incoming) = self.all.get_mut(token) else { return };
+        let (sink, logging, token) = (incoming.sink, incoming.logging, token.clone());
+        if let Some(for_host) = incoming.for_host.take() {
+            self.gathered.push(Gathered { sink, logging, token: token.clone(), for_host });
         }
-        self.answer_copy(token, hears, Code::BEGIN, "{\"unchanged\":false}".to_owned());
-        self.forget_sink(token);
+        self.answer(context, &token, hears, Code::BEGIN, "{\"unchanged\":false}".to_owned());
+        self.forget(context, &token);
     }
 
-    fn copy_is_there(&mut self, token: &Token, hears: &Hears, notes: Vec<String>, unchanged: bool) {
+    fn copy_is_there(
+        &mut self,
+        context: &mut Context,
+        token: &Token,
+        hears: &Hears,
+        notes: Vec<String>,
+        unchanged: bool,
+    ) {
         let data = finished_data(&notes);
         for note in notes {
-            self.context.log(LogLine::error("action", format!("Copy processing - {note}")));
+            context.log(LogLine::error("action", format!("Copy processing - {note}")));
         }
-        self.end_incoming(token, Code::FINISHED_OK, data);
+        self.end(context, token, Code::FINISHED_OK, data);
         let number = match hears.asked {
             Asked::Query(number) => format!(",\"query\":{number}"),
             _ => String::new(),
         };
-        self.answer_copy(token, hears, Code::BEGIN, format!("{{\"unchanged\":{unchanged}{number}}}"));
+        self.answer(context, token, hears, Code::BEGIN, format!("{{\"unchanged\":{unchanged}{number}}}"));
     }
 
-    fn log_copy_failure(&mut self, token: &Token, failure: &CopyFailure) {
+    fn log_failure(&mut self, context: &mut Context, token: &Token, failure: &CopyFailure) {
         let detail = if failure.detail.is_empty() { String::new() } else { format!(" ({})", failure.detail) };
-        self.context
-            .log(LogLine::error("action", format!("Copy processing - {}{detail}, token {token}", failure.message)));
+        context.log(LogLine::error("action", format!("Copy processing - {}{detail}, token {token}", failure.message)));
     }
 
     /// The last row; what still comes is answered with it.
-    fn end_incoming(&mut self, token: &Token, code: Code, data: String) {
-        let Some(incoming) = self.sinks.all.get_mut(token) else { return };
+    fn end(&mut self, context: &mut Context, token: &Token, code: Code, data: String) {
+        let Some(incoming) = self.all.get_mut(token) else { return };
         incoming.ended = Some((code, data.clone()));
         if incoming.logging {
-            self.context.finish(token, code, data);
+            context.finish(token, code, data);
         }
     }
 
-    fn progress_row(&mut self, token: &Token, received: u64) {
-        let now = self.context.now.monotonic;
-        let Some(incoming) = self.sinks.all.get_mut(token).filter(|incoming| incoming.logging) else { return };
+    fn progress_row(&mut self, context: &mut Context, token: &Token, received: u64) {
+        let now = context.now.monotonic;
+        let Some(incoming) = self.all.get_mut(token).filter(|incoming| incoming.logging) else { return };
         let is_due = incoming.last_row.is_none_or(|last| now.since(last) >= ROW_EVERY);
         let data = match incoming.total {
             Some(total) if is_due || received >= total => {
@@ -355,53 +366,47 @@ impl Core {
             None => format!("{{\"message\":\"process copy inprogress\",\"received\":{received}}}"),
         };
         incoming.last_row = Some(now);
-        self.context.row(token, Code::COPY_IN_PROGRESS, data);
+        context.row(token, Code::COPY_IN_PROGRESS, data);
     }
 
-    fn answer_copy(&mut self, token: &Token, hears: &Hears, code: Code, data: String) {
+    fn answer(&mut self, context: &mut Context, token: &Token, hears: &Hears, code: Code, data: String) {
         let Some(client) = hears.client else { return };
-        let reply = Reply { kind: Action::Ack, token: Some(token.clone()), code, data };
-        match client.parent() {
-            None => self.context.output(Output::SendToClient { client, outgoing: Outgoing::Reply(reply) }),
-            // Only one of our own kind asks for it; any other would take it for a request.
-            Some(kind) if hears.wants_ack => {
-                self.context.output(Output::SendToParent { kind, outgoing: Outgoing::Reply(reply) });
-            }
-            Some(_) => {}
+        if client.parent().is_none() || hears.wants_ack {
+            confirm(context, client, token, code, data);
         }
     }
 
     /// What waits for a copy that has ended is not done any more, up to a question that begins it anew.
-    fn refuse_late_steps(&mut self, token: &Token) {
+    fn refuse_late_steps(&mut self, context: &mut Context, token: &Token) {
         loop {
-            let Some(incoming) = self.sinks.all.get_mut(token) else { return };
+            let Some(incoming) = self.all.get_mut(token) else { return };
             let Some((code, data)) = incoming.ended.clone() else { return };
             if incoming.waiting.front().is_none_or(|(_, hears)| matches!(hears.asked, Asked::Query(_))) {
                 return;
             }
             let Some((_, hears)) = incoming.waiting.pop_front() else { return };
-            self.sinks.bytes = self.sinks.bytes.saturating_sub(hears.len_bytes);
-            self.answer_copy(token, &hears, code, data);
+            self.bytes = self.bytes.saturating_sub(hears.len_bytes);
+            self.answer(context, token, &hears, code, data);
         }
     }
 
     /// A copy that ended well is forgotten; of one that failed more may still come.
-    fn forget_sink_if_over(&mut self, token: &Token) {
-        let Some(incoming) = self.sinks.all.get(token) else { return };
+    fn forget_if_over(&mut self, context: &mut Context, token: &Token) {
+        let Some(incoming) = self.all.get(token) else { return };
         let is_over = matches!(incoming.ended, Some((Code::FINISHED_OK, _)));
         if is_over && incoming.running.is_empty() && incoming.waiting.is_empty() {
-            self.forget_sink(token);
-            self.sinks.ended_well.push_back(token.clone());
-            if self.sinks.ended_well.len() > ENDED_MAX {
-                self.sinks.ended_well.pop_front();
+            self.forget(context, token);
+            self.ended_well.push_back(token.clone());
+            if self.ended_well.len() > ENDED_MAX {
+                self.ended_well.pop_front();
             }
         }
     }
 
-    fn forget_sink(&mut self, token: &Token) {
-        if let Some(incoming) = self.sinks.all.remove(token) {
-            self.sinks.tokens.remove(&incoming.sink);
-            self.context.timers.cancel(&Timer::Sink(token.clone()));
+    fn forget(&mut self, context: &mut Context, token: &Token) {
+        if let Some(incoming) = self.all.remove(token) {
+            self.tokens.remove(&incoming.sink);
+            context.timers.cancel(&Timer::Sink(token.clone()));
         }
     }
 }

@@ -8,7 +8,6 @@ mod pieces;
 #[cfg(test)]
 mod tests;
 
-use crate::node::json;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Deserialize;
@@ -17,19 +16,22 @@ use serde_json::Value;
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
-use crate::model::message::{Message, Outgoing, Reply};
+use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::registration::NodeKind;
 use crate::model::token::Token;
 
-use super::core::Core;
-use super::flow::Why;
-use super::nodes::node::{Link, Node};
-use super::nodes::pathway::Route;
-use super::output::Output;
-use super::peer::{Handled, Peer};
-use super::sync::asking;
-use super::trace::passed_on;
+use super::ending::confirm;
+use crate::node::context::Context;
+use crate::node::flow::Why;
+use crate::node::json;
+use crate::node::nodes::Nodes;
+use crate::node::nodes::node::Link;
+use crate::node::nodes::pathway::Route;
+use crate::node::output::Output;
+use crate::node::peer::{Handled, Peer};
+use crate::node::sync::asking;
+use crate::node::trace::passed_on;
 
 /// Bytes of one client that may be on their way before it is read no further, and below which it is read again.
 const HIGH_BYTES: usize = 4 << 20;
@@ -55,7 +57,7 @@ struct Passed {
 
 /// What is on its way, by the node that it went to.
 #[derive(Debug, Default)]
-pub(super) struct RelayedCopies {
+pub(in crate::node) struct Relaying {
     passed: BTreeMap<NodeId, VecDeque<Passed>>,
     bytes: BTreeMap<ClientId, usize>,
     /// Tokens that ended here, the last ones: more of their messages may still come.
@@ -65,7 +67,14 @@ pub(super) struct RelayedCopies {
     interrupted: VecDeque<Token>,
 }
 
-impl RelayedCopies {
+/// The copies that we pass on, with what they work on.
+pub(in crate::node) struct Relay<'a> {
+    pub context: &'a mut Context,
+    pub nodes: &'a mut Nodes,
+    pub relaying: &'a mut Relaying,
+}
+
+impl Relaying {
     /// A copy has ended here; whether it is said for the first time.
     fn end(&mut self, token: &Token) -> bool {
         remember(&mut self.ended, token)
@@ -127,42 +136,37 @@ fn no_answer(number: i64, is_ours: Option<bool>, link: Link) -> Option<String> {
     }
 }
 
-impl Core {
+impl Relay<'_> {
     /// A PROCESSCOPY whose target is not here.
     ///
     /// # Errors
     /// The message of the row that ends the token.
-    pub(super) fn relay_copy(
+    pub(in crate::node) fn pass_on(
         &mut self,
-        peer: Peer,
+        (peer, is_of_daemon): (Peer, bool),
         token: &Token,
         route: Route,
         data: String,
     ) -> Result<Handled, String> {
-        let is_ssh = |node: &Node| matches!(node.registration.kind, NodeKind::PushSsh(_));
-        if self.nodes.get(route.through).is_some_and(is_ssh) {
-            self.ssh.has_room()?;
-            return Ok(self.process_copy_by_ssh(peer, token, data, route));
-        }
         let outer: Outer<'_> = serde_json::from_str(&data).map_err(|_| "proxy - cannot decode json".to_owned())?;
         let content = outer.content.unwrap_or_default();
         let (is_end, asks) = (content.status == Some("end"), json::is_true(&content.ack));
         let question = content.question();
         if question.is_some() {
             // The sender begins anew.
-            self.relayed_copies.ended.retain(|ended| ended != token);
-        } else if self.relayed_copies.ended.contains(token) {
-            return Ok(self.refuse_relayed(peer, token, asks));
+            self.relaying.ended.retain(|ended| ended != token);
+        } else if self.relaying.ended.contains(token) {
+            return Ok(self.refuse(peer, token, asks));
         }
         let before = self.nodes.sent_tokens.through(token);
         self.nodes.sent_tokens.note(token, route.through, route.target);
-        let passed = self.pass_copy_on_to(peer, token, route, data, (is_end, asks, question));
+        let passed = self.pass_on_to((peer, is_of_daemon), token, route, data, (is_end, asks, question));
         let Err(text) = passed else { return passed };
-        self.relayed_copies.end(token);
+        self.relaying.end(token);
         if question.is_some() || asks && !is_end {
-            Ok(self.answer_for_relayed(peer, token, &failed(&text, question)))
+            Ok(self.answer(peer, token, &failed(&text, question)))
         } else {
-            self.end_relayed(peer, token, before, text)
+            self.end_after(before, peer, token, text)
         }
     }
 
@@ -171,7 +175,7 @@ impl Core {
     ///
     /// # Errors
     /// The message of the row that ends it.
-    pub(super) fn relay_has_no_way(
+    pub(in crate::node) fn has_no_way(
         &mut self,
         peer: Peer,
         token: &Token,
@@ -182,26 +186,26 @@ impl Core {
         let content = outer.and_then(|outer| outer.content).unwrap_or_default();
         let question = content.question();
         if question.is_some() || json::is_true(&content.ack) && content.status != Some("end") {
-            self.relayed_copies.end(token);
-            return Ok(self.answer_for_relayed(peer, token, &failed(&text, question)));
+            self.relaying.end(token);
+            return Ok(self.answer(peer, token, &failed(&text, question)));
         }
-        if !self.relayed_copies.end(token) {
-            return Ok(self.refuse_relayed(peer, token, false));
+        if !self.relaying.end(token) {
+            return Ok(self.refuse(peer, token, false));
         }
         let before = self.nodes.sent_tokens.through(token);
-        self.end_relayed(peer, token, before, text)
+        self.end_after(before, peer, token, text)
     }
 
-    /// The end of a copy that cannot be passed on. A message of it that went on before may have ended the token behind that
-    /// node, so its history is looked at first.
+    /// The end of a copy that cannot be passed on. A message of it that went to the node `before` may have ended the token
+    /// there, so the history of that node is looked at first.
     ///
     /// # Errors
     /// The message of the row that ends it now.
-    fn end_relayed(
+    fn end_after(
         &mut self,
+        before: Option<NodeId>,
         peer: Peer,
         token: &Token,
-        before: Option<NodeId>,
         text: String,
     ) -> Result<Handled, String> {
         let before = before.and_then(|id| self.nodes.get_mut(id).map(|node| (id, node)));
@@ -212,23 +216,23 @@ impl Core {
         node.owed.sent_copy(token.clone(), serial);
         node.owed.replied(token, Code::FINISHED_KO, &json::message(&text), serial);
         self.context.open_token(token, Some(id));
-        self.await_unsettled(id);
-        asking::sync_soon(&mut self.context, &mut self.nodes, id);
-        Ok(self.refuse_relayed(peer, token, false))
+        self.nodes.await_unsettled(self.context, id);
+        asking::sync_soon(self.context, self.nodes, id);
+        Ok(self.refuse(peer, token, false))
     }
 
     /// What comes of a copy that has ended here.
-    fn refuse_relayed(&mut self, peer: Peer, token: &Token, asks: bool) -> Handled {
+    fn refuse(&mut self, peer: Peer, token: &Token, asks: bool) -> Handled {
         let heard = peer.client().filter(|client| asks || client.parent().is_none());
         if let Some(client) = heard {
-            self.answer_relayed(client, token, Code::FINISHED_KO, &json::message("the copy has ended"));
+            confirm(self.context, client, token, Code::FINISHED_KO, json::message("the copy has ended"));
         }
         Handled::Later
     }
 
-    fn pass_copy_on_to(
+    fn pass_on_to(
         &mut self,
-        peer: Peer,
+        (peer, is_of_daemon): (Peer, bool),
         token: &Token,
         route: Route,
         data: String,
@@ -241,14 +245,14 @@ impl Core {
         let is_ours = node.sync.peer_pages();
         let goes_on = asks && is_ours == Some(true);
         if let Some(data) = question.and_then(|number| no_answer(number, is_ours, node.link)) {
-            return Ok(self.answer_for_relayed(peer, token, &data));
+            return Ok(self.answer(peer, token, &data));
         }
         if question.is_some() {
-            self.relayed_copies.interrupted.retain(|interrupted| interrupted != token);
+            self.relaying.interrupted.retain(|interrupted| interrupted != token);
         }
-        let is_interrupted = node.link != Link::Up || self.relayed_copies.interrupted.contains(token);
+        let is_interrupted = node.link != Link::Up || self.relaying.interrupted.contains(token);
         if goes_on && !is_end && is_interrupted {
-            return Ok(self.answer_for_relayed(peer, token, INTERRUPTED));
+            return Ok(self.answer(peer, token, INTERRUPTED));
         }
         match node.registration.kind {
             NodeKind::PushZmq { .. } | NodeKind::PushSsh(_) => {}
@@ -263,7 +267,7 @@ impl Core {
             node.owed.sent_copy(token.clone(), node.sync.serial);
             self.context.open_token(token, Some(through));
             // If the sender's link breaks now, its next sync shows that the end went on.
-            if self.subscribers.are_asked_by(peer) {
+            if is_of_daemon {
                 self.context.write(passed_on(token, through));
             }
         }
@@ -275,16 +279,16 @@ impl Core {
         for (number, data) in pieces.into_iter().enumerate() {
             let (wants_reply, len_bytes) = (wants_reply && number == last, data.len());
             let passed = Passed { token: token.clone(), client, wants_reply, asks, goes_on, is_end, len_bytes };
-            self.relayed_copies.passed.entry(through).or_default().push_back(passed);
+            self.relaying.passed.entry(through).or_default().push_back(passed);
             if let Some(client) = client {
-                *self.relayed_copies.bytes.entry(client).or_default() += len_bytes;
+                *self.relaying.bytes.entry(client).or_default() += len_bytes;
             }
             let target = Some(route.target_field());
             let message = Message { action: Action::ProcessCopy, token: Some(token.clone()), target, data };
-            self.nodes.send(&mut self.context, through, message);
+            self.nodes.send(self.context, through, message);
         }
         if let Some(client) = client
-            && self.relayed_copies.bytes.get(&client).is_some_and(|bytes| *bytes > HIGH_BYTES)
+            && self.relaying.bytes.get(&client).is_some_and(|bytes| *bytes > HIGH_BYTES)
         {
             self.context.hold(Why::Relay, client);
         }
@@ -295,104 +299,96 @@ impl Core {
     }
 
     /// Answers a sender of our kind in the place of the receiver.
-    fn answer_for_relayed(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
+    fn answer(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
         if let Some(client) = peer.client() {
-            self.answer_relayed(client, token, Code::BEGIN, data);
+            confirm(self.context, client, token, Code::BEGIN, data.to_owned());
         }
         Handled::Later
     }
 
-    fn answer_relayed(&mut self, client: ClientId, token: &Token, code: Code, data: &str) {
-        let reply = Reply { kind: Action::Ack, token: Some(token.clone()), code, data: data.to_owned() };
-        match client.parent() {
-            None => self.context.reply(client, reply),
-            Some(kind) => self.context.output(Output::SendToParent { kind, outgoing: Outgoing::Reply(reply) }),
-        }
-    }
-
     /// A push node confirmed a message; whether that was one before the last, which nobody else knows of.
-    pub(super) fn relayed_copy_confirmed(&mut self, through: NodeId, token: &Token, code: Code, data: &str) -> bool {
-        let Some(passed) = self.take_relayed(through, token) else { return false };
-        self.settle_relayed(&passed, code, data);
+    pub(in crate::node) fn confirmed(&mut self, through: NodeId, token: &Token, code: Code, data: &str) -> bool {
+        let Some(passed) = self.take(through, token) else { return false };
+        self.settle(&passed, code, data);
         !passed.is_end
     }
 
-    fn take_relayed(&mut self, through: NodeId, token: &Token) -> Option<Passed> {
-        let passed = self.relayed_copies.passed.get_mut(&through)?;
+    fn take(&mut self, through: NodeId, token: &Token) -> Option<Passed> {
+        let passed = self.relaying.passed.get_mut(&through)?;
         let at = passed.iter().position(|passed| passed.token == *token)?;
         passed.remove(at)
     }
 
     /// Little waits to be sent to a node that dials in: it confirms nothing, so this has to do.
-    pub(super) fn room_for_relayed(&mut self, through: NodeId) {
-        let passed = self.relayed_copies.passed.remove(&through).unwrap_or_default();
+    pub(in crate::node) fn room(&mut self, through: NodeId) {
+        let passed = self.relaying.passed.remove(&through).unwrap_or_default();
         let (kept, settled): (VecDeque<Passed>, VecDeque<Passed>) =
             passed.into_iter().partition(|passed| passed.goes_on);
         if !kept.is_empty() {
-            self.relayed_copies.passed.insert(through, kept);
+            self.relaying.passed.insert(through, kept);
         }
         for passed in settled {
-            self.settle_relayed(&passed, Code::BEGIN, "null");
+            self.settle(&passed, Code::BEGIN, "null");
         }
     }
 
     /// The way to a node broke: the copies that were on it are over.
-    pub(super) fn relayed_link_down(&mut self, through: NodeId) {
-        let lost = self.relayed_copies.passed.remove(&through).unwrap_or_default();
+    pub(in crate::node) fn link_down(&mut self, through: NodeId) {
+        let lost = self.relaying.passed.remove(&through).unwrap_or_default();
         let text = format!("proxy - connection to node '{through}' was lost during the copy");
         // Their end was passed on: the outbox knows of it, or it has arrived.
         let over: BTreeSet<Token> =
             lost.iter().filter(|passed| passed.is_end).map(|passed| passed.token.clone()).collect();
         for passed in lost {
             if passed.goes_on && !passed.is_end {
-                remember(&mut self.relayed_copies.interrupted, &passed.token);
-                self.settle_relayed(&passed, Code::BEGIN, INTERRUPTED);
+                remember(&mut self.relaying.interrupted, &passed.token);
+                self.settle(&passed, Code::BEGIN, INTERRUPTED);
                 continue;
             }
             // One that the outbox knows ends here with the next sync, if it did not arrive; until then nobody knows.
             let is_owed = self.nodes.get(through).is_some_and(|node| node.owed.owes(&passed.token));
             if is_owed || over.contains(&passed.token) {
-                self.settle_relayed(&passed, Code::BEGIN, "null");
+                self.settle(&passed, Code::BEGIN, "null");
                 continue;
             }
             if passed.asks {
-                self.relayed_copies.end(&passed.token);
-                self.settle_relayed(&passed, Code::BEGIN, &failed(&text, None));
+                self.relaying.end(&passed.token);
+                self.settle(&passed, Code::BEGIN, &failed(&text, None));
                 continue;
             }
-            self.settle_relayed(&passed, Code::FINISHED_KO, &json::message(&text));
-            if self.relayed_copies.end(&passed.token) {
+            self.settle(&passed, Code::FINISHED_KO, &json::message(&text));
+            if self.relaying.end(&passed.token) {
                 self.context.fail(&passed.token, &text);
             }
         }
     }
 
     /// A message left the link's queue unsent. Whether a row is to end its token; `None` when it is none of a copy.
-    pub(super) fn relayed_not_sent(&mut self, through: NodeId, token: &Token, text: &str) -> Option<bool> {
-        let passed = self.take_relayed(through, token)?;
+    pub(in crate::node) fn not_sent(&mut self, through: NodeId, token: &Token, text: &str) -> Option<bool> {
+        let passed = self.take(through, token)?;
         if passed.goes_on && !passed.is_end {
-            self.settle_relayed(&passed, Code::BEGIN, INTERRUPTED);
+            self.settle(&passed, Code::BEGIN, INTERRUPTED);
             return Some(false);
         }
         if passed.asks && !passed.is_end {
-            self.relayed_copies.end(token);
-            self.settle_relayed(&passed, Code::BEGIN, &failed(text, None));
+            self.relaying.end(token);
+            self.settle(&passed, Code::BEGIN, &failed(text, None));
             return Some(false);
         }
-        self.settle_relayed(&passed, Code::FINISHED_KO, &json::message(text));
-        Some(self.relayed_copies.end(token))
+        self.settle(&passed, Code::FINISHED_KO, &json::message(text));
+        Some(self.relaying.end(token))
     }
 
-    fn settle_relayed(&mut self, passed: &Passed, code: Code, data: &str) {
+    fn settle(&mut self, passed: &Passed, code: Code, data: &str) {
         let Some(client) = passed.client else { return };
         if passed.wants_reply {
-            self.answer_relayed(client, &passed.token, code, data);
+            confirm(self.context, client, &passed.token, code, data.to_owned());
         }
-        let Some(bytes) = self.relayed_copies.bytes.get_mut(&client) else { return };
+        let Some(bytes) = self.relaying.bytes.get_mut(&client) else { return };
         *bytes = bytes.saturating_sub(passed.len_bytes);
         let bytes = *bytes;
         if bytes == 0 {
-            self.relayed_copies.bytes.remove(&client);
+            self.relaying.bytes.remove(&client);
         }
         if bytes < LOW_BYTES {
             self.context.release(Why::Relay, client);

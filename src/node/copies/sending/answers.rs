@@ -9,8 +9,7 @@ use crate::model::copy::{CopyFailure, CopyKind, DigestKind, SourceId, SourceStep
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::State;
-use crate::node::core::Core;
+use super::{Sender, State};
 use crate::node::json;
 use crate::node::sync::asking;
 
@@ -38,25 +37,25 @@ struct Answer {
     interrupted: bool,
 }
 
-impl Core {
+impl Sender<'_> {
     /// Asks a receiver of our own kind what it has.
     pub(super) fn ask_receiver(&mut self, source: SourceId, md5: Option<String>, restart: bool) {
-        self.copies.next_query += 1;
-        let number = self.copies.next_query;
-        let sender = self.context.own_id.filter(|_| self.copies.is_alone(source));
-        let Some(copy) = self.copies.all.get_mut(&source) else { return };
+        self.sending.next_query += 1;
+        let number = self.sending.next_query;
+        let sender = self.context.own_id.filter(|_| self.sending.is_alone(source));
+        let Some(copy) = self.sending.all.get_mut(&source) else { return };
         let data = copy.request.query(copy.kind, (number, copy.total, restart), md5.as_deref(), sender, copy.digest);
         copy.may_have_ended |= md5.is_some();
         copy.state = State::Asking { number, md5 };
         let (through, message) = (copy.route.through, copy.message(data));
-        self.nodes.send(&mut self.context, through, message);
+        self.nodes.send(self.context, through, message);
         self.await_progress(source);
     }
 
     /// A node replied with the token of a copy; `false` when it is none.
-    pub(in crate::node) fn copy_confirmed(&mut self, through: NodeId, token: &Token, code: Code, data: &str) -> bool {
-        let Some(source) = self.copies.of_token(token.as_str()) else { return false };
-        let Some(copy) = self.copies.all.get_mut(&source) else { return false };
+    pub(in crate::node) fn confirmed(&mut self, through: NodeId, token: &Token, code: Code, data: &str) -> bool {
+        let Some(source) = self.sending.of_token(token.as_str()) else { return false };
+        let Some(copy) = self.sending.all.get_mut(&source) else { return false };
         if copy.route.through != through {
             return true;
         }
@@ -74,7 +73,7 @@ impl Core {
             State::Asking { .. } if answer.failed.is_some() && copy.has_answer => self.way_is_broken(source),
             _ if answer.failed.is_some() => {
                 let failure = CopyFailure { message: answer.failed.unwrap_or_default(), detail: String::new() };
-                self.fail_copy(source, &failure);
+                self.fail(source, &failure);
             }
             State::Asking { .. } if answer.plain => self.copy_plainly(source),
             State::Asking { md5, .. } => {
@@ -87,7 +86,7 @@ impl Core {
                     None => drop(copy.in_flight.pop_front()),
                 }
                 self.await_progress(source);
-                self.go_on_copying(source);
+                self.go_on(source);
             }
             State::Digesting | State::Rewinding { .. } => {}
         }
@@ -95,7 +94,7 @@ impl Core {
     }
 
     fn receiver_answered(&mut self, source: SourceId, answer: &Answer, received: u64, has_digest: bool) {
-        let Some(copy) = self.copies.all.get_mut(&source) else { return };
+        let Some(copy) = self.sending.all.get_mut(&source) else { return };
         copy.has_answer = true;
         copy.may_have_ended = false;
         copy.retry_until = None;
@@ -116,23 +115,23 @@ impl Core {
 
     /// The receiver has ended the copy and wrote its row; its reply becomes the row if that never comes.
     fn receiver_gave_up(&mut self, source: SourceId, code: Code, data: &str) {
-        let Some(copy) = self.forget_copy(source) else { return };
+        let Some(copy) = self.forget(source) else { return };
         let through = copy.route.through;
         let Some(node) = self.nodes.get_mut(through) else {
             let failure = CopyFailure { message: "remote copy failed".to_owned(), detail: String::new() };
-            return self.copy_failure_row(&copy.token, &failure);
+            return self.failure_row(&copy.token, &failure);
         };
         if through != copy.route.target && node.sync.is_of_our_kind() {
             // The row is in the history of the receiver, and comes by way of the relay when that has it.
             self.context.close_token(copy.token.as_str());
-            asking::sync_soon(&mut self.context, &mut self.nodes, through);
-            return self.start_queued_copies();
+            asking::sync_soon(self.context, self.nodes, through);
+            return self.start_queued();
         }
         node.owed.sent(copy.token.clone(), &Action::ProcessCopy, node.sync.serial, false);
         let (_, sync) = node.owed.replied(&copy.token, code, data, node.sync.serial);
         if sync {
-            asking::sync_soon(&mut self.context, &mut self.nodes, through);
+            asking::sync_soon(self.context, self.nodes, through);
         }
-        self.start_queued_copies();
+        self.start_queued();
     }
 }

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::model::node_id::NodeId;
 
+use crate::node::copies::request::{ENVELOPE_BYTES_MAX, WEB_SOCKET_BYTES_MAX};
 use crate::node::json;
-use crate::node::remote_copy::request::{ENVELOPE_BYTES_MAX, WEB_SOCKET_BYTES_MAX};
 
 /// Data of one message at most.
 const DATA_BYTES_MAX: usize = WEB_SOCKET_BYTES_MAX - ENVELOPE_BYTES_MAX;

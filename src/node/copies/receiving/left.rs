@@ -10,11 +10,11 @@ use crate::model::log::LogLine;
 use crate::model::token::Token;
 
 use super::request::Asked;
-use super::{Hears, Incoming};
-use crate::node::core::Core;
+use super::{Hears, Incoming, Receiving};
+use crate::node::context::Context;
+use crate::node::copies::ending::failure_data;
 use crate::node::json;
 use crate::node::output::Output;
-use crate::node::remote_copy::failure_data;
 use crate::node::timers::Timer;
 
 /// Time without a message after which a copy is over.
@@ -22,77 +22,77 @@ pub(super) const IDLE: Duration = Duration::from_secs(600);
 /// How long the received part of a copy is kept for a sender that may ask again.
 const LEFT: Duration = Duration::from_secs(86_400);
 
-impl Core {
+impl Receiving {
     /// A sender that was restarted, or that gave up, asks for the same copy under another token: what is here is that
     /// one's now. The sender itself ends the old token.
-    pub(super) fn take_over(&mut self, token: &Token, identity: &str) {
-        if self.sinks.all.contains_key(token) {
+    pub(super) fn take_over(&mut self, context: &mut Context, token: &Token, identity: &str) {
+        if self.all.contains_key(token) {
             return;
         }
         let is_same = |incoming: &Incoming| incoming.identity.as_deref() == Some(identity);
         let is_broken = |incoming: &Incoming| incoming.ended.is_none() && !incoming.is_ending();
-        let mut all = self.sinks.all.iter();
+        let mut all = self.all.iter();
         let found = all.find(|(_, incoming)| is_same(incoming) && is_broken(incoming)).map(|(token, _)| token.clone());
         let Some(before) = found else { return };
-        let Some(mut incoming) = self.sinks.all.remove(&before) else { return };
+        let Some(mut incoming) = self.all.remove(&before) else { return };
         for (_, hears) in incoming.waiting.drain(..) {
-            self.sinks.bytes = self.sinks.bytes.saturating_sub(hears.len_bytes);
+            self.bytes = self.bytes.saturating_sub(hears.len_bytes);
         }
         for hears in &mut incoming.running {
             hears.client = None;
         }
-        self.context.timers.cancel(&Timer::Sink(before.clone()));
-        self.sinks.tokens.insert(incoming.sink, token.clone());
-        self.sinks.all.insert(token.clone(), incoming);
-        self.context.log(LogLine::info("action", format!("copy {before} goes on as {token}")));
+        context.timers.cancel(&Timer::Sink(before.clone()));
+        self.tokens.insert(incoming.sink, token.clone());
+        self.all.insert(token.clone(), incoming);
+        context.log(LogLine::info("action", format!("copy {before} goes on as {token}")));
     }
 
     /// Makes room: what is here of a copy whose sender is silent stays on the disk alone.
-    pub(super) fn close_left_sink(&mut self) {
-        let left = self.sinks.all.iter().find(|(_, incoming)| incoming.is_left && incoming.running.is_empty());
+    pub(super) fn close_left(&mut self, context: &mut Context) {
+        let left = self.all.iter().find(|(_, incoming)| incoming.is_left && incoming.running.is_empty());
         if let Some((token, incoming)) = left.map(|(token, incoming)| (token.clone(), incoming.sink)) {
-            self.context.output(Output::Host(HostWork::WriteSink { sink: incoming, steps: vec![SinkStep::Keep] }));
-            self.forget_sink(&token);
+            context.output(Output::Host(HostWork::WriteSink { sink: incoming, steps: vec![SinkStep::Keep] }));
+            self.forget(context, &token);
         }
     }
 
     /// Gives up what is being copied to us; each copy ends with `reason`.
-    pub(in crate::node) fn kill_sinks(&mut self, reason: &str) {
-        let tokens: Vec<Token> = self.sinks.all.keys().cloned().collect();
+    pub(in crate::node) fn kill(&mut self, context: &mut Context, reason: &str) {
+        let tokens: Vec<Token> = self.all.keys().cloned().collect();
         for token in tokens {
-            let Some(incoming) = self.sinks.all.get_mut(&token).filter(|incoming| incoming.ended.is_none()) else {
+            let Some(incoming) = self.all.get_mut(&token).filter(|incoming| incoming.ended.is_none()) else {
                 continue;
             };
             incoming.killed = Some(reason.to_owned());
             let nobody = Hears { client: None, wants_ack: false, asked: Asked::Nothing, len_bytes: 0 };
             let dropped = std::mem::replace(&mut incoming.waiting, VecDeque::from([(SinkStep::Discard, nobody)]));
             for (_, hears) in dropped {
-                self.sinks.bytes = self.sinks.bytes.saturating_sub(hears.len_bytes);
-                self.answer_copy(&token, &hears, Code::FINISHED_KO, json::message(reason));
+                self.bytes = self.bytes.saturating_sub(hears.len_bytes);
+                self.answer(context, &token, &hears, Code::FINISHED_KO, json::message(reason));
             }
-            self.run_sink(&token);
+            self.run_sink(context, &token);
         }
     }
 
     /// [`Timer::Sink`]
-    pub(in crate::node) fn sink_is_idle(&mut self, token: &Token) {
-        let Some(incoming) = self.sinks.all.get(token) else { return };
+    pub(in crate::node) fn timer_due(&mut self, context: &mut Context, token: &Token) {
+        let Some(incoming) = self.all.get(token) else { return };
         if !incoming.running.is_empty() {
-            return self.context.timers.set(Timer::Sink(token.clone()), self.context.now.monotonic + IDLE);
+            return context.timers.set(Timer::Sink(token.clone()), context.now.monotonic + IDLE);
         }
         if incoming.ended.is_none() && incoming.identity.is_some() {
             let sink = incoming.sink;
             if !incoming.is_left {
                 // Its sender ends its token, and may ask for the copy anew.
-                if let Some(incoming) = self.sinks.all.get_mut(token) {
+                if let Some(incoming) = self.all.get_mut(token) {
                     incoming.is_left = true;
                 }
                 let text =
                     format!("no chunk of copy {token} came for {} s: what is here is kept for a day", IDLE.as_secs());
-                self.context.log(LogLine::warning("action", text));
-                return self.context.timers.set(Timer::Sink(token.clone()), self.context.now.monotonic + LEFT);
+                context.log(LogLine::warning("action", text));
+                return context.timers.set(Timer::Sink(token.clone()), context.now.monotonic + LEFT);
             }
-            self.context.output(Output::Host(HostWork::WriteSink { sink, steps: vec![SinkStep::Discard] }));
+            context.output(Output::Host(HostWork::WriteSink { sink, steps: vec![SinkStep::Discard] }));
         } else if incoming.ended.is_none() {
             let failure = CopyFailure {
                 message: "process copy failed".to_owned(),
@@ -100,12 +100,12 @@ impl Core {
             };
             // A sender of our kind, as it shows by telling the size of the whole, ends its token itself.
             let (sink, is_owed) = (incoming.sink, incoming.total.is_none());
-            self.context.output(Output::Host(HostWork::WriteSink { sink, steps: vec![SinkStep::Discard] }));
-            self.log_copy_failure(token, &failure);
+            context.output(Output::Host(HostWork::WriteSink { sink, steps: vec![SinkStep::Discard] }));
+            self.log_failure(context, token, &failure);
             if is_owed {
-                self.end_incoming(token, Code::FINISHED_KO, failure_data(&failure));
+                self.end(context, token, Code::FINISHED_KO, failure_data(&failure));
             }
         }
-        self.forget_sink(token);
+        self.forget(context, token);
     }
 }

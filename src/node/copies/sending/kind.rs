@@ -5,28 +5,27 @@ use std::time::Duration;
 use crate::model::copy::SourceId;
 use crate::model::node_id::NodeId;
 
-use super::State;
 use super::breaks::node_is_gone;
-use crate::node::core::Core;
+use super::{Sender, State};
 use crate::node::nodes::node::Link;
 use crate::node::timers::Timer;
 
 /// So long a copy waits for the answer that shows what kind of daemon its receiver is.
 const KIND_PATIENCE: Duration = Duration::from_secs(3);
 
-impl Core {
+impl Sender<'_> {
     /// The source is open: is the receiver of our own kind?
     pub(super) fn find_out_kind(&mut self, source: SourceId) {
         let now = self.context.now.monotonic;
-        let Some((token, through)) = self.copies.all.get(&source).map(|copy| (copy.token.clone(), copy.route.through))
+        let Some((token, through)) = self.sending.all.get(&source).map(|copy| (copy.token.clone(), copy.route.through))
         else {
             return;
         };
         // From its first message on the receiver may be the one that ends the copy: after a restart its history tells.
         self.context.open_token(&token, Some(through));
-        let Some(copy) = self.copies.all.get_mut(&source) else { return };
+        let Some(copy) = self.sending.all.get_mut(&source) else { return };
         let Some(node) = self.nodes.get(through) else {
-            return self.fail_copy(source, &node_is_gone(through));
+            return self.fail(source, &node_is_gone(through));
         };
         match node.sync.peer_pages() {
             None if node.link != Link::None => {
@@ -45,15 +44,15 @@ impl Core {
             _ => {
                 copy.state = State::Sending;
                 self.await_progress(source);
-                self.go_on_copying(source);
+                self.go_on(source);
             }
         }
     }
 
     /// A node answered a GETLOG, which shows of what kind it is.
-    pub(in crate::node) fn copy_kind_known(&mut self, through: NodeId) {
-        for source in self.copies.of_node(through) {
-            if self.copies.all.get(&source).is_some_and(|copy| copy.state == State::AwaitingKind) {
+    pub(in crate::node) fn kind_known(&mut self, through: NodeId) {
+        for source in self.sending.of_node(through) {
+            if self.sending.all.get(&source).is_some_and(|copy| copy.state == State::AwaitingKind) {
                 self.find_out_kind(source);
             }
         }

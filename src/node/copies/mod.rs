@@ -1,0 +1,113 @@
+//! Copies (docs/protocol.md section 12): those that we send, receive and pass on, and the commands that wait for them.
+//!
+//! Out of scope: files (`edge::copy`), and copies to hosts without a daemon (`node::ssh`).
+
+mod ending;
+pub(super) mod held;
+pub(super) mod receiving;
+mod relaying;
+pub(super) mod request;
+mod sending;
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::copy::SourceId;
+use crate::model::node_id::NodeId;
+use crate::model::token::Token;
+
+use super::actions::{self, Also};
+use super::context::Context;
+use super::nodes::Nodes;
+use super::ssh::SshHosts;
+use held::{Held, HeldCommands};
+use receiving::Receiving;
+use relaying::{Relay, Relaying};
+use sending::{Sender, Sending};
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub(super) struct Copies {
+    sending: Sending,
+    /// Those that we receive.
+    pub receiving: Receiving,
+    relaying: Relaying,
+    held: HeldCommands,
+}
+
+impl Copies {
+    /// Those that we send.
+    pub fn sender<'a>(&'a mut self, context: &'a mut Context, nodes: &'a mut Nodes) -> Sender<'a> {
+        Sender { context, nodes, sending: &mut self.sending }
+    }
+
+    /// Those that we pass on.
+    pub fn relay<'a>(&'a mut self, context: &'a mut Context, nodes: &'a mut Nodes) -> Relay<'a> {
+        Relay { context, nodes, relaying: &mut self.relaying }
+    }
+
+    /// A node replied with a token; whether that is all about a copy.
+    pub fn confirmed(
+        &mut self,
+        context: &mut Context,
+        nodes: &mut Nodes,
+        (id, token): (NodeId, &Token),
+        code: Code,
+        data: &str,
+    ) -> bool {
+        self.sender(context, nodes).confirmed(id, token, code, data)
+            || self.relay(context, nodes).confirmed(id, token, code, data)
+    }
+
+    /// A link broke.
+    pub fn link_down(&mut self, context: &mut Context, nodes: &mut Nodes, id: NodeId) {
+        self.sender(context, nodes).link_down(id);
+        self.relay(context, nodes).link_down(id);
+    }
+
+    /// Little waits to be sent to a node.
+    pub fn room(&mut self, context: &mut Context, nodes: &mut Nodes, id: NodeId) {
+        self.sender(context, nodes).room(id);
+        self.relay(context, nodes).room(id);
+    }
+
+    /// Whether a command has to wait for the copies before it: those to a node, or those to us.
+    pub fn must_wait(&self, ssh: &SshHosts, action: &Action, node: Option<NodeId>) -> bool {
+        let is_copying = || match node {
+            Some(node) => self.is_copying_to(ssh, node, None),
+            None => self.receiving.is_ending(),
+        };
+        actions::is(action, Also::AfterCopies) && is_copying()
+    }
+
+    /// Holds such a command back; `false` when there is no room.
+    pub fn hold(&mut self, context: &mut Context, held: Held) -> bool {
+        self.held.hold(context, held)
+    }
+
+    /// The next command that waits for no copy any more.
+    pub fn next_freed(&mut self, context: &mut Context, ssh: &SshHosts) -> Option<Held> {
+        let free = self.held.find(|node, before| match node {
+            Some(node) => !self.is_copying_to(ssh, node, Some(before)),
+            None => !self.receiving.is_ending(),
+        })?;
+        self.held.take(context, free)
+    }
+
+    /// Commands wait no longer, whatever is under way.
+    pub fn free_all(&mut self) {
+        self.held.free_all();
+    }
+
+    /// Gives up what is being copied to us, and the commands that wait for it.
+    pub fn kill(&mut self, context: &mut Context, reason: &str) {
+        self.held.drop_ours(context, reason);
+        self.receiving.kill(context, reason);
+    }
+
+    /// Whether copies to a node are under way; with a number, those before it.
+    fn is_copying_to(&self, ssh: &SshHosts, node: NodeId, before: Option<SourceId>) -> bool {
+        self.sending.is_sending_to(node, before)
+            || self.receiving.is_ending_for(node, before)
+            || ssh.is_copying_to(node, before)
+    }
+}
