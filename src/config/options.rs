@@ -115,6 +115,12 @@ options! {
         "ping_timeout",
     }
     NODES = "nodes" in "the module 'nodes'" { "resync_time", "ssh_username" } unused {}
+    LEGACYCMD = "legacycmd" in "the module 'legacycmd'" {
+        "cmd_file", "cmd_dir", "cache_dir", "cache_dir_trap", "remote_dir", "centreon_dir", "bulk_external_cmd",
+        "bulk_external_cmd_sequential", "tpapi_clapi",
+    } unused {
+        "dirty_mode", "buffer_size",
+    }
     DBCLEANER = "dbcleaner" in "the module 'dbcleaner'" { "purge_sessions_time", "purge_history_time" } unused {}
     CENTREON = "centreon" in "'centreon'" { "database" } unused { "name", "description" }
     DATABASE = "centreon database" in "'centreon.database'" { "db_configuration" } unused { "db_realtime" }

@@ -10,6 +10,7 @@ use super::allow_list::AllowList;
 pub use super::cron_section::{CRON_JOBS_MAX, CronJob};
 use super::database::NodesSettings;
 use super::environment::FromEnvironment;
+use super::legacy::LegacySettings;
 use super::web_api::WebAccount;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
@@ -143,6 +144,8 @@ pub struct Modules {
     pub pullwss: Option<PullWssSettings>,
     /// `gorgone::modules::centreon::nodes::hooks`
     pub nodes: Option<NodesSettings>,
+    /// `gorgone::modules::centreon::legacycmd::hooks`
+    pub legacycmd: Option<LegacySettings>,
     /// `gorgone::modules::core::dbcleaner::hooks`; always on.
     pub dbcleaner: CleanerSettings,
     /// Every package that is loaded, by module name, for `INFORMATION`.

@@ -45,6 +45,7 @@ impl Core {
                 None => match node {
                     // It may be one that dials in.
                     Some(id) => absent.entry(id).or_default().restore(token),
+                    None if self.legacy.keeps(&token) => {}
                     None => self.context.fail(&token, "the daemon was restarted before the end"),
                 },
             }

@@ -30,6 +30,7 @@ impl Core {
         self.copies.sender(&mut self.context, &mut self.nodes).stop();
         self.copies.free_all();
         self.end_poller_syncs();
+        self.legacy.stop(&mut self.context);
         for call in self.calls.waiting() {
             waits::ask_history(self, call);
         }
@@ -43,6 +44,10 @@ impl Core {
             let never_sent = !node.dials_in();
             let is_remembered = |token: &Token| self.context.journal.is_open(token);
             for token in node.owed.take_unknown(never_sent, is_remembered) {
+                // The next run sends it.
+                if self.context.journal.is_tracked(&token) {
+                    continue;
+                }
                 self.context.fail(&token, STOPPING_TEXT);
             }
         }

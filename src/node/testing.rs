@@ -92,6 +92,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         engine: None,
         time_zone: TimeZone::utc(),
         pollers: None,
+        legacycmd: None,
         cleaner: CleanerSettings::default(),
         loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
     }
@@ -370,9 +371,10 @@ pub fn describe(output: &Output) -> String {
         Output::Host(HostWork::ReadPollers) => "read pollers".to_owned(),
         Output::Host(HostWork::Work { id, work }) => match work {
             Work::ReadPlugins { file } => format!("work {} plugins {file:?}", id.0),
-            Work::WritePipe { file, lines, patience } => {
+            Work::WritePipe { file, lines, patience, .. } => {
                 format!("work {} write {lines:?} to {file} within {patience:?}", id.0)
             }
+            Work::Legacy(work) => format!("work {} {work:?}", id.0),
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },
         Output::Host(HostWork::KillCommand(command)) => format!("kill {}", command.0),

@@ -55,6 +55,15 @@ pub(super) enum Timer {
     Cron,
     /// The Centreon database is read.
     ReadPollers,
+    /// Command files are looked for.
+    #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
+    CommandFiles,
+    /// The Centreon database is read for orders.
+    #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
+    CommandTables,
+    /// Orders are sent, or looked at again.
+    #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
+    Orders,
     /// The database is cleaned.
     Purge,
 }

@@ -182,3 +182,35 @@ fn the_second_of_two_daemons_with_one_id_is_refused_with_one_line_that_names_bot
         (central.log().matches("node '7' is connected\n").count() == 2).then_some(())
     });
 }
+
+#[test]
+fn messages_that_come_by_halves_share_one_budget_and_small_ones_go_on() {
+    const CONNECTIONS: usize = 20;
+    let platform = Platform::new();
+    let mut central = Daemon::start(platform.plan("central", 1).with_api());
+    let port = central.plan.api_port.unwrap();
+    let body = vec![b' '; 7 << 20];
+    let head = "POST /api/core/action/command HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 8000000\r\n\r\n";
+    let slow: Vec<TcpStream> = (0..CONNECTIONS)
+        .map(|_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            stream.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            // What the daemon does not read stays here.
+            let _not_all = stream.write_all(&body);
+            stream
+        })
+        .collect();
+    let mut client = central.client();
+    for round in 0..20 {
+        assert_eq!(client.request("PING", "ping", "", &json!({})).kind, "PONG");
+        client.send("COMMAND", &format!("c{round}"), "", &json!({ "content": [{ "command": "true" }] })).unwrap();
+        client.wait_for_rows(&format!("c{round}"), seconds(30));
+    }
+    assert!(central.peak_kib() < 140_000, "{} KiB at most", central.peak_kib());
+    central.wait_for_log("the rest of its message does not come", seconds(30));
+    drop(slow);
+    let large = format!("[{}]", " ".repeat(1 << 20));
+    assert_eq!(central.api().call("POST", "/api/core/action/command", large.as_bytes()).status, 200);
+    central.assert_running();
+}

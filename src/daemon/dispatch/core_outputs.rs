@@ -59,6 +59,6 @@ impl Dispatch {
         {
             return self.ask_in_turn(connection, work);
         }
-        self.effects.push_back(Effect::Host(work));
+        self.read_when_there_is_room(work);
     }
 }

@@ -110,6 +110,8 @@ impl Storage {
             host_keys: stored.host_keys.into_iter().collect(),
             origins: stored.origins,
             open_tokens: stored.open_tokens,
+            taken_tokens: stored.taken_tokens,
+            legacy: stored.legacy,
             newest_ctime: store.newest_ctime(),
         };
         let path = core.database.clone();

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
-use super::{HistoryStore, LAST_PATIENCE, StoreError, StoreErrorKind, WRITE_PATIENCE, column, purge, time_order};
+use super::{
+    HistoryStore, LAST_PATIENCE, StoreError, StoreErrorKind, WRITE_PATIENCE, column, legacy, purge, time_order,
+};
 use crate::model::history::{HistoryRow, RowOrigin, StoreChange, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::random::to_hex;
@@ -192,6 +194,8 @@ fn run(
                 let sql = "DELETE FROM stheno_open_tokens WHERE token = ?1";
                 transaction.prepare_cached(sql)?.execute([token.as_str()])?;
             }
+            StoreChange::TakeToken { hash, taken } => legacy::take_token(&transaction, *hash, *taken)?,
+            StoreChange::Legacy(change) => legacy::apply(&transaction, change)?,
             StoreChange::Purge { used_before, rows_before, instant_before } => {
                 let before = purge::Before { used: *used_before, rows: *rows_before, instant: *instant_before };
                 let done = purge::step(&transaction, order.is_kept, before)?;

@@ -16,6 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::edge::random::SystemRandom;
 use crate::model::history::{Origins, SyncMark};
+use crate::model::legacy::LegacyStored;
 use crate::model::node_id::NodeId;
 use crate::model::session::StoredSession;
 use crate::model::token::Token;
@@ -24,6 +25,7 @@ mod apply;
 mod column;
 mod error;
 mod identity;
+mod legacy;
 mod load;
 mod lock;
 mod maintenance;
@@ -88,6 +90,10 @@ pub struct Stored {
     pub origins: Origins,
     /// Tokens without an end, and the node that has not confirmed them.
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
+    /// Hashes of the tokens that were taken for work here, the oldest first.
+    pub taken_tokens: Vec<i64>,
+    /// What Centreon Web has ordered and no node has confirmed.
+    pub legacy: LegacyStored,
     /// Rows that were skipped and why; never more than a few lines.
     pub warnings: Vec<String>,
 }

@@ -35,10 +35,17 @@ const OPEN_TOKENS: &str = "stheno_open_tokens";
 const HOST_KEYS: &str = "stheno_ssh_host_keys";
 /// How far other histories were taken over.
 const ORIGINS: &str = "stheno_origin_marks";
+/// Tokens that were taken for work here and are not taken again.
+const TAKEN_TOKENS: &str = "stheno_taken_tokens";
+/// What Centreon Web has ordered and no node has confirmed.
+const ORDERS: &str = "stheno_orders";
+/// How far its command file in hand was read.
+const ORDER_FILE: &str = "stheno_order_file";
 /// Tables that a daemon of the original's can do without.
-const OPTIONAL_TABLES: [&str; 4] = ["gorgone_centreon_judge_spare", OPEN_TOKENS, ORIGINS, HOST_KEYS];
+const OPTIONAL_TABLES: [&str; 7] =
+    ["gorgone_centreon_judge_spare", OPEN_TOKENS, ORIGINS, HOST_KEYS, TAKEN_TOKENS, ORDERS, ORDER_FILE];
 
-const TABLES: [Table; 9] = [
+const TABLES: [Table; 12] = [
     Table { name: "gorgone_information", columns: &[("key", TEXT), ("value", TEXT)], key: "", indexes: &[] },
     Table {
         name: "gorgone_identity",
@@ -115,6 +122,26 @@ const TABLES: [Table; 9] = [
     Table {
         name: HOST_KEYS,
         columns: &[("host", "varchar(512) NOT NULL PRIMARY KEY"), ("line", "TEXT DEFAULT NULL")],
+        key: "",
+        indexes: &[],
+    },
+    Table { name: TAKEN_TOKENS, columns: &[("hash", KEY), ("taken", INT)], key: "", indexes: &[] },
+    Table {
+        name: ORDERS,
+        columns: &[
+            ("sequence", KEY),
+            ("token", "varchar(255) NOT NULL"),
+            ("target", TEXT),
+            ("action", TEXT),
+            ("name", TEXT),
+            ("data", "TEXT DEFAULT NULL"),
+        ],
+        key: "",
+        indexes: &[],
+    },
+    Table {
+        name: ORDER_FILE,
+        columns: &[("path", "TEXT DEFAULT NULL"), ("identity", TEXT), ("position", INT)],
         key: "",
         indexes: &[],
     },
