@@ -60,7 +60,7 @@ pub struct Core {
     pub(super) wanted: Wanted,
     pub(super) guard: Guard,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
-    syncs: Syncs,
+    pub(super) syncs: Syncs,
     pub(super) counters: Counters,
     pub(super) subscribers: Subscribers,
     /// The nodes that have dialled in.
@@ -383,7 +383,12 @@ impl Core {
     fn stored(&mut self, receipt: ReceiptId, stored: bool) {
         match self.context.journal.stored(receipt) {
             Some(Awaited::PutLog) => self.put_log_stored(receipt, stored),
-            Some(Awaited::Page) => self.sync().page_stored(receipt, stored),
+            Some(Awaited::Page) => {
+                let taken_back = self.sync().page_stored(receipt, stored);
+                if let Some((known, mark)) = taken_back.and_then(|(id, mark)| Some((self.marks.get_mut(&id)?, mark))) {
+                    *known = mark;
+                }
+            }
             Some(Awaited::Begin) => {
                 if let Some(token) = self.commands.command_begun(&mut self.context, receipt, stored) {
                     waits::token_not_stored(self, token.as_str());

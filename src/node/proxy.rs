@@ -223,6 +223,10 @@ impl Core {
                 {
                     node.owed = outbox;
                 }
+                let has_page = self.syncs.supersede(id);
+                if let Some(node) = self.nodes.get_mut(id) {
+                    node.sync.is_storing |= has_page;
+                }
                 self.context.log(LogLine::info("proxy", format!("node '{id}' is registered")));
                 let now = self.context.now.monotonic;
                 if let Some(node) = self.nodes.get_mut(id).filter(|node| node.link != Link::Up) {

@@ -107,14 +107,14 @@ impl Registry {
     }
 
     /// The nodes through which `target` may be reached, best first: itself, static routes by score, dynamic routes by
-    /// distance, and what WebSocket nodes claim in their registration. Of a target that is known otherwise, nothing that
-    /// WebSocket nodes say counts.
+    /// distance, and what WebSocket nodes claim in their registration. Nothing that WebSocket nodes say counts for a
+    /// target that is known otherwise.
     pub(in crate::node) fn candidates(&self, target: NodeId) -> impl Iterator<Item = (NodeId, Way, &Node)> {
         let itself = self.nodes.get(&target).map(|node| (target, Way::Direct, node));
         let is_known = itself.is_some() || self.is_prevailing_subnode(target);
         let is_static = |way: Way| matches!(way, Way::Static(_));
-        let statics =
-            self.ways_behind(target).filter(move |(_, way, node)| is_static(*way) && !only_claims(node, *way));
+        let statics = self.ways_behind(target);
+        let statics = statics.filter(move |(_, way, node)| is_static(*way) && !only_claims(node, *way));
         let is_heard = move |node: &Node, way: Way| !is_known || !only_claims(node, way);
         let dynamics = self.ways_behind(target).filter(move |(_, way, node)| !is_static(*way) && is_heard(node, *way));
         let claims = self

@@ -76,6 +76,15 @@ impl Syncs {
         Self { origins: OriginMarks::new(origins), pages: BTreeMap::new(), finished: VecDeque::new() }
     }
 
+    /// A node is registered anew while a page of it is stored: whatever comes of the page, it belongs to no sync of the
+    /// new one. Whether there is such a page.
+    pub fn supersede(&mut self, id: NodeId) -> bool {
+        let mut pages = self.pages.values_mut().filter(|page| page.id == id).peekable();
+        let has_page = pages.peek().is_some();
+        pages.for_each(|page| page.serial = u64::MAX);
+        has_page
+    }
+
     /// The next node whose syncs up to this serial number are over.
     pub fn next_finished(&mut self) -> Option<(NodeId, u64)> {
         self.finished.pop_front()
@@ -212,20 +221,22 @@ impl SyncRoom<'_> {
         (after, origins_before)
     }
 
-    /// The database has spoken about a page and its mark.
-    pub(super) fn page_stored(&mut self, receipt: ReceiptId, stored: bool) {
-        let Some(page) = self.state.pages.remove(&receipt) else { return };
-        let id = page.id;
-        let Some(node) = self.nodes.get_mut(id) else { return };
-        node.sync.is_storing = false;
-        let is_superseded = node.sync.serial != page.serial;
-        let is_up = node.link == Link::Up;
+    /// The database has spoken about a page and its mark. The mark that a node has again which is not registered now.
+    pub(super) fn page_stored(&mut self, receipt: ReceiptId, stored: bool) -> Option<(NodeId, SyncMark)> {
+        let page = self.state.pages.remove(&receipt)?;
+        let (id, before) = (page.id, page.before);
         if !stored {
             // Nothing of the page is there; it is asked for again with the next sync.
-            node.sync.mark = page.before;
             self.state.origins.take_back(&page.origins_before);
             self.context.log(LogLine::error("proxy", format!("the history of node '{id}' cannot be stored")));
         }
+        let Some(node) = self.nodes.get_mut(id) else { return (!stored).then_some((id, before)) };
+        if !stored {
+            node.sync.mark = before;
+        }
+        node.sync.is_storing = false;
+        let is_superseded = node.sync.serial != page.serial;
+        let is_up = node.link == Link::Up;
         if is_superseded {
             // Another sync has begun since. Its question had to wait until the mark was certain.
             if is_up {
@@ -240,6 +251,7 @@ impl SyncRoom<'_> {
         } else {
             self.finish_sync(id);
         }
+        None
     }
 
     /// A sync ends without all rows of the node, so nothing that they may bring is given up. Whether a token asked for it.

@@ -21,7 +21,7 @@ use crate::model::node_id::NodeId;
 use crate::model::registration::NodeKind;
 use crate::model::token::Token;
 
-use super::ending::confirm;
+use super::ending::{confirm, end_after_look};
 use crate::node::context::Context;
 use crate::node::flow::Why;
 use crate::node::json;
@@ -30,7 +30,6 @@ use crate::node::nodes::node::Link;
 use crate::node::nodes::pathway::Route;
 use crate::node::output::Output;
 use crate::node::peer::{Handled, Peer};
-use crate::node::sync::asking;
 use crate::node::trace::passed_on;
 
 /// Bytes of one client that may be on their way before it is read no further, and below which it is read again.
@@ -213,17 +212,12 @@ impl Relay<'_> {
         token: &Token,
         text: String,
     ) -> Result<Handled, String> {
-        let before = before.and_then(|id| self.nodes.get_mut(id).map(|node| (id, node)));
-        let Some((id, node)) = before.filter(|(_, node)| node.link != Link::None && !node.owed.is_full()) else {
-            return Err(text);
-        };
-        let serial = node.sync.serial;
-        node.owed.sent_copy(token.clone(), serial);
-        node.owed.replied(token, Code::FINISHED_KO, &json::message(&text), serial);
-        self.context.open_token(token, Some(id));
-        self.nodes.await_unsettled(self.context, id);
-        asking::sync_soon(self.context, self.nodes, id);
-        Ok(self.refuse(peer, token, false))
+        let data = json::message(&text);
+        if before.is_some_and(|before| end_after_look(self.context, self.nodes, before, token, &data)) {
+            Ok(self.refuse(peer, token, false))
+        } else {
+            Err(text)
+        }
     }
 
     /// What comes of a copy that has ended here.

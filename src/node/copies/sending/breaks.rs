@@ -8,6 +8,7 @@ use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::{Copy, Sender, Sending, State};
+use crate::node::copies::ending::{end_after_look, failure_data};
 use crate::node::phase::STOPPING_TEXT;
 use crate::node::timers::Timer;
 
@@ -131,11 +132,23 @@ impl Sender<'_> {
                 // What waits for a link that was never up is told by `send_failed`.
                 State::Sending if copy.in_flight.is_empty() && copy.has_room => {}
                 _ => {
+                    let is_relayed = copy.route.target != through;
                     let text = format!("proxy - connection to node '{through}' was lost during the copy");
-                    self.fail(source, &CopyFailure { message: text, detail: String::new() });
+                    let failure = CopyFailure { message: text, detail: String::new() };
+                    if is_relayed { self.fail_after_look(source, &failure) } else { self.fail(source, &failure) }
                 }
             }
         }
+    }
+
+    /// A copy is over of which a relay has a part, and may have ended the token.
+    fn fail_after_look(&mut self, source: SourceId, failure: &CopyFailure) {
+        let Some(copy) = self.forget(source) else { return };
+        let data = failure_data(failure);
+        if !end_after_look(self.context, self.nodes, copy.route.through, &copy.token, &data) {
+            self.failure_row(&copy.token, failure);
+        }
+        self.start_queued();
     }
 
     /// A message of a copy left the link's queue unsent; `true` when the token is one of a copy.
