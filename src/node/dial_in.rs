@@ -45,6 +45,8 @@ pub(super) struct DialledIn {
 #[derive(Clone, Debug)]
 pub(super) struct Newcomer {
     client: ClientId,
+    /// What it calls itself: its id or its uid.
+    name: NodeId,
     registration: Registration,
     /// A word that its daemon made up at its start; a Perl daemon has none.
     instance: Option<Box<str>>,
@@ -54,7 +56,8 @@ impl Newcomer {
     /// `entry` is the entry of REGISTERNODES that was read.
     pub(super) fn new(client: ClientId, registration: Registration, entry: &Value) -> Self {
         let instance = entry.get("instance").and_then(Value::as_str).filter(|word| word.len() <= IDENTITY_LEN_MAX);
-        Self { client, registration, instance: instance.map(Into::into) }
+        let name = entry.get("id").and_then(|id| NodeId::from_json(id).ok()).unwrap_or(registration.id);
+        Self { client, name, registration, instance: instance.map(Into::into) }
     }
 }
 
@@ -63,12 +66,13 @@ impl Core {
     ///
     /// # Errors
     /// Why it is not bound to the client.
-    pub(super) fn pull_node_dialled_in(&mut self, newcomer: Newcomer) -> Result<(), String> {
+    pub(super) fn pull_node_dialled_in(&mut self, mut newcomer: Newcomer) -> Result<(), String> {
         if newcomer.client.parent().is_some() {
             let text = "our central cannot be a pull node of ours: registration ignored";
             self.context.log(LogLine::warning("proxy", text));
             return Err(text.to_owned());
         }
+        newcomer.registration = self.context.names.by_ids(newcomer.registration);
         let client = newcomer.client;
         self.bind(newcomer).inspect_err(|reason| self.log_refusal(client, reason))
     }
@@ -131,7 +135,7 @@ impl Core {
             return self.refuse_web_socket(client, "REGISTERNODES of a WebSocket names exactly one node");
         };
         let registration = match read_registration(node) {
-            Ok(registration) => registration,
+            Ok(said) => self.context.names.by_ids(said),
             Err(text) => return self.refuse_web_socket(client, &text),
         };
         let id = registration.id;
@@ -167,6 +171,7 @@ impl Core {
         let data: Value = serde_json::from_str(data).unwrap_or_default();
         let nodes = data.get("nodes").and_then(Value::as_array).into_iter().flatten();
         for id in nodes.filter_map(|node| NodeId::from_json(node.get("id")?).ok()).take(2) {
+            let id = self.context.names.id_of(id);
             if id == own {
                 self.unregister(own);
                 return;
@@ -225,7 +230,7 @@ impl Core {
         }
     }
 
-    /// A client speaks for a node from now on. The keep-alive costs next to nothing.
+    /// A client speaks for a node from now on. `name` is what it calls itself: its id or its uid. The keep-alive costs next to nothing.
     ///
     /// # Errors
     /// Why the node is refused.
@@ -237,7 +242,7 @@ impl Core {
         if self.must_wait(&newcomer) { Ok(()) } else { self.bind_now(newcomer) }
     }
 
-    fn bind_now(&mut self, Newcomer { client, mut registration, instance }: Newcomer) -> Result<(), String> {
+    fn bind_now(&mut self, Newcomer { client, name, mut registration, instance }: Newcomer) -> Result<(), String> {
         let id = registration.id;
         self.admit_unlisted(id, client)?;
         let is_new = self.nodes.get(id).is_none();
@@ -283,6 +288,7 @@ impl Core {
         }
         let Some(node) = self.nodes.get_mut(id) else { return Ok(()) };
         node.client = Some(client);
+        node.calls_itself(name);
         node.instance = instance;
         node.registration.identity = identity;
         if node.link != Link::Up {
@@ -297,10 +303,11 @@ impl Core {
     pub(super) fn bind_again(&mut self, id: NodeId, client: ClientId) {
         let is_free = !self.dialled_in.nodes.contains_key(&client);
         let known = self.nodes.get(id).filter(|node| is_free && node.dials_in() && node.client.is_none());
-        if let Some((registration, instance)) = known.map(|node| (node.registration.clone(), node.instance.clone())) {
+        let again = known.map(|node| (node.name_of(id), node.registration.clone(), node.instance.clone()));
+        if let Some((name, registration, instance)) = again {
             let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
             let registration = Registration { identity, ..registration };
-            if let Err(reason) = self.bind(Newcomer { client, registration, instance }) {
+            if let Err(reason) = self.bind(Newcomer { client, name, registration, instance }) {
                 self.log_refusal(client, &reason);
             }
         }

@@ -31,6 +31,7 @@ mod liveness;
 mod malformed;
 mod masked;
 mod modules;
+mod names;
 mod node_messages;
 mod nodes;
 mod open_tokens;

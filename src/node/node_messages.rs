@@ -1,6 +1,8 @@
 //! What comes over the link to a node: replies, and the hint that its history has grown. A node asks nothing of us this
 //! way.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -13,10 +15,10 @@ use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::core::Core;
-use super::nodes::constatus;
+use super::json;
+use super::nodes::constatus::{self, NodeMap};
 use super::nodes::node::Announced;
 use super::sync::{Answer, asking};
-use super::{api, json};
 
 /// The row of a PING that went on to a node; its constatus map is of no use there.
 const PONG_ROW: &str = r#"{"action":"ping","message":"ping ok"}"#;
@@ -45,7 +47,8 @@ impl Core {
             let text = format!("message received from node '{id}' - [{}] {}", message.action.as_str(), message.data);
             self.context.log(LogLine::debug("proxy", text));
         }
-        if let Some(named) = named_id(&message.data).filter(|named| *named != id) {
+        let named = named_id(&message.data).map(|named| self.context.names.id_of(named));
+        if let Some(named) = named.filter(|named| *named != id) {
             let text = format!("node '{id}' sends {} of node '{named}': ignored", message.action.as_str());
             self.context.log(LogLine::warning("proxy", text));
             return;
@@ -103,7 +106,9 @@ impl Core {
         self.node_is_alive(id);
         let map =
             serde_json::from_str::<PongText<'_>>(data).ok().and_then(|pong| pong.data).map_or("{}", RawValue::get);
-        let read = constatus::read_map(map, self.context.own_id.into_iter().chain([id]));
+        let names = &self.context.names;
+        let own = self.context.own_id.map(|own| names.id_of(own));
+        let read = constatus::read_map(map, own.into_iter().chain([id]), names);
         let Some(node) = self.nodes.get_mut(id) else { return };
         node.liveness.ping_ok += 1;
         let was_readable = std::mem::replace(&mut node.liveness.has_readable_map, read.is_some());
@@ -115,9 +120,11 @@ impl Core {
             self.context.log(LogLine::warning("proxy", text));
         }
         let Some(node) = self.nodes.get_mut(id) else { return };
-        let (nodes, announced) = read.unwrap_or_else(|| ("{}".to_owned(), Announced::new()));
-        node.liveness.nodes = nodes;
-        self.nodes.registry.announce(id, announced);
+        let empty = || NodeMap { text: "{}".to_owned(), ids: Announced::new(), names: BTreeMap::new() };
+        let NodeMap { text, ids, names } = read.unwrap_or_else(empty);
+        node.liveness.nodes = text;
+        node.calls_others(names);
+        self.nodes.registry.announce(id, ids);
     }
 
     fn node_replied(&mut self, id: NodeId, token: &Token, code: Code, data: &str) {
@@ -129,7 +136,7 @@ impl Core {
         let confirmed = !code.is_terminal();
         if confirmed {
             self.context.close_token(token.as_str());
-            api::waits::token_confirmed(self, token.as_str());
+            self.api().token_confirmed(token.as_str());
         }
         if let Some(ending) = ending {
             ending.write(&mut self.context, id, token);
@@ -168,6 +175,5 @@ fn named_id(data: &str) -> Option<NodeId> {
         id: Value,
     }
     let outer: Outer = serde_json::from_str(data).ok()?;
-    let id = json::integer(&outer.data?.id)?;
-    NodeId::new(u64::try_from(id).ok()?).ok()
+    NodeId::from_json(&outer.data?.id).ok()
 }

@@ -45,7 +45,7 @@ pub fn id(number: u64) -> NodeId {
 pub fn push_node(number: u64) -> Registration {
     let endpoint = Endpoint::Tcp { host: "192.0.2.1".to_owned(), port: 5000 + u16::try_from(number).unwrap() };
     let kind = NodeKind::PushZmq { endpoint };
-    Registration { id: id(number), kind, identity: None, prevail: false, subnodes: Vec::new() }
+    Registration { id: id(number), uid: None, kind, identity: None, prevail: false, subnodes: Vec::new() }
 }
 
 pub fn ssh_node(number: u64) -> Registration {
@@ -247,8 +247,11 @@ impl Bench {
 
     /// The constatus entry of a node.
     pub fn constatus(&mut self, number: u64) -> serde_json::Value {
-        let map: serde_json::Value =
-            serde_json::from_str(&super::nodes::constatus::write_map(&self.core.nodes.registry)).unwrap();
+        let map: serde_json::Value = serde_json::from_str(&super::nodes::constatus::write_map(
+            &self.core.nodes.registry,
+            &self.core.context.names,
+        ))
+        .unwrap();
         map[number.to_string()].clone()
     }
 }

@@ -54,6 +54,8 @@ pub(in crate::node) struct NodesModule {
     reading: Option<Vec<Token>>,
     /// Requests that came meanwhile; the reading under way may be older than what they are about.
     waiting: Vec<Token>,
+    /// Whether the database was read once.
+    is_read: bool,
     /// Failures in a row, and the last one.
     failures: u32,
     failure: String,
@@ -150,9 +152,12 @@ impl Core {
         self.switch_debug(tables);
         let ssh_username = self.context.options.pollers.as_ref().and_then(|pollers| pollers.ssh_username.clone());
         let mut plan = plan::plan(tables, self.context.options.id, ssh_username.as_deref());
-        if let Some(id) = plan.own_id.filter(|id| self.context.own_id != Some(*id)) {
+        if let Some((id, uid)) = plan.own_id.zip(plan.own_uid) {
+            self.context.names.add(id, uid);
+        }
+        if let Some(id) = plan.own_id.filter(|id| !self.context.is_own_id(*id)) {
             // Fixed by the configuration, it stays what it is.
-            core_settings::set_core_id(&mut self.context, &json!({ "id": id.get() }).to_string());
+            core_settings::set_core_id(&mut self.context, &json!({ "id": id.to_json() }).to_string());
         }
         self.tell_complaints(&plan);
         let mut wanted = std::mem::take(&mut plan.registrations);
@@ -169,13 +174,46 @@ impl Core {
                 Some((*id, (node.registration.kind.clone(), node.client?)))
             })
             .collect();
+        for id in &leaving {
+            if !self.is_wanted_elsewhere(RegistrationSource::Database, *id) {
+                self.disconnect(*id);
+            }
+        }
+        for registration in &wanted {
+            self.context.names.add_all(registration);
+        }
+        self.name_file_nodes_anew();
         let mut changes = self.apply_registrations(RegistrationSource::Database, wanted);
+        self.disconnect_unlisted();
         self.nodes_module.left.extend(clients);
         self.take_back(&changes.added);
         // That the register file wins is what `prevail` means.
         changes.refused.retain(|(id, _)| !self.prevails(*id));
         self.tell_changes(count, &changes);
         end_of_sync(count, &changes, &plan)
+    }
+
+    /// Nodes that have dialled in before the database was read, and that it does not have.
+    fn disconnect_unlisted(&mut self) {
+        let is_first = !std::mem::replace(&mut self.nodes_module.is_read, true);
+        if !is_first || self.context.proxy_settings().only_listed == Some(false) {
+            return;
+        }
+        let unlisted = self.nodes.iter().map(|(id, _)| id).filter(|id| self.unlisted.contains(*id));
+        for id in unlisted.collect::<Vec<_>>() {
+            self.context.log(LogLine::warning("nodes", format!("node '{id}' is not in the database: it has to go")));
+            self.disconnect(id);
+            self.unregister(id);
+        }
+    }
+
+    /// A node that dialled in by a WebSocket is told that it is not known any more.
+    fn disconnect(&mut self, id: NodeId) {
+        let node = self.nodes.get(id).filter(|node| node.registration.kind == NodeKind::WebSocket);
+        if let Some(client) = node.and_then(|node| node.client) {
+            let refusal = json!({ "code": 500, "message": format!("node '{id}' is not known here") });
+            self.context.output(Output::CloseClient { client, refusal: Some(refusal.to_string()) });
+        }
     }
 
     /// Nodes that are back and whose clients never left.
@@ -241,7 +279,7 @@ impl Core {
 
 /// The data of the last row of a sync: what it has changed.
 fn end_of_sync(count: usize, changes: &RegistrationChanges, plan: &PollerPlan) -> String {
-    let ids = |ids: &[NodeId]| ids.iter().take(SHOWN_MAX).map(|id| id.get()).collect::<Vec<_>>();
+    let ids = |ids: &[NodeId]| ids.iter().take(SHOWN_MAX).map(|id| id.to_json()).collect::<Vec<_>>();
     let refused = changes.refused.iter().map(|(_, reason)| reason);
     let complaints: Vec<&String> = plan.complaints.iter().chain(refused).take(COMPLAINTS_SHOWN_MAX).collect();
     json!({
