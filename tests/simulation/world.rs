@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use stheno::daemon::dispatch::{CryptoOutcome, Effect, Listener};
+use stheno::daemon::dispatch::{Batch, CryptoOutcome, Effect, Listener};
 use stheno::model::command::{CommandEnd, CommandOutcome, OutputCut};
 use stheno::model::connection::{ConnectionId, Endpoint, PeerAddress};
 use stheno::model::history::StoreChange;
@@ -178,7 +178,11 @@ impl World {
                 entry.disk.apply(&late.changes, now.wall);
                 dispatch.committed(late, true, now);
             }
-            let batch = dispatch.take_batch();
+            if !full && dispatch.may_begin_early() {
+                dispatch.begin_early(now);
+            }
+            let waits = dispatch.waits_until().is_some_and(|until| now.monotonic < until);
+            let batch = if waits { Batch::default() } else { dispatch.take_batch() };
             if !batch.is_empty() {
                 trace(self.traced && !full, self.millis, entry.id, &batch.changes);
                 if !full {
