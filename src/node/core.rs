@@ -61,7 +61,7 @@ pub struct Core {
     pub(super) wanted: Wanted,
     pub(super) guard: Guard,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
-    syncs: Syncs,
+    pub(super) syncs: Syncs,
     pub(super) counters: Counters,
     pub(super) subscribers: Subscribers,
     /// The nodes that have dialled in.
@@ -317,6 +317,7 @@ impl Core {
     fn tell_ended(&mut self) {
         while let Some((node, serial)) = self.syncs.next_finished() {
             self.api().synced(node, serial);
+            self.copies.sender(&mut self.context, &mut self.nodes).synced(node);
         }
         while let Some(ended) = self.context.journal.next_ended() {
             self.owed_token_ended(&ended);
@@ -393,7 +394,12 @@ impl Core {
     fn stored(&mut self, receipt: ReceiptId, stored: bool) {
         match self.context.journal.stored(receipt) {
             Some(Awaited::PutLog) => self.put_log_stored(receipt, stored),
-            Some(Awaited::Page) => self.sync().page_stored(receipt, stored),
+            Some(Awaited::Page) => {
+                let taken_back = self.sync().page_stored(receipt, stored);
+                if let Some((known, mark)) = taken_back.and_then(|(id, mark)| Some((self.marks.get_mut(&id)?, mark))) {
+                    *known = mark;
+                }
+            }
             Some(Awaited::Begin) => {
                 if let Some(token) = self.commands.command_begun(&mut self.context, receipt, stored) {
                     self.api().token_not_stored(token.as_str());
