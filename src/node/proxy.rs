@@ -78,7 +78,6 @@ impl Core {
         if action == Action::ProcessCopy {
             return match self.nodes.route_to(&self.context, target) {
                 Ok(route) => {
-                    self.nodes.sent_tokens.note(token, route.through, route.target);
                     if self.nodes.get(route.through).is_some_and(Node::is_ssh_host) {
                         self.ssh.has_room()?;
                         return Ok(self.copies.receiving.take(&mut self.context, peer, token, data, Some(route)));
@@ -126,8 +125,7 @@ impl Core {
             return Err(format!("proxy - no pathway for target {}", route.target));
         };
         match node.registration.kind {
-            NodeKind::PushZmq { .. } => {}
-            NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
+            NodeKind::PushZmq { .. } | NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
             NodeKind::PushSsh(_) => {
                 let (ssh, context) = (&mut self.ssh, &mut self.context);
                 return ssh.request(context, route, &action, token, &data).map(|()| Handled::accepted());
@@ -156,35 +154,6 @@ impl Core {
         let message = Message { action, token: Some(token.clone()), target: Some(route.target_field()), data };
         self.nodes.send(&mut self.context, route.through, message);
         Ok(Handled::accepted())
-    }
-
-    /// Asks for the log of a target without a token: a sync, or a GETLOG to the relay before it. Returns the node and
-    /// the serial number of the sync, when it is one.
-    pub(super) fn poll_log_of(&mut self, target: &str) -> Option<(NodeId, u64)> {
-        self.context.options.proxy.as_ref()?;
-        let route = self.nodes.route_to(&self.context, target).ok()?;
-        if route.through == route.target {
-            return Some((route.target, asking::sync_soon(&mut self.context, &mut self.nodes, route.target)?));
-        }
-        self.nodes.get(route.through).filter(|node| node.link != Link::None)?;
-        let target = Some(route.target_field());
-        let message = Message { action: Action::GetLog, token: None, target, data: "{}".to_owned() };
-        self.nodes.send(&mut self.context, route.through, message);
-        None
-    }
-
-    /// A token of `target` is waited for: its rows are fetched, as far as nobody brings them unasked.
-    pub(super) fn look_for_rows_of(&mut self, target: NodeId) {
-        if self.context.options.proxy.is_none() {
-            return;
-        }
-        let Ok(route) = self.nodes.route_to(&self.context, &target.to_string()) else { return };
-        if route.through != route.target && self.nodes.get(route.through).is_some_and(|node| node.link == Link::Up) {
-            let target = Some(route.target_field());
-            let message = Message { action: Action::GetLog, token: None, target, data: "{}".to_owned() };
-            self.nodes.send(&mut self.context, route.through, message);
-        }
-        asking::sync_for_waiting(&mut self.context, &mut self.nodes, route.through);
     }
 
     /// Adds a node, or replaces what is known of it, and asks for its link.
@@ -224,6 +193,10 @@ impl Core {
                     && let Some(node) = self.nodes.get_mut(id)
                 {
                     node.owed = outbox;
+                }
+                let has_page = self.syncs.supersede(id);
+                if let Some(node) = self.nodes.get_mut(id) {
+                    node.sync.is_storing |= has_page;
                 }
                 self.context.log(LogLine::info("proxy", format!("node '{id}' is registered")));
                 let now = self.context.now.monotonic;

@@ -131,9 +131,7 @@ enum Phase {
 /// What could not be opened, bound or read, with the remedy.
 pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<(), RunError> {
     let mut log = LogWriter::open(options.logfile.as_deref(), options.severity).map_err(RunError::new)?;
-    let core = &config.core;
-    let own = [&core.private_key, &core.public_key, &options.config_path].into_iter().chain(&options.logfile);
-    edge::copy::set_own_files(own.cloned().collect(), &core.database);
+    reload::protect_own_files(&config, options.logfile.as_ref());
     match EventLoop::start(config, keys, options.config_path.clone(), &mut log) {
         Ok(with_log) => with_log(log).run(),
         Err(error) => {
@@ -261,6 +259,7 @@ impl EventLoop {
         }
         let deadlines = [
             self.dispatch.poll_timeout(),
+            self.dispatch.waits_until(),
             self.children.poll_timeout(),
             self.storage.poll_timeout(),
             self.listening.poll_timeout(),
@@ -395,7 +394,9 @@ impl EventLoop {
         self.copies.shutdown();
         while self.workers.poll_finished().is_some() {}
         let wall = clock::read().wall;
-        if let Err(reason) = self.storage.finish(self.dispatch.take_unstored(), wall) {
+        let mut unstored = self.dispatch.take_unstored();
+        unstored.append(self.dispatch.take_batch());
+        if let Err(reason) = self.storage.finish(unstored, wall) {
             self.log.write(&LogLine::error("core", reason), wall);
         }
         self.log.write(&LogLine::info("core", "stopped"), wall);
