@@ -15,10 +15,10 @@ use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::core::Core;
+use super::json;
 use super::nodes::constatus::{self, NodeMap};
 use super::nodes::node::Announced;
 use super::sync::{Answer, asking};
-use super::{api, json};
 
 /// The row of a PING that went on to a node; its constatus map is of no use there.
 const PONG_ROW: &str = r#"{"action":"ping","message":"ping ok"}"#;
@@ -136,7 +136,7 @@ impl Core {
         let confirmed = !code.is_terminal();
         if confirmed {
             self.context.close_token(token.as_str());
-            api::waits::token_confirmed(self, token.as_str());
+            self.api().token_confirmed(token.as_str());
         }
         if let Some(ending) = ending {
             ending.write(&mut self.context, id, token);

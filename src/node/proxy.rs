@@ -158,35 +158,6 @@ impl Core {
         Ok(Handled::accepted())
     }
 
-    /// Asks for the log of a target without a token: a sync, or a GETLOG to the relay before it. Returns the node and
-    /// the serial number of the sync, when it is one.
-    pub(super) fn poll_log_of(&mut self, target: &str) -> Option<(NodeId, u64)> {
-        self.context.options.proxy.as_ref()?;
-        let route = self.nodes.route_to(&self.context, target).ok()?;
-        if route.through == route.target {
-            return Some((route.target, asking::sync_soon(&mut self.context, &mut self.nodes, route.target)?));
-        }
-        self.nodes.get(route.through).filter(|node| node.link != Link::None)?;
-        let target = Some(route.target_field());
-        let message = Message { action: Action::GetLog, token: None, target, data: "{}".to_owned() };
-        self.nodes.send(&mut self.context, route.through, message);
-        None
-    }
-
-    /// A token of `target` is waited for: its rows are fetched, as far as nobody brings them unasked.
-    pub(super) fn look_for_rows_of(&mut self, target: NodeId) {
-        if self.context.options.proxy.is_none() {
-            return;
-        }
-        let Ok(route) = self.nodes.route_to(&self.context, &target.to_string()) else { return };
-        if route.through != route.target && self.nodes.get(route.through).is_some_and(|node| node.link == Link::Up) {
-            let target = Some(route.target_field());
-            let message = Message { action: Action::GetLog, token: None, target, data: "{}".to_owned() };
-            self.nodes.send(&mut self.context, route.through, message);
-        }
-        asking::sync_for_waiting(&mut self.context, &mut self.nodes, route.through);
-    }
-
     /// Adds a node, or replaces what is known of it, and asks for its link.
     ///
     /// # Errors

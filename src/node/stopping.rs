@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::model::token::Token;
 
-use super::api::waits;
 use super::core::Core;
 use super::nodes::node::Link;
 use super::output::Output;
@@ -31,9 +30,7 @@ impl Core {
         self.copies.free_all();
         self.end_poller_syncs();
         self.legacy.stop(&mut self.context);
-        for call in self.calls.waiting() {
-            waits::ask_history(self, call);
-        }
+        self.api().stop();
     }
 
     /// What waits for a link that is down will never be sent. What may have been sent is looked for by the next run.
