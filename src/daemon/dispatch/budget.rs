@@ -6,8 +6,8 @@
 //!
 //! | room | its share | above it, or when all is used up |
 //! |---|---|---|
-//! | messages that are still coming | a quarter | the oldest is read on, those of others wait; one that stands still is closed |
-//! | answers | half; small ones three quarters | no question is asked; peers that take nothing are closed (`unsent.rs`) |
+//! | messages that are still coming | a quarter | the oldest is read on; one that stands still is closed |
+//! | answers | half; small ones three quarters | no question is asked; who takes nothing is closed (`unsent.rs`) |
 //! | outputs of commands | an eighth | the oldest command is read (`event_loop/output_budget.rs`) |
 //! | files read for copies | what is left | they are read later |
 //!
