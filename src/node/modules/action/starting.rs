@@ -10,9 +10,8 @@ use crate::node::context::Context;
 use crate::node::journal::Awaited;
 use crate::node::modules::action::Commands;
 
-use super::request::Request;
+use super::series::Series;
 use super::{Running, rows};
-use crate::node::command_rows;
 use crate::node::journal::NewRow;
 use crate::node::json;
 use crate::node::output::ReceiptId;
@@ -33,30 +32,23 @@ pub(super) struct Starting {
 
 impl Commands {
     /// Writes the first rows of a request, or runs one that has none at once.
-    pub(super) fn start_request(
-        &mut self,
-        context: &mut Context,
-        asker: Option<ClientId>,
-        token: Token,
-        request: Request,
-    ) -> Handled {
-        let mut running =
-            Running { request, token, errors: false, killed: None, announced: false, validated: false, printed: 0 };
-        if !running.request.logging {
+    pub(super) fn start_request(&mut self, context: &mut Context, asker: Option<ClientId>, series: Series) -> Handled {
+        let mut running = Running::new(series);
+        if !running.series.logging() {
             self.next_command(context, running);
             return Handled::accepted();
         }
         let Some(receipt) = context.await_receipt(Awaited::Begin) else {
             if asker.is_none() {
-                context.fail(&running.token, DATABASE_ISSUE);
+                running.series.end(context, DATABASE_ISSUE);
             }
             return Handled::refused(json::message(DATABASE_ISSUE));
         };
-        let first = running.request.commands.front().map(rows::command_started);
+        let first = running.series.command().map(rows::command_started);
         running.announced = first.is_some();
-        let opened = context.open_token_with(&running.token, receipt);
-        for data in [command_rows::processing_started(&running.request.content)].into_iter().chain(first) {
-            context.write_with(NewRow::part(&running.token, Code::BEGIN, data), None, Some(receipt));
+        let opened = context.open_token_with(running.series.token(), receipt);
+        for data in [running.series.processing_started()].into_iter().chain(first) {
+            context.write_with(NewRow::part(running.series.token(), Code::BEGIN, data), None, Some(receipt));
         }
         self.starting.insert(receipt, Starting { running, asker, opened });
         Handled::Later
@@ -71,7 +63,7 @@ impl Commands {
         stored: bool,
     ) -> Option<Token> {
         let Starting { mut running, asker, opened } = self.starting.remove(&receipt)?;
-        let token = running.token.clone();
+        let token = running.series.token().clone();
         if !stored && opened {
             context.journal.forget(&token);
         }
