@@ -19,6 +19,8 @@ pub(in crate::node) struct Request {
     pub logging: bool,
     /// Whether results are instant rows.
     pub instant: bool,
+    /// Whether it comes from a central that we dial, which hears of it by its rows alone.
+    pub of_central: bool,
     /// Characters of the whole request.
     pub len_bytes: usize,
 }
@@ -51,7 +53,7 @@ impl Request {
                 }
             }
         }
-        Ok(Self { content: content.to_owned(), commands, logging, instant, len_bytes: data.len() })
+        Ok(Self { content: content.to_owned(), commands, logging, instant, of_central: false, len_bytes: data.len() })
     }
 
     /// Reads the data of an ACTIONENGINE: one command, not in a list.
@@ -65,7 +67,7 @@ impl Request {
         let command = Command::read(list.content).map_err(|text| refusal(text, list.logging))?;
         let CommandList { content, logging, instant } = list;
         let commands = VecDeque::from([command]);
-        Ok(Self { content: content.to_owned(), commands, logging, instant, len_bytes: data.len() })
+        Ok(Self { content: content.to_owned(), commands, logging, instant, of_central: false, len_bytes: data.len() })
     }
 }
 

@@ -33,6 +33,11 @@ impl Series {
         self.request.logging
     }
 
+    /// Whether it comes from the central that we dial.
+    pub const fn of_central(&self) -> bool {
+        self.request.of_central
+    }
+
     /// Characters of the whole request.
     pub const fn len_bytes(&self) -> usize {
         self.request.len_bytes
