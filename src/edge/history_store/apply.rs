@@ -268,8 +268,8 @@ fn put_session(transaction: &Transaction<'_>, session: &StoredSession) -> Result
     let update = "UPDATE gorgone_identity SET ctime = ?2, mtime = ?3, `key` = ?4, iv = ?5, oldkey = ?6, \
                   oldiv = ?7, stheno_thumbprint = ?8 WHERE identity = ?1";
     if transaction.prepare_cached(update)?.execute(values)? == 0 {
-        let insert = "INSERT INTO gorgone_identity (identity, ctime, mtime, `key`, iv, oldkey, oldiv, stheno_thumbprint) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let insert = "INSERT INTO gorgone_identity (identity, ctime, mtime, `key`, iv, oldkey, oldiv, \
+                      stheno_thumbprint) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
         transaction.prepare_cached(insert)?.execute(values)?;
     }
     Ok(())
