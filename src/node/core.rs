@@ -61,7 +61,7 @@ pub struct Core {
     pub(super) wanted: Wanted,
     pub(super) guard: Guard,
     pub(super) marks: BTreeMap<NodeId, SyncMark>,
-    syncs: Syncs,
+    pub(super) syncs: Syncs,
     pub(super) counters: Counters,
     pub(super) subscribers: Subscribers,
     /// The nodes that have dialled in.
@@ -153,6 +153,7 @@ impl Core {
             Input::LinkDown { node, reason } => self.link_down(node, &reason),
             Input::NodeMessage { node, message } => self.node_message(node, &message),
             Input::SendFailed { node, token, reason } => self.send_failed(node, token.as_ref(), &reason),
+            Input::MayBegin(receipt) => self.commands.command_may_begin(&mut self.context, receipt),
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
             Input::PurgeLeft => cleaner::purge_left(&mut self.context),
             Input::Host(done) => self.host_done(done),
@@ -315,6 +316,7 @@ impl Core {
     fn tell_ended(&mut self) {
         while let Some((node, serial)) = self.syncs.next_finished() {
             self.api().synced(node, serial);
+            self.copies.sender(&mut self.context, &mut self.nodes).synced(node);
         }
         while let Some(ended) = self.context.journal.next_ended() {
             self.owed_token_ended(&ended);
@@ -391,7 +393,12 @@ impl Core {
     fn stored(&mut self, receipt: ReceiptId, stored: bool) {
         match self.context.journal.stored(receipt) {
             Some(Awaited::PutLog) => self.put_log_stored(receipt, stored),
-            Some(Awaited::Page) => self.sync().page_stored(receipt, stored),
+            Some(Awaited::Page) => {
+                let taken_back = self.sync().page_stored(receipt, stored);
+                if let Some((known, mark)) = taken_back.and_then(|(id, mark)| Some((self.marks.get_mut(&id)?, mark))) {
+                    *known = mark;
+                }
+            }
             Some(Awaited::Begin) => {
                 if let Some(token) = self.commands.command_begun(&mut self.context, receipt, stored) {
                     self.api().token_not_stored(token.as_str());

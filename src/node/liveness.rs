@@ -147,7 +147,6 @@ impl Core {
     /// The link to a node broke, or could not be made.
     pub(super) fn link_down(&mut self, id: NodeId, reason: &str) {
         let now = self.context.now.monotonic;
-        let discard = self.context.proxy_settings().pong_discard_timeout;
         let Some(node) = self.nodes.get_mut(id) else { return };
         let was_up = std::mem::replace(&mut node.link, Link::Down) == Link::Up;
         node.down_since.get_or_insert(now);
@@ -160,13 +159,11 @@ impl Core {
         if may_have_lost {
             node.owed.link_lost();
         }
-        if node.owed.has_unsettled() {
-            self.context.timers.set_if_unset(Timer::Unconfirmed(id), now + discard);
-        }
         if ping_lost {
             self.context.timers.cancel(&Timer::Pong(id));
             self.context.timers.set(Timer::PingLink(id), now + LINK_WAIT);
         }
+        self.nodes.await_unsettled(&mut self.context, id);
         // The link itself says it louder, but not at every attempt.
         self.context.log(LogLine::debug("proxy", format!("no connection to node '{id}': {reason}")));
         if may_have_lost {

@@ -78,7 +78,6 @@ impl Core {
         if action == Action::ProcessCopy {
             return match self.nodes.route_to(&self.context, target) {
                 Ok(route) => {
-                    self.nodes.sent_tokens.note(token, route.through, route.target);
                     if self.nodes.get(route.through).is_some_and(Node::is_ssh_host) {
                         self.ssh.has_room()?;
                         return Ok(self.copies.receiving.take(&mut self.context, peer, token, data, Some(route)));
@@ -195,6 +194,10 @@ impl Core {
                     && let Some(node) = self.nodes.get_mut(id)
                 {
                     node.owed = outbox;
+                }
+                let has_page = self.syncs.supersede(id);
+                if let Some(node) = self.nodes.get_mut(id) {
+                    node.sync.is_storing |= has_page;
                 }
                 self.context.log(LogLine::info("proxy", format!("node '{id}' is registered")));
                 let now = self.context.now.monotonic;

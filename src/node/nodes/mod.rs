@@ -17,8 +17,9 @@ use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 
 use super::context::Context;
+use super::timers::Timer;
 use constatus::StatusTexts;
-use node::Node;
+use node::{Link, Node};
 use passed_on::PassedOn;
 use pathway::{Patience, Route};
 use registry::Registry;
@@ -75,6 +76,14 @@ impl Nodes {
     pub(super) fn constatus_text(&mut self, context: &Context, is_api: bool) -> (String, bool) {
         let (text, leaves_row) = self.texts.constatus(&self.registry, &context.names, is_api);
         (text.to_owned(), leaves_row)
+    }
+
+    /// What waits for a node whose link is down is given up after the usual time.
+    pub(super) fn await_unsettled(&self, context: &mut Context, id: NodeId) {
+        let at = context.now.monotonic + context.proxy_settings().pong_discard_timeout;
+        if self.get(id).is_some_and(|node| node.link != Link::Up && node.owed.has_unsettled()) {
+            context.timers.set_if_unset(Timer::Unconfirmed(id), at);
+        }
     }
 
     /// The way to a target.

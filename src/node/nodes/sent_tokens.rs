@@ -35,6 +35,11 @@ impl SentTokens {
             self.routes.remove(&oldest);
         }
     }
+
+    /// The node that a token was sent to last.
+    pub(in crate::node) fn through(&self, token: &Token) -> Option<NodeId> {
+        self.routes.get(&hash_of(token.as_str())).map(|(through, _)| *through)
+    }
 }
 
 fn hash_of(token: &str) -> u64 {
