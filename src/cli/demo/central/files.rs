@@ -186,8 +186,8 @@ impl Platform {
         let history = self.folder.join(format!("{name}.sdb")).display().to_string().replace('\'', "''");
         let mut text = format!(
             "name: {name}\ndescription: made by 'stheno demo --central'\nconfiguration:\n  gorgone:\n    \
-             gorgonecore:\n      id: {id}\n      hostname: {name}\n      privkey: {private}\n      pubkey: {public}\n      \
-             gorgone_db_type: SQLite\n      gorgone_db_name: 'dbname={history}'\n"
+             gorgonecore:\n      id: {id}\n      hostname: {name}\n      \
+             privkey: {private}\n      pubkey: {public}\n      gorgone_db_type: SQLite\n      gorgone_db_name: 'dbname={history}'\n"
         );
         let port = match daemon.kind {
             Kind::Central => Some(self.central_port),
