@@ -38,6 +38,25 @@ struct PongText<'a> {
 }
 
 impl Core {
+    /// A daemon speaks in the name of another node than the one that it is known as here. Said once for each change.
+    fn calls_itself(&mut self, id: NodeId, named: NodeId, action: &Action) {
+        let Some(node) = self.nodes.get_quietly(id) else { return };
+        let is_new = node.calls_itself != Some(named);
+        // A PONG says who is there; rows may be those of a node that was taken for another.
+        if *action == Action::Pong {
+            node.calls_itself = Some(named);
+        }
+        let text = format!("node '{id}' sends {} of node '{named}': ignored", action.as_str());
+        self.context.log(match action {
+            Action::Pong if is_new => {
+                let advice = "nothing is sent to it; compare its address and port here with 'gorgonecore.id' there";
+                LogLine::error("proxy", format!("{text}, and {advice}"))
+            }
+            Action::SetLogs => LogLine::warning("proxy", text),
+            _ => LogLine::debug("proxy", text),
+        });
+    }
+
     /// A message came over the link to a node.
     pub(super) fn node_message(&mut self, id: NodeId, message: &Message) {
         if self.nodes.get(id).is_none() {
@@ -49,9 +68,11 @@ impl Core {
         }
         let named = named_id(&message.data).map(|named| self.context.names.id_of(named));
         if let Some(named) = named.filter(|named| *named != id) {
-            let text = format!("node '{id}' sends {} of node '{named}': ignored", message.action.as_str());
-            self.context.log(LogLine::warning("proxy", text));
-            return;
+            return self.calls_itself(id, named, &message.action);
+        }
+        if let Some(node) = self.nodes.get_quietly(id).filter(|node| named.is_some() && node.calls_itself.is_some()) {
+            node.calls_itself = None;
+            self.context.log(LogLine::info("proxy", format!("node '{id}' has the right id now")));
         }
         let reply: Option<ReplyText<'_>> = serde_json::from_str(&message.data).ok();
         let Some(reply) = reply else {
