@@ -185,9 +185,19 @@ impl Platform {
         let (private, public) = (yaml_path(&keys.join("rsakey.priv.pem")), yaml_path(&keys.join("rsakey.pub.pem")));
         let history = self.folder.join(format!("{name}.sdb")).display().to_string().replace('\'', "''");
         let mut text = format!(
-            "name: {name}\ndescription: made by 'stheno demo --central'\nconfiguration:\n  gorgone:\n    \
-             gorgonecore:\n      id: {id}\n      hostname: {name}\n      \
-             privkey: {private}\n      pubkey: {public}\n      gorgone_db_type: SQLite\n      gorgone_db_name: 'dbname={history}'\n"
+            "\
+name: {name}
+description: made by 'stheno demo --central'
+configuration:
+  gorgone:
+    gorgonecore:
+      id: {id}
+      hostname: {name}
+      privkey: {private}
+      pubkey: {public}
+      gorgone_db_type: SQLite
+      gorgone_db_name: 'dbname={history}'
+"
         );
         let port = match daemon.kind {
             Kind::Central => Some(self.central_port),
