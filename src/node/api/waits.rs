@@ -155,7 +155,7 @@ pub(in crate::node) fn poll_due(core: &mut Core, target: NodeId) {
     let next = core.context.now.monotonic + polled.distance;
     polled.distance = polled.distance.saturating_mul(2).min(POLL_MAX);
     core.context.timers.set(Timer::Poll(target), next);
-    core.look_for_rows_of(target);
+    core.nodes.look_for_rows_of(&mut core.context, target);
 }
 
 /// A call waits no more: its timers go, and the target is left alone once nobody waits for it.
@@ -178,7 +178,7 @@ pub(super) fn look_up(core: &mut Core, call: CallId, lookup: Lookup) {
         return;
     };
     core.context.timers.set(Timer::Call(call), core.context.now.monotonic + lookup.sync_wait);
-    let sync = core.poll_log_of(&target);
+    let sync = core.nodes.poll_log_of(&mut core.context, &target);
     core.calls.waiting.insert(call, Waiting::Log { lookup, sync });
 }
 

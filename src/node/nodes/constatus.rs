@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use crate::model::node_id::NodeId;
 
+use super::liveness::Ping;
 use super::node::Announced;
 use super::registry::Registry;
 use crate::node::context::Context;
 use crate::node::json;
-use crate::node::liveness::Ping;
 
 /// Characters of a node's map at most; a larger one is left out.
 const MAP_BYTES_MAX: usize = 1 << 20;

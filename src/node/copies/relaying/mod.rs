@@ -314,7 +314,9 @@ impl Relay<'_> {
                 continue;
             }
             // One that the outbox knows ends here with the next sync, if it did not arrive; until then nobody knows.
-            let is_owed = self.nodes.get(through).is_some_and(|node| node.owed.owes(&passed.token));
+            // If the node was unregistered meanwhile, all that it owed has ended.
+            let is_owed = self.nodes.get(through).is_some_and(|node| node.owed.owes(&passed.token))
+                || self.context.journal.has_just_ended(&passed.token);
             if is_owed || over.contains(&passed.token) {
                 self.settle(&passed, Code::BEGIN, "null");
                 continue;
