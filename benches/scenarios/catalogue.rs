@@ -4,7 +4,9 @@ use crate::report::Figure;
 #[cfg(feature = "ssh")]
 use crate::ssh;
 use crate::{Outcome, Scale};
-use crate::{cleaning, commands, constatus, copies, footprint, load, memory, relay, restarts, storm, sync, websocket};
+use crate::{
+    cleaning, commands, constatus, copies, footprint, load, memory, relay, restarts, storm, sync, websocket, writes,
+};
 
 /// One scenario: its name, what it measures, and the measurement.
 pub struct Scenario {
@@ -52,6 +54,11 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "commands_1000_a_minute",
         about: "processor time of a daemon beside its children: COMMAND true, 1,000 a minute",
         run: commands::commands_1000_a_minute,
+    },
+    Scenario {
+        name: "flash_bytes_per_command",
+        about: "what a central and its pullwss node write for each COMMAND true, one at a time",
+        run: writes::flash_bytes_per_command,
     },
     Scenario {
         name: "purge_100000",

@@ -5,7 +5,8 @@
 //!     cargo bench --locked --bench scenarios -- --list
 //!
 //! `--quick` does a tenth of the work; `--json FILE` writes the figures there as well, `--markdown FILE` puts the table
-//! into a page between its two markers. `--peer CMD` measures another daemon, which the shell command CMD starts (see
+//! into a page between its two markers. `--usage` prints what each daemon has used when it ends: on a machine that does
+//! other work, too, processor time tells more than time. `--peer CMD` measures another daemon, which the shell command CMD starts (see
 //! [`peer`]).
 //!
 //! Each daemon is the release binary with its own directory, keys and configuration below the target directory; the
@@ -40,6 +41,7 @@ mod storm;
 mod sync;
 mod websocket;
 mod websocket_nodes;
+mod writes;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -97,6 +99,7 @@ fn parse_arguments() -> Outcome<Arguments> {
                 floors::hold_tls(count)?;
                 std::process::exit(0);
             }
+            "--usage" => platform::USAGE.store(true, std::sync::atomic::Ordering::Relaxed),
             "--list" => arguments.list = true,
             "--quick" => arguments.scale = Scale { divisor: 10 },
             "--json" => arguments.json = Some(words.next().ok_or("--json needs the name of a file")?.into()),

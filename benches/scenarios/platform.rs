@@ -17,6 +17,7 @@ use stheno::wire::gorgone::keys::PrivateKey;
 use stheno::wire::gorgone::seeded_random::SEED_LEN;
 
 use crate::http_client::HttpClient;
+use crate::process::Writes;
 use crate::{Outcome, certificate, peer, process};
 
 /// A daemon that does not get there in this time never will. Another one than ours may take its time.
@@ -26,6 +27,9 @@ fn patience() -> Duration {
 
 /// The token of every WebSocket listener here.
 pub const WEBSOCKET_TOKEN: &str = "t0k3n-of-the-measurements";
+
+/// Whether each daemon's use of processor and files is printed when it is killed (`--usage`).
+pub static USAGE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
 /// The system's randomness.
 #[derive(Default)]
@@ -242,6 +246,9 @@ impl Daemon {
     /// # Errors
     /// When it cannot be waited for.
     pub fn kill(&mut self) -> Outcome<()> {
+        if USAGE.load(std::sync::atomic::Ordering::Relaxed) {
+            self.print_usage().unwrap_or_default();
+        }
         // Another daemon may have processes beside the one that was started. None is left when it had ended already.
         process::signal_group("KILL", self.child.id()).unwrap_or_default();
         self.child.kill()?;
@@ -266,6 +273,15 @@ impl Daemon {
             std::thread::sleep(Duration::from_millis(1));
         }
         Err(format!("it did not stop within {} s: {}", patience().as_secs(), self.last_words()).into())
+    }
+
+    /// Says what the daemon has used so far.
+    fn print_usage(&self) -> Outcome<()> {
+        let (seconds, writes) = (process::own_cpu_seconds(self.process())?, process::Writes::of(self.process())?);
+        let name = self.directory.file_name().unwrap_or_default().to_string_lossy();
+        let Writes { file_bytes, calls } = writes;
+        eprintln!("  {name}: {seconds:.2} s of a processor, {file_bytes} bytes to files, {calls} writing calls");
+        Ok(())
     }
 
     fn last_words(&self) -> String {

@@ -120,3 +120,33 @@ pub fn own_cpu_seconds(process: u32) -> Outcome<f64> {
     let mut next = || fields.next().and_then(|field| field.parse::<u32>().ok()).ok_or("no times in stat");
     Ok((f64::from(next()?) + f64::from(next()?)) / TICKS_PER_SECOND)
 }
+
+/// What a process has written to files that are not only in memory, and its calls of `write(2)` and the like, to sockets
+/// as well.
+#[derive(Clone, Copy, Debug)]
+pub struct Writes {
+    /// Bytes of pages that it has made dirty.
+    pub file_bytes: u64,
+    /// Calls.
+    pub calls: u64,
+}
+
+impl Writes {
+    /// Of a process since it began.
+    ///
+    /// # Errors
+    /// When the daemon is gone or `/proc` says something unexpected.
+    pub fn of(process: u32) -> Outcome<Self> {
+        let file = format!("/proc/{process}/io");
+        Ok(Self { file_bytes: field(&file, "write_bytes:")?, calls: field(&file, "syscw:")? })
+    }
+
+    /// Since `before`.
+    #[must_use]
+    pub const fn since(self, before: Self) -> Self {
+        Self {
+            file_bytes: self.file_bytes.saturating_sub(before.file_bytes),
+            calls: self.calls.saturating_sub(before.calls),
+        }
+    }
+}

@@ -6,6 +6,7 @@ use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
 use super::arguments::{Command, path, text, unexpected};
 use super::help::Topic;
+use crate::model::node_id::NodeId;
 
 /// What `copy` was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,9 +69,8 @@ pub(super) fn parse_copy(mut parser: lexopt::Parser) -> Result<Command, String> 
         }
     }
     let (Some(config), Some(source), Some(target)) = (config, source, target) else { return Err(NEEDED.to_owned()) };
-    let target = target.split_once(':').and_then(|(node, place)| Some((node.parse().ok()?, place)));
-    let (node, destination) = target.filter(|(_, place)| !place.is_empty()).ok_or(NEEDED)?;
-    let destination = destination.to_owned();
+    let (node, destination) = target.split_once(':').filter(|(_, place)| !place.is_empty()).ok_or(NEEDED)?;
+    let (node, destination) = (node_id(node)?, destination.to_owned());
     Ok(Command::Copy(CopyOptions { config, source, node, destination, cache_dir, owner, group, mode, json }))
 }
 
@@ -90,7 +90,7 @@ pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> 
             Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Exec)),
             Value(word) if node.is_none() => {
                 let word = word.string().map_err(text)?;
-                node = Some(word.parse().map_err(|_| format!("'{word}' is no node: give its id, for instance 2"))?);
+                node = Some(node_id(&word)?);
             }
             // Behind '--' everything is one, also what looks like an option.
             Value(word) => words.push(word.string().map_err(text)?),
@@ -102,6 +102,16 @@ pub(super) fn parse_exec(mut parser: lexopt::Parser) -> Result<Command, String> 
         return Err(NEEDED.to_owned());
     }
     Ok(Command::Exec(ExecOptions { config, node, command: words.join(" "), timeout_seconds, json }))
+}
+
+/// A node by its id.
+pub(super) fn node_id(word: &str) -> Result<u64, String> {
+    let id = word.parse::<NodeId>().map_err(|_| {
+        format!(
+            "'{word}' is no node: give its id, a whole number from 1 on ('id' of gorgonecore there), for instance 2"
+        )
+    })?;
+    Ok(id.get())
 }
 
 fn word(parser: &mut lexopt::Parser) -> Result<String, String> {

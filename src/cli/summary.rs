@@ -287,10 +287,11 @@ fn node_as_json(node: &Registration) -> Value {
 /// Runs to come that are shown of each job.
 const NEXT_RUNS: usize = 5;
 
-/// The minute that the clock on the wall shows, as the daemon's module `cron` reads it.
-fn local_minute() -> i64 {
-    let minute = minute_of(clock::wall());
-    time_zone::read().map_or(minute, |zone| zone.local_minute(minute))
+/// The minute that the clock on the wall shows, as the daemon's module `cron` reads it, and the second of it.
+fn local_minute() -> (i64, i64) {
+    let now = clock::wall();
+    let minute = minute_of(now);
+    (time_zone::read().map_or(minute, |zone| zone.local_minute(minute)), now.as_seconds().rem_euclid(60))
 }
 
 /// The jobs of the module `cron` and when they run next.
@@ -302,16 +303,16 @@ fn jobs(config: &Config) -> String {
     let now = local_minute();
     let rows = jobs.iter().map(|job| {
         let days = job.expression.days().unwrap_or_else(|| "every day".to_owned());
-        [job.id.clone(), job.timespec.clone(), days, job.expression.next_runs(now, NEXT_RUNS).join(", ")]
+        [job.id.clone(), job.timespec.clone(), days, job.expression.next_runs(now.0, now.1, NEXT_RUNS).join(", ")]
     });
     let head = ["job", "timespec", "days", "next runs"].map(str::to_owned);
     format!("\ncron\n{}", table(&head, rows.collect()))
 }
 
-fn job_as_json(job: &CronJob, now: i64) -> Value {
+fn job_as_json(job: &CronJob, now: (i64, i64)) -> Value {
     json!({
         "id": job.id, "timespec": job.timespec, "action": job.action, "target": job.target,
-        "days": job.expression.days(), "next_runs": job.expression.next_runs(now, NEXT_RUNS),
+        "days": job.expression.days(), "next_runs": job.expression.next_runs(now.0, now.1, NEXT_RUNS),
     })
 }
 

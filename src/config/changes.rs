@@ -139,6 +139,7 @@ fn proxy(old: &mut ProxySettings, new: &ProxySettings, changes: &mut Changes) {
         "modules[proxy].pong_discard_timeout": pong_discard_timeout,
         "modules[proxy].failover_after": failover_after,
         "modules[proxy].pong_max_timeout": pong_max_timeout,
+        "modules[proxy].id_twice": replaces_twice,
         "modules[proxy].buffer_size": buffer_size,
         "modules[proxy].copy_rate_limit": copy_rate_limit,
         "modules[proxy].only_listed": only_listed,

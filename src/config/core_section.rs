@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::address;
+use super::dial_in_section::is_named_without_value;
 use super::findings::Findings;
 use super::options;
 use super::raw::RawConfig;
@@ -34,21 +35,21 @@ pub(super) const SOCKET_PATH_LIMIT: usize = 107;
 
 /// Reads `gorgonecore`; wrong values are noted and read as their default.
 pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings {
-    let section = Section::new(raw.core, &raw.file, "gorgonecore", &options::CORE, findings);
+    let section = Section::new(raw.core, raw.gorgone, "gorgonecore", &options::CORE, findings);
     let machine = machine_name();
     let name = raw.name.and_then(|node| if node.value == Value::Null { None } else { scalar(node, "name", findings) });
     let external = external(&section, findings);
     check_ciphers(&section, findings);
-    let (authorized_clients, bound_keys) = authorized_clients(&section, findings);
+    let id = section
+        .parsed("id", None, "a whole number from 1 to 9007199254740991", findings, |text| text.parse().ok().map(Some));
+    let (authorized_clients, bound_keys) = authorized_clients(&section, id, findings);
     if external.is_some() && authorized_clients.is_empty() {
         let text = "is empty or absent, so nobody can use the external socket; list '- key: THUMBPRINT' of each peer";
         findings.warning(section.place(), "gorgonecore.authorized_clients", text);
     }
     CoreSettings {
         name: name.filter(|name| !name.is_empty()).unwrap_or(&machine).to_owned(),
-        id: section.parsed("id", None, "a whole number from 1 to 9007199254740991", findings, |text| {
-            text.parse().ok().map(Some)
-        }),
+        id,
         hostname: section.text("hostname", findings).map_or(machine, |(text, _)| text.to_owned()),
         timeout: section.duration("timeout", Duration::from_secs(50), Unit::Seconds, DAY_SECONDS, findings),
         external,
@@ -163,6 +164,7 @@ fn external(section: &Section<'_>, findings: &mut Findings) -> Option<Endpoint> 
 /// The keys that may use the external socket, and what those are bound to that are.
 fn authorized_clients(
     section: &Section<'_>,
+    own_id: Option<NodeId>,
     findings: &mut Findings,
 ) -> (Vec<String>, BTreeMap<String, Arc<BoundKey>>) {
     const ALLOWED: &str = "'- key: THUMBPRINT', 43 letters, digits, '-' or '_' ('keys thumbprint FILE' prints it)";
@@ -174,16 +176,29 @@ fn authorized_clients(
             continue;
         }
         let entry = Section::new(Some(item), section.place(), &key, &options::AUTHORIZED_CLIENT, findings);
-        let binding = binding(&entry, findings);
+        for (name, means) in [("node", "speak for every node"), ("may", "ask for everything")] {
+            if is_named_without_value(item, name) {
+                let text = format!("is empty, so the key would {means}; give a value, or leave '{name}' out");
+                findings.problem(&item.place, &entry.path(name), text);
+            }
+        }
+        let binding = binding(&entry, own_id, findings);
         match entry.text("key", findings) {
             Some((text, place)) if is_thumbprint(text) => {
+                if thumbprints.iter().any(|known| known == text) {
+                    findings.warning(place, &entry.path("key"), "is that of an entry above; the last one counts");
+                }
                 if text == EXAMPLE_THUMBPRINT {
                     let text = "is the thumbprint of the example files, which belongs to nobody; put that of the peer \
                         here ('stheno keys thumbprint FILE')";
                     findings.warning(place, &entry.path("key"), text);
                 }
                 thumbprints.push(text.to_owned());
-                bound.extend(binding.map(|binding| (text.to_owned(), Arc::new(binding))));
+                let name = |name: Option<String>| name.unwrap_or_else(|| format!("the client with the key {text}"));
+                let binding = binding.map(|Binding { name: given, node, rights }| {
+                    (text.to_owned(), Arc::new(BoundKey { name: name(given), node, rights }))
+                });
+                bound.extend(binding);
             }
             Some((text, file)) => refuse(file, &entry.path("key"), text, ALLOWED, findings),
             None => findings.problem(&item.place, &key, format!("has no 'key'; allowed: {ALLOWED}")),
@@ -199,9 +214,16 @@ fn authorized_clients(
     (thumbprints, bound)
 }
 
+/// What an entry binds its key to.
+struct Binding {
+    name: Option<String>,
+    node: Option<NodeId>,
+    rights: Rights,
+}
+
 /// What an entry binds its key to; `None` for a plain one, which may ask for everything. A key of a node that has no
 /// `may` may say what such a node says.
-fn binding(entry: &Section<'_>, findings: &mut Findings) -> Option<BoundKey> {
+fn binding(entry: &Section<'_>, own_id: Option<NodeId>, findings: &mut Findings) -> Option<Binding> {
     let name = entry.text("name", findings).map(|(text, _)| text.to_owned());
     let node = entry.parsed("node", None, "a node's id", findings, |text| text.parse::<NodeId>().ok().map(Some));
     let may = rights_section::may(entry, findings);
@@ -209,8 +231,28 @@ fn binding(entry: &Section<'_>, findings: &mut Findings) -> Option<BoundKey> {
         return None;
     }
     let rights = may.unwrap_or_else(|| if node.is_some() { Rights::node() } else { Rights::admin() });
-    let name = name.or_else(|| node.map(|node| format!("node {node}"))).unwrap_or_else(|| "a client".to_owned());
-    Some(BoundKey { name, node, rights })
+    if let Some(node) = node {
+        let key = entry.path("node");
+        if Some(node) == own_id {
+            let text =
+                format!("is {node}, the id of this daemon itself, so no node can use the key; give the node's id");
+            findings.warning(entry.place(), &key, text);
+        }
+        if rights.is_admin() {
+            let text = format!(
+                "is {node}, and 'may' allows everything: whoever has the key of this node commands the whole platform; \
+                 leave 'may' out, a node needs no more than that gives"
+            );
+            findings.warning(entry.place(), &entry.path("may"), text);
+        }
+    }
+    if rights.are_none() {
+        let text =
+            "allows nothing, so whoever has the key is refused everything; name what it may, or take the entry out";
+        findings.warning(entry.place(), &entry.path("may"), text);
+    }
+    let name = name.or_else(|| node.map(|node| format!("node {node}")));
+    Some(Binding { name, node, rights })
 }
 
 fn database(section: &Section<'_>, findings: &mut Findings) -> PathBuf {

@@ -22,17 +22,23 @@ const KEY: &str = "centreon.database.db_configuration";
 pub(super) fn read_nodes(section: Section<'_>, raw: &RawConfig<'_>, findings: &mut Findings) -> Option<NodesSettings> {
     let resync_time = section.duration("resync_time", Duration::from_secs(600), Unit::Seconds, DAY_SECONDS, findings);
     let ssh_username = section.text("ssh_username", findings).map(|(text, _)| text.to_owned());
-    let database = match configured(raw) {
-        Some(node) => read_database(node, findings),
-        None => {
-            let text = format!(
-                "needs '{KEY}' with 'dsn', 'username' and 'password', which no file has, so the module is not loaded"
-            );
-            findings.warning(section.place(), &section.path(""), text);
-            None
-        }
-    };
-    Some(NodesSettings { resync_time, ssh_username, database: database? })
+    let database = of_module(&section, raw, findings)?;
+    Some(NodesSettings { resync_time, ssh_username, database })
+}
+
+/// The database of a module that needs it; `None` without one, which is a warning.
+pub(super) fn of_module(
+    section: &Section<'_>,
+    raw: &RawConfig<'_>,
+    findings: &mut Findings,
+) -> Option<DatabaseSettings> {
+    if let Some(node) = configured(raw) {
+        return read_database(node, findings);
+    }
+    let text =
+        format!("needs '{KEY}' with 'dsn', 'username' and 'password', which no file has, so the module is not loaded");
+    findings.warning(section.place(), &section.path(""), text);
+    None
 }
 
 fn configured<'a>(raw: &RawConfig<'a>) -> Option<&'a Node> {

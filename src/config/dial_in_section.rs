@@ -60,7 +60,7 @@ fn tokens(section: &Section<'_>, findings: &mut Findings) -> Vec<NodeToken> {
         let entry = Section::new(Some(item), section.place(), &key, &options::NODE_TOKEN, findings);
         let node =
             entry.parsed("node", None, "the id of a node", findings, |text| text.parse::<NodeId>().ok().map(Some));
-        if names_no_node(item) {
+        if is_named_without_value(item, "node") {
             let text = "is empty, so the token would speak for every node; give the id, or leave the key out";
             findings.problem(&item.place, &entry.path("node"), text);
         }
@@ -93,10 +93,10 @@ fn tokens(section: &Section<'_>, findings: &mut Findings) -> Vec<NodeToken> {
     tokens
 }
 
-/// Whether there is the key `node`, without a value.
-fn names_no_node(item: &Node) -> bool {
+/// Whether there is this key, without a value.
+pub(super) fn is_named_without_value(item: &Node, key: &str) -> bool {
     let Value::Map(entries) = &item.value else { return false };
-    entries.iter().filter(|(name, _)| **name == *"node").any(|(_, node)| match &node.value {
+    entries.iter().filter(|(name, _)| **name == *key).any(|(_, node)| match &node.value {
         Value::Null => true,
         Value::Text(text) => text.trim().is_empty(),
         _ => false,

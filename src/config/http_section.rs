@@ -23,6 +23,7 @@ pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> HttpSetting
     let address = section.parsed("address", any, ADDRESS, findings, address::listen_address);
     let port = section.parsed("port", 8080, "a whole number from 1 to 65535", findings, address::port_number);
     let (auth, users) = auth(&section, findings);
+    let names_no_host = section.value("host_names").is_none();
     let settings = HttpSettings {
         tls,
         address,
@@ -41,6 +42,14 @@ pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> HttpSetting
             settings.address
         );
         findings.warning(section.place(), &section.path("address"), text);
+    }
+    if !settings.wants_password() && !settings.address.is_loopback() && names_no_host {
+        let text = format!(
+            "is absent and the API has no login: a call by another name than '{}', a name without a dot or an address \
+             is answered 403; list the names by which this daemon is called",
+            machine_name()
+        );
+        findings.warning(section.place(), &section.path("host_names"), text);
     }
     settings
 }

@@ -38,12 +38,16 @@ impl Loader {
     /// The values of `path` and of all that it includes; `None` after a problem with the file itself. `key` is where
     /// the values will stand in the whole, so that messages of files within it name it.
     pub(super) fn read(&mut self, path: &Path, key: &str, findings: &mut Findings) -> Option<Node> {
+        let bytes = self.read_bytes(path).map_err(|text| findings.problem(&Place::file(path), "", text)).ok()?;
+        self.parse(path, key, &bytes, findings)
+    }
+
+    fn parse(&mut self, path: &Path, key: &str, bytes: &[u8], findings: &mut Findings) -> Option<Node> {
         let file: Rc<Path> = Rc::from(path);
         let whole = Place { file: Rc::clone(&file), line: 0 };
-        let bytes = self.read_bytes(path).map_err(|text| findings.problem(&whole, "", text)).ok()?;
         let canonical = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         self.open.push((path.to_path_buf(), canonical));
-        let parsed = yaml::parse(&file, &bytes, &mut |tag, place, below| {
+        let parsed = yaml::parse(&file, bytes, &mut |tag, place, below| {
             self.resolve(tag, &Site { place, key: &yaml::join(key, below) }, findings)
         });
         self.open.pop();
@@ -147,7 +151,14 @@ impl Loader {
             findings.problem(site.place, site.key, text);
             return None;
         }
-        self.read(path, site.key, findings)
+        match self.read_bytes(path) {
+            Ok(bytes) => self.parse(path, site.key, &bytes, findings),
+            Err(text) => {
+                let text = format!("'!include': the file {} {text}", path.display());
+                findings.problem(site.place, site.key, text);
+                None
+            }
+        }
     }
 }
 

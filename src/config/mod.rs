@@ -21,6 +21,8 @@ pub mod environment;
 mod findings;
 mod http_section;
 mod include;
+pub mod legacy;
+mod legacy_section;
 mod modules;
 pub mod node_entry;
 mod options;
@@ -107,8 +109,11 @@ fn read_tree(
     let from_environment = environment::apply(&mut tree, variables, findings);
     let raw = RawConfig::find(&tree, findings)?;
     let core = core_section::read(&raw, findings);
-    let modules = modules::read(&raw, &core, loader, findings);
+    let mut modules = modules::read(&raw, &core, loader, findings);
     ports::check(&raw, &core, &modules, findings);
     let tpapi = if cfg!(feature = "centreon") { tpapi_section::read(&raw, findings) } else { Vec::new() };
+    if let Some(legacycmd) = &mut modules.legacycmd {
+        legacycmd.account = tpapi.iter().find(|account| account.name == legacycmd.account_name).cloned();
+    }
     Some(Config { core, modules, tpapi, from_environment, warnings: Vec::new() })
 }

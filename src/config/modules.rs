@@ -13,7 +13,8 @@ use super::section::{self, Section, Unit};
 use super::settings::{CleanerSettings, CoreSettings, EngineSettings, Modules, ProxySettings};
 use super::tree::{Node, Value};
 use super::{
-    action_section, copy_section, cron_section, database_section, dial_in_section, http_section, register_file,
+    action_section, copy_section, cron_section, database_section, dial_in_section, http_section, legacy_section,
+    register_file,
 };
 use crate::model::text::quoted;
 
@@ -30,6 +31,7 @@ const fn options_of(module: Module) -> &'static Options {
         Module::Pull => &options::PULL,
         Module::PullWss => &options::PULLWSS,
         Module::Nodes => &options::NODES,
+        Module::LegacyCmd => &options::LEGACYCMD,
         Module::DbCleaner => &options::DBCLEANER,
         Module::Cron => &options::CRON,
         Module::Engine => &options::ENGINE,
@@ -37,12 +39,11 @@ const fn options_of(module: Module) -> &'static Options {
 }
 
 /// Packages of the original that this version does not have, and what does not work without each.
-const ABSENT: [(&str, &str); 14] = [
+const ABSENT: [(&str, &str); 13] = [
     ("gorgone::modules::centreon::anomalydetection::hooks", "anomaly detection is neither trained nor updated"),
     ("gorgone::modules::centreon::audit::hooks", "audits of the platform get no answer"),
     ("gorgone::modules::centreon::autodiscovery::hooks", "host and service discovery does not run"),
     ("gorgone::modules::centreon::judge::hooks", "pollers do not take over from each other"),
-    ("gorgone::modules::centreon::legacycmd::hooks", "nobody reads the web interface's command files"),
     ("gorgone::modules::centreon::mbi::etl::hooks", "the data of reports (MBI) is not built"),
     ("gorgone::modules::centreon::mbi::etlworkers::hooks", "the data of reports (MBI) is not built"),
     ("gorgone::modules::centreon::statistics::hooks", "statistics of engines and brokers are not collected"),
@@ -72,12 +73,12 @@ pub(super) fn read(raw: &RawConfig<'_>, core: &CoreSettings, loader: &mut Loader
     if modules.register.is_some() && modules.proxy.is_none() {
         let text = "'register' is loaded but 'proxy' is not, so its nodes are not reached; add \
             gorgone::modules::core::proxy::hooks";
-        findings.warning(&raw.file, "modules", text);
+        findings.warning(raw.place_of(Module::Register), "modules", text);
     }
     if modules.nodes.is_some() && modules.proxy.is_none() {
         let text = "'nodes' is loaded but 'proxy' is not, so its pollers are not reached; add \
             gorgone::modules::core::proxy::hooks";
-        findings.warning(&raw.file, "modules", text);
+        findings.warning(raw.place_of(Module::Nodes), "modules", text);
     }
     let cleaner = Module::DbCleaner;
     modules.loaded.insert(cleaner.name().to_owned(), cleaner.package().to_owned());
@@ -127,10 +128,12 @@ fn read_entry<'a>(
         return;
     }
     match Module::of_package(package) {
-        Some(Module::Nodes) if !cfg!(feature = "centreon") => {
-            let text = format!(
-                "Package '{package}' needs a build with the feature 'centreon', so no pollers come from the database"
-            );
+        Some(known @ (Module::Nodes | Module::LegacyCmd)) if !cfg!(feature = "centreon") => {
+            let loss = match known {
+                Module::Nodes => "no pollers come from the database",
+                _ => "exports, reloads and acknowledgements of the web interface reach no poller",
+            };
+            let text = format!("Package '{package}' needs a build with the feature 'centreon', so {loss}");
             findings.loss(&entry.place, &key, text);
         }
         Some(known) => {
@@ -189,6 +192,12 @@ fn read_options(
                 modules.loaded.remove(module.name());
             }
         }
+        Module::LegacyCmd => {
+            modules.legacycmd = legacy_section::read(section, around.raw, findings);
+            if modules.legacycmd.is_none() {
+                modules.loaded.remove(module.name());
+            }
+        }
         Module::DbCleaner => modules.dbcleaner = read_cleaner(section, findings),
     }
 }
@@ -220,6 +229,11 @@ fn read_proxy(section: Section<'_>, findings: &mut Findings) -> ProxySettings {
             findings,
             |text| text.parse().ok().filter(|number| (1..=1_000).contains(number)),
         ),
+        replaces_twice: section.parsed("id_twice", false, "refuse or replace", findings, |text| match text {
+            "refuse" => Some(false),
+            "replace" => Some(true),
+            _ => None,
+        }),
         only_listed: section
             .parsed("only_listed", None, section::BOOLEANS, findings, |text| section::boolean(text).map(Some)),
         copy_rate_limit: copy_section::read_rate_limit(&section, findings),

@@ -58,7 +58,7 @@ options! {
     MODULE = "modules" in "an entry of 'modules'" { "name", "package", "enable" } unused {}
     PROXY = "proxy" in "the module 'proxy'" {
         "httpserver", "pool", "synchistory_time", "synchistory_timeout", "ping", "pong_discard_timeout",
-        "failover_after", "pong_max_timeout", "copy_rate_limit", "buffer_size", "only_listed",
+        "failover_after", "pong_max_timeout", "id_twice", "copy_rate_limit", "buffer_size", "only_listed",
     } unused {}
     PROXY_HTTPSERVER = "proxy httpserver" in "'httpserver' of the module 'proxy'" {
         "enable", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "token", "tokens", "address", "port",
@@ -115,6 +115,12 @@ options! {
         "ping_timeout",
     }
     NODES = "nodes" in "the module 'nodes'" { "resync_time", "ssh_username" } unused {}
+    LEGACYCMD = "legacycmd" in "the module 'legacycmd'" {
+        "cmd_file", "cmd_dir", "cache_dir", "cache_dir_trap", "remote_dir", "centreon_dir", "bulk_external_cmd",
+        "bulk_external_cmd_sequential", "tpapi_clapi",
+    } unused {
+        "dirty_mode", "buffer_size",
+    }
     DBCLEANER = "dbcleaner" in "the module 'dbcleaner'" { "purge_sessions_time", "purge_history_time" } unused {}
     CENTREON = "centreon" in "'centreon'" { "database" } unused { "name", "description" }
     DATABASE = "centreon database" in "'centreon.database'" { "db_configuration" } unused { "db_realtime" }

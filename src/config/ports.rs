@@ -7,21 +7,25 @@ use super::findings::Findings;
 use super::raw::RawConfig;
 use super::settings::{CoreSettings, Modules};
 use crate::model::connection::Endpoint;
+use crate::model::module::Module;
 
 /// Notes a problem for every two listeners that cannot both bind.
 pub(super) fn check(raw: &RawConfig<'_>, core: &CoreSettings, modules: &Modules, findings: &mut Findings) {
     let rest = modules.httpserver.as_ref().map(|http| (http.address, http.port, &http.tls));
     let sockets = modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
     let sockets = sockets.map(|server| (server.address, server.port, &server.tls));
-    let listeners = [("modules[httpserver].port", rest), ("modules[proxy].httpserver.port", sockets)];
-    for (key, listener) in listeners {
+    let listeners = [
+        ("modules[httpserver].port", Module::HttpServer, rest),
+        ("modules[proxy].httpserver.port", Module::Proxy, sockets),
+    ];
+    for (key, module, listener) in listeners {
         let (Some((address, port, _)), Some(external)) = (listener, external_port(core)) else { continue };
         let meets = external.0.map_or(address.is_unspecified(), |external| meet(external, address));
         if port == external.1 && meets {
             let text = format!(
                 "is {port}, the port of the external socket ('gorgonecore.external_com_path'); allowed: another one"
             );
-            findings.problem(&raw.file, key, text);
+            findings.problem(raw.place_of(module), key, text);
         }
     }
     let (Some(rest), Some(sockets)) = (rest, sockets) else { return };
@@ -31,7 +35,7 @@ pub(super) fn check(raw: &RawConfig<'_>, core: &CoreSettings, modules: &Modules,
              'ssl_key_file' and 'passphrase' are not the same in both; allowed: the same in both, or another port",
             sockets.1
         );
-        findings.problem(&raw.file, "modules[proxy].httpserver.port", text);
+        findings.problem(raw.place_of(Module::Proxy), "modules[proxy].httpserver.port", text);
     }
 }
 

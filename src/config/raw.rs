@@ -4,11 +4,12 @@ use super::findings::Findings;
 use super::options;
 use super::section::Section;
 use super::tree::{Node, Place, Value};
+use crate::model::module::Module;
 
 /// The sections that matter here.
 pub(super) struct RawConfig<'a> {
-    /// The top file.
-    pub(super) file: Place,
+    /// Where `gorgone` stands.
+    pub(super) gorgone: &'a Place,
     /// `name` of the top file.
     pub(super) name: Option<&'a Node>,
     /// `gorgonecore`, a map.
@@ -57,7 +58,20 @@ impl<'a> RawConfig<'a> {
         let modules = items(gorgone, "modules", findings);
         let tpapi = items(gorgone, "tpapi", findings);
         let centreon = tree.get("configuration").and_then(|node| node.get("centreon")).or_else(|| tree.get("centreon"));
-        Some(Self { file, name: tree.get("name"), core, modules, tpapi, centreon })
+        Some(Self { gorgone: &gorgone.place, name: tree.get("name"), core, modules, tpapi, centreon })
+    }
+}
+
+impl<'a> RawConfig<'a> {
+    /// Where the first entry of a module stands.
+    pub(super) fn place_of(&self, module: Module) -> &'a Place {
+        let is_it = |entry: &&Node| {
+            entry.get("package").is_some_and(|package| match &package.value {
+                Value::Text(text) => text.trim() == module.package(),
+                _ => false,
+            })
+        };
+        self.modules.iter().find(is_it).map_or(self.gorgone, |entry| &entry.place)
     }
 }
 

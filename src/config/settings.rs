@@ -10,6 +10,7 @@ use super::allow_list::AllowList;
 pub use super::cron_section::{CRON_JOBS_MAX, CronJob};
 use super::database::NodesSettings;
 use super::environment::FromEnvironment;
+use super::legacy::LegacySettings;
 use super::web_api::WebAccount;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
@@ -143,6 +144,8 @@ pub struct Modules {
     pub pullwss: Option<PullWssSettings>,
     /// `gorgone::modules::centreon::nodes::hooks`
     pub nodes: Option<NodesSettings>,
+    /// `gorgone::modules::centreon::legacycmd::hooks`
+    pub legacycmd: Option<LegacySettings>,
     /// `gorgone::modules::core::dbcleaner::hooks`; always on.
     pub dbcleaner: CleanerSettings,
     /// Every package that is loaded, by module name, for `INFORMATION`.
@@ -166,6 +169,9 @@ pub struct ProxySettings {
     pub failover_after: Duration,
     /// `pong_max_timeout` (3)
     pub pong_max_timeout: u32,
+    /// `id_twice`: whether a second daemon with the id of one that is connected and answers takes its place (`replace`)
+    /// or is refused (`refuse`, the default).
+    pub replaces_twice: bool,
     /// `buffer_size` (150000 bytes)
     pub buffer_size: usize,
     /// `copy_rate_limit` in bytes a second towards each node; none without the option.
@@ -187,6 +193,7 @@ impl Default for ProxySettings {
             pong_discard_timeout: Duration::from_secs(300),
             failover_after: Duration::from_secs(30),
             pong_max_timeout: 3,
+            replaces_twice: false,
             buffer_size: 150_000,
             copy_rate_limit: None,
             only_listed: None,

@@ -29,7 +29,7 @@ type PipeId = (u64, u64, Option<SystemTime>);
 /// Writes each line and a newline. Waits up to `patience` in all for a reader and for room. A line counts as submitted
 /// when the pipe has all of it.
 #[must_use]
-pub fn write_lines(path: &str, lines: &[String], patience: Duration) -> PipeReport {
+pub fn write_lines(path: &str, lines: &[impl AsRef<[u8]>], patience: Duration) -> PipeReport {
     let deadline = Instant::now() + patience;
     let mut report = PipeReport::default();
     if let Err(reason) = write_all(path, lines, deadline, &mut report.submitted) {
@@ -38,18 +38,18 @@ pub fn write_lines(path: &str, lines: &[String], patience: Duration) -> PipeRepo
     report
 }
 
-fn write_all(path: &str, lines: &[String], deadline: Instant, submitted: &mut usize) -> Result<(), String> {
+fn write_all(path: &str, lines: &[impl AsRef<[u8]>], deadline: Instant, submitted: &mut usize) -> Result<(), String> {
     let (mut pipe, identity) = open(path, deadline)?;
     let failed = |reason: String, submitted: usize, cut: &str| {
         let count = lines.len();
         format!("submit engine command issue: {reason}; {submitted} of {count} commands were submitted{cut}")
     };
     if cut_lines(|cut| cut.contains(&identity)) {
-        write_line(&mut pipe, path, "", deadline).map_err(|(reason, _)| failed(reason, 0, ""))?;
+        write_line(&mut pipe, path, b"", deadline).map_err(|(reason, _)| failed(reason, 0, ""))?;
         cut_lines(|cut| cut.remove(&identity));
     }
     for line in lines {
-        write_line(&mut pipe, path, line, deadline).map_err(|(reason, is_partial)| {
+        write_line(&mut pipe, path, line.as_ref(), deadline).map_err(|(reason, is_partial)| {
             if is_partial {
                 cut_lines(|cut| cut.len() < CUT_MAX && cut.insert(identity));
             }
@@ -109,8 +109,8 @@ fn not_a_pipe(path: &str) -> String {
 }
 
 /// Writes one line. A failure has a reason and says whether a part of the line is in the pipe.
-fn write_line(pipe: &mut File, path: &str, line: &str, deadline: Instant) -> Result<(), (String, bool)> {
-    let bytes = [line.as_bytes(), b"\n"].concat();
+fn write_line(pipe: &mut File, path: &str, line: &[u8], deadline: Instant) -> Result<(), (String, bool)> {
+    let bytes = [line, b"\n"].concat();
     let mut written = 0;
     while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
         let failed = |reason: String| Err((reason, written > 0));

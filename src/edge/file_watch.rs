@@ -21,6 +21,8 @@ pub struct FileWatch {
     events: EventFile,
     path: PathBuf,
     names: Vec<Vec<u8>>,
+    /// All files of the directory `path` are watched, but those whose names end with `_read`.
+    is_directory: bool,
 }
 
 impl FileWatch {
@@ -30,7 +32,19 @@ impl FileWatch {
     /// The directory cannot be watched.
     pub fn open(path: &Path) -> io::Result<Self> {
         let events = EventFile::new(system::watch_descriptor()?);
-        let mut watch = Self { events, path: path.to_owned(), names: Vec::new() };
+        let mut watch = Self { events, path: path.to_owned(), names: Vec::new(), is_directory: false };
+        watch.renew()?;
+        Ok(watch)
+    }
+
+    /// Watches the files of a directory, but for those whose names end with `_read`: the daemon's own doing.
+    ///
+    /// # Errors
+    /// The directory cannot be watched.
+    #[cfg(feature = "centreon")]
+    pub fn of_directory(path: &Path) -> io::Result<Self> {
+        let events = EventFile::new(system::watch_descriptor()?);
+        let mut watch = Self { events, path: path.to_owned(), names: Vec::new(), is_directory: true };
         watch.renew()?;
         Ok(watch)
     }
@@ -40,6 +54,9 @@ impl FileWatch {
     /// # Errors
     /// As [`Self::open`].
     pub fn renew(&mut self) -> io::Result<()> {
+        if self.is_directory {
+            return system::watch_directory(self.events.file(), &self.path);
+        }
         self.names.clear();
         watch_parent(self.events.file(), &self.path, &mut self.names)?;
         // For a configuration that is replaced as a whole behind a link: the link stays and its target changes.
@@ -60,14 +77,17 @@ impl FileWatch {
     pub fn take_changed(&mut self) -> bool {
         let mut changed = false;
         let mut buffer = [0_u8; BUFFER_LEN];
-        let names = &self.names;
-        self.events.read_all(&mut buffer, |events| changed |= concerns(names, events));
+        let (names, is_directory) = (&self.names, self.is_directory);
+        let is_wanted = |name: &[u8]| {
+            if is_directory { !name.ends_with(b"_read") } else { names.iter().any(|known| known == name) }
+        };
+        self.events.read_all(&mut buffer, |events| changed |= concerns(is_wanted, events));
         changed
     }
 }
 
-/// Whether one of the events concerns a file with one of these names.
-fn concerns(names: &[Vec<u8>], mut events: &[u8]) -> bool {
+/// Whether one of the events concerns a file whose name is wanted.
+fn concerns(is_wanted: impl Fn(&[u8]) -> bool, mut events: &[u8]) -> bool {
     while let Some((head, rest)) = events.split_at_checked(HEAD_LEN) {
         let field = |at: usize| head.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
         let length = field(12).and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
@@ -75,7 +95,7 @@ fn concerns(names: &[Vec<u8>], mut events: &[u8]) -> bool {
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
         // Events lost to an overflow may have concerned our file.
         let lost = field(4).is_some_and(|mask| mask & libc::IN_Q_OVERFLOW != 0);
-        if lost || names.iter().any(|known| known == name) {
+        if lost || is_wanted(name) {
             return true;
         }
         events = rest;

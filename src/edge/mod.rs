@@ -8,6 +8,8 @@ pub mod centreon_database;
 mod child_output;
 pub mod child_process;
 pub mod clock;
+#[cfg(feature = "centreon")]
+pub mod command_files;
 pub mod command_pipe;
 pub mod copy;
 pub mod event_file;

@@ -108,6 +108,35 @@ pub fn watch_path(watch: &impl AsFd, path: &Path, wanted: WatchFlags) -> io::Res
     Ok(())
 }
 
+/// Whether somebody has a file open for writing: a lease for reading is only given where nobody has. `None` where the
+/// system does not tell, because the file belongs to another user or its file system has no leases.
+#[cfg(feature = "centreon")]
+#[must_use]
+pub fn has_writer(file: &std::fs::File) -> Option<bool> {
+    /// `fcntl(2)`: which signal tells of a lease; the crate `libc` does not have it.
+    const F_SETSIG: c_int = 10;
+    let descriptor = file.as_raw_fd();
+    // Who opens the file while the lease is held makes the kernel send this signal instead of SIGIO, which would end
+    // the process; it is ignored unless somebody asks for it.
+    // SAFETY: the descriptor is open, and the commands take a number.
+    let result = unsafe {
+        if libc::fcntl(descriptor, F_SETSIG, libc::SIGURG) == -1 {
+            return None;
+        }
+        let taken = libc::fcntl(descriptor, libc::F_SETLEASE, libc::F_RDLCK);
+        let error = io::Error::last_os_error();
+        if taken != -1 {
+            libc::fcntl(descriptor, libc::F_SETLEASE, libc::F_UNLCK);
+        }
+        check(taken).map_err(|_| error)
+    };
+    match result {
+        Ok(_) => Some(false),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(true),
+        Err(_) => None,
+    }
+}
+
 /// Sends `SIGKILL` to the process group `leader`, which must be an unreaped child, because the number could otherwise
 /// belong to another process. A group that has ended is not an error.
 ///

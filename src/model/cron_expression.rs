@@ -121,18 +121,20 @@ impl CronExpression {
         self.seconds
     }
 
-    /// The next runs after a minute of local time, as `2026-11-30 04:00` or, with a sixth field, `2026-11-30 04:00:10`.
+    /// The next runs after a second of a minute of local time, as `2026-11-30 04:00` or, with a sixth field,
+    /// `2026-11-30 04:00:10`.
     #[must_use]
-    pub fn next_runs(&self, after: Minute, count: usize) -> Vec<String> {
-        let first = after.saturating_add(1);
+    pub fn next_runs(&self, minute: Minute, second: i64, count: usize) -> Vec<String> {
+        let first = if self.seconds.is_some() { minute } else { minute.saturating_add(1) };
         let today = first.div_euclid(DAY);
         let days = (today..today.saturating_add(CYCLE_DAYS)).filter(|day| self.fits_day(*day));
         let minutes = days.flat_map(|day| day * DAY..(day + 1) * DAY);
         let minutes = minutes.filter(|minute| *minute >= first && self.fits(*minute));
-        let seconds = |minute| {
-            let in_minute = (0..60_i64).filter(|second| self.seconds.is_some_and(|set| has(set, *second)));
-            let plain = self.seconds.is_none().then(|| shown(minute));
-            plain.into_iter().chain(in_minute.map(move |second| format!("{}:{second:02}", shown(minute))))
+        let seconds = |this| {
+            let from = if this == minute { second + 1 } else { 0 };
+            let in_minute = (from..60).filter(|second| self.seconds.is_some_and(|set| has(set, *second)));
+            let plain = self.seconds.is_none().then(|| shown(this));
+            plain.into_iter().chain(in_minute.map(move |second| format!("{}:{second:02}", shown(this))))
         };
         minutes.flat_map(seconds).take(count).collect()
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 
 use super::code::Code;
+use super::legacy::LegacyChange;
 use super::node_id::NodeId;
 use super::session::StoredSession;
 use super::time::WallTime;
@@ -255,6 +256,15 @@ pub enum StoreChange {
     },
     /// The token has ended, or its node has confirmed it and is now responsible for its end.
     CloseToken(Token),
+    /// Remember what Centreon Web has ordered.
+    Legacy(LegacyChange),
+    /// Remember that a token was taken for work here, so that the same message again starts nothing.
+    TakeToken {
+        /// A hash of the token.
+        hash: i64,
+        /// When, in seconds since the epoch.
+        taken: i64,
+    },
     /// Delete sessions not used since `used_before` (seconds), rows stored before `rows_before`, and instant rows
     /// stored before `instant_before`, then release free pages of the file. Does as much as takes some milliseconds.
     Purge {

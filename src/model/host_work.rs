@@ -58,6 +58,17 @@ pub enum HostWork {
     ReadPollers,
 }
 
+impl HostWork {
+    /// The copy that it is a step of, where we send it.
+    #[must_use]
+    pub const fn source(&self) -> Option<SourceId> {
+        match self {
+            Self::ReadSource { source, .. } => Some(*source),
+            _ => None,
+        }
+    }
+}
+
 /// The result of a [`HostWork`].
 #[derive(Clone, PartialEq)]
 pub enum HostDone {

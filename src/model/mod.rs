@@ -10,6 +10,7 @@ pub mod copy;
 pub mod cron_expression;
 pub mod history;
 pub mod host_work;
+pub mod legacy;
 pub mod log;
 pub mod message;
 pub mod module;

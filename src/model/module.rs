@@ -42,6 +42,7 @@ modules! {
     Cron = "core" "cron",
     Engine = "centreon" "engine",
     Nodes = "centreon" "nodes",
+    LegacyCmd = "centreon" "legacycmd",
 }
 
 impl Module {

@@ -78,7 +78,7 @@ impl Rights {
     }
 
     /// Whether everything is allowed.
-    #[cfg(test)]
+    #[must_use]
     pub fn is_admin(&self) -> bool {
         self.0.contains(&Right::Admin)
     }
@@ -105,6 +105,14 @@ impl Rights {
         lines.is_some_and(|lines| {
             !lines.is_empty() && lines.iter().all(|line| patterns.iter().any(|pattern| fits(pattern, line)))
         })
+    }
+}
+
+impl Rights {
+    /// Whether nothing is allowed.
+    #[must_use]
+    pub const fn are_none(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::legacy::{LegacyDone, LegacyWork};
+
 /// Number of a piece of work, unique in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkId(pub u64);
@@ -28,13 +30,17 @@ pub enum Work {
         file: String,
         /// The lines, without their newlines.
         lines: Arc<Vec<String>>,
+        /// What is written instead of the one line, if that is not UTF-8.
+        raw: Option<Arc<[u8]>>,
         /// Maximum time to wait for a reader and for room.
         patience: Duration,
     },
+    /// Work for the orders of Centreon Web.
+    Legacy(LegacyWork),
 }
 
-/// The result of a [`Work`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The result of a [`Work`]. Holds command lines: no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
 pub enum WorkOutcome {
     /// Result of [`Work::CheckCommands`].
     Checked(CommandCheck),
@@ -42,6 +48,8 @@ pub enum WorkOutcome {
     PluginsRead(PluginsRead),
     /// Result of [`Work::WritePipe`].
     PipeWritten(PipeReport),
+    /// Of [`Work::Legacy`].
+    Legacy(LegacyDone),
 }
 
 /// The result of a check against the allow-list.

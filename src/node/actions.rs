@@ -24,6 +24,8 @@ pub(super) enum Room {
     Engine,
     /// The module `nodes`.
     Pollers,
+    /// The module `legacycmd`.
+    Legacy,
 }
 
 /// What ends the token of an action on a node.
@@ -79,6 +81,7 @@ macro_rules! actions {
 const ACTION: Option<Module> = Some(Module::Action);
 const CRON: Option<Module> = Some(Module::Cron);
 const ENGINE: Option<Module> = Some(Module::Engine);
+const LEGACY: Option<Module> = Some(Module::LegacyCmd);
 const NODES: Option<Module> = Some(Module::Nodes);
 const PROXY: Option<Module> = Some(Module::Proxy);
 
@@ -115,6 +118,9 @@ actions! {
     AddCron: Cron, CRON, Row, Central, [(Post, CRON_PATH)], [];
     UpdateCron: Cron, CRON, Row, Central, [(Patch, CRON_PATH)], [];
     DeleteCron: Cron, CRON, Row, Central, [(Delete, CRON_PATH)], [];
+    CentreonCommand: Legacy, LEGACY, Row, Central,
+        [(Post, "centreon/legacycmd/command"), (Post, "centreon/command")], [];
+    AddImportTaskWithParent: Legacy, LEGACY, Row, Central, [], [AfterCopies];
     CentreonNodesSync: Pollers, NODES, Row, Central, [(Post, "centreon/nodes/sync")], [];
 }
 

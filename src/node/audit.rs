@@ -34,6 +34,14 @@ impl<'a> Asker<'a> {
         Self { who: Who::Caller(caller), rights: &caller.rights }
     }
 
+    /// Where the configuration says what it may.
+    const fn place(&self) -> &'static str {
+        match self.who {
+            Who::Caller(_) => "'may' of its entry in 'users' of the module httpserver",
+            Who::Client(_) => "'may' of its entry in authorized_clients",
+        }
+    }
+
     /// A client of the external socket.
     pub(super) const fn named(name: &'a str, rights: &'a Rights) -> Self {
         Self { who: Who::Client(name), rights }
@@ -73,7 +81,8 @@ pub(super) fn admit(
         }
     };
     if !asker.rights.allow(actions::may(action), action, data) {
-        context.log(LogLine::warning("core", format!("{asker} may not ask for {}: refused", request())));
+        let text = format!("{asker} may not ask for {}: refused; if it should, widen {}", request(), asker.place());
+        context.log(LogLine::warning("core", text));
         return Err(());
     }
     if context.options.audits && is_worth_a_line(action) {

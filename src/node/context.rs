@@ -218,6 +218,7 @@ impl Context {
             Module::Cron => self.options.cron.is_some(),
             Module::Engine => self.options.engine.is_some(),
             Module::Nodes => self.options.pollers.is_some(),
+            Module::LegacyCmd => self.options.legacycmd.is_some(),
             Module::DbCleaner => true,
             Module::Register | Module::HttpServer | Module::Pull | Module::PullWss => self.is_loaded(module),
         }

@@ -14,12 +14,13 @@ use crate::node::peer::Peer;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::{ClientId, ParentKind};
 use crate::model::module::Module;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
-use crate::model::registration::RegistrationSource;
+use crate::model::registration::{NodeKind, RegistrationSource};
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 
@@ -40,12 +41,15 @@ use super::modules::action::Commands;
 use super::modules::cleaner;
 use super::modules::cron::Cron;
 use super::modules::engine::Engine;
+use super::modules::legacycmd::{LegacyCmd, Outgoing};
 use super::modules::nodes::NodesModule;
 use super::nodes::Nodes;
+use super::nodes::node::Link;
 use super::output::{Output, ReceiptId};
 use super::ssh::SshHosts;
 use super::subscribers::Subscribers;
 use super::sync::{SyncRoom, Syncs, asking};
+use super::taken_tokens::TakenTokens;
 use super::timers::Timer;
 
 /// Everything that this daemon decides, for one daemon.
@@ -65,6 +69,8 @@ pub struct Core {
     pub(super) ssh: SshHosts,
     pub(super) copies: Copies,
     pub(super) nodes_module: NodesModule,
+    pub(super) legacy: LegacyCmd,
+    pub(super) taken_tokens: TakenTokens,
     pub(super) cron: Cron,
     pub(super) engine: Engine,
     pub(super) malformed: MalformedLog,
@@ -93,6 +99,8 @@ impl Core {
             ssh: SshHosts::default(),
             copies: Copies::default(),
             nodes_module: NodesModule::default(),
+            legacy: LegacyCmd::default(),
+            taken_tokens: TakenTokens::restored(restored.taken_tokens),
             cron: Cron::default(),
             engine: Engine::default(),
             malformed: MalformedLog::default(),
@@ -105,7 +113,8 @@ impl Core {
         core.context.write(NewRow::without_token(Code::STARTED, json::message("gorgoned is starting...")));
         let nodes = std::mem::take(&mut core.context.options.nodes);
         core.nodes.apply_registrations(&mut core.context, RegistrationSource::File, nodes);
-        core.nodes.restore_open_tokens(&mut core.context, restored.open_tokens);
+        core.legacy.start(&mut core.context, restored.legacy, &restored.open_tokens);
+        core.nodes.restore_open_tokens(&mut core.context, restored.open_tokens, |token| core.legacy.keeps(token));
         if let Some(proxy) = &core.context.options.proxy {
             core.context.timers.set(Timer::SyncAll, now.monotonic + proxy.sync_time.max(Duration::from_secs(1)));
         }
@@ -153,6 +162,7 @@ impl Core {
                 self.context.options.action = action.map(|action| *action);
                 self.context.options.proxy = proxy.map(|proxy| *proxy);
             }
+            Input::CommandFilesTouched => self.legacy.look_for_files(&mut self.context),
             Input::Stop => self.stop(),
         }
         self.after_event();
@@ -190,11 +200,18 @@ impl Core {
         self.context.own_id
     }
 
+    /// Bytes of requests and chunks that wait in the rooms.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.copies.held_bytes() + self.commands.held_bytes() + self.engine.held_bytes()
+    }
+
     fn timer_due(&mut self, timer: Timer) {
         match timer {
             Timer::Ping(id) => self.nodes.ping_due(&mut self.context, id),
             Timer::PingLink(id) => self.nodes.ping_found_no_link(&mut self.context, id),
             Timer::Pong(id) => self.nodes.ping_got_no_pong(&mut self.context, id),
+            Timer::Rival(id) => self.nodes.older_is_silent(&mut self.context, id),
             Timer::Repeat(id) => self.nodes.repeat_unanswered(&mut self.context, id),
             Timer::SyncTimeout(id) => self.sync().sync_timed_out(id),
             Timer::Unconfirmed(id) => self.nodes.give_up_unconfirmed(&mut self.context, id),
@@ -225,6 +242,9 @@ impl Core {
                 self.run_jobs();
             }
             Timer::ReadPollers => self.nodes_module.read(&mut self.context),
+            Timer::CommandFiles => self.legacy.look_for_files(&mut self.context),
+            Timer::CommandTables => self.legacy.read_tables(&mut self.context),
+            Timer::Orders => self.run_orders(),
             Timer::Purge => cleaner::purge(&mut self.context),
             Timer::Stop => self.stop_due(),
         }
@@ -280,12 +300,70 @@ impl Core {
                 self.context.log(line);
             }
             self.cron.token_ended(&ended.token);
+            self.legacy.token_ended(&mut self.context, &ended);
             self.copies.sender(&mut self.context, &mut self.nodes).token_ended(&ended.token);
             waits::token_ended(self, &ended.token);
             if !ended.of_node {
                 self.subscribers.tell_subscribers(&mut self.context, false);
             }
         }
+        while let Some(token) = self.context.journal.next_lost() {
+            self.legacy.send_again(&mut self.context, &token);
+        }
+        while let Some(token) = self.context.journal.next_confirmed() {
+            self.legacy.confirmed(&mut self.context, token.as_str());
+        }
+        if self.legacy.take_imported() && self.context.options.pollers.is_some() {
+            self.nodes_module.read(&mut self.context);
+        }
+    }
+
+    /// [`Timer::Orders`]: sends what Centreon Web has ordered, as far as nodes can be reached.
+    fn run_orders(&mut self) {
+        self.legacy.look_again(&mut self.context);
+        let mut left = LegacyCmd::SEND_MAX;
+        while left > 0
+            && !self.context.is_stopping()
+            && let Some(target) = self.legacy.ready()
+        {
+            left -= 1;
+            if !self.can_send_orders(&target) {
+                self.legacy.block(&target);
+                continue;
+            }
+            let Some(order) = self.legacy.next(&mut self.context, &target) else { continue };
+            if order.is_unsure && self.may_have_begun(&order) {
+                let text = "the daemon was restarted while this was being done: it may have been done";
+                self.context.fail(&order.token, text);
+                continue;
+            }
+            let handled = self.request(Peer::Ourselves, order.action, &order.token, &order.target, order.data);
+            self.legacy.handed_over(&mut self.context, &order.token, &handled);
+        }
+        self.legacy.send_later(&mut self.context);
+    }
+
+    /// Whether a node can be reached now, and nothing that was sent to it before is looked for.
+    fn can_send_orders(&self, target: &str) -> bool {
+        if target.is_empty() || self.context.is_own(target) {
+            return true;
+        }
+        let Ok(route) = self.nodes.route_to(&self.context, target) else { return false };
+        self.nodes.get(route.through).is_some_and(|node| {
+            let is_up = matches!(node.registration.kind, NodeKind::PushSsh(_)) || node.link == Link::Up;
+            is_up && node.reachable().is_ok() && !node.owed.has_unsettled()
+        })
+    }
+
+    /// Whether an earlier run has begun with an order that it did not hand to a node: here, or on a host by SSH. A copy
+    /// may be repeated.
+    fn may_have_begun(&self, order: &Outgoing) -> bool {
+        if order.target.is_empty() || self.context.is_own(&order.target) {
+            return self.taken_tokens.has(&order.token);
+        }
+        let node = order.target.parse().ok().and_then(|id| self.nodes.get(id));
+        let is_ssh = node.is_some_and(|node| matches!(node.registration.kind, NodeKind::PushSsh(_)));
+        is_ssh && order.action != Action::RemoteCopy
     }
 
     fn stored(&mut self, receipt: ReceiptId, stored: bool) {
@@ -297,6 +375,7 @@ impl Core {
                     waits::token_not_stored(self, token.as_str());
                 }
             }
+            Some(Awaited::Orders) => self.legacy.stored(&mut self.context, receipt, stored),
             None => {}
         }
     }

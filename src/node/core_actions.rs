@@ -62,7 +62,10 @@ impl Core {
     }
 
     pub(super) fn put_log(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
-        let Ok(put) = serde_json::from_str::<PutLog<'_>>(data) else { return Handled::not_well_formatted() };
+        let mut single = String::new();
+        let Some(put) = json::read_object::<PutLog<'_>>(data, &mut single) else {
+            return Handled::not_well_formatted();
+        };
         let row = NewRow {
             etime: json::integer(&put.etime),
             instant: json::is_true(&put.instant),

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::config::database::NodesSettings;
+use crate::config::legacy::LegacySettings;
 use crate::config::settings::{
-    ActionSettings, CleanerSettings, Config, CronJob, EngineSettings, ProxySettings, PullSettings, PullWssSettings,
+    ActionSettings, CleanerSettings, Config, CronJob, EngineSettings, FingerprintMode, ProxySettings, PullSettings,
+    PullWssSettings,
 };
 use crate::model::history::{Origins, SyncMark};
+use crate::model::legacy::LegacyStored;
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
 use crate::model::time_zone::TimeZone;
@@ -23,6 +26,8 @@ pub struct CoreOptions {
     pub thumbprint: String,
     /// Whether the daemon's severity is `debug`: only then received messages become log lines.
     pub debug: bool,
+    /// Whether the keys of nodes that we connect to are not looked at (`fingerprint_mode: always`).
+    pub takes_every_key: bool,
     /// Whether what is accepted becomes lines of the audit log.
     pub audits: bool,
     /// The proxy, where it is loaded.
@@ -43,6 +48,8 @@ pub struct CoreOptions {
     pub time_zone: TimeZone,
     /// The module `nodes`, where it is loaded.
     pub pollers: Option<NodesSettings>,
+    /// The module `legacycmd`, where it is loaded.
+    pub legacycmd: Option<LegacySettings>,
     /// Purge times.
     pub cleaner: CleanerSettings,
     /// Every loaded package by module name.
@@ -59,6 +66,7 @@ impl CoreOptions {
             hostname: config.core.hostname.clone(),
             thumbprint,
             debug,
+            takes_every_key: config.core.fingerprint_mode == FingerprintMode::Always,
             audits: config.core.audit_log.is_some(),
             proxy: modules.proxy.clone(),
             nodes: modules.register.as_ref().map(|register| register.nodes.clone()).unwrap_or_default(),
@@ -69,6 +77,7 @@ impl CoreOptions {
             engine: modules.engine.clone(),
             time_zone: TimeZone::utc(),
             pollers: modules.nodes.clone(),
+            legacycmd: modules.legacycmd.clone(),
             cleaner: modules.dbcleaner,
             loaded: modules.loaded.clone(),
         }
@@ -76,7 +85,7 @@ impl CoreOptions {
 }
 
 /// What the database remembers from earlier runs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Restored {
     /// How far each node's history was taken over.
     pub marks: Vec<(NodeId, SyncMark)>,
@@ -84,6 +93,10 @@ pub struct Restored {
     pub origins: Origins,
     /// Tokens that had no end, and the node that had not confirmed them.
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
+    /// Hashes of the tokens that were taken for work here, the oldest first.
+    pub taken_tokens: Vec<i64>,
+    /// What Centreon Web has ordered and no node has confirmed.
+    pub legacy: LegacyStored,
     /// The `ctime` of the newest row of the history in seconds, 0 for an empty one.
     pub newest_ctime: f64,
 }

@@ -14,22 +14,38 @@ use crate::node::subscribers::Subscribers;
 use std::time::Duration;
 
 use crate::model::action::Action;
+use crate::model::code::Code;
 use crate::model::connection::{ClientId, ParentKind};
 use crate::model::log::LogLine;
 use crate::model::message::{Message, Outgoing};
+use crate::model::time::Monotonic;
 
+use super::json;
 use super::output::Output;
 use super::timers::Timer;
 
 pub(super) use set_logs::Position;
+
+/// Hexadecimal digits of the word that tells one start of a daemon from another.
+const INSTANCE_DIGITS: usize = 32;
+/// Characters shown of our central's own words at most.
+const SHOWN_CHARACTERS: usize = 200;
+/// What ends so soon was no connection.
+const REFUSED_WITHIN: Duration = Duration::from_secs(5);
+/// The same refusal is told again after this time.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(3_600);
 
 /// One central that we dial.
 #[derive(Debug, Default)]
 struct DialledParent {
     /// Our routing id on it while we are connected.
     identity: Option<String>,
+    /// When we were connected last.
+    since: Monotonic,
     /// How it takes our rows.
     taken: set_logs::PartsTaken,
+    /// What the log was told of its last refusal, and when.
+    refusal_told: Option<(String, Monotonic)>,
 }
 
 /// The centrals that we dial.
@@ -37,6 +53,8 @@ struct DialledParent {
 pub(super) struct DialledOut {
     pull: DialledParent,
     web_socket: DialledParent,
+    /// A word of this start, by which our central tells a connection that is made again from another daemon's.
+    instance: Option<String>,
 }
 
 impl DialledOut {
@@ -51,7 +69,9 @@ impl DialledOut {
 impl DialledOut {
     /// We are connected to our central.
     pub(super) fn parent_up(&mut self, context: &mut Context, kind: ParentKind, identity: String) {
-        self.parent(kind).identity = Some(identity);
+        let since = context.now.monotonic;
+        let parent = self.parent(kind);
+        (parent.identity, parent.since) = (Some(identity), since);
         context.connected_parents.insert(kind);
         context.timers.cancel(&Timer::ParentSilence(kind));
         self.register_with_parent(context, kind);
@@ -71,7 +91,10 @@ impl DialledOut {
         reason: &str,
     ) {
         context.connected_parents.remove(&kind);
-        let was_up = self.parent(kind).identity.take().is_some();
+        let parent = self.parent(kind);
+        // Of a central that lets us in only to refuse us the session tells, and not at every attempt.
+        let lived = context.now.monotonic.since(parent.since) >= REFUSED_WITHIN;
+        let was_up = parent.identity.take().is_some() && lived;
         for timer in [Timer::Register(kind), Timer::ParentSilence(kind), Timer::Subscriber(ClientId::Parent(kind))] {
             context.timers.cancel(&timer);
         }
@@ -101,14 +124,38 @@ impl DialledOut {
             context.log(LogLine::error(word(kind), "our own id is not known: set gorgonecore.id to register"));
             return;
         };
+        let make_instance = || context.generate_token().as_str().chars().take(INSTANCE_DIGITS).collect();
+        let instance = self.instance.get_or_insert_with(make_instance).clone();
         let node = match kind {
-            ParentKind::Pull => serde_json::json!({ "id": id.get(), "type": "pull", "identity": identity }),
-            ParentKind::WebSocket => serde_json::json!({ "id": id.get(), "type": "wss", "identity": id.get() }),
+            ParentKind::Pull => {
+                serde_json::json!({ "id": id.get(), "type": "pull", "identity": identity, "instance": instance })
+            }
+            ParentKind::WebSocket => {
+                serde_json::json!({ "id": id.get(), "type": "wss", "identity": id.get(), "instance": instance })
+            }
         };
         self.say_to_parent(context, kind, Action::RegisterNodes, &serde_json::json!({ "nodes": [node] }));
         if let Some(patience) = patience {
             context.timers.set_if_unset(Timer::ParentSilence(kind), now + patience);
         }
+    }
+
+    /// Our central has answered a registration. What it says against us is a line, once an hour.
+    pub(super) fn acknowledged(&mut self, context: &mut Context, kind: ParentKind, answer: &str) {
+        let answer: serde_json::Value = serde_json::from_str(answer).unwrap_or_default();
+        if answer.get("code").and_then(json::integer) != Some(Code::FINISHED_KO.0) {
+            return;
+        }
+        let message = answer.get("data").and_then(|data| data.get("message")).and_then(json::text).unwrap_or_default();
+        let message: String = message.chars().take(SHOWN_CHARACTERS).collect();
+        let now = context.now.monotonic;
+        let told = &mut self.parent(kind).refusal_told;
+        if told.as_ref().is_some_and(|(before, at)| *before == message && now.since(*at) < TOLD_AGAIN_AFTER) {
+            return;
+        }
+        *told = Some((message.clone(), now));
+        let text = format!("the central refuses us: {message}; check 'id' of gorgonecore here, and the central's log");
+        context.log(LogLine::warning(word(kind), text));
     }
 
     fn say_to_parent(&mut self, context: &mut Context, kind: ParentKind, action: Action, data: &serde_json::Value) {

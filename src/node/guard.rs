@@ -55,7 +55,8 @@ impl Guard {
         match key.node {
             Some(node) if !speaks_for(node, action, data) => {
                 let text = format!("{} may not ask for {} of another node than {node}", key.name, word());
-                context.log(LogLine::warning("core", format!("{text}: refused")));
+                let line = format!("{text}: refused; if it should, change 'node' of its entry in authorized_clients");
+                context.log(LogLine::warning("core", line));
                 Err(text)
             }
             _ => Ok(()),

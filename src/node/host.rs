@@ -31,6 +31,9 @@ impl Core {
             HostDone::WorkDone { id, outcome: WorkOutcome::PipeWritten(report) } => {
                 self.engine.pipe_written(&mut self.context, id, &report)
             }
+            HostDone::WorkDone { id, outcome: WorkOutcome::Legacy(done) } => {
+                self.legacy.work_done(&mut self.context, id, done)
+            }
             HostDone::WorkDone { id, outcome } => self.commands.command_work_done(&mut self.context, id, outcome),
             HostDone::SourceDone { source, done } => {
                 self.copies.sender(&mut self.context, &mut self.nodes).done(source, done)

@@ -158,6 +158,8 @@ pub enum Input {
         /// The whole list.
         nodes: Vec<Registration>,
     },
+    /// Something has happened to the command files of Centreon Web.
+    CommandFilesTouched,
     /// The daemon was asked to stop.
     Stop,
 }

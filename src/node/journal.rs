@@ -3,6 +3,7 @@
 //! Who ends a token says so with the row ([`NewRow::last`]). Ended tokens, and rows of tokens that are watched, are
 //! queued here; the core takes them to the rooms that want to know once the event in hand is done.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::model::code::Code;
@@ -18,6 +19,9 @@ const RECEIPTS_MAX: usize = 100_000;
 /// Rows of watched tokens that wait to be told at most; more are dropped.
 const SEEN_MAX: usize = 10_000;
 
+/// Stands for what is masked, the argument with the password of a worker command.
+const MASKED: &str = r#"-p \"***\""#;
+
 /// What goes on once the database has spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Awaited {
@@ -27,6 +31,9 @@ pub(super) enum Awaited {
     Page,
     /// A COMMAND begins.
     Begin,
+    /// Orders of Centreon Web are sent.
+    #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
+    Orders,
 }
 
 /// A row to be written.
@@ -113,6 +120,13 @@ pub(super) struct Journal {
     ended: VecDeque<Ended>,
     watched: BTreeSet<String>,
     seen: VecDeque<Seen>,
+    /// Tokens of which somebody wants to know what became of them: those that their nodes have confirmed, and those
+    /// that a node has not got.
+    tracked: BTreeSet<Token>,
+    confirmed: VecDeque<Token>,
+    lost: VecDeque<Token>,
+    /// Texts that no row of a token may show.
+    masks: BTreeMap<Token, String>,
 }
 
 impl Journal {
@@ -124,9 +138,14 @@ impl Journal {
         now: WallTime,
     ) -> (StoreChange, Option<StoreChange>) {
         let mut closed = None;
+        let mut row = row;
         if let Some(token) = &row.token {
+            if let Some(secret) = self.masks.get(token.as_str()) {
+                row.data = row.data.replace(secret, MASKED);
+            }
             self.watch_row(token, &row);
             if row.is_last {
+                self.masks.remove(token.as_str());
                 let open = self.open.remove_entry(token.as_str());
                 let owed_by = open.as_ref().and_then(|(_, node)| *node);
                 closed = open.map(|(token, _)| StoreChange::CloseToken(token));
@@ -153,6 +172,56 @@ impl Journal {
     /// From now on, up to its end, the rows of a token are seen.
     pub fn watch(&mut self, token: &Token) {
         self.watched.insert(token.as_str().to_owned());
+    }
+
+    /// Somebody wants to know whether a token's node has confirmed it, and sends it again if the node has not got it.
+    #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
+    pub fn track(&mut self, token: &Token) {
+        self.tracked.insert(token.clone());
+    }
+
+    /// It is of interest no more.
+    #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
+    pub fn untrack(&mut self, token: &str) {
+        self.tracked.remove(token);
+    }
+
+    /// Whether it is.
+    pub fn is_tracked(&self, token: &Token) -> bool {
+        self.tracked.contains(token)
+    }
+
+    /// A node has not got a token, as its history shows. Whether somebody sends it again.
+    pub fn is_lost(&mut self, token: &Token) -> bool {
+        let is_tracked = self.is_tracked(token);
+        if is_tracked {
+            self.lost.push_back(token.clone());
+        }
+        is_tracked
+    }
+
+    /// The next tracked token that its node has not got.
+    pub fn next_lost(&mut self) -> Option<Token> {
+        self.lost.pop_front()
+    }
+
+    /// The next tracked token that its node has confirmed.
+    pub fn next_confirmed(&mut self) -> Option<Token> {
+        self.confirmed.pop_front()
+    }
+
+    /// No row of a token shows a text from now on.
+    #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
+    pub fn mask(&mut self, token: &Token, secret: String) {
+        self.masks.insert(token.clone(), secret);
+    }
+
+    /// A text about a token without what is masked in it.
+    pub fn masked<'a>(&self, token: &Token, text: Cow<'a, str>) -> Cow<'a, str> {
+        match self.masks.get(token) {
+            Some(secret) => Cow::Owned(text.replace(secret, MASKED)),
+            None => text,
+        }
     }
 
     /// The next row of a watched token.
@@ -197,6 +266,9 @@ impl Journal {
 
     /// A token does not count as open any more.
     pub fn close(&mut self, token: &str) -> Option<StoreChange> {
+        if let Some(token) = self.tracked.take(token) {
+            self.confirmed.push_back(token);
+        }
         self.open.remove_entry(token).map(|(token, _)| StoreChange::CloseToken(token))
     }
 

@@ -12,6 +12,16 @@ pub(super) fn without_repeats(text: &str) -> Option<String> {
     serde_json::to_string(&members).ok()
 }
 
+/// Reads an object. Of a key that stands more than once the last value counts; `single` then holds the object without
+/// the others.
+pub(super) fn read_object<'a, T: serde::Deserialize<'a>>(text: &'a str, single: &'a mut String) -> Option<T> {
+    if let Ok(object) = serde_json::from_str(text) {
+        return Some(object);
+    }
+    *single = without_repeats(text)?;
+    serde_json::from_str(single).ok()
+}
+
 /// Appends `text` as a JSON string.
 pub(super) fn push_string(out: &mut String, text: &str) {
     out.push('"');

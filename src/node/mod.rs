@@ -36,6 +36,7 @@ mod ssh;
 mod stopping;
 mod subscribers;
 mod sync;
+mod taken_tokens;
 mod timers;
 mod trace;
 

@@ -13,6 +13,19 @@ use crate::model::ssh::{SshTarget, SshTask, SshTaskId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReceiptId(pub u64);
 
+/// What becomes of two connections that both register as one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twice {
+    /// The same daemon has connected again: the newer one is used.
+    Again,
+    /// The older one does not answer: the newer one is used.
+    Silent,
+    /// The newer one is used, as the configuration wants it.
+    Replaced,
+    /// The older one answers: the newer one is refused.
+    Refused,
+}
+
 /// One side effect.
 #[derive(Clone, PartialEq)]
 pub enum Output {
@@ -74,7 +87,7 @@ pub enum Output {
     },
     /// Drop a link for good.
     CloseLink(NodeId),
-    /// A node has come with another connection, which is used from now on. Said before the older one is closed.
+    /// A node has come with another connection. Said before one of them is closed.
     NodeMoved {
         /// The node.
         node: NodeId,
@@ -82,6 +95,8 @@ pub enum Output {
         before: ClientId,
         /// The newer one.
         client: ClientId,
+        /// What becomes of the two.
+        twice: Twice,
     },
     /// Close the WebSocket of a node that was replaced or that breaks the rules; `refusal` is its last word, if any. No
     /// [`super::input::Input::ClientGone`] follows.

@@ -61,7 +61,7 @@ impl Core {
     pub(super) fn request(&mut self, peer: Peer, action: Action, token: &Token, target: &str, data: String) -> Handled {
         if self.context.debug {
             let way = if peer == Peer::Ourselves { "internal" } else { "external" };
-            let shown = masked::without_secrets(&data);
+            let shown = self.context.journal.masked(token, masked::without_secrets(&data));
             let text = format!("Message received {way} - [{}] [{token}] [{target}] {shown}", action.as_str());
             self.context.log(LogLine::debug("core", text));
         }
@@ -80,6 +80,9 @@ impl Core {
         }
         if !here {
             return self.request_of_node(peer, action, token, target, data);
+        }
+        if self.taken_tokens.is_repeated(&mut self.context, token, &data) {
+            return Handled::accepted();
         }
         if self.held_back(peer, &action, token, None, &data) {
             return Handled::Later;
@@ -136,6 +139,7 @@ impl Core {
             }
             Room::Engine => self.engine.engine_command(&mut self.context, token, data),
             Room::Pollers => self.nodes_module.sync(&mut self.context, token),
+            Room::Legacy => self.legacy.request(&mut self.context, action, token, data),
         }
     }
 

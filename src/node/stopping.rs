@@ -27,6 +27,7 @@ impl Core {
         self.copies.sender(&mut self.context, &mut self.nodes).stop();
         self.copies.free_all();
         self.nodes_module.stop(&mut self.context);
+        self.legacy.stop(&mut self.context);
         for call in self.calls.waiting() {
             waits::ask_history(self, call);
         }

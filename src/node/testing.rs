@@ -82,6 +82,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         hostname: "central".to_owned(),
         thumbprint: "thumb".to_owned(),
         debug: false,
+        takes_every_key: false,
         audits: false,
         proxy: Some(ProxySettings::default()),
         nodes,
@@ -92,6 +93,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         engine: None,
         time_zone: TimeZone::utc(),
         pollers: None,
+        legacycmd: None,
         cleaner: CleanerSettings::default(),
         loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
     }
@@ -103,6 +105,8 @@ pub struct Bench {
     pub millis: u64,
     /// Whether a mark, or the beginning of a COMMAND, finds its way into the database.
     pub stores: bool,
+    /// Every log line.
+    pub log: Vec<String>,
 }
 
 impl Bench {
@@ -123,7 +127,7 @@ impl Bench {
 
     fn undrained(options: CoreOptions, restored: Restored) -> Self {
         let core = Core::new(options, restored, Box::new(Counting(0)), Self::at(0));
-        Self { core, millis: 0, stores: true }
+        Self { core, millis: 0, stores: true, log: Vec::new() }
     }
 
     /// A central whose nodes are linked, with every output so far thrown away.
@@ -148,6 +152,9 @@ impl Bench {
         let mut lines: Vec<String> = Vec::new();
         loop {
             while let Some(output) = self.core.poll_output() {
+                if let Output::Log(line) = &output {
+                    self.log.push(line.text.clone());
+                }
                 if let Output::Store { change: change @ StoreChange::PutSyncMark(..), receipt: Some(receipt) } = output
                 {
                     lines.push(stored(&change));
@@ -160,6 +167,11 @@ impl Bench {
             self.tell_stored(receipt, &mut lines);
         }
         lines
+    }
+
+    /// How many lines of the log begin so.
+    pub fn logged(&self, text: &str) -> usize {
+        self.log.iter().filter(|line| line.starts_with(text)).count()
     }
 
     fn tell_stored(&mut self, receipt: ReceiptId, lines: &mut [String]) {
@@ -365,9 +377,10 @@ pub fn describe(output: &Output) -> String {
         Output::Host(HostWork::ReadPollers) => "read pollers".to_owned(),
         Output::Host(HostWork::Work { id, work }) => match work {
             Work::ReadPlugins { file } => format!("work {} plugins {file:?}", id.0),
-            Work::WritePipe { file, lines, patience } => {
+            Work::WritePipe { file, lines, patience, .. } => {
                 format!("work {} write {lines:?} to {file} within {patience:?}", id.0)
             }
+            Work::Legacy(work) => format!("work {} {work:?}", id.0),
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },
         Output::Host(HostWork::KillCommand(command)) => format!("kill {}", command.0),
@@ -381,8 +394,8 @@ pub fn describe(output: &Output) -> String {
         }
         Output::Log(line) => format!("log {}", line.text),
         Output::SetLogLevel(level) => format!("level {level:?}"),
-        Output::NodeMoved { node, before, client } => {
-            format!("node {node} moves from {} to {}", name(*before), name(*client))
+        Output::NodeMoved { node, before, client, twice } => {
+            format!("node {node} moves from {} to {}: {twice:?}", name(*before), name(*client))
         }
         Output::CloseClient { client, refusal } => format!("close client {}: {refusal:?}", name(*client)),
         Output::SendToParent { kind, outgoing: sent } => format!("parent {kind:?}: {}", outgoing(sent)),

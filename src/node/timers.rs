@@ -21,6 +21,8 @@ pub(super) enum Timer {
     Pong(NodeId),
     /// A node that dials in has not answered a PING or a GETLOG.
     Repeat(NodeId),
+    /// The older connection of a node that registers twice has not answered.
+    Rival(NodeId),
     /// A history sync waits for its answer no longer.
     SyncTimeout(NodeId),
     /// Messages that a broken link left unconfirmed are given up.
@@ -53,6 +55,15 @@ pub(super) enum Timer {
     Cron,
     /// The Centreon database is read.
     ReadPollers,
+    /// Command files are looked for.
+    #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
+    CommandFiles,
+    /// The Centreon database is read for orders.
+    #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
+    CommandTables,
+    /// Orders are sent, or looked at again.
+    #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
+    Orders,
     /// The database is cleaned.
     Purge,
 }

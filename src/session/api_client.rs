@@ -217,6 +217,16 @@ impl ApiClient {
         self.send_queue.len().saturating_add(self.answers.ready_bytes())
     }
 
+    /// Bytes of a request that has not come whole.
+    #[must_use]
+    pub const fn incoming_bytes(&self) -> usize {
+        let of_body = match self.parser.awaited() {
+            Awaited::Body { received_bytes } => received_bytes,
+            Awaited::Request | Awaited::Head | Awaited::Nothing => 0,
+        };
+        of_body.saturating_add(self.parser.buffered_bytes())
+    }
+
     /// Whether to read from the socket: not while too many requests or answers are waiting.
     #[must_use]
     pub fn wants_read(&self) -> bool {

@@ -202,6 +202,15 @@ impl WebSocketCentral {
         }
     }
 
+    /// Bytes of a message that has not come whole.
+    #[must_use]
+    pub fn incoming_bytes(&self) -> usize {
+        match &self.phase {
+            Phase::Open { socket, .. } => socket.held_bytes(),
+            _ => 0,
+        }
+    }
+
     /// Whether to read from the socket: not while the peer does not read what we send.
     #[must_use]
     pub const fn wants_read(&self) -> bool {

@@ -186,3 +186,26 @@ fn a_lock_of_another_program_is_waited_for_and_stops_nobody() {
     let rows = "SELECT count(*) FROM gorgone_history WHERE token = 'waits'";
     assert_eq!(lock.query_row(rows, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
 }
+
+#[test]
+fn while_another_program_holds_the_database_senders_are_slowed_down_and_not_refused() {
+    const COUNT: usize = 12_000;
+    let platform = Platform::new();
+    let daemon = Daemon::start(platform.plan("poller", 2));
+    let mut client = daemon.client();
+    let lock = Connection::open(&daemon.plan.database).unwrap();
+    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let held = std::thread::spawn(move || {
+        std::thread::sleep(seconds(2));
+        lock.execute_batch("ROLLBACK").unwrap();
+    });
+    for number in 0..COUNT {
+        let row = json!({ "code": 2, "etime": 1, "token": "many", "data": {} });
+        client.send("PUTLOG", &format!("put-{number}"), "", &row).unwrap();
+    }
+    for number in 0..COUNT {
+        let reply = client.receive().unwrap();
+        assert_eq!((reply.token, &reply.json["code"]), (format!("put-{number}"), &json!(0)), "{}", reply.json);
+    }
+    held.join().unwrap();
+}

@@ -158,7 +158,7 @@ fn outputs_of_many_commands_share_one_budget() {
 }
 
 #[test]
-fn a_node_that_is_connected_twice_is_one_line_that_names_both_addresses() {
+fn the_second_of_two_daemons_with_one_id_is_refused_with_one_line_that_names_both_addresses() {
     const TOKEN: &str = "t0k3n-0f-the-test";
     let platform = Platform::new();
     let port = crate::platform::free_port();
@@ -166,9 +166,51 @@ fn a_node_that_is_connected_twice_is_one_line_that_names_both_addresses() {
     let plan = plan.with_proxy("httpserver:").with_proxy("  enable: true").with_proxy("  address: 127.0.0.1");
     let central = Daemon::start(plan.with_proxy(&format!("  port: {port}")).with_proxy(&format!("  token: {TOKEN}")));
     let lines = ["address: 127.0.0.1".to_owned(), format!("port: {port}"), format!("token: {TOKEN}")];
-    let _nodes = ["first", "second"].map(|name| Daemon::start(platform.plan(name, 7).with_module("pullwss", &lines)));
-    central.wait_for_log("node '7' is connected twice, from 127.0.0.1 and from 127.0.0.1", seconds(20));
-    let takes_over = || central.log().matches("node '7' is connected\n").count() >= 4;
-    until("they take over from each other", seconds(20), || takes_over().then_some(()));
+    let node = |name| Daemon::start(platform.plan(name, 7).with_module("pullwss", &lines));
+    let first = node("first");
+    central.wait_for_log("node '7' is connected\n", seconds(20));
+    let second = node("second");
+    second.wait_for_log("refused us: another daemon is connected as node '7' and answers; give one", seconds(20));
+    let line = "node '7' is connected twice, from 127.0.0.1 and from 127.0.0.1; the first answers, so the second is \
+        refused";
+    central.wait_for_log(line, seconds(20));
+    assert_eq!(central.log().matches("node '7' is connected\n").count(), 1, "{}", central.log());
     assert_eq!(central.log().matches("is connected twice").count(), 1, "{}", central.log());
+    assert!(!first.log().contains("ERROR"), "{}", first.log());
+    drop(first);
+    until("the second is taken when the first is gone", seconds(60), || {
+        (central.log().matches("node '7' is connected\n").count() == 2).then_some(())
+    });
+}
+
+#[test]
+fn messages_that_come_by_halves_share_one_budget_and_small_ones_go_on() {
+    const CONNECTIONS: usize = 20;
+    let platform = Platform::new();
+    let mut central = Daemon::start(platform.plan("central", 1).with_api());
+    let port = central.plan.api_port.unwrap();
+    let body = vec![b' '; 7 << 20];
+    let head = "POST /api/core/action/command HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 8000000\r\n\r\n";
+    let slow: Vec<TcpStream> = (0..CONNECTIONS)
+        .map(|_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            stream.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            // What the daemon does not read stays here.
+            let _not_all = stream.write_all(&body);
+            stream
+        })
+        .collect();
+    let mut client = central.client();
+    for round in 0..20 {
+        assert_eq!(client.request("PING", "ping", "", &json!({})).kind, "PONG");
+        client.send("COMMAND", &format!("c{round}"), "", &json!({ "content": [{ "command": "true" }] })).unwrap();
+        client.wait_for_rows(&format!("c{round}"), seconds(30));
+    }
+    assert!(central.peak_kib() < 140_000, "{} KiB at most", central.peak_kib());
+    central.wait_for_log("the rest of its message does not come", seconds(30));
+    drop(slow);
+    let large = format!("[{}]", " ".repeat(1 << 20));
+    assert_eq!(central.api().call("POST", "/api/core/action/command", large.as_bytes()).status, 200);
+    central.assert_running();
 }

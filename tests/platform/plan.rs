@@ -203,7 +203,7 @@ impl Plan {
             module(&mut text, "httpserver", "core::httpserver", &lines);
         }
         for (name, lines) in &self.modules {
-            let group = if matches!(name.as_str(), "nodes" | "engine") { "centreon" } else { "core" };
+            let group = if matches!(name.as_str(), "nodes" | "engine" | "legacycmd") { "centreon" } else { "core" };
             module(&mut text, name, &format!("{group}::{name}"), lines);
         }
         if !self.centreon.is_empty() {

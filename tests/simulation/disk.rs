@@ -83,6 +83,8 @@ impl Disk {
                 StoreChange::CloseToken(token) => {
                     self.open_tokens.remove(&token);
                 }
+                // No machine of the simulation has the module 'legacycmd'.
+                StoreChange::Legacy(_) | StoreChange::TakeToken { .. } => {}
                 // A run of the simulation is shorter than any purge time.
                 StoreChange::PutHostKey { .. } | StoreChange::DeleteHostKey(_) | StoreChange::Purge { .. } => {}
             }
@@ -120,6 +122,8 @@ impl Disk {
             fingerprints: self.fingerprints.clone(),
             host_keys: BTreeMap::new(),
             open_tokens: self.open_tokens.iter().map(|(token, node)| (token.clone(), *node)).collect(),
+            taken_tokens: Vec::new(),
+            legacy: stheno::model::legacy::LegacyStored::default(),
             newest_ctime: self.rows.last().map_or(0.0, |row| row.ctime),
         }
     }

@@ -130,6 +130,7 @@ impl Machine {
                 host_names: Vec::new(),
             }),
             nodes: None,
+            legacycmd: None,
             dbcleaner: CleanerSettings::default(),
             loaded: loaded(&["action", "proxy"]),
         };

@@ -78,6 +78,7 @@ const WITHOUT: &[(&str, &str, &str)] = &[
     ("purge_100000", "step", "none: a step ends by the clock"),
     ("purge_100000", "longest", "none: a step ends by the clock, perhaps with a row of 1 MB"),
     ("purge_100000", "left", "none: what is not given back; the best is 0"),
+    ("flash_bytes_per_command", "", "none: a count of what is written"),
     ("memory_after_work", "growth", "none: a growth that should be 0"),
     ("soak", "", "none: a growth that should be 0"),
     ("idle_wakeups", "", "none: a count that must be 0"),

@@ -120,7 +120,10 @@ fn depth_size_and_sort_of_files_are_bounded() {
         [format!("{}/: is a directory, not a file", files.0.display()).replace(&format!("{}/", files.0.display()), "")]
     );
     files.write("device.yaml", b"configuration: !include /dev/zero\n");
-    assert_eq!(files.problems("device.yaml")[0], "/dev/zero: is not a regular file");
+    assert_eq!(
+        files.problems("device.yaml")[0],
+        "device.yaml: configuration: '!include': the file /dev/zero is not a regular file"
+    );
 }
 
 #[test]
@@ -159,4 +162,28 @@ fn a_password_that_everyone_can_read_is_a_warning() {
         files.warnings("c.yaml"),
         ["c.yaml: holds 'password' and every user can read it (mode 0644); chmod o-rwx c.yaml"]
     );
+}
+
+#[test]
+fn an_include_of_what_is_no_file_names_the_line_that_includes_it() {
+    let files = Files::new(&[("top.yaml", "gorgone:\n  gorgonecore: {id: 1}\n  modules: !include things\n")]);
+    fs::create_dir(files.0.join("things")).unwrap();
+    let placed = |files: &Files| {
+        let lines = files.placed(&files.load("top.yaml").expect_err("the configuration is fine"));
+        lines.into_iter().next().unwrap_or_default().replace(&format!("{}/", files.0.display()), "")
+    };
+    assert_eq!(placed(&files), "top.yaml:3: gorgone.modules: '!include': the file things is a directory, not a file");
+    fs::remove_dir(files.0.join("things")).unwrap();
+    let pipe = std::ffi::CString::new(files.0.join("things").into_os_string().into_encoded_bytes()).unwrap();
+    assert!(
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0
+        )
+        .is_ok()
+    );
+    assert_eq!(placed(&files), "top.yaml:3: gorgone.modules: '!include': the file things is not a regular file");
 }

@@ -274,3 +274,60 @@ fn a_relative_register_file_is_looked_for_beside_the_file_that_names_it() {
     ]);
     assert_eq!(files.config("top.yaml").modules.register.unwrap().nodes.len(), 1);
 }
+
+/// `authorized_clients` with these members beside the key, on a daemon with the id 1.
+fn client(members: &str) -> String {
+    let key = "7JcWR0SaRJN5n0wD2ecT3uQr9gv8UuD1w65bQDHZzfw";
+    format!("gorgone: {{gorgonecore: {{id: 1, authorized_clients: [{{key: {key}{members}}}]}}}}\n")
+}
+
+#[test]
+fn a_key_that_is_bound_to_nothing_or_to_too_much_is_told() {
+    for (members, text) in [
+        (", node: ", "authorized_clients[0].node: is empty, so the key would speak for every node; give a value"),
+        (", node: ''", "authorized_clients[0].node: is empty, so the key would speak for every node"),
+        (", may: ", "authorized_clients[0].may: is empty, so the key would ask for everything"),
+    ] {
+        let problems = problems_of(&client(members));
+        assert!(problems.iter().any(|line| line.contains(text)), "{members}: {problems:?}");
+    }
+    for (members, text) in [
+        (", may: []", "authorized_clients[0].may: allows nothing, so whoever has the key is refused everything"),
+        (", node: 1", "authorized_clients[0].node: is 1, the id of this daemon itself"),
+        (", node: 2, may: admin", "authorized_clients[0].may: is 2, and 'may' allows everything"),
+    ] {
+        let warnings = warnings_of(&client(members));
+        assert!(warnings.iter().any(|line| line.contains(text)), "{members}: {warnings:?}");
+    }
+    assert_eq!(warnings_of(&client(", node: 2")), Vec::<String>::new());
+    let bound = config_of(&client(", may: read")).core.bound_keys;
+    let names: Vec<&str> = bound.values().map(|key| key.name.as_str()).collect();
+    assert_eq!(names, ["the client with the key 7JcWR0SaRJN5n0wD2ecT3uQr9gv8UuD1w65bQDHZzfw"]);
+}
+
+#[test]
+fn an_api_without_a_login_that_others_reach_is_told_that_names_are_refused() {
+    let api = |more: &str| {
+        let subnets = "allowed_hosts: {enabled: true, subnets: [10.0.0.0/8]}";
+        format!(
+            "gorgone:\n  gorgonecore: {{id: 1}}\n  modules: [{{name: httpserver, package: \
+             'gorgone::modules::core::httpserver::hooks', enable: true, {subnets}{more}}}]\n"
+        )
+    };
+    let told = |more| warnings_of(&api(more)).iter().any(|line| line.contains("host_names: is absent and the API has"));
+    assert!(told("") && told(", address: 0.0.0.0"));
+    for more in [", address: 127.0.0.1", ", host_names: [c.example]", ", auth: {enabled: true, user: a, password: b}"] {
+        assert!(!told(more), "{more}");
+    }
+}
+
+#[test]
+fn a_problem_between_two_sections_names_the_line_of_one_of_them() {
+    let files = Files::new(&[(
+        "c.yaml",
+        "gorgone:\n  gorgonecore: {id: 1, external_com_type: tcp, external_com_path: '*:8085'}\n  modules:\n    - {name: \
+         httpserver, package: 'gorgone::modules::core::httpserver::hooks', enable: true, port: 8085}\n",
+    )]);
+    let lines = files.placed(&files.load("c.yaml").expect_err("the configuration is fine"));
+    assert!(lines[0].starts_with("c.yaml:4: modules[httpserver].port: is 8085, the port of the external"), "{lines:?}");
+}

@@ -32,7 +32,7 @@ impl Dispatch {
             Output::AwaitRoom { node, client } => self.await_room(node, client, now),
             Output::PauseSender { sender, paused } => self.pause(sender, paused),
             Output::Answer { call, answer } => self.answer_call(call, answer, now),
-            Output::NodeMoved { node, before, client } => self.node_moved(node, before, client, now),
+            Output::NodeMoved { node, before, client, twice } => self.node_moved(node, before, client, twice, now),
             Output::CloseClient { client, refusal } => self.close_client(client, refusal.as_deref(), now),
             Output::SendToParent { kind, outgoing } => self.send_to_parent(kind, &outgoing, now),
             Output::ResetParent(kind) => self.reset_dialled(PeerKey::Parent(kind), now),
@@ -59,6 +59,6 @@ impl Dispatch {
         {
             return self.ask_in_turn(connection, work);
         }
-        self.effects.push_back(Effect::Host(work));
+        self.read_when_there_is_room(work);
     }
 }

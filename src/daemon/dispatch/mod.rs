@@ -6,6 +6,7 @@
 //! queues of [`Dispatch::take_dirty`], calling [`Dispatch::flushed`] for each that shrank.
 
 mod api;
+mod budget;
 mod calls;
 mod connections;
 mod copies;
@@ -31,6 +32,7 @@ use crate::config::settings::Config;
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::history::{Origins, SyncMark};
 use crate::model::host_work::HostDone;
+use crate::model::legacy::LegacyStored;
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
@@ -46,6 +48,7 @@ use crate::session::api_client::access::ApiAccess;
 use crate::session::websocket_central::WebSocketAccess;
 use crate::session::zmq_listener::ZmqListener;
 
+use budget::Budget;
 use calls::Calls;
 use connections::Connections;
 use dialled::DialledPeers;
@@ -85,6 +88,10 @@ pub struct Restored {
     pub host_keys: BTreeMap<String, String>,
     /// Tokens that had no end, and the node that had not confirmed them.
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
+    /// Hashes of the tokens that were taken for work here, the oldest first.
+    pub taken_tokens: Vec<i64>,
+    /// What Centreon Web has ordered and no node has confirmed.
+    pub legacy: LegacyStored,
     /// The `ctime` of the newest row in seconds, 0 for an empty history.
     pub newest_ctime: f64,
 }
@@ -122,6 +129,8 @@ enum Owner {
     Connection(ConnectionId),
     /// What waits for all peers together.
     Unsent,
+    /// What all hold together.
+    Budget,
 }
 
 /// See the module's page.
@@ -133,6 +142,7 @@ pub struct Dispatch {
     connections: Connections,
     calls: Calls,
     unsent: Unsent,
+    budget: Budget,
     flow: copies::Flow,
     /// Peers and connections whose session may want something.
     touched: BTreeSet<Owner>,
@@ -167,6 +177,8 @@ impl Dispatch {
             marks: restored.marks,
             origins: restored.origins,
             open_tokens: restored.open_tokens,
+            taken_tokens: restored.taken_tokens,
+            legacy: restored.legacy,
             newest_ctime: restored.newest_ctime,
         };
         let core = Core::new(options, remembered, surroundings.core_random, now);
@@ -182,7 +194,8 @@ impl Dispatch {
             ssh_turns: ssh::SshTurns::default(),
             connections: Connections::default(),
             calls: Calls::default(),
-            unsent: Unsent::new(config.core.max_memory),
+            unsent: Unsent::default(),
+            budget: Budget::new(config.core.max_memory),
             flow: copies::Flow::default(),
             touched: BTreeSet::new(),
             timers: Timers::default(),
@@ -255,6 +268,13 @@ impl Dispatch {
         self.drain(now);
     }
 
+    /// Something has happened to the command files of Centreon Web.
+    #[cfg(feature = "centreon")]
+    pub fn command_files_touched(&mut self, now: Now) {
+        self.core.handle_input(Input::CommandFilesTouched, now);
+        self.drain(now);
+    }
+
     /// A source of registrations was read again: every node that it wants.
     pub fn nodes_wanted(&mut self, source: RegistrationSource, nodes: Vec<Registration>, now: Now) {
         self.core.handle_input(Input::NodesWanted { source, nodes }, now);
@@ -277,6 +297,7 @@ impl Dispatch {
                 Owner::Listener => self.listener.handle_timeout(now, self.random.as_mut()),
                 Owner::Dialled(key) => self.dialled_timeout(key, now),
                 Owner::Unsent => self.close_idlers(now),
+                Owner::Budget => self.close_who_stands_still(now),
                 Owner::Connection(connection) => self.connection_timeout(connection, now),
             }
             self.drain(now);
@@ -337,6 +358,7 @@ impl Dispatch {
 
     /// Connections whose send queue may hold bytes, in a stable order.
     pub fn take_dirty(&mut self, now: Now) -> BTreeSet<ConnectionId> {
+        self.take_stock(now);
         let dirty = self.connections.take_dirty();
         for connection in &dirty {
             self.note_unsent(*connection, now);
@@ -357,7 +379,7 @@ impl Dispatch {
                 match touched {
                     Owner::Dialled(key) => self.drain_dialled(key, now),
                     Owner::Connection(connection) => self.drain_connection(connection, now),
-                    Owner::Core | Owner::Listener | Owner::Unsent => {}
+                    Owner::Core | Owner::Listener | Owner::Unsent | Owner::Budget => {}
                 }
             } else {
                 break;

@@ -81,6 +81,7 @@ impl Dispatch {
     pub fn closed(&mut self, connection: ConnectionId, reason: String, now: Now) {
         if let Some(gone) = self.forget(connection) {
             self.forget_unsent(connection, now);
+            self.forget_coming(connection);
             self.note_unready(&gone, now);
             match gone.kind {
                 Kind::Link { key, .. } => self.link_closed(key, connection, reason, now),
@@ -136,7 +137,7 @@ impl Dispatch {
     pub fn wants_read(&self, connection: ConnectionId) -> bool {
         let Some(entry) = self.connections.get(connection) else { return false };
         match &entry.kind {
-            _ if entry.closing => false,
+            _ if entry.closing || self.budget.holds(connection) => false,
             Kind::External(external) => {
                 entry.open_queries() < MAX_QUERIES_PER_CONNECTION
                     && !external.zmtp.is_congested()
@@ -167,6 +168,7 @@ impl Dispatch {
             Some((Kind::Undecided(_), _)) => {}
         }
         self.connections.set_reading(None);
+        self.note_coming(connection, now);
         self.drain(now);
     }
 

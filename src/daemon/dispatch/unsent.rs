@@ -1,7 +1,7 @@
-//! Bytes that wait for peers, of all connections together: one budget for answers under way.
+//! Bytes that wait for peers, of all connections together: the largest part of the budget (`budget.rs`).
 //!
-//! A connection asks its next question when the answers before have left. Above the budget no
-//! question is asked whose answer may be large, and a peer that takes nothing is closed.
+//! A connection asks its next question when the answers before have left. Above the budget a peer that takes nothing
+//! is closed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -12,15 +12,10 @@ use crate::model::host_work::{HostDone, HostWork};
 use crate::model::time::{Monotonic, Now};
 use crate::node::input::Input;
 
+use super::budget::SMALL_ANSWER_BYTES;
 use super::connections::Kind;
 use super::{Dispatch, Effect, Owner};
 
-/// Bytes that wait for all peers together before answers become small; less where `max_memory` is low.
-const BUDGET_BYTES: usize = 48 << 20;
-/// Above the budget answers to questions have at most so many bytes.
-const SMALL_ANSWER_BYTES: usize = 64 << 10;
-/// So many bytes above the budget no question is asked any more.
-const SMALL_ANSWERS_BYTES: usize = 16 << 20;
 /// A connection for which so much waits asks nothing.
 const ASKS_BELOW_BYTES: usize = 256 << 10;
 /// Questions of one connection that are asked at once: at first, and at most while its answers are small. After a large
@@ -51,8 +46,8 @@ struct Waiting {
 }
 
 /// See the module's page.
+#[derive(Default)]
 pub(super) struct Unsent {
-    budget_bytes: usize,
     by_connection: BTreeMap<ConnectionId, Waiting>,
     total_bytes: usize,
     asking: BTreeMap<ConnectionId, Asking>,
@@ -75,17 +70,6 @@ impl Default for Asking {
 }
 
 impl Unsent {
-    /// `max_memory`: of the whole daemon, in bytes.
-    pub(super) fn new(max_memory: Option<u64>) -> Self {
-        let share = max_memory.map(|bytes| usize::try_from(bytes / 4).unwrap_or(BUDGET_BYTES));
-        let budget_bytes = share.map_or(BUDGET_BYTES, |share| share.min(BUDGET_BYTES));
-        Self { budget_bytes, by_connection: BTreeMap::new(), total_bytes: 0, asking: BTreeMap::new() }
-    }
-
-    const fn is_above(&self) -> bool {
-        self.total_bytes >= self.budget_bytes
-    }
-
     fn note(&mut self, connection: ConnectionId, bytes: usize, now: Monotonic) {
         let waiting = self.by_connection.get(&connection);
         if bytes == 0 && waiting.is_none() {
@@ -111,8 +95,7 @@ impl Unsent {
     }
 
     /// The next question of a connection, if it may be asked now.
-    fn next_question(&mut self, connection: ConnectionId) -> Option<HostWork> {
-        let is_low = self.total_bytes < self.budget_bytes / 2;
+    fn next_question(&mut self, connection: ConnectionId, is_low: bool) -> Option<HostWork> {
         let may_ask = self.of(connection) < ASKS_BELOW_BYTES;
         let asking = self.asking.get_mut(&connection)?;
         let most = if is_low { asking.most } else { 1 };
@@ -132,14 +115,6 @@ impl Unsent {
         self.by_connection.get(&connection).map_or(0, |waiting| waiting.bytes)
     }
 
-    fn room(&self) -> AnswerRoom {
-        match self.total_bytes {
-            bytes if bytes < self.budget_bytes => AnswerRoom::Whole,
-            bytes if bytes < self.budget_bytes + SMALL_ANSWERS_BYTES => AnswerRoom::Bytes(SMALL_ANSWER_BYTES),
-            _ => AnswerRoom::None,
-        }
-    }
-
     /// The peer that has taken too little for too long and for which most waits.
     fn idler(&self, now: Monotonic) -> Option<ConnectionId> {
         let idle = self.by_connection.iter().filter(|(_, waiting)| now.since(waiting.mark.1) >= PATIENCE);
@@ -148,12 +123,6 @@ impl Unsent {
 }
 
 impl Dispatch {
-    /// How large the answer to a question may be that is asked now.
-    #[must_use]
-    pub fn answer_room(&self) -> AnswerRoom {
-        self.unsent.room()
-    }
-
     /// Asks a question of a connection, once little waits for it.
     pub(super) fn ask_in_turn(&mut self, connection: ConnectionId, work: HostWork) {
         self.unsent.asking.entry(connection).or_default().waiting.push_back(work);
@@ -167,7 +136,7 @@ impl Dispatch {
     }
 
     fn ask_next(&mut self, connection: ConnectionId) {
-        while let Some(work) = self.unsent.next_question(connection) {
+        while let Some(work) = self.unsent.next_question(connection, self.budget.is_low()) {
             self.effects.push_back(Effect::Host(work));
         }
     }
@@ -176,15 +145,18 @@ impl Dispatch {
     pub(super) fn note_unsent(&mut self, connection: ConnectionId, now: Now) {
         let bytes = self.unsent_bytes(connection);
         self.unsent.note(connection, bytes, now.monotonic);
+        self.budget.set_answers(self.unsent.total_bytes);
         self.ask_next(connection);
-        if self.unsent.is_above() {
+        if self.budget.is_above() {
             self.timers.set_if_unset(Owner::Unsent, now.monotonic + PATIENCE);
         }
     }
 
     /// A connection is gone: what it wanted to ask is not asked any more.
     pub(super) fn forget_unsent(&mut self, connection: ConnectionId, now: Now) {
-        for work in self.unsent.forget(connection) {
+        let waiting = self.unsent.forget(connection);
+        self.budget.set_answers(self.unsent.total_bytes);
+        for work in waiting {
             if let HostWork::Query { query, .. } = work {
                 self.connections.answered(query);
                 let nothing = LogPage { rows: Vec::new(), more: false };
@@ -196,12 +168,12 @@ impl Dispatch {
 
     /// [`Owner::Unsent`]: above the budget whoever takes nothing is closed, the largest first.
     pub(super) fn close_idlers(&mut self, now: Now) {
-        while self.unsent.is_above()
+        while self.has_too_many_answers()
             && let Some(idler) = self.unsent.idler(now.monotonic)
         {
             let (bytes, peer) = (self.unsent.of(idler), self.connections.get(idler).map(|entry| entry.peer));
             if let Some(peer) = peer {
-                let total = self.unsent.total_bytes >> 20;
+                let total = self.budget.total_bytes() >> 20;
                 let text = format!(
                     "{peer}: does not read its answers, {bytes} bytes wait for it and {total} MiB for all: closed"
                 );
@@ -210,10 +182,15 @@ impl Dispatch {
             self.effects.push_back(Effect::Close(idler));
             self.closed(idler, "it does not read".to_owned(), now);
             self.unsent.note(idler, 0, now.monotonic);
+            self.budget.set_answers(self.unsent.total_bytes);
         }
-        if self.unsent.is_above() {
+        if self.budget.is_above() {
             self.timers.set(Owner::Unsent, now.monotonic + PATIENCE / 5);
         }
+    }
+
+    fn has_too_many_answers(&self) -> bool {
+        self.budget.is_above() && self.budget.is_of_answers()
     }
 
     fn unsent_bytes(&mut self, connection: ConnectionId) -> usize {
@@ -236,22 +213,8 @@ mod tests {
     }
 
     #[test]
-    fn answers_become_small_and_then_none_and_whole_again_when_they_have_left() {
-        let mut unsent = Unsent::new(None);
-        unsent.note(ONE, 30 << 20, at(0));
-        assert_eq!(unsent.room(), AnswerRoom::Whole);
-        unsent.note(TWO, 20 << 20, at(0));
-        assert_eq!(unsent.room(), AnswerRoom::Bytes(SMALL_ANSWER_BYTES));
-        unsent.note(TWO, 40 << 20, at(0));
-        assert_eq!(unsent.room(), AnswerRoom::None);
-        unsent.note(TWO, 0, at(0));
-        unsent.forget(ONE);
-        assert_eq!((unsent.room(), unsent.total_bytes), (AnswerRoom::Whole, 0));
-    }
-
-    #[test]
     fn the_idler_is_who_takes_too_little_however_much_comes_on_top() {
-        let mut unsent = Unsent::new(None);
+        let mut unsent = Unsent::default();
         unsent.note(ONE, 10 << 20, at(0));
         unsent.note(TWO, 30 << 20, at(0));
         for second in 1..=5 {

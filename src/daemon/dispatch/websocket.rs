@@ -12,6 +12,7 @@ use crate::model::node_id::NodeId;
 use crate::model::time::Now;
 use crate::model::token::Token;
 use crate::node::input::Input;
+use crate::node::output::Twice;
 use crate::session::NotSent;
 use crate::session::websocket_central::{NamedToken, WebSocketAccess, WebSocketCentralSettings};
 use crate::session::websocket_central::{WebSocketCentral, WebSocketCentralOutput};
@@ -159,7 +160,7 @@ impl Dispatch {
     }
 
     /// A node has come with another connection. While the older one stands, two daemons may have one id.
-    pub(super) fn node_moved(&mut self, node: NodeId, before: ClientId, client: ClientId, now: Now) {
+    pub(super) fn node_moved(&mut self, node: NodeId, before: ClientId, client: ClientId, twice: Twice, now: Now) {
         let peer = |client| {
             let connection = self.connection_of_client(client)?;
             self.connections.get(connection).map(|entry| entry.peer)
@@ -167,10 +168,19 @@ impl Dispatch {
         let (Some(first), Some(second)) = (peer(before), peer(client)) else {
             return self.log(LogLine::info("proxy", format!("node '{node}' has connected again")));
         };
+        let what = match twice {
+            Twice::Again => {
+                let text = format!("node '{node}' has connected again, from {second} (before: from {first})");
+                return self.log(LogLine::info("proxy", text));
+            }
+            Twice::Silent => "the first does not answer, so the second is used",
+            Twice::Replaced => "the second is used ('id_twice: replace')",
+            Twice::Refused => "the first answers, so the second is refused",
+        };
         if self.complaints.may_tell_of(node, now) {
             let text = format!(
-                "node '{node}' is connected twice, from {first} and from {second}; the newer connection is used. If \
-                 two daemons have this id, give one of them another 'gorgonecore.id'"
+                "node '{node}' is connected twice, from {first} and from {second}; {what}. If two daemons have this \
+                 id, give one of them another 'gorgonecore.id'"
             );
             self.log(LogLine::warning("proxy", text));
         }

@@ -28,8 +28,10 @@ pub(super) struct Children {
     running: HashMap<usize, (CommandId, Box<ChildProcess>)>,
     /// Children to look at in this turn.
     ready: BTreeSet<usize>,
-    /// Children that are not read before another has ended.
+    /// Children that are not read before there is room.
     waiting: BTreeSet<usize>,
+    /// What all outputs held in the last turn.
+    kept_bytes: usize,
     /// Commands that were to be killed before their process was there.
     doomed: BTreeSet<CommandId>,
     environment: Arc<Environment>,
@@ -47,7 +49,7 @@ fn held(source: usize, child: &ChildProcess) -> Held {
 impl Children {
     pub(super) fn new(environment: Environment) -> Self {
         let (ready, waiting, doomed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Self { running: HashMap::new(), ready, waiting, doomed, environment: Arc::new(environment) }
+        Self { running: HashMap::new(), ready, waiting, kept_bytes: 0, doomed, environment: Arc::new(environment) }
     }
 
     /// Starting a process may block (a slow disk, a network file system): a worker does it.
@@ -58,9 +60,9 @@ impl Children {
         })
     }
 
-    /// Whether output waits that no event will announce.
-    pub(super) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+    /// Whether output waits that no event will announce, if all outputs may hold `room_bytes`.
+    pub(super) fn has_ready(&self, room_bytes: usize) -> bool {
+        !self.ready.is_empty() || (!self.waiting.is_empty() && self.kept_bytes < room_bytes)
     }
 
     /// An output became readable.
@@ -139,8 +141,12 @@ impl EventLoop {
             .filter(|(_, (_, child))| child.poll_timeout().is_some_and(|deadline| deadline <= now.monotonic))
             .map(|(source, _)| *source)
             .collect();
+        let room_bytes = self.dispatch.output_room();
+        if self.children.kept_bytes < room_bytes {
+            self.children.ready.append(&mut self.children.waiting);
+        }
         let running = self.children.running.iter().map(|(source, (_, child))| held(*source, child));
-        let mut budget = OutputBudget::new(running);
+        let mut budget = OutputBudget::new(room_bytes, running);
         let mut ready = std::mem::take(&mut self.children.ready);
         ready.extend(&due);
         for source in ready {
@@ -175,5 +181,7 @@ impl EventLoop {
                 self.dispatch.host_done(HostDone::CommandEnded { command, outcome }, now);
             }
         }
+        self.children.kept_bytes = budget.total_bytes();
+        self.dispatch.note_outputs(budget.total_bytes());
     }
 }

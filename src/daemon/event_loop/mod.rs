@@ -7,6 +7,8 @@ mod announcing;
 mod children;
 mod copies;
 mod listeners;
+#[cfg_attr(not(feature = "centreon"), path = "orders_absent.rs")]
+mod orders;
 mod output_budget;
 mod questions;
 mod register_file;
@@ -46,6 +48,7 @@ use super::run_options::RunOptions;
 use children::Children;
 use copies::CopyWork;
 use listeners::Listening;
+use orders::Orders;
 use register_file::RegisterFile;
 use ssh::SshConnections;
 use storage::{JobResult, Storage};
@@ -60,6 +63,9 @@ const REGISTER_FILE: Token = Token(2);
 const DATABASE: Token = Token(3);
 /// The token of the first listener; the others follow.
 const FIRST_LISTENER: usize = 4;
+/// The watches of command files, above those of the listeners.
+const COMMAND_FILE: Token = Token(14);
+const COMMAND_DIR: Token = Token(15);
 /// Connections have odd tokens above this, children even ones.
 const FIRST_SOURCE: usize = 16;
 /// Names that may wait to be looked up.
@@ -95,6 +101,8 @@ struct EventLoop {
     log: LogWriter,
     listening: Listening,
     register_file: Option<RegisterFile>,
+    #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "nothing in this build"))]
+    orders: Orders,
     /// The top file, for [`reload`].
     config_path: PathBuf,
     upkeep: Upkeep,
@@ -164,6 +172,7 @@ impl EventLoop {
         registry.register(signals.source(), SIGNALS, Interest::READABLE).map_err(RunError::new)?;
         let listening = Listening::open(&config, open_files, registry, log, now)?;
         let register_file = RegisterFile::open(&config, registry, log, now);
+        let orders = Orders::new(&config);
         let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
         let workers = Workers::new(threads, &wake);
@@ -191,6 +200,7 @@ impl EventLoop {
             log,
             listening,
             register_file,
+            orders,
             config_path,
             upkeep,
             streams: Streams::new(),
@@ -240,8 +250,10 @@ impl EventLoop {
     }
 
     fn timeout(&self, now: Monotonic) -> Option<Duration> {
-        let more = self.streams.has_readable() || self.children.has_ready() || self.listening.has_waiting();
-        let paused_until = self.upkeep.paused_until(now).filter(|_| more);
+        let more = self.streams.has_readable()
+            || self.children.has_ready(self.dispatch.output_room())
+            || self.listening.has_waiting();
+        let paused_until = self.storage.full_until().or_else(|| self.upkeep.paused_until(now)).filter(|_| more);
         if (more && paused_until.is_none()) || self.dispatch.has_work() {
             return Some(Duration::ZERO);
         }
@@ -271,6 +283,7 @@ impl EventLoop {
             }
             REGISTER_FILE => self.register_file_touched(),
             DATABASE => self.database_touched(now),
+            source @ (COMMAND_FILE | COMMAND_DIR) => self.command_files_touched(source, now),
             Token(source) if source < FIRST_SOURCE => self.listening.mark_waiting(source),
             Token(source) if source >= ssh::FIRST_SSH_SOURCE => self.ssh_event(source, now),
             Token(source) if source % 2 == 1 => self.stream_event(source, event, now),

@@ -1,8 +1,8 @@
-//! One budget for the outputs of all commands that run: above it they are read one after the other, and the others wait
-//! with a full pipe.
+//! The outputs of all commands that run, as a part of the budget of all (`dispatch/budget.rs`): above it they are read
+//! one after the other, and the others wait with a full pipe.
 
-/// What is kept of all outputs together; above it only one command at a time is read that still gains by it.
-const BUDGET_BYTES: usize = 8 << 20;
+/// What the outputs of others may hold while the oldest command is still read above the budget.
+const OTHERS_BYTES: usize = 16 << 20;
 /// Output of commands that end in one turn: storing it takes several times as much.
 const ENDED_BYTES: usize = 2 << 20;
 
@@ -18,6 +18,8 @@ pub(super) struct Held {
 
 /// The budget in one turn.
 pub(super) struct OutputBudget {
+    /// What may be kept of all outputs together.
+    limit_bytes: usize,
     total_bytes: usize,
     /// The oldest command of which more is kept.
     leader: Option<Held>,
@@ -25,8 +27,8 @@ pub(super) struct OutputBudget {
 }
 
 impl OutputBudget {
-    pub(super) fn new(running: impl Iterator<Item = Held>) -> Self {
-        let mut budget = Self { total_bytes: 0, leader: None, ended_bytes: 0 };
+    pub(super) fn new(limit_bytes: usize, running: impl Iterator<Item = Held>) -> Self {
+        let mut budget = Self { limit_bytes, total_bytes: 0, leader: None, ended_bytes: 0 };
         for held in running {
             budget.total_bytes += held.kept_bytes;
             if !held.is_full && budget.leader.is_none_or(|leader| held.source < leader.source) {
@@ -41,7 +43,7 @@ impl OutputBudget {
     pub(super) fn may_read(&self, held: Held) -> bool {
         let is_leader = self.leader.is_some_and(|leader| leader.source == held.source);
         let of_others = self.total_bytes.saturating_sub(held.kept_bytes);
-        held.is_full || self.total_bytes < BUDGET_BYTES || (is_leader && of_others < 2 * BUDGET_BYTES)
+        held.is_full || self.total_bytes < self.limit_bytes || (is_leader && of_others < OTHERS_BYTES)
     }
 
     /// A command was read, or ended (then `kept_bytes` is what it printed).
@@ -52,6 +54,11 @@ impl OutputBudget {
         } else {
             self.total_bytes = self.total_bytes.saturating_add(after_bytes);
         }
+    }
+
+    /// What all hold.
+    pub(super) const fn total_bytes(&self) -> usize {
+        self.total_bytes
     }
 
     /// Whether commands that could end wait for the next turn.
@@ -71,24 +78,24 @@ mod tests {
     #[test]
     fn below_the_budget_all_are_read_and_above_it_the_oldest_that_gains() {
         let few = [held(2, 3 << 20, false), held(4, 4 << 20, false)];
-        let budget = OutputBudget::new(few.into_iter());
+        let budget = OutputBudget::new(8 << 20, few.into_iter());
         assert!(few.into_iter().all(|one| budget.may_read(one)));
         let many = [held(2, 3 << 20, true), held(4, 4 << 20, false), held(6, 4 << 20, false)];
-        let budget = OutputBudget::new(many.into_iter());
+        let budget = OutputBudget::new(8 << 20, many.into_iter());
         assert_eq!(many.map(|one| budget.may_read(one)), [true, true, false]);
     }
 
     #[test]
     fn a_command_that_may_print_more_than_the_budget_is_read_when_it_is_alone() {
         let alone = held(2, 100 << 20, false);
-        assert!(OutputBudget::new([alone].into_iter()).may_read(alone));
+        assert!(OutputBudget::new(8 << 20, [alone].into_iter()).may_read(alone));
         let full = [held(2, 9 << 20, true), held(4, 9 << 20, true), held(6, 0, false)];
-        assert!(!OutputBudget::new(full.into_iter()).may_read(held(6, 0, false)));
+        assert!(!OutputBudget::new(8 << 20, full.into_iter()).may_read(held(6, 0, false)));
     }
 
     #[test]
     fn a_turn_is_over_after_the_output_of_some_ends() {
-        let mut budget = OutputBudget::new(std::iter::empty());
+        let mut budget = OutputBudget::new(8 << 20, std::iter::empty());
         budget.note(0, 1 << 20, true);
         assert!(!budget.is_turn_over());
         budget.note(0, 1 << 20, true);

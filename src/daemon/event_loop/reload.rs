@@ -28,7 +28,11 @@ impl EventLoop {
             Ok(read) => read,
             Err(problems) => {
                 problems.iter().for_each(|problem| log(LogLine::error("core", problem.to_string())));
-                let text = "the configuration cannot be used as it is now: the daemon goes on with the one from before";
+                let text = format!(
+                    "the configuration cannot be used as it is now: the daemon goes on with the one from before; mend \
+                     the lines above until 'stheno check {}' finds nothing, and reload again",
+                    self.config_path.display()
+                );
                 return log(LogLine::error("core", text));
             }
         };

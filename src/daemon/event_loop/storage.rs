@@ -53,8 +53,8 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 /// The first look whether it still does, and the longest time between two.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 const LAST_LOOK: Duration = Duration::from_millis(100);
-/// Changes that wait for it at most.
-const WAITING_MAX: usize = 10_000;
+/// While so many changes wait for it nothing more is taken in: who sends is slowed down, not refused.
+const WAITING_MAX: usize = 5_000;
 
 /// Database pages kept in memory by a daemon without nodes. It is most of what such a daemon holds at work; less makes
 /// large commits slower.
@@ -110,6 +110,8 @@ impl Storage {
             host_keys: stored.host_keys.into_iter().collect(),
             origins: stored.origins,
             open_tokens: stored.open_tokens,
+            taken_tokens: stored.taken_tokens,
+            legacy: stored.legacy,
             newest_ctime: store.newest_ctime(),
         };
         let path = core.database.clone();
@@ -131,6 +133,12 @@ impl Storage {
 
     pub(super) fn poll_timeout(&self) -> Option<Monotonic> {
         self.waiting.as_ref().map(|waiting| waiting.look_at).into_iter().chain(self.retry_at).min()
+    }
+
+    /// When the next look is, while nothing may be taken in.
+    pub(super) fn full_until(&self) -> Option<Monotonic> {
+        let waiting = self.waiting.as_ref().filter(|waiting| waiting.batch.changes.len() >= WAITING_MAX);
+        waiting.map(|waiting| waiting.look_at)
     }
 
     /// Tells the loop when something is done to the database's files.
@@ -163,6 +171,7 @@ impl Storage {
         }
         self.store.be_patient_at_last();
         let stored = self.store.apply(&last.changes, wall);
+        let _looked_at_by_the_next_start = self.store.note_order();
         let _kept_in_the_log = history_store::checkpoint(&self.path);
         stored.map(drop).map_err(|error| format!("{} changes are lost: {error}", last.changes.len()))
     }
@@ -267,11 +276,7 @@ impl EventLoop {
                 }
                 true
             }
-            Err(error)
-                if error.kind == StoreErrorKind::Busy
-                    && now.monotonic.since(since) < LOCK_PATIENCE
-                    && batch.changes.len() <= WAITING_MAX =>
-            {
+            Err(error) if error.kind == StoreErrorKind::Busy && now.monotonic.since(since) < LOCK_PATIENCE => {
                 let look_at = now.monotonic + pause;
                 self.storage.waiting = Some(Waiting { batch, since, look_at, pause });
                 return;

@@ -144,6 +144,9 @@ impl MemoryLimit {
 impl EventLoop {
     /// What comes from outside; less of it while too much memory is in use.
     pub(super) fn take_in(&mut self, now: Now) {
+        if self.storage.full_until().is_some() {
+            return;
+        }
         match self.upkeep.intake(&mut self.log, now) {
             Intake::Until(_) => return,
             Intake::Tight => self.storage.release_memory(),

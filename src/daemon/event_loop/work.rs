@@ -116,9 +116,15 @@ impl EventLoop {
                 let read = move || done(id, WorkOutcome::PluginsRead(packages::read_plugins(file.as_deref())));
                 self.workers.submit(Rank::Match, Box::new(read));
             }
-            Work::WritePipe { file, lines, patience } => {
-                let write =
-                    move || done(id, WorkOutcome::PipeWritten(command_pipe::write_lines(&file, &lines, patience)));
+            Work::Legacy(work) => self.legacy_work(id, work, now),
+            Work::WritePipe { file, lines, raw, patience } => {
+                let write = move || {
+                    let report = match raw {
+                        Some(raw) => command_pipe::write_lines(&file, &[raw], patience),
+                        None => command_pipe::write_lines(&file, &lines, patience),
+                    };
+                    done(id, WorkOutcome::PipeWritten(report))
+                };
                 if !self.workers.submit_below(PIPES_MAX, Rank::Pipe, Box::new(write)) {
                     let failure = "submit engine command issue: too many pipes are written to, try again later";
                     let report = PipeReport { submitted: 0, failure: Some(failure.to_owned()) };

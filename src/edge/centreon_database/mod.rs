@@ -2,12 +2,14 @@
 //! one for the whole: a job for a worker thread.
 //!
 //! The client speaks as much of the MySQL protocol as this needs: one connection, text queries, results that fit into
-//! memory. Out of scope: writing, prepared statements, compression, connections that are kept.
+//! memory. Out of scope: prepared statements, compression, connections that are kept.
 
 #[cfg(feature = "centreon")]
 mod auth;
 #[cfg(feature = "centreon")]
 mod client;
+#[cfg(feature = "centreon")]
+mod orders;
 #[cfg(feature = "centreon")]
 mod packet;
 #[cfg(feature = "centreon")]
@@ -18,6 +20,8 @@ mod tables;
 use std::fmt;
 
 use crate::config::database::DatabaseSettings;
+#[cfg(feature = "centreon")]
+use crate::model::legacy::CommandTables;
 use crate::model::poller::PollerTables;
 
 /// Why nothing was read.
@@ -42,6 +46,24 @@ impl fmt::Display for DatabaseFault {
 #[cfg(feature = "centreon")]
 pub fn read(settings: &DatabaseSettings) -> Result<PollerTables, DatabaseFault> {
     tables::read(settings)
+}
+
+/// Reads what orders of Centreon Web need of the pollers.
+///
+/// # Errors
+/// Why nothing was read.
+#[cfg(feature = "centreon")]
+pub fn read_commands(settings: &DatabaseSettings) -> Result<CommandTables, DatabaseFault> {
+    orders::read(settings)
+}
+
+/// Inserts an import task of a Remote Server for a task of its central; `seconds` since the epoch is now.
+///
+/// # Errors
+/// Why it is not there.
+#[cfg(feature = "centreon")]
+pub fn add_import_task(settings: &DatabaseSettings, parent: u64, seconds: i64) -> Result<(), DatabaseFault> {
+    orders::add_import_task(settings, parent, seconds)
 }
 
 /// This build cannot read a database.

@@ -37,7 +37,7 @@ pub(super) fn read(settings: &DatabaseSettings) -> Result<PollerTables, Database
     Ok(tables)
 }
 
-fn connect(settings: &DatabaseSettings) -> Result<Client, DatabaseFault> {
+pub(super) fn connect(settings: &DatabaseSettings) -> Result<Client, DatabaseFault> {
     let deadline = Instant::now() + WHOLE;
     let step = settings.read_timeout;
     let over_socket = |path: &Path| {
@@ -110,7 +110,7 @@ fn relation(row: Row) -> RelationRow {
     RelationRow { remote_id: values.next().unwrap_or_default(), poller_id: values.next().unwrap_or_default() }
 }
 
-fn explain(fault: Fault, settings: &DatabaseSettings) -> DatabaseFault {
+pub(super) fn explain(fault: Fault, settings: &DatabaseSettings) -> DatabaseFault {
     let fault = match fault {
         Fault::Io(error) => {
             tls::database::explain(&error, settings.tls.as_ref()).map_or(Fault::Io(error), Fault::Other)
@@ -183,7 +183,7 @@ fn sentence(fault: Fault, settings: &DatabaseSettings) -> String {
                 configuration database"
         ),
         Fault::Server(1142 | 1143, text) => {
-            format!("{at} does not let the user '{user}' read ({text}): GRANT SELECT on '{database}'")
+            format!("{at} does not let the user '{user}' do that ({text}): GRANT it on '{database}'")
         }
         Fault::Server(code, text) => format!("{at} refuses: {text} (error {code})"),
         Fault::Other(text) => format!("the database '{database}' at {place} cannot be read: {text}"),

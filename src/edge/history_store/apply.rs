@@ -1,10 +1,13 @@
 //! All changes of a loop turn as one transaction.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
-use super::{HistoryStore, LAST_PATIENCE, StoreError, StoreErrorKind, WRITE_PATIENCE, column, purge};
+use super::{
+    HistoryStore, LAST_PATIENCE, StoreError, StoreErrorKind, WRITE_PATIENCE, column, legacy, purge, time_order,
+};
 use crate::model::history::{HistoryRow, RowOrigin, StoreChange, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::random::to_hex;
@@ -51,12 +54,15 @@ impl CommitClock {
     }
 }
 
-/// The greatest row id and the newest `ctime` of the file, by its indexes.
-pub(super) fn resume(connection: &Connection) -> Result<(i64, CommitClock)> {
+/// The greatest row id and the newest `ctime` of the file.
+pub(super) fn resume(connection: &Connection, is_ordered: bool) -> Result<(i64, CommitClock)> {
     let last_row_id = connection
         .query_row("SELECT max(id) FROM gorgone_history", [], |row| Ok(column::integer(row, 0).unwrap_or(0)))?;
-    // The bound leaves out text, which SQLite sorts after every number.
-    let sql = "SELECT max(ctime) FROM gorgone_history WHERE ctime < 1e12";
+    let sql = match is_ordered {
+        true => "SELECT max(ctime) FROM (SELECT ctime FROM gorgone_history ORDER BY id DESC LIMIT 1)",
+        // The bound leaves out text, which SQLite sorts after every number.
+        false => "SELECT max(ctime) FROM gorgone_history WHERE ctime < 1e12",
+    };
     let newest = connection.query_row(sql, [], |row| Ok(column::real(row, 0).unwrap_or(0.0)))?;
     Ok((last_row_id, CommitClock((newest * CommitClock::TICKS_PER_SECOND as f64).ceil() as i64)))
 }
@@ -73,11 +79,12 @@ impl HistoryStore {
         if changes.is_empty() {
             return Ok(Applied::default());
         }
-        let mut clock = self.clock;
-        match run(&mut self.connection, changes, wall, &mut clock) {
+        let mut order = Order { clock: self.clock, is_kept: self.is_ordered };
+        match run(&mut self.connection, changes, wall, &mut order) {
             Ok((applied, last_row_id)) => {
                 self.last_row_id = last_row_id.unwrap_or(self.last_row_id);
-                self.clock = clock;
+                self.clock = order.clock;
+                self.is_ordered = order.is_kept;
                 self.be_patient(WRITE_PATIENCE);
                 Ok(applied)
             }
@@ -106,17 +113,37 @@ impl HistoryStore {
     }
 }
 
+/// The times of rows, and whether ids have grown with them so far.
+struct Order {
+    clock: CommitClock,
+    is_kept: bool,
+}
+
+impl Order {
+    /// The `ctime` of the next row.
+    fn next(&mut self, wall: WallTime, transaction: &Transaction<'_>) -> Result<f64> {
+        let before = self.clock.0;
+        let ctime = self.clock.next(wall);
+        if self.is_kept && self.clock.0 <= before {
+            time_order::bring_index(transaction)?;
+            self.is_kept = false;
+        }
+        Ok(ctime)
+    }
+}
+
 /// The transaction rolls back by itself when it is dropped on an error.
 fn run(
     connection: &mut Connection,
     changes: &[StoreChange],
     wall: WallTime,
-    clock: &mut CommitClock,
+    order: &mut Order,
 ) -> Result<(Applied, Option<i64>)> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut applied = Applied::default();
     let mut last_row_id = None;
     let mut insert = None;
+    let passing = passing_tokens(changes);
     for change in changes {
         match change {
             StoreChange::InsertRow(row) => {
@@ -125,7 +152,7 @@ fn run(
                     None => insert.insert(transaction.prepare_cached(INSERT_ROW)?),
                 };
                 // A peer that goes on by `ctime` must be able to stop behind any row.
-                insert_row(statement, row, clock.next(wall))?;
+                insert_row(statement, row, order.next(wall, &transaction)?)?;
                 last_row_id = Some(transaction.last_insert_rowid());
                 applied.inserted += 1;
             }
@@ -149,13 +176,16 @@ fn run(
             }
             StoreChange::PutSyncMark(node, mark) => put_mark(&transaction, *node, *mark)?,
             StoreChange::PutOriginMark(RowOrigin { history, id }) => {
-                let sql = "INSERT OR REPLACE INTO stheno_origin_marks (node, history, last_id) VALUES (?1, ?2, ?3)";
+                // As a `REPLACE` it would delete first.
+                let sql = "INSERT INTO stheno_origin_marks (node, history, last_id) VALUES (?1, ?2, ?3) \
+                           ON CONFLICT (node, history) DO UPDATE SET last_id = excluded.last_id";
                 transaction.prepare_cached(sql)?.execute(params![sql_id(history.node), history.number, id])?;
             }
             StoreChange::DeleteSyncMark(node) => {
                 let sql = "DELETE FROM gorgone_synchistory WHERE id = ?1";
                 transaction.prepare_cached(sql)?.execute([sql_id(*node)])?;
             }
+            StoreChange::OpenToken { token, .. } if passing.contains(token.as_str()) => {}
             StoreChange::OpenToken { token, node } => {
                 let sql = "INSERT OR REPLACE INTO stheno_open_tokens (token, node) VALUES (?1, ?2)";
                 transaction.prepare_cached(sql)?.execute(params![token.as_str(), node.map(sql_id)])?;
@@ -164,8 +194,14 @@ fn run(
                 let sql = "DELETE FROM stheno_open_tokens WHERE token = ?1";
                 transaction.prepare_cached(sql)?.execute([token.as_str()])?;
             }
+            StoreChange::TakeToken { hash, taken } => legacy::take_token(&transaction, *hash, *taken)?,
+            StoreChange::Legacy(change) => legacy::apply(&transaction, change)?,
             StoreChange::Purge { used_before, rows_before, instant_before } => {
-                let done = purge::step(&transaction, *used_before, *rows_before, *instant_before)?;
+                let before = purge::Before { used: *used_before, rows: *rows_before, instant: *instant_before };
+                let done = purge::step(&transaction, order.is_kept, before)?;
+                if order.is_kept && !done.is_left {
+                    time_order::note_order(&transaction)?;
+                }
                 applied.purged += done.purged;
                 applied.purge_left |= done.is_left;
                 applied.is_shorter |= done.is_shorter;
@@ -175,6 +211,29 @@ fn run(
     drop(insert);
     transaction.commit()?;
     Ok((applied, last_row_id))
+}
+
+/// Tokens that are opened and closed by the same changes: nobody has to remember them.
+fn passing_tokens(changes: &[StoreChange]) -> BTreeSet<&str> {
+    let opened: BTreeSet<&str> = changes
+        .iter()
+        .filter_map(|change| match change {
+            StoreChange::OpenToken { token, .. } => Some(token.as_str()),
+            _ => None,
+        })
+        .collect();
+    if opened.is_empty() {
+        return opened;
+    }
+    let mut passing = BTreeSet::new();
+    for change in changes {
+        match change {
+            StoreChange::OpenToken { token, .. } => _ = passing.remove(token.as_str()),
+            StoreChange::CloseToken(token) if opened.contains(token.as_str()) => _ = passing.insert(token.as_str()),
+            _ => {}
+        }
+    }
+    passing
 }
 
 const INSERT_ROW: &str = "INSERT INTO gorgone_history (token, code, etime, ctime, instant, data, stheno_node, \

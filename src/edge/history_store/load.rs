@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Result, Row};
 
-use super::{Stored, column};
+use super::{Stored, column, legacy};
 use crate::model::history::{HistoryName, Origins, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::random::from_hex;
@@ -40,6 +40,8 @@ pub(super) fn load(connection: &Connection, number: i64) -> Result<Stored> {
         host_keys: host_keys(connection)?,
         origins: Origins { own: number, marks: origin_marks(connection)? },
         open_tokens: open_tokens(connection)?,
+        taken_tokens: legacy::taken_tokens(connection)?,
+        legacy: legacy::load(connection)?,
         warnings: Vec::new(),
     };
     stored.warnings = warnings.lines;
@@ -61,7 +63,7 @@ fn origin_marks(connection: &Connection) -> Result<Vec<(HistoryName, i64)>> {
 }
 
 fn open_tokens(connection: &Connection) -> Result<Vec<(Token, Option<NodeId>)>> {
-    let sql = format!("SELECT token, node FROM stheno_open_tokens ORDER BY rowid LIMIT {MAX_ROWS}");
+    let sql = format!("SELECT token, node FROM stheno_open_tokens LIMIT {MAX_ROWS}");
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;
     let mut open = Vec::new();

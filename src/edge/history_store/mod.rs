@@ -16,6 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::edge::random::SystemRandom;
 use crate::model::history::{Origins, SyncMark};
+use crate::model::legacy::LegacyStored;
 use crate::model::node_id::NodeId;
 use crate::model::session::StoredSession;
 use crate::model::token::Token;
@@ -24,6 +25,7 @@ mod apply;
 mod column;
 mod error;
 mod identity;
+mod legacy;
 mod load;
 mod lock;
 mod maintenance;
@@ -32,6 +34,7 @@ mod reader;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod time_order;
 
 pub use apply::Applied;
 pub use error::{StoreError, StoreErrorKind};
@@ -87,6 +90,10 @@ pub struct Stored {
     pub origins: Origins,
     /// Tokens without an end, and the node that has not confirmed them.
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
+    /// Hashes of the tokens that were taken for work here, the oldest first.
+    pub taken_tokens: Vec<i64>,
+    /// What Centreon Web has ordered and no node has confirmed.
+    pub legacy: LegacyStored,
     /// Rows that were skipped and why; never more than a few lines.
     pub warnings: Vec<String>,
 }
@@ -98,6 +105,8 @@ pub struct HistoryStore {
     number: i64,
     last_row_id: i64,
     clock: apply::CommitClock,
+    /// See [`time_order`].
+    is_ordered: bool,
     patience: Duration,
     identity: identity::Identity,
     _lock: lock::DatabaseLock,
@@ -142,10 +151,11 @@ impl HistoryStore {
         connection.execute_batch(&pragmas).map_err(sqlite)?;
         complete_schema(path, &mut connection, options)?;
         let number = schema::history_number(&connection, &mut SystemRandom::new()).map_err(sqlite)?;
-        let (last_row_id, clock) = apply::resume(&connection).map_err(sqlite)?;
+        let is_ordered = time_order::settle(&connection).map_err(sqlite)?;
+        let (last_row_id, clock) = apply::resume(&connection, is_ordered).map_err(sqlite)?;
         let identity = identity::Identity::new(path).map_err(|error| StoreError::from_io(path, &error))?;
         let (path, patience) = (path.to_owned(), LONG_PATIENCE);
-        Ok(Self { connection, path, number, last_row_id, clock, patience, identity, _lock: lock })
+        Ok(Self { connection, path, number, last_row_id, clock, is_ordered, patience, identity, _lock: lock })
     }
 
     /// The greatest row id so far; 0 for an empty history. The newest row is never purged, so ids do not come back.
@@ -193,6 +203,17 @@ impl HistoryStore {
             ));
         }
         self.connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)").map_err(sqlite)
+    }
+
+    /// Leaves a note for the next start, which then need not look at the rows that are there.
+    ///
+    /// # Errors
+    /// It cannot be written; the next start takes a little longer.
+    pub fn note_order(&self) -> Result<(), StoreError> {
+        if !self.is_ordered {
+            return Ok(());
+        }
+        time_order::note_order(&self.connection).map_err(|error| StoreError::from_sqlite(&self.path, &error))
     }
 
     /// Bytes of the write-ahead log that wait for a [`checkpoint`]. Costs microseconds; above some megabytes, start one

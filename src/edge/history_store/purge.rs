@@ -29,28 +29,42 @@ pub(super) struct Step {
     pub is_left: bool,
 }
 
+/// What is too old: sessions used, rows stored and instant rows stored before these seconds since the epoch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before {
+    pub used: i64,
+    pub rows: i64,
+    pub instant: i64,
+}
+
 const SESSIONS: &str = "DELETE FROM gorgone_identity WHERE id IN \
                         (SELECT id FROM gorgone_identity WHERE coalesce(mtime, ctime, 0) < ?1 LIMIT ?2)";
-/// By the index, oldest first; the newest row stays, so that row ids are not used again.
+/// Where ids grow with times, oldest first; the newest row stays, so that row ids are not used again.
 const OLD_ROWS: &str = "DELETE FROM gorgone_history WHERE id IN \
+                        (SELECT id FROM (SELECT id, ctime FROM gorgone_history ORDER BY id LIMIT ?2) \
+                        WHERE ctime < ?1) AND id <> (SELECT max(id) FROM gorgone_history)";
+const INSTANT_ROWS: &str = "DELETE FROM gorgone_history WHERE id IN \
+                            (SELECT id FROM (SELECT id, ctime FROM gorgone_history WHERE instant = 1 \
+                            ORDER BY id LIMIT ?2) WHERE ctime < ?1) AND id <> (SELECT max(id) FROM gorgone_history)";
+/// By the index of times.
+const OLD_ROWS_BY_INDEX: &str = "DELETE FROM gorgone_history WHERE id IN \
                         (SELECT id FROM gorgone_history WHERE ctime < ?1 ORDER BY ctime LIMIT ?2) \
                         AND id <> (SELECT max(id) FROM gorgone_history)";
-/// Row ids grow with `ctime`, so the newest row that is old enough bounds the part of the index that is looked at.
-const INSTANT_ROWS: &str = "DELETE FROM gorgone_history WHERE id IN \
+/// Row ids mostly grow with `ctime`, so the newest row that is old enough bounds the part of the index that is read.
+const INSTANT_ROWS_BY_INDEX: &str = "DELETE FROM gorgone_history WHERE id IN \
                             (SELECT id FROM gorgone_history WHERE instant = 1 AND +ctime < ?1 AND id <= \
                             (SELECT id FROM gorgone_history WHERE ctime < ?1 ORDER BY ctime DESC LIMIT 1) LIMIT ?2) \
                             AND id <> (SELECT max(id) FROM gorgone_history)";
 
-/// Deletes what is too old, a few at a time, then gives pages back.
-pub(super) fn step(
-    transaction: &Transaction<'_>,
-    used_before: i64,
-    rows_before: i64,
-    instant_before: i64,
-) -> Result<Step> {
+/// Deletes what is too old, a few at a time, then gives pages back. `is_ordered`: see [`super::time_order`].
+pub(super) fn step(transaction: &Transaction<'_>, is_ordered: bool, before: Before) -> Result<Step> {
+    let (old_rows, instant_rows) = match is_ordered {
+        true => (OLD_ROWS, INSTANT_ROWS),
+        false => (OLD_ROWS_BY_INDEX, INSTANT_ROWS_BY_INDEX),
+    };
     let deadline = Instant::now() + STEP_MAX;
     let mut step = Step::default();
-    for (sql, before) in [(SESSIONS, used_before), (OLD_ROWS, rows_before), (INSTANT_ROWS, instant_before)] {
+    for (sql, before) in [(SESSIONS, before.used), (old_rows, before.rows), (instant_rows, before.instant)] {
         let mut delete = transaction.prepare_cached(sql)?;
         loop {
             if Instant::now() >= deadline {

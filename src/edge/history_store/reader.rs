@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
 
-use super::{LONG_PATIENCE, StoreError, column};
+use super::{LONG_PATIENCE, StoreError, column, time_order};
 use crate::model::code::Code;
 use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, RowOrigin};
 
@@ -50,7 +50,7 @@ impl HistoryReader {
         if filter.newest == Some(0) {
             return Ok(page);
         }
-        let mut question = Question::new(filter, limit);
+        let mut question = self.question(filter, limit)?;
         if let Some(newest) = filter.newest {
             let oldest = self.nth_newest(filter, limit, newest)?;
             question.push("id >= ?", Value::Integer(oldest.unwrap_or(i64::MIN)));
@@ -81,10 +81,21 @@ impl HistoryReader {
         Ok(page)
     }
 
+    fn question(&self, filter: &LogFilter, limit: &PageLimit) -> rusqlite::Result<Question> {
+        let is_by_time = filter.token.is_none() && filter.after_id.is_none();
+        let first = match filter.after_ctime.filter(|_| is_by_time) {
+            Some(ctime) if time_order::is_ordered(&self.connection)? => {
+                Some(time_order::first_behind(&self.connection, ctime)?)
+            }
+            _ => None,
+        };
+        Ok(Question::new(filter, limit, first))
+    }
+
     /// The id of the `number`th newest row that meets the filter; `None` when there are fewer.
     fn nth_newest(&self, filter: &LogFilter, limit: &PageLimit, number: u64) -> rusqlite::Result<Option<i64>> {
         let by_id = PageLimit { whole_instants: false, ..*limit };
-        let mut question = Question::new(filter, &by_id);
+        let mut question = self.question(filter, &by_id)?;
         let skipped = i64::try_from(number - 1).unwrap_or(i64::MAX);
         question.values.push(Value::Integer(skipped));
         let sql = question.select("id", " DESC LIMIT 1 OFFSET ?");
@@ -96,7 +107,7 @@ impl HistoryReader {
     /// SQLite's plan for a question, for tests.
     #[cfg(test)]
     pub(super) fn plan(&self, filter: &LogFilter, limit: &PageLimit) -> String {
-        let question = Question::new(filter, limit);
+        let question = self.question(filter, limit).unwrap();
         let sql = format!("EXPLAIN QUERY PLAN {}", question.select(COLUMNS, ""));
         let mut statement = self.connection.prepare(&sql).unwrap();
         let lines = statement.query_map(params_from_iter(question.values), |row| row.get::<_, String>(3)).unwrap();
@@ -164,9 +175,13 @@ struct Question {
 }
 
 impl Question {
-    fn new(filter: &LogFilter, limit: &PageLimit) -> Self {
+    /// `first`: the first row behind [`LogFilter::after_ctime`], where ids grow with times.
+    fn new(filter: &LogFilter, limit: &PageLimit, first: Option<i64>) -> Self {
         let mut question = Self { conditions: Vec::new(), values: Vec::new(), order: Order::Id };
-        let mut narrowed = filter.token.is_some() || filter.after_id.is_some();
+        if let Some(first) = first {
+            question.push("id >= ?", Value::Integer(first));
+        }
+        let narrowed = filter.token.is_some() || filter.after_id.is_some() || first.is_some();
         if let Some(token) = &filter.token {
             question.push("token = ?", Value::Text(token.clone()));
         }
@@ -185,18 +200,12 @@ impl Question {
                 question.push("id >= (SELECT min(+id) FROM gorgone_history WHERE ctime > ?)", value.clone());
                 question.push("+ctime > ?", value);
             }
-            narrowed = true;
         }
         if let Some(etime) = filter.after_etime {
-            let value = Value::Real(etime);
-            if !narrowed {
-                question.push("id >= (SELECT min(+id) FROM gorgone_history WHERE etime > ?)", value.clone());
-            }
-            question.push("+etime > ?", value);
-            narrowed = true;
+            question.push("etime > ?", Value::Real(etime));
         }
         if let Some(code) = filter.code {
-            question.push(if narrowed { "+code = ?" } else { "code = ?" }, Value::Integer(code.0));
+            question.push("code = ?", Value::Integer(code.0));
         }
         question
     }

@@ -13,9 +13,16 @@ struct Table {
     name: &'static str,
     /// Name and declaration.
     columns: &'static [(&'static str, &'static str)],
-    /// Kind with name, and column.
+    /// The columns of a key, for a table that is nothing but its key's tree: a change writes one page instead of two.
+    key: &'static str,
+    /// Kind with name, and what it is on.
     indexes: &'static [(&'static str, &'static str)],
 }
+
+/// Indexes of the original's that its statements can do without. Each costs a page of every commit; see
+/// [`super::time_order`] for that of `ctime`.
+const SUPERFLUOUS_INDEXES: [&str; 4] =
+    ["idx_gorgone_history_id", "idx_gorgone_history_etime", "idx_gorgone_history_code", "idx_gorgone_history_instant"];
 
 const TEXT: &str = "varchar(1024) DEFAULT NULL";
 const LONG_TEXT: &str = "varchar(2048) DEFAULT NULL";
@@ -28,11 +35,18 @@ const OPEN_TOKENS: &str = "stheno_open_tokens";
 const HOST_KEYS: &str = "stheno_ssh_host_keys";
 /// How far other histories were taken over.
 const ORIGINS: &str = "stheno_origin_marks";
+/// Tokens that were taken for work here and are not taken again.
+const TAKEN_TOKENS: &str = "stheno_taken_tokens";
+/// What Centreon Web has ordered and no node has confirmed.
+const ORDERS: &str = "stheno_orders";
+/// How far its command file in hand was read.
+const ORDER_FILE: &str = "stheno_order_file";
 /// Tables that a daemon of the original's can do without.
-const OPTIONAL_TABLES: [&str; 4] = ["gorgone_centreon_judge_spare", OPEN_TOKENS, ORIGINS, HOST_KEYS];
+const OPTIONAL_TABLES: [&str; 7] =
+    ["gorgone_centreon_judge_spare", OPEN_TOKENS, ORIGINS, HOST_KEYS, TAKEN_TOKENS, ORDERS, ORDER_FILE];
 
-const TABLES: [Table; 9] = [
-    Table { name: "gorgone_information", columns: &[("key", TEXT), ("value", TEXT)], indexes: &[] },
+const TABLES: [Table; 12] = [
+    Table { name: "gorgone_information", columns: &[("key", TEXT), ("value", TEXT)], key: "", indexes: &[] },
     Table {
         name: "gorgone_identity",
         columns: &[
@@ -46,7 +60,8 @@ const TABLES: [Table; 9] = [
             ("oldiv", TEXT),
             ("parent", "int(11) DEFAULT '0'"),
         ],
-        indexes: &[("INDEX idx_gorgone_identity", "identity"), ("INDEX idx_gorgone_parent", "parent")],
+        key: "",
+        indexes: &[("INDEX idx_gorgone_identity", "(identity)"), ("INDEX idx_gorgone_parent", "(parent)")],
     },
     Table {
         name: "gorgone_history",
@@ -63,13 +78,10 @@ const TABLES: [Table; 9] = [
             ("stheno_history", INT),
             ("stheno_row", INT),
         ],
+        key: "",
         indexes: &[
-            ("INDEX idx_gorgone_history_id", "id"),
-            ("INDEX idx_gorgone_history_token", "token"),
-            ("INDEX idx_gorgone_history_etime", "etime"),
-            ("INDEX idx_gorgone_history_code", "code"),
-            ("INDEX idx_gorgone_history_ctime", "ctime"),
-            ("INDEX idx_gorgone_history_instant", "instant"),
+            ("INDEX idx_gorgone_history_token", "(token)"),
+            ("INDEX idx_stheno_history_instant", "(instant) WHERE instant = 1"),
         ],
     },
     Table {
@@ -81,12 +93,14 @@ const TABLES: [Table; 9] = [
             ("stheno_history", INT),
             ("stheno_newest", "FLOAT DEFAULT NULL"),
         ],
-        indexes: &[("UNIQUE INDEX idx_gorgone_synchistory_id", "id")],
+        key: "",
+        indexes: &[("UNIQUE INDEX idx_gorgone_synchistory_id", "(id)")],
     },
     Table {
         name: "gorgone_target_fingerprint",
         columns: &[("id", KEY), ("target", LONG_TEXT), ("fingerprint", "varchar(4096) DEFAULT NULL")],
-        indexes: &[("INDEX idx_gorgone_target_fingerprint_target", "target")],
+        key: "",
+        indexes: &[("INDEX idx_gorgone_target_fingerprint_target", "(target)")],
     },
     Table {
         name: "gorgone_centreon_judge_spare",
@@ -95,24 +109,48 @@ const TABLES: [Table; 9] = [
             ("status", "int(11) NOT NULL"),
             ("data", "TEXT DEFAULT NULL"),
         ],
-        indexes: &[("INDEX idx_gorgone_centreon_judge_spare_cluster_name", "cluster_name")],
+        key: "",
+        indexes: &[("INDEX idx_gorgone_centreon_judge_spare_cluster_name", "(cluster_name)")],
     },
     // Ours; the original leaves it alone.
     Table {
         name: OPEN_TOKENS,
-        columns: &[("token", "varchar(255) NOT NULL PRIMARY KEY"), ("node", INT)],
+        columns: &[("token", "varchar(255) NOT NULL"), ("node", INT)],
+        key: "token",
         indexes: &[],
     },
     Table {
         name: HOST_KEYS,
         columns: &[("host", "varchar(512) NOT NULL PRIMARY KEY"), ("line", "TEXT DEFAULT NULL")],
+        key: "",
+        indexes: &[],
+    },
+    Table { name: TAKEN_TOKENS, columns: &[("hash", KEY), ("taken", INT)], key: "", indexes: &[] },
+    Table {
+        name: ORDERS,
+        columns: &[
+            ("sequence", KEY),
+            ("token", "varchar(255) NOT NULL"),
+            ("target", TEXT),
+            ("action", TEXT),
+            ("name", TEXT),
+            ("data", "TEXT DEFAULT NULL"),
+        ],
+        key: "",
+        indexes: &[],
+    },
+    Table {
+        name: ORDER_FILE,
+        columns: &[("path", "TEXT DEFAULT NULL"), ("identity", TEXT), ("position", INT)],
+        key: "",
         indexes: &[],
     },
     // Ours: how far each history was taken over, whoever brought its rows.
     Table {
         name: ORIGINS,
         columns: &[("node", "INTEGER NOT NULL"), ("history", "INTEGER NOT NULL"), ("last_id", "INTEGER NOT NULL")],
-        indexes: &[("UNIQUE INDEX idx_stheno_origin_marks", "node, history")],
+        key: "node, history",
+        indexes: &[],
     },
 ];
 
@@ -130,9 +168,9 @@ pub(super) fn missing(connection: &Connection) -> Result<Missing> {
         let columns = columns_of(connection, table.name)?;
         if columns.is_empty() {
             found.tables |= !OPTIONAL_TABLES.contains(&table.name);
-            let declared: Vec<String> =
-                table.columns.iter().map(|(name, declaration)| format!("`{name}` {declaration}")).collect();
-            found.statements.push(format!("CREATE TABLE `{}` ({})", table.name, declared.join(", ")));
+            found.statements.push(table.create(table.name));
+        } else if !table.key.is_empty() && !is_key_tree(connection, table.name)? {
+            found.statements.extend(table.make_key_tree());
         } else {
             let absent = table.columns.iter().filter(|(name, _)| !columns.iter().any(|column| column == name));
             found.statements.extend(absent.map(|(name, declaration)| {
@@ -140,16 +178,45 @@ pub(super) fn missing(connection: &Connection) -> Result<Missing> {
                 format!("ALTER TABLE `{}` ADD COLUMN `{name}` {declaration}", table.name)
             }));
         }
-        for (index, column) in table.indexes {
+        for (index, on) in table.indexes {
             let name = index.rsplit(' ').next().unwrap_or_default();
             if !has_index(connection, name)? {
                 // An old file may hold the same node twice, which a unique index would refuse; reading copes with it.
                 let index = if columns.is_empty() { index } else { index.trim_start_matches("UNIQUE ") };
-                found.statements.push(format!("CREATE {index} ON {} ({column})", table.name));
+                found.statements.push(format!("CREATE {index} ON {} {on}", table.name));
             }
         }
     }
+    for index in SUPERFLUOUS_INDEXES {
+        if has_index(connection, index)? {
+            found.statements.push(format!("DROP INDEX {index}"));
+        }
+    }
     Ok(found)
+}
+
+impl Table {
+    fn create(&self, name: &str) -> String {
+        let mut declared: Vec<String> =
+            self.columns.iter().map(|(name, declaration)| format!("`{name}` {declaration}")).collect();
+        if self.key.is_empty() {
+            return format!("CREATE TABLE `{name}` ({})", declared.join(", "));
+        }
+        declared.push(format!("PRIMARY KEY ({})", self.key));
+        format!("CREATE TABLE `{name}` ({}) WITHOUT ROWID", declared.join(", "))
+    }
+
+    /// Writes a table anew that an older version has made with row ids.
+    fn make_key_tree(&self) -> [String; 4] {
+        let (name, old) = (self.name, format!("{}_old", self.name));
+        let columns = self.columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        [
+            format!("ALTER TABLE `{name}` RENAME TO `{old}`"),
+            self.create(name),
+            format!("INSERT OR REPLACE INTO `{name}` ({columns}) SELECT {columns} FROM `{old}` ORDER BY rowid"),
+            format!("DROP TABLE `{old}`"),
+        ]
+    }
 }
 
 impl Missing {
@@ -203,7 +270,12 @@ fn columns_of(connection: &Connection, table: &str) -> Result<Vec<String>> {
     statement.query_map([table], |row| row.get(0))?.collect()
 }
 
-fn has_index(connection: &Connection, name: &str) -> Result<bool> {
+fn is_key_tree(connection: &Connection, table: &str) -> Result<bool> {
+    let sql = "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?1";
+    connection.query_row(sql, [table], |row| row.get(0))
+}
+
+pub(super) fn has_index(connection: &Connection, name: &str) -> Result<bool> {
     let sql = "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND lower(name) = ?1";
     connection.query_row(sql, [name], |row| row.get::<_, i64>(0)).map(|count| count > 0)
 }

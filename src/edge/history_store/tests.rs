@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::edge::temp_dir::TempDir;
 use crate::model::code::Code;
-use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, StoreChange};
+use crate::model::history::{HistoryName, HistoryRow, LogFilter, LogPage, PageLimit, StoreChange};
 use crate::model::time::WallTime;
 
 pub(super) const WALL: WallTime = WallTime::from_micros(1_770_000_000_000_000);
@@ -86,15 +86,14 @@ fn a_new_database_has_the_schema_of_the_original() {
     assert_eq!(
         names("table"),
         "gorgone_centreon_judge_spare gorgone_history gorgone_identity gorgone_information gorgone_synchistory \
-         gorgone_target_fingerprint stheno_open_tokens stheno_origin_marks \
-         stheno_ssh_host_keys"
+         gorgone_target_fingerprint stheno_open_tokens stheno_order_file stheno_orders stheno_origin_marks \
+         stheno_ssh_host_keys stheno_taken_tokens"
     );
     assert_eq!(
         names("index"),
-        "idx_gorgone_centreon_judge_spare_cluster_name idx_gorgone_history_code idx_gorgone_history_ctime \
-         idx_gorgone_history_etime idx_gorgone_history_id idx_gorgone_history_instant idx_gorgone_history_token \
-         idx_gorgone_identity idx_gorgone_parent idx_gorgone_synchistory_id idx_gorgone_target_fingerprint_target \
-         idx_stheno_origin_marks sqlite_autoindex_stheno_open_tokens_1 sqlite_autoindex_stheno_ssh_host_keys_1"
+        "idx_gorgone_centreon_judge_spare_cluster_name idx_gorgone_history_token idx_gorgone_identity \
+         idx_gorgone_parent idx_gorgone_synchistory_id idx_gorgone_target_fingerprint_target \
+         idx_stheno_history_instant sqlite_autoindex_stheno_ssh_host_keys_1"
     );
     let version: String = connection
         .query_row("SELECT value FROM gorgone_information WHERE key = 'version'", [], |row| row.get(0))
@@ -103,6 +102,25 @@ fn a_new_database_has_the_schema_of_the_original() {
     let twice =
         connection.execute("INSERT INTO gorgone_synchistory (id, ctime, last_id) VALUES (1, 0, 0), (1, 0, 0)", []);
     assert!(twice.is_err(), "the index of marks is unique");
+}
+
+#[test]
+fn tables_of_an_older_version_are_written_anew_and_keep_what_they_hold() {
+    let dir = TempDir::new();
+    let path = dir.join("history.sdb");
+    let old = "CREATE TABLE stheno_open_tokens (token varchar(255) NOT NULL PRIMARY KEY, node int(11) DEFAULT NULL);
+        CREATE TABLE stheno_origin_marks (node INTEGER NOT NULL, history INTEGER NOT NULL, last_id INTEGER NOT NULL);
+        CREATE UNIQUE INDEX idx_stheno_origin_marks ON stheno_origin_marks (node, history);
+        INSERT INTO stheno_open_tokens VALUES ('a', 2), ('b', NULL);
+        INSERT INTO stheno_origin_marks VALUES (2, 77, 9);";
+    Connection::open(&path).unwrap().execute_batch(old).unwrap();
+    for _ in 0..2 {
+        let stored = open(&path).load().unwrap();
+        let token = |text: &str| Token::parse(text).unwrap();
+        assert_eq!(stored.open_tokens, [(token("a"), NodeId::new(2).ok()), (token("b"), None)]);
+        let history = HistoryName { node: NodeId::new(2).unwrap(), number: 77 };
+        assert_eq!(stored.origins.marks, [(history, 9)]);
+    }
 }
 
 #[test]

@@ -44,6 +44,11 @@ pub(super) struct HeldCommands {
 }
 
 impl HeldCommands {
+    /// Bytes of the requests that wait.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes a command; `false` when there is no room.
     pub fn hold(&mut self, context: &mut Context, held: Held) -> bool {
         let bytes = self.bytes.saturating_add(held.data.len());

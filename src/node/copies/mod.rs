@@ -35,6 +35,11 @@ pub(super) struct Copies {
 }
 
 impl Copies {
+    /// Bytes of chunks, and of requests that wait for copies.
+    pub fn held_bytes(&self) -> usize {
+        self.receiving.held_bytes() + self.relaying.held_bytes() + self.held.held_bytes()
+    }
+
     /// Those that we send.
     pub fn sender<'a>(&'a mut self, context: &'a mut Context, nodes: &'a mut Nodes) -> Sender<'a> {
         Sender { context, nodes, sending: &mut self.sending }

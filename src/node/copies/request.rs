@@ -56,7 +56,8 @@ impl Request {
     /// The message of the row, and what it is about.
     pub(in crate::node) fn read(data: &str) -> Result<Self, (&'static str, &'static str)> {
         const FAILED: &str = "remote copy failed";
-        let raw: RawRequest<'_> = serde_json::from_str(data).map_err(|_| (FAILED, "the request cannot be read"))?;
+        let mut single = String::new();
+        let raw: RawRequest<'_> = json::read_object(data, &mut single).ok_or((FAILED, "the request cannot be read"))?;
         let member = |key: &str| raw.content.get(key).and_then(json::text);
         let source = member("source").ok_or((FAILED, "the source is missing"))?;
         let destination = member("destination").ok_or((FAILED, "the destination is missing"))?;

@@ -42,6 +42,7 @@ impl Core {
         }
         self.counters.count(Way::External, &message.action);
         self.node_message(id, message);
+        self.nodes.older_answers(&mut self.context, id);
         true
     }
 

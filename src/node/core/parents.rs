@@ -12,6 +12,9 @@ impl Core {
     pub(super) fn parent_message(&mut self, kind: ParentKind, message: Message) {
         self.context.timers.cancel(&Timer::ParentSilence(kind));
         let Message { action, token, target, data } = message;
+        if action == Action::Ack {
+            self.dialled_out.acknowledged(&mut self.context, kind, &data);
+        }
         // Replies, such as the ACK of REGISTERNODES, show that it is there.
         if matches!(
             action,

@@ -4,8 +4,7 @@ use crate::node::CoreOptions;
 use crate::node::input::Input;
 use crate::node::testing::{Bench, id, message, options, pull_settings, pullwss_settings, push_node, row};
 
-const REGISTERS: &str =
-    r#"parent Pull: [REGISTERNODES] [] [] {"nodes":[{"id":6,"identity":"gorgone-6-ab","type":"pull"}]}"#;
+const REGISTERS: &str = r#"parent Pull: [REGISTERNODES] [] [] {"nodes":[{"id":6,"identity":"gorgone-6-ab","instance":"01010101010101010101010101010101","type":"pull"}]}"#;
 
 fn node() -> Bench {
     let options = options(vec![push_node(9)]);
@@ -33,10 +32,11 @@ fn a_node_registers_when_it_is_connected_and_again_with_every_ping() {
     let registers = |line: &String| line.contains("REGISTERNODES");
     assert_eq!(bench.pass_seconds(59).iter().filter(|line| registers(line)).count(), 0);
     assert!(bench.pass_seconds(1).contains(&REGISTERS.to_owned()));
-    let registers = r#"parent WebSocket: [REGISTERNODES] [] [] {"nodes":[{"id":6,"identity":6,"type":"wss"}]}"#;
-    assert_eq!(bench.give(up(WebSocket)), [registers]);
+    let node = r#"{"id":6,"identity":6,"instance":"01010101010101010101010101010101","type":"wss"}"#;
+    let registers = format!(r#"parent WebSocket: [REGISTERNODES] [] [] {{"nodes":[{node}]}}"#);
+    assert_eq!(bench.give(up(WebSocket)), [registers.clone()]);
     bench.give(ack());
-    assert!(bench.pass_seconds(30).contains(&registers.to_owned()));
+    assert!(bench.pass_seconds(30).contains(&registers));
 }
 
 #[test]
@@ -134,4 +134,19 @@ fn a_node_unregisters_before_it_stops() {
     bench.give(up(WebSocket));
     let unregisters = |kind: &str| format!(r#"parent {kind}: [UNREGISTERNODES] [] [] {{"nodes":[{{"id":6}}]}}"#);
     assert_eq!(bench.give(Input::Stop), [unregisters("Pull"), unregisters("WebSocket"), "stopped".to_owned()]);
+}
+
+#[test]
+fn a_central_that_refuses_the_registration_is_a_warning_once_an_hour() {
+    let mut bench = node();
+    bench.give(up(Pull));
+    let refusal = || asks(Pull, "ACK", "", "", r#"{"code":1,"data":{"message":"another daemon is connected"}}"#);
+    bench.give(refusal());
+    let warned = |bench: &Bench| bench.logged("the central refuses us: another daemon is connected; check 'id'");
+    assert_eq!(warned(&bench), 1);
+    bench.give(refusal());
+    bench.pass_seconds(3_600);
+    assert_eq!(warned(&bench), 1);
+    bench.give(refusal());
+    assert_eq!(warned(&bench), 2);
 }

@@ -42,7 +42,7 @@ use starting::Starting;
 
 /// Requests that wait at most, and the characters in them.
 const WAITING_MAX: usize = 10_000;
-const WAITING_BYTES_MAX: usize = 64 << 20;
+const WAITING_BYTES_MAX: usize = 32 << 20;
 /// No command runs longer.
 const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 
@@ -90,6 +90,11 @@ enum Awaiting {
 }
 
 impl Commands {
+    /// Bytes that wait for their turn or are checked.
+    pub(in crate::node) const fn held_bytes(&self) -> usize {
+        self.waiting_bytes + self.checking.held_bytes()
+    }
+
     /// Whether nothing runs or waits.
     pub(in crate::node) fn is_idle(&self) -> bool {
         self.busy() == 0 && self.waiting.is_empty() && self.engine_runs == 0 && self.work.is_empty()

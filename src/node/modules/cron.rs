@@ -65,6 +65,16 @@ pub(in crate::node) struct Run {
     pub is_here: bool,
 }
 
+/// The second of the minute that the clock shows.
+const fn second(context: &Context) -> i64 {
+    context.now.wall.as_micros().rem_euclid(MINUTE_MICROS) / SECOND_MICROS
+}
+
+/// The seconds of a minute up to this one, a bit for each.
+const fn passed(second: i64) -> u64 {
+    (2 << second) - 1
+}
+
 /// The jobs of this daemon.
 #[derive(Default)]
 pub(in crate::node) struct Cron {
@@ -107,7 +117,20 @@ impl Cron {
         let Some(definitions) = context.options.cron.as_mut().map(std::mem::take) else { return };
         self.jobs = definitions.into_iter().map(|job| (job.id.clone(), Job::new(job))).collect();
         self.schedule = Some(Schedule::new(self.local_minute(context)));
+        let ids: Vec<String> = self.jobs.keys().cloned().collect();
+        ids.iter().for_each(|id| self.join_minute(context, id));
         self.set_cron_timer(context);
+    }
+
+    /// A job with a field of seconds that is new, or other than before: what is left of this minute counts.
+    fn join_minute(&mut self, context: &Context, id: &str) {
+        self.this_minute.remove(id);
+        let local = self.local_minute(context);
+        let Some(expression) = self.jobs.get(id).map(|job| &job.definition.expression) else { return };
+        let to_come = expression.seconds().filter(|_| expression.fits(local)).unwrap_or(0) & !passed(second(context));
+        if to_come != 0 {
+            self.this_minute.insert(id.to_owned(), to_come);
+        }
     }
 
     fn local_minute(&self, context: &Context) -> i64 {
@@ -174,7 +197,7 @@ impl Cron {
     /// The jobs to start now.
     fn jobs_due(&mut self, context: &mut Context) -> Vec<String> {
         let local = self.local_minute(context);
-        let second = context.now.wall.as_micros().rem_euclid(MINUTE_MICROS) / SECOND_MICROS;
+        let second = second(context);
         let Cron { jobs, schedule: Some(schedule), this_minute, .. } = self else { return Vec::new() };
         let mut ids = Vec::new();
         if schedule.is_later(local) {
@@ -191,7 +214,7 @@ impl Cron {
                 None => ids.push(job.definition.id.clone()),
             }
         }
-        let passed = (2 << second) - 1;
+        let passed = passed(second);
         this_minute.retain(|id, seconds| {
             if *seconds & passed != 0 {
                 ids.push(id.clone());

@@ -12,6 +12,8 @@ use crate::node::context::Context;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -31,7 +33,7 @@ use crate::node::phase::STOPPING_TEXT;
 const NEED_COMMANDS: &str = "need commands argument: a list of lines";
 /// Requests that wait at most, and the characters in them.
 const WAITING_MAX: usize = 10_000;
-const WAITING_BYTES_MAX: usize = 64 << 20;
+const WAITING_BYTES_MAX: usize = 32 << 20;
 
 /// A request for one pipe. Holds command lines: no `Debug`.
 pub(in crate::node) struct EngineRequest {
@@ -39,6 +41,8 @@ pub(in crate::node) struct EngineRequest {
     logging: bool,
     file: String,
     lines: Arc<Vec<String>>,
+    /// The bytes of its one line, where that is no UTF-8.
+    raw: Option<Arc<[u8]>>,
     deadline: Monotonic,
     len_bytes: usize,
 }
@@ -54,6 +58,11 @@ pub(in crate::node) struct Engine {
 }
 
 impl Engine {
+    /// Bytes of the requests that wait.
+    pub(in crate::node) const fn held_bytes(&self) -> usize {
+        self.len_bytes
+    }
+
     /// Whether nothing is being written.
     pub(in crate::node) fn is_idle(&self) -> bool {
         self.writing.is_empty()
@@ -66,6 +75,9 @@ struct RawContent {
     command_file: Value,
     #[serde(default)]
     commands: Value,
+    /// Of our own kind: the one line byte by byte, in base64.
+    #[serde(default)]
+    raw: Value,
 }
 
 /// The lines of a request, or what the row says of something else.
@@ -101,6 +113,8 @@ pub(in crate::node) struct EngineContent<'a> {
     pub command_file: Option<String>,
     /// Or what the row says.
     pub lines: Result<Vec<String>, &'static str>,
+    /// The bytes of the one line, where that is no UTF-8.
+    pub raw: Option<Arc<[u8]>>,
 }
 
 impl<'a> EngineContent<'a> {
@@ -108,18 +122,17 @@ impl<'a> EngineContent<'a> {
     ///
     /// # Errors
     /// What the row says.
-    pub fn read(data: &'a str) -> Result<Self, &'static str> {
-        let list = CommandList::read(data)?;
+    pub fn read(data: &'a str, single: &'a mut String) -> Result<Self, &'static str> {
+        let list = CommandList::read(data, single)?;
         let text = if list.content.is_empty() { "null" } else { list.content };
         // A list would be read as the members in their order.
         let is_object = text.starts_with('{') || text == "null";
-        let content: Option<RawContent> = is_object.then(|| {
-            let single = || serde_json::from_str(&json::without_repeats(text)?).ok();
-            serde_json::from_str(text).ok().or_else(single).unwrap_or_default()
-        });
+        let content: Option<RawContent> =
+            is_object.then(|| json::read_object(text, &mut String::new()).unwrap_or_default());
         let command_file = content.as_ref().and_then(|content| json::text(&content.command_file));
+        let raw = content.as_ref().and_then(|content| STANDARD.decode(content.raw.as_str()?).ok()).map(Arc::from);
         let lines = content.map_or_else(|| Err(expected(text)), |content| lines(&content.commands));
-        Ok(Self { logging: list.logging, text, command_file, lines })
+        Ok(Self { logging: list.logging, text, command_file, lines, raw })
     }
 }
 
@@ -134,7 +147,9 @@ pub(in crate::node) fn submitted(line: &str) -> String {
 impl Engine {
     /// ENGINECOMMAND
     pub(in crate::node) fn engine_command(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
-        let Ok(EngineContent { logging, text, command_file, lines }) = EngineContent::read(data) else {
+        let mut single = String::new();
+        let Ok(EngineContent { logging, text, command_file, lines, raw }) = EngineContent::read(data, &mut single)
+        else {
             return Handled::not_well_formatted();
         };
         let settings = context.options.engine.clone();
@@ -162,8 +177,10 @@ impl Engine {
         }
         let timeout = settings.map(|settings| settings.timeout).unwrap_or_default();
         let deadline = context.now.monotonic + timeout;
+        let raw = raw.filter(|_| lines.len() == 1);
         let lines = Arc::new(lines);
-        let request = EngineRequest { token: token.clone(), logging, file, lines, deadline, len_bytes: data.len() };
+        let len_bytes = data.len();
+        let request = EngineRequest { token: token.clone(), logging, file, lines, raw, deadline, len_bytes };
         self.len += 1;
         self.len_bytes += request.len_bytes;
         match self.pipes.get_mut(&request.file) {
@@ -186,7 +203,8 @@ impl Engine {
 
     fn write_pipe(&mut self, context: &mut Context, request: EngineRequest) {
         let patience = request.deadline.since(context.now.monotonic);
-        let work = Work::WritePipe { file: request.file.clone(), lines: Arc::clone(&request.lines), patience };
+        let (lines, raw) = (Arc::clone(&request.lines), request.raw.clone());
+        let work = Work::WritePipe { file: request.file.clone(), lines, raw, patience };
         let id = context.start_work(work);
         self.writing.insert(id, request);
     }

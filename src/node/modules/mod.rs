@@ -4,4 +4,6 @@ pub(super) mod action;
 pub(super) mod cleaner;
 pub(super) mod cron;
 pub(super) mod engine;
+#[cfg_attr(not(feature = "centreon"), path = "legacycmd_absent.rs")]
+pub(super) mod legacycmd;
 pub(super) mod nodes;

@@ -158,6 +158,7 @@ impl Nodes {
             self.forget_pings(context, id);
         }
         context.log(LogLine::info("proxy", format!("node '{id}' is unregistered")));
+        self.older_is_silent(context, id);
     }
 }
 

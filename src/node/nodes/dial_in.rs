@@ -19,14 +19,13 @@ use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration};
 
 use super::Nodes;
+use super::newcomer::{IDENTITY_LEN_MAX, Newcomer};
 use super::node::Link;
 use super::registration::read_registration;
 use crate::node::context::Context;
-use crate::node::output::Output;
+use crate::node::output::{Output, Twice};
 use crate::node::timers::Timer;
 
-/// Characters of an identity at most.
-const IDENTITY_LEN_MAX: usize = 256;
 /// The last word to a WebSocket whose first message registers nothing.
 const PLEASE_REGISTER: &str = r#"{"code":500,"message":"please registernodes"}"#;
 
@@ -35,19 +34,18 @@ impl Nodes {
     ///
     /// # Errors
     /// Why it is not bound to the client.
-    pub(in crate::node) fn pull_node_dialled_in(
+    pub(super) fn pull_node_dialled_in(
         &mut self,
         context: &mut Context,
-        (client, named): (ClientId, Option<NodeId>),
-        registration: Registration,
+        newcomer: Newcomer,
     ) -> Result<(), String> {
+        let client = newcomer.client;
         if client.parent().is_some() {
             let text = "our central cannot be a pull node of ours: registration ignored";
             context.log(LogLine::warning("proxy", text));
             return Err(text.to_owned());
         }
-        self.bind(context, (client, named), registration)
-            .inspect_err(|reason| self.log_refusal(context, client, reason))
+        self.bind(context, newcomer).inspect_err(|reason| self.log_refusal(context, client, reason))
     }
 
     /// The node that a client speaks for.
@@ -75,10 +73,14 @@ impl Nodes {
         if let Some(node) = own.and_then(|id| self.get_quietly(id)) {
             node.heard = Some(now);
         }
+        if let Some(id) = own.filter(|_| message.action != Action::UnregisterNodes) {
+            self.older_answers(context, id);
+        }
         match (own, &message.action) {
             (_, Action::RegisterNodes) => self.web_socket_registers(context, (client, named), own, &message.data),
             // An answer to what it was asked before the database took it away.
             (None, action) if is_answer(action) && self.has_left(client) => {}
+            (None, _) if self.is_rival(client) => {}
             (None, _) => self.refuse_web_socket(context, client, "its first message is not REGISTERNODES"),
             (Some(id), Action::UnregisterNodes) => self.web_socket_unregisters(context, id, &message.data),
             (Some(id), action) if is_answer(action) => return Some(id),
@@ -90,7 +92,7 @@ impl Nodes {
         None
     }
 
-    fn refuse_web_socket(&mut self, context: &mut Context, client: ClientId, reason: &str) {
+    pub(super) fn refuse_web_socket(&mut self, context: &mut Context, client: ClientId, reason: &str) {
         self.log_refusal(context, client, &format!("a WebSocket is closed: {reason}"));
         context.output(Output::CloseClient { client, refusal: Some(PLEASE_REGISTER.to_owned()) });
     }
@@ -135,9 +137,8 @@ impl Nodes {
         }
         // Only the register file may prevail, and a node that is connected has an identity.
         let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
-        if let Err(reason) =
-            self.bind(context, (client, named), Registration { prevail: false, identity, ..registration })
-        {
+        let registration = Registration { prevail: false, identity, ..registration };
+        if let Err(reason) = self.bind(context, Newcomer::new((client, named), registration, node)) {
             self.refuse_web_socket(context, client, &reason);
         }
     }
@@ -202,7 +203,7 @@ impl Nodes {
     }
 
     /// A client that wanted to register a node is refused.
-    fn log_refusal(&mut self, context: &mut Context, client: ClientId, reason: &str) {
+    pub(super) fn log_refusal(&mut self, context: &mut Context, client: ClientId, reason: &str) {
         let line = self.unlisted.refusal_line(client, reason, context.now.monotonic);
         if let Some(line) = line {
             context.log(line);
@@ -213,16 +214,17 @@ impl Nodes {
     ///
     /// # Errors
     /// Why the node is refused.
-    fn bind(
-        &mut self,
-        context: &mut Context,
-        (client, named): (ClientId, Option<NodeId>),
-        mut registration: Registration,
-    ) -> Result<(), String> {
-        let id = registration.id;
-        if registration.identity.as_ref().is_some_and(|identity| identity.len() > IDENTITY_LEN_MAX) {
+    fn bind(&mut self, context: &mut Context, newcomer: Newcomer) -> Result<(), String> {
+        let Registration { id, identity, .. } = &newcomer.registration;
+        if identity.as_ref().is_some_and(|identity| identity.len() > IDENTITY_LEN_MAX) {
             return Err(format!("node '{id}' is not registered: its identity is too long"));
         }
+        if self.must_wait(context, &newcomer) { Ok(()) } else { self.bind_now(context, newcomer) }
+    }
+
+    pub(super) fn bind_now(&mut self, context: &mut Context, newcomer: Newcomer) -> Result<(), String> {
+        let Newcomer { client, named, mut registration, instance } = newcomer;
+        let id = registration.id;
         self.admit_unlisted(context, id, (client, named))?;
         let is_new = self.get(id).is_none();
         let known = self.get(id);
@@ -242,7 +244,13 @@ impl Nodes {
         let bound = self.get(id).and_then(|node| node.client);
         let identity = registration.identity.take();
         if let Some(before) = bound.filter(|before| *before != client) {
-            self.replace_client(context, id, before, client);
+            let is_again = instance.is_some() && instance == self.get(id).and_then(|node| node.instance.clone());
+            let twice = match context.proxy_settings().replaces_twice {
+                _ if is_again => Twice::Again,
+                true => Twice::Replaced,
+                false => Twice::Silent,
+            };
+            self.replace_client(context, id, before, client, twice);
         }
         if let Some(other) = self.dialled_in.get(&client).copied().filter(|other| *other != id) {
             self.release_client(context, other, client);
@@ -252,12 +260,13 @@ impl Nodes {
         context.timers.cancel(&Timer::Unlisted(id));
         let known = self.get(id).map(|node| (node.client, node.link));
         if known == Some((Some(client), Link::Up))
-            && self.get(id).is_some_and(|node| node.registration.identity == identity)
+            && self.get(id).is_some_and(|node| node.registration.identity == identity && node.instance == instance)
         {
             return Ok(());
         }
         let Some(node) = self.get_mut(id) else { return Ok(()) };
         node.client = Some(client);
+        node.instance = instance;
         node.registration.identity = identity;
         if node.link != Link::Up {
             context.log(LogLine::info("proxy", format!("node '{id}' is connected")));
@@ -271,18 +280,19 @@ impl Nodes {
     pub(in crate::node) fn bind_again(&mut self, context: &mut Context, id: NodeId, client: ClientId) {
         let is_free = !self.dialled_in.contains_key(&client);
         let known = self.get(id).filter(|node| is_free && node.dials_in() && node.client.is_none());
-        if let Some(registration) = known.map(|node| node.registration.clone()) {
+        if let Some((registration, instance)) = known.map(|node| (node.registration.clone(), node.instance.clone())) {
             let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
-            if let Err(reason) = self.bind(context, (client, None), Registration { identity, ..registration }) {
+            let registration = Registration { identity, ..registration };
+            if let Err(reason) = self.bind(context, Newcomer { client, named: None, registration, instance }) {
                 self.log_refusal(context, client, &reason);
             }
         }
     }
 
     /// A node has come with another connection.
-    fn replace_client(&mut self, context: &mut Context, id: NodeId, before: ClientId, client: ClientId) {
+    fn replace_client(&mut self, context: &mut Context, id: NodeId, before: ClientId, client: ClientId, twice: Twice) {
         self.release_client(context, id, before);
-        context.output(Output::NodeMoved { node: id, before, client });
+        context.output(Output::NodeMoved { node: id, before, client, twice });
         if self.get(id).is_some_and(|node| node.registration.kind == NodeKind::WebSocket) {
             context.output(Output::CloseClient { client: before, refusal: None });
         }
@@ -303,8 +313,10 @@ impl Nodes {
         self.unlisted.forget_client(client);
         if let Some(id) = self.spoken_for_by(client) {
             self.release_client(context, id, client);
+            self.older_is_silent(context, id);
             self.unlisted_has_left(context, id);
         }
+        self.rival_is_gone(context, client);
     }
 
     /// Where a client is.
@@ -320,6 +332,7 @@ impl Nodes {
             context.timers.set_if_unset(Timer::Unlisted(id), context.now.monotonic + patience);
         }
         self.link_down(context, id, "it is not connected");
+        self.older_is_silent(context, id);
     }
 
     /// The clients that speak for nodes which are about to be taken out.

@@ -21,6 +21,10 @@ fn registers(number: u64, kind: &str, identity: &str) -> String {
     format!(r#"{{"nodes":[{{"id":"{number}","type":"{kind}","identity":"{identity}"}}]}}"#)
 }
 
+fn registers_as(number: u64, kind: &str, identity: &str, instance: &str) -> String {
+    registers(number, kind, identity).replace("\"}]", &format!("\",\"instance\":\"{instance}\"}}]"))
+}
+
 fn ended(text: &str) -> String {
     format!(r#"row t 1 {{"message":"{text}"}}"#)
 }
@@ -166,10 +170,11 @@ fn a_pull_node_that_is_not_reached_ends_the_token_and_fails_the_ping() {
 
 #[test]
 fn a_pull_node_with_a_new_session_is_the_same_node() {
-    let mut bench = pulled();
-    let message = message("REGISTERNODES", "", Some(""), &registers(6, "pull", "gorgone-6-cd"));
+    let mut bench = Bench::new(options(vec![pull_node(6)]));
+    bench.request("REGISTERNODES", "t", "", &registers_as(6, "pull", "gorgone-6-ab", "start1"));
+    let message = message("REGISTERNODES", "", Some(""), &registers_as(6, "pull", "gorgone-6-cd", "start1"));
     let outputs = bench.give(Input::ClientMessage { client: ClientId::Zmq(8), message });
-    assert_eq!(outputs[..2], ["node 6 moves from 7 to 8", "client 8: [PING] [] [6] {}"]);
+    assert_eq!(outputs[..2], ["node 6 moves from 7 to 8: Again", "client 8: [PING] [] [6] {}"]);
     assert_eq!(bench.give(gone(7)), Vec::<String>::new(), "the old session is of no interest any more");
     assert_eq!(bench.request("COMMAND", "t", "6", "{}"), ["client 8: [COMMAND] [t] [6] {}", ACCEPTED]);
     bench.give(gone(8));
@@ -250,13 +255,79 @@ fn a_web_socket_that_registers_another_node_is_closed_and_unregisters_none() {
     assert!(bench.request("COMMAND", "t", "6", "{}")[0].contains("cannot get connection from target node '6'"));
 }
 
-#[test]
-fn the_second_connection_of_a_node_replaces_the_first() {
+const TWICE: &str = "another daemon is connected as node '6' and answers";
+const PONG: &str = r#"{"code":0,"data":{"action":"ping","id":6,"data":{}}}"#;
+
+/// A central whose node 6 came as client 70, and a second daemon, client 71, that has just registered as node 6.
+fn twice() -> Bench {
     let mut bench = connected();
-    let outputs = bench.give(says(71, "REGISTERNODES", &registers(6, "wss", "6")));
-    assert_eq!(outputs[..3], ["node 6 moves from 70 to 71", "close client 70: None", "client 71: [PING] [] [] {}"]);
+    bench.give(says(70, "REGISTERNODES", &registers_as(6, "wss", "6", "start1")));
+    let outputs = bench.give(says(71, "REGISTERNODES", &registers_as(6, "wss", "6", "start2")));
+    assert_eq!(outputs, ["client 70: [PING] [] [] {}"], "the first is asked");
+    bench
+}
+
+#[test]
+fn a_second_daemon_with_the_id_of_one_that_answers_is_refused_with_a_line() {
+    let mut bench = twice();
+    assert_eq!(bench.give(says(71, "SYNCLOGS", "{}")), Vec::<String>::new(), "it waits");
+    assert_eq!(bench.request("COMMAND", "t", "6", "{}")[0], "client 70: [COMMAND] [t] [] {}");
+    let outputs = bench.give(says(70, "PONG", PONG));
+    let refusal = format!(r#"close client 71: Some("{{\"code\":500,\"message\":\"{TWICE}\"}}")"#);
+    assert_eq!(outputs, ["node 6 moves from 70 to 71: Refused".to_owned(), refusal]);
+    bench.give(gone(71));
+    assert_eq!(bench.pass_seconds(10), Vec::<String>::new());
+    assert_eq!(bench.request("COMMAND", "u", "6", "{}")[0], "client 70: [COMMAND] [u] [] {}");
+}
+
+#[test]
+fn a_second_connection_takes_the_place_of_one_that_does_not_answer_or_goes() {
+    let moves = ["node 6 moves from 70 to 71: Silent", "close client 70: None", "client 71: [PING] [] [] {}"];
+    let mut bench = twice();
+    assert_eq!(bench.pass_seconds(6)[..3], moves);
     assert_eq!(bench.give(gone(70)), Vec::<String>::new());
     assert_eq!(bench.request("COMMAND", "t", "6", "{}")[0], "client 71: [COMMAND] [t] [] {}");
+    for goes in [gone(70), says(70, "UNREGISTERNODES", r#"{"nodes":[{"id":6}]}"#)] {
+        let mut bench = twice();
+        assert_eq!(bench.give(goes)[0], "client 71: [PING] [] [] {}");
+        assert_eq!(bench.request("COMMAND", "t", "6", "{}")[0], "client 71: [COMMAND] [t] [] {}");
+    }
+}
+
+#[test]
+fn a_third_daemon_is_refused_while_the_second_waits_and_a_second_that_goes_is_forgotten() {
+    let mut bench = twice();
+    let outputs = bench.give(says(72, "REGISTERNODES", &registers(6, "wss", "6")));
+    assert!(outputs[1].starts_with("close client 72: Some"), "{outputs:?}");
+    bench.give(gone(71));
+    assert_eq!(bench.give(says(70, "PONG", PONG)), Vec::<String>::new());
+    assert_eq!(bench.pass_seconds(10), Vec::<String>::new());
+}
+
+#[test]
+fn a_second_pull_daemon_is_told_why_it_is_not_taken() {
+    let mut bench = pulled();
+    let message = message("REGISTERNODES", "", Some(""), &registers(6, "pull", "gorgone-6-cd"));
+    let outputs = bench.give(Input::ClientMessage { client: ClientId::Zmq(8), message });
+    assert_eq!(outputs[0], "client 7: [PING] [] [6] {}");
+    let outputs = bench.request("PONG", "", "", PONG);
+    let refusal = format!(r#"client 8: [ACK] [] 1 {{"message":"{TWICE}"}}"#);
+    assert_eq!(outputs, ["node 6 moves from 7 to 8: Refused".to_owned(), refusal]);
+    assert_eq!(bench.request("COMMAND", "t", "6", "{}"), ["client 7: [COMMAND] [t] [6] {}", ACCEPTED]);
+}
+
+#[test]
+fn the_same_daemon_or_any_where_the_configuration_says_so_takes_the_place_at_once() {
+    let mut bench = connected();
+    bench.give(says(70, "REGISTERNODES", &registers_as(6, "wss", "6", "start1")));
+    let outputs = bench.give(says(71, "REGISTERNODES", &registers_as(6, "wss", "6", "start1")));
+    assert_eq!(outputs[..2], ["node 6 moves from 70 to 71: Again", "close client 70: None"]);
+    let mut replacing = options(vec![web_socket_node(6)]);
+    replacing.proxy.get_or_insert_default().replaces_twice = true;
+    let mut bench = Bench::new(replacing);
+    bench.give(says(70, "REGISTERNODES", &registers(6, "wss", "6")));
+    let outputs = bench.give(says(71, "REGISTERNODES", &registers(6, "wss", "6")));
+    assert_eq!(outputs[..2], ["node 6 moves from 70 to 71: Replaced", "close client 70: None"]);
 }
 
 #[test]

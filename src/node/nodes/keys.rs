@@ -26,7 +26,8 @@ impl Nodes {
                 NodeKind::PushSsh(target) => forgotten_host(id, target),
                 _ => format!(
                     "the key of node '{id}' is forgotten, its connection is built again; under fingerprint_mode: \
-                     strict, name its new key with 'stheno keys trust'"
+                     strict, name its new key with 'stheno keys trust'{}",
+                    without_effect(context)
                 ),
             };
             (id, None, text)
@@ -47,7 +48,10 @@ impl Nodes {
                 Some(thumbprint) => Ok((
                     id,
                     Some(thumbprint.to_owned()),
-                    format!("the key of node '{id}' is {thumbprint} from now on, its connection is built again"),
+                    format!(
+                        "the key of node '{id}' is {thumbprint} from now on, its connection is built again{}",
+                        without_effect(context)
+                    ),
                 )),
                 None => Err(format!(
                     "the thumbprint is {}; it has 43 letters, digits, '-' or '_' ('stheno keys thumbprint FILE' on the \
@@ -74,6 +78,16 @@ impl Nodes {
              keys may",
             node.registration.kind.as_str()
         ))
+    }
+}
+
+/// What is to be said where keys are not looked at.
+const fn without_effect(context: &Context) -> &'static str {
+    if context.options.takes_every_key {
+        "; it has no effect now: under fingerprint_mode: always the key of a node is not looked at, set it to first or \
+         strict"
+    } else {
+        ""
     }
 }
 

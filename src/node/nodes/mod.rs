@@ -9,6 +9,7 @@ mod keys;
 mod links;
 mod liveness;
 mod messages;
+mod newcomer;
 pub(in crate::node) mod node;
 pub(in crate::node) mod owed;
 mod owed_ends;
@@ -18,6 +19,7 @@ mod pings;
 mod registering;
 mod registration;
 mod registry;
+mod rival;
 mod routes;
 mod sent_tokens;
 #[cfg(test)]
@@ -39,6 +41,7 @@ use crate::model::token::Token;
 
 use super::context::Context;
 use constatus::StatusTexts;
+use newcomer::Newcomer;
 use node::{LinkChange, Node};
 use owed::OwedTokens;
 use passed_on::PassedOn;
@@ -56,6 +59,8 @@ pub(super) struct Nodes {
     unlisted: Unlisted,
     /// Which client speaks for which node that has dialled in; at most one client for each.
     dialled_in: BTreeMap<ClientId, NodeId>,
+    /// Clients that want to speak for a node that another client speaks for.
+    rivals: BTreeMap<NodeId, Newcomer>,
     /// Nodes that a list has taken out while they were connected to us, with the client that spoke for each: one that
     /// comes back need not wait until it registers itself anew.
     left: BTreeMap<NodeId, (NodeKind, ClientId)>,

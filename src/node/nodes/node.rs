@@ -55,6 +55,8 @@ pub(in crate::node) struct Node {
     pub link: Link,
     /// The connection or session over which a node that dials in is reached.
     pub client: Option<ClientId>,
+    /// Which start of which daemon that is, where it says so.
+    pub instance: Option<Box<str>>,
     /// When its client last said anything.
     pub heard: Option<Monotonic>,
     pub liveness: Liveness,
@@ -72,6 +74,7 @@ impl Node {
         Self {
             link: Link::of(&registration.kind),
             client: None,
+            instance: None,
             heard: None,
             liveness: Liveness::default(),
             sync: NodeSync::new(mark),

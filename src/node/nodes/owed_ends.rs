@@ -34,11 +34,12 @@ impl Nodes {
         }
     }
 
-    /// Ends what an earlier run left open. Whether a node got its message is found out by the next sync with it.
+    /// Ends what an earlier run left open, but for tokens that a room has kept. Whether a node got its message is found out by the next sync with it.
     pub(in crate::node) fn restore_open_tokens(
         &mut self,
         context: &mut Context,
         open_tokens: Vec<(Token, Option<NodeId>)>,
+        is_kept: impl Fn(&Token) -> bool,
     ) {
         let patience = context.proxy_settings().pong_discard_timeout;
         let mut absent: BTreeMap<NodeId, OwedTokens> = BTreeMap::new();
@@ -52,6 +53,7 @@ impl Nodes {
                 None => match node {
                     // It may be one that dials in.
                     Some(id) => absent.entry(id).or_default().restore(token),
+                    None if is_kept(&token) => {}
                     None => context.fail(&token, "the daemon was restarted before the end"),
                 },
             }
@@ -69,7 +71,10 @@ impl Nodes {
             let never_sent = !node.dials_in();
             let is_remembered = |token: &Token| context.journal.is_open(token);
             for token in node.owed.take_unknown(never_sent, is_remembered) {
-                context.fail(&token, STOPPING_TEXT);
+                // What is tracked the next run sends.
+                if !context.journal.is_tracked(&token) {
+                    context.fail(&token, STOPPING_TEXT);
+                }
             }
         }
     }

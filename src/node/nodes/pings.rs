@@ -30,7 +30,8 @@ pub(super) const LINK_WAIT: Duration = Duration::from_secs(10);
 /// A ping of a node that dials in is forgotten after this time.
 const DIAL_IN_PATIENCE: Duration = Duration::from_secs(30);
 
-fn ping() -> Message {
+/// The message that asks whether a node lives.
+pub(super) fn ping() -> Message {
     Message { action: Action::Ping, token: None, target: Some("".into()), data: "{}".to_owned() }
 }
 

@@ -11,6 +11,7 @@ use crate::model::registration::{NodeKind, Registration};
 use crate::model::token::Token;
 
 use super::Nodes;
+use super::newcomer::Newcomer;
 use super::registration::read_registration;
 use super::registry::NODES_MAX;
 use crate::node::context::Context;
@@ -44,7 +45,9 @@ impl Nodes {
         for node in &nodes {
             let done = match read_registration(node) {
                 Ok(registration) => match peer.client().filter(|_| is_one && dials_in_as_pull(&registration)) {
-                    Some(client) => self.pull_node_dialled_in(context, (client, named), registration),
+                    Some(client) => {
+                        self.pull_node_dialled_in(context, Newcomer::new((client, named), registration, node))
+                    }
                     None => {
                         self.unlisted.remove(registration.id);
                         self.register(context, registration)

@@ -110,7 +110,7 @@ impl SshHosts {
         data: &str,
     ) -> Result<(), String> {
         let mut request = Request::read(data).map_err(|(message, detail)| format!("{message} ({detail})"))?;
-        let raw: RawRequest = serde_json::from_str(data).unwrap_or_default();
+        let raw: RawRequest = json::read_object(data, &mut String::new()).unwrap_or_default();
         let number = self.next;
         let spec = request.spec(&route.target.to_string(), number);
         let archive = spec.archive_name.trim_end_matches(&format!(".{number}")).to_owned();

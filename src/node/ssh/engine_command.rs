@@ -41,7 +41,8 @@ impl SshHosts {
         token: &Token,
         data: &str,
     ) -> Result<(), String> {
-        let EngineContent { logging, text, command_file, lines } = EngineContent::read(data)?;
+        let mut single = String::new();
+        let EngineContent { logging, text, command_file, lines, .. } = EngineContent::read(data, &mut single)?;
         let lines = lines?.iter().map(|line| read_line(line)).collect::<Result<Vec<_>, _>>()?;
         if lines.is_empty() {
             return Err("need commands argument".to_owned());

@@ -43,7 +43,8 @@ impl Request {
     /// # Errors
     /// What is wrong with it, and whether a row is wanted.
     pub fn read(data: &str) -> Result<Self, (String, bool)> {
-        let list = CommandList::read(data).map_err(|text| (text.to_owned(), true))?;
+        let mut single = String::new();
+        let list = CommandList::read(data, &mut single).map_err(|text| (text.to_owned(), true))?;
         let entries = list.entries().map_err(|text| (text.to_owned(), list.logging))?;
         let mut commands = VecDeque::with_capacity(entries.len());
         for (index, entry) in entries.into_iter().enumerate() {
@@ -58,7 +59,8 @@ impl Request {
     /// # Errors
     /// What is wrong with it, and whether a row is wanted.
     pub fn read_action_engine(data: &str) -> Result<Self, (String, bool)> {
-        let list = CommandList::read(data).map_err(|text| (text.to_owned(), true))?;
+        let mut single = String::new();
+        let list = CommandList::read(data, &mut single).map_err(|text| (text.to_owned(), true))?;
         let command = Command::read(list.content).map_err(|text| (text, list.logging))?;
         let commands = VecDeque::from([command]);
         Ok(Self { content: list.content.to_owned(), commands, logging: list.logging, instant: list.instant })

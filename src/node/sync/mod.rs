@@ -314,6 +314,9 @@ impl SyncRoom<'_> {
             endings.extend(ending.map(|ending| (token, ending)));
         }
         for (token, ending) in endings {
+            if ending == super::nodes::owed::Ending::Lost && self.context.journal.is_lost(&token) {
+                continue;
+            }
             ending.write(self.context, id, &token);
         }
         self.state.finished.push_back((id, serial));

@@ -29,6 +29,9 @@ pub fn of_central(settings: &WebSocketNodeSettings, message: &str) -> (String, S
         "too many wrong tokens from this address, try again later" => {
             return (said(settings, message, "others at our address have a wrong token"), Severity::Transient);
         }
+        _ if message.starts_with("another daemon is connected as node") => {
+            "give one of the two another 'gorgonecore.id'"
+        }
         "timeout reached" => return (said(settings, message, "it heard nothing from us"), Severity::Transient),
         _ => "look into the log of the central",
     };
@@ -92,5 +95,5 @@ pub fn of_close(settings: &WebSocketNodeSettings, code: Option<u16>, reason: &st
 }
 
 fn shown(text: &str) -> String {
-    text.chars().take(SHOWN_CHARACTERS).flat_map(char::escape_debug).collect()
+    text.chars().take(SHOWN_CHARACTERS).map(|character| if character.is_control() { ' ' } else { character }).collect()
 }

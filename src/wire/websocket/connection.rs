@@ -294,6 +294,13 @@ impl Connection {
         here + self.incoming.as_ref().map_or(0, |incoming| incoming.missing_bytes)
     }
 
+    /// Bytes that are unread or belong to an unfinished message.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let partial = self.partial.as_ref().map_or(0, |partial| partial.payload.len());
+        partial.saturating_add(self.received.len())
+    }
+
     /// Checks a data frame against the message that it belongs to, before anything is allocated for it.
     fn begin_frame(&mut self, header: FrameHeader) -> Result<(), WebSocketError> {
         let partial = match (header.opcode, self.partial.take()) {

@@ -118,6 +118,11 @@ impl Incoming {
 }
 
 impl Receiving {
+    /// Bytes that wait for the disk.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether all of a copy to here has come, and is not in its place yet.
     pub(in crate::node) fn is_ending(&self) -> bool {
         self.all.values().any(|incoming| incoming.for_host.is_none() && incoming.is_ending())

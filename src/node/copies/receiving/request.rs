@@ -92,11 +92,11 @@ struct RawContent<'a> {
     #[serde(default)]
     total: Value,
     #[serde(default)]
-    restart: bool,
+    restart: Value,
     #[serde(default)]
     sender: Value,
     #[serde(default)]
-    alone: bool,
+    alone: Value,
     /// What the sender would rather compare by than MD5.
     #[serde(default)]
     digest: Value,
@@ -130,6 +130,13 @@ const fn unreadable(logging: bool) -> Refusal {
     Refusal { text: "request not well formatted", logging }
 }
 
+/// The message with the last value of each key that stands more than once; `None` where there is no such key.
+fn without_repeats(data: &str) -> Option<String> {
+    let single = serde_json::from_str::<Value>(data).ok()?.to_string();
+    // A second reading would not find anything else.
+    serde_json::from_str::<UsualRequest<'_>>(&single).is_ok().then_some(single)
+}
+
 fn what_is_wrong(data: &str) -> Refusal {
     let Ok(raw) = serde_json::from_str::<RawRequest<'_>>(data) else { return unreadable(true) };
     let logging = !json::is_false(&raw.logging);
@@ -156,7 +163,10 @@ impl Request {
     ) -> Result<Self, Refusal> {
         let (logging, content) = match serde_json::from_str::<UsualRequest<'_>>(&data) {
             Ok(usual) => (!json::is_false(&usual.logging), usual.content),
-            Err(_) => return Err(what_is_wrong(&data)),
+            Err(_) => match without_repeats(&data) {
+                Some(single) => return Self::read(single, token, (roots, max_ratio), is_passed_on),
+                None => return Err(what_is_wrong(&data)),
+            },
         };
         let Some(destination) = path(&content.destination) else {
             return Err(Refusal { text: "process copy failed: the destination is missing", logging });
@@ -191,10 +201,10 @@ impl Request {
             (Some("end"), _, Some(md5)) => (SinkStep::End { spec, md5, attributes }, Asked::End),
             (Some("query"), _, md5) => {
                 let number = whole(&content.query).unwrap_or(0);
-                let restart = content.restart;
+                let restart = json::is_true(&content.restart);
                 let total = total.unwrap_or(0);
                 // What is for a host behind us is gathered for that host alone.
-                let sender = whole(&content.sender).filter(|_| content.alone && !is_passed_on);
+                let sender = whole(&content.sender).filter(|_| json::is_true(&content.alone) && !is_passed_on);
                 let identity = sender.map(|sender| identity(sender, &spec, total));
                 let digest = match content.digest.as_str() {
                     Some("sha256") => DigestKind::Sha256,

@@ -74,6 +74,11 @@ pub(in crate::node) struct Relay<'a> {
 }
 
 impl Relaying {
+    /// Bytes of chunks that nodes behind us have not confirmed.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes.values().sum()
+    }
+
     /// A copy has ended here; whether it is said for the first time.
     fn end(&mut self, token: &Token) -> bool {
         remember(&mut self.ended, token)

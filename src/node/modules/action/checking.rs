@@ -17,7 +17,7 @@ use crate::node::peer::Handled;
 const AUDITED_MAX: usize = 20;
 /// Requests that are checked at once, and the characters in them.
 const CHECKING_MAX: usize = 10_000;
-const CHECKING_BYTES_MAX: usize = 64 << 20;
+const CHECKING_BYTES_MAX: usize = 32 << 20;
 
 /// A request that is being checked. Holds command lines: no `Debug`.
 pub(in crate::node) struct Checking {
@@ -35,6 +35,12 @@ pub(in crate::node) struct Checking {
 pub(super) struct CheckLoad {
     requests: usize,
     bytes: usize,
+}
+
+impl CheckLoad {
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 impl Commands {

@@ -30,12 +30,12 @@ pub(in crate::node) struct CommandList<'a> {
 }
 
 impl<'a> CommandList<'a> {
-    /// Reads the data of a request.
+    /// Reads the data of a request; `single` is room for it where a key stands twice.
     ///
     /// # Errors
     /// What the row says.
-    pub fn read(data: &'a str) -> Result<Self, &'static str> {
-        let raw: RawRequest<'a> = serde_json::from_str(data).map_err(|_| "request not well formatted")?;
+    pub fn read(data: &'a str, single: &'a mut String) -> Result<Self, &'static str> {
+        let raw: RawRequest<'a> = json::read_object(data, single).ok_or("request not well formatted")?;
         Ok(Self {
             content: raw.content.map_or("", RawValue::get),
             logging: !json::is_false(&raw.logging),
@@ -106,14 +106,8 @@ impl Command {
     /// What the row says: there is no command line.
     pub fn read(text: &str) -> Result<Self, &'static str> {
         let need = "need command argument";
-        let single;
-        let raw: RawCommand<'_> = match serde_json::from_str(text) {
-            Ok(raw) => raw,
-            Err(_) => {
-                single = json::without_repeats(text).ok_or(need)?;
-                serde_json::from_str(&single).map_err(|_| need)?
-            }
-        };
+        let mut single = String::new();
+        let raw: RawCommand<'_> = json::read_object(text, &mut single).ok_or(need)?;
         Ok(Self {
             line: json::text(&raw.command).filter(|line| !line.contains('\0')).ok_or(need)?,
             metadata: raw.metadata.map_or("null", RawValue::get).to_owned(),
@@ -144,5 +138,8 @@ mod tests {
         let command = Command::read(text).ok().unwrap();
         assert_eq!((command.line.as_str(), command.timeout), ("b", Some(Duration::from_secs(7))));
         assert!(Command::read(r#"{"command":"a","command":null}"#).is_err());
+        let mut single = String::new();
+        let list = CommandList::read(r#"{"content":[],"logging":1,"content":[{}],"logging":"0"}"#, &mut single).ok();
+        assert_eq!(list.map(|list| (list.content.to_owned(), list.logging)), Some(("[{}]".to_owned(), false)));
     }
 }

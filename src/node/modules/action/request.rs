@@ -36,7 +36,8 @@ impl Request {
     /// Reads the data of a COMMAND. One command that makes no sense refuses all of them.
     pub(super) fn read(data: &str) -> Result<Self, Refusal> {
         let refusal = |text: &str, logging| Refusal { text: text.to_owned(), logging, before: Vec::new() };
-        let list = CommandList::read(data).map_err(|text| refusal(text, true))?;
+        let mut single = String::new();
+        let list = CommandList::read(data, &mut single).map_err(|text| refusal(text, true))?;
         let entries = list.entries().map_err(|text| refusal(text, list.logging))?;
         let CommandList { content, logging, instant } = list;
         let mut commands: VecDeque<Command> = VecDeque::with_capacity(entries.len());

@@ -33,7 +33,7 @@ fn variable(data: &Value, index: usize) -> Option<String> {
 /// Runs to come that a definition shows.
 const NEXT_RUNS: usize = 5;
 
-fn definition_json(job: &CronJob, local: Minute) -> Value {
+fn definition_json(job: &CronJob, (local, second): (Minute, i64)) -> Value {
     let parameters: Value = serde_json::from_str(&job.parameters).unwrap_or(Value::Null);
     let mut definition = json!({
         "id": job.id,
@@ -41,7 +41,7 @@ fn definition_json(job: &CronJob, local: Minute) -> Value {
         "action": job.action,
         "parameters": parameters,
         "keep_token": job.keep_token,
-        "next_runs": job.expression.next_runs(local, NEXT_RUNS),
+        "next_runs": job.expression.next_runs(local, second, NEXT_RUNS),
     });
     if let Some(members) = definition.as_object_mut().filter(|_| !job.target.is_empty()) {
         members.insert("target".to_owned(), job.target.as_str().into());
@@ -134,9 +134,9 @@ impl Cron {
     /// GETCRON: all jobs, one, or the rows of the last run of one.
     fn get_cron(&mut self, context: &mut Context, questions: &mut Questions, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
-        let local = self.local_minute(context);
+        let now = (self.local_minute(context), super::second(context));
         let found: Vec<Value> = match variable(&data, 0) {
-            None => self.jobs.values().map(|job| definition_json(&job.definition, local)).collect(),
+            None => self.jobs.values().map(|job| definition_json(&job.definition, now)).collect(),
             Some(id) => {
                 let Some(job) = self.jobs.get(&id) else {
                     return self.cron_row(context, token, Err("no entry found for id"));
@@ -145,7 +145,7 @@ impl Cron {
                     let last = job.last_token.as_ref().map_or(id.clone(), |last| last.as_str().to_owned());
                     return self.get_cron_status(context, questions, token, last, &data);
                 }
-                vec![definition_json(&job.definition, local)]
+                vec![definition_json(&job.definition, now)]
             }
         };
         context.finish(token, Code::FINISHED_OK, Value::from(found).to_string());
@@ -198,7 +198,9 @@ impl Cron {
                 there.get_or_insert(job.id);
             } else {
                 context.log(LogLine::info("cron", format!("adding cron definition '{}'", job.id.escape_debug())));
-                self.jobs.insert(job.id.clone(), Job::new(job));
+                let id = job.id.clone();
+                self.jobs.insert(id.clone(), Job::new(job));
+                self.join_minute(context, &id);
             }
         }
         self.set_cron_timer(context);
@@ -224,6 +226,7 @@ impl Cron {
         match updated(&job.definition, content) {
             Ok(definition) => {
                 job.definition = definition;
+                self.join_minute(context, &id);
                 self.set_cron_timer(context);
                 self.cron_row(context, token, Ok("update succeed"))
             }

@@ -57,7 +57,7 @@ type Login = (PeerAddress, [u8; 32]);
 
 /// The state of all logins; see the module's documentation.
 pub struct Logins {
-    original: Option<BasicCredentials>,
+    original: Option<(Arc<str>, BasicCredentials)>,
     users: Vec<ApiUser>,
     brake: LoginBrake,
     remembered: BTreeMap<Login, (Option<usize>, Monotonic)>,
@@ -71,7 +71,7 @@ impl Logins {
 
     pub fn new(original: Option<(String, String)>, users: Vec<ApiUser>) -> Self {
         Self {
-            original: original.map(|(user, password)| BasicCredentials::new(&user, &password)),
+            original: original.map(|(user, password)| (user.as_str().into(), BasicCredentials::new(&user, &password))),
             users,
             brake: LoginBrake::default(),
             remembered: BTreeMap::new(),
@@ -93,7 +93,7 @@ impl Logins {
         if !self.brake.wait(from, now).is_zero() {
             return Verdict::Braked;
         }
-        if self.original.as_ref().is_some_and(|original| original.match_header(value)) {
+        if self.original.as_ref().is_some_and(|(_, original)| original.match_header(value)) {
             self.remember(login, None, now);
             return Verdict::Open(self.caller(None, from));
         }
@@ -138,7 +138,10 @@ impl Logins {
     fn caller(&self, user: Option<usize>, address: PeerAddress) -> Caller {
         match user.and_then(|user| self.users.get(user)) {
             Some(user) => Caller { user: Some(Arc::clone(&user.name)), rights: Arc::clone(&user.rights), address },
-            None => Caller { user: None, rights: Arc::new(Rights::admin()), address },
+            None => {
+                let user = self.original.as_ref().map(|(name, _)| Arc::clone(name));
+                Caller { user, rights: Arc::new(Rights::admin()), address }
+            }
         }
     }
 }
@@ -190,7 +193,7 @@ mod tests {
     fn the_user_of_the_original_may_everything_and_unknown_names_take_as_long_as_known_ones() {
         let mut logins = logins();
         let Verdict::Open(caller) = logins.judge(Some(&header("admin", "a")), HERE, at(0)) else { panic!() };
-        assert!(caller.rights.is_admin() && caller.user.is_none());
+        assert!(caller.rights.is_admin() && caller.user.is_some());
         let Verdict::Check(check) = logins.judge(Some(&header("nobody", "x")), HERE, at(0)) else { panic!() };
         assert!(logins.checked(&check, true, at(0)).is_none(), "even if it has that hash");
         assert!(matches!(logins.judge(None, HERE, at(0)), Verdict::Wrong));

@@ -1,0 +1,60 @@
+//! What commands cost a disk that wears.
+
+use std::time::{Duration, Instant};
+
+use crate::commands::post_commands;
+use crate::http_client::HttpClient;
+use crate::load::float;
+use crate::platform::{Daemon, Role};
+use crate::process::Writes;
+use crate::report::{Figure, Target};
+use crate::{Outcome, Scale};
+
+/// What has no result by then never gets one.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Before the figures are taken, so that files have grown.
+const WARM_UP: usize = 20;
+
+/// COMMAND `true` to a pullwss node, one at a time until its last row is at the central: what each of the two writes for
+/// it.
+pub fn flash_bytes_per_command(scale: Scale) -> Outcome<Vec<Figure>> {
+    let mut central = Daemon::start_ready(&Role::websocket_central(1, 60, false))?;
+    let node = Daemon::start_ready(&Role::websocket_node(2, &central))?;
+    central.wait_for_pongs(1)?;
+    let mut client = HttpClient::connect(central.api_port)?;
+    run(&mut client, WARM_UP)?;
+    let writes = || {
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>([Writes::of(central.process())?, Writes::of(node.process())?])
+    };
+    let (before, count) = (writes()?, scale.of(1_000));
+    run(&mut client, count)?;
+    let mut figures = Vec::new();
+    let names = [("bytes of the central", "writes of the central"), ("bytes of the node", "writes of the node")];
+    for ((after, before), (bytes, calls)) in writes()?.into_iter().zip(before).zip(names) {
+        let used = after.since(before);
+        let each = |total: u64| Ok::<_, std::num::TryFromIntError>(float(usize::try_from(total)?) / float(count));
+        let figure = |part, value, unit| Figure { part, value, unit, target: Target::Small, original: None };
+        figures.push(figure(bytes, each(used.file_bytes)? / 1_000.0, "kB"));
+        figures.push(figure(calls, each(used.calls)?, "calls"));
+    }
+    Ok(figures)
+}
+
+fn run(client: &mut HttpClient, count: usize) -> Outcome<()> {
+    for _ in 0..count {
+        let token = post_commands(client, "true", 1)?.pop().ok_or("no token")?;
+        let begun = Instant::now();
+        while !has_ended(client, &token)? {
+            if begun.elapsed() > PATIENCE {
+                return Err(format!("a command has no result after {} s", PATIENCE.as_secs()).into());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    Ok(())
+}
+
+fn has_ended(client: &mut HttpClient, token: &str) -> Outcome<bool> {
+    let answer = client.get(&format!("/api/log/{token}?code=2"))?.json()?;
+    Ok(answer.get("data").and_then(|rows| rows.as_array()).is_some_and(|rows| !rows.is_empty()))
+}

@@ -1,0 +1,322 @@
+//! One account of the memory that is under way: what all peers, commands and copies hold together, and who waits
+//! when it is used up.
+//!
+//! Nobody charges or releases by hand, so nothing is forgotten: each room keeps the sum of what it holds, and this one
+//! adds them up. From three quarters on answers become small. When all is used up
+//!
+//! - no question is asked, and no file is read for a copy;
+//! - of messages that are still coming the oldest is read on, those of others wait; one that stands still is closed;
+//! - of the commands that run the oldest is read (`event_loop/output_budget.rs`);
+//! - peers that take nothing of what waits for them are closed (`dispatch/unsent.rs`).
+//!
+//! Messages of less than [`SMALL_BYTES`] never wait, nor does anything of our own nodes and our central: what controls
+//! goes on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::model::connection::ConnectionId;
+use crate::model::copy::SourceStep;
+use crate::model::host_work::HostWork;
+use crate::model::time::{Monotonic, Now};
+
+use super::connections::Kind;
+use super::unsent::AnswerRoom;
+use super::{Dispatch, Effect, Owner};
+
+/// What all may hold together; a quarter of `max_memory` where that is less.
+const LIMIT_BYTES: usize = 64 << 20;
+/// Above three quarters answers to questions have at most so many bytes.
+pub(super) const SMALL_ANSWER_BYTES: usize = 64 << 10;
+/// A message of which so little has come is read on in any case.
+const SMALL_BYTES: usize = 64 << 10;
+/// What is counted of a connection that is in the middle of a message; less is not worth the account.
+const COUNTED_BYTES: usize = 4 << 10;
+/// When all is used up, so much of the oldest message must come within [`PATIENCE`].
+const READ_BYTES: usize = 64 << 10;
+/// See [`READ_BYTES`].
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Outputs of commands that run, at most, and their share where the limit is low.
+const OUTPUTS_BYTES: usize = 8 << 20;
+
+/// A message that is still coming.
+struct Coming {
+    bytes: usize,
+    /// What had come when it last had made progress, and when that was.
+    mark: (usize, Monotonic),
+    /// In which order they began.
+    began: u64,
+}
+
+/// See the module's page.
+pub(super) struct Budget {
+    limit_bytes: usize,
+    /// Waits for peers.
+    answers_bytes: usize,
+    /// Outputs of commands that run.
+    outputs_bytes: usize,
+    /// Requests, chunks and pages that wait in the rooms of the deciding part.
+    rooms_bytes: usize,
+    coming: BTreeMap<ConnectionId, Coming>,
+    /// Those that may wait and of which [`SMALL_BYTES`] have come, in the order in which they began.
+    large: BTreeMap<u64, ConnectionId>,
+    coming_bytes: usize,
+    next_began: u64,
+    /// Whether anybody was told to wait.
+    has_waiting: bool,
+    /// Reading of files that waits.
+    reads: Vec<HostWork>,
+}
+
+impl Budget {
+    /// `max_memory`: of the whole daemon, in bytes.
+    pub(super) fn new(max_memory: Option<u64>) -> Self {
+        let share = max_memory.map(|bytes| usize::try_from(bytes / 4).unwrap_or(LIMIT_BYTES));
+        Self {
+            limit_bytes: share.map_or(LIMIT_BYTES, |share| share.min(LIMIT_BYTES)),
+            answers_bytes: 0,
+            outputs_bytes: 0,
+            rooms_bytes: 0,
+            coming: BTreeMap::new(),
+            large: BTreeMap::new(),
+            coming_bytes: 0,
+            next_began: 0,
+            has_waiting: false,
+            reads: Vec::new(),
+        }
+    }
+
+    pub(super) const fn total_bytes(&self) -> usize {
+        self.answers_bytes + self.outputs_bytes + self.rooms_bytes + self.coming_bytes
+    }
+
+    const fn is_full(&self) -> bool {
+        self.total_bytes() >= self.limit_bytes
+    }
+
+    /// Whether answers have become small.
+    pub(super) const fn is_above(&self) -> bool {
+        self.total_bytes() >= self.limit_bytes / 4 * 3
+    }
+
+    /// Whether less than a third is used.
+    pub(super) const fn is_low(&self) -> bool {
+        self.total_bytes() < self.limit_bytes / 3
+    }
+
+    pub(super) const fn set_answers(&mut self, bytes: usize) {
+        self.answers_bytes = bytes;
+    }
+
+    /// Whether what waits for peers is most of it.
+    pub(super) const fn is_of_answers(&self) -> bool {
+        self.answers_bytes >= self.limit_bytes / 2
+    }
+
+    pub(super) const fn answer_room(&self) -> AnswerRoom {
+        match self.total_bytes() {
+            _ if self.is_full() => AnswerRoom::None,
+            _ if self.is_above() => AnswerRoom::Bytes(SMALL_ANSWER_BYTES),
+            _ => AnswerRoom::Whole,
+        }
+    }
+
+    /// Notes how much of a message has come over a connection.
+    fn note_coming(&mut self, connection: ConnectionId, bytes: usize, may_wait: bool, now: Monotonic) {
+        let before = self.coming.get(&connection).map_or(0, |coming| coming.bytes);
+        if bytes < before || bytes < COUNTED_BYTES {
+            // It is whole, or another message has begun.
+            if let Some(gone) = self.coming.remove(&connection) {
+                self.coming_bytes = self.coming_bytes.saturating_sub(gone.bytes);
+                self.large.remove(&gone.began);
+            }
+        }
+        if bytes < COUNTED_BYTES {
+            return;
+        }
+        self.next_began += 1;
+        let began = self.next_began;
+        let coming = self.coming.entry(connection).or_insert(Coming { bytes: 0, mark: (bytes, now), began });
+        self.coming_bytes = self.coming_bytes.saturating_sub(coming.bytes) + bytes;
+        coming.bytes = bytes;
+        if bytes >= coming.mark.0 + READ_BYTES {
+            coming.mark = (bytes, now);
+        }
+        if may_wait && bytes >= SMALL_BYTES {
+            self.large.insert(coming.began, connection);
+        }
+    }
+
+    /// The large message that began first; when all is used up it is read on.
+    fn oldest(&self) -> Option<ConnectionId> {
+        self.large.first_key_value().map(|(_, connection)| *connection)
+    }
+
+    /// Whether a connection is read no further now.
+    pub(super) fn holds(&self, connection: ConnectionId) -> bool {
+        self.is_full()
+            && self.coming.get(&connection).is_some_and(|coming| self.large.contains_key(&coming.began))
+            && self.oldest().is_some_and(|oldest| oldest != connection)
+    }
+
+    /// The message that keeps all others waiting and does not go on.
+    fn standing_still(&self, now: Monotonic) -> Option<ConnectionId> {
+        let connection = self.oldest().filter(|_| self.is_full())?;
+        let coming = self.coming.get(&connection)?;
+        (now.since(coming.mark.1) >= PATIENCE).then_some(connection)
+    }
+}
+
+impl Dispatch {
+    /// How large the answer to a question may be that is asked now.
+    #[must_use]
+    pub const fn answer_room(&self) -> AnswerRoom {
+        self.budget.answer_room()
+    }
+
+    /// Takes stock of the outputs of commands that run.
+    pub fn note_outputs(&mut self, bytes: usize) {
+        self.budget.outputs_bytes = bytes;
+    }
+
+    /// What the outputs of commands that run may hold now.
+    #[must_use]
+    pub fn output_room(&self) -> usize {
+        let others = self.budget.total_bytes().saturating_sub(self.budget.outputs_bytes);
+        OUTPUTS_BYTES.min(self.budget.limit_bytes.saturating_sub(others)).min(self.budget.limit_bytes / 2)
+    }
+
+    /// Takes stock of what has come over a connection and is no whole message yet.
+    pub(super) fn note_coming(&mut self, connection: ConnectionId, now: Now) {
+        let (bytes, may_wait) = match self.connections.get(connection).map(|entry| &entry.kind) {
+            Some(Kind::External(external)) => (external.zmtp.buffered_bytes(), true),
+            Some(Kind::Api(client)) => (client.incoming_bytes(), true),
+            Some(Kind::WebSocket(node)) => (node.incoming_bytes(), true),
+            // Those that we dialled count, and never wait.
+            Some(Kind::Link { zmtp, .. }) => (zmtp.buffered_bytes(), false),
+            Some(Kind::WebSocketParent | Kind::Undecided(_)) | None => (0, false),
+        };
+        self.budget.note_coming(connection, bytes, may_wait, now.monotonic);
+    }
+
+    /// Takes stock of the deciding part, and lets go on who waited as far as there is room.
+    pub(super) fn take_stock(&mut self, now: Now) {
+        self.budget.rooms_bytes = self.core.held_bytes();
+        if self.budget.is_full() {
+            self.budget.has_waiting = true;
+            self.timers.set_if_unset(Owner::Budget, now.monotonic + PATIENCE);
+        } else if std::mem::take(&mut self.budget.has_waiting) {
+            let waiting: Vec<ConnectionId> = self.budget.coming.keys().copied().collect();
+            // So that the driver looks whether they may be read again.
+            waiting.into_iter().for_each(|connection| self.connections.mark_dirty(connection));
+            self.effects.extend(std::mem::take(&mut self.budget.reads).into_iter().map(Effect::Host));
+        }
+    }
+
+    /// Work for this machine: now, or once there is room where it reads what is then to be sent.
+    pub(super) fn read_when_there_is_room(&mut self, work: HostWork) {
+        let waits = |source| self.budget.reads.iter().any(|read| read.source() == Some(source));
+        let has_to_wait = match &work {
+            HostWork::ReadSource { source, step } => {
+                waits(*source) || (self.budget.is_full() && matches!(step, SourceStep::Read { .. }))
+            }
+            _ => false,
+        };
+        if has_to_wait {
+            self.budget.has_waiting = true;
+            self.budget.reads.push(work);
+        } else {
+            self.effects.push_back(Effect::Host(work));
+        }
+    }
+
+    /// [`Owner::Budget`]: while all is used up, a message that does not go on makes room for the others.
+    pub(super) fn close_who_stands_still(&mut self, now: Now) {
+        if let Some(connection) = self.budget.standing_still(now.monotonic) {
+            if let Some(peer) = self.connections.get(connection).map(|entry| entry.peer) {
+                let bytes = self.budget.coming.get(&connection).map_or(0, |coming| coming.bytes);
+                let total = self.budget.total_bytes() >> 20;
+                let text = format!(
+                    "{peer}: the rest of its message does not come, {bytes} bytes of it are here and {total} MiB are \
+                     under way for all: closed"
+                );
+                self.complain(text, now);
+            }
+            self.effects.push_back(Effect::Close(connection));
+            self.closed(connection, "the rest of its message does not come".to_owned(), now);
+        }
+        self.take_stock(now);
+        if self.budget.is_full() {
+            self.timers.set(Owner::Budget, now.monotonic + PATIENCE / 5);
+            if let Some(oldest) = self.budget.oldest() {
+                self.connections.mark_dirty(oldest);
+            }
+        }
+    }
+
+    /// A connection is gone.
+    pub(super) fn forget_coming(&mut self, connection: ConnectionId) {
+        self.budget.note_coming(connection, 0, false, Monotonic::default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: ConnectionId = ConnectionId(1);
+    const TWO: ConnectionId = ConnectionId(2);
+    const THREE: ConnectionId = ConnectionId(3);
+
+    fn at(millis: u64) -> Monotonic {
+        Monotonic::from_millis(millis)
+    }
+
+    #[test]
+    fn answers_become_small_and_then_none_whoever_holds_the_rest() {
+        let mut budget = Budget::new(None);
+        budget.set_answers(20 << 20);
+        budget.outputs_bytes = 8 << 20;
+        budget.note_coming(ONE, 16 << 20, true, at(0));
+        assert_eq!(budget.answer_room(), AnswerRoom::Whole);
+        budget.rooms_bytes = 4 << 20;
+        assert_eq!(budget.answer_room(), AnswerRoom::Bytes(SMALL_ANSWER_BYTES));
+        budget.rooms_bytes = 20 << 20;
+        assert_eq!(budget.answer_room(), AnswerRoom::None);
+        budget.note_coming(ONE, 0, true, at(1));
+        assert_eq!((budget.answer_room(), budget.coming_bytes), (AnswerRoom::Bytes(SMALL_ANSWER_BYTES), 0));
+    }
+
+    #[test]
+    fn the_limit_is_a_quarter_of_what_the_daemon_may_have() {
+        assert_eq!(Budget::new(None).limit_bytes, 64 << 20);
+        assert_eq!(Budget::new(Some(1 << 30)).limit_bytes, 64 << 20);
+        assert_eq!(Budget::new(Some(32 << 20)).limit_bytes, 8 << 20);
+    }
+
+    #[test]
+    fn when_all_is_used_up_the_oldest_message_goes_on_and_small_ones_never_wait() {
+        let mut budget = Budget::new(None);
+        budget.note_coming(TWO, 10 << 20, true, at(0));
+        budget.note_coming(ONE, 30 << 20, true, at(1));
+        budget.note_coming(THREE, 63 << 10, true, at(2));
+        assert!(![ONE, TWO, THREE].into_iter().any(|connection| budget.holds(connection)), "there is room");
+        budget.set_answers(30 << 20);
+        assert_eq!([ONE, TWO, THREE].map(|connection| budget.holds(connection)), [true, false, false]);
+        budget.note_coming(TWO, 5 << 10, true, at(3));
+        assert!(!budget.holds(ONE), "the older one was whole, and another has begun");
+    }
+
+    #[test]
+    fn a_message_that_keeps_others_waiting_must_go_on() {
+        let mut budget = Budget::new(None);
+        budget.note_coming(ONE, 40 << 20, true, at(0));
+        budget.note_coming(TWO, 30 << 20, true, at(0));
+        assert_eq!(budget.standing_still(at(4_999)), None);
+        assert_eq!(budget.standing_still(at(5_000)), Some(ONE));
+        budget.note_coming(ONE, (40 << 20) + READ_BYTES, true, at(4_000));
+        assert_eq!(budget.standing_still(at(8_999)), None, "it goes on");
+        budget.note_coming(ONE, 0, true, at(9_000));
+        assert_eq!(budget.standing_still(at(60_000)), None, "there is room");
+    }
+}

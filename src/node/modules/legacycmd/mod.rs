@@ -1,0 +1,345 @@
+//! The module `legacycmd`: what Centreon Web orders, in command files and over the API (docs/protocol.md section 16).
+//!
+//! Each line becomes messages ([`pieces`], [`orders`]). Messages and the place in the file are stored together, and
+//! only then sent ([`queue`]), so a crash loses none. A message counts until its node has confirmed it. The history of
+//! a node is read before a message is sent to it again, and a node of ours takes no token twice.
+//!
+//! Nothing is read before the pollers are known, and nothing while the database cannot be read.
+//!
+//! Absent on purpose: files and the database themselves ([`crate::model::legacy::LegacyWork`]), and how a node is
+//! reached.
+
+mod calls;
+mod files;
+mod gather;
+mod lines;
+mod orders;
+mod pieces;
+mod queue;
+mod requests;
+#[cfg(test)]
+mod tests;
+mod told;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::config::legacy::LegacySettings;
+use crate::model::action::Action;
+use crate::model::history::StoreChange;
+use crate::model::legacy::{LegacyChange, LegacyDone, LegacyStored, LegacyWork, StoredOrder};
+use crate::model::log::LogLine;
+use crate::model::node_id::NodeId;
+use crate::model::token::Token;
+use crate::model::work::{Work, WorkId};
+use crate::node::context::Context;
+use crate::node::journal::Ended;
+use crate::node::output::{Output, ReceiptId};
+use crate::node::peer::Handled;
+use crate::node::timers::Timer;
+
+use calls::Calls;
+use files::Files;
+use lines::Pollers;
+use orders::Worker;
+use pieces::Order;
+use queue::Queue;
+use told::Told;
+
+/// Between two readings of the database, and after one that failed.
+const TABLES_PERIOD: Duration = Duration::from_secs(60);
+const TABLES_RETRY: Duration = Duration::from_secs(10);
+/// Between two looks whether a node can be reached now.
+const RETRY: Duration = Duration::from_millis(500);
+/// Stands for the password of the worker command in what is stored; the real one is put in when the message is sent.
+const PASSWORD: &str = "-p (password of tpapi)";
+
+/// See the module's page. Holds command lines: no `Debug`.
+#[derive(Default)]
+pub(in crate::node) struct LegacyCmd {
+    /// `None` until the database was read, and while it cannot be.
+    pollers: Option<Pollers>,
+    /// The reading that is under way.
+    reading: Option<WorkId>,
+    files: Files,
+    queue: Queue,
+    /// Orders whose storing is awaited.
+    storing: BTreeMap<ReceiptId, Vec<StoredOrder>>,
+    calls: Calls,
+    /// Import tasks that are being inserted.
+    imports: BTreeMap<WorkId, requests::Import>,
+    told: Told,
+    /// An import has changed what the database says of nodes.
+    has_imported: bool,
+}
+
+/// A request that an order is.
+pub(in crate::node) struct Outgoing {
+    pub token: Token,
+    pub action: Action,
+    /// The id of the node; empty for this daemon.
+    pub target: String,
+    pub data: String,
+    /// An earlier run may have begun with it here, or on a host by SSH.
+    pub is_unsure: bool,
+}
+
+impl LegacyCmd {
+    /// Messages that one event sends; the next event sends more.
+    pub(in crate::node) const SEND_MAX: usize = 32;
+
+    /// Takes over what an earlier run has not brought to its end, and begins. `open` says which node has not confirmed a
+    /// token, `None` where it was not sent.
+    pub(in crate::node) fn start(
+        &mut self,
+        context: &mut Context,
+        stored: LegacyStored,
+        open: &[(Token, Option<NodeId>)],
+    ) {
+        if context.options.legacycmd.is_none() {
+            return;
+        }
+        let open: BTreeMap<&Token, Option<NodeId>> = open.iter().map(|(token, node)| (token, *node)).collect();
+        for order in stored.orders {
+            let opened = open.get(&order.token).copied();
+            context.journal.track(&order.token);
+            let is_sent = matches!(opened, Some(Some(_)));
+            self.queue.restore(order, is_sent, opened == Some(None), context.now.monotonic);
+        }
+        self.files.restore(stored.mark);
+        self.read_tables(context);
+        self.send_later(context);
+    }
+
+    /// Whether a message is remembered here, so that its token does not end with the daemon.
+    pub(in crate::node) fn keeps(&self, token: &Token) -> bool {
+        self.queue.has(token)
+    }
+
+    /// [`Timer::CommandTables`]
+    pub(in crate::node) fn read_tables(&mut self, context: &mut Context) {
+        if self.reading.is_none() {
+            self.reading = Some(context.start_work(Work::Legacy(LegacyWork::ReadTables)));
+        }
+    }
+
+    /// [`Timer::CommandFiles`], or something has happened in their directories.
+    pub(in crate::node) fn look_for_files(&mut self, context: &mut Context) {
+        if self.pollers.is_some() && !context.is_stopping() && context.options.legacycmd.is_some() {
+            self.files.look(context, self.queue.is_full());
+        }
+    }
+
+    /// Work elsewhere is done.
+    pub(in crate::node) fn work_done(&mut self, context: &mut Context, id: WorkId, done: LegacyDone) {
+        match done {
+            LegacyDone::Tables(result) if self.reading == Some(id) => {
+                self.reading = None;
+                self.tables_read(context, result);
+            }
+            LegacyDone::Files(outcome) => self.files_done(context, id, outcome),
+            LegacyDone::ImportTask(result) => self.import_task_added(context, id, result),
+            LegacyDone::Tables(_) => {}
+        }
+    }
+
+    fn tables_read(&mut self, context: &mut Context, result: Result<crate::model::legacy::CommandTables, String>) {
+        const FAILED: &str = "cannot get configuration for pollers";
+        let next = match result {
+            Ok(tables) => {
+                self.told.forget(|text| text.starts_with(FAILED));
+                if self.pollers.replace(Pollers::new(tables)).is_none() {
+                    let text = "the pollers of the Centreon database are known: command files are read";
+                    context.log(LogLine::info("legacycmd", text));
+                    self.look_for_files(context);
+                }
+                TABLES_PERIOD
+            }
+            Err(reason) => {
+                self.pollers = None;
+                let text = format!("{FAILED}, so command files wait: {reason}");
+                if self.told.is_new(&text, context.now.monotonic) {
+                    context.log(LogLine::error("legacycmd", text));
+                }
+                TABLES_RETRY
+            }
+        };
+        context.timers.set(Timer::CommandTables, context.now.monotonic + next);
+    }
+
+    /// What is said of something that is not carried out; `false` where it was said within the hour.
+    fn complain(&mut self, context: &mut Context, text: &str) -> bool {
+        let is_new = self.told.is_new(text, context.now.monotonic);
+        if is_new {
+            context.log(LogLine::error("legacycmd", text.to_owned()));
+        }
+        is_new
+    }
+
+    /// Stores messages and what else the receipt has; they are sent once they are stored.
+    fn store(&mut self, context: &mut Context, receipt: ReceiptId, orders: Vec<Order>, settings: &LegacySettings) {
+        let secret = requests::secret(settings);
+        let mut stored = Vec::with_capacity(orders.len());
+        for Order { token, name, message } in orders {
+            let sequence = self.queue.next_sequence();
+            let data = json!({ "content": message.content, "once": true }).to_string();
+            let data = match secret.as_ref().filter(|_| message.target.is_empty()) {
+                Some(secret) => data.replace(secret, PASSWORD),
+                None => data,
+            };
+            let action = message.action.as_str().to_owned();
+            let order = StoredOrder { sequence, token, target: message.target, action, data, name };
+            let change = StoreChange::Legacy(LegacyChange::PutOrder(order.clone()));
+            context.output(Output::Store { change, receipt: Some(receipt) });
+            stored.push(order);
+        }
+        self.storing.insert(receipt, stored);
+    }
+
+    /// The database has spoken about messages, and perhaps about a piece of a file.
+    pub(in crate::node) fn stored(&mut self, context: &mut Context, receipt: ReceiptId, is_stored: bool) {
+        let orders = self.storing.remove(&receipt).unwrap_or_default();
+        for order in orders {
+            if is_stored {
+                self.take(context, order);
+            } else {
+                context.fail(&order.token, "database issue");
+            }
+        }
+        if self.files.stored(context, receipt, is_stored) {
+            self.look_for_files(context);
+        }
+        self.send_later(context);
+    }
+
+    fn take(&mut self, context: &mut Context, order: StoredOrder) {
+        if self.queue.is_full_for(&order.target) {
+            let change = StoreChange::Legacy(LegacyChange::DeleteOrder(order.sequence));
+            context.store(change);
+            let text = format!("the queue of node '{}' is full: {} is not carried out", order.target, order.name);
+            self.complain(context, &text);
+            context.fail(&order.token, &text);
+            return;
+        }
+        context.journal.track(&order.token);
+        self.queue.push(order, context.now.monotonic);
+    }
+
+    /// Has [`Timer::Orders`] called as soon as the event in hand is done.
+    pub(in crate::node) fn send_later(&mut self, context: &mut Context) {
+        if self.queue.ready().is_some() {
+            context.timers.set(Timer::Orders, context.now.monotonic);
+        } else if self.queue.has_blocked() {
+            context.timers.set_if_unset(Timer::Orders, context.now.monotonic + RETRY);
+        }
+    }
+
+    /// [`Timer::Orders`]: what waits for nodes that could not be reached is looked at again.
+    pub(in crate::node) fn look_again(&mut self, context: &mut Context) {
+        for (token, name) in self.queue.expired(context.now.monotonic) {
+            let text = format!("{name} is given up: its node could not be reached in time");
+            context.log(LogLine::warning("legacycmd", format!("{text} (token {token})")));
+            context.fail(&token, &text);
+        }
+        self.queue.unblock_all();
+    }
+
+    /// A node that something can be sent to.
+    pub(in crate::node) fn ready(&self) -> Option<String> {
+        self.queue.ready().map(str::to_owned)
+    }
+
+    /// A node cannot be reached now, or may have lost messages that are looked for first.
+    pub(in crate::node) fn block(&mut self, target: &str) {
+        self.queue.block(target);
+    }
+
+    /// The next message to a node.
+    pub(in crate::node) fn next(&mut self, context: &mut Context, target: &str) -> Option<Outgoing> {
+        let queue::Next { order, is_unsure } = self.queue.next(target)?;
+        let StoredOrder { token, target, action, data, name, .. } = order;
+        let secret = context.options.legacycmd.as_ref().and_then(requests::secret);
+        let data = match secret.filter(|_| data.contains(PASSWORD)) {
+            Some(secret) => {
+                let data = data.replace(PASSWORD, &secret);
+                context.journal.mask(&token, secret);
+                data
+            }
+            None => data,
+        };
+        context.log(LogLine::info("legacycmd", format!("{name} (token {token})")));
+        Some(Outgoing { token, action: Action::parse(&action), target, data, is_unsure })
+    }
+
+    /// A message was handed over. One that nobody took and that has no row ends here.
+    pub(in crate::node) fn handed_over(&mut self, context: &mut Context, token: &Token, handled: &Handled) {
+        if let Handled::Reply(_, crate::model::code::Code::FINISHED_KO, data) = handled
+            && !context.journal.has_just_ended(token)
+            && self.queue.has(token)
+        {
+            context.finish(token, crate::model::code::Code::FINISHED_KO, data.clone());
+        }
+    }
+
+    /// A node has confirmed a message: it owes the end from now on.
+    pub(in crate::node) fn confirmed(&mut self, context: &mut Context, token: &str) {
+        if let Some(sequence) = self.queue.remove(token) {
+            context.store(StoreChange::Legacy(LegacyChange::DeleteOrder(sequence)));
+            self.send_later(context);
+            self.read_on(context);
+        }
+    }
+
+    /// A token has ended.
+    pub(in crate::node) fn token_ended(&mut self, context: &mut Context, ended: &Ended) {
+        self.confirmed(context, &ended.token);
+        context.journal.untrack(&ended.token);
+        if self.calls.token_ended(context, &ended.token, ended.error.as_deref()) {
+            self.has_imported = true;
+            self.read_tables(context);
+        }
+    }
+
+    /// Whether an import has changed what the database says of nodes, since the last call.
+    pub(in crate::node) fn take_imported(&mut self) -> bool {
+        std::mem::take(&mut self.has_imported)
+    }
+
+    /// A node has not got a message, as its history shows: it is sent again.
+    pub(in crate::node) fn send_again(&mut self, context: &mut Context, token: &Token) {
+        if self.queue.send_again(token.as_str()) {
+            context.log(LogLine::info("legacycmd", format!("a node has not got token {token}: it is sent again")));
+            self.send_later(context);
+        }
+    }
+
+    /// More of a file is read once less waits.
+    fn read_on(&mut self, context: &mut Context) {
+        if self.files.is_held_up() && !self.queue.is_full() {
+            self.look_for_files(context);
+        }
+    }
+
+    /// The daemon stops.
+    pub(in crate::node) fn stop(&mut self, context: &mut Context) {
+        self.calls.stop(context);
+        for timer in [Timer::CommandFiles, Timer::CommandTables, Timer::Orders] {
+            context.timers.cancel(&timer);
+        }
+    }
+}
+
+/// The settings, and what the worker command needs.
+fn with_worker<T>(context: &Context, act: impl FnOnce(&LegacySettings, Worker<'_>) -> T) -> Option<T> {
+    let settings = context.options.legacycmd.as_ref()?;
+    let action = context.options.action.as_ref();
+    let allowed = action.and_then(|action| action.allowed.as_ref());
+    let allows = |line: &str| {
+        allowed.is_none_or(|allowed| allowed.list.check(&[line.to_owned()], 1, || false).refused.is_empty())
+    };
+    // The original's own default, where nothing runs commands.
+    let timeout = action.map_or(60, |action| action.command_timeout.as_secs().max(1));
+    Some(act(settings, Worker { settings, allows: &allows, timeout }))
+}

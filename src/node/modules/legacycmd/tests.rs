@@ -1,0 +1,1 @@
+//! The module with a database and files that are values.

@@ -1,0 +1,106 @@
+//! Tokens of messages that ask to be done once (`"once":true` beside `content`): whoever sent such a message sends it
+//! again after a crash or a broken connection, and it starts nothing a second time. What is remembered is a hash,
+//! stored together with the first rows of the work. Bounded: the oldest are forgotten.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use ring::digest::{SHA256, digest};
+use serde::Deserialize;
+
+use crate::model::history::StoreChange;
+use crate::model::token::Token;
+
+use super::context::Context;
+
+/// Tokens remembered in memory.
+const TAKEN_MAX: usize = 20_000;
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub(super) struct TakenTokens {
+    hashes: BTreeSet<i64>,
+    order: VecDeque<i64>,
+}
+
+#[derive(Deserialize)]
+struct Options {
+    #[serde(default)]
+    once: Option<bool>,
+}
+
+/// Whether the sender of a message may send it again.
+fn is_for_once(data: &str) -> bool {
+    data.contains("\"once\"") && serde_json::from_str::<Options>(data).is_ok_and(|options| options.once == Some(true))
+}
+
+fn hash_of(token: &str) -> i64 {
+    let digest = digest(&SHA256, token.as_bytes());
+    digest.as_ref().first_chunk::<8>().map_or(0, |bytes| i64::from_be_bytes(*bytes))
+}
+
+impl TakenTokens {
+    /// Takes over what an earlier run has stored, the oldest first.
+    pub(super) fn restored(hashes: Vec<i64>) -> Self {
+        let mut taken = Self::default();
+        hashes.into_iter().for_each(|hash| _ = taken.insert(hash));
+        taken
+    }
+
+    fn insert(&mut self, hash: i64) -> bool {
+        if !self.hashes.insert(hash) {
+            return false;
+        }
+        self.order.push_back(hash);
+        if self.order.len() > TAKEN_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.hashes.remove(&oldest);
+        }
+        true
+    }
+
+    /// Whether a token was taken before.
+    pub(super) fn has(&self, token: &Token) -> bool {
+        self.hashes.contains(&hash_of(token.as_str()))
+    }
+
+    /// Whether a message for us is one that was taken before; else it is remembered, if it asks to be done once.
+    pub(super) fn is_repeated(&mut self, context: &mut Context, token: &Token, data: &str) -> bool {
+        if !is_for_once(data) {
+            return false;
+        }
+        let hash = hash_of(token.as_str());
+        if !self.insert(hash) {
+            return true;
+        }
+        context.store(StoreChange::TakeToken { hash, taken: context.now.wall.as_seconds() });
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_message_that_asks_for_it_is_done_once() {
+        for (data, expected) in [
+            (r#"{"content":[],"once":true}"#, true),
+            (r#"{"once" : true}"#, true),
+            (r#"{"content":{"once":true}}"#, false),
+            (r#"{"content":[],"once":false}"#, false),
+            (r#"{"content":"\"once\":true"}"#, false),
+            ("no json \"once\":true", false),
+        ] {
+            assert_eq!(is_for_once(data), expected, "{data}");
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_the_oldest_goes_first() {
+        let count = i64::try_from(TAKEN_MAX).unwrap();
+        let taken = TakenTokens::restored((0..=count).collect());
+        assert_eq!((taken.hashes.len(), taken.order.len()), (TAKEN_MAX, TAKEN_MAX));
+        assert!(!taken.hashes.contains(&0) && taken.hashes.contains(&count));
+    }
+}
