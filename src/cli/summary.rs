@@ -10,7 +10,8 @@ use crate::daemon::key_files::KeyState;
 use crate::daemon::poller_preview::PollerPlan;
 use crate::edge::{clock, time_zone};
 use crate::model::connection::Endpoint;
-use crate::model::registration::{NodeKind, Registration};
+use crate::model::node_id::NodeId;
+use crate::model::registration::{NodeKind, Registration, Subnode};
 use crate::model::time_zone::minute_of;
 
 /// The summary for people.
@@ -94,7 +95,7 @@ pub(super) fn as_json(config: &Config, keys: &KeyState, pollers: Option<&PollerP
     let document = json!({
         "ok": true,
         "role": config.role().to_string(),
-        "id": core.id.map(|id| id.get()),
+        "id": core.id.map(NodeId::to_json),
         "name": core.name,
         "hostname": core.hostname,
         "external": core.external.as_ref().map(Endpoint::to_string),
@@ -112,7 +113,7 @@ pub(super) fn as_json(config: &Config, keys: &KeyState, pollers: Option<&PollerP
         },
         "modules": config.modules.loaded,
         "nodes": nodes_of(config).iter().map(node_as_json).collect::<Vec<_>>(),
-        "database_id": pollers.and_then(|plan| plan.own_id).map(|id| id.get()),
+        "database_id": pollers.and_then(|plan| plan.own_id).map(NodeId::to_json),
         "database_nodes": pollers.map(|plan| plan.registrations.iter().map(node_as_json).collect::<Vec<_>>()),
         "cron": config.modules.cron.iter().flatten().map(|job| job_as_json(job, now)).collect::<Vec<_>>(),
         "environment": config.from_environment.iter()
@@ -273,10 +274,10 @@ fn node_row(node: &Registration) -> [String; 5] {
 }
 
 fn node_as_json(node: &Registration) -> Value {
-    let below =
-        |below: &crate::model::registration::Subnode| json!({ "id": below.id.get(), "pathscore": below.path_score });
+    let below = |below: &Subnode| json!({ "id": below.id.to_json(), "pathscore": below.path_score });
     json!({
-        "id": node.id.get(),
+        "id": node.id.to_json(),
+        "uid": node.uid.map(NodeId::to_json),
         "type": node.kind.as_str(),
         "address": address(&node.kind),
         "prevail": node.prevail,

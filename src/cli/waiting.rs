@@ -100,7 +100,10 @@ pub(super) struct NodeState {
 impl NodeState {
     /// Reads the data of `internal/routes/ID` and of `internal/constatus`.
     pub(super) fn read(node: u64, routes: &Value, constatus: &Value) -> Self {
-        let node = node.to_string();
+        // It stands under its id, also where it was asked for by its uid.
+        let mut entries = routes.as_object().into_iter().flatten();
+        let entry = entries.next().filter(|_| entries.next().is_none());
+        let node = entry.map_or_else(|| node.to_string(), |(id, _)| id.clone());
         let route = routes.get(&node);
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
         let candidates = route.and_then(|route| route.get("candidates")).and_then(Value::as_array);

@@ -16,7 +16,7 @@ use super::section::{Section, Unit, refuse, scalar};
 use super::settings::{CoreSettings, FingerprintMode};
 use super::tree::Value;
 use crate::model::connection::Endpoint;
-use crate::model::node_id::NodeId;
+use crate::model::node_id::{self, NodeId};
 use crate::model::rights::{BoundKey, Rights};
 use crate::model::session::is_thumbprint;
 use crate::model::text::quoted;
@@ -40,8 +40,7 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
     let name = raw.name.and_then(|node| if node.value == Value::Null { None } else { scalar(node, "name", findings) });
     let external = external(&section, findings);
     check_ciphers(&section, findings);
-    let id = section
-        .parsed("id", None, "a whole number from 1 to 9007199254740991", findings, |text| text.parse().ok().map(Some));
+    let id = section.parsed("id", None, node_id::ALLOWED, findings, |text| text.parse().ok().map(Some));
     let (authorized_clients, bound_keys) = authorized_clients(&section, id, findings);
     if external.is_some() && authorized_clients.is_empty() {
         let text = "is empty or absent, so nobody can use the external socket; list '- key: THUMBPRINT' of each peer";

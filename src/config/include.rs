@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::findings::Findings;
+use super::sources::Sources;
 use super::tree::{Node, Place, Value};
 use super::{wildcard, yaml};
 use crate::model::text::quoted;
@@ -26,6 +27,7 @@ pub(super) struct Loader {
     open: Vec<(PathBuf, PathBuf)>,
     files: usize,
     bytes: u64,
+    sources: Sources,
 }
 
 /// An `!include`: where it stands, and below which key of the whole.
@@ -35,6 +37,11 @@ struct Site<'a> {
 }
 
 impl Loader {
+    /// What was read, so far.
+    pub(super) fn take_sources(&mut self) -> Sources {
+        std::mem::take(&mut self.sources)
+    }
+
     /// The values of `path` and of all that it includes; `None` after a problem with the file itself. `key` is where
     /// the values will stand in the whole, so that messages of files within it name it.
     pub(super) fn read(&mut self, path: &Path, key: &str, findings: &mut Findings) -> Option<Node> {
@@ -68,6 +75,7 @@ impl Loader {
             return Err(format!("more than {FILE_LIMIT} files are included"));
         }
         self.files = self.files.saturating_add(1);
+        self.sources.files.push(path.to_path_buf());
         let cannot = |error: io::Error| format!("cannot be read: {}", reason(&error));
         // Opening a pipe that nobody writes to would wait for ever.
         let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(cannot)?;
@@ -112,11 +120,12 @@ impl Loader {
     }
 
     /// The files of one path, each with whether a wildcard caught it.
-    fn files_of(&self, path: &str, site: &Site<'_>, findings: &mut Findings) -> Vec<(PathBuf, bool)> {
+    fn files_of(&mut self, path: &str, site: &Site<'_>, findings: &mut Findings) -> Vec<(PathBuf, bool)> {
         let directory = site.place.file.parent().unwrap_or(Path::new(""));
         if !wildcard::is_pattern(path) {
             return vec![(directory.join(path), false)];
         }
+        self.sources.patterns.push(directory.join(path));
         match wildcard::expand(directory, path, FILE_LIMIT) {
             Ok(files) => {
                 if files.is_empty() {

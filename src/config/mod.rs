@@ -33,6 +33,7 @@ mod rights_section;
 mod role;
 mod section;
 pub mod settings;
+mod sources;
 mod tls_section;
 mod tpapi_section;
 mod tree;
@@ -50,6 +51,7 @@ use include::Loader;
 use raw::RawConfig;
 pub use role::Role;
 use settings::{Config, Problem};
+pub use sources::Sources;
 
 /// Reads the top file, everything that it includes and the register file, and checks all of it.
 ///
@@ -89,6 +91,8 @@ pub fn load_with_warnings(path: &Path, variables: &[(String, String)]) -> Result
     let mut loader = Loader::default();
     let tree = loader.read(path, "", &mut findings);
     let config = tree.and_then(|tree| read_tree(tree, variables, &mut loader, &mut findings));
+    let sources = loader.take_sources();
+    let config = config.map(|config| Config { sources, ..config });
     let (problems, warnings) = findings.into_parts();
     match config {
         Some(config) if problems.is_empty() => Ok(Config { warnings, ..config }),
@@ -115,5 +119,5 @@ fn read_tree(
     if let Some(legacycmd) = &mut modules.legacycmd {
         legacycmd.account = tpapi.iter().find(|account| account.name == legacycmd.account_name).cloned();
     }
-    Some(Config { core, modules, tpapi, from_environment, warnings: Vec::new() })
+    Some(Config { core, modules, tpapi, from_environment, sources: Sources::default(), warnings: Vec::new() })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::address;
 use super::section::{BOOLEANS, boolean};
 use crate::model::connection::Endpoint;
-use crate::model::node_id::NodeId;
+use crate::model::node_id::{self, NodeId};
 use crate::model::registration::{NodeKind, Registration, Subnode};
 use crate::model::ssh::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_PORT, HostKeyCheck, Secret, SshTarget};
 use crate::model::text::quoted;
@@ -16,8 +16,9 @@ use crate::model::text::quoted;
 /// Port of a `push_zmq` node where its source leaves it out.
 pub const ZMQ_PORT: &str = "5556";
 /// Fields whose texts are used without the blanks around them.
-pub const WORDS: [&str; 10] = [
+pub const WORDS: [&str; 11] = [
     "id",
+    "uid",
     "type",
     "address",
     "port",
@@ -33,7 +34,7 @@ pub const SECRETS: [&str; 2] = ["ssh_password", "ssh_passphrase"];
 /// Fields that name a file of this machine; only a source of this machine may have them.
 pub const PATHS: [&str; 3] = ["ssh_directory", "ssh_known_hosts", "ssh_identity"];
 
-const IDS: &str = "a whole number from 1 to 9007199254740991";
+const IDS: &str = node_id::ALLOWED;
 const PORTS: &str = "a whole number from 1 to 65535";
 const HOSTS: &str = "a host name, an IPv4 or an IPv6 address, without a port";
 const KINDS: &str = "push_zmq, push_ssh, pull, wss or pullwss";
@@ -97,6 +98,7 @@ impl NodeEntry {
     pub fn read(&self) -> Result<Registration, Vec<Fault>> {
         let mut reader = Reader { entry: self, below: None, faults: Vec::new() };
         let id = reader.required("id", IDS, |text| text.parse().ok());
+        let uid = reader.optional("uid", IDS, |text| text.parse().ok());
         let kind = reader.kind();
         let prevail = reader.optional("prevail", BOOLEANS, boolean).unwrap_or(false);
         let (mut subnodes, mut faults) = (Vec::with_capacity(self.below.len()), reader.faults);
@@ -106,12 +108,15 @@ impl NodeEntry {
             let path_score = reader.optional("pathscore", SCORES, |text| {
                 text.parse().ok().filter(|score| (-1_000_000..=1_000_000).contains(score))
             });
-            subnodes.extend(id.map(|id| Subnode { id, path_score: path_score.unwrap_or(1) }));
+            let uid = reader.optional("uid", IDS, |text| text.parse().ok());
+            subnodes.extend(id.map(|id| Subnode { id, path_score: path_score.unwrap_or(1), uid }));
             faults.extend(reader.faults);
         }
         let identity = self.text("identity").map(str::to_owned);
         match (id, kind) {
-            (Some(id), Some(kind)) if faults.is_empty() => Ok(Registration { id, kind, identity, prevail, subnodes }),
+            (Some(id), Some(kind)) if faults.is_empty() => {
+                Ok(Registration { id, uid, kind, identity, prevail, subnodes })
+            }
             _ => Err(faults),
         }
     }

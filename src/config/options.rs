@@ -69,14 +69,15 @@ options! {
     REGISTER = "register" in "the module 'register'" { "config_file" } unused {}
     REGISTER_FILE = "register file" in "the register file" { "nodes" } unused { "name", "description" }
     NODE = "register node" in "an entry of 'nodes' of the register file" {
-        "id", "type", "address", "port", "prevail", "nodes", "ssh_port", "strict_serverkey_check", "ssh_username",
-        "ssh_password", "ssh_directory", "ssh_known_hosts", "ssh_identity", "ssh_passphrase", "ssh_connect_timeout",
+        "id", "uid", "type", "address", "port", "prevail", "nodes", "ssh_port", "strict_serverkey_check",
+        "ssh_username", "ssh_password",
+        "ssh_directory", "ssh_known_hosts", "ssh_identity", "ssh_passphrase", "ssh_connect_timeout",
         "ssh_legacy_algorithms",
     } unused {
         "name", "identity", "server_pubkey", "client_pubkey", "client_privkey", "cipher", "keysize", "vector",
         "ssh_*",
     }
-    SUBNODE = "register subnode" in "an entry of 'nodes' of a node" { "id", "pathscore" } unused { "name" }
+    SUBNODE = "register subnode" in "an entry of 'nodes' of a node" { "id", "uid", "pathscore" } unused { "name" }
     ACTION = "action" in "the module 'action'" {
         "command_timeout", "max_concurrent_commands", "max_output_size", "whitelist_cmds", "whitelist_mode",
         "allowed_cmds", "max_concurrent_engine", "paranoid_plugins", "copy_roots", "max_unpack_ratio", "environment",

@@ -114,7 +114,7 @@ fn read_node(item: &Node, key: &str, findings: &mut Findings) -> Option<Registra
     for (index, item) in section.items("nodes", findings).unwrap_or_default().iter().enumerate() {
         let key = section.path(&format!("nodes[{index}]"));
         let subnode = Section::new(Some(item), &item.place, &key, &options::SUBNODE, findings);
-        entry.below.push(entry_of(&subnode, &["id", "pathscore"], findings));
+        entry.below.push(entry_of(&subnode, &["id", "uid", "pathscore"], findings));
         below.push(subnode);
     }
     let read = entry.read();

@@ -11,6 +11,7 @@ pub use super::cron_section::{CRON_JOBS_MAX, CronJob};
 use super::database::NodesSettings;
 use super::environment::FromEnvironment;
 use super::legacy::LegacySettings;
+use super::sources::Sources;
 use super::web_api::WebAccount;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
@@ -28,6 +29,8 @@ pub struct Config {
     pub tpapi: Vec<WebAccount>,
     /// The values that environment variables have set.
     pub from_environment: Vec<FromEnvironment>,
+    /// The files that it was read from.
+    pub sources: Sources,
     /// What an administrator should know before the start; each is also a line of the log.
     pub warnings: Vec<Problem>,
 }

@@ -268,7 +268,7 @@ fn every_problem_is_reported_with_file_key_value_and_what_is_allowed() {
             "top.yaml: configuration: '!include': there is no file missing.yaml",
             "a.yaml: gorgonecore.external_com_type: is 'udp'; allowed: tcp or ipc",
             "a.yaml: gorgonecore.external_com_cipher: is 'DES'; allowed: AES",
-            "a.yaml: gorgonecore.id: is 'central'; allowed: a whole number from 1 to 9007199254740991",
+            "a.yaml: gorgonecore.id: is 'central'; allowed: a whole number from 1 to 18446744073709551615",
             "a.yaml: gorgonecore.timeout: is '-3'; allowed: a number of seconds from 1 to 86400",
             "a.yaml: gorgonecore.external_com_keysize: is '20'; allowed: 16, 24 or 32 (bytes)",
             "a.yaml: gorgonecore.ipv6: is 'maybe'; allowed: true or false (also 1/0, yes/no, on/off)",

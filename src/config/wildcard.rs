@@ -1,8 +1,12 @@
 //! Paths with `*` and `?`, as glob(3) reads these two: within a path component, a leading dot must be written out.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+
+/// Directories of one pattern that are looked at.
+const PLACES_MAX: usize = 1_000;
 
 /// Whether `text` is more than a plain path.
 pub(super) fn is_pattern(text: &str) -> bool {
@@ -14,6 +18,20 @@ pub(super) fn is_pattern(text: &str) -> bool {
 /// # Errors
 /// The directory that cannot be read, and why. One that does not exist is no error: it holds no file.
 pub(super) fn expand(directory: &Path, pattern: &str, limit: usize) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
+    let mut found = places(directory, pattern, limit)?;
+    found.retain(|path| path.is_file());
+    Ok(found)
+}
+
+/// Whether a file that is put there would be one of those that `pattern` names.
+pub(super) fn would_name(pattern: &Path, directory: &Path, name: &OsStr) -> bool {
+    let (Some(place), Some(last)) = (pattern.parent(), pattern.file_name()) else { return false };
+    matches(last.as_encoded_bytes(), name.as_encoded_bytes())
+        && places(Path::new(""), &place.to_string_lossy(), PLACES_MAX)
+            .is_ok_and(|places| places.iter().any(|place| place.canonicalize().is_ok_and(|place| place == directory)))
+}
+
+fn places(directory: &Path, pattern: &str, limit: usize) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
     let mut found = vec![directory.to_path_buf()];
     for component in Path::new(pattern).components() {
         let name = match component {
@@ -34,7 +52,6 @@ pub(super) fn expand(directory: &Path, pattern: &str, limit: usize) -> Result<Ve
             found.iter_mut().for_each(|path| path.push(name.as_ref()));
         }
     }
-    found.retain(|path| path.is_file());
     Ok(found)
 }
 

@@ -102,6 +102,15 @@ impl LogWriter {
         };
     }
 
+    /// The log file, where there is one.
+    #[must_use]
+    pub const fn path(&self) -> Option<&PathBuf> {
+        match &self.target {
+            Target::File { path, .. } => Some(path),
+            Target::Stderr => None,
+        }
+    }
+
     /// Whether a line of this level would be written. Ask before building an expensive line.
     #[must_use]
     pub fn shows(&self, level: Level) -> bool {

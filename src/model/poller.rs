@@ -6,6 +6,8 @@
 pub struct PollerRow {
     /// `id`
     pub id: String,
+    /// `uid`: its other name, in schemas of 2026.
+    pub uid: Option<String>,
     /// `name`
     pub name: String,
     /// `localhost`: `1` for the central itself.

@@ -40,6 +40,8 @@ pub struct Subnode {
     pub id: NodeId,
     /// Score of the path; the smallest is preferred. 1 if not given.
     pub path_score: i64,
+    /// Its other name.
+    pub uid: Option<NodeId>,
 }
 
 /// One registered node.
@@ -47,6 +49,8 @@ pub struct Subnode {
 pub struct Registration {
     /// Its id.
     pub id: NodeId,
+    /// Its other name, by which it may call itself and be called.
+    pub uid: Option<NodeId>,
     /// How it is reached.
     pub kind: NodeKind,
     /// The routing id of a pull or WebSocket node.

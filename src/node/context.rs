@@ -28,6 +28,7 @@ use super::core_options::CoreOptions;
 use super::flow::{Flow, Why};
 use super::journal::{Awaited, Journal, NewRow};
 use super::json;
+use super::names::Names;
 use super::output::{Output, ReceiptId};
 use super::peer::Handled;
 use super::phase::Stopping;
@@ -42,6 +43,8 @@ pub(super) struct Context {
     pub random: Box<dyn Random>,
     /// Our own id, once it is known.
     pub own_id: Option<NodeId>,
+    /// Nodes with two names.
+    pub names: Names,
     pub stopping: Stopping,
     pub options: CoreOptions,
     /// Whether received messages become log lines.
@@ -68,6 +71,7 @@ impl Context {
             timers: Timers::default(),
             random,
             own_id: options.id,
+            names: Names::default(),
             stopping: Stopping::No,
             debug: options.debug,
             options,
@@ -178,7 +182,7 @@ impl Context {
 
     /// Our id as JSON.
     pub fn id_json(&self) -> String {
-        self.own_id.map_or_else(|| "null".to_owned(), |id| id.to_string())
+        self.own_id.map_or_else(|| "null".to_owned(), |id| id.json_text().to_string())
     }
 
     /// Adds the number of our own history to an answer, where there is one.
@@ -200,9 +204,14 @@ impl Context {
         self.stopping != Stopping::No
     }
 
-    /// Whether a target is this daemon.
+    /// Whether a target is this daemon, by either of its names.
     pub fn is_own(&self, target: &str) -> bool {
-        self.own_id.is_some_and(|id| target.parse() == Ok(id))
+        self.own_id.is_some_and(|id| self.names.target(target) == Some(self.names.id_of(id)))
+    }
+
+    /// Whether a node's id is ours, by either of its names.
+    pub fn is_own_id(&self, id: NodeId) -> bool {
+        self.own_id.is_some_and(|own| self.names.id_of(own) == self.names.id_of(id))
     }
 
     /// Whether a module is loaded.

@@ -24,7 +24,8 @@ use crate::model::registration::{NodeKind, RegistrationSource};
 use crate::model::time::{Monotonic, Now};
 use crate::model::token::Token;
 
-use super::api::waits::{self, Calls};
+use super::api::ApiRoom;
+use super::api::waits::Calls;
 use super::context::Context;
 use super::copies::Copies;
 use super::core_options::{CoreOptions, Restored};
@@ -155,8 +156,8 @@ impl Core {
             }
             Input::Room(node) => self.copies.room(&mut self.context, &mut self.nodes, node),
             Input::ApiCall { id, call } => self.api_call(id, &call),
-            Input::ApiCancelled(id) => self.cancel_call(id),
-            Input::ApiCallerEnded(id) => super::api::waits::ask_history(self, id),
+            Input::ApiCancelled(id) => self.api().forget(id),
+            Input::ApiCallerEnded(id) => self.api().ask_history(id),
             Input::NodesWanted { source, nodes } => self.nodes.nodes_wanted(&mut self.context, source, nodes),
             Input::Reconfigured { action, proxy } => {
                 self.context.options.action = action.map(|action| *action);
@@ -223,15 +224,15 @@ impl Core {
             Timer::Subscriber(client) => self.subscribers.tell_subscriber(&mut self.context, client),
             Timer::Listener(token) => {
                 if let Some(target) = self.listeners.listener_due(&mut self.context, &token) {
-                    self.nodes.poll_log_of(&mut self.context, &target);
+                    asking::poll_log_of(&mut self.context, &mut self.nodes, &target);
                 }
             }
             Timer::Copy(source) => self.copies.sender(&mut self.context, &mut self.nodes).timer_due(source),
             Timer::CopyPace(node) => self.copies.sender(&mut self.context, &mut self.nodes).pace_due(node),
             Timer::AfterCopies => self.copies.free_all(),
             Timer::Sink(token) => self.copies.receiving.timer_due(&mut self.context, &token),
-            Timer::Call(call) => waits::waited(self, call),
-            Timer::Poll(target) => waits::poll_due(self, target),
+            Timer::Call(call) => self.api().waited(call),
+            Timer::Poll(target) => self.api().poll_due(target),
             Timer::SyncAll => {
                 asking::sync_all(&mut self.context, &mut self.nodes);
                 let period = self.context.proxy_settings().sync_time.max(Duration::from_secs(1));
@@ -276,6 +277,16 @@ impl Core {
         }
     }
 
+    /// The calls of the API with what they work on.
+    pub(super) fn api(&mut self) -> ApiRoom<'_> {
+        ApiRoom {
+            context: &mut self.context,
+            nodes: &mut self.nodes,
+            questions: &mut self.questions,
+            calls: &mut self.calls,
+        }
+    }
+
     /// The syncs with what they work on.
     pub(super) fn sync(&mut self) -> SyncRoom<'_> {
         SyncRoom {
@@ -290,9 +301,7 @@ impl Core {
     fn tell_ended(&mut self) {
         self.tell_links();
         while let Some((node, serial)) = self.syncs.next_finished() {
-            for call in self.calls.waiting_for_sync(node, serial) {
-                waits::ask_history(self, call);
-            }
+            self.api().synced(node, serial);
         }
         while let Some(ended) = self.context.journal.next_ended() {
             self.nodes.owed_token_ended(&ended);
@@ -302,7 +311,7 @@ impl Core {
             self.cron.token_ended(&ended.token);
             self.legacy.token_ended(&mut self.context, &ended);
             self.copies.sender(&mut self.context, &mut self.nodes).token_ended(&ended.token);
-            waits::token_ended(self, &ended.token);
+            self.api().token_ended(&ended.token);
             if !ended.of_node {
                 self.subscribers.tell_subscribers(&mut self.context, false);
             }
@@ -372,7 +381,7 @@ impl Core {
             Some(Awaited::Page) => self.sync().page_stored(receipt, stored),
             Some(Awaited::Begin) => {
                 if let Some(token) = self.commands.command_begun(&mut self.context, receipt, stored) {
-                    waits::token_not_stored(self, token.as_str());
+                    self.api().token_not_stored(token.as_str());
                 }
             }
             Some(Awaited::Orders) => self.legacy.stored(&mut self.context, receipt, stored),

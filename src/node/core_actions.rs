@@ -102,7 +102,7 @@ impl Core {
     /// that are answered alike only the first leaves a row, so that a page that asks all the time does not fill the
     /// disk.
     fn con_status(&mut self, peer: Peer, token: &Token) -> Handled {
-        let (data, is_new) = self.nodes.constatus_text(peer == Peer::Ourselves);
+        let (data, is_new) = self.nodes.constatus_text(&self.context, peer == Peer::Ourselves);
         if peer != Peer::Ourselves || is_new {
             return self.context.reply_with_row(Action::ConStatus, token, Code::FINISHED_OK, data);
         }

@@ -15,10 +15,16 @@ use super::peer::Handled;
 /// SETCOREID
 pub(super) fn set_core_id(context: &mut Context, data: &str) -> Handled {
     let done = |text: &str| Handled::Reply(Action::Ack, Code::FINISHED_OK, json::action_message("setcoreid", text));
-    if context.options.id.is_some() {
+    let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+    let uid = data.get("uid").and_then(|uid| NodeId::from_json(uid).ok());
+    if let Some(fixed) = context.options.id {
+        // It may be either of the two names.
+        let said = data.get("id").and_then(|id| NodeId::from_json(id).ok());
+        if let Some((id, uid)) = said.zip(uid).filter(|(id, uid)| [*id, *uid].contains(&fixed)) {
+            context.names.add(id, uid);
+        }
         return done("setcoreid unchanged, use config value");
     }
-    let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
     let id = data.get("id").filter(|id| !id.is_null());
     let Some(id) = id else {
         return Handled::refused(json::action_message("setcoreid", "please set id for setcoreid"));
@@ -26,6 +32,9 @@ pub(super) fn set_core_id(context: &mut Context, data: &str) -> Handled {
     match NodeId::from_json(id) {
         Ok(id) => {
             context.own_id = Some(id);
+            if let Some(uid) = uid {
+                context.names.add(id, uid);
+            }
             context.log(LogLine::info("core", format!("Setcoreid changed {id}")));
             done("setcoreid changed")
         }

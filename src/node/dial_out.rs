@@ -128,10 +128,10 @@ impl DialledOut {
         let instance = self.instance.get_or_insert_with(make_instance).clone();
         let node = match kind {
             ParentKind::Pull => {
-                serde_json::json!({ "id": id.get(), "type": "pull", "identity": identity, "instance": instance })
+                serde_json::json!({ "id": id.to_json(), "type": "pull", "identity": identity, "instance": instance })
             }
             ParentKind::WebSocket => {
-                serde_json::json!({ "id": id.get(), "type": "wss", "identity": id.get(), "instance": instance })
+                serde_json::json!({ "id": id.to_json(), "type": "wss", "identity": id.to_json(), "instance": instance })
             }
         };
         self.say_to_parent(context, kind, Action::RegisterNodes, &serde_json::json!({ "nodes": [node] }));
@@ -181,7 +181,7 @@ impl DialledOut {
                 context.timers.cancel(&timer);
             }
             if let Some(id) = context.own_id.filter(|_| connected) {
-                let data = serde_json::json!({ "nodes": [{ "id": id.get() }] });
+                let data = serde_json::json!({ "nodes": [{ "id": id.to_json() }] });
                 self.say_to_parent(context, kind, Action::UnregisterNodes, &data);
             }
         }

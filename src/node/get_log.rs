@@ -117,7 +117,7 @@ pub(super) fn rows_json(rows: &[HistoryRow]) -> String {
         );
         json::push_string(&mut out, &row.data);
         if let Some(RowOrigin { history, id }) = row.origin {
-            let _ = write!(out, ",\"origin\":[{},{},{id}]", history.node, history.number);
+            let _ = write!(out, ",\"origin\":[{},{},{id}]", history.node.json_text(), history.number);
         }
         out.push('}');
     }

@@ -17,6 +17,7 @@ use crate::model::rights::BoundKey;
 
 use super::audit::{self, Asker};
 use super::context::Context;
+use super::names::Names;
 
 /// What the keys of clients are bound to. Clients with a plain key are not here.
 #[derive(Debug, Default)]
@@ -53,7 +54,7 @@ impl Guard {
             return Err(format!("{} may not ask for {}", key.name, word()));
         }
         match key.node {
-            Some(node) if !speaks_for(node, action, data) => {
+            Some(node) if !speaks_for(node, &context.names, action, data) => {
                 let text = format!("{} may not ask for {} of another node than {node}", key.name, word());
                 let line = format!("{text}: refused; if it should, change 'node' of its entry in authorized_clients");
                 context.log(LogLine::warning("core", line));
@@ -65,14 +66,15 @@ impl Guard {
 }
 
 /// Whether a registration names this node and no other; anything else speaks for nobody.
-fn speaks_for(node: NodeId, action: &Action, data: &str) -> bool {
+fn speaks_for(node: NodeId, names: &Names, action: &Action, data: &str) -> bool {
     if !matches!(action, Action::RegisterNodes | Action::UnregisterNodes) {
         return true;
     }
     let data: Value = serde_json::from_str(data).unwrap_or_default();
     let nodes = data.get("nodes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let id = |entry: &Value| NodeId::from_json(entry.get("id")?).ok();
-    !nodes.is_empty() && nodes.iter().all(|entry| id(entry) == Some(node) && dials_in(action, entry))
+    let id = |entry: &Value| NodeId::from_json(entry.get("id")?).ok().map(|id| names.id_of(id));
+    let node = Some(names.id_of(node));
+    !nodes.is_empty() && nodes.iter().all(|entry| id(entry) == node && dials_in(action, entry))
 }
 
 /// A node that is bound to its id is one that dials in: it cannot make us dial somewhere.

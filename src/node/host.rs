@@ -3,7 +3,6 @@
 use crate::model::host_work::HostDone;
 use crate::model::work::WorkOutcome;
 
-use super::api::waits;
 use super::core::Core;
 
 impl Core {
@@ -18,7 +17,7 @@ impl Core {
                     query,
                     result,
                 ) {
-                    waits::history_answered(self, call, result);
+                    self.api().history_answered(call, result);
                 }
             }
             HostDone::CommandPrinted { command, output } => {

@@ -104,7 +104,7 @@ impl Listeners {
         let timeout = seconds("timeout", TIMEOUT_SECONDS).min(TIMEOUT_SECONDS_MAX);
         let listener = Listener {
             actions: vec![action],
-            target: member("target").filter(|target| context.own_id.is_none_or(|id| target.parse() != Ok(id))),
+            target: member("target").filter(|target| !context.is_own(target)),
             pace: Duration::from_secs(seconds("log_pace", PACE_SECONDS).max(1)),
             ends: context.now.monotonic + Duration::from_secs(timeout),
         };

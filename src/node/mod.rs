@@ -28,6 +28,7 @@ mod listeners;
 mod malformed;
 mod masked;
 mod modules;
+mod names;
 mod nodes;
 mod peer;
 mod phase;

@@ -2,6 +2,7 @@
 //! 4).
 
 use crate::model::action::Action;
+use crate::model::api::{ApiAnswer, ApiCall, CallId};
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
 use crate::model::log::LogLine;
@@ -12,9 +13,11 @@ use crate::node::peer::Handled;
 use crate::node::peer::Peer;
 
 use super::actions::{self, Room};
+use super::api::{self, Plan, Started};
 use super::copies::held::Held;
 use super::core::Core;
 use super::counters::Way;
+use super::output::Output;
 use super::phase::STOPPING_TEXT;
 use super::{json, masked};
 
@@ -65,6 +68,8 @@ impl Core {
             let text = format!("Message received {way} - [{}] [{token}] [{target}] {shown}", action.as_str());
             self.context.log(LogLine::debug("core", text));
         }
+        let named = self.context.names.target(target).map(|id| id.to_string());
+        let target = named.as_deref().unwrap_or(target);
         let here = target.is_empty() || self.context.is_own(target);
         if action.is_internal() || (here && !self.context.is_known(&action)) {
             return self.context.refuse_unknown(&action, token);
@@ -187,5 +192,43 @@ impl Core {
             self.context.log(LogLine::warning("core", line));
         }
         Handled::accepted()
+    }
+
+    /// An authorised call of the API.
+    pub(super) fn api_call(&mut self, id: CallId, call: &ApiCall) {
+        let answer = match self.api().call(id, call) {
+            Plan::Answer(answer) => Some(answer),
+            Plan::Wait => None,
+            Plan::Reply(action, data) => {
+                let token = self.context.generate_token();
+                let handled = self.request(Peer::Ourselves, action, &token, "", data);
+                Some(api::answer_of(handled, self.context.is_stopping()))
+            }
+            Plan::Start(started) => self.start_for_call(started),
+        };
+        if let Some(answer) = answer {
+            self.context.output(Output::Answer { call: id, answer });
+        }
+    }
+
+    /// Runs an action whose end is found by its token, also where the reply of the core alone says what came of it.
+    fn start_for_call(&mut self, started: Started) -> Option<ApiAnswer> {
+        let Started { token, action, target, data, answer } = started;
+        let is_said_by_reply = matches!(action, Action::ConStatus | Action::Routes | Action::BroadcastLogger);
+        let is_here = target.is_none() && !self.context.is_stopping();
+        if action == Action::ConStatus && is_here {
+            let (status, _) = self.nodes.constatus_text(&self.context, false);
+            self.context.finish(&token, Code::FINISHED_OK, status);
+            return answer;
+        }
+        let handled = self.request(Peer::Ourselves, action, &token, target.as_deref().unwrap_or_default(), data);
+        if is_here
+            && is_said_by_reply
+            && let Handled::Reply(_, code, data) = handled
+        {
+            let code = if code == Code::FINISHED_KO { code } else { Code::FINISHED_OK };
+            self.context.finish(&token, code, data);
+        }
+        answer
     }
 }

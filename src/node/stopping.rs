@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::api::waits;
 use super::core::Core;
 use super::output::Output;
 use super::phase::{STOPPING_TEXT, Stopping};
@@ -28,9 +27,7 @@ impl Core {
         self.copies.free_all();
         self.nodes_module.stop(&mut self.context);
         self.legacy.stop(&mut self.context);
-        for call in self.calls.waiting() {
-            waits::ask_history(self, call);
-        }
+        self.api().stop();
     }
 
     /// [`Timer::Stop`]

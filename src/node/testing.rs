@@ -46,7 +46,7 @@ pub fn id(number: u64) -> NodeId {
 pub fn push_node(number: u64) -> Registration {
     let endpoint = Endpoint::Tcp { host: "192.0.2.1".to_owned(), port: 5000 + u16::try_from(number).unwrap() };
     let kind = NodeKind::PushZmq { endpoint };
-    Registration { id: id(number), kind, identity: None, prevail: false, subnodes: Vec::new() }
+    Registration { id: id(number), uid: None, kind, identity: None, prevail: false, subnodes: Vec::new() }
 }
 
 pub fn ssh_node(number: u64) -> Registration {
@@ -253,7 +253,7 @@ impl Bench {
 
     /// The constatus entry of a node.
     pub fn constatus(&mut self, number: u64) -> serde_json::Value {
-        let (text, _) = self.core.nodes.constatus_text(false);
+        let (text, _) = self.core.nodes.constatus_text(&self.core.context, false);
         let text: serde_json::Value = serde_json::from_str(&text).unwrap();
         text["data"][number.to_string()].clone()
     }

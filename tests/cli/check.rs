@@ -135,7 +135,7 @@ fn every_problem_is_printed_and_the_status_is_1() {
         ("config.d/60-tabs.yaml", 2, "", "column 1: a tab stands in the indentation; YAML allows only spaces there"),
         ("config.d/50-wrong.yaml", 1, "gorgonecore.external_com_keysize", "is '8'; allowed: 16, 24 or 32 (bytes)"),
         ("config.d/50-wrong.yaml", 1, "gorgonecore.fingerprint_mode", "is 'no'; allowed: always, first or strict"),
-        ("nodes.yaml", 2, "nodes[0].id", "is 'none'; allowed: a whole number from 1 to 9007199254740991"),
+        ("nodes.yaml", 2, "nodes[0].id", "is 'none'; allowed: a whole number from 1 to 18446744073709551615"),
     ];
     let (status, shown, _) = check(&folder, &[]);
     assert_eq!(status, Some(1));

@@ -308,3 +308,36 @@ fn a_full_disk_and_one_that_cannot_be_written_to_are_named() {
     assert_eq!(message, format!("Can't copy file to {}, Read-only file system", there.display()));
     assert!(sender.cache_is_empty());
 }
+
+#[test]
+fn what_the_daemon_reads_at_its_start_is_neither_replaced_nor_added_to() {
+    let platform = Platform::new();
+    let list = platform.path("list.d");
+    fs::create_dir(&list).unwrap();
+    let included = list.join("one.yaml");
+    fs::write(&included, "- ^id$\n").unwrap();
+    fs::hard_link(&included, platform.path("other-name")).unwrap();
+    let plan = platform.plan("node", 2).with_action("whitelist_cmds: true");
+    let mut node = Daemon::start(plan.with_action("allowed_cmds: !include list.d/*.yaml"));
+    let mut sender = Sender::new(&node, &platform);
+    let others = [node.plan.config_file(), platform.path("node-nodes.yaml"), node.plan.log_file()];
+    let all = [included.clone(), platform.path("other-name"), list.join("new.yaml")].into_iter().chain(others);
+    for (number, destination) in all.enumerate() {
+        let before = fs::read(&destination).ok();
+        let token = format!("t{number}");
+        sender.chunk(&token, "regular", &destination, b"- .*\n", &json!({}));
+        sender.end(&token, "regular", &destination, &md5(b"- .*\n"));
+        let (code, data) = sender.rows(&token).pop().unwrap();
+        let message = data["message"].as_str().unwrap().to_owned();
+        assert!(code == 1 && message.contains("of this daemon"), "{}: {code} {message}", destination.display());
+        let is_log = destination == node.plan.log_file();
+        assert!(is_log || fs::read(&destination).ok() == before, "{}", destination.display());
+    }
+    let archive = tar(&[(EntryType::Regular, "more.yaml", "")]);
+    let (code, message) = sender.unpack("archive", &list, &archive);
+    assert!(code == 1 && message.contains("of this daemon"), "{code} {message}");
+    assert!(!list.join("more.yaml").exists());
+    let (code, message) = sender.unpack("beside", &list, &tar(&[(EntryType::Regular, "notes.txt", "")]));
+    assert_eq!(code, 2, "{message}");
+    node.assert_running();
+}

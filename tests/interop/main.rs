@@ -3,6 +3,7 @@
 
 mod central;
 mod copies;
+mod legacycmd;
 mod listener;
 mod mariadb;
 #[path = "../platform/mod.rs"]

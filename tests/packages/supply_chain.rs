@@ -201,3 +201,35 @@ fn reproducible_the_program_is_the_same_when_built_in_two_folders() {
     let folder = folder.0.display().to_string();
     assert!(!programs[0].windows(folder.len()).any(|part| part == folder.as_bytes()), "it names {folder}");
 }
+
+#[test]
+fn a_clone_of_the_database_is_read_where_there_is_no_cargo_audit() {
+    let clone = Folder::new();
+    let git = |words: &[&str]| {
+        let fixed = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"];
+        let output = Command::new("git").args(fixed).args(words).current_dir(&clone.0).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output).1);
+    };
+    let advisory = |id: &str, patched: &str, more: &str| {
+        let head = format!("[advisory]\nid = \"{id}\"\npackage = \"mio\"\n{more}");
+        let text = format!("```toml\n{head}\n[versions]\npatched = [{patched}]\n```\n\n# Bad\n");
+        fs::create_dir_all(clone.path("crates/mio")).unwrap();
+        clone.write(&format!("crates/mio/{id}.md"), &text);
+    };
+    let read = || run("vendor/advisories", &["--database", clone.0.to_str().unwrap()]);
+    git(&["init", "--quiet"]);
+    advisory("RUSTSEC-1999-0001", "\">= 0.8.1, < 0.9\", \"^1\"", "");
+    advisory("RUSTSEC-1999-0002", "", "withdrawn = \"1999-12-31\"");
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "-m", "good"]);
+    let (fine, text) = read();
+    assert!(fine && text.contains("2 advisories of ") && text.contains("no advisory is open"), "{text}");
+    advisory("RUSTSEC-1999-0003", "\">= 900.0.0\"", "");
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "-m", "bad"]);
+    let (fine, text) = read();
+    assert!(!fine && text.contains("RUSTSEC-1999-0003: Bad") && !text.contains("0001"), "{text}");
+    let empty = Folder::new();
+    let (fine, text) = run("vendor/advisories", &["--database", empty.0.to_str().unwrap()]);
+    assert!(!fine && text.contains("is no clone"), "{text}");
+}

@@ -41,6 +41,8 @@ pub struct Plan {
     pub modules: Vec<(String, Vec<String>)>,
     /// Lines of `centreon.database.db_configuration`; none without them.
     pub centreon: Vec<String>,
+    /// Accounts of the web interface: name, user and password.
+    pub tpapi: Vec<[String; 3]>,
     /// Owners of further keys that may use the external socket.
     pub authorized: Vec<String>,
     /// `--severity`
@@ -68,6 +70,7 @@ impl Plan {
             ssh_nodes: Vec::new(),
             modules: Vec::new(),
             centreon: Vec::new(),
+            tpapi: Vec::new(),
             authorized: Vec::new(),
             severity: "info".to_owned(),
             database: folder.join(format!("{name}.sdb")),
@@ -102,6 +105,12 @@ impl Plan {
     pub fn with_pollers_of(mut self, database: &[String], lines: &[&str]) -> Self {
         self.centreon = database.to_vec();
         self.with_module("nodes", &lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>())
+    }
+
+    /// Adds an account of the web interface.
+    pub fn with_tpapi(mut self, name: &str, username: &str, password: &str) -> Self {
+        self.tpapi.push([name.to_owned(), username.to_owned(), password.to_owned()]);
+        self
     }
 
     /// Lets the key of `owner` use the external socket.
@@ -205,6 +214,13 @@ impl Plan {
         for (name, lines) in &self.modules {
             let group = if matches!(name.as_str(), "nodes" | "engine" | "legacycmd") { "centreon" } else { "core" };
             module(&mut text, name, &format!("{group}::{name}"), lines);
+        }
+        if !self.tpapi.is_empty() {
+            text.push_str("    tpapi:\n");
+        }
+        for [name, username, password] in &self.tpapi {
+            writeln!(text, "      - name: {name}\n        username: '{username}'\n        password: '{password}'")
+                .unwrap();
         }
         if !self.centreon.is_empty() {
             text.push_str("  centreon:\n    database:\n      db_configuration:\n");

@@ -98,6 +98,7 @@ impl Machine {
     /// The central. Of the nodes that dial in, it knows some from its register file.
     pub fn central(nodes: &[(u64, Kind)], random: &mut Seeded) -> Self {
         let registered = |(id, kind): &(u64, Kind)| Registration {
+            uid: None,
             id: NodeId::new(*id).unwrap(),
             kind: match kind {
                 Kind::Push => NodeKind::PushZmq { endpoint: endpoint(*id) },
@@ -197,6 +198,7 @@ impl Machine {
             modules,
             tpapi: Vec::new(),
             from_environment: Vec::new(),
+            sources: Default::default(),
             warnings: Vec::new(),
         };
         // Some are copies of one image.

@@ -39,7 +39,7 @@ fn registration(id: u64, kind: Kind) -> Registration {
         Kind::Pull => NodeKind::Pull,
         Kind::WebSocket => NodeKind::WebSocket,
     };
-    Registration { id: node(id), kind: reached, identity: None, prevail: false, subnodes: Vec::new() }
+    Registration { id: node(id), uid: None, kind: reached, identity: None, prevail: false, subnodes: Vec::new() }
 }
 
 /// Draws a platform.
@@ -89,7 +89,8 @@ fn second_ways(planned: &mut BTreeMap<u64, Planned>, random: &mut Seeded) {
         .collect();
     for (relay, subnodes) in behind {
         let listed = planned.get_mut(&1).unwrap().below.iter_mut().find(|listed| listed.id == relay).unwrap();
-        let scored = |id: NodeId, random: &mut Seeded| Subnode { id, path_score: random.below(3).cast_signed() };
+        let scored =
+            |id: NodeId, random: &mut Seeded| Subnode { id, path_score: random.below(3).cast_signed(), uid: None };
         listed.subnodes = subnodes
             .into_iter()
             .filter(|_| random.once_in(3))

@@ -194,7 +194,7 @@ fn entries_of_the_register_file_are_checked_one_by_one() {
              {id: 6, type: pull}\n  - \
          {id: 6, type: pull}\n  - word\n",
     );
-    let ids = "a whole number from 1 to 9007199254740991";
+    let ids = "a whole number from 1 to 18446744073709551615";
     assert_eq!(
         files.problems("c.yaml"),
         [

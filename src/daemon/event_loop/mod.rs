@@ -129,9 +129,7 @@ enum Phase {
 /// What could not be opened, bound or read, with the remedy.
 pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<(), RunError> {
     let mut log = LogWriter::open(options.logfile.as_deref(), options.severity).map_err(RunError::new)?;
-    let core = &config.core;
-    let own = [&core.private_key, &core.public_key, &options.config_path].into_iter().chain(&options.logfile);
-    edge::copy::set_own_files(own.cloned().collect(), &core.database);
+    reload::protect_own_files(&config, options.logfile.as_ref());
     match EventLoop::start(config, keys, options.config_path.clone(), &mut log) {
         Ok(with_log) => with_log(log).run(),
         Err(error) => {

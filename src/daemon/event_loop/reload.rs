@@ -1,6 +1,8 @@
 //! SIGHUP: the configuration is read again on a worker. What can change while the daemon runs takes effect, each change
 //! with a line; what cannot is named; a configuration with problems changes nothing.
 
+use std::path::PathBuf;
+
 use crate::config;
 use crate::config::settings::{Config, Problem};
 use crate::model::log::LogLine;
@@ -12,6 +14,13 @@ use super::workers::Rank;
 
 /// What the files say now, or every problem in them.
 pub(super) type Reading = Result<Box<Config>, Vec<Problem>>;
+
+/// Copies must not touch the files of this daemon.
+pub(super) fn protect_own_files(config: &Config, logfile: Option<&PathBuf>) {
+    let mut files = config.own_files();
+    files.extend(logfile.cloned());
+    crate::edge::copy::set_own_files(files, &config.core.database, &config.sources);
+}
 
 impl EventLoop {
     /// Reads the configuration again; one reading at a time.
@@ -50,5 +59,6 @@ impl EventLoop {
             log(LogLine::info("core", "configuration read again: nothing has changed"));
         }
         self.host.take_list(&read);
+        protect_own_files(&read, self.log.path());
     }
 }

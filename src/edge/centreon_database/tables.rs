@@ -18,8 +18,9 @@ const WHOLE: Duration = Duration::from_secs(60);
 const SOCKETS: [&str; 4] =
     ["/run/mysqld/mysqld.sock", "/var/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock"];
 /// The columns of `nagios_server` that mean something here; which of them exist differs from version to version.
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 9] = [
     "id",
+    "uid",
     "name",
     "localhost",
     "ns_ip_address",
@@ -95,6 +96,7 @@ fn poller(columns: &[&str], row: Row) -> PollerRow {
     let mut value = |column: &str| values.remove(column).flatten();
     PollerRow {
         id: value("id").unwrap_or_default(),
+        uid: value("uid"),
         name: value("name").unwrap_or_default(),
         localhost: value("localhost"),
         address: value("ns_ip_address"),

@@ -1,37 +1,63 @@
-//! The files that this daemon depends on. A received copy must not replace them.
+//! The files that this daemon depends on. A received copy must not replace them, nor add one that it would read.
 
 use std::ffi::OsStr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::RwLock;
 
 use rustix::fs::{AtFlags, Stat};
 
-static OWN: OnceLock<Vec<PathBuf>> = OnceLock::new();
+use crate::config::Sources;
 
-/// Names the files of this process, once, before any copy: keys, configuration, database, log. Files that stand beside
-/// the database with a longer name belong to it.
-pub fn set_own_files(files: Vec<PathBuf>, database: &Path) {
+static OWN: RwLock<Own> =
+    RwLock::new(Own { files: Vec::new(), sources: Sources { files: Vec::new(), patterns: Vec::new() } });
+
+struct Own {
+    files: Vec<PathBuf>,
+    sources: Sources,
+}
+
+/// Names the files of this process, at the start and whenever the configuration was read again: keys, configuration,
+/// database, log. Files that stand beside the database with a longer name belong to it.
+pub fn set_own_files(files: Vec<PathBuf>, database: &Path, sources: &Sources) {
     let mut files = files;
+    files.extend(std::env::current_exe());
     for suffix in ["", "-wal", "-shm", ".stheno-lock"] {
         let mut name = database.as_os_str().to_owned();
         name.push(suffix);
         files.push(name.into());
     }
-    // Only a process with two daemons comes here twice; tests do.
-    let _first_ones_stay = OWN.set(files);
+    if let Ok(mut own) = OWN.write() {
+        *own = Own { files, sources: sources.clone() };
+    }
 }
 
-/// Refuses a name in a directory if it is one of these files, also under another name.
+/// Refuses a name in a directory if it is one of these files, also under another name, or would be included in the
+/// configuration.
 ///
 /// # Errors
 /// It is one of these files.
 pub(super) fn refuse_own(directory: BorrowedFd<'_>, name: &OsStr) -> Result<(), String> {
-    let Ok(there) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(()) };
+    let Ok(own) = OWN.read() else { return Ok(()) };
+    let Ok(there) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else {
+        let would_be_read = !own.sources.patterns.is_empty()
+            && path_of(directory).is_some_and(|path| own.sources.would_include(&path, name));
+        return match would_be_read {
+            true => Err("the configuration of this daemon would include it".to_owned()),
+            false => Ok(()),
+        };
+    };
     let is_same = |own: &Stat| (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino);
-    let own = OWN.get().into_iter().flatten();
-    match own.filter_map(|path| rustix::fs::stat(path).ok()).any(|own| is_same(&own)) {
-        true => Err("it is a file of this daemon itself: its key, configuration, database or log".to_owned()),
+    match own.files.iter().filter_map(|path| rustix::fs::stat(path).ok()).any(|own| is_same(&own)) {
+        true => {
+            Err("it is a file of this daemon itself: its key, certificate, configuration, database, log or program"
+                .to_owned())
+        }
         false => Ok(()),
     }
+}
+
+/// Where an open directory is; `None` without `/proc`.
+fn path_of(directory: BorrowedFd<'_>) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd())).ok()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, Result, Transaction, TransactionBehavior, params};
 
 use super::{
@@ -253,9 +254,9 @@ fn insert_row(statement: &mut rusqlite::CachedStatement<'_>, row: &HistoryRow, c
     statement.raw_execute().map(|_| ())
 }
 
-/// Ids are below 2^53.
-fn sql_id(node: NodeId) -> i64 {
-    i64::try_from(node.get()).unwrap_or(i64::MAX)
+/// A number, or its digits as a blob where SQLite has no such number: a text would become a float in these columns.
+fn sql_id(node: NodeId) -> Value {
+    i64::try_from(node.get()).map_or_else(|_| Value::Blob(node.to_string().into_bytes()), Value::Integer)
 }
 
 /// The table has no unique index, and the original may have left several rows of one routing id.

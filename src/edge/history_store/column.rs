@@ -44,8 +44,13 @@ pub(super) fn integer(row: &Row<'_>, column: usize) -> Option<i64> {
     real(row, column).map(|number| number.floor() as i64)
 }
 
+/// A node's id, which is text where SQLite has no such number.
+pub(super) fn node(row: &Row<'_>, column: usize) -> Option<NodeId> {
+    text(row, column)?.trim().parse().ok()
+}
+
 /// A node in a column and the number of a history in the next; `None` if either is invalid.
 pub(super) fn history_name(row: &Row<'_>, column: usize) -> Option<HistoryName> {
-    let node = NodeId::new(u64::try_from(integer(row, column)?).ok()?).ok()?;
+    let node = node(row, column)?;
     Some(HistoryName { node, number: integer(row, column + 1)? })
 }

@@ -68,7 +68,7 @@ fn open_tokens(connection: &Connection) -> Result<Vec<(Token, Option<NodeId>)>> 
     let mut rows = statement.query([])?;
     let mut open = Vec::new();
     while let Some(row) = rows.next()? {
-        let node = column::integer(row, 1).and_then(|id| u64::try_from(id).ok()).and_then(|id| NodeId::new(id).ok());
+        let node = column::node(row, 1);
         open.extend(column::text(row, 0).and_then(|token| Token::parse(&token).ok()).map(|token| (token, node)));
     }
     Ok(open)

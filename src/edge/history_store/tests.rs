@@ -414,3 +414,21 @@ fn a_database_that_somebody_makes_smaller_in_the_right_way_is_the_same() {
     other.execute_batch("DELETE FROM gorgone_history; VACUUM; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     assert_eq!(store.check_identity(), Ok(()));
 }
+
+#[test]
+fn a_node_with_an_id_of_64_bits_is_found_again_exactly() {
+    let dir = TempDir::new();
+    let path = dir.join("history.sdb");
+    let mark = |last_id| SyncMark { ctime: 80.5, newest: 80.5, last_id, history: 3 };
+    let ids = [1, (1 << 53) + 1, u64::MAX - 1, u64::MAX].map(|number| NodeId::new(number).unwrap());
+    let token = Token::parse("open").unwrap();
+    let mut changes: Vec<StoreChange> = ids.iter().map(|id| StoreChange::PutSyncMark(*id, mark(1))).collect();
+    changes.extend(ids.iter().map(|id| StoreChange::PutSyncMark(*id, mark(2))));
+    changes.push(StoreChange::OpenToken { token: token.clone(), node: Some(ids[3]) });
+    open(&path).apply(&changes, WALL).unwrap();
+    let stored = open(&path).load().unwrap();
+    assert_eq!(stored.marks, ids.map(|id| (id, mark(2))));
+    assert_eq!(stored.open_tokens, [(token, Some(ids[3]))]);
+    open(&path).apply(&[StoreChange::DeleteSyncMark(ids[2])], WALL).unwrap();
+    assert_eq!(open(&path).load().unwrap().marks.len(), 3);
+}

@@ -53,7 +53,7 @@ fn a_node_of_our_own_kind_and_a_call_that_is_cancelled_cause_no_questions() {
 
 #[test]
 fn a_node_behind_a_relay_is_asked_through_it_and_once_for_all_that_wait() {
-    let relay = Registration { subnodes: vec![Subnode { id: id(9), path_score: 1 }], ..push_node(2) };
+    let relay = Registration { subnodes: vec![Subnode { id: id(9), path_score: 1, uid: None }], ..push_node(2) };
     let mut bench = Bench::new(options(vec![relay]));
     bench.give(Input::LinkUp(id(2)));
     bench.give(node_message(2, "PONG", "", r#"{"code":0,"data":{"action":"ping","data":{}}}"#));

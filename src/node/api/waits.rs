@@ -8,11 +8,11 @@ use crate::model::api::{ApiAnswer, CallId};
 use crate::model::history::{LogFilter, LogPage};
 use crate::model::node_id::NodeId;
 
-use super::{answer, refusal};
-use crate::node::core::Core;
+use super::{ApiRoom, answer, refusal};
 use crate::node::get_log::rows_json;
 use crate::node::json;
 use crate::node::output::Output;
+use crate::node::sync::asking;
 use crate::node::timers::Timer;
 
 /// A node whose token is waited for is asked for its log so long after it was told, then at twice the distance each
@@ -76,7 +76,7 @@ impl Calls {
     }
 
     /// Those that wait for the sync `serial` of a node, or an earlier one.
-    pub(in crate::node) fn waiting_for_sync(&self, id: NodeId, serial: u64) -> Vec<CallId> {
+    fn waiting_for_sync(&self, id: NodeId, serial: u64) -> Vec<CallId> {
         let is_due = |waiting: &Waiting| match waiting {
             Waiting::Log { sync: Some((node, wanted)), .. } => *node == id && *wanted <= serial,
             _ => false,
@@ -85,7 +85,7 @@ impl Calls {
     }
 
     /// Those that do not wait for the history yet.
-    pub(in crate::node) fn waiting(&self) -> Vec<CallId> {
+    fn waiting(&self) -> Vec<CallId> {
         let waits = |waiting: &Waiting| !matches!(waiting, Waiting::History { .. });
         self.waiting.iter().filter(|(_, waiting)| waits(waiting)).map(|(call, _)| *call).collect()
     }
@@ -118,133 +118,149 @@ impl Calls {
     }
 }
 
-/// Waits until the token of `lookup` ends, at most `wait`.
-pub(super) fn wait_for_token(core: &mut Core, call: CallId, lookup: Lookup, wait: Duration) {
-    let token = lookup.filter.token.clone().unwrap_or_default();
-    core.calls.by_token.entry(token).or_default().insert(call);
-    if let Some(target) = lookup.node() {
-        core.calls.polled.entry(target).or_insert(Polled { calls: 0, distance: POLL_FIRST }).calls += 1;
-        poll_from_now(core, target);
-    }
-    core.calls.waiting.insert(call, Waiting::Token(lookup));
-    core.context.timers.set(Timer::Call(call), core.context.now.monotonic + wait);
-}
-
-/// There is something new to wait for: the distances start over.
-fn poll_from_now(core: &mut Core, target: NodeId) {
-    let Some(polled) = core.calls.polled.get_mut(&target) else { return };
-    polled.distance = POLL_FIRST.saturating_mul(2);
-    core.context.timers.set(Timer::Poll(target), core.context.now.monotonic + POLL_FIRST);
-}
-
-/// A node, or the relay before it, has confirmed a token.
-pub(in crate::node) fn token_confirmed(core: &mut Core, token: &str) {
-    let call = core.calls.by_token.get(token).and_then(BTreeSet::first);
-    let target = match call.and_then(|call| core.calls.waiting.get(call)) {
-        Some(Waiting::Token(lookup)) => lookup.node(),
-        _ => None,
-    };
-    if let Some(target) = target {
-        poll_from_now(core, target);
-    }
-}
-
-/// [`Timer::Poll`]
-pub(in crate::node) fn poll_due(core: &mut Core, target: NodeId) {
-    let Some(polled) = core.calls.polled.get_mut(&target) else { return };
-    let next = core.context.now.monotonic + polled.distance;
-    polled.distance = polled.distance.saturating_mul(2).min(POLL_MAX);
-    core.context.timers.set(Timer::Poll(target), next);
-    core.nodes.look_for_rows_of(&mut core.context, target);
-}
-
-/// A call waits no more: its timers go, and the target is left alone once nobody waits for it.
-fn stop_waiting(core: &mut Core, call: CallId) -> Option<Waiting> {
-    core.context.timers.cancel(&Timer::Call(call));
-    let waiting = core.calls.remove(call);
-    if let Some(Waiting::Token(lookup)) = &waiting
-        && let Some(target) = lookup.node().filter(|target| !core.calls.is_polled(*target))
-    {
-        core.context.timers.cancel(&Timer::Poll(target));
-    }
-    waiting
-}
-
-/// Asks the node for its log where there is one, then the history.
-pub(super) fn look_up(core: &mut Core, call: CallId, lookup: Lookup) {
-    let Some(target) = lookup.target.clone() else {
-        core.calls.waiting.insert(call, Waiting::Log { lookup, sync: None });
-        ask_history(core, call);
-        return;
-    };
-    core.context.timers.set(Timer::Call(call), core.context.now.monotonic + lookup.sync_wait);
-    let sync = core.nodes.poll_log_of(&mut core.context, &target);
-    core.calls.waiting.insert(call, Waiting::Log { lookup, sync });
-}
-
-/// A terminal row of a token is written.
-pub(in crate::node) fn token_ended(core: &mut Core, token: &str) {
-    for call in core.calls.by_token.get(token).cloned().unwrap_or_default() {
-        ask_history(core, call);
-    }
-}
-
-/// The rows of a token cannot be stored: whoever waits for them is told, for there will be none to read.
-pub(in crate::node) fn token_not_stored(core: &mut Core, token: &str) {
-    for call in core.calls.by_token.get(token).cloned().unwrap_or_default() {
-        stop_waiting(core, call);
-        let answer =
-            refusal(503, "database_error", "the history cannot take rows now, so nothing was run; see the log");
-        core.context.output(Output::Answer { call, answer });
-    }
-}
-
-/// [`Timer::Call`]: the wait is over.
-pub(in crate::node) fn waited(core: &mut Core, call: CallId) {
-    match stop_waiting(core, call) {
-        Some(Waiting::Token(lookup)) => look_up(core, call, lookup),
-        Some(waiting @ Waiting::Log { .. }) => {
-            core.calls.waiting.insert(call, waiting);
-            ask_history(core, call);
+impl ApiRoom<'_> {
+    /// Waits until the token of `lookup` ends, at most `wait`.
+    pub(super) fn wait_for_token(&mut self, call: CallId, lookup: Lookup, wait: Duration) {
+        let token = lookup.filter.token.clone().unwrap_or_default();
+        self.calls.by_token.entry(token).or_default().insert(call);
+        if let Some(target) = lookup.node() {
+            self.calls.polled.entry(target).or_insert(Polled { calls: 0, distance: POLL_FIRST }).calls += 1;
+            self.poll_from_now(target);
         }
-        Some(waiting @ Waiting::History { .. }) => {
-            core.calls.waiting.insert(call, waiting);
-        }
-        None => {}
+        self.calls.waiting.insert(call, Waiting::Token(lookup));
+        self.context.timers.set(Timer::Call(call), self.context.now.monotonic + wait);
     }
-}
 
-/// Waits no longer for anything but the history.
-pub(in crate::node) fn ask_history(core: &mut Core, call: CallId) {
-    let lookup = match stop_waiting(core, call) {
-        Some(Waiting::Token(lookup) | Waiting::Log { lookup, .. }) => lookup,
-        Some(waiting @ Waiting::History { .. }) => {
-            core.calls.waiting.insert(call, waiting);
+    /// There is something new to wait for: the distances start over.
+    fn poll_from_now(&mut self, target: NodeId) {
+        let Some(polled) = self.calls.polled.get_mut(&target) else { return };
+        polled.distance = POLL_FIRST.saturating_mul(2);
+        self.context.timers.set(Timer::Poll(target), self.context.now.monotonic + POLL_FIRST);
+    }
+
+    /// A node, or the relay before it, has confirmed a token.
+    pub(in crate::node) fn token_confirmed(&mut self, token: &str) {
+        let call = self.calls.by_token.get(token).and_then(BTreeSet::first);
+        let target = match call.and_then(|call| self.calls.waiting.get(call)) {
+            Some(Waiting::Token(lookup)) => lookup.node(),
+            _ => None,
+        };
+        if let Some(target) = target {
+            self.poll_from_now(target);
+        }
+    }
+
+    /// [`Timer::Poll`]
+    pub(in crate::node) fn poll_due(&mut self, target: NodeId) {
+        let Some(polled) = self.calls.polled.get_mut(&target) else { return };
+        let next = self.context.now.monotonic + polled.distance;
+        polled.distance = polled.distance.saturating_mul(2).min(POLL_MAX);
+        self.context.timers.set(Timer::Poll(target), next);
+        asking::look_for_rows_of(self.context, self.nodes, target);
+    }
+
+    /// A call waits no more: its timers go, and the target is left alone once nobody waits for it.
+    fn stop_waiting(&mut self, call: CallId) -> Option<Waiting> {
+        self.context.timers.cancel(&Timer::Call(call));
+        let waiting = self.calls.remove(call);
+        if let Some(Waiting::Token(lookup)) = &waiting
+            && let Some(target) = lookup.node().filter(|target| !self.calls.is_polled(*target))
+        {
+            self.context.timers.cancel(&Timer::Poll(target));
+        }
+        waiting
+    }
+
+    /// Asks the node for its log where there is one, then the history.
+    pub(super) fn look_up(&mut self, call: CallId, lookup: Lookup) {
+        let Some(target) = lookup.target.clone() else {
+            self.calls.waiting.insert(call, Waiting::Log { lookup, sync: None });
+            self.ask_history(call);
             return;
-        }
-        None => return,
-    };
-    let token = lookup.filter.token.clone().unwrap_or_default();
-    if core.questions.ask_for_call(&mut core.context, call, lookup.filter) {
-        core.calls.waiting.insert(call, Waiting::History { token });
-    } else {
-        core.context.output(Output::Answer { call, answer: super::busy() });
+        };
+        self.context.timers.set(Timer::Call(call), self.context.now.monotonic + lookup.sync_wait);
+        let sync = asking::poll_log_of(self.context, self.nodes, &target);
+        self.calls.waiting.insert(call, Waiting::Log { lookup, sync });
     }
-}
 
-/// The history answered.
-pub(in crate::node) fn history_answered(core: &mut Core, call: CallId, result: Result<LogPage, String>) {
-    let Some(Waiting::History { token }) = core.calls.remove(call) else { return };
-    let answer = match result {
-        Ok(page) => found(&token, &page),
-        Err(_) => refusal(500, "database_error", "the history cannot be read, see the log"),
-    };
-    core.context.output(Output::Answer { call, answer });
-}
+    /// A terminal row of a token is written.
+    pub(in crate::node) fn token_ended(&mut self, token: &str) {
+        for call in self.calls.by_token.get(token).cloned().unwrap_or_default() {
+            self.ask_history(call);
+        }
+    }
 
-/// The caller went away.
-pub(super) fn forget(core: &mut Core, call: CallId) {
-    stop_waiting(core, call);
+    /// The rows of a token cannot be stored: whoever waits for them is told, for there will be none to read.
+    pub(in crate::node) fn token_not_stored(&mut self, token: &str) {
+        for call in self.calls.by_token.get(token).cloned().unwrap_or_default() {
+            self.stop_waiting(call);
+            let answer =
+                refusal(503, "database_error", "the history cannot take rows now, so nothing was run; see the log");
+            self.context.output(Output::Answer { call, answer });
+        }
+    }
+
+    /// [`Timer::Call`]: the wait is over.
+    pub(in crate::node) fn waited(&mut self, call: CallId) {
+        match self.stop_waiting(call) {
+            Some(Waiting::Token(lookup)) => self.look_up(call, lookup),
+            Some(waiting @ Waiting::Log { .. }) => {
+                self.calls.waiting.insert(call, waiting);
+                self.ask_history(call);
+            }
+            Some(waiting @ Waiting::History { .. }) => {
+                self.calls.waiting.insert(call, waiting);
+            }
+            None => {}
+        }
+    }
+
+    /// Waits no longer for anything but the history.
+    pub(in crate::node) fn ask_history(&mut self, call: CallId) {
+        let lookup = match self.stop_waiting(call) {
+            Some(Waiting::Token(lookup) | Waiting::Log { lookup, .. }) => lookup,
+            Some(waiting @ Waiting::History { .. }) => {
+                self.calls.waiting.insert(call, waiting);
+                return;
+            }
+            None => return,
+        };
+        let token = lookup.filter.token.clone().unwrap_or_default();
+        if self.questions.ask_for_call(self.context, call, lookup.filter) {
+            self.calls.waiting.insert(call, Waiting::History { token });
+        } else {
+            self.context.output(Output::Answer { call, answer: super::busy() });
+        }
+    }
+
+    /// A node's syncs up to this serial number are over.
+    pub(in crate::node) fn synced(&mut self, node: NodeId, serial: u64) {
+        for call in self.calls.waiting_for_sync(node, serial) {
+            self.ask_history(call);
+        }
+    }
+
+    /// The daemon stops: calls are answered with what is there.
+    pub(in crate::node) fn stop(&mut self) {
+        for call in self.calls.waiting() {
+            self.ask_history(call);
+        }
+    }
+
+    /// The history answered.
+    pub(in crate::node) fn history_answered(&mut self, call: CallId, result: Result<LogPage, String>) {
+        let Some(Waiting::History { token }) = self.calls.remove(call) else { return };
+        let answer = match result {
+            Ok(page) => found(&token, &page),
+            Err(_) => refusal(500, "database_error", "the history cannot be read, see the log"),
+        };
+        self.context.output(Output::Answer { call, answer });
+    }
+
+    /// The caller went away.
+    pub(in crate::node) fn forget(&mut self, call: CallId) {
+        self.stop_waiting(call);
+    }
 }
 
 /// No row of the token fits.

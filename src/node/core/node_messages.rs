@@ -8,7 +8,6 @@ use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::Core;
-use crate::node::api::waits;
 use crate::node::counters::Way;
 use crate::node::json;
 use crate::node::nodes::dial_in::is_answer;
@@ -29,7 +28,7 @@ impl Core {
         }
         self.nodes.replied(&mut self.context, id, (token, code), data);
         if !code.is_terminal() {
-            waits::token_confirmed(self, token.as_str());
+            self.api().token_confirmed(token.as_str());
         }
     }
 

@@ -54,6 +54,8 @@ pub(in crate::node) struct NodesModule {
     reading: Option<Vec<Token>>,
     /// Requests that came meanwhile; the reading under way may be older than what they are about.
     waiting: Vec<Token>,
+    /// Whether the database was read once.
+    is_read: bool,
     /// Failures in a row, and the last one.
     failures: u32,
     failure: String,
@@ -152,9 +154,12 @@ impl NodesModule {
         self.switch_debug(context, tables);
         let ssh_username = context.options.pollers.as_ref().and_then(|pollers| pollers.ssh_username.clone());
         let mut plan = plan::plan(tables, context.options.id, ssh_username.as_deref());
-        if let Some(id) = plan.own_id.filter(|id| context.own_id != Some(*id)) {
+        if let Some((id, uid)) = plan.own_id.zip(plan.own_uid) {
+            context.names.add(id, uid);
+        }
+        if let Some(id) = plan.own_id.filter(|id| !context.is_own_id(*id)) {
             // Fixed by the configuration, it stays what it is.
-            core_settings::set_core_id(context, &json!({ "id": id.get() }).to_string());
+            core_settings::set_core_id(context, &json!({ "id": id.to_json() }).to_string());
         }
         self.tell_complaints(context, &plan);
         let mut wanted = std::mem::take(&mut plan.registrations);
@@ -164,7 +169,19 @@ impl NodesModule {
         let count = wanted.len();
         let leaving: Vec<NodeId> = before.keys().filter(|id| !self.applied.contains_key(id)).copied().collect();
         let clients = nodes.clients_of(&leaving);
+        for id in &leaving {
+            if !nodes.is_wanted_elsewhere(RegistrationSource::Database, *id) {
+                nodes.disconnect(context, *id);
+            }
+        }
+        for registration in &wanted {
+            context.names.add_all(registration);
+        }
+        nodes.name_file_nodes_anew(context);
         let mut changes = nodes.apply_registrations(context, RegistrationSource::Database, wanted);
+        if !std::mem::replace(&mut self.is_read, true) && context.proxy_settings().only_listed != Some(false) {
+            nodes.drop_unlisted(context);
+        }
         nodes.remember_left(clients);
         nodes.take_back(context, &changes.added);
         // That the register file wins is what `prevail` means.
@@ -206,7 +223,7 @@ impl NodesModule {
 
 /// The data of the last row of a sync: what it has changed.
 fn end_of_sync(count: usize, changes: &RegistrationChanges, plan: &PollerPlan) -> String {
-    let ids = |ids: &[NodeId]| ids.iter().take(SHOWN_MAX).map(|id| id.get()).collect::<Vec<_>>();
+    let ids = |ids: &[NodeId]| ids.iter().take(SHOWN_MAX).map(|id| id.to_json()).collect::<Vec<_>>();
     let refused = changes.refused.iter().map(|(_, reason)| reason);
     let complaints: Vec<&String> = plan.complaints.iter().chain(refused).take(COMPLAINTS_SHOWN_MAX).collect();
     json!({

@@ -32,11 +32,12 @@ impl Nodes {
             context.log(LogLine::warning("proxy", text.clone()));
             return Err(text);
         }
-        if Some(id) == context.own_id {
+        if context.is_own_id(id) {
             let text = format!("node '{id}' is not registered: that is our own id");
             context.log(LogLine::warning("proxy", text.clone()));
             return Err(text);
         }
+        context.names.add_all(&registration);
         for subnode in self.registry.claimed_by(&registration) {
             self.unregister(context, subnode);
         }

@@ -1,10 +1,10 @@
 //! The constatus map (docs/protocol.md section 4) as JSON text: ours, built when it is asked for and kept until
 //! something changes, and the maps that nodes announce in their PONG, cut to bounds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::model::node_id::NodeId;
 
@@ -13,6 +13,7 @@ use super::node::Announced;
 use super::registry::Registry;
 use crate::node::context::Context;
 use crate::node::json;
+use crate::node::names::Names;
 
 /// Characters of a node's map at most; a larger one is left out.
 const MAP_BYTES_MAX: usize = 1 << 20;
@@ -40,7 +41,7 @@ impl StatusTexts {
                 format!("{{\"action\":\"ping\",\"message\":\"ping ok\",\"id\":{},\"hostname\":", context.id_json());
             json::push_string(&mut text, &context.options.hostname);
             text.push_str(",\"data\":");
-            text.push_str(&write_map(registry));
+            text.push_str(&write_map(registry, &context.names));
             text.push('}');
             (self.pong_of, self.pong) = (made_of, text);
         }
@@ -48,10 +49,10 @@ impl StatusTexts {
     }
 
     /// The `data` of a CONSTATUS, and whether an answer to the API leaves a row: the first of those that say the same.
-    pub(super) fn constatus(&mut self, registry: &Registry, is_api: bool) -> (&str, bool) {
+    pub(super) fn constatus(&mut self, registry: &Registry, names: &Names, is_api: bool) -> (&str, bool) {
         let version = registry.version() + 1;
         if self.constatus_of != version {
-            let map = write_map(registry);
+            let map = write_map(registry, names);
             self.constatus = format!("{{\"action\":\"constatus\",\"message\":\"ok\",\"data\":{map}}}");
             (self.constatus_of, self.has_row) = (version, false);
         }
@@ -61,7 +62,7 @@ impl StatusTexts {
 }
 
 /// The map of every node of the registry.
-pub(in crate::node) fn write_map(registry: &Registry) -> String {
+pub(in crate::node) fn write_map(registry: &Registry, names: &Names) -> String {
     let mut out = String::from("{");
     for (id, node) in registry.iter() {
         if out.len() > 1 {
@@ -83,15 +84,33 @@ pub(in crate::node) fn write_map(registry: &Registry) -> String {
             liveness.ping_failed,
             liveness.ping_timeout,
         );
+        if let Some(uid) = names.uid_of(id) {
+            out.pop();
+            let _ = write!(out, ",\"uid\":{}}}", uid.json_text());
+        }
     }
     out.push('}');
     out
 }
 
-/// A node's own map: the text to keep, and the ids in it with their distance. Each id is opened where it stands
+/// What a node's map says.
+pub(in crate::node) struct NodeMap {
+    /// The text to keep.
+    pub text: String,
+    /// The ids in it with their distance.
+    pub ids: Announced,
+    /// What it calls those that it calls by their uid.
+    pub names: BTreeMap<NodeId, NodeId>,
+}
+
+/// A node's own map. Each id is opened where it stands
 /// nearest, and `around` (we ourselves and that node) nowhere: relays that know each other would otherwise repeat each
 /// other's nodes without end, and a way that leads through us is none. `None` when it is no map or too large.
-pub(in crate::node) fn read_map(text: &str, around: impl IntoIterator<Item = NodeId>) -> Option<(String, Announced)> {
+pub(in crate::node) fn read_map(
+    text: &str,
+    around: impl IntoIterator<Item = NodeId>,
+    names: &Names,
+) -> Option<NodeMap> {
     if text.len() > MAP_BYTES_MAX {
         return None;
     }
@@ -100,9 +119,13 @@ pub(in crate::node) fn read_map(text: &str, around: impl IntoIterator<Item = Nod
     let around: BTreeSet<NodeId> = around.into_iter().collect();
     let mut opened = around.clone();
     let mut ids = Announced::new();
+    let mut called = BTreeMap::new();
     let mut level = vec![&mut map];
     for steps in 1..=LEVELS_MAX {
         let mut below = Vec::new();
+        for map in level.iter_mut().filter_map(|value| value.as_object_mut()) {
+            by_ids(map, names, &mut called);
+        }
         for (key, entry) in level.into_iter().filter_map(Value::as_object_mut).flatten() {
             let id = key.parse::<NodeId>().ok();
             if let Some(id) = id.filter(|id| !around.contains(id)) {
@@ -117,7 +140,24 @@ pub(in crate::node) fn read_map(text: &str, around: impl IntoIterator<Item = Nod
         }
         level = below;
     }
-    Some((map.to_string(), ids))
+    Some(NodeMap { text: map.to_string(), ids, names: called })
+}
+
+/// Puts what stands under a uid under the id.
+fn by_ids(map: &mut Map<String, Value>, names: &Names, called: &mut BTreeMap<NodeId, NodeId>) {
+    let translated = map.keys().filter_map(|key| {
+        let name: NodeId = key.parse().ok()?;
+        let id = names.id_of(name);
+        (id != name).then(|| (key.clone(), id, name))
+    });
+    for (key, id, name) in translated.collect::<Vec<_>>() {
+        let Some(mut entry) = map.remove(&key) else { continue };
+        if let Some(entry) = entry.as_object_mut() {
+            entry.insert("uid".to_owned(), name.to_json());
+        }
+        called.insert(id, name);
+        map.entry(id.to_string()).or_insert(entry);
+    }
 }
 
 #[cfg(test)]
@@ -129,8 +169,8 @@ mod tests {
     }
 
     fn read(text: &str) -> Option<(String, Vec<(u64, u8)>)> {
-        let (kept, ids) = read_map(text, [id(1)])?;
-        Some((kept, ids.into_iter().map(|(id, steps)| (id.get(), steps)).collect()))
+        let map = read_map(text, [id(1)], &Names::default())?;
+        Some((map.text, map.ids.into_iter().map(|(id, steps)| (id.get(), steps)).collect()))
     }
 
     #[test]

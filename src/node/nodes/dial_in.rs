@@ -34,17 +34,14 @@ impl Nodes {
     ///
     /// # Errors
     /// Why it is not bound to the client.
-    pub(super) fn pull_node_dialled_in(
-        &mut self,
-        context: &mut Context,
-        newcomer: Newcomer,
-    ) -> Result<(), String> {
+    pub(super) fn pull_node_dialled_in(&mut self, context: &mut Context, mut newcomer: Newcomer) -> Result<(), String> {
         let client = newcomer.client;
         if client.parent().is_some() {
             let text = "our central cannot be a pull node of ours: registration ignored";
             context.log(LogLine::warning("proxy", text));
             return Err(text.to_owned());
         }
+        newcomer.registration = context.names.by_ids(newcomer.registration);
         self.bind(context, newcomer).inspect_err(|reason| self.log_refusal(context, client, reason))
     }
 
@@ -111,7 +108,7 @@ impl Nodes {
             return self.refuse_web_socket(context, client, "REGISTERNODES of a WebSocket names exactly one node");
         };
         let registration = match read_registration(node) {
-            Ok(registration) => registration,
+            Ok(said) => context.names.by_ids(said),
             Err(text) => return self.refuse_web_socket(context, client, &text),
         };
         let id = registration.id;
@@ -147,6 +144,7 @@ impl Nodes {
         let data: Value = serde_json::from_str(data).unwrap_or_default();
         let nodes = data.get("nodes").and_then(Value::as_array).into_iter().flatten();
         for id in nodes.filter_map(|node| NodeId::from_json(node.get("id")?).ok()).take(2) {
+            let id = context.names.id_of(id);
             if id == own {
                 self.unregister(context, own);
                 return;
@@ -210,7 +208,7 @@ impl Nodes {
         }
     }
 
-    /// A client speaks for a node from now on. The keep-alive costs next to nothing.
+    /// A client speaks for a node from now on. `name` is what it calls itself: its id or its uid. The keep-alive costs next to nothing.
     ///
     /// # Errors
     /// Why the node is refused.
@@ -223,7 +221,7 @@ impl Nodes {
     }
 
     pub(super) fn bind_now(&mut self, context: &mut Context, newcomer: Newcomer) -> Result<(), String> {
-        let Newcomer { client, named, mut registration, instance } = newcomer;
+        let Newcomer { client, named, name, mut registration, instance } = newcomer;
         let id = registration.id;
         self.admit_unlisted(context, id, (client, named))?;
         let is_new = self.get(id).is_none();
@@ -266,6 +264,7 @@ impl Nodes {
         }
         let Some(node) = self.get_mut(id) else { return Ok(()) };
         node.client = Some(client);
+        node.calls_itself(name);
         node.instance = instance;
         node.registration.identity = identity;
         if node.link != Link::Up {
@@ -280,10 +279,11 @@ impl Nodes {
     pub(in crate::node) fn bind_again(&mut self, context: &mut Context, id: NodeId, client: ClientId) {
         let is_free = !self.dialled_in.contains_key(&client);
         let known = self.get(id).filter(|node| is_free && node.dials_in() && node.client.is_none());
-        if let Some((registration, instance)) = known.map(|node| (node.registration.clone(), node.instance.clone())) {
+        let again = known.map(|node| (node.name_of(id), node.registration.clone(), node.instance.clone()));
+        if let Some((name, registration, instance)) = again {
             let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
             let registration = Registration { identity, ..registration };
-            if let Err(reason) = self.bind(context, Newcomer { client, named: None, registration, instance }) {
+            if let Err(reason) = self.bind(context, Newcomer { client, named: None, name, registration, instance }) {
                 self.log_refusal(context, client, &reason);
             }
         }
@@ -342,6 +342,24 @@ impl Nodes {
             Some((*id, (node.registration.kind.clone(), node.client?)))
         };
         ids.iter().filter_map(client).collect()
+    }
+
+    /// Nodes have dialled in before the database was read, and it does not have them.
+    pub(in crate::node) fn drop_unlisted(&mut self, context: &mut Context) {
+        for id in self.ids().into_iter().filter(|id| self.unlisted.contains(*id)).collect::<Vec<_>>() {
+            context.log(LogLine::warning("nodes", format!("node '{id}' is not in the database: it has to go")));
+            self.disconnect(context, id);
+            self.unregister(context, id);
+        }
+    }
+
+    /// A node that dialled in by a WebSocket is told that it is not known any more.
+    pub(in crate::node) fn disconnect(&self, context: &mut Context, id: NodeId) {
+        let node = self.get(id).filter(|node| node.registration.kind == NodeKind::WebSocket);
+        if let Some(client) = node.and_then(|node| node.client) {
+            let refusal = serde_json::json!({ "code": 500, "message": format!("node '{id}' is not known here") });
+            context.output(Output::CloseClient { client, refusal: Some(refusal.to_string()) });
+        }
     }
 
     /// Nodes are taken out while these clients are connected.

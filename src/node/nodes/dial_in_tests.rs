@@ -112,7 +112,7 @@ fn a_registration_that_is_repeated_is_answered_and_changes_nothing() {
 
 #[test]
 fn a_keep_alive_keeps_what_others_registered_of_a_node() {
-    let subnodes = vec![Subnode { id: id(9), path_score: 1 }];
+    let subnodes = vec![Subnode { id: id(9), path_score: 1, uid: None }];
     let node = Registration { subnodes, prevail: true, ..pull_node(6) };
     let mut bench = Bench::new(options(vec![node]));
     bench.request("REGISTERNODES", "t", "", &registers(6, "pull", "gorgone-6-ab"));

@@ -1,6 +1,8 @@
 //! What comes over the link to a node: replies, and the hint that its history has grown. A node asks nothing of us this
 //! way.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -12,8 +14,9 @@ use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
+use super::Nodes;
+use super::constatus::{self, NodeMap};
 use super::node::Announced;
-use super::{Nodes, constatus};
 use crate::node::context::Context;
 use crate::node::json;
 use crate::node::sync::Answer;
@@ -57,7 +60,8 @@ impl Nodes {
             let text = format!("message received from node '{id}' - [{word}] {data}");
             context.log(LogLine::debug("proxy", text));
         }
-        if let Some(named) = named_id(data).filter(|named| *named != id) {
+        let named = named_id(data).map(|named| context.names.id_of(named));
+        if let Some(named) = named.filter(|named| *named != id) {
             context.log(LogLine::warning("proxy", format!("node '{id}' sends {word} of node '{named}': ignored")));
             return Said::default();
         }
@@ -111,7 +115,9 @@ impl Nodes {
         self.node_is_alive(context, id);
         let map =
             serde_json::from_str::<PongText<'_>>(data).ok().and_then(|pong| pong.data).map_or("{}", RawValue::get);
-        let read = constatus::read_map(map, context.own_id.into_iter().chain([id]));
+        let names = &context.names;
+        let own = context.own_id.map(|own| names.id_of(own));
+        let read = constatus::read_map(map, own.into_iter().chain([id]), names);
         let Some(node) = self.get_mut(id) else { return };
         node.liveness.ping_ok += 1;
         let was_readable = std::mem::replace(&mut node.liveness.has_readable_map, read.is_some());
@@ -123,9 +129,11 @@ impl Nodes {
             context.log(LogLine::warning("proxy", text));
         }
         let Some(node) = self.get_mut(id) else { return };
-        let (nodes, announced) = read.unwrap_or_else(|| ("{}".to_owned(), Announced::new()));
-        node.liveness.nodes = nodes;
-        self.registry.announce(id, announced);
+        let empty = || NodeMap { text: "{}".to_owned(), ids: Announced::new(), names: BTreeMap::new() };
+        let NodeMap { text, ids, names } = read.unwrap_or_else(empty);
+        node.liveness.nodes = text;
+        node.calls_others(names);
+        self.registry.announce(id, ids);
     }
 
     /// A node replied to a request that is no part of a copy.
@@ -168,6 +176,5 @@ fn named_id(data: &str) -> Option<NodeId> {
         id: Value,
     }
     let outer: Outer = serde_json::from_str(data).ok()?;
-    let id = json::integer(&outer.data?.id)?;
-    NodeId::new(u64::try_from(id).ok()?).ok()
+    NodeId::from_json(&outer.data?.id).ok()
 }

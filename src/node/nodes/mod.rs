@@ -2,7 +2,6 @@
 //! and what they owe.
 
 mod adding;
-mod asked;
 pub(in crate::node) mod constatus;
 pub(in crate::node) mod dial_in;
 mod keys;
@@ -142,8 +141,8 @@ impl Nodes {
     }
 
     /// The `data` of a CONSTATUS, and whether an answer to the API leaves a row.
-    pub(super) fn constatus_text(&mut self, is_api: bool) -> (String, bool) {
-        let (text, leaves_row) = self.texts.constatus(&self.registry, is_api);
+    pub(super) fn constatus_text(&mut self, context: &Context, is_api: bool) -> (String, bool) {
+        let (text, leaves_row) = self.texts.constatus(&self.registry, &context.names, is_api);
         (text.to_owned(), leaves_row)
     }
 
@@ -152,7 +151,13 @@ impl Nodes {
     /// # Errors
     /// The message of the history row that ends the token.
     pub(super) fn route_to(&self, context: &Context, target: &str) -> Result<Route, String> {
-        pathway::choose(&self.registry, target, context.now.monotonic, Self::patience(context))
+        let name = context.names.target(target).map(|id| id.to_string());
+        pathway::choose(
+            &self.registry,
+            name.as_deref().unwrap_or(target),
+            context.now.monotonic,
+            Self::patience(context),
+        )
     }
 
     /// Whether a row of `node` may end a token here: the node got it, or the target that it is for is behind the node.

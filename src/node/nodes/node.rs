@@ -66,6 +66,8 @@ pub(in crate::node) struct Node {
     pub down_since: Option<Monotonic>,
     /// The ids in its own constatus map, at every depth.
     pub(super) announced: Announced,
+    /// What it calls itself, and those in its map, where that is not the id.
+    names: BTreeMap<NodeId, NodeId>,
 }
 
 impl Node {
@@ -81,6 +83,7 @@ impl Node {
             owed: OwedTokens::default(),
             down_since: None,
             announced: Announced::new(),
+            names: BTreeMap::new(),
             registration,
         }
     }
@@ -94,7 +97,7 @@ impl Node {
         } else if let Some(client) = self.client {
             // A pull node always gets the target's id in the third field.
             if self.registration.kind == NodeKind::Pull && message.target.as_deref().is_none_or(str::is_empty) {
-                message.target = Some(id.to_string().into());
+                message.target = Some(self.name_of(id).to_string().into());
             }
             context.output(Output::SendToClient { client, outgoing: Outgoing::Request(message) });
         }
@@ -118,6 +121,26 @@ impl Node {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What it calls a node.
+    pub(in crate::node) fn name_of(&self, id: NodeId) -> NodeId {
+        self.names.get(&id).copied().unwrap_or(id)
+    }
+
+    /// It calls itself so.
+    pub(in crate::node) fn calls_itself(&mut self, name: NodeId) {
+        self.names.remove(&self.registration.id);
+        if name != self.registration.id {
+            self.names.insert(self.registration.id, name);
+        }
+    }
+
+    /// It calls the nodes in its map so, where that is not their id.
+    pub(in crate::node) fn calls_others(&mut self, mut names: BTreeMap<NodeId, NodeId>) {
+        let own = self.registration.id;
+        names.extend(self.names.remove(&own).map(|name| (own, name)));
+        self.names = names;
     }
 
     /// Where to connect, for a node that we connect to.

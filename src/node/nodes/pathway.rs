@@ -15,12 +15,14 @@ pub(in crate::node) struct Route {
     pub through: NodeId,
     /// The node that it is for.
     pub target: NodeId,
+    /// What the node that the message goes to calls it.
+    pub name: NodeId,
 }
 
 impl Route {
     /// The third field of the message: empty when the chosen node is the target itself.
     pub(in crate::node) fn target_field(&self) -> Box<str> {
-        if self.through == self.target { "".into() } else { self.target.to_string().into() }
+        if self.through == self.target { "".into() } else { self.name.to_string().into() }
     }
 }
 
@@ -82,7 +84,7 @@ pub(in crate::node) fn choose(
     }
     let mut first = None;
     for (through, _, node) in registry.candidates(target_id) {
-        let route = Route { through, target: target_id };
+        let route = Route { through, target: target_id, name: node.name_of(target_id) };
         match standing(node, now, patience) {
             Standing::Live => return Ok(route),
             Standing::NeverConnected => {}
@@ -122,10 +124,14 @@ mod tests {
     fn push(number: u64, subnodes: &[(u64, i64)]) -> Registration {
         Registration {
             id: id(number),
+            uid: None,
             kind: NodeKind::PushZmq { endpoint: Endpoint::Tcp { host: "192.0.2.1".to_owned(), port: 5556 } },
             identity: None,
             prevail: false,
-            subnodes: subnodes.iter().map(|(n, path_score)| Subnode { id: id(*n), path_score: *path_score }).collect(),
+            subnodes: subnodes
+                .iter()
+                .map(|(n, path_score)| Subnode { id: id(*n), path_score: *path_score, uid: None })
+                .collect(),
         }
     }
 

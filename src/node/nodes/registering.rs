@@ -44,11 +44,10 @@ impl Nodes {
         let mut reasons = Vec::new();
         for node in &nodes {
             let done = match read_registration(node) {
-                Ok(registration) => match peer.client().filter(|_| is_one && dials_in_as_pull(&registration)) {
-                    Some(client) => {
-                        self.pull_node_dialled_in(context, Newcomer::new((client, named), registration, node))
-                    }
+                Ok(said) => match peer.client().filter(|_| is_one && dials_in_as_pull(&said)) {
+                    Some(client) => self.pull_node_dialled_in(context, Newcomer::new((client, named), said, node)),
                     None => {
+                        let registration = context.names.by_ids(said);
                         self.unlisted.remove(registration.id);
                         self.register(context, registration)
                     }
@@ -75,7 +74,8 @@ impl Nodes {
         let Some(nodes) = entries(data) else { return registering_ends(context, peer, token, "", &undecodable()) };
         let mut reasons = Vec::new();
         for node in &nodes {
-            match node.get("id").map(NodeId::from_json) {
+            let names = &context.names;
+            match node.get("id").map(|id| NodeId::from_json(id).map(|id| names.id_of(id))) {
                 Some(Ok(id)) if peer.client().is_some() && self.is_configured_and_dialled(id) => {
                     reasons.push(format!("node '{id}' is configured here, so it is not unregistered from elsewhere"));
                 }

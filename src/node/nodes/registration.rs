@@ -36,7 +36,7 @@ pub(in crate::node) fn read_registration(node: &Value) -> Result<Registration, S
         // One more than is taken, so that too many are seen to be too many.
         Some(Value::Array(nodes)) => {
             let below = nodes.iter().take(SUBNODES_MAX + 1);
-            entry.below = below.map(|node| entry_of(node, &["id", "pathscore"])).collect();
+            entry.below = below.map(|node| entry_of(node, &["id", "uid", "pathscore"])).collect();
         }
         Some(other) => {
             let other: String = other.to_string().chars().take(64).collect();

@@ -22,7 +22,8 @@ impl Nodes {
     pub(in crate::node) fn routes(&self, context: &mut Context, peer: Peer, token: &Token, data: &str) -> Handled {
         let asked: Value = serde_json::from_str(data).unwrap_or_default();
         let named = |pointer: &str| asked.pointer(pointer).filter(|id| !id.is_null());
-        let read = |id: &Value| NodeId::from_json(id).map_err(|error| error.to_string());
+        let names = &context.names;
+        let read = |id: &Value| NodeId::from_json(id).map(|id| names.id_of(id)).map_err(|error| error.to_string());
         let one = named("/variables/0").or_else(|| named("/id")).map(read).transpose();
         let from = named("/parameters/from").or_else(|| named("/from")).map(read).transpose();
         let (one, from) = match (one, from) {
@@ -44,7 +45,7 @@ impl Nodes {
         }
         let mut answer = json!({ "action": "routes", "message": "ok", "data": routes });
         if let (Some(next), Some(answer)) = (next, answer.as_object_mut()) {
-            answer.insert("next".to_owned(), json!(next.get()));
+            answer.insert("next".to_owned(), next.to_json());
         }
         routes_answered(context, peer, token, Code::FINISHED_OK, answer)
     }
@@ -68,7 +69,7 @@ impl Nodes {
                 Way::Dynamic(steps) => ("dynamic", None, Some(steps)),
             };
             let mut entry = json!({
-                "through": through.get(),
+                "through": through.to_json(),
                 "type": node.registration.kind.as_str(),
                 "route": kind,
                 "in_use": is_used,
@@ -81,10 +82,14 @@ impl Nodes {
             entry
         });
         let candidates: Vec<Value> = candidates.collect();
-        match chosen {
-            Ok(route) => json!({ "in_use": route.through.get(), "candidates": candidates }),
+        let mut ways = match chosen {
+            Ok(route) => json!({ "in_use": route.through.to_json(), "candidates": candidates }),
             Err(text) => json!({ "in_use": null, "error": text, "candidates": candidates }),
+        };
+        if let (Some(uid), Some(ways)) = (context.names.uid_of(target), ways.as_object_mut()) {
+            ways.insert("uid".to_owned(), uid.to_json());
         }
+        ways
     }
 }
 
@@ -134,7 +139,7 @@ mod tests {
     }
 
     fn behind(parent: u64, score: i64) -> Registration {
-        Registration { subnodes: vec![Subnode { id: id(7), path_score: score }], ..push_node(parent) }
+        Registration { subnodes: vec![Subnode { id: id(7), path_score: score, uid: None }], ..push_node(parent) }
     }
 
     #[test]
@@ -171,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_long_table_comes_in_pages() {
-        let subnodes = (100..5_200).map(|number| Subnode { id: id(number), path_score: 1 }).collect();
+        let subnodes = (100..5_200).map(|number| Subnode { id: id(number), path_score: 1, uid: None }).collect();
         let mut bench = Bench::new(options(vec![Registration { subnodes, ..push_node(2) }]));
         let first = routes(&mut bench, "");
         assert_eq!((first["data"].as_object().unwrap().len(), &first["next"]), (IDS_MAX, &json!(5_099)));

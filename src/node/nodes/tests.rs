@@ -23,7 +23,7 @@ fn synced(rows: &str) -> Input {
 
 #[test]
 fn a_request_goes_to_its_node_as_it_came_and_a_subnode_stands_in_the_third_field() {
-    let subnodes = vec![Subnode { id: id(9), path_score: 1 }];
+    let subnodes = vec![Subnode { id: id(9), path_score: 1, uid: None }];
     let mut bench = Bench::new(options(vec![Registration { subnodes, ..push_node(2) }]));
     let data = r#"{"content": [ {"command":"echo é"} ]}"#;
     assert_eq!(
@@ -155,7 +155,7 @@ fn nodes_are_registered_moved_and_dropped_by_message() {
 fn registrations_that_make_no_sense_change_nothing() {
     let mut bench = Bench::new(options(Vec::new()));
     let push = |id: u64| format!(r#"{{"id":{id},"type":"push_zmq","address":"a"}}"#);
-    let no_id = "cannot register a node: it has no id; allowed: a whole number from 1 to 9007199254740991";
+    let no_id = "cannot register a node: it has no id; allowed: a whole number from 1 to 18446744073709551615";
     for (node, reason) in [
         (r#"{"type":"push_zmq","address":"a"}"#, no_id),
         (
@@ -228,7 +228,7 @@ fn what_waits_for_a_dead_link_ends_when_the_daemon_stops() {
 
 #[test]
 fn a_request_that_comes_back_by_another_way_ends_and_says_so() {
-    let subnodes = vec![Subnode { id: id(9), path_score: 1 }];
+    let subnodes = vec![Subnode { id: id(9), path_score: 1, uid: None }];
     let mut bench = Bench::new(options(vec![Registration { subnodes, ..push_node(2) }]));
     let sent = "node 2: [COMMAND] [t] [9] {}";
     assert_eq!(bench.request("COMMAND", "t", "9", "{}"), [sent, ACCEPTED]);

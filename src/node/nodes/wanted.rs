@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
-use crate::model::registration::{NodeKind, Registration, RegistrationSource};
+use crate::model::registration::{NodeKind, Registration, RegistrationSource, Subnode};
 
 use super::Nodes;
 use crate::node::context::Context;
@@ -36,25 +36,40 @@ impl Wanted {
         self.sources.get(&source)?.get(&id)
     }
 
-    /// Whether any source lists a node.
-    pub(in crate::node) fn lists(&self, id: NodeId) -> bool {
-        self.sources.values().any(|wanted| wanted.contains_key(&id))
+    fn by_others(&self, source: RegistrationSource, id: NodeId) -> bool {
+        self.sources.iter().any(|(other, wanted)| *other != source && wanted.contains_key(&id))
     }
 
-    /// Whether any source lists a node that dials in; not while the database is still to be read.
+    /// What all sources together want of a node: the one that prevails, else the database, says how it is reached; the
+    /// nodes behind it come from either.
+    fn merged(&self, id: NodeId) -> Option<Registration> {
+        let mut found: Vec<&Registration> = self.sources.values().filter_map(|wanted| wanted.get(&id)).collect();
+        // The database comes last of the sources.
+        found.sort_by_key(|registration| registration.prevail);
+        let mut merged = found.pop()?.clone();
+        for other in found {
+            let is_new = |below: &&Subnode| merged.subnodes.iter().all(|known| known.id != below.id);
+            let more: Vec<Subnode> = other.subnodes.iter().filter(is_new).copied().collect();
+            merged.subnodes.extend(more);
+            merged.uid = merged.uid.or(other.uid);
+        }
+        Some(merged)
+    }
+
+    /// Whether any source lists a node, or says that it is behind another.
+    pub(in crate::node) fn lists(&self, id: NodeId) -> bool {
+        let behind = |node: &Registration| node.subnodes.iter().any(|below| below.id == id);
+        let mut all = self.sources.values();
+        all.any(|wanted| wanted.contains_key(&id) || wanted.values().any(behind))
+    }
+
+    /// Whether the database, once it was read, says which nodes there are, or a file lists one that dials in.
     pub(in crate::node) fn lists_one_that_dials_in(&self, awaits_database: bool) -> bool {
-        if awaits_database && !self.sources.contains_key(&RegistrationSource::Database) {
-            return false;
+        if awaits_database {
+            return self.sources.contains_key(&RegistrationSource::Database);
         }
         let dials_in = |node: &Registration| matches!(node.kind, NodeKind::Pull | NodeKind::WebSocket);
         self.sources.values().flat_map(BTreeMap::values).any(dials_in)
-    }
-
-    /// What a source other than `source` wants of a node; the one that prevails first.
-    fn by_others(&self, source: RegistrationSource, id: NodeId) -> Option<&Registration> {
-        let others = self.sources.iter().filter(|(other, _)| **other != source);
-        let found = others.filter_map(|(_, wanted)| wanted.get(&id));
-        found.max_by_key(|registration| registration.prevail)
     }
 }
 
@@ -106,6 +121,7 @@ impl Nodes {
         let mut list = BTreeMap::new();
         let mut order = Vec::with_capacity(wanted.len());
         for registration in wanted {
+            let registration = context.names.by_ids(registration);
             let id = registration.id;
             if list.contains_key(&id) {
                 continue;
@@ -144,23 +160,41 @@ impl Nodes {
         if is_known && before == Some(&registration) {
             return;
         }
+        let merged = self.wanted.merged(id).unwrap_or_else(|| registration.clone());
+        if before.is_none() && self.get(id).is_some_and(|node| is_alike(&node.registration, &merged)) {
+            return;
+        }
         let prevailed = before.is_some_and(|before| before.prevail) && !registration.prevail;
         if prevailed {
             self.registry.prevail_no_more(id);
         }
-        match self.register(context, registration) {
+        match self.register(context, merged) {
             Ok(()) if is_known => changes.changed.push(id),
             Ok(()) => changes.added.push(id),
             Err(reason) => changes.refused.push((id, reason)),
         }
     }
 
+    /// Whether a source other than `source` wants a node.
+    pub(in crate::node) fn is_wanted_elsewhere(&self, source: RegistrationSource, id: NodeId) -> bool {
+        self.wanted.by_others(source, id)
+    }
+
+    /// Nodes that the file has under what is known to be a uid now are those with that uid.
+    pub(in crate::node) fn name_file_nodes_anew(&mut self, context: &mut Context) {
+        let source = RegistrationSource::File;
+        let names = &context.names;
+        let Some(list) = self.wanted.sources.get(&source) else { return };
+        if list.keys().all(|id| names.id_of(*id) == *id) {
+            return;
+        }
+        let list = list.values().cloned().map(|registration| names.by_ids(registration)).collect();
+        self.apply_registrations(context, source, list);
+    }
+
     fn not_wanted_any_more(&mut self, context: &mut Context, source: RegistrationSource, id: NodeId) {
-        let other = self.wanted.by_others(source, id).cloned();
-        let prevails = self.get(id).is_some_and(|node| node.registration.prevail);
-        match other {
-            // It is registered as the other source wants it.
-            Some(other) if other.prevail && prevails => {}
+        match self.wanted.merged(id).filter(|_| self.is_wanted_elsewhere(source, id)) {
+            Some(other) if self.get(id).is_some_and(|node| is_alike(&node.registration, &other)) => {}
             Some(other) => {
                 self.registry.prevail_no_more(id);
                 // A refusal is logged.
@@ -177,7 +211,7 @@ impl Nodes {
         let others = self.wanted.sources.iter().filter(|(other, _)| **other != source);
         let is_possible = |registration: &&Registration| {
             let id = registration.id;
-            let is_free = self.get(id).is_none() && Some(id) != context.own_id;
+            let is_free = self.get(id).is_none() && !context.is_own_id(id);
             is_free && (registration.prevail || !self.registry.is_prevailing_subnode(id))
         };
         let absent: Vec<Registration> =
@@ -189,9 +223,14 @@ impl Nodes {
     }
 }
 
+/// Whether two registrations differ in nothing but what a node says of itself.
+fn is_alike(left: &Registration, right: &Registration) -> bool {
+    let same = |left: &Registration| (left.id, left.uid, left.prevail, left.kind.clone(), left.subnodes.clone());
+    same(left) == same(right)
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::model::registration::Subnode;
 
     use super::*;
     use crate::node::input::Input;
@@ -205,7 +244,7 @@ mod tests {
     }
 
     fn behind(parent: u64, subnodes: &[u64]) -> Registration {
-        let subnode = |number: &u64| Subnode { id: id(*number), path_score: 1 };
+        let subnode = |number: &u64| Subnode { id: id(*number), path_score: 1, uid: None };
         Registration { subnodes: subnodes.iter().map(subnode).collect(), ..push_node(parent) }
     }
 
@@ -240,9 +279,8 @@ mod tests {
     fn what_prevails_wins_over_the_other_source_and_leaves_the_node_to_it_in_the_end() {
         let mut bench = Bench::new(options(vec![prevailing(push_node(2))]));
         let elsewhere = Registration { kind: push_node(22).kind, ..push_node(2) };
-        let reason = "cannot register node '2': a registration that prevails is there already".to_owned();
-        let refused = RegistrationChanges { refused: vec![(id(2), reason)], ..RegistrationChanges::default() };
-        assert_eq!(bench.list(DATABASE, vec![elsewhere.clone()]), refused);
+        let nothing = RegistrationChanges::default();
+        assert_eq!(bench.list(DATABASE, vec![elsewhere.clone()]), nothing);
         bench.list(DATABASE, Vec::new());
         assert!(bench.core.nodes.get(id(2)).is_some(), "the database does not take away what the file wants");
         bench.list(DATABASE, vec![elsewhere]);

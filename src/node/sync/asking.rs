@@ -124,3 +124,32 @@ pub(in crate::node) fn repeat_question(context: &mut Context, nodes: &mut Nodes,
     }
     is_due
 }
+
+/// Asks for the log of a target without a token: a sync, or a GETLOG to the relay before it. Returns the node and
+/// the serial number of the sync, when it is one.
+pub(in crate::node) fn poll_log_of(context: &mut Context, nodes: &mut Nodes, target: &str) -> Option<(NodeId, u64)> {
+    context.options.proxy.as_ref()?;
+    let route = nodes.route_to(context, target).ok()?;
+    if route.through == route.target {
+        return Some((route.target, sync_soon(context, nodes, route.target)?));
+    }
+    nodes.get(route.through).filter(|node| node.link != Link::None)?;
+    let target = Some(route.target_field());
+    let message = Message { action: Action::GetLog, token: None, target, data: "{}".to_owned() };
+    nodes.send(context, route.through, message);
+    None
+}
+
+/// A token of `target` is waited for: its rows are fetched, as far as nobody brings them unasked.
+pub(in crate::node) fn look_for_rows_of(context: &mut Context, nodes: &mut Nodes, target: NodeId) {
+    if context.options.proxy.is_none() {
+        return;
+    }
+    let Ok(route) = nodes.route_to(context, &target.to_string()) else { return };
+    if route.through != route.target && nodes.get(route.through).is_some_and(|node| node.link == Link::Up) {
+        let target = Some(route.target_field());
+        let message = Message { action: Action::GetLog, token: None, target, data: "{}".to_owned() };
+        nodes.send(context, route.through, message);
+    }
+    sync_for_waiting(context, nodes, route.through);
+}

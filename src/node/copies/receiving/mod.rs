@@ -179,7 +179,7 @@ impl Receiving {
         }
         let Request { step, logging, total, wants_ack, asked } = request;
         let hears = Hears { client: peer.client(), wants_ack, asked, len_bytes };
-        let for_host = route.filter(|_| !self.all.contains_key(token)).map(|Route { through, target }| {
+        let for_host = route.filter(|_| !self.all.contains_key(token)).map(|Route { through, target, .. }| {
             let order = context.begin_copy();
             ForHost { through, target, order, end: None }
         });

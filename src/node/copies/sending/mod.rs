@@ -382,7 +382,7 @@ impl Sender<'_> {
 
     /// The receiver owes the end of a copy.
     fn owe(&mut self, copy: &Copy) {
-        let Route { through, target } = copy.route;
+        let Route { through, target, .. } = copy.route;
         if let Some(node) = self.nodes.get_mut(through) {
             node.owed.sent_copy(copy.token.clone(), node.sync.serial, through != target);
             self.context.open_token(&copy.token, Some(through));

@@ -23,6 +23,8 @@ const RELATION_SCORE: i64 = 100;
 pub struct PollerPlan {
     /// The central's own id, from the row with `localhost`.
     pub own_id: Option<NodeId>,
+    /// Its other name.
+    pub own_uid: Option<NodeId>,
     /// The nodes to register, by id.
     pub registrations: Vec<Registration>,
     /// Pollers whose row cannot be used now.
@@ -47,15 +49,17 @@ pub fn plan(tables: &PollerTables, fixed_id: Option<NodeId>, ssh_username: Optio
             plan.complaints.push(format!("{} is marked as localhost, but so is {own}, which counts", named(id, row)));
         } else {
             plan.own_id = Some(id);
+            plan.own_uid = uid(row);
         }
     }
-    if let (Some(fixed), Some(found)) = (fixed_id, plan.own_id)
+    let is_own_uid = fixed_id.is_some() && fixed_id == plan.own_uid;
+    if let (Some(fixed), Some(found)) = (fixed_id.filter(|_| !is_own_uid), plan.own_id)
         && fixed != found
     {
         plan.complaints
             .push(format!("the database has our own id as {found}, the configuration as {fixed}, which counts"));
     }
-    let own_id = fixed_id.or(plan.own_id);
+    let own_id = fixed_id.filter(|_| !is_own_uid).or(plan.own_id);
     if let Some(row) = own_id.and_then(|own| pollers.remove(&own)) {
         plan.complaints.push(format!("poller {} has our own id {}", quoted(&row.name), row.id));
     }
@@ -66,7 +70,8 @@ pub fn plan(tables: &PollerTables, fixed_id: Option<NodeId>, ssh_username: Optio
         match kind(row, ssh_username) {
             Ok(kind) => {
                 let subnodes = subnodes.of(id);
-                plan.registrations.push(Registration { id, kind, identity: None, prevail: false, subnodes });
+                let uid = uid(row);
+                plan.registrations.push(Registration { id, uid, kind, identity: None, prevail: false, subnodes });
             }
             Err(reason) => {
                 plan.refused.insert(id);
@@ -145,8 +150,15 @@ impl<'a> Subnodes<'a> {
 
     fn of(&self, id: NodeId) -> Vec<Subnode> {
         let behind = self.behind.get(&id).into_iter().flatten();
-        behind.map(|(id, path_score)| Subnode { id: *id, path_score: *path_score }).collect()
+        let uid_of = |id| self.pollers.get(id).copied().and_then(uid);
+        behind.map(|(id, score)| Subnode { id: *id, path_score: *score, uid: uid_of(id) }).collect()
     }
+}
+
+/// The other name of a poller; none where the schema has none, and where it is the id.
+fn uid(row: &PollerRow) -> Option<NodeId> {
+    let uid = row.uid.as_deref()?.trim().parse().ok()?;
+    (row.id.parse() != Ok(uid)).then_some(uid)
 }
 
 /// How a poller is reached, or what is wrong with its row.

@@ -4,6 +4,7 @@ use super::*;
 
 fn row(id: u32, name: &str) -> PollerRow {
     PollerRow {
+        uid: None,
         id: id.to_string(),
         name: name.to_owned(),
         localhost: Some("0".to_owned()),

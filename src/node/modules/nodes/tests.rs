@@ -1,8 +1,10 @@
 use super::*;
 use crate::config::database::{DatabasePlace, DatabaseSettings, NodesSettings, Secret};
 use crate::model::api::Method;
+use crate::model::connection::ClientId;
 use crate::model::host_work::HostDone;
 use crate::model::poller::{PollerRow, RelationRow};
+use crate::model::registration::NodeKind;
 
 use crate::model::module::Module;
 use crate::node::CoreOptions;
@@ -233,4 +235,132 @@ fn what_a_node_still_answers_after_it_was_taken_away_does_not_cost_its_connectio
     read(&mut bench, PollerTables::default());
     let outputs = bench.give(says("COMMAND", "{}"));
     assert!(outputs.iter().any(|line| line.starts_with("close client 70")), "{outputs:?}");
+}
+
+const UID: u64 = u64::MAX;
+
+impl Bench {
+    fn map(&mut self) -> String {
+        self.core.nodes.constatus_text(&self.core.context, false).0
+    }
+}
+
+fn with_uid(number: u64, uid: u64, kind: &str) -> PollerRow {
+    PollerRow { uid: Some(uid.to_string()), communication_type: Some(kind.to_owned()), ..row(number) }
+}
+
+fn of(pollers: Vec<PollerRow>) -> PollerTables {
+    PollerTables { pollers, ..PollerTables::default() }
+}
+
+fn web_socket_says(action: &str, data: &str) -> Input {
+    Input::WebSocketMessage { client: ClientId::Zmq(70), message: message(action, "", Some(""), data) }
+}
+
+#[test]
+fn a_poller_is_reached_by_its_uid_and_stands_under_its_id_with_the_uid_beside_it() {
+    let mut bench = bench();
+    read(&mut bench, of(vec![with_uid(2, UID, "1")]));
+    bench.give(Input::LinkUp(id(2)));
+    let outputs = bench.request("ENGINECOMMAND", "t", &UID.to_string(), "{}");
+    assert!(outputs.iter().any(|line| line.starts_with("node 2: [ENGINECOMMAND] [t] [] {}")), "{outputs:?}");
+    let map = bench.map();
+    assert!(map.contains(&format!(",\"uid\":\"{UID}\"}}")) && map.contains("\"2\":{"), "{map}");
+    let routes = bench.call(1, Method::Get, &format!("internal/routes/{UID}"), "");
+    assert!(routes[0].contains("\"2\":{\"candidates\":") && routes[0].contains("\"uid\":\"18"), "{routes:?}");
+}
+
+#[test]
+fn a_node_that_registers_with_its_uid_is_the_poller_with_that_id() {
+    let mut bench = bench();
+    read(&mut bench, of(vec![with_uid(6, UID, "4"), with_uid(7, 77, "3")]));
+    let registers = format!(r#"{{"nodes":[{{"id":{UID},"type":"wss","identity":{UID}}}]}}"#);
+    let outputs = bench.give(web_socket_says("REGISTERNODES", &registers));
+    assert!(outputs.iter().any(|line| line.starts_with("client 70: [PING] [] []")), "{outputs:?}");
+    let pong = format!(r#"{{"code":0,"data":{{"action":"ping","id":"{UID}","data":{{}}}}}}"#);
+    bench.give(web_socket_says("PONG", &pong));
+    assert_eq!(bench.core.nodes.get(id(6)).unwrap().liveness.ping_ok, 1);
+    assert!(bench.core.nodes.get(id(UID)).is_none());
+    // A pull node hears the name that it has registered with.
+    let outputs =
+        bench.request("REGISTERNODES", "", "", r#"{"nodes":[{"id":"77","type":"pull","identity":"gorgone-77-ab"}]}"#);
+    assert!(outputs.iter().any(|line| line == "client 7: [PING] [] [77] {}"), "{outputs:?}");
+}
+
+#[test]
+fn a_relay_that_knows_a_poller_by_its_uid_hears_the_uid() {
+    let mut bench = bench();
+    let (remote, proxy) = (Some("2".to_owned()), Some("1".to_owned()));
+    let behind = PollerRow { remote_id: remote, use_as_proxy: proxy, ..with_uid(9, 99, "1") };
+    read(&mut bench, of(vec![row(2), behind]));
+    bench.give(Input::LinkUp(id(2)));
+    let pong = r#"{"code":0,"data":{"action":"ping","data":{"99":{"type":"wss","nodes":{}}}}}"#;
+    bench.give(crate::node::testing::node_message(2, "PONG", "", pong));
+    for target in ["9", "99"] {
+        let outputs = bench.request("ENGINECOMMAND", target, target, "{}");
+        let expected = format!("node 2: [ENGINECOMMAND] [{target}] [99] {{}}");
+        assert!(outputs.contains(&expected), "{outputs:?}");
+    }
+    let map = bench.map();
+    assert!(map.contains(r#""nodes":{"9":{"nodes":{},"type":"wss","uid":99}}"#), "{map}");
+}
+
+#[test]
+fn our_own_uid_means_here_whichever_of_both_the_configuration_has() {
+    let central = PollerRow { localhost: Some("1".to_owned()), ..with_uid(1, UID, "1") };
+    for own in [Some(id(1)), Some(id(UID)), None] {
+        let (mut bench, _) = bench_with(Vec::new(), own);
+        let outputs = read(&mut bench, of(vec![central.clone(), row(2)]));
+        assert!(!outputs.iter().any(|line| line.contains("own id")), "{outputs:?}");
+        for target in ["1".to_owned(), UID.to_string()] {
+            let outputs = bench.request("CONSTATUS", "t", &target, "{}");
+            assert!(outputs.iter().any(|line| line.contains("[CONSTATUS] [t] 2")), "{own:?} {target} {outputs:?}");
+        }
+    }
+}
+
+#[test]
+fn an_entry_of_the_register_file_is_merged_into_the_row_with_that_id_or_uid() {
+    let behind = |number: u64| crate::model::registration::Subnode { id: id(number), path_score: 1, uid: None };
+    let of_file = |number: u64| Registration { subnodes: vec![behind(8)], ..push_node(number) };
+    for number in [2, 22] {
+        let (mut bench, _) = bench_with(vec![of_file(number)], Some(id(1)));
+        let outputs = read(&mut bench, of(vec![with_uid(2, 22, "1")]));
+        assert!(bench.core.nodes.get(id(22)).is_none(), "{outputs:?}");
+        let node = &bench.core.nodes.get(id(2)).unwrap().registration;
+        // The database says where it is, the file what is behind it.
+        assert_eq!(
+            node.kind,
+            NodeKind::PushZmq {
+                endpoint: crate::model::connection::Endpoint::Tcp { host: "192.0.2.1".to_owned(), port: 5_002 }
+            }
+        );
+        assert_eq!(node.subnodes, [behind(8)]);
+        bench.pass_seconds(600);
+        read(&mut bench, of(Vec::new()));
+        assert!(bench.core.nodes.get(id(2)).is_some(), "the file still has it");
+    }
+}
+
+#[test]
+fn a_node_that_the_database_does_not_have_is_refused_and_one_that_it_loses_is_disconnected() {
+    let mut bench = bench();
+    let registers = |number: u64| format!(r#"{{"nodes":[{{"id":{number},"type":"wss","identity":{number}}}]}}"#);
+    // Before the first reading nobody can know.
+    bench.give(web_socket_says("REGISTERNODES", &registers(5)));
+    assert!(bench.core.nodes.get(id(5)).is_some());
+    let outputs = read(&mut bench, of(vec![with_uid(6, 66, "4")]));
+    assert!(bench.core.nodes.get(id(5)).is_none(), "{outputs:?}");
+    assert!(
+        outputs.iter().any(|line| line.contains("close") && line.contains("node '5' is not known here")),
+        "{outputs:?}"
+    );
+    bench.give(Input::ClientGone(ClientId::Zmq(70)));
+    let outputs = bench.give(web_socket_says("REGISTERNODES", &registers(7)));
+    assert!(outputs.iter().any(|line| line.contains("please registernodes")), "{outputs:?}");
+    bench.give(Input::ClientGone(ClientId::Zmq(70)));
+    bench.give(web_socket_says("REGISTERNODES", &registers(6)));
+    bench.pass_seconds(600);
+    let outputs = read(&mut bench, of(Vec::new()));
+    assert!(outputs.iter().any(|line| line.contains("node '6' is not known here")), "{outputs:?}");
 }

@@ -18,12 +18,12 @@ use crate::model::history::LogFilter;
 use crate::model::text;
 use crate::model::token::Token;
 
-use super::core::Core;
-use super::get_log::read_filter;
-use super::output::Output;
-use super::peer::{Handled, Peer};
-use super::{audit, json, phase};
-use waits::{Lookup, WAITING_MAX};
+use super::context::Context;
+use super::get_log::{Questions, read_filter};
+use super::nodes::Nodes;
+use super::peer::Handled;
+use super::{audit, json};
+use waits::{Calls, Lookup, WAITING_MAX};
 
 /// `sync_wait` where it is not given, in microseconds.
 const SYNC_WAIT_MICROS: u64 = 10_000;
@@ -79,16 +79,55 @@ fn action_data(call: &ApiCall, variables: &[String]) -> Option<String> {
     })
 }
 
-impl Core {
+/// What becomes of a call.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// It is answered.
+    Answer(ApiAnswer),
+    /// It waits.
+    Wait,
+    /// An action of the core is run, and its reply is the answer, see [`answer_of`].
+    Reply(Action, String),
+    /// An action is run; its rows tell the end.
+    Start(Started),
+}
+
+/// An action that a call starts.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub token: Token,
+    pub action: Action,
+    /// The node that it is for; `None` for us.
+    pub target: Option<String>,
+    pub data: String,
+    /// The answer, where the call does not wait.
+    pub answer: Option<ApiAnswer>,
+}
+
+/// The calls with what they work on.
+pub(super) struct ApiRoom<'a> {
+    pub context: &'a mut Context,
+    pub nodes: &'a mut Nodes,
+    pub questions: &'a mut Questions,
+    pub calls: &'a mut Calls,
+}
+
+/// The answer to a call whose action was answered by the core.
+pub(super) fn answer_of(handled: Handled, is_stopping: bool) -> ApiAnswer {
+    match handled {
+        Handled::Reply(_, Code::FINISHED_KO, data) if is_stopping => answer(503, data),
+        Handled::Reply(_, _, data) if data != "null" => answer(200, data),
+        Handled::Reply(..) | Handled::Later => answer(204, ""),
+    }
+}
+
+impl ApiRoom<'_> {
     /// An authorised call below `/api`.
-    pub(super) fn api_call(&mut self, id: CallId, call: &ApiCall) {
-        if let Some(answer) = self.route_call(id, call) {
-            self.context.output(Output::Answer { call: id, answer });
-        }
+    pub fn call(&mut self, id: CallId, call: &ApiCall) -> Plan {
+        self.plan(id, call).unwrap_or_else(Plan::Answer)
     }
 
-    /// The answer, unless it comes later.
-    fn route_call(&mut self, id: CallId, call: &ApiCall) -> Option<ApiAnswer> {
+    fn plan(&mut self, id: CallId, call: &ApiCall) -> Result<Plan, ApiAnswer> {
         let path = call.path.iter().map(String::as_str).collect::<Vec<_>>();
         let (target, path, depth) = match path.as_slice() {
             ["nodes", target, rest @ ..] if !rest.is_empty() => (Some(*target), rest, 2),
@@ -96,32 +135,35 @@ impl Core {
         };
         let is_direct = target.is_none();
         let target = target.filter(|target| !self.context.is_own(target));
+        let named = target.and_then(|target| self.context.names.target(target)).map(|id| id.to_string());
+        let target = named.as_deref().or(target);
         match path {
             ["log", token @ ..] if !token.is_empty() => {
                 if call.method != Method::Get {
-                    return Some(unknown_path(Some("GET")));
+                    return Err(unknown_path(Some("GET")));
                 }
                 self.log_call(id, call, &token.join("/"), target)
             }
-            ["internal", ..] if is_direct => self.internal_call(call),
-            ["internal", ..] => self.action_call(id, call, target, depth, 2),
-            _ => self.action_call(id, call, target, depth, 3),
+            ["internal", ..] if is_direct => {
+                self.find_endpoint(call, depth, 2).map(|(action, data)| Plan::Reply(action, data))
+            }
+            rest => {
+                let len = if rest.first() == Some(&"internal") { 2 } else { 3 };
+                let (action, data) = self.find_endpoint(call, depth, len)?;
+                self.start(id, call, action, target, data)
+            }
         }
     }
 
     /// `GET /api/[nodes/<id>/]log/<token>`
-    fn log_call(&mut self, id: CallId, call: &ApiCall, token: &str, target: Option<&str>) -> Option<ApiAnswer> {
-        if self.admit_call(call, &Action::GetLog, "").is_err() {
-            return Some(forbidden());
-        }
-        let Some(lookup) = lookup(call, token, target) else {
-            return Some(waits::no_log(token));
-        };
+    fn log_call(&mut self, id: CallId, call: &ApiCall, token: &str, target: Option<&str>) -> Result<Plan, ApiAnswer> {
+        self.admit_call(call, &Action::GetLog, "").map_err(|()| forbidden())?;
+        let lookup = lookup(call, token, target).ok_or_else(|| waits::no_log(token))?;
         if self.calls.len() >= WAITING_MAX {
-            return Some(busy());
+            return Err(busy());
         }
-        waits::look_up(self, id, lookup);
-        None
+        self.look_up(id, lookup);
+        Ok(Plan::Wait)
     }
 
     /// What an endpoint stands for; `depth` segments name the node, the next `len` the endpoint.
@@ -147,91 +189,33 @@ impl Core {
             [nodes, target, ..] if nodes == "nodes" => target,
             _ => "",
         };
-        audit::admit(&mut self.context, &caller, action, target, data)
+        audit::admit(self.context, &caller, action, target, data)
     }
 
     /// An endpoint of the core or of a module that answers with a token.
-    fn action_call(
-        &mut self,
-        id: CallId,
-        call: &ApiCall,
-        target: Option<&str>,
-        depth: usize,
-        len: usize,
-    ) -> Option<ApiAnswer> {
-        match self.find_endpoint(call, depth, len) {
-            Ok((action, data)) => self.start_action(id, call, action, target, data),
-            Err(answer) => Some(answer),
-        }
-    }
-
-    /// An endpoint of the core without a node: the reply's data is the answer.
-    fn internal_call(&mut self, call: &ApiCall) -> Option<ApiAnswer> {
-        let (action, data) = match self.find_endpoint(call, 0, 2) {
-            Ok(found) => found,
-            Err(answer) => return Some(answer),
-        };
-        let token = self.context.generate_token();
-        Some(match self.request(Peer::Ourselves, action, &token, "", data) {
-            Handled::Reply(_, Code::FINISHED_KO, data) if self.context.stopping != phase::Stopping::No => {
-                answer(503, data)
-            }
-            Handled::Reply(_, _, data) if data == "null" => answer(204, ""),
-            Handled::Reply(_, _, data) => answer(200, data),
-            Handled::Later => answer(204, ""),
-        })
-    }
-
-    fn start_action(
+    fn start(
         &mut self,
         id: CallId,
         call: &ApiCall,
         action: Action,
         target: Option<&str>,
         data: String,
-    ) -> Option<ApiAnswer> {
+    ) -> Result<Plan, ApiAnswer> {
         let token = self.context.generate_token();
-        let token_answer = || Some(answer(200, format!("{{\"token\":\"{token}\"}}")));
-        let Some(wait) = wait_of(call, "log_wait") else {
-            self.run_action(action, &token, target, data);
-            return token_answer();
+        let answer = match wait_of(call, "log_wait") {
+            None => Some(answer(200, format!("{{\"token\":\"{token}\"}}"))),
+            Some(wait) => match lookup(call, token.as_str(), target).filter(|_| !wait.is_zero()) {
+                // Nothing is waited for, or no row can be meant: no row is there yet.
+                None => Some(waits::no_log(token.as_str())),
+                Some(_) if self.calls.len() >= WAITING_MAX => return Err(busy()),
+                Some(lookup) => {
+                    // First, so that a row that ends the token at once is noticed.
+                    self.wait_for_token(id, lookup, wait);
+                    None
+                }
+            },
         };
-        let lookup = lookup(call, token.as_str(), target).filter(|_| !wait.is_zero());
-        let Some(lookup) = lookup else {
-            // Nothing is waited for, or no row can be meant: no row is there yet.
-            self.run_action(action, &token, target, data);
-            return Some(waits::no_log(token.as_str()));
-        };
-        if self.calls.len() >= WAITING_MAX {
-            return Some(busy());
-        }
-        // First, so that a row that ends the token at once is noticed.
-        waits::wait_for_token(self, id, lookup, wait);
-        self.run_action(action, &token, target, data);
-        None
-    }
-
-    /// Runs an action whose end is found by its token, also where the reply of the core alone says what came of it.
-    fn run_action(&mut self, action: Action, token: &Token, target: Option<&str>, data: String) {
-        let is_said_by_reply = matches!(action, Action::ConStatus | Action::Routes | Action::BroadcastLogger);
-        let is_here = target.is_none() && self.context.stopping == phase::Stopping::No;
-        if action == Action::ConStatus && is_here {
-            let (status, _) = self.nodes.constatus_text(false);
-            return self.context.finish(token, Code::FINISHED_OK, status);
-        }
-        let handled = self.request(Peer::Ourselves, action, token, target.unwrap_or_default(), data);
-        if is_here
-            && is_said_by_reply
-            && let Handled::Reply(_, code, data) = handled
-        {
-            let code = if code == Code::FINISHED_KO { code } else { Code::FINISHED_OK };
-            self.context.finish(token, code, data);
-        }
-    }
-
-    /// The caller went away.
-    pub(super) fn cancel_call(&mut self, id: CallId) {
-        waits::forget(self, id);
+        Ok(Plan::Start(Started { token, action, target: target.map(str::to_owned), data, answer }))
     }
 }
 

@@ -1,0 +1,58 @@
+//! The files that a configuration was read from, and those that it names: whoever may write to them decides what the
+//! daemon does from its next start on.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use super::settings::Config;
+use super::wildcard;
+use crate::model::registration::{NodeKind, Registration};
+
+/// What was read.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Every file: the top one, those that it includes, the register file.
+    pub files: Vec<PathBuf>,
+    /// `!include` with `*` or `?`, as whole paths.
+    pub patterns: Vec<PathBuf>,
+}
+
+impl Sources {
+    /// Whether a file of this name, put into `directory` (without symlinks), would be included from the next start on.
+    #[must_use]
+    pub fn would_include(&self, directory: &Path, name: &OsStr) -> bool {
+        self.patterns.iter().any(|pattern| wildcard::would_name(pattern, directory, name))
+    }
+}
+
+impl Config {
+    /// Files that this daemon reads and depends on, without its database: configuration, keys, certificates.
+    #[must_use]
+    pub fn own_files(&self) -> Vec<PathBuf> {
+        let core = &self.core;
+        let mut files = self.sources.files.clone();
+        files.extend([&core.private_key, &core.public_key].map(Clone::clone));
+        files.extend(core.audit_log.clone());
+        let modules = &self.modules;
+        let servers = [
+            modules.httpserver.as_ref().and_then(|http| http.tls.as_ref()),
+            modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref()?.tls.as_ref()),
+        ];
+        for tls in servers.into_iter().flatten() {
+            files.extend([tls.certificate_file.clone(), tls.key_file.clone()]);
+        }
+        if let Some(register) = &modules.register {
+            files.push(register.file.clone());
+            files.extend(register.nodes.iter().flat_map(files_of_node));
+        }
+        files
+    }
+}
+
+fn files_of_node(node: &Registration) -> impl Iterator<Item = PathBuf> + use<> {
+    let target = match &node.kind {
+        NodeKind::PushSsh(target) => [target.identity.clone(), target.known_hosts.clone()],
+        _ => [None, None],
+    };
+    target.into_iter().flatten()
+}
