@@ -5,7 +5,8 @@ use crate::report::Figure;
 use crate::ssh;
 use crate::{Outcome, Scale};
 use crate::{
-    cleaning, commands, constatus, copies, footprint, load, memory, relay, restarts, storm, sync, websocket, writes,
+    cleaning, commands, constatus, copies, footprint, load, memory, parts, relay, restarts, storm, sync, websocket,
+    writes,
 };
 
 /// One scenario: its name, what it measures, and the measurement.
@@ -59,6 +60,11 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "flash_bytes_per_command",
         about: "what a central and its pullwss node write for each COMMAND true, one at a time",
         run: writes::flash_bytes_per_command,
+    },
+    Scenario {
+        name: "parts",
+        about: "what single parts of the program buy, beside the same work without them",
+        run: parts::parts,
     },
     Scenario {
         name: "purge_100000",

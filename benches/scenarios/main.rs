@@ -27,6 +27,7 @@ mod http_client;
 mod load;
 mod memory;
 mod page;
+mod parts;
 mod peer;
 mod platform;
 mod process;

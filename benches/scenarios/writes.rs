@@ -12,6 +12,8 @@ use crate::{Outcome, Scale};
 
 /// What has no result by then never gets one.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks, whose answers count as writing calls of the central.
+const POLL: Duration = Duration::from_millis(10);
 /// Before the figures are taken, so that files have grown.
 const WARM_UP: usize = 20;
 
@@ -48,7 +50,7 @@ fn run(client: &mut HttpClient, count: usize) -> Outcome<()> {
             if begun.elapsed() > PATIENCE {
                 return Err(format!("a command has no result after {} s", PATIENCE.as_secs()).into());
             }
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(POLL);
         }
     }
     Ok(())

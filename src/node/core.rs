@@ -139,6 +139,7 @@ impl Core {
             Input::LinkDown { node, reason } => self.nodes.link_down(&mut self.context, node, &reason),
             Input::NodeMessage { node, message } => self.node_message(node, &message),
             Input::SendFailed { node, token, reason } => self.send_failed(node, token.as_ref(), &reason),
+            Input::MayBegin(receipt) => self.commands.command_may_begin(&mut self.context, receipt),
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
             Input::PurgeLeft => cleaner::purge_left(&mut self.context),
             Input::Host(done) => self.host_done(done),
@@ -302,6 +303,7 @@ impl Core {
         self.tell_links();
         while let Some((node, serial)) = self.syncs.next_finished() {
             self.api().synced(node, serial);
+            self.copies.sender(&mut self.context, &mut self.nodes).synced(node);
         }
         while let Some(ended) = self.context.journal.next_ended() {
             self.nodes.owed_token_ended(&ended);

@@ -112,6 +112,9 @@ pub enum Input {
         /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
+    /// What awaits this receipt may begin, although its changes are not stored yet: the database takes changes, and
+    /// nothing that depends on them leaves this daemon before they are stored.
+    MayBegin(ReceiptId),
     /// The outcome of an [`super::output::Output::Store`] that asked for a receipt.
     Stored {
         /// The receipt that the change was given.

@@ -1,5 +1,7 @@
 //! Everything that the deciding part of a daemon can want done. Each value is one side effect.
 
+use std::time::Duration;
+
 use crate::model::api::{ApiAnswer, CallId};
 use crate::model::connection::{ClientId, Endpoint, ParentKind};
 use crate::model::history::StoreChange;
@@ -121,6 +123,14 @@ pub enum Output {
         change: StoreChange,
         /// Where the outcome is awaited.
         receipt: Option<ReceiptId>,
+    },
+    /// The changes of a receipt may wait a moment for others, so that they share a commit, if the receipt's
+    /// [`super::input::Input::MayBegin`] is told at once. Whoever said so does without it where it does not come.
+    StoreMayWait {
+        /// The receipt.
+        receipt: ReceiptId,
+        /// How long.
+        patience: Duration,
     },
     /// Have something done by the machine below, after the commit of this turn. Answered by
     /// [`super::input::Input::Host`].

@@ -105,6 +105,8 @@ pub struct Bench {
     pub millis: u64,
     /// Whether a mark, or the beginning of a COMMAND, finds its way into the database.
     pub stores: bool,
+    /// Whether a COMMAND begins before its first rows are stored, which [`Bench::commit`] does.
+    pub begins_early: bool,
     /// Every log line.
     pub log: Vec<String>,
 }
@@ -127,7 +129,7 @@ impl Bench {
 
     fn undrained(options: CoreOptions, restored: Restored) -> Self {
         let core = Core::new(options, restored, Box::new(Counting(0)), Self::at(0));
-        Self { core, millis: 0, stores: true, log: Vec::new() }
+        Self { core, millis: 0, stores: true, begins_early: false, log: Vec::new() }
     }
 
     /// A central whose nodes are linked, with every output so far thrown away.
@@ -159,14 +161,26 @@ impl Bench {
                 {
                     lines.push(stored(&change));
                     self.tell_stored(receipt, &mut lines);
+                } else if let Output::StoreMayWait { receipt, .. } = output
+                    && self.begins_early
+                {
+                    self.core.handle_input(Input::MayBegin(receipt), Self::at(self.millis));
                 } else if !is_silent(&output) {
                     lines.push(describe(&output));
                 }
             }
-            let Some(receipt) = self.core.commands.awaited_receipt() else { break };
+            let receipt = self.core.commands.awaited_receipt().filter(|_| !self.begins_early);
+            let Some(receipt) = receipt else { break };
             self.tell_stored(receipt, &mut lines);
         }
         lines
+    }
+
+    /// The database speaks about the first rows of the oldest COMMAND that waits for it.
+    pub fn commit(&mut self) -> Vec<String> {
+        let receipt = self.core.commands.awaited_receipt().unwrap();
+        self.tell_stored(receipt, &mut []);
+        self.drain()
     }
 
     /// How many lines of the log begin so.
@@ -353,6 +367,7 @@ pub fn describe(output: &Output) -> String {
         Output::CloseLink(node) => format!("close {node}"),
         Output::Store { change, receipt: None } => stored(change),
         Output::Store { change, receipt: Some(receipt) } => format!("{} (receipt {})", stored(change), receipt.0),
+        Output::StoreMayWait { receipt, patience } => format!("receipt {} may wait {patience:?}", receipt.0),
         Output::Host(HostWork::Query { query, filter, limit }) => {
             let mut text = format!("query {} up to {}", query.0, limit.rows);
             let mut add = |name: &str, value: Option<String>| {
@@ -408,5 +423,10 @@ pub fn describe(output: &Output) -> String {
 /// What tests of other things do not look at.
 fn is_silent(output: &Output) -> bool {
     use StoreChange::{CloseToken, OpenToken, PutOriginMark};
-    matches!(output, Output::Log(_) | Output::Store { change: OpenToken { .. } | CloseToken(_) | PutOriginMark(_), .. })
+    matches!(
+        output,
+        Output::Log(_)
+            | Output::StoreMayWait { .. }
+            | Output::Store { change: OpenToken { .. } | CloseToken(_) | PutOriginMark(_), .. }
+    )
 }

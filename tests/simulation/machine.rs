@@ -113,7 +113,12 @@ impl Machine {
             nodes.iter().filter(|(_, kind)| *kind == Kind::Push || random.once_in(2)).map(registered).collect();
         let httpserver = listener();
         let modules = Modules {
-            proxy: Some(ProxySettings { httpserver: Some(httpserver), buffer_size: 2_000, ..ProxySettings::default() }),
+            proxy: Some(ProxySettings {
+                httpserver: Some(httpserver),
+                only_listed: Some(false),
+                buffer_size: 2_000,
+                ..ProxySettings::default()
+            }),
             register: Some(RegisterSettings { file: "unused".into(), nodes: listed }),
             action: Some(ActionSettings::default()),
             pull: None,
@@ -178,6 +183,7 @@ impl Machine {
         let modules = &mut machine.config.modules;
         modules.proxy = Some(ProxySettings {
             httpserver: Some(httpserver),
+            only_listed: Some(false),
             failover_after,
             buffer_size: 2_000,
             ..ProxySettings::default()
@@ -214,7 +220,7 @@ impl Machine {
         let surroundings = Surroundings {
             core_random: Box::new(Seeded(random.next())),
             session_random: Box::new(random),
-            debug: false,
+            debug: std::env::var("TRACE").is_ok(),
             time_zone: TimeZone::utc(),
         };
         self.dispatch = Some(Dispatch::new(config, own_key, self.disk.restored(), surroundings, now));

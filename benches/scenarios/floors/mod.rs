@@ -78,6 +78,8 @@ const WITHOUT: &[(&str, &str, &str)] = &[
     ("purge_100000", "step", "none: a step ends by the clock"),
     ("purge_100000", "longest", "none: a step ends by the clock, perhaps with a row of 1 MB"),
     ("purge_100000", "left", "none: what is not given back; the best is 0"),
+    ("parts", "", "none: two ways side by side"),
+    ("memory_poller_idle", "before", "none: what is released later"),
     ("flash_bytes_per_command", "", "none: a count of what is written"),
     ("memory_after_work", "growth", "none: a growth that should be 0"),
     ("soak", "", "none: a growth that should be 0"),

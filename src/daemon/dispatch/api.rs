@@ -93,6 +93,7 @@ impl Dispatch {
             return;
         }
         let id = self.calls.begin(connection, number);
+        let patient = self.storing.patient();
         if may_wait {
             self.calls.may_wait(id, peer);
         }
@@ -106,6 +107,10 @@ impl Dispatch {
             self.on_core(output, now);
         }
         self.connections.set_reading(None);
+        if self.storing.patient() > patient {
+            // The answer says that it is stored.
+            self.storing.hold(connection);
+        }
     }
 
     /// The calls of a connection wait for nothing any longer.

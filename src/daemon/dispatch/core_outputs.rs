@@ -28,6 +28,7 @@ impl Dispatch {
                     None => self.storing.push(change),
                 }
             }
+            Output::StoreMayWait { receipt, patience } => self.storing.may_wait(receipt, now.monotonic + patience),
             Output::Host(work) => self.host_work(work),
             Output::AwaitRoom { node, client } => self.await_room(node, client, now),
             Output::PauseSender { sender, paused } => self.pause(sender, paused),
@@ -54,6 +55,10 @@ impl Dispatch {
     }
 
     fn host_work(&mut self, work: HostWork) {
+        if matches!(work, HostWork::Query { .. }) {
+            // The answer must hold what was written before.
+            self.storing.hurry();
+        }
         if let HostWork::Query { query, .. } = &work
             && let Some(connection) = self.connections.asked(*query)
         {

@@ -283,6 +283,7 @@ impl Dispatch {
 
     /// The operating system wants the daemon to stop.
     pub fn stop(&mut self, now: Now) {
+        self.storing.hurry();
         self.core.handle_input(Input::Stop, now);
         self.drain(now);
     }
@@ -312,6 +313,28 @@ impl Dispatch {
 
     // ---- outputs ------------------------------------------------------------------------------------------------
 
+    /// Whether something may begin before its changes are stored: ask [`Self::begin_early`] where the database takes
+    /// changes, else commit them at once.
+    #[must_use]
+    pub fn may_begin_early(&self) -> bool {
+        self.storing.may_begin()
+    }
+
+    /// Begins what may begin before its changes are stored.
+    pub fn begin_early(&mut self, now: Now) {
+        for receipt in self.storing.take_to_begin() {
+            self.core.handle_input(Input::MayBegin(receipt), now);
+        }
+        self.drain(now);
+    }
+
+    /// Until when all changes of now wait for others that will share their commit; `None` where there are none, or some
+    /// that do not wait.
+    #[must_use]
+    pub fn waits_until(&self) -> Option<Monotonic> {
+        self.storing.waits_until()
+    }
+
     /// The changes to commit in this turn.
     pub fn take_batch(&mut self) -> Batch {
         self.storing.take_batch()
@@ -320,6 +343,9 @@ impl Dispatch {
     /// The outcome of a commit. Changes that could not be stored and whose outcome nobody awaits are kept, up to a
     /// bound, for [`Self::take_unstored`].
     pub fn committed(&mut self, batch: Batch, stored: bool, now: Now) {
+        for connection in self.storing.take_held() {
+            self.connections.mark_dirty(connection);
+        }
         let mut receipts: Vec<_> = batch.receipts.iter().map(|(_, receipt)| *receipt).collect();
         receipts.dedup();
         for receipt in receipts {
@@ -359,7 +385,8 @@ impl Dispatch {
     /// Connections whose send queue may hold bytes, in a stable order.
     pub fn take_dirty(&mut self, now: Now) -> BTreeSet<ConnectionId> {
         self.take_stock(now);
-        let dirty = self.connections.take_dirty();
+        let mut dirty = self.connections.take_dirty();
+        dirty.retain(|connection| !self.storing.is_held(*connection));
         for connection in &dirty {
             self.note_unsent(*connection, now);
         }

@@ -21,7 +21,7 @@ const ASKS_BELOW_BYTES: usize = 256 << 10;
 /// Questions of one connection that are asked at once: at first, and at most while its answers are small. After a large
 /// answer, and where more than half of the budget is used, it is one at a time.
 const OPEN_FIRST: usize = 4;
-const OPEN_MAX: usize = 64;
+const OPEN_MAX: usize = 256;
 /// Above the budget a peer must take [`TAKEN_BYTES`] within this time.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// See [`PATIENCE`].

@@ -257,6 +257,7 @@ impl EventLoop {
         }
         let deadlines = [
             self.dispatch.poll_timeout(),
+            self.dispatch.waits_until(),
             self.children.poll_timeout(),
             self.storage.poll_timeout(),
             self.listening.poll_timeout(),
@@ -391,7 +392,9 @@ impl EventLoop {
         self.copies.shutdown();
         while self.workers.poll_finished().is_some() {}
         let wall = clock::read().wall;
-        if let Err(reason) = self.storage.finish(self.dispatch.take_unstored(), wall) {
+        let mut unstored = self.dispatch.take_unstored();
+        unstored.append(self.dispatch.take_batch());
+        if let Err(reason) = self.storage.finish(unstored, wall) {
             self.log.write(&LogLine::error("core", reason), wall);
         }
         self.log.write(&LogLine::info("core", "stopped"), wall);

@@ -21,7 +21,7 @@ use super::workers::Rank;
 /// questions wait, as many as the deciding part lets be open.
 const RUNNING_MAX: usize = 2;
 /// Questions of one job at most.
-const TOGETHER_MAX: usize = 32;
+const TOGETHER_MAX: usize = 128;
 /// Size in bytes of a job's answers at which it hands back the remaining questions.
 const TOGETHER_BYTES: usize = 256 << 10;
 

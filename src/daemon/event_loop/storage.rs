@@ -135,6 +135,12 @@ impl Storage {
         self.waiting.as_ref().map(|waiting| waiting.look_at).into_iter().chain(self.retry_at).min()
     }
 
+    /// Whether a commit is as good as done: nothing stood in the way of the last one, and the disk has room.
+    fn is_well(&self) -> bool {
+        let is_free = !self.failing && self.waiting.is_none() && self.retry_at.is_none() && self.lost.is_none();
+        is_free && history_store::has_room(&self.path)
+    }
+
     /// When the next look is, while nothing may be taken in.
     pub(super) fn full_until(&self) -> Option<Monotonic> {
         let waiting = self.waiting.as_ref().filter(|waiting| waiting.batch.changes.len() >= WAITING_MAX);
@@ -208,6 +214,13 @@ impl EventLoop {
             self.storage.retry_at = None;
             let batch = self.dispatch.take_unstored();
             self.commit_batch(batch, now);
+        }
+        let is_well = self.dispatch.may_begin_early() && self.storage.is_well();
+        while is_well && self.dispatch.may_begin_early() {
+            self.dispatch.begin_early(now);
+        }
+        if self.dispatch.waits_until().is_some_and(|until| now.monotonic < until) {
+            return;
         }
         let batch = self.dispatch.take_batch();
         if batch.is_empty() {

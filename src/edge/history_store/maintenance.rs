@@ -54,6 +54,15 @@ pub fn wal_size_bytes(path: &Path) -> u64 {
     std::fs::metadata(name).map_or(0, |metadata| metadata.len())
 }
 
+/// Whether the disk has room for the next commits: 16 MiB. One that does not tell is taken to have it. Cheap: one
+/// `statvfs(2)`.
+#[must_use]
+pub fn has_room(path: &Path) -> bool {
+    const ROOM_BYTES: u64 = 16 << 20;
+    let Ok(disk) = rustix::fs::statvfs(path) else { return true };
+    disk.f_bavail.saturating_mul(disk.f_frsize) >= ROOM_BYTES
+}
+
 /// Reads the whole file and checks its structure; takes seconds on a large one.
 ///
 /// # Errors

@@ -39,7 +39,7 @@ mod time_order;
 pub use apply::Applied;
 pub use error::{StoreError, StoreErrorKind};
 pub use lock::holder;
-pub use maintenance::{CheckpointReport, check_integrity, checkpoint, wal_size_bytes};
+pub use maintenance::{CheckpointReport, check_integrity, checkpoint, has_room, wal_size_bytes};
 pub use reader::{HistoryReader, query_kept};
 
 /// How long a commit waits for somebody else's lock, which holds up the loop: a checkpoint of ours holds it for

@@ -74,7 +74,6 @@ impl Core {
         if action == Action::ProcessCopy {
             return match self.nodes.route_to(&self.context, target) {
                 Ok(route) => {
-                    self.nodes.note_sent(token, route);
                     if self.nodes.get(route.through).is_some_and(Node::is_ssh_host) {
                         self.ssh.has_room()?;
                         return Ok(self.copies.receiving.take(&mut self.context, peer, token, data, Some(route)));

@@ -27,7 +27,7 @@ fn a_start_writes_its_row_and_asks_for_the_links_of_the_register_file() {
         ..Restored::default()
     };
     let core = super::Core::new(options(vec![push_node(2)]), restored, Box::new(Zero), now);
-    let mut bench = Bench { core, millis: 0, stores: true, log: Vec::new() };
+    let mut bench = Bench { core, millis: 0, stores: true, begins_early: false, log: Vec::new() };
     assert_eq!(bench.drain(), [r#"row - 3 {"message":"gorgoned is starting..."}"#, "open 2 tcp://192.0.2.1:5002"]);
     let outputs = bench.give(Input::LinkUp(id(2)));
     assert_eq!(outputs, ["node 2: [PING] [] [] {}", r#"node 2: [GETLOG] [] [] {"ctime":4.5,"last_id":3}"#]);

@@ -97,12 +97,17 @@ impl Commands {
 
     /// Whether nothing runs or waits.
     pub(in crate::node) fn is_idle(&self) -> bool {
-        self.busy() == 0 && self.waiting.is_empty() && self.engine_runs == 0 && self.work.is_empty()
+        self.busy() == 0
+            && self.starting.is_empty()
+            && self.waiting.is_empty()
+            && self.engine_runs == 0
+            && self.work.is_empty()
     }
 
     /// How many run or are about to.
     fn busy(&self) -> usize {
-        self.running.len() + self.starting.len() + self.validating
+        let starting = self.starting.values().filter(|starting| starting.running.is_some());
+        self.running.len() + starting.count() + self.validating
     }
 
     /// The receipt that the oldest request awaits before it begins.
@@ -132,7 +137,8 @@ impl Commands {
     fn command(&mut self, context: &mut Context, peer: Peer, token: &Token, data: &str) -> Handled {
         // An ACK does not reach a central that we dial.
         let asker = peer.client().filter(|client| client.parent().is_none());
-        let request = Request::read(data);
+        let of_central = peer.client().is_some_and(|client| client.parent().is_some());
+        let request = Request::read(data).map(|request| Request { of_central, ..request });
         if context.options.action.as_ref().is_some_and(|action| action.allowed.is_some()) {
             return self.check_request(context, asker, token, request, data.len());
         }
@@ -407,7 +413,7 @@ impl Commands {
         let ids = queue.running.keys().chain(queue.validations.keys()).chain(queue.engines.keys());
         let ids: Vec<CommandId> = ids.copied().collect();
         let killed = || Some(reason.to_owned());
-        let starting = queue.starting.values_mut().map(|starting| &mut starting.running);
+        let starting = queue.starting.values_mut().filter_map(|starting| starting.running.as_mut());
         for running in queue.running.values_mut().chain(starting) {
             running.killed = killed();
         }
@@ -427,7 +433,7 @@ impl Commands {
 
     /// The daemon ends without having heard of the end of these.
     pub(in crate::node) fn give_up_commands(&mut self, context: &mut Context) {
-        let starting = std::mem::take(&mut self.starting).into_values().map(|starting| starting.running);
+        let starting = std::mem::take(&mut self.starting).into_values().filter_map(|starting| starting.running);
         for running in std::mem::take(&mut self.running).into_values().chain(starting) {
             self.give_up_request(context, &running, STOPPING_TEXT);
         }

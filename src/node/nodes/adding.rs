@@ -59,6 +59,13 @@ impl Nodes {
                 {
                     node.owed = owed;
                 }
+                // Whatever comes of a page that is still being stored, it belongs to no sync from now on.
+                if let Some(serial) = self.storing.remove(&id)
+                    && let Some(node) = self.get_mut(id)
+                {
+                    node.sync.is_storing = true;
+                    node.sync.serial = serial + 1;
+                }
                 context.log(LogLine::info("proxy", format!("node '{id}' is registered")));
                 let now = context.now.monotonic;
                 if let Some(node) = self.get_mut(id).filter(|node| node.link != Link::Up) {
@@ -98,6 +105,15 @@ impl Nodes {
         Ok(())
     }
 
+    /// The database has spoken about a page of a node that is not registered now; its mark is this one again if the page
+    /// could not be stored.
+    pub(in crate::node) fn page_of_absent_settled(&mut self, id: NodeId, before: Option<SyncMark>) {
+        self.storing.remove(&id);
+        if let Some((known, before)) = self.marks.get_mut(&id).zip(before) {
+            *known = before;
+        }
+    }
+
     /// A node that is not registered owes ends of tokens: it has the usual time to come back.
     pub(in crate::node) fn await_absent(&mut self, context: &mut Context, id: NodeId, mut owed: OwedTokens) {
         owed.link_lost();
@@ -131,6 +147,7 @@ impl Nodes {
         let Some(node) = self.get_mut(id) else { return };
         let had_link = node.is_dialled();
         let mark = node.sync.mark;
+        let page = node.sync.is_storing.then_some(node.sync.serial);
         let client = node.client;
         if let Some(client) = client {
             self.release_client(context, id, client);
@@ -152,6 +169,9 @@ impl Nodes {
         let is_gone = self.registry.unregister(id) == Unregistered::Gone;
         if is_gone && self.marks.len() < MARKS_MAX && mark != SyncMark::default() {
             self.marks.insert(id, mark);
+        }
+        if let Some(serial) = page.filter(|_| is_gone) {
+            self.storing.insert(id, serial);
         }
         if had_link {
             self.close_link(context, id);

@@ -35,7 +35,6 @@ impl Nodes {
     /// The link to a node broke, or could not be made.
     pub(in crate::node) fn link_down(&mut self, context: &mut Context, id: NodeId, reason: &str) {
         let now = context.now.monotonic;
-        let discard = context.proxy_settings().pong_discard_timeout;
         let Some(node) = self.get_mut(id) else { return };
         let was_up = std::mem::replace(&mut node.link, Link::Down) == Link::Up;
         node.down_since.get_or_insert(now);
@@ -48,13 +47,11 @@ impl Nodes {
         if may_have_lost {
             node.owed.link_lost();
         }
-        if node.owed.has_unsettled() {
-            context.timers.set_if_unset(Timer::Unconfirmed(id), now + discard);
-        }
         if ping_lost {
             context.timers.cancel(&Timer::Pong(id));
             context.timers.set(Timer::PingLink(id), now + LINK_WAIT);
         }
+        self.await_unsettled(context, id);
         // The link itself says it louder, but not at every attempt.
         context.log(LogLine::debug("proxy", format!("no connection to node '{id}': {reason}")));
         if may_have_lost {

@@ -39,9 +39,10 @@ use crate::model::time::{Monotonic, WallTime};
 use crate::model::token::Token;
 
 use super::context::Context;
+use super::timers::Timer;
 use constatus::StatusTexts;
 use newcomer::Newcomer;
-use node::{LinkChange, Node};
+use node::{Link, LinkChange, Node};
 use owed::OwedTokens;
 use passed_on::PassedOn;
 use pathway::{Patience, Route};
@@ -65,6 +66,8 @@ pub(super) struct Nodes {
     left: BTreeMap<NodeId, (NodeKind, ClientId)>,
     /// How far the histories of nodes that are not registered now were taken over.
     marks: BTreeMap<NodeId, SyncMark>,
+    /// Nodes that have gone while a page of their history was being stored, with the number of that sync.
+    storing: BTreeMap<NodeId, u64>,
     /// What nodes owe that are not registered now; each has its [`super::timers::Timer::Unconfirmed`].
     absent: BTreeMap<NodeId, OwedTokens>,
     sent_tokens: SentTokens,
@@ -103,6 +106,11 @@ impl Nodes {
     /// Every id, in order.
     pub(super) fn ids(&self) -> Vec<NodeId> {
         self.registry.ids()
+    }
+
+    /// The node that a token was sent to last.
+    pub(super) fn sent_through(&self, token: &Token) -> Option<NodeId> {
+        self.sent_tokens.route_of(token.as_str()).map(|(through, _)| through)
     }
 
     /// A message goes to a target: its way is remembered.
@@ -144,6 +152,14 @@ impl Nodes {
     pub(super) fn constatus_text(&mut self, context: &Context, is_api: bool) -> (String, bool) {
         let (text, leaves_row) = self.texts.constatus(&self.registry, &context.names, is_api);
         (text.to_owned(), leaves_row)
+    }
+
+    /// What waits for a node whose link is down is given up after the usual time.
+    pub(super) fn await_unsettled(&self, context: &mut Context, id: NodeId) {
+        let at = context.now.monotonic + context.proxy_settings().pong_discard_timeout;
+        if self.get(id).is_some_and(|node| node.link != Link::Up && node.owed.has_unsettled()) {
+            context.timers.set_if_unset(Timer::Unconfirmed(id), at);
+        }
     }
 
     /// The way to a target.

@@ -15,8 +15,26 @@ use crate::node::context::Context;
 use crate::node::output::Output;
 use crate::node::sync::state::NodeSync;
 
-/// Ids that a node announces, and how many steps behind it they are: 1 for its own nodes.
-pub(in crate::node) type Announced = BTreeMap<NodeId, u8>;
+/// How far an id is behind a node. What comes over a WebSocket counts as farther than any other way, because its nodes
+/// share a token. Each daemon finds the same in the maps of the others; so a choice by distance makes no circle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::node) struct Distance {
+    /// WebSockets on the way.
+    pub web_sockets: u8,
+    /// Steps: 1 for the node's own nodes.
+    pub steps: u8,
+}
+
+impl Distance {
+    /// That of a node which is one step behind, over a WebSocket or not.
+    pub(super) const fn behind(self, web_socket: bool) -> Self {
+        let web_sockets = self.web_sockets.saturating_add(if web_socket { 1 } else { 0 });
+        Self { web_sockets, steps: self.steps.saturating_add(1) }
+    }
+}
+
+/// Ids that a node announces, and how far behind it they are.
+pub(in crate::node) type Announced = BTreeMap<NodeId, Distance>;
 
 /// Whether messages can go to a node now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

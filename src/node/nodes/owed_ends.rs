@@ -34,7 +34,8 @@ impl Nodes {
         }
     }
 
-    /// Ends what an earlier run left open, but for tokens that a room has kept. Whether a node got its message is found out by the next sync with it.
+    /// Ends what an earlier run left open, but for tokens that a room has kept. Whether a node got its message is found
+    /// out by the next sync with it.
     pub(in crate::node) fn restore_open_tokens(
         &mut self,
         context: &mut Context,

@@ -66,7 +66,7 @@ impl Nodes {
             let (kind, pathscore, steps) = match way {
                 Way::Direct => ("direct", None, None),
                 Way::Static(score) => ("static", Some(score), None),
-                Way::Dynamic(steps) => ("dynamic", None, Some(steps)),
+                Way::Dynamic(distance) => ("dynamic", None, Some(distance.steps)),
             };
             let mut entry = json!({
                 "through": through.to_json(),

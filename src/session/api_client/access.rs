@@ -72,7 +72,7 @@ impl Default for ApiClientSettings {
             body_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
-            max_pipelined: 64,
+            max_pipelined: 256,
         }
     }
 }

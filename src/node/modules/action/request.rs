@@ -19,6 +19,8 @@ pub(super) struct Request {
     pub logging: bool,
     /// Whether results are instant rows.
     pub instant: bool,
+    /// Whether it comes from a central that we dial, which hears of it by its rows alone.
+    pub of_central: bool,
     /// Characters of the whole request.
     pub len_bytes: usize,
 }
@@ -51,7 +53,7 @@ impl Request {
                 }
             }
         }
-        Ok(Self { content: content.to_owned(), commands, logging, instant, len_bytes: data.len() })
+        Ok(Self { content: content.to_owned(), commands, logging, instant, of_central: false, len_bytes: data.len() })
     }
 }
 

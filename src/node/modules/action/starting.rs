@@ -1,9 +1,16 @@
-//! A request begins once its first rows are stored: what ran without a row could not be answered for after a broken
-//! connection, and its token would end twice.
+//! A request begins once its first rows are stored, or are as good as stored ([`Commands::command_may_begin`]): what
+//! ran without a row could not be answered for after a broken connection, and its token would end twice.
+//!
+//! Most commands end within milliseconds. Their first and last rows share one commit, which spares the disk the other.
+//! Nobody is told of the request before that, and a question to the history has the rows stored first. A power failure
+//! in between leaves no trace of the request here: its sender finds that out and ends the token.
+
+use std::time::Duration;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
+use crate::model::host_work::HostWork;
 use crate::model::message::Reply;
 use crate::model::token::Token;
 use crate::node::context::Context;
@@ -15,16 +22,23 @@ use super::{Running, rows};
 use crate::node::command_rows;
 use crate::node::journal::NewRow;
 use crate::node::json;
-use crate::node::output::ReceiptId;
+use crate::node::output::{Output, ReceiptId};
 use crate::node::peer::Handled;
 use crate::node::phase::STOPPING_TEXT;
 
 /// What is said where the rows cannot be stored.
 const DATABASE_ISSUE: &str = "database issue";
 
+/// How long the first rows of a request may wait for its last ones, where somebody waits for the reply.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// The same for a request of the central that we dial, to which no reply goes.
+const PATIENCE_WITH_CENTRAL: Duration = Duration::from_millis(100);
+
 /// A request whose first rows are on their way into the database. Holds command lines: no `Debug`.
 pub(super) struct Starting {
-    pub(super) running: Running,
+    token: Token,
+    /// `None` once it has begun, before its rows are stored.
+    pub(super) running: Option<Running>,
     /// Who hears whether it begins; `None` where it was accepted before, or where replies are not read.
     asker: Option<ClientId>,
     /// Whether its token is remembered with the same receipt.
@@ -58,8 +72,34 @@ impl Commands {
         for data in [command_rows::processing_started(&running.request.content)].into_iter().chain(first) {
             context.write_with(NewRow::part(&running.token, Code::BEGIN, data), None, Some(receipt));
         }
-        self.starting.insert(receipt, Starting { running, asker, opened });
+        let needs_plugins = running.request.commands.front().is_some_and(|command| command.plugins().is_some());
+        if !needs_plugins {
+            let patience = if running.request.of_central { PATIENCE_WITH_CENTRAL } else { PATIENCE };
+            context.output(Output::StoreMayWait { receipt, patience });
+        }
+        let token = running.token.clone();
+        self.starting.insert(receipt, Starting { token, running: Some(running), asker, opened });
         Handled::Later
+    }
+
+    /// The first rows of a request wait for others, and the database takes changes: it begins now.
+    pub(in crate::node) fn command_may_begin(&mut self, context: &mut Context, receipt: ReceiptId) {
+        let Some(starting) = self.starting.get_mut(&receipt).filter(|_| !context.is_stopping()) else { return };
+        if let Some(running) = starting.running.take_if(|running| running.killed.is_none()) {
+            self.next_command(context, running);
+            self.start_waiting(context);
+        }
+    }
+
+    /// The first rows of a request that has begun could not be stored. Whether its command was still running: it is
+    /// killed then, and forgotten. Where it has ended, its last rows are kept until they can be stored.
+    fn is_stopped_in_time(&mut self, context: &mut Context, token: &Token) -> bool {
+        let found = self.running.iter().find(|(_, running)| running.token == *token).map(|(id, _)| *id);
+        if let Some(id) = found {
+            self.running.remove(&id);
+            context.output(Output::Host(HostWork::KillCommand(id)));
+        }
+        found.is_some()
     }
 
     /// The database has spoken about the first rows of a request. Returns the token of one that was accepted before and
@@ -70,19 +110,24 @@ impl Commands {
         receipt: ReceiptId,
         stored: bool,
     ) -> Option<Token> {
-        let Starting { mut running, asker, opened } = self.starting.remove(&receipt)?;
-        let token = running.token.clone();
+        let Starting { token, running, asker, opened } = self.starting.remove(&receipt)?;
+        let has_begun = running.is_none();
+        if has_begun && !stored && !self.is_stopped_in_time(context, &token) {
+            return None;
+        }
         if !stored && opened {
             context.journal.forget(&token);
         }
         let stopping = || (context.is_stopping()).then(|| STOPPING_TEXT.to_owned());
         let (code, data) = if !stored {
             (Code::FINISHED_KO, json::message(DATABASE_ISSUE))
-        } else if let Some(reason) = running.killed.take().or_else(stopping) {
-            context.fail(&token, &reason);
-            (Code::BEGIN, "null".to_owned())
         } else {
-            self.next_command(context, running);
+            if let Some(mut running) = running {
+                match running.killed.take().or_else(stopping) {
+                    Some(reason) => context.fail(&token, &reason),
+                    None => self.next_command(context, running),
+                }
+            }
             (Code::BEGIN, "null".to_owned())
         };
         let is_lost = asker.is_none() && !stored;

@@ -286,3 +286,38 @@ fn what_is_killed_or_stopped_before_its_rows_are_stored_ends_with_one_row() {
     let stopping = ended(1, "gorgone is stopping/restarting. Cannot proceed request.");
     assert_eq!(outputs[2..], [stopping, ACCEPTED.to_owned(), "stopped".to_owned()]);
 }
+
+const PENDING: &str = " (receipt 0)";
+
+fn early_bench() -> Bench {
+    let mut bench = bench(64);
+    bench.begins_early = true;
+    bench
+}
+
+#[test]
+fn a_command_that_begins_before_its_rows_are_stored_is_confirmed_after_that() {
+    let mut bench = early_bench();
+    let outputs = bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a"}]}"#);
+    assert_eq!(outputs[1..], [started("a") + PENDING, "run 0 for 30s: sh: a".to_owned()], "not confirmed yet");
+    assert_eq!(bench.command_exits(0, 0, "x"), [finished("a", 0, "x"), ended(2, WELL)]);
+    assert_eq!(bench.commit(), [ACCEPTED]);
+}
+
+#[test]
+fn a_command_that_began_is_killed_where_its_rows_cannot_be_stored_and_nothing_else_is_said_of_it() {
+    let mut bench = early_bench();
+    bench.stores = false;
+    bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a"}]}"#);
+    assert_eq!(bench.commit(), ["kill 0", r#"client 7: [ACK] [t] 1 {"message":"database issue"}"#]);
+    assert_eq!(bench.command_ends(0, CommandEnd::Exited(137), Vec::new(), OutputCut::default()), [""; 0]);
+}
+
+#[test]
+fn the_end_of_a_command_whose_first_rows_cannot_be_stored_stands_alone() {
+    let mut bench = early_bench();
+    bench.stores = false;
+    bench.request("COMMAND", "t", "", r#"{"content":[{"command":"a"}]}"#);
+    assert_eq!(bench.command_exits(0, 0, "x"), [finished("a", 0, "x"), ended(2, WELL)], "kept until it can be stored");
+    assert_eq!(bench.commit(), [""; 0]);
+}
