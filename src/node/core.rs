@@ -139,6 +139,7 @@ impl Core {
             Input::LinkDown { node, reason } => self.nodes.link_down(&mut self.context, node, &reason),
             Input::NodeMessage { node, message } => self.node_message(node, &message),
             Input::SendFailed { node, token, reason } => self.send_failed(node, token.as_ref(), &reason),
+            Input::Stores(stores) => self.context.stores = stores,
             Input::MayBegin(receipt) => self.commands.command_may_begin(&mut self.context, receipt),
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
             Input::PurgeLeft => cleaner::purge_left(&mut self.context),

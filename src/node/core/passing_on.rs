@@ -121,8 +121,7 @@ impl Core {
             return Err(format!("proxy - no pathway for target {}", route.target));
         };
         match node.registration.kind {
-            NodeKind::PushZmq { .. } => {}
-            NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
+            NodeKind::PushZmq { .. } | NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
             NodeKind::PushSsh(_) => {
                 let (ssh, context) = (&mut self.ssh, &mut self.context);
                 return ssh.request(context, route, &action, token, &data).map(|()| Handled::accepted());

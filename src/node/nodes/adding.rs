@@ -105,8 +105,8 @@ impl Nodes {
         Ok(())
     }
 
-    /// The database has spoken about a page of a node that is not registered now; its mark is this one again if the page
-    /// could not be stored.
+    /// The database has spoken about a page of a node that is not registered now. If it could not be stored, the mark
+    /// is what it was before.
     pub(in crate::node) fn page_of_absent_settled(&mut self, id: NodeId, before: Option<SyncMark>) {
         self.storing.remove(&id);
         if let Some((known, before)) = self.marks.get_mut(&id).zip(before) {

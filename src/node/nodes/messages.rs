@@ -49,6 +49,25 @@ struct PongText<'a> {
 }
 
 impl Nodes {
+    /// A daemon speaks in the name of another node than the one that it is known as here. Said once for each change.
+    fn calls_itself(&mut self, context: &mut Context, id: NodeId, named: NodeId, action: &Action) {
+        let Some(node) = self.get_quietly(id) else { return };
+        let is_new = node.calls_itself != Some(named);
+        // A PONG says who is there; rows may be those of a node that was taken for another.
+        if *action == Action::Pong {
+            node.calls_itself = Some(named);
+        }
+        let text = format!("node '{id}' sends {} of node '{named}': ignored", action.as_str());
+        context.log(match action {
+            Action::Pong if is_new => {
+                let advice = "nothing is sent to it; compare its address and port here with 'gorgonecore.id' there";
+                LogLine::error("proxy", format!("{text}, and {advice}"))
+            }
+            Action::SetLogs => LogLine::warning("proxy", text),
+            _ => LogLine::debug("proxy", text),
+        });
+    }
+
     /// A message came over the link to a node.
     pub(in crate::node) fn said<'a>(&mut self, context: &mut Context, id: NodeId, message: &'a Message) -> Said<'a> {
         let Message { action, token, data, .. } = message;
@@ -62,8 +81,12 @@ impl Nodes {
         }
         let named = named_id(data).map(|named| context.names.id_of(named));
         if let Some(named) = named.filter(|named| *named != id) {
-            context.log(LogLine::warning("proxy", format!("node '{id}' sends {word} of node '{named}': ignored")));
+            self.calls_itself(context, id, named, action);
             return Said::default();
+        }
+        if let Some(node) = self.get_quietly(id).filter(|node| named.is_some() && node.calls_itself.is_some()) {
+            node.calls_itself = None;
+            context.log(LogLine::info("proxy", format!("node '{id}' has the right id now")));
         }
         let Ok(reply) = serde_json::from_str::<ReplyText<'_>>(data) else {
             let text = format!("node '{id}' sent {word} with data that is not JSON: ignored");

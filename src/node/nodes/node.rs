@@ -75,6 +75,8 @@ pub(in crate::node) struct Node {
     pub client: Option<ClientId>,
     /// Which start of which daemon that is, where it says so.
     pub instance: Option<Box<str>>,
+    /// The id that its daemon gives itself, where that is another one: the two are mixed up.
+    pub calls_itself: Option<NodeId>,
     /// When its client last said anything.
     pub heard: Option<Monotonic>,
     pub liveness: Liveness,
@@ -95,6 +97,7 @@ impl Node {
             link: Link::of(&registration.kind),
             client: None,
             instance: None,
+            calls_itself: None,
             heard: None,
             liveness: Liveness::default(),
             sync: NodeSync::new(mark),
@@ -127,6 +130,9 @@ impl Node {
     /// The message of the history row that ends the token.
     pub(in crate::node) fn reachable(&self) -> Result<(), String> {
         let id = self.registration.id;
+        if let Some(other) = self.calls_itself {
+            return Err(format!("proxy - what answers as node '{id}' calls itself node '{other}'"));
+        }
         match self.registration.kind {
             NodeKind::WebSocket if self.client.is_none() => {
                 Err(format!("cannot get connection from target node '{id}'"))
