@@ -17,6 +17,7 @@ mod cron_section;
 pub mod database;
 mod database_section;
 pub mod delegate;
+mod delegate_section;
 mod dial_in_section;
 pub mod environment;
 mod findings;

@@ -163,8 +163,8 @@ fn is_delegated(package: &str, delegate: &DelegateSettings) -> bool {
 fn lost(package: &str) -> String {
     if let Some(ForeignModule { loss, .. }) = foreign::ALL.iter().find(|module| module.package == package) {
         return format!(
-            "Package '{package}' is not available in this version, so {loss}; set 'enable: false', or leave it to a Perl \
-             daemon beside this one ('gorgonecore.delegate')"
+            "Package '{package}' is not available in this version, so {loss}; set 'enable: false', or leave it to a \
+             Perl daemon beside this one ('gorgonecore.delegate')"
         );
     }
     let names: Vec<&str> = Module::ALL.iter().map(|module| module.package()).collect();
