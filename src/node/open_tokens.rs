@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::broken::{self, Fault};
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
@@ -35,6 +36,7 @@ impl Core {
     pub(super) fn restore_open_tokens(&mut self, open_tokens: Vec<(Token, Option<NodeId>)>) {
         let patience = self.context.proxy_settings().pong_discard_timeout;
         let mut absent: BTreeMap<NodeId, OwedTokens> = BTreeMap::new();
+        let open_tokens = if broken::is(Fault::OpenTokensForgotten) { Vec::new() } else { open_tokens };
         for (token, node) in open_tokens {
             self.context.journal.restore(token.clone(), node);
             match node.and_then(|id| Some((id, self.nodes.get_mut(id)?))) {

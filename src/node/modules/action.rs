@@ -13,6 +13,7 @@ mod starting;
 mod tests;
 
 use crate::model::action::Action;
+use crate::model::broken::{self, Fault};
 use crate::model::host_work::HostWork;
 use crate::node::context::Context;
 use std::collections::{BTreeMap, VecDeque};
@@ -193,7 +194,7 @@ impl Commands {
 
     /// The last row of a request.
     fn command_end(&mut self, context: &mut Context, token: &Token, request: &Request, code: Code, data: String) {
-        if request.logging {
+        if request.logging && !broken::is(Fault::EndRowDropped) {
             context.finish(token, code, data);
         }
     }
