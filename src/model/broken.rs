@@ -12,7 +12,7 @@ pub enum Fault {
     MarkMovedEarly,
     /// Rows that are here already are stored again.
     DoubledRowsAccepted,
-    /// The last row of a command is not written.
+    /// The last row of a token is not written.
     EndRowDropped,
     /// A message whose connection breaks counts as delivered.
     LossUnnoticed,

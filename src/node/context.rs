@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::config::settings::ProxySettings;
 use crate::model::action::Action;
+use crate::model::broken::{self, Fault};
 use crate::model::code::Code;
 use crate::model::command::{CommandId, CommandSpec};
 use crate::model::connection::{ClientId, ParentKind};
@@ -52,6 +53,8 @@ pub(super) struct Context {
     /// The number of our own history; 0 where there is none.
     pub own_history: i64,
     pub journal: Journal,
+    /// Whether the last commit was stored.
+    pub stores: bool,
     /// The centrals that we dial and are connected to.
     pub connected_parents: BTreeSet<ParentKind>,
     flow: Flow,
@@ -77,6 +80,7 @@ impl Context {
             options,
             own_history: 0,
             journal: Journal::default(),
+            stores: true,
             connected_parents: BTreeSet::new(),
             flow: Flow::default(),
             outputs: line.into_iter().map(Output::Log).collect(),
@@ -250,7 +254,9 @@ impl Context {
 
     /// Writes the last row of a token.
     pub fn finish(&mut self, token: &Token, code: Code, data: String) {
-        self.write(NewRow::last(token, code, data));
+        if !broken::is(Fault::EndRowDropped) {
+            self.write(NewRow::last(token, code, data));
+        }
     }
 
     /// Ends a token with an error.

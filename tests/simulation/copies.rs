@@ -41,14 +41,14 @@ pub struct Files {
     pub there: BTreeMap<(usize, String), Vec<u8>>,
 }
 
-/// The number of a file that is far larger than what may be on its way.
-const LARGE: u64 = 13;
+/// The numbers of files that are far larger than what may be on its way.
+const LARGE: [u64; 2] = [13, 29];
 
 /// The content of the file with this number.
 pub fn content(number: u64) -> Vec<u8> {
     let mut random = Seeded(number);
     let len = match number {
-        LARGE => 800_000,
+        number if LARGE.contains(&number) => 800_000,
         _ if random.once_in(8) => 0,
         _ => random.below(20_000),
     };

@@ -9,9 +9,9 @@ use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration};
 use crate::model::time::Monotonic;
 
+use super::liveness::Liveness;
 use super::owed::OwedTokens;
 use crate::node::context::Context;
-use crate::node::liveness::Liveness;
 use crate::node::output::Output;
 use crate::node::sync::state::NodeSync;
 
@@ -47,6 +47,19 @@ pub(in crate::node) enum Link {
     Up,
 }
 
+/// What other rooms hear of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::node) enum LinkChange {
+    /// It is up.
+    Up(NodeId),
+    /// It is down, and what was under way may be lost.
+    Down(NodeId),
+    /// Nothing more comes over it.
+    Gone(NodeId),
+    /// Whether the host answers is to be found out by SSH.
+    SshPing(NodeId),
+}
+
 impl Link {
     pub(super) const fn of(kind: &NodeKind) -> Self {
         if matches!(kind, NodeKind::PushZmq { .. } | NodeKind::PushSsh(_)) { Self::Down } else { Self::None }
@@ -62,6 +75,8 @@ pub(in crate::node) struct Node {
     pub client: Option<ClientId>,
     /// Which start of which daemon that is, where it says so.
     pub instance: Option<Box<str>>,
+    /// The id that its daemon gives itself, where that is another one: the two are mixed up.
+    pub calls_itself: Option<NodeId>,
     /// When its client last said anything.
     pub heard: Option<Monotonic>,
     pub liveness: Liveness,
@@ -82,6 +97,7 @@ impl Node {
             link: Link::of(&registration.kind),
             client: None,
             instance: None,
+            calls_itself: None,
             heard: None,
             liveness: Liveness::default(),
             sync: NodeSync::new(mark),
@@ -114,6 +130,9 @@ impl Node {
     /// The message of the history row that ends the token.
     pub(in crate::node) fn reachable(&self) -> Result<(), String> {
         let id = self.registration.id;
+        if let Some(other) = self.calls_itself {
+            return Err(format!("proxy - what answers as node '{id}' calls itself node '{other}'"));
+        }
         match self.registration.kind {
             NodeKind::WebSocket if self.client.is_none() => {
                 Err(format!("cannot get connection from target node '{id}'"))
