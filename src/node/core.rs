@@ -12,14 +12,13 @@ use std::time::Duration;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
-use crate::model::connection::{ClientId, ParentKind};
+use crate::model::connection::ParentKind;
 use crate::model::history::SyncMark;
 use crate::model::module::Module;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::registration::{NodeKind, RegistrationSource};
 use crate::model::time::{Monotonic, Now};
-use crate::model::token::Token;
 
 use super::api::ApiRoom;
 use super::api::waits::Calls;
@@ -46,6 +45,7 @@ use super::nodes::Nodes;
 use super::nodes::node::Link;
 use super::nodes::owed::OwedTokens;
 use super::output::{Output, ReceiptId};
+use super::put_logs::PutLogs;
 use super::ssh::SshHosts;
 use super::subscribers::Subscribers;
 use super::sync::{SyncRoom, Syncs, asking};
@@ -82,8 +82,7 @@ pub struct Core {
     pub(super) cron: Cron,
     pub(super) engine: Engine,
     pub(super) malformed: MalformedLog,
-    /// The clients that hear whether the row of their PUTLOG is stored.
-    pub(super) put_logs: BTreeMap<ReceiptId, (ClientId, Token)>,
+    pub(super) put_logs: PutLogs,
     /// What nodes owe that are not registered now; each has its [`Timer::Unconfirmed`].
     pub(super) absent_outboxes: BTreeMap<NodeId, OwedTokens>,
 }
@@ -118,7 +117,7 @@ impl Core {
             cron: Cron::default(),
             engine: Engine::default(),
             malformed: MalformedLog::default(),
-            put_logs: BTreeMap::new(),
+            put_logs: PutLogs::default(),
             absent_outboxes: BTreeMap::new(),
         };
         let cleaner = Module::DbCleaner;
@@ -393,7 +392,7 @@ impl Core {
 
     fn stored(&mut self, receipt: ReceiptId, stored: bool) {
         match self.context.journal.stored(receipt) {
-            Some(Awaited::PutLog) => self.put_log_stored(receipt, stored),
+            Some(Awaited::PutLog) => self.put_logs.stored(&mut self.context, receipt, stored),
             Some(Awaited::Page) => {
                 let taken_back = self.sync().page_stored(receipt, stored);
                 if let Some((known, mark)) = taken_back.and_then(|(id, mark)| Some((self.marks.get_mut(&id)?, mark))) {
