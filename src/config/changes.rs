@@ -150,6 +150,7 @@ fn proxy(old: &mut ProxySettings, new: &ProxySettings, changes: &mut Changes) {
             take!(changes, old, new, {
                 "modules[proxy].httpserver.token": token,
                 "modules[proxy].httpserver.tokens": tokens,
+                "modules[proxy].httpserver.trusted_proxies": trusted_proxies,
             });
             after_restart!(changes, old, new, {
                 "modules[proxy].httpserver.address": address, "modules[proxy].httpserver.port": port,

@@ -339,6 +339,8 @@ pub struct WebSocketSettings {
     pub token: Option<String>,
     /// `tokens`
     pub tokens: Vec<NodeToken>,
+    /// `trusted_proxies`: proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Subnet>,
     /// `ssl` and its files.
     pub tls: Option<ServerTls>,
 }

@@ -26,7 +26,7 @@ impl Core {
             HostDone::CommandEnded { command, outcome } => {
                 self.commands.command_ended(&mut self.context, command, &outcome)
             }
-            HostDone::PollersRead(result) => self.pollers_read(result),
+            HostDone::PollersRead(result) => self.nodes_module.read_done(&mut self.context, &mut self.nodes, result),
             HostDone::WorkDone { id, outcome: WorkOutcome::PipeWritten(report) } => {
                 self.engine.pipe_written(&mut self.context, id, &report)
             }

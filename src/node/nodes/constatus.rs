@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 
 use crate::model::node_id::NodeId;
 
+use super::liveness::Ping;
 use super::node::{Announced, Distance};
 use super::registry::Registry;
 use crate::node::context::Context;
 use crate::node::json;
-use crate::node::liveness::Ping;
 use crate::node::names::Names;
 
 /// Characters of a node's map at most; a larger one is left out.

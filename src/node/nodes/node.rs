@@ -9,9 +9,9 @@ use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration};
 use crate::model::time::Monotonic;
 
+use super::liveness::Liveness;
 use super::owed::OwedTokens;
 use crate::node::context::Context;
-use crate::node::liveness::Liveness;
 use crate::node::output::Output;
 use crate::node::sync::state::NodeSync;
 
@@ -45,6 +45,19 @@ pub(in crate::node) enum Link {
     Down,
     /// Connected and sealed.
     Up,
+}
+
+/// What other rooms hear of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::node) enum LinkChange {
+    /// It is up.
+    Up(NodeId),
+    /// It is down, and what was under way may be lost.
+    Down(NodeId),
+    /// Nothing more comes over it.
+    Gone(NodeId),
+    /// Whether the host answers is to be found out by SSH.
+    SshPing(NodeId),
 }
 
 impl Link {

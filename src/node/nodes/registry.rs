@@ -6,9 +6,9 @@ use crate::model::history::SyncMark;
 use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration};
 
+use super::liveness::Liveness;
 use super::node::{Announced, Distance, Link, Node};
 use super::registration::SUBNODES_MAX;
-use crate::node::liveness::Liveness;
 
 /// Nodes at most.
 pub(in crate::node) const NODES_MAX: usize = 20_000;

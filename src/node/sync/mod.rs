@@ -76,15 +76,6 @@ impl Syncs {
         Self { origins: OriginMarks::new(origins), pages: BTreeMap::new(), finished: VecDeque::new() }
     }
 
-    /// A node is registered anew while a page of it is stored: whatever comes of the page, it belongs to no sync of the
-    /// new one. Whether there is such a page.
-    pub fn supersede(&mut self, id: NodeId) -> bool {
-        let mut pages = self.pages.values_mut().filter(|page| page.id == id).peekable();
-        let has_page = pages.peek().is_some();
-        pages.for_each(|page| page.serial = u64::MAX);
-        has_page
-    }
-
     /// The next node whose syncs up to this serial number are over.
     pub fn next_finished(&mut self) -> Option<(NodeId, u64)> {
         self.finished.pop_front()
@@ -221,16 +212,18 @@ impl SyncRoom<'_> {
         (after, origins_before)
     }
 
-    /// The database has spoken about a page and its mark. The mark that a node has again which is not registered now.
-    pub(super) fn page_stored(&mut self, receipt: ReceiptId, stored: bool) -> Option<(NodeId, SyncMark)> {
-        let page = self.state.pages.remove(&receipt)?;
+    /// The database has spoken about a page and its mark.
+    pub(super) fn page_stored(&mut self, receipt: ReceiptId, stored: bool) {
+        let Some(page) = self.state.pages.remove(&receipt) else { return };
         let (id, before) = (page.id, page.before);
         if !stored {
             // Nothing of the page is there; it is asked for again with the next sync.
             self.state.origins.take_back(&page.origins_before);
             self.context.log(LogLine::error("proxy", format!("the history of node '{id}' cannot be stored")));
         }
-        let Some(node) = self.nodes.get_mut(id) else { return (!stored).then_some((id, before)) };
+        let Some(node) = self.nodes.get_mut(id) else {
+            return self.nodes.page_of_absent_settled(id, (!stored).then_some(before));
+        };
         if !stored {
             node.sync.mark = before;
         }
@@ -251,7 +244,6 @@ impl SyncRoom<'_> {
         } else {
             self.finish_sync(id);
         }
-        None
     }
 
     /// A sync ends without all rows of the node, so nothing that they may bring is given up. Whether a token asked for it.

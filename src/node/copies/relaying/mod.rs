@@ -162,8 +162,8 @@ impl Relay<'_> {
         } else if self.relaying.ended.contains(token) {
             return Ok(self.refuse(peer, token, asks));
         }
-        let before = self.nodes.sent_tokens.through(token);
-        self.nodes.sent_tokens.note(token, route.through, route.target);
+        let before = self.nodes.sent_through(token);
+        self.nodes.note_sent(token, route);
         let passed = self.pass_on_to((peer, is_of_daemon), token, route, data, (is_end, asks, question));
         let Err(text) = passed else { return passed };
         self.relaying.end(token);
@@ -196,7 +196,7 @@ impl Relay<'_> {
         if !self.relaying.end(token) {
             return Ok(self.refuse(peer, token, false));
         }
-        let before = self.nodes.sent_tokens.through(token);
+        let before = self.nodes.sent_through(token);
         self.end_after(before, peer, token, text)
     }
 
@@ -345,7 +345,9 @@ impl Relay<'_> {
                 continue;
             }
             // One that the outbox knows ends here with the next sync, if it did not arrive; until then nobody knows.
-            let is_owed = self.nodes.get(through).is_some_and(|node| node.owed.owes(&passed.token));
+            // If the node was unregistered meanwhile, all that it owed has ended.
+            let is_owed = self.nodes.get(through).is_some_and(|node| node.owed.owes(&passed.token))
+                || self.context.journal.has_just_ended(&passed.token);
             if is_owed || over.contains(&passed.token) {
                 self.settle(&passed, Code::BEGIN, "null");
                 continue;
