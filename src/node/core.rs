@@ -42,6 +42,7 @@ use super::modules::cron::Cron;
 use super::modules::engine::Engine;
 use super::modules::legacycmd::{LegacyCmd, Outgoing};
 use super::modules::nodes::NodesModule;
+use super::modules::statistics::Statistics;
 use super::nodes::Nodes;
 use super::nodes::node::Link;
 use super::output::{Output, ReceiptId};
@@ -70,6 +71,7 @@ pub struct Core {
     pub(super) copies: Copies,
     pub(super) nodes_module: NodesModule,
     pub(super) legacy: LegacyCmd,
+    pub(super) statistics: Statistics,
     pub(super) taken_tokens: TakenTokens,
     pub(super) cron: Cron,
     pub(super) engine: Engine,
@@ -99,6 +101,7 @@ impl Core {
             copies: Copies::default(),
             nodes_module: NodesModule::default(),
             legacy: LegacyCmd::default(),
+            statistics: Statistics::default(),
             taken_tokens: TakenTokens::restored(restored.taken_tokens),
             cron: Cron::default(),
             engine: Engine::default(),
@@ -256,6 +259,7 @@ impl Core {
         self.tell_ended();
         self.run_held();
         self.run_listener_events();
+        self.collect_statistics();
         self.tell_ended();
         self.check_stopped();
     }
@@ -272,8 +276,16 @@ impl Core {
     /// event must not hold up the daemon.
     fn run_listener_events(&mut self) {
         for _ in 0..PENDING_MAX {
-            let Some(event) = self.listeners.next_event(&mut self.context) else { return };
+            let Some(event) = self.listeners.next_event(&mut self.context, &mut self.statistics) else { return };
             self.request(Peer::Ourselves, event.action, &event.token, "", event.data);
+        }
+    }
+
+    /// Has nodes print their statistics.
+    fn collect_statistics(&mut self) {
+        while let Some(run) = self.statistics.next_due() {
+            let target = run.target.to_string();
+            self.request(Peer::Ourselves, Action::Command, &run.token, &target, run.data);
         }
     }
 

@@ -148,6 +148,7 @@ impl Core {
             }
             Room::Engine => self.engine.engine_command(&mut self.context, token, data),
             Room::Pollers => self.nodes_module.sync(&mut self.context, token),
+            Room::Statistics => self.statistics.request(&mut self.context, action, token, data),
             Room::Legacy => self.legacy.request(&mut self.context, action, token, data),
         }
     }
