@@ -232,6 +232,7 @@ impl Context {
             Module::Engine => self.options.engine.is_some(),
             Module::Nodes => self.options.pollers.is_some(),
             Module::LegacyCmd => self.options.legacycmd.is_some(),
+            Module::Statistics => self.options.has_statistics,
             Module::DbCleaner => true,
             Module::Register | Module::HttpServer | Module::Pull | Module::PullWss => self.is_loaded(module),
         }

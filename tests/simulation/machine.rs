@@ -137,6 +137,7 @@ impl Machine {
             }),
             nodes: None,
             legacycmd: None,
+            statistics: None,
             dbcleaner: CleanerSettings::default(),
             loaded: loaded(&["action", "proxy"]),
         };
