@@ -11,6 +11,25 @@ impl World {
         self.commands(target, 1)
     }
 
+    /// Sends a command and waits for its token: that of the central itself is told when its first rows are stored.
+    pub fn accepted_command(&mut self, target: u64) -> String {
+        self.wait_for_answers();
+        let known = self.tokens.len();
+        self.command(target);
+        self.wait_for_answers();
+        self.tokens.get(known).expect("the central takes a command").clone()
+    }
+
+    fn wait_for_answers(&mut self) {
+        for _ in 0..1_000 {
+            if self.waiting_answers.is_empty() {
+                return;
+            }
+            self.advance(1);
+            self.deliver_all();
+        }
+    }
+
     /// One request of several commands.
     pub fn commands(&mut self, target: u64, count: usize) -> Option<String> {
         let body = format!("[{}]", vec![r#"{"command":"true"}"#; count].join(","));
