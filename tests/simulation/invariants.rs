@@ -47,7 +47,8 @@ impl World {
     /// Now that everything is whole again, every machine does what it is told, and the central hears of it.
     pub fn check_service(&mut self, what: &str) {
         let ids: Vec<u64> = self.machines.iter().map(|machine| machine.id).collect();
-        let sent: Vec<(u64, String)> = ids.into_iter().map(|id| (id, self.accepted_command(id))).collect();
+        // The central itself comes last: its answer takes some milliseconds.
+        let sent: Vec<(u64, String)> = ids.into_iter().rev().map(|id| (id, self.accepted_command(id))).collect();
         let end = self.millis + 20_000;
         while self.millis < end && !sent.iter().all(|(_, token)| self.is_finished(token)) {
             self.advance(50);
@@ -61,7 +62,12 @@ impl World {
                 .rows
                 .iter()
                 .any(|row| row.origin.is_none() && row.token.as_ref() == Some(token) && row.code.0 == 100);
-            assert!(ran, "{what}: machine {id} did not run its command");
+            let of_token = |rows: &[HistoryRow]| {
+                let of_token = rows.iter().filter(|row| row.token.as_ref() == Some(token));
+                of_token.map(|row| (row.code.0, row.data.clone(), row.ctime)).collect::<Vec<_>>()
+            };
+            let (here, there) = (of_token(&self.machines[0].disk.rows), of_token(&machine.disk.rows));
+            assert!(ran, "{what}: machine {id} did not run its command: central {here:#?}, there {there:#?}");
         }
     }
 
