@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Ctrl-C is noticed within this time.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// The message of a node that cannot write its history.
+const DATABASE_ISSUE: &str = "database issue";
+
 /// The status of a command that Ctrl-C ended, as a shell says it.
 pub(super) const INTERRUPTED: u8 = 130;
 
@@ -91,6 +94,11 @@ impl Row {
 
     /// The message, and what it is about.
     pub(super) fn text(&self) -> String {
+        if self.message() == DATABASE_ISSUE {
+            return format!(
+                "{DATABASE_ISSUE}: the node cannot write its history, so it did nothing; is its disk full?"
+            );
+        }
         match self.data.get("detail").and_then(Value::as_str) {
             Some(detail) => format!("{} ({detail})", self.message()),
             None => self.message().to_owned(),

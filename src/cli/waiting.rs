@@ -60,6 +60,9 @@ impl Waiting {
         }
         self.ask_at = now.monotonic + ASK_EVERY;
         let state = remote.node_state(self.node)?;
+        if let Some(history) = state.history {
+            return Err(history);
+        }
         let since_heard = now.monotonic.since(self.heard);
         let silent = match state.silence(now.wall.as_seconds(), self.has_rows) {
             Some(silence) => silence.min(since_heard),
@@ -90,6 +93,8 @@ enum Reach {
 
 /// What the daemon knows about a node.
 pub(super) struct NodeState {
+    /// Why the daemon that is asked cannot tell what comes: its history is not written.
+    history: Option<String>,
     /// Why the way to it cannot be used, as the daemon says it.
     against: Option<String>,
     /// When its last answer came, in seconds since the epoch.
@@ -119,7 +124,8 @@ impl NodeState {
         };
         let last = status.and_then(|status| status.get("last_ping_recv"));
         let last = last.and_then(|last| last.as_i64().or_else(|| last.as_str()?.parse().ok()));
-        Self { against, last_answer: last.filter(|seconds| *seconds > 0), reach }
+        let history = text(route.and_then(|route| route.get("history")));
+        Self { history, against, last_answer: last.filter(|seconds| *seconds > 0), reach }
     }
 
     /// How long the node has shown no sign of life; `None` where that is not known.
@@ -185,5 +191,7 @@ mod tests {
         assert_eq!(state.silence(1_000, true), None);
         let routes = json!({ "2": { "error": "proxy - unknown target 2" } });
         assert_eq!(NodeState::read(2, &routes, &json!({})).why(20), "proxy - unknown target 2");
+        let routes = json!({ "2": { "candidates": [], "history": "it cannot be written" } });
+        assert_eq!(NodeState::read(2, &routes, &json!({})).history.as_deref(), Some("it cannot be written"));
     }
 }

@@ -22,6 +22,7 @@ pub mod registration;
 pub mod rights;
 pub mod session;
 pub mod ssh;
+pub mod statistics;
 pub mod text;
 pub mod time;
 pub mod time_zone;

@@ -17,6 +17,20 @@ pub fn from_bytes(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
+/// Undoes an encoding to UTF-8 that was done twice (`cafÃ©` for `café`), as a Perl daemon does it to a row that has
+/// letters in its command. Borrows a text that is not the UTF-8 of UTF-8 as a whole.
+#[must_use]
+pub fn without_double_encoding(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let bytes: Option<Vec<u8>> = text.chars().map(|letter| u8::try_from(letter).ok()).collect();
+    match bytes.map(String::from_utf8) {
+        Some(Ok(once)) => Cow::Owned(once),
+        _ => Cow::Borrowed(text),
+    }
+}
+
 /// `text` in quotes, cut after 60 characters, control characters escaped: a value as a message shows it.
 #[must_use]
 pub fn quoted(text: &str) -> String {

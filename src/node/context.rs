@@ -52,6 +52,8 @@ pub(super) struct Context {
     /// The number of our own history; 0 where there is none.
     pub own_history: i64,
     pub journal: Journal,
+    /// Whether the last commit was stored.
+    pub stores: bool,
     /// The centrals that we dial and are connected to.
     pub connected_parents: BTreeSet<ParentKind>,
     flow: Flow,
@@ -77,6 +79,7 @@ impl Context {
             options,
             own_history: 0,
             journal: Journal::default(),
+            stores: true,
             connected_parents: BTreeSet::new(),
             flow: Flow::default(),
             outputs: line.into_iter().map(Output::Log).collect(),
@@ -228,6 +231,7 @@ impl Context {
             Module::Engine => self.options.engine.is_some(),
             Module::Nodes => self.options.pollers.is_some(),
             Module::LegacyCmd => self.options.legacycmd.is_some(),
+            Module::Statistics => self.options.has_statistics,
             Module::DbCleaner => true,
             Module::Register | Module::HttpServer | Module::Pull | Module::PullWss => self.is_loaded(module),
         }

@@ -6,6 +6,10 @@
 //! sleep until core.poll_timeout()
 //! ```
 
+mod node_messages;
+mod parents;
+mod passing_on;
+
 use crate::node::peer::Peer;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +17,6 @@ use std::time::Duration;
 use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::connection::{ClientId, ParentKind};
-use crate::model::history::SyncMark;
 use crate::model::module::Module;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
@@ -27,7 +30,6 @@ use super::context::Context;
 use super::copies::Copies;
 use super::core_options::{CoreOptions, Restored};
 use super::counters::Counters;
-use super::dial_in::DialledIn;
 use super::dial_out::DialledOut;
 use super::get_log::Questions;
 use super::guard::Guard;
@@ -42,34 +44,26 @@ use super::modules::cron::Cron;
 use super::modules::engine::Engine;
 use super::modules::legacycmd::{LegacyCmd, Outgoing};
 use super::modules::nodes::NodesModule;
+use super::modules::statistics::Statistics;
 use super::nodes::Nodes;
 use super::nodes::node::Link;
-use super::nodes::owed::OwedTokens;
 use super::output::{Output, ReceiptId};
 use super::ssh::SshHosts;
 use super::subscribers::Subscribers;
 use super::sync::{SyncRoom, Syncs, asking};
 use super::taken_tokens::TakenTokens;
 use super::timers::Timer;
-use super::unlisted::Unlisted;
-use super::wanted::Wanted;
 
 /// Everything that this daemon decides, for one daemon.
 pub struct Core {
     pub(super) context: Context,
     pub(super) nodes: Nodes,
-    pub(super) wanted: Wanted,
     pub(super) guard: Guard,
-    pub(super) marks: BTreeMap<NodeId, SyncMark>,
     syncs: Syncs,
     pub(super) counters: Counters,
     pub(super) subscribers: Subscribers,
-    /// The nodes that have dialled in.
-    pub(super) dialled_in: DialledIn,
     /// The centrals that we dial.
     pub(super) dialled_out: DialledOut,
-    /// Of those the ones that no list has.
-    pub(super) unlisted: Unlisted,
     pub(super) listeners: Listeners,
     pub(super) questions: Questions,
     pub(super) calls: Calls,
@@ -78,14 +72,13 @@ pub struct Core {
     pub(super) copies: Copies,
     pub(super) nodes_module: NodesModule,
     pub(super) legacy: LegacyCmd,
+    pub(super) statistics: Statistics,
     pub(super) taken_tokens: TakenTokens,
     pub(super) cron: Cron,
     pub(super) engine: Engine,
     pub(super) malformed: MalformedLog,
     /// The clients that hear whether the row of their PUTLOG is stored.
     pub(super) put_logs: BTreeMap<ReceiptId, (ClientId, Token)>,
-    /// What nodes owe that are not registered now; each has its [`Timer::Unconfirmed`].
-    pub(super) absent_outboxes: BTreeMap<NodeId, OwedTokens>,
 }
 
 impl Core {
@@ -96,15 +89,11 @@ impl Core {
         context.own_history = restored.origins.own;
         let mut core = Self {
             context,
-            nodes: Nodes::default(),
-            wanted: Wanted::default(),
+            nodes: Nodes::new(restored.marks, now.wall),
             guard: Guard::default(),
-            marks: restored.marks.into_iter().map(|(id, mark)| (id, mark.clamped(now.wall))).collect(),
             syncs: Syncs::new(restored.origins),
             counters: Counters::default(),
             subscribers: Subscribers::default(),
-            dialled_in: DialledIn::default(),
-            unlisted: Unlisted::default(),
             dialled_out: DialledOut::default(),
             listeners: Listeners::default(),
             questions: Questions::default(),
@@ -114,12 +103,12 @@ impl Core {
             copies: Copies::default(),
             nodes_module: NodesModule::default(),
             legacy: LegacyCmd::default(),
+            statistics: Statistics::default(),
             taken_tokens: TakenTokens::restored(restored.taken_tokens),
             cron: Cron::default(),
             engine: Engine::default(),
             malformed: MalformedLog::default(),
             put_logs: BTreeMap::new(),
-            absent_outboxes: BTreeMap::new(),
         };
         let cleaner = Module::DbCleaner;
         if !core.context.is_loaded(cleaner) {
@@ -127,15 +116,15 @@ impl Core {
         }
         core.context.write(NewRow::without_token(Code::STARTED, json::message("gorgoned is starting...")));
         let nodes = std::mem::take(&mut core.context.options.nodes);
-        core.apply_registrations(RegistrationSource::File, nodes);
+        core.nodes.apply_registrations(&mut core.context, RegistrationSource::File, nodes);
         core.legacy.start(&mut core.context, restored.legacy, &restored.open_tokens);
-        core.restore_open_tokens(restored.open_tokens);
+        core.nodes.restore_open_tokens(&mut core.context, restored.open_tokens, |token| core.legacy.keeps(token));
         if let Some(proxy) = &core.context.options.proxy {
             core.context.timers.set(Timer::SyncAll, now.monotonic + proxy.sync_time.max(Duration::from_secs(1)));
         }
         cleaner::start(&mut core.context);
         core.cron.start_cron(&mut core.context);
-        core.start_reading_pollers();
+        core.nodes_module.start(&mut core.context);
         core
     }
 
@@ -145,14 +134,15 @@ impl Core {
         match input {
             Input::ClientMessage { client, message } => self.client_message(client, message),
             Input::ClientBound { client, key } => self.guard.bind(client, key),
-            Input::ClientAddress { client, address } => self.unlisted.note_address(client, address),
+            Input::ClientAddress { client, address } => self.nodes.note_address(client, address),
             Input::ClientIsDaemon(client) => self.subscribers.is_daemon(client),
             Input::ClientMalformed { client, token, reason } => self.client_malformed(client, token, &reason),
             Input::ClientGone(client) => self.client_gone(client),
-            Input::LinkUp(node) => self.link_up(node),
-            Input::LinkDown { node, reason } => self.link_down(node, &reason),
+            Input::LinkUp(node) => self.nodes.link_up(&mut self.context, node),
+            Input::LinkDown { node, reason } => self.nodes.link_down(&mut self.context, node, &reason),
             Input::NodeMessage { node, message } => self.node_message(node, &message),
             Input::SendFailed { node, token, reason } => self.send_failed(node, token.as_ref(), &reason),
+            Input::Stores(stores) => self.context.stores = stores,
             Input::MayBegin(receipt) => self.commands.command_may_begin(&mut self.context, receipt),
             Input::Stored { receipt, stored } => self.stored(receipt, stored),
             Input::PurgeLeft => cleaner::purge_left(&mut self.context),
@@ -166,14 +156,14 @@ impl Core {
             Input::ParentMessage { kind, message } => self.parent_message(kind, message),
             Input::SshEnded { task, end } => {
                 if let Some((node, ping)) = self.ssh.ended(&mut self.context, task, end) {
-                    self.ssh_pinged(node, ping);
+                    self.nodes.ssh_pinged(&mut self.context, node, ping);
                 }
             }
             Input::Room(node) => self.copies.room(&mut self.context, &mut self.nodes, node),
             Input::ApiCall { id, call } => self.api_call(id, &call),
             Input::ApiCancelled(id) => self.api().forget(id),
             Input::ApiCallerEnded(id) => self.api().ask_history(id),
-            Input::NodesWanted { source, nodes } => self.nodes_wanted(source, nodes),
+            Input::NodesWanted { source, nodes } => self.nodes.nodes_wanted(&mut self.context, source, nodes),
             Input::Reconfigured { action, proxy } => {
                 self.context.options.action = action.map(|action| *action);
                 self.context.options.proxy = proxy.map(|proxy| *proxy);
@@ -224,14 +214,14 @@ impl Core {
 
     fn timer_due(&mut self, timer: Timer) {
         match timer {
-            Timer::Ping(id) => self.ping_due(id),
-            Timer::PingLink(id) => self.ping_found_no_link(id),
-            Timer::Pong(id) => self.ping_got_no_pong(id),
-            Timer::Rival(id) => self.older_is_silent(id),
-            Timer::Repeat(id) => self.repeat_unanswered(id),
+            Timer::Ping(id) => self.nodes.ping_due(&mut self.context, id),
+            Timer::PingLink(id) => self.nodes.ping_found_no_link(&mut self.context, id),
+            Timer::Pong(id) => self.nodes.ping_got_no_pong(&mut self.context, id),
+            Timer::Rival(id) => self.nodes.older_is_silent(&mut self.context, id),
+            Timer::Repeat(id) => self.nodes.repeat_unanswered(&mut self.context, id),
             Timer::SyncTimeout(id) => self.sync().sync_timed_out(id),
-            Timer::Unconfirmed(id) => self.give_up_unconfirmed(id),
-            Timer::Unlisted(id) => self.unlisted_stays_away(id),
+            Timer::Unconfirmed(id) => self.nodes.give_up_unconfirmed(&mut self.context, id),
+            Timer::Unlisted(id) => self.nodes.unlisted_stays_away(&mut self.context, id),
             Timer::Register(kind) => self.dialled_out.register_with_parent(&mut self.context, kind),
             Timer::ParentSilence(kind) => {
                 self.dialled_out.parent_is_silent(&mut self.context, &mut self.subscribers, kind)
@@ -257,7 +247,7 @@ impl Core {
                 self.cron.look_at_clock(&mut self.context);
                 self.run_jobs();
             }
-            Timer::ReadPollers => self.read_pollers(),
+            Timer::ReadPollers => self.nodes_module.read(&mut self.context),
             Timer::CommandFiles => self.legacy.look_for_files(&mut self.context),
             Timer::CommandTables => self.legacy.read_tables(&mut self.context),
             Timer::Orders => self.run_orders(),
@@ -271,6 +261,7 @@ impl Core {
         self.tell_ended();
         self.run_held();
         self.run_listener_events();
+        self.collect_statistics();
         self.tell_ended();
         self.check_stopped();
     }
@@ -287,8 +278,16 @@ impl Core {
     /// event must not hold up the daemon.
     fn run_listener_events(&mut self) {
         for _ in 0..PENDING_MAX {
-            let Some(event) = self.listeners.next_event(&mut self.context) else { return };
+            let Some(event) = self.listeners.next_event(&mut self.context, &mut self.statistics) else { return };
             self.request(Peer::Ourselves, event.action, &event.token, "", event.data);
+        }
+    }
+
+    /// Has nodes print their statistics.
+    fn collect_statistics(&mut self) {
+        while let Some(run) = self.statistics.next_due() {
+            let target = run.target.to_string();
+            self.request(Peer::Ourselves, Action::Command, &run.token, &target, run.data);
         }
     }
 
@@ -312,13 +311,15 @@ impl Core {
         }
     }
 
-    /// Takes syncs that are over, and ended tokens, to whoever wants to know.
+    /// Takes changed links, syncs that are over, and ended tokens, to whoever wants to know.
     fn tell_ended(&mut self) {
+        self.tell_links();
         while let Some((node, serial)) = self.syncs.next_finished() {
             self.api().synced(node, serial);
+            self.copies.sender(&mut self.context, &mut self.nodes).synced(node);
         }
         while let Some(ended) = self.context.journal.next_ended() {
-            self.owed_token_ended(&ended);
+            self.nodes.owed_token_ended(&ended);
             if let Some(line) = self.cron.complaint(&ended) {
                 self.context.log(line);
             }
@@ -337,7 +338,7 @@ impl Core {
             self.legacy.confirmed(&mut self.context, token.as_str());
         }
         if self.legacy.take_imported() && self.context.options.pollers.is_some() {
-            self.read_pollers();
+            self.nodes_module.read(&mut self.context);
         }
     }
 

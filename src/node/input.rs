@@ -112,6 +112,8 @@ pub enum Input {
         /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
+    /// Whether the history can be written has changed.
+    Stores(bool),
     /// What awaits this receipt may begin, although its changes are not stored yet: the database takes changes, and
     /// nothing that depends on them leaves this daemon before they are stored.
     MayBegin(ReceiptId),

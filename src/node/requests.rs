@@ -143,7 +143,8 @@ impl Core {
                 handled
             }
             Room::Engine => self.engine.engine_command(&mut self.context, token, data),
-            Room::Pollers => self.sync_pollers(token),
+            Room::Pollers => self.nodes_module.sync(&mut self.context, token),
+            Room::Statistics => self.statistics.request(&mut self.context, action, token, data),
             Room::Legacy => self.legacy.request(&mut self.context, action, token, data),
         }
     }
@@ -170,8 +171,11 @@ impl Core {
             Action::Routes => self.nodes.routes(&mut self.context, peer, token, data),
             Action::ForgetKey => self.nodes.forget_key(&mut self.context, token, data),
             Action::TrustKey => self.nodes.trust_key(&mut self.context, token, data),
-            Action::RegisterNodes => self.register_nodes(peer, token, data),
-            Action::UnregisterNodes => self.unregister_nodes(peer, token, data),
+            Action::RegisterNodes => {
+                let named = peer.client().and_then(|client| self.guard.node_of(client));
+                self.nodes.register_nodes(&mut self.context, (peer, named), token, data)
+            }
+            Action::UnregisterNodes => self.nodes.unregister_nodes(&mut self.context, peer, token, data),
             Action::RemoteCopy => {
                 self.context.fail(token, "proxy - need a valid node id");
                 Handled::accepted()

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::token::Token;
-
 use super::core::Core;
-use super::nodes::node::Link;
 use super::output::Output;
 use super::phase::{STOPPING_TEXT, Stopping};
 use super::timers::Timer;
@@ -28,26 +25,10 @@ impl Core {
         self.commands.drop_waiting_commands(&mut self.context, STOPPING_TEXT);
         self.copies.sender(&mut self.context, &mut self.nodes).stop();
         self.copies.free_all();
-        self.end_poller_syncs();
+        self.nodes_module.stop(&mut self.context);
         self.legacy.stop(&mut self.context);
+        self.statistics.stop(&mut self.context);
         self.api().stop();
-    }
-
-    /// What waits for a link that is down will never be sent. What may have been sent is looked for by the next run.
-    /// At the very end: until then a link may still come up and take what waits.
-    fn end_unsent(&mut self) {
-        for id in self.nodes.ids() {
-            let Some(node) = self.nodes.get_mut(id).filter(|node| node.link != Link::Up) else { continue };
-            let never_sent = !node.dials_in();
-            let is_remembered = |token: &Token| self.context.journal.is_open(token);
-            for token in node.owed.take_unknown(never_sent, is_remembered) {
-                // The next run sends it.
-                if self.context.journal.is_tracked(&token) {
-                    continue;
-                }
-                self.context.fail(&token, STOPPING_TEXT);
-            }
-        }
     }
 
     /// [`Timer::Stop`]
@@ -80,7 +61,7 @@ impl Core {
         self.ssh.give_up_all(&mut self.context);
         self.commands.drop_command_work(&mut self.context, STOPPING_TEXT);
         self.engine.give_up_writing(&mut self.context);
-        self.end_unsent();
+        self.nodes.end_unsent(&mut self.context);
         self.context.timers.cancel(&Timer::Stop);
         self.dialled_out.unregister_from_parents(&mut self.context);
         self.context.output(Output::Stopped);

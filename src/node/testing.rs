@@ -13,7 +13,7 @@ use crate::model::history::{HistoryRow, LogPage, StoreChange, SyncMark};
 use crate::model::message::{Message, Outgoing};
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
-use crate::model::registration::{NodeKind, Registration};
+use crate::model::registration::{NodeKind, Registration, RegistrationSource};
 use crate::model::ssh::{SshTarget, SshTask, UploadSource};
 use crate::model::time::{Monotonic, Now, WallTime};
 use crate::model::time_zone::TimeZone;
@@ -22,6 +22,7 @@ use crate::model::work::{Work, WorkId, WorkOutcome};
 
 use super::core::Core;
 use super::input::Input;
+use super::nodes::wanted::RegistrationChanges;
 use super::output::{Output, ReceiptId};
 use super::{CoreOptions, Restored};
 
@@ -93,6 +94,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         time_zone: TimeZone::utc(),
         pollers: None,
         legacycmd: None,
+        has_statistics: false,
         cleaner: CleanerSettings::default(),
         loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
     }
@@ -259,14 +261,16 @@ impl Bench {
         self.give(Input::Host(HostDone::QueryAnswer { query: QueryId(query), result: Ok(LogPage { rows, more }) }))
     }
 
+    /// A source lists these nodes and no others.
+    pub fn list(&mut self, source: RegistrationSource, wanted: Vec<Registration>) -> RegistrationChanges {
+        self.core.nodes.apply_registrations(&mut self.core.context, source, wanted)
+    }
+
     /// The constatus entry of a node.
     pub fn constatus(&mut self, number: u64) -> serde_json::Value {
-        let map: serde_json::Value = serde_json::from_str(&super::nodes::constatus::write_map(
-            &self.core.nodes.registry,
-            &self.core.context.names,
-        ))
-        .unwrap();
-        map[number.to_string()].clone()
+        let (text, _) = self.core.nodes.constatus_text(&self.core.context, false);
+        let text: serde_json::Value = serde_json::from_str(&text).unwrap();
+        text["data"][number.to_string()].clone()
     }
 }
 
@@ -393,6 +397,7 @@ pub fn describe(output: &Output) -> String {
                 format!("work {} write {lines:?} to {file} within {patience:?}", id.0)
             }
             Work::Legacy(work) => format!("work {} {work:?}", id.0),
+            Work::Statistics(work) => format!("work {} {work:?}", id.0),
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },
         Output::Host(HostWork::KillCommand(command)) => format!("kill {}", command.0),

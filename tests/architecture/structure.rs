@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::source::{self, SourceFile};
 
 /// Files of the largest circle of imports. The goal is 5; lower it whenever a room gets out of `node::core`.
-const CIRCLE_MAX: usize = 18;
+const CIRCLE_MAX: usize = 8;
 
 /// Types whose methods may stand elsewhere. The goal is none: `Core` gives its parts away room by room.
 const SCATTERED: [&str; 4] = ["Config", "Core", "Node", "SyncMark"];

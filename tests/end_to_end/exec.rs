@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::platform::api::{code, data};
+use crate::platform::small_disk::SmallDisk;
 use crate::platform::{Daemon, Platform, STHENO, seconds, until};
 
 /// A subcommand that runs; killed when dropped.
@@ -242,4 +243,59 @@ fn a_configuration_with_hashed_passwords_only_is_told_what_exec_needs_and_check_
     assert_eq!(status.code(), Some(255));
     let (out, _, _) = Running::start(&central, "check", &[]).end();
     assert!(out.contains("password needed"), "{out}");
+}
+
+#[test]
+fn nodes_whose_ids_are_mixed_up_are_told_at_once_and_get_nothing() {
+    let platform = Platform::new();
+    let first = Daemon::start(platform.plan("first", 3));
+    let second = Daemon::start(platform.plan("second", 2));
+    let plan = platform.plan("central", 1).with_api().with_node(2, first.plan.port).with_node(3, second.plan.port);
+    let central = Daemon::start(plan);
+    let line = "node '2' sends PONG of node '3': ignored, and nothing is sent to it; compare its address and port here \
+        with 'gorgonecore.id' there";
+    central.wait_for_log(line, seconds(10));
+    let there = platform.path("there");
+    let source = platform.write("source", "text").display().to_string();
+    for (command, arguments) in [
+        ("exec", vec!["2".to_owned(), "--".to_owned(), format!("touch {}", there.display())]),
+        ("copy", vec![source, format!("2:{}", there.display())]),
+    ] {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let (_, err, status) = Running::start(&central, command, &arguments).end_within(seconds(5));
+        assert_ne!(status.code(), Some(0));
+        assert!(err.contains("what answers as node '2' calls itself node '3'"), "{err}");
+        assert!(!err.contains("waiting for"), "{err}");
+    }
+    assert!(!there.exists(), "nothing reaches the wrong machine");
+    assert_eq!(central.log().matches("sends PONG of node").count(), 2, "{}", central.log());
+}
+
+#[test]
+fn a_central_whose_disk_is_full_says_so_instead_of_waiting() {
+    let platform = Platform::new();
+    let Some(disk) = SmallDisk::new(platform.path("disk")) else { return };
+    let poller = Daemon::start(platform.plan("poller", 2));
+    let mut plan = platform.central_with(&[&poller]);
+    plan.database = disk.0.join("history.sdb");
+    let central = Daemon::start(plan);
+    central.api().wait_for_pong(2, seconds(10));
+    let (begun, go_on) = (platform.path("begun"), platform.path("go on"));
+    let line = until_there(&go_on, &format!("touch '{}'", begun.display()), "echo end");
+    let running = Running::start(&central, "exec", &["2", "--", &line]);
+    until("the command runs", seconds(10), || begun.exists().then_some(()));
+    fs::write(disk.0.join("fill"), vec![0; 1 << 20]).unwrap_err();
+    fs::write(&go_on, "").unwrap();
+    let (_, err, status) = running.end_within(seconds(25));
+    assert_eq!(status.code(), Some(255));
+    assert!(err.contains("the history of this daemon cannot be written"), "{err}");
+    let started = std::time::Instant::now();
+    let (_, err, _) = Running::start(&central, "exec", &["2", "--", "echo hi"]).end_within(seconds(5));
+    assert!(err.contains("503 the history of this daemon cannot be written; its log says why"), "{err}");
+    assert!(started.elapsed() < seconds(5));
+    fs::remove_file(disk.0.join("fill")).unwrap();
+    until("room on the disk is noticed", seconds(20), || {
+        let (out, ..) = Running::start(&central, "exec", &["2", "--", "echo hi"]).end();
+        (out == "hi\n").then_some(())
+    });
 }

@@ -96,6 +96,10 @@ def work(socket):
     assert parts > 1, "rows of more than max_msg_size come in several parts"
     print("stop", flush=True)
     next_of(socket, "UNREGISTERNODES")
+    try:
+        raise AssertionError(f"a close, and not {socket.recv(timeout=15)}")
+    except ConnectionClosed as closed:
+        assert closed.rcvd is not None and closed.rcvd.code == 1001, closed
 
 
 def drop(socket):

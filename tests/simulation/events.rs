@@ -66,6 +66,7 @@ impl World {
         let now = self.now_of(machine);
         let Some(dispatch) = &mut self.machines[machine].dispatch else { return };
         dispatch.stop(now);
+        self.trace_event(machine, "is told to stop");
         self.machines[machine].stopping = true;
         self.settle_turn(machine);
     }

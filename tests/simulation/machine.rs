@@ -113,7 +113,12 @@ impl Machine {
             nodes.iter().filter(|(_, kind)| *kind == Kind::Push || random.once_in(2)).map(registered).collect();
         let httpserver = listener();
         let modules = Modules {
-            proxy: Some(ProxySettings { httpserver: Some(httpserver), buffer_size: 2_000, ..ProxySettings::default() }),
+            proxy: Some(ProxySettings {
+                httpserver: Some(httpserver),
+                only_listed: Some(false),
+                buffer_size: 2_000,
+                ..ProxySettings::default()
+            }),
             register: Some(RegisterSettings { file: "unused".into(), nodes: listed }),
             action: Some(ActionSettings::default()),
             pull: None,
@@ -132,6 +137,7 @@ impl Machine {
             }),
             nodes: None,
             legacycmd: None,
+            statistics: None,
             dbcleaner: CleanerSettings::default(),
             loaded: loaded(&["action", "proxy"]),
         };
@@ -178,6 +184,7 @@ impl Machine {
         let modules = &mut machine.config.modules;
         modules.proxy = Some(ProxySettings {
             httpserver: Some(httpserver),
+            only_listed: Some(false),
             failover_after,
             buffer_size: 2_000,
             ..ProxySettings::default()
@@ -214,7 +221,7 @@ impl Machine {
         let surroundings = Surroundings {
             core_random: Box::new(Seeded(random.next())),
             session_random: Box::new(random),
-            debug: false,
+            debug: std::env::var("TRACE").is_ok(),
             time_zone: TimeZone::utc(),
         };
         self.dispatch = Some(Dispatch::new(config, own_key, self.disk.restored(), surroundings, now));
@@ -223,5 +230,5 @@ impl Machine {
 
 fn listener() -> WebSocketSettings {
     let (address, token) = ("127.0.0.1".parse().unwrap(), Some(TOKEN.to_owned()));
-    WebSocketSettings { address, port: 81, token, tokens: Vec::new(), tls: None }
+    WebSocketSettings { address, port: 81, token, tokens: Vec::new(), trusted_proxies: Vec::new(), tls: None }
 }

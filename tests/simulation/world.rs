@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use stheno::daemon::dispatch::{Batch, CryptoOutcome, Effect, Listener};
 use stheno::model::command::{CommandEnd, CommandOutcome, OutputCut};
 use stheno::model::connection::{ConnectionId, Endpoint, PeerAddress};
+use stheno::model::history::StoreChange;
 use stheno::model::host_work::{HostDone, HostWork};
 use stheno::model::random::Random;
 use stheno::model::time::{Monotonic, Now, WallTime};
@@ -62,6 +63,8 @@ pub struct World {
     pub waiting_answers: Vec<usize>,
     /// Files, and copies of them.
     pub files: Files,
+    /// Whether what happens is printed (`TRACE=1`).
+    traced: bool,
 }
 
 impl World {
@@ -94,6 +97,7 @@ impl World {
             tokens_over: 0,
             waiting_answers: Vec::new(),
             files: Files::default(),
+            traced: std::env::var("TRACE").is_ok(),
         };
         (0..world.machines.len()).for_each(|machine| world.start(machine));
         world
@@ -116,6 +120,7 @@ impl World {
     }
 
     pub fn start(&mut self, machine: usize) {
+        self.trace_event(machine, "starts");
         let random = Seeded(self.random.next());
         let now = self.now_of(machine);
         self.machines[machine].start(random, now);
@@ -123,6 +128,7 @@ impl World {
     }
 
     pub fn crash(&mut self, machine: usize) {
+        self.trace_event(machine, "is gone");
         self.machines[machine].dispatch = None;
         self.pending.retain(|_, (owner, _)| *owner != machine);
         self.files.crash(machine);
@@ -131,10 +137,20 @@ impl World {
         }
     }
 
+    /// Prints what happens, if wanted.
+    pub fn trace_event(&self, machine: usize, what: &str) {
+        if self.traced {
+            eprintln!("{} {}: == {what}", self.millis, self.machines[machine].id);
+        }
+    }
+
     /// Both ends learn it, but for the one that is dead already.
     pub fn break_pipe(&mut self, pipe: usize, except: Option<usize>) {
         if !std::mem::replace(&mut self.pipes[pipe].open, false) {
             return;
+        }
+        if let [Some((one, _)), Some((other, _))] = self.pipes[pipe].ends {
+            self.trace_event(one, &format!("stream {pipe} with {} is broken", self.machines[other].id));
         }
         for (machine, connection) in self.pipes[pipe].ends.into_iter().flatten() {
             self.machines[machine].pipes.remove(&connection);
@@ -158,6 +174,7 @@ impl World {
             let full = self.full_until.get(&machine).is_some_and(|until| *until > self.millis);
             if !full && dispatch.has_unstored() {
                 let late = dispatch.take_unstored();
+                trace(self.traced, self.millis, entry.id, &late.changes);
                 entry.disk.apply(&late.changes, now.wall);
                 dispatch.committed(late, true, now);
             }
@@ -167,6 +184,7 @@ impl World {
             let waits = dispatch.waits_until().is_some_and(|until| now.monotonic < until);
             let batch = if waits { Batch::default() } else { dispatch.take_batch() };
             if !batch.is_empty() {
+                trace(self.traced && !full, self.millis, entry.id, &batch.changes);
                 if !full {
                     entry.disk.apply(&batch.changes, now.wall);
                 }
@@ -237,8 +255,12 @@ impl World {
             | Effect::StartTls { .. }
             | Effect::Host(HostWork::ReadPollers | HostWork::Work { .. } | HostWork::KillCommand(_))
             | Effect::Ssh { .. }
-            | Effect::Log(_)
             | Effect::SetLogLevel(_) => {}
+            Effect::Log(line) => {
+                if self.traced {
+                    eprintln!("{} {}: {line:?}", self.millis, self.machines[machine].id);
+                }
+            }
             // Its last words still arrive.
             Effect::Stopped => {
                 self.flush(machine);
@@ -455,6 +477,19 @@ impl World {
             }
             self.advance(250);
             (0..4).for_each(|_| self.deliver_all());
+        }
+    }
+}
+
+/// Prints the rows and tokens that a machine stores, if wanted.
+fn trace(traced: bool, millis: u64, id: u64, changes: &[StoreChange]) {
+    for change in changes.iter().filter(|_| traced) {
+        match change {
+            StoreChange::InsertRow(row) => eprintln!("{millis} {id}: {row:?}"),
+            StoreChange::OpenToken { token, node } => eprintln!("{millis} {id}: open {token} for {node:?}"),
+            StoreChange::CloseToken(token) => eprintln!("{millis} {id}: close {token}"),
+            StoreChange::PutSyncMark(node, mark) => eprintln!("{millis} {id}: mark {node} {mark:?}"),
+            _ => {}
         }
     }
 }

@@ -351,6 +351,9 @@ impl Dispatch {
         for receipt in receipts {
             self.core.handle_input(Input::Stored { receipt, stored }, now);
         }
+        if self.storing.has_changed(stored) {
+            self.core.handle_input(Input::Stores(stored), now);
+        }
         if !stored {
             let given_up = self.storing.keep_unstored(batch);
             if given_up > 0 {

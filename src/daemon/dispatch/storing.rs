@@ -53,6 +53,8 @@ pub(super) struct Storing {
     /// Connections with answers that tell of changes which are not stored yet.
     held: BTreeSet<ConnectionId>,
     unstored: VecDeque<StoreChange>,
+    /// Whether the last commit was not stored.
+    fails: bool,
 }
 
 impl Storing {
@@ -134,6 +136,11 @@ impl Storing {
         let surplus = self.unstored.len().saturating_sub(MAX_UNSTORED);
         self.unstored.drain(..surplus);
         surplus
+    }
+
+    /// Whether a commit had another outcome than the one before.
+    pub(super) fn has_changed(&mut self, stored: bool) -> bool {
+        std::mem::replace(&mut self.fails, !stored) == stored
     }
 
     pub(super) fn has_unstored(&self) -> bool {

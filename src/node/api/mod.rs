@@ -34,6 +34,10 @@ fn answer(status: u16, body: impl Into<String>) -> ApiAnswer {
     ApiAnswer { status, body: body.into(), allow: None }
 }
 
+/// What a caller is told while the history takes no rows: nobody would hear what became of its action.
+pub(super) const CANNOT_STORE: &str =
+    "the history of this daemon cannot be written; its log says why, for instance a full disk";
+
 /// A refusal as the original words it.
 fn refusal(status: u16, error: &str, text: &str) -> ApiAnswer {
     answer(status, serde_json::json!({ "error": error, "message": text }).to_string())
@@ -202,6 +206,11 @@ impl ApiRoom<'_> {
         data: String,
     ) -> Result<Plan, ApiAnswer> {
         let token = self.context.generate_token();
+        if !self.context.stores {
+            // The row tries the database again.
+            self.context.fail(&token, "database issue");
+            return Err(refusal(503, "database_error", CANNOT_STORE));
+        }
         let answer = match wait_of(call, "log_wait") {
             None => Some(answer(200, format!("{{\"token\":\"{token}\"}}"))),
             Some(wait) => match lookup(call, token.as_str(), target).filter(|_| !wait.is_zero()) {

@@ -5,8 +5,9 @@ mod action_engine;
 mod checking;
 pub(in crate::node) mod list;
 mod plugins;
-mod request;
+pub(in crate::node) mod request;
 mod rows;
+pub(in crate::node) mod series;
 pub(in crate::node) mod shell_words;
 mod starting;
 #[cfg(test)]
@@ -26,7 +27,6 @@ use crate::model::token::Token;
 use crate::model::work::{WorkId, WorkOutcome};
 
 use crate::node::journal::NewRow;
-use crate::node::json;
 use crate::node::output::Output;
 use crate::node::output::ReceiptId;
 use crate::node::peer::{Handled, Peer};
@@ -38,19 +38,18 @@ use list::Command;
 use plugins::Validation;
 use plugins::{Owner, Source};
 use request::{Refusal, Request};
+use series::Series;
 use starting::Starting;
 
 /// Requests that wait at most, and the characters in them.
 const WAITING_MAX: usize = 10_000;
 const WAITING_BYTES_MAX: usize = 32 << 20;
 /// No command runs longer.
-const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
+pub(in crate::node) const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 
 /// A request that runs one of its commands.
 pub(in crate::node) struct Running {
-    request: Request,
-    token: Token,
-    errors: bool,
+    series: Series,
     /// Why it ends after the command in hand, when it was killed.
     killed: Option<String>,
     /// Whether the command in hand has its starting row.
@@ -64,7 +63,7 @@ pub(in crate::node) struct Running {
 /// The COMMAND requests of this daemon. Holds command lines: no `Debug`.
 #[derive(Default)]
 pub(in crate::node) struct Commands {
-    waiting: VecDeque<(Token, Request)>,
+    waiting: VecDeque<Series>,
     waiting_bytes: usize,
     checking: CheckLoad,
     starting: BTreeMap<ReceiptId, Starting>,
@@ -87,6 +86,12 @@ enum Awaiting {
     EngineCheck(EngineRun),
     /// A command that needs plugins.
     Plugins(Owner, Source),
+}
+
+impl Running {
+    const fn new(series: Series) -> Self {
+        Self { series, killed: None, announced: false, validated: false, printed: 0 }
+    }
 }
 
 impl Commands {
@@ -164,46 +169,27 @@ impl Commands {
         };
         let max = context.options.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
         if self.busy() < max {
-            return self.start_request(context, asker, token.clone(), request);
+            return self.start_request(context, asker, Series::new(token.clone(), request));
         }
         if request.logging {
             context.open_token(token, None);
         }
-        let bytes = self.waiting_bytes.saturating_add(request.len_bytes);
+        let series = Series::new(token.clone(), request);
+        let bytes = self.waiting_bytes.saturating_add(series.len_bytes());
         if self.waiting.len() >= WAITING_MAX || bytes > WAITING_BYTES_MAX {
-            self.command_end(
-                context,
-                token,
-                &request,
-                Code::FINISHED_KO,
-                json::message("too many commands wait, try again later"),
-            );
+            series.end(context, "too many commands wait, try again later");
             return Handled::accepted();
         }
         self.waiting_bytes = bytes;
-        self.waiting.push_back((token.clone(), request));
+        self.waiting.push_back(series);
         Handled::accepted()
-    }
-
-    fn command_row(&mut self, context: &mut Context, token: &Token, request: &Request, code: Code, data: String) {
-        if request.logging {
-            context.row(token, code, data);
-        }
-    }
-
-    /// The last row of a request.
-    fn command_end(&mut self, context: &mut Context, token: &Token, request: &Request, code: Code, data: String) {
-        if request.logging {
-            context.finish(token, code, data);
-        }
     }
 
     /// Starts the next command of a request, or ends it.
     fn next_command(&mut self, context: &mut Context, mut running: Running) {
-        while let Some(command) = running.request.commands.front() {
+        while let Some(command) = running.series.command() {
             if !std::mem::take(&mut running.announced) {
-                let data = rows::command_started(command);
-                self.command_row(context, &running.token, &running.request, Code::BEGIN, data);
+                running.series.begun(context);
             }
             let plugins = if running.validated { None } else { command.plugins() };
             if let Some(plugins) = plugins {
@@ -214,7 +200,7 @@ impl Commands {
             running.validated = false;
             match self.spec(context, command) {
                 Ok(spec) => {
-                    let text = format!("running a command for token {}", running.token);
+                    let text = format!("running a command for token {}", running.series.token());
                     context.log(LogLine::debug("action", text));
                     let id = context.run_command(spec);
                     self.running.insert(id, running);
@@ -223,31 +209,13 @@ impl Commands {
                 Err(text) => {
                     let seconds = context.now.wall.as_seconds();
                     let data = rows::command_failed(command, &text, seconds, seconds);
-                    let go_on = command.continue_on_error;
-                    if !self.command_had_error(context, &mut running, data, go_on) {
+                    if !running.series.failed(context, data, false) {
                         return;
                     }
                 }
             }
         }
-        let (code, text) = if running.errors {
-            (Code::FINISHED_KO, "commands processing has finished with errors")
-        } else {
-            (Code::FINISHED_OK, "commands processing has finished successfully")
-        };
-        self.command_end(context, &running.token, &running.request, code, json::message(text));
-    }
-
-    /// Writes the rows of a command that could not be run to its end; whether the request goes on.
-    fn command_had_error(&mut self, context: &mut Context, running: &mut Running, data: String, go_on: bool) -> bool {
-        self.command_row(context, &running.token, &running.request, Code::FINISHED_KO, data);
-        running.errors = true;
-        running.request.commands.pop_front();
-        if !go_on {
-            let text = "commands processing has been interrupted because of error";
-            self.command_end(context, &running.token, &running.request, Code::FINISHED_KO, json::message(text));
-        }
-        go_on
+        running.series.finish(context);
     }
 
     /// A piece of work is done; nothing happens where nobody waits for it any more.
@@ -281,14 +249,13 @@ impl Commands {
         running.validated = true;
         running.announced = true;
         if let Some(reason) = running.killed.take() {
-            self.command_end(context, &running.token, &running.request, Code::FINISHED_KO, json::message(&reason));
+            running.series.end(context, &reason);
         } else if let (Err(text), true) = (outcome, self.is_paranoid(context)) {
-            let front = running.request.commands.front();
-            let failed = front.map(|command| (rows::command_not_run(command, &text), command.continue_on_error));
-            if let Some((data, go_on)) = failed {
+            let failed = running.series.command().map(|command| rows::command_not_run(command, &text));
+            if let Some(data) = failed {
                 running.validated = false;
                 running.announced = false;
-                if self.command_had_error(context, &mut running, data, go_on) {
+                if running.series.failed(context, data, false) {
                     self.next_command(context, running);
                 }
             }
@@ -300,18 +267,9 @@ impl Commands {
 
     fn spec(&self, context: &Context, command: &Command) -> Result<CommandSpec, String> {
         let settings = context.options.action.clone().unwrap_or_default();
-        let program = if command.no_shell {
-            let words =
-                shell_words::split(&command.line).filter(|words| words.first().is_some_and(|word| !word.is_empty()));
-            let binary = command.line.split(' ').next().unwrap_or_default();
-            Program::Words(words.ok_or_else(|| {
-                format!(
-                    "Error executing the command {binary}, does the command require a shell, or is there too many \
-                    quote ?"
-                )
-            })?)
-        } else {
-            Program::Shell(command.line.clone())
+        let program = match command.words() {
+            Some(words) => Program::Words(words?),
+            None => Program::Shell(command.line.clone()),
         };
         let timeout = command.timeout.unwrap_or(settings.command_timeout).min(TIMEOUT_MAX);
         Ok(CommandSpec { program, timeout, output_limit: settings.output_limit, streams: command.stream })
@@ -319,13 +277,12 @@ impl Commands {
 
     /// A command has printed something, and its request wants to see it at once.
     pub(in crate::node) fn command_printed(&mut self, context: &mut Context, id: CommandId, output: &[u8]) {
-        let Some(running) = self.running.get_mut(&id).filter(|running| running.request.logging) else {
+        let Some(running) = self.running.get_mut(&id).filter(|running| running.series.logging()) else {
             return;
         };
         let data = rows::command_printed(running.printed, output);
         running.printed += output.len();
-        let token = running.token.clone();
-        context.write(NewRow { instant: true, ..NewRow::part(&token, Code::PROGRESS, data) });
+        context.write(NewRow { instant: true, ..NewRow::part(running.series.token(), Code::PROGRESS, data) });
     }
 
     /// A command ended.
@@ -333,13 +290,13 @@ impl Commands {
         if self.engine_command_ended(context, id, outcome) || self.plugin_command_ended(context, id, outcome) {
             return;
         }
-        let Some(mut running) = self.running.remove(&id) else { return };
-        self.command_result(context, &mut running, outcome);
+        let Some(running) = self.running.remove(&id) else { return };
+        self.command_result(context, running, outcome);
         self.start_waiting(context);
     }
 
-    fn command_result(&mut self, context: &mut Context, running: &mut Running, outcome: &CommandOutcome) {
-        let Some(command) = running.request.commands.front() else { return };
+    fn command_result(&mut self, context: &mut Context, mut running: Running, outcome: &CommandOutcome) {
+        let Some(command) = running.series.command() else { return };
         let (start, end) = (outcome.started.as_seconds(), outcome.ended.as_seconds());
         let killed = running.killed.take();
         let failed = match (&outcome.end, &killed) {
@@ -352,56 +309,30 @@ impl Commands {
             (CommandEnd::Exited(exit_code), Some(reason)) if *exit_code > 128 => Err(reason.as_str()),
             (CommandEnd::Exited(exit_code), _) => Ok(*exit_code),
         };
-        let mut go_on = true;
-        match failed {
+        let go_on = match failed {
             Ok(exit_code) => {
                 let data = rows::command_finished(command, exit_code, outcome);
-                if running.request.logging {
-                    let instant = running.request.instant;
-                    context.write(NewRow { instant, ..NewRow::part(&running.token, Code::COMMAND_RESULT, data) });
-                }
-                running.request.commands.pop_front();
+                running.series.result(context, data);
+                true
             }
             Err(text) => {
                 let data = rows::command_failed(command, text, start, end);
-                go_on = command.continue_on_error || killed.is_some();
-                go_on = self.command_had_error(context, running, data, go_on);
+                running.series.failed(context, data, killed.is_some())
             }
-        }
+        };
         if let Some(reason) = killed {
-            self.command_end(context, &running.token, &running.request, Code::FINISHED_KO, json::message(&reason));
-        } else if go_on {
-            self.go_on(context, running);
+            running.series.end(context, &reason);
+        } else if go_on && !running.series.is_cut_short(context) {
+            self.next_command(context, Running::new(running.series));
         }
-    }
-
-    fn go_on(&mut self, context: &mut Context, running: &mut Running) {
-        let request = std::mem::take(&mut running.request);
-        if context.is_stopping() && !request.commands.is_empty() {
-            self.command_end(context, &running.token, &request, Code::FINISHED_KO, json::message(STOPPING_TEXT));
-            return;
-        }
-        let token = running.token.clone();
-        self.next_command(
-            context,
-            Running {
-                request,
-                token,
-                errors: running.errors,
-                killed: None,
-                announced: false,
-                validated: false,
-                printed: 0,
-            },
-        );
     }
 
     fn start_waiting(&mut self, context: &mut Context) {
         let max = context.options.action.as_ref().map_or(1, |action| action.max_concurrent.max(1));
         while self.busy() < max {
-            let Some((token, request)) = self.waiting.pop_front() else { break };
-            self.waiting_bytes = self.waiting_bytes.saturating_sub(request.len_bytes);
-            self.start_request(context, None, token, request);
+            let Some(series) = self.waiting.pop_front() else { break };
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(series.len_bytes());
+            self.start_request(context, None, series);
         }
     }
 
@@ -435,7 +366,7 @@ impl Commands {
     pub(in crate::node) fn give_up_commands(&mut self, context: &mut Context) {
         let starting = std::mem::take(&mut self.starting).into_values().filter_map(|starting| starting.running);
         for running in std::mem::take(&mut self.running).into_values().chain(starting) {
-            self.give_up_request(context, &running, STOPPING_TEXT);
+            running.series.end(context, STOPPING_TEXT);
         }
         for validation in std::mem::take(&mut self.validations).into_values() {
             self.give_up_plugins(context, validation.owner, STOPPING_TEXT);
@@ -445,15 +376,11 @@ impl Commands {
         }
     }
 
-    fn give_up_request(&mut self, context: &mut Context, running: &Running, reason: &str) {
-        self.command_end(context, &running.token, &running.request, Code::FINISHED_KO, json::message(reason));
-    }
-
     /// What waits never starts.
     pub(in crate::node) fn drop_waiting_commands(&mut self, context: &mut Context, reason: &str) {
         self.waiting_bytes = 0;
-        for (token, request) in std::mem::take(&mut self.waiting) {
-            self.command_end(context, &token, &request, Code::FINISHED_KO, json::message(reason));
+        for series in std::mem::take(&mut self.waiting) {
+            series.end(context, reason);
         }
     }
 }

@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 
 use crate::model::node_id::NodeId;
 
-use super::node::Announced;
+use super::liveness::Ping;
+use super::node::{Announced, Distance};
 use super::registry::Registry;
 use crate::node::context::Context;
 use crate::node::json;
-use crate::node::liveness::Ping;
 use crate::node::names::Names;
 
 /// Characters of a node's map at most; a larger one is left out.
@@ -120,26 +120,30 @@ pub(in crate::node) fn read_map(
     let mut opened = around.clone();
     let mut ids = Announced::new();
     let mut called = BTreeMap::new();
-    let mut level = vec![&mut map];
-    for steps in 1..=LEVELS_MAX {
-        let mut below = Vec::new();
-        for map in level.iter_mut().filter_map(|value| value.as_object_mut()) {
-            by_ids(map, names, &mut called);
+    // By distance, then in the order in which they were found.
+    let mut found = 0_usize;
+    let mut maps = BTreeMap::from([((Distance::default(), found), (None, &mut map))]);
+    while let Some(((distance, _), (owner, nodes))) = maps.pop_first() {
+        if distance.steps >= LEVELS_MAX || owner.is_some_and(|id| !opened.insert(id)) {
+            *nodes = Value::Object(serde_json::Map::new());
+            continue;
         }
-        for (key, entry) in level.into_iter().filter_map(Value::as_object_mut).flatten() {
+        let Some(nodes) = nodes.as_object_mut() else { continue };
+        by_ids(nodes, names, &mut called);
+        for (key, entry) in nodes {
             let id = key.parse::<NodeId>().ok();
+            let behind = distance.behind(entry.get("type").is_some_and(|kind| kind == "wss"));
             if let Some(id) = id.filter(|id| !around.contains(id)) {
-                ids.entry(id).or_insert(steps);
+                let nearest = ids.entry(id).or_insert(behind);
+                *nearest = behind.min(*nearest);
             }
-            let Some(nodes) = entry.get_mut("nodes") else { continue };
-            if steps < LEVELS_MAX && id.is_none_or(|id| opened.insert(id)) {
-                below.push(nodes);
-            } else {
-                *nodes = Value::Object(serde_json::Map::new());
+            if let Some(nodes) = entry.get_mut("nodes") {
+                found += 1;
+                maps.insert((behind, found), (id, nodes));
             }
         }
-        level = below;
     }
+    drop(maps);
     Some(NodeMap { text: map.to_string(), ids, names: called })
 }
 
@@ -170,7 +174,7 @@ mod tests {
 
     fn read(text: &str) -> Option<(String, Vec<(u64, u8)>)> {
         let map = read_map(text, [id(1)], &Names::default())?;
-        Some((map.text, map.ids.into_iter().map(|(id, steps)| (id.get(), steps)).collect()))
+        Some((map.text, map.ids.into_iter().map(|(id, distance)| (id.get(), distance.steps)).collect()))
     }
 
     #[test]
@@ -186,6 +190,16 @@ mod tests {
         let (text, ids) = read(text).unwrap();
         assert_eq!(text.parse::<Value>().unwrap(), kept.parse::<Value>().unwrap());
         assert_eq!(ids, [(2, 1), (3, 1), (6, 2)]);
+    }
+
+    #[test]
+    fn an_id_is_opened_where_the_fewest_web_sockets_are_on_the_way() {
+        let text = r#"{"2":{"type":"wss","nodes":{"5":{"nodes":{"6":{}}}}},"3":{"nodes":{"4":{"nodes":{"5":{"nodes":{"6":{}}}}}}}}"#;
+        let kept =
+            r#"{"2":{"type":"wss","nodes":{"5":{"nodes":{}}}},"3":{"nodes":{"4":{"nodes":{"5":{"nodes":{"6":{}}}}}}}}"#;
+        let (text, ids) = read(text).unwrap();
+        assert_eq!(text.parse::<Value>().unwrap(), kept.parse::<Value>().unwrap());
+        assert_eq!(ids, [(2, 1), (3, 1), (4, 2), (5, 3), (6, 4)]);
     }
 
     #[test]

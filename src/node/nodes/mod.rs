@@ -1,39 +1,88 @@
 //! All that is known of other nodes: their registrations, the ways to them, how they are reached, whether they answer,
 //! and what they owe.
 
+mod adding;
 pub(in crate::node) mod constatus;
+pub(in crate::node) mod dial_in;
 mod keys;
+mod links;
+mod liveness;
+mod messages;
+mod newcomer;
 pub(in crate::node) mod node;
 pub(in crate::node) mod owed;
-pub(in crate::node) mod passed_on;
+mod owed_ends;
+mod passed_on;
 pub(in crate::node) mod pathway;
-pub(in crate::node) mod registration;
-pub(in crate::node) mod registry;
+mod pings;
+mod registering;
+mod registration;
+mod registry;
+mod rival;
 mod routes;
-pub(in crate::node) mod sent_tokens;
+mod sent_tokens;
+#[cfg(test)]
+mod tests;
+mod unlisted;
+pub(in crate::node) mod wanted;
+
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::config::settings::ProxySettings;
+use crate::model::action::Action;
+use crate::model::connection::ClientId;
+use crate::model::history::SyncMark;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
+use crate::model::registration::NodeKind;
+use crate::model::time::{Monotonic, WallTime};
+use crate::model::token::Token;
 
 use super::context::Context;
+use super::timers::Timer;
 use constatus::StatusTexts;
-use node::Node;
+use newcomer::Newcomer;
+use node::{Link, LinkChange, Node};
+use owed::OwedTokens;
 use passed_on::PassedOn;
 use pathway::{Patience, Route};
 use registry::Registry;
 use sent_tokens::SentTokens;
+use unlisted::Unlisted;
+use wanted::Wanted;
 
 /// See the module's page.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Nodes {
-    pub(super) registry: Registry,
-    pub(super) passed_on: PassedOn,
-    pub(super) sent_tokens: SentTokens,
+    registry: Registry,
+    wanted: Wanted,
+    unlisted: Unlisted,
+    /// Which client speaks for which node that has dialled in; at most one client for each.
+    dialled_in: BTreeMap<ClientId, NodeId>,
+    /// Clients that want to speak for a node that another client speaks for.
+    rivals: BTreeMap<NodeId, Newcomer>,
+    /// Nodes that a list has taken out while they were connected to us, with the client that spoke for each: one that
+    /// comes back need not wait until it registers itself anew.
+    left: BTreeMap<NodeId, (NodeKind, ClientId)>,
+    /// How far the histories of nodes that are not registered now were taken over.
+    marks: BTreeMap<NodeId, SyncMark>,
+    /// Nodes that have gone while a page of their history was being stored, with the number of that sync.
+    storing: BTreeMap<NodeId, u64>,
+    /// What nodes owe that are not registered now; each has its [`super::timers::Timer::Unconfirmed`].
+    absent: BTreeMap<NodeId, OwedTokens>,
+    sent_tokens: SentTokens,
+    passed_on: PassedOn,
     texts: StatusTexts,
+    changes: VecDeque<LinkChange>,
 }
 
 impl Nodes {
+    /// Those of a daemon that starts with these marks.
+    pub(super) fn new(marks: Vec<(NodeId, SyncMark)>, now: WallTime) -> Self {
+        let marks = marks.into_iter().map(|(id, mark)| (id, mark.clamped(now))).collect();
+        Self { marks, ..Self::default() }
+    }
+
     /// A node, to read.
     pub(super) fn get(&self, id: NodeId) -> Option<&Node> {
         self.registry.get(id)
@@ -59,6 +108,34 @@ impl Nodes {
         self.registry.ids()
     }
 
+    /// The node that a token was sent to last.
+    pub(super) fn sent_through(&self, token: &Token) -> Option<NodeId> {
+        self.sent_tokens.route_of(token.as_str()).map(|(through, _)| through)
+    }
+
+    /// A message goes to a target: its way is remembered.
+    pub(super) fn note_sent(&mut self, token: &Token, route: Route) {
+        self.sent_tokens.note(token, route.through, route.target);
+    }
+
+    /// Whether a request that is about to be passed on has come back to us by another sender.
+    pub(super) fn comes_back(
+        &mut self,
+        sender: Option<ClientId>,
+        (action, token): (&Action, &Token),
+        target: &str,
+        data: &str,
+        now: Monotonic,
+    ) -> bool {
+        self.passed_on.comes_back(sender, action, token, target, data, now)
+    }
+
+    /// Whether what is registered of a node prevails over what a list says.
+    pub(super) fn prevails(&self, id: NodeId) -> bool {
+        let itself = self.get(id).is_some_and(|node| node.registration.prevail);
+        itself || self.registry.is_prevailing_subnode(id)
+    }
+
     /// Sends a message to a node, see [`Node::send`].
     pub(super) fn send(&self, context: &mut Context, id: NodeId, message: Message) {
         if let Some(node) = self.get(id) {
@@ -77,6 +154,14 @@ impl Nodes {
         (text.to_owned(), leaves_row)
     }
 
+    /// What waits for a node whose link is down is given up after the usual time.
+    pub(super) fn await_unsettled(&self, context: &mut Context, id: NodeId) {
+        let at = context.now.monotonic + context.proxy_settings().pong_discard_timeout;
+        if self.get(id).is_some_and(|node| node.link != Link::Up && node.owed.has_unsettled()) {
+            context.timers.set_if_unset(Timer::Unconfirmed(id), at);
+        }
+    }
+
     /// The way to a target.
     ///
     /// # Errors
@@ -89,6 +174,21 @@ impl Nodes {
             context.now.monotonic,
             Self::patience(context),
         )
+    }
+
+    /// Whether a row of `node` may end a token here: the node got it, or the target that it is for is behind the node.
+    pub(super) fn may_end(&self, context: &Context, node: NodeId, token: &str) -> bool {
+        let leads_to = |target: NodeId| self.registry.candidates(target).any(|(through, ..)| through == node);
+        if let Some((through, target)) = self.sent_tokens.route_of(token) {
+            return node == through || node == target || leads_to(target);
+        }
+        match context.journal.opened_for(token) {
+            // Work of our own.
+            Some(None) => false,
+            Some(Some(through)) => node == through || leads_to(through),
+            // Nothing here waits for it.
+            None => true,
+        }
     }
 
     /// When a node counts as dead, as configured.

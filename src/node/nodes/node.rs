@@ -9,14 +9,32 @@ use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration};
 use crate::model::time::Monotonic;
 
+use super::liveness::Liveness;
 use super::owed::OwedTokens;
 use crate::node::context::Context;
-use crate::node::liveness::Liveness;
 use crate::node::output::Output;
 use crate::node::sync::state::NodeSync;
 
-/// Ids that a node announces, and how many steps behind it they are: 1 for its own nodes.
-pub(in crate::node) type Announced = BTreeMap<NodeId, u8>;
+/// How far an id is behind a node. What comes over a WebSocket counts as farther than any other way, because its nodes
+/// share a token. Each daemon finds the same in the maps of the others; so a choice by distance makes no circle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::node) struct Distance {
+    /// WebSockets on the way.
+    pub web_sockets: u8,
+    /// Steps: 1 for the node's own nodes.
+    pub steps: u8,
+}
+
+impl Distance {
+    /// That of a node which is one step behind, over a WebSocket or not.
+    pub(super) const fn behind(self, web_socket: bool) -> Self {
+        let web_sockets = self.web_sockets.saturating_add(if web_socket { 1 } else { 0 });
+        Self { web_sockets, steps: self.steps.saturating_add(1) }
+    }
+}
+
+/// Ids that a node announces, and how far behind it they are.
+pub(in crate::node) type Announced = BTreeMap<NodeId, Distance>;
 
 /// Whether messages can go to a node now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +45,19 @@ pub(in crate::node) enum Link {
     Down,
     /// Connected and sealed.
     Up,
+}
+
+/// What other rooms hear of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::node) enum LinkChange {
+    /// It is up.
+    Up(NodeId),
+    /// It is down, and what was under way may be lost.
+    Down(NodeId),
+    /// Nothing more comes over it.
+    Gone(NodeId),
+    /// Whether the host answers is to be found out by SSH.
+    SshPing(NodeId),
 }
 
 impl Link {
@@ -44,6 +75,8 @@ pub(in crate::node) struct Node {
     pub client: Option<ClientId>,
     /// Which start of which daemon that is, where it says so.
     pub instance: Option<Box<str>>,
+    /// The id that its daemon gives itself, where that is another one: the two are mixed up.
+    pub calls_itself: Option<NodeId>,
     /// When its client last said anything.
     pub heard: Option<Monotonic>,
     pub liveness: Liveness,
@@ -64,6 +97,7 @@ impl Node {
             link: Link::of(&registration.kind),
             client: None,
             instance: None,
+            calls_itself: None,
             heard: None,
             liveness: Liveness::default(),
             sync: NodeSync::new(mark),
@@ -96,6 +130,9 @@ impl Node {
     /// The message of the history row that ends the token.
     pub(in crate::node) fn reachable(&self) -> Result<(), String> {
         let id = self.registration.id;
+        if let Some(other) = self.calls_itself {
+            return Err(format!("proxy - what answers as node '{id}' calls itself node '{other}'"));
+        }
         match self.registration.kind {
             NodeKind::WebSocket if self.client.is_none() => {
                 Err(format!("cannot get connection from target node '{id}'"))

@@ -19,9 +19,9 @@ pub(in crate::node) const OWED_MAX: usize = 10_000;
 /// Characters of an answer that are kept; a larger one belongs to a row that the node writes itself.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
 
-/// A copy that goes by a relay may have failed behind it before its last message was lost on the way to the relay. The
-/// row about that comes by way of the relays, so it is waited for longer than one sync.
-const RELAYED_COPY_WAIT: Duration = Duration::from_secs(60);
+/// The row about the end of a copy is written when all is in its place, and may come by way of relays. So it is waited
+/// for longer than one sync.
+const COPY_WAIT: Duration = Duration::from_secs(60);
 
 /// How far a message got.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,7 +44,7 @@ struct Owed {
     leaves_no_row: bool,
     /// A sync with a greater serial number brings the row, or it never comes.
     after_sync: u64,
-    is_relayed_copy: bool,
+    is_copy: bool,
     /// When it was first missed, where that is not enough.
     missed_at: Option<Monotonic>,
 }
@@ -114,11 +114,11 @@ impl OwedTokens {
         !ends_with_reply
     }
 
-    /// The same for the last message of a copy; `is_relayed` when the receiver is behind the node.
-    pub(in crate::node) fn sent_copy(&mut self, token: Token, current_sync: u64, is_relayed: bool) {
+    /// The same for the last message of a copy.
+    pub(in crate::node) fn sent_copy(&mut self, token: Token, current_sync: u64) {
         self.sent(token.clone(), &Action::ProcessCopy, current_sync, false);
-        if let Some(owed) = self.owed.get_mut(&token).filter(|_| is_relayed) {
-            owed.is_relayed_copy = true;
+        if let Some(owed) = self.owed.get_mut(&token) {
+            owed.is_copy = true;
         }
     }
 
@@ -175,13 +175,13 @@ impl OwedTokens {
 
     /// A sync is complete: what it should have brought and did not ends now.
     pub(in crate::node) fn synced(&mut self, serial: u64, now: Monotonic) -> Vec<(Token, Ending)> {
-        for owed in self.owed.values_mut().filter(|owed| owed.is_relayed_copy && owed.progress != Progress::Sent) {
+        for owed in self.owed.values_mut().filter(|owed| owed.is_copy && owed.progress != Progress::Sent) {
             if owed.after_sync < serial {
                 owed.missed_at.get_or_insert(now);
             }
         }
-        let is_over = |owed: &Owed| owed.missed_at.is_some_and(|missed| now.since(missed) >= RELAYED_COPY_WAIT);
-        self.take(|owed| owed.after_sync < serial && (!owed.is_relayed_copy || is_over(owed)))
+        let is_over = |owed: &Owed| owed.missed_at.is_some_and(|missed| now.since(missed) >= COPY_WAIT);
+        self.take(|owed| owed.after_sync < serial && (!owed.is_copy || is_over(owed)))
     }
 
     /// A sync over an unbroken connection is complete: what was sent before its question has arrived. The ending of
@@ -300,13 +300,13 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_copy_behind_a_relay_may_come_later_than_the_next_sync() {
+    fn the_end_of_a_copy_may_come_later_than_the_next_sync() {
         let mut owed = OwedTokens::default();
-        owed.sent_copy(token("a"), 3, true);
+        owed.sent_copy(token("a"), 3);
         owed.link_lost();
         owed.link_restored(4);
         assert_eq!(owed.synced(5, NOW), vec![]);
         assert_eq!(owed.synced(9, NOW + Duration::from_secs(59)), vec![]);
-        assert_eq!(owed.synced(10, NOW + RELAYED_COPY_WAIT), vec![(token("a"), Ending::Lost)]);
+        assert_eq!(owed.synced(10, NOW + COPY_WAIT), vec![(token("a"), Ending::Lost)]);
     }
 }

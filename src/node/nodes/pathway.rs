@@ -110,7 +110,7 @@ mod tests {
     use crate::model::history::SyncMark;
     use crate::model::registration::{NodeKind, Registration, Subnode};
 
-    use super::super::node::Announced;
+    use super::super::node::{Announced, Distance};
 
     use super::*;
 
@@ -143,6 +143,10 @@ mod tests {
         registry
     }
 
+    fn steps(steps: u8) -> Distance {
+        Distance { web_sockets: 0, steps }
+    }
+
     fn through(registry: &Registry, target: &str, seconds: u64) -> Result<u64, String> {
         choose(registry, target, Monotonic::from_millis(seconds * 1000), PATIENCE).map(|route| route.through.get())
     }
@@ -171,7 +175,7 @@ mod tests {
     fn dynamic_routes_come_after_static_ones_and_go_with_their_node() {
         let mut registry = registry(vec![push(2, &[]), push(3, &[])]);
         assert_eq!(through(&registry, "9", 0), Err("proxy - unknown target 9".to_owned()));
-        registry.announce(id(3), [(id(9), 2), (id(3), 1)].into());
+        registry.announce(id(3), [(id(9), steps(2)), (id(3), steps(1))].into());
         assert_eq!(through(&registry, "9", 0), Ok(3));
         registry.register(push(2, &[(9, 1)]), SyncMark::default());
         assert_eq!(through(&registry, "9", 0), Ok(2));
@@ -182,12 +186,24 @@ mod tests {
     }
 
     #[test]
+    fn a_way_without_web_sockets_comes_before_a_shorter_one_with_them() {
+        let web_socket = Registration { kind: NodeKind::WebSocket, identity: Some("2".to_owned()), ..push(2, &[]) };
+        let mut registry = registry(vec![web_socket, push(3, &[]), push(4, &[])]);
+        registry.get_mut(id(2)).unwrap().client = Some(crate::model::connection::ClientId::Zmq(1));
+        registry.announce(id(2), [(id(9), steps(1))].into());
+        registry.announce(id(4), [(id(9), Distance { web_sockets: 1, steps: 4 })].into());
+        assert_eq!(through(&registry, "9", 0), Ok(2));
+        registry.announce(id(3), [(id(9), steps(5))].into());
+        assert_eq!(through(&registry, "9", 0), Ok(3));
+    }
+
+    #[test]
     fn of_dynamic_routes_the_shortest_comes_first() {
         let mut registry = registry(vec![push(2, &[]), push(3, &[])]);
-        registry.announce(id(2), [(id(9), 3)].into());
-        registry.announce(id(3), [(id(9), 2)].into());
+        registry.announce(id(2), [(id(9), steps(3))].into());
+        registry.announce(id(3), [(id(9), steps(2))].into());
         assert_eq!(through(&registry, "9", 0), Ok(3));
-        registry.announce(id(2), [(id(9), 2)].into());
+        registry.announce(id(2), [(id(9), steps(2))].into());
         assert_eq!(through(&registry, "9", 0), Ok(2));
     }
 

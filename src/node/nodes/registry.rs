@@ -6,9 +6,9 @@ use crate::model::history::SyncMark;
 use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration};
 
-use super::node::{Announced, Link, Node};
+use super::liveness::Liveness;
+use super::node::{Announced, Distance, Link, Node};
 use super::registration::SUBNODES_MAX;
-use crate::node::liveness::Liveness;
 
 /// Nodes at most.
 pub(in crate::node) const NODES_MAX: usize = 20_000;
@@ -20,8 +20,8 @@ pub(in crate::node) enum Way {
     Direct,
     /// A registration says so, with this score.
     Static(i64),
-    /// Its constatus map says so, this many steps behind it.
-    Dynamic(u8),
+    /// Its constatus map says so, so far behind it.
+    Dynamic(Distance),
 }
 
 /// Whether nothing but the node's own word stands for this way: nodes with a WebSocket share a token, so that any
@@ -62,7 +62,7 @@ pub(in crate::node) struct Registry {
     /// Subnode to its parents, best score first.
     static_routes: BTreeMap<NodeId, BTreeSet<(i64, NodeId)>>,
     /// Subnode to the nodes that announced it, nearest first.
-    dynamic_routes: BTreeMap<NodeId, BTreeSet<(u8, NodeId)>>,
+    dynamic_routes: BTreeMap<NodeId, BTreeSet<(Distance, NodeId)>>,
     /// Grows with everything that could show in the constatus map.
     version: u64,
 }
@@ -107,14 +107,20 @@ impl Registry {
     }
 
     /// The nodes through which `target` may be reached, best first: itself, static routes by score, dynamic routes by
-    /// distance; what WebSocket nodes claim comes last, and not at all for a target that is known otherwise.
+    /// distance, and what WebSocket nodes claim in their registration. Nothing that WebSocket nodes say counts for a
+    /// target that is known otherwise.
     pub(in crate::node) fn candidates(&self, target: NodeId) -> impl Iterator<Item = (NodeId, Way, &Node)> {
-        let itself = self.nodes.contains_key(&target).then_some((target, Way::Direct));
+        let itself = self.nodes.get(&target).map(|node| (target, Way::Direct, node));
         let is_known = itself.is_some() || self.is_prevailing_subnode(target);
-        let claims = self.ways_behind(target).filter(move |(_, way, node)| !is_known && only_claims(node, *way));
-        let ways = self.ways_behind(target).filter(|(_, way, node)| !only_claims(node, *way));
-        let itself = itself.into_iter().filter_map(|(id, way)| self.nodes.get(&id).map(|node| (id, way, node)));
-        itself.chain(ways).chain(claims)
+        let is_static = |way: Way| matches!(way, Way::Static(_));
+        let statics = self.ways_behind(target);
+        let statics = statics.filter(move |(_, way, node)| is_static(*way) && !only_claims(node, *way));
+        let is_heard = move |node: &Node, way: Way| !is_known || !only_claims(node, way);
+        let dynamics = self.ways_behind(target).filter(move |(_, way, node)| !is_static(*way) && is_heard(node, *way));
+        let claims = self
+            .ways_behind(target)
+            .filter(move |(_, way, node)| is_static(*way) && only_claims(node, *way) && !is_known);
+        itself.into_iter().chain(statics).chain(dynamics).chain(claims)
     }
 
     /// The nodes that `target` is said to be behind.
@@ -122,7 +128,7 @@ impl Registry {
         let statics = self.static_routes.get(&target).into_iter().flatten();
         let dynamics = self.dynamic_routes.get(&target).into_iter().flatten();
         let statics = statics.map(|(score, parent)| (*parent, Way::Static(*score)));
-        let all = statics.chain(dynamics.map(|(steps, parent)| (*parent, Way::Dynamic(*steps))));
+        let all = statics.chain(dynamics.map(|(distance, parent)| (*parent, Way::Dynamic(*distance))));
         all.filter_map(|(id, way)| self.nodes.get(&id).map(|node| (id, way, node)))
     }
 
@@ -260,9 +266,9 @@ impl Registry {
 
     fn remove_dynamic_routes(&mut self, parent: NodeId) {
         let announced = self.nodes.get_mut(&parent).map(|node| std::mem::take(&mut node.announced));
-        for (id, steps) in announced.unwrap_or_default() {
+        for (id, distance) in announced.unwrap_or_default() {
             if let Some(parents) = self.dynamic_routes.get_mut(&id) {
-                parents.remove(&(steps, parent));
+                parents.remove(&(distance, parent));
                 if parents.is_empty() {
                     self.dynamic_routes.remove(&id);
                 }
@@ -276,12 +282,16 @@ impl Registry {
         while announced.len() > SUBNODES_MAX {
             announced.pop_last();
         }
-        if self.nodes.get(&parent).is_none_or(|node| node.announced == announced) {
+        let Some(node) = self.nodes.get(&parent) else { return };
+        if node.registration.kind == NodeKind::WebSocket {
+            announced.values_mut().for_each(|distance| distance.web_sockets = distance.web_sockets.saturating_add(1));
+        }
+        if node.announced == announced {
             return;
         }
         self.remove_dynamic_routes(parent);
-        for (id, steps) in &announced {
-            self.dynamic_routes.entry(*id).or_default().insert((*steps, parent));
+        for (id, distance) in &announced {
+            self.dynamic_routes.entry(*id).or_default().insert((*distance, parent));
         }
         if let Some(node) = self.nodes.get_mut(&parent) {
             node.announced = announced;

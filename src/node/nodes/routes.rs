@@ -11,6 +11,7 @@ use crate::model::token::Token;
 use super::Nodes;
 use super::pathway::{self, Patience, Standing};
 use super::registry::Way;
+use crate::node::api::CANNOT_STORE;
 use crate::node::context::Context;
 use crate::node::peer::{Handled, Peer};
 
@@ -66,7 +67,7 @@ impl Nodes {
             let (kind, pathscore, steps) = match way {
                 Way::Direct => ("direct", None, None),
                 Way::Static(score) => ("static", Some(score), None),
-                Way::Dynamic(steps) => ("dynamic", None, Some(steps)),
+                Way::Dynamic(distance) => ("dynamic", None, Some(distance.steps)),
             };
             let mut entry = json!({
                 "through": through.to_json(),
@@ -88,6 +89,9 @@ impl Nodes {
         };
         if let (Some(uid), Some(ways)) = (context.names.uid_of(target), ways.as_object_mut()) {
             ways.insert("uid".to_owned(), uid.to_json());
+        }
+        if let Some(ways) = ways.as_object_mut().filter(|_| !context.stores) {
+            ways.insert("history".to_owned(), json!(CANNOT_STORE));
         }
         ways
     }

@@ -7,9 +7,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-use super::Nodes;
-use crate::node::context::Context;
-
 /// Tokens remembered.
 const REMEMBERED_MAX: usize = 65_536;
 
@@ -35,29 +32,17 @@ impl SentTokens {
             self.routes.remove(&oldest);
         }
     }
+
+    /// The node that a token was sent to last, and the node that it is for.
+    pub(super) fn route_of(&self, token: &str) -> Option<(NodeId, NodeId)> {
+        self.routes.get(&hash_of(token)).copied()
+    }
 }
 
 fn hash_of(token: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     token.hash(&mut hasher);
     hasher.finish()
-}
-
-impl Nodes {
-    /// Whether a row of `node` may end a token here: the node got it, or the target that it is for is behind the node.
-    pub(in crate::node) fn may_end(&self, context: &Context, node: NodeId, token: &str) -> bool {
-        let leads_to = |target: NodeId| self.registry.candidates(target).any(|(through, ..)| through == node);
-        if let Some((through, target)) = self.sent_tokens.routes.get(&hash_of(token)) {
-            return node == *through || node == *target || leads_to(*target);
-        }
-        match context.journal.opened_for(token) {
-            // Work of our own.
-            Some(None) => false,
-            Some(Some(through)) => node == through || leads_to(through),
-            // Nothing here waits for it.
-            None => true,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -15,13 +15,13 @@ use crate::model::node_id::NodeId;
 use crate::model::ssh::{SshCommand, SshEnd, SshExit, SshTask, SshUpload, UploadSource};
 use crate::model::token::Token;
 
-use super::request::quoted;
-use super::{Job, SshHosts, relay_file, relay_word};
+use super::{Job, SshHosts, not_connected, relay_file, relay_word};
 use crate::node::context::Context;
 use crate::node::copies::receiving::{ForHost, Gathered};
 use crate::node::copies::request::Request;
 use crate::node::journal::NewRow;
 use crate::node::json;
+use crate::node::modules::action::shell_words::quoted;
 use crate::node::nodes::pathway::Route;
 use crate::node::output::Output;
 
@@ -207,7 +207,7 @@ impl SshHosts {
         match (&job.stage, end) {
             (_, SshEnd::NotConnected(reason)) => {
                 if job.logging {
-                    self.not_connected(context, node, &job.token, &reason);
+                    context.fail(&job.token, &not_connected(node, &reason));
                 }
             }
             (Stage::Uploading, SshEnd::Copied(CopyKind::Archive, _)) => self.unpack(context, node, job),

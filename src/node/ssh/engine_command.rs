@@ -6,7 +6,7 @@ use crate::model::node_id::NodeId;
 use crate::model::ssh::{SshEnd, SshTask};
 use crate::model::token::Token;
 
-use super::{Job, SshHosts, relay_file};
+use super::{Job, SshHosts, not_connected, relay_file};
 use crate::node::command_rows;
 use crate::node::context::Context;
 use crate::node::journal::NewRow;
@@ -87,7 +87,7 @@ impl SshHosts {
             SshEnd::SubmittedInPart(lines, reason) => (lines, Some(reason)),
             SshEnd::NotConnected(reason) => {
                 if job.logging {
-                    self.not_connected(context, node, &job.token, &reason);
+                    context.fail(&job.token, &not_connected(node, &reason));
                 }
                 return;
             }

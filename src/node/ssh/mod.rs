@@ -5,7 +5,6 @@
 mod command;
 mod copy;
 mod engine_command;
-mod request;
 mod rows;
 #[cfg(all(test, feature = "ssh"))]
 mod tests;
@@ -27,6 +26,7 @@ use super::actions::{self, Also};
 use super::context::Context;
 use super::journal::NewRow;
 use super::json;
+use super::modules::action::request::Request;
 use super::nodes::pathway::Route;
 use super::output::Output;
 use super::phase::STOPPING_TEXT;
@@ -86,6 +86,11 @@ pub(super) struct SshHosts {
     next_relay: u64,
 }
 
+/// Why a task could not even begin, as the row that ends its token says it.
+fn not_connected(node: NodeId, reason: &str) -> String {
+    format!("cannot connect on target node '{node}': {reason}")
+}
+
 impl SshHosts {
     /// Whether nothing but pings is under way.
     pub fn is_idle(&self) -> bool {
@@ -140,9 +145,9 @@ impl SshHosts {
         }
         match action {
             Action::RemoteCopy => self.copy(context, route, token, data),
-            Action::ActionEngine => self.action_engine(context, route, token, data),
+            Action::ActionEngine => self.commands(context, route, token, Request::read_single(data)),
             Action::EngineCommand => self.engine_commands(context, route, token, data),
-            _ => self.commands(context, route, token, data),
+            _ => self.commands(context, route, token, Request::read(data)),
         }
     }
 
@@ -191,11 +196,6 @@ impl SshHosts {
         None
     }
 
-    /// Why a task could not even begin, as the row that ends its token says it.
-    fn not_connected(&mut self, context: &mut Context, node: NodeId, token: &Token, reason: &str) {
-        context.fail(token, &format!("cannot connect on target node '{node}': {reason}"));
-    }
-
     /// The daemon stops, or does not wait any longer: what runs there is ended.
     pub(super) fn abort_all(&mut self, context: &mut Context, reason: &str) {
         let all = self.begun.iter().filter(|(_, begun)| !matches!(begun.job, Job::Ping));
@@ -210,7 +210,10 @@ impl SshHosts {
         for begun in std::mem::take(&mut self.begun).into_values() {
             let (logging, token) = match begun.job {
                 Job::Ping => continue,
-                Job::Commands(job) => (job.request.logging, job.token),
+                Job::Commands(job) => {
+                    job.series.end(context, STOPPING_TEXT);
+                    continue;
+                }
                 Job::Engine(job) => (job.logging, job.token),
                 Job::Copy(job) => (job.logging, job.token),
             };

@@ -5,16 +5,9 @@ use std::borrow::Cow;
 use crate::model::ssh::{SshExit, SshRun};
 use crate::model::text;
 
-use super::request::Command;
 use crate::node::command_rows::{self, push_metrics};
 use crate::node::json;
-
-/// One of its commands has begun.
-pub(super) fn command_started(command: &Command) -> String {
-    let mut out = begin("command has started", command);
-    out.push('}');
-    out
-}
+use crate::node::modules::action::list::Command;
 
 /// The command was handed on by a relay file.
 pub(super) fn command_relayed(command: &Command) -> String {
@@ -57,7 +50,7 @@ pub(super) fn command_finished(command: &Command, run: &SshRun, start: i64, end:
 }
 
 fn begin(message: &str, command: &Command) -> String {
-    command_rows::begin(message, &command.given.line, &command.given.metadata)
+    command_rows::begin(message, &command.line, &command.metadata)
 }
 
 /// The numbers that Linux and RFC 4254's names have in common; 0 for a name of the host's own.

@@ -1,6 +1,8 @@
 //! The answer to a GETLOG as nodes write it, read with tolerance: a row that makes no sense is left out, a field that
 //! makes no sense is mended.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -8,6 +10,7 @@ use serde_json::value::RawValue;
 use crate::model::code::Code;
 use crate::model::history::{HistoryName, RowOrigin};
 use crate::model::node_id::NodeId;
+use crate::model::text;
 
 use crate::node::json;
 
@@ -102,6 +105,9 @@ impl Answer {
         let parts = json::integer(&raw.nb_total_msg).and_then(|parts| usize::try_from(parts).ok());
         let parts = parts.unwrap_or(1).clamp(1, PARTS_MAX);
         let history = number(&raw.history).unwrap_or(0);
+        if history == 0 {
+            rows.iter_mut().for_each(AnsweredRow::mend_letters);
+        }
         let (last_id, more) = (json::integer(&raw.last_id), json::is_true(&raw.more));
         Some(Self { rows, left_out, last_id, history, more, parts })
     }
@@ -119,6 +125,13 @@ fn origin(value: &Value) -> Option<RowOrigin> {
 }
 
 impl AnsweredRow {
+    /// A Perl daemon encodes a row twice that has letters in its command.
+    fn mend_letters(&mut self) {
+        if let Cow::Owned(once) = text::without_double_encoding(&self.data) {
+            self.data = once;
+        }
+    }
+
     /// Where it was written first, as far as that can be known: a node of our kind tells the `number` of its history.
     pub(in crate::node) fn origin_in(&self, node: NodeId, number: i64, pages: bool) -> Option<RowOrigin> {
         let history = HistoryName { node, number };
@@ -151,6 +164,20 @@ impl RawRow<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_that_a_perl_daemon_has_encoded_twice_is_read_as_it_was_meant() {
+        let read = |history: &str, data: &str| {
+            let text = format!(r#"{{"action":"getlog"{history},"result":[{{"ctime":1,"id":1,"data":"{data}"}}]}}"#);
+            Answer::read(&text).unwrap().rows[0].data.clone()
+        };
+        let twice: String = "caf\u{e9} \u{20ac}".bytes().map(char::from).collect();
+        assert_eq!(read("", &twice), "caf\u{e9} \u{20ac}");
+        assert_eq!(read(r#","history":5"#, &twice), twice, "a daemon of our kind means what it says");
+        for once in ["caf\u{e9} \u{20ac}", "caf\u{e9}", "caf\u{c3}\u{a9} \u{e9}", "caf\u{c3}\u{a9} \u{20ac}", "plain"] {
+            assert_eq!(read("", once), once);
+        }
+    }
 
     #[test]
     fn rows_of_a_perl_daemon_are_read_and_put_in_order() {

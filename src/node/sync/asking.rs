@@ -80,7 +80,8 @@ pub(in crate::node) fn restart_sync(context: &mut Context, nodes: &mut Nodes, id
     node.sync.repeats = 0;
     node.sync.serial += 1;
     let serial = node.sync.serial;
-    if node.link == Link::Up {
+    // While a page is stored the mark is not certain; what begins then is asked after it.
+    if node.link == Link::Up && !node.sync.is_storing {
         ask_for_log(context, nodes, id);
     }
     context.timers.set(Timer::SyncTimeout(id), deadline);

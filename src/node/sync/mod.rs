@@ -100,20 +100,18 @@ impl SyncRoom<'_> {
         let is_missing_part = node.sync.gathering.take().is_some();
         // A Perl node with a WebSocket says nothing when it has no rows.
         let is_heard = node.heard.is_some_and(|heard| now.since(heard) <= patience);
-        if is_heard && !is_missing_part && node.link == Link::Up && node.registration.kind == NodeKind::WebSocket {
+        let is_silent = is_heard && node.sync.is_unanswered && !is_missing_part;
+        if is_silent && node.link == Link::Up && node.registration.kind == NodeKind::WebSocket {
             self.finish_sync(id);
             return;
         }
         node.sync.again |= is_missing_part;
         node.sync.in_progress = false;
         let again = std::mem::take(&mut node.sync.again) && node.link == Link::Up;
-        let token = node.sync.token.take();
         let text = format!("proxy - getlog in timeout for '{id}'");
-        match token {
-            Some(token) => self.context.fail(&token, &text),
-            None => self.context.write(NewRow::without_token(Code::FINISHED_KO, json::message(&text))),
+        if !self.fail_sync(id, &text) {
+            self.context.write(NewRow::without_token(Code::FINISHED_KO, json::message(&text)));
         }
-        self.state.finished.push_back((id, u64::MAX));
         if again {
             asking::restart_sync(self.context, self.nodes, id);
         }
@@ -217,21 +215,45 @@ impl SyncRoom<'_> {
     /// The database has spoken about a page and its mark.
     pub(super) fn page_stored(&mut self, receipt: ReceiptId, stored: bool) {
         let Some(page) = self.state.pages.remove(&receipt) else { return };
-        let id = page.id;
-        let Some(node) = self.nodes.get_mut(id) else { return };
-        node.sync.is_storing = false;
+        let (id, before) = (page.id, page.before);
         if !stored {
             // Nothing of the page is there; it is asked for again with the next sync.
-            node.sync.mark = page.before;
             self.state.origins.take_back(&page.origins_before);
             self.context.log(LogLine::error("proxy", format!("the history of node '{id}' cannot be stored")));
-        } else if node.sync.serial != page.serial {
-            // Another sync has begun since.
+        }
+        let Some(node) = self.nodes.get_mut(id) else {
+            return self.nodes.page_of_absent_settled(id, (!stored).then_some(before));
+        };
+        if !stored {
+            node.sync.mark = before;
+        }
+        node.sync.is_storing = false;
+        let is_superseded = node.sync.serial != page.serial;
+        let is_up = node.link == Link::Up;
+        if is_superseded {
+            // Another sync has begun since. Its question had to wait until the mark was certain.
+            if is_up {
+                asking::ask_for_log(self.context, self.nodes, id);
+            }
+        } else if !stored {
+            node.sync.in_progress = false;
+            self.context.timers.cancel(&Timer::SyncTimeout(id));
+            self.fail_sync(id, &format!("proxy - the history of node '{id}' cannot be stored"));
         } else if page.more {
             self.continue_sync(id);
         } else {
             self.finish_sync(id);
         }
+    }
+
+    /// A sync ends without all rows of the node, so nothing that they may bring is given up. Whether a token asked for it.
+    fn fail_sync(&mut self, id: NodeId, text: &str) -> bool {
+        let token = self.nodes.get_mut(id).and_then(|node| node.sync.token.take());
+        if let Some(token) = &token {
+            self.context.fail(token, text);
+        }
+        self.state.finished.push_back((id, u64::MAX));
+        token.is_some()
     }
 
     /// A full page came: the next one is asked for at once.

@@ -22,7 +22,7 @@ pub(in crate::node) struct NodeSync {
     /// When one was last: its answer may come late, when the mark has moved.
     pub(super) repeated_at: Option<Monotonic>,
     /// Whether a page is on its way into the database. Another answer is of no use until that has spoken.
-    pub(super) is_storing: bool,
+    pub is_storing: bool,
     /// Whether it pages, as our own kind does: such a node also announces its rows. `None` before its first answer.
     pub(super) pages: Option<bool>,
     /// Counts the syncs that were started.

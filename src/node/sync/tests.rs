@@ -150,9 +150,33 @@ fn a_page_that_cannot_be_stored_is_asked_for_again() {
     let page = || answer(&row(4, 7.5, "a", 0), r#","last_id":4,"more":true"#);
     bench.stores = false;
     assert_eq!(bench.give(page()), ["row a 0 {}", "mark 2 7.5 4"]);
-    assert_eq!(bench.pass_seconds(30), [r#"row - 1 {"message":"proxy - getlog in timeout for '2'"}"#]);
     bench.stores = true;
+    let grown = node_message(2, "SYNCLOGS", "", r#"{"code":0,"data":{"id":2}}"#);
+    assert_eq!(bench.give(grown), [QUESTION], "from where it was");
     assert_eq!(bench.give(page())[..2], ["row a 0 {}", "mark 2 7.5 4"]);
+}
+
+#[test]
+fn what_a_web_socket_node_owes_is_not_given_up_when_its_page_cannot_be_stored() {
+    use crate::model::connection::{ClientId, ConnectionId};
+    let mut bench = Bench::new(options(Vec::new()));
+    let says = |client: u64, action: &str, data: &str| Input::WebSocketMessage {
+        client: ClientId::WebSocket(ConnectionId(client)),
+        message: message(action, "", Some(""), data),
+    };
+    let registers = r#"{"nodes":[{"id":6,"type":"wss","identity":6}]}"#;
+    bench.give(says(70, "REGISTERNODES", registers));
+    bench.request("COMMAND", "t", "6", "{}");
+    bench.give(Input::ClientGone(ClientId::WebSocket(ConnectionId(70))));
+    bench.give(says(71, "REGISTERNODES", registers));
+    bench.stores = false;
+    let rows = row(4, 7.5, "t", 0);
+    let page =
+        format!(r#"{{"code":0,"data":{{"action":"getlog","id":6,"result":[{rows}],"last_id":4,"more":false}}}}"#);
+    bench.give(says(71, "SETLOGS", &page));
+    bench.give(says(71, "REGISTERNODES", registers));
+    let outputs = bench.pass_seconds(40);
+    assert!(!outputs.iter().any(|line| line.starts_with("row t ")), "{outputs:?}");
 }
 
 /// A page of node `node`, which is of our kind and has the history `number`.

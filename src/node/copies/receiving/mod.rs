@@ -39,6 +39,8 @@ const LOW_BYTES: usize = 1 << 20;
 /// Steps of one job at most: a sender of our own kind hears of them when the job is done, and its window should not run
 /// dry.
 const STEPS_MAX: usize = 2;
+/// Copies that ended well and are remembered, because their sender may not know yet.
+const ENDED_MAX: usize = 1_000;
 /// Rows of one copy that tell of its progress come at most so often where the sender tells the size of the whole: more
 /// would show nobody anything. A Perl sender gets a row for each chunk, as it is used to.
 const ROW_EVERY: Duration = Duration::from_millis(250);
@@ -107,6 +109,8 @@ pub(in crate::node) struct Receiving {
     next: u64,
     bytes: usize,
     gathered: Vec<Gathered>,
+    /// Copies that ended well, the last ones.
+    ended_well: VecDeque<Token>,
 }
 
 impl Incoming {
@@ -183,6 +187,11 @@ impl Receiving {
             let order = context.begin_copy();
             ForHost { through, target, order, end: None }
         });
+        if matches!(asked, Asked::Query(_)) && self.ended_well.contains(token) {
+            // Its sender has not heard of the end. A second one would be one too many.
+            self.answer(context, token, &hears, Code::FINISHED_OK, finished_data(&[]));
+            return Handled::Later;
+        }
         let incoming = self.incoming(token, for_host);
         if let (Some(for_host), SinkStep::End { spec, attributes, .. }) = (&mut incoming.for_host, &step) {
             for_host.end = Some((spec.clone(), attributes.clone()));
@@ -324,14 +333,7 @@ impl Receiving {
         notes: Vec<String>,
         unchanged: bool,
     ) {
-        let data = match notes.as_slice() {
-            [] => json::message("process copy finished successfully"),
-            notes => serde_json::json!({
-                "message": "process copy finished successfully",
-                "detail": notes.join("; "),
-            })
-            .to_string(),
-        };
+        let data = finished_data(&notes);
         for note in notes {
             context.log(LogLine::error("action", format!("Copy processing - {note}")));
         }
@@ -399,6 +401,10 @@ impl Receiving {
         let is_over = matches!(incoming.ended, Some((Code::FINISHED_OK, _)));
         if is_over && incoming.running.is_empty() && incoming.waiting.is_empty() {
             self.forget(context, token);
+            self.ended_well.push_back(token.clone());
+            if self.ended_well.len() > ENDED_MAX {
+                self.ended_well.pop_front();
+            }
         }
     }
 
@@ -407,5 +413,14 @@ impl Receiving {
             self.tokens.remove(&incoming.sink);
             context.timers.cancel(&Timer::Sink(token.clone()));
         }
+    }
+}
+
+/// The data of the last row of a copy that is in its place.
+fn finished_data(notes: &[String]) -> String {
+    let message = "process copy finished successfully";
+    match notes {
+        [] => json::message(message),
+        notes => serde_json::json!({ "message": message, "detail": notes.join("; ") }).to_string(),
     }
 }

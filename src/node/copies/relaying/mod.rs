@@ -21,7 +21,7 @@ use crate::model::node_id::NodeId;
 use crate::model::registration::NodeKind;
 use crate::model::token::Token;
 
-use super::ending::confirm;
+use super::ending::{confirm, end_after_look};
 use crate::node::context::Context;
 use crate::node::flow::Why;
 use crate::node::json;
@@ -162,13 +162,15 @@ impl Relay<'_> {
         } else if self.relaying.ended.contains(token) {
             return Ok(self.refuse(peer, token, asks));
         }
+        let before = self.nodes.sent_through(token);
+        self.nodes.note_sent(token, route);
         let passed = self.pass_on_to((peer, is_of_daemon), token, route, data, (is_end, asks, question));
         let Err(text) = passed else { return passed };
         self.relaying.end(token);
         if question.is_some() || asks && !is_end {
             Ok(self.answer(peer, token, &failed(&text, question)))
         } else {
-            Err(text)
+            self.end_after(before, peer, token, text)
         }
     }
 
@@ -191,7 +193,31 @@ impl Relay<'_> {
             self.relaying.end(token);
             return Ok(self.answer(peer, token, &failed(&text, question)));
         }
-        if self.relaying.end(token) { Err(text) } else { Ok(self.refuse(peer, token, false)) }
+        if !self.relaying.end(token) {
+            return Ok(self.refuse(peer, token, false));
+        }
+        let before = self.nodes.sent_through(token);
+        self.end_after(before, peer, token, text)
+    }
+
+    /// The end of a copy that cannot be passed on. A message of it that went to the node `before` may have ended the token
+    /// there, so the history of that node is looked at first.
+    ///
+    /// # Errors
+    /// The message of the row that ends it now.
+    fn end_after(
+        &mut self,
+        before: Option<NodeId>,
+        peer: Peer,
+        token: &Token,
+        text: String,
+    ) -> Result<Handled, String> {
+        let data = json::message(&text);
+        if before.is_some_and(|before| end_after_look(self.context, self.nodes, before, token, &data)) {
+            Ok(self.refuse(peer, token, false))
+        } else {
+            Err(text)
+        }
     }
 
     /// What comes of a copy that has ended here.
@@ -237,7 +263,7 @@ impl Relay<'_> {
             if node.owed.is_full() {
                 return Err(format!("proxy - too many messages to node '{through}' wait to be confirmed"));
             }
-            node.owed.sent_copy(token.clone(), node.sync.serial, through != route.target);
+            node.owed.sent_copy(token.clone(), node.sync.serial);
             self.context.open_token(token, Some(through));
             // If the sender's link breaks now, its next sync shows that the end went on.
             if is_of_daemon {
@@ -319,7 +345,9 @@ impl Relay<'_> {
                 continue;
             }
             // One that the outbox knows ends here with the next sync, if it did not arrive; until then nobody knows.
-            let is_owed = self.nodes.get(through).is_some_and(|node| node.owed.owes(&passed.token));
+            // If the node was unregistered meanwhile, all that it owed has ended.
+            let is_owed = self.nodes.get(through).is_some_and(|node| node.owed.owes(&passed.token))
+                || self.context.journal.has_just_ended(&passed.token);
             if is_owed || over.contains(&passed.token) {
                 self.settle(&passed, Code::BEGIN, "null");
                 continue;

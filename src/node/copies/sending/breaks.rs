@@ -8,6 +8,7 @@ use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
 use super::{Copy, Sender, Sending, State};
+use crate::node::copies::ending::{end_after_look, failure_data};
 use crate::node::phase::STOPPING_TEXT;
 use crate::node::timers::Timer;
 
@@ -90,8 +91,27 @@ impl Sender<'_> {
     /// A link is up: what broke off goes on.
     pub(in crate::node) fn link_up(&mut self, through: NodeId) {
         for source in self.sending.of_node(through) {
-            let Some(copy) = self.sending.all.get(&source) else { continue };
-            if copy.state == State::Interrupted && !copy.has_step {
+            self.resume(source);
+        }
+    }
+
+    /// Goes on with a copy that broke off. The end of one that may have ended there comes with the sync that is under
+    /// way: asked again, the receiver might end it once more.
+    pub(super) fn resume(&mut self, source: SourceId) {
+        let Some(copy) = self.sending.all.get(&source) else { return };
+        let node = self.nodes.get(copy.route.through);
+        let is_awaited = copy.may_have_ended && node.is_some_and(|node| node.sync.in_progress);
+        if copy.state == State::Interrupted && !copy.has_step && !is_awaited {
+            self.ask_receiver(source, None, false);
+        }
+    }
+
+    /// A sync with a node is over.
+    pub(in crate::node) fn synced(&mut self, through: NodeId) {
+        for source in self.sending.of_node(through) {
+            let copy = self.sending.all.get(&source);
+            let waits = |copy: &Copy| copy.may_have_ended && copy.state == State::Interrupted && !copy.has_step;
+            if copy.is_some_and(waits) && self.is_link_up(source) {
                 self.ask_receiver(source, None, false);
             }
         }
@@ -112,11 +132,23 @@ impl Sender<'_> {
                 // What waits for a link that was never up is told by `send_failed`.
                 State::Sending if copy.in_flight.is_empty() && copy.has_room => {}
                 _ => {
+                    let is_relayed = copy.route.target != through;
                     let text = format!("proxy - connection to node '{through}' was lost during the copy");
-                    self.fail(source, &CopyFailure { message: text, detail: String::new() });
+                    let failure = CopyFailure { message: text, detail: String::new() };
+                    if is_relayed { self.fail_after_look(source, &failure) } else { self.fail(source, &failure) }
                 }
             }
         }
+    }
+
+    /// A copy is over of which a relay has a part, and may have ended the token.
+    fn fail_after_look(&mut self, source: SourceId, failure: &CopyFailure) {
+        let Some(copy) = self.forget(source) else { return };
+        let data = failure_data(failure);
+        if !end_after_look(self.context, self.nodes, copy.route.through, &copy.token, &data) {
+            self.failure_row(&copy.token, failure);
+        }
+        self.start_queued();
     }
 
     /// A message of a copy left the link's queue unsent; `true` when the token is one of a copy.

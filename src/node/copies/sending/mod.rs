@@ -222,10 +222,8 @@ impl Sender<'_> {
         }
         if is_stale {
             // The connection is back already.
-            if self.is_link_up(source)
-                && self.sending.all.get(&source).is_some_and(|copy| copy.state == State::Interrupted)
-            {
-                self.ask_receiver(source, None, false);
+            if self.is_link_up(source) {
+                self.resume(source);
             }
             return;
         }
@@ -382,9 +380,9 @@ impl Sender<'_> {
 
     /// The receiver owes the end of a copy.
     fn owe(&mut self, copy: &Copy) {
-        let Route { through, target, .. } = copy.route;
+        let through = copy.route.through;
         if let Some(node) = self.nodes.get_mut(through) {
-            node.owed.sent_copy(copy.token.clone(), node.sync.serial, through != target);
+            node.owed.sent_copy(copy.token.clone(), node.sync.serial);
             self.context.open_token(&copy.token, Some(through));
         }
     }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::shell_words;
 use crate::node::json;
 
 #[derive(Deserialize)]
@@ -117,6 +118,22 @@ impl Command {
             no_shell: json::is_true(&raw.no_shell_interpretation),
             stream: json::is_true(&raw.stream),
         })
+    }
+
+    /// Its words, where no shell reads them.
+    ///
+    /// # Errors
+    /// What the row says: its quotes are not balanced, or it names no program.
+    pub fn words(&self) -> Option<Result<Vec<String>, String>> {
+        let words =
+            || shell_words::split(&self.line).filter(|words| words.first().is_some_and(|word| !word.is_empty()));
+        let binary = self.line.split(' ').next().unwrap_or_default();
+        let error = || {
+            format!(
+                "Error executing the command {binary}, does the command require a shell, or is there too many quote ?"
+            )
+        };
+        self.no_shell.then(|| words().ok_or_else(error))
     }
 
     /// `pkg_install` of the metadata: the plugins that it needs.

@@ -258,7 +258,7 @@ impl Commands {
         match owner {
             Owner::Request(running) => {
                 self.validating = self.validating.saturating_sub(1);
-                self.give_up_request(context, &running, reason);
+                running.series.end(context, reason);
             }
             Owner::Engine(run) => self.give_up_engine(context, &run, reason),
         }

@@ -1,4 +1,4 @@
-//! A COMMAND request for this daemon.
+//! A COMMAND request, for this daemon or for a host without one.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ const SHOWN_MAX: usize = 128;
 
 /// A request. Holds command lines: no `Debug`.
 #[derive(Clone, Default, PartialEq)]
-pub(super) struct Request {
+pub(in crate::node) struct Request {
     /// The list as JSON text, as it came.
     pub content: String,
     /// What is left to be run; the first is the one in hand.
@@ -27,7 +27,7 @@ pub(super) struct Request {
 
 /// Why a request is not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(in crate::node) struct Refusal {
     pub text: String,
     pub logging: bool,
     /// The command lines before what is wrong.
@@ -36,7 +36,7 @@ pub(super) struct Refusal {
 
 impl Request {
     /// Reads the data of a COMMAND. One command that makes no sense refuses all of them.
-    pub(super) fn read(data: &str) -> Result<Self, Refusal> {
+    pub fn read(data: &str) -> Result<Self, Refusal> {
         let refusal = |text: &str, logging| Refusal { text: text.to_owned(), logging, before: Vec::new() };
         let mut single = String::new();
         let list = CommandList::read(data, &mut single).map_err(|text| refusal(text, true))?;
@@ -53,6 +53,20 @@ impl Request {
                 }
             }
         }
+        Ok(Self { content: content.to_owned(), commands, logging, instant, of_central: false, len_bytes: data.len() })
+    }
+
+    /// Reads the data of an ACTIONENGINE: one command, not in a list.
+    ///
+    /// # Errors
+    /// What the row says, if one is wanted.
+    pub fn read_single(data: &str) -> Result<Self, Refusal> {
+        let refusal = |text: &str, logging| Refusal { text: text.to_owned(), logging, before: Vec::new() };
+        let mut single = String::new();
+        let list = CommandList::read(data, &mut single).map_err(|text| refusal(text, true))?;
+        let command = Command::read(list.content).map_err(|text| refusal(text, list.logging))?;
+        let CommandList { content, logging, instant } = list;
+        let commands = VecDeque::from([command]);
         Ok(Self { content: content.to_owned(), commands, logging, instant, of_central: false, len_bytes: data.len() })
     }
 }

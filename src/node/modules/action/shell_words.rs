@@ -28,6 +28,11 @@ fn read_quoted(characters: &mut std::str::Chars<'_>, quote: char, word: &mut Str
     }
 }
 
+/// A word as a POSIX shell reads it back, whatever is in it.
+pub(in crate::node) fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

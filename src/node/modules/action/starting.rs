@@ -17,9 +17,8 @@ use crate::node::context::Context;
 use crate::node::journal::Awaited;
 use crate::node::modules::action::Commands;
 
-use super::request::Request;
+use super::series::Series;
 use super::{Running, rows};
-use crate::node::command_rows;
 use crate::node::journal::NewRow;
 use crate::node::json;
 use crate::node::output::{Output, ReceiptId};
@@ -47,37 +46,30 @@ pub(super) struct Starting {
 
 impl Commands {
     /// Writes the first rows of a request, or runs one that has none at once.
-    pub(super) fn start_request(
-        &mut self,
-        context: &mut Context,
-        asker: Option<ClientId>,
-        token: Token,
-        request: Request,
-    ) -> Handled {
-        let mut running =
-            Running { request, token, errors: false, killed: None, announced: false, validated: false, printed: 0 };
-        if !running.request.logging {
+    pub(super) fn start_request(&mut self, context: &mut Context, asker: Option<ClientId>, series: Series) -> Handled {
+        let mut running = Running::new(series);
+        if !running.series.logging() {
             self.next_command(context, running);
             return Handled::accepted();
         }
         let Some(receipt) = context.await_receipt(Awaited::Begin) else {
             if asker.is_none() {
-                context.fail(&running.token, DATABASE_ISSUE);
+                running.series.end(context, DATABASE_ISSUE);
             }
             return Handled::refused(json::message(DATABASE_ISSUE));
         };
-        let first = running.request.commands.front().map(rows::command_started);
+        let first = running.series.command().map(rows::command_started);
         running.announced = first.is_some();
-        let opened = context.open_token_with(&running.token, receipt);
-        for data in [command_rows::processing_started(&running.request.content)].into_iter().chain(first) {
-            context.write_with(NewRow::part(&running.token, Code::BEGIN, data), None, Some(receipt));
+        let opened = context.open_token_with(running.series.token(), receipt);
+        for data in [running.series.processing_started()].into_iter().chain(first) {
+            context.write_with(NewRow::part(running.series.token(), Code::BEGIN, data), None, Some(receipt));
         }
-        let needs_plugins = running.request.commands.front().is_some_and(|command| command.plugins().is_some());
+        let needs_plugins = running.series.command().is_some_and(|command| command.plugins().is_some());
         if !needs_plugins {
-            let patience = if running.request.of_central { PATIENCE_WITH_CENTRAL } else { PATIENCE };
+            let patience = if running.series.of_central() { PATIENCE_WITH_CENTRAL } else { PATIENCE };
             context.output(Output::StoreMayWait { receipt, patience });
         }
-        let token = running.token.clone();
+        let token = running.series.token().clone();
         self.starting.insert(receipt, Starting { token, running: Some(running), asker, opened });
         Handled::Later
     }
@@ -94,7 +86,7 @@ impl Commands {
     /// The first rows of a request that has begun could not be stored. Whether its command was still running: it is
     /// killed then, and forgotten. Where it has ended, its last rows are kept until they can be stored.
     fn is_stopped_in_time(&mut self, context: &mut Context, token: &Token) -> bool {
-        let found = self.running.iter().find(|(_, running)| running.token == *token).map(|(id, _)| *id);
+        let found = self.running.iter().find(|(_, running)| running.series.token() == token).map(|(id, _)| *id);
         if let Some(id) = found {
             self.running.remove(&id);
             context.output(Output::Host(HostWork::KillCommand(id)));

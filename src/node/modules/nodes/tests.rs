@@ -1,8 +1,10 @@
 use super::*;
 use crate::config::database::{DatabasePlace, DatabaseSettings, NodesSettings, Secret};
 use crate::model::api::Method;
+use crate::model::connection::ClientId;
 use crate::model::host_work::HostDone;
 use crate::model::poller::{PollerRow, RelationRow};
+use crate::model::registration::NodeKind;
 
 use crate::model::module::Module;
 use crate::node::CoreOptions;
@@ -180,8 +182,12 @@ fn a_relation_is_a_further_route() {
     pollers[2].remote_id = Some("2".to_owned());
     pollers[2].use_as_proxy = Some("1".to_owned());
     read(&mut bench, PollerTables { pollers, relations, debug_gorgone: None });
-    let ways =
-        |target| bench.core.nodes.registry.candidates(id(target)).map(|(node, ..)| node.get()).collect::<Vec<_>>();
+    let mut ways = |target: u64| {
+        let lines = bench.call(1, Method::Get, &format!("internal/routes/{target}"), "");
+        let answer: serde_json::Value = serde_json::from_str(lines[0].trim_start_matches("answer 1 200 ")).unwrap();
+        let ways = answer["data"][target.to_string()]["candidates"].as_array().unwrap().clone();
+        ways.iter().map(|way| way["through"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
     assert_eq!((ways(3), ways(4)), (vec![3, 2], vec![2]));
 }
 
@@ -212,7 +218,7 @@ fn what_a_node_still_answers_after_it_was_taken_away_does_not_cost_its_connectio
     let present = PollerTables { pollers: vec![dials_in], ..PollerTables::default() };
     read(&mut bench, present.clone());
     let says = |action, data| Input::WebSocketMessage {
-        client: ClientId::WebSocket(crate::model::connection::ConnectionId(70)),
+        client: crate::model::connection::ClientId::WebSocket(crate::model::connection::ConnectionId(70)),
         message: message(action, "", Some(""), data),
     };
     bench.give(says("REGISTERNODES", r#"{"nodes":[{"id":"7","type":"wss","identity":"7"}]}"#));
@@ -223,7 +229,7 @@ fn what_a_node_still_answers_after_it_was_taken_away_does_not_cost_its_connectio
     read(&mut bench, present);
     assert_eq!(
         bench.core.nodes.get(id(7)).and_then(|node| node.client),
-        Some(ClientId::WebSocket(crate::model::connection::ConnectionId(70)))
+        Some(crate::model::connection::ClientId::WebSocket(crate::model::connection::ConnectionId(70)))
     );
     bench.pass_seconds(600);
     read(&mut bench, PollerTables::default());

@@ -9,17 +9,18 @@ use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration, RegistrationSource, Subnode};
 
-use super::core::Core;
+use super::Nodes;
+use crate::node::context::Context;
 
 /// What each source wanted last.
 #[derive(Debug, Default)]
-pub(super) struct Wanted {
+pub(in crate::node) struct Wanted {
     sources: BTreeMap<RegistrationSource, BTreeMap<NodeId, Registration>>,
 }
 
 /// What became of a list of wanted nodes. What is in none of these was registered alike before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct RegistrationChanges {
+pub(in crate::node) struct RegistrationChanges {
     /// Registered now and not before.
     pub added: Vec<NodeId>,
     /// Registered otherwise than before.
@@ -56,14 +57,14 @@ impl Wanted {
     }
 
     /// Whether any source lists a node, or says that it is behind another.
-    pub(super) fn lists(&self, id: NodeId) -> bool {
+    pub(in crate::node) fn lists(&self, id: NodeId) -> bool {
         let behind = |node: &Registration| node.subnodes.iter().any(|below| below.id == id);
         let mut all = self.sources.values();
         all.any(|wanted| wanted.contains_key(&id) || wanted.values().any(behind))
     }
 
     /// Whether the database, once it was read, says which nodes there are, or a file lists one that dials in.
-    pub(super) fn lists_one_that_dials_in(&self, awaits_database: bool) -> bool {
+    pub(in crate::node) fn lists_one_that_dials_in(&self, awaits_database: bool) -> bool {
         if awaits_database {
             return self.sources.contains_key(&RegistrationSource::Database);
         }
@@ -78,10 +79,15 @@ impl RegistrationChanges {
     }
 }
 
-impl Core {
+impl Nodes {
     /// [`super::input::Input::NodesWanted`]
-    pub(super) fn nodes_wanted(&mut self, source: RegistrationSource, nodes: Vec<Registration>) {
-        if self.context.is_stopping() {
+    pub(in crate::node) fn nodes_wanted(
+        &mut self,
+        context: &mut Context,
+        source: RegistrationSource,
+        nodes: Vec<Registration>,
+    ) {
+        if context.is_stopping() {
             return;
         }
         let (module, what) = match source {
@@ -89,7 +95,7 @@ impl Core {
             RegistrationSource::Database => ("nodes", "the database"),
         };
         let total = nodes.len();
-        let changes = self.apply_registrations(source, nodes);
+        let changes = self.apply_registrations(context, source, nodes);
         let text = if changes.is_empty() {
             format!("{what} lists the same {total} nodes as before")
         } else {
@@ -99,14 +105,15 @@ impl Core {
                 "{what} lists {total} nodes: {added} added, {changed} changed, {removed} removed, {refused} refused"
             )
         };
-        self.context.log(LogLine::info(module, text));
+        context.log(LogLine::info(module, text));
     }
 
     /// Makes the registrations of `source` what it wants now: `wanted` is its whole list, and of two entries with one
     /// id the first counts. Connections of nodes that stay as they are are not touched. A node that `source` wanted
     /// before and does not want now is unregistered, or registered as another source wants it. Refusals are logged.
-    pub(super) fn apply_registrations(
+    pub(in crate::node) fn apply_registrations(
         &mut self,
+        context: &mut Context,
         source: RegistrationSource,
         wanted: Vec<Registration>,
     ) -> RegistrationChanges {
@@ -114,7 +121,7 @@ impl Core {
         let mut list = BTreeMap::new();
         let mut order = Vec::with_capacity(wanted.len());
         for registration in wanted {
-            let registration = self.context.names.by_ids(registration);
+            let registration = context.names.by_ids(registration);
             let id = registration.id;
             if list.contains_key(&id) {
                 continue;
@@ -126,21 +133,22 @@ impl Core {
         let gone: Vec<NodeId> = before.keys().filter(|id| !list.contains_key(id)).copied().collect();
         self.wanted.sources.insert(source, list);
         for id in gone {
-            self.not_wanted_any_more(source, id);
+            self.not_wanted_any_more(context, source, id);
             changes.removed.push(id);
         }
         for id in order {
-            self.apply_one(source, id, before.get(&id), &mut changes);
+            self.apply_one(context, source, id, before.get(&id), &mut changes);
         }
         // What one source gave up another may have been refused.
         if !changes.removed.is_empty() || !changes.changed.is_empty() {
-            self.register_refused_of_others(source);
+            self.register_refused_of_others(context, source);
         }
         changes
     }
 
     fn apply_one(
         &mut self,
+        context: &mut Context,
         source: RegistrationSource,
         id: NodeId,
         before: Option<&Registration>,
@@ -148,19 +156,19 @@ impl Core {
     ) {
         let Some(registration) = self.wanted.by(source, id).cloned() else { return };
         self.unlisted.remove(id);
-        let is_known = self.nodes.get(id).is_some();
+        let is_known = self.get(id).is_some();
         if is_known && before == Some(&registration) {
             return;
         }
         let merged = self.wanted.merged(id).unwrap_or_else(|| registration.clone());
-        if before.is_none() && self.nodes.get(id).is_some_and(|node| is_alike(&node.registration, &merged)) {
+        if before.is_none() && self.get(id).is_some_and(|node| is_alike(&node.registration, &merged)) {
             return;
         }
         let prevailed = before.is_some_and(|before| before.prevail) && !registration.prevail;
         if prevailed {
-            self.nodes.registry.prevail_no_more(id);
+            self.registry.prevail_no_more(id);
         }
-        match self.register(merged) {
+        match self.register(context, merged) {
             Ok(()) if is_known => changes.changed.push(id),
             Ok(()) => changes.added.push(id),
             Err(reason) => changes.refused.push((id, reason)),
@@ -168,49 +176,49 @@ impl Core {
     }
 
     /// Whether a source other than `source` wants a node.
-    pub(super) fn is_wanted_elsewhere(&self, source: RegistrationSource, id: NodeId) -> bool {
+    pub(in crate::node) fn is_wanted_elsewhere(&self, source: RegistrationSource, id: NodeId) -> bool {
         self.wanted.by_others(source, id)
     }
 
     /// Nodes that the file has under what is known to be a uid now are those with that uid.
-    pub(super) fn name_file_nodes_anew(&mut self) {
+    pub(in crate::node) fn name_file_nodes_anew(&mut self, context: &mut Context) {
         let source = RegistrationSource::File;
-        let names = &self.context.names;
+        let names = &context.names;
         let Some(list) = self.wanted.sources.get(&source) else { return };
         if list.keys().all(|id| names.id_of(*id) == *id) {
             return;
         }
         let list = list.values().cloned().map(|registration| names.by_ids(registration)).collect();
-        self.apply_registrations(source, list);
+        self.apply_registrations(context, source, list);
     }
 
-    fn not_wanted_any_more(&mut self, source: RegistrationSource, id: NodeId) {
+    fn not_wanted_any_more(&mut self, context: &mut Context, source: RegistrationSource, id: NodeId) {
         match self.wanted.merged(id).filter(|_| self.is_wanted_elsewhere(source, id)) {
-            Some(other) if self.nodes.get(id).is_some_and(|node| is_alike(&node.registration, &other)) => {}
+            Some(other) if self.get(id).is_some_and(|node| is_alike(&node.registration, &other)) => {}
             Some(other) => {
-                self.nodes.registry.prevail_no_more(id);
+                self.registry.prevail_no_more(id);
                 // A refusal is logged.
-                let _ = self.register(other);
+                let _ = self.register(context, other);
             }
             None => {
-                self.nodes.registry.prevail_no_more(id);
-                self.unregister(id);
+                self.registry.prevail_no_more(id);
+                self.unregister(context, id);
             }
         }
     }
 
-    fn register_refused_of_others(&mut self, source: RegistrationSource) {
+    fn register_refused_of_others(&mut self, context: &mut Context, source: RegistrationSource) {
         let others = self.wanted.sources.iter().filter(|(other, _)| **other != source);
         let is_possible = |registration: &&Registration| {
             let id = registration.id;
-            let is_free = self.nodes.get(id).is_none() && !self.context.is_own_id(id);
-            is_free && (registration.prevail || !self.nodes.registry.is_prevailing_subnode(id))
+            let is_free = self.get(id).is_none() && !context.is_own_id(id);
+            is_free && (registration.prevail || !self.registry.is_prevailing_subnode(id))
         };
         let absent: Vec<Registration> =
             others.flat_map(|(_, wanted)| wanted.values()).filter(is_possible).cloned().collect();
         for registration in absent {
             // A refusal is logged.
-            let _ = self.register(registration);
+            let _ = self.register(context, registration);
         }
     }
 }
@@ -249,7 +257,7 @@ mod tests {
         let mut bench = Bench::new(options(vec![push_node(2), push_node(3), push_node(4)]));
         let mut moved = push_node(3);
         moved.kind = push_node(33).kind;
-        let changes = bench.core.apply_registrations(FILE, vec![push_node(2), moved, push_node(5)]);
+        let changes = bench.list(FILE, vec![push_node(2), moved, push_node(5)]);
         let expected =
             RegistrationChanges { added: ids(&[5]), changed: ids(&[3]), removed: ids(&[4]), refused: Vec::new() };
         assert_eq!(changes, expected);
@@ -261,7 +269,7 @@ mod tests {
     fn a_node_that_changes_only_the_nodes_behind_it_keeps_its_connection() {
         let mut bench = Bench::new(options(vec![behind(2, &[7])]));
         bench.give(Input::LinkUp(id(2)));
-        let changes = bench.core.apply_registrations(FILE, vec![behind(2, &[8])]);
+        let changes = bench.list(FILE, vec![behind(2, &[8])]);
         assert_eq!(changes.changed, ids(&[2]));
         assert_eq!(bench.drain(), Vec::<String>::new());
         assert!(bench.core.nodes.registry.knows(id(8)) && !bench.core.nodes.registry.knows(id(7)));
@@ -272,21 +280,21 @@ mod tests {
         let mut bench = Bench::new(options(vec![prevailing(push_node(2))]));
         let elsewhere = Registration { kind: push_node(22).kind, ..push_node(2) };
         let nothing = RegistrationChanges::default();
-        assert_eq!(bench.core.apply_registrations(DATABASE, vec![elsewhere.clone()]), nothing);
-        bench.core.apply_registrations(DATABASE, Vec::new());
+        assert_eq!(bench.list(DATABASE, vec![elsewhere.clone()]), nothing);
+        bench.list(DATABASE, Vec::new());
         assert!(bench.core.nodes.get(id(2)).is_some(), "the database does not take away what the file wants");
-        bench.core.apply_registrations(DATABASE, vec![elsewhere]);
+        bench.list(DATABASE, vec![elsewhere]);
         bench.drain();
-        bench.core.apply_registrations(FILE, Vec::new());
+        bench.list(FILE, Vec::new());
         assert_eq!(bench.drain(), ["open 2 tcp://192.0.2.1:5022"]);
     }
 
     #[test]
     fn a_node_that_was_refused_as_a_subnode_is_registered_when_its_parent_gives_it_up() {
         let mut bench = Bench::new(options(vec![prevailing(behind(2, &[7]))]));
-        let changes = bench.core.apply_registrations(DATABASE, vec![push_node(7)]);
+        let changes = bench.list(DATABASE, vec![push_node(7)]);
         assert_eq!((changes.added, changes.refused.len()), (Vec::new(), 1));
-        bench.core.apply_registrations(FILE, vec![push_node(2)]);
+        bench.list(FILE, vec![push_node(2)]);
         assert_eq!(bench.drain(), ["open 7 tcp://192.0.2.1:5007"]);
     }
 
@@ -294,7 +302,7 @@ mod tests {
     fn a_pull_node_that_prevailed_is_gone_when_it_is_not_wanted_any_more() {
         let pull = Registration { kind: NodeKind::Pull, ..prevailing(push_node(6)) };
         let mut bench = Bench::new(options(vec![pull]));
-        assert_eq!(bench.core.apply_registrations(FILE, Vec::new()).removed, ids(&[6]));
+        assert_eq!(bench.list(FILE, Vec::new()).removed, ids(&[6]));
         assert!(!bench.core.nodes.registry.knows(id(6)));
     }
 
@@ -302,14 +310,14 @@ mod tests {
     fn what_was_unregistered_by_a_request_comes_back_with_the_next_list() {
         let mut bench = Bench::new(options(vec![push_node(2)]));
         bench.request("UNREGISTERNODES", "t", "", r#"{"nodes":[{"id":2}]}"#);
-        assert_eq!(bench.core.apply_registrations(FILE, vec![push_node(2)]).added, ids(&[2]));
+        assert_eq!(bench.list(FILE, vec![push_node(2)]).added, ids(&[2]));
     }
 
     #[test]
     fn of_two_entries_with_one_id_the_first_counts() {
         let mut bench = Bench::new(options(Vec::new()));
         let second = Registration { kind: push_node(9).kind, ..push_node(2) };
-        let changes = bench.core.apply_registrations(DATABASE, vec![push_node(2), second]);
+        let changes = bench.list(DATABASE, vec![push_node(2), second]);
         assert_eq!(changes.added, ids(&[2]));
         assert_eq!(bench.drain(), ["open 2 tcp://192.0.2.1:5002"]);
     }

@@ -17,7 +17,7 @@ const UNLISTED_MAX: usize = 1_000;
 const UNLISTED_OF_ADDRESS_MAX: usize = 100;
 
 /// See the module's page.
-pub(super) struct Unlisted {
+pub(in crate::node) struct Unlisted {
     nodes: BTreeMap<NodeId, Option<PeerAddress>>,
     /// Where the clients are that register themselves.
     addresses: BTreeMap<ClientId, PeerAddress>,
@@ -32,27 +32,27 @@ impl Default for Unlisted {
 
 impl Unlisted {
     /// A client has this address.
-    pub(super) fn note_address(&mut self, client: ClientId, address: PeerAddress) {
+    pub(in crate::node) fn note_address(&mut self, client: ClientId, address: PeerAddress) {
         self.addresses.insert(client, address.network());
     }
 
     /// A client is gone.
-    pub(super) fn forget_client(&mut self, client: ClientId) {
+    pub(in crate::node) fn forget_client(&mut self, client: ClientId) {
         self.addresses.remove(&client);
     }
 
     /// Whether a node is unlisted.
-    pub(super) fn contains(&self, id: NodeId) -> bool {
+    pub(in crate::node) fn contains(&self, id: NodeId) -> bool {
         self.nodes.contains_key(&id)
     }
 
     /// A node is gone, or listed now.
-    pub(super) fn remove(&mut self, id: NodeId) {
+    pub(in crate::node) fn remove(&mut self, id: NodeId) {
         self.nodes.remove(&id);
     }
 
     /// One more unlisted node.
-    pub(super) fn insert(&mut self, id: NodeId, client: ClientId) {
+    pub(in crate::node) fn insert(&mut self, id: NodeId, client: ClientId) {
         self.nodes.insert(id, self.addresses.get(&client).copied());
     }
 
@@ -60,7 +60,7 @@ impl Unlisted {
     ///
     /// # Errors
     /// Why not.
-    pub(super) fn admit(&self, id: NodeId, client: ClientId, takes_only_listed: bool) -> Result<(), String> {
+    pub(in crate::node) fn admit(&self, id: NodeId, client: ClientId, takes_only_listed: bool) -> Result<(), String> {
         let refusal = match takes_only_listed {
             true => Err("no list has it, and 'only_listed' holds".to_owned()),
             false => self.has_room(client),
@@ -70,7 +70,7 @@ impl Unlisted {
     }
 
     /// The line about a client that is refused, unless there were many of late.
-    pub(super) fn refusal_line(&self, client: ClientId, reason: &str, now: Monotonic) -> Option<LogLine> {
+    pub(in crate::node) fn refusal_line(&self, client: ClientId, reason: &str, now: Monotonic) -> Option<LogLine> {
         let address = self.addresses.get(&client).copied().unwrap_or(PeerAddress::Local);
         self.refusals.line(address, reason, now)
     }
@@ -147,7 +147,7 @@ mod tests {
         assert_ne!(bench.constatus(6), Value::Null);
         assert_eq!(bench.constatus(7), Value::Null);
         assert!(comes(&mut bench, 7, 1), "it may come again");
-        bench.core.apply_registrations(RegistrationSource::File, vec![wss(6), wss(7)]);
+        bench.list(RegistrationSource::File, vec![wss(6), wss(7)]);
         bench.give(Input::ClientGone(socket(7)));
         assert_ne!(bench.constatus(7), Value::Null, "it was listed meanwhile");
     }

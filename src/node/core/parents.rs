@@ -1,9 +1,9 @@
 //! What our centrals say, taken to the rooms that are concerned.
 
+use super::Core;
 use crate::model::action::Action;
 use crate::model::connection::{ClientId, ParentKind};
 use crate::model::message::{Message, Reply};
-use crate::node::core::Core;
 use crate::node::peer::{Handled, Peer};
 use crate::node::timers::Timer;
 

@@ -1,0 +1,102 @@
+//! What nodes say, taken to the rooms that are concerned.
+
+use crate::model::code::Code;
+use crate::model::connection::ClientId;
+use crate::model::log::LogLine;
+use crate::model::message::Message;
+use crate::model::node_id::NodeId;
+use crate::model::token::Token;
+
+use super::Core;
+use crate::node::counters::Way;
+use crate::node::json;
+use crate::node::nodes::dial_in::is_answer;
+use crate::node::nodes::node::LinkChange;
+use crate::node::timers::Timer;
+
+impl Core {
+    /// A message came over the link to a node.
+    pub(super) fn node_message(&mut self, id: NodeId, message: &Message) {
+        let said = self.nodes.said(&mut self.context, id, message);
+        if let Some(answer) = said.answer {
+            self.sync().log_answered(id, message.token.as_ref(), answer);
+            self.copies.sender(&mut self.context, &mut self.nodes).kind_known(id);
+        }
+        let Some((token, code, data)) = said.reply else { return };
+        if self.copies.confirmed(&mut self.context, &mut self.nodes, (id, token), code, data) {
+            return;
+        }
+        self.nodes.replied(&mut self.context, id, (token, code), data);
+        if !code.is_terminal() {
+            self.api().token_confirmed(token.as_str());
+        }
+    }
+
+    /// A client of the external socket says something: `true` when it was a node's answer, which is dealt with.
+    pub(in crate::node) fn said_by_pull_node(&mut self, client: ClientId, message: &Message) -> bool {
+        let Some(id) = self.nodes.spoken_for_by(client) else { return false };
+        self.nodes.is_heard(&mut self.context, id);
+        if !is_answer(&message.action) {
+            return false;
+        }
+        self.counters.count(Way::External, &message.action);
+        self.node_message(id, message);
+        self.nodes.older_answers(&mut self.context, id);
+        true
+    }
+
+    /// A message came over a WebSocket.
+    pub(super) fn web_socket_message(&mut self, client: ClientId, message: &Message) {
+        self.counters.count(Way::External, &message.action);
+        let named = self.guard.node_of(client);
+        if let Some(id) = self.nodes.web_socket_message(&mut self.context, (client, named), message) {
+            self.node_message(id, message);
+        }
+    }
+
+    /// A message for a node left the link's queue unsent.
+    pub(super) fn send_failed(&mut self, id: NodeId, token: Option<&Token>, reason: &str) {
+        self.context.log(LogLine::error("proxy", format!("send message problem for '{id}': {reason}")));
+        let Some(token) = token else { return };
+        if self.copies.sender(&mut self.context, &mut self.nodes).not_sent(id, token, reason) {
+            return;
+        }
+        let text = format!("Send message problem for '{id}': {reason}");
+        let owed = self.nodes.not_sent(id, token);
+        let relayed = self.copies.relay(&mut self.context, &mut self.nodes).not_sent(id, token, &text);
+        if relayed.unwrap_or(owed) {
+            self.context.finish(token, Code::FINISHED_KO, json::message(&text));
+        }
+    }
+
+    /// A message for a client did not leave, or its connection broke while the session goes on.
+    pub(super) fn client_not_reached(&mut self, client: ClientId, token: Option<&Token>) {
+        let Some(id) = self.nodes.spoken_for_by(client) else { return };
+        if token.is_some() {
+            self.send_failed(id, token, "it is not connected");
+        }
+        self.nodes.not_reached(&mut self.context, id);
+    }
+
+    /// A session or a WebSocket has ended.
+    pub(super) fn client_gone(&mut self, client: ClientId) {
+        self.subscribers.gone(client);
+        self.malformed.forget(client);
+        self.guard.forget(client);
+        self.context.timers.cancel(&Timer::Subscriber(client));
+        self.nodes.client_gone(&mut self.context, client);
+    }
+
+    /// Takes changes of links to those who have something under way there.
+    pub(super) fn tell_links(&mut self) {
+        while let Some(change) = self.nodes.next_change() {
+            let (context, nodes) = (&mut self.context, &mut self.nodes);
+            match change {
+                LinkChange::Up(id) => self.copies.sender(context, nodes).link_up(id),
+                LinkChange::Down(id) => self.copies.link_down(context, nodes, id),
+                LinkChange::Gone(id) => self.copies.sender(context, nodes).node_gone(id),
+                LinkChange::SshPing(id) => self.ssh.ping(context, id),
+            }
+        }
+    }
+}

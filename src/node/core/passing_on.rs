@@ -1,0 +1,154 @@
+//! Requests for other nodes, passed on to them (docs/protocol.md section 5).
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::log::LogLine;
+use crate::model::message::Message;
+use crate::model::node_id::NodeId;
+use crate::model::registration::NodeKind;
+use crate::model::token::Token;
+
+use super::Core;
+use crate::node::json;
+use crate::node::nodes::node::Node;
+use crate::node::nodes::pathway::Route;
+use crate::node::peer::{Handled, Peer};
+use crate::node::sync::asking;
+use crate::node::trace::passed_on;
+
+impl Core {
+    /// A request whose target is not here. The reply says that it is accepted; a row tells when it cannot be passed on.
+    pub(in crate::node) fn request_of_node(
+        &mut self,
+        peer: Peer,
+        action: Action,
+        token: &Token,
+        target: &str,
+        data: String,
+    ) -> Handled {
+        if self.context.options.proxy.is_none() {
+            let data = r#"{"error":"no_proxy","message":"no proxy configured. cannot manage target."}"#.to_owned();
+            self.context.finish(token, Code::FINISHED_KO, data.clone());
+            return Handled::refused(data);
+        }
+        self.counters.count_proxied(&action);
+        match self.pass_on(peer, action, token, target, data) {
+            Ok(handled) => handled,
+            Err(text) => {
+                self.context.log(LogLine::debug("proxy", format!("{text} (token {token})")));
+                self.context.fail(token, &text);
+                Handled::accepted()
+            }
+        }
+    }
+
+    /// A request that was held back and is answered already.
+    pub(in crate::node) fn request_now(
+        &mut self,
+        peer: Peer,
+        action: Action,
+        token: &Token,
+        target: &str,
+        data: String,
+    ) {
+        let route = self.nodes.route_to(&self.context, target);
+        if let Err(text) = route.and_then(|route| self.hand_on(peer, action, token, route, data)) {
+            self.context.fail(token, &text);
+        }
+    }
+
+    /// Whether other nodes are reached by a node of ours.
+    #[must_use]
+    pub fn is_relay(&self, id: NodeId) -> bool {
+        self.nodes.get(id).is_some_and(Node::is_relay)
+    }
+
+    fn pass_on(
+        &mut self,
+        peer: Peer,
+        action: Action,
+        token: &Token,
+        target: &str,
+        data: String,
+    ) -> Result<Handled, String> {
+        if action == Action::ProcessCopy {
+            return match self.nodes.route_to(&self.context, target) {
+                Ok(route) => {
+                    if self.nodes.get(route.through).is_some_and(Node::is_ssh_host) {
+                        self.ssh.has_room()?;
+                        return Ok(self.copies.receiving.take(&mut self.context, peer, token, data, Some(route)));
+                    }
+                    let is_of_daemon = self.subscribers.are_asked_by(peer);
+                    let mut relay = self.copies.relay(&mut self.context, &mut self.nodes);
+                    relay.pass_on((peer, is_of_daemon), token, route, data)
+                }
+                Err(text) => self.copies.relay(&mut self.context, &mut self.nodes).has_no_way(peer, token, &data, text),
+            };
+        }
+        if !json::is_valid(&data) {
+            return Err("proxy - cannot decode json".to_owned());
+        }
+        let route = self.nodes.route_to(&self.context, target)?;
+        let now = self.context.now.monotonic;
+        // Only a daemon sends something back; any other client asks again.
+        if self.nodes.comes_back(peer.client(), (&action, token), target, &data, now)
+            && self.subscribers.are_asked_by(peer)
+        {
+            return Err(format!("proxy - the way to target {target} goes in a circle: the message came back to us"));
+        }
+        if action == Action::GetLog && route.through == route.target {
+            let token_to_end = (!matches!(peer, Peer::ClientWithoutToken(_))).then(|| token.clone());
+            return asking::sync_for(&mut self.context, &mut self.nodes, route.target, token_to_end)
+                .map(|()| Handled::accepted());
+        }
+        self.nodes.note_sent(token, route);
+        if self.held_back(peer, &action, token, Some(route.target), &data) {
+            return Ok(Handled::accepted());
+        }
+        self.hand_on(peer, action, token, route, data)
+    }
+
+    /// A request for another daemon goes on its way.
+    fn hand_on(
+        &mut self,
+        peer: Peer,
+        action: Action,
+        token: &Token,
+        route: Route,
+        data: String,
+    ) -> Result<Handled, String> {
+        let Some(node) = self.nodes.get_mut(route.through) else {
+            return Err(format!("proxy - no pathway for target {}", route.target));
+        };
+        match node.registration.kind {
+            NodeKind::PushZmq { .. } | NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
+            NodeKind::PushSsh(_) => {
+                let (ssh, context) = (&mut self.ssh, &mut self.context);
+                return ssh.request(context, route, &action, token, &data).map(|()| Handled::accepted());
+            }
+        }
+        if action == Action::RemoteCopy {
+            self.copies.sender(&mut self.context, &mut self.nodes).begin(token, route, &data);
+            return Ok(Handled::accepted());
+        }
+        if node.owed.is_full() {
+            return Err(format!("proxy - too many messages to node '{}' wait to be confirmed", route.through));
+        }
+        let is_owed = action != Action::GetLog || !matches!(peer, Peer::ClientWithoutToken(_));
+        if is_owed {
+            // A relay of our kind writes the end itself, whatever the action.
+            let is_relayed = route.through != route.target && node.sync.is_of_our_kind();
+            let has_row = node.owed.sent(token.clone(), &action, node.sync.serial, is_relayed);
+            let is_of_daemon = self.subscribers.are_asked_by(peer);
+            if has_row || is_of_daemon {
+                self.context.open_token(token, Some(route.through));
+            }
+            if is_of_daemon {
+                self.context.write(passed_on(token, route.through));
+            }
+        }
+        let message = Message { action, token: Some(token.clone()), target: Some(route.target_field()), data };
+        self.nodes.send(&mut self.context, route.through, message);
+        Ok(Handled::accepted())
+    }
+}

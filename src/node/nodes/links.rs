@@ -1,0 +1,70 @@
+//! Links to nodes that come and go, whoever made them.
+
+use crate::model::log::LogLine;
+use crate::model::node_id::NodeId;
+
+use super::Nodes;
+use super::liveness::Ping;
+use super::node::{Link, LinkChange};
+use super::pings::LINK_WAIT;
+use crate::node::context::Context;
+use crate::node::output::Output;
+use crate::node::sync::asking;
+use crate::node::timers::Timer;
+
+impl Nodes {
+    /// What the next link that has changed is now.
+    pub(in crate::node) fn next_change(&mut self) -> Option<LinkChange> {
+        self.changes.pop_front()
+    }
+
+    /// The link to a node is up.
+    pub(in crate::node) fn link_up(&mut self, context: &mut Context, id: NodeId) {
+        let Some(node) = self.get_mut(id) else { return };
+        node.link = Link::Up;
+        node.down_since = None;
+        let serial = node.sync.serial;
+        node.owed.link_restored(serial);
+        context.timers.cancel(&Timer::Unconfirmed(id));
+        context.log(LogLine::debug("proxy", format!("connected to node '{id}'")));
+        self.send_ping(context, id);
+        asking::restart_sync(context, self, id);
+        self.changes.push_back(LinkChange::Up(id));
+    }
+
+    /// The link to a node broke, or could not be made.
+    pub(in crate::node) fn link_down(&mut self, context: &mut Context, id: NodeId, reason: &str) {
+        let now = context.now.monotonic;
+        let Some(node) = self.get_mut(id) else { return };
+        let was_up = std::mem::replace(&mut node.link, Link::Down) == Link::Up;
+        node.down_since.get_or_insert(now);
+        let ping_lost = node.liveness.ping == Ping::AwaitingPong;
+        if ping_lost {
+            node.liveness.ping = Ping::AwaitingLink;
+        }
+        // What was sent to a node that dials in went out at once, if only into a connection that was dead already.
+        let may_have_lost = was_up || node.dials_in();
+        if may_have_lost {
+            node.owed.link_lost();
+        }
+        if ping_lost {
+            context.timers.cancel(&Timer::Pong(id));
+            context.timers.set(Timer::PingLink(id), now + LINK_WAIT);
+        }
+        self.await_unsettled(context, id);
+        // The link itself says it louder, but not at every attempt.
+        context.log(LogLine::debug("proxy", format!("no connection to node '{id}': {reason}")));
+        if may_have_lost {
+            self.changes.push_back(LinkChange::Down(id));
+        }
+    }
+
+    /// The link to a node that we connect to is of no use any more.
+    pub(super) fn close_link(&mut self, context: &mut Context, id: NodeId) {
+        self.forget_pings(context, id);
+        for timer in [Timer::SyncTimeout(id), Timer::Unconfirmed(id)] {
+            context.timers.cancel(&timer);
+        }
+        context.output(Output::CloseLink(id));
+    }
+}

@@ -1,0 +1,203 @@
+//! What comes over the link to a node: replies, and the hint that its history has grown. A node asks nothing of us this
+//! way.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::log::LogLine;
+use crate::model::message::Message;
+use crate::model::node_id::NodeId;
+use crate::model::token::Token;
+
+use super::Nodes;
+use super::constatus::{self, NodeMap};
+use super::node::Announced;
+use crate::node::context::Context;
+use crate::node::json;
+use crate::node::sync::Answer;
+use crate::node::sync::asking;
+
+/// What a node has said, as far as it concerns others than the nodes.
+#[derive(Debug, Default)]
+pub(in crate::node) struct Said<'a> {
+    /// Its answer to a GETLOG.
+    pub answer: Option<Answer>,
+    /// Its reply to a request: token, code and data.
+    pub reply: Option<(&'a Token, Code, &'a str)>,
+}
+
+/// The row of a PING that went on to a node; its constatus map is of no use there.
+const PONG_ROW: &str = r#"{"action":"ping","message":"ping ok"}"#;
+
+#[derive(Deserialize)]
+struct ReplyText<'a> {
+    #[serde(default)]
+    code: Value,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct PongText<'a> {
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+impl Nodes {
+    /// A daemon speaks in the name of another node than the one that it is known as here. Said once for each change.
+    fn calls_itself(&mut self, context: &mut Context, id: NodeId, named: NodeId, action: &Action) {
+        let Some(node) = self.get_quietly(id) else { return };
+        let is_new = node.calls_itself != Some(named);
+        // A PONG says who is there; rows may be those of a node that was taken for another.
+        if *action == Action::Pong {
+            node.calls_itself = Some(named);
+        }
+        let text = format!("node '{id}' sends {} of node '{named}': ignored", action.as_str());
+        context.log(match action {
+            Action::Pong if is_new => {
+                let advice = "nothing is sent to it; compare its address and port here with 'gorgonecore.id' there";
+                LogLine::error("proxy", format!("{text}, and {advice}"))
+            }
+            Action::SetLogs => LogLine::warning("proxy", text),
+            _ => LogLine::debug("proxy", text),
+        });
+    }
+
+    /// A message came over the link to a node.
+    pub(in crate::node) fn said<'a>(&mut self, context: &mut Context, id: NodeId, message: &'a Message) -> Said<'a> {
+        let Message { action, token, data, .. } = message;
+        let word = action.as_str();
+        if self.get(id).is_none() {
+            return Said::default();
+        }
+        if context.debug {
+            let text = format!("message received from node '{id}' - [{word}] {data}");
+            context.log(LogLine::debug("proxy", text));
+        }
+        let named = named_id(data).map(|named| context.names.id_of(named));
+        if let Some(named) = named.filter(|named| *named != id) {
+            self.calls_itself(context, id, named, action);
+            return Said::default();
+        }
+        if let Some(node) = self.get_quietly(id).filter(|node| named.is_some() && node.calls_itself.is_some()) {
+            node.calls_itself = None;
+            context.log(LogLine::info("proxy", format!("node '{id}' has the right id now")));
+        }
+        let Ok(reply) = serde_json::from_str::<ReplyText<'_>>(data) else {
+            let text = format!("node '{id}' sent {word} with data that is not JSON: ignored");
+            context.log(LogLine::warning("proxy", text));
+            return Said::default();
+        };
+        let mut data = reply.data.map_or("null", RawValue::get);
+        let mut answer = None;
+        match action {
+            Action::Pong => {
+                self.pong(context, id, data);
+                data = PONG_ROW;
+            }
+            Action::SyncLogs => {
+                asking::sync_soon(context, self, id);
+                return Said::default();
+            }
+            Action::Ack | Action::SetLogs => answer = Answer::read(data),
+            Action::ConStatus
+            | Action::Information
+            | Action::GetThumbprint
+            | Action::LoadModule
+            | Action::UnloadModule => {}
+            _ => {
+                let text = format!("node '{id}' sent {word}, which is not a reply: ignored");
+                context.log(LogLine::warning("proxy", text));
+                return Said::default();
+            }
+        }
+        if let Some(answer) = &answer {
+            self.log_came(context, id, answer.left_out);
+        }
+        let code = Code(json::integer(&reply.code).unwrap_or(0));
+        Said { answer, reply: token.as_ref().map(|token| (token, code, data)) }
+    }
+
+    fn log_came(&mut self, context: &mut Context, id: NodeId, left_out: usize) {
+        if left_out > 0 {
+            let text = format!("{left_out} history rows of node '{id}' have an invalid ctime: they are left out");
+            context.log(LogLine::warning("proxy", text));
+        }
+        if let Some(node) = self.get_quietly(id) {
+            node.sync.is_unanswered = false;
+        }
+        self.node_is_alive(context, id);
+    }
+
+    fn pong(&mut self, context: &mut Context, id: NodeId, data: &str) {
+        self.node_is_alive(context, id);
+        let map =
+            serde_json::from_str::<PongText<'_>>(data).ok().and_then(|pong| pong.data).map_or("{}", RawValue::get);
+        let names = &context.names;
+        let own = context.own_id.map(|own| names.id_of(own));
+        let read = constatus::read_map(map, own.into_iter().chain([id]), names);
+        let Some(node) = self.get_mut(id) else { return };
+        node.liveness.ping_ok += 1;
+        let was_readable = std::mem::replace(&mut node.liveness.has_readable_map, read.is_some());
+        if was_readable && read.is_none() {
+            let text = format!(
+                "node '{id}' announces the nodes behind it in a map that is invalid, larger than 1 MiB or too deep: \
+                 no node is reached by it"
+            );
+            context.log(LogLine::warning("proxy", text));
+        }
+        let Some(node) = self.get_mut(id) else { return };
+        let empty = || NodeMap { text: "{}".to_owned(), ids: Announced::new(), names: BTreeMap::new() };
+        let NodeMap { text, ids, names } = read.unwrap_or_else(empty);
+        node.liveness.nodes = text;
+        node.calls_others(names);
+        self.registry.announce(id, ids);
+    }
+
+    /// A node replied to a request that is no part of a copy.
+    pub(in crate::node) fn replied(
+        &mut self,
+        context: &mut Context,
+        id: NodeId,
+        (token, code): (&Token, Code),
+        data: &str,
+    ) {
+        let Some(node) = self.get_mut(id) else { return };
+        let (ending, sync) = node.owed.replied(token, code, data, node.sync.serial);
+        if !code.is_terminal() {
+            context.close_token(token.as_str());
+        }
+        if let Some(ending) = ending {
+            ending.write(context, id, token);
+        }
+        if sync {
+            asking::sync_soon(context, self, id);
+        }
+    }
+
+    /// A message left the queue of a link unsent. Whether the node owed the token.
+    pub(in crate::node) fn not_sent(&mut self, id: NodeId, token: &Token) -> bool {
+        self.get_mut(id).is_some_and(|node| node.owed.ended(token))
+    }
+}
+
+/// The id in the data of a PONG, a SETLOGS or a SYNCLOGS, without building the rest.
+fn named_id(data: &str) -> Option<NodeId> {
+    #[derive(serde::Deserialize)]
+    struct Outer {
+        #[serde(default)]
+        data: Option<Inner>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Inner {
+        #[serde(default)]
+        id: Value,
+    }
+    let outer: Outer = serde_json::from_str(data).ok()?;
+    NodeId::from_json(&outer.data?.id).ok()
+}

@@ -1,0 +1,206 @@
+//! Whether nodes answer (docs/protocol.md section 6).
+//!
+//! A ping is sent as soon as a link is up, then every `ping` seconds. A ping that finds no link waits for it a few
+//! seconds before it counts as failed, so that a node that is just starting shows no failure. `ping_failed` grows by at
+//! most one per ping period.
+
+#[cfg(test)]
+#[path = "pings_tests.rs"]
+mod tests;
+
+use std::time::Duration;
+
+use crate::model::action::Action;
+use crate::model::log::LogLine;
+use crate::model::message::Message;
+use crate::model::node_id::NodeId;
+use crate::model::registration::NodeKind;
+
+use super::Nodes;
+use super::liveness::Ping;
+use super::node::{Link, LinkChange};
+use crate::node::context::Context;
+use crate::node::output::Output;
+use crate::node::ssh::Pinged;
+use crate::node::sync::asking;
+use crate::node::timers::Timer;
+
+/// How long a ping waits for a link that is down before it counts as failed.
+pub(super) const LINK_WAIT: Duration = Duration::from_secs(10);
+/// A ping of a node that dials in is forgotten after this time.
+const DIAL_IN_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The message that asks whether a node lives.
+pub(super) fn ping() -> Message {
+    Message { action: Action::Ping, token: None, target: Some("".into()), data: "{}".to_owned() }
+}
+
+impl Nodes {
+    fn ping_period(&self, context: &Context) -> Duration {
+        // A period of nothing would spin.
+        context.proxy_settings().ping.max(Duration::from_secs(1))
+    }
+
+    /// A push node was registered or its link is rebuilt: the first ping goes out when the link comes up.
+    pub(in crate::node) fn await_first_ping(&mut self, context: &mut Context, id: NodeId) {
+        let (now, period) = (context.now, self.ping_period(context));
+        let Some(node) = self.get_mut(id) else { return };
+        node.liveness.schedule(now, period);
+        node.liveness.ping = Ping::AwaitingLink;
+        context.timers.set(Timer::Ping(id), now.monotonic + period);
+        context.timers.set(Timer::PingLink(id), now.monotonic + LINK_WAIT);
+    }
+
+    /// Forgets every timer of a node.
+    pub(in crate::node) fn forget_pings(&mut self, context: &mut Context, id: NodeId) {
+        for timer in [Timer::Ping(id), Timer::PingLink(id), Timer::Pong(id), Timer::Repeat(id)] {
+            context.timers.cancel(&timer);
+        }
+    }
+
+    pub(super) fn send_ping(&mut self, context: &mut Context, id: NodeId) {
+        let (now, period) = (context.now, self.ping_period(context));
+        let discard = context.proxy_settings().pong_discard_timeout;
+        let Some(node) = self.get_mut(id) else { return };
+        node.liveness.schedule(now, period);
+        node.liveness.last_ping_sent = now.wall.as_seconds();
+        node.liveness.ping = Ping::AwaitingPong;
+        node.liveness.repeats = 0;
+        context.timers.cancel(&Timer::PingLink(id));
+        context.timers.set(Timer::Ping(id), now.monotonic + period);
+        let dials_in = node.dials_in();
+        let patience = if dials_in { DIAL_IN_PATIENCE } else { discard };
+        context.timers.set(Timer::Pong(id), now.monotonic + patience);
+        if matches!(node.registration.kind, NodeKind::PushSsh(_)) {
+            return self.changes.push_back(LinkChange::SshPing(id));
+        }
+        self.send(context, id, ping());
+        if dials_in {
+            asking::repeat_later(context, id);
+        }
+    }
+
+    /// [`Timer::Repeat`]
+    pub(in crate::node) fn repeat_unanswered(&mut self, context: &mut Context, id: NodeId) {
+        let Some(node) = self.get_quietly(id).filter(|node| node.dials_in() && node.link == Link::Up) else {
+            return;
+        };
+        let liveness = &mut node.liveness;
+        let is_silent = liveness.ping == Ping::AwaitingPong && liveness.repeats < asking::REPEATS_MAX;
+        if is_silent {
+            liveness.repeats += 1;
+            self.send(context, id, ping());
+        }
+        if asking::repeat_question(context, self, id) || is_silent {
+            asking::repeat_later(context, id);
+        }
+    }
+
+    /// [`Timer::Ping`]
+    pub(in crate::node) fn ping_due(&mut self, context: &mut Context, id: NodeId) {
+        let (now, period) = (context.now, self.ping_period(context));
+        let Some(node) = self.get_mut(id) else { return };
+        match (node.liveness.ping, node.link) {
+            // The answer, or the lack of it, sets the timer again.
+            (Ping::AwaitingPong, _) | (_, Link::None) => {}
+            (_, Link::Up) => self.send_ping(context, id),
+            (_, Link::Down) => {
+                node.liveness.schedule(now, period);
+                node.liveness.last_ping_sent = now.wall.as_seconds();
+                node.liveness.ping = Ping::AwaitingLink;
+                context.timers.set(Timer::Ping(id), now.monotonic + period);
+                // A period shorter than the wait must not put it off for ever.
+                context.timers.set_if_unset(Timer::PingLink(id), now.monotonic + LINK_WAIT);
+            }
+        }
+    }
+
+    /// [`Timer::PingLink`]
+    pub(in crate::node) fn ping_found_no_link(&mut self, context: &mut Context, id: NodeId) {
+        let (now, period) = (context.now.monotonic, self.ping_period(context));
+        let Some(node) = self.get_mut(id) else { return };
+        if node.liveness.ping == Ping::AwaitingLink {
+            node.liveness.ping = Ping::Idle;
+            node.liveness.count_failure(now, period);
+        }
+    }
+
+    /// [`Timer::Pong`]
+    pub(in crate::node) fn ping_got_no_pong(&mut self, context: &mut Context, id: NodeId) {
+        let (now, period) = (context.now.monotonic, self.ping_period(context));
+        let max = context.proxy_settings().pong_max_timeout;
+        let Some(node) = self.get_mut(id) else { return };
+        let dials_in = node.dials_in();
+        let liveness = &mut node.liveness;
+        liveness.ping = Ping::Idle;
+        if dials_in {
+            let next = liveness.next_ping_at.max(now);
+            context.timers.set(Timer::Ping(id), next);
+            context.log(LogLine::info("proxy", format!("ping timeout from node '{id}'")));
+            return;
+        }
+        liveness.ping_timeout = liveness.ping_timeout.saturating_add(1);
+        liveness.count_failure(now, period);
+        let reset = liveness.ping_timeout.checked_rem(max) == Some(0);
+        let next = liveness.next_ping_at.max(now);
+        context.timers.set(Timer::Ping(id), next);
+        context.log(LogLine::warning("proxy", format!("ping timeout from node '{id}'")));
+        if reset {
+            context.log(LogLine::warning("proxy", format!("node '{id}' stays silent: its connection is built again")));
+            context.output(Output::ResetLink(id));
+        }
+    }
+
+    /// A ping could not be sent.
+    pub(in crate::node) fn ping_not_sent(&mut self, context: &mut Context, id: NodeId) {
+        let (now, period) = (context.now.monotonic, self.ping_period(context));
+        let Some(node) = self.get_mut(id) else { return };
+        if node.liveness.ping == Ping::AwaitingPong {
+            node.liveness.ping = Ping::Idle;
+            node.liveness.count_failure(now, period);
+            let next = node.liveness.next_ping_at.max(now);
+            context.timers.cancel(&Timer::Pong(id));
+            context.timers.set(Timer::Ping(id), next);
+        }
+    }
+
+    /// The ping of a host by SSH is over.
+    pub(in crate::node) fn ssh_pinged(&mut self, context: &mut Context, id: NodeId, pinged: Pinged) {
+        match pinged {
+            Pinged::Answered => {
+                self.node_is_alive(context, id);
+                if let Some(node) = self.get_mut(id) {
+                    node.liveness.ping_ok += 1;
+                }
+            }
+            Pinged::Unanswered => {
+                self.ping_not_sent(context, id);
+                context.output(Output::ResetLink(id));
+            }
+            // With the link its pings are looked after.
+            Pinged::NotSent if self.get(id).is_some_and(|node| node.link == Link::Up) => {
+                self.ping_not_sent(context, id);
+            }
+            Pinged::NotSent => {}
+        }
+    }
+
+    /// A node gave a sign of life that answers a ping.
+    pub(in crate::node) fn node_is_alive(&mut self, context: &mut Context, id: NodeId) {
+        let now = context.now;
+        let Some(node) = self.get_mut(id) else { return };
+        let liveness = &mut node.liveness;
+        liveness.ping_timeout = 0;
+        liveness.last_ping_received = now.wall.as_seconds();
+        liveness.last_pong = Some(now.monotonic);
+        let next = liveness.next_ping_at.max(now.monotonic);
+        if !node.sync.is_unanswered {
+            context.timers.cancel(&Timer::Repeat(id));
+        }
+        if liveness.ping == Ping::AwaitingPong {
+            liveness.ping = Ping::Idle;
+            context.timers.cancel(&Timer::Pong(id));
+            context.timers.set_if_unset(Timer::Ping(id), next);
+        }
+    }
+}
