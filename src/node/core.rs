@@ -11,18 +11,16 @@ mod parents;
 mod passing_on;
 
 use crate::node::peer::Peer;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
-use crate::model::connection::{ClientId, ParentKind};
+use crate::model::connection::ParentKind;
 use crate::model::module::Module;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
 use crate::model::registration::{NodeKind, RegistrationSource};
 use crate::model::time::{Monotonic, Now};
-use crate::model::token::Token;
 
 use super::api::ApiRoom;
 use super::api::waits::Calls;
@@ -48,6 +46,7 @@ use super::modules::statistics::Statistics;
 use super::nodes::Nodes;
 use super::nodes::node::Link;
 use super::output::{Output, ReceiptId};
+use super::put_logs::PutLogs;
 use super::ssh::SshHosts;
 use super::subscribers::Subscribers;
 use super::sync::{SyncRoom, Syncs, asking};
@@ -77,8 +76,7 @@ pub struct Core {
     pub(super) cron: Cron,
     pub(super) engine: Engine,
     pub(super) malformed: MalformedLog,
-    /// The clients that hear whether the row of their PUTLOG is stored.
-    pub(super) put_logs: BTreeMap<ReceiptId, (ClientId, Token)>,
+    pub(super) put_logs: PutLogs,
 }
 
 impl Core {
@@ -108,7 +106,7 @@ impl Core {
             cron: Cron::default(),
             engine: Engine::default(),
             malformed: MalformedLog::default(),
-            put_logs: BTreeMap::new(),
+            put_logs: PutLogs::default(),
         };
         let cleaner = Module::DbCleaner;
         if !core.context.is_loaded(cleaner) {
@@ -392,7 +390,7 @@ impl Core {
 
     fn stored(&mut self, receipt: ReceiptId, stored: bool) {
         match self.context.journal.stored(receipt) {
-            Some(Awaited::PutLog) => self.put_log_stored(receipt, stored),
+            Some(Awaited::PutLog) => self.put_logs.stored(&mut self.context, receipt, stored),
             Some(Awaited::Page) => self.sync().page_stored(receipt, stored),
             Some(Awaited::Begin) => {
                 if let Some(token) = self.commands.command_begun(&mut self.context, receipt, stored) {
