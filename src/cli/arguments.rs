@@ -78,6 +78,8 @@ pub(super) struct DemoOptions {
     pub ssh: bool,
     /// `--keep`: leave the folder behind.
     pub keep: bool,
+    /// `--central`: a whole central with a database, a web interface and engines.
+    pub whole_central: bool,
     /// `--central CMD`: what plays the central instead of this program.
     pub central: Option<String>,
     /// `--nodes CMD`: what plays the nodes instead of this program.
@@ -163,13 +165,27 @@ fn parse_demo(mut parser: lexopt::Parser) -> Result<Command, String> {
             Long("once") => options.once = true,
             Long("ssh") => options.ssh = true,
             Long("keep") => options.keep = true,
-            Long("central") => options.central = Some(player(&mut parser, "--central")?),
+            Long("central") => {
+                options.whole_central = !has_value(&mut parser);
+                if !options.whole_central {
+                    options.central = Some(player(&mut parser, "--central")?);
+                }
+            }
             Long("nodes") => options.nodes = Some(player(&mut parser, "--nodes")?),
             Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Demo)),
             other => return Err(unexpected(&other, Topic::Demo)),
         }
     }
     Ok(Command::Demo(options))
+}
+
+/// Whether a value follows, behind `=` or as a word of its own.
+fn has_value(parser: &mut lexopt::Parser) -> bool {
+    match parser.try_raw_args() {
+        // The option has a value of its own.
+        None => true,
+        Some(words) => words.as_slice().first().is_some_and(|word| !word.as_encoded_bytes().starts_with(b"-")),
+    }
 }
 
 /// A command line that starts another program.
@@ -361,7 +377,19 @@ mod tests {
         assert_eq!(parse("keys new-token"), Ok(Command::KeysNewToken));
         assert_eq!(parse("keys thumbprint f"), Ok(Command::KeysThumbprint("f".into())));
         assert_eq!(parse("demo --once"), Ok(Command::Demo(DemoOptions { once: true, ..DemoOptions::default() })));
-        let all = DemoOptions { once: true, ssh: true, keep: true, central: Some("a".into()), nodes: Some("b".into()) };
+        let all = DemoOptions {
+            once: true,
+            ssh: true,
+            keep: true,
+            whole_central: false,
+            central: Some("a".into()),
+            nodes: Some("b".into()),
+        };
+        let whole = DemoOptions { once: true, whole_central: true, ..DemoOptions::default() };
+        assert_eq!(parse("demo --central --once"), Ok(Command::Demo(whole.clone())));
+        assert_eq!(parse("demo --once --central"), Ok(Command::Demo(whole)));
+        let played = DemoOptions { central: Some("a".into()), ..DemoOptions::default() };
+        assert_eq!(parse("demo --central a"), Ok(Command::Demo(played)));
         assert_eq!(parse("demo --keep --ssh --once --nodes b --central=a"), Ok(Command::Demo(all)));
         let exec = ExecOptions {
             config: "c".into(),

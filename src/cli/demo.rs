@@ -5,6 +5,8 @@
 //! `run --config`, HTTP from outside. Out of scope: any shortcut into the daemon.
 
 mod api;
+#[cfg(feature = "centreon")]
+mod central;
 mod certificate;
 mod files;
 mod ssh_host;
@@ -53,6 +55,9 @@ fn play(options: DemoOptions) -> Result<(), String> {
     if options.ssh && !cfg!(feature = "ssh") {
         return Err("--ssh: push_ssh needs a build with ssh".to_owned());
     }
+    if options.whole_central {
+        return play_central(&options, &mut signals);
+    }
     let mut demo = Demo::new(&options)?;
     progress(&format!("making keys and configuration files in {}", demo.folder.display()));
     let mut plan = files::write(&demo.program, &demo.folder, options.ssh)?;
@@ -62,7 +67,7 @@ fn play(options: DemoOptions) -> Result<(), String> {
     match &mut plan.ssh {
         Some(host) => {
             progress(&format!("starting sshd of our own for a node without a daemon, on port {}", host.port));
-            demo.start_host(host.command())?;
+            demo.start_program("sshd", host.command())?;
         }
         None if options.ssh => {
             progress(
@@ -91,14 +96,27 @@ fn play(options: DemoOptions) -> Result<(), String> {
     }
     if !options.once {
         describe(&demo.folder, &api, &plan);
-        progress("running until Ctrl-C");
-        while !stop_asked(&mut signals) {
-            demo.check_children()?;
-            thread::sleep(LOOK_EVERY * 4);
-        }
-        progress("stopping");
+        demo.stay_up(&mut signals)?;
     }
     Ok(())
+}
+
+/// `--central`
+#[cfg(feature = "centreon")]
+fn play_central(options: &DemoOptions, signals: &mut Signals) -> Result<(), String> {
+    let mut demo = Demo::new(options)?;
+    let platform = central::play(&mut demo, signals)?;
+    if !options.once {
+        central::describe(&platform, &demo.folder);
+        demo.stay_up(signals)?;
+    }
+    Ok(())
+}
+
+/// This build has no central with a database.
+#[cfg(not(feature = "centreon"))]
+fn play_central(_: &DemoOptions, _: &mut Signals) -> Result<(), String> {
+    Err("--central needs a build with the feature 'centreon'".to_owned())
 }
 
 /// What has to be cleaned up: the children and the folder.
@@ -159,13 +177,24 @@ impl Demo {
         Ok(())
     }
 
-    /// Starts the sshd of the node without a daemon.
-    fn start_host(&mut self, mut command: Command) -> Result<(), String> {
-        let output = self.folder.join("sshd.out");
-        let failed = |error: std::io::Error| format!("sshd does not start: {error}");
+    /// Runs until Ctrl-C.
+    fn stay_up(&mut self, signals: &mut Signals) -> Result<(), String> {
+        progress("running until Ctrl-C");
+        while !stop_asked(signals) {
+            self.check_children()?;
+            thread::sleep(LOOK_EVERY * 4);
+        }
+        progress("stopping");
+        Ok(())
+    }
+
+    /// Starts a program that plays along: an sshd, a database, an engine.
+    fn start_program(&mut self, name: &str, mut command: Command) -> Result<(), String> {
+        let output = self.folder.join(format!("{}.out", name.replace(' ', "-")));
+        let failed = |error: std::io::Error| format!("{name} does not start: {error}");
         let out = fs::File::create(&output).map_err(failed)?;
         command.stdin(Stdio::null()).stdout(out.try_clone().map_err(failed)?).stderr(out).process_group(0);
-        self.children.push(("sshd".to_owned(), output, command.spawn().map_err(failed)?));
+        self.children.push((name.to_owned(), output, command.spawn().map_err(failed)?));
         Ok(())
     }
 

@@ -233,6 +233,7 @@ Examples:
 
 const DEMO: &str = "\
 Usage: stheno demo [--once] [--ssh] [--keep] [--central CMD] [--nodes CMD]
+       stheno demo --central [--once] [--keep]
 
 Makes a central and a node of each kind (push, pull, pullwss over TLS) in a temporary directory, with keys, certificate
 and YAML files, starts them as real processes, runs a command on each through the REST API and prints the rows as they
@@ -242,11 +243,15 @@ arrive. It stays up until Ctrl-C. The certificate is made by 'openssl'; where th
   --ssh    a node without a daemon beside the others: an sshd of its own (port, keys, configuration; no PAM) is started,
            if one is installed
   --keep   leave the directory behind
+  --central       a whole central instead: MariaDB with the tables of Centreon, two pollers, engines that read their
+                  pipes and a web interface that writes command files; an export, a reload, an acknowledgement and a
+                  downtime go through
   --central CMD   the program that plays the central, instead of this one
   --nodes CMD     the program that plays the nodes: another version, or one of another processor under an emulator
 
 Examples:
   stheno demo --once
+  stheno demo --central --once
   stheno demo --once --nodes ./stheno-0.1
 ";
 

@@ -24,4 +24,6 @@ pub struct StoredSession {
     pub old_key: Option<Vec<u8>>,
     /// The vector before the last rotation.
     pub old_iv: Option<Vec<u8>>,
+    /// RFC 7638 thumbprint of the peer's key; a session that the original made has none.
+    pub thumbprint: Option<String>,
 }

@@ -46,7 +46,7 @@ pub struct ListenerSettings {
     pub public_key_pem: String,
     /// Thumbprints of the authorised keys.
     pub authorized: Vec<String>,
-    /// Whether stored sessions are dropped because they do not say which key the client has.
+    /// Whether stored sessions are dropped that do not say which key the client has.
     pub fresh_sessions: bool,
     /// Length of a session key in bytes: 16, 24 or 32.
     pub key_size: usize,
@@ -189,11 +189,20 @@ impl ZmqListener {
         };
         restored.sort_by_key(|stored| std::cmp::Reverse(stored.used));
         for stored in restored {
-            let room = !listener.settings.fresh_sessions
+            let is_let_in = match &stored.thumbprint {
+                Some(thumbprint) => listener.settings.authorized.contains(thumbprint),
+                None => !listener.settings.fresh_sessions,
+            };
+            let room = is_let_in
                 && listener.sessions.len() < listener.settings.max_sessions
                 && !listener.clients.contains_key(stored.routing_id.as_slice());
             match ClientSession::restore(&stored, lifetimes, now).filter(|_| room) {
-                Some(session) => drop(listener.insert_session(session)),
+                Some(session) => {
+                    let client = listener.insert_session(session);
+                    let identified =
+                        stored.thumbprint.map(|thumbprint| ListenerOutput::Identified { client, thumbprint });
+                    listener.outputs.extend(identified);
+                }
                 None => listener.outputs.push_back(ListenerOutput::DropSession(stored.routing_id)),
             }
         }

@@ -4,6 +4,7 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
 
 mod disk;
+mod floods;
 mod item;
 mod ledger;
 mod link;
@@ -24,6 +25,11 @@ const ITEMS: &[Item] = &[
     Item { name: "lock", what: "another program locks a database", trial: troubles::lock },
     Item { name: "disk", what: "the disk of a database is full", trial: disk::full },
     Item { name: "flap", what: "connections break, stall and crawl; nodes come and go", trial: troubles::flap },
+    Item {
+        name: "floods",
+        what: "floods of strangers and careless callers, beside a good client",
+        trial: floods::floods,
+    },
     Item { name: "simulation", what: "whole platforms on a virtual clock, new seeds", trial: simulation::new_seeds },
 ];
 

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::platform::{Daemon, Platform, assert_within, seconds, until};
+use crate::platform::client::Client;
+use crate::platform::{Daemon, Platform, assert_within, keys, seconds, until};
 
 #[test]
 fn each_end_can_be_restarted_twenty_times_and_a_command_goes_through_each_time() {
@@ -47,6 +48,29 @@ fn a_client_whose_server_was_restarted_goes_on_in_its_session() {
     // The routing id and the key are the old ones, the connection is new.
     let mut client = client.reconnect(central.plan.port).unwrap();
     assert_eq!(client.request("PING", "after", "", &json!({})).kind, "PONG");
+}
+
+#[test]
+fn a_bound_key_goes_on_in_its_session_and_stays_bound_until_it_is_taken_out() {
+    let platform = Platform::new();
+    let reader = format!("  - {{key: {}, name: reader, may: read}}", keys::thumbprint("poller"));
+    let mut central = Daemon::start(platform.plan("central", 1).with_core(&reader));
+    let client = Client::connect(central.plan.port, "poller", "gorgone-reader").unwrap();
+    central.kill();
+    central.start_again();
+    let mut client = client.reconnect(central.plan.port).unwrap();
+    assert_eq!(client.request("PING", "after", "", &json!({})).kind, "PONG");
+    let refused = client.request("COMMAND", "refused", "", &json!({ "content": [{ "command": "true" }] }));
+    assert!(refused.json.to_string().contains("reader may not ask for COMMAND"), "{}", refused.json);
+
+    central.kill();
+    central.plan.core.clear();
+    central.plan.write();
+    central.start_again();
+    let mut client = client.reconnect(central.plan.port).unwrap();
+    client.send("PING", "gone", "", &json!({})).unwrap();
+    let answer = client.receive_plain().unwrap();
+    assert!(answer.starts_with(b"[ACK]"), "its key was taken out while the daemon was away: it must start over");
 }
 
 #[test]

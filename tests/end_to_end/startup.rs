@@ -241,3 +241,33 @@ fn the_demo_goes_round_once() {
     assert!(!text.contains("curl"), "what cannot be tried any more is not offered:\n{text}");
     assert_within(start.elapsed(), seconds(30));
 }
+
+#[test]
+fn the_demo_of_a_whole_central_shows_each_order_with_its_rows_or_says_what_is_missing() {
+    let is_installed = ["mariadbd", "mariadb-install-db", "mariadb"]
+        .iter()
+        .all(|name| ["/usr/sbin", "/usr/bin"].iter().any(|folder| Path::new(folder).join(name).exists()));
+    let output = stheno(&["demo", "--central", "--once"]);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (said, progress) = (text(&output.stdout), text(&output.stderr));
+    if !is_installed {
+        assert!(
+            progress.contains("--central needs MariaDB, which is not installed (Debian: apt-get install"),
+            "{progress}"
+        );
+        return;
+    }
+    assert!(output.status.success(), "{said}\n{progress}");
+    for (order, end) in [
+        ("SENDCFGFILE:2", "process copy finished successfully"),
+        ("RELOAD:2", "this would run: systemctl reload centengine"),
+        ("ACKNOWLEDGE_HOST_PROBLEM", "commands processing has finished"),
+        ("SCHEDULE_HOST_DOWNTIME", "commands processing has finished"),
+        ("RELOAD:3", "commands processing has finished successfully"),
+    ] {
+        let rows = said.split_once(order).unwrap_or_else(|| panic!("{order}\n{said}")).1;
+        assert!(rows.split("\n\n").next().unwrap().contains(end), "{order}\n{said}");
+    }
+    let pipes = said.split("What came out of the engines' pipes").nth(1).unwrap();
+    assert_eq!(pipes.trim().lines().count(), 2, "{said}");
+}

@@ -122,7 +122,7 @@ pub(super) fn write(program: &Path, folder: &Path, with_ssh: bool) -> Result<Pla
 }
 
 /// Runs this program with a path as last argument and returns what it printed.
-fn own(program: &Path, arguments: &[&str], path: &Path) -> Result<String, String> {
+pub(super) fn own(program: &Path, arguments: &[&str], path: &Path) -> Result<String, String> {
     let call = format!("stheno {} {}", arguments.join(" "), path.display());
     let output =
         Command::new(program).args(arguments).arg(path).output().map_err(|error| format!("{call}: {error}"))?;
@@ -134,14 +134,14 @@ fn own(program: &Path, arguments: &[&str], path: &Path) -> Result<String, String
 }
 
 /// Writes a file for its owner alone, because a token may be in it.
-fn put(path: &Path, text: &str) -> Result<(), String> {
+pub(super) fn put(path: &Path, text: &str) -> Result<(), String> {
     let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(|error| format!("{} cannot be written: {error}", path.display()))
 }
 
 /// Ports that are free now. All are held until the last is found, so no port comes twice.
-fn free_ports(count: usize) -> Result<Vec<u16>, String> {
+pub(super) fn free_ports(count: usize) -> Result<Vec<u16>, String> {
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let held: Vec<TcpListener> =
         (0..count).map(|_| bind()).collect::<Result<_, _>>().map_err(|error| format!("no free TCP port: {error}"))?;
@@ -219,12 +219,13 @@ impl Plan {
 }
 
 /// The head of a module's entry.
-fn module(name: &str) -> String {
-    format!("      - name: {name}\n        package: gorgone::modules::core::{name}::hooks\n        enable: true\n")
+pub(super) fn module(name: &str) -> String {
+    let group = if matches!(name, "nodes" | "engine" | "legacycmd") { "centreon" } else { "core" };
+    format!("      - name: {name}\n        package: gorgone::modules::{group}::{name}::hooks\n        enable: true\n")
 }
 
 /// A path in quotes, because a temporary folder may have any name.
-fn yaml_path(path: &Path) -> String {
+pub(super) fn yaml_path(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "''"))
 }
 

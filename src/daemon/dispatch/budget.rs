@@ -2,12 +2,14 @@
 //! when it is used up.
 //!
 //! Nobody charges or releases by hand, so nothing is forgotten: each room keeps the sum of what it holds, and this one
-//! adds them up. From three quarters on answers become small. When all is used up
+//! adds them up. No room can use up all, so that none keeps the others waiting:
 //!
-//! - no question is asked, and no file is read for a copy;
-//! - of messages that are still coming the oldest is read on, those of others wait; one that stands still is closed;
-//! - of the commands that run the oldest is read (`event_loop/output_budget.rs`);
-//! - peers that take nothing of what waits for them are closed (`dispatch/unsent.rs`).
+//! | room | its share | above it, or when all is used up |
+//! |---|---|---|
+//! | messages that are still coming | a quarter | the oldest is read on; one that stands still is closed |
+//! | answers | half; small ones three quarters | no question is asked; who takes nothing is closed (`unsent.rs`) |
+//! | outputs of commands | an eighth | the oldest command is read (`event_loop/output_budget.rs`) |
+//! | files read for copies | what is left | they are read later |
 //!
 //! Messages of less than [`SMALL_BYTES`] never wait, nor does anything of our own nodes and our central: what controls
 //! goes on.
@@ -26,7 +28,7 @@ use super::{Dispatch, Effect, Owner};
 
 /// What all may hold together; a quarter of `max_memory` where that is less.
 const LIMIT_BYTES: usize = 64 << 20;
-/// Above three quarters answers to questions have at most so many bytes.
+/// What answers may have at most above their share.
 pub(super) const SMALL_ANSWER_BYTES: usize = 64 << 10;
 /// A message of which so little has come is read on in any case.
 const SMALL_BYTES: usize = 64 << 10;
@@ -36,8 +38,6 @@ const COUNTED_BYTES: usize = 4 << 10;
 const READ_BYTES: usize = 64 << 10;
 /// See [`READ_BYTES`].
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Outputs of commands that run, at most, and their share where the limit is low.
-const OUTPUTS_BYTES: usize = 8 << 20;
 
 /// A message that is still coming.
 struct Coming {
@@ -94,9 +94,9 @@ impl Budget {
         self.total_bytes() >= self.limit_bytes
     }
 
-    /// Whether answers have become small.
-    pub(super) const fn is_above(&self) -> bool {
-        self.total_bytes() >= self.limit_bytes / 4 * 3
+    /// Whether messages that are still coming have used up their share.
+    const fn is_full_of_coming(&self) -> bool {
+        self.coming_bytes >= self.limit_bytes / 4 || self.is_full()
     }
 
     /// Whether less than a third is used.
@@ -108,16 +108,18 @@ impl Budget {
         self.answers_bytes = bytes;
     }
 
-    /// Whether what waits for peers is most of it.
-    pub(super) const fn is_of_answers(&self) -> bool {
+    /// Whether what waits for peers has used up its share.
+    pub(super) const fn is_full_of_answers(&self) -> bool {
         self.answers_bytes >= self.limit_bytes / 2
     }
 
     pub(super) const fn answer_room(&self) -> AnswerRoom {
-        match self.total_bytes() {
-            _ if self.is_full() => AnswerRoom::None,
-            _ if self.is_above() => AnswerRoom::Bytes(SMALL_ANSWER_BYTES),
-            _ => AnswerRoom::Whole,
+        if self.answers_bytes >= self.limit_bytes / 4 * 3 {
+            AnswerRoom::None
+        } else if self.is_full_of_answers() || self.total_bytes() >= self.limit_bytes / 4 * 3 {
+            AnswerRoom::Bytes(SMALL_ANSWER_BYTES)
+        } else {
+            AnswerRoom::Whole
         }
     }
 
@@ -154,14 +156,14 @@ impl Budget {
 
     /// Whether a connection is read no further now.
     pub(super) fn holds(&self, connection: ConnectionId) -> bool {
-        self.is_full()
+        self.is_full_of_coming()
             && self.coming.get(&connection).is_some_and(|coming| self.large.contains_key(&coming.began))
             && self.oldest().is_some_and(|oldest| oldest != connection)
     }
 
     /// The message that keeps all others waiting and does not go on.
     fn standing_still(&self, now: Monotonic) -> Option<ConnectionId> {
-        let connection = self.oldest().filter(|_| self.is_full())?;
+        let connection = self.oldest().filter(|_| self.is_full_of_coming())?;
         let coming = self.coming.get(&connection)?;
         (now.since(coming.mark.1) >= PATIENCE).then_some(connection)
     }
@@ -183,7 +185,7 @@ impl Dispatch {
     #[must_use]
     pub fn output_room(&self) -> usize {
         let others = self.budget.total_bytes().saturating_sub(self.budget.outputs_bytes);
-        OUTPUTS_BYTES.min(self.budget.limit_bytes.saturating_sub(others)).min(self.budget.limit_bytes / 2)
+        (self.budget.limit_bytes / 8).min(self.budget.limit_bytes.saturating_sub(others))
     }
 
     /// Takes stock of what has come over a connection and is no whole message yet.
@@ -202,7 +204,7 @@ impl Dispatch {
     /// Takes stock of the deciding part, and lets go on who waited as far as there is room.
     pub(super) fn take_stock(&mut self, now: Now) {
         self.budget.rooms_bytes = self.core.held_bytes();
-        if self.budget.is_full() {
+        if self.budget.is_full_of_coming() {
             self.budget.has_waiting = true;
             self.timers.set_if_unset(Owner::Budget, now.monotonic + PATIENCE);
         } else if std::mem::take(&mut self.budget.has_waiting) {
@@ -246,7 +248,7 @@ impl Dispatch {
             self.closed(connection, "the rest of its message does not come".to_owned(), now);
         }
         self.take_stock(now);
-        if self.budget.is_full() {
+        if self.budget.is_full_of_coming() {
             self.timers.set(Owner::Budget, now.monotonic + PATIENCE / 5);
             if let Some(oldest) = self.budget.oldest() {
                 self.connections.mark_dirty(oldest);
@@ -279,12 +281,19 @@ mod tests {
         budget.outputs_bytes = 8 << 20;
         budget.note_coming(ONE, 16 << 20, true, at(0));
         assert_eq!(budget.answer_room(), AnswerRoom::Whole);
-        budget.rooms_bytes = 4 << 20;
-        assert_eq!(budget.answer_room(), AnswerRoom::Bytes(SMALL_ANSWER_BYTES));
-        budget.rooms_bytes = 20 << 20;
-        assert_eq!(budget.answer_room(), AnswerRoom::None);
+        budget.rooms_bytes = 40 << 20;
+        assert_eq!(
+            budget.answer_room(),
+            AnswerRoom::Bytes(SMALL_ANSWER_BYTES),
+            "others do not keep small ones waiting"
+        );
         budget.note_coming(ONE, 0, true, at(1));
-        assert_eq!((budget.answer_room(), budget.coming_bytes), (AnswerRoom::Bytes(SMALL_ANSWER_BYTES), 0));
+        budget.rooms_bytes = 0;
+        assert_eq!((budget.answer_room(), budget.coming_bytes), (AnswerRoom::Whole, 0));
+        budget.set_answers(32 << 20);
+        assert_eq!(budget.answer_room(), AnswerRoom::Bytes(SMALL_ANSWER_BYTES));
+        budget.set_answers(48 << 20);
+        assert_eq!(budget.answer_room(), AnswerRoom::None);
     }
 
     #[test]
@@ -297,21 +306,23 @@ mod tests {
     #[test]
     fn when_all_is_used_up_the_oldest_message_goes_on_and_small_ones_never_wait() {
         let mut budget = Budget::new(None);
-        budget.note_coming(TWO, 10 << 20, true, at(0));
-        budget.note_coming(ONE, 30 << 20, true, at(1));
+        budget.note_coming(TWO, 5 << 20, true, at(0));
+        budget.note_coming(ONE, 10 << 20, true, at(1));
         budget.note_coming(THREE, 63 << 10, true, at(2));
         assert!(![ONE, TWO, THREE].into_iter().any(|connection| budget.holds(connection)), "there is room");
-        budget.set_answers(30 << 20);
+        budget.note_coming(ONE, 12 << 20, true, at(2));
         assert_eq!([ONE, TWO, THREE].map(|connection| budget.holds(connection)), [true, false, false]);
         budget.note_coming(TWO, 5 << 10, true, at(3));
+        budget.note_coming(THREE, 5 << 20, true, at(3));
         assert!(!budget.holds(ONE), "the older one was whole, and another has begun");
+        assert!(budget.holds(THREE));
     }
 
     #[test]
     fn a_message_that_keeps_others_waiting_must_go_on() {
         let mut budget = Budget::new(None);
         budget.note_coming(ONE, 40 << 20, true, at(0));
-        budget.note_coming(TWO, 30 << 20, true, at(0));
+        budget.note_coming(TWO, 10 << 20, true, at(0));
         assert_eq!(budget.standing_still(at(4_999)), None);
         assert_eq!(budget.standing_still(at(5_000)), Some(ONE));
         budget.note_coming(ONE, (40 << 20) + READ_BYTES, true, at(4_000));

@@ -17,7 +17,9 @@ impl Dispatch {
         // A key that is bound otherwise than before is not authorised for a moment: its sessions go.
         let is_kept = |key: &String| config.core.bound_keys.get(key) == read.core.bound_keys.get(key);
         let kept: Vec<String> = config.core.authorized_clients.iter().filter(|key| is_kept(key)).cloned().collect();
-        self.listener.authorize(&kept, !read.core.bound_keys.is_empty());
+        // A session that does not say with which key it was agreed may be that of a key that is taken out.
+        let is_taken_out = config.core.authorized_clients.iter().any(|key| !read.core.authorized_clients.contains(key));
+        self.listener.authorize(&kept, is_taken_out || !read.core.bound_keys.is_empty());
         let http = config.modules.httpserver.clone();
         let tokens = config.modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.clone());
         let changes = changes::take_over(config, read);

@@ -147,7 +147,7 @@ impl Dispatch {
         self.unsent.note(connection, bytes, now.monotonic);
         self.budget.set_answers(self.unsent.total_bytes);
         self.ask_next(connection);
-        if self.budget.is_above() {
+        if self.budget.is_full_of_answers() {
             self.timers.set_if_unset(Owner::Unsent, now.monotonic + PATIENCE);
         }
     }
@@ -168,7 +168,7 @@ impl Dispatch {
 
     /// [`Owner::Unsent`]: above the budget whoever takes nothing is closed, the largest first.
     pub(super) fn close_idlers(&mut self, now: Now) {
-        while self.has_too_many_answers()
+        while self.budget.is_full_of_answers()
             && let Some(idler) = self.unsent.idler(now.monotonic)
         {
             let (bytes, peer) = (self.unsent.of(idler), self.connections.get(idler).map(|entry| entry.peer));
@@ -184,13 +184,9 @@ impl Dispatch {
             self.unsent.note(idler, 0, now.monotonic);
             self.budget.set_answers(self.unsent.total_bytes);
         }
-        if self.budget.is_above() {
+        if self.budget.is_full_of_answers() {
             self.timers.set(Owner::Unsent, now.monotonic + PATIENCE / 5);
         }
-    }
-
-    fn has_too_many_answers(&self) -> bool {
-        self.budget.is_above() && self.budget.is_of_answers()
     }
 
     fn unsent_bytes(&mut self, connection: ConnectionId) -> usize {

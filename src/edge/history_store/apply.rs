@@ -264,12 +264,12 @@ fn put_session(transaction: &Transaction<'_>, session: &StoredSession) -> Result
     let identity = to_hex(&session.routing_id);
     let (key, iv) = (to_hex(&session.key), to_hex(&session.iv));
     let (old_key, old_iv) = (session.old_key.as_deref().map(to_hex), session.old_iv.as_deref().map(to_hex));
-    let values = params![identity, session.created, session.used, key, iv, old_key, old_iv];
-    let update = "UPDATE gorgone_identity SET ctime = ?2, mtime = ?3, `key` = ?4, iv = ?5, oldkey = ?6, oldiv = ?7 \
-                  WHERE identity = ?1";
+    let values = params![identity, session.created, session.used, key, iv, old_key, old_iv, session.thumbprint];
+    let update = "UPDATE gorgone_identity SET ctime = ?2, mtime = ?3, `key` = ?4, iv = ?5, oldkey = ?6, \
+                  oldiv = ?7, stheno_thumbprint = ?8 WHERE identity = ?1";
     if transaction.prepare_cached(update)?.execute(values)? == 0 {
-        let insert = "INSERT INTO gorgone_identity (identity, ctime, mtime, `key`, iv, oldkey, oldiv) \
-                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let insert = "INSERT INTO gorgone_identity (identity, ctime, mtime, `key`, iv, oldkey, oldiv, \
+                      stheno_thumbprint) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
         transaction.prepare_cached(insert)?.execute(values)?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use super::{Stored, column, legacy};
 use crate::model::history::{HistoryName, Origins, SyncMark};
 use crate::model::node_id::NodeId;
 use crate::model::random::from_hex;
-use crate::model::session::StoredSession;
+use crate::model::session::{StoredSession, is_thumbprint};
 use crate::model::token::Token;
 
 /// The most recently used sessions that are taken over.
@@ -77,7 +77,8 @@ fn open_tokens(connection: &Connection) -> Result<Vec<(Token, Option<NodeId>)>> 
 /// The newest row of each routing id counts, as for the original.
 fn sessions(connection: &Connection, warnings: &mut Warnings) -> Result<Vec<StoredSession>> {
     let sql = format!(
-        "SELECT identity, ctime, mtime, `key`, iv, oldkey, oldiv FROM gorgone_identity \
+        "SELECT identity, ctime, mtime, `key`, iv, oldkey, oldiv, stheno_thumbprint \
+         FROM gorgone_identity \
          WHERE id IN (SELECT max(id) FROM gorgone_identity GROUP BY identity) \
          ORDER BY coalesce(mtime, ctime, 0) DESC, id DESC LIMIT {MAX_SESSIONS}"
     );
@@ -116,6 +117,7 @@ fn session(row: &Row<'_>) -> std::result::Result<StoredSession, &'static str> {
         iv,
         old_key,
         old_iv,
+        thumbprint: column::text(row, 7).filter(|text| is_thumbprint(text)),
     })
 }
 

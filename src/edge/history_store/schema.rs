@@ -59,6 +59,8 @@ const TABLES: [Table; 12] = [
             ("iv", TEXT),
             ("oldiv", TEXT),
             ("parent", "int(11) DEFAULT '0'"),
+            // Ours: the key that the session was agreed with.
+            ("stheno_thumbprint", "TEXT DEFAULT NULL"),
         ],
         key: "",
         indexes: &[("INDEX idx_gorgone_identity", "(identity)"), ("INDEX idx_gorgone_parent", "(parent)")],

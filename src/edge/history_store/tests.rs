@@ -55,6 +55,7 @@ pub(super) fn session(routing_id: &str, used: i64) -> StoredSession {
         iv: vec![9; 16],
         old_key: None,
         old_iv: None,
+        thumbprint: None,
     }
 }
 

@@ -25,7 +25,7 @@ pub struct ClientSession {
     pub routing_id: Arc<[u8]>,
     /// Its current connection.
     pub connection: Option<ConnectionId>,
-    /// Thumbprint of its RSA key; unknown after our restart.
+    /// Thumbprint of its RSA key; unknown for a session that the original stored.
     pub thumbprint: Option<String>,
     key: SessionKey,
     old: Option<OldKey>,
@@ -106,7 +106,7 @@ impl ClientSession {
         Some(Self {
             routing_id: stored.routing_id.as_slice().into(),
             connection: None,
-            thumbprint: None,
+            thumbprint: stored.thumbprint.clone(),
             key: SessionKey::new(material),
             // Whether the client has the newest key is not stored, so the client must show it.
             confirmed: old.is_none(),
@@ -132,6 +132,7 @@ impl ClientSession {
             iv: material.iv().to_vec(),
             old_key: old.map(|material| material.key().to_vec()),
             old_iv: old.map(|material| material.iv().to_vec()),
+            thumbprint: self.thumbprint.clone(),
         }
     }
 

@@ -331,6 +331,7 @@ fn stored_sessions_come_back_unless_they_are_old_damaged_or_too_many() {
         iv: vec![2; 16],
         old_key: Some(vec![3; 32]),
         old_iv: Some(vec![4; 16]),
+        thumbprint: None,
     };
     let settings = ListenerSettings { max_sessions: 2, ..listener_settings() };
     let rows = vec![
@@ -359,6 +360,33 @@ fn stored_sessions_come_back_unless_they_are_old_damaged_or_too_many() {
 }
 
 #[test]
+fn a_stored_session_comes_back_while_its_key_is_authorized() {
+    let seconds = now_at(0).wall.as_seconds();
+    let stored = |name: &str, thumbprint: Option<&str>| StoredSession {
+        routing_id: name.as_bytes().to_vec(),
+        created: seconds,
+        used: seconds,
+        key: vec![1; 32],
+        iv: vec![2; 16],
+        old_key: None,
+        old_iv: None,
+        thumbprint: thumbprint.map(str::to_owned),
+    };
+    let rows =
+        || vec![stored("gorgone-a", Some("one")), stored("gorgone-b", Some("gone")), stored("gorgone-perl", None)];
+    let dropped = |fresh_sessions, authorized: &[&str]| {
+        let authorized = authorized.iter().map(|key| (*key).to_owned()).collect();
+        let mut bench = Bench::new(ListenerSettings { fresh_sessions, authorized, ..listener_settings() }, rows());
+        let before = bench.dropped.len();
+        bench.listener.authorize(&[], true);
+        bench.drain();
+        (before, bench.dropped.len())
+    };
+    assert_eq!(dropped(false, &["one"]), (1, 3), "with the last key all go");
+    assert_eq!(dropped(true, &["one", "gone"]), (1, 3), "the original does not say with which key its was agreed");
+}
+
+#[test]
 fn the_session_of_a_connected_client_outlives_a_purge_however_silent_it_is() {
     let seconds = now_at(0).wall.as_seconds();
     let absent = StoredSession {
@@ -369,6 +397,7 @@ fn the_session_of_a_connected_client_outlives_a_purge_however_silent_it_is() {
         iv: vec![2; 16],
         old_key: None,
         old_iv: None,
+        thumbprint: None,
     };
     let mut bench = Bench::new(listener_settings(), vec![absent]);
     bench.ready(1, "gorgone-a", 0);
