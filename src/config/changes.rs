@@ -70,7 +70,8 @@ pub fn take_over(running: &mut Config, read: &Config) -> Changes {
     after_restart!(changes, old, new, {
         "modules (one was added, removed, enabled or disabled)": loaded,
         "modules[engine]": engine, "modules[cron]": cron, "modules[pull]": pull, "modules[pullwss]": pullwss,
-        "modules[nodes]": nodes, "modules[statistics]": statistics, "modules[dbcleaner]": dbcleaner,
+        "modules[nodes]": nodes, "modules[statistics]": statistics,
+        "modules[legacycmd]": legacycmd, "modules[dbcleaner]": dbcleaner,
     });
     let register = |config: &Config| config.modules.register.as_ref().map(|register| register.file.clone());
     if register(running) != register(read) {
