@@ -70,7 +70,7 @@ pub fn take_over(running: &mut Config, read: &Config) -> Changes {
     after_restart!(changes, old, new, {
         "modules (one was added, removed, enabled or disabled)": loaded,
         "modules[engine]": engine, "modules[cron]": cron, "modules[pull]": pull, "modules[pullwss]": pullwss,
-        "modules[nodes]": nodes, "modules[dbcleaner]": dbcleaner,
+        "modules[nodes]": nodes, "modules[statistics]": statistics, "modules[dbcleaner]": dbcleaner,
     });
     let register = |config: &Config| config.modules.register.as_ref().map(|register| register.file.clone());
     if register(running) != register(read) {
@@ -150,6 +150,7 @@ fn proxy(old: &mut ProxySettings, new: &ProxySettings, changes: &mut Changes) {
             take!(changes, old, new, {
                 "modules[proxy].httpserver.token": token,
                 "modules[proxy].httpserver.tokens": tokens,
+                "modules[proxy].httpserver.trusted_proxies": trusted_proxies,
             });
             after_restart!(changes, old, new, {
                 "modules[proxy].httpserver.address": address, "modules[proxy].httpserver.port": port,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::address;
 use super::core_section::{DAY_SECONDS, SOCKET_PATH_LIMIT};
 use super::findings::Findings;
+use super::http_section;
 use super::options;
 use super::section::{Section, Unit, refuse};
 use super::settings::{
@@ -46,8 +47,9 @@ pub(super) fn read_listener(section: Section<'_>, findings: &mut Findings) -> Op
                     set the token that the nodes have, or 'tokens'";
         findings.warning(section.place(), &section.path("token"), text);
     }
+    let trusted_proxies = http_section::subnets(&section, "trusted_proxies", findings);
     let has_any = token.is_some() || !tokens.is_empty();
-    has_any.then_some(WebSocketSettings { address, port, token, tokens, tls })
+    has_any.then_some(WebSocketSettings { address, port, token, tokens, trusted_proxies, tls })
 }
 
 /// `tokens`: those of single nodes.

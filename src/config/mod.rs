@@ -34,6 +34,8 @@ mod role;
 mod section;
 pub mod settings;
 mod sources;
+pub mod statistics;
+mod statistics_section;
 mod tls_section;
 mod tpapi_section;
 mod tree;

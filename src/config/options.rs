@@ -62,6 +62,7 @@ options! {
     } unused {}
     PROXY_HTTPSERVER = "proxy httpserver" in "'httpserver' of the module 'proxy'" {
         "enable", "ssl", "ssl_cert_file", "ssl_key_file", "passphrase", "token", "tokens", "address", "port",
+        "trusted_proxies",
     } unused {}
     NODE_TOKEN = "proxy httpserver tokens" in "an entry of 'tokens' of 'httpserver' of the module 'proxy'" {
         "name", "hash", "node",
@@ -122,10 +123,13 @@ options! {
     } unused {
         "dirty_mode", "buffer_size",
     }
+    STATISTICS = "statistics" in "the module 'statistics'" {
+        "broker_cache_dir", "engine_stats_dir", "interval", "length", "heartbeat_factor", "rrdtool", "cron",
+    } unused {}
     DBCLEANER = "dbcleaner" in "the module 'dbcleaner'" { "purge_sessions_time", "purge_history_time" } unused {}
     CENTREON = "centreon" in "'centreon'" { "database" } unused { "name", "description" }
-    DATABASE = "centreon database" in "'centreon.database'" { "db_configuration" } unused { "db_realtime" }
-    DB_CONFIGURATION = "centreon database db_configuration" in "'centreon.database.db_configuration'" {
+    DATABASE = "centreon database" in "'centreon.database'" { "db_configuration", "db_realtime" } unused {}
+    DB_CONFIGURATION = "centreon database db_configuration" in "a database of 'centreon.database'" {
         "dsn", "username", "password",
     } unused {}
 }

@@ -12,6 +12,7 @@ use super::database::NodesSettings;
 use super::environment::FromEnvironment;
 use super::legacy::LegacySettings;
 use super::sources::Sources;
+use super::statistics::StatisticsSettings;
 use super::web_api::WebAccount;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
@@ -149,6 +150,8 @@ pub struct Modules {
     pub nodes: Option<NodesSettings>,
     /// `gorgone::modules::centreon::legacycmd::hooks`
     pub legacycmd: Option<LegacySettings>,
+    /// `gorgone::modules::centreon::statistics::hooks`
+    pub statistics: Option<StatisticsSettings>,
     /// `gorgone::modules::core::dbcleaner::hooks`; always on.
     pub dbcleaner: CleanerSettings,
     /// Every package that is loaded, by module name, for `INFORMATION`.
@@ -339,6 +342,8 @@ pub struct WebSocketSettings {
     pub token: Option<String>,
     /// `tokens`
     pub tokens: Vec<NodeToken>,
+    /// `trusted_proxies`: proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Subnet>,
     /// `ssl` and its files.
     pub tls: Option<ServerTls>,
 }

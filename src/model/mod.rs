@@ -3,6 +3,7 @@
 pub mod action;
 pub mod api;
 pub mod base64_text;
+pub mod broken;
 pub mod code;
 pub mod command;
 pub mod connection;
@@ -22,6 +23,7 @@ pub mod registration;
 pub mod rights;
 pub mod session;
 pub mod ssh;
+pub mod statistics;
 pub mod text;
 pub mod time;
 pub mod time_zone;

@@ -50,6 +50,8 @@ pub struct CoreOptions {
     pub pollers: Option<NodesSettings>,
     /// The module `legacycmd`, where it is loaded.
     pub legacycmd: Option<LegacySettings>,
+    /// Whether the module `statistics` is loaded.
+    pub has_statistics: bool,
     /// Purge times.
     pub cleaner: CleanerSettings,
     /// Every loaded package by module name.
@@ -78,6 +80,7 @@ impl CoreOptions {
             time_zone: TimeZone::utc(),
             pollers: modules.nodes.clone(),
             legacycmd: modules.legacycmd.clone(),
+            has_statistics: modules.statistics.is_some(),
             cleaner: modules.dbcleaner,
             loaded: modules.loaded.clone(),
         }

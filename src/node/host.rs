@@ -30,6 +30,9 @@ impl Core {
             HostDone::WorkDone { id, outcome: WorkOutcome::PipeWritten(report) } => {
                 self.engine.pipe_written(&mut self.context, id, &report)
             }
+            HostDone::WorkDone { id, outcome: WorkOutcome::Statistics(done) } => {
+                self.statistics.work_done(&mut self.context, &mut self.listeners, id, done)
+            }
             HostDone::WorkDone { id, outcome: WorkOutcome::Legacy(done) } => {
                 self.legacy.work_done(&mut self.context, id, done)
             }

@@ -27,6 +27,7 @@ impl Core {
         self.copies.free_all();
         self.nodes_module.stop(&mut self.context);
         self.legacy.stop(&mut self.context);
+        self.statistics.stop(&mut self.context);
         self.api().stop();
     }
 

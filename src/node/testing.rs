@@ -94,6 +94,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         time_zone: TimeZone::utc(),
         pollers: None,
         legacycmd: None,
+        has_statistics: false,
         cleaner: CleanerSettings::default(),
         loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
     }
@@ -396,6 +397,7 @@ pub fn describe(output: &Output) -> String {
                 format!("work {} write {lines:?} to {file} within {patience:?}", id.0)
             }
             Work::Legacy(work) => format!("work {} {work:?}", id.0),
+            Work::Statistics(work) => format!("work {} {work:?}", id.0),
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },
         Output::Host(HostWork::KillCommand(command)) => format!("kill {}", command.0),

@@ -130,6 +130,12 @@ impl WebSocketCentral {
         }
     }
 
+    /// Who connects: the peer itself, or the client that a trusted proxy names.
+    #[must_use]
+    pub const fn client(&self) -> PeerAddress {
+        self.peer
+    }
+
     /// Takes bytes that came.
     pub fn receive(&mut self, bytes: &[u8], now: Now) {
         match &mut self.phase {
@@ -366,6 +372,7 @@ impl WebSocketCentral {
     }
 
     fn handle_request(&mut self, head: &RequestHead, remaining: ReceiveBuffer, now: Now) {
+        self.peer = self.access.client_of(self.peer, &head.source);
         let response = match upgrade::accept(head) {
             Ok(response) => response,
             Err(refusal) => {

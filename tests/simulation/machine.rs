@@ -137,6 +137,7 @@ impl Machine {
             }),
             nodes: None,
             legacycmd: None,
+            statistics: None,
             dbcleaner: CleanerSettings::default(),
             loaded: loaded(&["action", "proxy"]),
         };
@@ -229,5 +230,5 @@ impl Machine {
 
 fn listener() -> WebSocketSettings {
     let (address, token) = ("127.0.0.1".parse().unwrap(), Some(TOKEN.to_owned()));
-    WebSocketSettings { address, port: 81, token, tokens: Vec::new(), tls: None }
+    WebSocketSettings { address, port: 81, token, tokens: Vec::new(), trusted_proxies: Vec::new(), tls: None }
 }

@@ -14,6 +14,7 @@ use crate::model::token::Token;
 use crate::node::input::Input;
 use crate::node::output::Twice;
 use crate::session::NotSent;
+use crate::session::forwarded::Ranges;
 use crate::session::websocket_central::{NamedToken, WebSocketAccess, WebSocketCentralSettings};
 use crate::session::websocket_central::{WebSocketCentral, WebSocketCentralOutput};
 use crate::wire::gorgone::envelope;
@@ -46,7 +47,9 @@ pub(super) fn access(settings: &WebSocketSettings) -> Rc<WebSocketAccess> {
         node: token.node,
     });
     let bounds = WebSocketCentralSettings::default();
-    Rc::new(WebSocketAccess::new(settings.token.as_deref(), tokens.collect(), bounds))
+    let proxies = settings.trusted_proxies.iter().map(|subnet| (subnet.address, subnet.prefix)).collect();
+    let access = WebSocketAccess::new(settings.token.as_deref(), tokens.collect(), bounds);
+    Rc::new(access.with_trusted_proxies(Ranges::new(proxies)))
 }
 
 /// What the first bytes of a connection ask for; `None` while that cannot be told.
@@ -58,6 +61,14 @@ fn asks_for_websocket(received: &[u8]) -> Option<bool> {
         Ok(Some(RequestEvent::Head(head))) => Some(head.upgrade.is_some()),
         // The API knows how to refuse it.
         Ok(Some(RequestEvent::Body(_))) | Err(_) => Some(false),
+    }
+}
+
+/// Who is at the other end, also where a trusted proxy stands between.
+fn client_of(entry: &Connection) -> PeerAddress {
+    match &entry.kind {
+        Kind::WebSocket(node) => node.client(),
+        _ => entry.peer,
     }
 }
 
@@ -121,7 +132,7 @@ impl Dispatch {
 
     /// A client that registers a node is counted by its address.
     pub(super) fn tell_address(&mut self, client: ClientId, message: &Message, connection: ConnectionId, now: Now) {
-        let peer = self.connections.get(connection).map(|entry| entry.peer);
+        let peer = self.connections.get(connection).map(client_of);
         if let Some(address) = peer.filter(|_| message.action == Action::RegisterNodes) {
             self.core.handle_input(Input::ClientAddress { client, address }, now);
         }
@@ -163,7 +174,7 @@ impl Dispatch {
     pub(super) fn node_moved(&mut self, node: NodeId, before: ClientId, client: ClientId, twice: Twice, now: Now) {
         let peer = |client| {
             let connection = self.connection_of_client(client)?;
-            self.connections.get(connection).map(|entry| entry.peer)
+            self.connections.get(connection).map(client_of)
         };
         let (Some(first), Some(second)) = (peer(before), peer(client)) else {
             return self.log(LogLine::info("proxy", format!("node '{node}' has connected again")));

@@ -10,6 +10,8 @@ use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
 use crate::model::refusal_log::RefusalLog;
 use crate::model::time::Monotonic;
+use crate::session::forwarded::{self, Ranges};
+use crate::wire::http::head::RequestSource;
 use crate::wire::websocket::connection::MAX_MESSAGE_BYTES;
 
 /// Bounds of a connection.
@@ -55,6 +57,8 @@ pub struct WebSocketAccess {
     refusals: RefusalLog,
     /// Bytes of backlogs under way.
     backlogs_bytes: Cell<usize>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    trusted_proxies: Ranges,
 }
 
 impl WebSocketAccess {
@@ -66,7 +70,19 @@ impl WebSocketAccess {
             tokens: NodeTokens::new(common, named),
             refusals: RefusalLog::new(MODULE),
             backlogs_bytes: Cell::new(0),
+            trusted_proxies: Ranges::default(),
         }
+    }
+
+    /// The same, where these proxies say who connects through them.
+    #[must_use]
+    pub fn with_trusted_proxies(self, trusted_proxies: Ranges) -> Self {
+        Self { trusted_proxies, ..self }
+    }
+
+    /// The client that sent a request which arrived from `peer`.
+    pub(super) fn client_of(&self, peer: PeerAddress, source: &RequestSource) -> PeerAddress {
+        forwarded::client_of(peer, source, &self.trusted_proxies)
     }
 
     /// A connection that had `before` bytes of a backlog under way has `now`; `false` when that is too much for all.

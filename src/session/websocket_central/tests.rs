@@ -1,4 +1,5 @@
 use super::*;
+use crate::session::forwarded::Ranges;
 use crate::wire::gorgone::envelope;
 use crate::wire::gorgone::seeded_random::SeededRandom;
 use crate::wire::http::bearer_auth::TokenHash;
@@ -310,4 +311,24 @@ fn plain_http_is_answered_and_closed() {
     central.receive(b"GET / HTTP/1.1\r\nHost:", at(9_999));
     central.handle_timeout(at(10_000));
     assert_eq!(outputs(&mut central), [WebSocketCentralOutput::Close]);
+}
+
+#[test]
+fn a_client_behind_a_trusted_proxy_is_the_one_that_is_named_and_of_any_other_the_word_counts_for_nothing() {
+    let proxy = PeerAddress::Ip("127.0.0.1".parse().unwrap());
+    let client = PeerAddress::Ip("192.0.2.9".parse().unwrap());
+    for (trusted, expected) in [("127.0.0.1", client), ("10.0.0.1", proxy)] {
+        let ranges = Ranges::new(vec![(trusted.parse().unwrap(), 32)]);
+        let access = WebSocketAccess::new(Some("s3cret"), Vec::new(), WebSocketCentralSettings::default());
+        let mut central = WebSocketCentral::new(Rc::new(access.with_trusted_proxies(ranges)), proxy, at(0));
+        let request = UpgradeCall::new(&mut random()).request("central", 443, true, "/", "wrong");
+        let text = String::from_utf8(request).unwrap();
+        let text = text.replacen("\r\n", "\r\nX-Forwarded-For: 198.51.100.1, 192.0.2.9\r\n", 1);
+        central.receive(text.as_bytes(), at(0));
+        assert_eq!(central.client(), expected);
+        let logged = std::iter::from_fn(|| central.poll_output()).any(
+            |output| matches!(output, WebSocketCentralOutput::Log(line) if line.text.contains(&expected.to_string())),
+        );
+        assert!(logged, "{trusted}");
+    }
 }
