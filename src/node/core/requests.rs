@@ -15,15 +15,15 @@ use crate::model::token::Token;
 use crate::node::peer::Handled;
 use crate::node::peer::Peer;
 
-use super::actions::{self, Room};
-use super::api::{self, Plan, Started};
-use super::copies::held::Held;
-use super::core::Core;
-use super::counters::Way;
-use super::output::Output;
-use super::phase::STOPPING_TEXT;
-use super::sync::asking;
-use super::{core_actions, core_settings, json, loading, masked};
+use super::Core;
+use crate::node::actions::{self, Room};
+use crate::node::api::{self, Plan, Started};
+use crate::node::copies::held::Held;
+use crate::node::counters::Way;
+use crate::node::output::Output;
+use crate::node::phase::STOPPING_TEXT;
+use crate::node::sync::asking;
+use crate::node::{core_actions, core_settings, json, loading, masked};
 
 impl Core {
     /// A client sent a message.
@@ -75,6 +75,9 @@ impl Core {
         let named = self.context.names.target(target).map(|id| id.to_string());
         let target = named.as_deref().unwrap_or(target);
         let here = target.is_empty() || self.context.is_own(target);
+        let is_foreign = here && !self.context.is_known(&action);
+        let delegate = self.context.delegate.of_action(&action).filter(|_| is_foreign).map(|node| node.to_string());
+        let (target, here) = delegate.as_deref().map_or((target, here), |node| (node, false));
         if action.is_internal() || (here && !self.context.is_known(&action)) {
             return self.context.refuse_unknown(&action, token);
         }
