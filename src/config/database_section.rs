@@ -33,7 +33,7 @@ pub(super) fn of_module(
     findings: &mut Findings,
 ) -> Option<DatabaseSettings> {
     if let Some(node) = configured(raw) {
-        return read_database(node, findings);
+        return read_database(node, KEY, findings);
     }
     let text =
         format!("needs '{KEY}' with 'dsn', 'username' and 'password', which no file has, so the module is not loaded");
@@ -41,12 +41,18 @@ pub(super) fn of_module(
     None
 }
 
+/// `centreon.database.db_realtime`, where a file has it.
+pub(super) fn realtime(raw: &RawConfig<'_>, findings: &mut Findings) -> Option<DatabaseSettings> {
+    let node = raw.centreon?.get("database")?.get("db_realtime")?;
+    read_database(node, "centreon.database.db_realtime", findings)
+}
+
 fn configured<'a>(raw: &RawConfig<'a>) -> Option<&'a Node> {
     raw.centreon?.get("database")?.get("db_configuration")
 }
 
-fn read_database(node: &Node, findings: &mut Findings) -> Option<DatabaseSettings> {
-    let section = Section::new(Some(node), &node.place, KEY, &options::DB_CONFIGURATION, findings);
+fn read_database(node: &Node, key: &str, findings: &mut Findings) -> Option<DatabaseSettings> {
+    let section = Section::new(Some(node), &node.place, key, &options::DB_CONFIGURATION, findings);
     let username = section.exact("username", findings).map(|(text, _)| text.to_owned());
     let password = section.exact("password", findings).map(|(text, _)| Secret::new(text));
     let dsn = section.text("dsn", findings);

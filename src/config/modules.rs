@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use crate::model::foreign::{self, ForeignModule};
 use crate::model::module::Module;
 
 use super::core_section::DAY_SECONDS;
+use super::cron_section::CronJob;
+use super::delegate::DelegateSettings;
 use super::findings::Findings;
 use super::include::Loader;
 use super::options::{self, Options};
@@ -14,7 +17,7 @@ use super::settings::{CleanerSettings, CoreSettings, EngineSettings, Modules, Pr
 use super::tree::{Node, Value};
 use super::{
     action_section, copy_section, cron_section, database_section, dial_in_section, http_section, legacy_section,
-    register_file,
+    register_file, statistics_section,
 };
 use crate::model::text::quoted;
 
@@ -32,40 +35,26 @@ const fn options_of(module: Module) -> &'static Options {
         Module::PullWss => &options::PULLWSS,
         Module::Nodes => &options::NODES,
         Module::LegacyCmd => &options::LEGACYCMD,
+        Module::Statistics => &options::STATISTICS,
         Module::DbCleaner => &options::DBCLEANER,
         Module::Cron => &options::CRON,
         Module::Engine => &options::ENGINE,
     }
 }
 
-/// Packages of the original that this version does not have, and what does not work without each.
-const ABSENT: [(&str, &str); 13] = [
-    ("gorgone::modules::centreon::anomalydetection::hooks", "anomaly detection is neither trained nor updated"),
-    ("gorgone::modules::centreon::audit::hooks", "audits of the platform get no answer"),
-    ("gorgone::modules::centreon::autodiscovery::hooks", "host and service discovery does not run"),
-    ("gorgone::modules::centreon::judge::hooks", "pollers do not take over from each other"),
-    ("gorgone::modules::centreon::mbi::etl::hooks", "the data of reports (MBI) is not built"),
-    ("gorgone::modules::centreon::mbi::etlworkers::hooks", "the data of reports (MBI) is not built"),
-    ("gorgone::modules::centreon::statistics::hooks", "statistics of engines and brokers are not collected"),
-    ("gorgone::modules::core::httpserverng::hooks", "this listener does not exist; 'httpserver' has the API"),
-    ("gorgone::modules::core::pipeline::hooks", "pipelines are not run"),
-    ("gorgone::modules::core::ssh::hooks", "clients cannot connect over SSH"),
-    ("gorgone::modules::plugins::newtest::hooks", "Newtest scenarios are not collected"),
-    ("gorgone::modules::plugins::scom::hooks", "alerts of SCOM are not collected"),
-    ("gorgone::modules::plugins::windows::hooks", "its requests get no answer"),
-];
-
 /// What the other files and sections give to a module.
 struct Surroundings<'a> {
     raw: &'a RawConfig<'a>,
     core: &'a CoreSettings,
     loader: &'a mut Loader,
+    /// Jobs that modules bring along for `cron`.
+    jobs: Vec<CronJob>,
 }
 
 /// Reads all entries; wrong values are noted and read as their default.
 pub(super) fn read(raw: &RawConfig<'_>, core: &CoreSettings, loader: &mut Loader, findings: &mut Findings) -> Modules {
     let mut modules = Modules::default();
-    let mut around = Surroundings { raw, core, loader };
+    let mut around = Surroundings { raw, core, loader, jobs: Vec::new() };
     let mut loaded: Vec<&str> = Vec::new();
     for (index, entry) in raw.modules.iter().enumerate() {
         read_entry(entry, index, &mut modules, &mut loaded, &mut around, findings);
@@ -80,9 +69,22 @@ pub(super) fn read(raw: &RawConfig<'_>, core: &CoreSettings, loader: &mut Loader
             gorgone::modules::core::proxy::hooks";
         findings.warning(raw.place_of(Module::Nodes), "modules", text);
     }
+    add_jobs(around.jobs, &mut modules);
     let cleaner = Module::DbCleaner;
     modules.loaded.insert(cleaner.name().to_owned(), cleaner.package().to_owned());
     modules
+}
+
+/// Jobs of other modules are those of `cron`, which is loaded for them where it is not there.
+fn add_jobs(jobs: Vec<CronJob>, modules: &mut Modules) {
+    if jobs.is_empty() {
+        return;
+    }
+    let all = modules.cron.get_or_insert_default();
+    let more: Vec<CronJob> = jobs.into_iter().filter(|job| all.iter().all(|known| known.id != job.id)).collect();
+    all.extend(more);
+    let cron = Module::Cron;
+    modules.loaded.entry(cron.name().to_owned()).or_insert_with(|| cron.package().to_owned());
 }
 
 fn read_entry<'a>(
@@ -128,9 +130,10 @@ fn read_entry<'a>(
         return;
     }
     match Module::of_package(package) {
-        Some(known @ (Module::Nodes | Module::LegacyCmd)) if !cfg!(feature = "centreon") => {
+        Some(known @ (Module::Nodes | Module::LegacyCmd | Module::Statistics)) if !cfg!(feature = "centreon") => {
             let loss = match known {
                 Module::Nodes => "no pollers come from the database",
+                Module::Statistics => "statistics of engines and brokers are not collected",
                 _ => "exports, reloads and acknowledgements of the web interface reach no poller",
             };
             let text = format!("Package '{package}' needs a build with the feature 'centreon', so {loss}");
@@ -143,14 +146,26 @@ fn read_entry<'a>(
             section.warn_of_unknown(&[&options::MODULE, options_of(known)], findings);
             read_options(known, section, modules, around, findings);
         }
+        None if is_delegated(package, &around.core.delegate) => {}
         None => findings.loss(&entry.place, &key, lost(package)),
     }
 }
 
+/// Whether requests for a module that is not here go to another daemon.
+fn is_delegated(package: &str, delegate: &DelegateSettings) -> bool {
+    let module = foreign::ALL.iter().find(|module| module.package == package);
+    module.is_some_and(|module| {
+        delegate.takes_path(module.path) || module.actions.iter().any(|(_, action)| delegate.takes_action(action))
+    })
+}
+
 /// What an enabled module means that is not here.
 fn lost(package: &str) -> String {
-    if let Some((_, loss)) = ABSENT.iter().find(|(absent, _)| *absent == package) {
-        return format!("Package '{package}' is not available in this version, so {loss}; set 'enable: false'");
+    if let Some(ForeignModule { loss, .. }) = foreign::ALL.iter().find(|module| module.package == package) {
+        return format!(
+            "Package '{package}' is not available in this version, so {loss}; set 'enable: false', or leave it to a \
+             Perl daemon beside this one ('gorgonecore.delegate')"
+        );
     }
     let names: Vec<&str> = Module::ALL.iter().map(|module| module.package()).collect();
     let meant = options::nearest(package, &names).map(|name| format!("; is '{name}' meant")).unwrap_or_default();
@@ -192,6 +207,13 @@ fn read_options(
                 modules.loaded.remove(module.name());
             }
         }
+        Module::Statistics => match statistics_section::read(section, around.raw, findings) {
+            Some((settings, jobs)) => {
+                modules.statistics = Some(settings);
+                around.jobs.extend(jobs);
+            }
+            None => _ = modules.loaded.remove(module.name()),
+        },
         Module::LegacyCmd => {
             modules.legacycmd = legacy_section::read(section, around.raw, findings);
             if modules.legacycmd.is_none() {

@@ -47,11 +47,13 @@ options! {
          "external_com_padding", "external_com_keysize", "external_com_rotation", "external_com_zmq_tcp_keepalive",
          "ipv6", "privkey", "pubkey", "authorized_clients", "fingerprint_mode", "gorgone_db_type", "gorgone_db_name",
          "gorgone_db_autocreate_schema", "gorgone_db_synchronous", "max_memory", "max_message_size", "audit_log",
+        "delegate",
     } unused {
         "internal_com_*", "external_com_zmq_router_handover", "external_com_msg_size", "gorgone_db_host",
         "gorgone_db_port", "gorgone_db_user", "gorgone_db_password", "fingerprint_mgr", "proxy_name", "cipher",
         "keysize", "vector", "padding",
     }
+    DELEGATE = "delegate" in "'delegate' of 'gorgonecore'" { "node", "actions", "endpoints" } unused {}
     AUTHORIZED_CLIENT = "authorized_clients" in "an entry of 'authorized_clients'" {
         "key", "name", "node", "may",
     } unused {}
@@ -123,10 +125,13 @@ options! {
     } unused {
         "dirty_mode", "buffer_size",
     }
+    STATISTICS = "statistics" in "the module 'statistics'" {
+        "broker_cache_dir", "engine_stats_dir", "interval", "length", "heartbeat_factor", "rrdtool", "cron",
+    } unused {}
     DBCLEANER = "dbcleaner" in "the module 'dbcleaner'" { "purge_sessions_time", "purge_history_time" } unused {}
     CENTREON = "centreon" in "'centreon'" { "database" } unused { "name", "description" }
-    DATABASE = "centreon database" in "'centreon.database'" { "db_configuration" } unused { "db_realtime" }
-    DB_CONFIGURATION = "centreon database db_configuration" in "'centreon.database.db_configuration'" {
+    DATABASE = "centreon database" in "'centreon.database'" { "db_configuration", "db_realtime" } unused {}
+    DB_CONFIGURATION = "centreon database db_configuration" in "a database of 'centreon.database'" {
         "dsn", "username", "password",
     } unused {}
 }

@@ -9,9 +9,11 @@ use std::time::Duration;
 use super::allow_list::AllowList;
 pub use super::cron_section::{CRON_JOBS_MAX, CronJob};
 use super::database::NodesSettings;
+use super::delegate::DelegateSettings;
 use super::environment::FromEnvironment;
 use super::legacy::LegacySettings;
 use super::sources::Sources;
+use super::statistics::StatisticsSettings;
 use super::web_api::WebAccount;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
@@ -111,6 +113,8 @@ pub struct CoreSettings {
     pub max_message_size: usize,
     /// `audit_log`: the file that says who asked for what.
     pub audit_log: Option<PathBuf>,
+    /// `delegate`: what a daemon of the original beside this one answers.
+    pub delegate: DelegateSettings,
     /// `max_memory` in bytes: above it less is taken in; `None` for no limit (0, the default).
     pub max_memory: Option<u64>,
 }
@@ -149,6 +153,8 @@ pub struct Modules {
     pub nodes: Option<NodesSettings>,
     /// `gorgone::modules::centreon::legacycmd::hooks`
     pub legacycmd: Option<LegacySettings>,
+    /// `gorgone::modules::centreon::statistics::hooks`
+    pub statistics: Option<StatisticsSettings>,
     /// `gorgone::modules::core::dbcleaner::hooks`; always on.
     pub dbcleaner: CleanerSettings,
     /// Every package that is loaded, by module name, for `INFORMATION`.

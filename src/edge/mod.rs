@@ -29,6 +29,8 @@ pub mod signals;
 pub mod sockets;
 #[cfg(feature = "ssh")]
 pub mod ssh;
+#[cfg(feature = "centreon")]
+pub mod statistics;
 pub mod system;
 pub mod time_zone;
 pub mod tls;

@@ -43,6 +43,7 @@ modules! {
     Engine = "centreon" "engine",
     Nodes = "centreon" "nodes",
     LegacyCmd = "centreon" "legacycmd",
+    Statistics = "centreon" "statistics",
 }
 
 impl Module {

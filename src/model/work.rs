@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::legacy::{LegacyDone, LegacyWork};
+use super::statistics::{StatisticsDone, StatisticsWork};
 
 /// Number of a piece of work, unique in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +38,8 @@ pub enum Work {
     },
     /// Work for the orders of Centreon Web.
     Legacy(LegacyWork),
+    /// Work for statistics of engines and brokers.
+    Statistics(StatisticsWork),
 }
 
 /// The result of a [`Work`]. Holds command lines: no `Debug`.
@@ -50,6 +53,8 @@ pub enum WorkOutcome {
     PipeWritten(PipeReport),
     /// Of [`Work::Legacy`].
     Legacy(LegacyDone),
+    /// Of [`Work::Statistics`].
+    Statistics(StatisticsDone),
 }
 
 /// The result of a check against the allow-list.

@@ -26,6 +26,8 @@ pub(super) enum Room {
     Pollers,
     /// The module `legacycmd`.
     Legacy,
+    /// The module `statistics`.
+    Statistics,
 }
 
 /// What ends the token of an action on a node.
@@ -82,6 +84,7 @@ const ACTION: Option<Module> = Some(Module::Action);
 const CRON: Option<Module> = Some(Module::Cron);
 const ENGINE: Option<Module> = Some(Module::Engine);
 const LEGACY: Option<Module> = Some(Module::LegacyCmd);
+const STATISTICS: Option<Module> = Some(Module::Statistics);
 const NODES: Option<Module> = Some(Module::Nodes);
 const PROXY: Option<Module> = Some(Module::Proxy);
 
@@ -120,6 +123,8 @@ actions! {
     DeleteCron: Cron, CRON, Row, Central, [(Delete, CRON_PATH)], [];
     CentreonCommand: Legacy, LEGACY, Row, Central,
         [(Post, "centreon/legacycmd/command"), (Post, "centreon/command")], [];
+    BrokerStats: Statistics, STATISTICS, Row, Central, [(Get, "centreon/statistics/broker")], [];
+    EngineStats: Statistics, STATISTICS, Row, Central, [(Get, "centreon/statistics/engine")], [];
     AddImportTaskWithParent: Legacy, LEGACY, Row, Central, [], [AfterCopies];
     CentreonNodesSync: Pollers, NODES, Row, Central, [(Post, "centreon/nodes/sync")], [];
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::config::settings::ProxySettings;
 use crate::model::action::Action;
+use crate::model::broken::{self, Fault};
 use crate::model::code::Code;
 use crate::model::command::{CommandId, CommandSpec};
 use crate::model::connection::{ClientId, ParentKind};
@@ -25,6 +26,7 @@ use crate::model::work::{Work, WorkId};
 use super::actions;
 use super::clock_watch::ClockWatch;
 use super::core_options::CoreOptions;
+use super::delegate::Delegate;
 use super::flow::{Flow, Why};
 use super::journal::{Awaited, Journal, NewRow};
 use super::json;
@@ -43,6 +45,8 @@ pub(super) struct Context {
     pub random: Box<dyn Random>,
     /// Our own id, once it is known.
     pub own_id: Option<NodeId>,
+    /// What a daemon of the original beside this one answers.
+    pub delegate: Delegate,
     /// Nodes with two names.
     pub names: Names,
     pub stopping: Stopping,
@@ -73,6 +77,7 @@ impl Context {
             timers: Timers::default(),
             random,
             own_id: options.id,
+            delegate: Delegate::new(options.delegate.clone()),
             names: Names::default(),
             stopping: Stopping::No,
             debug: options.debug,
@@ -231,6 +236,7 @@ impl Context {
             Module::Engine => self.options.engine.is_some(),
             Module::Nodes => self.options.pollers.is_some(),
             Module::LegacyCmd => self.options.legacycmd.is_some(),
+            Module::Statistics => self.options.has_statistics,
             Module::DbCleaner => true,
             Module::Register | Module::HttpServer | Module::Pull | Module::PullWss => self.is_loaded(module),
         }
@@ -253,7 +259,9 @@ impl Context {
 
     /// Writes the last row of a token.
     pub fn finish(&mut self, token: &Token, code: Code, data: String) {
-        self.write(NewRow::last(token, code, data));
+        if !broken::is(Fault::EndRowDropped) {
+            self.write(NewRow::last(token, code, data));
+        }
     }
 
     /// Ends a token with an error.

@@ -6,23 +6,24 @@
 //! sleep until core.poll_timeout()
 //! ```
 
+mod host;
 mod node_messages;
 mod parents;
 mod passing_on;
+mod requests;
+mod stopping;
 
 use crate::node::peer::Peer;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::action::Action;
 use crate::model::code::Code;
-use crate::model::connection::{ClientId, ParentKind};
+use crate::model::connection::ParentKind;
 use crate::model::module::Module;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
-use crate::model::registration::{NodeKind, RegistrationSource};
+use crate::model::registration::RegistrationSource;
 use crate::model::time::{Monotonic, Now};
-use crate::model::token::Token;
 
 use super::api::ApiRoom;
 use super::api::waits::Calls;
@@ -44,9 +45,11 @@ use super::modules::cron::Cron;
 use super::modules::engine::Engine;
 use super::modules::legacycmd::{LegacyCmd, Outgoing};
 use super::modules::nodes::NodesModule;
+use super::modules::statistics::Statistics;
 use super::nodes::Nodes;
-use super::nodes::node::Link;
+use super::nodes::node::{Link, Node};
 use super::output::{Output, ReceiptId};
+use super::put_logs::PutLogs;
 use super::ssh::SshHosts;
 use super::subscribers::Subscribers;
 use super::sync::{SyncRoom, Syncs, asking};
@@ -71,12 +74,12 @@ pub struct Core {
     pub(super) copies: Copies,
     pub(super) nodes_module: NodesModule,
     pub(super) legacy: LegacyCmd,
+    pub(super) statistics: Statistics,
     pub(super) taken_tokens: TakenTokens,
     pub(super) cron: Cron,
     pub(super) engine: Engine,
     pub(super) malformed: MalformedLog,
-    /// The clients that hear whether the row of their PUTLOG is stored.
-    pub(super) put_logs: BTreeMap<ReceiptId, (ClientId, Token)>,
+    pub(super) put_logs: PutLogs,
 }
 
 impl Core {
@@ -101,11 +104,12 @@ impl Core {
             copies: Copies::default(),
             nodes_module: NodesModule::default(),
             legacy: LegacyCmd::default(),
+            statistics: Statistics::default(),
             taken_tokens: TakenTokens::restored(restored.taken_tokens),
             cron: Cron::default(),
             engine: Engine::default(),
             malformed: MalformedLog::default(),
-            put_logs: BTreeMap::new(),
+            put_logs: PutLogs::default(),
         };
         let cleaner = Module::DbCleaner;
         if !core.context.is_loaded(cleaner) {
@@ -258,6 +262,7 @@ impl Core {
         self.tell_ended();
         self.run_held();
         self.run_listener_events();
+        self.collect_statistics();
         self.tell_ended();
         self.check_stopped();
     }
@@ -274,8 +279,16 @@ impl Core {
     /// event must not hold up the daemon.
     fn run_listener_events(&mut self) {
         for _ in 0..PENDING_MAX {
-            let Some(event) = self.listeners.next_event(&mut self.context) else { return };
+            let Some(event) = self.listeners.next_event(&mut self.context, &mut self.statistics) else { return };
             self.request(Peer::Ourselves, event.action, &event.token, "", event.data);
+        }
+    }
+
+    /// Has nodes print their statistics.
+    fn collect_statistics(&mut self) {
+        while let Some(run) = self.statistics.next_due() {
+            let target = run.target.to_string();
+            self.request(Peer::Ourselves, Action::Command, &run.token, &target, run.data);
         }
     }
 
@@ -362,7 +375,7 @@ impl Core {
         }
         let Ok(route) = self.nodes.route_to(&self.context, target) else { return false };
         self.nodes.get(route.through).is_some_and(|node| {
-            let is_up = matches!(node.registration.kind, NodeKind::PushSsh(_)) || node.link == Link::Up;
+            let is_up = node.is_ssh_host() || node.link == Link::Up;
             is_up && node.reachable().is_ok() && !node.owed.has_unsettled()
         })
     }
@@ -374,13 +387,13 @@ impl Core {
             return self.taken_tokens.has(&order.token);
         }
         let node = order.target.parse().ok().and_then(|id| self.nodes.get(id));
-        let is_ssh = node.is_some_and(|node| matches!(node.registration.kind, NodeKind::PushSsh(_)));
+        let is_ssh = node.is_some_and(Node::is_ssh_host);
         is_ssh && order.action != Action::RemoteCopy
     }
 
     fn stored(&mut self, receipt: ReceiptId, stored: bool) {
         match self.context.journal.stored(receipt) {
-            Some(Awaited::PutLog) => self.put_log_stored(receipt, stored),
+            Some(Awaited::PutLog) => self.put_logs.stored(&mut self.context, receipt, stored),
             Some(Awaited::Page) => self.sync().page_stored(receipt, stored),
             Some(Awaited::Begin) => {
                 if let Some(token) = self.commands.command_begun(&mut self.context, receipt, stored) {

@@ -8,11 +8,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::model::action::Action;
+use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
 use super::journal::Seen;
 use super::json;
+use super::modules::statistics::Statistics;
 use super::peer::Handled;
 use super::timers::Timer;
 
@@ -25,6 +27,8 @@ pub(super) const PENDING_MAX: usize = 10_000;
 /// Default of `log_pace` and `timeout`, in seconds.
 const PACE_SECONDS: u64 = 30;
 const TIMEOUT_SECONDS: u64 = 600;
+/// How often the log of a node is asked for that is watched.
+const WATCH_PACE: Duration = Duration::from_secs(10);
 /// No listener lives longer.
 const TIMEOUT_SECONDS_MAX: u64 = 7 * 86_400;
 
@@ -114,6 +118,18 @@ impl Listeners {
         Ok(())
     }
 
+    /// Watches the rows of a token that a node is to end within `patience`: its log is asked for from time to time, and
+    /// in the end the token fails.
+    #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module statistics"))]
+    pub(super) fn watch(&mut self, context: &mut Context, token: &Token, node: NodeId, patience: Duration) {
+        let now = context.now.monotonic;
+        let target = Some(node.to_string()).filter(|target| !context.is_own(target));
+        let listener = Listener { actions: Vec::new(), target, pace: WATCH_PACE, ends: now + patience };
+        self.listeners.insert(token.as_str().to_owned(), listener);
+        context.journal.watch(token);
+        context.timers.set(Timer::Listener(token.clone()), now + WATCH_PACE.min(patience));
+    }
+
     /// [`Timer::Listener`]: the target whose log is to be asked for.
     pub(super) fn listener_due(&mut self, context: &mut Context, token: &Token) -> Option<String> {
         let listener = self.listeners.get(token.as_str())?;
@@ -131,8 +147,9 @@ impl Listeners {
     }
 
     /// The next action that a row has triggered.
-    pub(super) fn next_event(&mut self, context: &mut Context) -> Option<Event> {
+    pub(super) fn next_event(&mut self, context: &mut Context, statistics: &mut Statistics) -> Option<Event> {
         while let Some(seen) = context.journal.next_seen() {
+            statistics.row_seen(context, &seen);
             self.row_seen(&seen);
         }
         self.pending.pop_front()

@@ -84,6 +84,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         debug: false,
         takes_every_key: false,
         audits: false,
+        delegate: Default::default(),
         proxy: Some(ProxySettings::default()),
         nodes,
         action: Some(ActionSettings::default()),
@@ -94,6 +95,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         time_zone: TimeZone::utc(),
         pollers: None,
         legacycmd: None,
+        has_statistics: false,
         cleaner: CleanerSettings::default(),
         loaded: ["action", "dbcleaner", "httpserver", "proxy"].into_iter().map(package).collect(),
     }
@@ -127,7 +129,7 @@ impl Bench {
         Self::undrained(options, Restored::default())
     }
 
-    fn undrained(options: CoreOptions, restored: Restored) -> Self {
+    pub fn undrained(options: CoreOptions, restored: Restored) -> Self {
         let core = Core::new(options, restored, Box::new(Counting(0)), Self::at(0));
         Self { core, millis: 0, stores: true, begins_early: false, log: Vec::new() }
     }
@@ -146,6 +148,19 @@ impl Bench {
     fn at(millis: u64) -> Now {
         let micros = START_SECONDS * 1_000_000 + i64::try_from(millis).unwrap() * 1_000;
         Now { monotonic: Monotonic::from_millis(millis), wall: WallTime::from_micros(micros) }
+    }
+
+    /// Gives an event, and leaves what comes out to the caller.
+    #[cfg(feature = "centreon")]
+    pub fn raw(&mut self, input: Input) {
+        self.core.handle_input(input, Self::at(self.millis));
+    }
+
+    /// Lets time pass, and leaves what comes out to the caller.
+    #[cfg(feature = "centreon")]
+    pub fn raw_timeout(&mut self, millis: u64) {
+        self.millis += millis;
+        self.core.handle_timeout(Self::at(self.millis));
     }
 
     /// Everything that came out, log lines left aside. The database speaks at once about a page of a sync and
@@ -396,6 +411,7 @@ pub fn describe(output: &Output) -> String {
                 format!("work {} write {lines:?} to {file} within {patience:?}", id.0)
             }
             Work::Legacy(work) => format!("work {} {work:?}", id.0),
+            Work::Statistics(work) => format!("work {} {work:?}", id.0),
             Work::CheckCommands { lines, wanted } => format!("work {} check {lines:?} for {wanted}", id.0),
         },
         Output::Host(HostWork::KillCommand(command)) => format!("kill {}", command.0),

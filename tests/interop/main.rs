@@ -14,5 +14,6 @@ mod pull;
 mod script;
 #[cfg(feature = "ssh")]
 mod ssh;
+mod statistics;
 mod tls;
 mod websocket;

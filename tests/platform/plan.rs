@@ -212,7 +212,11 @@ impl Plan {
             module(&mut text, "httpserver", "core::httpserver", &lines);
         }
         for (name, lines) in &self.modules {
-            let group = if matches!(name.as_str(), "nodes" | "engine" | "legacycmd") { "centreon" } else { "core" };
+            let group = if matches!(name.as_str(), "nodes" | "engine" | "legacycmd" | "statistics") {
+                "centreon"
+            } else {
+                "core"
+            };
             module(&mut text, name, &format!("{group}::{name}"), lines);
         }
         if !self.tpapi.is_empty() {
@@ -226,6 +230,10 @@ impl Plan {
             text.push_str("  centreon:\n    database:\n      db_configuration:\n");
             for line in &self.centreon {
                 writeln!(text, "        {line}").unwrap();
+            }
+            if self.modules.iter().any(|(name, _)| name == "statistics") {
+                // One database has the tables of both.
+                writeln!(text, "      db_realtime:\n        {}", self.centreon.join("\n        ")).unwrap();
             }
         }
         text

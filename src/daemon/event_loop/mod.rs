@@ -15,6 +15,8 @@ mod register_file;
 mod reload;
 #[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
 mod ssh;
+#[cfg_attr(not(feature = "centreon"), path = "statistics_absent.rs")]
+mod statistics;
 mod storage;
 mod streams;
 mod upkeep;

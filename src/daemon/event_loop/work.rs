@@ -63,12 +63,21 @@ pub(super) struct Host {
     allowed: AllowList,
     /// The Centreon database, where module `nodes` reads it.
     pollers: Option<DatabaseSettings>,
+    /// The module `statistics`.
+    #[cfg(feature = "centreon")]
+    pub(super) statistics: Option<crate::config::statistics::StatisticsSettings>,
 }
 
 impl Host {
     pub(super) fn new(config: &Config, key: PrivateKey) -> Self {
         let pollers = config.modules.nodes.as_ref().map(|nodes| nodes.database.clone());
-        let mut host = Self { key: Arc::new(key), allowed: AllowList::default(), pollers };
+        let mut host = Self {
+            key: Arc::new(key),
+            allowed: AllowList::default(),
+            pollers,
+            #[cfg(feature = "centreon")]
+            statistics: config.modules.statistics.clone(),
+        };
         host.take_list(config);
         host
     }
@@ -117,6 +126,7 @@ impl EventLoop {
                 self.workers.submit(Rank::Match, Box::new(read));
             }
             Work::Legacy(work) => self.legacy_work(id, work, now),
+            Work::Statistics(work) => self.statistics_work(id, work, now),
             Work::WritePipe { file, lines, raw, patience } => {
                 let write = move || {
                     let report = match raw {

@@ -13,16 +13,25 @@ mod orders;
 #[cfg(feature = "centreon")]
 mod packet;
 #[cfg(feature = "centreon")]
+mod statistics;
+#[cfg(feature = "centreon")]
 mod stream;
 #[cfg(feature = "centreon")]
 mod tables;
 
 use std::fmt;
 
+#[cfg(feature = "centreon")]
+pub use statistics::StatisticsRow;
+
 use crate::config::database::DatabaseSettings;
 #[cfg(feature = "centreon")]
 use crate::model::legacy::CommandTables;
+#[cfg(feature = "centreon")]
+use crate::model::node_id::NodeId;
 use crate::model::poller::PollerTables;
+#[cfg(feature = "centreon")]
+use crate::model::statistics::StatisticsTables;
 
 /// Why nothing was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +73,27 @@ pub fn read_commands(settings: &DatabaseSettings) -> Result<CommandTables, Datab
 #[cfg(feature = "centreon")]
 pub fn add_import_task(settings: &DatabaseSettings, parent: u64, seconds: i64) -> Result<(), DatabaseFault> {
     orders::add_import_task(settings, parent, seconds)
+}
+
+/// Reads which engines and brokers there are to collect statistics of.
+///
+/// # Errors
+/// Why nothing was read.
+#[cfg(feature = "centreon")]
+pub fn read_statistics(settings: &DatabaseSettings) -> Result<StatisticsTables, DatabaseFault> {
+    statistics::read(settings)
+}
+
+/// Replaces the rows of nodes in the table `nagios_stats` of the real-time database, each node's whole or not at all.
+///
+/// # Errors
+/// Why not all of them are there.
+#[cfg(feature = "centreon")]
+pub fn write_statistics(
+    settings: &DatabaseSettings,
+    nodes: &[(NodeId, Vec<StatisticsRow>)],
+) -> Result<(), DatabaseFault> {
+    statistics::write(settings, nodes)
 }
 
 /// This build cannot read a database.

@@ -26,7 +26,7 @@ fn a_start_writes_its_row_and_asks_for_the_links_of_the_register_file() {
         marks: vec![(id(2), SyncMark { ctime: 4.5, newest: 4.5, last_id: 3, history: 0 })],
         ..Restored::default()
     };
-    let core = super::Core::new(options(vec![push_node(2)]), restored, Box::new(Zero), now);
+    let core = crate::node::core::Core::new(options(vec![push_node(2)]), restored, Box::new(Zero), now);
     let mut bench = Bench { core, millis: 0, stores: true, begins_early: false, log: Vec::new() };
     assert_eq!(bench.drain(), [r#"row - 3 {"message":"gorgoned is starting..."}"#, "open 2 tcp://192.0.2.1:5002"]);
     let outputs = bench.give(Input::LinkUp(id(2)));

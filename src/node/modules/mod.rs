@@ -7,3 +7,5 @@ pub(super) mod engine;
 #[cfg_attr(not(feature = "centreon"), path = "legacycmd_absent.rs")]
 pub(super) mod legacycmd;
 pub(super) mod nodes;
+#[cfg_attr(not(feature = "centreon"), path = "statistics_absent.rs")]
+pub(super) mod statistics;

@@ -16,11 +16,11 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::model::broken::{self, Fault};
 use crate::model::code::Code;
 use crate::model::history::{HistoryName, Origins, RowOrigin, StoreChange, SyncMark, is_last_row};
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
-use crate::model::registration::NodeKind;
 use crate::model::token::Token;
 
 use super::context::Context;
@@ -101,7 +101,7 @@ impl SyncRoom<'_> {
         // A Perl node with a WebSocket says nothing when it has no rows.
         let is_heard = node.heard.is_some_and(|heard| now.since(heard) <= patience);
         let is_silent = is_heard && node.sync.is_unanswered && !is_missing_part;
-        if is_silent && node.link == Link::Up && node.registration.kind == NodeKind::WebSocket {
+        if is_silent && node.link == Link::Up && node.registration.kind.is_web_socket() {
             self.finish_sync(id);
             return;
         }
@@ -180,7 +180,8 @@ impl SyncRoom<'_> {
             after = after.with(row.id, row.ctime, wall);
             let origin = row.origin_in(id, answer.history, pages);
             let is_early = early.contains(&row.id);
-            if known && !is_early {
+            let is_known = known && !is_early && !broken::is(Fault::DoubledRowsAccepted);
+            if is_known {
                 continue;
             }
             // By another way, or because it was ours: it is here.
@@ -224,7 +225,7 @@ impl SyncRoom<'_> {
         let Some(node) = self.nodes.get_mut(id) else {
             return self.nodes.page_of_absent_settled(id, (!stored).then_some(before));
         };
-        if !stored {
+        if !stored && !broken::is(Fault::MarkMovedEarly) {
             node.sync.mark = before;
         }
         node.sync.is_storing = false;

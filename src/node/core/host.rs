@@ -3,10 +3,10 @@
 use crate::model::host_work::HostDone;
 use crate::model::work::WorkOutcome;
 
-use super::core::Core;
+use super::Core;
 
 impl Core {
-    /// An [`super::output::Output::Host`] is answered.
+    /// An [`crate::node::output::Output::Host`] is answered.
     pub(super) fn host_done(&mut self, done: HostDone) {
         match done {
             HostDone::QueryAnswer { query, result } => {
@@ -29,6 +29,9 @@ impl Core {
             HostDone::PollersRead(result) => self.nodes_module.read_done(&mut self.context, &mut self.nodes, result),
             HostDone::WorkDone { id, outcome: WorkOutcome::PipeWritten(report) } => {
                 self.engine.pipe_written(&mut self.context, id, &report)
+            }
+            HostDone::WorkDone { id, outcome: WorkOutcome::Statistics(done) } => {
+                self.statistics.work_done(&mut self.context, &mut self.listeners, id, done)
             }
             HostDone::WorkDone { id, outcome: WorkOutcome::Legacy(done) } => {
                 self.legacy.work_done(&mut self.context, id, done)

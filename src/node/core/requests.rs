@@ -1,25 +1,29 @@
 //! A request from its arrival to the one who answers it: us, a module, or the proxy (docs/protocol.md sections 1 and
 //! 4).
 
+use serde_json::Value;
+
 use crate::model::action::Action;
 use crate::model::api::{ApiAnswer, ApiCall, CallId};
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
 use crate::model::log::LogLine;
 use crate::model::message::{Message, Reply};
+use crate::model::module::Module;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 use crate::node::peer::Handled;
 use crate::node::peer::Peer;
 
-use super::actions::{self, Room};
-use super::api::{self, Plan, Started};
-use super::copies::held::Held;
-use super::core::Core;
-use super::counters::Way;
-use super::output::Output;
-use super::phase::STOPPING_TEXT;
-use super::{json, masked};
+use super::Core;
+use crate::node::actions::{self, Room};
+use crate::node::api::{self, Plan, Started};
+use crate::node::copies::held::Held;
+use crate::node::counters::Way;
+use crate::node::output::Output;
+use crate::node::phase::STOPPING_TEXT;
+use crate::node::sync::asking;
+use crate::node::{core_actions, core_settings, json, loading, masked};
 
 impl Core {
     /// A client sent a message.
@@ -71,6 +75,9 @@ impl Core {
         let named = self.context.names.target(target).map(|id| id.to_string());
         let target = named.as_deref().unwrap_or(target);
         let here = target.is_empty() || self.context.is_own(target);
+        let is_foreign = here && !self.context.is_known(&action);
+        let delegate = self.context.delegate.of_action(&action).filter(|_| is_foreign).map(|node| node.to_string());
+        let (target, here) = delegate.as_deref().map_or((target, here), |node| (node, false));
         if action.is_internal() || (here && !self.context.is_known(&action)) {
             return self.context.refuse_unknown(&action, token);
         }
@@ -144,13 +151,51 @@ impl Core {
             }
             Room::Engine => self.engine.engine_command(&mut self.context, token, data),
             Room::Pollers => self.nodes_module.sync(&mut self.context, token),
+            Room::Statistics => self.statistics.request(&mut self.context, action, token, data),
             Room::Legacy => self.legacy.request(&mut self.context, action, token, data),
         }
     }
 
+    fn core_request(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
+        match action {
+            Action::ConStatus => core_actions::con_status(&mut self.context, &mut self.nodes, peer, token),
+            Action::Information => core_actions::information(&mut self.context, &self.counters, token),
+            Action::GetThumbprint => core_actions::thumbprint(&mut self.context, token),
+            Action::SetCoreId => core_settings::set_core_id(&mut self.context, data),
+            Action::BroadcastLogger => core_settings::set_log_level(&mut self.context, data),
+            Action::LoadModule => loading::load(&mut self.context, data),
+            Action::UnloadModule => loading::unload(&mut self.context, data),
+            Action::Kill => self.kill_module(data),
+            Action::Ping => self.ping(peer),
+            _ => self.context.refuse_unknown(action, token),
+        }
+    }
+
+    fn ping(&mut self, peer: Peer) -> Handled {
+        if let Some(client) = peer.client() {
+            self.subscribers.pinged(client, self.context.now.monotonic);
+        }
+        Handled::Reply(Action::Pong, Code::BEGIN, self.nodes.pong_text(&self.context))
+    }
+
+    /// Stops what a module does now. Only `action` runs anything that can be stopped.
+    fn kill_module(&mut self, data: &str) -> Handled {
+        let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+        let Some((called, module)) = loading::named(&self.context, &data) else {
+            return Handled::refused(json::action_message("kill", "cannot find module"));
+        };
+        if module == Some(Module::Action) {
+            const REASON: &str = "the module 'action' was killed";
+            self.copies.kill(&mut self.context, REASON);
+            self.commands.kill_commands(&mut self.context, REASON);
+        }
+        let data = json::action_message("kill", &format!("module '{called}' kill in progress"));
+        Handled::Reply(Action::Ack, Code::FINISHED_OK, data)
+    }
+
     fn history_request(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
         match action {
-            Action::PutLog => self.put_log(peer, token, data),
+            Action::PutLog => self.put_logs.request(&mut self.context, peer, token, data),
             Action::AddListener => self.listeners.add_listeners(&mut self.context, data),
             Action::GetLog => self.questions.get_log(
                 &mut self.context,
@@ -183,6 +228,18 @@ impl Core {
             Action::Pong | Action::SetLogs => self.answer_of_no_node(peer, action),
             _ => self.context.refuse_unknown(action, token),
         }
+    }
+
+    fn sync_logs(&mut self, data: &str) -> Handled {
+        let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+        if data.pointer("/data/id").is_none_or(Value::is_null) {
+            return Handled::refused(json::action_message("synclog", "please set id for synclog"));
+        }
+        if self.context.options.proxy.is_none() {
+            return Handled::refused(json::action_message("synclog", "no proxy module"));
+        }
+        asking::sync_all(&mut self.context, &mut self.nodes);
+        Handled::Reply(Action::Ack, Code::BEGIN, json::action_message("synclog", "synclog launched"))
     }
 
     fn answer_of_no_node(&mut self, peer: Peer, action: &Action) -> Handled {

@@ -1,0 +1,56 @@
+//! LOADMODULE and UNLOADMODULE: which modules take work (docs/protocol.md section 4).
+
+use serde_json::Value;
+
+use crate::model::action::Action;
+use crate::model::code::Code;
+use crate::model::module::Module;
+
+use super::context::Context;
+use super::json;
+use super::peer::Handled;
+
+/// The module that a request names by package, else by name, and what it was called.
+pub(super) fn named(context: &Context, data: &Value) -> Option<(String, Option<Module>)> {
+    let content = data.get("content")?;
+    let loaded = &context.options.loaded;
+    let package = content.get("package").and_then(json::text);
+    if let Some(package) = package.filter(|package| loaded.values().any(|known| known == package)) {
+        let module = Module::of_package(&package);
+        return Some((package, module));
+    }
+    let name = content.get("name").and_then(json::text)?;
+    let module = Module::of_package(loaded.get(&name)?);
+    Some((name, module))
+}
+
+/// Loads a module again that the configuration has and that was unloaded.
+pub(super) fn load(context: &mut Context, data: &str) -> Handled {
+    let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+    let member = |key: &str| data.pointer(key).and_then(json::text).unwrap_or_default();
+    let (name, package) = (member("/content/name"), member("/content/package"));
+    let shown: String = name.chars().take(64).collect();
+    let reply =
+        |code, text: String| Handled::Reply(Action::LoadModule, code, json::action_message("loadmodule", &text));
+    let module = Module::of_package(&package).filter(|module| module.can_be_unloaded());
+    let can_be_loaded = module.is_some_and(|module| context.is_configured(module) && !context.is_loaded(module));
+    if !can_be_loaded || name.is_empty() || context.options.loaded.contains_key(&name) {
+        return reply(Code::FINISHED_KO, format!("cannot load module '{shown}'"));
+    }
+    context.options.loaded.insert(name, package);
+    reply(Code::BEGIN, format!("module '{shown}' is loaded"))
+}
+
+/// Takes no new work for a module; what it does goes on.
+pub(super) fn unload(context: &mut Context, data: &str) -> Handled {
+    let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
+    let reply =
+        |code, text: &str| Handled::Reply(Action::UnloadModule, code, json::action_message("unloadmodule", text));
+    match named(context, &data) {
+        Some((called, Some(module))) if module.can_be_unloaded() => {
+            context.options.loaded.retain(|_, loaded| loaded != module.package());
+            reply(Code::BEGIN, &format!("module '{called}' unload in progress"))
+        }
+        _ => reply(Code::FINISHED_KO, "cannot find unload module"),
+    }
+}
