@@ -37,8 +37,8 @@ fn caching_sha2(password: &[u8], nonce: &[u8]) -> Vec<u8> {
     xor(once.as_ref(), &of_two(&SHA256, twice.as_ref(), nonce))
 }
 
-/// The signature of the nonce (RFC 8032 section 5.1.6) by the key that the password is: MariaDB takes the password where
-/// Ed25519 has a seed of 32 bytes.
+/// The signature of the nonce (RFC 8032 section 5.1.6) by the key that the password is. MariaDB takes the password
+/// where Ed25519 has a seed of 32 bytes.
 fn ed25519(password: &[u8], nonce: &[u8]) -> Option<Vec<u8>> {
     let mut expanded: [u8; 64] = sha512(&[password])?;
     let (secret, prefix) = expanded.split_at(32);
