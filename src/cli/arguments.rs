@@ -357,11 +357,13 @@ mod tests {
         for line in [
             "run --config c --logfile l --severity error",
             "--config=c --logfile=l --severity=error",
-            "--config c --logfile l --severity 3 --flushoutput --vault=/v.json",
+            "--config c --logfile l --severity 3 --flushoutput",
         ] {
             assert_eq!(parse(line), run("c", Some("l"), Level::Error), "{line}");
         }
         assert_eq!(parse("--severity DEBUG --config c"), run("c", None, Level::Debug));
+        let Ok(Command::Run(options)) = parse("--config c --vault=/v.json") else { panic!("it does not start") };
+        assert_eq!(options.vault, PathBuf::from("/v.json"));
     }
 
     #[test]

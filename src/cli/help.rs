@@ -115,9 +115,10 @@ effect, the log names what needs a restart, and a file with problems changes not
   --config FILE      the top file; what it includes is read as well
   --logfile FILE     append the log to FILE; without it, the log goes to standard error
   --severity LEVEL   debug, info (default), warning or error
+  --vault FILE       what describes the vault, instead of /var/lib/centreon/vault/vault.json
 
 Every problem of the configuration is printed and nothing is started while there is one. If neither key file exists, a
-pair is made. '--vault FILE' and '--flushoutput' of the original are accepted and have no effect.
+pair is made. '--flushoutput' of the original is accepted and has no effect.
 Exit status: 0 it was stopped, 1 it cannot start or go on, 78 the configuration has problems.
 
 Examples:
