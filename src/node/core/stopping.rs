@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::core::Core;
-use super::output::Output;
-use super::phase::{STOPPING_TEXT, Stopping};
-use super::timers::Timer;
+use super::Core;
+use crate::node::output::Output;
+use crate::node::phase::{STOPPING_TEXT, Stopping};
+use crate::node::timers::Timer;
 
 /// So long commands may go on; then they are killed.
 const PATIENCE: Duration = Duration::from_millis(1_500);
@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_millis(1_500);
 const LAST_WAIT: Duration = Duration::from_millis(300);
 
 impl Core {
-    /// [`super::input::Input::Stop`]; a second one changes nothing.
+    /// [`crate::node::input::Input::Stop`]; a second one changes nothing.
     pub(super) fn stop(&mut self) {
         if self.context.is_stopping() {
             return;

@@ -3,10 +3,10 @@
 use crate::model::host_work::HostDone;
 use crate::model::work::WorkOutcome;
 
-use super::core::Core;
+use super::Core;
 
 impl Core {
-    /// An [`super::output::Output::Host`] is answered.
+    /// An [`crate::node::output::Output::Host`] is answered.
     pub(super) fn host_done(&mut self, done: HostDone) {
         match done {
             HostDone::QueryAnswer { query, result } => {

@@ -15,15 +15,15 @@ use crate::model::token::Token;
 use crate::node::peer::Handled;
 use crate::node::peer::Peer;
 
-use super::actions::{self, Room};
-use super::api::{self, Plan, Started};
-use super::copies::held::Held;
-use super::core::Core;
-use super::counters::Way;
-use super::output::Output;
-use super::phase::STOPPING_TEXT;
-use super::sync::asking;
-use super::{core_actions, core_settings, json, loading, masked};
+use super::Core;
+use crate::node::actions::{self, Room};
+use crate::node::api::{self, Plan, Started};
+use crate::node::copies::held::Held;
+use crate::node::counters::Way;
+use crate::node::output::Output;
+use crate::node::phase::STOPPING_TEXT;
+use crate::node::sync::asking;
+use crate::node::{core_actions, core_settings, json, loading, masked};
 
 impl Core {
     /// A client sent a message.
