@@ -24,6 +24,8 @@ mod events;
 mod invariants;
 #[path = "simulation/machine.rs"]
 mod machine;
+#[path = "simulation/mutations.rs"]
+mod mutations;
 #[path = "simulation/seeded.rs"]
 mod seeded;
 #[path = "simulation/soak.rs"]
@@ -39,13 +41,17 @@ use machine::{Kind, topology};
 use world::World;
 
 /// `SEED=N`: that one. `SEEDS=N`: N from a start that is drawn and printed; `SEED_FROM` repeats it. Else the same few each
-/// time.
+/// time, and two that are new each day.
 fn seeds(default_count: u64) -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     if let Some(seed) = number("SEED") {
         return vec![seed];
     }
-    let Some(count) = number("SEEDS") else { return (1..=default_count).collect() };
+    let Some(count) = number("SEEDS") else {
+        let today = std::time::UNIX_EPOCH.elapsed().expect("the clock is after 1970").as_secs() / 86_400 * 100;
+        let _shown_or_not = writeln!(std::io::stderr(), "simulation: today's seeds are {today} and {}", today + 1);
+        return (1..=default_count).chain([today, today + 1]).collect();
+    };
     static START: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
     let start = *START.get_or_init(|| {
         let start = number("SEED_FROM").unwrap_or_else(|| {
@@ -67,16 +73,7 @@ fn steps(default: u64) -> u64 {
 fn every_accepted_token_ends_once_and_every_row_arrives_once_through_crashes_broken_streams_and_full_disks() {
     for seed in seeds(12) {
         let steps = steps(1_500);
-        let mut world = World::new(seed, &topology(seed));
-        for step in 0..steps {
-            world.step_at_random();
-            world.check_bounds(&format!("SEED={seed} STEPS={steps} step {step}"));
-        }
-        world.heal_and_settle();
-        world.check_service(&format!("SEED={seed} STEPS={steps}"));
-        world.check_tokens(&format!("SEED={seed} STEPS={steps}"));
-        world.check_rows(&format!("SEED={seed} STEPS={steps}"));
-        world.check_files(&format!("SEED={seed} STEPS={steps}"));
+        let world = mutations::run_platform(seed, steps);
         assert!(steps < 1_500 || !world.files.there.is_empty(), "SEED={seed} STEPS={steps}: nothing was copied at all");
     }
 }
@@ -139,19 +136,6 @@ fn through_relays_every_token_ends_once_and_every_row_arrives_once_and_in_order(
     let is_long = ["SEED", "SEEDS", "STEPS"].iter().any(|name| std::env::var(name).is_ok());
     for seed in seeds(24) {
         let (steps, machines_max) = (steps(300), if is_long || seed % 12 == 0 { 30 } else { 9 });
-        let what = format!("SEED={seed} STEPS={steps}");
-        let mut world = World::tree(seed, machines_max);
-        for step in 0..steps {
-            world.step_in_tree();
-            let at = format!("{what} step {step}");
-            world.check_bounds(&at);
-            world.check_order(&at);
-        }
-        world.heal_and_settle();
-        world.check_service(&what);
-        world.check_order(&what);
-        world.check_all_rows(&what);
-        world.check_files(&what);
-        world.check_tokens(&what);
+        mutations::run_tree(seed, steps, machines_max);
     }
 }

@@ -3,6 +3,7 @@
 pub mod action;
 pub mod api;
 pub mod base64_text;
+pub mod broken;
 pub mod code;
 pub mod command;
 pub mod connection;

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::config::settings::ProxySettings;
 use crate::model::action::Action;
+use crate::model::broken::{self, Fault};
 use crate::model::code::Code;
 use crate::model::command::{CommandId, CommandSpec};
 use crate::model::connection::{ClientId, ParentKind};
@@ -254,7 +255,9 @@ impl Context {
 
     /// Writes the last row of a token.
     pub fn finish(&mut self, token: &Token, code: Code, data: String) {
-        self.write(NewRow::last(token, code, data));
+        if !broken::is(Fault::EndRowDropped) {
+            self.write(NewRow::last(token, code, data));
+        }
     }
 
     /// Ends a token with an error.

@@ -11,6 +11,17 @@ impl World {
         self.commands(target, 1)
     }
 
+    /// The same where the central takes it: its token, which may come a little later.
+    pub fn accepted_command(&mut self, target: u64) -> String {
+        let (known, end) = (self.tokens.len(), self.millis + 2_000);
+        self.command(target);
+        while self.tokens.len() == known {
+            assert!(self.millis < end, "the central does not answer a command for machine {target}");
+            self.advance(10);
+        }
+        self.tokens[known].clone()
+    }
+
     /// One request of several commands.
     pub fn commands(&mut self, target: u64, count: usize) -> Option<String> {
         let body = format!("[{}]", vec![r#"{"command":"true"}"#; count].join(","));

@@ -41,10 +41,17 @@ pub struct Files {
     pub there: BTreeMap<(usize, String), Vec<u8>>,
 }
 
+/// The numbers of files that are far larger than what may be on its way.
+const LARGE: [u64; 2] = [13, 29];
+
 /// The content of the file with this number.
 pub fn content(number: u64) -> Vec<u8> {
     let mut random = Seeded(number);
-    let len = if random.once_in(8) { 0 } else { random.below(20_000) };
+    let len = match number {
+        number if LARGE.contains(&number) => 800_000,
+        _ if random.once_in(8) => 0,
+        _ => random.below(20_000),
+    };
     (0..len).map(|_| random.below(256) as u8).collect()
 }
 

@@ -8,6 +8,8 @@ use super::world::World;
 
 /// No send queue may ever hold more.
 const QUEUE_BOUND_BYTES: usize = 64 << 20;
+/// No stream may ever hold more: so many bytes of copies and rows are on their way at most.
+const STREAM_BOUND_BYTES: usize = 512 << 10;
 
 impl World {
     pub fn is_finished(&self, token: &str) -> bool {
@@ -22,6 +24,10 @@ impl World {
                 let len = dispatch.send_queue(connection).map_or(0, |queue| queue.len());
                 assert!(len <= QUEUE_BOUND_BYTES, "{what}: {len} bytes wait on machine {}", machine.id);
             }
+        }
+        for pipe in self.pipes.iter().filter(|pipe| pipe.open) {
+            let len = pipe.directions.iter().map(|direction| direction.bytes.len()).max().unwrap_or(0);
+            assert!(len <= STREAM_BOUND_BYTES, "{what}: {len} bytes are on their way on one stream");
         }
     }
 
@@ -47,7 +53,7 @@ impl World {
     /// Now that everything is whole again, every machine does what it is told, and the central hears of it.
     pub fn check_service(&mut self, what: &str) {
         let ids: Vec<u64> = self.machines.iter().map(|machine| machine.id).collect();
-        let sent: Vec<(u64, String)> = ids.into_iter().map(|id| (id, self.command(id).expect("a token"))).collect();
+        let sent: Vec<(u64, String)> = ids.into_iter().map(|id| (id, self.accepted_command(id))).collect();
         let end = self.millis + 20_000;
         while self.millis < end && !sent.iter().all(|(_, token)| self.is_finished(token)) {
             self.advance(50);

@@ -29,6 +29,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use crate::config::settings::Config;
+use crate::model::broken::{self, Fault};
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::history::{Origins, SyncMark};
 use crate::model::host_work::HostDone;
@@ -349,6 +350,7 @@ impl Dispatch {
         let mut receipts: Vec<_> = batch.receipts.iter().map(|(_, receipt)| *receipt).collect();
         receipts.dedup();
         for receipt in receipts {
+            let stored = stored || broken::is(Fault::ReceiptIgnored);
             self.core.handle_input(Input::Stored { receipt, stored }, now);
         }
         if self.storing.has_changed(stored) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::action::Action;
+use crate::model::broken::{self, Fault};
 use crate::model::code::Code;
 use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
@@ -158,7 +159,7 @@ impl OwedTokens {
     /// The link broke: whatever was sent may be lost.
     pub(in crate::node) fn link_lost(&mut self) {
         for owed in self.owed.values_mut() {
-            if owed.progress == Progress::Sent {
+            if owed.progress == Progress::Sent && !broken::is(Fault::LossUnnoticed) {
                 owed.progress = Progress::Unconfirmed;
             }
         }
@@ -181,6 +182,7 @@ impl OwedTokens {
             }
         }
         let is_over = |owed: &Owed| owed.missed_at.is_some_and(|missed| now.since(missed) >= COPY_WAIT);
+        let serial = if broken::is(Fault::GivenUpEarly) { u64::MAX } else { serial };
         self.take(|owed| owed.after_sync < serial && (!owed.is_copy || is_over(owed)))
     }
 

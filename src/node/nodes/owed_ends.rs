@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::broken::{self, Fault};
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
@@ -44,6 +45,7 @@ impl Nodes {
     ) {
         let patience = context.proxy_settings().pong_discard_timeout;
         let mut absent: BTreeMap<NodeId, OwedTokens> = BTreeMap::new();
+        let open_tokens = if broken::is(Fault::OpenTokensForgotten) { Vec::new() } else { open_tokens };
         for (token, node) in open_tokens {
             context.journal.restore(token.clone(), node);
             match node.and_then(|id| Some((id, self.get_mut(id)?))) {

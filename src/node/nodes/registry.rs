@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::broken::{self, Fault};
 use crate::model::history::SyncMark;
 use crate::model::node_id::NodeId;
 use crate::model::registration::{NodeKind, Registration};
@@ -265,6 +266,9 @@ impl Registry {
     }
 
     fn remove_dynamic_routes(&mut self, parent: NodeId) {
+        if broken::is(Fault::RouteNotWithdrawn) {
+            return;
+        }
         let announced = self.nodes.get_mut(&parent).map(|node| std::mem::take(&mut node.announced));
         for (id, distance) in announced.unwrap_or_default() {
             if let Some(parents) = self.dynamic_routes.get_mut(&id) {

@@ -16,6 +16,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::model::broken::{self, Fault};
 use crate::model::code::Code;
 use crate::model::history::{HistoryName, Origins, RowOrigin, StoreChange, SyncMark, is_last_row};
 use crate::model::log::LogLine;
@@ -180,7 +181,8 @@ impl SyncRoom<'_> {
             after = after.with(row.id, row.ctime, wall);
             let origin = row.origin_in(id, answer.history, pages);
             let is_early = early.contains(&row.id);
-            if known && !is_early {
+            let is_known = known && !is_early && !broken::is(Fault::DoubledRowsAccepted);
+            if is_known {
                 continue;
             }
             // By another way, or because it was ours: it is here.
@@ -224,7 +226,7 @@ impl SyncRoom<'_> {
         let Some(node) = self.nodes.get_mut(id) else {
             return self.nodes.page_of_absent_settled(id, (!stored).then_some(before));
         };
-        if !stored {
+        if !stored && !broken::is(Fault::MarkMovedEarly) {
             node.sync.mark = before;
         }
         node.sync.is_storing = false;

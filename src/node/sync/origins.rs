@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::broken::{self, Fault};
 use crate::model::history::{HistoryName, Origins, RowOrigin, StoreChange};
 use crate::model::node_id::NodeId;
 
@@ -40,6 +41,9 @@ impl OriginMarks {
 
     /// Whether a row is here already; `own_id` is ours, where we know it.
     pub(super) fn is_taken(&self, origin: RowOrigin, own_id: Option<NodeId>) -> bool {
+        if broken::is(Fault::OriginIgnored) || broken::is(Fault::DoubledRowsAccepted) {
+            return false;
+        }
         let HistoryName { node, number } = origin.history;
         let is_own = number == self.own && own_id.is_none_or(|own| own == node);
         is_own || self.last_ids.get(&origin.history).is_some_and(|last| origin.id <= *last)
