@@ -255,11 +255,7 @@ fn nodes_of(config: &Config) -> &[Registration] {
 }
 
 fn address(kind: &NodeKind) -> Option<String> {
-    match kind {
-        NodeKind::PushZmq { endpoint } => Some(endpoint.to_string()),
-        NodeKind::PushSsh(target) => Some(target.to_string()),
-        NodeKind::Pull | NodeKind::WebSocket => None,
-    }
+    kind.endpoint().map(ToString::to_string).or_else(|| kind.ssh_target().map(ToString::to_string))
 }
 
 fn node_row(node: &Registration) -> [String; 5] {

@@ -55,7 +55,7 @@ pub fn take_over(running: &mut Config, read: &Config) -> Changes {
         "gorgonecore.fingerprint_mode": fingerprint_mode, "gorgonecore.gorgone_db_name": database,
         "gorgonecore.gorgone_db_synchronous": database_synchronous,
         "gorgonecore.max_message_size": max_message_size, "gorgonecore.max_memory": max_memory,
-        "gorgonecore.audit_log": audit_log,
+        "gorgonecore.audit_log": audit_log, "gorgonecore.delegate": delegate,
     });
     let (old, new) = (&mut running.modules, &read.modules);
     if let (Some(old), Some(new)) = (&mut old.action, &new.action) {
@@ -70,7 +70,8 @@ pub fn take_over(running: &mut Config, read: &Config) -> Changes {
     after_restart!(changes, old, new, {
         "modules (one was added, removed, enabled or disabled)": loaded,
         "modules[engine]": engine, "modules[cron]": cron, "modules[pull]": pull, "modules[pullwss]": pullwss,
-        "modules[nodes]": nodes, "modules[statistics]": statistics, "modules[dbcleaner]": dbcleaner,
+        "modules[nodes]": nodes, "modules[statistics]": statistics,
+        "modules[legacycmd]": legacycmd, "modules[dbcleaner]": dbcleaner,
     });
     let register = |config: &Config| config.modules.register.as_ref().map(|register| register.file.clone());
     if register(running) != register(read) {

@@ -16,6 +16,8 @@ mod core_section;
 mod cron_section;
 pub mod database;
 mod database_section;
+pub mod delegate;
+mod delegate_section;
 mod dial_in_section;
 pub mod environment;
 mod findings;

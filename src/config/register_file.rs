@@ -12,7 +12,7 @@ use super::section::{Section, refuse};
 use super::settings::{Problem, RegisterSettings};
 use super::tree::{Node, Place, Value};
 use crate::model::node_id::NodeId;
-use crate::model::registration::{NodeKind, Registration};
+use crate::model::registration::Registration;
 use crate::model::ssh::SshTarget;
 
 /// Reads the options of the module and the file that they name. `None` without a `config_file`, which the original's
@@ -118,7 +118,9 @@ fn read_node(item: &Node, key: &str, findings: &mut Findings) -> Option<Registra
         below.push(subnode);
     }
     let read = entry.read();
-    if let Ok(Registration { id, kind: NodeKind::PushSsh(target), .. }) = &read {
+    if let Ok(Registration { id, kind, .. }) = &read
+        && let Some(target) = kind.ssh_target()
+    {
         warn_of_ssh(&section, *id, target, findings);
     }
     let faults = match read {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::allow_list::AllowList;
 pub use super::cron_section::{CRON_JOBS_MAX, CronJob};
 use super::database::NodesSettings;
+use super::delegate::DelegateSettings;
 use super::environment::FromEnvironment;
 use super::legacy::LegacySettings;
 use super::sources::Sources;
@@ -112,6 +113,8 @@ pub struct CoreSettings {
     pub max_message_size: usize,
     /// `audit_log`: the file that says who asked for what.
     pub audit_log: Option<PathBuf>,
+    /// `delegate`: what a daemon of the original beside this one answers.
+    pub delegate: DelegateSettings,
     /// `max_memory` in bytes: above it less is taken in; `None` for no limit (0, the default).
     pub max_memory: Option<u64>,
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::settings::Config;
 use super::wildcard;
-use crate::model::registration::{NodeKind, Registration};
+use crate::model::registration::Registration;
 
 /// What was read.
 #[derive(Clone, Debug, Default)]
@@ -50,9 +50,7 @@ impl Config {
 }
 
 fn files_of_node(node: &Registration) -> impl Iterator<Item = PathBuf> + use<> {
-    let target = match &node.kind {
-        NodeKind::PushSsh(target) => [target.identity.clone(), target.known_hosts.clone()],
-        _ => [None, None],
-    };
-    target.into_iter().flatten()
+    let target = node.kind.ssh_target();
+    let files = target.map(|target| [target.identity.clone(), target.known_hosts.clone()]);
+    files.into_iter().flatten().flatten()
 }

@@ -20,16 +20,72 @@ pub enum NodeKind {
     WebSocket,
 }
 
+/// What a kind of node can do.
+struct Abilities {
+    word: &'static str,
+    is_dialled: bool,
+    has_daemon: bool,
+    confirms: bool,
+    is_web_socket: bool,
+}
+
+impl Abilities {
+    const fn new(word: &'static str, is_dialled: bool, has_daemon: bool, confirms: bool, is_web_socket: bool) -> Self {
+        Self { word, is_dialled, has_daemon, confirms, is_web_socket }
+    }
+}
+
 impl NodeKind {
+    /// The table of the kinds.
+    const fn abilities(&self) -> Abilities {
+        match self {
+            Self::PushZmq { .. } => Abilities::new("push_zmq", true, true, true, false),
+            Self::PushSsh(_) => Abilities::new("push_ssh", true, false, false, false),
+            Self::Pull => Abilities::new("pull", false, true, false, false),
+            Self::WebSocket => Abilities::new("wss", false, true, false, true),
+        }
+    }
+
     /// The word in files and in the constatus map.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::PushZmq { .. } => "push_zmq",
-            Self::PushSsh(_) => "push_ssh",
-            Self::Pull => "pull",
-            Self::WebSocket => "wss",
-        }
+        self.abilities().word
+    }
+
+    /// Whether we connect to it; else it connects to us.
+    #[must_use]
+    pub const fn dialled_by_us(&self) -> bool {
+        self.abilities().is_dialled
+    }
+
+    /// Whether it runs a daemon, which has a history and takes requests.
+    #[must_use]
+    pub const fn has_history(&self) -> bool {
+        self.abilities().has_daemon
+    }
+
+    /// Whether it confirms each message.
+    #[must_use]
+    pub const fn confirms(&self) -> bool {
+        self.abilities().confirms
+    }
+
+    /// Whether it comes over our WebSocket, whose nodes may share a token, and which takes no large messages.
+    #[must_use]
+    pub const fn is_web_socket(&self) -> bool {
+        self.abilities().is_web_socket
+    }
+
+    /// Where its daemon listens, for one that we connect to.
+    #[must_use]
+    pub const fn endpoint(&self) -> Option<&Endpoint> {
+        if let Self::PushZmq { endpoint } = self { Some(endpoint) } else { None }
+    }
+
+    /// How to reach it by SSH, for one that has no daemon.
+    #[must_use]
+    pub fn ssh_target(&self) -> Option<&SshTarget> {
+        if let Self::PushSsh(target) = self { Some(target) } else { None }
     }
 }
 

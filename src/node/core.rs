@@ -22,7 +22,7 @@ use crate::model::connection::ParentKind;
 use crate::model::module::Module;
 use crate::model::node_id::NodeId;
 use crate::model::random::Random;
-use crate::model::registration::{NodeKind, RegistrationSource};
+use crate::model::registration::RegistrationSource;
 use crate::model::time::{Monotonic, Now};
 
 use super::api::ApiRoom;
@@ -47,7 +47,7 @@ use super::modules::legacycmd::{LegacyCmd, Outgoing};
 use super::modules::nodes::NodesModule;
 use super::modules::statistics::Statistics;
 use super::nodes::Nodes;
-use super::nodes::node::Link;
+use super::nodes::node::{Link, Node};
 use super::output::{Output, ReceiptId};
 use super::put_logs::PutLogs;
 use super::ssh::SshHosts;
@@ -375,7 +375,7 @@ impl Core {
         }
         let Ok(route) = self.nodes.route_to(&self.context, target) else { return false };
         self.nodes.get(route.through).is_some_and(|node| {
-            let is_up = matches!(node.registration.kind, NodeKind::PushSsh(_)) || node.link == Link::Up;
+            let is_up = node.is_ssh_host() || node.link == Link::Up;
             is_up && node.reachable().is_ok() && !node.owed.has_unsettled()
         })
     }
@@ -387,7 +387,7 @@ impl Core {
             return self.taken_tokens.has(&order.token);
         }
         let node = order.target.parse().ok().and_then(|id| self.nodes.get(id));
-        let is_ssh = node.is_some_and(|node| matches!(node.registration.kind, NodeKind::PushSsh(_)));
+        let is_ssh = node.is_some_and(Node::is_ssh_host);
         is_ssh && order.action != Action::RemoteCopy
     }
 

@@ -74,6 +74,8 @@ impl TakenTokens {
             return true;
         }
         context.store(StoreChange::TakeToken { hash, taken: context.now.wall.as_seconds() });
+        // A crash before its first row ends it; nobody may send it again then.
+        context.open_token(token, None);
         false
     }
 }

@@ -84,6 +84,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         debug: false,
         takes_every_key: false,
         audits: false,
+        delegate: Default::default(),
         proxy: Some(ProxySettings::default()),
         nodes,
         action: Some(ActionSettings::default()),
@@ -128,7 +129,7 @@ impl Bench {
         Self::undrained(options, Restored::default())
     }
 
-    fn undrained(options: CoreOptions, restored: Restored) -> Self {
+    pub fn undrained(options: CoreOptions, restored: Restored) -> Self {
         let core = Core::new(options, restored, Box::new(Counting(0)), Self::at(0));
         Self { core, millis: 0, stores: true, begins_early: false, log: Vec::new() }
     }
@@ -147,6 +148,19 @@ impl Bench {
     fn at(millis: u64) -> Now {
         let micros = START_SECONDS * 1_000_000 + i64::try_from(millis).unwrap() * 1_000;
         Now { monotonic: Monotonic::from_millis(millis), wall: WallTime::from_micros(micros) }
+    }
+
+    /// Gives an event, and leaves what comes out to the caller.
+    #[cfg(feature = "centreon")]
+    pub fn raw(&mut self, input: Input) {
+        self.core.handle_input(input, Self::at(self.millis));
+    }
+
+    /// Lets time pass, and leaves what comes out to the caller.
+    #[cfg(feature = "centreon")]
+    pub fn raw_timeout(&mut self, millis: u64) {
+        self.millis += millis;
+        self.core.handle_timeout(Self::at(self.millis));
     }
 
     /// Everything that came out, log lines left aside. The database speaks at once about a page of a sync and

@@ -27,7 +27,12 @@ fn every_example_of_the_page_works_and_every_endpoint_has_one() {
     let plan = platform.central_with(&[&poller]).with_proxy("ping: 1").with_module("engine", &[]);
     let database =
         [format!("dsn: \"mysql:host=127.0.0.1;port={};dbname=centreon\"", free_port()), "username: u".to_owned()];
-    let central = Daemon::start(plan.with_module("cron", &[]).with_pollers_of(&database, &[]));
+    // The database is away: orders are taken and refused.
+    let folder = platform.path("centcore");
+    std::fs::create_dir(&folder).unwrap();
+    let legacycmd = [format!("cmd_dir: {}", folder.display()), format!("cmd_file: {}", folder.join("cmd").display())];
+    let plan = plan.with_module("cron", &[]).with_module("legacycmd", &legacycmd);
+    let central = Daemon::start(plan.with_pollers_of(&database, &[]));
     let api = central.api();
     api.wait_for_pong(2, seconds(10));
 

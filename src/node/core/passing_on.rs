@@ -5,7 +5,6 @@ use crate::model::code::Code;
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
-use crate::model::registration::NodeKind;
 use crate::model::token::Token;
 
 use super::Core;
@@ -120,13 +119,10 @@ impl Core {
         let Some(node) = self.nodes.get_mut(route.through) else {
             return Err(format!("proxy - no pathway for target {}", route.target));
         };
-        match node.registration.kind {
-            NodeKind::PushZmq { .. } | NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
-            NodeKind::PushSsh(_) => {
-                let (ssh, context) = (&mut self.ssh, &mut self.context);
-                return ssh.request(context, route, &action, token, &data).map(|()| Handled::accepted());
-            }
+        if node.is_ssh_host() {
+            return self.ssh.request(&mut self.context, route, &action, token, &data).map(|()| Handled::accepted());
         }
+        node.reachable()?;
         if action == Action::RemoteCopy {
             self.copies.sender(&mut self.context, &mut self.nodes).begin(token, route, &data);
             return Ok(Handled::accepted());

@@ -3,7 +3,7 @@
 use crate::model::history::SyncMark;
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
-use crate::model::registration::{NodeKind, Registration};
+use crate::model::registration::Registration;
 
 use super::Nodes;
 use super::node::{Link, LinkChange, Node};
@@ -186,9 +186,7 @@ impl Nodes {
 /// What keeps a connection to a node that we connect to.
 fn open_link(node: &Node) -> Option<Output> {
     let id = node.registration.id;
-    match &node.registration.kind {
-        NodeKind::PushZmq { endpoint } => Some(Output::OpenLink { node: id, endpoint: endpoint.clone() }),
-        NodeKind::PushSsh(target) => Some(Output::OpenSsh { node: id, target: target.clone() }),
-        NodeKind::Pull | NodeKind::WebSocket => None,
-    }
+    let kind = &node.registration.kind;
+    let link = kind.endpoint().map(|endpoint| Output::OpenLink { node: id, endpoint: endpoint.clone() });
+    link.or_else(|| kind.ssh_target().map(|target| Output::OpenSsh { node: id, target: Box::new(target.clone()) }))
 }

@@ -112,7 +112,7 @@ impl Nodes {
             Err(text) => return self.refuse_web_socket(context, client, &text),
         };
         let id = registration.id;
-        if registration.kind != NodeKind::WebSocket {
+        if !registration.kind.is_web_socket() {
             return self.refuse_web_socket(context, client, &format!("node '{id}' must register with the type wss"));
         }
         if let Some(own) = own.filter(|own| *own != id) {
@@ -125,9 +125,9 @@ impl Nodes {
         }
         // The token is shared by all nodes: it must not take over one that is known by its own key.
         let other = match self.get(id).map(|node| &node.registration.kind) {
-            None | Some(NodeKind::WebSocket) => None,
-            Some(NodeKind::Pull) => Some("a pull node: register it with the type wss, or unregister it"),
-            Some(_) => Some("one that we connect to"),
+            Some(kind) if kind.dialled_by_us() => Some("one that we connect to"),
+            Some(kind) if !kind.is_web_socket() => Some("a pull node: register it with the type wss, or unregister it"),
+            _ => None,
         };
         if let Some(kind) = other {
             return self.refuse_web_socket(context, client, &format!("node '{id}' is registered as {kind}"));
@@ -293,7 +293,7 @@ impl Nodes {
     fn replace_client(&mut self, context: &mut Context, id: NodeId, before: ClientId, client: ClientId, twice: Twice) {
         self.release_client(context, id, before);
         context.output(Output::NodeMoved { node: id, before, client, twice });
-        if self.get(id).is_some_and(|node| node.registration.kind == NodeKind::WebSocket) {
+        if self.get(id).is_some_and(|node| node.registration.kind.is_web_socket()) {
             context.output(Output::CloseClient { client: before, refusal: None });
         }
     }
@@ -355,7 +355,7 @@ impl Nodes {
 
     /// A node that dialled in by a WebSocket is told that it is not known any more.
     pub(in crate::node) fn disconnect(&self, context: &mut Context, id: NodeId) {
-        let node = self.get(id).filter(|node| node.registration.kind == NodeKind::WebSocket);
+        let node = self.get(id).filter(|node| node.registration.kind.is_web_socket());
         if let Some(client) = node.and_then(|node| node.client) {
             let refusal = serde_json::json!({ "code": 500, "message": format!("node '{id}' is not known here") });
             context.output(Output::CloseClient { client, refusal: Some(refusal.to_string()) });

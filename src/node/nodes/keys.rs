@@ -22,9 +22,9 @@ impl Nodes {
     pub(in crate::node) fn forget_key(&self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let asked = serde_json::from_str(data).unwrap_or_default();
         let done = self.dialled_node(&asked).map(|(id, kind)| {
-            let text = match kind {
-                NodeKind::PushSsh(target) => forgotten_host(id, target),
-                _ => format!(
+            let text = match kind.ssh_target() {
+                Some(target) => forgotten_host(id, target),
+                None => format!(
                     "the key of node '{id}' is forgotten, its connection is built again; under fingerprint_mode: \
                      strict, name its new key with 'stheno keys trust'{}",
                     without_effect(context)
@@ -39,12 +39,12 @@ impl Nodes {
     pub(in crate::node) fn trust_key(&self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let asked: Value = serde_json::from_str(data).unwrap_or_default();
         let named = asked.pointer("/content/thumbprint").or_else(|| asked.get("thumbprint"));
-        let done = self.dialled_node(&asked).and_then(|(id, kind)| match kind {
-            NodeKind::PushSsh(_) => Err(format!(
+        let done = self.dialled_node(&asked).and_then(|(id, kind)| match kind.ssh_target() {
+            Some(_) => Err(format!(
                 "node '{id}' is reached by SSH, which has no thumbprints: add the line of its key, which the log \
                  shows, to the file of ssh_known_hosts, or forget the old key with 'stheno keys forget'"
             )),
-            _ => match named.and_then(Value::as_str).filter(|text| is_thumbprint(text)) {
+            None => match named.and_then(Value::as_str).filter(|text| is_thumbprint(text)) {
                 Some(thumbprint) => Ok((
                     id,
                     Some(thumbprint.to_owned()),

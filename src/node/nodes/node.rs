@@ -62,7 +62,7 @@ pub(in crate::node) enum LinkChange {
 
 impl Link {
     pub(super) const fn of(kind: &NodeKind) -> Self {
-        if matches!(kind, NodeKind::PushZmq { .. } | NodeKind::PushSsh(_)) { Self::Down } else { Self::None }
+        if kind.dialled_by_us() { Self::Down } else { Self::None }
     }
 }
 
@@ -117,7 +117,7 @@ impl Node {
             context.output(Output::SendToNode { node: id, outgoing: Outgoing::Request(message) });
         } else if let Some(client) = self.client {
             // A pull node always gets the target's id in the third field.
-            if self.registration.kind == NodeKind::Pull && message.target.as_deref().is_none_or(str::is_empty) {
+            if !self.registration.kind.is_web_socket() && message.target.as_deref().is_none_or(str::is_empty) {
                 message.target = Some(self.name_of(id).to_string().into());
             }
             context.output(Output::SendToClient { client, outgoing: Outgoing::Request(message) });
@@ -133,17 +133,15 @@ impl Node {
         if let Some(other) = self.calls_itself {
             return Err(format!("proxy - what answers as node '{id}' calls itself node '{other}'"));
         }
-        match self.registration.kind {
-            NodeKind::WebSocket if self.client.is_none() => {
-                Err(format!("cannot get connection from target node '{id}'"))
-            }
-            NodeKind::Pull if self.registration.identity.is_none() => {
-                Err(format!("proxy - node '{id}' had never been connected"))
-            }
-            NodeKind::Pull if self.client.is_none() => {
-                Err(format!("Send message problem for '{id}': it is not connected"))
-            }
-            _ => Ok(()),
+        let kind = &self.registration.kind;
+        if kind.dialled_by_us() || self.client.is_some() {
+            Ok(())
+        } else if kind.is_web_socket() {
+            Err(format!("cannot get connection from target node '{id}'"))
+        } else if self.registration.identity.is_none() {
+            Err(format!("proxy - node '{id}' had never been connected"))
+        } else {
+            Err(format!("Send message problem for '{id}': it is not connected"))
         }
     }
 
@@ -169,10 +167,7 @@ impl Node {
 
     /// Where to connect, for a node that we connect to.
     pub(in crate::node) const fn endpoint(&self) -> Option<&Endpoint> {
-        match &self.registration.kind {
-            NodeKind::PushZmq { endpoint } => Some(endpoint),
-            _ => None,
-        }
+        self.registration.kind.endpoint()
     }
 
     /// Whether other nodes are reached by it.
@@ -182,17 +177,17 @@ impl Node {
 
     /// Whether it is one that we connect to.
     pub(in crate::node) const fn is_dialled(&self) -> bool {
-        matches!(self.registration.kind, NodeKind::PushZmq { .. } | NodeKind::PushSsh(_))
+        self.registration.kind.dialled_by_us()
     }
 
     /// Whether it is a host without a daemon, reached by SSH.
     pub(in crate::node) const fn is_ssh_host(&self) -> bool {
-        matches!(self.registration.kind, NodeKind::PushSsh(_))
+        !self.registration.kind.has_history()
     }
 
     /// Whether it is one that connects to us.
     pub(in crate::node) const fn dials_in(&self) -> bool {
-        matches!(self.registration.kind, NodeKind::Pull | NodeKind::WebSocket)
+        !self.registration.kind.dialled_by_us()
     }
 
     /// Whether it is one that connects to us and never did.

@@ -14,7 +14,6 @@ use crate::model::action::Action;
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
-use crate::model::registration::NodeKind;
 
 use super::Nodes;
 use super::liveness::Ping;
@@ -71,7 +70,7 @@ impl Nodes {
         let dials_in = node.dials_in();
         let patience = if dials_in { DIAL_IN_PATIENCE } else { discard };
         context.timers.set(Timer::Pong(id), now.monotonic + patience);
-        if matches!(node.registration.kind, NodeKind::PushSsh(_)) {
+        if node.is_ssh_host() {
             return self.changes.push_back(LinkChange::SshPing(id));
         }
         self.send(context, id, ping());

@@ -7,7 +7,7 @@ use crate::model::action::Action;
 use crate::model::code::Code;
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
-use crate::model::registration::{NodeKind, Registration};
+use crate::model::registration::Registration;
 use crate::model::token::Token;
 
 use super::Nodes;
@@ -129,5 +129,5 @@ fn undecodable() -> [String; 1] {
 /// Whether a pull node speaks of itself.
 fn dials_in_as_pull(registration: &Registration) -> bool {
     let named = registration.identity.as_deref().is_some_and(|identity| identity.starts_with("gorgone-"));
-    registration.kind == NodeKind::Pull && named
+    !registration.kind.dialled_by_us() && !registration.kind.is_web_socket() && named
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::broken::{self, Fault};
 use crate::model::history::SyncMark;
 use crate::model::node_id::NodeId;
-use crate::model::registration::{NodeKind, Registration};
+use crate::model::registration::Registration;
 
 use super::liveness::Liveness;
 use super::node::{Announced, Distance, Link, Node};
@@ -29,7 +29,7 @@ pub(in crate::node) enum Way {
 /// of them may say anything. What the configuration says of it is another matter.
 const fn only_claims(node: &Node, way: Way) -> bool {
     let is_configured = node.registration.prevail && matches!(way, Way::Static(_));
-    matches!(node.registration.kind, NodeKind::WebSocket) && !is_configured
+    node.registration.kind.is_web_socket() && !is_configured
 }
 
 /// What a registration changed.
@@ -287,7 +287,7 @@ impl Registry {
             announced.pop_last();
         }
         let Some(node) = self.nodes.get(&parent) else { return };
-        if node.registration.kind == NodeKind::WebSocket {
+        if node.registration.kind.is_web_socket() {
             announced.values_mut().for_each(|distance| distance.web_sockets = distance.web_sockets.saturating_add(1));
         }
         if node.announced == announced {

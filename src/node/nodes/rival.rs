@@ -10,7 +10,6 @@ use crate::model::code::Code;
 use crate::model::connection::ClientId;
 use crate::model::message::Reply;
 use crate::model::node_id::NodeId;
-use crate::model::registration::NodeKind;
 
 use super::Nodes;
 use super::newcomer::Newcomer;
@@ -96,7 +95,7 @@ impl Nodes {
         let id = registration.id;
         context.output(Output::NodeMoved { node: id, before: older, client, twice: Twice::Refused });
         let text = format!("another daemon is connected as node '{id}' and answers");
-        if registration.kind == NodeKind::WebSocket {
+        if registration.kind.is_web_socket() {
             let refusal = serde_json::json!({ "code": 500, "message": text }).to_string();
             return context.output(Output::CloseClient { client, refusal: Some(refusal) });
         }
@@ -105,6 +104,6 @@ impl Nodes {
     }
 
     fn is_web_socket(&self, id: NodeId) -> bool {
-        self.get(id).is_some_and(|node| node.registration.kind == NodeKind::WebSocket)
+        self.get(id).is_some_and(|node| node.registration.kind.is_web_socket())
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
-use crate::model::registration::{NodeKind, Registration, RegistrationSource, Subnode};
+use crate::model::registration::{Registration, RegistrationSource, Subnode};
 
 use super::Nodes;
 use crate::node::context::Context;
@@ -68,7 +68,7 @@ impl Wanted {
         if awaits_database {
             return self.sources.contains_key(&RegistrationSource::Database);
         }
-        let dials_in = |node: &Registration| matches!(node.kind, NodeKind::Pull | NodeKind::WebSocket);
+        let dials_in = |node: &Registration| !node.kind.dialled_by_us();
         self.sources.values().flat_map(BTreeMap::values).any(dials_in)
     }
 }
@@ -233,6 +233,7 @@ fn is_alike(left: &Registration, right: &Registration) -> bool {
 mod tests {
 
     use super::*;
+    use crate::model::registration::NodeKind;
     use crate::node::input::Input;
     use crate::node::testing::{Bench, id, options, push_node};
 

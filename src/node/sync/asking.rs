@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::model::action::Action;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
-use crate::model::registration::NodeKind;
 use crate::model::token::Token;
 
 use crate::node::context::Context;
@@ -54,11 +53,10 @@ pub(in crate::node) fn sync_for(
     token: Option<Token>,
 ) -> Result<(), String> {
     let Some(node) = nodes.get_mut(id) else { return Err(format!("proxy - unknown target {id}")) };
-    match node.registration.kind {
-        NodeKind::PushZmq { .. } => {}
-        NodeKind::PushSsh(_) => return Err("proxy - can't get log a ssh target or through a ssh node".to_owned()),
-        NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
+    if node.is_ssh_host() {
+        return Err("proxy - can't get log a ssh target or through a ssh node".to_owned());
     }
+    node.reachable()?;
     if node.sync.in_progress {
         return Err("proxy - getlog already in progress".to_owned());
     }
@@ -72,7 +70,7 @@ pub(in crate::node) fn restart_sync(context: &mut Context, nodes: &mut Nodes, id
     let deadline = context.now.monotonic + context.proxy_settings().sync_timeout;
     let node = nodes.get_mut(id)?;
     // On a host without a daemon there is no history.
-    if node.link == Link::None || matches!(node.registration.kind, NodeKind::PushSsh(_)) {
+    if node.link == Link::None || node.is_ssh_host() {
         return None;
     }
     node.sync.in_progress = true;
@@ -95,7 +93,7 @@ pub(in crate::node) fn sync_for_waiting(context: &mut Context, nodes: &mut Nodes
     };
     if !node.sync.in_progress {
         restart_sync(context, nodes, id);
-    } else if node.registration.kind == NodeKind::WebSocket && node.sync.gathering.is_none() {
+    } else if node.registration.kind.is_web_socket() && node.sync.gathering.is_none() {
         // A Perl node with a WebSocket left the question without an answer if it had no rows then.
         ask_for_log(context, nodes, id);
     }

@@ -21,7 +21,6 @@ use crate::model::code::Code;
 use crate::model::history::{HistoryName, Origins, RowOrigin, StoreChange, SyncMark, is_last_row};
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
-use crate::model::registration::NodeKind;
 use crate::model::token::Token;
 
 use super::context::Context;
@@ -102,7 +101,7 @@ impl SyncRoom<'_> {
         // A Perl node with a WebSocket says nothing when it has no rows.
         let is_heard = node.heard.is_some_and(|heard| now.since(heard) <= patience);
         let is_silent = is_heard && node.sync.is_unanswered && !is_missing_part;
-        if is_silent && node.link == Link::Up && node.registration.kind == NodeKind::WebSocket {
+        if is_silent && node.link == Link::Up && node.registration.kind.is_web_socket() {
             self.finish_sync(id);
             return;
         }

@@ -18,7 +18,6 @@ use crate::model::code::Code;
 use crate::model::connection::ClientId;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
-use crate::model::registration::NodeKind;
 use crate::model::token::Token;
 
 use super::ending::{confirm, end_after_look};
@@ -253,12 +252,9 @@ impl Relay<'_> {
         if goes_on && !is_end && is_interrupted {
             return Ok(self.answer(peer, token, INTERRUPTED));
         }
-        match node.registration.kind {
-            NodeKind::PushZmq { .. } | NodeKind::PushSsh(_) => {}
-            NodeKind::Pull | NodeKind::WebSocket => node.reachable()?,
-        }
+        node.reachable()?;
         let room_of = (node.dials_in() && !goes_on).then_some(node.client);
-        let is_web_socket = node.registration.kind == NodeKind::WebSocket;
+        let is_web_socket = node.registration.kind.is_web_socket();
         if is_end {
             if node.owed.is_full() {
                 return Err(format!("proxy - too many messages to node '{through}' wait to be confirmed"));

@@ -25,7 +25,6 @@ use crate::model::copy::{Chunk, CopyFailure, CopyKind, DigestKind, SourceDone, S
 use crate::model::log::LogLine;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
-use crate::model::registration::NodeKind;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
@@ -310,10 +309,7 @@ impl Sender<'_> {
         match &copy.state {
             State::Sending if !copy.all_read && copy.ready.len() < READ_COUNT => {
                 let frame = copy.request.frame(copy.kind, copy.dialect());
-                let is_push = self
-                    .nodes
-                    .get(copy.route.through)
-                    .is_some_and(|node| matches!(node.registration.kind, NodeKind::PushZmq { .. }));
+                let is_push = self.nodes.get(copy.route.through).is_some_and(|node| node.registration.kind.confirms());
                 let chunk_bytes = if is_push && copy.route.through == copy.route.target {
                     buffer_size
                 } else {
@@ -342,7 +338,7 @@ impl Sender<'_> {
             return false;
         }
         let Some(node) = self.nodes.get(copy.route.through) else { return false };
-        let is_confirmed = copy.is_ours || matches!(node.registration.kind, NodeKind::PushZmq { .. });
+        let is_confirmed = copy.is_ours || node.registration.kind.confirms();
         let has_room = copy.has_room || broken::is(Fault::BackPressureOff);
         let window = if broken::is(Fault::BackPressureOff) { usize::MAX } else { WINDOW };
         let may_send = if is_confirmed { copy.in_flight.len() < window } else { has_room };
