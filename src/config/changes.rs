@@ -55,7 +55,7 @@ pub fn take_over(running: &mut Config, read: &Config) -> Changes {
         "gorgonecore.fingerprint_mode": fingerprint_mode, "gorgonecore.gorgone_db_name": database,
         "gorgonecore.gorgone_db_synchronous": database_synchronous,
         "gorgonecore.max_message_size": max_message_size, "gorgonecore.max_memory": max_memory,
-        "gorgonecore.audit_log": audit_log,
+        "gorgonecore.audit_log": audit_log, "gorgonecore.delegate": delegate,
     });
     let (old, new) = (&mut running.modules, &read.modules);
     if let (Some(old), Some(new)) = (&mut old.action, &new.action) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::address;
+use super::delegate_section;
 use super::dial_in_section::is_named_without_value;
 use super::findings::Findings;
 use super::options;
@@ -83,6 +84,7 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
                 _ => None,
             },
         ),
+        delegate: delegate_section::read(&section, findings),
         audit_log: section.text("audit_log", findings).map(|(text, _)| PathBuf::from(text)),
         database: database(&section, findings),
         create_schema: section.boolean("gorgone_db_autocreate_schema", true, findings),

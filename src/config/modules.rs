@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use crate::model::foreign::{self, ForeignModule};
 use crate::model::module::Module;
 
 use super::core_section::DAY_SECONDS;
 use super::cron_section::CronJob;
+use super::delegate::DelegateSettings;
 use super::findings::Findings;
 use super::include::Loader;
 use super::options::{self, Options};
@@ -39,22 +41,6 @@ const fn options_of(module: Module) -> &'static Options {
         Module::Engine => &options::ENGINE,
     }
 }
-
-/// Packages of the original that this version does not have, and what does not work without each.
-const ABSENT: [(&str, &str); 12] = [
-    ("gorgone::modules::centreon::anomalydetection::hooks", "anomaly detection is neither trained nor updated"),
-    ("gorgone::modules::centreon::audit::hooks", "audits of the platform get no answer"),
-    ("gorgone::modules::centreon::autodiscovery::hooks", "host and service discovery does not run"),
-    ("gorgone::modules::centreon::judge::hooks", "pollers do not take over from each other"),
-    ("gorgone::modules::centreon::mbi::etl::hooks", "the data of reports (MBI) is not built"),
-    ("gorgone::modules::centreon::mbi::etlworkers::hooks", "the data of reports (MBI) is not built"),
-    ("gorgone::modules::core::httpserverng::hooks", "this listener does not exist; 'httpserver' has the API"),
-    ("gorgone::modules::core::pipeline::hooks", "pipelines are not run"),
-    ("gorgone::modules::core::ssh::hooks", "clients cannot connect over SSH"),
-    ("gorgone::modules::plugins::newtest::hooks", "Newtest scenarios are not collected"),
-    ("gorgone::modules::plugins::scom::hooks", "alerts of SCOM are not collected"),
-    ("gorgone::modules::plugins::windows::hooks", "its requests get no answer"),
-];
 
 /// What the other files and sections give to a module.
 struct Surroundings<'a> {
@@ -160,14 +146,26 @@ fn read_entry<'a>(
             section.warn_of_unknown(&[&options::MODULE, options_of(known)], findings);
             read_options(known, section, modules, around, findings);
         }
+        None if is_delegated(package, &around.core.delegate) => {}
         None => findings.loss(&entry.place, &key, lost(package)),
     }
 }
 
+/// Whether requests for a module that is not here go to another daemon.
+fn is_delegated(package: &str, delegate: &DelegateSettings) -> bool {
+    let module = foreign::ALL.iter().find(|module| module.package == package);
+    module.is_some_and(|module| {
+        delegate.takes_path(module.path) || module.actions.iter().any(|(_, action)| delegate.takes_action(action))
+    })
+}
+
 /// What an enabled module means that is not here.
 fn lost(package: &str) -> String {
-    if let Some((_, loss)) = ABSENT.iter().find(|(absent, _)| *absent == package) {
-        return format!("Package '{package}' is not available in this version, so {loss}; set 'enable: false'");
+    if let Some(ForeignModule { loss, .. }) = foreign::ALL.iter().find(|module| module.package == package) {
+        return format!(
+            "Package '{package}' is not available in this version, so {loss}; set 'enable: false', or leave it to a \
+             Perl daemon beside this one ('gorgonecore.delegate')"
+        );
     }
     let names: Vec<&str> = Module::ALL.iter().map(|module| module.package()).collect();
     let meant = options::nearest(package, &names).map(|name| format!("; is '{name}' meant")).unwrap_or_default();

@@ -26,6 +26,7 @@ use crate::model::work::{Work, WorkId};
 use super::actions;
 use super::clock_watch::ClockWatch;
 use super::core_options::CoreOptions;
+use super::delegate::Delegate;
 use super::flow::{Flow, Why};
 use super::journal::{Awaited, Journal, NewRow};
 use super::json;
@@ -44,6 +45,8 @@ pub(super) struct Context {
     pub random: Box<dyn Random>,
     /// Our own id, once it is known.
     pub own_id: Option<NodeId>,
+    /// What a daemon of the original beside this one answers.
+    pub delegate: Delegate,
     /// Nodes with two names.
     pub names: Names,
     pub stopping: Stopping,
@@ -74,6 +77,7 @@ impl Context {
             timers: Timers::default(),
             random,
             own_id: options.id,
+            delegate: Delegate::new(options.delegate.clone()),
             names: Names::default(),
             stopping: Stopping::No,
             debug: options.debug,

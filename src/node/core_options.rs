@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::database::NodesSettings;
+use crate::config::delegate::DelegateSettings;
 use crate::config::legacy::LegacySettings;
 use crate::config::settings::{
     ActionSettings, CleanerSettings, Config, CronJob, EngineSettings, FingerprintMode, ProxySettings, PullSettings,
@@ -30,6 +31,8 @@ pub struct CoreOptions {
     pub takes_every_key: bool,
     /// Whether what is accepted becomes lines of the audit log.
     pub audits: bool,
+    /// What a daemon of the original beside this one answers.
+    pub delegate: DelegateSettings,
     /// The proxy, where it is loaded.
     pub proxy: Option<ProxySettings>,
     /// The nodes of the register file.
@@ -70,6 +73,7 @@ impl CoreOptions {
             debug,
             takes_every_key: config.core.fingerprint_mode == FingerprintMode::Always,
             audits: config.core.audit_log.is_some(),
+            delegate: config.core.delegate.clone(),
             proxy: modules.proxy.clone(),
             nodes: modules.register.as_ref().map(|register| register.nodes.clone()).unwrap_or_default(),
             action: modules.action.clone(),

@@ -1,7 +1,5 @@
 //! How many requests came, by way and by action (`INFORMATION`).
 
-use std::collections::HashMap;
-
 use serde_json::{Map, Value};
 
 use crate::model::action::Action;
@@ -21,16 +19,17 @@ pub(super) enum Way {
 #[derive(Debug, Default)]
 struct PerAction {
     total: u64,
-    actions: HashMap<Action, u64>,
+    /// In the order in which they came first: a few are most of what comes.
+    actions: Vec<(Action, u64)>,
 }
 
 impl PerAction {
     fn count(&mut self, action: &Action) {
         self.total += 1;
-        if let Some(count) = self.actions.get_mut(action) {
+        if let Some((_, count)) = self.actions.iter_mut().find(|(counted, _)| counted == action) {
             *count += 1;
         } else if self.actions.len() < ACTIONS_MAX {
-            self.actions.insert(action.clone(), 1);
+            self.actions.push((action.clone(), 1));
         }
     }
 

@@ -17,6 +17,7 @@ mod core_actions;
 mod core_options;
 mod core_settings;
 mod counters;
+mod delegate;
 mod dial_out;
 mod flow;
 mod get_log;

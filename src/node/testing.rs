@@ -84,6 +84,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
         debug: false,
         takes_every_key: false,
         audits: false,
+        delegate: Default::default(),
         proxy: Some(ProxySettings::default()),
         nodes,
         action: Some(ActionSettings::default()),

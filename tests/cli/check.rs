@@ -44,8 +44,8 @@ fn central() -> Folder {
       package: "gorgone::modules::core::register::hooks"
       enable: true
       config_file: "{root}/nodes.yaml"
-    - name: statistics
-      package: "gorgone::modules::centreon::statistics::hooks"
+    - name: audit
+      package: "gorgone::modules::centreon::audit::hooks"
       enable: true
 "#
         ),
@@ -93,8 +93,8 @@ nodes
   16  pull      connects to us       no        -
 
 will not work
-  config.d/40-gorgoned.yaml:26: modules[statistics]: Package 'gorgone::modules::centreon::statistics::hooks' is not \
-available in this version, so statistics of engines and brokers are not collected; set 'enable: false'
+  config.d/40-gorgoned.yaml:26: modules[audit]: Package 'gorgone::modules::centreon::audit::hooks' is not \
+available in this version, so audits of the platform get no answer; set 'enable: false'
 "
     );
 }
@@ -117,13 +117,13 @@ fn json_says_the_same() {
     assert_eq!(document["modules"]["proxy"], "gorgone::modules::core::proxy::hooks");
     assert_eq!(document["nodes"][0]["nodes"][1]["id"], 20);
     assert_eq!(document["nodes"][1]["address"], Value::Null);
-    assert_eq!(document["warnings"][0]["key"], "modules[statistics]");
+    assert_eq!(document["warnings"][0]["key"], "modules[audit]");
 }
 
 /// What every check of [`central`] warns of.
-const WARNING: &str = "will not work: config.d/40-gorgoned.yaml:26: modules[statistics]: Package \
-                       'gorgone::modules::centreon::statistics::hooks' is not available in this version, so \
-                       statistics of engines and brokers are not collected; set 'enable: false'\n";
+const WARNING: &str = "will not work: config.d/40-gorgoned.yaml:26: modules[audit]: Package \
+                       'gorgone::modules::centreon::audit::hooks' is not available in this version, so \
+                       audits of the platform get no answer; set 'enable: false'\n";
 
 #[test]
 fn every_problem_is_printed_and_the_status_is_1() {
@@ -160,7 +160,7 @@ fn every_problem_is_printed_and_the_status_is_1() {
         })
         .collect();
     assert_eq!(found, expected);
-    assert_eq!(document["warnings"][0]["key"], "modules[statistics]");
+    assert_eq!(document["warnings"][0]["key"], "modules[audit]");
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn odd_files_are_answered_and_never_waited_for() {
         ("empty.yaml", b"", "no 'gorgone:' section"),
         ("circle.yaml", b"configuration: !include circle.yaml\n", "goes in a circle: circle.yaml -> circle.yaml"),
         ("deep.yaml", "[".repeat(100_000).as_bytes(), "maps and lists stand more than 64 deep in each other"),
-        ("open.yaml", b"configuration: !include pipe.yaml\n", "pipe.yaml: is not a regular file"),
+        ("open.yaml", b"configuration: !include pipe.yaml\n", "the file pipe.yaml is not a regular file"),
     ] {
         let path = folder.write(name, bytes);
         let output = stheno(&["check", "--config", path.to_str().unwrap()]);

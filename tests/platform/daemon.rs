@@ -201,6 +201,7 @@ fn spawn(plan: &Plan, command: &mut Command) -> Child {
         .arg(format!("--config={}", plan.config_file().display()))
         .arg(format!("--logfile={}", plan.log_file().display()))
         .arg(format!("--severity={}", plan.severity))
+        .envs(plan.environment.iter().cloned())
         .stdin(Stdio::null())
         .stdout(out.try_clone().unwrap())
         .stderr(out)

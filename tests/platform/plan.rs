@@ -49,6 +49,8 @@ pub struct Plan {
     pub severity: String,
     /// The folder or file of the database, where not the usual.
     pub database: PathBuf,
+    /// Environment variables that it is started with.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Plan {
@@ -74,6 +76,7 @@ impl Plan {
             authorized: Vec::new(),
             severity: "info".to_owned(),
             database: folder.join(format!("{name}.sdb")),
+            environment: Vec::new(),
         }
     }
 

@@ -77,6 +77,7 @@ fn core_settings(id: u64, authorized: String) -> CoreSettings {
         database_synchronous: true,
         max_message_size: 16 << 20,
         audit_log: None,
+        delegate: Default::default(),
         max_memory: None,
     }
 }
@@ -205,6 +206,7 @@ impl Machine {
             modules,
             tpapi: Vec::new(),
             from_environment: Vec::new(),
+            waiting: Default::default(),
             sources: Default::default(),
             warnings: Vec::new(),
         };

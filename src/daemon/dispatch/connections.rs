@@ -85,6 +85,11 @@ impl Connections {
         self.table.remove(&connection)
     }
 
+    /// Whether it is not authenticated yet.
+    pub(super) fn is_stranger(&self, connection: ConnectionId) -> bool {
+        self.strangers.contains(connection)
+    }
+
     pub(super) const fn strangers(&mut self) -> &mut Strangers {
         &mut self.strangers
     }

@@ -32,6 +32,10 @@ impl Strangers {
         }
     }
 
+    pub(super) fn contains(&self, connection: ConnectionId) -> bool {
+        self.connections.contains_key(&connection)
+    }
+
     pub(super) fn are_many(&self) -> bool {
         self.connections.len() >= MAX_STRANGERS
     }

@@ -155,6 +155,12 @@ impl Dispatch {
         }
     }
 
+    /// Whether a peer is not authenticated yet, and none of its address ever was: it comes last.
+    #[must_use]
+    pub fn is_stranger(&self, connection: ConnectionId) -> bool {
+        self.connections.is_stranger(connection) && !self.is_known(connection)
+    }
+
     /// Works on what a connection has received, as far as its bounds allow.
     pub(super) fn pump(&mut self, connection: ConnectionId, now: Now) {
         self.connections.set_reading(Some(connection));

@@ -26,7 +26,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Minimum interval between two log lines about connections that cannot be accepted.
 const ACCEPT_COMPLAINT: Duration = Duration::from_secs(10);
 /// Maximum number of connections accepted on one listener in one turn.
-const ACCEPTS_PER_TURN: usize = 256;
+const ACCEPTS_PER_TURN: usize = 16;
 /// Descriptors that no peer gets: the history, children, copies and our own links need some.
 const DESCRIPTORS_KEPT: u64 = 128;
 

@@ -21,8 +21,11 @@ use super::{EventLoop, SourceMap, stream_source};
 const READ_BYTES: usize = 64 << 10;
 /// Maximum number of bytes read from one connection in one turn.
 const READS_PER_TURN: usize = 2;
-/// Connections that go on with their TLS handshake in one turn, at most: each costs up to a millisecond of arithmetic.
+/// TLS handshakes that go on in one turn, at most: each costs up to a millisecond.
 const HANDSHAKES_PER_TURN: usize = 16;
+
+/// Strangers that are read in one turn, at most.
+const STRANGERS_PER_TURN: usize = 16;
 
 /// So many bytes in or out leave memory behind that is worth giving back.
 const BURST_BYTES: usize = 2 << 20;
@@ -52,12 +55,14 @@ pub(super) struct Streams {
     entries: SourceMap<Entry>,
     /// Open connections with something to read that we want.
     reading: BTreeSet<usize>,
-    /// Connections whose socket is full, or that cannot write before the end of a TLS handshake.
+    /// Connections whose socket is full, or whose TLS handshake goes on.
     blocked: BTreeSet<usize>,
     /// Connections whose TLS can or must write again.
     unflushed: BTreeSet<usize>,
-    /// Connections whose socket has room again, to be written to after the commit of this turn.
+    /// Connections whose socket has room again.
     unblocked: Vec<usize>,
+    /// The stranger that was read last.
+    last_stranger: usize,
     buffer: Box<[u8]>,
     /// Bytes moved since the last burst.
     moved_bytes: usize,
@@ -71,6 +76,7 @@ impl Streams {
             blocked: BTreeSet::new(),
             unflushed: BTreeSet::new(),
             unblocked: Vec::new(),
+            last_stranger: 0,
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
             moved_bytes: 0,
         }
@@ -184,9 +190,24 @@ impl EventLoop {
         self.streams.want(source, &self.dispatch);
     }
 
+    /// The connections to read in this turn: of strangers only some, each in its turn.
+    fn take_readable(&mut self) -> Vec<usize> {
+        let all = std::mem::take(&mut self.streams.reading).into_iter();
+        let (entries, dispatch) = (&self.streams.entries, &self.dispatch);
+        let is_stranger = |source: &usize| entries.get(source).is_some_and(|at| dispatch.is_stranger(at.connection));
+        let (mut strangers, mut chosen): (Vec<usize>, Vec<usize>) = all.partition(is_stranger);
+        let last = self.streams.last_stranger;
+        let after = strangers.partition_point(|source| *source <= last);
+        strangers.rotate_left(after);
+        self.streams.reading.extend(strangers.split_off(strangers.len().min(STRANGERS_PER_TURN)));
+        self.streams.last_stranger = strangers.last().copied().unwrap_or(last);
+        chosen.extend(strangers);
+        chosen
+    }
+
     pub(super) fn read_streams(&mut self, now: Now) {
         let mut handshakes = 0;
-        for source in std::mem::take(&mut self.streams.reading) {
+        for source in self.take_readable() {
             let stream = self.streams.entries.get(&source).map(|entry| &entry.stream);
             if stream.is_some_and(Stream::is_server_handshaking) {
                 self.take_handshake_on(source, now);

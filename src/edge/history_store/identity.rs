@@ -32,8 +32,8 @@ pub(super) struct Identity {
     file: FileId,
     /// Bytes of the file after the last checkpoint; only checkpoints write to it.
     size_bytes: u64,
-    /// The write-ahead log, once there is one.
-    log: Option<FileId>,
+    /// The write-ahead log and its index, once they are there, in the order of [`BESIDE`].
+    beside: [Option<FileId>; 2],
     events: Option<EventFile>,
 }
 
@@ -41,7 +41,7 @@ impl Identity {
     pub(super) fn new(path: &Path) -> std::io::Result<Self> {
         let metadata = fs::metadata(path)?;
         let events = system::watch_descriptor().ok().map(EventFile::new);
-        let identity = Self { file: FileId::of(&metadata), size_bytes: metadata.len(), log: None, events };
+        let identity = Self { file: FileId::of(&metadata), size_bytes: metadata.len(), beside: [None; 2], events };
         identity.watch(path, WatchFlags::ATTRIB | WatchFlags::MOVE_SELF | WatchFlags::MODIFY);
         Ok(identity)
     }
@@ -54,10 +54,12 @@ impl Identity {
     }
 }
 
-/// The path of the write-ahead log.
-fn log_path(path: &Path) -> PathBuf {
+/// What stands beside a database that is open. A program that opens it without the index of ours would write over us.
+const BESIDE: [&str; 2] = ["-wal", "-shm"];
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
+    name.push(suffix);
     name.into()
 }
 
@@ -90,18 +92,23 @@ impl HistoryStore {
         if metadata.len() < self.identity.size_bytes && metadata.len() < self.needed_bytes() {
             return found(path, "cut short");
         }
-        let log = log_path(path);
-        match (fs::metadata(&log).ok().map(|metadata| FileId::of(&metadata)), self.identity.log) {
-            (None, None) => Ok(()),
-            (None, Some(_)) => found(&log, "deleted"),
-            (Some(now), Some(before)) if now != before => found(&log, "replaced by another"),
-            (Some(_), Some(_)) => Ok(()),
-            (Some(now), None) => {
-                self.identity.log = Some(now);
-                self.identity.watch(&log, WatchFlags::ATTRIB | WatchFlags::MOVE_SELF);
-                Ok(())
+        for (index, suffix) in BESIDE.into_iter().enumerate() {
+            let file = beside(path, suffix);
+            let now = fs::metadata(&file).ok().map(|metadata| FileId::of(&metadata));
+            match (now, self.identity.beside.get(index).copied().flatten()) {
+                (None, None) => {}
+                (None, Some(_)) => return found(&file, "deleted"),
+                (Some(now), Some(before)) if now != before => return found(&file, "replaced by another"),
+                (Some(_), Some(_)) => {}
+                (Some(_), None) => {
+                    self.identity.watch(&file, WatchFlags::ATTRIB | WatchFlags::MOVE_SELF);
+                    if let Some(known) = self.identity.beside.get_mut(index) {
+                        *known = now;
+                    }
+                }
             }
         }
+        Ok(())
     }
 
     /// A checkpoint has written to the file.

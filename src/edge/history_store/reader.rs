@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
 
-use super::{LONG_PATIENCE, StoreError, column, time_order};
+use super::{LONG_PATIENCE, StoreError, column, schema, time_order};
 use crate::model::code::Code;
 use crate::model::history::{HistoryRow, LogFilter, LogPage, PageLimit, RowOrigin};
 
@@ -183,6 +183,7 @@ impl Question {
         }
         let narrowed = filter.token.is_some() || filter.after_id.is_some() || first.is_some();
         if let Some(token) = &filter.token {
+            question.push(schema::TOKEN_ENDS, Value::Text(schema::token_ends(token)));
             question.push("token = ?", Value::Text(token.clone()));
         }
         if let Some(id) = filter.after_id {

@@ -124,11 +124,11 @@ fn every_question_uses_its_index_and_none_sorts() {
     let none = LogFilter::default;
     let token = LogFilter { token: Some("t1".into()), after_ctime: Some(1.0), code: Some(Code(1)), ..none() };
     let cases = [
-        (token.clone(), BIG, "INDEX idx_gorgone_history_token (token=?)"),
+        (token.clone(), BIG, "INDEX idx_stheno_history_token (<expr>=?)"),
         (
             LogFilter { after_id: Some(1), ..token.clone() },
             by_instant,
-            "idx_gorgone_history_token (token=? AND rowid>?)",
+            "idx_stheno_history_token (<expr>=? AND rowid>?)",
         ),
         (LogFilter { after_id: Some(1), token: None, ..token.clone() }, by_instant, "INTEGER PRIMARY KEY (rowid>?)"),
         (LogFilter { token: None, ..token.clone() }, BIG, "INTEGER PRIMARY KEY (rowid>?)"),
@@ -184,4 +184,34 @@ fn questions_are_answered_together_up_to_so_many_bytes() {
     assert_eq!(rows(query_kept(&path, &mut questions, 1)), [(0, 0), (1, count)], "the second one fills it");
     assert_eq!(rows(query_kept(&path, &mut questions, usize::MAX)), [(2, 0), (3, count)]);
     assert!(questions.is_empty() && query_kept(&path, &mut questions, 1).is_empty());
+}
+
+#[test]
+fn a_token_of_any_length_and_script_is_found_by_its_ends_and_another_with_the_same_ends_is_not() {
+    let dir = TempDir::new();
+    let (mut store, path) = filled(&dir);
+    let (start, end) = ("abcdefghijkl", "mnopqrstuvwx");
+    let tokens = [
+        "x".to_owned(),
+        "abcdefghijk".to_owned(),
+        start.to_owned(),
+        format!("{start}1"),
+        format!("{start}{end}"),
+        format!("{start}1{end}"),
+        format!("{start}2{end}"),
+        "é€😀".repeat(9),
+    ];
+    let row = |token: &String| {
+        let data = String::new();
+        let token = Some(token.clone());
+        let (code, etime, ctime, instant, origin) = (Code(0), 0, 0.0, false, None);
+        StoreChange::InsertRow(HistoryRow { id: 0, token, code, etime, ctime, instant, data, origin })
+    };
+    store.apply(&tokens.iter().map(row).collect::<Vec<_>>(), WallTime::from_micros(1)).unwrap();
+    let reader = HistoryReader::open(&path).unwrap();
+    for token in tokens {
+        let filter = LogFilter { token: Some(token.clone()), ..LogFilter::default() };
+        let found = reader.query(&filter, &BIG).unwrap().rows;
+        assert_eq!(found.iter().map(|row| row.token.as_deref()).collect::<Vec<_>>(), [Some(token.as_str())]);
+    }
 }

@@ -9,6 +9,13 @@ use crate::model::random::Random;
 /// version, which it cannot convert a second time.
 const VERSION: &str = "23.10.0";
 
+/// SQLite uses an index for an expression that is written as in the index.
+macro_rules! token_ends {
+    () => {
+        "substr(token, 1, 12) || substr(token, -12)"
+    };
+}
+
 struct Table {
     name: &'static str,
     /// Name and declaration.
@@ -21,13 +28,33 @@ struct Table {
 
 /// Indexes of the original's that its statements can do without. Each costs a page of every commit; see
 /// [`super::time_order`] for that of `ctime`.
-const SUPERFLUOUS_INDEXES: [&str; 4] =
-    ["idx_gorgone_history_id", "idx_gorgone_history_etime", "idx_gorgone_history_code", "idx_gorgone_history_instant"];
+const SUPERFLUOUS_INDEXES: [&str; 5] = [
+    "idx_gorgone_history_token",
+    "idx_gorgone_history_id",
+    "idx_gorgone_history_etime",
+    "idx_gorgone_history_code",
+    "idx_gorgone_history_instant",
+];
 
 const TEXT: &str = "varchar(1024) DEFAULT NULL";
 const LONG_TEXT: &str = "varchar(2048) DEFAULT NULL";
 const INT: &str = "int(11) DEFAULT NULL";
 const KEY: &str = "INTEGER PRIMARY KEY";
+
+/// Rows are found by both ends of their token. A whole token of 128 characters would make the index as large as the
+/// rows, and each commit would write some pages more to keep its tree in balance.
+const TOKEN_INDEX: &str = concat!("(", token_ends!(), ")");
+/// The condition that the index answers.
+pub(super) const TOKEN_ENDS: &str = concat!(token_ends!(), " = ?");
+/// Characters of each end.
+const TOKEN_END_CHARACTERS: usize = 12;
+
+/// What [`TOKEN_ENDS`] has to be equal to.
+pub(super) fn token_ends(token: &str) -> String {
+    let start = token.chars().take(TOKEN_END_CHARACTERS);
+    let skipped = token.chars().count().saturating_sub(TOKEN_END_CHARACTERS);
+    start.chain(token.chars().skip(skipped)).collect()
+}
 
 /// Tokens that were accepted and have no end yet.
 const OPEN_TOKENS: &str = "stheno_open_tokens";
@@ -82,7 +109,7 @@ const TABLES: [Table; 12] = [
         ],
         key: "",
         indexes: &[
-            ("INDEX idx_gorgone_history_token", "(token)"),
+            ("INDEX idx_stheno_history_token", TOKEN_INDEX),
             ("INDEX idx_stheno_history_instant", "(instant) WHERE instant = 1"),
         ],
     },

@@ -92,9 +92,9 @@ fn a_new_database_has_the_schema_of_the_original() {
     );
     assert_eq!(
         names("index"),
-        "idx_gorgone_centreon_judge_spare_cluster_name idx_gorgone_history_token idx_gorgone_identity \
+        "idx_gorgone_centreon_judge_spare_cluster_name idx_gorgone_identity \
          idx_gorgone_parent idx_gorgone_synchistory_id idx_gorgone_target_fingerprint_target \
-         idx_stheno_history_instant sqlite_autoindex_stheno_ssh_host_keys_1"
+         idx_stheno_history_instant idx_stheno_history_token sqlite_autoindex_stheno_ssh_host_keys_1"
     );
     let version: String = connection
         .query_row("SELECT value FROM gorgone_information WHERE key = 'version'", [], |row| row.get(0))
@@ -388,7 +388,9 @@ fn a_database_that_is_deleted_replaced_or_cut_while_it_is_open_is_noticed() {
     };
     let cut: Change = |path| std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(4_096).unwrap();
     let delete_log: Change = |path| std::fs::remove_file(path.with_extension("sdb-wal")).unwrap();
-    for (change, word) in [(delete, "deleted"), (replace, "replaced"), (cut, "cut short"), (delete_log, "deleted")] {
+    let delete_index: Change = |path| std::fs::remove_file(path.with_extension("sdb-shm")).unwrap();
+    let changes = [(delete, "deleted"), (replace, "replaced"), (cut, "cut short")];
+    for (change, word) in changes.into_iter().chain([(delete_log, "deleted"), (delete_index, "deleted")]) {
         let dir = TempDir::new();
         let path = dir.path().join("history.sdb");
         let mut store = open(&path);

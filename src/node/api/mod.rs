@@ -19,6 +19,7 @@ use crate::model::text;
 use crate::model::token::Token;
 
 use super::context::Context;
+use super::delegate::Endpoint;
 use super::get_log::{Questions, read_filter};
 use super::nodes::Nodes;
 use super::peer::Handled;
@@ -37,6 +38,9 @@ fn answer(status: u16, body: impl Into<String>) -> ApiAnswer {
 /// What a caller is told while the history takes no rows: nobody would hear what became of its action.
 pub(super) const CANNOT_STORE: &str =
     "the history of this daemon cannot be written; its log says why, for instance a full disk";
+
+/// What a caller is told of a path whose action the daemon beside us has not told yet.
+const NOT_TOLD: &str = "the node of 'delegate' has no such path, or is not connected";
 
 /// A refusal as the original words it.
 fn refusal(status: u16, error: &str, text: &str) -> ApiAnswer {
@@ -154,7 +158,9 @@ impl ApiRoom<'_> {
             rest => {
                 let len = if rest.first() == Some(&"internal") { 2 } else { 3 };
                 let (action, data) = self.find_endpoint(call, depth, len)?;
-                self.start(id, call, action, target, data)
+                let is_foreign = target.is_none() && !self.context.is_known(&action);
+                let delegate = self.context.delegate.node().filter(|_| is_foreign).map(|node| node.to_string());
+                self.start(id, call, action, target.or(delegate.as_deref()), data)
             }
         }
     }
@@ -162,7 +168,10 @@ impl ApiRoom<'_> {
     /// `GET /api/[nodes/<id>/]log/<token>`
     fn log_call(&mut self, id: CallId, call: &ApiCall, token: &str, target: Option<&str>) -> Result<Plan, ApiAnswer> {
         self.admit_call(call, &Action::GetLog, "").map_err(|()| forbidden())?;
-        let lookup = lookup(call, token, target).ok_or_else(|| waits::no_log(token))?;
+        // Rows of what went to the daemon beside us are there.
+        let delegate = self.context.delegate.node().filter(|node| self.nodes.is_sent_to(token, *node));
+        let delegate = delegate.map(|node| node.to_string());
+        let lookup = lookup(call, token, target.or(delegate.as_deref())).ok_or_else(|| waits::no_log(token))?;
         if self.calls.len() >= WAITING_MAX {
             return Err(busy());
         }
@@ -176,8 +185,13 @@ impl ApiRoom<'_> {
         let (name, variables) = segments.split_at_checked(len).unwrap_or((segments, &[]));
         let name = name.join("/");
         let has = |module| self.context.has(module);
-        let Some(action) = endpoints::find(call.method, &name, has) else {
-            return Err(unknown_path(endpoints::allowed(&name, has)));
+        let action = match endpoints::find(call.method, &name, has) {
+            Some(action) => action,
+            None => match self.context.delegate.of_path(call.method, &name) {
+                Some(Endpoint::Action(action)) => action,
+                Some(Endpoint::Unknown) => return Err(refusal(503, "delegate_unknown", NOT_TOLD)),
+                None => return Err(unknown_path(endpoints::allowed(&name, has))),
+            },
         };
         let Some(data) = action_data(call, variables) else {
             return Err(refusal(400, "decode_error", "POST content must be JSON-formated"));

@@ -75,6 +75,9 @@ impl Core {
         let named = self.context.names.target(target).map(|id| id.to_string());
         let target = named.as_deref().unwrap_or(target);
         let here = target.is_empty() || self.context.is_own(target);
+        let is_foreign = here && !self.context.is_known(&action);
+        let delegate = self.context.delegate.of_action(&action).filter(|_| is_foreign).map(|node| node.to_string());
+        let (target, here) = delegate.as_deref().map_or((target, here), |node| (node, false));
         if action.is_internal() || (here && !self.context.is_known(&action)) {
             return self.context.refuse_unknown(&action, token);
         }

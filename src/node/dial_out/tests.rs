@@ -34,7 +34,7 @@ fn a_node_registers_when_it_is_connected_and_again_with_every_ping() {
     assert!(bench.pass_seconds(1).contains(&REGISTERS.to_owned()));
     let node = r#"{"id":6,"identity":6,"instance":"01010101010101010101010101010101","type":"wss"}"#;
     let registers = format!(r#"parent WebSocket: [REGISTERNODES] [] [] {{"nodes":[{node}]}}"#);
-    assert_eq!(bench.give(up(WebSocket)), [registers.clone()]);
+    assert_eq!(bench.give(up(WebSocket)), std::slice::from_ref(&registers));
     bench.give(ack());
     assert!(bench.pass_seconds(30).contains(&registers));
 }

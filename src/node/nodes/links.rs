@@ -28,6 +28,9 @@ impl Nodes {
         context.timers.cancel(&Timer::Unconfirmed(id));
         context.log(LogLine::debug("proxy", format!("connected to node '{id}'")));
         self.send_ping(context, id);
+        if let Some(question) = context.delegate.question(id) {
+            self.send(context, id, question);
+        }
         asking::restart_sync(context, self, id);
         self.changes.push_back(LinkChange::Up(id));
     }

@@ -105,11 +105,8 @@ impl Nodes {
                 return Said::default();
             }
             Action::Ack | Action::SetLogs => answer = Answer::read(data),
-            Action::ConStatus
-            | Action::Information
-            | Action::GetThumbprint
-            | Action::LoadModule
-            | Action::UnloadModule => {}
+            Action::Information => context.delegate.learn(id, data),
+            Action::ConStatus | Action::GetThumbprint | Action::LoadModule | Action::UnloadModule => {}
             _ => {
                 let text = format!("node '{id}' sent {word}, which is not a reply: ignored");
                 context.log(LogLine::warning("proxy", text));

@@ -108,6 +108,11 @@ impl Nodes {
         self.registry.ids()
     }
 
+    /// Whether a token was sent to this node last.
+    pub(super) fn is_sent_to(&self, token: &str, node: NodeId) -> bool {
+        self.sent_tokens.route_of(token).is_some_and(|(_, target)| target == node)
+    }
+
     /// The node that a token was sent to last.
     pub(super) fn sent_through(&self, token: &Token) -> Option<NodeId> {
         self.sent_tokens.route_of(token.as_str()).map(|(through, _)| through)

@@ -55,7 +55,7 @@ pub struct ApiClientSettings {
     pub idle_timeout: Duration,
     /// Time after which a connection is closed if its peer takes nothing of the waiting answers (30 s).
     pub write_timeout: Duration,
-    /// Maximum number of unanswered requests of one connection before reading pauses (64).
+    /// Maximum number of unanswered requests of one connection before reading pauses (256).
     pub max_pipelined: usize,
 }
 

@@ -417,7 +417,7 @@ fn connections_without_a_request_are_closed_silently() {
 
 #[test]
 fn a_client_that_does_not_read_is_neither_read_nor_kept_for_ever() {
-    let mut rig = open();
+    let mut rig = Rig::new(ApiClientSettings { max_pipelined: 64, ..ApiClientSettings::default() });
     let answer = "x".repeat(100_000);
     let mut answered = 0;
     rig.receive(get("/api/a").repeat(10_000));

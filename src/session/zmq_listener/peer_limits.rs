@@ -17,6 +17,8 @@ const BURST_SECONDS: u64 = 5;
 
 /// Maximum number of remembered addresses with a session.
 const MAX_KNOWN: usize = 10_000;
+/// How exactly it is known when an address was heard last.
+const NOTED_EVERY: Duration = Duration::from_secs(1);
 
 /// Token buckets for each address (IPv6: each /64 network), one for all strangers, and the set of known addresses.
 pub struct PeerLimits {
@@ -24,6 +26,8 @@ pub struct PeerLimits {
     strangers_per_second: u64,
     strangers: Record,
     known: BTreeMap<PeerAddress, Monotonic>,
+    /// Which address was noted last, and when.
+    noted: Option<(PeerAddress, Monotonic)>,
     peers: BTreeMap<PeerAddress, Record>,
     others: Record,
     swept_at: Monotonic,
@@ -48,6 +52,7 @@ impl PeerLimits {
             strangers_per_second,
             strangers: Record::full(strangers_per_second, Monotonic::default()),
             known: BTreeMap::new(),
+            noted: None,
             peers: BTreeMap::new(),
             others: Record::full(per_second, Monotonic::default()),
             swept_at: Monotonic::default(),
@@ -56,6 +61,11 @@ impl PeerLimits {
 
     /// Notes that an address has a session. If too many are remembered, the one silent longest is forgotten.
     pub fn note_known(&mut self, peer: PeerAddress, now: Monotonic) {
+        // Of every message; most come from the same few.
+        if self.noted.is_some_and(|(noted, at)| noted == peer && now.since(at) < NOTED_EVERY) {
+            return;
+        }
+        self.noted = Some((peer, now));
         let is_new = self.known.insert(peer.network(), now).is_none();
         if is_new
             && self.known.len() > MAX_KNOWN

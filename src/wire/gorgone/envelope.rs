@@ -3,7 +3,7 @@
 //! Out of scope: what an action means, and any look into DATA.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use crate::model::action::Action;
 use crate::model::message::{Message, Outgoing, Reply};
@@ -178,7 +178,14 @@ fn text_of_reply(reply: &Reply) -> Text<'_> {
     let has_target = matches!(reply.kind, Action::Pong | Action::SyncLogs);
     let data = if reply.data.is_empty() { "null" } else { &reply.data };
     let target = if has_target { " []" } else { "" };
-    let head = format!("[{}] [{token}]{target} {{\"code\":{},\"data\":", reply.kind.as_str(), reply.code.0);
+    let kind = reply.kind.as_str();
+    let mut head = String::with_capacity(kind.len() + token.len() + 48);
+    for part in ["[", kind, "] [", token, "]", target, " {\"code\":"] {
+        head.push_str(part);
+    }
+    // Writing to a string cannot fail.
+    let _ = write!(head, "{}", reply.code.0);
+    head.push_str(",\"data\":");
     Text { head, data: Cow::Borrowed(data), tail: "}" }
 }
 

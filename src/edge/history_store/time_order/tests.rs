@@ -102,7 +102,7 @@ fn the_index_of_an_old_file_goes_where_it_is_not_needed() {
     (1..=5).for_each(|second| put(&mut store, 100 + second));
     drop(store);
     let connection = Connection::open(&path).unwrap();
-    for column in ["id", "etime", "code", "instant", "ctime"] {
+    for column in ["id", "token", "etime", "code", "instant", "ctime"] {
         let sql = format!("CREATE INDEX idx_gorgone_history_{column} ON gorgone_history ({column})");
         connection.execute(&sql, []).unwrap();
     }
@@ -110,5 +110,5 @@ fn the_index_of_an_old_file_goes_where_it_is_not_needed() {
     let sql = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'gorgone_history' ORDER BY name";
     let mut statement = connection.prepare(sql).unwrap();
     let names: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    assert_eq!(names, ["idx_gorgone_history_token", "idx_stheno_history_instant"]);
+    assert_eq!(names, ["idx_stheno_history_instant", "idx_stheno_history_token"]);
 }
