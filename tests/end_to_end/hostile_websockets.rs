@@ -233,6 +233,7 @@ fn a_flood_of_registrations_and_a_message_above_the_limit_disturb_nobody() {
             break;
         }
     }
+    drop(flood);
     let mut large = open(port, &upgrade(&good_lines()));
     assert!(head(&mut large).contains(" 101 "));
     large.write_all(&frame(0x81, REGISTER)).unwrap();
