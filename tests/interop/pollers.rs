@@ -404,3 +404,29 @@ fn nodes_that_dial_in_are_taken_as_soon_as_the_database_has_them() {
         assert_eq!(central.api().output_of(id, "echo again", seconds(20)), "again", "node {id}");
     }
 }
+
+#[test]
+fn users_log_in_with_ed25519_and_a_wrong_password_is_told_as_such() {
+    if !is_installed() {
+        return;
+    }
+    let platform = Platform::new();
+    let server = Server::start();
+    let database = server.database();
+    // The server's own tool makes the key of the password.
+    database.run(
+        "INSTALL SONAME 'auth_ed25519'; CREATE USER 'edward'@'%' IDENTIFIED VIA ed25519 USING PASSWORD('s3cret é'); \
+         GRANT ALL ON *.* TO 'edward'@'%';",
+    );
+    for (password, expected) in [("s3cret é", 0), ("wrong", 1)] {
+        let lines = database.settings().into_iter().map(|line| match line.trim().split_once(':').unwrap().0 {
+            "username" => "username: edward".to_owned(),
+            "password" => format!("password: \"{password}\""),
+            _ => line.clone(),
+        });
+        let plan = platform.plan("central", 1).with_pollers_of(&lines.collect::<Vec<_>>(), &[]);
+        let (status, text) = check(&plan, &[]);
+        assert_eq!(status, Some(expected), "{password}: {text}");
+        assert!(expected == 0 || text.contains("refuses the user 'edward' or its password"), "{text}");
+    }
+}

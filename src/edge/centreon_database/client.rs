@@ -139,8 +139,7 @@ impl Client {
                 }
                 0xfe => {
                     let plugin = String::from_utf8_lossy(reader.zero_ended()).into_owned();
-                    let nonce = reader.0.strip_suffix(&[0]).unwrap_or(reader.0);
-                    let Some(answer) = auth::answer(&plugin, password, nonce) else {
+                    let Some(answer) = auth::answer(&plugin, password, reader.0) else {
                         return Err(unknown_plugin(&plugin, &greeting.version));
                     };
                     self.write_packet(&answer)?;
@@ -271,7 +270,7 @@ fn unknown_plugin(plugin: &str, version: &str) -> Fault {
     let plugin = quoted(plugin);
     let major = version.split('.').next().and_then(|number| number.parse::<u32>().ok()).unwrap_or_default();
     let instead = if version.to_ascii_lowercase().contains("mariadb") {
-        "mysql_native_password"
+        "ed25519 or mysql_native_password"
     } else if major >= 9 {
         "caching_sha2_password"
     } else {
@@ -289,10 +288,10 @@ mod tests {
         for (version, advice) in [
             ("9.1.0", "give it caching_sha2_password"),
             ("8.4.2", "give it caching_sha2_password or mysql_native_password"),
-            ("5.5.5-10.11.6-MariaDB-0+deb12u1", "give it mysql_native_password"),
-            ("11.8.2-MariaDB", "give it mysql_native_password"),
+            ("5.5.5-10.11.6-MariaDB-0+deb12u1", "give it ed25519 or mysql_native_password"),
+            ("11.8.2-MariaDB", "give it ed25519 or mysql_native_password"),
         ] {
-            let Fault::Other(text) = unknown_plugin("client_ed25519", version) else { panic!("{version}") };
+            let Fault::Other(text) = unknown_plugin("parsec", version) else { panic!("{version}") };
             assert!(text.ends_with(advice), "{version}: {text}");
         }
     }
