@@ -97,7 +97,7 @@ struct EventLoop {
     poll: Poll,
     dispatch: Dispatch,
     storage: Storage,
-    workers: Workers,
+    workers: Workers<JobResult>,
     host: Host,
     signals: Signals,
     log: LogWriter,

@@ -116,8 +116,11 @@ impl EventLoop {
     }
 }
 
+/// Whether an index finds the rows and a page bounds them: those of a token, or those behind a row, as a daemon of our
+/// kind asks for in a sync.
 fn is_quick((_, filter, _): &Question) -> bool {
-    filter.token.is_some()
+    let has_other = filter.after_ctime.is_some() || filter.after_etime.is_some() || filter.code.is_some();
+    filter.token.is_some() || (filter.after_id.is_some() && !has_other && filter.newest.is_none())
 }
 
 #[cfg(test)]
@@ -150,6 +153,17 @@ mod tests {
         }
         let jobs: Vec<_> = std::iter::from_fn(|| run(&mut questions)).map(|answers| numbers(&answers)).collect();
         assert_eq!(jobs, [vec![3, 4], vec![0], vec![1]], "two that may take long at once");
+    }
+
+    #[test]
+    fn a_page_behind_a_row_is_quick_and_a_scan_behind_one_is_not() {
+        let is_quick = |filter| super::is_quick(&(QueryId(1), filter, question(1, None).2));
+        let behind = || LogFilter { after_id: Some(7), ..LogFilter::default() };
+        assert!(is_quick(behind()));
+        let code = Some(crate::model::code::Code(2));
+        for slow in [LogFilter { code, ..behind() }, LogFilter { after_ctime: Some(1.0), ..behind() }] {
+            assert!(!is_quick(slow));
+        }
     }
 
     #[test]
