@@ -32,6 +32,8 @@ mod seeded;
 mod soak;
 #[path = "simulation/tree.rs"]
 mod tree;
+#[path = "simulation/twins.rs"]
+mod twins;
 #[path = "simulation/world.rs"]
 mod world;
 

@@ -1,7 +1,42 @@
 //! The problems and warnings that reading a configuration gathers. Never stops at the first one.
 
-use super::settings::Problem;
+use std::path::PathBuf;
+
 use super::tree::Place;
+
+/// One problem of the configuration, shown as `file:line: key: text`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file it stands in.
+    pub file: PathBuf,
+    /// The line, counted from 1; 0 for the file as a whole.
+    pub line: u32,
+    /// The key, for instance `gorgonecore.external_com_type` or `modules[httpserver].port`; empty for the file as a
+    /// whole.
+    pub key: String,
+    /// What is wrong and what is allowed.
+    pub text: String,
+    /// Whether something does not work because of it: a line of the level ERROR instead of WARNING.
+    pub is_error: bool,
+}
+
+impl Problem {
+    /// A problem with a file as a whole, or with what `key` of it means.
+    pub fn of_file(file: impl Into<PathBuf>, key: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { file: file.into(), line: 0, key: key.into(), text: text.into(), is_error: false }
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(formatter, ":{}", self.line)?;
+        }
+        let point = if self.key.is_empty() { "" } else { ": " };
+        write!(formatter, "{point}{}: {}", self.key, self.text)
+    }
+}
 
 /// Lines kept of each kind; a configuration with more is broken in one place that shows many times.
 const LIMIT: usize = 200;

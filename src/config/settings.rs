@@ -1,6 +1,6 @@
 //! The validated settings that the daemon runs with; every default is filled in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,9 +11,11 @@ pub use super::cron_section::{CRON_JOBS_MAX, CronJob};
 use super::database::NodesSettings;
 use super::delegate::DelegateSettings;
 use super::environment::FromEnvironment;
+pub use super::findings::Problem;
 use super::legacy::LegacySettings;
 use super::sources::Sources;
 use super::statistics::StatisticsSettings;
+use super::vault::VaultReference;
 use super::web_api::WebAccount;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
@@ -29,46 +31,14 @@ pub struct Config {
     pub modules: Modules,
     /// `tpapi`: accounts of the web interface.
     pub tpapi: Vec<WebAccount>,
+    /// What parts wait for that were taken out.
+    pub waiting: BTreeSet<VaultReference>,
     /// The values that environment variables have set.
     pub from_environment: Vec<FromEnvironment>,
     /// The files that it was read from.
     pub sources: Sources,
     /// What an administrator should know before the start; each is also a line of the log.
     pub warnings: Vec<Problem>,
-}
-
-/// One problem of the configuration, shown as `file:line: key: text`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The file it stands in.
-    pub file: PathBuf,
-    /// The line, counted from 1; 0 for the file as a whole.
-    pub line: u32,
-    /// The key, for instance `gorgonecore.external_com_type` or `modules[httpserver].port`; empty for the file as a
-    /// whole.
-    pub key: String,
-    /// What is wrong and what is allowed.
-    pub text: String,
-    /// Whether something does not work because of it: a line of the level ERROR instead of WARNING.
-    pub is_error: bool,
-}
-
-impl Problem {
-    /// A problem with a file as a whole, or with what `key` of it means.
-    pub fn of_file(file: impl Into<PathBuf>, key: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { file: file.into(), line: 0, key: key.into(), text: text.into(), is_error: false }
-    }
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}", self.file.display())?;
-        if self.line > 0 {
-            write!(formatter, ":{}", self.line)?;
-        }
-        let point = if self.key.is_empty() { "" } else { ": " };
-        write!(formatter, "{point}{}: {}", self.key, self.text)
-    }
 }
 
 /// `gorgonecore` (docs/protocol.md section 14).

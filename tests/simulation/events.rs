@@ -47,10 +47,11 @@ impl World {
         }
     }
 
-    /// Up to five minutes ahead or back, for one machine.
+    /// Up to five minutes, days or years ahead or back, for one machine.
     pub fn step_clock(&mut self, machine: usize) {
-        let step = i64::try_from(self.random.below(600_000)).unwrap() - 300_000;
-        *self.clocks.entry(machine).or_default() += step;
+        let unit = [60_000, 60_000, 86_400_000, 31_536_000_000][usize::try_from(self.random.below(4)).unwrap()];
+        let share = i64::try_from(self.random.below(10_001)).unwrap() - 5_000;
+        *self.clocks.entry(machine).or_default() += unit / 1_000 * share;
     }
 
     /// The disk of the central takes nothing for a while. One that is full to the end of a stop loses what waits for it.

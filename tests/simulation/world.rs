@@ -414,8 +414,13 @@ impl World {
             // A disk that is full to the end of a stop loses what waits for it, too.
             41 if machine == 0 => self.fill_disk(),
             42 if self.random.once_in(4) => {
-                // Up to five minutes ahead or back.
+                // Up to five minutes ahead or back, for all.
                 self.wall_offset_millis += i64::try_from(self.random.below(600_000)).unwrap() - 300_000;
+            }
+            44 if self.random.once_in(4) => self.step_clock(machine),
+            45 if self.random.once_in(4) => {
+                // Somebody has mended the clock.
+                self.clocks.remove(&machine);
             }
             43 if !self.is_full(machine) => self.stop(machine),
             15..=40 => {

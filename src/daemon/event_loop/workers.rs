@@ -8,8 +8,6 @@ use std::time::Duration;
 use crate::edge::jobs::{Job, JobQueue};
 use crate::model::time::Monotonic;
 
-use super::storage::JobResult;
-
 /// What a job is for. The results of the first ranks are collected first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rank {
@@ -50,12 +48,12 @@ const RANKS: [(Rank, usize, bool); 10] = [
 ];
 
 /// One queue for each rank. Threads start on demand.
-pub(super) struct Workers {
+pub(super) struct Workers<T> {
     /// In the order of [`RANKS`].
-    queues: Vec<JobQueue<JobResult>>,
+    queues: Vec<JobQueue<T>>,
 }
 
-impl Workers {
+impl<T: Send + 'static> Workers<T> {
     /// `threads` is the most for ranks whose work is calculation; `wake` is called after each job.
     pub(super) fn new(threads: usize, wake: &Arc<dyn Fn() + Send + Sync>) -> Self {
         let queue = |(rank, max, is_background)| {
@@ -67,19 +65,19 @@ impl Workers {
     }
 
     /// Who asks bounds what waits: links, handshakes, questions and commands.
-    pub(super) fn submit(&mut self, rank: Rank, job: Job<JobResult>) {
+    pub(super) fn submit(&mut self, rank: Rank, job: Job<T>) {
         if let Some(queue) = self.queues.get_mut(rank as usize) {
             queue.submit(job);
         }
     }
 
     /// False when as many jobs of the rank wait as `bound`.
-    pub(super) fn submit_below(&mut self, bound: usize, rank: Rank, job: Job<JobResult>) -> bool {
+    pub(super) fn submit_below(&mut self, bound: usize, rank: Rank, job: Job<T>) -> bool {
         self.queues.get_mut(rank as usize).is_some_and(|queue| queue.submit_below(bound, job).is_ok())
     }
 
     /// The next result, of the highest rank that has one.
-    pub(super) fn poll_finished(&self) -> Option<JobResult> {
+    pub(super) fn poll_finished(&self) -> Option<T> {
         self.queues.iter().find_map(JobQueue::poll_finished)
     }
 
