@@ -86,6 +86,9 @@ pub(super) struct DemoOptions {
     pub nodes: Option<String>,
 }
 
+/// Where the web interface describes its vault.
+pub(super) const DEFAULT_VAULT: &str = "/var/lib/centreon/vault/vault.json";
+
 /// Reads the arguments after the program's name; `defaults` take the place of options that are not there.
 ///
 /// # Errors
@@ -117,15 +120,15 @@ pub(super) fn parse(arguments: Vec<OsString>, defaults: &Defaults) -> Result<Com
 
 fn parse_run(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
     let (mut config, mut logfile) = (defaults.config.clone(), defaults.logfile.clone());
-    let mut severity = None;
+    let (mut severity, mut vault) = (None, defaults.vault.clone());
     while let Some(argument) = parser.next().map_err(text)? {
         match argument {
             Long("config") => config = Some(path(&mut parser, "--config")?),
             Long("logfile") => logfile = Some(path(&mut parser, "--logfile")?),
             Long("severity") => severity = Some(read_severity(&mut parser)?),
-            // The original's: log lines are never held back here, and vault references are refused where they stand.
+            // The original's: log lines are never held back here.
             Long("flushoutput") => {}
-            Long("vault") => drop(path(&mut parser, "--vault")?),
+            Long("vault") => vault = Some(path(&mut parser, "--vault")?),
             Long("help") | Short('h' | '?') => return Ok(Command::Help(Topic::Run)),
             Long("version") | Short('V') => return Ok(Command::Version),
             other => return Err(unexpected(&other, Topic::Run)),
@@ -134,7 +137,8 @@ fn parse_run(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command,
     let config_path =
         config.ok_or("'run' needs --config FILE, for instance --config /etc/centreon-gorgone/config.yaml")?;
     let severity = severity.map_or_else(|| defaults.severity(), Ok)?;
-    Ok(Command::Run(RunOptions { config_path, logfile, severity }))
+    let vault = vault.unwrap_or_else(|| DEFAULT_VAULT.into());
+    Ok(Command::Run(RunOptions { config_path, logfile, vault, severity }))
 }
 
 fn parse_check(mut parser: lexopt::Parser, defaults: &Defaults) -> Result<Command, String> {
@@ -344,7 +348,8 @@ mod tests {
 
     fn run(config: &str, logfile: Option<&str>, severity: Level) -> Result<Command, String> {
         let logfile = logfile.map(PathBuf::from);
-        Ok(Command::Run(RunOptions { config_path: config.into(), logfile, severity }))
+        let vault = DEFAULT_VAULT.into();
+        Ok(Command::Run(RunOptions { config_path: config.into(), logfile, vault, severity }))
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(super) struct Defaults {
     pub(super) config: Option<PathBuf>,
     /// `GORGONE_INIT_LOGFILE`
     pub(super) logfile: Option<PathBuf>,
+    /// `GORGONE_INIT_VAULT`
+    pub(super) vault: Option<PathBuf>,
     severity: Option<String>,
 }
 
@@ -24,6 +26,7 @@ impl Defaults {
         Self {
             config: given("GORGONE_INIT_CONFIG").map(PathBuf::from),
             logfile: given("GORGONE_INIT_LOGFILE").map(PathBuf::from),
+            vault: given("GORGONE_INIT_VAULT").map(PathBuf::from),
             severity: given("GORGONE_INIT_SEVERITY").map(|word| word.to_string_lossy().into_owned()),
         }
     }

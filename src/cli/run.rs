@@ -1,12 +1,13 @@
 //! `run`: configuration, keys, then the daemon.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use super::{BROKEN_CONFIGURATION, complain, fail};
 use crate::config::{self, settings::Config};
 use crate::daemon::run_options::RunOptions;
-use crate::daemon::{event_loop, key_files};
+use crate::daemon::{event_loop, key_files, vault};
 use crate::edge;
 use crate::edge::random::SystemRandom;
 
@@ -15,7 +16,12 @@ pub(super) fn run(options: &RunOptions) -> ExitCode {
     if let Err(error) = edge::forbid_dumps() {
         complain(&format!("keys may get into core files: {error}"));
     }
-    let config = match load(&options.config_path) {
+    let config = load(&options.config_path).and_then(|config| {
+        // Whether the vault has nothing to say is told by the daemon, which asks again.
+        let asked = !config.waiting.is_empty() && vault::look_up(&options.vault, &config.waiting).is_ok();
+        if asked { load(&options.config_path) } else { Ok(config) }
+    });
+    let config = match config {
         Ok(config) => config,
         Err(count) => {
             complain(&format!("{count} in the configuration; nothing was started"));
@@ -28,9 +34,16 @@ pub(super) fn run(options: &RunOptions) -> ExitCode {
         Err(error) => return fail(&error.to_string()),
     };
     match event_loop::run(config, keys, options) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::SUCCESS,
+        Ok(true) => begin_anew(),
         Err(error) => fail(&error.to_string()),
     }
+}
+
+/// The same program with the same arguments takes the place of this one.
+fn begin_anew() -> ExitCode {
+    let error = Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
+    fail(&format!("cannot begin anew: {error}"))
 }
 
 /// Reads the files as a start would and looks at nothing else: for a reload of the service, while the daemon runs.

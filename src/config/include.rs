@@ -1,6 +1,7 @@
 //! Reads files and resolves `!include` (docs/protocol.md section 14). Bounds depth, number of files and bytes; finds
 //! cycles.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -10,6 +11,7 @@ use std::rc::Rc;
 use super::findings::Findings;
 use super::sources::Sources;
 use super::tree::{Node, Place, Value};
+use super::vault::VaultReference;
 use super::{wildcard, yaml};
 use crate::model::text::quoted;
 
@@ -28,6 +30,8 @@ pub(super) struct Loader {
     files: usize,
     bytes: u64,
     sources: Sources,
+    /// What nodes of the register file wait for.
+    waiting: BTreeSet<VaultReference>,
 }
 
 /// An `!include`: where it stands, and below which key of the whole.
@@ -37,6 +41,16 @@ struct Site<'a> {
 }
 
 impl Loader {
+    /// Something waits for secrets of a vault.
+    pub(super) const fn waiting(&mut self) -> &mut BTreeSet<VaultReference> {
+        &mut self.waiting
+    }
+
+    /// What nodes of the register file wait for.
+    pub(super) fn take_waiting(&mut self) -> BTreeSet<VaultReference> {
+        std::mem::take(&mut self.waiting)
+    }
+
     /// What was read, so far.
     pub(super) fn take_sources(&mut self) -> Sources {
         std::mem::take(&mut self.sources)

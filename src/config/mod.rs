@@ -5,7 +5,8 @@
 //! [`register_file`] turn them into [`settings`], and [`ports`] looks whether the listeners fit together. Nothing stops
 //! at the first problem: all of them are collected in [`findings`].
 //!
-//! Out of scope: vault references of the original. Such a reference is a problem that says so.
+//! Out of scope: the vault. References to it are resolved by what it has said before ([`vault`]); what waits for it is
+//! left out ([`waiting`]).
 
 mod action_section;
 pub mod address;
@@ -41,6 +42,8 @@ mod statistics_section;
 mod tls_section;
 mod tpapi_section;
 mod tree;
+pub mod vault;
+mod waiting;
 pub mod web_api;
 mod wildcard;
 mod yaml;
@@ -115,6 +118,8 @@ fn read_tree(
     findings: &mut Findings,
 ) -> Option<Config> {
     let from_environment = environment::apply(&mut tree, variables, findings);
+    vault::resolve(&mut tree);
+    let waiting = waiting::take_out(&mut tree, findings);
     let raw = RawConfig::find(&tree, findings)?;
     let core = core_section::read(&raw, findings);
     let mut modules = modules::read(&raw, &core, loader, findings);
@@ -123,5 +128,6 @@ fn read_tree(
     if let Some(legacycmd) = &mut modules.legacycmd {
         legacycmd.account = tpapi.iter().find(|account| account.name == legacycmd.account_name).cloned();
     }
-    Some(Config { core, modules, tpapi, from_environment, sources: Sources::default(), warnings: Vec::new() })
+    let waiting = waiting.into_iter().chain(loader.take_waiting()).collect();
+    Some(Config { core, modules, tpapi, from_environment, waiting, sources: Sources::default(), warnings: Vec::new() })
 }

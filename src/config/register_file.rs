@@ -11,6 +11,7 @@ use super::options;
 use super::section::{Section, refuse};
 use super::settings::{Problem, RegisterSettings};
 use super::tree::{Node, Place, Value};
+use super::{vault, waiting};
 use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
 use crate::model::ssh::SshTarget;
@@ -63,7 +64,8 @@ fn read_nodes(
     loader: &mut Loader,
     findings: &mut Findings,
 ) -> Option<Vec<Registration>> {
-    let tree = loader.read(file, "", findings)?;
+    let mut tree = loader.read(file, "", findings)?;
+    vault::resolve(&mut tree);
     let top = Section::new(Some(&tree), &tree.place, "", &options::REGISTER_FILE, findings);
     let Some(items) = top.items("nodes", findings) else {
         if tree.get("nodes").is_none() {
@@ -79,6 +81,9 @@ fn read_nodes(
     let mut seen = BTreeSet::new();
     for (index, item) in items.iter().enumerate() {
         let key = format!("nodes[{index}]");
+        if waiting::waits(item, &key, loader.waiting(), findings) {
+            continue;
+        }
         let Some(node) = read_node(item, &key, findings) else { continue };
         if !seen.insert(node.id) {
             findings.problem(

@@ -232,7 +232,9 @@ pub(super) const BOOLEANS: &str = "true or false (also 1/0, yes/no, on/off)";
 pub(super) fn scalar<'a>(node: &'a Node, key: &str, findings: &mut Findings) -> Option<&'a str> {
     match &node.value {
         Value::Text(text) if text.starts_with("secret::") => {
-            findings.problem(&node.place, key, "refers to a vault, which is not supported; write the value itself");
+            let text = "refers to a vault, which is possible in modules, databases, tpapi and the register file, as \
+                'secret::hashicorp_vault::PATH::KEY'; write the value itself";
+            findings.problem(&node.place, key, text);
             None
         }
         Value::Text(text) => Some(text),

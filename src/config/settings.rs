@@ -1,6 +1,6 @@
 //! The validated settings that the daemon runs with; every default is filled in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ pub use super::findings::Problem;
 use super::legacy::LegacySettings;
 use super::sources::Sources;
 use super::statistics::StatisticsSettings;
+use super::vault::VaultReference;
 use super::web_api::WebAccount;
 use crate::model::connection::Endpoint;
 use crate::model::node_id::NodeId;
@@ -30,6 +31,8 @@ pub struct Config {
     pub modules: Modules,
     /// `tpapi`: accounts of the web interface.
     pub tpapi: Vec<WebAccount>,
+    /// What parts wait for that were taken out.
+    pub waiting: BTreeSet<VaultReference>,
     /// The values that environment variables have set.
     pub from_environment: Vec<FromEnvironment>,
     /// The files that it was read from.

@@ -70,6 +70,14 @@ impl Node {
         }
     }
 
+    /// The same, to change it.
+    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        match &mut self.value {
+            Value::Map(entries) => entries.iter_mut().find(|(name, _)| **name == *key).map(|(_, node)| node),
+            _ => None,
+        }
+    }
+
     /// Puts `right` over this value: maps are merged, lists are appended, otherwise the right side wins. An empty right
     /// side changes nothing, so a file that holds only `gorgone:` does not wipe out what others said.
     pub(super) fn merge(&mut self, right: Self) {

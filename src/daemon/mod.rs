@@ -6,3 +6,4 @@ pub mod key_files;
 pub mod poller_preview;
 pub mod run_options;
 pub mod secrets;
+pub mod vault;

@@ -11,6 +11,8 @@ pub struct RunOptions {
     pub config_path: PathBuf,
     /// `--logfile`; without it the log goes to standard error.
     pub logfile: Option<PathBuf>,
+    /// `--vault` (`/var/lib/centreon/vault/vault.json`): the file that describes the vault.
+    pub vault: PathBuf,
     /// `--severity` (`info`): the lowest level that is written.
     pub severity: Level,
 }

@@ -34,6 +34,10 @@ pub mod statistics;
 pub mod system;
 pub mod time_zone;
 pub mod tls;
+#[cfg(feature = "centreon")]
+pub mod vault;
+#[cfg(feature = "centreon")]
+pub mod web_client;
 
 #[cfg(test)]
 pub(crate) mod temp_dir;

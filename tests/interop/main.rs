@@ -16,4 +16,6 @@ mod script;
 mod ssh;
 mod statistics;
 mod tls;
+#[cfg(feature = "centreon")]
+mod vault;
 mod websocket;

@@ -206,6 +206,7 @@ impl Machine {
             modules,
             tpapi: Vec::new(),
             from_environment: Vec::new(),
+            waiting: Default::default(),
             sources: Default::default(),
             warnings: Vec::new(),
         };

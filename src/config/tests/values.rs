@@ -132,11 +132,24 @@ fn unknown_keys_are_warnings_and_needless_keys_of_the_original_are_silent() {
 }
 
 #[test]
-fn a_vault_reference_is_refused_without_showing_it() {
+fn what_refers_to_a_vault_that_has_not_answered_waits_and_any_other_reference_is_refused() {
     let text = module("httpserver", "auth: {enabled: true, user: a, password: 'secret::hashicorp_vault::path::name'}");
-    let problems = problems_of(&text);
-    assert!(problems[0].contains("auth.password: refers to a vault, which is not supported"), "{problems:?}");
-    assert!(!problems.iter().any(|line| line.contains("hashicorp")), "{problems:?}");
+    let config = config_of(&text);
+    assert!(config.modules.httpserver.is_none() && config.waiting.len() == 1);
+    let told =
+        "modules[httpserver]: waits for the vault: it needs the key 'name' at 'path', and does not work until then";
+    assert!(
+        config.warnings.iter().any(|line| line.is_error && line.to_string().contains(told)),
+        "{:?}",
+        config.warnings
+    );
+    for wrong in ["secret::other::path::name", "secret::hashicorp_vault::path", "secret::hashicorp_vault::../x::name"] {
+        let text = module("httpserver", &format!("auth: {{enabled: true, user: a, password: '{wrong}'}}"));
+        let problems = problems_of(&text);
+        assert!(problems[0].contains("auth.password: refers to a vault, which is possible in"), "{problems:?}");
+    }
+    let problems = problems_of("gorgone: {gorgonecore: {privkey: 'secret::hashicorp_vault::path::name'}}\n");
+    assert!(problems[0].contains("gorgonecore.privkey: refers to a vault"), "{problems:?}");
 }
 
 #[test]

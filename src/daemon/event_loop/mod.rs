@@ -20,6 +20,7 @@ mod statistics;
 mod storage;
 mod streams;
 mod upkeep;
+mod vault_watch;
 mod work;
 mod workers;
 
@@ -56,6 +57,7 @@ use ssh::SshConnections;
 use storage::{JobResult, Storage};
 use streams::Streams;
 use upkeep::Upkeep;
+use vault_watch::VaultWatch;
 use work::Host;
 use workers::{Rank, Workers};
 
@@ -112,6 +114,7 @@ struct EventLoop {
     children: Children,
     ssh: SshConnections,
     copies: CopyWork,
+    vault: VaultWatch,
     phase: Phase,
 }
 
@@ -125,14 +128,14 @@ enum Phase {
     Stopped(Monotonic),
 }
 
-/// Runs a daemon until it is told to stop.
+/// Runs a daemon until it is told to stop; `true` when the program is to begin anew.
 ///
 /// # Errors
 /// What could not be opened, bound or read, with the remedy.
-pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<(), RunError> {
+pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<bool, RunError> {
     let mut log = LogWriter::open(options.logfile.as_deref(), options.severity).map_err(RunError::new)?;
     reload::protect_own_files(&config, options.logfile.as_ref());
-    match EventLoop::start(config, keys, options.config_path.clone(), &mut log) {
+    match EventLoop::start(config, keys, options, &mut log) {
         Ok(with_log) => with_log(log).run(),
         Err(error) => {
             if options.logfile.is_some() {
@@ -150,7 +153,7 @@ impl EventLoop {
     fn start(
         config: Config,
         keys: KeyPair,
-        config_path: PathBuf,
+        options: &RunOptions,
         log: &mut LogWriter,
     ) -> Result<impl FnOnce(LogWriter) -> Self + use<>, RunError> {
         edge::keep_inherited_descriptors();
@@ -176,6 +179,8 @@ impl EventLoop {
         let threads = config.modules.proxy.as_ref().map_or(2, |proxy| proxy.pool);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || drop(waker.wake()));
         let workers = Workers::new(threads, &wake);
+        let vault = VaultWatch::start(options.vault.clone(), config.waiting.clone(), Arc::clone(&wake));
+        let config_path = options.config_path.clone();
         let ssh = SshConnections::new(Arc::clone(&wake));
         let copies = CopyWork::new(threads, wake);
         let own_key = OwnKey { public_pem: keys.public.to_pem(), thumbprint: keys.public.thumbprint() };
@@ -207,6 +212,7 @@ impl EventLoop {
             children,
             ssh,
             copies,
+            vault,
             phase: Phase::Running,
         })
     }
@@ -218,7 +224,7 @@ impl EventLoop {
         }
     }
 
-    fn run(&mut self) -> Result<(), RunError> {
+    fn run(&mut self) -> Result<bool, RunError> {
         let mut events = Events::with_capacity(1024);
         // It may have changed between the start's reading and the watch.
         self.reload_register_file();
@@ -244,7 +250,7 @@ impl EventLoop {
                 && (now.monotonic >= until || self.streams.all_flushed())
             {
                 self.finish();
-                return Ok(());
+                return Ok(self.vault.begins_anew);
             }
         }
     }
@@ -281,6 +287,7 @@ impl EventLoop {
             WAKER => {
                 self.finished_jobs(now);
                 self.finished_copies(now);
+                self.hear_of_vault(now);
             }
             REGISTER_FILE => self.register_file_touched(),
             DATABASE => self.database_touched(now),

@@ -95,9 +95,16 @@ impl ClientContext {
         server_name: &str,
         stream: TcpStream,
     ) -> Result<StreamOwned<ClientConnection, TcpStream>, String> {
+        Ok(StreamOwned::new(self.connection(server_name)?, stream))
+    }
+
+    /// The state of one connection, for a stream that waits.
+    ///
+    /// # Errors
+    /// `server_name` is invalid.
+    pub fn connection(&self, server_name: &str) -> Result<ClientConnection, String> {
         let name = ServerName::try_from(server_name.to_owned()).map_err(|error| error.to_string())?;
-        let connection = ClientConnection::new(Arc::clone(&self.config), name).map_err(|error| error.to_string())?;
-        Ok(StreamOwned::new(connection, stream))
+        ClientConnection::new(Arc::clone(&self.config), name).map_err(|error| error.to_string())
     }
 }
 

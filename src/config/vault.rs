@@ -1,0 +1,77 @@
+//! References to secrets in a vault (docs/protocol.md section 18): a value `secret::hashicorp_vault::PATH::KEY` in any
+//! file. What the vault has said is remembered for the life of the process, so that a file that is read again is
+//! understood.
+//!
+//! Out of scope: the vault itself (`edge::vault`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use super::database::Secret;
+use super::tree::{Node, Value};
+
+/// What every reference begins with.
+const PREFIX: &str = "secret::hashicorp_vault::";
+
+/// A place in the vault.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VaultReference {
+    /// The path, without `/v1/`.
+    pub path: String,
+    /// The key there.
+    pub key: String,
+}
+
+impl VaultReference {
+    fn parse(text: &str) -> Option<Self> {
+        let (path, key) = text.strip_prefix(PREFIX)?.split_once("::")?;
+        let fits = !path.is_empty()
+            && !key.is_empty()
+            && path.bytes().all(|byte| byte.is_ascii_graphic() && !b":?#%\\".contains(&byte))
+            && !path.split('/').any(|part| part == "..");
+        fits.then(|| Self { path: path.trim_matches('/').to_owned(), key: key.to_owned() })
+    }
+}
+
+static KNOWN: Mutex<BTreeMap<VaultReference, Secret>> = Mutex::new(BTreeMap::new());
+
+/// Remembers what the vault has said.
+pub fn remember(secrets: BTreeMap<VaultReference, Secret>) {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner).extend(secrets);
+}
+
+/// Puts what is known in the place of references; what is not known stays.
+pub(super) fn resolve(node: &mut Node) {
+    let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    put(node, &known);
+}
+
+fn put(node: &mut Node, known: &BTreeMap<VaultReference, Secret>) {
+    match &mut node.value {
+        Value::Text(text) => {
+            let secret = VaultReference::parse(text).and_then(|reference| known.get(&reference));
+            if let Some(secret) = secret {
+                node.value = Value::Text(secret.reveal().into());
+            }
+        }
+        Value::List(items) => items.iter_mut().for_each(|item| put(item, known)),
+        Value::Map(entries) => entries.iter_mut().for_each(|(_, below)| put(below, known)),
+        Value::Null => {}
+    }
+}
+
+/// The references below a value.
+pub(super) fn references(node: &Node) -> BTreeSet<VaultReference> {
+    let mut found = BTreeSet::new();
+    collect(node, &mut found);
+    found
+}
+
+fn collect(node: &Node, found: &mut BTreeSet<VaultReference>) {
+    match &node.value {
+        Value::Text(text) => found.extend(VaultReference::parse(text)),
+        Value::List(items) => items.iter().for_each(|item| collect(item, found)),
+        Value::Map(entries) => entries.iter().for_each(|(_, below)| collect(below, found)),
+        Value::Null => {}
+    }
+}
