@@ -60,26 +60,26 @@ use super::timers::Timer;
 pub struct Core {
     pub(super) context: Context,
     pub(super) nodes: Nodes,
-    pub(super) guard: Guard,
+    guard: Guard,
     syncs: Syncs,
-    pub(super) counters: Counters,
-    pub(super) subscribers: Subscribers,
+    counters: Counters,
+    subscribers: Subscribers,
     /// The centrals that we dial.
-    pub(super) dialled_out: DialledOut,
-    pub(super) listeners: Listeners,
-    pub(super) questions: Questions,
-    pub(super) calls: Calls,
+    dialled_out: DialledOut,
+    listeners: Listeners,
+    questions: Questions,
+    calls: Calls,
     pub(super) commands: Commands,
-    pub(super) ssh: SshHosts,
-    pub(super) copies: Copies,
-    pub(super) nodes_module: NodesModule,
-    pub(super) legacy: LegacyCmd,
-    pub(super) statistics: Statistics,
-    pub(super) taken_tokens: TakenTokens,
+    ssh: SshHosts,
+    copies: Copies,
+    nodes_module: NodesModule,
+    legacy: LegacyCmd,
+    statistics: Statistics,
+    taken_tokens: TakenTokens,
     pub(super) cron: Cron,
-    pub(super) engine: Engine,
-    pub(super) malformed: MalformedLog,
-    pub(super) put_logs: PutLogs,
+    engine: Engine,
+    malformed: MalformedLog,
+    put_logs: PutLogs,
 }
 
 impl Core {
@@ -268,7 +268,7 @@ impl Core {
     }
 
     /// Runs the jobs that are due.
-    pub(super) fn run_jobs(&mut self) {
+    fn run_jobs(&mut self) {
         while let Some(run) = self.cron.next_due() {
             let handled = self.request(Peer::Ourselves, run.action, &run.token, &run.target, run.data);
             self.cron.job_started(&mut self.context, &run.token, run.is_here, &handled);
@@ -293,7 +293,7 @@ impl Core {
     }
 
     /// The calls of the API with what they work on.
-    pub(super) fn api(&mut self) -> ApiRoom<'_> {
+    fn api(&mut self) -> ApiRoom<'_> {
         ApiRoom {
             context: &mut self.context,
             nodes: &mut self.nodes,
@@ -303,7 +303,7 @@ impl Core {
     }
 
     /// The syncs with what they work on.
-    pub(super) fn sync(&mut self) -> SyncRoom<'_> {
+    fn sync(&mut self) -> SyncRoom<'_> {
         SyncRoom {
             context: &mut self.context,
             nodes: &mut self.nodes,

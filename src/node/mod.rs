@@ -1,8 +1,8 @@
 //! What this daemon decides. Receives [`input::Input`] values and the time, returns [`output::Output`] values.
 //!
-//! [`core::Core`] is the one state machine; the other rooms are its parts. A request of a client goes
-//! `core` → `requests` → `core_actions`, a module or `proxy`; a message of a node goes `core` → `node_messages` →
-//! `liveness`, `sync` or `outbox`; a call of the REST API goes `core` → `api`.
+//! [`core::Core`] is the one state machine and only routes; the rooms decide. A request goes to the room of its action
+//! (`core/requests.rs`, `actions.rs`) or to a node (`core/passing_on.rs`); a message of a node goes to `nodes`, `sync`
+//! or `copies` (`core/node_messages.rs`); a call of the REST API goes to `api`.
 //!
 //! Out of scope: sockets, clocks, files, threads, bytes of any wire format.
 

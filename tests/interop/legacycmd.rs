@@ -352,6 +352,40 @@ fn twenty_thousand_acknowledgements_of_one_file_arrive_in_their_order() {
 }
 
 #[test]
+#[ignore = "50 MB take a minute; the loop is looked at meanwhile"]
+fn fifty_megabytes_arrive_in_their_order_within_bounded_memory_and_the_daemon_answers_meanwhile() {
+    if !is_installed() {
+        return;
+    }
+    let world = World::new();
+    let central = world.start();
+    let line = |number: usize| format!("[1700000000] ACKNOWLEDGE_SVC_PROBLEM;host{number:07};service;2;1;1;admin;x");
+    let count = (50 << 20) / (line(0).len() + "EXTERNALCMD:2:\n".len());
+    let text: String = (0..count).map(|number| format!("EXTERNALCMD:2:{}\n", line(number))).collect();
+    let before = central.resident_kib();
+    let start = std::time::Instant::now();
+    world.order("flood.cmd", text);
+    let (mut slowest, mut total, mut calls) = (std::time::Duration::ZERO, std::time::Duration::ZERO, 0);
+    while world.engine.lines.lock().unwrap().len() < count {
+        let asked = std::time::Instant::now();
+        assert_eq!(central.api().get("/api/internal/thumbprint").status, 200);
+        slowest = slowest.max(asked.elapsed());
+        total += asked.elapsed();
+        calls += 1;
+        thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let (peak, took) = (central.peak_kib(), start.elapsed());
+    eprintln!(
+        "{count} lines took {took:?}; before {before} KiB, peak {peak} KiB; a call of the API {:?} on average, {slowest:?} at most",
+        total / calls
+    );
+    let lines = world.engine.lines();
+    assert!(lines.iter().enumerate().all(|(number, found)| *found == line(number)));
+    assert!(peak < before + (64 << 10), "{before} to {peak} KiB");
+    world.wait_until_files_are_gone();
+}
+
+#[test]
 fn a_file_that_is_being_written_loses_nothing() {
     if !is_installed() {
         return;

@@ -89,6 +89,20 @@ pub fn run_move(seed: u64) {
     world.check_tokens(&format!("SEED={seed}"));
 }
 
+/// A node takes nothing any more in the middle of a large copy: little of it is on its way.
+pub fn run_deaf_receiver(seed: u64) {
+    let mut world = World::new(seed, &[Kind::Push, Kind::WebSocket]);
+    world.run_for_millis(3_000);
+    for node in [2, 3] {
+        let body = r#"{"source":"/from/13","destination":"/to/13","cache_dir":"/cache"}"#;
+        world.call(&format!("/api/nodes/{node}/core/proxy/remotecopy"), body);
+    }
+    world.run_for_millis(1_000);
+    [2, 3].into_iter().for_each(|node| world.cut_off(node));
+    world.run_for_millis(15_000);
+    world.check_bounds(&format!("SEED={seed}"));
+}
+
 fn node(id: u64) -> NodeId {
     NodeId::new(id).unwrap()
 }
@@ -105,6 +119,11 @@ fn a_message_that_goes_in_a_circle_ends_its_token() {
 }
 
 #[test]
+fn a_receiver_that_takes_nothing_has_little_of_a_large_copy_on_its_way() {
+    (1..=2).for_each(run_deaf_receiver);
+}
+
+#[test]
 fn a_node_that_leaves_one_relay_for_another_is_found_there() {
     (1..=3).for_each(run_move);
 }
@@ -116,7 +135,8 @@ fn noticed(fault: Fault) -> Option<u64> {
     broken::set(Some(fault));
     let fails = |run: &dyn Fn()| catch_unwind(AssertUnwindSafe(run)).is_err();
     let seed = (1..=SEEDS_MAX).find(|seed| {
-        fails(&|| run_circle(*seed))
+        fails(&|| run_deaf_receiver(*seed))
+            || fails(&|| run_circle(*seed))
             || fails(&|| run_move(*seed))
             || fails(&|| drop(run_platform(*seed, STEPS)))
             || fails(&|| run_tree(*seed, STEPS / 3, 12))

@@ -2,8 +2,9 @@
 //! section 11).
 //!
 //! A worker writes, one request at a time for each pipe, so that lines keep their order; a pipe that nobody reads holds
-//! up only requests for itself, and each of them no longer than the module's `timeout` after it came. Absent on
-//! purpose: the writing itself.
+//! up only requests for itself, and each of them no longer than the module's `timeout` after it came, or after the
+//! request before it was written: a pipe that is read takes all that waits, however much. Absent on purpose: the
+//! writing itself.
 
 #[cfg(test)]
 mod tests;
@@ -221,7 +222,13 @@ impl Engine {
         self.engine_request_ended(&request);
         let next = self.pipes.get_mut(&request.file).and_then(VecDeque::pop_front);
         match next {
-            Some(next) => self.write_pipe(context, next),
+            Some(mut next) => {
+                if report.failure.is_none() {
+                    let timeout = context.options.engine.as_ref().map(|engine| engine.timeout).unwrap_or_default();
+                    next.deadline = next.deadline.max(context.now.monotonic + timeout);
+                }
+                self.write_pipe(context, next)
+            }
             None => drop(self.pipes.remove(&request.file)),
         }
         if request.logging {

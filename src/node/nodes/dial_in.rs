@@ -26,6 +26,9 @@ use crate::node::context::Context;
 use crate::node::output::{Output, Twice};
 use crate::node::timers::Timer;
 
+/// Maximum number of remembered clients whose nodes no list has. Others have to register again.
+const LEFT_MAX: usize = 1_000;
+
 /// The last word to a WebSocket whose first message registers nothing.
 const PLEASE_REGISTER: &str = r#"{"code":500,"message":"please registernodes"}"#;
 
@@ -223,7 +226,13 @@ impl Nodes {
     pub(super) fn bind_now(&mut self, context: &mut Context, newcomer: Newcomer) -> Result<(), String> {
         let Newcomer { client, named, name, mut registration, instance } = newcomer;
         let id = registration.id;
-        self.admit_unlisted(context, id, (client, named))?;
+        if let Err(reason) = self.admit_unlisted(context, id, (client, named)) {
+            // Its session stays, so it goes on as soon as a list has it, long before it registers itself anew.
+            if !registration.kind.is_web_socket() && self.left.len() < LEFT_MAX {
+                self.left.insert(id, (registration.kind, client));
+            }
+            return Err(reason);
+        }
         let is_new = self.get(id).is_none();
         let known = self.get(id);
         let adds = known.is_some_and(|node| {

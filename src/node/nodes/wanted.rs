@@ -96,6 +96,7 @@ impl Nodes {
         };
         let total = nodes.len();
         let changes = self.apply_registrations(context, source, nodes);
+        self.take_back(context, &changes.added);
         let text = if changes.is_empty() {
             format!("{what} lists the same {total} nodes as before")
         } else {
