@@ -20,7 +20,7 @@ pub const ANSWER_BYTES: usize = 2_000;
 pub fn rest_constatus_20_nodes(scale: Scale) -> Outcome<Vec<Figure>> {
     let mut figures = Vec::new();
     for (with_tls, part, bound) in [(false, "plain", 20_000.0), (true, "TLS", 10_000.0)] {
-        let central = Daemon::start_ready(&Role::websocket_central(NODES, 5, with_tls))?;
+        let central = Daemon::start_ready(&Role::websocket_server(NODES, 5, with_tls))?;
         let behaviour = Behaviour {
             first_id: 2,
             count: NODES,

@@ -113,13 +113,13 @@ impl Role {
 
     /// A central with the API into which so many pullwss nodes may dial.
     #[must_use]
-    pub fn websocket_central(nodes: usize, ping_s: u32, with_tls: bool) -> Self {
+    pub fn websocket_server(nodes: usize, ping_s: u32, with_tls: bool) -> Self {
         Self { with_api: true, websocket_nodes: nodes, ping_s: Some(ping_s), with_tls, ..Self::poller(1) }
     }
 
     /// A poller that dials a central's WebSocket listener.
     #[must_use]
-    pub fn websocket_node(id: u64, central: &Daemon) -> Self {
+    pub fn websocket_dialer(id: u64, central: &Daemon) -> Self {
         Self { central: Some(central.websocket_port), ..Self::poller(id) }
     }
 

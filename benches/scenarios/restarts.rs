@@ -93,8 +93,8 @@ fn is_last(row: &Value) -> bool {
 pub fn dial_in_back(_: Scale) -> Outcome<Vec<Figure>> {
     let mut figures = Vec::new();
     for part in ["pull", "pullwss"] {
-        let mut central = Daemon::start_ready(&Role::websocket_central(1, 1, false))?;
-        let role = if part == "pull" { Role::pull_node(2, &central) } else { Role::websocket_node(2, &central) };
+        let mut central = Daemon::start_ready(&Role::websocket_server(1, 1, false))?;
+        let role = if part == "pull" { Role::pull_node(2, &central) } else { Role::websocket_dialer(2, &central) };
         let _node = Daemon::start_ready(&role)?;
         central.wait_for_pongs(1)?;
         central.restart()?;

@@ -42,7 +42,7 @@ pub fn wss_1000_memory(scale: Scale) -> Outcome<Vec<Figure>> {
     let mut figures = Vec::new();
     for (with_tls, part, bound) in [(false, "plain", 24.0), (true, "TLS", 60.0)] {
         let count = scale.of(1_000);
-        let central = Daemon::start_ready(&Role::websocket_central(count, 5, with_tls))?;
+        let central = Daemon::start_ready(&Role::websocket_server(count, 5, with_tls))?;
         let nodes = nodes_of(&central, count, with_tls, 0)?;
         wait_for_pings(&nodes, count)?;
         std::thread::sleep(SETTLE);
@@ -56,7 +56,7 @@ pub fn wss_1000_memory(scale: Scale) -> Outcome<Vec<Figure>> {
 /// From the restart of a central until its 1,000 nodes, with TLS, are connected again and have answered a ping.
 pub fn wss_1000_restart(scale: Scale) -> Outcome<Vec<Figure>> {
     let count = scale.of(1_000);
-    let mut central = Daemon::start_ready(&Role::websocket_central(count, 5, true))?;
+    let mut central = Daemon::start_ready(&Role::websocket_server(count, 5, true))?;
     let nodes = nodes_of(&central, count, true, 0)?;
     wait_for_pings(&nodes, count)?;
     let before = nodes.seen.up.load(Ordering::Relaxed);
@@ -76,8 +76,8 @@ pub fn wss_1000_restart(scale: Scale) -> Outcome<Vec<Figure>> {
 /// From the request for a pullwss node's log to the last of its 100,000 rows in the central's history.
 pub fn wss_sync_100000(scale: Scale) -> Outcome<Vec<Figure>> {
     let count = scale.of(100_000);
-    let mut central = Daemon::start_ready(&Role::websocket_central(1, 2, false))?;
-    let poller = Daemon::start_ready(&Role::websocket_node(2, &central))?;
+    let mut central = Daemon::start_ready(&Role::websocket_server(1, 2, false))?;
+    let poller = Daemon::start_ready(&Role::websocket_dialer(2, &central))?;
     central.wait_for_pongs(1)?;
     let mut filler = GorgoneClient::connect(poller.port, key()?)?;
     let frames = put_logs(&mut filler, "sync", count);
@@ -95,7 +95,7 @@ pub fn wss_sync_100000(scale: Scale) -> Outcome<Vec<Figure>> {
 /// 2,000 commands to 20 nodes that send 200 PONGs a second: spread over some seconds, then 2,000 more at once.
 pub fn wss_commands_2000(scale: Scale) -> Outcome<Vec<Figure>> {
     const NODES: usize = 20;
-    let mut central = Daemon::start_ready(&Role::websocket_central(NODES, 5, false))?;
+    let mut central = Daemon::start_ready(&Role::websocket_server(NODES, 5, false))?;
     let nodes = nodes_of(&central, NODES, false, 200)?;
     wait_for_pings(&nodes, NODES)?;
     central.wait_until("its API", |daemon| Ok(HttpClient::connect(daemon.api_port).is_ok()))?;

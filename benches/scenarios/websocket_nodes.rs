@@ -18,7 +18,7 @@ use stheno::edge::tls::client::ClientContext;
 use stheno::model::action::Action;
 use stheno::model::message::Message;
 use stheno::model::random::Random;
-use stheno::session::websocket_node::{WebSocketNode, WebSocketNodeOutput, WebSocketNodeSettings};
+use stheno::session::websocket_dialer::{WebSocketDialer, WebSocketDialerOutput, WebSocketDialerSettings};
 
 use crate::Outcome;
 use crate::platform::WEBSOCKET_TOKEN;
@@ -109,7 +109,7 @@ impl Drop for WebSocketNodes {
 
 struct Player {
     id: usize,
-    node: WebSocketNode,
+    node: WebSocketDialer,
     stream: Option<Stream>,
     is_connected: bool,
     is_pinged: bool,
@@ -134,7 +134,7 @@ impl Driver {
             }
             None => None,
         };
-        let settings = WebSocketNodeSettings {
+        let settings = WebSocketDialerSettings {
             host: Ipv4Addr::LOCALHOST.to_string(),
             port: behaviour.port,
             uri: "/".to_owned(),
@@ -148,7 +148,7 @@ impl Driver {
         };
         let player = |index| Player {
             id: behaviour.first_id.saturating_add(index),
-            node: WebSocketNode::new(settings.clone()),
+            node: WebSocketDialer::new(settings.clone()),
             stream: None,
             is_connected: false,
             is_pinged: false,
@@ -176,7 +176,7 @@ impl Driver {
             next_tick = Instant::now() + TICK;
             for index in 0..self.players.len() {
                 let now = clock::read();
-                let due = |node: &WebSocketNode| node.poll_timeout().is_some_and(|when| when <= now.monotonic);
+                let due = |node: &WebSocketDialer| node.poll_timeout().is_some_and(|when| when <= now.monotonic);
                 if self.players.get(index).is_some_and(|player| due(&player.node)) {
                     self.with(index, |node, random| node.handle_timeout(now, random))?;
                 }
@@ -243,12 +243,12 @@ impl Driver {
     }
 
     /// Does something with a node, then what it asks for, then writes what it wants to send.
-    fn with(&mut self, index: usize, act: impl FnOnce(&mut WebSocketNode, &mut dyn Random)) -> Outcome<()> {
+    fn with(&mut self, index: usize, act: impl FnOnce(&mut WebSocketDialer, &mut dyn Random)) -> Outcome<()> {
         let Some(player) = self.players.get_mut(index) else { return Ok(()) };
         act(&mut player.node, &mut self.random);
         while let Some(output) = player.node.poll_output() {
             match output {
-                WebSocketNodeOutput::Connect { .. } => {
+                WebSocketDialerOutput::Connect { .. } => {
                     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.behaviour.port));
                     let mut stream = Stream::connect(address)?;
                     let interests = Interest::READABLE | Interest::WRITABLE;
@@ -256,13 +256,13 @@ impl Driver {
                     player.stream = Some(stream);
                     player.is_connected = false;
                 }
-                WebSocketNodeOutput::StartTls { server_name } => {
+                WebSocketDialerOutput::StartTls { server_name } => {
                     if let (Some(stream), Some(tls)) = (&mut player.stream, &self.tls) {
                         stream.start_tls(tls.session(&server_name)?);
                     }
                 }
-                WebSocketNodeOutput::Disconnect => player.stream = None,
-                WebSocketNodeOutput::Up => {
+                WebSocketDialerOutput::Disconnect => player.stream = None,
+                WebSocketDialerOutput::Up => {
                     self.seen.up.fetch_add(1, Ordering::Relaxed);
                     let id = player.id;
                     let text = format!(
@@ -270,14 +270,14 @@ impl Driver {
                     );
                     let _not_up = player.node.send(text.into_bytes());
                 }
-                WebSocketNodeOutput::Down { .. } => {
+                WebSocketDialerOutput::Down { .. } => {
                     // Also told of attempts that failed.
                     if std::mem::take(&mut player.is_pinged) {
                         self.seen.pinged.fetch_sub(1, Ordering::Relaxed);
                     }
                 }
-                WebSocketNodeOutput::Message(message) => player.answer(index, &message, &self.seen),
-                WebSocketNodeOutput::Malformed { .. } | WebSocketNodeOutput::Log(_) => {}
+                WebSocketDialerOutput::Message(message) => player.answer(index, &message, &self.seen),
+                WebSocketDialerOutput::Malformed { .. } | WebSocketDialerOutput::Log(_) => {}
             }
         }
         player.flush();

@@ -20,8 +20,8 @@ const WARM_UP: usize = 20;
 /// COMMAND `true` to a pullwss node, one at a time until its last row is at the central: what each of the two writes for
 /// it.
 pub fn flash_bytes_per_command(scale: Scale) -> Outcome<Vec<Figure>> {
-    let mut central = Daemon::start_ready(&Role::websocket_central(1, 60, false))?;
-    let node = Daemon::start_ready(&Role::websocket_node(2, &central))?;
+    let mut central = Daemon::start_ready(&Role::websocket_server(1, 60, false))?;
+    let node = Daemon::start_ready(&Role::websocket_dialer(2, &central))?;
     central.wait_for_pongs(1)?;
     let mut client = HttpClient::connect(central.api_port)?;
     run(&mut client, WARM_UP)?;

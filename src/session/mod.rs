@@ -8,8 +8,8 @@ pub mod login_brake;
 mod not_sent;
 pub mod same_site;
 pub mod ssh_steps;
-pub mod websocket_central;
-pub mod websocket_node;
+pub mod websocket_dialer;
+pub mod websocket_server;
 pub mod zmq_dialer;
 pub mod zmq_listener;
 

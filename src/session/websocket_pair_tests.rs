@@ -3,8 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::websocket_central::{WebSocketAccess, WebSocketCentral, WebSocketCentralOutput, WebSocketCentralSettings};
-use super::websocket_node::{WebSocketNode, WebSocketNodeOutput, WebSocketNodeSettings};
+use super::websocket_dialer::{WebSocketDialer, WebSocketDialerOutput, WebSocketDialerSettings};
+use super::websocket_server::{WebSocketAccess, WebSocketServer, WebSocketServerOutput, WebSocketServerSettings};
 use crate::model::connection::PeerAddress;
 use crate::model::node_id::NodeId;
 use crate::model::time::Now;
@@ -13,16 +13,16 @@ use crate::wire::gorgone::seeded_random::SeededRandom;
 use crate::wire::send_queue::SendQueue;
 
 struct Pair {
-    node: WebSocketNode,
-    central: WebSocketCentral,
+    node: WebSocketDialer,
+    central: WebSocketServer,
     random: SeededRandom,
-    at_node: Vec<WebSocketNodeOutput>,
-    at_central: Vec<WebSocketCentralOutput>,
+    at_node: Vec<WebSocketDialerOutput>,
+    at_central: Vec<WebSocketServerOutput>,
 }
 
 fn connected(token: &str) -> Pair {
     let now = Now::default();
-    let settings = WebSocketNodeSettings {
+    let settings = WebSocketDialerSettings {
         host: "central".to_owned(),
         port: 80,
         uri: "/".to_owned(),
@@ -34,10 +34,10 @@ fn connected(token: &str) -> Pair {
         max_message_bytes: 262_144,
         max_waiting_bytes: 1 << 20,
     };
-    let access = Rc::new(WebSocketAccess::new(Some("s3cret"), Vec::new(), WebSocketCentralSettings::default()));
+    let access = Rc::new(WebSocketAccess::new(Some("s3cret"), Vec::new(), WebSocketServerSettings::default()));
     let mut pair = Pair {
-        node: WebSocketNode::new(settings),
-        central: WebSocketCentral::new(access, PeerAddress::Local, now),
+        node: WebSocketDialer::new(settings),
+        central: WebSocketServer::new(access, PeerAddress::Local, now),
         random: SeededRandom::new(&[3; 32]),
         at_node: Vec::new(),
         at_central: Vec::new(),
@@ -63,9 +63,9 @@ impl Pair {
             self.central.receive(&up, now);
             self.node.receive(&down, now, &mut self.random);
             let node = std::iter::from_fn(|| self.node.poll_output());
-            self.at_node.extend(node.filter(|output| !matches!(output, WebSocketNodeOutput::Log(_))));
+            self.at_node.extend(node.filter(|output| !matches!(output, WebSocketDialerOutput::Log(_))));
             let central = std::iter::from_fn(|| self.central.poll_output());
-            self.at_central.extend(central.filter(|output| !matches!(output, WebSocketCentralOutput::Log(_))));
+            self.at_central.extend(central.filter(|output| !matches!(output, WebSocketServerOutput::Log(_))));
             if up.is_empty() && down.is_empty() {
                 return;
             }
@@ -90,8 +90,8 @@ fn a_node_registers_and_both_say_the_same_however_the_bytes_are_cut() {
         pair.central.send(command.clone().into_bytes(), Now::default()).unwrap();
         pair.exchange(step_bytes);
         let message = |text: &str| envelope::parse(text.as_bytes()).unwrap();
-        assert!(pair.at_central == [register, &logs].map(|text| WebSocketCentralOutput::Message(message(text))));
-        assert!(pair.at_node.last() == Some(&WebSocketNodeOutput::Message(message(&command))));
+        assert!(pair.at_central == [register, &logs].map(|text| WebSocketServerOutput::Message(message(text))));
+        assert!(pair.at_node.last() == Some(&WebSocketDialerOutput::Message(message(&command))));
     }
 }
 
@@ -99,9 +99,9 @@ fn a_node_registers_and_both_say_the_same_however_the_bytes_are_cut() {
 fn a_wrong_token_is_told_to_the_node_and_both_end() {
     let mut pair = connected("wrong");
     pair.exchange(100);
-    let Some(WebSocketNodeOutput::Down { reason }) = pair.at_node.last() else { panic!("{:?}", pair.at_node) };
+    let Some(WebSocketDialerOutput::Down { reason }) = pair.at_node.last() else { panic!("{:?}", pair.at_node) };
     assert!(reason.contains("set 'token' of module pullwss"), "{reason}");
     pair.central.handle_end(Now::default());
     pair.exchange(100);
-    assert_eq!(pair.at_central, [WebSocketCentralOutput::Close]);
+    assert_eq!(pair.at_central, [WebSocketServerOutput::Close]);
 }

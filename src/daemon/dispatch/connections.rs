@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::model::connection::{ConnectionId, PeerAddress};
 use crate::model::host_work::QueryId;
 use crate::session::api_client::ApiClient;
-use crate::session::websocket_central::WebSocketCentral;
+use crate::session::websocket_server::WebSocketServer;
 use crate::wire::zmtp::connection::Connection as ZmtpConnection;
 
 use super::PeerKey;
@@ -20,7 +20,7 @@ pub(super) enum Kind {
         zmtp: ZmtpConnection,
     },
     Api(Box<ApiClient>),
-    WebSocket(Box<WebSocketCentral>),
+    WebSocket(Box<WebSocketServer>),
     /// A connection of the shared listener whose first request is not read yet.
     Undecided(Undecided),
     /// The one to our central (module `pullwss`); the session is a [`super::parent::WebSocketParent`].

@@ -46,7 +46,7 @@ use crate::model::token::Token;
 use crate::node::input::Input;
 use crate::node::{self, CoreOptions, core::Core};
 use crate::session::api_client::access::ApiAccess;
-use crate::session::websocket_central::WebSocketAccess;
+use crate::session::websocket_server::WebSocketAccess;
 use crate::session::zmq_listener::ZmqListener;
 
 use budget::Budget;

@@ -10,8 +10,8 @@ use crate::model::message::Outgoing;
 use crate::model::random::Random;
 use crate::model::time::{Monotonic, Now};
 use crate::node::input::Input;
-use crate::session::websocket_node::{WebSocketNode, WebSocketNodeOutput};
-use crate::session::websocket_node::{WebSocketNodeSettings, WebSocketProxy};
+use crate::session::websocket_dialer::{WebSocketDialer, WebSocketDialerOutput};
+use crate::session::websocket_dialer::{WebSocketDialerSettings, WebSocketProxy};
 use crate::wire::gorgone::envelope;
 use crate::wire::send_queue::SendQueue;
 use crate::wire::websocket::connection::MAX_MESSAGE_BYTES;
@@ -24,12 +24,12 @@ const KIND: ParentKind = ParentKind::WebSocket;
 const KEY: PeerKey = PeerKey::Parent(KIND);
 
 pub(super) struct WebSocketParent {
-    node: WebSocketNode,
+    node: WebSocketDialer,
     connection: Option<ConnectionId>,
 }
 
-fn settings(pullwss: &PullWssSettings) -> WebSocketNodeSettings {
-    WebSocketNodeSettings {
+fn settings(pullwss: &PullWssSettings) -> WebSocketDialerSettings {
+    WebSocketDialerSettings {
         host: pullwss.host.clone(),
         port: pullwss.port,
         uri: pullwss.uri.clone(),
@@ -77,7 +77,7 @@ impl Dispatch {
     /// Keeps a WebSocket to our central, where module `pullwss` is loaded.
     pub(super) fn open_websocket_parent(&mut self, now: Now) {
         if let Some(pullwss) = &self.config.modules.pullwss {
-            let mut node = WebSocketNode::new(settings(pullwss));
+            let mut node = WebSocketDialer::new(settings(pullwss));
             node.handle_start(now);
             self.dialled.insert(KEY, Dialled::WebSocket(WebSocketParent { node, connection: None }));
             self.touch(Owner::Dialled(KEY));
@@ -91,7 +91,7 @@ impl Dispatch {
     }
 
     /// The session, if this is its connection.
-    fn parent_on(&mut self, connection: ConnectionId) -> Option<(&mut WebSocketNode, &mut dyn Random)> {
+    fn parent_on(&mut self, connection: ConnectionId) -> Option<(&mut WebSocketDialer, &mut dyn Random)> {
         let parent = self.dialled.websocket().filter(|parent| parent.connection == Some(connection))?;
         Some((&mut parent.node, self.random.as_mut()))
     }
@@ -144,34 +144,34 @@ impl Dispatch {
     pub(super) fn drain_websocket_parent(&mut self, now: Now) {
         while let Some(output) = self.dialled.websocket().and_then(|parent| parent.node.poll_output()) {
             match output {
-                WebSocketNodeOutput::Connect { endpoint } => self.connect_websocket_parent(endpoint, now),
-                WebSocketNodeOutput::StartTls { server_name } => {
+                WebSocketDialerOutput::Connect { endpoint } => self.connect_websocket_parent(endpoint, now),
+                WebSocketDialerOutput::StartTls { server_name } => {
                     if let Some(connection) = self.dialled.connection(KEY) {
                         self.effects.push_back(Effect::StartTls { connection, server_name });
                     }
                 }
-                WebSocketNodeOutput::Disconnect => {
+                WebSocketDialerOutput::Disconnect => {
                     if let Some(old) = self.dialled.websocket().and_then(|parent| parent.connection.take()) {
                         self.close(old, now);
                     }
                 }
-                WebSocketNodeOutput::Up => {
+                WebSocketDialerOutput::Up => {
                     let input = Input::ParentUp { kind: KIND, identity: String::new() };
                     self.core.handle_input(input, now);
                     if self.dialled.websocket().is_some_and(|parent| parent.node.is_perl()) {
                         self.core.central_is_perl(KIND);
                     }
                 }
-                WebSocketNodeOutput::Down { reason } => {
+                WebSocketDialerOutput::Down { reason } => {
                     self.core.handle_input(Input::ParentDown { kind: KIND, reason }, now);
                 }
-                WebSocketNodeOutput::Message(message) => {
+                WebSocketDialerOutput::Message(message) => {
                     self.core.handle_input(Input::ParentMessage { kind: KIND, message }, now);
                 }
-                WebSocketNodeOutput::Malformed { reason, .. } => {
+                WebSocketDialerOutput::Malformed { reason, .. } => {
                     self.log(LogLine::info("pullwss", format!("our central sent what is no message: {reason}")));
                 }
-                WebSocketNodeOutput::Log(line) => self.log(line),
+                WebSocketDialerOutput::Log(line) => self.log(line),
             }
         }
         if let Some(connection) = self.dialled.connection(KEY) {

@@ -15,8 +15,8 @@ use crate::node::input::Input;
 use crate::node::output::Twice;
 use crate::session::NotSent;
 use crate::session::forwarded::Ranges;
-use crate::session::websocket_central::{NamedToken, WebSocketAccess, WebSocketCentralSettings};
-use crate::session::websocket_central::{WebSocketCentral, WebSocketCentralOutput};
+use crate::session::websocket_server::{NamedToken, WebSocketAccess, WebSocketServerSettings};
+use crate::session::websocket_server::{WebSocketServer, WebSocketServerOutput};
 use crate::wire::gorgone::envelope;
 use crate::wire::http::bearer_auth::TokenHash;
 use crate::wire::http::head_scanner::Limits;
@@ -46,7 +46,7 @@ pub(super) fn access(settings: &WebSocketSettings) -> Rc<WebSocketAccess> {
         hash: TokenHash::from_bytes(token.hash),
         node: token.node,
     });
-    let bounds = WebSocketCentralSettings::default();
+    let bounds = WebSocketServerSettings::default();
     let proxies = settings.trusted_proxies.iter().map(|subnet| (subnet.address, subnet.prefix)).collect();
     let access = WebSocketAccess::new(settings.token.as_deref(), tokens.collect(), bounds);
     Rc::new(access.with_trusted_proxies(Ranges::new(proxies)))
@@ -76,7 +76,7 @@ impl Dispatch {
     pub(super) fn accept_websocket(&mut self, connection: ConnectionId, peer: PeerAddress, now: Now) {
         let Some(access) = self.websocket_access.clone() else { return };
         self.admit_stranger(connection, peer, now);
-        let kind = Kind::WebSocket(Box::new(WebSocketCentral::new(access, peer, now)));
+        let kind = Kind::WebSocket(Box::new(WebSocketServer::new(access, peer, now)));
         self.connections.insert(connection, kind, peer);
         self.pump_websocket(connection, now);
     }
@@ -112,19 +112,19 @@ impl Dispatch {
                     self.timers.replace(Owner::Connection(connection), node.poll_timeout());
                     break;
                 }
-                Some(WebSocketCentralOutput::Message(message)) => {
+                Some(WebSocketServerOutput::Message(message)) => {
                     self.no_stranger(connection, now);
                     let client = ClientId::WebSocket(connection);
                     self.tell_address(client, &message, connection, now);
                     self.core.handle_input(Input::WebSocketMessage { client, message }, now);
                 }
-                Some(WebSocketCentralOutput::Malformed { reason, .. }) => {
+                Some(WebSocketServerOutput::Malformed { reason, .. }) => {
                     let text = format!("{}: a node sent what is no message: {reason}", entry.peer);
                     self.complain(text, now);
                 }
-                Some(WebSocketCentralOutput::Shutdown) => self.effects.push_back(Effect::Shutdown(connection)),
-                Some(WebSocketCentralOutput::Close) => self.close(connection, now),
-                Some(WebSocketCentralOutput::Log(line)) => self.log(line),
+                Some(WebSocketServerOutput::Shutdown) => self.effects.push_back(Effect::Shutdown(connection)),
+                Some(WebSocketServerOutput::Close) => self.close(connection, now),
+                Some(WebSocketServerOutput::Log(line)) => self.log(line),
             }
         }
         self.connections.mark_dirty(connection);

@@ -1,6 +1,6 @@
 //! What a central or a proxy says when it does not want us, in words that tell what to change.
 
-use super::settings::WebSocketNodeSettings;
+use super::settings::WebSocketDialerSettings;
 use crate::session::back_off::Severity;
 use crate::wire::websocket::upgrade::ResponseProblem;
 
@@ -18,7 +18,7 @@ pub fn message_of(text: &[u8]) -> Option<String> {
 }
 
 /// A refusal by the central after the upgrade.
-pub fn of_central(settings: &WebSocketNodeSettings, message: &str) -> (String, Severity) {
+pub fn of_central(settings: &WebSocketDialerSettings, message: &str) -> (String, Severity) {
     let remedy = match message {
         "token authorization unallowed" => {
             "set 'token' of module pullwss here to the 'token' of httpserver in the proxy module of the central"
@@ -38,12 +38,12 @@ pub fn of_central(settings: &WebSocketNodeSettings, message: &str) -> (String, S
     (said(settings, message, remedy), Severity::NeedsOperator)
 }
 
-fn said(settings: &WebSocketNodeSettings, message: &str, remedy: &str) -> String {
+fn said(settings: &WebSocketDialerSettings, message: &str, remedy: &str) -> String {
     format!("{} refused us: {}; {remedy}", settings.shown_address(), shown(message))
 }
 
 /// An answer that is no upgrade.
-pub fn of_upgrade(settings: &WebSocketNodeSettings, problem: &ResponseProblem) -> (String, Severity) {
+pub fn of_upgrade(settings: &WebSocketDialerSettings, problem: &ResponseProblem) -> (String, Severity) {
     let (remedy, severity) = match problem {
         ResponseProblem::Status { status: 401 | 403, .. } => {
             ("check 'token' of module pullwss", Severity::NeedsOperator)
@@ -71,7 +71,7 @@ pub fn of_upgrade(settings: &WebSocketNodeSettings, problem: &ResponseProblem) -
 }
 
 /// An answer that opens no way through the proxy.
-pub fn of_proxy(settings: &WebSocketNodeSettings, problem: &ResponseProblem) -> (String, Severity) {
+pub fn of_proxy(settings: &WebSocketDialerSettings, problem: &ResponseProblem) -> (String, Severity) {
     let (remedy, severity) = match problem {
         // tinyproxy says 401 where it should say 407.
         ResponseProblem::Status { status: 401 | 407, .. } => (
@@ -88,7 +88,7 @@ pub fn of_proxy(settings: &WebSocketNodeSettings, problem: &ResponseProblem) -> 
 }
 
 /// A close by the central.
-pub fn of_close(settings: &WebSocketNodeSettings, code: Option<u16>, reason: &str) -> String {
+pub fn of_close(settings: &WebSocketDialerSettings, code: Option<u16>, reason: &str) -> String {
     let code = code.map_or_else(|| "without a code".to_owned(), |code| format!("with code {code}"));
     let point = if reason.is_empty() { "" } else { ": " };
     format!("{} closed the WebSocket {code}{point}{}", settings.shown_address(), shown(reason))

@@ -17,9 +17,9 @@ fn random() -> SeededRandom {
 
 /// A central's connection together with a client that speaks to it.
 struct Pair {
-    central: WebSocketCentral,
+    central: WebSocketServer,
     client: Connection,
-    outputs: Vec<WebSocketCentralOutput>,
+    outputs: Vec<WebSocketServerOutput>,
 }
 
 fn drain(queue: &mut SendQueue) -> Vec<u8> {
@@ -36,18 +36,18 @@ fn drain(queue: &mut SendQueue) -> Vec<u8> {
 fn bound() -> Pair {
     let hash = TokenHash::of(b"its-own");
     let token = NamedToken { name: "paris".to_owned(), hash, node: NodeId::new(5).ok() };
-    let access = Rc::new(WebSocketAccess::new(None, vec![token], WebSocketCentralSettings::default()));
-    Pair::of(WebSocketCentral::new(access, PeerAddress::Local, at(0)), "paris:its-own")
+    let access = Rc::new(WebSocketAccess::new(None, vec![token], WebSocketServerSettings::default()));
+    Pair::of(WebSocketServer::new(access, PeerAddress::Local, at(0)), "paris:its-own")
 }
 
-fn fresh() -> WebSocketCentral {
-    let access = Rc::new(WebSocketAccess::new(Some("s3cret"), Vec::new(), WebSocketCentralSettings::default()));
-    WebSocketCentral::new(access, PeerAddress::Local, at(0))
+fn fresh() -> WebSocketServer {
+    let access = Rc::new(WebSocketAccess::new(Some("s3cret"), Vec::new(), WebSocketServerSettings::default()));
+    WebSocketServer::new(access, PeerAddress::Local, at(0))
 }
 
-fn outputs(central: &mut WebSocketCentral) -> Vec<WebSocketCentralOutput> {
+fn outputs(central: &mut WebSocketServer) -> Vec<WebSocketServerOutput> {
     std::iter::from_fn(|| central.poll_output())
-        .filter(|output| !matches!(output, WebSocketCentralOutput::Log(_)))
+        .filter(|output| !matches!(output, WebSocketServerOutput::Log(_)))
         .collect()
 }
 
@@ -56,7 +56,7 @@ impl Pair {
         Self::of(fresh(), token)
     }
 
-    fn of(mut central: WebSocketCentral, token: &str) -> Self {
+    fn of(mut central: WebSocketServer, token: &str) -> Self {
         let call = UpgradeCall::new(&mut random());
         for byte in call.request("central", 443, true, "/", token) {
             central.receive(&[byte], at(0));
@@ -100,7 +100,7 @@ impl Pair {
         let [Event::Text(text), Event::Closed { code: Some(1008), .. }] = heard.as_slice() else { panic!("{heard:?}") };
         let text = String::from_utf8(text.clone()).unwrap();
         self.exchange(now);
-        assert_eq!(self.outputs.last(), Some(&WebSocketCentralOutput::Close));
+        assert_eq!(self.outputs.last(), Some(&WebSocketServerOutput::Close));
         text
     }
 }
@@ -115,7 +115,7 @@ fn the_first_message_is_given_out_and_names_the_node() {
     assert_eq!(pair.central.node(), None);
     pair.say(REGISTER, at(0));
     let message = envelope::parse(REGISTER.as_bytes()).unwrap();
-    assert_eq!(pair.outputs, [WebSocketCentralOutput::Message(message)]);
+    assert_eq!(pair.outputs, [WebSocketServerOutput::Message(message)]);
     assert_eq!(pair.central.node(), NodeId::new(5).ok());
 }
 
@@ -135,7 +135,7 @@ fn a_bound_token_registers_its_node_only_at_first_and_later() {
     let mut pair = bound();
     pair.say(&other, at(1));
     assert_eq!(pair.refusal(at(1)), message);
-    assert_eq!(pair.outputs, [WebSocketCentralOutput::Close]);
+    assert_eq!(pair.outputs, [WebSocketServerOutput::Close]);
     let mut pair = bound();
     pair.say(REGISTER, at(1));
     assert_eq!(pair.central.node(), NodeId::new(5).ok());
@@ -150,9 +150,9 @@ fn a_node_with_a_token_of_its_own_does_not_come_with_another_one() {
     let access = |value: &str| {
         let token = |name: &str, node| NamedToken { name: name.to_owned(), hash: TokenHash::of(name.as_bytes()), node };
         let named = vec![token("paris", NodeId::new(5).ok()), token("any", None)];
-        Rc::new(WebSocketAccess::new(Some(value), named, WebSocketCentralSettings::default()))
+        Rc::new(WebSocketAccess::new(Some(value), named, WebSocketServerSettings::default()))
     };
-    let central = |access: &Rc<WebSocketAccess>| WebSocketCentral::new(Rc::clone(access), PeerAddress::Local, at(0));
+    let central = |access: &Rc<WebSocketAccess>| WebSocketServer::new(Rc::clone(access), PeerAddress::Local, at(0));
     let message = refused("node 5 has a token of its own, 'paris', and must come with it");
     for token in ["s3cret", "any"] {
         let mut pair = Pair::of(central(&access("s3cret")), token);
@@ -189,7 +189,7 @@ fn whoever_does_not_register_first_is_refused() {
         let mut pair = Pair::upgraded("s3cret");
         pair.say(text, at(1));
         assert_eq!(pair.refusal(at(1)), refused(message), "{text}");
-        assert_eq!(pair.outputs, [WebSocketCentralOutput::Close]);
+        assert_eq!(pair.outputs, [WebSocketServerOutput::Close]);
     }
 }
 
@@ -213,7 +213,7 @@ fn a_silent_peer_is_told_and_closed() {
     drain(pair.central.send_queue());
     pair.central.handle_sent(at(500_001));
     pair.central.handle_timeout(at(505_000));
-    assert_eq!(outputs(&mut pair.central), [WebSocketCentralOutput::Close]);
+    assert_eq!(outputs(&mut pair.central), [WebSocketServerOutput::Close]);
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn messages_are_read_as_html_and_as_latin1() {
     pair.client.send_text(b"[SETLOGS] [] [] {\"a\":\"\xe9\"}".to_vec());
     pair.exchange(at(1));
     let expected = ["[PONG] [t] [] {\"a\":\"é€&\"}", "[SETLOGS] [] [] {\"a\":\"é\"}"]
-        .map(|text| WebSocketCentralOutput::Message(envelope::parse(text.as_bytes()).unwrap()));
+        .map(|text| WebSocketServerOutput::Message(envelope::parse(text.as_bytes()).unwrap()));
     assert_eq!(pair.outputs, expected);
 }
 
@@ -234,7 +234,7 @@ fn other_messages_do_not_get_through() {
     pair.say("[GETLOG] [t] [] {}", at(1));
     assert_eq!(pair.outputs, []);
     pair.say("no message", at(1));
-    assert!(matches!(pair.outputs.as_slice(), [WebSocketCentralOutput::Malformed { token: None, .. }]));
+    assert!(matches!(pair.outputs.as_slice(), [WebSocketServerOutput::Malformed { token: None, .. }]));
     assert_eq!(pair.central.node(), NodeId::new(5).ok());
 }
 
@@ -253,7 +253,7 @@ fn what_is_sent_goes_out_as_it_is_and_has_its_bounds() {
     assert!(!pair.central.wants_read());
     assert_eq!(pair.central.poll_timeout(), Some(Monotonic::from_millis(30_001)));
     pair.central.handle_timeout(at(30_001));
-    assert_eq!(outputs(&mut pair.central), [WebSocketCentralOutput::Close]);
+    assert_eq!(outputs(&mut pair.central), [WebSocketServerOutput::Close]);
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn a_replaced_connection_hears_why_and_gives_out_nothing_more() {
     pair.central.close(Some(&refused("replaced")), at(1));
     pair.say("[PONG] [] [] {}", at(1));
     assert_eq!(pair.refusal(at(1)), refused("replaced"));
-    assert_eq!(pair.outputs, [WebSocketCentralOutput::Close]);
+    assert_eq!(pair.outputs, [WebSocketServerOutput::Close]);
     let mut pair = Pair::registered();
     pair.central.close(None, at(1));
     pair.exchange(at(1));
@@ -275,10 +275,10 @@ fn a_broken_frame_is_answered_with_its_code_and_an_end() {
     pair.central.receive(b"\x81\x01x", at(1));
     pair.exchange(at(1));
     assert_eq!(pair.heard(), [Event::Closed { code: Some(1002), reason: String::new() }]);
-    assert_eq!(pair.outputs, [WebSocketCentralOutput::Shutdown]);
+    assert_eq!(pair.outputs, [WebSocketServerOutput::Shutdown]);
     pair.central.handle_end(at(2));
     pair.exchange(at(2));
-    assert_eq!(pair.outputs, [WebSocketCentralOutput::Shutdown, WebSocketCentralOutput::Close]);
+    assert_eq!(pair.outputs, [WebSocketServerOutput::Shutdown, WebSocketServerOutput::Close]);
 }
 
 #[test]
@@ -295,9 +295,9 @@ fn plain_http_is_answered_and_closed() {
         let response = String::from_utf8(drain(central.send_queue())).unwrap();
         assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
         central.handle_sent(at(1));
-        assert_eq!(outputs(&mut central), [WebSocketCentralOutput::Shutdown]);
+        assert_eq!(outputs(&mut central), [WebSocketServerOutput::Shutdown]);
         central.handle_timeout(at(2_001));
-        assert_eq!(outputs(&mut central), [WebSocketCentralOutput::Close]);
+        assert_eq!(outputs(&mut central), [WebSocketServerOutput::Close]);
         assert_eq!(central.poll_timeout(), None);
     }
     let mut central = fresh();
@@ -306,11 +306,11 @@ fn plain_http_is_answered_and_closed() {
     assert_eq!(outputs(&mut central), [], "the answer still goes out");
     drain(central.send_queue());
     central.handle_sent(at(1));
-    assert_eq!(outputs(&mut central), [WebSocketCentralOutput::Close]);
+    assert_eq!(outputs(&mut central), [WebSocketServerOutput::Close]);
     let mut central = fresh();
     central.receive(b"GET / HTTP/1.1\r\nHost:", at(9_999));
     central.handle_timeout(at(10_000));
-    assert_eq!(outputs(&mut central), [WebSocketCentralOutput::Close]);
+    assert_eq!(outputs(&mut central), [WebSocketServerOutput::Close]);
 }
 
 #[test]
@@ -319,15 +319,15 @@ fn a_client_behind_a_trusted_proxy_is_the_one_that_is_named_and_of_any_other_the
     let client = PeerAddress::Ip("192.0.2.9".parse().unwrap());
     for (trusted, expected) in [("127.0.0.1", client), ("10.0.0.1", proxy)] {
         let ranges = Ranges::new(vec![(trusted.parse().unwrap(), 32)]);
-        let access = WebSocketAccess::new(Some("s3cret"), Vec::new(), WebSocketCentralSettings::default());
-        let mut central = WebSocketCentral::new(Rc::new(access.with_trusted_proxies(ranges)), proxy, at(0));
+        let access = WebSocketAccess::new(Some("s3cret"), Vec::new(), WebSocketServerSettings::default());
+        let mut central = WebSocketServer::new(Rc::new(access.with_trusted_proxies(ranges)), proxy, at(0));
         let request = UpgradeCall::new(&mut random()).request("central", 443, true, "/", "wrong");
         let text = String::from_utf8(request).unwrap();
         let text = text.replacen("\r\n", "\r\nX-Forwarded-For: 198.51.100.1, 192.0.2.9\r\n", 1);
         central.receive(text.as_bytes(), at(0));
         assert_eq!(central.client(), expected);
         let logged = std::iter::from_fn(|| central.poll_output()).any(
-            |output| matches!(output, WebSocketCentralOutput::Log(line) if line.text.contains(&expected.to_string())),
+            |output| matches!(output, WebSocketServerOutput::Log(line) if line.text.contains(&expected.to_string())),
         );
         assert!(logged, "{trusted}");
     }

@@ -6,8 +6,8 @@ fn at(milliseconds: u64) -> Now {
     Now { monotonic: Monotonic::from_millis(milliseconds), ..Now::default() }
 }
 
-fn settings(proxy: Option<WebSocketProxy>, is_tls: bool) -> WebSocketNodeSettings {
-    WebSocketNodeSettings {
+fn settings(proxy: Option<WebSocketProxy>, is_tls: bool) -> WebSocketDialerSettings {
+    WebSocketDialerSettings {
         host: "central".to_owned(),
         port: 8443,
         uri: "/".to_owned(),
@@ -26,19 +26,19 @@ fn proxy() -> WebSocketProxy {
 }
 
 struct World {
-    node: WebSocketNode,
+    node: WebSocketDialer,
     random: SeededRandom,
 }
 
 impl World {
-    fn started(settings: WebSocketNodeSettings) -> Self {
-        let mut world = Self { node: WebSocketNode::new(settings), random: SeededRandom::new(&[9; 32]) };
+    fn started(settings: WebSocketDialerSettings) -> Self {
+        let mut world = Self { node: WebSocketDialer::new(settings), random: SeededRandom::new(&[9; 32]) };
         world.node.handle_start(at(0));
         world
     }
 
     /// The connection is up; gives the central's end of it as well.
-    fn up(settings: WebSocketNodeSettings) -> (Self, Connection) {
+    fn up(settings: WebSocketDialerSettings) -> (Self, Connection) {
         let mut world = Self::started(settings);
         world.node.handle_connected(at(0), &mut world.random);
         let server = world.upgrade();
@@ -70,16 +70,16 @@ impl World {
         drain(self.node.send_queue())
     }
 
-    fn outputs(&mut self) -> Vec<WebSocketNodeOutput> {
+    fn outputs(&mut self) -> Vec<WebSocketDialerOutput> {
         std::iter::from_fn(|| self.node.poll_output())
-            .filter(|output| !matches!(output, WebSocketNodeOutput::Log(_)))
+            .filter(|output| !matches!(output, WebSocketDialerOutput::Log(_)))
             .collect()
     }
 
     /// The end of an attempt: gives its reason and when the next one begins.
     fn down(&mut self, now: u64) -> (String, u64) {
         let outputs = self.outputs();
-        let [WebSocketNodeOutput::Disconnect, WebSocketNodeOutput::Down { reason }] = outputs.as_slice() else {
+        let [WebSocketDialerOutput::Disconnect, WebSocketDialerOutput::Down { reason }] = outputs.as_slice() else {
             panic!("{outputs:?}")
         };
         (reason.clone(), self.node.poll_timeout().unwrap().as_millis() - now)
@@ -96,8 +96,8 @@ fn drain(queue: &mut SendQueue) -> Vec<u8> {
     bytes
 }
 
-fn connect(host: &str, port: u16) -> WebSocketNodeOutput {
-    WebSocketNodeOutput::Connect { endpoint: Endpoint::Tcp { host: host.to_owned(), port } }
+fn connect(host: &str, port: u16) -> WebSocketDialerOutput {
+    WebSocketDialerOutput::Connect { endpoint: Endpoint::Tcp { host: host.to_owned(), port } }
 }
 
 #[test]
@@ -106,9 +106,9 @@ fn tls_begins_before_the_first_byte() {
     assert_eq!(world.outputs(), [connect("central", 8443)]);
     assert!(world.sent().is_empty());
     world.node.handle_connected(at(0), &mut world.random);
-    assert_eq!(world.outputs(), [WebSocketNodeOutput::StartTls { server_name: "central".to_owned() }]);
+    assert_eq!(world.outputs(), [WebSocketDialerOutput::StartTls { server_name: "central".to_owned() }]);
     world.upgrade();
-    assert_eq!(world.outputs(), [WebSocketNodeOutput::Up]);
+    assert_eq!(world.outputs(), [WebSocketDialerOutput::Up]);
 }
 
 #[test]
@@ -121,9 +121,9 @@ fn a_proxy_is_asked_first_and_tls_begins_behind_it() {
     assert!(request.starts_with("CONNECT central:8443 HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("Proxy-Authorization: Basic dTpw\r\n"), "{request}");
     world.receive(b"HTTP/1.1 200 OK\r\n\r\n", at(0));
-    assert_eq!(world.outputs(), [WebSocketNodeOutput::StartTls { server_name: "central".to_owned() }]);
+    assert_eq!(world.outputs(), [WebSocketDialerOutput::StartTls { server_name: "central".to_owned() }]);
     world.upgrade();
-    assert_eq!(world.outputs(), [WebSocketNodeOutput::Up]);
+    assert_eq!(world.outputs(), [WebSocketDialerOutput::Up]);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn messages_of_a_central_come_out_even_with_invalid_utf8() {
     server.send_ping();
     world.receive(&drain(server.send_queue()), at(1));
     let outputs = world.outputs();
-    let [WebSocketNodeOutput::Message(message), WebSocketNodeOutput::Malformed { .. }] = outputs.as_slice() else {
+    let [WebSocketDialerOutput::Message(message), WebSocketDialerOutput::Malformed { .. }] = outputs.as_slice() else {
         panic!("{outputs:?}")
     };
     assert_eq!(message.data, "{\"a\":\"é&amp;\"}");
@@ -240,7 +240,7 @@ fn each_step_has_its_time_and_the_next_attempt_follows_by_itself() {
     world.node.handle_timeout(at(30_000), &mut world.random);
     world.outputs();
     world.node.handle_disconnected("refused", at(30_000), &mut world.random);
-    assert!(matches!(world.outputs().as_slice(), [WebSocketNodeOutput::Down { .. }]));
+    assert!(matches!(world.outputs().as_slice(), [WebSocketDialerOutput::Down { .. }]));
 }
 
 #[test]
@@ -253,12 +253,12 @@ fn a_stop_sends_what_waits_and_closes() {
     assert_eq!(server.poll_event(), Ok(Some(Event::Text(b"[UNREGISTERNODES] [] [] {}".to_vec()))));
     assert_eq!(server.poll_event(), Ok(Some(Event::Closed { code: Some(1001), reason: String::new() })));
     world.receive(&drain(server.send_queue()), at(2));
-    assert_eq!(world.outputs(), [WebSocketNodeOutput::Disconnect]);
+    assert_eq!(world.outputs(), [WebSocketDialerOutput::Disconnect]);
     assert!(world.node.is_stopped());
     let (mut world, _server) = World::up(settings(None, false));
     world.node.stop(at(1));
     world.node.handle_timeout(at(2_001), &mut world.random);
-    assert_eq!(world.outputs(), [WebSocketNodeOutput::Disconnect]);
+    assert_eq!(world.outputs(), [WebSocketDialerOutput::Disconnect]);
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn a_reset_dials_again_at_once() {
     let (mut world, _server) = World::up(settings(None, false));
     world.node.reset(at(1));
     let outputs = world.outputs();
-    let [WebSocketNodeOutput::Disconnect, WebSocketNodeOutput::Down { .. }, again] = outputs.as_slice() else {
+    let [WebSocketDialerOutput::Disconnect, WebSocketDialerOutput::Down { .. }, again] = outputs.as_slice() else {
         panic!("{outputs:?}")
     };
     assert_eq!(*again, connect("central", 8443));

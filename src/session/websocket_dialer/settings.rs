@@ -15,7 +15,7 @@ pub struct WebSocketProxy {
 
 /// Options of module `pullwss`, and bounds. Holds a token: no `Debug`.
 #[derive(Clone)]
-pub struct WebSocketNodeSettings {
+pub struct WebSocketDialerSettings {
     /// `address`: name or address of the central.
     pub host: String,
     /// `port`
@@ -38,7 +38,7 @@ pub struct WebSocketNodeSettings {
     pub max_waiting_bytes: usize,
 }
 
-impl WebSocketNodeSettings {
+impl WebSocketDialerSettings {
     /// The central as the log names it.
     pub(super) fn shown_address(&self) -> String {
         let scheme = if self.is_tls { "wss" } else { "ws" };

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use self::access::{WebSocketAccess, WebSocketCentralSettings};
+pub use self::access::{WebSocketAccess, WebSocketServerSettings};
 use self::tokens::Admission;
 pub use self::tokens::NamedToken;
 use super::NotSent;
@@ -51,7 +51,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// What the owner of the connection has to do.
 #[derive(Debug, PartialEq, Eq)]
-pub enum WebSocketCentralOutput {
+pub enum WebSocketServerOutput {
     /// The node sent a message of a kind that it may send. The first one is the REGISTERNODES that says who it is.
     Message(Message),
     /// The node sent what is no message.
@@ -61,7 +61,7 @@ pub enum WebSocketCentralOutput {
         /// What is wrong.
         reason: String,
     },
-    /// Everything is sent: end the sending direction, and go on reading until [`WebSocketCentralOutput::Close`].
+    /// Everything is sent: end the sending direction, and go on reading until [`WebSocketServerOutput::Close`].
     Shutdown,
     /// Close the connection now. The last output.
     Close,
@@ -78,19 +78,19 @@ enum Phase {
     Closing { socket: Box<Connection> },
     /// The last bytes go out; nothing is read any more. `is_agreed`: the peer knows that it is over.
     Ending { queue: SendQueue, is_agreed: bool, is_shut_down: bool },
-    /// [`WebSocketCentralOutput::Close`] was given.
+    /// [`WebSocketServerOutput::Close`] was given.
     Closed { queue: SendQueue },
 }
 
 /// The state of one connection. After every `receive`, `send`, `close` and `handle_*` take all outputs and write the
 /// [`Self::send_queue`].
-pub struct WebSocketCentral {
+pub struct WebSocketServer {
     access: Rc<WebSocketAccess>,
     peer: PeerAddress,
     phase: Phase,
     /// When the phase takes too long.
     deadline: Monotonic,
-    outputs: VecDeque<WebSocketCentralOutput>,
+    outputs: VecDeque<WebSocketServerOutput>,
     /// The length of the send queue when it was last looked at, and when it last became shorter or was empty.
     waiting_bytes: usize,
     taken_at: Monotonic,
@@ -103,13 +103,13 @@ pub struct WebSocketCentral {
     token: Option<Rc<NamedToken>>,
 }
 
-impl Drop for WebSocketCentral {
+impl Drop for WebSocketServer {
     fn drop(&mut self) {
         self.access.account(self.backlog_bytes, 0);
     }
 }
 
-impl WebSocketCentral {
+impl WebSocketServer {
     /// A connection that was accepted just now.
     #[must_use]
     pub fn new(access: Rc<WebSocketAccess>, peer: PeerAddress, now: Now) -> Self {
@@ -186,7 +186,7 @@ impl WebSocketCentral {
     /// Closes, with a last JSON text where there is one. Nothing that comes from the peer is given out any more.
     pub fn close(&mut self, refusal: Option<&str>, now: Now) {
         match std::mem::replace(&mut self.phase, Phase::Closed { queue: SendQueue::default() }) {
-            Phase::AwaitingUpgrade { .. } => self.outputs.push_back(WebSocketCentralOutput::Close),
+            Phase::AwaitingUpgrade { .. } => self.outputs.push_back(WebSocketServerOutput::Close),
             Phase::Open { mut socket, .. } => {
                 if let Some(text) = refusal {
                     socket.send_text(text.as_bytes().to_vec());
@@ -237,7 +237,7 @@ impl WebSocketCentral {
     }
 
     /// The next side effect.
-    pub fn poll_output(&mut self) -> Option<WebSocketCentralOutput> {
+    pub fn poll_output(&mut self) -> Option<WebSocketServerOutput> {
         self.outputs.pop_front()
     }
 
@@ -279,7 +279,7 @@ impl WebSocketCentral {
         if !matches!(self.phase, Phase::Closed { .. }) {
             self.phase = Phase::Closed { queue: SendQueue::default() };
             self.waiting_bytes = 0;
-            self.outputs.push_back(WebSocketCentralOutput::Close);
+            self.outputs.push_back(WebSocketServerOutput::Close);
         }
     }
 
@@ -298,7 +298,7 @@ impl WebSocketCentral {
 
     fn log_refusal(&mut self, reason: &str, now: Now) {
         let line = self.access.refusal_line(self.peer, reason, now.monotonic);
-        self.outputs.extend(line.map(WebSocketCentralOutput::Log));
+        self.outputs.extend(line.map(WebSocketServerOutput::Log));
     }
 
     fn advance(&mut self, now: Now) {
@@ -315,7 +315,7 @@ impl WebSocketCentral {
             } else if !*is_shut_down {
                 *is_shut_down = true;
                 self.deadline = now.monotonic + LINGER;
-                self.outputs.push_back(WebSocketCentralOutput::Shutdown);
+                self.outputs.push_back(WebSocketServerOutput::Shutdown);
             }
         }
     }

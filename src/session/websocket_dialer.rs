@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-pub use self::settings::{WebSocketNodeSettings, WebSocketProxy};
+pub use self::settings::{WebSocketDialerSettings, WebSocketProxy};
 use super::NotSent;
 use super::back_off::{BackOff, Severity};
 use super::log_throttle::LogThrottle;
@@ -33,12 +33,12 @@ use crate::wire::websocket::upgrade::{self, UpgradeCall};
 const MODULE: &str = "pullwss";
 /// Time after which a connection counts as a success, whatever ends it.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
-/// After [`WebSocketNode::stop`] the central has this long to take the last messages and to answer our close.
+/// After [`WebSocketDialer::stop`] the central has this long to take the last messages and to answer our close.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One side effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WebSocketNodeOutput {
+pub enum WebSocketDialerOutput {
     /// Connect; tell `handle_connected` or `handle_disconnected`.
     Connect {
         /// The central, or the proxy in front of it.
@@ -89,9 +89,9 @@ enum State {
 }
 
 /// The state machine. After every `handle_*`, `receive`, `send`, `reset` and `stop` drain
-/// [`WebSocketNode::poll_output`], then write the [`Self::send_queue`].
-pub struct WebSocketNode {
-    settings: WebSocketNodeSettings,
+/// [`WebSocketDialer::poll_output`], then write the [`Self::send_queue`].
+pub struct WebSocketDialer {
+    settings: WebSocketDialerSettings,
     state: State,
     /// What goes out before there is a WebSocket.
     requests: SendQueue,
@@ -101,13 +101,13 @@ pub struct WebSocketNode {
     failure_shown: bool,
     /// Whether the central is a Perl one.
     is_perl: bool,
-    outputs: VecDeque<WebSocketNodeOutput>,
+    outputs: VecDeque<WebSocketDialerOutput>,
 }
 
-impl WebSocketNode {
-    /// A connection that does nothing before [`WebSocketNode::handle_start`].
+impl WebSocketDialer {
+    /// A connection that does nothing before [`WebSocketDialer::handle_start`].
     #[must_use]
-    pub fn new(settings: WebSocketNodeSettings) -> Self {
+    pub fn new(settings: WebSocketDialerSettings) -> Self {
         Self {
             settings,
             state: State::Stopped,
@@ -173,7 +173,7 @@ impl WebSocketNode {
     pub fn send(&mut self, text: Vec<u8>) -> Result<(), NotSent> {
         // A row of the history may be larger than a Perl central takes; who sends it finds out (`node::dial_out`).
         let is_history = text.starts_with(b"[SETLOGS]");
-        let WebSocketNodeSettings { max_message_bytes, max_waiting_bytes, .. } = self.settings;
+        let WebSocketDialerSettings { max_message_bytes, max_waiting_bytes, .. } = self.settings;
         let limit_bytes = if is_history { max_waiting_bytes } else { max_message_bytes };
         let State::Up { socket, .. } = &mut self.state else { return Err(NotSent::NotConnected) };
         let text = if text.starts_with(b"[REGISTERNODES]") || text.starts_with(b"[UNREGISTERNODES]") {
@@ -220,7 +220,7 @@ impl WebSocketNode {
         self.fail(text, Severity::Transient, true, now, random);
     }
 
-    /// When [`WebSocketNode::handle_timeout`] is wanted next.
+    /// When [`WebSocketDialer::handle_timeout`] is wanted next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         match &self.state {
@@ -236,7 +236,7 @@ impl WebSocketNode {
     }
 
     /// The next side effect.
-    pub fn poll_output(&mut self) -> Option<WebSocketNodeOutput> {
+    pub fn poll_output(&mut self) -> Option<WebSocketDialerOutput> {
         self.outputs.pop_front()
     }
 
@@ -269,7 +269,7 @@ impl WebSocketNode {
         self.is_perl
     }
 
-    /// Whether it was never started, or nothing is left to do after [`WebSocketNode::stop`].
+    /// Whether it was never started, or nothing is left to do after [`WebSocketDialer::stop`].
     #[must_use]
     #[cfg(test)]
     pub const fn is_stopped(&self) -> bool {
@@ -281,11 +281,11 @@ impl WebSocketNode {
         match self.state {
             State::Stopped | State::Leaving { .. } => return,
             State::Waiting { .. } => {}
-            _ => self.outputs.push_back(WebSocketNodeOutput::Disconnect),
+            _ => self.outputs.push_back(WebSocketDialerOutput::Disconnect),
         }
         if self.is_up() {
             let reason = format!("the connection to {} is built again", self.settings.shown_address());
-            self.outputs.push_back(WebSocketNodeOutput::Down { reason });
+            self.outputs.push_back(WebSocketDialerOutput::Down { reason });
         }
         self.connect(now);
     }
@@ -299,7 +299,7 @@ impl WebSocketNode {
                 self.state = State::Leaving { socket, deadline: now.monotonic + STOP_TIMEOUT };
             }
             leaving @ State::Leaving { .. } => self.state = leaving,
-            _ => self.outputs.push_back(WebSocketNodeOutput::Disconnect),
+            _ => self.outputs.push_back(WebSocketDialerOutput::Disconnect),
         }
     }
 
@@ -310,14 +310,14 @@ impl WebSocketNode {
             Some(proxy) => (proxy.host.clone(), proxy.port),
             None => (self.settings.host.clone(), self.settings.port),
         };
-        self.outputs.push_back(WebSocketNodeOutput::Connect { endpoint: Endpoint::Tcp { host, port } });
+        self.outputs.push_back(WebSocketDialerOutput::Connect { endpoint: Endpoint::Tcp { host, port } });
     }
 
     /// Starts TLS where it is wanted, and asks for the WebSocket.
     fn ask(&mut self, now: Now, random: &mut dyn Random) {
         let settings = &self.settings;
         if settings.is_tls {
-            self.outputs.push_back(WebSocketNodeOutput::StartTls { server_name: settings.host.clone() });
+            self.outputs.push_back(WebSocketDialerOutput::StartTls { server_name: settings.host.clone() });
         }
         let call = UpgradeCall::new(random);
         self.requests.push(call.request(
@@ -360,10 +360,10 @@ impl WebSocketNode {
                 *socket.send_queue() = std::mem::take(&mut self.requests);
                 let at = now.monotonic;
                 self.state = State::Up { socket, since: at, heard_at: at, is_probed: false };
-                self.outputs.push_back(WebSocketNodeOutput::Up);
+                self.outputs.push_back(WebSocketDialerOutput::Up);
                 let level = if std::mem::take(&mut self.failure_shown) { Level::Info } else { Level::Debug };
                 let text = format!("connected to {}", self.settings.shown_address());
-                self.outputs.push_back(WebSocketNodeOutput::Log(LogLine { level, module: MODULE, text }));
+                self.outputs.push_back(WebSocketDialerOutput::Log(LogLine { level, module: MODULE, text }));
             }
             Err(problem) => {
                 let (text, severity) = refusals::of_upgrade(&self.settings, &problem);
@@ -398,7 +398,7 @@ impl WebSocketNode {
                         Event::Text(text) => self.handle_text(&text, now, random),
                         Event::Binary(bytes) => {
                             let reason = format!("a binary message of {} bytes", bytes.len());
-                            self.outputs.push_back(WebSocketNodeOutput::Malformed { token: None, reason });
+                            self.outputs.push_back(WebSocketDialerOutput::Malformed { token: None, reason });
                         }
                         Event::Ping | Event::Pong | Event::Closed { .. } => {}
                     }
@@ -413,8 +413,8 @@ impl WebSocketNode {
             return self.fail(text, severity, true, now, random);
         }
         self.outputs.push_back(match envelope::parse(text) {
-            Ok(message) => WebSocketNodeOutput::Message(message),
-            Err(error) => WebSocketNodeOutput::Malformed { reason: error.to_string(), token: error.token },
+            Ok(message) => WebSocketDialerOutput::Message(message),
+            Err(error) => WebSocketDialerOutput::Malformed { reason: error.to_string(), token: error.token },
         });
     }
 
@@ -429,20 +429,20 @@ impl WebSocketNode {
             self.back_off.reset();
         }
         if disconnect {
-            self.outputs.push_back(WebSocketNodeOutput::Disconnect);
+            self.outputs.push_back(WebSocketDialerOutput::Disconnect);
         }
         self.requests = SendQueue::default();
         self.state = State::Waiting { until: now.monotonic + self.back_off.next_delay(severity, random) };
         let level = if severity == Severity::NeedsOperator { Level::Error } else { Level::Warning };
         let line = self.log.line(level, MODULE, reason.clone(), now.monotonic);
         self.failure_shown |= line.level > Level::Debug;
-        self.outputs.push_back(WebSocketNodeOutput::Log(line));
-        self.outputs.push_back(WebSocketNodeOutput::Down { reason });
+        self.outputs.push_back(WebSocketDialerOutput::Log(line));
+        self.outputs.push_back(WebSocketDialerOutput::Down { reason });
     }
 
     fn leave(&mut self) {
         self.state = State::Stopped;
-        self.outputs.push_back(WebSocketNodeOutput::Disconnect);
+        self.outputs.push_back(WebSocketDialerOutput::Disconnect);
     }
 
     fn step_deadline(&self, now: Now) -> Monotonic {

@@ -16,7 +16,7 @@ use crate::wire::websocket::connection::MAX_MESSAGE_BYTES;
 
 /// Bounds of a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct WebSocketCentralSettings {
+pub struct WebSocketServerSettings {
     /// The request has to be there this long after the connection was made (10 s).
     pub upgrade_timeout: Duration,
     /// The first message has to be there this long after the upgrade (10 s).
@@ -35,7 +35,7 @@ pub struct WebSocketCentralSettings {
     pub max_waiting_bytes: usize,
 }
 
-impl Default for WebSocketCentralSettings {
+impl Default for WebSocketServerSettings {
     fn default() -> Self {
         Self {
             upgrade_timeout: Duration::from_secs(10),
@@ -52,7 +52,7 @@ impl Default for WebSocketCentralSettings {
 
 /// The tokens as hashes, the bounds, and the budget of log lines. Shared by `Rc`: connections live on one thread.
 pub struct WebSocketAccess {
-    settings: WebSocketCentralSettings,
+    settings: WebSocketServerSettings,
     tokens: NodeTokens,
     refusals: RefusalLog,
     /// Bytes of backlogs under way.
@@ -64,7 +64,7 @@ pub struct WebSocketAccess {
 impl WebSocketAccess {
     /// `common`: the token that all nodes share, of which only a hash is kept.
     #[must_use]
-    pub fn new(common: Option<&str>, named: Vec<NamedToken>, settings: WebSocketCentralSettings) -> Self {
+    pub fn new(common: Option<&str>, named: Vec<NamedToken>, settings: WebSocketServerSettings) -> Self {
         Self {
             settings,
             tokens: NodeTokens::new(common, named),
@@ -97,7 +97,7 @@ impl WebSocketAccess {
 
     /// The bounds.
     #[must_use]
-    pub const fn settings(&self) -> &WebSocketCentralSettings {
+    pub const fn settings(&self) -> &WebSocketServerSettings {
         &self.settings
     }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::{
-    MODULE, NOT_REGISTERED, Phase, TAKEN_OUT, UNREADABLE, WebSocketAccess, WebSocketCentral, WebSocketCentralOutput,
+    MODULE, NOT_REGISTERED, Phase, TAKEN_OUT, UNREADABLE, WebSocketAccess, WebSocketServer, WebSocketServerOutput,
 };
 use crate::model::action::Action;
 use crate::model::log::LogLine;
@@ -14,7 +14,7 @@ use crate::model::time::Now;
 use crate::wire::gorgone::envelope;
 use crate::wire::websocket::entities;
 
-impl WebSocketCentral {
+impl WebSocketServer {
     /// Other tokens are let in from now on. A connection whose token is not among them is closed.
     pub fn renew_access(&mut self, access: &Rc<WebSocketAccess>, now: Now) {
         let is_open = matches!(self.phase, Phase::Open { .. });
@@ -38,7 +38,7 @@ impl WebSocketCentral {
             Ok(message) => message,
             Err(error) => {
                 let reason = error.to_string();
-                let output = WebSocketCentralOutput::Malformed { token: error.token, reason };
+                let output = WebSocketServerOutput::Malformed { token: error.token, reason };
                 return self.outputs.push_back(output);
             }
         };
@@ -52,7 +52,7 @@ impl WebSocketCentral {
             | Action::RegisterNodes
             | Action::UnregisterNodes
             | Action::SyncLogs
-            | Action::SetLogs => self.outputs.push_back(WebSocketCentralOutput::Message(message)),
+            | Action::SetLogs => self.outputs.push_back(WebSocketServerOutput::Message(message)),
             action => {
                 let word: String = action.as_str().chars().take(32).flat_map(char::escape_debug).collect();
                 self.log_refusal(&format!("a WebSocket node may not send {word}, ignored"), now);
@@ -85,8 +85,8 @@ impl WebSocketCentral {
         }
         self.deadline = now.monotonic + self.access.settings().silence_timeout;
         let line = LogLine::debug(MODULE, format!("{}: WebSocket of node {id} is connected", self.peer));
-        self.outputs.push_back(WebSocketCentralOutput::Log(line));
-        self.outputs.push_back(WebSocketCentralOutput::Message(message));
+        self.outputs.push_back(WebSocketServerOutput::Log(line));
+        self.outputs.push_back(WebSocketServerOutput::Message(message));
     }
 }
 
