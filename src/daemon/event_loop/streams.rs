@@ -243,8 +243,7 @@ impl EventLoop {
         }
     }
 
-    /// Takes the result of a handshake step. Its bytes are written at the end of the turn, and there may be more to
-    /// read.
+    /// Takes the result of a handshake step. Its bytes are written at the end of the turn. There may be more to read.
     pub(super) fn handshake_went_on(&mut self, connection: ConnectionId, step: HandshakeStep) {
         let source = stream_source(connection);
         let Some(entry) = self.streams.entries.get_mut(&source) else { return };
