@@ -1,4 +1,4 @@
-//! Running commands as sources of the loop.
+//! Running commands as event sources of the loop.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -21,18 +21,18 @@ use super::{EventLoop, FIRST_SOURCE};
 /// Maximum number of bytes of output read from one command in one turn.
 const READ_BUDGET_BYTES: usize = 256 << 10;
 
-/// Between the sources of a command's two outputs. Odd sources are connections.
+/// Difference between the token numbers of a command's two outputs. Odd numbers are connections.
 const SECOND_OUTPUT: usize = 2;
 
 pub(super) struct Children {
     running: HashMap<usize, (CommandId, Box<ChildProcess>)>,
-    /// Children to look at in this turn.
+    /// Children to read or reap in this turn.
     ready: BTreeSet<usize>,
-    /// Children that are not read before there is room.
+    /// Children that are not read until there is room.
     waiting: BTreeSet<usize>,
-    /// What all outputs held in the last turn.
+    /// Number of bytes that all outputs held in the last turn.
     kept_bytes: usize,
-    /// Commands that were to be killed before their process was there.
+    /// Commands that must be killed as soon as their process has started.
     doomed: BTreeSet<CommandId>,
     /// Events of commands that a worker is starting, in order: number of the output, and whether it has hung up. At
     /// most four each.
@@ -41,7 +41,7 @@ pub(super) struct Children {
     registry: Arc<Registry>,
 }
 
-/// The source of a command's first output; that of the second is [`SECOND_OUTPUT`] higher.
+/// The token number of a command's first output; that of the second is [`SECOND_OUTPUT`] higher.
 fn child_source(command: CommandId) -> usize {
     FIRST_SOURCE + usize::try_from(command.0).unwrap_or(0).wrapping_mul(2 * SECOND_OUTPUT)
 }
@@ -58,7 +58,7 @@ impl Children {
         Self { running, ready, waiting, kept_bytes: 0, doomed, starting, environment, registry }
     }
 
-    /// Starting a process may block (a slow disk, a network file system): a worker does it.
+    /// Returns the job that starts a process. A worker runs it, because it may block (slow disk, network file system).
     pub(super) fn spawn_job(&mut self, command: CommandId, spec: CommandSpec) -> Job<JobResult> {
         let (environment, registry) = (Arc::clone(&self.environment), Arc::clone(&self.registry));
         let source = child_source(command);
@@ -74,12 +74,12 @@ impl Children {
         })
     }
 
-    /// Whether output waits that no event will announce, if all outputs may hold `room_bytes`.
+    /// Whether there is output to read that no event will announce, if all outputs may hold `room_bytes`.
     pub(super) fn has_ready(&self, room_bytes: usize) -> bool {
         !self.ready.is_empty() || (!self.waiting.is_empty() && self.kept_bytes < room_bytes)
     }
 
-    /// An output became readable.
+    /// Notes that an output became readable.
     pub(super) fn output_ready(&mut self, event: &Event) {
         let Token(source) = event.token();
         let of_second = (source - FIRST_SOURCE) % (2 * SECOND_OUTPUT);
@@ -93,7 +93,7 @@ impl Children {
         }
     }
 
-    /// Some child ended; which one is found by asking each.
+    /// Notes that some child ended. Each child is asked, because the signal does not say which one.
     pub(super) fn mark_all(&mut self) {
         self.ready.extend(self.running.keys());
     }
@@ -181,14 +181,14 @@ impl EventLoop {
             let outcome = child.poll(now);
             budget.note(before.kept_bytes, kept_bytes, outcome.is_some());
             if is_full_now || outcome.is_some() {
-                // There may be room for others.
+                // Others may have room now.
                 self.children.ready.append(&mut self.children.waiting);
             }
             if let Some(output) = news {
                 self.dispatch.host_done(HostDone::CommandPrinted { command, output }, now);
             }
             if let Some(outcome) = outcome {
-                // Dropping it takes it out of the poll.
+                // Dropping the child closes its outputs, which removes them from the poll.
                 self.children.running.remove(&source);
                 self.children.ready.remove(&source);
                 self.dispatch.host_done(HostDone::CommandEnded { command, outcome }, now);
