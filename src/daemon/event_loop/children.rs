@@ -1,11 +1,11 @@
 //! Running commands as event sources of the loop.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use mio::event::Event;
 use mio::unix::SourceFd;
-use mio::{Interest, Token};
+use mio::{Interest, Registry, Token};
 
 use crate::edge::child_process::{ChildProcess, Environment, ReadState};
 use crate::edge::clock;
@@ -34,7 +34,11 @@ pub(super) struct Children {
     kept_bytes: usize,
     /// Commands that must be killed as soon as their process has started.
     doomed: BTreeSet<CommandId>,
+    /// Events of commands that a worker is starting, in order: number of the output, and whether it has hung up. At
+    /// most four each.
+    starting: BTreeMap<usize, Vec<(usize, bool)>>,
     environment: Arc<Environment>,
+    registry: Arc<Registry>,
 }
 
 /// The token number of a command's first output; that of the second is [`SECOND_OUTPUT`] higher.
@@ -47,16 +51,26 @@ fn held(source: usize, child: &ChildProcess) -> Held {
 }
 
 impl Children {
-    pub(super) fn new(environment: Environment) -> Self {
+    pub(super) fn new(environment: Environment, registry: Registry) -> Self {
         let (ready, waiting, doomed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Self { running: HashMap::new(), ready, waiting, kept_bytes: 0, doomed, environment: Arc::new(environment) }
+        let (running, starting) = (HashMap::new(), BTreeMap::new());
+        let (environment, registry) = (Arc::new(environment), Arc::new(registry));
+        Self { running, ready, waiting, kept_bytes: 0, doomed, starting, environment, registry }
     }
 
     /// Returns the job that starts a process. A worker runs it, because it may block (slow disk, network file system).
-    pub(super) fn spawn_job(&self, command: CommandId, spec: CommandSpec) -> Job<JobResult> {
-        let environment = Arc::clone(&self.environment);
+    pub(super) fn spawn_job(&mut self, command: CommandId, spec: CommandSpec) -> Job<JobResult> {
+        let (environment, registry) = (Arc::clone(&self.environment), Arc::clone(&self.registry));
+        let source = child_source(command);
+        self.starting.insert(source, Vec::new());
         Box::new(move || {
-            JobResult::Spawned(command, ChildProcess::spawn(&spec, &environment, clock::read()).map(Box::new))
+            // Without a place in the poll its end is still seen through SIGCHLD.
+            let watch = |(number, descriptor)| {
+                let token = Token(source + number * SECOND_OUTPUT);
+                let _unwatched = registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE);
+            };
+            let spawned = ChildProcess::spawn(&spec, &environment, clock::read(), watch);
+            JobResult::Spawned(command, spawned.map(Box::new))
         })
     }
 
@@ -70,9 +84,12 @@ impl Children {
         let Token(source) = event.token();
         let of_second = (source - FIRST_SOURCE) % (2 * SECOND_OUTPUT);
         let first = source - of_second;
+        let output = (of_second / SECOND_OUTPUT, event.is_read_closed());
         if let Some((_, child)) = self.running.get_mut(&first) {
-            child.output_ready(of_second / SECOND_OUTPUT, event.is_read_closed());
+            child.output_ready(output.0, output.1);
             self.ready.insert(first);
+        } else if let Some(events) = self.starting.get_mut(&first).filter(|events| !events.contains(&output)) {
+            events.push(output);
         }
     }
 
@@ -105,6 +122,7 @@ impl Children {
 impl EventLoop {
     pub(super) fn spawned(&mut self, command: CommandId, spawned: Result<Box<ChildProcess>, CommandEnd>, now: Now) {
         let source = child_source(command);
+        let events = self.children.starting.remove(&source).unwrap_or_default();
         match spawned {
             Err(end) => {
                 self.children.doomed.remove(&command);
@@ -118,12 +136,7 @@ impl EventLoop {
                 self.dispatch.host_done(HostDone::CommandEnded { command, outcome }, now);
             }
             Ok(mut child) => {
-                // If registration fails, SIGCHLD still reports the end of the child.
-                for (number, descriptor) in child.outputs() {
-                    let token = Token(source + number * SECOND_OUTPUT);
-                    let mut output = SourceFd(&descriptor);
-                    let _unwatched = self.poll.registry().register(&mut output, token, Interest::READABLE);
-                }
+                events.into_iter().for_each(|(number, is_hung_up)| child.output_ready(number, is_hung_up));
                 if self.children.doomed.remove(&command) {
                     child.kill_group();
                 }

@@ -193,7 +193,8 @@ impl EventLoop {
         };
         let upkeep = Upkeep::new(config.core.max_memory, now);
         let environment = config.modules.action.as_ref().map(|action| Environment::new(&action.environment));
-        let children = Children::new(environment.unwrap_or_else(|| Environment::new(&[])));
+        let environment = environment.unwrap_or_else(|| Environment::new(&[]));
+        let children = Children::new(environment, registry.try_clone().map_err(RunError::new)?);
         let host = Host::new(&config, keys.private);
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
         Ok(move |log| Self {
