@@ -1,4 +1,4 @@
-//! What all WebSocket connections of the listener share.
+//! The state that all WebSocket connections of the listener share.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -14,24 +14,25 @@ use crate::session::forwarded::{self, Ranges};
 use crate::wire::http::head::RequestSource;
 use crate::wire::websocket::connection::MAX_MESSAGE_BYTES;
 
-/// Bounds of a connection.
+/// Limits of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct WebSocketServerSettings {
-    /// The request has to be there this long after the connection was made (10 s).
+    /// Time limit for the upgrade request after the connection was opened (10 s).
     pub upgrade_timeout: Duration,
-    /// The first message has to be there this long after the upgrade (10 s).
+    /// Time limit for the first message after the upgrade (10 s).
     pub registration_timeout: Duration,
-    /// A node that sent no whole message, ping or pong for so long is closed (300 s).
+    /// Time without a complete message, ping or pong after which the connection is closed (300 s).
     pub silence_timeout: Duration,
-    /// A node that takes nothing of what waits for it for so long is closed (30 s).
+    /// Time after which the connection is closed if the node takes nothing of the waiting bytes (30 s).
     pub write_timeout: Duration,
-    /// The largest message to a node, and from a client that has not registered, in bytes (262144).
+    /// Maximum size in bytes of a message to a node, and from a client that has not registered (262144).
     pub max_message_bytes: usize,
-    /// The largest message of a node that has registered (16 MiB): a Perl node sends its whole backlog as one.
+    /// Maximum size in bytes of a message from a registered node (16 MiB); an original node sends its whole backlog in
+    /// one.
     pub max_backlog_bytes: usize,
-    /// Bytes of such messages that all nodes together may have under way (64 MiB).
+    /// Maximum number of bytes of incomplete large messages of all nodes together (64 MiB).
     pub max_backlogs_bytes: usize,
-    /// Once more bytes than these wait for a node, no more are taken (16 MiB).
+    /// Number of bytes waiting for a node beyond which messages are refused (16 MiB).
     pub max_waiting_bytes: usize,
 }
 
@@ -50,19 +51,20 @@ impl Default for WebSocketServerSettings {
     }
 }
 
-/// The tokens as hashes, the bounds, and the budget of log lines. Shared by `Rc`: connections live on one thread.
+/// The hashes of the tokens, the limits, and the budget of log lines. Shared by `Rc`, because all connections live on
+/// one thread.
 pub struct WebSocketAccess {
     settings: WebSocketServerSettings,
     tokens: NodeTokens,
     refusals: RefusalLog,
-    /// Bytes of backlogs under way.
+    /// Number of bytes of incomplete large messages of all nodes.
     backlogs_bytes: Cell<usize>,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Addresses of proxies whose `X-Forwarded-For` header is trusted.
     trusted_proxies: Ranges,
 }
 
 impl WebSocketAccess {
-    /// `common`: the token that all nodes share, of which only a hash is kept.
+    /// Prepares the tokens. `common` is the token that all nodes share; only its hash is kept.
     #[must_use]
     pub fn new(common: Option<&str>, named: Vec<NamedToken>, settings: WebSocketServerSettings) -> Self {
         Self {
@@ -74,7 +76,7 @@ impl WebSocketAccess {
         }
     }
 
-    /// The same, where these proxies say who connects through them.
+    /// Sets the proxies that are trusted to name their clients.
     #[must_use]
     pub fn with_trusted_proxies(self, trusted_proxies: Ranges) -> Self {
         Self { trusted_proxies, ..self }
@@ -85,7 +87,8 @@ impl WebSocketAccess {
         forwarded::client_of(peer, source, &self.trusted_proxies)
     }
 
-    /// A connection that had `before` bytes of a backlog under way has `now`; `false` when that is too much for all.
+    /// Changes the counted bytes of a connection from `before` to `now`; returns `false` if that exceeds the limit of
+    /// all nodes.
     pub(super) fn account(&self, before: usize, now: usize) -> bool {
         let all = self.backlogs_bytes.get().saturating_sub(before).saturating_add(now);
         let fits = now <= before || all <= self.settings.max_backlogs_bytes;
@@ -95,18 +98,18 @@ impl WebSocketAccess {
         fits
     }
 
-    /// The bounds.
+    /// The limits.
     #[must_use]
     pub const fn settings(&self) -> &WebSocketServerSettings {
         &self.settings
     }
 
-    /// Whether the value of an `Authorization` header holds a token, and which.
+    /// Checks the token in the value of an `Authorization` header.
     pub(super) fn admit(&self, authorization: Option<&[u8]>, peer: PeerAddress, now: Monotonic) -> Admission {
         self.tokens.admit(authorization, peer, now)
     }
 
-    /// Whether a token that came in under `before` is let in under this one.
+    /// Whether a token that was admitted by `before` is also admitted by this access.
     pub(super) fn still_admits(&self, before: &Self, token: Option<&NamedToken>) -> bool {
         self.tokens.still_hold(&before.tokens, token)
     }
@@ -116,7 +119,7 @@ impl WebSocketAccess {
         self.tokens.refusal_of(token, id)
     }
 
-    /// A line about a refusal, unless too many were written lately; those are counted in the next line that is.
+    /// A log line about a refusal; `None` if too many were written recently. The next line counts those left out.
     #[must_use]
     pub fn refusal_line(&self, peer: PeerAddress, reason: &str, now: Monotonic) -> Option<LogLine> {
         self.refusals.line(peer, reason, now)

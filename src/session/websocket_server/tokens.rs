@@ -1,4 +1,4 @@
-//! Tokens of nodes: the common one, and those that have a name and may be bound to one node; a brake on wrong ones.
+//! Tokens of nodes: the common token, named tokens that may be bound to one node, and a brake on guessing.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -10,17 +10,17 @@ use crate::model::time::Monotonic;
 use crate::session::login_brake::LoginBrake;
 use crate::wire::http::bearer_auth::{self, TokenHash};
 
-/// Addresses with a right token that are remembered; beyond it all are forgotten.
+/// Maximum number of remembered addresses with a correct token; beyond it all are forgotten.
 const MAX_REMEMBERED: usize = 10_000;
 
-/// A token of its own. Holds a hash: no `Debug`.
+/// A named token. It holds a hash, so it has no `Debug`.
 #[derive(Clone)]
 pub struct NamedToken {
-    /// Without a colon.
+    /// Name of the token, without a colon.
     pub name: String,
-    /// Of the value.
+    /// Hash of the token's value.
     pub hash: TokenHash,
-    /// The one node that it speaks for; `None` for any.
+    /// The only node that may use the token; `None` for any.
     pub node: Option<NodeId>,
 }
 
@@ -30,23 +30,23 @@ impl NamedToken {
     }
 }
 
-/// What a request is let in with.
+/// Result of checking a token.
 pub(super) enum Admission {
-    /// The common token (`None`) or a named one.
+    /// Admitted with the common token (`None`) or a named one.
     Granted(Option<Rc<NamedToken>>),
-    /// No or a wrong token.
+    /// The token is missing or wrong.
     Wrong,
-    /// Too many wrong ones came from its address.
+    /// Too many wrong tokens came from the address.
     Braked,
 }
 
-/// See the module's page.
+/// The accepted tokens, and the state of the brake.
 pub(super) struct NodeTokens {
     common: Option<TokenHash>,
     named: Vec<Rc<NamedToken>>,
     brake: RefCell<LoginBrake>,
-    /// Who showed which right token: these come in whatever else their address sends, such as other nodes behind the
-    /// same proxy.
+    /// Addresses with the correct tokens that they have presented. These are admitted even if other clients at the same
+    /// address, such as nodes behind the same proxy, present wrong tokens.
     remembered: RefCell<BTreeSet<(PeerAddress, [u8; 32])>>,
 }
 
@@ -79,8 +79,8 @@ impl NodeTokens {
         Admission::Granted(holder)
     }
 
-    /// Why a token (`None`: the common one) may not register a node: it speaks for another one, or the node has a token
-    /// of its own. `None` if it may.
+    /// Why a token (`None`: the common one) may not register a node: the token is bound to another node, or the node
+    /// has a separate token. Returns `None` if it may.
     pub(super) fn refusal_of(&self, token: Option<&NamedToken>, id: NodeId) -> Option<String> {
         let bound = token.and_then(|token| Some((&token.name, token.node?)));
         if let Some((name, bound)) = bound {
@@ -90,7 +90,7 @@ impl NodeTokens {
         Some(format!("node {id} has a token of its own, '{}', and must come with it", own.name))
     }
 
-    /// Whether a token that was let in by other ones is still among these.
+    /// Whether a token that was admitted by `before` is still among these.
     pub(super) fn still_hold(&self, before: &Self, token: Option<&NamedToken>) -> bool {
         match (token, before.common, self.common) {
             (Some(token), ..) => self.named.iter().any(|named| named.is_same(token)),
@@ -99,7 +99,8 @@ impl NodeTokens {
         }
     }
 
-    /// `VALUE` or `NAME:VALUE` (docs/protocol.md section 18). Every token is compared, whichever fits.
+    /// Finds the token of `VALUE` or `NAME:VALUE` (docs/protocol.md section 18). Every token is compared, even after a
+    /// match.
     fn holder(&self, token: &[u8]) -> Option<Option<Rc<NamedToken>>> {
         let whole = TokenHash::of(token);
         let colon = token.iter().position(|byte| *byte == b':').and_then(|colon| token.split_at_checked(colon));
