@@ -59,9 +59,9 @@ enum State {
     Opening,
     /// It is not known yet whether the receiver is of our own kind.
     AwaitingKind,
-    /// The receiver was queried for its data, with the digest of the whole if it may have all.
+    /// The receiver was queried for its data, with the digest of the whole file if it may have all of it.
     Asking { number: u64, md5: Option<String> },
-    /// The digest of the whole is computed for that query.
+    /// The digest of the whole file is computed for that query.
     Digesting,
     /// The source is read again up to the receiver's position, to compare with the receiver's digest.
     Rewinding { received: u64, md5: String },
@@ -101,7 +101,7 @@ struct Copy {
     has_room: bool,
     /// Whether the receiver has answered a query.
     has_answer: bool,
-    /// Whether the receiver got the digest of the whole and has not answered. If it has the file, the copy has ended
+    /// Whether the receiver got the digest of the whole file and has not answered. If it has the file, the copy has ended
     /// there.
     may_have_ended: bool,
     /// Until when a route that is broken behind a relay is retried.
