@@ -1,5 +1,5 @@
-//! Requests that a daemon of the original (the 'delegate') answers (docs/protocol.md section 19): which requests these are,
-//! and the API that the daemon has announced.
+//! Requests that a daemon of the original, the 'delegate', answers (docs/protocol.md section 19): which requests these
+//! are, and the API that the daemon has announced.
 //!
 //! They are passed on like any request for a node, so the answer and the rows come back under the caller's token.
 

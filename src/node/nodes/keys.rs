@@ -116,8 +116,8 @@ fn forgotten_host(id: NodeId, target: &SshTarget) -> String {
         |file| format!("{0}, remove it with: ssh-keygen -f '{0}' -R", file.display()),
     );
     format!(
-        "the key of node '{id}' ({host}) that the database had is forgotten, the next connection takes what \
-         strict_serverkey_check allows; where a line for it stands in {file} '{host}'"
+        "the key of node '{id}' ({host}) in the database is forgotten, the next connection accepts what \
+         strict_serverkey_check allows; a line for it may also be in {file} '{host}'"
     )
 }
 

@@ -157,7 +157,7 @@ impl Sender<'_> {
     /// Starts a REMOTECOPY with another target than this daemon or an SSH host.
     pub(in crate::node) fn begin(&mut self, token: &Token, route: Route, data: &str) {
         if self.sending.has(token) {
-            let text = format!("REMOTECOPY with the token {token} of a copy that goes on: ignored");
+            let text = format!("REMOTECOPY with the token {token} of a copy in progress: ignored");
             return self.context.log(LogLine::warning("proxy", text));
         }
         let request = match Request::read(data) {
@@ -281,7 +281,7 @@ impl Sender<'_> {
             return self.await_progress(source);
         }
         let through = copy.route.through;
-        let text = format!("proxy - node '{through}' did not go on with the copy in time");
+        let text = format!("proxy - node '{through}' did not continue the copy in time");
         self.fail(source, &CopyFailure { message: text, detail: String::new() });
     }
 

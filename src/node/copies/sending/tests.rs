@@ -213,7 +213,7 @@ fn a_broken_connection_interrupts_and_a_silent_node_ends_the_copy() {
     sent.found(4, "md5 of 4");
     assert_eq!(sent.to_node[before + 1], "chunk 4");
     sent.pass_seconds(310);
-    assert_eq!(sent.rows(), [r#"row t 1 {"message":"proxy - node '2' did not go on with the copy in time"}"#]);
+    assert_eq!(sent.rows(), [r#"row t 1 {"message":"proxy - node '2' did not continue the copy in time"}"#]);
     assert_eq!(status(sent.to_node.last().unwrap()), "abort");
 }
 
@@ -248,7 +248,7 @@ fn a_way_that_is_broken_behind_a_relay_is_tried_again_each_second_and_not_for_ev
         }
         sent.pass_seconds(1);
     }
-    assert_eq!(sent.rows(), [r#"row t 1 {"message":"proxy - node '2' did not go on with the copy in time"}"#]);
+    assert_eq!(sent.rows(), [r#"row t 1 {"message":"proxy - node '2' did not continue the copy in time"}"#]);
 }
 
 #[test]
