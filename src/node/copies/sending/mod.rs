@@ -59,9 +59,9 @@ enum State {
     Opening,
     /// It is not known yet whether the receiver is of our own kind.
     AwaitingKind,
-    /// The receiver was queried for its data, with the digest of the whole if it may have all.
+    /// The receiver was queried for its data, with the digest of the whole file if it may have all of it.
     Asking { number: u64, md5: Option<String> },
-    /// The digest of the whole is computed for that query.
+    /// The digest of the whole file is computed for that query.
     Digesting,
     /// The source is read again up to the receiver's position, to compare with the receiver's digest.
     Rewinding { received: u64, md5: String },
@@ -101,7 +101,7 @@ struct Copy {
     has_room: bool,
     /// Whether the receiver has answered a query.
     has_answer: bool,
-    /// Whether the receiver got the digest of the whole and has not answered. If it has the file, the copy has ended
+    /// Whether the receiver got the digest of the whole file and has not answered. If it has the file, the copy has ended
     /// there.
     may_have_ended: bool,
     /// Until when a route that is broken behind a relay is retried.
@@ -157,7 +157,7 @@ impl Sender<'_> {
     /// Starts a REMOTECOPY with another target than this daemon or an SSH host.
     pub(in crate::node) fn begin(&mut self, token: &Token, route: Route, data: &str) {
         if self.sending.has(token) {
-            let text = format!("REMOTECOPY with the token {token} of a copy that goes on: ignored");
+            let text = format!("REMOTECOPY with the token {token} of a copy in progress: ignored");
             return self.context.log(LogLine::warning("proxy", text));
         }
         let request = match Request::read(data) {
@@ -281,7 +281,7 @@ impl Sender<'_> {
             return self.await_progress(source);
         }
         let through = copy.route.through;
-        let text = format!("proxy - node '{through}' did not go on with the copy in time");
+        let text = format!("proxy - node '{through}' did not continue the copy in time");
         self.fail(source, &CopyFailure { message: text, detail: String::new() });
     }
 
