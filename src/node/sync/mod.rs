@@ -324,7 +324,7 @@ impl SyncRoom<'_> {
         let serial = node.sync.serial;
         let again = std::mem::take(&mut node.sync.again);
         let token = node.sync.token.take();
-        let mut endings = node.owed.synced(serial, now);
+        let mut endings = node.owed.synced(serial, node.is_relay(), now);
         // Its ACKs stay at home: an answer to a later question shows that what went before has arrived.
         let arrived = if node.dials_in() && node.link == Link::Up { node.owed.arrived(serial) } else { Vec::new() };
         self.context.timers.cancel(&Timer::SyncTimeout(id));

@@ -91,6 +91,10 @@ impl Sender<'_> {
     /// A link is up: what broke off goes on.
     pub(in crate::node) fn link_up(&mut self, through: NodeId) {
         for source in self.sending.of_node(through) {
+            if let Some(copy) = self.sending.all.get_mut(&source) {
+                // What waited for the link goes out now.
+                copy.has_sent |= !copy.in_flight.is_empty() || !copy.has_room;
+            }
             self.resume(source);
         }
     }
@@ -132,23 +136,25 @@ impl Sender<'_> {
                 // What waits for a link that was never up is told by `send_failed`.
                 State::Sending if copy.in_flight.is_empty() && copy.has_room => {}
                 _ => {
-                    let is_relayed = copy.route.target != through;
                     let text = format!("proxy - connection to node '{through}' was lost during the copy");
-                    let failure = CopyFailure { message: text, detail: String::new() };
-                    if is_relayed { self.fail_after_look(source, &failure) } else { self.fail(source, &failure) }
+                    self.fail(source, &CopyFailure { message: text, detail: String::new() });
                 }
             }
         }
     }
 
-    /// A copy is over of which a relay has a part, and may have ended the token.
-    fn fail_after_look(&mut self, source: SourceId, failure: &CopyFailure) {
-        let Some(copy) = self.forget(source) else { return };
-        let data = failure_data(failure);
-        if !end_after_look(self.context, self.nodes, copy.route.through, &copy.token, &data) {
+    /// The row of a copy that has failed here. Where somebody else may have ended its token, that one's history is
+    /// looked at first.
+    pub(super) fn end_failed(&mut self, copy: &Copy, failure: &CopyFailure) {
+        let (through, data) = (copy.route.through, failure_data(failure));
+        let is_ours = self.nodes.get(through).is_some_and(|node| node.sync.is_of_our_kind());
+        let is_elsewhere = through != copy.route.target || is_ours;
+        // A receiver of our kind that was asked first leaves the end to us; one that gets the chunks as a Perl node,
+        // and a relay before it, does not.
+        let may_have_ended = copy.may_have_ended || is_elsewhere && !copy.is_ours && copy.has_sent;
+        if !may_have_ended || !end_after_look(self.context, self.nodes, through, &copy.token, &data) {
             self.failure_row(&copy.token, failure);
         }
-        self.start_queued();
     }
 
     /// A message of a copy left the link's queue unsent; `true` when the token is one of a copy.
@@ -172,13 +178,8 @@ impl Sender<'_> {
     pub(in crate::node) fn stop(&mut self) {
         for source in self.sending.all.keys().copied().collect::<Vec<_>>() {
             let Some(copy) = self.forget(source) else { continue };
-            if copy.may_have_ended {
-                // The next run finds out.
-                self.owe(&copy);
-                continue;
-            }
-            let failure = CopyFailure { message: STOPPING_TEXT.to_owned(), detail: String::new() };
-            self.failure_row(&copy.token, &failure);
+            // Of one that may have ended the next run finds out.
+            self.end_failed(&copy, &CopyFailure { message: STOPPING_TEXT.to_owned(), detail: String::new() });
         }
     }
 }

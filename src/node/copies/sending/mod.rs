@@ -99,6 +99,8 @@ struct Copy {
     in_flight: VecDeque<u64>,
     /// Whether the transport has room, where nobody confirms.
     has_room: bool,
+    /// Whether a chunk has gone out over the link.
+    has_sent: bool,
     /// Whether the receiver has ever said what it has.
     has_answer: bool,
     /// Whether it was told the MD5 of the whole and has not answered: if it has the file, the copy has ended there.
@@ -185,6 +187,7 @@ impl Sender<'_> {
             all_read: false,
             in_flight: VecDeque::new(),
             has_room: true,
+            has_sent: false,
             has_answer: false,
             may_have_ended: false,
             retry_until: None,
@@ -353,6 +356,7 @@ impl Sender<'_> {
         }
         let Some(chunk) = copy.ready.pop_front() else { return false };
         let (through, client) = (copy.route.through, node.client);
+        copy.has_sent |= node.link == Link::Up;
         if is_confirmed {
             copy.in_flight.push_back(chunk.offset + chunk.len_bytes);
         } else {
@@ -432,7 +436,7 @@ impl Sender<'_> {
             let message = copy.message(copy.request.abort(copy.kind));
             self.nodes.send(self.context, copy.route.through, message);
         }
-        self.failure_row(&copy.token, failure);
+        self.end_failed(&copy, failure);
         self.start_queued();
     }
 
