@@ -1,4 +1,5 @@
-//! Tokens that were sent to a node and that it has not confirmed yet. In memory only; bounded.
+//! Tokens that were sent to a node and that it has not confirmed yet. They are kept in memory only; their number is
+//! limited.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,62 +15,63 @@ use crate::node::actions::{self, Ends};
 use crate::node::context::Context;
 use crate::node::json;
 
-/// Tokens owed per node at most.
+/// Maximum number of tokens owed by a node.
 pub(in crate::node) const OWED_MAX: usize = 10_000;
 
-/// Characters of an answer that are kept; a larger one belongs to a row that the node writes itself.
+/// Maximum number of bytes of a kept answer; a larger one belongs to a row that the node writes itself.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
 
-/// The row about the end of a copy is written when all is in its place, and may come by way of relays. So it is waited
-/// for longer than one sync; after a restart, that of every token that went to a relay, as it may be one of a copy.
+/// Time to wait for the row about the end of a copy. The receiver writes it when everything is in place, and it may
+/// pass through relays, so one sync is not enough. After a restart every token that was sent to a relay gets this time,
+/// because it may be the token of a copy.
 const COPY_WAIT: Duration = Duration::from_secs(60);
 
-/// How far a message got.
+/// The state of a message.
 #[derive(Clone, Debug, Default, PartialEq)]
 enum Progress {
-    /// Handed to the link.
+    /// It was handed to the link.
     #[default]
     Sent,
     /// The link broke before the node confirmed it.
     Unconfirmed,
-    /// The node answered with a terminal code; the row itself comes with the history sync, or never.
+    /// The node answered with a terminal code. The row comes with the history sync, or never.
     Answered { code: Code, data: String },
 }
 
 #[derive(Clone, Debug, Default)]
 struct Owed {
     progress: Progress,
-    /// The reply is all that ever comes: the node writes no row for this action.
+    /// Whether the reply is all: the node writes no row for this action.
     ends_with_reply: bool,
-    /// The node may write no row at all, whatever it replies.
+    /// Whether the node may write no row, whatever it replies.
     leaves_no_row: bool,
-    /// A sync with a greater serial number brings the row, or it never comes.
+    /// The next sync after this serial number brings the row, or it never comes.
     after_sync: u64,
     is_copy: bool,
-    /// An earlier run sent it.
+    /// Whether an earlier run sent it.
     is_restored: bool,
-    /// When it was first missed, where that is not enough.
+    /// Time when it was first missed, if one sync is not enough.
     missed_at: Option<Monotonic>,
 }
 
-/// Whether a receiver of our kind, or a relay in its place, says how far a copy is.
+/// Returns whether a reply tells the progress of a copy: it comes from a receiver of our own kind, or a relay.
 fn is_about_part(data: &str) -> bool {
     const KEYS: [&str; 4] = ["received", "interrupted", "failed", "plain"];
     serde_json::from_str::<serde_json::Value>(data)
         .is_ok_and(|data| KEYS.iter().any(|key| data.get(key).is_some_and(|value| !value.is_null())))
 }
 
-/// How a token ends that got no row of its own.
+/// The end of a token that got no row of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::node) enum Ending {
     /// It is not known whether the message arrived.
     Lost,
-    /// The node said so in its reply.
+    /// The node's reply is the end.
     Answered { code: Code, data: String },
 }
 
 impl Ending {
-    /// Writes the row of a token that will get none from its node.
+    /// Writes the row of a token that gets none from its node.
     pub(in crate::node) fn write(self, context: &mut Context, id: NodeId, token: &Token) {
         let (code, data) = match self {
             Self::Lost => {
@@ -90,23 +92,23 @@ pub(in crate::node) struct OwedTokens {
 }
 
 impl OwedTokens {
-    /// Whether nothing more is taken.
+    /// Returns whether no more tokens are taken.
     pub(in crate::node) fn is_full(&self) -> bool {
         self.owed.len() >= OWED_MAX
     }
 
-    /// Whether nothing is owed.
+    /// Returns whether nothing is owed.
     pub(in crate::node) fn is_empty(&self) -> bool {
         self.owed.is_empty()
     }
 
-    /// Whether it owes a token.
+    /// Returns whether the node owes a token.
     pub(in crate::node) fn owes(&self, token: &Token) -> bool {
         self.owed.contains_key(token)
     }
 
-    /// Whether a reply with a code that is not terminal leaves a token open: how it ends is settled but for a row that
-    /// may still come, or an earlier run sent it and the reply is about a part of a copy.
+    /// Returns whether a token stays open after a reply whose code is not terminal: it was answered and waits only for
+    /// its row, or an earlier run sent it and the reply is about a part of a copy.
     pub(in crate::node) fn outlasts(&self, token: &Token, data: &str) -> bool {
         self.owed.get(token).is_some_and(|owed| match owed.progress {
             Progress::Answered { .. } => true,
@@ -114,13 +116,13 @@ impl OwedTokens {
         })
     }
 
-    /// Whether any token waits for a sync to settle it.
+    /// Returns whether any token waits for a sync to settle it.
     pub(in crate::node) fn has_unsettled(&self) -> bool {
         self.owed.values().any(|owed| owed.progress != Progress::Sent)
     }
 
-    /// Remembers a message that is handed to the link. Whether a row is owed for it, so that a restart must not forget
-    /// it. For one that `is_relayed` the relay writes a row in any case.
+    /// Adds a message that is handed to the link. Returns whether a row is owed for it, so that it must survive a
+    /// restart. For a message that `is_relayed` the relay writes a row in any case.
     pub(in crate::node) fn sent(&mut self, token: Token, action: &Action, current_sync: u64, is_relayed: bool) -> bool {
         let ends = if is_relayed { Ends::Row } else { actions::ends(action) };
         let ends_with_reply = ends == Ends::Reply;
@@ -133,7 +135,7 @@ impl OwedTokens {
         !ends_with_reply
     }
 
-    /// The same for the last message of a copy.
+    /// Does the same for the last message of a copy.
     pub(in crate::node) fn sent_copy(&mut self, token: Token, current_sync: u64) {
         self.sent(token.clone(), &Action::ProcessCopy, current_sync, false);
         if let Some(owed) = self.owed.get_mut(&token) {
@@ -141,15 +143,15 @@ impl OwedTokens {
         }
     }
 
-    /// Takes over a token that an earlier run had sent and that was not confirmed then.
+    /// Adds an unconfirmed token of an earlier run.
     pub(in crate::node) fn restore(&mut self, token: Token) {
         let progress = Progress::Unconfirmed;
         let owed = Owed { progress, is_restored: true, ..Owed::default() };
         self.owed.insert(token, owed);
     }
 
-    /// The node replied. Returns the ending when this reply is all that ever comes; `true` in second place when the
-    /// node's history should be taken over soon.
+    /// Handles a reply of the node. Returns the ending if this reply is all, and whether to sync the node's history
+    /// soon.
     pub(in crate::node) fn replied(
         &mut self,
         token: &Token,
@@ -169,12 +171,12 @@ impl OwedTokens {
         (ending, false)
     }
 
-    /// The token has its row.
+    /// Removes a token that has its row.
     pub(in crate::node) fn ended(&mut self, token: &Token) -> bool {
         self.owed.remove(token).is_some()
     }
 
-    /// The link broke: whatever was sent may be lost.
+    /// Marks all sent messages as possibly lost, because the link broke.
     pub(in crate::node) fn link_lost(&mut self) {
         for owed in self.owed.values_mut() {
             if owed.progress == Progress::Sent && !broken::is(Fault::LossUnnoticed) {
@@ -183,7 +185,7 @@ impl OwedTokens {
         }
     }
 
-    /// The link is back, and what was lost is looked for in syncs after `current_sync`.
+    /// Notes that the link is back. Lost messages are looked for in syncs after `current_sync`.
     pub(in crate::node) fn link_restored(&mut self, current_sync: u64) {
         for owed in self.owed.values_mut() {
             if owed.progress == Progress::Unconfirmed {
@@ -192,7 +194,7 @@ impl OwedTokens {
         }
     }
 
-    /// A sync, perhaps with a relay, is complete: what it should have brought and did not ends now.
+    /// Handles the end of a sync: returns the endings of tokens whose rows it should have brought and did not.
     pub(in crate::node) fn synced(&mut self, serial: u64, is_relay: bool, now: Monotonic) -> Vec<(Token, Ending)> {
         let may_be_late = |owed: &Owed| owed.is_copy || owed.is_restored && is_relay;
         for owed in self.owed.values_mut().filter(|owed| may_be_late(owed) && owed.progress != Progress::Sent) {
@@ -205,8 +207,8 @@ impl OwedTokens {
         self.take(|owed| owed.after_sync < serial && (!may_be_late(owed) || is_over(owed)))
     }
 
-    /// A sync over an unbroken connection is complete: what was sent before its question has arrived. The ending of
-    /// those whose action leaves no row.
+    /// Handles the end of a sync over an unbroken connection: everything sent before its question has arrived. Returns
+    /// those tokens, with the ending of those whose action leaves no row.
     pub(in crate::node) fn arrived(&mut self, serial: u64) -> Vec<(Token, Option<Ending>)> {
         let has_arrived = |owed: &Owed| owed.progress == Progress::Sent && owed.after_sync < serial;
         let tokens: Vec<Token> =
@@ -218,17 +220,18 @@ impl OwedTokens {
         tokens.into_iter().filter_map(|token| self.owed.remove(&token).map(|owed| (token, end(owed)))).collect()
     }
 
-    /// The node did not come back: every token that waits for its sync ends.
+    /// Ends every token that waits for a sync, because the node did not come back.
     pub(in crate::node) fn give_up(&mut self) -> Vec<(Token, Ending)> {
         self.take(|_| true)
     }
 
-    /// The node is unregistered, or the daemon stops with the link down: every token ends.
+    /// Removes every token, because the node is unregistered, or the daemon stops with the link down.
     pub(in crate::node) fn take_all(&mut self) -> Vec<Token> {
         std::mem::take(&mut self.owed).into_keys().collect()
     }
 
-    /// The daemon stops: the tokens of which the next run would know nothing, and those that were `never_sent`.
+    /// Removes, because the daemon stops, the tokens that the next run would not know, and with `never_sent` those that
+    /// wait for the link.
     pub(in crate::node) fn take_unknown(
         &mut self,
         never_sent: bool,
