@@ -53,8 +53,8 @@ impl Outbox {
         Some(waiting)
     }
 
-    /// The messages that have waited too long, and those behind them with the same token: whoever hears that the first of
-    /// them was not sent ends the token, and what came after would end it once more.
+    /// Removes the messages that have waited too long, and those behind them with the same token. The caller ends the
+    /// token when it hears that the first of them was not sent; sending the rest could end it a second time.
     pub fn take_expired(&mut self, now: Monotonic) -> Vec<Waiting> {
         let mut expired = Vec::new();
         while self.next_deadline().is_some_and(|deadline| deadline <= now) {
