@@ -45,7 +45,7 @@ pub(super) struct Context {
     pub random: Box<dyn Random>,
     /// Our own id, if it is known.
     pub own_id: Option<NodeId>,
-    /// The requests that a daemon of the original beside this one answers.
+    /// The requests that a daemon of the original (the 'delegate') answers.
     pub delegate: Delegate,
     /// The second names of nodes.
     pub names: Names,

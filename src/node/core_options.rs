@@ -31,7 +31,7 @@ pub struct CoreOptions {
     pub takes_every_key: bool,
     /// Whether accepted requests are written to the audit log.
     pub audits: bool,
-    /// The requests that a daemon of the original beside this one answers.
+    /// The requests that a daemon of the original (the 'delegate') answers.
     pub delegate: DelegateSettings,
     /// The proxy, if it is loaded.
     pub proxy: Option<ProxySettings>,

@@ -1,5 +1,5 @@
-//! Requests that a daemon of the original beside us answers (docs/protocol.md section 19): which requests these are,
-//! and the API that the daemon has announced.
+//! Requests that a daemon of the original, the 'delegate', answers (docs/protocol.md section 19): which requests these
+//! are, and the API that the daemon has announced.
 //!
 //! They are passed on like any request for a node, so the answer and the rows come back under the caller's token.
 
@@ -17,7 +17,7 @@ use crate::model::node_id::NodeId;
 /// Maximum number of remembered endpoints.
 const ENDPOINTS_MAX: usize = 1_000;
 
-/// The delegated requests and the known endpoints of the daemon beside us.
+/// The delegated requests and the known endpoints of that daemon.
 #[derive(Debug, Default)]
 pub(super) struct Delegate {
     settings: DelegateSettings,

@@ -39,7 +39,7 @@ fn answer(status: u16, body: impl Into<String>) -> ApiAnswer {
 pub(super) const CANNOT_STORE: &str =
     "the history of this daemon cannot be written; its log says why, for instance a full disk";
 
-/// Answer to a path that the original's daemon beside us has not announced yet.
+/// Answer to a path that the daemon named by 'delegate' has not announced yet.
 const NOT_TOLD: &str = "the node of 'delegate' has no such path, or is not connected";
 
 /// Returns a refusal in the words of the original.
@@ -168,7 +168,7 @@ impl ApiRoom<'_> {
     /// Handles `GET /api/[nodes/<id>/]log/<token>`.
     fn log_call(&mut self, id: CallId, call: &ApiCall, token: &str, target: Option<&str>) -> Result<Plan, ApiAnswer> {
         self.admit_call(call, &Action::GetLog, "").map_err(|()| forbidden())?;
-        // The rows of actions that were delegated to the daemon beside us are in its history.
+        // The rows of actions that were passed to the daemon named by 'delegate' are in its history.
         let delegate = self.context.delegate.node().filter(|node| self.nodes.is_sent_to(token, *node));
         let delegate = delegate.map(|node| node.to_string());
         let lookup = lookup(call, token, target.or(delegate.as_deref())).ok_or_else(|| waits::no_log(token))?;

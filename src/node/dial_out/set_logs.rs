@@ -164,7 +164,7 @@ impl Part {
         Self { rows: "[".to_owned(), end: Position::default(), size: Size::default() }
     }
 
-    /// Returns whether there are no rows, or one more of this size fits.
+    /// Returns whether the part is empty, or another row of this size fits.
     fn takes(&self, size: Size, chars_max: usize) -> bool {
         self.rows.len() <= 1 || self.size.plus(size).fits(chars_max)
     }

@@ -91,7 +91,7 @@ fn lines(commands: &Value) -> Result<Vec<String>, &'static str> {
     lines.ok_or(if commands.is_null() {
         NEED_COMMANDS
     } else {
-        "submit engine command issue: 'commands' is no list of lines"
+        "submit engine command issue: 'commands' is not a list of lines"
     })
 }
 

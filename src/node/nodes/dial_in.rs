@@ -108,7 +108,7 @@ impl Nodes {
         let data: Value = serde_json::from_str(data).unwrap_or_default();
         let nodes = data.get("nodes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let [node] = nodes else {
-            return self.refuse_web_socket(context, client, "REGISTERNODES of a WebSocket names exactly one node");
+            return self.refuse_web_socket(context, client, "REGISTERNODES of a WebSocket must name exactly one node");
         };
         let registration = match read_registration(node) {
             Ok(said) => context.names.by_ids(said),
@@ -358,7 +358,7 @@ impl Nodes {
     /// Removes nodes that dialled in before the database was read and that are not in it.
     pub(in crate::node) fn drop_unlisted(&mut self, context: &mut Context) {
         for id in self.ids().into_iter().filter(|id| self.unlisted.contains(*id)).collect::<Vec<_>>() {
-            context.log(LogLine::warning("nodes", format!("node '{id}' is not in the database: it has to go")));
+            context.log(LogLine::warning("nodes", format!("node '{id}' is not in the database: it is removed")));
             self.disconnect(context, id);
             self.unregister(context, id);
         }

@@ -68,7 +68,7 @@ impl Nodes {
         let named = asked.pointer("/variables/0").or_else(|| asked.get("id")).unwrap_or(&Value::Null);
         let id = NodeId::from_json(named).map_err(|error| format!("{}: {error}", shortened(&named.to_string())))?;
         let node = self.get(id).ok_or_else(|| {
-            format!("node '{id}' is none of this daemon's own nodes; ask the daemon that connects to it")
+            format!("node '{id}' is not one of this daemon's own nodes; ask the daemon that connects to it")
         })?;
         if node.is_dialled() {
             return Ok((id, &node.registration.kind));
@@ -84,7 +84,7 @@ impl Nodes {
 /// Returns the remark for a configuration in which keys are not checked.
 const fn without_effect(context: &Context) -> &'static str {
     if context.options.takes_every_key {
-        "; it has no effect now: under fingerprint_mode: always the key of a node is not looked at, set it to first or \
+        "; it has no effect now: under fingerprint_mode: always the key of a node is not checked, set it to first or \
          strict"
     } else {
         ""
@@ -116,8 +116,8 @@ fn forgotten_host(id: NodeId, target: &SshTarget) -> String {
         |file| format!("{0}, remove it with: ssh-keygen -f '{0}' -R", file.display()),
     );
     format!(
-        "the key of node '{id}' ({host}) that the database had is forgotten, the next connection takes what \
-         strict_serverkey_check allows; where a line for it stands in {file} '{host}'"
+        "the key of node '{id}' ({host}) in the database is forgotten, the next connection accepts what \
+         strict_serverkey_check allows; a line for it may also be in {file} '{host}'"
     )
 }
 

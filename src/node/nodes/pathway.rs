@@ -256,7 +256,7 @@ mod tests {
         );
         assert_eq!(
             registry.register(push(2, &[]), SyncMark::default()),
-            Registered::Refused("a registration that prevails is there already")
+            Registered::Refused("it already has a registration that prevails")
         );
         assert_eq!(through(&registry, "8", 0), Ok(2));
     }

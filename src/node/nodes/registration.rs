@@ -23,7 +23,7 @@ pub(in crate::node) fn read_registration(node: &Value) -> Result<Registration, S
     };
     if let Some(path) = PATHS.iter().find(|path| node.get(**path).and_then(json::text).is_some()) {
         return Err(format!(
-            "{name} has {path}: files of this machine are named by its own register file or database only"
+            "{name} has {path}: only its own register file or database may name files of this machine"
         ));
     }
     for field in SECRETS.into_iter().chain(["identity"]) {
@@ -41,7 +41,7 @@ pub(in crate::node) fn read_registration(node: &Value) -> Result<Registration, S
         }
         Some(other) => {
             let other: String = other.to_string().chars().take(64).collect();
-            return Err(format!("{name} has nodes that are no list: {other}"));
+            return Err(format!("{name} has nodes that are not a list: {other}"));
         }
     }
     entry.read().map_err(|faults| faults.first().map_or_else(String::new, |fault| format!("{name} has {fault}")))

@@ -169,7 +169,7 @@ impl Registry {
                 before.registration.identity = Some(identity);
                 return Registered::Kept;
             }
-            return Registered::Refused("a registration that prevails is there already");
+            return Registered::Refused("it already has a registration that prevails");
         }
         self.remove_static_routes(id);
         self.replace(registration)

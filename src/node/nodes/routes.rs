@@ -114,7 +114,7 @@ fn why_not(standing: Standing, patience: Patience, is_used: bool, taken: Option<
         Standing::Live => {
             return taken.filter(|_| !is_used).map(|taken| format!("node '{taken}' comes first"));
         }
-        Standing::NeverConnected => "it connects to us and never did".to_owned(),
+        Standing::NeverConnected => "it has never connected to us".to_owned(),
         Standing::NotConnected => "it connects to us and is not connected now".to_owned(),
         Standing::Down(down) => {
             let limit = patience.failover_after.as_secs();
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(ids, ["2", "3", "4", "7", "8", "9"]);
         let way = |through: u64, kind: &str, score: i64, used: bool, why: Option<&str>| json!({ "through": through, "type": kind, "route": "static", "pathscore": score, "in_use": used, "why": why });
         let expected = json!({ "in_use": 2, "candidates": [
-            way(4, "pull", 1, false, Some("it connects to us and never did")),
+            way(4, "pull", 1, false, Some("it has never connected to us")),
             way(3, "push_zmq", 2, false, Some("our connection to it is down for 31 s (failover_after: 30)")),
             way(2, "push_zmq", 5, true, None),
         ]});

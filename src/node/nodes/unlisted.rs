@@ -62,7 +62,7 @@ impl Unlisted {
     /// Returns why not.
     pub(in crate::node) fn admit(&self, id: NodeId, client: ClientId, takes_only_listed: bool) -> Result<(), String> {
         let refusal = match takes_only_listed {
-            true => Err("no list has it, and 'only_listed' holds".to_owned()),
+            true => Err("it is in no list, and 'only_listed' is set".to_owned()),
             false => self.has_room(client),
         };
         let remedy = "list it in the register file or in the Centreon database";
@@ -79,10 +79,10 @@ impl Unlisted {
         let address = self.addresses.get(&client).copied();
         let of_address = self.nodes.values().filter(|other| **other == address).count();
         if of_address >= UNLISTED_OF_ADDRESS_MAX {
-            return Err(format!("{of_address} nodes that no list has are connected from its address already"));
+            return Err(format!("{of_address} nodes that are in no list are already connected from its address"));
         }
         if self.nodes.len() >= UNLISTED_MAX {
-            return Err(format!("{UNLISTED_MAX} nodes that no list has are connected already"));
+            return Err(format!("{UNLISTED_MAX} nodes that are in no list are already connected"));
         }
         Ok(())
     }

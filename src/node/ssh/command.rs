@@ -75,7 +75,7 @@ impl SshHosts {
                 let word = relay_word(metadata.as_ref());
                 let work = word.map(|word| relay_file(&mut self.next_relay, context.now.wall, &word, target, None));
                 work.ok_or_else(|| {
-                    format!("node '{target}' is behind an ssh relay: only commands with a centcore_cmd go there")
+                    format!("node '{target}' is behind an ssh relay, which takes only commands with a centcore_cmd")
                 })
             }
         };

@@ -176,7 +176,7 @@ impl SshHosts {
             context.open_token(&token, None);
         }
         if through != target {
-            let text = format!("copy {token} for node '{target}' is put on the ssh host of node '{through}' before it");
+            let text = format!("copy {token} for node '{target}' is put on its ssh relay, node '{through}'");
             context.log(LogLine::info("proxy", text));
         }
         let job = CopyJob {

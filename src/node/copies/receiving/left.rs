@@ -44,7 +44,7 @@ impl Receiving {
         context.timers.cancel(&Timer::Sink(before.clone()));
         self.tokens.insert(incoming.sink, token.clone());
         self.all.insert(token.clone(), incoming);
-        context.log(LogLine::info("action", format!("copy {before} goes on as {token}")));
+        context.log(LogLine::info("action", format!("copy {before} continues as {token}")));
     }
 
     /// Makes room by closing the copies of silent senders. Their data stays on the disk.
@@ -87,8 +87,10 @@ impl Receiving {
                 if let Some(incoming) = self.all.get_mut(token) {
                     incoming.is_left = true;
                 }
-                let text =
-                    format!("no chunk of copy {token} came for {} s: what is here is kept for a day", IDLE.as_secs());
+                let text = format!(
+                    "no chunk of copy {token} came for {} s: the received part is kept for a day",
+                    IDLE.as_secs()
+                );
                 context.log(LogLine::warning("action", text));
                 return context.timers.set(Timer::Sink(token.clone()), context.now.monotonic + LEFT);
             }

@@ -298,7 +298,7 @@ impl Receiving {
                 self.answer(context, token, hears, Code::BEGIN, format!("{{\"received\":{received}}}"));
             }
             SinkDone::Repeated(received) => {
-                let text = format!("copy {token}: a chunk came twice, {received} bytes are here");
+                let text = format!("copy {token}: a chunk arrived twice, {received} bytes are stored");
                 context.log(LogLine::warning("action", text));
                 self.answer(context, token, hears, Code::BEGIN, format!("{{\"received\":{received}}}"));
             }
@@ -312,7 +312,7 @@ impl Receiving {
             SinkDone::Gathered => self.hand_over(context, token, hears),
             SinkDone::Discarded => match incoming.killed.take() {
                 Some(reason) => self.end(context, token, Code::FINISHED_KO, json::message(&reason)),
-                None => incoming.ended = Some((Code::FINISHED_KO, json::message("the sender gave the copy up"))),
+                None => incoming.ended = Some((Code::FINISHED_KO, json::message("the sender gave up the copy"))),
             },
         }
     }

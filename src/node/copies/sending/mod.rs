@@ -59,9 +59,9 @@ enum State {
     Opening,
     /// It is not known yet whether the receiver is of our own kind.
     AwaitingKind,
-    /// The receiver was queried for its data, with the digest of the whole if it may have all.
+    /// The receiver was queried for its data, with the digest of the whole file if it may have all of it.
     Asking { number: u64, md5: Option<String> },
-    /// The digest of the whole is computed for that query.
+    /// The digest of the whole file is computed for that query.
     Digesting,
     /// The source is read again up to the receiver's position, to compare with the receiver's digest.
     Rewinding { received: u64, md5: String },
@@ -99,9 +99,11 @@ struct Copy {
     in_flight: VecDeque<u64>,
     /// Whether the transport has room, for a receiver that does not confirm.
     has_room: bool,
+    /// Whether a chunk has been sent over the link.
+    has_sent: bool,
     /// Whether the receiver has answered a query.
     has_answer: bool,
-    /// Whether the receiver got the digest of the whole and has not answered. If it has the file, the copy has ended
+    /// Whether the receiver got the digest of the whole file and has not answered. If it has the file, the copy has ended
     /// there.
     may_have_ended: bool,
     /// Until when a route that is broken behind a relay is retried.
@@ -157,7 +159,7 @@ impl Sender<'_> {
     /// Starts a REMOTECOPY with another target than this daemon or an SSH host.
     pub(in crate::node) fn begin(&mut self, token: &Token, route: Route, data: &str) {
         if self.sending.has(token) {
-            let text = format!("REMOTECOPY with the token {token} of a copy that goes on: ignored");
+            let text = format!("REMOTECOPY with the token {token} of a copy in progress: ignored");
             return self.context.log(LogLine::warning("proxy", text));
         }
         let request = match Request::read(data) {
@@ -187,6 +189,7 @@ impl Sender<'_> {
             all_read: false,
             in_flight: VecDeque::new(),
             has_room: true,
+            has_sent: false,
             has_answer: false,
             may_have_ended: false,
             retry_until: None,
@@ -281,7 +284,7 @@ impl Sender<'_> {
             return self.await_progress(source);
         }
         let through = copy.route.through;
-        let text = format!("proxy - node '{through}' did not go on with the copy in time");
+        let text = format!("proxy - node '{through}' did not continue the copy in time");
         self.fail(source, &CopyFailure { message: text, detail: String::new() });
     }
 
@@ -355,6 +358,7 @@ impl Sender<'_> {
         }
         let Some(chunk) = copy.ready.pop_front() else { return false };
         let (through, client) = (copy.route.through, node.client);
+        copy.has_sent |= node.link == Link::Up;
         if is_confirmed {
             copy.in_flight.push_back(chunk.offset + chunk.len_bytes);
         } else {
@@ -434,7 +438,7 @@ impl Sender<'_> {
             let message = copy.message(copy.request.abort(copy.kind));
             self.nodes.send(self.context, copy.route.through, message);
         }
-        self.failure_row(&copy.token, failure);
+        self.end_failed(&copy, failure);
         self.start_queued();
     }
 

@@ -80,7 +80,7 @@ fn wanted_plugins(value: &Value, manager: PackageManager) -> Result<BTreeMap<Str
         let version = json::integer(version).and_then(|version| u64::try_from(version).ok());
         let (true, Some(version)) = (is_name, version) else {
             let shown = quoted(name);
-            return Err(format!("validate plugins - {shown} is no package name with a version number"));
+            return Err(format!("validate plugins - {shown} is not a package name with a version number"));
         };
         let name = if manager == PackageManager::Deb { name.to_ascii_lowercase() } else { name.clone() };
         wanted.insert(name, version);

@@ -74,7 +74,7 @@ impl Pollers {
             return Err("the target is missing; a line is ORDER:TARGET[:PARAM]".to_owned());
         }
         if !target.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(format!("the target '{}' is no id of a poller", shown(target)));
+            return Err(format!("the target '{}' is not the id of a poller", shown(target)));
         }
         let named = |poller: &&PollerCommands| poller.id == target || poller.uid.as_deref() == Some(target);
         // An id has precedence over another poller's uid.
@@ -154,7 +154,9 @@ mod tests {
         assert_eq!(id("1").unwrap(), "1");
         assert_eq!(id("2").unwrap(), "2");
         assert_eq!(id("18446744073709551615").unwrap(), "2");
-        for (target, said) in [("", "is missing"), ("1;2", "'1;2' is no id"), ("-1", "no id"), ("9", "no poller")] {
+        for (target, said) in
+            [("", "is missing"), ("1;2", "'1;2' is not the id"), ("-1", "not the id"), ("9", "no poller")]
+        {
             assert!(id(target).unwrap_err().contains(said), "{target}");
         }
     }

@@ -68,7 +68,7 @@ const KNOWN: [&str; 14] = [
 /// Returns a suggestion for an unknown order.
 pub(super) fn advice(order: &str) -> String {
     let meant = KNOWN.iter().find(|known| known.eq_ignore_ascii_case(order.trim()));
-    meant.map(|known| format!("; is '{known}' meant? Upper case counts")).unwrap_or_default()
+    meant.map(|known| format!("; did you mean '{known}'? Case matters")).unwrap_or_default()
 }
 
 /// Returns the messages of an order, in order.
@@ -161,7 +161,7 @@ impl Maker<'_> {
             "RELOADBROKER" => self.sudo(poller.broker_reload.as_ref(), "broker_reload_command")?,
             "RESTARTCENTREONTRAPD" => vec![self.trap_service("restart")?],
             "RELOADCENTREONTRAPD" => vec![self.trap_service("reload")?],
-            order => return Err(format!("'{}' is no order", shown(order))),
+            order => return Err(format!("'{}' is not an order", shown(order))),
         })
     }
 
@@ -244,7 +244,7 @@ impl Maker<'_> {
 
     fn export(&self, param: &str) -> Result<Vec<Message>, String> {
         let Some(parent) = task_id(param) else {
-            return Err(format!("expected the number of a task behind SENDEXPORTFILE:{}:", self.poller.id));
+            return Err(format!("expected the number of a task after SENDEXPORTFILE:{}:", self.poller.id));
         };
         let reload = self.given(self.poller.broker_reload.as_ref(), "broker_reload_command")?;
         let source = format!("{}/config/export/{}", self.cache_dir(), self.poller.id);

@@ -55,7 +55,7 @@ pub(super) fn read(piece: &FilePiece, pollers: &Pollers, worker: Worker<'_>) -> 
             Read::Skipped => {}
             Read::Malformed => {
                 let start = shown(&crate::model::text::from_bytes(line));
-                reader.fault(*position, format!("'{start}' is no order; a line is ORDER:TARGET[:PARAM]"), false);
+                reader.fault(*position, format!("'{start}' is not an order; a line is ORDER:TARGET[:PARAM]"), false);
             }
         }
     }

@@ -35,7 +35,7 @@ use plan::{Kind, Wanted};
 const COLLECTIONS_MAX: usize = 100;
 /// Maximum number of answers in a batch.
 const BATCH_MAX: usize = 100;
-/// Maximum number of failures in a row of the history.
+/// Maximum number of failures listed in one history row.
 const FAILURES_SHOWN: usize = 100;
 /// Maximum number of nodes whose failures are remembered.
 const FAILING_MAX: usize = 40_000;

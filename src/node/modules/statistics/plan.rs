@@ -119,7 +119,7 @@ fn broker_command(node: NodeId, row: &BrokerRow, wanted: &Wanted) -> Result<Valu
     let directory = given(row.cache_directory.as_deref(), "cache_directory of its broker")?;
     let name = given(row.config_name.as_deref(), "config_name of its broker")?;
     if name.contains('/') || name.starts_with('.') {
-        return Err(format!("the config_name of its broker is '{}', which is no file name", name.escape_debug()));
+        return Err(format!("the config_name of its broker is '{}', which is not a file name", name.escape_debug()));
     }
     let path = format!("{}/{name}-stats.json", directory.trim_end_matches('/'));
     let metadata = json!({ "poller_id": node.to_json(), "config_name": name, "source": "brokerstats" });
