@@ -311,10 +311,12 @@ pub struct WebSocketSettings {
     pub address: IpAddr,
     /// `port` (443 with TLS, 80 without)
     pub port: u16,
-    /// `token`, never empty. Absent only where there are `tokens`.
+    /// `token`, never empty. Absent only where there are others.
     pub token: Option<String>,
     /// `tokens`
     pub tokens: Vec<NodeToken>,
+    /// `web_api_tokens`: the account of the web API that knows further tokens.
+    pub web_api: Option<WebAccount>,
     /// `trusted_proxies`: proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Subnet>,
     /// `ssl` and its files.

@@ -1,5 +1,6 @@
 //! What [`super::Dispatch`] wants the driver to do: the event loop for real, the simulator in its own way.
 
+use crate::config::web_api::WebAccount;
 use crate::model::connection::{ConnectionId, Endpoint};
 use crate::model::host_work::HostWork;
 use crate::model::log::{Level, LogLine};
@@ -42,6 +43,13 @@ pub enum Effect {
     Crypto(CryptoJob),
     /// Have something done by this machine; answered by `host_done`.
     Host(HostWork),
+    /// Ask the web API, by an account, for the token of a name; answered by `web_api_answered`.
+    AskWebApi {
+        /// Who asks where; `None` where the configuration has none any more.
+        account: Option<WebAccount>,
+        /// The token's name.
+        name: String,
+    },
     /// Work on the SSH connection to a node; `attempt` names the connection and is handed back with everything that is
     /// told of it. Answered by `ssh_connected`, `ssh_closed` and `ssh_news`.
     Ssh {

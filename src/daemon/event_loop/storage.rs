@@ -38,6 +38,9 @@ pub(super) enum JobResult {
     Handshake(ConnectionId, Box<HandshakeStep>),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
     Checkpointed(Result<(), String>),
+    /// Of a token's name.
+    #[cfg(feature = "centreon")]
+    WebApiAnswered(String, Result<Option<crate::session::web_tokens::WebToken>, String>),
     /// Of the listener with this index, with warnings.
     CertificateLoaded(usize, Box<Result<(ServerContext, Vec<String>), TlsError>>),
     RegisterFileRead(register_file::Reading),

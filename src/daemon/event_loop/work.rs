@@ -66,6 +66,9 @@ pub(super) struct Host {
     /// The module `statistics`.
     #[cfg(feature = "centreon")]
     pub(super) statistics: Option<crate::config::statistics::StatisticsSettings>,
+    /// Of the web API.
+    #[cfg(feature = "centreon")]
+    pub(super) web_login: Arc<crate::edge::web_tokens::WebLogin>,
 }
 
 impl Host {
@@ -77,6 +80,8 @@ impl Host {
             pollers,
             #[cfg(feature = "centreon")]
             statistics: config.modules.statistics.clone(),
+            #[cfg(feature = "centreon")]
+            web_login: Arc::default(),
         };
         host.take_list(config);
         host
