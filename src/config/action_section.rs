@@ -8,7 +8,7 @@ use super::section::{Section, Unit, scalar};
 use super::settings::{ActionSettings, CommandList};
 use super::tree::Value;
 
-/// Reads the options; wrong values are noted and read as their default.
+/// Reads the options; wrong values are reported and replaced by their defaults.
 pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> ActionSettings {
     let default = ActionSettings::default();
     let timeout = default.command_timeout;
@@ -31,7 +31,7 @@ pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> ActionSetti
     }
 }
 
-/// `environment`: a list of `NAME` and `NAME=VALUE`. Values may be secret: a refusal does not show them.
+/// Reads `environment`, a list of `NAME` and `NAME=VALUE`. Values may be secret, so messages do not show them.
 fn read_environment(section: &Section<'_>, findings: &mut Findings) -> Vec<String> {
     let mut entries = Vec::new();
     for (index, entry) in section.items("environment", findings).unwrap_or_default().iter().enumerate() {
@@ -50,7 +50,7 @@ fn read_environment(section: &Section<'_>, findings: &mut Findings) -> Vec<Strin
     entries
 }
 
-/// `whitelist_cmds`, `whitelist_mode` and `allowed_cmds`.
+/// Reads `whitelist_cmds`, `whitelist_mode` and `allowed_cmds`.
 fn read_allowed(section: &Section<'_>, findings: &mut Findings) -> Option<CommandList> {
     let wanted = section.boolean_unlike(
         "whitelist_cmds",
@@ -64,7 +64,7 @@ fn read_allowed(section: &Section<'_>, findings: &mut Findings) -> Option<Comman
         _ => None,
     });
     if !wanted {
-        // Nobody reads 'allowed_cmds' then, as in the original; it may hold anything.
+        // As in the original, 'allowed_cmds' is not read then and may hold anything.
         if is_audit {
             let text = "has no effect, because 'whitelist_cmds' is not true";
             findings.warning(section.place(), &section.path("whitelist_mode"), text);
@@ -129,7 +129,7 @@ fn describe(text: &str, hole: &Hole) -> String {
     }
 }
 
-/// The whole example, since a cut one would show nothing.
+/// Returns the whole example, because a shortened one could omit the dangerous part.
 fn example(line: &str) -> String {
     let shown: String = line.chars().map(|one| if one == '\n' { "\\n".to_owned() } else { one.to_string() }).collect();
     format!("\u{201c}{shown}\u{201d}")

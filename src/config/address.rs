@@ -1,14 +1,14 @@
-//! Addresses, ports and address ranges as the files write them.
+//! Parses addresses, ports and address ranges of the configuration files.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::settings::Subnet;
 
-/// What [`host_and_port`] reads.
+/// The forms that [`host_and_port`] accepts, for messages.
 pub(super) const LISTENER: &str =
     "'*:PORT', 'ADDRESS:PORT' or '[IPv6 address]:PORT', PORT from 1 to 65535, for instance '*:5556'";
 
-/// Splits `*:5556`, `192.0.2.1:5556`, `[::]:5556` or `name:5556`; an IPv6 address comes back without its brackets.
+/// Splits `*:5556`, `192.0.2.1:5556`, `[::]:5556` or `name:5556`; an IPv6 address is returned without its brackets.
 pub(super) fn host_and_port(text: &str) -> Option<(String, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let port = port_number(port)?;
@@ -19,8 +19,8 @@ pub(super) fn host_and_port(text: &str) -> Option<(String, u16)> {
     if host == "*" || is_host_name(host) { Some((host.to_owned(), port)) } else { None }
 }
 
-/// A host as a dialer needs it: a name, an IPv4 address, or an IPv6 address with or without brackets, which are taken
-/// off.
+/// Parses the host of a connection to open: a name, an IPv4 address, or an IPv6 address with or without brackets, which
+/// are removed.
 #[must_use]
 pub fn host(text: &str) -> Option<String> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
@@ -30,13 +30,13 @@ pub fn host(text: &str) -> Option<String> {
     is_host_name(text).then(|| text.to_owned())
 }
 
-/// A port from 1 to 65535.
+/// Parses a port from 1 to 65535.
 pub(super) fn port_number(text: &str) -> Option<u16> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if digits { text.parse().ok().filter(|port| *port != 0) } else { None }
 }
 
-/// Letters, digits, `-`, `_` and `.`; what looks like an IPv4 address must be one.
+/// Whether `text` consists of letters, digits, `-`, `_` and `.`; text that looks like an IPv4 address must be one.
 fn is_host_name(text: &str) -> bool {
     let letters = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     let numeric = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -44,7 +44,7 @@ fn is_host_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 253 && letters && edges && (!numeric || text.parse::<Ipv4Addr>().is_ok())
 }
 
-/// The address of a listener of the REST API.
+/// Parses the address of a listener of the REST API.
 pub(super) fn listen_address(text: &str) -> Option<IpAddr> {
     match text {
         "*" => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
@@ -56,7 +56,7 @@ pub(super) fn listen_address(text: &str) -> Option<IpAddr> {
     }
 }
 
-/// `192.0.2.0/24`, `192.0.2.0/255.255.255.0`, `2001:db8::/32` or a single address.
+/// Parses `192.0.2.0/24`, `192.0.2.0/255.255.255.0`, `2001:db8::/32` or a single address.
 pub(super) fn subnet(text: &str) -> Option<Subnet> {
     let (address, mask) = match text.split_once('/') {
         Some((address, mask)) => (address, Some(mask)),
@@ -68,7 +68,7 @@ pub(super) fn subnet(text: &str) -> Option<Subnet> {
         None => most,
         Some(mask) if address.is_ipv4() && mask.contains('.') => {
             let bits = mask.parse::<Ipv4Addr>().ok()?.to_bits();
-            // A mask is ones, then zeros.
+            // A valid mask consists of ones followed by zeros.
             if bits.leading_ones().checked_add(bits.trailing_zeros()) != Some(32) {
                 return None;
             }

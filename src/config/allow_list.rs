@@ -1,8 +1,8 @@
 //! The allow-list of commands: Perl-style regular expressions, matched by PCRE2 without JIT.
 //!
-//! As in the original an expression matches anywhere in the command line unless it says otherwise with `^` and `$`, and
-//! a command is allowed when one expression matches. Each match has limits, so that an expression that backtracks
-//! without end is cut off. Out of scope: who asks, and what happens to a command that is not allowed.
+//! As in the original, an expression matches anywhere in the command line unless it is anchored with `^` and `$`, and a
+//! command is allowed when one expression matches. Each match has limits, so that catastrophic backtracking is cut off.
+//! Out of scope: the callers, and the handling of commands that are not allowed.
 
 mod example;
 mod holes;
@@ -17,13 +17,13 @@ use crate::model::work::CommandCheck;
 
 pub(super) use holes::{Hole, find as find_hole};
 
-/// Bounds of one match: steps of backtracking (some 20 ms at most), nested backtracking points, and memory in KiB.
+/// Limits of one match: backtracking steps (about 20 ms at most), nested backtracking points, and memory in KiB.
 const LIMITS: &str = "(*LIMIT_MATCH=1000000)(*LIMIT_DEPTH=100000)(*LIMIT_HEAP=32768)";
-/// Perl lets a group have the name of another.
+/// Allows several groups with the same name, as Perl does.
 const NAMES: &str = "(?J)";
-/// Characters of an expression that a log line shows.
+/// Maximum number of characters of an expression in a log line.
 const SHOWN_MAX: usize = 80;
-/// Expressions named per check that were cut off.
+/// Maximum number of cut-off expressions that are named per check.
 const CUT_OFF_SHOWN_MAX: usize = 5;
 
 /// Compiled expressions. Cheap to clone.
@@ -33,27 +33,27 @@ pub struct AllowList(Arc<[Expression]>);
 /// One expression of the list.
 #[derive(Clone)]
 pub(super) struct Expression {
-    /// As it stands in the file.
+    /// The expression as written in the file.
     text: String,
-    /// As PCRE2 has it.
+    /// The expression translated for PCRE2.
     pattern: String,
     compiled: Regex,
 }
 
-/// Whether an expression matches.
+/// Result of matching an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     Yes,
     No,
-    /// The limits were reached first; counts as no.
+    /// The limits were reached; counts as no match.
     CutOff,
 }
 
 impl Expression {
-    /// Compiles one expression of Perl's syntax.
+    /// Compiles one expression in Perl's syntax.
     ///
     /// # Errors
-    /// What is wrong with it and where.
+    /// Says what is wrong and where.
     pub(super) fn compile(text: &str) -> Result<Self, String> {
         let fault = |character: usize, text: &str| format!("does not compile at character {character}: {text}");
         let translated = perl_syntax::translate(text).map_err(|found| fault(found.character, &found.text))?;
@@ -76,7 +76,8 @@ impl Expression {
     }
 }
 
-/// An expression in quotes, cut when it is long. Backslashes stay as they are, so that it can be found in its file.
+/// Returns an expression in quotes, truncated if long. Backslashes are not escaped, so that it can be searched for in
+/// its file.
 pub(super) fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN_MAX).map(|one| if one.is_control() { ' ' } else { one }).collect();
     if text.chars().nth(SHOWN_MAX).is_some() {
@@ -85,7 +86,7 @@ pub(super) fn shown(text: &str) -> String {
     format!("'{shown}'")
 }
 
-/// PCRE2's sentence without what the crate puts before it.
+/// Returns the message of PCRE2 without the prefix of the crate.
 fn reason(error: &pcre2::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(": ").map_or(text.clone(), |(_, reason)| reason.to_owned())
@@ -96,20 +97,20 @@ impl AllowList {
         Self(expressions.into())
     }
 
-    /// How many expressions there are.
+    /// Number of expressions.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether nothing is allowed.
+    /// Whether the list has no expressions, so that nothing is allowed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Looks for command lines that are not allowed, up to `wanted` of them. May take a while: for worker threads. Once
-    /// `time_is_up` says so, the line in hand counts as refused and the check ends.
+    /// Returns up to `wanted` command lines that are not allowed. It may take long and is meant for worker threads.
+    /// Once `time_is_up` returns `true`, the current line counts as refused and the check ends.
     #[must_use]
     pub fn check(&self, lines: &[String], wanted: usize, mut time_is_up: impl FnMut() -> bool) -> CommandCheck {
         let mut check = CommandCheck::default();
@@ -166,7 +167,7 @@ impl PartialEq for AllowList {
     }
 }
 
-/// Whether the example of what an expression lets through, if one is found, is matched by it.
+/// Whether the dangerous example found for an expression, if any, is matched by the expression.
 #[cfg(fuzzing)]
 pub fn example_of_hole_matches(expression: &str) -> bool {
     let Ok(compiled) = Expression::compile(expression) else { return true };
@@ -204,7 +205,7 @@ mod tests {
     #[test]
     fn the_syntax_is_that_of_perl() {
         for (expression, yes, no) in [
-            // As Perl has it: these quote in its own source only, and an escape without a meaning is the letter.
+            // As in Perl: `\Q` and `\E` quote only in Perl source code, and an unknown escape stands for its letter.
             (r"^\Qa.b\E$", "QaxbE", "a.b"),
             (r"^[\w-.]+$", "a-b.c", "a+b"),
             (r"^[\w\s-/]+$", "a -/b", "a+b"),

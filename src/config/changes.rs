@@ -1,22 +1,20 @@
-//! A configuration that was read again while the daemon runs: what of it takes effect at once, and what needs a
-//! restart.
+//! Reload of the configuration while the daemon runs: which changes take effect at once, and which need a restart.
 //!
-//! [`take_over`] is the one list of both. Out of scope: the nodes of the register file, which are read again by
-//! themselves.
+//! [`take_over`] is the only list of both. Out of scope: the nodes of the register file, which is reloaded separately.
 
 use super::settings::{ActionSettings, Config, HttpSettings, ProxySettings};
 
-/// What differs.
+/// The differences between two configurations.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// In effect from now on, one sentence each.
+    /// Changes that have taken effect, one sentence each.
     pub taken: Vec<String>,
-    /// Options whose new value is used from the next start on.
+    /// Options whose new value takes effect at the next start.
     pub after_restart: Vec<&'static str>,
 }
 
 impl Changes {
-    /// Whether both are the same.
+    /// Whether there are no differences.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.taken.is_empty() && self.after_restart.is_empty()
@@ -42,7 +40,7 @@ macro_rules! take {
     };
 }
 
-/// Brings into `running` what can change while the daemon runs.
+/// Copies into `running` all values that can change while the daemon runs.
 #[must_use]
 pub fn take_over(running: &mut Config, read: &Config) -> Changes {
     let mut changes = Changes::default();

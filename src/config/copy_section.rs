@@ -1,4 +1,4 @@
-//! The options of copies: `copy_roots` of the module action, `copy_rate_limit` of the proxy.
+//! The options of copies: `copy_roots` of the module `action`, `copy_rate_limit` of the proxy.
 
 use std::path::{Component, PathBuf};
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use super::findings::Findings;
 use super::section::{Section, scalar};
 use crate::model::text::quoted;
 
-/// The directories that copies may write under. Without the option that is anywhere, which is worth a warning.
+/// Reads the directories under which copies may write. Without the option copies may write anywhere, which causes a
+/// warning.
 pub(super) fn read_roots(section: &Section<'_>, findings: &mut Findings) -> Arc<[PathBuf]> {
     let path = section.path("copy_roots");
     if section.value("copy_roots").is_none() {
@@ -33,7 +34,7 @@ pub(super) fn read_roots(section: &Section<'_>, findings: &mut Findings) -> Arc<
     roots.into()
 }
 
-/// Bytes a second that copies send to each node.
+/// Reads the maximum number of bytes per second that copies send to each node.
 pub(super) fn read_rate_limit(section: &Section<'_>, findings: &mut Findings) -> Option<u64> {
     let allowed = "a whole number of bytes per second from 1024 to 1000000000000";
     section.parsed("copy_rate_limit", None, allowed, findings, |text| {

@@ -1,4 +1,4 @@
-//! `gorgonecore` to [`CoreSettings`] (docs/protocol.md section 14).
+//! Reads `gorgonecore` into [`CoreSettings`] (docs/protocol.md section 14).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,19 +22,19 @@ use crate::model::rights::{BoundKey, Rights};
 use crate::model::session::is_thumbprint;
 use crate::model::text::quoted;
 
-/// A day, the longest time that a stop or a wait may take.
+/// Maximum value in seconds of time-outs: a day.
 pub(super) const DAY_SECONDS: u32 = 86_400;
-/// A year.
+/// A year in minutes.
 const YEAR_MINUTES: u32 = 525_600;
-/// The least `max_memory`: an idle daemon needs a few MiB.
+/// Minimum of `max_memory` in bytes; an idle daemon needs a few MiB.
 const MAX_MEMORY_MIN: u64 = 8 << 20;
-/// What the example files and the documentation have where a peer's thumbprint belongs.
+/// The placeholder of a peer's thumbprint in the example files and the documentation.
 const EXAMPLE_THUMBPRINT: &str = "pnI6EWkiTbazjikJXRkLmjml5wvVECYtQduJUjS4QK4";
 const MAX_MEMORY: &str = "0 (no limit) or bytes, at least 8388608";
-/// Bytes of a Unix socket's path without its closing zero (`sun_path`).
+/// Maximum length in bytes of the path of a Unix socket, without the terminating zero (`sun_path`).
 pub(super) const SOCKET_PATH_LIMIT: usize = 107;
 
-/// Reads `gorgonecore`; wrong values are noted and read as their default.
+/// Reads `gorgonecore`; wrong values are reported and replaced by their defaults.
 pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings {
     let section = Section::new(raw.core, raw.gorgone, "gorgonecore", &options::CORE, findings);
     let machine = machine_name();
@@ -104,7 +104,7 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> CoreSettings
     }
 }
 
-/// The host name of the machine, as the kernel tells it.
+/// The host name that the kernel reports.
 pub(super) fn machine_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| fs::read_to_string("/etc/hostname"));
     name.ok()
@@ -117,7 +117,7 @@ fn path(section: &Section<'_>, key: &'static str, default: &str, findings: &mut 
     PathBuf::from(section.text(key, findings).map_or(default, |(text, _)| text))
 }
 
-/// Only what a peer can do is allowed: AES with PKCS#7 padding (docs/protocol.md section 3).
+/// Accepts only the cipher that peers support: AES with PKCS#7 padding (docs/protocol.md section 3).
 fn check_ciphers(section: &Section<'_>, findings: &mut Findings) {
     section.parsed("external_com_cipher", (), "AES", findings, |text| text.eq_ignore_ascii_case("aes").then_some(()));
     section.parsed("external_com_padding", (), "1 (PKCS#7)", findings, |text| (text == "1").then_some(()));
@@ -131,7 +131,7 @@ fn external(section: &Section<'_>, findings: &mut Findings) -> Option<Endpoint> 
         (Some((kind, file)), None) => {
             let text = format!("is {}, but 'external_com_path' is missing: no external socket", quoted(kind));
             findings.warning(file, "gorgonecore.external_com_type", text);
-            // The type itself may be wrong as well.
+            // The type may be wrong as well.
             (kind, None, file)
         }
         (None, Some((_, file))) => {
@@ -162,7 +162,7 @@ fn external(section: &Section<'_>, findings: &mut Findings) -> Option<Endpoint> 
     endpoint
 }
 
-/// The keys that may use the external socket, and what those are bound to that are.
+/// Reads the keys that may use the external socket, and their bindings.
 fn authorized_clients(
     section: &Section<'_>,
     own_id: Option<NodeId>,
@@ -215,15 +215,15 @@ fn authorized_clients(
     (thumbprints, bound)
 }
 
-/// What an entry binds its key to.
+/// The restrictions that an entry puts on its key.
 struct Binding {
     name: Option<String>,
     node: Option<NodeId>,
     rights: Rights,
 }
 
-/// What an entry binds its key to; `None` for a plain one, which may ask for everything. A key of a node that has no
-/// `may` may say what such a node says.
+/// Reads the restrictions of an entry; `None` if there are none, so that the key may do everything. A key with a `node`
+/// but without `may` may send what such a node sends.
 fn binding(entry: &Section<'_>, own_id: Option<NodeId>, findings: &mut Findings) -> Option<Binding> {
     let name = entry.text("name", findings).map(|(text, _)| text.to_owned());
     let node = entry.parsed("node", None, "a node's id", findings, |text| text.parse::<NodeId>().ok().map(Some));

@@ -13,25 +13,26 @@ use crate::model::cron_expression::CronExpression;
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-/// Jobs of one daemon at most.
+/// Maximum number of jobs of a daemon.
 pub const CRON_JOBS_MAX: usize = 1_000;
 
-/// One job of the module `cron` (docs/protocol.md section 15). Its parameters may hold secrets: no `Debug` of them.
+/// One job of the module `cron` (docs/protocol.md section 15). Its `Debug` omits the parameters, which may hold
+/// secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CronJob {
-    /// `id`
+    /// `id`: name of the job.
     pub id: String,
-    /// `timespec` as it was written.
+    /// `timespec` as written in the file.
     pub timespec: String,
-    /// `timespec` as it is understood.
+    /// The parsed `timespec`.
     pub expression: CronExpression,
-    /// `action`
+    /// `action`: the action to run.
     pub action: String,
     /// `parameters` as JSON text.
     pub parameters: String,
     /// `target`: the id of a node; empty for this daemon.
     pub target: String,
-    /// `keep_token`: each run has the id as its token.
+    /// `keep_token`: whether each run uses `id` as its token.
     pub keep_token: bool,
 }
 
@@ -41,7 +42,7 @@ impl std::fmt::Debug for CronJob {
     }
 }
 
-/// Reads the jobs; one with a mistake is noted and left out.
+/// Reads the jobs; a faulty one is reported and left out.
 pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> Vec<CronJob> {
     let mut jobs = Vec::new();
     let mut ids = BTreeSet::new();
@@ -106,7 +107,7 @@ fn read_job(entry: &Node, key: &str, findings: &mut Findings) -> Option<CronJob>
     Some(CronJob { id, timespec, expression, action, parameters: parameters.to_string(), target, keep_token })
 }
 
-/// The files' values as JSON. Numbers and truth stay text, as peers read them anyway.
+/// Converts values to JSON. Numbers and booleans stay text, which peers accept.
 fn to_json(node: &Node) -> Json {
     match &node.value {
         Value::Null => Json::Null,

@@ -1,21 +1,21 @@
-//! How the Centreon configuration database is reached. The text form is read by [`super::database_section`].
+//! Settings of the connection to the Centreon configuration database, read by [`super::database_section`].
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A word that nobody may see: it has no `Debug` that shows it and no `Display`.
+/// A secret text. It has no `Display`, and its `Debug` hides the text.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps a word.
+    /// Wraps a secret.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The word itself, for whoever has to show it to a server.
+    /// The secret text, for sending it to a server.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -31,40 +31,40 @@ impl fmt::Debug for Secret {
 /// `centreon.database.db_configuration` (docs/protocol.md section 14).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseSettings {
-    /// Where it listens.
+    /// Address of the database server.
     pub place: DatabasePlace,
     /// Name of the database.
     pub database: String,
-    /// `username`; empty where none is given.
+    /// `username`; empty if absent.
     pub username: String,
-    /// `password`
+    /// `password` of the user.
     pub password: Secret,
     /// `mysql_ssl`; `None` without TLS. A Unix socket never has it.
     pub tls: Option<DatabaseTls>,
     /// `mysql_connect_timeout` (5 s)
     pub connect_timeout: Duration,
-    /// `mysql_read_timeout` (10 s): for each answer of the server, and for each request to it.
+    /// `mysql_read_timeout` (10 s): time limit for each answer of the server, and for sending each request.
     pub read_timeout: Duration,
 }
 
-/// Where a database listens.
+/// Address of a database server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatabasePlace {
     /// A host name or an address without brackets, and a port.
     Tcp {
-        /// Host or address.
+        /// Host name or address.
         host: String,
-        /// Port.
+        /// TCP port.
         port: u16,
     },
     /// `mysql_socket`: the path of a Unix socket.
     Socket(PathBuf),
-    /// `localhost` and the usual port: the Unix socket where the server's package has it, as every MySQL client does;
-    /// where there is none, the port on 127.0.0.1.
+    /// `localhost` with the default port: the Unix socket at the path of the server's package, as in every MySQL
+    /// client; if there is none, the port on 127.0.0.1.
     Local,
 }
 
-/// The port of MySQL and MariaDB.
+/// Default TCP port of MySQL and MariaDB.
 pub const DATABASE_PORT: u16 = 3_306;
 
 impl fmt::Display for DatabasePlace {
@@ -81,21 +81,21 @@ impl fmt::Display for DatabasePlace {
 /// The `mysql_ssl_*` options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DatabaseTls {
-    /// `mysql_ssl_ca_file`: PEM with the authority that signed the server's certificate. Without it the connection is
-    /// encrypted but the server is not known.
+    /// `mysql_ssl_ca_file`: PEM file with the authority that signed the server's certificate. Without it the connection
+    /// is encrypted but the server is not authenticated.
     pub ca_file: Option<PathBuf>,
-    /// `mysql_ssl_verify_server_cert`: the certificate must be for this host name.
+    /// `mysql_ssl_verify_server_cert`: whether the certificate must be valid for the host name.
     pub verify_name: bool,
-    /// `mysql_ssl_client_cert` and `mysql_ssl_client_key`
+    /// `mysql_ssl_client_cert` and `mysql_ssl_client_key`: the client's certificate and key.
     pub client: Option<(PathBuf, PathBuf)>,
-    /// `mysql_ssl_optional`: without TLS where the server has none.
+    /// `mysql_ssl_optional`: whether to continue without TLS if the server has none.
     pub optional: bool,
 }
 
 /// Options of the module `nodes` (docs/protocol.md section 15).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodesSettings {
-    /// `resync_time` (600 s)
+    /// `resync_time` (600 s): interval between two readings of the database.
     pub resync_time: Duration,
     /// `ssh_username`: the user of `push_ssh` nodes.
     pub ssh_username: Option<String>,

@@ -1,5 +1,5 @@
-//! `centreon.database.db_configuration` and the options of the module `nodes` to [`super::database`]. Connects to
-//! nothing, and never shows a DSN as a whole, because it may hold a password.
+//! Reads `centreon.database.db_configuration` and the options of the module `nodes` into [`super::database`]. It
+//! connects to nothing. Messages never show a whole DSN, because it may hold a password.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::model::text::quoted;
 const FORMS: &str = "'mysql:host=HOST;port=PORT;dbname=NAME'";
 const KEY: &str = "centreon.database.db_configuration";
 
-/// The module `nodes`; `None` after a problem, and without a database, which is a warning: a daemon that has lost that
-/// file still serves its other nodes.
+/// Reads the module `nodes`; `None` after a problem. A missing database is only a warning and also gives `None`, so
+/// that a daemon without that file still serves its other nodes.
 pub(super) fn read_nodes(section: Section<'_>, raw: &RawConfig<'_>, findings: &mut Findings) -> Option<NodesSettings> {
     let resync_time = section.duration("resync_time", Duration::from_secs(600), Unit::Seconds, DAY_SECONDS, findings);
     let ssh_username = section.text("ssh_username", findings).map(|(text, _)| text.to_owned());
@@ -26,7 +26,7 @@ pub(super) fn read_nodes(section: Section<'_>, raw: &RawConfig<'_>, findings: &m
     Some(NodesSettings { resync_time, ssh_username, database })
 }
 
-/// The database of a module that needs it; `None` without one, which is a warning.
+/// Reads the database of a module that needs one; `None` with a warning if there is none.
 pub(super) fn of_module(
     section: &Section<'_>,
     raw: &RawConfig<'_>,
@@ -41,7 +41,7 @@ pub(super) fn of_module(
     None
 }
 
-/// `centreon.database.db_realtime`, where a file has it.
+/// Reads `centreon.database.db_realtime`, if present.
 pub(super) fn realtime(raw: &RawConfig<'_>, findings: &mut Findings) -> Option<DatabaseSettings> {
     let node = raw.centreon?.get("database")?.get("db_realtime")?;
     read_database(node, "centreon.database.db_realtime", findings)
@@ -80,7 +80,7 @@ fn read_database(node: &Node, key: &str, findings: &mut Findings) -> Option<Data
     }
 }
 
-/// The members of a DSN, separated by `;` or `:` in any mixture, but for an address in brackets.
+/// Splits a DSN into its members, separated by `;` or `:`, except within an address in brackets.
 fn members(text: &str) -> Vec<&str> {
     let mut members = Vec::new();
     let (mut start, mut in_brackets) = (0, false);
@@ -99,7 +99,7 @@ fn members(text: &str) -> Vec<&str> {
     members.into_iter().map(str::trim).filter(|member| !member.is_empty()).collect()
 }
 
-/// What a DSN says so far.
+/// The members of a DSN read so far.
 #[derive(Default)]
 struct Members {
     host: Option<String>,
@@ -127,7 +127,7 @@ fn parse_dsn(text: &str, warnings: &mut Vec<String>) -> Result<DatabaseSettings,
         return Err(format!("names the driver {}; allowed: mysql or MariaDB, as in {FORMS}", quoted(driver)));
     }
     let mut found = Members::default();
-    // A member without '=' stands for one of these, in this order.
+    // Members without '=' have these meanings, in this order.
     let mut positions = ["database", "host", "port"].into_iter();
     let mut port_of_host = None;
     let mut before = "";
@@ -196,7 +196,7 @@ fn take_member(found: &mut Members, name: &str, value: &str, warnings: &mut Vec<
         }
         "connect_timeout" => found.connect_timeout = Some(timeout(value).ok_or_else(|| timeout_refusal(&name, value))?),
         "read_timeout" => found.read_timeout = Some(timeout(value).ok_or_else(|| timeout_refusal(&name, value))?),
-        // Of the original's driver, without a use here.
+        // Options of the original's driver that have no use here.
         "write_timeout" | "enable_utf8" | "enable_utf8mb4" | "auto_reconnect" | "compression" => {}
         _ => warnings.push(format!("the member {} is unknown, ignored", quoted(&name))),
     }

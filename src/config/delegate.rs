@@ -1,27 +1,27 @@
-//! `gorgonecore.delegate`: requests that a daemon of the original beside us answers (docs/protocol.md section 19). The
-//! text form is read by [`super::delegate_section`].
+//! `gorgonecore.delegate`: requests that an original Gorgone beside us answers (docs/protocol.md section 19), read by
+//! [`super::delegate_section`].
 
 use crate::model::node_id::NodeId;
 
-/// See the module's page.
+/// Which requests are delegated, and to which node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DelegateSettings {
-    /// `node`: who answers; a node that we connect to.
+    /// `node`: the node that answers; we connect to it.
     pub node: Option<NodeId>,
-    /// `actions`: words of actions, where `*` stands for any letters.
+    /// `actions`: names of actions, in which `*` stands for any characters.
     pub actions: Vec<String>,
-    /// `endpoints`: beginnings of paths of the API, without `/api/`.
+    /// `endpoints`: prefixes of API paths, without `/api/`.
     pub endpoints: Vec<String>,
 }
 
 impl DelegateSettings {
-    /// Whether requests for an action go there.
+    /// Whether requests for an action are delegated.
     #[must_use]
     pub fn takes_action(&self, word: &str) -> bool {
         self.node.is_some() && self.actions.iter().any(|pattern| fits(pattern, word))
     }
 
-    /// Whether calls of a path (`centreon/autodiscovery/hosts`) go there.
+    /// Whether API calls of a path (`centreon/autodiscovery/hosts`) are delegated.
     #[must_use]
     pub fn takes_path(&self, path: &str) -> bool {
         let begins = |prefix: &String| {
@@ -31,7 +31,7 @@ impl DelegateSettings {
     }
 }
 
-/// Whether a word fits a pattern with `*`.
+/// Whether a word matches a pattern with `*`.
 fn fits(pattern: &str, word: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(rest) = parts.next().and_then(|first| word.strip_prefix(first)) else { return false };

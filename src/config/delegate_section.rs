@@ -1,4 +1,4 @@
-//! `gorgonecore.delegate` to [`DelegateSettings`].
+//! Reads `gorgonecore.delegate` into [`DelegateSettings`].
 
 use super::delegate::DelegateSettings;
 use super::findings::Findings;
@@ -6,10 +6,10 @@ use super::options;
 use super::section::{Section, refuse, scalar};
 use crate::model::node_id;
 
-/// Patterns and prefixes of one list at most.
+/// Maximum number of patterns or prefixes in one list.
 const ENTRIES_MAX: usize = 1_000;
 
-/// Reads the option; nothing without it.
+/// Reads the option; without it nothing is delegated.
 pub(super) fn read(core: &Section<'_>, findings: &mut Findings) -> DelegateSettings {
     if core.value("delegate").is_none() {
         return DelegateSettings::default();

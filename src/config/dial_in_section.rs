@@ -1,5 +1,5 @@
-//! The two ends of nodes that dial in: the modules `pull` and `pullwss` of such a node (docs/protocol.md sections 8 and
-//! 9) and the proxy's `httpserver`, where a pullwss node arrives.
+//! Options for nodes that dial in, at both ends: the modules `pull` and `pullwss` of such a node (docs/protocol.md
+//! sections 8 and 9), and the proxy's `httpserver`, to which a pullwss node connects.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -27,13 +27,13 @@ const PORTS: &str = "a whole number from 1 to 65535";
 const TOKENS: &str = "visible ASCII characters without spaces (it travels in an HTTP header)";
 /// The account of `tpapi` for the web API.
 const WEB_API: &str = "centreonv2";
-/// What the example files have as a token.
+/// The placeholder of a token in the example files.
 const EXAMPLE_TOKEN: &str = "a-long-random-word";
-/// What [`HttpProxy`] needs.
+/// The accepted forms of an [`HttpProxy`], for messages.
 const PROXIES: &str = "http://HOST:PORT or http://USER:PASSWORD@HOST:PORT";
 
-/// The proxy's `httpserver`; `None` where it is not enabled, and without a token (docs/protocol.md section 9).
-/// Tokens may also be known to the web API, by one of these accounts.
+/// Reads the proxy's `httpserver`; `None` if it is not enabled or has no token (docs/protocol.md section 9). One of the
+/// `accounts` may be that of the web API, which knows further tokens.
 pub(super) fn read_listener(
     section: Section<'_>,
     accounts: &[WebAccount],
@@ -77,7 +77,7 @@ fn web_api(section: &Section<'_>, accounts: &[WebAccount], findings: &mut Findin
     account.cloned()
 }
 
-/// `tokens`: those of single nodes.
+/// Reads `tokens`, the tokens of single nodes.
 fn tokens(section: &Section<'_>, findings: &mut Findings) -> Vec<NodeToken> {
     const NAMES: &str = "a name of letters, digits, '.', '_' and '-', at most 64 characters";
     const HASHES: &str = "the SHA-256 of the token in hex or base64; 'stheno keys hash-token' prints it";
@@ -105,7 +105,7 @@ fn tokens(section: &Section<'_>, findings: &mut Findings) -> Vec<NodeToken> {
             findings.problem(&item.place, &entry.path("name"), "is that of another token");
         }
         if hash == Some(None) {
-            // Perhaps it is the token itself, so it is not shown.
+            // The value may be the token itself, so it is not shown.
             findings.problem(&item.place, &entry.path("hash"), format!("is no hash; allowed: {HASHES}"));
         }
         let hash = hash.flatten();
@@ -120,7 +120,7 @@ fn tokens(section: &Section<'_>, findings: &mut Findings) -> Vec<NodeToken> {
     tokens
 }
 
-/// Whether there is this key, without a value.
+/// Whether `key` is present without a value.
 pub(super) fn is_named_without_value(item: &Node, key: &str) -> bool {
     let Value::Map(entries) = &item.value else { return false };
     entries.iter().filter(|(name, _)| **name == *key).any(|(_, node)| match &node.value {
@@ -134,7 +134,7 @@ fn is_token_name(name: &str) -> bool {
     name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
-/// 64 hexadecimal digits, or base64 of either alphabet.
+/// Parses a SHA-256 hash: 64 hexadecimal digits, or base64 in either alphabet.
 fn token_hash(text: &str) -> Option<[u8; 32]> {
     if text.len() == 64 {
         return from_hex(text)?.try_into().ok();
@@ -150,7 +150,7 @@ const fn default_port(uses_tls: bool) -> u16 {
     if uses_tls { 443 } else { 80 }
 }
 
-/// The token, never empty; a problem that does not show it if no header can carry it.
+/// Reads the token, which is never empty. If no header can carry it, a problem is reported that does not show it.
 fn token(section: &Section<'_>, findings: &mut Findings) -> Option<String> {
     let (text, file) = section.exact("token", findings)?;
     if text == EXAMPLE_TOKEN {
@@ -166,7 +166,7 @@ fn token(section: &Section<'_>, findings: &mut Findings) -> Option<String> {
     None
 }
 
-/// The module `pull`; `None` after a problem.
+/// Reads the module `pull`; `None` after a problem.
 pub(super) fn read_pull(section: Section<'_>, core: &CoreSettings, findings: &mut Findings) -> Option<PullSettings> {
     need_id(&section, core, findings);
     let endpoint = target(&section, findings);
@@ -176,7 +176,7 @@ pub(super) fn read_pull(section: Section<'_>, core: &CoreSettings, findings: &mu
     Some(PullSettings { endpoint: endpoint?, ping, ping_timeout })
 }
 
-/// `target_type` and `target_path`: the external socket of the central.
+/// Reads `target_type` and `target_path`, the external socket of the central.
 fn target(section: &Section<'_>, findings: &mut Findings) -> Option<Endpoint> {
     const TCP: &str = "'HOST:PORT' of the central's external socket, for instance '192.0.2.1:5556'";
     let is_tcp =
@@ -205,7 +205,7 @@ fn target(section: &Section<'_>, findings: &mut Findings) -> Option<Endpoint> {
     endpoint
 }
 
-/// The module `pullwss`; `None` after a problem.
+/// Reads the module `pullwss`; `None` after a problem.
 pub(super) fn read_pullwss(
     section: Section<'_>,
     core: &CoreSettings,
@@ -236,8 +236,8 @@ pub(super) fn read_pullwss(
     Some(PullWssSettings { host: host?, port, token: token?, uri, tls, proxy, ping, max_message_size })
 }
 
-/// `ping`: how often the node registers again, at least every `least` seconds. Published examples have 1, which the
-/// central would hear from each of its nodes every second.
+/// Reads `ping`, the interval at which the node registers again, with a minimum of `least` seconds. Published examples
+/// have 1, which would make every node register each second.
 fn ping(section: &Section<'_>, least: u64, findings: &mut Findings) -> Duration {
     let least = Duration::from_secs(least);
     let ping = section.duration("ping", least, Unit::Seconds, DAY_SECONDS, findings);
@@ -254,7 +254,7 @@ fn ping(section: &Section<'_>, least: u64, findings: &mut Findings) -> Duration 
     ping.max(least)
 }
 
-/// A node that has no id cannot say who it is.
+/// Reports a missing `id`, because a node without an id cannot register.
 fn need_id(section: &Section<'_>, core: &CoreSettings, findings: &mut Findings) {
     if core.id.is_none() {
         let text = "a node that connects to its central needs 'gorgonecore.id', the id that the central knows it by";
@@ -275,7 +275,7 @@ fn required<'a>(
     section.text(key, findings)
 }
 
-/// `proxy`. The value is never shown, because it may hold a password.
+/// Reads `proxy`. The value is never shown, because it may hold a password.
 fn http_proxy(section: &Section<'_>, findings: &mut Findings) -> Option<HttpProxy> {
     let (text, file) = section.text("proxy", findings)?;
     let proxy = parse_proxy(text);
@@ -311,7 +311,7 @@ fn parse_proxy(text: &str) -> Option<HttpProxy> {
     Some(HttpProxy { host, port, auth })
 }
 
-/// Resolves `%40` and the like, by which a URL writes the characters that would end a field.
+/// Resolves percent-encoding such as `%40`.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

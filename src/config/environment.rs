@@ -1,8 +1,8 @@
-//! Environment variables over the files (docs/protocol.md section 18): `GORGONE__PATH__KEY=value` sets or replaces one
-//! value, and the container images of pollers have short names for the few that they need.
+//! Environment variables that override the files (docs/protocol.md section 18): `GORGONE__PATH__KEY=value` sets or
+//! replaces one value. The container images of pollers use short names for a few values.
 //!
-//! A path begins below `configuration` (`GORGONE__GORGONE__MODULES__PULLWSS__TOKEN`); capital and small letters are the
-//! same. An entry of a list is meant by its number, by its `name` or by its `id`. Empty variables count as not set.
+//! A path begins below `configuration` (`GORGONE__GORGONE__MODULES__PULLWSS__TOKEN`) and is case-insensitive. An entry
+//! of a list is addressed by its number, its `name` or its `id`. Empty variables count as not set.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -12,13 +12,13 @@ use super::tree::{Node, Place, Value};
 use crate::model::module::Module;
 use crate::model::text::quoted;
 
-/// What every long name begins with.
+/// Prefix of every long name.
 const PREFIX: &str = "GORGONE__";
-/// Words of a path at most.
+/// Maximum number of words of a path.
 const WORDS_MAX: usize = 16;
-/// The lists whose entries are made when a variable names one that no file has.
+/// The lists in which a variable may create an entry by name.
 const NAMED_LISTS: [&str; 2] = ["modules", "tpapi"];
-/// The short names of the container images, and what they stand for.
+/// The short names of the container images, with the paths that they stand for.
 const SHORT_NAMES: [(&str, &str); 5] = [
     ("GORGONE_UID", "GORGONE__GORGONE__GORGONECORE__ID"),
     (TOKEN, "GORGONE__GORGONE__MODULES__PULLWSS__TOKEN"),
@@ -28,16 +28,16 @@ const SHORT_NAMES: [(&str, &str); 5] = [
 ];
 const TOKEN: &str = "GORGONE_TOKEN";
 
-/// A value that comes from the environment.
+/// A value that was set by an environment variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FromEnvironment {
-    /// The value's key, as messages write it.
+    /// Key of the value, in the form used in messages.
     pub key: String,
-    /// The variable.
+    /// Name of the variable.
     pub variable: String,
 }
 
-/// Sets in `tree` what `variables` say, the short names last. What cannot be set is a warning.
+/// Sets the values of `variables` in `tree`, short names last. Values that cannot be set cause warnings.
 pub(super) fn apply(tree: &mut Node, variables: &[(String, String)], findings: &mut Findings) -> Vec<FromEnvironment> {
     let mut set = Vec::new();
     let given = |name: &str| variables.iter().any(|(variable, value)| variable == name && !value.is_empty());
@@ -48,7 +48,7 @@ pub(super) fn apply(tree: &mut Node, variables: &[(String, String)], findings: &
         .filter(|(name, _)| dials || *name == "GORGONE_UID")
         .filter_map(|(name, path)| variables.iter().find(|(variable, _)| variable == name).map(|pair| (pair, *path)));
     let mut long: Vec<_> = long.collect();
-    // So that an entry with a smaller number is there before the next.
+    // Sorting creates the entries of a list in the order of their numbers.
     long.sort();
     for ((variable, value), path) in long.into_iter().chain(short).filter(|((_, value), _)| !value.is_empty()) {
         let place = Place::file(Path::new(&format!("environment variable {variable}")));
@@ -76,7 +76,7 @@ fn is_called(item: &Node, word: &str) -> bool {
     })
 }
 
-/// Sets one value; its key, as messages write it.
+/// Sets one value; returns its key in the form used in messages.
 fn set_value(tree: &mut Node, path: &str, value: &str, place: &Place) -> Result<String, String> {
     let path = path.strip_prefix(PREFIX).unwrap_or(path).to_ascii_lowercase();
     let words: Vec<&str> = path.split("__").collect();
@@ -97,7 +97,7 @@ fn set_value(tree: &mut Node, path: &str, value: &str, place: &Place) -> Result<
             key = format!("{key}[{word}]");
             node = entry(node, word, &list, is_last, place)?;
         } else {
-            // `gorgone` itself is not written in messages.
+            // Messages omit `gorgone`.
             key = if index == 0 && *word == "gorgone" { String::new() } else { super::yaml::join(&key, word) };
             let next = words.get(index.saturating_add(1)).copied().unwrap_or_default();
             node = child(node, word, next, place)?;
@@ -107,7 +107,7 @@ fn set_value(tree: &mut Node, path: &str, value: &str, place: &Place) -> Result<
     Ok(key)
 }
 
-/// The value at a key of a map, made where there is none; `next` is the word after it.
+/// Returns the value at a key of a map, creating it if absent; `next` is the following word of the path.
 fn child<'a>(node: &'a mut Node, word: &str, next: &str, place: &Place) -> Result<&'a mut Node, String> {
     if node.value == Value::Null {
         node.value = Value::Map(Vec::new());
@@ -128,8 +128,8 @@ fn child<'a>(node: &'a mut Node, word: &str, next: &str, place: &Place) -> Resul
     Ok(child)
 }
 
-/// The entry of a list that a word means. A new one is made by the number after the last, or by a name in the lists
-/// whose entries have names; a module gets its package and is enabled.
+/// Returns the entry of a list that a word addresses. A new entry is created by the next free number, or by a name in
+/// [`NAMED_LISTS`]; a new module gets its package and is enabled.
 fn entry<'a>(node: &'a mut Node, word: &str, list: &str, is_last: bool, place: &Place) -> Result<&'a mut Node, String> {
     let Value::List(items) = &mut node.value else { return Err("cannot be set".to_owned()) };
     let number = word.parse::<usize>().ok().filter(|_| word.bytes().all(|byte| byte.is_ascii_digit()));

@@ -1,4 +1,4 @@
-//! The problems and warnings that reading a configuration gathers. Never stops at the first one.
+//! Collects all problems and warnings found while reading a configuration.
 
 use std::path::PathBuf;
 
@@ -7,21 +7,20 @@ use super::tree::Place;
 /// One problem of the configuration, shown as `file:line: key: text`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The file it stands in.
+    /// The file that contains the problem.
     pub file: PathBuf,
-    /// The line, counted from 1; 0 for the file as a whole.
+    /// The line, counted from 1; 0 for the whole file.
     pub line: u32,
-    /// The key, for instance `gorgonecore.external_com_type` or `modules[httpserver].port`; empty for the file as a
-    /// whole.
+    /// The key, for instance `gorgonecore.external_com_type` or `modules[httpserver].port`; empty for the whole file.
     pub key: String,
-    /// What is wrong and what is allowed.
+    /// What is wrong, and what is allowed.
     pub text: String,
-    /// Whether something does not work because of it: a line of the level ERROR instead of WARNING.
+    /// Whether some function will not work because of it; it is then logged as ERROR instead of WARNING.
     pub is_error: bool,
 }
 
 impl Problem {
-    /// A problem with a file as a whole, or with what `key` of it means.
+    /// Creates a problem of a whole file, or of the value of `key` in it.
     pub fn of_file(file: impl Into<PathBuf>, key: impl Into<String>, text: impl Into<String>) -> Self {
         Self { file: file.into(), line: 0, key: key.into(), text: text.into(), is_error: false }
     }
@@ -38,10 +37,10 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// Lines kept of each kind; a configuration with more is broken in one place that shows many times.
+/// Maximum number of findings of each kind. More usually have a single cause.
 const LIMIT: usize = 200;
 
-/// What was found wrong so far.
+/// The findings so far.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     problems: Vec<Problem>,
@@ -49,28 +48,28 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Notes something that forbids a start.
+    /// Adds a problem, which prevents a start.
     pub(super) fn problem(&mut self, place: &Place, key: &str, text: impl Into<String>) {
         push(&mut self.problems, place, key, text.into(), true);
     }
 
-    /// Notes something that an administrator should know.
+    /// Adds a warning for the administrator.
     pub(super) fn warning(&mut self, place: &Place, key: &str, text: impl Into<String>) {
         push(&mut self.warnings, place, key, text.into(), false);
     }
 
-    /// Notes that something will not work although the configuration wants it: a start goes on, with an ERROR line.
+    /// Adds a finding about a configured function that will not work: the daemon starts, and logs an ERROR line.
     pub(super) fn loss(&mut self, place: &Place, key: &str, text: impl Into<String>) {
         push(&mut self.warnings, place, key, text.into(), true);
     }
 
-    /// Problems, then warnings.
+    /// Returns the problems, then the warnings.
     pub(super) fn into_parts(self) -> (Vec<Problem>, Vec<Problem>) {
         (self.problems, self.warnings)
     }
 }
 
-/// The same line twice (a file that is included twice) helps nobody.
+/// Adds a finding unless it is already there, for instance because a file is included twice.
 fn push(lines: &mut Vec<Problem>, place: &Place, key: &str, text: String, is_error: bool) {
     let line = Problem { file: place.file.to_path_buf(), line: place.line, key: key.to_owned(), text, is_error };
     if lines.len() < LIMIT && !lines.contains(&line) {

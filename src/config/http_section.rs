@@ -15,7 +15,7 @@ use super::tls_section;
 const RANGE: &str = "a range such as 10.30.2.0/24 or 2001:db8::/32, or one address";
 const NAME: &str = "a host name without a port, for instance gorgone.example.org";
 
-/// Reads the options; wrong values are noted and read as their default.
+/// Reads the options; wrong values are reported and replaced by their defaults.
 pub(super) fn read(section: Section<'_>, findings: &mut Findings) -> HttpSettings {
     const ADDRESS: &str = "an IPv4 or IPv6 address to listen on, for instance 0.0.0.0 or ::1";
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -112,7 +112,7 @@ fn users(auth: &Section<'_>, findings: &mut Findings) -> Vec<HttpUser> {
     users
 }
 
-/// `$argon2id$v=19$m=…,t=…,p=…$SALT$HASH`
+/// Whether `text` has the form `$argon2id$v=19$m=…,t=…,p=…$SALT$HASH`.
 fn is_password_hash(text: &str) -> bool {
     let parts: Vec<&str> = text.split('$').collect();
     matches!(parts.as_slice(), ["", "argon2id" | "argon2i" | "argon2d", version, costs, salt, hash]
@@ -131,7 +131,7 @@ fn allowed_hosts(section: &Section<'_>, findings: &mut Findings) -> Option<Vec<S
     enabled.then_some(subnets)
 }
 
-/// A list of ranges of addresses.
+/// Reads a list of address ranges.
 pub(super) fn subnets(section: &Section<'_>, name: &'static str, findings: &mut Findings) -> Vec<Subnet> {
     let mut subnets = Vec::new();
     for (index, item) in section.items(name, findings).unwrap_or_default().iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Reads files and resolves `!include` (docs/protocol.md section 14). Bounds depth, number of files and bytes; finds
-//! cycles.
+//! Reads files and resolves `!include` (docs/protocol.md section 14). It limits depth, number of files and size, and
+//! detects cycles.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,49 +15,49 @@ use super::vault::VaultReference;
 use super::{wildcard, yaml};
 use crate::model::text::quoted;
 
-/// Files within files.
+/// Maximum depth of nested includes.
 const DEPTH_LIMIT: usize = 16;
-/// Files of one configuration.
+/// Maximum number of files of a configuration.
 const FILE_LIMIT: usize = 1_000;
-/// Bytes of one configuration.
+/// Maximum size in bytes of all files of a configuration.
 const SIZE_LIMIT: u64 = 8 << 20;
 
-/// Reads files; remembers what was read so that the bounds hold for all of them together.
+/// Reads files, and counts them so that the limits apply to all of them together.
 #[derive(Debug, Default)]
 pub(super) struct Loader {
-    /// The files that are being read, outermost first, as given and in canonical form.
+    /// The files being read, outermost first, each as given and in canonical form.
     open: Vec<(PathBuf, PathBuf)>,
     files: usize,
     bytes: u64,
     sources: Sources,
-    /// What nodes of the register file wait for.
+    /// The secrets of the vault that nodes of the register file wait for.
     waiting: BTreeSet<VaultReference>,
 }
 
-/// An `!include`: where it stands, and below which key of the whole.
+/// The place of an `!include`, and its key in the whole configuration.
 struct Site<'a> {
     place: &'a Place,
     key: &'a str,
 }
 
 impl Loader {
-    /// Something waits for secrets of a vault.
+    /// The set of missing secrets of the vault, to add to.
     pub(super) const fn waiting(&mut self) -> &mut BTreeSet<VaultReference> {
         &mut self.waiting
     }
 
-    /// What nodes of the register file wait for.
+    /// The secrets of the vault that nodes of the register file wait for.
     pub(super) fn take_waiting(&mut self) -> BTreeSet<VaultReference> {
         std::mem::take(&mut self.waiting)
     }
 
-    /// What was read, so far.
+    /// Takes the list of the files read so far.
     pub(super) fn take_sources(&mut self) -> Sources {
         std::mem::take(&mut self.sources)
     }
 
-    /// The values of `path` and of all that it includes; `None` after a problem with the file itself. `key` is where
-    /// the values will stand in the whole, so that messages of files within it name it.
+    /// Reads `path` and everything that it includes; `None` after a problem with the file itself. `key` is the position
+    /// of the values in the whole configuration, for messages.
     pub(super) fn read(&mut self, path: &Path, key: &str, findings: &mut Findings) -> Option<Node> {
         let bytes = self.read_bytes(path).map_err(|text| findings.problem(&Place::file(path), "", text)).ok()?;
         self.parse(path, key, &bytes, findings)
@@ -91,7 +91,7 @@ impl Loader {
         self.files = self.files.saturating_add(1);
         self.sources.files.push(path.to_path_buf());
         let cannot = |error: io::Error| format!("cannot be read: {}", reason(&error));
-        // Opening a pipe that nobody writes to would wait for ever.
+        // Without `O_NONBLOCK`, opening a pipe without a writer would block for ever.
         let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(cannot)?;
         let kind = file.metadata().map_err(cannot)?.file_type();
         if kind.is_dir() {
@@ -133,7 +133,7 @@ impl Loader {
         merged
     }
 
-    /// The files of one path, each with whether a wildcard caught it.
+    /// Returns the files of one path, each with whether it was matched by a wildcard.
     fn files_of(&mut self, path: &str, site: &Site<'_>, findings: &mut Findings) -> Vec<(PathBuf, bool)> {
         let directory = site.place.file.parent().unwrap_or(Path::new(""));
         if !wildcard::is_pattern(path) {
@@ -185,7 +185,8 @@ impl Loader {
     }
 }
 
-/// An empty directory is how packages come; a directory that is not there is a slip of the pen.
+/// Warns that a wildcard matches no file. The message names a missing directory, which is probably a typing error; an
+/// empty one is usual after the installation of packages.
 fn warn_of_no_file(directory: &Path, pattern: &str, site: &Site<'_>, findings: &mut Findings) {
     let looked_in = directory.join(pattern);
     let missing = looked_in.ancestors().skip(1).take_while(|place| !wildcard::is_pattern(&place.to_string_lossy()));
@@ -195,8 +196,8 @@ fn warn_of_no_file(directory: &Path, pattern: &str, site: &Site<'_>, findings: &
     findings.warning(site.place, site.key, text);
 }
 
-/// Adds the value of one included file. A file that a wildcard caught and that holds another sort of value than the
-/// place wants is left out.
+/// Merges the value of one included file. A file that was matched by a wildcard is left out if its value has the wrong
+/// type for the place.
 fn add(merged: &mut Option<Node>, node: Node, caught: bool, site: &Site<'_>, findings: &mut Findings) {
     if node.value == Value::Null {
         return;
@@ -218,7 +219,7 @@ fn add(merged: &mut Option<Node>, node: Node, caught: bool, site: &Site<'_>, fin
     }
 }
 
-/// What the value at `key` must be, where that is known.
+/// The required type of the value at `key`, if known.
 fn wanted_kind(key: &str) -> Option<&'static str> {
     match key.rsplit('.').next().unwrap_or(key) {
         "" | "configuration" | "gorgone" | "gorgonecore" | "centreon" | "database" => Some("a map"),
@@ -227,7 +228,7 @@ fn wanted_kind(key: &str) -> Option<&'static str> {
     }
 }
 
-/// Warns of passwords that every user of the machine can read.
+/// Warns of files with passwords that every user of the machine can read.
 fn warn_of_open_secrets(place: &Place, node: &Node, findings: &mut Findings) {
     let path = &*place.file;
     let Ok(metadata) = fs::metadata(path) else { return };
@@ -242,7 +243,7 @@ fn warn_of_open_secrets(place: &Place, node: &Node, findings: &mut Findings) {
     }
 }
 
-/// The first key of a secret that `file` itself says.
+/// Returns the first key in `file` itself that holds a secret.
 fn first_secret<'a>(node: &'a Node, file: &Path) -> Option<&'a str> {
     const SECRETS: [&str; 5] = ["password", "ssh_password", "gorgone_db_password", "token", "passphrase"];
     match &node.value {
@@ -257,7 +258,7 @@ fn first_secret<'a>(node: &'a Node, file: &Path) -> Option<&'a str> {
     }
 }
 
-/// Why the system refused, without its error number.
+/// Returns the message of a system error, without its number.
 pub(super) fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),

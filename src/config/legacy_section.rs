@@ -1,4 +1,4 @@
-//! The options of the module `legacycmd` to [`super::legacy`].
+//! Reads the options of the module `legacycmd` into [`super::legacy`].
 
 use std::path::PathBuf;
 
@@ -8,10 +8,10 @@ use super::legacy::LegacySettings;
 use super::raw::RawConfig;
 use super::section::Section;
 
-/// Lines of one message at most.
+/// Maximum number of lines of one message.
 const BULK_MAX: usize = 1_000;
 
-/// The module `legacycmd`, without its account yet; `None` after a problem and without a database.
+/// Reads the module `legacycmd`, without its account; `None` after a problem and without a database.
 pub(super) fn read(section: Section<'_>, raw: &RawConfig<'_>, findings: &mut Findings) -> Option<LegacySettings> {
     let mut path = |key: &'static str, default: &str| -> String {
         let given = section.text(key, findings);

@@ -1,12 +1,13 @@
-//! Configuration files to validated settings. Reads files; opens no socket, starts nothing, changes nothing.
+//! Reads configuration files into validated settings. It only reads files: it opens no socket, starts nothing and
+//! changes nothing.
 //!
-//! The way of a value: [`include`] reads files and resolves `!include` into one tree whose every value knows its file,
-//! [`environment`] sets what variables say, [`raw`] finds the sections in it, [`core_section`], [`modules`] and
-//! [`register_file`] turn them into [`settings`], and [`ports`] looks whether the listeners fit together. Nothing stops
-//! at the first problem: all of them are collected in [`findings`].
+//! The path of a value: [`include`] reads files and resolves `!include` into one tree whose every value knows its file,
+//! [`environment`] applies environment variables, [`raw`] finds the sections, [`core_section`], [`modules`] and
+//! [`register_file`] turn them into [`settings`], and [`ports`] checks the listeners for conflicts. Reading does not
+//! stop at the first problem: all of them are collected in [`findings`].
 //!
-//! Out of scope: the vault. References to it are resolved by what it has said before ([`vault`]); what waits for it is
-//! left out ([`waiting`]).
+//! Out of scope: queries to the vault. References are resolved with the secrets known so far ([`vault`]); parts that
+//! wait for unknown secrets are left out ([`waiting`]).
 
 mod action_section;
 pub mod address;
@@ -60,16 +61,15 @@ pub use role::Role;
 use settings::{Config, Problem};
 pub use sources::Sources;
 
-/// Reads the top file, everything that it includes and the register file, and checks all of it.
+/// Reads and checks the top file, everything that it includes, and the register file.
 ///
 /// # Errors
-/// Every problem that was found, in the order of the files; none of them is a mere warning. Warnings are in
-/// [`Config::warnings`].
+/// All problems that were found, in the order of the files. Warnings are in [`Config::warnings`].
 pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
     load_with_warnings(path, &environment()).map_err(|refused| refused.problems)
 }
 
-/// The variables of this process that may say something about a configuration.
+/// Returns the environment variables of this process that may set values of a configuration.
 #[must_use]
 pub fn environment() -> Vec<(String, String)> {
     let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
@@ -77,22 +77,22 @@ pub fn environment() -> Vec<(String, String)> {
     ours.map(|(name, value)| (name, value.to_string_lossy().into_owned())).collect()
 }
 
-/// Why a configuration cannot be used, and what else was noticed in it.
+/// The findings in a configuration that cannot be used.
 #[derive(Clone, Debug, Default)]
 pub struct Refused {
-    /// What forbids a start.
+    /// The problems that prevent a start.
     pub problems: Vec<Problem>,
-    /// What an administrator should know.
+    /// The warnings for the administrator.
     pub warnings: Vec<Problem>,
-    /// What else it says, with defaults where a value is wrong: for whoever looks for more problems. `None` after a
-    /// problem with a whole file, when a default may stand where that file says something.
+    /// The settings with defaults in place of wrong values, for further checks. `None` after a problem with a whole
+    /// file, because defaults could then replace values of that file.
     pub readable: Option<Box<Config>>,
 }
 
-/// The same as [`load`] with other variables, and with the warnings of a configuration that cannot be used.
+/// Like [`load`], with the given variables, and with the warnings of a configuration that cannot be used.
 ///
 /// # Errors
-/// As [`load`].
+/// Those of [`load`].
 pub fn load_with_warnings(path: &Path, variables: &[(String, String)]) -> Result<Config, Refused> {
     let mut findings = Findings::default();
     let mut loader = Loader::default();
@@ -110,7 +110,7 @@ pub fn load_with_warnings(path: &Path, variables: &[(String, String)]) -> Result
     }
 }
 
-/// The settings, without the warnings.
+/// Reads the settings, without the warnings.
 fn read_tree(
     mut tree: tree::Node,
     variables: &[(String, String)],

@@ -1,4 +1,4 @@
-//! `modules` to [`Modules`]: which packages exist, which of them are here, and the options of each.
+//! Reads `modules` into [`Modules`]: the known packages, those that are implemented, and the options of each.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ use super::{
 };
 use crate::model::text::quoted;
 
-/// Ten years, the longest that a history may be kept.
+/// Maximum time for keeping a history: ten years in seconds.
 const TEN_YEARS_SECONDS: u32 = 315_360_000;
 
-/// The options of a module.
+/// The option names of a module.
 const fn options_of(module: Module) -> &'static Options {
     match module {
         Module::Proxy => &options::PROXY,
@@ -43,17 +43,17 @@ const fn options_of(module: Module) -> &'static Options {
     }
 }
 
-/// What the other files and sections give to a module.
+/// Other sections and files that modules need.
 struct Surroundings<'a> {
     raw: &'a RawConfig<'a>,
     core: &'a CoreSettings,
     tpapi: &'a [WebAccount],
     loader: &'a mut Loader,
-    /// Jobs that modules bring along for `cron`.
+    /// Jobs that other modules add to `cron`.
     jobs: Vec<CronJob>,
 }
 
-/// Reads all entries; wrong values are noted and read as their default.
+/// Reads all entries; wrong values are reported and replaced by their defaults.
 pub(super) fn read(
     raw: &RawConfig<'_>,
     core: &CoreSettings,
@@ -83,7 +83,7 @@ pub(super) fn read(
     modules
 }
 
-/// Jobs of other modules are those of `cron`, which is loaded for them where it is not there.
+/// Adds the jobs of other modules to `cron`, which is loaded for them if necessary.
 fn add_jobs(jobs: Vec<CronJob>, modules: &mut Modules) {
     if jobs.is_empty() {
         return;
@@ -113,13 +113,14 @@ fn read_entry<'a>(
         return;
     }
     let section = Section::among(Some(entry), &entry.place, &key, &options::MODULE, findings);
-    // Whoever wrote something else here learns of what is wrong below it at once, too; nothing starts.
+    // If the value is invalid, the options below are checked as well, so that all problems are reported together;
+    // nothing starts.
     let says_something = section.value("enable").is_some();
     let enabled = section.boolean_unlike("enable", says_something, |text| text != "false", findings);
     let name = section.text("name", findings);
     let package = section.text("package", findings).map(|(text, _)| text);
     let Some(package) = package.filter(|_| name.is_some()) else {
-        // The original passes over such an entry; an enabled one was meant to do something.
+        // The original ignores such an entry, but an enabled one was meant to do something.
         if enabled {
             let missing = if name.is_none() { "name" } else { "package" };
             findings.problem(
@@ -159,7 +160,7 @@ fn read_entry<'a>(
     }
 }
 
-/// Whether requests for a module that is not here go to another daemon.
+/// Whether requests for a missing module are delegated to another daemon.
 fn is_delegated(package: &str, delegate: &DelegateSettings) -> bool {
     let module = foreign::ALL.iter().find(|module| module.package == package);
     module.is_some_and(|module| {
@@ -167,7 +168,7 @@ fn is_delegated(package: &str, delegate: &DelegateSettings) -> bool {
     })
 }
 
-/// What an enabled module means that is not here.
+/// Describes the effect of an enabled module that is missing.
 fn lost(package: &str) -> String {
     if let Some(ForeignModule { loss, .. }) = foreign::ALL.iter().find(|module| module.package == package) {
         return format!(
@@ -198,7 +199,7 @@ fn read_options(
         Module::Proxy => modules.proxy = Some(read_proxy(section, around.tpapi, findings)),
         Module::Register => {
             modules.register = register_file::read(section, around.core.id, around.loader, findings);
-            // The original does not load it either.
+            // The original does not load the module either.
             if modules.register.is_none() {
                 modules.loaded.remove(module.name());
             }

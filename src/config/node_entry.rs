@@ -1,5 +1,5 @@
-//! One entry of a list of nodes: its fields by name, whoever wrote them, and the registration that they mean
-//! (docs/protocol.md sections 5 and 10). The register file, REGISTERNODES and the Centreon database are read by this.
+//! One entry of a list of nodes: its fields by name, and the registration that they describe (docs/protocol.md sections
+//! 5 and 10). It is used for the register file, REGISTERNODES and the Centreon database.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,9 +13,9 @@ use crate::model::registration::{NodeKind, Registration, Subnode};
 use crate::model::ssh::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_PORT, HostKeyCheck, Secret, SshTarget};
 use crate::model::text::quoted;
 
-/// Port of a `push_zmq` node where its source leaves it out.
+/// Default port of a `push_zmq` node.
 pub const ZMQ_PORT: &str = "5556";
-/// Fields whose texts are used without the blanks around them.
+/// Fields whose surrounding blanks are removed.
 pub const WORDS: [&str; 11] = [
     "id",
     "uid",
@@ -29,9 +29,9 @@ pub const WORDS: [&str; 11] = [
     "ssh_connect_timeout",
     "ssh_legacy_algorithms",
 ];
-/// Fields whose blanks count.
+/// Fields whose surrounding blanks are significant.
 pub const SECRETS: [&str; 2] = ["ssh_password", "ssh_passphrase"];
-/// Fields that name a file of this machine; only a source of this machine may have them.
+/// Fields that name a file of this machine; only a source on this machine may set them.
 pub const PATHS: [&str; 3] = ["ssh_directory", "ssh_known_hosts", "ssh_identity"];
 
 const IDS: &str = node_id::ALLOWED;
@@ -42,7 +42,7 @@ const SCORES: &str = "a whole number from -1000000 to 1000000";
 const CHECKS: &str = "true or false (also 1/0, yes/no, on/off), or never";
 const TIMEOUTS: &str = "a number of seconds from 1 to 600";
 
-/// The fields of an entry, with the entries below it. May hold passwords: no `Debug`.
+/// The fields of an entry, with the entries below it. It may hold passwords, so it has no `Debug`.
 #[derive(Default)]
 pub struct NodeEntry {
     fields: BTreeMap<&'static str, String>,
@@ -50,16 +50,16 @@ pub struct NodeEntry {
     pub below: Vec<NodeEntry>,
 }
 
-/// A field that is missing or wrong. It reads like `no address; allowed: …`, to be put behind "has".
+/// A missing or wrong field. Its text has the form `no address; allowed: …` and follows the word "has".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The number of the entry below that has it.
+    /// Index of the entry of `nodes` that has the fault; `None` for the entry itself.
     pub below: Option<usize>,
-    /// Its name.
+    /// Name of the field.
     pub field: &'static str,
-    /// Its text; `None` where it is missing.
+    /// Text of the field; `None` if missing.
     pub text: Option<String>,
-    /// What it may be.
+    /// The allowed values.
     pub allowed: &'static str,
 }
 
@@ -77,7 +77,7 @@ impl fmt::Display for Fault {
 }
 
 impl NodeEntry {
-    /// Gives a field its text; an empty one is none.
+    /// Sets the text of a field; an empty text counts as absent.
     pub fn put(&mut self, field: &'static str, text: impl Into<String>) {
         let text = text.into();
         if !text.is_empty() {
@@ -85,16 +85,16 @@ impl NodeEntry {
         }
     }
 
-    /// The text of a field.
+    /// Returns the text of a field, if present.
     #[must_use]
     pub fn text(&self, field: &str) -> Option<&str> {
         self.fields.get(field).map(String::as_str)
     }
 
-    /// The registration that the fields mean.
+    /// Returns the registration that the fields describe.
     ///
     /// # Errors
-    /// Everything that is wrong with them.
+    /// All faults of the fields.
     pub fn read(&self) -> Result<Registration, Vec<Fault>> {
         let mut reader = Reader { entry: self, below: None, faults: Vec::new() };
         let id = reader.required("id", IDS, |text| text.parse().ok());
@@ -121,10 +121,10 @@ impl NodeEntry {
         }
     }
 
-    /// How a node is reached, of an entry without an id.
+    /// Returns the kind of connection to the node, for an entry without an id.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All faults of the fields.
     pub fn read_kind(&self) -> Result<NodeKind, Vec<Fault>> {
         let mut reader = Reader { entry: self, below: None, faults: Vec::new() };
         let kind = reader.kind();
@@ -132,7 +132,7 @@ impl NodeEntry {
     }
 }
 
-/// Reads the fields of an entry and notes what is wrong.
+/// Reads the fields of an entry and collects the faults.
 struct Reader<'a> {
     entry: &'a NodeEntry,
     below: Option<usize>,

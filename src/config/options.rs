@@ -1,15 +1,15 @@
-//! Every option of every map of the files, by name. What the readers ask for must stand here (they assert it in debug
-//! builds), `docs/options.md` is checked against it, and what stands in a file but not here is an unknown key.
+//! The names of all options of all maps in the files. The readers assert in debug builds that each option they read is
+//! listed here, `docs/options.md` is checked against this list, and a key that is not listed is unknown.
 
-/// A map of the files.
+/// The options of one map.
 pub(super) struct Options {
-    /// How the documentation calls it.
+    /// Name of the map in the documentation.
     pub(super) name: &'static str,
-    /// Where it stands, for a person.
+    /// Position of the map, for messages.
     pub(super) place: &'static str,
     /// The options that are read.
     pub(super) read: &'static [&'static str],
-    /// Keys of the original without a use here, which nobody is warned of. `name_*` stands for all that begin with
+    /// Keys of the original that have no use here and cause no warning. `name_*` stands for all keys that begin with
     /// `name_`.
     pub(super) unused: &'static [&'static str],
 }
@@ -21,7 +21,7 @@ macro_rules! options {
             pub(super) static $ident: Options = Options { name: $name, place: $place, read: &[$($read),*], unused:
                 &[$($unused),*] };
         )*
-        /// All of them, in the order of the documentation.
+        /// All maps, in the order of the documentation.
         pub(super) static ALL: &[&Options] = &[$(&$ident),*];
     };
 }
@@ -137,7 +137,7 @@ options! {
 }
 
 impl Options {
-    /// Whether `key` may stand in this map without a warning.
+    /// Whether `key` is allowed in this map without a warning.
     pub(super) fn knows(&self, key: &str) -> bool {
         self.reads(key)
             || self
@@ -151,8 +151,8 @@ impl Options {
         self.read.contains(&key)
     }
 
-    /// What an administrator may have meant by an unknown `key`: a known one with nearly this name, or the place where
-    /// one of exactly this name belongs.
+    /// Suggests what an unknown `key` may mean: a known key with a similar name, or another map that has a key of this
+    /// name.
     pub(super) fn advice(&self, key: &str) -> String {
         if let Some(name) = nearest(key, self.read) {
             return format!("; is '{name}' meant?");
@@ -169,7 +169,7 @@ impl Options {
     }
 }
 
-/// The name that differs from `key` in the fewest letters, at most in one of three and never in more than three.
+/// Returns the name that is most similar to `key`. It differs in at most a third of the letters and in at most three.
 pub(super) fn nearest<'a>(key: &str, names: &[&'a str]) -> Option<&'a str> {
     let simple = |text: &str| text.to_lowercase().replace('-', "_");
     let key = simple(key);
@@ -178,8 +178,7 @@ pub(super) fn nearest<'a>(key: &str, names: &[&'a str]) -> Option<&'a str> {
     ranked.filter(|(distance, _)| *distance <= most).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
-/// Letters to insert, remove or replace between two words (Levenshtein); words of more than 64 letters are far from
-/// all.
+/// The Levenshtein distance of two words; words of more than 64 letters count as different from all others.
 fn distance(left: &str, right: &str) -> usize {
     const LEN_MAX: usize = 64;
     let right: Vec<char> = right.chars().take(LEN_MAX).collect();

@@ -1,5 +1,5 @@
-//! Listeners that would be in each other's way. The REST API and the WebSocket listener may share one port when they
-//! are configured alike; nothing else shares a port.
+//! Detects conflicts between listeners. The REST API and the WebSocket listener may share a port if their settings are
+//! the same; no other listeners may.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,7 +9,7 @@ use super::settings::{CoreSettings, Modules};
 use crate::model::connection::Endpoint;
 use crate::model::module::Module;
 
-/// Notes a problem for every two listeners that cannot both bind.
+/// Reports a problem for every two listeners that cannot both bind.
 pub(super) fn check(raw: &RawConfig<'_>, core: &CoreSettings, modules: &Modules, findings: &mut Findings) {
     let rest = modules.httpserver.as_ref().map(|http| (http.address, http.port, &http.tls));
     let sockets = modules.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
@@ -39,14 +39,14 @@ pub(super) fn check(raw: &RawConfig<'_>, core: &CoreSettings, modules: &Modules,
     }
 }
 
-/// The external socket's address and port. A host name is not looked up here, so it meets only "all addresses".
+/// The external socket's address and port. A host name is not resolved, so it conflicts only with "all addresses".
 fn external_port(core: &CoreSettings) -> Option<(Option<IpAddr>, u16)> {
     let Some(Endpoint::Tcp { host, port }) = &core.external else { return None };
     let any = Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     Some((if host == "*" { any } else { host.parse().ok() }, *port))
 }
 
-/// Whether one port of both addresses is the same place.
+/// Whether the same port cannot be bound on both addresses.
 fn meet(one: IpAddr, other: IpAddr) -> bool {
     one == other || one.is_unspecified() || other.is_unspecified()
 }

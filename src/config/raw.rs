@@ -1,4 +1,4 @@
-//! Where the sections stand in what the files say. Interprets no value.
+//! Finds the sections in the tree of values. It interprets no values.
 
 use super::findings::Findings;
 use super::options;
@@ -6,9 +6,9 @@ use super::section::Section;
 use super::tree::{Node, Place, Value};
 use crate::model::module::Module;
 
-/// The sections that matter here.
+/// The sections that the readers use.
 pub(super) struct RawConfig<'a> {
-    /// Where `gorgone` stands.
+    /// The place of `gorgone`.
     pub(super) gorgone: &'a Place,
     /// `name` of the top file.
     pub(super) name: Option<&'a Node>,
@@ -18,12 +18,12 @@ pub(super) struct RawConfig<'a> {
     pub(super) modules: &'a [Node],
     /// The entries of `tpapi`.
     pub(super) tpapi: &'a [Node],
-    /// `centreon`, beside `gorgone`.
+    /// `centreon`, next to `gorgone`.
     pub(super) centreon: Option<&'a Node>,
 }
 
 impl<'a> RawConfig<'a> {
-    /// Finds `gorgone` below `configuration` or at the top. `None` after a problem that leaves nothing to look at.
+    /// Finds `gorgone` below `configuration` or at the top level. `None` after a problem that leaves nothing to read.
     pub(super) fn find(tree: &'a Node, findings: &mut Findings) -> Option<Self> {
         let file = Place::file(&tree.place.file);
         if !matches!(tree.value, Value::Map(_) | Value::Null) {
@@ -63,7 +63,7 @@ impl<'a> RawConfig<'a> {
 }
 
 impl<'a> RawConfig<'a> {
-    /// Where the first entry of a module stands.
+    /// The place of the first entry of a module.
     pub(super) fn place_of(&self, module: Module) -> &'a Place {
         let is_it = |entry: &&Node| {
             entry.get("package").is_some_and(|package| match &package.value {
@@ -75,7 +75,7 @@ impl<'a> RawConfig<'a> {
     }
 }
 
-/// The entries of a list of `gorgone`; none where it is absent.
+/// The entries of a list in `gorgone`; empty if absent.
 fn items<'a>(gorgone: &'a Node, key: &str, findings: &mut Findings) -> &'a [Node] {
     gorgone.get(key).map_or(&[][..], |node| match &node.value {
         Value::List(items) => items,
@@ -88,7 +88,7 @@ fn items<'a>(gorgone: &'a Node, key: &str, findings: &mut Findings) -> &'a [Node
     })
 }
 
-/// Warns of unknown keys above the sections that somebody reads.
+/// Warns of unknown keys above the known sections.
 fn warn_of_unknown(tree: &Node, gorgone: &Node, findings: &mut Findings) {
     let configuration = tree.get("configuration");
     let centreon = configuration.and_then(|node| node.get("centreon")).or_else(|| tree.get("centreon"));

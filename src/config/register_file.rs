@@ -1,4 +1,4 @@
-//! The file of the module `register`: nodes that the administrator lists by hand (docs/protocol.md section 5).
+//! The file of the module `register`: nodes that the administrator lists (docs/protocol.md section 5).
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
@@ -16,8 +16,8 @@ use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
 use crate::model::ssh::SshTarget;
 
-/// Reads the options of the module and the file that they name. `None` without a `config_file`, which the original's
-/// packages leave out where nodes come from the database.
+/// Reads the options of the module and the file that they name. `None` without `config_file`: the original's packages
+/// omit it if nodes come from the database.
 pub(super) fn read(
     section: Section<'_>,
     own: Option<NodeId>,
@@ -34,7 +34,7 @@ pub(super) fn read(
         return None;
     };
     let key = section.path("config_file");
-    // The original looks in its working directory, which a service does not choose.
+    // The original uses its working directory, which depends on the service manager.
     let beside = declared_in.beside(name);
     let Some(file) = [beside.clone(), PathBuf::from(name)].into_iter().find(|file| file.exists()) else {
         findings.problem(declared_in, &key, format!("there is no file {}", beside.display()));
@@ -44,10 +44,10 @@ pub(super) fn read(
     Some(RegisterSettings { file, nodes })
 }
 
-/// Reads the file again, for a daemon that runs: its nodes, and what an administrator should know.
+/// Reads the file again for a running daemon; returns its nodes and warnings.
 ///
 /// # Errors
-/// Every problem that was found. A file with one has no nodes to use.
+/// All problems that were found. The nodes of a file with a problem are not used.
 pub fn reload(file: &Path, own: Option<NodeId>) -> Result<(Vec<Registration>, Vec<Problem>), Vec<Problem>> {
     let mut findings = Findings::default();
     let nodes = read_nodes(file, own, &mut Loader::default(), &mut findings);
@@ -137,7 +137,7 @@ fn read_node(item: &Node, key: &str, findings: &mut Findings) -> Option<Registra
         let (place, path) = (place_of(section, field), section.path(field));
         match text {
             Some(text) => refuse(place, &path, &text, allowed, findings),
-            // What is there and no single value is told already.
+            // A value that is present but not scalar has already been reported.
             None if section.value(field).is_some() => {}
             None => findings.problem(place, &path, format!("is missing; allowed: {allowed}")),
         }
@@ -153,7 +153,7 @@ fn entry_of(section: &Section<'_>, fields: &[&'static str], findings: &mut Findi
     entry
 }
 
-/// Where a field stands, or the entry that lacks it.
+/// The place of a field, or of the entry if the field is missing.
 fn place_of<'a>(section: &Section<'a>, field: &'static str) -> &'a Place {
     section.value(field).map_or(section.place(), |node| &node.place)
 }
@@ -169,7 +169,7 @@ fn warn_of_ssh(section: &Section<'_>, id: NodeId, target: &SshTarget, findings: 
     }
 }
 
-/// A path as text; a relative one is taken from where the file lies that names it.
+/// Reads a path; a relative one refers to the directory of the file that contains it.
 fn path(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> Option<String> {
     const ALLOWED: &str = "a path; '~/' is the home of the daemon's user, other users have no short form";
     let (text, place) = section.text(key, findings)?;
@@ -184,7 +184,7 @@ fn path(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> Op
     path.map(|path| path.to_string_lossy().into_owned())
 }
 
-/// The home of the user that this process runs as: from the environment, else from the list of users.
+/// The home directory of the user of this process: from the environment, otherwise from the user database.
 fn home() -> Option<PathBuf> {
     if let Some(home) = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()) {
         return Some(home);

@@ -1,11 +1,11 @@
-//! `may` of users, keys and tokens: one word or a list of words (docs/security.md).
+//! Reads the option `may` of users, keys and tokens: one word or a list of words (docs/security.md).
 
 use super::findings::Findings;
 use super::section::{Section, refuse, scalar};
 use super::tree::Value;
 use crate::model::rights::{Rights, WORDS};
 
-/// Reads `may`; `None` where it is absent. A wrong word is noted and allows nothing.
+/// Reads `may`; `None` if absent. A wrong word is reported and allows nothing.
 pub(super) fn may(section: &Section<'_>, findings: &mut Findings) -> Option<Rights> {
     let node = section.value("may")?;
     let key = section.path("may");

@@ -1,17 +1,17 @@
-//! What a daemon with these settings is in a platform. Nothing depends on it but what people read.
+//! The role of a daemon in a platform. It is only used in output for people.
 
 use std::fmt;
 
 use super::settings::Config;
 
-/// A daemon's place.
+/// The role of a daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Routes to nodes and has nobody above it.
+    /// Routes to nodes, and has no central above it.
     Central,
     /// Routes to nodes and is commanded by a central: through its external socket, or as a node that connects there.
     Relay,
-    /// Routes to nobody.
+    /// Has no nodes.
     Poller,
 }
 
@@ -26,8 +26,8 @@ impl fmt::Display for Role {
 }
 
 impl Config {
-    /// The place that these settings fit: without `proxy` a poller; with it a relay if it connects to a central itself,
-    /// or if clients may command it and it has no REST API; else a central.
+    /// Derives the role from the settings: without `proxy` a poller; with it a relay if it connects to a central, or if
+    /// clients may command it and it has no REST API; otherwise a central.
     #[must_use]
     pub const fn role(&self) -> Role {
         let commanded = self.core.external.is_some() && !self.core.authorized_clients.is_empty();

@@ -1,5 +1,5 @@
-//! Typed access to one map of the files: takes booleans, numbers and strings as they come, notes what is wrong and
-//! which keys are unknown.
+//! Typed access to one map of the files: reads booleans, numbers and strings in all their spellings, and reports wrong
+//! values and unknown keys.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::tree::{Entries, Node, Place, Value};
 use super::yaml::join;
 use crate::model::text::quoted;
 
-/// A map, or nothing where the files have none; then every key has its default.
+/// A map, or an absent one, in which every key has its default.
 pub(super) struct Section<'a> {
     entries: Option<&'a Entries>,
     place: &'a Place,
@@ -44,8 +44,8 @@ impl Unit {
 }
 
 impl<'a> Section<'a> {
-    /// The map `node` as `key`; without a node, an empty one of `place`. Anything but a map is a problem and reads as
-    /// empty. Keys that `options` does not know are warned of.
+    /// Creates the section of the map `node` at `key`; without a node, an empty one at `place`. Anything but a map is a
+    /// problem and counts as empty. Keys that are not in `options` cause warnings.
     pub(super) fn new(
         node: Option<&'a Node>,
         place: &'a Place,
@@ -58,7 +58,7 @@ impl<'a> Section<'a> {
         section
     }
 
-    /// The same, where unknown keys are the caller's matter ([`Self::warn_of_unknown`]).
+    /// Like [`Self::new`], but the caller checks for unknown keys ([`Self::warn_of_unknown`]).
     pub(super) fn among(
         node: Option<&'a Node>,
         place: &'a Place,
@@ -78,13 +78,13 @@ impl<'a> Section<'a> {
         Self { entries, place, key: key.to_owned(), options }
     }
 
-    /// The same map, read with other options.
+    /// Returns the same map with other options.
     pub(super) const fn with(mut self, options: &'static Options) -> Self {
         self.options = options;
         self
     }
 
-    /// Warns of keys that none of `known` has, with what may have been meant.
+    /// Warns of keys that are in none of `known`, with a suggestion.
     pub(super) fn warn_of_unknown(&self, known: &[&'static Options], findings: &mut Findings) {
         for (key, node) in self.entries.into_iter().flatten() {
             if !known.iter().any(|options| options.knows(key)) {
@@ -94,17 +94,17 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Where the map begins.
+    /// The place where the map begins.
     pub(super) const fn place(&self) -> &'a Place {
         self.place
     }
 
-    /// `key` as messages write it.
+    /// The full path of `key`, for messages.
     pub(super) fn path(&self, key: &str) -> String {
         join(&self.key, key)
     }
 
-    /// The value of `key`; an empty one counts as absent, as it does in the original.
+    /// The value of `key`; an empty value counts as absent, as in the original.
     pub(super) fn value(&self, key: &'static str) -> Option<&'a Node> {
         debug_assert!(self.options.reads(key), "'{key}' is missing in config::options: {}", self.options.name);
         let (_, node) = self.entries?.iter().find(|(name, _)| **name == *key)?;
@@ -115,19 +115,20 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A single value as it stands in the file, with its place: blanks inside quotes are kept.
+    /// Reads a scalar exactly as in the file, with its place; blanks inside quotes are kept.
     pub(super) fn exact(&self, key: &'static str, findings: &mut Findings) -> Option<(&'a str, &'a Place)> {
         let node = self.value(key)?;
         scalar(node, &self.path(key), findings).map(|text| (text, &node.place))
     }
 
-    /// A single value without the blanks around it, with its place; one of blanks alone counts as absent.
+    /// Reads a scalar without surrounding blanks, with its place; one that is blank counts as absent.
     pub(super) fn text(&self, key: &'static str, findings: &mut Findings) -> Option<(&'a str, &'a Place)> {
         let (text, place) = self.exact(key, findings)?;
         Some((text.trim(), place)).filter(|(text, _)| !text.is_empty())
     }
 
-    /// A single value that `read` understands, else `default`; `allowed` tells what that is.
+    /// Reads a scalar with `read`; absent or wrong values give `default`. `allowed` describes the allowed values for
+    /// the message.
     pub(super) fn parsed<T>(
         &self,
         key: &'static str,
@@ -143,12 +144,12 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A boolean in any of its spellings.
+    /// Parses a boolean in any of its spellings.
     pub(super) fn boolean(&self, key: &'static str, default: bool, findings: &mut Findings) -> bool {
         self.parsed(key, default, BOOLEANS, findings, boolean)
     }
 
-    /// A boolean that the original takes otherwise in some spellings: `original` says how it takes a text.
+    /// Reads a boolean of which the original reads some spellings differently; `original` returns how it reads a text.
     pub(super) fn boolean_unlike(
         &self,
         key: &'static str,
@@ -171,7 +172,7 @@ impl<'a> Section<'a> {
         value
     }
 
-    /// A whole number in `range`. `unit` goes into the message, for instance `bytes`.
+    /// Reads an integer in `range`. `unit`, for instance `bytes`, is used in the message.
     pub(super) fn number(
         &self,
         key: &'static str,
@@ -185,7 +186,7 @@ impl<'a> Section<'a> {
         self.parsed(key, default, &allowed, findings, |text| whole(text).filter(|number| range.contains(number)))
     }
 
-    /// A time from one second to `most` units. Fractions are allowed.
+    /// Reads a duration from one second to `most` units. Fractions are allowed.
     pub(super) fn duration(
         &self,
         key: &'static str,
@@ -206,12 +207,12 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// The map at `key`; empty if the key is absent.
+    /// Returns the map at `key`; empty if the key is absent.
     pub(super) fn child(&self, key: &'static str, options: &'static Options, findings: &mut Findings) -> Self {
         Section::new(self.value(key), self.place, &self.path(key), options, findings)
     }
 
-    /// The list at `key`; `None` if the key is absent.
+    /// Returns the list at `key`; `None` if the key is absent.
     pub(super) fn items(&self, key: &'static str, findings: &mut Findings) -> Option<&'a [Node]> {
         let node = self.value(key)?;
         match &node.value {
@@ -225,10 +226,10 @@ impl<'a> Section<'a> {
     }
 }
 
-/// The spellings that [`boolean`] reads.
+/// The spellings that [`boolean`] accepts, for messages.
 pub(super) const BOOLEANS: &str = "true or false (also 1/0, yes/no, on/off)";
 
-/// The text of a single value; a problem if it is something else or a reference to a vault.
+/// Returns the text of a scalar; reports a problem if the value is no scalar or a reference to a vault.
 pub(super) fn scalar<'a>(node: &'a Node, key: &str, findings: &mut Findings) -> Option<&'a str> {
     match &node.value {
         Value::Text(text) if text.starts_with("secret::") => {
@@ -245,12 +246,12 @@ pub(super) fn scalar<'a>(node: &'a Node, key: &str, findings: &mut Findings) -> 
     }
 }
 
-/// Notes that the value `text` is wrong.
+/// Reports that the value `text` is wrong.
 pub(super) fn refuse(place: &Place, key: &str, text: &str, allowed: &str, findings: &mut Findings) {
     findings.problem(place, key, format!("is {}; allowed: {allowed}", quoted(text)));
 }
 
-/// A boolean in any of its spellings.
+/// Parses a boolean in any of its spellings.
 pub(super) fn boolean(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Some(true),
@@ -259,7 +260,7 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// A whole number written in digits only.
+/// Parses an integer that consists of digits only.
 pub(super) fn whole(text: &str) -> Option<usize> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if digits { text.parse().ok() } else { None }

@@ -22,7 +22,7 @@ use crate::model::node_id::NodeId;
 use crate::model::registration::Registration;
 use crate::model::rights::{BoundKey, Rights};
 
-/// Everything a start needs.
+/// The complete settings of a daemon.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `gorgonecore` and the `name` of the top file.
@@ -31,72 +31,72 @@ pub struct Config {
     pub modules: Modules,
     /// `tpapi`: accounts of the web interface.
     pub tpapi: Vec<WebAccount>,
-    /// What parts wait for that were taken out.
+    /// The secrets that the left-out parts wait for.
     pub waiting: BTreeSet<VaultReference>,
-    /// The values that environment variables have set.
+    /// The values that were set by environment variables.
     pub from_environment: Vec<FromEnvironment>,
     /// The files that it was read from.
     pub sources: Sources,
-    /// What an administrator should know before the start; each is also a line of the log.
+    /// Warnings for the administrator; each is also logged at the start.
     pub warnings: Vec<Problem>,
 }
 
 /// `gorgonecore` (docs/protocol.md section 14).
 #[derive(Clone, Debug, PartialEq)]
 pub struct CoreSettings {
-    /// `name` of the top file, else the host name.
+    /// `name` of the top file, otherwise the host name.
     pub name: String,
-    /// `id`; where it is set, SETCOREID does not change it.
+    /// `id`: the id of this daemon; if set, SETCOREID does not change it.
     pub id: Option<NodeId>,
-    /// `hostname`, else that of the machine.
+    /// `hostname`, otherwise that of the machine.
     pub hostname: String,
-    /// `timeout` (50 s): how long a stopping daemon waits for its work.
+    /// `timeout` (50 s): how long a stopping daemon waits for unfinished work.
     pub timeout: Duration,
-    /// `external_com_type` and `external_com_path`.
+    /// `external_com_type` and `external_com_path`: address of the external socket; `None` without one.
     pub external: Option<Endpoint>,
     /// `external_com_keysize` in bytes: 16, 24 or 32.
     pub key_size: usize,
-    /// `external_com_rotation` (1440 min).
+    /// `external_com_rotation` (1440 min): interval between two changes of a session's key.
     pub rotation: Duration,
-    /// `external_com_zmq_tcp_keepalive`: TCP keep-alive on connections of the external socket and to nodes.
+    /// `external_com_zmq_tcp_keepalive`: whether connections of the external socket and to nodes use TCP keep-alive.
     pub tcp_keepalive: bool,
-    /// `ipv6`: a `*` listener binds `::` instead of `0.0.0.0`.
+    /// `ipv6`: whether a `*` listener binds `::` instead of `0.0.0.0`.
     pub ipv6: bool,
-    /// `privkey`
+    /// `privkey`: path of the private key.
     pub private_key: PathBuf,
-    /// `pubkey`
+    /// `pubkey`: path of the public key.
     pub public_key: PathBuf,
-    /// `authorized_clients`: thumbprints of the keys that may talk to the external socket.
+    /// `authorized_clients`: thumbprints of the keys that may use the external socket.
     pub authorized_clients: Vec<String>,
-    /// Those of them with a `name`, a `node` or `may`, by their thumbprint.
+    /// The authorised keys that have a `name`, a `node` or `may`, by thumbprint.
     pub bound_keys: BTreeMap<String, Arc<BoundKey>>,
-    /// `fingerprint_mode`
+    /// `fingerprint_mode`: how the keys of nodes are checked.
     pub fingerprint_mode: FingerprintMode,
-    /// Path from `gorgone_db_name`.
+    /// Path of the database, from `gorgone_db_name`.
     pub database: PathBuf,
-    /// `gorgone_db_autocreate_schema`
+    /// `gorgone_db_autocreate_schema`: whether missing tables are created.
     pub create_schema: bool,
     /// `gorgone_db_synchronous`: whether each commit waits for the disk (`full`, the default) or only the operating
     /// system (`normal`).
     pub database_synchronous: bool,
-    /// `max_message_size` in bytes (16 MiB): larger messages of an authenticated client are refused.
+    /// `max_message_size` in bytes (16 MiB): maximum size of a message of an authenticated client.
     pub max_message_size: usize,
-    /// `audit_log`: the file that says who asked for what.
+    /// `audit_log`: the file in which requests and their callers are recorded.
     pub audit_log: Option<PathBuf>,
-    /// `delegate`: what a daemon of the original beside this one answers.
+    /// `delegate`: requests that an original Gorgone beside this daemon answers.
     pub delegate: DelegateSettings,
-    /// `max_memory` in bytes: above it less is taken in; `None` for no limit (0, the default).
+    /// `max_memory` in bytes: above it less input is read; `None` for no limit (0, the default).
     pub max_memory: Option<u64>,
 }
 
-/// `fingerprint_mode`: what is done with the key of a node we connect to.
+/// `fingerprint_mode`: how the key of a node that we connect to is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FingerprintMode {
-    /// No check.
+    /// Accept any key.
     Always,
-    /// Remember the first, refuse a change.
+    /// Remember the first key and refuse a change.
     First,
-    /// It must be known already.
+    /// Accept only known keys.
     Strict,
 }
 
@@ -134,17 +134,17 @@ pub struct Modules {
 /// Options of the proxy (docs/protocol.md sections 6 and 7).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProxySettings {
-    /// `pool` (5): worker threads at most.
+    /// `pool` (5): maximum number of worker threads.
     pub pool: usize,
-    /// `synchistory_time` (60 s)
+    /// `synchistory_time` (60 s): interval of syncs with a node.
     pub sync_time: Duration,
-    /// `synchistory_timeout` (30 s)
+    /// `synchistory_timeout` (30 s): time limit of a sync.
     pub sync_timeout: Duration,
-    /// `ping` (60 s)
+    /// `ping` (60 s): interval of pings to a node.
     pub ping: Duration,
     /// `pong_discard_timeout` (300 s)
     pub pong_discard_timeout: Duration,
-    /// `failover_after` (30 s): a node whose connection has been down for longer counts as unreachable.
+    /// `failover_after` (30 s): time without connection after which a node counts as unreachable.
     pub failover_after: Duration,
     /// `pong_max_timeout` (3)
     pub pong_max_timeout: u32,
@@ -153,12 +153,12 @@ pub struct ProxySettings {
     pub replaces_twice: bool,
     /// `buffer_size` (150000 bytes)
     pub buffer_size: usize,
-    /// `copy_rate_limit` in bytes a second towards each node; none without the option.
+    /// `copy_rate_limit`: maximum number of bytes per second sent to each node by copies; `None` for no limit.
     pub copy_rate_limit: Option<u64>,
-    /// `only_listed`: nodes that dial in must be listed. Without the option they must where the register file or the
-    /// Centreon database lists nodes that dial in.
+    /// `only_listed`: whether nodes that dial in must be listed. Without the option they must be if the register file
+    /// or the Centreon database lists nodes that dial in.
     pub only_listed: Option<bool>,
-    /// `httpserver`: where pullwss nodes connect, where enabled.
+    /// `httpserver`: the listener for pullwss nodes, if enabled.
     pub httpserver: Option<WebSocketSettings>,
 }
 
@@ -184,9 +184,9 @@ impl Default for ProxySettings {
 /// Options of the module `register`.
 #[derive(Clone, Debug)]
 pub struct RegisterSettings {
-    /// `config_file`
+    /// `config_file`: the path of the register file.
     pub file: PathBuf,
-    /// The nodes that it lists.
+    /// The nodes that the file lists.
     pub nodes: Vec<Registration>,
 }
 
@@ -195,30 +195,31 @@ pub struct RegisterSettings {
 pub struct ActionSettings {
     /// `command_timeout` (30 s)
     pub command_timeout: Duration,
-    /// `max_concurrent_commands` (64): commands that run at once; more wait in their order.
+    /// `max_concurrent_commands` (64): maximum number of simultaneous commands; further ones wait in order.
     pub max_concurrent: usize,
-    /// `max_output_size` in bytes (1 MiB) kept of each output of a command.
+    /// `max_output_size` (1 MiB): number of bytes kept of each output of a command.
     pub output_limit: usize,
-    /// `allowed_cmds`, where `whitelist_cmds` is true: what may be run.
+    /// `allowed_cmds`: the allowed commands if `whitelist_cmds` is true; `None` if all are allowed.
     pub allowed: Option<CommandList>,
-    /// `max_concurrent_engine` (3): commands of ACTIONENGINE that run at once; more are refused.
+    /// `max_concurrent_engine` (3): maximum number of simultaneous commands of ACTIONENGINE; further ones are refused.
     pub max_concurrent_engine: usize,
-    /// `paranoid_plugins` (false): a command whose plugins cannot be installed is not run.
+    /// `paranoid_plugins` (false): whether a command is refused if its plugins cannot be installed.
     pub paranoid_plugins: bool,
-    /// `copy_roots`: the directories that copies may write under; empty for anywhere.
+    /// `copy_roots`: the directories under which copies may write; empty for no restriction.
     pub copy_roots: Arc<[PathBuf]>,
-    /// `max_unpack_ratio` (250): how many times as large as an archive that is copied its files may be, beyond 64 MiB.
+    /// `max_unpack_ratio` (250): maximum ratio of the size of unpacked files to that of the copied archive, beyond 64
+    /// MiB.
     pub max_unpack_ratio: u64,
-    /// `environment`: what commands get of the environment beside the usual few, as `NAME` or `NAME=VALUE`.
+    /// `environment`: further environment variables for commands, as `NAME` or `NAME=VALUE`.
     pub environment: Vec<String>,
 }
 
-/// The commands that may be run, and what becomes of the others.
+/// The allowed commands, and the handling of all others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CommandList {
-    /// `allowed_cmds`
+    /// `allowed_cmds`: the expressions for allowed commands.
     pub list: AllowList,
-    /// `whitelist_mode: audit`: others are logged and run all the same.
+    /// `whitelist_mode: audit`: whether other commands are logged but run nevertheless.
     pub is_audit: bool,
 }
 
@@ -241,30 +242,31 @@ impl Default for ActionSettings {
 /// Options of the module `engine` (docs/protocol.md section 11).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSettings {
-    /// `command_file`: the engine's pipe, where a request names none.
+    /// `command_file`: the engine's pipe for requests that do not name one.
     pub command_file: Option<String>,
-    /// `timeout` (5 s): how long a pipe that nobody reads is waited for.
+    /// `timeout` (5 s): how long to wait for a reader of the pipe.
     pub timeout: Duration,
 }
 
-/// Options of the module `httpserver` (docs/protocol.md section 13). Holds a password: no `Debug` of it.
+/// Options of the module `httpserver` (docs/protocol.md section 13). Its `Debug` omits the passwords.
 #[derive(Clone, PartialEq)]
 pub struct HttpSettings {
     /// `address` (0.0.0.0)
     pub address: IpAddr,
     /// `port` (8080)
     pub port: u16,
-    /// `ssl`, `ssl_cert_file`, `ssl_key_file`, `passphrase`: TLS, where enabled.
+    /// `ssl`, `ssl_cert_file`, `ssl_key_file`, `passphrase`: TLS, if enabled.
     pub tls: Option<ServerTls>,
-    /// `auth`: user and password, where enabled.
+    /// `auth`: user and password, if enabled.
     pub auth: Option<BasicAuth>,
-    /// `auth.users`: further users, where `auth` is enabled.
+    /// `auth.users`: further users, if `auth` is enabled.
     pub users: Vec<HttpUser>,
-    /// `allowed_hosts.subnets`, where enabled.
+    /// `allowed_hosts.subnets`: address ranges of callers, if restricted.
     pub allowed_hosts: Option<Vec<Subnet>>,
-    /// `trusted_proxies`: proxies whose `X-Forwarded-For` is believed.
+    /// `trusted_proxies`: addresses of proxies whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<Subnet>,
-    /// The name of this machine, and `host_names`: under which a browser may call us beside `gorgonecore.hostname`.
+    /// The name of this machine and `host_names`: host names under which browsers may call us, in addition to
+    /// `gorgonecore.hostname`.
     pub host_names: Vec<String>,
 }
 
@@ -282,42 +284,42 @@ impl std::fmt::Debug for HttpSettings {
     }
 }
 
-/// A user of the REST API. Holds a hash of a password: no `Debug`.
+/// A user of the REST API. It holds a password hash, so it has no `Debug`.
 #[derive(Clone, PartialEq)]
 pub struct HttpUser {
     /// `name`, without a colon.
     pub name: String,
     /// `password_hash`, in PHC form.
     pub password_hash: String,
-    /// `may`
+    /// `may`: the rights of the user.
     pub rights: Arc<Rights>,
 }
 
-/// A server's certificate and key. Holds a passphrase: no `Debug`.
+/// A server's certificate and key. It holds a passphrase, so it has no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerTls {
-    /// PEM: the certificate, then its chain.
+    /// PEM file with the certificate followed by its chain.
     pub certificate_file: PathBuf,
-    /// PEM: PKCS#1, PKCS#8 (also encrypted) or SEC1.
+    /// PEM file with a PKCS#1, PKCS#8 (also encrypted) or SEC1 key.
     pub key_file: PathBuf,
-    /// Of an encrypted PKCS#8 key.
+    /// Passphrase of an encrypted PKCS#8 key.
     pub passphrase: Option<String>,
 }
 
-/// The proxy's `httpserver` (docs/protocol.md section 9). Holds a token: no `Debug` of it.
+/// The proxy's `httpserver` (docs/protocol.md section 9). Its `Debug` omits the tokens.
 #[derive(Clone, PartialEq)]
 pub struct WebSocketSettings {
     /// `address` (all)
     pub address: IpAddr,
     /// `port` (443 with TLS, 80 without)
     pub port: u16,
-    /// `token`, never empty. Absent only where there are others.
+    /// `token`: the common token, never empty. `None` only if there are `tokens` or a `web_api`.
     pub token: Option<String>,
-    /// `tokens`
+    /// `tokens`: tokens of single nodes.
     pub tokens: Vec<NodeToken>,
     /// `web_api_tokens`: the account of the web API that knows further tokens.
     pub web_api: Option<WebAccount>,
-    /// `trusted_proxies`: proxies whose `X-Forwarded-For` is believed.
+    /// `trusted_proxies`: addresses of proxies whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Vec<Subnet>,
     /// `ssl` and its files.
     pub tls: Option<ServerTls>,
@@ -329,14 +331,14 @@ impl std::fmt::Debug for WebSocketSettings {
     }
 }
 
-/// A token of a pullwss node's own. Holds a hash: no `Debug`.
+/// A separate token of a pullwss node. It holds a hash, so it has no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NodeToken {
     /// `name`, without a colon.
     pub name: String,
-    /// `hash`: SHA-256 of the value.
+    /// `hash`: SHA-256 of the token.
     pub hash: [u8; 32],
-    /// `node`: the one node that it speaks for; `None` for any.
+    /// `node`: the only node that may use the token; `None` for any.
     pub node: Option<NodeId>,
 }
 
@@ -345,13 +347,13 @@ pub struct NodeToken {
 pub struct PullSettings {
     /// `target_type` and `target_path`: the central's external socket.
     pub endpoint: Endpoint,
-    /// `ping` (60 s): how often we register again.
+    /// `ping` (60 s): interval of registrations.
     pub ping: Duration,
-    /// `ping_timeout` (30 s): silence after which a new session is made.
+    /// `ping_timeout` (30 s): silence after which a new session is opened.
     pub ping_timeout: Duration,
 }
 
-/// Options of the module `pullwss` (docs/protocol.md section 9). Holds a token: no `Debug` of it.
+/// Options of the module `pullwss` (docs/protocol.md section 9). Its `Debug` omits the token.
 #[derive(Clone, PartialEq)]
 pub struct PullWssSettings {
     /// `address`
@@ -364,11 +366,11 @@ pub struct PullWssSettings {
     pub uri: String,
     /// `ssl`: how the central's certificate is checked; `None` without TLS.
     pub tls: Option<ClientTls>,
-    /// `proxy`: an HTTP proxy that is asked to CONNECT.
+    /// `proxy`: an HTTP proxy that supports CONNECT.
     pub proxy: Option<HttpProxy>,
-    /// `ping` (30 s): how often we register again.
+    /// `ping` (30 s): interval of registrations.
     pub ping: Duration,
-    /// `max_msg_size` (130000 characters) of one SETLOGS part.
+    /// `max_msg_size` (130000): maximum number of characters of one SETLOGS part.
     pub max_message_size: usize,
 }
 
@@ -381,29 +383,29 @@ impl std::fmt::Debug for PullWssSettings {
 /// How a server's certificate is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientTls {
-    /// By the system's roots, or those of `ssl_ca_file`.
+    /// By the system's root certificates, or those of `ssl_ca_file`.
     Verify {
-        /// PEM with the roots to trust instead of the system's.
+        /// PEM file with the root certificates to trust instead of the system's.
         ca_file: Option<PathBuf>,
     },
     /// `ssl_fingerprint`: the SHA-256 of the server's certificate, 32 bytes.
     Pinned([u8; 32]),
-    /// `https_cert_no_verify: true`: not at all.
+    /// `https_cert_no_verify: true`: the certificate is not checked.
     NoVerify,
 }
 
-/// An HTTP proxy, from `http://user:password@host:port`. Holds a password: no `Debug`.
+/// An HTTP proxy, from `http://user:password@host:port`. It holds a password, so it has no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpProxy {
     /// Host name or address.
     pub host: String,
-    /// Port (3128).
+    /// TCP port (3128).
     pub port: u16,
-    /// User and password.
+    /// User and password, if the proxy needs them.
     pub auth: Option<BasicAuth>,
 }
 
-/// A user and a password. No `Debug`.
+/// A user and a password. It has no `Debug`, so that the password is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BasicAuth {
     /// `user`
@@ -415,9 +417,9 @@ pub struct BasicAuth {
 /// A range of addresses such as `192.0.2.0/24`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subnet {
-    /// An address of the range.
+    /// An address in the range.
     pub address: IpAddr,
-    /// Leading bits that count: 0 to 32 or 128.
+    /// Number of significant leading bits: 0 to 32 (IPv4) or 128 (IPv6).
     pub prefix: u8,
 }
 
@@ -441,9 +443,9 @@ impl Subnet {
 /// Options of the module `dbcleaner` (docs/protocol.md section 15).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CleanerSettings {
-    /// `purge_sessions_time` (3600 s)
+    /// `purge_sessions_time` (3600 s): how long unused sessions are kept.
     pub sessions: Duration,
-    /// `purge_history_time` (604800 s)
+    /// `purge_history_time` (604800 s): how long rows of the history are kept.
     pub history: Duration,
 }
 

@@ -1,5 +1,5 @@
-//! The files that a configuration was read from, and those that it names: whoever may write to them decides what the
-//! daemon does from its next start on.
+//! The files from which a configuration was read, and those that it names. Whoever may write to them controls the
+//! daemon from its next start on.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -8,17 +8,17 @@ use super::settings::Config;
 use super::wildcard;
 use crate::model::registration::Registration;
 
-/// What was read.
+/// The files and patterns that were read.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// Every file: the top one, those that it includes, the register file.
+    /// All files: the top file, the included ones, and the register file.
     pub files: Vec<PathBuf>,
-    /// `!include` with `*` or `?`, as whole paths.
+    /// The patterns of `!include` with `*` or `?`, as absolute paths.
     pub patterns: Vec<PathBuf>,
 }
 
 impl Sources {
-    /// Whether a file of this name, put into `directory` (without symlinks), would be included from the next start on.
+    /// Whether a file named `name` in `directory` (without symlinks) would be included at the next start.
     #[must_use]
     pub fn would_include(&self, directory: &Path, name: &OsStr) -> bool {
         self.patterns.iter().any(|pattern| wildcard::would_name(pattern, directory, name))
@@ -26,7 +26,7 @@ impl Sources {
 }
 
 impl Config {
-    /// Files that this daemon reads and depends on, without its database: configuration, keys, certificates.
+    /// Returns the files that this daemon depends on, except its database: configuration, keys and certificates.
     #[must_use]
     pub fn own_files(&self) -> Vec<PathBuf> {
         let core = &self.core;

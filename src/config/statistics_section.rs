@@ -1,4 +1,4 @@
-//! The options of the module `statistics` to [`super::statistics`], and its jobs to those of `cron`.
+//! Reads the options of the module `statistics` into [`super::statistics`], and its jobs into those of `cron`.
 
 use std::path::PathBuf;
 
@@ -10,10 +10,10 @@ use super::section::Section;
 use super::statistics::{ArchiveSettings, StatisticsSettings};
 
 const DAY_S: usize = 86_400;
-/// Values of one archive at most, so that a file has some hundred megabytes at most.
+/// Maximum number of values of an archive, which limits a file to some hundred megabytes.
 const ROWS_MAX: usize = 4_000_000;
 
-/// The module and its jobs; `None` after a problem and without a database.
+/// Reads the module and its jobs; `None` after a problem and without a database.
 pub(super) fn read(
     section: Section<'_>,
     raw: &RawConfig<'_>,

@@ -1,5 +1,5 @@
-//! The options about TLS, of listeners and of nodes that dial in (docs/protocol.md sections 9 and 13). Looks whether
-//! the files can be opened; what is in them is read by whoever uses them.
+//! The TLS options of listeners and of nodes that dial in (docs/protocol.md sections 9 and 13). This module checks that
+//! the files can be opened; their users read the contents.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use super::findings::Findings;
 use super::section::{Section, refuse};
 use super::settings::{ClientTls, ServerTls};
 
-/// `ssl`, `ssl_cert_file`, `ssl_key_file` and `passphrase`. `None` without TLS, and after a problem.
+/// Reads `ssl`, `ssl_cert_file`, `ssl_key_file` and `passphrase`. `None` without TLS, and after a problem.
 pub(super) fn read_server(section: &Section<'_>, findings: &mut Findings) -> Option<ServerTls> {
     if !section.boolean("ssl", false, findings) {
         return None;
@@ -28,10 +28,11 @@ fn required_file(section: &Section<'_>, key: &'static str, findings: &mut Findin
     file
 }
 
-/// The path at `key`, if there is a file that can be opened; else a problem says why not.
+/// Reads the path at `key`; reports a problem if the file cannot be opened.
 fn file(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> Option<PathBuf> {
     let (name, declared_in) = section.text(key, findings)?;
-    // As with the register file: the working directory is not what an administrator thinks of.
+    // As for the register file, a relative path does not refer to the working directory, which administrators do not
+    // expect.
     let beside = declared_in.beside(name);
     let path = if beside.exists() { beside } else { PathBuf::from(name) };
     let fault = match File::open(&path) {
@@ -44,7 +45,7 @@ fn file(section: &Section<'_>, key: &'static str, findings: &mut Findings) -> Op
     None
 }
 
-/// `ssl`, `https_cert_no_verify`, `ssl_ca_file` and `ssl_fingerprint`. `None` without TLS.
+/// Reads `ssl`, `https_cert_no_verify`, `ssl_ca_file` and `ssl_fingerprint`. `None` without TLS.
 pub(super) fn read_client(section: &Section<'_>, findings: &mut Findings) -> Option<ClientTls> {
     const FINGERPRINT: &str =
         "the SHA-256 of the certificate, 64 hexadecimal digits ('openssl x509 -in FILE -noout -fingerprint -sha256')";
@@ -83,8 +84,8 @@ pub(super) fn read_client(section: &Section<'_>, findings: &mut Findings) -> Opt
     Some(ClientTls::Verify { ca_file })
 }
 
-/// `https_cert_no_verify` and `ssl_ca_file` of a server whose address says whether it has TLS; `is_unverified` where
-/// another option says that its certificate is not checked.
+/// Reads `https_cert_no_verify` and `ssl_ca_file` of a server whose URL decides about TLS; with `is_unverified` another
+/// option has switched off the check of its certificate.
 pub(super) fn read_check(section: &Section<'_>, is_unverified: bool, findings: &mut Findings) -> ClientTls {
     let ca_file = file(section, "ssl_ca_file", findings);
     if section.boolean("https_cert_no_verify", is_unverified, findings) {
@@ -96,7 +97,7 @@ pub(super) fn read_check(section: &Section<'_>, is_unverified: bool, findings: &
     ClientTls::Verify { ca_file }
 }
 
-/// 32 bytes in hex, the bytes separated by `:` or not.
+/// Parses 32 bytes in hex, with or without `:` between them.
 fn fingerprint(text: &str) -> Option<[u8; 32]> {
     let digits: Vec<u8> = text
         .bytes()

@@ -1,4 +1,4 @@
-//! `tpapi` to [`WebAccount`]s.
+//! Reads `tpapi` into [`WebAccount`]s.
 
 use super::address;
 use super::database::Secret;
@@ -13,7 +13,7 @@ use super::web_api::{WebAccount, WebUrl};
 
 const URLS: &str = "http://HOST[:PORT][/PATH] or https://…, for instance https://localhost/centreon/api/latest";
 
-/// Reads the accounts; of two with one name the later counts, as in the original.
+/// Reads the accounts; of two with the same name the later one counts, as in the original.
 pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> Vec<WebAccount> {
     let mut accounts: Vec<WebAccount> = Vec::new();
     for (index, item) in raw.tpapi.iter().enumerate() {
@@ -30,7 +30,7 @@ pub(super) fn read(raw: &RawConfig<'_>, findings: &mut Findings) -> Vec<WebAccou
     accounts
 }
 
-/// An entry; one without a name means nothing, as in the original.
+/// Reads one entry; an entry without a name is ignored, as in the original.
 fn read_account(item: &Node, key: &str, findings: &mut Findings) -> Option<WebAccount> {
     let section = Section::new(Some(item), &item.place, key, &options::TPAPI, findings);
     let Some((name, _)) = section.text("name", findings) else {
@@ -40,11 +40,11 @@ fn read_account(item: &Node, key: &str, findings: &mut Findings) -> Option<WebAc
     let username = section.exact("username", findings).map(|(text, _)| text.to_owned());
     let password = section.exact("password", findings).map(|(text, _)| Secret::new(text));
     let url = url(&section, findings);
-    // Who asks by an account that is not complete says so; nobody may.
+    // The users of an incomplete account report it; possibly there are none.
     Some(WebAccount { name: name.to_owned(), url, username: username?, password: password? })
 }
 
-/// `base_url`, with the check of its certificate.
+/// Reads `base_url`, with the options for checking its certificate.
 fn url(section: &Section<'_>, findings: &mut Findings) -> Option<WebUrl> {
     let verify = section.child("curlopts", &options::TPAPI_CURL, findings);
     let is_unverified = !verify.boolean("CURLOPT_SSL_VERIFYPEER", true, findings);

@@ -1,42 +1,42 @@
-//! The values of the files as a tree in which every value knows the file and the line that it stands in.
+//! The values of the files as a tree in which every value knows its file and line.
 
 use std::path::Path;
 use std::rc::Rc;
 
-/// Where a value stands.
+/// The place of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// The file that says it.
+    /// The file.
     pub(super) file: Rc<Path>,
-    /// Its line, counted from 1; 0 for the file as a whole.
+    /// The line, counted from 1; 0 for the whole file.
     pub(super) line: u32,
 }
 
 impl Place {
-    /// The file as a whole.
+    /// Returns the place of a whole file.
     pub(super) fn file(path: &Path) -> Self {
         Self { file: Rc::from(path), line: 0 }
     }
 
-    /// A path that stands here: a relative one counts from the directory of the file.
+    /// Resolves a path that is written at this place: a relative one refers to the directory of the file.
     pub(super) fn beside(&self, name: &str) -> std::path::PathBuf {
         self.file.parent().unwrap_or(Path::new("")).join(name)
     }
 }
 
-/// A value and where it stands.
+/// A value with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node {
-    /// What it is.
+    /// The value itself.
     pub(super) value: Value,
-    /// The file that said it.
+    /// The place where it is written.
     pub(super) place: Place,
 }
 
-/// The entries of a map in the order of the file. Maps of a configuration are small, so a search is a walk.
+/// The entries of a map in the order of the file. Maps of a configuration are small, so they are searched linearly.
 pub(super) type Entries = Vec<(Rc<str>, Node)>;
 
-/// A value. Every scalar keeps the text of the file: what a number or a truth value is, the option decides.
+/// A value. Every scalar keeps the text of the file; the option decides whether it is a number or a boolean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     /// Nothing after the colon, or an unquoted `~` or `null`.
@@ -50,7 +50,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// How messages call this sort of value.
+    /// The name of this type of value in messages.
     pub(super) const fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
@@ -62,7 +62,7 @@ impl Value {
 }
 
 impl Node {
-    /// The value of `key` where this is a map that has it.
+    /// The value of `key` if this is a map that has it.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {
             Value::Map(entries) => entries.iter().find(|(name, _)| **name == *key).map(|(_, node)| node),
@@ -70,7 +70,7 @@ impl Node {
         }
     }
 
-    /// The same, to change it.
+    /// Like [`Self::get`], but mutable.
     pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
         match &mut self.value {
             Value::Map(entries) => entries.iter_mut().find(|(name, _)| **name == *key).map(|(_, node)| node),
@@ -78,8 +78,8 @@ impl Node {
         }
     }
 
-    /// Puts `right` over this value: maps are merged, lists are appended, otherwise the right side wins. An empty right
-    /// side changes nothing, so a file that holds only `gorgone:` does not wipe out what others said.
+    /// Merges `right` into this value: maps are merged, lists are appended, otherwise the right side replaces the left.
+    /// An empty right side changes nothing, so a file that holds only `gorgone:` does not erase the values of others.
     pub(super) fn merge(&mut self, right: Self) {
         match (&mut self.value, right) {
             (_, Self { value: Value::Null, .. }) => {}

@@ -1,6 +1,5 @@
 //! References to secrets in a vault (docs/protocol.md section 18): a value `secret::hashicorp_vault::PATH::KEY` in any
-//! file. What the vault has said is remembered for the life of the process, so that a file that is read again is
-//! understood.
+//! file. Secrets read from the vault are remembered for the life of the process, so that files can be reloaded.
 //!
 //! Out of scope: the vault itself (`edge::vault`).
 
@@ -10,15 +9,15 @@ use std::sync::{Mutex, PoisonError};
 use super::database::Secret;
 use super::tree::{Node, Value};
 
-/// What every reference begins with.
+/// Prefix of every reference.
 const PREFIX: &str = "secret::hashicorp_vault::";
 
-/// A place in the vault.
+/// A reference to a secret in the vault.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VaultReference {
-    /// The path, without `/v1/`.
+    /// The path of the secret, without `/v1/`.
     pub path: String,
-    /// The key there.
+    /// The key of the value at this path.
     pub key: String,
 }
 
@@ -35,12 +34,12 @@ impl VaultReference {
 
 static KNOWN: Mutex<BTreeMap<VaultReference, Secret>> = Mutex::new(BTreeMap::new());
 
-/// Remembers what the vault has said.
+/// Remembers secrets read from the vault.
 pub fn remember(secrets: BTreeMap<VaultReference, Secret>) {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner).extend(secrets);
 }
 
-/// Puts what is known in the place of references; what is not known stays.
+/// Replaces references by known secrets; references to unknown ones stay.
 pub(super) fn resolve(node: &mut Node) {
     let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     put(node, &known);
@@ -60,7 +59,7 @@ fn put(node: &mut Node, known: &BTreeMap<VaultReference, Secret>) {
     }
 }
 
-/// The references below a value.
+/// Returns all references below a value.
 pub(super) fn references(node: &Node) -> BTreeSet<VaultReference> {
     let mut found = BTreeSet::new();
     collect(node, &mut found);

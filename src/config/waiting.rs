@@ -1,4 +1,4 @@
-//! Parts of a configuration that wait for secrets of a vault: they are taken out, so that the rest runs.
+//! Parts of a configuration that wait for secrets of a vault. They are left out, so that the rest can run.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use super::findings::Findings;
 use super::tree::{Node, Value};
 use super::vault::{self, VaultReference};
 
-/// Takes out what refers to secrets that are not known: entries of `modules` and `tpapi`, the listener of the proxy,
-/// databases. Each is told; all references are given back.
+/// Removes the parts that refer to unknown secrets: entries of `modules` and `tpapi`, the listener of the proxy,
+/// databases. Reports each of them, and returns all their references.
 pub(super) fn take_out(tree: &mut Node, findings: &mut Findings) -> BTreeSet<VaultReference> {
     let mut waiting = BTreeSet::new();
     for top in ["configuration", ""] {
@@ -46,7 +46,7 @@ fn take_key(node: &mut Node, key: &str, shown: &str, waiting: &mut BTreeSet<Vaul
     }
 }
 
-/// Whether something refers to a secret that is not known.
+/// Whether a value refers to an unknown secret, which is then reported and added to `waiting`.
 pub(super) fn waits(node: &Node, shown: &str, waiting: &mut BTreeSet<VaultReference>, findings: &mut Findings) -> bool {
     let references = vault::references(node);
     if let Some(VaultReference { path, key }) = references.first() {

@@ -1,5 +1,5 @@
-//! Accounts of the web interface's own APIs: the section `tpapi` (docs/protocol.md section 18). The text form is read
-//! by [`super::tpapi_section`].
+//! Accounts of the web interface's APIs: the section `tpapi` (docs/protocol.md section 18), read by
+//! [`super::tpapi_section`].
 
 use super::database::Secret;
 use super::settings::ClientTls;
@@ -7,25 +7,25 @@ use super::settings::ClientTls;
 /// An entry of `tpapi`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebAccount {
-    /// `name`, by which options of modules ask for it, usually `centreonv2` or `clapi`.
+    /// `name`: used in options of modules to refer to the account, usually `centreonv2` or `clapi`.
     pub name: String,
-    /// `base_url`; `None` where the account is for the command line (`clapi`).
+    /// `base_url`; `None` if the account is for the command line (`clapi`).
     pub url: Option<WebUrl>,
-    /// `username`
+    /// `username` of the account.
     pub username: String,
-    /// `password`
+    /// `password` of the account.
     pub password: Secret,
 }
 
-/// Where a web server is asked.
+/// The URL of a web server's API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebUrl {
     /// A host name, or an address without brackets.
     pub host: String,
-    /// Port.
+    /// TCP port.
     pub port: u16,
-    /// The path before that of each call, without a slash at its end; empty for none.
+    /// Prefix of the path of each call, without a trailing slash; empty for none.
     pub path: String,
-    /// How its certificate is checked; `None` for plain HTTP.
+    /// How the certificate is checked; `None` for plain HTTP.
     pub tls: Option<ClientTls>,
 }

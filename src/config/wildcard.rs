@@ -1,29 +1,30 @@
-//! Paths with `*` and `?`, as glob(3) reads these two: within a path component, a leading dot must be written out.
+//! Paths with the wildcards `*` and `?`, which work as in glob(3): they match within a path component and never a
+//! leading dot.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// Directories of one pattern that are looked at.
+/// Maximum number of directories read for one pattern.
 const PLACES_MAX: usize = 1_000;
 
-/// Whether `text` is more than a plain path.
+/// Whether `text` contains wildcards.
 pub(super) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?'])
 }
 
-/// The regular files that `pattern` names, relative to `directory`, sorted by name, at most `limit` of them.
+/// Returns the regular files that match `pattern`, relative to `directory`, sorted by name, at most `limit` of them.
 ///
 /// # Errors
-/// The directory that cannot be read, and why. One that does not exist is no error: it holds no file.
+/// The directory that cannot be read, and the reason. A missing directory is no error; it counts as empty.
 pub(super) fn expand(directory: &Path, pattern: &str, limit: usize) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
     let mut found = places(directory, pattern, limit)?;
     found.retain(|path| path.is_file());
     Ok(found)
 }
 
-/// Whether a file that is put there would be one of those that `pattern` names.
+/// Whether a file named `name` in `directory` would match `pattern`.
 pub(super) fn would_name(pattern: &Path, directory: &Path, name: &OsStr) -> bool {
     let (Some(place), Some(last)) = (pattern.parent(), pattern.file_name()) else { return false };
     matches(last.as_encoded_bytes(), name.as_encoded_bytes())
@@ -75,13 +76,13 @@ fn entries(directory: &Path, pattern: &str) -> Result<Vec<PathBuf>, (PathBuf, io
     Ok(found)
 }
 
-/// Whether `name` matches `pattern`. Linear in time but for one step back per `*`.
+/// Whether `name` matches `pattern`. It backtracks only to the last `*`.
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
     if name.first() == Some(&b'.') && pattern.first() != Some(&b'.') {
         return false;
     }
     let (mut at_pattern, mut at_name) = (0_usize, 0_usize);
-    // After a mismatch, the last star takes one byte more.
+    // After a mismatch, the last star matches one more byte.
     let mut star: Option<(usize, usize)> = None;
     while let Some(byte) = name.get(at_name) {
         match pattern.get(at_pattern) {

@@ -1,8 +1,8 @@
-//! One file's text to values: every scalar keeps the text that stands in the file, every value its line. Errors show
-//! line, column and remedy. Does not know other files: `!include` is handed to the caller.
+//! Parses the text of one file into values: every scalar keeps its text, and every value its line. Errors show line,
+//! column and remedy. `!include` is passed to the caller.
 //!
-//! Bounds: levels of nesting, and values that aliases add. The parser below (`granit_parser`) gives events and looks no
-//! further ahead than one key.
+//! The depth of nesting and the number of values added by aliases are limited. The parser used here (`granit_parser`)
+//! returns events and looks ahead at most one key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,31 +13,30 @@ use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag as YamlTag}
 use super::tree::{Entries, Node, Place, Value};
 use crate::model::text::quoted;
 
-/// Levels of maps and lists within each other.
+/// Maximum depth of nested maps and lists.
 const DEPTH_MAX: usize = 64;
-/// Values that the anchors and aliases of one file may add.
+/// Maximum number of values that anchors and aliases of one file may add.
 const ALIASED_MAX: usize = 300_000;
-/// Entries of a map above which repeated keys are looked for with a set.
+/// Number of entries of a map above which a set is used to find repeated keys.
 const SMALL_MAP: usize = 16;
 
 const NO_KEY: &str = "a key is no single word; write 'key: value'";
 
-/// What a tag other than the standard ones asks for: called with the tag, where it stands and the key, gives the value
-/// that takes its place.
+/// Handler of non-standard tags: called with the tag, its place and the key; returns the value that replaces it.
 pub(super) type TagHandler<'a> = dyn FnMut(&Tag<'_>, &Place, &str) -> Option<Node> + 'a;
 
 /// A tagged value, for instance `!include a.yaml,b.d/*.yaml`.
 pub(super) struct Tag<'a> {
-    /// The name without `!`.
+    /// The name of the tag without `!`.
     pub(super) name: &'a str,
-    /// The tagged text; `None` if it is not a single value.
+    /// The tagged text; `None` if it is not a scalar.
     pub(super) text: Option<&'a str>,
 }
 
-/// Reads the text of `file`; an empty one is [`Value::Null`].
+/// Parses the text of `file`; an empty text gives [`Value::Null`].
 ///
 /// # Errors
-/// What is wrong with it and where, for a person: the line (0 where there is none) and the rest.
+/// Says what is wrong and in which line (0 if unknown).
 pub(super) fn parse(file: &Rc<Path>, bytes: &[u8], on_tag: &mut TagHandler<'_>) -> Result<Node, Fault> {
     let text = str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
@@ -62,12 +61,12 @@ pub(super) fn parse(file: &Rc<Path>, bytes: &[u8], on_tag: &mut TagHandler<'_>) 
     reader.document()
 }
 
-/// What is wrong with a file.
+/// An error in a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     /// The line, counted from 1.
     pub(super) line: u32,
-    /// What is wrong, for a person.
+    /// The message.
     pub(super) text: String,
 }
 
@@ -86,16 +85,16 @@ struct Reader<'a, 'h> {
     text: &'a str,
     file: &'a Rc<Path>,
     on_tag: &'a mut TagHandler<'h>,
-    /// Each key once.
+    /// All keys, each stored only once.
     keys: BTreeSet<Rc<str>>,
-    /// What `&name` stands at; `None` while its value is being read.
+    /// The values of anchors (`&name`); `None` while the value is being read.
     anchors: BTreeMap<usize, Option<Node>>,
     aliased: usize,
-    /// Where the value in hand stands.
+    /// The path of the current value.
     path: Vec<Step>,
 }
 
-/// A step from a value to one in it.
+/// One step of a path.
 enum Step {
     Key(Rc<str>),
     Index(usize),
@@ -207,7 +206,7 @@ impl<'a> Reader<'a, '_> {
         Ok(entries)
     }
 
-    /// The text of a key, as the one that all equal ones share.
+    /// Returns the text of a key, shared by all equal keys.
     fn key(&mut self, event: Event<'a>, span: &Span) -> Result<Rc<str>, Fault> {
         let text = match event {
             Event::Scalar(text, style, anchor, _) => {
@@ -234,7 +233,7 @@ impl<'a> Reader<'a, '_> {
         Place { file: Rc::clone(self.file), line: u32::try_from(line).unwrap_or(u32::MAX) }
     }
 
-    /// Remembers the value of `&name`.
+    /// Remembers the value of an anchor.
     fn keep(&mut self, anchor: usize, node: Node, span: &Span) -> Result<Node, Fault> {
         if anchor != 0 {
             self.count(&node, span)?;
@@ -259,7 +258,7 @@ impl<'a> Reader<'a, '_> {
         Ok(())
     }
 
-    /// What a tag of our own stands for; `None` for no tag and for those of YAML itself, such as `!!str`.
+    /// Returns the value for a non-standard tag; `None` without a tag and for tags of YAML itself, such as `!!str`.
     fn tagged(&mut self, tag: Option<&YamlTag>, text: Option<&str>, place: &Place) -> Option<Node> {
         let name = tag?.to_string();
         let name = name.trim_start_matches('!');
@@ -274,13 +273,14 @@ impl<'a> Reader<'a, '_> {
         Some(replaced.unwrap_or_else(|| Node { value: Value::Null, place: place.clone() }))
     }
 
-    /// The parser's message in our form; a tab in the indentation gets its own, because the parser's is a riddle.
+    /// Converts the parser's message to our form. A tab in the indentation gets a separate message, because the
+    /// parser's is unclear.
     fn explain(&self, error: &ScanError) -> Fault {
         let (line, column) = (error.marker().line(), error.marker().col().saturating_add(1));
         if matches!(error.kind(), granit_parser::ErrorKind::RecursionLimitExceeded) {
             return too_deep(line);
         }
-        // The parser may notice a tab only on the line after it.
+        // The parser may report a tab only on the following line.
         let reached = self.text.lines().take(line.saturating_add(1)).enumerate();
         for (index, text) in reached.skip(line.saturating_sub(2)) {
             let indentation: String = text.chars().take_while(|letter| letter.is_whitespace()).collect();
@@ -299,7 +299,7 @@ fn too_deep(line: usize) -> Fault {
     Fault::new(line, format!("maps and lists stand more than {DEPTH_MAX} deep in each other"))
 }
 
-/// Whether a map has the key; `seen` holds the keys of a map that is not small.
+/// Whether a map has the key; `seen` holds the keys of a large map.
 fn is_there(entries: &Entries, seen: &mut BTreeSet<Rc<str>>, name: &Rc<str>) -> bool {
     if entries.len() < SMALL_MAP {
         return entries.iter().any(|(other, _)| other == name);
@@ -310,7 +310,7 @@ fn is_there(entries: &Entries, seen: &mut BTreeSet<Rc<str>>, name: &Rc<str>) -> 
     !seen.insert(Rc::clone(name))
 }
 
-/// Only an unquoted `~`, `null` or nothing is no text.
+/// Converts a scalar: an unquoted `~`, `null` or empty text is null, everything else is text.
 fn scalar(text: &str, style: ScalarStyle) -> Value {
     if style == ScalarStyle::Plain && matches!(text, "" | "~" | "null") {
         Value::Null
@@ -319,7 +319,7 @@ fn scalar(text: &str, style: ScalarStyle) -> Value {
     }
 }
 
-/// How many values a value holds.
+/// Number of values in a value, including itself.
 fn size(node: &Node) -> usize {
     let below: usize = match &node.value {
         Value::List(items) => items.iter().map(size).sum(),
@@ -329,7 +329,8 @@ fn size(node: &Node) -> usize {
     below.saturating_add(1)
 }
 
-/// `<<: *name` or `<<: [*one, *other]`: entries that the map itself does not have; the first that says one wins.
+/// Merges `<<: *name` or `<<: [*one, *other]`: adds entries that the map itself does not have; the first source of an
+/// entry wins.
 fn merge_into(entries: &mut Entries, node: Node, span: &Span) -> Result<(), Fault> {
     match node.value {
         Value::Map(below) => {
@@ -350,8 +351,7 @@ fn merge_into(entries: &mut Entries, node: Node, span: &Span) -> Result<(), Faul
     }
 }
 
-/// A hint where a value of the line begins with a character that YAML keeps for itself, as in `external_com_path:
-/// *:5556`.
+/// Returns a hint if a value of the line begins with a character reserved by YAML, as in `external_com_path: *:5556`.
 fn unquoted_start(text: &str, line: usize) -> &'static str {
     let line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     let starts = [": *", ": @", ": `", ": %", "- *", "- @", "- `", "- %"];
@@ -362,7 +362,7 @@ fn unquoted_start(text: &str, line: usize) -> &'static str {
     }
 }
 
-/// `key` below `parent`, as messages write it.
+/// Joins `parent` and `key` to a path for messages.
 pub(super) fn join(parent: &str, key: &str) -> String {
     let point = if parent.is_empty() || key.is_empty() || key.starts_with('[') { "" } else { "." };
     format!("{parent}{point}{key}")

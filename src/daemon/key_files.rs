@@ -1,7 +1,8 @@
-//! The key pair of this daemon on disk (docs/protocol.md section 3): loaded, or made where both files are missing.
+//! The key pair of this daemon on disk (docs/protocol.md section 3): it is loaded, or generated if both files are
+//! missing.
 //!
-//! Out of scope: the format of keys, which is `wire::gorgone::keys`. Everything here blocks and may take seconds,
-//! so it runs before the event loop does.
+//! The format of keys is in `wire::gorgone::keys`. Everything here blocks and may take seconds, so it runs before the
+//! event loop.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -12,47 +13,47 @@ use std::path::{Path, PathBuf};
 use crate::model::random::Random;
 use crate::wire::gorgone::keys::{KeyError, MAX_PEM_LEN, PrivateKey, PublicKey};
 
-/// The names that the original's packages give the two files.
+/// File name of the private key in the original's packages.
 pub const PRIVATE_NAME: &str = "rsakey.priv.pem";
-/// See [`PRIVATE_NAME`].
+/// File name of the public key in the original's packages.
 pub const PUBLIC_NAME: &str = "rsakey.pub.pem";
-/// Modulus of a generated key in bits.
+/// Size of the modulus of a generated key in bits.
 pub const DEFAULT_BITS: usize = 2_048;
 
-/// Bits that let others than the owner write a file, and read it.
+/// Permission bits that let users other than the owner write a file.
 const WRITABLE: u32 = 0o022;
 const READABLE: u32 = 0o044;
 const PRIVATE_MODE: u32 = 0o600;
 const PUBLIC_MODE: u32 = 0o640;
 const DIRECTORY_MODE: u32 = 0o750;
 
-/// The keys of this daemon. No `Debug`.
+/// The keys of this daemon. It has no `Debug`, so that the private key is never printed.
 pub struct KeyPair {
     /// The private key.
     pub private: PrivateKey,
     /// Its public half.
     pub public: PublicKey,
-    /// Where they came from, for the log.
+    /// Origin of the keys, for the log.
     pub origin: KeyOrigin,
 }
 
-/// Where a key pair came from.
+/// Origin of a key pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyOrigin {
-    /// Both files were there.
+    /// Both files existed.
     Loaded,
     /// The public file was missing and was written again.
     PublicWritten,
-    /// Both files were missing; a new pair was made.
+    /// Both files were missing; a new pair was generated.
     Generated,
 }
 
-/// What a start would find. See [`inspect`].
+/// State of the key files, as [`inspect`] finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyState {
-    /// Both files are missing: a start makes them.
+    /// Both files are missing; a start generates them.
     Absent,
-    /// The private key can be used.
+    /// The private key is usable.
     Present {
         /// Modulus in bits.
         bits: usize,
@@ -75,19 +76,19 @@ pub struct KeyFileError {
 /// What is wrong with a key file.
 #[derive(Debug)]
 pub enum KeyFault {
-    /// It is missing while its public half, the named file, is there.
+    /// The private key is missing, but its public half, the named file, exists.
     PrivateMissing(PathBuf),
-    /// Others than its owner may write it; the mode is given.
+    /// Users other than the owner may write the file; with its mode.
     TooOpen(u32),
-    /// It does not belong to the private key in the named file.
+    /// The public key does not belong to the private key in the named file.
     Mismatch(PathBuf),
-    /// A new key would overwrite it.
+    /// A new key would overwrite the existing file.
     AlreadyThere,
-    /// Its content is no key that can be used.
+    /// The content is not a usable key.
     Content(KeyError),
-    /// It cannot be read.
+    /// The file cannot be read.
     Read(io::Error),
-    /// It cannot be written.
+    /// The file cannot be written.
     Write(io::Error),
 }
 
@@ -135,8 +136,8 @@ impl KeyFault {
     }
 }
 
-/// Loads the pair. Where both files are missing it makes one of [`DEFAULT_BITS`]; where only the public file is, it
-/// writes it.
+/// Loads the pair. If both files are missing it generates a pair of [`DEFAULT_BITS`]; if only the public file is
+/// missing it writes that.
 ///
 /// # Errors
 /// [`KeyFileError`], which names the file and the remedy.
@@ -154,10 +155,10 @@ pub fn load_or_create(private: &Path, public: &Path, random: &mut dyn Random) ->
     }
 }
 
-/// What [`load_or_create`] would find, without changing anything.
+/// Returns what [`load_or_create`] would find, without changing anything.
 ///
 /// # Errors
-/// The same as those of [`load_or_create`], but for writing.
+/// The errors of [`load_or_create`], except those of writing.
 pub fn inspect(private: &Path, public: &Path) -> Result<KeyState, KeyFileError> {
     let (key, public_is_missing) = match read_pair(private, public)? {
         Found::Nothing => return Ok(KeyState::Absent),
@@ -168,8 +169,8 @@ pub fn inspect(private: &Path, public: &Path) -> Result<KeyState, KeyFileError> 
     Ok(KeyState::Present { bits, thumbprint: key.public().thumbprint(), public_is_missing })
 }
 
-/// What an administrator should know about a private key that can be used: the original's own script makes it readable
-/// for others where the umask is the usual one.
+/// A warning about a usable private key that others may read. The original's own script creates such files under the
+/// usual umask.
 #[must_use]
 pub fn warning(private: &Path) -> Option<String> {
     let mode = fs::metadata(private).ok()?.mode() & 0o7777;
@@ -177,19 +178,19 @@ pub fn warning(private: &Path) -> Option<String> {
     (mode & READABLE != 0).then(|| format!("others can read this private key (mode {mode:04o}); chmod 600 {shown}"))
 }
 
-/// Makes a pair of `bits` (2048 to 4096) in `directory` under the usual names and returns its thumbprint.
+/// Generates a pair of `bits` (2048 to 4096) in `directory` under the usual names and returns its thumbprint.
 ///
 /// # Errors
-/// [`KeyFileError`]; files that are there already are never overwritten.
+/// [`KeyFileError`]; existing files are never overwritten.
 pub fn generate_in(directory: &Path, bits: usize, random: &mut dyn Random) -> Result<String, KeyFileError> {
     let (private, public) = (directory.join(PRIVATE_NAME), directory.join(PUBLIC_NAME));
     Ok(generate(&private, &public, bits, random)?.public().thumbprint())
 }
 
-/// The thumbprint of a private or a public key file.
+/// Returns the thumbprint of a private or public key file.
 ///
 /// # Errors
-/// [`KeyFileError`] when it holds neither.
+/// [`KeyFileError`] if the file holds neither.
 pub fn thumbprint_of(path: &Path) -> Result<String, KeyFileError> {
     let bytes = read_bounded(path).map_err(|error| KeyFault::Read(error).of(path))?;
     let public = match PrivateKey::from_pem(&bytes) {
@@ -239,7 +240,7 @@ fn exists(path: &Path) -> Result<bool, KeyFileError> {
     path.try_exists().map_err(|error| KeyFault::Read(error).of(path))
 }
 
-/// Reads one byte more than a key may have, so that a longer file is noticed and not read whole.
+/// Reads at most one byte more than a key may have, so that a longer file is detected without reading all of it.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {
@@ -251,14 +252,15 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Makes a pair and writes it, the private key first: after a crash in between, the public one is written again.
+/// Generates a pair and writes it, the private key first: after a crash in between, the next start writes the public
+/// one.
 fn generate(private: &Path, public: &Path, bits: usize, random: &mut dyn Random) -> Result<PrivateKey, KeyFileError> {
     for path in [private, public] {
         if exists(path)? {
             return Err(KeyFault::AlreadyThere.of(path));
         }
     }
-    // A directory that cannot be made should be known before seconds are spent on the key.
+    // A directory that cannot be created should be reported before seconds are spent on the key.
     for path in [private, public] {
         make_directory(path)?;
     }
@@ -280,7 +282,7 @@ fn make_directory(path: &Path) -> Result<(), KeyFileError> {
     made.map_err(|error| KeyFault::Write(error).of(path))
 }
 
-/// Writes a file so that it is there whole, with its mode, or not at all.
+/// Writes a file atomically: afterwards it is complete and has its mode, or it does not exist.
 fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyFileError> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.new", std::process::id()));
@@ -290,14 +292,14 @@ fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyFileError>
         let _ = fs::remove_file(&aside);
         return Err(KeyFault::Write(error).of(path));
     }
-    // The rename itself reaches the disk with the directory.
+    // Syncing the directory makes the rename durable.
     let synced = File::open(parent(path)).and_then(|directory| directory.sync_all());
     synced.map_err(|error| KeyFault::Write(error).of(path))
 }
 
 fn write_aside(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    // The mode above is cut by the umask, this one is not.
+    // The umask reduces the mode given at creation, but not this one.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
     file.sync_all()

@@ -1,16 +1,16 @@
-//! What the module `nodes` would register now: reads the Centreon database once. Blocks until it answers; for `check`,
-//! never for the event loop.
+//! Reads once from the Centreon database which nodes the module `nodes` would register now. It blocks until the
+//! database answers; `check` uses it, the event loop never does.
 
 use crate::config::settings::Config;
 use crate::edge::centreon_database::{self, DatabaseFault};
 use crate::node::plan;
 pub use crate::node::plan::PollerPlan;
 
-/// Reads the database; `None` where the module is not loaded. Nodes that the register file has with `prevail` are left
-/// out, as they would be in a daemon.
+/// Reads the database; returns `None` if the module is not loaded. Nodes that the register file lists with `prevail`
+/// are left out, as in a daemon.
 ///
 /// # Errors
-/// Why it cannot be read.
+/// Says why the database cannot be read.
 #[must_use]
 pub fn read(config: &Config) -> Option<Result<PollerPlan, DatabaseFault>> {
     let nodes = config.modules.nodes.as_ref()?;

@@ -4,7 +4,7 @@ use crate::model::random::{Random, to_hex};
 use crate::wire::http::bearer_auth::TokenHash;
 use crate::wire::http::password_hash::{self, SALT_BYTES};
 
-/// The hash of a password for `password_hash` of an API user. Takes some 20 ms.
+/// Returns the hash of a password for `password_hash` of an API user. Takes about 20 ms.
 ///
 /// # Errors
 /// The password is empty or too long.
@@ -17,14 +17,14 @@ pub fn hash_password(password: &[u8], random: &mut dyn Random) -> Result<String,
     password_hash::hash(password, &salt)
 }
 
-/// Bytes of a new token.
+/// Number of random bytes of a new token.
 const TOKEN_BYTES: usize = 32;
 
-/// The hash of a token for `hash` of `tokens` of the proxy's `httpserver`. A plain one, because tokens are
-/// random and long.
+/// Returns the hash of a token for `hash` of `tokens` of the proxy's `httpserver`. It is a fast, unsalted hash, because
+/// tokens are random and long.
 ///
 /// # Errors
-/// The token is empty, or no header can carry it.
+/// The token is empty, or contains characters that no header can carry.
 pub fn hash_token(token: &[u8]) -> Result<String, String> {
     if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
         return Err(
@@ -36,7 +36,7 @@ pub fn hash_token(token: &[u8]) -> Result<String, String> {
     Ok(to_hex(TokenHash::of(token).as_bytes()))
 }
 
-/// A random token.
+/// Returns a random token.
 pub fn new_token(random: &mut dyn Random) -> String {
     let mut bytes = [0; TOKEN_BYTES];
     random.fill(&mut bytes);

@@ -64,11 +64,17 @@ impl ChildProcess {
     /// `now` on.
     ///
     /// Nothing runs between `fork` and `exec`, so that the standard library takes `posix_spawn`, which copies no page
-    /// tables.
+    /// tables. `watch` gets number and descriptor of each output before the command starts: events of outputs that are
+    /// watched later would not show which of them was written to first.
     ///
     /// # Errors
     /// Why it could not be started, as a sentence that names the program but not its arguments.
-    pub fn spawn(spec: &CommandSpec, environment: &Environment, now: Now) -> Result<Self, CommandEnd> {
+    pub fn spawn(
+        spec: &CommandSpec,
+        environment: &Environment,
+        now: Now,
+        watch: impl FnMut((usize, RawFd)),
+    ) -> Result<Self, CommandEnd> {
         reap_abandoned();
         let (name, arguments) = match &spec.program {
             Program::Shell(line) => ("/bin/sh", ["-c", line.as_str()].to_vec()),
@@ -80,6 +86,7 @@ impl ChildProcess {
         };
         let failed = |error| not_started(name, &error);
         let (output, ends) = ChildOutput::open(spec.output_limit).map_err(failed)?;
+        output.descriptors().for_each(watch);
         let ChildEnds { stdout, stderr } = ends;
         // With a path the standard library does not search, which it would do after a `fork`.
         let mut command = Command::new(environment.find(name).map_err(failed)?);
@@ -102,11 +109,6 @@ impl ChildProcess {
     #[must_use]
     pub const fn id(&self) -> u32 {
         self.id
-    }
-
-    /// The descriptors of its open outputs with their numbers, to watch for reading.
-    pub fn outputs(&self) -> impl Iterator<Item = (usize, RawFd)> {
-        self.output.descriptors()
     }
 
     /// Notes that an output became readable, or (`is_hung_up`) that nobody holds its other end any more. Call it in the

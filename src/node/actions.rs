@@ -1,14 +1,14 @@
-//! The table of actions: what is known of each beside what it does. [`Room`] says who does it.
+//! The table of actions: the properties of each action. [`Room`] says which room handles it.
 
 use crate::model::action::Action;
 use crate::model::api::Method::{self, Delete, Get, Patch, Post};
 use crate::model::module::Module;
 use crate::model::rights::May;
 
-/// Who answers an action here.
+/// The room that handles an action for this daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
-    /// What every daemon tells about itself (`core_actions`).
+    /// Information about this daemon (`core_actions`).
     Core,
     /// The history: `core_actions`, `get_log` and `listeners`.
     History,
@@ -30,10 +30,10 @@ pub(super) enum Room {
     Statistics,
 }
 
-/// What ends the token of an action on a node.
+/// What ends the token of an action that was sent to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ends {
-    /// A row.
+    /// A row of the node.
     Row,
     /// Its reply: the node writes no row.
     Reply,
@@ -41,21 +41,21 @@ pub(super) enum Ends {
     RowOrReply,
 }
 
-/// What else holds for an action.
+/// A further property of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Also {
-    /// It waits for the copies that were asked for before it.
+    /// It waits for the copies that were requested before it.
     AfterCopies,
-    /// It is done on nodes that are reached by SSH, which have no daemon.
+    /// It can be done on nodes that are reached by SSH, which have no daemon.
     OverSsh,
 }
 
-/// One action.
+/// An entry of the table.
 #[derive(Debug)]
 pub(super) struct ActionSpec {
     pub action: Action,
     pub room: Room,
-    /// The module that brings it; `None` where it is always there.
+    /// The module that provides it; `None` if it is always available.
     pub module: Option<Module>,
     pub ends: Ends,
     pub may: May,
@@ -67,7 +67,7 @@ pub(super) struct ActionSpec {
 macro_rules! actions {
     ($($action:ident: $room:ident, $module:expr, $ends:ident, $may:ident,
         [$($endpoint:expr),*], [$($also:ident),*];)*) => {
-        /// Every action that a daemon takes.
+        /// All actions of a daemon.
         static ACTIONS: &[ActionSpec] = &[$(ActionSpec {
             action: Action::$action,
             room: Room::$room,
@@ -129,27 +129,27 @@ actions! {
     CentreonNodesSync: Pollers, NODES, Row, Central, [(Post, "centreon/nodes/sync")], [];
 }
 
-/// What is known of an action; `None` for a word that is not ours.
+/// Returns the entry of an action; `None` for an unknown word.
 pub(super) fn find(action: &Action) -> Option<&'static ActionSpec> {
     ACTIONS.iter().find(|spec| spec.action == *action)
 }
 
-/// What ends its token on a node; one that we do not know may write a row.
+/// Returns what ends the token of an action on a node. An unknown action may write a row.
 pub(super) fn ends(action: &Action) -> Ends {
     find(action).map_or(Ends::Row, |spec| spec.ends)
 }
 
-/// Who has a use for an action; one that we do not know may be a newer central's.
+/// Returns which peers may need an action. An unknown one may come from a newer central.
 pub(super) fn may(action: &Action) -> May {
     find(action).map_or(May::Central, |spec| spec.may)
 }
 
-/// Whether something holds for an action.
+/// Returns whether an action has a property.
 pub(super) fn is(action: &Action, also: Also) -> bool {
     find(action).is_some_and(|spec| spec.also.contains(&also))
 }
 
-/// The endpoints that are there: method, path after `/api/`, action.
+/// Returns the available endpoints: method, path after `/api/`, action.
 pub(super) fn endpoints(has: impl Fn(Module) -> bool) -> impl Iterator<Item = (Method, &'static str, &'static Action)> {
     let there = ACTIONS.iter().filter(move |spec| spec.module.is_none_or(&has));
     there.flat_map(|spec| spec.endpoints.iter().map(|(method, path)| (*method, *path, &spec.action)))

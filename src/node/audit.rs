@@ -1,5 +1,5 @@
-//! Who may ask for what, and the lines about it: a refusal in the log, everything that was accepted and changes
-//! something in the audit log.
+//! The check of rights, and its log lines: refusals go to the log, accepted requests that change something to the audit
+//! log.
 
 use std::fmt;
 
@@ -12,12 +12,12 @@ use crate::model::rights::{May, Rights};
 use super::actions;
 use super::context::Context;
 
-/// Characters of a request that the audit log shows.
+/// Maximum number of characters of a request in the audit log.
 const SHOWN_MAX: usize = 2_000;
-/// Characters of a target that are shown.
+/// Maximum number of characters of a target in a log line.
 const TARGET_MAX: usize = 40;
 
-/// Somebody who asks; shown only where there is a line to write.
+/// The author of a request. Its text is only made if a line is written.
 pub(super) struct Asker<'a> {
     who: Who<'a>,
     rights: &'a Rights,
@@ -29,12 +29,12 @@ enum Who<'a> {
 }
 
 impl<'a> Asker<'a> {
-    /// A caller of the API.
+    /// Returns a caller of the API.
     pub(super) fn of(caller: &'a Caller) -> Self {
         Self { who: Who::Caller(caller), rights: &caller.rights }
     }
 
-    /// Where the configuration says what it may.
+    /// Returns the place of its rights in the configuration.
     const fn place(&self) -> &'static str {
         match self.who {
             Who::Caller(_) => "'may' of its entry in 'users' of the module httpserver",
@@ -42,7 +42,7 @@ impl<'a> Asker<'a> {
         }
     }
 
-    /// A client of the external socket.
+    /// Returns a client of the external socket.
     pub(super) const fn named(name: &'a str, rights: &'a Rights) -> Self {
         Self { who: Who::Client(name), rights }
     }
@@ -65,7 +65,7 @@ impl fmt::Display for Asker<'_> {
     }
 }
 
-/// Whether somebody may ask for something.
+/// Returns whether the asker may make a request, and logs it.
 pub(super) fn admit(
     context: &mut Context,
     asker: &Asker<'_>,
@@ -93,7 +93,7 @@ pub(super) fn admit(
     Ok(())
 }
 
-/// Not what changes nothing, and not what nodes say all the time.
+/// Returns whether the audit log has a line for an action: not if it changes nothing, or if nodes send it all the time.
 fn is_worth_a_line(action: &Action) -> bool {
     use Action::{Ack, Pong, SetLogs, SyncLogs};
     actions::may(action) != May::Read && !matches!(action, Ack | Pong | SetLogs | SyncLogs)

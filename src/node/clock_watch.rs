@@ -1,24 +1,24 @@
-//! Whether the wall clock goes on as the monotonic one does. What is deleted by age waits until it has for a day: a
-//! clock that is years ahead for an hour would else empty the history.
+//! Compares the wall clock with the monotonic clock. Deletion by age waits until both have agreed for a day, because a
+//! clock that is years ahead for an hour would empty the history.
 
 use std::time::Duration;
 
 use crate::model::log::LogLine;
 use crate::model::time::{Monotonic, Now};
 
-/// A clock that is set by more than this has jumped; less is how clocks are kept right.
+/// A change of the clock by more than this is a jump. Smaller changes are ordinary corrections.
 const JUMP_MICROS: i64 = 30_000_000;
-/// So long a clock has to go on without a jump before its time is good enough to delete by.
+/// Time without a jump after which the clock is trusted for deletion.
 const STAYS: Duration = Duration::from_secs(86_400);
 /// A history whose newest row is older than this may have been opened with a clock that is ahead.
 const GAP_MICROS: i64 = 86_400_000_000;
 
-/// See the module's page.
+/// Watches the wall clock for jumps.
 #[derive(Debug)]
 pub(super) struct ClockWatch {
-    /// The wall clock less the monotonic one, in microseconds.
+    /// The wall clock minus the monotonic clock, in microseconds.
     offset: i64,
-    /// When it jumped last.
+    /// Time of the last jump.
     jumped: Option<Monotonic>,
 }
 
@@ -28,8 +28,8 @@ fn offset_of(now: Now) -> i64 {
 }
 
 impl ClockWatch {
-    /// At the start: `newest_row` is the `ctime` of the newest row in seconds, 0 for an empty history. A line for the
-    /// log where that is far off.
+    /// Starts with `newest_row`, the `ctime` of the newest row in seconds, 0 for an empty history. Also returns a log
+    /// line if it differs much from the clock.
     pub(super) fn new(now: Now, newest_row: f64) -> (Self, Option<LogLine>) {
         let is_gap = newest_row > 0.0 && (now.wall.as_seconds_f64() - newest_row).abs() * 1e6 > GAP_MICROS as f64;
         let line = is_gap.then(|| {
@@ -43,7 +43,7 @@ impl ClockWatch {
         (Self { offset: offset_of(now), jumped: is_gap.then_some(now.monotonic) }, line)
     }
 
-    /// Looks at the clock; a line for the log when it has jumped.
+    /// Checks the clock. Returns a log line if it has jumped.
     pub(super) fn look(&mut self, now: Now) -> Option<LogLine> {
         let offset = offset_of(now);
         let step = offset.saturating_sub(std::mem::replace(&mut self.offset, offset));
@@ -56,7 +56,7 @@ impl ClockWatch {
         Some(LogLine::warning("core", text))
     }
 
-    /// Whether its time is good enough to delete by.
+    /// Returns whether the clock is trusted for deletion.
     pub(super) fn is_settled(&self, now: Now) -> bool {
         self.jumped.is_none_or(|jumped| now.monotonic.since(jumped) >= STAYS)
     }

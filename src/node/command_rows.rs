@@ -1,15 +1,15 @@
-//! What the rows of a command have in common, whether it ran here or on a host by SSH (docs/protocol.md section 11).
+//! The common parts of the rows of a command that ran here or on a host by SSH (docs/protocol.md section 11).
 
 use std::fmt::Write as _;
 
 use super::json;
 
-/// The data of the row that begins a request; `content` is JSON text as it came.
+/// Returns the data of the row that begins a request; `content` is the received JSON text.
 pub(super) fn processing_started(content: &str) -> String {
     format!("{{\"message\":\"commands processing has started\",\"request_content\":{content}}}")
 }
 
-/// The beginning of the data of a row about one command; `metadata` is JSON text as it came.
+/// Returns the beginning of the data of a row about one command; `metadata` is the received JSON text.
 pub(super) fn begin(message: &str, line: &str, metadata: &str) -> String {
     let mut out = format!("{{\"message\":\"{message}\",\"command\":");
     json::push_string(&mut out, line);
@@ -18,7 +18,7 @@ pub(super) fn begin(message: &str, line: &str, metadata: &str) -> String {
     out
 }
 
-/// The end of it: when the command began and ended, in seconds since 1970.
+/// Appends the end of such data: start and end of the command in seconds since 1970.
 pub(super) fn push_metrics(out: &mut String, start: i64, end: i64) {
     let duration = end.saturating_sub(start).max(0);
     // Writing to a string cannot fail.

@@ -1,5 +1,5 @@
-//! What every room gets beside its own state: the event's time, timers, randomness, settings, the journal and the
-//! outputs.
+//! What every room gets in addition to its own state: the time of the event, timers, randomness, settings, the journal
+//! and the outputs.
 //!
 //! Out of scope: anything that belongs to one room or to the nodes.
 
@@ -36,24 +36,24 @@ use super::peer::Handled;
 use super::phase::Stopping;
 use super::timers::Timers;
 
-/// See the module's page.
+/// The common state of all rooms.
 pub(super) struct Context {
-    /// The time of the event in hand.
+    /// The time of the current event.
     pub now: Now,
     clock_watch: ClockWatch,
     pub timers: Timers,
     pub random: Box<dyn Random>,
-    /// Our own id, once it is known.
+    /// Our own id, if it is known.
     pub own_id: Option<NodeId>,
-    /// What a daemon of the original beside this one answers.
+    /// The requests that a daemon of the original (the 'delegate') answers.
     pub delegate: Delegate,
-    /// Nodes with two names.
+    /// The second names of nodes.
     pub names: Names,
     pub stopping: Stopping,
     pub options: CoreOptions,
     /// Whether received messages become log lines.
     pub debug: bool,
-    /// The number of our own history; 0 where there is none.
+    /// The number of our own history; 0 if there is none.
     pub own_history: i64,
     pub journal: Journal,
     /// Whether the last commit was stored.
@@ -68,7 +68,7 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// One for a daemon that starts now.
+    /// Returns the state of a daemon that starts now.
     pub fn new(options: CoreOptions, random: Box<dyn Random>, now: Now, newest_ctime: f64) -> Self {
         let (clock_watch, line) = ClockWatch::new(now, newest_ctime);
         Self {
@@ -94,7 +94,7 @@ impl Context {
         }
     }
 
-    /// Takes the time of an event.
+    /// Sets the time of an event.
     pub fn set_now(&mut self, now: Now) {
         self.now = now;
         if let Some(line) = self.clock_watch.look(now) {
@@ -102,12 +102,12 @@ impl Context {
         }
     }
 
-    /// Whether the time is good enough to delete by.
+    /// Returns whether the clock is trusted for deletion.
     pub fn is_clock_settled(&self) -> bool {
         self.clock_watch.is_settled(self.now)
     }
 
-    /// The next side effect.
+    /// Returns the next side effect.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -124,7 +124,7 @@ impl Context {
         self.outputs.push_back(Output::Store { change, receipt: None });
     }
 
-    /// Answers a client, or a central that we dial: that hears PONG and SYNCLOGS only.
+    /// Answers a client, or a central that we dial, which gets PONG and SYNCLOGS only.
     pub fn reply(&mut self, client: ClientId, reply: Reply) {
         match client.parent() {
             None => self.output(Output::SendToClient { client, outgoing: Outgoing::Reply(reply) }),
@@ -137,26 +137,26 @@ impl Context {
         }
     }
 
-    /// Reads nothing from a client until that is released again.
+    /// Stops reading from a client until it is released for the same reason.
     pub fn hold(&mut self, why: Why, client: ClientId) {
         let output = self.flow.hold(why, client);
         self.outputs.extend(output);
     }
 
-    /// One reason not to read from a client is gone.
+    /// Removes a reason not to read from a client.
     pub fn release(&mut self, why: Why, client: ClientId) {
         let output = self.flow.release(why, client);
         self.outputs.extend(output);
     }
 
-    /// One reason not to read from clients is gone for all of them.
+    /// Removes a reason not to read from clients for all of them.
     pub fn release_all(&mut self, why: Why) {
         for client in self.flow.held_for(why) {
             self.release(why, client);
         }
     }
 
-    /// Has something done elsewhere, where it may block; whoever asks remembers the number.
+    /// Starts work that may block on another thread. The caller keeps the number to recognise the result.
     pub fn start_work(&mut self, work: Work) -> WorkId {
         let id = WorkId(self.next_work);
         self.next_work += 1;
@@ -164,7 +164,7 @@ impl Context {
         id
     }
 
-    /// Runs a command; whoever asks remembers the number.
+    /// Runs a command. The caller keeps the number to recognise the result.
     pub fn run_command(&mut self, spec: CommandSpec) -> CommandId {
         let command = CommandId(self.next_command);
         self.next_command += 1;
@@ -172,14 +172,14 @@ impl Context {
         command
     }
 
-    /// The number of a copy that we send from now on, in the order in which they were asked for.
+    /// Returns the number of a new copy that we send. Numbers follow the order of the requests.
     pub const fn begin_copy(&mut self) -> SourceId {
         let source = SourceId(self.next_copy);
         self.next_copy += 1;
         source
     }
 
-    /// The number of the next copy.
+    /// Returns the number of the next copy.
     pub const fn next_copy(&self) -> SourceId {
         SourceId(self.next_copy)
     }
@@ -188,12 +188,12 @@ impl Context {
         Token::generate(&mut *self.random)
     }
 
-    /// Our id as JSON.
+    /// Returns our id as JSON.
     pub fn id_json(&self) -> String {
         self.own_id.map_or_else(|| "null".to_owned(), |id| id.json_text().to_string())
     }
 
-    /// Adds the number of our own history to an answer, where there is one.
+    /// Adds the number of our own history to an answer, if there is one.
     pub fn write_history(&self, out: &mut String) {
         if self.own_history != 0 {
             out.push_str(",\"history\":");
@@ -201,33 +201,33 @@ impl Context {
         }
     }
 
-    /// Whether this daemon does something for `action` itself.
+    /// Returns whether this daemon handles `action` itself.
     pub fn is_known(&self, action: &Action) -> bool {
         let known = actions::find(action);
         known.is_some_and(|spec| spec.module.is_none_or(|module| self.has(module)))
     }
 
-    /// Whether the daemon takes no new work any more.
+    /// Returns whether the daemon takes no new work.
     pub fn is_stopping(&self) -> bool {
         self.stopping != Stopping::No
     }
 
-    /// Whether a target is this daemon, by either of its names.
+    /// Returns whether a target is this daemon, by either of its names.
     pub fn is_own(&self, target: &str) -> bool {
         self.own_id.is_some_and(|id| self.names.target(target) == Some(self.names.id_of(id)))
     }
 
-    /// Whether a node's id is ours, by either of its names.
+    /// Returns whether a node's id is ours, by either of our names.
     pub fn is_own_id(&self, id: NodeId) -> bool {
         self.own_id.is_some_and(|own| self.names.id_of(own) == self.names.id_of(id))
     }
 
-    /// Whether a module is loaded.
+    /// Returns whether a module is loaded.
     pub fn is_loaded(&self, module: Module) -> bool {
         self.options.loaded.values().any(|loaded| loaded == module.package())
     }
 
-    /// Whether the configuration has a module, loaded or not.
+    /// Returns whether the configuration has a module, loaded or not.
     pub fn is_configured(&self, module: Module) -> bool {
         match module {
             Module::Proxy => self.options.proxy.is_some(),
@@ -242,17 +242,17 @@ impl Context {
         }
     }
 
-    /// Whether a module does something now.
+    /// Returns whether a module is configured and not unloaded.
     pub fn has(&self, module: Module) -> bool {
         self.is_configured(module) && (!module.can_be_unloaded() || self.is_loaded(module))
     }
 
-    /// The settings of the proxy, or its defaults.
+    /// Returns the settings of the proxy, or its defaults.
     pub fn proxy_settings(&self) -> ProxySettings {
         self.options.proxy.clone().unwrap_or_default()
     }
 
-    /// Writes a row after which its token goes on, whatever its code.
+    /// Writes a row that does not end its token, whatever its code.
     pub fn row(&mut self, token: &Token, code: Code, data: String) {
         self.write(NewRow::part(token, code, data));
     }
@@ -269,13 +269,13 @@ impl Context {
         self.finish(token, Code::FINISHED_KO, json::message(text));
     }
 
-    /// Ends a token with what its reply says, too.
+    /// Ends a token with a row that has the data of its reply.
     pub fn reply_with_row(&mut self, kind: Action, token: &Token, code: Code, data: String) -> Handled {
         self.finish(token, code, data.clone());
         Handled::Reply(kind, code, data)
     }
 
-    /// Ends the token of an action that nobody here has.
+    /// Ends the token of an unknown action.
     pub fn refuse_unknown(&mut self, action: &Action, token: &Token) -> Handled {
         let word: String = action.as_str().chars().take(64).collect();
         let data = serde_json::json!({ "error": "unknown_action", "message": format!("action '{word}' is unknown") });
@@ -289,45 +289,46 @@ impl Context {
         self.write_with(row, None, None);
     }
 
-    /// Writes a row that is stored together with everything else of its receipt, or lost with it.
+    /// Writes a row that is stored together with the other changes of its receipt, or not at all.
     pub fn write_with(&mut self, row: NewRow, origin: Option<RowOrigin>, receipt: Option<ReceiptId>) {
         let (change, closed) = self.journal.take(row, origin, self.now.wall);
         self.output(Output::Store { change, receipt });
         closed.into_iter().for_each(|change| self.store(change));
     }
 
-    /// Writes a row that nobody here hears of: it ends nothing.
+    /// Writes a row that ends no token and that no room is told of.
     pub fn store_unseen(&mut self, row: NewRow, origin: Option<RowOrigin>, receipt: Option<ReceiptId>) {
         let change = row.into_change(origin, self.now.wall);
         self.output(Output::Store { change, receipt });
     }
 
-    /// The number of the next receipt: for rows that are to be stored together with what takes it, or lost with it.
+    /// Returns the number of the next receipt, for rows that are stored together with the changes of that receipt or
+    /// not at all.
     pub const fn next_receipt(&self) -> ReceiptId {
         self.journal.next_receipt()
     }
 
-    /// A receipt for what `awaited` says; `None` when too many are open.
+    /// Returns a receipt for `awaited`; `None` if too many are open.
     pub fn await_receipt(&mut self, awaited: Awaited) -> Option<ReceiptId> {
         self.journal.await_receipt(awaited)
     }
 
-    /// Moves a node's mark together with the rows before it.
+    /// Stores a node's mark together with the rows before it.
     pub fn store_mark(&mut self, id: NodeId, mark: SyncMark) -> ReceiptId {
         let receipt = self.journal.await_page();
         self.output(Output::Store { change: StoreChange::PutSyncMark(id, mark), receipt: Some(receipt) });
         receipt
     }
 
-    /// A token is accepted: for work of our own, or for a node that has not confirmed it yet. What was held back here
-    /// and has gone to a node is that node's from then on.
+    /// Opens a token: for work of our own, or for a node that has not confirmed it yet. A token that was held back here
+    /// and then sent to a node belongs to that node from then on.
     pub fn open_token(&mut self, token: &Token, node: Option<NodeId>) {
         if let Some(change) = self.journal.open(token, node) {
             self.store(change);
         }
     }
 
-    /// The same, together with the rows of a receipt, or not at all. Whether it was not open before.
+    /// Does the same together with the rows of a receipt, or not at all. Returns whether it was not open before.
     pub fn open_token_with(&mut self, token: &Token, receipt: ReceiptId) -> bool {
         let change = self.journal.open_first(token);
         let is_new = change.is_some();
@@ -337,7 +338,7 @@ impl Context {
         is_new
     }
 
-    /// A token has ended elsewhere, or its node owes the end from now on.
+    /// Closes a token that has ended elsewhere, or whose end its node owes from now on.
     pub fn close_token(&mut self, token: &str) {
         if let Some(change) = self.journal.close(token) {
             self.store(change);

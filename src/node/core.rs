@@ -1,4 +1,4 @@
-//! The one state machine of the deciding part: inputs and time go in, side effects come out.
+//! The single state machine of the deciding part: its inputs are events and the time, its outputs are side effects.
 //!
 //! ```text
 //! core.handle_input(input, now);      // or handle_timeout(now)
@@ -56,7 +56,7 @@ use super::sync::{SyncRoom, Syncs, asking};
 use super::taken_tokens::TakenTokens;
 use super::timers::Timer;
 
-/// Everything that this daemon decides, for one daemon.
+/// All decisions of one daemon.
 pub struct Core {
     pub(super) context: Context,
     pub(super) nodes: Nodes,
@@ -83,7 +83,7 @@ pub struct Core {
 }
 
 impl Core {
-    /// Starts: writes the starting row, registers the nodes of the register file and asks for their links.
+    /// Writes the starting row, registers the nodes of the register file and requests their links.
     #[must_use]
     pub fn new(options: CoreOptions, restored: Restored, random: Box<dyn Random>, now: Now) -> Self {
         let mut context = Context::new(options, random, now, restored.newest_ctime);
@@ -129,7 +129,7 @@ impl Core {
         core
     }
 
-    /// Takes an event.
+    /// Handles an event.
     pub fn handle_input(&mut self, input: Input, now: Now) {
         self.context.set_now(now);
         match input {
@@ -175,12 +175,12 @@ impl Core {
         self.after_event();
     }
 
-    /// The central that we dialled, and have just been connected to, is a Perl one.
+    /// Notes that the central to which we have just connected is a Perl one.
     pub const fn central_is_perl(&mut self, kind: ParentKind) {
         self.dialled_out.parent_is_perl(kind);
     }
 
-    /// Does what is due.
+    /// Handles all timers that are due.
     pub fn handle_timeout(&mut self, now: Now) {
         self.context.set_now(now);
         while let Some(timer) = self.context.timers.pop(now.monotonic) {
@@ -190,24 +190,24 @@ impl Core {
         self.after_event();
     }
 
-    /// The next side effect; drain it to the end after every event, and after the start.
+    /// Returns the next side effect. Call this until it returns `None` after every event and after the start.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.context.poll_output()
     }
 
-    /// When [`Self::handle_timeout`] wants to be called; `None` when nothing is due.
+    /// Returns when to call [`Self::handle_timeout`]; `None` if no timer is set.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         self.context.timers.next()
     }
 
-    /// Our own id, once it is known.
+    /// Returns our own id, if it is known.
     #[must_use]
     pub const fn own_id(&self) -> Option<NodeId> {
         self.context.own_id
     }
 
-    /// Bytes of requests and chunks that wait in the rooms.
+    /// Returns the number of bytes of requests and chunks that wait in the rooms.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.copies.held_bytes() + self.commands.held_bytes() + self.engine.held_bytes()
@@ -267,7 +267,7 @@ impl Core {
         self.check_stopped();
     }
 
-    /// Runs the jobs that are due.
+    /// Runs the jobs of `cron` that are due.
     fn run_jobs(&mut self) {
         while let Some(run) = self.cron.next_due() {
             let handled = self.request(Peer::Ourselves, run.action, &run.token, &run.target, run.data);
@@ -275,8 +275,8 @@ impl Core {
         }
     }
 
-    /// Runs the actions that rows have triggered. Each token ends sooner or later and its listener with it, but one
-    /// event must not hold up the daemon.
+    /// Runs the actions that rows have triggered. They end, because each token ends and its listener with it, but their
+    /// number per event is limited so that the daemon is not held up.
     fn run_listener_events(&mut self) {
         for _ in 0..PENDING_MAX {
             let Some(event) = self.listeners.next_event(&mut self.context, &mut self.statistics) else { return };
@@ -284,7 +284,7 @@ impl Core {
         }
     }
 
-    /// Has nodes print their statistics.
+    /// Sends nodes the commands that print their statistics.
     fn collect_statistics(&mut self) {
         while let Some(run) = self.statistics.next_due() {
             let target = run.target.to_string();
@@ -292,7 +292,7 @@ impl Core {
         }
     }
 
-    /// The calls of the API with what they work on.
+    /// Returns the handling of API calls with references to its state.
     fn api(&mut self) -> ApiRoom<'_> {
         ApiRoom {
             context: &mut self.context,
@@ -302,7 +302,7 @@ impl Core {
         }
     }
 
-    /// The syncs with what they work on.
+    /// Returns the syncs with references to their state.
     fn sync(&mut self) -> SyncRoom<'_> {
         SyncRoom {
             context: &mut self.context,
@@ -312,7 +312,7 @@ impl Core {
         }
     }
 
-    /// Takes changed links, syncs that are over, and ended tokens, to whoever wants to know.
+    /// Tells the rooms about changed links, completed syncs and ended tokens.
     fn tell_ended(&mut self) {
         self.tell_links();
         while let Some((node, serial)) = self.syncs.next_finished() {
@@ -343,7 +343,7 @@ impl Core {
         }
     }
 
-    /// [`Timer::Orders`]: sends what Centreon Web has ordered, as far as nodes can be reached.
+    /// Handles [`Timer::Orders`]: sends the orders of Centreon Web to the nodes that can be reached.
     fn run_orders(&mut self) {
         self.legacy.look_again(&mut self.context);
         let mut left = LegacyCmd::SEND_MAX;
@@ -368,7 +368,7 @@ impl Core {
         self.legacy.send_later(&mut self.context);
     }
 
-    /// Whether a node can be reached now, and nothing that was sent to it before is looked for.
+    /// Returns whether a node can be reached now and no lost messages to it are being looked for.
     fn can_send_orders(&self, target: &str) -> bool {
         if target.is_empty() || self.context.is_own(target) {
             return true;
@@ -380,8 +380,8 @@ impl Core {
         })
     }
 
-    /// Whether an earlier run has begun with an order that it did not hand to a node: here, or on a host by SSH. A copy
-    /// may be repeated.
+    /// Returns whether an earlier run may have begun with an order that was not handed to a node, but run here or on a
+    /// host by SSH. A copy may be repeated.
     fn may_have_begun(&self, order: &Outgoing) -> bool {
         if order.target.is_empty() || self.context.is_own(&order.target) {
             return self.taken_tokens.has(&order.token);

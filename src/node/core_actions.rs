@@ -1,4 +1,4 @@
-//! What every daemon tells about itself (docs/protocol.md section 4).
+//! Information about this daemon (docs/protocol.md section 4).
 
 #[cfg(test)]
 mod tests;
@@ -14,11 +14,10 @@ use super::counters::Counters;
 use super::nodes::Nodes;
 use super::peer::{Handled, Peer};
 
-/// CONSTATUS
+/// Handles CONSTATUS.
 ///
-/// A client finds its answer in the history by its token. Nobody knows the token of a call of the API: of those
-/// that are answered alike only the first leaves a row, so that a page that asks all the time does not fill the
-/// disk.
+/// A client finds its answer in the history by its token. Nobody knows the token of an API call, so of equal answers
+/// only the first leaves a row; otherwise a page that refreshes all the time would fill the disk.
 pub(super) fn con_status(context: &mut Context, nodes: &mut Nodes, peer: Peer, token: &Token) -> Handled {
     let (data, is_new) = nodes.constatus_text(context, peer == Peer::Ourselves);
     if peer != Peer::Ourselves || is_new {
@@ -27,7 +26,7 @@ pub(super) fn con_status(context: &mut Context, nodes: &mut Nodes, peer: Peer, t
     Handled::Reply(Action::ConStatus, Code::FINISHED_OK, data)
 }
 
-/// INFORMATION
+/// Handles INFORMATION.
 pub(super) fn information(context: &mut Context, counters: &Counters, token: &Token) -> Handled {
     let data = serde_json::json!({
         "action": "information",
@@ -41,7 +40,7 @@ pub(super) fn information(context: &mut Context, counters: &Counters, token: &To
     context.reply_with_row(Action::Information, token, Code::FINISHED_OK, data.to_string())
 }
 
-/// GETTHUMBPRINT
+/// Handles GETTHUMBPRINT.
 pub(super) fn thumbprint(context: &mut Context, token: &Token) -> Handled {
     let data = serde_json::json!({
         "action": "getthumbprint",

@@ -1,4 +1,4 @@
-//! What the deciding part needs to know when it starts.
+//! The settings and the stored state with which the deciding part starts.
 
 use std::collections::BTreeMap;
 
@@ -19,50 +19,50 @@ use crate::model::token::Token;
 /// The settings of [`super::core::Core`].
 #[derive(Clone, Debug)]
 pub struct CoreOptions {
-    /// Own id, where the configuration fixes it.
+    /// Own id, if the configuration sets it.
     pub id: Option<NodeId>,
-    /// Host name told in replies.
+    /// Host name in replies.
     pub hostname: String,
     /// RFC 7638 thumbprint of our own key.
     pub thumbprint: String,
     /// Whether the daemon's severity is `debug`: only then received messages become log lines.
     pub debug: bool,
-    /// Whether the keys of nodes that we connect to are not looked at (`fingerprint_mode: always`).
+    /// Whether the keys of nodes that we connect to are not checked (`fingerprint_mode: always`).
     pub takes_every_key: bool,
-    /// Whether what is accepted becomes lines of the audit log.
+    /// Whether accepted requests are written to the audit log.
     pub audits: bool,
-    /// What a daemon of the original beside this one answers.
+    /// The requests that a daemon of the original (the 'delegate') answers.
     pub delegate: DelegateSettings,
-    /// The proxy, where it is loaded.
+    /// The proxy, if it is loaded.
     pub proxy: Option<ProxySettings>,
     /// The nodes of the register file.
     pub nodes: Vec<Registration>,
-    /// The module `action`, where it is loaded.
+    /// The module `action`, if it is loaded.
     pub action: Option<ActionSettings>,
-    /// The module `pull`, where it is loaded: we dial our central.
+    /// The module `pull`, if it is loaded: we dial our central over ZeroMQ.
     pub pull: Option<PullSettings>,
-    /// The module `pullwss`, where it is loaded.
+    /// The module `pullwss`, if it is loaded: we dial our central over a WebSocket.
     pub pullwss: Option<PullWssSettings>,
-    /// The jobs of the module `cron`, where it is loaded.
+    /// The jobs of the module `cron`, if it is loaded.
     pub cron: Option<Vec<CronJob>>,
-    /// The module `engine`, where it is loaded.
+    /// The module `engine`, if it is loaded.
     pub engine: Option<EngineSettings>,
     /// The local time zone, for `cron`.
     pub time_zone: TimeZone,
-    /// The module `nodes`, where it is loaded.
+    /// The module `nodes`, if it is loaded.
     pub pollers: Option<NodesSettings>,
-    /// The module `legacycmd`, where it is loaded.
+    /// The module `legacycmd`, if it is loaded.
     pub legacycmd: Option<LegacySettings>,
     /// Whether the module `statistics` is loaded.
     pub has_statistics: bool,
-    /// Purge times.
+    /// Retention times of the history and of sessions.
     pub cleaner: CleanerSettings,
     /// Every loaded package by module name.
     pub loaded: BTreeMap<String, String>,
 }
 
 impl CoreOptions {
-    /// Takes what is needed from the configuration; the time zone is universal time.
+    /// Makes the options from the configuration; the time zone is UTC.
     #[must_use]
     pub fn from_config(config: &Config, thumbprint: String, debug: bool) -> Self {
         let modules = &config.modules;
@@ -91,18 +91,18 @@ impl CoreOptions {
     }
 }
 
-/// What the database remembers from earlier runs.
+/// The state that the database has from earlier runs.
 #[derive(Clone, Default)]
 pub struct Restored {
-    /// How far each node's history was taken over.
+    /// The mark of each node: how far its history was taken over.
     pub marks: Vec<(NodeId, SyncMark)>,
-    /// The number of our history, and how far others were taken over.
+    /// The number of our own history, and how far others were taken over.
     pub origins: Origins,
-    /// Tokens that had no end, and the node that had not confirmed them.
+    /// Tokens without an end, and the nodes that had not confirmed them.
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
-    /// Hashes of the tokens that were taken for work here, the oldest first.
+    /// Hashes of the tokens that were accepted for work here, the oldest first.
     pub taken_tokens: Vec<i64>,
-    /// What Centreon Web has ordered and no node has confirmed.
+    /// Orders of Centreon Web that no node has confirmed.
     pub legacy: LegacyStored,
     /// The `ctime` of the newest row of the history in seconds, 0 for an empty one.
     pub newest_ctime: f64,

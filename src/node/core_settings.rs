@@ -1,4 +1,4 @@
-//! What a request changes of the daemon itself: its id (SETCOREID) and the severity of its log (BCASTLOGGER).
+//! Settings of the daemon that a request changes: its id (SETCOREID) and the severity of its log (BCASTLOGGER).
 
 use serde_json::Value;
 
@@ -12,13 +12,13 @@ use super::json;
 use super::output::Output;
 use super::peer::Handled;
 
-/// SETCOREID
+/// Handles SETCOREID.
 pub(super) fn set_core_id(context: &mut Context, data: &str) -> Handled {
     let done = |text: &str| Handled::Reply(Action::Ack, Code::FINISHED_OK, json::action_message("setcoreid", text));
     let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
     let uid = data.get("uid").and_then(|uid| NodeId::from_json(uid).ok());
     if let Some(fixed) = context.options.id {
-        // It may be either of the two names.
+        // The id may be either of our two names.
         let said = data.get("id").and_then(|id| NodeId::from_json(id).ok());
         if let Some((id, uid)) = said.zip(uid).filter(|(id, uid)| [*id, *uid].contains(&fixed)) {
             context.names.add(id, uid);
@@ -42,7 +42,7 @@ pub(super) fn set_core_id(context: &mut Context, data: &str) -> Handled {
     }
 }
 
-/// BCASTLOGGER
+/// Handles BCASTLOGGER.
 pub(super) fn set_log_level(context: &mut Context, data: &str) -> Handled {
     let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
     let severity = data.pointer("/content/severity").and_then(json::text);

@@ -1,13 +1,13 @@
-//! How many requests came, by way and by action (`INFORMATION`).
+//! Counters of requests by origin and by action (`INFORMATION`).
 
 use serde_json::{Map, Value};
 
 use crate::model::action::Action;
 
-/// Distinct actions counted by name; more only count in the totals.
+/// Maximum number of distinct actions counted by name. Others count only in the totals.
 const ACTIONS_MAX: usize = 256;
 
-/// Which way a request came.
+/// The origin of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// From a client of the external socket.
@@ -19,7 +19,7 @@ pub(super) enum Way {
 #[derive(Debug, Default)]
 struct PerAction {
     total: u64,
-    /// In the order in which they came first: a few are most of what comes.
+    /// In order of first appearance, because a few actions make up most requests.
     actions: Vec<(Action, u64)>,
 }
 
@@ -60,12 +60,12 @@ impl Counters {
         }
     }
 
-    /// Counts a request that goes on to a node.
+    /// Counts a request that is passed on to a node.
     pub(super) fn count_proxied(&mut self, action: &Action) {
         self.proxy.count(action);
     }
 
-    /// `{"total":N,"external":{"total":N,"ping":N,…},"internal":{…},"proxy":{…}}`
+    /// Returns `{"total":N,"external":{"total":N,"ping":N,…},"internal":{…},"proxy":{…}}`.
     pub(super) fn to_json(&self) -> Value {
         serde_json::json!({
             "total": self.total,

@@ -1,8 +1,7 @@
-//! Requests that a daemon of the original beside us answers (docs/protocol.md section 19): which they are, and what
-//! that daemon has said of its API.
+//! Requests that a daemon of the original, the 'delegate', answers (docs/protocol.md section 19): which requests these
+//! are, and the API that the daemon has announced.
 //!
-//! What goes there is passed on like any request for a node, so its answer and its rows come back under the caller's
-//! token.
+//! They are passed on like any request for a node, so the answer and the rows come back under the caller's token.
 
 use std::collections::BTreeMap;
 
@@ -15,23 +14,23 @@ use crate::model::foreign;
 use crate::model::message::Message;
 use crate::model::node_id::NodeId;
 
-/// Endpoints that are remembered.
+/// Maximum number of remembered endpoints.
 const ENDPOINTS_MAX: usize = 1_000;
 
-/// See the module's page.
+/// The delegated requests and the known endpoints of that daemon.
 #[derive(Debug, Default)]
 pub(super) struct Delegate {
     settings: DelegateSettings,
-    /// Actions by `METHOD_/path`, as that daemon tells them.
+    /// Actions by `METHOD_/path`, as announced by that daemon.
     learned: BTreeMap<String, String>,
 }
 
-/// What a call of the API means there.
+/// The meaning of an API call for that daemon.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Endpoint {
     /// This action.
     Action(Action),
-    /// The daemon has not told what it means, or has no such path.
+    /// The daemon has not announced the path, or has no such path.
     Unknown,
 }
 
@@ -40,17 +39,17 @@ impl Delegate {
         Self { settings, learned: BTreeMap::new() }
     }
 
-    /// The daemon, where there is one.
+    /// Returns the daemon, if there is one.
     pub(super) const fn node(&self) -> Option<NodeId> {
         self.settings.node
     }
 
-    /// The daemon that answers an action that nobody here does.
+    /// Returns the daemon if it must answer an action that we do not have.
     pub(super) fn of_action(&self, action: &Action) -> Option<NodeId> {
         self.node().filter(|_| !action.is_internal() && self.settings.takes_action(action.as_str()))
     }
 
-    /// What a path of the API that is none of ours means there; `None` where it is no matter of that daemon.
+    /// Returns the meaning of an API path that is not ours; `None` if it does not concern that daemon.
     pub(super) fn of_path(&self, method: Method, path: &str) -> Option<Endpoint> {
         self.settings.takes_path(path).then(|| {
             let learned = self.learned.get(&format!("{}_/{path}", method.as_str())).map(String::as_str);
@@ -59,7 +58,7 @@ impl Delegate {
         })
     }
 
-    /// The question for its endpoints, when the link to a node is up.
+    /// Returns the query for the endpoints, to be sent when the link to a node is up.
     pub(super) fn question(&self, node: NodeId) -> Option<Message> {
         let is_wanted = self.node() == Some(node) && !self.settings.endpoints.is_empty();
         is_wanted.then(|| Message {
@@ -70,7 +69,7 @@ impl Delegate {
         })
     }
 
-    /// A node has answered INFORMATION.
+    /// Takes the endpoints from an INFORMATION answer.
     pub(super) fn learn(&mut self, node: NodeId, data: &str) {
         if self.node() != Some(node) {
             return;
@@ -116,7 +115,7 @@ mod tests {
             {"id":1,"token":"t","code":2,"etime":1,"ctime":1,"instant":0,"data":"{\"message\":\"done\"}"}]}}"#;
         let outputs = bench.give(node_message(9, "ACK", "", &rows.replace('\n', "")));
         assert!(outputs.iter().any(|line| line.starts_with("row t 2 ")), "{outputs:?}");
-        // What is ours stays here, and what nobody has is unknown.
+        // Our own actions stay here, and actions that neither daemon has are unknown.
         let outputs = bench.request("PING", "p", "", "{}");
         assert!(outputs.iter().any(|line| line.starts_with("client 7: [PONG]")), "{outputs:?}");
         let outputs = bench.request("JUDGEMOVE", "u", "", "{}");

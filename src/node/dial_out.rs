@@ -1,9 +1,10 @@
-//! Our central when we dial it: modules `pull` and `pullwss` (docs/protocol.md sections 8 and 9).
+//! Our central, if we dial it: modules `pull` and `pullwss` (docs/protocol.md sections 8 and 9).
 //!
-//! We run what it sends as any request. Back go PONG, SYNCLOGS and answers to GETLOG, as SETLOGS; other replies stay
-//! here, and a reply that ends a token without a row becomes one, so that the history tells the central.
+//! We run its messages like any request. We send back PONG, SYNCLOGS and, as SETLOGS, the answers to GETLOG. Other
+//! replies are not sent; a reply that ends a token without a row becomes a row, so that the central learns of it from
+//! the history.
 //!
-//! Out of scope: the connection and its keep-alive, the entity encoding.
+//! Out of scope: the connection and its keep-alive, and the entity encoding.
 
 mod set_logs;
 #[cfg(test)]
@@ -26,25 +27,25 @@ use super::timers::Timer;
 
 pub(super) use set_logs::Position;
 
-/// Hexadecimal digits of the word that tells one start of a daemon from another.
+/// Number of hexadecimal digits of the word that identifies one start of a daemon.
 const INSTANCE_DIGITS: usize = 32;
-/// Characters shown of our central's own words at most.
+/// Maximum number of characters of the central's own text in the log.
 const SHOWN_CHARACTERS: usize = 200;
-/// What ends so soon was no connection.
+/// A connection that ends within this time counts as refused.
 const REFUSED_WITHIN: Duration = Duration::from_secs(5);
-/// The same refusal is told again after this time.
+/// Time after which the same refusal is logged again.
 const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(3_600);
 
-/// One central that we dial.
+/// A central that we dial.
 #[derive(Debug, Default)]
 struct DialledParent {
-    /// Our routing id on it while we are connected.
+    /// Our routing id while we are connected.
     identity: Option<String>,
-    /// When we were connected last.
+    /// Time of the last connect.
     since: Monotonic,
     /// How it takes our rows.
     taken: set_logs::PartsTaken,
-    /// What the log was told of its last refusal, and when.
+    /// Text and time of the last logged refusal.
     refusal_told: Option<(String, Monotonic)>,
 }
 
@@ -53,7 +54,7 @@ struct DialledParent {
 pub(super) struct DialledOut {
     pull: DialledParent,
     web_socket: DialledParent,
-    /// A word of this start, by which our central tells a connection that is made again from another daemon's.
+    /// A word for this start, by which our central distinguishes our reconnection from another daemon.
     instance: Option<String>,
 }
 
@@ -67,7 +68,7 @@ impl DialledOut {
 }
 
 impl DialledOut {
-    /// We are connected to our central.
+    /// Notes that we are connected to our central.
     pub(super) fn parent_up(&mut self, context: &mut Context, kind: ParentKind, identity: String) {
         let since = context.now.monotonic;
         let parent = self.parent(kind);
@@ -77,12 +78,12 @@ impl DialledOut {
         self.register_with_parent(context, kind);
     }
 
-    /// The central that we are connected to is a Perl one.
+    /// Notes that the central to which we are connected is a Perl one.
     pub(super) const fn parent_is_perl(&mut self, kind: ParentKind) {
         self.parent(kind).taken.is_perl();
     }
 
-    /// The connection to our central is lost or could not be made.
+    /// Handles the loss of the connection to our central, or a failed attempt to connect.
     pub(super) fn parent_down(
         &mut self,
         context: &mut Context,
@@ -92,7 +93,7 @@ impl DialledOut {
     ) {
         context.connected_parents.remove(&kind);
         let parent = self.parent(kind);
-        // Of a central that lets us in only to refuse us the session tells, and not at every attempt.
+        // If a central lets us in only to refuse us, the session reports it, but not at every attempt.
         let lived = context.now.monotonic.since(parent.since) >= REFUSED_WITHIN;
         let was_up = parent.identity.take().is_some() && lived;
         for timer in [Timer::Register(kind), Timer::ParentSilence(kind), Timer::Subscriber(ClientId::Parent(kind))] {
@@ -107,7 +108,7 @@ impl DialledOut {
         }
     }
 
-    /// [`Timer::Register`]
+    /// Handles [`Timer::Register`].
     pub(super) fn register_with_parent(&mut self, context: &mut Context, kind: ParentKind) {
         let now = context.now.monotonic;
         let pull = context.options.pull.as_ref().filter(|_| kind == ParentKind::Pull);
@@ -115,7 +116,7 @@ impl DialledOut {
             ParentKind::Pull => context.options.pull.as_ref().map(|pull| pull.ping),
             ParentKind::WebSocket => context.options.pullwss.as_ref().map(|pullwss| pullwss.ping),
         };
-        // The session of a WebSocket watches over its silence itself.
+        // The session of a WebSocket detects silence itself.
         let patience = pull.map(|pull| pull.ping_timeout.max(Duration::from_secs(1)));
         let period = ping.unwrap_or(Duration::from_secs(30)).max(Duration::from_secs(1));
         let Some(identity) = self.parent(kind).identity.clone() else { return };
@@ -140,7 +141,7 @@ impl DialledOut {
         }
     }
 
-    /// Our central has answered a registration. What it says against us is a line, once an hour.
+    /// Handles our central's answer to a registration. A refusal is logged once an hour.
     pub(super) fn acknowledged(&mut self, context: &mut Context, kind: ParentKind, answer: &str) {
         let answer: serde_json::Value = serde_json::from_str(answer).unwrap_or_default();
         if answer.get("code").and_then(json::integer) != Some(Code::FINISHED_KO.0) {
@@ -163,7 +164,7 @@ impl DialledOut {
         context.output(Output::SendToParent { kind, outgoing: Outgoing::Request(message) });
     }
 
-    /// [`Timer::ParentSilence`]
+    /// Handles [`Timer::ParentSilence`].
     pub(super) fn parent_is_silent(&mut self, context: &mut Context, subscribers: &mut Subscribers, kind: ParentKind) {
         context.log(LogLine::warning(word(kind), "the central does not answer: a new session is made"));
         self.parent(kind).identity = None;
@@ -172,7 +173,7 @@ impl DialledOut {
         context.output(Output::ResetParent(kind));
     }
 
-    /// The daemon ends: our centrals need not wait for a timeout to know.
+    /// Unregisters from our centrals when the daemon ends, so that they do not have to wait for a time-out.
     pub(super) fn unregister_from_parents(&mut self, context: &mut Context) {
         for kind in [ParentKind::Pull, ParentKind::WebSocket] {
             let connected = self.parent(kind).identity.take().is_some();

@@ -1,5 +1,5 @@
-//! Back-pressure: the one place that pauses senders. A client is read no further while anything holds it, and read
-//! again once nothing does.
+//! Back-pressure: the one place that pauses reading from senders. A client is paused while there is any reason to hold
+//! it.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,13 @@ use super::output::Output;
 /// Why a client is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Why {
-    /// What it sent waits for our disk.
+    /// Its data waits for our disk.
     Disk,
-    /// What it sent waits for a node behind us.
+    /// Its data waits for a node behind us.
     Relay,
 }
 
-/// See the module's page.
+/// The clients that are held, and why.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
     held: BTreeSet<(Why, ClientId)>,
@@ -27,20 +27,20 @@ impl Flow {
         [Why::Disk, Why::Relay].into_iter().any(|why| self.held.contains(&(why, client)))
     }
 
-    /// Holds a client.
+    /// Holds a client for a reason.
     pub fn hold(&mut self, why: Why, client: ClientId) -> Option<Output> {
         let was_held = self.is_held(client);
         self.held.insert((why, client));
         (!was_held).then_some(Output::PauseSender { sender: client, paused: true })
     }
 
-    /// One reason is gone.
+    /// Removes one reason for a client.
     pub fn release(&mut self, why: Why, client: ClientId) -> Option<Output> {
         let is_free = self.held.remove(&(why, client)) && !self.is_held(client);
         is_free.then_some(Output::PauseSender { sender: client, paused: false })
     }
 
-    /// The clients that are held for one reason.
+    /// Returns the clients that are held for one reason.
     pub fn held_for(&self, why: Why) -> Vec<ClientId> {
         self.held.iter().filter(|(held_for, _)| *held_for == why).map(|(_, client)| *client).collect()
     }

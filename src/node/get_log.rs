@@ -1,5 +1,5 @@
-//! GETLOG of our own history (docs/protocol.md section 4), whole for Perl peers and in pages for our own kind (section
-//! 7).
+//! GETLOG of our own history (docs/protocol.md section 4): whole answers for Perl peers, pages for our own kind
+//! (section 7).
 
 use crate::model::host_work::{HostWork, QueryId};
 use crate::node::context::Context;
@@ -24,28 +24,28 @@ use super::output::Output;
 use super::peer::{Handled, Peer};
 use super::{json, trace};
 
-/// Questions whose answer is awaited at most.
+/// Maximum number of queries without an answer.
 const QUESTIONS_MAX: usize = 1_000;
-/// A page for a peer that goes on by id.
+/// Size of a page for a peer that continues by id.
 const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: 512 << 10, whole_instants: false };
-/// The largest answer for any other; a peer that syncs by `ctime` gets the rest when it asks again, and the others are
-/// told that there is more.
+/// Maximum size of the answer for any other peer. One that syncs by `ctime` gets the rest with its next query; others
+/// are told that there is more.
 const WHOLE: PageLimit = PageLimit { rows: 100_000, bytes: 8 << 20, whole_instants: true };
 
-/// Two times that differ by less are the same; rows are ten microseconds apart.
+/// Two times that differ by less are equal; rows are at least ten microseconds apart.
 pub(super) const CTIME_TOLERANCE_SECONDS: f64 = 5e-6;
 
-/// The refusal when [`QUESTIONS_MAX`] are open.
+/// The refusal if [`QUESTIONS_MAX`] queries are open.
 const BUSY: &str = "busy: too many questions are open, try again";
 
-/// Who asked the history, and what for.
+/// The origin and purpose of a query of the history.
 #[derive(Debug)]
 enum Question {
     /// A GETLOG of a client that does not page.
     Rows { client: ClientId, token: Token, behind: Option<Position> },
     /// A GETLOG of a client that pages.
     Page { client: ClientId, token: Token, mark: SyncMark, from: From },
-    /// A page was empty, and the row of the mark is gone: is there any row at all?
+    /// A page was empty, and the row of the mark is missing: asks whether there is any row.
     NewestId { client: ClientId, token: Token, after_id: i64 },
     /// A call of the API.
     Call(CallId),
@@ -53,19 +53,19 @@ enum Question {
     Job(Token),
 }
 
-/// A call of the API, and what the history says to it.
+/// A call of the API, and the answer of the history.
 pub(super) type ForCall = (CallId, Result<LogPage, String>);
 
 /// Where a page begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum From {
-    /// With the row of the mark itself, which tells whether the client means this database.
+    /// With the row of the mark itself, which shows whether the client refers to this database.
     Mark,
     /// After it.
     AfterMark,
 }
 
-/// The questions that are not answered yet.
+/// The queries without an answer.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     open: BTreeMap<QueryId, Question>,
@@ -73,13 +73,13 @@ pub(super) struct Questions {
 }
 
 impl Questions {
-    /// Whether none is open.
+    /// Returns whether no query is open.
     pub(super) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 }
 
-/// The filter that the members of a GETLOG, or the parameters of a call, stand for. `None` when one makes no sense.
+/// Returns the filter for the members of a GETLOG, or the parameters of a call. `None` if one is invalid.
 pub(super) fn read_filter<'a>(member: impl Fn(&str) -> Option<&'a Value>) -> Option<LogFilter> {
     let given = |key: &str| member(key).filter(|value| !value.is_null() && value.as_str() != Some(""));
     let number = |key: &str| given(key).map(json::integer);
@@ -94,7 +94,7 @@ pub(super) fn read_filter<'a>(member: impl Fn(&str) -> Option<&'a Value>) -> Opt
     })
 }
 
-/// Rows as a JSON array.
+/// Returns rows as a JSON array.
 pub(super) fn rows_json(rows: &[HistoryRow]) -> String {
     let mut out = String::with_capacity(rows.iter().map(|row| row.data.len() + 240).sum());
     out.push('[');
@@ -125,7 +125,7 @@ pub(super) fn rows_json(rows: &[HistoryRow]) -> String {
     out
 }
 
-/// Whether a row stays here unless its reader pages: only our own kind looks for it.
+/// Returns whether a row is only sent to readers that page: only our own kind needs it.
 fn is_trace_row(row: &HistoryRow) -> bool {
     trace::is_trace(row.code, row.instant, &row.data)
 }
@@ -149,7 +149,7 @@ impl Questions {
             let history = data.get("history").and_then(json::integer).unwrap_or(0);
             let ctime = filter.after_ctime.unwrap_or(0.0);
             let mark = SyncMark { ctime, newest: ctime, last_id: last_id.max(0), history };
-            // The client's mark is one of another database that we had: it gets this one from its start.
+            // The client's mark refers to an earlier database of ours, so it gets this one from the start.
             let is_other = history != 0 && history != context.own_history;
             let mark = if is_other { SyncMark::default() } else { mark };
             self.ask_for_page(context, client, token.clone(), mark, From::Mark)
@@ -163,7 +163,7 @@ impl Questions {
         if accepted { Handled::Later } else { Handled::refused(json::message(BUSY)) }
     }
 
-    /// How much to read for a client that does not page.
+    /// Returns how much to read for a client that does not page.
     fn limit_for(
         &mut self,
         context: &mut Context,
@@ -201,17 +201,17 @@ impl Questions {
         true
     }
 
-    /// A call of the API asks the history; `false` when too many questions are open.
+    /// Queries the history for a call of the API. Returns `false` if too many queries are open.
     pub(super) fn ask_for_call(&mut self, context: &mut Context, call: CallId, filter: LogFilter) -> bool {
         self.ask(context, Question::Call(call), filter, WHOLE)
     }
 
-    /// A GETCRON asks for the rows of a run; `false` when too many questions are open.
+    /// Queries the rows of a run for a GETCRON. Returns `false` if too many queries are open.
     pub(super) fn ask_for_job(&mut self, context: &mut Context, token: Token, filter: LogFilter) -> bool {
         self.ask(context, Question::Job(token), filter, PAGE)
     }
 
-    /// The history answered; what goes to a call of the API.
+    /// Handles an answer of the history. Returns it if it is for a call of the API.
     pub(super) fn query_answered(
         &mut self,
         context: &mut Context,
@@ -223,12 +223,12 @@ impl Questions {
         let question = self.open.remove(&query)?;
         let mut result = result;
         if let (Question::Rows { .. } | Question::Call(_), Ok(page)) = (&question, &mut result) {
-            // Of no use to those who do not page.
+            // A peer that does not page cannot use it.
             page.rows.iter_mut().for_each(|row| row.origin = None);
         }
         match (&question, &result) {
             (_, Err(error)) => context.log(LogLine::error("core", format!("the history cannot be read: {error}"))),
-            // A daemon asks on by `ctime`.
+            // A daemon that continues by `ctime`.
             (Question::Rows { client, .. }, Ok(_)) if subscribers.are_asked_by(Peer::Client(*client)) => {}
             (Question::Rows { .. } | Question::Call(_), Ok(page)) if page.more => self.log_cut(context, page),
             _ => {}
@@ -265,7 +265,7 @@ impl Questions {
         None
     }
 
-    /// An answer without all its rows must not pass for the whole.
+    /// A cut answer must not pass for a complete one.
     fn log_cut(&mut self, context: &mut Context, page: &LogPage) {
         let last = page.rows.last().map_or(0, |row| row.id);
         let rows = page.rows.len();
@@ -285,7 +285,7 @@ impl Questions {
         let marked = page.rows.first().filter(|row| from == From::Mark && row.id == mark.last_id);
         if let Some(row) = marked {
             if row.ctime > mark.ctime + CTIME_TOLERANCE_SECONDS {
-                // The client's mark was set before this row was stored: it means another database.
+                // The client's mark was set before this row was stored, so it refers to another database.
                 self.get_log_page(context, dialled_out, client, token, LogPage::default(), Some(0));
                 return;
             }

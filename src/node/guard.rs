@@ -1,4 +1,4 @@
-//! Clients of the external socket whose key is bound to a node or to what it may ask for.
+//! Clients of the external socket whose key is bound to a node or to rights.
 
 #[cfg(test)]
 mod tests;
@@ -19,32 +19,32 @@ use super::audit::{self, Asker};
 use super::context::Context;
 use super::names::Names;
 
-/// What the keys of clients are bound to. Clients with a plain key are not here.
+/// The bindings of client keys. Clients with an unbound key are not here.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
     bound: BTreeMap<ClientId, Arc<BoundKey>>,
 }
 
 impl Guard {
-    /// A client has this key.
+    /// Binds a client by its key.
     pub(super) fn bind(&mut self, client: ClientId, key: Arc<BoundKey>) {
         self.bound.insert(client, key);
     }
 
-    /// A client is gone.
+    /// Forgets a client that is gone.
     pub(super) fn forget(&mut self, client: ClientId) {
         self.bound.remove(&client);
     }
 
-    /// The node that a client's key is bound to.
+    /// Returns the node that a client's key is bound to.
     pub(super) fn node_of(&self, client: ClientId) -> Option<NodeId> {
         self.bound.get(&client).and_then(|key| key.node)
     }
 
-    /// Whether a client may send a message.
+    /// Checks whether a client may send a message.
     ///
     /// # Errors
-    /// What it is told.
+    /// Returns the text for the client.
     pub(super) fn admit(&self, context: &mut Context, client: ClientId, message: &Message) -> Result<(), String> {
         let Some(key) = self.bound.get(&client) else { return Ok(()) };
         let Message { action, target, data, .. } = message;
@@ -65,7 +65,7 @@ impl Guard {
     }
 }
 
-/// Whether a registration names this node and no other; anything else speaks for nobody.
+/// Returns whether a registration names this node and no other. No other request speaks for a node.
 fn speaks_for(node: NodeId, names: &Names, action: &Action, data: &str) -> bool {
     if !matches!(action, Action::RegisterNodes | Action::UnregisterNodes) {
         return true;
@@ -77,7 +77,8 @@ fn speaks_for(node: NodeId, names: &Names, action: &Action, data: &str) -> bool 
     !nodes.is_empty() && nodes.iter().all(|entry| id(entry) == node && dials_in(action, entry))
 }
 
-/// A node that is bound to its id is one that dials in: it cannot make us dial somewhere.
+/// Returns whether an entry is of a node that dials in. A client that is bound to its id must not make us dial another
+/// address.
 fn dials_in(action: &Action, entry: &Value) -> bool {
     *action == Action::UnregisterNodes || entry.get("type").and_then(Value::as_str) == Some("pull")
 }

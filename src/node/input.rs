@@ -1,4 +1,4 @@
-//! Everything that can happen to the deciding part of a daemon.
+//! The inputs of the deciding part of a daemon.
 
 use std::sync::Arc;
 
@@ -25,121 +25,121 @@ pub enum Input {
         /// The opened message.
         message: Message,
     },
-    /// The configuration was read again: these options are in effect from now on.
+    /// The configuration was reloaded: these options are in effect from now on.
     Reconfigured {
-        /// The module `action`, where it is loaded.
+        /// The module `action`, if it is loaded.
         action: Option<Box<ActionSettings>>,
-        /// The module `proxy`, where it is loaded.
+        /// The module `proxy`, if it is loaded.
         proxy: Option<Box<ProxySettings>>,
     },
-    /// Where a client is that is about to register a node.
+    /// The address of a client that is about to register a node.
     ClientAddress {
-        /// Who.
+        /// The client.
         client: ClientId,
         /// Its address.
         address: PeerAddress,
     },
-    /// A client of the external socket is another daemon's proxy, as its routing id tells. May be said more than once.
+    /// A client of the external socket is another daemon's proxy, as its routing id shows. May be repeated.
     ClientIsDaemon(ClientId),
-    /// An authenticated client sent something that is no message (no brackets, an invalid token, …).
+    /// An authenticated client sent a malformed message (no brackets, an invalid token, …).
     ClientMalformed {
         /// The client whose session it came over.
         client: ClientId,
-        /// The token, where one could be read.
+        /// The token, if it could be read.
         token: Option<Token>,
-        /// What is wrong with it, for the log.
+        /// The error, for the log.
         reason: String,
     },
     /// A session of the external socket has ended for good, or a WebSocket connection is closed.
     ClientGone(ClientId),
-    /// A message came over the WebSocket of a node that dialled in. Its first one registers it.
+    /// A message arrived over the WebSocket of a node that dialled in. The first one registers the node.
     WebSocketMessage {
         /// The client whose session it came over.
         client: ClientId,
         /// The opened message.
         message: Message,
     },
-    /// What was sent to a client did not leave: it is not connected now.
+    /// A message for a client was not sent, because the client is not connected now.
     ClientNotReached {
-        /// The client that gets it.
+        /// The receiver of the message.
         client: ClientId,
         /// The token of the message.
         token: Option<Token>,
     },
-    /// We dialled our central (modules `pull` and `pullwss`) and are connected and sealed.
+    /// We have dialled our central (modules `pull` and `pullwss`), and the encrypted session is established.
     ParentUp {
-        /// Over which transport.
+        /// The transport.
         kind: ParentKind,
-        /// Our routing id on it (`pull`), to be told with REGISTERNODES.
+        /// Our routing id (`pull`), to be sent with REGISTERNODES.
         identity: String,
     },
-    /// The connection to our central broke or could not be made. Attempts go on by themselves.
+    /// The connection to our central broke or could not be made. New attempts follow automatically.
     ParentDown {
-        /// Over which transport.
+        /// The transport.
         kind: ParentKind,
-        /// Why, as a sentence for the log.
+        /// The cause, as a sentence for the log.
         reason: String,
     },
     /// Our central sent a message.
     ParentMessage {
-        /// Over which transport.
+        /// The transport.
         kind: ParentKind,
         /// The opened message.
         message: Message,
     },
-    /// The link to a node is connected and sealed.
+    /// The link to a node is connected, and its encrypted session established.
     LinkUp(NodeId),
-    /// The link to a node broke, or an attempt to connect it failed. Attempts go on by themselves.
+    /// The link to a node broke, or an attempt to connect it failed. New attempts follow automatically.
     LinkDown {
-        /// The node this is about.
+        /// The node.
         node: NodeId,
-        /// Why, as a sentence for the log.
+        /// The cause, as a sentence for the log.
         reason: String,
     },
-    /// A message came over the link to a node.
+    /// A message arrived over the link to a node.
     NodeMessage {
-        /// The node whose connection it came over.
+        /// The node at the other end of the link.
         node: NodeId,
         /// The opened message.
         message: Message,
     },
-    /// A message for a node left the link's queue unsent: it waited too long or the queue was full.
+    /// A message for a node left the queue of the link unsent: it waited too long, or the queue was full.
     SendFailed {
-        /// For whom.
+        /// The receiver of the message.
         node: NodeId,
         /// Its token.
         token: Option<Token>,
         /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
-    /// Whether the history can be written has changed.
+    /// Whether the history can be written; sent when that changes.
     Stores(bool),
-    /// What awaits this receipt may begin, although its changes are not stored yet: the database takes changes, and
-    /// nothing that depends on them leaves this daemon before they are stored.
+    /// The work for this receipt may begin before its changes are stored: the database takes changes, and no output
+    /// that depends on them leaves this daemon before they are stored.
     MayBegin(ReceiptId),
-    /// The outcome of an [`super::output::Output::Store`] that asked for a receipt.
+    /// The result of an [`super::output::Output::Store`] with a receipt.
     Stored {
-        /// The receipt that the change was given.
+        /// The receipt of the change.
         receipt: ReceiptId,
         /// Whether it is in the database.
         stored: bool,
     },
-    /// An [`super::output::Output::Host`] is answered.
+    /// The result of an [`super::output::Output::Host`].
     Host(HostDone),
-    /// A step of cleaning left something that another would take.
+    /// A cleaning step left rows for a further step.
     PurgeLeft,
-    /// A task on a node that is reached by SSH is over.
+    /// A task on a node that is reached by SSH has ended.
     SshEnded {
-        /// The task, as it was numbered when it was started.
+        /// The number given to the task at its start.
         task: SshTaskId,
         /// The result of the task.
         end: SshEnd,
     },
-    /// Little waits to be sent to a node now, see [`super::output::Output::AwaitRoom`].
+    /// The send queue to a node has room, see [`super::output::Output::AwaitRoom`].
     Room(NodeId),
-    /// A client of the external socket has a key that is bound to something.
+    /// A client of the external socket has a bound key.
     ClientBound {
-        /// Who.
+        /// The client.
         client: ClientId,
         /// What its key is bound to.
         key: Arc<BoundKey>,
@@ -151,19 +151,19 @@ pub enum Input {
         /// The request, with path, query and body.
         call: ApiCall,
     },
-    /// The caller went away; no answer is wanted any more.
+    /// The caller has gone, and no answer is needed.
     ApiCancelled(CallId),
-    /// The caller sends no more, and may be gone: nothing is waited for any longer, and the call is answered with what
-    /// is there.
+    /// The caller sends nothing more and may have gone. The call waits no longer and is answered with the rows that are
+    /// available.
     ApiCallerEnded(CallId),
-    /// A source of registrations was read again: every node that it wants. A list that could not be read is no event.
+    /// A source of registrations was read: the nodes that it wants. If a list cannot be read, there is no input.
     NodesWanted {
-        /// Who lists them.
+        /// The source.
         source: RegistrationSource,
         /// The whole list.
         nodes: Vec<Registration>,
     },
-    /// Something has happened to the command files of Centreon Web.
+    /// The command files of Centreon Web may have changed.
     CommandFilesTouched,
     /// The daemon was asked to stop.
     Stop,

@@ -1,7 +1,7 @@
-//! What is written to the history: rows, the tokens that are open, and the receipts that tell what is stored.
+//! Writing to the history: rows, open tokens, and the receipts that report what is stored.
 //!
-//! Who ends a token says so with the row ([`NewRow::last`]). Ended tokens, and rows of tokens that are watched, are
-//! queued here; the core takes them to the rooms that want to know once the event in hand is done.
+//! The last row of a token is marked as such ([`NewRow::last`]). Ended tokens, and rows of watched tokens, are queued
+//! here; after the current event the core passes them to the rooms that need them.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,29 +14,29 @@ use crate::model::token::Token;
 
 use super::output::ReceiptId;
 
-/// Rows whose storing is awaited at most.
+/// Maximum number of rows whose storing is awaited.
 const RECEIPTS_MAX: usize = 100_000;
-/// Rows of watched tokens that wait to be told at most; more are dropped.
+/// Maximum number of queued rows of watched tokens; more are dropped.
 const SEEN_MAX: usize = 10_000;
 
-/// Stands for what is masked, the argument with the password of a worker command.
+/// Replaces the masked text, the argument with the password of a worker command.
 const MASKED: &str = r#"-p \"***\""#;
 
-/// What goes on once the database has spoken.
+/// What continues once the changes are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Awaited {
-    /// A PUTLOG is answered.
+    /// The answer to a PUTLOG.
     PutLog,
-    /// A sync goes on.
+    /// A sync.
     Page,
-    /// A COMMAND begins.
+    /// The start of a COMMAND.
     Begin,
-    /// Orders of Centreon Web are sent.
+    /// Orders of Centreon Web.
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
     Orders,
 }
 
-/// A row to be written.
+/// A new row.
 #[derive(Clone, Debug)]
 pub(super) struct NewRow {
     pub token: Option<String>,
@@ -44,9 +44,9 @@ pub(super) struct NewRow {
     /// Seconds since the epoch; `None` for now.
     pub etime: Option<i64>,
     pub instant: bool,
-    /// JSON text.
+    /// The data as JSON text.
     pub data: String,
-    /// Whether its token ends with it.
+    /// Whether it ends its token.
     pub is_last: bool,
     /// Whether it was taken over from a node.
     pub of_node: bool,
@@ -58,22 +58,22 @@ impl NewRow {
         Self { token, code, etime: None, instant: false, data, is_last, of_node: false }
     }
 
-    /// A row of our own after which its token goes on.
+    /// Returns a row of our own that does not end its token.
     pub fn part(token: &Token, code: Code, data: String) -> Self {
         Self::new(Some(token), code, data, false)
     }
 
-    /// The last row of a token.
+    /// Returns the last row of a token.
     pub fn last(token: &Token, code: Code, data: String) -> Self {
         Self::new(Some(token), code, data, true)
     }
 
-    /// A row of our own without a token.
+    /// Returns a row of our own without a token.
     pub fn without_token(code: Code, data: String) -> Self {
         Self::new(None, code, data, false)
     }
 
-    /// A row that somebody else has written: its text tells whether it is the last.
+    /// Returns a row written by another daemon or a client; its content shows whether it is the last of its token.
     pub fn foreign(token: Option<String>, code: Code, data: String) -> Self {
         let is_last = token.is_some() && is_last_row(code, &data);
         Self { token, ..Self::new(None, code, data, is_last) }
@@ -81,7 +81,7 @@ impl NewRow {
 }
 
 impl NewRow {
-    /// As it is stored.
+    /// Returns the row in the form that is stored.
     pub fn into_change(self, origin: Option<RowOrigin>, now: WallTime) -> StoreChange {
         let Self { token, code, instant, data, .. } = self;
         let etime = self.etime.unwrap_or_else(|| now.as_seconds());
@@ -95,13 +95,13 @@ pub(super) struct Ended {
     pub token: String,
     /// The node that had not confirmed it.
     pub owed_by: Option<NodeId>,
-    /// Whether a node brought the row.
+    /// Whether the row came from a node.
     pub of_node: bool,
-    /// The data of the row, where it ends with an error.
+    /// The data of the row, if it is an error.
     pub error: Option<String>,
 }
 
-/// A row of a token that is watched.
+/// A row of a watched token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     pub token: String,
@@ -110,27 +110,26 @@ pub(super) struct Seen {
     pub is_last: bool,
 }
 
-/// See the module's page.
+/// The open tokens, the queued rows, and the receipts.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     receipts: BTreeMap<ReceiptId, Awaited>,
     next_receipt: u64,
-    /// Tokens without an end, and the node that has not confirmed them.
+    /// Tokens without an end, and the nodes that have not confirmed them.
     open: BTreeMap<Token, Option<NodeId>>,
     ended: VecDeque<Ended>,
     watched: BTreeSet<String>,
     seen: VecDeque<Seen>,
-    /// Tokens of which somebody wants to know what became of them: those that their nodes have confirmed, and those
-    /// that a node has not got.
+    /// Tokens whose delivery is tracked: it is reported whether the node has confirmed or has not got them.
     tracked: BTreeSet<Token>,
     confirmed: VecDeque<Token>,
     lost: VecDeque<Token>,
-    /// Texts that no row of a token may show.
+    /// Texts that are masked in the rows of a token.
     masks: BTreeMap<Token, String>,
 }
 
 impl Journal {
-    /// Takes a row; what is to be stored: the row, and the end of a token that was open.
+    /// Takes a row. Returns what is to be stored: the row, and the end of its token if that was open.
     pub fn take(
         &mut self,
         row: NewRow,
@@ -169,29 +168,30 @@ impl Journal {
         }
     }
 
-    /// From now on, up to its end, the rows of a token are seen.
+    /// Watches the rows of a token until its end.
     pub fn watch(&mut self, token: &Token) {
         self.watched.insert(token.as_str().to_owned());
     }
 
-    /// Somebody wants to know whether a token's node has confirmed it, and sends it again if the node has not got it.
+    /// Tracks a token: it is reported when its node has confirmed it or has not got it, and it can be sent again.
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
     pub fn track(&mut self, token: &Token) {
         self.tracked.insert(token.clone());
     }
 
-    /// It is of interest no more.
+    /// Stops tracking a token.
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
     pub fn untrack(&mut self, token: &str) {
         self.tracked.remove(token);
     }
 
-    /// Whether it is.
+    /// Returns whether a token is tracked.
     pub fn is_tracked(&self, token: &Token) -> bool {
         self.tracked.contains(token)
     }
 
-    /// A node has not got a token, as its history shows. Whether somebody sends it again.
+    /// Notes that a node has not got a token, as its history shows. Returns whether the token is tracked and so sent
+    /// again.
     pub fn is_lost(&mut self, token: &Token) -> bool {
         let is_tracked = self.is_tracked(token);
         if is_tracked {
@@ -200,23 +200,23 @@ impl Journal {
         is_tracked
     }
 
-    /// The next tracked token that its node has not got.
+    /// Returns the next tracked token that its node has not got.
     pub fn next_lost(&mut self) -> Option<Token> {
         self.lost.pop_front()
     }
 
-    /// The next tracked token that its node has confirmed.
+    /// Returns the next tracked token that its node has confirmed.
     pub fn next_confirmed(&mut self) -> Option<Token> {
         self.confirmed.pop_front()
     }
 
-    /// No row of a token shows a text from now on.
+    /// Masks a text in all rows of a token from now on.
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
     pub fn mask(&mut self, token: &Token, secret: String) {
         self.masks.insert(token.clone(), secret);
     }
 
-    /// A text about a token without what is masked in it.
+    /// Returns a text about a token with the token's secret masked.
     pub fn masked<'a>(&self, token: &Token, text: Cow<'a, str>) -> Cow<'a, str> {
         match self.masks.get(token) {
             Some(secret) => Cow::Owned(text.replace(secret, MASKED)),
@@ -224,27 +224,27 @@ impl Journal {
         }
     }
 
-    /// The next row of a watched token.
+    /// Returns the next row of a watched token.
     pub fn next_seen(&mut self) -> Option<Seen> {
         self.seen.pop_front()
     }
 
-    /// The next token that has ended.
+    /// Returns the next token that has ended.
     pub fn next_ended(&mut self) -> Option<Ended> {
         self.ended.pop_front()
     }
 
-    /// Whether a token has ended during the event in hand.
+    /// Returns whether a token has ended during the current event.
     pub fn has_just_ended(&self, token: &Token) -> bool {
         self.ended.iter().any(|ended| ended.token == token.as_str())
     }
 
-    /// Whether a token is open, and which node has not confirmed it.
+    /// Returns whether a token is open, and which node has not confirmed it.
     pub fn opened_for(&self, token: &str) -> Option<Option<NodeId>> {
         self.open.get(token).copied()
     }
 
-    /// A token is accepted.
+    /// Opens a token.
     pub fn open(&mut self, token: &Token, node: Option<NodeId>) -> Option<StoreChange> {
         if self.open.get(token).is_some_and(|known| node.is_none() || *known == node) {
             return None;
@@ -253,18 +253,18 @@ impl Journal {
         Some(StoreChange::OpenToken { token: token.clone(), node })
     }
 
-    /// A token is accepted for work of our own; `None` where it is open already.
+    /// Opens a token for work of our own. Returns `None` if it is already open.
     pub fn open_first(&mut self, token: &Token) -> Option<StoreChange> {
         let is_new = self.open.insert(token.clone(), None).is_none();
         is_new.then(|| StoreChange::OpenToken { token: token.clone(), node: None })
     }
 
-    /// A token is open since an earlier run, which has stored it.
+    /// Opens a token of an earlier run, which has stored it.
     pub fn restore(&mut self, token: Token, node: Option<NodeId>) {
         self.open.insert(token, node);
     }
 
-    /// A token does not count as open any more.
+    /// Closes a token.
     pub fn close(&mut self, token: &str) -> Option<StoreChange> {
         if let Some(token) = self.tracked.take(token) {
             self.confirmed.push_back(token);
@@ -272,17 +272,17 @@ impl Journal {
         self.open.remove_entry(token).map(|(token, _)| StoreChange::CloseToken(token))
     }
 
-    /// What was opened was not stored.
+    /// Forgets a token whose opening could not be stored.
     pub fn forget(&mut self, token: &Token) {
         self.open.remove(token);
     }
 
-    /// Whether a token is open.
+    /// Returns whether a token is open.
     pub fn is_open(&self, token: &Token) -> bool {
         self.open.contains_key(token)
     }
 
-    /// Whether nothing is handed to the database that it has not answered for.
+    /// Returns whether the database has answered for everything that it was given.
     pub fn all_stored(&self) -> bool {
         self.receipts.is_empty()
     }
@@ -291,12 +291,12 @@ impl Journal {
         ReceiptId(self.next_receipt)
     }
 
-    /// A receipt; `None` when too many are open.
+    /// Returns a receipt; `None` if too many are open.
     pub fn await_receipt(&mut self, awaited: Awaited) -> Option<ReceiptId> {
         (self.receipts.len() < RECEIPTS_MAX).then(|| self.insert(awaited))
     }
 
-    /// A receipt for a page, of which each node has one at a time.
+    /// Returns a receipt for a page. Each node has one page at a time.
     pub fn await_page(&mut self) -> ReceiptId {
         self.insert(Awaited::Page)
     }
@@ -308,7 +308,7 @@ impl Journal {
         receipt
     }
 
-    /// The database has spoken; what waits for it.
+    /// Takes the database's answer for a receipt. Returns what was waiting for it.
     pub fn stored(&mut self, receipt: ReceiptId) -> Option<Awaited> {
         self.receipts.remove(&receipt)
     }

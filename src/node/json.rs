@@ -1,19 +1,18 @@
-//! JSON as peers write it: numbers as strings, truth as `1`, `"true"` or `true`, absent values as `null`.
+//! JSON as peers write it: numbers as strings, true as `1`, `"true"` or `true`, absent values as `null`.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// An object in which a key stands more than once, with the last of its values alone, as Perl reads it. `None` for
+/// Returns an object with repeated keys as an object with only the last value of each, as Perl reads it. `None` for
 /// anything but an object.
 pub(super) fn without_repeats(text: &str) -> Option<String> {
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
     serde_json::to_string(&members).ok()
 }
 
-/// Reads an object. Of a key that stands more than once the last value counts; `single` then holds the object without
-/// the others.
+/// Reads an object. Of a repeated key the last value counts; `single` then holds the object without repeated keys.
 pub(super) fn read_object<'a, T: serde::Deserialize<'a>>(text: &'a str, single: &'a mut String) -> Option<T> {
     if let Ok(object) = serde_json::from_str(text) {
         return Some(object);
@@ -51,7 +50,7 @@ pub(super) fn push_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// `{"message":…}`, the data of most rows and refusals.
+/// Returns `{"message":…}`, the data of most rows and refusals.
 pub(super) fn message(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 14);
     out.push_str("{\"message\":");
@@ -60,17 +59,17 @@ pub(super) fn message(text: &str) -> String {
     out
 }
 
-/// `{"action":…,"message":…}`, the data of most core replies.
+/// Returns `{"action":…,"message":…}`, the data of most core replies.
 pub(super) fn action_message(action: &str, text: &str) -> String {
     serde_json::json!({ "action": action, "message": text }).to_string()
 }
 
-/// Whether `text` is one JSON value. Does not build it and does not recurse.
+/// Returns whether `text` is one JSON value. Neither builds it nor recurses.
 pub(super) fn is_valid(text: &str) -> bool {
     serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
-/// A whole number; fractions are cut, numbers in strings count.
+/// Reads a whole number; fractions are cut, and numbers in strings are accepted.
 #[expect(clippy::cast_possible_truncation, reason = "a cast from f64 saturates")]
 pub(super) fn integer(value: &Value) -> Option<i64> {
     match value {
@@ -84,7 +83,7 @@ pub(super) fn integer(value: &Value) -> Option<i64> {
     }
 }
 
-/// A finite number; numbers in strings count.
+/// Reads a finite number; numbers in strings are accepted.
 pub(super) fn float(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
@@ -94,7 +93,8 @@ pub(super) fn float(value: &Value) -> Option<f64> {
     .filter(|float: &f64| float.is_finite())
 }
 
-/// Whether the original would take `value` for true: not `null`, `false`, `0`, `"0"`, `"false"` or an empty string.
+/// Returns whether the original would take `value` for true: anything but `null`, `false`, `0`, `"0"`, `"false"` and an
+/// empty string.
 pub(super) fn is_true(value: &Value) -> bool {
     match value {
         Value::Null => false,
@@ -105,7 +105,7 @@ pub(super) fn is_true(value: &Value) -> bool {
     }
 }
 
-/// Whether `value` says no: `false`, `0`, `"0"` or `"false"`; `null` says nothing.
+/// Returns whether `value` is explicitly false: `false`, `0`, `"0"` or `"false"`, but not `null`.
 pub(super) fn is_false(value: &Value) -> bool {
     match value {
         Value::Bool(truth) => !*truth,
@@ -115,7 +115,7 @@ pub(super) fn is_false(value: &Value) -> bool {
     }
 }
 
-/// A string or a number as text; `None` for anything else and for an empty string.
+/// Returns a string or a number as text; `None` for anything else and for an empty string.
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),

@@ -1,4 +1,4 @@
-//! ADDLISTENER: an action of ours that runs whenever a row of a token appears (docs/protocol.md section 4).
+//! ADDLISTENER: runs one of our actions whenever a row of a token appears (docs/protocol.md section 4).
 
 use crate::model::code::Code;
 use crate::node::context::Context;
@@ -18,18 +18,18 @@ use super::modules::statistics::Statistics;
 use super::peer::Handled;
 use super::timers::Timer;
 
-/// Tokens listened for at most.
+/// Maximum number of tokens with a listener.
 const LISTENERS_MAX: usize = 1_000;
-/// Actions for one token at most.
+/// Maximum number of actions for one token.
 const EVENTS_MAX: usize = 8;
-/// Actions that wait to be run at most; more are dropped.
+/// Maximum number of actions waiting to be run; more are dropped.
 pub(super) const PENDING_MAX: usize = 10_000;
 /// Default of `log_pace` and `timeout`, in seconds.
 const PACE_SECONDS: u64 = 30;
 const TIMEOUT_SECONDS: u64 = 600;
-/// How often the log of a node is asked for that is watched.
+/// Interval between GETLOGs to a watched node.
 const WATCH_PACE: Duration = Duration::from_secs(10);
-/// No listener lives longer.
+/// Maximum lifetime of a listener.
 const TIMEOUT_SECONDS_MAX: u64 = 7 * 86_400;
 
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// A row of a token that is listened for.
+    /// Handles a row of a token with a listener.
     fn row_seen(&mut self, seen: &Seen) {
         let Some(listener) = self.listeners.get(&seen.token) else { return };
         let Ok(token) = Token::parse(&seen.token) else { return };
@@ -118,8 +118,8 @@ impl Listeners {
         Ok(())
     }
 
-    /// Watches the rows of a token that a node is to end within `patience`: its log is asked for from time to time, and
-    /// in the end the token fails.
+    /// Watches the rows of a token that a node must end within `patience`: asks for the node's log from time to time,
+    /// and fails the token at the end of that time.
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module statistics"))]
     pub(super) fn watch(&mut self, context: &mut Context, token: &Token, node: NodeId, patience: Duration) {
         let now = context.now.monotonic;
@@ -130,12 +130,12 @@ impl Listeners {
         context.timers.set(Timer::Listener(token.clone()), now + WATCH_PACE.min(patience));
     }
 
-    /// [`Timer::Listener`]: the target whose log is to be asked for.
+    /// Handles [`Timer::Listener`]. Returns the target whose log to ask for.
     pub(super) fn listener_due(&mut self, context: &mut Context, token: &Token) -> Option<String> {
         let listener = self.listeners.get(token.as_str())?;
         let now = context.now.monotonic;
         if now >= listener.ends {
-            // With this row the listener goes.
+            // This row ends the listener.
             context.fail(token, &format!("listener token {token} timeout reached"));
             return None;
         }
@@ -146,7 +146,7 @@ impl Listeners {
         target
     }
 
-    /// The next action that a row has triggered.
+    /// Returns the next action that a row has triggered.
     pub(super) fn next_event(&mut self, context: &mut Context, statistics: &mut Statistics) -> Option<Event> {
         while let Some(seen) = context.journal.next_seen() {
             statistics.row_seen(context, &seen);

@@ -1,4 +1,4 @@
-//! LOADMODULE and UNLOADMODULE: which modules take work (docs/protocol.md section 4).
+//! LOADMODULE and UNLOADMODULE: switch modules on and off (docs/protocol.md section 4).
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use super::context::Context;
 use super::json;
 use super::peer::Handled;
 
-/// The module that a request names by package, else by name, and what it was called.
+/// Returns the module that a request names by package or else by name, and the text of that name.
 pub(super) fn named(context: &Context, data: &Value) -> Option<(String, Option<Module>)> {
     let content = data.get("content")?;
     let loaded = &context.options.loaded;
@@ -24,7 +24,7 @@ pub(super) fn named(context: &Context, data: &Value) -> Option<(String, Option<M
     Some((name, module))
 }
 
-/// Loads a module again that the configuration has and that was unloaded.
+/// Loads a configured module that was unloaded.
 pub(super) fn load(context: &mut Context, data: &str) -> Handled {
     let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
     let member = |key: &str| data.pointer(key).and_then(json::text).unwrap_or_default();
@@ -41,7 +41,7 @@ pub(super) fn load(context: &mut Context, data: &str) -> Handled {
     reply(Code::BEGIN, format!("module '{shown}' is loaded"))
 }
 
-/// Takes no new work for a module; what it does goes on.
+/// Unloads a module: it takes no new work, but work in progress continues.
 pub(super) fn unload(context: &mut Context, data: &str) -> Handled {
     let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
     let reply =

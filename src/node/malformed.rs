@@ -1,4 +1,5 @@
-//! Log lines about clients that send something other than requests: one per client now and then, however much it sends.
+//! Log lines about clients that send malformed messages: one line per client and period, however many messages it
+//! sends.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,12 +7,12 @@ use std::time::Duration;
 use crate::model::connection::ClientId;
 use crate::model::time::Monotonic;
 
-/// A client is complained about at most once in this time.
+/// Minimum time between two lines about a client.
 const PERIOD: Duration = Duration::from_secs(10);
-/// Clients that are remembered at most; then the one with the lowest number is forgotten.
+/// Maximum number of remembered clients. Beyond that the one with the lowest number is forgotten.
 const CLIENTS_MAX: usize = 1_000;
 
-/// What was said about clients lately.
+/// Recent lines about clients.
 #[derive(Debug, Default)]
 pub(super) struct MalformedLog {
     clients: BTreeMap<ClientId, Said>,
@@ -20,12 +21,12 @@ pub(super) struct MalformedLog {
 #[derive(Debug)]
 struct Said {
     at: Monotonic,
-    /// Messages since then that were not logged.
+    /// Number of messages since then that were not logged.
     hidden: u64,
 }
 
 impl MalformedLog {
-    /// The line about one more message, unless the client was complained about a moment ago.
+    /// Returns the line about one more message, unless there was one about the client a moment ago.
     pub(super) fn line(&mut self, client: ClientId, reason: &str, now: Monotonic) -> Option<String> {
         let mut hidden = 0;
         if let Some(said) = self.clients.get_mut(&client) {
@@ -42,7 +43,7 @@ impl MalformedLog {
         Some(format!("a client sent something that is not a request: {reason}{more}"))
     }
 
-    /// A client is gone.
+    /// Forgets a client that is gone.
     pub(super) fn forget(&mut self, client: ClientId) {
         self.clients.remove(&client);
     }

@@ -1,11 +1,11 @@
-//! Requests as the log shows them: without passwords.
+//! Requests for the log, without passwords.
 
 use std::borrow::Cow;
 
-/// Members whose values are secrets.
+/// Members with secret values.
 const SECRETS: [&str; 4] = ["ssh_password", "password", "passphrase", "token_value"];
 
-/// JSON text with `"***"` for the value of each member that holds a secret, also in text that is cut or broken.
+/// Returns JSON text with `"***"` as the value of each secret member, even if the text is cut or broken.
 pub(super) fn without_secrets(json: &str) -> Cow<'_, str> {
     if !SECRETS.iter().any(|name| json.contains(name)) {
         return Cow::Borrowed(json);
@@ -21,7 +21,7 @@ pub(super) fn without_secrets(json: &str) -> Cow<'_, str> {
     Cow::Owned(masked)
 }
 
-/// The text up to the value of the first secret, and the text from that value on.
+/// Returns the text up to the value of the first secret, and the text from that value on.
 fn next_secret(json: &str) -> Option<(&str, &str)> {
     let ends = SECRETS.iter().flat_map(|name| {
         json.match_indices(*name).filter_map(|(at, _)| {
@@ -33,7 +33,7 @@ fn next_secret(json: &str) -> Option<(&str, &str)> {
     json.split_at_checked(ends.min()?)
 }
 
-/// The length of the JSON value at the start of `text`: a string, or everything up to the next delimiter.
+/// Returns the length of the JSON value at the start of `text`: a string, or everything up to the next delimiter.
 fn value_len(text: &str) -> usize {
     let Some(string) = text.strip_prefix('"') else {
         return text.find([',', '}', ']']).unwrap_or(text.len());

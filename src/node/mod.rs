@@ -1,10 +1,11 @@
-//! What this daemon decides. Receives [`input::Input`] values and the time, returns [`output::Output`] values.
+//! The decisions of this daemon. It receives [`input::Input`] values and the time, and returns [`output::Output`]
+//! values.
 //!
-//! [`core::Core`] is the one state machine and only routes; the rooms decide. A request goes to the room of its action
-//! (`core/requests.rs`, `actions.rs`) or to a node (`core/passing_on.rs`); a message of a node goes to `nodes`, `sync`
-//! or `copies` (`core/node_messages.rs`); a call of the REST API goes to `api`.
+//! [`core::Core`] is the single state machine and only routes; the rooms decide. A request goes to the room of its
+//! action (`core/requests.rs`, `actions.rs`) or to a node (`core/passing_on.rs`); a message of a node goes to `nodes`,
+//! `sync` or `copies` (`core/node_messages.rs`); a call of the REST API goes to `api`.
 //!
-//! Out of scope: sockets, clocks, files, threads, bytes of any wire format.
+//! Out of scope: sockets, clocks, files, threads, and the bytes of wire formats.
 
 mod actions;
 mod api;
@@ -53,7 +54,7 @@ mod round_trip_tests;
 #[cfg(test)]
 mod testing;
 
-/// The words of a command that runs without a shell; `None` when a quote is not closed.
+/// Returns the words of a command that runs without a shell; `None` if a quote is not closed.
 #[cfg(fuzzing)]
 #[must_use]
 pub fn split_words(line: &str) -> Option<Vec<String>> {

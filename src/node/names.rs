@@ -1,15 +1,15 @@
-//! Nodes with two names (docs/protocol.md section 18): the id and the uid of a poller mean one node. Everything here is
-//! known by the id; what comes from outside is translated where it enters.
+//! Nodes with two names (docs/protocol.md section 18): the id and the uid of a poller mean the same node. The daemon
+//! uses the id; names from outside are translated on arrival.
 
 use std::collections::BTreeMap;
 
 use crate::model::node_id::NodeId;
 use crate::model::registration::{Registration, Subnode};
 
-/// Names known at most: the nodes, and those behind them.
+/// Maximum number of known names, of nodes and of those behind them.
 const NAMES_MAX: usize = 100_000;
 
-/// Which uid means which id.
+/// The ids of known uids.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     ids: BTreeMap<NodeId, NodeId>,
@@ -17,18 +17,17 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The id of the node that is called so; the name itself where it is no uid.
+    /// Returns the id of the node with this name; the name itself if it is not a uid.
     pub(super) fn id_of(&self, name: NodeId) -> NodeId {
         self.ids.get(&name).copied().unwrap_or(name)
     }
 
-    /// The other name of a node.
+    /// Returns the uid of a node.
     pub(super) fn uid_of(&self, id: NodeId) -> Option<NodeId> {
         self.uids.get(&id).copied()
     }
 
-    /// From now on `uid` means `id`. A node keeps the last uid that it was given; a name that another node has as its
-    /// id means that one.
+    /// Sets the uid of `id`. A node keeps only its last uid; a name that is the id of another node means that node.
     pub(super) fn add(&mut self, id: NodeId, uid: NodeId) {
         if id == uid || self.uids.contains_key(&uid) || self.ids.contains_key(&id) {
             return;
@@ -42,7 +41,7 @@ impl Names {
         }
     }
 
-    /// Takes the names that a registration says.
+    /// Adds the names in a registration.
     pub(super) fn add_all(&mut self, registration: &Registration) {
         let itself = registration.uid.map(|uid| (registration.id, uid));
         let below = registration.subnodes.iter().filter_map(|below| Some((below.id, below.uid?)));
@@ -51,13 +50,13 @@ impl Names {
         }
     }
 
-    /// A registration by ids alone.
+    /// Returns a registration with ids only.
     pub(super) fn by_ids(&self, registration: Registration) -> Registration {
         let subnodes = registration.subnodes.into_iter().map(|below| Subnode { id: self.id_of(below.id), ..below });
         Registration { id: self.id_of(registration.id), subnodes: subnodes.collect(), ..registration }
     }
 
-    /// A target with a uid in it as the id that it means; anything else as it is.
+    /// Returns a target with the uid replaced by its id; any other target unchanged.
     pub(super) fn target(&self, target: &str) -> Option<NodeId> {
         target.parse().ok().map(|name| self.id_of(name))
     }

@@ -1,4 +1,4 @@
-//! Everything that the deciding part of a daemon can want done. Each value is one side effect.
+//! The outputs of the deciding part of a daemon. Each value is one side effect.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use crate::model::message::Outgoing;
 use crate::model::node_id::NodeId;
 use crate::model::ssh::{SshTarget, SshTask, SshTaskId};
 
-/// One change of the database whose outcome is awaited.
+/// Number of a change of the database whose result is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReceiptId(pub u64);
 
-/// What becomes of two connections that both register as one node.
+/// The decision between two connections that register as the same node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Twice {
-    /// The same daemon has connected again: the newer one is used.
+    /// The same daemon has reconnected: the newer one is used.
     Again,
     /// The older one does not answer: the newer one is used.
     Silent,
-    /// The newer one is used, as the configuration wants it.
+    /// The newer one is used, because the configuration says so.
     Replaced,
     /// The older one answers: the newer one is refused.
     Refused,
@@ -31,118 +31,118 @@ pub enum Twice {
 /// One side effect.
 #[derive(Clone, PartialEq)]
 pub enum Output {
-    /// Send to a client of the external socket; dropped when it is not connected.
+    /// Send to a client of the external socket; dropped if it is not connected.
     SendToClient {
-        /// The client that gets it.
+        /// The receiver of the message.
         client: ClientId,
-        /// The message, to be sealed and framed for its transport.
+        /// The message, to be encrypted and framed for its transport.
         outgoing: Outgoing,
     },
-    /// Send over the link to a node; waits in the link's bounded queue until it is up.
+    /// Send over the link to a node. Until the link is up the message waits in its limited queue.
     SendToNode {
-        /// The node that gets it.
+        /// The receiver of the message.
         node: NodeId,
-        /// The message, to be sealed and framed for its transport.
+        /// The message, to be encrypted and framed for its transport.
         outgoing: Outgoing,
     },
-    /// Keep a link to a node: connect now, reconnect with back-off until [`Output::CloseLink`]. A changed endpoint
+    /// Keep a link to a node: connect now, and reconnect with back-off until [`Output::CloseLink`]. A changed endpoint
     /// rebuilds the link.
     OpenLink {
-        /// The node this is about.
+        /// The node.
         node: NodeId,
-        /// Where it listens.
+        /// The address on which it listens.
         endpoint: Endpoint,
     },
     /// Keep an SSH connection to a node, as [`Output::OpenLink`] does. A changed target rebuilds it.
     OpenSsh {
-        /// The node this is about.
+        /// The node.
         node: NodeId,
-        /// How it is reached.
+        /// The host and how to log in.
         target: Box<SshTarget>,
     },
-    /// Do something on a node that is reached by SSH; its end is told by [`super::input::Input::SshEnded`].
+    /// Start a task on a node that is reached by SSH. Its end is the input [`super::input::Input::SshEnded`].
     StartSshTask {
-        /// The node this is about.
+        /// The node.
         node: NodeId,
-        /// The task, as it was numbered when it was started.
+        /// The number of the task.
         task: SshTaskId,
-        /// The task, as the session is to do it.
+        /// The work of the task.
         work: SshTask,
     },
-    /// Give such a task up; its end is still told.
+    /// Abort such a task; its end is still reported.
     AbortSshTask {
-        /// The node this is about.
+        /// The node.
         node: NodeId,
-        /// The task, as it was numbered when it was started.
+        /// The number given to the task at its start.
         task: SshTaskId,
         /// The cause, as a sentence for the log and for rows.
         reason: String,
     },
-    /// Drop the connection of a link and build it again at once.
+    /// Drop the connection of a link and reconnect at once.
     ResetLink(NodeId),
-    /// Another key of a node that we connect to is right from now on; its link is built again.
+    /// Change the trusted key of a node that we dial, and rebuild its link.
     SetNodeKey {
-        /// The node this is about.
+        /// The node.
         node: NodeId,
-        /// RFC 7638 thumbprint of the key; `None` forgets the one that is known. For SSH it is always `None`.
+        /// RFC 7638 thumbprint of the key; `None` forgets the known one. For SSH it is always `None`.
         thumbprint: Option<String>,
     },
-    /// Drop a link for good.
+    /// Close a link for good.
     CloseLink(NodeId),
-    /// A node has come with another connection. Said before one of them is closed.
+    /// A node has another connection. Output before one of the two is closed.
     NodeMoved {
         /// The node.
         node: NodeId,
         /// The older client, whose connection may be gone.
         before: ClientId,
-        /// The newer one.
+        /// The newer client.
         client: ClientId,
-        /// What becomes of the two.
+        /// The decision between the two.
         twice: Twice,
     },
-    /// Close the WebSocket of a node that was replaced or that breaks the rules; `refusal` is its last word, if any. No
-    /// [`super::input::Input::ClientGone`] follows.
+    /// Close the WebSocket of a node that was replaced or that breaks the rules; `refusal` is the last message, if any.
+    /// No [`super::input::Input::ClientGone`] follows.
     CloseClient {
-        /// The client whose session this is about.
+        /// The client.
         client: ClientId,
-        /// One JSON text, for instance `{"code":500,"message":"please registernodes"}`.
+        /// A JSON text such as `{"code":500,"message":"please registernodes"}`.
         refusal: Option<String>,
     },
-    /// Send to our central; what cannot be sent now is dropped, it asks again.
+    /// Send to our central. A message that cannot be sent now is dropped; the central asks again.
     SendToParent {
-        /// Over which transport.
+        /// The transport.
         kind: ParentKind,
-        /// The message, to be sealed and framed for its transport.
+        /// The message, to be encrypted and framed for its transport.
         outgoing: Outgoing,
     },
-    /// Our central does not answer: drop the connection and dial again with a new session.
+    /// Drop the connection to our central, which does not answer, and dial again with a new session.
     ResetParent(ParentKind),
-    /// Change the database within the commit of this turn.
+    /// Change the database in the commit of this turn.
     Store {
-        /// The change to the database, part of the next commit.
+        /// The change, part of the next commit.
         change: StoreChange,
-        /// Where the outcome is awaited.
+        /// The receipt, if the result is awaited.
         receipt: Option<ReceiptId>,
     },
-    /// The changes of a receipt may wait a moment for others, so that they share a commit, if the receipt's
-    /// [`super::input::Input::MayBegin`] is told at once. Whoever said so does without it where it does not come.
+    /// Let the changes of a receipt wait a moment for others that share their commit, if the receipt's
+    /// [`super::input::Input::MayBegin`] can be sent at once. If it is not sent, the deciding part continues without
+    /// it.
     StoreMayWait {
         /// The receipt.
         receipt: ReceiptId,
-        /// How long.
+        /// Maximum time to wait.
         patience: Duration,
     },
-    /// Have something done by the machine below, after the commit of this turn. Answered by
-    /// [`super::input::Input::Host`].
+    /// Have the host do work after the commit of this turn. The result is the input [`super::input::Input::Host`].
     Host(HostWork),
-    /// Tell [`super::input::Input::Room`] once, as soon as little waits to be sent to a node.
+    /// Send [`super::input::Input::Room`] once, as soon as the send queue to a node has room.
     AwaitRoom {
-        /// The node this is about.
+        /// The node.
         node: NodeId,
-        /// The client that stands for it, where it has dialled in.
+        /// The client of the node, if it has dialled in.
         client: Option<ClientId>,
     },
-    /// Read nothing from a peer for now, or go on. What it has sent stays with the operating system.
+    /// Pause or resume reading from a peer. Meanwhile its data stays in the operating system's buffers.
     PauseSender {
         /// The peer.
         sender: ClientId,
@@ -151,15 +151,15 @@ pub enum Output {
     },
     /// Answer a call of the API.
     Answer {
-        /// The number of the call that is answered.
+        /// The number of the call.
         call: CallId,
         /// Status and body of the HTTP answer.
         answer: ApiAnswer,
     },
     /// Write a line to the log.
     Log(LogLine),
-    /// Change the severity of the whole daemon; `None` goes back to the configured one.
+    /// Change the severity of the whole daemon's log; `None` restores the configured one.
     SetLogLevel(Option<Level>),
-    /// All work is done or given up: the process may end.
+    /// All work is done or given up, so the process may end.
     Stopped,
 }

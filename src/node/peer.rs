@@ -1,4 +1,4 @@
-//! Who asks for something, and what becomes of a request.
+//! The senders of requests, and the results of requests.
 
 use crate::model::action::Action;
 use crate::model::code::Code;
@@ -6,45 +6,45 @@ use crate::model::connection::ClientId;
 
 use super::json;
 
-/// Who asks.
+/// The sender of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peer {
-    /// A client of the external socket: it gets replies.
+    /// A client, which gets replies.
     Client(ClientId),
-    /// The same, and we made up its token: nobody will ask what became of it.
+    /// A client that sent no token, so that nobody will ask for the result.
     ClientWithoutToken(ClientId),
-    /// This daemon itself or a call of the API: the reply is the return value.
+    /// This daemon itself or a call of the API; the reply is the return value.
     Ourselves,
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Handled {
     /// The reply: its kind, code and data.
     Reply(Action, Code, String),
-    /// The reply goes out later, by itself.
+    /// The reply is sent later.
     Later,
 }
 
 impl Handled {
-    /// `ACK` with code 0 and nothing to say: work has begun.
+    /// Returns `ACK` with code 0 and no text: work has begun.
     pub(super) fn accepted() -> Self {
         Self::Reply(Action::Ack, Code::BEGIN, "null".to_owned())
     }
 
-    /// `ACK` with code 1.
+    /// Returns `ACK` with code 1.
     pub(super) const fn refused(data: String) -> Self {
         Self::Reply(Action::Ack, Code::FINISHED_KO, data)
     }
 
-    /// The request's data cannot be read.
+    /// Returns the refusal of a request whose data cannot be read.
     pub(super) fn not_well_formatted() -> Self {
         Self::refused(json::message("request not well formatted"))
     }
 }
 
 impl Peer {
-    /// The client that gets the reply.
+    /// Returns the client that gets the reply.
     pub(super) const fn client(self) -> Option<ClientId> {
         match self {
             Self::Client(client) | Self::ClientWithoutToken(client) => Some(client),

@@ -1,16 +1,16 @@
 //! Whether the daemon runs or stops.
 
-/// What every request hears while the daemon stops.
+/// The answer to every request while the daemon stops.
 pub(super) const STOPPING_TEXT: &str = "gorgone is stopping/restarting. Cannot proceed request.";
-/// How far the daemon is with stopping.
+/// The stages of stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stopping {
     /// It runs.
     No,
     /// It waits for commands.
     Waiting,
-    /// It has killed the commands.
+    /// It has killed the commands and waits for their ends.
     Killed,
-    /// It has said so.
+    /// It has output [`super::output::Output::Stopped`].
     Stopped,
 }

@@ -1,4 +1,5 @@
-//! PUTLOG: a row that a client wants in our history (docs/protocol.md section 4). It hears when the row is stored.
+//! PUTLOG: a row that a client adds to our history (docs/protocol.md section 4). The client is told when the row is
+//! stored.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ use super::json;
 use super::output::ReceiptId;
 use super::peer::{Handled, Peer};
 
-/// The clients that hear whether the row of their PUTLOG is stored.
+/// The clients that wait until the row of their PUTLOG is stored.
 #[derive(Debug, Default)]
 pub(super) struct PutLogs {
     waiting: BTreeMap<ReceiptId, (ClientId, Token)>,
@@ -39,7 +40,7 @@ struct PutLog<'a> {
 }
 
 impl PutLogs {
-    /// PUTLOG
+    /// Handles PUTLOG.
     pub fn request(&mut self, context: &mut Context, peer: Peer, token: &Token, data: &str) -> Handled {
         let mut single = String::new();
         let Some(put) = json::read_object::<PutLog<'_>>(data, &mut single) else {
@@ -66,7 +67,7 @@ impl PutLogs {
         Handled::Later
     }
 
-    /// The database has spoken about the row of a PUTLOG.
+    /// Handles the storing of the row of a PUTLOG.
     pub fn stored(&mut self, context: &mut Context, receipt: ReceiptId, stored: bool) {
         let Some((client, token)) = self.waiting.remove(&receipt) else { return };
         let (code, data) = if stored {

@@ -1,5 +1,5 @@
-//! A central and a poller, made of two cores and two histories in memory, over a link that loses what is on its way
-//! when it breaks.
+//! A central and a poller, made of two cores and two histories in memory, with a link that loses the messages in
+//! transit when it breaks.
 
 use crate::model::host_work::{HostDone, HostWork};
 use std::collections::{BTreeMap, VecDeque};
@@ -21,7 +21,7 @@ use super::output::Output;
 use super::testing::{START_SECONDS, id, options, pull_settings, pullwss_settings, push_node};
 use super::{CoreOptions, Restored};
 
-/// A small generator with a seed.
+/// A small random number generator with a seed.
 #[derive(Clone)]
 struct Seeded(u64);
 
@@ -63,7 +63,8 @@ impl Daemon {
         LogPage { rows, more }
     }
 
-    /// Drains the core, playing its database, its children and its callers; what is for the peer is returned.
+    /// Drains the core, simulating its database, its child processes and its callers. Returns the messages for the
+    /// peer.
     fn turn(&mut self, now: Now) -> Vec<Outgoing> {
         let mut sent = Vec::new();
         loop {
@@ -72,7 +73,7 @@ impl Daemon {
                 match output {
                     Output::Store { change, receipt } => {
                         if let StoreChange::InsertRow(mut row) = change {
-                            // Like the database: grows even where the clock does not.
+                            // Like in the database, it increases even if the clock does not.
                             self.ticks = (now.wall.as_micros() / 10).max(self.ticks + 1);
                             row.ctime = WallTime::from_micros(self.ticks * 10).as_seconds_f64();
                             self.insert(row);
@@ -119,9 +120,9 @@ impl Daemon {
     }
 }
 
-/// Characters of one part of an answer over a WebSocket.
+/// Maximum number of characters of one part of an answer over a WebSocket.
 const PART_CHARS_MAX: usize = 3_000;
-/// Words of rows that the central writes itself.
+/// Text of rows that the central writes itself.
 const OF_CENTRAL: [&str; 3] = ["proxy - ", "cannot get connection", "Send message problem"];
 
 /// How the two are connected.
@@ -140,13 +141,13 @@ struct World {
     poller: Daemon,
     millis: u64,
     linked: bool,
-    /// What waits for the link, as the real link keeps it.
+    /// Messages that wait for the link, as in the real link.
     unsent: VecDeque<Outgoing>,
     random: Seeded,
 }
 
 impl Transport {
-    /// What the poller is to the central after its dial at this time.
+    /// Returns the central's name for the poller after a connection made at this time.
     const fn client(self, millis: u64) -> ClientId {
         match self {
             Self::WebSocket => ClientId::WebSocket(ConnectionId(millis)),
@@ -181,7 +182,7 @@ impl World {
         if matches!(self.transport, Transport::Pull) { ParentKind::Pull } else { ParentKind::WebSocket }
     }
 
-    /// The poller dials, or loses its connection.
+    /// Lets the poller dial, or lose its connection.
     fn dial(&mut self, up: bool) {
         let (now, kind, client) = (self.now(), self.parent(), self.client);
         if up {
@@ -215,7 +216,7 @@ impl World {
         self.central.core.handle_input(input, self.now());
     }
 
-    /// Delivers everything, and what that leads to. With `breaks` the link may break at any message.
+    /// Delivers all messages and those that they cause. With `breaks` the link may break at any message.
     fn settle(&mut self, breaks: bool) {
         let now = self.now();
         loop {
@@ -252,7 +253,7 @@ impl World {
         }
     }
 
-    /// What the central sends to a poller that has not dialled comes back.
+    /// Reports to the central that its messages to a poller that has not dialled were not sent.
     fn not_reached(&mut self, now: Now) {
         if self.transport == Transport::Push || self.linked {
             return;
@@ -305,7 +306,7 @@ impl World {
         self.central.core.handle_input(Input::ApiCall { id: CallId(number), call }, self.now());
     }
 
-    /// Every row of the poller that tells of a token is in the central once.
+    /// Asserts that the central has every row of the poller with a token exactly once.
     fn assert_taken_over(&self) {
         let of_poller = |rows: &[HistoryRow]| -> Vec<(Option<String>, Code, String)> {
             let mut rows: Vec<_> = rows

@@ -1,8 +1,8 @@
-//! The daemons that pinged us lately: they hear SYNCLOGS when there is something new for them (docs/protocol.md section
-//! 7).
+//! The daemons that pinged us recently. They get SYNCLOGS when there is something new for them (docs/protocol.md
+//! section 7).
 //!
-//! Each hears it after rows of our nodes were stored, as the original does it. One that pages its GETLOG is one of ours
-//! and also hears it when a token of our own ends, so that a result is with it at once; so does a central that we
+//! Each gets it after rows of our nodes were stored, as from the original. A daemon that pages its GETLOG is of our own
+//! kind and also gets it when a token of our own ends, so that it has the result at once; so does a central that we
 //! dialled.
 
 use crate::node::context::Context;
@@ -18,15 +18,15 @@ use crate::model::time::Monotonic;
 use super::peer::Peer;
 use super::timers::Timer;
 
-/// Subscribers at most; the one that was silent longest goes first.
+/// Maximum number of subscribers. Beyond that the one that was silent longest is removed.
 const SUBSCRIBERS_MAX: usize = 64;
 /// Silence after which a subscriber is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(1_800);
-/// What happens within this time is told at once.
+/// Events within this time are reported together.
 const GATHER: Duration = Duration::from_millis(50);
-/// A subscriber is told at most this often.
+/// Minimum interval between two reports to a subscriber.
 const PACE: Duration = Duration::from_millis(200);
-/// The same for a Perl central that we dialled: it asks all of its nodes when it hears of something new.
+/// The same for a Perl central that we dialled, which queries all of its nodes after a report.
 const PERL_PACE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -36,16 +36,16 @@ struct Subscriber {
     told: Option<Monotonic>,
 }
 
-/// Those who pinged us.
+/// The subscribers.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
     all: BTreeMap<ClientId, Subscriber>,
-    /// Clients that are other daemons, whether they pinged or not.
+    /// Clients that are other daemons, whether they have pinged or not.
     daemons: BTreeSet<ClientId>,
 }
 
 impl Subscribers {
-    /// A client pinged.
+    /// Notes a ping of a client.
     pub(super) fn pinged(&mut self, client: ClientId, now: Monotonic) {
         if let Some(subscriber) = self.all.get_mut(&client) {
             subscriber.pinged = now;
@@ -59,7 +59,7 @@ impl Subscribers {
         self.all.insert(client, Subscriber { pinged: now, pages: false, told: None });
     }
 
-    /// A client asked for pages.
+    /// Notes that a client asked for pages.
     pub(super) fn pages(&mut self, client: ClientId, now: Monotonic) {
         self.pinged(client, now);
         if let Some(subscriber) = self.all.get_mut(&client) {
@@ -67,25 +67,25 @@ impl Subscribers {
         }
     }
 
-    /// A client's session has ended.
+    /// Handles the end of a client's session.
     pub(super) fn gone(&mut self, client: ClientId) {
         self.all.remove(&client);
         self.daemons.remove(&client);
     }
 
-    /// A client is another daemon.
+    /// Notes that a client is another daemon.
     pub(super) fn is_daemon(&mut self, client: ClientId) {
         self.daemons.insert(client);
     }
 
-    /// Whether a request comes from another daemon, which looks for a trace of it here when it gets no reply.
+    /// Returns whether a request comes from another daemon, which looks for a trace of it here if it gets no reply.
     pub(super) fn are_asked_by(&self, peer: Peer) -> bool {
         matches!(peer, Peer::Client(client) if client.parent().is_some() || self.daemons.contains(&client))
     }
 }
 
 impl Subscribers {
-    /// Something new is stored: `for_all` when it came from our nodes.
+    /// Schedules reports about newly stored rows; `for_all` if they came from our nodes.
     pub(super) fn tell_subscribers(&mut self, context: &mut Context, for_all: bool) {
         let now = context.now.monotonic;
         for (client, subscriber) in &self.all {
@@ -99,11 +99,11 @@ impl Subscribers {
         }
     }
 
-    /// [`Timer::Parent`]
+    /// Handles [`Timer::Subscriber`].
     pub(super) fn tell_subscriber(&mut self, context: &mut Context, client: ClientId) {
         match self.all.get_mut(&client) {
             Some(subscriber) => subscriber.told = Some(context.now.monotonic),
-            // A central that we dialled has not pinged yet.
+            // A central that we dialled and that has not pinged yet.
             None if client.parent().is_some() => {}
             None => return,
         }

@@ -1,6 +1,6 @@
-//! Tokens of messages that ask to be done once (`"once":true` beside `content`): whoever sent such a message sends it
-//! again after a crash or a broken connection, and it starts nothing a second time. What is remembered is a hash,
-//! stored together with the first rows of the work. Bounded: the oldest are forgotten.
+//! Tokens of messages that must be handled once (`"once":true` beside `content`). Their sender sends them again after a
+//! crash or a broken connection, and the repetition starts nothing. Hashes of the tokens are stored together with the
+//! first rows of the work. Bounded: the oldest are forgotten.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -12,10 +12,10 @@ use crate::model::token::Token;
 
 use super::context::Context;
 
-/// Tokens remembered in memory.
+/// Maximum number of tokens in memory.
 const TAKEN_MAX: usize = 20_000;
 
-/// See the module's page.
+/// The tokens that were handled.
 #[derive(Debug, Default)]
 pub(super) struct TakenTokens {
     hashes: BTreeSet<i64>,
@@ -28,7 +28,7 @@ struct Options {
     once: Option<bool>,
 }
 
-/// Whether the sender of a message may send it again.
+/// Returns whether the sender of a message may send it again.
 fn is_for_once(data: &str) -> bool {
     data.contains("\"once\"") && serde_json::from_str::<Options>(data).is_ok_and(|options| options.once == Some(true))
 }
@@ -39,7 +39,7 @@ fn hash_of(token: &str) -> i64 {
 }
 
 impl TakenTokens {
-    /// Takes over what an earlier run has stored, the oldest first.
+    /// Returns the tokens stored by an earlier run, the oldest first.
     pub(super) fn restored(hashes: Vec<i64>) -> Self {
         let mut taken = Self::default();
         hashes.into_iter().for_each(|hash| _ = taken.insert(hash));
@@ -59,12 +59,12 @@ impl TakenTokens {
         true
     }
 
-    /// Whether a token was taken before.
+    /// Returns whether a token was handled before.
     pub(super) fn has(&self, token: &Token) -> bool {
         self.hashes.contains(&hash_of(token.as_str()))
     }
 
-    /// Whether a message for us is one that was taken before; else it is remembered, if it asks to be done once.
+    /// Returns whether a message for us is a repetition. If not, it is remembered if it must be handled once.
     pub(super) fn is_repeated(&mut self, context: &mut Context, token: &Token, data: &str) -> bool {
         if !is_for_once(data) {
             return false;
@@ -74,7 +74,7 @@ impl TakenTokens {
             return true;
         }
         context.store(StoreChange::TakeToken { hash, taken: context.now.wall.as_seconds() });
-        // A crash before its first row ends it; nobody may send it again then.
+        // A crash before its first row ends it, because nobody may send it again then.
         context.open_token(token, None);
         false
     }

@@ -1,4 +1,4 @@
-//! A core under test: inputs go in, outputs come out as lines that read well in an `assert_eq!`.
+//! A core under test: it takes inputs and gives outputs as lines that are readable in an `assert_eq!`.
 
 use crate::model::host_work::{HostDone, HostWork, QueryId};
 use std::time::Duration;
@@ -26,10 +26,10 @@ use super::nodes::wanted::RegistrationChanges;
 use super::output::{Output, ReceiptId};
 use super::{CoreOptions, Restored};
 
-/// 2026-11-23, as seconds since the epoch.
+/// 2026-11-23 in seconds since the epoch.
 pub const START_SECONDS: i64 = 1_795_450_000;
 
-/// Bytes that count upwards.
+/// Bytes that count upwards, in place of random ones.
 struct Counting(u8);
 
 impl Random for Counting {
@@ -105,7 +105,7 @@ pub fn options(nodes: Vec<Registration>) -> CoreOptions {
 pub struct Bench {
     pub core: Core,
     pub millis: u64,
-    /// Whether a mark, or the beginning of a COMMAND, finds its way into the database.
+    /// Whether a mark, or the beginning of a COMMAND, can be stored.
     pub stores: bool,
     /// Whether a COMMAND begins before its first rows are stored, which [`Bench::commit`] does.
     pub begins_early: bool,
@@ -124,7 +124,7 @@ impl Bench {
         bench
     }
 
-    /// One whose first outputs are still there.
+    /// Returns a bench whose first outputs are not drained yet.
     pub fn fresh(options: CoreOptions) -> Self {
         Self::undrained(options, Restored::default())
     }
@@ -134,7 +134,7 @@ impl Bench {
         Self { core, millis: 0, stores: true, begins_early: false, log: Vec::new() }
     }
 
-    /// A central whose nodes are linked, with every output so far thrown away.
+    /// Returns a central with linked nodes. Earlier outputs are discarded.
     pub fn linked(nodes: &[u64]) -> Self {
         let mut bench = Self::new(options(nodes.iter().map(|number| push_node(*number)).collect()));
         for number in nodes {
@@ -150,21 +150,21 @@ impl Bench {
         Now { monotonic: Monotonic::from_millis(millis), wall: WallTime::from_micros(micros) }
     }
 
-    /// Gives an event, and leaves what comes out to the caller.
+    /// Gives an event, and leaves the outputs to the caller.
     #[cfg(feature = "centreon")]
     pub fn raw(&mut self, input: Input) {
         self.core.handle_input(input, Self::at(self.millis));
     }
 
-    /// Lets time pass, and leaves what comes out to the caller.
+    /// Lets time pass, and leaves the outputs to the caller.
     #[cfg(feature = "centreon")]
     pub fn raw_timeout(&mut self, millis: u64) {
         self.millis += millis;
         self.core.handle_timeout(Self::at(self.millis));
     }
 
-    /// Everything that came out, log lines left aside. The database speaks at once about a page of a sync and
-    /// about the first rows of a COMMAND.
+    /// Returns all outputs except log lines. The database answers at once about a page of a sync and about the first
+    /// rows of a COMMAND.
     pub fn drain(&mut self) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
         loop {
@@ -191,20 +191,20 @@ impl Bench {
         lines
     }
 
-    /// The database speaks about the first rows of the oldest COMMAND that waits for it.
+    /// Lets the database answer about the first rows of the oldest COMMAND that waits for it.
     pub fn commit(&mut self) -> Vec<String> {
         let receipt = self.core.commands.awaited_receipt().unwrap();
         self.tell_stored(receipt, &mut []);
         self.drain()
     }
 
-    /// How many lines of the log begin so.
+    /// Returns the number of log lines that begin with `text`.
     pub fn logged(&self, text: &str) -> usize {
         self.log.iter().filter(|line| line.starts_with(text)).count()
     }
 
     fn tell_stored(&mut self, receipt: ReceiptId, lines: &mut [String]) {
-        // Rows that go with it are shown like any other.
+        // Rows with the same receipt are shown like any other.
         let suffix = format!(" (receipt {})", receipt.0);
         for line in lines {
             *line = line.strip_suffix(&suffix).unwrap_or(line).to_owned();
@@ -234,7 +234,7 @@ impl Bench {
         self.pass(Duration::from_secs(seconds))
     }
 
-    /// A request of client 7.
+    /// Makes a request as client 7.
     pub fn request(&mut self, action: &str, token: &str, target: &str, data: &str) -> Vec<String> {
         self.give(Input::ClientMessage {
             client: ClientId::Zmq(7),
@@ -275,12 +275,12 @@ impl Bench {
         self.give(Input::Host(HostDone::QueryAnswer { query: QueryId(query), result: Ok(LogPage { rows, more }) }))
     }
 
-    /// A source lists these nodes and no others.
+    /// Lets a source list these nodes and no others.
     pub fn list(&mut self, source: RegistrationSource, wanted: Vec<Registration>) -> RegistrationChanges {
         self.core.nodes.apply_registrations(&mut self.core.context, source, wanted)
     }
 
-    /// The constatus entry of a node.
+    /// Returns the constatus entry of a node.
     pub fn constatus(&mut self, number: u64) -> serde_json::Value {
         let (text, _) = self.core.nodes.constatus_text(&self.core.context, false);
         let text: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -361,7 +361,7 @@ fn ssh_task(task: &SshTask) -> String {
     }
 }
 
-/// What a test calls a client: its number.
+/// Returns the number of a client as its name in tests.
 fn name(client: ClientId) -> String {
     match client {
         ClientId::Zmq(number) | ClientId::WebSocket(ConnectionId(number)) => number.to_string(),
@@ -369,7 +369,7 @@ fn name(client: ClientId) -> String {
     }
 }
 
-/// One output on one line.
+/// Returns one output as one line.
 pub fn describe(output: &Output) -> String {
     match output {
         Output::SendToClient { client, outgoing: sent } => format!("client {}: {}", name(*client), outgoing(sent)),
@@ -436,7 +436,7 @@ pub fn describe(output: &Output) -> String {
     }
 }
 
-/// What tests of other things do not look at.
+/// Returns whether an output is omitted because most tests do not need it.
 fn is_silent(output: &Output) -> bool {
     use StoreChange::{CloseToken, OpenToken, PutOriginMark};
     matches!(

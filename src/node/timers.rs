@@ -1,4 +1,4 @@
-//! Every point in time at which the deciding part has something to do.
+//! All timers of the deciding part.
 
 use crate::model::api::CallId;
 use crate::model::connection::ClientId;
@@ -8,60 +8,60 @@ use crate::model::token::Token;
 
 use crate::model::connection::ParentKind;
 
-/// What is due. Each is set at most once at a time.
+/// The purpose of a timer. Each is set at most once at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
-    /// Everything must have ended: the daemon stops.
+    /// The time limit for stopping has passed.
     Stop,
     /// The next ping of a node.
     Ping(NodeId),
-    /// A ping waits for its link no longer.
+    /// A ping stops waiting for its link.
     PingLink(NodeId),
-    /// A ping waits for its answer no longer.
+    /// A ping stops waiting for its answer.
     Pong(NodeId),
     /// A node that dials in has not answered a PING or a GETLOG.
     Repeat(NodeId),
     /// The older connection of a node that registers twice has not answered.
     Rival(NodeId),
-    /// A history sync waits for its answer no longer.
+    /// A history sync stops waiting for its answer.
     SyncTimeout(NodeId),
     /// Messages that a broken link left unconfirmed are given up.
     Unconfirmed(NodeId),
-    /// A node that no list has, and whose connection broke, is forgotten.
+    /// An unlisted node whose connection broke is forgotten.
     Unlisted(NodeId),
-    /// A daemon that pinged us is told that there is something new.
+    /// A subscriber is told that there is something new.
     Subscriber(ClientId),
-    /// We register with our central once more.
+    /// We register with our central again.
     Register(ParentKind),
-    /// Our central answers no more.
+    /// Our central does not answer any more.
     ParentSilence(ParentKind),
     /// A listener polls or ends.
     Listener(Token),
-    /// A copy that we send waits no longer.
+    /// A copy that we send stops waiting.
     Copy(SourceId),
-    /// More of a copy may be sent to a node, as its rate allows.
+    /// The rate limit allows more of a copy to be sent to a node.
     CopyPace(NodeId),
-    /// Commands wait for copies no longer.
+    /// Commands stop waiting for copies.
     AfterCopies,
-    /// A copy that we receive has not gone on.
+    /// A copy that we receive has made no progress.
     Sink(Token),
-    /// A call of the API waits no longer.
+    /// A call of the API stops waiting.
     Call(CallId),
-    /// A node whose token is waited for is asked for its log.
+    /// A node with an awaited token is asked for its log.
     Poll(NodeId),
     /// The periodic history sync of every node.
     SyncAll,
-    /// The clock is looked at for jobs.
+    /// The clock is read for jobs.
     Cron,
     /// The Centreon database is read.
     ReadPollers,
-    /// Command files are looked for.
+    /// Command files are searched for.
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
     CommandFiles,
     /// The Centreon database is read for orders.
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
     CommandTables,
-    /// Orders are sent, or looked at again.
+    /// Orders are sent or checked again.
     #[cfg_attr(not(feature = "centreon"), expect(dead_code, reason = "of the module legacycmd"))]
     Orders,
     /// The database is cleaned.

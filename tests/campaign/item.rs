@@ -79,11 +79,16 @@ pub fn run(items: &[Item]) {
     let chosen: Vec<&Item> = items.iter().filter(|item| name.as_ref().is_none_or(|name| item.name == *name)).collect();
     let names: Vec<&str> = items.iter().map(|item| item.name).collect();
     assert!(!chosen.is_empty(), "no item is named '{}'; there are: {}", name.unwrap_or_default(), names.join(", "));
-    let minutes = setting("CAMPAIGN_MINUTES").unwrap_or(SHORT_MINUTES);
+    let wanted_minutes: Option<f64> = setting("CAMPAIGN_MINUTES");
+    let minutes = wanted_minutes.unwrap_or(SHORT_MINUTES);
     let repeated: Option<u64> = setting("CAMPAIGN_SEED");
     let since = std::time::UNIX_EPOCH.elapsed().unwrap();
-    let first_seed =
-        repeated.unwrap_or_else(|| (u64::from(since.subsec_micros()) << 12) ^ since.as_secs() & 0xffff_ffff);
+    // The short form has the same seeds for a day, so that a test run can be repeated.
+    let new_seed = match wanted_minutes {
+        Some(_) => (u64::from(since.subsec_micros()) << 12) ^ since.as_secs() & 0xffff_ffff,
+        None => since.as_secs() / 86_400,
+    };
+    let first_seed = repeated.unwrap_or(new_seed);
     say(&format!("campaign: {minutes} minutes, first seed {first_seed}"));
 
     let end = Instant::now() + Duration::from_secs_f64(minutes * 60.0);

@@ -94,7 +94,8 @@ nodes
 
 will not work
   config.d/40-gorgoned.yaml:26: modules[audit]: Package 'gorgone::modules::centreon::audit::hooks' is not \
-available in this version, so audits of the platform get no answer; set 'enable: false'
+available in this version, so audits of the platform get no answer; set 'enable: false', or leave it to a Perl daemon \
+beside this one ('gorgonecore.delegate')
 "
     );
 }
@@ -123,7 +124,8 @@ fn json_says_the_same() {
 /// What every check of [`central`] warns of.
 const WARNING: &str = "will not work: config.d/40-gorgoned.yaml:26: modules[audit]: Package \
                        'gorgone::modules::centreon::audit::hooks' is not available in this version, so \
-                       audits of the platform get no answer; set 'enable: false'\n";
+                       audits of the platform get no answer; set 'enable: false', or leave it to a Perl daemon \
+                       beside this one ('gorgonecore.delegate')\n";
 
 #[test]
 fn every_problem_is_printed_and_the_status_is_1() {

@@ -148,7 +148,7 @@ fn what_does_not_fit_together_ends_with_one_row_and_leaves_nothing() {
     sender.end("twice", "regular", &destination, &md5(b"textmore"));
     assert_eq!(sender.rows("twice").last().unwrap().0, 2);
     assert_eq!(fs::read(&destination).unwrap(), b"textmore");
-    node.wait_for_log("copy twice: a chunk came twice", seconds(5));
+    node.wait_for_log("copy twice: a chunk arrived twice", seconds(5));
 
     sender.chunk("gap", "regular", &destination, b"text", &json!({ "offset": 0, "total": 100 }));
     for _ in 0..3 {

@@ -48,7 +48,7 @@ fn registrations_that_make_no_sense_are_refused_by_name() {
         assert!(code == 1 && text.contains("node '50' has in nodes[0] the invalid pathscore"), "{code} {text}");
     }
     let (code, text) = register(&mut client, &json!([{ "id": 50, "type": "pull", "nodes": "51" }]));
-    assert!(code == 1 && text.contains("nodes that are no list"), "{code} {text}");
+    assert!(code == 1 && text.contains("nodes that are not a list"), "{code} {text}");
 
     let subnodes = |count: u32| (0..count).map(|number| json!({ "id": 1_000 + number })).collect::<Vec<_>>();
     let (code, text) = register(&mut client, &json!([{ "id": 50, "type": "pull", "nodes": subnodes(20_001) }]));

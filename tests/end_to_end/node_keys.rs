@@ -63,7 +63,7 @@ fn a_replaced_key_is_refused_until_it_is_trusted_or_the_old_one_forgotten() {
 
     // What cannot be done is said in one line, and changes nothing.
     assert_refused(&keys_command(&central, "trust", &["2", "short"]), "43 letters");
-    assert_refused(&keys_command(&central, "forget", &["7"]), "node '7' is none of this daemon's own nodes");
+    assert_refused(&keys_command(&central, "forget", &["7"]), "node '7' is not one of this daemon's own nodes");
     assert_refused(&keys_command(&central, "forget", &["3"]), "connects to us");
     let answer = api.post("/api/internal/keys", &json!({ "thumbprint": second })).json();
     assert_eq!(answer["error"], "refused", "{answer}");

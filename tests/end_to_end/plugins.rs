@@ -123,7 +123,7 @@ fn plugins_that_cannot_be_installed_stop_the_command_only_where_that_is_asked() 
     assert_eq!(issue.1["result"], json!({ "exit_code": 1, "stdout": text }));
     assert!(!found.iter().any(|(code, _)| *code == 100), "{found:?}");
     let found = command(&paranoid, json!({ "--allow-unauthenticated": 1 }));
-    assert!(found.iter().any(|(_, data)| data.to_string().contains("is no package name")), "{found:?}");
+    assert!(found.iter().any(|(_, data)| data.to_string().contains("is not a package name")), "{found:?}");
     drop(paranoid);
     let tolerant = stand_ins.start(&platform, &[], run());
     assert_eq!(command(&tolerant, json!({ "centreon-plugin-a": 7 })).last().unwrap().0, 2);

@@ -283,7 +283,7 @@ fn what_cannot_be_carried_out_ends_with_an_error_that_says_why_and_the_rest_is_d
     assert_eq!((last, &end["orders"]), (1, &json!(5)), "{end}");
     let failed: Vec<&str> = end["failed"].as_array().unwrap().iter().map(|f| f["message"].as_str().unwrap()).collect();
     let said = [
-        "RELOAD for '1;2' is not carried out: the target '1;2' is no id of a poller",
+        "RELOAD for '1;2' is not carried out: the target '1;2' is not the id of a poller",
         "the order 'SENDCBCFG' is unknown: it is not carried out",
         "RELOAD for '3' is not carried out: the database has no 'engine_reload_command' of poller 3 (nagios_server): \
          set it in the web interface",
@@ -298,7 +298,7 @@ fn what_cannot_be_carried_out_ends_with_an_error_that_says_why_and_the_rest_is_d
     let log = central.log();
     for said in [
         "the order 'SENDCBCFG' is unknown",
-        "the order 'externalcmd' is unknown: it is not carried out; is 'EXTERNALCMD' meant? Upper case counts",
+        "the order 'externalcmd' is unknown: it is not carried out; did you mean 'EXTERNALCMD'? Case matters",
         "EXTERNALCMD for '9' is not carried out: the database has no poller with the id or uid '9'",
         "EXTERNALCMD for '3' is not carried out: poller 3 has no active engine configuration",
     ] {

@@ -1,24 +1,24 @@
-//! A command line that an expression allows, made from the expression itself.
+//! Derives from an expression a command line that it allows.
 //!
-//! Knows the part of Perl's syntax that lists of commands use. What it makes is a guess: whoever uses it asks the
-//! expression. Out of scope: look-around, back references and recursion; for those there is no example.
+//! It knows the part of Perl's syntax that lists of commands use. The result is a guess, so callers match it against
+//! the expression. There is no example for look-around, back references and recursion.
 
-/// Copies made of one repeated part.
+/// Maximum number of copies of one repeated part.
 const REPEAT_MAX: usize = 20;
-/// Groups within groups.
+/// Maximum depth of nested groups.
 const DEPTH_MAX: usize = 20;
-/// Pieces of an example.
+/// Maximum number of pieces of an example.
 const PIECES_MAX: usize = 400;
 
 /// A piece of an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     pub(super) text: String,
-    /// Whether the expression names more than one text here.
+    /// Whether the expression allows more than one text here.
     pub(super) is_free: bool,
 }
 
-/// The pieces of one example for each alternative; `None` where the expression uses what is not known here.
+/// Returns the pieces of one example for each alternative; `None` if the expression uses unsupported syntax.
 pub(super) fn of(expression: &str) -> Option<Vec<Vec<Piece>>> {
     let mut reader = Reader { rest: expression.chars().collect(), at: 0 };
     let examples = reader.alternatives(0)?;
@@ -76,7 +76,7 @@ impl Reader {
         Some(pieces)
     }
 
-    /// How often the part before it must be there.
+    /// Parses a quantifier; returns the minimum number of repetitions.
     fn least_count(&mut self) -> usize {
         let least = match self.peek() {
             Some('*' | '?') => 0,
@@ -89,7 +89,7 @@ impl Reader {
         least
     }
 
-    /// `{n}`, `{n,}` or `{n,m}`; anything else is literal text.
+    /// Parses `{n}`, `{n,}` or `{n,m}`; anything else is literal text.
     fn counted(&mut self) -> Option<usize> {
         let inside: String = self.rest.get(self.at + 1..)?.iter().take_while(|one| **one != '}').collect();
         let (least, most) = inside.split_once(',').unwrap_or((&inside, ""));
@@ -102,7 +102,7 @@ impl Reader {
         Some(least)
     }
 
-    /// Lazy or possessive.
+    /// Skips the mark of a lazy or possessive quantifier.
     fn skip_mode(&mut self) {
         if matches!(self.peek(), Some('?' | '+')) {
             self.at += 1;
@@ -145,7 +145,7 @@ impl Reader {
                 loop {
                     match self.next()? {
                         ':' => break,
-                        // Flags for what follows.
+                        // Flags that apply to the rest of the group.
                         ')' => return Some(Vec::new()),
                         flag if flag.is_ascii_lowercase() || matches!(flag, '^' | '-') && flag != 'x' => {}
                         _ => return None,
@@ -159,7 +159,7 @@ impl Reader {
         self.takes(")").then_some(first)
     }
 
-    /// A class gives one of its members.
+    /// Parses a class; returns one of its members.
     fn class(&mut self) -> Option<Vec<Piece>> {
         let negated = self.takes("^");
         let (mut member, mut members) = (None, 0_usize);
@@ -185,7 +185,7 @@ impl Reader {
             members += 1;
             member = member.or(Some(found));
         }
-        // Whether 'a' is excluded is seen when the expression is asked.
+        // If 'a' is excluded, the match against the expression shows it.
         let text = if negated { "a".to_owned() } else { member?.to_string() };
         Some(vec![Piece { text, is_free: true }])
     }

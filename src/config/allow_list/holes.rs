@@ -1,24 +1,24 @@
-//! Expressions that allow more than they seem to: a shell runs what stands behind the command, too.
+//! Finds expressions that allow more than intended: a shell also runs further commands on the same line.
 
 use super::example::{self, Piece};
 use super::{Expression, Found};
 
-/// Attempts at one expression.
+/// Maximum number of attempts for one expression.
 const TRIES_MAX: usize = 300;
 
-/// What a stranger could run with an expression.
+/// A command line that an expression allows by mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) enum Hole {
-    /// Because it is not anchored; the command line that it allows.
+    /// The expression is not anchored; with the command line that it allows.
     NotAnchored(String),
-    /// Because of what it allows inside; the command line that it allows.
+    /// The expression allows too much inside; with the command line that it allows.
     Inside(String),
-    /// It is not anchored, and no example is at hand.
+    /// The expression is not anchored, but no example was found.
     NoExample,
 }
 
-/// A command line that the expression allows and with which a shell runs `id` besides. Each is checked against the
-/// expression itself.
+/// Finds a command line that the expression allows and with which a shell also runs `id`. Each attempt is matched
+/// against the expression.
 pub(in super::super) fn find(expression: &Expression) -> Option<Hole> {
     let Some(examples) = example::of(&expression.pattern) else {
         let text = expression.text.trim();
@@ -37,7 +37,7 @@ pub(in super::super) fn find(expression: &Expression) -> Option<Hole> {
     None
 }
 
-/// Command lines that a shell would make more of than the example says.
+/// Command lines made from the example with which a shell would run an additional command.
 fn attempts(pieces: &[Piece]) -> impl Iterator<Item = Hole> {
     let example: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
     let around =
@@ -46,7 +46,7 @@ fn attempts(pieces: &[Piece]) -> impl Iterator<Item = Hole> {
     around.into_iter().map(Hole::NotAnchored).chain(inside)
 }
 
-/// An expression that ends in `.*$` is anchored by its letters.
+/// Corrects the kind of a hole: an expression from `^` to `$` counts as anchored, even if it ends in `.*$`.
 fn by_cause(hole: Hole, text: &str) -> Hole {
     match hole {
         Hole::NotAnchored(line) if text.starts_with('^') && text.ends_with('$') => Hole::Inside(line),
@@ -54,7 +54,7 @@ fn by_cause(hole: Hole, text: &str) -> Hole {
     }
 }
 
-/// The example with one free piece replaced by what a shell would run.
+/// Variants of the example with one free piece replaced by a command for the shell.
 fn inside(pieces: &[Piece], index: usize) -> Vec<String> {
     let Some((before, [piece, after @ ..])) = pieces.split_at_checked(index) else { return Vec::new() };
     if !piece.is_free {
@@ -70,7 +70,7 @@ fn inside(pieces: &[Piece], index: usize) -> Vec<String> {
     attacks.iter().map(|attack| format!("{before}{attack}{after}")).collect()
 }
 
-/// The quote that is still open at the end of `text`.
+/// Returns the quote character that is still open at the end of `text`.
 fn quoted_by(text: &str) -> Option<char> {
     let mut open = None;
     for character in text.chars() {

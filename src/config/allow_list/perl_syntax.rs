@@ -1,9 +1,9 @@
-//! Expressions as Perl reads them to what PCRE2 reads the same way.
+//! Translates expressions of Perl into expressions that mean the same to PCRE2.
 //!
-//! The two differ in little: a hyphen beside a class in brackets (`[\w-.]`), letters with a backslash that mean
-//! nothing (`\Q` in a file quotes nothing, because Perl looks for it in its own source only), names of properties
-//! (`\p{Word}`), and flags for the character set. `tests` compares with Perl itself.
-//! Out of scope: whether an expression is right at all. PCRE2 says so.
+//! There are few differences: a hyphen beside a class in brackets (`[\w-.]`), escapes without a meaning (`\Q` in a file
+//! quotes nothing, because Perl handles it only in source code), names of properties (`\p{Word}`), and flags for the
+//! character set. `tests` compares with Perl itself.
+//! Out of scope: whether an expression is valid, which PCRE2 decides.
 
 mod property;
 #[cfg(test)]
@@ -13,12 +13,12 @@ mod tests;
 pub(super) struct Translated {
     /// The expression.
     pub(super) pattern: String,
-    /// For each of its bytes the number of the character it comes from, from 0.
+    /// For each byte of `pattern` the index of the source character, counted from 0.
     sources: Vec<usize>,
 }
 
 impl Translated {
-    /// The character of the original, counted from 1, that the byte at `offset` comes from.
+    /// Position of the source character, counted from 1, of the byte at `offset`.
     pub(super) fn character(&self, offset: usize) -> usize {
         let end = self.sources.last().map_or(0, |last| last.saturating_add(1));
         self.sources.get(offset).copied().unwrap_or(end).saturating_add(1)
@@ -30,24 +30,24 @@ impl Translated {
 pub(super) struct Fault {
     /// The character, counted from 1.
     pub(super) character: usize,
-    /// What is wrong, and how to write it.
+    /// What is wrong, and the correct form.
     pub(super) text: String,
 }
 
-/// Translates an expression of Perl.
+/// Translates a Perl expression.
 ///
 /// # Errors
-/// What PCRE2 has no form for, and what Perl takes otherwise than it looks.
+/// Reports what PCRE2 cannot express, and what Perl reads in an unexpected way.
 pub(super) fn translate(text: &str) -> Result<Translated, Fault> {
     let mut reader = Reader { rest: text.chars().collect(), at: 0, out: String::new(), sources: Vec::new() };
     reader.expression()?;
     Ok(Translated { pattern: reader.out, sources: reader.sources })
 }
 
-/// Letters with a backslash that mean something, outside of brackets and in them. Any other letter stands for itself.
+/// Letters that have a meaning after a backslash, inside or outside brackets. Any other letter stands for itself.
 const ESCAPES: &str = "AaBbCcDdefGgHhKkNnoPpRrSstVvWwXxZz";
 const CLASS_ESCAPES: &str = "abcDdefHhNnoPprSstVvWwx";
-/// Those of a class that stand for more than one character.
+/// Letters of escapes that stand for a set of characters in a class.
 const SETS: &str = "DdHhPpSsVvWw";
 
 struct Reader {
@@ -110,7 +110,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Copies to `end`, which is copied as well; what was read last is not copied again.
+    /// Copies up to and including `end`; the character read last is not copied again.
     fn copy_until(&mut self, end: char) {
         if end == '\n' {
             self.put_char('#');
@@ -133,7 +133,7 @@ impl Reader {
         is_closed && is_given && is_number(least) && is_number(most)
     }
 
-    /// What stands behind a backslash outside of brackets.
+    /// Translates the part after a backslash outside brackets.
     fn escape(&mut self) -> Result<(), Fault> {
         match self.next() {
             None => self.put("\\"),
@@ -148,7 +148,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Copies `{…}`, which belongs to an escape such as `\x{41}` and is no quantifier.
+    /// Copies `{…}` of an escape such as `\x{41}`, which is not a quantifier.
     fn braces(&mut self) {
         let belongs = self.out.ends_with(['x', 'o', 'g', 'k', 'N', 'b', 'B']);
         if belongs && self.peek(0) == Some('{') && self.rest.iter().skip(self.at).any(|one| *one == '}') {
@@ -161,7 +161,7 @@ impl Reader {
         }
     }
 
-    /// What stands behind `(`; whether it switches the extended form on.
+    /// Translates the part after `(`; returns whether it switches on the extended syntax.
     fn group(&mut self) -> bool {
         self.put("(");
         if self.peek(0) != Some('?') {
@@ -185,7 +185,7 @@ impl Reader {
         self.next();
         self.put("?");
         for letter in flags.replace("aa", "ar").chars() {
-            // The character set is Unicode's here; 'p' concerns Perl's variables alone.
+            // The character set is always Unicode here; 'p' affects only variables of Perl.
             if !matches!(letter, 'u' | 'd' | 'l' | 'p') {
                 self.put_char(letter);
             }
@@ -195,7 +195,7 @@ impl Reader {
         switched_on.contains('x')
     }
 
-    /// What stands behind `[`.
+    /// Translates the part after `[`.
     fn class(&mut self) -> Result<(), Fault> {
         let start = self.at.saturating_sub(1);
         if let Some(name) = self.posix_name(start) {
@@ -217,7 +217,7 @@ impl Reader {
             }
             is_first = false;
             let is_set = self.element(character)?;
-            // Only a single character begins a range, and only one ends it.
+            // A range begins and ends with a single character.
             if is_set || self.peek(0) != Some('-') || matches!(self.peek(1), None | Some(']')) {
                 continue;
             }
@@ -235,7 +235,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The name in `[:name:]` at `start`.
+    /// Returns the name in `[:name:]` at `start`.
     fn posix_name(&self, start: usize) -> Option<String> {
         let mut inside = self.rest.iter().skip(start + 1);
         if inside.next() != Some(&':') {
@@ -247,7 +247,7 @@ impl Reader {
         (is_name && self.rest.get(end) == Some(&']')).then_some(name)
     }
 
-    /// An element of a class that begins with `first`; whether it is a set of characters.
+    /// Translates an element of a class that begins with `first`; returns whether it is a set of characters.
     fn element(&mut self, first: char) -> Result<bool, Fault> {
         match first {
             '-' => self.put("\\-"),
@@ -302,7 +302,7 @@ impl Reader {
         }
     }
 
-    /// What stands behind `\p` or `\P`.
+    /// Translates the part after `\p` or `\P`.
     fn property(&mut self, is_negated: bool, in_class: bool) -> Result<(), Fault> {
         let start = self.at.saturating_sub(2);
         let name: String = match self.next() {

@@ -15,7 +15,7 @@ use crate::session::same_site::OwnNames;
 use super::connections::{Connection, Kind};
 use super::{CryptoJob, Dispatch, Effect, Owner};
 
-/// `own_names`: of this machine.
+/// Builds the access rules of the listener; `own_names` are the host names of this machine.
 pub(super) fn access(http: &HttpSettings, own_names: impl IntoIterator<Item = String>) -> ApiAccess {
     let ranges = |subnets: &[Subnet]| subnets.iter().map(|subnet| (subnet.address, subnet.prefix)).collect();
     let user = |user: &HttpUser| ApiUser {
@@ -48,8 +48,8 @@ impl Dispatch {
         self.pump_api(connection, now);
     }
 
-    /// Starts the calls that a connection has received. Their answers come later through `drain`, never from inside
-    /// here: a pipeline of calls must not become a recursion.
+    /// Starts the calls that a connection has received. Their answers come later through `drain`, never from within
+    /// this function, so that a pipeline of calls does not become a recursion.
     pub(super) fn pump_api(&mut self, connection: ConnectionId, now: Now) {
         loop {
             let Some(entry) = self.connections.get_mut(connection) else { return };
@@ -72,7 +72,7 @@ impl Dispatch {
         self.connections.mark_dirty(connection);
     }
 
-    /// A password was checked.
+    /// Takes the result of a password check.
     pub(super) fn login_checked(&mut self, connection: ConnectionId, is_right: bool, now: Now) {
         if let Some(access) = &self.api_access {
             access.check_ended();
@@ -101,19 +101,19 @@ impl Dispatch {
         if has_ended {
             self.core.handle_input(Input::ApiCallerEnded(id), now);
         }
-        // What it asks the history is asked for this connection.
+        // Questions of this call to the history are charged to this connection.
         self.connections.set_reading(Some(connection));
         while let Some(output) = self.core.poll_output() {
             self.on_core(output, now);
         }
         self.connections.set_reading(None);
         if self.storing.patient() > patient {
-            // The answer says that it is stored.
+            // The answer confirms that the changes are stored, so it must wait for the commit.
             self.storing.hold(connection);
         }
     }
 
-    /// The calls of a connection wait for nothing any longer.
+    /// Answers the waiting calls of a connection now, with what is known.
     pub(super) fn hurry_calls(&mut self, connection: ConnectionId, now: Now) {
         for call in self.calls.of(connection) {
             self.core.handle_input(Input::ApiCallerEnded(call), now);

@@ -1,18 +1,19 @@
-//! One account of the memory that is under way: what all peers, commands and copies hold together, and who waits
-//! when it is used up.
+//! The budget of memory for data in transit: how much all peers, commands and copies hold together, and who waits when
+//! it is used up.
 //!
-//! Nobody charges or releases by hand, so nothing is forgotten: each room keeps the sum of what it holds, and this one
-//! adds them up. No room can use up all, so that none keeps the others waiting:
+//! Nothing is charged or released by hand, so nothing is forgotten: each part keeps the sum of what it holds, and this
+//! module adds the sums up. No part can use up the whole budget, so none can block the others:
 //!
-//! | room | its share | above it, or when all is used up |
+//! | part | share | above the share, or when the budget is used up |
 //! |---|---|---|
-//! | messages that are still coming | a quarter | the oldest is read on; one that stands still is closed |
-//! | answers | half; small ones three quarters | no question is asked; who takes nothing is closed (`unsent.rs`) |
-//! | outputs of commands | an eighth | the oldest command is read (`event_loop/output_budget.rs`) |
-//! | files read for copies | what is left | they are read later |
+//! | incomplete messages | a quarter | only the oldest is read; one that makes no progress is closed |
+//! | answers | half; small ones three quarters | no question is asked; a peer that takes nothing is closed
+//! (`unsent.rs`) |
+//! | outputs of commands | an eighth | only the oldest command is read (`event_loop/output_budget.rs`) |
+//! | files read for copies | the remainder | they are read later |
 //!
-//! Messages of less than [`SMALL_BYTES`] never wait, nor does anything of our own nodes and our central: what controls
-//! goes on.
+//! Messages of less than [`SMALL_BYTES`] never wait, nor does any message of our nodes or our central, so that control
+//! messages get through.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,50 +27,50 @@ use super::connections::Kind;
 use super::unsent::AnswerRoom;
 use super::{Dispatch, Effect, Owner};
 
-/// What all may hold together; a quarter of `max_memory` where that is less.
+/// Limit in bytes for all parts together; a quarter of `max_memory` if that is less.
 const LIMIT_BYTES: usize = 64 << 20;
-/// What answers may have at most above their share.
+/// Maximum size in bytes of an answer that is requested above the share of answers.
 pub(super) const SMALL_ANSWER_BYTES: usize = 64 << 10;
-/// A message of which so little has come is read on in any case.
+/// A message of which less than this many bytes have been received is always read.
 const SMALL_BYTES: usize = 64 << 10;
-/// What is counted of a connection that is in the middle of a message; less is not worth the account.
+/// Incomplete messages smaller than this many bytes are not counted.
 const COUNTED_BYTES: usize = 4 << 10;
-/// When all is used up, so much of the oldest message must come within [`PATIENCE`].
+/// When the share is used up, at least this many bytes of the oldest message must arrive within [`PATIENCE`].
 const READ_BYTES: usize = 64 << 10;
-/// See [`READ_BYTES`].
+/// Time within which [`READ_BYTES`] must arrive.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A message that is still coming.
+/// A message that is partly received.
 struct Coming {
     bytes: usize,
-    /// What had come when it last had made progress, and when that was.
+    /// Number of bytes received at the last progress, and its time.
     mark: (usize, Monotonic),
-    /// In which order they began.
+    /// Sequence number: messages that began earlier have lower ones.
     began: u64,
 }
 
-/// See the module's page.
+/// The budget of memory for data in transit.
 pub(super) struct Budget {
     limit_bytes: usize,
-    /// Waits for peers.
+    /// Answers that wait to be sent.
     answers_bytes: usize,
-    /// Outputs of commands that run.
+    /// Outputs of running commands.
     outputs_bytes: usize,
-    /// Requests, chunks and pages that wait in the rooms of the deciding part.
+    /// Requests, chunks and pages that wait in the deciding core.
     rooms_bytes: usize,
     coming: BTreeMap<ConnectionId, Coming>,
-    /// Those that may wait and of which [`SMALL_BYTES`] have come, in the order in which they began.
+    /// Messages that may be made to wait and of which [`SMALL_BYTES`] have been received, in the order of their start.
     large: BTreeMap<u64, ConnectionId>,
     coming_bytes: usize,
     next_began: u64,
-    /// Whether anybody was told to wait.
+    /// Whether any connection was told to wait.
     has_waiting: bool,
-    /// Reading of files that waits.
+    /// Postponed reads of files.
     reads: Vec<HostWork>,
 }
 
 impl Budget {
-    /// `max_memory`: of the whole daemon, in bytes.
+    /// An unused budget; `max_memory` is the memory limit of the whole daemon in bytes.
     pub(super) fn new(max_memory: Option<u64>) -> Self {
         let share = max_memory.map(|bytes| usize::try_from(bytes / 4).unwrap_or(LIMIT_BYTES));
         Self {
@@ -94,12 +95,12 @@ impl Budget {
         self.total_bytes() >= self.limit_bytes
     }
 
-    /// Whether messages that are still coming have used up their share.
+    /// Whether incomplete messages have used up their share.
     const fn is_full_of_coming(&self) -> bool {
         self.coming_bytes >= self.limit_bytes / 4 || self.is_full()
     }
 
-    /// Whether less than a third is used.
+    /// Whether less than a third of the budget is used.
     pub(super) const fn is_low(&self) -> bool {
         self.total_bytes() < self.limit_bytes / 3
     }
@@ -108,7 +109,7 @@ impl Budget {
         self.answers_bytes = bytes;
     }
 
-    /// Whether what waits for peers has used up its share.
+    /// Whether answers that wait to be sent have used up their share.
     pub(super) const fn is_full_of_answers(&self) -> bool {
         self.answers_bytes >= self.limit_bytes / 2
     }
@@ -123,11 +124,11 @@ impl Budget {
         }
     }
 
-    /// Notes how much of a message has come over a connection.
+    /// Notes how many bytes of a message a connection has received.
     fn note_coming(&mut self, connection: ConnectionId, bytes: usize, may_wait: bool, now: Monotonic) {
         let before = self.coming.get(&connection).map_or(0, |coming| coming.bytes);
         if bytes < before || bytes < COUNTED_BYTES {
-            // It is whole, or another message has begun.
+            // The message is complete, or another one has begun.
             if let Some(gone) = self.coming.remove(&connection) {
                 self.coming_bytes = self.coming_bytes.saturating_sub(gone.bytes);
                 self.large.remove(&gone.began);
@@ -149,19 +150,19 @@ impl Budget {
         }
     }
 
-    /// The large message that began first; when all is used up it is read on.
+    /// The connection of the large message that began first; it is read even when the budget is used up.
     fn oldest(&self) -> Option<ConnectionId> {
         self.large.first_key_value().map(|(_, connection)| *connection)
     }
 
-    /// Whether a connection is read no further now.
+    /// Whether a connection must not be read now.
     pub(super) fn holds(&self, connection: ConnectionId) -> bool {
         self.is_full_of_coming()
             && self.coming.get(&connection).is_some_and(|coming| self.large.contains_key(&coming.began))
             && self.oldest().is_some_and(|oldest| oldest != connection)
     }
 
-    /// The message that keeps all others waiting and does not go on.
+    /// The connection of the oldest message if it makes no progress while others wait for it.
     fn standing_still(&self, now: Monotonic) -> Option<ConnectionId> {
         let connection = self.oldest().filter(|_| self.is_full_of_coming())?;
         let coming = self.coming.get(&connection)?;
@@ -170,38 +171,38 @@ impl Budget {
 }
 
 impl Dispatch {
-    /// How large the answer to a question may be that is asked now.
+    /// How large the answer to a question asked now may be.
     #[must_use]
     pub const fn answer_room(&self) -> AnswerRoom {
         self.budget.answer_room()
     }
 
-    /// Takes stock of the outputs of commands that run.
+    /// Notes the number of bytes that the outputs of running commands hold.
     pub fn note_outputs(&mut self, bytes: usize) {
         self.budget.outputs_bytes = bytes;
     }
 
-    /// What the outputs of commands that run may hold now.
+    /// Number of bytes that the outputs of running commands may hold now.
     #[must_use]
     pub fn output_room(&self) -> usize {
         let others = self.budget.total_bytes().saturating_sub(self.budget.outputs_bytes);
         (self.budget.limit_bytes / 8).min(self.budget.limit_bytes.saturating_sub(others))
     }
 
-    /// Takes stock of what has come over a connection and is no whole message yet.
+    /// Notes how many bytes of an incomplete message a connection holds.
     pub(super) fn note_coming(&mut self, connection: ConnectionId, now: Now) {
         let (bytes, may_wait) = match self.connections.get(connection).map(|entry| &entry.kind) {
             Some(Kind::External(external)) => (external.zmtp.buffered_bytes(), true),
             Some(Kind::Api(client)) => (client.incoming_bytes(), true),
             Some(Kind::WebSocket(node)) => (node.incoming_bytes(), true),
-            // Those that we dialled count, and never wait.
+            // Connections that we dialled are counted, but never wait.
             Some(Kind::Link { zmtp, .. }) => (zmtp.buffered_bytes(), false),
             Some(Kind::WebSocketParent | Kind::Undecided(_)) | None => (0, false),
         };
         self.budget.note_coming(connection, bytes, may_wait, now.monotonic);
     }
 
-    /// Takes stock of the deciding part, and lets go on who waited as far as there is room.
+    /// Notes what the deciding core holds, and resumes those who waited as far as there is room.
     pub(super) fn take_stock(&mut self, now: Now) {
         self.budget.rooms_bytes = self.core.held_bytes();
         if self.budget.is_full_of_coming() {
@@ -209,13 +210,13 @@ impl Dispatch {
             self.timers.set_if_unset(Owner::Budget, now.monotonic + PATIENCE);
         } else if std::mem::take(&mut self.budget.has_waiting) {
             let waiting: Vec<ConnectionId> = self.budget.coming.keys().copied().collect();
-            // So that the driver looks whether they may be read again.
+            // The driver then checks whether they may be read again.
             waiting.into_iter().for_each(|connection| self.connections.mark_dirty(connection));
             self.effects.extend(std::mem::take(&mut self.budget.reads).into_iter().map(Effect::Host));
         }
     }
 
-    /// Work for this machine: now, or once there is room where it reads what is then to be sent.
+    /// Starts work on this machine: at once, or once there is room if it reads data that will be sent.
     pub(super) fn read_when_there_is_room(&mut self, work: HostWork) {
         let waits = |source| self.budget.reads.iter().any(|read| read.source() == Some(source));
         let has_to_wait = match &work {
@@ -232,7 +233,8 @@ impl Dispatch {
         }
     }
 
-    /// [`Owner::Budget`]: while all is used up, a message that does not go on makes room for the others.
+    /// Handles the timer [`Owner::Budget`]: while the share is used up, closes the connection of a message that makes
+    /// no progress.
     pub(super) fn close_who_stands_still(&mut self, now: Now) {
         if let Some(connection) = self.budget.standing_still(now.monotonic) {
             if let Some(peer) = self.connections.get(connection).map(|entry| entry.peer) {
@@ -256,7 +258,7 @@ impl Dispatch {
         }
     }
 
-    /// A connection is gone.
+    /// Forgets a closed connection.
     pub(super) fn forget_coming(&mut self, connection: ConnectionId) {
         self.budget.note_coming(connection, 0, false, Monotonic::default());
     }

@@ -1,32 +1,32 @@
-//! The calls of the REST API that are not answered yet.
+//! The unanswered calls of the REST API.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::api::CallId;
 use crate::model::connection::{ConnectionId, PeerAddress};
 
-/// By their name, and by the connection that waits for them.
+/// The unanswered calls, by id and by the connection that waits for them.
 #[derive(Default)]
 pub(super) struct Calls {
     next: u64,
     /// The connection and the call's number on it.
     open: BTreeMap<CallId, (ConnectionId, u64)>,
     by_connection: BTreeSet<(ConnectionId, CallId)>,
-    /// Calls that may wait, and the address that each came from.
+    /// Calls that may wait, with the address of each caller.
     waits: BTreeMap<CallId, PeerAddress>,
     waits_of: BTreeMap<PeerAddress, usize>,
 }
 
-/// Calls of one address that may wait for something, at most: half of what all may have.
+/// Maximum number of waiting calls of one address: half of the maximum of all addresses.
 pub(super) const WAITS_OF_ADDRESS_MAX: usize = 500;
 
 impl Calls {
-    /// Whether an address has as many calls that wait as it may have.
+    /// Whether an address has its maximum number of waiting calls.
     pub(super) fn has_its_share(&self, peer: PeerAddress) -> bool {
         self.waits_of.get(&peer.network()).is_some_and(|waits| *waits >= WAITS_OF_ADDRESS_MAX)
     }
 
-    /// A call that may wait takes a place of its address.
+    /// Counts a call that may wait for its address.
     pub(super) fn may_wait(&mut self, call: CallId, peer: PeerAddress) {
         self.waits.insert(call, peer.network());
         *self.waits_of.entry(peer.network()).or_default() += 1;
@@ -40,7 +40,7 @@ impl Calls {
         call
     }
 
-    /// The connection that waits for a call, and its number there.
+    /// Removes a call; returns the connection that waits for it and its number there.
     pub(super) fn end(&mut self, call: CallId) -> Option<(ConnectionId, u64)> {
         let (connection, number) = self.open.remove(&call)?;
         self.by_connection.remove(&(connection, call));
@@ -61,7 +61,7 @@ impl Calls {
         self.by_connection.range(all).map(|(_, call)| *call).collect()
     }
 
-    /// Forgets the calls of a connection that is gone; these are to be cancelled.
+    /// Forgets the calls of a closed connection and returns them, so that they can be cancelled.
     pub(super) fn take_of(&mut self, connection: ConnectionId) -> Vec<CallId> {
         let calls = self.of(connection);
         for call in &calls {

@@ -1,4 +1,5 @@
-//! The table of connections: what each is, which are strangers, whose bytes wait, whose questions are open.
+//! The table of connections: the kind of each, which are not authenticated, which have bytes to send, which have open
+//! questions.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -21,9 +22,9 @@ pub(super) enum Kind {
     },
     Api(Box<ApiClient>),
     WebSocket(Box<WebSocketServer>),
-    /// A connection of the shared listener whose first request is not read yet.
+    /// A connection of the shared listener whose first request has not been read.
     Undecided(Undecided),
-    /// The one to our central (module `pullwss`); the session is a [`super::parent::WebSocketParent`].
+    /// The connection to our central (module `pullwss`); the session is a [`super::parent::WebSocketParent`].
     WebSocketParent,
 }
 
@@ -31,32 +32,32 @@ pub(super) struct Connection {
     pub(super) kind: Kind,
     pub(super) peer: PeerAddress,
     pub(super) closing: bool,
-    /// The peer has sent its last byte, which may not be read yet.
+    /// Whether the peer has sent its last byte, which may still be unread.
     pub(super) hung_up: bool,
     open_queries: u32,
 }
 
 impl Connection {
-    /// Questions to the history that it has open.
+    /// Number of its open questions to the history.
     pub(super) const fn open_queries(&self) -> u32 {
         self.open_queries
     }
 }
 
-/// See the module's page.
+/// The table of connections.
 #[derive(Default)]
 pub(super) struct Connections {
     table: HashMap<ConnectionId, Connection>,
     next: u64,
     strangers: Strangers,
     dirty: BTreeSet<ConnectionId>,
-    /// Whose messages are taken in now: the questions that come of them are its own.
+    /// The connection whose messages are being handled; questions that result from them are charged to it.
     reading: Option<ConnectionId>,
     questions: HashMap<QueryId, ConnectionId>,
 }
 
 impl Connections {
-    /// A name for a new connection.
+    /// Returns an id for a new connection.
     pub(super) const fn next_id(&mut self) -> ConnectionId {
         self.next += 1;
         ConnectionId(self.next)
@@ -66,7 +67,7 @@ impl Connections {
         self.table.insert(connection, Connection { kind, peer, closing: false, hung_up: false, open_queries: 0 });
     }
 
-    /// Every connection.
+    /// The ids of all connections.
     pub(super) fn all(&self) -> BTreeSet<ConnectionId> {
         self.table.keys().copied().collect()
     }
@@ -85,7 +86,7 @@ impl Connections {
         self.table.remove(&connection)
     }
 
-    /// Whether it is not authenticated yet.
+    /// Whether a connection is not authenticated.
     pub(super) fn is_stranger(&self, connection: ConnectionId) -> bool {
         self.strangers.contains(connection)
     }
@@ -94,7 +95,7 @@ impl Connections {
         &mut self.strangers
     }
 
-    /// Its send queue may hold bytes, or it may be read again.
+    /// Notes that the send queue of a connection may hold bytes, or that it may be read again.
     pub(super) fn mark_dirty(&mut self, connection: ConnectionId) {
         self.dirty.insert(connection);
     }
@@ -111,7 +112,8 @@ impl Connections {
         self.reading = connection;
     }
 
-    /// A question to the history was asked: it belongs to the connection whose messages are taken in now.
+    /// Charges a question to the history to the connection whose messages are being handled, and returns that
+    /// connection.
     pub(super) fn asked(&mut self, query: QueryId) -> Option<ConnectionId> {
         let connection = self.reading?;
         self.table.get_mut(&connection)?.open_queries += 1;
@@ -119,12 +121,12 @@ impl Connections {
         Some(connection)
     }
 
-    /// A question is answered; who asked it, which may go on.
+    /// Notes the answer to a question; returns the connection that asked it and may ask again.
     pub(super) fn answered(&mut self, query: QueryId) -> Option<ConnectionId> {
         let connection = self.questions.remove(&query)?;
         if let Some(entry) = self.table.get_mut(&connection) {
             entry.open_queries = entry.open_queries.saturating_sub(1);
-            // So that the driver looks whether it may be read again, even if the answer went elsewhere.
+            // The driver then checks whether it may be read again, even if the answer went elsewhere.
             self.dirty.insert(connection);
         }
         Some(connection)

@@ -1,5 +1,5 @@
-//! What copies need of connections: when there is room to send more, and whom not to read from (docs/protocol.md
-//! section 12).
+//! Flow control of copies: when there is room to send more, and which connections not to read (docs/protocol.md section
+//! 12).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::node::input::Input;
 
 use super::{Dispatch, PeerKey};
 
-/// Who waits for room, and who is read no further.
+/// The nodes that wait for room, and the connections that are not read.
 #[derive(Default)]
 pub(super) struct Flow {
     room_wanted: BTreeMap<ConnectionId, NodeId>,
@@ -39,7 +39,7 @@ impl Dispatch {
         }
     }
 
-    /// Tells the core once, as soon as little waits to be sent to a node. Without a connection it hears of that
+    /// Tells the core once, as soon as little waits to be sent to a node. Without a connection the core is told that
     /// instead.
     pub(super) fn await_room(&mut self, node: NodeId, client: Option<ClientId>, now: Now) {
         let Some(connection) = self.connection_of(node, client) else { return };
@@ -65,7 +65,7 @@ impl Dispatch {
         }
         self.flow.paused.remove(&sender);
         let connection = self.connection_of_client(sender);
-        // So that the driver looks whether it may be read again.
+        // The driver then checks whether it may be read again.
         if let Some(connection) = connection {
             self.connections.mark_dirty(connection);
         }

@@ -1,4 +1,4 @@
-//! What the deciding core wants done.
+//! Carries out the outputs of the deciding core.
 
 use crate::model::history::StoreChange;
 use crate::model::host_work::HostWork;
@@ -46,7 +46,7 @@ impl Dispatch {
         }
     }
 
-    /// Sessions of connected clients are not purged, however long these have been silent.
+    /// Keeps the sessions of connected clients from being purged, however long the clients have been silent.
     fn keep_connected_sessions(&mut self, used_before: i64, now: Now) {
         self.listener.keep_connected(used_before);
         while let Some(output) = self.listener.poll_output() {
@@ -56,7 +56,7 @@ impl Dispatch {
 
     fn host_work(&mut self, work: HostWork) {
         if matches!(work, HostWork::Query { .. }) {
-            // The answer must hold what was written before.
+            // The answer must include everything written before.
             self.storing.hurry();
         }
         if let HostWork::Query { query, .. } = &work

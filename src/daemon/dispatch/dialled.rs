@@ -1,4 +1,4 @@
-//! The peers that we connect to: one table, whatever the transport.
+//! The peers that we connect to, in one table for all transports.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,14 +30,14 @@ impl fmt::Display for PeerKey {
     }
 }
 
-/// How we keep connected to it.
+/// The session that keeps us connected to a peer.
 pub(super) enum Dialled {
     Zmq(Link),
     Ssh(SshLink),
     WebSocket(WebSocketParent),
 }
 
-/// See the module's page.
+/// The peers that we connect to.
 #[derive(Default)]
 pub(super) struct DialledPeers(BTreeMap<PeerKey, Dialled>);
 
@@ -64,7 +64,7 @@ impl DialledPeers {
         }
     }
 
-    /// Our central, where it is reached by WebSocket.
+    /// The session with our central, if it is reached by WebSocket.
     pub(super) fn websocket(&mut self) -> Option<&mut WebSocketParent> {
         match self.0.get_mut(&PeerKey::Parent(ParentKind::WebSocket)) {
             Some(Dialled::WebSocket(parent)) => Some(parent),
@@ -72,7 +72,7 @@ impl DialledPeers {
         }
     }
 
-    /// Whether our central may be read; the session bounds what it holds.
+    /// Whether the WebSocket to our central may be read; the session bounds what it holds.
     pub(super) fn wants_read_websocket(&self) -> bool {
         match self.0.get(&PeerKey::Parent(ParentKind::WebSocket)) {
             Some(Dialled::WebSocket(parent)) => parent.wants_read(),
@@ -80,7 +80,7 @@ impl DialledPeers {
         }
     }
 
-    /// The connection in hand; an SSH link has none of ours.
+    /// The current connection to a peer; `None` for an SSH link, whose connection is not in our table.
     pub(super) fn connection(&self, key: PeerKey) -> Option<ConnectionId> {
         match self.0.get(&key)? {
             Dialled::Zmq(link) => link.connection(),
@@ -99,7 +99,7 @@ impl DialledPeers {
 }
 
 impl Dispatch {
-    /// Drops the connection to a peer for good.
+    /// Closes the connection to a peer permanently.
     pub(super) fn close_dialled(&mut self, key: PeerKey, now: Now) {
         self.timers.cancel(&Owner::Dialled(key));
         match self.dialled.remove(key) {
@@ -110,7 +110,7 @@ impl Dispatch {
         }
     }
 
-    /// Drops the connection to a peer and builds it anew at once.
+    /// Closes the connection to a peer and reconnects at once.
     pub(super) fn reset_dialled(&mut self, key: PeerKey, now: Now) {
         let random = self.random.as_mut();
         match self.dialled.0.get_mut(&key) {
@@ -133,7 +133,7 @@ impl Dispatch {
         self.touch(Owner::Dialled(key));
     }
 
-    /// Moves what a peer's session wants to where it belongs.
+    /// Carries out the outputs of a peer's session.
     pub(super) fn drain_dialled(&mut self, key: PeerKey, now: Now) {
         match (self.dialled.0.get(&key), key) {
             (Some(Dialled::Zmq(_)), _) => self.drain_link(key, now),

@@ -1,4 +1,4 @@
-//! What [`super::Dispatch`] wants the driver to do: the event loop for real, the simulator in its own way.
+//! The tasks that [`super::Dispatch`] gives to its driver: the event loop performs them, the simulator imitates them.
 
 use crate::config::web_api::WebAccount;
 use crate::model::connection::{ConnectionId, Endpoint};
@@ -15,33 +15,33 @@ use crate::wire::http::password_hash;
 
 use super::dialled::PeerKey;
 
-/// One thing to do. Effects are done after the commit of the turn, in their order.
+/// One task. Effects are performed in order, after the commit of the turn.
 pub enum Effect {
     /// Open a connection; answered by `connected` or `closed`.
     Connect {
-        /// Its name from now on.
+        /// The id of the new connection.
         connection: ConnectionId,
         /// The address to connect to.
         endpoint: Endpoint,
     },
-    /// Begin TLS on a connection that we opened and that is `connected`: what is queued and received from now on is
-    /// inside TLS. A failure is told by `closed`.
+    /// Begin TLS on a connection that we opened and that is `connected`: everything queued and received from now on is
+    /// inside TLS. A failure is reported by `closed`.
     StartTls {
-        /// The connection this is about.
+        /// The connection.
         connection: ConnectionId,
         /// The server's host name or address, against which its certificate is checked.
         server_name: String,
     },
     /// Close a connection now; `closed` is not called for it.
     Close(ConnectionId),
-    /// End the sending direction of a connection; it is still read.
+    /// Shut down the sending direction of a connection; it is still read.
     Shutdown(ConnectionId),
-    /// Once the send queue of a connection is empty, end its sending direction, drop what the peer still sends and call
-    /// `closed` when it has ended; [`Effect::Close`] follows where that takes too long.
+    /// Once the send queue of a connection is empty, shut down its sending direction, discard what the peer still sends
+    /// and call `closed` when the peer has ended; [`Effect::Close`] follows if that takes too long.
     CloseAfterFlush(ConnectionId),
     /// Run an RSA job on a worker; answered by `crypto_done`.
     Crypto(CryptoJob),
-    /// Have something done by this machine; answered by `host_done`.
+    /// Do some work on this machine; answered by `host_done`.
     Host(HostWork),
     /// Ask the web API, by an account, for the token of a name; answered by `web_api_answered`.
     AskWebApi {
@@ -50,36 +50,36 @@ pub enum Effect {
         /// The token's name.
         name: String,
     },
-    /// Work on the SSH connection to a node; `attempt` names the connection and is handed back with everything that is
-    /// told of it. Answered by `ssh_connected`, `ssh_closed` and `ssh_news`.
+    /// Work on the SSH connection to a node; `attempt` identifies the connection and is passed back with every report
+    /// about it. Answered by `ssh_connected`, `ssh_closed` and `ssh_news`.
     Ssh {
-        /// The node this is about.
+        /// The node.
         node: NodeId,
-        /// Which of its connections.
+        /// The number of the connection attempt.
         attempt: u64,
-        /// The task, as the session is to do it.
+        /// The check.
         work: SshWork,
     },
     /// Write a line to the log.
     Log(LogLine),
-    /// Change the severity; `None` goes back to the configured one.
+    /// Change the severity of the log; `None` restores the configured one.
     SetLogLevel(Option<Level>),
-    /// The process may end.
+    /// The work is done and the process may end.
     Stopped,
 }
 
-/// What is to be done with an SSH connection.
+/// Work on an SSH connection.
 pub enum SshWork {
-    /// Make it.
+    /// Open the connection.
     Connect {
         /// Host name or address.
         host: String,
-        /// Port.
+        /// TCP port.
         port: u16,
     },
-    /// Hand an order to its session.
+    /// Pass an order to the session.
     Order(SshOrder),
-    /// Drop it; nothing more is told of it.
+    /// Close the connection; nothing more is reported about it.
     Close,
 }
 
@@ -87,36 +87,36 @@ pub enum SshWork {
 pub enum CryptoJob {
     /// A client's hello on the external socket.
     Hello {
-        /// The handshake.
+        /// Identifies the handshake.
         hello: HelloId,
         /// The calculation for a worker thread.
         job: HelloJob,
-        /// Whether its address had a session before; the work of strangers comes last.
+        /// Whether the client's address has had a session before; the work of strangers comes last.
         is_known: bool,
     },
     /// A step of our own handshake with a node.
     Dial(PeerKey, DialTicket),
-    /// A password of a call to be hashed.
+    /// The password of an API call is to be hashed and compared.
     Login {
-        /// Who called.
+        /// The connection of the caller.
         connection: ConnectionId,
-        /// The work.
+        /// The check.
         check: LoginCheck,
     },
 }
 
 /// The result of a [`CryptoJob`].
 pub enum CryptoOutcome {
-    /// Of [`CryptoJob::Hello`].
+    /// Result of [`CryptoJob::Hello`].
     Hello(HelloId, HelloOutcome),
-    /// Of [`CryptoJob::Dial`].
+    /// Result of [`CryptoJob::Dial`].
     Dial(PeerKey, DialOutcome),
-    /// Of [`CryptoJob::Login`]: whether the password is right.
+    /// Result of [`CryptoJob::Login`]: whether the password is correct.
     Login(ConnectionId, bool),
 }
 
 impl CryptoJob {
-    /// Does the work; takes milliseconds.
+    /// Does the work, which takes milliseconds.
     #[must_use]
     pub fn run(self, key: &PrivateKey) -> CryptoOutcome {
         match self {

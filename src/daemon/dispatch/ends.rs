@@ -1,4 +1,4 @@
-//! How connections are let in, complained about and closed.
+//! Admission, complaints about and closing of connections.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,25 +13,25 @@ use super::connections::{Connection, Kind};
 use super::strangers::MAX_STRANGERS;
 use super::{Dispatch, Effect, Owner};
 
-/// How long a connection that is being closed may take to send its last words.
+/// Maximum time for sending the last bytes of a connection that is being closed.
 const LINGER: Duration = Duration::from_secs(5);
 /// Maximum number of addresses remembered in [`UnreadyPeers`].
 const MAX_UNREADY: usize = 1_000;
 /// Maximum number of log lines about misbehaving connections per [`COMPLAINT_PERIOD`].
 const MAX_COMPLAINTS: u32 = 20;
-/// See [`MAX_COMPLAINTS`].
+/// Period to which [`MAX_COMPLAINTS`] applies.
 const COMPLAINT_PERIOD: Duration = Duration::from_secs(10);
-/// Log lines about one node that is connected twice, at most one in this time.
+/// Minimum interval between two log lines about the same node being connected twice.
 const TWICE_EVERY: Duration = Duration::from_secs(3_600);
 
-/// How much was said about misbehaving connections lately.
+/// Limits the log lines about misbehaving connections.
 pub(super) struct Complaints {
     since: Monotonic,
     shown: u32,
     hidden: u32,
-    /// TLS handshakes that failed.
+    /// Lines about failed TLS handshakes.
     handshakes: RefusalLog,
-    /// Nodes that were connected twice, and when that was said. Bounded by the registered nodes.
+    /// Nodes that were connected twice, and when this was logged. Bounded by the registered nodes.
     twice: BTreeMap<NodeId, Monotonic>,
 }
 
@@ -48,7 +48,7 @@ impl Default for Complaints {
 }
 
 impl Complaints {
-    /// Whether the log may say now that a node is connected twice: once in [`TWICE_EVERY`].
+    /// Whether the log may report now that a node is connected twice: once per [`TWICE_EVERY`].
     pub(super) fn may_tell_of(&mut self, node: NodeId, now: Now) -> bool {
         let told = self.twice.get(&node).is_some_and(|at| now.monotonic.since(*at) < TWICE_EVERY);
         if !told {
@@ -58,12 +58,12 @@ impl Complaints {
     }
 }
 
-/// Addresses whose peers went away before their ZMTP handshake was done, each with whether they had begun one.
+/// Addresses whose peers disconnected before completing their ZMTP handshake, each with whether they had begun one.
 #[derive(Default)]
 pub(super) struct UnreadyPeers(BTreeSet<(PeerAddress, bool)>);
 
 impl UnreadyPeers {
-    /// Whether it is the first of its kind. When too many are remembered all are forgotten.
+    /// Remembers an address; returns whether it is new. When too many are remembered, all are forgotten.
     pub(super) fn insert(&mut self, peer: PeerAddress, has_begun: bool) -> bool {
         if self.0.len() >= MAX_UNREADY {
             self.0.clear();
@@ -73,7 +73,7 @@ impl UnreadyPeers {
 }
 
 impl Dispatch {
-    /// Logs what a stranger did wrong, but never so much that the log fills.
+    /// Logs a fault of a stranger, within the limit of [`MAX_COMPLAINTS`].
     pub(super) fn complain(&mut self, text: String, now: Now) {
         if now.monotonic.since(self.complaints.since) >= COMPLAINT_PERIOD {
             let hidden = std::mem::take(&mut self.complaints.hidden);
@@ -90,7 +90,8 @@ impl Dispatch {
         }
     }
 
-    /// The TLS handshake of a connection failed; `closed` follows. Tells the log of those that came from outside.
+    /// Handles a failed TLS handshake, after which the driver calls `closed`. Failures of incoming connections are
+    /// logged.
     pub fn handshake_failed(&mut self, connection: ConnectionId, reason: &str, now: Now) {
         let Some(Connection { kind, peer, .. }) = self.connections.get(connection) else { return };
         let modules = &self.config.modules;
@@ -113,7 +114,7 @@ impl Dispatch {
         self.connections.remove(connection)
     }
 
-    /// Closes now, without last words.
+    /// Closes a connection at once, without sending what is queued.
     pub(super) fn close(&mut self, connection: ConnectionId, now: Now) {
         if let Some(gone) = self.forget(connection) {
             self.forget_unsent(connection, now);
@@ -122,7 +123,7 @@ impl Dispatch {
         }
     }
 
-    /// Closes once the send queue is empty, or after [`LINGER`].
+    /// Closes a connection once its send queue is empty, or after [`LINGER`].
     pub(super) fn close_after_flush(&mut self, connection: ConnectionId, now: Now) {
         if let Some(entry) = self.connections.get_mut(connection)
             && !entry.closing
@@ -134,7 +135,7 @@ impl Dispatch {
         }
     }
 
-    /// Makes room for one more stranger.
+    /// Counts a new stranger, and closes another one if there are too many.
     pub(super) fn admit_stranger(&mut self, connection: ConnectionId, peer: PeerAddress, now: Now) {
         if self.connections.strangers().are_many() {
             self.complain(format!("more than {MAX_STRANGERS} unauthenticated connections: one is closed"), now);
@@ -143,13 +144,13 @@ impl Dispatch {
         self.connections.strangers().insert(connection, peer);
     }
 
-    /// Whether a connection comes from an address that had a session with us lately.
+    /// Whether a connection comes from an address that has recently had a session with us.
     #[must_use]
     pub fn is_known(&self, connection: ConnectionId) -> bool {
         self.connections.get(connection).is_some_and(|entry| self.listener.is_known(entry.peer))
     }
 
-    /// A connection has shown that it may speak with us.
+    /// Notes that a connection is authenticated.
     pub(super) fn no_stranger(&mut self, connection: ConnectionId, now: Now) {
         self.connections.strangers().remove(connection);
         if let Some(entry) = self.connections.get(connection) {
@@ -157,7 +158,7 @@ impl Dispatch {
         }
     }
 
-    /// Closes an unauthenticated connection where something is scarce; false when there is none.
+    /// Closes an unauthenticated connection because a resource is scarce; returns `false` if there is none.
     pub fn close_a_stranger(&mut self, now: Now) -> bool {
         let victim = self.connections.strangers().victim(|peer| self.listener.is_known(peer));
         if let Some(victim) = victim {

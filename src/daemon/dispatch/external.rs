@@ -19,11 +19,11 @@ use super::connections::{Connection, Kind};
 use super::{CryptoJob, Dispatch, Effect, MAX_QUERIES_PER_CONNECTION, MAX_UNSENT_BYTES, OwnKey, Owner};
 use crate::model::history::StoreChange;
 
-/// A peer must finish its ZMTP handshake within this time.
+/// Time limit for a peer's ZMTP handshake.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Bytes of one message before authentication: a hello with a 4096-bit key takes less than 3 kB.
+/// Maximum size in bytes of a message before authentication; a hello with a 4096-bit key takes less than 3 kB.
 const MAX_STRANGER_MESSAGE_BYTES: usize = 16 << 10;
-/// The routing ids of daemons that dial us as one of their nodes begin so (docs/protocol.md section 3).
+/// Prefix of the routing ids of daemons that dial us as one of their nodes (docs/protocol.md section 3).
 const DAEMON_ROUTING_ID: &[u8] = b"gorgone-proxy-";
 
 pub(super) struct External {
@@ -46,7 +46,7 @@ pub(super) fn listener_settings(config: &Config, own_key: &OwnKey) -> ListenerSe
     }
 }
 
-/// Length on the wire of a sealed message: base64 of padded AES blocks.
+/// Length in bytes of a sealed message on the wire: base64 of padded AES blocks.
 const fn sealed_bytes(plain: usize) -> usize {
     plain.saturating_add(16).saturating_mul(4) / 3 + 4
 }
@@ -80,7 +80,7 @@ impl Dispatch {
                     self.timers.cancel(&Owner::Connection(connection));
                     let client = self.listener.client_of(&routing_id);
                     if let Some(client) = client.filter(|client| self.listener.connection_of(*client).is_some()) {
-                        // Taken over from an older connection.
+                        // This connection takes over the client from an older one.
                         self.core.handle_input(Input::ClientNotReached { client, token: None }, now);
                     }
                     self.listener.handle_ready(connection, routing_id, peer, now);
@@ -98,8 +98,9 @@ impl Dispatch {
         self.connections.mark_dirty(connection);
     }
 
-    /// A peer of the external socket went away before it had finished its ZMTP handshake: one that is too old for ours
-    /// closes so (ZMTP 2, JeroMQ 0.3). Said once for each address; one that sent nothing may be a health check.
+    /// Logs, once per address, that a peer of the external socket disconnected before completing its ZMTP handshake.
+    /// Peers that are too old for our version do that (ZMTP 2, JeroMQ 0.3); one that sent nothing may be a health
+    /// check.
     pub(super) fn note_unready(&mut self, gone: &Connection, now: Now) {
         let Kind::External(External { zmtp }) = &gone.kind else { return };
         if zmtp.is_ready() || gone.closing || !self.unready.insert(gone.peer, zmtp.has_begun()) {
@@ -117,7 +118,7 @@ impl Dispatch {
         }
     }
 
-    /// Says what was wrong to whoever can act on it, then closes.
+    /// Reports an error to whoever can act on it, then closes the connection.
     fn refuse_external(&mut self, connection: ConnectionId, error: &ZmtpError, now: Now) {
         let Some(entry) = self.connections.get(connection) else { return };
         let peer = entry.peer;
@@ -189,7 +190,7 @@ impl Dispatch {
         self.connections.mark_dirty(connection);
     }
 
-    /// Whether it is on its way.
+    /// Sends a message to a client; returns whether it was queued.
     pub(super) fn send_to_zmq_client(&mut self, client: ClientId, text: &Text<'_>) -> bool {
         self.listener.send(client, &text.parts()) == Delivery::Sent
     }

@@ -1,4 +1,4 @@
-//! ZeroMQ connections that we make: to push nodes, and to our central (module `pull`).
+//! ZeroMQ connections that we open: to push nodes, and to our central (module `pull`).
 
 use std::time::Duration;
 
@@ -21,14 +21,14 @@ use super::connections::{Connection, Kind};
 use super::dialled::{Dialled, PeerKey};
 use super::{CryptoJob, Dispatch, Effect, MAX_UNSENT_BYTES, Owner};
 
-/// Bytes of one message from a node: a Perl node sends its whole history at once.
+/// Maximum size in bytes of a message from a node; a Perl node sends its whole history in one message.
 const MAX_NODE_MESSAGE_BYTES: usize = 128 << 20;
 
 pub(super) struct Link {
     dialer: ZmqDialer,
     endpoint: Endpoint,
     connection: Option<ConnectionId>,
-    /// The one of the connection in hand.
+    /// The routing id of the current connection.
     routing_id: String,
 }
 
@@ -56,7 +56,7 @@ impl Dispatch {
         self.dial(PeerKey::Node(node), endpoint, format!("gorgone-proxy-{own_id}-{node}"), now);
     }
 
-    /// Keeps a connection to our central, where module `pull` is loaded.
+    /// Opens and keeps a connection to our central, if module `pull` is loaded.
     pub(super) fn open_pull_parent(&mut self, now: Now) {
         if let (Some(pull), Some(id)) = (self.config.modules.pull.clone(), self.core.own_id()) {
             self.dial(PeerKey::Parent(ParentKind::Pull), pull.endpoint, format!("gorgone-{id}"), now);
@@ -106,7 +106,7 @@ impl Dispatch {
         }
     }
 
-    /// Another key is right from now on, or with `None` the next one that is shown; the connection is built again.
+    /// Sets the expected key of a node (with `None` the next key that the node presents) and reconnects.
     pub(super) fn set_node_key(&mut self, node: NodeId, thumbprint: Option<String>, now: Now) {
         let key = PeerKey::Node(node);
         let Some(link) = self.dialled.link(key) else { return self.forget_host_key(node, now) };
@@ -145,7 +145,8 @@ impl Dispatch {
         self.touch(Owner::Dialled(key));
     }
 
-    /// What we wanted to tell our central it asks for again, so only nodes matter.
+    /// Reports a message that could not be sent. Only nodes matter, because our central asks again for what it did not
+    /// get.
     fn send_failed(&mut self, key: PeerKey, token: Option<Token>, reason: String, now: Now) {
         if let PeerKey::Node(node) = key {
             self.core.handle_input(Input::SendFailed { node, token, reason }, now);
@@ -249,7 +250,7 @@ impl Dispatch {
         }
     }
 
-    /// One connection per node, never a second beside it: an old one is closed first.
+    /// Opens the connection to a peer. There is at most one per peer: an old one is closed first.
     fn connect_link(&mut self, key: PeerKey, endpoint: Endpoint, routing_id: Vec<u8>, now: Now) {
         let connection = self.connections.next_id();
         let name = String::from_utf8_lossy(&routing_id).into_owned();
@@ -275,7 +276,7 @@ impl Dispatch {
         }
     }
 
-    /// For our central, over module `pull`'s connection; dropped while that is down.
+    /// Sends a message to our central over the connection of module `pull`; discards it while there is none.
     pub(super) fn send_to_pull_parent(&mut self, outgoing: &Outgoing, now: Now) {
         if let Some(link) = self.dialled.link(PeerKey::Parent(ParentKind::Pull))
             && link.dialer.is_up()

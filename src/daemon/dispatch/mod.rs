@@ -1,9 +1,10 @@
-//! The connection table: translates between connections, sessions and the deciding core. No mio, no clock, no disk: the
-//! event loop and the simulator drive this same code.
+//! The connection table: translates between connections, sessions and the deciding core. It uses no mio, no clock and
+//! no disk, so the event loop and the simulator drive the same code.
 //!
-//! One turn of a driver: feed all events (`accepted`, `connected`, `received`, `closed`, `…_done`, `handle_timeout`);
-//! commit [`Dispatch::take_batch`] and tell [`Dispatch::committed`]; do every [`Dispatch::poll_effect`]; flush the send
-//! queues of [`Dispatch::take_dirty`], calling [`Dispatch::flushed`] for each that shrank.
+//! In one turn a driver passes in all events (`accepted`, `connected`, `received`, `closed`, `…_done`,
+//! `handle_timeout`); commits [`Dispatch::take_batch`] and calls [`Dispatch::committed`]; performs every
+//! [`Dispatch::poll_effect`]; and flushes the send queues of [`Dispatch::take_dirty`], calling [`Dispatch::flushed`]
+//! for each that shrank.
 
 mod api;
 mod budget;
@@ -63,7 +64,7 @@ use storing::Storing;
 pub use unsent::AnswerRoom;
 use unsent::Unsent;
 
-/// Which listener a connection came from.
+/// The listener that accepted a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listener {
     /// The external ZeroMQ socket.
@@ -76,30 +77,30 @@ pub enum Listener {
     Shared,
 }
 
-/// What a database remembers from before the start.
+/// The state that the database holds from before the start.
 #[derive(Default)]
 pub struct Restored {
     /// Sealed sessions of the external socket.
     pub sessions: Vec<StoredSession>,
-    /// How far each node's history was taken over.
+    /// How far the history of each node has been synchronised.
     pub marks: Vec<(NodeId, SyncMark)>,
-    /// The number of our history, and how far others were taken over.
+    /// The number of our history, and how far other histories have been taken over.
     pub origins: Origins,
     /// Targets and the thumbprints of their keys.
     pub fingerprints: BTreeMap<String, String>,
     /// SSH hosts and the known-hosts lines of their keys.
     pub host_keys: BTreeMap<String, String>,
-    /// Tokens that had no end, and the node that had not confirmed them.
+    /// Unfinished tokens, each with the node that has not confirmed it.
     pub open_tokens: Vec<(Token, Option<NodeId>)>,
-    /// Hashes of the tokens that were taken for work here, the oldest first.
+    /// Hashes of the tokens that were accepted for work here, the oldest first.
     pub taken_tokens: Vec<i64>,
-    /// What Centreon Web has ordered and no node has confirmed.
+    /// Orders of Centreon Web that no node has confirmed.
     pub legacy: LegacyStored,
     /// The `ctime` of the newest row in seconds, 0 for an empty history.
     pub newest_ctime: f64,
 }
 
-/// What the process gives to its parts.
+/// Facilities of the process that the dispatch needs.
 pub struct Surroundings {
     /// Randomness for the deciding part.
     pub core_random: Box<dyn Random>,
@@ -111,17 +112,17 @@ pub struct Surroundings {
     pub time_zone: TimeZone,
 }
 
-/// Our own key as the sessions need it.
+/// Our own public key in the forms that sessions need.
 pub struct OwnKey {
     /// SPKI PEM of the public key.
     pub public_pem: String,
-    /// RFC 7638 thumbprint.
+    /// RFC 7638 thumbprint of the public key.
     pub thumbprint: String,
 }
 
-/// Bytes queued towards one peer that does not read; beyond this it is disconnected.
+/// Maximum number of bytes queued for a peer; a peer that does not read is disconnected beyond it.
 const MAX_UNSENT_BYTES: usize = 64 << 20;
-/// Questions to the history that one connection may have open before it is no longer read.
+/// Maximum number of open questions to the history of one connection; beyond it the connection is not read.
 const MAX_QUERIES_PER_CONNECTION: u32 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,13 +131,13 @@ enum Owner {
     Listener,
     Dialled(PeerKey),
     Connection(ConnectionId),
-    /// What waits for all peers together.
+    /// The bytes that wait for all peers together.
     Unsent,
-    /// What all hold together.
+    /// The budget of memory for data in transit.
     Budget,
 }
 
-/// See the module's page.
+/// The connection table with all sessions and the deciding core.
 pub struct Dispatch {
     core: Core,
     listener: ZmqListener,
@@ -147,7 +148,7 @@ pub struct Dispatch {
     unsent: Unsent,
     budget: Budget,
     flow: copies::Flow,
-    /// Peers and connections whose session may want something.
+    /// Peers and connections whose session may have outputs.
     touched: BTreeSet<Owner>,
     timers: Timers<Owner>,
     effects: VecDeque<Effect>,
@@ -162,7 +163,7 @@ pub struct Dispatch {
     web_tokens: WebTokens,
 }
 
-/// Our own key, and those that peers have shown.
+/// Our own key, and the keys that peers have presented.
 struct KnownKeys {
     own: OwnKey,
     /// Targets and the thumbprints of their keys.
@@ -172,7 +173,7 @@ struct KnownKeys {
 }
 
 impl Dispatch {
-    /// A daemon at rest; nothing is connected yet. Drive it once with `handle_timeout` to start its links.
+    /// Creates a daemon without connections. Call `handle_timeout` once to start its links.
     #[must_use]
     pub fn new(config: Config, own_key: OwnKey, restored: Restored, surroundings: Surroundings, now: Now) -> Self {
         let mut options = CoreOptions::from_config(&config, own_key.thumbprint.clone(), surroundings.debug);
@@ -222,12 +223,12 @@ impl Dispatch {
 
     // ---- events -------------------------------------------------------------------------------------------------
 
-    /// A name for a connection that the driver accepted.
+    /// Returns an id for a connection that the driver accepted.
     pub const fn next_connection_id(&mut self) -> ConnectionId {
         self.connections.next_id()
     }
 
-    /// A peer connected to one of our listeners; `connection` comes from [`Self::next_connection_id`].
+    /// Handles an accepted connection; `connection` comes from [`Self::next_connection_id`].
     pub fn accepted(&mut self, connection: ConnectionId, listener: Listener, peer: PeerAddress, now: Now) {
         match listener {
             Listener::External => self.accept_external(connection, peer, now),
@@ -238,7 +239,7 @@ impl Dispatch {
         self.drain(now);
     }
 
-    /// A [`CryptoJob`] is done.
+    /// Takes the result of a [`CryptoJob`].
     pub fn crypto_done(&mut self, outcome: CryptoOutcome, now: Now) {
         match outcome {
             CryptoOutcome::Hello(hello, outcome) => {
@@ -250,7 +251,7 @@ impl Dispatch {
         self.drain(now);
     }
 
-    /// An [`Effect::Host`] is answered.
+    /// Takes the result of an [`Effect::Host`].
     pub fn host_done(&mut self, done: HostDone, now: Now) {
         let origin = match &done {
             HostDone::QueryAnswer { query, result } => {
@@ -267,26 +268,26 @@ impl Dispatch {
         }
     }
 
-    /// A commit left something to be purged.
+    /// Notes that a purge is not finished and needs another commit.
     pub fn purge_left(&mut self, now: Now) {
         self.core.handle_input(Input::PurgeLeft, now);
         self.drain(now);
     }
 
-    /// Something has happened to the command files of Centreon Web.
+    /// Notes a change of the command files of Centreon Web.
     #[cfg(feature = "centreon")]
     pub fn command_files_touched(&mut self, now: Now) {
         self.core.handle_input(Input::CommandFilesTouched, now);
         self.drain(now);
     }
 
-    /// A source of registrations was read again: every node that it wants.
+    /// Takes all nodes that a source of registrations wants, after it was read again.
     pub fn nodes_wanted(&mut self, source: RegistrationSource, nodes: Vec<Registration>, now: Now) {
         self.core.handle_input(Input::NodesWanted { source, nodes }, now);
         self.drain(now);
     }
 
-    /// The operating system wants the daemon to stop.
+    /// Begins to stop the daemon, because the operating system requests it.
     pub fn stop(&mut self, now: Now) {
         self.storing.hurry();
         self.core.handle_input(Input::Stop, now);
@@ -295,7 +296,7 @@ impl Dispatch {
 
     // ---- time ---------------------------------------------------------------------------------------------------
 
-    /// Whatever is due.
+    /// Handles everything that is due.
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some(owner) = self.timers.pop(now.monotonic) {
             match owner {
@@ -310,7 +311,7 @@ impl Dispatch {
         }
     }
 
-    /// When [`Self::handle_timeout`] is wanted next; `None`: only an event wakes us.
+    /// When to call [`Self::handle_timeout`] next; `None` if only an event can cause work.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Monotonic> {
         self.timers.next()
@@ -318,14 +319,14 @@ impl Dispatch {
 
     // ---- outputs ------------------------------------------------------------------------------------------------
 
-    /// Whether something may begin before its changes are stored: ask [`Self::begin_early`] where the database takes
-    /// changes, else commit them at once.
+    /// Whether some work may begin before its changes are stored. If so, call [`Self::begin_early`] if the database
+    /// takes changes, and otherwise commit at once.
     #[must_use]
     pub fn may_begin_early(&self) -> bool {
         self.storing.may_begin()
     }
 
-    /// Begins what may begin before its changes are stored.
+    /// Begins the work that may begin before its changes are stored.
     pub fn begin_early(&mut self, now: Now) {
         for receipt in self.storing.take_to_begin() {
             self.core.handle_input(Input::MayBegin(receipt), now);
@@ -333,8 +334,8 @@ impl Dispatch {
         self.drain(now);
     }
 
-    /// Until when all changes of now wait for others that will share their commit; `None` where there are none, or some
-    /// that do not wait.
+    /// Until when the current changes wait for others that will share their commit; `None` if there are none, or if
+    /// some do not wait.
     #[must_use]
     pub fn waits_until(&self) -> Option<Monotonic> {
         self.storing.waits_until()
@@ -345,8 +346,8 @@ impl Dispatch {
         self.storing.take_batch()
     }
 
-    /// The outcome of a commit. Changes that could not be stored and whose outcome nobody awaits are kept, up to a
-    /// bound, for [`Self::take_unstored`].
+    /// Takes the result of a commit. Changes that could not be stored and whose result nobody awaits are kept for
+    /// [`Self::take_unstored`], up to a bound.
     pub fn committed(&mut self, batch: Batch, stored: bool, now: Now) {
         for connection in self.storing.take_held() {
             self.connections.mark_dirty(connection);
@@ -369,7 +370,7 @@ impl Dispatch {
         self.drain(now);
     }
 
-    /// Changes of earlier turns that could not be stored, to be tried again.
+    /// Takes the changes of earlier turns that could not be stored and are to be tried again.
     pub fn take_unstored(&mut self) -> Batch {
         self.storing.take_unstored()
     }
@@ -386,7 +387,7 @@ impl Dispatch {
         !self.effects.is_empty() || !self.storing.is_idle() || self.connections.has_dirty()
     }
 
-    /// The next thing to do.
+    /// The next effect to perform.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
@@ -404,7 +405,7 @@ impl Dispatch {
 
     // ---- inside -------------------------------------------------------------------------------------------------
 
-    /// Moves every output of every part to where it belongs until all are silent.
+    /// Carries out the outputs of all parts until there are none.
     fn drain(&mut self, now: Now) {
         loop {
             if let Some(output) = self.listener.poll_output() {
@@ -425,7 +426,7 @@ impl Dispatch {
         self.timers.replace(Owner::Listener, self.listener.poll_timeout());
     }
 
-    /// Its session may want something: looked at before the next effect.
+    /// Notes that the session of `owner` may have outputs; they are taken before the next effect.
     fn touch(&mut self, owner: Owner) {
         self.touched.insert(owner);
     }

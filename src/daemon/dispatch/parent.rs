@@ -74,7 +74,7 @@ impl WebSocketParent {
 }
 
 impl Dispatch {
-    /// Keeps a WebSocket to our central, where module `pullwss` is loaded.
+    /// Opens and keeps a WebSocket to our central, if module `pullwss` is loaded.
     pub(super) fn open_websocket_parent(&mut self, now: Now) {
         if let Some(pullwss) = &self.config.modules.pullwss {
             let mut node = WebSocketDialer::new(settings(pullwss));
@@ -90,7 +90,7 @@ impl Dispatch {
         }
     }
 
-    /// The session, if this is its connection.
+    /// The session with our central, if `connection` belongs to it.
     fn parent_on(&mut self, connection: ConnectionId) -> Option<(&mut WebSocketDialer, &mut dyn Random)> {
         let parent = self.dialled.websocket().filter(|parent| parent.connection == Some(connection))?;
         Some((&mut parent.node, self.random.as_mut()))
@@ -119,7 +119,7 @@ impl Dispatch {
         self.touch(Owner::Dialled(KEY));
     }
 
-    /// For our central; dropped while it is not connected.
+    /// Sends a message to our central; discards it while there is no connection.
     pub(super) fn send_to_parent(&mut self, kind: ParentKind, outgoing: &Outgoing, now: Now) {
         match (kind, self.dialled.websocket()) {
             (ParentKind::Pull, _) => self.send_to_pull_parent(outgoing, now),
@@ -133,7 +133,7 @@ impl Dispatch {
         }
     }
 
-    /// What waits for our central is still sent, then a close.
+    /// Sends what waits for our central, then closes the connection.
     pub(super) fn stop_websocket_parent(&mut self, now: Now) {
         if let Some(parent) = self.dialled.websocket() {
             parent.node.stop(now);

@@ -1,4 +1,5 @@
-//! The configuration is read again while connections stand: whoever came in with what is taken out now is let go.
+//! Reload of the configuration while connections are open: a connection is closed if the key, user or token that
+//! admitted it is removed.
 
 use std::rc::Rc;
 
@@ -11,13 +12,13 @@ use super::connections::Kind;
 use super::{Dispatch, Owner, api, websocket};
 
 impl Dispatch {
-    /// The configuration was read again. Takes over what can change now, and returns what has changed.
+    /// Applies those changes of a newly read configuration that can take effect while running, and returns all changes.
     pub fn reconfigure(&mut self, read: &Config, now: Now) -> Changes {
         let config = Rc::make_mut(&mut self.config);
-        // A key that is bound otherwise than before is not authorised for a moment: its sessions go.
+        // The sessions of a key whose binding has changed are closed, so it counts as not authorised here.
         let is_kept = |key: &String| config.core.bound_keys.get(key) == read.core.bound_keys.get(key);
         let kept: Vec<String> = config.core.authorized_clients.iter().filter(|key| is_kept(key)).cloned().collect();
-        // A session that does not say with which key it was agreed may be that of a key that is taken out.
+        // A session stored without its key may belong to a removed key.
         let is_taken_out = config.core.authorized_clients.iter().any(|key| !read.core.authorized_clients.contains(key));
         self.listener.authorize(&kept, is_taken_out || !read.core.bound_keys.is_empty());
         let http = config.modules.httpserver.clone();
@@ -45,7 +46,7 @@ impl Dispatch {
         changes
     }
 
-    /// Every connection of the API and every WebSocket is judged by what holds now.
+    /// Checks every connection of the API and every WebSocket against the new configuration.
     fn review_connections(&mut self, now: Now) {
         for connection in self.connections.all() {
             let Some(entry) = self.connections.get_mut(connection) else { continue };

@@ -14,25 +14,25 @@ use crate::session::ssh_steps::{SshSteps, StepsOutput};
 use super::dialled::{Dialled, PeerKey};
 use super::{Dispatch, Effect, Owner, SshWork};
 
-/// Key exchanges and logins that are under way at once: each costs both ends some 100 ms of a processor at worst, and
-/// all hosts are there at the same moment when this daemon starts.
+/// Maximum number of simultaneous key exchanges and logins: each costs both ends up to 100 ms of processor time, and at
+/// the start of this daemon all hosts connect at the same time.
 const TURNS: usize = 12;
-/// One that takes longer waits for its host, and another may begin.
+/// After this time a key exchange is waiting for its host, and another one may begin.
 const TURN: Duration = Duration::from_secs(3);
 
-/// Whose key exchange is under way, and who waits for that.
+/// Key exchanges in progress, and connections that wait for their turn.
 #[derive(Default)]
 pub(super) struct SshTurns {
     begun: BTreeMap<NodeId, Monotonic>,
     waiting: VecDeque<NodeId>,
-    /// The name of the last connection.
+    /// Number of the last connection attempt.
     next_attempt: u64,
 }
 
-/// One node.
+/// The SSH link to one node.
 pub(super) struct SshLink {
     steps: SshSteps,
-    /// The connection in hand.
+    /// Number of the current connection attempt.
     attempt: u64,
 }
 
@@ -51,7 +51,7 @@ impl SshLink {
 }
 
 impl Dispatch {
-    /// The TCP connection of an [`Effect::Ssh`] is there.
+    /// Notes that the TCP connection of an [`Effect::Ssh`] is established.
     pub fn ssh_connected(&mut self, node: NodeId, attempt: u64, now: Now) {
         if let Some(link) = self.current_ssh(node, attempt) {
             link.steps.handle_connected(now);
@@ -60,7 +60,7 @@ impl Dispatch {
         }
     }
 
-    /// The host at the other end of an [`Effect::Ssh`] has said its first word.
+    /// Notes that the host of an [`Effect::Ssh`] has sent its first bytes.
     pub fn ssh_spoken(&mut self, node: NodeId, attempt: u64, now: Now) {
         if let Some(link) = self.current_ssh(node, attempt) {
             link.steps.handle_spoken(now);
@@ -69,7 +69,7 @@ impl Dispatch {
         }
     }
 
-    /// Begins key exchanges, the longest waiting first.
+    /// Starts key exchanges up to [`TURNS`], those that wait longest first.
     fn grant_ssh_turns(&mut self, now: Now) {
         while !self.ssh_turns.waiting.is_empty() {
             let young = self.ssh_turns.begun.values().filter(|since| now.monotonic.since(**since) < TURN).count();
@@ -85,7 +85,7 @@ impl Dispatch {
         }
     }
 
-    /// The connection of an [`Effect::Ssh`] broke or could not be made.
+    /// Handles a connection of an [`Effect::Ssh`] that broke or could not be opened.
     pub fn ssh_closed(&mut self, node: NodeId, attempt: u64, reason: &str, now: Now) {
         let Some(link) = self.dialled.ssh(node).filter(|link| link.attempt == attempt) else { return };
         link.steps.handle_closed(reason, now, self.random.as_mut());
@@ -93,10 +93,10 @@ impl Dispatch {
         self.drain(now);
     }
 
-    /// The session of an [`Effect::Ssh`] has something to tell.
+    /// Handles the reports of the session of an [`Effect::Ssh`].
     pub fn ssh_news(&mut self, node: NodeId, attempt: u64, news: Vec<SshNews>, now: Now) {
         for news in news {
-            // What came before may have ended this connection.
+            // An earlier report may have ended this connection.
             let Some(link) = self.dialled.ssh(node).filter(|link| link.attempt == attempt) else { break };
             link.steps.handle_news(news, now, self.random.as_mut());
             self.touch(Owner::Dialled(PeerKey::Node(node)));
@@ -120,7 +120,7 @@ impl Dispatch {
         self.touch(Owner::Dialled(PeerKey::Node(node)));
     }
 
-    /// A connection that is there stays.
+    /// Forgets the known host key of a node. An open connection stays open.
     pub(super) fn forget_host_key(&mut self, node: NodeId, now: Now) {
         let Some(link) = self.dialled.ssh(node) else { return };
         let host = link.steps.target().known_as();

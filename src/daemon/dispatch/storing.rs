@@ -7,20 +7,20 @@ use crate::model::history::StoreChange;
 use crate::model::time::Monotonic;
 use crate::node::output::ReceiptId;
 
-/// Changes that are kept while the database takes none, at most; the oldest give way.
+/// Maximum number of changes kept while the database takes none; the oldest are discarded first.
 const MAX_UNSTORED: usize = 10_000;
 
 /// The changes of one turn, committed together.
 #[derive(Default)]
 pub struct Batch {
-    /// In their order.
+    /// The changes, in order.
     pub changes: Vec<StoreChange>,
-    /// Whose outcome is awaited: the index of the change and the receipt.
+    /// The changes whose result is awaited: index of the change, and receipt.
     pub receipts: Vec<(usize, ReceiptId)>,
 }
 
 impl Batch {
-    /// Takes what comes after it.
+    /// Appends a later batch.
     pub fn append(&mut self, later: Self) {
         let offset = self.changes.len();
         self.changes.extend(later.changes);
@@ -34,26 +34,26 @@ impl Batch {
     }
 }
 
-/// Changes that may wait for others. What depends on them waits, too.
+/// Changes that may wait for others to share their commit. What depends on them waits, too.
 #[derive(Default)]
 struct Patience {
-    /// How many of the batch.
+    /// Number of changes in the batch that may wait.
     changes: usize,
     until: Option<Monotonic>,
-    /// What may begin before they are stored, and was not told so yet.
+    /// Receipts whose work may begin before the changes are stored, and has not been told so.
     to_begin: Vec<ReceiptId>,
     is_over: bool,
 }
 
-/// See the module's page.
+/// The changes of the current turn, and those that could not be stored.
 #[derive(Default)]
 pub(super) struct Storing {
     batch: Batch,
     patience: Patience,
-    /// Connections with answers that tell of changes which are not stored yet.
+    /// Connections with answers that report changes which are not stored yet.
     held: BTreeSet<ConnectionId>,
     unstored: VecDeque<StoreChange>,
-    /// Whether the last commit was not stored.
+    /// Whether the last commit failed.
     fails: bool,
 }
 
@@ -62,13 +62,13 @@ impl Storing {
         self.batch.changes.push(change);
     }
 
-    /// A change whose outcome is awaited.
+    /// Adds a change whose result is awaited.
     pub(super) fn push_awaited(&mut self, change: StoreChange, receipt: ReceiptId) {
         self.batch.receipts.push((self.batch.changes.len(), receipt));
         self.batch.changes.push(change);
     }
 
-    /// The changes of a receipt may wait until then.
+    /// Lets the changes of a receipt wait until the given time.
     pub(super) fn may_wait(&mut self, receipt: ReceiptId, until: Monotonic) {
         let patience = &mut self.patience;
         patience.changes += self.batch.receipts.iter().filter(|(_, of)| *of == receipt).count();
@@ -76,34 +76,34 @@ impl Storing {
         patience.to_begin.push(receipt);
     }
 
-    /// Whether something may begin before its changes are stored.
+    /// Whether some work may begin before its changes are stored.
     pub(super) const fn may_begin(&self) -> bool {
         !self.patience.to_begin.is_empty()
     }
 
-    /// What may begin before its changes are stored; they wait from now on.
+    /// Takes the receipts whose work may begin before the changes are stored; the changes wait from now on.
     pub(super) fn take_to_begin(&mut self) -> Vec<ReceiptId> {
         std::mem::take(&mut self.patience.to_begin)
     }
 
-    /// Nothing waits any longer.
+    /// Makes all changes commit in this turn.
     pub(super) const fn hurry(&mut self) {
         self.patience.is_over = true;
     }
 
-    /// How many changes may wait.
+    /// Number of changes that may wait.
     pub(super) const fn patient(&self) -> usize {
         self.patience.changes
     }
 
-    /// Until when the whole batch waits for other changes; `None` where it does not.
+    /// Until when the whole batch waits for other changes; `None` if it does not wait.
     pub(super) fn waits_until(&self) -> Option<Monotonic> {
         let patience = &self.patience;
         let all = patience.changes == self.batch.changes.len();
         patience.until.filter(|_| all && !patience.is_over && patience.to_begin.is_empty())
     }
 
-    /// What a connection is sent waits until the changes of now are stored.
+    /// Holds back the answers of a connection until the current changes are stored.
     pub(super) fn hold(&mut self, connection: ConnectionId) {
         self.held.insert(connection);
     }
@@ -112,12 +112,12 @@ impl Storing {
         self.held.contains(&connection)
     }
 
-    /// Changes are stored, or cannot be: nothing is held any longer.
+    /// Takes all connections whose answers were held back, after the commit succeeded or failed.
     pub(super) fn take_held(&mut self) -> BTreeSet<ConnectionId> {
         std::mem::take(&mut self.held)
     }
 
-    /// Whether nothing is to be committed now.
+    /// Whether there is nothing to commit now.
     pub(super) fn is_idle(&self) -> bool {
         self.batch.is_empty() || self.waits_until().is_some()
     }
@@ -127,8 +127,8 @@ impl Storing {
         std::mem::take(&mut self.batch)
     }
 
-    /// Keeps the changes of a batch that could not be stored and whose outcome nobody awaits. Returns how many of the
-    /// oldest are given up.
+    /// Keeps the changes of a batch that could not be stored and whose result nobody awaits. Returns how many of the
+    /// oldest were discarded.
     pub(super) fn keep_unstored(&mut self, batch: Batch) -> usize {
         let awaited: BTreeSet<usize> = batch.receipts.iter().map(|(index, _)| *index).collect();
         let kept = batch.changes.into_iter().enumerate().filter(|(index, _)| !awaited.contains(index));
@@ -138,7 +138,7 @@ impl Storing {
         surplus
     }
 
-    /// Whether a commit had another outcome than the one before.
+    /// Notes the result of a commit; returns whether it differs from that of the previous one.
     pub(super) fn has_changed(&mut self, stored: bool) -> bool {
         std::mem::replace(&mut self.fails, !stored) == stored
     }

@@ -1,13 +1,13 @@
-//! Connections that are not authenticated yet: how many there may be, and which one gives way.
+//! Unauthenticated connections: their maximum number, and which one is closed beyond it.
 
 use std::collections::BTreeMap;
 
 use crate::model::connection::{ConnectionId, PeerAddress};
 
-/// Maximum number of connections that are not authenticated yet.
+/// Maximum number of unauthenticated connections.
 pub(super) const MAX_STRANGERS: usize = 1_024;
 
-/// Counted by address, where an IPv6 host has a network of 64 bits.
+/// The unauthenticated connections by address; IPv6 addresses are counted by /64 network.
 #[derive(Default)]
 pub(super) struct Strangers {
     connections: BTreeMap<ConnectionId, PeerAddress>,
@@ -21,7 +21,7 @@ impl Strangers {
         }
     }
 
-    /// It is authenticated, or gone.
+    /// Removes a connection that is authenticated or closed.
     pub(super) fn remove(&mut self, connection: ConnectionId) {
         let Some(network) = self.connections.remove(&connection) else { return };
         if let Some(count) = self.counts.get_mut(&network) {
@@ -40,8 +40,8 @@ impl Strangers {
         self.connections.len() >= MAX_STRANGERS
     }
 
-    /// The connection to close when there are too many: the oldest one of the address with the most. One of an address
-    /// that had a session before (`is_known`) gives way only to its like.
+    /// The connection to close when there are too many: the oldest one of the address with the most. A connection of an
+    /// address that has had a session (`is_known`) is chosen only if there are no others.
     pub(super) fn victim(&self, is_known: impl Fn(PeerAddress) -> bool) -> Option<ConnectionId> {
         let rank = |network: PeerAddress| (!is_known(network), self.counts.get(&network).copied().unwrap_or(0));
         let worst = self.counts.keys().map(|network| rank(*network)).max()?;

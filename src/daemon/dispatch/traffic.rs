@@ -1,4 +1,4 @@
-//! Bytes in and out, for each kind of connection.
+//! Received and sent bytes, for each kind of connection.
 
 use crate::model::connection::{ClientId, ConnectionId, ParentKind};
 use crate::model::time::Now;
@@ -11,14 +11,14 @@ use super::parent::WebSocketParent;
 use super::{Dispatch, Effect, MAX_QUERIES_PER_CONNECTION, PeerKey};
 
 impl Dispatch {
-    /// An [`Effect::Connect`] succeeded.
+    /// Notes that an [`Effect::Connect`] succeeded.
     pub fn connected(&mut self, connection: ConnectionId, now: Now) {
         self.parent_connected(connection, now);
         self.drain(now);
         self.connections.mark_dirty(connection);
     }
 
-    /// Bytes came in.
+    /// Handles received bytes.
     pub fn received(&mut self, connection: ConnectionId, bytes: &[u8], now: Now) {
         let Some(entry) = self.connections.get_mut(connection).filter(|entry| !entry.closing) else { return };
         match &mut entry.kind {
@@ -32,8 +32,8 @@ impl Dispatch {
         self.pump(connection, now);
     }
 
-    /// The peer has sent its last byte; [`Dispatch::ended`] follows once all is read. A caller that has closed its
-    /// connection, or half of it, gets what is there: its calls wait for nothing any longer.
+    /// Notes that the peer has sent its last byte; [`Dispatch::ended`] follows once everything is read. An API caller
+    /// that has closed its connection, or half of it, gets the results known now: its calls no longer wait.
     pub fn hung_up(&mut self, connection: ConnectionId, now: Now) {
         if let Some(entry @ Connection { kind: Kind::Api(_), .. }) = self.connections.get_mut(connection) {
             entry.hung_up = true;
@@ -42,8 +42,8 @@ impl Dispatch {
         }
     }
 
-    /// Where the next bytes of a connection go that is in the middle of a large message, so that they are moved once;
-    /// `None` where they are to be given to [`Self::received`].
+    /// The buffer for the next bytes of a connection in the middle of a large message, so that they are copied only
+    /// once; `None` if they are to be passed to [`Self::received`].
     pub fn room(&mut self, connection: ConnectionId) -> Option<&mut [u8]> {
         let entry = self.connections.get_mut(connection).filter(|entry| !entry.closing)?;
         match &mut entry.kind {
@@ -53,7 +53,7 @@ impl Dispatch {
         }
     }
 
-    /// So many bytes were read into [`Self::room`].
+    /// Notes that `count_bytes` bytes were read into [`Self::room`].
     pub fn received_into_room(&mut self, connection: ConnectionId, count_bytes: usize, now: Now) {
         match self.connections.get_mut(connection).map(|entry| &mut entry.kind) {
             Some(Kind::External(external)) => external.zmtp.received_into_room(count_bytes),
@@ -63,7 +63,8 @@ impl Dispatch {
         self.pump(connection, now);
     }
 
-    /// The peer will send no more. An API client still gets its answers; any other connection is over.
+    /// Notes that the peer will send nothing more. An API client still gets its answers; any other connection is
+    /// closed.
     pub fn ended(&mut self, connection: ConnectionId, now: Now) {
         match self.connections.get_mut(connection).map(|entry| &mut entry.kind) {
             Some(Kind::Api(client)) => {
@@ -77,7 +78,7 @@ impl Dispatch {
         }
     }
 
-    /// A connection broke, was closed by the peer or could not be made.
+    /// Handles a connection that broke, was closed by the peer or could not be opened.
     pub fn closed(&mut self, connection: ConnectionId, reason: String, now: Now) {
         if let Some(gone) = self.forget(connection) {
             self.forget_unsent(connection, now);
@@ -92,11 +93,11 @@ impl Dispatch {
         self.drain(now);
     }
 
-    /// A connection that a peer made is gone: whoever is behind it is told.
+    /// Handles the end of an incoming connection: ends its session, and tells the core.
     pub(super) fn peer_gone(&mut self, connection: ConnectionId, kind: &Kind, now: Now) {
         match kind {
             Kind::External(_) => {
-                // Its session lives on, but what was under way may be lost: a pull node's messages are looked after.
+                // The session lives on, but messages in transit to a pull node may be lost, so the core checks on them.
                 if let Some(client) = self.listener.client_on(connection) {
                     self.core.handle_input(Input::ClientNotReached { client, token: None }, now);
                 }
@@ -108,7 +109,7 @@ impl Dispatch {
         }
     }
 
-    /// The driver wrote some of a connection's send queue.
+    /// Notes that the driver has sent part of a connection's send queue.
     pub fn flushed(&mut self, connection: ConnectionId, now: Now) {
         match self.connections.get_mut(connection).map(|entry| &mut entry.kind) {
             Some(Kind::Api(client)) => client.handle_sent(now),
@@ -120,7 +121,7 @@ impl Dispatch {
         self.pump(connection, now);
     }
 
-    /// The bytes that wait for a connection.
+    /// The send queue of a connection.
     pub fn send_queue(&mut self, connection: ConnectionId) -> Option<&mut SendQueue> {
         match &mut self.connections.get_mut(connection)?.kind {
             Kind::External(external) => Some(external.zmtp.send_queue()),
@@ -132,7 +133,8 @@ impl Dispatch {
         }
     }
 
-    /// Whether the driver should read from a connection now. False while its answers pile up or its questions are open.
+    /// Whether the driver should read from a connection now; `false` while too many of its answers or questions are
+    /// pending.
     #[must_use]
     pub fn wants_read(&self, connection: ConnectionId) -> bool {
         let Some(entry) = self.connections.get(connection) else { return false };
@@ -155,13 +157,13 @@ impl Dispatch {
         }
     }
 
-    /// Whether a peer is not authenticated yet, and none of its address ever was: it comes last.
+    /// Whether a peer is not authenticated and its address has never had a session. Such connections are served last.
     #[must_use]
     pub fn is_stranger(&self, connection: ConnectionId) -> bool {
         self.connections.is_stranger(connection) && !self.is_known(connection)
     }
 
-    /// Works on what a connection has received, as far as its bounds allow.
+    /// Handles the received messages of a connection, as far as its bounds allow.
     pub(super) fn pump(&mut self, connection: ConnectionId, now: Now) {
         self.connections.set_reading(Some(connection));
         match self.connections.get(connection).map(|entry| (&entry.kind, entry.closing)) {
@@ -178,7 +180,7 @@ impl Dispatch {
         self.drain(now);
     }
 
-    /// The session of an accepted connection may want something.
+    /// Carries out the outputs of the session of an accepted connection.
     pub(super) fn drain_connection(&mut self, connection: ConnectionId, now: Now) {
         match self.connections.get(connection).map(|entry| &entry.kind) {
             Some(Kind::Api(_)) => self.pump_api(connection, now),

@@ -1,6 +1,6 @@
-//! Bytes that wait for peers, of all connections together: the largest part of the budget (`budget.rs`).
+//! Bytes that wait to be sent, of all connections together: the largest part of the budget (`budget.rs`).
 //!
-//! A connection asks its next question when the answers before have left. Above the budget a peer that takes nothing
+//! A connection asks its next question when the previous answers are sent. Above the budget, a peer that takes nothing
 //! is closed.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,36 +16,36 @@ use super::budget::SMALL_ANSWER_BYTES;
 use super::connections::Kind;
 use super::{Dispatch, Effect, Owner};
 
-/// A connection for which so much waits asks nothing.
+/// A connection asks questions only while fewer bytes than this wait for it.
 const ASKS_BELOW_BYTES: usize = 256 << 10;
-/// Questions of one connection that are asked at once: at first, and at most while its answers are small. After a large
-/// answer, and where more than half of the budget is used, it is one at a time.
+/// Number of simultaneous questions of one connection: initially, and at most while its answers are small. After a
+/// large answer, and while more than half of the budget is used, there is one at a time.
 const OPEN_FIRST: usize = 4;
 const OPEN_MAX: usize = 256;
-/// Above the budget a peer must take [`TAKEN_BYTES`] within this time.
+/// Above the budget, a peer must take [`TAKEN_BYTES`] within this time.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// See [`PATIENCE`].
+/// Number of bytes that a peer must take within [`PATIENCE`].
 const TAKEN_BYTES: usize = 64 << 10;
 
-/// How large an answer may be now.
+/// How large an answer may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerRoom {
-    /// As large as it is.
+    /// Any size.
     Whole,
-    /// At most so many bytes.
+    /// At most this many bytes.
     Bytes(usize),
-    /// Nothing is asked for now.
+    /// No question may be asked now.
     None,
 }
 
-/// What waits for one peer.
+/// The bytes that wait for one peer.
 struct Waiting {
     bytes: usize,
-    /// What waited when it last had taken enough, and when that was.
+    /// Number of waiting bytes when the peer last took enough, and the time.
     mark: (usize, Monotonic),
 }
 
-/// See the module's page.
+/// The bytes that wait for all peers, and the questions that wait for room.
 #[derive(Default)]
 pub(super) struct Unsent {
     by_connection: BTreeMap<ConnectionId, Waiting>,
@@ -55,11 +55,11 @@ pub(super) struct Unsent {
 
 /// The questions of one connection.
 struct Asking {
-    /// Asked, and not answered.
+    /// Number of unanswered questions.
     open: usize,
-    /// How many may be open.
+    /// Maximum number of unanswered questions.
     most: usize,
-    /// To be asked when one of these is answered and has left.
+    /// Questions to ask when one of the open ones is answered and the answer is sent.
     waiting: VecDeque<HostWork>,
 }
 
@@ -81,14 +81,14 @@ impl Unsent {
             return;
         }
         let (before, since) = waiting.map_or((bytes, now), |waiting| waiting.mark);
-        // What comes on top is no excuse, and no reproach.
+        // Newly queued bytes must not change how much the peer has taken.
         let grown = bytes.saturating_sub(waiting.map_or(bytes, |waiting| waiting.bytes));
         let before = before + grown;
         let mark = if before.saturating_sub(bytes) >= TAKEN_BYTES { (bytes, now) } else { (before, since) };
         self.by_connection.insert(connection, Waiting { bytes, mark });
     }
 
-    /// A connection is gone; its questions that were not asked yet.
+    /// Forgets a closed connection; returns its questions that were not asked.
     fn forget(&mut self, connection: ConnectionId) -> VecDeque<HostWork> {
         self.note(connection, 0, Monotonic::default());
         self.asking.remove(&connection).unwrap_or_default().waiting
@@ -115,7 +115,7 @@ impl Unsent {
         self.by_connection.get(&connection).map_or(0, |waiting| waiting.bytes)
     }
 
-    /// The peer that has taken too little for too long and for which most waits.
+    /// Of the peers that have taken too little for too long, the one with the most waiting bytes.
     fn idler(&self, now: Monotonic) -> Option<ConnectionId> {
         let idle = self.by_connection.iter().filter(|(_, waiting)| now.since(waiting.mark.1) >= PATIENCE);
         idle.max_by_key(|(_, waiting)| waiting.bytes).map(|(connection, _)| *connection)
@@ -123,13 +123,13 @@ impl Unsent {
 }
 
 impl Dispatch {
-    /// Asks a question of a connection, once little waits for it.
+    /// Asks a question of a connection as soon as few bytes wait for it.
     pub(super) fn ask_in_turn(&mut self, connection: ConnectionId, work: HostWork) {
         self.unsent.asking.entry(connection).or_default().waiting.push_back(work);
         self.ask_next(connection);
     }
 
-    /// A question of a connection is answered, with rows of so many bytes.
+    /// Notes that a question of a connection was answered with rows of `answer_bytes` bytes.
     pub(super) fn question_answered(&mut self, connection: ConnectionId, answer_bytes: usize, now: Now) {
         self.unsent.answered(connection, answer_bytes);
         self.note_unsent(connection, now);
@@ -141,7 +141,7 @@ impl Dispatch {
         }
     }
 
-    /// Takes stock of a connection whose send queue has changed.
+    /// Notes the size of a connection's send queue after a change.
     pub(super) fn note_unsent(&mut self, connection: ConnectionId, now: Now) {
         let bytes = self.unsent_bytes(connection);
         self.unsent.note(connection, bytes, now.monotonic);
@@ -152,7 +152,7 @@ impl Dispatch {
         }
     }
 
-    /// A connection is gone: what it wanted to ask is not asked any more.
+    /// Forgets a closed connection and answers its unasked questions with no rows.
     pub(super) fn forget_unsent(&mut self, connection: ConnectionId, now: Now) {
         let waiting = self.unsent.forget(connection);
         self.budget.set_answers(self.unsent.total_bytes);
@@ -166,7 +166,8 @@ impl Dispatch {
         }
     }
 
-    /// [`Owner::Unsent`]: above the budget whoever takes nothing is closed, the largest first.
+    /// Handles the timer [`Owner::Unsent`]: above the budget, closes peers that take nothing, the one with the most
+    /// waiting bytes first.
     pub(super) fn close_idlers(&mut self, now: Now) {
         while self.budget.is_full_of_answers()
             && let Some(idler) = self.unsent.idler(now.monotonic)

@@ -1,5 +1,5 @@
-//! WebSocket connections of nodes that dial in (docs/protocol.md section 9), and the listener that REST and WebSocket
-//! share.
+//! WebSocket connections of nodes that dial in (docs/protocol.md section 9), and the listener that the REST API and the
+//! WebSocket server share.
 
 use std::rc::Rc;
 
@@ -27,10 +27,10 @@ use super::connections::{Connection, Kind};
 use super::external::HANDSHAKE;
 use super::{Dispatch, Effect, Owner};
 
-/// Bytes of a connection of the shared listener that wait until its first request shows what it is.
+/// A connection of the shared listener, with the bytes received before its first request is complete.
 pub(super) struct Undecided {
     received: Vec<u8>,
-    /// Nothing is ever sent before the decision.
+    /// Always empty: nothing is sent before the decision.
     send_queue: SendQueue,
 }
 
@@ -52,19 +52,19 @@ pub(super) fn access(settings: &WebSocketSettings) -> Rc<WebSocketAccess> {
     Rc::new(access.with_trusted_proxies(Ranges::new(proxies)).with_web_api(settings.web_api.is_some()))
 }
 
-/// What the first bytes of a connection ask for; `None` while that cannot be told.
+/// Whether the first bytes of a connection ask for a WebSocket; `None` while they are too few to decide.
 fn asks_for_websocket(received: &[u8]) -> Option<bool> {
     let mut parser = RequestParser::new(Limits::default());
     parser.receive(received);
     match parser.poll_event() {
         Ok(None) => None,
         Ok(Some(RequestEvent::Head(head))) => Some(head.upgrade.is_some()),
-        // The API knows how to refuse it.
+        // The API answers a malformed request with the right error.
         Ok(Some(RequestEvent::Body(_))) | Err(_) => Some(false),
     }
 }
 
-/// Who is at the other end, also where a trusted proxy stands between.
+/// The address of the client, also behind a trusted proxy.
 fn client_of(entry: &Connection) -> PeerAddress {
     match &entry.kind {
         Kind::WebSocket(node) => node.client(),
@@ -88,7 +88,7 @@ impl Dispatch {
         self.timers.set(Owner::Connection(connection), now.monotonic + HANDSHAKE);
     }
 
-    /// The first request of a connection tells whether it is for the API or for a WebSocket.
+    /// Decides by the first request of a connection whether it goes to the API or to the WebSocket server.
     pub(super) fn decide(&mut self, connection: ConnectionId, bytes: &[u8], now: Now) {
         let Some(entry) = self.connections.get_mut(connection) else { return };
         let Kind::Undecided(undecided) = &mut entry.kind else { return };
@@ -131,7 +131,7 @@ impl Dispatch {
         self.connections.mark_dirty(connection);
     }
 
-    /// A client that registers a node is counted by its address.
+    /// Tells the core the address of a client that registers a node, because registrations are counted by address.
     pub(super) fn tell_address(&mut self, client: ClientId, message: &Message, connection: ConnectionId, now: Now) {
         let peer = self.connections.get(connection).map(client_of);
         if let Some(address) = peer.filter(|_| message.action == Action::RegisterNodes) {
@@ -143,7 +143,7 @@ impl Dispatch {
         self.core.handle_input(Input::ClientGone(ClientId::WebSocket(connection)), now);
     }
 
-    /// Sends to a client of the external socket or of a WebSocket, and tells the core when that cannot be.
+    /// Sends a message to a client of the external socket or of a WebSocket, and tells the core if that fails.
     pub(super) fn send_to_client(&mut self, client: ClientId, outgoing: &Outgoing, now: Now) {
         let text = envelope::text_of(outgoing);
         match client {
@@ -171,7 +171,8 @@ impl Dispatch {
         self.core.handle_input(input, now);
     }
 
-    /// A node has come with another connection. While the older one stands, two daemons may have one id.
+    /// Notes that a node has opened another connection. If the older one is still open, two daemons may use the same
+    /// id.
     pub(super) fn node_moved(&mut self, node: NodeId, before: ClientId, client: ClientId, twice: Twice, now: Now) {
         let peer = |client| {
             let connection = self.connection_of_client(client)?;
@@ -198,7 +199,7 @@ impl Dispatch {
         }
     }
 
-    /// The last word to a node that was replaced or breaks the rules.
+    /// Closes the connection of a node that was replaced or breaks the rules, after sending the refusal.
     pub(super) fn close_client(&mut self, client: ClientId, refusal: Option<&str>, now: Now) {
         let ClientId::WebSocket(connection) = client else { return };
         if let Some(Connection { kind: Kind::WebSocket(node), .. }) = self.connections.get_mut(connection) {

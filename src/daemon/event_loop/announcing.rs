@@ -1,4 +1,4 @@
-//! What the log says first.
+//! The first lines of the log.
 
 use crate::config::settings::Config;
 use crate::daemon::key_files::{self, KeyOrigin};
@@ -6,7 +6,7 @@ use crate::edge::log::LogWriter;
 use crate::model::log::LogLine;
 use crate::model::time::Now;
 
-/// The first lines of the log: what an administrator should know.
+/// Logs the facts about the start that an administrator should know.
 pub(super) fn announce(config: &Config, origin: KeyOrigin, log: &mut LogWriter, now: Now) {
     let version = env!("CARGO_PKG_VERSION");
     let mut info = |text: String| log.write(&LogLine::info("core", text), now.wall);

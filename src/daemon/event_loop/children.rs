@@ -1,11 +1,11 @@
-//! Running commands as sources of the loop.
+//! Running commands as event sources of the loop.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use mio::event::Event;
 use mio::unix::SourceFd;
-use mio::{Interest, Token};
+use mio::{Interest, Registry, Token};
 
 use crate::edge::child_process::{ChildProcess, Environment, ReadState};
 use crate::edge::clock;
@@ -21,23 +21,27 @@ use super::{EventLoop, FIRST_SOURCE};
 /// Maximum number of bytes of output read from one command in one turn.
 const READ_BUDGET_BYTES: usize = 256 << 10;
 
-/// Between the sources of a command's two outputs. Odd sources are connections.
+/// Difference between the token numbers of a command's two outputs. Odd numbers are connections.
 const SECOND_OUTPUT: usize = 2;
 
 pub(super) struct Children {
     running: HashMap<usize, (CommandId, Box<ChildProcess>)>,
-    /// Children to look at in this turn.
+    /// Children to read or reap in this turn.
     ready: BTreeSet<usize>,
-    /// Children that are not read before there is room.
+    /// Children that are not read until there is room.
     waiting: BTreeSet<usize>,
-    /// What all outputs held in the last turn.
+    /// Number of bytes that all outputs held in the last turn.
     kept_bytes: usize,
-    /// Commands that were to be killed before their process was there.
+    /// Commands that must be killed as soon as their process has started.
     doomed: BTreeSet<CommandId>,
+    /// Events of commands that a worker is starting, in order: number of the output, and whether it has hung up. At
+    /// most four each.
+    starting: BTreeMap<usize, Vec<(usize, bool)>>,
     environment: Arc<Environment>,
+    registry: Arc<Registry>,
 }
 
-/// The source of a command's first output; that of the second is [`SECOND_OUTPUT`] higher.
+/// The token number of a command's first output; that of the second is [`SECOND_OUTPUT`] higher.
 fn child_source(command: CommandId) -> usize {
     FIRST_SOURCE + usize::try_from(command.0).unwrap_or(0).wrapping_mul(2 * SECOND_OUTPUT)
 }
@@ -47,36 +51,49 @@ fn held(source: usize, child: &ChildProcess) -> Held {
 }
 
 impl Children {
-    pub(super) fn new(environment: Environment) -> Self {
+    pub(super) fn new(environment: Environment, registry: Registry) -> Self {
         let (ready, waiting, doomed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Self { running: HashMap::new(), ready, waiting, kept_bytes: 0, doomed, environment: Arc::new(environment) }
+        let (running, starting) = (HashMap::new(), BTreeMap::new());
+        let (environment, registry) = (Arc::new(environment), Arc::new(registry));
+        Self { running, ready, waiting, kept_bytes: 0, doomed, starting, environment, registry }
     }
 
-    /// Starting a process may block (a slow disk, a network file system): a worker does it.
-    pub(super) fn spawn_job(&self, command: CommandId, spec: CommandSpec) -> Job<JobResult> {
-        let environment = Arc::clone(&self.environment);
+    /// Returns the job that starts a process. A worker runs it, because it may block (slow disk, network file system).
+    pub(super) fn spawn_job(&mut self, command: CommandId, spec: CommandSpec) -> Job<JobResult> {
+        let (environment, registry) = (Arc::clone(&self.environment), Arc::clone(&self.registry));
+        let source = child_source(command);
+        self.starting.insert(source, Vec::new());
         Box::new(move || {
-            JobResult::Spawned(command, ChildProcess::spawn(&spec, &environment, clock::read()).map(Box::new))
+            // Without a place in the poll its end is still seen through SIGCHLD.
+            let watch = |(number, descriptor)| {
+                let token = Token(source + number * SECOND_OUTPUT);
+                let _unwatched = registry.register(&mut SourceFd(&descriptor), token, Interest::READABLE);
+            };
+            let spawned = ChildProcess::spawn(&spec, &environment, clock::read(), watch);
+            JobResult::Spawned(command, spawned.map(Box::new))
         })
     }
 
-    /// Whether output waits that no event will announce, if all outputs may hold `room_bytes`.
+    /// Whether there is output to read that no event will announce, if all outputs may hold `room_bytes`.
     pub(super) fn has_ready(&self, room_bytes: usize) -> bool {
         !self.ready.is_empty() || (!self.waiting.is_empty() && self.kept_bytes < room_bytes)
     }
 
-    /// An output became readable.
+    /// Notes that an output became readable.
     pub(super) fn output_ready(&mut self, event: &Event) {
         let Token(source) = event.token();
         let of_second = (source - FIRST_SOURCE) % (2 * SECOND_OUTPUT);
         let first = source - of_second;
+        let output = (of_second / SECOND_OUTPUT, event.is_read_closed());
         if let Some((_, child)) = self.running.get_mut(&first) {
-            child.output_ready(of_second / SECOND_OUTPUT, event.is_read_closed());
+            child.output_ready(output.0, output.1);
             self.ready.insert(first);
+        } else if let Some(events) = self.starting.get_mut(&first).filter(|events| !events.contains(&output)) {
+            events.push(output);
         }
     }
 
-    /// Some child ended; which one is found by asking each.
+    /// Notes that some child ended. Each child is asked, because the signal does not say which one.
     pub(super) fn mark_all(&mut self) {
         self.ready.extend(self.running.keys());
     }
@@ -105,6 +122,7 @@ impl Children {
 impl EventLoop {
     pub(super) fn spawned(&mut self, command: CommandId, spawned: Result<Box<ChildProcess>, CommandEnd>, now: Now) {
         let source = child_source(command);
+        let events = self.children.starting.remove(&source).unwrap_or_default();
         match spawned {
             Err(end) => {
                 self.children.doomed.remove(&command);
@@ -118,12 +136,7 @@ impl EventLoop {
                 self.dispatch.host_done(HostDone::CommandEnded { command, outcome }, now);
             }
             Ok(mut child) => {
-                // Without a place in the poll its end is still seen through SIGCHLD.
-                for (number, descriptor) in child.outputs() {
-                    let token = Token(source + number * SECOND_OUTPUT);
-                    let mut output = SourceFd(&descriptor);
-                    let _unwatched = self.poll.registry().register(&mut output, token, Interest::READABLE);
-                }
+                events.into_iter().for_each(|(number, is_hung_up)| child.output_ready(number, is_hung_up));
                 if self.children.doomed.remove(&command) {
                     child.kill_group();
                 }
@@ -168,14 +181,14 @@ impl EventLoop {
             let outcome = child.poll(now);
             budget.note(before.kept_bytes, kept_bytes, outcome.is_some());
             if is_full_now || outcome.is_some() {
-                // There may be room for others.
+                // Others may have room now.
                 self.children.ready.append(&mut self.children.waiting);
             }
             if let Some(output) = news {
                 self.dispatch.host_done(HostDone::CommandPrinted { command, output }, now);
             }
             if let Some(outcome) = outcome {
-                // Dropping it takes it out of the poll.
+                // Dropping the child closes its outputs, which removes them from the poll.
                 self.children.running.remove(&source);
                 self.children.ready.remove(&source);
                 self.dispatch.host_done(HostDone::CommandEnded { command, outcome }, now);

@@ -1,5 +1,5 @@
-//! The files of copies: at rest between two jobs, worked on by threads of their own, so that a long copy holds up
-//! nobody's handshake, question or command.
+//! The files of copies. Separate threads work on them, so that a long copy does not delay handshakes, questions or
+//! commands; between two jobs the files are kept here.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,25 +13,25 @@ use crate::model::time::{Monotonic, Now};
 
 use super::{EventLoop, LAST_JOBS};
 
-/// Threads at most.
+/// Maximum number of threads.
 const THREADS_MAX: usize = 4;
 
-/// What comes back from a worker.
+/// The result of a worker's job.
 pub(super) enum CopyResult {
     Source(SourceId, Box<Source>, SourceDone),
     Sink(SinkId, Box<Sink>, Vec<SinkDone>),
 }
 
 pub(super) struct CopyWork {
-    /// Bounded by the copies: each has one job at most.
+    /// Jobs; bounded by the number of copies, each of which has at most one.
     jobs: JobQueue<CopyResult>,
     sources: HashMap<SourceId, Box<Source>>,
     sinks: HashMap<SinkId, Box<Sink>>,
-    /// Sources that are of no use any more once their job is done.
+    /// Sources that are closed when their job is done.
     closing: HashSet<SourceId>,
-    /// Sources that are with a job.
+    /// Sources that a job is using.
     busy: HashSet<SourceId>,
-    /// Whether a job has ended since it was last asked.
+    /// Whether a job has ended since the last [`Self::take_news`].
     has_news: bool,
 }
 
@@ -71,7 +71,7 @@ impl CopyWork {
         }));
     }
 
-    /// The file of a copy that is passed on; it was gathered whole, and stays until it is discarded.
+    /// The complete file of a copy that is to be passed on. It is kept until it is discarded.
     #[cfg(feature = "ssh")]
     pub(super) fn gathered(&self, sink: SinkId) -> Option<std::fs::File> {
         self.sinks.get(&sink).and_then(|sink| sink.file())
@@ -90,7 +90,7 @@ impl CopyWork {
         self.jobs.poll_timeout(now)
     }
 
-    /// Gives what is under way a moment to end.
+    /// Gives running jobs a moment to end.
     pub(super) fn shutdown(&self) {
         self.jobs.shutdown(LAST_JOBS);
     }

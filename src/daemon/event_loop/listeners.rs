@@ -1,4 +1,4 @@
-//! The listeners of the loop: what is bound, with which TLS files, and how those are read again.
+//! The listeners of the loop: their sockets, their TLS files, and the reload of these files.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -20,14 +20,14 @@ use super::storage::JobResult;
 use super::workers::Rank;
 use super::{EventLoop, FIRST_LISTENER, RunError};
 
-/// How long accepting pauses when descriptors are used up.
+/// How long accepting pauses when no descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Minimum interval between two log lines about connections that cannot be accepted.
 const ACCEPT_COMPLAINT: Duration = Duration::from_secs(10);
 /// Maximum number of connections accepted on one listener in one turn.
 const ACCEPTS_PER_TURN: usize = 16;
-/// Descriptors that no peer gets: the history, children, copies and our own links need some.
+/// Number of descriptors reserved for the history, children, copies and our own links.
 const DESCRIPTORS_KEPT: u64 = 128;
 
 /// A bound listener.
@@ -42,13 +42,13 @@ struct BoundTls {
     context: ServerContext,
 }
 
-/// All listeners, and which have somebody waiting.
+/// All listeners, and which have waiting connections.
 pub(super) struct Listening {
     bound: Vec<Bound>,
-    /// How connections that we make check a certificate.
+    /// TLS settings of connections that we open.
     client_tls: Option<ClientContext>,
     keep_alive: bool,
-    /// Connections at most; more would leave too few descriptors for our own work.
+    /// Maximum number of connections; more would leave too few descriptors for our own work.
     connections_max: usize,
     waiting: BTreeSet<usize>,
     again: Option<Monotonic>,
@@ -83,7 +83,7 @@ impl Listening {
         })
     }
 
-    /// Somebody waits at the listener with this token.
+    /// Notes that connections wait at the listener with this token.
     pub(super) fn mark_waiting(&mut self, source: usize) {
         self.waiting.insert(source);
     }
@@ -96,7 +96,7 @@ impl Listening {
         self.again
     }
 
-    /// How connections that we make check a certificate, where that is configured.
+    /// TLS settings of connections that we open, if configured.
     pub(super) const fn client_tls(&self) -> Option<&ClientContext> {
         self.client_tls.as_ref()
     }
@@ -105,12 +105,12 @@ impl Listening {
         self.keep_alive
     }
 
-    /// The next connection of a listener.
+    /// Accepts the next connection of a listener.
     fn accept(&self, source: usize) -> io::Result<Option<Accepted>> {
         let Some(bound) = self.bound.get(source.wrapping_sub(FIRST_LISTENER)) else { return Ok(None) };
         let Some((mut stream, peer)) = bound.socket.accept()? else { return Ok(None) };
         if self.keep_alive {
-            // A peer that vanishes is then noticed a little later.
+            // Without keep-alive a vanished peer is noticed later.
             let _not_supported = stream.set_keepalive();
         }
         if let Some(tls) = &bound.tls {
@@ -120,14 +120,14 @@ impl Listening {
     }
 }
 
-/// One listener as configured.
+/// A configured listener.
 struct Wanted<'a> {
     which: Listener,
     endpoint: Endpoint,
     tls: Option<&'a ServerTls>,
 }
 
-/// A REST API and a WebSocket server that are configured alike share one listener.
+/// The configured listeners. A REST API and a WebSocket server with the same address and settings share one.
 fn wanted(config: &Config) -> Vec<Wanted<'_>> {
     let tcp = |address: std::net::IpAddr, port| Endpoint::Tcp { host: address.to_string(), port };
     let external = config.core.external.clone();
@@ -188,7 +188,7 @@ fn warn(warnings: Vec<String>, log: &mut LogWriter, now: Now) {
     }
 }
 
-/// How connections to a parent check its certificate, where one is configured with TLS.
+/// TLS settings of the connection to our central, if it is configured with TLS.
 fn client_context(config: &Config) -> Result<Option<ClientContext>, RunError> {
     let settings = config.modules.pullwss.as_ref().and_then(|node| node.tls.as_ref());
     settings.map(ClientContext::load).transpose().map_err(RunError::new)
@@ -206,7 +206,7 @@ impl EventLoop {
                 Ok(false) => {}
                 Ok(true) => self.listening.mark_waiting(source),
                 Err(error) => {
-                    // Out of file descriptors, most likely: the waiting peers are taken when some are free again.
+                    // Probably no file descriptors are left. Waiting peers are accepted when some are free again.
                     self.listening.again = Some(now.monotonic + ACCEPT_PAUSE);
                     self.complain_of_accepting(&format!("connections cannot be accepted now: {error}"), now);
                 }
@@ -214,7 +214,7 @@ impl EventLoop {
         }
     }
 
-    /// Accepts on one listener; whether more may wait.
+    /// Accepts connections of one listener; returns whether more may be waiting.
     fn accept_on(&mut self, source: usize, now: Now) -> io::Result<bool> {
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(accepted) = self.listening.accept(source)? else { return Ok(false) };
@@ -229,7 +229,7 @@ impl EventLoop {
                 self.complain_of_accepting(&text, now);
             }
             if is_full {
-                // The place of a stranger is free only after this turn.
+                // The descriptor of the closed stranger becomes free only after this turn.
                 return Ok(true);
             }
         }
@@ -244,7 +244,7 @@ impl EventLoop {
         }
     }
 
-    /// Reads the certificate files of all listeners again, on a worker: an encrypted key takes a while.
+    /// Reloads the certificate files of all listeners on a worker, because decrypting a key takes time.
     pub(super) fn reload_certificates(&mut self, now: Now) {
         let all: Vec<_> = self
             .listening
@@ -263,7 +263,7 @@ impl EventLoop {
         }
     }
 
-    /// New connections use the new certificate; one that cannot be used changes nothing.
+    /// Takes a reloaded certificate, which new connections use. A certificate that cannot be used changes nothing.
     pub(super) fn certificate_loaded(
         &mut self,
         listener: usize,

@@ -1,7 +1,8 @@
-//! The only place that waits: one mio poll over all sockets, children, signals and finished jobs.
+//! The event loop, the only place that waits: one mio poll over all sockets, children, signals and finished jobs.
 //!
-//! One turn: poll; feed every event to [`Dispatch`] under a budget; commit the history once; do the effects; only then
-//! flush the send queues. So an acknowledged message is a stored one, and load makes commits larger, not more frequent.
+//! One turn: poll; pass every event to [`Dispatch`] within a budget; commit the history once; perform the effects; only
+//! then flush the send queues. Thus every acknowledged message is stored, and load makes commits larger, not more
+//! frequent.
 
 mod announcing;
 mod children;
@@ -67,16 +68,16 @@ const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
 const REGISTER_FILE: Token = Token(2);
 const DATABASE: Token = Token(3);
-/// The token of the first listener; the others follow.
+/// Token number of the first listener; the others follow.
 const FIRST_LISTENER: usize = 4;
-/// The watches of command files, above those of the listeners.
+/// Token of the watches of command files, above those of the listeners.
 const COMMAND_FILE: Token = Token(14);
 const COMMAND_DIR: Token = Token(15);
-/// Connections have odd tokens above this, children even ones.
+/// Tokens of connections are odd numbers above this one, those of children even numbers.
 const FIRST_SOURCE: usize = 16;
-/// Names that may wait to be looked up.
+/// Maximum number of names that wait for a lookup.
 const LOOKUPS_MAX: usize = 4_096;
-/// How long jobs may take to end when the daemon does.
+/// How long the daemon waits for jobs when it ends.
 const LAST_JOBS: Duration = Duration::from_millis(100);
 /// How long a stopped daemon tries to send its last answers.
 const LAST_FLUSH: Duration = Duration::from_millis(200);
@@ -124,16 +125,16 @@ struct EventLoop {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
-    /// It was asked to stop.
+    /// The daemon was asked to stop.
     Stopping,
-    /// All work is done; the last answers may take until then.
+    /// All work is done; the last answers may be sent until the given time.
     Stopped(Monotonic),
 }
 
-/// Runs a daemon until it is told to stop; `true` when the program is to begin anew.
+/// Runs a daemon until it is told to stop; returns whether the program must restart.
 ///
 /// # Errors
-/// What could not be opened, bound or read, with the remedy.
+/// Says what could not be opened, bound or read, with the remedy.
 pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<bool, RunError> {
     let mut log = LogWriter::open(options.logfile.as_deref(), options.severity).map_err(RunError::new)?;
     reload::protect_own_files(&config, options.logfile.as_ref());
@@ -151,7 +152,7 @@ pub fn run(config: Config, keys: KeyPair, options: &RunOptions) -> Result<bool, 
 }
 
 impl EventLoop {
-    /// Opens everything that can fail to open; what is given back takes the log over.
+    /// Opens everything that can fail to open; the returned loop takes over the log.
     fn start(
         config: Config,
         keys: KeyPair,
@@ -194,7 +195,8 @@ impl EventLoop {
         };
         let upkeep = Upkeep::new(config.core.max_memory, now);
         let environment = config.modules.action.as_ref().map(|action| Environment::new(&action.environment));
-        let children = Children::new(environment.unwrap_or_else(|| Environment::new(&[])));
+        let environment = environment.unwrap_or_else(|| Environment::new(&[]));
+        let children = Children::new(environment, registry.try_clone().map_err(RunError::new)?);
         let host = Host::new(&config, keys.private);
         let dispatch = Dispatch::new(config, own_key, restored, surroundings, now);
         Ok(move |log| Self {
@@ -219,7 +221,7 @@ impl EventLoop {
         })
     }
 
-    /// Looks up names on threads of their own: dead name servers hold up nobody's handshake, question or command.
+    /// Looks up a name on separate threads, so that dead name servers do not delay handshakes, questions or commands.
     fn submit_lookup(&mut self, job: Job<JobResult>, connection: ConnectionId, now: Now) {
         if !self.workers.submit_below(LOOKUPS_MAX, Rank::Lookup, job) {
             self.resolved(connection, Err("too many names are being looked up".to_owned()), now);
@@ -228,7 +230,7 @@ impl EventLoop {
 
     fn run(&mut self) -> Result<bool, RunError> {
         let mut events = Events::with_capacity(1024);
-        // It may have changed between the start's reading and the watch.
+        // The file may have changed between its first reading and the start of the watch.
         self.reload_register_file();
         self.tell_service_manager(ServiceState::Ready);
         self.turn(clock::read());
@@ -278,7 +280,7 @@ impl EventLoop {
             paused_until,
             self.copies.poll_timeout(now),
         ];
-        // One millisecond more than asked: a wake-up a fraction too early would find nothing due and spin.
+        // One millisecond is added: a wake-up a fraction too early would find nothing due and spin.
         let earliest = deadlines.into_iter().flatten().min()?;
         Some(if earliest <= now { Duration::ZERO } else { earliest.since(now) + Duration::from_millis(1) })
     }
@@ -301,13 +303,13 @@ impl EventLoop {
         }
     }
 
-    /// Everything between two waits.
+    /// Does everything between two waits.
     fn turn(&mut self, now: Now) {
         self.workers.handle_timeout();
         self.ssh.handle_timeout();
         self.copies.handle_timeout();
         if self.copies.take_news() {
-            // Their threads get new work before messages are opened, which takes long for a chunk.
+            // The copy threads get new work before messages are opened, because opening a chunk takes long.
             self.commit(now);
             self.perform_effects(now);
         }
@@ -350,7 +352,7 @@ impl EventLoop {
     }
 
     fn finished_jobs(&mut self, now: Now) {
-        // Those that end meanwhile are for the next turn, which writes before.
+        // Jobs that end meanwhile are left to the next turn, so that this one sends first.
         let results: Vec<JobResult> = std::iter::from_fn(|| self.workers.poll_finished()).collect();
         for result in results {
             match result {
@@ -416,7 +418,7 @@ impl EventLoop {
     }
 }
 
-/// The zone in which `cron` reads its times.
+/// The time zone of the times of `cron`.
 fn local_time_zone(config: &Config, log: &mut LogWriter, now: Now) -> TimeZone {
     edge::time_zone::read().unwrap_or_else(|reason| {
         if config.modules.cron.is_some() {

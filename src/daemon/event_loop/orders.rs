@@ -1,5 +1,5 @@
-//! Command files and what the Centreon database says of their pollers, on workers; and the watches of the files'
-//! directories. One piece of a file at a time.
+//! Reads command files, one piece at a time, and queries the Centreon database about their pollers, both on workers;
+//! and watches the directories of the files.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,9 +19,9 @@ use super::storage::JobResult;
 use super::workers::Rank;
 use super::{COMMAND_DIR, COMMAND_FILE, EventLoop, LOOKUPS_MAX};
 
-/// What the module `legacycmd` needs of this machine.
+/// Files, database and watches of the module `legacycmd`.
 pub(super) struct Orders {
-    /// The database, and the files; `None` without the module.
+    /// The database and the files; `None` without the module.
     place: Option<(DatabaseSettings, Arc<Mutex<CommandFiles>>)>,
     watches: Vec<Watch>,
 }
@@ -31,7 +31,7 @@ struct Watch {
     source: Token,
     path: std::path::PathBuf,
     is_directory: bool,
-    /// `None` while the system cannot tell of changes; the files are looked at every five seconds all the same.
+    /// `None` while the system cannot report changes. The files are also checked every five seconds.
     watch: Option<FileWatch>,
 }
 
@@ -51,11 +51,11 @@ impl Orders {
         }
     }
 
-    /// Watches what is not watched yet: a directory may have come back.
+    /// Starts the missing watches, because a directory may exist again.
     fn watch(&mut self, registry: &Registry) {
         for watch in &mut self.watches {
             if let Some(known) = &mut watch.watch {
-                // Another directory of the name is watched from here on.
+                // From now on the new directory of this name is watched.
                 let _ = known.renew();
                 continue;
             }
@@ -68,7 +68,7 @@ impl Orders {
         }
     }
 
-    /// Whether something has happened that is worth a look.
+    /// Whether the files may have changed since the last call.
     pub(super) fn take_touched(&mut self, source: Token) -> bool {
         let watch = self.watches.iter_mut().find(|watch| watch.source == source);
         watch.and_then(|watch| watch.watch.as_mut()).is_some_and(FileWatch::take_changed)
@@ -76,7 +76,7 @@ impl Orders {
 }
 
 impl EventLoop {
-    /// Does what the module wants of this machine: on the threads of name servers, which may be as slow as others are.
+    /// Does the work of the module on the threads for lookups, because files and databases may be slow.
     pub(super) fn legacy_work(&mut self, id: WorkId, work: LegacyWork, now: Now) {
         self.orders.watch(self.poll.registry());
         let Some((database, files)) = self.orders.place.clone() else { return };
@@ -103,7 +103,7 @@ impl EventLoop {
         }
     }
 
-    /// Something has happened to command files.
+    /// Handles a change of the command files.
     pub(super) fn command_files_touched(&mut self, source: Token, now: Now) {
         if self.orders.take_touched(source) {
             self.dispatch.command_files_touched(now);
@@ -111,7 +111,7 @@ impl EventLoop {
     }
 }
 
-/// What is said where too much waits for the network.
+/// The result when too many jobs wait for the network.
 fn refusal(work: &LegacyWork) -> LegacyDone {
     const BUSY: &str = "too much waits for the network";
     match work {

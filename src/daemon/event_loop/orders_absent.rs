@@ -1,4 +1,4 @@
-//! A build without the feature `centreon`: nobody asks for orders of Centreon Web.
+//! Replaces `orders` in a build without the feature `centreon`.
 
 use mio::Token;
 
@@ -9,7 +9,7 @@ use crate::model::work::WorkId;
 
 use super::EventLoop;
 
-/// Nothing.
+/// Holds nothing.
 pub(super) struct Orders;
 
 impl Orders {
@@ -19,9 +19,9 @@ impl Orders {
 }
 
 impl EventLoop {
-    /// Never called: no configuration has the module.
+    /// Is never called, because no configuration has the module.
     pub(super) fn legacy_work(&mut self, _: WorkId, _: LegacyWork, _: Now) {}
 
-    /// Never called: nothing is watched.
+    /// Is never called, because nothing is watched.
     pub(super) fn command_files_touched(&mut self, _: Token, _: Now) {}
 }

@@ -1,27 +1,27 @@
-//! The outputs of all commands that run, as a part of the budget of all (`dispatch/budget.rs`): above it they are read
-//! one after the other, and the others wait with a full pipe.
+//! The share of the outputs of running commands in the budget of memory (`dispatch/budget.rs`). Above the share they
+//! are read one after the other; the other commands wait with a full pipe.
 
-/// What the outputs of others may hold while the oldest command is still read above the budget.
+/// Maximum number of bytes that the outputs of others may hold while the oldest command is still read above the budget.
 const OTHERS_BYTES: usize = 16 << 20;
-/// Output of commands that end in one turn: storing it takes several times as much.
+/// Maximum number of output bytes of commands that end in one turn; storing them takes several times as much memory.
 const ENDED_BYTES: usize = 2 << 20;
 
-/// What one running command holds.
+/// The output that one running command holds.
 #[derive(Clone, Copy)]
 pub(super) struct Held {
-    /// Names the command; the oldest has the lowest.
+    /// Token number of the command; older commands have lower numbers.
     pub(super) source: usize,
     pub(super) kept_bytes: usize,
-    /// No more of it is kept, whatever it prints.
+    /// Whether its output has reached its limit; further output is discarded.
     pub(super) is_full: bool,
 }
 
 /// The budget in one turn.
 pub(super) struct OutputBudget {
-    /// What may be kept of all outputs together.
+    /// Maximum number of bytes kept of all outputs together.
     limit_bytes: usize,
     total_bytes: usize,
-    /// The oldest command of which more is kept.
+    /// The oldest command whose output has not reached its limit.
     leader: Option<Held>,
     ended_bytes: usize,
 }
@@ -38,15 +38,15 @@ impl OutputBudget {
         budget
     }
 
-    /// Whether a command is read in this turn. The oldest is, unless the others hold too much: these end, by their
-    /// time-out at the latest.
+    /// Whether a command is read in this turn. Above the budget only the oldest is read, unless the others hold too
+    /// much; they end at the latest by their time-out.
     pub(super) fn may_read(&self, held: Held) -> bool {
         let is_leader = self.leader.is_some_and(|leader| leader.source == held.source);
         let of_others = self.total_bytes.saturating_sub(held.kept_bytes);
         held.is_full || self.total_bytes < self.limit_bytes || (is_leader && of_others < OTHERS_BYTES)
     }
 
-    /// A command was read, or ended (then `kept_bytes` is what it printed).
+    /// Notes that a command was read or has ended.
     pub(super) const fn note(&mut self, before_bytes: usize, after_bytes: usize, has_ended: bool) {
         self.total_bytes = self.total_bytes.saturating_sub(before_bytes);
         if has_ended {
@@ -56,12 +56,12 @@ impl OutputBudget {
         }
     }
 
-    /// What all hold.
+    /// Number of bytes that all outputs hold.
     pub(super) const fn total_bytes(&self) -> usize {
         self.total_bytes
     }
 
-    /// Whether commands that could end wait for the next turn.
+    /// Whether ended commands must wait for the next turn.
     pub(super) const fn is_turn_over(&self) -> bool {
         self.ended_bytes >= ENDED_BYTES
     }

@@ -1,7 +1,7 @@
 //! Questions to the history, as jobs of workers.
 //!
-//! Waking a thread costs more than answering a question for a token, which an index finds. So a job answers many of
-//! them and brings their answers together; any other question may take long, and has a job of its own.
+//! Waking a thread costs more than answering a question for a token, which uses an index. Therefore one job answers
+//! many such questions; any other question may take long and gets its own job.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -17,25 +17,25 @@ use super::EventLoop;
 use super::storage::JobResult;
 use super::workers::Rank;
 
-/// Jobs of each kind that run at once; each holds the answers of one page and of [`TOGETHER_BYTES`] at most. The other
-/// questions wait, as many as the deciding part lets be open.
+/// Maximum number of simultaneous jobs of each kind. Each holds answers of at most one page plus [`TOGETHER_BYTES`].
+/// The other questions wait; the deciding core bounds their number.
 const RUNNING_MAX: usize = 2;
-/// Questions of one job at most.
+/// Maximum number of questions of one job.
 const TOGETHER_MAX: usize = 128;
 /// Size in bytes of a job's answers at which it hands back the remaining questions.
 const TOGETHER_BYTES: usize = 256 << 10;
 
-/// A question and who asks it.
+/// A question with its id and page limit.
 pub(super) type Question = (QueryId, LogFilter, PageLimit);
 
-/// What a job has answered, and what it has not.
+/// The result of a job: the answers, and the unanswered questions.
 pub(super) struct Answers {
     rank: Rank,
     answered: Vec<(QueryId, Result<LogPage, String>)>,
     left: VecDeque<Question>,
 }
 
-/// The questions that wait for a job: an index answers some, the others may read all of the history.
+/// The questions that wait for a job: those that an index answers, and those that may read all of the history.
 pub(super) struct Questions {
     path: PathBuf,
     quick: Waiting,
@@ -49,7 +49,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// What the next job answers, while fewer than [`RUNNING_MAX`] run.
+    /// Takes the questions of the next job, if fewer than [`RUNNING_MAX`] are running.
     fn next(&mut self, together: usize) -> Option<VecDeque<Question>> {
         if self.running >= RUNNING_MAX || self.questions.is_empty() {
             return None;
@@ -69,14 +69,14 @@ impl Questions {
         waiting.questions.push_back(question);
     }
 
-    /// A job is done: what it left is next.
+    /// Notes the end of a job; its unanswered questions come next.
     fn take_back(&mut self, rank: Rank, left: VecDeque<Question>) {
         let waiting = if rank == Rank::QuickQuestion { &mut self.quick } else { &mut self.slow };
         waiting.running = waiting.running.saturating_sub(1);
         left.into_iter().rev().for_each(|question| waiting.questions.push_front(question));
     }
 
-    /// The next job and its rank.
+    /// Returns the next job and its rank.
     fn next_job(&mut self, room: AnswerRoom) -> Option<(Rank, Job<JobResult>)> {
         if room == AnswerRoom::None {
             return None;
@@ -100,7 +100,7 @@ impl Questions {
 }
 
 impl EventLoop {
-    /// Gives workers what they may answer now.
+    /// Submits the questions that may be answered now to the workers.
     pub(super) fn submit_questions(&mut self) {
         while let Some((rank, job)) = self.storage.questions.next_job(self.dispatch.answer_room()) {
             self.workers.submit(rank, job);
@@ -116,8 +116,8 @@ impl EventLoop {
     }
 }
 
-/// Whether an index finds the rows and a page bounds them: those of a token, or those behind a row, as a daemon of our
-/// kind asks for in a sync.
+/// Whether an index finds the rows and a page bounds them: the rows of a token, or those after a given row, as another
+/// Stheno requests them in a sync.
 fn is_quick((_, filter, _): &Question) -> bool {
     let has_other = filter.after_ctime.is_some() || filter.after_etime.is_some() || filter.code.is_some();
     filter.token.is_some() || (filter.after_id.is_some() && !has_other && filter.newest.is_none())
@@ -132,7 +132,7 @@ mod tests {
         (QueryId(number), filter, PageLimit { rows: 10, bytes: 1_000, whole_instants: false })
     }
 
-    /// Runs the next job on a database that is not there.
+    /// Runs the next job on a missing database.
     fn run(questions: &mut Questions) -> Option<Answers> {
         match questions.next_job(AnswerRoom::Whole)?.1() {
             JobResult::Answered(answers) => Some(answers),

@@ -1,5 +1,5 @@
-//! The register file while the daemon runs: read again on a worker when it changes and on SIGHUP. A file with a problem
-//! changes nothing.
+//! Reload of the register file while the daemon runs: on a worker, when the file changes and on SIGHUP. A file with a
+//! problem changes nothing.
 
 use std::path::PathBuf;
 
@@ -18,25 +18,25 @@ use super::storage::JobResult;
 use super::workers::Rank;
 use super::{EventLoop, REGISTER_FILE};
 
-/// What the file says now, with warnings, or why it cannot be used.
+/// The registrations in the file with warnings, or the reasons why it cannot be used.
 pub(super) type Reading = Result<(Vec<Registration>, Vec<Problem>), Vec<Problem>>;
 
 /// The file and its state.
 pub(super) struct RegisterFile {
     path: PathBuf,
     own_id: Option<NodeId>,
-    /// `None` where the system cannot tell of changes.
+    /// `None` if the system cannot report changes.
     watch: Option<FileWatch>,
-    /// A worker reads it.
+    /// Whether a worker is reading the file.
     reading: bool,
-    /// It changed while a worker read it.
+    /// Whether the file changed while a worker was reading it.
     again: bool,
-    /// What it said before it was watched, until it is read again.
+    /// The registrations read at the start, until the file is read again.
     first: Option<Vec<Registration>>,
 }
 
 impl RegisterFile {
-    /// Watches the file of the module `register`, where that is loaded.
+    /// Watches the file of the module `register`, if it is loaded.
     pub(super) fn open(config: &Config, registry: &Registry, log: &mut LogWriter, now: Now) -> Option<Self> {
         let settings = config.modules.register.as_ref()?;
         let (path, first) = (settings.file.clone(), Some(settings.nodes.clone()));
@@ -53,7 +53,7 @@ impl RegisterFile {
 }
 
 impl EventLoop {
-    /// The directory of the file has changed.
+    /// Handles a change of the file's directory.
     pub(super) fn register_file_touched(&mut self) {
         let watch = self.register_file.as_mut().and_then(|file| file.watch.as_mut());
         if watch.is_some_and(FileWatch::take_changed) {
@@ -69,7 +69,7 @@ impl EventLoop {
             return;
         }
         if let Some(watch) = &mut file.watch {
-            // A directory that is gone is told by the reading.
+            // If the directory is missing, reading the file reports it.
             let _ = watch.renew();
         }
         let (path, own_id) = (file.path.clone(), file.own_id);
@@ -77,7 +77,7 @@ impl EventLoop {
             .submit(Rank::Own, Box::new(move || JobResult::RegisterFileRead(register_file::reload(&path, own_id))));
     }
 
-    /// The worker has read it.
+    /// Takes the result of the worker that read the file.
     pub(super) fn register_file_read(&mut self, reading: Reading, now: Now) {
         let Some(file) = &mut self.register_file else { return };
         file.reading = false;
@@ -85,7 +85,7 @@ impl EventLoop {
         let shown = file.path.display().to_string();
         let mut log = |line: LogLine| self.log.write(&line, now.wall);
         match reading {
-            // As the start has read it, and said what there is to say.
+            // The content is the same as at the start, which has already logged its warnings.
             Ok((nodes, _)) if file.first.take().is_some_and(|first| first == nodes) => {}
             Ok((nodes, warnings)) => {
                 warnings.iter().for_each(|warning| log(LogLine::warning("register", warning.to_string())));

@@ -1,5 +1,5 @@
-//! SIGHUP: the configuration is read again on a worker. What can change while the daemon runs takes effect, each change
-//! with a line; what cannot is named; a configuration with problems changes nothing.
+//! Reload of the configuration on SIGHUP, on a worker. Changes that are possible while the daemon runs take effect and
+//! are logged one by one; the others are named in the log. A configuration with problems changes nothing.
 
 use std::path::PathBuf;
 
@@ -12,10 +12,10 @@ use super::EventLoop;
 use super::storage::JobResult;
 use super::workers::Rank;
 
-/// What the files say now, or every problem in them.
+/// The new configuration, or every problem in its files.
 pub(super) type Reading = Result<Box<Config>, Vec<Problem>>;
 
-/// Copies must not touch the files of this daemon.
+/// Forbids copies to write the files of this daemon.
 pub(super) fn protect_own_files(config: &Config, logfile: Option<&PathBuf>) {
     let mut files = config.own_files();
     files.extend(logfile.cloned());
@@ -23,14 +23,14 @@ pub(super) fn protect_own_files(config: &Config, logfile: Option<&PathBuf>) {
 }
 
 impl EventLoop {
-    /// Reads the configuration again; one reading at a time.
+    /// Reads the configuration again, unless a worker is reading it already.
     pub(super) fn reload_configuration(&mut self) {
         let path = self.config_path.clone();
         let read = move || JobResult::ConfigurationRead(config::load(&path).map(Box::new));
         self.workers.submit(Rank::Own, Box::new(read));
     }
 
-    /// A worker has read it.
+    /// Takes the result of the worker that read the configuration.
     pub(super) fn configuration_read(&mut self, reading: Reading, now: Now) {
         let mut log = |line: LogLine| self.log.write(&line, now.wall);
         let read = match reading {

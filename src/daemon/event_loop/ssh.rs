@@ -1,7 +1,7 @@
-//! SSH connections of the loop: their sockets are watched here, their sessions take turns on workers of their own.
+//! SSH connections of the loop: their sockets are watched here, and their sessions run on separate workers.
 //!
-//! A session is either here, at rest, or with a worker. An event of its socket that comes meanwhile is remembered and
-//! gives it another turn.
+//! A session is either here, idle, or with a worker. An event of its socket that arrives meanwhile is remembered and
+//! causes another turn.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -22,23 +22,23 @@ use crate::model::time::{Monotonic, Now};
 
 use super::{EventLoop, LOOKUPS_MAX};
 
-/// The tokens of SSH connections begin here, far above those of connections and children.
+/// Token number of the first SSH connection, far above those of connections and children.
 pub(super) const FIRST_SSH_SOURCE: usize = 1 << (usize::BITS - 2);
 /// Maximum number of threads that wait for name servers at the same time.
 const LOOKUP_THREADS: usize = 8;
-/// Threads that calculate for SSH sessions at the same time: a slow key or agent of one host holds up few others.
+/// Maximum number of threads for SSH sessions; several, so that the slow key or agent of one host delays few others.
 const THREADS: usize = 4;
-/// Threads that open files and pack directories for copies over SSH.
+/// Maximum number of threads that open files and pack directories for copies over SSH.
 const FILE_THREADS: usize = 2;
 
 enum State {
-    /// Its name is looked up.
+    /// The host name is being looked up.
     Resolving,
-    /// The connection is being made; the addresses to try if it fails.
+    /// The connection is being opened; with the addresses to try if it fails.
     Connecting(Stream, Vec<SocketAddr>),
-    /// Nothing is to be done.
+    /// The session is idle.
     Resting(Box<Session>),
-    /// A worker has the session.
+    /// A worker is using the session.
     Working,
 }
 
@@ -46,35 +46,35 @@ struct Entry {
     node: NodeId,
     state: State,
     orders: Vec<SshOrder>,
-    /// Uploads whose source is being opened, and those whose source is.
+    /// Uploads whose source is being opened.
     opening: BTreeSet<SshTaskId>,
     sources: Vec<(SshTaskId, Opened)>,
-    /// The socket had an event since the last turn began.
+    /// Whether the socket had an event since the last turn began.
     is_ready: bool,
-    /// The host has said something.
+    /// Whether the host has sent something.
     has_spoken: bool,
-    /// The session has had its first order.
+    /// Whether the session has received its first order.
     is_begun: bool,
 }
 
-/// See the module's page. By attempt, which is never used twice.
+/// All SSH connections by attempt number, which is never reused.
 pub(super) struct SshConnections {
     entries: HashMap<u64, Entry>,
-    /// Each session has one job at most.
+    /// Jobs; each session has at most one.
     jobs: JobQueue<Finished>,
     lookups: JobQueue<Finished>,
     files: JobQueue<Finished>,
 }
 
-/// What comes back from a worker.
+/// The result of a worker's job.
 pub(super) enum Finished {
-    /// A name was looked up.
+    /// A name was looked up, for the attempt with this number.
     Resolved(u64, Result<Vec<SocketAddr>, String>),
-    /// A session had its turn.
+    /// A session has finished a turn.
     Worked { attempt: u64, session: Box<Session>, turn: Turn },
     /// The source of an upload was opened.
     Opened { attempt: u64, task: SshTaskId, upload: Box<SshUpload>, opened: Result<Opened, CopyFailure> },
-    /// A session is gone.
+    /// A session was dropped.
     Dropped,
 }
 
@@ -149,7 +149,7 @@ impl EventLoop {
                 entry.opening.insert(task);
                 self.ssh_open_source(attempt, task, upload, now);
             }
-            // It is not begun, and will not be.
+            // The upload has not begun and will not begin.
             SshOrder::Abort(task) if entry.opening.remove(&task) => {}
             order => {
                 entry.orders.push(order);
@@ -158,7 +158,7 @@ impl EventLoop {
         }
     }
 
-    /// Looks for what an upload copies.
+    /// Opens the source of an upload on a worker.
     fn ssh_open_source(&mut self, attempt: u64, task: SshTaskId, upload: Box<SshUpload>, now: Now) {
         match upload.source.clone() {
             UploadSource::Local(spec) => {
@@ -176,7 +176,7 @@ impl EventLoop {
         }
     }
 
-    /// The source of an upload is open, or cannot be.
+    /// Takes the result of opening the source of an upload.
     fn ssh_opened(
         &mut self,
         attempt: u64,
@@ -216,10 +216,10 @@ impl EventLoop {
         }
     }
 
-    /// Tries the last of the addresses.
+    /// Connects to the last of the addresses.
     fn ssh_connect_next(&mut self, attempt: u64, mut addresses: Vec<SocketAddr>, now: Now) {
         let mut reason = "its name has no address".to_owned();
-        // The attempt may have been given up while its name was looked up.
+        // The attempt may have been cancelled during the lookup.
         while let Some(entry) = self.ssh.entries.get_mut(&attempt) {
             let Some(address) = addresses.pop() else {
                 return self.ssh_failed(attempt, &reason, now);
@@ -244,7 +244,7 @@ impl EventLoop {
         }
     }
 
-    /// The socket of a connection has an event.
+    /// Handles an event of the socket of a connection.
     pub(super) fn ssh_event(&mut self, source: usize, now: Now) {
         let attempt = (source - FIRST_SSH_SOURCE) as u64;
         let Some(entry) = self.ssh.entries.get_mut(&attempt) else { return };
@@ -278,7 +278,7 @@ impl EventLoop {
     fn ssh_connected(&mut self, attempt: u64, now: Now) {
         let Some(entry) = self.ssh.entries.get_mut(&attempt) else { return };
         let State::Connecting(stream, _) = std::mem::replace(&mut entry.state, State::Working) else { return };
-        // A host that vanishes is then noticed a little later.
+        // Without keep-alive a vanished host is noticed later.
         let _not_supported = stream.set_keepalive();
         let node = entry.node;
         match stream.into_tcp().map(Session::new) {
@@ -290,10 +290,10 @@ impl EventLoop {
         self.ssh_listen(attempt, now);
     }
 
-    /// Whether the host has said its first word, which stays unread.
+    /// Checks, without reading, whether the host has sent its first bytes, and reports it.
     fn ssh_listen(&mut self, attempt: u64, now: Now) {
         let Some(entry) = self.ssh.entries.get_mut(&attempt) else { return };
-        // A session that is with a worker was begun although nothing came.
+        // A session that a worker is using was begun although nothing arrived.
         entry.has_spoken = match &entry.state {
             State::Resting(session) => session.has_input(),
             _ => true,
@@ -305,10 +305,10 @@ impl EventLoop {
         }
     }
 
-    /// Sends a session to a worker, if it is here and has something to do.
+    /// Gives a session to a worker, if it is idle and has something to do.
     fn ssh_turn(&mut self, attempt: u64) {
         let Some(entry) = self.ssh.entries.get_mut(&attempt) else { return };
-        // Before the key exchange is ordered, what the host says is left where it is.
+        // Until the key exchange is ordered, the bytes of the host stay unread.
         if entry.orders.is_empty() && !(entry.is_ready && entry.is_begun) {
             return;
         }
@@ -345,7 +345,7 @@ impl EventLoop {
         self.ssh_turn(attempt);
     }
 
-    /// Closing frees keys and buffers; a worker does it.
+    /// Drops a session on a worker, because freeing its keys and buffers takes time.
     fn drop_ssh_session(&mut self, session: Box<Session>) {
         self.ssh.jobs.submit(Box::new(move || {
             drop(session);

@@ -1,4 +1,4 @@
-//! A build without the feature `ssh`: every connection ends before it begins.
+//! Replaces `ssh` in a build without that feature: every connection fails at once.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use super::EventLoop;
 
 pub(super) const FIRST_SSH_SOURCE: usize = 1 << (usize::BITS - 2);
 
-/// There are none.
+/// Holds nothing.
 pub(super) struct SshConnections;
 
-/// Never made.
+/// Has no values.
 pub(super) enum Finished {}
 
 impl SshConnections {

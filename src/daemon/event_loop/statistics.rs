@@ -1,4 +1,4 @@
-//! What the module `statistics` wants of databases and files, on a worker.
+//! Work of the module `statistics` on databases and files, done by a worker.
 
 use crate::config::statistics::StatisticsSettings;
 use crate::edge::{centreon_database, statistics};
@@ -32,7 +32,7 @@ fn refusal(work: &StatisticsWork) -> StatisticsDone {
 }
 
 impl EventLoop {
-    /// Does what the module wants: on the threads of name servers, which may be as slow as others are.
+    /// Does the work of the module on the threads for lookups, because databases and files may be slow.
     pub(super) fn statistics_work(&mut self, id: WorkId, work: StatisticsWork, now: Now) {
         let Some(settings) = self.host.statistics.clone() else { return };
         let refusal = refusal(&work);

@@ -1,4 +1,4 @@
-//! A build without the feature `centreon`: nobody asks for statistics.
+//! Replaces `statistics` in a build without the feature `centreon`.
 
 use crate::model::statistics::StatisticsWork;
 use crate::model::time::Now;
@@ -7,6 +7,6 @@ use crate::model::work::WorkId;
 use super::EventLoop;
 
 impl EventLoop {
-    /// Never called: no configuration has the module.
+    /// Is never called, because no configuration has the module.
     pub(super) fn statistics_work(&mut self, _: WorkId, _: StatisticsWork, _: Now) {}
 }

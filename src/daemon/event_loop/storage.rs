@@ -1,4 +1,4 @@
-//! The database of the loop: commits on the loop, questions and checkpoints on workers.
+//! The database of the loop: commits run on the loop, questions and checkpoints on workers.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,47 +26,48 @@ use super::work::Check;
 use super::workers::Rank;
 use super::{DATABASE, EventLoop, RunError, register_file, reload};
 
-/// What comes back from a worker.
+/// The result of a worker's job.
 pub(super) enum JobResult {
     Crypto(Box<CryptoOutcome>),
     Answered(Answers),
     Spawned(CommandId, Result<Box<ChildProcess>, CommandEnd>),
     Host(HostDone),
-    /// Of a first look at the allow-list.
+    /// The quick check against the allow-list was cut off and must be repeated without hurry.
     CheckTakesLong(Check),
-    /// The TLS handshake of a connection has gone on.
+    /// A step of the TLS handshake of a connection.
     Handshake(ConnectionId, Box<HandshakeStep>),
     Resolved(ConnectionId, Result<Vec<SocketAddr>, String>),
     Checkpointed(Result<(), String>),
-    /// Of a token's name.
+    /// The web API's answer about the token of this name.
     #[cfg(feature = "centreon")]
     WebApiAnswered(String, Result<Option<crate::session::web_tokens::WebToken>, String>),
-    /// Of the listener with this index, with warnings.
+    /// The certificate of the listener with this index, with warnings.
     CertificateLoaded(usize, Box<Result<(ServerContext, Vec<String>), TlsError>>),
     RegisterFileRead(register_file::Reading),
     ConfigurationRead(reload::Reading),
 }
 
-/// Growth in bytes of the write-ahead log after which it is moved into the database.
+/// Growth in bytes of the write-ahead log after which a checkpoint moves it into the database.
 const CHECKPOINT_BYTES: u64 = 8 << 20;
 /// How long to wait before changes that could not be stored are tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long changes wait for another program that writes to the database (a backup, `VACUUM`, a shell).
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
-/// The first look whether it still does, and the longest time between two.
+/// Delay of the first check whether the other program is still writing, and the maximum delay between two checks.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 const LAST_LOOK: Duration = Duration::from_millis(100);
-/// While so many changes wait for it nothing more is taken in: who sends is slowed down, not refused.
+/// When this many changes wait for the other program, no more input is read: senders are slowed down, not refused.
 const WAITING_MAX: usize = 5_000;
 
-/// Database pages kept in memory by a daemon without nodes. It is most of what such a daemon holds at work; less makes
-/// large commits slower.
+/// Size in KiB of the page cache of a daemon without nodes. This is most of its memory under load; a smaller cache
+/// makes large commits slower.
 const CACHE_KIB: u32 = 256;
 
-/// The same with nodes, whose rows come in by thousands; four times as much was no faster.
+/// Size in KiB of the page cache of a daemon with nodes, which store thousands of rows. Four times as much was no
+/// faster.
 const CACHE_WITH_NODES_KIB: u32 = 1_024;
 
-/// Changes that wait for another program, in their order; their receipts wait with them.
+/// Changes that wait for another program, in order, with their receipts.
 struct Waiting {
     batch: Batch,
     since: Monotonic,
@@ -76,17 +77,17 @@ struct Waiting {
 
 pub(super) struct Storage {
     store: HistoryStore,
-    /// Answered by workers.
+    /// Questions that workers answer.
     pub(super) questions: Questions,
     path: PathBuf,
     checkpointing: bool,
-    /// A purge made the database shorter; the file follows with the next checkpoint.
+    /// A purge made the database smaller; the next checkpoint shrinks the file.
     checkpoint_wanted: bool,
-    /// Set while changes wait that could not be stored.
+    /// When to retry the changes that could not be stored; `None` if there are none.
     retry_at: Option<Monotonic>,
     failing: bool,
     waiting: Option<Waiting>,
-    /// Why nothing may be written any more.
+    /// The reason why nothing may be written any more.
     lost: Option<String>,
 }
 
@@ -138,19 +139,19 @@ impl Storage {
         self.waiting.as_ref().map(|waiting| waiting.look_at).into_iter().chain(self.retry_at).min()
     }
 
-    /// Whether a commit is as good as done: nothing stood in the way of the last one, and the disk has room.
+    /// Whether a commit can be expected to succeed: the last one did, and the disk has space.
     fn is_well(&self) -> bool {
         let is_free = !self.failing && self.waiting.is_none() && self.retry_at.is_none() && self.lost.is_none();
         is_free && history_store::has_room(&self.path)
     }
 
-    /// When the next look is, while nothing may be taken in.
+    /// The time of the next check, while no input may be read.
     pub(super) fn full_until(&self) -> Option<Monotonic> {
         let waiting = self.waiting.as_ref().filter(|waiting| waiting.batch.changes.len() >= WAITING_MAX);
         waiting.map(|waiting| waiting.look_at)
     }
 
-    /// Tells the loop when something is done to the database's files.
+    /// Registers the watch of the database's files in the poll.
     pub(super) fn register(&mut self, registry: &Registry) -> std::io::Result<()> {
         match self.store.watch() {
             Some(events) => registry.register(events, DATABASE, Interest::READABLE),
@@ -158,7 +159,7 @@ impl Storage {
         }
     }
 
-    /// Why nothing may be written any more, and the daemon has to end.
+    /// The reason why nothing may be written any more and the daemon must end.
     pub(super) fn lost(&self) -> Option<&str> {
         self.lost.as_deref()
     }
@@ -171,7 +172,7 @@ impl Storage {
         }
     }
 
-    /// Stores what still waits, if it can be now, and leaves one tidy file behind.
+    /// Stores the waiting changes if possible, and closes the database so that a single file remains.
     pub(super) fn finish(&mut self, unstored: Batch, wall: WallTime) -> Result<(), String> {
         let mut last = self.waiting.take().map(|waiting| waiting.batch).unwrap_or_default();
         last.append(unstored);
@@ -185,7 +186,7 @@ impl Storage {
         stored.map(drop).map_err(|error| format!("{} changes are lost: {error}", last.changes.len()))
     }
 
-    /// Gives memory back after a burst.
+    /// Returns memory to the system after a burst.
     pub(super) fn release_memory(&self) {
         self.store.release_memory();
         crate::edge::release_free_memory();
@@ -208,9 +209,8 @@ impl Storage {
 }
 
 impl EventLoop {
-    /// One transaction for everything that this turn wants stored. Changes that could not be stored before go first: a
-    /// newer state of a session must not be overwritten by an older one. While they wait, later changes are refused at
-    /// once.
+    /// Stores all changes of this turn in one transaction. Changes that could not be stored before come first, so that
+    /// an older state of a session never overwrites a newer one. While they wait, later changes are refused at once.
     pub(super) fn commit(&mut self, now: Now) {
         self.commit_waiting(now);
         if self.storage.retry_at.is_some_and(|when| when <= now.monotonic) {
@@ -243,7 +243,7 @@ impl EventLoop {
         }
     }
 
-    /// Tries what waits for another program once more.
+    /// Retries the changes that wait for another program.
     fn commit_waiting(&mut self, now: Now) {
         if let Some(waiting) = self.storage.waiting.take_if(|waiting| waiting.look_at <= now.monotonic) {
             let Waiting { batch, since, pause, .. } = waiting;
@@ -257,13 +257,13 @@ impl EventLoop {
         }
     }
 
-    /// Something was done to the database's files.
+    /// Handles a change of the database's files.
     pub(super) fn database_touched(&mut self, now: Now) {
         self.storage.store.take_events();
         self.check_database(now);
     }
 
-    /// Ends the daemon where the database is not the file that was opened any more: what it acknowledges would be lost.
+    /// Ends the daemon if the database is no longer the file that was opened, because acknowledged data would be lost.
     fn check_database(&mut self, now: Now) {
         // A checkpoint may make the file shorter.
         if self.storage.checkpointing || self.storage.lost.is_some() {

@@ -1,4 +1,4 @@
-//! The sockets of the loop: accept, connect, read under a budget, write what is queued.
+//! The sockets of the loop: accepts, connects, reads within a budget and writes the send queues.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -17,27 +17,27 @@ use super::storage::JobResult;
 use super::workers::Rank;
 use super::{EventLoop, SourceMap, stream_source};
 
-/// Read buffer, shared by all connections: an idle connection costs none.
+/// Size in bytes of the read buffer. All connections share it, so an idle connection needs none.
 const READ_BYTES: usize = 64 << 10;
 /// Maximum number of bytes read from one connection in one turn.
 const READS_PER_TURN: usize = 2;
-/// TLS handshakes that go on in one turn, at most: each costs up to a millisecond.
+/// Maximum number of TLS handshake steps in one turn; each takes up to a millisecond.
 const HANDSHAKES_PER_TURN: usize = 16;
 
-/// Strangers that are read in one turn, at most.
+/// Maximum number of unauthenticated connections read in one turn.
 const STRANGERS_PER_TURN: usize = 16;
 
-/// So many bytes in or out leave memory behind that is worth giving back.
+/// Number of bytes received or sent after which returning memory to the system is worthwhile.
 const BURST_BYTES: usize = 2 << 20;
 
 enum State {
-    /// Waiting for the connection to be made; the addresses to try if it fails.
+    /// The connection is being opened; with the addresses to try if it fails.
     Connecting(Vec<SocketAddr>),
     Open,
-    /// Its last bytes go out.
+    /// The last bytes are being sent.
     Closing,
-    /// Our last bytes are out. What the peer still sends is read and dropped: closing at once would reset the
-    /// connection and take our last words from it.
+    /// Our last bytes are sent. What the peer still sends is read and discarded: closing at once would reset the
+    /// connection, and the peer could lose our last bytes.
     Draining,
 }
 
@@ -45,26 +45,26 @@ struct Entry {
     connection: ConnectionId,
     stream: Stream,
     state: State,
-    /// mio tells only once that there is something to read; this remembers it.
+    /// Whether there is something to read; mio reports it only once.
     readable: bool,
-    /// The peer has sent its last byte; no further event will tell.
+    /// Whether the peer has sent its last byte; no further event reports it.
     ended: bool,
 }
 
 pub(super) struct Streams {
     entries: SourceMap<Entry>,
-    /// Open connections with something to read that we want.
+    /// Open connections that have something to read and should be read.
     reading: BTreeSet<usize>,
-    /// Connections whose socket is full, or whose TLS handshake goes on.
+    /// Connections whose socket is full or whose TLS handshake is in progress.
     blocked: BTreeSet<usize>,
-    /// Connections whose TLS can or must write again.
+    /// Connections whose TLS layer has bytes to write and may write again.
     unflushed: BTreeSet<usize>,
     /// Connections whose socket has room again.
     unblocked: Vec<usize>,
-    /// The stranger that was read last.
+    /// The unauthenticated connection that was read last.
     last_stranger: usize,
     buffer: Box<[u8]>,
-    /// Bytes moved since the last burst.
+    /// Number of bytes received and sent since the last burst.
     moved_bytes: usize,
 }
 
@@ -90,7 +90,7 @@ impl Streams {
         !self.reading.is_empty()
     }
 
-    /// Whether [`BURST_BYTES`] were moved since it last was so.
+    /// Whether [`BURST_BYTES`] were received or sent since the last call that returned `true`.
     pub(super) fn take_burst(&mut self) -> bool {
         let burst = self.moved_bytes >= BURST_BYTES;
         if burst {
@@ -138,7 +138,7 @@ impl Streams {
     pub(super) fn shutdown(&mut self, connection: ConnectionId) {
         let source = stream_source(connection);
         if let Some(entry) = self.entries.get_mut(&source) {
-            // A peer that is gone already needs no telling.
+            // An error means that the peer is already gone.
             let _gone = entry.stream.shutdown_write();
             if entry.stream.wants_flush() {
                 self.unflushed.insert(source);
@@ -184,13 +184,13 @@ impl EventLoop {
             self.finish_connect(source, now);
         }
         if event.is_writable() && self.streams.blocked.remove(&source) {
-            // Not written to here: what an event before this one queued is not committed yet.
+            // Nothing is written here, because data queued by earlier events is not committed yet.
             self.streams.unblocked.push(source);
         }
         self.streams.want(source, &self.dispatch);
     }
 
-    /// The connections to read in this turn: of strangers only some, each in its turn.
+    /// The connections to read in this turn; of unauthenticated ones only some, in rotation.
     fn take_readable(&mut self) -> Vec<usize> {
         let all = std::mem::take(&mut self.streams.reading).into_iter();
         let (entries, dispatch) = (&self.streams.entries, &self.dispatch);
@@ -224,7 +224,7 @@ impl EventLoop {
         }
     }
 
-    /// Gives the next step of a listener's handshake to a worker. Those of strangers come last.
+    /// Gives the next step of an incoming TLS handshake to a worker. Handshakes of strangers come last.
     fn take_handshake_on(&mut self, source: usize, now: Now) {
         let Some(entry) = self.streams.entries.get_mut(&source) else { return };
         let connection = entry.connection;
@@ -243,7 +243,7 @@ impl EventLoop {
         }
     }
 
-    /// A worker has done a step: what it owes is written at the end of the turn, and there may be more to read.
+    /// Takes the result of a handshake step. Its bytes are written at the end of the turn. There may be more to read.
     pub(super) fn handshake_went_on(&mut self, connection: ConnectionId, step: HandshakeStep) {
         let source = stream_source(connection);
         let Some(entry) = self.streams.entries.get_mut(&source) else { return };
@@ -269,7 +269,7 @@ impl EventLoop {
             let into = room.unwrap_or(&mut self.streams.buffer);
             let (read, asked) = (entry.stream.read(into), into.len());
             if was_handshaking || entry.stream.wants_flush() {
-                // What waited for the handshake goes out at the end of the turn, after the commit.
+                // Data that waited for the handshake is sent at the end of the turn, after the commit.
                 self.streams.unflushed.insert(source);
             }
             match read {
@@ -287,7 +287,7 @@ impl EventLoop {
                         self.dispatch.received(connection, bytes, now);
                     }
                     if is_emptied {
-                        // A short read emptied the socket; what comes later brings a new event.
+                        // A short read emptied the socket; later bytes cause a new event.
                         if let Some(entry) = self.streams.entries.get_mut(&source).filter(|entry| !entry.ended) {
                             entry.readable = false;
                         }
@@ -306,7 +306,7 @@ impl EventLoop {
         self.streams.want(source, &self.dispatch);
     }
 
-    /// Reads and drops what the peer of a closing connection sends, under the budget of a turn.
+    /// Reads and discards what the peer of a closing connection sends, within the budget of a turn.
     fn drop_input(&mut self, source: usize, now: Now) {
         for _ in 0..READS_PER_TURN {
             let Some(entry) = self.streams.entries.get_mut(&source) else { return };
@@ -386,7 +386,7 @@ impl EventLoop {
                     self.streams.moved_bytes = self.streams.moved_bytes.saturating_add(len);
                     written = true;
                 }),
-                // TLS may hold bytes that it has taken.
+                // TLS may hold bytes that are not written yet.
                 None => match entry.stream.flush() {
                     Ok(()) => break None,
                     blocked => blocked,
@@ -408,7 +408,7 @@ impl EventLoop {
         }
         if finished {
             entry.state = State::Draining;
-            // A peer that is gone already is found out by reading.
+            // If the peer is already gone, reading reports it.
             let _gone = entry.stream.shutdown_write();
             self.streams.reading.insert(source);
             return;
@@ -416,7 +416,7 @@ impl EventLoop {
         if written {
             self.dispatch.flushed(connection, now);
         }
-        // Also without a byte written: an answered question may be what reading waited for.
+        // This also applies if nothing was written, because reading may have waited for an answered question.
         self.streams.want(source, &self.dispatch);
     }
 
@@ -448,7 +448,7 @@ impl EventLoop {
         }
     }
 
-    /// Tries the last of the addresses.
+    /// Connects to the last of the addresses.
     fn connect_next(&mut self, connection: ConnectionId, mut addresses: Vec<SocketAddr>, now: Now) {
         match addresses.pop() {
             None => self.dispatch.closed(connection, "its name has no address".to_owned(), now),
@@ -460,7 +460,7 @@ impl EventLoop {
     }
 
     fn connecting(&mut self, connection: ConnectionId, connected: io::Result<Stream>, rest: Vec<SocketAddr>, now: Now) {
-        // The attempt may have been given up while its name was looked up.
+        // The attempt may have been cancelled during the lookup.
         if self.dispatch.send_queue(connection).is_none() {
             return;
         }

@@ -1,5 +1,5 @@
-//! What the loop does for the machine that it runs on: it tells the service manager that it still turns, and takes in
-//! less while it needs more memory than it may. No wake-up of its own where neither is asked for.
+//! Upkeep of the process: reports to the watchdog of the service manager, and reads less input while more memory is in
+//! use than allowed. It causes no wake-ups if neither is configured.
 
 use std::time::Duration;
 
@@ -12,25 +12,25 @@ use crate::model::time::{Monotonic, Now};
 
 use super::EventLoop;
 
-/// Minimum interval between two readings of the memory in use, and only while there is input to take in.
+/// Minimum interval between two measurements of the memory in use. It is measured only while there is input to read.
 const MEMORY_LOOK: Duration = Duration::from_millis(50);
-/// Above the limit there is one turn in so long in which something is taken in: a limit that cannot be held makes a
-/// slow daemon, never a deaf one.
+/// Interval between turns that read input while the limit is exceeded. A limit that is too low makes the daemon slow,
+/// but never unresponsive.
 const SLOW_TURN: Duration = Duration::from_millis(100);
-/// Delay after the start, and after a burst, before memory is given back.
+/// Delay after the start, and after a burst, before memory is returned to the system.
 const RELEASE_AFTER: Duration = Duration::from_secs(3);
-/// How often pages of the program are given back in a long burst, which needs few of them.
+/// Interval at which pages of the program file are released during a long burst, which needs few of them.
 const PROGRAM_RELEASE: Duration = Duration::from_secs(1);
 /// Minimum interval between two log lines about memory.
 const COMPLAINT: Duration = Duration::from_secs(60);
 
-/// Watchdog and memory limit.
+/// State of the watchdog and of the memory limit.
 pub(super) struct Upkeep {
     watchdog: Option<Watchdog>,
     memory: Option<MemoryLimit>,
-    /// When memory is given back after the start or a burst.
+    /// When to return memory after the start or a burst.
     release_at: Option<Monotonic>,
-    /// No pages of the program are given back before.
+    /// Earliest time for releasing pages of the program file.
     release_program_at: Option<Monotonic>,
 }
 
@@ -41,7 +41,7 @@ struct Watchdog {
 
 struct MemoryLimit {
     limit_bytes: u64,
-    /// Reads the memory in use; `None` where the system does not tell.
+    /// Returns the memory in use in bytes; `None` if the system does not report it.
     read: fn() -> Option<u64>,
     look_at: Monotonic,
     is_above: bool,
@@ -49,36 +49,36 @@ struct MemoryLimit {
     complain_at: Monotonic,
 }
 
-/// Whether the loop may take something in now.
+/// Whether the loop may read input now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Intake {
     /// Yes.
     Open,
-    /// Yes, and the limit was passed just now: memory that is free should be given back.
+    /// Yes, but the limit has just been exceeded: free memory should be returned to the system.
     Tight,
-    /// Not before then.
+    /// Not before the given time.
     Until(Monotonic),
 }
 
 impl Upkeep {
-    /// Reads what the service manager wants from the environment.
+    /// Reads the watchdog settings of the service manager from the environment; `max_memory` is in bytes.
     pub(super) fn new(max_memory: Option<u64>, now: Now) -> Self {
         let watchdog = notify::watchdog_period().map(|period| Watchdog { period, next: now.monotonic });
         Self {
             watchdog,
             memory: max_memory.map(|limit_bytes| MemoryLimit::new(limit_bytes, process_memory::anonymous_bytes)),
-            // Most of what a start needed is never needed again, nor what the first connections did.
+            // Most of the memory used by the start and the first connections is never needed again.
             release_at: Some(now.monotonic + RELEASE_AFTER),
             release_program_at: None,
         }
     }
 
-    /// When it wants to be called although nothing happens.
+    /// When to call it next if there are no events.
     pub(super) fn poll_timeout(&self) -> Option<Monotonic> {
         self.watchdog.as_ref().map(|watchdog| watchdog.next).into_iter().chain(self.release_at).min()
     }
 
-    /// Tells the service manager that the loop turns, when that is due.
+    /// Reports to the watchdog of the service manager, when due.
     pub(super) fn tend_watchdog(&mut self, log: &mut LogWriter, now: Now) {
         let Some(watchdog) = self.watchdog.as_mut().filter(|watchdog| watchdog.next <= now.monotonic) else { return };
         watchdog.next = now.monotonic + watchdog.period;
@@ -87,13 +87,13 @@ impl Upkeep {
         }
     }
 
-    /// When something may be taken in again, as far as that was decided already.
+    /// Until when reading is paused, if that has been decided.
     pub(super) fn paused_until(&self, now: Monotonic) -> Option<Monotonic> {
         let memory = self.memory.as_ref().filter(|memory| memory.is_above)?;
         (memory.next_turn > now).then_some(memory.next_turn)
     }
 
-    /// Whether something may be taken in.
+    /// Decides whether input may be read.
     pub(super) fn intake(&mut self, log: &mut LogWriter, now: Now) -> Intake {
         match &mut self.memory {
             Some(memory) => memory.intake(log, now),
@@ -112,9 +112,9 @@ impl MemoryLimit {
         let mut answer = Intake::Open;
         if self.look_at <= now.monotonic {
             self.look_at = now.monotonic + MEMORY_LOOK;
-            // A system that does not tell sets no limit.
+            // On a system that does not report its use there is no limit.
             let used_bytes = (self.read)().unwrap_or(0);
-            // Back only with some distance, so that it does not flap.
+            // The state ends only well below the limit, so that it does not flap.
             let bound =
                 if self.is_above { self.limit_bytes.saturating_sub(self.limit_bytes / 10) } else { self.limit_bytes };
             let was_above = std::mem::replace(&mut self.is_above, used_bytes > bound);
@@ -142,7 +142,7 @@ impl MemoryLimit {
 }
 
 impl EventLoop {
-    /// What comes from outside; less of it while too much memory is in use.
+    /// Reads input; less of it while too much memory is in use.
     pub(super) fn take_in(&mut self, now: Now) {
         if self.storage.full_until().is_some() {
             return;
@@ -157,8 +157,8 @@ impl EventLoop {
         self.read_children(now);
     }
 
-    /// Gives memory back some seconds after the start or a burst, and pages of the program during a long one; an idle
-    /// daemon is not woken for it.
+    /// Returns memory to the system some seconds after the start or a burst, and releases pages of the program file
+    /// during a long burst. An idle daemon is not woken for this.
     pub(super) fn release_memory(&mut self, now: Now) {
         let upkeep = &mut self.upkeep;
         if self.streams.take_burst() {

@@ -1,5 +1,5 @@
-//! A thread that asks the vault again and again while parts of the configuration wait for it. When it has answered, the
-//! daemon stops gently and begins anew, whole.
+//! A thread that queries the vault repeatedly while parts of the configuration wait for its secrets. When the vault
+//! answers, the daemon stops gracefully and restarts with the complete configuration.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,20 +15,20 @@ use crate::model::time::Now;
 
 use super::{EventLoop, Phase};
 
-/// Between two questions.
+/// Time between two queries.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// What the thread has to say; it ends with the process.
+/// The messages of the thread, which ends with the process.
 #[derive(Default)]
 pub(super) struct VaultWatch {
     news: Option<Receiver<Result<(), String>>>,
     told: String,
-    /// The vault has answered: after the end the program begins anew.
+    /// Whether the vault has answered, so that the program must restart after its end.
     pub(super) begins_anew: bool,
 }
 
 impl VaultWatch {
-    /// Begins to ask, where something waits.
+    /// Starts the thread if secrets are missing.
     pub(super) fn start(file: PathBuf, waiting: BTreeSet<VaultReference>, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
         if waiting.is_empty() {
             return Self::default();
@@ -53,7 +53,7 @@ impl VaultWatch {
 }
 
 impl EventLoop {
-    /// Takes what the thread has said.
+    /// Handles the messages of the thread.
     pub(super) fn hear_of_vault(&mut self, now: Now) {
         while let Some(Ok(answer)) = self.vault.news.as_ref().map(Receiver::try_recv) {
             match answer {

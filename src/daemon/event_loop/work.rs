@@ -1,4 +1,4 @@
-//! Blocking work of modules, done on a worker.
+//! Blocking work of modules, done by workers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,25 +21,27 @@ use super::storage::JobResult;
 use super::workers::Rank;
 use super::{EventLoop, LOOKUPS_MAX};
 
-/// A check of one request against the allow-list takes no longer than this, and the match in hand.
+/// Maximum duration of checking one request against the allow-list, plus the current match.
 const CHECK_MAX: Duration = Duration::from_secs(2);
-/// The first look at the allow-list; what takes longer goes on at a lower rank and holds up nobody else.
+/// Maximum duration of the first check against the allow-list. A longer check continues at a lower rank, so that it
+/// does not delay others.
 pub(super) const LOOK_MAX: Duration = Duration::from_millis(10);
-/// Pipes that may wait.
+/// Maximum number of waiting writes to pipes.
 const PIPES_MAX: usize = 1_000;
 
 const fn done(id: WorkId, outcome: WorkOutcome) -> JobResult {
     JobResult::Host(HostDone::WorkDone { id, outcome })
 }
 
-/// Command lines that the allow-list is asked for.
+/// Command lines to be checked against the allow-list.
 pub(super) struct Check {
     id: WorkId,
     lines: Vec<String>,
     wanted: usize,
 }
 
-/// Checks command lines; a check that is not done after `patience` comes back, if `may_return`.
+/// Checks command lines. With `may_return`, a check that is not done after `patience` is handed back; without it, the
+/// current line counts as refused.
 fn check_job(check: Check, allowed: &AllowList, patience: Duration, may_return: bool) -> Job<JobResult> {
     let allowed = allowed.clone();
     Box::new(move || {
@@ -55,15 +57,15 @@ fn check_job(check: Check, allowed: &AllowList, patience: Duration, may_return: 
     })
 }
 
-/// What work on this machine needs of the configuration.
+/// The parts of the configuration that work on this machine needs.
 pub(super) struct Host {
     /// Our own key.
     key: Arc<PrivateKey>,
-    /// The commands that may be run, where that is limited.
+    /// The commands that may be run.
     allowed: AllowList,
-    /// The Centreon database, where module `nodes` reads it.
+    /// The Centreon database, if module `nodes` reads it.
     pollers: Option<DatabaseSettings>,
-    /// The module `statistics`.
+    /// Settings of the module `statistics`, if loaded.
     #[cfg(feature = "centreon")]
     pub(super) statistics: Option<crate::config::statistics::StatisticsSettings>,
     /// Of the web API.
@@ -93,7 +95,7 @@ impl Host {
         self.allowed = allowed.map(|allowed| allowed.list.clone()).unwrap_or_default();
     }
 
-    /// A step of a handshake, and its rank.
+    /// Returns the job for a step of a handshake, with its rank.
     pub(super) fn crypto_job(&self, job: CryptoJob) -> (Rank, Job<JobResult>) {
         let rank = match job {
             CryptoJob::Hello { is_known: false, .. } | CryptoJob::Login { .. } => Rank::Stranger,
@@ -105,7 +107,7 @@ impl Host {
 }
 
 impl EventLoop {
-    /// Does what the deciding part wants of this machine.
+    /// Starts work that the deciding core requests of this machine.
     pub(super) fn host_work(&mut self, work: HostWork, now: Now) {
         match work {
             HostWork::Query { query, filter, limit } => self.storage.questions.ask((query, filter, limit)),
@@ -150,12 +152,12 @@ impl EventLoop {
         }
     }
 
-    /// A check that was cut off begins anew where it may take its time.
+    /// Repeats a check that was cut off, at a rank where it may take longer.
     pub(super) fn check_slowly(&mut self, check: Check) {
         self.workers.submit(Rank::SlowMatch, check_job(check, &self.host.allowed, CHECK_MAX, false));
     }
 
-    /// Reads the Centreon database on the threads of name servers: it may take as long to answer as they do.
+    /// Reads the Centreon database on the threads for lookups, because it may be as slow as a name server.
     fn read_pollers(&mut self, now: Now) {
         let Some(settings) = self.host.pollers.clone() else { return };
         let job = Box::new(move || {

@@ -19,12 +19,16 @@ fn words(words: &[&str]) -> CommandSpec {
 }
 
 fn start(spec: &CommandSpec) -> ChildProcess {
-    ChildProcess::spawn(spec, &Environment::new(&[]), clock::read()).unwrap()
+    ChildProcess::spawn(spec, &Environment::new(&[]), clock::read(), |_| ()).unwrap()
 }
 
 /// Plays the event loop. Instead of `SIGCHLD`, which the test process does not read, it looks every few milliseconds.
 fn finish(process: &mut ChildProcess) -> CommandOutcome {
-    let mut poll = watching(process);
+    let poll = watching(process);
+    finish_with(process, poll)
+}
+
+fn finish_with(process: &mut ChildProcess, mut poll: Poll) -> CommandOutcome {
     let mut events = Events::with_capacity(4);
     let start = clock::read();
     loop {
@@ -43,10 +47,12 @@ fn finish(process: &mut ChildProcess) -> CommandOutcome {
 
 fn watching(process: &ChildProcess) -> Poll {
     let poll = Poll::new().unwrap();
-    for (number, descriptor) in process.outputs() {
-        poll.registry().register(&mut SourceFd(&descriptor), Token(number), Interest::READABLE).unwrap();
-    }
+    process.output.descriptors().for_each(|output| watch(&poll, output));
     poll
+}
+
+fn watch(poll: &Poll, (number, descriptor): (usize, RawFd)) {
+    poll.registry().register(&mut SourceFd(&descriptor), Token(number), Interest::READABLE).unwrap();
 }
 
 fn tell(process: &mut ChildProcess, events: &Events) {
@@ -54,7 +60,10 @@ fn tell(process: &mut ChildProcess, events: &Events) {
 }
 
 fn run(spec: &CommandSpec) -> CommandOutcome {
-    finish(&mut start(spec))
+    let poll = Poll::new().unwrap();
+    let environment = Environment::new(&[]);
+    let mut process = ChildProcess::spawn(spec, &environment, clock::read(), |output| watch(&poll, output)).unwrap();
+    finish_with(&mut process, poll)
 }
 
 fn text(outcome: &CommandOutcome) -> &str {
@@ -101,8 +110,9 @@ fn a_program_that_cannot_run_is_named_without_its_arguments() {
     let dir = TempDir::new();
     std::fs::write(dir.join("plain"), "text").unwrap();
     let plain = dir.join("plain");
-    let refused =
-        |list: &[&str]| ChildProcess::spawn(&words(list), &Environment::new(&[]), Now::default()).err().unwrap();
+    let refused = |list: &[&str]| {
+        ChildProcess::spawn(&words(list), &Environment::new(&[]), Now::default(), |_| ()).err().unwrap()
+    };
     let missing = "program 'no-such-program' was not found; give its full path or install it".to_owned();
     assert_eq!(refused(&["no-such-program", "--password=secret"]), CommandEnd::NoProgram(127, missing));
     let CommandEnd::NoProgram(126, text) = refused(&[plain.to_str().unwrap()]) else { panic!() };
@@ -128,7 +138,7 @@ fn a_child_has_no_mask_no_input_no_descriptors_of_ours_and_a_group_of_its_own() 
 #[test]
 fn a_command_has_few_variables_and_those_that_are_named() {
     let environment = Environment::new(&["CARGO_PKG_NAME".into(), "GIVEN=a=b".into(), "NOT_SET_ANYWHERE".into()]);
-    let mut process = ChildProcess::spawn(&words(&["env"]), &environment, clock::read()).unwrap();
+    let mut process = ChildProcess::spawn(&words(&["env"]), &environment, clock::read(), |_| ()).unwrap();
     let outcome = finish(&mut process);
     let mut names: Vec<&str> = text(&outcome).lines().map(|line| line.split('=').next().unwrap()).collect();
     names.retain(|name| !["HOME", "LANG", "USER", "SHELL", "TZ"].contains(name));
@@ -218,7 +228,7 @@ fn a_grandchild_that_keeps_the_pipe_does_not_hold_the_result() {
 #[test]
 fn time_is_an_argument_of_the_state_machine() {
     let now = clock::read();
-    let mut process = ChildProcess::spawn(&shell("exec sleep 600"), &Environment::new(&[]), now).unwrap();
+    let mut process = ChildProcess::spawn(&shell("exec sleep 600"), &Environment::new(&[]), now, |_| ()).unwrap();
     let at = |seconds: u64| Now { monotonic: now.monotonic + Duration::from_secs(seconds), ..now };
     assert_eq!(process.poll_timeout(), Some(at(60).monotonic));
     assert_eq!(process.poll(at(59)), None);

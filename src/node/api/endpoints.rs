@@ -1,4 +1,4 @@
-//! Which path stands for which action, out of the table of actions. An endpoint is there when its module is.
+//! The mapping of paths to actions, made from the table of actions. An endpoint exists if its module is loaded.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use crate::model::module::Module;
 
 use crate::node::actions;
 
-/// The action of a call; `None` when the path or the method is unknown.
+/// Returns the action of a call; `None` if the path or the method is unknown.
 pub(super) fn find(method: Method, path: &str, has: impl Fn(Module) -> bool) -> Option<Action> {
     let mut all = actions::endpoints(has);
     all.find(|(known, at, _)| *known == method && *at == path).map(|(.., action)| action.clone())
 }
 
-/// The methods of a path, for an `Allow` header; `None` for an unknown path.
+/// Returns the methods of a path for an `Allow` header; `None` for an unknown path.
 pub(super) fn allowed(path: &str, has: impl Fn(Module) -> bool) -> Option<&'static str> {
     let methods: Vec<Method> =
         actions::endpoints(has).filter(|(_, at, _)| *at == path).map(|(method, ..)| method).collect();
@@ -25,7 +25,7 @@ pub(super) fn allowed(path: &str, has: impl Fn(Module) -> bool) -> Option<&'stat
     }
 }
 
-/// Every endpoint as `INFORMATION` lists it: `"POST_/core/action/command": "COMMAND"`.
+/// Returns every endpoint as `INFORMATION` lists it: `"POST_/core/action/command": "COMMAND"`.
 pub(in crate::node) fn listed(has: impl Fn(Module) -> bool) -> BTreeMap<String, &'static str> {
     let all = actions::endpoints(has);
     all.map(|(method, path, action)| (format!("{}_/{path}", method.as_str()), action.as_str())).collect()

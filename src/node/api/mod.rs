@@ -26,23 +26,23 @@ use super::peer::Handled;
 use super::{audit, json};
 use waits::{Calls, Lookup, WAITING_MAX};
 
-/// `sync_wait` where it is not given, in microseconds.
+/// Default of `sync_wait` in microseconds.
 const SYNC_WAIT_MICROS: u64 = 10_000;
-/// No wait is longer.
+/// Maximum duration of a wait.
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
 
 fn answer(status: u16, body: impl Into<String>) -> ApiAnswer {
     ApiAnswer { status, body: body.into(), allow: None }
 }
 
-/// What a caller is told while the history takes no rows: nobody would hear what became of its action.
+/// Answer while the history takes no rows, because the result of an action could not be reported.
 pub(super) const CANNOT_STORE: &str =
     "the history of this daemon cannot be written; its log says why, for instance a full disk";
 
-/// What a caller is told of a path whose action the daemon beside us has not told yet.
+/// Answer to a path that the daemon named by 'delegate' has not announced yet.
 const NOT_TOLD: &str = "the node of 'delegate' has no such path, or is not connected";
 
-/// A refusal as the original words it.
+/// Returns a refusal in the words of the original.
 fn refusal(status: u16, error: &str, text: &str) -> ApiAnswer {
     answer(status, serde_json::json!({ "error": error, "message": text }).to_string())
 }
@@ -51,14 +51,14 @@ fn unknown_path(allow: Option<&'static str>) -> ApiAnswer {
     ApiAnswer { allow, ..refusal(404, "method_unknown", "Method not implemented") }
 }
 
-/// A wait in microseconds. A value that is not a number counts as absent, as in the original.
+/// Reads a wait in microseconds. A value that is not a number counts as absent, as in the original.
 fn wait_of(call: &ApiCall, name: &str) -> Option<Duration> {
     let (_, value) = call.query.iter().rev().find(|(key, value)| key == name && !value.is_empty())?;
     let micros = value.trim().parse().unwrap_or(0);
     Some(Duration::from_micros(micros).min(WAIT_MAX))
 }
 
-/// What to look for in the history once a token has ended or the wait is over.
+/// Returns what to look up in the history when a token has ended or the wait is over.
 fn lookup(call: &ApiCall, token: &str, target: Option<&str>) -> Option<Lookup> {
     let parameters = parameters(call);
     let filter = read_filter(|key| if key == "token" { None } else { parameters.get(key) })?;
@@ -74,8 +74,8 @@ fn parameters(call: &ApiCall) -> Map<String, Value> {
     call.query.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect()
 }
 
-/// The action's data: `{"content":<body>,"parameters":<query>,"variables":[path parts]}`. `None` when the body is no
-/// JSON.
+/// Returns the data of the action: `{"content":<body>,"parameters":<query>,"variables":[path parts]}`. `None` if the
+/// body is not JSON.
 fn action_data(call: &ApiCall, variables: &[String]) -> Option<String> {
     let body = text::from_bytes(&call.body);
     let has_body = matches!(call.method, Method::Post | Method::Patch | Method::Put);
@@ -87,16 +87,16 @@ fn action_data(call: &ApiCall, variables: &[String]) -> Option<String> {
     })
 }
 
-/// What becomes of a call.
+/// How a call is handled.
 #[derive(Debug)]
 pub(super) enum Plan {
-    /// It is answered.
+    /// It is answered at once.
     Answer(ApiAnswer),
     /// It waits.
     Wait,
     /// An action of the core is run, and its reply is the answer, see [`answer_of`].
     Reply(Action, String),
-    /// An action is run; its rows tell the end.
+    /// An action is run, and its rows report the end.
     Start(Started),
 }
 
@@ -105,14 +105,14 @@ pub(super) enum Plan {
 pub(super) struct Started {
     pub token: Token,
     pub action: Action,
-    /// The node that it is for; `None` for us.
+    /// The target node; `None` for this daemon.
     pub target: Option<String>,
     pub data: String,
-    /// The answer, where the call does not wait.
+    /// The answer, if the call does not wait.
     pub answer: Option<ApiAnswer>,
 }
 
-/// The calls with what they work on.
+/// The handling of calls, with references to the state that it uses.
 pub(super) struct ApiRoom<'a> {
     pub context: &'a mut Context,
     pub nodes: &'a mut Nodes,
@@ -120,7 +120,7 @@ pub(super) struct ApiRoom<'a> {
     pub calls: &'a mut Calls,
 }
 
-/// The answer to a call whose action was answered by the core.
+/// Returns the answer to a call whose action was handled by the core.
 pub(super) fn answer_of(handled: Handled, is_stopping: bool) -> ApiAnswer {
     match handled {
         Handled::Reply(_, Code::FINISHED_KO, data) if is_stopping => answer(503, data),
@@ -130,7 +130,7 @@ pub(super) fn answer_of(handled: Handled, is_stopping: bool) -> ApiAnswer {
 }
 
 impl ApiRoom<'_> {
-    /// An authorised call below `/api`.
+    /// Handles an authorised call below `/api`.
     pub fn call(&mut self, id: CallId, call: &ApiCall) -> Plan {
         self.plan(id, call).unwrap_or_else(Plan::Answer)
     }
@@ -165,10 +165,10 @@ impl ApiRoom<'_> {
         }
     }
 
-    /// `GET /api/[nodes/<id>/]log/<token>`
+    /// Handles `GET /api/[nodes/<id>/]log/<token>`.
     fn log_call(&mut self, id: CallId, call: &ApiCall, token: &str, target: Option<&str>) -> Result<Plan, ApiAnswer> {
         self.admit_call(call, &Action::GetLog, "").map_err(|()| forbidden())?;
-        // Rows of what went to the daemon beside us are there.
+        // The rows of actions that were passed to the daemon named by 'delegate' are in its history.
         let delegate = self.context.delegate.node().filter(|node| self.nodes.is_sent_to(token, *node));
         let delegate = delegate.map(|node| node.to_string());
         let lookup = lookup(call, token, target.or(delegate.as_deref())).ok_or_else(|| waits::no_log(token))?;
@@ -179,7 +179,7 @@ impl ApiRoom<'_> {
         Ok(Plan::Wait)
     }
 
-    /// What an endpoint stands for; `depth` segments name the node, the next `len` the endpoint.
+    /// Finds the action of an endpoint; the first `depth` segments name the node, the next `len` the endpoint.
     fn find_endpoint(&mut self, call: &ApiCall, depth: usize, len: usize) -> Result<(Action, String), ApiAnswer> {
         let segments = call.path.get(depth..).unwrap_or_default();
         let (name, variables) = segments.split_at_checked(len).unwrap_or((segments, &[]));
@@ -200,7 +200,8 @@ impl ApiRoom<'_> {
         Ok((action, data))
     }
 
-    /// Whether the caller may ask for that. Either way a line says so: in the log for a refusal, in the audit log else.
+    /// Checks whether the caller may ask for this action. A refusal is logged, an accepted call is written to the audit
+    /// log.
     fn admit_call(&mut self, call: &ApiCall, action: &Action, data: &str) -> Result<(), ()> {
         let caller = audit::Asker::of(&call.caller);
         let target = match call.path.as_slice() {
@@ -210,7 +211,7 @@ impl ApiRoom<'_> {
         audit::admit(self.context, &caller, action, target, data)
     }
 
-    /// An endpoint of the core or of a module that answers with a token.
+    /// Starts the action of an endpoint of the core or of a module that answers with a token.
     fn start(
         &mut self,
         id: CallId,
@@ -221,18 +222,18 @@ impl ApiRoom<'_> {
     ) -> Result<Plan, ApiAnswer> {
         let token = self.context.generate_token();
         if !self.context.stores {
-            // The row tries the database again.
+            // Writing this row tries the database again.
             self.context.fail(&token, "database issue");
             return Err(refusal(503, "database_error", CANNOT_STORE));
         }
         let answer = match wait_of(call, "log_wait") {
             None => Some(answer(200, format!("{{\"token\":\"{token}\"}}"))),
             Some(wait) => match lookup(call, token.as_str(), target).filter(|_| !wait.is_zero()) {
-                // Nothing is waited for, or no row can be meant: no row is there yet.
+                // The call does not wait, or no token can be meant: there is no row yet.
                 None => Some(waits::no_log(token.as_str())),
                 Some(_) if self.calls.len() >= WAITING_MAX => return Err(busy()),
                 Some(lookup) => {
-                    // First, so that a row that ends the token at once is noticed.
+                    // This comes first, so that a row that ends the token at once is noticed.
                     self.wait_for_token(id, lookup, wait);
                     None
                 }

@@ -17,7 +17,7 @@ fn synced(rows: &str) -> Input {
     node_message(2, "ACK", "", &format!(r#"{{"code":0,"data":{{"action":"getlog","result":[{rows}]}}}}"#))
 }
 
-/// The first token that a test's core makes up.
+/// Returns the first token that a test's core generates.
 fn token() -> String {
     "01".repeat(64)
 }
@@ -168,7 +168,7 @@ fn the_log_of_a_token_is_looked_up_with_the_parameters_as_filters() {
     assert_eq!(bench.answer(0, vec![row(1, "tok", 2, "{}")], false), [format!("answer 1 200 {LOGS}")]);
     bench.call(2, Method::Get, "log/tok", "");
     assert_eq!(bench.answer(1, vec![], false), [format!("answer 2 200 {NO_LOG}")]);
-    // Rows that are left out are never left out silently.
+    // An answer with omitted rows says so.
     bench.call(3, Method::Get, "log/tok", "");
     let outputs = bench.answer(2, vec![row(1, "tok", 2, "{}")], true);
     assert_eq!(outputs[0], format!("answer 3 200 {},\"more\":true}}", LOGS.strip_suffix('}').unwrap()));
@@ -207,7 +207,7 @@ fn log_wait_ends_as_soon_as_the_token_has_ended() {
     assert_eq!(outputs.last().unwrap(), &format!("query 0 up to 100000 token={}", token()));
     let outputs = bench.answer(0, vec![row(1, "tok", 2, "{}")], false);
     assert!(outputs[0].starts_with(r#"answer 1 200 {"message":"Logs found""#), "{outputs:?}");
-    // A token that ends before the wait begins.
+    // The token ends before the wait begins.
     let outputs = bench.call(2, Method::Post, "core/proxy/remotecopy?log_wait=60000000", "{}");
     assert!(outputs[1].starts_with("query 1 "), "{outputs:?}");
 }

@@ -1,5 +1,5 @@
-//! Calls that wait: for a token to end, for a node's log, for the history. An answer goes out as soon as it is known; a
-//! wait only bounds it.
+//! Calls that wait: for the end of a token, for the log of a node, or for the history. A call is answered as soon as
+//! its answer is known; a wait only sets the limit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,51 +15,51 @@ use crate::node::output::Output;
 use crate::node::sync::asking;
 use crate::node::timers::Timer;
 
-/// A node whose token is waited for is asked for its log so long after it was told, then at twice the distance each
-/// time: a Perl node does not announce its rows.
+/// A Perl node does not announce its rows. So a node whose token is awaited is asked for its log after this time, and
+/// then after intervals that double each time.
 const POLL_FIRST: Duration = Duration::from_millis(150);
-/// No distance is longer.
+/// Maximum interval.
 const POLL_MAX: Duration = Duration::from_secs(2);
 
-/// Calls that wait at most.
+/// Maximum number of waiting calls.
 pub(super) const WAITING_MAX: usize = 1_000;
 
-/// What is looked for when the wait is over.
+/// What is looked up when the wait is over.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Lookup {
-    /// Always with a token.
+    /// The filter, which always has a token.
     pub filter: LogFilter,
-    /// The node whose log is asked for before.
+    /// The node that is asked for its log first.
     pub target: Option<String>,
-    /// How long that may take.
+    /// Maximum duration of that.
     pub sync_wait: Duration,
 }
 
 #[derive(Debug)]
 enum Waiting {
-    /// For a terminal row.
+    /// It waits for a terminal row.
     Token(Lookup),
-    /// For the log of a node; with the number of the sync, where it is a node of ours.
+    /// It waits for the log of a node, with the number of the sync if the node is ours.
     Log { lookup: Lookup, sync: Option<(NodeId, u64)> },
-    /// For the history.
+    /// It waits for the history.
     History { token: String },
 }
 
-/// The calls that wait.
+/// The waiting calls.
 #[derive(Debug, Default)]
 pub(in crate::node) struct Calls {
     waiting: BTreeMap<CallId, Waiting>,
     by_token: BTreeMap<String, BTreeSet<CallId>>,
-    /// Targets whose tokens are waited for.
+    /// Targets whose tokens are awaited.
     polled: BTreeMap<NodeId, Polled>,
 }
 
-/// How a target is asked for its log.
+/// How the log of a target is polled.
 #[derive(Debug)]
 struct Polled {
-    /// Calls that wait for one of its tokens.
+    /// Number of calls that wait for one of its tokens.
     calls: usize,
-    /// The distance to the next question but one.
+    /// The interval after the next question.
     distance: Duration,
 }
 
@@ -70,12 +70,12 @@ impl Lookup {
 }
 
 impl Calls {
-    /// How many wait.
+    /// Returns the number of waiting calls.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Those that wait for the sync `serial` of a node, or an earlier one.
+    /// Returns the calls that wait for the sync `serial` of a node, or an earlier one.
     fn waiting_for_sync(&self, id: NodeId, serial: u64) -> Vec<CallId> {
         let is_due = |waiting: &Waiting| match waiting {
             Waiting::Log { sync: Some((node, wanted)), .. } => *node == id && *wanted <= serial,
@@ -84,13 +84,13 @@ impl Calls {
         self.waiting.iter().filter(|(_, waiting)| is_due(waiting)).map(|(call, _)| *call).collect()
     }
 
-    /// Those that do not wait for the history yet.
+    /// Returns the calls that do not wait for the history yet.
     fn waiting(&self) -> Vec<CallId> {
         let waits = |waiting: &Waiting| !matches!(waiting, Waiting::History { .. });
         self.waiting.iter().filter(|(_, waiting)| waits(waiting)).map(|(call, _)| *call).collect()
     }
 
-    /// Whether any call waits for a token of this target.
+    /// Returns whether any call waits for a token of this target.
     fn is_polled(&self, target: NodeId) -> bool {
         self.polled.contains_key(&target)
     }
@@ -131,14 +131,14 @@ impl ApiRoom<'_> {
         self.context.timers.set(Timer::Call(call), self.context.now.monotonic + wait);
     }
 
-    /// There is something new to wait for: the distances start over.
+    /// Restarts the intervals because there is something new to wait for.
     fn poll_from_now(&mut self, target: NodeId) {
         let Some(polled) = self.calls.polled.get_mut(&target) else { return };
         polled.distance = POLL_FIRST.saturating_mul(2);
         self.context.timers.set(Timer::Poll(target), self.context.now.monotonic + POLL_FIRST);
     }
 
-    /// A node, or the relay before it, has confirmed a token.
+    /// Notes that a node, or the relay before it, has confirmed a token.
     pub(in crate::node) fn token_confirmed(&mut self, token: &str) {
         let call = self.calls.by_token.get(token).and_then(BTreeSet::first);
         let target = match call.and_then(|call| self.calls.waiting.get(call)) {
@@ -150,7 +150,7 @@ impl ApiRoom<'_> {
         }
     }
 
-    /// [`Timer::Poll`]
+    /// Handles [`Timer::Poll`].
     pub(in crate::node) fn poll_due(&mut self, target: NodeId) {
         let Some(polled) = self.calls.polled.get_mut(&target) else { return };
         let next = self.context.now.monotonic + polled.distance;
@@ -159,7 +159,7 @@ impl ApiRoom<'_> {
         asking::look_for_rows_of(self.context, self.nodes, target);
     }
 
-    /// A call waits no more: its timers go, and the target is left alone once nobody waits for it.
+    /// Ends the wait of a call: removes its timers, and stops polling its target if no other call waits for it.
     fn stop_waiting(&mut self, call: CallId) -> Option<Waiting> {
         self.context.timers.cancel(&Timer::Call(call));
         let waiting = self.calls.remove(call);
@@ -171,7 +171,7 @@ impl ApiRoom<'_> {
         waiting
     }
 
-    /// Asks the node for its log where there is one, then the history.
+    /// Asks the node, if there is one, for its log, and then the history.
     pub(super) fn look_up(&mut self, call: CallId, lookup: Lookup) {
         let Some(target) = lookup.target.clone() else {
             self.calls.waiting.insert(call, Waiting::Log { lookup, sync: None });
@@ -183,14 +183,14 @@ impl ApiRoom<'_> {
         self.calls.waiting.insert(call, Waiting::Log { lookup, sync });
     }
 
-    /// A terminal row of a token is written.
+    /// Notes that a terminal row of a token is written.
     pub(in crate::node) fn token_ended(&mut self, token: &str) {
         for call in self.calls.by_token.get(token).cloned().unwrap_or_default() {
             self.ask_history(call);
         }
     }
 
-    /// The rows of a token cannot be stored: whoever waits for them is told, for there will be none to read.
+    /// Answers the calls that wait for a token whose rows cannot be stored.
     pub(in crate::node) fn token_not_stored(&mut self, token: &str) {
         for call in self.calls.by_token.get(token).cloned().unwrap_or_default() {
             self.stop_waiting(call);
@@ -200,7 +200,7 @@ impl ApiRoom<'_> {
         }
     }
 
-    /// [`Timer::Call`]: the wait is over.
+    /// Handles [`Timer::Call`]: the wait is over.
     pub(in crate::node) fn waited(&mut self, call: CallId) {
         match self.stop_waiting(call) {
             Some(Waiting::Token(lookup)) => self.look_up(call, lookup),
@@ -215,7 +215,7 @@ impl ApiRoom<'_> {
         }
     }
 
-    /// Waits no longer for anything but the history.
+    /// Stops waiting for anything but the history.
     pub(in crate::node) fn ask_history(&mut self, call: CallId) {
         let lookup = match self.stop_waiting(call) {
             Some(Waiting::Token(lookup) | Waiting::Log { lookup, .. }) => lookup,
@@ -233,21 +233,21 @@ impl ApiRoom<'_> {
         }
     }
 
-    /// A node's syncs up to this serial number are over.
+    /// Notes that the syncs of a node up to this serial number are complete.
     pub(in crate::node) fn synced(&mut self, node: NodeId, serial: u64) {
         for call in self.calls.waiting_for_sync(node, serial) {
             self.ask_history(call);
         }
     }
 
-    /// The daemon stops: calls are answered with what is there.
+    /// Answers all calls with the rows that are available, because the daemon stops.
     pub(in crate::node) fn stop(&mut self) {
         for call in self.calls.waiting() {
             self.ask_history(call);
         }
     }
 
-    /// The history answered.
+    /// Handles an answer of the history.
     pub(in crate::node) fn history_answered(&mut self, call: CallId, result: Result<LogPage, String>) {
         let Some(Waiting::History { token }) = self.calls.remove(call) else { return };
         let answer = match result {
@@ -257,13 +257,13 @@ impl ApiRoom<'_> {
         self.context.output(Output::Answer { call, answer });
     }
 
-    /// The caller went away.
+    /// Forgets a call whose caller has gone.
     pub(in crate::node) fn forget(&mut self, call: CallId) {
         self.stop_waiting(call);
     }
 }
 
-/// No row of the token fits.
+/// Returns the answer if no row of the token matches.
 pub(super) fn no_log(token: &str) -> ApiAnswer {
     let mut body = String::from(r#"{"error":"no_log","message":"No log found for token","data":[],"token":"#);
     json::push_string(&mut body, token);

@@ -1,4 +1,4 @@
-//! What copies of all kinds say when a message is taken, and when they fail.
+//! Confirmations and failures of all kinds of copies.
 
 use crate::model::action::Action;
 use crate::model::code::Code;
@@ -15,7 +15,7 @@ use crate::node::nodes::node::Link;
 use crate::node::output::Output;
 use crate::node::sync::asking;
 
-/// The data of the row that ends a copy with an error.
+/// Returns the data of the row that ends a copy with an error.
 pub(super) fn failure_data(failure: &CopyFailure) -> String {
     let CopyFailure { message, detail } = failure;
     if detail.is_empty() {
@@ -25,8 +25,8 @@ pub(super) fn failure_data(failure: &CopyFailure) -> String {
     }
 }
 
-/// A copy is over that went by way of `through`, which may have ended its token, or a daemon behind it: its history is
-/// looked at before the token ends here with `data`. `false` when it cannot be.
+/// Ends a copy that went through the node `through`. That node, or a daemon behind it, may have ended the token, so its
+/// history is read before the token ends here with `data`. Returns `false` if that is not possible.
 pub(super) fn end_after_look(
     context: &mut Context,
     nodes: &mut Nodes,
@@ -45,8 +45,8 @@ pub(super) fn end_after_look(
     true
 }
 
-/// Tells the sender of a copy how a message went. A central that we dial hears it too: the caller makes sure that it is
-/// one of our own kind and asked for it, because any other would take it for a request.
+/// Reports the result of a message to the sender of a copy. A central that we dial gets it too; the caller makes sure
+/// that it is one of our own kind that asked for it, because any other would take the report for a request.
 pub(super) fn confirm(context: &mut Context, client: ClientId, token: &Token, code: Code, data: String) {
     let outgoing = Outgoing::Reply(Reply { kind: Action::Ack, token: Some(token.clone()), code, data });
     context.output(match client.parent() {

@@ -1,8 +1,8 @@
-//! Commands that come after a copy run after it, as in the original: a platform copies a configuration to a poller and
-//! then restarts the engine there, without waiting for the rows in between.
+//! Commands that follow a copy run after it, as in the original: Centreon copies a configuration to a poller and then
+//! restarts the engine there, without waiting for the rows in between.
 //!
-//! The sender holds a command for a node back until the copies that were asked for before it are sent; the receiver
-//! until what has come is in its place. Both only for a while: a long copy must not hold up everything.
+//! The sender delays a command for a node until all earlier copies to it are sent; the receiver delays it until all
+//! received copies are in place. Both wait for a limited time, because a long copy must not delay everything.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,40 +16,40 @@ use crate::node::context::Context;
 use crate::node::peer::Peer;
 use crate::node::timers::Timer;
 
-/// So long a command waits at most.
+/// Maximum time that a command waits.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Commands that wait at most, and their bytes; what comes then does not wait.
+/// Maximum number of waiting commands, and of their bytes. A command beyond that does not wait.
 const HELD_MAX: usize = 1_000;
 const HELD_BYTES_MAX: usize = 4 << 20;
 
-/// A command that waits.
+/// A waiting command.
 #[derive(Debug)]
 pub(in crate::node) struct Held {
     pub peer: Peer,
     pub action: Action,
     pub token: Token,
     pub data: String,
-    /// The node that it is for; `None` for us.
+    /// The target node; `None` for this daemon.
     pub node: Option<NodeId>,
 }
 
-/// All that wait.
+/// All waiting commands.
 #[derive(Debug, Default)]
 pub(super) struct HeldCommands {
-    /// Each with the number of the first copy that came after it.
+    /// Each command with the number of the first copy that was requested after it.
     held: VecDeque<(Held, SourceId)>,
     bytes: usize,
-    /// How many of them wait for nothing any more, counted from the oldest.
+    /// How many commands do not have to wait any more, counted from the oldest.
     free: usize,
 }
 
 impl HeldCommands {
-    /// Bytes of the requests that wait.
+    /// Returns the number of bytes of the waiting requests.
     pub(super) const fn held_bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Takes a command; `false` when there is no room.
+    /// Takes a command. Returns `false` if there is no room.
     pub fn hold(&mut self, context: &mut Context, held: Held) -> bool {
         let bytes = self.bytes.saturating_add(held.data.len());
         if self.held.len() >= HELD_MAX || bytes > HELD_BYTES_MAX {
@@ -62,13 +62,13 @@ impl HeldCommands {
         true
     }
 
-    /// The place of the oldest that waits for nothing any more.
+    /// Returns the index of the oldest command that does not have to wait any more.
     pub fn find(&self, is_free: impl Fn(Option<NodeId>, SourceId) -> bool) -> Option<usize> {
         let mut all = self.held.iter().enumerate();
         all.find(|(at, (held, before))| *at < self.free || is_free(held.node, *before)).map(|(at, _)| at)
     }
 
-    /// Takes out the one at a place.
+    /// Takes out the command at an index.
     pub fn take(&mut self, context: &mut Context, at: usize) -> Option<Held> {
         let (held, _) = self.held.remove(at)?;
         self.bytes = self.bytes.saturating_sub(held.data.len());
@@ -79,12 +79,12 @@ impl HeldCommands {
         Some(held)
     }
 
-    /// [`Timer::AfterCopies`], or the daemon stops: nothing waits any longer.
+    /// Handles [`Timer::AfterCopies`], or the end of the daemon: no command has to wait any more.
     pub fn free_all(&mut self) {
         self.free = self.held.len();
     }
 
-    /// Commands for us that wait never run.
+    /// Drops the waiting commands for this daemon.
     pub fn drop_ours(&mut self, context: &mut Context, reason: &str) {
         while let Some(at) = self.held.iter().position(|(held, _)| held.node.is_none()) {
             if let Some(held) = self.take(context, at) {

@@ -24,33 +24,33 @@ use receiving::Receiving;
 use relaying::{Relay, Relaying};
 use sending::{Sender, Sending};
 
-/// See the module's page.
+/// All copies of this daemon.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     sending: Sending,
-    /// Those that we receive.
+    /// Copies that we receive.
     pub receiving: Receiving,
     relaying: Relaying,
     held: HeldCommands,
 }
 
 impl Copies {
-    /// Bytes of chunks, and of requests that wait for copies.
+    /// Returns the number of bytes of chunks and of requests that wait for copies.
     pub fn held_bytes(&self) -> usize {
         self.receiving.held_bytes() + self.relaying.held_bytes() + self.held.held_bytes()
     }
 
-    /// Those that we send.
+    /// Returns the copies that we send.
     pub fn sender<'a>(&'a mut self, context: &'a mut Context, nodes: &'a mut Nodes) -> Sender<'a> {
         Sender { context, nodes, sending: &mut self.sending }
     }
 
-    /// Those that we pass on.
+    /// Returns the copies that we pass on.
     pub fn relay<'a>(&'a mut self, context: &'a mut Context, nodes: &'a mut Nodes) -> Relay<'a> {
         Relay { context, nodes, relaying: &mut self.relaying }
     }
 
-    /// A node replied with a token; whether that is all about a copy.
+    /// Handles a node's reply to a token. Returns whether it concerned nothing but a copy.
     pub fn confirmed(
         &mut self,
         context: &mut Context,
@@ -63,19 +63,19 @@ impl Copies {
             || self.relay(context, nodes).confirmed(id, token, code, data)
     }
 
-    /// A link broke.
+    /// Handles the loss of a link.
     pub fn link_down(&mut self, context: &mut Context, nodes: &mut Nodes, id: NodeId) {
         self.sender(context, nodes).link_down(id);
         self.relay(context, nodes).link_down(id);
     }
 
-    /// Little waits to be sent to a node.
+    /// Notes that the send queue to a node has room.
     pub fn room(&mut self, context: &mut Context, nodes: &mut Nodes, id: NodeId) {
         self.sender(context, nodes).room(id);
         self.relay(context, nodes).room(id);
     }
 
-    /// Whether a command has to wait for the copies before it: those to a node, or those to us.
+    /// Returns whether a command has to wait for earlier copies to a node, or to us.
     pub fn must_wait(&self, ssh: &SshHosts, action: &Action, node: Option<NodeId>) -> bool {
         let is_copying = || match node {
             Some(node) => self.is_copying_to(ssh, node, None),
@@ -84,12 +84,12 @@ impl Copies {
         actions::is(action, Also::AfterCopies) && is_copying()
     }
 
-    /// Holds such a command back; `false` when there is no room.
+    /// Holds a command back. Returns `false` if there is no room.
     pub fn hold(&mut self, context: &mut Context, held: Held) -> bool {
         self.held.hold(context, held)
     }
 
-    /// The next command that waits for no copy any more.
+    /// Returns the next command that does not have to wait any more.
     pub fn next_freed(&mut self, context: &mut Context, ssh: &SshHosts) -> Option<Held> {
         let free = self.held.find(|node, before| match node {
             Some(node) => !self.is_copying_to(ssh, node, Some(before)),
@@ -98,18 +98,18 @@ impl Copies {
         self.held.take(context, free)
     }
 
-    /// Commands wait no longer, whatever is under way.
+    /// Releases all commands, whatever copies are in progress.
     pub fn free_all(&mut self) {
         self.held.free_all();
     }
 
-    /// Gives up what is being copied to us, and the commands that wait for it.
+    /// Aborts the copies that we receive, and the commands that wait for them.
     pub fn kill(&mut self, context: &mut Context, reason: &str) {
         self.held.drop_ours(context, reason);
         self.receiving.kill(context, reason);
     }
 
-    /// Whether copies to a node are under way; with a number, those before it.
+    /// Returns whether copies to a node are in progress; with a number, whether earlier ones are.
     fn is_copying_to(&self, ssh: &SshHosts, node: NodeId, before: Option<SourceId>) -> bool {
         self.sending.is_sending_to(node, before)
             || self.receiving.is_ending_for(node, before)

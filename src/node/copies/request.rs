@@ -1,4 +1,4 @@
-//! A REMOTECOPY, and the PROCESSCOPY messages that it becomes (docs/protocol.md section 12).
+//! Requests of a REMOTECOPY, and the PROCESSCOPY messages made from them (docs/protocol.md section 12).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,30 +14,30 @@ use crate::node::json;
 
 /// Maximum length in characters of a path or another value.
 const VALUE_LEN_MAX: usize = 4_096;
-/// A WebSocket message that a node takes, in bytes.
+/// Maximum size of a WebSocket message that a node takes, in bytes.
 pub(in crate::node) const WEB_SOCKET_BYTES_MAX: usize = 262_144;
-/// Bytes of an envelope around the data of a message: action, token, target.
+/// Maximum number of bytes of the envelope around the data of a message: action, token, target.
 pub(in crate::node) const ENVELOPE_BYTES_MAX: usize = 600;
 
-/// What a copy is asked to be.
+/// The content of a REMOTECOPY.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::node) struct Request {
-    /// The member `logging` as it came, JSON text.
+    /// The member `logging` as received JSON text.
     logging: String,
     pub source: String,
     pub destination: String,
     cache_dir: Option<String>,
     pub attributes: Attributes,
-    /// The beginning of a packed file's name.
+    /// The beginning of the name of the packed file.
     prefix: String,
 }
 
-/// What a chunk says beside the protocol, towards a receiver of our own kind.
+/// The additions to the protocol in a chunk, for a receiver of our own kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
-    /// Nothing that changes what the receiver does.
+    /// None that changes what the receiver does.
     Plain,
-    /// It is to confirm each message, also where a Perl node would not.
+    /// The receiver must confirm each message, even if a Perl node would not.
     Ours,
 }
 
@@ -53,7 +53,7 @@ impl Request {
     /// Reads the data of a REMOTECOPY.
     ///
     /// # Errors
-    /// The message of the row, and what it is about.
+    /// Returns the message of the row and a detail.
     pub(in crate::node) fn read(data: &str) -> Result<Self, (&'static str, &'static str)> {
         const FAILED: &str = "remote copy failed";
         let mut single = String::new();
@@ -76,7 +76,7 @@ impl Request {
         Ok(Self { logging, source, destination, cache_dir, attributes, prefix })
     }
 
-    /// What is to be opened.
+    /// Returns the source to be opened.
     pub(in crate::node) fn spec(&self, target: &str, number: u64) -> SourceSpec {
         SourceSpec {
             source: PathBuf::from(&self.source),
@@ -86,7 +86,7 @@ impl Request {
         }
     }
 
-    /// The base name goes behind a directory.
+    /// Appends the base name if the destination is a directory.
     pub(in crate::node) fn complete_destination(&mut self, kind: CopyKind) {
         if kind == CopyKind::Regular && self.destination.ends_with('/') {
             let name = self.source.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
@@ -117,13 +117,13 @@ impl Request {
         };
         attribute("owner", &self.attributes.owner);
         attribute("group", &self.attributes.group);
-        // An archive has the permissions in it.
+        // The permissions of an archive's files are in the archive.
         if kind == CopyKind::Regular {
             attribute("mode", &self.attributes.mode);
         }
     }
 
-    /// The text around every chunk.
+    /// Returns the text around every chunk.
     pub(super) fn frame(&self, kind: CopyKind, dialect: Dialect) -> ChunkFrame {
         let before = self.opening("inprogress", kind) + ",\"chunk\":{\"data\":\"";
         let mut after = "},\"md5\":null".to_owned();
@@ -133,7 +133,7 @@ impl Request {
         ChunkFrame { before: Arc::from(before), after: Arc::from(after) }
     }
 
-    /// The last message.
+    /// Returns the last message.
     pub(super) fn end(&self, kind: CopyKind, md5: &str, dialect: Dialect) -> String {
         let mut text = self.opening("end", kind) + ",\"chunk\":null,\"md5\":\"" + md5 + "\"";
         self.places(&mut text);
@@ -143,9 +143,9 @@ impl Request {
         text
     }
 
-    /// Between our own: what is there already?
-    /// `digest` is what we would rather compare by; the answer shows by its digits whether the receiver can.
-    /// With the id of a `sender` that has no other copy of this on its way, what an earlier one left there counts.
+    /// Returns the query, between daemons of our own kind, for the data that is already there. `digest` is the
+    /// preferred digest; the number of digits in the answer shows whether the receiver supports it. With the id of a
+    /// `sender` that has no other copy of this file in progress, data that an earlier copy left there is used.
     pub(super) fn query(
         &self,
         kind: CopyKind,
@@ -173,7 +173,7 @@ impl Request {
         text
     }
 
-    /// Between our own: the sender has given up.
+    /// Returns the message, between daemons of our own kind, by which the sender gives up.
     pub(super) fn abort(&self, kind: CopyKind) -> String {
         let mut text = self.opening("abort", kind) + ",\"chunk\":null,\"md5\":null";
         self.places(&mut text);
@@ -194,7 +194,7 @@ impl Dialect {
     }
 }
 
-/// Bytes of a chunk whose message fits into a WebSocket message.
+/// Returns the maximum number of bytes of a chunk whose message fits into a WebSocket message.
 pub(super) fn web_socket_chunk_bytes(frame: &ChunkFrame) -> usize {
     // Three numbers of at most 20 digits, and their names.
     let around = frame.before.len() + frame.after.len() + ENVELOPE_BYTES_MAX + 100;

@@ -1,4 +1,4 @@
-//! What comes back from the machine below: each answer goes to the room that asked.
+//! Results of work on the host: each goes to the room that ordered it.
 
 use crate::model::host_work::HostDone;
 use crate::model::work::WorkOutcome;
@@ -6,7 +6,7 @@ use crate::model::work::WorkOutcome;
 use super::Core;
 
 impl Core {
-    /// An [`crate::node::output::Output::Host`] is answered.
+    /// Handles the result of an [`crate::node::output::Output::Host`].
     pub(super) fn host_done(&mut self, done: HostDone) {
         match done {
             HostDone::QueryAnswer { query, result } => {

@@ -1,4 +1,4 @@
-//! What nodes say, taken to the rooms that are concerned.
+//! Messages of nodes, passed to the rooms that they concern.
 
 use crate::model::code::Code;
 use crate::model::connection::ClientId;
@@ -15,7 +15,7 @@ use crate::node::nodes::node::LinkChange;
 use crate::node::timers::Timer;
 
 impl Core {
-    /// A message came over the link to a node.
+    /// Handles a message that arrived over the link to a node.
     pub(super) fn node_message(&mut self, id: NodeId, message: &Message) {
         let said = self.nodes.said(&mut self.context, id, message);
         if let Some(answer) = said.answer {
@@ -32,7 +32,8 @@ impl Core {
         }
     }
 
-    /// A client of the external socket says something: `true` when it was a node's answer, which is dealt with.
+    /// Handles a message of a client of the external socket. Returns `true` if it was a node's answer, which is then
+    /// complete.
     pub(in crate::node) fn said_by_pull_node(&mut self, client: ClientId, message: &Message) -> bool {
         let Some(id) = self.nodes.spoken_for_by(client) else { return false };
         self.nodes.is_heard(&mut self.context, id);
@@ -45,7 +46,7 @@ impl Core {
         true
     }
 
-    /// A message came over a WebSocket.
+    /// Handles a message that arrived over a WebSocket.
     pub(super) fn web_socket_message(&mut self, client: ClientId, message: &Message) {
         self.counters.count(Way::External, &message.action);
         let named = self.guard.node_of(client);
@@ -54,7 +55,7 @@ impl Core {
         }
     }
 
-    /// A message for a node left the link's queue unsent.
+    /// Handles a message for a node that left the queue of the link unsent.
     pub(super) fn send_failed(&mut self, id: NodeId, token: Option<&Token>, reason: &str) {
         self.context.log(LogLine::error("proxy", format!("send message problem for '{id}': {reason}")));
         let Some(token) = token else { return };
@@ -69,7 +70,7 @@ impl Core {
         }
     }
 
-    /// A message for a client did not leave, or its connection broke while the session goes on.
+    /// Handles a message for a client that was not sent, or the loss of its connection while the session continues.
     pub(super) fn client_not_reached(&mut self, client: ClientId, token: Option<&Token>) {
         let Some(id) = self.nodes.spoken_for_by(client) else { return };
         if token.is_some() {
@@ -78,7 +79,7 @@ impl Core {
         self.nodes.not_reached(&mut self.context, id);
     }
 
-    /// A session or a WebSocket has ended.
+    /// Handles the end of a session or a WebSocket.
     pub(super) fn client_gone(&mut self, client: ClientId) {
         self.subscribers.gone(client);
         self.malformed.forget(client);
@@ -87,7 +88,7 @@ impl Core {
         self.nodes.client_gone(&mut self.context, client);
     }
 
-    /// Takes changes of links to those who have something under way there.
+    /// Tells the rooms that have something in progress about changes of links.
     pub(super) fn tell_links(&mut self) {
         while let Some(change) = self.nodes.next_change() {
             let (context, nodes) = (&mut self.context, &mut self.nodes);

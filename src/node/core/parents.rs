@@ -1,4 +1,4 @@
-//! What our centrals say, taken to the rooms that are concerned.
+//! Messages of our centrals, passed to the rooms that they concern.
 
 use super::Core;
 use crate::model::action::Action;
@@ -8,14 +8,14 @@ use crate::node::peer::{Handled, Peer};
 use crate::node::timers::Timer;
 
 impl Core {
-    /// Our central sent something.
+    /// Handles a message of our central.
     pub(super) fn parent_message(&mut self, kind: ParentKind, message: Message) {
         self.context.timers.cancel(&Timer::ParentSilence(kind));
         let Message { action, token, target, data } = message;
         if action == Action::Ack {
             self.dialled_out.acknowledged(&mut self.context, kind, &data);
         }
-        // Replies, such as the ACK of REGISTERNODES, show that it is there.
+        // Replies, such as the ACK of REGISTERNODES, show that the central is alive.
         if matches!(
             action,
             Action::Ack | Action::Pong | Action::SetLogs | Action::RegisterNodes | Action::UnregisterNodes

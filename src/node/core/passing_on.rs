@@ -1,4 +1,4 @@
-//! Requests for other nodes, passed on to them (docs/protocol.md section 5).
+//! Requests for other nodes, which are passed on to them (docs/protocol.md section 5).
 
 use crate::model::action::Action;
 use crate::model::code::Code;
@@ -16,7 +16,8 @@ use crate::node::sync::asking;
 use crate::node::trace::passed_on;
 
 impl Core {
-    /// A request whose target is not here. The reply says that it is accepted; a row tells when it cannot be passed on.
+    /// Handles a request for another target. The reply says that it is accepted; a row reports if it cannot be passed
+    /// on.
     pub(in crate::node) fn request_of_node(
         &mut self,
         peer: Peer,
@@ -41,7 +42,7 @@ impl Core {
         }
     }
 
-    /// A request that was held back and is answered already.
+    /// Handles a request that was held back and has already been answered.
     pub(in crate::node) fn request_now(
         &mut self,
         peer: Peer,
@@ -56,7 +57,7 @@ impl Core {
         }
     }
 
-    /// Whether other nodes are reached by a node of ours.
+    /// Returns whether other nodes are reached through a node.
     #[must_use]
     pub fn is_relay(&self, id: NodeId) -> bool {
         self.nodes.get(id).is_some_and(Node::is_relay)
@@ -89,7 +90,7 @@ impl Core {
         }
         let route = self.nodes.route_to(&self.context, target)?;
         let now = self.context.now.monotonic;
-        // Only a daemon sends something back; any other client asks again.
+        // Only a daemon can send a request back; any other client repeats it.
         if self.nodes.comes_back(peer.client(), (&action, token), target, &data, now)
             && self.subscribers.are_asked_by(peer)
         {
@@ -107,7 +108,7 @@ impl Core {
         self.hand_on(peer, action, token, route, data)
     }
 
-    /// A request for another daemon goes on its way.
+    /// Passes a request on to another daemon.
     fn hand_on(
         &mut self,
         peer: Peer,
@@ -132,7 +133,7 @@ impl Core {
         }
         let is_owed = action != Action::GetLog || !matches!(peer, Peer::ClientWithoutToken(_));
         if is_owed {
-            // A relay of our kind writes the end itself, whatever the action.
+            // A relay of our own kind writes the end itself, whatever the action.
             let is_relayed = route.through != route.target && node.sync.is_of_our_kind();
             let has_row = node.owed.sent(token.clone(), &action, node.sync.serial, is_relayed);
             let is_of_daemon = self.subscribers.are_asked_by(peer);

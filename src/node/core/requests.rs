@@ -1,5 +1,5 @@
-//! A request from its arrival to the one who answers it: us, a module, or the proxy (docs/protocol.md sections 1 and
-//! 4).
+//! The path of a request from its arrival to the part that handles it: this daemon, a module, or the proxy
+//! (docs/protocol.md sections 1 and 4).
 
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ use crate::node::sync::asking;
 use crate::node::{core_actions, core_settings, json, loading, masked};
 
 impl Core {
-    /// A client sent a message.
+    /// Handles a message of a client.
     pub(super) fn client_message(&mut self, client: ClientId, message: Message) {
         if let Err(text) = self.guard.admit(&mut self.context, client, &message) {
             return self.refuse_client(client, message.token, &text);
@@ -46,7 +46,7 @@ impl Core {
         }
     }
 
-    /// A client may not ask for that: its token ends, and it is told.
+    /// Refuses a request that a client may not make: ends its token and answers it.
     fn refuse_client(&mut self, client: ClientId, token: Option<Token>, text: &str) {
         if let Some(token) = &token {
             self.context.fail(token, text);
@@ -55,7 +55,7 @@ impl Core {
         self.context.reply(client, Reply { kind: Action::Ack, token, code: Code::FINISHED_KO, data });
     }
 
-    /// A client sent something that is no message.
+    /// Handles a malformed message of a client.
     pub(super) fn client_malformed(&mut self, client: ClientId, token: Option<Token>, reason: &str) {
         if let Some(line) = self.malformed.line(client, reason, self.context.now.monotonic) {
             self.context.log(LogLine::warning("core", line));
@@ -64,7 +64,7 @@ impl Core {
         self.context.reply(client, Reply { kind: Action::Ack, token, code: Code::FINISHED_KO, data });
     }
 
-    /// Runs a request; an empty `target` and our own id mean "here".
+    /// Runs a request. An empty `target` and our own id mean this daemon.
     pub(super) fn request(&mut self, peer: Peer, action: Action, token: &Token, target: &str, data: String) -> Handled {
         if self.context.debug {
             let way = if peer == Peer::Ourselves { "internal" } else { "external" };
@@ -83,7 +83,8 @@ impl Core {
         }
         self.counters.count(if peer == Peer::Ourselves { Way::Internal } else { Way::External }, &action);
         if self.context.is_stopping() && action == Action::ProcessCopy {
-            // No end of the copy: its sender sees the connection break, and one of our own kind goes on afterwards.
+            // This does not end the copy: its sender notices the lost connection, and a sender of our own kind resumes
+            // afterwards.
             return Handled::Later;
         }
         if self.context.is_stopping() {
@@ -102,7 +103,7 @@ impl Core {
         self.request_here(peer, &action, token, &data)
     }
 
-    /// Whether a command waits for the copies before it: those to a node, or those to us.
+    /// Returns whether a command waits for earlier copies to a node, or to us, and holds it back.
     pub(super) fn held_back(
         &mut self,
         peer: Peer,
@@ -118,7 +119,7 @@ impl Core {
         self.copies.hold(&mut self.context, Held { peer, action, token, data, node })
     }
 
-    /// A copy is sent, in its place, or over: commands go on that waited for nothing else.
+    /// Runs the commands that waited only for copies that are now sent, in place, or ended.
     pub(super) fn run_held(&mut self) {
         while let Some(held) = self.copies.next_freed(&mut self.context, &self.ssh) {
             let Held { peer, action, token, data, node } = held;
@@ -135,7 +136,7 @@ impl Core {
         }
     }
 
-    /// The room of an action answers.
+    /// Has the room of an action handle it.
     pub(super) fn request_here(&mut self, peer: Peer, action: &Action, token: &Token, data: &str) -> Handled {
         let Some(spec) = actions::find(action) else { return self.context.refuse_unknown(action, token) };
         match spec.room {
@@ -178,7 +179,7 @@ impl Core {
         Handled::Reply(Action::Pong, Code::BEGIN, self.nodes.pong_text(&self.context))
     }
 
-    /// Stops what a module does now. Only `action` runs anything that can be stopped.
+    /// Stops the work of a module. Only `action` runs anything that can be stopped.
     fn kill_module(&mut self, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let Some((called, module)) = loading::named(&self.context, &data) else {
@@ -224,7 +225,7 @@ impl Core {
                 self.context.fail(token, "proxy - need a valid node id");
                 Handled::accepted()
             }
-            // Answers of nodes that connect to us; this one is none of them.
+            // Answers of nodes that connect to us, but this client is not one of them.
             Action::Pong | Action::SetLogs => self.answer_of_no_node(peer, action),
             _ => self.context.refuse_unknown(action, token),
         }
@@ -251,7 +252,7 @@ impl Core {
         Handled::accepted()
     }
 
-    /// An authorised call of the API.
+    /// Handles an authorised call of the API.
     pub(super) fn api_call(&mut self, id: CallId, call: &ApiCall) {
         let answer = match self.api().call(id, call) {
             Plan::Answer(answer) => Some(answer),
@@ -268,7 +269,7 @@ impl Core {
         }
     }
 
-    /// Runs an action whose end is found by its token, also where the reply of the core alone says what came of it.
+    /// Runs an action whose end is found by its token, even if only the reply of the core has the result.
     fn start_for_call(&mut self, started: Started) -> Option<ApiAnswer> {
         let Started { token, action, target, data, answer } = started;
         let is_said_by_reply = matches!(action, Action::ConStatus | Action::Routes | Action::BroadcastLogger);

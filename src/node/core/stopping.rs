@@ -1,4 +1,5 @@
-//! The end: no new work, a short wait for what runs, then [`Output::Stopped`].
+//! The end of the daemon: it takes no new work, waits a short time for running work, and then outputs
+//! [`Output::Stopped`].
 
 use std::time::Duration;
 
@@ -7,13 +8,13 @@ use crate::node::output::Output;
 use crate::node::phase::{STOPPING_TEXT, Stopping};
 use crate::node::timers::Timer;
 
-/// So long commands may go on; then they are killed.
+/// Time that commands have to end before they are killed.
 const PATIENCE: Duration = Duration::from_millis(1_500);
-/// So long killed commands may take to be reported.
+/// Time to wait for the ends of killed commands.
 const LAST_WAIT: Duration = Duration::from_millis(300);
 
 impl Core {
-    /// [`crate::node::input::Input::Stop`]; a second one changes nothing.
+    /// Handles [`crate::node::input::Input::Stop`]. A second one changes nothing.
     pub(super) fn stop(&mut self) {
         if self.context.is_stopping() {
             return;
@@ -31,7 +32,7 @@ impl Core {
         self.api().stop();
     }
 
-    /// [`Timer::Stop`]
+    /// Handles [`Timer::Stop`].
     pub(super) fn stop_due(&mut self) {
         match self.context.stopping {
             Stopping::Waiting => {
@@ -45,7 +46,7 @@ impl Core {
         }
     }
 
-    /// Says so as soon as nothing is left to wait for.
+    /// Outputs [`Output::Stopped`] as soon as nothing is left to wait for.
     pub(super) fn check_stopped(&mut self) {
         let waits = matches!(self.context.stopping, Stopping::Waiting | Stopping::Killed);
         let idle =

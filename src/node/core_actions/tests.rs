@@ -353,8 +353,8 @@ fn an_idle_daemon_has_stopped_at_once() {
     assert_eq!(bench().give(Input::Stop), ["stopped"]);
 }
 
-/// Every word there is, with data of every shape: each request gets exactly one answer, now or when the database has
-/// spoken.
+/// Sends every action with data of every shape: each request gets exactly one answer, at once or when the database has
+/// answered.
 #[test]
 fn garbage_gets_an_answer_and_breaks_nothing() {
     let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
@@ -396,7 +396,7 @@ fn garbage_gets_an_answer_and_breaks_nothing() {
             for target in ["", "1", "2", "9", "../x", "€"] {
                 let outputs = bench.request(word, "t", target, data);
                 let replies = outputs.iter().filter(|line| line.starts_with("client 7: [")).count();
-                // A chunk that goes on to a node is answered when that has answered.
+                // A chunk that is passed on to a node is answered after the node has answered.
                 let goes_on = |line: &str| line.starts_with("node 2: [PROCESSCOPY]");
                 let waits = |line: &String| line.contains("(receipt ") || line.starts_with("query ") || goes_on(line);
                 let later = outputs.iter().any(waits);

@@ -1,8 +1,8 @@
-//! The answer to a GETLOG as SETLOGS: one message over ZeroMQ, parts of bounded size over a WebSocket.
+//! Answers to GETLOG as SETLOGS: one message over ZeroMQ, parts of limited size over a WebSocket.
 //!
-//! Our own kind pages by row id and takes all parts. A Perl central goes on by `ctime`, and older ones take the first
-//! part of an answer only: so parts come in the order of `ctime` and end between two instants, a central that was seen
-//! to take one part gets one, and is told that there is more.
+//! A central of our own kind pages by row id and takes all parts. A Perl central continues by `ctime`, and older ones
+//! take only the first part of an answer. So parts are in the order of `ctime` and never split rows of one `ctime`; a
+//! central that was seen to take one part gets one, and is told that there is more.
 
 use crate::node::context::Context;
 use crate::node::dial_out::DialledOut;
@@ -23,27 +23,27 @@ use crate::node::json;
 use crate::node::output::Output;
 use crate::node::timers::Timer;
 
-/// A Perl central takes no larger message; characters count as encoded.
+/// Maximum size of a message that a Perl central takes, in encoded characters.
 const ENCODED_BYTES_MAX: usize = 262_144;
-/// What the send queue of a connection holds.
+/// Maximum size of the rows of one message, limited by the send queue of a connection.
 const ROW_BYTES_MAX: usize = 16 << 20;
-/// Maximum length in characters of what surrounds the rows of a part.
+/// Maximum length in characters of the text around the rows of a part.
 const FRAME_BYTES: usize = 1_024;
-/// A central that took a part hears after this time that there is more.
+/// Time after which a central that took a part is told that there is more.
 const PACE: Duration = Duration::from_secs(1);
-/// What stands between two rows.
+/// The separator between two rows.
 const COMMA: Size = Size { plain_chars: 1, encoded_bytes: 1, least_bytes: 1 };
 
-/// What was learnt about how a central takes our rows.
+/// What is known about the way a central takes our rows.
 #[derive(Debug)]
 pub(super) struct PartsTaken {
-    /// Where the first part of the last answer ended.
+    /// The end of the first part of the last answer.
     first_end: Option<Position>,
-    /// Whether it goes on behind the first of several parts.
+    /// Whether it continues after the first of several parts.
     takes_one: bool,
-    /// Encoded bytes of a row that it takes; larger ones are cut.
+    /// Maximum encoded size in bytes of a row that it takes; larger ones are cut.
     row_bytes_max: usize,
-    /// A part larger than [`ENCODED_BYTES_MAX`] was sent, and nothing was heard since.
+    /// Whether a part larger than [`ENCODED_BYTES_MAX`] was sent and no message has arrived since.
     large_is_open: bool,
 }
 
@@ -54,8 +54,8 @@ impl Default for PartsTaken {
 }
 
 impl PartsTaken {
-    /// It asks on by `ctime`. How much to read, and from where: behind the last row that it took, also when others
-    /// share its `ctime`.
+    /// Handles a query by `ctime`. Sets how much to read, and from where: after the last row that it took, even if
+    /// others have the same `ctime`.
     fn asked(&mut self, filter: &mut LogFilter, limit: PageLimit, chars_max: usize) -> (PageLimit, Option<Position>) {
         self.large_is_open = false;
         let is_same = |ctime: f64, end: &Position| (ctime - end.ctime).abs() < CTIME_TOLERANCE_SECONDS;
@@ -68,12 +68,12 @@ impl PartsTaken {
         (limit, behind)
     }
 
-    /// Perl centrals are known to take the first part only.
+    /// Notes a Perl central, which takes only the first part.
     pub(super) const fn is_perl(&mut self) {
         self.takes_one = true;
     }
 
-    /// The connection is gone.
+    /// Notes the loss of the connection.
     pub(super) fn lost(&mut self) {
         self.first_end = None;
         if std::mem::take(&mut self.large_is_open) {
@@ -82,24 +82,24 @@ impl PartsTaken {
     }
 }
 
-/// The place of a row among all.
+/// The place of a row in the order of all rows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::node) struct Position {
     ctime: f64,
     id: i64,
-    /// Further parts follow.
+    /// Whether further parts follow.
     is_not_last: bool,
 }
 
 impl Position {
-    /// Whether a row was sent with what ended here.
+    /// Returns whether a row was in an answer that ended here.
     pub(in crate::node) fn covers(&self, row: &HistoryRow) -> bool {
         row.ctime <= self.ctime && row.id <= self.id
     }
 }
 
-/// Characters of a text, and its bytes once entities stand for what HTML escapes: all of it, or as little as a reader
-/// needs.
+/// Size of a text: its characters, and its bytes after HTML escaping with entities: of all characters, or only of those
+/// that a reader needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Size {
     plain_chars: usize,
@@ -117,7 +117,7 @@ impl Size {
                 '&' => (5, 5),
                 '\'' => (5, 1),
                 '<' | '>' => (4, 1),
-                // Each byte of its UTF-8 becomes a number such as `&#195;`.
+                // Each byte of its UTF-8 form becomes a number such as `&#195;`.
                 character if !character.is_ascii() => (6 * character.len_utf8(), 6 * character.len_utf8()),
                 _ => (1, 1),
             };
@@ -140,14 +140,14 @@ impl Size {
     }
 }
 
-/// How rows are divided among parts.
+/// How rows are divided into parts.
 #[derive(Clone, Copy, Debug)]
 struct Division {
-    /// Characters of a part at most, as far as it holds several rows.
+    /// Maximum number of characters of a part with several rows.
     chars_max: usize,
-    /// Encoded bytes of a row at most.
+    /// Maximum number of encoded bytes of a row.
     row_bytes_max: usize,
-    /// In the order of `ctime`, and never ending between rows of one `ctime`.
+    /// Whether rows are in the order of `ctime`, and parts never split rows of one `ctime`.
     by_ctime: bool,
 }
 
@@ -164,7 +164,7 @@ impl Part {
         Self { rows: "[".to_owned(), end: Position::default(), size: Size::default() }
     }
 
-    /// Whether there are no rows, or one more of this size fits.
+    /// Returns whether the part is empty, or another row of this size fits.
     fn takes(&self, size: Size, chars_max: usize) -> bool {
         self.rows.len() <= 1 || self.size.plus(size).fits(chars_max)
     }
@@ -185,7 +185,7 @@ impl Part {
     }
 }
 
-/// Divides rows among parts; at least one, if only an empty one.
+/// Divides rows into parts. Returns at least one part, which may be empty.
 fn parts(mut rows: Vec<HistoryRow>, division: Division) -> Vec<Part> {
     if division.by_ctime {
         rows.sort_by(|a, b| a.ctime.total_cmp(&b.ctime).then(a.id.cmp(&b.id)));
@@ -205,7 +205,7 @@ fn parts(mut rows: Vec<HistoryRow>, division: Division) -> Vec<Part> {
             parts.push(part.close(true));
         }
         for (text, size, row) in texts {
-            // Rows of one `ctime` that no message holds; see [`PartsTaken::asked`].
+            // No message can hold all rows of this `ctime`; see [`PartsTaken::asked`].
             if !part.takes(size, usize::MAX) {
                 parts.push(part.close(true));
             }
@@ -216,7 +216,7 @@ fn parts(mut rows: Vec<HistoryRow>, division: Division) -> Vec<Part> {
     parts
 }
 
-/// A row as JSON; one of more than `bytes_max` when encoded is cut.
+/// Returns a row as JSON, cut if it has more than `bytes_max` encoded bytes.
 fn row_text(row: &HistoryRow, bytes_max: usize) -> String {
     let mut row = row.clone();
     let mut len_max = bytes_max - (bytes_max >> 5);
@@ -227,7 +227,7 @@ fn row_text(row: &HistoryRow, bytes_max: usize) -> String {
             return text.to_owned();
         }
         row.data = if len_max < 1_024 { too_large(row.data.len()) } else { cut(&row.data, len_max) };
-        // The token is the last thing that could be too large.
+        // Only the token can still be too large.
         row.token = row.token.filter(|_| len_max > 0);
         len_max /= 2;
     }
@@ -237,7 +237,7 @@ fn too_large(len: usize) -> String {
     json::message(&format!("the data of this row is too large for a WebSocket: {len} bytes"))
 }
 
-/// JSON with every string cut to `len_max` bytes.
+/// Returns JSON with every string cut to `len_max` bytes.
 fn cut(data: &str, len_max: usize) -> String {
     fn walk(value: &mut Value, len_max: usize) {
         match value {
@@ -260,7 +260,7 @@ fn cut(data: &str, len_max: usize) -> String {
 }
 
 impl DialledOut {
-    /// A central that we dialled asks on by `ctime`: how much is read for it at most, and from where.
+    /// Returns how much to read at most, and from where, for a central that we dialled and that continues by `ctime`.
     pub(in crate::node) fn read_on_for_parent(
         &mut self,
         context: &mut Context,
@@ -289,7 +289,7 @@ impl DialledOut {
         let (rows, mut more) = (page.rows, page.more);
         let mut parts = match (kind, &context.options.pullwss) {
             (ParentKind::WebSocket, Some(settings)) => {
-                // A Perl central closes the connection instead, and what it was sending then is lost for good.
+                // A Perl central would close the connection instead, and lose what it was sending.
                 let row_bytes_max = if by_ctime { ENCODED_BYTES_MAX } else { parent.taken.row_bytes_max };
                 parts(rows, Division { chars_max: settings.max_message_size, row_bytes_max, by_ctime })
             }

@@ -9,7 +9,7 @@ use super::super::testing::{Bench, id, message, options, push_node};
 
 const CLIENT: ClientId = ClientId::Zmq(7);
 
-/// A bench whose client has a key that is bound.
+/// Returns a bench whose client has a bound key.
 fn bound(node: Option<NodeId>, may: &[&str]) -> Bench {
     let mut options = options(vec![push_node(2)]);
     options.audits = true;

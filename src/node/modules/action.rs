@@ -1,5 +1,5 @@
 //! The module `action`: COMMAND requests (docs/protocol.md section 11). The commands of one request run one after the
-//! other; many requests run at once, up to `max_concurrent_commands`; the rest waits in order, bounded.
+//! other. Up to `max_concurrent_commands` requests run at once; a limited number of others waits in order.
 
 mod action_engine;
 mod checking;
@@ -41,22 +41,22 @@ use request::{Refusal, Request};
 use series::Series;
 use starting::Starting;
 
-/// Requests that wait at most, and the characters in them.
+/// Maximum number of waiting requests, and of their characters.
 const WAITING_MAX: usize = 10_000;
 const WAITING_BYTES_MAX: usize = 32 << 20;
-/// No command runs longer.
+/// Maximum duration of a command.
 pub(in crate::node) const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 
-/// A request that runs one of its commands.
+/// A request with a command in progress.
 pub(in crate::node) struct Running {
     series: Series,
-    /// Why it ends after the command in hand, when it was killed.
+    /// Why it ends after the current command, if it was killed.
     killed: Option<String>,
-    /// Whether the command in hand has its starting row.
+    /// Whether the current command has its starting row.
     announced: bool,
-    /// Whether the plugins of the command in hand were looked for.
+    /// Whether the plugins of the current command have been checked.
     validated: bool,
-    /// Bytes of output of the command in hand that were told while it runs.
+    /// Number of bytes of output that were reported while the current command runs.
     printed: usize,
 }
 
@@ -68,21 +68,21 @@ pub(in crate::node) struct Commands {
     checking: CheckLoad,
     starting: BTreeMap<ReceiptId, Starting>,
     running: BTreeMap<CommandId, Running>,
-    /// Requests whose plugins are looked for.
+    /// Number of requests whose plugins are being checked.
     validating: usize,
     validations: BTreeMap<CommandId, Validation>,
-    /// ACTIONENGINE requests, and those whose command runs.
+    /// ACTIONENGINE requests, including those whose command runs.
     engine_runs: usize,
     engines: BTreeMap<CommandId, EngineRun>,
-    /// What waits for work elsewhere.
+    /// Requests that wait for work on another thread.
     work: BTreeMap<WorkId, Awaiting>,
 }
 
-/// What waits for a piece of work. Holds command lines: no `Debug`.
+/// A request that waits for a piece of work. Holds command lines: no `Debug`.
 enum Awaiting {
-    /// A request whose commands are looked for in the allow-list.
+    /// A request whose commands are checked against the allow-list.
     Check(Checking),
-    /// An ACTIONENGINE whose command is looked for in the allow-list.
+    /// An ACTIONENGINE whose command is checked against the allow-list.
     EngineCheck(EngineRun),
     /// A command that needs plugins.
     Plugins(Owner, Source),
@@ -95,12 +95,12 @@ impl Running {
 }
 
 impl Commands {
-    /// Bytes that wait for their turn or are checked.
+    /// Returns the number of bytes that wait for their turn or are being checked.
     pub(in crate::node) const fn held_bytes(&self) -> usize {
         self.waiting_bytes + self.checking.held_bytes()
     }
 
-    /// Whether nothing runs or waits.
+    /// Returns whether nothing runs or waits.
     pub(in crate::node) fn is_idle(&self) -> bool {
         self.busy() == 0
             && self.starting.is_empty()
@@ -109,13 +109,13 @@ impl Commands {
             && self.work.is_empty()
     }
 
-    /// How many run or are about to.
+    /// Returns the number of requests that run or are about to.
     fn busy(&self) -> usize {
         let starting = self.starting.values().filter(|starting| starting.running.is_some());
         self.running.len() + starting.count() + self.validating
     }
 
-    /// The receipt that the oldest request awaits before it begins.
+    /// Returns the receipt that the oldest request awaits before it begins.
     #[cfg(test)]
     pub(in crate::node) fn awaited_receipt(&self) -> Option<ReceiptId> {
         self.starting.first_key_value().map(|(receipt, _)| *receipt)
@@ -138,9 +138,9 @@ impl Commands {
         }
     }
 
-    /// COMMAND
+    /// Handles a COMMAND.
     fn command(&mut self, context: &mut Context, peer: Peer, token: &Token, data: &str) -> Handled {
-        // An ACK does not reach a central that we dial.
+        // A central that we dial gets no ACK.
         let asker = peer.client().filter(|client| client.parent().is_none());
         let of_central = peer.client().is_some_and(|client| client.parent().is_some());
         let request = Request::read(data).map(|request| Request { of_central, ..request });
@@ -150,7 +150,7 @@ impl Commands {
         self.admit(context, asker, token, request)
     }
 
-    /// Starts a request, has it wait, or refuses it.
+    /// Starts a request, lets it wait, or refuses it.
     fn admit(
         &mut self,
         context: &mut Context,
@@ -185,7 +185,7 @@ impl Commands {
         Handled::accepted()
     }
 
-    /// Starts the next command of a request, or ends it.
+    /// Starts the next command of a request, or ends the request.
     fn next_command(&mut self, context: &mut Context, mut running: Running) {
         while let Some(command) = running.series.command() {
             if !std::mem::take(&mut running.announced) {
@@ -218,7 +218,7 @@ impl Commands {
         running.series.finish(context);
     }
 
-    /// A piece of work is done; nothing happens where nobody waits for it any more.
+    /// Handles the result of a piece of work. Ignores it if no request waits for it any more.
     pub(in crate::node) fn command_work_done(&mut self, context: &mut Context, id: WorkId, outcome: WorkOutcome) {
         match (self.work.remove(&id), outcome) {
             (Some(Awaiting::Check(checking)), WorkOutcome::Checked(check)) => {
@@ -232,7 +232,7 @@ impl Commands {
         }
     }
 
-    /// Ends what waits for work elsewhere.
+    /// Ends the requests that wait for work on other threads.
     pub(in crate::node) fn drop_command_work(&mut self, context: &mut Context, reason: &str) {
         for awaiting in std::mem::take(&mut self.work).into_values() {
             match awaiting {
@@ -243,7 +243,7 @@ impl Commands {
         }
     }
 
-    /// The plugins of the command in hand are there, or not.
+    /// Handles the result of the plugin check for the current command.
     fn request_validated(&mut self, context: &mut Context, mut running: Running, outcome: Result<(), String>) {
         self.validating = self.validating.saturating_sub(1);
         running.validated = true;
@@ -275,7 +275,7 @@ impl Commands {
         Ok(CommandSpec { program, timeout, output_limit: settings.output_limit, streams: command.stream })
     }
 
-    /// A command has printed something, and its request wants to see it at once.
+    /// Handles output of a command whose request wants it at once.
     pub(in crate::node) fn command_printed(&mut self, context: &mut Context, id: CommandId, output: &[u8]) {
         let Some(running) = self.running.get_mut(&id).filter(|running| running.series.logging()) else {
             return;
@@ -285,7 +285,7 @@ impl Commands {
         context.write(NewRow { instant: true, ..NewRow::part(running.series.token(), Code::PROGRESS, data) });
     }
 
-    /// A command ended.
+    /// Handles the end of a command.
     pub(in crate::node) fn command_ended(&mut self, context: &mut Context, id: CommandId, outcome: &CommandOutcome) {
         if self.engine_command_ended(context, id, outcome) || self.plugin_command_ended(context, id, outcome) {
             return;
@@ -305,7 +305,7 @@ impl Commands {
             (CommandEnd::TimedOut, None) => Err("Command too long to execute (timeout)..."),
             (CommandEnd::NotStarted(reason), _) => Err(reason.as_str()),
             (CommandEnd::TimedOut, Some(reason)) => Err(reason.as_str()),
-            // It may have been done before the signal came.
+            // It may have been done before the signal arrived.
             (CommandEnd::Exited(exit_code), Some(reason)) if *exit_code > 128 => Err(reason.as_str()),
             (CommandEnd::Exited(exit_code), _) => Ok(*exit_code),
         };
@@ -336,7 +336,7 @@ impl Commands {
         }
     }
 
-    /// Kills what runs, and starts nothing of what is looked at or waits; each request ends with `reason`.
+    /// Kills what runs, and starts nothing that is being checked or waits. Each request ends with `reason`.
     pub(in crate::node) fn kill_commands(&mut self, context: &mut Context, reason: &str) {
         self.drop_command_work(context, reason);
         self.drop_waiting_commands(context, reason);
@@ -362,7 +362,7 @@ impl Commands {
         }
     }
 
-    /// The daemon ends without having heard of the end of these.
+    /// Ends the requests whose commands have not ended when the daemon does.
     pub(in crate::node) fn give_up_commands(&mut self, context: &mut Context) {
         let starting = std::mem::take(&mut self.starting).into_values().filter_map(|starting| starting.running);
         for running in std::mem::take(&mut self.running).into_values().chain(starting) {
@@ -376,7 +376,7 @@ impl Commands {
         }
     }
 
-    /// What waits never starts.
+    /// Drops the waiting requests.
     pub(in crate::node) fn drop_waiting_commands(&mut self, context: &mut Context, reason: &str) {
         self.waiting_bytes = 0;
         for series in std::mem::take(&mut self.waiting) {

@@ -1,4 +1,4 @@
-//! The module `dbcleaner` (docs/protocol.md section 15): old sessions and rows go every hour, a few at a time.
+//! The module `dbcleaner` (docs/protocol.md section 15): old sessions and rows are deleted every hour, a few at a time.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use crate::model::module::Module;
 use crate::node::context::Context;
 use crate::node::timers::Timer;
 
-/// One round of cleaning every hour.
+/// Interval between two rounds of cleaning.
 const PERIOD: Duration = Duration::from_secs(3_600);
-/// Between two steps of a round, each of which takes some milliseconds.
+/// Pause between two steps of a round. Each step takes some milliseconds.
 const STEP_PAUSE: Duration = Duration::from_millis(50);
-/// Instant rows are of no interest after a day.
+/// Retention time of instant rows.
 const INSTANT_SECONDS: i64 = 86_400;
 
-/// The first round comes after an hour.
+/// Starts the timer. The first round comes after an hour.
 pub(in crate::node) fn start(context: &mut Context) {
     context.timers.set(Timer::Purge, context.now.monotonic + PERIOD);
 }
 
-/// [`Timer::Purge`]: one step.
+/// Handles [`Timer::Purge`]: one step.
 pub(in crate::node) fn purge(context: &mut Context) {
     start(context);
     if context.is_stopping() || !context.is_loaded(Module::DbCleaner) || !context.is_clock_settled() {
@@ -36,7 +36,7 @@ pub(in crate::node) fn purge(context: &mut Context) {
     context.store(change);
 }
 
-/// The round goes on.
+/// Continues a round.
 pub(in crate::node) fn purge_left(context: &mut Context) {
     context.timers.set(Timer::Purge, context.now.monotonic + STEP_PAUSE);
 }

@@ -1,9 +1,8 @@
 //! The module `cron` (docs/protocol.md section 15): requests of this daemon to itself or to a node at given times.
 //!
-//! The clock is looked at when a job is due, twice an hour (time zones change at such times), and when it was set. A
-//! job whose last run has not ended is not started again; a run that ends with an error is a line of the log. Absent on
-//! purpose: what times mean ([`crate::model::cron_expression`]), and the minutes that changes of the clock skip or
-//! repeat ([`schedule`]).
+//! The clock is read when a job is due, twice an hour (time zones change at such times), and after it was set. A job
+//! whose last run has not ended is not started again; a failed run is logged. Out of scope: the meaning of times
+//! ([`crate::model::cron_expression`]), and minutes that changes of the clock skip or repeat ([`schedule`]).
 
 mod definitions;
 mod schedule;
@@ -28,16 +27,16 @@ use crate::node::peer::Handled;
 use crate::node::timers::Timer;
 use schedule::Schedule;
 
-/// Microseconds of a second and of a minute.
+/// Number of microseconds of a second and of a minute.
 const SECOND_MICROS: i64 = 1_000_000;
 const MINUTE_MICROS: i64 = 60 * SECOND_MICROS;
-/// Minutes after which the clock is looked at in any case: changes of time zones come at such times.
+/// Interval at which the clock is read in any case, because time zones change at such times.
 const LOOK_MINUTES: i64 = 30;
-/// A difference of the clock on the wall to the monotonic one that has changed by so much: somebody set it.
+/// A change of the difference between wall clock and monotonic clock by this much means that the clock was set.
 const CLOCK_SET_MICROS: i64 = SECOND_MICROS;
-/// Characters of a failed run's message that the log shows.
+/// Maximum number of characters of a failed run's message in the log.
 const MESSAGE_SHOWN: usize = 200;
-/// A run that is never heard of again counts as ended: here a command's longest time, on a node an hour.
+/// Time after which a run without an end counts as ended: the maximum duration of a command here, an hour on a node.
 const RUN_MAX: Duration = Duration::from_secs(86_400);
 const RUN_ON_NODE_MAX: Duration = Duration::from_secs(3_600);
 
@@ -45,7 +44,7 @@ const RUN_ON_NODE_MAX: Duration = Duration::from_secs(3_600);
 pub(super) struct Job {
     definition: CronJob,
     last_token: Option<Token>,
-    /// Until when the last run counts as running.
+    /// Time until which the last run counts as running.
     runs_until: Option<Monotonic>,
 }
 
@@ -55,7 +54,7 @@ impl Job {
     }
 }
 
-/// A request that a job is.
+/// The request of a job that is due.
 pub(in crate::node) struct Run {
     pub action: Action,
     pub token: Token,
@@ -65,12 +64,12 @@ pub(in crate::node) struct Run {
     pub is_here: bool,
 }
 
-/// The second of the minute that the clock shows.
+/// Returns the second of the current minute.
 const fn second(context: &Context) -> i64 {
     context.now.wall.as_micros().rem_euclid(MINUTE_MICROS) / SECOND_MICROS
 }
 
-/// The seconds of a minute up to this one, a bit for each.
+/// Returns the bits of the seconds of a minute up to this one.
 const fn passed(second: i64) -> u64 {
     (2 << second) - 1
 }
@@ -78,20 +77,20 @@ const fn passed(second: i64) -> u64 {
 /// The jobs of this daemon.
 #[derive(Default)]
 pub(in crate::node) struct Cron {
-    /// What is due and not handed over yet.
+    /// Runs that are due and not handed over yet.
     due: VecDeque<Run>,
     jobs: BTreeMap<String, Job>,
     schedule: Option<Schedule>,
-    /// The jobs that run, by token.
+    /// The running jobs, by token.
     running: BTreeMap<String, String>,
-    /// Jobs with a field of seconds whose minute it is: the seconds to come, a bit for each.
+    /// Jobs with a field of seconds in whose minute we are: a bit for each second to come.
     this_minute: BTreeMap<String, u64>,
-    /// Wall clock minus monotonic clock when the timer was set, in microseconds.
+    /// Wall clock minus monotonic clock at the time the timer was set, in microseconds.
     clock_offset: i64,
 }
 
 impl Cron {
-    /// The log line about a run that ends with an error.
+    /// Returns the log line about a run that ended with an error.
     pub(in crate::node) fn complaint(&self, ended: &Ended) -> Option<LogLine> {
         let token = &ended.token;
         let (id, data) = self.running.get(token).zip(ended.error.as_deref())?;
@@ -102,7 +101,7 @@ impl Cron {
         Some(LogLine::warning("cron", format!("job '{id}' failed (token {token}): {message}")))
     }
 
-    /// A terminal row is written.
+    /// Notes that a terminal row of a token is written.
     pub(in crate::node) fn token_ended(&mut self, token: &str) {
         let job = self.running.remove(token).and_then(|id| self.jobs.get_mut(&id));
         if let Some(job) = job.filter(|job| job.last_token.as_ref().is_some_and(|last| last.as_str() == token)) {
@@ -112,7 +111,7 @@ impl Cron {
 }
 
 impl Cron {
-    /// Takes the jobs of the configuration and begins to look at the clock.
+    /// Takes the jobs of the configuration and starts to watch the clock.
     pub(in crate::node) fn start_cron(&mut self, context: &mut Context) {
         let Some(definitions) = context.options.cron.as_mut().map(std::mem::take) else { return };
         self.jobs = definitions.into_iter().map(|job| (job.id.clone(), Job::new(job))).collect();
@@ -122,7 +121,7 @@ impl Cron {
         self.set_cron_timer(context);
     }
 
-    /// A job with a field of seconds that is new, or other than before: what is left of this minute counts.
+    /// Adds the rest of this minute for a new or changed job with a field of seconds.
     fn join_minute(&mut self, context: &Context, id: &str) {
         self.this_minute.remove(id);
         let local = self.local_minute(context);
@@ -137,7 +136,7 @@ impl Cron {
         context.options.time_zone.local_minute(minute_of(context.now.wall))
     }
 
-    /// When the clock is looked at next; never while there is no job.
+    /// Sets the timer for the next reading of the clock; none without jobs.
     fn set_cron_timer(&mut self, context: &mut Context) {
         self.clock_offset = self.clock_offset(context);
         if self.jobs.is_empty() {
@@ -166,7 +165,7 @@ impl Cron {
         context.now.wall.as_micros().saturating_sub(monotonic.saturating_mul(1_000))
     }
 
-    /// Looks at the clock at once when it was set since the timer was.
+    /// Reads the clock at once if it was set since the timer was.
     pub(in crate::node) fn notice_clock(&mut self, context: &mut Context) {
         let is_waiting = self.schedule.is_some() && !self.jobs.is_empty();
         let change = self.clock_offset(context).saturating_sub(self.clock_offset);
@@ -176,7 +175,7 @@ impl Cron {
         }
     }
 
-    /// [`Timer::Cron`], or the jobs are about to change: what is due waits to be run.
+    /// Handles [`Timer::Cron`], or a coming change of the jobs: queues the runs that are due.
     pub(in crate::node) fn look_at_clock(&mut self, context: &mut Context) {
         let ids = self.jobs_due(context);
         if !context.is_stopping() && context.is_loaded(Module::Cron) {
@@ -189,19 +188,19 @@ impl Cron {
         self.set_cron_timer(context);
     }
 
-    /// The request of the next job that is due.
+    /// Returns the request of the next job that is due.
     pub(in crate::node) fn next_due(&mut self) -> Option<Run> {
         self.due.pop_front()
     }
 
-    /// The jobs to start now.
+    /// Returns the jobs to start now.
     fn jobs_due(&mut self, context: &mut Context) -> Vec<String> {
         let local = self.local_minute(context);
         let second = second(context);
         let Cron { jobs, schedule: Some(schedule), this_minute, .. } = self else { return Vec::new() };
         let mut ids = Vec::new();
         if schedule.is_later(local) {
-            // A second of the minute before that a busy machine was too late for.
+            // A second of the minute before, which a busy machine missed.
             ids.extend(std::mem::take(this_minute).into_keys());
         }
         let due = schedule.advance(local);
@@ -225,7 +224,7 @@ impl Cron {
         ids
     }
 
-    /// The request that a job is, unless its last run has not ended.
+    /// Returns the request of a job, unless its last run has not ended.
     fn start_job(&mut self, context: &mut Context, id: &str) -> Option<Run> {
         let now = context.now.monotonic;
         let fresh = context.generate_token();
@@ -247,7 +246,8 @@ impl Cron {
         Some(Run { action: Action::parse(&action), token, target, data, is_here })
     }
 
-    /// A job was handed over; what leaves nothing open here is done. A run that has just ended is told like any other.
+    /// Notes that a job was handed over. It is done if it leaves nothing open here. A run that has just ended is
+    /// reported like any other.
     pub(in crate::node) fn job_started(
         &mut self,
         context: &mut Context,

@@ -1,10 +1,9 @@
 //! The module `engine`: ENGINECOMMAND writes lines to the command pipe of the monitoring engine (docs/protocol.md
 //! section 11).
 //!
-//! A worker writes, one request at a time for each pipe, so that lines keep their order; a pipe that nobody reads holds
-//! up only requests for itself, and each of them no longer than the module's `timeout` after it came, or after the
-//! request before it was written: a pipe that is read takes all that waits, however much. Absent on purpose: the
-//! writing itself.
+//! A worker writes one request at a time to each pipe, so that lines keep their order. A pipe without a reader delays
+//! only its own requests, each of them at most for the module's `timeout` after its arrival, or after the request
+//! before it was written; a pipe that is read takes all waiting requests. Out of scope: the writing itself.
 
 #[cfg(test)]
 mod tests;
@@ -30,9 +29,9 @@ use crate::node::json;
 use crate::node::peer::Handled;
 use crate::node::phase::STOPPING_TEXT;
 
-/// What the row says of a request without commands.
+/// The message of the row about a request without commands.
 const NEED_COMMANDS: &str = "need commands argument: a list of lines";
-/// Requests that wait at most, and the characters in them.
+/// Maximum number of waiting requests, and of their characters.
 const WAITING_MAX: usize = 10_000;
 const WAITING_BYTES_MAX: usize = 32 << 20;
 
@@ -42,29 +41,29 @@ pub(in crate::node) struct EngineRequest {
     logging: bool,
     file: String,
     lines: Arc<Vec<String>>,
-    /// The bytes of its one line, where that is no UTF-8.
+    /// The bytes of its one line, if they are not UTF-8.
     raw: Option<Arc<[u8]>>,
     deadline: Monotonic,
     len_bytes: usize,
 }
 
-/// What waits for pipes. A pipe has an entry while it is written to.
+/// The requests that wait for pipes. A pipe has an entry while it is written to.
 #[derive(Default)]
 pub(in crate::node) struct Engine {
     pipes: BTreeMap<String, VecDeque<EngineRequest>>,
     len: usize,
     len_bytes: usize,
-    /// What is being written.
+    /// The requests being written.
     writing: BTreeMap<WorkId, EngineRequest>,
 }
 
 impl Engine {
-    /// Bytes of the requests that wait.
+    /// Returns the number of bytes of the waiting requests.
     pub(in crate::node) const fn held_bytes(&self) -> usize {
         self.len_bytes
     }
 
-    /// Whether nothing is being written.
+    /// Returns whether nothing is being written.
     pub(in crate::node) fn is_idle(&self) -> bool {
         self.writing.is_empty()
     }
@@ -76,12 +75,12 @@ struct RawContent {
     command_file: Value,
     #[serde(default)]
     commands: Value,
-    /// Of our own kind: the one line byte by byte, in base64.
+    /// From our own kind: the one line as bytes in base64.
     #[serde(default)]
     raw: Value,
 }
 
-/// The lines of a request, or what the row says of something else.
+/// Returns the lines of a request, or the message of the row about an error.
 fn lines(commands: &Value) -> Result<Vec<String>, &'static str> {
     let lines = match commands {
         Value::Array(items) => {
@@ -92,11 +91,11 @@ fn lines(commands: &Value) -> Result<Vec<String>, &'static str> {
     lines.ok_or(if commands.is_null() {
         NEED_COMMANDS
     } else {
-        "submit engine command issue: 'commands' is no list of lines"
+        "submit engine command issue: 'commands' is not a list of lines"
     })
 }
 
-/// What the row says of a content that is no object.
+/// Returns the message of the row about a content that is not an object.
 const fn expected(content: &str) -> &'static str {
     match content.as_bytes().first() {
         Some(b'[') => {
@@ -106,15 +105,15 @@ const fn expected(content: &str) -> &'static str {
     }
 }
 
-/// An ENGINECOMMAND, for a pipe here or on a host by SSH.
+/// The content of an ENGINECOMMAND, for a pipe here or on a host by SSH.
 pub(in crate::node) struct EngineContent<'a> {
     pub logging: bool,
-    /// What it holds, JSON text as it came.
+    /// The content as received JSON text.
     pub text: &'a str,
     pub command_file: Option<String>,
-    /// Or what the row says.
+    /// The lines, or the message of the row about an error.
     pub lines: Result<Vec<String>, &'static str>,
-    /// The bytes of the one line, where that is no UTF-8.
+    /// The bytes of the one line, if they are not UTF-8.
     pub raw: Option<Arc<[u8]>>,
 }
 
@@ -122,11 +121,11 @@ impl<'a> EngineContent<'a> {
     /// Reads the data of a request.
     ///
     /// # Errors
-    /// What the row says.
+    /// Returns the message of the row.
     pub fn read(data: &'a str, single: &'a mut String) -> Result<Self, &'static str> {
         let list = CommandList::read(data, single)?;
         let text = if list.content.is_empty() { "null" } else { list.content };
-        // A list would be read as the members in their order.
+        // serde would read a list as the members in order.
         let is_object = text.starts_with('{') || text == "null";
         let content: Option<RawContent> =
             is_object.then(|| json::read_object(text, &mut String::new()).unwrap_or_default());
@@ -137,7 +136,7 @@ impl<'a> EngineContent<'a> {
     }
 }
 
-/// A line is in the pipe.
+/// Returns the data of the row that a line was written to the pipe.
 pub(in crate::node) fn submitted(line: &str) -> String {
     let mut data = "{\"message\":\"command has been submitted\",\"command\":".to_owned();
     json::push_string(&mut data, line);
@@ -146,7 +145,7 @@ pub(in crate::node) fn submitted(line: &str) -> String {
 }
 
 impl Engine {
-    /// ENGINECOMMAND
+    /// Handles an ENGINECOMMAND.
     pub(in crate::node) fn engine_command(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let mut single = String::new();
         let Ok(EngineContent { logging, text, command_file, lines, raw }) = EngineContent::read(data, &mut single)
@@ -215,9 +214,9 @@ impl Engine {
         self.len_bytes = self.len_bytes.saturating_sub(request.len_bytes);
     }
 
-    /// The lines of a request are written, or not all of them.
+    /// Handles the result of writing the lines of a request.
     pub(in crate::node) fn pipe_written(&mut self, context: &mut Context, id: WorkId, report: &PipeReport) {
-        // Nobody waits for it any more.
+        // The request has been given up.
         let Some(request) = self.writing.remove(&id) else { return };
         self.engine_request_ended(&request);
         let next = self.pipes.get_mut(&request.file).and_then(VecDeque::pop_front);
@@ -244,7 +243,7 @@ impl Engine {
         }
     }
 
-    /// The daemon stops: what waits for a pipe is not written any more.
+    /// Drops the requests that wait for a pipe because the daemon stops.
     pub(in crate::node) fn drop_waiting_lines(&mut self, context: &mut Context) {
         let waiting = self.pipes.values_mut().flat_map(std::mem::take).collect::<Vec<_>>();
         for request in waiting {
@@ -252,7 +251,7 @@ impl Engine {
         }
     }
 
-    /// The daemon ends without having heard how far the writing got.
+    /// Ends the requests whose writing has not ended when the daemon does.
     pub(in crate::node) fn give_up_writing(&mut self, context: &mut Context) {
         for request in std::mem::take(&mut self.writing).into_values() {
             self.give_up_lines(context, &request);

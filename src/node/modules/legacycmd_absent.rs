@@ -1,4 +1,4 @@
-//! A build without the feature `centreon`: no configuration has the module `legacycmd`, so nothing is ever asked of it.
+//! A build without the feature `centreon`: no configuration has the module `legacycmd`, so it gets no requests.
 
 use crate::model::action::Action;
 use crate::model::legacy::{LegacyDone, LegacyStored};
@@ -10,11 +10,11 @@ use crate::node::journal::Ended;
 use crate::node::output::ReceiptId;
 use crate::node::peer::Handled;
 
-/// Nothing.
+/// The module's empty state.
 #[derive(Default)]
 pub(in crate::node) struct LegacyCmd;
 
-/// A request that an order is; there is none.
+/// A message to be sent as a request; there is none.
 pub(in crate::node) struct Outgoing {
     pub token: Token,
     pub action: Action,

@@ -1,4 +1,4 @@
-//! The modules of the original that live in the deciding part.
+//! Those modules of the original that belong to the deciding part.
 
 pub(super) mod action;
 pub(super) mod cleaner;

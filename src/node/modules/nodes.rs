@@ -1,11 +1,11 @@
-//! The module `nodes`: pollers come from the Centreon configuration database (docs/protocol.md section 15).
+//! The module `nodes`: takes the pollers from the Centreon configuration database (docs/protocol.md section 15).
 //!
-//! Reads it at the start, every `resync_time`, ten seconds after a failure, and on CENTREONNODESSYNC. [`plan`] says
-//! what the rows mean; the difference to the last reading is applied, so a node that did not change keeps its
-//! connection. As long as the database cannot be read, everything stays as it is.
+//! It reads the database at the start, every `resync_time`, ten seconds after a failure, and on CENTREONNODESSYNC.
+//! [`plan`] interprets the rows; only the difference to the last reading is applied, so an unchanged node keeps its
+//! connection. While the database cannot be read, nothing changes.
 //!
-//! Out of scope: the database itself. [`HostWork::ReadPollers`] asks for it,
-//! [`crate::model::host_work::HostDone::PollersRead`] answers.
+//! Out of scope: access to the database. It is read by [`HostWork::ReadPollers`], and the result is
+//! [`crate::model::host_work::HostDone::PollersRead`].
 
 pub mod plan;
 #[cfg(test)]
@@ -35,47 +35,48 @@ use crate::node::phase::STOPPING_TEXT;
 use crate::node::timers::Timer;
 use plan::PollerPlan;
 
-/// When a failed reading is tried again.
+/// Time after which a failed reading is repeated.
 const RETRY: Duration = Duration::from_secs(10);
 /// Number of failed readings after which a lasting failure is logged again.
 const TELL_AGAIN: u32 = 60;
-/// Requests that wait for a reading at most.
+/// Maximum number of requests that wait for a reading.
 const WAITING_MAX: usize = 1_000;
-/// Ids, and complaints, that one row names at most; more are only counted or logged.
+/// Maximum number of ids, and of complaints, in one row; more are only counted or logged.
 const SHOWN_MAX: usize = 1_000;
 const COMPLAINTS_SHOWN_MAX: usize = 20;
-/// Complaints of one reading that are logged at most.
+/// Maximum number of logged complaints about one reading.
 const COMPLAINTS_LOGGED_MAX: usize = 100;
 
-/// What the module remembers between two readings.
+/// The state of the module between two readings.
 #[derive(Debug, Default)]
 pub(in crate::node) struct NodesModule {
-    /// Set while a reading is under way: the requests that it answers.
+    /// Set during a reading: the requests that it answers.
     reading: Option<Vec<Token>>,
-    /// Requests that came meanwhile; the reading under way may be older than what they are about.
+    /// Requests that arrived during the reading. It may be older than the change that they are about, so they wait for
+    /// the next one.
     waiting: Vec<Token>,
-    /// Whether the database was read once.
+    /// Whether the database has been read.
     is_read: bool,
-    /// Failures in a row, and the last one.
+    /// Number of consecutive failures, and the last one.
     failures: u32,
     failure: String,
     /// Whether the option `debug_gorgone` is on.
     debug: bool,
-    /// What was registered last.
+    /// The last registrations.
     applied: BTreeMap<NodeId, Registration>,
-    /// What was wrong at the last reading, so that it is not told each time.
+    /// The complaints about the last reading, so that they are not logged every time.
     complaints: BTreeSet<String>,
 }
 
 impl NodesModule {
-    /// Begins with the module, where it is loaded.
+    /// Starts the module if it is loaded.
     pub(in crate::node) fn start(&mut self, context: &mut Context) {
         if context.options.pollers.is_some() {
             self.read(context);
         }
     }
 
-    /// [`Timer::ReadPollers`]
+    /// Handles [`Timer::ReadPollers`].
     pub(in crate::node) fn read(&mut self, context: &mut Context) {
         if self.reading.is_none() {
             self.reading = Some(std::mem::take(&mut self.waiting));
@@ -84,7 +85,7 @@ impl NodesModule {
         }
     }
 
-    /// CENTREONNODESSYNC
+    /// Handles CENTREONNODESSYNC.
     pub(in crate::node) fn sync(&mut self, context: &mut Context, token: &Token) -> Handled {
         context.row(token, Code::BEGIN, json::message("action nodesresync proceed"));
         if self.waiting.len() >= WAITING_MAX {
@@ -97,7 +98,7 @@ impl NodesModule {
         Handled::accepted()
     }
 
-    /// The daemon stops: nobody waits for the database any more.
+    /// Ends the waiting requests because the daemon stops.
     pub(in crate::node) fn stop(&mut self, context: &mut Context) {
         let mut tokens = std::mem::take(&mut self.waiting);
         tokens.extend(self.reading.iter_mut().flat_map(std::mem::take));
@@ -106,7 +107,7 @@ impl NodesModule {
         }
     }
 
-    /// The database was read, or not.
+    /// Handles the result of a reading.
     pub(in crate::node) fn read_done(
         &mut self,
         context: &mut Context,
@@ -145,7 +146,7 @@ impl NodesModule {
         context.log(if is_new { LogLine::error("nodes", text) } else { LogLine::debug("nodes", text) });
     }
 
-    /// Makes everything what the database says; the data of the row that ends a request.
+    /// Applies the content of the database. Returns the data of the row that ends a request.
     fn apply_tables(&mut self, context: &mut Context, nodes: &mut Nodes, tables: &PollerTables) -> String {
         if std::mem::take(&mut self.failures) > 0 {
             self.failure.clear();
@@ -158,7 +159,7 @@ impl NodesModule {
             context.names.add(id, uid);
         }
         if let Some(id) = plan.own_id.filter(|id| !context.is_own_id(*id)) {
-            // Fixed by the configuration, it stays what it is.
+            // An id that the configuration sets does not change.
             core_settings::set_core_id(context, &json!({ "id": id.to_json() }).to_string());
         }
         self.tell_complaints(context, &plan);
@@ -184,13 +185,13 @@ impl NodesModule {
         }
         nodes.remember_left(clients);
         nodes.take_back(context, &changes.added);
-        // That the register file wins is what `prevail` means.
+        // `prevail` means that the register file has precedence, so this is no refusal.
         changes.refused.retain(|(id, _)| !nodes.prevails(*id));
         self.tell_changes(context, count, &changes);
         end_of_sync(count, &changes, &plan)
     }
 
-    /// The option `debug_gorgone`: told when it changes, so that a severity that was set otherwise stays.
+    /// Applies the option `debug_gorgone` when it changes, so that a severity set in another way stays.
     fn switch_debug(&mut self, context: &mut Context, tables: &PollerTables) {
         let debug = tables.debug_gorgone.as_deref().is_some_and(|value| value.trim() == "1");
         if std::mem::replace(&mut self.debug, debug) != debug {
@@ -221,7 +222,7 @@ impl NodesModule {
     }
 }
 
-/// The data of the last row of a sync: what it has changed.
+/// Returns the data of the last row of a sync, with its changes.
 fn end_of_sync(count: usize, changes: &RegistrationChanges, plan: &PollerPlan) -> String {
     let ids = |ids: &[NodeId]| ids.iter().take(SHOWN_MAX).map(|id| id.to_json()).collect::<Vec<_>>();
     let refused = changes.refused.iter().map(|(_, reason)| reason);

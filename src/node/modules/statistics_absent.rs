@@ -1,4 +1,4 @@
-//! A build without the feature `centreon`: no configuration has the module `statistics`, so nothing is asked of it.
+//! A build without the feature `centreon`: no configuration has the module `statistics`, so it gets no requests.
 
 use crate::model::action::Action;
 use crate::model::node_id::NodeId;
@@ -10,7 +10,7 @@ use crate::node::journal::Seen;
 use crate::node::listeners::Listeners;
 use crate::node::peer::Handled;
 
-/// Nothing.
+/// The module's empty state.
 #[derive(Default)]
 pub(in crate::node) struct Statistics;
 

@@ -1,4 +1,4 @@
-//! Adding nodes and dropping them: their links, their marks and what they owe.
+//! Adding and removing nodes: their links, their marks and the tokens that they owe.
 
 use crate::model::history::SyncMark;
 use crate::model::log::LogLine;
@@ -13,14 +13,14 @@ use crate::node::context::Context;
 use crate::node::output::Output;
 use crate::node::timers::Timer;
 
-/// Marks of nodes that are not registered now at most.
+/// Maximum number of marks of nodes that are not registered now.
 const MARKS_MAX: usize = 2 * NODES_MAX;
 
 impl Nodes {
-    /// Adds a node, or replaces what is known of it, and asks for its link.
+    /// Adds a node, or replaces its registration, and requests its link.
     ///
     /// # Errors
-    /// Why nothing was done.
+    /// Returns why nothing was done.
     pub(in crate::node) fn register(
         &mut self,
         context: &mut Context,
@@ -59,7 +59,7 @@ impl Nodes {
                 {
                     node.owed = owed;
                 }
-                // Whatever comes of a page that is still being stored, it belongs to no sync from now on.
+                // A page that is still being stored belongs to no sync any more.
                 if let Some(serial) = self.storing.remove(&id)
                     && let Some(node) = self.get_mut(id)
                 {
@@ -82,7 +82,7 @@ impl Nodes {
                         let is_ssh = matches!(opening, Output::OpenSsh { .. });
                         context.output(opening);
                         if registered == Registered::New && is_ssh {
-                            // It confirms nothing that was sent to another kind of node.
+                            // The new kind of node does not confirm what was sent to the old one.
                             self.end_all_owed(context, id);
                         }
                         if registered == Registered::New {
@@ -105,8 +105,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// The database has spoken about a page of a node that is not registered now. If it could not be stored, the mark
-    /// is what it was before.
+    /// Handles the storing of a page of a node that is not registered now. If it failed, the earlier mark is restored.
     pub(in crate::node) fn page_of_absent_settled(&mut self, id: NodeId, before: Option<SyncMark>) {
         self.storing.remove(&id);
         if let Some((known, before)) = self.marks.get_mut(&id).zip(before) {
@@ -114,7 +113,7 @@ impl Nodes {
         }
     }
 
-    /// A node that is not registered owes ends of tokens: it has the usual time to come back.
+    /// Gives a node that is not registered, but owes ends of tokens, the usual time to come back.
     pub(in crate::node) fn await_absent(&mut self, context: &mut Context, id: NodeId, mut owed: OwedTokens) {
         owed.link_lost();
         if owed.is_empty() {
@@ -131,7 +130,7 @@ impl Nodes {
         context.timers.set_if_unset(Timer::Unconfirmed(id), context.now.monotonic + patience);
     }
 
-    /// Nothing more comes from a node: what it owes ends.
+    /// Ends everything that a node owes, because nothing more will arrive from it.
     fn end_all_owed(&mut self, context: &mut Context, id: NodeId) {
         self.changes.push_back(LinkChange::Gone(id));
         let Some(node) = self.get_mut(id) else { return };
@@ -142,7 +141,7 @@ impl Nodes {
         }
     }
 
-    /// Drops a node, its routes and its sync state; what it owed ends.
+    /// Removes a node, its routes and its sync state, and ends what it owed.
     pub(in crate::node) fn unregister(&mut self, context: &mut Context, id: NodeId) {
         let Some(node) = self.get_mut(id) else { return };
         let had_link = node.is_dialled();
@@ -152,7 +151,7 @@ impl Nodes {
         if let Some(client) = client {
             self.release_client(context, id, client);
         }
-        // A node that dials in says so when it stops; what it has taken it still has when it comes back.
+        // A node that dials in unregisters when it stops. It still has its accepted requests when it comes back.
         match self.get_mut(id).filter(|node| node.dials_in()) {
             None => self.end_all_owed(context, id),
             Some(node) if node.registration.prevail => {}
@@ -165,7 +164,7 @@ impl Nodes {
             }
         }
         self.unlisted.remove(id);
-        // The mark stays valid for the day the node comes back.
+        // The mark is kept for a return of the node.
         let is_gone = self.registry.unregister(id) == Unregistered::Gone;
         if is_gone && self.marks.len() < MARKS_MAX && mark != SyncMark::default() {
             self.marks.insert(id, mark);
@@ -183,7 +182,7 @@ impl Nodes {
     }
 }
 
-/// What keeps a connection to a node that we connect to.
+/// Returns the output that keeps a connection to a node that we dial.
 fn open_link(node: &Node) -> Option<Output> {
     let id = node.registration.id;
     let kind = &node.registration.kind;

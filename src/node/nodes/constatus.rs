@@ -1,5 +1,5 @@
-//! The constatus map (docs/protocol.md section 4) as JSON text: ours, built when it is asked for and kept until
-//! something changes, and the maps that nodes announce in their PONG, cut to bounds.
+//! The constatus map (docs/protocol.md section 4) as JSON text: ours, built on demand and kept until something changes,
+//! and the maps that nodes announce in their PONG, cut to limits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -15,25 +15,25 @@ use crate::node::context::Context;
 use crate::node::json;
 use crate::node::names::Names;
 
-/// Characters of a node's map at most; a larger one is left out.
+/// Maximum size of a node's map in bytes; a larger one is left out.
 const MAP_BYTES_MAX: usize = 1 << 20;
-/// Levels of nodes behind nodes at most; deeper ones are cut.
+/// Maximum depth of nodes behind nodes; deeper ones are cut.
 const LEVELS_MAX: u8 = 32;
 
-/// What we say of our nodes, built again only when something in it has changed.
+/// Our own status texts, built again only after a change.
 #[derive(Debug, Default)]
 pub(super) struct StatusTexts {
-    /// What the PONG was made of.
+    /// Version of the registry and own id from which the PONG was built.
     pong_of: (u64, Option<NodeId>),
     pong: String,
     constatus_of: u64,
     constatus: String,
-    /// A call of the API has left a row with this text.
+    /// Whether an API call has left a row with this text.
     has_row: bool,
 }
 
 impl StatusTexts {
-    /// The `data` of a PONG.
+    /// Returns the `data` of a PONG.
     pub(super) fn pong(&mut self, context: &Context, registry: &Registry) -> &str {
         let made_of = (registry.version() + 1, context.own_id);
         if self.pong_of != made_of {
@@ -48,7 +48,8 @@ impl StatusTexts {
         &self.pong
     }
 
-    /// The `data` of a CONSTATUS, and whether an answer to the API leaves a row: the first of those that say the same.
+    /// Returns the `data` of a CONSTATUS, and whether an answer to the API leaves a row: only the first of equal ones
+    /// does.
     pub(super) fn constatus(&mut self, registry: &Registry, names: &Names, is_api: bool) -> (&str, bool) {
         let version = registry.version() + 1;
         if self.constatus_of != version {
@@ -61,7 +62,7 @@ impl StatusTexts {
     }
 }
 
-/// The map of every node of the registry.
+/// Writes the map of all nodes of the registry.
 pub(in crate::node) fn write_map(registry: &Registry, names: &Names) -> String {
     let mut out = String::from("{");
     for (id, node) in registry.iter() {
@@ -93,19 +94,19 @@ pub(in crate::node) fn write_map(registry: &Registry, names: &Names) -> String {
     out
 }
 
-/// What a node's map says.
+/// The content of a node's map.
 pub(in crate::node) struct NodeMap {
     /// The text to keep.
     pub text: String,
     /// The ids in it with their distance.
     pub ids: Announced,
-    /// What it calls those that it calls by their uid.
+    /// The uids that it uses as names of ids.
     pub names: BTreeMap<NodeId, NodeId>,
 }
 
-/// A node's own map. Each id is opened where it stands
-/// nearest, and `around` (we ourselves and that node) nowhere: relays that know each other would otherwise repeat each
-/// other's nodes without end, and a way that leads through us is none. `None` when it is no map or too large.
+/// Reads a node's own map. Each id is expanded at its nearest place only, and the ids in `around` (ours and that
+/// node's) nowhere: otherwise relays that know each other would repeat each other's nodes without end, and a way
+/// through ourselves is no way. `None` if it is not a map or too large.
 pub(in crate::node) fn read_map(
     text: &str,
     around: impl IntoIterator<Item = NodeId>,
@@ -120,7 +121,7 @@ pub(in crate::node) fn read_map(
     let mut opened = around.clone();
     let mut ids = Announced::new();
     let mut called = BTreeMap::new();
-    // By distance, then in the order in which they were found.
+    // By distance, then in the order of discovery.
     let mut found = 0_usize;
     let mut maps = BTreeMap::from([((Distance::default(), found), (None, &mut map))]);
     while let Some(((distance, _), (owner, nodes))) = maps.pop_first() {
@@ -147,7 +148,7 @@ pub(in crate::node) fn read_map(
     Some(NodeMap { text: map.to_string(), ids, names: called })
 }
 
-/// Puts what stands under a uid under the id.
+/// Replaces uids in the map by ids.
 fn by_ids(map: &mut Map<String, Value>, names: &Names, called: &mut BTreeMap<NodeId, NodeId>) {
     let translated = map.keys().filter_map(|key| {
         let name: NodeId = key.parse().ok()?;

@@ -1,9 +1,9 @@
 //! Nodes that connect to us (docs/protocol.md sections 8 and 9): pull nodes over the external socket, pullwss nodes
 //! over a WebSocket. Each is bound to the client that last registered it.
 //!
-//! A WebSocket client may speak for its own id and the nodes behind it only, and is never answered with an ACK.
+//! A WebSocket client may speak only for its own id and the nodes behind it, and is never answered with an ACK.
 //!
-//! Out of scope: sessions and connections. Whether a client can be reached is told by the inputs.
+//! Out of scope: sessions and connections. The inputs tell whether a client can be reached.
 
 #[cfg(test)]
 #[path = "dial_in_tests.rs"]
@@ -26,17 +26,17 @@ use crate::node::context::Context;
 use crate::node::output::{Output, Twice};
 use crate::node::timers::Timer;
 
-/// Maximum number of remembered clients whose nodes no list has. Others have to register again.
+/// Maximum number of remembered clients whose nodes are not in any list. Other clients have to register again.
 const LEFT_MAX: usize = 1_000;
 
-/// The last word to a WebSocket whose first message registers nothing.
+/// The last message to a WebSocket whose first message registers nothing.
 const PLEASE_REGISTER: &str = r#"{"code":500,"message":"please registernodes"}"#;
 
 impl Nodes {
-    /// A pull node registers itself over the external socket.
+    /// Handles the registration of a pull node by itself over the external socket.
     ///
     /// # Errors
-    /// Why it is not bound to the client.
+    /// Returns why it is not bound to the client.
     pub(super) fn pull_node_dialled_in(&mut self, context: &mut Context, mut newcomer: Newcomer) -> Result<(), String> {
         let client = newcomer.client;
         if client.parent().is_some() {
@@ -48,12 +48,12 @@ impl Nodes {
         self.bind(context, newcomer).inspect_err(|reason| self.log_refusal(context, client, reason))
     }
 
-    /// The node that a client speaks for.
+    /// Returns the node that a client speaks for.
     pub(in crate::node) fn spoken_for_by(&self, client: ClientId) -> Option<NodeId> {
         self.dialled_in.get(&client).copied()
     }
 
-    /// A pull node has said something: its link is up again.
+    /// Notes a message of a pull node: its link is up again.
     pub(in crate::node) fn is_heard(&mut self, context: &mut Context, id: NodeId) {
         if self.get(id).is_some_and(|node| node.link != Link::Up) {
             context.timers.cancel(&Timer::Unlisted(id));
@@ -61,7 +61,7 @@ impl Nodes {
         }
     }
 
-    /// A message came over a WebSocket. The node that it comes from, where it is an answer.
+    /// Handles a message that arrived over a WebSocket. Returns the node that sent it, if it is an answer.
     pub(in crate::node) fn web_socket_message(
         &mut self,
         context: &mut Context,
@@ -78,7 +78,7 @@ impl Nodes {
         }
         match (own, &message.action) {
             (_, Action::RegisterNodes) => self.web_socket_registers(context, (client, named), own, &message.data),
-            // An answer to what it was asked before the database took it away.
+            // An answer to a question from before the database removed the node.
             (None, action) if is_answer(action) && self.has_left(client) => {}
             (None, _) if self.is_rival(client) => {}
             (None, _) => self.refuse_web_socket(context, client, "its first message is not REGISTERNODES"),
@@ -97,7 +97,7 @@ impl Nodes {
         context.output(Output::CloseClient { client, refusal: Some(PLEASE_REGISTER.to_owned()) });
     }
 
-    /// The first message of a WebSocket, or the keep-alive.
+    /// Handles the first message of a WebSocket, or the keep-alive.
     fn web_socket_registers(
         &mut self,
         context: &mut Context,
@@ -108,7 +108,7 @@ impl Nodes {
         let data: Value = serde_json::from_str(data).unwrap_or_default();
         let nodes = data.get("nodes").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let [node] = nodes else {
-            return self.refuse_web_socket(context, client, "REGISTERNODES of a WebSocket names exactly one node");
+            return self.refuse_web_socket(context, client, "REGISTERNODES of a WebSocket must name exactly one node");
         };
         let registration = match read_registration(node) {
             Ok(said) => context.names.by_ids(said),
@@ -126,7 +126,7 @@ impl Nodes {
             self.refuse_web_socket(context, client, &format!("node '{own}' registers node '{id}', which it is not"));
             return self.client_gone(context, client);
         }
-        // The token is shared by all nodes: it must not take over one that is known by its own key.
+        // All nodes share the token, so it must not take over a node that is known by its own key.
         let other = match self.get(id).map(|node| &node.registration.kind) {
             Some(kind) if kind.dialled_by_us() => Some("one that we connect to"),
             Some(kind) if !kind.is_web_socket() => Some("a pull node: register it with the type wss, or unregister it"),
@@ -135,7 +135,7 @@ impl Nodes {
         if let Some(kind) = other {
             return self.refuse_web_socket(context, client, &format!("node '{id}' is registered as {kind}"));
         }
-        // Only the register file may prevail, and a node that is connected has an identity.
+        // Only the register file may prevail, and a connected node has an identity.
         let identity = registration.identity.clone().or_else(|| Some(id.to_string()));
         let registration = Registration { prevail: false, identity, ..registration };
         if let Err(reason) = self.bind(context, Newcomer::new((client, named), registration, node)) {
@@ -157,12 +157,12 @@ impl Nodes {
         }
     }
 
-    /// Whether `id` is reached through `parent`.
+    /// Returns whether `id` is reached through `parent`.
     fn is_behind(&self, parent: NodeId, id: NodeId) -> bool {
         id != parent && self.registry.candidates(id).any(|(through, ..)| through == parent)
     }
 
-    /// Whether a node may register itself: a listed one may, any other within bounds.
+    /// Checks whether a node may register itself: a listed one may, any other within limits.
     fn admit_unlisted(
         &self,
         context: &Context,
@@ -179,14 +179,14 @@ impl Nodes {
         self.unlisted.admit(id, client, only_listed)
     }
 
-    /// Whether a list, or a key or token that is bound to it, names a node.
+    /// Returns whether a list contains a node, or a key or token is bound to it.
     fn is_listed(&self, context: &Context, id: NodeId, named: Option<NodeId>) -> bool {
         let server = context.options.proxy.as_ref().and_then(|proxy| proxy.httpserver.as_ref());
         let has_token = server.is_some_and(|server| server.tokens.iter().any(|token| token.node == Some(id)));
         has_token || self.wanted.lists(id) || named == Some(id)
     }
 
-    /// An unlisted node has lost its client.
+    /// Handles the loss of the client of an unlisted node.
     fn unlisted_has_left(&mut self, context: &mut Context, id: NodeId) {
         if self.unlisted.contains(id) && self.get(id).is_some_and(|node| node.client.is_none()) {
             context.timers.cancel(&Timer::Unlisted(id));
@@ -194,7 +194,7 @@ impl Nodes {
         }
     }
 
-    /// [`Timer::Unlisted`]: an unlisted node has not come back with its session.
+    /// Handles [`Timer::Unlisted`]: an unlisted node has not come back with its session.
     pub(in crate::node) fn unlisted_stays_away(&mut self, context: &mut Context, id: NodeId) {
         let client = self.get(id).and_then(|node| node.client);
         if let Some(client) = client.filter(|_| self.unlisted.contains(id)) {
@@ -203,7 +203,7 @@ impl Nodes {
         }
     }
 
-    /// A client that wanted to register a node is refused.
+    /// Logs the refusal of a client that wanted to register a node.
     pub(super) fn log_refusal(&mut self, context: &mut Context, client: ClientId, reason: &str) {
         let line = self.unlisted.refusal_line(client, reason, context.now.monotonic);
         if let Some(line) = line {
@@ -211,10 +211,11 @@ impl Nodes {
         }
     }
 
-    /// A client speaks for a node from now on. `name` is what it calls itself: its id or its uid. The keep-alive costs next to nothing.
+    /// Binds a client to a node. `name` is the node's own name for itself: its id or its uid. The keep-alive costs next
+    /// to nothing.
     ///
     /// # Errors
-    /// Why the node is refused.
+    /// Returns why the node is refused.
     fn bind(&mut self, context: &mut Context, newcomer: Newcomer) -> Result<(), String> {
         let Registration { id, identity, .. } = &newcomer.registration;
         if identity.as_ref().is_some_and(|identity| identity.len() > IDENTITY_LEN_MAX) {
@@ -227,7 +228,8 @@ impl Nodes {
         let Newcomer { client, named, name, mut registration, instance } = newcomer;
         let id = registration.id;
         if let Err(reason) = self.admit_unlisted(context, id, (client, named)) {
-            // Its session stays, so it goes on as soon as a list has it, long before it registers itself anew.
+            // The session stays, so the node continues as soon as it is in a list, long before it registers itself
+            // again.
             if !registration.kind.is_web_socket() && self.left.len() < LEFT_MAX {
                 self.left.insert(id, (registration.kind, client));
             }
@@ -239,7 +241,7 @@ impl Nodes {
             !registration.subnodes.is_empty() && node.registration.subnodes != registration.subnodes
         });
         let only_identity = known.is_some_and(|node| node.dials_in() && (node.registration.prevail || !adds));
-        // Whether the node is known all the same is what counts below.
+        // Only whether the node is known matters below.
         let refused = if only_identity { None } else { self.register(context, registration.clone()).err() };
         if self.get(id).is_none_or(|node| !node.dials_in()) {
             let text = format!("node '{id}' has dialled in, but it is not registered as one that may: ignored");
@@ -283,8 +285,8 @@ impl Nodes {
         Ok(())
     }
 
-    /// A node that was unregistered while it was connected is registered again: its client, if it speaks for nobody
-    /// else, goes on.
+    /// Binds the client of a node that was unregistered while connected and is registered again, unless the client
+    /// speaks for another node.
     pub(in crate::node) fn bind_again(&mut self, context: &mut Context, id: NodeId, client: ClientId) {
         let is_free = !self.dialled_in.contains_key(&client);
         let known = self.get(id).filter(|node| is_free && node.dials_in() && node.client.is_none());
@@ -298,7 +300,7 @@ impl Nodes {
         }
     }
 
-    /// A node has come with another connection.
+    /// Handles another connection of a node.
     fn replace_client(&mut self, context: &mut Context, id: NodeId, before: ClientId, client: ClientId, twice: Twice) {
         self.release_client(context, id, before);
         context.output(Output::NodeMoved { node: id, before, client, twice });
@@ -307,7 +309,7 @@ impl Nodes {
         }
     }
 
-    /// Nothing more goes to a client as to a node.
+    /// Ends the binding of a client to its node.
     pub(in crate::node) fn release_client(&mut self, context: &mut Context, id: NodeId, client: ClientId) {
         self.dialled_in.remove(&client);
         if let Some(node) = self.get_mut(id) {
@@ -316,7 +318,7 @@ impl Nodes {
         self.link_down(context, id, "its connection has ended");
     }
 
-    /// A session or a WebSocket has ended.
+    /// Handles the end of a session or a WebSocket.
     pub(in crate::node) fn client_gone(&mut self, context: &mut Context, client: ClientId) {
         self.left.retain(|_, (_, left)| *left != client);
         self.unlisted.forget_client(client);
@@ -328,12 +330,12 @@ impl Nodes {
         self.rival_is_gone(context, client);
     }
 
-    /// Where a client is.
+    /// Notes the address of a client.
     pub(in crate::node) fn note_address(&mut self, client: ClientId, address: PeerAddress) {
         self.unlisted.note_address(client, address);
     }
 
-    /// The connection of a node that dials in broke while its session goes on.
+    /// Handles the loss of the connection of a node that dials in, while its session continues.
     pub(in crate::node) fn not_reached(&mut self, context: &mut Context, id: NodeId) {
         self.ping_not_sent(context, id);
         if self.unlisted.contains(id) {
@@ -344,7 +346,7 @@ impl Nodes {
         self.older_is_silent(context, id);
     }
 
-    /// The clients that speak for nodes which are about to be taken out.
+    /// Returns the clients that speak for nodes which are about to be removed.
     pub(in crate::node) fn clients_of(&self, ids: &[NodeId]) -> Vec<(NodeId, (NodeKind, ClientId))> {
         let client = |id: &NodeId| {
             let node = self.get(*id)?;
@@ -353,16 +355,16 @@ impl Nodes {
         ids.iter().filter_map(client).collect()
     }
 
-    /// Nodes have dialled in before the database was read, and it does not have them.
+    /// Removes nodes that dialled in before the database was read and that are not in it.
     pub(in crate::node) fn drop_unlisted(&mut self, context: &mut Context) {
         for id in self.ids().into_iter().filter(|id| self.unlisted.contains(*id)).collect::<Vec<_>>() {
-            context.log(LogLine::warning("nodes", format!("node '{id}' is not in the database: it has to go")));
+            context.log(LogLine::warning("nodes", format!("node '{id}' is not in the database: it is removed")));
             self.disconnect(context, id);
             self.unregister(context, id);
         }
     }
 
-    /// A node that dialled in by a WebSocket is told that it is not known any more.
+    /// Tells a node that dialled in by a WebSocket that it is not known any more, and closes the WebSocket.
     pub(in crate::node) fn disconnect(&self, context: &mut Context, id: NodeId) {
         let node = self.get(id).filter(|node| node.registration.kind.is_web_socket());
         if let Some(client) = node.and_then(|node| node.client) {
@@ -371,12 +373,12 @@ impl Nodes {
         }
     }
 
-    /// Nodes are taken out while these clients are connected.
+    /// Remembers the connected clients of nodes that are removed.
     pub(in crate::node) fn remember_left(&mut self, clients: Vec<(NodeId, (NodeKind, ClientId))>) {
         self.left.extend(clients);
     }
 
-    /// Nodes are back whose clients never left.
+    /// Binds nodes that are back to their clients that are still connected.
     pub(in crate::node) fn take_back(&mut self, context: &mut Context, added: &[NodeId]) {
         for id in added {
             if let Some((kind, client)) = self.left.remove(id)
@@ -387,13 +389,13 @@ impl Nodes {
         }
     }
 
-    /// Whether a client that is still connected spoke for a node that is gone.
+    /// Returns whether a connected client spoke for a node that was removed.
     fn has_left(&self, client: ClientId) -> bool {
         self.left.values().any(|(_, left)| *left == client)
     }
 }
 
-/// What a node sends to whoever asked it something.
+/// Returns whether an action is an answer to a request.
 pub(in crate::node) const fn is_answer(action: &Action) -> bool {
     matches!(action, Action::Ack | Action::Pong | Action::SetLogs | Action::SyncLogs)
 }

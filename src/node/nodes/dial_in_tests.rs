@@ -37,7 +37,7 @@ fn gone(client: u64) -> Input {
     Input::ClientGone(ClientId::Zmq(client))
 }
 
-/// A central with the pull node 6, which client 7 has registered and which has answered.
+/// Returns a central with the pull node 6, which client 7 has registered and which has answered.
 fn pulled() -> Bench {
     let mut bench = Bench::new(options(vec![pull_node(6)]));
     bench.request("REGISTERNODES", "t", "", &registers(6, "pull", "gorgone-6-ab"));
@@ -46,7 +46,7 @@ fn pulled() -> Bench {
     bench
 }
 
-/// A central with the WebSocket node 6 as client 70, which has answered.
+/// Returns a central with the WebSocket node 6 as client 70, which has answered.
 fn connected() -> Bench {
     let mut options = options(vec![web_socket_node(6)]);
     options.proxy = options.proxy.map(|proxy| ProxySettings { only_listed: Some(false), ..proxy });
@@ -117,7 +117,7 @@ fn a_keep_alive_keeps_what_others_registered_of_a_node() {
     let mut bench = Bench::new(options(vec![node]));
     bench.request("REGISTERNODES", "t", "", &registers(6, "pull", "gorgone-6-ab"));
     assert_eq!(bench.request("COMMAND", "t", "9", "{}"), ["client 7: [COMMAND] [t] [9] {}", ACCEPTED]);
-    // The module nodes knows no identity.
+    // The module `nodes` has no identities.
     let register = |subnode: u64| format!(r#"{{"nodes":[{{"id":4,"type":"pull","nodes":[{{"id":{subnode}}}]}}]}}"#);
     bench.request("REGISTERNODES", "t", "", &register(8));
     bench.request("REGISTERNODES", "t", "", &registers(4, "pull", "gorgone-4-ab"));
@@ -258,7 +258,7 @@ fn a_web_socket_that_registers_another_node_is_closed_and_unregisters_none() {
 const TWICE: &str = "another daemon is connected as node '6' and answers";
 const PONG: &str = r#"{"code":0,"data":{"action":"ping","id":6,"data":{}}}"#;
 
-/// A central whose node 6 came as client 70, and a second daemon, client 71, that has just registered as node 6.
+/// Returns a central whose node 6 is client 70, and a second daemon, client 71, which has just registered as node 6.
 fn twice() -> Bench {
     let mut bench = connected();
     bench.give(says(70, "REGISTERNODES", &registers_as(6, "wss", "6", "start1")));

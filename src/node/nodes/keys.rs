@@ -1,5 +1,5 @@
-//! FORGETKEY and TRUSTKEY: what is remembered of the key of a node that we connect to changes while we run. Actions of
-//! our own; the original has none like them.
+//! FORGETKEY and TRUSTKEY: changes of the stored key of a node that we dial, while the daemon runs. These are our own
+//! actions; the original has none like them.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ use crate::node::output::Output;
 use crate::node::peer::Handled;
 
 impl Nodes {
-    /// Forgets the key of a node: the next one that it shows is judged as that of a first contact.
+    /// Forgets the key of a node. The next key that the node presents is treated as that of a first contact.
     pub(in crate::node) fn forget_key(&self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let asked = serde_json::from_str(data).unwrap_or_default();
         let done = self.dialled_node(&asked).map(|(id, kind)| {
@@ -35,7 +35,7 @@ impl Nodes {
         key_answered(context, "forgetkey", token, done)
     }
 
-    /// Makes a key that the call names the one of a node.
+    /// Trusts the key in the call for a node.
     pub(in crate::node) fn trust_key(&self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let asked: Value = serde_json::from_str(data).unwrap_or_default();
         let named = asked.pointer("/content/thumbprint").or_else(|| asked.get("thumbprint"));
@@ -63,12 +63,12 @@ impl Nodes {
         key_answered(context, "trustkey", token, done)
     }
 
-    /// The node that a call names, where it is one whose key we judge.
+    /// Returns the node that a call names, if it is one whose key we check.
     fn dialled_node(&self, asked: &Value) -> Result<(NodeId, &NodeKind), String> {
         let named = asked.pointer("/variables/0").or_else(|| asked.get("id")).unwrap_or(&Value::Null);
         let id = NodeId::from_json(named).map_err(|error| format!("{}: {error}", shortened(&named.to_string())))?;
         let node = self.get(id).ok_or_else(|| {
-            format!("node '{id}' is none of this daemon's own nodes; ask the daemon that connects to it")
+            format!("node '{id}' is not one of this daemon's own nodes; ask the daemon that connects to it")
         })?;
         if node.is_dialled() {
             return Ok((id, &node.registration.kind));
@@ -81,10 +81,10 @@ impl Nodes {
     }
 }
 
-/// What is to be said where keys are not looked at.
+/// Returns the remark for a configuration in which keys are not checked.
 const fn without_effect(context: &Context) -> &'static str {
     if context.options.takes_every_key {
-        "; it has no effect now: under fingerprint_mode: always the key of a node is not looked at, set it to first or \
+        "; it has no effect now: under fingerprint_mode: always the key of a node is not checked, set it to first or \
          strict"
     } else {
         ""
@@ -108,7 +108,7 @@ fn key_answered(
     context.reply_with_row(Action::Ack, token, code, answer.to_string())
 }
 
-/// What is known of an SSH host in files is not ours to change.
+/// Returns the answer about the forgotten key of an SSH host. A line in a known-hosts file is not changed by us.
 fn forgotten_host(id: NodeId, target: &SshTarget) -> String {
     let host = target.known_as();
     let file = target.known_hosts.as_ref().map_or_else(
@@ -116,12 +116,12 @@ fn forgotten_host(id: NodeId, target: &SshTarget) -> String {
         |file| format!("{0}, remove it with: ssh-keygen -f '{0}' -R", file.display()),
     );
     format!(
-        "the key of node '{id}' ({host}) that the database had is forgotten, the next connection takes what \
-         strict_serverkey_check allows; where a line for it stands in {file} '{host}'"
+        "the key of node '{id}' ({host}) in the database is forgotten, the next connection accepts what \
+         strict_serverkey_check allows; a line for it may also be in {file} '{host}'"
     )
 }
 
-/// As much of a foreign value as an error message shows.
+/// Returns a foreign value, shortened for an error message.
 fn shortened(text: &str) -> String {
     text.chars().take(64).collect()
 }

@@ -1,4 +1,4 @@
-//! Links to nodes that come and go, whoever made them.
+//! Changes of links to nodes, whoever established them.
 
 use crate::model::log::LogLine;
 use crate::model::node_id::NodeId;
@@ -13,12 +13,12 @@ use crate::node::sync::asking;
 use crate::node::timers::Timer;
 
 impl Nodes {
-    /// What the next link that has changed is now.
+    /// Returns the next changed link with its state.
     pub(in crate::node) fn next_change(&mut self) -> Option<LinkChange> {
         self.changes.pop_front()
     }
 
-    /// The link to a node is up.
+    /// Handles a link that is up.
     pub(in crate::node) fn link_up(&mut self, context: &mut Context, id: NodeId) {
         let Some(node) = self.get_mut(id) else { return };
         node.link = Link::Up;
@@ -35,7 +35,7 @@ impl Nodes {
         self.changes.push_back(LinkChange::Up(id));
     }
 
-    /// The link to a node broke, or could not be made.
+    /// Handles a link that broke or could not be made.
     pub(in crate::node) fn link_down(&mut self, context: &mut Context, id: NodeId, reason: &str) {
         let now = context.now.monotonic;
         let Some(node) = self.get_mut(id) else { return };
@@ -45,7 +45,7 @@ impl Nodes {
         if ping_lost {
             node.liveness.ping = Ping::AwaitingLink;
         }
-        // What was sent to a node that dials in went out at once, if only into a connection that was dead already.
+        // A message to a node that dials in was written at once, possibly into a connection that was already dead.
         let may_have_lost = was_up || node.dials_in();
         if may_have_lost {
             node.owed.link_lost();
@@ -55,14 +55,14 @@ impl Nodes {
             context.timers.set(Timer::PingLink(id), now + LINK_WAIT);
         }
         self.await_unsettled(context, id);
-        // The link itself says it louder, but not at every attempt.
+        // The link itself logs it at a higher severity, but not at every attempt.
         context.log(LogLine::debug("proxy", format!("no connection to node '{id}': {reason}")));
         if may_have_lost {
             self.changes.push_back(LinkChange::Down(id));
         }
     }
 
-    /// The link to a node that we connect to is of no use any more.
+    /// Closes the link to a node that we dial, because it is not needed any more.
     pub(super) fn close_link(&mut self, context: &mut Context, id: NodeId) {
         self.forget_pings(context, id);
         for timer in [Timer::SyncTimeout(id), Timer::Unconfirmed(id)] {

@@ -1,4 +1,4 @@
-//! What is known of a node's answers to pings.
+//! The node's answers to pings.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use crate::model::time::{Monotonic, Now};
 /// The ping in progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::node) enum Ping {
-    /// None.
+    /// No ping is in progress.
     #[default]
     Idle,
-    /// It goes out when the link comes up.
+    /// It is sent when the link comes up.
     AwaitingLink,
-    /// It was sent.
+    /// It was sent, and its answer is awaited.
     AwaitingPong,
 }
 
-/// What is known of a node's answers. Times that are shown are in seconds since the epoch, 0 for never.
+/// The node's answers to pings. Displayed times are in seconds since the epoch, 0 for never.
 #[derive(Debug)]
 pub(in crate::node) struct Liveness {
     pub ping: Ping,
@@ -25,17 +25,17 @@ pub(in crate::node) struct Liveness {
     pub next_ping: i64,
     pub ping_ok: u64,
     pub ping_failed: u64,
-    /// Pings without an answer since the last answer.
+    /// Number of unanswered pings since the last answer.
     pub ping_timeout: u32,
     /// The node's own constatus map as JSON text.
     pub nodes: String,
     /// Whether that map could be read the last time.
     pub has_readable_map: bool,
-    /// The last sign of life.
+    /// Time of the last sign of life.
     pub last_pong: Option<Monotonic>,
     last_failure: Option<Monotonic>,
     pub(super) next_ping_at: Monotonic,
-    /// How often the ping in progress was repeated.
+    /// Number of repetitions of the current ping.
     pub(super) repeats: u8,
 }
 

@@ -1,4 +1,4 @@
-//! What comes over the link to a node: replies, and the hint that its history has grown. A node asks nothing of us this
+//! Messages over the link to a node: replies, and the hint that its history has grown. A node makes no requests this
 //! way.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use crate::node::json;
 use crate::node::sync::Answer;
 use crate::node::sync::asking;
 
-/// What a node has said, as far as it concerns others than the nodes.
+/// The parts of a node's message that concern other rooms.
 #[derive(Debug, Default)]
 pub(in crate::node) struct Said<'a> {
     /// Its answer to a GETLOG.
@@ -31,7 +31,7 @@ pub(in crate::node) struct Said<'a> {
     pub reply: Option<(&'a Token, Code, &'a str)>,
 }
 
-/// The row of a PING that went on to a node; its constatus map is of no use there.
+/// The row of a PING that was passed on to a node; the constatus map is of no use in it.
 const PONG_ROW: &str = r#"{"action":"ping","message":"ping ok"}"#;
 
 #[derive(Deserialize)]
@@ -49,11 +49,11 @@ struct PongText<'a> {
 }
 
 impl Nodes {
-    /// A daemon speaks in the name of another node than the one that it is known as here. Said once for each change.
+    /// Notes that a daemon uses another id for itself than the one that it has here. Logged once per change.
     fn calls_itself(&mut self, context: &mut Context, id: NodeId, named: NodeId, action: &Action) {
         let Some(node) = self.get_quietly(id) else { return };
         let is_new = node.calls_itself != Some(named);
-        // A PONG says who is there; rows may be those of a node that was taken for another.
+        // A PONG identifies the daemon. Rows may be those of a node that was taken for another.
         if *action == Action::Pong {
             node.calls_itself = Some(named);
         }
@@ -68,7 +68,7 @@ impl Nodes {
         });
     }
 
-    /// A message came over the link to a node.
+    /// Handles a message that arrived over the link to a node.
     pub(in crate::node) fn said<'a>(&mut self, context: &mut Context, id: NodeId, message: &'a Message) -> Said<'a> {
         let Message { action, token, data, .. } = message;
         let word = action.as_str();
@@ -156,7 +156,7 @@ impl Nodes {
         self.registry.announce(id, ids);
     }
 
-    /// A node replied to a request that is no part of a copy.
+    /// Handles a node's reply to a request that is not part of a copy.
     pub(in crate::node) fn replied(
         &mut self,
         context: &mut Context,
@@ -177,13 +177,13 @@ impl Nodes {
         }
     }
 
-    /// A message left the queue of a link unsent. Whether the node owed the token.
+    /// Handles a message that left the queue of a link unsent. Returns whether the node owed the token.
     pub(in crate::node) fn not_sent(&mut self, id: NodeId, token: &Token) -> bool {
         self.get_mut(id).is_some_and(|node| node.owed.ended(token))
     }
 }
 
-/// The id in the data of a PONG, a SETLOGS or a SYNCLOGS, without building the rest.
+/// Returns the id in the data of a PONG, a SETLOGS or a SYNCLOGS, without parsing the rest.
 fn named_id(data: &str) -> Option<NodeId> {
     #[derive(serde::Deserialize)]
     struct Outer {

@@ -1,5 +1,5 @@
-//! All that is known of other nodes: their registrations, the ways to them, how they are reached, whether they answer,
-//! and what they owe.
+//! Everything about other nodes: their registrations, the routes to them, their links, their answers to pings, and what
+//! they owe.
 
 mod adding;
 pub(in crate::node) mod constatus;
@@ -51,24 +51,24 @@ use sent_tokens::SentTokens;
 use unlisted::Unlisted;
 use wanted::Wanted;
 
-/// See the module's page.
+/// All nodes, the routes to them, and the clients that speak for them.
 #[derive(Default)]
 pub(super) struct Nodes {
     registry: Registry,
     wanted: Wanted,
     unlisted: Unlisted,
-    /// Which client speaks for which node that has dialled in; at most one client for each.
+    /// The node that each client speaks for; each node has at most one client.
     dialled_in: BTreeMap<ClientId, NodeId>,
-    /// Clients that want to speak for a node that another client speaks for.
+    /// Clients that want to speak for a node that has another client.
     rivals: BTreeMap<NodeId, Newcomer>,
-    /// Nodes that a list has taken out while they were connected to us, with the client that spoke for each: one that
-    /// comes back need not wait until it registers itself anew.
+    /// Nodes that a list has removed while they were connected to us, with their clients. A node that comes back does
+    /// not have to register itself again.
     left: BTreeMap<NodeId, (NodeKind, ClientId)>,
     /// How far the histories of nodes that are not registered now were taken over.
     marks: BTreeMap<NodeId, SyncMark>,
-    /// Nodes that have gone while a page of their history was being stored, with the number of that sync.
+    /// Nodes that were removed while a page of their history was being stored, with the number of that sync.
     storing: BTreeMap<NodeId, u64>,
-    /// What nodes owe that are not registered now; each has its [`super::timers::Timer::Unconfirmed`].
+    /// Tokens owed by nodes that are not registered now. Each node has its [`super::timers::Timer::Unconfirmed`].
     absent: BTreeMap<NodeId, OwedTokens>,
     sent_tokens: SentTokens,
     passed_on: PassedOn,
@@ -77,53 +77,53 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    /// Those of a daemon that starts with these marks.
+    /// Returns the empty state of a daemon that starts with these marks.
     pub(super) fn new(marks: Vec<(NodeId, SyncMark)>, now: WallTime) -> Self {
         let marks = marks.into_iter().map(|(id, mark)| (id, mark.clamped(now))).collect();
         Self { marks, ..Self::default() }
     }
 
-    /// A node, to read.
+    /// Returns a node.
     pub(super) fn get(&self, id: NodeId) -> Option<&Node> {
         self.registry.get(id)
     }
 
-    /// A node, to change.
+    /// Returns a node to change it.
     pub(super) fn get_mut(&mut self, id: NodeId) -> Option<&mut Node> {
         self.registry.get_mut(id)
     }
 
-    /// A node, to change in what the constatus map does not show.
+    /// Returns a node to change data that the constatus map does not show.
     pub(super) fn get_quietly(&mut self, id: NodeId) -> Option<&mut Node> {
         self.registry.get_quietly(id)
     }
 
-    /// Every node by id.
+    /// Returns every node by id.
     pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Node)> {
         self.registry.iter()
     }
 
-    /// Every id, in order.
+    /// Returns every id, in order.
     pub(super) fn ids(&self) -> Vec<NodeId> {
         self.registry.ids()
     }
 
-    /// Whether a token was sent to this node last.
+    /// Returns whether a token was last sent to this node.
     pub(super) fn is_sent_to(&self, token: &str, node: NodeId) -> bool {
         self.sent_tokens.route_of(token).is_some_and(|(_, target)| target == node)
     }
 
-    /// The node that a token was sent to last.
+    /// Returns the node that a token was last sent to.
     pub(super) fn sent_through(&self, token: &Token) -> Option<NodeId> {
         self.sent_tokens.route_of(token.as_str()).map(|(through, _)| through)
     }
 
-    /// A message goes to a target: its way is remembered.
+    /// Remembers the route of a message.
     pub(super) fn note_sent(&mut self, token: &Token, route: Route) {
         self.sent_tokens.note(token, route.through, route.target);
     }
 
-    /// Whether a request that is about to be passed on has come back to us by another sender.
+    /// Returns whether a request that is about to be passed on has already come from another sender.
     pub(super) fn comes_back(
         &mut self,
         sender: Option<ClientId>,
@@ -135,7 +135,7 @@ impl Nodes {
         self.passed_on.comes_back(sender, action, token, target, data, now)
     }
 
-    /// Whether what is registered of a node prevails over what a list says.
+    /// Returns whether the registration of a node prevails over lists.
     pub(super) fn prevails(&self, id: NodeId) -> bool {
         let itself = self.get(id).is_some_and(|node| node.registration.prevail);
         itself || self.registry.is_prevailing_subnode(id)
@@ -148,18 +148,18 @@ impl Nodes {
         }
     }
 
-    /// The `data` of a PONG.
+    /// Returns the `data` of a PONG.
     pub(super) fn pong_text(&mut self, context: &Context) -> String {
         self.texts.pong(context, &self.registry).to_owned()
     }
 
-    /// The `data` of a CONSTATUS, and whether an answer to the API leaves a row.
+    /// Returns the `data` of a CONSTATUS, and whether an answer to the API leaves a row.
     pub(super) fn constatus_text(&mut self, context: &Context, is_api: bool) -> (String, bool) {
         let (text, leaves_row) = self.texts.constatus(&self.registry, &context.names, is_api);
         (text.to_owned(), leaves_row)
     }
 
-    /// What waits for a node whose link is down is given up after the usual time.
+    /// Sets the time limit for messages to a node whose link is down.
     pub(super) fn await_unsettled(&self, context: &mut Context, id: NodeId) {
         let at = context.now.monotonic + context.proxy_settings().pong_discard_timeout;
         if self.get(id).is_some_and(|node| node.link != Link::Up && node.owed.has_unsettled()) {
@@ -167,10 +167,10 @@ impl Nodes {
         }
     }
 
-    /// The way to a target.
+    /// Returns the route to a target.
     ///
     /// # Errors
-    /// The message of the history row that ends the token.
+    /// Returns the message of the history row that ends the token.
     pub(super) fn route_to(&self, context: &Context, target: &str) -> Result<Route, String> {
         let name = context.names.target(target).map(|id| id.to_string());
         pathway::choose(
@@ -181,14 +181,15 @@ impl Nodes {
         )
     }
 
-    /// Whether a row of `node` may end a token here: the node got it, or the target that it is for is behind the node.
+    /// Returns whether a row of `node` may end a token here: the node got it, or the target of the token is behind the
+    /// node.
     pub(super) fn may_end(&self, context: &Context, node: NodeId, token: &str) -> bool {
         let leads_to = |target: NodeId| self.registry.candidates(target).any(|(through, ..)| through == node);
         if let Some((through, target)) = self.sent_tokens.route_of(token) {
             return node == through || node == target || leads_to(target);
         }
         match context.journal.opened_for(token) {
-            // Work of our own.
+            // It is work of our own.
             Some(None) => false,
             Some(Some(through)) => node == through || leads_to(through),
             // Nothing here waits for it.
@@ -196,7 +197,7 @@ impl Nodes {
         }
     }
 
-    /// When a node counts as dead, as configured.
+    /// Returns the configured time limits after which a node counts as dead.
     pub(super) fn patience(context: &Context) -> Patience {
         let of = |proxy: &ProxySettings| Patience {
             pong_discard: proxy.pong_discard_timeout,

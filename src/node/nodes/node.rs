@@ -1,4 +1,4 @@
-//! One node: what is registered of it, how it is reached, and what it owes.
+//! One node: its registration, its link, and what it owes.
 
 use std::collections::BTreeMap;
 
@@ -15,48 +15,48 @@ use crate::node::context::Context;
 use crate::node::output::Output;
 use crate::node::sync::state::NodeSync;
 
-/// How far an id is behind a node. What comes over a WebSocket counts as farther than any other way, because its nodes
-/// share a token. Each daemon finds the same in the maps of the others; so a choice by distance makes no circle.
+/// The distance of an id behind a node. A WebSocket counts as farther than any other way, because its nodes share a
+/// token. Each daemon finds the same distance in the maps of others, so a choice by distance makes no loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::node) struct Distance {
-    /// WebSockets on the way.
+    /// Number of WebSockets on the way.
     pub web_sockets: u8,
-    /// Steps: 1 for the node's own nodes.
+    /// Number of steps: 1 for the node's own nodes.
     pub steps: u8,
 }
 
 impl Distance {
-    /// That of a node which is one step behind, over a WebSocket or not.
+    /// Returns the distance of a node one step behind, over a WebSocket or not.
     pub(super) const fn behind(self, web_socket: bool) -> Self {
         let web_sockets = self.web_sockets.saturating_add(if web_socket { 1 } else { 0 });
         Self { web_sockets, steps: self.steps.saturating_add(1) }
     }
 }
 
-/// Ids that a node announces, and how far behind it they are.
+/// Ids that a node announces, with their distance behind it.
 pub(in crate::node) type Announced = BTreeMap<NodeId, Distance>;
 
-/// Whether messages can go to a node now.
+/// Whether messages can be sent to a node now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::node) enum Link {
     /// We never connect to it, and it has not dialled in.
     None,
-    /// Not connected at the moment.
+    /// It is not connected at the moment.
     Down,
-    /// Connected and sealed.
+    /// It is connected, and the encrypted session is established.
     Up,
 }
 
-/// What other rooms hear of a link.
+/// Changes of a link, for other rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::node) enum LinkChange {
-    /// It is up.
+    /// The link is up.
     Up(NodeId),
-    /// It is down, and what was under way may be lost.
+    /// The link is down, and messages in transit may be lost.
     Down(NodeId),
-    /// Nothing more comes over it.
+    /// The link is closed for good.
     Gone(NodeId),
-    /// Whether the host answers is to be found out by SSH.
+    /// The state of the host must be found out by SSH.
     SshPing(NodeId),
 }
 
@@ -66,32 +66,32 @@ impl Link {
     }
 }
 
-/// All that is known of one node.
+/// Everything about one node.
 #[derive(Debug)]
 pub(in crate::node) struct Node {
     pub registration: Registration,
     pub link: Link,
-    /// The connection or session over which a node that dials in is reached.
+    /// The connection or session of a node that dials in.
     pub client: Option<ClientId>,
-    /// Which start of which daemon that is, where it says so.
+    /// The word of the daemon's start, if it sends one.
     pub instance: Option<Box<str>>,
-    /// The id that its daemon gives itself, where that is another one: the two are mixed up.
+    /// The id that its daemon uses for itself, if it differs, which means that two nodes are mixed up.
     pub calls_itself: Option<NodeId>,
-    /// When its client last said anything.
+    /// Time of the last message of its client.
     pub heard: Option<Monotonic>,
     pub liveness: Liveness,
     pub sync: NodeSync,
     pub owed: OwedTokens,
-    /// Since when its link is down, while it is.
+    /// Time since which its link is down; `None` if it is up.
     pub down_since: Option<Monotonic>,
     /// The ids in its own constatus map, at every depth.
     pub(super) announced: Announced,
-    /// What it calls itself, and those in its map, where that is not the id.
+    /// Its names for itself and for the nodes in its map, if they differ from the ids.
     names: BTreeMap<NodeId, NodeId>,
 }
 
 impl Node {
-    /// One whose history is stored here up to `mark`.
+    /// Returns a node whose history is stored here up to `mark`.
     pub(super) fn new(registration: Registration, mark: SyncMark) -> Self {
         Self {
             link: Link::of(&registration.kind),
@@ -109,8 +109,8 @@ impl Node {
         }
     }
 
-    /// Sends a message, the one place that knows how a node is reached. What cannot be sent is dropped;
-    /// [`Self::reachable`] tells.
+    /// Sends a message. Only this method knows how a node is reached. A message that cannot be sent is dropped;
+    /// [`Self::reachable`] says whether it can.
     pub(in crate::node) fn send(&self, context: &mut Context, mut message: Message) {
         let id = self.registration.id;
         if self.endpoint().is_some() {
@@ -124,10 +124,10 @@ impl Node {
         }
     }
 
-    /// Whether there is someone to send to.
+    /// Checks whether messages can be sent to the node.
     ///
     /// # Errors
-    /// The message of the history row that ends the token.
+    /// Returns the message of the history row that ends the token.
     pub(in crate::node) fn reachable(&self) -> Result<(), String> {
         let id = self.registration.id;
         if let Some(other) = self.calls_itself {
@@ -145,12 +145,12 @@ impl Node {
         }
     }
 
-    /// What it calls a node.
+    /// Returns the node's name for another node.
     pub(in crate::node) fn name_of(&self, id: NodeId) -> NodeId {
         self.names.get(&id).copied().unwrap_or(id)
     }
 
-    /// It calls itself so.
+    /// Sets the node's own name for itself.
     pub(in crate::node) fn calls_itself(&mut self, name: NodeId) {
         self.names.remove(&self.registration.id);
         if name != self.registration.id {
@@ -158,39 +158,39 @@ impl Node {
         }
     }
 
-    /// It calls the nodes in its map so, where that is not their id.
+    /// Sets the names, other than ids, of the nodes in its map.
     pub(in crate::node) fn calls_others(&mut self, mut names: BTreeMap<NodeId, NodeId>) {
         let own = self.registration.id;
         names.extend(self.names.remove(&own).map(|name| (own, name)));
         self.names = names;
     }
 
-    /// Where to connect, for a node that we connect to.
+    /// Returns the address of a node that we dial.
     pub(in crate::node) const fn endpoint(&self) -> Option<&Endpoint> {
         self.registration.kind.endpoint()
     }
 
-    /// Whether other nodes are reached by it.
+    /// Returns whether other nodes are reached through it.
     pub(in crate::node) fn is_relay(&self) -> bool {
         !self.registration.subnodes.is_empty() || !self.announced.is_empty()
     }
 
-    /// Whether it is one that we connect to.
+    /// Returns whether we dial it.
     pub(in crate::node) const fn is_dialled(&self) -> bool {
         self.registration.kind.dialled_by_us()
     }
 
-    /// Whether it is a host without a daemon, reached by SSH.
+    /// Returns whether it is a host without a daemon, reached by SSH.
     pub(in crate::node) const fn is_ssh_host(&self) -> bool {
         !self.registration.kind.has_history()
     }
 
-    /// Whether it is one that connects to us.
+    /// Returns whether it dials in.
     pub(in crate::node) const fn dials_in(&self) -> bool {
         !self.registration.kind.dialled_by_us()
     }
 
-    /// Whether it is one that connects to us and never did.
+    /// Returns whether it dials in and has never done so.
     pub(in crate::node) const fn never_connected(&self) -> bool {
         self.dials_in() && self.registration.identity.is_none()
     }

@@ -1,4 +1,5 @@
-//! Tokens that were sent to a node and that it has not confirmed yet. In memory only; bounded.
+//! Tokens that were sent to a node and that it has not confirmed yet. They are kept in memory only; their number is
+//! limited.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,53 +15,53 @@ use crate::node::actions::{self, Ends};
 use crate::node::context::Context;
 use crate::node::json;
 
-/// Tokens owed per node at most.
+/// Maximum number of tokens owed by a node.
 pub(in crate::node) const OWED_MAX: usize = 10_000;
 
-/// Characters of an answer that are kept; a larger one belongs to a row that the node writes itself.
+/// Maximum number of bytes of a kept answer; a larger one belongs to a row that the node writes itself.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
 
-/// The row about the end of a copy is written when all is in its place, and may come by way of relays. So it is waited
-/// for longer than one sync.
+/// Time to wait for the row about the end of a copy. The receiver writes it when everything is in place, and it may
+/// pass through relays, so one sync is not enough.
 const COPY_WAIT: Duration = Duration::from_secs(60);
 
-/// How far a message got.
+/// The state of a message.
 #[derive(Clone, Debug, Default, PartialEq)]
 enum Progress {
-    /// Handed to the link.
+    /// It was handed to the link.
     #[default]
     Sent,
     /// The link broke before the node confirmed it.
     Unconfirmed,
-    /// The node answered with a terminal code; the row itself comes with the history sync, or never.
+    /// The node answered with a terminal code. The row comes with the history sync, or never.
     Answered { code: Code, data: String },
 }
 
 #[derive(Clone, Debug, Default)]
 struct Owed {
     progress: Progress,
-    /// The reply is all that ever comes: the node writes no row for this action.
+    /// Whether the reply is all: the node writes no row for this action.
     ends_with_reply: bool,
-    /// The node may write no row at all, whatever it replies.
+    /// Whether the node may write no row, whatever it replies.
     leaves_no_row: bool,
-    /// A sync with a greater serial number brings the row, or it never comes.
+    /// The next sync after this serial number brings the row, or it never comes.
     after_sync: u64,
     is_copy: bool,
-    /// When it was first missed, where that is not enough.
+    /// Time when it was first missed, if one sync is not enough.
     missed_at: Option<Monotonic>,
 }
 
-/// How a token ends that got no row of its own.
+/// The end of a token that got no row of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::node) enum Ending {
     /// It is not known whether the message arrived.
     Lost,
-    /// The node said so in its reply.
+    /// The node's reply is the end.
     Answered { code: Code, data: String },
 }
 
 impl Ending {
-    /// Writes the row of a token that will get none from its node.
+    /// Writes the row of a token that gets none from its node.
     pub(in crate::node) fn write(self, context: &mut Context, id: NodeId, token: &Token) {
         let (code, data) = match self {
             Self::Lost => {
@@ -81,28 +82,28 @@ pub(in crate::node) struct OwedTokens {
 }
 
 impl OwedTokens {
-    /// Whether nothing more is taken.
+    /// Returns whether no more tokens are taken.
     pub(in crate::node) fn is_full(&self) -> bool {
         self.owed.len() >= OWED_MAX
     }
 
-    /// Whether nothing is owed.
+    /// Returns whether nothing is owed.
     pub(in crate::node) fn is_empty(&self) -> bool {
         self.owed.is_empty()
     }
 
-    /// Whether it owes a token.
+    /// Returns whether the node owes a token.
     pub(in crate::node) fn owes(&self, token: &Token) -> bool {
         self.owed.contains_key(token)
     }
 
-    /// Whether any token waits for a sync to settle it.
+    /// Returns whether any token waits for a sync to settle it.
     pub(in crate::node) fn has_unsettled(&self) -> bool {
         self.owed.values().any(|owed| owed.progress != Progress::Sent)
     }
 
-    /// Remembers a message that is handed to the link. Whether a row is owed for it, so that a restart must not forget
-    /// it. For one that `is_relayed` the relay writes a row in any case.
+    /// Adds a message that is handed to the link. Returns whether a row is owed for it, so that it must survive a
+    /// restart. For a message that `is_relayed` the relay writes a row in any case.
     pub(in crate::node) fn sent(&mut self, token: Token, action: &Action, current_sync: u64, is_relayed: bool) -> bool {
         let ends = if is_relayed { Ends::Row } else { actions::ends(action) };
         let ends_with_reply = ends == Ends::Reply;
@@ -115,7 +116,7 @@ impl OwedTokens {
         !ends_with_reply
     }
 
-    /// The same for the last message of a copy.
+    /// Does the same for the last message of a copy.
     pub(in crate::node) fn sent_copy(&mut self, token: Token, current_sync: u64) {
         self.sent(token.clone(), &Action::ProcessCopy, current_sync, false);
         if let Some(owed) = self.owed.get_mut(&token) {
@@ -123,15 +124,15 @@ impl OwedTokens {
         }
     }
 
-    /// Takes over a token that an earlier run had sent and that was not confirmed then.
+    /// Adds an unconfirmed token of an earlier run.
     pub(in crate::node) fn restore(&mut self, token: Token) {
         let progress = Progress::Unconfirmed;
         let owed = Owed { progress, ends_with_reply: false, ..Owed::default() };
         self.owed.insert(token, owed);
     }
 
-    /// The node replied. Returns the ending when this reply is all that ever comes; `true` in second place when the
-    /// node's history should be taken over soon.
+    /// Handles a reply of the node. Returns the ending if this reply is all, and whether to sync the node's history
+    /// soon.
     pub(in crate::node) fn replied(
         &mut self,
         token: &Token,
@@ -151,12 +152,12 @@ impl OwedTokens {
         (ending, false)
     }
 
-    /// The token has its row.
+    /// Removes a token that has its row.
     pub(in crate::node) fn ended(&mut self, token: &Token) -> bool {
         self.owed.remove(token).is_some()
     }
 
-    /// The link broke: whatever was sent may be lost.
+    /// Marks all sent messages as possibly lost, because the link broke.
     pub(in crate::node) fn link_lost(&mut self) {
         for owed in self.owed.values_mut() {
             if owed.progress == Progress::Sent && !broken::is(Fault::LossUnnoticed) {
@@ -165,7 +166,7 @@ impl OwedTokens {
         }
     }
 
-    /// The link is back, and what was lost is looked for in syncs after `current_sync`.
+    /// Notes that the link is back. Lost messages are looked for in syncs after `current_sync`.
     pub(in crate::node) fn link_restored(&mut self, current_sync: u64) {
         for owed in self.owed.values_mut() {
             if owed.progress == Progress::Unconfirmed {
@@ -174,7 +175,7 @@ impl OwedTokens {
         }
     }
 
-    /// A sync is complete: what it should have brought and did not ends now.
+    /// Handles the end of a sync: returns the endings of tokens whose rows it should have brought and did not.
     pub(in crate::node) fn synced(&mut self, serial: u64, now: Monotonic) -> Vec<(Token, Ending)> {
         for owed in self.owed.values_mut().filter(|owed| owed.is_copy && owed.progress != Progress::Sent) {
             if owed.after_sync < serial {
@@ -186,8 +187,8 @@ impl OwedTokens {
         self.take(|owed| owed.after_sync < serial && (!owed.is_copy || is_over(owed)))
     }
 
-    /// A sync over an unbroken connection is complete: what was sent before its question has arrived. The ending of
-    /// those whose action leaves no row.
+    /// Handles the end of a sync over an unbroken connection: everything sent before its question has arrived. Returns
+    /// those tokens, with the ending of those whose action leaves no row.
     pub(in crate::node) fn arrived(&mut self, serial: u64) -> Vec<(Token, Option<Ending>)> {
         let has_arrived = |owed: &Owed| owed.progress == Progress::Sent && owed.after_sync < serial;
         let tokens: Vec<Token> =
@@ -199,17 +200,18 @@ impl OwedTokens {
         tokens.into_iter().filter_map(|token| self.owed.remove(&token).map(|owed| (token, end(owed)))).collect()
     }
 
-    /// The node did not come back: every token that waits for its sync ends.
+    /// Ends every token that waits for a sync, because the node did not come back.
     pub(in crate::node) fn give_up(&mut self) -> Vec<(Token, Ending)> {
         self.take(|_| true)
     }
 
-    /// The node is unregistered, or the daemon stops with the link down: every token ends.
+    /// Removes every token, because the node is unregistered, or the daemon stops with the link down.
     pub(in crate::node) fn take_all(&mut self) -> Vec<Token> {
         std::mem::take(&mut self.owed).into_keys().collect()
     }
 
-    /// The daemon stops: the tokens of which the next run would know nothing, and those that were `never_sent`.
+    /// Removes, because the daemon stops, the tokens that the next run would not know, and with `never_sent` those that
+    /// wait for the link.
     pub(in crate::node) fn take_unknown(
         &mut self,
         never_sent: bool,

@@ -1,4 +1,4 @@
-//! Tokens that were accepted and have no end yet are remembered in the database, so that a restart ends them.
+//! Tokens that were accepted and have no end yet. They are stored in the database, so that a restart ends them.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::node::phase::STOPPING_TEXT;
 use crate::node::timers::Timer;
 
 impl Nodes {
-    /// [`Timer::Unconfirmed`]
+    /// Handles [`Timer::Unconfirmed`].
     pub(in crate::node) fn give_up_unconfirmed(&mut self, context: &mut Context, id: NodeId) {
         let given_up = match self.get_mut(id) {
             Some(node) => node.owed.give_up(),
@@ -26,7 +26,8 @@ impl Nodes {
         }
     }
 
-    /// A token has its last row, whoever brought it: the node that has not confirmed it yet owes nothing more.
+    /// Handles the last row of a token, whoever sent it: a node that has not confirmed the token owes nothing more for
+    /// it.
     pub(in crate::node) fn owed_token_ended(&mut self, ended: &Ended) {
         let Some((id, token)) = ended.owed_by.zip(Token::parse(&ended.token).ok()) else { return };
         match self.get_quietly(id) {
@@ -35,8 +36,8 @@ impl Nodes {
         }
     }
 
-    /// Ends what an earlier run left open, but for tokens that a room has kept. Whether a node got its message is found
-    /// out by the next sync with it.
+    /// Ends the open tokens of an earlier run, except those that a room has kept. The next sync with a node shows
+    /// whether it got its message.
     pub(in crate::node) fn restore_open_tokens(
         &mut self,
         context: &mut Context,
@@ -54,7 +55,7 @@ impl Nodes {
                     context.timers.set_if_unset(Timer::Unconfirmed(id), context.now.monotonic + patience);
                 }
                 None => match node {
-                    // It may be one that dials in.
+                    // The node may be one that dials in.
                     Some(id) => absent.entry(id).or_default().restore(token),
                     None if is_kept(&token) => {}
                     None => context.fail(&token, "the daemon was restarted before the end"),
@@ -66,15 +67,16 @@ impl Nodes {
         }
     }
 
-    /// What waits for a link that is down will never be sent. What may have been sent is looked for by the next run.
-    /// At the very end: until then a link may still come up and take what waits.
+    /// Ends the tokens of messages that wait for a link that is down, because they will never be sent. The next run
+    /// looks for messages that may have been sent. This comes at the very end, because until then a link may still come
+    /// up and take what waits.
     pub(in crate::node) fn end_unsent(&mut self, context: &mut Context) {
         for id in self.ids() {
             let Some(node) = self.get_mut(id).filter(|node| node.link != Link::Up) else { continue };
             let never_sent = !node.dials_in();
             let is_remembered = |token: &Token| context.journal.is_open(token);
             for token in node.owed.take_unknown(never_sent, is_remembered) {
-                // What is tracked the next run sends.
+                // The next run sends tracked messages.
                 if !context.journal.is_tracked(&token) {
                     context.fail(&token, STOPPING_TEXT);
                 }

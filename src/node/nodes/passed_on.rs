@@ -1,7 +1,7 @@
-//! The requests that were passed on lately, so that one that comes back by another way is noticed: two relays may each
-//! believe that a target is behind the other. Bounded in number and time; what is remembered is a hash and who sent it.
+//! Requests that were passed on recently, to notice one that comes back by another route: two relays may each believe
+//! that a target is behind the other. Limited in number and time; only a hash and the sender are kept.
 //!
-//! The same message from the same sender is none that came back: parts of a file or a question may be alike.
+//! A repetition by the same sender is not a loop, because parts of a file or a query may be equal.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,22 +13,23 @@ use crate::model::connection::ClientId;
 use crate::model::time::Monotonic;
 use crate::model::token::Token;
 
-/// Requests remembered. A circle is closed within milliseconds, and no daemon passes on so many in that time.
+/// Maximum number of remembered requests. A loop closes within milliseconds, and no daemon passes on so many in that
+/// time.
 const REMEMBERED_MAX: usize = 16_384;
 
-/// How long. A message that waits for a connection on its way may take its time.
+/// Time for which a request is remembered. A message may have to wait for a connection on its route.
 const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
-/// See the module's page.
+/// The requests that were passed on recently.
 #[derive(Debug, Default)]
 pub(in crate::node) struct PassedOn {
-    /// Hash of a request to who sent it; `None` for a call of the API or an event of our own.
+    /// The sender of each request by its hash; `None` for a call of the API or an event of our own.
     senders: BTreeMap<u64, Option<ClientId>>,
     order: VecDeque<(Monotonic, u64)>,
 }
 
 impl PassedOn {
-    /// Remembers a request that is about to be passed on; whether somebody else has sent us the very same one before.
+    /// Remembers a request that is about to be passed on. Returns whether another sender has sent the same one before.
     pub(in crate::node) fn comes_back(
         &mut self,
         sender: Option<ClientId>,
@@ -50,7 +51,7 @@ impl PassedOn {
         false
     }
 
-    /// Makes room for one more, and lets go of what is old.
+    /// Makes room for one more, and removes old ones.
     fn forget(&mut self, now: Monotonic) {
         while let Some((at, oldest)) = self.order.front().copied()
             && (self.order.len() >= REMEMBERED_MAX || now.since(at) > REMEMBERED_FOR)

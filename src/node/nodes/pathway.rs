@@ -8,49 +8,49 @@ use crate::model::time::Monotonic;
 use super::node::Node;
 use super::registry::Registry;
 
-/// The way to a target.
+/// The route to a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::node) struct Route {
     /// The node that the message goes to.
     pub through: NodeId,
-    /// The node that it is for.
+    /// The target.
     pub target: NodeId,
-    /// What the node that the message goes to calls it.
+    /// The name of the target for the node that the message goes to.
     pub name: NodeId,
 }
 
 impl Route {
-    /// The third field of the message: empty when the chosen node is the target itself.
+    /// Returns the third field of the message: empty if the chosen node is the target itself.
     pub(in crate::node) fn target_field(&self) -> Box<str> {
         if self.through == self.target { "".into() } else { self.name.to_string().into() }
     }
 }
 
-/// When a node counts as dead.
+/// The time limits after which a node counts as dead.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) struct Patience {
-    /// So long after its last PONG.
+    /// Time since its last PONG.
     pub pong_discard: Duration,
-    /// So long after the connection that we make to it was seen to be down.
+    /// Time for which the connection that we make to it has been down.
     pub failover_after: Duration,
 }
 
-/// What speaks for or against a candidate.
+/// The state of a candidate for a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::node) enum Standing {
-    /// It answers, or was never asked.
+    /// It answers, or has never been pinged.
     Live,
-    /// It connects to us and never did: no way at all.
+    /// It dials in and has never done so, so it is no candidate.
     NeverConnected,
-    /// It connects to us and is not connected now.
+    /// It dials in and is not connected now.
     NotConnected,
-    /// How long our connection to it has been down.
+    /// Our connection to it has been down for this time.
     Down(Duration),
-    /// Its last PONG is so old.
+    /// Time since its last PONG, which is too long.
     Silent(Duration),
 }
 
-/// Judges a candidate.
+/// Returns the state of a candidate.
 pub(in crate::node) fn standing(node: &Node, now: Monotonic, patience: Patience) -> Standing {
     if node.never_connected() {
         return Standing::NeverConnected;
@@ -67,10 +67,10 @@ pub(in crate::node) fn standing(node: &Node, now: Monotonic, patience: Patience)
     silent.filter(|silent| *silent >= patience.pong_discard).map_or(Standing::Live, Standing::Silent)
 }
 
-/// Chooses a way: the first candidate that is live; if none is, the first that was ever connected.
+/// Chooses a route: the first candidate that is live, or else the first that was ever connected.
 ///
 /// # Errors
-/// The message of the history row that ends the token.
+/// Returns the message of the history row that ends the token.
 pub(in crate::node) fn choose(
     registry: &Registry,
     target: &str,
@@ -99,7 +99,7 @@ pub(in crate::node) fn choose(
     first.ok_or_else(|| format!("proxy - no pathway for target {}", shown(target)))
 }
 
-/// A target as far as it is worth showing.
+/// Returns a target, shortened for a message.
 fn shown(target: &str) -> String {
     target.chars().take(64).collect()
 }
@@ -256,7 +256,7 @@ mod tests {
         );
         assert_eq!(
             registry.register(push(2, &[]), SyncMark::default()),
-            Registered::Refused("a registration that prevails is there already")
+            Registered::Refused("it already has a registration that prevails")
         );
         assert_eq!(through(&registry, "8", 0), Ok(2));
     }

@@ -1,8 +1,8 @@
-//! Whether nodes answer (docs/protocol.md section 6).
+//! Pings of nodes (docs/protocol.md section 6).
 //!
-//! A ping is sent as soon as a link is up, then every `ping` seconds. A ping that finds no link waits for it a few
-//! seconds before it counts as failed, so that a node that is just starting shows no failure. `ping_failed` grows by at
-//! most one per ping period.
+//! A ping is sent as soon as a link is up, then every `ping` seconds. A ping without a link waits a few seconds for it
+//! before it counts as failed, so that a node that is just starting shows no failure. `ping_failed` grows by at most
+//! one per ping period.
 
 #[cfg(test)]
 #[path = "pings_tests.rs"]
@@ -26,21 +26,22 @@ use crate::node::timers::Timer;
 
 /// How long a ping waits for a link that is down before it counts as failed.
 pub(super) const LINK_WAIT: Duration = Duration::from_secs(10);
-/// A ping of a node that dials in is forgotten after this time.
+/// Time after which a ping of a node that dials in is given up.
 const DIAL_IN_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The message that asks whether a node lives.
+/// Returns the message that pings a node.
 pub(super) fn ping() -> Message {
     Message { action: Action::Ping, token: None, target: Some("".into()), data: "{}".to_owned() }
 }
 
 impl Nodes {
     fn ping_period(&self, context: &Context) -> Duration {
-        // A period of nothing would spin.
+        // A period of zero would loop without a pause.
         context.proxy_settings().ping.max(Duration::from_secs(1))
     }
 
-    /// A push node was registered or its link is rebuilt: the first ping goes out when the link comes up.
+    /// Prepares the first ping of a push node that was registered, or whose link is rebuilt: it is sent when the link
+    /// comes up.
     pub(in crate::node) fn await_first_ping(&mut self, context: &mut Context, id: NodeId) {
         let (now, period) = (context.now, self.ping_period(context));
         let Some(node) = self.get_mut(id) else { return };
@@ -50,7 +51,7 @@ impl Nodes {
         context.timers.set(Timer::PingLink(id), now.monotonic + LINK_WAIT);
     }
 
-    /// Forgets every timer of a node.
+    /// Cancels all ping timers of a node.
     pub(in crate::node) fn forget_pings(&mut self, context: &mut Context, id: NodeId) {
         for timer in [Timer::Ping(id), Timer::PingLink(id), Timer::Pong(id), Timer::Repeat(id)] {
             context.timers.cancel(&timer);
@@ -79,7 +80,7 @@ impl Nodes {
         }
     }
 
-    /// [`Timer::Repeat`]
+    /// Handles [`Timer::Repeat`].
     pub(in crate::node) fn repeat_unanswered(&mut self, context: &mut Context, id: NodeId) {
         let Some(node) = self.get_quietly(id).filter(|node| node.dials_in() && node.link == Link::Up) else {
             return;
@@ -95,12 +96,12 @@ impl Nodes {
         }
     }
 
-    /// [`Timer::Ping`]
+    /// Handles [`Timer::Ping`].
     pub(in crate::node) fn ping_due(&mut self, context: &mut Context, id: NodeId) {
         let (now, period) = (context.now, self.ping_period(context));
         let Some(node) = self.get_mut(id) else { return };
         match (node.liveness.ping, node.link) {
-            // The answer, or the lack of it, sets the timer again.
+            // The answer, or its absence, sets the timer again.
             (Ping::AwaitingPong, _) | (_, Link::None) => {}
             (_, Link::Up) => self.send_ping(context, id),
             (_, Link::Down) => {
@@ -108,13 +109,13 @@ impl Nodes {
                 node.liveness.last_ping_sent = now.wall.as_seconds();
                 node.liveness.ping = Ping::AwaitingLink;
                 context.timers.set(Timer::Ping(id), now.monotonic + period);
-                // A period shorter than the wait must not put it off for ever.
+                // A period shorter than the wait must not postpone it for ever.
                 context.timers.set_if_unset(Timer::PingLink(id), now.monotonic + LINK_WAIT);
             }
         }
     }
 
-    /// [`Timer::PingLink`]
+    /// Handles [`Timer::PingLink`].
     pub(in crate::node) fn ping_found_no_link(&mut self, context: &mut Context, id: NodeId) {
         let (now, period) = (context.now.monotonic, self.ping_period(context));
         let Some(node) = self.get_mut(id) else { return };
@@ -124,7 +125,7 @@ impl Nodes {
         }
     }
 
-    /// [`Timer::Pong`]
+    /// Handles [`Timer::Pong`].
     pub(in crate::node) fn ping_got_no_pong(&mut self, context: &mut Context, id: NodeId) {
         let (now, period) = (context.now.monotonic, self.ping_period(context));
         let max = context.proxy_settings().pong_max_timeout;
@@ -150,7 +151,7 @@ impl Nodes {
         }
     }
 
-    /// A ping could not be sent.
+    /// Handles a ping that could not be sent.
     pub(in crate::node) fn ping_not_sent(&mut self, context: &mut Context, id: NodeId) {
         let (now, period) = (context.now.monotonic, self.ping_period(context));
         let Some(node) = self.get_mut(id) else { return };
@@ -163,7 +164,7 @@ impl Nodes {
         }
     }
 
-    /// The ping of a host by SSH is over.
+    /// Handles the result of a ping of an SSH host.
     pub(in crate::node) fn ssh_pinged(&mut self, context: &mut Context, id: NodeId, pinged: Pinged) {
         match pinged {
             Pinged::Answered => {
@@ -176,7 +177,7 @@ impl Nodes {
                 self.ping_not_sent(context, id);
                 context.output(Output::ResetLink(id));
             }
-            // With the link its pings are looked after.
+            // The pings are handled when the link comes up.
             Pinged::NotSent if self.get(id).is_some_and(|node| node.link == Link::Up) => {
                 self.ping_not_sent(context, id);
             }
@@ -184,7 +185,7 @@ impl Nodes {
         }
     }
 
-    /// A node gave a sign of life that answers a ping.
+    /// Handles a sign of life of a node that answers a ping.
     pub(in crate::node) fn node_is_alive(&mut self, context: &mut Context, id: NodeId) {
         let now = context.now;
         let Some(node) = self.get_mut(id) else { return };

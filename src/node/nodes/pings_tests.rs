@@ -17,7 +17,7 @@ fn one_node() -> Bench {
     Bench::new(options(vec![push_node(2)]))
 }
 
-/// ping_ok, ping_failed, ping_timeout
+/// Returns `ping_ok`, `ping_failed` and `ping_timeout`.
 fn counts(bench: &mut Bench) -> (u64, u64, u64) {
     let entry = bench.constatus(2);
     let number = |key: &str| entry[key].as_u64().unwrap();

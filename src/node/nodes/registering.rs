@@ -1,5 +1,5 @@
 //! REGISTERNODES and UNREGISTERNODES of clients (docs/protocol.md section 5). A request with a token of its own ends
-//! with one row; a node's keep-alive has none and leaves none.
+//! with one row; a node's keep-alive has no token and writes no row.
 
 use serde_json::Value;
 
@@ -18,11 +18,11 @@ use crate::node::context::Context;
 use crate::node::json;
 use crate::node::peer::{Handled, Peer};
 
-/// Reasons that fit a row; more are only logged.
+/// Maximum number of reasons in a row; more are only logged.
 const REASONS_MAX: usize = 10;
 
 impl Nodes {
-    /// REGISTERNODES
+    /// Handles REGISTERNODES.
     pub(in crate::node) fn register_nodes(
         &mut self,
         context: &mut Context,
@@ -63,7 +63,7 @@ impl Nodes {
         registering_ends(context, peer, token, "nodes registered", &reasons)
     }
 
-    /// UNREGISTERNODES
+    /// Handles UNREGISTERNODES.
     pub(in crate::node) fn unregister_nodes(
         &mut self,
         context: &mut Context,
@@ -87,7 +87,8 @@ impl Nodes {
         registering_ends(context, peer, token, "nodes unregistered", &reasons)
     }
 
-    /// Whether the configuration names a node that we connect to. One that dials in says so itself when it leaves.
+    /// Returns whether the configuration names a node that we dial. A node that dials in unregisters itself when it
+    /// leaves.
     fn is_configured_and_dialled(&self, id: NodeId) -> bool {
         self.get(id).is_some_and(|node| node.registration.prevail && node.is_dialled())
     }
@@ -113,7 +114,7 @@ fn registering_ends(context: &mut Context, peer: Peer, token: &Token, done: &str
     Handled::Reply(Action::Ack, code, data)
 }
 
-/// The entries of a request; `None` when it cannot be read.
+/// Returns the entries of a request; `None` if it cannot be read.
 fn entries(data: &str) -> Option<Vec<Value>> {
     let mut data = serde_json::from_str::<Value>(data).ok()?;
     match data.get_mut("nodes").map(Value::take) {
@@ -126,7 +127,7 @@ fn undecodable() -> [String; 1] {
     ["cannot decode json".to_owned()]
 }
 
-/// Whether a pull node speaks of itself.
+/// Returns whether a pull node registers itself.
 fn dials_in_as_pull(registration: &Registration) -> bool {
     let named = registration.identity.as_deref().is_some_and(|identity| identity.starts_with("gorgone-"));
     !registration.kind.dialled_by_us() && !registration.kind.is_web_socket() && named

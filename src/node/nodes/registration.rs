@@ -6,14 +6,15 @@ use crate::config::node_entry::{NodeEntry, PATHS, SECRETS, WORDS, ZMQ_PORT};
 use crate::model::registration::Registration;
 use crate::node::json;
 
-/// Subnodes of one node at most.
+/// Maximum number of subnodes of one node.
 pub(in crate::node) const SUBNODES_MAX: usize = 20_000;
 
-/// Reads one entry of REGISTERNODES. Whoever sends it names no files of this machine: it could have us write to them,
-/// or try any key.
+/// Reads one entry of REGISTERNODES. The sender must not name files of this machine: it could make us write to them, or
+/// try any key.
 ///
 /// # Errors
-/// What is wrong with it. One wrong subnode spoils the entry: a way that is guessed would be a wrong way.
+/// Returns what is wrong with it. One invalid subnode makes the entry invalid, because a guessed route would be a wrong
+/// one.
 pub(in crate::node) fn read_registration(node: &Value) -> Result<Registration, String> {
     let mut entry = entry_of(node, &WORDS);
     let name = match entry.text("id") {
@@ -22,7 +23,7 @@ pub(in crate::node) fn read_registration(node: &Value) -> Result<Registration, S
     };
     if let Some(path) = PATHS.iter().find(|path| node.get(**path).and_then(json::text).is_some()) {
         return Err(format!(
-            "{name} has {path}: files of this machine are named by its own register file or database only"
+            "{name} has {path}: only its own register file or database may name files of this machine"
         ));
     }
     for field in SECRETS.into_iter().chain(["identity"]) {
@@ -33,14 +34,14 @@ pub(in crate::node) fn read_registration(node: &Value) -> Result<Registration, S
     }
     match node.get("nodes") {
         None | Some(Value::Null) => {}
-        // One more than is taken, so that too many are seen to be too many.
+        // One more than the maximum, so that too many are detected.
         Some(Value::Array(nodes)) => {
             let below = nodes.iter().take(SUBNODES_MAX + 1);
             entry.below = below.map(|node| entry_of(node, &["id", "uid", "pathscore"])).collect();
         }
         Some(other) => {
             let other: String = other.to_string().chars().take(64).collect();
-            return Err(format!("{name} has nodes that are no list: {other}"));
+            return Err(format!("{name} has nodes that are not a list: {other}"));
         }
     }
     entry.read().map_err(|faults| faults.first().map_or_else(String::new, |fault| format!("{name} has {fault}")))

@@ -1,4 +1,4 @@
-//! The nodes that this daemon knows, and the routes through them (docs/protocol.md section 5). No time of its own.
+//! The nodes that this daemon knows, and the routes through them (docs/protocol.md section 5). It has no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,105 +11,105 @@ use super::liveness::Liveness;
 use super::node::{Announced, Distance, Link, Node};
 use super::registration::SUBNODES_MAX;
 
-/// Nodes at most.
+/// Maximum number of nodes.
 pub(in crate::node) const NODES_MAX: usize = 20_000;
 
-/// How a node comes to be a way to a target.
+/// Why a node is a route to a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::node) enum Way {
     /// It is the target.
     Direct,
     /// A registration says so, with this score.
     Static(i64),
-    /// Its constatus map says so, so far behind it.
+    /// Its constatus map says so, with this distance.
     Dynamic(Distance),
 }
 
-/// Whether nothing but the node's own word stands for this way: nodes with a WebSocket share a token, so that any
-/// of them may say anything. What the configuration says of it is another matter.
+/// Returns whether only the node's own claim supports this route. Nodes with a WebSocket share a token, so any of them
+/// may claim anything; a route in the configuration is not such a claim.
 const fn only_claims(node: &Node, way: Way) -> bool {
     let is_configured = node.registration.prevail && matches!(way, Way::Static(_));
     node.registration.kind.is_web_socket() && !is_configured
 }
 
-/// What a registration changed.
+/// The effect of a registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::node) enum Registered {
     /// The node is new, or of another kind than before.
     New,
-    /// It was known; its endpoint is another one.
+    /// It was known, and its endpoint has changed.
     Moved,
-    /// It was known; nothing that concerns its link changed.
+    /// It was known, and nothing about its link has changed.
     Kept,
-    /// Nothing was done, for the reason given.
+    /// Nothing was done, for this reason.
     Refused(&'static str),
 }
 
-/// What an unregistration changed.
+/// The effect of an unregistration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::node) enum Unregistered {
-    /// The node is gone.
+    /// The node was removed.
     Gone,
-    /// A prevailing node that connects to us: it stays known, but is disconnected.
+    /// A prevailing node that dials in: it stays known, but is disconnected.
     Disconnected,
     /// It was not known.
     Unknown,
 }
 
-/// Every node and every route.
+/// All nodes and routes.
 #[derive(Debug, Default)]
 pub(in crate::node) struct Registry {
     nodes: BTreeMap<NodeId, Node>,
-    /// Subnode to its parents, best score first.
+    /// The parents of each subnode, best score first.
     static_routes: BTreeMap<NodeId, BTreeSet<(i64, NodeId)>>,
-    /// Subnode to the nodes that announced it, nearest first.
+    /// The nodes that announced each subnode, nearest first.
     dynamic_routes: BTreeMap<NodeId, BTreeSet<(Distance, NodeId)>>,
-    /// Grows with everything that could show in the constatus map.
+    /// Increases with every change that may show in the constatus map.
     version: u64,
 }
 
 impl Registry {
-    /// A number that changes when the constatus map may have changed.
+    /// Returns a number that changes if the constatus map may have changed.
     pub(in crate::node) const fn version(&self) -> u64 {
         self.version
     }
 
-    /// A node, to read.
+    /// Returns a node.
     pub(in crate::node) fn get(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(&id)
     }
 
-    /// A node, to change.
+    /// Returns a node to change it.
     pub(in crate::node) fn get_mut(&mut self, id: NodeId) -> Option<&mut Node> {
         self.version += 1;
         self.nodes.get_mut(&id)
     }
 
-    /// A node, to change in what the constatus map does not show.
+    /// Returns a node to change data that the constatus map does not show.
     pub(in crate::node) fn get_quietly(&mut self, id: NodeId) -> Option<&mut Node> {
         self.nodes.get_mut(&id)
     }
 
-    /// Every node by id.
+    /// Returns every node by id.
     pub(in crate::node) fn iter(&self) -> impl Iterator<Item = (NodeId, &Node)> {
         self.nodes.iter().map(|(id, node)| (*id, node))
     }
 
-    /// Every id, in order.
+    /// Returns every id, in order.
     pub(in crate::node) fn ids(&self) -> Vec<NodeId> {
         self.nodes.keys().copied().collect()
     }
 
-    /// Whether `target` is a node or behind one.
+    /// Returns whether `target` is a node or behind one.
     pub(in crate::node) fn knows(&self, target: NodeId) -> bool {
         self.nodes.contains_key(&target)
             || self.static_routes.contains_key(&target)
             || self.dynamic_routes.contains_key(&target)
     }
 
-    /// The nodes through which `target` may be reached, best first: itself, static routes by score, dynamic routes by
-    /// distance, and what WebSocket nodes claim in their registration. Nothing that WebSocket nodes say counts for a
-    /// target that is known otherwise.
+    /// Returns the nodes through which `target` may be reached, best first: itself, static routes by score, dynamic
+    /// routes by distance, and claims in the registrations of WebSocket nodes. Claims of WebSocket nodes do not count
+    /// for a target that is known in another way.
     pub(in crate::node) fn candidates(&self, target: NodeId) -> impl Iterator<Item = (NodeId, Way, &Node)> {
         let itself = self.nodes.get(&target).map(|node| (target, Way::Direct, node));
         let is_known = itself.is_some() || self.is_prevailing_subnode(target);
@@ -124,7 +124,7 @@ impl Registry {
         itself.into_iter().chain(statics).chain(dynamics).chain(claims)
     }
 
-    /// The nodes that `target` is said to be behind.
+    /// Returns the nodes that `target` is said to be behind.
     fn ways_behind(&self, target: NodeId) -> impl Iterator<Item = (NodeId, Way, &Node)> {
         let statics = self.static_routes.get(&target).into_iter().flatten();
         let dynamics = self.dynamic_routes.get(&target).into_iter().flatten();
@@ -133,7 +133,7 @@ impl Registry {
         all.filter_map(|(id, way)| self.nodes.get(&id).map(|node| (id, way, node)))
     }
 
-    /// Every id that is a node or behind one, in order, from `first` on.
+    /// Returns every id that is a node or behind one, in order, starting with `first`.
     pub(in crate::node) fn known_from(&self, first: NodeId) -> impl Iterator<Item = NodeId> {
         let mut next = Some(first);
         std::iter::from_fn(move || {
@@ -147,7 +147,7 @@ impl Registry {
         })
     }
 
-    /// Adds a node or replaces what is registered of it.
+    /// Adds a node, or replaces its registration.
     pub(in crate::node) fn register(&mut self, registration: Registration, mark: SyncMark) -> Registered {
         let id = registration.id;
         if !registration.prevail && self.is_prevailing_subnode(id) {
@@ -169,7 +169,7 @@ impl Registry {
                 before.registration.identity = Some(identity);
                 return Registered::Kept;
             }
-            return Registered::Refused("a registration that prevails is there already");
+            return Registered::Refused("it already has a registration that prevails");
         }
         self.remove_static_routes(id);
         self.replace(registration)
@@ -182,7 +182,7 @@ impl Registry {
         let dialled_in = node.dials_in();
         let Registration { kind: kind_before, identity, .. } = std::mem::replace(&mut node.registration, registration);
         if dialled_in && node.dials_in() {
-            // Whoever registers it without an identity does not know whether it is connected.
+            // The sender of a registration without an identity does not know whether the node is connected.
             node.registration.identity = node.registration.identity.take().or(identity);
             return Registered::Kept;
         }
@@ -194,7 +194,7 @@ impl Registry {
             return Registered::Moved;
         }
         node.link = Link::of(&node.registration.kind);
-        // What went out over the old way may be lost.
+        // Messages sent over the old link may be lost.
         node.owed.link_lost();
         node.liveness = Liveness::default();
         node.announced.clear();
@@ -207,7 +207,7 @@ impl Registry {
         self.nodes.insert(registration.id, Node::new(registration, mark));
     }
 
-    /// Drops a node with its routes. The caller ends its tokens first.
+    /// Removes a node with its routes. The caller ends its tokens first.
     pub(in crate::node) fn unregister(&mut self, id: NodeId) -> Unregistered {
         self.version += 1;
         let Some(node) = self.nodes.get_mut(&id) else { return Unregistered::Unknown };
@@ -224,21 +224,21 @@ impl Registry {
         Unregistered::Gone
     }
 
-    /// Whether a node that prevails has `id` as its subnode.
+    /// Returns whether a prevailing node has `id` as its subnode.
     pub(in crate::node) fn is_prevailing_subnode(&self, id: NodeId) -> bool {
         let parents = self.static_routes.get(&id).into_iter().flatten();
         parents.filter_map(|(_, parent)| self.nodes.get(parent)).any(|parent| parent.registration.prevail)
     }
 
-    /// What is registered of a node may be replaced from now on.
+    /// Allows the registration of a node to be replaced from now on.
     pub(in crate::node) fn prevail_no_more(&mut self, id: NodeId) {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.registration.prevail = false;
         }
     }
 
-    /// Ids that a registration with `prevail` claims as its subnodes and that are registered themselves, but do not
-    /// prevail.
+    /// Returns the ids that a registration with `prevail` claims as its subnodes and that are registered themselves
+    /// without `prevail`.
     pub(in crate::node) fn claimed_by(&self, registration: &Registration) -> Vec<NodeId> {
         if !registration.prevail {
             return Vec::new();
@@ -280,7 +280,7 @@ impl Registry {
         }
     }
 
-    /// Replaces what a node announced in its PONG: at most [`SUBNODES_MAX`] ids are taken.
+    /// Replaces the ids that a node announced in its PONG; takes at most [`SUBNODES_MAX`].
     pub(in crate::node) fn announce(&mut self, parent: NodeId, mut announced: Announced) {
         announced.remove(&parent);
         while announced.len() > SUBNODES_MAX {

@@ -1,8 +1,8 @@
-//! A second connection that registers as a node which is connected already.
+//! A second connection that registers as a node which is already connected.
 //!
-//! The same daemon that comes again says so (`instance`) and is taken at once. Of any other the older connection is
-//! asked first: while it answers, the newcomer is refused; when it stays silent, the newcomer takes its place. With
-//! `id_twice: replace` the newer connection counts always.
+//! A reconnection of the same daemon is recognised by `instance` and accepted at once. In any other case the older
+//! connection is pinged first: if it answers, the newcomer is refused; if it stays silent, the newcomer takes its
+//! place. With `id_twice: replace` the newer connection is always accepted.
 
 use std::time::Duration;
 
@@ -21,11 +21,12 @@ use crate::node::json;
 use crate::node::output::{Output, Twice};
 use crate::node::timers::Timer;
 
-/// How long the older connection may take to answer.
+/// Maximum time that the older connection has to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Nodes {
-    /// Whether a newcomer has to wait until the older connection of its node was asked. It is bound or refused later.
+    /// Returns whether a newcomer has to wait while the older connection of its node is pinged. It is bound or refused
+    /// later.
     pub(super) fn must_wait(&mut self, context: &mut Context, newcomer: &Newcomer) -> bool {
         let id = newcomer.registration.id;
         let Some(node) = self.get(id).filter(|node| node.link == Link::Up && node.dials_in()) else {
@@ -51,12 +52,12 @@ impl Nodes {
         true
     }
 
-    /// Whether a client waits for the older connection of its node to be asked.
+    /// Returns whether a client waits for the ping of the older connection of its node.
     pub(in crate::node) fn is_rival(&self, client: ClientId) -> bool {
         self.rivals.values().any(|rival| rival.client == client)
     }
 
-    /// The older connection of a node says something: it lives.
+    /// Handles a message of the older connection of a node, which shows that it is alive.
     pub(in crate::node) fn older_answers(&mut self, context: &mut Context, id: NodeId) {
         if let Some(rival) = self.take_rival(context, id)
             && let Some(older) = self.get(id).and_then(|node| node.client)
@@ -65,7 +66,7 @@ impl Nodes {
         }
     }
 
-    /// [`Timer::Rival`], or the older connection is gone.
+    /// Handles [`Timer::Rival`], or the end of the older connection.
     pub(in crate::node) fn older_is_silent(&mut self, context: &mut Context, id: NodeId) {
         let Some(rival) = self.take_rival(context, id) else { return };
         let client = rival.client;
@@ -76,7 +77,7 @@ impl Nodes {
         }
     }
 
-    /// A client is gone, which may have been a newcomer.
+    /// Handles the end of a client that may be a waiting newcomer.
     pub(super) fn rival_is_gone(&mut self, context: &mut Context, client: ClientId) {
         let gone = self.rivals.iter().find(|(_, rival)| rival.client == client).map(|(id, _)| *id);
         if let Some(id) = gone {

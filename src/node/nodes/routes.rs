@@ -1,5 +1,5 @@
-//! ROUTES and `GET /api/internal/routes[/<id>]`: for each id that we know, the ways to it in their order, the one in
-//! use, and why the others are not. An action of our own; the original has none like it.
+//! ROUTES and `GET /api/internal/routes[/<id>]`: for each known id the routes to it in order, the one in use, and why
+//! the others are not. This is our own action; the original has none like it.
 
 use serde_json::{Map, Value, json};
 
@@ -15,11 +15,11 @@ use crate::node::api::CANNOT_STORE;
 use crate::node::context::Context;
 use crate::node::peer::{Handled, Peer};
 
-/// Maximum number of ids in one answer; the rest is asked for with the id to go on from.
+/// Maximum number of ids in one answer. The answer has the id with which to ask for the rest.
 const IDS_MAX: usize = 5_000;
 
 impl Nodes {
-    /// The whole table, or the ways to the one id that the call names.
+    /// Returns the whole table, or the routes to the one id that the call names.
     pub(in crate::node) fn routes(&self, context: &mut Context, peer: Peer, token: &Token, data: &str) -> Handled {
         let asked: Value = serde_json::from_str(data).unwrap_or_default();
         let named = |pointer: &str| asked.pointer(pointer).filter(|id| !id.is_null());
@@ -58,7 +58,7 @@ impl Nodes {
         let mut taken = None;
         let candidates = self.registry.candidates(target).map(|(through, way, node)| {
             let standing = pathway::standing(node, now, patience);
-            // The same node may be a way twice; the first time counts.
+            // A node may appear twice; its first appearance counts.
             let is_used = taken.is_none() && in_use == Some(through);
             let why = why_not(standing, patience, is_used, taken);
             if is_used {
@@ -97,7 +97,7 @@ impl Nodes {
     }
 }
 
-/// As with CONSTATUS, a page that asks all the time must not fill the disk.
+/// As with CONSTATUS, a page that refreshes all the time must not fill the disk.
 fn routes_answered(context: &mut Context, peer: Peer, token: &Token, code: Code, data: Value) -> Handled {
     match peer {
         Peer::Ourselves => Handled::Reply(Action::Ack, code, data.to_string()),
@@ -107,14 +107,14 @@ fn routes_answered(context: &mut Context, peer: Peer, token: &Token, code: Code,
     }
 }
 
-/// What speaks against a candidate, as a sentence; also for the one that is the last resort.
+/// Returns what is wrong with a candidate, as a sentence, even for the one that is the last resort.
 fn why_not(standing: Standing, patience: Patience, is_used: bool, taken: Option<NodeId>) -> Option<String> {
     let resort = if is_used { "; no other way is better" } else { "" };
     let against = match standing {
         Standing::Live => {
             return taken.filter(|_| !is_used).map(|taken| format!("node '{taken}' comes first"));
         }
-        Standing::NeverConnected => "it connects to us and never did".to_owned(),
+        Standing::NeverConnected => "it has never connected to us".to_owned(),
         Standing::NotConnected => "it connects to us and is not connected now".to_owned(),
         Standing::Down(down) => {
             let limit = patience.failover_after.as_secs();
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(ids, ["2", "3", "4", "7", "8", "9"]);
         let way = |through: u64, kind: &str, score: i64, used: bool, why: Option<&str>| json!({ "through": through, "type": kind, "route": "static", "pathscore": score, "in_use": used, "why": why });
         let expected = json!({ "in_use": 2, "candidates": [
-            way(4, "pull", 1, false, Some("it connects to us and never did")),
+            way(4, "pull", 1, false, Some("it has never connected to us")),
             way(3, "push_zmq", 2, false, Some("our connection to it is down for 31 s (failover_after: 30)")),
             way(2, "push_zmq", 5, true, None),
         ]});

@@ -1,5 +1,5 @@
-//! Where tokens were sent lately: a row of a node ends a token only if the token was sent there. Bounded; what is
-//! remembered is a hash.
+//! The nodes to which tokens were sent recently: a row of a node ends a token only if the token was sent there.
+//! Bounded; only hashes are kept.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,19 +7,19 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::model::node_id::NodeId;
 use crate::model::token::Token;
 
-/// Tokens remembered.
+/// Maximum number of remembered tokens.
 const REMEMBERED_MAX: usize = 65_536;
 
-/// See the module's page.
+/// The routes of recently sent tokens.
 #[derive(Debug, Default)]
 pub(in crate::node) struct SentTokens {
-    /// Hash of a token to the node that it was sent to last, and the node that it is for.
+    /// For the hash of a token, the node that it was last sent to, and its target.
     routes: BTreeMap<u64, (NodeId, NodeId)>,
     order: VecDeque<u64>,
 }
 
 impl SentTokens {
-    /// A message goes to `target` by way of `through`.
+    /// Remembers that a message was sent to `target` through `through`.
     pub(in crate::node) fn note(&mut self, token: &Token, through: NodeId, target: NodeId) {
         let hash = hash_of(token.as_str());
         if self.routes.insert(hash, (through, target)).is_some() {
@@ -33,7 +33,7 @@ impl SentTokens {
         }
     }
 
-    /// The node that a token was sent to last, and the node that it is for.
+    /// Returns the node that a token was last sent to, and its target.
     pub(super) fn route_of(&self, token: &str) -> Option<(NodeId, NodeId)> {
         self.routes.get(&hash_of(token)).copied()
     }

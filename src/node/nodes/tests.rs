@@ -202,7 +202,7 @@ fn more_nodes_than_can_be_known_are_refused_as_a_whole_and_any_number_is_unregis
     let outputs = bench.request("REGISTERNODES", "t", "", &data);
     assert_eq!(outputs[0], ended(1, &format!("proxy - {reason}")));
     assert!(bench.constatus(5).is_null());
-    // The last of them is gone, too.
+    // The last of them is removed, too.
     let outputs = bench.request("UNREGISTERNODES", "t", "", &data);
     assert!(outputs.contains(&ended(2, "nodes unregistered")), "{outputs:?}");
     assert!(bench.constatus(2).is_null());
@@ -232,19 +232,19 @@ fn a_request_that_comes_back_by_another_way_ends_and_says_so() {
     let mut bench = Bench::new(options(vec![Registration { subnodes, ..push_node(2) }]));
     let sent = "node 2: [COMMAND] [t] [9] {}";
     assert_eq!(bench.request("COMMAND", "t", "9", "{}"), [sent, ACCEPTED]);
-    // The same client may say the same again, for instance a question.
+    // The same client may repeat a message, such as a query.
     assert_eq!(bench.request("COMMAND", "t", "9", "{}"), [sent, ACCEPTED]);
     let from = |client| Input::ClientMessage {
         client: ClientId::Zmq(client),
         message: message("COMMAND", "t", Some("9"), "{}"),
     };
-    // And a client that is no daemon, from a new session.
+    // So may a client that is not a daemon, from a new session.
     assert_eq!(bench.give(from(6)), [sent, &ACCEPTED.replace("client 7", "client 6")]);
     bench.give(Input::ClientIsDaemon(ClientId::Zmq(8)));
     let returned = from(8);
     let text = "proxy - the way to target 9 goes in a circle: the message came back to us";
     assert_eq!(bench.give(returned), [ended(1, text), ACCEPTED.replace("client 7", "client 8")]);
-    // It is not ended once more when the connection breaks before node 2 has confirmed it.
+    // It is not ended a second time if the connection breaks before node 2 has confirmed it.
     bench.give(down(2));
     assert!(bench.pass_seconds(400).iter().all(|line| !line.starts_with("row t ")));
 }

@@ -1,7 +1,7 @@
-//! Nodes that dial in and that nobody has listed: a WebSocket whose token is shared may call itself anything.
+//! Nodes that dial in and are in no list: a WebSocket with a shared token may use any id.
 //!
-//! Such a node is forgotten with its connection. Few are known at once, from one address and from all, and none where
-//! only listed ones may come (`only_listed`).
+//! Such a node is forgotten with its connection. Their number is limited, per address and in total, and none is
+//! accepted if only listed nodes may connect (`only_listed`).
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use crate::model::node_id::NodeId;
 use crate::model::refusal_log::RefusalLog;
 use crate::model::time::Monotonic;
 
-/// Unlisted nodes that are known at once. Every PONG tells of each of them.
+/// Maximum number of unlisted nodes at a time. Every PONG contains each of them.
 const UNLISTED_MAX: usize = 1_000;
-/// The same of one address, where an IPv6 host has a network of 64 bits.
+/// The same for one address; for IPv6 a /64 network counts as one address.
 const UNLISTED_OF_ADDRESS_MAX: usize = 100;
 
-/// See the module's page.
+/// The unlisted nodes and the addresses of clients.
 pub(in crate::node) struct Unlisted {
     nodes: BTreeMap<NodeId, Option<PeerAddress>>,
-    /// Where the clients are that register themselves.
+    /// The addresses of the clients that register themselves.
     addresses: BTreeMap<ClientId, PeerAddress>,
     refusals: RefusalLog,
 }
@@ -31,45 +31,45 @@ impl Default for Unlisted {
 }
 
 impl Unlisted {
-    /// A client has this address.
+    /// Notes the address of a client.
     pub(in crate::node) fn note_address(&mut self, client: ClientId, address: PeerAddress) {
         self.addresses.insert(client, address.network());
     }
 
-    /// A client is gone.
+    /// Forgets a client that is gone.
     pub(in crate::node) fn forget_client(&mut self, client: ClientId) {
         self.addresses.remove(&client);
     }
 
-    /// Whether a node is unlisted.
+    /// Returns whether a node is unlisted.
     pub(in crate::node) fn contains(&self, id: NodeId) -> bool {
         self.nodes.contains_key(&id)
     }
 
-    /// A node is gone, or listed now.
+    /// Removes a node that is gone, or listed now.
     pub(in crate::node) fn remove(&mut self, id: NodeId) {
         self.nodes.remove(&id);
     }
 
-    /// One more unlisted node.
+    /// Adds an unlisted node.
     pub(in crate::node) fn insert(&mut self, id: NodeId, client: ClientId) {
         self.nodes.insert(id, self.addresses.get(&client).copied());
     }
 
-    /// Whether a client may bring one more unlisted node.
+    /// Checks whether a client may register one more unlisted node.
     ///
     /// # Errors
-    /// Why not.
+    /// Returns why not.
     pub(in crate::node) fn admit(&self, id: NodeId, client: ClientId, takes_only_listed: bool) -> Result<(), String> {
         let refusal = match takes_only_listed {
-            true => Err("no list has it, and 'only_listed' holds".to_owned()),
+            true => Err("it is in no list, and 'only_listed' is set".to_owned()),
             false => self.has_room(client),
         };
         let remedy = "list it in the register file or in the Centreon database";
         refusal.map_err(|reason| format!("node '{id}' is not registered: {reason}; {remedy}"))
     }
 
-    /// The line about a client that is refused, unless there were many of late.
+    /// Returns the line about a refused client, unless there were many lately.
     pub(in crate::node) fn refusal_line(&self, client: ClientId, reason: &str, now: Monotonic) -> Option<LogLine> {
         let address = self.addresses.get(&client).copied().unwrap_or(PeerAddress::Local);
         self.refusals.line(address, reason, now)
@@ -79,10 +79,10 @@ impl Unlisted {
         let address = self.addresses.get(&client).copied();
         let of_address = self.nodes.values().filter(|other| **other == address).count();
         if of_address >= UNLISTED_OF_ADDRESS_MAX {
-            return Err(format!("{of_address} nodes that no list has are connected from its address already"));
+            return Err(format!("{of_address} nodes that are in no list are already connected from its address"));
         }
         if self.nodes.len() >= UNLISTED_MAX {
-            return Err(format!("{UNLISTED_MAX} nodes that no list has are connected already"));
+            return Err(format!("{UNLISTED_MAX} nodes that are in no list are already connected"));
         }
         Ok(())
     }
@@ -109,7 +109,7 @@ mod tests {
         ClientId::WebSocket(ConnectionId(number))
     }
 
-    /// Node `number` registers itself over a WebSocket of its own; whether it is let in.
+    /// Registers node `number` over its own WebSocket. Returns whether it is accepted.
     fn comes(bench: &mut Bench, number: u64, from: u8) -> bool {
         let client = socket(number);
         bench.give(Input::ClientAddress { client, address: address(from) });

@@ -1,7 +1,7 @@
-//! The nodes that a file or a database wants to be registered, applied by difference: what did not change is not
-//! touched.
+//! The nodes that a file or a database wants to be registered. Only differences are applied, so an unchanged node is
+//! not touched.
 //!
-//! What is registered over the network belongs to no source: a source takes away only an id that it wanted itself.
+//! A node that was registered over the network belongs to no source: a source removes only ids that it wanted itself.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,22 @@ use crate::model::registration::{Registration, RegistrationSource, Subnode};
 use super::Nodes;
 use crate::node::context::Context;
 
-/// What each source wanted last.
+/// The last list of each source.
 #[derive(Debug, Default)]
 pub(in crate::node) struct Wanted {
     sources: BTreeMap<RegistrationSource, BTreeMap<NodeId, Registration>>,
 }
 
-/// What became of a list of wanted nodes. What is in none of these was registered alike before.
+/// The effect of a list of wanted nodes. Nodes in none of these fields are unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::node) struct RegistrationChanges {
-    /// Registered now and not before.
+    /// Registered now but not before.
     pub added: Vec<NodeId>,
-    /// Registered otherwise than before.
+    /// Registered with other data than before.
     pub changed: Vec<NodeId>,
-    /// Not wanted any more, and gone, or registered as another source wants it.
+    /// Not wanted any more, and removed, or registered as another source wants it.
     pub removed: Vec<NodeId>,
-    /// Not registered, with the reason, which is logged.
+    /// Not registered, for the reason that is logged.
     pub refused: Vec<(NodeId, String)>,
 }
 
@@ -40,11 +40,11 @@ impl Wanted {
         self.sources.iter().any(|(other, wanted)| *other != source && wanted.contains_key(&id))
     }
 
-    /// What all sources together want of a node: the one that prevails, else the database, says how it is reached; the
-    /// nodes behind it come from either.
+    /// Returns the registration of a node merged from all sources: the one that prevails, or else the database, sets
+    /// how it is reached; the nodes behind it come from any source.
     fn merged(&self, id: NodeId) -> Option<Registration> {
         let mut found: Vec<&Registration> = self.sources.values().filter_map(|wanted| wanted.get(&id)).collect();
-        // The database comes last of the sources.
+        // The database is the last of the sources.
         found.sort_by_key(|registration| registration.prevail);
         let mut merged = found.pop()?.clone();
         for other in found {
@@ -56,14 +56,14 @@ impl Wanted {
         Some(merged)
     }
 
-    /// Whether any source lists a node, or says that it is behind another.
+    /// Returns whether any source lists a node, or says that it is behind another.
     pub(in crate::node) fn lists(&self, id: NodeId) -> bool {
         let behind = |node: &Registration| node.subnodes.iter().any(|below| below.id == id);
         let mut all = self.sources.values();
         all.any(|wanted| wanted.contains_key(&id) || wanted.values().any(behind))
     }
 
-    /// Whether the database, once it was read, says which nodes there are, or a file lists one that dials in.
+    /// Returns whether the database, once it has been read, lists the nodes, or a file lists one that dials in.
     pub(in crate::node) fn lists_one_that_dials_in(&self, awaits_database: bool) -> bool {
         if awaits_database {
             return self.sources.contains_key(&RegistrationSource::Database);
@@ -80,7 +80,7 @@ impl RegistrationChanges {
 }
 
 impl Nodes {
-    /// [`super::input::Input::NodesWanted`]
+    /// Handles [`super::input::Input::NodesWanted`].
     pub(in crate::node) fn nodes_wanted(
         &mut self,
         context: &mut Context,
@@ -109,9 +109,9 @@ impl Nodes {
         context.log(LogLine::info(module, text));
     }
 
-    /// Makes the registrations of `source` what it wants now: `wanted` is its whole list, and of two entries with one
-    /// id the first counts. Connections of nodes that stay as they are are not touched. A node that `source` wanted
-    /// before and does not want now is unregistered, or registered as another source wants it. Refusals are logged.
+    /// Changes the registrations of `source` to `wanted`, its whole list; of two entries with the same id the first
+    /// counts. Connections of unchanged nodes are not touched. A node that `source` wanted before and does not want now
+    /// is unregistered, or registered as another source wants it. Refusals are logged.
     pub(in crate::node) fn apply_registrations(
         &mut self,
         context: &mut Context,
@@ -140,7 +140,7 @@ impl Nodes {
         for id in order {
             self.apply_one(context, source, id, before.get(&id), &mut changes);
         }
-        // What one source gave up another may have been refused.
+        // Another source may have been refused an id that this one has given up.
         if !changes.removed.is_empty() || !changes.changed.is_empty() {
             self.register_refused_of_others(context, source);
         }
@@ -176,12 +176,12 @@ impl Nodes {
         }
     }
 
-    /// Whether a source other than `source` wants a node.
+    /// Returns whether a source other than `source` wants a node.
     pub(in crate::node) fn is_wanted_elsewhere(&self, source: RegistrationSource, id: NodeId) -> bool {
         self.wanted.by_others(source, id)
     }
 
-    /// Nodes that the file has under what is known to be a uid now are those with that uid.
+    /// Renames nodes of the file that are listed by a name which is now known to be a uid.
     pub(in crate::node) fn name_file_nodes_anew(&mut self, context: &mut Context) {
         let source = RegistrationSource::File;
         let names = &context.names;
@@ -198,7 +198,7 @@ impl Nodes {
             Some(other) if self.get(id).is_some_and(|node| is_alike(&node.registration, &other)) => {}
             Some(other) => {
                 self.registry.prevail_no_more(id);
-                // A refusal is logged.
+                // A refusal is logged by `register`.
                 let _ = self.register(context, other);
             }
             None => {
@@ -218,13 +218,13 @@ impl Nodes {
         let absent: Vec<Registration> =
             others.flat_map(|(_, wanted)| wanted.values()).filter(is_possible).cloned().collect();
         for registration in absent {
-            // A refusal is logged.
+            // A refusal is logged by `register`.
             let _ = self.register(context, registration);
         }
     }
 }
 
-/// Whether two registrations differ in nothing but what a node says of itself.
+/// Returns whether two registrations differ only in data that a node reports about itself.
 fn is_alike(left: &Registration, right: &Registration) -> bool {
     let same = |left: &Registration| (left.id, left.uid, left.prevail, left.kind.clone(), left.subnodes.clone());
     same(left) == same(right)

@@ -17,20 +17,20 @@ use crate::node::modules::action::series::Series;
 use crate::node::modules::action::shell_words::quoted;
 use crate::node::nodes::pathway::Route;
 
-/// Where a command names no time of its own (docs/protocol.md section 10).
+/// Maximum duration of a command that sets none (docs/protocol.md section 10).
 const TIMEOUT: Duration = Duration::from_secs(60);
 const TIMEOUT_NODATA: Duration = Duration::from_secs(30);
 
-/// A request of which one command is under way.
+/// A request with a command in progress.
 pub(super) struct CommandJob {
     pub series: Series,
-    /// When the command in hand was begun, seconds since the epoch.
+    /// Start of the current command in seconds since the epoch.
     started: i64,
-    /// The target behind the host, for which commands become relay files.
+    /// The target behind the host, for which commands are written as relay files.
     relay: Option<NodeId>,
 }
 
-/// A command for the shell of a host, or why it cannot be run.
+/// Returns the task for a command in the shell of a host, or why it cannot be run.
 fn task(command: &Command, output_limit: usize) -> Result<SshTask, String> {
     let line = match command.words() {
         Some(words) => words?.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
@@ -42,7 +42,7 @@ fn task(command: &Command, output_limit: usize) -> Result<SshTask, String> {
 }
 
 impl SshHosts {
-    /// COMMAND, and ACTIONENGINE, which has a single command.
+    /// Handles COMMAND, and ACTIONENGINE, which has a single command.
     pub(super) fn commands(
         &mut self,
         context: &mut Context,
@@ -65,7 +65,7 @@ impl SshHosts {
         Ok(())
     }
 
-    /// Begins the next command of a request, or ends it.
+    /// Starts the next command of a request, or ends the request.
     fn next_command(&mut self, context: &mut Context, node: NodeId, mut job: CommandJob) {
         let Some(command) = job.series.command() else { return job.series.finish(context) };
         let work = match job.relay {
@@ -75,7 +75,7 @@ impl SshHosts {
                 let word = relay_word(metadata.as_ref());
                 let work = word.map(|word| relay_file(&mut self.next_relay, context.now.wall, &word, target, None));
                 work.ok_or_else(|| {
-                    format!("node '{target}' is behind an ssh relay: only commands with a centcore_cmd go there")
+                    format!("node '{target}' is behind an ssh relay, which takes only commands with a centcore_cmd")
                 })
             }
         };

@@ -1,6 +1,6 @@
-//! REMOTECOPY to a host without a daemon (docs/protocol.md sections 10 and 12): a file goes over SFTP and is renamed
-//! into place, a directory goes as an archive and is unpacked there by `tar`. Behind a relay the same goes to the
-//! relay, with a relay file.
+//! REMOTECOPY to a host without a daemon (docs/protocol.md sections 10 and 12): a file is sent over SFTP and renamed
+//! into place, a directory is sent as an archive and unpacked there by `tar`. For a target behind the host both are
+//! sent to the host, followed by a relay file.
 
 use crate::model::host_work::HostWork;
 use std::time::Duration;
@@ -29,9 +29,9 @@ use crate::node::output::Output;
 const UNPACK_PATIENCE: Duration = Duration::from_secs(1_800);
 /// Time limit for changing the owner of a file.
 const OWNER_PATIENCE: Duration = Duration::from_secs(30);
-/// Permissions of a file that came without.
+/// Permissions of a file whose request sets none.
 const DEFAULT_MODE: u32 = 0o644;
-/// What is kept of the complaints of `tar`.
+/// Maximum number of bytes kept of the error output of `tar`.
 const OUTPUT_MAX: usize = 4 << 10;
 
 enum Stage {
@@ -41,34 +41,34 @@ enum Stage {
     Relaying,
 }
 
-/// What happens to a copy at a host that is only a relay.
+/// What is done with a copy on a host that is only a relay.
 enum Relay {
-    /// It stays where it was put, under the name that it has here.
+    /// It stays at its destination, under the name of its source here.
     Keep,
-    /// A relay file with this word says that it is there.
+    /// A relay file with this word announces it.
     Tell(String),
 }
 
-/// A copy under way.
+/// A copy in progress.
 pub(super) struct CopyJob {
     pub token: Token,
     pub logging: bool,
-    /// Whom it is for: the host, or somebody behind it.
+    /// The target: the host, or a node behind it.
     pub target: NodeId,
-    /// Its place among all copies.
+    /// Its place in the order of all copies.
     pub order: SourceId,
     stage: Stage,
     source: String,
-    /// The file there, or the directory that the archive is unpacked into.
+    /// The destination file, or the directory in which the archive is unpacked.
     destination: String,
     archive: String,
     /// `owner:group` as `chown` takes it; empty for none.
     owner: String,
-    /// For a target behind the host: what becomes of it there.
+    /// For a target behind the host: what is done with the copy there.
     relay: Option<Relay>,
-    /// What was gathered for the host.
+    /// The copy that was received for the host.
     gathered: Option<SinkId>,
-    /// Bytes that the host has: of the file, or of the packed directory.
+    /// Number of bytes on the host: of the file, or of the packed directory.
     received: u64,
 }
 
@@ -80,7 +80,7 @@ struct RawRequest {
     logging: Value,
 }
 
-/// `DIRECTORY/.NAME.NUMBER.part` for `DIRECTORY/NAME`.
+/// Returns `DIRECTORY/.NAME.NUMBER.part` for `DIRECTORY/NAME`.
 fn temporary(path: &str, number: u64) -> String {
     match path.rsplit_once('/') {
         Some((directory, name)) => format!("{directory}/.{name}.{number}.part"),
@@ -88,7 +88,7 @@ fn temporary(path: &str, number: u64) -> String {
     }
 }
 
-/// `owner:group` as `chown` takes it; empty for none.
+/// Returns `owner:group` for `chown`; empty for none.
 fn owner_of(attributes: &Attributes) -> String {
     match (attributes.owner.as_str(), attributes.group.as_str()) {
         ("", "") => String::new(),
@@ -117,7 +117,7 @@ impl SshHosts {
         let relay = (route.through != route.target)
             .then(|| relay_word(raw.content.get("metadata")).map_or(Relay::Keep, Relay::Tell));
         if relay.is_some() {
-            // The relay finds it under the name that it has here.
+            // The relay finds it under the name of its source here.
             request.destination.clone_from(&request.source);
         }
         let directory = request.destination.clone();
@@ -155,8 +155,8 @@ impl SshHosts {
         Ok(())
     }
 
-    /// A PROCESSCOPY has come whole, as `sink`. Like the original we put it where it says on the host, also for a
-    /// target behind that: it names nothing that would be handed on.
+    /// Sends `sink`, a completely received PROCESSCOPY. Like the original we put it at its destination on the host,
+    /// even for a target behind the host, because a PROCESSCOPY names nothing to be passed on.
     pub(in crate::node) fn send_gathered(&mut self, context: &mut Context, gathered: Gathered) {
         let Gathered { sink, token, logging, for_host } = gathered;
         let ForHost { through, target, order, end: Some((spec, attributes)) } = for_host else { return };
@@ -176,7 +176,7 @@ impl SshHosts {
             context.open_token(&token, None);
         }
         if through != target {
-            let text = format!("copy {token} for node '{target}' is put on the ssh host of node '{through}' before it");
+            let text = format!("copy {token} for node '{target}' is put on its ssh relay, node '{through}'");
             context.log(LogLine::info("proxy", text));
         }
         let job = CopyJob {
@@ -198,7 +198,7 @@ impl SshHosts {
 
     pub(super) fn copy_ended(&mut self, context: &mut Context, node: NodeId, mut job: CopyJob, end: SshEnd) {
         if let Some(sink) = job.gathered.take() {
-            // The session has it, or will not want it any more.
+            // The session has the file open, or does not need it any more.
             context.output(Output::Host(HostWork::WriteSink { sink, steps: vec![SinkStep::Discard] }));
         }
         if let SshEnd::Copied(_, received) = end {
@@ -249,7 +249,7 @@ impl SshHosts {
     fn unpack(&mut self, context: &mut Context, node: NodeId, mut job: CopyJob) {
         let (directory, archive) = (quoted(&job.destination), quoted(&job.archive));
         if job.relay.is_some() {
-            // The relay itself unpacks nothing: its target does.
+            // The relay unpacks nothing: its target does.
             return self.copied(context, node, job);
         }
         job.stage = Stage::Unpacking;
@@ -281,7 +281,7 @@ impl SshHosts {
         self.begin(context, node, SshTask::Run(command), Job::Copy(job));
     }
 
-    /// All is there; a relay still hears of it.
+    /// Handles a completely sent copy. A relay still has to be told.
     fn copied(&mut self, context: &mut Context, node: NodeId, mut job: CopyJob) {
         if let Some(Relay::Tell(word)) = &job.relay {
             let work = relay_file(&mut self.next_relay, context.now.wall, word, job.target, None);
@@ -291,7 +291,7 @@ impl SshHosts {
         self.copy_finished(context, &job);
     }
 
-    /// Nobody over there tells how far it is, so the last row does.
+    /// The host reports no progress, so the last row does.
     fn copy_finished(&mut self, context: &mut Context, job: &CopyJob) {
         let data = format!("{{\"message\":\"process copy finished successfully\",\"received\":{}}}", job.received);
         self.write(context, job.logging, NewRow::last(&job.token, Code::FINISHED_OK, data));

@@ -14,17 +14,17 @@ use crate::node::json;
 use crate::node::modules::engine::{EngineContent, submitted};
 use crate::node::nodes::pathway::Route;
 
-/// A request under way.
+/// A request in progress.
 pub(super) struct EngineJob {
     pub token: Token,
     pub logging: bool,
-    /// Lines that are on their way together: all for a pipe, one for a relay file.
+    /// The lines being written: all for a pipe, one for a relay file.
     lines: Vec<String>,
-    /// For relay files: what follows, and the target.
+    /// For relay files: the target and the remaining lines.
     relay: Option<(NodeId, Vec<String>)>,
 }
 
-/// One line for the pipe, without the line break that some senders leave at its end.
+/// Returns a line for the pipe without the line break that some senders add.
 fn read_line(line: &str) -> Result<String, String> {
     let line = line.trim_end_matches('\n');
     if line.is_empty() || line.contains(['\n', '\0']) {

@@ -1,5 +1,5 @@
-//! Requests for nodes that are reached by SSH (docs/protocol.md section 10): there is no daemon, so this one does what
-//! it is asked for by commands and files. Absent: connections and time-outs (`session::ssh_steps`), the library
+//! Requests for nodes that are reached by SSH (docs/protocol.md section 10). They have no daemon, so this one does
+//! their work by commands and files. Out of scope: connections and time-outs (`session::ssh_steps`), and the library
 //! (`edge::ssh`).
 
 mod command;
@@ -34,15 +34,15 @@ use command::CommandJob;
 use copy::CopyJob;
 use engine_command::EngineJob;
 
-/// Requests under way at most, for all nodes together.
+/// Maximum number of requests in progress, for all nodes together.
 const JOBS_MAX: usize = 10_000;
-/// A ping is a command that answers within this time.
+/// Time within which the command of a ping must end.
 const PING_PATIENCE: Duration = Duration::from_secs(5);
 const PING_LINE: &str = "hostname";
-/// Where a relay looks for what it is to hand on.
+/// The directory in which a relay looks for relay files.
 const RELAY_DIRECTORY: &str = "/var/lib/centreon/centcore";
 
-/// What a task is for.
+/// The purpose of a task.
 enum Job {
     Ping,
     Commands(CommandJob),
@@ -50,14 +50,14 @@ enum Job {
     Copy(CopyJob),
 }
 
-/// What a ping has found out.
+/// The result of a ping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pinged {
-    /// The host answers, whatever it says.
+    /// The host answers, whatever the answer is.
     Answered,
-    /// It took the question and says nothing.
+    /// The host accepted the command and did not answer.
     Unanswered,
-    /// There was no way to ask.
+    /// The command could not be sent.
     NotSent,
 }
 
@@ -71,7 +71,7 @@ impl Pinged {
     }
 }
 
-/// A task under way.
+/// A task in progress.
 struct Begun {
     node: NodeId,
     job: Job,
@@ -82,22 +82,22 @@ struct Begun {
 pub(super) struct SshHosts {
     begun: BTreeMap<SshTaskId, Begun>,
     next: u64,
-    /// Relay files made so far.
+    /// Number of relay files made so far.
     next_relay: u64,
 }
 
-/// Why a task could not even begin, as the row that ends its token says it.
+/// Returns the message of the row about a task that could not begin.
 fn not_connected(node: NodeId, reason: &str) -> String {
     format!("cannot connect on target node '{node}': {reason}")
 }
 
 impl SshHosts {
-    /// Whether nothing but pings is under way.
+    /// Returns whether nothing but pings is in progress.
     pub fn is_idle(&self) -> bool {
         self.begun.values().all(|begun| matches!(begun.job, Job::Ping))
     }
 
-    /// Whether copies to a target are under way; with an id, those before it.
+    /// Returns whether copies to a target are in progress; with an id, only earlier ones count.
     pub fn is_copying_to(&self, target: NodeId, before: Option<SourceId>) -> bool {
         self.begun.values().any(|begun| match &begun.job {
             Job::Copy(job) => job.target == target && before.is_none_or(|before| job.order < before),
@@ -106,13 +106,13 @@ impl SshHosts {
     }
 }
 
-/// The word of a relay file, out of the metadata of a request; what would read as more than a word is none.
+/// Returns the word of a relay file from the metadata of a request; none if it is not a single word.
 fn relay_word(metadata: Option<&Value>) -> Option<String> {
     let word = json::text(metadata?.get("centcore_cmd")?)?;
     word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')).then_some(word)
 }
 
-/// A file by which a host hands something on to a target behind it: `WORD:TARGET[:PARAMETER]`.
+/// Returns a file that a host passes on to a target behind it: `WORD:TARGET[:PARAMETER]`.
 fn relay_file(count: &mut u64, now: WallTime, word: &str, target: NodeId, parameter: Option<&str>) -> SshTask {
     let parameter = parameter.map(|text| format!(":{text}")).unwrap_or_default();
     *count += 1;
@@ -124,10 +124,10 @@ fn relay_file(count: &mut u64, now: WallTime, word: &str, target: NodeId, parame
 }
 
 impl SshHosts {
-    /// A request whose way leads to a node that is reached by SSH. Every token ends with a row of ours.
+    /// Handles a request whose route leads to a node that is reached by SSH. Every token ends with a row of ours.
     ///
     /// # Errors
-    /// The message of the history row that ends the token.
+    /// Returns the message of the history row that ends the token.
     pub(super) fn request(
         &mut self,
         context: &mut Context,
@@ -151,10 +151,10 @@ impl SshHosts {
         }
     }
 
-    /// Whether one more request may begin.
+    /// Checks whether one more request may begin.
     ///
     /// # Errors
-    /// The message of the history row that ends the token.
+    /// Returns the message of the history row that ends the token.
     pub(super) fn has_room(&self) -> Result<(), String> {
         if !cfg!(feature = "ssh") {
             return Err("push_ssh needs a build with ssh".to_owned());
@@ -172,7 +172,7 @@ impl SshHosts {
         context.output(Output::StartSshTask { node, task, work });
     }
 
-    /// Whether a node lives is found out by a command.
+    /// Starts a command that shows whether a node is alive.
     pub(super) fn ping(&mut self, context: &mut Context, node: NodeId) {
         let work = SshTask::Run(SshCommand {
             line: PING_LINE.to_owned(),
@@ -184,7 +184,7 @@ impl SshHosts {
         self.begin(context, node, work, Job::Ping);
     }
 
-    /// [`super::input::Input::SshEnded`]; what a ping has found out, if it was one.
+    /// Handles [`super::input::Input::SshEnded`]. Returns the result if the task was a ping.
     pub fn ended(&mut self, context: &mut Context, task: SshTaskId, end: SshEnd) -> Option<(NodeId, Pinged)> {
         let Begun { node, job } = self.begun.remove(&task)?;
         match job {
@@ -196,7 +196,7 @@ impl SshHosts {
         None
     }
 
-    /// The daemon stops, or does not wait any longer: what runs there is ended.
+    /// Aborts all tasks because the daemon stops, or does not wait any longer.
     pub(super) fn abort_all(&mut self, context: &mut Context, reason: &str) {
         let all = self.begun.iter().filter(|(_, begun)| !matches!(begun.job, Job::Ping));
         let all: Vec<_> = all.map(|(task, begun)| (*task, begun.node)).collect();
@@ -205,7 +205,7 @@ impl SshHosts {
         }
     }
 
-    /// The daemon ends without having heard of the end of these.
+    /// Ends the requests whose tasks have not ended when the daemon does.
     pub(super) fn give_up_all(&mut self, context: &mut Context) {
         for begun in std::mem::take(&mut self.begun).into_values() {
             let (logging, token) = match begun.job {

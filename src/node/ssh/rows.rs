@@ -9,14 +9,14 @@ use crate::node::command_rows::{self, push_metrics};
 use crate::node::json;
 use crate::node::modules::action::list::Command;
 
-/// The command was handed on by a relay file.
+/// Returns the data of the row that a command was passed on by a relay file.
 pub(super) fn command_relayed(command: &Command) -> String {
     let mut out = begin("command has been handed on", command);
     out.push('}');
     out
 }
 
-/// The command could not be run, or not to its end.
+/// Returns the data of the row that a command could not be run, or not to its end.
 pub(super) fn command_failed(command: &Command, text: &str, start: i64, end: i64) -> String {
     let mut out = begin("command execution issue", command);
     out.push_str(",\"result\":{\"exit_code\":-1,\"stdout\":");
@@ -26,7 +26,7 @@ pub(super) fn command_failed(command: &Command, text: &str, start: i64, end: i64
     out
 }
 
-/// The command has ended by itself.
+/// Returns the data of the row that a command has ended by itself.
 pub(super) fn command_finished(command: &Command, run: &SshRun, start: i64, end: i64) -> String {
     let mut out = begin("command has finished successfully", command);
     let (status, signal) = match &run.exit {
@@ -53,7 +53,7 @@ fn begin(message: &str, command: &Command) -> String {
     command_rows::begin(message, &command.line, &command.metadata)
 }
 
-/// The numbers that Linux and RFC 4254's names have in common; 0 for a name of the host's own.
+/// Returns the Linux number of a signal that RFC 4254 names; 0 for a name of the host's own.
 fn signal_number(name: &str) -> i32 {
     match name {
         "HUP" => 1,
@@ -73,7 +73,7 @@ fn signal_number(name: &str) -> i32 {
     }
 }
 
-/// Output as text. A character that a cut has split at the end is left out.
+/// Returns output as text. A character that was cut in the middle at the end is left out.
 fn text_of(output: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(output) {
         Err(error) if error.error_len().is_none() => {

@@ -1,5 +1,4 @@
-//! The answer to a GETLOG as nodes write it, read with tolerance: a row that makes no sense is left out, a field that
-//! makes no sense is mended.
+//! Reads the answer of a node to a GETLOG tolerantly: an invalid row is left out, an invalid field is replaced.
 
 use std::borrow::Cow;
 
@@ -14,31 +13,31 @@ use crate::model::text;
 
 use crate::node::json;
 
-/// A `ctime` beyond this (the year 5138) is no time.
+/// A `ctime` above this (the year 5138) is invalid.
 const CTIME_MAX: f64 = 1e11;
-/// Messages of one answer at most.
+/// Maximum number of messages of one answer.
 const PARTS_MAX: usize = 100_000;
-/// Characters of a token at most; the original's column holds no more.
+/// Maximum number of characters of a token, the width of the original's column.
 const TOKEN_LEN_MAX: usize = 2_048;
 
 /// The rows of an answer, in ascending order of id.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::node) struct Answer {
-    /// The rows that make sense.
+    /// The valid rows.
     pub rows: Vec<AnsweredRow>,
-    /// How many do not: their `ctime` is no time.
+    /// Number of rows left out because of an invalid `ctime`.
     pub left_out: usize,
-    /// Greatest id that the node looked at; only a peer that pages tells it.
+    /// Greatest id that the node looked at; only a peer that pages reports it.
     pub last_id: Option<i64>,
-    /// The number of the node's history; 0 where it does not tell.
+    /// The number of the node's history; 0 if it reports none.
     pub history: i64,
     /// Whether there are more rows.
     pub more: bool,
-    /// Messages that make up the answer.
+    /// Number of messages that make up the answer.
     pub parts: usize,
 }
 
-/// One row, in the node's own ids and times.
+/// One row with the node's own id and times.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::node) struct AnsweredRow {
     pub id: i64,
@@ -47,9 +46,9 @@ pub(in crate::node) struct AnsweredRow {
     pub token: Option<String>,
     pub code: Code,
     pub instant: bool,
-    /// JSON text, or whatever text the node stored.
+    /// JSON text, or any other text that the node has stored.
     pub data: String,
-    /// Where it was written first, when not at the node itself.
+    /// Where it was first written, if not at the node itself.
     pub origin: Option<RowOrigin>,
 }
 
@@ -90,7 +89,7 @@ struct RawRow<'a> {
 }
 
 impl Answer {
-    /// Reads the `data` member of a reply; `None` when it is no answer to a GETLOG.
+    /// Reads the `data` member of a reply; `None` if it is not an answer to a GETLOG.
     pub(in crate::node) fn read(data: &str) -> Option<Self> {
         let raw: RawAnswer<'_> = serde_json::from_str(data).ok()?;
         if raw.action.as_str() != Some("getlog") {
@@ -113,7 +112,7 @@ impl Answer {
     }
 }
 
-/// A number of a history or of a row in one.
+/// Reads the number of a history or of a row in one.
 fn number(value: &Value) -> Option<i64> {
     json::integer(value).filter(|number| (1..1 << 53).contains(number))
 }
@@ -125,14 +124,14 @@ fn origin(value: &Value) -> Option<RowOrigin> {
 }
 
 impl AnsweredRow {
-    /// A Perl daemon encodes a row twice that has letters in its command.
+    /// Mends a row with non-ASCII letters in its command, which a Perl daemon encodes twice.
     fn mend_letters(&mut self) {
         if let Cow::Owned(once) = text::without_double_encoding(&self.data) {
             self.data = once;
         }
     }
 
-    /// Where it was written first, as far as that can be known: a node of our kind tells the `number` of its history.
+    /// Returns where the row was first written, if known: a node of our own kind sends the `number` of its history.
     pub(in crate::node) fn origin_in(&self, node: NodeId, number: i64, pages: bool) -> Option<RowOrigin> {
         let history = HistoryName { node, number };
         let own = (pages && number != 0 && self.id > 0).then_some(RowOrigin { history, id: self.id });

@@ -1,4 +1,4 @@
-//! Asking nodes for their history.
+//! Queries of the histories of nodes.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use crate::node::nodes::Nodes;
 use crate::node::nodes::node::Link;
 use crate::node::timers::Timer;
 
-/// A node that dials in is asked again after this time: a Perl node drops what comes while it sends.
+/// Time after which a node that dials in is asked again, because a Perl node drops messages that arrive while it sends.
 const REPEAT_AFTER: Duration = Duration::from_secs(5);
-/// So often.
+/// Maximum number of repetitions.
 pub(in crate::node) const REPEATS_MAX: u8 = 3;
 
-/// What a node that dials in does not answer is said again.
+/// Schedules the repetition of a message to a node that dials in.
 pub(in crate::node) fn repeat_later(context: &mut Context, id: NodeId) {
     let at = context.now.monotonic + REPEAT_AFTER;
     context.timers.set_if_unset(Timer::Repeat(id), at);
 }
 
-/// [`Timer::SyncAll`], or a SYNCLOGS of a client: every node with a link that is up.
+/// Handles [`Timer::SyncAll`], or a SYNCLOGS of a client: syncs every node whose link is up.
 pub(in crate::node) fn sync_all(context: &mut Context, nodes: &mut Nodes) {
     for id in nodes.ids() {
         if nodes.get(id).is_some_and(|node| node.link == Link::Up) {
@@ -32,7 +32,7 @@ pub(in crate::node) fn sync_all(context: &mut Context, nodes: &mut Nodes) {
     }
 }
 
-/// Starts a sync, or remembers to start one after the one in progress. Returns its serial number.
+/// Starts a sync, or remembers to start one after the current one. Returns its serial number.
 pub(in crate::node) fn sync_soon(context: &mut Context, nodes: &mut Nodes, id: NodeId) -> Option<u64> {
     let node = nodes.get_mut(id)?;
     if node.sync.in_progress {
@@ -42,10 +42,10 @@ pub(in crate::node) fn sync_soon(context: &mut Context, nodes: &mut Nodes, id: N
     restart_sync(context, nodes, id)
 }
 
-/// A GETLOG whose target is a registered node.
+/// Handles a GETLOG for a registered node.
 ///
 /// # Errors
-/// The message of the history row that ends the token.
+/// Returns the message of the history row that ends the token.
 pub(in crate::node) fn sync_for(
     context: &mut Context,
     nodes: &mut Nodes,
@@ -65,11 +65,11 @@ pub(in crate::node) fn sync_for(
     Ok(())
 }
 
-/// Asks a node, whatever was asked before; without a link the question waits for it. Returns the serial number.
+/// Queries a node even if a query is open. Without a link the query waits for it. Returns the serial number.
 pub(in crate::node) fn restart_sync(context: &mut Context, nodes: &mut Nodes, id: NodeId) -> Option<u64> {
     let deadline = context.now.monotonic + context.proxy_settings().sync_timeout;
     let node = nodes.get_mut(id)?;
-    // On a host without a daemon there is no history.
+    // A host without a daemon has no history.
     if node.link == Link::None || node.is_ssh_host() {
         return None;
     }
@@ -78,7 +78,7 @@ pub(in crate::node) fn restart_sync(context: &mut Context, nodes: &mut Nodes, id
     node.sync.repeats = 0;
     node.sync.serial += 1;
     let serial = node.sync.serial;
-    // While a page is stored the mark is not certain; what begins then is asked after it.
+    // While a page is being stored the mark is uncertain, so the query follows afterwards.
     if node.link == Link::Up && !node.sync.is_storing {
         ask_for_log(context, nodes, id);
     }
@@ -86,7 +86,7 @@ pub(in crate::node) fn restart_sync(context: &mut Context, nodes: &mut Nodes, id
     Some(serial)
 }
 
-/// A token of a node that does not announce its rows is waited for. A sync that is under way is not doubled.
+/// Syncs for a caller that waits for a token of a node that does not announce its rows. A current sync is not repeated.
 pub(in crate::node) fn sync_for_waiting(context: &mut Context, nodes: &mut Nodes, id: NodeId) {
     let Some(node) = nodes.get_quietly(id).filter(|node| node.link == Link::Up && node.sync.pages != Some(true)) else {
         return;
@@ -94,7 +94,7 @@ pub(in crate::node) fn sync_for_waiting(context: &mut Context, nodes: &mut Nodes
     if !node.sync.in_progress {
         restart_sync(context, nodes, id);
     } else if node.registration.kind.is_web_socket() && node.sync.gathering.is_none() {
-        // A Perl node with a WebSocket left the question without an answer if it had no rows then.
+        // A Perl node with a WebSocket does not answer if it has no rows.
         ask_for_log(context, nodes, id);
     }
 }
@@ -111,7 +111,7 @@ pub(super) fn ask_for_log(context: &mut Context, nodes: &mut Nodes, id: NodeId) 
     }
 }
 
-/// The question once more, where no answer came; whether it was sent.
+/// Repeats an unanswered query. Returns whether it was sent.
 pub(in crate::node) fn repeat_question(context: &mut Context, nodes: &mut Nodes, id: NodeId) -> bool {
     let now = context.now.monotonic;
     let Some(sync) = nodes.get_quietly(id).map(|node| &mut node.sync) else { return false };
@@ -124,8 +124,8 @@ pub(in crate::node) fn repeat_question(context: &mut Context, nodes: &mut Nodes,
     is_due
 }
 
-/// Asks for the log of a target without a token: a sync, or a GETLOG to the relay before it. Returns the node and
-/// the serial number of the sync, when it is one.
+/// Asks for the log of a target without a token: by a sync, or by a GETLOG to the relay before it. Returns the node,
+/// and the serial number of the sync if there is one.
 pub(in crate::node) fn poll_log_of(context: &mut Context, nodes: &mut Nodes, target: &str) -> Option<(NodeId, u64)> {
     context.options.proxy.as_ref()?;
     let route = nodes.route_to(context, target).ok()?;
@@ -139,7 +139,7 @@ pub(in crate::node) fn poll_log_of(context: &mut Context, nodes: &mut Nodes, tar
     None
 }
 
-/// A token of `target` is waited for: its rows are fetched, as far as nobody brings them unasked.
+/// Fetches rows for a caller that waits for a token of `target`, unless they are announced.
 pub(in crate::node) fn look_for_rows_of(context: &mut Context, nodes: &mut Nodes, target: NodeId) {
     if context.options.proxy.is_none() {
         return;

@@ -1,5 +1,5 @@
-//! The messages of one answer wait in memory until all are there, so that rows and mark are stored together. When too
-//! much waits, the rows of the node in hand are stored before their mark, and their ids are remembered instead.
+//! The messages of one answer wait in memory until all have arrived, so that rows and mark are stored together. If too
+//! much waits, the rows of the current node are stored before their mark, and their ids are remembered.
 
 use crate::model::history::SyncMark;
 use crate::model::log::LogLine;
@@ -11,13 +11,13 @@ use super::answer::{Answer, AnsweredRow};
 use super::parts::Gathering;
 use crate::node::timers::Timer;
 
-/// Bytes of rows that wait for the rest of their answer at most, for all nodes together.
+/// Maximum number of bytes of rows that wait for the rest of their answer, for all nodes together.
 const WAITING_BYTES_MAX: usize = 32 << 20;
-/// Ids of one node that are stored before their mark at most.
+/// Maximum number of ids of one node that are stored before their mark.
 const EARLY_IDS_MAX: usize = 1_000_000;
 
 impl SyncRoom<'_> {
-    /// The whole answer once its last part is there; one that is not split passes through.
+    /// Returns the whole answer when its last part has arrived; an answer in one part is returned unchanged.
     pub(super) fn gather(&mut self, id: NodeId, token: Option<&Token>, answer: Answer) -> Option<Answer> {
         let node = self.nodes.get_mut(id)?;
         if answer.parts <= 1 {
@@ -26,7 +26,7 @@ impl SyncRoom<'_> {
         }
         let total = answer.parts;
         let belongs = |gathering: &Gathering| gathering.token.as_ref() == token && gathering.total == total;
-        // Parts of another answer are not waited for any longer: their rows are still after the mark.
+        // Parts of another answer are dropped: their rows are still after the mark.
         let before = node.sync.gathering.take().filter(belongs);
         let mut gathering = before.unwrap_or_else(|| Gathering::new(token.cloned(), total));
         let is_new = gathering.take(answer);
@@ -47,7 +47,7 @@ impl SyncRoom<'_> {
         None
     }
 
-    /// Stores what a node has sent so far; its mark stays until all is there.
+    /// Stores the rows that a node has sent so far. Its mark stays until the answer is complete.
     fn store_early(&mut self, id: NodeId) {
         let wall = self.context.now.wall;
         let Some(node) = self.nodes.get_mut(id) else { return };
@@ -95,7 +95,7 @@ mod tests {
 
     const TIMEOUT: &str = r#"row - 1 {"message":"proxy - getlog in timeout for '6'"}"#;
 
-    /// A central with the WebSocket node 6, which is asked for its log.
+    /// Returns a central with the WebSocket node 6, which has been asked for its log.
     fn asked() -> Bench {
         let mut bench = Bench::new(options(Vec::new()));
         let registers = r#"{"nodes":[{"id":6,"type":"wss","identity":6}]}"#;
@@ -112,7 +112,7 @@ mod tests {
         }
     }
 
-    /// A part with these rows; the ctime of a row is its id and a half.
+    /// Returns a part with these rows; the ctime of a row is its id plus a half.
     fn part(token: &str, ids: &[i64], total: usize) -> Input {
         let row = |id: &i64| format!(r#"{{"id":"{id}","ctime":"{id}.5","token":"t{id}","code":0,"data":"{{}}"}}"#);
         let rows = ids.iter().map(row).collect::<Vec<_>>().join(",");

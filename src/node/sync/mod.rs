@@ -1,8 +1,8 @@
-//! Taking over the history of nodes (docs/protocol.md section 7).
+//! The take-over of the history of nodes (docs/protocol.md section 7).
 //!
-//! Between two of our own daemons the mark is the greatest row id, and the answer comes in pages, each stored together
-//! with its mark in one commit. A peer that does not page is asked by `ctime`; its rows that are stored already are
-//! skipped.
+//! Between two daemons of our own kind the mark is the greatest row id, and the answer comes in pages, each stored
+//! together with its mark in one commit. A peer that does not page is queried by `ctime`; rows that are already stored
+//! are skipped.
 
 mod answer;
 pub(super) mod asking;
@@ -35,34 +35,34 @@ use super::{json, trace};
 pub(super) use answer::Answer;
 use origins::OriginMarks;
 
-/// An answer to a question that was repeated may be so late.
+/// Maximum delay of the answer to a repeated query.
 const LATE: Duration = Duration::from_secs(60);
 
-/// A page of a node's history on its way into the database.
+/// A page of a node's history that is being stored.
 #[derive(Debug)]
 struct StoredPage {
     id: NodeId,
-    /// The sync that it belongs to.
+    /// The serial number of its sync.
     serial: u64,
     /// The mark before it.
     before: SyncMark,
-    /// How far the histories that it brings were taken over before it.
+    /// The marks of the histories of its rows before it.
     origins_before: Vec<RowOrigin>,
-    /// Whether the node has more.
+    /// Whether the node has more rows.
     more: bool,
 }
 
-/// What the syncs of all nodes share.
+/// The common state of the syncs of all nodes.
 #[derive(Debug)]
 pub(super) struct Syncs {
     origins: OriginMarks,
-    /// Pages on their way into the database.
+    /// Pages that are being stored.
     pages: BTreeMap<ReceiptId, StoredPage>,
-    /// Syncs that are over, by node: up to this serial number.
+    /// Completed syncs: node and serial number.
     finished: VecDeque<(NodeId, u64)>,
 }
 
-/// The syncs with what they work on.
+/// The handling of syncs, with references to the state that it uses.
 pub(super) struct SyncRoom<'a> {
     pub context: &'a mut Context,
     pub nodes: &'a mut Nodes,
@@ -71,34 +71,34 @@ pub(super) struct SyncRoom<'a> {
 }
 
 impl Syncs {
-    /// Those of a daemon that starts with these marks.
+    /// Returns the state of a daemon that starts with these marks.
     pub fn new(origins: Origins) -> Self {
         Self { origins: OriginMarks::new(origins), pages: BTreeMap::new(), finished: VecDeque::new() }
     }
 
-    /// The next node whose syncs up to this serial number are over.
+    /// Returns the next node whose syncs up to this serial number are complete.
     pub fn next_finished(&mut self) -> Option<(NodeId, u64)> {
         self.finished.pop_front()
     }
 }
 
-/// Rows of an answer that are not what they should be.
+/// Number of rows of an answer that are not as expected.
 #[derive(Debug, Default)]
 struct OddRows {
-    /// Their id is above the last one that the node told.
+    /// Their id is above the last one that the node reported.
     beyond: usize,
     /// They end a token that was never sent to the node.
     foreign: usize,
 }
 
 impl SyncRoom<'_> {
-    /// [`Timer::SyncTimeout`]
+    /// Handles [`Timer::SyncTimeout`].
     pub(super) fn sync_timed_out(&mut self, id: NodeId) {
         let patience = self.context.proxy_settings().sync_timeout;
         let now = self.context.now.monotonic;
         let Some(node) = self.nodes.get_mut(id) else { return };
         let is_missing_part = node.sync.gathering.take().is_some();
-        // A Perl node with a WebSocket says nothing when it has no rows.
+        // A Perl node with a WebSocket does not answer if it has no rows.
         let is_heard = node.heard.is_some_and(|heard| now.since(heard) <= patience);
         let is_silent = is_heard && node.sync.is_unanswered && !is_missing_part;
         if is_silent && node.link == Link::Up && node.registration.kind.is_web_socket() {
@@ -117,7 +117,7 @@ impl SyncRoom<'_> {
         }
     }
 
-    /// A node answered GETLOG. Also taken when nobody waits for it any more.
+    /// Handles the answer of a node to a GETLOG, even if it is no longer awaited.
     pub(super) fn log_answered(&mut self, id: NodeId, token: Option<&Token>, answer: Answer) {
         let now = self.context.now.monotonic;
         if self.nodes.get_quietly(id).is_some_and(|node| node.sync.is_storing) {
@@ -159,8 +159,8 @@ impl SyncRoom<'_> {
         self.state.pages.insert(receipt, page);
     }
 
-    /// Stores the rows of an answer that are not here yet. Returns the mark behind them, and how far the histories that
-    /// the rows come from were taken over before.
+    /// Stores the rows of an answer that are not here yet. Returns the mark after them, and the earlier marks of the
+    /// histories of its rows.
     fn store_answer(&mut self, id: NodeId, start: SyncMark, answer: Answer) -> (SyncMark, Vec<RowOrigin>) {
         let pages = answer.last_id.is_some();
         let early = self.nodes.get_mut(id).map(|node| std::mem::take(&mut node.sync.early)).unwrap_or_default();
@@ -184,7 +184,7 @@ impl SyncRoom<'_> {
             if is_known {
                 continue;
             }
-            // By another way, or because it was ours: it is here.
+            // The row is already here: it came by another route, or is our own.
             let is_taken = origin.is_some_and(|origin| self.state.origins.is_taken(origin, self.context.own_id));
             if let Some(origin) = origin.filter(|_| !is_taken) {
                 moved.note(origin);
@@ -213,12 +213,12 @@ impl SyncRoom<'_> {
         (after, origins_before)
     }
 
-    /// The database has spoken about a page and its mark.
+    /// Handles the storing of a page and its mark.
     pub(super) fn page_stored(&mut self, receipt: ReceiptId, stored: bool) {
         let Some(page) = self.state.pages.remove(&receipt) else { return };
         let (id, before) = (page.id, page.before);
         if !stored {
-            // Nothing of the page is there; it is asked for again with the next sync.
+            // Nothing of the page was stored; the next sync asks for it again.
             self.state.origins.take_back(&page.origins_before);
             self.context.log(LogLine::error("proxy", format!("the history of node '{id}' cannot be stored")));
         }
@@ -232,7 +232,7 @@ impl SyncRoom<'_> {
         let is_superseded = node.sync.serial != page.serial;
         let is_up = node.link == Link::Up;
         if is_superseded {
-            // Another sync has begun since. Its question had to wait until the mark was certain.
+            // Another sync has begun since. Its query had to wait until the mark was certain.
             if is_up {
                 asking::ask_for_log(self.context, self.nodes, id);
             }
@@ -247,7 +247,8 @@ impl SyncRoom<'_> {
         }
     }
 
-    /// A sync ends without all rows of the node, so nothing that they may bring is given up. Whether a token asked for it.
+    /// Ends a sync without all rows of the node, so no token that they may end is given up. Returns whether a request
+    /// with a token asked for the sync.
     fn fail_sync(&mut self, id: NodeId, text: &str) -> bool {
         let token = self.nodes.get_mut(id).and_then(|node| node.sync.token.take());
         if let Some(token) = &token {
@@ -257,7 +258,7 @@ impl SyncRoom<'_> {
         token.is_some()
     }
 
-    /// A full page came: the next one is asked for at once.
+    /// Asks for the next page after a full one.
     fn continue_sync(&mut self, id: NodeId) {
         let deadline = self.context.now.monotonic + self.context.proxy_settings().sync_timeout;
         let Some(node) = self.nodes.get_mut(id) else { return };
@@ -266,7 +267,7 @@ impl SyncRoom<'_> {
         asking::ask_for_log(self.context, self.nodes, id);
     }
 
-    /// The node's ids start over: its database is a new one. From here its rows are asked for by `ctime`.
+    /// Handles a new database of the node, whose ids start again. From here its rows are queried by `ctime`.
     fn history_was_replaced(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get_mut(id) else { return };
         node.sync.mark.last_id = 0;
@@ -282,11 +283,12 @@ impl SyncRoom<'_> {
         self.continue_sync(id);
     }
 
-    /// Any row of a token that the node wrote itself shows that it has the message: it owes the end from now on. So
-    /// does the end, whoever wrote it; other rows may be our own that the node has taken over.
+    /// Settles a token by a row of the node. Any row that the node wrote itself shows that it has the message, so it
+    /// owes the end from now on. The last row shows it too, whoever wrote it; other rows may be our own that the node
+    /// has taken over.
     fn settle_owed(&mut self, id: NodeId, row: &answer::AnsweredRow, origin: Option<RowOrigin>) {
         let is_telling = origin.is_none_or(|origin| origin.history.node == id) || is_last_row(row.code, &row.data);
-        // A part of a copy that has arrived tells nothing of its end.
+        // A part of a copy shows nothing about its end.
         let is_telling = is_telling && row.code != Code::COPY_IN_PROGRESS;
         if let Some(token) = row.token.as_deref().filter(|_| is_telling).and_then(|token| Token::parse(token).ok())
             && let Some(node) = self.nodes.get_mut(id)
@@ -296,7 +298,7 @@ impl SyncRoom<'_> {
         }
     }
 
-    /// Stores a row; `false` when it would end a token that the node never got.
+    /// Stores a row. Returns `false` if it would end a token that the node never got.
     fn add_synced_row(
         &mut self,
         id: NodeId,
@@ -325,7 +327,7 @@ impl SyncRoom<'_> {
         let again = std::mem::take(&mut node.sync.again);
         let token = node.sync.token.take();
         let mut endings = node.owed.synced(serial, now);
-        // Its ACKs stay at home: an answer to a later question shows that what went before has arrived.
+        // Such a node sends no ACKs: its answer to a later query shows that earlier messages have arrived.
         let arrived = if node.dials_in() && node.link == Link::Up { node.owed.arrived(serial) } else { Vec::new() };
         self.context.timers.cancel(&Timer::SyncTimeout(id));
         if let Some(token) = token {

@@ -1,8 +1,8 @@
-//! How far each history was taken over, whoever brought its rows. A node behind two relays sends its rows by both, and
-//! two relays that sync each other send each other's rows back: each row is stored once all the same.
+//! How far each history was taken over, by whichever route its rows arrived. A node behind two relays sends its rows
+//! through both, and two relays that sync each other send each other's rows back; each row is stored only once.
 //!
-//! Rows of one history come in the order of their ids on every way, so the greatest id that is here tells of all before
-//! it.
+//! Rows of one history arrive in the order of their ids on every route, so the greatest stored id covers all earlier
+//! ones.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,11 @@ use crate::model::node_id::NodeId;
 use crate::node::context::Context;
 use crate::node::output::{Output, ReceiptId};
 
-/// Histories remembered. A node that makes a new database gives it a new number; rows of further ones are not compared.
+/// Maximum number of remembered histories. A node with a new database has a new number; rows of further histories are
+/// not compared.
 const HISTORIES_MAX: usize = 100_000;
 
-/// See the module's page.
+/// The greatest stored row id of each history.
 #[derive(Debug, Default)]
 pub(super) struct OriginMarks {
     own: i64,
@@ -39,7 +40,7 @@ impl OriginMarks {
         Self { own: origins.own, last_ids: origins.marks.into_iter().collect() }
     }
 
-    /// Whether a row is here already; `own_id` is ours, where we know it.
+    /// Returns whether a row is already here; `own_id` is our own id, if known.
     pub(super) fn is_taken(&self, origin: RowOrigin, own_id: Option<NodeId>) -> bool {
         if broken::is(Fault::OriginIgnored) || broken::is(Fault::DoubledRowsAccepted) {
             return false;
@@ -49,12 +50,12 @@ impl OriginMarks {
         is_own || self.last_ids.get(&origin.history).is_some_and(|last| origin.id <= *last)
     }
 
-    /// Its ids start over.
+    /// Forgets a history whose ids start again.
     pub(super) fn forget(&mut self, history: HistoryName) {
         self.last_ids.remove(&history);
     }
 
-    /// The rows could not be stored. Of several answers that could not, the smallest id counts.
+    /// Takes back the marks of rows that could not be stored. Of several failed answers the smallest id counts.
     pub(super) fn take_back(&mut self, before: &[RowOrigin]) {
         for RowOrigin { history, id } in before {
             if let Some(last) = self.last_ids.get_mut(history) {
@@ -63,8 +64,7 @@ impl OriginMarks {
         }
     }
 
-    /// Moves the marks of the histories that an answer has brought rows of, together with the rows; returns those
-    /// before.
+    /// Advances the marks of the histories in an answer, together with the rows. Returns the earlier marks.
     pub(super) fn advance(&mut self, context: &mut Context, moved: Moved, receipt: ReceiptId) -> Vec<RowOrigin> {
         let mut before = Vec::new();
         for (history, id) in moved.0 {

@@ -1,4 +1,4 @@
-//! An answer that comes in several messages (docs/protocol.md section 9). Its parts carry their number, but no order.
+//! An answer in several messages (docs/protocol.md section 9). Its parts have their total number, but no order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use crate::model::token::Token;
 
 use super::answer::{Answer, AnsweredRow};
 
-/// Tells parts of one answer apart: they have no row in common.
+/// Distinguishes the parts of one answer, which have no row in common.
 type PartKey = (i64, i64, usize);
 
 /// The parts of one answer so far.
@@ -28,7 +28,7 @@ impl Gathering {
         Self { token, total, seen, rows, bytes: 0, last_id: None, history: 0, more: false }
     }
 
-    /// Takes a part; `false` when it was there already.
+    /// Takes a part. Returns `false` if it has already arrived.
     pub fn take(&mut self, part: Answer) -> bool {
         let first = part.rows.first().map_or(0, |row| row.id);
         let last = part.rows.last().map_or(0, |row| row.id);

@@ -1,4 +1,4 @@
-//! What is known of the sync of one node.
+//! The state of the sync of one node.
 
 use std::collections::BTreeSet;
 
@@ -13,32 +13,33 @@ use super::parts::Gathering;
 pub(in crate::node) struct NodeSync {
     /// How far its history is stored here.
     pub mark: SyncMark,
-    /// Whether an answer is awaited, or stored at the moment.
+    /// Whether an answer is awaited or being stored.
     pub in_progress: bool,
-    /// Whether nothing came since the last question.
+    /// Whether nothing has arrived since the last query.
     pub is_unanswered: bool,
-    /// How often the question was repeated.
+    /// Number of repetitions of the query.
     pub(super) repeats: u8,
-    /// When one was last: its answer may come late, when the mark has moved.
+    /// Time of the last repetition: its answer may arrive when the mark has moved.
     pub(super) repeated_at: Option<Monotonic>,
-    /// Whether a page is on its way into the database. Another answer is of no use until that has spoken.
+    /// Whether a page is being stored. Another answer cannot be used until that is done.
     pub is_storing: bool,
-    /// Whether it pages, as our own kind does: such a node also announces its rows. `None` before its first answer.
+    /// Whether the node pages, as our own kind does; such a node also announces its rows. `None` before its first
+    /// answer.
     pub(super) pages: Option<bool>,
-    /// Counts the syncs that were started.
+    /// Number of syncs started.
     pub serial: u64,
-    /// Another one is wanted as soon as this one is over.
+    /// Whether another sync must follow this one.
     pub(super) again: bool,
     /// The token of the request that asked for the sync in progress.
     pub(super) token: Option<Token>,
-    /// An answer that came in part.
+    /// The parts of an incomplete answer.
     pub(super) gathering: Option<Gathering>,
     /// Ids of rows that are stored although the mark has not passed them.
     pub(super) early: BTreeSet<i64>,
 }
 
 impl NodeSync {
-    /// A node whose history is stored up to `mark`.
+    /// Returns the state of a node whose history is stored up to `mark`.
     pub(in crate::node) const fn new(mark: SyncMark) -> Self {
         Self {
             mark,
@@ -56,12 +57,12 @@ impl NodeSync {
         }
     }
 
-    /// Whether the node is known to be of our own kind; `None` before its first answer.
+    /// Returns whether the node is known to be of our own kind; `None` before its first answer.
     pub(in crate::node) const fn peer_pages(&self) -> Option<bool> {
         self.pages
     }
 
-    /// Forgets the sync in progress; returns the token of the request that asked for it.
+    /// Forgets the current sync. Returns the token of the request that asked for it.
     pub(in crate::node) fn abandon(&mut self) -> Option<Token> {
         self.in_progress = false;
         self.again = false;
@@ -69,15 +70,15 @@ impl NodeSync {
         self.token.take()
     }
 
-    /// Whether the node is a daemon of our kind, as far as it has shown.
+    /// Returns whether the node has shown that it is of our own kind.
     pub(in crate::node) const fn is_of_our_kind(&self) -> bool {
         matches!(self.pages, Some(true)) || self.mark.history != 0
     }
 
-    /// What to ask. A mark that a Perl daemon left has no id: asking by id would bring every row once more.
+    /// Returns the query. The mark from a Perl daemon has no id; a query by id would bring every row again.
     pub(super) fn question(&self, wall: WallTime) -> String {
         let SyncMark { newest, last_id, history, .. } = self.mark;
-        // Our own kind goes on by id, and compares the `ctime` of that row with this one.
+        // Our own kind continues by id, and compares the `ctime` of that row with this one.
         let is_ours = self.pages.unwrap_or(history != 0);
         let ctime = if is_ours { newest } else { self.mark.clamped(wall).ctime };
         if last_id == 0 && ctime > 0.0 {

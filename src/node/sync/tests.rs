@@ -51,10 +51,10 @@ fn a_row_that_comes_twice_is_stored_once() {
     let rows = [row(11, 8.5, "a", 0), row(12, 8.5, "b", 0)].join(",");
     assert_eq!(bench.give(answer(&rows, r#","last_id":12,"more":false"#)), ["row b 0 {}", "mark 2 8.5 12"]);
     assert_eq!(bench.give(answer(&rows, r#","last_id":12,"more":false"#)), Vec::<String>::new());
-    // A peer that pages goes by id alone, whatever its clock does.
+    // A peer that pages is queried by id alone, whatever its clock shows.
     assert_eq!(bench.give(answer(&row(12, 9.5, "b", 0), r#","last_id":12,"more":false"#)), ["mark 2 9.5 12"]);
     let mut bench = marked(8.5, 12);
-    // A peer that goes by ctime: a row is known only when its id is known too.
+    // With a peer that is queried by ctime, a row is only known if its id is known, too.
     let rows = [row(12, 8.5, "b", 0), row(13, 8.5, "c", 0), row(2, 9.0, "d", 0)].join(",");
     assert_eq!(bench.give(answer(&rows, "")), ["row d 0 {}", "row c 0 {}", "mark 2 9 13"]);
 }
@@ -179,7 +179,7 @@ fn what_a_web_socket_node_owes_is_not_given_up_when_its_page_cannot_be_stored() 
     assert!(!outputs.iter().any(|line| line.starts_with("row t ")), "{outputs:?}");
 }
 
-/// A page of node `node`, which is of our kind and has the history `number`.
+/// Returns a page of `node`, which is of our own kind and has the history `number`.
 fn page(node: u64, number: i64, rows: &[String], last_id: i64) -> Input {
     let rows = rows.join(",");
     let data = format!(
@@ -188,7 +188,7 @@ fn page(node: u64, number: i64, rows: &[String], last_id: i64) -> Input {
     node_message(node, "ACK", "", &data)
 }
 
-/// A row that was written first on node 9, in the history 77 with this id.
+/// Returns a row that was first written on node 9, in the history 77 with this id.
 fn row_of_nine(number: i64, token: &str, first_id: i64) -> String {
     let row = row(number, 7.5, token, 2);
     format!("{},\"origin\":[9,77,{first_id}]}}", row.strip_suffix('}').unwrap())
@@ -238,7 +238,7 @@ fn a_history_with_another_number_is_taken_from_its_start_whatever_its_ids_and_ti
     assert_eq!(bench.give(page(2, 51, &earlier, 2)), ["row b 0 {}", "row b 2 {}", "mark 2 3.5 2"]);
 }
 
-/// What a central with node 2, which does not page, makes of rows of it.
+/// Returns the outputs of a central for rows of node 2, which does not page.
 fn told(bench: &mut Bench, rows: &[String]) -> Vec<String> {
     bench.give(answer(&rows.join(","), ""))
 }
@@ -252,7 +252,7 @@ fn a_row_from_the_future_does_not_keep_later_rows_away() {
     let year = 31_536_000.0;
     let outputs = told(&mut bench, &[row(7, wall - 1.0, "a", 0), row(8, wall + year, "b", 0)]);
     assert_eq!(outputs, ["row a 0 {}".to_owned(), "row b 0 {}".to_owned(), format!("mark 2 {} 8", wall + 5.0)]);
-    // The node brings the row from the future each time; it is known by its id.
+    // The node sends the row from the future each time; it is known by its id.
     let outputs = told(&mut bench, &[row(8, wall + year, "b", 0), row(9, wall + 6.0, "c", 0)]);
     assert_eq!(outputs, ["row c 0 {}".to_owned(), format!("mark 2 {} 9", wall + 5.0)]);
 }

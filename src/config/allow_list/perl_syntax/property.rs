@@ -1,5 +1,5 @@
-//! Names of properties (`\p{Name}`) as Perl knows them. PCRE2 knows scripts, binary properties and the short names of
-//! general categories by itself.
+//! Perl's names of properties (`\p{Name}`). Scripts, binary properties and the short names of general categories need
+//! no translation for PCRE2.
 
 /// A property in PCRE2's form.
 enum Form {
@@ -15,7 +15,7 @@ enum Form {
 
 use Form::{Escape, Members, Name, Posix};
 
-/// By Perl's name in small letters, without blanks, `_`, `-` and a leading `is`.
+/// Properties by Perl's names in lower case, without blanks, `_`, `-` and a leading `is`.
 const PROPERTIES: &[(&[&str], Form)] = &[
     (&["word", "w", "xposixword"], Escape("\\w", "\\W")),
     (&["space", "spaceperl", "xposixspace", "xperlspace", "whitespace"], Escape("\\s", "\\S")),
@@ -81,10 +81,10 @@ const PROPERTIES: &[(&[&str], Form)] = &[
     (&["cn", "unassigned"], Name("Cn")),
 ];
 
-/// `\p{name}`, or `\P{name}` where it is negated, for PCRE2, inside brackets or outside.
+/// Translates `\p{name}`, or `\P{name}` if negated, for PCRE2, inside or outside brackets.
 ///
 /// # Errors
-/// What PCRE2 has no form for, and how to write it.
+/// Reports what PCRE2 cannot express, and how to write it instead.
 pub(super) fn translate(name: &str, is_negated: bool, in_class: bool) -> Result<String, String> {
     let (name, is_negated) = match name.trim().strip_prefix('^') {
         Some(name) => (name, !is_negated),

@@ -1,4 +1,4 @@
-//! Copies that we receive and whose sender says nothing any more: how long what is here stays, and who takes it over.
+//! Received copies whose sender has gone silent: how long their data is kept, and which copy takes it over.
 
 use crate::model::host_work::HostWork;
 use std::collections::VecDeque;
@@ -17,14 +17,14 @@ use crate::node::json;
 use crate::node::output::Output;
 use crate::node::timers::Timer;
 
-/// Time without a message after which a copy is over.
+/// Time without a message after which a copy ends.
 pub(super) const IDLE: Duration = Duration::from_secs(600);
-/// How long the received part of a copy is kept for a sender that may ask again.
+/// Time for which the received part of a copy is kept for a sender that may ask again.
 const LEFT: Duration = Duration::from_secs(86_400);
 
 impl Receiving {
-    /// A sender that was restarted, or that gave up, asks for the same copy under another token: what is here is that
-    /// one's now. The sender itself ends the old token.
+    /// Takes over the data of a copy whose sender was restarted or gave up and asks for the same copy under another
+    /// token. The sender itself ends the old token.
     pub(super) fn take_over(&mut self, context: &mut Context, token: &Token, identity: &str) {
         if self.all.contains_key(token) {
             return;
@@ -44,10 +44,10 @@ impl Receiving {
         context.timers.cancel(&Timer::Sink(before.clone()));
         self.tokens.insert(incoming.sink, token.clone());
         self.all.insert(token.clone(), incoming);
-        context.log(LogLine::info("action", format!("copy {before} goes on as {token}")));
+        context.log(LogLine::info("action", format!("copy {before} continues as {token}")));
     }
 
-    /// Makes room: what is here of a copy whose sender is silent stays on the disk alone.
+    /// Makes room by closing the copies of silent senders. Their data stays on the disk.
     pub(super) fn close_left(&mut self, context: &mut Context) {
         let left = self.all.iter().find(|(_, incoming)| incoming.is_left && incoming.running.is_empty());
         if let Some((token, incoming)) = left.map(|(token, incoming)| (token.clone(), incoming.sink)) {
@@ -56,7 +56,7 @@ impl Receiving {
         }
     }
 
-    /// Gives up what is being copied to us; each copy ends with `reason`.
+    /// Aborts the copies that we receive; each ends with `reason`.
     pub(in crate::node) fn kill(&mut self, context: &mut Context, reason: &str) {
         let tokens: Vec<Token> = self.all.keys().cloned().collect();
         for token in tokens {
@@ -74,7 +74,7 @@ impl Receiving {
         }
     }
 
-    /// [`Timer::Sink`]
+    /// Handles [`Timer::Sink`].
     pub(in crate::node) fn timer_due(&mut self, context: &mut Context, token: &Token) {
         let Some(incoming) = self.all.get(token) else { return };
         if !incoming.running.is_empty() {
@@ -83,12 +83,14 @@ impl Receiving {
         if incoming.ended.is_none() && incoming.identity.is_some() {
             let sink = incoming.sink;
             if !incoming.is_left {
-                // Its sender ends its token, and may ask for the copy anew.
+                // The sender ends its token, and may ask for the copy again.
                 if let Some(incoming) = self.all.get_mut(token) {
                     incoming.is_left = true;
                 }
-                let text =
-                    format!("no chunk of copy {token} came for {} s: what is here is kept for a day", IDLE.as_secs());
+                let text = format!(
+                    "no chunk of copy {token} came for {} s: the received part is kept for a day",
+                    IDLE.as_secs()
+                );
                 context.log(LogLine::warning("action", text));
                 return context.timers.set(Timer::Sink(token.clone()), context.now.monotonic + LEFT);
             }
@@ -98,7 +100,7 @@ impl Receiving {
                 message: "process copy failed".to_owned(),
                 detail: format!("no chunk came for {} s", IDLE.as_secs()),
             };
-            // A sender of our kind, as it shows by telling the size of the whole, ends its token itself.
+            // A sender of our own kind, which shows by sending the total size, ends its token itself.
             let (sink, is_owed) = (incoming.sink, incoming.total.is_none());
             context.output(Output::Host(HostWork::WriteSink { sink, steps: vec![SinkStep::Discard] }));
             self.log_failure(context, token, &failure);

@@ -1,5 +1,5 @@
 //! Copies that we receive (docs/protocol.md section 12): PROCESSCOPY messages become steps of jobs, in the order of
-//! their token, and rows. A sender is read no further while too much waits for the disk.
+//! their token, and rows. Reading from a sender pauses while too much waits for the disk.
 //!
 //! Out of scope: files.
 
@@ -31,25 +31,25 @@ use crate::node::timers::Timer;
 use left::IDLE;
 use request::{Asked, Request};
 
-/// Copies at most that are under way.
+/// Maximum number of copies in progress.
 const SINKS_MAX: usize = 256;
-/// Bytes that may wait for the disk before senders are read no further, and below which they are read again.
+/// Number of bytes waiting for the disk above which reading from senders pauses, and below which it resumes.
 const HIGH_BYTES: usize = 4 << 20;
 const LOW_BYTES: usize = 1 << 20;
-/// Steps of one job at most: a sender of our own kind hears of them when the job is done, and its window should not run
-/// dry.
+/// Maximum number of steps of a job. A sender of our own kind is told of them when the job is done, and its window
+/// should not run empty.
 const STEPS_MAX: usize = 2;
-/// Copies that ended well and are remembered, because their sender may not know yet.
+/// Maximum number of remembered successful copies, whose senders may not know of the end yet.
 const ENDED_MAX: usize = 1_000;
-/// Rows of one copy that tell of its progress come at most so often where the sender tells the size of the whole: more
-/// would show nobody anything. A Perl sender gets a row for each chunk, as it is used to.
+/// Minimum interval between the progress rows of a copy whose sender tells the total size. A Perl sender gets a row for
+/// each chunk, as from the original.
 const ROW_EVERY: Duration = Duration::from_millis(250);
 
-/// Who hears how a message went.
+/// Who is told the result of a message.
 #[derive(Clone, Debug)]
 struct Hears {
     client: Option<ClientId>,
-    /// A central that we dial asks for it.
+    /// Whether a central that we dial asks for it.
     wants_ack: bool,
     asked: Asked,
     len_bytes: usize,
@@ -60,15 +60,15 @@ struct Hears {
 pub(in crate::node) struct ForHost {
     /// The host.
     pub through: NodeId,
-    /// Whom it is for: the host, or somebody behind it.
+    /// The target: the host, or a node behind it.
     pub target: NodeId,
-    /// Its place among all copies, so that commands know what they came after.
+    /// Its place in the order of all copies, by which commands know the copies before them.
     pub order: SourceId,
-    /// What the end said.
+    /// The content of the end message.
     pub end: Option<(SinkSpec, Attributes)>,
 }
 
-/// A copy for a host that is reached by SSH, of which all is here.
+/// A completely received copy for a host that is reached by SSH.
 #[derive(Debug)]
 pub(in crate::node) struct Gathered {
     pub sink: SinkId,
@@ -86,17 +86,17 @@ struct Incoming {
     running: Vec<Hears>,
     /// Whether rows are written.
     logging: bool,
-    /// Bytes of the whole, where the sender tells.
+    /// Total size in bytes, if the sender tells it.
     total: Option<u64>,
-    /// Why it is given up here, once what is under way is done.
+    /// Why it is aborted as soon as the current step is done.
     killed: Option<String>,
-    /// Where it goes by SSH; `None` for a place here.
+    /// The host that it goes to by SSH; `None` for a local destination.
     for_host: Option<ForHost>,
-    /// What stands for it when it is asked for anew under another token.
+    /// Identifies the copy if it is requested again under another token.
     identity: Option<String>,
     /// Whether its sender has been silent for long.
     is_left: bool,
-    /// How it ended, when it has; what comes then is answered with that.
+    /// How it ended; further messages are answered with that.
     ended: Option<(Code, String)>,
     last_row: Option<Monotonic>,
 }
@@ -109,12 +109,12 @@ pub(in crate::node) struct Receiving {
     next: u64,
     bytes: usize,
     gathered: Vec<Gathered>,
-    /// Copies that ended well, the last ones.
+    /// Successful copies, the most recent ones.
     ended_well: VecDeque<Token>,
 }
 
 impl Incoming {
-    /// Whether all has come, and is not in its place yet.
+    /// Returns whether all data has arrived but is not in place yet.
     fn is_ending(&self) -> bool {
         let is_end = |hears: &Hears| hears.asked == Asked::End;
         self.running.iter().any(is_end) || self.waiting.iter().any(|(_, hears)| is_end(hears))
@@ -122,17 +122,18 @@ impl Incoming {
 }
 
 impl Receiving {
-    /// Bytes that wait for the disk.
+    /// Returns the number of bytes that wait for the disk.
     pub(super) const fn held_bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether all of a copy to here has come, and is not in its place yet.
+    /// Returns whether all data of a copy to this daemon has arrived but is not in place yet.
     pub(in crate::node) fn is_ending(&self) -> bool {
         self.all.values().any(|incoming| incoming.for_host.is_none() && incoming.is_ending())
     }
 
-    /// Whether all of a copy for a host has come, and is not under way to it yet; with an id, of those before it.
+    /// Returns whether all data of a copy for a host has arrived but is not being sent to it yet; with an id, only
+    /// earlier copies count.
     pub(in crate::node) fn is_ending_for(&self, target: NodeId, before: Option<SourceId>) -> bool {
         self.all.values().filter(|incoming| incoming.is_ending()).any(|incoming| {
             let for_host = incoming.for_host.as_ref().filter(|for_host| for_host.target == target);
@@ -140,14 +141,15 @@ impl Receiving {
         })
     }
 
-    /// Whether no job is under way.
+    /// Returns whether no job is in progress.
     pub(in crate::node) fn is_idle(&self) -> bool {
         self.all.values().all(|incoming| incoming.running.is_empty())
     }
 }
 
 impl Receiving {
-    /// PROCESSCOPY; with a route it is for a host that is reached by SSH: gathered here, then sent.
+    /// Handles a PROCESSCOPY. With a route it is for a host that is reached by SSH: it is received completely first and
+    /// then sent.
     pub(in crate::node) fn take(
         &mut self,
         context: &mut Context,
@@ -188,7 +190,7 @@ impl Receiving {
             ForHost { through, target, order, end: None }
         });
         if matches!(asked, Asked::Query(_)) && self.ended_well.contains(token) {
-            // Its sender has not heard of the end. A second one would be one too many.
+            // The sender does not know of the end. No second row is written.
             self.answer(context, token, &hears, Code::FINISHED_OK, finished_data(&[]));
             return Handled::Later;
         }
@@ -197,7 +199,7 @@ impl Receiving {
             for_host.end = Some((spec.clone(), attributes.clone()));
         }
         if matches!(asked, Asked::Query(_)) {
-            // The sender begins anew.
+            // The sender starts again.
             incoming.ended = None;
         }
         if let Some((code, data)) = incoming.ended.clone() {
@@ -243,7 +245,7 @@ impl Receiving {
         })
     }
 
-    /// Hands what waits to a job, unless one is under way.
+    /// Starts a job for the waiting steps, unless one is in progress.
     fn run_sink(&mut self, context: &mut Context, token: &Token) {
         let Some(incoming) = self.all.get_mut(token) else { return };
         if !incoming.running.is_empty() || incoming.waiting.is_empty() {
@@ -256,12 +258,12 @@ impl Receiving {
         context.output(Output::Host(HostWork::WriteSink { sink, steps }));
     }
 
-    /// Those for hosts of which all is here now: the rest is up to the sessions with the hosts.
+    /// Takes the completely received copies for hosts. The SSH sessions send them.
     pub(in crate::node) fn take_gathered(&mut self) -> Vec<Gathered> {
         std::mem::take(&mut self.gathered)
     }
 
-    /// Steps are done.
+    /// Handles the results of steps.
     pub(in crate::node) fn done(&mut self, context: &mut Context, sink: SinkId, done: Vec<SinkDone>) {
         let Some(token) = self.tokens.get(&sink).cloned() else { return };
         let Some(incoming) = self.all.get_mut(&token) else { return };
@@ -296,7 +298,7 @@ impl Receiving {
                 self.answer(context, token, hears, Code::BEGIN, format!("{{\"received\":{received}}}"));
             }
             SinkDone::Repeated(received) => {
-                let text = format!("copy {token}: a chunk came twice, {received} bytes are here");
+                let text = format!("copy {token}: a chunk arrived twice, {received} bytes are stored");
                 context.log(LogLine::warning("action", text));
                 self.answer(context, token, hears, Code::BEGIN, format!("{{\"received\":{received}}}"));
             }
@@ -310,7 +312,7 @@ impl Receiving {
             SinkDone::Gathered => self.hand_over(context, token, hears),
             SinkDone::Discarded => match incoming.killed.take() {
                 Some(reason) => self.end(context, token, Code::FINISHED_KO, json::message(&reason)),
-                None => incoming.ended = Some((Code::FINISHED_KO, json::message("the sender gave the copy up"))),
+                None => incoming.ended = Some((Code::FINISHED_KO, json::message("the sender gave up the copy"))),
             },
         }
     }
@@ -350,7 +352,7 @@ impl Receiving {
         context.log(LogLine::error("action", format!("Copy processing - {}{detail}, token {token}", failure.message)));
     }
 
-    /// The last row; what still comes is answered with it.
+    /// Ends a copy with its last row. Further messages are answered with it.
     fn end(&mut self, context: &mut Context, token: &Token, code: Code, data: String) {
         let Some(incoming) = self.all.get_mut(token) else { return };
         incoming.ended = Some((code, data.clone()));
@@ -381,7 +383,7 @@ impl Receiving {
         }
     }
 
-    /// What waits for a copy that has ended is not done any more, up to a question that begins it anew.
+    /// Refuses the waiting steps of a copy that has ended, up to a query that starts it again.
     fn refuse_late_steps(&mut self, context: &mut Context, token: &Token) {
         loop {
             let Some(incoming) = self.all.get_mut(token) else { return };
@@ -395,7 +397,7 @@ impl Receiving {
         }
     }
 
-    /// A copy that ended well is forgotten; of one that failed more may still come.
+    /// Forgets a successful copy. More messages of a failed one may still arrive.
     fn forget_if_over(&mut self, context: &mut Context, token: &Token) {
         let Some(incoming) = self.all.get(token) else { return };
         let is_over = matches!(incoming.ended, Some((Code::FINISHED_OK, _)));
@@ -416,7 +418,7 @@ impl Receiving {
     }
 }
 
-/// The data of the last row of a copy that is in its place.
+/// Returns the data of the last row of a copy that is in place.
 fn finished_data(notes: &[String]) -> String {
     let message = "process copy finished successfully";
     match notes {

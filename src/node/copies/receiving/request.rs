@@ -1,4 +1,4 @@
-//! A PROCESSCOPY, read with tolerance. The base64 text of its chunk is left where it is.
+//! Reads a PROCESSCOPY tolerantly. The base64 text of its chunk is not copied.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,42 +12,42 @@ use crate::model::token::Token;
 
 use crate::node::json;
 
-/// Bytes of a path at most, as in the kernel.
+/// Maximum length of a path in bytes, as in the Linux kernel.
 const PATH_LEN_MAX: usize = 4_096;
 
 /// What a message asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// What is there already; the number comes back in the answer.
+    /// A query for the data that is already there. The answer repeats the number.
     Query(u64),
-    /// Nobody: we stop working on it ourselves.
+    /// An internal end of the work, which nobody asked for.
     Nothing,
     Chunk,
     End,
     Abort,
 }
 
-/// A message.
+/// A message of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub step: SinkStep,
     /// Whether rows are written.
     pub logging: bool,
-    /// Bytes of the whole; only our own kind tells.
+    /// Total size in bytes; only our own kind tells it.
     pub total: Option<u64>,
-    /// Whether the sender wants to hear of each message, also where a Perl node would not say a word.
+    /// Whether the sender wants a confirmation of each message, even if a Perl node would send none.
     pub wants_ack: bool,
     pub asked: Asked,
 }
 
-/// Why a message is not taken.
+/// Why a message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub text: &'static str,
     pub logging: bool,
 }
 
-/// What nearly every message is; read in one go, as most of it is the text of a chunk.
+/// The usual form of a message. It is parsed in one pass because most of it is the text of a chunk.
 #[derive(Deserialize)]
 struct UsualRequest<'a> {
     #[serde(borrow)]
@@ -56,7 +56,7 @@ struct UsualRequest<'a> {
     logging: Value,
 }
 
-/// To find out what is wrong with any other.
+/// Any other form, to find out what is wrong with it.
 #[derive(Deserialize)]
 struct RawRequest<'a> {
     #[serde(borrow, default)]
@@ -97,7 +97,7 @@ struct RawContent<'a> {
     sender: Value,
     #[serde(default)]
     alone: Value,
-    /// What the sender would rather compare by than MD5.
+    /// The digest that the sender prefers to MD5.
     #[serde(default)]
     digest: Value,
 }
@@ -130,10 +130,10 @@ const fn unreadable(logging: bool) -> Refusal {
     Refusal { text: "request not well formatted", logging }
 }
 
-/// The message with the last value of each key that stands more than once; `None` where there is no such key.
+/// Returns the message with only the last value of each repeated key; `None` if no key is repeated.
 fn without_repeats(data: &str) -> Option<String> {
     let single = serde_json::from_str::<Value>(data).ok()?.to_string();
-    // A second reading would not find anything else.
+    // A second parse would not find anything else.
     serde_json::from_str::<UsualRequest<'_>>(&single).is_ok().then_some(single)
 }
 
@@ -146,7 +146,7 @@ fn what_is_wrong(data: &str) -> Refusal {
     }
 }
 
-/// What stands for a copy, whatever its token.
+/// Returns the identity of a copy, which does not depend on its token.
 fn identity(sender: u64, spec: &SinkSpec, total: u64) -> String {
     let SinkSpec { cache_dir, destination, kind, .. } = spec;
     let cache_dir = cache_dir.as_deref().unwrap_or(Path::new("")).display();
@@ -190,7 +190,7 @@ impl Request {
             (Some("inprogress"), Some(chunk), _) => {
                 let base64 = chunk.data.map(RawValue::get).filter(|text| text.starts_with('"'));
                 let Some(base64) = base64 else { return Err(unreadable(logging)) };
-                // Where the text stands in the whole message, which goes to the job as it is.
+                // The position of the text in the whole message, which goes to the job unchanged.
                 let start = (base64.as_ptr() as usize).wrapping_sub(data.as_ptr() as usize);
                 let range = start..start.saturating_add(base64.len());
                 let size = whole(&chunk.size).and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX);
@@ -203,7 +203,7 @@ impl Request {
                 let number = whole(&content.query).unwrap_or(0);
                 let restart = json::is_true(&content.restart);
                 let total = total.unwrap_or(0);
-                // What is for a host behind us is gathered for that host alone.
+                // A copy for a host behind us is received for that host alone.
                 let sender = whole(&content.sender).filter(|_| json::is_true(&content.alone) && !is_passed_on);
                 let identity = sender.map(|sender| identity(sender, &spec, total));
                 let digest = match content.digest.as_str() {

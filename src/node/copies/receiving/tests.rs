@@ -25,7 +25,7 @@ fn query(more: &str) -> String {
 
 const ALONE: &str = r#","sender":1,"alone":true"#;
 
-/// A node that receives.
+/// Returns a node that receives copies.
 fn bench() -> Bench {
     Bench::new(options(Vec::new()))
 }
@@ -38,7 +38,7 @@ fn done(bench: &mut Bench, sink: u64, done: Vec<SinkDone>) -> Vec<String> {
     bench.give(Input::Host(HostDone::SinkDone { sink: SinkId(sink), done }))
 }
 
-/// How many steps a job has, by the words that they begin with.
+/// Returns the steps of a job, each by its first word.
 fn steps(outputs: &[String], sink: u64) -> Vec<&'static str> {
     let prefix = format!("sink {sink}: ");
     let Some(job) = outputs.iter().find_map(|line| line.strip_prefix(&prefix)) else { return Vec::new() };
@@ -64,7 +64,7 @@ fn the_chunks_of_a_perl_sender_are_written_in_their_order_with_a_row_each() {
     let mut bench = bench();
     let first = say(&mut bench, "t", &chunk(""));
     assert_eq!(steps(&first, 0), ["Chunk"]);
-    // While that is written, more comes.
+    // More arrives while that is written.
     for _ in 0..2 {
         assert_eq!(say(&mut bench, "t", &chunk("")), Vec::<String>::new());
     }
@@ -93,7 +93,7 @@ fn a_copy_that_failed_has_one_last_row_and_what_comes_late_is_answered_with_it()
     let data = r#"{"detail":"a gap","message":"process copy failed"}"#;
     assert_eq!(outputs, [row("t", 1, data), answer("t", 1, data), answer("t", 1, data)]);
     assert_eq!(say(&mut bench, "t", &end()), [answer("t", 1, data)]);
-    // A sender of our kind begins anew.
+    // A sender of our own kind starts again.
     assert_eq!(steps(&say(&mut bench, "t", &query("")), 0), ["Query"]);
 }
 
@@ -142,7 +142,7 @@ fn a_copy_that_is_asked_for_again_takes_over_what_is_there() {
     let found = SinkDone::Found { received: 4, md5: "ab".to_owned(), same_size: false };
     let told = r#"{"query":3,"received":4,"md5":"ab","same_size":false}"#;
     assert_eq!(done(&mut bench, 0, vec![found]), [answer("u", 0, told)]);
-    // Another file, another size, or a sender that has both on its way: a place of its own.
+    // Another file, another size, or a sender that has both in progress gets a place of its own.
     for (number, more) in [r#","sender":2,"alone":true"#, r#","sender":1"#, ""].into_iter().enumerate() {
         let outputs = say(&mut bench, &format!("v{number}"), &query(more));
         assert_eq!(steps(&outputs, number as u64 + 1), ["Query"], "{more}");

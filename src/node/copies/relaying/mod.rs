@@ -1,8 +1,9 @@
-//! PROCESSCOPY messages that we pass on to a node behind us: the sender hears of each as soon as there is room for the
-//! next, and one that waits for nothing is read no further (docs/protocol.md sections 5 and 12).
+//! PROCESSCOPY messages that we pass on to a node behind us. The sender is told of each message as soon as there is
+//! room for the next one. Reading from a sender that does not wait for that is paused (docs/protocol.md sections 5 and
+//! 12).
 //!
-//! Between a sender and a receiver of our own kind it is the receiver that confirms, and a way that breaks behind us is
-//! told as such, so that the copy goes on later. A chunk that is too large for the next connection goes on in pieces.
+//! Between a sender and a receiver of our own kind the receiver confirms, and the sender is told if the route behind us
+//! breaks, so that it resumes the copy later. A chunk that is too large for the next connection is split.
 
 mod pieces;
 #[cfg(test)]
@@ -31,41 +32,41 @@ use crate::node::output::Output;
 use crate::node::peer::{Handled, Peer};
 use crate::node::trace::passed_on;
 
-/// Bytes of one client that may be on their way before it is read no further, and below which it is read again.
+/// Number of bytes in transit of one client above which reading from it pauses, and below which it resumes.
 const HIGH_BYTES: usize = 4 << 20;
 const LOW_BYTES: usize = 1 << 20;
-/// Tokens of copies that have ended, or were interrupted, and are remembered.
+/// Maximum number of remembered tokens of copies that have ended or were interrupted.
 const REMEMBERED_MAX: usize = 256;
-/// What a sender of our kind hears while the way to the receiver is broken: it asks again.
+/// Answer to a sender of our own kind while the route to the receiver is broken. It asks again.
 const INTERRUPTED: &str = "{\"interrupted\":true}";
 
-/// One message on its way.
+/// A message in transit.
 #[derive(Debug)]
 struct Passed {
     token: Token,
     client: Option<ClientId>,
     wants_reply: bool,
-    /// Whether the sender is of our kind: until the end is passed on, it is the one who ends the token.
+    /// Whether the sender is of our own kind: it ends the token itself until the end is passed on.
     asks: bool,
-    /// Whether the receiver confirms it itself, to a sender that goes on after a break.
+    /// Whether the receiver itself confirms the message, to a sender that resumes after a break.
     goes_on: bool,
     is_end: bool,
     len_bytes: usize,
 }
 
-/// What is on its way, by the node that it went to.
+/// The messages in transit, by the node that they were sent to.
 #[derive(Debug, Default)]
 pub(in crate::node) struct Relaying {
     passed: BTreeMap<NodeId, VecDeque<Passed>>,
     bytes: BTreeMap<ClientId, usize>,
-    /// Tokens that ended here, the last ones: more of their messages may still come.
+    /// Tokens of the most recent copies that ended here. More of their messages may still arrive.
     ended: VecDeque<Token>,
-    /// Tokens whose way broke here. Chunks that were sent before the sender heard of it still come, perhaps when the
-    /// way is there again, and are not for the receiver; a new question is.
+    /// Tokens of copies whose route broke here. Chunks that were sent before the sender knew of it may still arrive,
+    /// possibly when the route is back, and must not reach the receiver; a new query must.
     interrupted: VecDeque<Token>,
 }
 
-/// The copies that we pass on, with what they work on.
+/// The copies that we pass on, with references to the state that they use.
 pub(in crate::node) struct Relay<'a> {
     pub context: &'a mut Context,
     pub nodes: &'a mut Nodes,
@@ -73,18 +74,18 @@ pub(in crate::node) struct Relay<'a> {
 }
 
 impl Relaying {
-    /// Bytes of chunks that nodes behind us have not confirmed.
+    /// Returns the number of bytes of chunks that nodes behind us have not confirmed.
     pub(super) fn held_bytes(&self) -> usize {
         self.bytes.values().sum()
     }
 
-    /// A copy has ended here; whether it is said for the first time.
+    /// Notes that a copy has ended here. Returns whether that is new.
     fn end(&mut self, token: &Token) -> bool {
         remember(&mut self.ended, token)
     }
 }
 
-/// Whether the token is new there.
+/// Adds a token, and removes the oldest if there are too many. Returns whether it is new.
 fn remember(tokens: &mut VecDeque<Token>, token: &Token) -> bool {
     if tokens.contains(token) {
         return false;
@@ -106,7 +107,7 @@ struct Outer<'a> {
 struct Inner<'a> {
     #[serde(borrow, default)]
     status: Option<&'a str>,
-    /// The sender is of our kind, and wants the receiver to confirm.
+    /// Set if the sender is of our own kind and wants the receiver to confirm.
     #[serde(default)]
     ack: Value,
     #[serde(default)]
@@ -114,14 +115,14 @@ struct Inner<'a> {
 }
 
 impl Inner<'_> {
-    /// The number of a question what is there already.
+    /// Returns the number of a query for the data that is already there.
     fn question(&self) -> Option<i64> {
         (self.status == Some("query")).then(|| json::integer(&self.query).unwrap_or(0))
     }
 }
 
-/// What we say to a sender of our kind about a message that cannot be passed on, which may be the question of this number.
-/// It ends the token, we do not.
+/// Returns the answer to a sender of our own kind about a message that cannot be passed on, with the number of its
+/// query, if it is one. The sender ends the token.
 fn failed(text: &str, question: Option<i64>) -> String {
     let mut data = question.map_or_else(|| "{".to_owned(), |number| format!("{{\"query\":{number},"));
     data.push_str("\"failed\":");
@@ -130,7 +131,7 @@ fn failed(text: &str, question: Option<i64>) -> String {
     data
 }
 
-/// What we say to the question `number` of a sender of our kind ourselves; `None` where the node can answer it.
+/// Returns our own answer to query `number` of a sender of our own kind; `None` if the node can answer it.
 fn no_answer(number: i64, is_ours: Option<bool>, link: Link) -> Option<String> {
     match (is_ours, link) {
         (Some(true), Link::Up) => None,
@@ -140,10 +141,10 @@ fn no_answer(number: i64, is_ours: Option<bool>, link: Link) -> Option<String> {
 }
 
 impl Relay<'_> {
-    /// A PROCESSCOPY whose target is not here.
+    /// Passes on a PROCESSCOPY with another target than this daemon.
     ///
     /// # Errors
-    /// The message of the row that ends the token.
+    /// Returns the message of the row that ends the token.
     pub(in crate::node) fn pass_on(
         &mut self,
         (peer, is_of_daemon): (Peer, bool),
@@ -156,7 +157,7 @@ impl Relay<'_> {
         let (is_end, asks) = (content.status == Some("end"), json::is_true(&content.ack));
         let question = content.question();
         if question.is_some() {
-            // The sender begins anew.
+            // The sender starts again.
             self.relaying.ended.retain(|ended| ended != token);
         } else if self.relaying.ended.contains(token) {
             return Ok(self.refuse(peer, token, asks));
@@ -173,11 +174,11 @@ impl Relay<'_> {
         }
     }
 
-    /// A PROCESSCOPY whose target cannot be reached: the first one ends the token. A sender of our kind ends it itself, as
-    /// long as it has not sent the end.
+    /// Handles a PROCESSCOPY whose target cannot be reached. The first one ends the token. A sender of our own kind
+    /// ends it itself until it has sent the end.
     ///
     /// # Errors
-    /// The message of the row that ends it.
+    /// Returns the message of the row that ends the token.
     pub(in crate::node) fn has_no_way(
         &mut self,
         peer: Peer,
@@ -199,11 +200,11 @@ impl Relay<'_> {
         self.end_after(before, peer, token, text)
     }
 
-    /// The end of a copy that cannot be passed on. A message of it that went to the node `before` may have ended the token
-    /// there, so the history of that node is looked at first.
+    /// Ends a copy that cannot be passed on. One of its messages went to the node `before` and may have ended the token
+    /// there, so the history of that node is read first.
     ///
     /// # Errors
-    /// The message of the row that ends it now.
+    /// Returns the message of the row that ends the token now.
     fn end_after(
         &mut self,
         before: Option<NodeId>,
@@ -219,7 +220,7 @@ impl Relay<'_> {
         }
     }
 
-    /// What comes of a copy that has ended here.
+    /// Answers a message of a copy that has ended here.
     fn refuse(&mut self, peer: Peer, token: &Token, asks: bool) -> Handled {
         let heard = peer.client().filter(|client| asks || client.parent().is_none());
         if let Some(client) = heard {
@@ -261,13 +262,13 @@ impl Relay<'_> {
             }
             node.owed.sent_copy(token.clone(), node.sync.serial);
             self.context.open_token(token, Some(through));
-            // If the sender's link breaks now, its next sync shows that the end went on.
+            // If the sender's link breaks now, its next sync shows that the end was passed on.
             if is_of_daemon {
                 self.context.write(passed_on(token, through));
             }
         }
         let client = peer.client();
-        // A central that we dial hears of it only where it is of our kind and asks for it.
+        // A central that we dial is told only if it is of our own kind and asks for it.
         let wants_reply = client.is_some_and(|client| asks || client.parent().is_none());
         let pieces = if is_web_socket { pieces::split(through, data)? } else { vec![data] };
         let last = pieces.len().saturating_sub(1);
@@ -293,7 +294,7 @@ impl Relay<'_> {
         Ok(Handled::Later)
     }
 
-    /// Answers a sender of our kind in the place of the receiver.
+    /// Answers a sender of our own kind in place of the receiver.
     fn answer(&mut self, peer: Peer, token: &Token, data: &str) -> Handled {
         if let Some(client) = peer.client() {
             confirm(self.context, client, token, Code::BEGIN, data.to_owned());
@@ -301,7 +302,8 @@ impl Relay<'_> {
         Handled::Later
     }
 
-    /// A push node confirmed a message; whether that was one before the last, which nobody else knows of.
+    /// Handles the confirmation of a message by a push node. Returns whether it was a message before the last one,
+    /// which concerns nothing else.
     pub(in crate::node) fn confirmed(&mut self, through: NodeId, token: &Token, code: Code, data: &str) -> bool {
         let Some(passed) = self.take(through, token) else { return false };
         self.settle(&passed, code, data);
@@ -314,7 +316,8 @@ impl Relay<'_> {
         passed.remove(at)
     }
 
-    /// Little waits to be sent to a node that dials in: it confirms nothing, so this has to do.
+    /// Handles room in the send queue of a node that dials in. Such a node confirms nothing, so room counts as a
+    /// confirmation.
     pub(in crate::node) fn room(&mut self, through: NodeId) {
         let passed = self.relaying.passed.remove(&through).unwrap_or_default();
         let (kept, settled): (VecDeque<Passed>, VecDeque<Passed>) =
@@ -327,11 +330,11 @@ impl Relay<'_> {
         }
     }
 
-    /// The way to a node broke: the copies that were on it are over.
+    /// Ends the copies on a route that has broken.
     pub(in crate::node) fn link_down(&mut self, through: NodeId) {
         let lost = self.relaying.passed.remove(&through).unwrap_or_default();
         let text = format!("proxy - connection to node '{through}' was lost during the copy");
-        // Their end was passed on: the outbox knows of it, or it has arrived.
+        // Their end was passed on: it is in the outbox, or it has arrived.
         let over: BTreeSet<Token> =
             lost.iter().filter(|passed| passed.is_end).map(|passed| passed.token.clone()).collect();
         for passed in lost {
@@ -340,8 +343,8 @@ impl Relay<'_> {
                 self.settle(&passed, Code::BEGIN, INTERRUPTED);
                 continue;
             }
-            // One that the outbox knows ends here with the next sync, if it did not arrive; until then nobody knows.
-            // If the node was unregistered meanwhile, all that it owed has ended.
+            // If it is in the outbox, the next sync ends it unless it arrived; until then the result is unknown. If the
+            // node has been unregistered, everything that it owed has ended.
             let is_owed = self.nodes.get(through).is_some_and(|node| node.owed.owes(&passed.token))
                 || self.context.journal.has_just_ended(&passed.token);
             if is_owed || over.contains(&passed.token) {
@@ -360,7 +363,8 @@ impl Relay<'_> {
         }
     }
 
-    /// A message left the link's queue unsent. Whether a row is to end its token; `None` when it is none of a copy.
+    /// Handles a message that left the queue of the link unsent. Returns whether a row must end its token; `None` if it
+    /// belongs to no copy.
     pub(in crate::node) fn not_sent(&mut self, through: NodeId, token: &Token, text: &str) -> Option<bool> {
         let passed = self.take(through, token)?;
         if passed.goes_on && !passed.is_end {

@@ -1,4 +1,4 @@
-//! A chunk that is too large for a WebSocket message, in pieces that are not. A receiver appends them like any others.
+//! Splits a chunk that is too large for a WebSocket message. A receiver appends the pieces like any other chunks.
 
 use serde_json::Value;
 
@@ -7,15 +7,15 @@ use crate::model::node_id::NodeId;
 use crate::node::copies::request::{ENVELOPE_BYTES_MAX, WEB_SOCKET_BYTES_MAX};
 use crate::node::json;
 
-/// Data of one message at most.
+/// Maximum number of bytes of the data of one message.
 const DATA_BYTES_MAX: usize = WEB_SOCKET_BYTES_MAX - ENVELOPE_BYTES_MAX;
-/// Digits that a number in a piece may have more than in the whole, and the like.
+/// Room for the digits that a number in a piece may have more than in the whole, and similar differences.
 const SPARE_BYTES: usize = 100;
 
-/// The data of the messages that take the place of one with `data`.
+/// Returns the data of the messages that replace a message with `data`.
 ///
 /// # Errors
-/// The message of the row that ends the token: it is too large and no chunk, or one that cannot be split.
+/// Returns the message of the row that ends the token: the message is too large but not a chunk, or it cannot be split.
 pub(super) fn split(through: NodeId, data: String) -> Result<Vec<String>, String> {
     if data.len() <= DATA_BYTES_MAX {
         return Ok(vec![data]);
@@ -36,7 +36,7 @@ fn pieces_of(mut whole: Value, len_bytes: usize) -> Option<Vec<String>> {
         Value::String(text) => text,
         _ => return None,
     };
-    // A Perl peer breaks the lines.
+    // A Perl peer inserts line breaks.
     let text: String = text.chars().filter(|letter| !letter.is_ascii_whitespace()).collect();
     if !text.is_ascii() || !text.len().is_multiple_of(4) {
         return None;

@@ -2,14 +2,14 @@ use crate::model::connection::ParentKind;
 use crate::node::input::Input;
 use crate::node::testing::{Bench, id, message, node_message, options, pull_settings, push_node};
 
-/// A relay: node 8 and node 9 are behind it.
+/// Returns a relay with node 8 and node 9 behind it.
 fn relay() -> Bench {
     let mut bench = Bench::linked(&[8, 9]);
     pages(&mut bench, 8);
     bench
 }
 
-/// A node shows that it is of our kind.
+/// Lets a node show that it is of our own kind.
 fn pages(bench: &mut Bench, node: u64) {
     bench.pass_seconds(61);
     let answer = r#"{"code":0,"data":{"action":"getlog","result":[],"last_id":0,"history":5,"more":false}}"#;
@@ -59,12 +59,12 @@ fn a_way_that_breaks_interrupts_a_copy_of_our_kind_and_ends_any_other() {
     let interrupted = answer(r#"{"interrupted":true}"#);
     let outputs = bench.give(Input::LinkDown { node: id(8), reason: "gone".to_owned() });
     assert_eq!(copies(&outputs), [&interrupted, &interrupted]);
-    // What comes meanwhile goes nowhere, and a question is answered here.
+    // Messages that arrive in the meantime are dropped, and a query is answered here.
     assert_eq!(bench.request("PROCESSCOPY", "t", "8", &copy("inprogress", "")), [interrupted]);
     let outputs = bench.request("PROCESSCOPY", "t", "8", &copy("query", r#","query":4"#));
     assert_eq!(outputs, [answer(r#"{"query":4,"interrupted":true}"#)]);
     bench.give(Input::LinkUp(id(8)));
-    // A chunk that was sent before the sender heard of it.
+    // A chunk that was sent before the sender knew of it.
     let interrupted = answer(r#"{"interrupted":true}"#);
     assert_eq!(bench.request("PROCESSCOPY", "t", "8", &copy("inprogress", "")), [interrupted]);
     let outputs = bench.request("PROCESSCOPY", "t", "8", &copy("query", r#","query":5"#));
@@ -72,7 +72,7 @@ fn a_way_that_breaks_interrupts_a_copy_of_our_kind_and_ends_any_other() {
 
     bench.request("PROCESSCOPY", "u", "9", &copy("inprogress", ""));
     let outputs = bench.give(Input::LinkDown { node: id(9), reason: "gone".to_owned() });
-    // The sender is of our kind, so it is the one who writes the row.
+    // The sender is of our own kind, so it writes the row.
     let ended = r#"{"failed":"proxy - connection to node '9' was lost during the copy"}"#;
     assert_eq!(copies(&outputs), [format!("client 7: [ACK] [u] 0 {ended}")]);
 }

@@ -1,4 +1,5 @@
-//! What the receiver of a copy says: confirmations, and, between our own kind, what it has already.
+//! Answers of the receiver of a copy: confirmations, and, between daemons of our own kind, the data that it already
+//! has.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,10 +14,10 @@ use super::{Sender, State};
 use crate::node::json;
 use crate::node::sync::asking;
 
-/// The data of a confirmation by a receiver of our own kind.
+/// The data of a confirmation from a receiver of our own kind.
 #[derive(Default, Deserialize)]
 struct Answer {
-    /// Why a relay cannot pass the copy on.
+    /// From a relay: why it cannot pass the copy on.
     #[serde(default)]
     failed: Option<String>,
     #[serde(default)]
@@ -29,10 +30,10 @@ struct Answer {
     same_size: bool,
     #[serde(default)]
     unchanged: bool,
-    /// A relay: the receiver, or the next relay, is none of our kind.
+    /// From a relay: the receiver, or the next relay, is not of our own kind.
     #[serde(default)]
     plain: bool,
-    /// A relay: the way behind it is broken, or not known yet.
+    /// From a relay: the route behind it is broken, or not known yet.
     #[serde(default)]
     interrupted: bool,
 }
@@ -52,7 +53,7 @@ impl Sender<'_> {
         self.await_progress(source);
     }
 
-    /// A node replied with the token of a copy; `false` when it is none.
+    /// Handles a node's reply to the token of a copy. Returns `false` if it belongs to no copy.
     pub(in crate::node) fn confirmed(&mut self, through: NodeId, token: &Token, code: Code, data: &str) -> bool {
         let Some(source) = self.sending.of_token(token.as_str()) else { return false };
         let Some(copy) = self.sending.all.get_mut(&source) else { return false };
@@ -69,7 +70,7 @@ impl Sender<'_> {
             State::Queued | State::Opening | State::AwaitingKind | State::Interrupted => {}
             State::Asking { number, .. } if json::integer(&answer.query) != i64::try_from(*number).ok() => {}
             _ if answer.interrupted => self.way_is_broken(source),
-            // A relay that was restarted may not know yet what is behind it.
+            // A restarted relay may not know yet what is behind it.
             State::Asking { .. } if answer.failed.is_some() && copy.has_answer => self.way_is_broken(source),
             _ if answer.failed.is_some() => {
                 let failure = CopyFailure { message: answer.failed.unwrap_or_default(), detail: String::new() };
@@ -99,7 +100,7 @@ impl Sender<'_> {
         copy.may_have_ended = false;
         copy.retry_until = None;
         if answer.unchanged {
-            // Its last row is written; a sync brings it.
+            // The receiver has written its last row, and a sync brings it.
             let code = Code::FINISHED_OK;
             return self.receiver_gave_up(source, code, &json::message("process copy finished successfully"));
         }
@@ -113,7 +114,8 @@ impl Sender<'_> {
         self.source_step(source, SourceStep::Rewind(received, kind));
     }
 
-    /// The receiver has ended the copy and wrote its row; its reply becomes the row if that never comes.
+    /// Handles the end of a copy by the receiver, which has written its row. Its reply becomes the row if that never
+    /// arrives.
     fn receiver_gave_up(&mut self, source: SourceId, code: Code, data: &str) {
         let Some(copy) = self.forget(source) else { return };
         let through = copy.route.through;
@@ -122,7 +124,7 @@ impl Sender<'_> {
             return self.failure_row(&copy.token, &failure);
         };
         if through != copy.route.target && node.sync.is_of_our_kind() {
-            // The row is in the history of the receiver, and comes by way of the relay when that has it.
+            // The row is in the history of the receiver, and the relay passes it on later.
             self.context.close_token(copy.token.as_str());
             asking::sync_soon(self.context, self.nodes, through);
             return self.start_queued();

@@ -1,5 +1,5 @@
-//! Copies whose connection breaks: a receiver of our own kind goes on later, any other copy is over. And what else ends
-//! them from outside.
+//! Copies whose connection breaks: with a receiver of our own kind they resume later, all others end. Also the other
+//! external reasons for the end of a copy.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use crate::node::copies::ending::{end_after_look, failure_data};
 use crate::node::phase::STOPPING_TEXT;
 use crate::node::timers::Timer;
 
-/// A way that is broken behind a relay is tried again so often.
+/// Interval between attempts on a route that is broken behind a relay.
 const RETRY: Duration = Duration::from_secs(1);
-/// So long a relay may not know what is behind it before a copy goes as to a Perl node.
+/// Maximum time in which a relay does not know the receiver, before the copy is sent as to a Perl node.
 const WAY_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A node is not registered any more.
+/// Returns the failure of a copy to a node that is not registered any more.
 pub(super) fn node_is_gone(through: NodeId) -> CopyFailure {
     let message = format!("proxy - node '{through}' was unregistered during the copy");
     CopyFailure { message, detail: String::new() }
 }
 
 impl Sending {
-    /// Whether no other copy to the same place is under way.
+    /// Returns whether no other copy to the same destination is in progress.
     pub(super) fn is_alone(&self, source: SourceId) -> bool {
         let Some(copy) = self.all.get(&source) else { return false };
         let is_same = |other: &Copy| {
@@ -35,7 +35,7 @@ impl Sending {
 }
 
 impl Copy {
-    /// It begins anew with the question what the receiver has.
+    /// Interrupts the copy. It starts again with the query for the receiver's data.
     pub(super) fn interrupt(&mut self) {
         self.state = State::Interrupted;
         self.is_stale = self.has_step;
@@ -46,7 +46,7 @@ impl Copy {
 }
 
 impl Sender<'_> {
-    /// A relay cannot reach the receiver now.
+    /// Handles a relay that cannot reach the receiver now.
     pub(super) fn way_is_broken(&mut self, source: SourceId) {
         let now = self.context.now.monotonic;
         let patience = self.context.proxy_settings().pong_discard_timeout.max(WAY_PATIENCE);
@@ -58,7 +58,7 @@ impl Sender<'_> {
         self.start_queued();
     }
 
-    /// Whether a copy that a relay could not pass on is tried once more, or as for a Perl node.
+    /// Retries a copy that a relay could not pass on, if necessary as for a Perl node. Returns whether it does.
     pub(super) fn try_way_again(&mut self, source: SourceId) -> bool {
         let (now, is_up) = (self.context.now.monotonic, self.is_link_up(source));
         let Some(copy) = self.sending.all.get_mut(&source).filter(|copy| copy.state == State::Interrupted) else {
@@ -79,7 +79,7 @@ impl Sender<'_> {
         true
     }
 
-    /// The receiver is none of our kind, or the way to it.
+    /// Sends the copy in the plain form because the receiver, or a relay on the route, is not of our own kind.
     pub(super) fn copy_plainly(&mut self, source: SourceId) {
         let Some(copy) = self.sending.all.get_mut(&source) else { return };
         copy.is_ours = false;
@@ -88,15 +88,15 @@ impl Sender<'_> {
         self.go_on(source);
     }
 
-    /// A link is up: what broke off goes on.
+    /// Resumes the interrupted copies of a link that is up.
     pub(in crate::node) fn link_up(&mut self, through: NodeId) {
         for source in self.sending.of_node(through) {
             self.resume(source);
         }
     }
 
-    /// Goes on with a copy that broke off. The end of one that may have ended there comes with the sync that is under
-    /// way: asked again, the receiver might end it once more.
+    /// Resumes an interrupted copy. If the copy may have ended at the receiver, the current sync brings that end: a new
+    /// query could make the receiver end it a second time.
     pub(super) fn resume(&mut self, source: SourceId) {
         let Some(copy) = self.sending.all.get(&source) else { return };
         let node = self.nodes.get(copy.route.through);
@@ -106,7 +106,7 @@ impl Sender<'_> {
         }
     }
 
-    /// A sync with a node is over.
+    /// Handles the end of a sync with a node.
     pub(in crate::node) fn synced(&mut self, through: NodeId) {
         for source in self.sending.of_node(through) {
             let copy = self.sending.all.get(&source);
@@ -117,7 +117,7 @@ impl Sender<'_> {
         }
     }
 
-    /// A link broke: a receiver of our own kind may go on later, any other copy is over.
+    /// Handles the loss of a link: copies to a receiver of our own kind may resume later, all others end.
     pub(in crate::node) fn link_down(&mut self, through: NodeId) {
         for source in self.sending.of_node(through) {
             let Some(copy) = self.sending.all.get_mut(&source) else { continue };
@@ -129,7 +129,7 @@ impl Sender<'_> {
                     self.await_progress(source);
                     self.start_queued();
                 }
-                // What waits for a link that was never up is told by `send_failed`.
+                // For messages that wait for a link that was never up, `send_failed` is called.
                 State::Sending if copy.in_flight.is_empty() && copy.has_room => {}
                 _ => {
                     let is_relayed = copy.route.target != through;
@@ -141,7 +141,7 @@ impl Sender<'_> {
         }
     }
 
-    /// A copy is over of which a relay has a part, and may have ended the token.
+    /// Ends a copy of which a relay has a part. That relay may have ended the token.
     fn fail_after_look(&mut self, source: SourceId, failure: &CopyFailure) {
         let Some(copy) = self.forget(source) else { return };
         let data = failure_data(failure);
@@ -151,7 +151,8 @@ impl Sender<'_> {
         self.start_queued();
     }
 
-    /// A message of a copy left the link's queue unsent; `true` when the token is one of a copy.
+    /// Handles a message of a copy that left the queue of the link unsent. Returns `true` if the token belongs to a
+    /// copy.
     pub(in crate::node) fn not_sent(&mut self, through: NodeId, token: &Token, reason: &str) -> bool {
         let Some(source) = self.sending.of_token(token.as_str()) else { return false };
         if self.sending.all.get(&source).is_some_and(|copy| copy.state != State::Interrupted) {
@@ -161,19 +162,19 @@ impl Sender<'_> {
         true
     }
 
-    /// A node is not registered any more.
+    /// Handles the unregistration of a node.
     pub(in crate::node) fn node_gone(&mut self, through: NodeId) {
         for source in self.sending.of_node(through) {
             self.fail(source, &node_is_gone(through));
         }
     }
 
-    /// The daemon stops. What the receivers have stays there for copies that are asked for anew.
+    /// Ends all copies because the daemon stops. The receivers keep their data for copies that are requested again.
     pub(in crate::node) fn stop(&mut self) {
         for source in self.sending.all.keys().copied().collect::<Vec<_>>() {
             let Some(copy) = self.forget(source) else { continue };
             if copy.may_have_ended {
-                // The next run finds out.
+                // The next run finds out how it ended.
                 self.owe(&copy);
                 continue;
             }

@@ -1,4 +1,5 @@
-//! Whether the receiver of a copy is a daemon of our own kind, which is asked first what it has.
+//! Finds out whether the receiver of a copy is a daemon of our own kind, which is queried first for the data that it
+//! has.
 
 use std::time::Duration;
 
@@ -10,18 +11,18 @@ use super::{Sender, State};
 use crate::node::nodes::node::Link;
 use crate::node::timers::Timer;
 
-/// So long a copy waits for the answer that shows what kind of daemon its receiver is.
+/// Maximum time that a copy waits for the answer that shows the kind of its receiver.
 const KIND_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Sender<'_> {
-    /// The source is open: is the receiver of our own kind?
+    /// Finds out whether the receiver is of our own kind, when the source is open.
     pub(super) fn find_out_kind(&mut self, source: SourceId) {
         let now = self.context.now.monotonic;
         let Some((token, through)) = self.sending.all.get(&source).map(|copy| (copy.token.clone(), copy.route.through))
         else {
             return;
         };
-        // From its first message on the receiver may be the one that ends the copy: after a restart its history tells.
+        // From its first message on the receiver may end the copy; after a restart its history shows that.
         self.context.open_token(&token, Some(through));
         let Some(copy) = self.sending.all.get_mut(&source) else { return };
         let Some(node) = self.nodes.get(through) else {
@@ -49,7 +50,7 @@ impl Sender<'_> {
         }
     }
 
-    /// A node answered a GETLOG, which shows of what kind it is.
+    /// Handles a GETLOG answer of a node, which shows its kind.
     pub(in crate::node) fn kind_known(&mut self, through: NodeId) {
         for source in self.sending.of_node(through) {
             if self.sending.all.get(&source).is_some_and(|copy| copy.state == State::AwaitingKind) {

@@ -1,11 +1,11 @@
-//! Copies that we send (docs/protocol.md section 12): a REMOTECOPY becomes PROCESSCOPY messages, read and packed by
-//! jobs, a few under way at a time.
+//! Copies that we send (docs/protocol.md section 12): jobs read and pack the source of a REMOTECOPY, which is sent as
+//! PROCESSCOPY messages. A few copies are in progress at a time.
 //!
-//! A push node confirms every message, and so does each node of our own kind; towards any other the transport's send
-//! queue tells when more may go. A receiver of our own kind is asked first what it has: a copy goes on where it broke
-//! off, and a file that is there already is not sent.
+//! A push node and every node of our own kind confirm each message; for any other the transport's send queue shows when
+//! to send more. A receiver of our own kind is queried first: an interrupted copy resumes, and a file that is already
+//! there is not sent.
 //!
-//! Out of scope: files, and what the receiver does.
+//! Out of scope: files, and the work of the receiver.
 
 mod answers;
 mod breaks;
@@ -38,40 +38,40 @@ use crate::node::output::Output;
 use crate::node::timers::Timer;
 use pace::Pace;
 
-/// Copies at most, those that wait included.
+/// Maximum number of copies, including waiting ones.
 const COPIES_MAX: usize = 10_000;
-/// Copies that are read and sent at the same time.
+/// Maximum number of copies that are read and sent at the same time.
 const ACTIVE_MAX: usize = 8;
-/// Chunks that are not confirmed at most.
+/// Maximum number of unconfirmed chunks.
 const WINDOW: usize = 8;
-/// Chunks of one reading job, and the number below which the next one is ordered.
+/// Number of chunks that a job reads. Below this number of ready chunks the next job is started.
 const READ_COUNT: usize = 2;
-/// Chunks that are sealed at once at most: meanwhile no job is ordered and no byte goes out. The next confirmation
-/// sends more.
+/// Maximum number of chunks that are sealed in one go, because no job starts and no byte is sent in the meantime. The
+/// next confirmation sends more.
 const SEND_COUNT: usize = 2;
 
-/// How far a copy is.
+/// The state of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// Others are sent first.
+    /// It waits for other copies.
     Queued,
-    /// The source is being opened, a directory packed.
+    /// The source is being opened, or a directory packed.
     Opening,
-    /// Whether the receiver is of our own kind is not known yet.
+    /// It is not known yet whether the receiver is of our own kind.
     AwaitingKind,
-    /// The receiver is asked what it has. With the MD5 of the whole, if it may be there.
+    /// The receiver was queried for its data, with the digest of the whole file if it may have all of it.
     Asking { number: u64, md5: Option<String> },
-    /// The MD5 of the whole is taken, for that question.
+    /// The digest of the whole file is computed for that query.
     Digesting,
-    /// The source is read again up to where the receiver is; the MD5 that it has.
+    /// The source is read again up to the receiver's position, to compare with the receiver's digest.
     Rewinding { received: u64, md5: String },
-    /// Chunks go out.
+    /// Chunks are being sent.
     Sending,
-    /// All chunks are out; the MD5 is taken.
+    /// All chunks are sent, and the digest is computed.
     Finishing,
-    /// All is read, and the last chunks are being confirmed.
+    /// Everything is read, and the last chunks are being confirmed.
     Confirming { md5: String },
-    /// The connection broke; it goes on when that is back.
+    /// The connection broke. The copy resumes when it is back.
     Interrupted,
 }
 
@@ -83,27 +83,28 @@ struct Copy {
     route: Route,
     kind: CopyKind,
     total: u64,
-    /// The digest that is fastest here, offered to a receiver of our kind.
+    /// The digest that is fastest here, offered to a receiver of our own kind.
     digest: DigestKind,
     state: State,
     /// Whether the receiver is known to be of our own kind.
     is_ours: bool,
-    /// Whether a step is under way, and whether its outcome is of no use any more.
+    /// Whether a step is in progress, and whether its result is not needed any more.
     has_step: bool,
     is_stale: bool,
-    /// Chunks that are read.
+    /// Chunks that have been read.
     ready: VecDeque<Chunk>,
-    /// Whether all of them are.
+    /// Whether all chunks have been read.
     all_read: bool,
-    /// Where the chunks end that are not confirmed.
+    /// The end positions of the unconfirmed chunks.
     in_flight: VecDeque<u64>,
-    /// Whether the transport has room, where nobody confirms.
+    /// Whether the transport has room, for a receiver that does not confirm.
     has_room: bool,
-    /// Whether the receiver has ever said what it has.
+    /// Whether the receiver has answered a query.
     has_answer: bool,
-    /// Whether it was told the MD5 of the whole and has not answered: if it has the file, the copy has ended there.
+    /// Whether the receiver got the digest of the whole file and has not answered. If it has the file, the copy has ended
+    /// there.
     may_have_ended: bool,
-    /// Until when a way that is broken behind a relay is tried again.
+    /// Until when a route that is broken behind a relay is retried.
     retry_until: Option<Monotonic>,
 }
 
@@ -117,7 +118,7 @@ pub(in crate::node) struct Sending {
     pace: Pace,
 }
 
-/// The copies that we send, with what they work on.
+/// The copies that we send, with references to the state that they use.
 pub(in crate::node) struct Sender<'a> {
     pub context: &'a mut Context,
     pub nodes: &'a mut Nodes,
@@ -125,12 +126,13 @@ pub(in crate::node) struct Sender<'a> {
 }
 
 impl Sending {
-    /// Whether a token belongs to a copy that goes on.
+    /// Returns whether a token belongs to a copy that continues.
     pub(super) fn has(&self, token: &Token) -> bool {
         self.by_token.contains_key(token)
     }
 
-    /// Whether copies to a node are under way; with an id, those before it. One that broke off counts for nothing.
+    /// Returns whether copies to a node are in progress; with an id, only earlier ones count. Interrupted copies do not
+    /// count.
     pub(super) fn is_sending_to(&self, target: NodeId, before: Option<SourceId>) -> bool {
         let is_before = |source: &SourceId| before.is_none_or(|before| *source < before);
         self.all
@@ -152,10 +154,10 @@ impl Sending {
 }
 
 impl Sender<'_> {
-    /// A REMOTECOPY whose target is not here and not reached by SSH.
+    /// Starts a REMOTECOPY with another target than this daemon or an SSH host.
     pub(in crate::node) fn begin(&mut self, token: &Token, route: Route, data: &str) {
         if self.sending.has(token) {
-            let text = format!("REMOTECOPY with the token {token} of a copy that goes on: ignored");
+            let text = format!("REMOTECOPY with the token {token} of a copy in progress: ignored");
             return self.context.log(LogLine::warning("proxy", text));
         }
         let request = match Request::read(data) {
@@ -212,7 +214,7 @@ impl Sender<'_> {
         }
     }
 
-    /// A step of a copy is done.
+    /// Handles the result of a step of a copy.
     pub(in crate::node) fn done(&mut self, source: SourceId, done: SourceDone) {
         let Some(copy) = self.sending.all.get_mut(&source) else { return };
         copy.has_step = false;
@@ -221,7 +223,7 @@ impl Sender<'_> {
             return self.fail(source, &failure);
         }
         if is_stale {
-            // The connection is back already.
+            // The connection is back.
             if self.is_link_up(source) {
                 self.resume(source);
             }
@@ -262,7 +264,7 @@ impl Sender<'_> {
         }
     }
 
-    /// [`Timer::Copy`]
+    /// Handles [`Timer::Copy`].
     pub(in crate::node) fn timer_due(&mut self, source: SourceId) {
         let Some(copy) = self.sending.all.get_mut(&source) else { return };
         if copy.state == State::AwaitingKind {
@@ -274,16 +276,16 @@ impl Sender<'_> {
             return;
         }
         let Some(copy) = self.sending.all.get_mut(&source) else { return };
-        // A job of ours that takes long is no silence of the node.
+        // The node is not silent while our own job takes long.
         if copy.has_step {
             return self.await_progress(source);
         }
         let through = copy.route.through;
-        let text = format!("proxy - node '{through}' did not go on with the copy in time");
+        let text = format!("proxy - node '{through}' did not continue the copy in time");
         self.fail(source, &CopyFailure { message: text, detail: String::new() });
     }
 
-    /// From now on the node has the usual time to go on.
+    /// Starts the usual time limit for progress of the node.
     fn await_progress(&mut self, source: SourceId) {
         let patience = self.context.proxy_settings().pong_discard_timeout.max(Duration::from_secs(1));
         self.context.timers.set(Timer::Copy(source), self.context.now.monotonic + patience);
@@ -294,7 +296,7 @@ impl Sender<'_> {
         copy.and_then(|copy| self.nodes.get(copy.route.through)).is_some_and(|node| node.link == Link::Up)
     }
 
-    /// Sends what may be sent and orders what is to be read.
+    /// Sends what may be sent, and starts the next reading job.
     fn go_on(&mut self, source: SourceId) {
         for _ in 0..SEND_COUNT {
             if !self.send_next_chunk(source) {
@@ -329,7 +331,7 @@ impl Sender<'_> {
         }
     }
 
-    /// Whether one was sent.
+    /// Sends the next chunk. Returns whether there was one to send.
     fn send_next_chunk(&mut self, source: SourceId) -> bool {
         let now = self.context.now.monotonic;
         let limit = self.context.proxy_settings().copy_rate_limit;
@@ -367,7 +369,7 @@ impl Sender<'_> {
         true
     }
 
-    /// The receiver owes the end from now on, as it does for any request.
+    /// Sends the end. The receiver owes the last row from then on, as for any request.
     fn send_end(&mut self, source: SourceId, data: String) {
         let Some(copy) = self.forget(source) else { return };
         let through = copy.route.through;
@@ -377,7 +379,7 @@ impl Sender<'_> {
         self.start_queued();
     }
 
-    /// The receiver owes the end of a copy.
+    /// Notes that the receiver owes the last row of a copy.
     fn owe(&mut self, copy: &Copy) {
         let through = copy.route.through;
         if let Some(node) = self.nodes.get_mut(through) {
@@ -386,7 +388,7 @@ impl Sender<'_> {
         }
     }
 
-    /// [`Timer::CopyPace`]
+    /// Handles [`Timer::CopyPace`].
     pub(in crate::node) fn pace_due(&mut self, target: NodeId) {
         let waiting: Vec<SourceId> = self
             .sending
@@ -400,7 +402,7 @@ impl Sender<'_> {
         }
     }
 
-    /// Little waits to be sent to a node.
+    /// Handles room in the send queue of a node.
     pub(in crate::node) fn room(&mut self, through: NodeId) {
         for source in self.sending.of_node(through) {
             if let Some(copy) = self.sending.all.get_mut(&source) {
@@ -410,7 +412,7 @@ impl Sender<'_> {
         }
     }
 
-    /// A token has its last row, whoever wrote it.
+    /// Notes that a token has its last row, whoever wrote it.
     pub(in crate::node) fn token_ended(&mut self, token: &str) {
         if let Some(source) = self.sending.of_token(token) {
             drop(self.forget(source));
@@ -436,7 +438,7 @@ impl Sender<'_> {
         self.start_queued();
     }
 
-    /// The row that ends a copy with an error.
+    /// Writes the row that ends a copy with an error.
     pub(super) fn failure_row(&mut self, token: &Token, failure: &CopyFailure) {
         let text = if failure.detail.is_empty() {
             failure.message.clone()

@@ -1,4 +1,4 @@
-//! `copy_rate_limit`: so many bytes a second go to a node, whatever the number of its copies.
+//! `copy_rate_limit`: the maximum number of bytes per second to a node, for all its copies together.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,17 +7,18 @@ use crate::model::copy::Chunk;
 use crate::model::node_id::NodeId;
 use crate::model::time::Monotonic;
 
-/// Until when what was sent to a node takes at the allowed rate. Only nodes that are ahead of it are remembered.
+/// The time at which the data sent to each node would be through at the allowed rate. Only nodes that are ahead of the
+/// rate are kept.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     paid_until: BTreeMap<NodeId, Monotonic>,
 }
 
 impl Pace {
-    /// Takes a chunk into account that is sent now.
+    /// Accounts for a chunk that is sent now.
     ///
     /// # Errors
-    /// When it may be sent.
+    /// Returns the time at which it may be sent.
     pub(super) fn take(
         &mut self,
         node: NodeId,

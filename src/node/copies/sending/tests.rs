@@ -5,14 +5,14 @@ use super::*;
 use crate::node::input::Input;
 use crate::node::testing::{Bench, id, message, node_message};
 
-/// A copy of a file to node 2, with whoever reads it.
+/// A copy of a file to node 2, with a simulated reader of the file.
 struct Sent {
     bench: Bench,
     total: u64,
     read: u64,
-    /// Steps that were ordered and are not done.
+    /// Ordered steps that are not done.
     steps: VecDeque<String>,
-    /// What node 2 got, and every other output.
+    /// The messages to node 2, and every other output.
     to_node: Vec<String>,
     others: Vec<String>,
 }
@@ -52,7 +52,7 @@ impl Sent {
         self.take(outputs);
     }
 
-    /// Does one step, as a reader of files would.
+    /// Does one step like a reader of files. Returns whether there was one.
     fn step(&mut self) -> bool {
         let Some(step) = self.steps.pop_front() else { return false };
         let done = if step.starts_with("Open") {
@@ -96,7 +96,7 @@ impl Sent {
         self.steps();
     }
 
-    /// The number of the last question.
+    /// Returns the number of the last query.
     fn question(&self) -> u64 {
         let question = self.to_node.last().unwrap();
         let question: serde_json::Value = serde_json::from_str(question).unwrap_or_else(|_| panic!("{question}"));
@@ -164,7 +164,7 @@ fn a_node_of_our_kind_is_asked_first_and_the_copy_goes_on_where_it_is() {
     sent.found(12, "md5 of 12");
     assert_eq!(sent.to_node[1], "chunk 12");
     while sent.to_node.len() < 9 {
-        // What is confirmed counts by its place: a lost or a repeated confirmation changes nothing.
+        // A confirmation counts by its position: a lost or repeated one changes nothing.
         sent.reply(&format!("{{\"received\":{}}}", 12 + CHUNK * (sent.to_node.len() as u64 - 1)));
     }
     assert_eq!(status(&sent.to_node[8]), "end");
@@ -179,7 +179,7 @@ fn what_the_receiver_has_of_another_file_is_thrown_away() {
     assert!(sent.to_node[1].contains("\"restart\":true"), "{}", sent.to_node[1]);
     sent.found(0, "md5 of 0");
     assert_eq!(sent.to_node[2], "chunk 0");
-    // More than there is to be sent cannot be of this file either.
+    // A receiver with more bytes than the file cannot have this file either.
     let mut sent = Sent::to(true, 10);
     sent.steps();
     sent.found(44, "md5 of 44");
@@ -213,7 +213,7 @@ fn a_broken_connection_interrupts_and_a_silent_node_ends_the_copy() {
     sent.found(4, "md5 of 4");
     assert_eq!(sent.to_node[before + 1], "chunk 4");
     sent.pass_seconds(310);
-    assert_eq!(sent.rows(), [r#"row t 1 {"message":"proxy - node '2' did not go on with the copy in time"}"#]);
+    assert_eq!(sent.rows(), [r#"row t 1 {"message":"proxy - node '2' did not continue the copy in time"}"#]);
     assert_eq!(status(sent.to_node.last().unwrap()), "abort");
 }
 
@@ -248,7 +248,7 @@ fn a_way_that_is_broken_behind_a_relay_is_tried_again_each_second_and_not_for_ev
         }
         sent.pass_seconds(1);
     }
-    assert_eq!(sent.rows(), [r#"row t 1 {"message":"proxy - node '2' did not go on with the copy in time"}"#]);
+    assert_eq!(sent.rows(), [r#"row t 1 {"message":"proxy - node '2' did not continue the copy in time"}"#]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! ACTIONENGINE: one command, at most `max_concurrent_engine` at a time; more are refused, as in the original.
+//! ACTIONENGINE: one command, at most `max_concurrent_engine` at a time. More are refused, as in the original.
 
 #[cfg(test)]
 mod tests;
@@ -20,19 +20,19 @@ use super::rows;
 use crate::node::json;
 use crate::node::peer::Handled;
 
-/// A request on its way. Holds a command line: no `Debug`.
+/// A request in progress. Holds a command line: no `Debug`.
 pub(in crate::node) struct EngineRun {
     token: Token,
     logging: bool,
     line: String,
-    /// A file with plugins that must be installed.
+    /// A file that names plugins which must be installed.
     plugins: Option<String>,
-    /// Why it ends, when it was killed.
+    /// Why it ends, if it was killed.
     pub(super) killed: Option<String>,
 }
 
 impl Commands {
-    /// ACTIONENGINE
+    /// Handles an ACTIONENGINE.
     pub(in crate::node) fn action_engine(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let logging = !json::is_false(data.get("logging").unwrap_or(&Value::Null));
@@ -74,7 +74,7 @@ impl Commands {
         Handled::accepted()
     }
 
-    /// The allow-list has spoken.
+    /// Handles the result of the allow-list check.
     pub(in crate::node) fn engine_checked(&mut self, context: &mut Context, run: EngineRun, check: CommandCheck) {
         let is_refused = !check.refused.is_empty();
         self.log_complaints(context, check.complaints);
@@ -84,7 +84,7 @@ impl Commands {
             context.log(LogLine::warning("action", text));
         } else if is_refused {
             context.log(LogLine::error("action", format!("command not allowed (whitelist): {shown}")));
-            // The original puts nothing between the two.
+            // The original has no separator between the two.
             self.engine_ended(
                 context,
                 &run,
@@ -103,7 +103,7 @@ impl Commands {
         }
     }
 
-    /// Its plugins are there, or not.
+    /// Handles the result of the plugin check.
     pub(super) fn engine_validated(&mut self, context: &mut Context, run: EngineRun, outcome: Result<(), String>) {
         if let Some(reason) = &run.killed {
             self.engine_ended(context, &run, Code::FINISHED_KO, json::message(reason));
@@ -125,7 +125,7 @@ impl Commands {
         self.engines.insert(id, run);
     }
 
-    /// The command of a request ended; `false` when it is not one of these.
+    /// Handles the end of a command. Returns `false` if it does not belong to an ACTIONENGINE.
     pub(super) fn engine_command_ended(
         &mut self,
         context: &mut Context,
@@ -161,7 +161,7 @@ impl Commands {
         }
     }
 
-    /// Its command does not run to its end.
+    /// Ends a request whose command does not run to its end.
     pub(in crate::node) fn give_up_engine(&mut self, context: &mut Context, run: &EngineRun, reason: &str) {
         self.engine_ended(context, run, Code::FINISHED_KO, json::message(reason));
     }

@@ -1,5 +1,5 @@
-//! Requests whose commands are looked for in the allow-list. Matching can be slow, so a worker does it; until it is
-//! done nobody hears anything of the request.
+//! Requests whose commands are checked against the allow-list. Matching can be slow, so a worker does it; until the
+//! result the request has no reply and no row.
 
 use crate::model::connection::ClientId;
 use crate::model::log::LogLine;
@@ -13,24 +13,24 @@ use super::Awaiting;
 use super::request::{Refusal, Request, shown_line};
 use crate::node::peer::Handled;
 
-/// Refused commands of one request that the log names in audit.
+/// Maximum number of refused commands of one request that the log names in audit mode.
 const AUDITED_MAX: usize = 20;
-/// Requests that are checked at once, and the characters in them.
+/// Maximum number of requests being checked, and of their characters.
 const CHECKING_MAX: usize = 10_000;
 const CHECKING_BYTES_MAX: usize = 32 << 20;
 
-/// A request that is being checked. Holds command lines: no `Debug`.
+/// A request being checked. Holds command lines: no `Debug`.
 pub(in crate::node) struct Checking {
-    /// Who hears whether it is accepted; `None` where replies are not read.
+    /// The client that is told whether the request is accepted; `None` if replies are not read.
     asker: Option<ClientId>,
     token: Token,
     request: Result<Request, Refusal>,
-    /// The command lines that are checked.
+    /// The checked command lines.
     shown: Vec<String>,
     len_bytes: usize,
 }
 
-/// How much is being checked.
+/// The amount of checking in progress.
 #[derive(Clone, Copy, Default)]
 pub(super) struct CheckLoad {
     requests: usize,
@@ -44,7 +44,8 @@ impl CheckLoad {
 }
 
 impl Commands {
-    /// Has the commands of a request checked. Those behind the first that makes no sense are never run, nor looked at.
+    /// Has the commands of a request checked. Commands after the first invalid one are never run, so they are not
+    /// checked.
     pub(super) fn check_request(
         &mut self,
         context: &mut Context,
@@ -91,7 +92,7 @@ impl Commands {
             .is_some_and(|allowed| allowed.is_audit)
     }
 
-    /// The allow-list has spoken.
+    /// Handles the result of the allow-list check.
     pub(in crate::node) fn commands_checked(&mut self, context: &mut Context, checking: Checking, check: CommandCheck) {
         let Checking { asker, token, request, shown, len_bytes } = checking;
         let load = self.checking;
@@ -120,7 +121,7 @@ impl Commands {
         }
     }
 
-    /// Nobody waits any more until the allow-list has spoken.
+    /// Drops a request that waits for the allow-list.
     pub(in crate::node) fn drop_check(&mut self, context: &mut Context, checking: Checking, reason: &str) {
         let Checking { asker, token, request, len_bytes, .. } = checking;
         let load = self.checking;

@@ -1,5 +1,5 @@
-//! The commands of a request and what is around them, read with tolerance: for those that run here and those that run
-//! on a host by SSH alike. Absent: the times that a command has when it names none, because the two differ there.
+//! The commands of a request and its other members, read tolerantly. It serves commands that run here and commands that
+//! run on a host by SSH. Out of scope: the default times, because they differ between the two.
 
 use std::time::Duration;
 
@@ -20,9 +20,9 @@ struct RawRequest<'a> {
     instant: Value,
 }
 
-/// A request whose commands are not looked at yet.
+/// A request whose commands have not been read yet.
 pub(in crate::node) struct CommandList<'a> {
-    /// What it holds, JSON text as it came; empty for nothing.
+    /// Its content as received JSON text; empty if absent.
     pub content: &'a str,
     /// Whether rows are written.
     pub logging: bool,
@@ -31,10 +31,10 @@ pub(in crate::node) struct CommandList<'a> {
 }
 
 impl<'a> CommandList<'a> {
-    /// Reads the data of a request; `single` is room for it where a key stands twice.
+    /// Reads the data of a request; `single` is the buffer for an object with repeated keys.
     ///
     /// # Errors
-    /// What the row says.
+    /// Returns the message of the row.
     pub fn read(data: &'a str, single: &'a mut String) -> Result<Self, &'static str> {
         let raw: RawRequest<'a> = json::read_object(data, single).ok_or("request not well formatted")?;
         Ok(Self {
@@ -44,10 +44,10 @@ impl<'a> CommandList<'a> {
         })
     }
 
-    /// The commands, each as JSON text.
+    /// Returns the commands, each as JSON text.
     ///
     /// # Errors
-    /// What the row says.
+    /// Returns the message of the row.
     pub fn entries(&self) -> Result<Vec<&'a RawValue>, &'static str> {
         serde_json::from_str(self.content).map_err(|_| match self.content.starts_with('{') {
             // The word is Perl's for what it found.
@@ -57,22 +57,22 @@ impl<'a> CommandList<'a> {
     }
 }
 
-/// One command of a request, as it was given. Holds a command line: no `Debug`.
+/// One command of a request as given. Holds a command line: no `Debug`.
 #[derive(Clone, PartialEq)]
 pub(in crate::node) struct Command {
-    /// As it was given, without NUL.
+    /// The command line as given, without NUL.
     pub line: String,
-    /// JSON text that goes back into the rows.
+    /// JSON text that is copied into the rows.
     pub metadata: String,
-    /// It is ended after this time. Absent: here the module's `command_timeout`, by SSH 60 s.
+    /// Maximum duration. Default: the module's `command_timeout` here, 60 s by SSH.
     pub timeout: Option<Duration>,
-    /// Silence on its outputs after which it is ended. Absent: here never, by SSH after 30 s; here it is not looked at.
+    /// Maximum silence on its outputs. Default: 30 s by SSH. Ignored for commands that run here.
     pub timeout_nodata: Option<Duration>,
-    /// Whether the request goes on after it has failed; it does where this is absent.
+    /// Whether the request continues after this command fails. Default: true.
     pub continue_on_error: bool,
-    /// Whether its words are a program and its arguments, and no shell reads them.
+    /// Whether the line is split into a program and its arguments without a shell.
     pub no_shell: bool,
-    /// Ours: whether rows tell what it prints while it runs; by SSH it is not looked at.
+    /// Our addition: whether rows report its output while it runs. Ignored by SSH.
     pub stream: bool,
 }
 
@@ -94,17 +94,17 @@ struct RawCommand<'a> {
     stream: Value,
 }
 
-/// A time in seconds; one that is not above zero is as good as none.
+/// Reads a time in seconds. A time that is not above zero counts as absent.
 fn seconds(value: &Value) -> Option<Duration> {
     let seconds = json::float(value).filter(|seconds| *seconds > 0.0)?;
     Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
 impl Command {
-    /// Reads a command that is given as JSON text.
+    /// Reads a command given as JSON text.
     ///
     /// # Errors
-    /// What the row says: there is no command line.
+    /// Returns the message of the row: there is no command line.
     pub fn read(text: &str) -> Result<Self, &'static str> {
         let need = "need command argument";
         let mut single = String::new();
@@ -120,10 +120,10 @@ impl Command {
         })
     }
 
-    /// Its words, where no shell reads them.
+    /// Returns its words, if no shell reads them.
     ///
     /// # Errors
-    /// What the row says: its quotes are not balanced, or it names no program.
+    /// Returns the message of the row: the quotes are not balanced, or there is no program.
     pub fn words(&self) -> Option<Result<Vec<String>, String>> {
         let words =
             || shell_words::split(&self.line).filter(|words| words.first().is_some_and(|word| !word.is_empty()));
@@ -136,9 +136,9 @@ impl Command {
         self.no_shell.then(|| words().ok_or_else(error))
     }
 
-    /// `pkg_install` of the metadata: the plugins that it needs.
+    /// Returns the plugins that it needs: `pkg_install` of the metadata.
     pub fn plugins(&self) -> Option<Value> {
-        // Nearly no command has any.
+        // Hardly any command has plugins.
         let mut metadata: Value =
             self.metadata.contains("pkg_install").then(|| serde_json::from_str(&self.metadata).ok())??;
         metadata.get_mut("pkg_install").map(Value::take).filter(|plugins| !plugins.is_null())

@@ -1,9 +1,9 @@
 //! Plugins that must be installed before a command runs: `metadata.pkg_install` of a COMMAND, and the file `plugins` of
 //! an ACTIONENGINE.
 //!
-//! The package manager is asked, what is missing is installed by the original's own installer (through `sudo`), and the
-//! package manager is asked again. With `paranoid_plugins` a command whose plugins are still missing is not run; else
-//! that is only logged.
+//! The package manager is queried, missing packages are installed by the original's own installer (through `sudo`), and
+//! the package manager is queried again. With `paranoid_plugins` a command whose plugins are still missing is not run;
+//! otherwise that is only logged.
 
 #[cfg(test)]
 mod tests;
@@ -25,24 +25,24 @@ use super::Running;
 use super::action_engine::EngineRun;
 use crate::node::json;
 
-/// The original's installer; only it may be run as root.
+/// The original's installer, the only program that is run as root.
 const INSTALLER: &str = "/usr/local/bin/gorgone_install_plugins.pl";
 const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(300);
-/// Output kept of a package manager: its list of some thousand packages.
+/// Maximum size of the kept output of a package manager, a list of some thousand packages.
 const OUTPUT_MAX: usize = 4 << 20;
-/// Plugins of one request.
+/// Maximum number of plugins of one request.
 const PLUGINS_MAX: usize = 2_000;
 
-/// Who waits for plugins.
+/// The request that waits for plugins.
 pub(in crate::node) enum Owner {
-    /// A COMMAND, for the command in hand.
+    /// A COMMAND, for its current command.
     Request(Running),
     /// An ACTIONENGINE.
     Engine(EngineRun),
 }
 
-/// Where the plugins are named.
+/// The source of the plugin names.
 pub(in crate::node) enum Source {
     /// JSON text in the request.
     Inline(Value),
@@ -50,11 +50,11 @@ pub(in crate::node) enum Source {
     File(String),
 }
 
-/// A validation that runs a command.
+/// A check that runs commands.
 pub(super) struct Validation {
     pub(super) owner: Owner,
     manager: PackageManager,
-    /// Name and least version of each.
+    /// Name and minimum version of each plugin.
     wanted: BTreeMap<String, u64>,
     step: Step,
 }
@@ -66,7 +66,7 @@ enum Step {
     AskAgain,
 }
 
-/// The plugins that a JSON value names.
+/// Returns the plugins that a JSON value names.
 fn wanted_plugins(value: &Value, manager: PackageManager) -> Result<BTreeMap<String, u64>, String> {
     let Some(members) = value.as_object() else { return Ok(BTreeMap::new()) };
     if members.len() > PLUGINS_MAX {
@@ -74,13 +74,13 @@ fn wanted_plugins(value: &Value, manager: PackageManager) -> Result<BTreeMap<Str
     }
     let mut wanted = BTreeMap::new();
     for (name, version) in members {
-        // They become arguments of programs that run as root.
+        // The names become arguments of programs that run as root.
         let is_name = name.starts_with(|first: char| first.is_ascii_alphanumeric())
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_+.".contains(&byte));
         let version = json::integer(version).and_then(|version| u64::try_from(version).ok());
         let (true, Some(version)) = (is_name, version) else {
             let shown = quoted(name);
-            return Err(format!("validate plugins - {shown} is no package name with a version number"));
+            return Err(format!("validate plugins - {shown} is not a package name with a version number"));
         };
         let name = if manager == PackageManager::Deb { name.to_ascii_lowercase() } else { name.clone() };
         wanted.insert(name, version);
@@ -88,7 +88,7 @@ fn wanted_plugins(value: &Value, manager: PackageManager) -> Result<BTreeMap<Str
     Ok(wanted)
 }
 
-/// Which of `wanted` the package manager's answer does not show in that version or a later one.
+/// Returns the plugins of `wanted` that are missing, or too old, in the package manager's output.
 fn missing(wanted: &BTreeMap<String, u64>, manager: PackageManager, answer: &str) -> Vec<String> {
     let mut installed: BTreeMap<&str, u64> = BTreeMap::new();
     for line in answer.lines() {
@@ -109,7 +109,7 @@ fn missing(wanted: &BTreeMap<String, u64>, manager: PackageManager, answer: &str
         .collect()
 }
 
-/// A line of `dpkg -l` of an installed package: `ii  name  20230101-120000  all  …`.
+/// Reads a line of `dpkg -l` of an installed package: `ii  name  20230101-120000  all  …`.
 fn deb_package(line: &str) -> Option<(&str, u64)> {
     let mut words = line.split_whitespace();
     words.next().filter(|state| state.as_bytes().get(1) == Some(&b'i'))?;
@@ -117,12 +117,12 @@ fn deb_package(line: &str) -> Option<(&str, u64)> {
     Some((name, leading_number(words.next()?)?))
 }
 
-/// A line of `rpm -q`: `name-20230101-120000.el9.noarch`.
+/// Reads a line of `rpm -q`: `name-20230101-120000.el9.noarch`.
 fn rpm_version(name: &str, line: &str) -> Option<u64> {
     leading_number(line.strip_prefix(name)?.strip_prefix('-')?)
 }
 
-/// The digits before a `-`.
+/// Returns the number before a `-`.
 fn leading_number(text: &str) -> Option<u64> {
     text.split_once('-').and_then(|(digits, _)| digits.parse().ok())
 }
@@ -144,7 +144,7 @@ impl Commands {
         context.options.action.as_ref().is_some_and(|action| action.paranoid_plugins)
     }
 
-    /// Looks whether plugins are installed, and installs them.
+    /// Checks whether plugins are installed, and installs missing ones.
     pub(super) fn validate_plugins(&mut self, context: &mut Context, owner: Owner, source: Source) {
         let file = match &source {
             Source::Inline(_) => None,
@@ -154,7 +154,7 @@ impl Commands {
         self.work.insert(id, Awaiting::Plugins(owner, source));
     }
 
-    /// It is known which package manager there is, and what the file says.
+    /// Handles the name of the package manager and the content of the file.
     pub(in crate::node) fn plugins_read(
         &mut self,
         context: &mut Context,
@@ -197,7 +197,7 @@ impl Commands {
         self.validations.insert(id, validation);
     }
 
-    /// A command of a validation ended; `false` when it is not one of these.
+    /// Handles the end of a command. Returns `false` if it does not belong to a plugin check.
     pub(super) fn plugin_command_ended(
         &mut self,
         context: &mut Context,
@@ -253,7 +253,7 @@ impl Commands {
         }
     }
 
-    /// Nobody waits any more until the plugins are known.
+    /// Drops the requests that wait for a plugin check.
     pub(in crate::node) fn give_up_plugins(&mut self, context: &mut Context, owner: Owner, reason: &str) {
         match owner {
             Owner::Request(running) => {

@@ -5,37 +5,37 @@ use std::collections::VecDeque;
 use super::list::{Command, CommandList};
 use super::shell_words;
 
-/// Characters of a refused command that are shown.
+/// Maximum number of characters of a refused command in a message.
 const SHOWN_MAX: usize = 128;
 
 /// A request. Holds command lines: no `Debug`.
 #[derive(Clone, Default, PartialEq)]
 pub(in crate::node) struct Request {
-    /// The list as JSON text, as it came.
+    /// The list as received JSON text.
     pub content: String,
-    /// What is left to be run; the first is the one in hand.
+    /// The remaining commands; the first is the current one.
     pub commands: VecDeque<Command>,
     /// Whether rows are written.
     pub logging: bool,
     /// Whether results are instant rows.
     pub instant: bool,
-    /// Whether it comes from a central that we dial, which hears of it by its rows alone.
+    /// Whether it comes from a central that we dial, which learns of it only by its rows.
     pub of_central: bool,
-    /// Characters of the whole request.
+    /// Number of characters of the whole request.
     pub len_bytes: usize,
 }
 
-/// Why a request is not run.
+/// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::node) struct Refusal {
     pub text: String,
     pub logging: bool,
-    /// The command lines before what is wrong.
+    /// The command lines before the invalid one.
     pub before: Vec<String>,
 }
 
 impl Request {
-    /// Reads the data of a COMMAND. One command that makes no sense refuses all of them.
+    /// Reads the data of a COMMAND. One invalid command refuses all of them.
     pub fn read(data: &str) -> Result<Self, Refusal> {
         let refusal = |text: &str, logging| Refusal { text: text.to_owned(), logging, before: Vec::new() };
         let mut single = String::new();
@@ -56,10 +56,10 @@ impl Request {
         Ok(Self { content: content.to_owned(), commands, logging, instant, of_central: false, len_bytes: data.len() })
     }
 
-    /// Reads the data of an ACTIONENGINE: one command, not in a list.
+    /// Reads the data of an ACTIONENGINE: one command that is not in a list.
     ///
     /// # Errors
-    /// What the row says, if one is wanted.
+    /// Returns the message of the row, if there is to be one.
     pub fn read_single(data: &str) -> Result<Self, Refusal> {
         let refusal = |text: &str, logging| Refusal { text: text.to_owned(), logging, before: Vec::new() };
         let mut single = String::new();
@@ -71,7 +71,7 @@ impl Request {
     }
 }
 
-/// The first word of a command line, with ` ...` for the rest: arguments may be secrets.
+/// Returns the first word of a command line, with ` ...` for the rest, because arguments may be secrets.
 pub(super) fn shown_line(line: &str) -> String {
     let (word, more) = match shell_words::split(line).as_deref() {
         Some([word, rest @ ..]) => (word.clone(), !rest.is_empty()),

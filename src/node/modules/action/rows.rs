@@ -1,4 +1,4 @@
-//! The data of the rows of a COMMAND, word for word as the original writes them.
+//! The data of the rows of a COMMAND, identical to the original's.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -10,14 +10,15 @@ use super::list::Command;
 use crate::node::command_rows::{self, push_metrics};
 use crate::node::json;
 
-/// One of its commands has begun.
+/// Returns the data of the row that a command has begun.
 pub(super) fn command_started(command: &Command) -> String {
     let mut out = begin("command has started", command);
     out.push('}');
     out
 }
 
-/// A piece of the output of a running command and its offset in bytes. The original has no such row.
+/// Returns the data of the row with a piece of output of a running command and its offset in bytes. The original has no
+/// such row.
 pub(super) fn command_printed(offset: usize, output: &[u8]) -> String {
     let mut out = format!("{{\"message\":\"command output\",\"offset\":{offset},\"output\":");
     json::push_string(&mut out, &text::from_bytes(output));
@@ -25,12 +26,12 @@ pub(super) fn command_printed(offset: usize, output: &[u8]) -> String {
     out
 }
 
-/// The command could not be run, or not to its end.
+/// Returns the data of the row that a command could not be run, or not to its end.
 pub(super) fn command_failed(command: &Command, text: &str, start: i64, end: i64) -> String {
     finished(begin("command execution issue", command), -1, text, OutputCut::default(), start, end)
 }
 
-/// The command was not run, because its plugins are missing.
+/// Returns the data of the row that a command was not run because its plugins are missing.
 pub(super) fn command_not_run(command: &Command, text: &str) -> String {
     let mut out = begin("command execution issue", command);
     push_result(&mut out, 1, text, OutputCut::default());
@@ -38,18 +39,18 @@ pub(super) fn command_not_run(command: &Command, text: &str) -> String {
     out
 }
 
-/// The command of an ACTIONENGINE has exited. The original says no more than the message.
+/// Returns the data of the row that the command of an ACTIONENGINE has exited. The original's row has only the message.
 pub(super) fn engine_finished(line: &str, exit_code: i32, outcome: &CommandOutcome) -> String {
     let begun = begin_engine("actionengine has finished successfully", line);
     with_output(begun, exit_code, outcome)
 }
 
-/// The command of an ACTIONENGINE could not be run to its end.
+/// Returns the data of the row that the command of an ACTIONENGINE could not be run to its end.
 pub(super) fn engine_failed(line: &str, text: &str, start: i64, end: i64) -> String {
     finished(begin_engine("command execution issue", line), -1, text, OutputCut::default(), start, end)
 }
 
-/// The command has exited.
+/// Returns the data of the row that a command has exited.
 pub(super) fn command_finished(command: &Command, exit_code: i32, outcome: &CommandOutcome) -> String {
     with_output(begin("command has finished successfully", command), exit_code, outcome)
 }
@@ -77,7 +78,7 @@ fn begin(message: &str, command: &Command) -> String {
     command_rows::begin(message, &command.line, &command.metadata)
 }
 
-/// Without metadata.
+/// Begins the data of a row without metadata.
 fn begin_engine(message: &str, line: &str) -> String {
     let mut out = format!("{{\"message\":\"{message}\",\"command\":");
     json::push_string(&mut out, line);

@@ -1,4 +1,5 @@
-//! The commands of one request, one after the other, wherever they run: the rows about them, and how the request ends.
+//! The commands of one request, run one after the other here or by SSH: the rows about them, and the end of the
+//! request.
 
 use crate::model::code::Code;
 use crate::model::token::Token;
@@ -28,46 +29,46 @@ impl Series {
         &self.token
     }
 
-    /// Whether rows are written.
+    /// Returns whether rows are written.
     pub const fn logging(&self) -> bool {
         self.request.logging
     }
 
-    /// Whether it comes from the central that we dial.
+    /// Returns whether it comes from a central that we dial.
     pub const fn of_central(&self) -> bool {
         self.request.of_central
     }
 
-    /// Characters of the whole request.
+    /// Returns the number of characters of the whole request.
     pub const fn len_bytes(&self) -> usize {
         self.request.len_bytes
     }
 
-    /// The command in hand; `None` when all are done.
+    /// Returns the current command; `None` if all are done.
     pub fn command(&self) -> Option<&Command> {
         self.request.commands.front()
     }
 
-    /// The data of the row that begins the request.
+    /// Returns the data of the row that begins the request.
     pub fn processing_started(&self) -> String {
         command_rows::processing_started(&self.request.content)
     }
 
-    /// Writes a row after which the request goes on.
+    /// Writes a row that does not end the request.
     pub fn row(&self, context: &mut Context, code: Code, data: String) {
         if self.request.logging {
             context.row(&self.token, code, data);
         }
     }
 
-    /// Writes the row that the command in hand has begun.
+    /// Writes the row that the current command has begun.
     pub fn begun(&self, context: &mut Context) {
         if let Some(command) = self.command() {
             self.row(context, Code::BEGIN, rows::command_started(command));
         }
     }
 
-    /// The command in hand has a result; the next one is in hand.
+    /// Writes the result of the current command and moves on to the next.
     pub fn result(&mut self, context: &mut Context, data: String) {
         if self.request.logging {
             let row = NewRow::part(&self.token, Code::COMMAND_RESULT, data);
@@ -76,8 +77,8 @@ impl Series {
         self.request.commands.pop_front();
     }
 
-    /// The command in hand could not be run, or not to its end; the next one is in hand. Whether the request goes on:
-    /// one that was killed ends elsewhere.
+    /// Notes that the current command could not be run, or not to its end, and moves on to the next. Returns whether
+    /// the request continues; a killed one is ended elsewhere.
     pub fn failed(&mut self, context: &mut Context, data: String, is_killed: bool) -> bool {
         self.row(context, Code::FINISHED_KO, data);
         self.errors = true;
@@ -95,7 +96,7 @@ impl Series {
         }
     }
 
-    /// All commands are done.
+    /// Ends the request after all its commands.
     pub fn finish(&self, context: &mut Context) {
         if self.errors {
             self.end(context, "commands processing has finished with errors");
@@ -105,7 +106,7 @@ impl Series {
         }
     }
 
-    /// Ends a request that has commands left, because the daemon stops; whether it did.
+    /// Ends a request with commands left because the daemon stops. Returns whether it did.
     pub fn is_cut_short(&self, context: &mut Context) -> bool {
         let is_cut_short = context.is_stopping() && self.command().is_some();
         if is_cut_short {

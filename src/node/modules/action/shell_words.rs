@@ -1,7 +1,7 @@
-//! Splitting a command line into words for `no_shell_interpretation`: at white space, with single and double quotes and
-//! backslashes; nothing else means anything.
+//! Splits a command line into words for `no_shell_interpretation`: at white space, with single and double quotes and
+//! backslashes. No other character is special.
 
-/// The words of `line`; `None` when a quote is not closed.
+/// Returns the words of `line`; `None` if a quote is not closed.
 pub(in crate::node) fn split(line: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -28,7 +28,7 @@ fn read_quoted(characters: &mut std::str::Chars<'_>, quote: char, word: &mut Str
     }
 }
 
-/// A word as a POSIX shell reads it back, whatever is in it.
+/// Quotes any word for a POSIX shell.
 pub(in crate::node) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }

@@ -1,9 +1,10 @@
-//! A request begins once its first rows are stored, or are as good as stored ([`Commands::command_may_begin`]): what
-//! ran without a row could not be answered for after a broken connection, and its token would end twice.
+//! The start of a request: after its first rows are stored, or are certain to be stored
+//! ([`Commands::command_may_begin`]). Otherwise a command could run without a row, so that it would be unknown after a
+//! lost connection and its token would end twice.
 //!
-//! Most commands end within milliseconds. Their first and last rows share one commit, which spares the disk the other.
-//! Nobody is told of the request before that, and a question to the history has the rows stored first. A power failure
-//! in between leaves no trace of the request here: its sender finds that out and ends the token.
+//! Most commands end within milliseconds. Their first and last rows share one commit, which spares the disk a second
+//! one. Nobody is told of the request before that, and a query of the history stores the rows first. After a power
+//! failure in between there is no trace of the request here: its sender detects that and ends the token.
 
 use std::time::Duration;
 
@@ -25,27 +26,27 @@ use crate::node::output::{Output, ReceiptId};
 use crate::node::peer::Handled;
 use crate::node::phase::STOPPING_TEXT;
 
-/// What is said where the rows cannot be stored.
+/// The message if the rows cannot be stored.
 const DATABASE_ISSUE: &str = "database issue";
 
-/// How long the first rows of a request may wait for its last ones, where somebody waits for the reply.
+/// How long the first rows of a request may wait for its last ones, if a client waits for the reply.
 const PATIENCE: Duration = Duration::from_millis(10);
-/// The same for a request of the central that we dial, to which no reply goes.
+/// The same for a request of a central that we dial, which gets no reply.
 const PATIENCE_WITH_CENTRAL: Duration = Duration::from_millis(100);
 
-/// A request whose first rows are on their way into the database. Holds command lines: no `Debug`.
+/// A request whose first rows are being stored. Holds command lines: no `Debug`.
 pub(super) struct Starting {
     token: Token,
-    /// `None` once it has begun, before its rows are stored.
+    /// `None` once it has begun before its rows are stored.
     pub(super) running: Option<Running>,
-    /// Who hears whether it begins; `None` where it was accepted before, or where replies are not read.
+    /// The client that is told whether it begins; `None` if it was accepted before, or if replies are not read.
     asker: Option<ClientId>,
-    /// Whether its token is remembered with the same receipt.
+    /// Whether its token is stored with the same receipt.
     opened: bool,
 }
 
 impl Commands {
-    /// Writes the first rows of a request, or runs one that has none at once.
+    /// Writes the first rows of a request, or runs one without rows at once.
     pub(super) fn start_request(&mut self, context: &mut Context, asker: Option<ClientId>, series: Series) -> Handled {
         let mut running = Running::new(series);
         if !running.series.logging() {
@@ -74,7 +75,7 @@ impl Commands {
         Handled::Later
     }
 
-    /// The first rows of a request wait for others, and the database takes changes: it begins now.
+    /// Begins a request whose first rows wait for others while the database takes changes.
     pub(in crate::node) fn command_may_begin(&mut self, context: &mut Context, receipt: ReceiptId) {
         let Some(starting) = self.starting.get_mut(&receipt).filter(|_| !context.is_stopping()) else { return };
         if let Some(running) = starting.running.take_if(|running| running.killed.is_none()) {
@@ -83,8 +84,8 @@ impl Commands {
         }
     }
 
-    /// The first rows of a request that has begun could not be stored. Whether its command was still running: it is
-    /// killed then, and forgotten. Where it has ended, its last rows are kept until they can be stored.
+    /// Handles the failure to store the first rows of a request that has begun. Returns whether its command was still
+    /// running; it is then killed and forgotten. If it has ended, its last rows are kept until they can be stored.
     fn is_stopped_in_time(&mut self, context: &mut Context, token: &Token) -> bool {
         let found = self.running.iter().find(|(_, running)| running.series.token() == token).map(|(id, _)| *id);
         if let Some(id) = found {
@@ -94,7 +95,7 @@ impl Commands {
         found.is_some()
     }
 
-    /// The database has spoken about the first rows of a request. Returns the token of one that was accepted before and
+    /// Handles the storing of the first rows of a request. Returns the token of a request that was accepted before and
     /// has not begun.
     pub(in crate::node) fn command_begun(
         &mut self,

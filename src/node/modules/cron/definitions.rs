@@ -1,4 +1,4 @@
-//! GETCRON, ADDCRON, UPDATECRON and DELETECRON: the list of jobs as it is now. What they change lasts until the daemon
+//! GETCRON, ADDCRON, UPDATECRON and DELETECRON: queries and changes of the current jobs. Changes last until the daemon
 //! ends, as in the original.
 
 use crate::model::action::Action;
@@ -21,16 +21,16 @@ use crate::node::get_log::read_filter;
 use crate::node::json as read;
 use crate::node::peer::Handled;
 
-/// Characters of the parameters of a job that a request adds, and of its id.
+/// Maximum number of characters of the parameters of a job that a request adds, and of its id.
 const PARAMETERS_MAX: usize = 256 << 10;
 const ID_MAX: usize = 255;
 
-/// A part of the path of a call, or of `variables`.
+/// Returns a part of the path of a call, or of `variables`.
 fn variable(data: &Value, index: usize) -> Option<String> {
     data.get("variables")?.get(index).and_then(read::text)
 }
 
-/// Runs to come that a definition shows.
+/// Number of coming runs in a definition.
 const NEXT_RUNS: usize = 5;
 
 fn definition_json(job: &CronJob, (local, second): (Minute, i64)) -> Value {
@@ -49,7 +49,7 @@ fn definition_json(job: &CronJob, (local, second): (Minute, i64)) -> Value {
     definition
 }
 
-/// A member that says something.
+/// Returns a member that has a value.
 fn given<'a>(definition: &'a Value, name: &str) -> Option<&'a Value> {
     definition.get(name).filter(|value| !value.is_null() && value.as_str() != Some(""))
 }
@@ -80,7 +80,7 @@ fn check_kept_token(id: &str, keep_token: bool) -> Result<(), String> {
     }
 }
 
-/// A definition of ADDCRON; `Ok(None)` when it lacks something.
+/// Reads a definition of ADDCRON; `Ok(None)` if a required member is missing.
 fn read_definition(definition: &Value) -> Result<Option<CronJob>, String> {
     let text = |name: &str| given(definition, name).and_then(read::text);
     let (Some(id), Some(timespec), Some(action)) = (text("id"), text("timespec"), text("action")) else {
@@ -131,7 +131,7 @@ impl Cron {
         Handled::accepted()
     }
 
-    /// GETCRON: all jobs, one, or the rows of the last run of one.
+    /// Handles GETCRON: all jobs, one job, or the rows of the last run of one.
     fn get_cron(&mut self, context: &mut Context, questions: &mut Questions, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let now = (self.local_minute(context), super::second(context));
@@ -175,7 +175,7 @@ impl Cron {
         Handled::accepted()
     }
 
-    /// ADDCRON: one definition or several; those that are there already are left alone and named.
+    /// Handles ADDCRON: one definition or several. Jobs that exist already are not changed, and the answer names them.
     fn add_cron(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let mut jobs = Vec::new();
@@ -190,7 +190,7 @@ impl Cron {
         if self.jobs.len() + jobs.len() > CRON_JOBS_MAX {
             return self.cron_row(context, token, Err(&format!("add failed: more than {} jobs", CRON_JOBS_MAX)));
         }
-        // What was due before is not the new jobs' matter.
+        // The new jobs do not run for times that were due before.
         self.look_at_clock(context);
         let mut there = None;
         for job in jobs {
@@ -210,7 +210,7 @@ impl Cron {
         }
     }
 
-    /// UPDATECRON: any member of a definition but its id.
+    /// Handles UPDATECRON: changes any member of a definition except the id.
     fn update_cron(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         self.look_at_clock(context);
@@ -234,7 +234,7 @@ impl Cron {
         }
     }
 
-    /// DELETECRON: what runs goes on.
+    /// Handles DELETECRON. A current run continues.
     fn delete_cron(&mut self, context: &mut Context, token: &Token, data: &str) -> Handled {
         let Ok(data) = serde_json::from_str::<Value>(data) else { return Handled::not_well_formatted() };
         let Some(id) = variable(&data, 0) else { return self.cron_row(context, token, Err("missing id")) };
@@ -247,7 +247,7 @@ impl Cron {
     }
 }
 
-/// The definition with what `content` says put over it.
+/// Returns the definition with the members of `content` replaced.
 fn updated(before: &CronJob, content: &Value) -> Result<CronJob, String> {
     let mut job = before.clone();
     if let Some(timespec) = given(content, "timespec").and_then(read::text) {

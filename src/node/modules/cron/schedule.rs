@@ -1,26 +1,26 @@
-//! Which minutes of the clock on the wall are due, through changes of the clock and of daylight saving, as cron(8) has
-//! it.
+//! Decides which minutes of the wall clock are due, through changes of the clock and of daylight saving time, like
+//! cron(8).
 //!
 //! - Jobs with `*` in the minute or hour field follow the clock: they run whenever it shows their time.
 //! - Any other job runs once for each of its times: at once where up to three hours were skipped, and not again where
 //!   up to three hours are shown twice.
-//! - A larger change is a correction: the new time counts, nothing is made up for.
+//! - A larger change is a correction: the new time counts, and no skipped time is made up for.
 
 use std::ops::RangeInclusive;
 
 use crate::model::cron_expression::CronExpression;
 use crate::model::time_zone::Minute;
 
-/// Changes up to this are made up for.
+/// Maximum change of the clock in minutes that is made up for.
 const CHANGE_MAX: Minute = 180;
 const CHANGE_BACK_MAX: Minute = -CHANGE_MAX;
-/// Minutes that a busy machine may be late.
+/// Maximum delay in minutes on a busy machine.
 const LATE_MAX: Minute = 5;
 
-/// How far the clock was followed.
+/// The position up to which the clock was followed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
-    /// The latest minute that jobs with a fixed time have seen.
+    /// The latest minute handled for jobs with a fixed time.
     reached: Minute,
     /// The last minute seen.
     seen: Minute,
@@ -34,7 +34,7 @@ pub(super) struct Due {
 }
 
 impl Due {
-    /// Whether a job is due.
+    /// Returns whether a job is due.
     pub(super) fn includes(&self, expression: &CronExpression) -> bool {
         let minutes = if expression.follows_clock() { &self.following } else { &self.fixed };
         minutes.clone().any(|minute| expression.fits(minute))
@@ -42,17 +42,17 @@ impl Due {
 }
 
 impl Schedule {
-    /// Begins with the minute after `local`.
+    /// Starts with the minute after `local`.
     pub(super) const fn new(local: Minute) -> Self {
         Self { reached: local, seen: local }
     }
 
-    /// Whether `local` is another minute than the one seen last.
+    /// Returns whether `local` is another minute than the last one seen.
     pub(super) const fn is_later(&self, local: Minute) -> bool {
         local != self.seen
     }
 
-    /// The clock on the wall shows `local`.
+    /// Moves to the minute `local` of the wall clock. Returns the minutes that are due.
     pub(super) fn advance(&mut self, local: Minute) -> Due {
         let (seen, reached) = (std::mem::replace(&mut self.seen, local), self.reached);
         let following = match local.saturating_sub(seen) {

@@ -84,8 +84,8 @@ fn what_cannot_be_written_says_why() {
              brackets",
         ),
         (r#""text""#, "expected an object with 'command_file' and 'commands'"),
-        (r#"{"command_file":"/a","commands":"b"}"#, "submit engine command issue: 'commands' is no list of lines"),
-        (r#"{"command_file":"/a","commands":[{}]}"#, "submit engine command issue: 'commands' is no list of lines"),
+        (r#"{"command_file":"/a","commands":"b"}"#, "submit engine command issue: 'commands' is not a list of lines"),
+        (r#"{"command_file":"/a","commands":[{}]}"#, "submit engine command issue: 'commands' is not a list of lines"),
     ] {
         let outputs = bench.request("ENGINECOMMAND", "t", "", &format!("{{\"content\":{content}}}"));
         assert_eq!(outputs, [begun(content), row(1, text), ACCEPTED.to_owned()], "{content}");

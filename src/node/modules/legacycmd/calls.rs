@@ -1,5 +1,5 @@
-//! Requests whose token ends when their orders have ended: CENTREONCOMMAND and ADDIMPORTTASKWITHPARENT. In memory:
-//! after a crash the tokens end with an error, and the orders go on.
+//! Requests whose token ends when their orders have ended: CENTREONCOMMAND and ADDIMPORTTASKWITHPARENT. They are kept
+//! in memory: after a crash the tokens end with an error, but the orders continue.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,22 @@ use crate::node::context::Context;
 use crate::node::json::message;
 use crate::node::phase::STOPPING_TEXT;
 
-/// Requests that are not at their end at most.
+/// Maximum number of requests in progress.
 pub(super) const CALLS_MAX: usize = 1_000;
-/// Orders that failed and are named in the last row.
+/// Maximum number of failed orders named in the last row.
 const NAMED_MAX: usize = 20;
 
-/// One request.
+/// A request in progress.
 #[derive(Debug)]
 pub(super) struct Call {
     token: Token,
-    /// What its last row says when all is well.
+    /// The message of its last row on success.
     done: String,
-    /// How many of its messages have not ended.
+    /// Number of its messages that have not ended.
     open: usize,
-    /// Its orders that failed: name, token and what was said.
+    /// Its failed orders: name, token and message.
     failed: Vec<(String, String, String)>,
-    /// How many it has.
+    /// Number of its orders.
     count: usize,
     is_import: bool,
 }
@@ -36,11 +36,11 @@ pub(super) struct Call {
 struct Part {
     call: Token,
     name: String,
-    /// Whether the request has failed where this fails.
+    /// Whether a failure of this message fails the request.
     counts: bool,
 }
 
-/// See the module's page.
+/// The requests in progress.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     all: BTreeMap<Token, Call>,
@@ -48,19 +48,19 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// Whether no more are taken.
+    /// Returns whether no more requests are taken.
     pub(super) fn is_full(&self) -> bool {
         self.all.len() >= CALLS_MAX
     }
 
-    /// A request begins; [`Self::begun`] follows.
+    /// Begins a request. [`Self::begun`] must follow.
     pub(super) fn begin(&mut self, token: &Token, done: &str, is_import: bool) {
         let (token, done) = (token.clone(), done.to_owned());
         let call = Call { token: token.clone(), done, open: 1, failed: Vec::new(), count: 0, is_import };
         self.all.insert(token, call);
     }
 
-    /// One of its orders becomes messages: their tokens, and whether they count.
+    /// Adds the messages of one of its orders: their tokens, and whether they count.
     pub(super) fn add(&mut self, call: &Token, name: &str, messages: &[(Token, bool)]) {
         let Some(found) = self.all.get_mut(call) else { return };
         found.count += 1;
@@ -71,7 +71,7 @@ impl Calls {
         }
     }
 
-    /// One of its orders cannot be carried out.
+    /// Notes that one of its orders cannot be carried out.
     pub(super) fn refuse(&mut self, call: &Token, name: &str, text: &str) {
         if let Some(call) = self.all.get_mut(call) {
             call.count += 1;
@@ -79,12 +79,13 @@ impl Calls {
         }
     }
 
-    /// All its orders are known.
+    /// Notes that all its orders are known.
     pub(super) fn begun(&mut self, context: &mut Context, call: &Token) {
         self.part_ended(context, call, None);
     }
 
-    /// A token has ended; `error` is the data of a row with code 1. Whether an import task has ended with it.
+    /// Handles the end of a token; `error` is the data of a row with code 1. Returns whether an import task has ended
+    /// with it.
     pub(super) fn token_ended(&mut self, context: &mut Context, token: &str, error: Option<&str>) -> bool {
         let Some(part) = self.parts.remove(token) else { return false };
         let failed = error.filter(|_| part.counts).map(|data| (part.name, token.to_owned(), said(data)));
@@ -119,7 +120,7 @@ impl Calls {
         is_import
     }
 
-    /// The daemon stops: nobody is told the end of the orders any more.
+    /// Ends all requests because the daemon stops.
     pub(super) fn stop(&mut self, context: &mut Context) {
         self.parts.clear();
         for token in std::mem::take(&mut self.all).into_keys() {
@@ -128,7 +129,7 @@ impl Calls {
     }
 }
 
-/// The message of a row.
+/// Returns the message of a row.
 fn said(data: &str) -> String {
     let data: serde_json::Value = serde_json::from_str(data).unwrap_or_default();
     let message = data.get("message").and_then(serde_json::Value::as_str).unwrap_or("failed without a message");

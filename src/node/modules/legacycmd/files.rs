@@ -1,4 +1,4 @@
-//! Command files, one piece at a time: read, stored, sent, and removed when all of it is stored.
+//! Command files, one piece at a time: read, stored, sent, and removed when all pieces are stored.
 
 use std::time::Duration;
 
@@ -13,30 +13,30 @@ use crate::node::timers::Timer;
 
 use super::{LegacyCmd, pieces, with_worker};
 
-/// Between two looks for files, and at a file that may still be written to.
+/// Interval between two searches for files, and between two reads of a file that may still grow.
 const PERIOD: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_millis(200);
 
-/// How far the file in hand is.
+/// The state of the current file.
 #[derive(Debug, Default)]
 enum State {
-    /// No file is in hand, or nothing is done with it.
+    /// There is no current file, or no work on it.
     #[default]
     Idle,
-    /// A worker reads, removes or leaves it.
+    /// A worker reads, removes or closes it.
     Working(WorkId),
-    /// A piece of it is being stored; whether it is the last, and how far the file was read before it.
+    /// A piece of it is being stored; whether it is the last, and the position before it.
     Storing { receipt: ReceiptId, is_whole: bool, before: Option<FileMark> },
 }
 
-/// See the module's page.
+/// The current command file and its state.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     state: State,
     mark: Option<FileMark>,
-    /// Something has happened meanwhile.
+    /// Whether the directories have changed in the meantime.
     is_touched: bool,
-    /// Too much waits to read on.
+    /// Whether reading is paused because too much waits.
     is_held_up: bool,
 }
 
@@ -67,7 +67,7 @@ impl Files {
         self.state = State::Working(context.start_work(Work::Legacy(LegacyWork::Files(work))));
     }
 
-    /// A piece is stored, or not. Whether to look for more.
+    /// Handles the storing of a piece. Returns whether to look for more.
     pub(super) fn stored(&mut self, context: &mut Context, receipt: ReceiptId, is_stored: bool) -> bool {
         let (is_whole, before) = match std::mem::take(&mut self.state) {
             State::Storing { receipt: awaited, is_whole, before } if awaited == receipt => (is_whole, before),
@@ -77,7 +77,7 @@ impl Files {
             }
         };
         if !is_stored {
-            // Nothing of it is there; it is read again from the same place.
+            // Nothing of the piece was stored; it is read again from the same position.
             self.mark = before;
             self.work(context, FileWork::Leave);
             return false;
@@ -90,7 +90,7 @@ impl Files {
 }
 
 impl LegacyCmd {
-    /// A worker has read or removed something.
+    /// Handles the result of reading or removing a file.
     pub(super) fn files_done(&mut self, context: &mut Context, id: WorkId, outcome: FileOutcome) {
         if !matches!(self.files.state, State::Working(working) if working == id) {
             return;
@@ -123,7 +123,8 @@ impl LegacyCmd {
         let found = pollers.and_then(|pollers| with_worker(context, |_, worker| pieces::read(piece, pollers, worker)));
         let receipt = context.await_receipt(Awaited::Orders);
         let (Some(found), Some(receipt), Some(settings)) = (found, receipt, context.options.legacycmd.clone()) else {
-            // The database is gone meanwhile, or too much waits for ours: read again from the same place.
+            // The Centreon database has become unavailable, or too much waits for our own: the piece is read again from
+            // the same position.
             self.files.work(context, FileWork::Leave);
             return;
         };

@@ -1,4 +1,4 @@
-//! Lines of EXTERNALCMD for the same poller go out together, in their order.
+//! Gathers the lines of EXTERNALCMD for one poller into messages, in order.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use crate::model::text;
 
 use super::orders::{EXTERNAL, Message};
 
-/// Bytes of the lines of one message; a longer line goes alone.
+/// Maximum number of bytes of the lines of one message; a longer line is sent alone.
 const BATCH_BYTES_MAX: usize = 64 << 10;
 
-/// Lines for one engine. Holds what an administrator typed: no `Debug`.
+/// Lines for one engine. Holds text typed by an administrator: no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Batch {
-    /// Where the first of them begins.
+    /// The position of the first of them.
     pub position: u64,
     target: String,
     command_file: String,
@@ -36,7 +36,8 @@ impl Batch {
         self.lines.push(line.to_vec());
     }
 
-    /// The message. What is not UTF-8 goes byte by byte to a node of ours, and as Latin-1 to any other.
+    /// Returns the message. Text that is not UTF-8 is sent as bytes to a node of our own kind, and as Latin-1 to any
+    /// other.
     pub(super) fn into_message(self) -> Message {
         let bytes = self.lines.join(&b'\n');
         let mut content = json!({
@@ -53,14 +54,14 @@ impl Batch {
     }
 }
 
-/// What is gathered of one piece of a file, by poller.
+/// The gathered lines of one piece of a file, by poller.
 #[derive(Default)]
 pub(super) struct Gathering {
     batches: BTreeMap<String, Batch>,
 }
 
 impl Gathering {
-    /// Adds a line; the batches that are complete now.
+    /// Adds a line. Returns the batches that are now complete.
     pub(super) fn add(&mut self, line: Batch, bulk: usize) -> Vec<Batch> {
         let Some(batch) = self.batches.get_mut(&line.target) else {
             self.batches.insert(line.target.clone(), line);
@@ -77,12 +78,12 @@ impl Gathering {
         vec![std::mem::replace(batch, line)]
     }
 
-    /// What is gathered for one poller.
+    /// Takes the gathered lines for one poller.
     pub(super) fn take(&mut self, target: &str) -> Option<Batch> {
         self.batches.remove(target)
     }
 
-    /// What is gathered, in the order of the first lines.
+    /// Takes all gathered lines, in the order of the first lines.
     pub(super) fn take_all(&mut self) -> Vec<Batch> {
         let mut batches: Vec<Batch> = std::mem::take(&mut self.batches).into_values().collect();
         batches.sort_by_key(|batch| batch.position);

@@ -1,34 +1,34 @@
-//! One line of a command file, or one entry of a CENTREONCOMMAND: `ORDER:TARGET[:PARAM]`.
+//! Reads one line of a command file, or one entry of a CENTREONCOMMAND: `ORDER:TARGET[:PARAM]`.
 
 use std::borrow::Cow;
 
 use crate::model::legacy::{CommandTables, PollerCommands};
 use crate::model::text;
 
-/// The characters that a parameter loses where the database names none.
+/// The characters removed from a parameter if the database names none.
 const ILLEGAL_CHARACTERS: &str = "`";
-/// Characters of a word that a message shows.
+/// Maximum number of characters of a word in a message.
 const SHOWN_MAX: usize = 60;
 
-/// A line as it was written. Holds what an administrator typed: no `Debug`.
+/// A line as written. Holds text typed by an administrator: no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Line {
     /// The order.
     pub order: String,
-    /// Whom it is for, as it was written.
+    /// The target as written.
     pub target: String,
-    /// The rest, byte by byte.
+    /// The rest as bytes.
     pub param: Vec<u8>,
 }
 
-/// What a line is.
+/// The kinds of lines.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Read {
     /// An order.
     Order(Line),
-    /// Nothing, or a line that an earlier run of the original has marked as done.
+    /// An empty line, or one that an earlier run of the original has marked as done.
     Skipped,
-    /// No order.
+    /// Not an order.
     Malformed,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn read(line: &[u8]) -> Read {
     Read::Order(Line { order: word(order), target: word(target), param: parts.next().unwrap_or_default().to_vec() })
 }
 
-/// A word of a line as a message shows it.
+/// Returns a word of a line, shortened for a message.
 pub(super) fn shown(word: &str) -> String {
     let mut shown: String = word.chars().take(SHOWN_MAX).flat_map(char::escape_debug).collect();
     if word.chars().nth(SHOWN_MAX).is_some() {
@@ -53,7 +53,7 @@ pub(super) fn shown(word: &str) -> String {
     shown
 }
 
-/// What is known of the pollers.
+/// The pollers in the Centreon database.
 #[derive(Debug, Default)]
 pub(super) struct Pollers {
     all: Vec<PollerCommands>,
@@ -65,26 +65,26 @@ impl Pollers {
         Self { all: tables.pollers, illegal: tables.illegal_characters }
     }
 
-    /// The poller that a target names by its id or its uid.
+    /// Returns the poller that a target names by its id or its uid.
     ///
     /// # Errors
-    /// What is wrong with the target.
+    /// Returns what is wrong with the target.
     pub(super) fn find(&self, target: &str) -> Result<&PollerCommands, String> {
         if target.is_empty() {
             return Err("the target is missing; a line is ORDER:TARGET[:PARAM]".to_owned());
         }
         if !target.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(format!("the target '{}' is no id of a poller", shown(target)));
+            return Err(format!("the target '{}' is not the id of a poller", shown(target)));
         }
         let named = |poller: &&PollerCommands| poller.id == target || poller.uid.as_deref() == Some(target);
-        // An id comes before another poller's uid.
+        // An id has precedence over another poller's uid.
         let by_id = self.all.iter().find(|poller| poller.id == target);
         by_id
             .or_else(|| self.all.iter().find(named))
             .ok_or_else(|| format!("the database has no poller with the id or uid '{}' (nagios_server)", shown(target)))
     }
 
-    /// A parameter without the characters that the database forbids.
+    /// Returns a parameter without the characters that the database forbids.
     pub(super) fn cleaned<'a>(&self, param: &'a [u8]) -> Cow<'a, [u8]> {
         let illegal = self.illegal.as_deref().unwrap_or(ILLEGAL_CHARACTERS);
         let is_illegal = |byte: &u8| byte.is_ascii() && illegal.as_bytes().contains(byte);
@@ -92,7 +92,7 @@ impl Pollers {
         if param.iter().any(is_illegal) {
             cleaned.to_mut().retain(|byte| !is_illegal(byte));
         }
-        // Others than ASCII count only where the line is UTF-8, as the database's text is.
+        // Non-ASCII characters are only removed from a line in UTF-8, as the database's text is.
         if !illegal.is_ascii()
             && let Ok(text) = std::str::from_utf8(&cleaned)
             && text.contains(|letter: char| !letter.is_ascii() && illegal.contains(letter))
@@ -154,7 +154,9 @@ mod tests {
         assert_eq!(id("1").unwrap(), "1");
         assert_eq!(id("2").unwrap(), "2");
         assert_eq!(id("18446744073709551615").unwrap(), "2");
-        for (target, said) in [("", "is missing"), ("1;2", "'1;2' is no id"), ("-1", "no id"), ("9", "no poller")] {
+        for (target, said) in
+            [("", "is missing"), ("1;2", "'1;2' is not the id"), ("-1", "not the id"), ("9", "no poller")]
+        {
             assert!(id(target).unwrap_err().contains(said), "{target}");
         }
     }

@@ -1,13 +1,13 @@
-//! The module `legacycmd`: what Centreon Web orders, in command files and over the API (docs/protocol.md section 16).
+//! The module `legacycmd`: orders of Centreon Web, from command files and over the API (docs/protocol.md section 16).
 //!
-//! Each line becomes messages ([`pieces`], [`orders`]). Messages and the place in the file are stored together, and
-//! only then sent ([`queue`]), so a crash loses none. A message counts until its node has confirmed it. The history of
-//! a node is read before a message is sent to it again, and a node of ours takes no token twice.
+//! Each line becomes messages ([`pieces`], [`orders`]). Messages and the position in the file are stored together, and
+//! only then sent ([`queue`]), so a crash loses none. A message is kept until its node has confirmed it. The history of
+//! a node is read before a message is sent to it again, and a node of our own kind takes no token twice.
 //!
-//! Nothing is read before the pollers are known, and nothing while the database cannot be read.
+//! Nothing is read before the pollers are known, or while the database cannot be read.
 //!
-//! Absent on purpose: files and the database themselves ([`crate::model::legacy::LegacyWork`]), and how a node is
-//! reached.
+//! Out of scope: access to files and to the database ([`crate::model::legacy::LegacyWork`]), and the connections to
+//! nodes.
 
 mod calls;
 mod files;
@@ -48,50 +48,50 @@ use pieces::Order;
 use queue::Queue;
 use told::Told;
 
-/// Between two readings of the database, and after one that failed.
+/// Interval between two readings of the database, and after a failed one.
 const TABLES_PERIOD: Duration = Duration::from_secs(60);
 const TABLES_RETRY: Duration = Duration::from_secs(10);
-/// Between two looks whether a node can be reached now.
+/// Interval between checks whether a node can be reached now.
 const RETRY: Duration = Duration::from_millis(500);
-/// Stands for the password of the worker command in what is stored; the real one is put in when the message is sent.
+/// Replaces the password of the worker command in stored messages; the real one is inserted when the message is sent.
 const PASSWORD: &str = "-p (password of tpapi)";
 
-/// See the module's page. Holds command lines: no `Debug`.
+/// The state of the module. Holds command lines: no `Debug`.
 #[derive(Default)]
 pub(in crate::node) struct LegacyCmd {
-    /// `None` until the database was read, and while it cannot be.
+    /// `None` until the database has been read, and while it cannot be read.
     pollers: Option<Pollers>,
-    /// The reading that is under way.
+    /// The reading in progress.
     reading: Option<WorkId>,
     files: Files,
     queue: Queue,
-    /// Orders whose storing is awaited.
+    /// Orders that are being stored.
     storing: BTreeMap<ReceiptId, Vec<StoredOrder>>,
     calls: Calls,
     /// Import tasks that are being inserted.
     imports: BTreeMap<WorkId, requests::Import>,
     told: Told,
-    /// An import has changed what the database says of nodes.
+    /// Whether an import has changed the nodes in the database.
     has_imported: bool,
 }
 
-/// A request that an order is.
+/// A message to be sent as a request.
 pub(in crate::node) struct Outgoing {
     pub token: Token,
     pub action: Action,
     /// The id of the node; empty for this daemon.
     pub target: String,
     pub data: String,
-    /// An earlier run may have begun with it here, or on a host by SSH.
+    /// Whether an earlier run may have begun with it here, or on a host by SSH.
     pub is_unsure: bool,
 }
 
 impl LegacyCmd {
-    /// Messages that one event sends; the next event sends more.
+    /// Maximum number of messages that one event sends; the next event sends more.
     pub(in crate::node) const SEND_MAX: usize = 32;
 
-    /// Takes over what an earlier run has not brought to its end, and begins. `open` says which node has not confirmed a
-    /// token, `None` where it was not sent.
+    /// Takes over the unfinished orders of an earlier run, and starts the module. `open` says which node has not
+    /// confirmed a token, `None` if it was not sent.
     pub(in crate::node) fn start(
         &mut self,
         context: &mut Context,
@@ -113,26 +113,26 @@ impl LegacyCmd {
         self.send_later(context);
     }
 
-    /// Whether a message is remembered here, so that its token does not end with the daemon.
+    /// Returns whether a message is stored here, so that its token does not end with the daemon.
     pub(in crate::node) fn keeps(&self, token: &Token) -> bool {
         self.queue.has(token)
     }
 
-    /// [`Timer::CommandTables`]
+    /// Handles [`Timer::CommandTables`].
     pub(in crate::node) fn read_tables(&mut self, context: &mut Context) {
         if self.reading.is_none() {
             self.reading = Some(context.start_work(Work::Legacy(LegacyWork::ReadTables)));
         }
     }
 
-    /// [`Timer::CommandFiles`], or something has happened in their directories.
+    /// Handles [`Timer::CommandFiles`], or a change in the directories of command files.
     pub(in crate::node) fn look_for_files(&mut self, context: &mut Context) {
         if self.pollers.is_some() && !context.is_stopping() && context.options.legacycmd.is_some() {
             self.files.look(context, self.queue.is_full());
         }
     }
 
-    /// Work elsewhere is done.
+    /// Handles the result of work on another thread.
     pub(in crate::node) fn work_done(&mut self, context: &mut Context, id: WorkId, done: LegacyDone) {
         match done {
             LegacyDone::Tables(result) if self.reading == Some(id) => {
@@ -169,7 +169,7 @@ impl LegacyCmd {
         context.timers.set(Timer::CommandTables, context.now.monotonic + next);
     }
 
-    /// What is said of something that is not carried out; `false` where it was said within the hour.
+    /// Logs that something is not carried out. Returns `false` if that was logged within the hour.
     fn complain(&mut self, context: &mut Context, text: &str) -> bool {
         let is_new = self.told.is_new(text, context.now.monotonic);
         if is_new {
@@ -178,7 +178,7 @@ impl LegacyCmd {
         is_new
     }
 
-    /// Stores messages and what else the receipt has; they are sent once they are stored.
+    /// Stores messages together with the other changes of the receipt. They are sent when they are stored.
     fn store(&mut self, context: &mut Context, receipt: ReceiptId, orders: Vec<Order>, settings: &LegacySettings) {
         let secret = requests::secret(settings);
         let mut stored = Vec::with_capacity(orders.len());
@@ -198,7 +198,7 @@ impl LegacyCmd {
         self.storing.insert(receipt, stored);
     }
 
-    /// The database has spoken about messages, and perhaps about a piece of a file.
+    /// Handles the storing of messages, and possibly of a piece of a file.
     pub(in crate::node) fn stored(&mut self, context: &mut Context, receipt: ReceiptId, is_stored: bool) {
         let orders = self.storing.remove(&receipt).unwrap_or_default();
         for order in orders {
@@ -227,7 +227,7 @@ impl LegacyCmd {
         self.queue.push(order, context.now.monotonic);
     }
 
-    /// Has [`Timer::Orders`] called as soon as the event in hand is done.
+    /// Sets [`Timer::Orders`] to run right after the current event.
     pub(in crate::node) fn send_later(&mut self, context: &mut Context) {
         if self.queue.ready().is_some() {
             context.timers.set(Timer::Orders, context.now.monotonic);
@@ -236,7 +236,7 @@ impl LegacyCmd {
         }
     }
 
-    /// [`Timer::Orders`]: what waits for nodes that could not be reached is looked at again.
+    /// Handles [`Timer::Orders`]: checks again the nodes that could not be reached.
     pub(in crate::node) fn look_again(&mut self, context: &mut Context) {
         for (token, name) in self.queue.expired(context.now.monotonic) {
             let text = format!("{name} is given up: its node could not be reached in time");
@@ -246,17 +246,17 @@ impl LegacyCmd {
         self.queue.unblock_all();
     }
 
-    /// A node that something can be sent to.
+    /// Returns a node to which something can be sent.
     pub(in crate::node) fn ready(&self) -> Option<String> {
         self.queue.ready().map(str::to_owned)
     }
 
-    /// A node cannot be reached now, or may have lost messages that are looked for first.
+    /// Blocks a node that cannot be reached now, or that may have lost messages which are looked for first.
     pub(in crate::node) fn block(&mut self, target: &str) {
         self.queue.block(target);
     }
 
-    /// The next message to a node.
+    /// Returns the next message to a node.
     pub(in crate::node) fn next(&mut self, context: &mut Context, target: &str) -> Option<Outgoing> {
         let queue::Next { order, is_unsure } = self.queue.next(target)?;
         let StoredOrder { token, target, action, data, name, .. } = order;
@@ -273,7 +273,7 @@ impl LegacyCmd {
         Some(Outgoing { token, action: Action::parse(&action), target, data, is_unsure })
     }
 
-    /// A message was handed over. One that nobody took and that has no row ends here.
+    /// Handles the result of handing over a message. A message that was not accepted and has no row ends here.
     pub(in crate::node) fn handed_over(&mut self, context: &mut Context, token: &Token, handled: &Handled) {
         if let Handled::Reply(_, crate::model::code::Code::FINISHED_KO, data) = handled
             && !context.journal.has_just_ended(token)
@@ -283,7 +283,7 @@ impl LegacyCmd {
         }
     }
 
-    /// A node has confirmed a message: it owes the end from now on.
+    /// Removes a message that its node has confirmed. The node owes the end from then on.
     pub(in crate::node) fn confirmed(&mut self, context: &mut Context, token: &str) {
         if let Some(sequence) = self.queue.remove(token) {
             context.store(StoreChange::Legacy(LegacyChange::DeleteOrder(sequence)));
@@ -292,7 +292,7 @@ impl LegacyCmd {
         }
     }
 
-    /// A token has ended.
+    /// Handles the end of a token.
     pub(in crate::node) fn token_ended(&mut self, context: &mut Context, ended: &Ended) {
         self.confirmed(context, &ended.token);
         context.journal.untrack(&ended.token);
@@ -302,12 +302,12 @@ impl LegacyCmd {
         }
     }
 
-    /// Whether an import has changed what the database says of nodes, since the last call.
+    /// Returns whether an import has changed the nodes in the database since the last call.
     pub(in crate::node) fn take_imported(&mut self) -> bool {
         std::mem::take(&mut self.has_imported)
     }
 
-    /// A node has not got a message, as its history shows: it is sent again.
+    /// Sends a message again that a node has not got, as its history shows.
     pub(in crate::node) fn send_again(&mut self, context: &mut Context, token: &Token) {
         if self.queue.send_again(token.as_str()) {
             context.log(LogLine::info("legacycmd", format!("a node has not got token {token}: it is sent again")));
@@ -315,14 +315,14 @@ impl LegacyCmd {
         }
     }
 
-    /// More of a file is read once less waits.
+    /// Resumes reading of a file when less waits.
     fn read_on(&mut self, context: &mut Context) {
         if self.files.is_held_up() && !self.queue.is_full() {
             self.look_for_files(context);
         }
     }
 
-    /// The daemon stops.
+    /// Stops the module because the daemon stops.
     pub(in crate::node) fn stop(&mut self, context: &mut Context) {
         self.calls.stop(context);
         for timer in [Timer::CommandFiles, Timer::CommandTables, Timer::Orders] {
@@ -331,7 +331,7 @@ impl LegacyCmd {
     }
 }
 
-/// The settings, and what the worker command needs.
+/// Calls `act` with the settings and the data for the worker command.
 fn with_worker<T>(context: &Context, act: impl FnOnce(&LegacySettings, Worker<'_>) -> T) -> Option<T> {
     let settings = context.options.legacycmd.as_ref()?;
     let action = context.options.action.as_ref();
@@ -339,7 +339,7 @@ fn with_worker<T>(context: &Context, act: impl FnOnce(&LegacySettings, Worker<'_
     let allows = |line: &str| {
         allowed.is_none_or(|allowed| allowed.list.check(&[line.to_owned()], 1, || false).refused.is_empty())
     };
-    // The original's own default, where nothing runs commands.
+    // The original's own default, if the module `action` is not loaded.
     let timeout = action.map_or(60, |action| action.command_timeout.as_secs().max(1));
     Some(act(settings, Worker { settings, allows: &allows, timeout }))
 }

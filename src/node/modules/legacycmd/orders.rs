@@ -1,6 +1,6 @@
-//! What an order becomes (the table of docs/protocol.md section 16). A pure function of the order, what the database
-//! says of its poller, and the settings. Absent on purpose: EXTERNALCMD, which is gathered ([`super::gather`]), and
-//! where messages go.
+//! Returns the messages of an order (the table of docs/protocol.md section 16). A pure function of the order, the row
+//! of its poller, and the settings. Out of scope: EXTERNALCMD, which is gathered ([`super::gather`]), and the delivery
+//! of messages.
 
 use serde_json::{Value, json};
 
@@ -10,13 +10,13 @@ use crate::model::legacy::PollerCommands;
 
 use super::lines::{Line, Pollers, shown};
 
-/// The commands for engines.
+/// The order with a command for the engine.
 pub(super) const EXTERNAL: &str = "EXTERNALCMD";
-/// Where a poller has the configuration of its VMware daemon.
+/// The path of the VMware daemon's configuration on a poller.
 const VMWARE_FILE: &str = "/etc/centreon/centreon_vmware.json";
 const VMWARE_RESTART: &str = "sudo systemctl restart centreon_vmware.service";
 
-/// A message that an order becomes.
+/// A message of an order.
 #[derive(Clone, PartialEq)]
 pub(super) struct Message {
     pub action: Action,
@@ -24,7 +24,7 @@ pub(super) struct Message {
     pub target: String,
     /// The member `content` of the data.
     pub content: Value,
-    /// Whether the order has failed where this fails.
+    /// Whether a failure of this message fails the order.
     pub counts: bool,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Message {
 pub(super) enum Refusal {
     /// There is no such order.
     Unknown,
-    /// A sentence.
+    /// The order is invalid for the reason in this sentence.
     Wrong(String),
 }
 
@@ -41,13 +41,13 @@ pub(super) enum Refusal {
 #[derive(Clone, Copy)]
 pub(super) struct Worker<'a> {
     pub settings: &'a LegacySettings,
-    /// Whether this daemon's allow-list lets a command line pass.
+    /// Returns whether this daemon's allow-list accepts a command line.
     pub allows: &'a dyn Fn(&str) -> bool,
     /// `command_timeout` of the module `action`, in seconds.
     pub timeout: u64,
 }
 
-/// The orders that are known, for advice.
+/// The known orders, for suggestions.
 const KNOWN: [&str; 14] = [
     EXTERNAL,
     "SENDCFGFILE",
@@ -65,16 +65,16 @@ const KNOWN: [&str; 14] = [
     "STARTWORKER",
 ];
 
-/// What an unknown order may have been meant to be.
+/// Returns a suggestion for an unknown order.
 pub(super) fn advice(order: &str) -> String {
     let meant = KNOWN.iter().find(|known| known.eq_ignore_ascii_case(order.trim()));
-    meant.map(|known| format!("; is '{known}' meant? Upper case counts")).unwrap_or_default()
+    meant.map(|known| format!("; did you mean '{known}'? Case matters")).unwrap_or_default()
 }
 
-/// The messages of an order, in their order.
+/// Returns the messages of an order, in order.
 ///
 /// # Errors
-/// Why there are none.
+/// Returns why there are none.
 pub(super) fn messages(line: &Line, pollers: &Pollers, worker: Worker<'_>) -> Result<Vec<Message>, Refusal> {
     let order = line.order.as_str();
     if !KNOWN.contains(&order) {
@@ -92,16 +92,16 @@ pub(super) fn messages(line: &Line, pollers: &Pollers, worker: Worker<'_>) -> Re
     maker.messages(&param).map_err(Refusal::Wrong)
 }
 
-/// The number of a task; `None` for anything else.
+/// Returns the number of a task; `None` for anything else.
 fn task_id(param: &str) -> Option<u64> {
     Some(param.trim()).filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
 }
 
-/// The command line of the worker: the newest form that the allow-list lets pass, the oldest where it has none of
-/// them, so that its refusal names that.
+/// Returns the command line of the worker: the newest form that the allow-list accepts, or the oldest if it accepts
+/// none, so that the refusal names that one.
 ///
 /// # Errors
-/// The account is not configured.
+/// Returns an error if the account is not configured.
 pub(super) fn worker_command(worker: Worker<'_>, task: Option<u64>) -> Result<String, String> {
     let Worker { settings, allows, timeout } = worker;
     let Some(account) = settings.account.as_ref() else {
@@ -122,7 +122,7 @@ pub(super) fn worker_command(worker: Worker<'_>, task: Option<u64>) -> Result<St
     Ok(with_task.into_iter().chain([with_timeout]).find(|line| allows(line)).unwrap_or(plain))
 }
 
-/// As it stands between double quotes of a shell.
+/// Escapes a text for double quotes of a shell.
 pub(super) fn shell_quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -161,7 +161,7 @@ impl Maker<'_> {
             "RELOADBROKER" => self.sudo(poller.broker_reload.as_ref(), "broker_reload_command")?,
             "RESTARTCENTREONTRAPD" => vec![self.trap_service("restart")?],
             "RELOADCENTREONTRAPD" => vec![self.trap_service("reload")?],
-            order => return Err(format!("'{}' is no order", shown(order))),
+            order => return Err(format!("'{}' is not an order", shown(order))),
         })
     }
 
@@ -169,7 +169,7 @@ impl Maker<'_> {
         json!({ "centcore_cmd": self.order, "centcore_proxy": 1 })
     }
 
-    /// A value of the database that the order cannot do without.
+    /// Returns a value of the database that the order requires.
     fn given<'v>(&self, value: Option<&'v String>, column: &str) -> Result<&'v str, String> {
         let given = value.map(|value| value.trim()).filter(|value| !value.is_empty());
         given.ok_or_else(|| {
@@ -212,7 +212,7 @@ impl Maker<'_> {
         Ok(self.command(format!("sudo service {service} {verb}")))
     }
 
-    /// Without owner and group yet.
+    /// Makes a copy without owner and group.
     fn copy(&self, source: String, destination: String, owner: &str, group: &str) -> Message {
         let content = json!({
             "source": source, "destination": destination, "cache_dir": self.cache_dir(), "owner": owner,
@@ -225,7 +225,7 @@ impl Maker<'_> {
         self.settings.cache_dir.trim_end_matches('/')
     }
 
-    /// A directory of the database as the destination of a copy.
+    /// Returns a directory of the database as the destination of a copy.
     fn directory(&self, value: Option<&String>, column: &str) -> Result<String, String> {
         Ok(format!("{}/", self.given(value, column)?.trim_end_matches('/')))
     }
@@ -244,7 +244,7 @@ impl Maker<'_> {
 
     fn export(&self, param: &str) -> Result<Vec<Message>, String> {
         let Some(parent) = task_id(param) else {
-            return Err(format!("expected the number of a task behind SENDEXPORTFILE:{}:", self.poller.id));
+            return Err(format!("expected the number of a task after SENDEXPORTFILE:{}:", self.poller.id));
         };
         let reload = self.given(self.poller.broker_reload.as_ref(), "broker_reload_command")?;
         let source = format!("{}/config/export/{}", self.cache_dir(), self.poller.id);

@@ -186,8 +186,8 @@ fn what_cannot_be_carried_out_says_why() {
         ("reload", "2", "", "unknown"),
         ("STARTWORKER", "1", "", "'tpapi' has no entry 'clapi'"),
         ("RELOAD", "", "", "the target is missing"),
-        ("RELOAD", "1;2", "", "no id of a poller"),
-        ("RELOAD", "../1", "", "no id of a poller"),
+        ("RELOAD", "1;2", "", "not the id of a poller"),
+        ("RELOAD", "../1", "", "not the id of a poller"),
         ("RELOAD", "9", "", "the database has no poller"),
         ("RELOAD", "3", "", "no 'engine_reload_command' of poller 3 (nagios_server)"),
         ("SENDCFGFILE", "3", "", "poller 3 has no active engine configuration in the database (cfg_nagios)"),
@@ -196,7 +196,7 @@ fn what_cannot_be_carried_out_says_why() {
         let text = refused(order, target, param);
         assert!(text.contains(said), "{order} {target}: {text}");
     }
-    assert_eq!(advice("reload"), "; is 'RELOAD' meant? Upper case counts");
+    assert_eq!(advice("reload"), "; did you mean 'RELOAD'? Case matters");
     assert_eq!(advice("SENDCBCFG"), "");
 }
 

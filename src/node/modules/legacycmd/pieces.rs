@@ -1,5 +1,5 @@
-//! A piece of a command file becomes messages. What comes of the same piece of the same file is always the same, also
-//! the tokens: a node of ours, which runs no token twice, then takes no line twice, whoever reads the file again.
+//! Turns a piece of a command file into messages. The same piece of the same file always gives the same messages with
+//! the same tokens: a node of our own kind runs no token twice, so it takes no line twice if a file is read again.
 
 use ring::digest::{Context as Digest, SHA256};
 
@@ -11,26 +11,26 @@ use super::gather::{Batch, Gathering};
 use super::lines::{self, Line, Pollers, Read, shown};
 use super::orders::{self, EXTERNAL, Message, Refusal, Worker};
 
-/// A message and what it is for.
+/// A message and the name of its order.
 #[derive(Clone, PartialEq)]
 pub(super) struct Order {
     pub token: Token,
-    /// `RELOAD for 2`
+    /// The order and its target: `RELOAD for 2`.
     pub name: String,
     pub message: Message,
 }
 
-/// Something in a file that is not carried out.
+/// A line of a file that is not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub token: Token,
-    /// A sentence.
+    /// The error as a sentence.
     pub text: String,
     /// Whether its token gets a row: the order is known, but cannot be carried out.
     pub has_row: bool,
 }
 
-/// What a piece of a file is.
+/// The content of a piece of a file.
 #[derive(Default)]
 pub(super) struct Orders {
     pub orders: Vec<Order>,
@@ -46,7 +46,7 @@ struct Reader<'a> {
     found: Orders,
 }
 
-/// The messages of a piece, in the order in which they are to be sent, and what is wrong in it.
+/// Returns the messages of a piece, in sending order, and its faults.
 pub(super) fn read(piece: &FilePiece, pollers: &Pollers, worker: Worker<'_>) -> Orders {
     let mut reader = Reader { piece, pollers, worker, gathering: Gathering::default(), found: Orders::default() };
     for (position, line) in &piece.lines {
@@ -55,7 +55,7 @@ pub(super) fn read(piece: &FilePiece, pollers: &Pollers, worker: Worker<'_>) -> 
             Read::Skipped => {}
             Read::Malformed => {
                 let start = shown(&crate::model::text::from_bytes(line));
-                reader.fault(*position, format!("'{start}' is no order; a line is ORDER:TARGET[:PARAM]"), false);
+                reader.fault(*position, format!("'{start}' is not an order; a line is ORDER:TARGET[:PARAM]"), false);
             }
         }
     }
@@ -117,20 +117,20 @@ impl Reader<'_> {
     }
 }
 
-/// What is said of an order that does not exist.
+/// Returns the text about an unknown order.
 pub(super) fn unknown(order: &str) -> String {
     format!("the order '{}' is unknown: it is not carried out{}", shown(order), orders::advice(order))
 }
 
-/// What is wrong with an order, and with which.
+/// Returns the text about an error with the order's name.
 pub(super) fn named(line: &Line, text: &str) -> String {
     format!("{} for '{}' is not carried out: {text}", shown(&line.order), shown(&line.target))
 }
 
-/// The batch that one line of EXTERNALCMD is.
+/// Returns the batch of one EXTERNALCMD line.
 ///
 /// # Errors
-/// Why it is none.
+/// Returns why the line is invalid.
 pub(super) fn external(position: u64, line: &Line, pollers: &Pollers) -> Result<Batch, String> {
     let poller = pollers.find(&line.target)?;
     let id = &poller.id;
@@ -148,7 +148,7 @@ pub(super) fn external(position: u64, line: &Line, pollers: &Pollers) -> Result<
     Ok(batch)
 }
 
-/// The token of a message: it follows from file, place and content.
+/// Returns the token of a message, which depends only on file, position and content.
 fn token(identity: &str, position: u64, index: usize, target: &str, content: &str) -> Option<Token> {
     let mut digest = Digest::new(&SHA256);
     for part in [identity, &position.to_string(), &index.to_string(), target, content] {

@@ -1,4 +1,4 @@
-//! Files as the web interface writes them, and as it should not.
+//! Command files in the form of the web interface, and malformed ones.
 
 use super::super::orders::tests::{pollers, settings};
 use super::*;
@@ -18,7 +18,7 @@ fn read_with(text: &[u8], settings: &LegacySettings) -> Orders {
     read(&piece(text), &pollers(), Worker { settings, allows: &|_| true, timeout: 30 })
 }
 
-/// `EXTERNALCMD for 2: a|b` for each message.
+/// Returns `EXTERNALCMD for 2: a|b` for each message.
 fn told(found: &Orders) -> Vec<String> {
     let commands = |order: &Order| order.message.content["commands"][0].as_str().map(|text| text.replace('\n', "|"));
     found.orders.iter().map(|order| format!("{}: {}", order.name, commands(order).unwrap_or_default())).collect()
@@ -80,13 +80,13 @@ fn a_line_that_is_no_order_stops_no_other() {
     assert_eq!(
         said,
         [
-            ("'hello' is no order; a line is ORDER:TARGET[:PARAM]", false),
+            ("'hello' is not an order; a line is ORDER:TARGET[:PARAM]", false),
             ("the order 'SENDCBCFG' is unknown: it is not carried out", false),
             (
-                "the order 'externalcmd' is unknown: it is not carried out; is 'EXTERNALCMD' meant? Upper case counts",
+                "the order 'externalcmd' is unknown: it is not carried out; did you mean 'EXTERNALCMD'? Case matters",
                 false
             ),
-            ("EXTERNALCMD for '1;2' is not carried out: the target '1;2' is no id of a poller", true),
+            ("EXTERNALCMD for '1;2' is not carried out: the target '1;2' is not the id of a poller", true),
             ("EXTERNALCMD for '' is not carried out: the target is missing; a line is ORDER:TARGET[:PARAM]", true),
             (
                 "EXTERNALCMD for '2' is not carried out: the command is missing; a line is EXTERNALCMD:TARGET:[TIME] \

@@ -1,7 +1,6 @@
-//! Messages between a line and the node that has confirmed them, in their order for each node. What stands here stands
-//! in the database, too.
+//! Messages that their nodes have not confirmed yet, in order for each node. The same messages are in the database.
 //!
-//! Absent on purpose: what is in a message, and whether a node can be reached.
+//! Out of scope: the content of a message, and whether a node can be reached.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,19 +11,21 @@ use crate::model::token::Token;
 
 use super::orders::EXTERNAL;
 
-/// Messages to one node that are not confirmed at most.
+/// Maximum number of unconfirmed messages to one node.
 const WINDOW: usize = 64;
-/// Messages, and bytes of all, above which no file is read on. Those for nodes that cannot be reached hold up nobody.
+/// Number of messages, and total number of bytes, above which no file is read. Messages for unreachable nodes do not
+/// count.
 const FULL: usize = 2_000;
 const FULL_BYTES: usize = 128 << 20;
-/// Messages that wait for one node that cannot be reached at most, and the bytes of all above which it takes no more.
+/// Maximum number of messages that wait for one unreachable node, and the total number of bytes above which it gets no
+/// more.
 const TARGET_MAX: usize = 2_000;
 const AWAY_BYTES_MAX: usize = 64 << 20;
-/// So long an acknowledgement or a downtime waits for a node that cannot be reached, and so long any other order does.
+/// Time that an acknowledgement or a downtime waits for an unreachable node, and time that any other order does.
 const KEEP_EXTERNAL: Duration = Duration::from_secs(3_600);
 const KEEP: Duration = Duration::from_secs(60);
 
-/// How far a message is.
+/// The state of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Waiting,
@@ -36,7 +37,7 @@ struct Queued {
     order: StoredOrder,
     state: State,
     until: Monotonic,
-    /// An earlier run may have begun with it.
+    /// Whether an earlier run may have begun with it.
     is_unsure: bool,
 }
 
@@ -45,7 +46,7 @@ struct Queued {
 struct Way {
     waiting: BTreeSet<i64>,
     sent: usize,
-    /// Its node cannot be reached now, or may have lost messages.
+    /// Whether the node cannot be reached now, or may have lost messages.
     is_blocked: bool,
 }
 
@@ -55,7 +56,7 @@ impl Way {
     }
 }
 
-/// See the module's page.
+/// The messages of all nodes.
 #[derive(Default)]
 pub(super) struct Queue {
     all: BTreeMap<i64, Queued>,
@@ -73,24 +74,24 @@ pub(super) struct Next {
 }
 
 impl Queue {
-    /// Whether no file is read on.
+    /// Returns whether reading of files must pause.
     pub(super) fn is_full(&self) -> bool {
         let away: usize = self.ways.values().filter(|way| way.is_blocked).map(|way| way.waiting.len()).sum();
         self.all.len().saturating_sub(away) >= FULL || self.len_bytes >= FULL_BYTES
     }
 
-    /// Whether a node that cannot be reached has as many messages waiting as it may.
+    /// Returns whether an unreachable node has the maximum number of waiting messages.
     pub(super) fn is_full_for(&self, target: &str) -> bool {
         let is_full = |way: &Way| way.waiting.len() >= TARGET_MAX || self.len_bytes >= AWAY_BYTES_MAX;
         self.ways.get(target).is_some_and(|way| way.is_blocked && is_full(way))
     }
 
-    /// Whether a token is here.
+    /// Returns whether a token is in the queue.
     pub(super) fn has(&self, token: &Token) -> bool {
         self.by_token.contains_key(token)
     }
 
-    /// The number of the next message.
+    /// Returns the number of the next message.
     pub(super) fn next_sequence(&mut self) -> i64 {
         self.last = self.last.saturating_add(1);
         self.last
@@ -103,7 +104,7 @@ impl Queue {
         self.insert(queued);
     }
 
-    /// Adds a message of an earlier run: it was sent to a node, or it may have begun here, or nothing is known.
+    /// Adds a message of an earlier run: it was sent to a node, it may have begun here, or its state is unknown.
     pub(super) fn restore(&mut self, order: StoredOrder, is_sent: bool, is_unsure: bool, now: Monotonic) {
         let state = if is_sent { State::Sent } else { State::Waiting };
         self.insert(Queued { order, state, until: now + KEEP_EXTERNAL, is_unsure });
@@ -123,7 +124,7 @@ impl Queue {
         self.look_at(&target);
     }
 
-    /// Remembers whether something can be sent to a node.
+    /// Updates whether something can be sent to a node.
     fn look_at(&mut self, target: &str) {
         let Some(way) = self.ways.get(target) else { return };
         if way.is_ready() {
@@ -136,12 +137,12 @@ impl Queue {
         }
     }
 
-    /// A node for which something can be sent.
+    /// Returns a node for which something can be sent.
     pub(super) fn ready(&self) -> Option<&str> {
         self.ready.first().map(String::as_str)
     }
 
-    /// The next message to a node; it counts as sent.
+    /// Returns the next message to a node, and marks it as sent.
     pub(super) fn next(&mut self, target: &str) -> Option<Next> {
         let way = self.ways.get_mut(target)?;
         let sequence = way.waiting.pop_first()?;
@@ -153,7 +154,7 @@ impl Queue {
         Some(Next { order: queued.order.clone(), is_unsure })
     }
 
-    /// A message is confirmed, or has ended; its number.
+    /// Removes a message that was confirmed or has ended. Returns its number.
     pub(super) fn remove(&mut self, token: &str) -> Option<i64> {
         let sequence = self.by_token.remove(token)?;
         let queued = self.all.remove(&sequence)?;
@@ -169,7 +170,8 @@ impl Queue {
         Some(sequence)
     }
 
-    /// A node has not got a message: it is sent again, in its place. Whether the message is here.
+    /// Marks a message that its node has not got to be sent again, in its place. Returns whether the message is in the
+    /// queue.
     pub(super) fn send_again(&mut self, token: &str) -> bool {
         let Some(sequence) = self.by_token.get(token).copied() else { return false };
         let Some(queued) = self.all.get_mut(&sequence) else { return false };
@@ -184,7 +186,7 @@ impl Queue {
         true
     }
 
-    /// Nothing is sent to a node until [`Self::unblock_all`], or until something happens to one of its messages.
+    /// Blocks a node until [`Self::unblock_all`], or until one of its messages changes.
     pub(super) fn block(&mut self, target: &str) {
         if let Some(way) = self.ways.get_mut(target) {
             way.is_blocked = true;
@@ -199,19 +201,19 @@ impl Queue {
         self.look_at(target);
     }
 
-    /// Nodes may be reached again.
+    /// Unblocks all nodes.
     pub(super) fn unblock_all(&mut self) {
         let targets: Vec<String> =
             self.ways.iter().filter(|(_, way)| way.is_blocked).map(|(target, _)| target.clone()).collect();
         targets.iter().for_each(|target| self.unblock(target));
     }
 
-    /// Whether a node is blocked.
+    /// Returns whether any node is blocked.
     pub(super) fn has_blocked(&self) -> bool {
         self.ways.values().any(|way| way.is_blocked)
     }
 
-    /// The messages that have waited too long for nodes that cannot be reached, each with how long.
+    /// Returns the messages that have waited too long for unreachable nodes, each with the name of its order.
     pub(super) fn expired(&self, now: Monotonic) -> Vec<(Token, String)> {
         let blocked = self.ways.values().filter(|way| way.is_blocked);
         let waiting = blocked.flat_map(|way| way.waiting.iter()).filter_map(|sequence| self.all.get(sequence));

@@ -1,4 +1,5 @@
-//! CENTREONCOMMAND: orders over the API, and ADDIMPORTTASKWITHPARENT, which a central sends to a Remote Server.
+//! CENTREONCOMMAND, which brings orders over the API, and ADDIMPORTTASKWITHPARENT, which a central sends to a Remote
+//! Server.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ use super::orders::{self, EXTERNAL, Message, Refusal, shell_quoted, worker_comma
 use super::pieces::{self, Order};
 use super::{LegacyCmd, with_worker};
 
-/// Orders of one request at most.
+/// Maximum number of orders of one request.
 const ORDERS_MAX: usize = 1_000;
 
 /// An import task that is being inserted.
@@ -38,7 +39,7 @@ struct Request {
     content: Value,
 }
 
-/// What the original calls a value that is no array.
+/// Returns the original's word for a value that is not an array.
 const fn kind(value: &Value) -> &'static str {
     match value {
         Value::Object(_) => "HASH",
@@ -46,7 +47,7 @@ const fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// The password of the worker command as it stands in the data of a message, with what is around it.
+/// Returns the password of the worker command as it appears in the data of a message, with the text around it.
 pub(super) fn secret(settings: &LegacySettings) -> Option<String> {
     let account = settings.account.as_ref()?;
     let argument = format!("-p \"{}\"", shell_quoted(account.password.reveal()));
@@ -54,14 +55,14 @@ pub(super) fn secret(settings: &LegacySettings) -> Option<String> {
     text.get(1..text.len().saturating_sub(1)).map(str::to_owned)
 }
 
-/// An entry of a request as a line of a file would have it.
+/// Returns an entry of a request as a line of a file.
 fn line(entry: &Value) -> Line {
     let word = |name: &str| entry.get(name).and_then(json::text).unwrap_or_default();
     Line { order: word("command"), target: word("target"), param: word("param").into_bytes() }
 }
 
 impl LegacyCmd {
-    /// What the module answers.
+    /// Handles a request to the module.
     pub(in crate::node) fn request(
         &mut self,
         context: &mut Context,
@@ -120,7 +121,7 @@ impl LegacyCmd {
         self.calls.begun(context, token);
     }
 
-    /// The messages of one order.
+    /// Returns the messages of one order.
     fn messages(&self, context: &Context, line: &Line) -> Result<Vec<Message>, String> {
         let found = self.pollers.as_ref().zip(with_worker(context, |_, worker| {
             let pollers = self.pollers.as_ref()?;
@@ -143,7 +144,7 @@ impl LegacyCmd {
         messages.into_iter().map(order).collect()
     }
 
-    /// The row of a request that says which tokens one of its orders has; the last message is the order itself.
+    /// Writes the row that names the tokens of one order of a request; the last message is the order itself.
     fn announce(&mut self, context: &mut Context, call: &Token, line: &Line, orders: &[Order]) {
         let Some(main) = orders.last() else { return };
         let parts: Vec<(Token, bool)> =
@@ -174,7 +175,8 @@ impl LegacyCmd {
         self.imports.insert(id, Import { token: token.clone(), parent, reload });
     }
 
-    /// The task is in the database, or not: the worker begins, and then broker reads its new configuration.
+    /// Handles the insertion of the task into the database: sends the worker command, and then reloads the broker's
+    /// configuration.
     pub(super) fn import_task_added(&mut self, context: &mut Context, id: WorkId, result: Result<(), String>) {
         let Some(Import { token, parent, reload }) = self.imports.remove(&id) else { return };
         if let Err(reason) = result {

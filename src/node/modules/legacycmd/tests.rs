@@ -1,4 +1,4 @@
-//! The module with a database and files that are values: what is sent when, and what is stored before.
+//! The module with a simulated database and simulated files: what is sent when, and what is stored before.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::node::{CoreOptions, Restored};
 
 use super::orders::tests::settings;
 
-/// A central with node 2, and everything that it has wanted.
+/// A central with node 2, and all its outputs.
 struct World {
     bench: Bench,
     /// Whether the database takes changes.
@@ -99,12 +99,12 @@ impl World {
     fn give(&mut self, input: Input) {
         self.bench.raw(input);
         self.drain();
-        // What is to be sent is due at once.
+        // Messages are sent without delay.
         self.bench.raw_timeout(0);
         self.drain();
     }
 
-    /// The next piece of work that is wanted; it is answered with `done`.
+    /// Returns the next piece of ordered work, and answers it with `done`.
     fn answer(&mut self, done: LegacyDone) -> LegacyWork {
         let (id, work) = self.work.remove(0);
         self.give(Input::Host(HostDone::WorkDone { id, outcome: WorkOutcome::Legacy(done) }));
@@ -130,7 +130,7 @@ impl World {
         self.sent.clear();
     }
 
-    /// The node answers GETLOG with rows.
+    /// Lets the node answer GETLOG with rows.
     fn synced(&mut self, rows: &str) {
         let data = format!(r#"{{"code":0,"data":{{"action":"getlog","result":{rows}}}}}"#);
         self.give(node_message(2, "ACK", "", &data));
@@ -142,7 +142,7 @@ impl World {
         FilePiece { path, identity, lines, next: 100, is_whole, too_long: Vec::new() }
     }
 
-    /// The actions that went to the node.
+    /// Returns the actions sent to the node.
     fn actions(&self) -> Vec<&str> {
         let orders = self.sent.iter().filter(|line| !line.starts_with("GETLOG") && !line.starts_with("PING"));
         orders.map(|line| line.split(' ').next().unwrap()).collect()

@@ -1,23 +1,23 @@
-//! What was said lately: the same line of the log, and the same row, come once an hour. Bounded.
+//! Avoids repetition: the same log line, and the same row, come at most once an hour. Bounded.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::time::Monotonic;
 
-/// The same is said again after this time.
+/// Time after which the same text is logged again.
 const AGAIN: Duration = Duration::from_secs(3_600);
-/// Sentences remembered.
+/// Maximum number of remembered sentences.
 const TOLD_MAX: usize = 1_000;
 
-/// See the module's page.
+/// The sentences logged within the last hour.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     at: BTreeMap<String, Monotonic>,
 }
 
 impl Told {
-    /// Whether a sentence is to be said now. More than a thousand different ones within an hour are cut.
+    /// Returns whether a sentence must be logged now. More than a thousand different ones within an hour are dropped.
     pub(super) fn is_new(&mut self, text: &str, now: Monotonic) -> bool {
         if self.at.get(text).is_some_and(|at| now.since(*at) < AGAIN) {
             return false;
@@ -32,7 +32,7 @@ impl Told {
         true
     }
 
-    /// What was wrong is well again: it is said at once when it comes back.
+    /// Forgets sentences about problems that are over, so that they are logged at once if they return.
     pub(super) fn forget(&mut self, is_over: impl Fn(&str) -> bool) {
         self.at.retain(|text, _| !is_over(text));
     }

@@ -1,5 +1,5 @@
-//! From rows of the Centreon database to the registrations that they mean (docs/protocol.md sections 5 and 15). A pure
-//! function; what a row says wrong concerns that row alone.
+//! Turns rows of the Centreon database into registrations (docs/protocol.md sections 5 and 15). A pure function; an
+//! error in a row affects only that row.
 
 #[cfg(test)]
 #[path = "plan_tests.rs"]
@@ -18,22 +18,22 @@ const PROXIED_SCORE: i64 = 1;
 /// Score of a poller behind a further remote server.
 const RELATION_SCORE: i64 = 100;
 
-/// What the rows mean.
+/// The result of interpreting the rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PollerPlan {
     /// The central's own id, from the row with `localhost`.
     pub own_id: Option<NodeId>,
-    /// Its other name.
+    /// The central's other name.
     pub own_uid: Option<NodeId>,
     /// The nodes to register, by id.
     pub registrations: Vec<Registration>,
-    /// Pollers whose row cannot be used now.
+    /// Pollers whose row cannot be used at the moment.
     pub refused: BTreeSet<NodeId>,
-    /// A sentence for each row that is wrong; it names the poller.
+    /// A sentence for each invalid row, with the poller's name.
     pub complaints: Vec<String>,
 }
 
-/// Reads all rows. `fixed_id` is our own id where the configuration sets it, `ssh_username` the user of SSH pollers.
+/// Interprets all rows. `fixed_id` is our own id if the configuration sets it, `ssh_username` the user of SSH pollers.
 #[must_use]
 pub fn plan(tables: &PollerTables, fixed_id: Option<NodeId>, ssh_username: Option<&str>) -> PollerPlan {
     let mut plan = PollerPlan::default();
@@ -82,11 +82,11 @@ pub fn plan(tables: &PollerTables, fixed_id: Option<NodeId>, ssh_username: Optio
     plan
 }
 
-/// Who is behind whom.
+/// Which pollers are behind which remote servers.
 struct Subnodes<'a> {
     pollers: &'a BTreeMap<NodeId, &'a PollerRow>,
     own_id: Option<NodeId>,
-    /// Remote server to the pollers behind it, each with its best score.
+    /// The pollers behind each remote server, each with its best score.
     behind: BTreeMap<NodeId, BTreeMap<NodeId, i64>>,
 }
 
@@ -95,13 +95,13 @@ impl<'a> Subnodes<'a> {
         Self { pollers, own_id, behind: BTreeMap::new() }
     }
 
-    /// The remote server that a poller is reached through; `None` for one that we reach ourselves.
+    /// Returns the remote server through which a poller is reached; `None` for a poller that we reach directly.
     fn remote_of(&self, row: &PollerRow) -> Option<NodeId> {
         let remote = row.remote_id.as_deref()?.trim().parse().ok()?;
         (row.use_as_proxy.as_deref() == Some("1") && Some(remote) != self.own_id).then_some(remote)
     }
 
-    /// The node that we reach ourselves on the way to `id`: itself, its remote server, or the one before that.
+    /// Returns the node that we reach directly on the way to `id`: itself, its remote server, or the one before that.
     fn first_hop(&self, id: NodeId) -> Result<NodeId, String> {
         let mut at = id;
         for _ in 0..=self.pollers.len() {
@@ -116,7 +116,7 @@ impl<'a> Subnodes<'a> {
         Err("is behind a remote server that is behind it, so it is not reached".to_owned())
     }
 
-    /// Puts every poller where it belongs; returns those that we reach ourselves.
+    /// Places every poller behind its node. Returns the pollers that we reach directly.
     fn place_all(&mut self, plan: &mut PollerPlan) -> Vec<(NodeId, &'a PollerRow)> {
         let mut direct = Vec::new();
         for (id, row) in self.pollers {
@@ -155,20 +155,20 @@ impl<'a> Subnodes<'a> {
     }
 }
 
-/// The other name of a poller; none where the schema has none, and where it is the id.
+/// Returns the other name of a poller; none if the schema has none, or if it equals the id.
 fn uid(row: &PollerRow) -> Option<NodeId> {
     let uid = row.uid.as_deref()?.trim().parse().ok()?;
     (row.id.parse() != Ok(uid)).then_some(uid)
 }
 
-/// How a poller is reached, or what is wrong with its row.
+/// Returns how a poller is reached, or the error in its row.
 fn kind(row: &PollerRow, ssh_username: Option<&str>) -> Result<NodeKind, String> {
     let mut entry = NodeEntry::default();
     let (word, port, default) = match row.communication_type.as_deref() {
         Some("3") => ("pull", "port", ""),
         Some("4") => ("wss", "port", ""),
         Some("2") => ("push_ssh", "ssh_port", ""),
-        // As in the original, whatever else stands there.
+        // As in the original, whatever other value is there.
         _ => ("push_zmq", "port", ZMQ_PORT),
     };
     entry.put("type", word);

@@ -32,7 +32,7 @@ fn plan_of(pollers: Vec<PollerRow>, relations: Vec<RelationRow>) -> PollerPlan {
     plan(&PollerTables { pollers, relations, debug_gorgone: None }, None, Some("ssh"))
 }
 
-/// Each registration on a line.
+/// Returns each registration as a line.
 fn shown(plan: &PollerPlan) -> Vec<String> {
     let place = |kind: &NodeKind| match kind {
         NodeKind::PushZmq { endpoint } => endpoint.to_string(),

@@ -55,7 +55,7 @@ fn fail(bench: &mut Bench, reason: &str) -> Vec<String> {
     bench.give(Input::Host(HostDone::PollersRead(Err(reason.to_owned()))))
 }
 
-/// The outputs that are about links or readings.
+/// Returns the outputs about links or readings.
 fn links(outputs: &[String]) -> Vec<&str> {
     let is_one = |line: &&str| ["open", "close", "read"].iter().any(|word| line.starts_with(word));
     outputs.iter().map(String::as_str).filter(is_one).collect()
@@ -68,7 +68,7 @@ fn the_database_is_read_at_the_start_every_resync_time_and_ten_seconds_after_a_f
     assert_eq!(links(&read(&mut bench, tables(&[2]))), ["open 2 tcp://192.0.2.1:5002"]);
     assert_eq!(links(&bench.pass_seconds(599)), Vec::<&str>::new());
     assert_eq!(links(&bench.pass_seconds(1)), ["read pollers"]);
-    // While it is read, nothing asks again.
+    // There is no second query during a reading.
     assert_eq!(links(&bench.pass_seconds(700)), Vec::<&str>::new());
     fail(&mut bench, "no");
     assert_eq!(links(&bench.pass_seconds(9)), Vec::<&str>::new());
@@ -281,7 +281,7 @@ fn a_node_that_registers_with_its_uid_is_the_poller_with_that_id() {
     bench.give(web_socket_says("PONG", &pong));
     assert_eq!(bench.core.nodes.get(id(6)).unwrap().liveness.ping_ok, 1);
     assert!(bench.core.nodes.get(id(UID)).is_none());
-    // A pull node hears the name that it has registered with.
+    // A pull node gets the name with which it has registered.
     let outputs =
         bench.request("REGISTERNODES", "", "", r#"{"nodes":[{"id":"77","type":"pull","identity":"gorgone-77-ab"}]}"#);
     assert!(outputs.iter().any(|line| line == "client 7: [PING] [] [77] {}"), "{outputs:?}");
@@ -328,7 +328,7 @@ fn an_entry_of_the_register_file_is_merged_into_the_row_with_that_id_or_uid() {
         let outputs = read(&mut bench, of(vec![with_uid(2, 22, "1")]));
         assert!(bench.core.nodes.get(id(22)).is_none(), "{outputs:?}");
         let node = &bench.core.nodes.get(id(2)).unwrap().registration;
-        // The database says where it is, the file what is behind it.
+        // The database sets its address, the file the nodes behind it.
         assert_eq!(
             node.kind,
             NodeKind::PushZmq {
@@ -346,7 +346,7 @@ fn an_entry_of_the_register_file_is_merged_into_the_row_with_that_id_or_uid() {
 fn a_node_that_the_database_does_not_have_is_refused_and_one_that_it_loses_is_disconnected() {
     let mut bench = bench();
     let registers = |number: u64| format!(r#"{{"nodes":[{{"id":{number},"type":"wss","identity":{number}}}]}}"#);
-    // Before the first reading nobody can know.
+    // Before the first reading it is not known.
     bench.give(web_socket_says("REGISTERNODES", &registers(5)));
     assert!(bench.core.nodes.get(id(5)).is_some());
     let outputs = read(&mut bench, of(vec![with_uid(6, 66, "4")]));

@@ -1,11 +1,11 @@
-//! The module `statistics` (docs/protocol.md section 17): has nodes print what their engines and brokers say of
-//! themselves, and hands it to a worker that writes it.
+//! The module `statistics` (docs/protocol.md section 17): has nodes print the statistics of their engines and brokers,
+//! and passes them to a worker that writes them.
 //!
 //! A request reads the database, sends each node one COMMAND under a token of its own, and ends when all have answered
-//! and all is written. A node that does not answer, or whose row is wrong, concerns that node alone. What nodes have
-//! said is written in batches, one at a time.
+//! and everything is written. An error of a node or of its row affects only that node. The answers are written in
+//! batches, one batch at a time.
 //!
-//! Out of scope: files and databases ([`StatisticsWork`]), and how a node is reached.
+//! Out of scope: access to files and databases ([`StatisticsWork`]), and the connections to nodes.
 
 mod plan;
 #[cfg(test)]
@@ -31,17 +31,17 @@ use crate::node::peer::Handled;
 use crate::node::phase::STOPPING_TEXT;
 use plan::{Kind, Wanted};
 
-/// Requests under way at most.
+/// Maximum number of requests in progress.
 const COLLECTIONS_MAX: usize = 100;
-/// What is written at once.
+/// Maximum number of answers in a batch.
 const BATCH_MAX: usize = 100;
-/// Failures that a row names.
+/// Maximum number of failures listed in one history row.
 const FAILURES_SHOWN: usize = 100;
-/// Nodes whose failures are remembered.
+/// Maximum number of nodes whose failures are remembered.
 const FAILING_MAX: usize = 40_000;
-/// A node's answer is waited for so much longer than its command may take.
+/// Time to wait for a node's answer beyond the time limit of its command.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// Where a request does not say how long a command may take.
+/// Time to wait for a node's answer if the request has no time limit for the command.
 const PATIENCE_DEFAULT: Duration = Duration::from_secs(600);
 
 /// A COMMAND for a node.
@@ -51,43 +51,43 @@ pub(in crate::node) struct Run {
     pub data: String,
 }
 
-/// A request.
+/// A request in progress.
 struct Collection {
     token: Token,
     kind: Kind,
     wanted: Wanted,
-    /// Answers and writings that are awaited.
+    /// Number of awaited answers and writes.
     open: usize,
     nodes: usize,
     failed: Vec<String>,
 }
 
-/// A node's answer that is awaited.
+/// An awaited answer of a node.
 struct Awaited {
     collection: u64,
     node: NodeId,
     has_failed: bool,
 }
 
-/// See the module's page.
+/// The state of the module.
 #[derive(Default)]
 pub(in crate::node) struct Statistics {
     collections: BTreeMap<u64, Collection>,
     next_collection: u64,
-    /// Readings of the database.
+    /// Readings of the database in progress.
     reading: BTreeMap<WorkId, u64>,
-    /// Answers that are awaited, by the token of the command.
+    /// Awaited answers by the token of the command.
     awaited: BTreeMap<String, Awaited>,
     due: VecDeque<Run>,
     pending: VecDeque<(u64, Collected)>,
-    /// The writing that is under way: which collection, node and kind each of its parts is of.
+    /// The write in progress: collection and node of each of its parts.
     writing: Option<(WorkId, Vec<(u64, NodeId)>)>,
-    /// What went wrong with a node the last time.
+    /// The last failure of each node.
     failing: BTreeMap<(Kind, NodeId), String>,
 }
 
 impl Statistics {
-    /// BROKERSTATS and ENGINESTATS
+    /// Handles BROKERSTATS and ENGINESTATS.
     pub(in crate::node) fn request(
         &mut self,
         context: &mut Context,
@@ -122,7 +122,7 @@ impl Statistics {
         Handled::accepted()
     }
 
-    /// Work elsewhere is done.
+    /// Handles the result of work on another thread.
     pub(in crate::node) fn work_done(
         &mut self,
         context: &mut Context,
@@ -192,12 +192,12 @@ impl Statistics {
         self.finish_if_done(context, id);
     }
 
-    /// The next command to send.
+    /// Returns the next command to send.
     pub(in crate::node) fn next_due(&mut self) -> Option<Run> {
         self.due.pop_front()
     }
 
-    /// A row of a token that somebody watches.
+    /// Handles a row of a watched token.
     pub(in crate::node) fn row_seen(&mut self, context: &mut Context, seen: &Seen) {
         let Some(awaited) = self.awaited.get_mut(&seen.token) else { return };
         let (id, node) = (awaited.collection, awaited.node);
@@ -263,7 +263,7 @@ impl Statistics {
         }
     }
 
-    /// Something is wrong with a node: told in the log when it is new, and in the row of the request.
+    /// Notes a failure of a node: logs it if it is new, and adds it to the row of the request.
     fn failed(&mut self, context: &mut Context, id: u64, node: NodeId, text: String) {
         let Some(collection) = self.collections.get_mut(&id) else { return };
         let key = (collection.kind, node);
@@ -300,7 +300,7 @@ impl Statistics {
         context.finish(&token, Code::FINISHED_OK, data.to_string());
     }
 
-    /// The daemon stops.
+    /// Stops the module because the daemon stops.
     pub(in crate::node) fn stop(&mut self, context: &mut Context) {
         self.awaited.clear();
         self.pending.clear();

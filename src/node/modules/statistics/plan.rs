@@ -1,4 +1,4 @@
-//! What a request for statistics asks of which node, and what the answer to it says.
+//! What a request for statistics asks of each node, and how its answer is read.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use crate::model::statistics::{BrokerRow, EngineRow, StatisticsTables};
 use crate::node::json as read;
 use crate::node::names::Names;
 
-/// What is collected.
+/// The kinds of statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    /// Files that brokers write.
+    /// Statistics files of brokers.
     Broker,
-    /// What an engine's program prints.
+    /// Output of the engine's statistics program.
     Engine,
 }
 
 impl Kind {
-    /// The word in rows.
+    /// Returns the word for rows.
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Broker => "brokerstats",
@@ -27,7 +27,7 @@ impl Kind {
         }
     }
 
-    /// The word for people.
+    /// Returns the word for log lines.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Broker => "broker",
@@ -36,14 +36,14 @@ impl Kind {
     }
 }
 
-/// What a request says.
+/// The content of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
-    /// The one node; `None` for all.
+    /// The only node to ask; `None` for all.
     node: Option<NodeId>,
-    /// Whether brokers of the central itself count.
+    /// Whether brokers of the central itself are included.
     with_localhost: bool,
-    /// How long a command may take, in seconds.
+    /// Time limit of a command in seconds.
     pub timeout_s: Option<u64>,
 }
 
@@ -51,12 +51,12 @@ impl Wanted {
     /// Reads the data of a request.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what is wrong with it.
     pub(super) fn read(data: &str, names: &Names) -> Result<Self, String> {
         let data: Value = serde_json::from_str(data).unwrap_or_default();
         let node = data.pointer("/variables/0").filter(|node| read::text(node).is_some());
         let node = node.map(|node| NodeId::from_json(node).map(|id| names.id_of(id))).transpose();
-        // A GET has its options in the query.
+        // A GET request has its options in the query.
         let option = |name: &str| {
             let of = |place: &str| data.get(place)?.get(name).filter(|value| !value.is_null());
             of("content").or_else(|| of("parameters"))
@@ -70,13 +70,13 @@ impl Wanted {
     }
 }
 
-/// The option `enable_broker_stats`.
+/// Returns the option `enable_broker_stats`.
 pub(super) fn are_brokers_enabled(tables: &StatisticsTables) -> bool {
     let value = tables.enable_broker_stats.as_deref().and_then(|text| text.trim().parse::<f64>().ok());
     value.is_some_and(|value| value >= 1.0)
 }
 
-/// For each node the commands of its COMMAND, or why there are none.
+/// Returns for each node the commands of its COMMAND, or why there are none.
 pub(super) fn plan(
     kind: Kind,
     tables: &StatisticsTables,
@@ -119,7 +119,7 @@ fn broker_command(node: NodeId, row: &BrokerRow, wanted: &Wanted) -> Result<Valu
     let directory = given(row.cache_directory.as_deref(), "cache_directory of its broker")?;
     let name = given(row.config_name.as_deref(), "config_name of its broker")?;
     if name.contains('/') || name.starts_with('.') {
-        return Err(format!("the config_name of its broker is '{}', which is no file name", name.escape_debug()));
+        return Err(format!("the config_name of its broker is '{}', which is not a file name", name.escape_debug()));
     }
     let path = format!("{}/{name}-stats.json", directory.trim_end_matches('/'));
     let metadata = json!({ "poller_id": node.to_json(), "config_name": name, "source": "brokerstats" });
@@ -143,7 +143,7 @@ fn given<'a>(value: Option<&'a str>, what: &str) -> Result<&'a str, String> {
     value.ok_or_else(|| format!("the database has no {what}"))
 }
 
-/// A path that a shell takes as it is: allow-lists expect it without quotes.
+/// Accepts a path that needs no quotes in a shell, because allow-lists expect it without quotes.
 fn plain(path: &str) -> Result<&str, String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@%,:=".contains(&byte) || byte >= 0x80;
     if path.bytes().all(fits) && path.len() <= 1_024 {
@@ -153,10 +153,10 @@ fn plain(path: &str) -> Result<&str, String> {
     Err(format!("the database has the path '{shown}', which a shell would not take as one word"))
 }
 
-/// What a command has printed, and for which configuration of a broker.
+/// Returns the output of a command, and the broker configuration that it belongs to.
 ///
 /// # Errors
-/// Why there is nothing.
+/// Returns why there is no output.
 pub(super) fn result(data: &Value) -> Result<(Option<String>, String), String> {
     let text = |pointer: &str| data.pointer(pointer).and_then(Value::as_str);
     let stdout = text("/result/stdout").unwrap_or_default();

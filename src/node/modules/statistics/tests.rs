@@ -44,7 +44,7 @@ fn tables(bench: &mut Bench, number: u64, tables: StatisticsTables) -> Vec<Strin
     done(bench, number, StatisticsDone::Tables(Ok(tables)))
 }
 
-/// A node brings the rows of a command of ours.
+/// Gives the rows of a command of ours from a node.
 fn answers(bench: &mut Bench, node: u64, token: &str, rows: &[(i64, Value)]) -> Vec<String> {
     let rows: Vec<Value> = rows
         .iter()
@@ -68,7 +68,7 @@ fn finished() -> (i64, Value) {
     (2, json!({ "message": "commands processing has finished successfully" }))
 }
 
-/// The lines that end a token.
+/// Returns the lines that end a token.
 fn ends<'a>(outputs: &'a [String], token: &str) -> Vec<&'a String> {
     outputs
         .iter()

@@ -82,10 +82,10 @@ fn names_that_could_be_options_are_refused() {
     for name in ["--root=/", "a b", "", "a;b", "é"] {
         let mut bench = bench(true);
         let outputs = ask(&mut bench, &json!({ name: 1 }), PackageManager::Rpm);
-        assert!(outputs[0].contains("is no package name with a version number"), "{name}: {outputs:?}");
+        assert!(outputs[0].contains("is not a package name with a version number"), "{name}: {outputs:?}");
     }
     let mut bench = bench(true);
-    assert!(ask(&mut bench, &json!({ NAME: "x" }), PackageManager::Rpm)[0].contains("is no package name"));
+    assert!(ask(&mut bench, &json!({ NAME: "x" }), PackageManager::Rpm)[0].contains("is not a package name"));
 }
 
 #[test]

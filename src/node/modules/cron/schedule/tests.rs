@@ -4,24 +4,24 @@ use crate::model::time_zone::TimeZone;
 
 use super::*;
 
-/// Days since the epoch until 2026-01-01.
+/// Number of days from the epoch to 2026-01-01.
 const YEAR_START: Minute = 20_454;
-/// Days of that year about which the clocks of the zones below change, and its first.
+/// The first day of that year, and the days around which the clocks of the zones below change.
 const DAYS: [Minute; 7] = [0, 66, 87, 94, 276, 297, 304];
 
 fn zone(text: &str) -> TimeZone {
     TimeZone::new(tz::TimeZone::from_posix_tz(text).unwrap())
 }
 
-/// The minutes of universal time at which a job runs when the clock is looked at once a minute.
+/// Returns the minutes in UTC at which a job runs if the clock is read once a minute.
 fn runs(expression: &str, zone: &TimeZone, minutes: RangeInclusive<Minute>) -> Vec<Minute> {
     let expression = CronExpression::parse(expression).unwrap();
     let mut schedule = Schedule::new(zone.local_minute(minutes.start() - 1));
     minutes.filter(|minute| schedule.advance(zone.local_minute(*minute)).includes(&expression)).collect()
 }
 
-/// The same, slowly and obviously: every minute that the clock shows, with the first minute of universal time
-/// by which it is reached; a job at a fixed time runs then, any other whenever the clock shows its time.
+/// Computes the same in a slow and obvious way: each minute of the wall clock with the first minute in UTC that reaches
+/// it. A job at a fixed time runs then; any other job runs whenever the clock shows its time.
 fn obvious_runs(text: &str, zone: &TimeZone, minutes: RangeInclusive<Minute>) -> Vec<Minute> {
     let expression = CronExpression::parse(text).unwrap();
     let mut fields = text.split(' ');
