@@ -320,7 +320,7 @@ impl ZmqDialer {
                 None => self.connect(now, random),
             }
         }
-        while let Some(waiting) = self.outbox.pop_expired(now.monotonic) {
+        for waiting in self.outbox.take_expired(now.monotonic) {
             let why = match (&self.last_failure, self.state.step()) {
                 (Some(why), _) => why.clone(),
                 (None, step) => format!("it still takes its time {}", step.unwrap_or("to come back")),

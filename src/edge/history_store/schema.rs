@@ -141,11 +141,11 @@ const TABLES: [Table; 12] = [
         key: "",
         indexes: &[("INDEX idx_gorgone_centreon_judge_spare_cluster_name", "(cluster_name)")],
     },
-    // Ours; the original leaves it alone.
+    // Ours; the original leaves it alone. It has row ids, because earlier versions read it in their order.
     Table {
         name: OPEN_TOKENS,
-        columns: &[("token", "varchar(255) NOT NULL"), ("node", INT)],
-        key: "token",
+        columns: &[("token", "varchar(255) NOT NULL PRIMARY KEY"), ("node", INT)],
+        key: "",
         indexes: &[],
     },
     Table {

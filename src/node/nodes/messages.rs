@@ -165,6 +165,9 @@ impl Nodes {
         data: &str,
     ) {
         let Some(node) = self.get_mut(id) else { return };
+        if !code.is_terminal() && node.owed.outlasts(token, data) {
+            return;
+        }
         let (ending, sync) = node.owed.replied(token, code, data, node.sync.serial);
         if !code.is_terminal() {
             context.close_token(token.as_str());

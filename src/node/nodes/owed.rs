@@ -22,7 +22,8 @@ pub(in crate::node) const OWED_MAX: usize = 10_000;
 const ANSWER_BYTES_MAX: usize = 16 << 10;
 
 /// Time to wait for the row about the end of a copy. The receiver writes it when everything is in place, and it may
-/// pass through relays, so one sync is not enough.
+/// pass through relays, so one sync is not enough. After a restart every token that was sent to a relay gets this time,
+/// because it may be the token of a copy.
 const COPY_WAIT: Duration = Duration::from_secs(60);
 
 /// The state of a message.
@@ -47,8 +48,17 @@ struct Owed {
     /// The next sync after this serial number brings the row, or it never comes.
     after_sync: u64,
     is_copy: bool,
+    /// Whether an earlier run sent it.
+    is_restored: bool,
     /// Time when it was first missed, if one sync is not enough.
     missed_at: Option<Monotonic>,
+}
+
+/// Returns whether a reply tells the progress of a copy: it comes from a receiver of our own kind, or a relay.
+fn is_about_part(data: &str) -> bool {
+    const KEYS: [&str; 4] = ["received", "interrupted", "failed", "plain"];
+    serde_json::from_str::<serde_json::Value>(data)
+        .is_ok_and(|data| KEYS.iter().any(|key| data.get(key).is_some_and(|value| !value.is_null())))
 }
 
 /// The end of a token that got no row of its own.
@@ -97,6 +107,15 @@ impl OwedTokens {
         self.owed.contains_key(token)
     }
 
+    /// Returns whether a token stays open after a reply whose code is not terminal: it was answered and waits only for
+    /// its row, or an earlier run sent it and the reply is about a part of a copy.
+    pub(in crate::node) fn outlasts(&self, token: &Token, data: &str) -> bool {
+        self.owed.get(token).is_some_and(|owed| match owed.progress {
+            Progress::Answered { .. } => true,
+            Progress::Sent | Progress::Unconfirmed => owed.is_restored && is_about_part(data),
+        })
+    }
+
     /// Returns whether any token waits for a sync to settle it.
     pub(in crate::node) fn has_unsettled(&self) -> bool {
         self.owed.values().any(|owed| owed.progress != Progress::Sent)
@@ -127,7 +146,7 @@ impl OwedTokens {
     /// Adds an unconfirmed token of an earlier run.
     pub(in crate::node) fn restore(&mut self, token: Token) {
         let progress = Progress::Unconfirmed;
-        let owed = Owed { progress, ends_with_reply: false, ..Owed::default() };
+        let owed = Owed { progress, is_restored: true, ..Owed::default() };
         self.owed.insert(token, owed);
     }
 
@@ -176,15 +195,16 @@ impl OwedTokens {
     }
 
     /// Handles the end of a sync: returns the endings of tokens whose rows it should have brought and did not.
-    pub(in crate::node) fn synced(&mut self, serial: u64, now: Monotonic) -> Vec<(Token, Ending)> {
-        for owed in self.owed.values_mut().filter(|owed| owed.is_copy && owed.progress != Progress::Sent) {
+    pub(in crate::node) fn synced(&mut self, serial: u64, is_relay: bool, now: Monotonic) -> Vec<(Token, Ending)> {
+        let may_be_late = |owed: &Owed| owed.is_copy || owed.is_restored && is_relay;
+        for owed in self.owed.values_mut().filter(|owed| may_be_late(owed) && owed.progress != Progress::Sent) {
             if owed.after_sync < serial {
                 owed.missed_at.get_or_insert(now);
             }
         }
         let is_over = |owed: &Owed| owed.missed_at.is_some_and(|missed| now.since(missed) >= COPY_WAIT);
         let serial = if broken::is(Fault::GivenUpEarly) { u64::MAX } else { serial };
-        self.take(|owed| owed.after_sync < serial && (!owed.is_copy || is_over(owed)))
+        self.take(|owed| owed.after_sync < serial && (!may_be_late(owed) || is_over(owed)))
     }
 
     /// Handles the end of a sync over an unbroken connection: everything sent before its question has arrived. Returns
@@ -263,10 +283,10 @@ mod tests {
         owed.sent(token("b"), &Action::Command, 3, false);
         owed.link_lost();
         owed.link_restored(4);
-        assert_eq!(owed.synced(4, NOW), vec![]);
+        assert_eq!(owed.synced(4, false, NOW), vec![]);
         assert!(owed.ended(&token("b")));
-        assert_eq!(owed.synced(5, NOW), vec![(token("a"), Ending::Lost)]);
-        assert_eq!(owed.synced(6, NOW), vec![]);
+        assert_eq!(owed.synced(5, false, NOW), vec![(token("a"), Ending::Lost)]);
+        assert_eq!(owed.synced(6, false, NOW), vec![]);
     }
 
     #[test]
@@ -274,9 +294,9 @@ mod tests {
         let mut owed = OwedTokens::default();
         owed.sent(token("a"), &Action::Kill, 0, false);
         assert_eq!(owed.replied(&token("a"), Code::FINISHED_KO, "{}", 1), (None, true));
-        assert_eq!(owed.synced(1, NOW), vec![]);
+        assert_eq!(owed.synced(1, false, NOW), vec![]);
         let ending = Ending::Answered { code: Code::FINISHED_KO, data: "{}".to_owned() };
-        assert_eq!(owed.synced(2, NOW), vec![(token("a"), ending)]);
+        assert_eq!(owed.synced(2, false, NOW), vec![(token("a"), ending)]);
     }
 
     #[test]
@@ -295,6 +315,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_node_says_about_a_part_of_a_copy_is_no_confirmation_of_what_an_earlier_run_sent() {
+        let mut owed = OwedTokens::default();
+        owed.restore(token("a"));
+        for part in [r#"{"received":0}"#, r#"{"query":3,"interrupted":true}"#, r#"{"failed":"x"}"#, r#"{"plain":true}"#]
+        {
+            assert!(owed.outlasts(&token("a"), part), "{part}");
+        }
+        for end in [r#"{"unchanged":false}"#, "null", "no JSON", r#"{"message":"received"}"#] {
+            assert!(!owed.outlasts(&token("a"), end), "{end}");
+        }
+        owed.sent(token("b"), &Action::Command, 0, false);
+        assert!(!owed.outlasts(&token("b"), r#"{"received":0}"#));
+        owed.replied(&token("b"), Code::FINISHED_KO, "{}", 0);
+        assert!(owed.outlasts(&token("b"), "null"));
+    }
+
+    #[test]
     fn a_message_that_still_waits_in_the_link_is_not_given_up() {
         let mut owed = OwedTokens::default();
         owed.sent(token("a"), &Action::Command, 0, false);
@@ -309,8 +346,15 @@ mod tests {
         owed.sent_copy(token("a"), 3);
         owed.link_lost();
         owed.link_restored(4);
-        assert_eq!(owed.synced(5, NOW), vec![]);
-        assert_eq!(owed.synced(9, NOW + Duration::from_secs(59)), vec![]);
-        assert_eq!(owed.synced(10, NOW + COPY_WAIT), vec![(token("a"), Ending::Lost)]);
+        assert_eq!(owed.synced(5, false, NOW), vec![]);
+        assert_eq!(owed.synced(9, false, NOW + Duration::from_secs(59)), vec![]);
+        assert_eq!(owed.synced(10, false, NOW + COPY_WAIT), vec![(token("a"), Ending::Lost)]);
+        // After a restart nobody knows whether a token is that of a copy: one that went to a relay may be.
+        owed.restore(token("b"));
+        owed.link_restored(10);
+        assert_eq!(owed.synced(11, true, NOW), vec![]);
+        assert_eq!(owed.synced(12, true, NOW + COPY_WAIT), vec![(token("b"), Ending::Lost)]);
+        owed.restore(token("c"));
+        assert_eq!(owed.synced(13, false, NOW), vec![(token("c"), Ending::Lost)]);
     }
 }

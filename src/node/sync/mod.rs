@@ -326,7 +326,7 @@ impl SyncRoom<'_> {
         let serial = node.sync.serial;
         let again = std::mem::take(&mut node.sync.again);
         let token = node.sync.token.take();
-        let mut endings = node.owed.synced(serial, now);
+        let mut endings = node.owed.synced(serial, node.is_relay(), now);
         // Such a node sends no ACKs: its answer to a later query shows that earlier messages have arrived.
         let arrived = if node.dials_in() && node.link == Link::Up { node.owed.arrived(serial) } else { Vec::new() };
         self.context.timers.cancel(&Timer::SyncTimeout(id));

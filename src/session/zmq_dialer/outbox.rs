@@ -1,6 +1,6 @@
 //! Messages that wait for the link, limited in number, bytes and time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::model::time::Monotonic;
@@ -53,9 +53,24 @@ impl Outbox {
         Some(waiting)
     }
 
-    /// The oldest message, if it has waited too long.
-    pub fn pop_expired(&mut self, now: Monotonic) -> Option<Waiting> {
-        if self.next_deadline()? > now { None } else { self.pop() }
+    /// Removes the messages that have waited too long, and those behind them with the same token. The caller ends the
+    /// token when it hears that the first of them was not sent; sending the rest could end it a second time.
+    pub fn take_expired(&mut self, now: Monotonic) -> Vec<Waiting> {
+        let mut expired = Vec::new();
+        while self.next_deadline().is_some_and(|deadline| deadline <= now) {
+            expired.extend(self.pop());
+        }
+        let tokens: BTreeSet<Token> = expired.iter().filter_map(|waiting| waiting.token.clone()).collect();
+        if tokens.is_empty() {
+            return expired;
+        }
+        let is_over = |waiting: &Waiting| waiting.token.as_ref().is_some_and(|token| tokens.contains(token));
+        let (over, kept) = std::mem::take(&mut self.messages).into_iter().partition(is_over);
+        self.messages = kept;
+        let over: VecDeque<Waiting> = over;
+        self.bytes = self.bytes.saturating_sub(over.iter().map(|waiting| waiting.text.len()).sum());
+        expired.extend(over);
+        expired
     }
 
     /// When the waiting time of the oldest message ends.
@@ -89,9 +104,22 @@ mod tests {
         let mut outbox = Outbox::new(9, 99, Duration::from_secs(1));
         outbox.push(vec![1], None, at(0)).ok().unwrap();
         outbox.push(vec![2], None, at(10)).ok().unwrap();
-        assert!(outbox.pop_expired(at(999)).is_none());
-        assert_eq!(outbox.pop_expired(at(1_000)).unwrap().text, [1]);
-        assert!(outbox.pop_expired(at(1_000)).is_none());
+        let mut expired = |now| outbox.take_expired(at(now)).into_iter().flat_map(|waiting| waiting.text).collect();
+        let nothing: Vec<u8> = expired(999);
+        assert_eq!((nothing, expired(1_000), expired(1_000)), (vec![], vec![1], vec![]));
         assert_eq!(outbox.next_deadline(), Some(at(1_010)));
+    }
+
+    #[test]
+    fn a_message_that_expires_takes_those_behind_it_with_its_token() {
+        let mut outbox = Outbox::new(9, 5, Duration::from_secs(1));
+        for (number, token) in [(1, "a"), (2, "b"), (3, "a"), (4, "c"), (5, "a")] {
+            outbox.push(vec![number], Token::parse(token).ok(), at(u64::from(number) * 10)).ok().unwrap();
+        }
+        let texts = |waiting: Vec<Waiting>| waiting.into_iter().flat_map(|waiting| waiting.text).collect::<Vec<u8>>();
+        assert_eq!(texts(outbox.take_expired(at(1_010))), [1, 3, 5]);
+        assert!(outbox.push(vec![6, 7, 8], None, at(60)).is_ok(), "their bytes count no more");
+        let rest = std::iter::from_fn(|| outbox.pop()).collect();
+        assert_eq!(texts(rest), [2, 4, 6, 7, 8]);
     }
 }

@@ -51,6 +51,8 @@ struct Passed {
     /// Whether the receiver itself confirms the message, to a sender that resumes after a break.
     goes_on: bool,
     is_end: bool,
+    /// The sender has given up and ends the token itself.
+    is_abort: bool,
     len_bytes: usize,
 }
 
@@ -114,10 +116,25 @@ struct Inner<'a> {
     query: Value,
 }
 
+/// What a message is.
+#[derive(Clone, Copy)]
+struct Part {
+    is_end: bool,
+    is_abort: bool,
+    /// Whether the sender is of our own kind and wants the receiver to confirm.
+    asks: bool,
+    /// The number of a query for the data that is already there.
+    question: Option<i64>,
+}
+
 impl Inner<'_> {
-    /// Returns the number of a query for the data that is already there.
-    fn question(&self) -> Option<i64> {
-        (self.status == Some("query")).then(|| json::integer(&self.query).unwrap_or(0))
+    fn part(&self) -> Part {
+        Part {
+            is_end: self.status == Some("end"),
+            is_abort: self.status == Some("abort"),
+            asks: json::is_true(&self.ack),
+            question: (self.status == Some("query")).then(|| json::integer(&self.query).unwrap_or(0)),
+        }
     }
 }
 
@@ -153,9 +170,8 @@ impl Relay<'_> {
         data: String,
     ) -> Result<Handled, String> {
         let outer: Outer<'_> = serde_json::from_str(&data).map_err(|_| "proxy - cannot decode json".to_owned())?;
-        let content = outer.content.unwrap_or_default();
-        let (is_end, asks) = (content.status == Some("end"), json::is_true(&content.ack));
-        let question = content.question();
+        let part = outer.content.unwrap_or_default().part();
+        let Part { is_end, is_abort, asks, question } = part;
         if question.is_some() {
             // The sender starts again.
             self.relaying.ended.retain(|ended| ended != token);
@@ -164,9 +180,12 @@ impl Relay<'_> {
         }
         let before = self.nodes.sent_through(token);
         self.nodes.note_sent(token, route);
-        let passed = self.pass_on_to((peer, is_of_daemon), token, route, data, (is_end, asks, question));
+        let passed = self.pass_on_to((peer, is_of_daemon), token, route, data, part);
         let Err(text) = passed else { return passed };
         self.relaying.end(token);
+        if is_abort {
+            return Ok(Handled::Later);
+        }
         if question.is_some() || asks && !is_end {
             Ok(self.answer(peer, token, &failed(&text, question)))
         } else {
@@ -187,9 +206,12 @@ impl Relay<'_> {
         text: String,
     ) -> Result<Handled, String> {
         let outer: Option<Outer<'_>> = serde_json::from_str(data).ok();
-        let content = outer.and_then(|outer| outer.content).unwrap_or_default();
-        let question = content.question();
-        if question.is_some() || json::is_true(&content.ack) && content.status != Some("end") {
+        let Part { is_end, is_abort, asks, question } =
+            outer.and_then(|outer| outer.content).unwrap_or_default().part();
+        if is_abort {
+            return Ok(Handled::Later);
+        }
+        if question.is_some() || asks && !is_end {
             self.relaying.end(token);
             return Ok(self.answer(peer, token, &failed(&text, question)));
         }
@@ -235,7 +257,7 @@ impl Relay<'_> {
         token: &Token,
         route: Route,
         data: String,
-        (is_end, asks, question): (bool, bool, Option<i64>),
+        Part { is_end, is_abort, asks, question }: Part,
     ) -> Result<Handled, String> {
         let through = route.through;
         let Some(node) = self.nodes.get_mut(through) else {
@@ -274,7 +296,8 @@ impl Relay<'_> {
         let last = pieces.len().saturating_sub(1);
         for (number, data) in pieces.into_iter().enumerate() {
             let (wants_reply, len_bytes) = (wants_reply && number == last, data.len());
-            let passed = Passed { token: token.clone(), client, wants_reply, asks, goes_on, is_end, len_bytes };
+            let passed =
+                Passed { token: token.clone(), client, wants_reply, asks, goes_on, is_end, is_abort, len_bytes };
             self.relaying.passed.entry(through).or_default().push_back(passed);
             if let Some(client) = client {
                 *self.relaying.bytes.entry(client).or_default() += len_bytes;
@@ -347,7 +370,7 @@ impl Relay<'_> {
             // node has been unregistered, everything that it owed has ended.
             let is_owed = self.nodes.get(through).is_some_and(|node| node.owed.owes(&passed.token))
                 || self.context.journal.has_just_ended(&passed.token);
-            if is_owed || over.contains(&passed.token) {
+            if is_owed || over.contains(&passed.token) || passed.is_abort {
                 self.settle(&passed, Code::BEGIN, "null");
                 continue;
             }
@@ -356,11 +379,20 @@ impl Relay<'_> {
                 self.settle(&passed, Code::BEGIN, &failed(&text, None));
                 continue;
             }
-            self.settle(&passed, Code::FINISHED_KO, &json::message(&text));
-            if self.relaying.end(&passed.token) {
+            let data = json::message(&text);
+            self.settle(&passed, Code::FINISHED_KO, &data);
+            if self.relaying.end(&passed.token) && !self.looks_first(through, &passed.token, &data) {
                 self.context.fail(&passed.token, &text);
             }
         }
+    }
+
+    /// Ends a token with `data` after a look at the history of `through`, if that node may have ended it with a row of
+    /// its own: it is another relay, or a receiver of our own kind. Returns `false` if the token must end now.
+    fn looks_first(&mut self, through: NodeId, token: &Token, data: &str) -> bool {
+        let is_ours = self.nodes.get(through).is_some_and(|node| node.sync.is_of_our_kind());
+        let may_end_there = is_ours || !self.nodes.is_sent_to(token.as_str(), through);
+        may_end_there && end_after_look(self.context, self.nodes, through, token, data)
     }
 
     /// Handles a message that left the queue of the link unsent. Returns whether a row must end its token; `None` if it
@@ -371,13 +403,21 @@ impl Relay<'_> {
             self.settle(&passed, Code::BEGIN, INTERRUPTED);
             return Some(false);
         }
+        if passed.is_abort {
+            self.settle(&passed, Code::BEGIN, "null");
+            return Some(false);
+        }
         if passed.asks && !passed.is_end {
             self.relaying.end(token);
             self.settle(&passed, Code::BEGIN, &failed(text, None));
             return Some(false);
         }
-        self.settle(&passed, Code::FINISHED_KO, &json::message(text));
-        Some(self.relaying.end(token))
+        let data = json::message(text);
+        self.settle(&passed, Code::FINISHED_KO, &data);
+        // Over a link that is up, parts before it may have arrived.
+        let is_up = self.nodes.get(through).is_some_and(|node| node.link == Link::Up);
+        let is_new = self.relaying.end(token);
+        Some(is_new && !(is_up && self.looks_first(through, token, &data)))
     }
 
     fn settle(&mut self, passed: &Passed, code: Code, data: &str) {

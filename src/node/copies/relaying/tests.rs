@@ -135,3 +135,37 @@ fn a_copy_that_ends_at_the_relay_has_one_row_whatever_still_comes_of_it() {
     let end = plain.replace("inprogress", "end");
     assert_eq!(bench.request("PROCESSCOPY", "u", "9", &end), over);
 }
+
+#[test]
+fn a_plain_copy_whose_way_breaks_ends_only_when_the_node_that_had_a_part_of_it_has_not_ended_it() {
+    let mut bench = relay();
+    let plain = copy("inprogress", "").replace(r#","ack":1"#, "");
+    let ends = |outputs: &[String], token: &str| {
+        let row = format!("row {token} 1 ");
+        outputs.iter().filter(|line| line.starts_with(&row)).count()
+    };
+    bench.request("PROCESSCOPY", "u", "9", &plain);
+    let outputs = bench.give(Input::LinkDown { node: id(9), reason: "gone".to_owned() });
+    assert_eq!(ends(&outputs, "u"), 1, "a Perl node writes no row: {outputs:?}");
+    bench.request("PROCESSCOPY", "t", "8", &plain);
+    let outputs = bench.give(Input::LinkDown { node: id(8), reason: "gone".to_owned() });
+    assert_eq!(ends(&outputs, "t"), 0, "{outputs:?}");
+    let outputs = bench.pass_seconds(400);
+    assert_eq!(ends(&outputs, "t"), 1, "it does not come back: {outputs:?}");
+}
+
+#[test]
+fn that_a_sender_gives_a_copy_up_ends_nothing_however_far_it_comes() {
+    let mut bench = relay();
+    let abort = copy("abort", "").replace(r#","ack":1"#, "");
+    let is_end = |line: &String| ["row t 1", "row u 1", "row v 1"].iter().any(|row| line.starts_with(row));
+    let has_row = |outputs: Vec<String>| outputs.iter().any(is_end);
+    bench.request("PROCESSCOPY", "t", "8", &copy("inprogress", ""));
+    assert!(!has_row(bench.request("PROCESSCOPY", "t", "99", &abort)), "nobody knows the way");
+    bench.request("PROCESSCOPY", "u", "8", &abort);
+    let token = message("ACK", "u", None, "").token;
+    assert!(!has_row(bench.give(Input::SendFailed { node: id(8), token, reason: "full".to_owned() })));
+    bench.request("PROCESSCOPY", "v", "9", &abort);
+    assert!(!has_row(bench.give(Input::LinkDown { node: id(9), reason: "gone".to_owned() })));
+    assert!(!has_row(bench.pass_seconds(400)));
+}

@@ -91,6 +91,10 @@ impl Sender<'_> {
     /// Resumes the interrupted copies of a link that is up.
     pub(in crate::node) fn link_up(&mut self, through: NodeId) {
         for source in self.sending.of_node(through) {
+            if let Some(copy) = self.sending.all.get_mut(&source) {
+                // What waited for the link goes out now.
+                copy.has_sent |= !copy.in_flight.is_empty() || !copy.has_room;
+            }
             self.resume(source);
         }
     }
@@ -132,23 +136,25 @@ impl Sender<'_> {
                 // For messages that wait for a link that was never up, `send_failed` is called.
                 State::Sending if copy.in_flight.is_empty() && copy.has_room => {}
                 _ => {
-                    let is_relayed = copy.route.target != through;
                     let text = format!("proxy - connection to node '{through}' was lost during the copy");
-                    let failure = CopyFailure { message: text, detail: String::new() };
-                    if is_relayed { self.fail_after_look(source, &failure) } else { self.fail(source, &failure) }
+                    self.fail(source, &CopyFailure { message: text, detail: String::new() });
                 }
             }
         }
     }
 
-    /// Ends a copy of which a relay has a part. That relay may have ended the token.
-    fn fail_after_look(&mut self, source: SourceId, failure: &CopyFailure) {
-        let Some(copy) = self.forget(source) else { return };
-        let data = failure_data(failure);
-        if !end_after_look(self.context, self.nodes, copy.route.through, &copy.token, &data) {
+    /// Ends a copy that has failed here. If another daemon may have ended its token, the history of that daemon is
+    /// looked at first.
+    pub(super) fn end_failed(&mut self, copy: &Copy, failure: &CopyFailure) {
+        let (through, data) = (copy.route.through, failure_data(failure));
+        let is_ours = self.nodes.get(through).is_some_and(|node| node.sync.is_of_our_kind());
+        let is_elsewhere = through != copy.route.target || is_ours;
+        // A receiver of our own kind that got a query leaves the end to us. One that gets the chunks like a Perl node,
+        // or a relay before it, does not.
+        let may_have_ended = copy.may_have_ended || is_elsewhere && !copy.is_ours && copy.has_sent;
+        if !may_have_ended || !end_after_look(self.context, self.nodes, through, &copy.token, &data) {
             self.failure_row(&copy.token, failure);
         }
-        self.start_queued();
     }
 
     /// Handles a message of a copy that left the queue of the link unsent. Returns `true` if the token belongs to a
@@ -173,13 +179,8 @@ impl Sender<'_> {
     pub(in crate::node) fn stop(&mut self) {
         for source in self.sending.all.keys().copied().collect::<Vec<_>>() {
             let Some(copy) = self.forget(source) else { continue };
-            if copy.may_have_ended {
-                // The next run finds out how it ended.
-                self.owe(&copy);
-                continue;
-            }
-            let failure = CopyFailure { message: STOPPING_TEXT.to_owned(), detail: String::new() };
-            self.failure_row(&copy.token, &failure);
+            // The next run finds out how a copy ended that may have ended.
+            self.end_failed(&copy, &CopyFailure { message: STOPPING_TEXT.to_owned(), detail: String::new() });
         }
     }
 }

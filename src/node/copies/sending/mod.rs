@@ -99,6 +99,8 @@ struct Copy {
     in_flight: VecDeque<u64>,
     /// Whether the transport has room, for a receiver that does not confirm.
     has_room: bool,
+    /// Whether a chunk has been sent over the link.
+    has_sent: bool,
     /// Whether the receiver has answered a query.
     has_answer: bool,
     /// Whether the receiver got the digest of the whole file and has not answered. If it has the file, the copy has ended
@@ -187,6 +189,7 @@ impl Sender<'_> {
             all_read: false,
             in_flight: VecDeque::new(),
             has_room: true,
+            has_sent: false,
             has_answer: false,
             may_have_ended: false,
             retry_until: None,
@@ -355,6 +358,7 @@ impl Sender<'_> {
         }
         let Some(chunk) = copy.ready.pop_front() else { return false };
         let (through, client) = (copy.route.through, node.client);
+        copy.has_sent |= node.link == Link::Up;
         if is_confirmed {
             copy.in_flight.push_back(chunk.offset + chunk.len_bytes);
         } else {
@@ -434,7 +438,7 @@ impl Sender<'_> {
             let message = copy.message(copy.request.abort(copy.kind));
             self.nodes.send(self.context, copy.route.through, message);
         }
-        self.failure_row(&copy.token, failure);
+        self.end_failed(&copy, failure);
         self.start_queued();
     }
 

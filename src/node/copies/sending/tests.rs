@@ -302,6 +302,24 @@ fn a_daemon_that_stops_leaves_what_the_receiver_has_so_that_the_copy_may_go_on()
 }
 
 #[test]
+fn a_question_that_may_have_ended_a_copy_leaves_its_token_open_when_the_daemon_stops() {
+    let mut sent = Sent::to(true, 10);
+    sent.steps();
+    let number = sent.question();
+    sent.reply(&format!("{{\"query\":{number},\"received\":0,\"md5\":\"\",\"same_size\":true}}"));
+    let number = sent.question();
+    assert!(sent.to_node.last().unwrap().contains("\"md5\":\"md5 of all\""));
+    sent.give(Input::Stop);
+    let is_open = |sent: &Sent| sent.bench.core.context.journal.is_open(&Token::parse("t").unwrap());
+    assert!(is_open(&sent));
+    // Neither that the question has arrived ends it, nor an answer by which the receiver has not ended it.
+    let page = r#"{"code":0,"data":{"action":"getlog","result":[],"last_id":0,"history":5,"more":false}}"#;
+    sent.give(node_message(2, "ACK", "", page));
+    sent.reply(&format!("{{\"query\":{number},\"received\":0,\"md5\":\"\",\"same_size\":true}}"));
+    assert_eq!((is_open(&sent), sent.rows()), (true, Vec::new()));
+}
+
+#[test]
 fn a_copy_that_waits_for_its_turn_starts_when_another_is_sent() {
     let mut sent = Sent::to(false, 1);
     let asks = |number: usize| {
