@@ -8,6 +8,7 @@ mod registration;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod verifying;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub use self::access::{WebSocketAccess, WebSocketServerSettings};
 use self::tokens::Admission;
 pub use self::tokens::NamedToken;
+use self::verifying::Proof;
 use super::NotSent;
 use crate::model::connection::PeerAddress;
 use crate::model::log::LogLine;
@@ -61,6 +63,9 @@ pub enum WebSocketServerOutput {
         /// What is wrong.
         reason: String,
     },
+    /// The web API must check the token ([`WebSocketServer::claim`]); answered by
+    /// [`WebSocketServer::handle_verdict`].
+    CheckToken,
     /// Everything is sent: shut down the sending direction, but keep reading until [`WebSocketServerOutput::Close`].
     Shutdown,
     /// Close the connection now. This is the last output.
@@ -102,6 +107,8 @@ pub struct WebSocketServer {
     wants_bytes: bool,
     /// The named token that the node presented.
     token: Option<Rc<NamedToken>>,
+    /// Where the web API knows it.
+    proof: Option<Proof>,
 }
 
 impl Drop for WebSocketServer {
@@ -128,6 +135,7 @@ impl WebSocketServer {
             backlog_bytes: 0,
             wants_bytes: false,
             token: None,
+            proof: None,
         }
     }
 
@@ -221,7 +229,7 @@ impl WebSocketServer {
     #[must_use]
     pub const fn wants_read(&self) -> bool {
         match &self.phase {
-            Phase::Open { socket, .. } => !socket.is_congested(),
+            Phase::Open { socket, .. } => !socket.is_congested() && !self.is_verifying(),
             Phase::AwaitingUpgrade { .. } | Phase::Closing { .. } | Phase::Ending { .. } => true,
             Phase::Closed { .. } => false,
         }
@@ -248,11 +256,12 @@ impl WebSocketServer {
             return None;
         }
         let write = (self.waiting_bytes > 0).then(|| self.taken_at + self.access.settings().write_timeout);
-        write.into_iter().chain([self.deadline]).min()
+        write.into_iter().chain(self.check_at()).chain([self.deadline]).min()
     }
 
     /// Handles deadlines that have passed.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.check_again(now);
         self.advance(now);
         if self.poll_timeout().is_none_or(|deadline| now.monotonic < deadline) {
             return;
@@ -267,7 +276,7 @@ impl WebSocketServer {
                 self.end();
             }
             Phase::Open { .. } => {
-                self.refuse(SILENT, now);
+                self.refuse(self.silence(), now);
                 self.advance(now);
             }
             Phase::Closing { .. } | Phase::Ending { .. } | Phase::Closed { .. } => self.end(),
@@ -393,12 +402,16 @@ impl WebSocketServer {
         // else can follow.
         match self.access.admit(head.authorization.as_deref(), self.peer, now.monotonic) {
             Admission::Granted(token) => self.token = token,
+            Admission::Ask(claim) => self.verify(claim),
             Admission::Wrong => self.refuse(WRONG_TOKEN, now),
             Admission::Braked => self.refuse(BRAKED, now),
         }
     }
 
     fn read_events(&mut self, now: Now) {
+        if self.is_verifying() {
+            return;
+        }
         while let Phase::Open { socket, .. } | Phase::Closing { socket } = &mut self.phase {
             let event = match socket.poll_event() {
                 Ok(Some(event)) => event,

@@ -29,6 +29,9 @@ pub fn of_central(settings: &WebSocketDialerSettings, message: &str) -> (String,
         "too many wrong tokens from this address, try again later" => {
             return (said(settings, message, "others at our address have a wrong token"), Severity::Transient);
         }
+        "the token cannot be checked now, try again later" => {
+            return (said(settings, message, "its web API does not answer it"), Severity::Transient);
+        }
         _ if message.starts_with("another daemon is connected as node") => {
             "give one of the two another 'gorgonecore.id'"
         }

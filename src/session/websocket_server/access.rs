@@ -11,6 +11,7 @@ use crate::model::node_id::NodeId;
 use crate::model::refusal_log::RefusalLog;
 use crate::model::time::Monotonic;
 use crate::session::forwarded::{self, Ranges};
+use crate::session::web_tokens::Claim;
 use crate::wire::http::head::RequestSource;
 use crate::wire::websocket::connection::MAX_MESSAGE_BYTES;
 
@@ -80,6 +81,27 @@ impl WebSocketAccess {
     #[must_use]
     pub fn with_trusted_proxies(self, trusted_proxies: Ranges) -> Self {
         Self { trusted_proxies, ..self }
+    }
+
+    /// The same, where the web API is asked for tokens that are not among these.
+    #[must_use]
+    pub fn with_web_api(self, is_asked: bool) -> Self {
+        Self { tokens: self.tokens.with_web_api(is_asked), ..self }
+    }
+
+    /// Whether the web API is asked for a token of that name.
+    pub(super) fn asks_for(&self, name: &str) -> bool {
+        self.tokens.asks_for(name)
+    }
+
+    /// The web API knows a token that came from there.
+    pub(super) fn remember(&self, claim: &Claim, peer: PeerAddress) {
+        self.tokens.remember((peer.network(), *claim.whole.as_bytes()));
+    }
+
+    /// The web API does not know it.
+    pub(super) fn note_wrong(&self, claim: &Claim, peer: PeerAddress, now: Monotonic) {
+        self.tokens.note_wrong(claim, peer, now);
     }
 
     /// The client that sent a request which arrived from `peer`.

@@ -18,7 +18,11 @@ impl WebSocketServer {
     /// Replaces the accepted tokens. The connection is closed if its token is no longer among them.
     pub fn renew_access(&mut self, access: &Rc<WebSocketAccess>, now: Now) {
         let is_open = matches!(self.phase, Phase::Open { .. });
-        let is_let_in = !is_open || access.still_admits(&self.access, self.token.as_deref());
+        let still_holds = match self.claim() {
+            Some(claim) => access.asks_for(&claim.name),
+            None => access.still_admits(&self.access, self.token.as_deref()),
+        };
+        let is_let_in = !is_open || still_holds;
         self.access.account(self.backlog_bytes, 0);
         self.backlog_bytes = 0;
         self.access = Rc::clone(access);
